@@ -1,0 +1,28 @@
+"""Send conversions that happened offline to Meta's Conversions API, nightly and in bulk.
+
+The flow, one room a stage (read ``offline_capi/pipeline.py`` next)::
+
+    YAML ─► plan ─► read ─► map ─► normalise + hash ─► build events ─► look up in the ledger ─► cut ─► send ─► report
+
+Readable identity lives between *read* and *hash*, in memory, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["__version__", "hash_frame"]
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from offline_capi.identity import hash_frame
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``hash_frame`` when it is asked for: a DAG file that imports this package must not load pandas."""
+    if name == "hash_frame":
+        from offline_capi.identity import hash_frame
+
+        return hash_frame
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,462 @@
+"""The nouns: what travels through the pipeline, in the order in which it changes.
+
+``SourceRows`` (as the source gave them) → ``MappedRows`` (our field names, **readable**) → ``HashedRows`` (identity as
+digests) → ``EventBatch`` (payload bytes, staged and sent) → ``Request`` → ``Outcome``. Readable and hashed rows are
+different types, so that forgetting to hash does not type-check.
+
+All are frozen and wrap Arrow data; none holds a row as a Python object. This module imports nothing heavy: Arrow
+appears in annotations only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "REASONS",
+    "BuiltEvents",
+    "DroppedValues",
+    "EventBatch",
+    "Fate",
+    "Fault",
+    "HashedRows",
+    "IdentityColumn",
+    "MappedRows",
+    "Outcome",
+    "Reason",
+    "ReasonText",
+    "Rejections",
+    "Request",
+    "SourceRows",
+    "Tally",
+    "Window",
+]
+
+
+# ---------------------------------------------------------------------------------------------- time
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open range of source time, ``since <= t < until``; both ends are aware datetimes in the upload's zone."""
+
+    since: datetime
+    until: datetime
+
+    def __post_init__(self) -> None:
+        if self.since.tzinfo is None or self.until.tzinfo is None:
+            raise ValueError("a window needs aware datetimes")
+        if self.since >= self.until:
+            raise ValueError("a window needs since < until")
+
+    @classmethod
+    def of_day(cls, day: date, zone: str) -> Window:
+        """The calendar day ``day`` in ``zone``: 23 or 25 hours long where the clocks change."""
+        tz = ZoneInfo(zone)
+        start = datetime(day.year, day.month, day.day, tzinfo=tz)
+        after = day + timedelta(days=1)
+        return cls(start, datetime(after.year, after.month, after.day, tzinfo=tz))
+
+    def looking_back(self, lookback: timedelta) -> Window:
+        """The same window, begun earlier by ``lookback`` of wall time, for rows that arrive late."""
+        return Window(self.since - lookback, self.until)
+
+    def __str__(self) -> str:
+        return f"{self.since.isoformat(' ', 'minutes')} to {self.until.isoformat(' ', 'minutes')}"
+
+
+# ---------------------------------------------------------------------------------------------- fates
+
+
+class Fate(StrEnum):
+    """What became of a row. Every row read ends in exactly one."""
+
+    SENT = "sent"
+    ALREADY_SENT = "already_sent"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    SUPPRESSED = "suppressed"
+    REFUSED = "refused"
+    IN_DOUBT = "in_doubt"
+    HELD = "held"
+
+
+class Reason(StrEnum):
+    """Why a row could not become an event, or why it waits."""
+
+    UNREADABLE_TIME = "unreadable_time"
+    MISSING_TIME = "missing_time"
+    FUTURE = "future"
+    TOO_OLD = "too_old"
+    MISSING_VALUE = "missing_value"
+    UNREADABLE_VALUE = "unreadable_value"
+    UNKNOWN_VALUE = "unknown_value"
+    NO_IDENTIFIER = "no_identifier"
+    TOO_LITTLE_DATA = "too_little_data"
+    MISSING_EVENT_ID = "missing_event_id"
+    DUPLICATE_EVENT_ID = "duplicate_event_id"
+    PURCHASE_WITHOUT_VALUE = "purchase_without_value"
+    VALUE_WITHOUT_CURRENCY = "value_without_currency"
+    BAD_CURRENCY = "bad_currency"
+    FORBIDDEN_DATA = "forbidden_data"
+    TOO_LARGE = "too_large"
+    UNKNOWN_CLIENT = "unknown_client"
+    PAUSED_CLIENT = "paused_client"
+    CLIENT_STOPPED = "client_stopped"
+    UNREACHABLE = "unreachable"
+    THROTTLED = "throttled"
+    OTHER_RUN = "other_run"
+
+
+class ReasonText(NamedTuple):
+    """One sentence each: what is wrong with the row, and what its owner does about it."""
+
+    what: str
+    fix: str
+
+
+REASONS: Mapping[Reason, ReasonText] = {
+    Reason.UNREADABLE_TIME: ReasonText(
+        "the event time cannot be read", "declare format, unit or timezone under event.time, or mend the source"
+    ),
+    Reason.MISSING_TIME: ReasonText(
+        "the event time is empty", "fill it in the source; it is never taken from the clock"
+    ),
+    Reason.FUTURE: ReasonText(
+        "the event time lies in the future", "look at the time zone of the source: naive values are the usual cause"
+    ),
+    Reason.TOO_OLD: ReasonText("older than Meta accepts", "run more often, or backfill inside Meta's window"),
+    Reason.MISSING_VALUE: ReasonText("a required field is empty", "fill it in the source or give a default"),
+    Reason.UNREADABLE_VALUE: ReasonText("a value does not fit its declared type", "mend the source or the type"),
+    Reason.UNKNOWN_VALUE: ReasonText("a value is not in the declared map", "add it to the map or give a default"),
+    Reason.NO_IDENTIFIER: ReasonText("no usable identifier of a person", "map at least one of em, ph, external_id, …"),
+    Reason.TOO_LITTLE_DATA: ReasonText(
+        "too little customer data for Meta to accept", "map an e-mail address, a phone number or an id as well"
+    ),
+    Reason.MISSING_EVENT_ID: ReasonText("a part of the event id is empty", "use business keys that are never null"),
+    Reason.DUPLICATE_EVENT_ID: ReasonText(
+        "an earlier row of this run has the same event id", "add the column that tells the two rows apart to event.id"
+    ),
+    Reason.PURCHASE_WITHOUT_VALUE: ReasonText("a Purchase needs a value and a currency", "map custom_data.value"),
+    Reason.VALUE_WITHOUT_CURRENCY: ReasonText("a value needs a currency", "map custom_data.currency"),
+    Reason.BAD_CURRENCY: ReasonText("the currency is not an ISO 4217 code", "map the source's words to codes"),
+    Reason.FORBIDDEN_DATA: ReasonText("a field holds data that must never be sent", "remove it from the mapping"),
+    Reason.TOO_LARGE: ReasonText("the event alone exceeds the request's byte limit", "shorten contents or properties"),
+    Reason.UNKNOWN_CLIENT: ReasonText("the client is not configured", "add it to clients.yml and run again"),
+    Reason.PAUSED_CLIENT: ReasonText("the client is paused", "set active: true in clients.yml and run again"),
+    Reason.CLIENT_STOPPED: ReasonText(
+        "sending stopped for this client after an access fault", "renew its token or permission and run again"
+    ),
+    Reason.UNREACHABLE: ReasonText("the endpoint could not be reached", "look at the network and graph_url; run again"),
+    Reason.THROTTLED: ReasonText("Meta asked us to wait longer than the run may", "run again later"),
+    Reason.OTHER_RUN: ReasonText("another run is sending this event", "nothing; look at that run's report"),
+}
+
+
+# ---------------------------------------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRows:
+    """A batch of rows as the source gave them.
+
+    ``origin`` names the file or query; ``first_row`` is the number of the first row in it, counted from 1 without a
+    header line.
+    """
+
+    batch: pa.RecordBatch
+    origin: str
+    first_row: int
+
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Rows that cannot go on: ``where`` is a boolean array beside the rows, true at the faulty ones.
+
+    A row with several faults is rejected for the first in the sequence.
+    """
+
+    reason: Reason
+    field: str
+    where: pa.BooleanArray
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityColumn:
+    """One source column for an identity key: strings beside the rows, null where empty.
+
+    ``hashed`` says that the column was declared as SHA-256 already. ``country`` is an array of countries as the source
+    writes them, beside the values (``None``: only the client's default). ``label`` names the source column for
+    reports.
+    """
+
+    values: pa.Array
+    label: str
+    hashed: bool = False
+    country: pa.Array | None = None
+    formats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MappedRows:
+    """Rows under our field names, **readable**: this type never leaves memory.
+
+    - ``row``: int64, the row's number in ``origin``
+    - ``client``: string, null where the source has none
+    - ``event``: event-level fields by wire name; ``event_name``, ``event_id``, ``action_source``, … as strings,
+      ``event_time`` as int64 UTC seconds, null where missing or unreadable
+    - ``identity``: user_data key → its columns, in the order of the YAML
+    - ``custom``: custom_data key → array of strings, float64, int64, bool; ``contents`` as strings of JSON arrays
+    - ``suppressed``: boolean, true where consent is missing
+    - ``faults``: rows that cannot go on
+    - ``outside``: how many source rows lie outside the run's window and were left to other runs
+    """
+
+    origin: str
+    row: pa.Array
+    client: pa.Array
+    event: Mapping[str, pa.Array]
+    identity: Mapping[str, Sequence[IdentityColumn]]
+    custom: Mapping[str, pa.Array]
+    suppressed: pa.BooleanArray
+    faults: tuple[Fault, ...] = ()
+    outside: int = 0
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedValues:
+    """Identity values that could not be used, counted: the rows go on without them."""
+
+    key: str
+    column: str
+    cause: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class HashedRows:
+    """``MappedRows`` whose identity is digests (64 lower-case hex), or the raw form for keys that Meta wants raw.
+
+    ``identity``: user_data key → arrays of strings beside the rows, null where there is no usable value; several
+    arrays where several columns feed a list key.
+    """
+
+    origin: str
+    row: pa.Array
+    client: pa.Array
+    event: Mapping[str, pa.Array]
+    identity: Mapping[str, Sequence[pa.Array]]
+    custom: Mapping[str, pa.Array]
+    suppressed: pa.BooleanArray
+    faults: tuple[Fault, ...] = ()
+    dropped: tuple[DroppedValues, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+# ---------------------------------------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Events ready to be sent; what is staged as Parquet.
+
+    Columns of ``table`` (``events.EVENT_SCHEMA``): ``origin`` and ``row`` (where it came from), ``client``, ``pixel``,
+    ``event_name``, ``event_id``, ``event_time`` (UTC seconds), ``day`` (date32, in the upload's zone),
+    ``action_source``, ``value``, ``currency``, ``key`` (16 bytes: who this event is, in the ledger) and ``body`` (the
+    event's JSON, UTF-8 bytes).
+    """
+
+    table: pa.RecordBatch
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def take(self, indices: pa.Array) -> EventBatch:
+        return EventBatch(self.table.take(indices))
+
+    def filter(self, mask: pa.Array) -> EventBatch:
+        return EventBatch(self.table.filter(mask))
+
+    def slice(self, start: int, length: int) -> EventBatch:
+        return EventBatch(self.table.slice(start, length))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejections:
+    """Rows that did not become events, with the reason and without personal data; staged as Parquet.
+
+    Columns of ``table`` (``events.REJECTION_SCHEMA``): ``origin``, ``row``, ``client``, ``event_id`` (null where the
+    row has none), ``day`` (date32 or null), ``fate``, ``reason``, ``field``.
+    """
+
+    table: pa.RecordBatch
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltEvents:
+    """What a batch of rows became. ``rows == len(events) + len(rejections) + sum(suppressed.values())``.
+
+    ``suppressed`` counts by (client, day). ``warnings`` counts events that Meta accepts but that will match or measure
+    badly, by a short code.
+    """
+
+    rows: int
+    events: EventBatch
+    rejections: Rejections
+    suppressed: Mapping[tuple[str | None, date | None], int] = field(default_factory=dict)
+    dropped: tuple[DroppedValues, ...] = ()
+    warnings: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Events of one client for one pixel, at most 1,000, that go out in one POST. ``id`` is unique in the ledger."""
+
+    id: str
+    client: str
+    pixel: str
+    events: EventBatch
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What Meta answered to one request, as far as we know it: all its events share ``fate``.
+
+    ``code`` and ``subcode`` are Meta's, where it gave any; ``explanation`` is in our words, never Meta's text (it is
+    localised and may quote the payload).
+    """
+
+    request: Request
+    fate: Fate
+    answered_at: datetime
+    tries: int = 1
+    code: int | None = None
+    subcode: int | None = None
+    trace_id: str | None = None
+    reason: Reason | None = None
+    explanation: str = ""
+
+
+# ---------------------------------------------------------------------------------------------- counting
+
+
+class Count(NamedTuple):
+    """One cell of the books."""
+
+    fate: Fate
+    client: str | None
+    day: date | None
+    reason: str | None = None
+    field: str | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """The books of a run or of a part of one: additive, and plain enough to travel as JSON.
+
+    ``read`` counts rows as they come in, independently of ``fates``; that the two agree is the promise.
+    """
+
+    read: int = 0
+    fates: Counter[Count] = field(default_factory=Counter)
+    dropped: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    tries: int = 0
+    sent_bytes: int = 0
+    notices: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.read + other.read,
+            self.fates + other.fates,
+            self.dropped + other.dropped,
+            self.warnings + other.warnings,
+            self.requests + other.requests,
+            self.tries + other.tries,
+            self.sent_bytes + other.sent_bytes,
+            list(dict.fromkeys([*self.notices, *other.notices])),
+        )
+
+    @property
+    def accounted(self) -> int:
+        """Rows that have a fate."""
+        return sum(self.fates.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row read has exactly one fate."""
+        return self.accounted == self.read
+
+    def of(self, fate: Fate) -> int:
+        return sum(n for count, n in self.fates.items() if count.fate is fate)
+
+    def by_fate(self) -> dict[Fate, int]:
+        """Rows per fate, every fate named, zero included."""
+        return {fate: self.of(fate) for fate in Fate}
+
+    def reasons(self, *fates: Fate) -> Counter[tuple[str, str]]:
+        """Rows per (reason, field) among the fates given."""
+        chosen: Counter[tuple[str, str]] = Counter()
+        for count, n in self.fates.items():
+            if count.fate in fates:
+                chosen[(count.reason or "", count.field or "")] += n
+        return chosen
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "read": self.read,
+            "fates": [
+                [c.fate.value, c.client, c.day.isoformat() if c.day else None, c.reason, c.field, n]
+                for c, n in sorted(self.fates.items(), key=lambda item: tuple(map(str, item[0])))
+            ],
+            "dropped": [[*key, n] for key, n in sorted(self.dropped.items())],
+            "warnings": dict(sorted(self.warnings.items())),
+            "requests": self.requests,
+            "tries": self.tries,
+            "sent_bytes": self.sent_bytes,
+            "notices": self.notices,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tally:
+        fates: Counter[Count] = Counter()
+        for fate, client, day, reason, field_, n in data["fates"]:
+            fates[Count(Fate(fate), client, date.fromisoformat(day) if day else None, reason, field_)] = n
+        return cls(
+            read=data["read"],
+            fates=fates,
+            dropped=Counter({(k, column, cause): n for k, column, cause, n in data["dropped"]}),
+            warnings=Counter(data["warnings"]),
+            requests=data["requests"],
+            tries=data["tries"],
+            sent_bytes=data["sent_bytes"],
+            notices=list(data["notices"]),
+        )
+
+    @classmethod
+    def total(cls, parts: Iterable[Tally]) -> Tally:
+        return sum(parts, cls())
