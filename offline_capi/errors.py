@@ -79,7 +79,7 @@ class UsageError(ConfigError):
 
 
 class SourceError(OfflineCapiError):
-    """Rows cannot be read: an unreadable file, a failing query, an unreachable warehouse. Nothing was sent from them."""
+    """Rows cannot be read: an unreadable file, a failing query, an unreachable warehouse."""
 
 
 class SourceSchemaError(SourceError):

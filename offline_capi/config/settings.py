@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -188,8 +188,11 @@ class Contents(_Node):
 
 
 class SqlSource(_Node):
-    """Rows from a query. It sees ``:since`` and ``:until`` (naive wall time in the window's zone) and ``:since_utc`` and
-    ``:until_utc`` (aware, for columns with a time zone)."""
+    """Rows from a query.
+
+    It sees ``:since`` and ``:until`` (naive wall time in the window's zone), and ``:since_utc`` and ``:until_utc``
+    (aware, for columns with a time zone).
+    """
 
     connection: str = Field(description="an Airflow connection id, or a name whose URL is in the environment")
     sql: str = Field(description="path of a .sql file, under sql/, or the query itself")
