@@ -1,0 +1,21 @@
+"""The run report: numbers that balance, as JSON, text and HTML."""
+
+from __future__ import annotations
+
+from offline_capi.report.books import Books
+from offline_capi.report.html import render_html
+from offline_capi.report.progress import show_progress
+from offline_capi.report.run_report import ReasonLine, RunReport, Status, judge, make_report
+from offline_capi.report.text import print_report
+
+__all__ = [
+    "Books",
+    "ReasonLine",
+    "RunReport",
+    "Status",
+    "judge",
+    "make_report",
+    "print_report",
+    "render_html",
+    "show_progress",
+]

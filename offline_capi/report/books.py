@@ -1,0 +1,81 @@
+"""Book-keeping while a run goes on: every row is entered once when read, and once when its fate is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from offline_capi.model import BuiltEvents, Count, EventBatch, Fate, Outcome, Rejections, Tally
+
+__all__ = ["Books"]
+
+
+class Books:
+    """The open books of a run; ``tally`` is their state at any time. Not thread-safe: one writer.
+
+    ``on_entry`` hears of progress; ``keep_rejects`` gets every batch of rejections, to store it.
+    """
+
+    def __init__(
+        self,
+        on_entry: Callable[[Tally], None] = lambda _: None,
+        keep_rejects: Callable[[Rejections], None] = lambda _: None,
+    ) -> None:
+        self.tally = Tally()
+        self._on_entry = on_entry
+        self._keep_rejects = keep_rejects
+
+    def enter_read(self, rows: int) -> None:
+        """Rows as they came out of the source, before anything else was done with them."""
+        self.tally.read += rows
+        self._on_entry(self.tally)
+
+    def enter_built(self, built: BuiltEvents) -> None:
+        """Rows that ended before delivery: rejected, expired, held, suppressed. Events stay open."""
+        self.enter_rejections(built.rejections)
+        for (client, day), rows in built.suppressed.items():
+            self.tally.fates[Count(Fate.SUPPRESSED, client, day)] += rows
+        for drop in built.dropped:
+            self.tally.dropped[(drop.key, drop.column, drop.cause)] += drop.count
+        self.tally.warnings.update(built.warnings)
+
+    def enter_rejections(self, rejections: Rejections) -> None:
+        self._keep_rejects(rejections)
+        for fate, client, day, reason, field, rows in _groups(
+            rejections.table, ["fate", "client", "day", "reason", "field"]
+        ):
+            self.tally.fates[Count(Fate(fate), client, day, reason, field)] += rows
+
+    def enter_events(self, events: EventBatch, fate: Fate, reason: str | None = None) -> None:
+        """Events whose fate is known, all the same."""
+        for client, day, rows in _groups(events.table, ["client", "day"]):
+            self.tally.fates[Count(fate, client, day, reason)] += rows
+        self._on_entry(self.tally)
+
+    def enter_outcome(self, outcome: Outcome) -> None:
+        """What became of one request."""
+        self.enter_events(outcome.request.events, outcome.fate, _reason(outcome))
+        self.tally.requests += outcome.tries > 0
+        self.tally.tries += outcome.tries
+        if outcome.explanation and outcome.fate is not Fate.SENT and outcome.explanation not in self.tally.notices:
+            self.tally.notices.append(outcome.explanation)
+
+
+def _reason(outcome: Outcome) -> str | None:
+    """Our reason where there is one, else Meta's code as ``100/2804003``."""
+    if outcome.reason is not None or outcome.code is None:
+        return outcome.reason
+    return f"{outcome.code}/{outcome.subcode}" if outcome.subcode else str(outcome.code)
+
+
+def _groups(table: pa.RecordBatch, keys: list[str]) -> Iterable[tuple[Any, ...]]:
+    if table.num_rows == 0:
+        return
+    plain = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        for column in (table.column(key) for key in keys)
+    ]
+    grouped = pa.table(plain, names=keys).group_by(keys).aggregate([([], "count_all")])
+    yield from zip(*(grouped.column(name).to_pylist() for name in [*keys, "count_all"]), strict=True)

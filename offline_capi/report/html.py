@@ -1,0 +1,22 @@
+"""The report as one HTML file without external assets, for a browser, a mail or Airflow's run tab."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from offline_capi.model import Fate
+from offline_capi.report.run_report import RunReport
+
+__all__ = ["render_html"]
+
+
+def render_html(report: RunReport) -> str:
+    """A complete page; every value is escaped."""
+    environment = Environment(
+        loader=PackageLoader("offline_capi.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["words"] = lambda text: str(text).replace("_", " ")
+    environment.filters["n"] = lambda number: f"{number:,}"
+    return environment.get_template("report.html.j2").render(
+        report=report, tally=report.tally, fates=[fate for fate in Fate if report.tally.of(fate)], all_fates=list(Fate)
+    )

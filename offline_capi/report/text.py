@@ -1,0 +1,78 @@
+"""The report for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from offline_capi.model import Fate
+from offline_capi.report.run_report import RunReport, Status
+
+__all__ = ["print_report"]
+
+_MARK = {Status.COMPLETE: ("✓", "green"), Status.PARTIAL: ("!", "yellow"), Status.FAILED: ("✗", "red")}
+
+
+def print_report(report: RunReport, console: Console) -> None:
+    """Print the balance first, then what needs somebody's attention, then details."""
+    console.print(Group(*_sections(report)))
+
+
+def _sections(report: RunReport) -> list[RenderableType]:
+    sections: list[RenderableType] = [_headline(report), Text(f"  {report.balance}", style="bold")]
+    sections += [Text(f"  {problem}", style="yellow") for problem in report.problems]
+    tables = [_reasons(report), _dropped(report), _warnings(report), _clients(report)]
+    sections += [Padding(table, (1, 0, 0, 2)) for table in tables if table.row_count]
+    sections += [Text(f"  {notice}", style="yellow") for notice in report.tally.notices]
+    return sections
+
+
+def _headline(report: RunReport) -> Text:
+    mark, colour = _MARK[report.status]
+    if report.planned:
+        return Text.assemble((f"{report.upload}", "bold"), f"  plan for {report.window}; nothing is sent")
+    took = (report.ended_at - report.started_at).total_seconds()
+    return Text.assemble(
+        (f"{mark} {report.upload}  {report.status.value}", f"bold {colour}"),
+        f"  {report.window}  {report.tally.requests:,} requests, {took:.1f} s",
+    )
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for header in headers:
+        table.add_column(header, justify="right" if header in {"rows", "values", "events", *Fate} else "left")
+    return table
+
+
+def _reasons(report: RunReport) -> Table:
+    table = _table("rows", "not sent", "because", "field", "what to do")
+    for line in report.reasons():
+        table.add_row(f"{line.rows:,}", line.fate.value.replace("_", " "), line.what, line.field, line.fix)
+    return table
+
+
+def _dropped(report: RunReport) -> Table:
+    table = _table("values", "left out of", "because", "column")
+    for (key, column, cause), values in report.tally.dropped.most_common():
+        table.add_row(f"{values:,}", key, cause.replace("_", " "), column)
+    return table
+
+
+def _warnings(report: RunReport) -> Table:
+    table = _table("events", "sent with a warning")
+    for warning, events in report.tally.warnings.most_common():
+        table.add_row(f"{events:,}", warning.replace("_", " "))
+    return table
+
+
+def _clients(report: RunReport) -> Table:
+    clients = report.by_client()
+    fates = [fate for fate in Fate if report.tally.of(fate)]
+    table = _table("client", *fates)
+    if len(clients) > 1:
+        for client, counts in clients.items():
+            table.add_row(client, *(f"{counts.get(fate, 0):,}" for fate in fates))
+    return table

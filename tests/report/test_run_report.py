@@ -1,0 +1,115 @@
+"""The report: its numbers balance, and it says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from offline_capi.config.settings import Limits
+from offline_capi.errors import BalanceError, PartialLossError
+from offline_capi.model import REASONS, Count, Fate, Reason, Tally, Window
+from offline_capi.report import RunReport, Status, judge, make_report, print_report, render_html
+
+DAY = date(2026, 11, 23)
+
+
+def tally_of(read: int | None = None, **rows: int) -> Tally:
+    """A tally with so many rows of each fate; ``read`` is their sum unless given."""
+    fates = Counter(
+        {Count(Fate(fate), "acme", DAY, "too_old" if fate == "expired" else None): n for fate, n in rows.items()}
+    )
+    return Tally(read=sum(rows.values()) if read is None else read, fates=fates)
+
+
+def report_of(tally: Tally, limits: Limits | None = None) -> RunReport:
+    moment = datetime(2026, 11, 24, 3, tzinfo=UTC)
+    return make_report(
+        run_id="r1",
+        upload="credit_approvals",
+        window=Window.of_day(DAY, "America/New_York"),
+        trigger="manual",
+        started_at=moment,
+        ended_at=moment,
+        tally=tally,
+        limits=limits or Limits(),
+    )
+
+
+def test_the_balance_names_every_fate_that_has_rows():
+    report = report_of(tally_of(sent=240, already_sent=8, suppressed=2))
+
+    assert report.balance == "250 read = 240 sent + 8 already sent + 2 suppressed"
+    assert report.status is Status.COMPLETE
+
+
+def test_p01_books_that_do_not_balance_are_an_error_and_name_both_numbers():
+    with pytest.raises(BalanceError, match="10 rows were read but 9 have a fate"):
+        report_of(tally_of(read=10, sent=9))
+
+
+@pytest.mark.parametrize("fate", ["refused", "in_doubt", "held"])
+def test_p14_one_row_refused_in_doubt_or_held_makes_the_run_partial(fate):
+    report = report_of(tally_of(sent=999_999, **{fate: 1}))
+
+    assert report.status is Status.PARTIAL
+    with pytest.raises(PartialLossError, match=f"1 {fate.replace('_', ' ')}"):
+        report.raise_for_loss()
+
+
+@pytest.mark.parametrize(("rejected", "status"), [(2, Status.COMPLETE), (3, Status.PARTIAL)])
+def test_p14_rejected_rows_count_against_the_limit_of_the_upload(rejected, status):
+    assert judge(tally_of(sent=100 - rejected, rejected=rejected), Limits(max_rejected=0.02))[0] is status
+
+
+def test_an_empty_window_is_a_complete_run():
+    assert judge(Tally(), Limits()) == (Status.COMPLETE, ())
+
+
+def test_a_report_survives_the_ledger():
+    report = report_of(tally_of(sent=3, expired=2, held=1))
+
+    assert RunReport.from_json(report.to_json()) == report
+
+
+def test_every_reason_has_words_for_the_reader():
+    assert set(REASONS) == set(Reason)
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(Fate)), st.sampled_from(["a", "b", None]), st.integers(1, 9))))
+def test_tallies_add_up_in_any_grouping(entries):
+    """Parts of a run may be added in any order: the books are the same."""
+    parts = [Tally(n, Counter({Count(fate, client, None): n})) for fate, client, n in entries]
+
+    total = Tally.total(parts)
+
+    assert total.read == total.accounted == sum(n for _, _, n in entries)
+    assert Tally.total(reversed(parts)).fates == total.fates
+    assert Tally.from_json(total.to_json()).fates == total.fates
+
+
+def test_the_text_says_why_rows_were_not_sent_and_what_to_do():
+    console = Console(file=io.StringIO(), width=160)
+
+    print_report(report_of(tally_of(sent=3, expired=2), Limits(max_expired=0.1)), console)
+
+    text = console.file.getvalue()
+    assert "5 read = 3 sent + 2 expired" in text
+    assert "older than Meta accepts" in text
+    assert "backfill inside Meta's window" in text
+    assert "limits.max_expired is 10.0%" in text
+
+
+def test_the_page_escapes_what_it_shows():
+    tally = tally_of(sent=1)
+    tally.notices.append("<script>alert(1)</script>")
+
+    page = render_html(report_of(tally))
+
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
