@@ -1,0 +1,42 @@
+"""YAML → frozen settings: all problems at once, each with its file, line and path; secrets by reference only.
+
+Light on purpose, for DAG files import it all day: no Arrow, no database, no HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from offline_capi.config.columns import columns_used
+from offline_capi.config.keys import USER_DATA_KEYS, UserDataKey
+from offline_capi.config.loading import load_config, load_each, load_one
+from offline_capi.config.secrets import EnvironmentSecrets, Secret, SecretResolver, database_url
+from offline_capi.config.settings import Client, Deployment, MappingSpec, Platform, SecretRef, Upload
+
+__all__ = [
+    "USER_DATA_KEYS",
+    "Client",
+    "Deployment",
+    "EnvironmentSecrets",
+    "MappingSpec",
+    "Platform",
+    "Secret",
+    "SecretRef",
+    "SecretResolver",
+    "Upload",
+    "UserDataKey",
+    "columns_used",
+    "database_url",
+    "json_schema",
+    "load_config",
+    "load_each",
+    "load_one",
+]
+
+
+def json_schema() -> dict[str, dict[str, Any]]:
+    """The JSON Schemas of the two kinds of file: ``upload`` and ``clients``."""
+    # Generating schemas takes longer to import than everything else here, and only editors ask for them.
+    from offline_capi.config.schema import json_schema as generated
+
+    return generated()

@@ -1,18 +1,41 @@
 """The grammar of `clients.yml` and `uploads/*.yml` as frozen pydantic models, one model a YAML node.
 
-A short spelling is turned into the long one before validation (a bare string is a column, a list is several columns),
-so that every stage sees one shape only. Secrets stand here by reference only: see ``SecretRef``.
+A short spelling is turned into the long one before validation, so that every stage sees one shape only: a bare text is
+a column, a text with ``{…}`` a template, a list several columns; where the words are ours or Meta's (client, event
+name, action source) a bare text is a constant. Secrets stand here by reference only: see ``SecretRef``.
+
+What one node can know alone is checked here; what needs other files, the folder or the place of a field in the grammar
+is checked in ``checks.py``. A ``ValueError`` raised here is shown to the author of the YAML word for word.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from offline_capi.config.document import Places
+from offline_capi.config.keys import known_key
+from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.queries import sql_folder
 
 __all__ = [
     "ActionSource",
@@ -42,34 +65,119 @@ ActionSource = Literal[
 
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_PLACEHOLDER = re.compile(r"\{([^{}]+?)(?::(?:integer|date))?\}")
+TEMPLATE_PART = re.compile(r"\{([^{}]+?)(?::(integer|date))?\}")  # column, and how its text is read before it goes in
 
 
 def _duration(value: object) -> object:
-    """``2d``, ``90m``, ``1w`` → timedelta."""
+    """``2d``, ``90m``, ``1w`` → timedelta. A bare number is refused: nobody can see its unit."""
+    if isinstance(value, timedelta):
+        return value
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else value
+    if match is None:
+        raise ValueError("is not a duration; write a whole number and a unit: 30s, 90m, 12h, 2d, 1w")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def _percent(value: object) -> object:
+def _seconds(value: timedelta) -> str:
+    return f"{value // timedelta(seconds=1)}s"
+
+
+def _share(value: object) -> object:
     """``2%`` → 0.02; numbers between 0 and 1 stay."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        return float(value.strip()[:-1]) / 100
-    return value
+    if not isinstance(value, str):
+        return value
+    match = _SHARE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("is not a share; write 2% or 0.02")
+    return float(match[1]) / 100
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def _zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError(f'"{value}" is not an IANA time zone such as "America/New_York" or "UTC"')
+    if value not in _zones():
+        guess = did_you_mean(value, _zones(), otherwise=' such as "America/New_York" or "UTC"')
+        raise ValueError(f'"{value}" is not an IANA time zone{guess}')
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Share = Annotated[float, BeforeValidator(_percent), Field(ge=0, le=1)]
-Zone = Annotated[str, BeforeValidator(_zone)]
+def _partner_agent(value: str) -> str:
+    """Fewer than 23 characters, at least two letters (D:guides/end-to-end-implementation)."""
+    if len(value) >= 23 or len(re.findall(r"[A-Za-z]", value)) < 2:
+        raise ValueError("needs fewer than 23 characters and at least two letters, as agreed with Meta")
+    return value
+
+
+def _country(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2}", value) or value.upper() == "UK":
+        raise ValueError(f'"{value}" is not a two-letter country (ISO 3166-1), such as US or GB (not UK)')
+    return value.upper()
+
+
+def _url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s?#@]+", value):
+        raise ValueError("is not an http(s) address without query, such as https://graph.facebook.com")
+    return value.rstrip("/")
+
+
+def _schedule(value: str) -> str:
+    if not re.fullmatch(r"@(hourly|daily|weekly|monthly|yearly)|[0-9A-Za-z*/,\-#?]+( +[0-9A-Za-z*/,\-#?]+){4}", value):
+        raise ValueError('is not a cron line: five fields such as "0 3 * * *", or @daily')
+    return value
+
+
+def _hook(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        raise ValueError('is not "module:function", such as "acme.cleaning:drop_test_orders"')
+    return value
+
+
+def _template(value: str) -> str:
+    """Placeholders are ``{column}``, ``{column:integer}`` (``1234567.0`` is ``1234567``) or ``{column:date}``."""
+    if not _PLACEHOLDER.search(value) or re.search(r"[{}]", _PLACEHOLDER.sub("", value)):
+        raise ValueError('is not a template: name each column in braces, such as "order-{order_id}"')
+    odd = [name for name in _PLACEHOLDER.findall(value) if name != name.strip() or re.search(r"[:!]", name)]
+    if odd:
+        raise ValueError(
+            f'"{{{odd[0]}}}" must hold the name of a column, with ":integer" or ":date" after it at most: '
+            'no blanks around it, no other ":", no "!"'
+        )
+    return value
+
+
+def _filled(value: object) -> object:
+    if value in ([], (), {}):
+        raise ValueError("is empty; give at least one")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    PlainSerializer(_seconds, when_used="json"),
+    BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+\s*[smhdw]$")]),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(_share, json_schema_input_type=float | Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")]),
+    Field(ge=0, le=1),
+]
+Zone = Annotated[str, AfterValidator(_zone)]
+PartnerAgent = Annotated[str, AfterValidator(_partner_agent)]
+Country = Annotated[str, AfterValidator(_country)]
+Name = Annotated[str, Field(min_length=1)]
 
 
 class _Node(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    # Numbers keep their text where a text is wanted (ids, versions): the loader hands over floats that know theirs.
+    # Errors never show the input: it may be a secret in the wrong place.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, coerce_numbers_to_str=True, hide_input_in_errors=True
+    )
 
 
 # ---------------------------------------------------------------------------------------------- secrets
@@ -78,7 +186,9 @@ class _Node(BaseModel):
 class SecretRef(_Node):
     """Where a secret is found; never the secret. Exactly one of the three."""
 
-    env: str | None = Field(None, description="name of an environment variable")
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
+        None, description="name of an environment variable"
+    )
     file: Path | None = Field(None, description="path of a file that holds the secret alone")
     connection: str | None = Field(
         None, description="id of an Airflow connection (its password, or extra.access_token)"
@@ -89,6 +199,11 @@ class SecretRef(_Node):
         if sum(part is not None for part in (self.env, self.file, self.connection)) != 1:
             raise ValueError("give exactly one of env, file, connection")
         return self
+
+    def __str__(self) -> str:
+        """Where the secret is found, in the words of the YAML."""
+        kind, place = next((k, v) for k, v in self if v is not None)
+        return f"{{{kind}: {place}}}"
 
 
 # ---------------------------------------------------------------------------------------------- fields
@@ -102,24 +217,32 @@ class FieldSpec(_Node):
     ``decimal``), ``default`` where the result is null.
     """
 
-    column: str | None = None
-    constant: Scalar | None = None
-    template: str | None = None
-    coalesce: tuple[FieldSpec, ...] | None = None
-    map: dict[str, Scalar] | None = None
-    default: Scalar | None = None
+    column: Name | None = Field(None, description="a column of the source")
+    constant: Scalar | None = Field(None, description="the same value for every row")
+    template: Annotated[str, AfterValidator(_template)] | None = Field(
+        None, description='text with columns in braces, such as "order-{order_id}"; empty if any of them is'
+    )
+    coalesce: Annotated[tuple[FieldSpec, ...], BeforeValidator(_filled)] | None = Field(
+        None, description="the first of several that is not empty"
+    )
+    map: dict[str, Scalar] | None = Field(
+        None, description="value in the source → value to send; keys are compared as text"
+    )
+    default: Scalar | None = Field(None, description="used where the result is empty")
     type: Literal["string", "number", "integer", "boolean", "timestamp", "date"] | None = None
-    format: tuple[str, ...] = ()
-    unit: Literal["s", "ms", "us"] | None = None
-    timezone: Zone | None = None
-    decimal: Literal[".", ","] = "."
-    hashed: bool = False
-    country: str | None = Field(None, description="the column that holds the country of this value (phones)")
+    format: tuple[str, ...] = Field((), description="strptime formats, tried in order, for timestamps and dates")
+    unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of numeric timestamps")
+    timezone: Zone | None = Field(None, description="zone of timestamps that carry none")
+    decimal: Literal[".", ","] = Field(".", description="the decimal mark; the other one separates thousands")
+    hashed: bool = Field(False, description="the column holds SHA-256 digests already (user_data only)")
+    country: Name | None = Field(None, description="the column that holds the country of this value (ph only)")
 
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, value: object) -> object:
-        return {"column": value} if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return {"template": value} if "{" in value else {"column": value}
 
     @field_validator("format", mode="before")
     @classmethod
@@ -136,22 +259,21 @@ class FieldSpec(_Node):
     @property
     def columns(self) -> tuple[str, ...]:
         """Source columns that this field reads, in order."""
-        own = [self.column] if self.column else re.findall(r"\{([^{}]+)\}", self.template or "")
+        own = [self.column] if self.column else _PLACEHOLDER.findall(self.template or "")
         parts = [name for part in self.coalesce or () for name in part.columns]
         return tuple(dict.fromkeys([*own, *parts, *([self.country] if self.country else [])]))
 
 
 def _several(value: object) -> object:
-    return value if isinstance(value, (list, tuple)) else (value,)
+    """One is a list of one. A key without a value is left for what follows to refuse."""
+    return _filled(value) if isinstance(value, (list, tuple)) or value is None else (value,)
 
 
 def _constant(value: object) -> object:
-    """For fields whose values are words of ours or of Meta's: a bare scalar is a constant."""
+    """For fields whose values are words of ours or of Meta's: a bare scalar is a constant (with braces, a template)."""
+    if isinstance(value, str) and "{" in value:
+        return value
     return {"constant": value} if isinstance(value, (str, int, float, bool)) else value
-
-
-def _template_or_column(value: object) -> object:
-    return {"template": value} if isinstance(value, str) and "{" in value else value
 
 
 def _currency(value: object) -> object:
@@ -159,16 +281,23 @@ def _currency(value: object) -> object:
     return {"constant": value} if isinstance(value, str) and re.fullmatch(r"[A-Z]{3}", value) else value
 
 
-ColumnSpec = Annotated[FieldSpec, BeforeValidator(_template_or_column)]
-ConstantSpec = Annotated[FieldSpec, BeforeValidator(_constant)]
-ManySpec = Annotated[tuple[FieldSpec, ...], BeforeValidator(_several)]
-CurrencySpec = Annotated[FieldSpec, BeforeValidator(_currency)]
+ColumnSpec = FieldSpec
+ConstantSpec = Annotated[FieldSpec, BeforeValidator(_constant, json_schema_input_type=FieldSpec | int | float | bool)]
+ManySpec = Annotated[
+    tuple[FieldSpec, ...],
+    BeforeValidator(_several, json_schema_input_type=FieldSpec | Annotated[tuple[FieldSpec, ...], Field(min_length=1)]),
+]
+CurrencySpec = Annotated[FieldSpec, BeforeValidator(_currency, json_schema_input_type=FieldSpec)]
+Texts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_several, json_schema_input_type=str | Annotated[tuple[str, ...], Field(min_length=1)]),
+]
 
 
 class Contents(_Node):
     """``contents[]``: from a column that holds a JSON array, or one item a row built from columns."""
 
-    json_column: str | None = None
+    json_column: Name | None = Field(None, description="a column that holds the whole JSON array as text")
     id: ColumnSpec | None = None
     quantity: FieldSpec | None = None
     item_price: FieldSpec | None = None
@@ -179,8 +308,11 @@ class Contents(_Node):
 
     @model_validator(mode="after")
     def _one_way(self) -> Contents:
-        if (self.json_column is None) == (self.id is None):
-            raise ValueError("give either json_column, or id with quantity and item_price")
+        built = any(value is not None for name, value in self if name != "json_column")
+        if self.json_column is not None and built:
+            raise ValueError("give either json_column, or id with quantity and item_price, not both")
+        if self.json_column is None and (self.id is None or self.quantity is None):
+            raise ValueError("needs json_column, or both id and quantity (Meta requires the two for every item)")
         return self
 
 
@@ -194,22 +326,26 @@ class SqlSource(_Node):
     (aware, for columns with a time zone).
     """
 
-    connection: str = Field(description="an Airflow connection id, or a name whose URL is in the environment")
-    sql: str = Field(description="path of a .sql file, under sql/, or the query itself")
+    connection: Name = Field(description="an Airflow connection id, or a name whose URL is in the environment")
+    sql: Name = Field(description="path of a .sql file under sql/, or the query itself; uses :since and :until")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether ``sql`` names a file; a query has blanks in it."""
+        return self.sql.endswith(".sql") and not re.search(r"\s", self.sql)
 
 
 class FileSource(_Node):
     """Rows from files: a path, a folder, or a pattern; local or any fsspec URL.
 
-    ``{date}`` (or ``{date:%Y%m%d}``) in the path stands for the days of the window, in its zone.
+    ``{date}`` (or ``{date:%Y%m%d}``) in the path stands for the days of the window, in its zone; ``${NAME}`` for an
+    environment variable, read when the files are.
     """
 
-    path: str
-    format: Literal["auto", "csv", "jsonl", "parquet"] = "auto"
-    encoding: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
-        ("utf-8",), description="tried in order, file by file; a byte-order mark is recognised"
-    )
-    delimiter: str = ","
+    path: Name = Field(description="may hold *, {date} or {date:%Y%m%d}, and ${NAME} of an environment variable")
+    format: Literal["auto", "csv", "jsonl", "parquet"] = Field("auto", description="auto: by the file's name")
+    encoding: Texts = Field(("utf-8",), description="tried in order, file by file; a byte-order mark is recognised")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     null_values: tuple[str, ...] = ("", "NULL", "null", "N/A", "n/a", "NaN")
 
     @property
@@ -221,43 +357,64 @@ class FileSource(_Node):
 # ---------------------------------------------------------------------------------------------- one upload
 
 
+def _source_kind(value: object) -> str | None:
+    """Which of the two a ``source`` is; only a query has a connection."""
+    if isinstance(value, (SqlSource, FileSource)):
+        return type(value).__name__
+    if not isinstance(value, dict):
+        return None
+    return "SqlSource" if {"connection", "sql"} & set(value) else "FileSource" if "path" in value else None
+
+
+Source = Annotated[
+    Annotated[SqlSource, Tag("SqlSource")] | Annotated[FileSource, Tag("FileSource")], Discriminator(_source_kind)
+]
+
+
 class WindowSpec(_Node):
     """Which column places a row in time for the run's window, and the zone of naive values and of days."""
 
-    column: str
-    timezone: Zone = "UTC"
-    lookback: Duration = timedelta(0)
+    column: Name = Field(description="the column that places a row in time")
+    timezone: Zone = Field("UTC", description="zone of naive values, and of the days of the schedule")
+    lookback: Duration = Field(
+        timedelta(0), description="read again this much before the window: rows that arrive late"
+    )
 
 
 class Event(_Node):
     """Event-level fields (D:parameters/server-event). ``time`` defaults to the window's column and zone."""
 
-    name: ConstantSpec
-    id: ColumnSpec
-    time: FieldSpec | None = None
-    action_source: ConstantSpec
+    name: ConstantSpec = Field(description="Purchase, Lead, … or a name of your own; or {column: …, map: {…}}")
+    id: ColumnSpec = Field(description="event_id, from business keys: a column or a template")
+    time: FieldSpec | None = Field(None, description="event_time; without it, the window's column and zone")
+    action_source: ConstantSpec = Field(description="where the conversion happened, one of Meta's words")
     source_url: ColumnSpec | None = Field(None, description="event_source_url")
     referrer_url: ColumnSpec | None = None
     opt_out: FieldSpec | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _tells_events_apart(cls, value: FieldSpec) -> FieldSpec:
+        if value.constant is not None:
+            raise ValueError("is the same for every row; name the business key: a column, or a template of columns")
+        return value
 
 
 class Consent(_Node):
     """Rows whose ``column`` does not equal (one of) ``equals`` are suppressed: read, counted, never sent."""
 
-    column: str
-    equals: tuple[Scalar, ...]
-
-    @field_validator("equals", mode="before")
-    @classmethod
-    def _one_value(cls, value: object) -> object:
-        return _several(value)
+    column: Name
+    equals: Annotated[
+        tuple[Scalar, ...],
+        BeforeValidator(_several, json_schema_input_type=Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]),
+    ] = Field(description="one value or several; anything else, also empty, is no consent")
 
 
 class Limits(_Node):
     """What a run may lose before it counts as failed, as shares of the rows read."""
 
-    max_rejected: Share = 0.0
-    max_expired: Share = 1.0
+    max_rejected: Share = Field(0.0, description="2% or 0.02")
+    max_expired: Share = Field(1.0, description="2% or 0.02")
 
 
 class Delivery(_Node):
@@ -300,10 +457,12 @@ class MappingSpec(_Node):
     client: ConstantSpec
     window: WindowSpec
     event: Event
-    user_data: dict[str, ManySpec]
+    user_data: Annotated[dict[Annotated[str, AfterValidator(known_key)], ManySpec], BeforeValidator(_filled)]
     custom_data: CustomData = CustomData()
     consent: Consent | None = None
-    transform: str | None = Field(None, description='"module:function": a pandas DataFrame in, a DataFrame out')
+    transform: Annotated[str, AfterValidator(_hook)] | None = Field(
+        None, description='"module:function": a pandas DataFrame in, a DataFrame out'
+    )
 
 
 class Upload(MappingSpec):
@@ -311,8 +470,8 @@ class Upload(MappingSpec):
 
     name: str = Field("", description="taken from the file's name")
     description: str = ""
-    source: SqlSource | FileSource
-    schedule: str | None = Field(None, description="cron, in the window's zone")
+    source: Source
+    schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(None, description="cron, in the window's zone")
     limits: Limits = Limits()
     delivery: Delivery = Delivery()
     max_age: Duration | None = Field(None, description="narrower than Meta's window, never wider")
@@ -333,25 +492,50 @@ class Client(_Node):
     """An advertiser: one pixel, one token, its own defaults."""
 
     name: str = Field("", description="taken from the key in clients.yml")
-    pixel_id: Annotated[str, Field(alias="dataset_id", pattern=r"^\d{5,20}$")]
+    pixel_id: str = Field(
+        validation_alias=AliasChoices("pixel_id", "dataset_id"),
+        pattern=r"^\d{5,20}$",
+        description="Meta's pixel or dataset, the same number; dataset_id is accepted as well",
+    )
     token: SecretRef
-    active: bool = True
-    country: str | None = Field(None, description="ISO 3166-1 alpha-2; completes national phone numbers")
+    active: bool = Field(True, description="false: rows of this client are held, not sent")
+    country: Country | None = Field(None, description="ISO 3166-1 alpha-2; completes national phone numbers")
     timezone: Zone = "UTC"
     external_id: ExternalIdPolicy = ExternalIdPolicy()
-    partner_agent: str | None = None
-    app_secret: SecretRef | None = None
-    physical_store_max_age: Duration = timedelta(days=62)  # D:offline-events, reading 1 of meta-capi.md section 4
+    partner_agent: PartnerAgent | None = Field(None, description="instead of the platform's")
+    app_secret: SecretRef | None = Field(None, description="for appsecret_proof")
+    # D:offline-events, reading 1 of meta-capi.md section 4
+    physical_store_max_age: Duration = Field(timedelta(days=62), description="7d for datasets that refuse older ones")
+
+
+def _ledger_kind(value: object) -> str:
+    return "str" if isinstance(value, str) else "SecretRef"
+
+
+def _database(value: str) -> str:
+    if "://" not in value:
+        raise ValueError(
+            "is not a database URL such as sqlite:///ledger.db; with a password: {env: …} or {connection: …}"
+        )
+    return value
+
+
+Ledger = Annotated[
+    Annotated[SecretRef, Tag("SecretRef")] | Annotated[str, AfterValidator(_database), Tag("str")],
+    Discriminator(_ledger_kind),
+]
 
 
 class Platform(_Node):
     """What holds for all clients."""
 
-    partner_agent: str | None = None
-    graph_url: str = "https://graph.facebook.com"
+    partner_agent: PartnerAgent | None = Field(None, description="who sends, as agreed with Meta")
+    graph_url: Annotated[str, AfterValidator(_url)] = "https://graph.facebook.com"
     graph_version: str = Field("v26.0", pattern=r"^v\d+\.\d+$")
-    ledger: SecretRef | str = "sqlite:///offline_capi_ledger.db"
-    stage: str = "stage"
+    ledger: Ledger = Field(
+        "sqlite:///offline_capi_ledger.db", description="database URL without a password, or a reference to one"
+    )
+    stage: Name = Field("stage", description="folder or fsspec URL of staged, hashed files")
     profile: Literal["meta"] = "meta"
 
 
@@ -362,3 +546,15 @@ class Deployment(_Node):
     platform: Platform = Platform()
     clients: dict[str, Client]
     uploads: dict[str, Upload]
+    _places: dict[str, Places] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sql_folder(self) -> Path:
+        """Where ``source.sql`` names a file."""
+        return sql_folder(self.folder)
+
+    def place(self, upload: str | Upload, path: str = "") -> str:
+        """``file:line`` of ``path`` (``user_data.em[1]``) in an upload's file, or of the nearest node around it."""
+        name = upload if isinstance(upload, str) else upload.name
+        places = self._places.get(name)
+        return places.at(path) if places else name

@@ -1,0 +1,177 @@
+"""What a node cannot know alone: names of other files, and what a field may be asked for at its place.
+
+A check gets one validated section of an upload and yields findings; a faulty section does not keep the others from
+being checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from offline_capi.config.columns import field_specs
+from offline_capi.config.document import Loc
+from offline_capi.config.keys import USER_DATA_KEYS
+from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.queries import ends_never_asked_for
+from offline_capi.config.settings import ActionSource, CustomData, Event, FieldSpec, FileSource, SqlSource, Upload
+from offline_capi.config.wording import Finding
+
+__all__ = ["Surroundings", "check_sections"]
+
+_ACTION_SOURCES: tuple[str, ...] = get_args(ActionSource)
+_TYPED_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "format": ("timestamp", "date"),
+    "unit": ("timestamp",),
+    "timezone": ("timestamp",),
+    "decimal": ("number", "integer"),
+}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an upload may refer to."""
+
+    sql_folder: Path
+    clients: Collection[str]
+
+    def queries(self) -> list[str]:
+        return [path.relative_to(self.sql_folder).as_posix() for path in self.sql_folder.rglob("*.sql")]
+
+
+def check_sections(upload: Upload, sections: Collection[str], around: Surroundings) -> Iterator[Finding]:
+    """What is wrong with the named sections of an upload that is valid by itself."""
+    for section, check in _CHECKS.items():
+        if section in sections:
+            yield from check(getattr(upload, section), around)
+
+
+# ---------------------------------------------------------------------------------------------- words of other places
+
+
+def _check_client(spec: FieldSpec, around: Surroundings) -> Iterator[Finding]:
+    for loc, name in _literals(spec, ("client",)):
+        if name not in around.clients:
+            known = ", ".join(sorted(around.clients)[:10]) or "none yet"
+            guess = did_you_mean(name, around.clients) or ";"
+            yield loc, f'client "{name}" is not in clients.yml{guess} clients: {known}'
+    yield from _check_fields(spec, ("client",))
+
+
+def _check_event(event: Event, _: Surroundings) -> Iterator[Finding]:
+    for loc, word in _literals(event.action_source, ("event", "action_source")):
+        if word not in _ACTION_SOURCES:
+            guess = did_you_mean(word, _ACTION_SOURCES) or ";"
+            yield loc, f'"{word}" is unknown{guess} one of: {", ".join(_ACTION_SOURCES)}'
+    yield from _check_fields(event, ("event",))
+
+
+def _literals(spec: FieldSpec, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """The values that a field can take by the YAML alone: constants, results of a map, defaults."""
+    for place, part in field_specs(spec, loc):
+        own = (((*place, key), getattr(part, key)) for key in ("constant", "default"))
+        yield from ((at, str(value)) for at, value in own if value is not None)
+        yield from (((*place, "map", key), str(value)) for key, value in (part.map or {}).items())
+
+
+# ---------------------------------------------------------------------------------------------- options at their place
+
+
+def _check_custom_data(custom: CustomData, _: Surroundings) -> Iterator[Finding]:
+    yield from _check_fields(custom, ("custom_data",))
+
+
+def _check_fields(node: object, loc: Loc) -> Iterator[Finding]:
+    """Fields outside user_data."""
+    for place, spec in field_specs(node, loc):
+        if spec.hashed:
+            yield (*place, "hashed"), "belongs to user_data only: nothing else is sent hashed"
+        if spec.country:
+            yield (*place, "country"), "belongs to user_data.ph only: it completes phone numbers"
+        yield from _check_type_options(spec, place)
+
+
+def _check_type_options(spec: FieldSpec, loc: Loc) -> Iterator[Finding]:
+    for option, kinds in _TYPED_OPTIONS.items():
+        if spec.type and option in spec.model_fields_set and spec.type not in kinds:
+            yield (*loc, option), f"has no meaning for type {spec.type}, only for {' and '.join(kinds)}"
+
+
+def _check_user_data(user_data: Mapping[str, tuple[FieldSpec, ...]], _: Surroundings) -> Iterator[Finding]:
+    for key, columns in user_data.items():
+        if len(columns) > 1 and not USER_DATA_KEYS[key].several:
+            yield (
+                ("user_data", key),
+                "holds one value, not a list; for the first that is not empty write {coalesce: [one, other]}",
+            )
+        for index, spec in enumerate(columns):
+            yield from _check_identity(key, spec, ("user_data", key, index))
+
+
+def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
+    for place, spec in field_specs(field, loc):
+        if spec.hashed and not USER_DATA_KEYS[key].hashable:
+            yield (*place, "hashed"), "Meta wants this key as it is, never hashed; map the readable column"
+        if spec.country and key != "ph":
+            yield (*place, "country"), "belongs to ph only: it completes phone numbers"
+        if spec is not field and (spec.hashed or spec.country):
+            yield place, "hashed and country stand beside coalesce, not inside it"
+        if spec.format and spec.type is None and key != "db":
+            yield (*place, "format"), "belongs to db only, or beside type: date or timestamp"
+        yield from _check_type_options(spec, place)
+
+
+# ---------------------------------------------------------------------------------------------- source
+
+
+def _check_source(source: SqlSource | FileSource, around: Surroundings) -> Iterator[Finding]:
+    if isinstance(source, FileSource):
+        yield from _check_path(source.path)
+    else:
+        yield from _check_query(source, around)
+
+
+def _check_query(source: SqlSource, around: Surroundings) -> Iterator[Finding]:
+    here = ("source", "sql")
+    try:
+        query = around.sql_folder.joinpath(source.sql).read_text(encoding="utf-8-sig") if source.is_file else source.sql
+    except FileNotFoundError:
+        yield (
+            here,
+            f'there is no file "{source.sql}" in {around.sql_folder}{did_you_mean(source.sql, around.queries())}',
+        )
+    except (OSError, UnicodeDecodeError):
+        yield here, f'the file "{source.sql}" in {around.sql_folder} cannot be read as UTF-8 text'
+    else:
+        for end in ends_never_asked_for(query):
+            yield here, f"the query never uses :{end} (or :{end}_utc), so every run would read all rows"
+
+
+def _check_path(path: str) -> Iterator[Finding]:
+    """Braces are ``${NAME}``, ``{date}`` or ``{date:FORMAT}``; the format must tell days apart."""
+    rest = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "", path)
+    for name, form in re.findall(r"\{(\w*)(?::([^{}]*))?\}", rest):
+        if name != "date":
+            yield ("source", "path"), f'"{{{name}}}" means nothing here; write {{date}}, {{date:%Y%m%d}} or ${{NAME}}'
+        elif form and not _tells_days_apart(form):
+            yield ("source", "path"), f'the format "{form}" does not tell days apart; use %Y, %m and %d, or %Y and %j'
+    if re.search(r"[{}]", re.sub(r"\{\w*(:[^{}]*)?\}", "", rest)):
+        yield ("source", "path"), "has a brace without its partner; write {date}, {date:%Y%m%d} or ${NAME}"
+
+
+def _tells_days_apart(form: str) -> bool:
+    directives = set(re.findall(r"%-?([A-Za-z])", form))
+    year, month, day = directives & {"Y", "y"}, directives & {"m", "b", "B"}, directives & {"d"}
+    return bool(directives & {"F", "x", "D"} or (year and (("j" in directives) or (month and day))))
+
+
+_CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
+    "client": _check_client,
+    "source": _check_source,
+    "event": _check_event,
+    "user_data": _check_user_data,
+    "custom_data": _check_custom_data,
+}

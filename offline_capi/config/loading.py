@@ -1,0 +1,337 @@
+"""The configuration folder → one validated ``Deployment``, or every problem of every file at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from offline_capi.config.checks import Surroundings, check_sections
+from offline_capi.config.document import Document, Places, dotted, read_document
+from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.queries import sql_folder
+from offline_capi.config.settings import Client, Deployment, Platform, Upload
+from offline_capi.config.wording import MISSING, Finding, findings, locate
+from offline_capi.errors import ConfigError, Problem, UsageError
+
+__all__ = ["load_config", "load_each", "load_one"]
+
+CLIENTS_FILE = "clients.yml"
+_SECTIONS = ("platform", "clients")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # what Airflow allows in the id of a DAG
+
+# Environment variable → setting of the platform that it overrides.
+_OVERRIDES: Mapping[str, str] = {
+    "OFFLINE_CAPI_GRAPH_URL": "graph_url",
+    "OFFLINE_CAPI_GRAPH_VERSION": "graph_version",
+    "OFFLINE_CAPI_LEDGER": "ledger",
+    "OFFLINE_CAPI_STAGE": "stage",
+}
+
+# Valid sections in place of faulty ones, so that the rest of a file is still checked.
+_STAND_INS: Mapping[str, Any] = {
+    "client": "any",
+    "window": {"column": "any"},
+    "source": {"path": "any"},
+    "event": {"name": "any", "id": "any", "action_source": "other"},
+    "user_data": {"em": "any"},
+}
+
+
+def load_config(folder: str | Path, *, environ: Mapping[str, str] = os.environ) -> Deployment:
+    """The configuration in ``folder``, complete and valid.
+
+    Otherwise one ``ConfigError`` whose ``problems`` are all there are, over ``clients.yml`` and ``uploads/``. Nothing
+    is resolved that a run may need only later: tokens, connections, ``${NAME}`` in paths.
+    """
+    clients, uploads = _load(Path(folder), environ)
+    problems = [*clients.problems, *(problem for draft in uploads for problem in draft.problems)]
+    if problems:
+        raise _config_error(problems, Path(folder))
+    return _deployment(Path(folder), clients, uploads)
+
+
+def load_each(
+    folder: str | Path, *, environ: Mapping[str, str] = os.environ, only: str | None = None
+) -> tuple[Deployment, dict[str, ConfigError]]:
+    """What of the configuration is good, and for each broken upload its error, by name; for clients, ``clients.yml``.
+
+    An upload whose own file is good but whose client or platform settings are broken counts as broken, too. With
+    ``only``, other uploads are not looked at.
+    """
+    clients, uploads = _load(Path(folder), environ, only)
+    errors = {CLIENTS_FILE: clients.problems} if clients.problems else {}
+    for draft in uploads:
+        problems = [*draft.problems, *_inherited(draft, clients)]
+        if problems:
+            errors[draft.name] = [*errors.get(draft.name, []), *problems]
+    good = [draft for draft in uploads if draft.name not in errors]
+    return (
+        _deployment(Path(folder), clients, good),
+        {name: _config_error(problems, Path(folder)) for name, problems in errors.items()},
+    )
+
+
+def load_one(folder: str | Path, upload: str, *, environ: Mapping[str, str] = os.environ) -> Deployment:
+    """The configuration as one upload needs it: what is wrong with other uploads and their clients does not matter."""
+    names = sorted({path.stem for path in _upload_files(Path(folder))})
+    if upload not in names:
+        guess = did_you_mean(upload, names) or f"; one of: {', '.join(names) or 'none yet'}"
+        raise UsageError(f'there is no upload "{upload}" in {Path(folder) / "uploads"}{guess}')
+    deployment, errors = load_each(folder, environ=environ, only=upload)
+    if upload in errors:
+        raise errors[upload]
+    return deployment
+
+
+# ---------------------------------------------------------------------------------------------- drafts
+
+
+@dataclass(frozen=True)
+class _Clients:
+    """``clients.yml`` as far as it is good; ``platform`` is ``None`` where it is not."""
+
+    places: Places
+    platform: Platform | None
+    clients: dict[str, Client]
+    named: Collection[str]
+    problems: list[Problem]
+
+
+@dataclass(frozen=True)
+class _Upload:
+    name: str
+    places: Places
+    upload: Upload | None
+    problems: list[Problem]
+
+
+def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> tuple[_Clients, list[_Upload]]:
+    clients = _load_clients(folder / CLIENTS_FILE, environ)
+    around = Surroundings(sql_folder(folder), clients.named)
+    files = [path for path in _upload_files(folder) if only in (None, path.stem)]
+    drafts = [_load_upload(path, around, check_client=bool(clients.named)) for path in files]
+    return clients, [*_unique(drafts)]
+
+
+def _deployment(folder: Path, clients: _Clients, uploads: Sequence[_Upload]) -> Deployment:
+    deployment = Deployment(
+        folder=folder,
+        platform=clients.platform or Platform(),
+        clients=clients.clients,
+        uploads={draft.name: draft.upload for draft in uploads if draft.upload is not None},
+    )
+    deployment._places.update({draft.name: draft.places for draft in uploads})
+    return deployment
+
+
+def _read(path: Path) -> Document:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        advice = "does not exist; a configuration folder holds clients.yml and uploads/*.yml"
+        return Document(None, Places(str(path)), (Problem(str(path), None, "", advice),))
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        return Document(None, Places(str(path)), (Problem(str(path), None, "", message),))
+    document = read_document(raw, str(path))
+    if document.data is None or isinstance(document.data, dict):
+        return document
+    shape = Problem(str(path), 1, "", "needs a mapping, one key: value a line")
+    return Document(None, document.places, (*document.problems, shape))
+
+
+def _problems(document: Document, found: Iterable[Finding]) -> Iterator[Problem]:
+    """Findings at their lines, without those about a value that was withheld as a secret."""
+    for loc, message in found:
+        if not document.hides(loc):
+            place = locate(loc, document.data)
+            # What is missing stands nowhere; the line of the node that should hold it is the nearest.
+            line = document.places.line(place) if place else None
+            path = loc if message.startswith(MISSING) else place
+            yield Problem(document.places.file, line, dotted(path), message)
+
+
+# ---------------------------------------------------------------------------------------------- clients.yml
+
+
+def _load_clients(path: Path, environ: Mapping[str, str]) -> _Clients:
+    document = _read(path)
+    data: dict[str, Any] = document.data if isinstance(document.data, dict) else {}
+    found: list[Finding] = []
+    if document.data is not None:
+        found += _unknown_sections(data)
+    clients = _section(data, "clients", found)
+    good = dict(_valid_clients(clients, found))
+    platform, overridden = _platform(_section(data, "platform", found), environ, found)
+    found += _shared_pixels(good, document)
+    problems = [*document.problems, *overridden, *_problems(document, found)]
+    usable = {name: client for name, client in good.items() if not _touched(name, problems)}
+    sound = document.data is not None and all(problem.path.startswith("clients.") for problem in problems)
+    return _Clients(document.places, platform if sound else None, usable, list(clients), problems)
+
+
+def _touched(client: str, problems: Iterable[Problem]) -> bool:
+    return any(f"{problem.path}.".startswith(f"clients.{client}.") for problem in problems)
+
+
+def _unknown_sections(data: Mapping[str, Any]) -> Iterator[Finding]:
+    for key in data:
+        if key not in _SECTIONS:
+            guess = did_you_mean(key, _SECTIONS) or ";"
+            yield (key,), f"is not a key here{guess} one of: {', '.join(_SECTIONS)}"
+    if not data.get("clients"):
+        yield ("clients",), "is missing; name at least one client with pixel_id and token"
+
+
+def _section(data: Mapping[str, Any], key: str, found: list[Finding]) -> dict[str, Any]:
+    section = data.get(key)
+    if isinstance(section, dict):
+        return section
+    if section is not None:
+        found.append(((key,), "needs a mapping, one key: value a line"))
+    return {}
+
+
+def _valid_clients(clients: Mapping[str, Any], found: list[Finding]) -> Iterator[tuple[str, Client]]:
+    for name, data in clients.items():
+        loc = ("clients", name)
+        found += ((loc, message) for message in _misnamed(name))
+        client, faults = _validated(Client, data, name)
+        found += (((*loc, *inner), message) for inner, message in faults)
+        if isinstance(client, Client):
+            yield name, client
+
+
+def _validated(model: type[BaseModel], data: object, name: str) -> tuple[BaseModel | None, list[Finding]]:
+    """The node as a model, if it is valid, and what is wrong with it."""
+    foreign = dict(_foreign_keys(data))
+    try:
+        return model.model_validate({**data, "name": name} if isinstance(data, dict) else data), [*foreign.items()]
+    except ValidationError as error:
+        faults = findings(error, model, data)
+    return None, [*foreign.items(), *(fault for fault in faults if fault[0] not in foreign)]
+
+
+def _misnamed(name: str) -> Iterator[str]:
+    if not _NAME.fullmatch(name):
+        yield "needs a name of letters, digits, _ . and - (at most 100)"
+
+
+def _foreign_keys(data: object) -> Iterator[Finding]:
+    """Keys that a model would take although the author may not write them."""
+    if isinstance(data, dict) and "name" in data:
+        yield ("name",), "is not a key here: the name of a client is its key, that of an upload its file's name"
+    if isinstance(data, dict) and {"pixel_id", "dataset_id"} <= set(data):
+        yield ("dataset_id",), "is the same as pixel_id; keep one of the two"
+
+
+def _shared_pixels(clients: Mapping[str, Client], document: Document) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for name, client in clients.items():
+        owner = first.setdefault(client.pixel_id, name)
+        if owner != name:
+            line = document.places.line(("clients", owner, "pixel_id"))
+            yield (
+                ("clients", name, "pixel_id"),
+                f'is also the pixel of client "{owner}" (line {line}); one pixel, one client',
+            )
+
+
+def _platform(
+    data: Mapping[str, Any], environ: Mapping[str, str], found: list[Finding]
+) -> tuple[Platform | None, list[Problem]]:
+    """The platform's settings under those of the environment, whose faults are the environment's, not the file's."""
+    variables = {_OVERRIDES[name]: name for name in _OVERRIDES if environ.get(name)}
+    overrides = {key: _override(name, environ[name]) for key, name in variables.items()}
+    try:
+        return Platform.model_validate({**data, **overrides}), []
+    except ValidationError as error:
+        faults = findings(error, Platform, {**data, **overrides})
+    found += ((("platform", *loc), message) for loc, message in faults if loc[0] not in variables)
+    return None, [
+        Problem("environment", None, variables[str(loc[0])], message) for loc, message in faults if loc[0] in variables
+    ]
+
+
+def _override(name: str, value: str) -> str | dict[str, str]:
+    """The value of a variable; of a URL that may hold a password, only where it is found."""
+    secret = name == "OFFLINE_CAPI_LEDGER" and re.search(r"@|password", value)
+    return {"env": name} if secret else value
+
+
+# ---------------------------------------------------------------------------------------------- uploads/*.yml
+
+
+def _upload_files(folder: Path) -> list[Path]:
+    """Upload files by name; editors' and systems' hidden files are none."""
+    found = (path for suffix in ("*.yml", "*.yaml") for path in (folder / "uploads").glob(suffix))
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _unique(drafts: Iterable[_Upload]) -> Iterator[_Upload]:
+    """Drafts, the second of one name (``x.yml`` and ``x.yaml``) with a problem and without its upload."""
+    first: dict[str, str] = {}
+    for draft in drafts:
+        owner = first.setdefault(draft.name, draft.places.file)
+        if owner == draft.places.file:
+            yield draft
+        else:
+            clash = Problem(draft.places.file, None, "", f"is an upload of the same name as {owner}; rename one")
+            yield _Upload(draft.name, draft.places, None, [*draft.problems, clash])
+
+
+def _load_upload(path: Path, around: Surroundings, *, check_client: bool) -> _Upload:
+    document = _read(path)
+    problems = [*document.problems, *(Problem(str(path), None, "", text) for text in _misnamed(path.stem))]
+    if not isinstance(document.data, dict):
+        return _Upload(path.stem, document.places, None, problems)
+    upload, found = _validated(Upload, document.data, path.stem)
+    sound, stand_in = (set(Upload.model_fields), upload) if upload else _patched(document.data, found)
+    if isinstance(stand_in, Upload):
+        # Without a readable clients.yml, every client would be unknown: one problem there, not one a file here.
+        sections = sound if check_client else sound - {"client"}
+        found += check_sections(stand_in, sections, around)
+    problems += _problems(document, found)
+    good = upload if isinstance(upload, Upload) and not problems else None
+    return _Upload(path.stem, document.places, good, problems)
+
+
+def _patched(data: Mapping[str, Any], found: Sequence[Finding]) -> tuple[set[str], BaseModel | None]:
+    """The names of the sound sections, and an upload made of them and of stand-ins."""
+    faulty = {str(loc[0]) for loc, _ in found if loc}
+    sound = {key: value for key, value in data.items() if key not in faulty}
+    keys = data.get("user_data")
+    if "user_data" in faulty and isinstance(keys, dict):
+        bad = {loc[1] for loc, _ in found if loc[:1] == ("user_data",) and len(loc) > 1}
+        sound["user_data"] = {key: value for key, value in keys.items() if key not in bad} or _STAND_INS["user_data"]
+    patched, _ = _validated(Upload, {**_STAND_INS, **sound}, "any")
+    return set(sound), patched
+
+
+def _inherited(draft: _Upload, clients: _Clients) -> Iterator[Problem]:
+    """Why an upload cannot run although its own file is good."""
+    if clients.platform is None:
+        yield Problem(draft.places.file, None, "", f"cannot run: see the problems of {clients.places.file}")
+    name = draft.upload.client.constant if draft.upload else None
+    if name is not None and name in clients.named and name not in clients.clients:
+        line = draft.places.line(("client",))
+        yield Problem(
+            draft.places.file, line, "client", f'client "{name}" has problems of its own in {clients.places.file}'
+        )
+
+
+# ---------------------------------------------------------------------------------------------- the error
+
+
+def _config_error(problems: Sequence[Problem], folder: Path) -> ConfigError:
+    ordered = sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line or 0, problem.path))
+    files = sorted({problem.file for problem in ordered})
+    count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+    place = files[0] if len(files) == 1 else f"{len(files)} files of {folder}"
+    return ConfigError(f"{count} in {place}", ordered)

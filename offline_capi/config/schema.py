@@ -1,0 +1,101 @@
+"""The grammar as JSON Schema, for editors and for ``offline-capi schema``; short spellings included.
+
+Written anew with ``python -m offline_capi.config.schema FOLDER``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from offline_capi.config.keys import USER_DATA_KEYS, UserDataKey
+from offline_capi.config.settings import Client, Platform, Upload
+
+__all__ = ["json_schema", "write_schemas"]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SHORT_FIELD = {
+    "type": "string",
+    "description": 'short for {column: …}; with braces, such as "order-{id}", for {template: …}; a constant where '
+    "the words are ours or Meta's (client, event name, action_source, currency in capitals)",
+}
+_HASHING = {
+    "always": "hashed before it is sent",
+    "by_policy": "raw or hashed by the client's external_id policy",
+    "never": "sent as it is",
+}
+
+
+class _ClientsFile(BaseModel):
+    """clients.yml: who sends, and for whom."""
+
+    model_config = ConfigDict(extra="forbid", title="offline-capi clients")
+
+    platform: Platform = Platform()
+    clients: dict[str, Client] = Field(min_length=1, description="name → client")
+
+
+def json_schema() -> dict[str, dict[str, Any]]:
+    """The schemas of the two kinds of file: ``upload`` and ``clients``."""
+    return {"upload": _upload_schema(), "clients": _schema_of(_ClientsFile)}
+
+
+def write_schemas(folder: Path) -> None:
+    """Write each schema to ``folder`` as ``KIND.schema.json``."""
+    for kind, schema in json_schema().items():
+        (folder / f"{kind}.schema.json").write_text(as_text(schema), encoding="utf-8")
+
+
+def as_text(schema: Mapping[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _upload_schema() -> dict[str, Any]:
+    schema = _schema_of(Upload)
+    schema["title"] = "offline-capi upload"
+    columns = schema["properties"]["user_data"]["additionalProperties"]
+    schema["properties"]["user_data"] = {
+        "type": "object",
+        "description": "customer information, by Meta's keys",
+        "properties": {key: {"description": _meaning(facts), **columns} for key, facts in USER_DATA_KEYS.items()},
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+    return schema
+
+
+def _meaning(facts: UserDataKey) -> str:
+    return f"{facts.meaning}; {_HASHING[facts.hashing]}; {'one column or several' if facts.several else 'one column'}"
+
+
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    _, tree = models_json_schema([(model, "validation")])
+    definitions = tree["$defs"]
+    for definition in definitions.values():
+        _without_name(definition)
+    if "FieldSpec" in definitions:
+        definitions["FieldSpec"] = {"anyOf": [_SHORT_FIELD, definitions["FieldSpec"]]}
+    if "Client" in definitions:
+        _with_either_id(definitions["Client"])
+    return {"$schema": _DIALECT, **definitions.pop(model.__name__), "$defs": definitions}
+
+
+def _without_name(definition: dict[str, Any]) -> None:
+    """The name of an upload or client is not written in it: it is the file's name, or its key."""
+    definition.get("properties", {}).pop("name", None) if definition.get("title") in ("Upload", "Client") else None
+
+
+def _with_either_id(client: dict[str, Any]) -> None:
+    client["properties"]["dataset_id"] = client["properties"]["pixel_id"]
+    client["required"] = [key for key in client["required"] if key != "pixel_id"]
+    client["oneOf"] = [{"required": ["pixel_id"]}, {"required": ["dataset_id"]}]
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1]))

@@ -1,0 +1,241 @@
+"""Where secrets come from, and the type that keeps them out of everything that is written.
+
+``SecretResolver`` is the seam: the command line resolves from the environment, Airflow tasks from Airflow.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from offline_capi.config.settings import SecretRef
+from offline_capi.errors import ConfigError
+
+__all__ = ["EnvironmentSecrets", "Secret", "SecretResolver", "connection_as_url", "database_url"]
+
+_MASK = "***"
+
+
+class Secret:
+    """A text that shows itself only to ``reveal()``: printing, formatting, logging and JSON give ``***`` or refuse.
+
+    It cannot be pickled, so that it never travels in a task queue or an XCom: resolve it where it is used.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself. Pass it on at once; do not keep it in a variable that a traceback could show."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({_MASK})"
+
+    def __str__(self) -> str:
+        return _MASK
+
+    def __format__(self, spec: str) -> str:
+        return _MASK
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a Secret is never pickled: send its SecretRef and resolve it where it is used")
+
+
+class SecretResolver(Protocol):
+    """Turns references into secrets; whatever is not found is a ``ConfigError`` that says where was looked."""
+
+    def token(self, ref: SecretRef) -> Secret:
+        """The secret at ``ref``: a token, an app secret, a database URL."""
+        ...
+
+    def connection_url(self, name: str) -> Secret:
+        """The SQLAlchemy URL of the connection ``name``."""
+        ...
+
+
+class EnvironmentSecrets:
+    """Secrets from environment variables and files, with Airflow's spelling of connections; needs no Airflow.
+
+    A connection ``warehouse`` is the variable ``OFFLINE_CAPI_CONN_WAREHOUSE`` or ``AIRFLOW_CONN_WAREHOUSE``, as a URL
+    or as Airflow's JSON.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._environ = environ
+
+    def token(self, ref: SecretRef) -> Secret:
+        if ref.env is not None:
+            return self._variable(ref.env)
+        if ref.file is not None:
+            return _from_file(ref.file)
+        return self._from_connection(str(ref.connection))
+
+    def connection_url(self, name: str) -> Secret:
+        text, variable = self._connection(name)
+        url = connection_as_url(text)
+        if url is None:
+            raise ConfigError(
+                f'connection "{name}": {variable} is neither a URL such as postgresql://user@host/db '
+                "nor Airflow's JSON"
+            )
+        return Secret(url)
+
+    def _variable(self, name: str) -> Secret:
+        value = self._environ.get(name, "").strip()
+        if not value:
+            raise ConfigError(f"set the environment variable {name}: it is not set, or empty")
+        return Secret(value)
+
+    def _from_connection(self, name: str) -> Secret:
+        text, variable = self._connection(name)
+        secret = _password_of(text)
+        if not secret:
+            raise ConfigError(f'connection "{name}": {variable} has neither a password nor extra.access_token')
+        return Secret(secret)
+
+    def _connection(self, name: str) -> tuple[str, str]:
+        """The text of a connection and the variable that held it."""
+        variables = _connection_variables(name)
+        found = next((variable for variable in variables if self._environ.get(variable, "").strip()), None)
+        if found is None:
+            raise ConfigError(f'connection "{name}" is not known: set {" or ".join(variables)}, as a URL')
+        return self._environ[found].strip(), found
+
+
+def _connection_variables(name: str) -> tuple[str, str]:
+    return f"OFFLINE_CAPI_CONN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}", f"AIRFLOW_CONN_{name.upper()}"
+
+
+def _from_file(path: Path) -> Secret:
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"the secret's file {path} cannot be read: {reason}") from None
+    if not value:
+        raise ConfigError(f"the secret's file {path} is empty")
+    return Secret(value)
+
+
+def database_url(place: SecretRef | str, secrets: SecretResolver) -> Secret:
+    """The SQLAlchemy URL of a database, written out or referred to."""
+    if isinstance(place, str):
+        return Secret(_with_driver(place))
+    if place.connection is not None:
+        return secrets.connection_url(place.connection)
+    return Secret(_with_driver(secrets.token(place).reveal()))
+
+
+# ---------------------------------------------------------------------------------------------- connections as text
+
+# SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3 and 2.0 for psycopg2, and neither knows postgres://.
+_DIALECTS: Mapping[str, str] = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "sqlite": "sqlite",
+}
+_AIRFLOW_ONLY = re.compile(r"__extra__|extra__.*|access_token")
+
+
+def connection_as_url(text: str) -> str | None:
+    """Airflow's URI or JSON of a connection → SQLAlchemy's URL; ``None`` where it is neither."""
+    if text.startswith("{"):
+        fields = _json_object(text)
+        return _url_of(fields) if fields and fields.get("conn_type") else None
+    return _with_driver(_decoded_path(text)) if re.match(r"[A-Za-z][\w+.-]*://", text) else None
+
+
+def _with_driver(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{_DIALECTS.get(scheme.lower(), scheme)}{separator}{_without_airflow_options(rest)}"
+
+
+def _without_airflow_options(rest: str) -> str:
+    base, mark, query = rest.partition("?")
+    if "extra__" not in query:
+        return rest
+    kept = urlencode([pair for pair in parse_qsl(query) if not _AIRFLOW_ONLY.fullmatch(pair[0])])
+    return base + (mark + kept if kept else "")
+
+
+def _decoded_path(uri: str) -> str:
+    """Airflow writes the path of an SQLite file as an encoded host: ``sqlite://%2Ftmp%2Fa.db``."""
+    match = re.fullmatch(r"sqlite://(%2[Ff][^/?]*)(/?\?.*)?", uri)
+    return f"sqlite:///{unquote(match[1])}{match[2] or ''}" if match else uri
+
+
+def _url_of(fields: Mapping[str, Any]) -> str:
+    dialect = _DIALECTS.get(str(fields["conn_type"]), str(fields["conn_type"]))
+    if dialect == "sqlite":
+        return f"sqlite:///{fields.get('host') or fields.get('schema') or ''}"
+    port = f":{fields['port']}" if fields.get("port") else ""
+    options = urlencode({k: v for k, v in _extra(fields).items() if _is_option(k, v)})
+    path = f"/{quote(str(fields.get('schema') or ''), safe='')}"
+    return f"{dialect}://{_login(fields)}{fields.get('host') or ''}{port}{path}{'?' + options if options else ''}"
+
+
+def _login(fields: Mapping[str, Any]) -> str:
+    user, password = (quote(str(fields.get(key) or ""), safe="") for key in ("login", "password"))
+    return f"{user}{':' + password if password else ''}@" if user or password else ""
+
+
+def _is_option(key: str, value: object) -> bool:
+    return isinstance(value, (str, int)) and not _AIRFLOW_ONLY.fullmatch(key)
+
+
+def _password_of(text: str) -> str | None:
+    """The password of a connection, else the ``access_token`` among its extras."""
+    if text.startswith("{"):
+        fields = _json_object(text) or {}
+        return fields.get("password") or _extra(fields).get("access_token")
+    return _userinfo_password(text) or _query_token(text)
+
+
+def _userinfo_password(uri: str) -> str | None:
+    userinfo, at, _ = uri.partition("://")[2].rpartition("@")
+    return unquote(userinfo.partition(":")[2]) or None if at else None
+
+
+def _query_token(uri: str) -> str | None:
+    options = dict(parse_qsl(urlsplit(uri).query))
+    return options.get("access_token") or (_json_object(options.get("__extra__", "")) or {}).get("access_token")
+
+
+def _extra(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Airflow writes extras as an object or as the text of one."""
+    extra = fields.get("extra") or {}
+    return extra if isinstance(extra, dict) else _json_object(str(extra)) or {}
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None

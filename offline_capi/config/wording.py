@@ -1,0 +1,161 @@
+"""What the validator found, in our words: a table from pydantic's kinds of error to sentences.
+
+pydantic's own texts name Python types and quote the input; ours say what is allowed and what was probably meant.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from offline_capi.config.document import Loc
+from offline_capi.config.nearest import did_you_mean
+
+__all__ = ["Finding", "findings", "locate"]
+
+Finding = tuple[Loc, str]
+
+_SENTENCES: Mapping[str, str] = {
+    "missing": "is missing",
+    "value_error": "{error}",
+    "union_tag_not_found": "needs connection and sql (rows of a query), or path (rows of files)",
+    "string_type": "needs a text; if it is one, put it in quotes",
+    "int_type": "needs a whole number",
+    "int_parsing": "needs a whole number",
+    "int_from_float": "needs a whole number",
+    "float_type": "needs a number",
+    "float_parsing": "needs a number",
+    "finite_number": "needs a finite number",
+    "bool_type": "needs true or false",
+    "bool_parsing": "needs true or false",
+    "dict_type": "needs a mapping, one key: value a line",
+    "tuple_type": "needs a list",
+    "path_type": "needs the path of a file",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "is empty",
+    "string_too_long": "must have at most {max_length} character(s)",
+}
+MISSING = _SENTENCES["missing"]
+_UNFORESEEN = "cannot be used here; see `offline-capi schema` for what is allowed"
+
+_PATTERNS: Mapping[str, str] = {
+    r"^\d{5,20}$": "is not a pixel id: 5 to 20 digits, as Events Manager shows it",
+    r"^v\d+\.\d+$": "is not a Graph version such as v26.0",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "is not the name of an environment variable such as ACME_BANK_TOKEN",
+}
+_MODELS: Mapping[str, str] = {
+    "FieldSpec": "needs the name of a column, or a mapping such as {column: name, type: number}",
+    "SecretRef": "needs a reference: {env: NAME}, {file: /path} or {connection: id}",
+}
+_SCALARS = {"str", "int", "float", "bool"}
+
+
+def findings(error: ValidationError, model: type[BaseModel], data: object) -> list[Finding]:
+    """Each fault once, at its place in ``data`` as the author wrote it."""
+    details = error.errors(include_url=False)
+    return list(dict.fromkeys((_place(detail, data), _sentence(detail, model)) for detail in details))
+
+
+def locate(loc: Loc, data: object) -> Loc:
+    """``loc`` without the steps that the author did not write: short spellings and the names of union members."""
+    return tuple(_steps(loc, data))
+
+
+def _steps(loc: Loc, node: Any) -> Iterator[str | int]:
+    for part in loc:
+        within = part in node if isinstance(node, dict) else isinstance(part, int) and isinstance(node, list)
+        if within:
+            node = node[part]
+            yield part
+
+
+def _place(detail: ErrorDetails, data: object) -> Loc:
+    place = locate(detail["loc"], data)
+    return (*place, detail["loc"][-1]) if detail["type"] == "missing" else place
+
+
+def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    special = _SPECIAL.get(detail["type"])
+    if detail["loc"] and detail["loc"][-1] in _SCALARS and detail["type"].endswith("_type"):
+        return "needs one text, one number, or true or false"
+    if detail["input"] is None and detail["type"] not in ("missing", "value_error", "extra_forbidden"):
+        return "has no value; give one, or remove the key"
+    if special:
+        return special(detail, model)
+    return _SENTENCES.get(detail["type"], _UNFORESEEN).format(**detail.get("ctx", {}))
+
+
+def _unknown_key(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    allowed = sorted(_keys_at(model, detail["loc"][:-1]))
+    guess = did_you_mean(str(detail["loc"][-1]), allowed)
+    return f"is not a key here{guess or ';'} {_one_of(allowed)}"
+
+
+def _unknown_word(detail: ErrorDetails, _: type[BaseModel]) -> str:
+    allowed = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
+    word = str(detail["input"])
+    return f'"{word}" is unknown{did_you_mean(word, allowed) or ";"} {_one_of(allowed)}'
+
+
+def _one_of(allowed: list[str]) -> str:
+    return f"one of: {', '.join(allowed)}"
+
+
+def _wrong_shape(detail: ErrorDetails, _: type[BaseModel]) -> str:
+    return _MODELS.get(str(detail["ctx"]["class_name"]), _SENTENCES["dict_type"])
+
+
+def _wrong_pattern(detail: ErrorDetails, _: type[BaseModel]) -> str:
+    return _PATTERNS.get(str(detail["ctx"]["pattern"]), _UNFORESEEN)
+
+
+_SPECIAL: Mapping[str, Callable[[ErrorDetails, type[BaseModel]], str]] = {
+    "extra_forbidden": _unknown_key,
+    "literal_error": _unknown_word,
+    "model_type": _wrong_shape,
+    "string_pattern_mismatch": _wrong_pattern,
+}
+
+
+# ---------------------------------------------------------------------------------------------- which keys are allowed
+
+
+def _keys_at(model: type[BaseModel], loc: Loc) -> set[str]:
+    """The keys that the grammar allows at ``loc``; the name of the whole is given by its file or key."""
+    here: list[Any] = [model]
+    for part in loc:
+        here = [deeper for annotation in here for deeper in _descend(annotation, part)]
+    keys = {key for annotation in here if _is_model(annotation) for key in annotation.model_fields}
+    return keys - {"name"} if here and here[0] is model else keys
+
+
+def _descend(annotation: Any, part: str | int) -> Iterator[Any]:
+    if _is_model(annotation):
+        field = annotation.model_fields.get(part)
+        # The name of a union's member is a step of pydantic's that leads nowhere.
+        yield from _members(field.annotation) if field else [annotation] if annotation.__name__ == part else []
+    elif get_origin(annotation) is dict:
+        yield from _members(get_args(annotation)[1])
+    elif get_origin(annotation) is tuple:
+        yield from _members(get_args(annotation)[0])
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The alternatives of an annotation, each without its decoration."""
+    if get_origin(annotation) is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    else:
+        yield annotation
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

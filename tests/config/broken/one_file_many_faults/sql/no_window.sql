@@ -1,0 +1,1 @@
+SELECT * FROM credit_application -- :since

@@ -1,0 +1,1 @@
+SELECT 1 WHERE a >= :since_utc AND a < :until_utc

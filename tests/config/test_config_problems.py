@@ -1,0 +1,117 @@
+"""What the author of a faulty folder reads: everything at once, each with its line, what is allowed, what was meant."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from offline_capi.config import load_config
+from offline_capi.errors import ConfigError
+
+BROKEN = Path(__file__).parent / "broken"
+CASES = sorted(folder.name for folder in BROKEN.iterdir())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_broken_folder_is_described_word_for_word(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The texts are files: read them aloud when they change."""
+    monkeypatch.chdir(BROKEN / case)
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(".", environ={})
+
+    assert f"{caught.value}\n" == Path("expected.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_text_of_the_validator_reaches_the_author(case: str) -> None:
+    """pydantic's words for Python's types mean nothing in a YAML file."""
+    text = (BROKEN / case / "expected.txt").read_text(encoding="utf-8")
+
+    assert not re.search(r"Input should|valid (dictionary|string|tuple)|pydantic|\[type=|FieldSpec|SqlSource", text)
+    assert "see `offline-capi schema`" not in text
+
+
+def test_each_problem_says_file_line_and_path(write_folder) -> None:
+    folder = write_folder(approvals="client: acme_bank\nsource: {path: a.csv}\nwindow:\n  colum: approved_at\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    typo = next(problem for problem in caught.value.problems if problem.path == "window.colum")
+    assert (typo.file, typo.line) == (str(folder / "uploads" / "approvals.yml"), 4)
+    assert 'did you mean "column"?' in typo.message
+
+
+def test_a_folder_without_clients_says_what_belongs_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"clients\.yml  does not exist; a configuration folder holds"):
+        load_config(tmp_path / "nowhere")
+
+
+def test_a_missing_clients_file_is_one_problem_not_one_a_file(write_folder) -> None:
+    folder = write_folder(clients=None)
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    assert [Path(problem.file).name for problem in caught.value.problems] == ["clients.yml"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("email", "em"), ("Phone", "ph"), ("first_name", "fn"), ("date-of-birth", "db"), ("zip", "zp"),
+        ("postal_code", "zp"), ("state", "st"), ("city", "ct"), ("extern_id", "external_id"), ("fbcc", "fbc"),
+        ("client_ip_adress", "client_ip_address"),
+    ],
+)  # fmt: skip
+def test_a_long_name_of_a_key_is_told_metas_short_one(write_folder, written: str, meant: str) -> None:
+    folder = write_folder(approvals=UPLOAD_WITH_KEY.format(key=written))
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    (problem,) = caught.value.problems
+    assert problem.path == f"user_data.{written}"
+    assert f'did you mean "{meant}"' in problem.message
+
+
+UPLOAD_WITH_KEY = """
+client: acme_bank
+source: {{path: approvals.csv}}
+window: {{column: approved_at}}
+event: {{name: CreditApproval, id: application_id, action_source: system_generated}}
+user_data: {{em: email, {key}: some_column}}
+"""
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT 1", "SELECT 1 -- :since :until", "SELECT ':since :until'", "SELECT a::since"]
+)
+def test_a_query_that_ignores_its_window_is_refused(write_folder, query: str) -> None:
+    folder = write_folder(approvals=UPLOAD_WITH_QUERY.format(query=query.replace("'", "''")))
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    ends = [problem.message.removeprefix("the query never uses ")[:6] for problem in caught.value.problems]
+    assert ends == [":since", ":until"]
+
+
+def test_a_query_may_use_either_form_of_its_window(write_folder) -> None:
+    query = "SELECT * FROM t WHERE at >= :since AND seen < :until_utc"
+
+    deployment = load_config(write_folder(approvals=UPLOAD_WITH_QUERY.format(query=query)))
+
+    assert not deployment.uploads["approvals"].source.is_file
+
+
+UPLOAD_WITH_QUERY = """
+client: acme_bank
+source: {{connection: warehouse, sql: '{query}'}}
+window: {{column: approved_at}}
+event: {{name: CreditApproval, id: application_id, action_source: system_generated}}
+user_data: {{em: email}}
+"""
