@@ -93,6 +93,7 @@ class Fate(StrEnum):
 class Reason(StrEnum):
     """Why a row could not become an event, or why it waits."""
 
+    MALFORMED_ROW = "malformed_row"
     UNREADABLE_TIME = "unreadable_time"
     MISSING_TIME = "missing_time"
     FUTURE = "future"
@@ -125,6 +126,9 @@ class ReasonText(NamedTuple):
 
 
 REASONS: Mapping[Reason, ReasonText] = {
+    Reason.MALFORMED_ROW: ReasonText(
+        "the line cannot be split into the file's columns", "mend the file: an unquoted delimiter is the usual cause"
+    ),
     Reason.UNREADABLE_TIME: ReasonText(
         "the event time cannot be read", "declare format, unit or timezone under event.time, or mend the source"
     ),
@@ -170,12 +174,13 @@ class SourceRows:
     """A batch of rows as the source gave them.
 
     ``origin`` names the file or query; ``first_row`` is the number of the first row in it, counted from 1 without a
-    header line.
+    header line. ``faults`` marks lines that could not be split into columns: they are rows of nulls here.
     """
 
     batch: pa.RecordBatch
     origin: str
     first_row: int
+    faults: tuple[Fault, ...] = ()
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
@@ -222,6 +227,7 @@ class MappedRows:
     - ``suppressed``: boolean, true where consent is missing
     - ``faults``: rows that cannot go on
     - ``outside``: how many source rows lie outside the run's window and were left to other runs
+    - ``dropped``: identity values that were lost in a map or a cast; the rows go on without them
     """
 
     origin: str
@@ -233,6 +239,7 @@ class MappedRows:
     suppressed: pa.BooleanArray
     faults: tuple[Fault, ...] = ()
     outside: int = 0
+    dropped: tuple[DroppedValues, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
@@ -303,7 +310,8 @@ class Rejections:
     """Rows that did not become events, with the reason and without personal data; staged as Parquet.
 
     Columns of ``table`` (``events.REJECTION_SCHEMA``): ``origin``, ``row``, ``client``, ``event_id`` (null where the
-    row has none), ``day`` (date32 or null), ``fate``, ``reason``, ``field``.
+    row has none), ``day`` (date32 or null), ``fate``, ``reason``, ``field``; ``earlier_origin`` and ``earlier_row``
+    name the row that a duplicate repeats, null for every other reason.
     """
 
     table: pa.RecordBatch

@@ -1,0 +1,22 @@
+"""Hashed rows become events: Meta's rules for one event, its bytes and its key, decided before anything is sent.
+
+Read in this order: ``build.py`` (the story), ``rules.py`` (what may not go, as tables), ``payload.py`` (which field
+becomes which JSON, as tables), ``keys.py`` (who an event is), ``duplicates.py`` (the same event twice in one run).
+"""
+
+from __future__ import annotations
+
+from offline_capi.events.build import MAX_BYTES, build_events
+from offline_capi.events.duplicates import SeenKeys
+from offline_capi.events.keys import event_key, event_key_of
+from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
+
+__all__ = [
+    "EVENT_SCHEMA",
+    "MAX_BYTES",
+    "REJECTION_SCHEMA",
+    "SeenKeys",
+    "build_events",
+    "event_key",
+    "event_key_of",
+]

@@ -1,0 +1,229 @@
+"""From hashed rows to events: decide each row's fate, then put together the bytes of those that go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from offline_capi.config.settings import Client
+from offline_capi.errors import BalanceError
+from offline_capi.events.facts import Facts, Limits, Mask, local_days, mask_of
+from offline_capi.events.keys import event_key
+from offline_capi.events.payload import bodies, text
+from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, faults, value_rules
+from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
+from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW
+from offline_capi.model import BuiltEvents, EventBatch, HashedRows, Rejections
+
+__all__ = ["ENVELOPE_BYTES", "MAX_BYTES", "build_events"]
+
+MAX_BYTES = 2_000_000  # ours, as in the settings of delivery; Meta publishes no limit (meta-capi.md 5.1)
+ENVELOPE_BYTES = 512  # what stands around the events of a request: data, partner_agent, test_event_code, upload_tag
+
+
+def build_events(
+    rows: HashedRows,
+    *,
+    clients: Mapping[str, Client],
+    zone: str,
+    now: datetime,
+    max_age: timedelta | None = None,
+    max_bytes: int = MAX_BYTES,
+    margin: timedelta = AGE_MARGIN,
+    skew: timedelta = CLOCK_SKEW,
+) -> BuiltEvents:
+    """Turn each row into an event, a rejection or a count of suppressed rows: exactly one of them.
+
+    ``zone`` is the zone of ``day``; ``now`` is aware; ``max_bytes`` is the limit of a request, and an event must fit
+    into one alone. The same row gives the same bytes and the same key whatever batch it comes in. The order of
+    ``rules.py`` decides where several things are wrong. A batch must stay below 2 GiB of JSON: about a million events.
+    """
+    facts = Facts(_canonical(rows), clients, Limits(now, max_age, margin, skew))
+    day = local_days(facts.event_time, zone)
+    verdicts = _judge(facts)
+    events = _assemble(facts, day, verdicts.going)
+    too_large = mask_of(pc.greater(pc.binary_length(events["body"]), max_bytes - ENVELOPE_BYTES))
+    verdicts.add_among_going(TOO_LARGE, too_large)
+    return _balanced(
+        BuiltEvents(
+            rows=len(rows),
+            events=EventBatch(_where(~too_large, events)),
+            rejections=_rejections(facts, day, verdicts),
+            suppressed=_suppressed(facts, day),
+            dropped=rows.dropped,
+            warnings=_warnings(facts, verdicts.going),
+        )
+    )
+
+
+def _balanced(built: BuiltEvents) -> BuiltEvents:
+    suppressed = sum(built.suppressed.values())
+    if len(built.events) + len(built.rejections) + suppressed != built.rows:
+        raise BalanceError(
+            f"{built.rows} rows became {len(built.events)} events, {len(built.rejections)} rejections and "
+            f"{suppressed} suppressed rows. Nothing of them was sent; please report this."
+        )
+    return built
+
+
+# ---------------------------------------------------------------------------------------------- one form for all
+
+
+def _canonical(rows: HashedRows) -> HashedRows:
+    """The same rows with one string layout, and the currency in upper case, as ISO 4217 writes it."""
+    custom = {name: _one_layout(column) for name, column in rows.custom.items()}
+    if "currency" in custom:
+        custom["currency"] = _of_distinct(pc.ascii_upper, text(custom["currency"]))
+    event = {name: _one_layout(column) for name, column in rows.event.items()}
+    times = {"event_time": rows.event["event_time"].cast(pa.int64())} if "event_time" in event else {}
+    return replace(rows, event=event | times, custom=custom)
+
+
+def _one_layout(column: Any) -> Any:
+    """Numbers and flags as they are, all else as strings of the one layout that Arrow's kernels share."""
+    keeps = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)
+    return column if keeps else text(column)
+
+
+def _of_distinct(change: Callable[[Any], Any], column: Any) -> Any:
+    """``change`` worked out once for each distinct value."""
+    encoded = column.dictionary_encode()
+    return change(encoded.dictionary).take(encoded.indices)
+
+
+# ---------------------------------------------------------------------------------------------- verdicts
+
+
+@dataclass(slots=True)
+class _Verdicts:
+    """For each row the first rule that applies to it; a row without one goes out, unless it is suppressed."""
+
+    suppressed: Mask
+    codes: NDArray[np.int16]
+    rules: list[Rule] = field(default_factory=list)
+
+    @property
+    def going(self) -> Mask:
+        return (self.codes < 0) & ~self.suppressed
+
+    @property
+    def stopped(self) -> Mask:
+        return (self.codes >= 0) & ~self.suppressed
+
+    def add(self, rule: Rule, where: Mask) -> None:
+        if where.any():
+            self.codes[where & (self.codes < 0)] = len(self.rules)
+            self.rules.append(rule)
+
+    def add_among_going(self, rule: Rule, where: Mask) -> None:
+        """Like ``add``, with ``where`` beside the rows that still go out."""
+        rows = self.going
+        rows[rows] = where
+        self.add(rule, rows)
+
+
+def _judge(facts: Facts) -> _Verdicts:
+    rows = len(facts.rows)
+    verdicts = _Verdicts(facts.suppressed, np.full(rows, -1, np.int16))
+    for rule in (*faults(facts), *RULES, *value_rules(facts)):
+        verdicts.add(rule, rule.applies(facts))
+    return verdicts
+
+
+# ---------------------------------------------------------------------------------------------- what goes out
+
+
+def _assemble(facts: Facts, day: Any, going: Mask) -> Any:
+    """The rows that go out as events, under ``EVENT_SCHEMA``."""
+    rows = _rows_where(going, facts.rows)
+    pixel, days, value = (_where(going, column) for column in (facts.pixel, day, facts.value))
+    events = {
+        "origin": pa.repeat(pa.scalar(rows.origin, pa.string()), len(rows)),
+        "row": rows.row,
+        "client": text(rows.client),
+        "pixel": pixel,
+        **{name: _column(rows.event, name, len(rows)) for name in ("event_name", "event_id", "action_source")},
+        "event_time": _column(rows.event, "event_time", len(rows)),
+        "day": days,
+        "value": value,
+        "currency": _column(rows.custom, "currency", len(rows)),
+    }
+    events["key"] = event_key(pixel, events["event_name"], events["event_id"])
+    events["body"] = bodies(rows)
+    return _batch(events, EVENT_SCHEMA)
+
+
+def _column(columns: Mapping[str, Any], name: str, rows: int) -> Any:
+    column = columns.get(name)
+    return pa.nulls(rows, pa.string()) if column is None else column
+
+
+def _batch(columns: Mapping[str, Any], schema: Any) -> Any:
+    return pa.RecordBatch.from_arrays([columns[f.name].cast(f.type) for f in schema], schema=schema)
+
+
+def _where(mask: Mask, columns: Any) -> Any:
+    return columns if mask.all() else columns.filter(pa.array(mask))
+
+
+def _rows_where(mask: Mask, rows: HashedRows) -> HashedRows:
+    """The rows at which ``mask`` is true. Faults and suppressed rows are behind us then."""
+    if mask.all():
+        return rows
+    chosen = pa.array(mask)
+    return replace(
+        rows,
+        row=rows.row.filter(chosen),
+        client=rows.client.filter(chosen),
+        event={name: column.filter(chosen) for name, column in rows.event.items()},
+        identity={key: [column.filter(chosen) for column in columns] for key, columns in rows.identity.items()},
+        custom={name: column.filter(chosen) for name, column in rows.custom.items()},
+        suppressed=rows.suppressed.filter(chosen),
+        faults=(),
+    )
+
+
+def _warnings(facts: Facts, going: Mask) -> dict[str, int]:
+    counts = {warning.code: int((warning.applies(facts) & going).sum()) for warning in WARNINGS}
+    return {code: count for code, count in counts.items() if count}
+
+
+# ---------------------------------------------------------------------------------------------- what does not
+
+
+def _rejections(facts: Facts, day: Any, verdicts: _Verdicts) -> Rejections:
+    chosen = pa.array(verdicts.stopped)
+    codes = pa.array(verdicts.codes[verdicts.stopped])
+    columns = {
+        "row": facts.rows.row.filter(chosen),
+        "client": text(facts.rows.client).filter(chosen),
+        "event_id": facts.event("event_id").filter(chosen),
+        "day": day.filter(chosen),
+        "fate": _named((rule.fate for rule in verdicts.rules), codes),
+        "reason": _named((rule.reason for rule in verdicts.rules), codes),
+        "field": _named((rule.field for rule in verdicts.rules), codes),
+        "origin": pa.repeat(pa.scalar(facts.rows.origin, pa.string()), len(codes)),
+        "earlier_origin": pa.nulls(len(codes)),
+        "earlier_row": pa.nulls(len(codes)),
+    }
+    return Rejections(_batch(columns, REJECTION_SCHEMA))
+
+
+def _named(words: Iterable[str], codes: Any) -> Any:
+    return pa.array([str(word) for word in words], pa.string()).take(codes)
+
+
+def _suppressed(facts: Facts, day: Any) -> dict[tuple[str | None, date | None], int]:
+    if not facts.suppressed.any():
+        return {}
+    columns = {"client": text(facts.rows.client), "day": day}
+    table = pa.table(columns).filter(pa.array(facts.suppressed))
+    counted = table.group_by(["client", "day"], use_threads=False).aggregate([([], "count_all")])
+    return {(group["client"], group["day"]): group["count_all"] for group in counted.to_pylist()}

@@ -1,0 +1,183 @@
+"""What the rules ask about a batch of rows: each answer is worked out once, for all rows, when it is first asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property, lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from offline_capi.config.settings import Client
+from offline_capi.events.payload import text
+from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
+from offline_capi.model import HashedRows
+
+__all__ = ["Facts", "Limits", "Mask", "local_days", "mask_of"]
+
+Mask = NDArray[np.bool_]
+
+
+def mask_of(booleans: Any) -> Mask:
+    """Arrow booleans as a numpy mask; null is false."""
+    if not booleans.true_count:
+        return np.zeros(len(booleans), bool)
+    mask: Mask = pc.fill_null(booleans, False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How old and how far ahead an event may be, in seconds of the clock that ``now`` was read from.
+
+    ``max_age`` narrows Meta's limit and never widens it; ``margin`` is taken off Meta's limit, because an event must
+    still be fresh when it arrives.
+    """
+
+    now: datetime
+    max_age: timedelta | None
+    margin: timedelta
+    skew: timedelta
+
+    def oldest_age(self, allowed: timedelta) -> float:
+        narrowed = allowed - self.margin
+        return (min(narrowed, self.max_age) if self.max_age is not None else narrowed).total_seconds()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One batch of rows, looked at."""
+
+    rows: HashedRows
+    clients: Mapping[str, Client]
+    limits: Limits
+
+    def event(self, name: str) -> Any:
+        """An event-level field as strings; all null where the upload does not map it."""
+        column = self.rows.event.get(name)
+        return self._nulls(pa.string()) if column is None else text(column)
+
+    def custom(self, name: str) -> Any:
+        column = self.rows.custom.get(name)
+        return self._nulls(pa.string()) if column is None else column
+
+    def _nulls(self, kind: Any) -> Any:
+        return pa.nulls(len(self.rows), kind)
+
+    def none(self) -> Mask:
+        return np.zeros(len(self.rows), bool)
+
+    @cached_property
+    def suppressed(self) -> Mask:
+        """Rows without consent; an unknown consent is none."""
+        missing: Mask = pc.fill_null(self.rows.suppressed, True).to_numpy(zero_copy_only=False)
+        return missing
+
+    # ------------------------------------------------------------------------------------------ time
+
+    @cached_property
+    def event_time(self) -> Any:
+        column = self.rows.event.get("event_time")
+        return self._nulls(pa.int64()) if column is None else column
+
+    @cached_property
+    def age(self) -> NDArray[np.float64]:
+        """Seconds between the event and now, NaN where the row has no time."""
+        times: NDArray[np.float64] = self.event_time.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return self.limits.now.timestamp() - times
+
+    @cached_property
+    def oldest_age(self) -> NDArray[np.float64]:
+        """The age at which each row becomes too old: Meta's seven days, or the client's limit for physical_store."""
+        general = np.full(len(self.rows), self.limits.oldest_age(MAX_AGE))
+        in_store = mask_of(pc.equal(self.event("action_source"), PHYSICAL_STORE))
+        return np.where(in_store, self._per_client(self._store_age), general) if in_store.any() else general
+
+    def _store_age(self, client: Client) -> float:
+        return self.limits.oldest_age(client.physical_store_max_age)
+
+    # ------------------------------------------------------------------------------------------ clients
+
+    @cached_property
+    def _client_codes(self) -> tuple[list[Client | None], Any]:
+        """The clients that occur, ``None`` last for unknown ones, and each row's place among them."""
+        encoded = text(self.rows.client).dictionary_encode()
+        known = [self.clients.get(name) for name in encoded.dictionary.to_pylist()]
+        return [*known, None], pc.fill_null(encoded.indices, len(known))
+
+    def _per_client(self, of: Callable[[Client], float]) -> NDArray[np.float64]:
+        """What each row's client says, NaN where it is unknown."""
+        clients, codes = self._client_codes
+        answers = np.array([np.nan if client is None else of(client) for client in clients])
+        beside: NDArray[np.float64] = answers[codes.to_numpy()]
+        return beside
+
+    @cached_property
+    def pixel(self) -> Any:
+        """Each row's pixel, null where its client is unknown."""
+        clients, codes = self._client_codes
+        return pa.array([client and client.pixel_id for client in clients], pa.string()).take(codes)
+
+    @cached_property
+    def paused(self) -> Mask:
+        paused: Mask = self._per_client(lambda client: float(client.active)) == 0
+        return paused
+
+    # ------------------------------------------------------------------------------------------ user_data
+
+    def has_any(self, keys: set[str]) -> Mask:
+        """Whether the row has a usable value for at least one of ``keys``."""
+        found = self.none()
+        for column in (column for key in keys for column in self.rows.identity[key]):
+            if column.null_count == 0:
+                return np.ones(len(self.rows), bool)
+            found |= mask_of(column.is_valid())
+        return found
+
+    # ------------------------------------------------------------------------------------------ custom_data
+
+    @cached_property
+    def value(self) -> Any:
+        """The value as a number for the books, null where it is not one."""
+        column = self.custom("value")
+        return column.cast(pa.float64(), safe=False) if column.type != pa.string() else _numbers(column)
+
+
+_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+
+
+def _numbers(strings: Any) -> Any:
+    numeric = pc.match_substring_regex(strings, _NUMBER)
+    return pc.if_else(numeric, strings, None).cast(pa.float64())
+
+
+# ---------------------------------------------------------------------------------------------- days
+
+_QUARTER = 900  # Offsets from UTC have been multiples of a quarter of an hour since 1972.
+_FIRST_QUARTER = -(62_135_596_800 - 86_400) // _QUARTER  # years 1 to 9999, a day inside datetime's limits
+_LAST_QUARTER = (253_402_300_799 - 2 * 86_400) // _QUARTER
+
+
+def local_days(seconds: Any, zone: str) -> Any:
+    """UTC seconds → the local date in ``zone`` (date32), null where there is none in the calendar."""
+    quarters = pc.if_else(seconds.is_valid(), pa.array(_floor(seconds), pa.int64()), None).dictionary_encode()
+    days = [None if quarter is None else _local_day(quarter, zone) for quarter in quarters.dictionary.to_pylist()]
+    return pa.array(days, pa.date32()).take(quarters.indices)
+
+
+def _floor(seconds: Any) -> NDArray[np.int64]:
+    whole: NDArray[np.int64] = pc.fill_null(seconds, 0).to_numpy()
+    return whole // _QUARTER
+
+
+@lru_cache(maxsize=16_384)
+def _local_day(quarter: int, zone: str) -> date | None:
+    if not _FIRST_QUARTER <= quarter <= _LAST_QUARTER:
+        return None
+    return datetime.fromtimestamp(quarter * _QUARTER, ZoneInfo(zone)).date()

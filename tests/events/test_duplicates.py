@@ -1,0 +1,139 @@
+"""The same event twice in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offline_capi.events import EVENT_SCHEMA, REJECTION_SCHEMA, SeenKeys, event_key_of
+from offline_capi.model import BuiltEvents, EventBatch, HashedRows
+
+
+def _events(keys: Sequence[bytes], first_row: int = 1, origin: str = "a.csv") -> EventBatch:
+    fixed = {
+        "origin": origin,
+        "client": "acme",
+        "pixel": "1234567890",
+        "event_name": "Lead",
+        "event_time": 1,
+        "day": date(2026, 11, 23),
+        "action_source": "chat",
+        "body": b"{}",
+    }
+    rows = [{**fixed, "row": first_row + place, "event_id": key.hex(), "key": key} for place, key in enumerate(keys)]
+    return EventBatch(pa.RecordBatch.from_pylist(rows, EVENT_SCHEMA))
+
+
+def _key(number: int) -> bytes:
+    """Sixteen bytes; numbers 1,000 apart share their first eight, as only a forged or unlucky digest would."""
+    return (number % 1000 * 0x0123456789ABCDEF % 2**64).to_bytes(8, "big") + (number // 1000).to_bytes(8, "big")
+
+
+def test_the_first_row_goes_on_and_later_ones_name_it(
+    rows_of: Callable[..., HashedRows], build: Callable[..., BuiltEvents]
+) -> None:
+    built = build(rows_of({"event_id": ["a", "b", "a", "a"]}, first_row=10))
+
+    first, again = SeenKeys().split(built.events)
+
+    assert first.table["row"].to_pylist() == [10, 11]
+    assert again.table.schema == REJECTION_SCHEMA
+    assert again.table.select(
+        ["row", "event_id", "fate", "reason", "field", "earlier_origin", "earlier_row"]
+    ).to_pylist() == [
+        {
+            "row": row,
+            "event_id": "a",
+            "fate": "rejected",
+            "reason": "duplicate_event_id",
+            "field": "event.id",
+            "earlier_origin": "rows.csv",
+            "earlier_row": 10,
+        }
+        for row in (12, 13)
+    ]
+
+
+def test_a_duplicate_in_a_later_batch_names_row_and_origin_of_the_first() -> None:
+    seen = SeenKeys()
+
+    seen.split(_events([_key(1), _key(2)], 7, "a.csv"))
+    first, again = seen.split(_events([_key(3), _key(2)], 1, "b.csv"))
+
+    assert first.table["row"].to_pylist() == [1]
+    assert again.table.select(["origin", "row", "earlier_origin", "earlier_row"]).to_pylist() == [
+        {"origin": "b.csv", "row": 2, "earlier_origin": "a.csv", "earlier_row": 8}
+    ]
+
+
+def test_the_same_id_is_another_event_at_another_pixel_or_under_another_name(
+    rows_of: Callable[..., HashedRows], build: Callable[..., BuiltEvents]
+) -> None:
+    rows = rows_of({"event_id": ["a"] * 3, "event_name": ["Own", "Own", "Lead"]}, client=["acme", "beta", "acme"])
+
+    first, again = SeenKeys().split(build(rows).events)
+
+    assert (len(first), len(again)) == (3, 0)
+
+
+def test_keys_that_share_half_their_bytes_are_told_apart() -> None:
+    seen = SeenKeys()
+    keys = [_key(5), _key(1005), _key(2005), _key(3005)]
+
+    seen.split(_events(keys[:2]))
+    first, again = seen.split(_events([keys[1], keys[2], keys[0], keys[3], keys[2]]))
+
+    assert first.table["key"].to_pylist() == [keys[2], keys[3]]
+    assert again.table["earlier_row"].to_pylist() == [2, 1, 2]
+
+
+@pytest.mark.parametrize("in_memory", [0, 3, 4096])
+@given(batches=st.lists(st.lists(st.integers(0, 3999), max_size=40), max_size=12))
+def test_splitting_is_what_a_dictionary_would_do(in_memory: int, batches: list[list[int]]) -> None:
+    seen, memory, row = SeenKeys(in_memory), {}, 1
+    for numbers in batches:
+        places = list(enumerate(numbers, start=row))
+        expected = [(place, memory[number]) for place, number in places if memory.setdefault(number, place) != place]
+
+        first, again = seen.split(_events([_key(number) for number in numbers], row))
+
+        repeated = {place for place, _ in expected}
+        assert first.table["row"].to_pylist() == [place for place, _ in places if place not in repeated]
+        assert (
+            list(zip(again.table["row"].to_pylist(), again.table["earlier_row"].to_pylist(), strict=True)) == expected
+        )
+        row += len(numbers)
+    assert len(seen) == len(memory)
+
+
+@pytest.mark.parametrize("batch", [500, 5000])
+def test_memory_is_four_bytes_an_event_and_a_bounded_rest(batch: int) -> None:
+    seen = SeenKeys(in_memory=50)
+
+    for start in range(0, 20_000, batch):
+        seen.split(_events([event_key_of("1", "Lead", str(i)) for i in range(start, start + batch)], start))
+
+    assert len(seen) == 20_000
+    assert 20_000 * 4 <= seen.nbytes < 20_000 * 4 + 32 * 2 * 50 * 24
+
+
+def test_nothing_stays_on_disk(tmp_path: Path) -> None:
+    seen = SeenKeys(in_memory=0, folder=tmp_path)
+    seen.split(_events([_key(1), _key(2)]))
+    assert any(path.is_file() for path in tmp_path.rglob("*"))
+
+    del seen
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_batch_is_nothing() -> None:
+    first, again = SeenKeys().split(_events([]))
+
+    assert (len(first), len(again)) == (0, 0)

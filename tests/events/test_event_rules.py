@@ -1,0 +1,336 @@
+"""Which rows may go out: one table line a rule, with both sides of its edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from offline_capi.errors import ConfigError
+from offline_capi.model import BuiltEvents, HashedRows, Reason
+
+Rows = Callable[..., HashedRows]
+Build = Callable[..., BuiltEvents]
+Verdicts = Callable[[BuiltEvents], list[tuple[str, str, str]]]
+
+DAY = 86_400
+HOUR = 3600
+DIGEST = "a" * 64
+
+
+# ---------------------------------------------------------------------------------------------- age (promise P5)
+
+AGES = [
+    ("seven days and a second", "system_generated", "acme", 7 * DAY + 1, "expired"),
+    ("seven days less a second", "system_generated", "acme", 7 * DAY - 1, "expired"),
+    ("the margin and a second", "system_generated", "acme", 7 * DAY - HOUR + 1, "expired"),
+    ("the margin exactly", "system_generated", "acme", 7 * DAY - HOUR, "sent"),
+    ("inside the margin", "system_generated", "acme", 7 * DAY - HOUR - 1, "sent"),
+    ("a phone call is online", "phone_call", "acme", 7 * DAY - HOUR + 1, "expired"),
+    ("a store, eight days", "physical_store", "acme", 8 * DAY, "sent"),
+    ("a store, 62 days and a second", "physical_store", "acme", 62 * DAY + 1, "expired"),
+    ("a store, 62 days less a second", "physical_store", "acme", 62 * DAY - 1, "expired"),
+    ("a store, the margin and a second", "physical_store", "acme", 62 * DAY - HOUR + 1, "expired"),
+    ("a store, inside the margin", "physical_store", "acme", 62 * DAY - HOUR - 1, "sent"),
+    ("a store with a limit of its own", "physical_store", "patient", 30 * DAY - HOUR + 1, "expired"),
+    ("a store inside its own limit", "physical_store", "patient", 30 * DAY - HOUR - 1, "sent"),
+    ("that limit is for stores only", "chat", "patient", 8 * DAY, "expired"),
+    ("59 seconds ahead", "system_generated", "acme", -59, "sent"),
+    ("the skew exactly", "system_generated", "acme", -60, "sent"),
+    ("61 seconds ahead", "system_generated", "acme", -61, "rejected"),
+    ("milliseconds for seconds", "system_generated", "acme", -1_700_000_000_000, "rejected"),
+]
+
+
+@pytest.mark.parametrize(("source", "client", "age", "fate"), [case[1:] for case in AGES], ids=[c[0] for c in AGES])
+def test_p05_nothing_goes_out_that_meta_would_refuse_for_its_age(
+    rows_of: Rows, build: Build, verdicts: Verdicts, now: datetime, source: str, client: str, age: int, fate: str
+) -> None:
+    rows = rows_of({"event_time": [int(now.timestamp()) - age], "action_source": [source]}, client=[client])
+
+    built = build(rows)
+
+    reasons = {"expired": ("expired", "too_old", "event.time"), "rejected": ("rejected", "future", "event.time")}
+    assert verdicts(built) == ([reasons[fate]] if fate in reasons else [])
+    assert len(built.events) == (fate == "sent")
+
+
+def test_p05_the_margin_and_the_skew_are_settings(rows_of: Rows, build: Build, now: datetime) -> None:
+    second = int(now.timestamp())
+    rows = rows_of({"event_time": [second - 7 * DAY + 2 * HOUR - 1, second - 7 * DAY + 1, second + 5]})
+
+    strict = build(rows, margin=timedelta(hours=2), skew=timedelta(0))
+    lax = build(rows, margin=timedelta(0), skew=timedelta(seconds=5))
+
+    assert len(strict.events) == 0
+    assert len(lax.events) == 3
+
+
+def test_an_upload_narrows_the_age_and_never_widens_it(rows_of: Rows, build: Build, now: datetime) -> None:
+    second = int(now.timestamp())
+    rows = rows_of({"event_time": [second - 2 * DAY - 1, second - 2 * DAY, second - 8 * DAY]})
+
+    assert build(rows, max_age=timedelta(days=2)).events.table["row"].to_pylist() == [2]
+    assert build(rows, max_age=timedelta(days=300)).events.table["row"].to_pylist() == [1, 2]
+
+
+# ---------------------------------------------------------------------------------------------- one rule, one line
+
+GOOD_MONEY = {"value": [50.0], "currency": ["USD"]}
+RULES: list[tuple[str, dict[str, Any], str | None]] = [
+    ("a good row", {}, None),
+    ("a client without configuration", {"client": ["nobody"]}, "held unknown_client client"),
+    ("no client", {"client": [None]}, "held unknown_client client"),
+    ("a paused client", {"client": ["paused"]}, "held paused_client client"),
+    ("no time", {"event": {"event_time": [None]}}, "rejected missing_time event.time"),
+    ("no column for the time", {"event": {"event_time": None}}, "rejected missing_time event.time"),
+    ("no name", {"event": {"event_name": [None]}}, "rejected missing_value event.name"),
+    ("a blank name", {"event": {"event_name": [" \t"]}}, "rejected missing_value event.name"),
+    ("no column for the name", {"event": {"event_name": None}}, "rejected missing_value event.name"),
+    ("no id", {"event": {"event_id": [None]}}, "rejected missing_event_id event.id"),
+    ("an empty id", {"event": {"event_id": [""]}}, "rejected missing_event_id event.id"),
+    ("no source", {"event": {"action_source": [None]}}, "rejected missing_value event.action_source"),
+    ("an unknown source", {"event": {"action_source": ["in_store"]}}, "rejected unknown_value event.action_source"),
+    (
+        "a source in another case",
+        {"event": {"action_source": ["Website"]}},
+        "rejected unknown_value event.action_source",
+    ),
+    ("opt_out in words", {"event": {"opt_out": ["true"]}}, None),
+    ("opt_out as a flag", {"event": {"opt_out": [True]}}, None),
+    ("opt_out in other words", {"event": {"opt_out": ["yes"]}}, "rejected unreadable_value event.opt_out"),
+    ("nobody", {"identity": {}}, "rejected no_identifier user_data"),
+    ("nobody usable", {"identity": {"em": [[None]], "ph": [[None], [None]]}}, "rejected no_identifier user_data"),
+    ("the second column has somebody", {"identity": {"em": [[None], [DIGEST]]}}, None),
+    ("a Purchase", {"event": {"event_name": ["Purchase"]}, "custom": GOOD_MONEY}, None),
+    ("a Purchase of nothing", {"event": {"event_name": ["Purchase"]}, "custom": {**GOOD_MONEY, "value": [0.0]}}, None),
+    (
+        "a Purchase without custom data",
+        {"event": {"event_name": ["Purchase"]}},
+        "rejected purchase_without_value custom_data.value",
+    ),
+    (
+        "a Purchase without value",
+        {"event": {"event_name": ["Purchase"]}, "custom": {"value": [None], "currency": ["USD"]}},
+        "rejected purchase_without_value custom_data.value",
+    ),
+    (
+        "a Purchase without currency",
+        {"event": {"event_name": ["Purchase"]}, "custom": {"value": [1.0]}},
+        "rejected value_without_currency custom_data.currency",
+    ),
+    (
+        "a value without currency",
+        {"custom": {"value": [1.0], "currency": [None]}},
+        "rejected value_without_currency custom_data.currency",
+    ),
+    ("a currency without value", {"custom": {"value": [None], "currency": ["USD"]}}, None),
+    ("a currency in lower case", {"custom": {"value": [1.0], "currency": ["usd"]}}, None),
+    (
+        "a currency in words",
+        {"custom": {"value": [1.0], "currency": ["Dollar"]}},
+        "rejected bad_currency custom_data.currency",
+    ),
+    (
+        "three letters that are no currency",
+        {"custom": {"value": [1.0], "currency": ["USX"]}},
+        "rejected bad_currency custom_data.currency",
+    ),
+    (
+        "the code for no currency",
+        {"custom": {"value": [1.0], "currency": ["XXX"]}},
+        "rejected bad_currency custom_data.currency",
+    ),
+    (
+        "a value that is not a number",
+        {"custom": {**GOOD_MONEY, "value": [float("nan")]}},
+        "rejected unreadable_value custom_data.value",
+    ),
+    ("a property without end", {"custom": {"margin": [float("-inf")]}}, "rejected unreadable_value custom_data.margin"),
+    ("a value beyond a float's integers", {"custom": {**GOOD_MONEY, "value": [2**60 + 1]}}, None),
+    ("a value as a numeric string", {"custom": {**GOOD_MONEY, "value": ["50"]}}, None),
+    (
+        "a value as a word",
+        {"custom": {**GOOD_MONEY, "value": ["fifty"]}},
+        "rejected unreadable_value custom_data.value",
+    ),
+    (
+        "a value with a comma",
+        {"custom": {**GOOD_MONEY, "value": ["50,00"]}},
+        "rejected unreadable_value custom_data.value",
+    ),
+    ("contents", {"custom": {"contents": ['[{"id":"a","quantity":1}]']}}, None),
+    (
+        "contents that are no array",
+        {"custom": {"contents": ['{"id":"a"}']}},
+        "rejected unreadable_value custom_data.contents",
+    ),
+    ("ids that are no array", {"custom": {"content_ids": ["a"]}}, "rejected unreadable_value custom_data.content_ids"),
+]
+
+
+@pytest.mark.parametrize(("changes", "verdict"), [case[1:] for case in RULES], ids=[case[0] for case in RULES])
+def test_a_rule_decides(
+    rows_of: Rows, build: Build, verdicts: Verdicts, changes: dict[str, Any], verdict: str | None
+) -> None:
+    built = build(rows_of(**changes))
+
+    assert [" ".join(row) for row in verdicts(built)] == ([verdict] if verdict else [])
+    assert len(built.events) == (verdict is None)
+
+
+# D:best-practices: these keys alone, or fewer of them, are refused (100/2804050).
+TOO_LITTLE = ["ct country st zp ge client_user_agent", "ct zp country", "ge", "db client_user_agent", "db", "fn ge",
+              "ln ge", "fn", "ln", "client_user_agent"]  # fmt: skip
+ENOUGH = ["fn ln", "fn zp", "db ge", "db fn", "em", "ph", "external_id", "ct em", "fn ge db", "fbp",
+          "client_ip_address", "lead_id", "madid", "ge fbc"]  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", TOO_LITTLE)
+def test_too_little_customer_data_stays_here(rows_of: Rows, build: Build, verdicts: Verdicts, keys: str) -> None:
+    person = {key: [["1" * 15]] for key in keys.split()}
+    absent: dict[str, Any] = {"em": [[None]], "ph": [[None]]}
+
+    built = build(rows_of(identity={**person, **absent}))
+
+    assert verdicts(built) == [("rejected", "too_little_data", "user_data")]
+
+
+@pytest.mark.parametrize("keys", ENOUGH)
+def test_enough_customer_data_goes_out(rows_of: Rows, build: Build, keys: str) -> None:
+    person = {key: [["1" * 15]] for key in keys.split()}
+
+    built = build(rows_of(identity={**person, "country": [[DIGEST]]} if "country" not in keys else person))
+
+    assert len(built.events) == 1
+
+
+def test_an_event_must_fit_into_a_request_alone(rows_of: Rows, build: Build, verdicts: Verdicts) -> None:
+    rows = rows_of(custom={"note": ["x" * 9_000, "x" * 10_000, "short"]})
+
+    built = build(rows, max_bytes=10_000)
+
+    assert built.events.table["row"].to_pylist() == [1, 3]
+    assert verdicts(built) == [("rejected", "too_large", "event")]
+
+
+def test_the_byte_limit_leaves_room_for_what_stands_around_the_events(rows_of: Rows, build: Build) -> None:
+    rows = rows_of()
+    size = len(build(rows).events.table["body"][0].as_py())
+
+    assert len(build(rows, max_bytes=size + 512).events) == 1
+    assert len(build(rows, max_bytes=size + 511).events) == 0
+
+
+def test_a_parameter_that_meta_does_not_know_is_refused_by_name(rows_of: Rows, build: Build) -> None:
+    with pytest.raises(ConfigError, match="user_data: Meta knows no parameter email"):
+        build(rows_of(identity={"email": [[DIGEST]]}))
+    with pytest.raises(ConfigError, match="event: Meta knows no parameter event_day"):
+        build(rows_of({"event_day": ["2026-11-23"]}))
+
+
+# ---------------------------------------------------------------------------------------------- precedence
+
+
+def test_consent_comes_before_everything(rows_of: Rows, build: Build) -> None:
+    """Of a suppressed row nothing is kept but its client and day."""
+    fault = (Reason.UNREADABLE_TIME, "event.time", [True, False])
+    rows = rows_of({"event_time": [None, 1]}, client=["nobody", "paused"], suppressed=[True, True], faults=[fault])
+
+    built = build(rows)
+
+    assert (len(built.events), len(built.rejections)) == (0, 0)
+    assert built.suppressed == {("nobody", None): 1, ("paused", date(1969, 12, 31)): 1}
+
+
+def test_the_first_fault_comes_before_every_rule(rows_of: Rows, build: Build, verdicts: Verdicts) -> None:
+    second = (Reason.UNKNOWN_VALUE, "event.name", [True, True, False])
+    first = (Reason.UNREADABLE_TIME, "event.time", [True, False, False])
+    rows = rows_of({"event_time": [None] * 3}, client=["nobody", "acme", "acme"], faults=[first, second])
+
+    assert verdicts(build(rows)) == [
+        ("rejected", "unreadable_time", "event.time"),
+        ("rejected", "unknown_value", "event.name"),
+        ("rejected", "missing_time", "event.time"),
+    ]
+
+
+def test_held_comes_before_expired_and_expired_before_rejected(rows_of: Rows, build: Build, verdicts: Verdicts) -> None:
+    rows = rows_of({"event_time": [1, 1]}, {}, client=["paused", "acme"])
+
+    assert verdicts(build(rows)) == [("held", "paused_client", "client"), ("expired", "too_old", "event.time")]
+
+
+# ---------------------------------------------------------------------------------------------- warnings
+
+WARNINGS: list[tuple[str, dict[str, Any], dict[str, int]]] = [
+    ("a name in another case", {"event": {"event_name": ["purchase", "LEAD", "Lead", "Own"]}}, {"event_name_case": 2}),
+    (
+        "a negative Purchase",
+        {"event": {"event_name": ["Purchase", "Refund"]}, "custom": {"value": [-1.0, -1.0], "currency": ["EUR"] * 2}},
+        {"negative_purchase": 1},
+    ),
+    (
+        "a website event without page and browser",
+        {
+            "event": {"action_source": ["website"] * 3, "event_source_url": ["https://a.example/", None, None]},
+            "identity": {"em": [[DIGEST] * 3], "client_user_agent": [[None, "Mozilla/5.0", None]]},
+        },
+        {"website_without_url": 2, "website_without_user_agent": 2},
+    ),
+    ("a row that does not go out warns of nothing", {"event": {"event_name": ["purchase"]}, "identity": {}}, {}),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), [case[1:] for case in WARNINGS], ids=[case[0] for case in WARNINGS])
+def test_what_meta_accepts_but_will_not_use_well_is_counted(
+    rows_of: Rows, build: Build, changes: dict[str, Any], expected: dict[str, int]
+) -> None:
+    assert build(rows_of(**changes)).warnings == expected
+
+
+# ---------------------------------------------------------------------------------------------- columns for the books
+
+DAYS = [
+    ("America/New_York", datetime(2026, 11, 1, 3, 59, 59, tzinfo=UTC), date(2026, 10, 31)),
+    ("America/New_York", datetime(2026, 11, 1, 4, 0, 0, tzinfo=UTC), date(2026, 11, 1)),
+    ("America/New_York", datetime(2026, 11, 2, 4, 59, 59, tzinfo=UTC), date(2026, 11, 1)),  # the day of 25 hours
+    ("America/New_York", datetime(2026, 11, 2, 5, 0, 0, tzinfo=UTC), date(2026, 11, 2)),
+    ("Asia/Kathmandu", datetime(2026, 11, 22, 18, 14, 59, tzinfo=UTC), date(2026, 11, 22)),  # UTC+5:45
+    ("Asia/Kathmandu", datetime(2026, 11, 22, 18, 15, 0, tzinfo=UTC), date(2026, 11, 23)),
+    ("Pacific/Kiritimati", datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC), date(2026, 11, 24)),  # UTC+14
+]
+
+
+@pytest.mark.parametrize(("zone", "moment", "day"), DAYS)
+def test_the_day_is_the_local_date_in_the_zone_of_the_upload(
+    rows_of: Rows, build: Build, zone: str, moment: datetime, day: date
+) -> None:
+    rows = rows_of({"event_time": [int(moment.timestamp())], "action_source": ["physical_store"]})
+
+    assert build(rows, zone=zone).events.table["day"].to_pylist() == [day]
+
+
+def test_a_time_outside_the_calendar_has_no_day(rows_of: Rows, build: Build) -> None:
+    built = build(rows_of({"event_time": [2**62, -(2**62)]}))
+
+    assert built.rejections.table["day"].to_pylist() == [None, None]
+    assert built.rejections.table["fate"].to_pylist() == ["rejected", "expired"]
+
+
+def test_the_books_get_value_and_currency(rows_of: Rows, build: Build) -> None:
+    rows = rows_of(custom={"value": ["12.5", "7"], "currency": ["eur", "USD"]})
+
+    table = build(rows).events.table
+
+    assert table["value"].to_pylist() == [12.5, 7.0]
+    assert table["currency"].to_pylist() == ["EUR", "USD"]
+    assert table["pixel"].to_pylist() == ["1234567890"] * 2
+
+
+def test_no_rows_become_nothing(rows_of: Rows, build: Build) -> None:
+    built = build(rows_of({"event_time": []}, custom={"value": [], "currency": []}))
+
+    assert (built.rows, len(built.events), len(built.rejections), built.suppressed) == (0, 0, 0, {})
