@@ -1,0 +1,11 @@
+"""Source columns → our field names: constants, templates, fallbacks, value maps, typed casts.
+
+``map_rows`` is the stage. What a value becomes depends on the value and the YAML, never on its neighbours, on the size
+of the batch or on how Arrow stores it. A value is read for certain or not at all: see ``numerals`` for numbers,
+``times`` for times and zones, ``fields`` for the order of map, type and default, ``transform`` for the pandas hook.
+"""
+
+from offline_capi.mapping.columns import columns_needed
+from offline_capi.mapping.rows import map_rows
+
+__all__ = ["columns_needed", "map_rows"]

@@ -1,0 +1,80 @@
+"""The types a field can be declared as, and how a column of any type becomes one of them.
+
+Each cast gives null where a value cannot be read for certain; whether that is a fault is decided by who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as kinds
+
+from offline_capi.config.settings import FieldSpec
+from offline_capi.mapping.numerals import read_integers, read_numbers
+from offline_capi.mapping.text import UnfitTypeError, as_text, is_text
+from offline_capi.mapping.times import TimeRule, read_dates, read_instants
+
+__all__ = ["CASTS", "TRUE", "Manner", "cast", "truths"]
+
+# Compared without case. Other languages: declare them with ``map``.
+TRUE = ("true", "t", "yes", "y", "on", "1")
+FALSE = ("false", "f", "no", "n", "off", "0")
+_WORDS, _MEANING = pa.array([*TRUE, *FALSE]), pa.array([True] * len(TRUE) + [False] * len(FALSE))
+
+
+class Manner(NamedTuple):
+    """How values are written in the source."""
+
+    time: TimeRule = TimeRule()
+    decimal: str = "."
+
+    @classmethod
+    def declared(cls, spec: FieldSpec, zone: str) -> Manner:
+        """As ``spec`` says; naive times stand in ``zone`` where it names none."""
+        return cls(TimeRule(spec.format, spec.unit, spec.timezone or zone), spec.decimal)
+
+    @property
+    def ours(self) -> Manner:
+        """The same for values that stand in the YAML: its numbers have a point."""
+        return self._replace(decimal=".")
+
+
+def _number(values: pa.Array, manner: Manner) -> pa.Array:
+    return read_numbers(_numeric(values), manner.decimal)
+
+
+def _integer(values: pa.Array, manner: Manner) -> pa.Array:
+    return read_integers(_numeric(values), manner.decimal)
+
+
+def _numeric(values: pa.Array) -> pa.Array:
+    kind = values.type
+    if is_text(values) or kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind):
+        return values
+    raise UnfitTypeError(f"{kind} is no number")
+
+
+def truths(values: pa.Array) -> pa.BooleanArray:
+    """Booleans as they are; ``TRUE`` and ``FALSE`` words and 1 and 0 as what they mean; null for everything else."""
+    if kinds.is_boolean(values.type):
+        return values
+    if kinds.is_temporal(values.type):
+        raise UnfitTypeError(f"{values.type} is no boolean")
+    return _MEANING.take(pc.index_in(pc.utf8_lower(as_text(values)), value_set=_WORDS))
+
+
+CASTS: dict[str, Callable[[pa.Array, Manner], pa.Array]] = {
+    "string": lambda values, _: as_text(values),
+    "number": _number,
+    "integer": _integer,
+    "boolean": lambda values, _: truths(values),
+    "timestamp": lambda values, manner: read_instants(values, manner.time),
+    "date": lambda values, manner: read_dates(values, manner.time),
+}
+
+
+def cast(values: pa.Array, kind: str, manner: Manner) -> pa.Array:
+    return CASTS[kind](values, manner)

@@ -1,0 +1,37 @@
+"""Whose rows may be sent: Meta has no consent field, rows without it must never leave (meta-capi.md section 10.2)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.config.settings import Consent
+from offline_capi.mapping.casts import truths
+from offline_capi.mapping.columns import SourceColumns
+from offline_capi.mapping.numerals import read_numbers
+from offline_capi.mapping.text import as_text
+
+__all__ = ["without_consent"]
+
+
+def without_consent(columns: SourceColumns, consent: Consent | None) -> pa.BooleanArray:
+    """True where the column equals none of the declared values; a blank is no consent.
+
+    Text is compared trimmed and without case; ``true`` and ``false`` with every word that means them (``casts.TRUE``);
+    numbers by their value.
+    """
+    if consent is None:
+        return columns.repeated(False)
+    given = columns.repeated(False)
+    with columns.read_for("consent.column", consent.column):
+        for wanted in consent.equals:
+            given = pc.or_(given, pc.fill_null(_equals(columns.values(consent.column), wanted), False))
+    return pc.invert(given)
+
+
+def _equals(values: pa.Array, wanted: str | float | bool) -> pa.BooleanArray:
+    if isinstance(wanted, bool):
+        return pc.equal(truths(values), wanted)
+    if isinstance(wanted, str):
+        return pc.equal(pc.utf8_lower(as_text(values)), pc.utf8_lower(pa.scalar(wanted.strip())))
+    return pc.equal(read_numbers(as_text(values), "."), float(wanted))

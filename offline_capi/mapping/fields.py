@@ -1,0 +1,171 @@
+"""One ``FieldSpec`` → one array: origin, then map, type and default, in this order.
+
+- Blank text is missing. In a ``coalesce``, the first part that is not missing decides, readable or not: a wrong value
+  is never papered over by the next column.
+- ``map`` compares the trimmed text; case is ignored unless two keys differ in case only. What is in no key is unknown,
+  and a ``default`` takes its place.
+- A ``default`` never takes the place of a value that is there but cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.config.settings import TEMPLATE_PART, FieldSpec
+from offline_capi.errors import ConfigError
+from offline_capi.mapping.casts import Manner, cast
+from offline_capi.mapping.columns import SourceColumns
+from offline_capi.mapping.text import UnfitSettingError, as_text
+
+__all__ = ["Reading", "either", "read_field"]
+
+
+class Reading(NamedTuple):
+    """Values, and where they are null although the source holds something: unreadable, or in no map."""
+
+    values: pa.Array
+    unreadable: pa.BooleanArray | None = None
+    unknown: pa.BooleanArray | None = None
+
+    @property
+    def missing(self) -> pa.BooleanArray:
+        """Null because the source holds nothing."""
+        lost = either(self.unreadable, self.unknown)
+        return self.values.is_null() if lost is None else pc.and_not(self.values.is_null(), lost)
+
+
+def either(*masks: pa.BooleanArray | None) -> pa.BooleanArray | None:
+    """True where any mask is; ``None`` is a mask without a true value."""
+    there = [mask for mask in masks if mask is not None]
+    return reduce(pc.or_, there) if there else None
+
+
+def read_field(columns: SourceColumns, spec: FieldSpec, path: str, kind: str) -> Reading:
+    """The field as ``kind``. ``path`` is where it stands in the YAML, for messages.
+
+    Raises ``SourceSchemaError`` where the column's type can never hold the field, ``ConfigError`` where the YAML asks
+    for what cannot be: both are true of every row alike.
+    """
+    try:
+        with columns.read_for(path, *spec.columns):
+            return _read(columns, spec, kind)
+    except UnfitSettingError as wrong:
+        raise ConfigError(f"{path}: {wrong}") from None
+
+
+def _read(columns: SourceColumns, spec: FieldSpec, kind: str) -> Reading:
+    manner = Manner.declared(spec, columns.zone)
+    found = _mapped(_origin(columns, spec, kind), spec)
+    values, unreadable = found.values, found.unreadable
+    for wanted in _steps(spec.type or kind, kind):
+        values, lost = _cast(values, wanted, manner.ours if spec.map or spec.constant is not None else manner)
+        unreadable = either(unreadable, lost)
+    if spec.default is None:
+        return Reading(values, unreadable, found.unknown)
+    return _defaulted(Reading(values, unreadable), _default(spec, kind, manner))
+
+
+def _steps(declared: str, kind: str) -> Iterator[str]:
+    yield declared
+    if declared != kind:
+        yield kind
+
+
+def _cast(values: pa.Array, kind: str, manner: Manner) -> tuple[pa.Array, pa.BooleanArray | None]:
+    """The cast values, and where a value was lost. What has no text (NaN) is missing, not unreadable."""
+    result = cast(values, kind, manner)
+    if kind == "string" or result.null_count == values.null_count:
+        return result, None
+    return result, pc.and_(values.is_valid(), result.is_null())
+
+
+# ---------------------------------------------------------------------------------------------- origins
+
+
+def _origin(columns: SourceColumns, spec: FieldSpec, kind: str) -> Reading:
+    if spec.column is not None:
+        return Reading(columns.values(spec.column))
+    if spec.template is not None:
+        return _template(columns, spec)
+    if spec.coalesce is not None:
+        return _coalesce(columns, spec, "string" if spec.map else spec.type or kind)
+    return Reading(columns.repeated(spec.constant))
+
+
+def _template(columns: SourceColumns, spec: FieldSpec) -> Reading:
+    """Text with the columns' text in it; null where any of them is empty."""
+    literals_columns_types = TEMPLATE_PART.split(spec.template or "")
+    literals, names, types = (literals_columns_types[start::3] for start in range(3))
+    parts = [_part(columns, name, kind, spec) for name, kind in zip(names, types, strict=True)]
+    texts = [piece for literal, part in zip(literals, parts, strict=False) for piece in (literal, part.values)]
+    joined = pc.binary_join_element_wise(*texts, literals[-1], "", null_handling="emit_null")
+    return Reading(joined, either(*(part.unreadable for part in parts)))
+
+
+def _part(columns: SourceColumns, name: str, kind: str | None, spec: FieldSpec) -> Reading:
+    values, manner = columns.values(name), Manner.declared(spec, columns.zone)
+    typed, unreadable = _cast(values, kind, manner) if kind else (values, None)
+    return Reading(as_text(typed), unreadable)
+
+
+def _coalesce(columns: SourceColumns, spec: FieldSpec, kind: str) -> Reading:
+    """The first part that is not missing. Parts are read the way the whole declares, unless they declare their own."""
+    manner = {name: getattr(spec, name) for name in ("format", "unit", "timezone", "decimal")}
+    parts = [part if part.type else part.model_copy(update=manner) for part in spec.coalesce or ()]
+    return reduce(_first_present, [_read(columns, part, kind) for part in parts])
+
+
+def _first_present(first: Reading, then: Reading) -> Reading:
+    open_ = first.missing
+    return Reading(
+        pc.if_else(open_, then.values, first.values),
+        either(first.unreadable, _within(then.unreadable, open_)),
+        either(first.unknown, _within(then.unknown, open_)),
+    )
+
+
+def _within(mask: pa.BooleanArray | None, open_: pa.BooleanArray) -> pa.BooleanArray | None:
+    return None if mask is None else pc.and_(mask, open_)
+
+
+# ---------------------------------------------------------------------------------------------- map and default
+
+
+def _mapped(found: Reading, spec: FieldSpec) -> Reading:
+    if spec.map is None:
+        return found
+    text = as_text(found.values)
+    keys, fold = _keys(spec.map)
+    index = pc.index_in(pc.utf8_lower(text) if fold else text, value_set=keys)
+    unknown = pc.and_(text.is_valid(), index.is_null()) if index.null_count > text.null_count else None
+    return Reading(_scalars(list(spec.map.values())).take(index), found.unreadable, unknown)
+
+
+def _keys(words: dict[str, Any]) -> tuple[pa.StringArray, bool]:
+    exact = pc.utf8_trim_whitespace(pa.array(list(words), pa.string()))
+    folded = pc.utf8_lower(exact)
+    return (folded, True) if pc.count_distinct(folded).as_py() == len(words) else (exact, False)
+
+
+def _scalars(values: list[Any]) -> pa.Array:
+    """Values of the YAML: of one type as it is, of several as text."""
+    if len({type(value) for value in values}) == 1:
+        return pa.array(values)
+    return pa.concat_arrays([as_text(pa.array([value])) for value in values])
+
+
+def _default(spec: FieldSpec, kind: str, manner: Manner) -> pa.Scalar:
+    value = cast(pa.array([spec.default]), kind, manner.ours)
+    if value.null_count:
+        raise UnfitSettingError(f"the default cannot be read as {kind}")
+    return value[0]
+
+
+def _defaulted(found: Reading, default: pa.Scalar) -> Reading:
+    """``default`` where nothing is: what is there but unreadable stays a fault."""
+    return found._replace(values=pc.if_else(found.missing, default, found.values))

@@ -1,0 +1,135 @@
+"""Numbers as people write them, read exactly or not at all.
+
+The declared decimal mark decides only what the digits leave open:
+
+- groups of three (``1,234,567.5``, ``1 234``, ``1'234``) are thousands, a first group never starts with a zero;
+- ``1,234`` alone is open: with ``decimal: "."`` it is 1234, with ``decimal: ","`` it is 1.234;
+- the other mark before one or two digits cannot be a thousands separator, so it is a decimal mark (``12,50``, and
+  ``0,125``): one column may mix them;
+- everything else is refused: currency signs, percent signs, brackets, words, NaN and infinity, groups of other sizes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.mapping.text import EXACT_FLOAT, as_text, is_text
+
+__all__ = ["read_integers", "read_numbers"]
+
+_GROUP_SPACES = "[ \u00a0\u202f\u2009'\u2019]"
+
+
+class _Spelling(NamedTuple):
+    """One way to write a number: its shape, what falls away, and what is its decimal mark."""
+
+    shape: str
+    separators: str
+    mark: str
+
+
+@cache
+def _spellings(decimal: str) -> tuple[_Spelling, ...]:
+    d, g = (r"\.", ",") if decimal == "." else (",", r"\.")
+    foreign = "," if decimal == "." else "."
+    return (
+        _Spelling(rf"^[+-]?(?:\d+(?:{d}\d*)?|{d}\d+)$", "", decimal),
+        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{g}\d{{3}})+(?:{d}\d*)?$", g, decimal),
+        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{_GROUP_SPACES}\d{{3}})+(?:{d}\d*)?$", _GROUP_SPACES, decimal),
+        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{_GROUP_SPACES}\d{{3}})+{g}\d{{1,2}}$", _GROUP_SPACES, foreign),
+        _Spelling(rf"^[+-]?(?:\d+|[1-9]\d{{0,2}}(?:{d}\d{{3}})+){g}\d{{1,2}}$", d, foreign),
+        _Spelling(rf"^[+-]?0{g}\d+$", "", foreign),
+        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{d}\d{{3}}){{2,}}$", d, decimal),
+    )
+
+
+def _canonical(text: pa.StringArray, decimal: str) -> pa.StringArray:
+    """The same numbers with a point and without separators; null where the text is no number."""
+    found = pa.nulls(len(text), pa.string())
+    for spelling in _spellings(decimal):
+        fits = pc.match_substring_regex(text, spelling.shape)
+        if pc.any(fits).as_py():
+            bare = pc.replace_substring_regex(text, spelling.separators, "") if spelling.separators else text
+            pointed = pc.replace_substring(bare, spelling.mark, ".")
+            found = pc.if_else(pc.and_(fits, found.is_null()), pointed, found)
+    return found
+
+
+def _parsed(text: pa.StringArray, kind: pl.DataType | type[pl.DataType]) -> pa.Array:
+    """What a machine would write, null for the rest. One value at a time: neighbours play no part."""
+    return pl.Series(pl.from_arrow(text)).cast(kind, strict=False).to_arrow()
+
+
+def _with_rest(text: pa.StringArray, known: pa.Array, rest: pa.Array) -> pa.Array:
+    """``known``, completed where it is null although there is text."""
+    return pc.replace_with_mask(known, _open(text, known), rest)
+
+
+def _open(text: pa.StringArray, known: pa.Array) -> pa.BooleanArray:
+    return pc.and_(text.is_valid(), known.is_null())
+
+
+def read_numbers(values: pa.Array, decimal: str) -> pa.DoubleArray:
+    """Finite float64, null where there is no number. Takes text, or any column of numbers."""
+    numbers = _numbers_of_text(values, decimal) if is_text(values) else _as_floats(values)
+    return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
+
+
+def _as_floats(values: pa.Array) -> pa.DoubleArray:
+    # A float32 of 9.99 means 9.99, not 9.989999771: its shortest text is what the source wrote. The float nearest to a
+    # decimal is that of its text, too: Arrow's own cast does not promise it.
+    if pa.types.is_float32(values.type) or pa.types.is_decimal(values.type):
+        return _parsed(as_text(values), pl.Float64)
+    return pc.cast(values, pa.float64(), safe=False)
+
+
+def _numbers_of_text(text: pa.StringArray, decimal: str) -> pa.DoubleArray:
+    quick = _parsed(_machine_text(text, decimal), pl.Float64)
+    if quick.null_count == text.null_count:
+        return quick
+    rest = text.filter(_open(text, quick))
+    return _with_rest(text, quick, _parsed(_canonical(rest, decimal), pl.Float64))
+
+
+def _machine_text(text: pa.StringArray, decimal: str) -> pa.StringArray:
+    """For a decimal comma: commas as points, and nothing for texts whose points may separate thousands."""
+    if decimal == ".":
+        return text
+    pointed = pc.if_else(pc.match_substring(text, "."), pa.scalar(None, pa.string()), text)
+    return pc.replace_substring(pointed, ",", ".")
+
+
+def read_integers(values: pa.Array, decimal: str) -> pa.Int64Array:
+    """Exact int64, null where there is no whole number of 64 bits. ``1234567.0`` is whole; ``1e6`` is refused.
+
+    Spreadsheets write long ids as ``1.23457E+11``: the digits are gone, so exponents are refused. For the same reason
+    float columns must stay below 2^53.
+    """
+    if is_text(values):
+        return _integers_of_text(values, decimal)
+    if pa.types.is_decimal(values.type):
+        return _integers_of_text(as_text(values), ".")
+    return _parsed(_whole(values), pl.Int64)
+
+
+def _whole(values: pa.Array) -> pa.Array:
+    """A column of numbers, null where a float may have lost digits or has a fraction."""
+    if not pa.types.is_floating(values.type):
+        return values
+    exact = pc.cast(values, pa.float64())
+    fits = pc.and_(pc.equal(exact, pc.trunc(exact)), pc.less_equal(pc.abs(exact), EXACT_FLOAT))
+    return pc.if_else(fits, exact, None)
+
+
+def _integers_of_text(text: pa.StringArray, decimal: str) -> pa.Int64Array:
+    quick = _parsed(text, pl.Int64)
+    if quick.null_count == text.null_count:
+        return quick
+    rest = _canonical(text.filter(_open(text, quick)), decimal)
+    digits = pc.replace_substring_regex(rest, r"\.0*$", "")
+    return _with_rest(text, quick, _parsed(digits, pl.Int64))

@@ -1,0 +1,81 @@
+"""user_data: readable values for the next stage, which alone knows how each key is normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as kinds
+
+from offline_capi.config import MappingSpec
+from offline_capi.config.settings import FieldSpec
+from offline_capi.mapping.columns import SourceColumns
+from offline_capi.mapping.fields import Reading, read_field
+from offline_capi.mapping.text import as_text, is_text
+from offline_capi.model import DroppedValues, IdentityColumn
+
+__all__ = ["read_identity"]
+
+# A birth date that is a date or a timestamp in Arrow needs no format: it is written as ISO 8601 for the next stage.
+_DAY_KEYS = {"db"}
+_ISO_DAY = ("%Y-%m-%d",)
+
+
+def read_identity(
+    columns: SourceColumns, mapping: MappingSpec
+) -> tuple[dict[str, tuple[IdentityColumn, ...]], tuple[DroppedValues, ...]]:
+    """Every key with its columns; a value lost in a map or a cast is dropped and counted, its row goes on."""
+    found = {
+        key: [_person(columns, key, spec, f"user_data.{key}") for spec in specs]
+        for key, specs in mapping.user_data.items()
+    }
+    dropped = tuple(
+        DroppedValues(key, column.label, cause, count)
+        for key, parts in found.items()
+        for column, reading in parts
+        for cause, count in _losses(reading)
+    )
+    return {key: tuple(column for column, _ in parts) for key, parts in found.items()}, dropped
+
+
+def _losses(reading: Reading) -> Iterator[tuple[str, int]]:
+    for cause, where in (("unreadable", reading.unreadable), ("unknown", reading.unknown)):
+        count = 0 if where is None else pc.sum(where).as_py() or 0
+        if count:
+            yield cause, count
+
+
+def _person(columns: SourceColumns, key: str, spec: FieldSpec, path: str) -> tuple[IdentityColumn, Reading]:
+    as_day = spec.type == "date" or _is_day(columns, key, spec)
+    reading = _readable(columns, spec.model_copy(update={"type": "date"}) if as_day else spec, path)
+    column = IdentityColumn(
+        values=reading.values,
+        label=_label(spec),
+        hashed=spec.hashed,
+        country=None if spec.country is None else _country(columns, spec.country, path),
+        formats=_ISO_DAY if as_day else spec.format,
+    )
+    return column, reading
+
+
+def _country(columns: SourceColumns, name: str, path: str) -> pa.StringArray:
+    with columns.read_for(f"{path}.country", name):
+        return as_text(columns.values(name))
+
+
+def _is_day(columns: SourceColumns, key: str, spec: FieldSpec) -> bool:
+    return key in _DAY_KEYS and spec.column is not None and kinds.is_temporal(columns.values(spec.column).type)
+
+
+def _readable(columns: SourceColumns, spec: FieldSpec, path: str) -> Reading:
+    """Text as the source wrote it, blanks around it too, where the YAML asks for nothing: trimming is a policy."""
+    written = columns.written(spec.column) if spec.column is not None else None
+    if written is not None and is_text(written) and spec.map is None and spec.type is None and spec.default is None:
+        return Reading(written)
+    return read_field(columns, spec, path, "string")
+
+
+def _label(spec: FieldSpec) -> str:
+    names = spec.model_copy(update={"country": None}).columns
+    return " + ".join(names) or "constant"
