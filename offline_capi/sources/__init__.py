@@ -1,0 +1,68 @@
+"""Rows in: from files (CSV, JSON lines, Parquet; local or object storage) and from SQL.
+
+``read_batches`` streams a window of an upload's source as Arrow batches, in bounded memory and in an order that is the
+same on every run. Whatever the source is, columns come in six kinds only: ``string``, ``int64``, ``float64``, ``bool``,
+``date32`` and ``timestamp[us]`` (with zone UTC where the source's values are aware). Everything else (decimals, UUIDs,
+bytes, nested values) becomes text without loss.
+
+Nothing here knows what a column means; nothing here writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from offline_capi.config.settings import FileSource, SqlSource
+from offline_capi.model import SourceRows, Window
+from offline_capi.sources.ahead import read_ahead
+from offline_capi.sources.files import file_columns, read_files
+from offline_capi.sources.sql import query_columns, read_query
+
+__all__ = ["read_ahead", "read_batches", "source_columns"]
+
+BATCH_ROWS = 65_536
+
+
+def read_batches(
+    source: SqlSource | FileSource,
+    window: Window,
+    *,
+    zone: str,
+    connection_url: Callable[[str], str],
+    sql_folder: Path,
+    columns: Sequence[str] | None = None,
+    batch_rows: int = BATCH_ROWS,
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[SourceRows]:
+    """Rows of ``window``, at most ``batch_rows`` a batch; nothing where the window is empty.
+
+    With ``columns`` every batch has exactly these, and a file or query that lacks one raises ``SourceSchemaError``;
+    without, every column comes as it is. Lines that cannot be split into columns come as rows of nulls with a fault,
+    in their place. ``SourceError`` when the source cannot be read to its end: what was yielded before is right, but
+    not the whole window.
+    """
+    if isinstance(source, SqlSource):
+        url = connection_url(source.connection)
+        yield from read_query(source, window, zone, url, sql_folder, columns=columns, batch_rows=batch_rows)
+    else:
+        yield from read_files(source, window, zone, columns=columns, batch_rows=batch_rows, environ=environ)
+
+
+def source_columns(
+    source: SqlSource | FileSource,
+    window: Window,
+    *,
+    zone: str,
+    connection_url: Callable[[str], str],
+    sql_folder: Path,
+    environ: Mapping[str, str] = os.environ,
+) -> list[tuple[str, str]]:
+    """Names and types of the columns, from a header or a few rows; empty where the window has no file to look at.
+
+    The type is ``unknown`` where the rows looked at hold only nulls.
+    """
+    if isinstance(source, SqlSource):
+        return query_columns(source, window, zone, connection_url(source.connection), sql_folder)
+    return file_columns(source, window, zone, environ=environ)

@@ -1,0 +1,74 @@
+"""Read the next batch while the last one is being worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import TypeVar
+
+__all__ = ["read_ahead"]
+
+T = TypeVar("T")
+
+#: Seconds after which a reader that nobody takes from looks whether it should stop.
+STOP_EVERY = 0.5
+
+
+class _End:
+    """The last thing in the queue: with the error that ended the reading, if one did."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def read_ahead(batches: Iterator[T], *, depth: int = 1) -> Generator[T, None, None]:
+    """The same batches in the same order, up to ``depth`` of them read in advance by one thread.
+
+    Drivers and Arrow let go of the interpreter while they read, so that reading and hashing share two cores. An error
+    of the source is raised here, after the batches that came before it. The source is closed by the thread that opened
+    it (SQLite insists), also when the consumer stops early.
+    """
+    queue: Queue[T | _End] = Queue(maxsize=depth)
+    stopped = Event()
+    thread = Thread(target=_fill, args=(batches, queue, stopped), name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = queue.get()
+            if not isinstance(item, _End):
+                yield item
+            elif item.error is not None:
+                raise item.error
+            else:
+                return
+    finally:
+        stopped.set()
+        _drain(queue)
+        thread.join()
+
+
+def _fill(batches: Iterator[T], queue: Queue[T | _End], stopped: Event) -> None:
+    end: _End = _End()
+    try:
+        for batch in batches:
+            queue.put(batch)
+            if stopped.is_set():
+                break
+    except BaseException as error:  # noqa: BLE001  handed to the consumer, who raises it
+        end = _End(error)
+    finally:
+        close = getattr(batches, "close", None)
+        if close is not None:
+            close()
+    queue.put(end)
+
+
+def _drain(queue: Queue[T | _End]) -> None:
+    """Make room, so that a reader that waits to put something in can see that it should stop."""
+    while True:
+        try:
+            if isinstance(queue.get(timeout=STOP_EVERY), _End):
+                return
+        except Empty:
+            return

@@ -1,0 +1,184 @@
+"""Values of a source → Arrow columns of six kinds: string, int64, float64, bool, date32, timestamp[us].
+
+Text is the kind that always fits: a column of several types becomes text, not an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from types import NoneType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.config.nearest import did_you_mean
+from offline_capi.errors import SourceSchemaError
+
+__all__ = ["as_text", "check_names", "column_of", "plain", "select"]
+
+NAIVE = pa.timestamp("us")
+AWARE = pa.timestamp("us", tz="UTC")
+
+
+# ---------------------------------------------------------------------------------------------- names
+
+
+def check_names(names: Sequence[str], wanted: Sequence[str] | None, where: str) -> None:
+    """Refuse a source that lacks a wanted column, or that has one name twice."""
+    twice = [name for name, n in Counter(names).items() if n > 1 and (wanted is None or name in wanted)]
+    if twice:
+        raise SourceSchemaError(
+            f"{where}: the column {_quoted(twice)} is there more than once, so it is unclear which one is meant.\n"
+            "Give each its own name in the source. Nothing was sent from it; repeating is safe."
+        )
+    missing = [name for name in wanted or () if name not in names]
+    if missing:
+        problems = "\n".join(f'  "{name}"{did_you_mean(name, names)}' for name in missing)
+        raise SourceSchemaError(
+            f"{where}: columns that the upload names are missing:\n{problems}\n"
+            f"It has: {', '.join(names)}.\n"
+            "Correct the names in the upload, or the source. Nothing was sent from it; repeating is safe."
+        )
+
+
+def select(batch: pa.RecordBatch, wanted: Sequence[str] | None) -> pa.RecordBatch:
+    return batch if wanted is None else batch.select(list(wanted))
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+# ---------------------------------------------------------------------------------------------- Python values → Arrow
+
+
+def column_of(values: Sequence[Any], known: pa.DataType | None = None) -> pa.Array:
+    """An Arrow column of a database driver's values, in the kind they all share, else as text.
+
+    ``known`` is the kind that the column had before: values that no longer fit it become text, so that a column has
+    at most two kinds in one run.
+    """
+    kinds = set(map(type, values)) - {NoneType}
+    if not kinds:
+        return pa.nulls(len(values), known or pa.string())
+    found = _kind_of(kinds, values)
+    if found is None or known not in (None, found):
+        return _texts(values)
+    try:
+        return pa.array(values, found)
+    except (pa.ArrowInvalid, OverflowError):  # an integer beyond 64 bits, a lone surrogate
+        return _texts(values)
+
+
+KINDS: dict[type, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    date: pa.date32(),
+}
+
+
+def _kind_of(kinds: set[type], values: Sequence[Any]) -> pa.DataType | None:
+    if len(kinds) > 1:
+        return None
+    (kind,) = kinds
+    return _timestamp_kind(values) if kind is datetime else KINDS.get(kind)
+
+
+def _timestamp_kind(values: Sequence[Any]) -> pa.DataType | None:
+    """Naive and aware values do not mix: as instants they could not be compared."""
+    naive = {value.tzinfo is None for value in values if value is not None}
+    return {frozenset({True}): NAIVE, frozenset({False}): AWARE}.get(frozenset(naive))
+
+
+def _texts(values: Iterable[Any]) -> pa.Array:
+    return pa.array([None if value is None else as_text(value) for value in values], pa.string())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=as_text)
+
+
+# Exactly what the value says, in the form in which files usually hold it; bytes as databases print them.
+TEXTS: dict[type, Callable[[Any], str]] = {
+    str: lambda value: value.encode("utf-8", "replace").decode(),
+    bool: lambda value: "true" if value else "false",
+    float: repr,
+    Decimal: lambda value: format(value, "f"),
+    datetime: lambda value: value.isoformat(" "),
+    date: lambda value: value.isoformat(),
+    bytes: lambda value: value.hex(),
+    bytearray: lambda value: value.hex(),
+    memoryview: lambda value: value.hex(),
+    dict: _json,
+    list: _json,
+    tuple: _json,
+}
+
+
+def as_text(value: Any) -> str:
+    """The value as text without loss; deterministic."""
+    return TEXTS.get(type(value), str)(value)
+
+
+# ---------------------------------------------------------------------------------------------- Arrow → Arrow
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """The same values in one of the six kinds."""
+    for is_kind, convert in CONVERSIONS:
+        if is_kind(column.type):
+            return convert(column)
+    return _texts(column.to_pylist())
+
+
+def _to(target: pa.DataType) -> Callable[[pa.Array], pa.Array]:
+    return lambda column: column if column.type == target else pc.cast(column, target)
+
+
+def _integers(column: pa.Array) -> pa.Array:
+    try:
+        return pc.cast(column, pa.int64())
+    except pa.ArrowInvalid:  # unsigned, and too large
+        return pc.cast(column, pa.string())
+
+
+def _timestamps(column: pa.Array) -> pa.Array:
+    """Microseconds; nanoseconds are cut, as no clock of ours uses them. Arrow's aware values are UTC already."""
+    return pc.cast(column, NAIVE if column.type.tz is None else AWARE, safe=False)
+
+
+def _binaries(column: pa.Array) -> pa.Array:
+    """Old Parquet writers store text as bytes; what is not text is shown as databases show it, in hexadecimal."""
+    try:
+        return pc.cast(column, pa.string())
+    except pa.ArrowInvalid:
+        return _texts(column.to_pylist())
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+CONVERSIONS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Array]], ...] = (
+    (_is_string, _to(pa.string())),
+    (pa.types.is_dictionary, lambda column: plain(column.dictionary_decode())),
+    (pa.types.is_integer, _integers),
+    (pa.types.is_floating, _to(pa.float64())),
+    (pa.types.is_boolean, lambda column: column),
+    (pa.types.is_date, _to(pa.date32())),
+    (pa.types.is_timestamp, _timestamps),
+    (pa.types.is_decimal, _to(pa.string())),
+    (pa.types.is_null, _to(pa.string())),
+    (_is_binary, _binaries),
+)

@@ -1,0 +1,78 @@
+"""Rows from files, file by file in order, each streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from offline_capi.config.settings import FileSource
+from offline_capi.model import Fault, Reason, SourceRows, Window
+from offline_capi.sources.columns import check_names, select
+from offline_capi.sources.csv_files import csv_columns, read_csv
+from offline_capi.sources.json_lines import jsonl_columns, read_jsonl
+from offline_capi.sources.parquet_files import parquet_columns, read_parquet
+from offline_capi.sources.pieces import Piece
+from offline_capi.sources.places import Place, files_of
+from offline_capi.sources.streams import explained
+
+__all__ = ["file_columns", "read_files"]
+
+
+class Format(NamedTuple):
+    """How a file of one format is read, and how its columns are told without reading it."""
+
+    read: Callable[[Place, FileSource, Sequence[str] | None], Iterator[Piece]]
+    columns: Callable[[Place, FileSource], list[tuple[str, str]]]
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format(read_csv, csv_columns),
+    "jsonl": Format(read_jsonl, jsonl_columns),
+    "parquet": Format(read_parquet, parquet_columns),
+}
+
+
+def read_files(
+    source: FileSource,
+    window: Window,
+    zone: str,
+    *,
+    columns: Sequence[str] | None,
+    batch_rows: int,
+    environ: Mapping[str, str],
+) -> Iterator[SourceRows]:
+    """Every row of every file of the window; files may differ in the order of columns, and have more than needed."""
+    for place in files_of(source, window, zone, environ):
+        yield from _read_file(place, source, columns, batch_rows)
+
+
+def file_columns(source: FileSource, window: Window, zone: str, *, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Columns of the window's first file; empty where there is none."""
+    for place in files_of(source, window, zone, environ):
+        with explained(place, source.encoding):
+            return FORMATS[place.format].columns(place, source)
+    return []
+
+
+def _read_file(
+    place: Place, source: FileSource, columns: Sequence[str] | None, batch_rows: int
+) -> Iterator[SourceRows]:
+    first = 1
+    pieces = FORMATS[place.format].read(place, source, columns)
+    with explained(place, source.encoding):
+        for piece in pieces:
+            for part in piece.parts(batch_rows):
+                check_names(part.batch.schema.names, columns, f"file {place.origin}")
+                yield SourceRows(select(part.batch, columns), place.origin, first, _faults(part))
+                first += part.batch.num_rows
+
+
+def _faults(piece: Piece) -> tuple[Fault, ...]:
+    if not len(piece.malformed):
+        return ()
+    where = np.zeros(piece.batch.num_rows, dtype=bool)
+    where[list(piece.malformed)] = True
+    return (Fault(Reason.MALFORMED_ROW, "", pa.array(where)),)

@@ -1,0 +1,163 @@
+"""A path in an upload → the files of a window, in order: ``${NAME}``, ``{date}``, patterns, folders, fsspec URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import PurePosixPath
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.settings import FileSource
+from offline_capi.errors import SourceError
+from offline_capi.model import Window
+
+__all__ = ["Place", "files_of", "without_credentials"]
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
+FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+# What writers leave beside their data: marks that say "done", checksums, half-written files.
+BESIDE = {".crc", ".md5", ".sha1", ".sha256", ".done", ".ok", ".tmp", ".part", ".partial"}
+
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_DATE = re.compile(r"\{date(?::([^{}]+))?\}")
+_OPEN_END = re.compile(r"[*?\[]|\{date")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One file: where it is, and what its name says. ``origin`` is its name relative to the upload's folder."""
+
+    fs: Any
+    path: str
+    origin: str
+    format: str
+    compression: str | None
+
+    @property
+    def local(self) -> bool:
+        return isinstance(self.fs, LocalFileSystem)
+
+
+def files_of(source: FileSource, window: Window, zone: str, environ: Mapping[str, str]) -> list[Place]:
+    """The files of the window's days, day by day, sorted within a day; each once.
+
+    No file for the window is an empty window, not an error, as long as the folder is there. A path without pattern and
+    date names one file, which must be there.
+    """
+    path = _with_variables(source.path, environ)
+    root, fs = _root_of(path)
+    found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
+    if not found:
+        _check_exists(fs, root, path)
+    base = root if fs.isdir(root) else root.rpartition("/")[0]
+    return [_place(fs, file, base, source.format) for file in found]
+
+
+def without_credentials(path: str) -> str:
+    """A path as it may be shown: some object stores take user and password in the URL."""
+    return re.sub(r"(://)[^/@]*@", r"\1***@", path.partition("?")[0] if "://" in path else path)
+
+
+# ---------------------------------------------------------------------------------------------- the text of the path
+
+
+def _with_variables(path: str, environ: Mapping[str, str]) -> str:
+    return _VARIABLE.sub(lambda match: _variable(match[1], path, environ), path)
+
+
+def _variable(name: str, path: str, environ: Mapping[str, str]) -> str:
+    if not environ.get(name):
+        raise SourceError(
+            f"source.path: the environment variable {name} is not set, but {without_credentials(path)} needs it.\n"
+            f"Set {name} where the job runs (in Airflow: for the worker). Nothing was sent; repeating is safe."
+        )
+    return environ[name]
+
+
+def _dated(path: str, window: Window, zone: str) -> list[str]:
+    """The path once for each local day that the window touches."""
+    return list(dict.fromkeys(_of_day(path, day) for day in _days(window, zone)))
+
+
+def _of_day(path: str, day: date) -> str:
+    return _DATE.sub(lambda match: day.strftime(match[1] or "%Y-%m-%d"), path)
+
+
+def _days(window: Window, zone: str) -> Iterator[date]:
+    """Half-open: a window that ends at midnight does not touch the day that begins then."""
+    local = ZoneInfo(zone)
+    day = window.since.astimezone(local).date()
+    last = (window.until - timedelta(microseconds=1)).astimezone(local).date()
+    while day <= last:
+        yield day
+        day += timedelta(days=1)
+
+
+# ---------------------------------------------------------------------------------------------- the file system
+
+
+def _root_of(path: str) -> tuple[str, Any]:
+    """The part before the first pattern or date, up to its last slash, and the file system it is on."""
+    open_end = _OPEN_END.search(path)
+    head = path[: open_end.start()].rpartition("/")[0] + "/" if open_end else path
+    try:
+        fs, root = fsspec.core.url_to_fs("." if head == "/" and not path.startswith("/") else head)
+    except (ImportError, ValueError) as error:
+        raise SourceError(
+            f"source.path: {without_credentials(path)} is on a file system that is not installed"
+            f" ({type(error).__name__}).\nInstall its fsspec package (s3fs for s3://, gcsfs for gs://, adlfs for"
+            " abfs://). Nothing was sent; repeating is safe."
+        ) from None
+    return root.rstrip("/") or "/", fs
+
+
+def _matches(fs: Any, pattern: str) -> list[str]:
+    path = fsspec.core.url_to_fs(pattern)[1]
+    if fs.isdir(path):
+        return sorted(file for file in fs.find(path) if _is_data(file[len(path) :]))
+    if fs.exists(path):
+        return [path]
+    return sorted(file for file in fs.glob(path) if not fs.isdir(file)) if _OPEN_END.search(path) else []
+
+
+def _is_data(relative: str) -> bool:
+    """Hidden files, markers such as ``_SUCCESS`` and what writers leave beside their data are not rows."""
+    parts = PurePosixPath(relative.strip("/")).parts
+    return not any(part.startswith((".", "_")) for part in parts) and PurePosixPath(relative).suffix not in BESIDE
+
+
+def _check_exists(fs: Any, root: str, path: str) -> None:
+    if fs.exists(root):
+        return
+    folder, _, name = root.rpartition("/")
+    siblings = [file.rpartition("/")[2] for file in fs.ls(folder, detail=False)] if fs.isdir(folder) else []
+    shown = without_credentials(path)
+    raise SourceError(
+        f"source.path: there is no {root if '://' not in shown else shown}{did_you_mean(name, siblings)}\n"
+        "Correct the path, or look whether the export has run. Nothing was sent; repeating is safe."
+    )
+
+
+# ---------------------------------------------------------------------------------------------- the file's name
+
+
+def _place(fs: Any, path: str, base: str, declared: str) -> Place:
+    origin = path.removeprefix(base).lstrip("/")
+    pure = PurePosixPath(path)
+    compression = COMPRESSIONS.get(pure.suffix.lower())
+    suffix = (pure.with_suffix("") if compression else pure).suffix.lower()
+    file_format = FORMATS.get(suffix) if declared == "auto" else declared
+    if file_format is None:
+        raise SourceError(
+            f'file {origin}: its name does not tell its format ("{suffix}"). Known: {", ".join(FORMATS)}, each also'
+            f" with {', '.join(COMPRESSIONS)}.\nSet source.format to csv, jsonl or parquet, or name the files with a"
+            " pattern such as *.csv. Nothing was sent; repeating is safe."
+        )
+    return Place(fs, path, origin, file_format, compression)

@@ -1,0 +1,50 @@
+"""How the tests of this folder read: every row of a window, as Python values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from offline_capi.config.settings import FileSource, SqlSource
+from offline_capi.model import SourceRows, Window
+from offline_capi.sources import read_batches, source_columns
+
+DAY = date(2026, 11, 23)
+ZONE = "Europe/Berlin"
+WINDOW = Window.of_day(DAY, ZONE)
+
+
+def batches(
+    source: FileSource | SqlSource,
+    *,
+    url: str = "",
+    window: Window = WINDOW,
+    columns: list[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    sql_folder: Path = Path("sql"),
+    batch_rows: int = 65_536,
+) -> list[SourceRows]:
+    return list(
+        read_batches(
+            source, window, zone=ZONE, connection_url=lambda _: url, sql_folder=sql_folder, columns=columns,
+            batch_rows=batch_rows, environ=environ or {},
+        )
+    )  # fmt: skip
+
+
+def rows(source: FileSource | SqlSource, **options: Any) -> list[dict[str, Any]]:
+    return [row for part in batches(source, **options) for row in part.batch.to_pylist()]
+
+
+def columns_of(source: FileSource | SqlSource, url: str = "") -> list[tuple[str, str]]:
+    return source_columns(source, WINDOW, zone=ZONE, connection_url=lambda _: url, sql_folder=Path("sql"), environ={})
+
+
+def query(sql: str) -> SqlSource:
+    return SqlSource(connection="warehouse", sql=sql)
+
+
+def files(path: object, **options: Any) -> FileSource:
+    return FileSource(path=str(path), **options)

@@ -1,0 +1,64 @@
+"""Reading ahead changes when batches are read, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offline_capi.errors import SourceError
+from offline_capi.sources import read_ahead
+
+
+@given(st.lists(st.integers()), st.integers(1, 3))
+def test_the_batches_and_their_order_are_the_same(batches: list[int], depth: int):
+    assert list(read_ahead(iter(batches), depth=depth)) == batches
+
+
+def test_an_error_comes_after_the_batches_before_it():
+    def failing() -> Iterator[int]:
+        yield 1
+        raise SourceError("the file ends in the middle of a row")
+
+    ahead = read_ahead(failing())
+
+    assert next(ahead) == 1
+    with pytest.raises(SourceError, match="middle of a row"):
+        next(ahead)
+
+
+def test_a_consumer_that_stops_early_leaves_no_thread_and_closes_the_source():
+    closed_by: list[str] = []
+
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed_by.append(threading.current_thread().name)
+
+    ahead = read_ahead(endless())
+    next(ahead)
+
+    ahead.close()
+
+    assert closed_by == ["read-ahead"]
+    assert "read-ahead" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_next_batch_is_read_while_the_last_one_is_worked_on():
+    second_was_read = threading.Event()
+
+    def two() -> Iterator[int]:
+        yield 1
+        second_was_read.set()
+        yield 2
+
+    ahead = read_ahead(two())
+    next(ahead)
+
+    assert second_was_read.wait(timeout=10)
+    assert list(ahead) == [2]

@@ -1,0 +1,156 @@
+"""JSON lines and Parquet."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from offline_capi.errors import SourceError, SourceSchemaError
+from offline_capi.model import Reason
+from tests.sources.reading import batches, columns_of, files, rows
+
+# ---------------------------------------------------------------------------------------------- JSON lines
+
+
+def test_every_json_value_is_text_and_nested_ones_are_json(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_text('{"a": "007", "b": 12.5, "c": true, "d": null, "e": [{"id": "x"}], "f": 12345678901234567890}\n')
+
+    (row,) = rows(files(path), columns=list("abcdefg"))
+
+    assert row.pop("e").replace(" ", "") == '[{"id":"x"}]'
+    assert row == {"a": "007", "b": "12.5", "c": "true", "d": None, "f": "12345678901234567890", "g": None}
+
+
+def test_json_columns_come_as_they_are_without_a_list_of_columns(tmp_path):
+    (tmp_path / "f.ndjson.gz").write_bytes(gzip.compress(b'{"a": 1}\n\n{"b": "NULL", "a": [1]}'))
+
+    assert rows(files(tmp_path)) == [{"a": "1", "b": None}, {"a": "[1]", "b": "NULL"}]
+    assert columns_of(files(tmp_path)) == [("a", "string"), ("b", "string")]
+
+
+@pytest.mark.parametrize("columns", [["a"], None])
+def test_a_line_that_is_no_object_is_a_row_of_nulls_with_a_fault(tmp_path, columns):
+    path = tmp_path / "f.jsonl"
+    path.write_text('{"a": 1}\noops\n{"a": 3}\n[4]\n{"a": 5}\n{"a": 6')
+
+    (part,) = batches(files(path), columns=columns)
+
+    assert part.batch.column("a").to_pylist() == ["1", None, "3", None, "5", None]
+    assert part.faults[0].reason is Reason.MALFORMED_ROW
+    assert part.faults[0].where.to_pylist() == [False, True, False, True, False, True]
+
+
+def test_a_file_that_is_not_json_lines_is_an_error_not_a_million_rejects(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_text("a,b\n" * 2_000)
+
+    with pytest.raises(SourceError, match="does not hold JSON lines"):
+        rows(files(path), columns=["a"])
+
+
+def test_a_json_key_that_no_line_has_is_missing_in_a_long_file_and_null_in_a_short_one(tmp_path):
+    (tmp_path / "short.jsonl").write_text('{"email": 1}\n')
+    (tmp_path / "long.jsonl").write_text('{"email": 1}\n' * 100)
+
+    assert rows(files(tmp_path / "short.jsonl"), columns=["e_mail"]) == [{"e_mail": None}]
+    with pytest.raises(SourceSchemaError, match='did you mean "email"'):
+        rows(files(tmp_path / "long.jsonl"), columns=["e_mail"])
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_an_empty_json_file_has_no_rows(tmp_path, text):
+    (tmp_path / "f.jsonl").write_text(text)
+
+    assert batches(files(tmp_path), columns=["a"]) == []
+
+
+def test_json_in_another_encoding_is_read_or_refused_as_declared(tmp_path):
+    (tmp_path / "f.jsonl").write_bytes('{"a": "Müller"}\n'.encode("latin-1"))
+
+    assert rows(files(tmp_path, encoding=["utf-8", "latin-1"])) == [{"a": "Müller"}]
+    with pytest.raises(SourceError, match="not written in utf-8"):
+        rows(files(tmp_path))
+
+
+def test_json_lines_longer_than_a_block_and_across_blocks_are_whole(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_text("".join(f'{{"n": {n}, "a": "{"x" * size}"}}\n' for n, size in enumerate([10, 20_000_000, 10, 10])))
+
+    assert [(row["n"], len(row["a"])) for row in rows(files(path), columns=["n", "a"])] == [
+        ("0", 10), ("1", 20_000_000), ("2", 10), ("3", 10),
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- Parquet
+
+AT = datetime(2026, 11, 23, 14, 3, 22, 5)  # noqa: DTZ001  naive, as sources have it
+KINDS = [
+    (pa.array(["007"], pa.large_string()), "string", "007"),
+    (pa.array(["x"]).dictionary_encode(), "string", "x"),
+    (pa.array([7], pa.int8()), "int64", 7),
+    (pa.array([2**63 + 1], pa.uint64()), "string", str(2**63 + 1)),
+    (pa.array([1.5], pa.float32()), "double", 1.5),
+    (pa.array([Decimal("12000.50")]), "string", "12000.50"),
+    (pa.array([date(2026, 2, 1)], pa.date64()), "date32[day]", date(2026, 2, 1)),
+    (pa.array([AT], pa.timestamp("ns")), "timestamp[us]", AT),
+    (pa.array([AT.replace(tzinfo=UTC)], pa.timestamp("ms", "Europe/Berlin")), "timestamp[us, tz=UTC]",
+     AT.replace(microsecond=0, tzinfo=UTC)),
+    (pa.array([True]), "bool", True),
+    (pa.array([b"text"]), "string", "text"),
+    (pa.array([b"\xff\x00"]), "string", "ff00"),
+    (pa.array([[{"id": "ü", "n": 1}]]), "string", '[{"id":"ü","n":1}]'),
+    (pa.nulls(1), "string", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "kind", "value"), KINDS, ids=[str(column.type) for column, _, _ in KINDS])
+def test_parquet_types_come_in_six_kinds(tmp_path, column, kind, value):
+    table = pa.table({"a": pa.concat_arrays([column, pa.nulls(1, column.type)])})
+    pq.write_table(table, tmp_path / "f.parquet", compression="zstd", coerce_timestamps=None)
+
+    (part,) = batches(files(tmp_path))
+
+    assert str(part.batch.schema.field("a").type) == kind
+    assert part.batch.column("a").to_pylist() == [value, None]
+
+
+def test_parquet_files_of_one_folder_may_differ_in_columns_but_not_lack_one(tmp_path):
+    pq.write_table(pa.table({"a": ["1"], "b": ["2"]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"c": [0], "b": ["2"], "a": ["1"]}), tmp_path / "2.parquet")
+    source = files(tmp_path)
+
+    assert rows(source, columns=["a", "b"]) == [{"a": "1", "b": "2"}] * 2
+    assert columns_of(source) == [("a", "string"), ("b", "string")]
+    with pytest.raises(SourceSchemaError, match=r"file 1\.parquet: .*\n  \"c\""):
+        rows(source, columns=["c"])
+
+
+def test_parquet_batches_are_numbered_through(tmp_path):
+    pq.write_table(pa.table({"a": list(range(25))}), tmp_path / "f.pq", row_group_size=10)
+
+    found = batches(files(tmp_path), batch_rows=7)
+
+    assert [row for part in found for row in range(part.first_row, part.first_row + len(part))] == list(range(1, 26))
+    assert max(map(len, found)) <= 7
+
+
+def test_a_file_that_is_not_parquet_is_an_error(tmp_path):
+    (tmp_path / "f.parquet").write_bytes(b"PAR1 secret and then nothing")
+
+    with pytest.raises(SourceError, match="not a whole Parquet file") as raised:
+        rows(files(tmp_path))
+
+    assert "secret" not in str(raised.value)
+
+
+def test_aware_values_of_python_and_of_parquet_are_the_same_instant(tmp_path):
+    berlin = AT.replace(tzinfo=timezone(timedelta(hours=1)))
+    pq.write_table(pa.table({"a": [berlin]}), tmp_path / "f.parquet")
+
+    assert rows(files(tmp_path))[0]["a"] == berlin
