@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from queue import Empty, Queue
+from queue import Queue
 from threading import Event, Thread
 from typing import TypeVar
 
 __all__ = ["read_ahead"]
 
 T = TypeVar("T")
-
-#: Seconds after which a reader that nobody takes from looks whether it should stop.
-STOP_EVERY = 0.5
 
 
 class _End:
@@ -33,19 +30,17 @@ def read_ahead(batches: Iterator[T], *, depth: int = 1) -> Generator[T, None, No
     stopped = Event()
     thread = Thread(target=_fill, args=(batches, queue, stopped), name="read-ahead", daemon=True)
     thread.start()
+    item: T | _End | None = None
     try:
-        while True:
-            item = queue.get()
-            if not isinstance(item, _End):
-                yield item
-            elif item.error is not None:
-                raise item.error
-            else:
-                return
+        while not isinstance(item := queue.get(), _End):
+            yield item
     finally:
         stopped.set()
-        _drain(queue)
+        while not isinstance(item, _End):  # make room for a reader that waits to put something in
+            item = queue.get()
         thread.join()
+    if item.error is not None:
+        raise item.error
 
 
 def _fill(batches: Iterator[T], queue: Queue[T | _End], stopped: Event) -> None:
@@ -62,13 +57,3 @@ def _fill(batches: Iterator[T], queue: Queue[T | _End], stopped: Event) -> None:
         if close is not None:
             close()
     queue.put(end)
-
-
-def _drain(queue: Queue[T | _End]) -> None:
-    """Make room, so that a reader that waits to put something in can see that it should stop."""
-    while True:
-        try:
-            if isinstance(queue.get(timeout=STOP_EVERY), _End):
-                return
-        except Empty:
-            return
