@@ -6,6 +6,7 @@ of the batch or on how Arrow stores it. A value is read for certain or not at al
 """
 
 from offline_capi.mapping.columns import columns_needed
+from offline_capi.mapping.narrow import rows_of
 from offline_capi.mapping.rows import map_rows
 
-__all__ = ["columns_needed", "map_rows"]
+__all__ = ["columns_needed", "map_rows", "rows_of"]
