@@ -1,0 +1,31 @@
+"""Readable identity in, digests out: the one place where personal data is looked at.
+
+- ``hash_identity`` is the stage of the pipeline: ``MappedRows`` → ``HashedRows``.
+- ``hash_frame`` does the same for a pandas DataFrame.
+- ``normalize`` shows what would be hashed, ``digest`` hashes; Arrow arrays in and out.
+
+All share one path (``columns.py``): a **profile** is a table of one small rule a key (``meta.py``, ``sdk.py``,
+``param_builder.py``), a rule turns ``Readable`` values into ``Usable`` ones with the cause of every value it drops.
+Where rows repeat values, the work is done once a distinct value; the answer for a row never depends on its batch.
+"""
+
+from __future__ import annotations
+
+from offline_capi.identity.columns import PROFILES
+from offline_capi.identity.digests import digest
+from offline_capi.identity.frames import hash_frame
+from offline_capi.identity.stage import hash_identity, normalize
+from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
+
+__all__ = [
+    "PROFILES",
+    "Cause",
+    "Profile",
+    "Readable",
+    "Rule",
+    "Usable",
+    "digest",
+    "hash_frame",
+    "hash_identity",
+    "normalize",
+]

@@ -1,0 +1,91 @@
+"""Dates of birth → YYYYMMDD, never guessing which of two numbers is the day."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.identity import placeholders
+from offline_capi.identity.text import ascii_digits, frame, is_one_of, lowered, matches, strings, whole_numbers
+from offline_capi.identity.verdict import Cause, Readable, Usable
+
+__all__ = ["FIRST_YEAR", "birth_date"]
+
+FIRST_YEAR = 1900  # D:parameters/customer-information-parameters, db and doby: 1900 to now
+
+_CLOCK = r"(?:[t ]+\d{1,2}:\d{2}.*)?"  # midnight, where a date was exported as a timestamp
+_YEAR_FIRST = (
+    rf"^(?P<y>\d{{4}})(?:[-/. ](?P<m>\d{{1,2}})[-/. ](?P<d>\d{{1,2}})|(?P<mm>\d{{2}})(?P<dd>\d{{2}})){_CLOCK}$"
+)
+_YEAR_LAST = rf"^(?P<a>\d{{1,2}})[-/. ]+(?P<b>\d{{1,2}})[-/. ]+(?P<y>\d{{4}}){_CLOCK}$"
+
+
+def birth_date(readable: Readable) -> Usable:
+    """Declared formats first; ISO and YYYYMMDD always.
+
+    Without a declared format, day and month in front of the year are taken only where one reading is possible.
+    """
+    text = whole_numbers(ascii_digits(lowered(readable.text)))
+    usable = Usable(text).refuse(Cause.PLACEHOLDER, is_one_of(text, placeholders.WORDS))
+    if not readable.formats:
+        usable = usable.refuse(Cause.AMBIGUOUS_DATE, _ambiguous(usable.text))
+    dates = _dates(usable.text, readable.formats, readable.today)
+    usable = usable.become(strings(dates.dt.strftime("%Y%m%d")), Cause.NOT_A_DATE)
+    usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(usable.text, placeholders.DATES))
+    in_range = ((dates >= date(FIRST_YEAR, 1, 1)) & (dates <= readable.today)).to_arrow()
+    return usable.keep(Cause.OUT_OF_RANGE, in_range)
+
+
+def _dates(text: pa.Array, formats: tuple[str, ...], today: date) -> pl.Series:
+    series = frame(text=text)["text"]
+    readings = [_declared(series, form, today) for form in formats]
+    readings.append(_year_first(series))
+    if not formats:
+        readings.append(_year_last(series))
+    return pl.select(pl.coalesce(*[pl.lit(reading) for reading in readings])).to_series()
+
+
+def _declared(text: pl.Series, form: str, today: date) -> pl.Series:
+    """strptime; a two-digit year never lies in the future."""
+    moments = text.str.to_datetime(form, strict=False, time_unit="us") if _has_clock(form) else None
+    dates = text.str.to_date(form, strict=False) if moments is None else moments.dt.date()
+    if "%y" not in form:
+        return dates
+    return pl.select(pl.when(dates > today).then(dates.dt.offset_by("-100y")).otherwise(dates)).to_series()
+
+
+def _has_clock(form: str) -> bool:
+    return any(part in form for part in ("%H", "%I", "%M", "%S", "%T"))
+
+
+def _year_first(text: pl.Series) -> pl.Series:
+    parts = text.str.extract_groups(_YEAR_FIRST).struct.unnest()
+    day = pl.coalesce("d", "dd").str.zfill(2)
+    month = pl.coalesce("m", "mm").str.zfill(2)
+    return _calendar(parts.select(pl.concat_str("y", month, day)).to_series())
+
+
+def _year_last(text: pl.Series) -> pl.Series:
+    """``16/2/1997`` and ``2/16/1997``: the number above 12 is the day."""
+    parts = text.str.extract_groups(_YEAR_LAST).struct.unnest()
+    first_is_day = pl.col("a").cast(pl.Int32) > 12
+    month = pl.when(first_is_day).then("b").otherwise("a").str.zfill(2)
+    day = pl.when(first_is_day).then("a").otherwise("b").str.zfill(2)
+    return _calendar(parts.select(pl.concat_str("y", month, day)).to_series())
+
+
+def _calendar(text: pl.Series) -> pl.Series:
+    return text.str.to_date("%Y%m%d", strict=False)
+
+
+def _ambiguous(text: pa.Array) -> pa.BooleanArray:
+    """Two numbers that could both be the month, and that are not the same."""
+    shaped = matches(text, _YEAR_LAST)
+    if not pc.any(shaped).as_py():
+        return shaped
+    parts = frame(text=text)["text"].str.extract_groups(_YEAR_LAST).struct.unnest()
+    a, b = (parts[name].cast(pl.Int32) for name in "ab")
+    return ((a <= 12) & (b <= 12) & (a != b)).to_arrow()

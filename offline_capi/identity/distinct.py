@@ -1,0 +1,83 @@
+"""Work done once a distinct value instead of once a row, where that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.identity.text import codes_in, frame, strings
+from offline_capi.identity.verdict import Readable, Usable
+
+__all__ = ["Reading", "Repeated", "one_by_one", "repeated"]
+
+_SAMPLE = 4096
+# Encoding and spreading out again cost about a fifth of normalising and hashing a value: below this it does not pay.
+_ROWS_PER_VALUE = 3
+
+Reading = tuple[str | None, str | None]
+"""The normal form of one value, or the cause why there is none."""
+
+
+class Repeated(NamedTuple):
+    """Each distinct (text, country) once, and where it stands in the rows."""
+
+    values: Readable
+    rows: pa.Array
+
+
+def repeated(readable: Readable, *, by_country: bool) -> Repeated | None:
+    """The distinct values, if a sample says that rows repeat them; ``None`` where the plain way is cheaper."""
+    if not _repeats(readable.text):
+        return None
+    words = readable.text.dictionary_encode()
+    if not by_country or _constant(readable.country):
+        country = _few(readable.country, len(words.dictionary))
+        return Repeated(replace(readable, text=words.dictionary, country=country), words.indices)
+    return _pairs(readable, words)
+
+
+def _constant(country: pa.Array) -> bool:
+    return country.null_count == len(country) or len(codes_in(country)) == 1
+
+
+def _few(country: pa.Array, count: int) -> pa.Array:
+    return pa.repeat(country[0] if len(country) else pa.scalar(None, pa.string()), count)
+
+
+def _pairs(readable: Readable, words: pa.DictionaryArray) -> Repeated:
+    countries = readable.country.dictionary_encode(null_encoding="encode")
+    width = len(countries.dictionary)
+    pair = pc.add(pc.multiply(words.indices.cast(pa.int64()), width), countries.indices.cast(pa.int64()))
+    pairs = pair.dictionary_encode()
+    text = words.dictionary.take(pc.divide(pairs.dictionary, width))
+    which = pc.subtract(pairs.dictionary, pc.multiply(pc.divide(pairs.dictionary, width), width))
+    return Repeated(replace(readable, text=text, country=countries.dictionary.take(which)), pairs.indices)
+
+
+def _repeats(text: pa.Array) -> bool:
+    """Whether a row is repeated often enough, judged by the twins in an even sample (the birthday problem)."""
+    step = max(1, len(text) // _SAMPLE)
+    sample = pl.Series(text.take(pa.array(np.arange(0, len(text), step)))).drop_nulls()
+    if not len(sample):
+        return False
+    twins = len(sample) - sample.n_unique()
+    return twins * len(text) * 2 > _ROWS_PER_VALUE * len(sample) ** 2
+
+
+def one_by_one(readable: Readable, read: Callable[[str, str | None], Reading]) -> Usable:
+    """``read`` each distinct (text, country) in plain Python: for what no kernel can do, and for rare shapes."""
+    rows = frame(text=readable.text, country=readable.country)
+    pairs = rows.unique(maintain_order=True)
+    answers = [(None, None) if text is None else read(text, country) for text, country in pairs.iter_rows()]
+    pairs = pairs.with_columns(
+        pl.Series("normal", [normal for normal, _ in answers], pl.String),
+        pl.Series("cause", [cause for _, cause in answers], pl.String),
+    )
+    told = rows.join(pairs, on=["text", "country"], how="left", nulls_equal=True, maintain_order="left")
+    return Usable(strings(told["normal"]), strings(told["cause"]))

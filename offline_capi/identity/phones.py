@@ -1,0 +1,294 @@
+"""Phones → country code and national number, digits only, as phonenumbers (libphonenumber) reads them.
+
+A number that carries its country code needs to be *possible*: nothing was guessed. A number that we complete with a
+country must be *valid* there, or a wrong country column would silently hash strangers. Bare digits that begin with the
+country's calling code and go on as a valid number are that number; those that are too long to be national, or that
+stand beside no country at all, are taken for international if that makes them valid.
+
+Common shapes (digits, blanks, ``+ ( ) - . /``) are decided by expressions taken from the library's own metadata; the
+library itself decides the rest, once for each distinct number and country. The expressions only ever accept: what they
+do not recognise goes to the library.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import phonenumbers
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberDesc, ValidationResult
+
+from offline_capi.identity import placeholders
+from offline_capi.identity.distinct import Reading, one_by_one
+from offline_capi.identity.text import (
+    ascii_digits,
+    codes_in,
+    frame,
+    squeezed,
+    strings,
+    trimmed,
+    whole_numbers,
+    word_list,
+)
+from offline_capi.identity.verdict import Cause, Readable, Usable
+
+__all__ = ["phone", "read_phone"]
+
+_SEPARATORS = b" ().-/"
+_KINDS = (
+    "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan",
+    "voicemail",
+)  # fmt: skip
+_SCIENTIFIC = re.compile(r"\d[.,]?\d*e\+?\d+", re.IGNORECASE)
+_EXIT_CODE = re.compile(r"^(?:0011|011|00)(?=[1-9])")  # Australia, North America, everywhere else
+_INTERNATIONAL_DIGITS = range(11, 16)  # below 11, national numbers of one country are valid numbers of another
+
+
+def phone(readable: Readable) -> Usable:
+    """The vectorised way for what it recognises, the library for the rest; both give the same answer."""
+    text = whole_numbers(ascii_digits(trimmed(readable.text)))
+    quick = _recognised(text, readable.country)
+    rest = pc.and_(pc.is_valid(text), pc.is_null(quick))
+    if not pc.any(rest).as_py():
+        return Usable(quick)
+    read = one_by_one(Readable(text.filter(rest), readable.country.filter(rest)), read_phone)
+    return Usable(quick).patched(rest, read)
+
+
+# ---------------------------------------------------------------------------------------------- the library's way
+
+
+def read_phone(text: str, country: str | None) -> Reading:
+    """One number, by the library: as written with ``+``, else in its country, else as bare international digits."""
+    if _SCIENTIFIC.fullmatch(text):
+        return None, Cause.NOT_A_NUMBER
+    number = _parsed(text, country)
+    if number is not None and text.lstrip("( ")[:1] in ("+", "＋"):
+        return _judged(number, _is_possible(number))
+    whole = _own_code(text, country)
+    if whole is not None:
+        return _judged(whole, usable=True)
+    if number is not None and phonenumbers.is_valid_number(number):
+        return _judged(number, usable=True)
+    foreign = _international(text, country, number)
+    if foreign is not None:
+        return _judged(foreign, usable=True)
+    return None, _cause(text, country, number)
+
+
+def _parsed(text: str, country: str | None) -> PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, country.upper() if country else None)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def _is_possible(number: PhoneNumber) -> bool:
+    """Long enough to be called from abroad; short ones only where the country's plan has them, as Canada's 310-1234."""
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    return reason == ValidationResult.IS_POSSIBLE or phonenumbers.is_valid_number(number)
+
+
+def _judged(number: PhoneNumber, usable: bool) -> Reading:
+    national = phonenumbers.national_significant_number(number)
+    if national in placeholders.DIGITS:
+        return None, Cause.PLACEHOLDER
+    return (f"{number.country_code}{national}", None) if usable else (None, _length_cause(number))
+
+
+def _own_code(text: str, country: str | None) -> PhoneNumber | None:
+    """Bare digits that begin with the country's own calling code and go on as a valid number.
+
+    Here we part from the library, which may read Germany's 49 151 23456789 as a number in the area 04915: a national
+    number is hardly ever written without its zero, an international one very often without its plus.
+    """
+    digits = _bare(text)
+    code = str(phonenumbers.country_code_for_region(country.upper())) if country else ""
+    if not (digits.isdecimal() and code and digits.startswith(code)):
+        return None
+    number = _parsed("+" + digits, None)
+    return number if number is not None and phonenumbers.is_valid_number(number) else None
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[ ().\-/]", "", text)
+
+
+def _international(text: str, country: str | None, national: PhoneNumber | None) -> PhoneNumber | None:
+    """Bare digits read as if a ``+`` stood before them."""
+    digits = _bare(text)
+    bare = _EXIT_CODE.sub("", digits)
+    may_be = bare != digits or country is None or national is None or _too_long(national)
+    if not (may_be and bare.isdecimal() and bare.isascii() and len(bare) <= _INTERNATIONAL_DIGITS[-1]):
+        return None
+    if bare == digits and len(bare) not in _INTERNATIONAL_DIGITS:
+        return None
+    number = _parsed("+" + bare, None)
+    return number if number is not None and phonenumbers.is_valid_number(number) else None
+
+
+def _too_long(number: PhoneNumber) -> bool:
+    return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.TOO_LONG
+
+
+def _cause(text: str, country: str | None, number: PhoneNumber | None) -> Cause:
+    digits = re.sub(r"\D", "", text)
+    if digits in placeholders.DIGITS:
+        return Cause.PLACEHOLDER
+    if number is not None:
+        return _length_cause(number)
+    national = country is None and "+" not in text and len(digits) > 4
+    return Cause.NO_COUNTRY if national else Cause.NOT_A_NUMBER
+
+
+_LENGTHS = {
+    ValidationResult.TOO_SHORT: Cause.TOO_SHORT,
+    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: Cause.TOO_SHORT,
+    ValidationResult.TOO_LONG: Cause.TOO_LONG,
+}
+
+
+def _length_cause(number: PhoneNumber) -> Cause:
+    return _LENGTHS.get(phonenumbers.is_possible_number_with_reason(number), Cause.NOT_VALID)
+
+
+# ---------------------------------------------------------------------------------------------- the vectorised way
+
+
+class _Numbering(NamedTuple):
+    """How numbers are written where one reads them: a country, or ``+`` and a calling code.
+
+    ``main``: what stands behind ``+`` and the calling code is read in this country.
+    """
+
+    code: str
+    main: bool
+    trunk: str
+    prefix: str | None  # an expression, where more than the trunk prefix may stand in front
+    exit_code: str | None
+    national: str
+    general: str | None
+
+
+def _recognised(text: pa.Array, country: pa.Array) -> pa.Array:
+    """Normal forms of the common shapes; null where the library must look."""
+    compact = squeezed(text, _SEPARATORS)
+    place = _places(compact, country)
+    known = codes_in(place)
+    if len(known) == 1:
+        return _accepted(compact, known[0])
+    found = pa.nulls(len(text), pa.string())
+    for one in filter(None, known):
+        where = pc.fill_null(pc.equal(place, one), False)
+        found = pc.replace_with_mask(found, where, _accepted(compact.filter(where), one))
+    return found
+
+
+def _places(compact: pa.Array, country: pa.Array) -> pa.Array:
+    """Where each number is read: in its country, or under ``+44`` where it says so; null: nowhere."""
+    plus = pc.fill_null(pc.starts_with(compact, "+"), False)
+    countries = codes_in(country)
+    own = _numbering(countries[0]) if len(countries) == 1 and countries[0] else None
+    if own is not None and own.main:
+        plus = pc.and_(plus, pc.invert(pc.starts_with(compact, f"+{own.code}")))
+    if not pc.any(plus).as_py():
+        return country
+    return pc.replace_with_mask(country, plus, _calling_codes(compact.filter(plus)))
+
+
+def _calling_codes(compact: pa.Array) -> pa.Array:
+    """``+44`` for ``+442079460958``; null where no calling code stands."""
+    words = pc.utf8_slice_codeunits(compact, 1, 4).dictionary_encode()
+    codes = pa.array([_calling_code(head) for head in words.dictionary.to_pylist()], pa.string())
+    return codes.take(words.indices)
+
+
+@cache
+def _calling_code(head: str) -> str | None:
+    known = (head[:length] for length in (1, 2, 3))
+    return next((f"+{code}" for code in known if code.isdecimal() and int(code) in _regions()), None)
+
+
+def _accepted(compact: pa.Array, place: str | None) -> pa.Array:
+    numbering = _numbering(place) if place else None
+    if numbering is None:
+        return pa.nulls(len(compact), pa.string())
+    digits = frame(text=compact)["text"]
+    found = _completed(digits.str.strip_prefix(f"+{numbering.code}"), numbering)
+    bare = digits.str.starts_with(numbering.code)
+    if numbering.code != numbering.trunk and bare.any():
+        whole = _completed(digits.str.strip_prefix(numbering.code), numbering)
+        found = whole.zip_with(bare.fill_null(value=False), found)
+    return strings(found)
+
+
+def _completed(rest: pl.Series, numbering: _Numbering) -> pl.Series:
+    """Calling code and national number, where what stands behind the calling code is surely one."""
+    national = rest.str.strip_prefix(numbering.trunk) if numbering.trunk else rest
+    sure = national.str.contains(f"^(?:{numbering.national})$")
+    sure &= ~national.is_in(word_list(placeholders.DIGITS))
+    if numbering.general:
+        sure &= national.str.contains(f"^(?:{numbering.general})$")
+    if numbering.exit_code:
+        sure &= ~rest.str.contains(f"^(?:{numbering.exit_code})")
+    if numbering.prefix:
+        before = rest.str.extract(f"^({numbering.prefix})", 1)
+        sure &= before.is_null() | (before == numbering.trunk)
+    columns = frame(sure=sure, national=national)
+    return columns.select(pl.when("sure").then(pl.concat_str(pl.lit(numbering.code), "national"))).to_series()
+
+
+@cache
+def _regions() -> dict[int, tuple[str, ...]]:
+    return dict(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+
+
+@cache
+def _numbering(place: str) -> _Numbering | None:
+    """The library's metadata of a place as expressions; ``None`` where it has none."""
+    written_out = place[0] == "+"
+    region = _regions()[int(place[1:])][0] if written_out else place.upper()
+    home = PhoneMetadata.metadata_for_region(region)
+    if home is None:
+        return None
+    prefix = home.national_prefix_for_parsing or ""
+    trunk = home.national_prefix or "" if prefix else ""
+    return _Numbering(
+        code=str(home.country_code),
+        main=_regions()[int(home.country_code or 0)][0] == region,
+        trunk=trunk,
+        prefix=None if prefix == trunk else prefix,
+        exit_code=None if written_out or home.country_code == 1 else home.international_prefix,
+        national="|".join(_patterns(home, _KINDS)),
+        # In North America every kind lies inside the general pattern; elsewhere (Germany's 49…) the library needs both.
+        general=None if home.country_code == 1 else "|".join(_patterns(home, ("general_desc",))),
+    )
+
+
+def _patterns(home: PhoneMetadata, kinds: tuple[str, ...]) -> Iterator[str]:
+    """Of every country that shares the calling code, unless leading digits pick it: the library tries them in turn.
+
+    Kinds with lengths that home or the main country does not have (Canada's 310-1234) are left out: whether a prefix
+    is cut off those, only the library knows.
+    """
+    regions = _regions().get(home.country_code or 0, ())
+    lengths = _lengths(home) & _lengths(PhoneMetadata.metadata_for_region(regions[0]) if regions else None)
+    for region in regions:
+        shared = PhoneMetadata.metadata_for_region(region)
+        if shared is None or (shared.leading_digits and region != home.id):
+            continue
+        described: Iterator[PhoneNumberDesc | None] = (getattr(shared, kind) for kind in kinds)
+        yield from (
+            kind.national_number_pattern
+            for kind in described
+            if kind and kind.national_number_pattern and set(kind.possible_length) <= lengths
+        )
+
+
+def _lengths(home: PhoneMetadata | None) -> set[int]:
+    return set(home.general_desc.possible_length) if home and home.general_desc else set()

@@ -1,0 +1,225 @@
+"""Arrow strings in, Arrow strings out: the few text operations that every rule is made of.
+
+ASCII rows take byte kernels; Unicode work (composition, full lower-casing) is done for the rows that need it. The
+result of a row never depends on its neighbours.
+
+Decided: NFC, and lower-case as JavaScript's ``toLowerCase`` has it, which is what the browser pixel runs. No case
+folding, so ``ß`` stays ``ß``, and no transliteration, so accents stay (meta-capi.md 2.3).
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = [
+    "as_text",
+    "ascii_digits",
+    "blank_where",
+    "codes_in",
+    "extract",
+    "frame",
+    "is_one_of",
+    "lowered",
+    "matches",
+    "replaced",
+    "squeezed",
+    "strings",
+    "trimmed",
+    "whole_numbers",
+    "without",
+    "word_list",
+]
+
+# Zero-width characters, bidi marks, soft hyphens, variation selectors, byte-order marks: nobody sees or types them.
+_INVISIBLE = (
+    r"[\u{00AD}\u{034F}\u{061C}\u{180E}\u{200B}-\u{200F}\u{202A}-\u{202E}\u{2060}-\u{206F}\u{FE00}-\u{FE0F}\u{FEFF}]"
+)
+
+
+def as_text(values: Any) -> pa.Array:
+    """Any Arrow array as plain strings; whole floats lose their ``.0``, for that is how a nullable id is exported."""
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_floating(array.type):
+        return _floats_as_text(array)
+    return array if array.type == pa.string() else array.cast(pa.string())
+
+
+def _floats_as_text(array: pa.Array) -> pa.Array:
+    # Beyond 2^53 a float no longer tells neighbouring ids apart: better none than a neighbour's.
+    exact = pc.less(pc.abs(array), 2.0**53)
+    whole = pc.and_(exact, pc.equal(pc.floor(array), array))
+    as_int = pc.if_else(whole, array, None).cast(pa.int64()).cast(pa.string())
+    return pc.coalesce(as_int, pc.if_else(pc.and_(exact, pc.invert(whole)), array.cast(pa.string()), None))
+
+
+def frame(**columns: Any) -> pl.DataFrame:
+    """Arrow arrays as a polars frame, without copying the text."""
+    return pl.DataFrame({name: pl.Series(name, array) for name, array in columns.items()})
+
+
+def strings(series: pl.Series) -> pa.Array:
+    """A polars series as plain Arrow strings."""
+    return series.cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
+
+
+def _mask(series: pl.Series) -> pa.BooleanArray:
+    return series.to_arrow()
+
+
+def matches(text: pa.Array, pattern: str) -> pa.BooleanArray:
+    """Where ``pattern`` (Rust syntax) is found; null where the text is null."""
+    return _mask(pl.Series(text).str.contains(pattern))
+
+
+def without(text: pa.Array, pattern: str) -> pa.Array:
+    """The text with every match of ``pattern`` removed."""
+    return replaced(text, pattern, "")
+
+
+def replaced(text: pa.Array, pattern: str, by: str) -> pa.Array:
+    """The text with every match of ``pattern`` replaced."""
+    return strings(pl.Series(text).str.replace_all(pattern, by))
+
+
+def extract(text: pa.Array, pattern: str, group: int = 1) -> pa.Array:
+    """What ``group`` of ``pattern`` matched; null where nothing did."""
+    return strings(pl.Series(text).str.extract(pattern, group))
+
+
+def is_one_of(text: pa.Array, words: frozenset[str]) -> pa.BooleanArray:
+    """Where the text is one of ``words``; null where it is null."""
+    return _mask(pl.Series(text).is_in(word_list(words)))
+
+
+@cache
+def word_list(words: frozenset[str]) -> pl.Series:
+    """The words as one list, as polars' ``is_in`` takes them."""
+    return pl.Series([sorted(words)])
+
+
+def blank_where(text: pa.Array, where: pa.BooleanArray) -> pa.Array:
+    """Null where ``where`` is true."""
+    return pc.if_else(where, pa.scalar(None, pa.string()), text)
+
+
+def trimmed(text: pa.Array) -> pa.Array:
+    """Composed (NFC), without invisible characters and outer blanks; null where nothing is left."""
+    return _tidied(text, pc.ascii_trim_whitespace, lambda s: _visible(s).str.strip_chars())
+
+
+def lowered(text: pa.Array) -> pa.Array:
+    """``trimmed`` and lower-case."""
+    return _tidied(
+        text,
+        lambda a: pc.ascii_lower(pc.ascii_trim_whitespace(a)),
+        # Lower-casing may leave a sequence that composes ("İ" followed by a mark), so compose again.
+        lambda s: _visible(s).str.to_lowercase().str.normalize("NFC").str.strip_chars(),
+    )
+
+
+def _visible(series: pl.Series) -> pl.Series:
+    return series.str.replace_all(_INVISIBLE, "").str.normalize("NFC")
+
+
+def _tidied(
+    text: pa.Array, ascii_kernel: Callable[[pa.Array], pa.Array], unicode_kernel: Callable[[pl.Series], pl.Series]
+) -> pa.Array:
+    tidy = _where_not_ascii(text, ascii_kernel(text), unicode_kernel)
+    empty = pc.equal(pc.binary_length(tidy), 0)
+    return blank_where(tidy, empty) if pc.any(empty).as_py() else tidy
+
+
+def _where_not_ascii(text: pa.Array, otherwise: pa.Array, kernel: Callable[[pl.Series], pl.Series]) -> pa.Array:
+    """``kernel`` of the rows that are not ASCII, ``otherwise`` at the others."""
+    if _is_ascii(text):
+        return otherwise
+    odd = pc.fill_null(pc.invert(pc.string_is_ascii(text)), False)
+    fixed = strings(kernel(pl.Series(text.filter(odd))))
+    return pc.replace_with_mask(otherwise, odd, fixed)
+
+
+def _is_ascii(text: pa.Array) -> bool:
+    _, content = _bytes(text)
+    return bool(len(content) == 0 or content.max() < 128)
+
+
+def _bytes(text: pa.Array) -> tuple[np.ndarray[Any, np.dtype[np.int32]], np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Where each value begins, and the bytes of all values: of this slice, not of the column it was cut from."""
+    _, starts, data = text.buffers()
+    if starts is None or not len(text):
+        return np.zeros(1, np.int32), np.zeros(0, np.uint8)
+    offsets = np.frombuffer(starts, np.int32, len(text) + 1, text.offset * 4)
+    content = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    return offsets, content[offsets[0] : offsets[-1]]
+
+
+def codes_in(codes: pa.Array) -> list[str | None]:
+    """The distinct values of a column of country codes; a column of one code is told by its bytes."""
+    _, content = _bytes(codes)
+    if len(codes) and codes.null_count == 0 and len(content) == 2 * len(codes):
+        pairs = content.view(np.uint16)
+        if (pairs == pairs[0]).all():
+            return [codes[0].as_py()]
+    found: list[str | None] = pc.unique(codes).to_pylist()
+    return found
+
+
+def ascii_digits(text: pa.Array) -> pa.Array:
+    """Full-width forms as ASCII (NFKC), and the decimal digits of every script as 0 to 9; ASCII rows stay."""
+    return _where_not_ascii(text, text, lambda s: _decimal(s.str.normalize("NFKC")))
+
+
+def _decimal(series: pl.Series) -> pl.Series:
+    digits = _foreign_digits()
+    return series.str.replace_many(list(digits), list(digits.values()))
+
+
+@cache
+def _foreign_digits() -> dict[str, str]:
+    """Every decimal digit that is not ASCII → its ASCII digit."""
+    found = {}
+    for code in range(128, sys.maxunicode + 1):
+        if unicodedata.category(chr(code)) == "Nd":
+            found[chr(code)] = str(unicodedata.decimal(chr(code)))
+    return found
+
+
+def whole_numbers(text: pa.Array) -> pa.Array:
+    """The text without a ``.0`` that a column of numbers left behind it."""
+    tail = pc.ends_with(text, ".0")
+    if not pc.any(tail).as_py():
+        return text
+    return pc.if_else(pc.and_(tail, matches(text, r"^\d+\.0$")), pc.utf8_slice_codeunits(text, 0, -2), text)
+
+
+def squeezed(text: pa.Array, unwanted: bytes) -> pa.Array:
+    """The text without the ASCII characters in ``unwanted``: one pass over the bytes of the whole column."""
+    offsets, content = _bytes(text)
+    wanted = _table(unwanted)[content]
+    kept = np.zeros(len(content) + 1, np.int32)
+    np.cumsum(wanted, out=kept[1:])
+    valid = None if text.null_count == 0 else _validity(text)
+    parts = [valid, pa.py_buffer(kept[offsets - offsets[0]]), pa.py_buffer(content[wanted])]
+    return pa.Array.from_buffers(pa.string(), len(text), parts)
+
+
+@cache
+def _table(unwanted: bytes) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    table = np.ones(256, np.bool_)
+    table[list(unwanted)] = False
+    return table
+
+
+def _validity(text: pa.Array) -> pa.Buffer:
+    return pc.is_valid(text).buffers()[1]

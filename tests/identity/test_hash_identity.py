@@ -1,0 +1,225 @@
+"""The stage: what goes in readable comes out as digests, each row by its own client's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from offline_capi import hash_frame
+from offline_capi.config.settings import Client, ExternalIdPolicy, SecretRef
+from offline_capi.errors import UsageError
+from offline_capi.identity import hash_identity
+from offline_capi.model import HashedRows, IdentityColumn, MappedRows
+
+
+def _client(country: str | None = None, **policy: Any) -> Client:
+    return Client(
+        pixel_id="1234567890", token=SecretRef(env="T"), country=country, external_id=ExternalIdPolicy(**policy)
+    )
+
+
+CLIENTS = {"acme": _client("US"), "albion": _client("GB", send="raw", lower=True), "nowhere": _client()}
+
+
+def _rows(clients: Sequence[str | None], **identity: IdentityColumn | list[IdentityColumn]) -> MappedRows:
+    count = len(clients)
+    columns = {key: one if isinstance(one, list) else [one] for key, one in identity.items()}
+    return MappedRows(
+        "test.csv", pa.array(range(1, count + 1)), pa.array(clients, pa.string()), {}, columns, {},
+        pa.repeat(pa.scalar(value=False), count),
+    )  # fmt: skip
+
+
+def _column(*values: str | None, label: str = "column", **more: Any) -> IdentityColumn:
+    return IdentityColumn(pa.array(values, pa.string()), label, **more)
+
+
+def _sha(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _sent(hashed: HashedRows, key: str) -> list[list[str | None]]:
+    return [array.to_pylist() for array in hashed.identity[key]]
+
+
+def _dropped(hashed: HashedRows) -> set[tuple[str, str, str, int]]:
+    return {(one.key, one.column, one.cause, one.count) for one in hashed.dropped}
+
+
+def test_each_row_is_read_in_its_clients_country() -> None:
+    """One batch, several clients: the default country is the row's own client's."""
+    rows = _rows(["acme", "albion", "nowhere", None, "stranger"], ph=_column(*["020 7946 0958"] * 5))
+
+    hashed = hash_identity(rows, clients=CLIENTS)
+
+    assert _sent(hashed, "ph") == [[None, _sha("442079460958"), None, None, None]]
+    assert _dropped(hashed) == {
+        ("ph", "column", "phone_too_long", 1),
+        ("ph", "column", "no_country_for_phone", 3),
+    }
+
+
+def test_the_nearest_country_counts() -> None:
+    """The column's own country, else the row's, else the client's; an unknown word is no country."""
+    rows = _rows(
+        ["acme"] * 4,
+        country=_column("UK", "UK", None, "Atlantis"),
+        ph=_column(*["030 901820"] * 4, country=pa.array(["Germany", None, " ", None])),
+    )
+
+    assert _sent(hash_identity(rows, clients=CLIENTS), "ph") == [[_sha("4930901820"), None, None, None]]
+
+
+def test_states_and_zips_follow_the_country_of_the_row() -> None:
+    """``Georgia`` is a state in one country and a name in another; zeros are lost in one only."""
+    rows = _rows(["acme"] * 2, country=_column(None, "DE"), st=_column("Georgia", "Georgia"), zp=_column("501", "501"))
+
+    hashed = hash_identity(rows, clients=CLIENTS)
+
+    assert _sent(hashed, "st") == [[_sha("ga"), _sha("georgia")]]
+    assert _sent(hashed, "zp") == [[_sha("00501"), _sha("501")]]
+
+
+def test_external_id_follows_each_clients_policy() -> None:
+    """Raw or hashed, trimmed, lower-case: what the client's browser pixel sends. Unknown clients are hashed."""
+    rows = _rows(["acme", "albion", "stranger", "acme"], external_id=_column(" User_1 ", " User_2 ", "User_3", "n/a"))
+
+    hashed = hash_identity(rows, clients=CLIENTS)
+
+    assert _sent(hashed, "external_id") == [[_sha("User_1"), "user_2", _sha("User_3"), None]]
+    assert _dropped(hashed) == {("external_id", "column", "placeholder", 1)}
+
+
+def test_policies_without_trimming() -> None:
+    """A policy may keep blanks, for a pixel that sends them."""
+    rows = _rows(["odd", "odd"], external_id=_column(" A ", " "))
+
+    hashed = hash_identity(rows, clients={"odd": _client(trim=False)})
+
+    assert _sent(hashed, "external_id") == [[_sha(" A "), None]]
+
+
+def test_several_columns_become_several_values_once_each() -> None:
+    """Lists keep their columns; a value that a row holds twice goes out once."""
+    rows = _rows(
+        ["acme"] * 3, em=[_column("a1@b.co", "x1@y.co", None, label="work"), _column("A1@b.co ", "z1@y.co",
+            "q1@y.co", label="home")]
+    )  # fmt: skip
+
+    assert _sent(hash_identity(rows, clients=CLIENTS), "em") == [
+        [_sha("a1@b.co"), _sha("x1@y.co"), None],
+        [None, _sha("z1@y.co"), _sha("q1@y.co")],
+    ]
+
+
+def test_single_valued_keys_keep_the_first_usable() -> None:
+    """Meta takes one IP address: the first that is one."""
+    rows = _rows(["acme"] * 2, client_ip_address=[_column("x", "192.0.2.1"), _column("2001:db8::1", "192.0.2.2")])
+
+    hashed = hash_identity(rows, clients=CLIENTS)
+
+    assert _sent(hashed, "client_ip_address") == [["2001:db8::1", "192.0.2.1"]]
+    assert _dropped(hashed) == {("client_ip_address", "column", "wrong_shape", 1)}
+
+
+def test_declared_digests_are_checked() -> None:
+    """64 hex digits pass in lower case; other digests and digests of nothing are dropped by name."""
+    good = _sha("a@b.co")
+    values = (good.upper(), "0" * 32, "0" * 40, "a@b.co", _sha(""), _sha("test@test.com"), None, good[:-1] + "g")
+
+    hashed = hash_identity(_rows(["acme"] * 8, em=_column(*values, hashed=True)), clients=CLIENTS)
+
+    assert _sent(hashed, "em") == [[good, *[None] * 7]]
+    assert _dropped(hashed) == {
+        ("em", "column", "md5_instead_of_sha256", 1),
+        ("em", "column", "sha1_instead_of_sha256", 1),
+        ("em", "column", "not_sha256", 2),
+        ("em", "column", "hash_of_placeholder", 2),
+    }
+
+
+def test_undeclared_digests_are_not_guessed() -> None:
+    """A digest in a column of addresses is no address."""
+    hashed = hash_identity(_rows(["acme"], em=_column(_sha("a@b.co"))), clients=CLIENTS)
+
+    assert _sent(hashed, "em") == [[None]]
+    assert _dropped(hashed) == {("em", "column", "looks_hashed", 1)}
+
+
+def test_dropped_values_are_counted_once_a_row() -> None:
+    """Counts are of rows, however few distinct values the column has."""
+    rows = _rows(["acme"] * 6_000, fn=_column(*["Mary", "n/a", "123"] * 2_000, label="first_name"))
+
+    assert _dropped(hash_identity(rows, clients=CLIENTS)) == {
+        ("fn", "first_name", "placeholder", 2_000),
+        ("fn", "first_name", "no_letters", 2_000),
+    }
+
+
+def test_everything_else_passes_through() -> None:
+    """Only identity changes."""
+    rows = _rows(["acme"], em=_column("a1@b.co"))
+
+    hashed = hash_identity(rows, clients=CLIENTS)
+
+    assert (hashed.origin, hashed.row, hashed.client, len(hashed)) == (rows.origin, rows.row, rows.client, 1)
+
+
+def test_no_rows() -> None:
+    """An empty batch gives an empty batch, for every key."""
+    rows = _rows([], em=_column(), ph=_column(), st=_column(), external_id=_column(), country=_column(), db=_column())
+
+    hashed = hash_identity(rows, clients=CLIENTS)
+
+    assert {key: _sent(hashed, key) for key in hashed.identity} == {key: [[]] for key in rows.identity}
+
+
+@pytest.mark.parametrize(("key", "profile"), [("email", "meta"), ("em", "meta2")])
+def test_unknown_names_are_refused_with_what_is_allowed(key: str, profile: str) -> None:
+    """The message names the keys or the profiles, and no value."""
+    with pytest.raises(UsageError, match="one of: ") as refused:
+        hash_identity(_rows(["acme"], **{key: _column("canary@example.com")}), clients=CLIENTS, profile=profile)
+
+    assert "canary" not in str(refused.value)
+
+
+def test_hash_frame_replaces_what_it_is_told() -> None:
+    """Columns take their key's name; others and the index stay; two columns of one key stay two."""
+    df = pd.DataFrame(
+        {"id": [7, 8], "email": ["A1@b.co", None], "mail2": ["c1@d.co", "x"], "phone": ["020 7946 0958",
+        6505551212], "land": ["UK", "USA"]},
+        index=["r", "s"],
+    )  # fmt: skip
+
+    hashed = hash_frame(df, {"email": "em", "mail2": "em", "phone": "ph", "land": "country"}, country="land")
+
+    assert list(hashed.columns) == ["id", "em", "em_2", "ph", "country"]
+    assert list(hashed.index) == ["r", "s"]
+    assert hashed["ph"].tolist() == [_sha("442079460958"), _sha("16505551212")]
+    assert hashed["em"].tolist()[0] == _sha("a1@b.co")
+    assert hashed["em"].isna().tolist() == [False, True]
+    assert [(one.key, one.column, one.cause) for one in hashed.attrs["dropped"]] == [("em", "mail2", "not_an_email")]
+
+
+def test_hash_frame_options() -> None:
+    """Formats, declared digests and the policy of ids, by name."""
+    df = pd.DataFrame({"born": ["3/4/1997"], "em_sha": [_sha("a@b.co").upper()], "customer": [" U1 "]})
+
+    hashed = hash_frame(
+        df, {"born": "db", "em_sha": "em",
+        "customer": "external_id"}, formats={"born": ["%d/%m/%Y"]}, hashed=["em_sha"],
+        external_id=ExternalIdPolicy(send="raw"),
+    )  # fmt: skip
+
+    assert hashed.iloc[0].to_dict() == {"db": _sha("19970403"), "em": _sha("a@b.co"), "external_id": "U1"}
+
+
+def test_hash_frame_names_a_missing_column() -> None:
+    """A typing mistake is answered with the columns there are."""
+    with pytest.raises(UsageError, match="no column e_mail; it has: email"):
+        hash_frame(pd.DataFrame({"email": ["canary@example.com"]}), {"e_mail": "em"})
