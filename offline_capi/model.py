@@ -113,9 +113,11 @@ class Reason(StrEnum):
     UNKNOWN_CLIENT = "unknown_client"
     PAUSED_CLIENT = "paused_client"
     CLIENT_STOPPED = "client_stopped"
+    LOST_ANSWER = "lost_answer"
     UNREACHABLE = "unreachable"
     THROTTLED = "throttled"
     OTHER_RUN = "other_run"
+    NOT_SENT = "not_sent"
 
 
 class ReasonText(NamedTuple):
@@ -160,9 +162,13 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.CLIENT_STOPPED: ReasonText(
         "sending stopped for this client after an access fault", "renew its token or permission and run again"
     ),
+    Reason.LOST_ANSWER: ReasonText(
+        "sent, but no answer says whether it arrived", "run again within Meta's window: the same ids count once"
+    ),
     Reason.UNREACHABLE: ReasonText("the endpoint could not be reached", "look at the network and graph_url; run again"),
     Reason.THROTTLED: ReasonText("Meta asked us to wait longer than the run may", "run again later"),
     Reason.OTHER_RUN: ReasonText("another run is sending this event", "nothing; look at that run's report"),
+    Reason.NOT_SENT: ReasonText("the task that sends it did not get to it", "clear that task, or run again"),
 }
 
 
@@ -295,6 +301,13 @@ class EventBatch:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of all bodies together."""
+        import pyarrow.compute as pc
+
+        return int(pc.sum(pc.binary_length(self.table.column("body"))).as_py() or 0)
+
     def take(self, indices: pa.Array) -> EventBatch:
         return EventBatch(self.table.take(indices))
 
@@ -385,10 +398,12 @@ class Count(NamedTuple):
 class Tally:
     """The books of a run or of a part of one: additive, and plain enough to travel as JSON.
 
-    ``read`` counts rows as they come in, independently of ``fates``; that the two agree is the promise.
+    ``read`` counts rows as they come in, independently of ``fates``; that the two agree is the promise. ``outside``
+    counts source rows that were left to other runs.
     """
 
     read: int = 0
+    outside: int = 0
     fates: Counter[Count] = field(default_factory=Counter)
     dropped: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
@@ -400,6 +415,7 @@ class Tally:
     def __add__(self, other: Tally) -> Tally:
         return Tally(
             self.read + other.read,
+            self.outside + other.outside,
             self.fates + other.fates,
             self.dropped + other.dropped,
             self.warnings + other.warnings,
@@ -437,6 +453,7 @@ class Tally:
     def to_json(self) -> dict[str, Any]:
         return {
             "read": self.read,
+            "outside": self.outside,
             "fates": [
                 [c.fate.value, c.client, c.day.isoformat() if c.day else None, c.reason, c.field, n]
                 for c, n in sorted(self.fates.items(), key=lambda item: tuple(map(str, item[0])))
@@ -456,6 +473,7 @@ class Tally:
             fates[Count(Fate(fate), client, date.fromisoformat(day) if day else None, reason, field_)] = n
         return cls(
             read=data["read"],
+            outside=data["outside"],
             fates=fates,
             dropped=Counter({(k, column, cause): n for k, column, cause, n in data["dropped"]}),
             warnings=Counter(data["warnings"]),

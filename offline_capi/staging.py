@@ -130,9 +130,17 @@ class Stage:
     def rejects(self, run_id: str) -> RejectStage:
         return RejectStage(self, run_id)
 
-    def read_events(self, unit: StagedEvents, batch_rows: int = 65_536) -> Iterator[EventBatch]:
+    def read_events(self, unit: StagedEvents, batch_rows: int) -> Iterator[EventBatch]:
         """The events of one unit, in the order in which they were written."""
-        with self.filesystem.open(unit.path, "rb") as file:
+        return self._events_in(unit.path, batch_rows)
+
+    def read_all_events(self, run_id: str, batch_rows: int) -> Iterator[EventBatch]:
+        """Every event that a run staged."""
+        for path in sorted(self.filesystem.glob(self.path(run_id, "events-*.parquet"))):
+            yield from self._events_in(path, batch_rows)
+
+    def _events_in(self, path: str, batch_rows: int) -> Iterator[EventBatch]:
+        with self.filesystem.open(path, "rb") as file:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=batch_rows):
                 yield EventBatch(batch)
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
+from offline_capi.sandbox import SandboxServer
 from tests.postgres import HOW_TO_GET_ONE, find_binaries, running_server
+from tests.sandbox_server import SPEC, Sandbox
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,18 @@ def postgres_db(postgres_url: str) -> Iterator[str]:
     yield sa.make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
     with admin.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[SandboxServer]:
+    """One sandbox for the whole session, in a process of its own."""
+    with SandboxServer(SPEC) as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(sandbox_server: SandboxServer) -> Sandbox:
+    """The sandbox as at its start: nothing received, no faults, real time."""
+    fresh = Sandbox(sandbox_server)
+    fresh.reset()
+    return fresh

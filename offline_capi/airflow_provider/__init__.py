@@ -1,0 +1,27 @@
+"""Airflow 3.3: one DAG an upload, made from its YAML, and a connection type for tokens.
+
+The only room that imports Airflow. Everything it does, the command line can do as well. A DAG file needs one call::
+
+    globals().update(upload_dags(Path(__file__).parent))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from offline_capi.airflow_provider.dag_factory import check_uploads, upload_dags
+    from offline_capi.airflow_provider.hook import MetaConversionsHook
+
+__all__ = ["MetaConversionsHook", "check_uploads", "upload_dags"]
+
+_HOMES = {"MetaConversionsHook": "hook", "check_uploads": "dag_factory", "upload_dags": "dag_factory"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is asked for: Airflow's plugin loader must not pay for the DAG factory."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

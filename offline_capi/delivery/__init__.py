@@ -1,0 +1,29 @@
+"""Events → fates: cut into requests, claimed, posted, repeated, taken apart, answered.
+
+``deliver.py`` is the story, ``table.py`` what Meta's codes mean, ``posting.py`` the one place that repeats and waits,
+``client.py`` the only HTTP.
+"""
+
+from __future__ import annotations
+
+from offline_capi.delivery.client import GraphClient, Sender, appsecret_proof
+from offline_capi.delivery.cutting import cut_requests
+from offline_capi.delivery.deliver import deliver
+from offline_capi.delivery.payload import Envelope, payload
+from offline_capi.delivery.posting import Clock, Policy
+from offline_capi.delivery.senders import open_senders
+from offline_capi.delivery.table import explain
+
+__all__ = [
+    "Clock",
+    "Envelope",
+    "GraphClient",
+    "Policy",
+    "Sender",
+    "appsecret_proof",
+    "cut_requests",
+    "deliver",
+    "explain",
+    "open_senders",
+    "payload",
+]

@@ -27,9 +27,13 @@ class Books:
         self._on_entry = on_entry
         self._keep_rejects = keep_rejects
 
-    def enter_read(self, rows: int) -> None:
-        """Rows as they came out of the source, before anything else was done with them."""
+    def enter_read(self, rows: int, *, outside: int = 0) -> None:
+        """Rows as they came out of the source, before anything else was done with them.
+
+        ``outside`` are rows that belong to another window or client, and so to another run.
+        """
         self.tally.read += rows
+        self.tally.outside += outside
         self._on_entry(self.tally)
 
     def enter_built(self, built: BuiltEvents) -> None:
@@ -59,8 +63,16 @@ class Books:
         self.enter_events(outcome.request.events, outcome.fate, _reason(outcome))
         self.tally.requests += outcome.tries > 0
         self.tally.tries += outcome.tries
+        if outcome.fate is Fate.SENT:
+            self.tally.sent_bytes += outcome.request.events.body_bytes
         if outcome.explanation and outcome.fate is not Fate.SENT and outcome.explanation not in self.tally.notices:
             self.tally.notices.append(outcome.explanation)
+
+    def enter_sending(self, told: Tally, requests: int, tries: int) -> None:
+        """How a staged run was sent: what its tasks told, and the requests and tries that the ledger counted."""
+        self.tally.notices += [notice for notice in told.notices if notice not in self.tally.notices]
+        self.tally.sent_bytes += told.sent_bytes
+        self.tally.requests, self.tally.tries = requests, tries
 
 
 def _reason(outcome: Outcome) -> str | None:

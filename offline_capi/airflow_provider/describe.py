@@ -1,0 +1,114 @@
+"""An upload in words: what its DAG's page in Airflow says. Pure text from the settings; no row and no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from offline_capi.config.settings import Consent, CustomData, Event, FieldSpec, SqlSource, Upload
+
+__all__ = ["describe_upload"]
+
+_RECEIPT = """
+What was sent is in the ledger, not in Airflow: running, clearing or backfilling a day again sends only what is missing.
+To send a range of days, trigger the DAG with since and until, or start a backfill; a dry run shows what would go.
+"""
+
+
+def describe_upload(upload: Upload) -> str:
+    """The page as Markdown: what is read, when, for whom, and which column becomes which field."""
+    parts = [upload.description, _facts(upload), _table(upload), _RECEIPT]
+    return "\n\n".join(part.strip() for part in parts if part.strip())
+
+
+def _facts(upload: Upload) -> str:
+    facts = {
+        "Reads": _source(upload),
+        "Covers": _window(upload),
+        "Client": in_words(upload.client),
+        "Consent": _consent(upload.consent),
+        "Rejected rows allowed": f"{upload.limits.max_rejected:.0%} of the rows read",
+    }
+    return "\n".join(f"- **{name}:** {text}" for name, text in facts.items() if text)
+
+
+def _source(upload: Upload) -> str:
+    source = upload.source
+    if isinstance(source, SqlSource):
+        return f"query {_code(source.sql)} on connection {_code(source.connection)}"
+    return f"files {_code(source.path)}"
+
+
+def _window(upload: Upload) -> str:
+    window = upload.window
+    back = f", and the {window.lookback} before it for rows that arrive late" if window.lookback else ""
+    return f"one day of {_code(window.column)} in {window.timezone}{back}"
+
+
+def _consent(consent: Consent | None) -> str:
+    if consent is None:
+        return ""
+    accepted = " or ".join(_code(value) for value in consent.equals)
+    return f"only rows whose {_code(consent.column)} is {accepted}; the others are counted and never sent"
+
+
+def _table(upload: Upload) -> str:
+    rows = [*_fields("event", upload.event), *_identity(upload), *_fields("custom_data", upload.custom_data)]
+    return "\n".join(["| Field | Comes from |", "| --- | --- |", *(f"| {name} | {words} |" for name, words in rows)])
+
+
+def _identity(upload: Upload) -> Iterator[tuple[str, str]]:
+    for key, specs in upload.user_data.items():
+        yield f"user_data.{key}", "; ".join(in_words(spec) for spec in specs)
+
+
+def _fields(prefix: str, node: Event | CustomData) -> Iterator[tuple[str, str]]:
+    for name, value in node:
+        if name == "properties":
+            yield from ((f"{prefix}.{own}", in_words(spec)) for own, spec in value.items())
+        elif value is not None:
+            yield f"{prefix}.{name}", _any_words(value)
+
+
+def _any_words(value: Any) -> str:
+    if isinstance(value, FieldSpec):
+        return in_words(value)
+    if isinstance(value, tuple):
+        return "; ".join(in_words(spec) for spec in value)
+    parts = ((name, part) for name, part in value if part is not None)
+    return "; ".join(
+        f"{name}: {in_words(part) if isinstance(part, FieldSpec) else _code(part)}" for name, part in parts
+    )
+
+
+def in_words(spec: FieldSpec) -> str:
+    """``column email``, ``always USD``, ``the first of column a, column b that is not empty``, …"""
+    return "".join([_origin(spec), *_treatment(spec)])
+
+
+def _origin(spec: FieldSpec) -> str:
+    if spec.column is not None:
+        return f"column {_code(spec.column)}"
+    if spec.template is not None:
+        return f"text {_code(spec.template)}"
+    if spec.coalesce is not None:
+        return f"the first of {', '.join(map(in_words, spec.coalesce))} that is not empty"
+    return f"always {_code(spec.constant)}"
+
+
+def _treatment(spec: FieldSpec) -> Iterator[str]:
+    if spec.hashed:
+        yield ", hashed already"
+    if spec.country:
+        yield f", with the country in {_code(spec.country)}"
+    if spec.map:
+        yield f", {len(spec.map)} values translated"
+    if spec.type:
+        yield f", as {spec.type}"
+    if spec.default is not None:
+        yield f", {_code(spec.default)} where empty"
+
+
+def _code(value: object) -> str:
+    """Inline code that can stand in a Markdown table."""
+    return "`" + str(value).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"

@@ -1,0 +1,64 @@
+"""What Airflow learns about this package: ``airflow providers get offline-capi`` shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["get_provider_info"]
+
+_OPTIONAL_TEXT = {"type": ["string", "null"]}
+_SECRET = {"type": ["string", "null"], "format": "password"}
+
+_CONNECTION_FORM = {
+    "pixel_id": {
+        "label": "Pixel / dataset id",
+        "schema": {"type": ["string", "null"], "pattern": r"^\d{5,20}$"},
+        "description": "Where events are sent; needed for the Test button. clients.yml names the pixel of each client.",
+    },
+    "app_secret": {"label": "App secret", "schema": _SECRET, "description": "Only if the app demands a proof."},
+    "partner_agent": {"label": "Partner agent", "schema": _OPTIONAL_TEXT},
+    "graph_url": {"label": "Graph URL", "schema": {**_OPTIONAL_TEXT, "default": "https://graph.facebook.com"}},
+    "graph_version": {
+        "label": "Graph version",
+        "schema": {"type": ["string", "null"], "pattern": r"^v\d+\.\d+$", "default": "v26.0"},
+    },
+    "test_event_code": {
+        "label": "Test event code",
+        "schema": _OPTIONAL_TEXT,
+        "description": "For tests by hand. A scheduled run never uses it.",
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata, by Airflow's ``provider_info.schema.json``; loads nothing."""
+    from offline_capi import __version__
+
+    integration = "Meta Conversions API"
+    return {
+        "package-name": "offline-capi",
+        "name": "Offline conversions for Meta",
+        "description": "Send conversions that happened offline to Meta's Conversions API, nightly and in bulk.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://developers.facebook.com/docs/marketing-api/conversions-api",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": ["offline_capi.airflow_provider.hook"]}],
+        "connection-types": [
+            {
+                "connection-type": "meta_capi",
+                "hook-class-name": "offline_capi.airflow_provider.hook.MetaConversionsHook",
+                "hook-name": "Meta Conversions API",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["host", "schema", "login", "port"],
+                    "relabeling": {"password": "Access token"},
+                    "placeholders": {"password": "token of a system user that may send events to the pixel"},
+                },
+                "conn-fields": _CONNECTION_FORM,
+            }
+        ],
+    }

@@ -1,0 +1,82 @@
+"""The only HTTP that carries events: one POST, one answer."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from types import TracebackType
+
+import httpx
+
+from offline_capi.config.secrets import Secret
+from offline_capi.delivery.answers import Answer, read_answer
+from offline_capi.delivery.payload import Envelope
+from offline_capi.errors import TemporaryError
+
+__all__ = ["AnswerLostError", "GraphClient", "NotSentError", "Sender", "appsecret_proof"]
+
+CONNECT_SECONDS = 10.0
+_MAX_ANSWER = 1_000_000  # bytes; an answer is a few hundred
+
+
+class NotSentError(TemporaryError):
+    """The endpoint could not be reached: nothing can have been stored."""
+
+
+class AnswerLostError(TemporaryError):
+    """The request went out and no answer came back: it may have been stored."""
+
+
+class GraphClient:
+    """POSTs to ``{graph_url}/{version}/{pixel}/events`` over kept-alive connections; safe to share between threads.
+
+    The token travels in the ``Authorization`` header: httpx logs every URL at INFO, and proxies log them too.
+    """
+
+    def __init__(self, graph_url: str, version: str, *, timeout: float, connections: int = 8) -> None:
+        self._base = f"{graph_url.rstrip('/')}/{version}"
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout)),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            headers={
+                "User-Agent": f"offline_capi/{installed_version('offline-capi')}",
+                "Content-Type": "application/json",
+            },
+            follow_redirects=False,
+        )
+
+    def __enter__(self) -> GraphClient:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self._http.close()
+
+    def post_events(self, pixel: str, token: Secret, body: bytes) -> Answer:
+        """Send one request. Raises ``NotSentError`` or ``AnswerLostError`` where there is no answer to read."""
+        headers = {"Authorization": f"Bearer {token.reveal()}"}
+        try:
+            answer = self._http.post(f"{self._base}/{pixel}/events", content=body, headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            raise NotSentError(f"no connection to {self._base} ({type(error).__name__})") from None
+        except httpx.TransportError as error:
+            raise AnswerLostError(f"no answer from {self._base} ({type(error).__name__})") from None
+        return read_answer(answer.status_code, answer.headers, answer.content[:_MAX_ANSWER])
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A client's way to Meta: its token and what goes beside its events."""
+
+    graph: GraphClient
+    token: Secret
+    envelope: Envelope
+
+    def post(self, pixel: str, body: bytes) -> Answer:
+        return self.graph.post_events(pixel, self.token, body)
+
+
+def appsecret_proof(token: Secret, app_secret: Secret) -> str:
+    """Lower-case hex HMAC-SHA256 of the token under the app secret (SDK serverside/util.py)."""
+    return hmac.new(app_secret.reveal().encode(), token.reveal().encode(), hashlib.sha256).hexdigest()

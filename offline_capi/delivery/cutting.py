@@ -1,0 +1,78 @@
+"""Events → requests: one client and pixel each, bounded by count and by bytes, full across batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.model import EventBatch, Request
+
+__all__ = ["MAX_PENDING", "cut_requests"]
+
+#: Events kept back for a fuller request, over all clients; the oldest go out first when there are more.
+MAX_PENDING = 200_000
+
+#: Bytes that JSON needs around the events: brackets, partner_agent, test_event_code; one more an event for its comma.
+ENVELOPE = 512
+
+_Key = tuple[str, str]
+
+
+def cut_requests(
+    batches: Iterable[EventBatch], *, max_events: int, max_bytes: int, max_pending: int = MAX_PENDING
+) -> Iterator[Request]:
+    """Cut events into requests of at most ``max_events`` and ``max_bytes``, none mixed from two clients or pixels.
+
+    Order is kept within a client. What does not fill a request waits for the next batch, ``max_pending`` events at
+    most; an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
+    """
+    pending: dict[_Key, list[EventBatch]] = {}
+    for batch in batches:
+        for key, events in _by_client(batch):
+            held = _joined([*pending.pop(key, []), events])
+            *full, rest = _pieces(held, max_events, max_bytes)
+            yield from (Request("", *key, piece) for piece in full)
+            pending[key] = [rest]
+        while sum(len(part) for parts in pending.values() for part in parts) > max_pending:
+            oldest = next(iter(pending))
+            yield Request("", *oldest, _joined(pending.pop(oldest)))
+    yield from (Request("", *key, _joined(parts)) for key, parts in pending.items() if len(_joined(parts)))
+
+
+def _by_client(batch: EventBatch) -> Iterator[tuple[_Key, EventBatch]]:
+    """The batch apart by client and pixel, in the order in which they first appear."""
+    if not len(batch):
+        return
+    pairs = pa.table({name: batch.table.column(name) for name in ("client", "pixel")})
+    distinct = pairs.group_by(["client", "pixel"], use_threads=False).aggregate([]).to_pylist()
+    if len(distinct) == 1:
+        yield (distinct[0]["client"], distinct[0]["pixel"]), batch
+        return
+    for pair in distinct:
+        same = pc.and_(*(pc.equal(batch.table.column(name), pair[name]) for name in ("client", "pixel")))
+        yield (pair["client"], pair["pixel"]), batch.filter(same)
+
+
+def _pieces(events: EventBatch, max_events: int, max_bytes: int) -> list[EventBatch]:
+    """Greedy cuts; the last piece may be short of both limits."""
+    ends = np.cumsum(pc.binary_length(events.table.column("body")).to_numpy() + 1)
+    pieces, start, budget = [], 0, max_bytes - ENVELOPE
+    while len(events) - start > max_events or ends[-1] - (ends[start - 1] if start else 0) > budget:
+        used = ends[start - 1] if start else 0
+        fits = int(np.searchsorted(ends, used + budget, side="right")) - start
+        size = max(1, min(max_events, fits))
+        pieces.append(events.slice(start, size))
+        start += size
+        if start == len(events):
+            break
+    return [*pieces, events.slice(start, len(events) - start)]
+
+
+def _joined(parts: list[EventBatch]) -> EventBatch:
+    filled = [part for part in parts if len(part)]
+    if len(filled) <= 1:
+        return filled[0] if filled else parts[0]
+    return EventBatch(pa.concat_batches([part.table for part in filled]))

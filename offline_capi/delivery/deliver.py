@@ -1,0 +1,292 @@
+"""Requests → outcomes: claimed, posted, repeated, taken apart where one event is at fault.
+
+Workers only post. Claims are written by the thread that consumes ``deliver``, right before a POST is handed to a
+worker; outcomes are given to the same thread, so that one connection to the ledger is enough.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Protocol
+
+import pyarrow as pa
+
+from offline_capi.delivery.client import Sender
+from offline_capi.delivery.payload import payload
+from offline_capi.delivery.posting import Clock, Gate, Policy, Posted, post_until_settled
+from offline_capi.delivery.table import Action, Scope
+from offline_capi.errors import ConfigError
+from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request
+
+__all__ = ["Claimed", "Claims", "deliver"]
+
+#: Requests in flight over all clients.
+IN_FLIGHT = 8
+#: Requests read ahead, so that a client at its limit does not hold up the others.
+LOOKAHEAD = 32
+#: Events refused alike, with none accepted, after which a client's configuration is at fault and not its rows.
+ALIKE = 20
+
+
+class Claimed(Protocol):
+    """A claim's result: the request with its id, and the events that another run took."""
+
+    @property
+    def request(self) -> Request: ...
+    @property
+    def lost(self) -> EventBatch: ...
+
+
+class Claims(Protocol):
+    """Writes the intent; see ``ledger.Ledger.claim``."""
+
+    def __call__(self, wanted: Request, *, replaces: str | None = None) -> Claimed: ...
+
+
+def deliver(
+    requests: Iterable[Request],
+    *,
+    senders: Mapping[str, Sender],
+    claim: Claims,
+    policy: Policy,
+    clock: Clock | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Iterator[Outcome]:
+    """Send ``requests``; every event of each ends in exactly one outcome.
+
+    - a passing fault is repeated; an answer that never came leaves the request *in doubt*
+    - one bad event costs one event: it is named by Meta or found by halving, and its neighbours go the same night
+    - a fault of a token, pixel or permission stops that client, once; its other events are *held*, never refused
+    - an endpoint that cannot be reached holds everything after the first request that used up its tries
+
+    ``senders`` may raise ``ConfigError`` for a client whose token cannot be had: that client is stopped.
+    """
+    yield from _Delivery(senders, claim, policy, clock or Clock(), now).run(iter(requests))
+
+
+@dataclass(slots=True)
+class _Task:
+    """A request to be posted; ``replaces`` is the one it was cut from."""
+
+    request: Request
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Why nothing more goes out for a client, or for anybody."""
+
+    reason: Reason
+    explanation: str
+
+
+@dataclass(slots=True)
+class _Delivery:
+    senders: Mapping[str, Sender]
+    claim: Claims
+    policy: Policy
+    clock: Clock
+    now: Callable[[], datetime]
+    queue: deque[_Task] = field(default_factory=deque)
+    flying: dict[Future[Posted], _Task] = field(default_factory=dict)
+    stops: dict[str | None, _Stop] = field(default_factory=dict)
+    gates: dict[str, Gate] = field(default_factory=dict)
+    refused: Counter[tuple[str, object]] = field(default_factory=Counter)
+    accepted: set[str] = field(default_factory=set)
+
+    def run(self, requests: Iterator[Request]) -> Iterator[Outcome]:
+        with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="post") as pool:
+            while True:
+                yield from self._launch(requests, pool)
+                if not self.flying:
+                    return
+                for future in wait(self.flying, return_when=FIRST_COMPLETED).done:
+                    yield from self._settle(self.flying.pop(future), future.result())
+
+    # ------------------------------------------------------------------------------------------ out
+
+    def _launch(self, requests: Iterator[Request], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+        while len(self.flying) < IN_FLIGHT:
+            task = self._next(requests)
+            if task is None:
+                return
+            yield from self._start(task, pool)
+
+    def _next(self, requests: Iterator[Request]) -> _Task | None:
+        """The first request whose client may have one more in flight; reads ahead a little to find one."""
+        busy = Counter(task.request.client for task in self.flying.values())
+        while True:
+            for place, task in enumerate(self.queue):
+                if busy[task.request.client] < self.policy.concurrency:
+                    del self.queue[place]
+                    return task
+            if len(self.queue) >= LOOKAHEAD:
+                return None
+            request = next(requests, None)
+            if request is None:
+                return None
+            self.queue.append(_Task(request))
+
+    def _start(self, task: _Task, pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+        client = task.request.client
+        stop = self._stop_of(client)
+        if stop is not None:
+            yield self._held(task.request, stop)
+            return
+        sender = self.senders[client]
+        claimed = self.claim(task.request, replaces=task.replaces)
+        if len(claimed.lost):
+            lost = Request("", client, task.request.pixel, claimed.lost)
+            yield self._held(lost, _Stop(Reason.OTHER_RUN, ""))
+        if not len(claimed.request):
+            yield self._held(claimed.request, _Stop(Reason.OTHER_RUN, ""))
+            return
+        future = pool.submit(self._post, claimed.request, sender, self.gates.setdefault(client, Gate()))
+        self.flying[future] = _Task(claimed.request)
+
+    def _post(self, request: Request, sender: Sender, gate: Gate) -> Posted:
+        body = payload(request.events, sender.envelope)
+
+        post = partial(sender.post, request.pixel)
+        return post_until_settled(post, body, len(request), policy=self.policy, clock=self.clock, gate=gate)
+
+    def _stop_of(self, client: str) -> _Stop | None:
+        stop = self.stops.get(None) or self.stops.get(client)
+        if stop is None:
+            try:
+                self.senders[client]
+            except ConfigError as error:
+                stop = self.stops[client] = _Stop(Reason.CLIENT_STOPPED, f"{client}: {error}")
+        return stop
+
+    # ------------------------------------------------------------------------------------------ back
+
+    def _settle(self, task: _Task, posted: Posted) -> Iterator[Outcome]:
+        request, verdict = task.request, posted.verdict
+        if verdict is None or verdict.action in (Action.RETRY, Action.WAIT):
+            yield self._given_up(request, posted)
+        elif verdict.accepted:
+            self.accepted.add(request.client)
+            yield self._outcome(request, Fate.SENT, posted)
+        elif verdict.action is Action.ISOLATE:
+            yield from self._isolate(request, posted)
+        else:
+            yield self._stopped(request, posted)
+
+    def _given_up(self, request: Request, posted: Posted) -> Outcome:
+        """Out of tries: whatever the fault is, the next request would meet it too."""
+        throttled = posted.verdict is not None and posted.verdict.action is Action.WAIT
+        why = posted.explanation or _words(posted, "was not accepted")
+        if throttled:
+            entry = posted.verdict.entry if posted.verdict else None
+            everybody = entry is not None and entry.scope is Scope.APP
+            stop = _Stop(Reason.THROTTLED, f"{request.client}: {why}; its other events wait for the next run")
+            self.stops.setdefault(None if everybody else request.client, stop)
+        else:
+            stop = _Stop(
+                Reason.UNREACHABLE, f"{why}, after {posted.tries} tries. Events not sent wait for the next run"
+            )
+            self.stops.setdefault(None, stop)
+        if posted.maybe_stored:
+            return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, stop.explanation)
+        return self._outcome(request, Fate.HELD, posted, stop.reason, stop.explanation)
+
+    def _stopped(self, request: Request, posted: Posted) -> Outcome:
+        """A fault of token, pixel, permission or version: one request was enough to know."""
+        entry = posted.verdict.entry if posted.verdict else None
+        advice = f": {entry.do}" if entry else ""
+        explanation = f"{request.client}: Meta refused pixel {request.pixel}, {_words(posted, 'stopped')}{advice}"
+        scope = None if entry is not None and entry.scope is Scope.APP else request.client
+        self.stops.setdefault(scope, _Stop(Reason.CLIENT_STOPPED, explanation))
+        if posted.maybe_stored:
+            return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, explanation)
+        return self._outcome(request, Fate.HELD, posted, Reason.CLIENT_STOPPED, explanation)
+
+    # ------------------------------------------------------------------------------------------ taking apart
+
+    def _isolate(self, request: Request, posted: Posted) -> Iterator[Outcome]:
+        """One event is at fault: settle it where it stands alone, else go on with smaller requests."""
+        if len(request) == 1:
+            yield self._refused(request, posted)
+            return
+        yield self._outcome(_emptied(request), Fate.IN_DOUBT, posted)
+        culprit = posted.answer.culprit if posted.answer else None
+        if culprit is not None and culprit < len(request):
+            yield from self._named(request, culprit, posted)
+        else:
+            half = len(request) // 2
+            parts = (request.events.slice(0, half), request.events.slice(half, len(request) - half))
+            self._again(request, parts)
+
+    def _named(self, request: Request, culprit: int, posted: Posted) -> Iterator[Outcome]:
+        """Meta said which event it is: that one is refused without another POST, the rest goes in one request."""
+        claimed = self.claim(_part(request, request.events.slice(culprit, 1)), replaces=request.id)
+        yield self._refused(claimed.request, posted, tries=0)
+        before, after = request.events.slice(0, culprit), request.events.slice(culprit + 1, len(request))
+        rest = EventBatch(pa.concat_batches([before.table, after.table]))
+        self._again(request, (rest,))
+
+    def _again(self, request: Request, parts: Iterable[EventBatch]) -> None:
+        """Ahead of all others: the same night, and soon enough for Meta's own deduplication."""
+        self.queue.extendleft(_Task(_part(request, part), request.id) for part in reversed(list(parts)))
+
+    def _refused(self, request: Request, posted: Posted, *, tries: int | None = None) -> Outcome:
+        answer = posted.answer
+        self.refused[request.client, (answer.code, answer.subcode) if answer else None] += 1
+        if request.client not in self.accepted and max(self.refused.values()) >= ALIKE:
+            why = f"{request.client}: {ALIKE} events in turn were refused alike ({_words(posted, 'refused')})"
+            self.stops.setdefault(request.client, _Stop(Reason.CLIENT_STOPPED, f"{why}; look at the mapping first"))
+        return self._outcome(request, Fate.REFUSED, posted, tries=tries)
+
+    # ------------------------------------------------------------------------------------------ outcomes
+
+    def _held(self, request: Request, stop: _Stop) -> Outcome:
+        return Outcome(request, Fate.HELD, self.now(), tries=0, reason=stop.reason, explanation=stop.explanation)
+
+    def _outcome(
+        self,
+        request: Request,
+        fate: Fate,
+        posted: Posted,
+        reason: Reason | None = None,
+        explanation: str = "",
+        *,
+        tries: int | None = None,
+    ) -> Outcome:
+        answer = posted.answer
+        return Outcome(
+            request,
+            fate,
+            self.now(),
+            tries=posted.tries if tries is None else tries,
+            code=answer.code if answer else None,
+            subcode=answer.subcode if answer else None,
+            trace_id=answer.trace_id if answer else None,
+            reason=reason,
+            explanation=explanation,
+        )
+
+
+def _part(request: Request, events: EventBatch) -> Request:
+    return Request("", request.client, request.pixel, events)
+
+
+def _emptied(request: Request) -> Request:
+    """The request without its events, which live on in smaller ones; only its tries and answer are to be kept."""
+    return Request(request.id, request.client, request.pixel, request.events.slice(0, 0))
+
+
+def _words(posted: Posted, otherwise: str) -> str:
+    """A verdict in our words: code, meaning and Meta's support id, never Meta's text."""
+    answer, entry = posted.answer, posted.verdict.entry if posted.verdict else None
+    if answer is None:
+        return otherwise
+    code = f"code {answer.code}" + (f"/{answer.subcode}" if answer.subcode else "") if answer.code else ""
+    trace = f"trace {answer.trace_id}" if answer.trace_id else ""
+    details = ", ".join(part for part in (code or f"HTTP {answer.status}", trace) if part)
+    return f"{entry.means if entry else otherwise} ({details})"

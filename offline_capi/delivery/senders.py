@@ -1,0 +1,45 @@
+"""Each client's way to Meta, made when its first request goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from offline_capi.config import Deployment, SecretResolver
+from offline_capi.config.settings import Client, Delivery, Platform
+from offline_capi.delivery.client import GraphClient, Sender, appsecret_proof
+from offline_capi.delivery.payload import Envelope
+
+__all__ = ["open_senders"]
+
+
+@contextmanager
+def open_senders(deployment: Deployment, secrets: SecretResolver, delivery: Delivery) -> Iterator[Mapping[str, Sender]]:
+    """A mapping from client to its sender; connections are closed at the end.
+
+    A token is resolved when its client is first asked for, so that a missing one stops that client only: the look-up
+    then raises ``ConfigError``.
+    """
+    platform = deployment.platform
+    timeout = delivery.timeout.total_seconds()
+    with GraphClient(platform.graph_url, platform.graph_version, timeout=timeout) as graph:
+        yield _Senders(graph, deployment.clients, platform, secrets)
+
+
+class _Senders(dict[str, Sender]):
+    def __init__(
+        self, graph: GraphClient, clients: Mapping[str, Client], platform: Platform, secrets: SecretResolver
+    ) -> None:
+        super().__init__()
+        self._graph, self._clients, self._platform, self._secrets = graph, clients, platform, secrets
+
+    def __missing__(self, name: str) -> Sender:
+        client = self._clients[name]
+        token = self._secrets.token(client.token)
+        secret = self._secrets.token(client.app_secret) if client.app_secret else None
+        envelope = Envelope(
+            partner_agent=client.partner_agent or self._platform.partner_agent,
+            appsecret_proof=appsecret_proof(token, secret) if secret else None,
+        )
+        self[name] = Sender(self._graph, token, envelope)
+        return self[name]

@@ -1,0 +1,131 @@
+"""Meta's error codes as data: whose fault, what we do, what it means, who does what about it.
+
+From meta-capi.md section 6, whose source keys stand in the last column. Codes decide, never the text of a message (it
+is localised) and never the HTTP status alone (throttling arrives as 400 too).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+__all__ = ["Action", "Entry", "Scope", "entry_for", "explain"]
+
+
+class Scope(StrEnum):
+    """What is at fault, or has to wait."""
+
+    EVENT = "event"
+    REQUEST = "request"
+    CLIENT = "client"
+    APP = "app"
+
+
+class Action(StrEnum):
+    """What we do about an answer."""
+
+    RETRY = "retry"
+    WAIT = "wait"
+    ISOLATE = "isolate"
+    STOP = "stop"
+
+
+class Entry(NamedTuple):
+    """One row of the table; a subcode of ``None`` stands for any that has no row of its own."""
+
+    code: int
+    subcode: int | None
+    scope: Scope
+    action: Action
+    means: str
+    do: str
+    source: str
+
+
+_R, _W, _I, _S = Action.RETRY, Action.WAIT, Action.ISOLATE, Action.STOP
+_EVENT, _REQUEST, _CLIENT, _APP = Scope.EVENT, Scope.REQUEST, Scope.CLIENT, Scope.APP
+_RENEW = "renew the client's token (offline-capi clients test shows its state) and run again"
+_GRANT = "give the system user the pixel with UPLOAD, or the app the permission, and run again"
+_MEND = "mend the row's field; offline-capi rejects shows which rows"
+_NOTHING = "nothing: it is repeated by itself"
+
+TABLE: tuple[Entry, ...] = (
+    Entry(1, None, _REQUEST, _R, "an unknown error at Meta", _NOTHING, "Graph errors; RS"),
+    Entry(2, None, _REQUEST, _R, "Meta's service is down", _NOTHING, "Graph errors; RS"),
+    Entry(3, None, _CLIENT, _S, "the app lacks a capability", _GRANT, "Graph errors"),
+    Entry(4, None, _APP, _W, "the app has reached its rate limit", _NOTHING, "MAPI:overview/rate-limiting"),
+    Entry(10, None, _CLIENT, _S, "permission denied", _GRANT, "Graph errors"),
+    Entry(17, None, _CLIENT, _W, "the user or account has reached its rate limit", _NOTHING, "MAPI"),
+    Entry(32, None, _CLIENT, _W, "the page has reached its rate limit", _NOTHING, "Graph errors"),
+    Entry(100, None, _EVENT, _I, "an invalid parameter", _MEND, "Ads Pixel events reference"),
+    Entry(100, 33, _CLIENT, _S, "the pixel does not exist, or the token may not use it", _GRANT, "RS; Graph"),
+    Entry(100, 34, _REQUEST, _S, "a parameter of another endpoint", "report this to us", "third party"),
+    Entry(100, 38, _REQUEST, _S, "a parameter of another endpoint", "report this to us", "third party"),
+    Entry(100, 2804003, _EVENT, _I, "the event is too old", "run more often", "L; CRM; RS"),
+    Entry(100, 2804004, _EVENT, _I, "the event lies in the future", "look at the source's time zone", "third party"),
+    Entry(100, 2804008, _EVENT, _I, "an entry of contents has no id", _MEND, "third party"),
+    Entry(100, 2804009, _EVENT, _I, "a Purchase without value", _MEND, "third party"),
+    Entry(100, 2804010, _EVENT, _I, "a Purchase without currency", _MEND, "third party"),
+    Entry(100, 2804016, _EVENT, _I, "customer data that is not hashed", "report this to us", "JAVA421"),
+    Entry(100, 2804019, _EVENT, _I, "a missing, unknown or wrongly typed field", _MEND, "NODE258"),
+    Entry(100, 2804023, _EVENT, _I, "a value without currency", _MEND, "third party"),
+    Entry(100, 2804036, _EVENT, _I, "an invalid lead_id", _MEND, "third party"),
+    Entry(100, 2804043, _EVENT, _I, "app data with a bad extinfo", _MEND, "third party"),
+    Entry(100, 2804050, _EVENT, _I, "too little customer information", _MEND, "D:best-practices"),
+    Entry(102, None, _CLIENT, _S, "the session has ended", _RENEW, "Graph errors"),
+    Entry(
+        104, None, _CLIENT, _S, "the request carried no token", "look at the client's token reference", "third party"
+    ),
+    Entry(105, None, _REQUEST, _S, "too many parameters", "report this to us", "RS"),
+    Entry(190, None, _CLIENT, _S, "the token is invalid", _RENEW, "Ads Pixel events reference"),
+    Entry(190, 458, _CLIENT, _S, "the client removed the app", "let the client authorise again", "Graph errors"),
+    Entry(190, 459, _CLIENT, _S, "the user has to log in at Facebook first", "ask the user to log in", "Graph errors"),
+    Entry(190, 460, _CLIENT, _S, "the password was changed", "let the client authorise again", "Graph errors; RS"),
+    Entry(190, 463, _CLIENT, _S, "the token has expired", _RENEW, "Graph errors"),
+    Entry(190, 464, _CLIENT, _S, "the user is not confirmed", "ask the user to confirm", "Graph errors"),
+    Entry(190, 467, _CLIENT, _S, "the token was logged out", _RENEW, "Graph errors"),
+    Entry(200, None, _CLIENT, _S, "a permission is missing", _GRANT, "Ads Pixel events reference; Graph errors"),
+    Entry(294, None, _CLIENT, _S, "ads_management is missing", _GRANT, "MAPI errors"),
+    Entry(341, None, _APP, _W, "the app has reached a temporary limit", _NOTHING, "Graph errors"),
+    Entry(
+        368, None, _CLIENT, _S, "blocked for a breach of policy", "look at the account's notices", "Graph errors; RS"
+    ),
+    Entry(506, None, _REQUEST, _S, "a duplicate post", "report this to us", "Graph errors"),
+    Entry(613, None, _CLIENT, _W, "calls exceed the account's rate", _NOTHING, "MAPI"),
+    Entry(803, None, _CLIENT, _S, "the pixel id is unknown", "look at pixel_id in clients.yml", "Graph errors"),
+    Entry(2500, None, _CLIENT, _S, "the query is malformed, often for lack of a token", _RENEW, "Graph errors"),
+    Entry(2635, None, _APP, _S, "the Graph version is retired", "raise graph_version in clients.yml", "third party"),
+    Entry(2859015, None, _CLIENT, _W, "temporarily blocked", _NOTHING, "third party"),
+    Entry(5000, None, _REQUEST, _R, "an unknown error at Meta", _NOTHING, "RS"),
+    Entry(21009, None, _REQUEST, _R, "an unknown error at Meta", _NOTHING, "RS"),
+    Entry(2044055, None, _CLIENT, _S, "the dataset does not exist", "look at pixel_id", "D:dataset-quality-api"),
+    *(
+        Entry(code, None, _CLIENT, _W, "the account has reached its business-use-case limit", _NOTHING, "MAPI")
+        for code in (80000, 80001, 80002, 80003, 80004, 80014)
+    ),
+)
+
+#: What an unknown code means: a fault of the request that isolation may pin on an event (meta-capi.md 6.3, last line).
+_UNKNOWN = Entry(0, None, _EVENT, _I, "a code we do not know", "look the code up at Meta", "meta-capi.md 6.3")
+_NEGATIVE = Entry(-1, None, _REQUEST, _R, "an internal error at Meta", _NOTHING, "third party")
+_TRANSIENT = Entry(0, None, _REQUEST, _R, "an error that Meta calls transient", _NOTHING, "Graph errors")
+APPSECRET_PROOF = Entry(
+    100, None, _CLIENT, _S, "appsecret_proof is missing or wrong", "give the client's app_secret in clients.yml", "B"
+)
+
+_BY_CODE = {(entry.code, entry.subcode): entry for entry in TABLE}
+
+
+def entry_for(code: int, subcode: int | None, *, transient: bool = False) -> Entry:
+    """The row of a code; ``transient`` turns an unknown code into one to repeat, and never overrides a known one."""
+    found = _BY_CODE.get((code, subcode)) or _BY_CODE.get((code, None))
+    if found is None and 200 <= code <= 299:
+        found = _BY_CODE[200, None]
+    if found is None and code < 0:
+        found = _NEGATIVE
+    return found or (_TRANSIENT if transient else _UNKNOWN)._replace(code=code, subcode=subcode)
+
+
+def explain(code: int, subcode: int | None = None) -> Entry:
+    """What `offline-capi explain` prints."""
+    return entry_for(code, subcode)._replace(code=code, subcode=subcode)

@@ -1,0 +1,50 @@
+"""Whether the process that wrote an intent is still alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["LEASE", "Process"]
+
+#: Seconds for which a process on another host is believed alive after it last wrote; it writes at least every third.
+LEASE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process, told apart from a later one with the same number by its start."""
+
+    host: str
+    pid: int
+    started: str
+
+    @classmethod
+    def current(cls) -> Process:
+        return cls(socket.gethostname(), os.getpid(), _started(os.getpid()))
+
+    def is_alive(self, lease_until: float, now: float) -> bool:
+        """On this host the kernel knows, at once after a SIGKILL; elsewhere the lease decides."""
+        if self.host == socket.gethostname():
+            return _started(self.pid) == self.started != ""
+        return now < lease_until
+
+
+def _started(pid: int) -> str:
+    """The kernel's start time of a process (field 22 of ``/proc/<pid>/stat``); empty where there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return _exists(pid)
+    return stat.rsplit(")", 1)[-1].split()[19]
+
+
+def _exists(pid: int) -> str:
+    """Where there is no /proc, only whether the number is taken."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return ""
+    return "unknown"

@@ -1,0 +1,66 @@
+"""The ledger's tables through time: alembic migrations, run when a ledger is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from offline_capi.errors import LedgerError
+from offline_capi.ledger.tables import metadata
+
+__all__ = ["HEAD", "ddl", "upgrade"]
+
+HEAD = "0001"  # the newest file in migrations/versions; a test holds it
+
+_LOCK = 0x0FF11E  # any number of ours: PostgreSQL's advisory locks are shared by all users of a database
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Bring the database to today's tables. Two processes that open it at once do it one after the other."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        version = _version(connection)
+        if version != HEAD:
+            _migrate(connection, version)
+
+
+def _version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _migrate(connection: sa.Connection, version: str | None) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    settings.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()}
+    if version is not None and version not in known:
+        raise LedgerError(
+            f"the ledger was made by a newer offline_capi (its tables are version {version}, this one knows {HEAD}). "
+            "Install that version or a newer one; nothing was changed."
+        )
+    command.upgrade(settings, "head")
+
+
+def ddl() -> str:
+    """The SQL of today's tables for PostgreSQL, for those who create tables by hand."""
+    from sqlalchemy.dialects import postgresql
+
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    statements = [str(CreateTable(table).compile(dialect=dialect)).strip() for table in metadata.sorted_tables]
+    indexes = [index for table in metadata.sorted_tables for index in sorted(table.indexes, key=lambda i: str(i.name))]
+    statements += [str(CreateIndex(index).compile(dialect=dialect)).strip() for index in indexes]
+    statements += [
+        "CREATE TABLE alembic_version (\n\tversion_num VARCHAR(32) NOT NULL, \n\tPRIMARY KEY (version_num)\n)",
+        f"INSERT INTO alembic_version (version_num) VALUES ('{HEAD}')",  # noqa: S608  a constant of this module
+    ]
+    text = ";\n\n".join(statements).replace("\t", "    ")
+    return "\n".join(line.rstrip() for line in text.splitlines()) + ";\n"

@@ -1,0 +1,90 @@
+"""The ledger's tables. The migrations make them; a test holds both equal.
+
+An event's fate lives on its request: ``event`` is one small row that never changes on the happy path.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+__all__ = ["RequestState", "event", "metadata", "request", "run", "run_part", "sender"]
+
+
+class RequestState(StrEnum):
+    """What is known of a request."""
+
+    POSTING = "posting"  # intent: it may be on the wire right now
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNCONFIRMED = "unconfirmed"  # sent, and no answer that settles whether it was stored
+    RELEASED = "released"  # certainly not stored: its events are free
+
+
+metadata = sa.MetaData()
+
+run = sa.Table(
+    "run",
+    metadata,
+    sa.Column("id", sa.String(160), primary_key=True),
+    sa.Column("upload", sa.String(120), nullable=False),
+    sa.Column("since", sa.String(40), nullable=False),
+    sa.Column("until", sa.String(40), nullable=False),
+    sa.Column("zone", sa.String(60), nullable=False),
+    sa.Column("trigger", sa.String(40), nullable=False),
+    sa.Column("started_at", sa.String(40), nullable=False),
+    sa.Column("ended_at", sa.String(40)),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("report", sa.Text),
+    sa.Index("run_started", "started_at"),
+)
+
+run_part = sa.Table(
+    "run_part",
+    metadata,
+    sa.Column("run_id", sa.String(160), primary_key=True),
+    sa.Column("part", sa.String(200), primary_key=True),
+    sa.Column("tally", sa.Text, nullable=False),
+)
+
+#: A process that sends for a run; requests in state ``posting`` of a dead one are in doubt.
+sender = sa.Table(
+    "sender",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("run_id", sa.String(160), nullable=False),
+    sa.Column("host", sa.String(120), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("pid_started", sa.String(40), nullable=False),
+    sa.Column("lease_until", sa.Float, nullable=False),
+)
+
+request = sa.Table(
+    "request",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("run_id", sa.String(160), nullable=False),
+    sa.Column("sender_id", sa.String(32), nullable=False),
+    sa.Column("client", sa.String(120), nullable=False),
+    sa.Column("pixel", sa.String(32), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("offline", sa.Boolean, nullable=False),
+    sa.Column("events", sa.Integer, nullable=False),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("posted_at", sa.Float, nullable=False),
+    sa.Column("answered_at", sa.Float),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("code", sa.Integer),
+    sa.Column("subcode", sa.Integer),
+    sa.Column("trace_id", sa.String(60)),
+    sa.Index("request_run", "run_id"),
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("key", sa.LargeBinary(16), primary_key=True),
+    sa.Column("request_id", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)

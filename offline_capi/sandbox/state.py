@@ -1,0 +1,61 @@
+"""All that one sandbox knows: its clock, who may send, what it remembers, how it misbehaves."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from offline_capi.sandbox.access import Access
+from offline_capi.sandbox.faults import FaultBook
+from offline_capi.sandbox.memory import Memory
+
+__all__ = ["Clock", "SandboxState"]
+
+
+@dataclass(slots=True)
+class Clock:
+    """Real time until it is set; then it stands at ``fixed`` until it is set again or let go."""
+
+    fixed: float | None = None
+
+    def now(self) -> float:
+        return time.time() if self.fixed is None else self.fixed
+
+
+@dataclass(slots=True)
+class SandboxState:
+    """One sandbox.
+
+      - ``bad_event``: what one bad event does to its request. ``reject_all`` (the documented rule) stores nothing;
+        ``keep_valid`` answers with the same error and keeps the valid events that carry an ``event_id``
+        (meta-capi.md 5.2 has both readings).
+    - ``sink``: only count events, check and keep nothing: for measuring a sender.
+      - ``night``: how often it was reset; what was still under way then belongs to another night and is dropped.
+    """
+
+    access: Access = field(default_factory=Access)
+    memory: Memory = field(default_factory=Memory)
+    faults: FaultBook = field(default_factory=FaultBook)
+    clock: Clock = field(default_factory=Clock)
+    bad_event: Literal["reject_all", "keep_valid"] = "reject_all"
+    sink: bool = False
+    started: float = field(default_factory=time.monotonic)
+    arrived: int = 0
+    night: int = 0
+    in_flight: dict[str, int] = field(default_factory=dict)
+    _first_access: Access = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._first_access = self.access.copy()
+
+    def reset(self) -> None:
+        """Be as at the start: no requests, events or faults, real time, the first grants."""
+        self.access = self._first_access.copy()
+        self.memory.clear()
+        self.faults.clear()
+        self.clock.fixed = None
+        self.bad_event = "reject_all"
+        self.arrived = 0
+        self.in_flight = {}
+        self.night += 1

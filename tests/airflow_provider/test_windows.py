@@ -1,0 +1,75 @@
+"""Which days a run covers, for every way in which Airflow can start it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from offline_capi.airflow_provider.windows import resolve_window
+from offline_capi.errors import UsageError
+
+NEW_YORK = "America/New_York"
+KEY = "2026-11-22"
+INTERVAL = (datetime(2026, 11, 20, 5, tzinfo=UTC), datetime(2026, 11, 21, 5, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("params", "key", "interval", "expected"),
+    [
+        ({"since": "2026-11-10", "until": "2026-11-12"}, KEY, INTERVAL, "2026-11-10 00:00-05:00 2026-11-12 00:00-05:00"),
+        ({"since": "2026-11-10", "until": None}, KEY, None, "2026-11-10 00:00-05:00 2026-11-11 00:00-05:00"),
+        ({"since": "2026-11-10T06:00", "until": "2026-11-10T18:00"}, None, None, "2026-11-10 06:00-05:00 2026-11-10 18:00-05:00"),
+        ({"since": "2026-11-10T05:00Z", "until": "2026-11-11"}, None, None, "2026-11-10 00:00-05:00 2026-11-11 00:00-05:00"),
+        ({"since": None, "until": None}, KEY, INTERVAL, "2026-11-22 00:00-05:00 2026-11-23 00:00-05:00"),
+        ({}, KEY, None, "2026-11-22 00:00-05:00 2026-11-23 00:00-05:00"),
+        ({}, None, INTERVAL, "2026-11-20 00:00-05:00 2026-11-21 00:00-05:00"),
+    ],
+    ids=["form", "form, one day", "form, hours", "form, another zone", "partition key", "key alone", "data interval"],
+)  # fmt: skip
+def test_the_form_comes_before_the_partition_and_the_partition_before_the_interval(params, key, interval, expected):
+    window = resolve_window(params, key, interval, NEW_YORK)
+
+    assert f"{window.since.isoformat(' ', 'minutes')} {window.until.isoformat(' ', 'minutes')}" == expected
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [("2026-03-08", 23), ("2026-11-01", 25), ("2026-11-22", 24)], ids=["spring", "autumn", "plain"]
+)
+@pytest.mark.parametrize("by", ["form", "key"])
+def test_a_day_is_as_long_as_its_clock_says(day, hours, by):
+    params, key = ({"since": day}, None) if by == "form" else ({}, day)
+
+    window = resolve_window(params, key, None, NEW_YORK)
+
+    assert window.until.astimezone(UTC) - window.since.astimezone(UTC) == timedelta(hours=hours)
+
+
+def test_windows_of_days_in_a_row_leave_no_gap_and_no_overlap():
+    days = ["2026-03-07", "2026-03-08", "2026-03-09"]
+
+    windows = [resolve_window({}, day, None, NEW_YORK) for day in days]
+
+    assert [w.until for w in windows[:-1]] == [w.since for w in windows[1:]]
+
+
+@pytest.mark.parametrize(
+    ("params", "key", "interval", "told"),
+    [
+        ({}, None, None, "does not say which days"),
+        ({}, None, (INTERVAL[0], INTERVAL[0]), "does not say which days"),
+        ({"since": None, "until": "2026-11-10"}, KEY, None, "until is given without since"),
+        ({"since": "2026-11-10", "until": "2026-11-10"}, None, None, "give the day after it"),
+        ({"since": "2026-11-11", "until": "2026-11-10"}, None, None, "is not before until"),
+        ({"since": "yesterday"}, None, None, "since is not a date such as"),
+        ({"since": 20261110}, None, None, "since is not a date such as"),
+        ({"since": "2026-11-10", "until": "11/11/2026"}, None, None, "until is not a date such as"),
+        ({}, "2026-W47-x", None, "is not a day such as"),
+    ],
+)
+def test_what_cannot_be_resolved_says_what_to_give_and_that_nothing_was_sent(params, key, interval, told):
+    with pytest.raises(UsageError) as error:
+        resolve_window(params, key, interval, NEW_YORK)
+
+    assert told in str(error.value)
+    assert "nothing was sent" in str(error.value)
