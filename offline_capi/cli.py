@@ -22,7 +22,9 @@ from offline_capi.errors import ConfigError, OfflineCapiError, UsageError
 from offline_capi.model import Window
 
 if TYPE_CHECKING:
+    from offline_capi.clients import Standing
     from offline_capi.config import Deployment, Upload
+    from offline_capi.ledger import RunRecord
     from offline_capi.model import Tally
     from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
@@ -203,13 +205,30 @@ def report(
 
 @app.command()
 def sandbox(
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8420,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run a local Graph API that validates as Meta does and shows what it was sent."""
     from offline_capi.sandbox import run_sandbox
 
+    out.print(f"sandbox: http://{host}:{port} (page), graph_url for uploads; every token may write; Ctrl-C stops it")
     run_sandbox(host=host, port=port)
+
+
+clients_app = typer.Typer(help="Who we send for.", no_args_is_help=True)
+app.add_typer(clients_app, name="clients")
+
+
+@clients_app.command("list")
+def clients_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """List the clients, and whether their tokens can be had."""
+    from offline_capi.clients import standings
+
+    found = standings(load(config).clients, environment_secrets())
+    if as_json:
+        print_json([standing.to_json() for standing in found])
+    else:
+        print_clients(found)
 
 
 @app.command()
@@ -317,15 +336,21 @@ def show(found: RunReport, as_json: bool) -> None:
         print_report(found, out)
 
 
-def print_runs(runs: list[Any]) -> None:
-    from rich.table import Table
+def print_clients(found: list[Standing]) -> None:
+    for one in found:
+        mark = "[yellow]![/]" if one.problem or not one.active else "[green]✓[/]"
+        token = one.problem or f"token {one.fingerprint} from {one.token_from}"
+        out.print(f"{mark} {one.client}  pixel {one.pixel}{'' if one.active else '  paused'}", highlight=False)
+        out.print(f"  {token}", style="dim", highlight=False, markup=False)
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for header in ("run", "upload", "window", "status", "balance"):
-        table.add_column(header, overflow="fold")
-    for record in runs:
-        table.add_row(record.id, record.upload, str(record.window), record.status, record.balance)
-    out.print(table if runs else "no runs yet")
+
+def print_runs(runs: list[RunRecord]) -> None:
+    marks = {"complete": "[green]✓[/]", "partial": "[yellow]![/]", "failed": "[red]✗[/]", "running": "…"}
+    for run in runs:
+        out.print(f"{marks[run.status]} {run.id}  {run.upload}  {run.window}", highlight=False)
+        out.print(f"  {run.balance or run.status}", style="dim", highlight=False)
+    if not runs:
+        out.print("no runs yet")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from offline_capi.errors import UsageError
 
 __all__ = ["demo_settings", "run_demo"]
 
+DAGS = Path("dags")
 UPLOADS = ("credit_approvals", "store_purchases")
 STEPS = 4
 
@@ -70,9 +71,13 @@ class _Steps:
 
 @contextmanager
 def _sandbox() -> Iterator[str]:
-    from offline_capi.sandbox import SandboxServer
+    from offline_capi.config import load_config
+    from offline_capi.samples import SAMPLE_TOKENS
+    from offline_capi.sandbox import GrantSpec, SandboxServer, SandboxSpec
 
-    with SandboxServer() as server:
+    clients = load_config(DAGS).clients.values()
+    grants = [GrantSpec(SAMPLE_TOKENS[str(client.token.env)], [client.pixel_id]) for client in clients]
+    with SandboxServer(SandboxSpec(grants)) as server:
         yield server.url
 
 

@@ -10,10 +10,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +64,7 @@ class RunRecord:
         return {
             "run": self.id,
             "upload": self.upload,
-            "window": {"since": self.window.since.isoformat(), "until": self.window.until.isoformat()},
+            "window": self.window.to_json(),
             "trigger": self.trigger,
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
@@ -115,15 +114,13 @@ class Ledger:
     # ------------------------------------------------------------------------------------------ runs
 
     def begin_run(self, upload: str, window: Window, *, trigger: str, now: datetime) -> str:
-        """Open a run; its id sorts by time and can be read aloud."""
-        run_id = f"{now:%Y%m%dT%H%M%S}-{upload}-{secrets.token_hex(2)}"
+        """Open a run; its id sorts by time and is short enough to be typed."""
+        run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
         self._write(
             sa.insert(run).values(
                 id=run_id,
                 upload=upload,
-                since=window.since.isoformat(),
-                until=window.until.isoformat(),
-                zone=str(window.since.tzinfo),
+                **window.to_json(),
                 trigger=trigger,
                 started_at=now.isoformat(),
                 status="running",
@@ -351,26 +348,16 @@ def _answer(outcome: Outcome) -> dict[str, Any]:
 
 
 def _run_record(row: Any) -> RunRecord:
-    zone = _zone(row.zone)
-    since, until = (datetime.fromisoformat(text).astimezone(zone) for text in (row.since, row.until))
     return RunRecord(
         id=row.id,
         upload=row.upload,
-        window=Window(since, until),
+        window=Window.from_json({"since": row.since, "until": row.until, "zone": row.zone}),
         trigger=row.trigger,
         started_at=datetime.fromisoformat(row.started_at),
         ended_at=datetime.fromisoformat(row.ended_at) if row.ended_at else None,
         status=row.status,
         report=json.loads(row.report) if row.report else None,
     )
-
-
-def _zone(name: str) -> tzinfo:
-    """The zone of a window; UTC where it was a bare offset, which has no name."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        return UTC
 
 
 def _split(events: EventBatch, groups: Mapping[tuple[Fate, str | None], list[int]]) -> Known:

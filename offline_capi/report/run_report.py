@@ -91,7 +91,7 @@ class RunReport:
         return {
             "run": self.run_id,
             "upload": self.upload,
-            "window": {"since": self.window.since.isoformat(), "until": self.window.until.isoformat()},
+            "window": self.window.to_json(),
             "trigger": self.trigger,
             "planned": self.planned,
             "started_at": self.started_at.isoformat(),
@@ -119,11 +119,10 @@ class RunReport:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunReport:
         """The report as it was stored in the ledger."""
-        since, until = (datetime.fromisoformat(data["window"][end]) for end in ("since", "until"))
         return cls(
             run_id=data["run"],
             upload=data["upload"],
-            window=Window(since, until),
+            window=Window.from_json(data["window"]),
             trigger=data["trigger"],
             started_at=datetime.fromisoformat(data["started_at"]),
             ended_at=datetime.fromisoformat(data["ended_at"]),

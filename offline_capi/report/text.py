@@ -22,35 +22,38 @@ def print_report(report: RunReport, console: Console) -> None:
 
 def _sections(report: RunReport) -> list[RenderableType]:
     sections: list[RenderableType] = [_headline(report), Text(f"  {report.balance}", style="bold")]
-    sections += [Text(f"  {problem}", style="yellow") for problem in report.problems]
+    sections += [Text(f"  {problem}", style="yellow") for problem in (*report.problems, *report.tally.notices)]
     tables = [_reasons(report), _dropped(report), _warnings(report), _clients(report)]
     sections += [Padding(table, (1, 0, 0, 2)) for table in tables if table.row_count]
-    sections += [Text(f"  {notice}", style="yellow") for notice in report.tally.notices]
     return sections
 
 
 def _headline(report: RunReport) -> Text:
     mark, colour = _MARK[report.status]
     if report.planned:
-        return Text.assemble((f"{report.upload}", "bold"), f"  plan for {report.window}; nothing is sent")
+        return Text.assemble((f"{report.upload}  plan", "bold"), f"  {report.window}\n  nothing is sent")
     took = (report.ended_at - report.started_at).total_seconds()
     return Text.assemble(
         (f"{mark} {report.upload}  {report.status.value}", f"bold {colour}"),
-        f"  {report.window}  {report.tally.requests:,} requests, {took:.1f} s",
+        f"  {report.window}\n  run {report.run_id}, {report.tally.requests:,} requests, {took:.1f} s",
     )
+
+
+_NUMBERS = {"rows", "values", "events", *(fate.value.replace("_", " ") for fate in Fate)}
 
 
 def _table(*headers: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for header in headers:
-        table.add_column(header, justify="right" if header in {"rows", "values", "events", *Fate} else "left")
+        table.add_column(header, justify="right" if header in _NUMBERS else "left")
     return table
 
 
 def _reasons(report: RunReport) -> Table:
-    table = _table("rows", "not sent", "because", "field", "what to do")
+    table = _table("rows", "not sent", "because, and what to do")
     for line in report.reasons():
-        table.add_row(f"{line.rows:,}", line.fate.value.replace("_", " "), line.what, line.field, line.fix)
+        because = Text.assemble(f"{line.field}: " if line.field else "", line.what, (f"\n→ {line.fix}", "dim"))
+        table.add_row(f"{line.rows:,}", line.fate.value.replace("_", " "), because)
     return table
 
 
@@ -71,7 +74,7 @@ def _warnings(report: RunReport) -> Table:
 def _clients(report: RunReport) -> Table:
     clients = report.by_client()
     fates = [fate for fate in Fate if report.tally.of(fate)]
-    table = _table("client", *fates)
+    table = _table("client", *(fate.value.replace("_", " ") for fate in fates))
     if len(clients) > 1:
         for client, counts in clients.items():
             table.add_row(client, *(f"{counts.get(fate, 0):,}" for fate in fates))

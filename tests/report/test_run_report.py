@@ -84,7 +84,7 @@ def test_every_reason_has_words_for_the_reader():
 @given(st.lists(st.tuples(st.sampled_from(list(Fate)), st.sampled_from(["a", "b", None]), st.integers(1, 9))))
 def test_tallies_add_up_in_any_grouping(entries):
     """Parts of a run may be added in any order: the books are the same."""
-    parts = [Tally(n, Counter({Count(fate, client, None): n})) for fate, client, n in entries]
+    parts = [Tally(read=n, fates=Counter({Count(fate, client, None): n})) for fate, client, n in entries]
 
     total = Tally.total(parts)
 
