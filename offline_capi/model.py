@@ -356,6 +356,7 @@ class Rejections:
 class BuiltEvents:
     """What a batch of rows became. ``rows == len(events) + len(rejections) + sum(suppressed.values())``.
 
+    ``outside`` counts rows of the source that were left to other runs.
     ``suppressed`` counts by (client, day). ``warnings`` counts events that Meta accepts but that will match or measure
     badly, by a short code.
     """
@@ -366,6 +367,7 @@ class BuiltEvents:
     suppressed: Mapping[tuple[str | None, date | None], int] = field(default_factory=dict)
     dropped: tuple[DroppedValues, ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict)
+    outside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

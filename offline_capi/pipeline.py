@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -24,7 +24,7 @@ from offline_capi.events import SeenKeys, build_events
 from offline_capi.identity import hash_identity
 from offline_capi.ledger import Ledger, RunRecord
 from offline_capi.mapping import columns_needed, map_rows, rows_of
-from offline_capi.model import EventBatch, Fate, Reason, SourceRows, Tally, Window
+from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, SourceRows, Tally, Window
 from offline_capi.report import Books, RunReport, make_report
 from offline_capi.sources import read_ahead, read_batches
 from offline_capi.staging import Stage, StagedEvents
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 #: Rows a batch: small enough for the caches and for memory, large enough that a batch's own cost vanishes.
-BATCH_ROWS = 32_768
+BATCH_ROWS = 16_384
 
 OnProgress = Callable[[Tally], None]
 
@@ -101,7 +101,7 @@ def run_upload(
     running = services.ledger.running(upload.name, window, trigger=trigger, now=services.clock)
     with running as run, services.stage.rejects(run.id) as rejects:
         books = Books(on_progress, rejects.write)
-        events = prepare(upload, window, services, books, clients=clients)
+        events = booked(prepare(upload, window, services, clients=clients), books)
         fresh = unsent(events, services, run.id, books)
         send(fresh, upload, services, run.id, books)
         return close_run(run, upload, services, books.tally)
@@ -117,7 +117,7 @@ def plan_upload(
 ) -> RunReport:
     """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded."""
     started, books = services.clock(), Books(on_progress)
-    events = prepare(upload, window, services, books, clients=clients)
+    events = booked(prepare(upload, window, services, clients=clients), books)
     for batch in unsent(events, services, None, books):
         books.enter_events(batch, Fate.SENT)
     return make_report(
@@ -135,8 +135,8 @@ def plan_upload(
 
 def preview(upload: Upload, window: Window, services: Services, *, limit: int) -> list[dict[str, Any]]:
     """The first ``limit`` events exactly as they would go out, hashed; nothing is sent."""
-    batches = prepare(upload, window, services, Books())
-    bodies = (body for batch in batches for body in batch.table.column("body").to_pylist())
+    batches = prepare(upload, window, services)
+    bodies = (body for batch in batches for body in batch.events.table.column("body").to_pylist())
     return [json.loads(body) for body in islice(bodies, limit)]
 
 
@@ -149,7 +149,7 @@ def stage_upload(
     """First task: everything up to the ledger, written as hashed Parquet, one file a client."""
     with services.stage.rejects(run_id) as rejects, services.stage.events(run_id) as staged:
         books = Books(keep_rejects=rejects.write)
-        for events in prepare(upload, window, services, books, clients=clients):
+        for events in booked(prepare(upload, window, services, clients=clients), books):
             staged.write(events)
     services.ledger.save_part(run_id, "prepare", books.tally)
     return staged.units
@@ -181,33 +181,36 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
 
 
 def prepare(
-    upload: Upload, window: Window, services: Services, books: Books, *, clients: Collection[str] = ()
-) -> Iterator[EventBatch]:
-    """Rows of the window, mapped, hashed, built and checked, batch by batch; what cannot go on is booked.
+    upload: Upload, window: Window, services: Services, *, clients: Collection[str] = ()
+) -> Iterator[BuiltEvents]:
+    """Rows of the window, mapped, hashed, built and checked, batch by batch; no two events of it are the same.
 
     ``clients`` narrows the run to the rows of some clients; the others are left out as if they had not been read.
     """
-    settings, zone, seen = services.deployment, upload.window.timezone, SeenKeys()
+    settings, seen = services.deployment, SeenKeys()
     for rows in read(upload, window, services):
         mapped = rows_of(map_rows(rows, upload, rows_window(upload, window)), clients)
-        books.enter_read(len(mapped), outside=mapped.outside)
         hashed = hash_identity(mapped, clients=settings.clients, profile=settings.platform.profile)
         built = build_events(
             hashed,
             clients=settings.clients,
-            zone=zone,
+            zone=upload.window.timezone,
             now=services.clock(),
             max_age=upload.max_age,
             max_bytes=upload.delivery.max_bytes,
         )
+        yield replace(seen.first_only(built), rows=len(rows) - mapped.outside, outside=mapped.outside)
+
+
+def booked(batches: Iterable[BuiltEvents], books: Books) -> Iterator[EventBatch]:
+    """The events of each batch; what ended before delivery is booked. The next batch is prepared meanwhile."""
+    for built in read_ahead(iter(batches)):
         books.enter_built(built)
-        first, repeated = seen.split(built.events)
-        books.enter_rejections(repeated)
-        yield first
+        yield built.events
 
 
-def read(upload: Upload, window: Window, services: Services) -> Iterator[SourceRows]:
-    """The source's rows for the window and its look-back, one batch ahead of the work."""
+def read(upload: Upload, window: Window, services: Services, *, ahead: bool = True) -> Iterator[SourceRows]:
+    """The source's rows for the window and its look-back; read one batch ``ahead`` of the work."""
     batches = read_batches(
         upload.source,
         window.looking_back(upload.window.lookback),
@@ -217,7 +220,7 @@ def read(upload: Upload, window: Window, services: Services) -> Iterator[SourceR
         columns=columns_needed(upload),
         batch_rows=BATCH_ROWS,
     )
-    return read_ahead(batches)
+    return read_ahead(batches) if ahead else batches
 
 
 def rows_window(upload: Upload, window: Window) -> Window | None:

@@ -8,6 +8,7 @@ file holds digests and row numbers, nothing about a person.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from offline_capi.events.schema import KEY_BYTES, REJECTION_SCHEMA
-from offline_capi.model import EventBatch, Fate, Reason, Rejections
+from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, Rejections
 
 __all__ = ["SeenKeys"]
 
@@ -81,6 +82,12 @@ class SeenKeys:
         runs = [run for shard in self._shards for run in shard]
         kept = [run.stored for run in runs if isinstance(run.stored, _Keys)]
         return sum(run.fence.nbytes for run in runs) + sum(column.nbytes for keys in kept for column in keys)
+
+    def first_only(self, built: BuiltEvents) -> BuiltEvents:
+        """The same rows, with events that repeat an earlier one of this run among the rejections."""
+        first, repeats = self.split(built.events)
+        tables = [built.rejections.table, repeats.table]
+        return replace(built, events=first, rejections=Rejections(pa.concat_batches(tables)))
 
     def split(self, events: EventBatch) -> tuple[EventBatch, Rejections]:
         """The events whose key is new, and the others as rejections that name the row they repeat.

@@ -27,23 +27,17 @@ class Books:
         self._on_entry = on_entry
         self._keep_rejects = keep_rejects
 
-    def enter_read(self, rows: int, *, outside: int = 0) -> None:
-        """Rows as they came out of the source, before anything else was done with them.
-
-        ``outside`` are rows that belong to another window or client, and so to another run.
-        """
-        self.tally.read += rows
-        self.tally.outside += outside
-        self._on_entry(self.tally)
-
     def enter_built(self, built: BuiltEvents) -> None:
-        """Rows that ended before delivery: rejected, expired, held, suppressed. Events stay open."""
+        """A batch of rows, read and built: those that ended before delivery are booked, its events stay open."""
+        self.tally.read += built.rows
+        self.tally.outside += built.outside
         self.enter_rejections(built.rejections)
         for (client, day), rows in built.suppressed.items():
             self.tally.fates[Count(Fate.SUPPRESSED, client, day)] += rows
         for drop in built.dropped:
             self.tally.dropped[(drop.key, drop.column, drop.cause)] += drop.count
         self.tally.warnings.update(built.warnings)
+        self._on_entry(self.tally)
 
     def enter_rejections(self, rejections: Rejections) -> None:
         self._keep_rejects(rejections)

@@ -6,10 +6,16 @@ SDK raises is left out instead of losing the whole request, and one session is k
 
 from __future__ import annotations
 
+import csv
+import json
+import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from facebook_business.adobjects.serverside.action_source import ActionSource
@@ -96,3 +102,41 @@ def send_with_sdk(rows: Iterable[Mapping[str, Any]], url: str, **columns: str) -
 def _chunks(rows: Iterator[Any], size: int) -> Iterator[list[Any]]:
     while chunk := list(islice(rows, size)):
         yield chunk
+
+
+def credit_rows(home: Path, rows: int) -> Iterator[dict[str, Any]]:
+    with closing(sqlite3.connect(home / "warehouse.db")) as connection:
+        connection.row_factory = sqlite3.Row
+        cursor = connection.execute(
+            "SELECT * FROM credit_application WHERE application_id IS NOT NULL LIMIT ?", (rows,)
+        )
+        yield from map(dict, cursor)
+
+
+def store_rows(home: Path, rows: int) -> Iterator[dict[str, Any]]:
+    with next((home / "store_purchases").glob("*.csv")).open(encoding="utf-8", newline="") as file:
+        usable = (row for row in csv.DictReader(file) if row["purchased_at"][:2] == "20" and row["receipt_no"])
+        yield from islice(usable, rows)
+
+
+UPLOADS = {
+    "credit_approvals": (
+        credit_rows,
+        {
+            "name": "CreditApproval",
+            "id_column": "application_id",
+            "time_column": "approved_at",
+            "value_column": "credit_limit",
+        },
+    ),
+    "store_purchases": (
+        store_rows,
+        {"name": "Purchase", "id_column": "receipt_no", "time_column": "purchased_at", "value_column": "amount"},
+    ),
+}
+
+if __name__ == "__main__":
+    upload, folder, address, count = sys.argv[1:5]
+    source, columns = UPLOADS[upload]
+    sent, seconds = send_with_sdk(source(Path(folder), int(count)), address, **columns)
+    print(json.dumps({"sent": sent, "seconds": seconds}))  # noqa: T201  read by the benchmark

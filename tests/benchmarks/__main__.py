@@ -1,0 +1,83 @@
+"""``make bench``: speed and memory, each beside the official SDK in the same run.
+
+Machines are noisy, so a figure is only worth its ratio: the SDK runs before and after ours, on the same rows, to the
+same counting sink. ``python -m tests.benchmarks --rows 100000`` is the quick form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from offline_capi.sandbox import SandboxServer, SandboxSpec
+from tests.benchmarks.data import scale
+from tests.benchmarks.night import NIGHT
+
+UPLOADS = ("credit_approvals", "store_purchases")
+MAX_MIB = 600
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="make bench")
+    options.add_argument("--rows", type=int, default=1_000_000, help="rows of each upload")
+    options.add_argument("--sdk-rows", type=int, default=20_000, help="rows that the SDK sends, before and after")
+    options.add_argument("--only", choices=["night", "identity", "payload"], help="one part")
+    chosen = options.parse_args()
+    if chosen.only in (None, "night"):
+        nights(chosen.rows, chosen.sdk_rows)
+    for part in ("identity", "payload"):
+        if chosen.only in (None, part):
+            say(f"\n{part}: one stage beside the SDK")
+            subprocess.run([sys.executable, "-m", f"tests.benchmarks.{part}"], check=True)
+
+
+def nights(rows: int, sdk_rows: int) -> None:
+    home = Path(".bench") / str(rows)
+    if not (home / "made").exists():
+        say(f"making {rows:,} rows of each upload in {home} ...")
+        scale(home, rows, NIGHT)
+        (home / "made").touch()
+    with SandboxServer(SandboxSpec(sink=True, keep_bodies=False)) as sink:
+        for upload in UPLOADS:
+            one_night(upload, home, sink.url, sdk_rows)
+
+
+def one_night(upload: str, home: Path, url: str, sdk_rows: int) -> None:
+    sdk = ("sdk", upload, str(home), url, str(sdk_rows))
+    before = measured(*sdk)
+    whole = measured("night", "night", upload, str(home), url)
+    after = measured(*sdk)
+    alone = measured("night", "stages", upload, str(home))
+    sdk_micro = 1e6 * (before["seconds"] + after["seconds"]) / (before["sent"] + after["sent"])
+    micro = 1e6 * whole["seconds"] / whole["rows"]
+    say(f"\n{upload}: {whole['rows']:,} rows, {whole['sent']:,} sent")
+    for step, seconds in alone.items():
+        if step != "rows":
+            say(f"  {step:<18}{alone['rows'] / seconds:>12,.0f} rows/s   {1e6 * seconds / alone['rows']:5.2f} µs a row")
+    say(f"  {'end to end':<18}{whole['rows'] / whole['seconds']:>12,.0f} rows/s   {micro:5.2f} µs a row, ledger on")
+    say(
+        f"  {'official SDK':<18}{1e6 / sdk_micro:>12,.0f} rows/s   {sdk_micro:5.2f} µs a row ({sdk_rows:,} rows, twice)"
+    )
+    say(f"  ratio to the SDK  {sdk_micro / micro:12.1f} times")
+    say(f"  peak memory       {whole['peak_mib']:12.0f} MiB (bound: {MAX_MIB})")
+
+
+def measured(module: str, *arguments: str) -> dict[str, Any]:
+    """What a benchmark process prints; a process each, so that memory and caches are its own."""
+    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

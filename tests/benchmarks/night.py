@@ -1,0 +1,100 @@
+"""One whole night of one upload, in a process of its own: rows in, events counted by a sink, ledger on.
+
+``python -m tests.benchmarks.night UPLOAD HOME URL`` prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from offline_capi.config import EnvironmentSecrets, load_config
+from offline_capi.events import SeenKeys, build_events
+from offline_capi.identity import hash_identity
+from offline_capi.mapping import map_rows
+from offline_capi.model import Fate, Window
+from offline_capi.pipeline import open_services, read, run_upload
+from offline_capi.report import Books
+from tests.golden import environment
+
+NIGHT = date(2026, 11, 23)
+NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
+
+T = TypeVar("T")
+
+
+def night(upload: str, home: Path, url: str) -> dict[str, Any]:
+    """Send the night's rows to ``url``; an empty ledger each time."""
+    for left in home.glob("ledger.db*"):
+        left.unlink()
+    environ = environment(home) | {"OFFLINE_CAPI_GRAPH_URL": url}
+    os.environ.update(environ)
+    deployment = load_config(Path("dags"), environ=environ)
+    one = deployment.uploads[upload]
+    window = Window.of_day(NIGHT, one.window.timezone)
+    with open_services(deployment, EnvironmentSecrets(environ), clock=lambda: NOW) as services:
+        started, processor = time.perf_counter(), time.process_time()
+        report = run_upload(one, window, services)
+        seconds = time.perf_counter() - started
+    return {
+        "rows": report.tally.read,
+        "sent": report.tally.of(Fate.SENT),
+        "seconds": seconds,
+        "cpu": time.process_time() - processor,
+        "peak_mib": _peak_mib(),
+    }
+
+
+def stages(upload: str, home: Path) -> dict[str, Any]:
+    """Seconds of each stage alone, one after the other, nothing overlapping."""
+    environ = environment(home)
+    os.environ.update(environ)
+    deployment = load_config(Path("dags"), environ=environ)
+    one = deployment.uploads[upload]
+    window, zone = Window.of_day(NIGHT, one.window.timezone), one.window.timezone
+    clients, spent, rows, books, seen = deployment.clients, Spent(), 0, Books(), SeenKeys()
+    with open_services(deployment, EnvironmentSecrets(environ), clock=lambda: NOW) as services:
+        for batch in spent.each("read", read(one, window, services, ahead=False)):
+            rows += len(batch)
+            mapped = spent.on("map", map_rows, batch, one)
+            hashed = spent.on("hash", hash_identity, mapped, clients=clients)
+            built = spent.on("build", build_events, hashed, clients=clients, zone=zone, now=NOW)
+            spent.on("look for repeats", seen.split, built.events)
+            books.enter_built(built)
+    return {"rows": rows, **spent.seconds}
+
+
+class Spent:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    def on(self, step: str, work: Any, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = work(*args, **kwargs)
+        self.seconds[step] += time.perf_counter() - started
+        return result
+
+    def each(self, step: str, items: Iterator[T]) -> Iterator[T]:
+        end = object()
+        while (item := self.on(step, next, items, end)) is not end:
+            yield item
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    what, upload, home = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    done = stages(upload, home) if what == "stages" else night(upload, home, sys.argv[4])
+    print(json.dumps(done))  # noqa: T201  read by the benchmark
