@@ -11,13 +11,17 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 
-__all__ = ["explained", "make_engine"]
+__all__ = ["explained", "make_engine", "transaction"]
 
 #: Seconds to wait for another process that writes.
 BUSY_SECONDS = 60
 
 #: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL); the cost is
 #: one sync a request of 1,000 events.
+#: Any number of ours: PostgreSQL's advisory locks are shared by all users of a database.
+LOCK = 0x0FF11E
+_TAKE_TURNS = sa.text("SELECT pg_advisory_xact_lock(:lock)")
+
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}", "cache_size=-65536")
 
 
@@ -42,7 +46,7 @@ def make_engine(url: str) -> sa.Engine:
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:
-    """A write lock is taken when a transaction begins: two runs queue up instead of failing half-way."""
+    """A transaction that writes takes the lock when it begins: two runs queue up instead of failing half-way."""
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
@@ -52,7 +56,17 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes", True) else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
+
+
+@contextmanager
+def transaction(connection: sa.Connection, *, writes: bool) -> Iterator[sa.Connection]:
+    """One transaction, its errors in our words. Those that write come one after the other, whatever the database."""
+    connection.info["writes"] = writes
+    with explained(connection.engine), connection.begin():
+        if writes and connection.dialect.name == "postgresql":
+            connection.execute(_TAKE_TURNS, {"lock": LOCK})
+        yield connection
 
 
 @contextmanager

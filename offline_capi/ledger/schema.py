@@ -8,20 +8,17 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from offline_capi.errors import LedgerError
+from offline_capi.ledger.connection import transaction
 from offline_capi.ledger.tables import metadata
 
 __all__ = ["HEAD", "ddl", "upgrade"]
 
 HEAD = "0001"  # the newest file in migrations/versions; a test holds it
 
-_LOCK = 0x0FF11E  # any number of ours: PostgreSQL's advisory locks are shared by all users of a database
 
-
-def upgrade(engine: sa.Engine) -> None:
+def upgrade(connection: sa.Connection) -> None:
     """Bring the database to today's tables. Two processes that open it at once do it one after the other."""
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    with transaction(connection, writes=True):
         version = _version(connection)
         if version != HEAD:
             _migrate(connection, version)

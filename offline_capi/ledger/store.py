@@ -6,9 +6,8 @@ import hashlib
 import json
 import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -21,13 +20,17 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger.bulk import bulk_for
-from offline_capi.ledger.connection import explained, make_engine
+from offline_capi.ledger.claims import MERGE_AT, RecentClaims
+from offline_capi.ledger.connection import explained, make_engine, transaction
 from offline_capi.ledger.liveness import LEASE, Process
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, event, request, run, run_part, sender
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, Window
 
 __all__ = ["Claim", "Known", "Ledger", "RunRecord"]
+
+#: Seconds that an outcome may wait for the next claim, to be written in one transaction with it.
+WRITE_EVERY = 1.0
 
 #: Meta drops a repeated event for so long after it first came
 #: (D:deduplicate-pixel-and-server-events; D:offline-events).
@@ -95,11 +98,15 @@ class Ledger:
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = make_engine(url)
         self._clock = clock
+        self._opened_at, self._met_others = clock(), False
         self._bulk = bulk_for(self._engine.dialect.name)
-        self._senders: dict[str, tuple[str, float]] = {}
+        self._senders: dict[str, tuple[int, float]] = {}
+        self._recent = RecentClaims()
+        self._unwritten: list[dict[str, Any]] = []
+        self._written_at = time.monotonic()
         with explained(self._engine):
-            upgrade(self._engine)
             self._connection = self._engine.connect()
+        upgrade(self._connection)
 
     def __enter__(self) -> Ledger:
         return self
@@ -108,6 +115,8 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
+        """Write what was noted, and let go of the database."""
+        self.flush()
         self._connection.close()
         self._engine.dispose()
 
@@ -140,9 +149,11 @@ class Ledger:
 
     def finish_run(self, run_id: str, *, status: str, report: Mapping[str, Any] | None, now: datetime) -> None:
         text = json.dumps(report, ensure_ascii=False) if report is not None else None
-        self._write(
-            sa.update(run).where(run.c.id == run_id).values(status=status, report=text, ended_at=now.isoformat())
-        )
+        ended = sa.update(run).where(run.c.id == run_id).values(status=status, report=text, ended_at=now.isoformat())
+        with self._transaction(writes=True):
+            self._write_outcomes()
+            self._merge()
+            self._connection.execute(ended)
 
     def run(self, run_id: str) -> RunRecord:
         found = self._records(sa.select(run).where(run.c.id == run_id))
@@ -156,7 +167,8 @@ class Ledger:
 
     def save_part(self, run_id: str, part: str, tally: Tally) -> None:
         """Keep what one task of a run counted; a repeated task replaces what it said before."""
-        with explained(self._engine), self._connection.begin():
+        with self._transaction(writes=True):
+            self._write_outcomes()
             self._connection.execute(sa.delete(run_part).where(run_part.c.run_id == run_id, run_part.c.part == part))
             self._connection.execute(
                 sa.insert(run_part).values(run_id=run_id, part=part, tally=json.dumps(tally.to_json()))
@@ -182,11 +194,13 @@ class Ledger:
         """
         if not len(events):
             return Known(events)
-        with explained(self._engine), self._connection.begin():
-            found = self._bulk.find(self._connection, events.table.column("key").to_pylist())
-            verdicts = self._verdicts({request_id for _, request_id in found}, run_id, now, resend)
+        self.flush()
+        with self._transaction(writes=False):
+            self._recent.refresh(self._connection)
+            found = self._find(events.table.column("key").to_pylist())
+            verdicts = self._verdicts(set(found.values()), run_id, now, resend)
         groups: dict[tuple[Fate, str | None], list[int]] = {}
-        for position, request_id in found:
+        for position, request_id in found.items():
             verdict = verdicts.get(request_id)
             if verdict is not None:
                 groups.setdefault(verdict, []).append(position)
@@ -199,13 +213,14 @@ class Ledger:
         whose events go again in smaller ones.
         """
         now = self._clock()
-        new_id = _new_id(now)
-        keys = wanted.events.table.column("key").to_pylist()
-        with explained(self._engine), self._connection.begin():
+        with self._transaction(writes=True):
             sender_id = self._sender(run_id, now)
-            granted, lost = wanted.events, wanted.events.slice(0, 0)
-            if self._bulk.insert(self._connection, keys, new_id) < len(keys):
-                granted, lost = self._take_over(wanted.events, keys, new_id, run_id, now, replaces)
+            self._write_outcomes()
+            if len(self._recent) >= MERGE_AT:
+                self._merge()
+            granted, lost = self._granted(wanted.events, sender_id, run_id, now, replaces)
+            new_id = self._next_id(now)
+            keys = b"".join(granted.table.column("key").to_pylist())
             self._connection.execute(
                 sa.insert(request).values(
                     id=new_id,
@@ -214,53 +229,99 @@ class Ledger:
                     client=wanted.client,
                     pixel=wanted.pixel,
                     state=RequestState.POSTING,
-                    offline=_is_offline(wanted.events),
+                    offline=_is_offline(granted),
                     events=len(granted),
                     digest=_digest(granted),
                     posted_at=now,
+                    waiting_keys=keys,
                 )
             )
+        self._recent.add(new_id, keys)
         return Claim(Request(str(new_id), wanted.client, wanted.pixel, granted), lost)
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
-        """Write down what became of requests, in one transaction."""
-        claimed = [outcome for outcome in outcomes if outcome.request.id]
-        if not claimed:
-            return
-        statement = (
-            sa.update(request)
-            .where(request.c.id == sa.bindparam("b_id"))
-            .values({name: sa.bindparam(f"b_{name}") for name in ("state", "answered_at", "tries", *_ANSWER)})
-        )
-        with explained(self._engine), self._connection.begin():
-            self._connection.execute(statement, [_answer(outcome) for outcome in claimed])
-            self._extend_leases(self._clock())
+        """Note what became of requests; written together with the next claim, or at once when a second has passed.
+
+        A request whose outcome is lost in between is in doubt. It has left its place in flight and no other has taken
+        it, so that there are never more in doubt than could be in flight.
+        """
+        self._unwritten += [_answer(outcome) for outcome in outcomes if outcome.request.id]
+        if time.monotonic() - self._written_at > WRITE_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the outcomes that were noted."""
+        if self._unwritten:
+            with self._transaction(writes=True):
+                self._write_outcomes()
 
     def purge(self, before: datetime) -> int:
         """Forget events whose request was posted before ``before``; returns how many."""
         old = sa.select(request.c.id).where(request.c.posted_at < before.timestamp())
-        with explained(self._engine), self._connection.begin():
+        with self._transaction(writes=True):
+            self._write_outcomes()
+            self._merge()
             forgotten = self._connection.execute(sa.delete(event).where(event.c.request_id.in_(old))).rowcount
             self._connection.execute(sa.delete(request).where(request.c.posted_at < before.timestamp()))
         return int(forgotten)
 
     # ------------------------------------------------------------------------------------------ inside
 
-    def _take_over(
-        self, events: EventBatch, keys: list[bytes], new_id: int, run_id: str, now: float, replaces: str | None
+    def _write_outcomes(self) -> None:
+        """What was noted, first of all in every transaction that writes."""
+        if self._unwritten:
+            names = ("state", "answered_at", "tries", *_ANSWER)
+            values: dict[str, Any] = {name: sa.bindparam(f"b_{name}") for name in names}
+            answered = sa.update(request).where(request.c.id == sa.bindparam("b_id")).values(values)
+            self._connection.execute(answered, self._unwritten)
+            self._unwritten = []
+        self._written_at = time.monotonic()
+        self._extend_leases(self._clock())
+
+    def _find(self, keys: list[bytes]) -> dict[int, int]:
+        """Position in ``keys`` → the newest request that has the key; keys that no request has are left out."""
+        return dict(self._bulk.find(self._connection, keys)) | dict(self._recent.find(keys))
+
+    def _granted(
+        self, events: EventBatch, sender_id: int, run_id: str, now: float, replaces: str | None
     ) -> tuple[EventBatch, EventBatch]:
-        """Some keys are in the ledger already: take those that are free, leave the others."""
-        found = [(i, owner) for i, owner in self._bulk.find(self._connection, keys) if owner != new_id]
-        moment = datetime.fromtimestamp(now, tz=UTC)
-        verdicts = self._verdicts({owner for _, owner in found}, run_id, moment, resend=True)
+        """The events that are free, and those that another run took after we looked."""
+        if self._alone(sender_id):
+            return events, events.slice(0, 0)
+        self._recent.refresh(self._connection)
+        found = self._find(events.table.column("key").to_pylist())
+        verdicts = self._verdicts(set(found.values()), run_id, datetime.fromtimestamp(now, tz=UTC), resend=True)
         if replaces is not None:
             verdicts[int(replaces)] = None
-        free = [owner for owner, verdict in verdicts.items() if verdict is None]
-        if free:
-            self._bulk.move(self._connection, [keys[i] for i, _ in found], new_id, free)
-        lost = np.zeros(len(keys), dtype=bool)
-        lost[[i for i, owner in self._bulk.find(self._connection, keys) if owner != new_id]] = True
-        return events.filter(pa.array(~lost)), events.filter(pa.array(lost))
+        taken = np.zeros(len(events), dtype=bool)
+        taken[[place for place, owner in found.items() if verdicts.get(owner) is not None]] = True
+        return events.filter(pa.array(~taken)), events.filter(pa.array(taken))
+
+    def _alone(self, sender_id: int) -> bool:
+        """Whether no other process can have claimed anything since this one began, so that its look-ups still hold.
+
+        Another one either held a lease when we began or has come after us, with a higher number.
+        """
+        if self._met_others:
+            return False
+        others = sa.select(sender.c.id).where(
+            sender.c.id.not_in([own for own, _ in self._senders.values()]),
+            sa.or_(sender.c.id > sender_id, sender.c.lease_until > self._opened_at),
+        )
+        self._met_others = self._connection.execute(others.limit(1)).first() is not None
+        return not self._met_others
+
+    def _merge(self) -> None:
+        """Put all waiting keys into the index, those of other processes too."""
+        self._bulk.merge(self._connection)
+        done = sa.update(request).where(request.c.waiting_keys.is_not(None)).values(waiting_keys=None)
+        self._connection.execute(done)
+        self._recent.clear()
+
+    def _next_id(self, now: float) -> int:
+        """63 bits that sort by time, above all there are: claims come one after the other, and later ones take over."""
+        newest = self._connection.execute(sa.select(sa.func.max(request.c.id))).scalar() or 0
+        return max(int(now * 1000) << 21, newest + 1)
 
     def _verdicts(
         self, request_ids: set[int], run_id: str | None, now: datetime, resend: bool
@@ -292,18 +353,17 @@ class Ledger:
 
     def _is_posting(self, row: Any, now: datetime) -> bool:
         """Whether another living process has the request on the wire."""
-        if row.host is None or (self._senders.get(row.run_id, ("",))[0] == row.sender_id):
+        if row.host is None or self._senders.get(row.run_id, (0,))[0] == row.sender_id:
             return False
         return Process(row.host, row.pid, row.pid_started).is_alive(row.lease_until, now.timestamp())
 
-    def _sender(self, run_id: str, now: float) -> str:
+    def _sender(self, run_id: str, now: float) -> int:
         known = self._senders.get(run_id)
         if known is not None:
             return known[0]
-        process, sender_id = Process.current(), uuid.uuid4().hex
-        self._connection.execute(
+        process = Process.current()
+        made = self._connection.execute(
             sa.insert(sender).values(
-                id=sender_id,
                 run_id=run_id,
                 host=process.host,
                 pid=process.pid,
@@ -311,6 +371,7 @@ class Ledger:
                 lease_until=now + LEASE,
             )
         )
+        (sender_id,) = made.inserted_primary_key or (0,)
         self._senders[run_id] = (sender_id, now + LEASE)
         return sender_id
 
@@ -323,12 +384,16 @@ class Ledger:
                 self._senders[run_id] = (sender_id, now + LEASE)
 
     def _write(self, statement: Any) -> None:
-        with explained(self._engine), self._connection.begin():
+        with self._transaction(writes=True):
+            self._write_outcomes()
             self._connection.execute(statement)
 
     def _read(self, statement: Any) -> Sequence[Any]:
-        with explained(self._engine), self._connection.begin():
+        with self._transaction(writes=False):
             return self._connection.execute(statement).fetchall()
+
+    def _transaction(self, *, writes: bool) -> AbstractContextManager[sa.Connection]:
+        return transaction(self._connection, writes=writes)
 
     def _records(self, statement: Any) -> list[RunRecord]:
         return [_run_record(row) for row in self._read(statement)]
@@ -375,12 +440,7 @@ def _is_offline(events: EventBatch) -> bool:
 
 def _digest(events: EventBatch) -> bytes:
     """SHA-256 over the bodies, in order: what was sent can be told later without keeping it."""
-    digest = hashlib.sha256()
-    for body in events.table.column("body"):
-        digest.update(body.as_buffer())
-    return digest.digest()
-
-
-def _new_id(now: float) -> int:
-    """63 bits that sort by time: milliseconds, then chance. Two processes need no counter between them."""
-    return (int(now * 1000) << 21) | secrets.randbits(21)
+    bodies = events.table.column("body").cast(pa.large_binary())
+    _, offsets, values = bodies.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[bodies.offset : bodies.offset + len(bodies) + 1]
+    return hashlib.sha256(memoryview(values)[ends[0] : ends[-1]] if values else b"").digest()

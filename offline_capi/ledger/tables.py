@@ -9,7 +9,9 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-__all__ = ["RequestState", "event", "metadata", "request", "run", "run_part", "sender"]
+__all__ = ["KEY_BYTES", "RequestState", "event", "metadata", "request", "run", "run_part", "sender"]
+
+KEY_BYTES = 16
 
 
 class RequestState(StrEnum):
@@ -52,7 +54,7 @@ run_part = sa.Table(
 sender = sa.Table(
     "sender",
     metadata,
-    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("run_id", sa.String(160), nullable=False),
     sa.Column("host", sa.String(120), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
@@ -60,12 +62,14 @@ sender = sa.Table(
     sa.Column("lease_until", sa.Float, nullable=False),
 )
 
+_WAITING = sa.text("waiting_keys IS NOT NULL")
+
 request = sa.Table(
     "request",
     metadata,
     sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("run_id", sa.String(160), nullable=False),
-    sa.Column("sender_id", sa.String(32), nullable=False),
+    sa.Column("sender_id", sa.Integer, nullable=False),
     sa.Column("client", sa.String(120), nullable=False),
     sa.Column("pixel", sa.String(32), nullable=False),
     sa.Column("state", sa.String(12), nullable=False),
@@ -78,13 +82,16 @@ request = sa.Table(
     sa.Column("code", sa.Integer),
     sa.Column("subcode", sa.Integer),
     sa.Column("trace_id", sa.String(60)),
+    # 16 bytes a key, until they are put into ``event``.
+    sa.Column("waiting_keys", sa.LargeBinary),
     sa.Index("request_run", "run_id"),
+    sa.Index("request_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
 )
 
 event = sa.Table(
     "event",
     metadata,
-    sa.Column("key", sa.LargeBinary(16), primary_key=True),
+    sa.Column("key", sa.LargeBinary(KEY_BYTES), primary_key=True),
     sa.Column("request_id", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from offline_capi.sandbox import SandboxServer, SandboxSpec
 from tests.benchmarks.data import scale
 from tests.benchmarks.night import NIGHT
+from tests.benchmarks.sink import Sink
 
 UPLOADS = ("credit_approvals", "store_purchases")
 MAX_MIB = 600
@@ -41,7 +41,7 @@ def nights(rows: int, sdk_rows: int) -> None:
         say(f"making {rows:,} rows of each upload in {home} ...")
         scale(home, rows, NIGHT)
         (home / "made").touch()
-    with SandboxServer(SandboxSpec(sink=True, keep_bodies=False)) as sink:
+    with Sink() as sink:
         for upload in UPLOADS:
             one_night(upload, home, sink.url, sdk_rows)
 

@@ -32,7 +32,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "sender",
-        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("run_id", sa.String(160), nullable=False),
         sa.Column("host", sa.String(120), nullable=False),
         sa.Column("pid", sa.Integer, nullable=False),
@@ -43,7 +43,7 @@ def upgrade() -> None:
         "request",
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("run_id", sa.String(160), nullable=False),
-        sa.Column("sender_id", sa.String(32), nullable=False),
+        sa.Column("sender_id", sa.Integer, nullable=False),
         sa.Column("client", sa.String(120), nullable=False),
         sa.Column("pixel", sa.String(32), nullable=False),
         sa.Column("state", sa.String(12), nullable=False),
@@ -56,8 +56,11 @@ def upgrade() -> None:
         sa.Column("code", sa.Integer),
         sa.Column("subcode", sa.Integer),
         sa.Column("trace_id", sa.String(60)),
+        sa.Column("waiting_keys", sa.LargeBinary),
     )
     op.create_index("request_run", "request", ["run_id"])
+    waiting = sa.text("waiting_keys IS NOT NULL")
+    op.create_index("request_waiting", "request", ["id"], sqlite_where=waiting, postgresql_where=waiting)
     op.create_table(
         "event",
         sa.Column("key", sa.LargeBinary(16), primary_key=True),
