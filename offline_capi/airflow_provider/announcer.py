@@ -25,7 +25,7 @@ class Announcer:
     @hookimpl
     def on_task_instance_failed(self, task_instance: Any, error: Any) -> None:
         """Also called when a try failed that will be repeated."""
-        state = str(task_instance.state)
+        state = _name(task_instance.state)
         self._tell_ended(task_instance, state, first_line(error))
         self.failed += state == "failed"
 
@@ -37,8 +37,9 @@ class Announcer:
         """The tasks that never started: listeners do not hear of them."""
         for instance in instances:
             if (instance.task_id, instance.map_index) not in self._told:
-                self._tell(instance.task_id, str(instance.state))
-                self.failed += instance.state in ("failed", "upstream_failed")
+                state = _name(instance.state)
+                self._tell(instance.task_id, state)
+                self.failed += state in ("failed", "upstream_failed")
 
     def _tell_ended(self, instance: Any, state: str, why: str = "") -> None:
         index = -1 if instance.map_index is None else instance.map_index
@@ -49,6 +50,11 @@ class Announcer:
 
     def _tell(self, task: str, state: str, rest: str = "") -> None:
         self._terminal.write(f"  {task:<28} {state:<16} {rest}".rstrip() + "\n")
+
+
+def _name(state: Any) -> str:
+    """``failed``, where the SDK has an enum and the database a text."""
+    return str(getattr(state, "value", state))
 
 
 def first_line(error: Any) -> str:

@@ -78,15 +78,16 @@ def build_dag(deployment: Deployment, name: str) -> DAG:
         max_active_runs=1,
         default_args={**_DEFAULTS, "retry_policy": upload_retry_policy()},
         params=_form(deployment, upload),
-        tags=["offline-capi", *_client_names(deployment, upload)],
+        tags=["offline-capi", *([str(upload.client.constant)] if upload.client.constant else [])],
     ) as dag:
         _chain_tasks({"folder": str(deployment.folder.resolve()), "upload": name})
     return dag
 
 
 def _chain_tasks(place: Mapping[str, str]) -> None:
-    manifest = task(task_id="plan")(tasks.plan)(**place)
-    units = task(task_id="prepare")(tasks.prepare)(**place, manifest=manifest)
+    # Airflow's decorators keep a function's types, but what they return is a promise of its value.
+    manifest: Any = task(task_id="plan")(tasks.plan)(**place)
+    units: Any = task(task_id="prepare")(tasks.prepare)(**place, manifest=manifest)
     send = task(task_id="upload", map_index_template="{{ client }}")(tasks.send_client)
     sent = send.partial(**place).expand(unit=units)
     close = task(task_id="reconcile", trigger_rule=TriggerRule.ALL_DONE)(tasks.reconcile)
@@ -102,7 +103,7 @@ def _schedule(upload: Upload) -> DailyPartitionTimetable | None:
 
 def _form(deployment: Deployment, upload: Upload) -> dict[str, Param]:
     """The trigger form; all its fields empty is what a scheduled run has."""
-    day = {"type": ["null", "string"], "format": "date", "section": "Window"}
+    day: dict[str, Any] = {"type": ["null", "string"], "format": "date", "section": "Window"}
     zone = upload.window.timezone
     return {
         "since": Param(None, title="Since", description_md=f"First day, in {zone}. Empty: the partition's day.", **day),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from offline_capi.config.settings import Consent, CustomData, Event, FieldSpec, SqlSource, Upload
@@ -41,8 +42,14 @@ def _source(upload: Upload) -> str:
 
 def _window(upload: Upload) -> str:
     window = upload.window
-    back = f", and the {window.lookback} before it for rows that arrive late" if window.lookback else ""
+    back = f", and the {_span(window.lookback)} before it for rows that arrive late" if window.lookback else ""
     return f"one day of {_code(window.column)} in {window.timezone}{back}"
+
+
+def _span(length: timedelta) -> str:
+    """``2 days``, ``36 hours``."""
+    days, rest = divmod(length, timedelta(days=1))
+    return f"{length // timedelta(hours=1)} hours" if rest else f"{days} days"
 
 
 def _consent(consent: Consent | None) -> str:

@@ -20,13 +20,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from offline_capi.airflow_provider.local_home import demo_environment
+from offline_capi.errors import ConfigError, UsageError
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, run, print, exit code."""
+    """Parse, run, print, exit code: 0 all well, 1 a task failed, 2 there is no such upload."""
     options = _parser().parse_args(arguments)
+    try:
+        return 1 if _run(options) else 0
+    except ConfigError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the night in the Airflow home of this process; returns how many tasks failed."""
     home = Path(os.environ.get("AIRFLOW_HOME", ".airflow"))
     for name, value in demo_environment(home, options.dags).items():
         os.environ.setdefault(name, value)
@@ -35,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = _run_night(options, terminal)
         if failed and not options.verbose:
             terminal.write(f"  {failed} failed; Airflow's log is {os.path.relpath(log)}\n")
-    return 1 if failed else 0
+    return failed
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +93,8 @@ def _run_night(options: argparse.Namespace, terminal: IO[str]) -> int:
     _migrate()
     dag = _find_dag(options.dags, options.upload)
     announcer = Announcer(terminal)
-    get_listener_manager().add_listener(announcer)
+    listeners: Any = get_listener_manager()
+    listeners.add_listener(announcer)
     terminal.write(f"  {dag.dag_id}, {options.since} to {options.until}\n")
     conf = {"since": options.since, "until": options.until, "clients": options.client, "dry_run": options.dry_run}
     run = dag.test(run_conf=conf)
@@ -93,27 +104,24 @@ def _run_night(options: argparse.Namespace, terminal: IO[str]) -> int:
 
 def _migrate() -> None:
     """Bring the metadata database up to date; nothing happens where it is already."""
-    from airflow.utils.db import check_migrations, initdb
+    from airflow.utils import db
 
+    migrations: Any = db
     try:
-        check_migrations(1)
+        migrations.check_migrations(1)
     except TimeoutError:
-        initdb()
+        migrations.initdb()
 
 
 def _find_dag(dags: Path, upload: str) -> Any:
     from airflow.dag_processing.dagbag import DagBag
 
-    from offline_capi.airflow_provider.dag_factory import dag_id_of
-    from offline_capi.errors import UsageError
+    from offline_capi.airflow_provider.dag_factory import PREFIX, dag_id_of
 
     bag = DagBag(dag_folder=str(dags.resolve()), bundle_path=dags.resolve())
     if dag_id_of(upload) not in bag.dags:
-        known = ", ".join(sorted(bag.dags)) or "none"
-        problems = "\n".join(
-            [f"no DAG for upload {upload}; the DAGs of {dags} are: {known}", *bag.import_errors.values()]
-        )
-        raise UsageError(problems)
+        known = ", ".join(sorted(dag_id.removeprefix(PREFIX) for dag_id in bag.dags)) or "none"
+        raise UsageError("\n".join([f"no upload {upload} in {dags}; known: {known}", *bag.import_errors.values()]))
     return bag.dags[dag_id_of(upload)]
 
 

@@ -1,6 +1,71 @@
-"""Tokens and warehouse URLs from Airflow connections, and with them from any secrets backend; inside a task only.
+"""Tokens and warehouse URLs from Airflow connections, and so from any secrets backend; inside a task only.
 
-What no connection holds is looked up as on the command line: environment variables and files.
+What is not an Airflow connection is looked up as on the command line: environment variables and files. Every secret is
+made known to Airflow's log masking before it is used.
 """
 
 from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
+
+from offline_capi.config import EnvironmentSecrets, Secret, SecretRef
+from offline_capi.config.secrets import connection_as_url
+from offline_capi.errors import ConfigError
+
+__all__ = ["AirflowSecrets", "token_of"]
+
+
+class AirflowSecrets:
+    """A ``SecretResolver`` for tasks: an Airflow connection first, then the environment."""
+
+    def __init__(self) -> None:
+        self._environment = EnvironmentSecrets()
+
+    def token(self, ref: SecretRef) -> Secret:
+        connection = None if ref.connection is None else _connection(ref.connection)
+        if connection is None:
+            return _masked(self._environment.token(ref))
+        return token_of(connection)
+
+    def connection_url(self, name: str) -> Secret:
+        connection = _connection(name)
+        if connection is None:
+            return self._environment.connection_url(name)
+        url = connection_as_url(json.dumps(_fields(connection)))
+        if url is None:
+            raise ConfigError(f'the Airflow connection "{name}" has no type that stands for a database')
+        return Secret(url)
+
+
+def token_of(connection: Any) -> Secret:
+    """The token that an Airflow connection holds: its password, else ``access_token`` among its extras."""
+    value = connection.password or connection.extra_dejson.get("access_token")
+    if not value:
+        raise ConfigError(
+            f'the Airflow connection "{connection.conn_id}" holds no token: put it into the password, '
+            "shown as Access token in the form"
+        )
+    return _masked(Secret(value))
+
+
+def _connection(name: str) -> Any | None:
+    try:
+        return BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        return None
+
+
+def _masked(secret: Secret) -> Secret:
+    mask_secret(secret.reveal())
+    return secret
+
+
+def _fields(connection: Any) -> dict[str, Any]:
+    """The connection as Airflow's JSON spells it."""
+    names = ("conn_type", "login", "password", "host", "port", "schema", "extra")
+    return {name: getattr(connection, name) for name in names}

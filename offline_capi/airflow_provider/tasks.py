@@ -10,12 +10,19 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from offline_capi.errors import AccessDeniedError, ConfigError, OfflineCapiError, PartialLossError, TemporaryError
+from offline_capi.errors import (
+    AccessDeniedError,
+    ConfigError,
+    OfflineCapiError,
+    PartialLossError,
+    TemporaryError,
+    UsageError,
+)
 from offline_capi.model import Fate, Reason
 
 if TYPE_CHECKING:
@@ -45,7 +52,7 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
 
     A dry run ends here: it opens no run, and nothing is recorded.
     """
-    from offline_capi.pipeline import open_run
+    from offline_capi.pipeline import begin_run
 
     context = get_current_context()
     trigger, params = str(_run_type(context)), context["params"]
@@ -53,7 +60,7 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
         window = window_of(one, context)
         wanted = _known_clients(params.get("clients") or (), services)
         found = {} if trigger == "scheduled" else _foresee(one, window, services, wanted)
-        run_id = None if params.get("dry_run") else open_run(one, window, services, trigger=trigger).id
+        run_id = None if params.get("dry_run") else begin_run(one, window, services, trigger=trigger)
     return {"run": run_id, "window": [window.since.isoformat(), window.until.isoformat()], "clients": wanted, **found}
 
 
@@ -75,7 +82,8 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
     from offline_capi.pipeline import send_staged
     from offline_capi.staging import StagedEvents
 
-    get_current_context()["client"] = unit["client"]  # type: ignore[literal-required]  # for map_index_template
+    context: Any = get_current_context()
+    context["client"] = unit["client"]  # for map_index_template
     with opened(Place(folder, upload)) as (one, services):
         tally = send_staged(StagedEvents(**unit), one, services)
     raise_for_undelivered(unit["client"], tally)
@@ -88,12 +96,15 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
 
     if manifest is None:
         raise PartialLossError(f"{upload}: no run was opened, so nothing was read or sent. Look at the plan task.")
-    run_id = _opened_run(manifest)
+    run_id, failed = _opened_run(manifest), _failed_tasks()
     with opened(Place(folder, upload)) as (one, services):
+        if "prepare" in failed:
+            _give_up(run_id, services)
         report = pipeline.reconcile(run_id, one, services)
     _print_report(report)
     report.raise_for_loss()
-    _raise_for_failed_tasks(run_id)
+    if failed:
+        raise PartialLossError(f"run {run_id}: everything arrived, but {', '.join(failed)} failed; its log says why.")
     return {"run": run_id, "status": report.status.value, "balance": report.balance, **_numbers(report.tally)}
 
 
@@ -143,7 +154,7 @@ def _known_clients(wanted: Any, services: Services) -> list[str]:
     unknown = sorted(set(wanted) - set(services.deployment.clients))
     if unknown:
         known = ", ".join(sorted(services.deployment.clients))
-        raise ConfigError(f"clients not in clients.yml: {', '.join(unknown)}; known are {known}. Nothing was sent.")
+        raise UsageError(f"clients not in clients.yml: {', '.join(unknown)}; known are {known}. Nothing was sent.")
     return sorted(set(wanted))
 
 
@@ -200,7 +211,7 @@ _VERDICTS = (
         "only what is missing is sent",
     ),
     _Verdict(
-        (Fate.HELD,), (Reason.UNREACHABLE, Reason.THROTTLED, Reason.OTHER_RUN), TemporaryError,
+        (Fate.HELD,), (Reason.UNREACHABLE, Reason.THROTTLED, Reason.OTHER_RUN, Reason.NOT_SENT), TemporaryError,
         "They wait; repeating sends only them",
     ),
     _Verdict((Fate.IN_DOUBT,), (), TemporaryError, "No answer came; repeating uses the same event ids, so Meta counts "
@@ -223,15 +234,19 @@ def raise_for_undelivered(client: str, tally: Tally) -> None:
             raise verdict.error(f"{client}: {rows:,} events were not delivered. {verdict.advice}.")
 
 
-def _raise_for_failed_tasks(run_id: str) -> None:
-    """A task that failed makes the run red, even where the ledger has nothing to complain of."""
+def _failed_tasks() -> list[str]:
+    """Tasks of this run that failed, mapped ones with their index; what the ledger says comes on top of it."""
     context: Any = get_current_context()
-    instance = context["ti"]
-    states = instance.get_task_states(dag_id=instance.dag_id, run_ids=[instance.run_id])
-    failed = sorted(
-        task for tasks in states.values() for task, state in tasks.items() if state in ("failed", "upstream_failed")
+    own = context["ti"]
+    states = own.get_task_states(dag_id=own.dag_id, run_ids=[own.run_id])
+    tasks = (pair for of_run in states.values() for pair in of_run.items())
+    return sorted(task for task, state in tasks if state in ("failed", "upstream_failed"))
+
+
+def _give_up(run_id: str, services: Services) -> NoReturn:
+    """A run that was never prepared has no books to close: without this it would look complete with nothing read."""
+    services.ledger.finish_run(run_id, status="failed", report=None, now=services.clock())
+    raise PartialLossError(
+        f"run {run_id}: the source could not be prepared, so nothing was sent; the log of prepare says why. "
+        f"Repeating is safe."
     )
-    if failed:
-        raise PartialLossError(
-            f"run {run_id}: {', '.join(failed)} failed; its log says why. Clear it to send the rest."
-        )

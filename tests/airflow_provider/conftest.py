@@ -25,3 +25,77 @@ def _import_airflow_apart() -> None:
 
 
 _import_airflow_apart()
+
+
+# Everything below may import what it likes: Airflow is in, and its changes are undone.
+from collections.abc import Iterator  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+from datetime import date, timedelta  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import pytest  # noqa: E402
+
+from offline_capi.config import load_config  # noqa: E402
+from offline_capi.demo import demo_settings  # noqa: E402
+from offline_capi.ledger import Ledger  # noqa: E402
+from offline_capi.report import RunReport  # noqa: E402
+from offline_capi.samples import SAMPLE_TOKENS, build_samples  # noqa: E402
+from tests.airflow_provider.embedded import DAGS, REPOSITORY, EmbeddedAirflow, Night  # noqa: E402
+from tests.sandbox_server import Sandbox  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAirflow]:
+    """A real Airflow on an embedded metadata database, reading the repository's ``dags/``."""
+    embedded = EmbeddedAirflow(tmp_path_factory.mktemp("airflow"))
+    yield embedded
+    embedded.close()
+
+
+@dataclass
+class SampleNight:
+    """Sample rows of yesterday, a fresh ledger, and the sandbox knowing the sample clients."""
+
+    home: Path
+    day: date
+    sandbox: Sandbox
+    airflow: EmbeddedAirflow
+
+    @property
+    def environment(self) -> dict[str, str]:
+        settings = demo_settings(self.home, self.sandbox.url)
+        return {name: value for name, value in settings.items() if name != "AIRFLOW_HOME"}
+
+    @property
+    def window(self) -> dict[str, str]:
+        return {"since": self.day.isoformat(), "until": (self.day + timedelta(days=1)).isoformat()}
+
+    def run(self, upload: str, **more: Any) -> Night:
+        """One run of the upload's DAG over the sample day."""
+        return self.airflow.run(upload, self.environment, **{**self.window, **more})
+
+    def reports(self) -> list[RunReport]:
+        """What the ledger says of the runs that closed their books, oldest first."""
+        with Ledger(self.environment["OFFLINE_CAPI_LEDGER"]) as ledger:
+            return [RunReport.from_json(run.report) for run in reversed(ledger.runs(100)) if run.report]
+
+    def run_states(self) -> list[str]:
+        with Ledger(self.environment["OFFLINE_CAPI_LEDGER"]) as ledger:
+            return [run.status for run in reversed(ledger.runs(100))]
+
+    def pixel(self, client: str) -> str:
+        return load_config(DAGS, environ=self.environment).clients[client].pixel_id
+
+    def staged(self) -> list[str]:
+        return sorted(path.name for path in (self.home / "stage").glob("*/events-*"))
+
+
+@pytest.fixture
+def night(airflow: EmbeddedAirflow, sandbox: Sandbox, tmp_path: Path) -> SampleNight:
+    day = date.today() - timedelta(days=1)  # noqa: DTZ011  as the demo does
+    build_samples(tmp_path, day, samples=REPOSITORY / "data_samples")
+    sample = SampleNight(tmp_path, day, sandbox, airflow)
+    for variable, token in SAMPLE_TOKENS.items():
+        sandbox.grant(token, [sample.pixel(variable.removesuffix("_TOKEN").lower())])
+    return sample

@@ -17,20 +17,21 @@ INTERVAL = (datetime(2026, 11, 20, 5, tzinfo=UTC), datetime(2026, 11, 21, 5, tzi
 @pytest.mark.parametrize(
     ("params", "key", "interval", "expected"),
     [
-        ({"since": "2026-11-10", "until": "2026-11-12"}, KEY, INTERVAL, "2026-11-10 00:00-05:00 2026-11-12 00:00-05:00"),
-        ({"since": "2026-11-10", "until": None}, KEY, None, "2026-11-10 00:00-05:00 2026-11-11 00:00-05:00"),
-        ({"since": "2026-11-10T06:00", "until": "2026-11-10T18:00"}, None, None, "2026-11-10 06:00-05:00 2026-11-10 18:00-05:00"),
-        ({"since": "2026-11-10T05:00Z", "until": "2026-11-11"}, None, None, "2026-11-10 00:00-05:00 2026-11-11 00:00-05:00"),
-        ({"since": None, "until": None}, KEY, INTERVAL, "2026-11-22 00:00-05:00 2026-11-23 00:00-05:00"),
-        ({}, KEY, None, "2026-11-22 00:00-05:00 2026-11-23 00:00-05:00"),
-        ({}, None, INTERVAL, "2026-11-20 00:00-05:00 2026-11-21 00:00-05:00"),
+        ({"since": "2026-11-10", "until": "2026-11-12"}, KEY, INTERVAL, "2026-11-10 00:00 2026-11-12 00:00"),
+        ({"since": "2026-11-10", "until": None}, KEY, None, "2026-11-10 00:00 2026-11-11 00:00"),
+        ({"since": "2026-11-10T06:00", "until": "2026-11-10T18:00"}, None, None, "2026-11-10 06:00 2026-11-10 18:00"),
+        ({"since": "2026-11-10T05:00Z", "until": "2026-11-11"}, None, None, "2026-11-10 00:00 2026-11-11 00:00"),
+        ({"since": None, "until": None}, KEY, INTERVAL, "2026-11-22 00:00 2026-11-23 00:00"),
+        ({}, KEY, None, "2026-11-22 00:00 2026-11-23 00:00"),
+        ({}, None, INTERVAL, "2026-11-20 00:00 2026-11-21 00:00"),
     ],
     ids=["form", "form, one day", "form, hours", "form, another zone", "partition key", "key alone", "data interval"],
 )  # fmt: skip
 def test_the_form_comes_before_the_partition_and_the_partition_before_the_interval(params, key, interval, expected):
     window = resolve_window(params, key, interval, NEW_YORK)
 
-    assert f"{window.since.isoformat(' ', 'minutes')} {window.until.isoformat(' ', 'minutes')}" == expected
+    assert f"{window.since:%Y-%m-%d %H:%M} {window.until:%Y-%m-%d %H:%M}" == expected
+    assert {str(end.tzinfo) for end in (window.since, window.until)} == {NEW_YORK}
 
 
 @pytest.mark.parametrize(

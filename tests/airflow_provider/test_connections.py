@@ -1,0 +1,91 @@
+"""Tokens and warehouses from Airflow connections, and the Test button."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import airflow as airflow_package
+import jsonschema
+import pytest
+
+from offline_capi.airflow_provider.provider import get_provider_info
+from tests.airflow_provider.embedded import EmbeddedAirflow
+from tests.sandbox_server import OTHER_PIXEL, PIXEL, TOKEN, Sandbox
+
+
+def meta_capi(sandbox: Sandbox, *, token: str = TOKEN, pixel: str = PIXEL, url: str | None = None) -> dict[str, str]:
+    extra = {"pixel_id": pixel, "graph_url": url or sandbox.url}
+    return {"AIRFLOW_CONN_SHOP": json.dumps({"conn_type": "meta_capi", "password": token, "extra": extra})}
+
+
+def test_the_test_button_proves_token_and_pixel_and_stores_nothing(airflow: EmbeddedAirflow, sandbox: Sandbox):
+    ok, message = airflow.connection_test("shop", meta_capi(sandbox))
+
+    assert (ok, message) == (True, "token, pixel and permission are right; nothing was stored")
+    assert len(sandbox.requests) == 1
+    assert sandbox.accepted_ids == []
+
+
+@pytest.mark.parametrize(
+    ("faulty", "told"),
+    [
+        ({"token": "EAAnobodysTokenAtAll"}, "the token is invalid"),
+        ({"pixel": OTHER_PIXEL}, "the token may not use it"),
+        ({"pixel": ""}, "names no pixel"),
+        ({"token": ""}, "holds no token"),
+        ({"url": "http://127.0.0.1:9"}, "no connection to"),
+    ],
+)
+def test_the_test_button_says_what_is_wrong_and_shows_no_token(airflow, sandbox, faulty, told):
+    ok, message = airflow.connection_test("shop", meta_capi(sandbox, **faulty))
+
+    assert not ok
+    assert told in message
+    assert "EAA" not in message
+
+
+@pytest.mark.parametrize(
+    ("connection", "token"),
+    [
+        ({"conn_type": "meta_capi", "password": "from-password"}, "from-password"),
+        ({"conn_type": "meta_capi", "extra": {"access_token": "from-extra"}}, "from-extra"),
+    ],
+)
+def test_a_token_is_a_connections_password_or_its_access_token(airflow: EmbeddedAirflow, connection, token):
+    found = airflow.secrets({"AIRFLOW_CONN_SHOP": json.dumps(connection)}, token="shop")
+
+    assert found == {"token": token}
+
+
+@pytest.mark.parametrize(
+    ("connection", "url"),
+    [
+        (
+            {"conn_type": "postgres", "host": "db", "port": 5432, "login": "me", "password": "p@ss", "schema": "sales"},
+            "postgresql+psycopg://me:p%40ss@db:5432/sales",
+        ),
+        ({"conn_type": "sqlite", "host": "/data/warehouse.db"}, "sqlite:////data/warehouse.db"),
+    ],
+)
+def test_a_warehouse_is_a_connection_with_the_driver_that_is_installed(airflow: EmbeddedAirflow, connection, url):
+    found = airflow.secrets({"AIRFLOW_CONN_WAREHOUSE": json.dumps(connection)}, url="warehouse")
+
+    assert found == {"url": url}
+
+
+def test_what_is_no_airflow_connection_is_taken_from_the_environment(airflow: EmbeddedAirflow):
+    found = airflow.secrets({"OFFLINE_CAPI_CONN_WAREHOUSE": "sqlite:///w.db"}, url="warehouse")
+
+    assert found == {"url": "sqlite:///w.db"}
+
+
+def test_what_is_nowhere_is_an_error_that_says_where_to_put_it(airflow: EmbeddedAirflow):
+    with pytest.raises(AssertionError, match=r'ConfigError: connection "warehouse" is not known: set'):
+        airflow.secrets({}, url="warehouse")
+
+
+def test_the_provider_says_of_itself_what_airflow_wants_to_know():
+    schema = json.loads((Path(airflow_package.__file__).parent / "provider_info.schema.json").read_text())
+
+    jsonschema.validate(get_provider_info(), schema)

@@ -1,0 +1,201 @@
+"""From a folder of YAML to DAGs, and how a broken file shows."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG, TriggerRule
+
+from offline_capi.airflow_provider import check_uploads, upload_dags
+from offline_capi.airflow_provider.timetable import DailyPartitionTimetable
+from offline_capi.errors import ConfigError
+from tests.airflow_provider.embedded import DAGS, REPOSITORY, EmbeddedAirflow
+
+CREDIT, STORE = "offline_capi__credit_approvals", "offline_capi__store_purchases"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The repository's uploads, free to be broken."""
+    for name in ("dags", "sql"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    return tmp_path / "dags"
+
+
+def change(folder: Path, upload: str, old: str, new: str) -> None:
+    path = folder / "uploads" / f"{upload}.yml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_airflow_takes_both_dag_files_without_an_import_error(airflow: EmbeddedAirflow):
+    assert airflow.dag_bag() == {"dags": [CREDIT, STORE], "import_errors": {}}
+
+
+def test_a_dag_is_paused_at_first_runs_one_at_a_time_and_catches_nothing_up():
+    dag = upload_dags(DAGS)[CREDIT]
+
+    assert (dag.is_paused_upon_creation, dag.max_active_runs, dag.catchup) == (True, 1, False)
+
+
+def test_the_schedule_is_the_yamls_cron_in_the_windows_zone():
+    timetable = upload_dags(DAGS)[CREDIT].timetable
+
+    assert timetable == DailyPartitionTimetable("0 3 * * *", timezone="America/New_York")
+
+
+def test_an_upload_without_a_schedule_runs_only_when_triggered(folder: Path):
+    change(folder, "credit_approvals", 'schedule: "0 3 * * *"\n', "")
+
+    assert not upload_dags(folder)[CREDIT].timetable.can_be_scheduled
+
+
+def test_the_tasks_follow_each_other_and_reconcile_runs_whatever_happened_before():
+    dag = upload_dags(DAGS)[STORE]
+
+    assert {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks} == {
+        "plan": ["prepare", "purge", "reconcile"],
+        "prepare": ["upload"],
+        "upload": ["reconcile"],
+        "reconcile": ["purge"],
+        "purge": [],
+    }
+    assert dag.get_task("reconcile").trigger_rule == TriggerRule.ALL_DONE
+    assert dag.get_task("upload").is_mapped
+
+
+def test_the_form_offers_the_uploads_own_clients():
+    dags = upload_dags(DAGS)
+
+    assert dags[STORE].params.get_param("clients").schema["examples"] == ["acme_bank", "corner_shop", "nordic_outlet"]
+    assert dags[CREDIT].params.get_param("clients").schema["examples"] == ["acme_bank"]
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [{"since": "tomorrow"}, {"since": "2026-13-01"}, {"clients": "acme_bank"}, {"dry_run": "perhaps"}],
+)
+def test_the_form_refuses_what_is_no_day_no_list_and_no_switch(conf):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = upload_dags(DAGS)[STORE].params
+
+    with pytest.raises(ParamValidationError):
+        params.update(conf)
+
+
+def test_the_page_of_a_dag_tells_the_mapping_in_words():
+    page = upload_dags(DAGS)[CREDIT].doc_md
+
+    assert "| user_data.em | column `email`; column `secondary_email` |" in page
+    assert "| user_data.ph | column `phone`, with the country in `country` |" in page
+    assert "the first of column `ltv`, column `credit_limit` that is not empty, as number" in page
+    assert "one day of `approved_at` in America/New_York, and the 2 days before it" in page
+
+
+# ---------------------------------------------------------------------------------------------- broken files
+
+
+def tasks_of(dag: DAG) -> list[str]:
+    return [task.task_id for task in dag.tasks]
+
+
+def test_a_broken_file_is_a_dag_of_its_name_with_one_failing_task_and_the_others_stay(folder: Path):
+    change(folder, "credit_approvals", "action_source: system_generated", "action_source: system_generate")
+
+    dags = upload_dags(folder)
+
+    assert tasks_of(dags[CREDIT]) == ["config_error"]
+    assert "config-error" in dags[CREDIT].tags
+    assert "credit_approvals.yml" in dags[CREDIT].doc_md
+    assert "system_generated" in dags[CREDIT].doc_md
+    assert "plan" in tasks_of(dags[STORE])
+    failing = dags[CREDIT].get_task("config_error")
+    with pytest.raises(ConfigError, match="system_generate"):
+        failing.python_callable(**failing.op_kwargs)
+
+
+def test_a_file_that_is_no_yaml_at_all_is_a_failing_dag_too(folder: Path):
+    (folder / "uploads" / "half written.yml").write_text('client: "acme')
+
+    assert tasks_of(upload_dags(folder)["offline_capi__half_written"]) == ["config_error"]
+
+
+def test_broken_clients_make_every_upload_that_needs_them_fail_by_name(folder: Path):
+    clients = folder / "clients.yml"
+    clients.write_text(clients.read_text().replace("graph_version: v26.0", "graph_version: latest"))
+
+    dags = upload_dags(folder)
+
+    assert {name: tasks_of(dag) for name, dag in dags.items()} == {CREDIT: ["config_error"], STORE: ["config_error"]}
+
+
+def test_a_schedule_that_would_lose_days_is_a_problem_of_the_file(folder: Path):
+    change(folder, "credit_approvals", '"0 3 * * *"', '"0 3 * * 1"')
+
+    assert tasks_of(upload_dags(folder)[CREDIT]) == ["config_error"]
+    with pytest.raises(ConfigError, match=r"credit_approvals\.yml:\d+.*schedule.*does not run every day"):
+        check_uploads(folder)
+
+
+def test_the_second_file_raises_all_problems_of_all_files_at_once(folder: Path):
+    change(folder, "credit_approvals", "action_source: system_generated", "action_source: system_generate")
+    change(folder, "store_purchases", "action_source: physical_store", "action_sauce: physical_store")
+
+    with pytest.raises(ConfigError) as error:
+        check_uploads(folder)
+
+    assert {Path(problem.file.split(":")[0]).name for problem in error.value.problems} == {
+        "credit_approvals.yml",
+        "store_purchases.yml",
+    }
+
+
+def test_a_good_folder_has_nothing_to_complain_of():
+    check_uploads(DAGS)
+
+
+# ---------------------------------------------------------------------------------------------- parsing
+
+
+def test_a_task_that_is_about_to_run_builds_only_its_own_dag(folder: Path):
+    built = _in_a_process(
+        f"import os; os.environ['_AIRFLOW_PARSING_CONTEXT_DAG_ID'] = {STORE!r}\n"
+        f"from offline_capi.airflow_provider import upload_dags; print(*upload_dags({str(folder)!r}))",
+        folder,
+    )
+
+    assert built.split() == [STORE]
+
+
+def test_parsing_the_dag_files_loads_nothing_heavy(folder: Path):
+    """SQLAlchemy and httpx come with Airflow itself; ours must not be asked for."""
+    loaded = _in_a_process(
+        "import runpy, sys; from pathlib import Path\n"
+        f"for path in Path({str(folder)!r}).glob('*.py'): runpy.run_path(str(path))\n"
+        "print(*sorted(sys.modules))",
+        folder,
+    ).split()
+
+    assert {"pandas", "pyarrow", "polars", "numpy", "phonenumbers"}.isdisjoint(loaded)
+    ours = {name.split(".")[1] for name in loaded if name.startswith("offline_capi.")}
+    assert ours == {"airflow_provider", "config", "errors", "model"}
+
+
+def _in_a_process(code: str, folder: Path) -> str:
+    from tests.airflow_provider.embedded import clean_environment
+
+    home = folder.parent / "home"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean_environment(home, folder),
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout

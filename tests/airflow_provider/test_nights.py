@@ -1,0 +1,169 @@
+"""Nights of the sample uploads, by the real DAGs in a real Airflow, against the sandbox and a real ledger."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from offline_capi.model import Fate
+from offline_capi.report import Status
+from offline_capi.samples import SAMPLE_TOKENS
+from tests.airflow_provider.conftest import SampleNight
+from tests.airflow_provider.embedded import REPOSITORY
+
+GREEN = {"plan": "success", "prepare": "success", "reconcile": "success", "purge": "success"}
+CLIENTS = {"credit_approvals": ["acme_bank"], "store_purchases": ["corner_shop", "nordic_outlet"]}
+
+
+@pytest.mark.parametrize("upload", CLIENTS)
+def test_a_night_is_planned_prepared_sent_per_client_reconciled_and_purged(night: SampleNight, upload: str):
+    done = night.run(upload)
+
+    (report,) = night.reports()
+    assert done.state == "success"
+    assert done.tasks == {**GREEN, **{f"upload {client}": "success" for client in CLIENTS[upload]}}
+    assert report.status is Status.COMPLETE
+    assert report.complete
+    assert len(night.sandbox.accepted_ids) == report.tally.of(Fate.SENT) > 100
+    assert night.staged() == []
+
+
+def test_p02_a_second_night_of_the_same_day_sends_nothing(night: SampleNight):
+    night.run("store_purchases")
+    requests = len(night.sandbox.requests)
+
+    again = night.run("store_purchases")
+
+    first, second = night.reports()
+    assert again.state == "success"
+    assert len(night.sandbox.requests) == requests
+    assert second.tally.of(Fate.SENT) == 0
+    assert second.tally.of(Fate.ALREADY_SENT) == first.tally.of(Fate.SENT)
+
+
+def test_what_passes_between_tasks_is_small(night: SampleNight):
+    done = night.run("store_purchases")
+
+    assert all(len(str(value)) < 1_000 for value in done.xcoms.values())
+
+
+def test_the_plan_of_a_manual_run_equals_what_then_happens(night: SampleNight):
+    done = night.run("store_purchases")
+
+    foreseen = done.xcoms["plan"]["foreseen"]
+    assert foreseen == {key: value for key, value in done.xcoms["reconcile"].items() if key in foreseen}
+    assert foreseen["sent"] == len(night.sandbox.accepted_ids)
+
+
+def test_a_dry_run_sends_nothing_records_nothing_and_says_what_would_go(night: SampleNight):
+    done = night.run("store_purchases", dry_run=True)
+
+    assert done.state == "success"
+    assert done.tasks.pop("plan") == "success"
+    assert set(done.tasks.values()) == {"skipped"}
+    assert done.xcoms["plan"]["foreseen"]["sent"] > 100
+    assert night.sandbox.requests == []
+    assert night.run_states() == []
+
+
+def test_a_run_for_one_client_leaves_the_others_alone(night: SampleNight):
+    done = night.run("store_purchases", clients=["nordic_outlet"])
+
+    assert done.state == "success"
+    assert [task for task in done.tasks if task.startswith("upload")] == ["upload nordic_outlet"]
+    assert night.sandbox.ids_of(night.pixel("corner_shop")) == []
+    assert night.sandbox.ids_of(night.pixel("nordic_outlet"))
+
+
+def test_p07_p14_one_clients_revoked_token_leaves_the_others_green_and_the_run_red(night: SampleNight):
+    night.sandbox.revoke(SAMPLE_TOKENS["NORDIC_OUTLET_TOKEN"])
+
+    done = night.run("store_purchases")
+
+    (report,) = night.reports()
+    assert done.state == "failed"
+    assert done.tasks["upload corner_shop"] == "success"
+    assert done.tasks["upload nordic_outlet"] == "failed"
+    assert done.tries["upload nordic_outlet"] == 1
+    assert (done.tasks["reconcile"], done.tasks["purge"]) == ("failed", "upstream_failed")
+    assert report.status is Status.PARTIAL
+    assert report.tally.of(Fate.SENT) == len(night.sandbox.ids_of(night.pixel("corner_shop"))) > 0
+    assert night.sandbox.ids_of(night.pixel("nordic_outlet")) == []
+    assert len(night.sandbox.requests_to(night.pixel("nordic_outlet"))) == 1
+
+
+def test_after_the_token_is_renewed_only_what_was_missing_is_sent(night: SampleNight):
+    token = SAMPLE_TOKENS["NORDIC_OUTLET_TOKEN"]
+    night.sandbox.revoke(token)
+    night.run("store_purchases")
+    night.sandbox.grant(token, [night.pixel("nordic_outlet")])
+
+    done = night.run("store_purchases")
+
+    first, second = night.reports()
+    assert done.state == "success"
+    assert second.tally.of(Fate.SENT) == first.tally.of(Fate.HELD)
+    assert second.tally.of(Fate.ALREADY_SENT) == first.tally.of(Fate.SENT)
+    assert all(counted == 1 for _, _, _, counted, _ in night.sandbox.tally())
+
+
+def test_a_run_that_does_not_say_which_days_it_covers_fails_at_once(night: SampleNight):
+    done = night.run("store_purchases", since=None, until=None)
+
+    assert done.state == "failed"
+    assert (done.tasks["plan"], done.tries["plan"]) == ("failed", 1)
+    assert done.tasks["reconcile"] == "failed"
+    assert night.sandbox.requests == []
+
+
+def test_a_run_that_could_not_be_prepared_is_failed_in_the_ledger_too(night: SampleNight):
+    """Without its books it would look like a night with nothing to send."""
+    (night.home / "stage").write_text("a file where the folder of staged files should be")
+
+    done = night.run("store_purchases", retries=0)
+
+    assert (done.tasks["plan"], done.tasks["prepare"], done.tasks["reconcile"]) == ("success", "failed", "failed")
+    assert night.run_states() == ["failed"]
+    assert night.sandbox.requests == []
+
+
+def test_an_unknown_client_is_refused_with_the_names_of_those_there_are(night: SampleNight):
+    done = night.run("store_purchases", clients=["corner_shop", "corner_ship"])
+
+    assert (done.state, done.tries["plan"]) == ("failed", 1)
+    assert night.sandbox.requests == []
+
+
+def test_p09_no_identity_and_no_token_in_airflows_database_logs_and_staged_files(night: SampleNight):
+    """Of a green night, and of a red one whose staged files are still there."""
+    night.sandbox.revoke(SAMPLE_TOKENS["NORDIC_OUTLET_TOKEN"])
+    for upload in CLIENTS:
+        night.run(upload)
+    folders = (night.airflow.home, night.home / "stage")
+    written = [_content(path) for folder in folders for path in folder.rglob("*") if path.is_file()]
+    canaries = [*SAMPLE_TOKENS.values(), *_sample_identities()]
+
+    assert night.staged()
+    assert len(canaries) > 300
+    assert any(b"1 held" in text or b"already sent" in text for text in written), "the logs were looked at"
+    assert [value for value in canaries if any(value.encode() in text for text in written)] == []
+
+
+def _content(path: Path) -> bytes:
+    """What a file says; Parquet compresses, so it is written out."""
+    return str(parquet.read_table(path).to_pylist()).encode() if path.suffix == ".parquet" else path.read_bytes()
+
+
+def _sample_identities() -> set[str]:
+    """Addresses, numbers and names of the samples, as far as they are long enough to be found by accident never."""
+    # Not the customer's number: its raw form is what the sample client's policy sends (clients.yml, external_id).
+    columns = ("email", "secondary_email", "phone", "first_name", "last_name", "city")
+    found: set[str] = set()
+    for path in (REPOSITORY / "data_samples").glob("*.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        found |= {row[name].strip() for row in rows for name in columns if row.get(name)}
+    return {value for value in found if len(value) >= 8}
