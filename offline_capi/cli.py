@@ -20,6 +20,7 @@ from rich.console import Console
 from offline_capi import __version__
 from offline_capi.errors import ConfigError, OfflineCapiError, UsageError
 from offline_capi.model import Window
+from offline_capi.process import set_up_process
 
 if TYPE_CHECKING:
     from offline_capi.clients import Standing
@@ -52,6 +53,7 @@ DEFAULT_CONFIG = Path("dags")
 
 def main() -> NoReturn:
     """Run a command; every error a user can cause ends in one message and an exit code, never in a traceback."""
+    set_up_process()
     try:
         app(standalone_mode=True)
     except ConfigError as error:

@@ -11,7 +11,7 @@ appears in annotations only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -297,9 +297,26 @@ class HashedRows:
     suppressed: pa.BooleanArray
     faults: tuple[Fault, ...] = ()
     dropped: tuple[DroppedValues, ...] = ()
+    outside: int = 0
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def parts(self, rows: int) -> Iterator[HashedRows]:
+        """The same rows in parts of at most ``rows``, without copying; what is counted once stands in the first."""
+        for start in range(0, max(len(self), 1), rows):
+            yield HashedRows(
+                self.origin,
+                self.row.slice(start, rows),
+                self.client.slice(start, rows),
+                {name: column.slice(start, rows) for name, column in self.event.items()},
+                {key: [column.slice(start, rows) for column in columns] for key, columns in self.identity.items()},
+                {name: column.slice(start, rows) for name, column in self.custom.items()},
+                self.suppressed.slice(start, rows),
+                tuple(Fault(fault.reason, fault.field, fault.where.slice(start, rows)) for fault in self.faults),
+                self.dropped if start == 0 else (),
+                self.outside if start == 0 else 0,
+            )
 
 
 # ---------------------------------------------------------------------------------------------- events

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -42,8 +42,10 @@ __all__ = [
     "stage_upload",
 ]
 
-#: Rows a batch: small enough for the caches and for memory, large enough that a batch's own cost vanishes.
-BATCH_ROWS = 16_384
+#: Rows read, mapped and hashed at once: so many that a batch's own cost vanishes.
+BATCH_ROWS = 32_768
+#: Events built, staged and looked up at once: so few that their bodies stay small in memory.
+EVENT_ROWS = 8_192
 
 OnProgress = Callable[[Tally], None]
 
@@ -158,7 +160,7 @@ def stage_upload(
 def send_staged(unit: StagedEvents, upload: Upload, services: Services) -> Tally:
     """Second task, one client each: send one staged file; repeating it sends only what is missing."""
     books = Books()
-    fresh = unsent(services.stage.read_events(unit, BATCH_ROWS), services, unit.run_id, books)
+    fresh = unsent(services.stage.read_events(unit, EVENT_ROWS), services, unit.run_id, books)
     send(fresh, upload, services, unit.run_id, books)
     services.ledger.save_part(unit.run_id, f"send {unit.client}", books.tally)
     return books.tally
@@ -169,7 +171,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
     parts = services.ledger.parts(run_id)
     books = Books()
     books.tally += parts.pop("prepare", Tally())
-    for events in services.stage.read_all_events(run_id, BATCH_ROWS):
+    for events in services.stage.read_all_events(run_id, EVENT_ROWS):
         known = services.ledger.known(events, run_id=run_id, now=services.clock(), resend=False)
         book_settled(known.settled, books)
         books.enter_events(known.fresh, Fate.HELD, Reason.NOT_SENT)
@@ -191,15 +193,16 @@ def prepare(
     for rows in read(upload, window, services):
         mapped = rows_of(map_rows(rows, upload, rows_window(upload, window)), clients)
         hashed = hash_identity(mapped, clients=settings.clients, profile=settings.platform.profile)
-        built = build_events(
-            hashed,
-            clients=settings.clients,
-            zone=upload.window.timezone,
-            now=services.clock(),
-            max_age=upload.max_age,
-            max_bytes=upload.delivery.max_bytes,
-        )
-        yield replace(seen.first_only(built), rows=len(rows) - mapped.outside, outside=mapped.outside)
+        for part in hashed.parts(EVENT_ROWS):
+            built = build_events(
+                part,
+                clients=settings.clients,
+                zone=upload.window.timezone,
+                now=services.clock(),
+                max_age=upload.max_age,
+                max_bytes=upload.delivery.max_bytes,
+            )
+            yield seen.first_only(built)
 
 
 def booked(batches: Iterable[BuiltEvents], books: Books) -> Iterator[EventBatch]:

@@ -125,6 +125,9 @@ def explain_config(problems: str) -> None:
 @contextmanager
 def opened(place: Place) -> Iterator[tuple[Upload, Services]]:
     """The upload and the services of this process, with secrets from Airflow's connections."""
+    from offline_capi.process import set_up_process
+
+    set_up_process()
     from offline_capi.airflow_provider.secrets import AirflowSecrets
     from offline_capi.config import load_each
     from offline_capi.pipeline import open_services

@@ -28,7 +28,7 @@ __all__ = ["Claimed", "Claims", "deliver"]
 #: Requests in flight over all clients.
 IN_FLIGHT = 8
 #: Requests read ahead, so that a client at its limit does not hold up the others.
-LOOKAHEAD = 32
+LOOKAHEAD = 8
 #: Events refused alike, with none accepted, after which a client's configuration is at fault and not its rows.
 ALIKE = 20
 

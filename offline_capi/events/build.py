@@ -58,6 +58,7 @@ def build_events(
             rejections=_rejections(facts, day, verdicts),
             suppressed=_suppressed(facts, day),
             dropped=rows.dropped,
+            outside=rows.outside,
             warnings=_warnings(facts, verdicts.going),
         )
     )

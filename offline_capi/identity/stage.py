@@ -47,6 +47,7 @@ def hash_identity(rows: MappedRows, *, clients: Mapping[str, Client], profile: s
         suppressed=rows.suppressed,
         faults=rows.faults,
         dropped=(*rows.dropped, *dropped),
+        outside=rows.outside,
     )
 
 

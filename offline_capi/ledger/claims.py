@@ -15,8 +15,8 @@ from offline_capi.ledger.tables import KEY_BYTES, request
 
 __all__ = ["MERGE_AT", "RecentClaims"]
 
-#: Keys that may wait outside the index, over all processes: about 20 MiB of memory here.
-MERGE_AT = 131_072
+#: Keys that may wait outside the index, over all processes: about 10 MiB of memory here.
+MERGE_AT = 65_536
 
 
 class RecentClaims:

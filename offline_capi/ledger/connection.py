@@ -22,7 +22,7 @@ BUSY_SECONDS = 60
 LOCK = 0x0FF11E
 _TAKE_TURNS = sa.text("SELECT pg_advisory_xact_lock(:lock)")
 
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}", "cache_size=-65536")
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}", "cache_size=-16384")
 
 
 def make_engine(url: str) -> sa.Engine:

@@ -28,6 +28,9 @@ from offline_capi.sources.streams import CHUNK_BYTES, open_text
 
 __all__ = ["csv_columns", "read_csv"]
 
+#: Arrow reads some thirty blocks ahead, so that a block of 4 MiB would hold 120 MiB of a file in memory. A row must fit
+#: into one block.
+BLOCK_BYTES = 1 << 20
 QUOTE, LINE_BREAK = b'"', ord("\n")
 
 
@@ -47,7 +50,7 @@ def csv_columns(place: Place, source: FileSource) -> list[tuple[str, str]]:
     return [(name.strip(), "string") for name in reader.schema.names]
 
 
-def _options(source: FileSource, malformed: _Malformed, block: int = CHUNK_BYTES) -> tuple[Any, Any, Any]:
+def _options(source: FileSource, malformed: _Malformed, block: int = BLOCK_BYTES) -> tuple[Any, Any, Any]:
     # Without threads: the reader then numbers malformed lines, and turns out to be twice as fast on text columns.
     read = csv.ReadOptions(block_size=block, use_threads=False)
     parse = csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=malformed.add)

@@ -63,11 +63,10 @@ def _read_file(
     first = 1
     pieces = FORMATS[place.format].read(place, source, columns)
     with explained(place, source.encoding):
-        for piece in pieces:
-            for part in piece.parts(batch_rows):
-                check_names(part.batch.schema.names, columns, f"file {place.origin}")
-                yield SourceRows(select(part.batch, columns), place.origin, first, _faults(part))
-                first += part.batch.num_rows
+        for part in Piece.gathered(pieces, batch_rows):
+            check_names(part.batch.schema.names, columns, f"file {place.origin}")
+            yield SourceRows(select(part.batch, columns), place.origin, first, _faults(part))
+            first += part.batch.num_rows
 
 
 def _faults(piece: Piece) -> tuple[Fault, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,30 @@ class Piece:
         is_gap[list(gaps)] = True
         taken[~is_gap] = np.arange(batch.num_rows)
         return cls(batch.take(pa.array(taken, mask=is_gap)), tuple(gaps))
+
+    @classmethod
+    def gathered(cls, pieces: Iterable[Piece], rows: int) -> Iterator[Piece]:
+        """The same rows in pieces of exactly ``rows``, and a last one of what is left."""
+        waiting: list[Piece] = []
+        for piece in pieces:
+            if waiting and piece.batch.schema != waiting[0].batch.schema:
+                yield from cls._joined(waiting).parts(rows)
+                waiting = []
+            waiting.append(piece)
+            while sum(each.batch.num_rows for each in waiting) >= rows:
+                first, *rest = cls._joined(waiting).parts(rows)
+                yield first
+                waiting = rest
+        if waiting:
+            yield from cls._joined(waiting).parts(rows)
+
+    @classmethod
+    def _joined(cls, pieces: Sequence[Piece]) -> Piece:
+        if len(pieces) == 1:
+            return pieces[0]
+        starts = accumulate((piece.batch.num_rows for piece in pieces), initial=0)
+        malformed = [start + at for start, piece in zip(starts, pieces, strict=False) for at in piece.malformed]
+        return cls(pa.concat_batches([piece.batch for piece in pieces]), tuple(malformed))
 
     def parts(self, rows: int) -> Iterator[Piece]:
         """The same in parts of at most ``rows`` rows; none where there is no row."""

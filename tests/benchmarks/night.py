@@ -21,7 +21,7 @@ from offline_capi.events import SeenKeys, build_events
 from offline_capi.identity import hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline import open_services, read, run_upload
+from offline_capi.pipeline import EVENT_ROWS, open_services, read, run_upload
 from offline_capi.report import Books
 from tests.golden import environment
 
@@ -66,9 +66,10 @@ def stages(upload: str, home: Path) -> dict[str, Any]:
             rows += len(batch)
             mapped = spent.on("map", map_rows, batch, one)
             hashed = spent.on("hash", hash_identity, mapped, clients=clients)
-            built = spent.on("build", build_events, hashed, clients=clients, zone=zone, now=NOW)
-            spent.on("look for repeats", seen.split, built.events)
-            books.enter_built(built)
+            for part in hashed.parts(EVENT_ROWS):
+                built = spent.on("build", build_events, part, clients=clients, zone=zone, now=NOW)
+                spent.on("look for repeats", seen.split, built.events)
+                books.enter_built(built)
     return {"rows": rows, **spent.seconds}
 
 
