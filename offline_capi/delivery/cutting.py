@@ -35,11 +35,12 @@ def cut_requests(
             held = _joined([*pending.pop(key, []), events])
             *full, rest = _pieces(held, max_events, max_bytes)
             yield from (Request("", *key, piece) for piece in full)
-            pending[key] = [rest]
+            if len(rest):
+                pending[key] = [rest]
         while sum(len(part) for parts in pending.values() for part in parts) > max_pending:
             oldest = next(iter(pending))
             yield Request("", *oldest, _joined(pending.pop(oldest)))
-    yield from (Request("", *key, _joined(parts)) for key, parts in pending.items() if len(_joined(parts)))
+    yield from (Request("", *key, _joined(parts)) for key, parts in pending.items())
 
 
 def _by_client(batch: EventBatch) -> Iterator[tuple[_Key, EventBatch]]:

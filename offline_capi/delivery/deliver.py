@@ -12,13 +12,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from threading import Semaphore
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from offline_capi.delivery.client import Sender
 from offline_capi.delivery.payload import payload
-from offline_capi.delivery.posting import Clock, Gate, Policy, Posted, post_until_settled
+from offline_capi.delivery.posting import Clock, Gate, Gates, Policy, Posted, post_until_settled
 from offline_capi.delivery.table import Action, Scope
 from offline_capi.errors import ConfigError
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request
@@ -31,6 +33,8 @@ IN_FLIGHT = 8
 LOOKAHEAD = 8
 #: Events refused alike, with none accepted, after which a client's configuration is at fault and not its rows.
 ALIKE = 20
+#: Requests begun over all clients; those that wait to be repeated do not take a place in flight.
+WORKERS = 32
 
 
 class Claimed(Protocol):
@@ -71,10 +75,14 @@ def deliver(
 
 @dataclass(slots=True)
 class _Task:
-    """A request to be posted; ``replaces`` is the one it was cut from."""
+    """A request to be posted; ``replaces`` is the one it was cut from.
+
+    ``accepted`` is how many requests had been accepted when it left: of its client, and of all.
+    """
 
     request: Request
     replaces: str | None = None
+    accepted: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +103,14 @@ class _Delivery:
     queue: deque[_Task] = field(default_factory=deque)
     flying: dict[Future[Posted], _Task] = field(default_factory=dict)
     stops: dict[str | None, _Stop] = field(default_factory=dict)
-    gates: dict[str, Gate] = field(default_factory=dict)
+    gates: dict[str | None, Gate] = field(default_factory=dict)
+    slots: Semaphore = field(default_factory=lambda: Semaphore(IN_FLIGHT))
     refused: Counter[tuple[str, object]] = field(default_factory=Counter)
-    accepted: set[str] = field(default_factory=set)
+    accepted: Counter[str] = field(default_factory=Counter)
+    let_in: set[str] = field(default_factory=set)
 
     def run(self, requests: Iterator[Request]) -> Iterator[Outcome]:
-        with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="post") as pool:
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="post") as pool:
             while True:
                 yield from self._launch(requests, pool)
                 if not self.flying:
@@ -111,7 +121,7 @@ class _Delivery:
     # ------------------------------------------------------------------------------------------ out
 
     def _launch(self, requests: Iterator[Request], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
-        while len(self.flying) < IN_FLIGHT:
+        while len(self.flying) < WORKERS:
             task = self._next(requests)
             if task is None:
                 return
@@ -122,7 +132,7 @@ class _Delivery:
         busy = Counter(task.request.client for task in self.flying.values())
         while True:
             for place, task in enumerate(self.queue):
-                if busy[task.request.client] < self.policy.concurrency:
+                if busy[task.request.client] < self._limit(task.request.client):
                     del self.queue[place]
                     return task
             if len(self.queue) >= LOOKAHEAD:
@@ -131,6 +141,10 @@ class _Delivery:
             if request is None:
                 return None
             self.queue.append(_Task(request))
+
+    def _limit(self, client: str) -> int:
+        """A client's first request goes alone: a fault of its token is then met once, not once a worker."""
+        return self.policy.concurrency if client in self.let_in or self._stop_of(client) else 1
 
     def _start(self, task: _Task, pool: ThreadPoolExecutor) -> Iterator[Outcome]:
         client = task.request.client
@@ -146,14 +160,18 @@ class _Delivery:
         if not len(claimed.request):
             yield self._held(claimed.request, _Stop(Reason.OTHER_RUN, ""))
             return
-        future = pool.submit(self._post, claimed.request, sender, self.gates.setdefault(client, Gate()))
-        self.flying[future] = _Task(claimed.request)
+        gates = Gates(self._gate(client), self._gate(None), self.slots)
+        future = pool.submit(self._post, claimed.request, sender, gates)
+        self.flying[future] = _Task(claimed.request, task.replaces, (self.accepted[client], self.accepted.total()))
 
-    def _post(self, request: Request, sender: Sender, gate: Gate) -> Posted:
+    def _gate(self, whose: str | None) -> Gate:
+        return self.gates.setdefault(whose, Gate())
+
+    def _post(self, request: Request, sender: Sender, gates: Gates) -> Posted:
         body = payload(request.events, sender.envelope)
 
         post = partial(sender.post, request.pixel)
-        return post_until_settled(post, body, len(request), policy=self.policy, clock=self.clock, gate=gate)
+        return post_until_settled(post, body, len(request), policy=self.policy, clock=self.clock, gates=gates)
 
     def _stop_of(self, client: str) -> _Stop | None:
         stop = self.stops.get(None) or self.stops.get(client)
@@ -169,17 +187,20 @@ class _Delivery:
     def _settle(self, task: _Task, posted: Posted) -> Iterator[Outcome]:
         request, verdict = task.request, posted.verdict
         if verdict is None or verdict.action in (Action.RETRY, Action.WAIT):
-            yield self._given_up(request, posted)
+            yield self._given_up(task, posted)
         elif verdict.accepted:
-            self.accepted.add(request.client)
+            self.let_in.add(request.client)
+            self.accepted[request.client] += 1
             yield self._outcome(request, Fate.SENT, posted)
         elif verdict.action is Action.ISOLATE:
-            yield from self._isolate(request, posted)
+            self.let_in.add(request.client)
+            yield from self._isolate(task, posted)
         else:
             yield self._stopped(request, posted)
 
-    def _given_up(self, request: Request, posted: Posted) -> Outcome:
-        """Out of tries: whatever the fault is, the next request would meet it too."""
+    def _given_up(self, task: _Task, posted: Posted) -> Outcome:
+        """Out of tries: whatever the fault is, the next request would meet it too, unless others get through."""
+        request = task.request
         throttled = posted.verdict is not None and posted.verdict.action is Action.WAIT
         why = posted.explanation or _words(posted, "was not accepted")
         if throttled:
@@ -191,10 +212,19 @@ class _Delivery:
             stop = _Stop(
                 Reason.UNREACHABLE, f"{why}, after {posted.tries} tries. Events not sent wait for the next run"
             )
-            self.stops.setdefault(None, stop)
+            self._stop_unreachable(task, stop)
         if posted.maybe_stored:
             return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, stop.explanation)
         return self._outcome(request, Fate.HELD, posted, stop.reason, stop.explanation)
+
+    def _stop_unreachable(self, task: _Task, stop: _Stop) -> None:
+        """Stop whoever met nothing but this fault since the request left: everybody, its client, or nobody."""
+        client = task.request.client
+        own, all_clients = task.accepted
+        if self.accepted.total() == all_clients:
+            self.stops.setdefault(None, stop)
+        elif self.accepted[client] == own:
+            self.stops.setdefault(client, stop)
 
     def _stopped(self, request: Request, posted: Posted) -> Outcome:
         """A fault of token, pixel, permission or version: one request was enough to know."""
@@ -209,27 +239,30 @@ class _Delivery:
 
     # ------------------------------------------------------------------------------------------ taking apart
 
-    def _isolate(self, request: Request, posted: Posted) -> Iterator[Outcome]:
+    def _isolate(self, task: _Task, posted: Posted) -> Iterator[Outcome]:
         """One event is at fault: settle it where it stands alone, else go on with smaller requests."""
+        request = task.request
         if len(request) == 1:
             yield self._refused(request, posted)
             return
         yield self._outcome(_emptied(request), Fate.IN_DOUBT, posted)
         culprit = posted.answer.culprit if posted.answer else None
         if culprit is not None and culprit < len(request):
-            yield from self._named(request, culprit, posted)
+            yield from self._named(task, culprit, posted)
         else:
-            half = len(request) // 2
-            parts = (request.events.slice(0, half), request.events.slice(half, len(request) - half))
-            self._again(request, parts)
+            self._again(request, _halves(request.events))
 
-    def _named(self, request: Request, culprit: int, posted: Posted) -> Iterator[Outcome]:
-        """Meta said which event it is: that one is refused without another POST, the rest goes in one request."""
+    def _named(self, task: _Task, culprit: int, posted: Posted) -> Iterator[Outcome]:
+        """Meta said which event it is: that one is refused without another POST, the rest goes again.
+
+        In one request the first time, which is all that a single bad event costs; in two from then on.
+        """
+        request = task.request
         claimed = self.claim(_part(request, request.events.slice(culprit, 1)), replaces=request.id)
         yield self._refused(claimed.request, posted, tries=0)
         before, after = request.events.slice(0, culprit), request.events.slice(culprit + 1, len(request))
         rest = EventBatch(pa.concat_batches([before.table, after.table]))
-        self._again(request, (rest,))
+        self._again(request, (rest,) if task.replaces is None or len(rest) == 1 else _halves(rest))
 
     def _again(self, request: Request, parts: Iterable[EventBatch]) -> None:
         """Ahead of all others: the same night, and soon enough for Meta's own deduplication."""
@@ -237,9 +270,10 @@ class _Delivery:
 
     def _refused(self, request: Request, posted: Posted, *, tries: int | None = None) -> Outcome:
         answer = posted.answer
-        self.refused[request.client, (answer.code, answer.subcode) if answer else None] += 1
-        if request.client not in self.accepted and max(self.refused.values()) >= ALIKE:
-            why = f"{request.client}: {ALIKE} events in turn were refused alike ({_words(posted, 'refused')})"
+        fault = (request.client, (answer.code, answer.subcode) if answer else None)
+        self.refused[fault] += 1
+        if not self.accepted[request.client] and self.refused[fault] >= ALIKE:
+            why = f"{request.client}: {ALIKE} events from all over were refused alike ({_words(posted, 'refused')})"
             self.stops.setdefault(request.client, _Stop(Reason.CLIENT_STOPPED, f"{why}; look at the mapping first"))
         return self._outcome(request, Fate.REFUSED, posted, tries=tries)
 
@@ -270,6 +304,12 @@ class _Delivery:
             reason=reason,
             explanation=explanation,
         )
+
+
+def _halves(events: EventBatch) -> tuple[EventBatch, EventBatch]:
+    """Every other event: bad rows stand together, and what is refused first should speak for all."""
+    places = np.arange(len(events))
+    return events.take(pa.array(places[::2])), events.take(pa.array(places[1::2]))
 
 
 def _part(request: Request, events: EventBatch) -> Request:

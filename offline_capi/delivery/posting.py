@@ -6,13 +6,13 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Lock, Semaphore
 
 from offline_capi.delivery.answers import Answer, Verdict, judge_answer
 from offline_capi.delivery.client import AnswerLostError, NotSentError
-from offline_capi.delivery.table import Action
+from offline_capi.delivery.table import Action, Scope
 
-__all__ = ["Clock", "Policy", "Posted", "post_until_settled"]
+__all__ = ["Clock", "Gate", "Gates", "Policy", "Posted", "post_until_settled"]
 
 #: Longest pause between two tries that we choose ourselves, in seconds; Meta may ask for longer.
 LONGEST_PAUSE = 60.0
@@ -48,9 +48,24 @@ class Gate:
             self.not_before = max(self.not_before, clock.monotonic() + seconds)
 
     def wait(self, clock: Clock) -> None:
-        pause = self.not_before - clock.monotonic()
-        if pause > 0:
+        while (pause := self.not_before - clock.monotonic()) > 0:
             clock.sleep(pause)
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What a POST has to pass: its client's gate, everybody's, and a place in flight, taken last and briefly."""
+
+    client: Gate
+    everybody: Gate
+    slots: Semaphore
+
+    def wait(self, clock: Clock) -> None:
+        self.everybody.wait(clock)
+        self.client.wait(clock)
+
+    def close_for(self, seconds: float, scope: Scope, clock: Clock) -> None:
+        (self.everybody if scope is Scope.APP else self.client).close_for(seconds, clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +80,27 @@ class Posted:
 
 
 def post_until_settled(
-    post: Callable[[bytes], Answer], body: bytes, events: int, *, policy: Policy, clock: Clock, gate: Gate
+    post: Callable[[bytes], Answer], body: bytes, events: int, *, policy: Policy, clock: Clock, gates: Gates
 ) -> Posted:
-    """Post ``body`` until it is accepted, refused for good, or out of tries or time; full jitter between tries."""
+    """Post ``body`` until it is accepted, refused for good, or out of tries or time; full jitter between tries.
+
+    A throttle closes the gate of the client, or of everybody: their other requests wait as well.
+    """
     started, maybe_stored = clock.monotonic(), False
     for tried in range(1, policy.max_tries + 1):
-        gate.wait(clock)
-        answer, verdict, explanation = _try(post, body, events)
+        gates.wait(clock)
+        with gates.slots:
+            answer, verdict, explanation = _try(post, body, events)
         maybe_stored = maybe_stored or (verdict.stored if verdict else not explanation.startswith("no connection"))
-        _mind_usage(answer, gate, clock)
+        _mind_usage(answer, gates.client, clock)
         pause = _pause(answer, tried, clock)
         settled = verdict is not None and verdict.action not in (Action.RETRY, Action.WAIT)
         if settled or tried == policy.max_tries or clock.monotonic() - started + pause > policy.max_wait:
             return Posted(tried, answer, verdict, maybe_stored, explanation)
-        clock.sleep(pause)
+        if verdict is not None and verdict.action is Action.WAIT:
+            gates.close_for(pause, verdict.entry.scope if verdict.entry else Scope.CLIENT, clock)
+        else:
+            clock.sleep(pause)
     raise AssertionError("a policy has at least one try")
 
 

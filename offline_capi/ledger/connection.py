@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 
-__all__ = ["explained", "make_engine", "transaction"]
+__all__ = ["BUSY_SECONDS", "explained", "make_engine", "transaction"]
 
 #: Seconds to wait for another process that writes.
 BUSY_SECONDS = 60
@@ -25,38 +27,71 @@ _TAKE_TURNS = sa.text("SELECT pg_advisory_xact_lock(:lock)")
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}", "cache_size=-16384")
 
 
-def make_engine(url: str) -> sa.Engine:
+def make_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> sa.Engine:
     """An engine for one long-lived connection; a SQLite file's folder is made where it is missing."""
     try:
-        parsed = sa.make_url(url)
+        parsed = _parsed(url)
     except sa.exc.ArgumentError:
-        raise LedgerError(
-            "the ledger's URL cannot be read; it looks like sqlite:///path/ledger.db or postgresql+psycopg://host/db"
-        ) from None
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
+        raise LedgerError(_UNUSABLE) from None
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    arguments = {"timeout": BUSY_SECONDS, "check_same_thread": False} if sqlite else {}
-    engine = sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool, connect_args=arguments)
+    arguments = _arguments(sqlite, busy_seconds)
+    try:
+        engine = sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool, connect_args=arguments)
+    except (sa.exc.NoSuchModuleError, ModuleNotFoundError):
+        raise LedgerError(_UNUSABLE) from None
     if sqlite:
-        _prepare_sqlite(engine)
+        _prepare_sqlite(engine, busy_seconds)
     return engine
 
 
-def _prepare_sqlite(engine: sa.Engine) -> None:
+def _arguments(sqlite: bool, busy_seconds: float) -> dict[str, Any]:
+    if sqlite:
+        return {"timeout": busy_seconds, "check_same_thread": False}
+    return {"connect_timeout": 10, "options": f"-c lock_timeout={int(busy_seconds * 1000)}"}
+
+
+_UNUSABLE = (
+    "the ledger's URL cannot be used; it looks like sqlite:///path/ledger.db or postgresql+psycopg://host/db, and the "
+    "second needs `pip install 'offline-capi[warehouses]'`. Nothing was sent"
+)
+
+
+def _parsed(url: str) -> sa.URL:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise sa.exc.ArgumentError("neither SQLite nor PostgreSQL")
+    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+
+
+def _prepare_sqlite(engine: sa.Engine, busy_seconds: float) -> None:
     """A transaction that writes takes the lock when it begins: two runs queue up instead of failing half-way."""
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
         connection.isolation_level = None
+        _use_wal(connection, time.monotonic() + busy_seconds)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+        connection.execute(f"PRAGMA busy_timeout={int(busy_seconds * 1000)}")
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
+
+
+def _use_wal(connection: Any, give_up_at: float) -> None:
+    """Readers and a writer side by side. SQLite does not wait by itself where two processes make the file at once."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 @contextmanager
@@ -76,9 +111,9 @@ def explained(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        if "locked" in str(error.orig) or "busy" in str(error.orig):
+        if any(sign in str(error.orig) for sign in ("locked", "busy", "lock timeout")):
             raise LedgerBusyError(
-                f"the ledger {place} was held by another process for {BUSY_SECONDS} s. Nothing was lost; run again "
+                f"the ledger {place} was held by another process for too long. Nothing was lost; run again "
                 "when that process is done, or look for one that hangs."
             ) from None
         raise LedgerError(

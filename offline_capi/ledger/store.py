@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from offline_capi.errors import LedgerError
 from offline_capi.ledger.bulk import bulk_for
 from offline_capi.ledger.claims import MERGE_AT, RecentClaims
-from offline_capi.ledger.connection import explained, make_engine, transaction
+from offline_capi.ledger.connection import BUSY_SECONDS, explained, make_engine, transaction
 from offline_capi.ledger.liveness import LEASE, Process
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, event, request, run, run_part, sender
@@ -92,16 +92,25 @@ class Claim:
     lost: EventBatch
 
 
+class _Standing(NamedTuple):
+    """What a request says of its events: their fate (``None``: they may be sent), and since when they are in doubt."""
+
+    fate: tuple[Fate, str | None] | None
+    doubtful_since: float | None = None
+    digest: bytes = b""
+
+
 class Ledger:
     """The ledger at a database URL, opened for one process and one thread; migrated to today's tables on opening."""
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._engine = make_engine(url)
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._engine = make_engine(url, busy_seconds=busy_seconds)
         self._clock = clock
         self._opened_at, self._met_others = clock(), False
         self._bulk = bulk_for(self._engine.dialect.name)
         self._senders: dict[str, tuple[int, float]] = {}
         self._recent = RecentClaims()
+        self._doubts: dict[bytes, float] = {}
         self._unwritten: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
         with explained(self._engine):
@@ -197,13 +206,13 @@ class Ledger:
         self.flush()
         with self._transaction(writes=False):
             self._recent.refresh(self._connection)
-            found = self._find(events.table.column("key").to_pylist())
-            verdicts = self._verdicts(set(found.values()), run_id, now, resend)
+            standings = self._standings(events, run_id, now, resend)
         groups: dict[tuple[Fate, str | None], list[int]] = {}
-        for position, request_id in found.items():
-            verdict = verdicts.get(request_id)
-            if verdict is not None:
-                groups.setdefault(verdict, []).append(position)
+        for position, standing in standings.items():
+            if standing.fate is not None:
+                groups.setdefault(standing.fate, []).append(position)
+            elif standing.doubtful_since is not None:
+                self._doubts[events.table.column("key")[position].as_py()] = standing.doubtful_since
         return _split(events, groups)
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:
@@ -220,7 +229,7 @@ class Ledger:
                 self._merge()
             granted, lost = self._granted(wanted.events, sender_id, run_id, now, replaces)
             new_id = self._next_id(now)
-            keys = b"".join(granted.table.column("key").to_pylist())
+            keys = granted.table.column("key").to_pylist()
             self._connection.execute(
                 sa.insert(request).values(
                     id=new_id,
@@ -233,10 +242,11 @@ class Ledger:
                     events=len(granted),
                     digest=_digest(granted),
                     posted_at=now,
-                    waiting_keys=keys,
+                    waiting_keys=b"".join(keys),
+                    doubtful_since=self._doubtful_since(keys, replaces),
                 )
             )
-        self._recent.add(new_id, keys)
+        self._recent.add(new_id, b"".join(keys))
         return Claim(Request(str(new_id), wanted.client, wanted.pixel, granted), lost)
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
@@ -289,12 +299,10 @@ class Ledger:
         if self._alone(sender_id):
             return events, events.slice(0, 0)
         self._recent.refresh(self._connection)
-        found = self._find(events.table.column("key").to_pylist())
-        verdicts = self._verdicts(set(found.values()), run_id, datetime.fromtimestamp(now, tz=UTC), resend=True)
-        if replaces is not None:
-            verdicts[int(replaces)] = None
+        moment = datetime.fromtimestamp(now, tz=UTC)
+        standings = self._standings(events, run_id, moment, resend=True, replaces=replaces)
         taken = np.zeros(len(events), dtype=bool)
-        taken[[place for place, owner in found.items() if verdicts.get(owner) is not None]] = True
+        taken[[place for place, standing in standings.items() if standing.fate is not None]] = True
         return events.filter(pa.array(~taken)), events.filter(pa.array(taken))
 
     def _alone(self, sender_id: int) -> bool:
@@ -323,22 +331,45 @@ class Ledger:
         newest = self._connection.execute(sa.select(sa.func.max(request.c.id))).scalar() or 0
         return max(int(now * 1000) << 21, newest + 1)
 
-    def _verdicts(
-        self, request_ids: set[int], run_id: str | None, now: datetime, resend: bool
-    ) -> dict[int, tuple[Fate, str | None] | None]:
-        """The fate of the events of each request; ``None`` where they may be sent."""
+    def _doubtful_since(self, keys: list[bytes], replaces: str | None) -> float | None:
+        """When the first request was posted that may have stored one of these events already.
+
+        Meta drops repeats from the first receipt on, so that a repeat must not begin the window anew.
+        """
+        since = [self._doubts[key] for key in keys if key in self._doubts] if self._doubts else []
+        if replaces is not None:
+            first = sa.select(sa.func.coalesce(request.c.doubtful_since, request.c.posted_at))
+            since += self._connection.scalars(first.where(request.c.id == int(replaces)))
+        return min(since, default=None)
+
+    def _standings(
+        self, events: EventBatch, run_id: str | None, now: datetime, resend: bool, replaces: str | None = None
+    ) -> dict[int, _Standing]:
+        """Place of an event → what the newest request that has it says; events that no request has are left out."""
+        found = self._find(events.table.column("key").to_pylist())
+        by_request = self._verdicts(set(found.values()), run_id, now, resend)
+        if replaces is not None:
+            by_request[int(replaces)] = _Standing(None)
+        standings = {place: by_request[owner] for place, owner in found.items() if owner in by_request}
+        mended = [place for place, standing in standings.items() if _is_mended(standing, events, place)]
+        return standings | dict.fromkeys(mended, _Standing(None))
+
+    def _verdicts(self, request_ids: set[int], run_id: str | None, now: datetime, resend: bool) -> dict[int, _Standing]:
+        """What each request says of its events."""
         columns = (request, sender.c.host, sender.c.pid, sender.c.pid_started, sender.c.lease_until)
         joined = request.join(sender, sender.c.id == request.c.sender_id, isouter=True)
-        verdicts: dict[int, tuple[Fate, str | None] | None] = {}
+        verdicts: dict[int, _Standing] = {}
         ids = sorted(request_ids)
         for start in range(0, len(ids), 500):
             some = ids[start : start + 500]
             for row in self._connection.execute(sa.select(*columns).select_from(joined).where(request.c.id.in_(some))):
-                verdicts[row.id] = self._verdict(row, run_id, now, resend)
+                fate = self._verdict(row, run_id, now, resend)
+                verdicts[row.id] = _Standing(fate, _in_doubt_since(row), row.digest)
         return verdicts
 
     def _verdict(self, row: Any, run_id: str | None, now: datetime, resend: bool) -> tuple[Fate, str | None] | None:
-        if row.state == RequestState.RELEASED:
+        since = _in_doubt_since(row)
+        if row.state == RequestState.RELEASED and since is None:
             return None
         if row.state == RequestState.ACCEPTED:
             return (Fate.SENT if row.run_id == run_id else Fate.ALREADY_SENT), None
@@ -347,7 +378,7 @@ class Ledger:
         if row.state == RequestState.POSTING and self._is_posting(row, now):
             return Fate.HELD, Reason.OTHER_RUN
         window = OFFLINE_WINDOW if row.offline else ONLINE_WINDOW
-        if resend and now.timestamp() - row.posted_at < window.total_seconds():
+        if resend and now.timestamp() - (since or row.posted_at) < window.total_seconds():
             return None
         return Fate.IN_DOUBT, Reason.LOST_ANSWER
 
@@ -410,6 +441,19 @@ def _answer(outcome: Outcome) -> dict[str, Any]:
         "b_tries": outcome.tries,
         **{f"b_{name}": getattr(outcome, name) for name in _ANSWER},
     }
+
+
+def _in_doubt_since(row: Any) -> float | None:
+    """Since when events of this request may be stored; a request that never left says nothing of earlier ones."""
+    if row.state == RequestState.RELEASED or row.doubtful_since is not None:
+        return row.doubtful_since  # type: ignore[no-any-return]  # a row's columns are Any
+    return float(row.posted_at)
+
+
+def _is_mended(standing: _Standing, events: EventBatch, place: int) -> bool:
+    """Whether an event that Meta refused looks different now, so that it may be tried again."""
+    refused = standing.fate is not None and standing.fate[0] is Fate.REFUSED
+    return refused and _digest(events.slice(place, 1)) != standing.digest
 
 
 def _run_record(row: Any) -> RunRecord:

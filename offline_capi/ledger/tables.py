@@ -84,6 +84,8 @@ request = sa.Table(
     sa.Column("trace_id", sa.String(60)),
     # 16 bytes a key, until they are put into ``event``.
     sa.Column("waiting_keys", sa.LargeBinary),
+    # When the oldest earlier request was posted that may have stored some of these events; null where none may.
+    sa.Column("doubtful_since", sa.Float),
     sa.Index("request_run", "run_id"),
     sa.Index("request_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
 )

@@ -1,0 +1,70 @@
+CREATE TABLE event (
+    key BYTEA NOT NULL,
+    request_id BIGINT NOT NULL,
+    PRIMARY KEY (key)
+);
+
+CREATE TABLE request (
+    id BIGINT NOT NULL,
+    run_id VARCHAR(160) NOT NULL,
+    sender_id INTEGER NOT NULL,
+    client VARCHAR(120) NOT NULL,
+    pixel VARCHAR(32) NOT NULL,
+    state VARCHAR(12) NOT NULL,
+    offline BOOLEAN NOT NULL,
+    events INTEGER NOT NULL,
+    digest BYTEA NOT NULL,
+    posted_at FLOAT NOT NULL,
+    answered_at FLOAT,
+    tries INTEGER DEFAULT '0' NOT NULL,
+    code INTEGER,
+    subcode INTEGER,
+    trace_id VARCHAR(60),
+    waiting_keys BYTEA,
+    doubtful_since FLOAT,
+    PRIMARY KEY (id)
+);
+
+CREATE TABLE run (
+    id VARCHAR(160) NOT NULL,
+    upload VARCHAR(120) NOT NULL,
+    since VARCHAR(40) NOT NULL,
+    until VARCHAR(40) NOT NULL,
+    zone VARCHAR(60) NOT NULL,
+    trigger VARCHAR(40) NOT NULL,
+    started_at VARCHAR(40) NOT NULL,
+    ended_at VARCHAR(40),
+    status VARCHAR(20) NOT NULL,
+    report TEXT,
+    PRIMARY KEY (id)
+);
+
+CREATE TABLE run_part (
+    run_id VARCHAR(160) NOT NULL,
+    part VARCHAR(200) NOT NULL,
+    tally TEXT NOT NULL,
+    PRIMARY KEY (run_id, part)
+);
+
+CREATE TABLE sender (
+    id SERIAL NOT NULL,
+    run_id VARCHAR(160) NOT NULL,
+    host VARCHAR(120) NOT NULL,
+    pid INTEGER NOT NULL,
+    pid_started VARCHAR(40) NOT NULL,
+    lease_until FLOAT NOT NULL,
+    PRIMARY KEY (id)
+);
+
+CREATE INDEX request_run ON request (run_id);
+
+CREATE INDEX request_waiting ON request (id) WHERE waiting_keys IS NOT NULL;
+
+CREATE INDEX run_started ON run (started_at);
+
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    PRIMARY KEY (version_num)
+);
+
+INSERT INTO alembic_version (version_num) VALUES ('0002');

@@ -1,0 +1,171 @@
+"""Laws of cutting and delivering: nothing is lost, doubled, mixed or too large."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import count
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offline_capi.delivery import Envelope, Policy, cut_requests, deliver, payload
+from offline_capi.delivery.answers import read_answer
+from offline_capi.delivery.client import AnswerLostError, NotSentError
+from offline_capi.model import EventBatch, Fate, Request
+from tests.delivery.sending import ACME, OTHER, FakeTime, batch, ids_of, names
+
+batches_of_clients = st.lists(
+    st.tuples(st.sampled_from([ACME, OTHER, "third"]), st.integers(1, 12), st.integers(0, 300)), max_size=8
+)
+
+
+def _batches(plan: list[tuple[str, int, int]]) -> list[EventBatch]:
+    return [batch(names(f"b{i}", size), client=client, note="x" * note) for i, (client, size, note) in enumerate(plan)]
+
+
+@given(batches_of_clients, st.integers(1, 9), st.integers(900, 3000), st.integers(0, 20))
+def test_requests_joined_are_the_events_that_came(
+    plan: list[tuple[str, int, int]], max_events: int, max_bytes: int, pending: int
+) -> None:
+    """No event is lost, doubled or moved; none meets another client; no limit is exceeded."""
+    came = _batches(plan)
+
+    requests = list(cut_requests(came, max_events=max_events, max_bytes=max_bytes, max_pending=pending))
+
+    for client in {client for client, _, _ in plan}:
+        went = [event_id for request in requests if request.client == client for event_id in ids_of(request.events)]
+        own = [one for one, (whose, _, _) in zip(came, plan, strict=True) if whose == client]
+        assert went == [event_id for one in own for event_id in ids_of(one)]
+    for request in requests:
+        assert 1 <= len(request) <= max_events
+        assert set(request.events.table.column("client").to_pylist()) == {request.client}
+        assert len(payload(request.events, Envelope("partner"))) <= max_bytes or len(request) == 1
+
+
+def test_requests_are_full_across_batches() -> None:
+    came = [batch(names(f"b{i}", 7)) for i in range(10)]
+
+    sizes = [len(request) for request in cut_requests(came, max_events=20, max_bytes=1_000_000)]
+
+    assert sizes == [20, 20, 20, 10]
+
+
+def test_a_mixed_batch_is_cut_apart() -> None:
+    mixed = EventBatch(
+        pa.concat_batches([batch(names("a", 2)).table, batch(names("o", 2), client=OTHER).table]).take(
+            pa.array([0, 2, 1, 3])
+        )
+    )
+
+    requests = list(cut_requests([mixed], max_events=10, max_bytes=1_000_000))
+
+    assert [(request.client, ids_of(request.events)) for request in requests] == [
+        (ACME, ["a-0", "a-1"]),
+        (OTHER, ["o-0", "o-1"]),
+    ]
+
+
+def test_a_payload_is_json_with_the_bodies_as_they_are() -> None:
+    events = batch(names("e", 3))
+
+    sent = json.loads(payload(events, Envelope(partner_agent="acme_1_0", test_event_code="TEST1")))
+
+    assert sent == {
+        "data": [json.loads(body) for body in events.table.column("body").to_pylist()],
+        "partner_agent": "acme_1_0",
+        "test_event_code": "TEST1",
+    }
+
+
+# ---------------------------------------------------------------------------------------------- deliver
+
+
+def _error(code: int, subcode: int | None = None, text: str = "") -> tuple[int, dict[str, str], bytes]:
+    return 400, {}, json.dumps({"error": {"code": code, "error_subcode": subcode, "message": text}}).encode()
+
+
+ANSWERS = {
+    "accept": None,
+    "not sent": NotSentError("no connection"),
+    "lost": AnswerLostError("no answer"),
+    "html": (502, {}, b"<html>"),
+    "malformed": (200, {}, b'{"events_rec'),
+    "throttled": _error(80004),
+    "app throttled": _error(4),
+    "too many": (429, {"retry-after": "7"}, b""),
+    "token": _error(190),
+    "pixel": _error(100, 33),
+    "version": _error(2635),
+    "named": _error(100, 2804019, "on $['data'][0]"),
+    "named beyond": _error(100, 2804019, "on $['data'][999]"),
+    "bad": _error(100, 2804003),
+    "unknown": _error(987654),
+    "short": (200, {}, b'{"events_received": 0}'),
+    "too large": (413, {}, b""),
+    "moved": (302, {"location": "https://elsewhere"}, b""),
+}
+
+
+@dataclass
+class Scripted:
+    """An endpoint that answers from a script, then accepts; it keeps what it was sent."""
+
+    script: list[str]
+    envelope: Envelope = field(default_factory=Envelope)
+    posts: int = 0
+
+    def post(self, pixel: str, body: bytes) -> object:
+        kind = self.script[self.posts] if self.posts < len(self.script) else "accept"
+        self.posts += 1
+        answer = ANSWERS[kind]
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            answer = (200, {}, json.dumps({"events_received": len(json.loads(body)["data"])}).encode())
+        return read_answer(*answer)
+
+
+@dataclass
+class Claimed:
+    request: Request
+    lost: EventBatch
+
+
+def _claims(taken: set[str]) -> object:
+    """A ledger in which another run holds the events ``taken``."""
+    numbers = count(1)
+
+    def claim(wanted: Request, *, replaces: str | None = None) -> Claimed:
+        free = pa.array([event_id not in taken for event_id in ids_of(wanted.events)], pa.bool_())
+        lost = wanted.events.filter(pa.array([not own for own in free.to_pylist()], pa.bool_()))
+        return Claimed(Request(str(next(numbers)), wanted.client, wanted.pixel, wanted.events.filter(free)), lost)
+
+    return claim
+
+
+@given(
+    scripts=st.dictionaries(st.sampled_from([ACME, OTHER]), st.lists(st.sampled_from(sorted(ANSWERS)), max_size=14)),
+    plan=st.lists(st.tuples(st.sampled_from([ACME, OTHER]), st.integers(1, 9)), max_size=6),
+    taken=st.sets(st.sampled_from(["b0-0", "b1-1", "b2-0", "b2-2"])),
+    concurrency=st.integers(1, 3),
+)
+def test_p01_every_event_ends_in_exactly_one_outcome(
+    scripts: dict[str, list[str]], plan: list[tuple[str, int]], taken: set[str], concurrency: int
+) -> None:
+    """Whatever the endpoint answers, in whatever order."""
+    came = [batch(names(f"b{i}", size), client=client) for i, (client, size) in enumerate(plan)]
+    requests = list(cut_requests(came, max_events=4, max_bytes=1_000_000))
+    senders = {client: Scripted(scripts.get(client, [])) for client in (ACME, OTHER)}
+    policy = Policy(max_tries=3, concurrency=concurrency)
+
+    outcomes = list(
+        deliver(requests, senders=senders, claim=_claims(taken), policy=policy, clock=FakeTime().clock)  # type: ignore[arg-type]
+    )
+
+    went = sorted(event_id for outcome in outcomes for event_id in ids_of(outcome.request.events))
+    assert went == sorted(event_id for one in came for event_id in ids_of(one))
+    for outcome in outcomes:
+        if taken & set(ids_of(outcome.request.events)):
+            assert outcome.fate is Fate.HELD

@@ -1,0 +1,168 @@
+"""Transient faults are repeated, permanent ones never (P6); what Meta asks for is obeyed (P8)."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from offline_capi.delivery import Clock, Policy
+from offline_capi.model import Fate, Reason
+from tests.delivery.sending import ACME, OTHER, Night, batch, names
+from tests.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
+
+TRANSIENT = [
+    "unavailable",
+    "unknown_error",
+    "store_then_fail",
+    "too_many_requests",
+    "app_throttled",
+    "user_throttled",
+    "account_throttled",
+    "html",
+    "malformed",
+    "cut_before_body",
+    "cut_before_store",
+    "cut_after_store",
+    "cut_amid_answer",
+]
+
+
+@pytest.mark.parametrize("kind", TRANSIENT)
+def test_p06_a_passing_fault_is_repeated_and_counts_once(night: Night, sandbox: Sandbox, kind: str) -> None:
+    sandbox.fault(kind, times=2)
+
+    books = night.send([batch(names("e", 5))])
+
+    assert books.counts == {Fate.SENT: 5}
+    assert {times for _, _, _, times, _ in sandbox.tally()} == {1}
+    assert books.outcomes[-1].tries == 3
+    assert len(night.time.slept) >= 2
+
+
+@pytest.mark.parametrize("code", [4, 17, 32, 341, 613, 80000, 80001, 80003, 80004, 80014, 1, 2, -1])
+def test_p06_codes_that_pass_are_repeated_whatever_the_status(night: Night, sandbox: Sandbox, code: int) -> None:
+    sandbox.fault("unavailable", status=400, code=code, times=1, is_transient=False)
+
+    books = night.send([batch(["e-1"])])
+
+    assert books.fates == {"e-1": Fate.SENT}
+
+
+def test_p06_an_unknown_code_is_repeated_where_meta_calls_it_transient(night: Night, sandbox: Sandbox) -> None:
+    sandbox.fault("unavailable", status=400, code=424242, times=1, is_transient=True)
+
+    assert night.send([batch(["e-1"])]).fates == {"e-1": Fate.SENT}
+
+
+@pytest.mark.parametrize("code", [100, 190])
+def test_p06_permanent_faults_are_never_repeated(night: Night, sandbox: Sandbox, code: int) -> None:
+    sandbox.fault("unavailable", status=400, code=code, is_transient=False)
+
+    night.send([batch(["e-1"])])
+
+    assert len(sandbox.requests) == 1
+
+
+def test_p06_tries_are_bounded_and_a_lost_answer_is_in_doubt(night: Night, sandbox: Sandbox) -> None:
+    sandbox.fault("unavailable")
+
+    books = night.send([batch(["e-1"])])
+
+    assert len(sandbox.requests) == 6
+    assert books.fates == {"e-1": Fate.IN_DOUBT}
+
+
+def test_p06_time_is_bounded(night: Night, sandbox: Sandbox) -> None:
+    night.policy = Policy(max_tries=20, max_wait=100.0, concurrency=1)
+    sandbox.fault("unavailable")
+
+    night.send([batch(["e-1"])])
+
+    assert night.time.now <= 100.0
+
+
+def test_p06_an_endpoint_that_cannot_be_reached_is_tried_for_one_request_only(night: Night) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        night.url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+
+        books = night.send([batch(names("e", 50))], max_events=1)
+
+    assert books.counts == {Fate.HELD: 50}
+    assert {outcome.reason for outcome in books.outcomes} == {Reason.UNREACHABLE}
+    assert sum(outcome.tries for outcome in books.outcomes) == 6
+
+
+def test_p06_a_fault_of_one_pixel_does_not_hold_the_others(night: Night, sandbox: Sandbox) -> None:
+    """The endpoint is there: other clients are accepted all the time."""
+    sandbox.fault("unavailable", pixel=PIXEL)
+
+    many = [batch(names(f"o{i}", 10), client=OTHER) for i in range(40)]
+    books = night.send([batch(names("a", 10)), *many], max_events=10)
+
+    assert len(books.of(Fate.SENT)) == 400
+
+
+def test_p03_events_in_doubt_are_settled_by_the_next_run_and_count_once(night: Night, sandbox: Sandbox) -> None:
+    sandbox.fault("cut_after_store")
+    first = night.send([batch(names("e", 10))])
+    sandbox.heal()
+
+    second = night.send([batch(names("e", 10))])
+
+    assert first.counts == {Fate.IN_DOUBT: 10}
+    assert second.counts == {Fate.SENT: 10}
+    assert {times for _, _, _, times, _ in sandbox.tally()} == {1}
+
+
+def test_p08_retry_after_is_obeyed(night: Night, sandbox: Sandbox) -> None:
+    sandbox.fault("too_many_requests", times=1, retry_after=42)
+
+    night.send([batch(["e-1"])])
+
+    assert night.time.now >= 42
+
+
+def test_p08_a_client_that_was_told_to_wait_waits_with_all_its_requests(night: Night, sandbox: Sandbox) -> None:
+    """Not only the request that was told: another one meanwhile would come earlier than Meta said. In real time."""
+    night.policy, night.clock = Policy(concurrency=2), Clock(jitter=lambda: 0.0)
+    sandbox.fault("too_many_requests", times=1, retry_after=1, first_request=2)
+
+    night.send([batch(names("e", 12))], max_events=2)
+
+    told, *later = sorted(request["elapsed"] for request in sandbox.requests)[1:]
+    in_flight = 1  # the second of two workers may have left before the first was told
+    assert all(elapsed - told >= 1.0 for elapsed in later[in_flight:])
+    assert len(later) == 6 - 2 + 1
+
+
+def test_p08_a_wait_longer_than_the_run_may_holds_the_client(night: Night, sandbox: Sandbox) -> None:
+    sandbox.fault("account_throttled", retry_after=3600)
+
+    books = night.send([batch(names("e", 30))], max_events=10)
+
+    assert books.counts == {Fate.HELD: 30}
+    assert {outcome.reason for outcome in books.outcomes} == {Reason.THROTTLED}
+    assert len(sandbox.requests) == 1
+    assert night.time.slept == []
+
+
+@pytest.mark.parametrize(("usage", "least"), [(80, 1.0), (95, 30.0)])
+def test_p08_usage_headers_slow_us_down(night: Night, sandbox: Sandbox, usage: float, least: float) -> None:
+    sandbox.fault("usage", usage=usage)
+
+    night.send([batch(names("e", 2))], max_events=1)
+
+    assert night.time.now >= least
+
+
+def test_p08_a_client_that_waits_does_not_hold_up_the_others(night: Night, sandbox: Sandbox) -> None:
+    night.policy = Policy(concurrency=1, max_tries=2, max_wait=60)
+    sandbox.fault("account_throttled", pixel=PIXEL, retry_after=20)
+
+    mixed = [batch([f"{name}-{i}"], client=client) for i in range(60) for name, client in (("a", ACME), ("o", OTHER))]
+    books = night.send(mixed, max_events=1)
+
+    assert len(books.of(Fate.SENT)) == 60
+    assert len(sandbox.ids_of(OTHER_PIXEL)) == 60

@@ -1,0 +1,262 @@
+"""What the ledger remembers, and what it makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from offline_capi.errors import LedgerBusyError, LedgerError
+from offline_capi.ledger import Claim, Ledger, ddl
+from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally
+from tests.delivery.sending import WINDOW, batch, ids_of, names
+from tests.sandbox_server import PIXEL
+
+START = datetime(2026, 11, 24, 3, tzinfo=UTC)
+
+
+@dataclass
+class Desk:
+    """One process's ledger with a clock that only the test moves."""
+
+    url: str
+    now: datetime = START
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.url, clock=lambda: self.now.timestamp())
+        self.run = self.ledger.begin_run("upload", WINDOW, trigger="manual", now=self.now)
+
+    def claim(self, events: EventBatch, *, replaces: str | None = None) -> Claim:
+        return self.ledger.claim(self.run, Request("", "acme", PIXEL, events), replaces=replaces)
+
+    def record(self, claim: Claim, fate: Fate, **more: object) -> None:
+        self.ledger.record([Outcome(claim.request, fate, self.now, **more)])  # type: ignore[arg-type]
+        self.ledger.flush()
+
+    def post(self, events: EventBatch, fate: Fate) -> Claim:
+        claim = self.claim(events)
+        self.record(claim, fate)
+        return claim
+
+    def fates(self, events: EventBatch, *, run: str | None = None) -> dict[str, Fate | None]:
+        """The settled fate of each event, ``None`` where it may be sent."""
+        known = self.ledger.known(events, run_id=run or self.run, now=self.now)
+        fates: dict[str, Fate | None] = dict.fromkeys(ids_of(known.fresh))
+        for fate, _, settled in known.settled:
+            fates |= dict.fromkeys(ids_of(settled), fate)
+        return fates
+
+    def next_night(self, *, hours: float = 24) -> Desk:
+        """The same ledger opened again later, by a new run."""
+        self.ledger.close()
+        return Desk(self.url, self.now + timedelta(hours=hours))
+
+
+@pytest.fixture
+def desk(ledger_url: str) -> Desk:
+    return Desk(ledger_url)
+
+
+def test_events_never_claimed_are_fresh(desk: Desk) -> None:
+    assert desk.fates(batch(names("e", 3))) == {"e-0": None, "e-1": None, "e-2": None}
+
+
+@pytest.mark.parametrize(
+    ("fate", "later"),
+    [
+        (Fate.SENT, Fate.ALREADY_SENT),
+        (Fate.REFUSED, Fate.REFUSED),
+        (Fate.HELD, None),
+        (Fate.IN_DOUBT, None),
+    ],
+)
+def test_the_next_night_knows_what_became_of_an_event(desk: Desk, fate: Fate, later: Fate | None) -> None:
+    desk.post(batch(["e-1"], at=0), fate)
+
+    assert desk.next_night().fates(batch(["e-1"], at=0)) == {"e-1": later}
+
+
+def test_p02_what_was_sent_is_known_whether_merged_into_the_index_or_not(desk: Desk) -> None:
+    desk.post(batch(names("e", 2000)), Fate.SENT)
+    unmerged = desk.fates(batch(names("e", 2000)), run="another")
+    desk.ledger.finish_run(desk.run, status="ok", report=None, now=desk.now)
+
+    merged = desk.next_night().fates(batch(names("e", 2000)))
+
+    assert set(unmerged.values()) == set(merged.values()) == {Fate.ALREADY_SENT}
+
+
+def test_p16_a_refused_event_is_free_once_its_row_has_changed(desk: Desk) -> None:
+    desk.post(batch(["e-1"], at=0), Fate.REFUSED)
+
+    night = desk.next_night()
+
+    assert night.fates(batch(["e-1"], at=0)) == {"e-1": Fate.REFUSED}
+    assert night.fates(batch(["e-1"], at=0, note="mended")) == {"e-1": None}
+
+
+@pytest.mark.parametrize(
+    ("source", "hours", "later"),
+    [
+        ("system_generated", 47.9, None),
+        ("system_generated", 48.1, Fate.IN_DOUBT),
+        ("physical_store", 48.1, None),
+        ("physical_store", 7 * 24 - 0.1, None),
+        ("physical_store", 7 * 24 + 0.1, Fate.IN_DOUBT),
+    ],
+)
+def test_p03_an_event_in_doubt_goes_again_only_while_meta_drops_repeats(
+    desk: Desk, source: str, hours: float, later: Fate | None
+) -> None:
+    """48 h (D:deduplicate-pixel-and-server-events), 7 days for the offline key (D:offline-events)."""
+    events = batch(["e-1"], action_source=source)
+    desk.post(events, Fate.IN_DOUBT)
+
+    assert desk.next_night(hours=hours).fates(events) == {"e-1": later}
+
+
+def test_p03_meta_counts_from_the_first_receipt_however_often_an_event_was_repeated(desk: Desk) -> None:
+    desk.post(batch(["e-1"]), Fate.IN_DOUBT)
+    second = desk.next_night(hours=40)
+    second.fates(batch(["e-1"]))
+    second.post(batch(["e-1"]), Fate.IN_DOUBT)
+
+    assert second.next_night(hours=40).fates(batch(["e-1"])) == {"e-1": Fate.IN_DOUBT}
+
+
+def test_p03_a_repeat_that_never_left_does_not_free_an_event_in_doubt(desk: Desk) -> None:
+    """The first request may be stored at Meta, whatever became of the second."""
+    desk.post(batch(["e-1"]), Fate.IN_DOUBT)
+    second = desk.next_night(hours=40)
+    second.fates(batch(["e-1"]))
+    second.post(batch(["e-1"]), Fate.HELD)
+
+    assert second.next_night(hours=40).fates(batch(["e-1"])) == {"e-1": Fate.IN_DOUBT}
+
+
+def test_p03_parts_of_a_refused_request_that_never_left_stay_in_doubt(desk: Desk) -> None:
+    """Meta may have kept the valid events of a refused request (meta-capi.md 5.2)."""
+    whole = desk.claim(batch(names("e", 4)))
+    desk.record(whole, Fate.IN_DOUBT)
+    half = desk.claim(batch(names("e", 2)), replaces=whole.request.id)
+    desk.record(half, Fate.HELD)
+
+    assert desk.next_night(hours=49).fates(batch(names("e", 4))) == dict.fromkeys(names("e", 4), Fate.IN_DOUBT)
+
+
+def test_a_living_run_holds_what_it_claimed(desk: Desk) -> None:
+    desk.claim(batch(names("e", 2)))
+    other = Desk(desk.url)
+
+    held = other.ledger.known(batch(names("e", 3)), run_id=other.run, now=other.now)
+
+    assert ids_of(held.fresh) == ["e-2"]
+    assert [(fate, reason) for fate, reason, _ in held.settled] == [(Fate.HELD, Reason.OTHER_RUN)]
+
+
+def test_p15_two_runs_that_both_saw_an_event_fresh_claim_it_once(desk: Desk) -> None:
+    other = Desk(desk.url)
+    assert other.fates(batch(names("e", 5))) == desk.fates(batch(names("e", 5)))
+
+    first = desk.claim(batch(names("e", 3)))
+    second = other.claim(batch(names("e", 5)))
+
+    assert ids_of(first.request.events) == names("e", 3)
+    assert ids_of(second.request.events) == ["e-3", "e-4"]
+    assert ids_of(second.lost) == names("e", 3)
+
+
+def test_a_run_can_be_looked_up_with_its_parts(desk: Desk) -> None:
+    desk.ledger.save_part(desk.run, "send acme", Tally(read=3))
+    desk.ledger.save_part(desk.run, "send acme", Tally(read=5))
+    desk.ledger.finish_run(desk.run, status="ok", report={"balance": "5 = 5"}, now=desk.now)
+
+    record = desk.ledger.run(desk.run)
+
+    assert (record.status, record.window, record.balance) == ("ok", WINDOW, "5 = 5")
+    assert desk.ledger.parts(desk.run)["send acme"].read == 5
+    assert [run.id for run in desk.ledger.runs(5)] == [desk.run]
+
+
+def test_an_unknown_run_is_said_so(desk: Desk) -> None:
+    with pytest.raises(LedgerError, match="no run"):
+        desk.ledger.run("nonsense")
+
+
+def test_old_events_are_forgotten_and_young_ones_kept(desk: Desk) -> None:
+    desk.post(batch(names("old", 3)), Fate.SENT)
+    night = desk.next_night(hours=24 * 80)
+    night.post(batch(names("new", 2)), Fate.SENT)
+
+    forgotten = night.ledger.purge(night.now - timedelta(days=70))
+
+    assert forgotten == 3
+    assert night.fates(batch(["old-0", "new-0"]), run="another") == {"old-0": None, "new-0": Fate.ALREADY_SENT}
+
+
+def test_an_event_sent_again_late_is_not_forgotten_with_its_first_request(desk: Desk) -> None:
+    desk.post(batch(["e-1"]), Fate.HELD)
+    night = desk.next_night(hours=24 * 80)
+    night.post(batch(["e-1"]), Fate.SENT)
+
+    night.ledger.purge(night.now - timedelta(days=70))
+
+    assert night.next_night().fates(batch(["e-1"])) == {"e-1": Fate.ALREADY_SENT}
+
+
+# ---------------------------------------------------------------------------------------------- bad input
+
+
+def test_a_newer_ledger_is_refused_and_left_alone(desk: Desk) -> None:
+    desk.ledger.close()
+    engine = sa.create_engine(desk.url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(LedgerError, match="newer"):
+        Ledger(desk.url)
+
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+    engine.dispose()
+
+
+def test_a_file_that_is_no_database_is_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_text("not a database at all, but long enough to look at" * 10)
+
+    with pytest.raises(LedgerError, match=r"ledger\.db"):
+        Ledger(f"sqlite:///{path}")
+
+
+def test_an_unreachable_server_is_named_without_its_password() -> None:
+    with pytest.raises(LedgerError, match=r"127\.0\.0\.1") as failed:
+        Ledger("postgresql://someone:sesame@127.0.0.1:1/ledger?connect_timeout=2")
+
+    assert "sesame" not in str(failed.value)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://host/db", "postgresql+nodriver://host/db"])
+def test_a_url_that_cannot_be_used_says_how_one_looks(url: str) -> None:
+    with pytest.raises(LedgerError, match="sqlite:///"):
+        Ledger(url)
+
+
+def test_a_ledger_that_another_process_holds_is_busy_and_can_still_be_read(ledger_url: str) -> None:
+    Ledger(ledger_url).close()
+    holder = make_engine(ledger_url).connect()
+    with transaction(holder, writes=True), Ledger(ledger_url, busy_seconds=0.1) as ledger:
+        assert ledger.runs(1) == []
+
+        with pytest.raises(LedgerBusyError, match="run again"):
+            ledger.begin_run("upload", WINDOW, trigger="manual", now=START)
+    holder.close()
+
+
+def test_the_sql_for_dbas_is_what_a_ledger_is_made_of() -> None:
+    assert "CREATE TABLE event" in ddl()
+    assert Path("sql/ledger/schema.sql").read_text(encoding="utf-8") == ddl()

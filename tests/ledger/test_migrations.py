@@ -1,0 +1,74 @@
+"""Ledgers of every earlier version, with data in them, are brought to today's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import offline_capi.ledger
+from offline_capi.ledger import Ledger
+from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.ledger.schema import HEAD
+from offline_capi.ledger.tables import metadata
+from offline_capi.model import Fate
+from tests.delivery.sending import batch, names
+
+
+def _settings() -> Config:
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(offline_capi.ledger.__file__).parent / "migrations"))
+    return settings
+
+
+_SCRIPTS = ScriptDirectory.from_config(_settings())
+VERSIONS = sorted(script.revision for script in _SCRIPTS.walk_revisions())
+
+# One accepted request of two events: one in the index, one still waiting. Columns that every version has.
+_RUN = "INSERT INTO run (id, upload, since, until, zone, trigger, started_at, status) VALUES ('r', 'u', :since, :until, 'UTC', 'manual', :since, 'ok')"  # noqa: E501
+_REQUEST = (
+    "INSERT INTO request (id, run_id, sender_id, client, pixel, state, offline, events, digest, posted_at, tries, "
+    "waiting_keys) VALUES (7, 'r', 1, 'acme', '1', 'accepted', :offline, 2, :digest, 1.0, 1, :waiting)"
+)
+_EVENT = "INSERT INTO event (key, request_id) VALUES (:key, 7)"
+
+
+def _fill(connection: sa.Connection) -> None:
+    indexed, waiting = batch(names("e", 2)).table.column("key").to_pylist()
+    moments = {"since": "2026-11-23T00:00:00+00:00", "until": "2026-11-24T00:00:00+00:00"}
+    connection.execute(sa.text(_RUN), moments)
+    connection.execute(sa.text(_REQUEST), {"offline": False, "digest": b"x" * 32, "waiting": waiting})
+    connection.execute(sa.text(_EVENT), {"key": indexed})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_ledger_of_an_earlier_version_keeps_its_memory(ledger_url: str, version: str) -> None:
+    with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
+        settings = _settings()
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, version)
+        _fill(connection)
+
+    with Ledger(ledger_url) as ledger:
+        known = ledger.known(batch(names("e", 3)), run_id=None, now=datetime.now(UTC))
+
+        assert [run.id for run in ledger.runs(5)] == ["r"]
+    assert [(fate, len(events)) for fate, _, events in known.settled] == [(Fate.ALREADY_SENT, 2)]
+    assert len(known.fresh) == 1
+
+
+def test_the_migrations_end_where_the_tables_are(ledger_url: str) -> None:
+    Ledger(ledger_url).close()
+
+    with make_engine(ledger_url).connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+
+    assert differences == []
+    assert _SCRIPTS.get_current_head() == HEAD
