@@ -12,10 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from offline_capi.errors import UsageError
+from offline_capi.model import Fate
+
+if TYPE_CHECKING:
+    from offline_capi.sandbox import SandboxServer
 
 __all__ = ["demo_settings", "run_demo"]
 
@@ -32,15 +37,16 @@ def run_demo(home: Path, console: Console, *, today: date | None = None) -> int:
     home = home.resolve()
     night = (today or date.today()) - timedelta(days=1)  # noqa: DTZ011  the day of whoever runs the demo
     step = _Steps(console)
-    with _sandbox() as url:
-        settings = demo_settings(home, url)
-        step(f"sandbox: a local Graph API at {url}; nothing leaves this machine")
+    with _sandbox() as sandbox:
+        settings = demo_settings(home, sandbox.url)
+        step(f"sandbox: a local Graph API at {sandbox.url}; nothing leaves this machine")
         _build_samples(home, night)
         step(f"rows: {_short(home)}/warehouse.db and {_short(home)}/store_purchases/, as of {night}")
         step(f"Airflow: one night of {len(UPLOADS)} DAGs, in-process, metadata database in {_short(home)}/airflow")
-        codes = [_run_dag(upload, night, settings) for upload in UPLOADS]
+        codes = [_run_dag(upload, night, home, settings) for upload in UPLOADS]
         step("reports, from the ledger")
-        _print_reports(settings, console)
+        sent = _show_reports(settings, home, console)
+        _print_count(sent, sum(pixel["counted"] for pixel in sandbox.get("totals").values()), console)
     _print_next(home, console)
     return max(codes)
 
@@ -70,7 +76,7 @@ class _Steps:
 
 
 @contextmanager
-def _sandbox() -> Iterator[str]:
+def _sandbox() -> Iterator[SandboxServer]:
     from offline_capi.config import load_config
     from offline_capi.samples import SAMPLE_TOKENS
     from offline_capi.sandbox import GrantSpec, SandboxServer, SandboxSpec
@@ -78,7 +84,7 @@ def _sandbox() -> Iterator[str]:
     clients = load_config(DAGS).clients.values()
     grants = [GrantSpec(SAMPLE_TOKENS[str(client.token.env)], [client.pixel_id]) for client in clients]
     with SandboxServer(SandboxSpec(grants)) as server:
-        yield server.url
+        yield server
 
 
 def _build_samples(home: Path, night: date) -> None:
@@ -88,32 +94,47 @@ def _build_samples(home: Path, night: date) -> None:
     build_samples(home, night)
 
 
-def _run_dag(upload: str, night: date, settings: Mapping[str, str]) -> int:
+def _run_dag(upload: str, night: date, home: Path, settings: Mapping[str, str]) -> int:
     """One night of one DAG, in a process of its own: Airflow reads its settings when it is imported."""
+    from offline_capi.airflow_provider.local_home import demo_environment
+
     until = night + timedelta(days=1)
-    command = [sys.executable, "-m", "offline_capi.airflow_provider.one_night", "--dags", "dags"]
+    command = [sys.executable, "-m", "offline_capi.airflow_provider.one_night", "--dags", str(DAGS)]
     command += ["--upload", upload, "--since", night.isoformat(), "--until", until.isoformat()]
-    return subprocess.run(command, env={**os.environ, **settings}, check=False).returncode  # noqa: S603  our own module
+    environment = {**os.environ, **demo_environment(home / "airflow", DAGS), **settings}
+    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
 
 
-def _print_reports(settings: Mapping[str, str], console: Console) -> None:
+def _show_reports(settings: Mapping[str, str], home: Path, console: Console) -> int:
+    """Print each upload's report and leave it as a page; returns how many events were sent."""
     from offline_capi.ledger import Ledger
-    from offline_capi.report import RunReport, print_report
+    from offline_capi.report import RunReport, print_report, render_html
 
+    sent = 0
     with Ledger(settings["OFFLINE_CAPI_LEDGER"]) as ledger:
         for record in reversed(ledger.runs(len(UPLOADS))):
             if record.report is not None:
+                report = RunReport.from_json(record.report)
                 console.print()
-                print_report(RunReport.from_json(record.report), console)
+                print_report(report, console)
+                (home / f"report-{report.upload}.html").write_text(render_html(report), encoding="utf-8")
+                sent += report.tally.of(Fate.SENT)
+    return sent
+
+
+def _print_count(sent: int, counted: int, console: Console) -> None:
+    """Our count beside the other side's."""
+    again = "" if sent else ": the ledger knows that they were sent before"
+    console.print(f"\n[bold]{sent:,} events sent, {counted:,} counted by the sandbox[/]{again}", highlight=False)
 
 
 def _print_next(home: Path, console: Console) -> None:
     console.print(
         f"\nWhere to look next\n"
-        f"  make demo                       again: sends 0 events, the ledger remembers\n"
-        f"  {_short(home)}/report-*.html            the reports as pages\n"
-        f"  dags/uploads/                   the two uploads as YAML\n"
-        f"  offline-capi sandbox            the local Graph API, for your own first upload",
+        f"  make demo                  again: sends 0 events, the ledger remembers\n"
+        f"  {_short(home)}/report-*.html       the reports as pages\n"
+        f"  dags/uploads/              the two uploads as YAML\n"
+        f"  .venv/bin/offline-capi     the command line; `sandbox` is the local Graph API",
         highlight=False,
     )
 

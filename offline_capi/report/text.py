@@ -35,8 +35,12 @@ def _headline(report: RunReport) -> Text:
     took = (report.ended_at - report.started_at).total_seconds()
     return Text.assemble(
         (f"{mark} {report.upload}  {report.status.value}", f"bold {colour}"),
-        f"  {report.window}\n  run {report.run_id}, {report.tally.requests:,} requests, {took:.1f} s",
+        f"  {report.window}\n  run {report.run_id}, {_counted(report.tally.requests, 'request')}, {took:.1f} s",
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 _NUMBERS = {"rows", "values", "events", *(fate.value.replace("_", " ") for fate in Fate)}
