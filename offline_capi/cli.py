@@ -202,6 +202,24 @@ def report(
         show(found, as_json)
 
 
+@app.command()
+def explain(
+    code: Annotated[int, typer.Argument(help="Meta's error code, such as 100.")],
+    subcode: Annotated[int | None, typer.Argument(help="Its error_subcode, such as 2804003.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what one of Meta's error codes means, and what to do."""
+    from offline_capi.delivery import explain as entry_of
+
+    entry = entry_of(code, subcode)
+    if as_json:
+        print_json(entry._asdict())
+    else:
+        out.print(f"[bold]{code}{f'/{subcode}' if subcode else ''}[/]  {entry.means}", highlight=False)
+        out.print(f"  at fault: {entry.scope}   we: {entry.action}   you: {entry.do}", highlight=False)
+        out.print(f"  source: {entry.source}", style="dim", highlight=False)
+
+
 # ---------------------------------------------------------------------------------------------- around it
 
 
