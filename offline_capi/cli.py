@@ -157,7 +157,7 @@ def upload_command(
     with opened(config) as services:
         one = find(services.deployment, upload)
         window = window_of(one, since, until)
-        with progress(one.name, quiet=as_json) as on_progress:
+        with progress(one, window, services, quiet=as_json) as on_progress:
             report = run_upload(one, window, services, clients=client or (), on_progress=on_progress)
     show(report, as_json)
     sys.exit(0 if report.status == "complete" else 1)
@@ -374,11 +374,13 @@ def print_runs(runs: list[RunRecord]) -> None:
 
 
 @contextmanager
-def progress(name: str, *, quiet: bool) -> Iterator[Callable[[Tally], None]]:
-    """A bar with rows, events and rate on a terminal; a line every few seconds without one; nothing for --json."""
+def progress(upload: Upload, window: Window, services: Services, *, quiet: bool) -> Iterator[Callable[[Tally], None]]:
+    """A bar with rows, events, rate and time left on a terminal; a line every few seconds without one."""
+    from offline_capi.preflight import rows_to_expect
     from offline_capi.report import show_progress
 
-    with show_progress(name, err, quiet=quiet) as on_progress:
+    total = rows_to_expect(upload, window, services) if err.is_terminal and not quiet else None
+    with show_progress(upload.name, err, quiet=quiet, total=total) as on_progress:
         yield on_progress
 
 

@@ -8,9 +8,10 @@ from difflib import get_close_matches
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
 from offline_capi.errors import ConfigError, Problem
 from offline_capi.model import Window
-from offline_capi.sources import source_columns
+from offline_capi.pipeline import Services
+from offline_capi.sources import expected_rows, source_columns
 
-__all__ = ["check_columns"]
+__all__ = ["check_columns", "rows_to_expect"]
 
 
 def check_columns(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> dict[str, str]:
@@ -31,6 +32,30 @@ def check_columns(upload: Upload, window: Window, deployment: Deployment, secret
     if problems:
         raise ConfigError(f"{len(problems)} problems in the columns of {upload.name}", problems)
     return found
+
+
+def rows_to_expect(upload: Upload, window: Window, services: Services) -> int | None:
+    """About how many rows the run will read: counted by the database, else as many as the last run of its length.
+
+    ``None`` where neither is known. Only a progress bar depends on it.
+    """
+    looking_back = window.looking_back(upload.window.lookback)
+    counted = expected_rows(
+        upload.source,
+        looking_back,
+        zone=upload.window.timezone,
+        connection_url=lambda name: services.secrets.connection_url(name).reveal(),
+        sql_folder=services.deployment.sql_folder,
+    )
+    return counted if counted is not None else _rows_of_last(upload.name, window, services)
+
+
+def _rows_of_last(upload: str, window: Window, services: Services) -> int | None:
+    length = window.until - window.since
+    for record in services.ledger.runs(100):
+        if record.upload == upload and record.report and record.window.until - record.window.since == length:
+            return int(record.report["rows"]["read"])
+    return None
 
 
 def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -> list[Problem]:

@@ -15,12 +15,14 @@ command -v "$python" >/dev/null 2>&1 || python=python3
 echo "install: 1/3 virtual environment in $venv ($("$python" --version))"
 "$python" -m venv "$venv"
 echo "install: 2/3 pinned dependencies from constraints.txt (about 180 packages, one to three minutes)"
-# One short line a package instead of pip's silence or its pages of text.
+# One short line that changes (a terminal) or one every 25 packages, instead of pip's silence or its pages of text.
 log=$venv/install.log
+[ -t 1 ] && tty=1 || tty=0
 { "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
-    --constraint constraints.txt --editable '.[all]' 2>&1; echo "exit $?"; } | tee "$log" | awk '
-    /^Collecting /            { printf "\rinstall:     %3d looked up    %-40.40s", ++n, $2; fflush(); next }
-    /^Installing collected/   { printf "\rinstall:     installing %d packages ...%-30s\n", n, ""; fflush(); next }
+    --constraint constraints.txt --editable '.[all]' 2>&1; echo "exit $?"; } | tee "$log" | awk -v tty="$tty" '
+    /^Collecting /            { n++; if (tty) printf "\rinstall:     %3d looked up    %-40.40s", n, $2
+                                else if (n % 25 == 0) printf "install:     %3d looked up\n", n; fflush(); next }
+    /^Installing collected/   { printf "%sinstall:     installing %d packages ...%-30s\n", tty ? "\r" : "", n, ""; fflush(); next }
     /^ERROR|^error/           { printf "\n%s\n", $0; fflush() }
     END                       { print "" }'
 grep -q '^exit 0$' "$log" || {

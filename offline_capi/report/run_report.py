@@ -173,7 +173,7 @@ def make_report(
 def _reason_lines(tally: Tally, fate: Fate) -> list[ReasonLine]:
     return [
         ReasonLine(fate, reason, field, rows, *_words(reason))
-        for (reason, field), rows in tally.reasons(fate).most_common()
+        for (reason, field), rows in sorted(tally.reasons(fate).items(), key=lambda item: (-item[1], item[0]))
     ]
 
 

@@ -18,9 +18,9 @@ from offline_capi.config.settings import FileSource, SqlSource
 from offline_capi.model import SourceRows, Window
 from offline_capi.sources.ahead import read_ahead
 from offline_capi.sources.files import file_columns, read_files
-from offline_capi.sources.sql import query_columns, read_query
+from offline_capi.sources.sql import count_rows, query_columns, read_query
 
-__all__ = ["read_ahead", "read_batches", "source_columns"]
+__all__ = ["expected_rows", "read_ahead", "read_batches", "source_columns"]
 
 BATCH_ROWS = 65_536
 
@@ -66,3 +66,17 @@ def source_columns(
     if isinstance(source, SqlSource):
         return query_columns(source, window, zone, connection_url(source.connection), sql_folder)
     return file_columns(source, window, zone, environ=environ)
+
+
+def expected_rows(
+    source: SqlSource | FileSource,
+    window: Window,
+    *,
+    zone: str,
+    connection_url: Callable[[str], str],
+    sql_folder: Path,
+) -> int | None:
+    """How many rows a run will read, for a progress bar; ``None`` where only reading them would tell."""
+    if isinstance(source, SqlSource):
+        return count_rows(source, window, zone, connection_url(source.connection), sql_folder)
+    return None

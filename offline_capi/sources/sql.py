@@ -28,7 +28,7 @@ from offline_capi.model import SourceRows, Window
 from offline_capi.sources.columns import check_names, column_of
 from offline_capi.sources.database_errors import Where, explained
 
-__all__ = ["query_columns", "read_query"]
+__all__ = ["count_rows", "query_columns", "read_query"]
 
 # Rows asked for at a time: few enough to stay in the processor's cache until they are Arrow columns, which halves the
 # time that 8,192 take.
@@ -58,6 +58,14 @@ def read_query(
         for batch in _joined(_batches(fetch, names, columns or names), batch_rows):
             yield SourceRows(batch, where.origin, first)
             first += batch.num_rows
+
+
+def count_rows(source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path) -> int:
+    """How many rows the query has, counted by the database."""
+    query = _text_of(source, sql_folder).strip().rstrip(";")
+    counting = SqlSource(connection=source.connection, sql=f"SELECT count(*) AS n FROM (\n{query}\n) AS counted")  # noqa: S608  the user's own query
+    with _executed(counting, window, zone, url, sql_folder, Where(source.connection, _origin(source))) as (_, fetch):
+        return int(fetch(1)[0][0])
 
 
 def query_columns(source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path) -> list[tuple[str, str]]:
