@@ -19,7 +19,7 @@ from typing import Any
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import Policy, cut_requests, deliver, open_senders
-from offline_capi.errors import UsageError
+from offline_capi.errors import PartialLossError, UsageError
 from offline_capi.events import SeenKeys, build_events
 from offline_capi.identity import hash_identity
 from offline_capi.ledger import Ledger, RunRecord
@@ -169,8 +169,12 @@ def send_staged(unit: StagedEvents, upload: Upload, services: Services) -> Tally
 def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
     """Third task: close the run's books from what the ledger knows of every staged event, whatever the tasks said."""
     parts = services.ledger.parts(run_id)
+    if "prepare" not in parts:
+        raise PartialLossError(
+            f"{upload.name}: run {run_id} was never prepared, so nothing was read or sent. Run again."
+        )
     books = Books()
-    books.tally += parts.pop("prepare", Tally())
+    books.tally += parts.pop("prepare")
     for events in services.stage.read_all_events(run_id, EVENT_ROWS):
         known = services.ledger.known(events, run_id=run_id, now=services.clock(), resend=False)
         book_settled(known.settled, books)
