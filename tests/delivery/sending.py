@@ -24,6 +24,9 @@ EM = "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f"  # meta-
 ACME, OTHER = "acme", "other"
 PIXELS = {ACME: PIXEL, OTHER: OTHER_PIXEL}
 TOKENS = {ACME: TOKEN, OTHER: OTHER_TOKEN}
+#: One moment for all tests: an event that is made twice is the same event, whatever the clock does in between.
+STARTED = time.time()
+
 WINDOW = Window(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
 
 
@@ -37,7 +40,7 @@ def batch(
     at: float | None = None,
 ) -> EventBatch:
     """Events that Meta would take, of a minute ago; ``note`` makes their bodies differ."""
-    moment, count = int(at or time.time()) - 60, len(ids)
+    moment, count = int(at or STARTED) - 60, len(ids)
     whose = pixel or PIXELS.get(client, PIXEL)
     columns = {
         "origin": ["rows.csv"] * count,
