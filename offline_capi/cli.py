@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -60,10 +60,21 @@ def main() -> NoReturn:
         _fail(error, 2)
     except OfflineCapiError as error:
         _fail(error, 1)
+    except OSError as error:  # the ledger's folder, the stage, a report's file: all are places on this machine
+        _fail(_unusable_place(error), 1)
     except KeyboardInterrupt:
         err.print("stopped. What was sent is recorded; running again is safe and sends only what is missing.")
         sys.exit(130)
     sys.exit(0)
+
+
+def _unusable_place(error: OSError) -> OfflineCapiError:
+    place = error.filename or "a file on this machine"
+    return OfflineCapiError(
+        f"{place} cannot be used: {error.strerror}. Everything sent is recorded; make room there, or name another "
+        "place (--html, OFFLINE_CAPI_STAGE, OFFLINE_CAPI_LEDGER), then run again: it is safe and sends only what is "
+        "missing."
+    )
 
 
 def _fail(error: OfflineCapiError, code: int) -> NoReturn:
@@ -118,7 +129,8 @@ def plan(
 
     with opened(config) as services:
         one = find(services.deployment, upload)
-        report = plan_upload(one, window_of(one, since, until), services, clients=client or ())
+        clients = find_clients(services.deployment, client)
+        report = plan_upload(one, window_of(one, since, until), services, clients=clients)
     show(report, as_json)
 
 
@@ -156,9 +168,9 @@ def upload_command(
 
     with opened(config) as services:
         one = find(services.deployment, upload)
-        window = window_of(one, since, until)
+        window, clients = window_of(one, since, until), find_clients(services.deployment, client)
         with progress(one, window, services, quiet=as_json) as on_progress:
-            report = run_upload(one, window, services, clients=client or (), on_progress=on_progress)
+            report = run_upload(one, window, services, clients=clients, on_progress=on_progress)
     show(report, as_json)
     sys.exit(0 if report.status == "complete" else 1)
 
@@ -300,13 +312,25 @@ def load(config: Path) -> Deployment:
 
 
 def find(deployment: Deployment, name: str) -> Upload:
-    from difflib import get_close_matches
-
     if name in deployment.uploads:
         return deployment.uploads[name]
-    near = get_close_matches(name, deployment.uploads, 1)
-    hint = f'; did you mean "{near[0]}"?' if near else f"; one of: {', '.join(sorted(deployment.uploads))}"
-    raise UsageError(f'no upload "{name}" in {deployment.folder / "uploads"}{hint}')
+    raise UsageError(f'no upload "{name}" in {deployment.folder / "uploads"}{_hint(name, deployment.uploads)}')
+
+
+def find_clients(deployment: Deployment, names: list[str] | None) -> list[str]:
+    """The clients of --client; a name that nobody has would narrow a run to nothing and look like a success."""
+    for name in names or ():
+        if name not in deployment.clients:
+            place = deployment.folder / "clients.yml"
+            raise UsageError(f'--client: no client "{name}" in {place}{_hint(name, deployment.clients)}')
+    return names or []
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), 1)
+    return f'; did you mean "{near[0]}"?' if near else f"; one of: {', '.join(sorted(known))}"
 
 
 def environment_secrets() -> Any:

@@ -137,6 +137,7 @@ class Reason(StrEnum):
     THROTTLED = "throttled"
     OTHER_RUN = "other_run"
     NOT_SENT = "not_sent"
+    NOT_COUNTED = "not_counted"
 
 
 class ReasonText(NamedTuple):
@@ -187,6 +188,9 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.UNREACHABLE: ReasonText("the endpoint could not be reached", "look at the network and graph_url; run again"),
     Reason.THROTTLED: ReasonText("Meta asked us to wait longer than the run may", "run again later"),
     Reason.OTHER_RUN: ReasonText("another run is sending this event", "nothing; look at that run's report"),
+    Reason.NOT_COUNTED: ReasonText(
+        "taken without an error, and not counted as received", "look at the event in Meta's Events Manager"
+    ),
     Reason.NOT_SENT: ReasonText("the task that sends it did not get to it", "clear that task, or run again"),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -257,9 +257,12 @@ def send(events: Iterable[EventBatch], upload: Upload, services: Services, run_i
     requests = cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes)
     claim = partial(services.ledger.claim, run_id)
     with open_senders(services.deployment, services.secrets, settings) as senders:
-        for outcome in deliver(requests, senders=senders, claim=claim, policy=policy, now=services.clock):
-            services.ledger.record([outcome])
-            books.enter_outcome(outcome)
+        alive = services.ledger.stay_alive
+        delivery = deliver(requests, senders=senders, claim=claim, policy=policy, now=services.clock, while_quiet=alive)
+        with closing(delivery) as outcomes:
+            for outcome in outcomes:
+                services.ledger.record([outcome])
+                books.enter_outcome(outcome)
 
 
 # ---------------------------------------------------------------------------------------------- a run's two ends

@@ -30,7 +30,8 @@ def check_columns(upload: Upload, window: Window, deployment: Deployment, secret
     )
     problems = _missing(upload, found, deployment) if found and upload.transform is None else []
     if problems:
-        raise ConfigError(f"{len(problems)} problems in the columns of {upload.name}", problems)
+        counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError(f"{counted} in the columns of {upload.name}", problems)
     return found
 
 

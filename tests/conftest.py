@@ -8,10 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
 
 from offline_capi.sandbox import SandboxServer
 from tests.postgres import HOW_TO_GET_ONE, find_binaries, running_server
 from tests.sandbox_server import SPEC, Sandbox
+
+# A busy machine must not fail a test: laws are about values, not about time.
+settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("laws")
 
 
 @pytest.fixture(scope="session")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
 
 from offline_capi.delivery.table import APPSECRET_PROOF, Action, Entry, entry_for
 
 __all__ = ["Answer", "Verdict", "judge_answer", "read_answer"]
 
 _PATH = re.compile(r"\$\[['\"]?data['\"]?\]\[(\d+)\]|\bdata\[(\d+)\]")
-#: HTTP answers without a readable Graph error that pass by themselves (D:support; RS).
-_PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: Usage in per cent from which we slow down and from which we pause (meta-capi.md 5.5).
-USAGE_PAUSE = 90
+#: Statuses without a Graph error that ask for something of their own; 413 is a proxy's word, and a half may pass it.
+_BY_STATUS = {408: Action.RETRY, 413: Action.ISOLATE, 425: Action.RETRY, 429: Action.WAIT}
+#: Numbers in headers beyond this are no percentages and no seconds.
+_SANE = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class Answer:
     """One HTTP answer, without anything that could quote the payload.
 
     ``received`` is ``events_received`` of a success. ``culprit`` is the index of the event that an error names.
-    ``wait`` is how many seconds Meta asks to wait, ``usage`` the highest usage in per cent that its headers tell.
+    ``wait`` is how many seconds Meta asks to wait; ``usage`` and ``app_usage`` are the highest per cent of the client's
+    and of the app's allowance that its headers tell. ``readable`` is False where the body is neither JSON nor empty.
     """
 
     status: int
@@ -37,6 +41,8 @@ class Answer:
     trace_id: str | None = None
     wait: float | None = None
     usage: float = 0.0
+    app_usage: float = 0.0
+    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,45 +55,61 @@ class Verdict:
     stored: bool
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+def read_answer(
+    status: int, headers: Mapping[str, str], body: bytes, *, now: Callable[[], float] = time.time
+) -> Answer:
     """Read an answer: missing keys, HTML, broken JSON and doubly encoded details are all met in the field."""
-    data = _json(body)
-    error = data.get("error") if isinstance(data.get("error"), dict) else None
-    usage, wait = _usage(headers)
-    told = _seconds(headers.get("retry-after"))
-    waits = [seconds for seconds in (wait, told) if seconds is not None]
-    longest = max(waits, default=None)
-    if error is None:
-        return Answer(
-            status, received=_int(data.get("events_received")), trace_id=_trace(data), wait=longest, usage=usage
-        )
-    texts = " ".join(str(error.get(key, "")) for key in ("message", "error_user_msg"))
-    return Answer(
+    named = {name.lower(): text for name, text in headers.items()}
+    data, readable = _json(body), _is_json(body)
+    usage = _usage(named)
+    waits = [seconds for seconds in (usage.wait, _retry_after(named, now)) if seconds]
+    found = Answer(
         status,
+        received=_int(data.get("events_received")),
+        trace_id=_trace(data),
+        wait=max(waits, default=None),
+        usage=usage.client,
+        app_usage=usage.app,
+        readable=readable,
+    )
+    error = data.get("error")
+    return _with_error(found, error) if isinstance(error, dict) else found
+
+
+def _with_error(answer: Answer, error: Mapping[str, Any]) -> Answer:
+    texts = " ".join(str(error.get(key, "")) for key in ("message", "error_user_msg"))
+    return replace(
+        answer,
+        received=None,
         code=_int(error.get("code")),
         subcode=_int(error.get("error_subcode")),
         transient=error.get("is_transient") is True,
         proof_fault="appsecret_proof" in texts,
         culprit=_culprit(texts, error.get("error_data")),
-        trace_id=_trace(error) or _trace(data),
-        wait=longest,
-        usage=usage,
+        trace_id=_trace(error) or answer.trace_id,
     )
 
 
 def judge_answer(answer: Answer, sent: int) -> Verdict:
-    """Accepted, or what to do: codes decide, then the status."""
+    """Accepted, or what to do: codes decide, then the count, then the status."""
     if answer.code is not None:
         entry = APPSECRET_PROOF if answer.code == 100 and answer.proof_fault else _entry(answer)
         return Verdict(False, entry.action, entry, stored=entry.action in (Action.RETRY, Action.ISOLATE))
-    if 200 <= answer.status < 300 and answer.received == sent:
-        return Verdict(True, None, None, stored=True)
     if 200 <= answer.status < 300 and answer.received is not None:
-        return Verdict(False, Action.ISOLATE, None, stored=True)
-    if answer.status in _PASSING_STATUS or answer.status < 300:
-        action = Action.WAIT if answer.status == 429 else Action.RETRY
-        return Verdict(False, action, None, stored=answer.status != 429)
-    return Verdict(False, Action.STOP, None, stored=False)
+        accepted = answer.received >= sent
+        return Verdict(accepted, None if accepted else Action.ISOLATE, None, stored=True)
+    action = _action_of_status(answer)
+    return Verdict(False, action, None, stored=action is Action.RETRY)
+
+
+def _action_of_status(answer: Answer) -> Action:
+    """Where Meta's own words are missing, it was not Meta that spoke: that passes, unless we were sent elsewhere."""
+    own = _BY_STATUS.get(answer.status)
+    if own is not None:
+        return own
+    elsewhere = 300 <= answer.status < 400
+    passes = answer.status < 300 or answer.status >= 500 or not answer.readable
+    return Action.RETRY if passes and not elsewhere else Action.STOP
 
 
 def _entry(answer: Answer) -> Entry:
@@ -98,11 +120,20 @@ def _entry(answer: Answer) -> Entry:
 
 
 def _json(body: bytes) -> dict[str, Any]:
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
+    data = _parsed(body)
     return data if isinstance(data, dict) else {}
+
+
+def _is_json(body: bytes) -> bool:
+    return not body.strip() or _parsed(body) is not None
+
+
+def _parsed(body: bytes) -> Any:
+    """Parsed JSON; ``None`` where it is none, or nested so deeply that it cannot be an answer."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _int(value: object) -> int | None:
@@ -118,39 +149,62 @@ def _trace(data: Mapping[str, Any]) -> str | None:
 
 
 def _culprit(texts: str, details: object) -> int | None:
-    """The index of the event that the message or ``error_data`` names (NODE258; offline-uploader issue #26)."""
-    match = _PATH.search(texts) or _PATH.search(
-        json.dumps(details) if isinstance(details, (dict, list)) else str(details)
-    )
+    """The index of the event that the message or ``error_data`` names (NODE258; offline-uploader issue #26).
+
+    Details come as an object, as a string of JSON, or encoded twice: without the backslashes they all read alike.
+    """
+    told = details if isinstance(details, str) else json.dumps(details)
+    match = _PATH.search(texts.replace("\\", "")) or _PATH.search(told.replace("\\", ""))
     return int(match[1] or match[2]) if match else None
 
 
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text and re.fullmatch(r"\d+(\.\d+)?", text.strip()) else None
+def _retry_after(headers: Mapping[str, str], now: Callable[[], float]) -> float | None:
+    """Seconds, or a date: that one is counted from the answer's own date, whose clock need not be ours (RFC 9110)."""
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
+        return float(text)
+    until, told_at = _http_date(text), _http_date(headers.get("date", ""))
+    return max(0.0, until - (now() if told_at is None else told_at)) if until is not None else None
 
 
-def _usage(headers: Mapping[str, str]) -> tuple[float, float | None]:
-    """The highest usage in per cent, and the longest announced wait in seconds (MAPI:overview/rate-limiting)."""
-    percents, waits = [0.0], []
-    for name, text in headers.items():
-        if re.search(r"usage|throttle", name, re.IGNORECASE):
-            for key, value in _numbers(_json(text.encode())):
-                if key in _PERCENTS:
-                    percents.append(value)
-                if key in _WAITS and value > 0:
-                    waits.append(value * _WAITS[key])
-    return max(percents), max(waits) if waits else None
+def _http_date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+class _Usage(NamedTuple):
+    client: float
+    app: float
+    wait: float
+
+
+def _usage(headers: Mapping[str, str]) -> _Usage:
+    """Per cent used, and the longest wait told, in seconds (MAPI:overview/rate-limiting); names are matched loosely.
+
+    ``X-App-Usage`` speaks of the app's allowance, which all clients share.
+    """
+    told = {name: _numbers(_json(text.encode())) for name, text in headers.items() if re.search("usage|throttle", name)}
+    app = [n for name, numbers in told.items() if "app-usage" in name for key, n in numbers if key in _PERCENTS]
+    client = [n for name, numbers in told.items() if "app-usage" not in name for key, n in numbers if key in _PERCENTS]
+    waits = [n * _WAITS[key] for numbers in told.values() for key, n in numbers if key in _WAITS]
+    return _Usage(max(client, default=0.0), max(app, default=0.0), max(waits, default=0.0))
 
 
 _PERCENTS = frozenset({"call_count", "total_time", "total_cputime", "acc_id_util_pct", "app_id_util_pct"})
 _WAITS = {"estimated_time_to_regain_access": 60.0, "reset_time_duration": 1.0}  # minutes; seconds
 
 
-def _numbers(data: object) -> list[tuple[str, float]]:
-    """Every number in nested JSON, with its key."""
-    if isinstance(data, dict):
-        own = [(k, float(v)) for k, v in data.items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
-        return own + [pair for value in data.values() for pair in _numbers(value)]
-    if isinstance(data, list):
-        return [pair for value in data for pair in _numbers(value)]
-    return []
+def _numbers(data: object, depth: int = 8) -> list[tuple[str, float]]:
+    """Every number in nested JSON with its key, as deep as Meta nests them."""
+    if not isinstance(data, (dict, list)) or not depth:
+        return []
+    pairs = list(data.items()) if isinstance(data, dict) else [("", value) for value in data]
+    own = [(key, float(value)) for key, value in pairs if _is_number(value)]
+    return own + [pair for _, value in pairs for pair in _numbers(value, depth - 1)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _SANE

@@ -60,7 +60,7 @@ class GraphClient:
             answer = self._http.post(f"{self._base}/{pixel}/events", content=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise NotSentError(f"no connection to {self._base} ({type(error).__name__})") from None
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise AnswerLostError(f"no answer from {self._base} ({type(error).__name__})") from None
         return read_answer(answer.status_code, answer.headers, answer.content[:_MAX_ANSWER])
 

@@ -29,18 +29,31 @@ def cut_requests(
     Order is kept within a client. What does not fill a request waits for the next batch, ``max_pending`` events at
     most; an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
     """
-    pending: dict[_Key, list[EventBatch]] = {}
+    pending: dict[_Key, EventBatch] = {}
     for batch in batches:
         for key, events in _by_client(batch):
-            held = _joined([*pending.pop(key, []), events])
-            *full, rest = _pieces(held, max_events, max_bytes)
+            *full, rest = _filled(pending.pop(key, None), events, max_events, max_bytes)
             yield from (Request("", *key, piece) for piece in full)
             if len(rest):
-                pending[key] = [rest]
-        while sum(len(part) for parts in pending.values() for part in parts) > max_pending:
+                pending[key] = rest
+        while sum(map(len, pending.values())) > max_pending:
             oldest = next(iter(pending))
-            yield Request("", *oldest, _joined(pending.pop(oldest)))
-    yield from (Request("", *key, _joined(parts)) for key, parts in pending.items())
+            yield Request("", *oldest, pending.pop(oldest))
+    yield from (Request("", *key, rest) for key, rest in pending.items())
+
+
+def _filled(waiting: EventBatch | None, events: EventBatch, max_events: int, max_bytes: int) -> Iterator[EventBatch]:
+    """Full pieces and what is left, in order. Only the piece that bridges two batches is copied."""
+    while waiting is not None and len(events):
+        room = max_events - len(waiting)
+        if not room:
+            yield waiting
+            waiting = None
+            continue
+        *full, waiting = _pieces(_joined(waiting, events.slice(0, room)), max_events, max_bytes)
+        events = events.slice(room, len(events))
+        yield from full
+    yield from _pieces(events, max_events, max_bytes) if waiting is None else (waiting,)
 
 
 def _by_client(batch: EventBatch) -> Iterator[tuple[_Key, EventBatch]]:
@@ -59,6 +72,8 @@ def _by_client(batch: EventBatch) -> Iterator[tuple[_Key, EventBatch]]:
 
 def _pieces(events: EventBatch, max_events: int, max_bytes: int) -> list[EventBatch]:
     """Greedy cuts; the last piece may be short of both limits."""
+    if not len(events):
+        return [events]
     ends = np.cumsum(pc.binary_length(events.table.column("body")).to_numpy() + 1)
     pieces, start, budget = [], 0, max_bytes - ENVELOPE
     while len(events) - start > max_events or ends[-1] - (ends[start - 1] if start else 0) > budget:
@@ -72,8 +87,5 @@ def _pieces(events: EventBatch, max_events: int, max_bytes: int) -> list[EventBa
     return [*pieces, events.slice(start, len(events) - start)]
 
 
-def _joined(parts: list[EventBatch]) -> EventBatch:
-    filled = [part for part in parts if len(part)]
-    if len(filled) <= 1:
-        return filled[0] if filled else parts[0]
-    return EventBatch(pa.concat_batches([part.table for part in filled]))
+def _joined(first: EventBatch, second: EventBatch) -> EventBatch:
+    return EventBatch(pa.concat_batches([first.table, second.table]))

@@ -6,13 +6,14 @@ worker; outcomes are given to the same thread, so that one connection to the led
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from threading import Semaphore
+from threading import Event, Semaphore
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,8 @@ IN_FLIGHT = 8
 LOOKAHEAD = 8
 #: Events refused alike, with none accepted, after which a client's configuration is at fault and not its rows.
 ALIKE = 20
+#: Seconds without news after which the consumer is called back.
+QUIET = 1.0
 #: Requests begun over all clients; those that wait to be repeated do not take a place in flight.
 WORKERS = 32
 
@@ -60,7 +63,8 @@ def deliver(
     policy: Policy,
     clock: Clock | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Iterator[Outcome]:
+    while_quiet: Callable[[], None] = lambda: None,
+) -> Generator[Outcome]:
     """Send ``requests``; every event of each ends in exactly one outcome.
 
     - a passing fault is repeated; an answer that never came leaves the request *in doubt*
@@ -69,8 +73,10 @@ def deliver(
     - an endpoint that cannot be reached holds everything after the first request that used up its tries
 
     ``senders`` may raise ``ConfigError`` for a client whose token cannot be had: that client is stopped.
+    ``while_quiet`` is called each second in which nothing is answered, for a ledger that has to say it is alive. Closed
+    early, it lets what is on the wire be answered, repeats nothing, and leaves those requests in doubt.
     """
-    yield from _Delivery(senders, claim, policy, clock or Clock(), now).run(iter(requests))
+    yield from _Delivery(senders, claim, policy, clock or Clock(), now, while_quiet).run(iter(requests))
 
 
 @dataclass(slots=True)
@@ -100,6 +106,7 @@ class _Delivery:
     policy: Policy
     clock: Clock
     now: Callable[[], datetime]
+    while_quiet: Callable[[], None]
     queue: deque[_Task] = field(default_factory=deque)
     flying: dict[Future[Posted], _Task] = field(default_factory=dict)
     stops: dict[str | None, _Stop] = field(default_factory=dict)
@@ -108,15 +115,25 @@ class _Delivery:
     refused: Counter[tuple[str, object]] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
     let_in: set[str] = field(default_factory=set)
+    closing: Event = field(default_factory=Event)
 
     def run(self, requests: Iterator[Request]) -> Iterator[Outcome]:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="post") as pool:
-            while True:
-                yield from self._launch(requests, pool)
-                if not self.flying:
-                    return
-                for future in wait(self.flying, return_when=FIRST_COMPLETED).done:
-                    yield from self._settle(self.flying.pop(future), future.result())
+            try:
+                yield from self._run(requests, pool)
+            finally:
+                self.closing.set()
+
+    def _run(self, requests: Iterator[Request], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+        while True:
+            yield from self._launch(requests, pool)
+            if not self.flying:
+                return
+            done = wait(self.flying, timeout=QUIET, return_when=FIRST_COMPLETED).done
+            if not done:
+                self.while_quiet()
+            for future in done:
+                yield from self._settle(self.flying.pop(future), future.result())
 
     # ------------------------------------------------------------------------------------------ out
 
@@ -153,23 +170,29 @@ class _Delivery:
             yield self._held(task.request, stop)
             return
         sender = self.senders[client]
-        claimed = self.claim(task.request, replaces=task.replaces)
-        if len(claimed.lost):
-            lost = Request("", client, task.request.pixel, claimed.lost)
-            yield self._held(lost, _Stop(Reason.OTHER_RUN, ""))
-        if not len(claimed.request):
-            yield self._held(claimed.request, _Stop(Reason.OTHER_RUN, ""))
+        request, lost = self._claimed(task.request, task.replaces)
+        yield from lost
+        if not len(request):
             return
-        gates = Gates(self._gate(client), self._gate(None), self.slots)
-        future = pool.submit(self._post, claimed.request, sender, gates)
-        self.flying[future] = _Task(claimed.request, task.replaces, (self.accepted[client], self.accepted.total()))
+        gates = Gates(self._gate(client), self._gate(None), self.slots, self.closing)
+        future = pool.submit(self._post, request, sender, gates)
+        self.flying[future] = _Task(request, task.replaces, (self.accepted[client], self.accepted.total()))
+
+    def _claimed(self, wanted: Request, replaces: str | None) -> tuple[Request, list[Outcome]]:
+        """The request as the ledger grants it, and the outcome of what another run took.
+
+        A request of which nothing is left has an outcome too: the ledger knows it by its id.
+        """
+        claimed, other_run = self.claim(wanted, replaces=replaces), _Stop(Reason.OTHER_RUN, "")
+        taken = [_part(wanted, claimed.lost)] if len(claimed.lost) else []
+        empty = [claimed.request] if not len(claimed.request) else []
+        return claimed.request, [self._held(request, other_run) for request in (*taken, *empty)]
 
     def _gate(self, whose: str | None) -> Gate:
         return self.gates.setdefault(whose, Gate())
 
     def _post(self, request: Request, sender: Sender, gates: Gates) -> Posted:
         body = payload(request.events, sender.envelope)
-
         post = partial(sender.post, request.pixel)
         return post_until_settled(post, body, len(request), policy=self.policy, clock=self.clock, gates=gates)
 
@@ -186,7 +209,7 @@ class _Delivery:
 
     def _settle(self, task: _Task, posted: Posted) -> Iterator[Outcome]:
         request, verdict = task.request, posted.verdict
-        if verdict is None or verdict.action in (Action.RETRY, Action.WAIT):
+        if verdict is None or not posted.settled:
             yield self._given_up(task, posted)
         elif verdict.accepted:
             self.let_in.add(request.client)
@@ -201,30 +224,35 @@ class _Delivery:
     def _given_up(self, task: _Task, posted: Posted) -> Outcome:
         """Out of tries: whatever the fault is, the next request would meet it too, unless others get through."""
         request = task.request
-        throttled = posted.verdict is not None and posted.verdict.action is Action.WAIT
-        why = posted.explanation or _words(posted, "was not accepted")
-        if throttled:
-            entry = posted.verdict.entry if posted.verdict else None
-            everybody = entry is not None and entry.scope is Scope.APP
-            stop = _Stop(Reason.THROTTLED, f"{request.client}: {why}; its other events wait for the next run")
-            self.stops.setdefault(None if everybody else request.client, stop)
-        else:
-            stop = _Stop(
-                Reason.UNREACHABLE, f"{why}, after {posted.tries} tries. Events not sent wait for the next run"
-            )
-            self._stop_unreachable(task, stop)
+        stop = self.stops.get(None) or self.stops.get(request.client) or self._stop_for(task, posted)
         if posted.maybe_stored:
             return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, stop.explanation)
         return self._outcome(request, Fate.HELD, posted, stop.reason, stop.explanation)
+
+    def _stop_for(self, task: _Task, posted: Posted) -> _Stop:
+        request = task.request
+        why = posted.explanation or _words(posted, "Meta asked to wait" if posted.throttled else "was not accepted")
+        if posted.throttled:
+            stop = _Stop(Reason.THROTTLED, f"{request.client}: {why}; its other events wait for the next run")
+            self._stop(None if posted.throttled is Scope.APP else request.client, stop)
+        else:
+            stop = _Stop(Reason.UNREACHABLE, f"{why}, after {_tries(posted)}. Events not sent wait for the next run")
+            self._stop_unreachable(task, stop)
+        return stop
+
+    def _stop(self, whose: str | None, stop: _Stop) -> None:
+        """Nothing more leaves for this client, or for anybody: not the requests that wait to be repeated either."""
+        self.stops.setdefault(whose, stop)
+        self._gate(whose).close_for(math.inf, self.clock)
 
     def _stop_unreachable(self, task: _Task, stop: _Stop) -> None:
         """Stop whoever met nothing but this fault since the request left: everybody, its client, or nobody."""
         client = task.request.client
         own, all_clients = task.accepted
         if self.accepted.total() == all_clients:
-            self.stops.setdefault(None, stop)
+            self._stop(None, stop)
         elif self.accepted[client] == own:
-            self.stops.setdefault(client, stop)
+            self._stop(client, stop)
 
     def _stopped(self, request: Request, posted: Posted) -> Outcome:
         """A fault of token, pixel, permission or version: one request was enough to know."""
@@ -232,7 +260,7 @@ class _Delivery:
         advice = f": {entry.do}" if entry else ""
         explanation = f"{request.client}: Meta refused pixel {request.pixel}, {_words(posted, 'stopped')}{advice}"
         scope = None if entry is not None and entry.scope is Scope.APP else request.client
-        self.stops.setdefault(scope, _Stop(Reason.CLIENT_STOPPED, explanation))
+        self._stop(scope, _Stop(Reason.CLIENT_STOPPED, explanation))
         if posted.maybe_stored:
             return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, explanation)
         return self._outcome(request, Fate.HELD, posted, Reason.CLIENT_STOPPED, explanation)
@@ -258,8 +286,10 @@ class _Delivery:
         In one request the first time, which is all that a single bad event costs; in two from then on.
         """
         request = task.request
-        claimed = self.claim(_part(request, request.events.slice(culprit, 1)), replaces=request.id)
-        yield self._refused(claimed.request, posted, tries=0)
+        alone, lost = self._claimed(_part(request, request.events.slice(culprit, 1)), request.id)
+        yield from lost
+        if len(alone):
+            yield self._refused(alone, posted, tries=0)
         before, after = request.events.slice(0, culprit), request.events.slice(culprit + 1, len(request))
         rest = EventBatch(pa.concat_batches([before.table, after.table]))
         self._again(request, (rest,) if task.replaces is None or len(rest) == 1 else _halves(rest))
@@ -274,8 +304,9 @@ class _Delivery:
         self.refused[fault] += 1
         if not self.accepted[request.client] and self.refused[fault] >= ALIKE:
             why = f"{request.client}: {ALIKE} events from all over were refused alike ({_words(posted, 'refused')})"
-            self.stops.setdefault(request.client, _Stop(Reason.CLIENT_STOPPED, f"{why}; look at the mapping first"))
-        return self._outcome(request, Fate.REFUSED, posted, tries=tries)
+            self._stop(request.client, _Stop(Reason.CLIENT_STOPPED, f"{why}; look at the mapping first"))
+        reason = Reason.NOT_COUNTED if answer and answer.code is None else None
+        return self._outcome(request, Fate.REFUSED, posted, reason, tries=tries)
 
     # ------------------------------------------------------------------------------------------ outcomes
 
@@ -319,6 +350,10 @@ def _part(request: Request, events: EventBatch) -> Request:
 def _emptied(request: Request) -> Request:
     """The request without its events, which live on in smaller ones; only its tries and answer are to be kept."""
     return Request(request.id, request.client, request.pixel, request.events.slice(0, 0))
+
+
+def _tries(posted: Posted) -> str:
+    return "1 try" if posted.tries == 1 else f"{posted.tries} tries"
 
 
 def _words(posted: Posted, otherwise: str) -> str:

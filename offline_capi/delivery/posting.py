@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from threading import Lock, Semaphore
+from dataclasses import dataclass, field, replace
+from threading import Event, Lock, Semaphore
 
 from offline_capi.delivery.answers import Answer, Verdict, judge_answer
 from offline_capi.delivery.client import AnswerLostError, NotSentError
@@ -16,11 +16,15 @@ __all__ = ["Clock", "Gate", "Gates", "Policy", "Posted", "post_until_settled"]
 
 #: Longest pause between two tries that we choose ourselves, in seconds; Meta may ask for longer.
 LONGEST_PAUSE = 60.0
+#: Seconds after which a waiting worker looks whether it is still wanted.
+NAP = 1.0
+#: Per cent of an allowance used, and the seconds by which requests are then held back (meta-capi.md 5.5).
+SLOW_DOWN = ((90, 30.0), (75, 2.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often and how long one request is tried; ``max_wait`` is in seconds from the first try."""
+    """How often and how long one request is tried; ``max_wait`` is in seconds, waiting to leave included."""
 
     max_tries: int = 6
     max_wait: float = 600.0
@@ -47,36 +51,60 @@ class Gate:
         with self._lock:
             self.not_before = max(self.not_before, clock.monotonic() + seconds)
 
-    def wait(self, clock: Clock) -> None:
-        while (pause := self.not_before - clock.monotonic()) > 0:
-            clock.sleep(pause)
+    def remaining(self, clock: Clock) -> float:
+        return max(0.0, self.not_before - clock.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What a POST has to pass: its client's gate, everybody's, and a place in flight, taken last and briefly."""
+    """What a POST has to pass: its client's gate, everybody's, and a place in flight, taken last and briefly.
+
+    ``closing`` is set when nobody waits for outcomes any more: then nothing further leaves.
+    """
 
     client: Gate
     everybody: Gate
     slots: Semaphore
+    closing: Event = field(default_factory=Event)
 
-    def wait(self, clock: Clock) -> None:
-        self.everybody.wait(clock)
-        self.client.wait(clock)
+    def of(self, scope: Scope) -> Gate:
+        return self.everybody if scope is Scope.APP else self.client
 
-    def close_for(self, seconds: float, scope: Scope, clock: Clock) -> None:
-        (self.everybody if scope is Scope.APP else self.client).close_for(seconds, clock)
+    def held_by(self, clock: Clock) -> Scope:
+        """Which of the two is closed for longer."""
+        return Scope.APP if self.everybody.remaining(clock) > self.client.remaining(clock) else Scope.CLIENT
+
+    def passed(self, give_up_at: float, clock: Clock) -> bool:
+        """Wait until both are open; False at once where that would be too late, or where nothing may leave."""
+        while (pause := max(self.client.remaining(clock), self.everybody.remaining(clock))) > 0:
+            if clock.monotonic() + pause > give_up_at or self.closing.is_set():
+                return False
+            clock.sleep(min(pause, NAP))
+        return not self.closing.is_set()
+
+    def nap(self, seconds: float, clock: Clock) -> None:
+        until = clock.monotonic() + seconds
+        while (rest := until - clock.monotonic()) > 0 and not self.closing.is_set():
+            clock.sleep(min(rest, NAP))
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """How it ended: the last answer and its verdict (``None`` where none came), and whether any try may be stored."""
+    """How it ended: the last answer and its verdict (``None`` where none came), and whether any try may be stored.
 
-    tries: int
-    answer: Answer | None
-    verdict: Verdict | None
-    maybe_stored: bool
+    ``throttled`` is who has to wait, where it was a throttle that ended it.
+    """
+
+    tries: int = 0
+    answer: Answer | None = None
+    verdict: Verdict | None = None
+    maybe_stored: bool = False
     explanation: str = ""
+    throttled: Scope | None = None
+
+    @property
+    def settled(self) -> bool:
+        return self.verdict is not None and self.verdict.action not in (Action.RETRY, Action.WAIT)
 
 
 def post_until_settled(
@@ -84,43 +112,57 @@ def post_until_settled(
 ) -> Posted:
     """Post ``body`` until it is accepted, refused for good, or out of tries or time; full jitter between tries.
 
-    A throttle closes the gate of the client, or of everybody: their other requests wait as well.
+    What Meta asks to wait closes the gate of the client, or of everybody: their other requests wait as well.
     """
-    started, maybe_stored = clock.monotonic(), False
-    for tried in range(1, policy.max_tries + 1):
-        gates.wait(clock)
+    give_up_at, posted = clock.monotonic() + policy.max_wait, Posted()
+    while gates.passed(give_up_at, clock):
         with gates.slots:
-            answer, verdict, explanation = _try(post, body, events)
-        maybe_stored = maybe_stored or (verdict.stored if verdict else not explanation.startswith("no connection"))
-        _mind_usage(answer, gates.client, clock)
-        pause = _pause(answer, tried, clock)
-        settled = verdict is not None and verdict.action not in (Action.RETRY, Action.WAIT)
-        if settled or tried == policy.max_tries or clock.monotonic() - started + pause > policy.max_wait:
-            return Posted(tried, answer, verdict, maybe_stored, explanation)
-        if verdict is not None and verdict.action is Action.WAIT:
-            gates.close_for(pause, verdict.entry.scope if verdict.entry else Scope.CLIENT, clock)
-        else:
-            clock.sleep(pause)
-    raise AssertionError("a policy has at least one try")
+            posted = _try(post, body, events, posted)
+        pause = _own_pause(posted, clock)
+        told = _mind(posted, pause, gates, clock)
+        out_of_time = clock.monotonic() + told + pause > give_up_at
+        if posted.settled or posted.tries == policy.max_tries or out_of_time:
+            return posted
+        if not told:
+            gates.nap(pause, clock)
+    return replace(posted, throttled=gates.held_by(clock))
 
 
-def _try(post: Callable[[bytes], Answer], body: bytes, events: int) -> tuple[Answer | None, Verdict | None, str]:
+def _try(post: Callable[[bytes], Answer], body: bytes, events: int, before: Posted) -> Posted:
+    tries = before.tries + 1
     try:
         answer = post(body)
-    except (NotSentError, AnswerLostError) as error:
-        return None, None, str(error)
-    return answer, judge_answer(answer, events), ""
+    except NotSentError as error:
+        return Posted(tries, maybe_stored=before.maybe_stored, explanation=str(error))
+    except AnswerLostError as error:
+        return Posted(tries, maybe_stored=True, explanation=str(error))
+    verdict = judge_answer(answer, events)
+    return Posted(tries, answer, verdict, before.maybe_stored or verdict.stored, throttled=_throttled(verdict))
 
 
-def _pause(answer: Answer | None, tried: int, clock: Clock) -> float:
-    """Full jitter below a doubling bound; never earlier than Meta told."""
-    own = clock.jitter() * min(LONGEST_PAUSE, 2.0**tried)
-    told = answer.wait if answer and answer.wait else 0.0
-    return told + own if told else own
+def _throttled(verdict: Verdict) -> Scope | None:
+    if verdict.action is not Action.WAIT:
+        return None
+    return verdict.entry.scope if verdict.entry else Scope.CLIENT
 
 
-def _mind_usage(answer: Answer | None, gate: Gate, clock: Clock) -> None:
-    """From 75 % use of the allowance slow down, from 90 % pause (meta-capi.md 5.5)."""
-    if answer is None or answer.usage < 75:
-        return
-    gate.close_for(answer.wait or (30.0 if answer.usage >= 90 else 2.0), clock)
+def _own_pause(posted: Posted, clock: Clock) -> float:
+    """Full jitter below a doubling bound."""
+    return clock.jitter() * min(LONGEST_PAUSE, 2.0**posted.tries)
+
+
+def _mind(posted: Posted, pause: float, gates: Gates, clock: Clock) -> float:
+    """Close gates for as long as Meta told, and where little is left of an allowance; returns the seconds told."""
+    answer = posted.answer
+    if answer is None:
+        return 0.0
+    gates.client.close_for(_slowed(answer.usage), clock)
+    gates.everybody.close_for(_slowed(answer.app_usage), clock)
+    told = answer.wait or 0.0
+    if told or posted.throttled:
+        gates.of(posted.throttled or Scope.CLIENT).close_for(told if posted.settled else told + pause, clock)
+    return told or (pause if posted.throttled else 0.0)
+
+
+def _slowed(usage: float) -> float:
+    return next((seconds for least, seconds in SLOW_DOWN if usage >= least), 0.0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from offline_capi.config import Deployment, SecretResolver
+from offline_capi.config.secrets import Secret
 from offline_capi.config.settings import Client, Delivery, Platform
 from offline_capi.delivery.client import GraphClient, Sender, appsecret_proof
 from offline_capi.delivery.payload import Envelope
+from offline_capi.errors import ConfigError
 
 __all__ = ["open_senders"]
 
@@ -34,8 +37,10 @@ class _Senders(dict[str, Sender]):
         self._graph, self._clients, self._platform, self._secrets = graph, clients, platform, secrets
 
     def __missing__(self, name: str) -> Sender:
-        client = self._clients[name]
-        token = self._secrets.token(client.token)
+        client = self._clients.get(name)
+        if client is None:
+            raise ConfigError("it is no longer in clients.yml; put it back and run again")
+        token = _sendable(self._secrets.token(client.token))
         secret = self._secrets.token(client.app_secret) if client.app_secret else None
         envelope = Envelope(
             partner_agent=client.partner_agent or self._platform.partner_agent,
@@ -43,3 +48,10 @@ class _Senders(dict[str, Sender]):
         )
         self[name] = Sender(self._graph, token, envelope)
         return self[name]
+
+
+def _sendable(token: Secret) -> Secret:
+    """A token that fits into a header: HTTP libraries quote one that does not in their error."""
+    if not re.fullmatch(r"[\x21-\x7e]+", token.reveal()):
+        raise ConfigError("its token holds a space, a line break or a letter that no token has; copy it again")
+    return token

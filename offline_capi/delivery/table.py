@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 
 _R, _W, _I, _S = Action.RETRY, Action.WAIT, Action.ISOLATE, Action.STOP
 _EVENT, _REQUEST, _CLIENT, _APP = Scope.EVENT, Scope.REQUEST, Scope.CLIENT, Scope.APP
-_RENEW = "renew the client's token (offline-capi clients test shows its state) and run again"
+_RENEW = "renew the client's token (offline-capi clients list shows where it comes from) and run again"
 _GRANT = "give the system user the pixel with UPLOAD, or the app the permission, and run again"
 _MEND = "mend the row's field; offline-capi rejects shows which rows"
 _NOTHING = "nothing: it is repeated by itself"
@@ -61,6 +61,7 @@ TABLE: tuple[Entry, ...] = (
     Entry(100, 33, _CLIENT, _S, "the pixel does not exist, or the token may not use it", _GRANT, "RS; Graph"),
     Entry(100, 34, _REQUEST, _S, "a parameter of another endpoint", "report this to us", "third party"),
     Entry(100, 38, _REQUEST, _S, "a parameter of another endpoint", "report this to us", "third party"),
+    Entry(100, 2044055, _CLIENT, _S, "the dataset does not exist", "look at pixel_id", "D:dataset-quality-api"),
     Entry(100, 2804003, _EVENT, _I, "the event is too old", "run more often", "L; CRM; RS"),
     Entry(100, 2804004, _EVENT, _I, "the event lies in the future", "look at the source's time zone", "third party"),
     Entry(100, 2804008, _EVENT, _I, "an entry of contents has no id", _MEND, "third party"),
@@ -121,6 +122,8 @@ def entry_for(code: int, subcode: int | None, *, transient: bool = False) -> Ent
     found = _BY_CODE.get((code, subcode)) or _BY_CODE.get((code, None))
     if found is None and 200 <= code <= 299:
         found = _BY_CODE[200, None]
+    if found is None and 80000 <= code <= 80099:
+        found = _BY_CODE[80004, None]  # the family grows: 80005 and others are throttles too
     if found is None and code < 0:
         found = _NEGATIVE
     return found or (_TRANSIENT if transient else _UNKNOWN)._replace(code=code, subcode=subcode)

@@ -177,7 +177,7 @@ class _Numbering(NamedTuple):
 
 def _recognised(text: pa.Array, country: pa.Array) -> pa.Array:
     """Normal forms of the common shapes; null where the library must look."""
-    compact = squeezed(text, _SEPARATORS)
+    compact = _with_plus(squeezed(text, _SEPARATORS), country)
     place = _places(compact, country)
     known = codes_in(place)
     if len(known) == 1:
@@ -187,6 +187,31 @@ def _recognised(text: pa.Array, country: pa.Array) -> pa.Array:
         where = pc.fill_null(pc.equal(place, one), False)
         found = pc.replace_with_mask(found, where, _accepted(compact.filter(where), one))
     return found
+
+
+def _with_plus(compact: pa.Array, country: pa.Array) -> pa.Array:
+    """``+44…`` for ``0044…`` or ``01144…``, in countries where no national number begins like that."""
+    codes: dict[str | None, list[str]] = {}
+    for one in filter(None, codes_in(country)):
+        codes.setdefault(_exit_codes(one), []).append(one)
+    for code, countries in codes.items():
+        if code is not None:
+            plus = pc.replace_substring_regex(compact, f"^(?:{code})([1-9])", r"+\1")
+            there = pc.fill_null(pc.is_in(country, value_set=pa.array(countries, pa.string())), False)
+            compact = pc.if_else(there, plus, compact)
+    return compact
+
+
+@cache
+def _exit_codes(country: str) -> str | None:
+    """What stands for ``+`` beyond doubt: the country's own ``00``; in North America, where no number has a zero in
+    front, what others write as well."""
+    home = PhoneMetadata.metadata_for_region(country.upper())
+    if home is None:
+        return None
+    if home.country_code == 1:
+        return "0011|011|00"
+    return "00" if home.international_prefix == "00" else None
 
 
 def _places(compact: pa.Array, country: pa.Array) -> pa.Array:

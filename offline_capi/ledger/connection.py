@@ -18,24 +18,24 @@ __all__ = ["BUSY_SECONDS", "explained", "make_engine", "transaction"]
 #: Seconds to wait for another process that writes.
 BUSY_SECONDS = 60
 
-#: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL); the cost is
-#: one sync a request of 1,000 events.
 #: Any number of ours: PostgreSQL's advisory locks are shared by all users of a database.
 LOCK = 0x0FF11E
 _TAKE_TURNS = sa.text("SELECT pg_advisory_xact_lock(:lock)")
 
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}", "cache_size=-16384")
+#: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL); the cost is
+#: one sync a request of 1,000 events.
+_PRAGMAS = ("synchronous=FULL", "cache_size=-16384")
 
 
 def make_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> sa.Engine:
     """An engine for one long-lived connection; a SQLite file's folder is made where it is missing."""
     try:
         parsed = _parsed(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # the second for a port that is no number
         raise LedgerError(_UNUSABLE) from None
     sqlite = parsed.get_backend_name() == "sqlite"
-    if sqlite and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    if sqlite:
+        _make_folder(parsed)
     arguments = _arguments(sqlite, busy_seconds)
     try:
         engine = sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool, connect_args=arguments)
@@ -44,6 +44,18 @@ def make_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> sa.Engine:
     if sqlite:
         _prepare_sqlite(engine, busy_seconds)
     return engine
+
+
+def _make_folder(url: sa.URL) -> None:
+    if not url.database or url.database.startswith("file:"):  # SQLite's own URIs name existing files
+        return
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(
+            f"the ledger's folder {folder} cannot be made: {error.strerror}. Nothing was sent; name another one and run again: it is safe"
+        ) from None
 
 
 def _arguments(sqlite: bool, busy_seconds: float) -> dict[str, Any]:
@@ -107,7 +119,7 @@ def transaction(connection: sa.Connection, *, writes: bool) -> Iterator[sa.Conne
 @contextmanager
 def explained(engine: sa.Engine) -> Iterator[None]:
     """Turn the database's errors into ours: where, what now, is it safe to repeat."""
-    place = engine.url.render_as_string(hide_password=True)
+    place = engine.url.set(query={}).render_as_string(hide_password=True)
     try:
         yield
     except sa.exc.DBAPIError as error:

@@ -7,10 +7,12 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LEASE", "Process"]
+__all__ = ["GONE", "LEASE", "Process"]
 
 #: Seconds for which a process on another host is believed alive after it last wrote; it writes at least every third.
 LEASE = 120.0
+#: The lease of a process that has closed its ledger, whether it lives on or not.
+GONE = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +29,24 @@ class Process:
 
     def is_alive(self, lease_until: float, now: float) -> bool:
         """On this host the kernel knows, at once after a SIGKILL; elsewhere the lease decides."""
+        if lease_until == GONE:
+            return False
         if self.host == socket.gethostname():
             return _started(self.pid) == self.started != ""
         return now < lease_until
 
 
 def _started(pid: int) -> str:
-    """The kernel's start time of a process (field 22 of ``/proc/<pid>/stat``); empty where there is none."""
+    """The kernel's start time of a process (field 22 of ``/proc/<pid>/stat``); empty where there is none.
+
+    A zombie is dead: in a container without an init nobody may ever ask for its exit code.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return _exists(pid)
-    return stat.rsplit(")", 1)[-1].split()[19]
+    state, *fields = stat.rsplit(")", 1)[-1].split()
+    return "" if state in "ZX" else fields[18]
 
 
 def _exists(pid: int) -> str:

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from offline_capi.errors import LedgerError
+from offline_capi.errors import LedgerError, UsageError
 from offline_capi.ledger.bulk import bulk_for
 from offline_capi.ledger.claims import MERGE_AT, RecentClaims
 from offline_capi.ledger.connection import BUSY_SECONDS, explained, make_engine, transaction
-from offline_capi.ledger.liveness import LEASE, Process
+from offline_capi.ledger.liveness import GONE, LEASE, Process
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, event, request, run, run_part, sender
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, Window
@@ -106,7 +106,6 @@ class Ledger:
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS) -> None:
         self._engine = make_engine(url, busy_seconds=busy_seconds)
         self._clock = clock
-        self._opened_at, self._met_others = clock(), False
         self._bulk = bulk_for(self._engine.dialect.name)
         self._senders: dict[str, tuple[int, float]] = {}
         self._recent = RecentClaims()
@@ -115,7 +114,13 @@ class Ledger:
         self._written_at = time.monotonic()
         with explained(self._engine):
             self._connection = self._engine.connect()
-        upgrade(self._connection)
+        try:
+            upgrade(self._connection)
+            with self._transaction(writes=False):
+                self._newest, self._met_others = self._newest_id(), False
+        except LedgerError:
+            self._connection.close()
+            raise
 
     def __enter__(self) -> Ledger:
         return self
@@ -124,10 +129,15 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Write what was noted, and let go of the database."""
-        self.flush()
-        self._connection.close()
-        self._engine.dispose()
+        """Write what was noted, and let go of the database: what is still unanswered is in doubt from now on."""
+        try:
+            if self._senders or self._unwritten:
+                with self._writing():
+                    mine = [sender_id for sender_id, _ in self._senders.values()]
+                    self._connection.execute(sa.update(sender).where(sender.c.id.in_(mine)).values(lease_until=GONE))
+        finally:
+            self._connection.close()
+            self._engine.dispose()
 
     # ------------------------------------------------------------------------------------------ runs
 
@@ -159,15 +169,14 @@ class Ledger:
     def finish_run(self, run_id: str, *, status: str, report: Mapping[str, Any] | None, now: datetime) -> None:
         text = json.dumps(report, ensure_ascii=False) if report is not None else None
         ended = sa.update(run).where(run.c.id == run_id).values(status=status, report=text, ended_at=now.isoformat())
-        with self._transaction(writes=True):
-            self._write_outcomes()
+        with self._writing():
             self._merge()
             self._connection.execute(ended)
 
     def run(self, run_id: str) -> RunRecord:
         found = self._records(sa.select(run).where(run.c.id == run_id))
         if not found:
-            raise LedgerError(f'the ledger has no run "{run_id}"; `offline-capi status` lists the last ones')
+            raise UsageError(f'the ledger has no run "{run_id}"; `offline-capi status` lists the last ones')
         return found[0]
 
     def runs(self, limit: int) -> list[RunRecord]:
@@ -176,8 +185,7 @@ class Ledger:
 
     def save_part(self, run_id: str, part: str, tally: Tally) -> None:
         """Keep what one task of a run counted; a repeated task replaces what it said before."""
-        with self._transaction(writes=True):
-            self._write_outcomes()
+        with self._writing():
             self._connection.execute(sa.delete(run_part).where(run_part.c.run_id == run_id, run_part.c.part == part))
             self._connection.execute(
                 sa.insert(run_part).values(run_id=run_id, part=part, tally=json.dumps(tally.to_json()))
@@ -207,12 +215,11 @@ class Ledger:
         with self._transaction(writes=False):
             self._recent.refresh(self._connection)
             standings = self._standings(events, run_id, now, resend)
+        self._remember_doubts(events, standings)
         groups: dict[tuple[Fate, str | None], list[int]] = {}
         for position, standing in standings.items():
             if standing.fate is not None:
                 groups.setdefault(standing.fate, []).append(position)
-            elif standing.doubtful_since is not None:
-                self._doubts[events.table.column("key")[position].as_py()] = standing.doubtful_since
         return _split(events, groups)
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:
@@ -222,13 +229,13 @@ class Ledger:
         whose events go again in smaller ones.
         """
         now = self._clock()
-        with self._transaction(writes=True):
+        with self._writing():
             sender_id = self._sender(run_id, now)
-            self._write_outcomes()
             if len(self._recent) >= MERGE_AT:
                 self._merge()
-            granted, lost = self._granted(wanted.events, sender_id, run_id, now, replaces)
-            new_id = self._next_id(now)
+            newest = self._newest_id()
+            granted, lost = self._granted(wanted.events, newest, run_id, now, replaces)
+            new_id = _next_id(now, newest)
             keys = granted.table.column("key").to_pylist()
             self._connection.execute(
                 sa.insert(request).values(
@@ -247,6 +254,7 @@ class Ledger:
                 )
             )
         self._recent.add(new_id, b"".join(keys))
+        self._newest = new_id
         return Claim(Request(str(new_id), wanted.client, wanted.pixel, granted), lost)
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
@@ -262,61 +270,67 @@ class Ledger:
     def flush(self) -> None:
         """Write the outcomes that were noted."""
         if self._unwritten:
-            with self._transaction(writes=True):
-                self._write_outcomes()
+            with self._writing():
+                pass
+
+    def stay_alive(self) -> None:
+        """Say that this process still lives, while a request takes minutes; outcomes do not wait for it either."""
+        if self._unwritten or self._leases_due(self._clock()):
+            with self._writing():
+                pass
 
     def purge(self, before: datetime) -> int:
         """Forget events whose request was posted before ``before``; returns how many."""
         old = sa.select(request.c.id).where(request.c.posted_at < before.timestamp())
-        with self._transaction(writes=True):
-            self._write_outcomes()
+        left = sa.select(request.c.sender_id)
+        with self._writing():
             self._merge()
             forgotten = self._connection.execute(sa.delete(event).where(event.c.request_id.in_(old))).rowcount
             self._connection.execute(sa.delete(request).where(request.c.posted_at < before.timestamp()))
+            gone = sender.c.lease_until < before.timestamp()
+            self._connection.execute(sa.delete(sender).where(gone, sender.c.id.not_in(left)))
         return int(forgotten)
 
     # ------------------------------------------------------------------------------------------ inside
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction that writes: first of all what was noted, which is forgotten here once it is committed."""
+        with self._transaction(writes=True):
+            self._write_outcomes()
+            self._extend_leases(self._clock())
+            yield
+        self._unwritten = []
+        self._written_at = time.monotonic()
+
     def _write_outcomes(self) -> None:
-        """What was noted, first of all in every transaction that writes."""
         if self._unwritten:
             names = ("state", "answered_at", "tries", *_ANSWER)
             values: dict[str, Any] = {name: sa.bindparam(f"b_{name}") for name in names}
             answered = sa.update(request).where(request.c.id == sa.bindparam("b_id")).values(values)
             self._connection.execute(answered, self._unwritten)
-            self._unwritten = []
-        self._written_at = time.monotonic()
-        self._extend_leases(self._clock())
 
     def _find(self, keys: list[bytes]) -> dict[int, int]:
         """Position in ``keys`` → the newest request that has the key; keys that no request has are left out."""
         return dict(self._bulk.find(self._connection, keys)) | dict(self._recent.find(keys))
 
     def _granted(
-        self, events: EventBatch, sender_id: int, run_id: str, now: float, replaces: str | None
+        self, events: EventBatch, newest: int, run_id: str, now: float, replaces: str | None
     ) -> tuple[EventBatch, EventBatch]:
         """The events that are free, and those that another run took after we looked."""
-        if self._alone(sender_id):
+        if self._alone(newest):
             return events, events.slice(0, 0)
         self._recent.refresh(self._connection)
         moment = datetime.fromtimestamp(now, tz=UTC)
         standings = self._standings(events, run_id, moment, resend=True, replaces=replaces)
+        self._remember_doubts(events, standings)
         taken = np.zeros(len(events), dtype=bool)
         taken[[place for place, standing in standings.items() if standing.fate is not None]] = True
         return events.filter(pa.array(~taken)), events.filter(pa.array(taken))
 
-    def _alone(self, sender_id: int) -> bool:
-        """Whether no other process can have claimed anything since this one began, so that its look-ups still hold.
-
-        Another one either held a lease when we began or has come after us, with a higher number.
-        """
-        if self._met_others:
-            return False
-        others = sa.select(sender.c.id).where(
-            sender.c.id.not_in([own for own, _ in self._senders.values()]),
-            sa.or_(sender.c.id > sender_id, sender.c.lease_until > self._opened_at),
-        )
-        self._met_others = self._connection.execute(others.limit(1)).first() is not None
+    def _alone(self, newest: int) -> bool:
+        """Whether nobody else has claimed anything since this ledger was opened, so that its look-ups still hold."""
+        self._met_others = self._met_others or newest != self._newest
         return not self._met_others
 
     def _merge(self) -> None:
@@ -326,10 +340,16 @@ class Ledger:
         self._connection.execute(done)
         self._recent.clear()
 
-    def _next_id(self, now: float) -> int:
-        """63 bits that sort by time, above all there are: claims come one after the other, and later ones take over."""
-        newest = self._connection.execute(sa.select(sa.func.max(request.c.id))).scalar() or 0
-        return max(int(now * 1000) << 21, newest + 1)
+    def _newest_id(self) -> int:
+        """Ids only grow: claims come one after the other, whichever process makes them."""
+        return int(self._connection.execute(sa.select(sa.func.max(request.c.id))).scalar() or 0)
+
+    def _remember_doubts(self, events: EventBatch, standings: Mapping[int, _Standing]) -> None:
+        """Since when the events may be stored that are free to go all the same."""
+        keys = events.table.column("key")
+        for place, standing in standings.items():
+            if standing.fate is None and standing.doubtful_since is not None:
+                self._doubts[keys[place].as_py()] = standing.doubtful_since
 
     def _doubtful_since(self, keys: list[bytes], replaces: str | None) -> float | None:
         """When the first request was posted that may have stored one of these events already.
@@ -374,7 +394,7 @@ class Ledger:
         if row.state == RequestState.ACCEPTED:
             return (Fate.SENT if row.run_id == run_id else Fate.ALREADY_SENT), None
         if row.state == RequestState.REFUSED:
-            return Fate.REFUSED, f"{row.code}/{row.subcode}" if row.subcode else str(row.code or "")
+            return Fate.REFUSED, _code(row) or Reason.NOT_COUNTED
         if row.state == RequestState.POSTING and self._is_posting(row, now):
             return Fate.HELD, Reason.OTHER_RUN
         window = OFFLINE_WINDOW if row.offline else ONLINE_WINDOW
@@ -407,16 +427,16 @@ class Ledger:
         return sender_id
 
     def _extend_leases(self, now: float) -> None:
-        for run_id, (sender_id, lease_until) in self._senders.items():
-            if lease_until - now < LEASE * 2 / 3:
-                self._connection.execute(
-                    sa.update(sender).where(sender.c.id == sender_id).values(lease_until=now + LEASE)
-                )
-                self._senders[run_id] = (sender_id, now + LEASE)
+        for run_id in self._leases_due(now):
+            sender_id, _ = self._senders[run_id]
+            self._connection.execute(sa.update(sender).where(sender.c.id == sender_id).values(lease_until=now + LEASE))
+            self._senders[run_id] = (sender_id, now + LEASE)
+
+    def _leases_due(self, now: float) -> list[str]:
+        return [run_id for run_id, (_, until) in self._senders.items() if until - now < LEASE * 2 / 3]
 
     def _write(self, statement: Any) -> None:
-        with self._transaction(writes=True):
-            self._write_outcomes()
+        with self._writing():
             self._connection.execute(statement)
 
     def _read(self, statement: Any) -> Sequence[Any]:
@@ -431,6 +451,15 @@ class Ledger:
 
 
 _ANSWER = ("code", "subcode", "trace_id")
+
+
+def _next_id(now: float, newest: int) -> int:
+    """63 bits that sort by time, above all there are: a later claim takes an event over from an earlier one."""
+    return max(int(now * 1000) << 21, newest + 1)
+
+
+def _code(row: Any) -> str:
+    return f"{row.code}/{row.subcode}" if row.subcode else str(row.code or "")
 
 
 def _answer(outcome: Outcome) -> dict[str, Any]:
@@ -479,6 +508,7 @@ def _split(events: EventBatch, groups: Mapping[tuple[Fate, str | None], list[int
 
 
 def _is_offline(events: EventBatch) -> bool:
+    """Whether the longer window holds for the whole request; a mixed one has the shorter, which is safe for both."""
     return bool(pc.all(pc.equal(events.table.column("action_source"), OFFLINE_SOURCE)).as_py())
 
 

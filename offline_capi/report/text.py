@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import TypeVar
+
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -11,6 +14,8 @@ from offline_capi.model import Fate
 from offline_capi.report.run_report import RunReport, Status
 
 __all__ = ["print_report"]
+
+Key = TypeVar("Key")
 
 _MARK = {Status.COMPLETE: ("✓", "green"), Status.PARTIAL: ("!", "yellow"), Status.FAILED: ("✗", "red")}
 
@@ -39,6 +44,11 @@ def _headline(report: RunReport) -> Text:
     )
 
 
+def _most_first(counter: Counter[Key]) -> list[tuple[Key, int]]:
+    """Like ``most_common``, with equal counts in one order on every run."""
+    return sorted(counter.items(), key=lambda item: (-item[1], str(item[0])))
+
+
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
@@ -63,14 +73,14 @@ def _reasons(report: RunReport) -> Table:
 
 def _dropped(report: RunReport) -> Table:
     table = _table("values", "left out of", "because", "column")
-    for (key, column, cause), values in report.tally.dropped.most_common():
+    for (key, column, cause), values in _most_first(report.tally.dropped):
         table.add_row(f"{values:,}", key, cause.replace("_", " "), column)
     return table
 
 
 def _warnings(report: RunReport) -> Table:
     table = _table("events", "sent with a warning")
-    for warning, events in report.tally.warnings.most_common():
+    for warning, events in _most_first(report.tally.warnings):
         table.add_row(f"{events:,}", warning.replace("_", " "))
     return table
 

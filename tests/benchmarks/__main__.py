@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from offline_capi.process import set_up_process
 from tests.benchmarks.data import scale
 from tests.benchmarks.night import NIGHT
 from tests.benchmarks.sink import Sink
@@ -27,6 +28,7 @@ def main() -> None:
     options.add_argument("--sdk-rows", type=int, default=20_000, help="rows that the SDK sends, before and after")
     options.add_argument("--only", choices=["night", "identity", "payload"], help="one part")
     chosen = options.parse_args()
+    set_up_process()  # for the processes that measure, as the command line does
     if chosen.only in (None, "night"):
         nights(chosen.rows, chosen.sdk_rows)
     for part in ("identity", "payload"):

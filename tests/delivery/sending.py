@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -107,6 +108,7 @@ class Night:
     tokens: Mapping[str, str] = field(default_factory=lambda: TOKENS)
     timeout: float = 5.0
     clock: Clock | None = None
+    while_quiet: Callable[[], None] = field(default=lambda: None)
 
     def send(self, events: Iterable[EventBatch], *, max_events: int = 1000, run_id: str | None = None) -> Books:
         """Look up, cut, claim, post, record: the pipeline's ``unsent`` and ``send`` without its books."""
@@ -116,9 +118,13 @@ class Night:
         with GraphClient(self.url, "v26.0", timeout=self.timeout) as graph:
             senders = {client: Sender(graph, Secret(token), Envelope()) for client, token in self.tokens.items()}
             claim = partial(self.ledger.claim, run)
-            for outcome in deliver(requests, senders=senders, claim=claim, policy=self.policy, clock=clock):
-                self.ledger.record([outcome])
-                books.enter(outcome)
+            delivery = deliver(
+                requests, senders=senders, claim=claim, policy=self.policy, clock=clock, while_quiet=self.while_quiet
+            )
+            with closing(delivery) as outcomes:
+                for outcome in outcomes:
+                    self.ledger.record([outcome])
+                    books.enter(outcome)
         self.ledger.flush()
         return books
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from offline_capi.errors import LedgerBusyError, LedgerError
+from offline_capi.errors import LedgerBusyError, LedgerError, UsageError
 from offline_capi.ledger import Claim, Ledger, ddl
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally
@@ -183,7 +183,7 @@ def test_a_run_can_be_looked_up_with_its_parts(desk: Desk) -> None:
 
 
 def test_an_unknown_run_is_said_so(desk: Desk) -> None:
-    with pytest.raises(LedgerError, match="no run"):
+    with pytest.raises(UsageError, match="no run"):
         desk.ledger.run("nonsense")
 
 

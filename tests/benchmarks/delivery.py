@@ -1,0 +1,132 @@
+"""What delivery costs, and how much of it is the ledger: prepared events to a counting sink, in one run.
+
+``python -m tests.benchmarks.delivery --events 200000`` sends them without a ledger, with one on SQLite as it is, and
+with one that does not sync each commit (``synchronous=NORMAL``), each in turn and several times over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from offline_capi.config import Secret
+from offline_capi.delivery import Envelope, GraphClient, Policy, Sender, cut_requests, deliver
+from offline_capi.ledger import Claim, Ledger
+from offline_capi.model import EventBatch, Fate, Outcome, Request
+from offline_capi.pipeline import EVENT_ROWS
+from tests.benchmarks.__main__ import say
+from tests.benchmarks.sink import Sink
+from tests.delivery.sending import ACME, WINDOW, batch, names
+
+Remembering = Callable[[], AbstractContextManager[Any]]
+
+#: Seconds that an event of the ledger may cost (1.5 µs).
+MAX_LEDGER = 1.5e-6
+
+
+class NoLedger:
+    """Claims whatever is asked for and remembers nothing."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def fresh(self, events: EventBatch) -> EventBatch:
+        return events
+
+    def claim(self, wanted: Request, *, replaces: str | None = None) -> Claim:
+        request = Request(str(next(self._numbers)), wanted.client, wanted.pixel, wanted.events)
+        return Claim(request, wanted.events.slice(0, 0))
+
+    def record(self, outcomes: Sequence[Outcome]) -> None:
+        pass
+
+
+class WithLedger:
+    """A run of a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, now = ledger, datetime.now(UTC)
+        self._run = ledger.begin_run("benchmark", WINDOW, trigger="manual", now=now)
+        self.claim = partial(ledger.claim, self._run)
+        self.record = ledger.record
+
+    def fresh(self, events: EventBatch) -> EventBatch:
+        return self._ledger.known(events, run_id=self._run, now=datetime.now(UTC)).fresh
+
+    def finish(self) -> None:
+        self._ledger.finish_run(self._run, status="ok", report=None, now=datetime.now(UTC))
+
+
+@contextmanager
+def no_ledger() -> Iterator[NoLedger]:
+    yield NoLedger()
+
+
+@contextmanager
+def on_sqlite(synchronous: str) -> Iterator[WithLedger]:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, Ledger(f"sqlite:///{folder}/ledger.db") as ledger:
+        ledger._connection.connection.dbapi_connection.execute(f"PRAGMA synchronous={synchronous}")
+        run = WithLedger(ledger)
+        yield run
+        run.finish()
+
+
+def night(events: Sequence[EventBatch], url: str, remembering: Remembering) -> float:
+    """Seconds to look up, cut, claim, send and record all events, the ledger's end included."""
+    started, sent = time.perf_counter(), 0
+    with remembering() as ledger, GraphClient(url, "v26.0", timeout=60) as graph:
+        senders = {ACME: Sender(graph, Secret("token"), Envelope("benchmark"))}
+        requests = cut_requests(map(ledger.fresh, events), max_events=1000, max_bytes=2_000_000)
+        for outcome in deliver(requests, senders=senders, claim=ledger.claim, policy=Policy()):
+            ledger.record([outcome])
+            sent += len(outcome.request) if outcome.fate is Fate.SENT else 0
+    if sent != sum(map(len, events)):
+        raise SystemExit(f"{sent:,} events were sent")
+    return time.perf_counter() - started
+
+
+WAYS: dict[str, Remembering] = {
+    "no ledger": no_ledger,
+    "SQLite, FULL": partial(on_sqlite, "FULL"),
+    "SQLite, NORMAL": partial(on_sqlite, "NORMAL"),
+}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="python -m tests.benchmarks.delivery")
+    options.add_argument("--events", type=int, default=200_000)
+    options.add_argument("--rounds", type=int, default=3)
+    chosen = options.parse_args()
+    padding = "x" * 500  # a body of about 750 bytes, as nine keys and custom data make it
+    every = batch(names("e", chosen.events), note=padding)
+    events = [every.slice(start, EVENT_ROWS) for start in range(0, chosen.events, EVENT_ROWS)]
+    taken: dict[str, list[float]] = {way: [] for way in WAYS}
+    with Sink() as sink:
+        for _ in range(chosen.rounds):
+            for way, remembering in WAYS.items():
+                taken[way].append(night(events, sink.url, remembering))
+    report(taken, chosen.events, every.body_bytes // chosen.events)
+
+
+def report(taken: dict[str, list[float]], events: int, body_bytes: int) -> None:
+    bare = statistics.median(taken["no ledger"])
+    say(f"{events:,} events of {body_bytes} bytes to a counting sink, median of {len(taken['no ledger'])}")
+    for way, seconds in taken.items():
+        middle = statistics.median(seconds)
+        micro, share = 1e6 * (middle - bare) / events, (middle - bare) / middle
+        say(f"  {way:<16}{events / middle:>10,.0f} events/s   ledger {micro:5.2f} µs an event ({share:.0%})")
+    ledger = (statistics.median(taken["SQLite, FULL"]) - bare) / events
+    say(f"  bound for the ledger: {MAX_LEDGER * 1e6} µs an event, {'kept' if ledger <= MAX_LEDGER else 'BROKEN'}")
+
+
+if __name__ == "__main__":
+    main()

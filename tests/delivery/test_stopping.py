@@ -1,0 +1,184 @@
+"""Who stops for what, and what becomes of requests under way when sending ends early."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from offline_capi.config import EnvironmentSecrets, Secret, load_config
+from offline_capi.config.settings import Delivery
+from offline_capi.delivery import Clock, Envelope, GraphClient, Policy, Sender, cut_requests, deliver, open_senders
+from offline_capi.ledger import Claim
+from offline_capi.model import Fate, Outcome, Reason, Request
+from tests.delivery.sending import ACME, OTHER, TOKENS, FakeTime, Night, batch, ids_of, names
+from tests.golden import environment
+from tests.sandbox_server import PIXEL, Sandbox
+
+# ---------------------------------------------------------------------------------------------- bounds
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_client_has_no_more_requests_in_flight_than_allowed(night: Night, sandbox: Sandbox, concurrency: int) -> None:
+    night.policy = Policy(concurrency=concurrency)
+    sandbox.fault("slow", delay=0.05)
+
+    night.send([batch(names("e", 12))], max_events=1)
+
+    assert max(request["in_flight"] for request in sandbox.requests) == concurrency
+
+
+def test_p06_no_token_is_tried_again_after_it_was_refused(night: Night, sandbox: Sandbox) -> None:
+    """Requests that wait to be repeated when the token is revoked do not go out any more."""
+    night.policy, night.clock = Policy(concurrency=4), Clock(jitter=lambda: 0.2)
+    sandbox.fault("unavailable", first_request=2, last_request=4)
+    sandbox.fault("revoked_token", first_request=5)
+
+    books = night.send([batch(names("e", 10))], max_events=1)
+
+    assert len(books.of(Fate.SENT)) == 1
+    assert len(sandbox.requests) == 5
+
+
+# ---------------------------------------------------------------------------------------------- allowances
+
+
+def test_p08_the_use_of_the_app_s_allowance_slows_every_client(night: Night, sandbox: Sandbox) -> None:
+    """Only one request of another client is told."""
+    sandbox.fault("slow", delay=0, pixel=PIXEL, headers={"X-App-Usage": '{"call_count": 95}'})
+
+    night.send([batch(["a-0"]), *(batch([f"o-{i}"], client=OTHER) for i in range(9))], max_events=1)
+
+    assert night.time.now >= 30.0
+
+
+def test_p08_the_use_of_one_account_s_allowance_slows_its_client_only(night: Night, sandbox: Sandbox) -> None:
+    usage = '{"1": [{"call_count": 95, "estimated_time_to_regain_access": 300}]}'
+    sandbox.fault("usage", pixel=PIXEL, headers={"X-Business-Use-Case-Usage": usage})
+
+    books = night.send([batch(names("a", 5)), batch(names("o", 5), client=OTHER)], max_events=1)
+
+    assert len(books.of(Fate.SENT)) == 6
+    assert {books.fates[event_id] for event_id in names("o", 5)} == {Fate.SENT}
+
+
+def test_p08_a_wait_told_with_a_success_that_is_longer_than_the_run_may_wait_holds_the_rest(
+    night: Night, sandbox: Sandbox
+) -> None:
+    sandbox.fault("usage", usage=100, regain_minutes=60)
+
+    books = night.send([batch(names("e", 5))], max_events=1)
+
+    assert books.counts == {Fate.SENT: 1, Fate.HELD: 4}
+    assert {outcome.reason for outcome in books.outcomes if outcome.fate is Fate.HELD} == {Reason.THROTTLED}
+    assert len(sandbox.requests) == 1
+
+
+# ---------------------------------------------------------------------------------------------- ways to Meta
+
+
+@pytest.mark.parametrize(
+    ("token", "says"), [("", "set the environment variable"), ("EAA two\nlines", "copy it again"), ("EAAé", "copy it")]
+)
+def test_p07_a_token_that_cannot_be_used_stops_its_client_only(
+    night: Night, sandbox: Sandbox, tmp_path: Path, token: str, says: str
+) -> None:
+    environ = environment(tmp_path) | {"OFFLINE_CAPI_GRAPH_URL": sandbox.url, "ACME_BANK_TOKEN": token}
+    deployment, run = load_config(Path("dags"), environ=environ), night.begin()
+    shop = deployment.clients["corner_shop"].pixel_id
+    sandbox.grant(environ["CORNER_SHOP_TOKEN"], [shop])
+    events = [
+        batch(names("a", 3), client="acme_bank"),
+        batch(names("c", 3), client="corner_shop", pixel=shop),
+        batch(names("g", 3), client="gone_since_it_was_staged"),
+    ]
+
+    with open_senders(deployment, EnvironmentSecrets(environ), Delivery()) as senders:
+        requests = cut_requests(events, max_events=2, max_bytes=100_000)
+        claim = partial(night.ledger.claim, run)
+        outcomes = list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=night.time.clock))
+
+    fates = {(outcome.request.client, outcome.fate) for outcome in outcomes}
+    assert fates == {
+        ("acme_bank", Fate.HELD),
+        ("corner_shop", Fate.SENT),
+        ("gone_since_it_was_staged", Fate.HELD),
+    }
+    assert says in next(outcome.explanation for outcome in outcomes if outcome.request.client == "acme_bank")
+    assert not token or token not in "".join(outcome.explanation for outcome in outcomes)
+
+
+# ---------------------------------------------------------------------------------------------- another run in between
+
+
+@pytest.mark.parametrize("tell", ["path", "nothing"])
+def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
+    night: Night, sandbox: Sandbox, tell: str
+) -> None:
+    """A refused request is in doubt until its parts are claimed, and so free for another run."""
+    sandbox.refuse("e-3", tell=tell)
+    run, ledger = night.begin(), night.ledger
+    taken: list[str] = []
+
+    def claim(wanted: Request, *, replaces: str | None = None) -> Claim:
+        granted = ledger.claim(run, wanted, replaces=replaces)
+        if replaces is None or "e-3" not in ids_of(wanted.events):
+            return granted
+        taken.extend(ids_of(granted.request.events))
+        return Claim(Request(granted.request.id, ACME, PIXEL, wanted.events.slice(0, 0)), wanted.events)
+
+    outcomes = _delivered(night, claim)
+
+    held = [
+        event_id for outcome in outcomes if outcome.fate is Fate.HELD for event_id in ids_of(outcome.request.events)
+    ]
+    assert "e-3" in taken
+    assert sorted(held) == sorted(taken)
+    assert sorted(event_id for outcome in outcomes for event_id in ids_of(outcome.request.events)) == names("e", 8)
+
+
+def _delivered(night: Night, claim: Callable[..., Claim]) -> list[Outcome]:
+    requests = cut_requests([batch(names("e", 8))], max_events=8, max_bytes=100_000)
+    with GraphClient(night.url, "v26.0", timeout=5) as graph:
+        senders = {ACME: Sender(graph, Secret(TOKENS[ACME]), Envelope())}
+        return list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=FakeTime().clock))
+
+
+# ---------------------------------------------------------------------------------------------- ended early
+
+
+def test_p03_sending_that_is_broken_off_repeats_nothing_and_loses_nothing(night: Night, sandbox: Sandbox) -> None:
+    """Ctrl-C: what is on the wire is answered, what waits to be repeated is not, and the next run settles all."""
+    night.policy, night.clock, night.while_quiet = Policy(concurrency=4), Clock(jitter=lambda: 1.0), _interrupt
+    sandbox.fault("store_then_fail", first_request=2)
+
+    with pytest.raises(KeyboardInterrupt):
+        night.send([batch(names("e", 40))], max_events=2)
+    came = len(sandbox.requests)
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("post")]
+    sandbox.heal()
+    night.while_quiet = lambda: None
+    books = night.send([batch(names("e", 40))], max_events=2)
+
+    assert left == []
+    assert came == 1 + 4
+    assert books.counts == {Fate.SENT: 38, Fate.ALREADY_SENT: 2}
+    assert [times for _, _, _, times, _ in sandbox.tally()] == [1] * 40
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_consumer_is_called_back_while_an_answer_takes_long(night: Night, sandbox: Sandbox) -> None:
+    """So that the ledger can say that this process lives: its lease would run out otherwise."""
+    called: list[str] = []
+    night.while_quiet = partial(called.append, "quiet")
+    sandbox.fault("slow", delay=2.5, times=1)
+
+    night.send([batch(["e-1"])])
+
+    assert called

@@ -1,0 +1,234 @@
+"""Amounts, clocks, other hosts, and databases that do not do what they should."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from offline_capi.errors import LedgerBusyError, LedgerError
+from offline_capi.ledger import Ledger, ddl
+from offline_capi.ledger.bulk import SEATS
+from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.ledger.liveness import LEASE
+from offline_capi.ledger.tables import metadata
+from offline_capi.model import EventBatch, Fate, Outcome, Reason
+from tests.delivery.sending import batch, ids_of, names
+from tests.ledger.test_ledger import START, Desk
+
+
+@pytest.fixture
+def desk(ledger_url: str) -> Desk:
+    return Desk(ledger_url)
+
+
+def _sql(url: str, statement: str) -> None:
+    with make_engine(url).connect() as connection, transaction(connection, writes=True):
+        connection.execute(sa.text(statement))
+
+
+# ---------------------------------------------------------------------------------------------- amounts
+
+
+def test_more_keys_than_one_statement_takes_are_looked_up(desk: Desk) -> None:
+    """Sent ones stand before, at and behind the limit of a statement."""
+    many = batch(names("e", SEATS + 500))
+    sent = [0, SEATS - 1, SEATS, SEATS + 499]
+    for place in sent:
+        desk.post(many.slice(place, 1), Fate.SENT)
+    desk.ledger.finish_run(desk.run, status="ok", report=None, now=desk.now)
+
+    known = desk.next_night().ledger.known(many, run_id=None, now=desk.now)
+
+    assert [(fate, ids_of(events)) for fate, _, events in known.settled] == [
+        (Fate.ALREADY_SENT, [f"e-{place}" for place in sent])
+    ]
+    assert len(known.fresh) == SEATS + 496
+
+
+def test_no_events_are_no_trouble(desk: Desk) -> None:
+    nothing = batch([])
+
+    assert len(desk.ledger.known(nothing, run_id=None, now=desk.now).fresh) == 0
+    assert len(desk.claim(nothing).request) == 0
+    assert desk.ledger.purge(desk.now) == 0
+
+
+def test_an_event_that_stands_twice_in_a_request_is_known_once(desk: Desk) -> None:
+    desk.post(batch(["e-1", "e-2", "e-1"]), Fate.SENT)
+    desk.ledger.finish_run(desk.run, status="ok", report=None, now=desk.now)
+
+    night = desk.next_night()
+
+    assert night.fates(batch(["e-1", "e-2"])) == dict.fromkeys(["e-1", "e-2"], Fate.ALREADY_SENT)
+    assert night.ledger.purge(night.now + timedelta(days=1)) == 2
+
+
+def test_requests_made_in_the_same_instant_have_ids_of_their_own(desk: Desk) -> None:
+    ids = [desk.claim(batch([event_id])).request.id for event_id in names("e", 50)]
+
+    assert len(set(ids)) == 50
+    assert ids == sorted(ids, key=int)
+
+
+# ---------------------------------------------------------------------------------------------- clocks and hosts
+
+
+def test_p15_a_run_whose_clock_is_an_hour_slow_is_met_all_the_same(desk: Desk) -> None:
+    """Ids tell who came later, not clocks."""
+    slow = Desk(desk.url, START - timedelta(hours=1))
+    slow.claim(batch(["e-0"]))
+    late = Desk(desk.url, START)
+    assert late.fates(batch(names("e", 3))) == {"e-0": Fate.HELD, "e-1": None, "e-2": None}
+
+    slow.claim(batch(["e-1"]))
+    claimed = late.claim(batch(["e-1", "e-2"]))
+
+    assert (ids_of(claimed.request.events), ids_of(claimed.lost)) == (["e-2"], ["e-1"])
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_p03_a_run_on_another_host_holds_its_events_as_long_as_it_says_that_it_lives(desk: Desk, alive: bool) -> None:
+    """One request may take longer than a lease."""
+    desk.claim(batch(["e-1"]))
+    _sql(desk.url, "UPDATE sender SET host = 'elsewhere'")
+    for _ in range(4):
+        desk.now += timedelta(seconds=LEASE / 2)
+        if alive:
+            desk.ledger.stay_alive()
+
+    here = Desk(desk.url, desk.now)
+
+    assert here.fates(batch(["e-1"])) == {"e-1": Fate.HELD if alive else None}
+
+
+def test_p03_what_a_closed_ledger_left_unanswered_is_free_though_its_process_lives_on(desk: Desk) -> None:
+    """A notebook after Ctrl-C: the next run settles what the interrupted one left."""
+    desk.claim(batch(["e-1"]))
+
+    assert desk.next_night(hours=0).fates(batch(["e-1"])) == {"e-1": None}
+
+
+def test_p03_a_doubt_that_arose_after_the_look_up_is_remembered_by_the_claim(desk: Desk) -> None:
+    """Meta counts from the first receipt, whichever run it came from."""
+    night = Desk(desk.url, START + timedelta(hours=40))
+    assert night.fates(batch(["e-1"])) == {"e-1": None}
+    desk.post(batch(["e-1"]), Fate.IN_DOUBT)
+
+    night.post(batch(["e-1"]), Fate.IN_DOUBT)
+
+    assert night.next_night(hours=40).fates(batch(["e-1"])) == {"e-1": Fate.IN_DOUBT}
+
+
+def test_a_refusal_without_a_code_has_a_reason(desk: Desk) -> None:
+    desk.post(batch(["e-1"], at=0), Fate.REFUSED)
+
+    ((_, reason, _),) = desk.next_night().ledger.known(batch(["e-1"], at=0), run_id=None, now=desk.now).settled
+
+    assert reason is Reason.NOT_COUNTED
+
+
+def test_a_mixed_request_has_the_shorter_of_the_two_windows(desk: Desk) -> None:
+    mixed = [batch(["e-1"], action_source="physical_store"), batch(["e-2"])]
+    desk.post(_joined(mixed), Fate.IN_DOUBT)
+
+    fates = desk.next_night(hours=49).fates(_joined(mixed))
+
+    assert fates == {"e-1": Fate.IN_DOUBT, "e-2": Fate.IN_DOUBT}
+
+
+def _joined(batches: list[EventBatch]) -> EventBatch:
+    return EventBatch(pa.concat_batches([one.table for one in batches]))
+
+
+# ---------------------------------------------------------------------------------------------- purge
+
+
+def test_senders_are_forgotten_with_their_last_request(desk: Desk) -> None:
+    desk.post(batch(["e-1"]), Fate.SENT)
+    night = desk.next_night(hours=24 * 80)
+    night.post(batch(["e-2"]), Fate.SENT)
+
+    night.ledger.purge(night.now - timedelta(days=70))
+
+    engine = make_engine(desk.url)
+    with engine.connect() as connection:
+        assert connection.scalars(sa.text("SELECT run_id FROM sender")).all() == [night.run]
+
+
+# ---------------------------------------------------------------------------------------------- databases
+
+
+def test_an_outcome_that_could_not_be_written_is_written_when_the_ledger_is_free_again(ledger_url: str) -> None:
+    desk = Desk(ledger_url)
+    desk.ledger.close()
+    desk.ledger = Ledger(ledger_url, clock=lambda: START.timestamp(), busy_seconds=0.1)
+    claimed = desk.claim(batch(["e-1"]))
+    desk.ledger.record([Outcome(claimed.request, Fate.SENT, START)])
+    held = make_engine(ledger_url).connect()
+    with held as holder, transaction(holder, writes=True), pytest.raises(LedgerBusyError):
+        desk.ledger.flush()
+
+    assert desk.next_night().fates(batch(["e-1"])) == {"e-1": Fate.ALREADY_SENT}
+
+
+def test_a_postgresql_ledger_made_from_the_sql_for_dbas_can_be_used(postgres_db: str) -> None:
+    with make_engine(postgres_db).connect() as connection:
+        connection.exec_driver_sql(ddl())
+        connection.commit()
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+
+    desk = Desk(postgres_db)
+    desk.post(batch(["e-1"]), Fate.SENT)
+
+    assert differences == []
+    assert desk.next_night().fates(batch(["e-1"])) == {"e-1": Fate.ALREADY_SENT}
+
+
+def test_a_ledger_that_may_only_be_read_can_be_read_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    Desk(f"sqlite:///{path}").next_night().ledger.close()
+
+    with Ledger(f"sqlite:///file:{path}?mode=ro&uri=true") as ledger:
+        assert len(ledger.runs(5)) == 2
+        with pytest.raises(LedgerError, match="readonly"):
+            ledger.begin_run("upload", ledger.runs(1)[0].window, trigger="manual", now=START)
+
+    assert not Path("file:").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(LedgerError, match="file/ledger"):
+        Ledger(f"sqlite:///{tmp_path / 'file' / 'ledger' / 'ledger.db'}")
+
+
+def test_p09_a_login_that_fails_is_told_without_its_password(postgres_db: str) -> None:
+    url = sa.make_url(postgres_db).set(password="sesame")
+
+    with pytest.raises(LedgerError, match="password authentication failed") as failed:
+        Ledger(url.render_as_string(hide_password=False))
+
+    assert "sesame" not in str(failed.value)
+    assert failed.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://127.0.0.1:1/ledger?user=someone&password=sesame&connect_timeout=2",
+        "postgresql://someone:sesame@127.0.0.1:sesame/ledger",
+        "postgresql://someone:open/sesame@127.0.0.1:1/ledger",
+    ],
+)
+def test_p09_a_password_in_an_odd_place_is_not_told_either(url: str) -> None:
+    with pytest.raises(LedgerError) as failed:
+        Ledger(url)
+
+    assert "sesame" not in str(failed.value)

@@ -1,0 +1,360 @@
+"""What we promise of whole runs; promises of one stage are proven beside it, as ``test_pNN_...`` too."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+from pyarrow import parquet
+
+from offline_capi.model import Fate, Window
+from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
+from offline_capi.report import Status
+from tests.night import NOBODY, Night, yesterday
+from tests.sandbox_server import Sandbox
+
+ZONE = "Europe/Berlin"
+SHOP, OUTLET = "1200000000000002", "1200000000000003"
+UPLOAD = """
+client: {column: brand, map: {Shop: corner_shop, Outlet: nordic_outlet}}
+source: {path: "${OFFLINE_CAPI_DATA}/sales/*.csv"}
+window: {column: sold_at, timezone: Europe/Berlin}
+event: {name: Purchase, id: "{sale}", time: sold_at, action_source: physical_store}
+user_data:
+  {em: email, ph: phone, fn: first, ln: last, db: {column: born, format: "%Y-%m-%d"}, ct: city, st: state, zp: zip,
+   external_id: number}
+custom_data: {value: {column: amount, type: number}, currency: currency}
+consent: {column: consent, equals: ["yes"]}
+limits: {max_rejected: 100%}
+delivery: {max_tries: 1, max_events: 7, concurrency: 2}
+"""
+Row = dict[str, str]
+Trouble = Callable[[Night], None]
+
+
+@pytest.fixture
+def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Night:
+    """The sample clients and one upload of our own, whose rows a test writes."""
+    monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
+    night = Night(tmp_path, sandbox)
+    night.write("dags/uploads/sales.yml", UPLOAD)
+    return night
+
+
+def sale(name: str, brand: str = "Shop", **other: str) -> Row:
+    noon = datetime.combine(yesterday(ZONE), datetime.min.time(), ZoneInfo(ZONE)) + timedelta(hours=12)
+    return {
+        "sale": name,
+        "brand": brand,
+        "sold_at": noon.isoformat(),
+        "email": f"{name}@example.com",
+        **dict.fromkeys(("phone", "first", "last", "born", "city", "state", "zip", "number"), ""),
+        "amount": "12.50",
+        "currency": "EUR",
+        "consent": "yes",
+    } | other
+
+
+def write(night: Night, rows: Sequence[Row], file: str = "sales.csv") -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    night.write(f"sales/{file}", text.getvalue())
+
+
+# ---------------------------------------------------------------------------------------------- P1, P2
+
+FAULTS = (
+    "unavailable",
+    "store_then_fail",
+    "html",
+    "malformed",
+    "cut_before_body",
+    "cut_before_store",
+    "cut_after_store",
+    "cut_amid_answer",
+    "short_answer",
+    "revoked_token",
+)
+
+
+def some_rows(chance: random.Random, run: str) -> list[Row]:
+    """Good rows, and some that are rejected, suppressed, expired, or of no client."""
+    kinds: list[Row] = [{}] * 6 + [
+        {"amount": "much"},
+        {"currency": "money"},
+        {"consent": "no"},
+        {"email": ""},
+        {"sold_at": "at noon"},
+        {"brand": "Nobody's"},
+    ]
+    brands = ("Shop", "Outlet")
+    return [
+        sale(f"{run}-{i}", **{"brand": chance.choice(brands), **chance.choice(kinds)})
+        for i in range(chance.randint(1, 40))
+    ]
+
+
+def cause_trouble(chance: random.Random, sandbox: Sandbox) -> None:
+    for kind in chance.sample(FAULTS, chance.randint(0, 2)):
+        marks = {"event_share": 0.2} if kind == "short_answer" else {"share": chance.choice((0.3, 1.0))}
+        sandbox.fault(kind, seed=chance.randint(0, 99), **marks)
+    if chance.random() < 0.3:
+        sandbox.fault("refuse_events", event_share=0.1, seed=chance.randint(0, 99))
+
+
+def test_p01_no_row_is_lost_without_a_word_whatever_fails(night: Night) -> None:
+    """Thirty random nights: the books balance amid faults, and one healthy run later everything has arrived once."""
+    ends = set()
+    for seed in range(30):
+        chance = random.Random(seed)
+        rows = some_rows(chance, f"r{seed}")
+        write(night, rows)
+        cause_trouble(chance, night.sandbox)
+
+        troubled = night.send("sales")
+        night.sandbox.heal()
+        healthy = night.send("sales")
+
+        ends.update(fate for fate, n in troubled.tally.by_fate().items() if n)
+        assert (troubled.complete, troubled.tally.read) == (True, len(rows)), (seed, troubled.balance)
+        assert (healthy.complete, healthy.tally.read) == (True, len(rows)), (seed, healthy.balance)
+        assert healthy.tally.of(Fate.HELD) == healthy.tally.of(Fate.IN_DOUBT) == 0, (seed, healthy.balance)
+        arrived = [times for name, times in night.counted.items() if f"/r{seed}-" in name]
+        done = healthy.tally.of(Fate.SENT) + healthy.tally.of(Fate.ALREADY_SENT)
+        assert (len(arrived), set(arrived) <= {1}) == (done, True), (seed, troubled.balance, healthy.balance)
+        assert healthy.tally.of(Fate.REFUSED) == troubled.tally.of(Fate.REFUSED), (seed, healthy.balance)
+    assert ends >= {Fate.SENT, Fate.REJECTED, Fate.SUPPRESSED, Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD}
+
+
+def test_p02_the_same_rows_in_another_shape_send_nothing(night: Night) -> None:
+    """Columns and rows in another order, two files for one, requests of another size."""
+    rows = some_rows(random.Random(2), "once") + [sale(f"again-{i}") for i in range(20)]
+    write(night, rows)
+    first = night.send("sales")
+    requests = len(night.sandbox.requests)
+
+    same = night.send("sales")
+    turned = [dict(reversed(row.items())) for row in reversed(rows)]
+    write(night, turned[:9])
+    write(night, turned[9:], "more.csv")
+    night.edit("dags/uploads/sales.yml", ("max_events: 7", "max_events: 5"))
+    reshaped = night.send("sales")
+
+    assert first.tally.of(Fate.SENT) >= 20
+    for again in (same, reshaped):
+        assert (again.tally.of(Fate.SENT), again.tally.of(Fate.ALREADY_SENT)) == (0, first.tally.of(Fate.SENT))
+    assert len(night.sandbox.requests) == requests
+
+
+# ---------------------------------------------------------------------------------------------- P9
+
+TOKEN = "EAAcanarytokenofthecornershop"
+CANARY: Row = {
+    "email": "Canary.Mail@Example.com",
+    "phone": "+44 7700 900461",
+    "first": "Canaryfirst",
+    "last": "Canarylast",
+    "born": "1971-03-09",
+    "city": "Canarycity",
+    "state": "Canarystate",
+    "zip": "QX9 7ZZ",
+    "number": "CANARYNUMBER7",
+}
+BAD: list[Row] = [
+    {"email": "canary at nowhere"},
+    {"phone": "canary 12"},
+    {"born": "canary day"},
+    {"amount": "canary amount"},
+    {"currency": "canary coins"},
+    {"sold_at": "canary noon"},
+]
+#: As written, and as the rules normalise it.
+SIGHTS = [
+    *(value.lower() for value in CANARY.values()),
+    *("7700900461", "07700 900461", "19710309", "09031971", "qx97zz", "canary"),
+]
+
+
+@pytest.fixture
+def wire(sandbox: Sandbox) -> Iterator[Wire]:
+    with Wire(sandbox.url) as wire:
+        yield wire
+
+
+class Wire:
+    """A listener between us and the sandbox: every request as it was on the wire."""
+
+    def __init__(self, target: str) -> None:
+        self.heard: list[tuple[str, dict[str, str], bytes]] = []
+        wire = self
+
+        class Listener(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                wire.heard.append((self.path, dict(self.headers), body))
+                kept = {name: self.headers[name] for name in ("Authorization", "Content-Type") if self.headers[name]}
+                answer = httpx.post(target + self.path, headers=kept, content=body)
+                self.send_response(answer.status_code)
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.send_header("Content-Type", answer.headers["content-type"])
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            def log_message(self, *_: object) -> None:
+                """Requests are kept, not printed."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Wire:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def healthy(night: Night) -> None:
+    """Nothing goes wrong."""
+
+
+def refusing(night: Night) -> None:
+    night.sandbox.refuse("c-0")
+
+
+def token_revoked(night: Night) -> None:
+    night.sandbox.fault("revoked_token")
+
+
+def ragged(night: Night) -> None:
+    """A line with a cell too many: readers like to quote it."""
+    path = night.home / "sales/sales.csv"
+    path.write_text(path.read_text(encoding="utf-8") + ",".join([*CANARY.values()] * 2) + "\n", encoding="utf-8")
+
+
+def undecodable(night: Night) -> None:
+    path = night.home / "sales/sales.csv"
+    path.write_bytes(path.read_bytes() + "Canaryfirst Ä,".encode("latin-1") + b"," * 20 + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"), [(healthy, 0), (refusing, 1), (token_revoked, 1), (ragged, 0), (undecodable, 1)]
+)
+def test_p09_no_identity_and_no_token_is_readable_anywhere(
+    night: Night, wire: Wire, trouble: Callable[[Night], None], code: int
+) -> None:
+    """Neither in what is said, nor in what is kept, nor in what goes out, save the token's own header."""
+    rows = [sale(f"c-{i}", **{**CANARY, **one}) for i, one in enumerate([{}, *BAD, {"consent": "no"}])]
+    write(night, rows)
+    trouble(night)
+    night.sandbox.grant(TOKEN, [SHOP])
+    night.env |= {"CORNER_SHOP_TOKEN": TOKEN, "OFFLINE_CAPI_GRAPH_URL": wire.url}
+
+    told = [night.run("upload", "sales")]
+    if trouble is not undecodable:
+        told += [night.run("report", "last", "--html", "report.html", "--json")]
+        assert hashlib.sha256(b"canary.mail@example.com").hexdigest().encode() in wire.heard[0][2]
+
+    assert told[0].code == code, told[0]
+    sent = {f"request {i}": path.encode() + body for i, (path, _, body) in enumerate(wire.heard)}
+    assert_unseen({"said": "".join(one.out + one.err for one in told).encode(), **kept_in(night), **sent})
+    for _, headers, _ in wire.heard:
+        assert [name.lower() for name, value in headers.items() if TOKEN in value] == ["authorization"]
+
+
+def test_p09_no_identity_and_no_token_is_readable_in_staged_files(night: Night) -> None:
+    """Three tasks instead of one process: hashed files lie between them, with the rejects and the ledger."""
+    write(night, [sale(f"c-{i}", **{**CANARY, **one}) for i, one in enumerate([{}, *BAD])])
+    night.sandbox.grant(TOKEN, [SHOP])
+    night.env["CORNER_SHOP_TOKEN"] = TOKEN
+
+    with night.services() as services:
+        upload = services.deployment.uploads["sales"]
+        run = begin_run(upload, Window.of_day(yesterday(ZONE), ZONE), services)
+        units = stage_upload(upload, Window.of_day(yesterday(ZONE), ZONE), services, run)
+        tallies = [send_staged(unit, upload, services) for unit in units]
+        report = reconcile(run, upload, services)
+
+    kept = kept_in(night)
+    assert any("events-" in place for place in kept)
+    assert any("rejects" in place for place in kept)
+    assert report.tally.of(Fate.SENT) == len(night.counted) > 0
+    assert_unseen({**kept, "report": str(report.to_json()).encode(), "returned": repr((units, tallies)).encode()})
+
+
+def kept_in(night: Night) -> dict[str, bytes]:
+    """Everything that lies in the night's folder, but its source; Parquet, which is compressed, as its values."""
+    files = [path for path in night.home.rglob("*") if path.is_file() and path.parent.name != "sales"]
+    assert any(path.name == "ledger.db" for path in files)
+    return {
+        str(path.relative_to(night.home)): str(parquet.read_table(path).to_pylist()).encode()
+        if path.suffix == ".parquet"
+        else path.read_bytes()
+        for path in files
+    }
+
+
+def assert_unseen(places: dict[str, bytes]) -> None:
+    for place, data in places.items():
+        seen = [sight for sight in (*SIGHTS, TOKEN.lower()) if sight.encode() in data.lower()]
+        assert not seen, (place, seen)
+
+
+# ---------------------------------------------------------------------------------------------- P14, P18
+
+
+@pytest.mark.parametrize("fate", ["refused", "held", "in doubt"])
+def test_p14_a_loss_is_never_a_green_run(night: Night, fate: str) -> None:
+    """The exit code, the report and the ledger all say so."""
+    write(night, [sale(f"s-{i}") for i in range(5)])
+    if fate == "refused":
+        night.sandbox.refuse("s-3")
+    elif fate == "in doubt":
+        night.sandbox.fault("cut_after_store")
+    elif fate == "held":
+        night.env["OFFLINE_CAPI_GRAPH_URL"] = NOBODY
+
+    said = night.run("upload", "sales")
+    with night.services() as services:
+        listed = services.ledger.runs(10)
+
+    assert said.code == 1
+    assert fate in said.out.splitlines()[3]
+    assert [run.status for run in listed] == [Status.PARTIAL]
+
+
+def test_p18_no_event_reaches_the_pixel_of_another_client(night: Night) -> None:
+    """Twelve random mixes of two clients' rows, amid faults and repetitions: also in requests that failed."""
+    for seed in range(12):
+        chance = random.Random(1800 + seed)
+        rows = [
+            sale(f"{brand}-{seed}-{i}", brand=brand)
+            for i, brand in enumerate(chance.choices(("Shop", "Outlet"), k=chance.randint(2, 40)))
+        ]
+        write(night, rows)
+        cause_trouble(chance, night.sandbox)
+        night.send("sales")
+        night.sandbox.heal()
+        night.send("sales")
+
+    for pixel, brand in ((SHOP, "Shop-"), (OUTLET, "Outlet-")):
+        tried = [name for request in night.sandbox.requests_to(pixel) for name in request["event_ids"]]
+        assert len(tried) > 100
+        assert all(name.startswith(brand) for name in tried)
+    assert set(night.sandbox.totals) == {SHOP, OUTLET}
