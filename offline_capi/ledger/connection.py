@@ -54,7 +54,8 @@ def _make_folder(url: sa.URL) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LedgerError(
-            f"the ledger's folder {folder} cannot be made: {error.strerror}. Nothing was sent; name another one and run again: it is safe"
+            f"the ledger's folder {folder} cannot be made: {error.strerror}. Nothing was sent; "
+            "name another one and run again: it is safe"
         ) from None
 
 
