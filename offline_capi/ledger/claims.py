@@ -42,13 +42,12 @@ class RecentClaims:
         for start in range(0, len(fresh), 500):
             chosen = sa.select(request.c.id, request.c.waiting_keys).where(request.c.id.in_(fresh[start : start + 500]))
             for request_id, keys in connection.execute(chosen.order_by(request.c.id)):
-                self.add(request_id, keys)
+                self.add(request_id, [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)])
 
-    def add(self, request_id: int, keys: bytes) -> None:
+    def add(self, request_id: int, keys: Sequence[bytes]) -> None:
         """Requests come in the order of their ids: a later one takes an event over from an earlier one."""
         self._requests.add(request_id)
-        parts = (keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES))
-        self.owners.update(dict.fromkeys(parts, request_id))
+        self.owners.update(dict.fromkeys(keys, request_id))
 
     def find(self, keys: Sequence[bytes]) -> list[tuple[int, int]]:
         """(position in ``keys``, request id) of the keys that wait here."""

@@ -237,23 +237,22 @@ class Ledger:
             granted, lost = self._granted(wanted.events, newest, run_id, now, replaces)
             new_id = _next_id(now, newest)
             keys = granted.table.column("key").to_pylist()
-            self._connection.execute(
-                sa.insert(request).values(
-                    id=new_id,
-                    run_id=run_id,
-                    sender_id=sender_id,
-                    client=wanted.client,
-                    pixel=wanted.pixel,
-                    state=RequestState.POSTING,
-                    offline=_is_offline(granted),
-                    events=len(granted),
-                    digest=_digest(granted),
-                    posted_at=now,
-                    waiting_keys=b"".join(keys),
-                    doubtful_since=self._doubtful_since(keys, replaces),
-                )
-            )
-        self._recent.add(new_id, b"".join(keys))
+            intent = {
+                "id": new_id,
+                "run_id": run_id,
+                "sender_id": sender_id,
+                "client": wanted.client,
+                "pixel": wanted.pixel,
+                "state": RequestState.POSTING,
+                "offline": _is_offline(granted),
+                "events": len(granted),
+                "digest": _digest(granted),
+                "posted_at": now,
+                "waiting_keys": b"".join(keys),
+                "doubtful_since": self._doubtful_since(keys, replaces),
+            }
+            self._connection.execute(_INTENT, intent)
+        self._recent.add(new_id, keys)
         self._newest = new_id
         return Claim(Request(str(new_id), wanted.client, wanted.pixel, granted), lost)
 
@@ -305,10 +304,7 @@ class Ledger:
 
     def _write_outcomes(self) -> None:
         if self._unwritten:
-            names = ("state", "answered_at", "tries", *_ANSWER)
-            values: dict[str, Any] = {name: sa.bindparam(f"b_{name}") for name in names}
-            answered = sa.update(request).where(request.c.id == sa.bindparam("b_id")).values(values)
-            self._connection.execute(answered, self._unwritten)
+            self._connection.execute(_ANSWERED, self._unwritten)
 
     def _find(self, keys: list[bytes]) -> dict[int, int]:
         """Position in ``keys`` → the newest request that has the key; keys that no request has are left out."""
@@ -342,7 +338,7 @@ class Ledger:
 
     def _newest_id(self) -> int:
         """Ids only grow: claims come one after the other, whichever process makes them."""
-        return int(self._connection.execute(sa.select(sa.func.max(request.c.id))).scalar() or 0)
+        return int(self._connection.execute(_NEWEST).scalar() or 0)
 
     def _remember_doubts(self, events: EventBatch, standings: Mapping[int, _Standing]) -> None:
         """Since when the events may be stored that are free to go all the same."""
@@ -451,6 +447,15 @@ class Ledger:
 
 
 _ANSWER = ("code", "subcode", "trace_id")
+
+# Made once: putting a statement together costs more than running it.
+_INTENT = sa.insert(request)
+_ANSWERED = (
+    sa.update(request)
+    .where(request.c.id == sa.bindparam("b_id"))
+    .values({name: sa.bindparam(f"b_{name}") for name in ("state", "answered_at", "tries", *_ANSWER)})
+)
+_NEWEST = sa.select(sa.func.max(request.c.id))
 
 
 def _next_id(now: float, newest: int) -> int:

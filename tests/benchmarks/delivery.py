@@ -29,9 +29,6 @@ from tests.delivery.sending import ACME, WINDOW, batch, names
 
 Remembering = Callable[[], AbstractContextManager[Any]]
 
-#: Seconds that an event of the ledger may cost (1.5 µs).
-MAX_LEDGER = 1.5e-6
-
 
 class NoLedger:
     """Claims whatever is asked for and remembers nothing."""
@@ -124,8 +121,6 @@ def report(taken: dict[str, list[float]], events: int, body_bytes: int) -> None:
         middle = statistics.median(seconds)
         micro, share = 1e6 * (middle - bare) / events, (middle - bare) / middle
         say(f"  {way:<16}{events / middle:>10,.0f} events/s   ledger {micro:5.2f} µs an event ({share:.0%})")
-    ledger = (statistics.median(taken["SQLite, FULL"]) - bare) / events
-    say(f"  bound for the ledger: {MAX_LEDGER * 1e6} µs an event, {'kept' if ledger <= MAX_LEDGER else 'BROKEN'}")
 
 
 if __name__ == "__main__":
