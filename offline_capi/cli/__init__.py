@@ -1,0 +1,10 @@
+"""The command line: parse, call, print, exit code. Everything it does can be called from Python as well.
+
+Exit codes: 0 all well, 1 partial loss or failure, 2 usage or configuration. A module a subject; each registers its
+commands with ``app``, in the order in which ``--help`` lists them.
+"""
+
+from offline_capi.cli import uploads, runs, clients, tools  # isort: skip  # noqa: F401  the order of --help
+from offline_capi.cli.app import app, main
+
+__all__ = ["app", "main"]

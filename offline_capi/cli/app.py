@@ -1,0 +1,37 @@
+"""The application that commands register with, and the way a process ends."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from offline_capi.cli.shell import err, fail, unusable_place
+from offline_capi.errors import ConfigError, OfflineCapiError
+from offline_capi.process import set_up_process
+
+app = typer.Typer(
+    name="offline-capi",
+    help="Send conversions that happened offline to Meta's Conversions API, nightly and in bulk.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> NoReturn:
+    """Run a command; every error a user can cause ends in one message and an exit code, never in a traceback."""
+    set_up_process()
+    try:
+        app(standalone_mode=True)
+    except ConfigError as error:
+        fail(error, 2)
+    except OfflineCapiError as error:
+        fail(error, 1)
+    except OSError as error:  # the ledger's folder, the stage, a report's file: all are places on this machine
+        fail(unusable_place(error), 1)
+    except KeyboardInterrupt:
+        err.print("stopped. What was sent is recorded; running again is safe and sends only what is missing.")
+        sys.exit(130)
+    sys.exit(0)

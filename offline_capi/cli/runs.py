@@ -1,0 +1,59 @@
+"""Commands about runs that have been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from offline_capi.cli.app import app
+from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, err, opened, out, print_json, show
+
+if TYPE_CHECKING:
+    from offline_capi.ledger import RunRecord
+
+
+@app.command()
+def status(
+    run: Annotated[str | None, typer.Argument(help="Run id. Default: the last runs.")] = None,
+    limit: Annotated[int, typer.Option(help="How many runs.", min=1)] = 10,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List the last runs, or one of them."""
+    with opened(config) as services:
+        runs = [services.ledger.run(run)] if run else services.ledger.runs(limit)
+    if as_json:
+        print_json([record.to_json() for record in runs])
+    else:
+        print_runs(runs)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="Run id, or 'last'.")] = "last",
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report as an HTML page.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the report of a run."""
+    from offline_capi.pipeline import report_of
+    from offline_capi.report import render_html
+
+    with opened(config) as services:
+        found = report_of(run, services)
+    if html:
+        html.write_text(render_html(found), encoding="utf-8")
+        err.print(f"written: {html}")
+    if as_json or not html:
+        show(found, as_json)
+
+
+def print_runs(runs: list[RunRecord]) -> None:
+    marks = {"complete": "[green]✓[/]", "partial": "[yellow]![/]", "failed": "[red]✗[/]", "running": "…"}
+    for run in runs:
+        out.print(f"{marks[run.status]} {run.id}  {run.upload}  {run.window}", highlight=False)
+        out.print(f"  {run.balance or run.status}", style="dim", highlight=False)
+    if not runs:
+        out.print("no runs yet")

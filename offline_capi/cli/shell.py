@@ -1,0 +1,148 @@
+"""What all commands share: options, the configuration they open, windows, printing, and how errors end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+
+from offline_capi.errors import OfflineCapiError, UsageError
+from offline_capi.model import Window
+
+if TYPE_CHECKING:
+    from offline_capi.config import Deployment, Upload
+    from offline_capi.pipeline import Services
+    from offline_capi.report import RunReport
+
+out, err = Console(), Console(stderr=True)
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="Folder that holds clients.yml and uploads/.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+UploadArgument = Annotated[str, typer.Argument(help="Name of a file in uploads/, without .yml.")]
+SinceOption = Annotated[
+    str | None, typer.Option(help="Start: a date or time in the upload's zone. Default: yesterday.")
+]
+UntilOption = Annotated[str | None, typer.Option(help="End, exclusive. Default: one day after --since.")]
+ClientOption = Annotated[list[str] | None, typer.Option("--client", help="Only this client's rows; may be repeated.")]
+
+DEFAULT_CONFIG = Path("dags")
+
+
+# ---------------------------------------------------------------------------------------------- printing
+
+
+def print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def show(found: RunReport, as_json: bool) -> None:
+    from offline_capi.report import print_report
+
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_report(found, out)
+
+
+def fail(error: OfflineCapiError, code: int) -> NoReturn:
+    if "--json" in sys.argv:
+        print_json({"error": type(error).__name__, "message": str(error)})
+    err.print(f"[bold red]{type(error).__name__}[/]: ", end="")
+    err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def unusable_place(error: OSError) -> OfflineCapiError:
+    place = error.filename or "a file on this machine"
+    return OfflineCapiError(
+        f"{place} cannot be used: {error.strerror}. Everything sent is recorded; make room there, or name another "
+        "place (--html, OFFLINE_CAPI_STAGE, OFFLINE_CAPI_LEDGER), then run again: it is safe and sends only what is "
+        "missing."
+    )
+
+
+# ---------------------------------------------------------------------------------------------- what a command opens
+
+
+def load(config: Path) -> Deployment:
+    from offline_capi.config import load_config
+
+    return load_config(config)
+
+
+@contextmanager
+def opened(config: Path) -> Iterator[Services]:
+    """The configuration and its ledger, closed at the end."""
+    from offline_capi.pipeline import open_services
+
+    with open_services(load(config), environment_secrets()) as services:
+        yield services
+
+
+@contextmanager
+def opened_upload(
+    config: Path, upload: str, since: str | None, until: str | None, client: list[str] | None = None
+) -> Iterator[tuple[Services, Upload, Window, list[str]]]:
+    """An upload with the window and the clients that the options name."""
+    with opened(config) as services:
+        one = find(services.deployment, upload)
+        yield services, one, window_of(one, since, until), find_clients(services.deployment, client)
+
+
+def environment_secrets() -> Any:
+    from offline_capi.config import EnvironmentSecrets
+
+    return EnvironmentSecrets()
+
+
+def find(deployment: Deployment, name: str) -> Upload:
+    if name in deployment.uploads:
+        return deployment.uploads[name]
+    raise UsageError(f'no upload "{name}" in {deployment.folder / "uploads"}{_hint(name, deployment.uploads)}')
+
+
+def find_clients(deployment: Deployment, names: list[str] | None) -> list[str]:
+    """The clients of --client; a name that nobody has would narrow a run to nothing and look like a success."""
+    for name in names or ():
+        if name not in deployment.clients:
+            place = deployment.folder / "clients.yml"
+            raise UsageError(f'--client: no client "{name}" in {place}{_hint(name, deployment.clients)}')
+    return names or []
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), 1)
+    return f'; did you mean "{near[0]}"?' if near else f"; one of: {', '.join(sorted(known))}"
+
+
+def window_of(upload: Upload, since: str | None, until: str | None) -> Window:
+    """The window that --since and --until name, in the upload's zone; yesterday where neither is given."""
+    zone = ZoneInfo(upload.window.timezone)
+    yesterday = datetime.now(UTC).astimezone(zone).date() - timedelta(days=1)
+    start = _moment(since, zone, "--since") if since else _midnight(yesterday, zone)
+    end = _moment(until, zone, "--until") if until else start + timedelta(days=1)
+    if start >= end:
+        raise UsageError(f"--since {start} is not before --until {end}; the window is half-open")
+    return Window(start, end)
+
+
+def _moment(text: str, zone: ZoneInfo, option: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f'{option} "{text}" is neither a date (2026-11-23) nor a time (2026-11-23T06:00)') from None
+    return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone)

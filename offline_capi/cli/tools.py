@@ -1,0 +1,83 @@
+"""Commands that need no configuration: explanations, schemas, the sandbox, the demonstration."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offline_capi import __version__
+from offline_capi.cli.app import app
+from offline_capi.cli.shell import JsonOption, out, print_json
+from offline_capi.errors import UsageError
+
+
+@app.command()
+def explain(
+    code: Annotated[int, typer.Argument(help="Meta's error code, such as 100.")],
+    subcode: Annotated[int | None, typer.Argument(help="Its error_subcode, such as 2804003.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what one of Meta's error codes means, and what to do."""
+    from offline_capi.delivery import explain as entry_of
+
+    entry = entry_of(code, subcode)
+    if as_json:
+        print_json(entry._asdict())
+    else:
+        out.print(f"[bold]{code}{f'/{subcode}' if subcode else ''}[/]  {entry.means}", highlight=False)
+        out.print(f"  at fault: {entry.scope}   we: {entry.action}   you: {entry.do}", highlight=False)
+        out.print(f"  source: {entry.source}", style="dim", highlight=False)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8420,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Run a local Graph API that validates as Meta does and shows what it was sent."""
+    from offline_capi.sandbox import run_sandbox
+
+    out.print(f"sandbox: http://{host}:{port} (page), graph_url for uploads; every token may write; Ctrl-C stops it")
+    run_sandbox(host=host, port=port)
+
+
+@app.command()
+def schema(
+    which: Annotated[str, typer.Argument(help="upload or clients.")] = "upload",
+) -> None:
+    """Print the JSON Schema of the YAML files, for editors."""
+    from offline_capi.config import json_schema
+
+    schemas = json_schema()
+    if which not in schemas:
+        raise UsageError(f'schema: "{which}" is unknown; one of: {", ".join(schemas)}')
+    print_json(schemas[which])
+
+
+@app.command()
+def ddl() -> None:
+    """Print the SQL of the ledger, for those who create tables by hand."""
+    from offline_capi.ledger import ddl as ledger_ddl
+
+    typer.echo(ledger_ddl())
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option(help="Folder for the warehouse, ledger and Airflow's database.")] = Path(
+        ".demo"
+    ),
+) -> None:
+    """Run a whole night on data_samples/ against the sandbox, through the real Airflow DAGs."""
+    from offline_capi.demo import run_demo
+
+    sys.exit(run_demo(home, out))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
