@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REASONS",
+    "WARNING_TEXTS",
     "BuiltEvents",
     "DroppedValues",
     "EventBatch",
     "Fate",
     "Fault",
+    "GateFinding",
     "HashedRows",
     "IdentityColumn",
     "MappedRows",
@@ -38,6 +40,7 @@ __all__ = [
     "Request",
     "SourceRows",
     "Tally",
+    "WantedRows",
     "Window",
 ]
 
@@ -138,6 +141,7 @@ class Reason(StrEnum):
     OTHER_RUN = "other_run"
     NOT_SENT = "not_sent"
     NOT_COUNTED = "not_counted"
+    GATE_CLOSED = "gate_closed"
 
 
 class ReasonText(NamedTuple):
@@ -191,7 +195,42 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.NOT_COUNTED: ReasonText(
         "taken without an error, and not counted as received", "look at the event in Meta's Events Manager"
     ),
+    Reason.GATE_CLOSED: ReasonText(
+        "a gate stopped the run before its first request",
+        "look at its figures in the report; if they are right, upload once more with --force-gates",
+    ),
     Reason.NOT_SENT: ReasonText("the task that sends it did not get to it", "clear that task, or run again"),
+}
+
+
+#: What the codes of ``BuiltEvents.warnings`` mean: the events are sent, and count or match badly.
+WARNING_TEXTS: Mapping[str, ReasonText] = {
+    "event_name_case": ReasonText(
+        "a standard event's name in another case is a custom event to Meta", "write it as Meta does, such as Purchase"
+    ),
+    "negative_purchase": ReasonText("a Purchase below zero", "send refunds under a name of your own"),
+    "website_without_url": ReasonText("a website event without its address", "map event.source_url"),
+    "website_without_user_agent": ReasonText("a website event without its browser", "map user_data.client_user_agent"),
+    "amount_without_currency": ReasonText(
+        "predicted_ltv or net_revenue without a currency", "map custom_data.currency"
+    ),
+    "contents_without_type": ReasonText(
+        "contents without content_type match every item of that id", "set custom_data.content_type"
+    ),
+    "crm_not_system_generated": ReasonText(
+        "the stage of a lead from another source", "set event.action_source to system_generated"
+    ),
+    "crm_without_name": ReasonText("the stage of a lead without the CRM's name", "set custom_data.lead_event_source"),
+    "original_event_of_conversion": ReasonText(
+        "a conversion that points at an earlier event", "keep event.original_event for AppendValue"
+    ),
+    "not_after_original_event": ReasonText(
+        "an added value that is not later than its event", "take the time at which the value became known"
+    ),
+    "limited_data_use_without_ip": ReasonText(
+        "limited data use, and nothing by which Meta finds the place",
+        "give the state, or map user_data.client_ip_address",
+    ),
 }
 
 
@@ -256,7 +295,7 @@ class MappedRows:
     - ``suppressed``: boolean, true where consent is missing
     - ``faults``: rows that cannot go on
     - ``outside``: how many source rows lie outside the run's window and were left to other runs
-    - ``dropped``: identity values that were lost in a map or a cast; the rows go on without them
+    - ``dropped``: identity values that were lost in a map or a cast, and texts that must never be sent
     """
 
     origin: str
@@ -276,12 +315,27 @@ class MappedRows:
 
 @dataclass(frozen=True, slots=True)
 class DroppedValues:
-    """Identity values that could not be used, counted: the rows go on without them."""
+    """Values that do not go out, counted: the rows go on without them.
+
+    ``key`` is a key of user_data, or the path of another field (``custom_data.content_name``); ``column`` names the
+    source column, or is empty where a client's setting leaves the field out.
+    """
 
     key: str
     column: str
     cause: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRows:
+    """Which rows of a window a replay is about; all others are left alone.
+
+    ``event_ids`` are business keys; ``places`` are row numbers by origin, for rows that are told apart by their place.
+    """
+
+    event_ids: pa.Array
+    places: Mapping[str, pa.Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +394,15 @@ class EventBatch:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The events' keys; twenty times as fast as Arrow's ``to_pylist``."""
+        import numpy as np
+
+        column = self.table.column("key")
+        stored = np.frombuffer(column.buffers()[1] or b"", f"V{column.type.byte_width}")
+        return cast("list[bytes]", stored[column.offset : column.offset + len(column)].tolist())
 
     @property
     def body_bytes(self) -> int:
@@ -436,12 +499,34 @@ class Count(NamedTuple):
     field: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GateFinding:
+    """A gate that a run did not pass; ``action`` is ``warn``, ``stop``, or ``forced`` where it was let through.
+
+    ``usual`` is the median of the days compared with, where the gate compares; ``sentence`` says it all.
+    """
+
+    gate: str
+    action: str
+    figure: float
+    usual: float | None
+    sentence: str
+
+    @property
+    def stops(self) -> bool:
+        return self.action == "stop"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
 @dataclass(slots=True)
 class Tally:
     """The books of a run or of a part of one: additive, and plain enough to travel as JSON.
 
     ``read`` counts rows as they come in, independently of ``fates``; that the two agree is the promise. ``outside``
-    counts source rows that were left to other runs.
+    counts source rows that were left to other runs. ``value`` is what the events are worth, by currency. ``narrowed``
+    marks books of some clients or some rows only; ``gates`` is ``None`` until somebody has looked.
     """
 
     read: int = 0
@@ -453,6 +538,9 @@ class Tally:
     tries: int = 0
     sent_bytes: int = 0
     notices: list[str] = field(default_factory=list)
+    value: dict[str, float] = field(default_factory=dict)
+    narrowed: bool = False
+    gates: tuple[GateFinding, ...] | None = None
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -465,6 +553,9 @@ class Tally:
             self.tries + other.tries,
             self.sent_bytes + other.sent_bytes,
             list(dict.fromkeys([*self.notices, *other.notices])),
+            {key: self.value.get(key, 0.0) + other.value.get(key, 0.0) for key in sorted({*self.value, *other.value})},
+            self.narrowed or other.narrowed,
+            other.gates if self.gates is None else (*self.gates, *(other.gates or ())),
         )
 
     @property
@@ -476,6 +567,11 @@ class Tally:
     def complete(self) -> bool:
         """Whether every row read has exactly one fate."""
         return self.accounted == self.read
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a gate stops the run that these books are of."""
+        return any(finding.stops for finding in self.gates or ())
 
     def of(self, fate: Fate) -> int:
         return sum(n for count, n in self.fates.items() if count.fate is fate)
@@ -506,6 +602,9 @@ class Tally:
             "tries": self.tries,
             "sent_bytes": self.sent_bytes,
             "notices": self.notices,
+            "value": {currency: round(amount, 2) for currency, amount in sorted(self.value.items())},
+            "narrowed": self.narrowed,
+            "gates": None if self.gates is None else [finding.to_json() for finding in self.gates],
         }
 
     @classmethod
@@ -523,6 +622,9 @@ class Tally:
             tries=data["tries"],
             sent_bytes=data["sent_bytes"],
             notices=list(data["notices"]),
+            value=dict(data.get("value", {})),  # books that were closed before there were gates have none of these
+            narrowed=data.get("narrowed", False),
+            gates=None if data.get("gates") is None else tuple(GateFinding(**finding) for finding in data["gates"]),
         )
 
     @classmethod

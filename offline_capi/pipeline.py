@@ -2,12 +2,14 @@
 
 ``run_upload`` does it in one process, streaming. ``stage_upload``, ``send_staged`` and ``reconcile`` are the same story
 in three tasks, for a scheduler that spreads clients over workers; hashed Parquet files and the ledger lie between them.
-``plan_upload`` tells what would happen, ``preview`` shows the first events as they would go out.
+``replay_run`` takes up what a run did not send. ``plan_upload`` tells what would happen, ``preview`` shows the first
+events as they would go out.
 """
 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -18,13 +20,25 @@ from typing import Any
 
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.settings import FileSource, Upload
-from offline_capi.delivery import Policy, cut_requests, deliver, open_senders
+from offline_capi.delivery import Policy, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, UsageError
-from offline_capi.events import SeenKeys, build_events
+from offline_capi.events import SeenKeys, build_events, split_by_age
+from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import hash_identity
-from offline_capi.ledger import Ledger, RunRecord
-from offline_capi.mapping import columns_needed, map_rows, rows_of
-from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, SourceRows, Tally, Window
+from offline_capi.ledger import Ledger, Rehearsal, RunRecord
+from offline_capi.mapping import columns_needed, map_rows, rows_of, rows_wanted
+from offline_capi.model import (
+    BuiltEvents,
+    EventBatch,
+    Fate,
+    GateFinding,
+    HashedRows,
+    Reason,
+    SourceRows,
+    Tally,
+    WantedRows,
+    Window,
+)
 from offline_capi.report import Books, RunReport, make_report
 from offline_capi.sources import read_ahead, read_batches
 from offline_capi.staging import Stage, StagedEvents
@@ -36,6 +50,7 @@ __all__ = [
     "plan_upload",
     "preview",
     "reconcile",
+    "replay_run",
     "report_of",
     "run_upload",
     "send_staged",
@@ -46,6 +61,14 @@ __all__ = [
 BATCH_ROWS = 32_768
 #: Events built, staged and looked up at once: so few that their bodies stay small in memory.
 EVENT_ROWS = 8_192
+
+#: D:using-the-api: such events are not dropped.
+TEST_NOTICE = (
+    "sent with a test event code: Meta counts these events all the same, once if the real run follows within 48 hours; "
+    "the ledger does not know them, so the real run sends all of them"
+)
+#: Runs of a window that are looked at to find its last one.
+RUNS_A_DAY = 4
 
 OnProgress = Callable[[Tally], None]
 
@@ -92,6 +115,9 @@ def run_upload(
     *,
     trigger: str = "manual",
     clients: Collection[str] = (),
+    only: WantedRows | None = None,
+    test_event_code: str | None = None,
+    force_gates: bool = False,
     on_progress: OnProgress = _unheard,
 ) -> RunReport:
     """Send what the source holds for ``window`` and the ledger has not seen sent.
@@ -99,14 +125,47 @@ def run_upload(
     Running it again sends nothing twice. Killed anywhere, it can be run again: what was under way is in doubt in the
     ledger and is settled first. Raises ``SourceError`` or ``LedgerError`` when it cannot go on; what was sent until
     then stays recorded. A loss of rows is not an exception here: look at ``RunReport.status``.
+
+    With a ``test_event_code``, which only a manual run may have, everything goes out and nothing is remembered: the
+    next run sends all of it. ``force_gates`` lets a run pass that a gate would stop.
     """
-    running = services.ledger.running(upload.name, window, trigger=trigger, now=services.clock)
-    with running as run, services.stage.rejects(run.id) as rejects:
-        books = Books(on_progress, rejects.write)
-        events = booked(prepare(upload, window, services, clients=clients), books)
-        fresh = unsent(events, services, run.id, books)
-        send(fresh, upload, services, run.id, books)
+    manual_only(test_event_code, trigger)
+    kind = "test" if test_event_code else trigger
+    with services.ledger.running(upload.name, window, trigger=kind, now=services.clock) as run:
+        with services.stage.rejects(run.id) as rejects:
+            narrowed = bool(clients) or only is not None
+            books = Books(on_progress, rejects.write, rejects.write_undelivered, narrowed=narrowed)
+            books.tally.gates = judged_first(upload, window, services, clients=clients, only=only, force=force_gates)
+            events = booked(prepare(upload, window, services, clients=clients, only=only), books)
+            fresh = unsent(events, services, run.id, books)
+            send(held_back(fresh, books), upload, services, run.id, books, test_event_code=test_event_code)
         return close_run(run, upload, services, books.tally)
+
+
+def replay_run(
+    run_id: str, services: Services, *, undelivered: bool = False, on_progress: OnProgress = _unheard
+) -> RunReport:
+    """Read the window of a run again, and send those of its rejects that became valid since; all else is left alone.
+
+    Running the upload again would also send what has come into the window since, and everything under new business
+    keys where a fix changed them: a replay takes only rows whose business key stands among the rejects of the run, or,
+    where the source is a file, whose place does. The rows of a query have no place: a changed ``event.id`` finds none
+    of them again. With ``undelivered`` it also takes events that were held, in doubt or refused; the refused ones go
+    even if nothing in them has changed. A second replay sends nothing.
+    """
+    past = services.ledger.run(run_id)
+    upload = services.deployment.uploads.get(past.upload)
+    if upload is None:
+        raise UsageError(
+            f"run {run_id} was of the upload {past.upload}, which is configured no more: put it back first"
+        )
+    by_place = isinstance(upload.source, FileSource)
+    wanted = services.stage.wanted_rows(run_id, undelivered=undelivered, by_place=by_place)
+    if not len(wanted.event_ids) and not wanted.places:
+        raise UsageError(f"run {run_id} left nothing to replay; events that did not arrive need --refused")
+    if undelivered:
+        services.ledger.forget(services.stage.refused_keys(run_id), refused=True)
+    return run_upload(upload, past.window, services, trigger="replay", only=wanted, on_progress=on_progress)
 
 
 def plan_upload(
@@ -118,10 +177,12 @@ def plan_upload(
     on_progress: OnProgress = _unheard,
 ) -> RunReport:
     """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded."""
-    started, books = services.clock(), Books(on_progress)
+    started, books = services.clock(), Books(on_progress, narrowed=bool(clients))
+    books.tally.gates = judged_first(upload, window, services, clients=clients)
     events = booked(prepare(upload, window, services, clients=clients), books)
-    for batch in unsent(events, services, None, books):
+    for batch in held_back(unsent(events, services, None, books), books):
         books.enter_events(batch, Fate.SENT)
+    books.tally.gates = judged(upload, window, services, books.tally)
     return make_report(
         run_id="plan",
         upload=upload.name,
@@ -146,15 +207,25 @@ def preview(upload: Upload, window: Window, services: Services, *, limit: int) -
 
 
 def stage_upload(
-    upload: Upload, window: Window, services: Services, run_id: str, *, clients: Collection[str] = ()
+    upload: Upload,
+    window: Window,
+    services: Services,
+    run_id: str,
+    *,
+    clients: Collection[str] = (),
+    force_gates: bool = False,
 ) -> list[StagedEvents]:
-    """First task: everything up to the ledger, written as hashed Parquet, one file a client."""
+    """First task: everything up to the ledger, written as hashed Parquet, one file a client.
+
+    Where a gate stops the run there is nothing to send; ``reconcile`` then books what lies there as held.
+    """
     with services.stage.rejects(run_id) as rejects, services.stage.events(run_id) as staged:
-        books = Books(keep_rejects=rejects.write)
+        books = Books(keep_rejects=rejects.write, narrowed=bool(clients))
         for events in booked(prepare(upload, window, services, clients=clients), books):
             staged.write(events)
+    books.tally.gates = judged(upload, window, services, books.tally, force=force_gates)
     services.ledger.save_part(run_id, "prepare", books.tally)
-    return staged.units
+    return [] if books.tally.stopped else staged.units
 
 
 def send_staged(unit: StagedEvents, upload: Upload, services: Services) -> Tally:
@@ -173,12 +244,14 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
         raise PartialLossError(
             f"{upload.name}: run {run_id} was never prepared, so nothing was read or sent. Run again."
         )
-    books = Books()
-    books.tally += parts.pop("prepare")
-    for events in services.stage.read_all_events(run_id, EVENT_ROWS):
-        known = services.ledger.known(events, run_id=run_id, now=services.clock(), resend=False)
-        book_settled(known.settled, books)
-        books.enter_events(known.fresh, Fate.HELD, Reason.NOT_SENT)
+    with services.stage.rejects(run_id) as rejects:
+        books = Books(keep_undelivered=rejects.write_undelivered)
+        books.tally += parts.pop("prepare")
+        not_sent = Reason.GATE_CLOSED if books.tally.stopped else Reason.NOT_SENT
+        for events in services.stage.read_all_events(run_id, EVENT_ROWS):
+            known = services.ledger.known(events, run_id=run_id, now=services.clock(), resend=False)
+            book_settled(known.settled, books)
+            books.enter_events(known.fresh, Fate.HELD, not_sent)
     books.enter_sending(Tally.total(parts.values()), *services.ledger.requests_of(run_id))
     return close_run(services.ledger.run(run_id), upload, services, books.tally)
 
@@ -187,17 +260,21 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
 
 
 def prepare(
-    upload: Upload, window: Window, services: Services, *, clients: Collection[str] = ()
+    upload: Upload,
+    window: Window,
+    services: Services,
+    *,
+    clients: Collection[str] = (),
+    only: WantedRows | None = None,
 ) -> Iterator[BuiltEvents]:
     """Rows of the window, mapped, hashed, built and checked, batch by batch; no two events of it are the same.
 
-    ``clients`` narrows the run to the rows of some clients; the others are left out as if they had not been read.
+    ``clients`` narrows the run to the rows of some clients, ``only`` to those of a replay; the others are left out as
+    if they had not been read.
     """
     settings, seen = services.deployment, SeenKeys()
     for rows in read(upload, window, services):
-        mapped = rows_of(map_rows(rows, upload, rows_window(upload, window)), clients)
-        hashed = hash_identity(mapped, clients=settings.clients, profile=settings.platform.profile)
-        for part in hashed.parts(EVENT_ROWS):
+        for part in hashed(rows, upload, window, settings, clients=clients, only=only).parts(EVENT_ROWS):
             built = build_events(
                 part,
                 clients=settings.clients,
@@ -205,8 +282,30 @@ def prepare(
                 now=services.clock(),
                 max_age=upload.max_age,
                 max_bytes=upload.delivery.max_bytes,
+                margin=settings.platform.age_margin,
+                skew=settings.platform.clock_skew,
             )
             yield seen.first_only(built)
+
+
+def hashed(
+    rows: SourceRows,
+    upload: Upload,
+    window: Window,
+    settings: Deployment,
+    *,
+    clients: Collection[str],
+    only: WantedRows | None,
+) -> HashedRows:
+    """The rows mapped and hashed; what is readable of them ends with this call."""
+    mapped = rows_wanted(rows_of(map_rows(rows, upload, rows_window(upload, window)), clients), only)
+    return hash_identity(
+        mapped,
+        clients=settings.clients,
+        profile=upload.profile,
+        default_profile=settings.platform.profile,
+        junk=upload.junk,
+    )
 
 
 def booked(batches: Iterable[BuiltEvents], books: Books) -> Iterator[EventBatch]:
@@ -216,16 +315,22 @@ def booked(batches: Iterable[BuiltEvents], books: Books) -> Iterator[EventBatch]
         yield built.events
 
 
-def read(upload: Upload, window: Window, services: Services, *, ahead: bool = True) -> Iterator[SourceRows]:
-    """The source's rows for the window and its look-back; read one batch ``ahead`` of the work."""
+def read(
+    upload: Upload, window: Window, services: Services, *, ahead: bool = True, every_column: bool = False
+) -> Iterator[SourceRows]:
+    """The source's rows for the window and its look-back; read while others are worked on if ``ahead``.
+
+    Only the columns that the upload names, unless ``every_column`` is asked for.
+    """
     batches = read_batches(
         upload.source,
         window.looking_back(upload.window.lookback),
         zone=upload.window.timezone,
         connection_url=lambda name: services.secrets.connection_url(name).reveal(),
         sql_folder=services.deployment.sql_folder,
-        columns=columns_needed(upload),
+        columns=None if every_column else columns_needed(upload),
         batch_rows=BATCH_ROWS,
+        apart=ahead,
     )
     return read_ahead(batches) if ahead else batches
 
@@ -250,18 +355,82 @@ def book_settled(settled: Iterable[tuple[Fate, str | None, EventBatch]], books: 
         books.enter_events(events, fate, reason)
 
 
-def send(events: Iterable[EventBatch], upload: Upload, services: Services, run_id: str, books: Books) -> None:
-    """Cut, claim, POST, record: each request is in the ledger before it leaves and when it has been answered."""
-    settings = upload.delivery
+def judged_first(
+    upload: Upload,
+    window: Window,
+    services: Services,
+    *,
+    clients: Collection[str] = (),
+    only: WantedRows | None = None,
+    force: bool = False,
+) -> tuple[GateFinding, ...] | None:
+    """What the gates say of the whole night before any of it is sent; ``None`` where none of them can stop it.
+
+    The source is read for it, and once more to send: see ``gates``. A replay is not a night, and passes.
+    """
+    if only is not None:
+        return ()
+    if not can_stop(upload.gates):
+        return None
+    survey = Books(narrowed=bool(clients))
+    deque(booked(prepare(upload, window, services, clients=clients), survey), maxlen=0)
+    return judged(upload, window, services, survey.tally, force=force)
+
+
+def judged(
+    upload: Upload, window: Window, services: Services, tally: Tally, *, force: bool = False
+) -> tuple[GateFinding, ...]:
+    """What the gates say of these books; what was said of them before holds."""
+    if tally.gates is not None:
+        return tally.gates
+    gates = upload.gates
+    past = (record.report for record in services.ledger.runs_of(upload.name, RUNS_A_DAY * gates.days) if record.report)
+    findings = judge_gates(gates, tally, window, trailing_days(past, window, gates.days))
+    return forced(findings) if force else findings
+
+
+def held_back(events: Iterable[EventBatch], books: Books) -> Iterator[EventBatch]:
+    """The same events; none where a gate stops the run: each is held, with that reason."""
+    for batch in events:
+        if books.tally.stopped:
+            books.enter_events(batch, Fate.HELD, Reason.GATE_CLOSED)
+        else:
+            yield batch
+
+
+def send(
+    events: Iterable[EventBatch],
+    upload: Upload,
+    services: Services,
+    run_id: str,
+    books: Books,
+    *,
+    test_event_code: str | None = None,
+) -> None:
+    """Cut, claim, POST, record: each request is in the ledger before it leaves and when it has been answered.
+
+    Not so test events, which the ledger must not take for sent.
+    """
+    settings, clients = upload.delivery, services.deployment.clients
+    ledger = Rehearsal() if test_event_code else services.ledger
+    books.tally.notices += [TEST_NOTICE] if test_event_code else []
     policy = Policy(settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency)
     requests = cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes)
-    claim = partial(services.ledger.claim, run_id)
-    with open_senders(services.deployment, services.secrets, settings) as senders:
-        alive = services.ledger.stay_alive
-        delivery = deliver(requests, senders=senders, claim=claim, policy=policy, now=services.clock, while_quiet=alive)
+    claim = partial(ledger.claim, run_id)
+    by_age = partial(split_by_age, clients=clients, margin=settings.max_wait)
+    with open_senders(services.deployment, services.secrets, settings, test_event_code=test_event_code) as senders:
+        delivery = deliver(
+            requests,
+            senders=senders,
+            claim=claim,
+            policy=policy,
+            now=services.clock,
+            split_by_age=lambda events: by_age(events, now=services.clock()),
+            while_quiet=ledger.stay_alive,
+        )
         with closing(delivery) as outcomes:
             for outcome in outcomes:
-                services.ledger.record([outcome])
+                ledger.record([outcome])
                 books.enter_outcome(outcome)
 
 
@@ -276,6 +445,7 @@ def begin_run(upload: Upload, window: Window, services: Services, *, trigger: st
 def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) -> RunReport:
     """Close the books: they balance, or ``BalanceError`` says by how much they do not."""
     ended = services.clock()
+    tally.gates = judged(upload, run.window, services, tally)
     report = make_report(
         run_id=run.id,
         upload=upload.name,

@@ -6,7 +6,7 @@ reader never meets half of one; writing again replaces them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,9 +18,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from offline_capi.model import EventBatch, Rejections
+from offline_capi.model import EventBatch, Fate, Rejections, WantedRows
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
+
+#: Rows of a file looked at at once.
+BATCH_ROWS = 8_192
+#: What is kept of an event that did not arrive, beside its fate and reason: where it came from and who it is.
+_KEPT_OF_EVENT = ("origin", "row", "client", "event_id", "day", "key")
+_NOT_SENT = pa.schema(
+    [
+        ("row", pa.int64()),
+        *((name, pa.string()) for name in ("origin", "client", "event_id", "fate", "reason", "field")),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,33 +107,50 @@ class EventStage:
 
 
 class RejectStage:
-    """Writes a run's rejects; the file exists only when there are some."""
+    """Writes what a run did not send: rows that were rejected and events that did not arrive, one file each.
+
+    A file exists only when it has rows. Neither holds personal data: business keys, places and reasons.
+    """
 
     def __init__(self, stage: Stage, run_id: str) -> None:
-        self._file = _ParquetFile(stage.filesystem, stage.rejects_path(run_id))
+        self._rejects = _ParquetFile(stage.filesystem, stage.rejects_path(run_id))
+        self._undelivered = _ParquetFile(stage.filesystem, stage.undelivered_path(run_id))
 
     def write(self, rejections: Rejections) -> None:
         if len(rejections):
-            self._file.write(rejections.table)
+            self._rejects.write(rejections.table)
+
+    def write_undelivered(self, events: EventBatch, fate: Fate, reason: str | None) -> None:
+        """Refused, in doubt or held: what ``replay --refused`` takes up again."""
+        if len(events):
+            kept = events.table.select(list(_KEPT_OF_EVENT))
+            words = (pa.repeat(pa.scalar(word, pa.string()), len(events)) for word in (fate.value, reason))
+            names = [*_KEPT_OF_EVENT, "fate", "reason"]
+            self._undelivered.write(pa.RecordBatch.from_arrays([*kept.columns, *words], names=names))
 
     def __enter__(self) -> RejectStage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close(keep=True)
+        self._rejects.close(keep=True)
+        self._undelivered.close(keep=True)
 
 
 class Stage:
     """The folder of staged files, one subfolder a run."""
 
     def __init__(self, root: str) -> None:
-        self.filesystem, self._root = fsspec.core.url_to_fs(root)
+        self.filesystem, path = fsspec.core.url_to_fs(root)
+        self._root = path.rstrip("/")
 
     def path(self, run_id: str, name: str) -> str:
-        return f"{self._root.rstrip('/')}/{quote(run_id, safe='')}/{name}"
+        return f"{self._root}/{quote(run_id, safe='')}/{name}"
 
     def rejects_path(self, run_id: str) -> str:
         return self.path(run_id, "rejects.parquet")
+
+    def undelivered_path(self, run_id: str) -> str:
+        return self.path(run_id, "undelivered.parquet")
 
     def events(self, run_id: str) -> EventStage:
         return EventStage(self, run_id)
@@ -132,25 +160,87 @@ class Stage:
 
     def read_events(self, unit: StagedEvents, batch_rows: int) -> Iterator[EventBatch]:
         """The events of one unit, in the order in which they were written."""
-        return self._events_in(unit.path, batch_rows)
+        return map(EventBatch, self.batches(unit.path, batch_rows))
 
     def read_all_events(self, run_id: str, batch_rows: int) -> Iterator[EventBatch]:
         """Every event that a run staged."""
         for path in sorted(self.filesystem.glob(self.path(run_id, "events-*.parquet"))):
-            yield from self._events_in(path, batch_rows)
-
-    def _events_in(self, path: str, batch_rows: int) -> Iterator[EventBatch]:
-        with self.filesystem.open(path, "rb") as file:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=batch_rows):
-                yield EventBatch(batch)
+            yield from map(EventBatch, self.batches(path, batch_rows))
 
     def read_rejects(self, run_id: str) -> pa.Table | None:
         """All rejects of a run, or ``None`` where it had none."""
-        path = self.rejects_path(run_id)
+        return self._table(self.rejects_path(run_id))
+
+    def read_undelivered(self, run_id: str) -> pa.Table | None:
+        """All events of a run that did not arrive, or ``None`` where it had none."""
+        return self._table(self.undelivered_path(run_id))
+
+    def wanted_rows(self, run_id: str, *, undelivered: bool, by_place: bool) -> WantedRows:
+        """The rows of a run that a replay takes up: its rejects, with ``undelivered`` also events that did not arrive.
+
+        Business keys tell rows apart. Those without one are found by their place, and all of them with ``by_place``:
+        safe where a row keeps its place, as in a file, and needed where a fix changes the business keys themselves.
+        """
+        found = (self.read_rejects(run_id), self.read_undelivered(run_id) if undelivered else None)
+        rows = [table.select(["origin", "row", "event_id"]) for table in found if table is not None]
+        if not rows:
+            return WantedRows(pa.array([], pa.string()), {})
+        table = pa.concat_tables(rows, promote_options="permissive").combine_chunks()
+        placed = table if by_place else table.filter(pc.is_null(table["event_id"]))
+        places = {
+            origin: placed.filter(pc.equal(placed["origin"], origin))["row"].combine_chunks()
+            for origin in pc.unique(placed["origin"]).to_pylist()
+        }
+        return WantedRows(pc.unique(table["event_id"].drop_null()), places)
+
+    def not_sent(self, run_id: str) -> tuple[pa.Table, list[str]]:
+        """Rejects and undelivered events of a run in one table, and the files that they stand in."""
+        paths = (self.rejects_path(run_id), self.undelivered_path(run_id))
+        tables = {path: table for path in paths if (table := self._table(path)) is not None}
+        return pa.concat_tables([_NOT_SENT.empty_table(), *tables.values()], promote_options="permissive"), list(tables)
+
+    def refused_keys(self, run_id: str) -> list[bytes]:
+        """The ledger's keys of the events that Meta refused in a run."""
+        table = self.read_undelivered(run_id)
+        if table is None:
+            return []
+        refused: list[bytes] = table.filter(pc.equal(table["fate"], Fate.REFUSED.value))["key"].to_pylist()
+        return refused
+
+    def _table(self, path: str) -> pa.Table | None:
         if not self.filesystem.exists(path):
             return None
         with self.filesystem.open(path, "rb") as file:
             return pq.read_table(file)
+
+    def files(self) -> list[str]:
+        """Every whole Parquet file of every run."""
+        return sorted(self.filesystem.glob(f"{self._root}/*/*.parquet"))
+
+    def torn_files(self) -> list[str]:
+        """Files that a process is writing, or was when it died: nobody can read them.
+
+        Those of a finished run are nobody's; ``erase`` removes them.
+        """
+        return sorted(self.filesystem.glob(f"{self._root}/*/*.part"))
+
+    def batches(self, path: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """The rows of a file."""
+        with self.filesystem.open(path, "rb") as file:
+            yield from pq.ParquetFile(file).iter_batches(batch_size=rows)
+
+    def rewrite(self, path: str, leaving: Callable[[pa.RecordBatch], pa.BooleanArray]) -> int:
+        """Write a file anew without the rows of ``leaving``, under another name first; returns how many left.
+
+        A file that loses its last row stays, empty: whoever was told of it still finds it.
+        """
+        fresh, left = _ParquetFile(self.filesystem, path), 0
+        for batch in self.batches(path):
+            kept = batch.filter(pc.invert(leaving(batch)))
+            left += batch.num_rows - kept.num_rows
+            fresh.write(kept)
+        fresh.close(keep=left > 0)
+        return left
 
     def purge_events(self, run_id: str) -> None:
         """Remove the staged events of a run; its rejects stay until they are replayed or erased."""

@@ -94,11 +94,12 @@ class Night:
         with open_services(deployment, EnvironmentSecrets(self.env)) as services:
             yield services
 
-    def send(self, upload: str) -> RunReport:
-        """Run an upload for yesterday in this process."""
+    def send(self, upload: str, day: date | None = None, **options: Any) -> RunReport:
+        """Run an upload for a day, yesterday unless another is given, in this process."""
         with self.services() as services:
             one = services.deployment.uploads[upload]
-            return run_upload(one, Window.of_day(yesterday(one.window.timezone), one.window.timezone), services)
+            window = Window.of_day(day or yesterday(one.window.timezone), one.window.timezone)
+            return run_upload(one, window, services, **options)
 
     # ------------------------------------------------------------------------------------------ the configuration
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -21,24 +19,9 @@ from offline_capi.model import Fate, Window
 from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
 from offline_capi.report import Status
 from tests.night import NOBODY, Night, yesterday
+from tests.sales import OUTLET, SHOP, ZONE, Row, noon, sale, sales_night, write
 from tests.sandbox_server import Sandbox
 
-ZONE = "Europe/Berlin"
-SHOP, OUTLET = "1200000000000002", "1200000000000003"
-UPLOAD = """
-client: {column: brand, map: {Shop: corner_shop, Outlet: nordic_outlet}}
-source: {path: "${OFFLINE_CAPI_DATA}/sales/*.csv"}
-window: {column: sold_at, timezone: Europe/Berlin}
-event: {name: Purchase, id: "{sale}", time: sold_at, action_source: physical_store}
-user_data:
-  {em: email, ph: phone, fn: first, ln: last, db: {column: born, format: "%Y-%m-%d"}, ct: city, st: state, zp: zip,
-   external_id: number}
-custom_data: {value: {column: amount, type: number}, currency: currency}
-consent: {column: consent, equals: ["yes"]}
-limits: {max_rejected: 100%}
-delivery: {max_tries: 1, max_events: 7, concurrency: 2}
-"""
-Row = dict[str, str]
 Trouble = Callable[[Night], None]
 
 
@@ -46,31 +29,7 @@ Trouble = Callable[[Night], None]
 def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Night:
     """The sample clients and one upload of our own, whose rows a test writes."""
     monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
-    night = Night(tmp_path, sandbox)
-    night.write("dags/uploads/sales.yml", UPLOAD)
-    return night
-
-
-def sale(name: str, brand: str = "Shop", **other: str) -> Row:
-    noon = datetime.combine(yesterday(ZONE), datetime.min.time(), ZoneInfo(ZONE)) + timedelta(hours=12)
-    return {
-        "sale": name,
-        "brand": brand,
-        "sold_at": noon.isoformat(),
-        "email": f"{name}@example.com",
-        **dict.fromkeys(("phone", "first", "last", "born", "city", "state", "zip", "number"), ""),
-        "amount": "12.50",
-        "currency": "EUR",
-        "consent": "yes",
-    } | other
-
-
-def write(night: Night, rows: Sequence[Row], file: str = "sales.csv") -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    night.write(f"sales/{file}", text.getvalue())
+    return sales_night(tmp_path, sandbox)
 
 
 # ---------------------------------------------------------------------------------------------- P1, P2
@@ -316,7 +275,7 @@ def assert_unseen(places: dict[str, bytes]) -> None:
         assert not seen, (place, seen)
 
 
-# ---------------------------------------------------------------------------------------------- P14, P18
+# ---------------------------------------------------------------------------------------------- P14
 
 
 @pytest.mark.parametrize("fate", ["refused", "held", "in doubt"])
@@ -337,6 +296,94 @@ def test_p14_a_loss_is_never_a_green_run(night: Night, fate: str) -> None:
     assert said.code == 1
     assert fate in said.out.splitlines()[3]
     assert [run.status for run in listed] == [Status.PARTIAL]
+
+
+LATE = yesterday(ZONE) - timedelta(days=70)
+
+
+@pytest.mark.parametrize(
+    ("limits", "rows", "code", "said"),
+    [
+        ("max_rejected: 20%", [sale("bad", amount="much")], 0, "complete"),
+        ("max_rejected: 10%", [sale("bad", amount="much")], 1, "1 rejected (20.0%; limits.max_rejected is 10.0%)"),
+        ("max_expired: 20%", [sale("old", sold_at=noon(LATE))], 0, "complete"),
+        ("max_expired: 10%", [sale("old", sold_at=noon(LATE))], 1, "1 expired (20.0%; limits.max_expired is 10.0%)"),
+    ],
+)
+def test_p14_what_a_run_may_lose_is_the_uploads_own_limit(
+    night: Night, limits: str, rows: list[Row], code: int, said: str
+) -> None:
+    """Below it the run is green, above it the exit code, the report, its page and the list of runs say so."""
+    write(night, [*rows, *(sale(f"s-{i}") for i in range(4))])
+    night.edit("dags/uploads/sales.yml", ("max_rejected: 100%", limits))
+
+    sent = night.run("upload", "sales", "--since", str(LATE), "--until", str(yesterday(ZONE) + timedelta(days=1)))
+    page = night.run("report", "--html", "report.html", "--json")
+    listed = night.run("status", "--json").json
+
+    status = "partial" if code else "complete"
+    assert (sent.code, said in sent.out) == (code, True)
+    assert (page.json["status"], listed[0]["status"]) == (status, status)
+    assert said in (night.home / "report.html").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------- P15
+
+
+def days(first: int, last: int) -> list[date]:
+    """The days so long before yesterday, oldest first."""
+    return [yesterday(ZONE) - timedelta(days=ago) for ago in range(first, last - 1, -1)]
+
+
+def test_p15_the_plan_of_a_backfill_is_what_it_then_does_to_the_row(night: Night) -> None:
+    """Per fate, client, day and reason, over days of which one was sent before and one lies too far back."""
+    chance = random.Random(15)
+    kinds: list[Row] = [{}, {}, {}, {"amount": "much"}, {"consent": "no"}, {"brand": "Outlet"}, {"brand": "Nobody's"}]
+    when = [*days(4, 0), LATE]
+    write(night, [sale(f"{day}-{i}", sold_at=noon(day), **chance.choice(kinds)) for day in when for i in range(20)])
+    night.send("sales", days(2, 2)[0])
+    backfill = ("sales", "--since", str(LATE), "--until", str(yesterday(ZONE) + timedelta(days=1)), "--json")
+
+    before = len(night.sandbox.requests)
+    planned, asked = night.run("plan", *backfill), len(night.sandbox.requests)
+    done = night.run("upload", *backfill)
+
+    assert asked == before
+    assert planned.json["tally"]["fates"] == done.json["tally"]["fates"]
+    assert {fate for fate, *_ in done.json["tally"]["fates"]} == {
+        *("already_sent", "expired", "rejected", "sent", "suppressed")
+    }
+
+
+def test_p15_a_backfill_beside_the_nightly_run_counts_nothing_twice(night: Night) -> None:
+    """Two processes at the same time on one ledger and one client; the night that follows finds nothing to send."""
+    write(night, [sale(f"{day}-{i}", sold_at=noon(day)) for day in days(5, 0) for i in range(60)])
+    until = str(yesterday(ZONE) + timedelta(days=1))
+
+    with ThreadPoolExecutor() as both:
+        backfill = both.submit(night.run, "upload", "sales", "--since", str(days(5, 5)[0]), "--until", until, "--json")
+        nightly = both.submit(night.run, "upload", "sales", "--scheduled", "--json")
+    after = night.run("upload", "sales", "--since", str(days(5, 5)[0]), "--until", until, "--json").json
+    sent = backfill.result().json["rows"]["sent"] + nightly.result().json["rows"]["sent"]
+
+    assert set(night.counted.values()) == {1}
+    assert night.sandbox.totals[SHOP]["duplicates"] == 0
+    assert sent + after["rows"]["sent"] == len(night.counted) == 6 * 60
+    assert after["rows"]["already_sent"] == sent
+
+
+def test_p15_a_backfill_does_not_move_the_next_night(night: Night) -> None:
+    """There is no watermark to move: a run without dates covers yesterday, whatever ran before it."""
+    write(night, [sale(f"{day}-{i}", sold_at=noon(day)) for day in days(3, 0) for i in range(4)])
+    night.run("upload", "sales", "--since", str(days(3, 3)[0]), "--until", str(days(1, 1)[0]))
+
+    nightly = night.run("upload", "sales", "--json").json
+
+    assert nightly["window"] == Window.of_day(yesterday(ZONE), ZONE).to_json()
+    assert nightly["balance"] == "4 read = 4 sent"
+
+
+# ---------------------------------------------------------------------------------------------- P18
 
 
 def test_p18_no_event_reaches_the_pixel_of_another_client(night: Night) -> None:

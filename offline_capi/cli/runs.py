@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from offline_capi.cli.app import app
-from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, err, opened, out, print_json, show
+from offline_capi.cli.shell import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    err,
+    finish,
+    opened,
+    out,
+    print_json,
+    progress,
+    show,
+)
 
 if TYPE_CHECKING:
     from offline_capi.ledger import RunRecord
@@ -48,6 +59,49 @@ def report(
         err.print(f"written: {html}")
     if as_json or not html:
         show(found, as_json)
+
+
+@app.command()
+def rejects(
+    run: Annotated[str, typer.Argument(help="Run id, or 'last'.")] = "last",
+    limit: Annotated[int, typer.Option(help="How many rows to list.", min=0)] = 10,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List why rows of a run were not sent, and what to do."""
+    from offline_capi.report import print_rejects, reject_reasons, reject_rows
+
+    with opened(config) as services:
+        run_id = services.ledger.newest_run().id if run == "last" else services.ledger.run(run).id
+        table, files = services.stage.not_sent(run_id)
+    if as_json:
+        reasons = [line.to_json() for line in reject_reasons(table)]
+        print_json({"run": run_id, "files": files, "reasons": reasons, "rows": reject_rows(table, limit)})
+        return
+    print_rejects(table, limit, out)
+    for file in files:
+        out.print(file, style="dim", highlight=False, markup=False, soft_wrap=True)
+    if not files:
+        out.print(f"run {run_id}: no rejects", highlight=False)
+
+
+@app.command()
+def replay(
+    run: Annotated[str, typer.Argument(help="Run id, or 'last'.")],
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Also events that were held, in doubt, or refused by Meta.")
+    ] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Send what was rejected, once it is fixed; everything else is left alone."""
+    from offline_capi.pipeline import replay_run
+
+    with opened(config) as services:
+        past = services.ledger.newest_run() if run == "last" else services.ledger.run(run)
+        with progress(past.upload, quiet=as_json) as on_progress:
+            found = replay_run(past.id, services, undelivered=refused, on_progress=on_progress)
+    finish(found, as_json)
 
 
 def print_runs(runs: list[RunRecord]) -> None:

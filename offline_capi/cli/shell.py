@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from offline_capi.model import Window
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
+    from offline_capi.model import Tally
     from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
 
@@ -50,6 +51,21 @@ def show(found: RunReport, as_json: bool) -> None:
         print_json(found.to_json())
     else:
         print_report(found, out)
+
+
+def finish(found: RunReport, as_json: bool) -> NoReturn:
+    """Show the report of a run that was just made; only a complete one ends well."""
+    show(found, as_json)
+    sys.exit(0 if found.status == "complete" else 1)
+
+
+@contextmanager
+def progress(name: str, *, quiet: bool, total: int | None = None) -> Iterator[Callable[[Tally], None]]:
+    """A bar with rows, events, rate and time left on a terminal; a line every few seconds without one."""
+    from offline_capi.report import show_progress
+
+    with show_progress(name, err, quiet=quiet, total=total) as on_progress:
+        yield on_progress
 
 
 def fail(error: OfflineCapiError, code: int) -> NoReturn:
@@ -129,14 +145,15 @@ def window_of(upload: Upload, since: str | None, until: str | None) -> Window:
     """The window that --since and --until name, in the upload's zone; yesterday where neither is given."""
     zone = ZoneInfo(upload.window.timezone)
     yesterday = datetime.now(UTC).astimezone(zone).date() - timedelta(days=1)
-    start = _moment(since, zone, "--since") if since else _midnight(yesterday, zone)
-    end = _moment(until, zone, "--until") if until else start + timedelta(days=1)
+    start = moment_of(since, zone, "--since") if since else _midnight(yesterday, zone)
+    end = moment_of(until, zone, "--until") if until else start + timedelta(days=1)
     if start >= end:
         raise UsageError(f"--since {start} is not before --until {end}; the window is half-open")
     return Window(start, end)
 
 
-def _moment(text: str, zone: ZoneInfo, option: str) -> datetime:
+def moment_of(text: str, zone: tzinfo, option: str) -> datetime:
+    """A date or time as an option names it, in ``zone`` where it names none."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,17 +18,19 @@ from offline_capi.cli.shell import (
     environment_secrets,
     err,
     find,
+    finish,
     load,
     opened_upload,
     out,
     print_json,
+    progress,
     show,
     window_of,
 )
 
 if TYPE_CHECKING:
     from offline_capi.config import Upload
-    from offline_capi.model import Tally, Window
+    from offline_capi.model import Window
     from offline_capi.pipeline import Services
 
 
@@ -97,6 +96,13 @@ def upload_command(
     since: SinceOption = None,
     until: UntilOption = None,
     client: ClientOption = None,
+    test_event_code: Annotated[
+        str | None, typer.Option(help="Show the events in Meta's Test Events tab; they count, the ledger forgets them.")
+    ] = None,
+    scheduled: Annotated[bool, typer.Option("--scheduled", help="Say that a scheduler calls, not a person.")] = False,
+    force_gates: Annotated[
+        bool, typer.Option("--force-gates", help="Let the run pass gates that would stop it.")
+    ] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,19 +111,23 @@ def upload_command(
 
     with (
         opened_upload(config, upload, since, until, client) as (services, one, window, clients),
-        progress(one, window, services, quiet=as_json) as on_progress,
+        progress(one.name, quiet=as_json, total=expected(one, window, services, quiet=as_json)) as on_progress,
     ):
-        report = run_upload(one, window, services, clients=clients, on_progress=on_progress)
-    show(report, as_json)
-    sys.exit(0 if report.status == "complete" else 1)
+        report = run_upload(
+            one,
+            window,
+            services,
+            trigger="scheduled" if scheduled else "manual",
+            clients=clients,
+            test_event_code=test_event_code,
+            force_gates=force_gates,
+            on_progress=on_progress,
+        )
+    finish(report, as_json)
 
 
-@contextmanager
-def progress(upload: Upload, window: Window, services: Services, *, quiet: bool) -> Iterator[Callable[[Tally], None]]:
-    """A bar with rows, events, rate and time left on a terminal; a line every few seconds without one."""
+def expected(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:
+    """About how many rows there will be, where a bar shows it."""
     from offline_capi.preflight import rows_to_expect
-    from offline_capi.report import show_progress
 
-    total = rows_to_expect(upload, window, services) if err.is_terminal and not quiet else None
-    with show_progress(upload.name, err, quiet=quiet, total=total) as on_progress:
-        yield on_progress
+    return rows_to_expect(upload, window, services) if err.is_terminal and not quiet else None

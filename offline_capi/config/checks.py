@@ -14,15 +14,24 @@ from typing import get_args
 
 from offline_capi.config.columns import field_specs
 from offline_capi.config.document import Loc
-from offline_capi.config.keys import USER_DATA_KEYS
+from offline_capi.config.keys import USER_DATA_KEYS, WORDS
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.queries import ends_never_asked_for
-from offline_capi.config.settings import ActionSource, CustomData, Event, FieldSpec, FileSource, SqlSource, Upload
+from offline_capi.config.settings import (
+    ActionSource,
+    Contents,
+    CustomData,
+    Event,
+    FieldSpec,
+    FileSource,
+    SqlSource,
+    Upload,
+)
 from offline_capi.config.wording import Finding
 
 __all__ = ["Surroundings", "check_sections"]
 
-_ACTION_SOURCES: tuple[str, ...] = get_args(ActionSource)
+_FIELD_WORDS: Mapping[str, tuple[str, ...]] = {"action_source": get_args(ActionSource), **WORDS}
 _TYPED_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "format": ("timestamp", "date"),
     "unit": ("timestamp",),
@@ -62,11 +71,18 @@ def _check_client(spec: FieldSpec, around: Surroundings) -> Iterator[Finding]:
 
 
 def _check_event(event: Event, _: Surroundings) -> Iterator[Finding]:
-    for loc, word in _literals(event.action_source, ("event", "action_source")):
-        if word not in _ACTION_SOURCES:
-            guess = did_you_mean(word, _ACTION_SOURCES) or ";"
-            yield loc, f'"{word}" is unknown{guess} one of: {", ".join(_ACTION_SOURCES)}'
+    yield from _check_words(event, ("event",))
     yield from _check_fields(event, ("event",))
+
+
+def _check_words(node: Event | CustomData | Contents, loc: Loc) -> Iterator[Finding]:
+    """Fields that hold one of a few words of Meta's, where the YAML alone says which."""
+    for name, words in _FIELD_WORDS.items():
+        spec = getattr(node, name, None)
+        for place, word in _literals(spec, (*loc, name)) if isinstance(spec, FieldSpec) else ():
+            if word not in words:
+                guess = did_you_mean(word, words) or ";"
+                yield place, f'"{word}" is unknown{guess} one of: {", ".join(words)}'
 
 
 def _literals(spec: FieldSpec, loc: Loc) -> Iterator[tuple[Loc, str]]:
@@ -81,6 +97,12 @@ def _literals(spec: FieldSpec, loc: Loc) -> Iterator[tuple[Loc, str]]:
 
 
 def _check_custom_data(custom: CustomData, _: Surroundings) -> Iterator[Finding]:
+    yield from _check_words(custom, ("custom_data",))
+    if custom.contents is not None:
+        yield from _check_words(custom.contents, ("custom_data", "contents"))
+    for name in custom.properties:
+        if name in CustomData.model_fields:
+            yield ("custom_data", "properties", name), f"is a standard key; write it as custom_data.{name}"
     yield from _check_fields(custom, ("custom_data",))
 
 

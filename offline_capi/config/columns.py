@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from offline_capi.config.document import Loc, dotted
 from offline_capi.config.settings import FieldSpec, MappingSpec
 
-__all__ = ["columns_used", "field_specs"]
+__all__ = ["columns_of", "columns_used", "field_specs"]
 
 _SECTIONS = ("client", "window", "event", "user_data", "custom_data", "consent")
 _COLUMN_KEYS = ("column", "json_column")
@@ -25,6 +25,11 @@ def columns_used(mapping: MappingSpec) -> dict[str, tuple[str, ...]]:
         for loc, column in _columns(getattr(mapping, section), (section,)):
             used.setdefault(column, []).append(dotted(loc))
     return {column: tuple(dict.fromkeys(paths)) for column, paths in used.items()}
+
+
+def columns_of(node: object) -> tuple[str, ...]:
+    """Every column that a part of the mapping reads, in order."""
+    return tuple(dict.fromkeys(column for _, column in _columns(node, ())))
 
 
 def field_specs(node: object, loc: Loc) -> Iterator[tuple[Loc, FieldSpec]]:

@@ -1,4 +1,4 @@
-"""The keys of ``user_data``, as Meta knows them (D:parameters/customer-information-parameters, SDK user_data.py)."""
+"""The keys and words of an event, as Meta knows them (D:parameters/…; SDK user_data.py, event.py, custom_data.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Literal, NamedTuple
 
 from offline_capi.config.nearest import nearest
 
-__all__ = ["USER_DATA_KEYS", "UserDataKey", "known_key"]
+__all__ = [
+    "BARE_DOMAIN",
+    "DATA_PROCESSING_STATES",
+    "EVENT_KEYS",
+    "REQUIRED_EVENT_KEYS",
+    "USER_DATA_KEYS",
+    "WORDS",
+    "UserDataKey",
+    "known_key",
+]
 
 
 class UserDataKey(NamedTuple):
@@ -96,3 +105,61 @@ def known_key(name: str) -> str:
     close = _OTHER_NAMES.get(name.lower().replace("-", "_")) or nearest(name, USER_DATA_KEYS)
     guess = f'did you mean "{close}" ({USER_DATA_KEYS[close].meaning})? ' if close else ""
     raise ValueError(f"is not a user_data key; {guess}One of: {', '.join(USER_DATA_KEYS)}")
+
+
+# ---------------------------------------------------------------------------------------------- event level
+
+REQUIRED_EVENT_KEYS: tuple[str, ...] = ("event_name", "event_time", "event_id", "action_source")  # event_id: promise P2
+
+# D:parameters/server-event; SDK event.py: what an event may hold beside user_data and custom_data.
+EVENT_KEYS: tuple[str, ...] = (
+    *REQUIRED_EVENT_KEYS,
+    "event_source_url",
+    "referrer_url",
+    "opt_out",
+    "messaging_channel",
+    "customer_segmentation",
+    "data_processing_options",
+    "data_processing_options_country",
+    "data_processing_options_state",
+    "original_event_data",
+    "app_data",
+    "attribution_data",
+    "advanced_measurement_table",
+)
+
+_SEGMENTS = (
+    *(f"{who}_to_{what}" for who in ("new_customer", "existing_customer")
+      for what in ("business", "business_line", "product_area", "medium")),
+    "customer_in_loyalty_program",
+)  # fmt: skip
+
+# Fields that hold one of a few words, by wire name; action_source has a type of its own in the settings.
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "customer_segmentation": _SEGMENTS,  # D:parameters/server-event
+    "messaging_channel": ("whatsapp", "messenger", "instagram"),  # D:business-messaging
+    "content_type": ("product", "product_group"),  # D:parameters/custom-data
+    "delivery_category": ("in_store", "curbside", "home_delivery"),  # SDK delivery_category.py
+}
+
+# MAPI:overview/data-processing-options: Meta's number of a state → its postal code and its name.
+DATA_PROCESSING_STATES: Mapping[int, tuple[str, str]] = {
+    1000: ("CA", "California"),
+    1001: ("CO", "Colorado"),
+    1002: ("CT", "Connecticut"),
+    1003: ("FL", "Florida"),
+    1004: ("OR", "Oregon"),
+    1005: ("TX", "Texas"),
+    1006: ("MT", "Montana"),
+    1007: ("DE", "Delaware"),
+    1008: ("NE", "Nebraska"),
+    1009: ("NH", "New Hampshire"),
+    1010: ("NJ", "New Jersey"),
+    1011: ("MN", "Minnesota"),
+    1012: ("MD", "Maryland"),
+    1013: ("RI", "Rhode Island"),
+}
+
+# An address without user, path and query, as RE2 and Python write a replacement: what is left when the rest may hold
+# what must never be sent (meta-capi.md section 10.3 and 10.4).
+BARE_DOMAIN = (r"(?s)^(https?://)(?:[^/?#@]*@)?([^/?#@]+).*$", r"\1\2/")

@@ -33,27 +33,44 @@ from pydantic import (
 )
 
 from offline_capi.config.document import Places
-from offline_capi.config.keys import known_key
+from offline_capi.config.keys import (
+    DATA_PROCESSING_STATES,
+    EVENT_KEYS,
+    REQUIRED_EVENT_KEYS,
+    USER_DATA_KEYS,
+    known_key,
+)
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.queries import sql_folder
 
 __all__ = [
     "ActionSource",
+    "AppData",
+    "AttributionData",
     "Client",
     "Consent",
     "Contents",
     "CustomData",
+    "DataUse",
     "Delivery",
     "Deployment",
     "Event",
     "ExternalIdPolicy",
     "FieldSpec",
     "FileSource",
+    "GateAction",
+    "Gates",
+    "LimitedDataUse",
     "Limits",
     "MappingSpec",
+    "OriginalEvent",
     "Platform",
+    "RateGate",
+    "Screening",
     "SecretRef",
     "SqlSource",
+    "StoreData",
+    "TrailingGate",
     "Upload",
     "WindowSpec",
 ]
@@ -92,6 +109,11 @@ def _share(value: object) -> object:
     if match is None:
         raise ValueError("is not a share; write 2% or 0.02")
     return float(match[1]) / 100
+
+
+def _by_action(value: object) -> object:
+    """``stop`` → {action: stop}."""
+    return {"action": value} if isinstance(value, str) else value
 
 
 @cache
@@ -150,6 +172,12 @@ def _template(value: str) -> str:
     return value
 
 
+def _digest(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("is not a SHA-256: 64 hexadecimal digits in lower case, as `offline-capi coverage` prints it")
+    return value
+
+
 def _filled(value: object) -> object:
     if value in ([], (), {}):
         raise ValueError("is empty; give at least one")
@@ -166,10 +194,17 @@ Share = Annotated[
     BeforeValidator(_share, json_schema_input_type=float | Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")]),
     Field(ge=0, le=1),
 ]
+Multiple = Annotated[
+    float,
+    BeforeValidator(_share, json_schema_input_type=float | Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")]),
+    Field(ge=0),
+]
 Zone = Annotated[str, AfterValidator(_zone)]
 PartnerAgent = Annotated[str, AfterValidator(_partner_agent)]
 Country = Annotated[str, AfterValidator(_country)]
 Name = Annotated[str, Field(min_length=1)]
+Profile = Literal["meta", "sdk", "param_builder"]  # identity.PROFILES
+Digest = Annotated[str, AfterValidator(_digest)]
 
 
 class _Node(BaseModel):
@@ -302,9 +337,15 @@ class Contents(_Node):
     quantity: FieldSpec | None = None
     item_price: FieldSpec | None = None
     title: FieldSpec | None = None
+    description: FieldSpec | None = None
     brand: FieldSpec | None = None
     category: FieldSpec | None = None
     delivery_category: ConstantSpec | None = None
+
+    @property
+    def has_words(self) -> bool:
+        """Whether an item may hold more than ids, numbers and words of Meta's."""
+        return any((self.json_column, self.title, self.description, self.brand, self.category))
 
     @model_validator(mode="after")
     def _one_way(self) -> Contents:
@@ -314,6 +355,101 @@ class Contents(_Node):
         if self.json_column is None and (self.id is None or self.quantity is None):
             raise ValueError("needs json_column, or both id and quantity (Meta requires the two for every item)")
         return self
+
+
+# ---------------------------------------------------------------------------------------------- objects of an event
+
+
+class OriginalEvent(_Node):
+    """``original_event_data`` (D:parameters/original-event): the earlier event to which this one adds."""
+
+    name: ConstantSpec = Field(description="the earlier event's name")
+    time: FieldSpec | None = Field(None, description="the earlier event's time")
+    id: ColumnSpec | None = Field(None, description="the earlier event's id, written as it was then")
+    order_id: ColumnSpec | None = None
+
+    @model_validator(mode="after")
+    def _points_at_one(self) -> OriginalEvent:
+        if self.id is None and self.order_id is None:
+            raise ValueError("needs id or order_id, or both: Meta finds the earlier event by them")
+        return self
+
+
+class AppData(_Node):
+    """``app_data`` (D:parameters/app-data; SDK app_data.py)."""
+
+    advertiser_tracking_enabled: FieldSpec | None = None
+    application_tracking_enabled: FieldSpec | None = None
+    extinfo: ManySpec | None = Field(
+        None, description="16 texts, the first a2 or i2: a column that holds the JSON array, or a list of 16"
+    )
+    campaign_ids: ColumnSpec | None = None
+    install_referrer: ColumnSpec | None = None
+    installer_package: ColumnSpec | None = None
+    url_schemes: ColumnSpec | None = None
+    vendor_id: ColumnSpec | None = None
+    windows_attribution_id: ColumnSpec | None = None
+    receipt_data: ColumnSpec | None = None
+    consider_views: FieldSpec | None = None
+    include_dwell_data: FieldSpec | None = None
+    include_video_data: FieldSpec | None = None
+
+    @field_validator("extinfo")
+    @classmethod
+    def _sixteen(cls, value: tuple[FieldSpec, ...] | None) -> tuple[FieldSpec, ...] | None:
+        if value is not None and len(value) not in (1, 16):
+            raise ValueError("needs one column that holds the JSON array, or a list of exactly 16")
+        return value
+
+
+class AttributionData(_Node):
+    """``attribution_data`` (append-attribution reference, beta; SDK attribution_data.py)."""
+
+    ad_id: ColumnSpec | None = None
+    adset_id: ColumnSpec | None = None
+    campaign_id: ColumnSpec | None = None
+    touchpoint_ts: FieldSpec | None = Field(None, description="when the touchpoint was")
+    touchpoint_type: ColumnSpec | None = None
+    touchpoint_id: ColumnSpec | None = None
+    visit_time: FieldSpec | None = None
+    attribution_share: FieldSpec | None = None
+    attribution_value: FieldSpec | None = None
+    attribution_model: ConstantSpec | None = None
+    attribution_method: ConstantSpec | None = None
+    attribution_setting: ConstantSpec | None = None
+    attribution_source: ConstantSpec | None = None
+    attr_window: FieldSpec | None = None
+    total_credit: FieldSpec | None = None
+    scope: ConstantSpec | None = None
+    decline_reason: ConstantSpec | None = None
+    auditing_token: ColumnSpec | None = None
+    linkage_key: ColumnSpec | None = None
+    partner_client_id: ColumnSpec | None = None
+
+
+class StoreData(_Node):
+    """``store_data`` (D:offline-events): in which store it was."""
+
+    store_page_id: ColumnSpec | None = None
+    brand_page_id: ColumnSpec | None = None
+    store_code: ColumnSpec | None = Field(None, description="at most 64 letters and digits")
+
+
+def _when(value: object) -> object:
+    """A bare column, a constant or a field is the flag itself."""
+    if isinstance(value, bool):
+        value = {"constant": value}
+    return value if isinstance(value, dict) and "when" in value else {"when": value}
+
+
+class LimitedDataUse(_Node):
+    """Rows under Limited Data Use (MAPI:overview/data-processing-options), instead of what the client says of all.
+
+    Meta finds out the state itself where there is none, for which it wants ``client_ip_address``.
+    """
+
+    when: FieldSpec = Field(description="true: limited; false: not; empty: as the client says")
+    state: FieldSpec | None = Field(None, description="a state of the USA: CA, California or Meta's number 1000")
 
 
 # ---------------------------------------------------------------------------------------------- sources
@@ -390,7 +526,17 @@ class Event(_Node):
     action_source: ConstantSpec = Field(description="where the conversion happened, one of Meta's words")
     source_url: ColumnSpec | None = Field(None, description="event_source_url")
     referrer_url: ColumnSpec | None = None
-    opt_out: FieldSpec | None = None
+    opt_out: FieldSpec | None = Field(None, description="true: for attribution only, not for delivery")
+    limited_data_use: (
+        Annotated[LimitedDataUse, BeforeValidator(_when, json_schema_input_type=LimitedDataUse | FieldSpec | bool)]
+        | None
+    ) = Field(None, description="a column that says whose data Meta may use in a limited way only")
+    customer_segmentation: ConstantSpec | None = Field(None, description="new_customer_to_business, …")
+    original_event: OriginalEvent | None = Field(None, description="what AppendValue adds to")
+    messaging_channel: ConstantSpec | None = Field(None, description="whatsapp, messenger or instagram")
+    app_data: AppData | None = None
+    attribution_data: AttributionData | None = None
+    advanced_measurement_table: ConstantSpec | None = None
 
     @field_validator("id")
     @classmethod
@@ -417,6 +563,41 @@ class Limits(_Node):
     max_expired: Share = Field(1.0, description="2% or 0.02")
 
 
+GateAction = Literal["warn", "stop", "off"]
+
+
+class TrailingGate(_Node):
+    """A figure of the run against the median of the days before it."""
+
+    action: GateAction = "warn"
+    min: Multiple = Field(0.5, description="50% or 0.5 of the usual")
+    max: Multiple = Field(3.0, description="300% or 3 times the usual")
+
+
+class RateGate(_Node):
+    """A share of the rows read."""
+
+    action: GateAction = "warn"
+    max: Share = Field(0.1, description="10% or 0.1")
+
+
+TrailingGateSpec = Annotated[
+    TrailingGate, BeforeValidator(_by_action, json_schema_input_type=TrailingGate | GateAction)
+]
+RateGateSpec = Annotated[RateGate, BeforeValidator(_by_action, json_schema_input_type=RateGate | GateAction)]
+
+
+class Gates(_Node):
+    """What a night's rows are measured by before the first POST; one that stops holds the whole run."""
+
+    days: int = Field(28, ge=3, le=366, description="how many days before the run are looked at")
+    volume: TrailingGateSpec = Field(TrailingGate(), description="rows read")
+    value: TrailingGateSpec = Field(TrailingGate(), description="sum of custom_data.value, by currency")
+    rejected: RateGateSpec = Field(RateGate(), description="rows rejected")
+    expired: RateGateSpec = Field(RateGate(), description="rows too old for Meta")
+    duplicate: RateGateSpec = Field(RateGate(), description="rows that repeat an event id of the run")
+
+
 class Delivery(_Node):
     """How requests are cut and sent."""
 
@@ -428,12 +609,15 @@ class Delivery(_Node):
     timeout: Duration = timedelta(seconds=60)
     max_tries: int = Field(6, ge=1, le=20)
     max_wait: Duration = timedelta(minutes=10)
+    upload_tag: Name | None = Field(
+        None, description="goes out with every request; names offline uploads in Meta's tools"
+    )
 
 
 class CustomData(_Node):
     """custom_data (D:parameters/custom-data): standard keys typed, everything else under ``properties``."""
 
-    value: FieldSpec | None = None
+    value: FieldSpec | None = Field(None, description="a number; with type: string it goes out as the text it is")
     currency: CurrencySpec | None = None
     order_id: ColumnSpec | None = None
     item_number: ColumnSpec | None = None
@@ -448,7 +632,27 @@ class CustomData(_Node):
     status: FieldSpec | None = None
     search_string: ColumnSpec | None = None
     delivery_category: ConstantSpec | None = None
+    event_source: ConstantSpec | None = Field(None, description="crm, for stages of leads")
+    lead_event_source: ConstantSpec | None = Field(None, description="the CRM's name")
+    store_data: StoreData | None = None
     properties: dict[str, FieldSpec] = {}
+
+
+def _found(value: object) -> object:
+    return {"found": value} if isinstance(value, str) else value
+
+
+class Screening(_Node):
+    """What happens where a text that goes out holds an e-mail address, a phone, card or social security number.
+
+    ``strip`` leaves that field out (of an address, all after the domain), ``reject`` the whole row; both are counted.
+    """
+
+    found: Literal["strip", "reject"] = "strip"
+    ids: tuple[str, ...] = Field(
+        (),
+        description="custom properties that hold ids, such as an invoice number: e-mail addresses only are looked for",
+    )
 
 
 class MappingSpec(_Node):
@@ -460,9 +664,20 @@ class MappingSpec(_Node):
     user_data: Annotated[dict[Annotated[str, AfterValidator(known_key)], ManySpec], BeforeValidator(_filled)]
     custom_data: CustomData = CustomData()
     consent: Consent | None = None
+    screening: Annotated[
+        Screening, BeforeValidator(_found, json_schema_input_type=Screening | Literal["strip", "reject"])
+    ] = Screening()
     transform: Annotated[str, AfterValidator(_hook)] | None = Field(
         None, description='"module:function": a pandas DataFrame in, a DataFrame out'
     )
+
+    @model_validator(mode="after")
+    def _ids_are_properties(self) -> MappingSpec:
+        for name in self.screening.ids:
+            if name not in self.custom_data.properties:
+                guess = did_you_mean(name, self.custom_data.properties)
+                raise ValueError(f'screening.ids: "{name}" is no custom property{guess}')
+        return self
 
 
 class Upload(MappingSpec):
@@ -473,7 +688,12 @@ class Upload(MappingSpec):
     source: Source
     schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(None, description="cron, in the window's zone")
     limits: Limits = Limits()
+    gates: Gates = Gates()
     delivery: Delivery = Delivery()
+    profile: Profile | None = Field(None, description="instead of the client's and the platform's")
+    junk: dict[Annotated[str, AfterValidator(known_key)], Annotated[tuple[Digest, ...], BeforeValidator(_several)]] = (
+        Field({}, description="SHA-256 of normal forms that are nobody's, by key, as `coverage` finds them: never sent")
+    )
     max_age: Duration | None = Field(None, description="narrower than Meta's window, never wider")
 
 
@@ -486,6 +706,54 @@ class ExternalIdPolicy(_Node):
     send: Literal["raw", "sha256"] = "sha256"
     trim: bool = True
     lower: bool = False
+
+
+def _state_number(value: object) -> object:
+    """``CA``, ``California`` or Meta's own number."""
+    words = {word.lower(): number for number, names in DATA_PROCESSING_STATES.items() for word in names}
+    number = words.get(value.lower(), value) if isinstance(value, str) else value
+    if number == 0 or number in DATA_PROCESSING_STATES:
+        return number
+    known = ", ".join(code for code, _ in DATA_PROCESSING_STATES.values())
+    raise ValueError(f"is not a state that Meta knows for limited data use; one of: {known}, or 0 for none")
+
+
+class DataUse(_Node):
+    """Limited Data Use for all rows of a client whose upload says nothing of the row.
+
+    ``country`` and ``state`` 0: Meta finds them out by ``client_ip_address``; a state implies the country USA (1).
+    """
+
+    country: Literal[0, 1] = 0
+    state: Annotated[int, BeforeValidator(_state_number, json_schema_input_type=int | str)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _country_of_a_state(cls, value: object) -> object:
+        return {"country": 1, **value} if isinstance(value, dict) and value.get("state") else value
+
+    @model_validator(mode="after")
+    def _state_of_a_country(self) -> DataUse:
+        if self.state and not self.country:
+            raise ValueError("a state needs country: 1, the USA")
+        return self
+
+
+def _yes_or_no(value: object) -> object:
+    """``true``: Meta finds out where; ``false``: no limit."""
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
+_OUTGOING = {*EVENT_KEYS, "user_data", "custom_data"} - {*REQUIRED_EVENT_KEYS}
+
+
+def _outgoing(name: str) -> str:
+    """The name of something that an event may hold, as Meta writes it."""
+    whole, _, part = name.partition(".")
+    if name in _OUTGOING or (whole == "user_data" and part in USER_DATA_KEYS) or (whole == "custom_data" and part):
+        return name
+    known = ", ".join(sorted(_OUTGOING))
+    raise ValueError(f'"{name}" is no field of an event; one of: {known}, user_data.KEY, custom_data.KEY')
 
 
 class Client(_Node):
@@ -502,10 +770,22 @@ class Client(_Node):
     country: Country | None = Field(None, description="ISO 3166-1 alpha-2; completes national phone numbers")
     timezone: Zone = "UTC"
     external_id: ExternalIdPolicy = ExternalIdPolicy()
+    profile: Profile | None = Field(None, description="instead of the platform's")
     partner_agent: PartnerAgent | None = Field(None, description="instead of the platform's")
     app_secret: SecretRef | None = Field(None, description="for appsecret_proof")
     # D:offline-events, reading 1 of meta-capi.md section 4
     physical_store_max_age: Duration = Field(timedelta(days=62), description="7d for datasets that refuse older ones")
+    limited_data_use: Annotated[
+        DataUse | None, BeforeValidator(_yes_or_no, json_schema_input_type=DataUse | bool | None)
+    ] = Field(None, description="true, or {state: CA}; where the upload says nothing of a row")
+    allowed_fields: tuple[Annotated[str, AfterValidator(_outgoing)], ...] | None = Field(
+        None,
+        description="what may leave beside name, time, id and action_source: user_data, custom_data.value, …; "
+        "all else is left out and counted",
+    )
+    core_mode: bool = Field(
+        False, description="Meta's Core Setup: standard keys only, no predicted_ltv, of addresses the bare domain"
+    )
 
 
 def _ledger_kind(value: object) -> str:
@@ -536,7 +816,18 @@ class Platform(_Node):
         "sqlite:///offline_capi_ledger.db", description="database URL without a password, or a reference to one"
     )
     stage: Name = Field("stage", description="folder or fsspec URL of staged, hashed files")
-    profile: Literal["meta"] = "meta"
+    age_margin: Duration = Field(
+        timedelta(hours=1), description="taken off Meta's age limits: an event must still be fresh when it arrives"
+    )
+    clock_skew: Duration = Field(
+        timedelta(seconds=60), description="how far ahead of our clock an event may be; Meta documents no tolerance"
+    )
+    profile: Profile = Field(
+        "meta", description="how identity is normalised; an upload's choice counts before a client's, this comes last"
+    )
+    frequent_value: Share = Field(
+        0.005, description="share of rows above which `coverage` takes one value for nobody's; 100% for never"
+    )
 
 
 class Deployment(_Node):

@@ -53,6 +53,11 @@ _MODELS: Mapping[str, str] = {
     "FieldSpec": "needs the name of a column, or a mapping such as {column: name, type: number}",
     "SecretRef": "needs a reference: {env: NAME}, {file: /path} or {connection: id}",
 }
+#: Keys that somebody will try, and why there are none.
+_NEVER: Mapping[str, str] = {
+    "test_event_code": "belongs to one run that somebody starts by hand, never to a configuration: events sent with it "
+    "count at Meta all the same. Remove it, and use `offline-capi upload UPLOAD --test-event-code CODE`",
+}
 _SCALARS = {"str", "int", "float", "bool"}
 
 
@@ -92,6 +97,8 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _unknown_key(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    if detail["loc"][-1] in _NEVER:
+        return _NEVER[str(detail["loc"][-1])]
     allowed = sorted(_keys_at(model, detail["loc"][:-1]))
     guess = did_you_mean(str(detail["loc"][-1]), allowed)
     return f"is not a key here{guess or ';'} {_one_of(allowed)}"

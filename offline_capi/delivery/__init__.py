@@ -9,7 +9,7 @@ from __future__ import annotations
 from offline_capi.delivery.client import GraphClient, Sender, appsecret_proof
 from offline_capi.delivery.cutting import cut_requests
 from offline_capi.delivery.deliver import deliver
-from offline_capi.delivery.payload import Envelope, payload
+from offline_capi.delivery.payload import Envelope, manual_only, payload
 from offline_capi.delivery.posting import Clock, Policy
 from offline_capi.delivery.senders import open_senders
 from offline_capi.delivery.table import explain
@@ -24,6 +24,7 @@ __all__ = [
     "cut_requests",
     "deliver",
     "explain",
+    "manual_only",
     "open_senders",
     "payload",
 ]

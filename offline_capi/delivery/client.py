@@ -55,9 +55,12 @@ class GraphClient:
 
     def post_events(self, pixel: str, token: Secret, body: bytes) -> Answer:
         """Send one request. Raises ``NotSentError`` or ``AnswerLostError`` where there is no answer to read."""
-        headers = {"Authorization": f"Bearer {token.reveal()}"}
+        headers = {"Authorization": f"Bearer {token.reveal()}", "Content-Length": str(len(body))}
+        # An iterator is empty once it is read. Bytes would stay with httpx's answer, which holds itself in a cycle: a
+        # hundred bodies waited for the garbage collector.
+        once = iter((body,))
         try:
-            answer = self._http.post(f"{self._base}/{pixel}/events", content=body, headers=headers)
+            answer = self._http.post(f"{self._base}/{pixel}/events", content=once, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise NotSentError(f"no connection to {self._base} ({type(error).__name__})") from None
         except httpx.RequestError as error:

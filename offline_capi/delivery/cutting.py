@@ -60,14 +60,12 @@ def _by_client(batch: EventBatch) -> Iterator[tuple[_Key, EventBatch]]:
     """The batch apart by client and pixel, in the order in which they first appear."""
     if not len(batch):
         return
-    pairs = pa.table({name: batch.table.column(name) for name in ("client", "pixel")})
-    distinct = pairs.group_by(["client", "pixel"], use_threads=False).aggregate([]).to_pylist()
-    if len(distinct) == 1:
-        yield (distinct[0]["client"], distinct[0]["pixel"]), batch
-        return
-    for pair in distinct:
-        same = pc.and_(*(pc.equal(batch.table.column(name), pair[name]) for name in ("client", "pixel")))
-        yield (pair["client"], pair["pixel"]), batch.filter(same)
+    clients, pixels = (batch.table.column(name).dictionary_encode() for name in ("client", "pixel"))
+    pairs = clients.indices.to_numpy().astype(np.int64) << 32 | pixels.indices.to_numpy()
+    distinct, firsts = np.unique(pairs, return_index=True)
+    for pair in distinct[np.argsort(firsts)]:
+        key = clients.dictionary[int(pair) >> 32].as_py(), pixels.dictionary[int(pair) & 0xFFFFFFFF].as_py()
+        yield key, batch if len(distinct) == 1 else batch.filter(pa.array(pairs == pair))
 
 
 def _pieces(events: EventBatch, max_events: int, max_bytes: int) -> list[EventBatch]:

@@ -28,6 +28,8 @@ from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request
 
 __all__ = ["Claimed", "Claims", "deliver"]
 
+SplitByAge = Callable[[EventBatch], tuple[EventBatch, EventBatch]]
+
 #: Requests in flight over all clients.
 IN_FLIGHT = 8
 #: Requests read ahead, so that a client at its limit does not hold up the others.
@@ -63,6 +65,7 @@ def deliver(
     policy: Policy,
     clock: Clock | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    split_by_age: SplitByAge = lambda events: (events, events.slice(0, 0)),
     while_quiet: Callable[[], None] = lambda: None,
 ) -> Generator[Outcome]:
     """Send ``requests``; every event of each ends in exactly one outcome.
@@ -72,11 +75,12 @@ def deliver(
     - a fault of a token, pixel or permission stops that client, once; its other events are *held*, never refused
     - an endpoint that cannot be reached holds everything after the first request that used up its tries
 
-    ``senders`` may raise ``ConfigError`` for a client whose token cannot be had: that client is stopped.
+    ``split_by_age`` tells events that stay fresh for ``policy.max_wait`` from those that have *expired* meanwhile: Meta
+    refuses a whole request for one event that is too old. ``senders`` may raise ``ConfigError`` for a client whose token cannot be had: that client is stopped.
     ``while_quiet`` is called each second in which nothing is answered, for a ledger that has to say it is alive. Closed
     early, it lets what is on the wire be answered, repeats nothing, and leaves those requests in doubt.
     """
-    yield from _Delivery(senders, claim, policy, clock or Clock(), now, while_quiet).run(iter(requests))
+    yield from _Delivery(senders, claim, policy, clock or Clock(), now, split_by_age, while_quiet).run(iter(requests))
 
 
 @dataclass(slots=True)
@@ -106,6 +110,7 @@ class _Delivery:
     policy: Policy
     clock: Clock
     now: Callable[[], datetime]
+    split_by_age: SplitByAge
     while_quiet: Callable[[], None]
     queue: deque[_Task] = field(default_factory=deque)
     flying: dict[Future[Posted], _Task] = field(default_factory=dict)
@@ -170,7 +175,12 @@ class _Delivery:
             yield self._held(task.request, stop)
             return
         sender = self.senders[client]
-        request, lost = self._claimed(task.request, task.replaces)
+        fresh, expired = self.split_by_age(task.request.events)
+        if len(expired):
+            yield Outcome(_part(task.request, expired), Fate.EXPIRED, self.now(), tries=0, reason=Reason.TOO_OLD)
+        if not len(fresh):
+            return
+        request, lost = self._claimed(_part(task.request, fresh), task.replaces)
         yield from lost
         if not len(request):
             return
@@ -192,7 +202,7 @@ class _Delivery:
         return self.gates.setdefault(whose, Gate())
 
     def _post(self, request: Request, sender: Sender, gates: Gates) -> Posted:
-        body = payload(request.events, sender.envelope)
+        body = partial(payload, request.events, sender.envelope)
         post = partial(sender.post, request.pixel)
         return post_until_settled(post, body, len(request), policy=self.policy, clock=self.clock, gates=gates)
 

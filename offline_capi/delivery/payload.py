@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 
+from offline_capi.errors import UsageError
 from offline_capi.model import EventBatch
 
-__all__ = ["Envelope", "payload"]
+__all__ = ["Envelope", "manual_only", "payload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +19,29 @@ class Envelope:
     partner_agent: str | None = None
     appsecret_proof: str | None = None
     test_event_code: str | None = None
+    upload_tag: str | None = None
 
 
 def payload(events: EventBatch, envelope: Envelope) -> bytes:
     """``{"data":[…],"partner_agent":"…"}``; the same events give the same bytes."""
-    fields = {name: getattr(envelope, name) for name in ("partner_agent", "appsecret_proof", "test_event_code")}
-    beside = json.dumps({name: value for name, value in fields.items() if value}, separators=(",", ":"))[1:]
+    fields = {name: value for name, value in asdict(envelope).items() if value}
+    beside = json.dumps(fields, separators=(",", ":"))[1:]
     bodies = b",".join(events.table.column("body").to_pylist())
-    return b'{"data":[' + bodies + (b"]" if beside == "}" else b"],") + beside.encode()
+    return b"".join((b'{"data":[', bodies, b"]" if beside == "}" else b"],", beside.encode()))
+
+
+def manual_only(test_event_code: str | None, trigger: str) -> None:
+    """Raise ``UsageError`` where a test event code would ride on a run that nobody started by hand.
+
+    Meta shows such events in its Test Events tab and counts them all the same (D:using-the-api): left in a nightly run,
+    the code turns real conversions into tests that nobody notices.
+    """
+    if test_event_code is None:
+        return
+    if trigger != "manual":
+        raise UsageError(
+            f"a test event code never rides on a {trigger} run: its events count at Meta, and the ledger does not know "
+            "them. Nothing was sent. Remove it, or start the run by hand: upload UPLOAD --test-event-code CODE"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,40}", test_event_code):
+        raise UsageError("the test event code is not one: letters and digits, such as TEST12345, from Events Manager")

@@ -108,16 +108,23 @@ class Posted:
 
 
 def post_until_settled(
-    post: Callable[[bytes], Answer], body: bytes, events: int, *, policy: Policy, clock: Clock, gates: Gates
+    post: Callable[[bytes], Answer],
+    body: Callable[[], bytes],
+    events: int,
+    *,
+    policy: Policy,
+    clock: Clock,
+    gates: Gates,
 ) -> Posted:
-    """Post ``body`` until it is accepted, refused for good, or out of tries or time; full jitter between tries.
+    """Post what ``body`` makes until it is accepted, refused for good, or out of tries or time; full jitter between.
 
-    What Meta asks to wait closes the gate of the client, or of everybody: their other requests wait as well.
+    The bytes are made when they have their place in flight, so that those that wait take no memory. What Meta asks to
+    wait closes the gate of the client, or of everybody: their other requests wait as well.
     """
     give_up_at, posted = clock.monotonic() + policy.max_wait, Posted()
     while gates.passed(give_up_at, clock):
         with gates.slots:
-            posted = _try(post, body, events, posted)
+            posted = _try(post, body(), events, posted)
         pause = _own_pause(posted, clock)
         told = _mind(posted, pause, gates, clock)
         out_of_time = clock.monotonic() + told + pause > give_up_at

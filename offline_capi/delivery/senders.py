@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from offline_capi.config import Deployment, SecretResolver
 from offline_capi.config.secrets import Secret
@@ -17,24 +18,33 @@ __all__ = ["open_senders"]
 
 
 @contextmanager
-def open_senders(deployment: Deployment, secrets: SecretResolver, delivery: Delivery) -> Iterator[Mapping[str, Sender]]:
+def open_senders(
+    deployment: Deployment, secrets: SecretResolver, delivery: Delivery, *, test_event_code: str | None = None
+) -> Iterator[Mapping[str, Sender]]:
     """A mapping from client to its sender; connections are closed at the end.
 
     A token is resolved when its client is first asked for, so that a missing one stops that client only: the look-up
-    then raises ``ConfigError``.
+    then raises ``ConfigError``. ``test_event_code`` goes out with every request: see ``payload.manual_only``.
     """
     platform = deployment.platform
     timeout = delivery.timeout.total_seconds()
     with GraphClient(platform.graph_url, platform.graph_version, timeout=timeout) as graph:
-        yield _Senders(graph, deployment.clients, platform, secrets)
+        beside = Envelope(test_event_code=test_event_code, upload_tag=delivery.upload_tag)
+        yield _Senders(graph, deployment.clients, platform, secrets, beside)
 
 
 class _Senders(dict[str, Sender]):
     def __init__(
-        self, graph: GraphClient, clients: Mapping[str, Client], platform: Platform, secrets: SecretResolver
+        self,
+        graph: GraphClient,
+        clients: Mapping[str, Client],
+        platform: Platform,
+        secrets: SecretResolver,
+        beside: Envelope,
     ) -> None:
         super().__init__()
         self._graph, self._clients, self._platform, self._secrets = graph, clients, platform, secrets
+        self._beside = beside
 
     def __missing__(self, name: str) -> Sender:
         client = self._clients.get(name)
@@ -42,7 +52,8 @@ class _Senders(dict[str, Sender]):
             raise ConfigError("it is no longer in clients.yml; put it back and run again")
         token = _sendable(self._secrets.token(client.token))
         secret = self._secrets.token(client.app_secret) if client.app_secret else None
-        envelope = Envelope(
+        envelope = replace(
+            self._beside,
             partner_agent=client.partner_agent or self._platform.partner_agent,
             appsecret_proof=appsecret_proof(token, secret) if secret else None,
         )

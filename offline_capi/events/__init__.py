@@ -1,11 +1,14 @@
 """Hashed rows become events: Meta's rules for one event, its bytes and its key, decided before anything is sent.
 
-Read in this order: ``build.py`` (the story), ``rules.py`` (what may not go, as tables), ``payload.py`` (which field
-becomes which JSON, as tables), ``keys.py`` (who an event is), ``duplicates.py`` (the same event twice in one run).
+Read in this order: ``build.py`` (the story), ``policies.py`` (what a client lets out), ``standard.py`` (what Meta
+publishes, as data), ``rules.py`` (what may not go, as tables), ``payload.py`` (which field becomes which JSON, as
+tables), ``keys.py`` (who an event is), ``duplicates.py`` (the same event twice in one run), ``age.py`` (what has become
+too old while it waited).
 """
 
 from __future__ import annotations
 
+from offline_capi.events.age import split_by_age
 from offline_capi.events.build import MAX_BYTES, build_events
 from offline_capi.events.duplicates import SeenKeys
 from offline_capi.events.keys import event_key, event_key_of
@@ -19,4 +22,5 @@ __all__ = [
     "build_events",
     "event_key",
     "event_key_of",
+    "split_by_age",
 ]

@@ -17,6 +17,7 @@ from offline_capi.errors import BalanceError
 from offline_capi.events.facts import Facts, Limits, Mask, local_days, mask_of
 from offline_capi.events.keys import event_key
 from offline_capi.events.payload import bodies, text
+from offline_capi.events.policies import under_policies
 from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, faults, value_rules
 from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
 from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW
@@ -42,10 +43,11 @@ def build_events(
     """Turn each row into an event, a rejection or a count of suppressed rows: exactly one of them.
 
     ``zone`` is the zone of ``day``; ``now`` is aware; ``max_bytes`` is the limit of a request, and an event must fit
-    into one alone. The same row gives the same bytes and the same key whatever batch it comes in. The order of
-    ``rules.py`` decides where several things are wrong. A batch must stay below 2 GiB of JSON: about a million events.
+    into one alone. What a client does not let out is left out before any rule looks. The same row gives the same bytes
+    and the same key whatever batch it comes in. The order of ``rules.py`` decides where several things are wrong. A
+    batch must stay below 2 GiB of JSON: about a million events.
     """
-    facts = Facts(_canonical(rows), clients, Limits(now, max_age, margin, skew))
+    facts = Facts(under_policies(_canonical(rows), clients), clients, Limits(now, max_age, margin, skew))
     day = local_days(facts.event_time, zone)
     verdicts = _judge(facts)
     events = _assemble(facts, day, verdicts.going)
@@ -57,7 +59,7 @@ def build_events(
             events=EventBatch(_where(~too_large, events)),
             rejections=_rejections(facts, day, verdicts),
             suppressed=_suppressed(facts, day),
-            dropped=rows.dropped,
+            dropped=facts.rows.dropped,
             outside=rows.outside,
             warnings=_warnings(facts, verdicts.going),
         )

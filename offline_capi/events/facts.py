@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from offline_capi.config.settings import Client
+from offline_capi.events.age import greatest_ages
 from offline_capi.events.payload import text
-from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
 from offline_capi.model import HashedRows
 
 __all__ = ["Facts", "Limits", "Mask", "local_days", "mask_of"]
@@ -45,9 +45,9 @@ class Limits:
     margin: timedelta
     skew: timedelta
 
-    def oldest_age(self, allowed: timedelta) -> float:
-        narrowed = allowed - self.margin
-        return (min(narrowed, self.max_age) if self.max_age is not None else narrowed).total_seconds()
+    def oldest_age(self, allowed: NDArray[np.float64]) -> NDArray[np.float64]:
+        narrowed = allowed - self.margin.total_seconds()
+        return narrowed if self.max_age is None else np.minimum(narrowed, self.max_age.total_seconds())
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,26 @@ class Facts:
     def custom(self, name: str) -> Any:
         column = self.rows.custom.get(name)
         return self._nulls(pa.string()) if column is None else column
+
+    def has(self, name: str) -> Mask:
+        """Whether the row has the parameter, of the event itself or of custom_data."""
+        column = self.rows.event.get(name, self.rows.custom.get(name))
+        return self.none() if column is None else mask_of(column.is_valid())
+
+    def named(self, holds: Callable[[str], bool]) -> Mask:
+        """Whether the event has a name for which ``holds``."""
+        return _flags(self._names, holds)
+
+    def came_from(self, action_source: str) -> Mask:
+        return _flags(self._sources, action_source.__eq__)
+
+    @cached_property
+    def _names(self) -> Any:
+        return self.event("event_name").dictionary_encode()
+
+    @cached_property
+    def _sources(self) -> Any:
+        return self.event("action_source").dictionary_encode()
 
     def _nulls(self, kind: Any) -> Any:
         return pa.nulls(len(self.rows), kind)
@@ -95,12 +115,7 @@ class Facts:
     @cached_property
     def oldest_age(self) -> NDArray[np.float64]:
         """The age at which each row becomes too old: Meta's seven days, or the client's limit for physical_store."""
-        general = np.full(len(self.rows), self.limits.oldest_age(MAX_AGE))
-        in_store = mask_of(pc.equal(self.event("action_source"), PHYSICAL_STORE))
-        return np.where(in_store, self._per_client(self._store_age), general) if in_store.any() else general
-
-    def _store_age(self, client: Client) -> float:
-        return self.limits.oldest_age(client.physical_store_max_age)
+        return self.limits.oldest_age(greatest_ages(self.event("action_source"), text(self.rows.client), self.clients))
 
     # ------------------------------------------------------------------------------------------ clients
 
@@ -147,6 +162,15 @@ class Facts:
         """The value as a number for the books, null where it is not one."""
         column = self.custom("value")
         return column.cast(pa.float64(), safe=False) if column.type != pa.string() else _numbers(column)
+
+
+def _flags(encoded: Any, holds: Callable[[str], bool]) -> Mask:
+    """``holds`` asked once for each distinct value; false where there is none."""
+    answers = [holds(value) for value in encoded.dictionary.to_pylist()]
+    if not any(answers):
+        return np.zeros(len(encoded), bool)
+    flags: Mask = np.array([*answers, False])[pc.fill_null(encoded.indices, len(answers)).to_numpy()]
+    return flags
 
 
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"

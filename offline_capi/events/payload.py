@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.errors import ConfigError
+from offline_capi.events.standard import CUSTOM_DATA
 from offline_capi.model import HashedRows
 
 __all__ = ["JSON_CUSTOM", "LIST_KEYS", "USER_DATA", "bodies", "text"]
@@ -208,6 +209,9 @@ _EVENT: Mapping[str, _Kind] = {
     "data_processing_options_country": _AS_IS,
     "data_processing_options_state": _AS_IS,
     "original_event_data": _AS_IS,
+    "app_data": _AS_IS,
+    "attribution_data": _AS_IS,
+    "advanced_measurement_table": _TEXT,
 }
 
 
@@ -274,29 +278,11 @@ def _unless_equal(column: Any, earlier: Any) -> Any:
 
 # ---------------------------------------------------------------------------------------------- custom_data
 
-# D:parameters/custom-data, D:offline-events. These hold JSON that goes in as it stands; the others by their type.
-JSON_CUSTOM = ("content_ids", "contents")
-_CUSTOM_ORDER = (
-    "value",
-    "currency",
-    "predicted_ltv",
-    "net_revenue",
-    "order_id",
-    "item_number",
-    "num_items",
-    "content_type",
-    "content_name",
-    "content_category",
-    *JSON_CUSTOM,
-    "status",
-    "search_string",
-    "delivery_category",
-    "event_source",
-    "lead_event_source",
-)
+# These hold JSON that goes in as it stands, with its brackets; the others go by their type.
+JSON_CUSTOM = {"content_ids": "[]", "contents": "[]", "store_data": "{}"}
 
 
 def _custom_data(custom: Mapping[str, Any]) -> list[_Member]:
-    properties = sorted(set(custom) - set(_CUSTOM_ORDER))
-    names = [name for name in _CUSTOM_ORDER if name in custom] + properties
+    properties = sorted(set(custom) - set(CUSTOM_DATA))
+    names = [name for name in CUSTOM_DATA if name in custom] + properties
     return [_Member(name, _AS_IS if name in JSON_CUSTOM else _kind_of(custom[name]), custom[name]) for name in names]

@@ -21,15 +21,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.config.keys import WORDS
 from offline_capi.events.facts import Facts, Mask, mask_of
 from offline_capi.events.payload import JSON_CUSTOM, text
 from offline_capi.events.standard import (
     ACTION_SOURCES,
+    APP,
+    APPEND_VALUE,
+    CRM,
+    MESSAGING,
     PURCHASE,
     STANDARD_EVENTS,
+    SYSTEM,
     TOO_LITTLE,
     WEBSITE,
     currencies,
+    events_that_need,
 )
 from offline_capi.model import Fate, Reason
 
@@ -98,16 +105,14 @@ def _too_little(facts: Facts) -> Mask:
     return reduce(np.logical_or, lacking)
 
 
-def _purchase(facts: Facts) -> Any:
-    return pc.equal(facts.event("event_name"), PURCHASE)
-
-
-def _worthless_purchase(facts: Facts) -> Mask:
-    return mask_of(pc.and_(_purchase(facts), facts.custom("value").is_null()))
+def _lacks(parameter: str, facts: Facts) -> Mask:
+    """A standard event without what it needs."""
+    needing = facts.named(frozenset(events_that_need(parameter)).__contains__)
+    return needing & ~facts.has(parameter) if needing.any() else needing
 
 
 def _value_without_currency(facts: Facts) -> Mask:
-    return mask_of(pc.and_(facts.custom("value").is_valid(), facts.custom("currency").is_null()))
+    return (facts.has("value") & ~facts.has("currency")) | _lacks("currency", facts)
 
 
 def _bad_currency(facts: Facts) -> Mask:
@@ -117,33 +122,92 @@ def _bad_currency(facts: Facts) -> Mask:
 
 
 def _negative_purchase(facts: Facts) -> Mask:
-    return mask_of(pc.and_kleene(_purchase(facts), pc.less(facts.value, 0)))
+    return facts.named(PURCHASE.__eq__) & mask_of(pc.less(facts.value, 0))
 
 
 def _wrong_case(facts: Facts) -> Mask:
-    names = facts.event("event_name").dictionary_encode()
     standard = {name.lower(): name for name in STANDARD_EVENTS}
-    wrong = [standard.get(name.lower(), name) != name for name in names.dictionary.to_pylist()]
-    return mask_of(pa.array(wrong, pa.bool_()).take(names.indices))
+    return facts.named(lambda name: standard.get(name.lower(), name) != name)
 
 
-def _website_without(column: Callable[[Facts], Mask], facts: Facts) -> Mask:
-    website = mask_of(pc.equal(facts.event("action_source"), WEBSITE))
-    return website & ~column(facts) if website.any() else website
+def _from_without(action_source: str, parameter: str, facts: Facts) -> Mask:
+    """Events from there that lack the parameter, of the event, custom_data or user_data."""
+    there = facts.came_from(action_source)
+    return there & ~_has(parameter, facts) if there.any() else there
 
 
-def _has_url(facts: Facts) -> Mask:
-    return mask_of(facts.event("event_source_url").is_valid())
+def _has(parameter: str, facts: Facts) -> Mask:
+    return facts.has_any({parameter}) if parameter in facts.rows.identity else facts.has(parameter)
 
 
-def _has_agent(facts: Facts) -> Mask:
-    return facts.has_any({"client_user_agent"} & set(facts.rows.identity))
+def _no_address(facts: Facts) -> Mask:
+    if "event_source_url" not in facts.rows.event:
+        return facts.none()
+    return mask_of(pc.invert(pc.match_substring_regex(facts.event("event_source_url"), "^https?://.")))
+
+
+def _without_device(facts: Facts) -> Mask:
+    app = facts.came_from(APP)
+    return app & ~mask_of(pc.match_substring(facts.event("app_data"), '"extinfo":')) if app.any() else app
+
+
+def _unspoken_event(facts: Facts) -> Mask:
+    spoken = {name for name, event in STANDARD_EVENTS.items() if event.messaging}
+    return facts.came_from(MESSAGING) & ~facts.named(spoken.__contains__)
+
+
+def _bad_store_code(facts: Facts) -> Mask:
+    if "store_data" not in facts.rows.custom:
+        return facts.none()
+    store = facts.custom("store_data")
+    good = pc.match_substring_regex(store, r'"store_code":"[0-9A-Za-z]{1,64}"')
+    return mask_of(pc.and_not(pc.match_substring(store, '"store_code":'), good))
+
+
+def _amount_without_currency(facts: Facts) -> Mask:
+    return (facts.has("predicted_ltv") | facts.has("net_revenue")) & ~facts.has("currency")
+
+
+def _crm(facts: Facts) -> Mask:
+    return facts.has("event_source") & mask_of(pc.equal(text(facts.custom("event_source")), CRM))
+
+
+def _crm_of_another_source(facts: Facts) -> Mask:
+    return _crm(facts) & ~facts.came_from(SYSTEM)
+
+
+def _crm_without_name(facts: Facts) -> Mask:
+    return _crm(facts) & ~facts.has("lead_event_source")
+
+
+def _original_on_conversion(facts: Facts) -> Mask:
+    return facts.has("original_event_data") & ~facts.has("attribution_data") & ~facts.named(APPEND_VALUE.__eq__)
+
+
+def _before_its_original(facts: Facts) -> Mask:
+    if "original_event_data" not in facts.rows.event:
+        return facts.none()
+    times = pc.extract_regex(facts.event("original_event_data"), r'"event_time":(?P<time>-?\d+)')
+    return mask_of(pc.less_equal(facts.event_time, pc.struct_field(times, "time").cast(pa.int64())))
+
+
+def _limited_without_ip(facts: Facts) -> Mask:
+    """Where Meta is to find out the place itself."""
+    if "data_processing_options_state" not in facts.rows.event:
+        return facts.none()
+    nowhere = mask_of(pc.equal(facts.rows.event["data_processing_options_state"], 0))
+    return nowhere & ~_has("client_ip_address", facts)
+
+
+def _ids_without_type(facts: Facts) -> Mask:
+    return (facts.has("content_ids") | facts.has("contents")) & ~facts.has("content_type")
 
 
 # ---------------------------------------------------------------------------------------------- the tables
 
 _REJECTED, _HELD, _EXPIRED = Fate.REJECTED, Fate.HELD, Fate.EXPIRED
 _EVENT_PAGE = "D:parameters/server-event"
+_LTV_PAGE = "D:guides/predicted-lifetime-value"
 
 RULES: tuple[Rule, ...] = (
     Rule(Reason.UNKNOWN_CLIENT, "client", _HELD, _unknown_client, "ours: no pixel and no token to send with"),
@@ -158,11 +222,22 @@ RULES: tuple[Rule, ...] = (
     Rule(Reason.UNREADABLE_VALUE, "event.opt_out", _REJECTED, _unreadable_flag, _EVENT_PAGE),
     Rule(Reason.NO_IDENTIFIER, "user_data", _REJECTED, _no_identifier, _EVENT_PAGE),
     Rule(Reason.TOO_LITTLE_DATA, "user_data", _REJECTED, _too_little, "D:best-practices; 100/2804050"),
-    Rule(
-        Reason.PURCHASE_WITHOUT_VALUE, "custom_data.value", _REJECTED, _worthless_purchase, "D:parameters/custom-data"
-    ),
+    Rule(Reason.PURCHASE_WITHOUT_VALUE, "custom_data.value", _REJECTED, partial(_lacks, "value"), "100/2804009"),
     Rule(Reason.VALUE_WITHOUT_CURRENCY, "custom_data.currency", _REJECTED, _value_without_currency, "100/2804023"),
     Rule(Reason.BAD_CURRENCY, "custom_data.currency", _REJECTED, _bad_currency, "D:parameters/custom-data"),
+    Rule(Reason.MISSING_VALUE, "custom_data.predicted_ltv", _REJECTED, partial(_lacks, "predicted_ltv"), _LTV_PAGE),
+    Rule(Reason.MISSING_VALUE, "event.original_event", _REJECTED, partial(_lacks, "original_event_data"), _LTV_PAGE),
+    Rule(Reason.UNREADABLE_VALUE, "event.source_url", _REJECTED, _no_address, _EVENT_PAGE),
+    Rule(Reason.UNREADABLE_VALUE, "custom_data.store_data", _REJECTED, _bad_store_code, "D:offline-events"),
+    Rule(Reason.MISSING_VALUE, "event.app_data", _REJECTED, _without_device, "D:parameters/app-data; 100/2804043"),
+    Rule(
+        Reason.MISSING_VALUE,
+        "event.messaging_channel",
+        _REJECTED,
+        partial(_from_without, MESSAGING, "messaging_channel"),
+        "D:business-messaging; 100/2804063",
+    ),
+    Rule(Reason.UNKNOWN_VALUE, "event.name", _REJECTED, _unspoken_event, "D:business-messaging; 100/2804066"),
 )
 
 TOO_LARGE = Rule(Reason.TOO_LARGE, "event", _REJECTED, Facts.none, "ours: limits of a request; decided on the bytes")
@@ -170,8 +245,19 @@ TOO_LARGE = Rule(Reason.TOO_LARGE, "event", _REJECTED, Facts.none, "ours: limits
 WARNINGS: tuple[Warn, ...] = (
     Warn("event_name_case", _wrong_case, "pixel reference: another case is a custom event, silently"),
     Warn("negative_purchase", _negative_purchase, "meta-capi.md 3.2: no negative value is documented"),
-    Warn("website_without_url", partial(_website_without, _has_url), "D:parameters; not enforced (R)"),
-    Warn("website_without_user_agent", partial(_website_without, _has_agent), "D:parameters; accepted live (L B3)"),
+    Warn("website_without_url", partial(_from_without, WEBSITE, "event_source_url"), "D:parameters; not enforced (R)"),
+    Warn(
+        "website_without_user_agent",
+        partial(_from_without, WEBSITE, "client_user_agent"),
+        "D:parameters; accepted live (L B3)",
+    ),
+    Warn("amount_without_currency", _amount_without_currency, "D:guides/predicted-lifetime-value, value-optimization"),
+    Warn("contents_without_type", _ids_without_type, "D:parameters/custom-data: every item with that id matches"),
+    Warn("crm_not_system_generated", _crm_of_another_source, "D:conversion-leads-integration"),
+    Warn("crm_without_name", _crm_without_name, "D:conversion-leads-integration: lead_event_source"),
+    Warn("original_event_of_conversion", _original_on_conversion, f"{_LTV_PAGE}: never on the conversion itself"),
+    Warn("not_after_original_event", _before_its_original, f"{_LTV_PAGE}: later than the original's"),
+    Warn("limited_data_use_without_ip", _limited_without_ip, "MAPI:overview/data-processing-options"),
 )
 
 
@@ -192,8 +278,12 @@ def _not_finite(column: Any, _: Facts) -> Mask:
     return mask_of(pc.invert(pc.is_finite(column)))
 
 
-def _not_an_array(column: Any, _: Facts) -> Mask:
-    bracketed = pc.and_(pc.starts_with(text(column), "["), pc.ends_with(text(column), "]"))
+def _no_word_of(words: tuple[str, ...], column: Any, _: Facts) -> Mask:
+    return mask_of(pc.and_not(column.is_valid(), pc.is_in(text(column), value_set=pa.array(words))))
+
+
+def _not_in(brackets: str, column: Any, _: Facts) -> Mask:
+    bracketed = pc.and_(pc.starts_with(text(column), brackets[0]), pc.ends_with(text(column), brackets[1]))
     return mask_of(pc.invert(bracketed))
 
 
@@ -202,7 +292,11 @@ def _not_a_number(column: Any, facts: Facts) -> Mask:
 
 
 def value_rules(facts: Facts) -> Iterator[Rule]:
-    """One rule for each custom_data column whose values might not be sendable, by its type."""
+    """One rule for each column whose values might not be sendable, by its type or by the words that Meta knows."""
+    for place, columns in (("event", facts.rows.event), ("custom_data", facts.rows.custom)):
+        for name in (word for word in WORDS if word in columns):
+            unknown = partial(_no_word_of, WORDS[name], columns[name])
+            yield Rule(Reason.UNKNOWN_VALUE, f"{place}.{name}", Fate.REJECTED, unknown, _EVENT_PAGE)
     for name, column in facts.rows.custom.items():
         asks = _question_of(name, column)
         if asks is not None:
@@ -213,6 +307,6 @@ def value_rules(facts: Facts) -> Iterator[Rule]:
 def _question_of(name: str, column: Any) -> Callable[[Any, Facts], Mask] | None:
     if pa.types.is_floating(column.type):
         return _not_finite
-    if name in JSON_CUSTOM:
-        return _not_an_array
-    return _not_a_number if name == "value" and not pa.types.is_integer(column.type) else None
+    if name == "value" and not pa.types.is_integer(column.type):
+        return _not_a_number
+    return partial(_not_in, JSON_CUSTOM[name]) if name in JSON_CUSTOM else None

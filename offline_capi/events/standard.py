@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import pycountry
 
@@ -13,58 +14,112 @@ from offline_capi.config.settings import ActionSource
 __all__ = [
     "ACTION_SOURCES",
     "AGE_MARGIN",
+    "APP",
+    "APPEND_VALUE",
     "CLOCK_SKEW",
+    "CORE_CUSTOM",
+    "CRM",
+    "CUSTOM_DATA",
     "MAX_AGE",
+    "MESSAGING",
     "PHYSICAL_STORE",
     "PURCHASE",
     "STANDARD_EVENTS",
+    "SYSTEM",
     "TOO_LITTLE",
     "WEBSITE",
+    "StandardEvent",
     "currencies",
+    "events_that_need",
 ]
 
 ACTION_SOURCES: tuple[str, ...] = get_args(ActionSource)  # D:parameters/server-event
 PHYSICAL_STORE = "physical_store"
 WEBSITE = "website"
+APP = "app"
+MESSAGING = "business_messaging"
+SYSTEM = "system_generated"
+CRM = "crm"  # D:conversion-leads-integration: event_source of the stages of a lead
 
 MAX_AGE = timedelta(days=7)  # D:parameters/server-event; physical_store has a client's own limit (D:offline-events)
 AGE_MARGIN = timedelta(hours=1)  # ours: an event that is fresh when built must still be fresh when it arrives (P5)
 CLOCK_SKEW = timedelta(seconds=60)  # RS PR #3376: production senders allow a minute; Meta documents no tolerance
 
 PURCHASE = "Purchase"
+APPEND_VALUE = "AppendValue"
 
-# Pixel reference, 19 September 2026; the second block is for business messaging (third-party code, certainty B).
-STANDARD_EVENTS: tuple[str, ...] = (
-    "AddPaymentInfo",
-    "AddToCart",
-    "AddToWishlist",
-    "AppendValue",
-    "CompleteRegistration",
-    "Contact",
-    "CustomizeProduct",
-    "Donate",
-    "FindLocation",
-    "InitiateCheckout",
-    "Lead",
-    "PageView",
-    PURCHASE,
-    "Schedule",
-    "Search",
-    "StartTrial",
-    "SubmitApplication",
-    "Subscribe",
-    "ViewContent",
-    "CartAbandoned",
-    "LeadSubmitted",
-    "OrderCanceled",
-    "OrderCreated",
-    "OrderDelivered",
-    "OrderReturned",
-    "OrderShipped",
-    "QualifiedLead",
-    "RatingProvided",
-    "ReviewProvided",
+
+class StandardEvent(NamedTuple):
+    """What a standard event needs beyond what every event needs, and whether it may come from a conversation."""
+
+    required: tuple[str, ...] = ()
+    messaging: bool = False
+
+
+# Pixel reference, 19 September 2026. What is for messaging, and from CartAbandoned on for messaging alone: third-party
+# code, certainty B (100/2804066). Contents, where the reference wants them, are for catalogues and not for the event.
+STANDARD_EVENTS: Mapping[str, StandardEvent] = {
+    "AddPaymentInfo": StandardEvent(),
+    "AddToCart": StandardEvent(messaging=True),
+    "AddToWishlist": StandardEvent(),
+    # D:guides/predicted-lifetime-value: what became known of an earlier event's worth
+    APPEND_VALUE: StandardEvent(required=("original_event_data", "predicted_ltv", "currency")),
+    "CompleteRegistration": StandardEvent(),
+    "Contact": StandardEvent(),
+    "CustomizeProduct": StandardEvent(),
+    "Donate": StandardEvent(),
+    "FindLocation": StandardEvent(),
+    "InitiateCheckout": StandardEvent(messaging=True),
+    "Lead": StandardEvent(),
+    "PageView": StandardEvent(),
+    PURCHASE: StandardEvent(required=("value", "currency"), messaging=True),  # 100/2804009, 100/2804010
+    "Schedule": StandardEvent(),
+    "Search": StandardEvent(),
+    "StartTrial": StandardEvent(),
+    "SubmitApplication": StandardEvent(),
+    "Subscribe": StandardEvent(),
+    "ViewContent": StandardEvent(messaging=True),
+    "CartAbandoned": StandardEvent(messaging=True),
+    "LeadSubmitted": StandardEvent(messaging=True),
+    "OrderCanceled": StandardEvent(messaging=True),
+    "OrderCreated": StandardEvent(messaging=True),
+    "OrderDelivered": StandardEvent(messaging=True),
+    "OrderReturned": StandardEvent(messaging=True),
+    "OrderShipped": StandardEvent(messaging=True),
+    "QualifiedLead": StandardEvent(messaging=True),
+    "RatingProvided": StandardEvent(messaging=True),
+    "ReviewProvided": StandardEvent(messaging=True),
+}
+
+
+def events_that_need(parameter: str) -> list[str]:
+    return [name for name, event in STANDARD_EVENTS.items() if parameter in event.required]
+
+
+# The standard keys of custom_data in the order in which they are written (D:parameters/custom-data; D:offline-events;
+# D:conversion-leads-integration).
+CUSTOM_DATA: tuple[str, ...] = (
+    "value",
+    "currency",
+    "predicted_ltv",
+    "net_revenue",
+    "order_id",
+    "item_number",
+    "num_items",
+    "content_type",
+    "content_name",
+    "content_category",
+    "content_ids",
+    "contents",
+    "status",
+    "search_string",
+    "delivery_category",
+    "event_source",
+    "lead_event_source",
+    "store_data",
 )
+# Core Setup drops custom parameters (meta-capi.md 10.4), and the predicted value (D:guides/predicted-lifetime-value).
+CORE_CUSTOM = frozenset(CUSTOM_DATA) - {"predicted_ltv"}
 
 # D:best-practices, since Graph v13.0: user_data that holds nothing beyond one of these sets is refused (100/2804050).
 TOO_LITTLE: tuple[frozenset[str], ...] = (

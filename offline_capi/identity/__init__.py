@@ -1,6 +1,7 @@
 """Readable identity in, digests out: the one place where personal data is looked at.
 
-- ``hash_identity`` is the stage of the pipeline: ``MappedRows`` → ``HashedRows``.
+- ``hash_identity`` is the stage of the pipeline: ``MappedRows`` → ``HashedRows``; ``inspect_identity`` is the same for
+  those who count, column by column.
 - ``hash_frame`` does the same for a pandas DataFrame.
 - ``normalize`` shows what would be hashed, ``digest`` hashes; Arrow arrays in and out.
 
@@ -11,15 +12,16 @@ Where rows repeat values, the work is done once a distinct value; the answer for
 
 from __future__ import annotations
 
-from offline_capi.identity.columns import PROFILES
+from offline_capi.identity.columns import PROFILES, HashedColumn
 from offline_capi.identity.digests import digest
 from offline_capi.identity.frames import hash_frame
-from offline_capi.identity.stage import hash_identity, normalize
+from offline_capi.identity.stage import hash_identity, inspect_identity, normalize
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 
 __all__ = [
     "PROFILES",
     "Cause",
+    "HashedColumn",
     "Profile",
     "Readable",
     "Rule",
@@ -27,5 +29,6 @@ __all__ = [
     "digest",
     "hash_frame",
     "hash_identity",
+    "inspect_identity",
     "normalize",
 ]

@@ -16,11 +16,10 @@ __all__ = ["FIRST_YEAR", "birth_date"]
 
 FIRST_YEAR = 1900  # D:parameters/customer-information-parameters, db and doby: 1900 to now
 
-_CLOCK = r"(?:[t ]+\d{1,2}:\d{2}.*)?"  # midnight, where a date was exported as a timestamp
-_YEAR_FIRST = (
-    rf"^(?P<y>\d{{4}})(?:[-/. ](?P<m>\d{{1,2}})[-/. ](?P<d>\d{{1,2}})|(?P<mm>\d{{2}})(?P<dd>\d{{2}})){_CLOCK}$"
-)
-_YEAR_LAST = rf"^(?P<a>\d{{1,2}})[-/. ]+(?P<b>\d{{1,2}})[-/. ]+(?P<y>\d{{4}}){_CLOCK}$"
+_CLOCK = r"(?:[t ]+[0-9]{1,2}:[0-9]{2}.*)?"  # midnight, where a date was exported as a timestamp
+_TWO_DIGITS = r"(?P<mm>[0-9]{2})(?P<dd>[0-9]{2})"
+_YEAR_FIRST = rf"^(?P<y>[0-9]{{4}})(?:[-/. ](?P<m>[0-9]{{1,2}})[-/. ](?P<d>[0-9]{{1,2}})|{_TWO_DIGITS}){_CLOCK}$"
+_YEAR_LAST = rf"^(?P<a>[0-9]{{1,2}})[-/. ]+(?P<b>[0-9]{{1,2}})[-/. ]+(?P<y>[0-9]{{4}}){_CLOCK}$"
 
 
 def birth_date(readable: Readable) -> Usable:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -19,32 +19,53 @@ from offline_capi.identity.distinct import repeated
 from offline_capi.identity.meta import META
 from offline_capi.identity.param_builder import PARAM_BUILDER
 from offline_capi.identity.sdk import SDK
-from offline_capi.identity.text import as_text, blank_where, lowered
-from offline_capi.identity.verdict import Profile, Readable, Rule, Usable
+from offline_capi.identity.text import as_text, blank_where, is_one_of, lowered
+from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 from offline_capi.model import DroppedValues, IdentityColumn
 
-__all__ = ["PROFILES", "Surroundings", "country_beside", "hash_columns", "normal_forms", "rule_of"]
+__all__ = [
+    "PROFILES",
+    "HashedColumn",
+    "RowsAlike",
+    "Surroundings",
+    "country_beside",
+    "hash_columns",
+    "hash_each",
+    "normal_forms",
+    "rule_of",
+]
 
 PROFILES: Mapping[str, Profile] = {"meta": META, "sdk": SDK, "param_builder": PARAM_BUILDER}
 
 _READ_WITH_COUNTRY = frozenset({"ph", "st", "zp"})
 
 
-class PolicyRows(NamedTuple):
-    """Rows whose client has this policy; ``None``: all rows."""
+class RowsAlike(NamedTuple):
+    """Rows of clients that chose the same profile and the same policy for ``external_id``; ``None``: all rows."""
 
-    policy: ExternalIdPolicy
     where: pa.BooleanArray | None
+    profile: str
+    policy: ExternalIdPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands beside the values: default countries (alpha-2, lower case), policies, profile, the day."""
+    """What stands beside the values: default countries (alpha-2, lower case), the clients' choices, the day, junk."""
 
     country: pa.Array
-    policies: Sequence[PolicyRows]
+    alike: Sequence[RowsAlike]
     today: date
-    profile: str = "meta"
+    junk: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+class HashedColumn(NamedTuple):
+    """What became of one source column of a key: ``values`` as they are sent, and why those that are gone are gone."""
+
+    key: str
+    label: str
+    filled: pa.BooleanArray
+    values: pa.Array
+    cause: pa.Array | None
 
 
 class _Answer(NamedTuple):
@@ -66,17 +87,22 @@ def hash_columns(
     identity: Mapping[str, Sequence[IdentityColumn]], around: Surroundings
 ) -> tuple[dict[str, tuple[pa.Array, ...]], tuple[DroppedValues, ...]]:
     """Every key's columns as Meta takes them, and what was dropped on the way."""
-    beside = _country_of_rows(identity.get("country", ()), around.country)
-    around = replace(around, country=beside)
-    hashed: dict[str, tuple[pa.Array, ...]] = {}
+    hashed: dict[str, list[pa.Array]] = {}
     dropped: list[DroppedValues] = []
+    for column in hash_each(identity, around):
+        hashed.setdefault(column.key, []).append(column.values)
+        dropped += _dropped(column)
+    together = {key: _lists(own) if USER_DATA_KEYS[key].several else _first(own) for key, own in hashed.items()}
+    return together, tuple(dropped)
+
+
+def hash_each(identity: Mapping[str, Sequence[IdentityColumn]], around: Surroundings) -> Iterator[HashedColumn]:
+    """Every column on its own, in the order of the YAML."""
+    around = replace(around, country=_country_of_rows(identity.get("country", ()), around.country))
     for key, columns in identity.items():
-        answers = [_hashed(key, column, around) for column in columns]
-        hashed[key] = _lists(answers) if USER_DATA_KEYS[key].several else _first(answers)
-        dropped += [
-            fact for column, answer in zip(columns, answers, strict=True) for fact in _dropped(key, column, answer)
-        ]
-    return hashed, tuple(dropped)
+        for column in columns:
+            answer = _hashed(key, column, around)
+            yield HashedColumn(key, column.label, pc.is_valid(column.values), answer.values, answer.cause)
 
 
 def normal_forms(key: str, readable: Readable, profile: str) -> pa.Array:
@@ -109,41 +135,54 @@ def _country_of_rows(columns: Sequence[IdentityColumn], default: pa.Array) -> pa
 
 def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> _Answer:
     declared = column.hashed and USER_DATA_KEYS[key].hashable
-    rule = declared_digest if declared else rule_of(key, around.profile)
     country = around.country if column.country is None else country_beside(column.country, around.country)
     readable = Readable(as_text(column.values), country, column.formats, around.today)
-    if key != "external_id":
-        return _sent(key, rule, readable)
-    return _by_policy(rule, readable, around.policies)
-
-
-def _by_policy(rule: Rule, readable: Readable, policies: Sequence[PolicyRows]) -> _Answer:
-    """``external_id``: the rows of each policy apart."""
     values, causes = pa.nulls(len(readable), pa.string()), pa.nulls(len(readable), pa.string())
-    for policy, where in policies:
+    for where, profile, policy in _told_apart(key, around.alike):
+        rule = declared_digest if declared else rule_of(key, profile)
         if where is None:
-            return _sent("external_id", rule, replace(readable, policy=policy))
-        rows = replace(
-            readable, text=readable.text.filter(where), country=readable.country.filter(where), policy=policy
-        )
-        answer = _sent("external_id", rule, rows)
+            return _sent(key, rule, replace(readable, policy=policy), around.junk.get(key))
+        answer = _sent(key, rule, _rows_at(readable, where, policy), around.junk.get(key))
         values = pc.replace_with_mask(values, where, answer.values)
         if answer.cause is not None:
             causes = pc.replace_with_mask(causes, where, answer.cause)
     return _Answer(values, causes)
 
 
-def _sent(key: str, rule: Rule, readable: Readable) -> _Answer:
+def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
+    """Only ``external_id`` has a policy: for every other key, rows of one profile stay together."""
+    if key == "external_id" or len(alike) == 1:
+        return alike
+    if len({rows.profile for rows in alike}) == 1:
+        return [alike[0]._replace(where=None)]
+    return alike
+
+
+def _rows_at(readable: Readable, where: pa.BooleanArray, policy: ExternalIdPolicy) -> Readable:
+    return replace(readable, text=readable.text.filter(where), country=readable.country.filter(where), policy=policy)
+
+
+def _sent(key: str, rule: Rule, readable: Readable, junk: Collection[str] | None) -> _Answer:
     """Rule and digest, once a distinct value where values repeat."""
     few = repeated(readable, by_country=key in _READ_WITH_COUNTRY)
     if few is None:
-        usable = rule(readable)
-        return _Answer(_outgoing(key, usable), usable.cause)
+        return _judged(key, rule(readable), junk)
     usable = rule(few.values)
-    cause = None if usable.cause is None else usable.cause.take(few.rows)
-    values = _outgoing(key, usable)
+    values, cause = _judged(key, usable, junk)
     all_digests = usable.final is None and USER_DATA_KEYS[key].hashing != "never"
-    return _Answer(spread(values, few.rows) if all_digests else values.take(few.rows), cause)
+    spread_out = spread(values, few.rows) if all_digests else values.take(few.rows)
+    return _Answer(spread_out, None if cause is None else cause.take(few.rows))
+
+
+def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> _Answer:
+    """What goes out, without what the upload lists as nobody's."""
+    sent = _outgoing(key, usable)
+    if not junk:
+        return _Answer(sent, usable.cause)
+    hashes = digests(usable.text) if USER_DATA_KEYS[key].hashing == "never" or usable.final is not None else sent
+    listed = pc.or_(is_one_of(hashes, frozenset(junk)), is_one_of(sent, frozenset(junk)))
+    kept = Usable(sent, usable.cause).refuse(Cause.LISTED_AS_JUNK, listed)
+    return _Answer(kept.text, kept.cause)
 
 
 def _outgoing(key: str, usable: Usable) -> pa.Array:
@@ -157,24 +196,23 @@ def _outgoing(key: str, usable: Usable) -> pa.Array:
     return pc.if_else(final, usable.text, digests(blank_where(usable.text, final)))
 
 
-def _lists(answers: Sequence[_Answer]) -> tuple[pa.Array, ...]:
+def _lists(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
     """One array a column; a value that stands in an earlier column of the row already is null."""
     kept: list[pa.Array] = []
-    for answer in answers:
-        values = answer.values
+    for values in columns:
         for earlier in kept:
             values = blank_where(values, pc.fill_null(pc.equal(values, earlier), False))
         kept.append(values)
     return tuple(kept)
 
 
-def _first(answers: Sequence[_Answer]) -> tuple[pa.Array, ...]:
+def _first(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
     """A single-valued key keeps the first usable value of the row."""
-    return (pc.coalesce(*[answer.values for answer in answers]),)
+    return (pc.coalesce(*columns),)
 
 
-def _dropped(key: str, column: IdentityColumn, answer: _Answer) -> Iterator[DroppedValues]:
-    if answer.cause is None:
+def _dropped(column: HashedColumn) -> Iterator[DroppedValues]:
+    if column.cause is None:
         return
-    for entry in pc.value_counts(answer.cause.drop_null()).to_pylist():
-        yield DroppedValues(key, column.label, str(entry["values"]), int(entry["counts"]))
+    for entry in pc.value_counts(column.cause.drop_null()).to_pylist():
+        yield DroppedValues(column.key, column.label, str(entry["values"]), int(entry["counts"]))

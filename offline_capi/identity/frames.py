@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from offline_capi.config.settings import ExternalIdPolicy
 from offline_capi.errors import UsageError
-from offline_capi.identity.columns import PolicyRows, Surroundings, country_beside, hash_columns, rule_of
+from offline_capi.identity.columns import RowsAlike, Surroundings, country_beside, hash_columns, rule_of
 from offline_capi.identity.stage import today
 from offline_capi.model import IdentityColumn
 
@@ -39,8 +39,8 @@ def hash_frame(
     for name, key in columns.items():
         column = IdentityColumn(_arrow(df[name]), name, name in hashed, None, tuple(declared.get(name, ())))
         identity.setdefault(key, []).append(column)
-    policies = [PolicyRows(external_id or ExternalIdPolicy(), None)]
-    values, dropped = hash_columns(identity, Surroundings(beside, policies, today(), profile))
+    alike = [RowsAlike(None, profile, external_id or ExternalIdPolicy())]
+    values, dropped = hash_columns(identity, Surroundings(beside, alike, today()))
     result = _replaced(df, columns, values)
     result.attrs["dropped"] = dropped
     return result

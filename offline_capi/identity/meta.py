@@ -126,13 +126,14 @@ def state(readable: Readable) -> Usable:
     text = lowered(readable.text)
     usable = Usable(text).refuse(Cause.PLACEHOLDER, _is_no_name(text))
     read = one_by_one(Readable(usable.text, readable.country), read_state)
-    merged = Usable(lowered(read.text), read.cause if usable.cause is None else pc.coalesce(usable.cause, read.cause))
+    merged = Usable(read.text, read.cause if usable.cause is None else pc.coalesce(usable.cause, read.cause))
+    merged = merged.become(lowered(read.text), Cause.NO_LETTERS)
     merged = merged.refuse(Cause.PLACEHOLDER, _is_no_name(merged.text))
     return merged.keep(Cause.NO_LETTERS, matches(merged.text, r"\p{L}"))
 
 
-_ZIP = r"^(\d{3,5})(?:[- ]*\d{4})?$"  # leading zeros may be lost, in both lengths
-_ZIP_PLUS_FOUR = r"^(\d{5})\d{4}$"
+_ZIP = r"^([0-9]{3,5})(?:[- ]*[0-9]{4})?$"  # leading zeros may be lost, in both lengths
+_ZIP_PLUS_FOUR = r"^([0-9]{5})[0-9]{4}$"
 _POSTAL_CODE = r"^[a-z0-9]{2,12}$"
 
 
@@ -140,7 +141,7 @@ def postal_code(readable: Readable) -> Usable:
     """US: five digits. Elsewhere without blanks and dashes, nothing cut. Unknown country: ZIP+4 by its shape."""
     text = whole_numbers(ascii_digits(lowered(readable.text)))
     bare = lowered(without(text, _NOT_IN_A_NAME))
-    shaped = pc.and_(matches(bare, _POSTAL_CODE), matches(bare, r"\d"))
+    shaped = pc.and_(matches(bare, _POSTAL_CODE), matches(bare, r"[0-9]"))
     elsewhere = pc.if_else(shaped, bare, None)
     unknown = pc.coalesce(extract(bare, _ZIP_PLUS_FOUR), elsewhere)
     american = pc.utf8_lpad(extract(text, _ZIP), 5, "0")
@@ -170,7 +171,7 @@ def _number_between(first: int, last: int | None, digits: int) -> Callable[[Read
 
     def rule(readable: Readable) -> Usable:
         text = whole_numbers(ascii_digits(trimmed(readable.text)))
-        usable = Usable(text).keep(Cause.WRONG_SHAPE, matches(text, rf"^\d{{{1 if digits < 4 else 4},{digits}}}$"))
+        usable = Usable(text).keep(Cause.WRONG_SHAPE, matches(text, rf"^[0-9]{{{1 if digits < 4 else 4},{digits}}}$"))
         number = usable.text.cast(pa.int32())
         upper = readable.today.year if last is None else last
         fits = pc.and_(pc.greater_equal(number, first), pc.less_equal(number, upper))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from traceback import clear_frames
 from typing import NamedTuple
 
 import phonenumbers
@@ -29,6 +30,7 @@ from offline_capi.identity.text import (
     ascii_digits,
     codes_in,
     frame,
+    only_ascii,
     squeezed,
     strings,
     trimmed,
@@ -84,7 +86,9 @@ def read_phone(text: str, country: str | None) -> Reading:
 def _parsed(text: str, country: str | None) -> PhoneNumber | None:
     try:
         return phonenumbers.parse(text, country.upper() if country else None)
-    except phonenumbers.NumberParseException:
+    except phonenumbers.NumberParseException as error:
+        # The library keeps its error in a variable: a cycle that would hold all callers' frames, and their columns.
+        clear_frames(error.__traceback__)
         return None
 
 
@@ -177,7 +181,8 @@ class _Numbering(NamedTuple):
 
 def _recognised(text: pa.Array, country: pa.Array) -> pa.Array:
     """Normal forms of the common shapes; null where the library must look."""
-    compact = _with_plus(squeezed(text, _SEPARATORS), country)
+    # Expressions take digits of every script for digits, those too that only the next Python will know.
+    compact = _with_plus(squeezed(only_ascii(text), _SEPARATORS), country)
     place = _places(compact, country)
     known = codes_in(place)
     if len(known) == 1:

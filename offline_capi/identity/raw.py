@@ -62,19 +62,19 @@ def untouched(readable: Readable) -> Usable:
 
 
 _TOKEN = _shaped(r"^[^\s\p{Cc}]+$")
-_GRAPH_ID = _shaped(r"^[1-9]\d{0,24}$")
+_GRAPH_ID = _shaped(r"^[1-9][0-9]{0,24}$")
 
 RAW: Mapping[str, Rule] = {
     "client_ip_address": ip_address,
     "client_user_agent": _shaped(r"^[^\p{Cc}]+$"),
     # D:parameters/fbp-and-fbc: fb.{subdomain index}.{milliseconds}.{id}; newer builders append a dot and 8 characters
     # (CPB), so only the front is checked. 13 digits: seconds in the place of milliseconds are the usual mistake.
-    "fbc": _shaped(r"^fb\.\d\.\d{13}\.[^\s\p{Cc}]+$"),
-    "fbp": _shaped(r"^fb\.\d\.\d{13}\.[^\s\p{Cc}]+$"),
+    "fbc": _shaped(r"^fb\.[0-9]\.[0-9]{13}\.[^\s\p{Cc}]+$"),
+    "fbp": _shaped(r"^fb\.[0-9]\.[0-9]{13}\.[^\s\p{Cc}]+$"),
     "subscription_id": _shaped(r"^[^\p{Cc}]+$"),
     "fb_login_id": _GRAPH_ID,
     # 15 to 17 digits; a wrong one can cost the whole request (2804036, D:conversion-leads), so a float is not repaired.
-    "lead_id": _shaped(r"^[1-9]\d{14,16}$"),
+    "lead_id": _shaped(r"^[1-9][0-9]{14,16}$"),
     "anon_id": _TOKEN,
     "madid": advertising_id,
     "page_id": _GRAPH_ID,

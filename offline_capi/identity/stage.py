@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
+from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -11,10 +13,12 @@ import pyarrow.compute as pc
 
 from offline_capi.config.settings import Client, ExternalIdPolicy
 from offline_capi.identity.columns import (
-    PolicyRows,
+    HashedColumn,
+    RowsAlike,
     Surroundings,
     country_beside,
     hash_columns,
+    hash_each,
     normal_forms,
     rule_of,
 )
@@ -22,20 +26,30 @@ from offline_capi.identity.text import as_text
 from offline_capi.identity.verdict import Readable
 from offline_capi.model import HashedRows, MappedRows
 
-__all__ = ["hash_identity", "normalize", "today"]
+__all__ = ["hash_identity", "inspect_identity", "normalize", "today"]
+
+Junk = Mapping[str, Collection[str]]
+"""SHA-256 of normal forms that are never sent, by key."""
+
+_NO_JUNK: Junk = MappingProxyType({})
 
 
-def hash_identity(rows: MappedRows, *, clients: Mapping[str, Client], profile: str = "meta") -> HashedRows:
+def hash_identity(
+    rows: MappedRows,
+    *,
+    clients: Mapping[str, Client],
+    profile: str | None = None,
+    default_profile: str = "meta",
+    junk: Junk = _NO_JUNK,
+) -> HashedRows:
     """Nothing readable comes out: digests, null where a value is unusable, and the raw keys that Meta wants raw.
 
-    Each row is read with its own client's default country and ``external_id`` policy, and never looked at together
-    with other rows: the batch does not matter. Dropped values are counted by key, column and cause. A client that is
-    not configured has no default country, and its ids are hashed.
+    Each row is read with its own client's default country, profile and ``external_id`` policy, and never looked at
+    together with other rows: the batch does not matter. ``profile`` counts before the clients' choices,
+    ``default_profile`` where a client has none. ``junk`` is dropped wherever it stands. Dropped values are counted by
+    key, column and cause. A client that is not configured has no default country, and its ids are hashed.
     """
-    names = as_text(rows.client).dictionary_encode(null_encoding="encode")
-    around = Surroundings(_default_countries(names, clients), _policies(names, clients), today(), profile)
-    for key in rows.identity:
-        rule_of(key, profile)
+    around = _surroundings(rows, clients, profile, default_profile, junk)
     identity, dropped = hash_columns(rows.identity, around)
     return HashedRows(
         origin=rows.origin,
@@ -51,6 +65,18 @@ def hash_identity(rows: MappedRows, *, clients: Mapping[str, Client], profile: s
     )
 
 
+def inspect_identity(
+    rows: MappedRows,
+    *,
+    clients: Mapping[str, Client],
+    profile: str | None = None,
+    default_profile: str = "meta",
+    junk: Junk = _NO_JUNK,
+) -> list[HashedColumn]:
+    """What ``hash_identity`` makes of every source column on its own, beside what was filled and why values went."""
+    return list(hash_each(rows.identity, _surroundings(rows, clients, profile, default_profile, junk)))
+
+
 def normalize(
     key: str, values: Any, *, country: Any = None, profile: str = "meta", formats: Sequence[str] = ()
 ) -> pa.Array:
@@ -62,6 +88,16 @@ def normalize(
     text = as_text(values)
     readable = Readable(text, _countries(country, len(text)), tuple(formats), today())
     return normal_forms(key, readable, profile)
+
+
+def _surroundings(
+    rows: MappedRows, clients: Mapping[str, Client], profile: str | None, default_profile: str, junk: Junk
+) -> Surroundings:
+    names = as_text(rows.client).dictionary_encode(null_encoding="encode")
+    alike = _alike(names, clients, profile, default_profile)
+    for key, one in product(rows.identity, {choice.profile for choice in alike}):
+        rule_of(key, one)
+    return Surroundings(_default_countries(names, clients), alike, today(), junk)
 
 
 def today() -> date:
@@ -84,15 +120,17 @@ def _default_countries(names: pa.DictionaryArray, clients: Mapping[str, Client])
     return pa.repeat(codes[0], len(names)) if len(codes) == 1 else codes.take(names.indices)
 
 
-def _policies(names: pa.DictionaryArray, clients: Mapping[str, Client]) -> list[PolicyRows]:
-    """The few policies of the batch, each with its rows."""
-    policies = [_policy(clients.get(name) if name else None) for name in names.dictionary.to_pylist()]
-    distinct = list(dict.fromkeys(policies))
+def _alike(
+    names: pa.DictionaryArray, clients: Mapping[str, Client], profile: str | None, default_profile: str
+) -> list[RowsAlike]:
+    """The few choices that the clients of the batch made, each with its rows."""
+    known = [clients.get(name) if name else None for name in names.dictionary.to_pylist()]
+    choices = [
+        (profile or (one and one.profile) or default_profile, one.external_id if one else ExternalIdPolicy())
+        for one in known
+    ]
+    distinct = list(dict.fromkeys(choices)) or [(profile or default_profile, ExternalIdPolicy())]
     if len(distinct) == 1:
-        return [PolicyRows(distinct[0], None)]
-    number = pa.array([distinct.index(policy) for policy in policies], pa.int32()).take(names.indices)
-    return [PolicyRows(policy, pc.equal(number, at)) for at, policy in enumerate(distinct)]
-
-
-def _policy(client: Client | None) -> ExternalIdPolicy:
-    return ExternalIdPolicy() if client is None else client.external_id
+        return [RowsAlike(None, *distinct[0])]
+    number = pa.array([distinct.index(choice) for choice in choices], pa.int32()).take(names.indices)
+    return [RowsAlike(pc.equal(number, at), *choice) for at, choice in enumerate(distinct)]

@@ -30,6 +30,7 @@ __all__ = [
     "is_one_of",
     "lowered",
     "matches",
+    "only_ascii",
     "replaced",
     "squeezed",
     "strings",
@@ -95,6 +96,11 @@ def replaced(text: pa.Array, pattern: str, by: str) -> pa.Array:
 def extract(text: pa.Array, pattern: str, group: int = 1) -> pa.Array:
     """What ``group`` of ``pattern`` matched; null where nothing did."""
     return strings(pl.Series(text).str.extract(pattern, group))
+
+
+def only_ascii(text: pa.Array) -> pa.Array:
+    """The text where it is ASCII, null elsewhere."""
+    return text if _is_ascii(text) else pc.if_else(pc.string_is_ascii(text), text, None)
 
 
 def is_one_of(text: pa.Array, words: frozenset[str]) -> pa.BooleanArray:
@@ -200,7 +206,7 @@ def whole_numbers(text: pa.Array) -> pa.Array:
     tail = pc.ends_with(text, ".0")
     if not pc.any(tail).as_py():
         return text
-    return pc.if_else(pc.and_(tail, matches(text, r"^\d+\.0$")), pc.utf8_slice_codeunits(text, 0, -2), text)
+    return pc.if_else(pc.and_(tail, matches(text, r"^[0-9]+\.0$")), pc.utf8_slice_codeunits(text, 0, -2), text)
 
 
 def squeezed(text: pa.Array, unwanted: bytes) -> pa.Array:

@@ -40,6 +40,7 @@ class Cause(StrEnum):
     MD5 = "md5_instead_of_sha256"
     SHA1 = "sha1_instead_of_sha256"
     HASH_OF_PLACEHOLDER = "hash_of_placeholder"
+    LISTED_AS_JUNK = "listed_as_junk"
     REFUSED_BY_SDK = "refused_by_sdk"
     REFUSED_BY_BUILDER = "refused_by_param_builder"
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from offline_capi.ledger.history import forget_before
+from offline_capi.ledger.rehearsal import Rehearsal
 from offline_capi.ledger.schema import ddl
 from offline_capi.ledger.store import Claim, Known, Ledger, RunRecord
 
-__all__ = ["Claim", "Known", "Ledger", "RunRecord", "ddl"]
+__all__ = ["Claim", "Known", "Ledger", "Rehearsal", "RunRecord", "ddl", "forget_before"]

@@ -22,6 +22,8 @@ from offline_capi.errors import LedgerError, UsageError
 from offline_capi.ledger.bulk import bulk_for
 from offline_capi.ledger.claims import MERGE_AT, RecentClaims
 from offline_capi.ledger.connection import BUSY_SECONDS, explained, make_engine, transaction
+from offline_capi.ledger.erasing import forget_events, forget_refused, scrub
+from offline_capi.ledger.history import reported_runs, unfinished_runs
 from offline_capi.ledger.liveness import GONE, LEASE, Process
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, event, request, run, run_part, sender
@@ -179,9 +181,22 @@ class Ledger:
             raise UsageError(f'the ledger has no run "{run_id}"; `offline-capi status` lists the last ones')
         return found[0]
 
+    def newest_run(self) -> RunRecord:
+        found = self.runs(1)
+        if not found:
+            raise UsageError("the ledger has no run yet")
+        return found[0]
+
     def runs(self, limit: int) -> list[RunRecord]:
         """The last runs, newest first."""
         return self._records(sa.select(run).order_by(run.c.started_at.desc(), run.c.id.desc()).limit(limit))
+
+    def runs_of(self, upload: str, limit: int) -> list[RunRecord]:
+        """The last runs of one upload that have a report, newest first."""
+        return self._records(reported_runs(upload, limit))
+
+    def unfinished_runs(self) -> list[RunRecord]:
+        return self._records(unfinished_runs())
 
     def save_part(self, run_id: str, part: str, tally: Tally) -> None:
         """Keep what one task of a run counted; a repeated task replaces what it said before."""
@@ -236,7 +251,7 @@ class Ledger:
             newest = self._newest_id()
             granted, lost = self._granted(wanted.events, newest, run_id, now, replaces)
             new_id = _next_id(now, newest)
-            keys = granted.table.column("key").to_pylist()
+            keys = granted.keys
             intent = {
                 "id": new_id,
                 "run_id": run_id,
@@ -290,6 +305,19 @@ class Ledger:
             self._connection.execute(sa.delete(sender).where(gone, sender.c.id.not_in(left)))
         return int(forgotten)
 
+    def forget(self, keys: Sequence[bytes], *, refused: bool = False) -> int:
+        """Forget these events, or with ``refused`` those of them that Meta refused; returns how many were known.
+
+        A forgotten event is one that was never sent: a source that still holds it will send it again.
+        """
+        with self._writing():
+            self._merge()
+            return (forget_refused if refused else forget_events)(self._connection, keys)
+
+    def scrub(self) -> bool:
+        """Leave no byte of forgotten events in SQLite's file; ``False`` where another process was in the way."""
+        return scrub(self._connection)
+
     # ------------------------------------------------------------------------------------------ inside
 
     @contextmanager
@@ -342,10 +370,9 @@ class Ledger:
 
     def _remember_doubts(self, events: EventBatch, standings: Mapping[int, _Standing]) -> None:
         """Since when the events may be stored that are free to go all the same."""
-        keys = events.table.column("key")
-        for place, standing in standings.items():
-            if standing.fate is None and standing.doubtful_since is not None:
-                self._doubts[keys[place].as_py()] = standing.doubtful_since
+        doubtful = {place: standing.doubtful_since for place, standing in standings.items() if standing.fate is None}
+        keys = events.keys if any(doubtful.values()) else []
+        self._doubts |= {keys[place]: since for place, since in doubtful.items() if since is not None}
 
     def _doubtful_since(self, keys: list[bytes], replaces: str | None) -> float | None:
         """When the first request was posted that may have stored one of these events already.
@@ -362,7 +389,7 @@ class Ledger:
         self, events: EventBatch, run_id: str | None, now: datetime, resend: bool, replaces: str | None = None
     ) -> dict[int, _Standing]:
         """Place of an event → what the newest request that has it says; events that no request has are left out."""
-        found = self._find(events.table.column("key").to_pylist())
+        found = self._find(events.keys)
         by_request = self._verdicts(set(found.values()), run_id, now, resend)
         if replaces is not None:
             by_request[int(replaces)] = _Standing(None)

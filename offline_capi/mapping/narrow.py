@@ -1,4 +1,4 @@
-"""Narrow mapped rows to those of some clients."""
+"""Narrow mapped rows to those of some clients, or to those of a replay."""
 
 from __future__ import annotations
 
@@ -8,16 +8,28 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.model import Fault, IdentityColumn, MappedRows
+from offline_capi.model import Fault, IdentityColumn, MappedRows, WantedRows
 
-__all__ = ["rows_of"]
+__all__ = ["rows_of", "rows_wanted"]
 
 
 def rows_of(mapped: MappedRows, clients: Collection[str]) -> MappedRows:
     """The rows of ``clients``; all rows where none is named. Others count as ``outside``: they belong to other runs."""
     if not clients:
         return mapped
-    mask = pc.fill_null(pc.is_in(mapped.client, value_set=pa.array(list(clients), pa.string())), False)
+    return _where(pc.is_in(mapped.client, value_set=pa.array(list(clients), pa.string())), mapped)
+
+
+def rows_wanted(mapped: MappedRows, wanted: WantedRows | None) -> MappedRows:
+    """The rows that a replay is about, by business key or by place; all rows where it is ``None``."""
+    if wanted is None:
+        return mapped
+    by_key = pc.is_in(mapped.event["event_id"], value_set=wanted.event_ids, skip_nulls=True)
+    places = wanted.places.get(mapped.origin, pa.array([], pa.int64()))
+    return _where(pc.or_(by_key, pc.is_in(mapped.row, value_set=places)), mapped)
+
+
+def _where(mask: pa.BooleanArray, mapped: MappedRows) -> MappedRows:
     kept = replace(
         mapped,
         row=mapped.row.filter(mask),

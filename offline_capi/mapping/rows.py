@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.types as kinds
 
 from offline_capi.config import MappingSpec
-from offline_capi.config.settings import FieldSpec
+from offline_capi.config.columns import columns_of
+from offline_capi.config.keys import BARE_DOMAIN, EVENT_KEYS
+from offline_capi.config.settings import Contents, FieldSpec
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.columns import SourceColumns, require_columns
 from offline_capi.mapping.consent import without_consent
 from offline_capi.mapping.contents import read_content_ids, read_contents
+from offline_capi.mapping.data_use import read_data_use
 from offline_capi.mapping.fields import Reading, read_field
+from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
+from offline_capi.mapping.screening import Searched, look_for
+from offline_capi.mapping.text import is_text
 from offline_capi.mapping.transform import transformed
-from offline_capi.model import Fault, MappedRows, Reason, SourceRows, Window
+from offline_capi.model import DroppedValues, Fault, MappedRows, Reason, SourceRows, Window
 
 __all__ = ["map_rows"]
 
@@ -34,20 +40,23 @@ def map_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None = Non
     """
     chosen = _chosen(rows, mapping, window)
     columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
-    read = {item.name: item for item in _read_all(columns, mapping)}
+    read = list(_read_all(columns, mapping))
     identity, dropped = read_identity(columns, mapping)
     suppressed = pc.and_not(pc.or_(without_consent(columns, mapping.consent), chosen.left_out), chosen.malformed)
+    excused = pc.or_(suppressed, chosen.malformed)
+    screened = [_screened(field, mapping, excused) for field in read]
+    event = {one.field.name: one.field.reading.values for one in screened if not one.field.custom}
     return MappedRows(
         origin=rows.origin,
         row=chosen.numbers,
-        client=read["client"].reading.values,
-        event={name: _wire(read[name].reading.values) for name, _, _ in _EVENT if name in read},
+        client=event["client"],
+        event={name: wire(event[name]) for name in EVENT_KEYS if name in event},
         identity=identity,
-        custom={item.name: item.reading.values for item in read.values() if item.custom},
+        custom={one.field.name: one.field.reading.values for one in screened if one.field.custom},
         suppressed=suppressed,
-        faults=(*chosen.faults, *_faults(read.values(), pc.or_(suppressed, chosen.malformed))),
+        faults=(*chosen.faults, *(fault for one in screened for fault in one.faults), *_faults(read, excused)),
         outside=len(rows) - len(chosen.numbers),
-        dropped=dropped,
+        dropped=(*dropped, *(drop for one in screened for drop in one.dropped)),
     )
 
 
@@ -99,7 +108,7 @@ def _inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window: Win
     if window is None:
         return chosen
     columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
-    time = _wire(read_field(columns, _window_spec(mapping), "window.column", "timestamp").values)
+    time = wire(read_field(columns, _window_spec(mapping), "window.column", "timestamp").values)
     since, until = (int(end.timestamp()) for end in (window.since, window.until))
     inside = pc.fill_null(pc.and_(pc.greater_equal(time, since), pc.less(time, until)), True)
     return chosen if pc.all(inside).as_py() in (True, None) else chosen.only(inside)
@@ -125,6 +134,7 @@ class _Field(NamedTuple):
     path: str
     reading: Reading
     custom: bool = False
+    spec: Any = None
 
 
 # Wire name (D:parameters/server-event) → its key under ``event`` and its type.
@@ -136,6 +146,16 @@ _EVENT = (
     ("event_source_url", "source_url", "string"),
     ("referrer_url", "referrer_url", "string"),
     ("opt_out", "opt_out", "boolean"),
+    ("messaging_channel", "messaging_channel", "string"),
+    ("customer_segmentation", "customer_segmentation", "string"),
+    ("advanced_measurement_table", "advanced_measurement_table", "string"),
+)
+
+# Objects of the event, by wire name: their key under ``event``.
+_EVENT_OBJECTS = (
+    ("original_event_data", "original_event"),
+    ("app_data", "app_data"),
+    ("attribution_data", "attribution_data"),
 )
 
 # D:parameters/custom-data. All others are text.
@@ -170,7 +190,14 @@ def _event(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
         spec = _time_spec(mapping) if key == "time" else getattr(mapping.event, key)
         path = "window.column" if spec is not None and getattr(mapping.event, key) is None else f"event.{key}"
         if spec is not None:
-            yield _Field(name, path, read_field(columns, spec, path, kind))
+            yield _Field(name, path, read_field(columns, spec, path, kind), spec=spec)
+    for name, key in _EVENT_OBJECTS:
+        if (node := getattr(mapping.event, key)) is not None:
+            yield _Field(name, f"event.{key}", read_object(columns, node, name, f"event.{key}"), spec=node)
+    if mapping.event.limited_data_use is not None:
+        path = "event.limited_data_use"
+        read = read_data_use(columns, mapping.event.limited_data_use, path)
+        yield from (_Field(name, path, reading) for name, reading in read.items())
 
 
 def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
@@ -180,11 +207,11 @@ def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
         spec, path = getattr(data, name), f"custom_data.{name}"
         if name == "properties" or spec is None:
             continue
-        yield _Field(name, path, _standard(columns, name, spec, path), custom=True)
+        yield _Field(name, path, _standard(columns, name, spec, path), custom=True, spec=spec)
     for name, spec in data.properties.items():
         path = f"custom_data.properties.{name}"
         _refuse_standard(name, path, type(data).model_fields)
-        yield _Field(name, path, read_field(columns, spec, path, _property_kind(spec)), custom=True)
+        yield _Field(name, path, read_field(columns, spec, path, _property_kind(spec)), custom=True, spec=spec)
 
 
 def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Reading:
@@ -192,7 +219,16 @@ def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Readin
         return read_contents(columns, spec, path)
     if name == "content_ids":
         return read_content_ids(columns, spec, path)
-    return read_field(columns, spec, path, _CUSTOM_KINDS.get(name, "string"))
+    if name in OBJECTS:
+        return read_object(columns, spec, name, path)
+    return read_field(columns, spec, path, _custom_kind(name, spec))
+
+
+def _custom_kind(name: str, spec: FieldSpec) -> str:
+    """Meta takes a flag or a text as ``status``, and its own samples write ``value`` as text: so may an upload."""
+    if name == "status":
+        return _property_kind(spec)
+    return "string" if name == "value" and spec.type == "string" else _CUSTOM_KINDS.get(name, "string")
 
 
 def _refuse_standard(name: str, path: str, standard: Any) -> None:
@@ -205,9 +241,69 @@ def _property_kind(spec: FieldSpec) -> str:
     return declared if declared in _PROPERTY_KINDS else "string"
 
 
-def _wire(values: pa.Array) -> pa.Array:
-    """Instants as the seconds that Meta takes."""
-    return pc.cast(values, pa.int64()) if kinds.is_timestamp(values.type) else values
+# ---------------------------------------------------------------------------------------------- what must never be sent
+
+# How the standard fields are searched; words of Meta's, which are compared with a list later, are not.
+_SEARCHED = {
+    "event_name": Searched.TEXT,
+    "event_id": Searched.IDS,
+    "event_source_url": Searched.ADDRESS,
+    "referrer_url": Searched.ADDRESS,
+    **dict.fromkeys((name for name, _ in _EVENT_OBJECTS), Searched.IDS),
+    **dict.fromkeys(("order_id", "item_number", "content_ids", "store_data"), Searched.IDS),
+    **dict.fromkeys(("content_name", "content_category", "search_string", "status"), Searched.TEXT),
+    "lead_event_source": Searched.TEXT,
+    "contents": Searched.ITEMS,
+}
+
+
+class _Screened(NamedTuple):
+    """A field without what must never be sent, and what was done about it."""
+
+    field: _Field
+    faults: tuple[Fault, ...] = ()
+    dropped: tuple[DroppedValues, ...] = ()
+
+
+def _screened(field: _Field, mapping: MappingSpec, excused: pa.BooleanArray) -> _Screened:
+    """Neither events nor rejections get such a value: it is gone from the field also where its row is rejected."""
+    searched = _search_of(field, mapping)
+    finds = look_for(field.reading.values, searched) if searched else []
+    if not finds:
+        return _Screened(field)
+    clean = _without(field.reading.values, reduce(pc.or_, [find.where for find in finds]), searched)
+    cleaned = field._replace(reading=Reading(clean))
+    counted = [find._replace(where=pc.and_not(find.where, excused)) for find in finds]
+    if field.name in _REQUIRED or mapping.screening.found == "reject":
+        return _Screened(cleaned, tuple(Fault(Reason.FORBIDDEN_DATA, field.path, find.where) for find in counted))
+    label = " + ".join(columns_of(field.spec))
+    drops = [DroppedValues(field.path, label, find.shape, pc.sum(find.where).as_py()) for find in counted]
+    return _Screened(cleaned, dropped=tuple(drop for drop in drops if drop.count))
+
+
+def _search_of(field: _Field, mapping: MappingSpec) -> Searched | None:
+    """``None`` where no row of the source can put a text into the field."""
+    if not is_text(field.reading.values) or not _written_by_rows(field.spec):
+        return None
+    if field.name in mapping.custom_data.properties and field.custom:
+        return Searched.IDS if field.name in mapping.screening.ids else Searched.TEXT
+    wordless = isinstance(field.spec, Contents) and not field.spec.has_words
+    return Searched.IDS if wordless else _SEARCHED.get(field.name)
+
+
+def _written_by_rows(spec: Any) -> bool:
+    """Whether values come as they stand in the source: a constant or the values of a map are the YAML's own."""
+    if not isinstance(spec, FieldSpec):
+        return spec is not None
+    return spec.map is None and (spec.coalesce is not None or spec.constant is None)
+
+
+def _without(values: pa.StringArray, where: pa.BooleanArray, searched: Searched | None) -> pa.StringArray:
+    """Nothing where such a value is; of an address its domain."""
+    nothing = pa.scalar(None, pa.string())
+    rest = pc.replace_substring_regex(values, *BARE_DOMAIN) if searched is Searched.ADDRESS else nothing
+    changed = rest if rest is nothing else pc.if_else(pc.equal(rest, values), nothing, rest)
+    return pc.if_else(where, changed, values)
 
 
 # ---------------------------------------------------------------------------------------------- faults

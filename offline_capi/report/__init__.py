@@ -5,6 +5,7 @@ from __future__ import annotations
 from offline_capi.report.books import Books
 from offline_capi.report.html import render_html
 from offline_capi.report.progress import show_progress
+from offline_capi.report.rejects import print_rejects, reject_reasons, reject_rows
 from offline_capi.report.run_report import ReasonLine, RunReport, Status, judge, make_report
 from offline_capi.report.text import print_report
 
@@ -15,7 +16,10 @@ __all__ = [
     "Status",
     "judge",
     "make_report",
+    "print_rejects",
     "print_report",
+    "reject_reasons",
+    "reject_rows",
     "render_html",
     "show_progress",
 ]

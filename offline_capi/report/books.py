@@ -11,7 +11,10 @@ import pyarrow as pa
 
 from offline_capi.model import BuiltEvents, Count, EventBatch, Fate, Outcome, Rejections, Tally
 
-__all__ = ["Books"]
+__all__ = ["UNDELIVERED", "Books"]
+
+#: Events that were good to go and did not arrive, as far as we know.
+UNDELIVERED = frozenset({Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD})
 
 EPOCH = date(1970, 1, 1)
 
@@ -19,17 +22,22 @@ EPOCH = date(1970, 1, 1)
 class Books:
     """The open books of a run; ``tally`` is their state at any time. Not thread-safe: one writer.
 
-    ``on_entry`` hears of progress; ``keep_rejects`` gets every batch of rejections, to store it.
+    ``on_entry`` hears of progress. ``keep_rejects`` gets every batch of rejections, to store it, ``keep_undelivered``
+    the events that did not arrive, with fate and reason. ``narrowed`` marks books of a part of the rows only.
     """
 
     def __init__(
         self,
         on_entry: Callable[[Tally], None] = lambda _: None,
         keep_rejects: Callable[[Rejections], None] = lambda _: None,
+        keep_undelivered: Callable[[EventBatch, Fate, str | None], None] = lambda *_: None,
+        *,
+        narrowed: bool = False,
     ) -> None:
-        self.tally = Tally()
+        self.tally = Tally(narrowed=narrowed)
         self._on_entry = on_entry
         self._keep_rejects = keep_rejects
+        self._keep_undelivered = keep_undelivered
 
     def enter_built(self, built: BuiltEvents) -> None:
         """A batch of rows, read and built: those that ended before delivery are booked, its events stay open."""
@@ -41,6 +49,8 @@ class Books:
         for drop in built.dropped:
             self.tally.dropped[(drop.key, drop.column, drop.cause)] += drop.count
         self.tally.warnings.update(built.warnings)
+        for currency, amount in _values(built.events):
+            self.tally.value[currency] = self.tally.value.get(currency, 0.0) + amount
         self._on_entry(self.tally)
 
     def enter_rejections(self, rejections: Rejections) -> None:
@@ -54,6 +64,8 @@ class Books:
         """Events whose fate is known, all the same."""
         for client, day, rows in _clients_and_days(events):
             self.tally.fates[Count(fate, client, day, reason)] += rows
+        if fate in UNDELIVERED:
+            self._keep_undelivered(events, fate, reason)
         self._on_entry(self.tally)
 
     def enter_outcome(self, outcome: Outcome) -> None:
@@ -87,6 +99,13 @@ def _clients_and_days(events: EventBatch) -> Iterator[tuple[str, date, int]]:
     both = (clients.indices.to_numpy().astype(np.int64) << 32) + days
     for pair, rows in zip(*np.unique(both, return_counts=True), strict=True):
         yield clients.dictionary[int(pair) >> 32].as_py(), EPOCH + timedelta(days=int(pair) & 0xFFFFFFFF), int(rows)
+
+
+def _values(events: EventBatch) -> Iterator[tuple[str, float]]:
+    """What the events are worth, by currency."""
+    amounts = pa.table([events.table.column(name) for name in ("currency", "value")], names=["currency", "value"])
+    sums = amounts.drop_null().group_by("currency").aggregate([("value", "sum")])
+    yield from zip(*(sums.column(name).to_pylist() for name in ("currency", "value_sum")), strict=True)
 
 
 def _groups(table: pa.RecordBatch, keys: list[str]) -> Iterable[tuple[Any, ...]]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from offline_capi.config.settings import Limits
 from offline_capi.errors import BalanceError, PartialLossError
-from offline_capi.model import REASONS, Fate, Reason, Tally, Window
+from offline_capi.model import REASONS, Fate, GateFinding, Reason, Tally, Window
 
-__all__ = ["NOT_SENT", "ReasonLine", "RunReport", "Status", "judge", "make_report"]
+__all__ = ["NOT_SENT", "ReasonLine", "RunReport", "Status", "explain_reason", "judge", "make_report"]
 
 #: Fates whose rows carry a reason, in the order in which a reader wants them.
 NOT_SENT = (Fate.REJECTED, Fate.EXPIRED, Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)
@@ -37,6 +37,9 @@ class ReasonLine:
     rows: int
     what: str
     fix: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "fate": self.fate.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,11 @@ class RunReport:
         return self.tally.complete
 
     @property
+    def gates(self) -> tuple[GateFinding, ...]:
+        """The gates that the run did not pass, those that stopped it first."""
+        return tuple(sorted(self.tally.gates or (), key=lambda finding: not finding.stops))
+
+    @property
     def balance(self) -> str:
         """The identity as one line: ``260 read = 250 sent + 8 rejected + 2 expired``."""
         parts = [f"{n:,} {fate.value.replace('_', ' ')}" for fate, n in self.tally.by_fate().items() if n]
@@ -72,6 +80,14 @@ class RunReport:
     def reasons(self) -> list[ReasonLine]:
         """Why rows were not sent, most rows first within each fate."""
         return [line for fate in NOT_SENT for line in _reason_lines(self.tally, fate)]
+
+    def gate_lines(self) -> list[str]:
+        """What each gate found; after one that stops, how to let the run pass once."""
+        lines = [f"gate ({finding.action}) {finding.sentence}" for finding in self.gates]
+        if self.tally.stopped:
+            verb = "Nothing would be sent" if self.planned else "Nothing was sent"
+            lines.append(f"{verb}. Look at the source; if the figures are right, upload once more with --force-gates")
+        return lines
 
     def by_client(self) -> dict[str, dict[Fate, int]]:
         return _grouped(self.tally, lambda client, _: client or "(no client)")
@@ -98,19 +114,10 @@ class RunReport:
             "ended_at": self.ended_at.isoformat(),
             "status": self.status.value,
             "problems": list(self.problems),
+            "gates": [finding.to_json() for finding in self.gates],
             "balance": self.balance,
             "rows": {"read": self.tally.read, **{fate.value: n for fate, n in self.tally.by_fate().items()}},
-            "reasons": [
-                {
-                    "fate": r.fate.value,
-                    "reason": r.reason,
-                    "field": r.field,
-                    "rows": r.rows,
-                    "what": r.what,
-                    "fix": r.fix,
-                }
-                for r in self.reasons()
-            ],
+            "reasons": [line.to_json() for line in self.reasons()],
             "clients": {name: _plain(fates) for name, fates in self.by_client().items()},
             "days": {day: _plain(fates) for day, fates in self.by_day().items()},
             "tally": self.tally.to_json(),
@@ -136,12 +143,14 @@ class RunReport:
 def judge(tally: Tally, limits: Limits) -> tuple[Status, tuple[str, ...]]:
     """Whether the books are those of a complete run, and if not, what is wrong with them.
 
-    Refused, in-doubt and held rows are a loss at any number; rejected and expired rows beyond the upload's limits.
+    Refused, in-doubt and held rows are a loss at any number; rejected and expired rows beyond the upload's limits. A
+    gate that stopped the run is a problem even where it had no row to hold.
     Raises ``BalanceError`` when rows and fates do not add up.
     """
     if not tally.complete:
         raise BalanceError(f"{tally.read:,} rows were read but {tally.accounted:,} have a fate. Please report this.")
-    problems = [
+    problems = [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
+    problems += [
         f"{tally.of(fate):,} {fate.value.replace('_', ' ')}"
         for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)
         if tally.of(fate)
@@ -172,12 +181,12 @@ def make_report(
 
 def _reason_lines(tally: Tally, fate: Fate) -> list[ReasonLine]:
     return [
-        ReasonLine(fate, reason, field, rows, *_words(reason))
+        ReasonLine(fate, reason, field, rows, *explain_reason(reason))
         for (reason, field), rows in sorted(tally.reasons(fate).items(), key=lambda item: (-item[1], item[0]))
     ]
 
 
-def _words(reason: str) -> tuple[str, str]:
+def explain_reason(reason: str) -> tuple[str, str]:
     """Our sentence for a reason; Meta's codes (``100/2804003``) are explained by ``offline-capi explain``."""
     try:
         text = REASONS[Reason(reason)]

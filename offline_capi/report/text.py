@@ -27,7 +27,8 @@ def print_report(report: RunReport, console: Console) -> None:
 
 def _sections(report: RunReport) -> list[RenderableType]:
     sections: list[RenderableType] = [_headline(report), Text(f"  {report.balance}", style="bold")]
-    sections += [Text(f"  {problem}", style="yellow") for problem in (*report.problems, *report.tally.notices)]
+    lines = (*report.problems, *report.gate_lines(), *report.tally.notices)
+    sections += [Text(f"  {line}", style="yellow") for line in lines]
     tables = [_reasons(report), _dropped(report), _warnings(report), _clients(report)]
     sections += [Padding(table, (1, 0, 0, 2)) for table in tables if table.row_count]
     return sections

@@ -15,11 +15,13 @@ from offline_capi.sources.streams import seekable
 
 __all__ = ["parquet_columns", "read_parquet"]
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 32_768
+# Of each column, read as it is needed: without, a row group is in memory whole, a million rows of it by default.
+BUFFER_BYTES = 1 << 18
 
 
 def read_parquet(place: Place, _: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
-    file = parquet.ParquetFile(seekable(place), pre_buffer=False)
+    file = parquet.ParquetFile(seekable(place), pre_buffer=False, buffer_size=BUFFER_BYTES)
     check_names(file.schema_arrow.names, columns, f"file {place.origin}")
     wanted = None if columns is None else list(columns)
     for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=True):

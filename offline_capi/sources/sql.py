@@ -28,7 +28,7 @@ from offline_capi.model import SourceRows, Window
 from offline_capi.sources.columns import check_names, column_of
 from offline_capi.sources.database_errors import Where, explained
 
-__all__ = ["count_rows", "query_columns", "read_query"]
+__all__ = ["count_rows", "joined", "query_columns", "read_query"]
 
 # Rows asked for at a time: few enough to stay in the processor's cache until they are Arrow columns, which halves the
 # time that 8,192 take.
@@ -52,12 +52,32 @@ def read_query(
 ) -> Iterator[SourceRows]:
     """The rows of the query, in its own order; a query that should be the same on every run says ``ORDER BY``."""
     where = Where(source.connection, _origin(source))
-    first = 1
     with _executed(source, window, zone, url, sql_folder, where) as (names, fetch):
         check_names(names, columns, f"{where.origin}")
-        for batch in _joined(_batches(fetch, names, columns or names), batch_rows):
-            yield SourceRows(batch, where.origin, first)
-            first += batch.num_rows
+        yield from joined(_numbered(_batches(fetch, names, columns or names), where.origin), batch_rows)
+
+
+def joined(parts: Iterable[SourceRows], rows: int) -> Iterator[SourceRows]:
+    """The same, put together to at most ``rows`` rows each, as far as the kinds of their columns allow."""
+    held: list[SourceRows] = []
+    for part in parts:
+        if held and (part.batch.schema != held[0].batch.schema or sum(map(len, held)) + len(part) > rows):
+            yield _together(held)
+            held = []
+        held.append(part)
+    if held:
+        yield _together(held)
+
+
+def _together(parts: Sequence[SourceRows]) -> SourceRows:
+    return SourceRows(pa.concat_batches([part.batch for part in parts]), parts[0].origin, parts[0].first_row)
+
+
+def _numbered(batches: Iterable[pa.RecordBatch], origin: str) -> Iterator[SourceRows]:
+    first = 1
+    for batch in batches:
+        yield SourceRows(batch, origin, first)
+        first += batch.num_rows
 
 
 def count_rows(source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path) -> int:
@@ -245,15 +265,3 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _joined(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """The batches put together to at most ``rows`` rows each, as far as the kinds of their columns allow."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        if held and (batch.schema != held[0].schema or sum(map(len, held)) + len(batch) > rows):
-            yield pa.concat_batches(held)
-            held = []
-        held.append(batch)
-    if held:
-        yield pa.concat_batches(held)

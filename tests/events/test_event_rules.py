@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from offline_capi.errors import ConfigError
-from offline_capi.model import BuiltEvents, HashedRows, Reason
+from offline_capi.events import rules, split_by_age
+from offline_capi.events.standard import STANDARD_EVENTS
+from offline_capi.model import WARNING_TEXTS, BuiltEvents, HashedRows, Reason
+from offline_capi.sandbox.rules import MESSAGING_EVENTS
+from tests.events.conftest import CLIENTS
 
 Rows = Callable[..., HashedRows]
 Build = Callable[..., BuiltEvents]
@@ -17,6 +21,7 @@ Verdicts = Callable[[BuiltEvents], list[tuple[str, str, str]]]
 
 DAY = 86_400
 HOUR = 3600
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 DIGEST = "a" * 64
 
 
@@ -68,6 +73,32 @@ def test_p05_the_margin_and_the_skew_are_settings(rows_of: Rows, build: Build, n
     assert len(lax.events) == 3
 
 
+WAITED = [
+    ("system_generated", "acme", timedelta(days=7, seconds=-1), timedelta(0), True),
+    ("system_generated", "acme", timedelta(days=7, seconds=1), timedelta(0), False),
+    ("system_generated", "acme", timedelta(days=7, minutes=-5), timedelta(minutes=10), False),
+    ("physical_store", "acme", timedelta(days=62, seconds=-1), timedelta(0), True),
+    ("physical_store", "patient", timedelta(days=30, seconds=1), timedelta(0), False),
+]
+
+
+@pytest.mark.parametrize(("source", "client", "age", "margin", "fresh"), WAITED)
+def test_p05_what_waited_too_long_is_told_from_what_is_still_fresh(
+    rows_of: Rows, build: Build, now: datetime, source: str, client: str, age: timedelta, margin: timedelta, fresh: bool
+) -> None:
+    """A slow upload, or staged events that are sent hours later."""
+    built_at = now - timedelta(hours=3)
+    times = [int((now - age).timestamp()), int(built_at.timestamp())]
+    rows = rows_of({"event_time": times, "action_source": [source] * 2}, client=[client] * 2)
+    events = build(rows, now=built_at).events
+
+    going, expired = split_by_age(events, clients=CLIENTS, now=now, margin=margin)
+
+    assert len(events) == 2
+    assert going.table["row"].to_pylist() == ([1, 2] if fresh else [2])
+    assert expired.table["row"].to_pylist() == ([] if fresh else [1])
+
+
 def test_an_upload_narrows_the_age_and_never_widens_it(rows_of: Rows, build: Build, now: datetime) -> None:
     second = int(now.timestamp())
     rows = rows_of({"event_time": [second - 2 * DAY - 1, second - 2 * DAY, second - 8 * DAY]})
@@ -79,6 +110,19 @@ def test_an_upload_narrows_the_age_and_never_widens_it(rows_of: Rows, build: Bui
 # ---------------------------------------------------------------------------------------------- one rule, one line
 
 GOOD_MONEY = {"value": [50.0], "currency": ["USD"]}
+ORIGINAL = f'{{"event_name":"Purchase","event_time":{int(NOW.timestamp()) - DAY},"event_id":"o-1"}}'
+APPEND = {"event_name": ["AppendValue"], "original_event_data": [ORIGINAL]}
+MESSAGE = {
+    "event_name": ["LeadSubmitted"],
+    "action_source": ["business_messaging"],
+    "messaging_channel": ["instagram"],
+}
+
+
+def _store(code: str) -> str:
+    return f'{{"store_page_id":"1","store_code":"{code}"}}'
+
+
 RULES: list[tuple[str, dict[str, Any], str | None]] = [
     ("a good row", {}, None),
     ("a client without configuration", {"client": ["nobody"]}, "held unknown_client client"),
@@ -168,6 +212,87 @@ RULES: list[tuple[str, dict[str, Any], str | None]] = [
         "rejected unreadable_value custom_data.contents",
     ),
     ("ids that are no array", {"custom": {"content_ids": ["a"]}}, "rejected unreadable_value custom_data.content_ids"),
+    (
+        "a store that is no object",
+        {"custom": {"store_data": ['["a"]']}},
+        "rejected unreadable_value custom_data.store_data",
+    ),
+    ("a store", {"custom": {"store_data": [_store("B" * 64)]}}, None),
+    ("a store without a code", {"custom": {"store_data": ['{"store_page_id":"1"}']}}, None),
+    (
+        "a store code too long",
+        {"custom": {"store_data": [_store("B" * 65)]}},
+        "rejected unreadable_value custom_data.store_data",
+    ),
+    (
+        "a store code with a dash",
+        {"custom": {"store_data": [_store("B-1")]}},
+        "rejected unreadable_value custom_data.store_data",
+    ),
+    ("an address", {"event": {"event_source_url": ["http://a.example"]}}, None),
+    (
+        "an address without scheme",
+        {"event": {"event_source_url": ["a.example/b"]}},
+        "rejected unreadable_value event.source_url",
+    ),
+    ("a content type", {"custom": {"content_type": ["product"]}}, None),
+    (
+        "a content type of one's own",
+        {"custom": {"content_type": ["Product"]}},
+        "rejected unknown_value custom_data.content_type",
+    ),
+    (
+        "a way of delivery of one's own",
+        {"custom": {"delivery_category": ["drone"]}},
+        "rejected unknown_value custom_data.delivery_category",
+    ),
+    (
+        "a segment of one's own",
+        {"event": {"customer_segmentation": ["vip"]}},
+        "rejected unknown_value event.customer_segmentation",
+    ),
+    ("AppendValue", {"event": APPEND, "custom": {"predicted_ltv": [9.5], "currency": ["USD"]}}, None),
+    (
+        "AppendValue of nothing",
+        {"event": APPEND, "custom": {"value": [9.5], "currency": ["USD"]}},
+        "rejected missing_value custom_data.predicted_ltv",
+    ),
+    (
+        "AppendValue without currency",
+        {"event": APPEND, "custom": {"predicted_ltv": [9.5]}},
+        "rejected value_without_currency custom_data.currency",
+    ),
+    (
+        "AppendValue to nothing",
+        {
+            "event": APPEND | {"original_event_data": [None]},
+            "custom": {"predicted_ltv": [9.5], "currency": ["USD"]},
+        },
+        "rejected missing_value event.original_event",
+    ),
+    ("an app with its device", {"event": {"action_source": ["app"], "app_data": ['{"extinfo":["a2"]}']}}, None),
+    (
+        "an app without its device",
+        {"event": {"action_source": ["app"], "app_data": ['{"vendor_id":"1"}']}},
+        "rejected missing_value event.app_data",
+    ),
+    ("an app without data", {"event": {"action_source": ["app"]}}, "rejected missing_value event.app_data"),
+    ("a message", {"event": MESSAGE}, None),
+    (
+        "a message without channel",
+        {"event": MESSAGE | {"messaging_channel": [None]}},
+        "rejected missing_value event.messaging_channel",
+    ),
+    (
+        "a message of an unknown channel",
+        {"event": MESSAGE | {"messaging_channel": ["telegram"]}},
+        "rejected unknown_value event.messaging_channel",
+    ),
+    (
+        "a message of another kind",
+        {"event": MESSAGE | {"event_name": ["CreditApproval"]}},
+        "rejected unknown_value event.name",
+    ),
 ]
 
 
@@ -280,6 +405,60 @@ WARNINGS: list[tuple[str, dict[str, Any], dict[str, int]]] = [
         },
         {"website_without_url": 2, "website_without_user_agent": 2},
     ),
+    (
+        "an amount of unknown currency",
+        {"custom": {"predicted_ltv": [1.0, None, 1.0], "currency": [None, None, "EUR"]}},
+        {"amount_without_currency": 1},
+    ),
+    (
+        "contents of unknown type",
+        {"custom": {"content_ids": ['["a"]', None, '["a"]'], "content_type": [None, None, "product"]}},
+        {"contents_without_type": 1},
+    ),
+    (
+        "the stage of a lead from elsewhere, and of an unnamed CRM",
+        {
+            "event": {"action_source": ["other", "system_generated", "chat"]},
+            "custom": {"event_source": ["crm", "crm", None], "lead_event_source": ["HubSpot", None, None]},
+        },
+        {"crm_not_system_generated": 1, "crm_without_name": 1},
+    ),
+    (
+        "an earlier event on a conversion, unless attribution is appended",
+        {
+            "event": {
+                "event_name": ["Lead", "Lead", "AppendValue"],
+                "original_event_data": [ORIGINAL] * 3,
+                "attribution_data": [None, '{"ad_id":"1"}', None],
+            },
+            "custom": {"predicted_ltv": [1.0] * 3, "currency": ["USD"] * 3},
+        },
+        {"original_event_of_conversion": 1},
+    ),
+    (
+        "an added value that is not later than what it adds to",
+        {
+            "event": {
+                "event_name": ["AppendValue"] * 3,
+                "event_time": [int(NOW.timestamp()) - DAY - 1, int(NOW.timestamp()) - DAY, int(NOW.timestamp())],
+                "original_event_data": [ORIGINAL] * 3,
+            },
+            "custom": {"predicted_ltv": [1.0] * 3, "currency": ["USD"] * 3},
+        },
+        {"not_after_original_event": 2},
+    ),
+    (
+        "limited data whose place Meta cannot find",
+        {
+            "event": {
+                "data_processing_options": ['["LDU"]'] * 3 + ["[]"],
+                "data_processing_options_country": [0, 1, 0, None],
+                "data_processing_options_state": [0, 1000, 0, None],
+            },
+            "identity": {"em": [[DIGEST] * 4], "client_ip_address": [[None, None, "203.0.113.7", None]]},
+        },
+        {"limited_data_use_without_ip": 1},
+    ),
     ("a row that does not go out warns of nothing", {"event": {"event_name": ["purchase"]}, "identity": {}}, {}),
 ]
 
@@ -289,6 +468,24 @@ def test_what_meta_accepts_but_will_not_use_well_is_counted(
     rows_of: Rows, build: Build, changes: dict[str, Any], expected: dict[str, int]
 ) -> None:
     assert build(rows_of(**changes)).warnings == expected
+
+
+def test_every_warning_has_a_text_and_an_example() -> None:
+    shown = {code for _, _, expected in WARNINGS for code in expected}
+
+    assert shown == {warning.code for warning in rules.WARNINGS} == set(WARNING_TEXTS)
+
+
+def test_the_standard_events_are_those_of_the_pixel_reference() -> None:
+    """Seventeen events of the reference, PageView, AppendValue, and ten that are for messaging alone."""
+    needs = {name: event.required for name, event in STANDARD_EVENTS.items() if event.required}
+
+    assert len(STANDARD_EVENTS) == 29
+    assert needs == {
+        "Purchase": ("value", "currency"),
+        "AppendValue": ("original_event_data", "predicted_ltv", "currency"),
+    }
+    assert {name for name, event in STANDARD_EVENTS.items() if event.messaging} == MESSAGING_EVENTS
 
 
 # ---------------------------------------------------------------------------------------------- columns for the books

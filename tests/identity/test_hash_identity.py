@@ -13,7 +13,7 @@ import pytest
 from offline_capi import hash_frame
 from offline_capi.config.settings import Client, ExternalIdPolicy, SecretRef
 from offline_capi.errors import UsageError
-from offline_capi.identity import hash_identity
+from offline_capi.identity import hash_identity, inspect_identity
 from offline_capi.model import HashedRows, IdentityColumn, MappedRows
 
 
@@ -73,6 +73,110 @@ def test_the_nearest_country_counts() -> None:
     )
 
     assert _sent(hash_identity(rows, clients=CLIENTS), "ph") == [[_sha("4930901820"), None, None, None]]
+
+
+def test_each_row_is_read_by_its_clients_profile() -> None:
+    """One batch, three profiles: a row's digest is the one that its client's profile gives alone; the batch's order
+    makes no difference, and a profile named for the run counts before the clients' own."""
+    clients = {
+        "modern": _client("US"),
+        "migrant": _client("US").model_copy(update={"profile": "sdk"}),
+        "builder": _client("US").model_copy(update={"profile": "param_builder"}),
+    }
+    names = ["migrant", "modern", None, "builder", "migrant"]
+    rows = _rows(names, ln=_column(*["O'Brien Jr."] * 5), external_id=_column(*["User 1"] * 5))
+
+    hashed = hash_identity(rows, clients=clients)
+    forced = hash_identity(rows, clients=clients, profile="meta")
+
+    sdk, ours = _sha("o'brien jr."), _sha("obrienjr")
+    assert _sent(hashed, "ln") == [[sdk, ours, ours, ours, sdk]]
+    assert _sent(hashed, "external_id") == [["User 1", _sha("User 1"), _sha("User 1"), _sha("user1"), "User 1"]]
+    assert _sent(forced, "ln") == [[ours] * 5]
+    assert _sent(forced, "external_id") == [[_sha("User 1")] * 5]
+
+
+def test_the_default_profile_is_for_clients_without_one() -> None:
+    clients = {"modern": _client("US").model_copy(update={"profile": "meta"}), "plain": _client("US")}
+    rows = _rows(["modern", "plain", None], ln=_column(*["O'Brien"] * 3))
+
+    hashed = hash_identity(rows, clients=clients, default_profile="sdk")
+
+    assert _sent(hashed, "ln") == [[_sha("obrien"), _sha("o'brien"), _sha("o'brien")]]
+
+
+@pytest.mark.parametrize("twins", [1, 2_000])
+def test_listed_junk_is_dropped_wherever_it_stands(twins: int) -> None:
+    """In any spelling and column, hashed here or before; raw keys by their hash; counted once a row."""
+    shop, guest, office = _sha("16505551212"), _sha("guest"), _sha("192.0.2.1")
+    rows = _rows(
+        ["acme", "albion", "acme"] * twins,
+        ph=[_column(*["(650) 555-1212", "+1 650 555 1212", "+1 415 555 0100"] * twins, label="one"),
+            _column(*[shop.upper(), None, None] * twins, label="two", hashed=True)],
+        external_id=_column(*["guest", "Guest", "User_1"] * twins),
+        client_ip_address=_column(*["192.0.2.1", "192.0.2.2", None] * twins),
+    )  # fmt: skip
+
+    hashed = hash_identity(
+        rows, clients=CLIENTS, junk={"ph": [shop], "external_id": [guest], "client_ip_address": [office]}
+    )
+
+    assert _sent(hashed, "ph") == [[None, None, _sha("14155550100")] * twins, [None] * 3 * twins]
+    assert _sent(hashed, "external_id") == [[None, None, _sha("User_1")] * twins]
+    assert _sent(hashed, "client_ip_address") == [[None, "192.0.2.2", None] * twins]
+    assert _dropped(hashed) == {
+        ("ph", "one", "listed_as_junk", 2 * twins),
+        ("ph", "two", "listed_as_junk", twins),
+        ("external_id", "column", "listed_as_junk", 2 * twins),
+        ("client_ip_address", "column", "listed_as_junk", twins),
+    }
+
+
+def test_what_has_another_cause_keeps_it_beside_a_list_of_junk() -> None:
+    rows = _rows(["acme"] * 3, em=_column("n/a", "a1@b.co", "x"))
+
+    hashed = hash_identity(rows, clients=CLIENTS, junk={"em": [_sha("a1@b.co")]})
+
+    assert {(cause, count) for _, _, cause, count in _dropped(hashed)} == {
+        ("placeholder", 1),
+        ("listed_as_junk", 1),
+        ("not_an_email", 1),
+    }
+
+
+def test_inspection_tells_the_columns_of_a_key_apart() -> None:
+    """As sent, before a row's second column loses what stands in its first; with what was filled and why it went."""
+    rows = _rows(
+        ["acme"] * 3, em=[_column("A1@b.co", "x", None, label="work"), _column(*["a1@b.co"] * 3, label="home")]
+    )
+
+    work, home = inspect_identity(rows, clients=CLIENTS)
+
+    assert (work.key, work.label, home.label) == ("em", "work", "home")
+    assert work.filled.to_pylist() == [True, True, False]
+    assert work.values.to_pylist() == [_sha("a1@b.co"), None, None]
+    assert work.cause.to_pylist() == [None, "not_an_email", None]
+    assert home.values.to_pylist() == [_sha("a1@b.co")] * 3
+
+
+def test_digits_newer_than_our_unicode_cost_their_value_and_not_the_run() -> None:
+    """U+11BF0 is a digit for regular expressions, and nothing yet for Python 3.11: dropped where digits are wanted."""
+    digit = "\U00011bf0"
+    texts = [digit * 2, digit * 4, digit * 15, f"+1650555121{digit}", f"3/{digit}/1997", f"fb.1.{digit * 13}.x"]
+    keys = ("ph", "zp", "db", "dobd", "dobm", "doby", "lead_id", "fbc", "page_id")
+    rows = _rows(["acme"] * len(texts), **{key: _column(*texts) for key in keys})
+
+    hashed = hash_identity(rows, clients=CLIENTS)
+
+    assert {key: _sent(hashed, key) for key in keys} == {key: [[None] * len(texts)] for key in keys}
+    assert {key for key, *_ in _dropped(hashed)} == set(keys)
+
+
+def test_a_state_without_letters_is_counted() -> None:
+    """Nothing disappears without a cause."""
+    rows = _rows(["acme"] * 2, country=_column("FR", "FR"), st=_column("--12--", "\ufe0f\u0301"))
+
+    assert ("st", "column", "no_letters", 2) in _dropped(hash_identity(rows, clients=CLIENTS))
 
 
 def test_states_and_zips_follow_the_country_of_the_row() -> None:

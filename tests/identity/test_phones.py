@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
@@ -171,3 +172,20 @@ def test_unusable_numbers_have_a_cause(written: str, country: str | None, cause:
     usable = phone(Readable(pa.array([written]), pa.array([country], pa.string())))
 
     assert (usable.text.to_pylist(), usable.cause.to_pylist()) == ([None], [cause])
+
+
+def test_numbers_that_the_library_refuses_leave_no_column_in_memory():
+    """The library keeps its errors in cycles; with the frames of its callers they would hold whole batches."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        normalize("ph", pa.array([f"+0{i} call me" for i in range(50)]))
+        gc.collect()
+        kept = [one for one in gc.garbage if isinstance(one, pa.Array)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+    assert kept == []

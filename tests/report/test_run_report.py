@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from offline_capi.config.settings import Limits
 from offline_capi.errors import BalanceError, PartialLossError
-from offline_capi.model import REASONS, Count, Fate, Reason, Tally, Window
+from offline_capi.model import REASONS, Count, Fate, GateFinding, Reason, Tally, Window
 from offline_capi.report import RunReport, Status, judge, make_report, print_report, render_html
 
 DAY = date(2026, 11, 23)
@@ -113,3 +114,29 @@ def test_the_page_escapes_what_it_shows():
 
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+STOPPED = GateFinding("volume", "stop", 2, 10, "volume: 2 rows read, usual are <10>")
+
+
+@pytest.mark.parametrize(("planned", "verb"), [(False, "Nothing was sent."), (True, "Nothing would be sent.")])
+def test_p14_a_gate_that_stopped_a_run_is_told_with_the_way_through(planned, verb):
+    """A run without a row to hold is partial too."""
+    tally = Tally(gates=(GateFinding("rejected", "warn", 0.2, None, "rejected: 20%"), STOPPED))
+
+    report = replace(report_of(tally), planned=planned)
+
+    assert (report.status, report.problems) == (Status.PARTIAL, ("gate volume stopped the run",))
+    assert report.gate_lines()[:2] == ["gate (stop) volume: 2 rows read, usual are <10>", "gate (warn) rejected: 20%"]
+    assert report.gate_lines()[2].startswith(verb)
+    assert "--force-gates" in report.gate_lines()[2]
+    assert "usual are &lt;10&gt;" in render_html(report)
+    assert RunReport.from_json(report.to_json()) == report
+
+
+def test_books_from_before_there_were_gates_can_still_be_read():
+    stored = Tally(read=1).to_json()
+    for name in ("value", "narrowed", "gates"):
+        del stored[name]
+
+    assert Tally.from_json(stored) == Tally(read=1)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from offline_capi.errors import SourceError, SourceSchemaError
 from offline_capi.model import Reason
-from tests.sources.reading import batches, columns_of, files, rows
+from offline_capi.sources import read_batches
+from tests.sources.reading import WINDOW, ZONE, batches, columns_of, files, rows
 
 # ---------------------------------------------------------------------------------------------- JSON lines
 
@@ -154,3 +157,21 @@ def test_aware_values_of_python_and_of_parquet_are_the_same_instant(tmp_path):
     pq.write_table(pa.table({"a": [berlin]}), tmp_path / "f.parquet")
 
     assert rows(files(tmp_path))[0]["a"] == berlin
+
+
+def test_a_row_group_of_a_whole_file_is_not_read_whole(tmp_path: Path):
+    """Writers put a million rows into one row group; a batch of it must not take all of them into memory."""
+    count = 1_000_000
+    columns = {
+        f"c{i}": pa.array(np.random.default_rng(i).integers(0, 2**62, count)).cast(pa.string()) for i in range(4)
+    }
+    pq.write_table(pa.table(columns), tmp_path / "all.parquet", row_group_size=count)
+    before = pa.total_allocated_bytes()
+
+    reading = read_batches(
+        files(tmp_path / "all.parquet"), WINDOW, zone=ZONE, connection_url=str, sql_folder=Path(), batch_rows=8_192
+    )
+    first = next(reading)
+
+    assert len(first) == 8_192
+    assert pa.total_allocated_bytes() - before < (tmp_path / "all.parquet").stat().st_size / 2

@@ -1,0 +1,128 @@
+"""What an upload makes of its people: which keys it fills, what it loses, and what it leaves lying in the source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow.compute as pc
+
+from offline_capi.audit.counting import Counted, marks
+from offline_capi.audit.frequent import FrequentValue, FrequentValues
+from offline_capi.audit.reading import audited_rows, clients_of, hashed_columns
+from offline_capi.audit.suggestions import Suggestion, Unmapped
+from offline_capi.config import Upload
+from offline_capi.config.keys import USER_DATA_KEYS
+from offline_capi.identity import HashedColumn
+from offline_capi.model import DroppedValues, Window
+from offline_capi.pipeline import Services
+
+__all__ = ["ColumnCoverage", "Coverage", "coverage"]
+
+
+@dataclass(slots=True)
+class ColumnCoverage:
+    """One source column of a key. ``filled == usable + sum(dropped.values())``; ``distinct`` counts usable values."""
+
+    usable: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    _values: Counted = field(default_factory=Counted)
+
+    @property
+    def filled(self) -> int:
+        return self.usable + self.dropped.total()
+
+    @property
+    def distinct(self) -> int:
+        return len(self._values.counts())
+
+    def add(self, column: HashedColumn) -> None:
+        self.usable += len(column.values) - column.values.null_count
+        self._values.add(pl.DataFrame({"value": marks(column.values)}).drop_nulls())
+        causes = [] if column.cause is None else pc.value_counts(column.cause.drop_null()).to_pylist()
+        self.dropped.update({entry["values"]: entry["counts"] for entry in causes})
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "filled": self.filled,
+            "usable": self.usable,
+            "distinct": self.distinct,
+            "dropped": dict(self.dropped.most_common()),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What ``coverage`` found, by (key, column) in the order of the YAML; ``unmapped`` are keys that nothing fills."""
+
+    upload: str
+    window: Window
+    rows: int
+    columns: Mapping[tuple[str, str], ColumnCoverage]
+    suggestions: tuple[Suggestion, ...]
+    frequent: tuple[FrequentValue, ...]
+    junk: Mapping[str, tuple[str, ...]]
+
+    @property
+    def unmapped(self) -> list[str]:
+        mapped = {key for key, _ in self.columns}
+        return [key for key in USER_DATA_KEYS if key not in mapped]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "upload": self.upload,
+            "window": self.window.to_json(),
+            "rows": self.rows,
+            "columns": [{"key": key, "column": label, **one.to_json()} for (key, label), one in self.columns.items()],
+            "unmapped": self.unmapped,
+            "suggestions": [one.to_json() for one in self.suggestions],
+            "frequent": [one.to_json() for one in self.frequent],
+            "junk": {key: list(hashes) for key, hashes in self.junk_to_write.items()},
+        }
+
+    @property
+    def junk_to_write(self) -> dict[str, list[str]]:
+        """The upload's ``junk`` with what was found: empty where nothing was."""
+        found = {one.key for one in self.frequent}
+        new = {key: [one.sha256 for one in self.frequent if one.key == key] for key in found}
+        every = [key for key in USER_DATA_KEYS if key in new or key in self.junk]
+        return {key: [*self.junk.get(key, ()), *new.get(key, ())] for key in every} if found else {}
+
+
+def coverage(upload: Upload, window: Window, services: Services) -> Coverage:
+    """Read the rows of ``window``, every source column included, and count; only counts and digests leave this."""
+    deployment, rows = services.deployment, 0
+    columns: dict[tuple[str, str], ColumnCoverage] = {}
+    unmapped = Unmapped(upload, _countries(upload, services))
+    frequent = FrequentValues(deployment.platform.frequent_value)
+    for batch in audited_rows(upload, window, services, every_column=True):
+        rows += len(batch.mapped)
+        unmapped.look(batch.source.batch)
+        hashed = hashed_columns(batch.mapped, upload, deployment)
+        frequent.add(hashed)
+        for column in hashed:
+            columns.setdefault((column.key, column.label), ColumnCoverage()).add(column)
+        _lost_in_mapping(columns, batch.mapped.dropped)
+    return Coverage(
+        upload=upload.name,
+        window=window,
+        rows=rows,
+        columns=columns,
+        suggestions=tuple(unmapped.suggestions()),
+        frequent=tuple(frequent.candidates()),
+        junk=upload.junk,
+    )
+
+
+def _lost_in_mapping(columns: dict[tuple[str, str], ColumnCoverage], dropped: tuple[DroppedValues, ...]) -> None:
+    for one in dropped:
+        columns.setdefault((one.key, one.column), ColumnCoverage()).dropped[one.cause] += one.count
+
+
+def _countries(upload: Upload, services: Services) -> list[str]:
+    """In which a phone of an unmapped column may be written."""
+    clients = services.deployment.clients
+    return sorted({country for name in clients_of(upload, services.deployment) if (country := clients[name].country)})

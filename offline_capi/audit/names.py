@@ -1,0 +1,79 @@
+"""What people call the columns that hold a key: read from a column's name, in the spellings of exports.
+
+``Billing_E-Mail``, ``customerPhone2`` and ``email_sha256`` are the words e-mail, phone and e-mail (hashed).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from offline_capi.identity.countries import words_of
+
+__all__ = ["Named", "key_of"]
+
+_NAMES: Mapping[str, str] = {
+    "em": "em email emailaddress emailaddr mail mailaddress correo correoelectronico courriel posta epost sahkoposti",
+    "ph": "ph phone phonenumber phoneno mobile mobilephone mobilenumber cell cellphone tel telephone telephonenumber "
+    "telefon telefono telefone handy celular msisdn",
+    "fn": "fn firstname fname givenname forename vorname prenom nombre nome fornavn fornamn voornaam",
+    "ln": "ln lastname lname surname familyname nachname apellido apellidos cognome sobrenome etternavn efternamn "
+    "achternaam",
+    "ge": "ge gen gender sex geschlecht genero sexe sesso",
+    "db": "db dob birthdate birthday dateofbirth birth bday geburtsdatum geburtstag datenaissance fechanacimiento",
+    "ct": "ct city town locality ort stadt ville ciudad citta cidade",
+    "st": "st state province region stateprovince bundesland provincia estado departement",
+    "zp": "zp zip zipcode postal postalcode postcode plz cap codepostal codigopostal cep pincode",
+    "country": "country countrycode countryname land pays pais paese nation",
+    "external_id": "externalid customerid customerno customernumber customerkey userid memberid membernumber memberno "
+    "loyaltyid loyaltynumber loyaltycard accountid contactid crmid personid kundennummer kundennr",
+    "client_ip_address": "ip ipaddress ipaddr clientip clientipaddress remoteaddr",
+    "client_user_agent": "useragent clientuseragent ua browseragent",
+    "fbc": "fbc clickid fbclid",
+    "fbp": "fbp browserid",
+    "lead_id": "leadid leadgenid metaleadid facebookleadid",
+    "madid": "madid idfa aaid gaid gpsadid advertisingid mobileadvertisingid",
+    "subscription_id": "subscriptionid subscription",
+    "fb_login_id": "fbloginid facebookloginid",
+    "ctwa_clid": "ctwaclid",
+    "page_scoped_user_id": "pagescopeduserid psid",
+}  # fmt: skip
+_KEYS = {name: key for key, names in _NAMES.items() for name in names.split()}
+_HASHED = frozenset({"sha256", "sha", "hash", "hashed"})
+# The column says something about an e-mail address or a phone and is none, or it speaks of somebody else.
+_ABOUT = frozenset(
+    {"consent", "optin", "optout", "opt", "verified", "valid", "status", "type", "count", "flag", "domain", "sent",
+    "opened", "permission", "at", "date", "time", "is", "has", "model", "source", "provider", "code",
+    "order", "payment", "product", "store", "shop", "branch", "company", "employer"}
+)  # fmt: skip
+
+
+class Named(NamedTuple):
+    """The key that a column's name speaks of, and whether it says that the values are hashed."""
+
+    key: str
+    hashed: bool
+
+
+def key_of(column: str) -> Named | None:
+    """The key that the longest run of the name's words means; ``None`` where there is none, or it is about another."""
+    words = _words(column)
+    hashed = bool(_HASHED & set(words))
+    plain = [word for word in words if word not in _HASHED]
+    runs = [(start, end) for start in range(len(plain)) for end in range(len(plain), start, -1)]
+    known = [run for run in runs if "".join(plain[slice(*run)]) in _KEYS]
+    if not known:
+        return None
+    start, end = max(known, key=lambda run: (run[1] - run[0], run[0]))
+    about = _ABOUT & {*plain[:start], *plain[end:]}
+    return None if about else Named(_KEYS["".join(plain[start:end])], hashed)
+
+
+def _words(column: str) -> list[str]:
+    """``customerPhone2`` → customer, phone; accents and numbers at a word's end are dropped, ``sha256`` is kept."""
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", column)
+    words = [
+        words_of(word) for word in re.split(r"[\W_]+", apart.replace("E-Mail", "email").replace("e-mail", "email"))
+    ]
+    return [word if word in _HASHED else word.rstrip("0123456789") or word for word in words if word]

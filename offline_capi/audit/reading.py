@@ -1,0 +1,59 @@
+"""What every audit begins with: the rows of an upload, and whose they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from offline_capi.config import Deployment, Upload
+from offline_capi.identity import HashedColumn, inspect_identity
+from offline_capi.mapping import map_rows
+from offline_capi.model import MappedRows, SourceRows, Window
+from offline_capi.pipeline import Services, read, rows_window
+
+__all__ = ["AuditedRows", "audited_rows", "clients_of", "hashed_columns", "profiles_of"]
+
+
+class AuditedRows(NamedTuple):
+    """A batch as the source gave it and, of the window's rows, as the mapping reads them."""
+
+    source: SourceRows
+    mapped: MappedRows
+
+
+def audited_rows(
+    upload: Upload, window: Window, services: Services, *, every_column: bool = False
+) -> Iterator[AuditedRows]:
+    """The rows that a run of ``window`` would read; rows without consent count too, for no value goes anywhere."""
+    for rows in read(upload, window, services, every_column=every_column):
+        yield AuditedRows(rows, map_rows(rows, upload, rows_window(upload, window)))
+
+
+def hashed_columns(
+    mapped: MappedRows, upload: Upload, deployment: Deployment, *, profile: str | None = None
+) -> list[HashedColumn]:
+    """Every column as a run would hash it, or as ``profile`` would."""
+    return inspect_identity(
+        mapped,
+        clients=deployment.clients,
+        profile=profile or upload.profile,
+        default_profile=deployment.platform.profile,
+        junk=upload.junk,
+    )
+
+
+def clients_of(upload: Upload, deployment: Deployment) -> list[str]:
+    """The configured clients whose rows the upload may hold: all, where a column says freely whose a row is."""
+    spec = upload.client
+    if spec.constant is None and spec.map is None:
+        return list(deployment.clients)
+    named = {str(name) for name in (spec.constant, spec.default, *(spec.map or {}).values())}
+    return [name for name in deployment.clients if name in named]
+
+
+def profiles_of(upload: Upload, deployment: Deployment) -> list[str]:
+    """The profiles by which a run would read the upload's rows."""
+    if upload.profile:
+        return [upload.profile]
+    chosen = (deployment.clients[name].profile for name in clients_of(upload, deployment))
+    return sorted({profile or deployment.platform.profile for profile in chosen}) or [deployment.platform.profile]

@@ -1,0 +1,206 @@
+"""Commands that count what is in people's data, and never show it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from offline_capi.cli.app import app
+from offline_capi.cli.shell import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    SinceOption,
+    UntilOption,
+    UploadArgument,
+    find,
+    find_clients,
+    opened,
+    opened_upload,
+    out,
+    print_json,
+    window_of,
+)
+from offline_capi.errors import UsageError
+
+if TYPE_CHECKING:
+    from offline_capi.audit import Coverage, ExternalIdCheck, Found, ProfileDiff
+    from offline_capi.config import Upload
+    from offline_capi.pipeline import Services
+
+profile_app = typer.Typer(help="How identity is normalised before it is hashed.", no_args_is_help=True)
+external_id_app = typer.Typer(help="The id that joins server and browser events.", no_args_is_help=True)
+app.add_typer(profile_app, name="profile")
+app.add_typer(external_id_app, name="external-id")
+
+
+@app.command()
+def coverage(
+    upload: UploadArgument,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell which keys are mapped, filled and usable, what is lost and why, and what could be mapped as well."""
+    from offline_capi.audit import coverage as cover
+
+    with opened_upload(config, upload, since, until) as (services, one, window, _):
+        found = cover(one, window, services)
+    print_json(found.to_json()) if as_json else print_coverage(found)
+
+
+@profile_app.command("diff")
+def profile_diff(
+    upload: UploadArgument,
+    to: Annotated[str, typer.Option("--to", help="The other profile: meta, sdk or param_builder.")],
+    since: SinceOption = None,
+    until: UntilOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Count how many of your own values would hash differently under another profile."""
+    from offline_capi.audit import diff_profiles
+
+    with opened_upload(config, upload, since, until) as (services, one, window, _):
+        found = diff_profiles(one, window, services, to=to)
+    print_json(found.to_json()) if as_json else print_diff(found)
+
+
+@external_id_app.command("check")
+def external_id_check(
+    client: Annotated[str, typer.Argument(help="A client of clients.yml.")],
+    browser: Annotated[Path, typer.Option("--browser", help="What the pixel sends: CSV, JSON, or request addresses.")],
+    upload: Annotated[str | None, typer.Option("--upload", help="Only this upload's rows. Default: all.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether the server's ids equal the browser's, and what would make them equal. Exits 1 where they do not."""
+    from offline_capi.audit import check_external_ids, read_browser_ids
+
+    with opened(config) as services:
+        find_clients(services.deployment, [client])
+        uploads = [(one, window_of(one, since, until)) for one in uploads_to_check(client, upload, services)]
+        found = check_external_ids(client, read_browser_ids(browser), uploads, services)
+    print_json(found.to_json()) if as_json else print_check(found)
+    sys.exit(0 if found.agrees else 1)
+
+
+def uploads_to_check(client: str, upload: str | None, services: Services) -> list[Upload]:
+    from offline_capi.audit import uploads_with_ids
+
+    known = uploads_with_ids(client, services)
+    chosen = known if upload is None else [one for one in known if one == find(services.deployment, upload)]
+    if not chosen:
+        raise UsageError(f"{upload or 'no upload'} maps external_id for {client}; map it under user_data first")
+    return chosen
+
+
+# ---------------------------------------------------------------------------------------------- printing
+
+
+def print_coverage(found: Coverage) -> None:
+    out.print(Text.assemble((f"{found.upload}  coverage", "bold"), f"  {found.window}\n  {found.rows:,} rows"))
+    table = _table("key", "column", "filled", "usable", "distinct", "lost, and why")
+    for (key, column), one in found.columns.items():
+        lost = ", ".join(f"{count:,} {cause.replace('_', ' ')}" for cause, count in one.dropped.most_common())
+        numbers = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
+        _row(table, key, column, *numbers, lost)
+    _show(table)
+    out.print(Text(f"  not mapped: {', '.join(found.unmapped)}", style="dim"), soft_wrap=True)
+    _print_suggestions(found)
+    _print_frequent(found)
+
+
+def _print_suggestions(found: Coverage) -> None:
+    table = _table("column", "looks like", "values fit", "add under user_data")
+    for one in found.suggestions:
+        _row(table, one.column, f"{one.key} (by {one.by})", f"{one.fits:.0%}", one.line)
+    _show(table)
+
+
+def _print_frequent(found: Coverage) -> None:
+    table = _table("key", "rows", "people", "one value, perhaps nobody's: SHA-256")
+    for one in found.frequent:
+        _row(table, one.key, _of(one.rows, round(one.rows / one.share)), f"{one.people:,}", one.sha256)
+    _show(table)
+    if found.frequent:
+        listed = [f"    {key}: [{', '.join(hashes)}]" for key, hashes in found.junk_to_write.items()]
+        lines = ["  If they are, write into the upload, and they are never sent:", "  junk:", *listed]
+        out.print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def print_diff(found: ProfileDiff) -> None:
+    now = ", ".join(found.now)
+    out.print(Text.assemble((f"{found.upload}  profile {now} → {found.then}", "bold"), f"  {found.window}"))
+    out.print(f"  {found.rows:,} rows; nothing is sent and nothing is changed", highlight=False)
+    headers = ("filled", f"usable: {now}", f"usable: {found.then}", "equal", "different", f"only {now}")
+    table = _table("key", "column", *headers, f"only {found.then}")
+    for (key, column), one in found.columns.items():
+        numbers = (one.usable_now, one.usable_then, one.equal, one.different, one.only_now, one.only_then)
+        _row(table, key, column, f"{one.filled:,}", *(f"{number:,}" for number in numbers))
+    _show(table)
+
+
+def print_check(found: ExternalIdCheck) -> None:
+    mark = Text("✓ ids are equal", "bold green") if found.agrees else Text("✗ ids are not equal", "bold red")
+    kinds = ", ".join(f"{count:,} look {_LOOKS[kind]}" for kind, count in found.browser_kinds.items())
+    out.print(Text.assemble(mark, f"  {found.client}, {', '.join(found.uploads)}"))
+    out.print(f"  browser: {found.browser_ids:,} ids ({kinds}); server: {found.server_ids:,}", highlight=False)
+    if not found.found:
+        out.print("  No id of the browser is the server's in any form known. Other people, other days, or another id?")
+    for one in found.found:
+        _print_found(one, found)
+    if any(not one.now for one in found.found):
+        out.print("  Small numbers may fit by chance: compare one person's id by hand before anything is changed.")
+
+
+def _print_found(one: Found, check: ExternalIdCheck) -> None:
+    browser, server = (100 * one.ids // whole for whole in (check.browser_ids, check.server_ids))
+    shares = f"{browser}% of the browser's, {server}% of the server's"
+    said = "equal as they are sent now" if one.now else f"equal if the server's were: {one.form}"
+    out.print(Text(f"  {one.ids:,} ids ({shares}) are {said}"))
+    for file, line in one.write.items():
+        out.print(Text(f"    write into {file}:  {line}", style="yellow"))
+    if one.remedy:
+        out.print(Text(f"    {one.remedy}", style="yellow"))
+
+
+_LOOKS = {
+    "raw": "raw",
+    "sha256": "like SHA-256",
+    "sha256_in_capitals": "like SHA-256 in capitals",
+    "sha1": "like SHA-1",
+    "md5": "like MD5",
+}
+_TEXT = {"key", "column", "lost, and why", "looks like", "add under user_data", "one value, perhaps nobody's: SHA-256"}
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for header in headers:
+        table.add_column(header, justify="left" if header in _TEXT else "right", overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    """Names and YAML have brackets, which are no markup."""
+    table.add_row(*map(Text, cells))
+
+
+def _show(table: Table) -> None:
+    if table.row_count:
+        out.print(Padding(table, (1, 0, 0, 2)))
+
+
+def _of(part: int, whole: int) -> str:
+    """With its share in whole per cent, rounded down: 100% are all."""
+    return f"{part:,} ({100 * part // whole}%)" if whole else f"{part:,}"

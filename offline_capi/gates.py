@@ -1,0 +1,144 @@
+"""Gates: is this night's input like that of the nights before it? Asked before the first POST.
+
+A **rate** gate looks at a share of the rows read (rejected, expired, duplicate), a **trailing** gate compares the run's
+volume and value with the median of the same upload's days before it. Each warns or stops, as the YAML says.
+
+When they are asked: a gate that only warns changes nothing, so it is judged from the run's own figures and costs
+nothing. A gate that stops has to know the whole night before anything leaves, and the night does not fit into memory:
+where a gate of the upload stops, ``run_upload`` reads the source twice, first to judge and then to send. Staged nights
+are judged between their first task and the second, where the rows lie on disk anyway.
+
+Pure functions: figures in, findings out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from statistics import median
+from typing import Any, NamedTuple
+
+from offline_capi.config.settings import Gates, RateGate, TrailingGate
+from offline_capi.model import Fate, GateFinding, Reason, Tally, Window
+
+__all__ = ["can_stop", "forced", "judge_gates", "trailing_days"]
+
+#: Fewer days say nothing of what is usual. With as many of the same weekday, only those are compared with.
+LEAST_DAYS = 3
+#: A run of these is no night of its own: test events go again, a replay holds what was left over.
+_NO_NIGHTS = frozenset({"test", "replay"})
+_RATES = ("rejected", "expired", "duplicate")
+
+
+class Day(NamedTuple):
+    """An earlier run of the upload over a window of the same length."""
+
+    start: date
+    tally: Tally
+
+
+def can_stop(gates: Gates) -> bool:
+    """Whether a gate of the upload may hold a run, so that it has to be judged before anything is sent."""
+    return any(getattr(gates, name).action == "stop" for name in ("volume", "value", *_RATES))
+
+
+def forced(findings: Iterable[GateFinding]) -> tuple[GateFinding, ...]:
+    """The same findings, let through by whoever looked at them."""
+    return tuple(
+        GateFinding(one.gate, "forced" if one.stops else one.action, one.figure, one.usual, one.sentence)
+        for one in findings
+    )
+
+
+def judge_gates(gates: Gates, tally: Tally, window: Window, days: Sequence[Day]) -> tuple[GateFinding, ...]:
+    """The gates that ``tally`` does not pass; ``days`` are those of ``trailing_days``.
+
+    Books of some clients only are not compared with whole days, and a figure with too little behind it passes.
+    """
+    findings = [*_rates(gates, tally)]
+    if not tally.narrowed:
+        alike = _like(window, days)
+        findings += _trailing(gates.volume, "volume", "rows read", tally.read, [day.tally.read for day in alike], alike)
+        for currency, amounts in _values(alike).items():
+            figure = tally.value.get(currency, 0.0)
+            findings += _trailing(gates.value, f"value {currency}", currency, figure, amounts, alike)
+    return tuple(findings)
+
+
+# ---------------------------------------------------------------------------------------------- what is compared with
+
+
+def trailing_days(reports: Iterable[Mapping[str, Any]], window: Window, days: int) -> list[Day]:
+    """The ``days`` before ``window`` for which there is a report, newest first; of several runs of one day the last.
+
+    ``reports`` come newest first, as the ledger has them. Left out are windows of another length, runs of some clients
+    only, tests, replays, and runs that a gate stopped: a faulty night must not become what is usual.
+    """
+    found: dict[date, Day] = {}
+    for report in reports:
+        tally = Tally.from_json(report["tally"])
+        other = Window.from_json(report["window"])
+        if _counts(report, tally) and _precedes(other, window, days):
+            found.setdefault(other.since.date(), Day(other.since.date(), tally))
+    return [found[start] for start in sorted(found, reverse=True)]
+
+
+def _counts(report: Mapping[str, Any], tally: Tally) -> bool:
+    return not (tally.stopped or tally.narrowed or report["trigger"] in _NO_NIGHTS)
+
+
+def _precedes(other: Window, window: Window, days: int) -> bool:
+    """Wall time, so that the day on which the clocks change is a day."""
+    same_length = _length(other) == _length(window)
+    return same_length and timedelta(0) < window.since - other.since <= timedelta(days=days)
+
+
+def _length(window: Window) -> timedelta:
+    return window.until.replace(tzinfo=None) - window.since.replace(tzinfo=None)
+
+
+def _like(window: Window, days: Sequence[Day]) -> Sequence[Day]:
+    """Days of the same weekday where there are enough: a shop that is closed on Sundays sells nothing on Sundays."""
+    weekday = [day for day in days if day.start.weekday() == window.since.weekday()]
+    return weekday if _length(window) == timedelta(days=1) and len(weekday) >= LEAST_DAYS else days
+
+
+def _values(days: Sequence[Day]) -> dict[str, list[float]]:
+    """Each day's value by currency, for the currencies that no day lacks."""
+    every = set.intersection(*(set(day.tally.value) for day in days)) if days else set()
+    return {currency: [day.tally.value[currency] for day in days] for currency in sorted(every)}
+
+
+# ---------------------------------------------------------------------------------------------- one gate
+
+
+def _trailing(
+    gate: TrailingGate, name: str, unit: str, figure: float, before: Sequence[float], days: Sequence[Day]
+) -> Iterator[GateFinding]:
+    usual = median(before) if len(before) >= LEAST_DAYS else 0.0
+    if gate.action == "off" or not usual or gate.min * usual <= figure <= gate.max * usual:
+        return
+    past = ", ".join(f"{day.start:%a %d %b} {amount:,.0f}" for day, amount in zip(days, before, strict=True))
+    sentence = (
+        f"{name}: {figure:,.0f} {unit}, usual are {usual:,.0f} (median of {past}); "
+        f"gates.{name.split()[0]} allows {gate.min:.0%} to {gate.max:.0%}"
+    )
+    yield GateFinding(name, gate.action, figure, usual, sentence)
+
+
+def _rates(gates: Gates, tally: Tally) -> Iterator[GateFinding]:
+    for name, rows in zip(_RATES, _rows(tally), strict=True):
+        gate: RateGate = getattr(gates, name)
+        if gate.action != "off" and rows > gate.max * tally.read:
+            share = rows / tally.read
+            sentence = (
+                f"{name}: {share:.1%} of the rows ({rows:,} of {tally.read:,}); gates.{name} allows {gate.max:.1%}"
+            )
+            yield GateFinding(name, gate.action, share, None, sentence)
+
+
+def _rows(tally: Tally) -> tuple[int, int, int]:
+    duplicates = sum(
+        n for (reason, _), n in tally.reasons(Fate.REJECTED).items() if reason == Reason.DUPLICATE_EVENT_ID
+    )
+    return tally.of(Fate.REJECTED), tally.of(Fate.EXPIRED), duplicates

@@ -1,0 +1,31 @@
+"""A stand-in for the ledger while test events are sent: it grants every claim and remembers nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+
+from offline_capi.ledger.store import Claim
+from offline_capi.model import Outcome, Request
+
+__all__ = ["Rehearsal"]
+
+
+class Rehearsal:
+    """Events sent with a test event code are not sent as far as the ledger knows: the real run sends all of them.
+
+    So there is no intent and no outcome to keep; the run itself and its report stand in the ledger as a test.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:  # noqa: ARG002  as Ledger's
+        return Claim(replace(wanted, id=f"test-{next(self._numbers)}"), wanted.events.slice(0, 0))
+
+    def record(self, outcomes: Sequence[Outcome]) -> None:
+        """Nothing is kept."""
+
+    def stay_alive(self) -> None:
+        """Nobody waits for a test."""

@@ -1,0 +1,191 @@
+"""What must never be sent, looked for in the texts that go out (Business Tools Terms §1.h, meta-capi.md section 10.3).
+
+Four shapes: e-mail addresses, phone numbers, payment cards, social security numbers. One regular expression looks at a
+whole column and seldom finds anything; what it finds is then decided text by text. So that order numbers, ids and
+prices are not taken for any of them:
+
+- ids (event, order, item, content, and what ``screening.ids`` names) are searched for e-mail addresses alone; numbers,
+  flags, constants and the values of a ``map`` not at all;
+- a phone number is a valid one with its plus, or of the ten digits of North America in groups (``415-555-2671``, and
+  not ``4155552671``); in an address only after ``?`` or ``#``, or in a parameter that is called like one;
+- a card has the digits that its issuer gives, bare or in groups, and their check digit; one bare number of 16 digits in
+  ten that begins like a card has it by chance, hence ``screening.ids``;
+- a social security number has its dashes, and could have been given out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import phonenumbers
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["CARD", "EMAIL", "PHONE", "SOCIAL_SECURITY", "Find", "Searched", "look_for"]
+
+EMAIL, PHONE, CARD, SOCIAL_SECURITY = "email_address", "phone_number", "card_number", "social_security_number"
+
+
+class Searched(Enum):
+    """How a field is read: what it may hold without being suspicious."""
+
+    TEXT = "text"
+    ADDRESS = "address"
+    ITEMS = "items"
+    IDS = "ids"
+
+
+class Find(NamedTuple):
+    """Rows whose text holds ``shape``; a row with several has the first."""
+
+    shape: str
+    where: pa.BooleanArray
+
+
+def look_for(values: pa.StringArray, searched: Searched) -> list[Find]:
+    """Where ``values`` hold what must never be sent; nothing for nearly every column."""
+    if searched is Searched.IDS and b"@" not in _bytes_of(values):
+        return []
+    suspects = pc.fill_null(pc.match_substring_regex(values, _LOOSE[searched]), False)
+    if not pc.any(suspects).as_py():
+        return []
+    distinct = pc.if_else(suspects, values, pa.scalar(None, pa.string())).dictionary_encode()
+    shapes = [_shape(text, searched) for text in distinct.dictionary.to_pylist()]
+    found = pa.array(shapes, pa.string()).take(distinct.indices)
+    return [Find(shape, pc.fill_null(pc.equal(found, shape), False)) for shape in dict.fromkeys(filter(None, shapes))]
+
+
+def _bytes_of(values: pa.StringArray) -> bytes:
+    """All values one after the other, copied: looking for one byte in them costs next to nothing."""
+    _, offsets, data = values.buffers()
+    if data is None or not len(values):
+        return b""
+    bounds = memoryview(offsets).cast("i")
+    start, stop = bounds[values.offset], bounds[values.offset + len(values)]
+    return bytes(data.slice(start, stop - start).to_pybytes())
+
+
+# ---------------------------------------------------------------------------------------------- at a glance
+
+_LOOSE_EMAIL = r"\S(?:@|%40)\S"
+_LOOSE_DIGITS = (
+    r"(?:^|[^0-9A-Za-z])\d{3}-\d{2}-\d{4}"  # social security
+    r"|(?:\+|%2[Bb]|(?i:tel:))\(?[0-9]"  # phone
+    r"|[2-9]\d\d(?:\) ?|[-.])[2-9]\d\d[-.]\d{4}"
+    r"|[2-6]\d{3}(?:(?:[ -]|%20)?\d){10}"  # card
+)
+_PHONE_NAMES = r"(?:phone|mobile|msisdn|whatsapp|telephone|tel|cell)(?:_?(?:number|no|nr))?"
+_LOOSE: dict[Searched, str] = {
+    Searched.TEXT: f"{_LOOSE_EMAIL}|{_LOOSE_DIGITS}",
+    Searched.ADDRESS: rf"{_LOOSE_EMAIL}|{_LOOSE_DIGITS}|[?&#;](?i:{_PHONE_NAMES})=",
+    Searched.ITEMS: f"{_LOOSE_EMAIL}|{_LOOSE_DIGITS}",
+    Searched.IDS: _LOOSE_EMAIL,
+}
+
+# ---------------------------------------------------------------------------------------------- for certain
+
+
+def _shape(text: str | None, searched: Searched) -> str | None:
+    return None if text is None else _SHAPE_IN[searched](text)
+
+
+def _in_text(text: str) -> str | None:
+    return next((shape for shape, holds in _SHAPES.items() if holds(text)), None)
+
+
+def _in_ids(text: str) -> str | None:
+    return EMAIL if _holds_email(text) else None
+
+
+def _in_address(address: str) -> str | None:
+    """Its path may look like a phone number; what follows it is what people filled in."""
+    plain = unquote(address)
+    filled_in = "".join(_AFTER_PATH.findall(plain))
+    if _PHONE_PARAMETER.search(filled_in) or _holds_phone(filled_in):
+        return PHONE
+    return next((shape for shape, holds in _SHAPES.items() if shape != PHONE and holds(plain)), None)
+
+
+_AFTER_PATH = re.compile(r"(?s)[?#].*")
+
+# Members of an item that hold words: all but its ids and the words of Meta's.
+_ITEM_TEXTS = re.compile(r'"(?!id"|delivery_category"|[^"]*_id")[^"\\]+":"((?:[^"\\]|\\.)*)"')
+
+
+def _in_items(items: str) -> str | None:
+    return _in_ids(items) or next(filter(None, map(_in_text, _ITEM_TEXTS.findall(items))), None)
+
+
+_SHAPE_IN = {
+    Searched.TEXT: _in_text,
+    Searched.ADDRESS: _in_address,
+    Searched.ITEMS: _in_items,
+    Searched.IDS: _in_ids,
+}
+
+_EMAIL = re.compile(r"\w(?:@|%40)(?:[\w-]+\.)+([^\W\d_]{2,24})(?![\w-])")
+# ``logo@2x.png`` is a picture for fine displays.
+_FILE_SUFFIXES = frozenset({"png", "jpg", "jpeg", "gif", "webp", "svg", "avif", "ico", "bmp", "css", "js"})
+
+
+def _holds_email(text: str) -> bool:
+    return any(match[1].lower() not in _FILE_SUFFIXES for match in _EMAIL.finditer(text))
+
+
+_PLUS_NUMBER = re.compile(r"(?<![\w+])\+\(?[1-9](?:[ ().\-/]{0,2}\d){7,14}(?!\d)")
+_NORTH_AMERICAN = re.compile(r"(?<![\w.-])(?:1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-.]\d{4}(?![\w-]|\.\d)")
+_TEL = re.compile(r"(?i)\btel:\+?\d[\d().-]{5,}")
+_PHONE_PARAMETER = re.compile(rf"(?i)[?&#;]{_PHONE_NAMES}=\+?\(?\d(?:[ ().-]{{0,2}}\d){{6,14}}(?!\d)")
+
+
+def _holds_phone(text: str) -> bool:
+    if _TEL.search(text):
+        return True
+    written = [match[0] for match in _PLUS_NUMBER.finditer(text)]
+    written += [f"+1{match[0].removeprefix('1')}" for match in _NORTH_AMERICAN.finditer(text)]
+    return any(map(_is_phone, written))
+
+
+def _is_phone(written: str) -> bool:
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(written))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+_CARD_DIGITS = re.compile(r"(?<![\w.+-])[2-6]\d{3}(?:[ -]?\d){10,12}(?![\w-]|\.\d)")
+# First digits and lengths by issuer, ISO/IEC 7812: Visa, Mastercard, American Express, Discover, JCB, Diners, UnionPay.
+_ISSUED = re.compile(
+    r"4\d{15}|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}"
+    r"|(?:6011|65\d\d|64[4-9]\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14}"
+)
+
+
+def _holds_card(text: str) -> bool:
+    return any(map(_is_card, _digits_of_cards(text)))
+
+
+def _digits_of_cards(text: str) -> Iterator[str]:
+    return (re.sub(r"\D", "", match[0]) for match in _CARD_DIGITS.finditer(text))
+
+
+def _is_card(digits: str) -> bool:
+    """Of an issuer, and with the right check digit (Luhn)."""
+    doubled = [2 * int(digit) for digit in digits[-2::-2]]
+    total = sum(map(int, digits[-1::-2])) + sum(value - 9 if value > 9 else value for value in doubled)
+    return _ISSUED.fullmatch(digits) is not None and total % 10 == 0
+
+
+# Area, group and serial that were never given out are none (SSA, since 2011); 9xx is a taxpayer's number, as secret.
+_SOCIAL_SECURITY = re.compile(r"(?<![\w.-])(?!000|666)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-]|\.\d)")
+
+
+def _holds_social_security(text: str) -> bool:
+    return _SOCIAL_SECURITY.search(text) is not None
+
+
+_SHAPES = {EMAIL: _holds_email, SOCIAL_SECURITY: _holds_social_security, CARD: _holds_card, PHONE: _holds_phone}

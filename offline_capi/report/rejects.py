@@ -1,0 +1,55 @@
+"""Why rows of a run were not sent: counts with fixes, and the rows by business key. No personal data is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.text import Text
+
+from offline_capi.model import Fate
+from offline_capi.report.run_report import ReasonLine, explain_reason
+
+__all__ = ["print_rejects", "reject_reasons", "reject_rows"]
+
+_SHOWN = ("client", "event_id", "origin", "row", "fate", "reason", "field")
+
+
+def reject_reasons(table: pa.Table) -> list[ReasonLine]:
+    """Rows per fate, reason and field, most rows first, each with what is wrong and what to do."""
+    keys = ["fate", "reason", "field"]
+    columns = table.group_by(keys).aggregate([([], "count_all")]).select([*keys, "count_all"]).to_pydict().values()
+    lines = [
+        ReasonLine(Fate(fate), reason or "", field or "", rows, *explain_reason(reason or ""))
+        for fate, reason, field, rows in zip(*columns, strict=True)
+    ]
+    return sorted(lines, key=lambda line: (-line.rows, line.fate, line.reason, line.field))
+
+
+def reject_rows(table: pa.Table, limit: int) -> list[dict[str, Any]]:
+    """The first rows, by business key and place."""
+    rows: list[dict[str, Any]] = table.slice(0, limit).select(list(_SHOWN)).to_pylist()
+    return rows
+
+
+def print_rejects(table: pa.Table, limit: int, console: Console) -> None:
+    """Each reason with its count and fix, then the first ``limit`` rows, one line each however narrow the terminal."""
+    for text in (*_reasons(table), *_rows(table, limit)):
+        console.print(text, soft_wrap=True)
+
+
+def _reasons(table: pa.Table) -> Iterator[Text]:
+    for line in reject_reasons(table):
+        because = f"{line.field}: {line.what}" if line.field else line.what
+        yield Text(f"{line.rows:>9,}  {line.fate.value.replace('_', ' ')}  {because}")
+        yield Text(f"           → {line.fix}", style="dim")
+
+
+def _rows(table: pa.Table, limit: int) -> Iterator[Text]:
+    for row in reject_rows(table, limit):
+        whose = f"{row['event_id'] or '(no event id)'}  {row['client'] or '(no client)'}"
+        yield Text(f"  {whose}  {row['origin']}:{row['row']}  {row['reason'] or row['fate']}")
+    if table.num_rows > limit:
+        yield Text(f"  … and {table.num_rows - limit:,} more", style="dim")

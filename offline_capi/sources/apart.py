@@ -1,0 +1,93 @@
+"""A source that is read in a process of its own.
+
+A database driver makes a Python object of every value and holds the interpreter while it does; in the process that
+hashes and sends, both would wait for it. The rows come over a pipe, as Arrow columns, and never leave memory.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator
+from multiprocessing.connection import Connection
+from threading import Thread
+from typing import Any
+
+from offline_capi.errors import SourceError
+from offline_capi.model import SourceRows
+
+__all__ = ["read_apart"]
+
+_DONE = None
+
+
+def read_apart(read: Callable[..., Iterator[SourceRows]], *arguments: Any) -> Generator[SourceRows]:
+    """What ``read(*arguments)`` yields, and the error that it ends with.
+
+    ``read`` is a function of a module, its arguments can be pickled. They may hold a password, so they go through a
+    pipe and not through the process list. The process ends when this generator does, or with this process.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+    pipe = subprocess.PIPE
+    # The command is ours, no shell reads it.
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as process:  # noqa: S603
+        assert process.stdin is not None  # noqa: S101  mypy; both are pipes
+        assert process.stdout is not None  # noqa: S101
+        try:
+            pickle.dump((read, arguments), process.stdin)
+            process.stdin.flush()
+            yield from _received(Connection(os.dup(process.stdout.fileno()), writable=False))
+        finally:
+            process.kill()
+
+
+def _received(pipe: Connection) -> Iterator[SourceRows]:
+    with pipe:
+        while (item := _next(pipe)) is not _DONE:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+
+def _next(pipe: Connection) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise SourceError(
+            "the process that reads the source ended without a word: it was killed, or found no memory.\n"
+            "What was read until then is right, but not the whole window. Repeating is safe."
+        ) from None
+
+
+# ---------------------------------------------------------------------------------------------- the other process
+
+
+def serve() -> None:
+    """Run what standard input says. It stays open as long as the parent lives, and this process no longer."""
+    sys.meta_path.insert(0, _WithoutPandas())
+    pipe = Connection(os.dup(1), readable=False)
+    os.dup2(2, 1)  # a driver that prints must not print between the rows
+    read, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301  from our own parent
+    Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        for rows in read(*arguments):
+            pipe.send(rows)
+        pipe.send(_DONE)
+    except Exception as error:  # noqa: BLE001  raised again by the parent
+        pipe.send(error)
+
+
+class _WithoutPandas:
+    """Arrow imports pandas, where there is one, when it first looks at a list: 35 MiB, and for nothing here."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:  # noqa: ARG002  the protocol
+        if name == "pandas":
+            raise ImportError(name)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)

@@ -1,0 +1,208 @@
+"""Gates: a night unlike the nights before it is noticed before its first request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline_capi.config.settings import Gates
+from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
+from offline_capi.model import Count, Fate, GateFinding, Reason, Tally, Window
+from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
+from tests.night import Night, yesterday
+from tests.sales import ZONE, noon, sale, sales_night, write
+from tests.sandbox_server import Sandbox
+
+MONDAY = date(2026, 11, 23)
+TONIGHT = Window.of_day(MONDAY, ZONE)
+TWO_DAYS = Window(TONIGHT.since - timedelta(days=2), TONIGHT.since)
+
+
+def books(read: int = 100, value: float = 1000.0, **rows: int) -> Tally:
+    """So many rows read; those of a fate are named, ``duplicate`` are rejected ones; the rest was sent."""
+    duplicates = rows.pop("duplicate", 0)
+    fates = Counter({Count(Fate(fate), "corner_shop", MONDAY): n for fate, n in rows.items()})
+    fates[Count(Fate.REJECTED, "corner_shop", MONDAY, Reason.DUPLICATE_EVENT_ID, "event_id")] = duplicates
+    return Tally(read=read, fates=fates, value={"EUR": value})
+
+
+def report(days_ago: int, tally: Tally | None = None, **other: Any) -> dict[str, Any]:
+    """A stored report of a run ``days_ago`` before tonight."""
+    window = Window.of_day(MONDAY - timedelta(days=days_ago), ZONE)
+    plain = {"window": window.to_json(), "trigger": "scheduled", "tally": (tally or books()).to_json()}
+    return {**plain, **other}
+
+
+def found(gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What gates find, by name and action."""
+    settings = Gates.model_validate(gates)
+    days = trailing_days(reports, TONIGHT, settings.days)
+    return [(finding.gate, finding.action) for finding in judge_gates(settings, tally, TONIGHT, days)]
+
+
+LAST_WEEK = [report(days_ago) for days_ago in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("gates", "tally", "expected"),
+    [
+        ({}, books(), []),
+        ({}, books(read=50, value=500), []),
+        ({}, books(read=49), [("volume", "warn")]),
+        ({}, books(read=301), [("volume", "warn")]),
+        ({"volume": "stop"}, books(read=49), [("volume", "stop")]),
+        ({"volume": "off"}, books(read=0), []),
+        ({"volume": {"min": "10%", "max": "1000%"}}, books(read=11), []),
+        ({"value": "stop"}, books(value=10), [("value EUR", "stop")]),
+        ({}, books(rejected=10), []),
+        ({}, books(rejected=11), [("rejected", "warn")]),
+        ({"rejected": {"max": "1%", "action": "stop"}}, books(rejected=2), [("rejected", "stop")]),
+        ({"expired": "stop"}, books(expired=20), [("expired", "stop")]),
+        ({"rejected": "off", "duplicate": "stop"}, books(duplicate=11), [("duplicate", "stop")]),
+        ({}, books(already_sent=100), []),
+    ],
+)
+def test_a_gate_finds_what_its_limits_say(gates: dict[str, Any], tally: Tally, expected: list[tuple[str, str]]) -> None:
+    assert found(gates, tally, LAST_WEEK) == expected
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        LAST_WEEK[:2],
+        [report(days_ago) for days_ago in range(29, 40)],
+        [report(1)] * 9,
+        [report(days_ago, trigger="test") for days_ago in range(1, 8)],
+        [report(days_ago, trigger="replay") for days_ago in range(1, 8)],
+        [report(days_ago, Tally(read=100, narrowed=True)) for days_ago in range(1, 8)],
+        [report(days_ago, Tally(read=1, gates=(GateFinding("volume", "stop", 1, 9, ""),))) for days_ago in range(1, 8)],
+        [report(-days_ago) for days_ago in range(1, 8)],
+        [report(days_ago, window=TWO_DAYS.to_json()) for days_ago in range(1, 8)],
+    ],
+    ids=["two days", "too long ago", "one day", "tests", "replays", "one client", "stopped", "later", "longer"],
+)  # fmt: skip
+def test_what_is_no_night_of_its_own_says_nothing_of_what_is_usual(reports: list[dict[str, Any]]) -> None:
+    assert found({"volume": "stop", "value": "stop"}, books(read=1, value=1), reports) == []
+
+
+def test_a_weekday_is_compared_with_its_like() -> None:
+    """Mondays are weak here: a weak Monday is usual, a strong one is not."""
+    weeks = [report(days_ago, books(read=10 if days_ago % 7 == 0 else 100)) for days_ago in range(1, 29)]
+
+    assert found({"value": "off"}, books(read=10), weeks) == []
+    assert found({"value": "off"}, books(read=100), weeks) == [("volume", "warn")]
+
+
+def test_books_of_one_client_are_not_compared_with_whole_days() -> None:
+    narrowed = books(read=3, value=3, rejected=2)
+    narrowed.narrowed = True
+
+    assert found({}, narrowed, LAST_WEEK) == [("rejected", "warn")]
+
+
+def test_a_finding_names_the_figure_and_the_days_it_is_compared_with() -> None:
+    days = trailing_days(LAST_WEEK[:3], TONIGHT, 28)
+
+    (finding,) = judge_gates(Gates(), books(read=4), TONIGHT, days)
+
+    assert finding.sentence == (
+        "volume: 4 rows read, usual are 100 (median of Sun 22 Nov 100, Sat 21 Nov 100, Fri 20 Nov 100); "
+        "gates.volume allows 50% to 300%"
+    )
+    assert [one.action for one in forced([finding, GateFinding("value", "stop", 1, 2, "")])] == ["warn", "forced"]
+
+
+def test_only_a_gate_that_stops_costs_a_second_reading() -> None:
+    assert not can_stop(Gates())
+    assert can_stop(Gates.model_validate({"expired": "stop"}))
+
+
+# ---------------------------------------------------------------------------------------------- whole nights
+
+
+@pytest.fixture
+def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Night:
+    """Three days with ten sales each are behind us; tonight has two, and the upload stops for that."""
+    monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
+    night = sales_night(tmp_path, sandbox)
+    days = [yesterday(ZONE) - timedelta(days=ago) for ago in (3, 2, 1)]
+    write(night, [sale(f"{day}-{i}", sold_at=noon(day)) for day in days for i in range(10)])
+    for day in days:
+        night.send("sales", day)
+    write(night, [sale("few-1"), sale("few-2")])
+    night.edit("dags/uploads/sales.yml", ("limits:", "gates: {volume: stop, value: off}\nlimits:"))
+    return night
+
+
+def test_p14_a_stopped_run_sends_nothing_and_says_why(night: Night) -> None:
+    """Every event is held; the report has the gate, its figures and the way through; exit code 1."""
+    before = len(night.sandbox.requests)
+
+    planned = night.run("plan", "sales")
+    said = night.run("upload", "sales")
+    data = night.run("report", "last", "--json").json
+
+    assert (said.code, len(night.sandbox.requests)) == (1, before)
+    assert "gate volume stopped the run" in said.out
+    assert "volume: 2 rows read, usual are 10 (median of" in said.out
+    assert "--force-gates" in said.out
+    assert "Nothing would be sent" in planned.out
+    assert (data["rows"]["held"], data["rows"]["read"], data["status"]) == (2, 2, "partial")
+    assert [(one["reason"], one["rows"]) for one in data["reasons"]] == [("gate_closed", 2)]
+    assert [(gate["gate"], gate["figure"], gate["usual"]) for gate in data["gates"]] == [("volume", 2, 10)]
+
+
+def test_a_stopped_run_is_let_pass_once(night: Night) -> None:
+    forced_run = night.run("upload", "sales", "--force-gates", "--json")
+    again = night.run("upload", "sales")
+
+    assert (forced_run.code, forced_run.json["rows"]["sent"]) == (0, 2)
+    assert [gate["action"] for gate in forced_run.json["gates"]] == ["forced"]
+    assert again.code == 1
+
+
+def test_an_empty_night_is_stopped_although_it_has_nothing_to_hold(night: Night) -> None:
+    write(night, [sale("old", sold_at=noon(yesterday(ZONE) - timedelta(days=9)))])
+
+    said = night.run("upload", "sales", "--json")
+
+    assert (said.code, said.json["rows"]["read"]) == (1, 0)
+    assert said.json["problems"] == ["gate volume stopped the run"]
+
+
+def test_a_gate_that_warns_holds_nothing_up(night: Night) -> None:
+    night.edit("dags/uploads/sales.yml", ("volume: stop", "volume: warn"))
+
+    said = night.run("upload", "sales")
+
+    assert said.code == 0
+    assert "gate (warn) volume: 2 rows read" in said.out
+
+
+def test_a_stopped_night_does_not_become_what_is_usual(night: Night) -> None:
+    for _ in range(4):
+        night.send("sales")
+
+    assert night.send("sales").gates[0].usual == 10
+
+
+def test_a_staged_night_is_stopped_between_its_first_task_and_the_second(night: Night) -> None:
+    """The rows are staged, none is given to a task that sends, and the books are closed with all of them held."""
+    with night.services() as services:
+        upload, window = services.deployment.uploads["sales"], Window.of_day(yesterday(ZONE), ZONE)
+        run = begin_run(upload, window, services)
+        units = stage_upload(upload, window, services, run)
+        stopped = reconcile(run, upload, services)
+        run = begin_run(upload, window, services)
+        let_pass = [
+            send_staged(u, upload, services) for u in stage_upload(upload, window, services, run, force_gates=True)
+        ]
+        passed = reconcile(run, upload, services)
+
+    assert (units, stopped.tally.of(Fate.HELD), stopped.status) == ([], 2, "partial")
+    assert sum(tally.of(Fate.SENT) for tally in let_pass) == 2
+    assert (passed.status, [gate.action for gate in passed.gates]) == ("complete", ["forced"])
