@@ -426,6 +426,7 @@ def send(
             policy=policy,
             now=services.clock,
             split_by_age=lambda events: by_age(events, now=services.clock()),
+            together=ledger.together,
             while_quiet=ledger.stay_alive,
         )
         with closing(delivery) as outcomes:

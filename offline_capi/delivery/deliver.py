@@ -10,7 +10,8 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Semaphore
@@ -34,6 +35,8 @@ SplitByAge = Callable[[EventBatch], tuple[EventBatch, EventBatch]]
 IN_FLIGHT = 8
 #: Requests read ahead, so that a client at its limit does not hold up the others.
 LOOKAHEAD = 8
+#: Requests claimed in one transaction.
+TOGETHER = 8
 #: Events refused alike, with none accepted, after which a client's configuration is at fault and not its rows.
 ALIKE = 20
 #: Seconds without news after which the consumer is called back.
@@ -66,6 +69,7 @@ def deliver(
     clock: Clock | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     split_by_age: SplitByAge = lambda events: (events, events.slice(0, 0)),
+    together: Callable[[], AbstractContextManager[None]] = nullcontext,
     while_quiet: Callable[[], None] = lambda: None,
 ) -> Generator[Outcome]:
     """Send ``requests``; every event of each ends in exactly one outcome.
@@ -76,11 +80,13 @@ def deliver(
     - an endpoint that cannot be reached holds everything after the first request that used up its tries
 
     ``split_by_age`` tells events that stay fresh for ``policy.max_wait`` from those that have *expired* meanwhile: Meta
-    refuses a whole request for one event that is too old. ``senders`` may raise ``ConfigError`` for a client whose token cannot be had: that client is stopped.
+    refuses a whole request for one event that is too old. Claims made inside ``together()`` are written at once.
+    ``senders`` may raise ``ConfigError`` for a client whose token cannot be had: that client is stopped.
     ``while_quiet`` is called each second in which nothing is answered, for a ledger that has to say it is alive. Closed
     early, it lets what is on the wire be answered, repeats nothing, and leaves those requests in doubt.
     """
-    yield from _Delivery(senders, claim, policy, clock or Clock(), now, split_by_age, while_quiet).run(iter(requests))
+    delivery = _Delivery(senders, claim, policy, clock or Clock(), now, split_by_age, together, while_quiet)
+    yield from delivery.run(iter(requests))
 
 
 @dataclass(slots=True)
@@ -111,6 +117,7 @@ class _Delivery:
     clock: Clock
     now: Callable[[], datetime]
     split_by_age: SplitByAge
+    together: Callable[[], AbstractContextManager[None]]
     while_quiet: Callable[[], None]
     queue: deque[_Task] = field(default_factory=deque)
     flying: dict[Future[Posted], _Task] = field(default_factory=dict)
@@ -143,15 +150,22 @@ class _Delivery:
     # ------------------------------------------------------------------------------------------ out
 
     def _launch(self, requests: Iterator[Request], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
-        while len(self.flying) < WORKERS:
-            task = self._next(requests)
-            if task is None:
-                return
-            yield from self._start(task, pool)
+        while tasks := self._ready(requests):
+            yield from self._start(tasks, pool)
 
-    def _next(self, requests: Iterator[Request]) -> _Task | None:
+    def _ready(self, requests: Iterator[Request]) -> list[_Task]:
+        """What may leave now, a few at a time: they are claimed together, for the ledger waits for its disk once."""
+        tasks: list[_Task] = []
+        while len(tasks) < min(TOGETHER, WORKERS - len(self.flying)):
+            task = self._next(requests, tasks)
+            if task is None:
+                break
+            tasks.append(task)
+        return tasks
+
+    def _next(self, requests: Iterator[Request], chosen: Iterable[_Task]) -> _Task | None:
         """The first request whose client may have one more in flight; reads ahead a little to find one."""
-        busy = Counter(task.request.client for task in self.flying.values())
+        busy = Counter(task.request.client for task in (*self.flying.values(), *chosen))
         while True:
             for place, task in enumerate(self.queue):
                 if busy[task.request.client] < self._limit(task.request.client):
@@ -168,25 +182,33 @@ class _Delivery:
         """A client's first request goes alone: a fault of its token is then met once, not once a worker."""
         return self.policy.concurrency if client in self.let_in or self._stop_of(client) else 1
 
-    def _start(self, task: _Task, pool: ThreadPoolExecutor) -> Iterator[Outcome]:
-        client = task.request.client
-        stop = self._stop_of(client)
+    def _start(self, tasks: Iterable[_Task], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+        outcomes: list[Outcome] = []
+        with self.together():
+            claimed = [self._claimed_fresh(task, outcomes) for task in tasks]
+        for task in filter(None, claimed):
+            client = task.request.client
+            gates = Gates(self._gate(client), self._gate(None), self.slots, self.closing)
+            future = pool.submit(self._post, task.request, self.senders[client], gates)
+            self.flying[future] = replace(task, accepted=(self.accepted[client], self.accepted.total()))
+        yield from outcomes
+
+    def _claimed_fresh(self, task: _Task, outcomes: list[Outcome]) -> _Task | None:
+        """The task with what of it may leave; ``outcomes`` gets what may not."""
+        wanted = task.request
+        stop = self._stop_of(wanted.client)
         if stop is not None:
-            yield self._held(task.request, stop)
-            return
-        sender = self.senders[client]
-        fresh, expired = self.split_by_age(task.request.events)
+            outcomes.append(self._held(wanted, stop))
+            return None
+        fresh, expired = self.split_by_age(wanted.events)
         if len(expired):
-            yield Outcome(_part(task.request, expired), Fate.EXPIRED, self.now(), tries=0, reason=Reason.TOO_OLD)
+            too_old = Outcome(_part(wanted, expired), Fate.EXPIRED, self.now(), tries=0, reason=Reason.TOO_OLD)
+            outcomes.append(too_old)
         if not len(fresh):
-            return
-        request, lost = self._claimed(_part(task.request, fresh), task.replaces)
-        yield from lost
-        if not len(request):
-            return
-        gates = Gates(self._gate(client), self._gate(None), self.slots, self.closing)
-        future = pool.submit(self._post, request, sender, gates)
-        self.flying[future] = _Task(request, task.replaces, (self.accepted[client], self.accepted.total()))
+            return None
+        request, lost = self._claimed(_part(wanted, fresh), task.replaces)
+        outcomes += lost
+        return replace(task, request=request) if len(request) else None
 
     def _claimed(self, wanted: Request, replaces: str | None) -> tuple[Request, list[Outcome]]:
         """The request as the ledger grants it, and the outcome of what another run took.

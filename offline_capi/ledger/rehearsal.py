@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
 
@@ -23,6 +24,9 @@ class Rehearsal:
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:  # noqa: ARG002  as Ledger's
         return Claim(replace(wanted, id=f"test-{next(self._numbers)}"), wanted.events.slice(0, 0))
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Nothing is kept."""

@@ -271,6 +271,12 @@ class Ledger:
         self._newest = new_id
         return Claim(Request(str(new_id), wanted.client, wanted.pixel, granted), lost)
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Claims made inside are one transaction: the disk is waited for once."""
+        with self._writing():
+            yield
+
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Note what became of requests; written together with the next claim, or at once when a second has passed.
 
@@ -322,7 +328,13 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """A transaction that writes: first of all what was noted, which is forgotten here once it is committed."""
+        """A transaction that writes: first of all what was noted, which is forgotten here once it is committed.
+
+        Inside another one it is a part of that.
+        """
+        if self._connection.in_transaction():
+            yield
+            return
         with self._transaction(writes=True):
             self._write_outcomes()
             self._extend_leases(self._clock())
