@@ -133,10 +133,10 @@ def run_upload(
     kind = "test" if test_event_code else trigger
     with services.ledger.running(upload.name, window, trigger=kind, now=services.clock) as run:
         with services.stage.rejects(run.id) as rejects:
-            narrowed = bool(clients) or only is not None
-            books = Books(on_progress, rejects.write, rejects.write_undelivered, narrowed=narrowed)
-            books.tally.gates = judged_first(upload, window, services, clients=clients, only=only, force=force_gates)
-            events = booked(prepare(upload, window, services, clients=clients, only=only), books)
+            chosen = Selection(upload, window, clients, only)
+            books = Books(on_progress, rejects.write, rejects.write_undelivered, narrowed=chosen.narrowed)
+            books.tally.gates = judged_first(chosen, services, force=force_gates)
+            events = booked(prepare(chosen, services), books)
             fresh = unsent(events, services, run.id, books)
             send(held_back(fresh, books), upload, services, run.id, books, test_event_code=test_event_code)
         return close_run(run, upload, services, books.tally)
@@ -177,12 +177,13 @@ def plan_upload(
     on_progress: OnProgress = _unheard,
 ) -> RunReport:
     """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded."""
-    started, books = services.clock(), Books(on_progress, narrowed=bool(clients))
-    books.tally.gates = judged_first(upload, window, services, clients=clients)
-    events = booked(prepare(upload, window, services, clients=clients), books)
+    chosen = Selection(upload, window, clients)
+    started, books = services.clock(), Books(on_progress, narrowed=chosen.narrowed)
+    books.tally.gates = judged_first(chosen, services)
+    events = booked(prepare(chosen, services), books)
     for batch in held_back(unsent(events, services, None, books), books):
         books.enter_events(batch, Fate.SENT)
-    books.tally.gates = judged(upload, window, services, books.tally)
+    books.tally.gates = judged(chosen, services, books.tally)
     return make_report(
         run_id="plan",
         upload=upload.name,
@@ -198,7 +199,7 @@ def plan_upload(
 
 def preview(upload: Upload, window: Window, services: Services, *, limit: int) -> list[dict[str, Any]]:
     """The first ``limit`` events exactly as they would go out, hashed; nothing is sent."""
-    batches = prepare(upload, window, services)
+    batches = prepare(Selection(upload, window), services)
     bodies = (body for batch in batches for body in batch.events.table.column("body").to_pylist())
     return [json.loads(body) for body in islice(bodies, limit)]
 
@@ -219,11 +220,12 @@ def stage_upload(
 
     Where a gate stops the run there is nothing to send; ``reconcile`` then books what lies there as held.
     """
+    chosen = Selection(upload, window, clients)
     with services.stage.rejects(run_id) as rejects, services.stage.events(run_id) as staged:
-        books = Books(keep_rejects=rejects.write, narrowed=bool(clients))
-        for events in booked(prepare(upload, window, services, clients=clients), books):
+        books = Books(keep_rejects=rejects.write, narrowed=chosen.narrowed)
+        for events in booked(prepare(chosen, services), books):
             staged.write(events)
-    books.tally.gates = judged(upload, window, services, books.tally, force=force_gates)
+    books.tally.gates = judged(chosen, services, books.tally, force=force_gates)
     services.ledger.save_part(run_id, "prepare", books.tally)
     return [] if books.tally.stopped else staged.units
 
@@ -259,22 +261,28 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
 # ---------------------------------------------------------------------------------------------- the stages, chained
 
 
-def prepare(
-    upload: Upload,
-    window: Window,
-    services: Services,
-    *,
-    clients: Collection[str] = (),
-    only: WantedRows | None = None,
-) -> Iterator[BuiltEvents]:
-    """Rows of the window, mapped, hashed, built and checked, batch by batch; no two events of it are the same.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The rows that a run is about: of an upload and a window, narrowed to some ``clients``, or to those of a replay.
 
-    ``clients`` narrows the run to the rows of some clients, ``only`` to those of a replay; the others are left out as
-    if they had not been read.
+    The others are left out as if they had not been read.
     """
-    settings, seen = services.deployment, SeenKeys()
-    for rows in read(upload, window, services):
-        for part in hashed(rows, upload, window, settings, clients=clients, only=only).parts(EVENT_ROWS):
+
+    upload: Upload
+    window: Window
+    clients: Collection[str] = ()
+    only: WantedRows | None = None
+
+    @property
+    def narrowed(self) -> bool:
+        return bool(self.clients) or self.only is not None
+
+
+def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
+    """The rows mapped, hashed, built and checked, batch by batch; no two events of it are the same."""
+    upload, settings, seen = chosen.upload, services.deployment, SeenKeys()
+    for rows in read(upload, chosen.window, services):
+        for part in hashed(rows, chosen, settings).parts(EVENT_ROWS):
             built = build_events(
                 part,
                 clients=settings.clients,
@@ -288,17 +296,11 @@ def prepare(
             yield seen.first_only(built)
 
 
-def hashed(
-    rows: SourceRows,
-    upload: Upload,
-    window: Window,
-    settings: Deployment,
-    *,
-    clients: Collection[str],
-    only: WantedRows | None,
-) -> HashedRows:
+def hashed(rows: SourceRows, chosen: Selection, settings: Deployment) -> HashedRows:
     """The rows mapped and hashed; what is readable of them ends with this call."""
-    mapped = rows_wanted(rows_of(map_rows(rows, upload, rows_window(upload, window)), clients), only)
+    upload = chosen.upload
+    mapped = map_rows(rows, upload, rows_window(upload, chosen.window))
+    mapped = rows_wanted(rows_of(mapped, chosen.clients), chosen.only)
     return hash_identity(
         mapped,
         clients=settings.clients,
@@ -355,36 +357,26 @@ def book_settled(settled: Iterable[tuple[Fate, str | None, EventBatch]], books: 
         books.enter_events(events, fate, reason)
 
 
-def judged_first(
-    upload: Upload,
-    window: Window,
-    services: Services,
-    *,
-    clients: Collection[str] = (),
-    only: WantedRows | None = None,
-    force: bool = False,
-) -> tuple[GateFinding, ...] | None:
+def judged_first(chosen: Selection, services: Services, *, force: bool = False) -> tuple[GateFinding, ...] | None:
     """What the gates say of the whole night before any of it is sent; ``None`` where none of them can stop it.
 
     The source is read for it, and once more to send: see ``gates``. A replay is not a night, and passes.
     """
-    if only is not None:
+    if chosen.only is not None:
         return ()
-    if not can_stop(upload.gates):
+    if not can_stop(chosen.upload.gates):
         return None
-    survey = Books(narrowed=bool(clients))
-    deque(booked(prepare(upload, window, services, clients=clients), survey), maxlen=0)
-    return judged(upload, window, services, survey.tally, force=force)
+    survey = Books(narrowed=chosen.narrowed)
+    deque(booked(prepare(chosen, services), survey), maxlen=0)
+    return judged(chosen, services, survey.tally, force=force)
 
 
-def judged(
-    upload: Upload, window: Window, services: Services, tally: Tally, *, force: bool = False
-) -> tuple[GateFinding, ...]:
+def judged(chosen: Selection, services: Services, tally: Tally, *, force: bool = False) -> tuple[GateFinding, ...]:
     """What the gates say of these books; what was said of them before holds."""
     if tally.gates is not None:
         return tally.gates
-    gates = upload.gates
-    past = (record.report for record in services.ledger.runs_of(upload.name, RUNS_A_DAY * gates.days) if record.report)
+    gates, name, window = chosen.upload.gates, chosen.upload.name, chosen.window
+    past = (record.report for record in services.ledger.runs_of(name, RUNS_A_DAY * gates.days) if record.report)
     findings = judge_gates(gates, tally, window, trailing_days(past, window, gates.days))
     return forced(findings) if force else findings
 
@@ -446,7 +438,7 @@ def begin_run(upload: Upload, window: Window, services: Services, *, trigger: st
 def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) -> RunReport:
     """Close the books: they balance, or ``BalanceError`` says by how much they do not."""
     ended = services.clock()
-    tally.gates = judged(upload, run.window, services, tally)
+    tally.gates = judged(Selection(upload, run.window), services, tally)
     report = make_report(
         run_id=run.id,
         upload=upload.name,

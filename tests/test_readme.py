@@ -26,8 +26,8 @@ def help_of(*command: str) -> str:
 
 
 def test_the_table_of_commands_is_that_of_the_command_line():
-    table = dict(re.findall(r"^\| `([a-z]+)` \| (.+) \|$", README.split("<!-- commands")[1], re.MULTILINE))
-    shown = dict(re.findall(r"^│ ([a-z]+) +(\S.*?) *│$", help_of().split("Commands")[1], re.MULTILINE))
+    table = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", README.split("<!-- commands")[1], re.MULTILINE))
+    shown = dict(re.findall(r"^│ ([a-z-]+) +(\S.*?) *│$", help_of().split("Commands")[1], re.MULTILINE))
 
     assert table == shown
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from offline_capi.config.settings import Limits
 from offline_capi.errors import BalanceError, PartialLossError
-from offline_capi.model import REASONS, Fate, GateFinding, Reason, Tally, Window
+from offline_capi.model import REASONS, WARNING_TEXTS, Fate, GateFinding, Reason, ReasonText, Tally, Window
 
 __all__ = ["NOT_SENT", "ReasonLine", "RunReport", "Status", "explain_reason", "judge", "make_report"]
 
@@ -80,6 +80,11 @@ class RunReport:
     def reasons(self) -> list[ReasonLine]:
         """Why rows were not sent, most rows first within each fate."""
         return [line for fate in NOT_SENT for line in _reason_lines(self.tally, fate)]
+
+    def warnings(self) -> list[tuple[int, ReasonText]]:
+        """How many events were sent with a warning, and which; most events first."""
+        counted = sorted(self.tally.warnings.items(), key=lambda item: (-item[1], item[0]))
+        return [(events, WARNING_TEXTS.get(code, ReasonText(code.replace("_", " "), ""))) for code, events in counted]
 
     def gate_lines(self) -> list[str]:
         """What each gate found; after one that stops, how to let the run pass once."""

@@ -80,9 +80,9 @@ def _dropped(report: RunReport) -> Table:
 
 
 def _warnings(report: RunReport) -> Table:
-    table = _table("events", "sent with a warning")
-    for warning, events in _most_first(report.tally.warnings):
-        table.add_row(f"{events:,}", warning.replace("_", " "))
+    table = _table("events", "sent with a warning, and what to do")
+    for events, (what, fix) in report.warnings():
+        table.add_row(f"{events:,}", Text.assemble(what, (f"\n→ {fix}" if fix else "", "dim")))
     return table
 
 

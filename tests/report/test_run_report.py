@@ -140,3 +140,16 @@ def test_books_from_before_there_were_gates_can_still_be_read():
         del stored[name]
 
     assert Tally.from_json(stored) == Tally(read=1)
+
+
+def test_a_warning_says_what_it_means_and_what_to_do():
+    report = report_of(replace(tally_of(sent=4), warnings=Counter(website_without_url=3, of_an_older_version=1)))
+    console = Console(file=io.StringIO(), width=120)
+
+    print_report(report, console)
+
+    text = console.file.getvalue()
+    assert "a website event without its address" in text
+    assert "→ map event.source_url" in text
+    assert "of an older version" in text
+    assert "map event.source_url" in render_html(report)
