@@ -72,7 +72,7 @@ def test_a_missing_column_is_named(url: str):
 def test_a_consumer_that_stops_early_leaves_no_process(url: str):
     rows = read_apart(endless)
     next(rows)
-    (child,) = children_of(os.getpid())
+    child = reader_of(os.getpid())
 
     rows.close()
 
@@ -82,7 +82,7 @@ def test_a_consumer_that_stops_early_leaves_no_process(url: str):
 def test_a_reader_that_is_killed_is_an_error_and_not_the_end():
     rows = read_apart(endless)
     next(rows)
-    (child,) = children_of(os.getpid())
+    child = reader_of(os.getpid())
     os.kill(child, signal.SIGKILL)
 
     with pytest.raises(SourceError, match="killed"):
@@ -91,7 +91,7 @@ def test_a_reader_that_is_killed_is_an_error_and_not_the_end():
 
 def test_the_reader_ends_with_its_parent(tmp_path: Path):
     program = "from tests.sources.test_apart import *\nrows = read_apart(endless)\nnext(rows)\n"
-    program += "print(*children_of(os.getpid()), flush=True)\ntime.sleep(60)"
+    program += "print(reader_of(os.getpid()), flush=True)\ntime.sleep(60)"
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
@@ -106,7 +106,7 @@ def test_the_reader_ends_with_its_parent(tmp_path: Path):
 def test_p09_a_password_is_not_in_the_process_list(url: str):
     rows = read_apart(named, f"postgresql://reader:{PASSWORD}@warehouse/shop")
     next(rows)
-    (child,) = children_of(os.getpid())
+    child = reader_of(os.getpid())
 
     told = Path(f"/proc/{child}/cmdline").read_bytes() + Path(f"/proc/{child}/environ").read_bytes()
 
@@ -128,10 +128,13 @@ def named(_: str) -> Iterator[SourceRows]:
     yield from endless()
 
 
-def children_of(pid: int) -> list[int]:
-    return [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+def reader_of(pid: int) -> int:
+    """The process that reads for ``pid``; a test run has other children too."""
+    children = [
+        child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
+    (reader,) = (child for child in children if b"sources.apart" in Path(f"/proc/{child}/cmdline").read_bytes())
+    return int(reader)
 
 
 def ends(pid: int) -> bool:
