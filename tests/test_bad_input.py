@@ -13,11 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.errors import LedgerBusyError
-from offline_capi.ledger import Ledger
-from offline_capi.model import Window
-from offline_capi.pipeline import Services, run_upload
 from offline_capi.samples import CREDIT_APPLICATION, SAMPLE_TOKENS
 from tests.night import NOBODY, Night, Said, yesterday
 from tests.sandbox_server import Sandbox
@@ -181,25 +176,17 @@ def test_a_window_without_rows_is_a_success(night: Night, upload: str) -> None:
 
 def test_a_ledger_that_another_process_holds_is_waited_for_and_then_left_alone(night: Night) -> None:
     night.run("status")
-    url = night.env["OFFLINE_CAPI_LEDGER"]
     other = sqlite3.connect(night.home / "ledger.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
-    with pytest.raises(LedgerBusyError, match=r"ledger\.db .*Nothing was lost; run again"):
-        _send_with(night, url, busy_seconds=0.2)
+    said = night.run("upload", CREDIT, env={"OFFLINE_CAPI_LEDGER": night.env["OFFLINE_CAPI_LEDGER"] + "?timeout=0.2"})
 
+    assert said.code == 1
+    says(said, "LedgerBusyError", "ledger.db", "Nothing was lost; run again")
     other.execute("ROLLBACK")
     other.close()
     assert night.sandbox.requests == []
     assert_mended(night)
-
-
-def _send_with(night: Night, url: str, *, busy_seconds: float) -> None:
-    deployment = load_config(night.home / "dags", environ=night.env)
-    one = deployment.uploads[CREDIT]
-    with Ledger(url, busy_seconds=busy_seconds) as ledger:
-        services = Services(deployment, EnvironmentSecrets(night.env), ledger)
-        run_upload(one, Window.of_day(yesterday(), one.window.timezone), services)
 
 
 def test_a_ledger_that_is_no_database_is_left_as_it_is(night: Night) -> None:

@@ -22,17 +22,22 @@ BUSY_SECONDS = 60
 LOCK = 0x0FF11E
 _TAKE_TURNS = sa.text("SELECT pg_advisory_xact_lock(:lock)")
 
-#: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL); the cost is
-#: one sync a request of 1,000 events.
+#: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL).
 _PRAGMAS = ("synchronous=FULL", "cache_size=-16384")
 
 
-def make_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> sa.Engine:
-    """An engine for one long-lived connection; a SQLite file's folder is made where it is missing."""
+def make_engine(url: str, *, busy_seconds: float | None = None) -> sa.Engine:
+    """An engine for one long-lived connection; a SQLite file's folder is made where it is missing.
+
+    ``busy_seconds`` is how long another process may hold the ledger; else ``?timeout=`` of the URL says it.
+    """
     try:
         parsed = _parsed(url)
-    except (sa.exc.ArgumentError, ValueError):  # the second for a port that is no number
+        told = float(str(parsed.query.get("timeout", BUSY_SECONDS)))
+    except (sa.exc.ArgumentError, ValueError):  # the second for a port or a timeout that is no number
         raise LedgerError(_UNUSABLE) from None
+    parsed = parsed.difference_update_query(["timeout"])
+    busy_seconds = told if busy_seconds is None else busy_seconds
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite:
         _make_folder(parsed)

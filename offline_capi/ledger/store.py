@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from offline_capi.errors import LedgerError, UsageError
 from offline_capi.ledger.bulk import bulk_for
 from offline_capi.ledger.claims import MERGE_AT, RecentClaims
-from offline_capi.ledger.connection import BUSY_SECONDS, explained, make_engine, transaction
+from offline_capi.ledger.connection import explained, make_engine, transaction
 from offline_capi.ledger.erasing import forget_events, forget_refused, scrub
 from offline_capi.ledger.history import reported_runs, unfinished_runs
 from offline_capi.ledger.liveness import GONE, LEASE, Process
@@ -105,7 +105,7 @@ class _Standing(NamedTuple):
 class Ledger:
     """The ledger at a database URL, opened for one process and one thread; migrated to today's tables on opening."""
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, busy_seconds: float | None = None) -> None:
         self._engine = make_engine(url, busy_seconds=busy_seconds)
         self._clock = clock
         self._bulk = bulk_for(self._engine.dialect.name)

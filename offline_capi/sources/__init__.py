@@ -86,8 +86,11 @@ def expected_rows(
     zone: str,
     connection_url: Callable[[str], str],
     sql_folder: Path,
+    environ: Mapping[str, str] = os.environ,
 ) -> int | None:
-    """How many rows a run will read, for a progress bar; ``None`` where only reading them would tell."""
+    """About how many rows a run will read, for a progress bar; ``None`` where only reading them would tell."""
     if isinstance(source, SqlSource):
         return count_rows(source, window, zone, connection_url(source.connection), sql_folder)
-    return None
+    from offline_capi.sources.files import file_rows
+
+    return file_rows(source, window, zone, environ=environ)

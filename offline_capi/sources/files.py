@@ -13,25 +13,26 @@ from offline_capi.model import Fault, Reason, SourceRows, Window
 from offline_capi.sources.columns import check_names, select
 from offline_capi.sources.csv_files import csv_columns, read_csv
 from offline_capi.sources.json_lines import jsonl_columns, read_jsonl
-from offline_capi.sources.parquet_files import parquet_columns, read_parquet
+from offline_capi.sources.parquet_files import parquet_columns, parquet_rows, read_parquet
 from offline_capi.sources.pieces import Piece
 from offline_capi.sources.places import Place, files_of
-from offline_capi.sources.streams import explained
+from offline_capi.sources.streams import explained, lines_about
 
-__all__ = ["file_columns", "read_files"]
+__all__ = ["file_columns", "file_rows", "read_files"]
 
 
 class Format(NamedTuple):
-    """How a file of one format is read, and how its columns are told without reading it."""
+    """How a file of one format is read, and how its columns and its rows are told without reading it."""
 
     read: Callable[[Place, FileSource, Sequence[str] | None], Iterator[Piece]]
     columns: Callable[[Place, FileSource], list[tuple[str, str]]]
+    rows: Callable[[Place], int | None]
 
 
 FORMATS: dict[str, Format] = {
-    "csv": Format(read_csv, csv_columns),
-    "jsonl": Format(read_jsonl, jsonl_columns),
-    "parquet": Format(read_parquet, parquet_columns),
+    "csv": Format(read_csv, csv_columns, lines_about),
+    "jsonl": Format(read_jsonl, jsonl_columns, lines_about),
+    "parquet": Format(read_parquet, parquet_columns, parquet_rows),
 }
 
 
@@ -55,6 +56,17 @@ def file_columns(source: FileSource, window: Window, zone: str, *, environ: Mapp
         with explained(place, source.encoding):
             return FORMATS[place.format].columns(place, source)
     return []
+
+
+def file_rows(source: FileSource, window: Window, zone: str, *, environ: Mapping[str, str]) -> int | None:
+    """About how many rows the window's files have; ``None`` where one of them is compressed text."""
+    counts = [_rows_of(place, source) for place in files_of(source, window, zone, environ)]
+    return None if None in counts else sum(filter(None, counts))
+
+
+def _rows_of(place: Place, source: FileSource) -> int | None:
+    with explained(place, source.encoding):
+        return FORMATS[place.format].rows(place)
 
 
 def _read_file(

@@ -13,7 +13,7 @@ from offline_capi.sources.pieces import Piece
 from offline_capi.sources.places import Place
 from offline_capi.sources.streams import seekable
 
-__all__ = ["parquet_columns", "read_parquet"]
+__all__ = ["parquet_columns", "parquet_rows", "read_parquet"]
 
 BATCH_ROWS = 32_768
 # Of each column, read as it is needed: without, a row group is in memory whole, a million rows of it by default.
@@ -26,6 +26,10 @@ def read_parquet(place: Place, _: FileSource, columns: Sequence[str] | None) -> 
     wanted = None if columns is None else list(columns)
     for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=True):
         yield Piece(pa.RecordBatch.from_arrays([plain(column) for column in batch.columns], batch.schema.names))
+
+
+def parquet_rows(place: Place) -> int:
+    return int(parquet.ParquetFile(seekable(place)).metadata.num_rows)
 
 
 def parquet_columns(place: Place, _: FileSource) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from offline_capi.errors import SourceError
 from offline_capi.sources.places import Place
 
-__all__ = ["CHUNK_BYTES", "explained", "open_bytes", "open_text", "seekable"]
+__all__ = ["CHUNK_BYTES", "explained", "lines_about", "open_bytes", "open_text", "seekable"]
 
 CHUNK_BYTES = 4 << 20
 # Longest first: the mark of UTF-32 begins with that of UTF-16.
@@ -45,6 +45,15 @@ def open_text(place: Place, encodings: Sequence[str]) -> Any:
         return pa.transcoding_input_stream(stream, encoding, "utf-8")
     stream.read(len(mark))
     return stream
+
+
+def lines_about(place: Place) -> int | None:
+    """How many lines a text has, judged by its size and its beginning; ``None`` where it is compressed."""
+    if place.compression:
+        return None
+    with open_bytes(place) as stream:
+        size, head = stream.size(), stream.read(CHUNK_BYTES)
+    return round(head.count(b"\n") * size / len(head)) if head else 0
 
 
 def _check_known(encodings: Sequence[str]) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from datetime import date, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from offline_capi.config.settings import SqlSource
 from offline_capi.model import Window
 from offline_capi.samples import DATA_SAMPLES, build_samples, dated
+from offline_capi.sources import expected_rows
 from tests.benchmarks.data import scale
-from tests.sources.reading import DAY, files, query, rows
+from tests.sources.reading import DAY, WINDOW, ZONE, files, query, rows
 
 SINCE_TWO_DAYS = Window.of_day(DAY, "America/New_York").looking_back(timedelta(days=2))
 
@@ -127,3 +131,19 @@ def test_the_samples_scale_to_any_size_with_distinct_keys(tmp_path):
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_progress_bar_is_told_about_how_many_rows_the_files_have(tmp_path):
+    rows = [f"{i},person{i}@example.com" for i in range(5_000)]
+    (tmp_path / "a.csv").write_text("\n".join(["id,email", *rows]))
+    pq.write_table(pa.table({"id": list(range(300))}), tmp_path / "b.parquet")
+
+    told = expected_rows(files(tmp_path), WINDOW, zone=ZONE, connection_url=str, sql_folder=tmp_path)
+
+    assert told == pytest.approx(5_300, abs=2)
+
+
+def test_how_many_rows_a_compressed_file_has_is_not_guessed(tmp_path):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"id\n1\n"))
+
+    assert expected_rows(files(tmp_path), WINDOW, zone=ZONE, connection_url=str, sql_folder=tmp_path) is None
