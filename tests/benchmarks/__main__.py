@@ -26,14 +26,14 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="make bench")
     options.add_argument("--rows", type=int, default=1_000_000, help="rows of each upload")
     options.add_argument("--sdk-rows", type=int, default=20_000, help="rows that the SDK sends, before and after")
-    options.add_argument("--only", choices=["night", "identity", "payload"], help="one part")
+    options.add_argument("--only", choices=["night", "identity", "payload", "rows"], help="one part")
     chosen = options.parse_args()
     set_up_process()  # for the processes that measure, as the command line does
     if chosen.only in (None, "night"):
         nights(chosen.rows, chosen.sdk_rows)
-    for part in ("identity", "payload"):
+    for part in ("identity", "payload", "rows"):
         if chosen.only in (None, part):
-            say(f"\n{part}: one stage beside the SDK")
+            say(f"\n{part}: stages beside the SDK")
             subprocess.run([sys.executable, "-m", f"tests.benchmarks.{part}"], check=True)
 
 
