@@ -31,6 +31,11 @@ def greatest_ages(action_source: Any, client: Any, clients: Mapping[str, Client]
     return np.where(in_store.to_numpy(zero_copy_only=False), own, general)
 
 
+def _least_age(client: Any, clients: Mapping[str, Client]) -> timedelta:
+    names = client.unique().to_pylist()
+    return min([MAX_AGE, *(clients[name].physical_store_max_age for name in names if name in clients)])
+
+
 def split_by_age(
     events: EventBatch, *, clients: Mapping[str, Client], now: datetime, margin: timedelta
 ) -> tuple[EventBatch, EventBatch]:
@@ -38,9 +43,12 @@ def split_by_age(
 
     For what waited, in a stage or behind a slow upload. Events of clients that are no longer known stay with the first.
     """
-    table = events.table
+    table, nothing = events.table, events.slice(0, 0)
+    oldest = now.timestamp() - table.column("event_time").to_numpy().min(initial=now.timestamp())
+    if oldest <= (_least_age(table.column("client"), clients) - margin).total_seconds():  # nearly always
+        return events, nothing
     greatest = greatest_ages(table.column("action_source"), table.column("client"), clients)
     expired = now.timestamp() - table.column("event_time").to_numpy() > greatest - margin.total_seconds()
     if not expired.any():
-        return events, events.slice(0, 0)
+        return events, nothing
     return events.filter(pa.array(~expired)), events.filter(pa.array(expired))
