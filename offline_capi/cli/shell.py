@@ -16,6 +16,7 @@ from rich.console import Console
 
 from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.model import Window
+from offline_capi.process import without_pandas
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
@@ -99,7 +100,10 @@ def opened(config: Path) -> Iterator[Services]:
     """The configuration and its ledger, closed at the end."""
     from offline_capi.pipeline import open_services
 
-    with open_services(load(config), environment_secrets()) as services:
+    deployment = load(config)
+    if not any(upload.transform for upload in deployment.uploads.values()):
+        without_pandas()
+    with open_services(deployment, environment_secrets()) as services:
         yield services
 
 

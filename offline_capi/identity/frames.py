@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 
 from offline_capi.config.settings import ExternalIdPolicy
@@ -12,6 +12,9 @@ from offline_capi.errors import UsageError
 from offline_capi.identity.columns import RowsAlike, Surroundings, country_beside, hash_columns, rule_of
 from offline_capi.identity.stage import today
 from offline_capi.model import IdentityColumn
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["hash_frame"]
 
@@ -80,4 +83,4 @@ def _replaced(df: pd.DataFrame, columns: Mapping[str, str], values: Mapping[str,
             place = len(values[key]) - len(waiting[key]) + 1
             label = key if place == 1 else f"{key}_{place}"
             parts[label] = waiting[key].pop(0).to_pandas().set_axis(df.index).rename(label)
-    return pd.DataFrame(parts, index=df.index)
+    return type(df)(parts, index=df.index)

@@ -25,7 +25,6 @@ from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
 from offline_capi.mapping.text import is_text
-from offline_capi.mapping.transform import transformed
 from offline_capi.model import DroppedValues, Fault, MappedRows, Reason, SourceRows, Window
 
 __all__ = ["map_rows"]
@@ -98,6 +97,8 @@ def _chosen(rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _C
 
 
 def _hooked(chosen: _Chosen, mapping: MappingSpec, origin: str) -> _Chosen:
+    from offline_capi.mapping.transform import transformed  # pandas, which a process without hooks does without
+
     batch, left_out = transformed(chosen.batch, chosen.numbers, mapping.transform or "")
     require_columns(mapping, batch.schema.names, origin)
     return _Chosen(batch, chosen.numbers, chosen.faults, left_out)

@@ -17,6 +17,7 @@ from typing import Any
 
 from offline_capi.errors import SourceError
 from offline_capi.model import SourceRows
+from offline_capi.process import without_pandas
 
 __all__ = ["read_apart"]
 
@@ -67,7 +68,7 @@ def _next(pipe: Connection) -> Any:
 
 def serve() -> None:
     """Run what standard input says. It stays open as long as the parent lives, and this process no longer."""
-    sys.meta_path.insert(0, _WithoutPandas())
+    without_pandas()
     pipe = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # a driver that prints must not print between the rows
     read, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301  from our own parent
@@ -78,14 +79,6 @@ def serve() -> None:
         pipe.send(_DONE)
     except Exception as error:  # noqa: BLE001  raised again by the parent
         pipe.send(error)
-
-
-class _WithoutPandas:
-    """Arrow imports pandas, where there is one, when it first looks at a list: 35 MiB, and for nothing here."""
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:  # noqa: ARG002  the protocol
-        if name == "pandas":
-            raise ImportError(name)
 
 
 def _end_with_parent() -> None:

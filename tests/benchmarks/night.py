@@ -23,7 +23,7 @@ from offline_capi.identity import hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline import EVENT_ROWS, open_services, read, run_upload
-from offline_capi.process import set_up_process
+from offline_capi.process import set_up_process, without_pandas
 from offline_capi.report import Books
 from tests.golden import environment
 
@@ -130,6 +130,7 @@ def _resident_mib(pid: int) -> float:
 
 if __name__ == "__main__":
     set_up_process()  # its environment came from the parent, which set it before Arrow and polars were imported here
+    without_pandas()  # as the command line where no upload has a transform hook
     what, upload, home = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     done = stages(upload, home) if what == "stages" else night(upload, home, sys.argv[4])
     print(json.dumps(done))  # noqa: T201  read by the benchmark
