@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from importlib.machinery import ModuleSpec
 
 __all__ = ["set_up_process", "without_pandas"]
 
@@ -41,6 +42,13 @@ def without_pandas() -> None:
 
 
 class _WithoutPandas:
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:  # noqa: ARG002  the protocol
-        if name == "pandas":
-            raise ImportError(name)
+    """To be found and not to be had: polars looks whether pandas is there, and takes no offence when it is not used."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
+        return ModuleSpec(name, self) if name == "pandas" else None  # type: ignore[arg-type]  # a loader by its methods
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        raise ImportError(spec.name)
+
+    def exec_module(self, module: object) -> None:
+        """Never reached."""
