@@ -19,7 +19,6 @@ from functools import reduce
 from typing import Any
 from urllib.parse import unquote
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,7 +27,8 @@ from offline_capi.config.columns import field_specs
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
 from offline_capi.events.schema import KEY_BYTES
-from offline_capi.identity import PROFILES, digest, hash_frame
+from offline_capi.identity import PROFILES, digest, hash_identity
+from offline_capi.model import IdentityColumn, MappedRows
 from offline_capi.pipeline import Services
 
 __all__ = ["Erased", "Person", "erase_person"]
@@ -136,15 +136,21 @@ def _forms_of(key: str, value: str, country: str | None, deployment: Deployment)
 
 
 def _hashed(key: str, value: str, profile: str, country: str | None, deployment: Deployment) -> set[str]:
-    """As uploads of any client would hash it; without a country given, in each client's own and in none."""
-    clients = deployment.clients.values()
-    countries = [country] if country else [*sorted({one.country for one in clients if one.country}), None]
-    frame = pd.DataFrame({"value": pd.Series([value] * len(countries), dtype="str"), "country": countries})
-    found: set[str] = set()
-    for policy in dict.fromkeys(one.external_id for one in clients):
-        hashed = hash_frame(frame, {"value": key}, country="country", profile=profile, external_id=policy)
-        found |= set(hashed[key].dropna())
-    return found
+    """As uploads of any client would hash it, by its own policy; without a country given, in its own and in none."""
+    clients = [*deployment.clients, ""]  # "": one that has left, of whom nothing is known
+    count = len(clients)
+    countries = None if country is None else pa.repeat(country, count)
+    rows = MappedRows(
+        origin="erase",
+        row=pa.array(range(count)),
+        client=pa.array(clients),
+        event={},
+        identity={key: [IdentityColumn(pa.repeat(value, count), key, country=countries)]},
+        custom={},
+        suppressed=pa.repeat(pa.scalar(value=False), count),
+    )
+    hashed = hash_identity(rows, clients=deployment.clients, profile=profile)
+    return {form for column in hashed.identity.get(key, ()) for form in column.to_pylist() if form is not None}
 
 
 def _possible_keys(person: Person, deployment: Deployment) -> Iterator[bytes]:
