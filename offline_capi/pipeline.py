@@ -18,6 +18,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from offline_capi.clients import breaker
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import Policy, cut_requests, deliver, manual_only, open_senders
@@ -410,7 +411,14 @@ def send(
     requests = cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes)
     claim = partial(ledger.claim, run_id)
     by_age = partial(split_by_age, clients=clients, margin=settings.max_wait)
-    with open_senders(services.deployment, services.secrets, settings, test_event_code=test_event_code) as senders:
+    opened = open_senders(
+        services.deployment,
+        services.secrets,
+        settings,
+        test_event_code=test_event_code,
+        refusal=breaker(services.deployment.platform.stage),
+    )
+    with opened as senders:
         delivery = deliver(
             requests,
             senders=senders,

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,8 +15,9 @@ import httpx
 import pytest
 from pyarrow import parquet
 
+from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, open_services, reconcile, run_upload, send_staged, stage_upload
 from offline_capi.report import Status
 from tests.night import NOBODY, Night, yesterday
 from tests.sales import OUTLET, SHOP, ZONE, Row, noon, sale, sales_night, write
@@ -115,6 +116,51 @@ def test_p02_the_same_rows_in_another_shape_send_nothing(night: Night) -> None:
     for again in (same, reshaped):
         assert (again.tally.of(Fate.SENT), again.tally.of(Fate.ALREADY_SENT)) == (0, first.tally.of(Fate.SENT))
     assert len(night.sandbox.requests) == requests
+
+
+# ---------------------------------------------------------------------------------------------- P5
+
+NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
+SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+AGED = """
+client: corner_shop
+source: {path: "${OFFLINE_CAPI_DATA}/aged.csv"}
+window: {column: at, timezone: UTC}
+event: {name: CreditApproval, id: "{id}", action_source: {column: source}}
+user_data: {em: email}
+custom_data: {order_id: id}
+delivery: {max_wait: 0s, timeout: 1s}
+"""
+OLDEST = {"system_generated": 7 * DAY, "phone_call": 7 * DAY, "physical_store": 62 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("settings", "margin", "skew"),
+    [("", HOUR, 60 * SECOND), ("age_margin: 0s", 0 * SECOND, 60 * SECOND), ("clock_skew: 0s", HOUR, 0 * SECOND)],
+)
+def test_p05_a_second_before_the_edge_goes_out_and_a_second_behind_it_does_not(
+    night: Night, settings: str, margin: timedelta, skew: timedelta
+) -> None:
+    """Seven days, 62 for a store, less the margin; the clock skew ahead. The clock stands, here and at Meta."""
+    night.write("dags/uploads/aged.yml", AGED)
+    night.edit("dags/clients.yml", ("platform:\n", f"platform:\n  {settings}\n"))
+    times = {
+        **{f"{source} in": (source, NOW - oldest + margin + SECOND) for source, oldest in OLDEST.items()},
+        **{f"{source} out": (source, NOW - oldest + margin - SECOND) for source, oldest in OLDEST.items()},
+        "ahead in": ("chat", NOW + skew - SECOND),
+        "ahead out": ("chat", NOW + skew + SECOND),
+    }
+    rows = [f"{id_},{at:%Y-%m-%dT%H:%M:%SZ},{source},{id_[-3:]}@example.com" for id_, (source, at) in times.items()]
+    night.write("aged.csv", "\n".join(["id,at,source,email", *rows]))
+    night.sandbox.clock = NOW.timestamp()
+    deployment = load_config(night.home / "dags", environ=night.env)
+
+    with open_services(deployment, EnvironmentSecrets(night.env), clock=lambda: NOW) as services:
+        report = run_upload(deployment.uploads["aged"], Window(NOW - 99 * DAY, NOW + 99 * DAY), services)
+
+    assert set(night.sandbox.accepted_ids) == {id_ for id_ in times if id_.endswith(" in")}
+    assert report.tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: 4, Fate.EXPIRED: 3, Fate.REJECTED: 1}
+    assert [request["code"] for request in night.sandbox.requests] == [None]
 
 
 # ---------------------------------------------------------------------------------------------- P9

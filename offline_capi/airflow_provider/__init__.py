@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from offline_capi.airflow_provider.dag_factory import check_uploads, upload_dags
     from offline_capi.airflow_provider.hook import MetaConversionsHook
+    from offline_capi.airflow_provider.operator import UploadConversionsOperator
 
-__all__ = ["MetaConversionsHook", "check_uploads", "upload_dags"]
+__all__ = ["MetaConversionsHook", "UploadConversionsOperator", "check_uploads", "upload_dags"]
 
-_HOMES = {"MetaConversionsHook": "hook", "check_uploads": "dag_factory", "upload_dags": "dag_factory"}
+_HOMES = {
+    "MetaConversionsHook": "hook",
+    "UploadConversionsOperator": "operator",
+    "check_uploads": "dag_factory",
+    "upload_dags": "dag_factory",
+}
 
 
 def __getattr__(name: str) -> Any:

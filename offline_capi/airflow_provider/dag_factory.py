@@ -7,33 +7,33 @@ problems, so that the night goes red instead of missing. The other raises all pr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from airflow.sdk import DAG, Param, TriggerRule, get_parsing_context, task
+from airflow.sdk import DAG, Asset, TriggerRule, get_parsing_context, task
+from airflow.sdk.definitions.param import ParamsDict
 
 from offline_capi.airflow_provider import tasks
 from offline_capi.airflow_provider.describe import describe_upload
+from offline_capi.airflow_provider.notices import deadline_alerts, missing_module, notices
 from offline_capi.airflow_provider.retries import upload_retry_policy
 from offline_capi.airflow_provider.timetable import DailyPartitionTimetable, runs_daily
+from offline_capi.airflow_provider.trigger_form import trigger_form
 from offline_capi.config import Deployment, Upload, load_each
+from offline_capi.config.settings import AirflowSettings
 from offline_capi.errors import ConfigError, Problem
 
-__all__ = ["PREFIX", "build_dag", "check_uploads", "dag_id_of", "upload_dags"]
+__all__ = ["PREFIX", "build_dag", "check_uploads", "dag_id_of", "delivered", "upload_dags"]
 
 PREFIX = "offline_capi__"
+TAG = "offline-capi"
 CLIENTS_FILE = "clients.yml"
 #: Before the first partition anybody may backfill; with ``catchup=False`` it starts nothing by itself.
 _START = datetime(2020, 1, 1, tzinfo=UTC)
-_DEFAULTS: Mapping[str, Any] = {
-    "owner": "offline_capi",
-    "retries": 3,
-    "retry_delay": timedelta(minutes=5),
-    "retry_exponential_backoff": True,
-    "max_retry_delay": timedelta(hours=1),
-}
+_LONGEST_RETRY_DELAY = timedelta(hours=1)
 
 
 def dag_id_of(upload: str) -> str:
@@ -48,18 +48,18 @@ def upload_dags(folder: str | Path) -> dict[str, DAG]:
     """
     deployment, broken = _loaded(Path(folder))
     wanted = get_parsing_context().dag_id
-    names = (name for name in sorted({*deployment.uploads, *broken}) if wanted in (None, dag_id_of(name)))
+    names = sorted({*deployment.uploads, *broken} - {CLIENTS_FILE})
     return {
-        dag_id_of(name): _broken_dag(name, broken[name]) if name in broken else build_dag(deployment, name)
+        dag_id_of(name): _broken_dag(deployment, name, broken[name]) if name in broken else build_dag(deployment, name)
         for name in names
+        if wanted in (None, dag_id_of(name))
     }
 
 
 def check_uploads(folder: str | Path) -> None:
     """Raise all problems of a configuration folder as one ``ConfigError``; Airflow shows it as an import error."""
-    _, broken = load_each(folder)
-    deployment, unscheduled = _loaded(Path(folder))
-    problems = list(dict.fromkeys(p for error in {**unscheduled, **broken}.values() for p in error.problems))
+    deployment, broken = _loaded(Path(folder))
+    problems = list(dict.fromkeys(problem for error in broken.values() for problem in error.problems))
     if problems:
         raise ConfigError(f"{len(problems)} problems in {deployment.folder}", problems)
 
@@ -67,94 +67,118 @@ def check_uploads(folder: str | Path) -> None:
 def build_dag(deployment: Deployment, name: str) -> DAG:
     """The DAG of one good upload: plan, prepare, upload (one task a client), reconcile, purge."""
     upload = deployment.uploads[name]
+    settings = deployment.airflow(upload)
     with DAG(
         dag_id_of(name),
         description=upload.description or f"Offline conversions: {name}",
-        doc_md=describe_upload(upload),
-        schedule=_schedule(upload),
+        doc_md=describe_upload(upload, schedule=deployment.schedule(upload), settings=settings),
+        schedule=_schedule(deployment, upload),
         start_date=_START,
         catchup=False,
         is_paused_upon_creation=True,
         max_active_runs=1,
-        default_args={**_DEFAULTS, "retry_policy": upload_retry_policy()},
-        params=_form(deployment, upload),
-        tags=["offline-capi", *([str(upload.client.constant)] if upload.client.constant else [])],
+        default_args=_default_args(settings),
+        tags=_tags(upload, settings),
+        deadline=deadline_alerts(settings),
+        on_failure_callback=notices(settings.notify.failure) or None,
+        on_success_callback=notices(settings.notify.success) or None,
     ) as dag:
-        _chain_tasks({"folder": str(deployment.folder.resolve()), "upload": name})
+        _chain_tasks({"folder": str(deployment.folder.resolve()), "upload": name}, settings)
+    # Only now: tasks that are made under a form get a copy of it each, which Airflow checks whenever it parses.
+    dag.params = ParamsDict(trigger_form(deployment, upload))
     return dag
 
 
-def _chain_tasks(place: Mapping[str, str]) -> None:
-    # Airflow's decorators keep a function's types, but what they return is a promise of its value.
-    manifest: Any = task(task_id="plan")(tasks.plan)(**place)
-    units: Any = task(task_id="prepare")(tasks.prepare)(**place, manifest=manifest)
-    send = task(task_id="upload", map_index_template="{{ client }}")(tasks.send_client)
-    sent = send.partial(**place).expand(unit=units)
-    close = task(task_id="reconcile", trigger_rule=TriggerRule.ALL_DONE)(tasks.reconcile)
-    closed = close(**place, manifest=manifest)
-    sent >> closed >> task(task_id="purge")(tasks.purge)(**place, manifest=manifest)
-
-
-def _schedule(upload: Upload) -> DailyPartitionTimetable | None:
-    if upload.schedule is None:
-        return None
-    return DailyPartitionTimetable(upload.schedule, timezone=upload.window.timezone)
-
-
-def _form(deployment: Deployment, upload: Upload) -> dict[str, Param]:
-    """The trigger form; all its fields empty is what a scheduled run has."""
-    day: dict[str, Any] = {"type": ["null", "string"], "format": "date", "section": "Window"}
-    zone = upload.window.timezone
+def _default_args(settings: AirflowSettings) -> dict[str, Any]:
     return {
-        "since": Param(None, title="Since", description_md=f"First day, in {zone}. Empty: the partition's day.", **day),
-        "until": Param(None, title="Until", description_md="First day **not** included. Empty: one day.", **day),
-        "clients": Param(
-            [],
-            type="array",
-            examples=_client_names(deployment, upload),
-            title="Clients",
-            description_md="Only rows of these clients. Empty: all.",
-            section="What to do",
-        ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description_md="Show in the plan task's log what would go; send and record nothing.",
-            section="What to do",
-        ),
+        "owner": settings.owner,
+        "retries": settings.retries,
+        "retry_delay": settings.retry_delay,
+        "retry_exponential_backoff": True,
+        "max_retry_delay": max(_LONGEST_RETRY_DELAY, settings.retry_delay),
+        "retry_policy": upload_retry_policy(settings.retry_delay),
     }
 
 
-def _client_names(deployment: Deployment, upload: Upload) -> list[str]:
-    """The upload's one client, or all where a column tells them apart."""
-    constant = upload.client.constant
-    return sorted(deployment.clients) if constant is None else [str(constant)]
+def _tags(upload: Upload, settings: AirflowSettings) -> list[str]:
+    client = [str(upload.client.constant)] if upload.client.constant else []
+    return list(dict.fromkeys([TAG, *client, *settings.tags]))
+
+
+def _chain_tasks(place: Mapping[str, str], settings: AirflowSettings) -> None:
+    """The graph. ``prepare`` is one task and ``upload`` is mapped: see ``tasks.prepare`` for why."""
+    reading, sending = _pool(settings.pools.prepare), _pool(settings.pools.upload)
+    # Airflow's decorators keep a function's types, but what they return is a promise of its value.
+    manifest: Any = task(task_id="plan", **reading)(tasks.plan)(**place)
+    units: Any = task(task_id="prepare", **reading)(tasks.prepare)(**place, manifest=manifest)
+    # A pool given to expand() would be ignored: it belongs to the task that is mapped.
+    send = task(
+        task_id="upload",
+        map_index_template="{{ client }}",
+        max_active_tis_per_dagrun=settings.clients_at_once,
+        **sending,
+    )(tasks.send_client)
+    sent = send.partial(**place).expand(unit=units)
+    close = task(task_id="reconcile", trigger_rule=TriggerRule.ALL_DONE, outlets=[delivered(place["upload"])])
+    closed = close(tasks.reconcile)(**place, manifest=manifest)
+    sent >> closed >> task(task_id="purge")(tasks.purge)(**place, manifest=manifest)
+
+
+def delivered(upload: str) -> Asset:
+    """The asset that has an event whenever a run of ``upload`` sent everything; for DAGs that wait for it."""
+    return Asset(name=dag_id_of(upload), uri=f"offline-capi://{quote(upload)}")
+
+
+def _pool(name: str | None) -> dict[str, Any]:
+    return {"pool": name} if name else {}
+
+
+def _schedule(deployment: Deployment, upload: Upload) -> DailyPartitionTimetable | None:
+    cron = deployment.schedule(upload)
+    return None if cron is None else DailyPartitionTimetable(cron, timezone=upload.window.timezone)
 
 
 # ---------------------------------------------------------------------------------------------- broken files
 
 
 def _loaded(folder: Path) -> tuple[Deployment, dict[str, ConfigError]]:
-    """The deployment, and the errors of the uploads that cannot become a DAG of their own, by upload."""
+    """The deployment, and the errors of the uploads that cannot become a DAG of their own, by upload or file."""
     deployment, broken = load_each(folder)
     unfit = {name: error for name, upload in deployment.uploads.items() if (error := _unfit(deployment, upload))}
-    return deployment, {name: error for name, error in {**broken, **unfit}.items() if name != CLIENTS_FILE}
+    return deployment, {**broken, **unfit}
 
 
 def _unfit(deployment: Deployment, upload: Upload) -> ConfigError | None:
-    if upload.schedule is None or runs_daily(upload.schedule):
-        return None
-    message = (
-        f'"{upload.schedule}" does not run every day, and a run covers one day: the days between would be lost; '
-        f'run daily ("0 3 * * *"), or leave schedule out and trigger the DAG'
-    )
-    problem = Problem(deployment.place(upload, "schedule"), None, "schedule", message)
-    return ConfigError(f"{upload.name} cannot be scheduled", [problem])
+    """What only Airflow can find wrong with an upload that is valid by itself."""
+    problems = [*_unfit_schedule(deployment, upload), *_unfit_notifiers(deployment, upload)]
+    return ConfigError(f"{upload.name} cannot be run by Airflow as it is", problems) if problems else None
 
 
-def _broken_dag(name: str, error: ConfigError) -> DAG:
+def _unfit_schedule(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
+    cron = deployment.schedule(upload)
+    if cron is not None and not runs_daily(cron):
+        message = (
+            f'"{cron}" does not run every day, and a run covers one day: the days between would be lost; '
+            f'run daily ("0 3 * * *"), or by hand only: schedule: none'
+        )
+        yield Problem(deployment.place(upload, "schedule"), None, "schedule", message)
+
+
+def _unfit_notifiers(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
+    """Found now rather than on the night when somebody should have been told."""
+    for kind, notifiers in deployment.airflow(upload).notify:
+        for notifier in notifiers:
+            module = missing_module(notifier)
+            if module:
+                message = f'"{notifier.call}" cannot be called: there is no module "{module}" here'
+                yield Problem(
+                    deployment.place(upload, f"airflow.notify.{kind}"), None, f"airflow.notify.{kind}", message
+                )
+
+
+def _broken_dag(deployment: Deployment, name: str, error: ConfigError) -> DAG:
     """A DAG under the upload's name that fails each night with the problems of its file."""
+    settings = deployment.platform.airflow
     with DAG(
         dag_id_of(name),
         description="Its YAML is broken: the task's log and the page of this DAG list the problems",
@@ -163,8 +187,9 @@ def _broken_dag(name: str, error: ConfigError) -> DAG:
         start_date=_START,
         catchup=False,
         max_active_runs=1,
-        default_args={"owner": _DEFAULTS["owner"], "retries": 0},
-        tags=["offline-capi", "config-error"],
+        default_args={"owner": settings.owner, "retries": 0},
+        tags=[TAG, "config-error", *settings.tags],
+        on_failure_callback=notices(settings.notify.failure) or None,
     ) as dag:
         task(task_id="config_error")(tasks.explain_config)(problems=str(error))
     return dag

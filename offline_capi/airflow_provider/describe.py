@@ -6,24 +6,32 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from offline_capi.config.settings import Consent, CustomData, Event, FieldSpec, SqlSource, Upload
+from offline_capi.config.settings import AirflowSettings, Consent, CustomData, Event, FieldSpec, SqlSource, Upload
 
 __all__ = ["describe_upload"]
 
+_UNITS = {name: timedelta(**{name: 1}) for name in ("days", "hours", "minutes")}
 _RECEIPT = """
 What was sent is in the ledger, not in Airflow: running, clearing or backfilling a day again sends only what is missing.
 To send a range of days, trigger the DAG with since and until, or start a backfill; a dry run shows what would go.
 """
 
 
-def describe_upload(upload: Upload) -> str:
+def describe_upload(upload: Upload, *, schedule: str | None, settings: AirflowSettings) -> str:
     """The page as Markdown: what is read, when, for whom, and which column becomes which field."""
-    parts = [upload.description, _facts(upload), _table(upload), _RECEIPT]
+    parts = [upload.description, _facts(upload, _runs(upload, schedule, settings)), _table(upload), _RECEIPT]
     return "\n\n".join(part.strip() for part in parts if part.strip())
 
 
-def _facts(upload: Upload) -> str:
+def _runs(upload: Upload, schedule: str | None, settings: AirflowSettings) -> str:
+    """``at 0 3 * * * (America/New_York); late after 4 hours``."""
+    when = f"at {_code(schedule)} in {upload.window.timezone}, for the day before" if schedule else "when triggered"
+    return f"{when}; late after {_span(settings.deadline)}" if settings.deadline else when
+
+
+def _facts(upload: Upload, runs: str) -> str:
     facts = {
+        "Runs": runs,
         "Reads": _source(upload),
         "Covers": _window(upload),
         "Client": in_words(upload.client),
@@ -47,9 +55,10 @@ def _window(upload: Upload) -> str:
 
 
 def _span(length: timedelta) -> str:
-    """``2 days``, ``36 hours``."""
-    days, rest = divmod(length, timedelta(days=1))
-    return f"{length // timedelta(hours=1)} hours" if rest else f"{days} days"
+    """``2 days``, ``36 hours``, ``90 minutes``."""
+    unit = next((unit for unit in _UNITS if not length % _UNITS[unit]), "minutes")
+    number = length // _UNITS[unit]
+    return f"{number} {unit}" if number != 1 else f"1 {unit.removesuffix('s')}"
 
 
 def _consent(consent: Consent | None) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 __all__ = ["get_provider_info"]
 
+_PACKAGE = "offline_capi.airflow_provider"
 _OPTIONAL_TEXT = {"type": ["string", "null"]}
 _SECRET = {"type": ["string", "null"], "format": "password"}
 
@@ -47,11 +48,27 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "hooks": [{"integration-name": integration, "python-modules": ["offline_capi.airflow_provider.hook"]}],
+        "hooks": [{"integration-name": integration, "python-modules": [f"{_PACKAGE}.hook"]}],
+        "operators": [{"integration-name": integration, "python-modules": [f"{_PACKAGE}.operator"]}],
+        "extra-links": [f"{_PACKAGE}.operator.EventsManagerLink"],
+        "config": {
+            "offline_capi": {
+                "description": "The pages of offline_capi in Airflow's UI.",
+                "options": {
+                    "config_folder": {
+                        "description": "Folder with clients.yml, which names the ledger. Default: the DAGs folder.",
+                        "version_added": __version__,
+                        "type": "string",
+                        "example": "/opt/airflow/dags",
+                        "default": "",
+                    }
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": "meta_capi",
-                "hook-class-name": "offline_capi.airflow_provider.hook.MetaConversionsHook",
+                "hook-class-name": f"{_PACKAGE}.hook.MetaConversionsHook",
                 "hook-name": "Meta Conversions API",
                 "ui-field-behaviour": {
                     "hidden-fields": ["host", "schema", "login", "port"],

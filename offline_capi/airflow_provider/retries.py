@@ -24,10 +24,13 @@ _FAIL = {
 }
 
 
-def upload_retry_policy() -> ExceptionRetryPolicy:
-    """Wait and repeat what passes, fail at once what somebody has to mend; anything else is repeated as usual."""
+def upload_retry_policy(usual: timedelta = timedelta(minutes=5)) -> ExceptionRetryPolicy:
+    """Wait and repeat what passes, fail at once what somebody has to mend; anything else is repeated as usual.
+
+    What passes is waited for as long as such faults take, but not longer than the ``usual`` delay.
+    """
     retry = [
-        RetryRule(f"offline_capi.errors.{name}", RetryAction.RETRY, retry_delay=delay, reason=reason)
+        RetryRule(f"offline_capi.errors.{name}", RetryAction.RETRY, retry_delay=min(delay, usual), reason=reason)
         for name, (delay, reason) in _RETRY.items()
     ]
     fail = [RetryRule(f"offline_capi.errors.{name}", RetryAction.FAIL, reason=reason) for name, reason in _FAIL.items()]

@@ -7,9 +7,11 @@ made known to Airflow's log masking before it is used.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
@@ -17,14 +19,30 @@ from offline_capi.config import EnvironmentSecrets, Secret, SecretRef
 from offline_capi.config.secrets import connection_as_url
 from offline_capi.errors import ConfigError
 
-__all__ = ["AirflowSecrets", "token_of"]
+__all__ = ["AirflowEnvironment", "AirflowSecrets", "token_of"]
+
+
+class AirflowEnvironment(Mapping[str, str]):
+    """The environment; for names that it has not, the Airflow variable of that name, and so any secrets backend."""
+
+    def __getitem__(self, name: str) -> str:
+        value = os.environ.get(name) or Variable.get(name, default=None)
+        if value is None:
+            raise KeyError(name)
+        return str(value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(os.environ)
+
+    def __len__(self) -> int:
+        return len(os.environ)
 
 
 class AirflowSecrets:
     """A ``SecretResolver`` for tasks: an Airflow connection first, then the environment."""
 
-    def __init__(self) -> None:
-        self._environment = EnvironmentSecrets()
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = EnvironmentSecrets(environment)
 
     def token(self, ref: SecretRef) -> Secret:
         connection = None if ref.connection is None else _connection(ref.connection)

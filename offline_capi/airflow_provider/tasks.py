@@ -1,111 +1,126 @@
-"""The five tasks of a night. Each opens what it needs, calls one function of ``pipeline`` and hands on a few numbers.
+"""The tasks of a night. Each opens what it needs, calls one function of ``pipeline`` and hands on a few numbers.
 
 Nothing heavy is imported before a task runs: this module is loaded whenever a DAG file is parsed. What passes between
-tasks is a ``Plan`` and one small manifest a client; rows travel as hashed Parquet files, fates in the ledger.
+tasks is a plan's figures and one small manifest a client; rows travel as hashed Parquet files, fates in the ledger.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from offline_capi.errors import (
-    AccessDeniedError,
-    ConfigError,
-    OfflineCapiError,
-    PartialLossError,
-    TemporaryError,
-    UsageError,
-)
-from offline_capi.model import Fate, Reason
+from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, window_of
+from offline_capi.airflow_provider.telling import numbers, print_plan, print_report
+from offline_capi.airflow_provider.verdicts import raise_for_undelivered
+from offline_capi.airflow_provider.windows import resolve_window
+from offline_capi.errors import ConfigError, PartialLossError, UsageError
+from offline_capi.model import Fate
 
 if TYPE_CHECKING:
     from offline_capi.config import Upload
-    from offline_capi.model import Tally, Window
+    from offline_capi.model import Window
     from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
+    from offline_capi.staging import StagedEvents
 
-__all__ = ["Place", "explain_config", "plan", "prepare", "purge", "reconcile", "send_client"]
+__all__ = ["explain_config", "plan", "prepare", "purge", "reconcile", "send_client"]
 
+#: In place of the clients, where a test event code sends everything in one task.
+_TEST_UNIT = {"client": "test events"}
+#: Events looked up at once.
+_BATCH = 8_192
 
 _log = logging.getLogger(__name__)
 
 
-class Place(NamedTuple):
-    """Which upload of which configuration folder a task works for."""
-
-    folder: str
-    upload: str
-
-
-# ---------------------------------------------------------------------------------------------- the tasks
-
-
 def plan(folder: str, upload: str) -> dict[str, Any]:
-    """Resolve the window and open a run; for whoever triggered by hand, say first what will go.
+    """Resolve the window and open a run; of any but the nightly run, say first what will go.
 
-    A dry run ends here: it opens no run, and nothing is recorded.
+    A dry run ends here: it opens no run, and nothing is recorded. Nor is anything of a run with a test event code.
     """
+    from offline_capi.delivery import manual_only
     from offline_capi.pipeline import begin_run
 
     context = get_current_context()
-    trigger, params = str(_run_type(context)), context["params"]
+    trigger, form = run_type(context), context["params"]
+    manual_only(form.get("test_event_code") or None, trigger)
     with opened(Place(folder, upload)) as (one, services):
         window = window_of(one, context)
-        wanted = _known_clients(params.get("clients") or (), services)
-        found = {} if trigger == "scheduled" else _foresee(one, window, services, wanted)
-        run_id = None if params.get("dry_run") else begin_run(one, window, services, trigger=trigger)
+        wanted = known_clients(form.get("clients") or (), services)
+        found = {} if trigger == "scheduled" else _foresee(one, window, services, wanted, form)
+        recorded = not (form.get("dry_run") or form.get("test_event_code"))
+        run_id = begin_run(one, window, services, trigger=trigger) if recorded else None
     return {"run": run_id, "window": [window.since.isoformat(), window.until.isoformat()], "clients": wanted, **found}
 
 
 def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Read, map, hash and check the window; stage one hashed file a client."""
+    """Read, map, hash and check the window; stage one hashed file a client.
+
+    One task for all clients, although sending is mapped: clients share a source, so that a task each would query it
+    and scan it once a client, and each would reject the rows of the others. Which clients there are is known only when
+    the rows have been read.
+    """
     from offline_capi.pipeline import stage_upload
 
+    form = get_current_context()["params"]
+    if form.get("test_event_code") and not form.get("dry_run"):
+        return [_TEST_UNIT]
     run_id = _opened_run(manifest)
     with opened(Place(folder, upload)) as (one, services):
         window = _window_in_zone(manifest["window"], one.window.timezone)
-        units = stage_upload(one, window, services, run_id, clients=manifest["clients"])
+        force = bool(form.get("force_gates"))
+        units = stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
+        if form.get("resend"):
+            _forget_refused(run_id, services)
     for unit in units:
         _log.info("%s: %d events staged", unit.client, unit.events)
     return [unit.to_json() for unit in units]
 
 
 def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, int]:
-    """Send what is staged for one client and not sent yet; fail when any of it did not arrive."""
+    """Send what is staged for one client and not sent yet; fail when any of it did not arrive.
+
+    Killed at any point and repeated, it goes on where it was: the ledger knows each request that left, answered or not.
+    """
     from offline_capi.pipeline import send_staged
     from offline_capi.staging import StagedEvents
 
     context: Any = get_current_context()
     context["client"] = unit["client"]  # for map_index_template
+    if unit == _TEST_UNIT:
+        return _send_test(Place(folder, upload))
     with opened(Place(folder, upload)) as (one, services):
-        tally = send_staged(StagedEvents(**unit), one, services)
+        staged = StagedEvents(**unit)
+        if not _is_staged(staged, services):
+            return {}
+        tally = send_staged(staged, one, services)
     raise_for_undelivered(unit["client"], tally)
-    return _numbers(tally)
+    return numbers(tally)
 
 
 def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
     """Close the run's books from the ledger, print its report; fail when anything is missing."""
-    from offline_capi import pipeline
-
     if manifest is None:
         raise PartialLossError(f"{upload}: no run was opened, so nothing was read or sent. Look at the plan task.")
-    run_id, failed = _opened_run(manifest), _failed_tasks()
+    failed = _failed_tasks()
+    if manifest["run"] is None and failed:
+        raise PartialLossError(f"{upload}: {', '.join(failed)} failed; its log says why.")
+    run_id = _opened_run(manifest)
     with opened(Place(folder, upload)) as (one, services):
         if "prepare" in failed:
             _give_up(run_id, services)
-        report = pipeline.reconcile(run_id, one, services)
-    _print_report(report)
+        report = _close(run_id, one, services)
+    print_report(report)
     report.raise_for_loss()
     if failed:
         raise PartialLossError(f"run {run_id}: everything arrived, but {', '.join(failed)} failed; its log says why.")
-    return {"run": run_id, "status": report.status.value, "balance": report.balance, **_numbers(report.tally)}
+    summary = {"run": run_id, "status": report.status.value, "balance": report.balance, **numbers(report.tally)}
+    _tell_asset({**summary, "window": manifest["window"]})
+    return summary
 
 
 def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
@@ -122,119 +137,100 @@ def explain_config(problems: str) -> None:
 # ---------------------------------------------------------------------------------------------- what they stand on
 
 
-@contextmanager
-def opened(place: Place) -> Iterator[tuple[Upload, Services]]:
-    """The upload and the services of this process, with secrets from Airflow's connections."""
-    from offline_capi.process import set_up_process
-
-    set_up_process()
-    from offline_capi.airflow_provider.secrets import AirflowSecrets
-    from offline_capi.config import load_each
-    from offline_capi.pipeline import open_services
-
-    deployment, broken = load_each(place.folder)
-    if place.upload in broken:
-        raise broken[place.upload]
-    with open_services(deployment, AirflowSecrets()) as services:
-        yield deployment.uploads[place.upload], services
-
-
-def window_of(upload: Upload, context: Mapping[str, Any]) -> Window:
-    """The window of the run that ``context`` belongs to."""
-    from offline_capi.airflow_provider.windows import resolve_window
-
-    start, end = context.get("data_interval_start"), context.get("data_interval_end")
-    interval = (start, end) if start and end else None
-    return resolve_window(context["params"], context["dag_run"].partition_key, interval, upload.window.timezone)
-
-
-def _run_type(context: Mapping[str, Any]) -> Any:
-    kind = context["dag_run"].run_type
-    return getattr(kind, "value", kind)
-
-
-def _known_clients(wanted: Any, services: Services) -> list[str]:
-    unknown = sorted(set(wanted) - set(services.deployment.clients))
-    if unknown:
-        known = ", ".join(sorted(services.deployment.clients))
-        raise UsageError(f"clients not in clients.yml: {', '.join(unknown)}; known are {known}. Nothing was sent.")
-    return sorted(set(wanted))
-
-
-def _foresee(upload: Upload, window: Window, services: Services, clients: list[str]) -> dict[str, Any]:
+def _foresee(
+    upload: Upload, window: Window, services: Services, clients: list[str], form: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Print the plan of the run and return its figures; raise if it is more than the form allows."""
     from offline_capi.pipeline import plan_upload
 
     report = plan_upload(upload, window, services, clients=clients)
-    _print_report(report)
-    return {"balance": report.balance, "foreseen": _numbers(report.tally)}
+    print_plan(report)
+    again = report.tally.of(Fate.REFUSED) if form.get("resend") else 0
+    if again:
+        _log.info("%d events that Meta refused before go again", again)
+    _keep_limit(report.tally.of(Fate.SENT) + again, form.get("limit"))
+    return {"balance": report.balance, "foreseen": numbers(report.tally), **({"resent": again} if again else {})}
+
+
+def _keep_limit(events: int, limit: int | None) -> None:
+    if limit is not None and events > limit:
+        raise UsageError(
+            f"the plan would send {events:,} events, more than the {limit:,} that the form allows. Narrow the days or "
+            f"clients, or raise the limit. Nothing was sent."
+        )
+
+
+def _forget_refused(run_id: str, services: Services) -> None:
+    """Let the ledger take the refused ones among a run's staged events for events that were never sent."""
+    for events in services.stage.read_all_events(run_id, _BATCH):
+        services.ledger.forget(events.keys, refused=True)
+
+
+def _is_staged(unit: StagedEvents, services: Services) -> bool:
+    """Whether there are events to send. Those of a complete run have arrived and were purged."""
+    if services.stage.filesystem.exists(unit.path):
+        return True
+    if not _is_complete(unit.run_id, services):
+        raise UsageError(
+            f"{unit.client}: the staged events of run {unit.run_id} are gone. Clear prepare and all that follows it, "
+            f"or trigger the day anew: only what is missing is sent."
+        )
+    _log.info("%s: everything arrived before and its staged events were purged; nothing is sent", unit.client)
+    return False
+
+
+def _is_complete(run_id: str, services: Services) -> bool:
+    return services.ledger.run(run_id).status == "complete"
+
+
+def _close(run_id: str, upload: Upload, services: Services) -> RunReport:
+    """Close the books; of a run that was purged, and so was complete, they are closed already."""
+    from offline_capi import pipeline
+
+    purged = next(services.stage.read_all_events(run_id, 1), None) is None
+    if purged and _is_complete(run_id, services):
+        return pipeline.report_of(run_id, services)
+    return pipeline.reconcile(run_id, upload, services)
+
+
+def _tell_asset(summary: Mapping[str, Any]) -> None:
+    """What the asset's event says, to whoever schedules by it."""
+    context: Any = get_current_context()
+    for asset in context["task"].outlets:
+        context["outlet_events"][asset].extra = dict(summary)
+
+
+def _send_test(place: Place) -> dict[str, int]:
+    """Send the whole window with the form's test event code, in this task; the ledger does not hear of it."""
+    from offline_capi.pipeline import run_upload
+
+    context = get_current_context()
+    form = context["params"]
+    with opened(place) as (one, services):
+        report = run_upload(
+            one,
+            window_of(one, context),
+            services,
+            trigger=run_type(context),
+            clients=form.get("clients") or (),
+            test_event_code=form["test_event_code"],
+            force_gates=bool(form.get("force_gates")),
+        )
+    print_report(report)
+    report.raise_for_loss()
+    return numbers(report.tally)
 
 
 def _opened_run(manifest: Mapping[str, Any]) -> str:
     if manifest["run"] is None:
-        raise AirflowSkipException("dry run: the plan task shows what would go; nothing is sent")
+        raise AirflowSkipException(
+            "no run was opened: a dry run shows only the plan, a test event code goes its own way"
+        )
     return str(manifest["run"])
 
 
 def _window_in_zone(ends: list[str], zone: str) -> Window:
-    from offline_capi.airflow_provider.windows import resolve_window
-
     return resolve_window({"since": ends[0], "until": ends[1]}, None, None, zone)
-
-
-def _numbers(tally: Tally) -> dict[str, int]:
-    return {"read": tally.read, **{fate.value: rows for fate, rows in tally.by_fate().items() if rows}}
-
-
-def _print_report(report: RunReport) -> None:
-    from rich.console import Console
-
-    from offline_capi.report import print_report
-
-    print_report(report, Console(width=120, no_color=True, highlight=False))
-
-
-# ---------------------------------------------------------------------------------------------- what is a failure
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """Which error a fate ends a client's task with; Airflow's retry policy acts on its kind."""
-
-    fates: tuple[Fate, ...]
-    reasons: tuple[str, ...]
-    error: type[OfflineCapiError]
-    advice: str
-
-
-#: First match wins: somebody who has to act comes before waiting, waiting before a loss that is final.
-_VERDICTS = (
-    _Verdict(
-        (Fate.HELD,), (Reason.CLIENT_STOPPED,), AccessDeniedError,
-        "Meta refused the token or the pixel. Renew its permission, then clear this task or run again: "
-        "only what is missing is sent",
-    ),
-    _Verdict(
-        (Fate.HELD,), (Reason.UNREACHABLE, Reason.THROTTLED, Reason.OTHER_RUN, Reason.NOT_SENT), TemporaryError,
-        "They wait; repeating sends only them",
-    ),
-    _Verdict((Fate.IN_DOUBT,), (), TemporaryError, "No answer came; repeating uses the same event ids, so Meta counts "
-             "each once"),
-    _Verdict(
-        (Fate.REFUSED, Fate.HELD), (), PartialLossError, "Repeating does not change it: see the report for the reasons"
-    ),
-)  # fmt: skip
-
-
-def raise_for_undelivered(client: str, tally: Tally) -> None:
-    """Raise the error that fits the worst of what did not arrive; return when everything did."""
-    for verdict in _VERDICTS:
-        rows = sum(
-            rows
-            for count, rows in tally.fates.items()
-            if count.fate in verdict.fates and (not verdict.reasons or count.reason in verdict.reasons)
-        )
-        if rows:
-            raise verdict.error(f"{client}: {rows:,} events were not delivered. {verdict.advice}.")
 
 
 def _failed_tasks() -> list[str]:

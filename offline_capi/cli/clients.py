@@ -2,35 +2,326 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from offline_capi.cli.app import app
-from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, environment_secrets, load, out, print_json
+from offline_capi.cli.shell import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    environment_secrets,
+    find_clients,
+    load,
+    opened,
+    out,
+    print_json,
+)
+from offline_capi.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
-    from offline_capi.clients import Standing
+    from offline_capi.clients import HealthReport, Standing
+    from offline_capi.clients.authorize import Authorisation, Desk, Prerequisite
+    from offline_capi.config import Deployment, Secret
+    from offline_capi.config.settings import ClientTable, Method
 
 clients_app = typer.Typer(help="Who we send for.", no_args_is_help=True)
 app.add_typer(clients_app, name="clients")
 
+ClientArgument = Annotated[str, typer.Argument(help="Name of a client in clients.yml.")]
+RevokeOption = Annotated[bool, typer.Option("--revoke/--keep", help="Revoke the token before, once the new one is in.")]
+_MARKS = {"good": "green", "untested": "dim", "warning": "yellow", "stopped": "red", "paused": "dim"}
+_STEPS = {"met": "[green]✓[/]", "missing": "[red]✗[/]", "by hand": "[yellow]?[/]"}
+
+
+# ---------------------------------------------------------------------------------------------- looking
+
 
 @clients_app.command("list")
 def clients_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """List the clients, and whether their tokens can be had."""
-    from offline_capi.clients import standings
+    """Show how the clients stand: last test, token, days to its end, permissions, last error."""
+    from offline_capi.clients import StatusBook, standings
 
-    found = standings(load(config).clients, environment_secrets())
+    deployment = load(config)
+    book = StatusBook(deployment.platform.stage)
+    found = standings(deployment.clients, environment_secrets(), book, datetime.now(UTC))
     if as_json:
         print_json([standing.to_json() for standing in found])
     else:
-        print_clients(found)
+        print_standings(found)
 
 
-def print_clients(found: list[Standing]) -> None:
+@clients_app.command("test")
+def clients_test(
+    client: Annotated[str | None, typer.Argument(help="Only this client; without it, all active ones.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    probe: Annotated[bool, typer.Option("--probe", help="Store nothing: send an event that is too old.")] = False,
+    test_event_code: Annotated[
+        str | None, typer.Option(help="From Events Manager; counts at Meta all the same.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send one test event to a client's pixel, and keep how it went."""
+    deployment = load(config)
+    names = find_clients(deployment, [client] if client else None)
+    codes = {} if probe else _test_codes(deployment, names, test_event_code)
+    _finish_look(_look(deployment, names, codes), as_json)
+
+
+@clients_app.command("health")
+def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Look at every token and pixel; tell what began and what ended since the last look. Stores nothing at Meta."""
+    _finish_look(_look(load(config), [], {}), as_json)
+
+
+def _look(deployment: Deployment, names: list[str], codes: dict[str, str]) -> HealthReport:
+    from offline_capi.clients import check_health
+    from offline_capi.delivery import explain
+
+    return check_health(deployment, environment_secrets(), explain=explain, clients=names, test_codes=codes)
+
+
+def _test_codes(deployment: Deployment, names: list[str], given: str | None) -> dict[str, str]:
+    """Each client's own code: a code belongs to one pixel."""
+    wanted = names or [name for name, client in deployment.clients.items() if client.active]
+    if given and len(wanted) > 1:
+        raise UsageError("--test-event-code belongs to one pixel: name its client as well")
+    codes = {name: given or (test.code if (test := deployment.clients[name].test) else None) for name in wanted}
+    without = ", ".join(name for name, code in codes.items() if not code)
+    if without:
+        raise UsageError(
+            f"no test event code for {without}. Nothing was sent. Give --test-event-code, or test: {{code: …}} in "
+            "clients.yml, from Events Manager, Test Events; or use --probe, which stores nothing"
+        )
+    return {name: code for name, code in codes.items() if code}
+
+
+def _finish_look(found: HealthReport, as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_health(found)
+    sys.exit(0 if found.healthy else 1)
+
+
+# ---------------------------------------------------------------------------------------------- the clients' table
+
+
+@clients_app.command("pull")
+def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Read the clients from their table; what is faulty in it leaves out its client, and nothing else."""
+    from offline_capi.config.client_table import good_rows, pulled_path, write_pulled
+
+    table = _table_of(config)
+    pulled = good_rows(_rows_of(table, config), table.sql if table.sql.endswith(".sql") else "the clients' query")
+    if not pulled.clients and not pulled.problems:
+        raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
+    write_pulled(pulled_path(config, os.environ), pulled.clients, datetime.now(UTC))
+    if as_json:
+        print_json({"clients": len(pulled.clients), "problems": [str(problem) for problem in pulled.problems]})
+    else:
+        for problem in pulled.problems:
+            _say(f"✗ {problem}", "red")
+        _say(f"{len(pulled.clients):,} clients pulled, {len(pulled.problems):,} problems; faulty ones are left out")
+    sys.exit(1 if pulled.problems else 0)
+
+
+def _table_of(config: Path) -> ClientTable:
+    from offline_capi.config import load_each
+
+    deployment, errors = load_each(config)
+    if deployment.clients_from is not None:
+        return deployment.clients_from
+    raise errors.get(
+        "clients.yml",
+        UsageError("clients.yml holds the clients itself: there is no table (connection and sql) to pull"),
+    )
+
+
+def _rows_of(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
+    from offline_capi.config.queries import sql_folder
+    from offline_capi.config.settings import SqlSource
+    from offline_capi.model import Window
+    from offline_capi.sources import read_batches
+
+    secrets = environment_secrets()
+    batches = read_batches(
+        SqlSource(connection=table.connection, sql=table.sql),
+        Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),
+        zone="UTC",
+        connection_url=lambda name: secrets.connection_url(name).reveal(),
+        sql_folder=sql_folder(config),
+    )
+    for rows in batches:
+        yield from rows.batch.to_pylist()
+
+
+# ---------------------------------------------------------------------------------------------- authorising
+
+
+@clients_app.command("authorize")
+def clients_authorize(
+    client: ClientArgument,
+    method: Annotated[str, typer.Option(help="owned, fbe, token, shared or login.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    given: Annotated[
+        str | None,
+        typer.Option("--from", help="Where a token or code is: env:NAME, file:PATH, or - for standard input."),
+    ] = None,
+    revoke: RevokeOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Obtain a token for a client, test it and switch to it; what only a person can do is printed, numbered."""
+    from offline_capi.clients.authorize import authorise, prerequisites
+
+    way = _method(method)
+    with _desk(config, given) as (deployment, desk):
+        (name,) = find_clients(deployment, [client])
+        asked = [] if way == "token" or deployment.platform.app is None else prerequisites(desk)
+        found = authorise(deployment.clients[name], way, desk, revoke=revoke and _nobody_sends(config))
+    _finish_authorisation(found, [one for one in asked if one.state == "missing"], as_json)
+
+
+@clients_app.command("rotate")
+def clients_rotate(
+    client: ClientArgument,
+    config: ConfigOption = DEFAULT_CONFIG,
+    revoke: RevokeOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Exchange a client's token for a new one without a gap: tested, switched, the old one revoked."""
+    from offline_capi.clients.authorize import rotate
+
+    with _desk(config, None) as (deployment, desk):
+        (name,) = find_clients(deployment, [client])
+        found = rotate(deployment.clients[name], desk, revoke=revoke and _nobody_sends(config))
+    _finish_authorisation(found, [], as_json)
+
+
+@clients_app.command("prerequisites")
+def clients_prerequisites(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Check what a platform needs before it may send for others, as far as Meta's API tells."""
+    from offline_capi.clients.authorize import prerequisites
+
+    with _desk(config, None) as (_, desk):
+        found = prerequisites(desk)
+    if as_json:
+        print_json([one.to_json() for one in found])
+    else:
+        print_prerequisites(found)
+    sys.exit(1 if any(one.state == "missing" for one in found) else 0)
+
+
+@clients_app.command("store-key")
+def clients_store_key() -> None:
+    """Make a key for the encrypted token store: keep it where secrets are kept."""
+    from cryptography.fernet import Fernet
+
+    typer.echo(Fernet.generate_key().decode())
+
+
+@contextmanager
+def _desk(config: Path, given: str | None) -> Iterator[tuple[Deployment, Desk]]:
+    from offline_capi.clients.authorize import Desk
+    from offline_capi.clients.graph import Graph
+    from offline_capi.delivery import explain
+
+    deployment, secrets = load(config), environment_secrets()
+    platform = deployment.platform
+    with Graph(platform.graph_url, platform.graph_version) as graph:
+        yield deployment, Desk(platform, secrets, secrets.store, graph, explain, given=_given(given))
+
+
+def _method(word: str) -> Method:
+    from offline_capi.clients.authorize import WAYS
+
+    for method in WAYS:
+        if method == word:
+            return method
+    raise UsageError(f'--method "{word}" is unknown; one of: {", ".join(WAYS)}')
+
+
+def _given(place: str | None) -> Secret | None:
+    """A secret that a person brought; never an argument, for all users of a machine can read those."""
+    from offline_capi.config import Secret, SecretRef
+
+    if place is None:
+        return None
+    kind, _, where = place.partition(":")
+    if place == "-":
+        return Secret(sys.stdin.readline().strip())
+    if kind not in ("env", "file") or not where:
+        raise UsageError("--from names where the secret is, and is not the secret: env:NAME, file:PATH or -")
+    found: Secret = environment_secrets().token(SecretRef.model_validate({kind: where}))
+    return found
+
+
+def _nobody_sends(config: Path) -> bool:
+    """Whether the token before may be revoked now: a run under way goes on with the one that it began with."""
+    with opened(config) as services:
+        return not services.ledger.unfinished_runs()
+
+
+def _finish_authorisation(found: Authorisation, lacking: list[Prerequisite], as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_json() | {"prerequisites": [one.to_json() for one in lacking]})
+    else:
+        print_prerequisites(lacking)
+        print_authorisation(found)
+    sys.exit(0 if found.complete else 1)
+
+
+# ---------------------------------------------------------------------------------------------- printing
+
+
+def print_standings(found: list[Standing]) -> None:
+    from rich.table import Table
+
+    table = Table("client", "pixel", "status", "last test", "token", "days left", "missing", box=None)
+    width = None if out.is_terminal else 200  # whoever reads a pipe wants whole names
     for one in found:
-        mark = "[yellow]![/]" if one.problem or not one.active else "[green]✓[/]"
-        token = one.problem or f"token {one.fingerprint} from {one.token_from}"
-        out.print(f"{mark} {one.client}  pixel {one.pixel}{'' if one.active else '  paused'}", highlight=False)
-        out.print(f"  {token}", style="dim", highlight=False, markup=False)
+        status = f"[{_MARKS[one.state]}]{one.state}[/]"
+        tested = (one.tested_at or "never")[:16].replace("T", " ")
+        left = "" if one.days_left is None else str(one.days_left)
+        table.add_row(one.client, one.pixel, status, tested, one.token_kind or "", left, ", ".join(one.missing))
+    out.print(table, highlight=False, width=width)
+    for one in found:
+        if one.last_error:
+            out.print(f"! {one.client}: {one.last_error}", highlight=False, markup=False, soft_wrap=True)
+
+
+def print_health(found: HealthReport) -> None:
+    for status in found.statuses:
+        if status.client in found.unclear:
+            _say(f"? {status.client}: {found.unclear[status.client]}", "yellow")
+        elif not status.faults and status.tested:
+            trace = f" (trace {status.tested.trace_id})" if status.tested.trace_id else ""
+            _say(f"✓ {status.client}: {status.tested.words}{trace}", "green")
+        for fault in status.faults:
+            _say(f"{'✗' if fault.stops else '!'} {status.client}: {fault.words}", "red" if fault.stops else "yellow")
+    for notice in found.notices:
+        if notice.change == "ended":
+            _say(f"✓ {notice.client}: over: {notice.words}", "green")
+
+
+def print_prerequisites(found: list[Prerequisite]) -> None:
+    for one in found:
+        out.print(f"{_STEPS[one.state]} {one.name}: {one.words}", highlight=False, soft_wrap=True)
+
+
+def print_authorisation(found: Authorisation) -> None:
+    for step in found.done:
+        _say(f"✓ {step}", "green")
+    for number, step in enumerate(found.by_hand, start=1):
+        _say(f"{number}. {step}")
+
+
+def _say(line: str, style: str = "") -> None:
+    out.print(line, style=style, highlight=False, markup=False, soft_wrap=True)

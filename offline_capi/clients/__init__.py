@@ -1,7 +1,25 @@
-"""Who we send for: each client's standing, as far as it can be told without asking Meta."""
+"""Who we send for: authorisation, tokens, connection tests, health.
+
+``check_health`` looks at every client and remembers what it found; ``refusal`` is the circuit breaker that a run
+consults; ``authorize.py`` obtains tokens. The only HTTP beside ``delivery``'s.
+"""
 
 from __future__ import annotations
 
+from offline_capi.clients.health import HealthReport, Notice, check_health
 from offline_capi.clients.standing import Standing, standings
+from offline_capi.clients.status import AccessFault, ClientStatus, StatusBook, breaker, refusal, with_fault
 
-__all__ = ["Standing", "standings"]
+__all__ = [
+    "AccessFault",
+    "ClientStatus",
+    "HealthReport",
+    "Notice",
+    "Standing",
+    "StatusBook",
+    "breaker",
+    "check_health",
+    "refusal",
+    "standings",
+    "with_fault",
+]

@@ -1,21 +1,28 @@
-"""Whether a client could be sent for tonight: is it active, and can its token be had?"""
+"""How each client stands: what is known of its access without asking Meta, and what the last look found."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
 
+from offline_capi.clients.graph import Credentials
+from offline_capi.clients.status import ClientStatus, StatusBook, refusal
 from offline_capi.config import Client, SecretResolver
 from offline_capi.errors import ConfigError
 
 __all__ = ["Standing", "standings"]
 
+State = Literal["good", "untested", "warning", "stopped", "paused"]
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One client. ``fingerprint`` tells tokens apart without showing one: the first 8 hex of its SHA-256."""
+    """One client. ``fingerprint`` tells tokens apart without showing one: the first 8 hex of its SHA-256.
+
+    ``state``: ``stopped`` means that nothing can be sent; ``untested`` that nobody has looked since this token came.
+    """
 
     client: str
     pixel: str
@@ -23,28 +30,64 @@ class Standing:
     token_from: str
     fingerprint: str | None
     problem: str | None
+    state: State
+    tested_at: str | None
+    trace_id: str | None
+    token_kind: str | None
+    days_left: int | None
+    missing: tuple[str, ...]
+    limited_elsewhere: tuple[str, ...]
+    last_error: str | None
+    authorization: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "client": self.client,
-            "pixel": self.pixel,
-            "active": self.active,
-            "token_from": self.token_from,
-            "fingerprint": self.fingerprint,
-            "problem": self.problem,
-        }
+        return asdict(self)
 
 
-def standings(clients: Mapping[str, Client], secrets: SecretResolver) -> list[Standing]:
-    """Every client with its pixel and where its token comes from; a token that cannot be had is its problem."""
-    return [_standing(name, client, secrets) for name, client in sorted(clients.items())]
+def standings(
+    clients: Mapping[str, Client], secrets: SecretResolver, book: StatusBook, now: datetime
+) -> list[Standing]:
+    """Every client with where its token comes from and what is known of it; a token not to be had is its problem."""
+    known = book.read_all(clients)
+    return [_standing(client, secrets, known[name], now) for name, client in sorted(clients.items())]
 
 
-def _standing(name: str, client: Client, secrets: SecretResolver) -> Standing:
-    fingerprint, problem = None, None
+def _standing(client: Client, secrets: SecretResolver, status: ClientStatus, now: datetime) -> Standing:
+    fingerprint, problem = _token_of(client, secrets)
+    known = status if status.fingerprint == fingerprint else ClientStatus(client.name)  # of another token
+    token = known.token
+    left = token.days_left(now) if token else None
+    return Standing(
+        client=client.name,
+        pixel=client.pixel_id,
+        active=client.active,
+        token_from=str(client.token),
+        fingerprint=fingerprint,
+        problem=problem,
+        state=_state(client, known, problem),
+        tested_at=known.tested.at if known.tested else None,
+        trace_id=known.tested.trace_id if known.tested else None,
+        token_kind=token.kind if token else None,
+        days_left=None if left is None else int(left),
+        missing=token.missing() if token else (),
+        limited_elsewhere=token.limited_elsewhere(client.pixel_id) if token else (),
+        last_error=problem or next((fault.words for fault in known.faults), None),
+        authorization=status.authorization,
+    )
+
+
+def _token_of(client: Client, secrets: SecretResolver) -> tuple[str | None, str | None]:
     try:
-        token = secrets.token(client.token).reveal()
-        fingerprint = hashlib.sha256(token.encode()).hexdigest()[:8]
+        return Credentials(secrets.token(client.token)).fingerprint, None
     except ConfigError as error:
-        problem = str(error)
-    return Standing(name, client.pixel_id, client.active, str(client.token), fingerprint, problem)
+        return None, str(error)
+
+
+def _state(client: Client, status: ClientStatus, problem: str | None) -> State:
+    if not client.active:
+        return "paused"
+    if problem or refusal(status, status.fingerprint or ""):
+        return "stopped"
+    if status.tested is None:
+        return "untested"
+    return "warning" if status.faults else "good"

@@ -18,7 +18,7 @@ import yaml
 
 from offline_capi.errors import Problem
 
-__all__ = ["Document", "Loc", "Places", "dotted", "read_document"]
+__all__ = ["Document", "Loc", "Places", "dotted", "read_document", "secret_advice"]
 
 Loc = tuple[str | int, ...]
 
@@ -179,7 +179,7 @@ def _syntax(problem: str) -> str:
     return f"is not valid YAML: {ours or _QUOTED.sub('…', problem)}"
 
 
-def _advice(text: str) -> str | None:
+def secret_advice(text: str) -> str | None:
     """What to do with a text that holds a secret; ``None`` for any other."""
     if _SECRET_VALUE.search(text):
         return INLINE_ADVICE
@@ -219,7 +219,7 @@ class _Reader:
 
     def _scalar(self, node: yaml.ScalarNode, loc: Loc) -> object:
         text = str(node.value)
-        advice = _advice(text)
+        advice = secret_advice(text)
         if advice or self._names_a_secret(loc, text):
             self._withhold(node, loc, advice or INLINE_ADVICE)
             return None
@@ -278,7 +278,7 @@ class _Reader:
         if not isinstance(node, yaml.ScalarNode):
             self._note(node, loc, "a key must be a text; put a text that begins with [, { or * in quotes")
             return None
-        advice = _advice(str(node.value))
+        advice = secret_advice(str(node.value))
         if advice:
             self._withhold(node, (*loc, "…"), advice)
         return None if advice else str(node.value)
@@ -287,7 +287,7 @@ class _Reader:
         """Secrets that are in no node: in a comment, say."""
         known = {problem.line for problem in self.problems}
         for number, line in enumerate(text.split("\n"), start=1):
-            advice = _advice(line) if number not in known else None
+            advice = secret_advice(line) if number not in known else None
             if advice:
                 self.problems.append(Problem(self.file, number, "", f"this line {advice}"))
 

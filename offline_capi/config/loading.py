@@ -12,18 +12,18 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from offline_capi.config.checks import Surroundings, check_sections
+from offline_capi.config.client_table import ONE_PIXEL, is_table, pulled_path, read_pulled, sharing_pixels
 from offline_capi.config.document import Document, Places, dotted, read_document
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.queries import sql_folder
-from offline_capi.config.settings import Client, Deployment, Platform, Upload
-from offline_capi.config.wording import MISSING, Finding, findings, locate
+from offline_capi.config.settings import Client, ClientTable, Deployment, Platform, Upload
+from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
 from offline_capi.errors import ConfigError, Problem, UsageError
 
 __all__ = ["load_config", "load_each", "load_one"]
 
 CLIENTS_FILE = "clients.yml"
 _SECTIONS = ("platform", "clients")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # what Airflow allows in the id of a DAG
 
 # Environment variable → setting of the platform that it overrides.
 _OVERRIDES: Mapping[str, str] = {
@@ -101,6 +101,7 @@ class _Clients:
     clients: dict[str, Client]
     named: Collection[str]
     problems: list[Problem]
+    table: ClientTable | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> 
     clients = _load_clients(folder / CLIENTS_FILE, environ)
     around = Surroundings(sql_folder(folder), clients.named)
     files = [path for path in _upload_files(folder) if only in (None, path.stem)]
-    drafts = [_load_upload(path, around, check_client=bool(clients.named)) for path in files]
+    # A row of a table may be faulty and its client left out: its rows are held, and nothing else fails for it.
+    check_client = bool(clients.named) and clients.table is None
+    drafts = [_load_upload(path, around, check_client=check_client) for path in files]
     return clients, [*_unique(drafts)]
 
 
@@ -124,6 +127,7 @@ def _deployment(folder: Path, clients: _Clients, uploads: Sequence[_Upload]) -> 
         folder=folder,
         platform=clients.platform or Platform(),
         clients=clients.clients,
+        clients_from=clients.table,
         uploads={draft.name: draft.upload for draft in uploads if draft.upload is not None},
     )
     deployment._places.update({draft.name: draft.places for draft in uploads})
@@ -167,13 +171,34 @@ def _load_clients(path: Path, environ: Mapping[str, str]) -> _Clients:
     if document.data is not None:
         found += _unknown_sections(data)
     clients = _section(data, "clients", found)
+    table = _table(clients, found)
+    clients, pulled = read_pulled(pulled_path(path.parent, environ)) if is_table(clients) else (clients, [])
     good = dict(_valid_clients(clients, found))
     platform, overridden = _platform(_section(data, "platform", found), environ, found)
     found += _shared_pixels(good, document)
-    problems = [*document.problems, *overridden, *_problems(document, found)]
-    usable = {name: client for name, client in good.items() if not _touched(name, problems)}
+    problems = [*document.problems, *pulled, *overridden, *_problems(document, found)]
+    usable = {name: _with_secret(one, platform) for name, one in good.items() if not _touched(name, problems)}
     sound = document.data is not None and all(problem.path.startswith("clients.") for problem in problems)
-    return _Clients(document.places, platform if sound else None, usable, list(clients), problems)
+    return _Clients(document.places, platform if sound else None, usable, list(clients), problems, table)
+
+
+def _table(clients: Mapping[str, Any], found: list[Finding]) -> ClientTable | None:
+    """Where the clients' table is, if ``clients`` names one."""
+    if not is_table(clients):
+        return None
+    try:
+        return ClientTable.model_validate(clients)
+    except ValidationError as error:
+        found += ((("clients", *loc), message) for loc, message in findings(error, ClientTable, clients))
+    return None
+
+
+def _with_secret(client: Client, platform: Platform | None) -> Client:
+    """With the platform's own app secret, where the token is one of its app: then every request carries the proof."""
+    app = platform.app if platform else None
+    if app is None or client.app_secret is not None or client.authorized_by in (None, "token"):
+        return client
+    return client.model_copy(update={"app_secret": app.secret})
 
 
 def _touched(client: str, problems: Iterable[Problem]) -> bool:
@@ -201,7 +226,7 @@ def _section(data: Mapping[str, Any], key: str, found: list[Finding]) -> dict[st
 def _valid_clients(clients: Mapping[str, Any], found: list[Finding]) -> Iterator[tuple[str, Client]]:
     for name, data in clients.items():
         loc = ("clients", name)
-        found += ((loc, message) for message in _misnamed(name))
+        found += ((loc, message) for message in misnamed(name))
         client, faults = _validated(Client, data, name)
         found += (((*loc, *inner), message) for inner, message in faults)
         if isinstance(client, Client):
@@ -218,11 +243,6 @@ def _validated(model: type[BaseModel], data: object, name: str) -> tuple[BaseMod
     return None, [*foreign.items(), *(fault for fault in faults if fault[0] not in foreign)]
 
 
-def _misnamed(name: str) -> Iterator[str]:
-    if not _NAME.fullmatch(name):
-        yield "needs a name of letters, digits, _ . and - (at most 100)"
-
-
 def _foreign_keys(data: object) -> Iterator[Finding]:
     """Keys that a model would take although the author may not write them."""
     if isinstance(data, dict) and "name" in data:
@@ -232,15 +252,9 @@ def _foreign_keys(data: object) -> Iterator[Finding]:
 
 
 def _shared_pixels(clients: Mapping[str, Client], document: Document) -> Iterator[Finding]:
-    first: dict[str, str] = {}
-    for name, client in clients.items():
-        owner = first.setdefault(client.pixel_id, name)
-        if owner != name:
-            line = document.places.line(("clients", owner, "pixel_id"))
-            yield (
-                ("clients", name, "pixel_id"),
-                f'is also the pixel of client "{owner}" (line {line}); one pixel, one client',
-            )
+    for owner, name in sharing_pixels(clients):
+        line = document.places.line(("clients", owner, "pixel_id"))
+        yield ("clients", name, "pixel_id"), f'is also the pixel of client "{owner}" (line {line}); {ONE_PIXEL}'
 
 
 def _platform(
@@ -288,7 +302,7 @@ def _unique(drafts: Iterable[_Upload]) -> Iterator[_Upload]:
 
 def _load_upload(path: Path, around: Surroundings, *, check_client: bool) -> _Upload:
     document = _read(path)
-    problems = [*document.problems, *(Problem(str(path), None, "", text) for text in _misnamed(path.stem))]
+    problems = [*document.problems, *(Problem(str(path), None, "", text) for text in misnamed(path.stem))]
     if not isinstance(document.data, dict):
         return _Upload(path.stem, document.places, None, problems)
     upload, found = _validated(Upload, document.data, path.stem)

@@ -9,13 +9,13 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from offline_capi.config.keys import USER_DATA_KEYS, UserDataKey
-from offline_capi.config.settings import Client, Platform, Upload
+from offline_capi.config.settings import Client, ClientTable, Platform, Upload
 
 __all__ = ["json_schema", "write_schemas"]
 
@@ -38,7 +38,9 @@ class _ClientsFile(BaseModel):
     model_config = ConfigDict(extra="forbid", title="offline-capi clients")
 
     platform: Platform = Platform()
-    clients: dict[str, Client] = Field(min_length=1, description="name → client")
+    clients: ClientTable | Annotated[dict[str, Client], Field(min_length=1)] = Field(
+        description="name → client, or the table that holds them"
+    )
 
 
 def json_schema() -> dict[str, dict[str, Any]]:

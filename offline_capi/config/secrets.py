@@ -1,70 +1,25 @@
-"""Where secrets come from, and the type that keeps them out of everything that is written.
+"""Where secrets come from.
 
 ``SecretResolver`` is the seam: the command line resolves from the environment, Airflow tasks from Airflow.
 """
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from offline_capi.config.secret import Secret
 from offline_capi.config.settings import SecretRef
+from offline_capi.config.token_store import TokenStore
 from offline_capi.errors import ConfigError
 
 __all__ = ["EnvironmentSecrets", "Secret", "SecretResolver", "connection_as_url", "database_url"]
-
-_MASK = "***"
-
-
-class Secret:
-    """A text that shows itself only to ``reveal()``: printing, formatting, logging and JSON give ``***`` or refuse.
-
-    It cannot be pickled, so that it never travels in a task queue or an XCom: resolve it where it is used.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The secret itself. Pass it on at once; do not keep it in a variable that a traceback could show."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return f"Secret({_MASK})"
-
-    def __str__(self) -> str:
-        return _MASK
-
-    def __format__(self, spec: str) -> str:
-        return _MASK
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._value))
-
-    def __copy__(self) -> Secret:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Secret:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Secret is never pickled: send its SecretRef and resolve it where it is used")
 
 
 class SecretResolver(Protocol):
@@ -94,7 +49,14 @@ class EnvironmentSecrets:
             return self._variable(ref.env)
         if ref.file is not None:
             return _from_file(ref.file)
+        if ref.store is not None:
+            return self.store.token(ref.store)
         return self._from_connection(str(ref.connection))
+
+    @cached_property
+    def store(self) -> TokenStore:
+        """The encrypted local store that this environment names."""
+        return TokenStore.of(self._environ)
 
     def connection_url(self, name: str) -> Secret:
         text, variable = self._connection(name)

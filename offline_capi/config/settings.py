@@ -14,7 +14,7 @@ import re
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -45,9 +45,13 @@ from offline_capi.config.queries import sql_folder
 
 __all__ = [
     "ActionSource",
+    "AirflowDefaults",
+    "AirflowSettings",
     "AppData",
     "AttributionData",
     "Client",
+    "ClientTable",
+    "ConnectionTest",
     "Consent",
     "Contents",
     "CustomData",
@@ -63,8 +67,11 @@ __all__ = [
     "LimitedDataUse",
     "Limits",
     "MappingSpec",
+    "Method",
+    "Notifier",
     "OriginalEvent",
     "Platform",
+    "PlatformApp",
     "RateGate",
     "Screening",
     "SecretRef",
@@ -148,7 +155,8 @@ def _url(value: str) -> str:
 
 
 def _schedule(value: str) -> str:
-    if not re.fullmatch(r"@(hourly|daily|weekly|monthly|yearly)|[0-9A-Za-z*/,\-#?]+( +[0-9A-Za-z*/,\-#?]+){4}", value):
+    cron = r"@(hourly|daily|weekly|monthly|yearly)|[0-9A-Za-z*/,\-#?]+( +[0-9A-Za-z*/,\-#?]+){4}"
+    if value != "none" and not re.fullmatch(cron, value):
         raise ValueError('is not a cron line: five fields such as "0 3 * * *", or @daily')
     return value
 
@@ -219,7 +227,7 @@ class _Node(BaseModel):
 
 
 class SecretRef(_Node):
-    """Where a secret is found; never the secret. Exactly one of the three."""
+    """Where a secret is found; never the secret. Exactly one of the four."""
 
     env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
         None, description="name of an environment variable"
@@ -228,11 +236,14 @@ class SecretRef(_Node):
     connection: str | None = Field(
         None, description="id of an Airflow connection (its password, or extra.access_token)"
     )
+    store: Name | None = Field(
+        None, description="name in the encrypted local store, where `offline-capi clients authorize` puts tokens"
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> SecretRef:
-        if sum(part is not None for part in (self.env, self.file, self.connection)) != 1:
-            raise ValueError("give exactly one of env, file, connection")
+        if sum(part is not None for part in (self.env, self.file, self.connection, self.store)) != 1:
+            raise ValueError("give exactly one of env, file, connection, store")
         return self
 
     def __str__(self) -> str:
@@ -606,6 +617,7 @@ class Delivery(_Node):
     )
     max_bytes: int = Field(2_000_000, ge=10_000, description="bytes a request; Meta publishes no limit")
     concurrency: int = Field(4, ge=1, le=16, description="requests in flight for one client")
+    in_flight: int = Field(8, ge=1, le=64, description="requests in flight over all clients")
     timeout: Duration = timedelta(seconds=60)
     max_tries: int = Field(6, ge=1, le=20)
     max_wait: Duration = timedelta(minutes=10)
@@ -680,13 +692,94 @@ class MappingSpec(_Node):
         return self
 
 
+# ---------------------------------------------------------------------------------------------- Airflow
+
+
+def _call(value: object) -> object:
+    return {"call": value} if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    """One is a list of one; none is a list, too."""
+    return value if isinstance(value, (list, tuple)) or value is None else (value,)
+
+
+class Notifier(_Node):
+    """Who is told: a function that gets the run's context, or one of Airflow's notifiers."""
+
+    call: Annotated[str, AfterValidator(_hook)] = Field(
+        description='"module:function", or "module:Class" of a notifier; loaded when it is needed'
+    )
+    arguments: dict[str, Scalar | tuple[Scalar, ...]] = Field({}, description="its keyword arguments")
+
+
+AirflowTag = Annotated[str, Field(min_length=1, max_length=100)]  # Airflow's limit
+Tags = Annotated[
+    tuple[AirflowTag, ...], BeforeValidator(_listed, json_schema_input_type=AirflowTag | tuple[AirflowTag, ...])
+]
+Notifiers = Annotated[
+    tuple[Annotated[Notifier, BeforeValidator(_call, json_schema_input_type=Notifier | str)], ...],
+    BeforeValidator(_listed, json_schema_input_type=Notifier | str | tuple[Notifier | str, ...]),
+]
+
+
+class Notify(_Node):
+    """Who is told of what; a missed deadline goes to those of ``failure`` where ``deadline`` names nobody."""
+
+    failure: Notifiers = ()
+    success: Notifiers = ()
+    deadline: Notifiers = ()
+
+
+class Pools(_Node):
+    """Airflow pools by task; they have to exist, or the tasks wait for ever."""
+
+    prepare: Name | None = Field(None, description="for the tasks that read the source: plan and prepare")
+    upload: Name | None = Field(None, description="for the tasks that send, one slot a client")
+
+
+class AirflowSettings(_Node):
+    """How Airflow runs an upload. What an upload does not say, ``platform.airflow`` in ``clients.yml`` says for all."""
+
+    owner: Name = "offline_capi"
+    tags: Tags = ()
+    retries: int = Field(3, ge=0, le=20, description="of each task; faults that do not pass are not repeated")
+    retry_delay: Duration = Field(timedelta(minutes=5), description="doubled with each retry, an hour at most")
+    pools: Pools = Pools()
+    clients_at_once: int | None = Field(None, ge=1, description="clients that one run sends for at the same time")
+    deadline: Duration | None = Field(None, description="from the start of a run to its end; see notify.deadline")
+    notify: Notify = Notify()
+
+    def over(self, defaults: AirflowSettings) -> AirflowSettings:
+        """These settings where they say something, else the defaults; the tags of both."""
+        merged: AirflowSettings = _over(self, defaults)
+        return merged.model_copy(update={"tags": tuple(dict.fromkeys([*defaults.tags, *self.tags]))})
+
+
+class AirflowDefaults(AirflowSettings):
+    """``platform.airflow``: what holds for every upload of the folder that does not say otherwise."""
+
+    schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(
+        None, description="for uploads without a schedule of their own; `schedule: none` there means by hand only"
+    )
+
+
+def _over(own: Any, defaults: Any) -> Any:
+    chosen = {name: getattr(own, name) for name in own.model_fields_set}
+    nodes = {name: _over(node, getattr(defaults, name)) for name, node in chosen.items() if isinstance(node, _Node)}
+    return defaults.model_copy(update={**chosen, **nodes})
+
+
 class Upload(MappingSpec):
     """One file in ``uploads/``: source, mapping, event, delivery."""
 
     name: str = Field("", description="taken from the file's name")
     description: str = ""
     source: Source
-    schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(None, description="cron, in the window's zone")
+    schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(
+        None, description="cron, in the window's zone; none: by hand only; without it, that of platform.airflow"
+    )
+    airflow: AirflowSettings = AirflowSettings()
     limits: Limits = Limits()
     gates: Gates = Gates()
     delivery: Delivery = Delivery()
@@ -756,6 +849,19 @@ def _outgoing(name: str) -> str:
     raise ValueError(f'"{name}" is no field of an event; one of: {known}, user_data.KEY, custom_data.KEY')
 
 
+# D:set-up-conversions-api-as-a-platform; login: D:guides/end-to-end-implementation
+Method = Literal["owned", "fbe", "token", "shared", "login"]
+MetaId = Annotated[str, Field(pattern=r"^[0-9]{5,20}$")]
+
+
+class ConnectionTest(_Node):
+    """How `clients test` marks its event; no run ever sees this."""
+
+    code: str = Field(
+        pattern=r"^[A-Za-z0-9_]{1,40}$", description="from Events Manager, Test Events; used by `clients test` alone"
+    )
+
+
 class Client(_Node):
     """An advertiser: one pixel, one token, its own defaults."""
 
@@ -786,6 +892,41 @@ class Client(_Node):
     core_mode: bool = Field(
         False, description="Meta's Core Setup: standard keys only, no predicted_ltv, of addresses the bare domain"
     )
+    authorized_by: Method | None = Field(None, description="how we may send for this client: see `clients authorize`")
+    external_business_id: Name | None = Field(
+        None, description="the id that our own screens gave Facebook Business Extension for this client"
+    )
+    shares_pixel_with: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
+        (), description="clients whose pixel this may be as well; without it, one pixel has one client"
+    )
+    contacts: Texts = Field((), description="who is told when the token fails; never sent to Meta")
+    test: ConnectionTest | None = Field(None, description="how `clients test` marks its event")
+
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """Where this client's events go."""
+        return (self.pixel_id,)
+
+
+class ClientTable(_Node):
+    """``clients`` of clients.yml where they are rows of a table instead; see `clients pull`."""
+
+    connection: Name = Field(description="an Airflow connection id, or a name whose URL is in the environment")
+    sql: Name = Field(
+        description="path of a .sql file under sql/, or the query itself; a column is a field of a client"
+    )
+
+
+class PlatformApp(_Node):
+    """The platform's own Meta app and system user: what `clients authorize` and token checks act with."""
+
+    id: MetaId = Field(description="the app's id")
+    secret: SecretRef = Field(description="the app's secret")
+    business_id: MetaId | None = Field(None, description="the platform's own business")
+    system_user_id: MetaId | None = Field(None, description="its system user that sends")
+    token: SecretRef | None = Field(None, description="that system user's token, with business_management")
+    login_config_id: MetaId | None = Field(None, description="the configuration of Facebook Login for Business")
+    redirect_uri: Annotated[str, AfterValidator(_url)] | None = Field(None, description="where the login returns to")
 
 
 def _ledger_kind(value: object) -> str:
@@ -812,6 +953,7 @@ class Platform(_Node):
     partner_agent: PartnerAgent | None = Field(None, description="who sends, as agreed with Meta")
     graph_url: Annotated[str, AfterValidator(_url)] = "https://graph.facebook.com"
     graph_version: str = Field("v26.0", pattern=r"^v\d+\.\d+$")
+    app: PlatformApp | None = Field(None, description="the platform's Meta app, for authorising clients")
     ledger: Ledger = Field(
         "sqlite:///offline_capi_ledger.db", description="database URL without a password, or a reference to one"
     )
@@ -828,6 +970,7 @@ class Platform(_Node):
     frequent_value: Share = Field(
         0.005, description="share of rows above which `coverage` takes one value for nobody's; 100% for never"
     )
+    airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
 
 
 class Deployment(_Node):
@@ -837,12 +980,22 @@ class Deployment(_Node):
     platform: Platform = Platform()
     clients: dict[str, Client]
     uploads: dict[str, Upload]
+    clients_from: ClientTable | None = Field(None, description="the table, where the clients are rows of one")
     _places: dict[str, Places] = PrivateAttr(default_factory=dict)
 
     @property
     def sql_folder(self) -> Path:
         """Where ``source.sql`` names a file."""
         return sql_folder(self.folder)
+
+    def airflow(self, upload: Upload) -> AirflowSettings:
+        """How Airflow runs an upload: its own settings over those of the folder."""
+        return upload.airflow.over(self.platform.airflow)
+
+    def schedule(self, upload: Upload) -> str | None:
+        """The cron of an upload, its own or that of the folder; ``None`` where it runs by hand only."""
+        schedule = upload.schedule or self.platform.airflow.schedule
+        return None if schedule == "none" else schedule
 
     def place(self, upload: str | Upload, path: str = "") -> str:
         """``file:line`` of ``path`` (``user_data.em[1]``) in an upload's file, or of the nearest node around it."""

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from offline_capi.config.document import Loc
 from offline_capi.config.nearest import did_you_mean
 
-__all__ = ["Finding", "findings", "locate"]
+__all__ = ["Finding", "findings", "locate", "misnamed"]
 
 Finding = tuple[Loc, str]
 
@@ -47,17 +47,20 @@ _UNFORESEEN = "cannot be used here; see `offline-capi schema` for what is allowe
 _PATTERNS: Mapping[str, str] = {
     r"^\d{5,20}$": "is not a pixel id: 5 to 20 digits, as Events Manager shows it",
     r"^v\d+\.\d+$": "is not a Graph version such as v26.0",
+    r"^[0-9]{5,20}$": "is not one of Meta's ids: 5 to 20 digits",
+    r"^[A-Za-z0-9_]{1,40}$": "is not a test code: letters and digits, such as TEST12345, from Events Manager",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "is not the name of an environment variable such as ACME_BANK_TOKEN",
 }
 _MODELS: Mapping[str, str] = {
     "FieldSpec": "needs the name of a column, or a mapping such as {column: name, type: number}",
-    "SecretRef": "needs a reference: {env: NAME}, {file: /path} or {connection: id}",
+    "SecretRef": "needs a reference: {env: NAME}, {file: /path}, {connection: id} or {store: NAME}",
 }
 #: Keys that somebody will try, and why there are none.
 _NEVER: Mapping[str, str] = {
     "test_event_code": "belongs to one run that somebody starts by hand, never to a configuration: events sent with it "
     "count at Meta all the same. Remove it, and use `offline-capi upload UPLOAD --test-event-code CODE`",
 }
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # what Airflow allows in the id of a DAG
 _SCALARS = {"str", "int", "float", "bool"}
 
 
@@ -65,6 +68,12 @@ def findings(error: ValidationError, model: type[BaseModel], data: object) -> li
     """Each fault once, at its place in ``data`` as the author wrote it."""
     details = error.errors(include_url=False)
     return list(dict.fromkeys((_place(detail, data), _sentence(detail, model)) for detail in details))
+
+
+def misnamed(name: str) -> Iterator[str]:
+    """What is wrong with the name of an upload or a client."""
+    if not _NAME.fullmatch(name):
+        yield "needs a name of letters, digits, _ . and - (at most 100)"
 
 
 def locate(loc: Loc, data: object) -> Loc:

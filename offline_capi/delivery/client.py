@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from types import TracebackType
@@ -36,7 +37,7 @@ class GraphClient:
     """
 
     def __init__(self, graph_url: str, version: str, *, timeout: float, connections: int = 8) -> None:
-        self._base = f"{graph_url.rstrip('/')}/{version}"
+        self._base, self._timeout = f"{graph_url.rstrip('/')}/{version}", timeout
         self._http = httpx.Client(
             timeout=httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout)),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -60,12 +61,23 @@ class GraphClient:
         # hundred bodies waited for the garbage collector.
         once = iter((body,))
         try:
-            answer = self._http.post(f"{self._base}/{pixel}/events", content=once, headers=headers)
+            with self._http.stream("POST", f"{self._base}/{pixel}/events", content=once, headers=headers) as answer:
+                return read_answer(answer.status_code, answer.headers, self._read(answer))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise NotSentError(f"no connection to {self._base} ({type(error).__name__})") from None
         except httpx.RequestError as error:
             raise AnswerLostError(f"no answer from {self._base} ({type(error).__name__})") from None
-        return read_answer(answer.status_code, answer.headers, answer.content[:_MAX_ANSWER])
+
+    def _read(self, answer: httpx.Response) -> bytes:
+        """The body, or the front of one that is no answer of Meta's; httpx's own limit is between two bytes only."""
+        body, give_up_at = b"", time.monotonic() + self._timeout
+        for part in answer.iter_bytes():
+            body += part
+            if time.monotonic() > give_up_at:
+                raise AnswerLostError(f"no end of the answer from {self._base}")
+            if len(body) > _MAX_ANSWER:
+                break
+        return body[:_MAX_ANSWER]
 
 
 @dataclass(frozen=True, slots=True)

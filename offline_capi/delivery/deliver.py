@@ -31,9 +31,8 @@ __all__ = ["Claimed", "Claims", "deliver"]
 
 SplitByAge = Callable[[EventBatch], tuple[EventBatch, EventBatch]]
 
-#: Requests in flight over all clients.
-IN_FLIGHT = 8
-#: Requests read ahead, so that a client at its limit does not hold up the others.
+#: Requests read ahead, so that a client that waits does not hold up those behind it: as many as two clients of a
+#: usual night have, and not more memory than can be spared.
 LOOKAHEAD = 8
 #: Requests claimed in one transaction.
 TOGETHER = 8
@@ -123,11 +122,14 @@ class _Delivery:
     flying: dict[Future[Posted], _Task] = field(default_factory=dict)
     stops: dict[str | None, _Stop] = field(default_factory=dict)
     gates: dict[str | None, Gate] = field(default_factory=dict)
-    slots: Semaphore = field(default_factory=lambda: Semaphore(IN_FLIGHT))
     refused: Counter[tuple[str, object]] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
     let_in: set[str] = field(default_factory=set)
     closing: Event = field(default_factory=Event)
+    slots: Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slots = Semaphore(self.policy.in_flight)
 
     def run(self, requests: Iterator[Request]) -> Iterator[Outcome]:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="post") as pool:
@@ -179,8 +181,14 @@ class _Delivery:
             self.queue.append(_Task(request))
 
     def _limit(self, client: str) -> int:
-        """A client's first request goes alone: a fault of its token is then met once, not once a worker."""
-        return self.policy.concurrency if client in self.let_in or self._stop_of(client) else 1
+        """A client's first request goes alone: a fault of its token is then met once, not once a worker.
+
+        While Meta asks a client to wait, one of its requests does so for all: workers are for those that may go.
+        """
+        if self._stop_of(client):
+            return self.policy.concurrency
+        waits = self._gate(client).remaining(self.clock) > 0
+        return self.policy.concurrency if client in self.let_in and not waits else 1
 
     def _start(self, tasks: Iterable[_Task], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
         outcomes: list[Outcome] = []
@@ -256,13 +264,21 @@ class _Delivery:
     def _given_up(self, task: _Task, posted: Posted) -> Outcome:
         """Out of tries: whatever the fault is, the next request would meet it too, unless others get through."""
         request = task.request
-        stop = self.stops.get(None) or self.stops.get(request.client) or self._stop_for(task, posted)
+        stop = self._known_stop(request) or self._stop_for(task, posted)
         if posted.maybe_stored:
             return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, stop.explanation)
         return self._outcome(request, Fate.HELD, posted, stop.reason, stop.explanation)
 
+    def _known_stop(self, request: Request) -> _Stop | None:
+        """Why this request was not let out; a worker may have met the reason before its answer was settled here."""
+        denied = self._gate(None).denied or self._gate(request.client).denied
+        known = self.stops.get(None) or self.stops.get(request.client)
+        return known or (self._denied(request, denied) if denied else None)
+
     def _stop_for(self, task: _Task, posted: Posted) -> _Stop:
         request = task.request
+        if not posted.tries and not posted.throttled:
+            return _Stop(Reason.NOT_SENT, f"{request.client}: no place in flight came free in time; see in_flight")
         why = posted.explanation or _words(posted, "Meta asked to wait" if posted.throttled else "was not accepted")
         if posted.throttled:
             stop = _Stop(Reason.THROTTLED, f"{request.client}: {why}; its other events wait for the next run")
@@ -288,14 +304,18 @@ class _Delivery:
 
     def _stopped(self, request: Request, posted: Posted) -> Outcome:
         """A fault of token, pixel, permission or version: one request was enough to know."""
+        stop = self._denied(request, posted)
+        if posted.maybe_stored:
+            return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, stop.explanation)
+        return self._outcome(request, Fate.HELD, posted, Reason.CLIENT_STOPPED, stop.explanation)
+
+    def _denied(self, request: Request, posted: Posted) -> _Stop:
         entry = posted.verdict.entry if posted.verdict else None
         advice = f": {entry.do}" if entry else ""
         explanation = f"{request.client}: Meta refused pixel {request.pixel}, {_words(posted, 'stopped')}{advice}"
         scope = None if entry is not None and entry.scope is Scope.APP else request.client
         self._stop(scope, _Stop(Reason.CLIENT_STOPPED, explanation))
-        if posted.maybe_stored:
-            return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, explanation)
-        return self._outcome(request, Fate.HELD, posted, Reason.CLIENT_STOPPED, explanation)
+        return self.stops[scope]
 
     # ------------------------------------------------------------------------------------------ taking apart
 

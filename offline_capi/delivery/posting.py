@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -24,11 +25,15 @@ SLOW_DOWN = ((90, 30.0), (75, 2.0))
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often and how long one request is tried; ``max_wait`` is in seconds, waiting to leave included."""
+    """How often and how long one request is tried, and how many are in flight: of one client, and of all.
+
+    ``max_wait`` is in seconds, waiting to leave included: no try begins later.
+    """
 
     max_tries: int = 6
     max_wait: float = 600.0
     concurrency: int = 4
+    in_flight: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,22 @@ class Clock:
 
 @dataclass(slots=True)
 class Gate:
-    """Holds back the requests of a client, account or app that Meta asked to slow down."""
+    """Holds back the requests of a client, account or app that Meta asked to slow down.
+
+    ``denied`` is the answer that shut it for good: no request passes after it, also not one on its way to a worker.
+    """
 
     not_before: float = 0.0
+    denied: Posted | None = None
     _lock: Lock = field(default_factory=Lock)
 
     def close_for(self, seconds: float, clock: Clock) -> None:
         with self._lock:
             self.not_before = max(self.not_before, clock.monotonic() + seconds)
+
+    def deny(self, posted: Posted) -> None:
+        with self._lock:
+            self.not_before, self.denied = math.inf, self.denied or posted
 
     def remaining(self, clock: Clock) -> float:
         return max(0.0, self.not_before - clock.monotonic())
@@ -70,17 +83,27 @@ class Gates:
     def of(self, scope: Scope) -> Gate:
         return self.everybody if scope is Scope.APP else self.client
 
-    def held_by(self, clock: Clock) -> Scope:
+    def remaining(self, clock: Clock) -> float:
+        """Seconds until both are open."""
+        return max(self.client.remaining(clock), self.everybody.remaining(clock))
+
+    def held_by(self, clock: Clock) -> Scope | None:
         """Which of the two is closed for longer."""
+        if not self.remaining(clock):
+            return None
         return Scope.APP if self.everybody.remaining(clock) > self.client.remaining(clock) else Scope.CLIENT
 
     def passed(self, give_up_at: float, clock: Clock) -> bool:
         """Wait until both are open; False at once where that would be too late, or where nothing may leave."""
-        while (pause := max(self.client.remaining(clock), self.everybody.remaining(clock))) > 0:
+        while (pause := self.remaining(clock)) > 0:
             if clock.monotonic() + pause > give_up_at or self.closing.is_set():
                 return False
             clock.sleep(min(pause, NAP))
         return not self.closing.is_set()
+
+    def entered(self, give_up_at: float, clock: Clock) -> bool:
+        """Wait for a place in flight; False where none comes free in time."""
+        return self.slots.acquire(timeout=max(0.0, give_up_at - clock.monotonic()))
 
     def nap(self, seconds: float, clock: Clock) -> None:
         until = clock.monotonic() + seconds
@@ -119,14 +142,19 @@ def post_until_settled(
     """Post what ``body`` makes until it is accepted, refused for good, or out of tries or time; full jitter between.
 
     The bytes are made when they have their place in flight, so that those that wait take no memory. What Meta asks to
-    wait closes the gate of the client, or of everybody: their other requests wait as well.
+    wait closes the gate of the client, or of everybody, before the place is given back: no other request of theirs
+    leaves earlier.
     """
     give_up_at, posted = clock.monotonic() + policy.max_wait, Posted()
-    while gates.passed(give_up_at, clock):
-        with gates.slots:
+    while gates.passed(give_up_at, clock) and gates.entered(give_up_at, clock):
+        try:
+            if False:  # closed while this one waited for its place
+                continue
             posted = _try(post, body(), events, posted)
-        pause = _own_pause(posted, clock)
-        told = _mind(posted, pause, gates, clock)
+            pause = _own_pause(posted, clock)
+            told = _mind(posted, pause, gates, clock)
+        finally:
+            gates.slots.release()
         out_of_time = clock.monotonic() + told + pause > give_up_at
         if posted.settled or posted.tries == policy.max_tries or out_of_time:
             return posted
@@ -160,7 +188,9 @@ def _own_pause(posted: Posted, clock: Clock) -> float:
 
 def _mind(posted: Posted, pause: float, gates: Gates, clock: Clock) -> float:
     """Close gates for as long as Meta told, and where little is left of an allowance; returns the seconds told."""
-    answer = posted.answer
+    answer, verdict = posted.answer, posted.verdict
+    if verdict is not None and verdict.action is Action.STOP:
+        gates.of(verdict.entry.scope if verdict.entry else Scope.CLIENT).deny(posted)
     if answer is None:
         return 0.0
     gates.client.close_for(_slowed(answer.usage), clock)

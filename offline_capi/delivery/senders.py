@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -19,18 +19,26 @@ __all__ = ["open_senders"]
 
 @contextmanager
 def open_senders(
-    deployment: Deployment, secrets: SecretResolver, delivery: Delivery, *, test_event_code: str | None = None
+    deployment: Deployment,
+    secrets: SecretResolver,
+    delivery: Delivery,
+    *,
+    test_event_code: str | None = None,
+    refusal: Callable[[str, Secret], str | None] = lambda _client, _token: None,
 ) -> Iterator[Mapping[str, Sender]]:
     """A mapping from client to its sender; connections are closed at the end.
 
     A token is resolved when its client is first asked for, so that a missing one stops that client only: the look-up
     then raises ``ConfigError``. ``test_event_code`` goes out with every request: see ``payload.manual_only``.
+    ``refusal`` says why nothing should be sent with a client's token, where that is known already.
     """
     platform = deployment.platform
     timeout = delivery.timeout.total_seconds()
-    with GraphClient(platform.graph_url, platform.graph_version, timeout=timeout) as graph:
+    with GraphClient(
+        platform.graph_url, platform.graph_version, timeout=timeout, connections=delivery.in_flight
+    ) as graph:
         beside = Envelope(test_event_code=test_event_code, upload_tag=delivery.upload_tag)
-        yield _Senders(graph, deployment.clients, platform, secrets, beside)
+        yield _Senders(graph, deployment.clients, platform, secrets, beside, refusal)
 
 
 class _Senders(dict[str, Sender]):
@@ -41,16 +49,19 @@ class _Senders(dict[str, Sender]):
         platform: Platform,
         secrets: SecretResolver,
         beside: Envelope,
+        refusal: Callable[[str, Secret], str | None],
     ) -> None:
         super().__init__()
         self._graph, self._clients, self._platform, self._secrets = graph, clients, platform, secrets
-        self._beside = beside
+        self._beside, self._refusal = beside, refusal
 
     def __missing__(self, name: str) -> Sender:
         client = self._clients.get(name)
         if client is None:
             raise ConfigError("it is no longer in clients.yml; put it back and run again")
         token = _sendable(self._secrets.token(client.token))
+        if words := self._refusal(name, token):
+            raise ConfigError(f"{words}; once that is mended, `offline-capi clients test {name}` lets it send again")
         secret = self._secrets.token(client.app_secret) if client.app_secret else None
         envelope = replace(
             self._beside,

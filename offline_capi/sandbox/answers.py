@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["ERRORS", "GraphError", "Refusal", "Reply", "accepted", "refused"]
+__all__ = ["ERRORS", "GraphError", "Refusal", "Reply", "accepted", "answered", "refused"]
 
 
 class GraphError(NamedTuple):
@@ -96,6 +96,11 @@ def accepted(events_received: int) -> Reply:
     trace_id = _trace_id()
     body = {"events_received": events_received, "messages": [], "fbtrace_id": trace_id}
     return Reply(200, _encode(body), trace_id=trace_id, events_received=events_received)
+
+
+def answered(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
+    """An object of any other edge."""
+    return Reply(200, _encode(body), headers)
 
 
 def refused(error: GraphError, detail: str = "", headers: Mapping[str, str] | None = None) -> Reply:

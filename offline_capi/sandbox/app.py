@@ -17,6 +17,7 @@ from offline_capi.sandbox.access import fingerprint
 from offline_capi.sandbox.answers import GraphError
 from offline_capi.sandbox.faults import Fault
 from offline_capi.sandbox.graph import EventsEdge
+from offline_capi.sandbox.platform import PlatformEdge, World, WorldBody
 from offline_capi.sandbox.state import SandboxState
 
 __all__ = ["create_app"]
@@ -63,6 +64,7 @@ def create_app(state: SandboxState | None = None) -> FastAPI:
         app.add_api_route(f"/_sandbox/{path}", endpoint, methods=[method], response_model=None)
     for path in ("/{version}/{pixel}/events", "/{pixel}/events"):
         app.router.routes.append(Route(path, EventsEdge(), methods=["POST"]))
+    app.router.routes.append(Route("/{version}/{path:path}", PlatformEdge(), methods=["GET", "POST", "DELETE"]))
     return app
 
 
@@ -201,6 +203,17 @@ async def _put_settings(request: Request, body: SettingsBody) -> dict[str, str]:
     return {"bad_event": body.bad_event}
 
 
+async def _put_world(request: Request, body: WorldBody) -> dict[str, int]:
+    state = _state(request)
+    state.world = World.of(body, state.access)
+    return {"tokens": len(body.tokens)}
+
+
+async def _get_calls(request: Request) -> list[str]:
+    """The calls about access so far, as method and path; fields may hold tokens and are not kept."""
+    return _state(request).world.calls
+
+
 async def _post_reset(request: Request) -> dict[str, bool]:
     _state(request).reset()
     return {"ready": True}
@@ -221,5 +234,7 @@ _QUESTIONS = (
     ("clock", "PUT", _put_clock),
     ("access", "PUT", _put_access),
     ("settings", "PUT", _put_settings),
+    ("world", "PUT", _put_world),
+    ("calls", "GET", _get_calls),
     ("reset", "POST", _post_reset),
 )

@@ -9,6 +9,7 @@ from typing import Literal
 from offline_capi.sandbox.access import Access
 from offline_capi.sandbox.faults import FaultBook
 from offline_capi.sandbox.memory import Memory
+from offline_capi.sandbox.platform import World
 
 __all__ = ["Clock", "SandboxState"]
 
@@ -44,6 +45,7 @@ class SandboxState:
     arrived: int = 0
     night: int = 0
     in_flight: dict[str, int] = field(default_factory=dict)
+    world: World = field(default_factory=World)
     _first_access: Access = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,4 +60,5 @@ class SandboxState:
         self.bad_event = "reject_all"
         self.arrived = 0
         self.in_flight = {}
+        self.world = World()
         self.night += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 
 import structlog
@@ -44,11 +45,43 @@ from offline_capi.samples import SAMPLE_TOKENS, build_samples  # noqa: E402
 from tests.airflow_provider.embedded import DAGS, REPOSITORY, EmbeddedAirflow, Night  # noqa: E402
 from tests.sandbox_server import Sandbox  # noqa: E402
 
+#: The samples hold a few rows that are rejected: here they stop the night, and a failed night tells about itself.
+GATED = """
+gates: {rejected: {action: stop, max: 0%}}
+airflow:
+  notify: {failure: {call: "tests.airflow_provider.told:keep", arguments: {name: red}}}
+"""
+
+#: A DAG of somebody's own.
+OWN_DAG = """
+from pathlib import Path
+from airflow.sdk import DAG
+from offline_capi.airflow_provider import UploadConversionsOperator
+
+FORM = {"what": "credit_approvals", "since": None, "until": None, "clients": []}
+with DAG("offline_capi__own", schedule=None, params=FORM, render_template_as_native_obj=True):
+    UploadConversionsOperator(
+        task_id="send",
+        folder=str(Path(__file__).parent),
+        upload="{{ params.what }}",
+        since="{{ params.since }}",
+        until="{{ params.until }}",
+        clients="{{ params.clients }}",
+        retries=0,
+    )
+"""
+
 
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAirflow]:
-    """A real Airflow on an embedded metadata database, reading the repository's ``dags/``."""
-    embedded = EmbeddedAirflow(tmp_path_factory.mktemp("airflow"))
+    """A real Airflow on an embedded metadata database, reading the repository's ``dags/`` and one upload more."""
+    place = tmp_path_factory.mktemp("airflow")
+    for folder in ("dags", "sql"):
+        shutil.copytree(REPOSITORY / folder, place / folder)
+    purchases = (DAGS / "uploads" / "store_purchases.yml").read_text(encoding="utf-8")
+    (place / "dags" / "uploads" / "gated_purchases.yml").write_text(f"{purchases}\n{GATED}", encoding="utf-8")
+    (place / "dags" / "own.py").write_text(OWN_DAG, encoding="utf-8")
+    embedded = EmbeddedAirflow(place / "home", place / "dags")
     yield embedded
     embedded.close()
 
@@ -74,6 +107,9 @@ class SampleNight:
     def run(self, upload: str, **more: Any) -> Night:
         """One run of the upload's DAG over the sample day."""
         return self.airflow.run(upload, self.environment, **{**self.window, **more})
+
+    def clear(self, upload: str, run_id: str, *tasks: str) -> Night:
+        return self.airflow.clear(upload, self.environment, run_id, *tasks)
 
     def reports(self) -> list[RunReport]:
         """What the ledger says of the runs that closed their books, oldest first."""

@@ -1,4 +1,6 @@
-"""A real Airflow in a process of its own: it runs DAGs with ``dag.test()`` when told to, one JSON line each way.
+"""A real Airflow in a process of its own: it runs DAGs in-process when told to, one JSON line each way.
+
+Runs by hand are ``dag.test()``; those that it cannot make (of a schedule, of a backfill, cleared ones) are made here.
 
 Starting Airflow takes ten seconds and a run about one, so that the tests of a session share one process.
 """
@@ -11,16 +13,19 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from offline_capi.airflow_provider.local_home import demo_environment
+from offline_capi.samples import SAMPLE_TOKENS
 
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
 #: What a test may set for one run; anything else of these is removed, so that runs do not hear of each other.
-OWN = ("OFFLINE_CAPI_", "AIRFLOW_CONN_")
+OWN = ("OFFLINE_CAPI_", "AIRFLOW_CONN_", "AIRFLOW_VAR_", *SAMPLE_TOKENS)
 
 
 def clean_environment(home: Path, dags: Path = DAGS) -> dict[str, str]:
@@ -33,10 +38,12 @@ def clean_environment(home: Path, dags: Path = DAGS) -> dict[str, str]:
 class Night:
     """What became of one run: its state, and of each task (``upload acme_bank``) the state and the number of tries."""
 
+    run_id: str
     state: str
     tasks: dict[str, str]
     tries: dict[str, int]
     xcoms: dict[str, Any]
+    links: dict[str, dict[str, str]]
 
 
 class EmbeddedAirflow:
@@ -55,18 +62,41 @@ class EmbeddedAirflow:
             text=True,
         )
 
-    def run(self, upload: str, environment: Mapping[str, str], *, retries: int | None = None, **conf: Any) -> Night:
-        answer = self._ask("night", upload=upload, environment=dict(environment), conf=conf, retries=retries)
+    def run(
+        self,
+        upload: str,
+        environment: Mapping[str, str],
+        *,
+        retries: int | None = None,
+        kind: str = "manual",
+        **conf: Any,
+    ) -> Night:
+        """One run. Any but a manual one has the partition that ``since`` names, as the timetable gives it."""
+        answer = self._ask("night", upload=upload, environment=dict(environment), conf=conf, retries=retries, kind=kind)
         return Night(**answer)
 
-    def dag_bag(self) -> dict[str, Any]:
-        """The DAGs of the folder and the import errors of its files."""
-        return dict(self._ask("dag_bag"))
+    def clear(self, upload: str, environment: Mapping[str, str], run_id: str, *tasks: str) -> Night:
+        """Clear some tasks of a run that has ended, and let it run to its end again."""
+        return Night(**self._ask("cleared", upload=upload, environment=dict(environment), run_id=run_id, tasks=tasks))
+
+    @property
+    def log(self) -> str:
+        """All that Airflow and its tasks have logged."""
+        return (self.home / "process.log").read_text(errors="replace")
+
+    def dag_bag(self, folder: Path) -> dict[str, Any]:
+        """The DAGs of a folder and the import errors of its files."""
+        return dict(self._ask("dag_bag", folder=str(folder)))
 
     def connection_test(self, name: str, environment: Mapping[str, str]) -> tuple[bool, str]:
         """What the *Test* button of a connection says."""
         ok, message = self._ask("connection_test", name=name, environment=dict(environment))
         return ok, message
+
+    def pages(self, environment: Mapping[str, str], *paths: str, user: str | None = "admin") -> list[tuple[int, str]]:
+        """Status and text of pages of the UI, as the API server gives them to a user of this role, or to nobody."""
+        found = self._ask("pages", environment=dict(environment), paths=paths, user=user)
+        return [(status, text) for status, text in found]
 
     def secrets(self, environment: Mapping[str, str], **wanted: str) -> dict[str, str]:
         """What ``AirflowSecrets`` finds: of a connection, its ``token`` or its ``url``."""
@@ -95,21 +125,113 @@ class EmbeddedAirflow:
 # ---------------------------------------------------------------------------------------------- Airflow's end
 
 
-def _night(upload: str, environment: Mapping[str, str], conf: dict[str, Any], retries: int | None) -> dict[str, Any]:
-    from offline_capi.airflow_provider.dag_factory import dag_id_of
-
+def _night(
+    upload: str, environment: Mapping[str, str], conf: dict[str, Any], retries: int | None, kind: str
+) -> dict[str, Any]:
     _set_environment(environment)
-    dag = _bag().dags[dag_id_of(upload)]
+    dag = _dag(upload)
     if retries is not None:
         for task in dag.tasks:
             task.retries = retries
-    run = dag.test(run_conf=conf)
+    return _told(dag.test(run_conf=conf) if kind == "manual" else _run_of_partition(dag, kind, conf))
+
+
+def _cleared(upload: str, environment: Mapping[str, str], run_id: str, tasks: list[str]) -> dict[str, Any]:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import select
+
+    _set_environment(environment)
+    dag = _dag(upload)
+    with create_session() as session:
+        stored = _as_scheduler_has_it(dag)
+        stored.clear(run_id=run_id, task_ids=tasks, dag_run_state=DagRunState.RUNNING, session=session)
+        session.commit()
+        run = session.scalar(select(DagRun).where(DagRun.run_id == run_id))
+        run.dag = stored
+        return _told(_run_to_end(dag, run, session))
+
+
+def _dag(upload: str) -> Any:
+    from offline_capi.airflow_provider.dag_factory import dag_id_of
+
+    dag = _bag().dags[dag_id_of(upload)]
+    dag.deadline = None  # Airflow 3.3's dag.test() fails on any DAG that has one
+    return dag
+
+
+def _as_scheduler_has_it(dag: Any) -> Any:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    stored: Any = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    stored.on_failure_callback, stored.on_success_callback = dag.on_failure_callback, dag.on_success_callback
+    return stored
+
+
+def _run_of_partition(dag: Any, kind: str, conf: dict[str, Any]) -> Any:
+    """A run as the scheduler makes it: with a partition, without dates in its form."""
+    from airflow.utils.session import create_session
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+    from pendulum import now
+
+    day = conf.pop("since")
+    conf.pop("until")
+    _store_dags()
+    stored = _as_scheduler_has_it(dag)
+    with create_session() as session:
+        run = stored.create_dagrun(
+            run_id=f"{kind}__{day}__{now().isoformat()}",
+            run_after=now(),
+            run_type=DagRunType(kind),
+            triggered_by=DagRunTriggeredByType.TEST,
+            state=DagRunState.RUNNING,
+            start_date=now(),
+            partition_key=day,
+            partition_date=stored.timetable.resolve_partition_date(day),
+            conf=conf,
+            session=session,
+        )
+        return _run_to_end(dag, run, session)
+
+
+def _run_to_end(dag: Any, run: Any, session: Any) -> Any:
+    """What a scheduler and a worker do, one task after the other."""
+    from airflow.sdk.definitions.dag import _run_task
+    from airflow.utils.state import DagRunState, TaskInstanceState
+    from pendulum import now
+
+    while run.state == DagRunState.RUNNING:
+        session.expire_all()
+        for instance in run.update_state(session=session)[0]:
+            instance.try_number += 1
+            instance.state, instance.scheduled_dttm = TaskInstanceState.SCHEDULED, now()
+        session.commit()
+        for instance in run.get_task_instances(session=session, state=[TaskInstanceState.SCHEDULED]):
+            with suppress(Exception):  # as dag.test() does: the task's state says that it failed
+                _run_task(ti=instance, task=dag.task_dict[instance.task_id])
+    return run
+
+
+def _store_dags() -> None:
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(_bag(), "dags-folder", None)
+
+
+def _told(run: Any) -> dict[str, Any]:
     tasks = {_label(ti): ti for ti in run.get_task_instances()}
+    left = _xcoms(run, tasks)
     return {
+        "run_id": run.run_id,
         "state": str(run.state),
         "tasks": {label: str(ti.state) for label, ti in tasks.items()},
         "tries": {label: ti.try_number for label, ti in tasks.items()},
-        "xcoms": _xcoms(run, tasks),
+        "xcoms": {label: found["return_value"] for label, found in left.items() if "return_value" in found},
+        "links": {label: {key: url for key, url in found.items() if key in _LINKS} for label, found in left.items()},
     }
 
 
@@ -117,27 +239,34 @@ def _label(ti: Any) -> str:
     return f"{ti.task_id} {ti.rendered_map_index}" if ti.rendered_map_index else str(ti.task_id)
 
 
-def _xcoms(run: Any, tasks: Mapping[str, Any]) -> dict[str, Any]:
+#: What tasks leave in XComs beside what they return.
+_LINKS = ("events_manager",)
+
+
+def _xcoms(run: Any, tasks: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """All XComs of each task by their key."""
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     labels = {(ti.task_id, ti.map_index): label for label, ti in tasks.items()}
-    wanted = select(XComModel).where(XComModel.run_id == run.run_id, XComModel.key == "return_value")
+    found: dict[str, dict[str, Any]] = {}
     with create_session() as session:
-        found = session.scalars(wanted).all()
-        return {labels[x.task_id, x.map_index]: XComModel.deserialize_value(x) for x in found}
+        for xcom in session.scalars(select(XComModel).where(XComModel.run_id == run.run_id)):
+            value = XComModel.deserialize_value(xcom)
+            found.setdefault(labels[xcom.task_id, xcom.map_index], {})[xcom.key] = value
+    return found
 
 
-def _bag() -> Any:
+def _bag(folder: str | None = None) -> Any:
     from airflow.dag_processing.dagbag import DagBag
 
-    folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
+    folder = folder or os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
     return DagBag(dag_folder=folder, bundle_path=Path(folder))
 
 
-def _dag_bag() -> dict[str, Any]:
-    bag = _bag()
+def _dag_bag(folder: str) -> dict[str, Any]:
+    bag = _bag(folder)
     return {"dags": sorted(bag.dags), "import_errors": {Path(f).name: e for f, e in bag.import_errors.items()}}
 
 
@@ -158,6 +287,29 @@ def _secrets(environment: Mapping[str, str], wanted: Mapping[str, str]) -> dict[
     return {way: ways[way](name).reveal() for way, name in wanted.items()}
 
 
+def _pages(environment: Mapping[str, str], paths: list[str], user: str | None) -> list[Any]:
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from starlette.testclient import TestClient
+
+    _set_environment(environment)
+    client = TestClient(_api_server())
+    if user is not None:
+        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=user))
+        client.headers["Authorization"] = f"Bearer {token}"
+    answers = [client.get(path) for path in paths]
+    return [[answer.status_code, answer.text] for answer in answers]
+
+
+@cache
+def _api_server() -> Any:
+    """Airflow's API server with everything that plugins add, and with a login."""
+    from airflow.api_fastapi.app import create_app
+
+    os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "False"
+    return create_app(apps="core")
+
+
 def _set_environment(environment: Mapping[str, str]) -> None:
     for name in [name for name in os.environ if name.startswith(OWN)]:
         del os.environ[name]
@@ -172,7 +324,14 @@ def _serve() -> None:
 
     initdb()
     warnings.filterwarnings("error", category=DeprecationWarning, module="offline_capi")
-    doors = {"night": _night, "dag_bag": _dag_bag, "connection_test": _connection_test, "secrets": _secrets}
+    doors = {
+        "night": _night,
+        "cleared": _cleared,
+        "dag_bag": _dag_bag,
+        "connection_test": _connection_test,
+        "secrets": _secrets,
+        "pages": _pages,
+    }
     for asked in sys.stdin:
         request = json.loads(asked)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def change(folder: Path, upload: str, old: str, new: str) -> None:
 
 
 def test_airflow_takes_both_dag_files_without_an_import_error(airflow: EmbeddedAirflow):
-    assert airflow.dag_bag() == {"dags": [CREDIT, STORE], "import_errors": {}}
+    assert airflow.dag_bag(DAGS) == {"dags": [CREDIT, STORE], "import_errors": {}}
 
 
 def test_a_dag_is_paused_at_first_runs_one_at_a_time_and_catches_nothing_up():
@@ -96,6 +97,112 @@ def test_the_page_of_a_dag_tells_the_mapping_in_words():
     assert "| user_data.ph | column `phone`, with the country in `country` |" in page
     assert "the first of column `ltv`, column `credit_limit` that is not empty, as number" in page
     assert "one day of `approved_at` in America/New_York, and the 2 days before it" in page
+
+
+# ---------------------------------------------------------------------------------------------- settings
+
+DEFAULTS = """platform:
+  airflow:
+    owner: marketing data
+    schedule: "30 1 * * *"
+    retries: 5
+    tags: [nightly]
+    pools: {prepare: warehouse}
+    deadline: 4h
+    notify: {failure: "tests.airflow_provider.told:keep", success: "tests.airflow_provider.told:keep"}
+"""
+OWN = """
+airflow:
+  owner: lending
+  retry_delay: 90m
+  tags: [lending, nightly]
+  pools: {upload: meta}
+  clients_at_once: 3
+  notify:
+    failure:
+      - {call: "tests.airflow_provider.told:Keeper", arguments: {name: pager}}
+"""
+
+
+@pytest.fixture
+def settled(folder: Path) -> Path:
+    """A folder with defaults, one upload with settings of its own, one without a schedule."""
+    clients = folder / "clients.yml"
+    clients.write_text(clients.read_text().replace("platform:\n", DEFAULTS))
+    credit = folder / "uploads" / "credit_approvals.yml"
+    credit.write_text(credit.read_text() + OWN)
+    change(folder, "store_purchases", 'schedule: "30 4 * * *"\n', "")
+    return folder
+
+
+def test_what_an_upload_does_not_say_the_folder_says(settled: Path):
+    dag = upload_dags(settled)[STORE]
+
+    assert dag.timetable == DailyPartitionTimetable("30 1 * * *", timezone="Europe/Berlin")
+    assert dag.tags == {"offline-capi", "nightly"}
+    assert {(task.owner, task.retries) for task in dag.tasks} == {("marketing data", 5)}
+    assert {task.task_id: task.pool for task in dag.tasks if task.pool != "default_pool"} == {
+        "plan": "warehouse",
+        "prepare": "warehouse",
+    }
+    assert [notice.call for notice in dag.on_success_callback] == ["tests.airflow_provider.told:keep"]
+
+
+def test_what_an_upload_says_itself_counts_before_the_folder(settled: Path):
+    dag = upload_dags(settled)[CREDIT]
+
+    upload = dag.get_task("upload")
+    assert dag.timetable == DailyPartitionTimetable("0 3 * * *", timezone="America/New_York")
+    assert dag.tags == {"offline-capi", "acme_bank", "nightly", "lending"}
+    assert (upload.owner, upload.partial_kwargs["retries"]) == ("lending", 5)
+    assert upload.partial_kwargs["retry_delay"] == timedelta(minutes=90)
+    assert (upload.partial_kwargs["pool"], dag.get_task("plan").pool) == ("meta", "warehouse")
+    assert upload.partial_kwargs["max_active_tis_per_dagrun"] == 3
+    assert [notice.call for notice in dag.on_failure_callback] == ["tests.airflow_provider.told:Keeper"]
+
+
+def test_a_deadline_tells_those_who_are_told_of_failures(settled: Path):
+    (alert,) = upload_dags(settled)[CREDIT].deadline
+
+    assert (alert.interval, alert.name) == (timedelta(hours=4), "sent within 4 h")
+    assert alert.callback.path == "offline_capi.airflow_provider.notices.tell_missed_deadline"
+    assert alert.callback.kwargs == {
+        "notifiers": [{"call": "tests.airflow_provider.told:Keeper", "arguments": {"name": "pager"}}]
+    }
+
+
+def test_the_page_says_when_it_runs_and_when_it_is_late(settled: Path):
+    dags = upload_dags(settled)
+
+    assert (
+        "- **Runs:** at `0 3 * * *` in America/New_York, for the day before; late after 4 hours" in dags[CREDIT].doc_md
+    )
+
+
+def test_an_upload_can_keep_out_of_the_folders_schedule(settled: Path):
+    change(settled, "store_purchases", "event:\n", "schedule: none\n\nevent:\n")
+
+    dag = upload_dags(settled)[STORE]
+
+    assert not dag.timetable.can_be_scheduled
+    assert "- **Runs:** when triggered" in dag.doc_md
+
+
+def test_somebody_to_tell_who_does_not_exist_is_found_before_the_night(settled: Path):
+    change(settled, "credit_approvals", "tests.airflow_provider.told:Keeper", "acme.alerts:page")
+
+    assert tasks_of(upload_dags(settled)[CREDIT]) == ["config_error"]
+    with pytest.raises(ConfigError, match=r'credit_approvals\.yml:\d+  airflow\.notify\.failure .*no module "acme"'):
+        check_uploads(settled)
+
+
+def test_who_is_told_of_failures_is_told_of_a_broken_file(settled: Path):
+    change(settled, "credit_approvals", "action_source: system_generated", "action_source: system_generate")
+
+    broken = upload_dags(settled)[CREDIT]
+
+    assert [notice.call for notice in broken.on_failure_callback] == ["tests.airflow_provider.told:keep"]
+    assert (broken.get_task("config_error").owner, "nightly" in broken.tags) == ("marketing data", True)
 
 
 # ---------------------------------------------------------------------------------------------- broken files
@@ -173,16 +280,25 @@ def test_a_task_that_is_about_to_run_builds_only_its_own_dag(folder: Path):
     assert built.split() == [STORE]
 
 
-def test_parsing_the_dag_files_loads_nothing_heavy(folder: Path):
-    """SQLAlchemy and httpx come with Airflow itself; ours must not be asked for."""
-    loaded = _in_a_process(
-        "import runpy, sys; from pathlib import Path\n"
-        f"for path in Path({str(folder)!r}).glob('*.py'): runpy.run_path(str(path))\n"
-        "print(*sorted(sys.modules))",
-        folder,
+def test_parsing_300_uploads_makes_300_dags_and_loads_nothing_heavy(settled: Path):
+    """SQLAlchemy and httpx come with Airflow itself: what counts is what our files load beyond it."""
+    text = (settled / "uploads" / "credit_approvals.yml").read_text()
+    for number in range(298):
+        (settled / "uploads" / f"upload_{number}.yml").write_text(text)
+
+    dags, errors, *loaded = _in_a_process(
+        "import runpy, sys; import airflow.sdk, airflow.timetables.trigger, airflow.sdk.definitions.deadline\n"
+        "from pathlib import Path\n"
+        "before = set(sys.modules)\n"
+        f"found = [runpy.run_path(str(path)) for path in sorted(Path({str(settled)!r}).glob('*.py'))]\n"
+        "dags = [dag for names in found for name, dag in names.items() if name.startswith('offline_capi__')]\n"
+        "print(len(dags), sum('config-error' in dag.tags for dag in dags), *sorted(set(sys.modules) - before))",
+        settled,
     ).split()
 
-    assert {"pandas", "pyarrow", "polars", "numpy", "phonenumbers"}.isdisjoint(loaded)
+    assert (dags, errors) == ("300", "0")
+    heavy = {"pandas", "pyarrow", "polars", "numpy", "phonenumbers", "sqlalchemy", "httpx", "jinja2", "rich", "fsspec"}
+    assert heavy.isdisjoint(loaded)
     ours = {name.split(".")[1] for name in loaded if name.startswith("offline_capi.")}
     assert ours == {"airflow_provider", "config", "errors", "model"}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -137,19 +139,47 @@ def test_an_unknown_client_is_refused_with_the_names_of_those_there_are(night: S
     assert night.sandbox.requests == []
 
 
+def test_tokens_and_settings_may_be_airflow_variables_of_the_environments_names(night: SampleNight):
+    """And so come from any secrets backend; what the environment says itself counts first."""
+    moved = ("OFFLINE_CAPI_GRAPH_URL", "OFFLINE_CAPI_STAGE", *SAMPLE_TOKENS)
+    environment = night.environment
+    variables = {f"AIRFLOW_VAR_{name}": environment.pop(name) for name in moved}
+    variables["AIRFLOW_VAR_OFFLINE_CAPI_LEDGER"] = "sqlite:////nobody/looks/here.db"
+
+    done = night.airflow.run("store_purchases", {**environment, **variables}, **night.window)
+
+    (report,) = night.reports()
+    assert done.state == "success"
+    assert len(night.sandbox.accepted_ids) == report.tally.of(Fate.SENT) > 100
+
+
 def test_p09_no_identity_and_no_token_in_airflows_database_logs_and_staged_files(night: SampleNight):
-    """Of a green night, and of a red one whose staged files are still there."""
+    """Of a green night, and of red ones: a revoked token, refused events, a dead endpoint, a source that breaks."""
+    night.run("store_purchases", dry_run=True)
+    night.sandbox.refuse("receipt-C100201-1")
     night.sandbox.revoke(SAMPLE_TOKENS["NORDIC_OUTLET_TOKEN"])
     for upload in CLIENTS:
         night.run(upload)
-    folders = (night.airflow.home, night.home / "stage")
-    written = [_content(path) for folder in folders for path in folder.rglob("*") if path.is_file()]
-    canaries = [*SAMPLE_TOKENS.values(), *_sample_identities()]
+    night.run("store_purchases", test_event_code="TEST12345")
+    (night.home / "warehouse.db").write_text("no database any more")
+    night.run("credit_approvals", retries=0)
 
+    files = [path for folder in (night.airflow.home, night.home / "stage") for path in folder.rglob("*")]
+    written = [_content(path) for path in files if path.is_file()]
+    canaries = [*SAMPLE_TOKENS.values(), *_sample_identities()]
     assert night.staged()
     assert len(canaries) > 300
+    assert _stored(night.airflow.home, "xcom", "rendered_task_instance_fields", "dag_run", "log") > 20
     assert any(b"1 held" in text or b"already sent" in text for text in written), "the logs were looked at"
     assert [value for value in canaries if any(value.encode() in text for text in written)] == []
+
+
+def _stored(home: Path, *tables: str) -> int:
+    """How many rows Airflow's database has in these tables, none of which is empty; its file is among those read."""
+    with closing(sqlite3.connect(home / "airflow.db")) as database:
+        rows = [database.execute(f"select count(*) from {table}").fetchone()[0] for table in tables]
+    assert all(rows)
+    return sum(rows)
 
 
 def _content(path: Path) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from airflow.sdk import RetryAction
 
 from offline_capi import errors
 from offline_capi.airflow_provider.retries import upload_retry_policy
-from offline_capi.airflow_provider.tasks import raise_for_undelivered
+from offline_capi.airflow_provider.verdicts import raise_for_undelivered
 from offline_capi.model import Count, Fate, Reason, Tally
 
 RETRY, FAIL, USUAL = RetryAction.RETRY, RetryAction.FAIL, RetryAction.DEFAULT
@@ -32,6 +34,13 @@ RETRY, FAIL, USUAL = RetryAction.RETRY, RetryAction.FAIL, RetryAction.DEFAULT
 )
 def test_the_kind_of_error_decides(error, action):
     assert upload_retry_policy().evaluate(error, 1, 3).action is action
+
+
+def test_nothing_waits_longer_than_the_uploads_own_delay():
+    usual = upload_retry_policy().evaluate(errors.TemporaryError("x"), 1, 3)
+    short = upload_retry_policy(timedelta(seconds=1)).evaluate(errors.TemporaryError("x"), 1, 3)
+
+    assert (usual.retry_delay, short.retry_delay) == (timedelta(minutes=2), timedelta(seconds=1))
 
 
 def test_every_error_that_is_named_exists():

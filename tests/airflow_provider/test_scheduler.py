@@ -1,8 +1,12 @@
-"""The real thing once: scheduler, DAG processor and API server, LocalExecutor, a scheduled night and a backfill."""
+"""The real thing once: scheduler, DAG processor, API server and LocalExecutor, on a bad night.
+
+The worker that sends is killed half-way, and a backfill over the same days and the same client starts meanwhile.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,12 +17,16 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
 from offline_capi.demo import demo_settings
+from offline_capi.ledger import Ledger
+from offline_capi.model import Fate
+from offline_capi.report import RunReport
 from offline_capi.samples import SAMPLE_TOKENS, build_samples
 from tests.airflow_provider.embedded import REPOSITORY, clean_environment
 from tests.sandbox_server import Sandbox
@@ -43,7 +51,7 @@ class Api:
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
         self._log = log
 
-    def wait_for(self, what: str, ask: Callable[[], Found | None], until: float) -> Found:
+    def wait_for(self, what: str, ask: Callable[[], Found | None], until: float, *, every: float = 1.0) -> Found:
         while time.monotonic() < until:
             try:
                 found = ask()
@@ -51,7 +59,7 @@ class Api:
                 found = None
             if found:
                 return found
-            time.sleep(1)
+            time.sleep(every)
         raise AssertionError(f"waited in vain for {what}:\n" + self._log.read_text(errors="replace")[-6000:])
 
     def sign_in(self) -> bool:
@@ -65,6 +73,20 @@ class Api:
         assert answer.is_success, answer.text
         return answer.json()
 
+    def tries(self, run_id: str) -> dict[str, list[Any]]:
+        """Each task of a run, with the client that its row in the grid is labelled by: its state and tries."""
+        found = self.ask("GET", f"dags/{DAG}/dagRuns/{quote(run_id)}/taskInstances")["task_instances"]
+        labels = (" ".join(filter(None, [task["task_id"], task["rendered_map_index"]])) for task in found)
+        return {label: [task["state"], task["try_number"]] for label, task in zip(labels, found, strict=True)}
+
+    def process_of(self, task_id: str) -> int | None:
+        """The process that runs this task of the one run there is, known by its title."""
+        runs = self.ask("GET", f"dags/{DAG}/dagRuns")["dag_runs"]
+        (run_id,) = [quote(run["dag_run_id"]) for run in runs]
+        found = self.ask("GET", f"dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        titles = {f"airflow worker -- {task['id']}".encode() for task in found if task["task_id"] == task_id}
+        return next((pid for pid, title in _process_titles() if title in titles), None)
+
     def dag_is_there(self) -> bool:
         return self._http.get(f"/api/v2/dags/{DAG}").is_success
 
@@ -76,7 +98,7 @@ class Api:
 
 
 @contextmanager
-def running_airflow(home: Path, environment: dict[str, str]) -> Iterator[Api]:
+def running_airflow(home: Path, dags: Path, environment: dict[str, str]) -> Iterator[Api]:
     """``airflow standalone`` in a process group of its own, which is ended whatever happens."""
     home.mkdir(parents=True)
     with socket.socket() as free:
@@ -94,7 +116,7 @@ def running_airflow(home: Path, environment: dict[str, str]) -> Iterator[Api]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("airflow"), "standalone"],
-            env={**clean_environment(home), **environment, **address},
+            env={**clean_environment(home, dags), **environment, **address},
             cwd=REPOSITORY,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -116,6 +138,28 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait(timeout=20)
 
 
+def _process_titles() -> Iterator[tuple[int, bytes]]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            yield int(path.parent.name), path.read_bytes().rstrip(b"\0 ")
+
+
+#: Many small requests one after the other, so that there is a middle to be killed in, and retries that do not wait.
+SLOWLY = """
+delivery: {max_events: 10, concurrency: 1}
+airflow: {retries: 20, retry_delay: 1s, owner: lending}
+"""
+
+
+@pytest.fixture
+def dags(tmp_path: Path) -> Path:
+    for folder in ("dags", "sql"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    with (tmp_path / "dags" / "uploads" / "credit_approvals.yml").open("a", encoding="utf-8") as upload:
+        upload.write(SLOWLY)
+    return tmp_path / "dags"
+
+
 @pytest.fixture
 def day(tmp_path: Path, sandbox: Sandbox) -> date:
     night = last_partition(datetime.now(UTC))
@@ -124,26 +168,39 @@ def day(tmp_path: Path, sandbox: Sandbox) -> date:
     return night
 
 
-def test_a_scheduled_night_and_a_backfill_over_it_count_every_event_once(tmp_path: Path, sandbox: Sandbox, day: date):
+def test_p03_p15_a_killed_worker_and_a_backfill_at_the_same_time_count_every_event_once(
+    tmp_path: Path, sandbox: Sandbox, day: date, dags: Path
+):
     until = time.monotonic() + PATIENCE
     environment = {**demo_settings(tmp_path, sandbox.url), "AIRFLOW_HOME": str(tmp_path / "airflow")}
-    with running_airflow(tmp_path / "airflow", environment) as api:
+    sandbox.fault("slow", delay=0.4)
+    with running_airflow(tmp_path / "airflow", dags, environment) as api:
         api.wait_for("the API server", api.sign_in, until)
         api.wait_for("the DAG", api.dag_is_there, until)
 
         api.ask("PATCH", f"dags/{DAG}", is_paused=False)
-        (scheduled,) = api.wait_for("the scheduled night", lambda: api.ended_runs(1), until)
-        sent = len(sandbox.accepted_ids)
+        api.wait_for("three requests", lambda: len(sandbox.requests) >= 3, until, every=0.1)
+        sending = api.wait_for("who sends them", lambda: api.process_of("upload"), until, every=0.1)
+        os.kill(sending, signal.SIGKILL)
+        arrived = len(sandbox.accepted_ids)
         first, last = (f"{at}T00:00:00Z" for at in (day - timedelta(days=2), day))
-        api.ask("POST", "backfills", dag_id=DAG, from_date=first, to_date=last, max_active_runs=1)
-        runs = api.wait_for("the backfill", lambda: api.ended_runs(3), until)
+        api.ask("POST", "backfills", dag_id=DAG, from_date=first, to_date=last, max_active_runs=2)
+        sandbox.heal()
+        runs = api.wait_for("the night and the backfill", lambda: api.ended_runs(3), until)
+        tries = api.tries(runs[2]["dag_run_id"])
 
-    assert (scheduled["run_type"], scheduled["partition_key"], scheduled["state"]) == ("scheduled", f"{day}", "success")
-    assert sent > 100
+    assert 10 < arrived < len(sandbox.accepted_ids)
     assert [run["partition_key"] for run in runs] == [f"{day - timedelta(days=n)}" for n in (2, 1, 0)]
     assert [run["run_type"] for run in runs] == ["backfill", "backfill", "scheduled"], "the third day had a run already"
     assert {run["state"] for run in runs} == {"success"}
-    assert all(counted == arrived == 1 for _, _, _, counted, arrived in sandbox.tally())
+    assert tries["upload acme_bank"][0] == "success"
+    assert tries["upload acme_bank"][1] >= 2
+    assert all(counted == 1 for _, _, _, counted, _ in sandbox.tally())
+    assert sum(arrived > 1 for _, _, _, _, arrived in sandbox.tally()) <= 10, "at most one request was in doubt"
+    with Ledger(environment["OFFLINE_CAPI_LEDGER"]) as ledger:
+        reports = [RunReport.from_json(run.report) for run in ledger.runs(10) if run.report]
+    assert {report.status.value for report in reports} == {"complete"}
+    assert sum(report.tally.of(Fate.SENT) for report in reports) == len(sandbox.accepted_ids)
     tokens = [token.encode() for token in SAMPLE_TOKENS.values()]
     written = [path.read_bytes() for path in (tmp_path / "airflow").rglob("*") if path.is_file()]
     assert not [token for token in tokens if any(token in text for text in written)], "LocalExecutor echoes task logs"

@@ -1,0 +1,69 @@
+"""Telling people how a run went, by functions and Airflow notifiers that an upload's YAML names.
+
+They are loaded when somebody is to be told, so that a DAG file loads nothing for them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from offline_capi.config.settings import AirflowSettings, Notifier
+
+__all__ = ["Notice", "deadline_alerts", "missing_module", "notices", "tell_missed_deadline"]
+
+
+class Notice:
+    """A callback of Airflow's: called with the run's context, it tells whoever ``call`` names."""
+
+    def __init__(self, call: str, arguments: Mapping[str, Any]) -> None:
+        self.call, self.arguments = call, dict(arguments)
+
+    def __call__(self, context: Any) -> None:
+        module, _, name = self.call.partition(":")
+        called: Any = getattr(import_module(module), name)
+        tell: Any = called(**self.arguments) if inspect.isclass(called) else partial(called, **self.arguments)
+        tell(context)
+
+
+def notices(notifiers: Iterable[Notifier]) -> list[Callable[[Any], None]]:
+    """A callback for each of them."""
+    return [Notice(notifier.call, notifier.arguments) for notifier in notifiers]
+
+
+def deadline_alerts(settings: AirflowSettings) -> list[DeadlineAlert] | None:
+    """The alert of a run that is not over in time; who is told of failures is told of it, unless others are named."""
+    if settings.deadline is None:
+        return None
+    told = settings.notify.deadline or settings.notify.failure
+    arguments = {"notifiers": [notifier.model_dump(mode="json") for notifier in told]}
+    callback = SyncCallback(f"{__name__}.{tell_missed_deadline.__name__}", arguments)
+    return [DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, settings.deadline, callback, name=_name(settings))]
+
+
+def tell_missed_deadline(notifiers: Sequence[Mapping[str, Any]], context: Any = None) -> None:
+    """What Airflow calls when a deadline has passed; without notifiers its home page alone shows it."""
+    for notifier in notifiers:
+        Notice(**notifier)(context or {})
+
+
+def missing_module(notifier: Notifier) -> str | None:
+    """The module that ``call`` names, if there is none of this name here. Only the packages around it are loaded."""
+    module = notifier.call.partition(":")[0]
+    try:
+        return None if find_spec(module) else module
+    except ModuleNotFoundError as error:
+        return error.name or module
+
+
+def _name(settings: AirflowSettings) -> str:
+    hours = (settings.deadline or timedelta()) / timedelta(hours=1)
+    return f"sent within {hours:g} h"

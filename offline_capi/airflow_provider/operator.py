@@ -1,0 +1,93 @@
+"""One task that does a whole upload, for people who have DAGs of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, BaseOperatorLink
+
+from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, window_of
+from offline_capi.airflow_provider.retries import upload_retry_policy
+from offline_capi.airflow_provider.telling import numbers, print_plan, print_report
+from offline_capi.airflow_provider.verdicts import raise_for_undelivered
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import TaskInstanceKey
+
+    from offline_capi.config import Upload
+    from offline_capi.model import Window
+    from offline_capi.pipeline import Services
+    from offline_capi.report import RunReport
+
+__all__ = ["EventsManagerLink", "UploadConversionsOperator"]
+
+#: Where a pixel is shown to people; third-party, not in Meta's documentation.
+_EVENTS_MANAGER = "https://business.facebook.com/events_manager2/list/dataset/{pixel}/overview"
+
+
+class EventsManagerLink(BaseOperatorLink):
+    """A button from the task to the pixel in Meta's Events Manager; of an upload with one client only."""
+
+    name = "Events Manager"
+    xcom_key = "events_manager"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002  as Airflow calls it
+        """What the task found out while it ran; Airflow asks it at its end, and keeps the answer as an XCom."""
+        return str(getattr(operator, "events_manager", ""))
+
+
+class UploadConversionsOperator(BaseOperator):
+    """Send what an upload's source holds for the run's window and the ledger has not seen sent.
+
+    The same as ``offline-capi upload`` in one task: repeating it sends nothing twice, and anything that did not arrive
+    fails it. ``folder`` is the configuration folder, ``upload`` a file in its ``uploads/``. ``since`` and ``until`` are
+    days or times in the upload's zone; without them, the run's partition or data interval is the window. Returns the
+    run's id, status and numbers. With ``dry_run`` it plans only, and nothing is recorded.
+    """
+
+    template_fields: Sequence[str] = ("folder", "upload", "since", "until", "clients")
+    operator_extra_links = (EventsManagerLink(),)
+    ui_color = "#e7f0fd"
+
+    def __init__(
+        self,
+        *,
+        folder: str,
+        upload: str,
+        since: str | None = None,
+        until: str | None = None,
+        clients: Sequence[str] = (),
+        dry_run: bool = False,
+        force_gates: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"retry_policy": upload_retry_policy(), **kwargs})
+        self.folder, self.upload = folder, upload
+        self.since, self.until, self.clients = since, until, clients
+        self.only_plan, self.force_gates = dry_run, force_gates
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Open, send, print the report, fail if anything is missing."""
+        with opened(Place(self.folder, self.upload)) as (upload, services):
+            form = {"since": self.since, "until": self.until}
+            report = self._run(upload, window_of(upload, {**context, "params": form}), services, run_type(context))
+            self.events_manager = _events_manager(upload, services)
+        print_plan(report) if report.planned else print_report(report)
+        if not report.planned:
+            raise_for_undelivered(self.upload, report.tally)
+            report.raise_for_loss()
+        return {"run": report.run_id, "status": report.status.value, **numbers(report.tally)}
+
+    def _run(self, upload: Upload, window: Window, services: Services, trigger: str) -> RunReport:
+        from offline_capi.pipeline import plan_upload, run_upload
+
+        clients = known_clients(self.clients, services)
+        if self.only_plan:
+            return plan_upload(upload, window, services, clients=clients)
+        return run_upload(upload, window, services, trigger=trigger, clients=clients, force_gates=self.force_gates)
+
+
+def _events_manager(upload: Upload, services: Services) -> str:
+    client = services.deployment.clients.get(str(upload.client.constant))
+    return _EVENTS_MANAGER.format(pixel=client.pixel_id) if client else ""

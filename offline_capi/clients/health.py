@@ -1,0 +1,230 @@
+"""Every token and pixel looked at, daily: a fault is found before the night's run, and told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from offline_capi.clients.connection import (
+    ClientAccess,
+    Explain,
+    Tested,
+    access_of,
+    probe_pixel,
+    send_test_event,
+)
+from offline_capi.clients.graph import Credentials, Graph
+from offline_capi.clients.status import AccessFault, ClientStatus, StatusBook
+from offline_capi.clients.token_facts import TokenFacts
+from offline_capi.config import Client, Deployment, Platform, Secret, SecretResolver
+from offline_capi.errors import ConfigError, TemporaryError
+
+__all__ = ["HealthReport", "Notice", "app_credentials", "check_health", "inspect_token"]
+
+#: Clients looked at side by side.
+WORKERS = 8
+
+OnNotice = Callable[["Notice"], None]
+
+
+def _unheard(_: Notice) -> None:
+    """A notice that nobody listens to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A fault that began or ended since the last look; told once each. ``contacts`` are the client's."""
+
+    client: str
+    key: str
+    change: Literal["began", "ended"]
+    words: str
+    stops: bool
+    contacts: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """The clients as they are now, and what changed. ``unclear``: of whom nothing could be learnt, and why."""
+
+    statuses: tuple[ClientStatus, ...]
+    notices: tuple[Notice, ...]
+    unclear: Mapping[str, str]
+
+    @property
+    def healthy(self) -> bool:
+        """Every client could be looked at, and none has a fault that keeps its events back."""
+        return not self.unclear and not any(fault.stops for status in self.statuses for fault in status.faults)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "healthy": self.healthy,
+            "clients": [status.to_json() for status in self.statuses],
+            "notices": [notice.to_json() for notice in self.notices],
+            "unclear": dict(self.unclear),
+        }
+
+
+def check_health(
+    deployment: Deployment,
+    secrets: SecretResolver,
+    *,
+    explain: Explain,
+    clients: Collection[str] = (),
+    test_codes: Mapping[str, str] | None = None,
+    on_notice: OnNotice = _unheard,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> HealthReport:
+    """Look at the token and the pixel of every active client, or of those named, and remember what was found.
+
+    A probe stores nothing at Meta; a client with a test event code in ``test_codes`` is sent a test event instead. Each
+    fault is a notice when it begins and when it ends, and none in the nights between; ``on_notice`` hears it before it
+    is remembered, so that one that fails is told again. ``explain`` is ``delivery.explain``.
+    """
+    platform = deployment.platform
+    book, now = StatusBook(platform.stage), clock()
+    wanted = [one for name, one in deployment.clients.items() if (name in clients if clients else one.active)]
+    with Graph(platform.graph_url, platform.graph_version, connections=WORKERS) as graph:
+        app = app_credentials(platform, secrets)
+        examiner = _Examiner(platform, secrets, app, graph, explain, now, test_codes or {})
+        with ThreadPoolExecutor(WORKERS) as pool:
+            looks = [*pool.map(examiner.look_at, wanted)]
+    settled = [_settle(one, look, book, on_notice, now) for one, look in zip(wanted, looks, strict=True)]
+    return HealthReport(
+        tuple(status for status, _ in settled),
+        tuple(notice for _, notices in settled for notice in notices),
+        {one.name: look.unclear for one, look in zip(wanted, looks, strict=True) if look.unclear},
+    )
+
+
+# ---------------------------------------------------------------------------------------------- one look
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A fault of this moment. The word before the colon of ``key`` is what it is about."""
+
+    key: str
+    words: str
+    stops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look at a client showed; with ``unclear`` it showed nothing, and what was known stays."""
+
+    fingerprint: str | None = None
+    tested: Tested | None = None
+    token: TokenFacts | None = None
+    found: tuple[_Found, ...] = ()
+    unclear: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Examiner:
+    """Looks at one client after the other; safe to share between threads."""
+
+    platform: Platform
+    secrets: SecretResolver
+    app: Credentials | None
+    graph: Graph
+    explain: Explain
+    now: datetime
+    test_codes: Mapping[str, str]
+
+    def look_at(self, client: Client) -> _Look:
+        try:
+            access = access_of(client, self.platform, self.secrets)
+            tests = [self._test(client, pixel, access) for pixel in client.pixels]
+        except ConfigError as error:
+            return _Look(found=(_Found("token: not to be had", str(error), stops=True),))
+        try:
+            token = inspect_token(self.graph, self.app, access.credentials.token)
+        except TemporaryError as error:
+            return _Look(unclear=str(error))
+        worst = max(tests, key=lambda test: ("good", "unclear", "fault").index(test.verdict))
+        if worst.verdict == "unclear":
+            return _Look(unclear=worst.words)
+        found = (*_of_tests(tests), *(_of_token(token, self.now) if token else ()))
+        return _Look(access.credentials.fingerprint, worst, token, found)
+
+    def _test(self, client: Client, pixel: str, access: ClientAccess) -> Tested:
+        code = self.test_codes.get(client.name)
+        if code is not None:
+            return send_test_event(self.graph, pixel, access, code=code, explain=self.explain, now=self.now)
+        mark = client.test.code if client.test else None
+        return probe_pixel(self.graph, pixel, access, code=mark, explain=self.explain, now=self.now)
+
+
+def app_credentials(platform: Platform, secrets: SecretResolver) -> Credentials | None:
+    """The app's own token, ``id|secret``; ``None`` where the platform names no app."""
+    if platform.app is None:
+        return None
+    return Credentials(Secret(f"{platform.app.id}|{secrets.token(platform.app.secret).reveal()}"))
+
+
+def inspect_token(graph: Graph, app: Credentials | None, token: Secret) -> TokenFacts | None:
+    """What Meta tells of a token; ``None`` without an app to ask with, and for tokens of apps that are not ours."""
+    if app is None:
+        return None
+    answer = graph.call("debug_token", app, input_token=token)
+    if answer.code == 190:  # of the token that asks; what is wrong with the other one stands in the answer's data
+        raise ConfigError("Meta refuses the platform's own app: look at platform.app.id and secret in clients.yml")
+    facts = answer.data.get("data")
+    return TokenFacts.of(facts) if answer.ok and isinstance(facts, dict) else None
+
+
+def _of_tests(tests: Iterable[Tested]) -> Iterator[_Found]:
+    for test in tests:
+        if test.verdict == "fault":
+            yield _Found(f"pixel {test.pixel}: {test.cause}", test.words, stops=True)
+
+
+def _of_token(token: TokenFacts, now: datetime) -> Iterator[_Found]:
+    """What will stop the client, or may: a test says what does so now."""
+    days = token.warning_due(now)
+    if days is not None:
+        unit = "1 day" if days == 1 else f"{days} days"
+        yield _Found(f"expires: {days}", f"the token ends on {token.expires_on()}, within {unit}; renew it before")
+    if token.valid and token.missing():
+        names = ", ".join(token.missing())
+        yield _Found(f"permissions: {names}", f"the token lacks {names}; let the client authorise again with them")
+
+
+# ---------------------------------------------------------------------------------------------- what changed
+
+
+def _settle(
+    client: Client, look: _Look, book: StatusBook, on_notice: OnNotice, now: datetime
+) -> tuple[ClientStatus, list[Notice]]:
+    """Tell what began and ended, then remember it."""
+    before = book.read(client.name)
+    if look.unclear:
+        return before, []
+    since = {fault.key: fault.since for fault in before.faults}
+    moment = now.astimezone(UTC).isoformat(timespec="seconds")
+    faults = tuple(AccessFault(one.key, one.words, one.stops, since.get(one.key, moment)) for one in look.found)
+    notices = [*_notices(client, before.faults, faults)]
+    for notice in notices:
+        on_notice(notice)
+    status = replace(before, fingerprint=look.fingerprint, tested=look.tested, token=look.token, faults=faults)
+    book.write(status)
+    return status, notices
+
+
+def _notices(client: Client, before: Iterable[AccessFault], now: Iterable[AccessFault]) -> Iterator[Notice]:
+    """A fault that only became another of its kind, as a token's end came nearer, has not ended."""
+    known, present = {fault.key for fault in before}, {fault.key for fault in now}
+    subjects = {key.partition(":")[0] for key in present}
+    for fault in now:
+        if fault.key not in known:
+            yield Notice(client.name, fault.key, "began", fault.words, fault.stops, client.contacts)
+    for fault in before:
+        if fault.key not in present and fault.key.partition(":")[0] not in subjects:
+            yield Notice(client.name, fault.key, "ended", fault.words, fault.stops, client.contacts)

@@ -1,0 +1,26 @@
+"""People who are told of runs: they keep what they hear in a file of Airflow's home."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseNotifier
+
+
+def keep(context: Any, name: str) -> None:
+    """As a function is told."""
+    with (Path(os.environ["AIRFLOW_HOME"]) / "told.txt").open("a") as file:
+        file.write(f"{name}: {context['dag'].dag_id if 'dag' in context else 'a deadline'}\n")
+
+
+class Keeper(BaseNotifier):
+    """As one of Airflow's notifiers is told."""
+
+    def __init__(self, name: str, **more: Any) -> None:
+        super().__init__(**more)
+        self.name = name
+
+    def notify(self, context: Any) -> None:
+        keep(context, self.name)

@@ -1,0 +1,160 @@
+"""Clients as rows of a table: the same fields and messages as in YAML, and one bad row costs one client."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline_capi.config import load_config
+from offline_capi.config.client_table import good_rows, write_pulled
+from tests.clients.world import CANARIES, SHOP_PIXEL, SHOP_TOKEN, Platform, kept_secret
+
+COLUMNS = ("name", "pixel_id", "token__env", "country", "external_id__send", "allowed_fields", "active", "contacts")
+GOOD: dict[str, Any] = {"name": "shop", "pixel_id": int(SHOP_PIXEL), "token__env": "SHOP_TOKEN"}
+_NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+TABLE = "clients: {connection: crm, sql: clients.sql}\n"
+
+
+@pytest.fixture
+def table(platform: Platform) -> Platform:
+    (platform.home / "sql").mkdir()
+    (platform.home / "sql" / "clients.sql").write_text("SELECT * FROM client ORDER BY name", encoding="utf-8")
+    platform.env["OFFLINE_CAPI_CONN_CRM"] = f"sqlite:///{platform.home / 'crm.db'}"
+    platform.write(f"platform: {{partner_agent: datapartner}}\n{TABLE}")
+    return platform
+
+
+def fill(platform: Platform, *rows: Mapping[str, Any]) -> None:
+    with sqlite3.connect(platform.home / "crm.db") as database:
+        database.execute("DROP TABLE IF EXISTS client")
+        database.execute(f"CREATE TABLE client ({', '.join(COLUMNS)})")
+        for row in rows:
+            values = [row.get(column) for column in COLUMNS]
+            database.execute(f"INSERT INTO client VALUES ({', '.join('?' * len(COLUMNS))})", values)
+
+
+def test_a_client_of_a_table_is_one_of_yaml(table: Platform) -> None:
+    more = {"country": "DE", "external_id__send": "raw", "allowed_fields": '["user_data"]', "active": 1}
+    fill(table, GOOD | more | {"contacts": "a@shop.example"})
+
+    said = table.run("pull", "--json")
+    from_table = table.deployment.clients
+    table.write(
+        f'platform: {{partner_agent: datapartner}}\nclients:\n  shop: {{pixel_id: "{SHOP_PIXEL}", token: '
+        "{env: SHOP_TOKEN}, country: DE, external_id: {send: raw}, allowed_fields: [user_data], "
+        "contacts: a@shop.example}\n"
+    )
+
+    assert (said.code, said.json) == (0, {"clients": 1, "problems": []})
+    assert from_table == table.deployment.clients
+
+
+def test_clients_that_were_never_pulled_are_a_problem_with_its_remedy(table: Platform) -> None:
+    said = table.run("list")
+
+    assert "ConfigError" in said.error
+    assert "run `offline-capi clients pull`" in said.error
+
+
+def test_each_faulty_row_is_named_and_costs_its_client_alone(table: Platform) -> None:
+    """A client that stands twice is left out: which row is meant cannot be told. So with a pixel of two clients."""
+    fill(
+        table,
+        GOOD,
+        GOOD | {"name": "a_bad_pixel", "pixel_id": 12},
+        GOOD | {"name": "b_bad_country", "pixel_id": 100002, "country": "UK"},
+        GOOD | {"name": "c twice", "pixel_id": 100003},
+        GOOD | {"name": "d_twice", "pixel_id": 100004},
+        GOOD | {"name": "d_twice", "pixel_id": 100005},
+        GOOD | {"name": "e_same", "pixel_id": 100006},
+        GOOD | {"name": "f_same", "pixel_id": 100006},
+        GOOD | {"name": None, "pixel_id": 100007},
+        GOOD | {"name": "g_no_token", "pixel_id": 100008, "token__env": None},
+    )
+
+    said = table.run("pull", "--json")
+
+    assert (said.code, said.json["clients"], list(table.deployment.clients)) == (1, 1, ["shop"])
+    told = "\n".join(said.json["problems"])
+    for words in (
+        "row 2  clients.a_bad_pixel.pixel_id  is not a pixel id",
+        'b_bad_country.country  "UK" is not a two-letter country',
+        "needs a name of letters, digits",
+        "clients.d_twice.name  stands 2 times",
+        'e_same.pixel_id  is also the pixel of client "f_same"',
+        'f_same.pixel_id  is also the pixel of client "e_same"',
+        "name  is missing",
+        "clients.g_no_token.token  is missing",
+    ):
+        assert words in told
+
+
+def test_two_clients_may_share_a_pixel_when_both_say_so() -> None:
+    one = GOOD | {"name": "one", "shares_pixel_with": "two"}
+    both = good_rows([one, GOOD | {"name": "two", "shares_pixel_with": "one"}], "clients.sql")
+    half = good_rows([one, GOOD | {"name": "two"}], "clients.sql")
+
+    assert (list(both.clients), both.problems) == (["one", "two"], ())
+    assert (half.clients, len(half.problems)) == ({}, 2)
+
+
+@pytest.mark.parametrize("column", ["token", "name", "contacts", "partner_agent", "token__env", "unheard_of"])
+def test_p09_a_token_in_the_table_is_refused_and_never_shown(column: str) -> None:
+    found = good_rows([GOOD | {column: SHOP_TOKEN}], "clients.sql")
+
+    assert found.clients == {}
+    assert found.problems
+    assert kept_secret(str(found.problems), canaries=CANARIES)
+
+
+def test_an_empty_or_unreachable_table_leaves_the_clients_as_they_were(table: Platform) -> None:
+    fill(table, GOOD)
+    table.run("pull")
+
+    fill(table)
+    empty = table.run("pull")
+    (table.home / "crm.db").unlink()
+    gone = table.run("pull")
+
+    assert "has no row. Nothing was changed" in empty.error
+    assert "SourceError" in gone.error
+    assert list(table.deployment.clients) == ["shop"]
+
+
+def test_an_upload_of_a_client_that_was_left_out_still_loads(table: Platform) -> None:
+    """Its rows will be held as those of an unknown client; the uploads of others are not to fail for it."""
+    fill(table, GOOD)
+    table.run("pull")
+    (table.home / "uploads" / "sales.yml").write_text(
+        "client: left_out\nsource: {path: a.csv}\nwindow: {column: t}\n"
+        "event: {name: Purchase, id: i, action_source: other}\nuser_data: {em: e}\n",
+        encoding="utf-8",
+    )
+
+    assert "sales" in table.deployment.uploads
+
+
+def test_a_table_of_ten_thousand_clients_loads_in_less_than_two_seconds_more_than_one_of_ten(tmp_path: Path) -> None:
+    def seconds(clients: int) -> float:
+        folder = tmp_path / str(clients)
+        (folder / "uploads").mkdir(parents=True)
+        (folder / "clients.yml").write_text(TABLE, encoding="utf-8")
+        rows = [
+            {"name": f"client_{n}", "pixel_id": str(10**15 + n), "token": json.dumps({"store": f"client_{n}"}),
+             "country": "US", "timezone": "America/New_York", "contacts": f"owner{n}@example.com"}
+            for n in range(clients)
+        ]  # fmt: skip
+        began = time.perf_counter()
+        pulled = good_rows(rows, "clients.sql")
+        write_pulled(folder / "clients.pulled.json", pulled.clients, _NOON)
+        assert len(load_config(folder, environ={}).clients) == clients
+        return time.perf_counter() - began
+
+    assert seconds(10_000) - seconds(10) < 2.0

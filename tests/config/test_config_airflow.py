@@ -1,0 +1,91 @@
+"""``airflow:`` in an upload, and ``platform.airflow`` for what uploads do not say."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import jsonschema
+import pytest
+
+from offline_capi.config import json_schema, load_config
+from offline_capi.config.settings import AirflowDefaults, AirflowSettings
+from offline_capi.errors import ConfigError
+from tests.config.good_folder import CLIENTS, UPLOAD
+
+DEFAULTS = """
+platform:
+  airflow:
+    owner: marketing data
+    retries: 5
+    tags: nightly
+    pools: {prepare: warehouse}
+    schedule: "30 1 * * *"
+    notify: {failure: "acme.alerts:page"}
+clients:
+  acme_bank: {pixel_id: "1200000000000001", token: {env: ACME_BANK_TOKEN}}
+"""
+
+
+def test_an_upload_says_what_is_its_own_and_the_folder_the_rest(write_folder) -> None:
+    own = "airflow: {retries: 0, tags: [lending], pools: {upload: meta}, notify: {success: ['acme.chat:tell']}}\n"
+    deployment = load_config(write_folder(DEFAULTS, approvals=UPLOAD + own), environ={})
+
+    settings = deployment.airflow(deployment.uploads["approvals"])
+
+    assert (settings.owner, settings.retries, settings.retry_delay) == ("marketing data", 0, timedelta(minutes=5))
+    assert settings.tags == ("nightly", "lending")
+    assert (settings.pools.prepare, settings.pools.upload) == ("warehouse", "meta")
+    assert [notifier.call for notifier in settings.notify.failure] == ["acme.alerts:page"]
+    assert [notifier.call for notifier in settings.notify.success] == ["acme.chat:tell"]
+
+
+@pytest.mark.parametrize(
+    ("clients", "schedule", "runs"),
+    [
+        (DEFAULTS, "", "30 1 * * *"),
+        (DEFAULTS, 'schedule: "0 3 * * *"\n', "0 3 * * *"),
+        (DEFAULTS, "schedule: none\n", None),
+        (CLIENTS, "", None),
+        (CLIENTS, "schedule: none\n", None),
+    ],
+)
+def test_an_upload_runs_by_its_own_schedule_else_by_the_folders(write_folder, clients, schedule, runs) -> None:
+    deployment = load_config(write_folder(clients, approvals=UPLOAD + schedule), environ={})
+
+    assert deployment.schedule(deployment.uploads["approvals"]) == runs
+
+
+def test_settings_over_themselves_or_over_nothing_are_the_same() -> None:
+    settings = AirflowSettings.model_validate({"owner": "me", "tags": ["a"], "notify": {"deadline": "a.b:c"}})
+
+    assert settings.over(settings) == settings
+    assert settings.over(AirflowSettings()) == settings
+    assert AirflowSettings().over(settings) == settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("retires: 3", r'airflow\.retires  is not a key here; did you mean "retries"'),
+        ("pools: {send: meta}", r"airflow\.pools\.send  is not a key here; one of: prepare, upload"),
+        ("notify: {failure: acme.alerts.page}", r'airflow\.notify\.failure.*  is not "module:function"'),
+        ("deadline: 4", r"airflow\.deadline  is not a duration"),
+        ("retries: -1", r"airflow\.retries  must be at least 0"),
+        ("clients_at_once: 0", r"airflow\.clients_at_once  must be at least 1"),
+    ],
+)
+def test_a_fault_is_told_at_its_place(write_folder, settings, told) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config(write_folder(approvals=f"{UPLOAD}airflow: {{{settings}}}\n"), environ={})
+
+
+def test_the_schema_for_editors_takes_the_short_spellings() -> None:
+    schema = json_schema()["upload"]
+    text = json.dumps({"$defs": schema["$defs"], "$ref": "#/$defs/AirflowSettings"})
+    short = {"tags": "lending", "deadline": "4h", "notify": {"failure": "acme.alerts:page"}}
+    long = {"notify": {"failure": [{"call": "acme.alerts:Page", "arguments": {"to": ["a", "b"], "level": 2}}]}}
+
+    for example in (short, long):
+        jsonschema.validate(example, json.loads(text))
+        AirflowDefaults.model_validate(example)
