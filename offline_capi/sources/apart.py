@@ -79,6 +79,7 @@ def serve() -> None:
         pipe.send(_DONE)
     except Exception as error:  # noqa: BLE001  raised again by the parent
         pipe.send(error)
+    os._exit(0)  # all is sent; the interpreter could not end in peace while a thread waits for standard input
 
 
 def _end_with_parent() -> None:
