@@ -254,7 +254,9 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
         for events in services.stage.read_all_events(run_id, EVENT_ROWS):
             known = services.ledger.known(events, run_id=run_id, now=services.clock(), resend=False)
             book_settled(known.settled, books)
-            books.enter_events(known.fresh, Fate.HELD, not_sent)
+            fresh, expired = by_age(known.fresh, upload, services)
+            books.enter_events(expired, Fate.EXPIRED, Reason.TOO_OLD)
+            books.enter_events(fresh, Fate.HELD, not_sent)
     books.enter_sending(Tally.total(parts.values()), *services.ledger.requests_of(run_id))
     return close_run(services.ledger.run(run_id), upload, services, books.tally)
 
@@ -404,13 +406,12 @@ def send(
 
     Not so test events, which the ledger must not take for sent.
     """
-    settings, clients = upload.delivery, services.deployment.clients
+    settings = upload.delivery
     ledger = Rehearsal() if test_event_code else services.ledger
     books.tally.notices += [TEST_NOTICE] if test_event_code else []
-    policy = Policy(settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency)
+    policy = Policy(settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency, settings.in_flight)
     requests = cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes)
     claim = partial(ledger.claim, run_id)
-    by_age = partial(split_by_age, clients=clients, margin=settings.max_wait)
     opened = open_senders(
         services.deployment,
         services.secrets,
@@ -425,7 +426,7 @@ def send(
             claim=claim,
             policy=policy,
             now=services.clock,
-            split_by_age=lambda events: by_age(events, now=services.clock()),
+            split_by_age=lambda events: by_age(events, upload, services),
             together=ledger.together,
             while_quiet=ledger.stay_alive,
         )
@@ -433,6 +434,12 @@ def send(
             for outcome in outcomes:
                 ledger.record([outcome])
                 books.enter_outcome(outcome)
+
+
+def by_age(events: EventBatch, upload: Upload, services: Services) -> tuple[EventBatch, EventBatch]:
+    """Events young enough for all tries of a request that would leave now, and those that have expired meanwhile."""
+    tries = upload.delivery.max_wait + upload.delivery.timeout
+    return split_by_age(events, clients=services.deployment.clients, now=services.clock(), margin=tries)
 
 
 # ---------------------------------------------------------------------------------------------- a run's two ends

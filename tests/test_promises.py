@@ -118,6 +118,28 @@ def test_p02_the_same_rows_in_another_shape_send_nothing(night: Night) -> None:
     assert len(night.sandbox.requests) == requests
 
 
+def test_p02_the_same_query_in_another_shape_sends_nothing(night: Night) -> None:
+    """Twice as it is, then with its columns and rows turned round and requests of another size."""
+    night.fill()
+    first = night.send("credit_approvals")
+    requests = len(night.sandbox.requests)
+
+    same = night.send("credit_approvals")
+    query = (night.home / "sql/extract/credit_approvals.sql").read_text(encoding="utf-8")
+    columns = query.split("SELECT")[1].split("FROM")[0]
+    turned = ", ".join(reversed([column.strip() for column in columns.split(",")]))
+    night.edit(
+        "sql/extract/credit_approvals.sql", (columns, f" {turned} "), (":until AS TEXT)", ":until AS TEXT) ORDER BY 2")
+    )
+    night.edit("dags/uploads/credit_approvals.yml", ("limits:", "delivery: {max_events: 3}\nlimits:"))
+    reshaped = night.send("credit_approvals")
+
+    assert first.tally.of(Fate.SENT) > 0
+    for again in (same, reshaped):
+        assert (again.tally.of(Fate.SENT), again.tally.of(Fate.ALREADY_SENT)) == (0, first.tally.of(Fate.SENT))
+    assert len(night.sandbox.requests) == requests
+
+
 # ---------------------------------------------------------------------------------------------- P5
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)

@@ -33,7 +33,7 @@ SplitByAge = Callable[[EventBatch], tuple[EventBatch, EventBatch]]
 
 #: Requests read ahead, so that a client that waits does not hold up those behind it: as many as two clients of a
 #: usual night have, and not more memory than can be spared.
-LOOKAHEAD = 8
+LOOKAHEAD = 32
 #: Requests claimed in one transaction.
 TOGETHER = 8
 #: Events refused alike, with none accepted, after which a client's configuration is at fault and not its rows.

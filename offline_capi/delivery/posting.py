@@ -148,7 +148,7 @@ def post_until_settled(
     give_up_at, posted = clock.monotonic() + policy.max_wait, Posted()
     while gates.passed(give_up_at, clock) and gates.entered(give_up_at, clock):
         try:
-            if False:  # closed while this one waited for its place
+            if gates.remaining(clock):  # closed while this one waited for its place
                 continue
             posted = _try(post, body(), events, posted)
             pause = _own_pause(posted, clock)

@@ -73,6 +73,22 @@ TABLE: tuple[Entry, ...] = (
     Entry(100, 2804036, _EVENT, _I, "an invalid lead_id", _MEND, "third party"),
     Entry(100, 2804043, _EVENT, _I, "app data with a bad extinfo", _MEND, "third party"),
     Entry(100, 2804050, _EVENT, _I, "too little customer information", _MEND, "D:best-practices"),
+    *(
+        Entry(100, subcode, _EVENT, _I, "an invalid parameter; which one is not documented", _MEND, "RS; third party")
+        for subcode in (2804001, 2804007, 2804014, 2804017, 2804048)
+    ),
+    Entry(100, 2804030, _EVENT, _I, "a choice about limited data use is missing", _MEND, "offline-uploader issue #26"),
+    Entry(100, 2804063, _EVENT, _I, "a message without its channel", _MEND, "third party"),
+    Entry(100, 2804066, _EVENT, _I, "an event name that messaging does not know", _MEND, "third party"),
+    Entry(100, 2804069, _EVENT, _I, "a message without page_id or WhatsApp account", _MEND, "third party"),
+    Entry(100, 2804079, _EVENT, _I, "a message without ig_account_id", _MEND, "third party"),
+    Entry(100, 2804087, _EVENT, _I, "an invalid ctwa_clid", _MEND, "third party"),
+    *(
+        Entry(
+            100, subcode, _EVENT, _I, "a missing page or WhatsApp account, or another dataset's", _MEND, "third party"
+        )
+        for subcode in (2804116, 2804117, 2804118, 2804132)
+    ),
     Entry(102, None, _CLIENT, _S, "the session has ended", _RENEW, "Graph errors"),
     Entry(
         104, None, _CLIENT, _S, "the request carried no token", "look at the client's token reference", "third party"
@@ -85,6 +101,8 @@ TABLE: tuple[Entry, ...] = (
     Entry(190, 463, _CLIENT, _S, "the token has expired", _RENEW, "Graph errors"),
     Entry(190, 464, _CLIENT, _S, "the user is not confirmed", "ask the user to confirm", "Graph errors"),
     Entry(190, 467, _CLIENT, _S, "the token was logged out", _RENEW, "Graph errors"),
+    Entry(190, 490, _CLIENT, _S, "the user has to pass a check at Facebook", "ask the user to log in", "Graph errors"),
+    Entry(190, 492, _CLIENT, _S, "the session has no role for the page", _RENEW, "Graph errors"),
     Entry(200, None, _CLIENT, _S, "a permission is missing", _GRANT, "Ads Pixel events reference; Graph errors"),
     Entry(294, None, _CLIENT, _S, "ads_management is missing", _GRANT, "MAPI errors"),
     Entry(341, None, _APP, _W, "the app has reached a temporary limit", _NOTHING, "Graph errors"),

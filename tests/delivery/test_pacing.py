@@ -127,7 +127,7 @@ class Crowd:
             self.all_came.set()
 
     def wait(self) -> None:
-        self.held_up |= not self.all_came.wait(10)
+        self.held_up = self.held_up or not self.all_came.wait(10)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,156 @@
+"""How a ledger grows: size on disk and time of a claim, from empty on, each as a ratio to the start.
+
+``python -m tests.benchmarks.ledger --keys 10000000`` fills a SQLite ledger, and a PostgreSQL one where its binaries
+are, with requests of 1,000 random keys: look up, claim, record, as an upload does. A claim's time is the mean of a
+step: now and then one puts all waiting keys into the index, and that is paid for as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+
+from offline_capi.ledger import Ledger
+from offline_capi.model import EventBatch, Fate, Outcome, Request
+from tests.benchmarks.__main__ import say
+from tests.delivery.sending import ACME, WINDOW, batch, names
+from tests.postgres import find_binaries, running_server
+from tests.sandbox_server import PIXEL
+
+A_REQUEST = 1000
+A_LOOK = 8  # requests looked up at once, as ``pipeline.EVENT_ROWS`` has them
+STEPS = 10
+
+
+@dataclass(frozen=True)
+class Figures:
+    """At one size: milliseconds for 1,000 events, and bytes on disk for one."""
+
+    keys: int
+    look_up: float
+    claim: float
+    bytes_a_key: float
+
+
+def grow(ledger: Ledger, keys: int) -> Iterator[tuple[int, float, float]]:
+    """Fill it; after each step the size and the milliseconds of a look-up (median) and a claim (mean) of 1,000."""
+    run, template = ledger.begin_run("benchmark", WINDOW, trigger="manual", now=datetime.now(UTC)), some_events()
+    step = max(1, keys // (STEPS * A_LOOK * A_REQUEST))
+    for done in range(STEPS):
+        looks, claims = [], []
+        for number in range(step):
+            events = with_keys(template, done * step + number)
+            looks.append(timed(lambda: ledger.known(events, run_id=run, now=datetime.now(UTC))) / A_LOOK)  # noqa: B023
+            claims += [timed(lambda: send(ledger, run, part)) for part in parts(events)]  # noqa: B023
+        size = (done + 1) * step * A_LOOK * A_REQUEST
+        yield size, 1000 * statistics.median(looks), 1000 * statistics.fmean(claims)
+    ledger.finish_run(run, status="ok", report=None, now=datetime.now(UTC))
+
+
+def send(ledger: Ledger, run: str, events: EventBatch) -> None:
+    request = ledger.claim(run, Request("", ACME, PIXEL, events)).request
+    ledger.record([Outcome(request, Fate.SENT, datetime.now(UTC))])
+
+
+def some_events() -> EventBatch:
+    return batch(names("e", A_LOOK * A_REQUEST))
+
+
+def with_keys(events: EventBatch, number: int) -> EventBatch:
+    """The same events under other keys, as random as digests are."""
+    seed = int.from_bytes(hashlib.sha256(number.to_bytes(8, "big")).digest()[:8], "big")
+    keys = np.random.default_rng(seed).bytes(16 * len(events))
+    place = events.table.schema.get_field_index("key")
+    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(events), [None, pa.py_buffer(keys)])
+    return EventBatch(events.table.set_column(place, events.table.schema.field(place), column))
+
+
+def parts(events: EventBatch) -> list[EventBatch]:
+    return [events.slice(start, A_REQUEST) for start in range(0, len(events), A_REQUEST)]
+
+
+def timed(work: object) -> float:
+    started = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - started
+
+
+# ---------------------------------------------------------------------------------------------- databases
+
+
+@contextmanager
+def sqlite() -> Iterator[tuple[str, Path | None]]:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        yield f"sqlite:///{folder}/ledger.db", Path(folder)
+
+
+@contextmanager
+def postgresql() -> Iterator[tuple[str, Path | None]]:
+    binaries = find_binaries()
+    if binaries is None:
+        raise LookupError
+    with running_server(binaries) as url:
+        yield url, None
+
+
+def size_of(url: str, folder: Path | None) -> int:
+    """Bytes on disk: SQLite's file with its log, or what PostgreSQL says of the database."""
+    if folder is not None:
+        return sum(path.stat().st_size for path in folder.iterdir())
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        return int(connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar() or 0)
+
+
+def measure(name: str, keys: int, seconds: float) -> None:
+    give_up_at, first = time.monotonic() + seconds, None
+    with ExitStack() as stack:
+        try:
+            url, folder = stack.enter_context({"SQLite": sqlite, "PostgreSQL": postgresql}[name]())
+        except LookupError:
+            say(f"{name}: no binaries here")
+            return
+        ledger = stack.enter_context(Ledger(url))
+        empty = size_of(url, folder)
+        say(f"{name}: milliseconds for 1,000 keys (and as a ratio to the first step), bytes on disk a key")
+        for size, look_up, claim in grow(ledger, keys):
+            figures = Figures(size, look_up, claim, (size_of(url, folder) - empty) / size)
+            first = first or figures
+            say(line(figures, first))
+            if time.monotonic() > give_up_at:
+                say(f"  stopped after {seconds:g} s")
+                return
+
+
+def line(now: Figures, first: Figures) -> str:
+    return (
+        f"  {now.keys:>12,} keys   look-up {now.look_up:7.2f} ({now.look_up / first.look_up:4.1f}x)"
+        f"   claim and record {now.claim:7.2f} ({now.claim / first.claim:4.1f}x)   {now.bytes_a_key:6.1f} bytes"
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="python -m tests.benchmarks.ledger")
+    options.add_argument("--keys", type=int, default=400_000, help="10000000 for a ledger of a year")
+    options.add_argument("--seconds", type=float, default=300, help="stop growing after so long")
+    options.add_argument("--only", choices=["SQLite", "PostgreSQL"])
+    chosen = options.parse_args()
+    for name in ("SQLite", "PostgreSQL"):
+        if chosen.only in (None, name):
+            measure(name, chosen.keys, chosen.seconds)
+
+
+if __name__ == "__main__":
+    main()
