@@ -13,10 +13,15 @@ import sqlalchemy as sa
 
 from offline_capi.ledger.tables import KEY_BYTES, request
 
-__all__ = ["MERGE_AT", "RecentClaims"]
+__all__ = ["RecentClaims", "merge_at"]
 
-#: Keys that may wait outside the index, over all processes: about 10 MiB of memory here.
-MERGE_AT = 65_536
+#: Keys that may wait outside the index, over all processes: from about 6 MiB of memory here to four times as much.
+FEWEST_WAITING, MOST_WAITING = 65_536, 262_144
+
+
+def merge_at(events: int) -> int:
+    """How many keys wait before they go into an index of ``events``: each merge writes nearly all of its pages."""
+    return max(FEWEST_WAITING, min(events // 32, MOST_WAITING))
 
 
 class RecentClaims:
