@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 
 from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, window_of
 from offline_capi.airflow_provider.retries import upload_retry_policy
-from offline_capi.airflow_provider.telling import numbers, print_plan, print_report
+from offline_capi.airflow_provider.telling import log_plan, log_report, numbers
 from offline_capi.airflow_provider.verdicts import raise_for_undelivered
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class UploadConversionsOperator(BaseOperator):
             form = {"since": self.since, "until": self.until}
             report = self._run(upload, window_of(upload, {**context, "params": form}), services, run_type(context))
             self.events_manager = _events_manager(upload, services)
-        print_plan(report) if report.planned else print_report(report)
+        log_plan(report) if report.planned else log_report(report)
         if not report.planned:
             raise_for_undelivered(self.upload, report.tally)
             report.raise_for_loss()

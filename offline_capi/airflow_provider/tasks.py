@@ -14,7 +14,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, window_of
-from offline_capi.airflow_provider.telling import numbers, print_plan, print_report
+from offline_capi.airflow_provider.telling import log_plan, log_report, numbers
 from offline_capi.airflow_provider.verdicts import raise_for_undelivered
 from offline_capi.airflow_provider.windows import resolve_window
 from offline_capi.errors import ConfigError, PartialLossError, UsageError
@@ -114,7 +114,7 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
         if "prepare" in failed:
             _give_up(run_id, services)
         report = _close(run_id, one, services)
-    print_report(report)
+    log_report(report)
     report.raise_for_loss()
     if failed:
         raise PartialLossError(f"run {run_id}: everything arrived, but {', '.join(failed)} failed; its log says why.")
@@ -144,7 +144,7 @@ def _foresee(
     from offline_capi.pipeline import plan_upload
 
     report = plan_upload(upload, window, services, clients=clients)
-    print_plan(report)
+    log_plan(report)
     again = report.tally.of(Fate.REFUSED) if form.get("resend") else 0
     if again:
         _log.info("%d events that Meta refused before go again", again)
@@ -216,7 +216,7 @@ def _send_test(place: Place) -> dict[str, int]:
             test_event_code=form["test_event_code"],
             force_gates=bool(form.get("force_gates")),
         )
-    print_report(report)
+    log_report(report)
     report.raise_for_loss()
     return numbers(report.tally)
 

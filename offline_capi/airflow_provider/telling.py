@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from offline_capi.model import Fate
@@ -12,7 +16,9 @@ if TYPE_CHECKING:
     from offline_capi.model import Tally
     from offline_capi.report import RunReport
 
-__all__ = ["numbers", "print_plan", "print_report"]
+__all__ = ["log_plan", "log_report", "numbers"]
+
+_log = logging.getLogger(__name__)
 
 
 def numbers(tally: Tally) -> dict[str, int]:
@@ -20,33 +26,41 @@ def numbers(tally: Tally) -> dict[str, int]:
     return {"read": tally.read, **{fate.value: rows for fate, rows in tally.by_fate().items() if rows}}
 
 
-def print_report(report: RunReport) -> None:
-    """The report as the command line prints it."""
-    from offline_capi.report import print_report as print_to
+def log_report(report: RunReport) -> None:
+    """The report as the command line prints it, line by line.
 
-    print_to(report, _paper())
+    Through the log and not on standard output, whose lines Airflow shows among those that come later.
+    """
+    from offline_capi.report import print_report
+
+    with _paper() as console:
+        print_report(report, console)
 
 
-def print_plan(report: RunReport) -> None:
+def log_plan(report: RunReport) -> None:
     """The same of a plan; of a range of days, also what would become of each."""
-    print_report(report)
-    _print_days(report)
+    log_report(report)
+    if len(report.by_day()) > 1:
+        _log_days(report)
 
 
-def _print_days(report: RunReport) -> None:
+def _log_days(report: RunReport) -> None:
     from rich.table import Table
 
-    days = report.by_day()
     fates = [fate for fate in Fate if report.tally.of(fate)]
     table = Table("day", *(fate.value.replace("_", " ") for fate in fates), box=None, padding=(0, 2, 0, 2))
-    for day, counts in days.items():
+    for day, counts in report.by_day().items():
         table.add_row(day, *(f"{counts.get(fate, 0):,}" for fate in fates))
-    if len(days) > 1:
-        _paper().print(table)
+    with _paper() as console:
+        console.print(table)
 
 
-def _paper() -> Console:
-    """Where a task's report goes: its log."""
+@contextmanager
+def _paper() -> Iterator[Console]:
+    """A console whose lines go into the task's log."""
     from rich.console import Console
 
-    return Console(width=120, no_color=True, highlight=False)
+    text = StringIO()
+    yield Console(file=text, width=120, no_color=True, highlight=False)
+    for line in text.getvalue().splitlines():
+        _log.info("%s", line.rstrip())

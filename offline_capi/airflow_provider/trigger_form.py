@@ -12,7 +12,8 @@ __all__ = ["trigger_form"]
 
 _DAY = {"type": ["null", "string"], "format": "date", "section": "Window"}
 _WHAT, _CARE = "What to do", "Once, and with care"
-_SWITCH = {"type": "boolean"}
+# "null" because Airflow marks what may not be empty as required, even where it has a default.
+_SWITCH = {"type": ["boolean", "null"]}
 
 
 def trigger_form(deployment: Deployment, upload: Upload) -> dict[str, Param]:
@@ -27,7 +28,7 @@ def trigger_form(deployment: Deployment, upload: Upload) -> dict[str, Param]:
             [],
             "Clients",
             "Only rows of these clients. Empty: all.",
-            type="array",
+            type=["array", "null"],
             examples=_client_names(deployment, upload),
             section=_WHAT,
         ),

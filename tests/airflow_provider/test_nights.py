@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -46,18 +47,20 @@ def test_p02_a_second_night_of_the_same_day_sends_nothing(night: SampleNight):
     assert second.tally.of(Fate.ALREADY_SENT) == first.tally.of(Fate.SENT)
 
 
-def test_what_passes_between_tasks_is_small(night: SampleNight):
-    done = night.run("store_purchases")
-
-    assert all(len(str(value)) < 1_000 for value in done.xcoms.values())
-
-
-def test_the_plan_of_a_manual_run_equals_what_then_happens(night: SampleNight):
+def test_what_passes_between_tasks_is_small_and_the_plan_of_a_manual_run_equals_what_then_happens(night: SampleNight):
     done = night.run("store_purchases")
 
     foreseen = done.xcoms["plan"]["foreseen"]
+    assert all(len(str(value)) < 1_000 for value in done.xcoms.values())
     assert foreseen == {key: value for key, value in done.xcoms["reconcile"].items() if key in foreseen}
     assert foreseen["sent"] == len(night.sandbox.accepted_ids)
+    assert done.xcoms["plan"]["run"] in _delivered(night.airflow.home)
+
+
+def _delivered(home: Path) -> list[str]:
+    """The runs of which Airflow's assets tell that everything was delivered."""
+    with closing(sqlite3.connect(home / "airflow.db")) as database:
+        return [json.loads(extra)["run"] for (extra,) in database.execute("select extra from asset_event")]
 
 
 def test_a_dry_run_sends_nothing_records_nothing_and_says_what_would_go(night: SampleNight):
@@ -95,6 +98,7 @@ def test_p07_p14_one_clients_revoked_token_leaves_the_others_green_and_the_run_r
     assert report.tally.of(Fate.SENT) == len(night.sandbox.ids_of(night.pixel("corner_shop"))) > 0
     assert night.sandbox.ids_of(night.pixel("nordic_outlet")) == []
     assert len(night.sandbox.requests_to(night.pixel("nordic_outlet"))) == 1
+    assert report.run_id not in _delivered(night.airflow.home)
 
 
 def test_after_the_token_is_renewed_only_what_was_missing_is_sent(night: SampleNight):
