@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from offline_capi.model import BuiltEvents, Count, EventBatch, Fate, Outcome, Rejections, Tally
 
@@ -60,17 +61,19 @@ class Books:
         ):
             self.tally.fates[Count(Fate(fate), client, day, reason, field)] += rows
 
-    def enter_events(self, events: EventBatch, fate: Fate, reason: str | None = None) -> None:
-        """Events whose fate is known, all the same."""
-        for client, day, rows in _clients_and_days(events):
-            self.tally.fates[Count(fate, client, day, reason)] += rows
+    def enter_events(
+        self, events: EventBatch, fate: Fate, reason: str | None = None, *, client: str | None = None
+    ) -> None:
+        """Events whose fate is known, all the same; ``client`` where they are known to be of one."""
+        for name, day, rows in _clients_and_days(events) if client is None else _days_of(client, events):
+            self.tally.fates[Count(fate, name, day, reason)] += rows
         if fate in UNDELIVERED:
             self._keep_undelivered(events, fate, reason)
         self._on_entry(self.tally)
 
     def enter_outcome(self, outcome: Outcome) -> None:
         """What became of one request."""
-        self.enter_events(outcome.request.events, outcome.fate, _reason(outcome))
+        self.enter_events(outcome.request.events, outcome.fate, _reason(outcome), client=outcome.request.client)
         self.tally.requests += outcome.tries > 0
         self.tally.tries += outcome.tries
         if outcome.fate is Fate.SENT:
@@ -93,12 +96,23 @@ def _reason(outcome: Outcome) -> str | None:
 
 
 def _clients_and_days(events: EventBatch) -> Iterator[tuple[str, date, int]]:
-    """Events by client and day. Both are few, and this is asked for every request: numpy, not a hash table."""
+    """Events by client and day: both are few, so numpy and not a hash table."""
     clients = events.table.column("client").dictionary_encode()
-    days = events.table.column("day").cast(pa.int32()).to_numpy(zero_copy_only=False)
-    both = (clients.indices.to_numpy().astype(np.int64) << 32) + days
+    both = (clients.indices.to_numpy().astype(np.int64) << 32) + _days(events)
     for pair, rows in zip(*np.unique(both, return_counts=True), strict=True):
         yield clients.dictionary[int(pair) >> 32].as_py(), EPOCH + timedelta(days=int(pair) & 0xFFFFFFFF), int(rows)
+
+
+def _days_of(client: str, events: EventBatch) -> Iterator[tuple[str, date, int]]:
+    for day, rows in zip(*np.unique(_days(events), return_counts=True), strict=True):
+        yield client, EPOCH + timedelta(days=int(day)), int(rows)
+
+
+def _days(events: EventBatch) -> NDArray[np.int32]:
+    """Days since the epoch, seen through numpy: a kernel of Arrow's lets go of the interpreter, and waits to get it."""
+    column = events.table.column("day")
+    days = np.frombuffer(column.buffers()[1] or b"", np.int32)
+    return days[column.offset : column.offset + len(column)]
 
 
 def _values(events: EventBatch) -> Iterator[tuple[str, float]]:
