@@ -31,8 +31,10 @@ def greatest_ages(action_source: Any, client: Any, clients: Mapping[str, Client]
     return np.where(in_store.to_numpy(zero_copy_only=False), own, general)
 
 
-def _least_age(client: Any, clients: Mapping[str, Client]) -> timedelta:
-    names = client.unique().to_pylist()
+def _least_age(events: EventBatch, clients: Mapping[str, Client]) -> timedelta:
+    column = events.table.column("client")
+    first = column[0].as_py() if len(column) else ""
+    names = [first] if events.all_have("client", first) else column.unique().to_pylist()
     return min([MAX_AGE, *(clients[name].physical_store_max_age for name in names if name in clients)])
 
 
@@ -45,7 +47,7 @@ def split_by_age(
     """
     table, nothing = events.table, events.slice(0, 0)
     oldest = now.timestamp() - table.column("event_time").to_numpy().min(initial=now.timestamp())
-    if oldest <= (_least_age(table.column("client"), clients) - margin).total_seconds():  # nearly always
+    if oldest <= (_least_age(events, clients) - margin).total_seconds():  # nearly always
         return events, nothing
     greatest = greatest_ages(table.column("action_source"), table.column("client"), clients)
     expired = now.timestamp() - table.column("event_time").to_numpy() > greatest - margin.total_seconds()

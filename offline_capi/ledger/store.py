@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError, UsageError
@@ -559,12 +558,9 @@ def _split(events: EventBatch, groups: Mapping[tuple[Fate, str | None], list[int
 
 def _is_offline(events: EventBatch) -> bool:
     """Whether the longer window holds for the whole request; a mixed one has the shorter, which is safe for both."""
-    return bool(pc.all(pc.equal(events.table.column("action_source"), OFFLINE_SOURCE)).as_py())
+    return events.all_have("action_source", OFFLINE_SOURCE)
 
 
 def _digest(events: EventBatch) -> bytes:
     """SHA-256 over the bodies, in order: what was sent can be told later without keeping it."""
-    bodies = events.table.column("body").cast(pa.large_binary())
-    _, offsets, values = bodies.buffers()
-    ends = np.frombuffer(offsets, dtype=np.int64)[bodies.offset : bodies.offset + len(bodies) + 1]
-    return hashlib.sha256(memoryview(values)[ends[0] : ends[-1]] if values else b"").digest()
+    return hashlib.sha256(events.bytes_of("body")).digest()
