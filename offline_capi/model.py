@@ -422,7 +422,7 @@ class EventBatch:
         """Whether ``text`` is the value of every event in a column without nulls."""
         value, ends = text.encode(), self._ends(name)
         as_long = bool((ends[1:] - ends[:-1] == len(value)).all())
-        return as_long and self.bytes_of(name) == value * len(self)
+        return as_long and bytes(self.bytes_of(name)) == value * len(self)  # views are compared byte by byte
 
     def _ends(self, name: str) -> Any:
         """Where each value ends in the column's bytes, and before it where the first begins."""

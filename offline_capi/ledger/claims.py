@@ -13,15 +13,11 @@ import sqlalchemy as sa
 
 from offline_capi.ledger.tables import KEY_BYTES, request
 
-__all__ = ["RecentClaims", "merge_at"]
+__all__ = ["MERGE_AT", "RecentClaims"]
 
-#: Keys that may wait outside the index, over all processes: from about 12 MiB of memory here to twice as much.
-FEWEST_WAITING, MOST_WAITING = 131_072, 262_144
-
-
-def merge_at(events: int) -> int:
-    """How many keys wait before they go into an index of ``events``: each merge writes nearly all of its pages."""
-    return max(FEWEST_WAITING, min(events // 32, MOST_WAITING))
+#: Keys that may wait outside the index, over all processes: about 24 MiB of memory here. Each merge writes nearly all
+#: pages of the index, so that twice as many halve the work.
+MERGE_AT = 262_144
 
 
 class RecentClaims:

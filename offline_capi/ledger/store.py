@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError, UsageError
 from offline_capi.ledger.bulk import bulk_for
-from offline_capi.ledger.claims import RecentClaims, merge_at
+from offline_capi.ledger.claims import MERGE_AT, RecentClaims
 from offline_capi.ledger.connection import explained, make_engine, transaction
 from offline_capi.ledger.erasing import forget_events, forget_refused, scrub
 from offline_capi.ledger.history import reported_runs, unfinished_runs
@@ -119,7 +119,6 @@ class Ledger:
             upgrade(self._connection)
             with self._transaction(writes=False):
                 self._newest, self._met_others = self._newest_id(), False
-                self._merge_at = self._size_to_merge_at()
         except LedgerError:
             self._connection.close()
             raise
@@ -246,7 +245,7 @@ class Ledger:
         now = self._clock()
         with self._writing():
             sender_id = self._sender(run_id, now)
-            if len(self._recent) >= self._merge_at:
+            if len(self._recent) >= MERGE_AT:
                 self._merge()
             newest = self._newest_id()
             granted, lost = self._granted(wanted.events, newest, run_id, now, replaces)
@@ -375,10 +374,6 @@ class Ledger:
         done = sa.update(request).where(request.c.waiting_keys.is_not(None)).values(waiting_keys=None)
         self._connection.execute(done)
         self._recent.clear()
-        self._merge_at = self._size_to_merge_at()
-
-    def _size_to_merge_at(self) -> int:
-        return merge_at(int(self._connection.execute(_SIZE).scalar() or 0))
 
     def _newest_id(self) -> int:
         """Ids only grow: claims come one after the other, whichever process makes them."""
@@ -499,7 +494,6 @@ _ANSWERED = (
     .values({name: sa.bindparam(f"b_{name}") for name in ("state", "answered_at", "tries", *_ANSWER)})
 )
 _NEWEST = sa.select(sa.func.max(request.c.id))
-_SIZE = sa.select(sa.func.sum(request.c.events))
 
 
 def _next_id(now: float, newest: int) -> int:

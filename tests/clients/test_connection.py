@@ -17,14 +17,17 @@ NOW = datetime.now(UTC)
 
 def look(platform: Platform, *clients: str, now: datetime = NOW, heard: list[Notice] | None = None):
     platform.sandbox.clock = now.timestamp()
-    return check_health(
-        platform.deployment,
-        platform.secrets,
-        explain=explain,
-        clients=clients or ("shop", "bank"),
-        on_notice=(heard if heard is not None else []).append,
-        clock=lambda: now,
-    )
+    try:
+        return check_health(
+            platform.deployment,
+            platform.secrets,
+            explain=explain,
+            clients=clients or ("shop", "bank"),
+            on_notice=(heard if heard is not None else []).append,
+            clock=lambda: now,
+        )
+    finally:
+        platform.sandbox.clock = None  # commands have no clock of ours
 
 
 # ---------------------------------------------------------------------------------------------- clients test
