@@ -174,14 +174,9 @@ def test_a_slow_and_a_throttled_client_hold_nobody_up() -> None:
         clock = Clock(lambda: passed[0], sleep, lambda: 0.5)
         world = World(edge, ledger, senders)
         tally = world.run([one for own in rows for one in built(own)], Policy(), max_events=1, clock=clock)
-        came = [request["pixel"] for request in edge.requests]
 
-    assert not crowd.held_up
+    assert not crowd.held_up  # neither was answered, or allowed again, before everybody else had come
     assert tally.of(Fate.SENT) == len(CLIENTS) * REQUESTS_EACH
-    quick = {MANY[client] for client in QUICK}
-    last = max(place for place, pixel in enumerate(came) if pixel in quick)
-    assert came[:last].count(MANY[SLOW]) <= 1
-    assert came[:last].count(MANY[THROTTLED]) <= 1
 
 
 # ---------------------------------------------------------------------------------------------- in flight
