@@ -15,9 +15,9 @@ from offline_capi.ledger.tables import KEY_BYTES, request
 
 __all__ = ["MERGE_AT", "RecentClaims"]
 
-#: Keys that may wait outside the index, over all processes: about 24 MiB of memory here. Each merge writes nearly all
+#: Keys that may wait outside the index, over all processes: about 12 MiB of memory here. Each merge writes nearly all
 #: pages of the index, so that twice as many halve the work.
-MERGE_AT = 262_144
+MERGE_AT = 131_072
 
 
 class RecentClaims:
