@@ -42,6 +42,7 @@ __all__ = [
     "Tally",
     "WantedRows",
     "Window",
+    "bytes_of",
 ]
 
 
@@ -338,6 +339,24 @@ class WantedRows:
     places: Mapping[str, pa.Array]
 
 
+def bytes_of(column: pa.StringArray | pa.BinaryArray) -> memoryview:
+    """The values of a column one after the other, as they lie in memory; those that a slice leaves out are not there.
+
+    Kernels of Arrow let go of the interpreter, and a busy process makes them wait a millisecond to get it back.
+    """
+    ends, values = _ends(column), column.buffers()[2]
+    return memoryview(values or b"").cast("B")[int(ends[0]) : int(ends[-1])]
+
+
+def _ends(column: pa.StringArray | pa.BinaryArray) -> Any:
+    """Where each value ends in the column's bytes, and before it where the first begins."""
+    import numpy as np
+
+    if not len(column):
+        return np.zeros(1, np.int32)
+    return np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+
+
 @dataclass(frozen=True, slots=True)
 class HashedRows:
     """``MappedRows`` whose identity is digests (64 lower-case hex), or the raw form for keys that Meta wants raw.
@@ -410,28 +429,14 @@ class EventBatch:
         return len(self.bytes_of("body"))
 
     def bytes_of(self, name: str) -> memoryview:
-        """The values of a text or binary column one after the other, as they lie in memory.
-
-        Kernels of Arrow let go of the interpreter, and a busy process makes them wait a millisecond to get it back.
-        """
-        ends = self._ends(name)
-        values = self.table.column(name).buffers()[2]
-        return memoryview(values or b"").cast("B")[int(ends[0]) : int(ends[-1])]
+        """The values of a column, see ``bytes_of``."""
+        return bytes_of(self.table.column(name))
 
     def all_have(self, name: str, text: str) -> bool:
         """Whether ``text`` is the value of every event in a column without nulls."""
-        value, ends = text.encode(), self._ends(name)
+        value, ends = text.encode(), _ends(self.table.column(name))
         as_long = bool((ends[1:] - ends[:-1] == len(value)).all())
         return as_long and bytes(self.bytes_of(name)) == value * len(self)  # views are compared byte by byte
-
-    def _ends(self, name: str) -> Any:
-        """Where each value ends in the column's bytes, and before it where the first begins."""
-        import numpy as np
-
-        column = self.table.column(name)
-        if not len(column):
-            return np.zeros(1, np.int32)
-        return np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
 
     def take(self, indices: pa.Array) -> EventBatch:
         return EventBatch(self.table.take(indices))

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 
 from offline_capi.errors import ConfigError
 from offline_capi.events.standard import CUSTOM_DATA
-from offline_capi.model import HashedRows
+from offline_capi.model import HashedRows, bytes_of
 
 __all__ = ["JSON_CUSTOM", "LIST_KEYS", "USER_DATA", "bodies", "text"]
 
@@ -81,7 +81,7 @@ def _escaped(array: Any) -> Any:
 
 def _marks(strings: Any) -> list[str]:
     """The characters in need of an escape that the column holds: looked for in its bytes, seldom any."""
-    raw = _bytes_of(strings)
+    raw = bytes(bytes_of(strings))
     if not raw or (_least(raw) >= 0x20 and b'"' not in raw and b"\\" not in raw):
         return []
     return [mark for mark in _ESCAPES if mark.encode() in raw]
@@ -89,16 +89,6 @@ def _marks(strings: Any) -> list[str]:
 
 def _least(raw: bytes) -> int:
     return int(np.frombuffer(raw, np.uint8).min())
-
-
-def _bytes_of(strings: Any) -> bytes:
-    """The bytes of all values, one after the other; those that a slice leaves out are not among them."""
-    _, offsets, data = strings.buffers()
-    if data is None or not len(strings):
-        return b""
-    bounds = np.frombuffer(offsets, np.int32)
-    start, stop = int(bounds[strings.offset]), int(bounds[strings.offset + len(strings)])
-    return bytes(data.slice(start, stop - start).to_pybytes())
 
 
 def _integer(array: Any) -> Any:

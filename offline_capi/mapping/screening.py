@@ -25,6 +25,8 @@ import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.model import bytes_of
+
 __all__ = ["CARD", "EMAIL", "PHONE", "SOCIAL_SECURITY", "Find", "Searched", "look_for"]
 
 EMAIL, PHONE, CARD, SOCIAL_SECURITY = "email_address", "phone_number", "card_number", "social_security_number"
@@ -48,7 +50,7 @@ class Find(NamedTuple):
 
 def look_for(values: pa.StringArray, searched: Searched) -> list[Find]:
     """Where ``values`` hold what must never be sent; nothing for nearly every column."""
-    if searched is Searched.IDS and b"@" not in _bytes_of(values):
+    if searched is Searched.IDS and b"@" not in bytes(bytes_of(values)):
         return []
     suspects = pc.fill_null(pc.match_substring_regex(values, _LOOSE[searched]), False)
     if not pc.any(suspects).as_py():
@@ -57,16 +59,6 @@ def look_for(values: pa.StringArray, searched: Searched) -> list[Find]:
     shapes = [_shape(text, searched) for text in distinct.dictionary.to_pylist()]
     found = pa.array(shapes, pa.string()).take(distinct.indices)
     return [Find(shape, pc.fill_null(pc.equal(found, shape), False)) for shape in dict.fromkeys(filter(None, shapes))]
-
-
-def _bytes_of(values: pa.StringArray) -> bytes:
-    """All values one after the other, copied: looking for one byte in them costs next to nothing."""
-    _, offsets, data = values.buffers()
-    if data is None or not len(values):
-        return b""
-    bounds = memoryview(offsets).cast("i")
-    start, stop = bounds[values.offset], bounds[values.offset + len(values)]
-    return bytes(data.slice(start, stop - start).to_pybytes())
 
 
 # ---------------------------------------------------------------------------------------------- at a glance
