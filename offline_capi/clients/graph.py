@@ -7,8 +7,6 @@ httpx logs at INFO and proxies log too.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -20,16 +18,12 @@ from typing import Any, Literal
 import httpx
 
 from offline_capi.config import Secret
-from offline_capi.errors import ConfigError, TemporaryError
+from offline_capi.config.secret import appsecret_proof, fingerprint, sendable
+from offline_capi.errors import TemporaryError
 
-__all__ = ["Credentials", "Graph", "GraphAnswer", "fingerprint"]
+__all__ = ["Credentials", "Graph", "GraphAnswer"]
 
 CONNECT_SECONDS = 10.0
-
-
-def fingerprint(token: Secret) -> str:
-    """Tells tokens apart without showing one: the first 8 hex of its SHA-256."""
-    return hashlib.sha256(token.reveal().encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +38,12 @@ class Credentials:
         return fingerprint(self.token)
 
     def header(self) -> str:
-        """For ``Authorization``. HTTP libraries quote a header that they refuse, so it is looked at before."""
-        if not re.fullmatch(r"[\x21-\x7e]+", self.token.reveal()):
-            raise ConfigError("the token holds a space, a line break or a letter that no token has; copy it again")
-        return f"Bearer {self.token.reveal()}"
+        """For ``Authorization``."""
+        return f"Bearer {sendable(self.token).reveal()}"
 
     def proof(self) -> dict[str, str]:
-        """Lower-case hex HMAC-SHA256 of the token under the app secret (SDK serverside/util.py)."""
-        if self.app_secret is None:
-            return {}
-        key, message = self.app_secret.reveal().encode(), self.token.reveal().encode()
-        return {"appsecret_proof": hmac.new(key, message, hashlib.sha256).hexdigest()}
+        """The field that goes beside the token where the app secret is ours."""
+        return {"appsecret_proof": appsecret_proof(self.token, self.app_secret)} if self.app_secret else {}
 
 
 @dataclass(frozen=True, slots=True)

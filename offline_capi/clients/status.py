@@ -15,9 +15,9 @@ from urllib.parse import quote
 import fsspec
 
 from offline_capi.clients.connection import Tested
-from offline_capi.clients.graph import fingerprint
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
+from offline_capi.config.secret import fingerprint
 
 __all__ = ["AccessFault", "ClientStatus", "StatusBook", "breaker", "refusal", "with_fault"]
 

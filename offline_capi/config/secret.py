@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+import re
 from typing import NoReturn
 
-__all__ = ["Secret"]
+from offline_capi.errors import ConfigError
+
+__all__ = ["Secret", "appsecret_proof", "fingerprint", "sendable"]
 
 _MASK = "***"
 
@@ -53,3 +57,20 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Secret is never pickled: send its SecretRef and resolve it where it is used")
+
+
+def sendable(token: Secret) -> Secret:
+    """A token that fits into a header; ``ConfigError`` for any other: HTTP libraries quote one in their errors."""
+    if not re.fullmatch(r"[\x21-\x7e]+", token.reveal()):
+        raise ConfigError("the token holds a space, a line break or a letter that no token has; copy it again")
+    return token
+
+
+def fingerprint(token: Secret) -> str:
+    """Tells tokens apart without showing one: the first 8 hex of its SHA-256."""
+    return hashlib.sha256(token.reveal().encode()).hexdigest()[:8]
+
+
+def appsecret_proof(token: Secret, app_secret: Secret) -> str:
+    """Lower-case hex HMAC-SHA256 of the token under the app secret (SDK serverside/util.py)."""
+    return hmac.new(app_secret.reveal().encode(), token.reveal().encode(), hashlib.sha256).hexdigest()

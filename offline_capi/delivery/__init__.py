@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from offline_capi.delivery.client import GraphClient, Sender, appsecret_proof
+from offline_capi.config.secret import appsecret_proof
+from offline_capi.delivery.client import GraphClient, Sender
 from offline_capi.delivery.cutting import cut_requests
 from offline_capi.delivery.deliver import deliver
 from offline_capi.delivery.payload import Envelope, manual_only, payload

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -11,12 +9,12 @@ from types import TracebackType
 
 import httpx
 
-from offline_capi.config.secrets import Secret
+from offline_capi.config import Secret
 from offline_capi.delivery.answers import Answer, read_answer
 from offline_capi.delivery.payload import Envelope
 from offline_capi.errors import TemporaryError
 
-__all__ = ["AnswerLostError", "GraphClient", "NotSentError", "Sender", "appsecret_proof"]
+__all__ = ["AnswerLostError", "GraphClient", "NotSentError", "Sender"]
 
 CONNECT_SECONDS = 10.0
 _MAX_ANSWER = 1_000_000  # bytes; an answer is a few hundred
@@ -90,8 +88,3 @@ class Sender:
 
     def post(self, pixel: str, body: bytes) -> Answer:
         return self.graph.post_events(pixel, self.token, body)
-
-
-def appsecret_proof(token: Secret, app_secret: Secret) -> str:
-    """Lower-case hex HMAC-SHA256 of the token under the app secret (SDK serverside/util.py)."""
-    return hmac.new(app_secret.reveal().encode(), token.reveal().encode(), hashlib.sha256).hexdigest()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from offline_capi.config import Deployment, SecretResolver
-from offline_capi.config.secrets import Secret
+from offline_capi.config.secret import Secret, appsecret_proof, sendable
 from offline_capi.config.settings import Client, Delivery, Platform
-from offline_capi.delivery.client import GraphClient, Sender, appsecret_proof
+from offline_capi.delivery.client import GraphClient, Sender
 from offline_capi.delivery.payload import Envelope
 from offline_capi.errors import ConfigError
 
@@ -59,7 +58,7 @@ class _Senders(dict[str, Sender]):
         client = self._clients.get(name)
         if client is None:
             raise ConfigError("it is no longer in clients.yml; put it back and run again")
-        token = _sendable(self._secrets.token(client.token))
+        token = sendable(self._secrets.token(client.token))
         if words := self._refusal(name, token):
             raise ConfigError(f"{words}; once that is mended, `offline-capi clients test {name}` lets it send again")
         secret = self._secrets.token(client.app_secret) if client.app_secret else None
@@ -70,10 +69,3 @@ class _Senders(dict[str, Sender]):
         )
         self[name] = Sender(self._graph, token, envelope)
         return self[name]
-
-
-def _sendable(token: Secret) -> Secret:
-    """A token that fits into a header: HTTP libraries quote one that does not in their error."""
-    if not re.fullmatch(r"[\x21-\x7e]+", token.reveal()):
-        raise ConfigError("its token holds a space, a line break or a letter that no token has; copy it again")
-    return token
