@@ -251,7 +251,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
         books = Books(keep_undelivered=rejects.write_undelivered)
         books.tally += parts.pop("prepare")
         not_sent = Reason.GATE_CLOSED if books.tally.stopped else Reason.NOT_SENT
-        for events in services.stage.read_all_events(run_id, EVENT_ROWS):
+        for events in services.stage.read_all_events(run_id):
             known = services.ledger.known(events, run_id=run_id, now=services.clock(), resend=False)
             book_settled(known.settled, books)
             fresh, expired = by_age(known.fresh, upload, services)
@@ -330,14 +330,21 @@ def read(
     batches = read_batches(
         upload.source,
         window.looking_back(upload.window.lookback),
-        zone=upload.window.timezone,
-        connection_url=lambda name: services.secrets.connection_url(name).reveal(),
-        sql_folder=services.deployment.sql_folder,
+        **at_source(upload, services.deployment, services.secrets),
         columns=None if every_column else columns_needed(upload),
         batch_rows=BATCH_ROWS,
         apart=ahead,
     )
     return read_ahead(batches) if ahead else batches
+
+
+def at_source(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> dict[str, Any]:
+    """What every look at an upload's source needs beside source and window; see ``sources``."""
+    return {
+        "zone": upload.window.timezone,
+        "connection_url": lambda name: secrets.connection_url(name).reveal(),
+        "sql_folder": deployment.sql_folder,
+    }
 
 
 def rows_window(upload: Upload, window: Window) -> Window | None:

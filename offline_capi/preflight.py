@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
 from offline_capi.errors import ConfigError, Problem
 from offline_capi.model import Window
-from offline_capi.pipeline import Services
+from offline_capi.pipeline import Services, at_source
 from offline_capi.sources import expected_rows, source_columns
 
 __all__ = ["check_columns", "rows_to_expect"]
@@ -19,15 +19,7 @@ def check_columns(upload: Upload, window: Window, deployment: Deployment, secret
 
     A source without anything to look at (no file for the window) has no columns and no problems.
     """
-    found = dict(
-        source_columns(
-            upload.source,
-            window,
-            zone=upload.window.timezone,
-            connection_url=lambda name: secrets.connection_url(name).reveal(),
-            sql_folder=deployment.sql_folder,
-        )
-    )
+    found = dict(source_columns(upload.source, window, **at_source(upload, deployment, secrets)))
     problems = _missing(upload, found, deployment) if found and upload.transform is None else []
     if problems:
         counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -41,13 +33,7 @@ def rows_to_expect(upload: Upload, window: Window, services: Services) -> int | 
     ``None`` where neither is known. Only a progress bar depends on it.
     """
     looking_back = window.looking_back(upload.window.lookback)
-    counted = expected_rows(
-        upload.source,
-        looking_back,
-        zone=upload.window.timezone,
-        connection_url=lambda name: services.secrets.connection_url(name).reveal(),
-        sql_folder=services.deployment.sql_folder,
-    )
+    counted = expected_rows(upload.source, looking_back, **at_source(upload, services.deployment, services.secrets))
     return counted if counted is not None else _rows_of_last(upload.name, window, services)
 
 

@@ -162,7 +162,7 @@ class Stage:
         """The events of one unit, in the order in which they were written."""
         return map(EventBatch, self.batches(unit.path, batch_rows))
 
-    def read_all_events(self, run_id: str, batch_rows: int) -> Iterator[EventBatch]:
+    def read_all_events(self, run_id: str, batch_rows: int = BATCH_ROWS) -> Iterator[EventBatch]:
         """Every event that a run staged."""
         for path in sorted(self.filesystem.glob(self.path(run_id, "events-*.parquet"))):
             yield from map(EventBatch, self.batches(path, batch_rows))

@@ -31,8 +31,6 @@ __all__ = ["explain_config", "plan", "prepare", "purge", "reconcile", "send_clie
 
 #: In place of the clients, where a test event code sends everything in one task.
 _TEST_UNIT = {"client": "test events"}
-#: Events looked up at once.
-_BATCH = 8_192
 
 _log = logging.getLogger(__name__)
 
@@ -162,7 +160,7 @@ def _keep_limit(events: int, limit: int | None) -> None:
 
 def _forget_refused(run_id: str, services: Services) -> None:
     """Let the ledger take the refused ones among a run's staged events for events that were never sent."""
-    for events in services.stage.read_all_events(run_id, _BATCH):
+    for events in services.stage.read_all_events(run_id):
         services.ledger.forget(events.keys, refused=True)
 
 
