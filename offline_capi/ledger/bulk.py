@@ -28,16 +28,19 @@ class Bulk(Protocol):
 
 
 class _SQLite:
-    """A blob of keys is cut up by a numbered table: SQLite has no arrays."""
+    """A blob of keys is cut up by a numbered table: SQLite has no arrays.
+
+    Keys are sorted before they get there: its own sorter takes four times as long for all of a merge.
+    """
 
     _FIND = (
         "SELECT s.i, e.request_id FROM temp.seat s CROSS JOIN event e ON e.key = substr(?1, s.i * 16 + 1, 16) "
         "WHERE s.i < ?2"
     )
+    _WAITING = "SELECT id, waiting_keys FROM request WHERE waiting_keys IS NOT NULL ORDER BY id"
     _MERGE = (
-        "INSERT INTO event SELECT substr(r.waiting_keys, s.i * 16 + 1, 16), r.id FROM request r "
-        "JOIN temp.seat s ON s.i < length(r.waiting_keys) / 16 WHERE r.waiting_keys IS NOT NULL ORDER BY 1, 2 "
-        "ON CONFLICT (key) DO UPDATE SET request_id = excluded.request_id"
+        "INSERT INTO event SELECT substr(?1, s.i * 16 + 1, 16), CAST(substr(?2, s.i * 19 + 1, 19) AS INTEGER) "
+        "FROM temp.seat s WHERE s.i < ?3 ON CONFLICT (key) DO UPDATE SET request_id = excluded.request_id"
     )
     _SEAT = (
         "INSERT OR IGNORE INTO temp.seat WITH RECURSIVE n(i) AS "
@@ -48,14 +51,21 @@ class _SQLite:
         self._make_seats(connection)
         found: list[tuple[int, int]] = []
         for start in range(0, len(keys), SEATS):
-            blob, places = _ascending(keys[start : start + SEATS])
-            rows = connection.exec_driver_sql(self._FIND, (blob, len(places))).fetchall()
+            ascending, places = _ascending(b"".join(keys[start : start + SEATS]))
+            rows = connection.exec_driver_sql(self._FIND, (ascending.tobytes(), len(places))).fetchall()
             found += [(start + int(places[i]), request_id) for i, request_id in rows]
         return found
 
     def merge(self, connection: sa.Connection) -> None:
         self._make_seats(connection)
-        connection.exec_driver_sql(self._MERGE)
+        waiting = connection.exec_driver_sql(self._WAITING).fetchall()
+        keys, places = _ascending(b"".join(keys for _, keys in waiting))
+        ids = np.array([b"%019d" % request_id for request_id, _ in waiting], "S19")
+        owners = np.repeat(ids, [len(keys) // KEY_BYTES for _, keys in waiting])[places]
+        for start in range(0, len(keys), SEATS):
+            chosen = slice(start, start + SEATS)
+            blobs = keys[chosen].tobytes(), owners[chosen].tobytes()
+            connection.exec_driver_sql(self._MERGE, (*blobs, len(keys[chosen])))
 
     def _make_seats(self, connection: sa.Connection) -> None:
         if not connection.info.get("seats"):
@@ -64,11 +74,13 @@ class _SQLite:
             connection.info["seats"] = True
 
 
-def _ascending(keys: Sequence[bytes]) -> tuple[bytes, NDArray[np.intp]]:
-    """The keys in the order of the index, near enough, and their places: a page that is looked at is looked at once."""
-    blob = b"".join(keys)
-    order = np.argsort(np.frombuffer(blob, ">u8")[::2])
-    return np.frombuffer(blob, f"V{KEY_BYTES}")[order].tobytes(), order
+def _ascending(blob: bytes) -> tuple[NDArray[np.void], NDArray[np.intp]]:
+    """The keys in the order of the index, near enough, and their places: a page that is looked at is looked at once.
+
+    Equal ones keep their order.
+    """
+    order = np.argsort(np.frombuffer(blob, ">u8")[::2].astype(np.uint64), kind="stable")
+    return np.frombuffer(blob, f"V{KEY_BYTES}")[order], order
 
 
 class _PostgreSQL:
