@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean install
+.PHONY: help demo test check format bench bench-airflow chaos distributed clean install
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## make .venv and install the pinned dependencies
 
@@ -34,6 +34,19 @@ format: $(STAMP)  ## let ruff put the code in order
 
 bench: $(STAMP)  ## speed and memory, each as a ratio to the official SDK in the same run
 	@$(BIN)/python -m tests.benchmarks
+
+bench-airflow: $(STAMP)  ## parsing 300 uploads, a DAG beside the command line, 1, 10 and 100 clients
+	@$(BIN)/python -m tests.benchmarks.airflow
+
+chaos: $(STAMP)  ## a million events of 50 clients in a night full of faults; seeds: CHAOS="--seed 2"
+	@$(BIN)/python -m tests.chaos $(CHAOS)
+
+distributed: $(VENV)/.distributed  ## two Celery workers, one is killed (needs Debian's redis-server and postgresql)
+	@$(BIN)/python -m tests.distributed
+
+$(VENV)/.distributed: $(STAMP)
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --constraint constraints.txt --editable '.[all,distributed]'
+	@touch $@
 
 clean:  ## remove what the demo and the benchmarks leave behind
 	rm -rf .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config import Deployment
+from offline_capi.config import Client, Deployment
 from offline_capi.config.columns import field_specs
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
@@ -30,6 +30,7 @@ from offline_capi.events.schema import KEY_BYTES
 from offline_capi.identity import PROFILES, digest, hash_identity
 from offline_capi.model import IdentityColumn, MappedRows
 from offline_capi.pipeline import Services
+from offline_capi.recipients import client_of
 
 __all__ = ["Erased", "Person", "erase_person"]
 
@@ -96,8 +97,9 @@ class _Trace:
 
 def erase_person(person: Person, services: Services) -> Erased:
     """Remove a person everywhere; doing it again finds nothing more, and finishes what was interrupted."""
-    trace = _Trace(_forms(person, services.deployment), person.clients)
-    clients = ("", *(person.clients or services.deployment.clients))  # "": a row whose client nobody knows
+    recipients = _recipients(person, services.deployment)
+    trace = _Trace(_forms(person, services.deployment), [*recipients] if person.clients else ())
+    clients = ("", *recipients)  # "": a row whose client nobody knows
     trace.ids |= {_id(client, event_id) for client in clients for event_id in person.event_ids}
     trace.keys |= set(_possible_keys(person, services.deployment))
     for path in services.stage.files():
@@ -158,9 +160,14 @@ def _possible_keys(person: Person, deployment: Deployment) -> Iterator[bytes]:
     if person.event_ids and not person.event_names:
         _need_all_names(deployment)
     names = {*person.event_names, *_event_names(deployment)}
-    chosen = [one for name, one in deployment.clients.items() if name in person.clients or not person.clients]
-    for pixel in {client.pixel_id for client in chosen}:
+    for pixel in {one.pixel_id for one in _recipients(person, deployment).values()}:
         yield from (event_key_of(pixel, name, event_id) for name in names for event_id in person.event_ids)
+
+
+def _recipients(person: Person, deployment: Deployment) -> dict[str, Client]:
+    """Whom events of the person were sent for: the clients that were named, or all, with all their pixels."""
+    everybody = deployment.recipients
+    return {name: one for name, one in everybody.items() if not person.clients or client_of(name) in person.clients}
 
 
 def _need_all_names(deployment: Deployment) -> None:

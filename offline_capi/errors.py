@@ -10,7 +10,6 @@ OfflineCapiError
 │   └── LedgerBusyError       … another process holds it: safe to repeat
 ├── DeliveryError           see below; what was recorded stays recorded
 │   ├── TemporaryError        nobody: we wait and repeat
-│   ├── RequestRefusedError   nobody: the faulty event is isolated
 │   └── AccessDeniedError     the owner of the token or pixel
 ├── PartialLossError        the owner of the upload: the run is not green
 └── BalanceError            us: rows and fates do not add up, a bug worth a report
@@ -36,7 +35,6 @@ __all__ = [
     "OfflineCapiError",
     "PartialLossError",
     "Problem",
-    "RequestRefusedError",
     "SourceError",
     "SourceSchemaError",
     "TemporaryError",
@@ -99,15 +97,7 @@ class DeliveryError(OfflineCapiError):
 
 
 class TemporaryError(DeliveryError):
-    """A fault that passes: timeouts, cut connections, throttling, 5xx. ``retry_after`` is in seconds, where told."""
-
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        self.retry_after = retry_after
-        super().__init__(message)
-
-
-class RequestRefusedError(DeliveryError):
-    """Meta refused the request for the content of at least one event."""
+    """A fault that passes: timeouts, cut connections, throttling, 5xx."""
 
 
 class AccessDeniedError(DeliveryError):

@@ -18,10 +18,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from offline_capi.recipients import client_of
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "FEW_PARTS",
     "REASONS",
     "WARNING_TEXTS",
     "BuiltEvents",
@@ -34,15 +37,18 @@ __all__ = [
     "IdentityColumn",
     "MappedRows",
     "Outcome",
+    "ReadBack",
     "Reason",
     "ReasonText",
     "Rejections",
     "Request",
+    "SentEvents",
     "SourceRows",
     "Tally",
     "WantedRows",
     "Window",
     "bytes_of",
+    "sent_events",
 ]
 
 
@@ -143,6 +149,7 @@ class Reason(StrEnum):
     NOT_SENT = "not_sent"
     NOT_COUNTED = "not_counted"
     GATE_CLOSED = "gate_closed"
+    OVER_LIMIT = "over_limit"
 
 
 class ReasonText(NamedTuple):
@@ -182,7 +189,9 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.BAD_CURRENCY: ReasonText("the currency is not an ISO 4217 code", "map the source's words to codes"),
     Reason.FORBIDDEN_DATA: ReasonText("a field holds data that must never be sent", "remove it from the mapping"),
     Reason.TOO_LARGE: ReasonText("the event alone exceeds the request's byte limit", "shorten contents or properties"),
-    Reason.UNKNOWN_CLIENT: ReasonText("the client is not configured", "add it to clients.yml and run again"),
+    Reason.UNKNOWN_CLIENT: ReasonText(
+        "the client is not configured, or not in the upload's map", "add it to clients.yml or to the map, and replay"
+    ),
     Reason.PAUSED_CLIENT: ReasonText("the client is paused", "set active: true in clients.yml and run again"),
     Reason.CLIENT_STOPPED: ReasonText(
         "sending stopped for this client after an access fault", "renew its token or permission and run again"
@@ -199,6 +208,9 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.GATE_CLOSED: ReasonText(
         "a gate stopped the run before its first request",
         "look at its figures in the report; if they are right, upload once more with --force-gates",
+    ),
+    Reason.OVER_LIMIT: ReasonText(
+        "the client's limit of events a run is reached", "run again: the next ones go, as many as limits.events_per_run"
     ),
     Reason.NOT_SENT: ReasonText("the task that sends it did not get to it", "clear that task, or run again"),
 }
@@ -399,6 +411,10 @@ class HashedRows:
 # ---------------------------------------------------------------------------------------------- events
 
 
+#: So many parts of a batch may wait for others in memory: to write it to disk takes ten times as long as to copy it.
+FEW_PARTS = 64
+
+
 @dataclass(frozen=True, slots=True)
 class EventBatch:
     """Events ready to be sent; what is staged as Parquet.
@@ -438,6 +454,67 @@ class EventBatch:
         as_long = bool((ends[1:] - ends[:-1] == len(value)).all())
         return as_long and bytes(self.bytes_of(name)) == value * len(self)  # views are compared byte by byte
 
+    def common(self, name: str) -> str | None:
+        """The text that every event has in a column without nulls; ``None`` where they differ, or there is none."""
+        ends = _ends(self.table.column(name))
+        first = str(self.bytes_of(name)[: ends[1] - ends[0]], "utf-8") if len(self) else None
+        return first if first is not None and self.all_have(name, first) else None
+
+    def apart(self, *names: str) -> Iterator[tuple[tuple[str, ...], EventBatch]]:
+        """The events by what they have in these columns of texts, in the order in which that first appears.
+
+        However many parts there are, the events are copied once: the parts are slices of one batch, and that is on disk
+        where they are more than ``FEW_PARTS``.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        columns = [self.table.column(name).dictionary_encode() for name in names]
+        shape = tuple(max(len(column.dictionary), 1) for column in columns)
+        codes = np.ravel_multi_index([column.indices.to_numpy() for column in columns], shape)
+        distinct, firsts, sizes = np.unique(codes, return_index=True, return_counts=True)
+        ranks, grouped = np.argsort(np.argsort(firsts)), self
+        if len(distinct) > 1:
+            order = np.argsort(ranks[np.searchsorted(distinct, codes)], kind="stable")
+            grouped = self.take(pa.array(order))
+        if len(distinct) > FEW_PARTS:
+            grouped = grouped.on_disk()
+        start, texts = 0, [column.dictionary.to_pylist() for column in columns]
+        for one in np.argsort(firsts):
+            places = np.unravel_index(distinct[one], shape)
+            key = tuple(text[int(place)] for text, place in zip(texts, places, strict=True))
+            yield key, grouped.slice(start, int(sizes[one]))
+            start += int(sizes[one])
+
+    def copied(self) -> EventBatch:
+        """The same events without the larger batch of which they are a slice."""
+        import numpy as np
+        import pyarrow as pa
+
+        return self.take(pa.array(np.arange(len(self))))
+
+    def on_disk(self) -> EventBatch:
+        """The same events in a file without a name that ends with them, so that those that wait take no memory."""
+        from tempfile import NamedTemporaryFile
+
+        import pyarrow as pa
+
+        try:
+            with NamedTemporaryFile(prefix="offline_capi-") as file:
+                with pa.ipc.new_file(file, self.table.schema) as writer:
+                    writer.write_batch(self.table)
+                file.flush()
+                return EventBatch(pa.ipc.open_file(pa.memory_map(file.name)).get_batch(0))
+        except OSError:  # no room there: they stay in memory
+            return self
+
+    @classmethod
+    def joined(cls, batches: Iterable[EventBatch]) -> EventBatch:
+        """All of them in one, copied; there has to be one at least."""
+        import pyarrow as pa
+
+        return cls(pa.concat_batches([batch.table for batch in batches]))
+
     def take(self, indices: pa.Array) -> EventBatch:
         return EventBatch(self.table.take(indices))
 
@@ -469,7 +546,11 @@ class BuiltEvents:
 
     ``outside`` counts rows of the source that were left to other runs.
     ``suppressed`` counts by (client, day). ``warnings`` counts events that Meta accepts but that will match or measure
-    badly, by a short code.
+    badly, by a short code. ``carried`` says beside the events which of them carry a usable value of each mapped key of
+    user_data. ``rows_of`` counts the rows by client, of those that are configured.
+
+    ``copies`` are the events once more, for further pixels of their clients. ``copied`` counts them by recipient, those
+    included that are among the rejections: to a pixel that two clients share, an event of one may be that of another.
     """
 
     rows: int
@@ -479,6 +560,15 @@ class BuiltEvents:
     dropped: tuple[DroppedValues, ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict)
     outside: int = 0
+    carried: Mapping[str, pa.BooleanArray] = field(default_factory=dict)
+    rows_of: Mapping[str, int] = field(default_factory=dict)
+    copies: EventBatch | None = None
+    copied: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def outgoing(self) -> tuple[EventBatch, ...]:
+        """Everything that is to be sent."""
+        return (self.events,) if self.copies is None else (self.events, self.copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,7 +589,7 @@ class Outcome:
     """What Meta answered to one request, as far as we know it: all its events share ``fate``.
 
     ``code`` and ``subcode`` are Meta's, where it gave any; ``explanation`` is in our words, never Meta's text (it is
-    localised and may quote the payload).
+    localised and may quote the payload). ``notice`` is for the report whatever the fate.
     """
 
     request: Request
@@ -511,6 +601,23 @@ class Outcome:
     trace_id: str | None = None
     reason: Reason | None = None
     explanation: str = ""
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What Meta told about a client's pixel: a later word on the same kind and day replaces it.
+
+    ``kind`` is one of ``clients.read_back.KINDS``, which says what ``figures`` holds. ``day`` is in UTC: the day told
+    of, or the day of asking where Meta tells of no day.
+    """
+
+    client: str
+    pixel: str
+    kind: str
+    day: date
+    figures: Mapping[str, Any]
+    read_at: datetime
 
 
 # ---------------------------------------------------------------------------------------------- counting
@@ -524,6 +631,15 @@ class Count(NamedTuple):
     day: date | None
     reason: str | None = None
     field: str | None = None
+
+
+class SentEvents(NamedTuple):
+    """Events that one figure of Meta's can be set beside; ``day`` is that of the event in UTC, whatever the zone."""
+
+    client: str
+    pixel: str
+    event_name: str
+    day: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,13 +663,21 @@ class GateFinding:
         return asdict(self)
 
 
+#: What ``Tally.traffic`` counts by recipient.
+TRAFFIC = ("requests", "tries", "bytes")
+
+
 @dataclass(slots=True)
 class Tally:
     """The books of a run or of a part of one: additive, and plain enough to travel as JSON.
 
     ``read`` counts rows as they come in, independently of ``fates``; that the two agree is the promise. ``outside``
     counts source rows that were left to other runs. ``value`` is what the events are worth, by currency. ``narrowed``
-    marks books of some clients or some rows only; ``gates`` is ``None`` until somebody has looked.
+    marks books of some clients or some rows only; ``gates`` is ``None`` until somebody has looked. ``sendable`` counts
+    the events that passed every check of their rows, whether or not they were sent before; ``keys`` how many of those
+    carry each mapped key of user_data. ``sent_events`` counts what was sent as Meta counts it.
+    ``read_of`` counts the rows by client, of those that are configured; ``copies`` the events that go to a further
+    pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient.
     """
 
     read: int = 0
@@ -568,6 +692,12 @@ class Tally:
     value: dict[str, float] = field(default_factory=dict)
     narrowed: bool = False
     gates: tuple[GateFinding, ...] | None = None
+    sendable: int = 0
+    keys: dict[str, int] = field(default_factory=dict)
+    sent_events: Counter[SentEvents] = field(default_factory=Counter)
+    read_of: Counter[str] = field(default_factory=Counter)
+    copies: Counter[str] = field(default_factory=Counter)
+    traffic: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -583,17 +713,47 @@ class Tally:
             {key: self.value.get(key, 0.0) + other.value.get(key, 0.0) for key in sorted({*self.value, *other.value})},
             self.narrowed or other.narrowed,
             other.gates if self.gates is None else (*self.gates, *(other.gates or ())),
+            self.sendable + other.sendable,
+            # Not a Counter: its sum forgets the key that no event carries, of all things.
+            {key: self.keys.get(key, 0) + other.keys.get(key, 0) for key in (*self.keys, *other.keys)},
+            self.sent_events + other.sent_events,
+            self.read_of + other.read_of,
+            self.copies + other.copies,
+            self.traffic + other.traffic,
         )
 
     @property
     def accounted(self) -> int:
-        """Rows that have a fate."""
+        """Rows, and copies of events, that have a fate."""
         return sum(self.fates.values())
 
     @property
+    def copied(self) -> int:
+        """Events that go to a further pixel of their client as well: each is a delivery of its own."""
+        return self.copies.total()
+
+    @property
     def complete(self) -> bool:
-        """Whether every row read has exactly one fate."""
-        return self.accounted == self.read
+        """Whether every row read, and every copy of an event for a further pixel, has exactly one fate."""
+        return self.accounted == self.read + self.copied
+
+    def of_client(self, client: str) -> Tally:
+        """The books of one client alone, all its pixels included; what is not counted by client is left out."""
+        names = {client, *(name for name in self.copies if client_of(name) == client)}
+        traffic = Counter({key: n for key, n in self.traffic.items() if key[0] in names})
+        requests, tries, sent_bytes = (sum(traffic[name, what] for name in names) for what in TRAFFIC)
+        return Tally(
+            read=self.read_of[client],
+            fates=Counter({count: n for count, n in self.fates.items() if count.client in names}),
+            requests=requests,
+            tries=tries,
+            sent_bytes=sent_bytes,
+            narrowed=True,
+            read_of=Counter({client: self.read_of[client]}),
+            copies=Counter({name: n for name, n in self.copies.items() if name in names}),
+            traffic=traffic,
+            sent_events=Counter({sent: n for sent, n in self.sent_events.items() if sent.client in names}),
+        )
 
     @property
     def stopped(self) -> bool:
@@ -632,6 +792,12 @@ class Tally:
             "value": {currency: round(amount, 2) for currency, amount in sorted(self.value.items())},
             "narrowed": self.narrowed,
             "gates": None if self.gates is None else [finding.to_json() for finding in self.gates],
+            "sendable": self.sendable,
+            "keys": self.keys,
+            "sent_events": [[*sent[:3], sent.day.isoformat(), n] for sent, n in sorted(self.sent_events.items())],
+            "read_of": dict(sorted(self.read_of.items())),
+            "copies": dict(sorted(self.copies.items())),
+            "traffic": [[*key, n] for key, n in sorted(self.traffic.items())],
         }
 
     @classmethod
@@ -652,8 +818,22 @@ class Tally:
             value=dict(data.get("value", {})),  # books that were closed before there were gates have none of these
             narrowed=data.get("narrowed", False),
             gates=None if data.get("gates") is None else tuple(GateFinding(**finding) for finding in data["gates"]),
+            sendable=data.get("sendable", 0),  # nor of these, before keys were counted
+            keys=dict(data.get("keys", {})),
+            sent_events=sent_events(data),
+            read_of=Counter(data.get("read_of", {})),
+            copies=Counter(data.get("copies", {})),
+            traffic=Counter({(recipient, what): n for recipient, what, n in data.get("traffic", ())}),
         )
 
     @classmethod
     def total(cls, parts: Iterable[Tally]) -> Tally:
         return sum(parts, cls())
+
+
+def sent_events(tally: Mapping[str, Any]) -> Counter[SentEvents]:
+    """What books as JSON say of events sent, without reading the rest of them; nothing where they are older."""
+    counted: Counter[SentEvents] = Counter()
+    for client, pixel, name, day, n in tally.get("sent_events", ()):
+        counted[SentEvents(client, pixel, name, date.fromisoformat(day))] = n
+    return counted

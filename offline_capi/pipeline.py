@@ -20,13 +20,14 @@ from typing import Any
 
 from offline_capi.clients import breaker
 from offline_capi.config import Deployment, SecretResolver, database_url
+from offline_capi.config.graph_versions import version_warnings
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import Policy, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, UsageError
-from offline_capi.events import SeenKeys, build_events, split_by_age
+from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import hash_identity
-from offline_capi.ledger import Ledger, Rehearsal, RunRecord
+from offline_capi.ledger import Ledger, Rehearsal, RunRecord, traffic_of
 from offline_capi.mapping import columns_needed, map_rows, rows_of, rows_wanted
 from offline_capi.model import (
     BuiltEvents,
@@ -40,6 +41,7 @@ from offline_capi.model import (
     WantedRows,
     Window,
 )
+from offline_capi.quotas import Quotas
 from offline_capi.report import Books, RunReport, make_report
 from offline_capi.sources import read_ahead, read_batches
 from offline_capi.staging import Stage, StagedEvents
@@ -185,6 +187,7 @@ def plan_upload(
     for batch in held_back(unsent(events, services, None, books), books):
         books.enter_events(batch, Fate.SENT)
     books.tally.gates = judged(chosen, services, books.tally)
+    books.tally.notices += version_notices(services)
     return make_report(
         run_id="plan",
         upload=upload.name,
@@ -251,13 +254,11 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
         books = Books(keep_undelivered=rejects.write_undelivered)
         books.tally += parts.pop("prepare")
         not_sent = Reason.GATE_CLOSED if books.tally.stopped else Reason.NOT_SENT
-        for events in services.stage.read_all_events(run_id):
-            known = services.ledger.known(events, run_id=run_id, now=services.clock(), resend=False)
-            book_settled(known.settled, books)
-            fresh, expired = by_age(known.fresh, upload, services)
+        for events in unsent(services.stage.read_all_events(run_id), services, run_id, books, resend=False):
+            fresh, expired = by_age(events, upload, services)
             books.enter_events(expired, Fate.EXPIRED, Reason.TOO_OLD)
             books.enter_events(fresh, Fate.HELD, not_sent)
-    books.enter_sending(Tally.total(parts.values()), *services.ledger.requests_of(run_id))
+    books.enter_sending(Tally.total(parts.values()), traffic_of(run_id, services.ledger))
     return close_run(services.ledger.run(run_id), upload, services, books.tally)
 
 
@@ -282,7 +283,7 @@ class Selection:
 
 
 def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
-    """The rows mapped, hashed, built and checked, batch by batch; no two events of it are the same."""
+    """The rows mapped, hashed, built, checked and copied for further pixels; no two events are the same to a pixel."""
     upload, settings, seen = chosen.upload, services.deployment, SeenKeys()
     for rows in read(upload, chosen.window, services):
         for part in hashed(rows, chosen, settings).parts(EVENT_ROWS):
@@ -296,7 +297,7 @@ def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
                 margin=settings.platform.age_margin,
                 skew=settings.platform.clock_skew,
             )
-            yield seen.first_only(built)
+            yield for_every_pixel(seen.first_only(built), settings.clients, seen)
 
 
 def hashed(rows: SourceRows, chosen: Selection, settings: Deployment) -> HashedRows:
@@ -317,7 +318,7 @@ def booked(batches: Iterable[BuiltEvents], books: Books) -> Iterator[EventBatch]
     """The events of each batch; what ended before delivery is booked. The next batch is prepared meanwhile."""
     for built in read_ahead(iter(batches)):
         books.enter_built(built)
-        yield built.events
+        yield from built.outgoing
 
 
 def read(
@@ -353,18 +354,22 @@ def rows_window(upload: Upload, window: Window) -> Window | None:
     return window.looking_back(upload.window.lookback) if placed_by_rows else None
 
 
-def unsent(events: Iterable[EventBatch], services: Services, run_id: str | None, books: Books) -> Iterator[EventBatch]:
-    """Events that the ledger does not know as sent, refused, or under way in another run; the others are booked."""
+def unsent(
+    events: Iterable[EventBatch], services: Services, run_id: str | None, books: Books, *, resend: bool = True
+) -> Iterator[EventBatch]:
+    """Events that the ledger does not know as sent, refused, or under way in another run, up to their clients' limits.
+
+    The others are booked, those above a limit as held; those in doubt, too, unless they may be sent again (``resend``).
+    """
+    quotas = Quotas(services.deployment.recipients)
     for batch in events:
-        known = services.ledger.known(batch, run_id=run_id, now=services.clock())
-        book_settled(known.settled, books)
-        yield known.fresh
-
-
-def book_settled(settled: Iterable[tuple[Fate, str | None, EventBatch]], books: Books) -> None:
-    """Events whose fate the ledger knows."""
-    for fate, reason, events in settled:
-        books.enter_events(events, fate, reason)
+        known = services.ledger.known(batch, run_id=run_id, now=services.clock(), resend=resend)
+        for fate, reason, settled in known.settled:
+            books.enter_events(settled, fate, reason)
+            quotas.note(settled, fate)
+        fresh, above = quotas.take(known.fresh)
+        books.enter_events(above, Fate.HELD, Reason.OVER_LIMIT)
+        yield fresh
 
 
 def judged_first(chosen: Selection, services: Services, *, force: bool = False) -> tuple[GateFinding, ...] | None:
@@ -446,7 +451,7 @@ def send(
 def by_age(events: EventBatch, upload: Upload, services: Services) -> tuple[EventBatch, EventBatch]:
     """Events young enough for all tries of a request that would leave now, and those that have expired meanwhile."""
     tries = upload.delivery.max_wait + upload.delivery.timeout
-    return split_by_age(events, clients=services.deployment.clients, now=services.clock(), margin=tries)
+    return split_by_age(events, clients=services.deployment.recipients, now=services.clock(), margin=tries)
 
 
 # ---------------------------------------------------------------------------------------------- a run's two ends
@@ -461,6 +466,7 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
     """Close the books: they balance, or ``BalanceError`` says by how much they do not."""
     ended = services.clock()
     tally.gates = judged(Selection(upload, run.window), services, tally)
+    tally.notices += version_notices(services)
     report = make_report(
         run_id=run.id,
         upload=upload.name,
@@ -473,6 +479,11 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
     )
     services.ledger.finish_run(run.id, status=report.status.value, report=report.to_json(), now=ended)
     return report
+
+
+def version_notices(services: Services) -> list[str]:
+    """Whether the version of the Graph API that events are sent in ends soon, or has ended."""
+    return version_warnings(services.deployment.platform.versions, services.clock().date(), families=["events"])
 
 
 def report_of(run_id: str, services: Services) -> RunReport:

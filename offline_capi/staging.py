@@ -18,12 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from offline_capi.model import EventBatch, Fate, Rejections, WantedRows
+from offline_capi.model import FEW_PARTS, EventBatch, Fate, Rejections, WantedRows
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
 
 #: Rows of a file looked at at once.
 BATCH_ROWS = 8_192
+#: Events of a client that are written at once, as one row group.
+GROUP_ROWS = 1_024
 #: What is kept of an event that did not arrive, beside its fate and reason: where it came from and who it is.
 _KEPT_OF_EVENT = ("origin", "row", "client", "event_id", "day", "key")
 _NOT_SENT = pa.schema(
@@ -77,22 +79,43 @@ class _ParquetFile:
 
 
 class EventStage:
-    """Writes a run's events, one file a client; a context manager that keeps all files or none."""
+    """Writes a run's events, one file a client; a context manager that keeps all files or none.
+
+    Events of one client wait for others of it, so that a row group is worth its name and, with thousands of clients,
+    few files are open at once.
+    """
 
     def __init__(self, stage: Stage, run_id: str) -> None:
         self._stage, self._run_id = stage, run_id
         self._files: dict[str, _ParquetFile] = {}
+        self._waiting: dict[str, list[EventBatch]] = {}
 
     def write(self, events: EventBatch) -> None:
-        clients = events.table.column("client")
-        for client in pc.unique(clients).to_pylist():
+        parts = list(events.apart("client"))
+        for (client,), own in parts:
             if client not in self._files:
                 path = self._stage.path(self._run_id, f"events-{quote(client, safe='')}.parquet")
                 self._files[client] = _ParquetFile(self._stage.filesystem, path)
-            self._files[client].write(events.table.filter(pc.equal(clients, client)))
+            self._waiting.setdefault(client, []).append(own)
+            if sum(map(len, self._waiting[client])) >= GROUP_ROWS:
+                self._write_waiting(client)
+            elif len(parts) <= FEW_PARTS:
+                self._waiting[client][-1] = (
+                    own.on_disk()
+                )  # else a few rows would hold all others of the batch in memory
+
+    def _write_waiting(self, client: str) -> None:
+        if waiting := self._waiting.pop(client, None):
+            self._files[client].write(EventBatch.joined(waiting).table)
+
+    def _finish(self, client: str, *, keep: bool) -> None:
+        if keep:
+            self._write_waiting(client)
+        self._files[client].close(keep=keep)
 
     @property
     def units(self) -> list[StagedEvents]:
+        """What lies there, once the block has ended."""
         return [
             StagedEvents(self._run_id, client, file.path, file.rows) for client, file in sorted(self._files.items())
         ]
@@ -102,8 +125,8 @@ class EventStage:
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         with ExitStack() as stack:
-            for file in self._files.values():
-                stack.callback(file.close, keep=kind is None)
+            for client in self._files:
+                stack.callback(self._finish, client, keep=kind is None)
 
 
 class RejectStage:

@@ -120,6 +120,18 @@ class Sandbox:
         """``reject_all`` or ``keep_valid``."""
         self._server.tell("PUT", "settings", {"bad_event": what})
 
+    def limit(self, **limits: float | None) -> None:
+        """Meter calls from now on: ``pixel_calls`` and ``app_calls`` in a window of ``seconds``."""
+        self._server.tell("PUT", "limits", limits)
+
+    def tell(self, **how: Any) -> None:
+        """How Meta tells of its counts: late, with gaps, not at all; see ``sandbox.read_back.Telling``."""
+        self._server.tell("PUT", "telling", how)
+
+    def forward_retired_versions(self) -> None:
+        """Answer a retired version as a newer one, instead of refusing it."""
+        self._server.tell("PUT", "settings", {"forward": True})
+
     # ------------------------------------------------------------------------------------------ time and access
 
     @property

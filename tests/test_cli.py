@@ -37,6 +37,7 @@ def test_check_names_what_it_checked(night: Night) -> None:
         "clients": ["acme_bank", "corner_shop", "nordic_outlet"],
         "connected": True,
         "problems": [],
+        "warnings": [],
     }
 
 

@@ -41,7 +41,7 @@ KEYS = [
 
 @pytest.fixture
 def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Night:
-    """A staged night: hashed files, rejects, and a ledger that merged its keys more than once."""
+    """A staged night: hashed files, rejects, and a ledger."""
     monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
     night = sales_night(tmp_path, sandbox)
     night.sandbox.refuse("jane-3")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.compute as pc
 from hypothesis import given
@@ -34,3 +39,42 @@ def test_bytes_keys_and_equal_columns(texts: list[str], start: int):
     assert events.keys == events.table.column("key").to_pylist()
     for text in ("", "a", "ü", "physical_store"):
         assert events.all_have("client", text) == all(one == text for one in left)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["acme", "bank", "ü"]), st.sampled_from(["1", "2"])), max_size=12))
+def test_events_apart_are_the_same_events_in_the_order_in_which_their_keys_come(keys: list[tuple[str, str]]):
+    """Each part has one key, all of its events, and those in their own order."""
+    table = {"client": [client for client, _ in keys], "pixel": [pixel for _, pixel in keys], "at": [*range(len(keys))]}
+    schema = pa.schema([("client", pa.string()), ("pixel", pa.string()), ("at", pa.int64())])
+
+    parts = list(EventBatch(pa.RecordBatch.from_pydict(table, schema=schema)).apart("client", "pixel"))
+
+    assert [key for key, _ in parts] == list(dict.fromkeys(keys))
+    for key, part in parts:
+        assert part.table.column("at").to_pylist() == [at for at, own in enumerate(keys) if own == key]
+        assert set(zip(*(part.table.column(name).to_pylist() for name in ("client", "pixel")), strict=True)) == {key}
+
+
+def test_events_on_disk_are_the_same_and_leave_no_file(tmp_path: Path):
+    events = batch(["a", "ü"] * 500, 0)
+    with temporary_files_in(tmp_path):
+        kept = events.on_disk()
+
+    assert kept.table.equals(events.table)
+    assert events.slice(3, 4).copied().table.equals(events.slice(3, 4).table)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_events_stay_in_memory_where_there_is_no_disk(tmp_path: Path):
+    events = batch(["a"], 0)
+    with temporary_files_in(tmp_path / "missing"):
+        assert events.on_disk() is events
+
+
+@contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before

@@ -51,7 +51,7 @@ def test_rejects_are_counted_by_reason_with_what_to_do(night: Night) -> None:
     lines = plain.out.splitlines()
     assert lines[0].split(maxsplit=1) == ["4", "rejected  custom_data.currency: the currency is not an ISO 4217 code"]
     assert lines[1].strip() == "→ map the source's words to codes"
-    assert "no-client  (no client)" in plain.out
+    assert "no-client  Third (not in the map)" in plain.out
     assert lines[-1] == data["files"][0]
     assert sum(reason["rows"] for reason in data["reasons"]) == 8
     assert all(reason["what"] and reason["fix"] for reason in data["reasons"])
@@ -139,7 +139,7 @@ def test_a_replay_leaves_all_other_rows_alone(night: Night) -> None:
 
     replayed = night.run("replay", "last", "--json")
 
-    assert (replayed.code, replayed.json["balance"]) == (1, "5 read = 1 sent + 4 rejected")
+    assert (replayed.code, replayed.json["balance"]) == (1, "5 read = 1 sent + 3 rejected + 1 held")
     assert "late" not in ids(night)
 
 
@@ -151,9 +151,9 @@ def test_held_events_are_replayed_when_asked_for(night: Night) -> None:
 
     without, with_them = replay(night, run), replay(night, run, undelivered=True)
 
-    assert without.balance == "5 read = 5 rejected"
-    assert with_them.balance == "10 read = 5 sent + 5 rejected"
-    assert replay(night, run, undelivered=True).balance == "10 read = 5 already sent + 5 rejected"
+    assert without.balance == "5 read = 4 rejected + 1 held"
+    assert with_them.balance == "10 read = 5 sent + 4 rejected + 1 held"
+    assert replay(night, run, undelivered=True).balance == "10 read = 5 already sent + 4 rejected + 1 held"
 
 
 def test_p16_a_refused_event_is_sent_again_although_nothing_in_it_changed(night: Night) -> None:

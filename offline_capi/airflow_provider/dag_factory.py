@@ -1,4 +1,4 @@
-"""One DAG an upload, from its YAML file.
+"""One DAG an upload, from its YAML file, and one that looks at the clients each day.
 
 Two DAG files use this: one makes the DAGs, and a broken YAML becomes a DAG of its name whose only task fails with the
 problems, so that the night goes red instead of missing. The other raises all problems as one import error.
@@ -7,30 +7,35 @@ problems, so that the night goes red instead of missing. The other raises all pr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from airflow.sdk import DAG, Asset, TriggerRule, get_parsing_context, task
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, TriggerRule, get_parsing_context, task
 from airflow.sdk.definitions.param import ParamsDict
 
 from offline_capi.airflow_provider import tasks
-from offline_capi.airflow_provider.describe import describe_upload
+from offline_capi.airflow_provider.describe import HEALTH_PAGE, describe_upload
+from offline_capi.airflow_provider.health import check_clients, told_of_failures
 from offline_capi.airflow_provider.notices import deadline_alerts, missing_module, notices
 from offline_capi.airflow_provider.retries import upload_retry_policy
 from offline_capi.airflow_provider.timetable import DailyPartitionTimetable, runs_daily
 from offline_capi.airflow_provider.trigger_form import trigger_form
 from offline_capi.config import Deployment, Upload, load_each
-from offline_capi.config.settings import AirflowSettings
+from offline_capi.config.settings import AirflowSettings, Notifier
 from offline_capi.errors import ConfigError, Problem
 
-__all__ = ["PREFIX", "build_dag", "check_uploads", "dag_id_of", "delivered", "upload_dags"]
+__all__ = ["HEALTH", "PREFIX", "build_dag", "check_uploads", "dag_id_of", "delivered", "upload_dags"]
 
 PREFIX = "offline_capi__"
+#: The DAG that looks at every client's token and pixel; no upload's has this id.
+HEALTH = "offline_capi_health"
 TAG = "offline-capi"
 CLIENTS_FILE = "clients.yml"
+_HEALTH_PATH = "platform.airflow.health"
 #: Before the first partition anybody may backfill; with ``catchup=False`` it starts nothing by itself.
 _START = datetime(2020, 1, 1, tzinfo=UTC)
 _LONGEST_RETRY_DELAY = timedelta(hours=1)
@@ -44,16 +49,15 @@ def dag_id_of(upload: str) -> str:
 def upload_dags(folder: str | Path) -> dict[str, DAG]:
     """The DAGs of a configuration folder by their id; for a DAG file: ``globals().update(upload_dags(folder))``.
 
-    When Airflow is about to run a task of one DAG, only that DAG is built.
+    One an upload, and the daily look at the clients. When Airflow is about to run a task of one DAG,
+    only that DAG is built.
     """
     deployment, broken = _loaded(Path(folder))
     wanted = get_parsing_context().dag_id
-    names = sorted({*deployment.uploads, *broken} - {CLIENTS_FILE})
-    return {
-        dag_id_of(name): _broken_dag(deployment, name, broken[name]) if name in broken else build_dag(deployment, name)
-        for name in names
-        if wanted in (None, dag_id_of(name))
-    }
+    names = sorted({*deployment.uploads, *broken} - {CLIENTS_FILE, HEALTH})
+    makers = {dag_id_of(name): partial(_upload_dag, deployment, name, broken.get(name)) for name in names}
+    makers[HEALTH] = partial(_health_dag, deployment, broken.get(CLIENTS_FILE) or broken.get(HEALTH))
+    return {dag_id: make() for dag_id, make in makers.items() if wanted in (None, dag_id)}
 
 
 def check_uploads(folder: str | Path) -> None:
@@ -62,6 +66,10 @@ def check_uploads(folder: str | Path) -> None:
     problems = list(dict.fromkeys(problem for error in broken.values() for problem in error.problems))
     if problems:
         raise ConfigError(f"{len(problems)} problems in {deployment.folder}", problems)
+
+
+def _upload_dag(deployment: Deployment, name: str, error: ConfigError | None) -> DAG:
+    return build_dag(deployment, name) if error is None else _broken_dag(deployment, dag_id_of(name), error)
 
 
 def build_dag(deployment: Deployment, name: str) -> DAG:
@@ -86,6 +94,29 @@ def build_dag(deployment: Deployment, name: str) -> DAG:
         _chain_tasks({"folder": str(deployment.folder.resolve()), "upload": name}, settings)
     # Only now: tasks that are made under a form get a copy of it each, which Airflow checks whenever it parses.
     dag.params = ParamsDict(trigger_form(deployment, upload))
+    return dag
+
+
+def _health_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
+    """The daily look at the clients; its one task is red as long as one of them cannot be sent for."""
+    if error is not None:
+        return _broken_dag(deployment, HEALTH, error)
+    settings = deployment.platform.airflow
+    cron, zone = settings.health.schedule, settings.health.timezone
+    with DAG(
+        HEALTH,
+        description="Look at every client's token and pixel before the night",
+        doc_md=HEALTH_PAGE,
+        schedule=None if cron == "none" else CronTriggerTimetable(cron, timezone=zone),
+        start_date=_START,
+        catchup=False,
+        is_paused_upon_creation=True,
+        max_active_runs=1,
+        default_args=_default_args(settings),
+        tags=[TAG, *settings.tags],
+    ) as dag:
+        look = task(task_id="check_clients", on_failure_callback=told_of_failures(settings) or None)
+        look(check_clients)(folder=str(deployment.folder.resolve()))
     return dag
 
 
@@ -144,14 +175,18 @@ def _schedule(deployment: Deployment, upload: Upload) -> DailyPartitionTimetable
 def _loaded(folder: Path) -> tuple[Deployment, dict[str, ConfigError]]:
     """The deployment, and the errors of the uploads that cannot become a DAG of their own, by upload or file."""
     deployment, broken = load_each(folder)
-    unfit = {name: error for name, upload in deployment.uploads.items() if (error := _unfit(deployment, upload))}
-    return deployment, {**broken, **unfit}
+    unfit = {name: [*_unfit(deployment, upload)] for name, upload in deployment.uploads.items()}
+    unfit[HEALTH] = [*_not_there(deployment.platform.airflow.health.notify, CLIENTS_FILE, f"{_HEALTH_PATH}.notify")]
+    errors = {name: ConfigError(f"{name} cannot be run by Airflow as it is", bad) for name, bad in unfit.items() if bad}
+    return deployment, {**broken, **errors}
 
 
-def _unfit(deployment: Deployment, upload: Upload) -> ConfigError | None:
+def _unfit(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
     """What only Airflow can find wrong with an upload that is valid by itself."""
-    problems = [*_unfit_schedule(deployment, upload), *_unfit_notifiers(deployment, upload)]
-    return ConfigError(f"{upload.name} cannot be run by Airflow as it is", problems) if problems else None
+    yield from _unfit_schedule(deployment, upload)
+    for kind, notifiers in deployment.airflow(upload).notify:
+        path = f"airflow.notify.{kind}"
+        yield from _not_there(notifiers, deployment.place(upload, path), path)
 
 
 def _unfit_schedule(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
@@ -164,23 +199,20 @@ def _unfit_schedule(deployment: Deployment, upload: Upload) -> Iterator[Problem]
         yield Problem(deployment.place(upload, "schedule"), None, "schedule", message)
 
 
-def _unfit_notifiers(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
-    """Found now rather than on the night when somebody should have been told."""
-    for kind, notifiers in deployment.airflow(upload).notify:
-        for notifier in notifiers:
-            module = missing_module(notifier)
-            if module:
-                message = f'"{notifier.call}" cannot be called: there is no module "{module}" here'
-                yield Problem(
-                    deployment.place(upload, f"airflow.notify.{kind}"), None, f"airflow.notify.{kind}", message
-                )
+def _not_there(notifiers: Iterable[Notifier], place: str, path: str) -> Iterator[Problem]:
+    """Notifiers that cannot be called: found now rather than on the night when somebody should have been told."""
+    for notifier in notifiers:
+        module = missing_module(notifier)
+        if module:
+            message = f'"{notifier.call}" cannot be called: there is no module "{module}" here'
+            yield Problem(place, None, path, message)
 
 
-def _broken_dag(deployment: Deployment, name: str, error: ConfigError) -> DAG:
-    """A DAG under the upload's name that fails each night with the problems of its file."""
+def _broken_dag(deployment: Deployment, dag_id: str, error: ConfigError) -> DAG:
+    """A DAG under the usual name that fails each night with the problems of its file."""
     settings = deployment.platform.airflow
     with DAG(
-        dag_id_of(name),
+        dag_id,
         description="Its YAML is broken: the task's log and the page of this DAG list the problems",
         doc_md=f"```\n{error}\n```",
         schedule="@daily",

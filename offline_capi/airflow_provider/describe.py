@@ -8,7 +8,17 @@ from typing import Any
 
 from offline_capi.config.settings import AirflowSettings, Consent, CustomData, Event, FieldSpec, SqlSource, Upload
 
-__all__ = ["describe_upload"]
+__all__ = ["HEALTH_PAGE", "describe_upload"]
+
+HEALTH_PAGE = """
+Looks at the token and the pixel of every active client, as `offline-capi clients health` does: permissions, days to
+expiry, and an event that Meta refuses for its age alone, so that nothing is stored.
+
+- Its task is **red** as long as a client cannot be sent for; other clients are sent as usual.
+- A fault is told **once** when it begins and once when it ends: by `platform.airflow.health.notify` in `clients.yml`,
+  or else those who are told of failures.
+- A client that was stopped is sent again from the first good look on.
+"""
 
 _UNITS = {name: timedelta(**{name: 1}) for name in ("days", "hours", "minutes")}
 _RECEIPT = """

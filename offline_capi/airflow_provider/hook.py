@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +13,11 @@ if TYPE_CHECKING:
 
     from offline_capi.config import Secret
     from offline_capi.delivery import Sender
-    from offline_capi.delivery.answers import Answer
 
 __all__ = ["MetaConversionsHook"]
 
 _GRAPH_URL, _GRAPH_VERSION = "https://graph.facebook.com", "v26.0"
 _TIMEOUT = 30.0
-#: An event one day older than Meta takes is refused with this, and only when all else is right (meta-capi.md 8.6, b).
-_PROBE_AGE, _TOO_OLD = 8 * 86_400, (100, 2804003)
 
 
 class MetaConversionsHook(BaseHook):
@@ -54,60 +49,49 @@ class MetaConversionsHook(BaseHook):
 
     def get_conn(self) -> Sender:
         """Our client for this connection: ``post(pixel, body)`` sends one request. Close it by closing ``graph``."""
-        from offline_capi.config import Secret
         from offline_capi.delivery import Envelope, GraphClient, Sender, appsecret_proof
 
-        secret = self._extra("app_secret", "")
+        secret = self._app_secret
         envelope = Envelope(
             partner_agent=self._extra("partner_agent", None),
-            appsecret_proof=appsecret_proof(self.token, Secret(secret)) if secret else None,
+            appsecret_proof=appsecret_proof(self.token, secret) if secret else None,
         )
-        graph = GraphClient(
-            self._extra("graph_url", _GRAPH_URL), self._extra("graph_version", _GRAPH_VERSION), timeout=_TIMEOUT
-        )
-        return Sender(graph, self.token, envelope)
+        return Sender(GraphClient(*self._endpoint, timeout=_TIMEOUT), self.token, envelope)
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether token, pixel and permission fit together; what Airflow's *Test* button calls.
 
         It sends one event that Meta refuses for its age alone, so that nothing is stored.
         """
-        from offline_capi.errors import ConfigError, TemporaryError
+        from offline_capi.clients.connection import ClientAccess, probe_pixel
+        from offline_capi.clients.graph import Credentials, Graph
+        from offline_capi.config.graph_versions import FAMILIES
+        from offline_capi.delivery import explain
+        from offline_capi.errors import ConfigError
 
         if not self.pixel_id:
             return False, "the connection names no pixel, and without one there is nothing to test"
+        url, version = self._endpoint
+        code, now = self._extra("test_event_code", None), datetime.now(UTC)
         try:
-            sender = self.get_conn()
-            with sender.graph:
-                body = _probe(time.time(), self._extra("test_event_code", None))
-                return _read_probe(sender.post(self.pixel_id, body))
-        except (ConfigError, TemporaryError) as error:
+            access = ClientAccess(Credentials(self.token, self._app_secret), self._extra("partner_agent", None))
+            with Graph(url, dict.fromkeys(FAMILIES, version), timeout=_TIMEOUT) as graph:
+                tested = probe_pixel(graph, self.pixel_id, access, code=code, explain=explain, now=now)
+        except ConfigError as error:
             return False, str(error)
+        return tested.verdict == "good", tested.words
+
+    @property
+    def _endpoint(self) -> tuple[str, str]:
+        return self._extra("graph_url", _GRAPH_URL), self._extra("graph_version", _GRAPH_VERSION)
+
+    @property
+    def _app_secret(self) -> Secret | None:
+        from offline_capi.config import Secret
+
+        secret = self._extra("app_secret", "")
+        return Secret(secret) if secret else None
 
     def _extra(self, name: str, default: Any) -> Any:
         """A field of the connection's form; an empty one counts as not given."""
         return self.connection.extra_dejson.get(name) or default
-
-
-def _probe(now: float, test_event_code: str | None) -> bytes:
-    event = {
-        "event_name": "ConnectionTest",
-        "event_id": "offline-capi-connection-test",
-        "event_time": int(now) - _PROBE_AGE,
-        "action_source": "system_generated",
-        "user_data": {"external_id": [hashlib.sha256(b"offline-capi-connection-test").hexdigest()]},
-    }
-    code = {"test_event_code": test_event_code} if test_event_code else {}
-    return json.dumps({"data": [event], **code}).encode()
-
-
-def _read_probe(answer: Answer) -> tuple[bool, str]:
-    from offline_capi.delivery import explain
-
-    if (answer.code, answer.subcode) == _TOO_OLD:
-        return True, "token, pixel and permission are right; nothing was stored"
-    if answer.code is None:
-        ok = 200 <= answer.status < 300
-        return ok, f"Meta answered HTTP {answer.status}" + ("; the test event was stored" if ok else "")
-    entry = explain(answer.code, answer.subcode)
-    return False, f"Meta answered {answer.code}: {entry.means}. What now: {entry.do}."

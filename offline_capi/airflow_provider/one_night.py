@@ -120,7 +120,9 @@ def _find_dag(dags: Path, upload: str) -> Any:
 
     bag = DagBag(dag_folder=str(dags.resolve()), bundle_path=dags.resolve())
     if dag_id_of(upload) not in bag.dags:
-        known = ", ".join(sorted(dag_id.removeprefix(PREFIX) for dag_id in bag.dags)) or "none"
+        known = (
+            ", ".join(sorted(dag_id.removeprefix(PREFIX) for dag_id in bag.dags if dag_id.startswith(PREFIX))) or "none"
+        )
         raise UsageError("\n".join([f"no upload {upload} in {dags}; known: {known}", *bag.import_errors.values()]))
     dag = bag.dags[dag_id_of(upload)]
     dag.deadline = None  # Airflow 3.3's dag.test() fails on any DAG that has one

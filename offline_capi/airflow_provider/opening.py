@@ -5,19 +5,26 @@ Imports nothing heavy before it is asked for something: DAG files load this modu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from structlog.contextvars import bind_contextvars
 
 from offline_capi.airflow_provider.windows import resolve_window
 from offline_capi.errors import UsageError
 
 if TYPE_CHECKING:
-    from offline_capi.config import Upload
+    from offline_capi.airflow_provider.secrets import AirflowSecrets
+    from offline_capi.config import Deployment, Upload
     from offline_capi.model import Window
     from offline_capi.pipeline import Services
 
-__all__ = ["Place", "known_clients", "opened", "run_type", "window_of"]
+__all__ = ["Place", "known_clients", "opened", "opened_clients", "run_type", "speak_of", "window_of"]
+
+#: An environment variable, or an Airflow variable, in the path of a source.
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class Place(NamedTuple):
@@ -27,8 +34,16 @@ class Place(NamedTuple):
     upload: str
 
 
+def speak_of(**ids: str | None) -> None:
+    """Put these beside every line that the task logs from now on; Airflow forgets them when the task has ended.
+
+    ``upload``, ``upload_run_id`` (the ledger's; Airflow's own ``run_id`` stands there already) and ``client``.
+    """
+    bind_contextvars(**{name: value for name, value in ids.items() if value is not None})
+
+
 @contextmanager
-def opened(place: Place) -> Iterator[tuple[Upload, Services]]:
+def opened(place: Place, run_id: str | None = None) -> Iterator[tuple[Upload, Services]]:
     """The upload and the services of this process, with secrets from Airflow's connections."""
     from offline_capi.process import set_up_process
 
@@ -37,10 +52,35 @@ def opened(place: Place) -> Iterator[tuple[Upload, Services]]:
     from offline_capi.config import load_one
     from offline_capi.pipeline import open_services
 
+    speak_of(upload=place.upload, upload_run_id=run_id)
     environment = AirflowEnvironment()
     deployment = load_one(place.folder, place.upload, environ=environment)
     with open_services(deployment, AirflowSecrets(environment)) as services:
-        yield deployment.uploads[place.upload], services
+        yield _with_variables(deployment.uploads[place.upload], environment), services
+
+
+def _with_variables(upload: Upload, environment: Mapping[str, str]) -> Upload:
+    """The upload with each ``${NAME}`` of its path resolved; one that is known nowhere stays, and the source says so.
+
+    Done here because the source itself sees environment variables only.
+    """
+    path = getattr(upload.source, "path", "")
+    resolved = _VARIABLE.sub(lambda found: environment.get(found[1]) or found[0], path)
+    if resolved == path:
+        return upload
+    return upload.model_copy(update={"source": upload.source.model_copy(update={"path": resolved})})
+
+
+def opened_clients(folder: str) -> tuple[Deployment, AirflowSecrets]:
+    """The platform and its clients; raises the ``ConfigError`` of ``clients.yml`` where that is faulty."""
+    from offline_capi.airflow_provider.secrets import AirflowEnvironment, AirflowSecrets
+    from offline_capi.config import load_each
+
+    environment = AirflowEnvironment()
+    deployment, broken = load_each(folder, environ=environment, only="")  # no upload has this name
+    for error in broken.values():
+        raise error
+    return deployment, AirflowSecrets(environment)
 
 
 def window_of(upload: Upload, context: Mapping[str, Any]) -> Window:

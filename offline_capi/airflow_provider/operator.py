@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
-from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, window_of
+from offline_capi.airflow_provider.lineage import tell_lineage
+from offline_capi.airflow_provider.metrics import count_events, count_sending
+from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, speak_of, window_of
 from offline_capi.airflow_provider.retries import upload_retry_policy
 from offline_capi.airflow_provider.telling import log_plan, log_report, numbers
 from offline_capi.airflow_provider.verdicts import raise_for_undelivered
@@ -73,6 +75,8 @@ class UploadConversionsOperator(BaseOperator):
             form = {"since": self.since, "until": self.until}
             report = self._run(upload, window_of(upload, {**context, "params": form}), services, run_type(context))
             self.events_manager = _events_manager(upload, services)
+            if not report.planned:
+                _tell(report, upload, services)
         log_plan(report) if report.planned else log_report(report)
         if not report.planned:
             raise_for_undelivered(self.upload, report.tally)
@@ -86,6 +90,17 @@ class UploadConversionsOperator(BaseOperator):
         if self.only_plan:
             return plan_upload(upload, window, services, clients=clients)
         return run_upload(upload, window, services, trigger=trigger, clients=clients, force_gates=self.force_gates)
+
+
+def _tell(report: RunReport, upload: Upload, services: Services) -> None:
+    """To Airflow's metrics and lineage."""
+    from offline_capi.model import Fate
+
+    speak_of(upload_run_id=report.run_id)
+    count_sending(report.tally, report.ended_at - report.started_at, upload=report.upload)
+    count_events(report, services.deployment.recipients)
+    sent = ((client, fates.get(Fate.SENT, 0)) for client, fates in report.by_client().items())
+    tell_lineage(upload, services, {client: events for client, events in sent if events})
 
 
 def _events_manager(upload: Upload, services: Services) -> str:

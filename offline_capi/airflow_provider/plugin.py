@@ -27,6 +27,13 @@ class OfflineCapiPlugin(AirflowPlugin):
             "url_route": "offline-capi-runs",
         },
         {
+            "name": "Conversion clients",
+            "href": f"{_PAGES}/clients",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "offline-capi-clients",
+        },
+        {
             "name": "Conversions",
             "href": f"{_PAGES}/dags/{{DAG_ID}}/runs/{{RUN_ID}}",
             "destination": "dag_run",

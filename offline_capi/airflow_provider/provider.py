@@ -50,6 +50,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": integration, "python-modules": [f"{_PACKAGE}.hook"]}],
         "operators": [{"integration-name": integration, "python-modules": [f"{_PACKAGE}.operator"]}],
+        "asset-uris": [
+            {
+                "schemes": ["meta-capi"],
+                "handler": None,
+                "to_openlineage_converter": f"{_PACKAGE}.lineage.pixel_to_openlineage",
+            }
+        ],
         "extra-links": [f"{_PACKAGE}.operator.EventsManagerLink"],
         "config": {
             "offline_capi": {

@@ -6,15 +6,19 @@ tasks is a plan's figures and one small manifest a client; rows travel as hashed
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import structlog
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, window_of
-from offline_capi.airflow_provider.telling import log_plan, log_report, numbers
+from offline_capi.airflow_provider.lineage import tell_lineage
+from offline_capi.airflow_provider.metrics import count_events, count_sending
+from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, speak_of, window_of
+from offline_capi.airflow_provider.telling import log_plan, log_report, log_sending, numbers
 from offline_capi.airflow_provider.verdicts import raise_for_undelivered
 from offline_capi.airflow_provider.windows import resolve_window
 from offline_capi.errors import ConfigError, PartialLossError, UsageError
@@ -32,7 +36,10 @@ __all__ = ["explain_config", "plan", "prepare", "purge", "reconcile", "send_clie
 #: In place of the clients, where a test event code sends everything in one task.
 _TEST_UNIT = {"client": "test events"}
 
-_log = logging.getLogger(__name__)
+#: Failed requests of a client that its log names; halving may make hundreds of one.
+_TOLD = 20
+
+_log = structlog.get_logger(__name__)
 
 
 def plan(folder: str, upload: str) -> dict[str, Any]:
@@ -52,6 +59,8 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
         found = {} if trigger == "scheduled" else _foresee(one, window, services, wanted, form)
         recorded = not (form.get("dry_run") or form.get("test_event_code"))
         run_id = begin_run(one, window, services, trigger=trigger) if recorded else None
+    speak_of(upload_run_id=run_id)
+    _log.info("planned", since=window.since.isoformat(), until=window.until.isoformat(), trigger=trigger)
     return {"run": run_id, "window": [window.since.isoformat(), window.until.isoformat()], "clients": wanted, **found}
 
 
@@ -68,14 +77,14 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
     if form.get("test_event_code") and not form.get("dry_run"):
         return [_TEST_UNIT]
     run_id = _opened_run(manifest)
-    with opened(Place(folder, upload)) as (one, services):
+    with opened(Place(folder, upload), run_id) as (one, services):
         window = _window_in_zone(manifest["window"], one.window.timezone)
         force = bool(form.get("force_gates"))
         units = stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
         if form.get("resend"):
             _forget_refused(run_id, services)
     for unit in units:
-        _log.info("%s: %d events staged", unit.client, unit.events)
+        _log.info("staged", client=unit.client, events=unit.events)
     return [unit.to_json() for unit in units]
 
 
@@ -88,15 +97,19 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
     from offline_capi.staging import StagedEvents
 
     context: Any = get_current_context()
-    context["client"] = unit["client"]  # for map_index_template
+    client = context["client"] = unit["client"]  # for map_index_template
     if unit == _TEST_UNIT:
         return _send_test(Place(folder, upload))
-    with opened(Place(folder, upload)) as (one, services):
-        staged = StagedEvents(**unit)
+    staged, started = StagedEvents(**unit), time.monotonic()
+    speak_of(client=client)
+    with opened(Place(folder, upload), staged.run_id) as (one, services):
         if not _is_staged(staged, services):
             return {}
         tally = send_staged(staged, one, services)
-    raise_for_undelivered(unit["client"], tally)
+        tell_lineage(one, services, {client: tally.of(Fate.SENT)})
+        log_sending(tally, services.ledger.failed_requests(staged.run_id, client, _TOLD))
+    count_sending(tally, timedelta(seconds=time.monotonic() - started), upload=upload, client=client)
+    raise_for_undelivered(client, tally)
     return numbers(tally)
 
 
@@ -108,10 +121,12 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
     if manifest["run"] is None and failed:
         raise PartialLossError(f"{upload}: {', '.join(failed)} failed; its log says why.")
     run_id = _opened_run(manifest)
-    with opened(Place(folder, upload)) as (one, services):
+    with opened(Place(folder, upload), run_id) as (one, services):
         if "prepare" in failed:
             _give_up(run_id, services)
+        before = _closed_before(run_id, services)
         report = _close(run_id, one, services)
+        count_events(report, services.deployment.recipients, before)
     log_report(report)
     report.raise_for_loss()
     if failed:
@@ -123,8 +138,9 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
 
 def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
     """Remove the staged files of a run whose books are closed; those of a failed run stay, to be sent again."""
-    with opened(Place(folder, upload)) as (_, services):
-        services.stage.purge_events(_opened_run(manifest))
+    run_id = _opened_run(manifest)
+    with opened(Place(folder, upload), run_id) as (_, services):
+        services.stage.purge_events(run_id)
 
 
 def explain_config(problems: str) -> None:
@@ -145,7 +161,7 @@ def _foresee(
     log_plan(report)
     again = report.tally.of(Fate.REFUSED) if form.get("resend") else 0
     if again:
-        _log.info("%d events that Meta refused before go again", again)
+        _log.info("events that Meta refused before go again", events=again)
     _keep_limit(report.tally.of(Fate.SENT) + again, form.get("limit"))
     return {"balance": report.balance, "foreseen": numbers(report.tally), **({"resent": again} if again else {})}
 
@@ -173,12 +189,20 @@ def _is_staged(unit: StagedEvents, services: Services) -> bool:
             f"{unit.client}: the staged events of run {unit.run_id} are gone. Clear prepare and all that follows it, "
             f"or trigger the day anew: only what is missing is sent."
         )
-    _log.info("%s: everything arrived before and its staged events were purged; nothing is sent", unit.client)
+    _log.info("everything arrived before and its staged events were purged; nothing is sent")
     return False
 
 
 def _is_complete(run_id: str, services: Services) -> bool:
     return services.ledger.run(run_id).status == "complete"
+
+
+def _closed_before(run_id: str, services: Services) -> RunReport | None:
+    """The books as they were closed before this task was cleared or repeated."""
+    from offline_capi.report import RunReport
+
+    report = services.ledger.run(run_id).report
+    return RunReport.from_json(report) if report else None
 
 
 def _close(run_id: str, upload: Upload, services: Services) -> RunReport:

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from io import StringIO
 from typing import TYPE_CHECKING
+
+import structlog
 
 from offline_capi.model import Fate
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from offline_capi.ledger.history import FailedRequest
     from offline_capi.model import Tally
     from offline_capi.report import RunReport
 
-__all__ = ["log_plan", "log_report", "numbers"]
+__all__ = ["log_plan", "log_report", "log_sending", "numbers"]
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 def numbers(tally: Tally) -> dict[str, int]:
     """Rows read, and rows by fate: small enough for an XCom."""
     return {"read": tally.read, **{fate.value: rows for fate, rows in tally.by_fate().items() if rows}}
+
+
+def log_sending(tally: Tally, failed: Sequence[FailedRequest]) -> None:
+    """What one client's sending came to, what was said of it, and the first requests that were not accepted."""
+    events = {fate.value: rows for fate, rows in tally.by_fate().items() if rows}
+    _log.info("sending ended", requests=tally.requests, tries=tally.tries, **events)
+    for notice in tally.notices:
+        _log.warning(notice)
+    for request in failed:
+        known = {name: value for name, value in asdict(request).items() if value is not None}
+        _log.warning("request not accepted", **known)
 
 
 def log_report(report: RunReport) -> None:
@@ -63,4 +77,4 @@ def _paper() -> Iterator[Console]:
     text = StringIO()
     yield Console(file=text, width=120, no_color=True, highlight=False)
     for line in text.getvalue().splitlines():
-        _log.info("%s", line.rstrip())
+        _log.info(line.rstrip())

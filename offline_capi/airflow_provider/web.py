@@ -1,12 +1,15 @@
-"""Pages inside Airflow's UI: the last runs by the ledger, and the report of each; behind Airflow's own login.
+"""Pages inside Airflow's UI, behind its own login: runs and their reports, clients, key coverage, what is in doubt.
 
-Whoever may see the DAG of an upload may see its runs. A page holds numbers and reasons, never a value of a row.
+Whoever may see the DAG of an upload may see its runs and the clients it sends for. A page holds numbers and reasons,
+never a value of a row; all of it is read from the ledger and from what the last look at each client found.
 """
 
 # Without postponed annotations: FastAPI has to see what the functions depend on.
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -20,26 +23,34 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from offline_capi.airflow_provider.dag_factory import dag_id_of
 
 if TYPE_CHECKING:
+    from offline_capi.config import Client, Deployment, SecretResolver
+    from offline_capi.gates import Day
     from offline_capi.ledger import Ledger
 
 __all__ = ["app"]
 
 #: How many runs the page of runs shows.
 LAST_RUNS = 100
+#: How many nights the plots show.
+NIGHTS = 30
+#: Runs that are looked at to find them: some nights have a backfill or a replay beside the nightly run.
+RUNS_LOOKED_AT = 2 * NIGHTS
+#: Uploads that the page of plots shows at once: the reports of each are read.
+UPLOADS_SHOWN = 10
 
 app = FastAPI(title="offline_capi", docs_url=None, redoc_url=None, openapi_url=None)
+
+
+# ---------------------------------------------------------------------------------------------- pages
 
 
 @app.get("/runs", response_class=HTMLResponse)
 def show_runs(user: GetUserDep) -> str:
     """The last runs of every upload whose DAG this user may see."""
-    readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
-    with _ledger() as ledger:
-        runs = [run for run in ledger.runs(LAST_RUNS) if dag_id_of(run.upload) in readable]
-    environment = Environment(
-        loader=PackageLoader("offline_capi.airflow_provider"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("runs.html.j2").render(runs=runs)
+    seen = _Sight(user)
+    with _opened() as (_, __, ledger):
+        runs = [run for run in ledger.runs(LAST_RUNS) if seen.upload(run.upload)]
+    return _page("runs", "Conversions sent", runs=runs)
 
 
 @app.get("/runs/{ledger_run}", response_class=HTMLResponse)
@@ -48,7 +59,7 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
     from offline_capi.errors import UsageError
     from offline_capi.report import RunReport, render_html
 
-    with _ledger() as ledger:
+    with _opened() as (_, __, ledger):
         try:
             run = ledger.run(ledger_run)
         except UsageError:
@@ -58,7 +69,42 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
         raise HTTPException(403, "you may not see the DAG of this upload")
     if run.report is None:
         raise HTTPException(404, f"run {run.id} is {run.status} and has no report")
-    return render_html(RunReport.from_json(run.report))
+    return render_html(RunReport.from_json(run.report), head=_templates().get_template("frame.html.j2").render())
+
+
+@app.get("/clients", response_class=HTMLResponse)
+def show_clients(user: GetUserDep) -> str:
+    """How the clients stand for which any upload sends that this user may see."""
+    from offline_capi.clients import StatusBook, standings
+    from offline_capi.ledger import last_accepted
+
+    with _opened(whole=True) as (deployment, secrets, ledger):
+        recipients, accepted = _recipients_seen(_Sight(user), deployment, ledger), last_accepted(ledger)
+    found = standings(recipients, secrets, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
+    return _page("clients", "Clients", standings=found)
+
+
+@app.get("/coverage", response_class=HTMLResponse)
+def show_coverage(user: GetUserDep, upload: str = "", after: str = "") -> str:
+    """By what the events of each night can be matched: of one upload, or of those whose names come after ``after``."""
+    from offline_capi.airflow_provider.plots import FRAME, key_plots
+
+    seen, now = _Sight(user), datetime.now(UTC)
+    with _opened() as (_, __, ledger):
+        names = [name for name in ledger.uploads() if seen.upload(name) and name > after and upload in ("", name)]
+        nights = {name: _nights(name, ledger, now) for name in names[:UPLOADS_SHOWN]}
+    uploads = [(name, days, key_plots(days)) for name, days in nights.items()]
+    more = names[UPLOADS_SHOWN - 1] if len(names) > UPLOADS_SHOWN else ""
+    return _page("coverage", "Key coverage", uploads=uploads, frame=FRAME, nights=NIGHTS, more=more)
+
+
+@app.get("/in-doubt", response_class=HTMLResponse)
+def show_doubts(user: GetUserDep) -> str:
+    """The requests that nobody knows the end of, of every upload whose DAG this user may see."""
+    seen, now = _Sight(user), datetime.now(UTC)
+    with _opened() as (_, __, ledger):
+        doubts = [one for one in ledger.in_doubt(now) if seen.upload(one.upload)]
+    return _page("in-doubt", "In doubt", doubts=doubts, now=now)
 
 
 @app.get("/dags/{dag_id}/runs/{run_id:path}", dependencies=[Depends(requires_access_dag("GET"))])
@@ -81,8 +127,80 @@ def _ledger_run_of(dag_id: str, run_id: str) -> str | None:
     return next((value["run"] for value in values if isinstance(value, dict) and value.get("run")), None)
 
 
+# ---------------------------------------------------------------------------------------------- what is seen
+
+
+class _Sight:
+    """What a user may see."""
+
+    def __init__(self, user: Any) -> None:
+        self._dags = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
+
+    def upload(self, name: str) -> bool:
+        """Whether they may see the DAG of this upload."""
+        return dag_id_of(name) in self._dags
+
+
+def _recipients_seen(seen: _Sight, deployment: "Deployment", ledger: "Ledger") -> dict[str, "Client"]:
+    """All pixels of the clients that a visible upload names, or has sent for where its rows name them."""
+    from offline_capi.recipients import client_of
+
+    visible = {name: upload for name, upload in deployment.uploads.items() if seen.upload(name)}
+    constants = (upload.client.constant for upload in visible.values())
+    names = {*constants, *(client_of(recipient) for recipient in ledger.clients_of(visible))}
+    return {name: one for name, one in deployment.recipients.items() if client_of(name) in names}
+
+
+def _nights(upload: str, ledger: "Ledger", now: datetime) -> list["Day"]:
+    """The last nights on which the upload had sendable events, oldest first, each as its last run counted it."""
+    from offline_capi.gates import trailing_days
+    from offline_capi.model import Window
+
+    runs = ledger.runs_of(upload, RUNS_LOOKED_AT)
+    zone = runs[0].window.since.tzinfo if runs else UTC
+    tomorrow = Window.of_day_at(now.astimezone(zone) + timedelta(days=1))
+    days = trailing_days((run.report for run in runs if run.report), tomorrow, NIGHTS)
+    return [day for day in reversed(days) if day.tally.sendable]
+
+
+# ---------------------------------------------------------------------------------------------- how it is shown
+
+
+def _page(here: str, title: str, **what: Any) -> str:
+    name = f"{here.replace('-', '_')}.html.j2"
+    return _templates().get_template(name).render(here=here, title=title, **what)
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("offline_capi.airflow_provider"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters |= {"moment": _moment, "day": _day, "n": "{:,}".format, "share": "{:.1%}".format}
+    return environment
+
+
+def _moment(moment: datetime | str) -> str:
+    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b}"
+
+
+# ---------------------------------------------------------------------------------------------- what is read
+
+
+class _Opened(NamedTuple):
+    deployment: "Deployment"
+    secrets: "SecretResolver"
+    ledger: "Ledger"
+
+
 @contextmanager
-def _ledger() -> "Iterator[Ledger]":
+def _opened(*, whole: bool = False) -> Iterator[_Opened]:
+    """The configuration and its ledger; without ``whole`` no upload of it is looked at."""
     from offline_capi.airflow_provider.secrets import AirflowEnvironment, AirflowSecrets
     from offline_capi.config import load_each
     from offline_capi.config.secrets import database_url
@@ -90,6 +208,7 @@ def _ledger() -> "Iterator[Ledger]":
 
     environment = AirflowEnvironment()
     folder = conf.get("offline_capi", "config_folder", fallback="") or conf.get_mandatory_value("core", "dags_folder")
-    deployment, _ = load_each(folder, environ=environment, only="")  # the ledger's place alone: no upload is looked at
-    with Ledger(database_url(deployment.platform.ledger, AirflowSecrets(environment)).reveal()) as ledger:
-        yield ledger
+    deployment, _ = load_each(folder, environ=environment, only=None if whole else "")
+    secrets = AirflowSecrets(environment)
+    with Ledger(database_url(deployment.platform.ledger, secrets).reveal()) as ledger:
+        yield _Opened(deployment, secrets, ledger)

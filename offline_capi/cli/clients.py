@@ -18,18 +18,21 @@ from offline_capi.cli.shell import (
     ConfigOption,
     JsonOption,
     environment_secrets,
+    err,
     find_clients,
     load,
     opened,
     out,
     print_json,
+    print_warnings,
 )
 from offline_capi.errors import SourceError, UsageError
+from offline_capi.recipients import client_of
 
 if TYPE_CHECKING:
     from offline_capi.clients import HealthReport, Standing
     from offline_capi.clients.authorize import Authorisation, Desk, Prerequisite
-    from offline_capi.config import Deployment, Secret
+    from offline_capi.config import Client, Deployment, Secret
     from offline_capi.config.settings import ClientTable, Method
 
 clients_app = typer.Typer(help="Who we send for.", no_args_is_help=True)
@@ -46,12 +49,14 @@ _STEPS = {"met": "[green]✓[/]", "missing": "[red]✗[/]", "by hand": "[yellow]
 
 @clients_app.command("list")
 def clients_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Show how the clients stand: last test, token, days to its end, permissions, last error."""
+    """Show how the clients stand: last test, last event accepted, token, days to its end, permissions, last error."""
     from offline_capi.clients import StatusBook, standings
+    from offline_capi.ledger import last_accepted
 
-    deployment = load(config)
+    with opened(config) as services:
+        accepted, deployment = last_accepted(services.ledger), services.deployment
     book = StatusBook(deployment.platform.stage)
-    found = standings(deployment.clients, environment_secrets(), book, datetime.now(UTC))
+    found = standings(deployment.recipients, environment_secrets(), book, datetime.now(UTC), accepted)
     if as_json:
         print_json([standing.to_json() for standing in found])
     else:
@@ -68,9 +73,9 @@ def clients_test(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send one test event to a client's pixel, and keep how it went."""
+    """Send one test event to a client's pixel, and keep how it went; its further pixels are tested with their codes."""
     deployment = load(config)
-    names = find_clients(deployment, [client] if client else None)
+    names = [_recipient(deployment, client).name] if client else []
     codes = {} if probe else _test_codes(deployment, names, test_event_code)
     _finish_look(_look(deployment, names, codes), as_json)
 
@@ -89,18 +94,26 @@ def _look(deployment: Deployment, names: list[str], codes: dict[str, str]) -> He
 
 
 def _test_codes(deployment: Deployment, names: list[str], given: str | None) -> dict[str, str]:
-    """Each client's own code: a code belongs to one pixel."""
+    """Each pixel's own code. Further pixels that have none are probed, which stores nothing."""
     wanted = names or [name for name, client in deployment.clients.items() if client.active]
     if given and len(wanted) > 1:
         raise UsageError("--test-event-code belongs to one pixel: name its client as well")
-    codes = {name: given or (test.code if (test := deployment.clients[name].test) else None) for name in wanted}
-    without = ", ".join(name for name, code in codes.items() if not code)
+    codes = {name: one.test.code for name, one in deployment.recipients.items() if one.test}
+    codes |= {name: given for name in wanted if given}
+    without = ", ".join(name for name in wanted if name not in codes)
     if without:
         raise UsageError(
             f"no test event code for {without}. Nothing was sent. Give --test-event-code, or test: {{code: …}} in "
             "clients.yml, from Events Manager, Test Events; or use --probe, which stores nothing"
         )
-    return {name: code for name, code in codes.items() if code}
+    return codes
+
+
+def _recipient(deployment: Deployment, name: str) -> Client:
+    """A client, or one of its further pixels under its own name, ``client@pixel``."""
+    if name not in deployment.recipients:
+        find_clients(deployment, [name])
+    return deployment.recipients[name]
 
 
 def _finish_look(found: HealthReport, as_json: bool) -> None:
@@ -183,9 +196,9 @@ def clients_authorize(
 
     way = _method(method)
     with _desk(config, given) as (deployment, desk):
-        (name,) = find_clients(deployment, [client])
+        chosen = _with_own_token(deployment, client)
         asked = [] if way == "token" or deployment.platform.app is None else prerequisites(desk)
-        found = authorise(deployment.clients[name], way, desk, revoke=revoke and _nobody_sends(config))
+        found = authorise(chosen, way, desk, revoke=revoke and _nobody_sends(config))
     _finish_authorisation(found, [one for one in asked if one.state == "missing"], as_json)
 
 
@@ -200,8 +213,7 @@ def clients_rotate(
     from offline_capi.clients.authorize import rotate
 
     with _desk(config, None) as (deployment, desk):
-        (name,) = find_clients(deployment, [client])
-        found = rotate(deployment.clients[name], desk, revoke=revoke and _nobody_sends(config))
+        found = rotate(_with_own_token(deployment, client), desk, revoke=revoke and _nobody_sends(config))
     _finish_authorisation(found, [], as_json)
 
 
@@ -235,8 +247,18 @@ def _desk(config: Path, given: str | None) -> Iterator[tuple[Deployment, Desk]]:
 
     deployment, secrets = load(config), environment_secrets()
     platform = deployment.platform
-    with Graph(platform.graph_url, platform.graph_version) as graph:
+    with Graph(platform.graph_url, platform.versions) as graph:
         yield deployment, Desk(platform, secrets, secrets.store, graph, explain, given=_given(given))
+        print_warnings(graph.notices, err)
+
+
+def _with_own_token(deployment: Deployment, name: str) -> Client:
+    """Whom a token is for: not one pixel of a client, where the client's token serves others as well."""
+    chosen = _recipient(deployment, name)
+    if not deployment.has_own_token(name):
+        owner = client_of(name)
+        raise UsageError(f"{name} sends with the token of {owner}: name {owner}. Nothing was changed.")
+    return chosen
 
 
 def _method(word: str) -> Method:
@@ -282,16 +304,18 @@ def _finish_authorisation(found: Authorisation, lacking: list[Prerequisite], as_
 
 
 def print_standings(found: list[Standing]) -> None:
+    from rich.console import Console
     from rich.table import Table
 
-    table = Table("client", "pixel", "status", "last test", "token", "days left", "missing", box=None)
-    width = None if out.is_terminal else 200  # whoever reads a pipe wants whole names
+    table = Table("client", "pixel", "status", "last test", "last accepted", "token", "days left", "missing", box=None)
+    paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names
     for one in found:
         status = f"[{_MARKS[one.state]}]{one.state}[/]"
-        tested = (one.tested_at or "never")[:16].replace("T", " ")
+        tested, accepted = ((at or "never")[:16].replace("T", " ") for at in (one.tested_at, one.last_accepted_at))
         left = "" if one.days_left is None else str(one.days_left)
-        table.add_row(one.client, one.pixel, status, tested, one.token_kind or "", left, ", ".join(one.missing))
-    out.print(table, highlight=False, width=width)
+        access = (one.token_kind or "", left, ", ".join(one.missing))
+        table.add_row(one.client, one.pixel, status, tested, accepted, *access)
+    paper.print(table, highlight=False)
     for one in found:
         if one.last_error:
             out.print(f"! {one.client}: {one.last_error}", highlight=False, markup=False, soft_wrap=True)
@@ -309,6 +333,7 @@ def print_health(found: HealthReport) -> None:
     for notice in found.notices:
         if notice.change == "ended":
             _say(f"✓ {notice.client}: over: {notice.words}", "green")
+    print_warnings([*found.warnings, *(look.words for look in found.versions if look.verdict == "refused")])
 
 
 def print_prerequisites(found: list[Prerequisite]) -> None:

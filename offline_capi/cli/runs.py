@@ -45,20 +45,26 @@ def status(
 def report(
     run: Annotated[str, typer.Argument(help="Run id, or 'last'.")] = "last",
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as an HTML page.")] = None,
+    client: Annotated[
+        str | None, typer.Option(help="Of this client alone, to be given to it: nothing in it is of others.")
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the report of a run."""
+    """Print the report of a run, with what Meta counts of it once `clients quality` has asked."""
     from offline_capi.pipeline import report_of
+    from offline_capi.quality import quality_of
     from offline_capi.report import render_html
 
     with opened(config) as services:
         found = report_of(run, services)
+        found = found.of_client(client) if client else found
+        quality = quality_of(found, services)
     if html:
-        html.write_text(render_html(found), encoding="utf-8")
+        html.write_text(render_html(found, quality=quality), encoding="utf-8")
         err.print(f"written: {html}")
     if as_json or not html:
-        show(found, as_json)
+        show(found, as_json, quality)
 
 
 @app.command()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
     from offline_capi.model import Tally
     from offline_capi.pipeline import Services
-    from offline_capi.report import RunReport
+    from offline_capi.report import Quality, RunReport
 
 out, err = Console(), Console(stderr=True)
 
@@ -45,13 +45,18 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def show(found: RunReport, as_json: bool) -> None:
+def print_warnings(warnings: Iterable[str], console: Console = out) -> None:
+    for words in warnings:
+        console.print(f"! {words}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def show(found: RunReport, as_json: bool, quality: Quality | None = None) -> None:
     from offline_capi.report import print_report
 
     if as_json:
-        print_json(found.to_json())
+        print_json(found.to_json() | ({"quality": quality.to_json()} if quality else {}))
     else:
-        print_report(found, out)
+        print_report(found, out, quality)
 
 
 def finish(found: RunReport, as_json: bool) -> NoReturn:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from offline_capi import __version__
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import JsonOption, out, print_json
 from offline_capi.errors import UsageError
@@ -75,9 +74,3 @@ def demo(
     from offline_capi.demo import run_demo
 
     sys.exit(run_demo(home, out))
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)

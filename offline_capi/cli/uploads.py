@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,7 @@ from offline_capi.cli.shell import (
     opened_upload,
     out,
     print_json,
+    print_warnings,
     progress,
     show,
     window_of,
@@ -42,6 +44,8 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
+    from offline_capi.config.graph_versions import version_warnings
+
     deployment = load(config)
     chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
     if connect:
@@ -50,11 +54,14 @@ def check(
         for one in chosen:
             check_columns(one, window_of(one, None, None), deployment, environment_secrets())
     names = [one.name for one in chosen]
+    warnings = version_warnings(deployment.platform.versions, datetime.now(UTC).date())
     if as_json:
-        print_json({"uploads": names, "clients": sorted(deployment.clients), "connected": connect, "problems": []})
+        found = {"uploads": names, "clients": sorted(deployment.clients), "connected": connect}
+        print_json({**found, "problems": [], "warnings": warnings})
     else:
         seen = " and their sources' columns" if connect else ""
         out.print(f"✓ {len(names)} uploads ({', '.join(names)}){seen}, {len(deployment.clients)} clients: no problems")
+        print_warnings(warnings)
 
 
 @app.command()

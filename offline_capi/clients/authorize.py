@@ -266,7 +266,7 @@ def _login(client: Client, desk: Desk) -> Secret | tuple[str, ...]:
             "state": randomness.token_urlsafe(16),
         }
         return (
-            f"The client opens {DIALOG}/{desk.platform.graph_version}/dialog/oauth?{urlencode(asked)}",
+            f"The client opens {DIALOG}/{desk.platform.versions['management']}/dialog/oauth?{urlencode(asked)}",
             f"The client grants access to pixel {client.pixel_id}, and returns to {place} with state and code.",
             "Look whether state is the one above; then give code with --from env:NAME, file:PATH or -, within minutes.",
             *AGAIN,

@@ -1,4 +1,4 @@
-"""Calls of the Graph API about access: who may send where. Events of a run go another way, see ``delivery``.
+"""Calls of the Graph API beside a run's events: access, connection tests, what Meta tells of events that it got.
 
 Every call is a POST whose fields stand in the body; what Meta calls a GET or a DELETE says so in the field ``method``,
 as Graph allows for clients that know POST only. A token to be inspected or revoked is thus never part of a URL, which
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from types import TracebackType
@@ -18,12 +18,23 @@ from typing import Any, Literal
 import httpx
 
 from offline_capi.config import Secret
+from offline_capi.config.graph_versions import Family, upgrade_notice
 from offline_capi.config.secret import appsecret_proof, fingerprint, sendable
 from offline_capi.errors import TemporaryError
 
 __all__ = ["Credentials", "Graph", "GraphAnswer"]
 
 CONNECT_SECONDS = 10.0
+#: The last part of a path → the family of its endpoint; all others are about access.
+_FAMILIES: Mapping[str, Family] = {
+    "events": "events",
+    "stats": "read_back",
+    "da_checks": "read_back",
+    "dataset_quality": "read_back",
+    "offline_event_uploads": "read_back",
+}
+#: More pages than any answer of ours has; a list without an end must not hold up a night.
+MOST_PAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class GraphAnswer:
-    """One answer. ``data`` may hold a token that Meta made for us: it is never shown."""
+    """One answer. ``data`` may hold a token that Meta made for us: it is never shown.
+
+    ``version`` is the one that the answer says it was made by; ``upgraded`` that Meta says it took another than ours.
+    """
 
     status: int
     data: Mapping[str, Any] = field(repr=False)
@@ -57,6 +71,8 @@ class GraphAnswer:
     proof_fault: bool = False
     trace_id: str | None = None
     tier: str | None = None
+    version: str | None = None
+    upgraded: bool = False
 
     @property
     def ok(self) -> bool:
@@ -68,12 +84,25 @@ class GraphAnswer:
         entries = self.data.get("data")
         return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
+    @property
+    def after(self) -> str | None:
+        """Where the next page of a list begins; its own ``next`` is a URL that holds the token, and never followed."""
+        paging = _object_of(self.data.get("paging"))
+        after = _object_of(paging.get("cursors")).get("after")
+        return after if "next" in paging and isinstance(after, str) else None
+
 
 class Graph:
-    """Calls to ``{graph_url}/{version}/…`` over kept-alive connections; safe to share between threads."""
+    """Calls to ``{graph_url}/{version}/…`` over kept-alive connections; safe to share between threads.
 
-    def __init__(self, graph_url: str, version: str, *, timeout: float = 30.0, connections: int = 8) -> None:
-        self._base = f"{graph_url.rstrip('/')}/{version}"
+    ``versions`` has the version for each family of endpoints. ``notices`` are what Meta told of versions in headers.
+    """
+
+    def __init__(
+        self, graph_url: str, versions: Mapping[Family, str], *, timeout: float = 30.0, connections: int = 8
+    ) -> None:
+        self._url, self._versions = graph_url.rstrip("/"), versions
+        self._notices: dict[str, None] = {}  # in order, each once
         self._http = httpx.Client(
             timeout=httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout)),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -93,22 +122,52 @@ class Graph:
         who: Credentials | None,
         *,
         method: Literal["get", "post", "delete"] = "get",
+        family: Family | None = None,
         **fields: Any,
     ) -> GraphAnswer:
-        """Ask or tell Meta something. Raises ``TemporaryError`` where no answer came."""
-        request = self._request(path, who, {**fields, "method": None if method == "post" else method})
+        """Ask or tell Meta something. Raises ``TemporaryError`` where no answer came.
+
+        The path says by which version, unless ``family`` does.
+        """
+        version = self._versions[family or _FAMILIES.get(path.rpartition("/")[2], "management")]
+        base = f"{self._url}/{version}"
+        request = self._request(f"{base}/{path}", who, {**fields, "method": None if method == "post" else method})
         try:
             answer = self._http.send(request)
         except httpx.RequestError as error:
-            raise TemporaryError(f"no answer from {self._base} ({type(error).__name__}); repeating is safe") from None
+            what = "no connection to" if isinstance(error, _NOT_SENT) else "no answer from"
+            raise TemporaryError(f"{what} {base} ({type(error).__name__}); repeating is safe") from None
+        if notice := upgrade_notice(answer.headers):
+            self._notices[notice] = None
         return _read(answer)
 
-    def _request(self, path: str, who: Credentials | None, fields: Mapping[str, Any]) -> httpx.Request:
+    def pages(self, path: str, who: Credentials | None, **fields: Any) -> Iterator[GraphAnswer]:
+        """The answers to a question whose answer is a list, page by page; one that is no success is the last.
+
+        Raises ``TemporaryError`` where there seems to be no end: a part of a list must not pass for all of it.
+        """
+        after: str | None = None
+        for _ in range(MOST_PAGES):
+            answer = self.call(path, who, after=after, **fields)
+            yield answer
+            after = answer.after if answer.ok else None
+            if after is None:
+                return
+        raise TemporaryError(f"{path} has more than {MOST_PAGES} pages; what was read of it is not used")
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return tuple(self._notices)
+
+    def _request(self, url: str, who: Credentials | None, fields: Mapping[str, Any]) -> httpx.Request:
         """Secrets are opened here alone, where nothing is sent: no traceback of a failed call can show a variable."""
         form = {name: _text(value) for name, value in fields.items() if value is not None}
         headers = {"Authorization": who.header()} if who else {}
         proof = who.proof() if who else {}
-        return self._http.build_request("POST", f"{self._base}/{path}", data=form | proof, headers=headers)
+        return self._http.build_request("POST", url, data=form | proof, headers=headers)
+
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 def _text(value: Any) -> str:
@@ -117,8 +176,7 @@ def _text(value: Any) -> str:
 
 def _read(answer: httpx.Response) -> GraphAnswer:
     data = _object(answer.content)
-    error = data.get("error")
-    error = error if isinstance(error, dict) else {}
+    error = _object_of(data.get("error"))
     return GraphAnswer(
         answer.status_code,
         data,
@@ -127,6 +185,8 @@ def _read(answer: httpx.Response) -> GraphAnswer:
         proof_fault="appsecret_proof" in str(error.get("message", "")),
         trace_id=_trace(error.get("fbtrace_id") or data.get("fbtrace_id")),
         tier=_tier(answer.headers),
+        version=_version(answer.headers),
+        upgraded=upgrade_notice(answer.headers) is not None,
     )
 
 
@@ -135,7 +195,11 @@ def _object(body: bytes) -> dict[str, Any]:
         data = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return data if isinstance(data, dict) else {}
+    return _object_of(data)
+
+
+def _object_of(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _int(value: object) -> int | None:
@@ -152,3 +216,9 @@ def _tier(headers: Mapping[str, str]) -> str | None:
     told = " ".join(text for name, text in headers.items() if "usage" in name.lower())
     found = re.search(r'"ads_api_access_tier"\s*:\s*"(\w{1,40})"', told)
     return found[1] if found else None
+
+
+def _version(headers: Mapping[str, str]) -> str | None:
+    """The version that answered: not in Meta's pages, and in every answer that third parties have logged (B)."""
+    told = headers.get("facebook-api-version", "")
+    return told if re.fullmatch(r"v\d{1,3}\.\d", told) else None

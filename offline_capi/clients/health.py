@@ -19,8 +19,11 @@ from offline_capi.clients.connection import (
 from offline_capi.clients.graph import Credentials, Graph
 from offline_capi.clients.status import AccessFault, ClientStatus, StatusBook
 from offline_capi.clients.token_facts import TokenFacts
+from offline_capi.clients.versions import VersionLook, look_at_versions
 from offline_capi.config import Client, Deployment, Platform, Secret, SecretResolver
+from offline_capi.config.graph_versions import version_warnings
 from offline_capi.errors import ConfigError, TemporaryError
+from offline_capi.recipients import client_of
 
 __all__ = ["HealthReport", "Notice", "app_credentials", "check_health", "inspect_token"]
 
@@ -51,11 +54,16 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The clients as they are now, and what changed. ``unclear``: of whom nothing could be learnt, and why."""
+    """The clients as they are now, and what changed. ``unclear``: of whom nothing could be learnt, and why.
+
+    ``warnings`` are of versions of the Graph API that end, or were answered as others.
+    """
 
     statuses: tuple[ClientStatus, ...]
     notices: tuple[Notice, ...]
     unclear: Mapping[str, str]
+    versions: tuple[VersionLook, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -68,6 +76,8 @@ class HealthReport:
             "clients": [status.to_json() for status in self.statuses],
             "notices": [notice.to_json() for notice in self.notices],
             "unclear": dict(self.unclear),
+            "versions": [look.to_json() for look in self.versions],
+            "warnings": list(self.warnings),
         }
 
 
@@ -81,7 +91,7 @@ def check_health(
     on_notice: OnNotice = _unheard,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> HealthReport:
-    """Look at the token and the pixel of every active client, or of those named, and remember what was found.
+    """Look at the token and the pixels of every active client, or of those named, and remember what was found.
 
     A probe stores nothing at Meta; a client with a test event code in ``test_codes`` is sent a test event instead. Each
     fault is a notice when it begins and when it ends, and none in the nights between; ``on_notice`` hears it before it
@@ -89,10 +99,12 @@ def check_health(
     """
     platform = deployment.platform
     book, now = StatusBook(platform.stage), clock()
-    wanted = [one for name, one in deployment.clients.items() if (name in clients if clients else one.active)]
-    with Graph(platform.graph_url, platform.graph_version, connections=WORKERS) as graph:
+    wanted = [one for one in deployment.recipients.values() if (_is_of(one, clients) if clients else one.active)]
+    with Graph(platform.graph_url, platform.versions, connections=WORKERS) as graph:
         app = app_credentials(platform, secrets)
-        examiner = _Examiner(platform, secrets, app, graph, explain, now, test_codes or {})
+        versions = look_at_versions(graph, platform, secrets, wanted, app=app, explain=explain)
+        owners = frozenset(one.name for one in wanted if deployment.has_own_token(one.name))
+        examiner = _Examiner(platform, secrets, app, graph, explain, now, test_codes or {}, owners)
         with ThreadPoolExecutor(WORKERS) as pool:
             looks = [*pool.map(examiner.look_at, wanted)]
     settled = [_settle(one, look, book, on_notice, now) for one, look in zip(wanted, looks, strict=True)]
@@ -100,7 +112,14 @@ def check_health(
         tuple(status for status, _ in settled),
         tuple(notice for _, notices in settled for notice in notices),
         {one.name: look.unclear for one, look in zip(wanted, looks, strict=True) if look.unclear},
+        versions,
+        (*version_warnings(platform.versions, now.astimezone(UTC).date()), *graph.notices),
     )
+
+
+def _is_of(recipient: Client, names: Collection[str]) -> bool:
+    """Whether it is named, or its client is."""
+    return recipient.name in names or client_of(recipient.name) in names
 
 
 # ---------------------------------------------------------------------------------------------- one look
@@ -128,7 +147,10 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class _Examiner:
-    """Looks at one client after the other; safe to share between threads."""
+    """Looks at one recipient after the other; safe to share between threads.
+
+    What is wrong with a token is told once, of its owner among ``owners``, however many pixels it serves.
+    """
 
     platform: Platform
     secrets: SecretResolver
@@ -137,29 +159,30 @@ class _Examiner:
     explain: Explain
     now: datetime
     test_codes: Mapping[str, str]
+    owners: Collection[str]
 
     def look_at(self, client: Client) -> _Look:
         try:
             access = access_of(client, self.platform, self.secrets)
-            tests = [self._test(client, pixel, access) for pixel in client.pixels]
+            test = self._test(client, access)
         except ConfigError as error:
             return _Look(found=(_Found("token: not to be had", str(error), stops=True),))
         try:
             token = inspect_token(self.graph, self.app, access.credentials.token)
         except TemporaryError as error:
             return _Look(unclear=str(error))
-        worst = max(tests, key=lambda test: ("good", "unclear", "fault").index(test.verdict))
-        if worst.verdict == "unclear":
-            return _Look(unclear=worst.words)
-        found = (*_of_tests(tests), *(_of_token(token, self.now) if token else ()))
-        return _Look(access.credentials.fingerprint, worst, token, found)
+        if test.verdict == "unclear":
+            return _Look(unclear=test.words)
+        told = token if client.name in self.owners else None
+        found = (*_of_test(test), *(_of_token(told, self.now) if told else ()))
+        return _Look(access.credentials.fingerprint, test, token, found)
 
-    def _test(self, client: Client, pixel: str, access: ClientAccess) -> Tested:
+    def _test(self, client: Client, access: ClientAccess) -> Tested:
         code = self.test_codes.get(client.name)
         if code is not None:
-            return send_test_event(self.graph, pixel, access, code=code, explain=self.explain, now=self.now)
+            return send_test_event(self.graph, client.pixel_id, access, code=code, explain=self.explain, now=self.now)
         mark = client.test.code if client.test else None
-        return probe_pixel(self.graph, pixel, access, code=mark, explain=self.explain, now=self.now)
+        return probe_pixel(self.graph, client.pixel_id, access, code=mark, explain=self.explain, now=self.now)
 
 
 def app_credentials(platform: Platform, secrets: SecretResolver) -> Credentials | None:
@@ -180,10 +203,9 @@ def inspect_token(graph: Graph, app: Credentials | None, token: Secret) -> Token
     return TokenFacts.of(facts) if answer.ok and isinstance(facts, dict) else None
 
 
-def _of_tests(tests: Iterable[Tested]) -> Iterator[_Found]:
-    for test in tests:
-        if test.verdict == "fault":
-            yield _Found(f"pixel {test.pixel}: {test.cause}", test.words, stops=True)
+def _of_test(test: Tested) -> Iterator[_Found]:
+    if test.verdict == "fault":
+        yield _Found(f"pixel {test.pixel}: {test.cause}", test.words, stops=True)
 
 
 def _of_token(token: TokenFacts, now: datetime) -> Iterator[_Found]:

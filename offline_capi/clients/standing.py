@@ -19,7 +19,9 @@ State = Literal["good", "untested", "warning", "stopped", "paused"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One client. ``fingerprint`` tells tokens apart without showing one: the first 8 hex of its SHA-256.
+    """One client, or one of its further pixels.
+
+    ``fingerprint`` tells tokens apart without showing one: the first 8 hex of its SHA-256.
 
     ``state``: ``stopped`` means that nothing can be sent; ``untested`` that nobody has looked since this token came.
     """
@@ -32,6 +34,7 @@ class Standing:
     problem: str | None
     state: State
     tested_at: str | None
+    last_accepted_at: str | None
     trace_id: str | None
     token_kind: str | None
     days_left: int | None
@@ -45,14 +48,23 @@ class Standing:
 
 
 def standings(
-    clients: Mapping[str, Client], secrets: SecretResolver, book: StatusBook, now: datetime
+    recipients: Mapping[str, Client],
+    secrets: SecretResolver,
+    book: StatusBook,
+    now: datetime,
+    accepted: Mapping[str, datetime] | None = None,
 ) -> list[Standing]:
-    """Every client with where its token comes from and what is known of it; a token not to be had is its problem."""
-    known = book.read_all(clients)
-    return [_standing(client, secrets, known[name], now) for name, client in sorted(clients.items())]
+    """Every recipient with where its token comes from and what is known of it; a token not to be had is its problem.
+
+    ``accepted`` says when Meta last took events of each, as the ledger has it.
+    """
+    known, took = book.read_all(recipients), accepted or {}
+    return [_standing(one, secrets, known[name], now, took.get(name)) for name, one in sorted(recipients.items())]
 
 
-def _standing(client: Client, secrets: SecretResolver, status: ClientStatus, now: datetime) -> Standing:
+def _standing(
+    client: Client, secrets: SecretResolver, status: ClientStatus, now: datetime, accepted: datetime | None
+) -> Standing:
     fingerprint, problem = _token_of(client, secrets)
     known = status if status.fingerprint == fingerprint else ClientStatus(client.name)  # of another token
     token = known.token
@@ -66,6 +78,7 @@ def _standing(client: Client, secrets: SecretResolver, status: ClientStatus, now
         problem=problem,
         state=_state(client, known, problem),
         tested_at=known.tested.at if known.tested else None,
+        last_accepted_at=accepted.isoformat(timespec="seconds") if accepted else None,
         trace_id=known.tested.trace_id if known.tested else None,
         token_kind=token.kind if token else None,
         days_left=None if left is None else int(left),

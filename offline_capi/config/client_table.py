@@ -146,14 +146,14 @@ ONE_PIXEL = "one pixel, one client, unless both say shares_pixel_with"
 
 
 def sharing_pixels(clients: Mapping[_Key, Client]) -> Iterator[tuple[_Key, _Key]]:
-    """Pairs of clients with one pixel that do not both say so; each client with the first of its pixel."""
+    """Pairs of clients with one pixel that do not both say so; each client with the first of each of its pixels."""
     first: dict[str, _Key] = {}
     for key, client in clients.items():
-        owner = first.setdefault(client.pixel_id, key)
-        rival = clients[owner]
-        agreed = client.name in rival.shares_pixel_with and rival.name in client.shares_pixel_with
-        if owner != key and not agreed:
-            yield owner, key
+        for owner in dict.fromkeys(first.setdefault(pixel.id, key) for pixel in client.pixel_ids):
+            rival = clients[owner]
+            agreed = client.name in rival.shares_pixel_with and rival.name in client.shares_pixel_with
+            if owner != key and not agreed:
+                yield owner, key
 
 
 # ---------------------------------------------------------------------------------------------- the file

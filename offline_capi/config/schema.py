@@ -83,6 +83,8 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
         _without_name(definition)
     if "FieldSpec" in definitions:
         definitions["FieldSpec"] = {"anyOf": [_SHORT_FIELD, definitions["FieldSpec"]]}
+    if "Pixel" in definitions:
+        definitions["Pixel"] = {"anyOf": [{"type": ["string", "integer"]}, definitions["Pixel"]]}
     if "Client" in definitions:
         _with_either_id(definitions["Client"])
     return {"$schema": _DIALECT, **definitions.pop(model.__name__), "$defs": definitions}

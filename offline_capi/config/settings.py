@@ -11,8 +11,9 @@ is checked in ``checks.py``. A ``ValueError`` raised here is shown to the author
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
@@ -33,6 +34,7 @@ from pydantic import (
 )
 
 from offline_capi.config.document import Places
+from offline_capi.config.graph_versions import FAMILIES, NEWEST, Family
 from offline_capi.config.keys import (
     DATA_PROCESSING_STATES,
     EVENT_KEYS,
@@ -42,6 +44,7 @@ from offline_capi.config.keys import (
 )
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.queries import sql_folder
+from offline_capi.recipients import client_of, recipient_name
 
 __all__ = [
     "ActionSource",
@@ -50,6 +53,7 @@ __all__ = [
     "AppData",
     "AttributionData",
     "Client",
+    "ClientLimits",
     "ClientTable",
     "ConnectionTest",
     "Consent",
@@ -64,12 +68,15 @@ __all__ = [
     "FileSource",
     "GateAction",
     "Gates",
+    "GraphVersions",
+    "HealthSettings",
     "LimitedDataUse",
     "Limits",
     "MappingSpec",
     "Method",
     "Notifier",
     "OriginalEvent",
+    "Pixel",
     "Platform",
     "PlatformApp",
     "RateGate",
@@ -570,7 +577,7 @@ class Consent(_Node):
 class Limits(_Node):
     """What a run may lose before it counts as failed, as shares of the rows read."""
 
-    max_rejected: Share = Field(0.0, description="2% or 0.02")
+    max_rejected: Share = Field(0.0, description="2% or 0.02; rows of unknown and paused clients count with them")
     max_expired: Share = Field(1.0, description="2% or 0.02")
 
 
@@ -756,12 +763,27 @@ class AirflowSettings(_Node):
         return merged.model_copy(update={"tags": tuple(dict.fromkeys([*defaults.tags, *self.tags]))})
 
 
+class HealthSettings(_Node):
+    """The daily look at every client's token and pixel, as `offline-capi clients health` does it."""
+
+    schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+        "0 12 * * *",
+        description="cron; by default at noon, for whoever has to renew a token before the night. none: by hand only",
+    )
+    timezone: Zone = "UTC"
+    notify: Notifiers = Field(
+        (),
+        description="who is told when a fault begins and when it ends; without any, those of notify.failure",
+    )
+
+
 class AirflowDefaults(AirflowSettings):
     """``platform.airflow``: what holds for every upload of the folder that does not say otherwise."""
 
     schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(
         None, description="for uploads without a schedule of their own; `schedule: none` there means by hand only"
     )
+    health: HealthSettings = HealthSettings()
 
 
 def _over(own: Any, defaults: Any) -> Any:
@@ -862,14 +884,39 @@ class ConnectionTest(_Node):
     )
 
 
+class Pixel(_Node):
+    """One of several pixels of a client; without a token of its own it is reached with the client's."""
+
+    id: str = Field(pattern=r"^\d{5,20}$", description="Meta's number of it")
+    token: SecretRef | None = Field(None, description="instead of the client's")
+    app_secret: SecretRef | None = Field(None, description="for appsecret_proof, beside a token of its own")
+    test: ConnectionTest | None = Field(None, description="a test code belongs to one pixel")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return value if isinstance(value, (dict, Pixel)) or value is None else {"id": value}
+
+
+class ClientLimits(_Node):
+    """How much may go out for a client, so that one of many does not fill the night."""
+
+    events_per_run: int | None = Field(
+        None, ge=1, description="events a run for each of its pixels; those above are held, and go with the next run"
+    )
+
+
 class Client(_Node):
-    """An advertiser: one pixel, one token, its own defaults."""
+    """An advertiser: a pixel or several, a token, its own defaults."""
 
     name: str = Field("", description="taken from the key in clients.yml")
-    pixel_id: str = Field(
+    pixel_ids: Annotated[
+        tuple[Pixel, ...],
+        BeforeValidator(_several, json_schema_input_type=Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1)]),
+    ] = Field(
         validation_alias=AliasChoices("pixel_id", "dataset_id"),
-        pattern=r"^\d{5,20}$",
-        description="Meta's pixel or dataset, the same number; dataset_id is accepted as well",
+        description="Meta's pixel or dataset, the same number, or a list where each event goes to several; "
+        "dataset_id is accepted as well",
     )
     token: SecretRef
     active: bool = Field(True, description="false: rows of this client are held, not sent")
@@ -901,11 +948,34 @@ class Client(_Node):
     )
     contacts: Texts = Field((), description="who is told when the token fails; never sent to Meta")
     test: ConnectionTest | None = Field(None, description="how `clients test` marks its event")
+    limits: ClientLimits = ClientLimits()
+
+    @field_validator("pixel_ids")
+    @classmethod
+    def _told_apart(cls, value: tuple[Pixel, ...]) -> tuple[Pixel, ...]:
+        if len(value) > 1 and len({pixel.id for pixel in value}) < len(value):
+            raise ValueError("names one pixel twice")
+        if value[0].token or value[0].app_secret or value[0].test:
+            raise ValueError("the first pixel has the token, app_secret and test of its client: write them there")
+        return value
+
+    @property
+    def pixel_id(self) -> str:
+        """The first pixel, the only one of most clients."""
+        return self.pixel_ids[0].id
 
     @property
     def pixels(self) -> tuple[str, ...]:
-        """Where this client's events go."""
-        return (self.pixel_id,)
+        """What the client's own token has to reach."""
+        return tuple(pixel.id for pixel in self.pixel_ids if pixel.token is None)
+
+    def recipients(self) -> Iterator[Client]:
+        """The client for its first pixel, and for each further one a sibling that differs in pixel and access alone."""
+        yield self
+        for pixel in self.pixel_ids[1:]:
+            names = {"name": recipient_name(self.name, pixel.id), "pixel_ids": (Pixel(id=pixel.id),)}
+            access = {"token": pixel.token, "app_secret": pixel.app_secret} if pixel.token else {}
+            yield self.model_copy(update={**names, **access, "test": pixel.test})
 
 
 class ClientTable(_Node):
@@ -947,12 +1017,24 @@ Ledger = Annotated[
 ]
 
 
+GraphVersion = Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
+
+
+class GraphVersions(_Node):
+    """A version of the Graph API for one family of endpoints, where it is another than ``graph_version``."""
+
+    events: GraphVersion | None = Field(None, description="where events and test events go")
+    management: GraphVersion | None = Field(None, description="tokens, businesses and pixels: `clients authorize`")
+    read_back: GraphVersion | None = Field(None, description="Meta's own counts and scores: `clients quality`")
+
+
 class Platform(_Node):
     """What holds for all clients."""
 
     partner_agent: PartnerAgent | None = Field(None, description="who sends, as agreed with Meta")
     graph_url: Annotated[str, AfterValidator(_url)] = "https://graph.facebook.com"
-    graph_version: str = Field("v26.0", pattern=r"^v\d+\.\d+$")
+    graph_version: GraphVersion = NEWEST
+    graph_versions: GraphVersions = GraphVersions()
     app: PlatformApp | None = Field(None, description="the platform's Meta app, for authorising clients")
     ledger: Ledger = Field(
         "sqlite:///offline_capi_ledger.db", description="database URL without a password, or a reference to one"
@@ -972,6 +1054,11 @@ class Platform(_Node):
     )
     airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
 
+    @property
+    def versions(self) -> dict[Family, str]:
+        """The version of the Graph API that each family of endpoints is called in."""
+        return {family: getattr(self.graph_versions, family) or self.graph_version for family in FAMILIES}
+
 
 class Deployment(_Node):
     """A whole configuration folder, validated."""
@@ -982,6 +1069,16 @@ class Deployment(_Node):
     uploads: dict[str, Upload]
     clients_from: ClientTable | None = Field(None, description="the table, where the clients are rows of one")
     _places: dict[str, Places] = PrivateAttr(default_factory=dict)
+
+    @cached_property
+    def recipients(self) -> dict[str, Client]:
+        """Who gets requests: the clients, and a sibling for each further pixel, by the name that the books give it."""
+        return {one.name: one for client in self.clients.values() for one in client.recipients()}
+
+    def has_own_token(self, recipient: str) -> bool:
+        """Whether a token is a recipient's own, and not that with which a further pixel's client sends."""
+        client = self.clients[client_of(recipient)]
+        return recipient == client.name or self.recipients[recipient].token != client.token
 
     @property
     def sql_folder(self) -> Path:

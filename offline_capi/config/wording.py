@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from offline_capi.config.document import Loc
@@ -53,6 +53,7 @@ _PATTERNS: Mapping[str, str] = {
 }
 _MODELS: Mapping[str, str] = {
     "FieldSpec": "needs the name of a column, or a mapping such as {column: name, type: number}",
+    "Pixel": "needs the number of a pixel, or a mapping such as {id: number, token: {env: NAME}}",
     "SecretRef": "needs a reference: {env: NAME}, {file: /path}, {connection: id} or {store: NAME}",
 }
 #: Keys that somebody will try, and why there are none.
@@ -147,19 +148,27 @@ def _keys_at(model: type[BaseModel], loc: Loc) -> set[str]:
     here: list[Any] = [model]
     for part in loc:
         here = [deeper for annotation in here for deeper in _descend(annotation, part)]
-    keys = {key for annotation in here if _is_model(annotation) for key in annotation.model_fields}
+    keys = {key for annotation in here if _is_model(annotation) for key in _spelled(annotation)}
     return keys - {"name"} if here and here[0] is model else keys
 
 
 def _descend(annotation: Any, part: str | int) -> Iterator[Any]:
     if _is_model(annotation):
-        field = annotation.model_fields.get(part)
+        field = _spelled(annotation).get(str(part))
         # The name of a union's member is a step of pydantic's that leads nowhere.
         yield from _members(field.annotation) if field else [annotation] if annotation.__name__ == part else []
     elif get_origin(annotation) is dict:
         yield from _members(get_args(annotation)[1])
     elif get_origin(annotation) is tuple:
         yield from _members(get_args(annotation)[0])
+
+
+def _spelled(model: Any) -> dict[str, Any]:
+    """The fields of a model by the key that an author writes."""
+    spellings = ((field.validation_alias, name, field) for name, field in model.model_fields.items())
+    return {
+        str(alias.choices[0]) if isinstance(alias, AliasChoices) else name: field for alias, name, field in spellings
+    }
 
 
 def _members(annotation: Any) -> Iterator[Any]:

@@ -11,11 +11,18 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
+from offline_capi.config.graph_versions import upgrade_notice
 from offline_capi.delivery.table import APPSECRET_PROOF, Action, Entry, entry_for
 
 __all__ = ["Answer", "Verdict", "judge_answer", "read_answer"]
 
-_PATH = re.compile(r"\$\[['\"]?data['\"]?\]\[(\d+)\]|\bdata\[(\d+)\]")
+#: How an answer names the event at fault, backslashes left out: a JSON path (NODE258), a field of a form, a path in
+#: steps as ``blame_field_specs`` has them (meta-capi.md 6.1), or its number (offline-uploader issue #26).
+_QUOTE = r"(?:['\"]|u0027|u0022)?"
+_CULPRIT = re.compile(
+    rf"\$\[{_QUOTE}data{_QUOTE}\]\[(\d+)\]|\bdata\[(\d+)\]"
+    rf"|\bdata\", ?{_QUOTE}(\d+)\b|\bevent_index{_QUOTE}: ?{_QUOTE}(\d+)"
+)
 #: Statuses without a Graph error that ask for something of their own; 413 is a proxy's word, and a half may pass it.
 _BY_STATUS = {408: Action.RETRY, 413: Action.ISOLATE, 425: Action.RETRY, 429: Action.WAIT}
 #: Numbers in headers beyond this are no percentages and no seconds.
@@ -29,6 +36,7 @@ class Answer:
     ``received`` is ``events_received`` of a success. ``culprit`` is the index of the event that an error names.
     ``wait`` is how many seconds Meta asks to wait; ``usage`` and ``app_usage`` are the highest per cent of the client's
     and of the app's allowance that its headers tell. ``readable`` is False where the body is neither JSON nor empty.
+    ``notice`` says that Meta took another version of its API than ours.
     """
 
     status: int
@@ -43,6 +51,7 @@ class Answer:
     usage: float = 0.0
     app_usage: float = 0.0
     readable: bool = True
+    notice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ def read_answer(
         usage=usage.client,
         app_usage=usage.app,
         readable=readable,
+        notice=upgrade_notice(named),
     )
     error = data.get("error")
     return _with_error(found, error) if isinstance(error, dict) else found
@@ -149,13 +159,13 @@ def _trace(data: Mapping[str, Any]) -> str | None:
 
 
 def _culprit(texts: str, details: object) -> int | None:
-    """The index of the event that the message or ``error_data`` names (NODE258; offline-uploader issue #26).
+    """The index of the event that the message or ``error_data`` names.
 
     Details come as an object, as a string of JSON, or encoded twice: without the backslashes they all read alike.
     """
     told = details if isinstance(details, str) else json.dumps(details)
-    match = _PATH.search(texts.replace("\\", "")) or _PATH.search(told.replace("\\", ""))
-    return int(match[1] or match[2]) if match else None
+    match = _CULPRIT.search(texts.replace("\\", "")) or _CULPRIT.search(told.replace("\\", ""))
+    return int(match[match.lastindex or 0]) if match else None
 
 
 def _retry_after(headers: Mapping[str, str], now: Callable[[], float]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -37,7 +38,6 @@ class GraphClient:
     def __init__(self, graph_url: str, version: str, *, timeout: float, connections: int = 8) -> None:
         self._base, self._timeout = f"{graph_url.rstrip('/')}/{version}", timeout
         self._http = httpx.Client(
-            timeout=httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout)),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             headers={
                 "User-Agent": f"offline_capi/{installed_version('offline-capi')}",
@@ -57,25 +57,49 @@ class GraphClient:
         headers = {"Authorization": f"Bearer {token.reveal()}", "Content-Length": str(len(body))}
         # An iterator is empty once it is read. Bytes would stay with httpx's answer, which holds itself in a cycle: a
         # hundred bodies waited for the garbage collector.
-        once = iter((body,))
+        once, url = iter((body,)), f"{self._base}/{pixel}/events"
         try:
-            with self._http.stream("POST", f"{self._base}/{pixel}/events", content=once, headers=headers) as answer:
-                return read_answer(answer.status_code, answer.headers, self._read(answer))
+            with self._http.stream("POST", url, content=once, headers=headers, timeout=self._limits()) as answer:
+                return read_answer(answer.status_code, answer.headers, _front(answer))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise NotSentError(f"no connection to {self._base} ({type(error).__name__})") from None
         except httpx.RequestError as error:
             raise AnswerLostError(f"no answer from {self._base} ({type(error).__name__})") from None
 
-    def _read(self, answer: httpx.Response) -> bytes:
-        """The body, or the front of one that is no answer of Meta's; httpx's own limit is between two bytes only."""
-        body, give_up_at = b"", time.monotonic() + self._timeout
-        for part in answer.iter_bytes():
-            body += part
-            if time.monotonic() > give_up_at:
-                raise AnswerLostError(f"no end of the answer from {self._base}")
-            if len(body) > _MAX_ANSWER:
-                break
-        return body[:_MAX_ANSWER]
+    def _limits(self) -> httpx.Timeout:
+        whole_answer = _TimeLeft(self._timeout)
+        return httpx.Timeout(
+            self._timeout,
+            connect=min(CONNECT_SECONDS, self._timeout),
+            read=whole_answer,  # type: ignore[arg-type]  # seconds all the same: it goes to socket.settimeout unseen
+        )
+
+
+class _TimeLeft:
+    """Seconds that are left for an answer, from the first read of it on; a socket asks for them before each read.
+
+    As a plain number it would be the limit between two bytes only, and an answer could drip for hours.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._end = seconds, 0.0
+
+    def __index__(self) -> int:
+        self._end = self._end or time.monotonic() + self._seconds
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return math.ceil(left)
+
+
+def _front(answer: httpx.Response) -> bytes:
+    """The body, or as much of one as an answer of Meta's could have."""
+    body = b""
+    for part in answer.iter_bytes():
+        body += part
+        if len(body) > _MAX_ANSWER:
+            break
+    return body[:_MAX_ANSWER]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.model import EventBatch, Request
+from offline_capi.model import FEW_PARTS, EventBatch, Request
 
 __all__ = ["MAX_PENDING", "cut_requests"]
 
-#: Events kept back for a fuller request, over all clients; the oldest go out first when there are more.
-MAX_PENDING = 200_000
+#: Events of all clients that may come before one that waits for a fuller request goes out without it. As many may wait
+#: where the rows of many clients are mixed: 400 MB on disk, and requests of 500 events where there are 1,000 clients.
+MAX_PENDING = 500_000
+
+#: Events that may wait in memory; those that come to more are put on disk.
+IN_MEMORY = 65_536
+
+_Keep = Callable[[EventBatch], EventBatch]
 
 #: Bytes that JSON needs around the events: brackets, partner_agent, test_event_code; one more an event for its comma.
 ENVELOPE = 512
 
-_Key = tuple[str, str]
+
+@dataclass(slots=True)
+class _Waiting:
+    """Events of one client and pixel, short of a full request; ``bytes`` are those of their bodies and commas.
+
+    ``since`` is how many events had come, of all clients, when the first of these did.
+    """
+
+    client: str
+    pixel: str
+    since: int = 0
+    parts: list[EventBatch] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+
+    def add(self, events: EventBatch) -> None:
+        if len(events):
+            self.parts.append(events)
+            self.rows += len(events)
+            self.bytes += events.body_bytes + len(events)
+
+    def take(self) -> EventBatch:
+        """All of them, in one; nothing waits then."""
+        whole = EventBatch.joined(self.parts)
+        self.parts, self.rows, self.bytes = [], 0, 0
+        return whole
+
+    def request(self) -> Request:
+        return Request("", self.client, self.pixel, self.take())
 
 
 def cut_requests(
@@ -26,64 +60,67 @@ def cut_requests(
 ) -> Iterator[Request]:
     """Cut events into requests of at most ``max_events`` and ``max_bytes``, none mixed from two clients or pixels.
 
-    Order is kept within a client. What does not fill a request waits for the next batch, ``max_pending`` events at
-    most; an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
+    Order is kept within a client. What does not fill a request waits, until ``max_pending`` events have come after it;
+    an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
     """
-    pending: dict[_Key, EventBatch] = {}
+    waiting: dict[tuple[str, str], _Waiting] = {}  # those that wait for longest stand first
+    came = 0
     for batch in batches:
-        for key, events in _by_client(batch):
-            *full, rest = _filled(pending.pop(key, None), events, max_events, max_bytes)
-            yield from (Request("", *key, piece) for piece in full)
-            if len(rest):
-                pending[key] = rest
-        while sum(map(len, pending.values())) > max_pending:
-            oldest = next(iter(pending))
-            yield Request("", *oldest, pending.pop(oldest))
-    yield from (Request("", *key, rest) for key, rest in pending.items())
+        parts = list(batch.apart("client", "pixel"))
+        keep = _keeper(len(parts), sum(own.rows for own in waiting.values()))
+        for (client, pixel), events in parts:
+            own = waiting.get((client, pixel)) or _Waiting(client, pixel, since=came)
+            full = [*_filled(own, events, max_events, max_bytes - ENVELOPE, keep)]
+            if full:
+                waiting.pop((client, pixel), None)
+                own.since = came
+            if own.rows:
+                waiting[client, pixel] = own
+            yield from (Request("", client, pixel, piece) for piece in full)
+        came += len(batch)
+        yield from (own.request() for own in _overdue(waiting, came - max_pending))
+    yield from (own.request() for own in waiting.values())
 
 
-def _filled(waiting: EventBatch | None, events: EventBatch, max_events: int, max_bytes: int) -> Iterator[EventBatch]:
-    """Full pieces and what is left, in order. Only the piece that bridges two batches is copied."""
-    while waiting is not None and len(events):
-        room = max_events - len(waiting)
-        if not room:
-            yield waiting
-            waiting = None
-            continue
-        *full, waiting = _pieces(_joined(waiting, events.slice(0, room)), max_events, max_bytes)
-        events = events.slice(room, len(events))
+def _overdue(waiting: dict[tuple[str, str], _Waiting], since: int) -> Iterator[_Waiting]:
+    """Those that wait from before ``since`` on, which wait no more."""
+    while waiting and next(iter(waiting.values())).since < since:
+        yield waiting.pop(next(iter(waiting)))
+
+
+def _keeper(parts: int, rows: int) -> _Keep:
+    """How parts of a batch are kept that have to wait: a few rows must not hold all others of it in memory."""
+    if parts > FEW_PARTS:
+        return lambda events: events  # they are on disk already
+    return EventBatch.copied if rows < IN_MEMORY else EventBatch.on_disk
+
+
+def _filled(waiting: _Waiting, events: EventBatch, max_events: int, budget: int, keep: _Keep) -> Iterator[EventBatch]:
+    """Full pieces, in order; what is left waits."""
+    while waiting.rows and len(events):
+        room = max_events - waiting.rows
+        bridge, events = events.slice(0, room), events.slice(room, len(events))
+        if len(bridge) < room and waiting.bytes + bridge.body_bytes + len(bridge) <= budget:
+            waiting.add(keep(bridge))
+            return
+        waiting.add(bridge)
+        *full, rest = _pieces(waiting.take(), max_events, budget)
+        waiting.add(rest)
         yield from full
-    yield from _pieces(events, max_events, max_bytes) if waiting is None else (waiting,)
+    *full, rest = _pieces(events, max_events, budget)
+    if len(rest):
+        waiting.add(keep(rest))
+    yield from full
 
 
-def _by_client(batch: EventBatch) -> Iterator[tuple[_Key, EventBatch]]:
-    """The batch apart by client and pixel, in the order in which they first appear."""
-    if not len(batch):
-        return
-    clients, pixels = (batch.table.column(name).dictionary_encode() for name in ("client", "pixel"))
-    pairs = clients.indices.to_numpy().astype(np.int64) << 32 | pixels.indices.to_numpy()
-    distinct, firsts = np.unique(pairs, return_index=True)
-    for pair in distinct[np.argsort(firsts)]:
-        key = clients.dictionary[int(pair) >> 32].as_py(), pixels.dictionary[int(pair) & 0xFFFFFFFF].as_py()
-        yield key, batch if len(distinct) == 1 else batch.filter(pa.array(pairs == pair))
-
-
-def _pieces(events: EventBatch, max_events: int, max_bytes: int) -> list[EventBatch]:
-    """Greedy cuts; the last piece may be short of both limits."""
-    if not len(events):
-        return [events]
+def _pieces(events: EventBatch, max_events: int, budget: int) -> list[EventBatch]:
+    """Greedy cuts; the last piece is short of both limits, and may be empty."""
     ends = np.cumsum(pc.binary_length(events.table.column("body")).to_numpy() + 1)
-    pieces, start, budget = [], 0, max_bytes - ENVELOPE
-    while len(events) - start > max_events or ends[-1] - (ends[start - 1] if start else 0) > budget:
-        used = ends[start - 1] if start else 0
+    pieces, start, used = [], 0, 0
+    while len(events) - start >= max_events or (start < len(events) and ends[-1] - used > budget):
         fits = int(np.searchsorted(ends, used + budget, side="right")) - start
         size = max(1, min(max_events, fits))
         pieces.append(events.slice(start, size))
         start += size
-        if start == len(events):
-            break
+        used = ends[start - 1]
     return [*pieces, events.slice(start, len(events) - start)]
-
-
-def _joined(first: EventBatch, second: EventBatch) -> EventBatch:
-    return EventBatch(pa.concat_batches([first.table, second.table]))

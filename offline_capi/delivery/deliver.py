@@ -90,7 +90,7 @@ def deliver(
 
 @dataclass(slots=True)
 class _Task:
-    """A request to be posted; ``replaces`` is the one it was cut from.
+    """A request to be posted; ``replaces`` is the one it was cut from, where that may have been stored all the same.
 
     ``accepted`` is how many requests had been accepted when it left: of its client, and of all.
     """
@@ -210,8 +210,7 @@ class _Delivery:
             return None
         fresh, expired = self.split_by_age(wanted.events)
         if len(expired):
-            too_old = Outcome(_part(wanted, expired), Fate.EXPIRED, self.now(), tries=0, reason=Reason.TOO_OLD)
-            outcomes.append(too_old)
+            outcomes.append(self._expired(_part(wanted, expired), task.replaces))
         if not len(fresh):
             return None
         request, lost = self._claimed(_part(wanted, fresh), task.replaces)
@@ -227,6 +226,13 @@ class _Delivery:
         taken = [_part(wanted, claimed.lost)] if len(claimed.lost) else []
         empty = [claimed.request] if not len(claimed.request) else []
         return claimed.request, [self._held(request, other_run) for request in (*taken, *empty)]
+
+    def _expired(self, request: Request, replaces: str | None) -> Outcome:
+        """Too old to leave; where they left before in a request that was refused, they may be stored."""
+        if replaces is None:
+            return Outcome(request, Fate.EXPIRED, self.now(), tries=0, reason=Reason.TOO_OLD)
+        why = f"{request.client}: events of a refused request became too old while the one at fault was looked for"
+        return Outcome(request, Fate.IN_DOUBT, self.now(), tries=0, reason=Reason.LOST_ANSWER, explanation=why)
 
     def _gate(self, whose: str | None) -> Gate:
         return self.gates.setdefault(whose, Gate())
@@ -325,12 +331,13 @@ class _Delivery:
         if len(request) == 1:
             yield self._refused(request, posted)
             return
-        yield self._outcome(_emptied(request), Fate.IN_DOUBT, posted)
+        doubtful = posted.maybe_stored or task.replaces is not None
+        yield self._outcome(_emptied(request), Fate.IN_DOUBT if doubtful else Fate.HELD, posted)
         culprit = posted.answer.culprit if posted.answer else None
         if culprit is not None and culprit < len(request):
             yield from self._named(task, culprit, posted)
         else:
-            self._again(request, _halves(request.events))
+            self._again(request, _halves(request.events), doubtful=doubtful)
 
     def _named(self, task: _Task, culprit: int, posted: Posted) -> Iterator[Outcome]:
         """Meta said which event it is: that one is refused without another POST, the rest goes again.
@@ -343,12 +350,13 @@ class _Delivery:
         if len(alone):
             yield self._refused(alone, posted, tries=0)
         before, after = request.events.slice(0, culprit), request.events.slice(culprit + 1, len(request))
-        rest = EventBatch(pa.concat_batches([before.table, after.table]))
+        rest = EventBatch.joined((before, after))
         self._again(request, (rest,) if task.replaces is None or len(rest) == 1 else _halves(rest))
 
-    def _again(self, request: Request, parts: Iterable[EventBatch]) -> None:
+    def _again(self, request: Request, parts: Iterable[EventBatch], *, doubtful: bool = True) -> None:
         """Ahead of all others: the same night, and soon enough for Meta's own deduplication."""
-        self.queue.extendleft(_Task(_part(request, part), request.id) for part in reversed(list(parts)))
+        replaces = request.id if doubtful else None
+        self.queue.extendleft(_Task(_part(request, part), replaces) for part in reversed(list(parts)))
 
     def _refused(self, request: Request, posted: Posted, *, tries: int | None = None) -> Outcome:
         answer = posted.answer
@@ -386,6 +394,7 @@ class _Delivery:
             trace_id=answer.trace_id if answer else None,
             reason=reason,
             explanation=explanation,
+            notice=(answer.notice or "") if answer else "",
         )
 
 

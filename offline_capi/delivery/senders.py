@@ -34,10 +34,10 @@ def open_senders(
     platform = deployment.platform
     timeout = delivery.timeout.total_seconds()
     with GraphClient(
-        platform.graph_url, platform.graph_version, timeout=timeout, connections=delivery.in_flight
+        platform.graph_url, platform.versions["events"], timeout=timeout, connections=delivery.in_flight
     ) as graph:
         beside = Envelope(test_event_code=test_event_code, upload_tag=delivery.upload_tag)
-        yield _Senders(graph, deployment.clients, platform, secrets, beside, refusal)
+        yield _Senders(graph, deployment.recipients, platform, secrets, beside, refusal)
 
 
 class _Senders(dict[str, Sender]):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ def build_events(
     facts = Facts(under_policies(_canonical(rows), clients), clients, Limits(now, max_age, margin, skew))
     day = local_days(facts.event_time, zone)
     verdicts = _judge(facts)
-    events = _assemble(facts, day, verdicts.going)
+    going = _rows_where(verdicts.going, facts.rows)
+    events = _assemble(going, facts, day, verdicts.going)
     too_large = mask_of(pc.greater(pc.binary_length(events["body"]), max_bytes - ENVELOPE_BYTES))
     verdicts.add_among_going(TOO_LARGE, too_large)
     return _balanced(
@@ -62,6 +64,8 @@ def build_events(
             dropped=facts.rows.dropped,
             outside=rows.outside,
             warnings=_warnings(facts, verdicts.going),
+            rows_of=facts.rows_of,
+            carried={key: _where(~too_large, _carried(held)) for key, held in going.identity.items() if held},
         )
     )
 
@@ -143,9 +147,8 @@ def _judge(facts: Facts) -> _Verdicts:
 # ---------------------------------------------------------------------------------------------- what goes out
 
 
-def _assemble(facts: Facts, day: Any, going: Mask) -> Any:
-    """The rows that go out as events, under ``EVENT_SCHEMA``."""
-    rows = _rows_where(going, facts.rows)
+def _assemble(rows: HashedRows, facts: Facts, day: Any, going: Mask) -> Any:
+    """The rows that go out as events, under ``EVENT_SCHEMA``; ``going`` says which of the facts are theirs."""
     pixel, days, value = (_where(going, column) for column in (facts.pixel, day, facts.value))
     events = {
         "origin": pa.repeat(pa.scalar(rows.origin, pa.string()), len(rows)),
@@ -161,6 +164,11 @@ def _assemble(facts: Facts, day: Any, going: Mask) -> Any:
     events["key"] = event_key(pixel, events["event_name"], events["event_id"])
     events["body"] = bodies(rows)
     return _batch(events, EVENT_SCHEMA)
+
+
+def _carried(columns: Sequence[Any]) -> Any:
+    """True where one of the columns of a key has a value."""
+    return reduce(pc.or_, [column.is_valid() for column in columns])
 
 
 def _column(columns: Mapping[str, Any], name: str, rows: int) -> Any:

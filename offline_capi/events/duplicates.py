@@ -85,9 +85,16 @@ class SeenKeys:
 
     def first_only(self, built: BuiltEvents) -> BuiltEvents:
         """The same rows, with events that repeat an earlier one of this run among the rejections."""
-        first, repeats = self.split(built.events)
-        tables = [built.rejections.table, repeats.table]
-        return replace(built, events=first, rejections=Rejections(pa.concat_batches(tables)))
+        again, repeats = self._repeats_among(built.events)
+        if not len(repeats):
+            return built
+        first, tables = pa.array(~again), [built.rejections.table, repeats.table]
+        return replace(
+            built,
+            events=built.events.filter(first),
+            rejections=Rejections(pa.concat_batches(tables)),
+            carried={key: carried.filter(first) for key, carried in built.carried.items()},
+        )
 
     def split(self, events: EventBatch) -> tuple[EventBatch, Rejections]:
         """The events whose key is new, and the others as rejections that name the row they repeat.
@@ -95,11 +102,16 @@ class SeenKeys:
         Rows of equal key are told apart by order alone: the first one seen goes on. The events given are remembered,
         so give each batch once.
         """
+        again, repeats = self._repeats_among(events)
+        return (events.filter(pa.array(~again)) if len(repeats) else events), repeats
+
+    def _repeats_among(self, events: EventBatch) -> tuple[NDArray[np.bool_], Rejections]:
+        """Where an event repeats an earlier one, and those events as rejections."""
         earlier = self._earlier_places(self._keys_of(events))
         again = earlier != _NOWHERE
         if not again.any():
-            return events, Rejections(pa.RecordBatch.from_pylist([], REJECTION_SCHEMA))
-        return events.filter(pa.array(~again)), self._rejections(events.filter(pa.array(again)), earlier[again])
+            return again, Rejections(pa.RecordBatch.from_pylist([], REJECTION_SCHEMA))
+        return again, self._rejections(events.filter(pa.array(again)), earlier[again])
 
     def _earlier_places(self, keys: _Keys) -> Words:
         """For each key the place of the first row that had it, ``_NOWHERE`` where this is the first."""

@@ -140,6 +140,13 @@ class Facts:
         return pa.array([client and client.pixel_id for client in clients], pa.string()).take(codes)
 
     @cached_property
+    def rows_of(self) -> dict[str, int]:
+        """Rows by client, of those that are known."""
+        counted = pc.value_counts(text(self.rows.client))
+        pairs = zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
+        return {name: rows for name, rows in pairs if name in self.clients}
+
+    @cached_property
     def paused(self) -> Mask:
         paused: Mask = self._per_client(lambda client: float(client.active)) == 0
         return paused

@@ -5,9 +5,25 @@
 
 from __future__ import annotations
 
-from offline_capi.ledger.history import forget_before
+from offline_capi.ledger.history import DoubtfulRequest, forget_before, last_accepted, traffic_of
+from offline_capi.ledger.read_back import SentByRun, keep_read_back, read_back_of, sent_by_runs
 from offline_capi.ledger.rehearsal import Rehearsal
 from offline_capi.ledger.schema import ddl
 from offline_capi.ledger.store import Claim, Known, Ledger, RunRecord
 
-__all__ = ["Claim", "Known", "Ledger", "Rehearsal", "RunRecord", "ddl", "forget_before"]
+__all__ = [
+    "Claim",
+    "DoubtfulRequest",
+    "Known",
+    "Ledger",
+    "Rehearsal",
+    "RunRecord",
+    "SentByRun",
+    "ddl",
+    "forget_before",
+    "keep_read_back",
+    "last_accepted",
+    "read_back_of",
+    "sent_by_runs",
+    "traffic_of",
+]

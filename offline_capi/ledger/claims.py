@@ -7,17 +7,20 @@ sorted. Until then this is where they are looked up, those of other processes in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from offline_capi.ledger.tables import KEY_BYTES, request
 
-__all__ = ["MERGE_AT", "RecentClaims"]
+__all__ = ["RecentClaims"]
 
-#: Keys that may wait outside the index, over all processes: about 12 MiB of memory here. Each merge writes nearly all
-#: pages of the index, so that twice as many halve the work.
+#: Keys that may wait outside the index, over all processes and runs: about 12 MiB of memory here. Each merge writes
+#: nearly all pages of the index, so that twice as many halve the work.
 MERGE_AT = 131_072
+#: Requests whose keys may wait: each look asks the database for their ids.
+MERGE_REQUESTS = 1_024
 
 
 class RecentClaims:
@@ -28,8 +31,10 @@ class RecentClaims:
         self._by_request: dict[int, Sequence[bytes]] = {}
         self._owners: dict[bytes, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._keys)
+    @property
+    def full(self) -> bool:
+        """Whether it is time to put them into the index."""
+        return len(self._keys) >= MERGE_AT or len(self._by_request) >= MERGE_REQUESTS
 
     def refresh(self, connection: sa.Connection) -> None:
         """See what other processes claimed, or put into the index, since the last look."""
@@ -53,6 +58,10 @@ class RecentClaims:
             return []
         owner = self._owned().get
         return [(i, found) for i, key in enumerate(keys) if (found := owner(key)) is not None]
+
+    def events_of(self) -> Counter[int]:
+        """How many events each request is the last to have."""
+        return Counter(self._owned().values())
 
     def clear(self) -> None:
         self._keys, self._by_request, self._owners = set(), {}, {}

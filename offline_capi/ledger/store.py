@@ -6,7 +6,8 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,10 +20,22 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError, UsageError
 from offline_capi.ledger.bulk import bulk_for
-from offline_capi.ledger.claims import MERGE_AT, RecentClaims
+from offline_capi.ledger.claims import RecentClaims
 from offline_capi.ledger.connection import explained, make_engine, transaction
 from offline_capi.ledger.erasing import forget_events, forget_refused, scrub
-from offline_capi.ledger.history import reported_runs, unfinished_runs
+from offline_capi.ledger.history import (
+    DoubtfulRequest,
+    FailedRequest,
+    clients_sent_for,
+    events_left,
+    failed_requests,
+    left_doubt,
+    may_be_in_doubt,
+    reported_runs,
+    reports_of,
+    unfinished_runs,
+    uploads_run,
+)
 from offline_capi.ledger.liveness import GONE, LEASE, Process
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, event, request, run, run_part, sender
@@ -170,9 +183,7 @@ class Ledger:
     def finish_run(self, run_id: str, *, status: str, report: Mapping[str, Any] | None, now: datetime) -> None:
         text = json.dumps(report, ensure_ascii=False) if report is not None else None
         ended = sa.update(run).where(run.c.id == run_id).values(status=status, report=text, ended_at=now.isoformat())
-        with self._writing():
-            self._merge()
-            self._connection.execute(ended)
+        self._write(ended)
 
     def run(self, run_id: str) -> RunRecord:
         found = self._records(sa.select(run).where(run.c.id == run_id))
@@ -197,6 +208,28 @@ class Ledger:
     def unfinished_runs(self) -> list[RunRecord]:
         return self._records(unfinished_runs())
 
+    def uploads(self) -> list[str]:
+        """The names of the uploads that ever ran, in order."""
+        return [name for (name,) in self._read(uploads_run())]
+
+    def clients_of(self, uploads: Collection[str]) -> set[str]:
+        """The clients for which these uploads sent anything."""
+        return {name for (name,) in self._read(clients_sent_for(uploads))}
+
+    def in_doubt(self, now: datetime) -> list[DoubtfulRequest]:
+        """The requests with events in doubt, the newest first; what a run settles just now counts until it ends.
+
+        Where no run left any, this is quick; else it reads the whole index: about a second for ten million events.
+        """
+        with self._transaction(writes=False) as connection:
+            found = connection.execute(may_be_in_doubt()).fetchall()
+            rows = [row for row in found if self._verdict(row, None, now, resend=False) == _LOST]
+            told = connection.execute(reports_of({row.run_id for row in rows})).fetchall()
+            reports = {run_id: json.loads(report) if report else None for run_id, report in told}
+            doubtful = [row for row in rows if left_doubt(reports[row.run_id], row.client)]
+            left = self._events_left({row.id for row in doubtful})
+        return [_doubtful(row, left[row.id]) for row in doubtful if left[row.id]]
+
     def save_part(self, run_id: str, part: str, tally: Tally) -> None:
         """Keep what one task of a run counted; a repeated task replaces what it said before."""
         with self._writing():
@@ -214,6 +247,10 @@ class Ledger:
         counted = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(request.c.tries), 0))
         ((requests, tries),) = self._read(counted.where(request.c.run_id == run_id, request.c.tries > 0))
         return int(requests), int(tries)
+
+    def failed_requests(self, run_id: str, client: str, limit: int) -> list[FailedRequest]:
+        """The first requests of a run that went out for a client and were not accepted, oldest first."""
+        return [FailedRequest(*row) for row in self._read(failed_requests(run_id, client, limit))]
 
     # ------------------------------------------------------------------------------------------ events
 
@@ -245,7 +282,7 @@ class Ledger:
         now = self._clock()
         with self._writing():
             sender_id = self._sender(run_id, now)
-            if len(self._recent) >= MERGE_AT:
+            if self._recent.full:
                 self._merge()
             newest = self._newest_id()
             granted, lost = self._granted(wanted.events, newest, run_id, now, replaces)
@@ -349,6 +386,14 @@ class Ledger:
         """Position in ``keys`` → the newest request that has the key; keys that no request has are left out."""
         return dict(self._bulk.find(self._connection, keys)) | dict(self._recent.find(keys))
 
+    def _events_left(self, request_ids: Collection[int]) -> Counter[int]:
+        """How many events each of these requests is the last to have."""
+        if not request_ids:
+            return Counter()
+        self._recent.refresh(self._connection)
+        merged = self._connection.execute(events_left(request_ids)).fetchall()
+        return Counter(dict(merged)) + self._recent.events_of()
+
     def _granted(
         self, events: EventBatch, newest: int, run_id: str, now: float, replaces: str | None
     ) -> tuple[EventBatch, EventBatch]:
@@ -431,10 +476,9 @@ class Ledger:
             return Fate.REFUSED, _code(row) or Reason.NOT_COUNTED
         if row.state == RequestState.POSTING and self._is_posting(row, now):
             return Fate.HELD, Reason.OTHER_RUN
-        window = OFFLINE_WINDOW if row.offline else ONLINE_WINDOW
-        if resend and now.timestamp() - (since or row.posted_at) < window.total_seconds():
+        if resend and now.timestamp() - (since or row.posted_at) < _window_of(row).total_seconds():
             return None
-        return Fate.IN_DOUBT, Reason.LOST_ANSWER
+        return _LOST
 
     def _is_posting(self, row: Any, now: datetime) -> bool:
         """Whether another living process has the request on the wire."""
@@ -484,6 +528,7 @@ class Ledger:
         return [_run_record(row) for row in self._read(statement)]
 
 
+_LOST = (Fate.IN_DOUBT, Reason.LOST_ANSWER)
 _ANSWER = ("code", "subcode", "trace_id")
 
 # Made once: putting a statement together costs more than running it.
@@ -520,6 +565,17 @@ def _in_doubt_since(row: Any) -> float | None:
     if row.state == RequestState.RELEASED or row.doubtful_since is not None:
         return row.doubtful_since  # type: ignore[no-any-return]  # a row's columns are Any
     return float(row.posted_at)
+
+
+def _window_of(row: Any) -> timedelta:
+    """For how long Meta drops repeats of the events of a request."""
+    return OFFLINE_WINDOW if row.offline else ONLINE_WINDOW
+
+
+def _doubtful(row: Any, events: int) -> DoubtfulRequest:
+    since = datetime.fromtimestamp(_in_doubt_since(row) or row.posted_at, tz=UTC)
+    until = since + _window_of(row)
+    return DoubtfulRequest(row.run_id, row.upload, row.client, row.pixel, events, since, until)
 
 
 def _is_mended(standing: _Standing, events: EventBatch, place: int) -> bool:

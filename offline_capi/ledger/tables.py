@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-__all__ = ["KEY_BYTES", "RequestState", "event", "metadata", "request", "run", "run_part", "sender"]
+__all__ = ["KEY_BYTES", "RequestState", "event", "metadata", "read_back", "request", "run", "run_part", "sender"]
 
 KEY_BYTES = 16
 
@@ -96,4 +96,16 @@ event = sa.Table(
     sa.Column("key", sa.LargeBinary(KEY_BYTES), primary_key=True),
     sa.Column("request_id", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+#: What Meta told of the events that it got: one row a pixel, kind and day in UTC, ``figures`` as JSON.
+read_back = sa.Table(
+    "read_back",
+    metadata,
+    sa.Column("client", sa.String(120), primary_key=True),
+    sa.Column("pixel", sa.String(32), primary_key=True),
+    sa.Column("kind", sa.String(20), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("read_at", sa.String(40), nullable=False),
+    sa.Column("figures", sa.Text, nullable=False),
 )

@@ -181,9 +181,32 @@ _REQUIRED = {
 
 def _read_all(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
     """Client and event first, then custom data: the first fault of a row is the one reported."""
-    yield _Field("client", "client", read_field(columns, mapping.client, "client", "string"))
+    yield _Field("client", "client", _read_client(columns, mapping.client))
     yield from _event(columns, mapping)
     yield from _custom(columns, mapping)
+
+
+#: What follows a value that the map of ``client`` does not have, in place of the name of a client.
+OUTSIDE_MAP = " (not in the map)"
+_LONGEST = 60
+
+
+def _read_client(columns: SourceColumns, spec: FieldSpec) -> Reading:
+    """Whose each row is. A value outside of the map is nobody's, and is held as the client that nobody has configured.
+
+    Names of clients have no ``@``: what has one, as an e-mail address of a wrong column would, is not named.
+    """
+    read = read_field(columns, spec, "client", "string")
+    named = read.values if read.unknown is None else pc.if_else(read.unknown, _unmapped(columns, spec), read.values)
+    anonymous = pc.match_substring(named, "@")
+    return Reading(pc.if_else(anonymous, None, named) if pc.any(anonymous).as_py() else named, read.unreadable)
+
+
+def _unmapped(columns: SourceColumns, spec: FieldSpec) -> pa.StringArray:
+    """The values as they stand in the source, marked so that none can be the name of a client."""
+    said = read_field(columns, spec.model_copy(update={"map": None, "default": None}), "client", "string").values
+    short = pc.utf8_slice_codeunits(pc.fill_null(said, "a value"), 0, _LONGEST)
+    return pc.binary_join_element_wise(short, OUTSIDE_MAP, "")
 
 
 def _event(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from offline_capi.report.books import Books
 from offline_capi.report.html import render_html
 from offline_capi.report.progress import show_progress
+from offline_capi.report.quality import Quality, compare
+from offline_capi.report.quality_text import print_quality
 from offline_capi.report.rejects import print_rejects, reject_reasons, reject_rows
-from offline_capi.report.run_report import ReasonLine, RunReport, Status, judge, make_report
+from offline_capi.report.run_report import KeyLine, ReasonLine, RunReport, Status, judge, make_report
 from offline_capi.report.text import print_report
 
 __all__ = [
     "Books",
+    "KeyLine",
+    "Quality",
     "ReasonLine",
     "RunReport",
     "Status",
+    "compare",
     "judge",
     "make_report",
+    "print_quality",
     "print_rejects",
     "print_report",
     "reject_reasons",

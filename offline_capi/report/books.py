@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,12 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from offline_capi.model import BuiltEvents, Count, EventBatch, Fate, Outcome, Rejections, Tally
+from offline_capi.model import TRAFFIC, BuiltEvents, Count, EventBatch, Fate, Outcome, Rejections, SentEvents, Tally
 
 __all__ = ["UNDELIVERED", "Books"]
 
 #: Events that were good to go and did not arrive, as far as we know.
 UNDELIVERED = frozenset({Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD})
+
+#: Unknown clients that are named, the first of a run: a wrong column may hold anything, and as much of it.
+NAMED = 50
 
 EPOCH = date(1970, 1, 1)
 
@@ -36,6 +39,7 @@ class Books:
         narrowed: bool = False,
     ) -> None:
         self.tally = Tally(narrowed=narrowed)
+        self._strangers: set[str] = set()
         self._on_entry = on_entry
         self._keep_rejects = keep_rejects
         self._keep_undelivered = keep_undelivered
@@ -44,12 +48,17 @@ class Books:
         """A batch of rows, read and built: those that ended before delivery are booked, its events stay open."""
         self.tally.read += built.rows
         self.tally.outside += built.outside
+        self.tally.read_of.update(built.rows_of)
+        self.tally.copies.update(built.copied)
         self.enter_rejections(built.rejections)
         for (client, day), rows in built.suppressed.items():
-            self.tally.fates[Count(Fate.SUPPRESSED, client, day)] += rows
+            self.tally.fates[Count(Fate.SUPPRESSED, self._named(client), day)] += rows
         for drop in built.dropped:
             self.tally.dropped[(drop.key, drop.column, drop.cause)] += drop.count
         self.tally.warnings.update(built.warnings)
+        self.tally.sendable += len(built.events)
+        for key, carried in built.carried.items():
+            self.tally.keys[key] = self.tally.keys.get(key, 0) + carried.true_count
         for currency, amount in _values(built.events):
             self.tally.value[currency] = self.tally.value.get(currency, 0.0) + amount
         self._on_entry(self.tally)
@@ -59,7 +68,15 @@ class Books:
         for fate, client, day, reason, field, rows in _groups(
             rejections.table, ["fate", "client", "day", "reason", "field"]
         ):
-            self.tally.fates[Count(Fate(fate), client, day, reason, field)] += rows
+            self.tally.fates[Count(Fate(fate), self._named(client), day, reason, field)] += rows
+
+    def _named(self, client: str | None) -> str | None:
+        """The name to book rows under: none for clients that are unknown, beyond the first few of them."""
+        if client is None or client in self.tally.read_of or client in self.tally.copies:
+            return client
+        if len(self._strangers) < NAMED:
+            self._strangers.add(client)
+        return client if client in self._strangers else None
 
     def enter_events(
         self, events: EventBatch, fate: Fate, reason: str | None = None, *, client: str | None = None
@@ -67,6 +84,8 @@ class Books:
         """Events whose fate is known, all the same; ``client`` where they are known to be of one."""
         for name, day, rows in _clients_and_days(events) if client is None else _days_of(client, events):
             self.tally.fates[Count(fate, name, day, reason)] += rows
+        if fate is Fate.SENT:
+            self.tally.sent_events.update(dict(_as_meta_counts(events)))
         if fate in UNDELIVERED:
             self._keep_undelivered(events, fate, reason)
         self._on_entry(self.tally)
@@ -74,18 +93,25 @@ class Books:
     def enter_outcome(self, outcome: Outcome) -> None:
         """What became of one request."""
         self.enter_events(outcome.request.events, outcome.fate, _reason(outcome), client=outcome.request.client)
-        self.tally.requests += outcome.tries > 0
-        self.tally.tries += outcome.tries
-        if outcome.fate is Fate.SENT:
-            self.tally.sent_bytes += outcome.request.events.body_bytes
-        if outcome.explanation and outcome.fate is not Fate.SENT and outcome.explanation not in self.tally.notices:
-            self.tally.notices.append(outcome.explanation)
+        size = outcome.request.events.body_bytes if outcome.fate is Fate.SENT else 0
+        self.enter_traffic(outcome.request.client, (int(outcome.tries > 0), outcome.tries, size))
+        for words in (outcome.notice, outcome.explanation if outcome.fate is not Fate.SENT else ""):
+            if words and words not in self.tally.notices:
+                self.tally.notices.append(words)
 
-    def enter_sending(self, told: Tally, requests: int, tries: int) -> None:
-        """How a staged run was sent: what its tasks told, and the requests and tries that the ledger counted."""
+    def enter_traffic(self, recipient: str, counts: tuple[int, int, int]) -> None:
+        """Requests, tries and accepted bytes of one recipient."""
+        requests, tries, size = counts
+        self.tally.requests += requests
+        self.tally.tries += tries
+        self.tally.sent_bytes += size
+        self.tally.traffic.update({(recipient, what): n for what, n in zip(TRAFFIC, counts, strict=True) if n})
+
+    def enter_sending(self, told: Tally, counted: Mapping[str, tuple[int, int]]) -> None:
+        """How a staged run was sent: what its tasks told, and the requests and tries that the ledger has of each."""
         self.tally.notices += [notice for notice in told.notices if notice not in self.tally.notices]
-        self.tally.sent_bytes += told.sent_bytes
-        self.tally.requests, self.tally.tries = requests, tries
+        for recipient, (requests, tries) in counted.items():
+            self.enter_traffic(recipient, (requests, tries, told.traffic[recipient, "bytes"]))
 
 
 def _reason(outcome: Outcome) -> str | None:
@@ -113,6 +139,40 @@ def _days(events: EventBatch) -> NDArray[np.int32]:
     column = events.table.column("day")
     days = np.frombuffer(column.buffers()[1] or b"", np.int32)
     return days[column.offset : column.offset + len(column)]
+
+
+def _as_meta_counts(events: EventBatch) -> Iterator[tuple[SentEvents, int]]:
+    """Events by client, pixel, name and day in UTC, packed into one number each."""
+    columns = [_told_apart(events, name) for name in ("client", "pixel", "event_name")]
+    packed = _utc_days(events)
+    for values, places in columns:
+        packed = packed * len(values) + places
+    for number, rows in zip(*np.unique(packed, return_counts=True), strict=True):
+        yield _unpacked(int(number), [values for values, _ in columns]), int(rows)
+
+
+def _told_apart(events: EventBatch, name: str) -> tuple[list[str], NDArray[np.int64]]:
+    """The values of a column, and which of them each event has; mostly one, seen without a kernel: see ``_days``."""
+    common = events.common(name)
+    if common is not None:
+        return [common], np.zeros(1, np.int64)
+    encoded = events.table.column(name).dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+
+
+def _unpacked(number: int, columns: list[list[str]]) -> SentEvents:
+    names: list[str] = []
+    for values in reversed(columns):
+        number, place = divmod(number, len(values))
+        names.append(values[place])
+    event_name, pixel, client = names
+    return SentEvents(client, pixel, event_name, EPOCH + timedelta(days=number))
+
+
+def _utc_days(events: EventBatch) -> NDArray[np.int64]:
+    column = events.table.column("event_time")
+    times = np.frombuffer(column.buffers()[1] or b"", np.int64)
+    return times[column.offset : column.offset + len(column)] // 86_400
 
 
 def _values(events: EventBatch) -> Iterator[tuple[str, float]]:

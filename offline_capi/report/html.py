@@ -5,18 +5,27 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from offline_capi.model import Fate
+from offline_capi.report.quality import Quality
 from offline_capi.report.run_report import RunReport
 
 __all__ = ["render_html"]
 
 
-def render_html(report: RunReport) -> str:
-    """A complete page; every value is escaped."""
+def render_html(report: RunReport, *, head: str = "", quality: Quality | None = None) -> str:
+    """A complete page; every value is escaped. ``head`` is HTML for its head, from whoever puts it into a frame.
+
+    ``quality`` is what Meta counts of the run's events.
+    """
     environment = Environment(
         loader=PackageLoader("offline_capi.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     environment.filters["n"] = lambda number: f"{number:,}"
     return environment.get_template("report.html.j2").render(
-        report=report, tally=report.tally, fates=[fate for fate in Fate if report.tally.of(fate)], all_fates=list(Fate)
+        head=head,
+        quality=quality,
+        report=report,
+        tally=report.tally,
+        fates=[fate for fate in Fate if report.tally.of(fate)],
+        all_fates=list(Fate),
     )

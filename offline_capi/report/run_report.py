@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from offline_capi.config.settings import Limits
-from offline_capi.errors import BalanceError, PartialLossError
+from offline_capi.errors import BalanceError, PartialLossError, UsageError
 from offline_capi.model import REASONS, WARNING_TEXTS, Fate, GateFinding, Reason, ReasonText, Tally, Window
 
-__all__ = ["NOT_SENT", "ReasonLine", "RunReport", "Status", "explain_reason", "judge", "make_report"]
+__all__ = ["NOT_SENT", "KeyLine", "ReasonLine", "RunReport", "Status", "explain_reason", "judge", "make_report"]
 
 #: Fates whose rows carry a reason, in the order in which a reader wants them.
 NOT_SENT = (Fate.REJECTED, Fate.EXPIRED, Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)
@@ -43,6 +43,18 @@ class ReasonLine:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLine:
+    """How many of the sendable events carry a usable value of a mapped key of user_data."""
+
+    key: str
+    events: int
+    share: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "share": round(self.share, 4)}
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """What happened in one run. ``problems`` is empty when the run is complete.
 
@@ -62,7 +74,7 @@ class RunReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every row read has exactly one fate."""
+        """Whether every row read, and every copy for a further pixel, has exactly one fate."""
         return self.tally.complete
 
     @property
@@ -72,10 +84,25 @@ class RunReport:
 
     @property
     def balance(self) -> str:
-        """The identity as one line: ``260 read = 250 sent + 8 rejected + 2 expired``."""
+        """The identity as one line: ``260 read = 250 sent + 8 rejected + 2 expired``.
+
+        Where clients have several pixels: ``100 read + 100 copies for further pixels = 199 sent + 1 refused``.
+        """
         parts = [f"{n:,} {fate.value.replace('_', ' ')}" for fate, n in self.tally.by_fate().items() if n]
         sign = "=" if self.complete else "≠"
-        return f"{self.tally.read:,} read {sign} {' + '.join(parts) or '0'}"
+        return f"{self.tally.read:,} read{_copies(self.tally)} {sign} {' + '.join(parts) or '0'}"
+
+    def of_client(self, client: str) -> RunReport:
+        """The report of one client alone, which can be given to that client: nothing in it is of others.
+
+        What is not counted by client is left out: notices, gates, warnings, values that were left out. Raises
+        ``UsageError`` where the run read nothing of the client, ``BalanceError`` where its books do not balance.
+        """
+        tally = self.tally.of_client(client)
+        if not tally.read:
+            raise UsageError(f'run {self.run_id} read no row of a configured client "{client}"')
+        status, problems = judge(tally, Limits(max_rejected=1.0))
+        return replace(self, status=status, problems=problems, tally=tally)
 
     def reasons(self) -> list[ReasonLine]:
         """Why rows were not sent, most rows first within each fate."""
@@ -85,6 +112,11 @@ class RunReport:
         """How many events were sent with a warning, and which; most events first."""
         counted = sorted(self.tally.warnings.items(), key=lambda item: (-item[1], item[0]))
         return [(events, WARNING_TEXTS.get(code, ReasonText(code.replace("_", " "), ""))) for code, events in counted]
+
+    def key_lines(self) -> list[KeyLine]:
+        """What the events are matched by, in the order of the YAML; nothing where no event could be sent."""
+        sendable = self.tally.sendable
+        return [KeyLine(key, n, n / sendable) for key, n in self.tally.keys.items()] if sendable else []
 
     def gate_lines(self) -> list[str]:
         """What each gate found; after one that stops, how to let the run pass once."""
@@ -121,8 +153,9 @@ class RunReport:
             "problems": list(self.problems),
             "gates": [finding.to_json() for finding in self.gates],
             "balance": self.balance,
-            "rows": {"read": self.tally.read, **{fate.value: n for fate, n in self.tally.by_fate().items()}},
+            "rows": _rows(self.tally),
             "reasons": [line.to_json() for line in self.reasons()],
+            "keys": [line.to_json() for line in self.key_lines()],
             "clients": {name: _plain(fates) for name, fates in self.by_client().items()},
             "days": {day: _plain(fates) for day, fates in self.by_day().items()},
             "tally": self.tally.to_json(),
@@ -148,23 +181,34 @@ class RunReport:
 def judge(tally: Tally, limits: Limits) -> tuple[Status, tuple[str, ...]]:
     """Whether the books are those of a complete run, and if not, what is wrong with them.
 
-    Refused, in-doubt and held rows are a loss at any number; rejected and expired rows beyond the upload's limits. A
-    gate that stopped the run is a problem even where it had no row to hold.
+    Refused, in-doubt and held rows are a loss at any number; rejected and expired rows beyond the upload's limits. Rows
+    that are held for their client, unknown or paused, count as rejected ones here: one client of many that is not there
+    fails no night of the others. A gate that stopped the run is a problem even where it had no row to hold.
     Raises ``BalanceError`` when rows and fates do not add up.
     """
     if not tally.complete:
-        raise BalanceError(f"{tally.read:,} rows were read but {tally.accounted:,} have a fate. Please report this.")
+        due = f"{tally.read:,} rows were read{_copies(tally)}"
+        raise BalanceError(f"{due} but {tally.accounted:,} have a fate. Please report this.")
     problems = [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
-    problems += [
-        f"{tally.of(fate):,} {fate.value.replace('_', ' ')}"
-        for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)
-        if tally.of(fate)
-    ]
-    for fate, limit in ((Fate.REJECTED, limits.max_rejected), (Fate.EXPIRED, limits.max_expired)):
-        if tally.of(fate) > limit * tally.read:
-            share = tally.of(fate) / tally.read
-            problems.append(f"{tally.of(fate):,} {fate.value} ({share:.1%}; limits.max_{fate.value} is {limit:.1%})")
+    clientless = sum(n for (reason, _), n in tally.reasons(Fate.HELD).items() if reason in _CLIENTLESS)
+    lost = {fate: tally.of(fate) for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)}
+    lost[Fate.HELD] -= clientless
+    problems += [f"{n:,} {fate.value.replace('_', ' ')}" for fate, n in lost.items() if n]
+    problems += _beyond("rejected", tally.of(Fate.REJECTED), tally.read, limits.max_rejected, held=clientless)
+    problems += _beyond("expired", tally.of(Fate.EXPIRED), tally.read, limits.max_expired)
     return (Status.PARTIAL if problems else Status.COMPLETE), tuple(problems)
+
+
+_CLIENTLESS = frozenset({Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT})
+
+
+def _beyond(name: str, rows: int, read: int, limit: float, held: int = 0) -> list[str]:
+    """The problem with so many rows, those included that are held for their client; none within the limit."""
+    total = rows + held
+    if total <= limit * read:
+        return []
+    counted = [f"{rows:,} {name}"] * bool(rows) + [f"{held:,} held"] * bool(held)
+    return [f"{' and '.join(counted)} ({total / read:.1%}; limits.max_{name} is {limit:.1%})"]
 
 
 def make_report(
@@ -182,6 +226,16 @@ def make_report(
     """Close the books of a run; raises ``BalanceError`` when they do not balance."""
     status, problems = judge(tally, limits)
     return RunReport(run_id, upload, window, trigger, started_at, ended_at, status, problems, tally, planned)
+
+
+def _rows(tally: Tally) -> dict[str, int]:
+    copies = {"copies": tally.copied} if tally.copied else {}
+    return {"read": tally.read, **copies, **_plain(tally.by_fate())}
+
+
+def _copies(tally: Tally) -> str:
+    noun = "copy" if tally.copied == 1 else "copies"
+    return f" + {tally.copied:,} {noun} for further pixels" if tally.copied else ""
 
 
 def _reason_lines(tally: Tally, fate: Fate) -> list[ReasonLine]:

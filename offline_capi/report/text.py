@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from offline_capi.model import Fate
+from offline_capi.report.quality import Quality
+from offline_capi.report.quality_text import print_quality
 from offline_capi.report.run_report import RunReport, Status
 
 __all__ = ["print_report"]
@@ -20,15 +22,19 @@ Key = TypeVar("Key")
 _MARK = {Status.COMPLETE: ("✓", "green"), Status.PARTIAL: ("!", "yellow"), Status.FAILED: ("✗", "red")}
 
 
-def print_report(report: RunReport, console: Console) -> None:
-    """Print the balance first, then what needs somebody's attention, then details."""
+def print_report(report: RunReport, console: Console, quality: Quality | None = None) -> None:
+    """Print the balance first, then what needs somebody's attention, then details; last what Meta counts of it."""
     console.print(Group(*_sections(report)))
+    if quality:
+        console.print()
+        print_quality(quality, console)
 
 
 def _sections(report: RunReport) -> list[RenderableType]:
     sections: list[RenderableType] = [_headline(report), Text(f"  {report.balance}", style="bold")]
     lines = (*report.problems, *report.gate_lines(), *report.tally.notices)
     sections += [Text(f"  {line}", style="yellow") for line in lines]
+    sections += [Text(f"  {line}", style="dim") for line in _keys(report)]
     tables = [_reasons(report), _dropped(report), _warnings(report), _clients(report)]
     sections += [Padding(table, (1, 0, 0, 2)) for table in tables if table.row_count]
     return sections
@@ -70,6 +76,12 @@ def _reasons(report: RunReport) -> Table:
         because = Text.assemble(f"{line.field}: " if line.field else "", line.what, (f"\n→ {line.fix}", "dim"))
         table.add_row(f"{line.rows:,}", line.fate.value.replace("_", " "), because)
     return table
+
+
+def _keys(report: RunReport) -> list[str]:
+    """One line for all keys: ``keys of 240 events: em 96.2%, ph 80.0%``."""
+    shares = ", ".join(f"{line.key} {line.share:.1%}" for line in report.key_lines())
+    return [f"keys of {_counted(report.tally.sendable, 'sendable event')}: {shares}"] if shares else []
 
 
 def _dropped(report: RunReport) -> Table:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from offline_capi.sandbox.answers import ERRORS, GraphError, Refusal
 
-__all__ = ["ANY_PIXEL", "VERSIONS_END", "Access", "Grant", "check_version", "fingerprint"]
+__all__ = ["ANY_PIXEL", "VERSIONS_END", "Access", "Grant", "fingerprint", "version_headers"]
 
 ANY_PIXEL = "*"
 
@@ -37,15 +37,28 @@ def fingerprint(token: str) -> str:
     return _digest(token).hex()[:8]
 
 
-def check_version(version: int | None, now: float) -> None:
-    """Refuse a retired version (2635) and one that is not out yet; a path without a version is taken."""
+def version_headers(version: int | None, now: float, *, forward: bool) -> dict[str, str]:
+    """By which version an answer is made, as its headers tell; a path without a version is taken.
+
+    Raises the refusal of a version that is not out yet, and of a retired one (2635), or with ``forward`` answers it as
+    the oldest that lives and says so: Meta does either (meta-capi.md 11).
+    """
     if version is None:
-        return
+        return {}
     if not 0 <= version <= max(VERSIONS_END):
         raise Refusal("unknown_version")
-    end = VERSIONS_END.get(version, 0)
-    if end is not None and now >= end:
+    served = version if _lives(version, now) else min(one for one in VERSIONS_END if _lives(one, now))
+    if served == version:
+        return {"facebook-api-version": f"v{version}.0"}
+    if not forward:
         raise Refusal("old_version", f"You are calling a retired version of the Graph API: v{version}.0")
+    words = f"The call has been auto-upgraded to v{served}.0 as v{version}.0 has been deprecated."
+    return {"facebook-api-version": f"v{served}.0", "X-Ad-Api-Version-Warning": words}
+
+
+def _lives(version: int, now: float) -> bool:
+    end = VERSIONS_END.get(version, 0)
+    return end is None or now < end
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ ERRORS: Mapping[str, GraphError] = {
     "bad_proof": GraphError(400, 100, None, "Invalid appsecret_proof provided", "GraphMethodException", None),
     "no_object": GraphError(400, 100, 33, "Unsupported post request", "GraphMethodException"),
     "no_permission": GraphError(403, 200, None, "Permissions error"),
+    "not_allowed": GraphError(403, 10, None, "Application does not have permission for this action"),
+    "no_dataset": GraphError(400, 100, 2044055, "Dataset does not exist"),
     "old_version": GraphError(400, 2635, None, "This version of the API is retired"),
     "unknown_version": GraphError(400, 2500, None, "Unknown path components"),
     "bad_request": GraphError(400, 100, None, "Invalid parameter"),
@@ -103,7 +105,9 @@ def answered(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
     return Reply(200, _encode(body), headers)
 
 
-def refused(error: GraphError, detail: str = "", headers: Mapping[str, str] | None = None) -> Reply:
+def refused(
+    error: GraphError, detail: str = "", headers: Mapping[str, str] | None = None, *, error_data: object = None
+) -> Reply:
     """The error object (meta-capi.md 6.1); absent parts are left out as Meta leaves them out, not sent as null."""
     trace_id = _trace_id()
     parts = {
@@ -114,6 +118,7 @@ def refused(error: GraphError, detail: str = "", headers: Mapping[str, str] | No
         "is_transient": error.is_transient,
         "error_user_title": error.title if error.subcode else None,
         "error_user_msg": (detail or error.title) if error.subcode else None,
+        "error_data": error_data,
         "fbtrace_id": trace_id,
     }
     body = {"error": {key: value for key, value in parts.items() if value is not None}}

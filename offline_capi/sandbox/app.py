@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,9 @@ from offline_capi.sandbox.access import fingerprint
 from offline_capi.sandbox.answers import GraphError
 from offline_capi.sandbox.faults import Fault
 from offline_capi.sandbox.graph import EventsEdge
+from offline_capi.sandbox.meters import Limits, Meters
 from offline_capi.sandbox.platform import PlatformEdge, World, WorldBody
+from offline_capi.sandbox.read_back import Telling
 from offline_capi.sandbox.state import SandboxState
 
 __all__ = ["create_app"]
@@ -47,7 +50,10 @@ class GrantBody(_Body):
 
 
 class SettingsBody(_Body):
-    bad_event: Literal["reject_all", "keep_valid"]
+    """What is not given stays. ``forward`` answers a retired version as a newer one."""
+
+    bad_event: Literal["reject_all", "keep_valid"] | None = None
+    forward: bool | None = None
 
 
 def create_app(state: SandboxState | None = None) -> FastAPI:
@@ -153,9 +159,14 @@ async def _get_count(
 
 async def _get_tally(request: Request, pixel: str | None = None) -> StreamingResponse:
     """Every event as one JSON line: [pixel, event_name, event_id, times it counted, times it came]."""
-    rows = list(_state(request).memory.tally(pixel=pixel))
-    lines: Iterator[str] = (json.dumps(row) + "\n" for row in rows)
-    return StreamingResponse(lines, media_type="application/x-ndjson")
+    return StreamingResponse(_lines(_state(request).memory.tally(pixel=pixel)), media_type="application/x-ndjson")
+
+
+async def _lines(rows: Iterable[Any]) -> AsyncIterator[str]:
+    """A million rows need no memory; the loop has time for other requests in between."""
+    rest = iter(rows)
+    while some := list(islice(rest, 10_000)):
+        yield "".join(json.dumps(row) + "\n" for row in some)
 
 
 async def _get_faults(request: Request) -> list[dict[str, Any]]:
@@ -198,9 +209,23 @@ async def _put_access(request: Request, body: GrantBody) -> dict[str, str]:
     return {"token": fingerprint(body.token)}
 
 
-async def _put_settings(request: Request, body: SettingsBody) -> dict[str, str]:
-    _state(request).bad_event = body.bad_event
-    return {"bad_event": body.bad_event}
+async def _put_settings(request: Request, body: SettingsBody) -> dict[str, Any]:
+    state = _state(request)
+    for name, value in body.model_dump(exclude_none=True).items():
+        setattr(state, name, value)
+    return {"bad_event": state.bad_event, "forward": state.forward}
+
+
+async def _put_telling(request: Request, body: Telling) -> dict[str, Any]:
+    """How Meta tells of its counts from now on."""
+    _state(request).telling = body
+    return body.model_dump()
+
+
+async def _put_limits(request: Request, body: Limits) -> dict[str, Any]:
+    """Allowances from now on, all of them unused."""
+    _state(request).meters = Meters(body)
+    return body.model_dump()
 
 
 async def _put_world(request: Request, body: WorldBody) -> dict[str, int]:
@@ -234,6 +259,8 @@ _QUESTIONS = (
     ("clock", "PUT", _put_clock),
     ("access", "PUT", _put_access),
     ("settings", "PUT", _put_settings),
+    ("telling", "PUT", _put_telling),
+    ("limits", "PUT", _put_limits),
     ("world", "PUT", _put_world),
     ("calls", "GET", _get_calls),
     ("reset", "POST", _post_reset),

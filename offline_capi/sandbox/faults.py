@@ -19,11 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from offline_capi.sandbox.answers import ERRORS, GraphError, Reply, refused
 
-__all__ = ["KINDS", "Fault", "FaultBook", "Kind", "Shot", "reply_of", "usage_headers"]
+__all__ = ["KINDS", "TELLS", "Fault", "FaultBook", "Kind", "Shot", "Told", "reply_of", "usage_headers"]
 
 Store = Literal["before", "after", "never"]
 Answer = Literal["usual", "error", "html", "malformed"]
 Cut = Literal["before_body", "before_answer", "amid_answer"]
+Tell = Literal["path", "nothing", "event_index", "event_index_text", "blamed", "blamed_steps_encoded"]
 
 
 class Kind(NamedTuple):
@@ -39,6 +40,7 @@ class Kind(NamedTuple):
     retry_after: float | None = None
     usage: float | None = None
     marks: Literal["refused", "unacknowledged"] | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def _error(meaning: str, status: int, code: int, subcode: int | None = None, **more: Any) -> Kind:
@@ -49,6 +51,8 @@ def _error(meaning: str, status: int, code: int, subcode: int | None = None, **m
 def _denied(meaning: str, error: str) -> Kind:
     return Kind(meaning, "error", ERRORS[error])
 
+
+_UPGRADED = (("X-Ad-Api-Version-Warning", "The call has been auto-upgraded to v26.0."),)
 
 KINDS: Mapping[str, Kind] = {  # codes: meta-capi.md 6.2; headers: 5.5
     "unavailable": _error("Service temporarily unavailable", 503, 2, is_transient=True),
@@ -62,6 +66,7 @@ KINDS: Mapping[str, Kind] = {  # codes: meta-capi.md 6.2; headers: 5.5
     "usage": Kind("Usage headers beside the usual answer", store="before", usage=80.0),
     "html": Kind("An HTML page instead of an answer", "html"),
     "malformed": Kind("A 200 whose JSON breaks off", "malformed", store="before"),
+    "version_warning": Kind("A header says that the version was upgraded", store="before", headers=_UPGRADED),
     "slow": Kind("The first byte comes late", store="before", delay=1.0),
     "drip": Kind("The answer comes byte by byte", store="before", drip=0.02),
     "cut_before_body": Kind("The connection is cut before the body was read", cut="before_body"),
@@ -76,6 +81,31 @@ KINDS: Mapping[str, Kind] = {  # codes: meta-capi.md 6.2; headers: 5.5
     "old_version": _denied("The version is retired", "old_version"),
     "refuse_events": Kind("Single events are refused as invalid", "error", ERRORS["parameter"], marks="refused"),
     "short_answer": Kind("Single events are dropped and events_received is smaller", marks="unacknowledged"),
+}
+
+
+class Told(NamedTuple):
+    """What an answer says of the event at fault: in its message, and in ``error_data``."""
+
+    where: str = ""
+    error_data: object = None
+
+
+def _index(place: int) -> dict[str, Any]:
+    return {"error": {"event_index": place, "message": "Invalid parameter", "code": 100}}
+
+
+#: How the event at fault is named, by its place in the request. ``error_data`` is an object, a text of JSON, or that
+#: once more encoded (meta-capi.md 6.1).
+TELLS: Mapping[Tell, Callable[[int], Told]] = {
+    "nothing": lambda _: Told(),
+    "path": lambda place: Told(f" on param \"$['data'][{place}]\""),  # NODE258
+    "event_index": lambda place: Told(error_data=_index(place)),  # offline-uploader issue #26
+    "event_index_text": lambda place: Told(error_data=json.dumps(_index(place))),
+    "blamed": lambda place: Told(error_data={"blame_field_specs": [[f"data[{place}]"]]}),
+    "blamed_steps_encoded": lambda place: Told(
+        error_data=json.dumps(json.dumps({"blame_field_specs": [["data", place]]}))
+    ),
 }
 
 
@@ -119,7 +149,7 @@ class Fault(BaseModel):
     usage: float | None = Field(None, ge=0, description="percent, for all usage headers")
     regain_minutes: int = Field(0, ge=0, description="how long the usage headers tell the sender to wait")
     headers: dict[str, str] = {}
-    tell: Literal["path", "nothing"] = Field("path", description="whether the answer names the refused event's index")
+    tell: Tell = Field("path", description="how the answer names the refused event, if it does")
 
     @field_validator("kind")
     @classmethod
@@ -285,7 +315,9 @@ def usage_headers(pixel: str, percent: float, regain_minutes: int = 0) -> dict[s
 def headers_of(fault: Fault, pixel: str) -> dict[str, str]:
     """The headers that a fault adds to its answer."""
     spec = fault.spec
-    headers = usage_headers(pixel, spec.usage, fault.regain_minutes) if spec.usage is not None else {}
+    headers = dict(spec.headers)
+    if spec.usage is not None:
+        headers |= usage_headers(pixel, spec.usage, fault.regain_minutes)
     if spec.retry_after is not None:
         headers["Retry-After"] = f"{spec.retry_after:g}"
     return headers | fault.headers
@@ -296,10 +328,10 @@ _PAGE = b"<!DOCTYPE html><html><head><title>Error</title></head><body>Sorry, som
 
 def reply_of(fault: Fault, pixel: str, usual: Reply) -> Reply:
     """What is answered instead of ``usual``."""
-    spec, headers = fault.spec, headers_of(fault, pixel)
+    spec, headers = fault.spec, {**usual.headers, **headers_of(fault, pixel)}
     if spec.answer == "error" and spec.error:
         return refused(spec.error, headers=headers)
     if spec.answer == "html":
         return Reply(fault.status or 500, _PAGE, headers, "text/html; charset=utf-8")
     body = usual.body[: len(usual.body) // 2] if spec.answer == "malformed" else usual.body
-    return Reply(fault.status or usual.status, body, {**usual.headers, **headers}, trace_id=usual.trace_id)
+    return Reply(fault.status or usual.status, body, headers, trace_id=usual.trace_id)

@@ -6,16 +6,16 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from offline_capi.sandbox.access import check_version, fingerprint
+from offline_capi.sandbox.access import fingerprint, version_headers
 from offline_capi.sandbox.answers import ERRORS, GraphError, Refusal, Reply, accepted, refused
-from offline_capi.sandbox.faults import Cut, Fault, Shot, headers_of, reply_of
+from offline_capi.sandbox.faults import TELLS, Cut, Fault, Shot, Told, headers_of, reply_of
 from offline_capi.sandbox.memory import RequestRecord
 from offline_capi.sandbox.rules import Objection, find_objection
 from offline_capi.sandbox.state import SandboxState
@@ -134,11 +134,14 @@ def _judge(state: SandboxState, record: RequestRecord, incoming: Incoming) -> Ju
     if state.sink:
         return Judgement(accepted(len(incoming.events)))
     try:
-        check_version(record.version, record.at)
+        version = version_headers(record.version, record.at, forward=state.forward)
         state.access.check(record.pixel, incoming.token, incoming.proof)
     except Refusal as refusal:
         return Judgement(refused(refusal.error, refusal.detail))
-    return _judge_events(state, record, incoming.events)
+    limit = state.meters.count(record.pixel, record.at)
+    judged = Judgement(refused(limit)) if limit else _judge_events(state, record, incoming.events)
+    usage = state.meters.headers(record.pixel, record.at)
+    return Judgement(replace(judged.reply, headers={**judged.reply.headers, **version, **usage}), judged.kept)
 
 
 def _judge_events(state: SandboxState, record: RequestRecord, events: list[Any]) -> Judgement:
@@ -150,29 +153,29 @@ def _judge_events(state: SandboxState, record: RequestRecord, events: list[Any])
     kept = [event for place, event in enumerate(events) if place not in dropped]
     if not refusals:
         return Judgement(accepted(len(kept)), kept)
-    first = min(refusals)
+    error, text, told = refusals[min(refusals)]
     spared = [event for place, event in enumerate(events) if place not in refusals and place not in dropped]
     kept = [event for event in spared if "event_id" in event] if state.bad_event == "keep_valid" else []
-    return Judgement(refused(*refusals[first]), kept)
+    return Judgement(refused(error, text + told.where, error_data=told.error_data), kept)
 
 
-def _refusals(events: Sequence[Any], now: float) -> dict[int, tuple[GraphError, str]]:
-    """Place → error and text, for every event that Meta would not take."""
+_Refused = tuple[GraphError, str, Told]
+
+
+def _refusals(events: Sequence[Any], now: float) -> dict[int, _Refused]:
+    """Place → error, text and what it says of the place, for every event that Meta would not take."""
     objections = ((place, find_objection(event, now)) for place, event in enumerate(events))
     return {place: _worded(objection, place) for place, objection in objections if objection}
 
 
-def _worded(objection: Objection, place: int) -> tuple[GraphError, str]:
+def _worded(objection: Objection, place: int) -> _Refused:
     """Only the parameter error is known to name its event (NODE258); the others leave the sender to search."""
-    error = ERRORS[objection.error]
     where = f" on param \"$['data'][{place}]{objection.path}\"" if objection.error == "parameter" else ""
-    return error, f"{objection.problem}{where}"
+    return ERRORS[objection.error], objection.problem, Told(where)
 
 
-def _told(fault: Fault, place: int) -> tuple[GraphError, str]:
-    error = fault.spec.error or ERRORS["parameter"]
-    where = f" on param \"$['data'][{place}]\"" if fault.tell == "path" else ""
-    return error, f"Invalid parameter{where}"
+def _told(fault: Fault, place: int) -> _Refused:
+    return fault.spec.error or ERRORS["parameter"], "Invalid parameter", TELLS[fault.tell](place)
 
 
 # ---------------------------------------------------------------------------------------------- answering

@@ -44,6 +44,13 @@ ON CONFLICT (key) DO UPDATE SET
     arrivals = arrivals + 1
 """
 
+# Every event that is left out for a gap is left out each time: by its number, which is spread over the share.
+_HOURS = """
+SELECT event_time / 3600, event_name, SUM(times), SUM(arrivals) FROM events
+WHERE pixel = ? AND event_time >= ? AND event_time < ? AND first <= ? AND seq * 7919 % 1000 >= ?
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
 _REQUEST_FIELDS = ("test_event_code", "partner_agent", "upload_tag", "upload_id", "upload_source", "namespace_id")
 
 
@@ -221,6 +228,12 @@ class Memory:
         query = f"SELECT pixel, event_name, event_id, times, arrivals FROM events {where} ORDER BY seq"  # noqa: S608
         for row in self._db.execute(query, values):
             yield tuple(row)
+
+    def hours(
+        self, pixel: str, since: float, until: float, seen: float, gap: float
+    ) -> Iterable[tuple[int, str, int, int]]:
+        """(hour, event_name, times, arrivals) of the events of a time that came before ``seen``, but for a share."""
+        yield from map(tuple, self._db.execute(_HOURS, (pixel, since, until, seen, gap * 1000)))
 
     def _select(
         self, table: str, number: str, after: int, limit: int, latest: bool, equal: Mapping[str, Any]

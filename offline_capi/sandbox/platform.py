@@ -22,8 +22,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from offline_capi.sandbox.access import Access, check_version
+from offline_capi.sandbox import read_back
+from offline_capi.sandbox.access import Access, version_headers
 from offline_capi.sandbox.answers import ERRORS, Refusal, Reply, answered, refused
+from offline_capi.sandbox.memory import Memory
 from offline_capi.sandbox.wire import bearer_token
 
 __all__ = ["PlatformEdge", "World", "WorldBody"]
@@ -135,6 +137,8 @@ class Call:
 
     world: World
     access: Access
+    memory: Memory
+    telling: read_back.Telling
     now: float
     token: str | None
     fields: Mapping[str, str]
@@ -190,18 +194,19 @@ async def _reply(request: Request) -> Reply:
     state = request.app.state.sandbox
     body = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
     fields = {**request.query_params, **body}
-    method = fields.pop("method", request.method).lower()
+    method, now = fields.pop("method", request.method).lower(), state.clock.now()
     token = fields.pop("access_token", None) or bearer_token(request.headers)
+    headers: dict[str, str] = {}
     try:
         version = re.fullmatch(r"v(\d{1,3})\.\d", request.path_params["version"])
-        check_version(int(version[1]) if version else -1, state.clock.now())
+        headers |= version_headers(int(version[1]) if version else -1, now, forward=state.forward)
         handler, names = _find(method, request.path_params["path"])
         state.world.calls.append(f"{method} {request.path_params['path']}")
-        call = Call(state.world, state.access, state.clock.now(), token, fields, names)
+        call = Call(state.world, state.access, state.memory, state.telling, now, token, fields, names)
         _check_proof(call)
-        return answered(handler(call), _usage(state.world.tier))
+        return answered(handler(call), headers | _usage(state.world.tier))
     except Refusal as refusal:
-        return refused(refusal.error, refusal.detail)
+        return refused(refusal.error, refusal.detail, headers)
 
 
 def _find(method: str, path: str) -> tuple[Handler, tuple[str, ...]]:
@@ -357,6 +362,51 @@ def _unshare(call: Call) -> dict[str, Any]:
     return {"success": True}
 
 
+# ---------------------------------------------------------------------------------------------- reading back
+
+
+def _may_read(call: Call, pixel: str, error: str) -> None:
+    """Who may send may read, unless it is known that its token lacks ``ads_read`` (meta-capi.md 9)."""
+    call.access.check(pixel, call.token, call.fields.get("appsecret_proof"))
+    known = call.world.tokens.get(_digest(call.token or ""))
+    if known is not None and "ads_read" not in known.scopes:
+        raise Refusal(error)
+
+
+def _read_list(endpoint: str, rows: Callable[[Call, str], list[dict[str, Any]]]) -> Handler:
+    def pages(call: Call) -> dict[str, Any]:
+        _may_read(call, call.names[0], "no_permission")
+        call.telling.refuse(endpoint)
+        return read_back.page_of(rows(call, call.names[0]), call.fields.get("after"), call.telling.page)
+
+    return pages
+
+
+def _stats(call: Call, pixel: str) -> list[dict[str, Any]]:
+    return read_back.stats(call.memory, call.telling, pixel, call.fields, call.now)
+
+
+def _uploads(call: Call, pixel: str) -> list[dict[str, Any]]:
+    return read_back.uploads(call.memory, call.telling, pixel, float(call.fields.get("start_time", 0)))
+
+
+def _quality(call: Call) -> dict[str, Any]:
+    pixel = call.wants("dataset_id")
+    if call.world.pixels and pixel not in call.world.pixels:
+        raise Refusal("no_dataset")
+    _may_read(call, pixel, "not_allowed")
+    call.telling.refuse("dataset_quality")
+    return read_back.quality(call.memory, pixel, call.wants("fields"))
+
+
+def _node(call: Call) -> dict[str, Any]:
+    """An app for its own token, a pixel for those that may write to it."""
+    name, (app, _, secret) = call.names[0], (call.token or "").partition("|")
+    if not secret or call.world.apps.get(app) != secret or app != name:
+        call.access.check(name, call.token, call.fields.get("appsecret_proof"))
+    return {"id": name}
+
+
 def _done(call: Call) -> dict[str, Any]:
     return {"success": bool(call.who)}
 
@@ -380,4 +430,9 @@ _EDGES: tuple[tuple[Literal["get", "post", "delete"], str, Handler], ...] = (
     ("get", f"{_ID}/agencies", _agencies),
     ("post", f"{_ID}/agencies", _share),
     ("delete", f"{_ID}/agencies", _unshare),
+    ("get", "dataset_quality", _quality),
+    ("get", f"{_ID}/stats", _read_list("stats", _stats)),
+    ("get", f"{_ID}/da_checks", _read_list("da_checks", lambda call, _: read_back.checks(call.telling))),
+    ("get", f"{_ID}/offline_event_uploads", _read_list("offline_event_uploads", _uploads)),
+    ("get", _ID, _node),
 )

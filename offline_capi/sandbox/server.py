@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -28,6 +28,8 @@ from offline_capi.sandbox.memory import Memory
 from offline_capi.sandbox.state import SandboxState
 
 __all__ = ["GrantSpec", "SandboxServer", "SandboxSpec", "run_sandbox"]
+
+Tallied = tuple[str, str, str | None, int, int]
 
 _START_WITHIN = 30.0
 _STOP_WITHIN = 5.0
@@ -190,22 +192,35 @@ class SandboxServer:
         """Give an instruction under ``/_sandbox/``."""
         return json.loads(self._ask(method, path, json.dumps(body) if body is not None else None))
 
-    def tally(self, pixel: str | None = None) -> list[tuple[str, str, str | None, int, int]]:
+    def tally(self, pixel: str | None = None) -> list[Tallied]:
         """Every event as (pixel, event_name, event_id, times it counted, times it came)."""
-        lines = self._ask("GET", f"tally?{urlencode({'pixel': pixel} if pixel else {})}").splitlines()
-        return [tuple(json.loads(line)) for line in lines]
+        return list(self.tallied(pixel))
+
+    def tallied(self, pixel: str | None = None) -> Iterator[Tallied]:
+        """The same one by one, for more events than memory should hold."""
+        with self._answer("GET", f"tally?{urlencode({'pixel': pixel} if pixel else {})}") as answer:
+            yield from (tuple(json.loads(line)) for line in answer)
+
+    @property
+    def pid(self) -> int:
+        """The process that serves."""
+        return self._process.pid if self._process else 0
 
     def _ask(self, method: str, path: str, body: str | None = None, timeout: float = 60.0) -> str:
+        with self._answer(method, path, body, timeout) as answer:
+            return answer.read().decode()
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, body: str | None = None, timeout: float = 60.0
+    ) -> Iterator[http.client.HTTPResponse]:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        try:
+        with closing(connection):
             connection.request(method, f"/_sandbox/{path}", body, {"content-type": "application/json"})
             answer = connection.getresponse()
-            text = answer.read().decode()
-        finally:
-            connection.close()
-        if answer.status >= 400:
-            raise UsageError(f"The sandbox refused {method} {path}: {text}")
-        return text
+            if answer.status >= 400:
+                raise UsageError(f"The sandbox refused {method} {path}: {answer.read().decode()}")
+            yield answer
 
 
 def _spawn(listener: socket.socket, spec: SandboxSpec) -> subprocess.Popen[str]:

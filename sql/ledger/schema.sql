@@ -4,6 +4,16 @@ CREATE TABLE event (
     PRIMARY KEY (key)
 );
 
+CREATE TABLE read_back (
+    client VARCHAR(120) NOT NULL,
+    pixel VARCHAR(32) NOT NULL,
+    kind VARCHAR(20) NOT NULL,
+    day VARCHAR(10) NOT NULL,
+    read_at VARCHAR(40) NOT NULL,
+    figures TEXT NOT NULL,
+    PRIMARY KEY (client, pixel, kind, day)
+);
+
 CREATE TABLE request (
     id BIGINT NOT NULL,
     run_id VARCHAR(160) NOT NULL,
@@ -67,4 +77,4 @@ CREATE TABLE alembic_version (
     PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ('0002');
+INSERT INTO alembic_version (version_num) VALUES ('0003');

@@ -72,6 +72,23 @@ with DAG("offline_capi__own", schedule=None, params=FORM, render_template_as_nat
 """
 
 
+#: Somebody is told of what the daily look at the clients finds.
+WATCHED = """platform:
+  airflow:
+    health: {notify: {call: "tests.airflow_provider.told:hear"}}
+"""
+
+#: Somebody who reads hook lineage, as OpenLineage's provider does: without one, Airflow collects none.
+CATALOGUE = """
+from airflow.plugins_manager import AirflowPlugin
+from airflow.sdk.lineage import HookLineageReader
+
+class Catalogue(AirflowPlugin):
+    name = "catalogue"
+    hook_lineage_readers = [HookLineageReader]
+"""
+
+
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAirflow]:
     """A real Airflow on an embedded metadata database, reading the repository's ``dags/`` and one upload more."""
@@ -80,7 +97,11 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAirflo
         shutil.copytree(REPOSITORY / folder, place / folder)
     purchases = (DAGS / "uploads" / "store_purchases.yml").read_text(encoding="utf-8")
     (place / "dags" / "uploads" / "gated_purchases.yml").write_text(f"{purchases}\n{GATED}", encoding="utf-8")
+    clients = place / "dags" / "clients.yml"
+    clients.write_text(clients.read_text(encoding="utf-8").replace("platform:\n", WATCHED), encoding="utf-8")
     (place / "dags" / "own.py").write_text(OWN_DAG, encoding="utf-8")
+    (place / "home" / "plugins").mkdir(parents=True)
+    (place / "home" / "plugins" / "catalogue.py").write_text(CATALOGUE, encoding="utf-8")
     embedded = EmbeddedAirflow(place / "home", place / "dags")
     yield embedded
     embedded.close()

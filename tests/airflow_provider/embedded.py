@@ -25,7 +25,7 @@ from offline_capi.samples import SAMPLE_TOKENS
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
 #: What a test may set for one run; anything else of these is removed, so that runs do not hear of each other.
-OWN = ("OFFLINE_CAPI_", "AIRFLOW_CONN_", "AIRFLOW_VAR_", *SAMPLE_TOKENS)
+OWN = ("OFFLINE_CAPI_", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__METRICS__", *SAMPLE_TOKENS)
 
 
 def clean_environment(home: Path, dags: Path = DAGS) -> dict[str, str]:
@@ -94,9 +94,16 @@ class EmbeddedAirflow:
         return ok, message
 
     def pages(self, environment: Mapping[str, str], *paths: str, user: str | None = "admin") -> list[tuple[int, str]]:
-        """Status and text of pages of the UI, as the API server gives them to a user of this role, or to nobody."""
+        """Status and text of pages of the UI, as the API server gives them to a user of this role, or to nobody.
+
+        A ``viewer of UPLOAD`` may see the DAG of that upload alone.
+        """
         found = self._ask("pages", environment=dict(environment), paths=paths, user=user)
         return [(status, text) for status, text in found]
+
+    def lineage(self) -> dict[str, Any]:
+        """What the tasks told Airflow's hook lineage since the last time somebody asked."""
+        return dict(self._ask("lineage"))
 
     def secrets(self, environment: Mapping[str, str], **wanted: str) -> dict[str, str]:
         """What ``AirflowSecrets`` finds: of a connection, its ``token`` or its ``url``."""
@@ -156,7 +163,8 @@ def _cleared(upload: str, environment: Mapping[str, str], run_id: str, tasks: li
 def _dag(upload: str) -> Any:
     from offline_capi.airflow_provider.dag_factory import dag_id_of
 
-    dag = _bag().dags[dag_id_of(upload)]
+    dags = _bag().dags
+    dag = dags.get(upload) or dags[dag_id_of(upload)]
     dag.deadline = None  # Airflow 3.3's dag.test() fails on any DAG that has one
     return dag
 
@@ -277,6 +285,17 @@ def _connection_test(name: str, environment: Mapping[str, str]) -> list[Any]:
     return list(MetaConversionsHook(name).test_connection())
 
 
+def _lineage() -> dict[str, Any]:
+    from airflow.sdk.lineage import get_hook_lineage_collector
+
+    told = get_hook_lineage_collector().collected_assets
+    get_hook_lineage_collector.cache_clear()
+    return {
+        "inputs": sorted({info.asset.uri for info in told.inputs}),
+        "outputs": {info.asset.uri: info.asset.extra for info in told.outputs},
+    }
+
+
 def _secrets(environment: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
     from offline_capi.airflow_provider.secrets import AirflowSecrets
     from offline_capi.config import SecretRef
@@ -295,7 +314,8 @@ def _pages(environment: Mapping[str, str], paths: list[str], user: str | None) -
     _set_environment(environment)
     client = TestClient(_api_server())
     if user is not None:
-        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=user))
+        role = user.partition(" of ")[0]
+        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=role))
         client.headers["Authorization"] = f"Bearer {token}"
     answers = [client.get(path) for path in paths]
     return [[answer.status_code, answer.text] for answer in answers]
@@ -307,6 +327,8 @@ def _api_server() -> Any:
     from airflow.api_fastapi.app import create_app
 
     os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "False"
+    os.environ["AIRFLOW__CORE__AUTH_MANAGER"] = "tests.airflow_provider.one_dag_only.OneDagOnly"
+    _store_dags()
     return create_app(apps="core")
 
 
@@ -314,6 +336,17 @@ def _set_environment(environment: Mapping[str, str]) -> None:
     for name in [name for name in os.environ if name.startswith(OWN)]:
         del os.environ[name]
     os.environ.update(environment)
+    _start_metrics()
+
+
+def _start_metrics() -> None:
+    """As each worker process does before its task."""
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.observability import stats
+    from airflow.sdk.observability.metrics import stats_utils
+
+    factory = stats_utils.get_stats_factory()
+    stats.initialize(factory=factory, export_legacy_names=conf.getboolean("metrics", "legacy_names_on"))
 
 
 def _serve() -> None:
@@ -329,6 +362,7 @@ def _serve() -> None:
         "cleared": _cleared,
         "dag_bag": _dag_bag,
         "connection_test": _connection_test,
+        "lineage": _lineage,
         "secrets": _secrets,
         "pages": _pages,
     }

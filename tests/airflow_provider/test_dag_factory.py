@@ -17,6 +17,7 @@ from offline_capi.errors import ConfigError
 from tests.airflow_provider.embedded import DAGS, REPOSITORY, EmbeddedAirflow
 
 CREDIT, STORE = "offline_capi__credit_approvals", "offline_capi__store_purchases"
+HEALTH = "offline_capi_health"
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def change(folder: Path, upload: str, old: str, new: str) -> None:
 
 
 def test_airflow_takes_both_dag_files_without_an_import_error(airflow: EmbeddedAirflow):
-    assert airflow.dag_bag(DAGS) == {"dags": [CREDIT, STORE], "import_errors": {}}
+    assert airflow.dag_bag(DAGS) == {"dags": [CREDIT, STORE, HEALTH], "import_errors": {}}
 
 
 def test_a_dag_is_paused_at_first_runs_one_at_a_time_and_catches_nothing_up():
@@ -239,7 +240,9 @@ def test_broken_clients_make_every_upload_that_needs_them_fail_by_name(folder: P
 
     dags = upload_dags(folder)
 
-    assert {name: tasks_of(dag) for name, dag in dags.items()} == {CREDIT: ["config_error"], STORE: ["config_error"]}
+    assert {name: tasks_of(dag) for name, dag in dags.items()} == {
+        name: ["config_error"] for name in (CREDIT, STORE, HEALTH)
+    }
 
 
 def test_a_schedule_that_would_lose_days_is_a_problem_of_the_file(folder: Path):
@@ -300,7 +303,7 @@ def test_parsing_300_uploads_makes_300_dags_and_loads_nothing_heavy(settled: Pat
     heavy = {"pandas", "pyarrow", "polars", "numpy", "phonenumbers", "sqlalchemy", "httpx", "jinja2", "rich", "fsspec"}
     assert heavy.isdisjoint(loaded)
     ours = {name.split(".")[1] for name in loaded if name.startswith("offline_capi.")}
-    assert ours == {"airflow_provider", "config", "errors", "model"}
+    assert ours == {"airflow_provider", "config", "errors", "model", "recipients"}
 
 
 def _in_a_process(code: str, folder: Path) -> str:

@@ -1,13 +1,98 @@
-"""Pages in Airflow's UI: the last runs, and the report behind each run."""
+"""Pages in Airflow's UI: runs and the report behind each, clients, key coverage over time, requests in doubt."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from html import unescape
+from itertools import count
+from pathlib import Path
 from urllib.parse import quote
 
-from tests.airflow_provider.conftest import SampleNight
+import pytest
 
-RUNS = "/offline_capi/runs"
+from offline_capi.airflow_provider.plugin import OfflineCapiPlugin
+from offline_capi.clients import StatusBook, connection
+from offline_capi.clients.status import AccessFault
+from offline_capi.clients.token_facts import TokenFacts
+from offline_capi.config import Secret
+from offline_capi.config.secret import fingerprint
+from offline_capi.config.settings import Limits
+from offline_capi.ledger import Ledger
+from offline_capi.model import Count, Fate, Outcome, Request, Tally, Window
+from offline_capi.report import make_report
+from offline_capi.samples import SAMPLE_TOKENS
+from tests.airflow_provider.browser import find_browser, look_at
+from tests.airflow_provider.conftest import SampleNight
+from tests.delivery.sending import batch, names
+
+ROOT = "/offline_capi"
+RUNS = f"{ROOT}/runs"
+PAGES = (RUNS, f"{ROOT}/clients", f"{ROOT}/coverage", f"{ROOT}/in-doubt")
 DAG = "offline_capi__store_purchases"
+TODAY = datetime.now(UTC).date()
+
+
+class History:
+    """A ledger with runs of the past, on the database of the test."""
+
+    def __init__(self, night: SampleNight, ledger_url: str) -> None:
+        self.night, self.url, self.runs = night, ledger_url, count()
+        self.environment = {**night.environment, "OFFLINE_CAPI_LEDGER": ledger_url}
+
+    def run(self, upload: str, day: date, **books: object) -> str:
+        """A run over a day that sent 1,000 events, unless its books say otherwise."""
+        sent = Counter({Count(Fate.SENT, "acme_bank", day): 1000})
+        tally = replace(Tally(read=1000, fates=sent, sendable=1000), **books)  # type: ignore[arg-type]
+        moment = datetime(day.year, day.month, day.day, 3, tzinfo=UTC) + timedelta(days=1, minutes=next(self.runs))
+        window = Window.of_day(day, "America/New_York")
+        with Ledger(self.url) as ledger:
+            run_id = ledger.begin_run(upload, window, trigger="scheduled", now=moment)
+            report = make_report(
+                run_id=run_id,
+                upload=upload,
+                window=window,
+                trigger="scheduled",
+                started_at=moment,
+                ended_at=moment,
+                tally=tally,
+                limits=Limits(),
+            )
+            ledger.finish_run(run_id, status=report.status.value, report=report.to_json(), now=moment)
+        return run_id
+
+    def post(self, upload: str, client: str, events: int, fate: Fate, *, ago: timedelta = timedelta()) -> str:
+        """A request of a run that closed no books."""
+        at = datetime.now(UTC) - ago
+        with Ledger(self.url, clock=at.timestamp) as ledger:
+            run_id = ledger.begin_run(upload, Window.of_day(at.date(), "UTC"), trigger="scheduled", now=at)
+            pixel = self.night.pixel(client)
+            some = batch(names(f"{run_id}-{client}", events), client=client, pixel=pixel, at=at.timestamp())
+            claim = ledger.claim(run_id, Request("", client, pixel, some))
+            ledger.record([Outcome(claim.request, fate, at)])
+        return run_id
+
+    def page(self, path: str, user: str = "admin") -> str:
+        ((status, text),) = self.night.airflow.pages(self.environment, path, user=user)
+        assert status == 200, text
+        return text
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def history(request: pytest.FixtureRequest, night: SampleNight) -> History:
+    url = night.environment["OFFLINE_CAPI_LEDGER"]
+    return History(night, url if request.param == "sqlite" else request.getfixturevalue("postgres_db"))
+
+
+@pytest.fixture
+def local(night: SampleNight) -> History:
+    """Where the database makes no difference."""
+    return History(night, night.environment["OFFLINE_CAPI_LEDGER"])
+
+
+# ---------------------------------------------------------------------------------------------- runs
 
 
 def test_the_last_runs_and_the_report_of_each_are_shown_to_whoever_may_see_the_dag(night: SampleNight):
@@ -15,7 +100,7 @@ def test_the_last_runs_and_the_report_of_each_are_shown_to_whoever_may_see_the_d
     done = night.run("store_purchases")
     (report,) = night.reports()
 
-    tab = f"/offline_capi/dags/{DAG}/runs/{quote(done.run_id)}"
+    tab = f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}"
     runs, own, by_airflow = night.airflow.pages(night.environment, RUNS, f"{RUNS}/{report.run_id}", tab)
 
     assert (runs[0], own[0], by_airflow[0]) == (200, 200, 200)
@@ -26,19 +111,196 @@ def test_the_last_runs_and_the_report_of_each_are_shown_to_whoever_may_see_the_d
     assert own[1] == by_airflow[1]
 
 
-def test_nobody_sees_a_page_without_a_login(night: SampleNight):
-    paths = (RUNS, f"{RUNS}/x", f"/offline_capi/dags/{DAG}/runs/x")
+def test_the_report_of_a_night_says_why_rows_were_not_sent_and_which_keys_the_others_carry(night: SampleNight):
+    night.run("store_purchases")
+    (report,) = night.reports()
 
-    assert [status for status, _ in night.airflow.pages(night.environment, *paths, user=None)] == [401, 401, 401]
+    ((_, answer),) = night.airflow.pages(night.environment, f"{RUNS}/{report.run_id}")
+
+    page = unescape(answer)
+    assert report.reasons()
+    assert all(f"<td>{line.what}</td>" in page and f"<td>{line.fix}</td>" in page for line in report.reasons())
+    told = sum(line.rows for line in report.reasons())
+    assert told + report.tally.of(Fate.SENT) + report.tally.of(Fate.SUPPRESSED) == report.tally.read
+    assert {line.key: 0 < line.share <= 1 for line in report.key_lines()}.keys() >= {"em", "ph"}
+    assert all(f"<code>{line.key}</code>" in page for line in report.key_lines())
 
 
 def test_what_has_no_report_says_so(night: SampleNight):
     done = night.run("store_purchases", dry_run=True)
 
     unknown, dry, empty = night.airflow.pages(
-        night.environment, f"{RUNS}/20200101T000000-0000", f"/offline_capi/dags/{DAG}/runs/{quote(done.run_id)}", RUNS
+        night.environment, f"{RUNS}/20200101T000000-0000", f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}", RUNS
     )
 
     assert (unknown[0], dry[0], empty[0]) == (404, 404, 200)
     assert "opened none in the ledger" in dry[1]
     assert "No run yet" in empty[1]
+
+
+def test_the_navigation_leads_to_the_runs_and_the_clients(local: History):
+    entries = [view["href"] for view in OfflineCapiPlugin.external_views if view["destination"] == "nav"]
+
+    assert entries == [RUNS, f"{ROOT}/clients"]
+    assert all("<nav" in local.page(entry) for entry in entries)
+
+
+# ---------------------------------------------------------------------------------------------- who sees what
+
+
+def test_nobody_sees_a_page_without_a_login(night: SampleNight):
+    paths = (*PAGES, f"{RUNS}/x", f"{ROOT}/dags/{DAG}/runs/x")
+
+    assert {status for status, _ in night.airflow.pages(night.environment, *paths, user=None)} == {401}
+
+
+def test_whoever_may_see_one_dag_sees_nothing_of_the_others(local: History):
+    """Neither their runs nor their clients, their keys, or what of theirs is in doubt."""
+    hidden = local.run("credit_approvals", TODAY - timedelta(days=1), keys={"em": 1})
+    local.run("store_purchases", TODAY - timedelta(days=1), keys={"em": 1})
+    local.post("credit_approvals", "acme_bank", 1, Fate.IN_DOUBT)
+    local.post("store_purchases", "corner_shop", 1, Fate.IN_DOUBT)
+    user = "viewer of store_purchases"
+
+    shown = [local.page(path, user) for path in PAGES]
+
+    assert all("store_purchases" in page for page in (shown[0], shown[2], shown[3]))
+    assert "corner_shop" in shown[1]
+    assert not any(word in page for page in shown for word in ("credit_approvals", "acme_bank", hidden))
+    assert local.night.airflow.pages(local.environment, f"{RUNS}/{hidden}", user=user)[0][0] == 403
+    assert "credit_approvals" not in local.page(f"{ROOT}/coverage?upload=credit_approvals", user)
+
+
+def test_whoever_may_see_no_dag_sees_empty_pages(local: History):
+    local.post("credit_approvals", "acme_bank", 1, Fate.IN_DOUBT)
+
+    shown = [local.page(path, "viewer of nothing") for path in PAGES]
+
+    assert not any(word in page for page in shown for word in ("credit_approvals", "acme_bank"))
+    assert "No client" in shown[1]
+
+
+# ---------------------------------------------------------------------------------------------- clients
+
+
+def test_p09_clients_stand_as_the_last_look_found_them_and_no_token_is_shown(history: History):
+    token = SAMPLE_TOKENS["ACME_BANK_TOKEN"]
+    book, ends = StatusBook(str(history.night.home / "stage")), datetime.now(UTC) + timedelta(days=9, hours=12)
+    facts = TokenFacts("system_user", "1", valid=True, expires_at=ends.timestamp())
+    since = "2026-11-20T03:00:00+00:00"
+    fault = AccessFault("run: refused", "the token was revoked", stops=True, since=since)
+    tested = connection.Tested("probe", history.night.pixel("acme_bank"), since, "good", "")
+    known = replace(book.read("acme_bank"), fingerprint=fingerprint(Secret(token)), tested=tested, token=facts)
+    book.write(replace(known, faults=(fault,)))
+    history.post("store_purchases", "corner_shop", 3, Fate.SENT)
+
+    page = history.page(f"{ROOT}/clients")
+
+    acme, corner = page.split("<tr>")[2:4]
+    wanted = (
+        "stopped",
+        "2026-11-20 03:00 UTC",
+        "none",
+        "system_user",
+        ">9<",
+        "ads_management",
+        "the token was revoked",
+    )
+    assert [word for word in wanted if word not in acme] == []
+    assert "untested" in corner
+    assert f"{datetime.now(UTC):%Y-%m-%d}" in corner
+    assert not any(secret in page for secret in SAMPLE_TOKENS.values())
+
+
+# ---------------------------------------------------------------------------------------------- key coverage
+
+
+def test_the_share_of_each_key_is_plotted_by_night(history: History):
+    """A key that nobody carries any more is at 0%, one that was not mapped is not there; a gap is not drawn over."""
+    for ago, keys in {6: {"em": 900}, 5: {"em": 850, "ph": 500}, 2: {"em": 800, "ph": 400}, 1: {"em": 0}}.items():
+        history.run("store_purchases", TODAY - timedelta(days=ago), keys=keys)
+
+    page = history.page(f"{ROOT}/coverage?upload=store_purchases")
+
+    em, ph = page.split("<figure>")[1:]
+    assert (em.count("<circle"), em.count("<polyline")) == (4, 2)
+    assert (ph.count("<circle"), ph.count("<polyline")) == (2, 2)
+    assert "<b>0.0%</b>" in em
+    assert "<b>40.0%</b>" in ph
+    table = page.split("<table>")[1]
+    assert [cell in table for cell in ("90.0%", "85.0%", "80.0%", "0.0%")] == [True] * 4
+    assert table.count("not mapped") == 2
+    assert table.index("0.0%") < table.index("90.0%")
+
+
+def test_of_several_runs_of_a_night_the_last_counts_and_a_run_of_some_clients_does_not(local: History):
+    yesterday = TODAY - timedelta(days=1)
+    for share, narrowed in ((100, False), (700, False), (5, True)):
+        local.run("store_purchases", yesterday, keys={"em": share}, narrowed=narrowed)
+
+    page = local.page(f"{ROOT}/coverage?upload=store_purchases")
+
+    assert "70.0%" in page
+    assert page.count("<circle") == 1
+
+
+def test_a_night_from_before_keys_were_counted_is_no_night_without_keys(local: History):
+    local.run("store_purchases", TODAY - timedelta(days=1), sendable=0)
+
+    assert "No night of these with sendable events" in local.page(f"{ROOT}/coverage")
+
+
+# ---------------------------------------------------------------------------------------------- in doubt
+
+
+def test_requests_in_doubt_say_what_happens_next(history: History):
+    old = history.post("credit_approvals", "acme_bank", 1200, Fate.IN_DOUBT, ago=timedelta(days=3))
+    fresh = history.post("store_purchases", "corner_shop", 3, Fate.IN_DOUBT, ago=timedelta(hours=1))
+    history.post("credit_approvals", "acme_bank", 5, Fate.SENT)
+
+    page = history.page(f"{ROOT}/in-doubt")
+
+    assert "1,203 events in 2 requests" in page
+    first, second = page.split("<tr>")[2:]
+    assert "settles them, until" in first
+    assert f'href="runs/{fresh}"' in first
+    assert "Held: since" in second
+    assert f'href="runs/{old}"' in second
+    assert history.night.pixel("acme_bank") in second
+
+
+def test_nothing_in_doubt_is_said_in_a_word(local: History):
+    assert "<p>None.</p>" in local.page(f"{ROOT}/in-doubt")
+
+
+# ---------------------------------------------------------------------------------------------- in a browser
+
+
+@pytest.fixture
+def shown(local: History) -> dict[str, str]:
+    """Every page with something on it."""
+    if find_browser() is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here: apt-get install chromium")
+    for ago in range(1, 30):
+        keys = {"em": 900 + ago, "ph": 700 - 9 * ago, "external_id": 1000, "client_user_agent": 31 * ago}
+        run_id = local.run("store_purchases", TODAY - timedelta(days=ago), keys=keys)
+    local.post("store_purchases", "corner_shop", 3, Fate.IN_DOUBT)
+    pages = {path.rpartition("/")[2]: local.page(path) for path in PAGES}
+    return {**pages, "report": local.page(f"{RUNS}/{run_id}")}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("theme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(21, 24, 28)")])
+def test_every_page_follows_the_theme_of_airflow_and_fits(
+    shown: dict[str, str], tmp_path: Path, theme: str, paper: str, width: int
+):
+    """On a desk and on a telephone; nothing is loaded from another place than the page itself."""
+    seen = look_at(shown, tmp_path, theme=theme, width=width)
+
+    assert {name: page["paper"] for name, page in seen.items()} == dict.fromkeys(shown, paper)
+    assert {name: page["ink"] for name, page in seen.items() if page["ink"] == paper} == {}
+    assert [name for name, page in seen.items() if page["too_wide"]] == []
+    assert [name for name, page in seen.items() if page["loaded"]] == []
+    assert {name: len(page["plots"]) for name, page in seen.items() if page["plots"]} == {"coverage": 4}
+    assert min(seen["coverage"]["plots"]) > 200
+    assert seen["coverage"]["outside"] == []

@@ -15,6 +15,13 @@ def keep(context: Any, name: str) -> None:
         file.write(f"{name}: {context['dag'].dag_id if 'dag' in context else 'a deadline'}\n")
 
 
+def hear(context: Any) -> None:
+    """What a look at the clients found, or that it failed itself."""
+    found = context.get("health") or {"change": "failed", "client": "", "words": type(context["exception"]).__name__}
+    with (Path(os.environ["AIRFLOW_HOME"]) / "heard.txt").open("a") as file:
+        file.write(f"{found['change']} {found['client']}: {found['words']}\n")
+
+
 class Keeper(BaseNotifier):
     """As one of Airflow's notifiers is told."""
 

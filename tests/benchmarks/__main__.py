@@ -26,6 +26,7 @@ PARTS = {
     "payload": "building beside the SDK",
     "rows": "mapped rows to payload bytes beside the SDK, on one core and on both",
     "delivery": "sending with the ledger beside sending without",
+    "clients": "many clients beside one",
     "ledger": "a claim as the ledger grows, beside its start",
 }
 

@@ -99,7 +99,7 @@ def test_each_faulty_row_is_named_and_costs_its_client_alone(table: Platform) ->
 def test_two_clients_may_share_a_pixel_when_both_say_so() -> None:
     one = GOOD | {"name": "one", "shares_pixel_with": "two"}
     both = good_rows([one, GOOD | {"name": "two", "shares_pixel_with": "one"}], "clients.sql")
-    half = good_rows([one, GOOD | {"name": "two"}], "clients.sql")
+    half = good_rows([one, GOOD | {"name": "two", "pixel_id": f'["100009", "{SHOP_PIXEL}"]'}], "clients.sql")
 
     assert (list(both.clients), both.problems) == (["one", "two"], ())
     assert (half.clients, len(half.problems)) == ({}, 2)
@@ -151,10 +151,10 @@ def test_a_table_of_ten_thousand_clients_loads_in_less_than_two_seconds_more_tha
              "country": "US", "timezone": "America/New_York", "contacts": f"owner{n}@example.com"}
             for n in range(clients)
         ]  # fmt: skip
-        began = time.perf_counter()
+        began = time.process_time()  # a busy machine must not fail a test
         pulled = good_rows(rows, "clients.sql")
         write_pulled(folder / "clients.pulled.json", pulled.clients, _NOON)
         assert len(load_config(folder, environ={}).clients) == clients
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     assert seconds(10_000) - seconds(10) < 2.0

@@ -8,6 +8,7 @@ import pytest
 
 from offline_capi.model import Fate, Reason
 from offline_capi.pipeline import replay_run
+from offline_capi.report.books import NAMED
 from tests.night import Night
 from tests.sales import sale, sales_night, write
 from tests.sandbox_server import Sandbox
@@ -51,6 +52,35 @@ def test_rows_of_an_unknown_and_of_a_paused_client_are_held_and_counted_and_the_
         Reason.PAUSED_CLIENT: 2,
     }
     assert night.sandbox.totals.keys() == {SHOP}
+
+
+def test_a_value_outside_of_the_map_is_held_under_its_name_and_goes_once_it_is_in(night: Night) -> None:
+    """Also where it is the name of another client: the map says which value is whose, and nothing else does."""
+    night.edit("dags/uploads/sales.yml", ("{column: brand}", "{column: brand, map: {Shop: corner_shop}}"))
+    write(night, [sale("sale-a"), sale("sale-b", "Outlet"), sale("sale-c", "nordic_outlet"), sale("sale-d", "Outlet")])
+
+    report = night.send("sales")
+    night.edit("dags/uploads/sales.yml", ("{Shop: corner_shop}", "{Shop: corner_shop, Outlet: nordic_outlet}"))
+    with night.services() as services:
+        replayed = replay_run(report.run_id, services)
+
+    assert report.balance == "4 read = 1 sent + 3 held"
+    assert report.tally.reasons(Fate.HELD) == {(Reason.UNKNOWN_CLIENT, "client"): 3}
+    assert report.by_client() == {
+        "Outlet (not in the map)": {Fate.HELD: 2},
+        "corner_shop": {Fate.SENT: 1},
+        "nordic_outlet (not in the map)": {Fate.HELD: 1},
+    }
+    assert replayed.balance == "3 read = 2 sent + 1 held"
+
+
+def test_of_many_unknown_clients_the_first_are_named_and_all_are_counted(night: Night) -> None:
+    write(night, [sale(f"sale-{n}", f"brand-{n}") for n in range(NAMED + 25)])
+
+    clients = night.send("sales").by_client()
+
+    assert clients["(no client)"] == {Fate.HELD: 25}
+    assert len(clients) == NAMED + 1
 
 
 def test_p07_partner_agent_is_on_every_request_whatever_becomes_of_it(night: Night, sandbox: Sandbox) -> None:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from offline_capi.cli import app
 from offline_capi.config import Deployment, EnvironmentSecrets, load_config
+from tests.night import Night
 from tests.sandbox_server import Sandbox
 
 APP, APP_SECRET = "4000000001", "canary-app-secret"
@@ -134,9 +135,7 @@ class Platform:
         command = ["clients", *arguments]
         if arguments[0] != "store-key":
             command += ["--config", str(self.home)]
-        done = CliRunner().invoke(app, command, input=given, env=self.env | (env or {}))
-        ended = done.exception if not isinstance(done.exception, SystemExit) else None
-        return Said(done.exit_code, done.stdout, f"{type(ended).__name__}: {ended}" if ended else done.stderr)
+        return _said(command, self.env | (env or {}), given)
 
     def status(self, client: str) -> dict[str, Any]:
         return json.loads((self.home / "stage" / "clients" / f"{client}.json").read_text(encoding="utf-8"))
@@ -157,3 +156,14 @@ class Platform:
 
 def kept_secret(*texts: str, canaries: Sequence[str] = CANARIES) -> bool:
     return not any(canary in text for canary in canaries for text in texts)
+
+
+def run(night: Night, *arguments: str, **env: str) -> Said:
+    """A command on the configuration of a night, in this process."""
+    return _said([*arguments, "--config", str(night.home / "dags")], night.env | env)
+
+
+def _said(command: Sequence[str], env: dict[str, str], given: str = "") -> Said:
+    done = CliRunner().invoke(app, command, input=given, env=env)
+    ended = done.exception if not isinstance(done.exception, SystemExit) else None
+    return Said(done.exit_code, done.stdout, f"{type(ended).__name__}: {ended}" if ended else done.stderr)

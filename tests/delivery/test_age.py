@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from offline_capi.delivery import Policy
-from offline_capi.model import EventBatch, Fate
+from offline_capi.model import EventBatch, Fate, Tally
 from tests.delivery.edge import Edge
 from tests.delivery.sending import batch, names
 from tests.delivery.world import NOW, PIXELS, World, built
@@ -75,20 +75,35 @@ def test_p05_without_looking_again_the_same_upload_would_be_refused(world: World
     assert refused_for_age(world.edge) > 0
 
 
-@pytest.mark.parametrize(("tell", "some_expire"), [("path", False), ("nothing", True)])
-def test_p05_the_smaller_requests_of_a_refused_one_are_looked_at_again(
-    world: World, tell: str, some_expire: bool
-) -> None:
-    """One bad event of eight, and an allowance that lets a request out each two minutes.
-
-    Named by Meta, it costs one more request, and that leaves in time. Looked for, its neighbours become too old.
-    """
+def slowly_taken_apart(world: World, **fault: object) -> tuple[EventBatch, Tally]:
+    """Eight events in a request that is refused, and an allowance that lets a request out each two minutes."""
     events = aged(names("e", 8), WEEK - MAX_WAIT - timedelta(seconds=100))
-    world.edge.fault("refuse_events", event_ids={"e-3"}, tell=tell)
+    world.edge.fault(**fault)
     world.edge.fault("usage", usage=80, regain_minutes=2)
-
     tally = world.run(built(events), ONE_AT_A_TIME, max_events=8)
-
     assert refused_for_age(world.edge) == 0
-    assert (tally.of(Fate.EXPIRED) > 0) == some_expire
-    assert tally.of(Fate.EXPIRED) + tally.of(Fate.REFUSED) + tally.of(Fate.SENT) == 8
+    return events, tally
+
+
+def test_p05_what_is_left_of_a_refused_request_leaves_in_time_where_meta_names_the_event(world: World) -> None:
+    _, tally = slowly_taken_apart(world, kind="refuse_events", event_ids={"e-3"}, tell="path")
+
+    assert (tally.of(Fate.SENT), tally.of(Fate.REFUSED)) == (7, 1)
+
+
+def test_p05_events_of_a_refused_request_that_become_too_old_are_in_doubt_in_books_and_ledger(world: World) -> None:
+    """The one at fault is looked for, and Meta may have kept its neighbours all the same (meta-capi.md 5.2)."""
+    events, tally = slowly_taken_apart(world, kind="refuse_events", event_ids={"e-3"}, tell="nothing")
+
+    assert tally.of(Fate.IN_DOUBT) == 8 - tally.of(Fate.SENT) - tally.of(Fate.REFUSED) > 0
+    assert tally.reasons(Fate.IN_DOUBT) == {("lost_answer", ""): tally.of(Fate.IN_DOUBT)}
+    known = world.ledger.known(events, run_id=None, now=NOW, resend=False)
+    assert {fate: len(some) for fate, _, some in known.settled}[Fate.IN_DOUBT] == tally.of(Fate.IN_DOUBT)
+
+
+def test_p05_events_that_were_certainly_not_stored_expire_and_are_free_in_the_ledger(world: World) -> None:
+    """A proxy found the request too large: Meta has not seen it."""
+    events, tally = slowly_taken_apart(world, kind="html", status=413, min_events=5)
+
+    assert tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.EXPIRED: 4, Fate.SENT: 4}
+    assert len(world.unclaimed(events)) == 4

@@ -151,13 +151,28 @@ def test_p04_a_short_count_is_looked_into(received: int, action: Action | None) 
         {"error_data": {"path": '$["data"][417]'}},
         {"error_data": '{"path": "$[\'data\'][417]"}'},
         {"error_data": json.dumps(json.dumps({"blame_field_specs": [['$["data"][417]["event_time"]']]}))},
+        {"error_data": {"blame_field_specs": [["data[417][user_data][em]"]]}},
+        {"error_data": {"blame_field_specs": [["data", 417, "event_time"]]}},
+        {"error_data": '{"blame_field_specs":[["data","417","event_time"]]}'},
+        {"error_data": {"error": {"event_index": 417, "code": 2804030}}},
+        {"error_data": '{"error":{"event_index":417,"message":"Limited Data Use","code":2804030}}'},
+        {"error_data": json.dumps(json.dumps({"event_index": "417"}))},
+        {"error_data": r'{"path":"$[\\u0027data\\u0027][417]"}'},
     ],
 )
 def test_p04_the_index_of_the_culprit_is_found_wherever_meta_names_it(more: dict[str, object]) -> None:
     assert read_answer(400, {}, error_body(100, 2804019, **more)).culprit == 417
 
 
-@pytest.mark.parametrize("more", [{}, {"error_data": None}, {"error_data": "{broken"}, {"error_data": [1, {"a": 2}]}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        *({"error_data": data} for data in (None, "{broken", [1, {"a": 2}], {"blame_field_specs": [["data"]]})),
+        {"error_data": {"blame_field_specs": [["custom_data", "data_417"]], "event_index": None}},
+        {"message": "(#100) metadata[7] is too long"},
+    ],
+)
 def test_p04_an_answer_that_names_no_event_names_none(more: dict[str, object]) -> None:
     assert read_answer(400, {}, error_body(100, 2804019, **more)).culprit is None
 

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from offline_capi.model import Fate, Reason
+from offline_capi.sandbox.faults import TELLS
 from tests.delivery.sending import Night, batch, names
 from tests.sandbox_server import Sandbox
 
@@ -33,11 +34,15 @@ def test_p04_bad_events_cost_themselves(night: Night, sandbox: Sandbox, bad: int
     assert len(sandbox.requests) <= 2 * bad * math.ceil(math.log2(1000)) + 1
 
 
-def test_p04_an_event_that_meta_names_costs_one_more_request(night: Night, sandbox: Sandbox) -> None:
-    sandbox.refuse("e-417", tell="path")
+@pytest.mark.parametrize("tell", [tell for tell in TELLS if tell != "nothing"])
+def test_p04_an_event_that_meta_names_costs_one_more_request(night: Night, sandbox: Sandbox, tell: str) -> None:
+    """Wherever in its answer Meta names it: the text, or ``error_data`` as object, as text, or encoded twice."""
+    sandbox.refuse("e-417", tell=tell)
 
-    night.send([batch(names("e", 1000))])
+    books = night.send([batch(names("e", 1000))])
 
+    assert books.of(Fate.REFUSED) == ["e-417"]
+    assert len(books.of(Fate.SENT)) == 999
     assert len(sandbox.requests) == 2
 
 

@@ -52,6 +52,28 @@ def test_requests_are_full_across_batches() -> None:
     assert sizes == [20, 20, 20, 10]
 
 
+def test_requests_are_full_although_every_batch_has_a_few_rows_of_every_client() -> None:
+    clients = [f"c{number:02}" for number in range(30)]
+    own = {client: batch(names(client, 40), client=client) for client in clients}
+    came = [EventBatch.joined(own[client].slice(start, 4) for client in clients) for start in range(0, 40, 4)]
+
+    requests = list(cut_requests(came, max_events=20, max_bytes=1_000_000))
+
+    assert {len(request) for request in requests} == {20}
+    assert [id_ for request in requests if request.client == "c07" for id_ in ids_of(request.events)] == names(
+        "c07", 40
+    )
+
+
+def test_events_wait_for_their_like_only_so_long() -> None:
+    """A client with a row now and then does not wait for a full request until the end."""
+    came = [batch(["rare"], client=OTHER), *(batch(names(f"b{i}", 10)) for i in range(9))]
+
+    cut = cut_requests(came, max_events=20, max_bytes=1_000_000, max_pending=30)
+
+    assert [(request.client, len(request)) for request in cut][:3] == [(ACME, 20), (OTHER, 1), (ACME, 20)]
+
+
 def test_a_mixed_batch_is_cut_apart() -> None:
     mixed = EventBatch(
         pa.concat_batches([batch(names("a", 2)).table, batch(names("o", 2), client=OTHER).table]).take(

@@ -17,6 +17,7 @@ from offline_capi.delivery import Clock, Policy
 from offline_capi.delivery.answers import Answer
 from offline_capi.ledger import Ledger
 from offline_capi.model import EventBatch, Fate
+from offline_capi.sandbox.meters import Limits, Meters
 from tests.delivery.edge import Edge, Way
 from tests.delivery.world import NOW, PIXELS, World, built, rows_of, ways
 
@@ -101,6 +102,53 @@ def test_p08_requests_that_wait_for_a_place_hear_of_a_wait_too(world: World) -> 
 
     assert tally.of(Fate.SENT) == 9
     assert gaps(world.edge, ACME)[1] >= 50
+
+
+# ---------------------------------------------------------------------------------------------- by use
+
+#: Of one pixel, and of all of them together.
+ALLOWANCES = {"its own": {"pixel_calls": 100}, "the app's": {"app_calls": 100}}
+
+
+@pytest.mark.parametrize("allowance", ALLOWANCES.values(), ids=ALLOWANCES)
+def test_p08_an_allowance_that_comes_back_in_time_is_never_used_up(world: World, allowance: dict[str, int]) -> None:
+    """The sandbox counts the calls of five minutes and tells how many are used: 250 pass where 100 may, none too many.
+
+    At first they follow each other at once.
+    """
+    world.edge.state.meters = Meters(Limits(seconds=300, **allowance))
+
+    tally = world.run(built(rows_of("acme", 250)), Policy(concurrency=1), max_events=1)
+
+    assert tally.of(Fate.SENT) == 250
+    assert {request["status"] for request in world.edge.requests} == {200}
+    assert sum(gaps(world.edge, ACME)[:74]) == 0
+    assert tally.tries == 250
+
+
+def test_p08_an_allowance_that_does_not_come_back_in_time_is_not_overdrawn(world: World) -> None:
+    """The hundredth answer says that there is nothing left for an hour: no request leaves to hear it once more.
+
+    The other client has an allowance of its own.
+    """
+    world.edge.state.meters = Meters(Limits(pixel_calls=100))
+
+    tally = world.run(built(of_acme_and_bank(120))[:1], Policy(concurrency=1), max_events=1)
+
+    assert {pixel: own["requests"] for pixel, own in world.edge.state.memory.totals().items()} == {ACME: 100, BANK: 100}
+    assert (tally.of(Fate.SENT), tally.reasons(Fate.HELD)) == (200, {("throttled", ""): 40})
+
+
+def test_p08_a_run_that_meets_a_used_up_allowance_waits_for_it(world: World) -> None:
+    """Used up by somebody else: the first request is throttled and told for how long, and comes again then."""
+    world.edge.state.meters = Meters(Limits(pixel_calls=1, seconds=240))
+    world.run(built(rows_of("acme", 1)), Policy(), max_events=1)
+
+    tally = world.run(built(rows_of("acme", 2)), Policy(concurrency=1), max_events=1)
+
+    assert [request["code"] for request in world.edge.requests] == [None, 80004, None]
+    assert tally.of(Fate.SENT) == 1
+    assert gaps(world.edge, ACME)[1] >= 240
 
 
 # ---------------------------------------------------------------------------------------------- fairness

@@ -19,7 +19,6 @@ from offline_capi.events import split_by_age
 from offline_capi.events.schema import REJECTION_SCHEMA
 from offline_capi.ledger import Ledger
 from offline_capi.model import BuiltEvents, EventBatch, Rejections, Tally
-from offline_capi.pipeline import book_settled
 from offline_capi.report import Books, make_report
 from tests.delivery.edge import Edge, Way
 from tests.delivery.sending import WINDOW, batch, ids_of, names
@@ -104,7 +103,8 @@ class World:
         for one in built:
             books.enter_built(one)
             known = self.ledger.known(one.events, run_id=run, now=time.now())
-            book_settled(known.settled, books)
+            for fate, reason, settled in known.settled:
+                books.enter_events(settled, fate, reason)
             yield known.fresh
 
     def unclaimed(self, events: EventBatch) -> list[str]:

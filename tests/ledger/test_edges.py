@@ -41,7 +41,7 @@ def test_more_keys_than_one_statement_takes_are_looked_up(desk: Desk) -> None:
     sent = [0, SEATS - 1, SEATS, SEATS + 499]
     for place in sent:
         desk.post(many.slice(place, 1), Fate.SENT)
-    desk.ledger.finish_run(desk.run, status="ok", report=None, now=desk.now)
+    desk.merge()
 
     known = desk.next_night().ledger.known(many, run_id=None, now=desk.now)
 
@@ -61,7 +61,7 @@ def test_no_events_are_no_trouble(desk: Desk) -> None:
 
 def test_an_event_that_stands_twice_in_a_request_is_known_once(desk: Desk) -> None:
     desk.post(batch(["e-1", "e-2", "e-1"]), Fate.SENT)
-    desk.ledger.finish_run(desk.run, status="ok", report=None, now=desk.now)
+    desk.merge()
 
     night = desk.next_night()
 

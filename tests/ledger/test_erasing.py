@@ -23,17 +23,13 @@ def desk(ledger_url: str) -> Desk:
     return Desk(ledger_url)
 
 
-def merged(desk: Desk) -> None:
-    desk.ledger.finish_run(desk.run, status="complete", report=None, now=desk.now)
-
-
 @pytest.mark.parametrize("merge", [True, False])
 def test_p17_a_forgotten_event_is_one_that_was_never_sent(desk: Desk, merge: bool) -> None:
     """Whether its key stands in the index or still waits in its request; others stay known."""
     events = batch(names("e", 20))
     desk.post(events, Fate.SENT)
     if merge:
-        merged(desk)
+        desk.merge()
 
     forgotten = desk.ledger.forget(events.slice(3, 2).table.column("key").to_pylist())
     again = desk.ledger.forget(events.slice(3, 2).table.column("key").to_pylist())
@@ -82,7 +78,7 @@ def test_p17_no_page_of_sqlite_keeps_a_forgotten_key(tmp_path: Path) -> None:
     events = [batch(names(f"b{i}", 3000)) for i in range(3)]
     for some in events:
         desk.post(some, Fate.SENT)
-        merged(desk)
+        desk.merge()
     keys = [key for some in events for key in some.slice(0, 50).table.column("key").to_pylist()]
     before = _seen(tmp_path, keys)
 

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError, UsageError
 from offline_capi.ledger import Claim, Ledger, ddl
+from offline_capi.ledger.claims import MERGE_REQUESTS
 from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.ledger.tables import request
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.sandbox_server import PIXEL
@@ -50,6 +52,10 @@ class Desk:
             fates |= dict.fromkeys(ids_of(settled), fate)
         return fates
 
+    def merge(self) -> None:
+        """Put waiting keys into the index: purging does, here of nothing."""
+        self.ledger.purge(datetime.fromtimestamp(0, tz=UTC))
+
     def next_night(self, *, hours: float = 24) -> Desk:
         """The same ledger opened again later, by a new run."""
         self.ledger.close()
@@ -83,11 +89,38 @@ def test_the_next_night_knows_what_became_of_an_event(desk: Desk, fate: Fate, la
 def test_p02_what_was_sent_is_known_whether_merged_into_the_index_or_not(desk: Desk) -> None:
     desk.post(batch(names("e", 2000)), Fate.SENT)
     unmerged = desk.fates(batch(names("e", 2000)), run="another")
-    desk.ledger.finish_run(desk.run, status="ok", report=None, now=desk.now)
+    desk.merge()
 
     merged = desk.next_night().fates(batch(names("e", 2000)))
 
     assert set(unmerged.values()) == set(merged.values()) == {Fate.ALREADY_SENT}
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_the_newest_of_two_requests_with_an_event_says_what_became_of_it(desk: Desk, merge: bool) -> None:
+    """Both wait for the index, beside others whose keys sort before and after."""
+    events = batch(names("e", 50))
+    desk.post(events, Fate.HELD)
+    desk.post(events.slice(10, 30), Fate.SENT)
+    if merge:
+        desk.merge()
+
+    fates = desk.next_night().fates(events)
+
+    assert [name for name, fate in fates.items() if fate is Fate.ALREADY_SENT] == names("e", 40)[10:]
+    assert sum(fate is None for fate in fates.values()) == 20
+
+
+def test_keys_of_many_small_requests_do_not_wait_for_the_index_for_ever(desk: Desk) -> None:
+    for number in range(MERGE_REQUESTS + 1):
+        desk.post(batch([f"e-{number}"], at=0), Fate.SENT)
+
+    with make_engine(desk.url).connect() as connection:
+        waiting = connection.scalar(sa.select(sa.func.count()).where(request.c.waiting_keys.is_not(None)))
+    assert waiting == 1
+    assert desk.next_night().fates(batch(["e-0", f"e-{MERGE_REQUESTS}"], at=0)) == dict.fromkeys(
+        ["e-0", f"e-{MERGE_REQUESTS}"], Fate.ALREADY_SENT
+    )
 
 
 def test_p16_a_refused_event_is_free_once_its_row_has_changed(desk: Desk) -> None:

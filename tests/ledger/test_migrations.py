@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import offline_capi.ledger
-from offline_capi.ledger import Ledger
+from offline_capi.ledger import Ledger, keep_read_back, read_back_of
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.ledger.schema import HEAD
 from offline_capi.ledger.tables import metadata
-from offline_capi.model import Fate
+from offline_capi.model import Fate, ReadBack
 from tests.delivery.sending import batch, names
+
+TOLD = ReadBack("acme", "1", "received", date(2026, 11, 23), {"Purchase": 2}, datetime(2026, 11, 24, 8, tzinfo=UTC))
 
 
 def _settings() -> Config:
@@ -59,7 +61,10 @@ def test_a_ledger_of_an_earlier_version_keeps_its_memory(ledger_url: str, versio
     with Ledger(ledger_url) as ledger:
         known = ledger.known(batch(names("e", 3)), run_id=None, now=datetime.now(UTC))
 
+        keep_read_back(ledger, [TOLD], now=TOLD.read_at)
+
         assert [run.id for run in ledger.runs(5)] == ["r"]
+        assert read_back_of(ledger, since=TOLD.day, until=TOLD.day) == [TOLD]
     assert [(fate, len(events)) for fate, _, events in known.settled] == [(Fate.ALREADY_SENT, 2)]
     assert len(known.fresh) == 1
 

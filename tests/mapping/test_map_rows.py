@@ -123,11 +123,27 @@ def test_required_event_fields_that_are_empty_are_faults_in_the_order_of_reporti
     ]
 
 
-def test_clients_come_from_a_map_and_an_unknown_brand_is_a_fault():
-    rows = mapped(source(brand=["Corner Shop ", "x", ""]), client={"column": "brand", "map": {"corner shop": "corner"}})
+def test_clients_come_from_a_map_and_a_brand_outside_of_it_is_nobodys():
+    """Not even that of a client of the same name: the map says which brand is whose."""
+    brands = ["Corner Shop ", "corner", "", "x" * 99]
 
-    assert rows.client.to_pylist() == ["corner", None, None]
-    assert faults(rows) == [("unknown_value", "client", [2])]
+    rows = mapped(source(brand=brands), client={"column": "brand", "map": {"corner shop": "corner"}})
+
+    assert rows.client.to_pylist() == ["corner", "corner (not in the map)", None, "x" * 60 + " (not in the map)"]
+    assert faults(rows) == []
+
+
+def test_a_value_outside_of_a_map_within_a_coalesce_is_held_without_its_words():
+    client = {"coalesce": [{"column": "brand", "map": {"corner shop": "corner"}}, {"constant": "other"}]}
+
+    rows = mapped(source(brand=["corner shop", "x", ""]), client=client)
+
+    assert rows.client.to_pylist() == ["corner", "a value (not in the map)", "other"]
+
+
+@pytest.mark.parametrize("client", [{"column": "brand"}, {"column": "brand", "map": {"a": "b"}}])
+def test_p09_an_address_in_the_column_of_clients_is_not_named(client):
+    assert mapped(source(brand=["jane@example.com"]), client=client).client.to_pylist() == [None]
 
 
 class TestIdentity:

@@ -68,6 +68,18 @@ def test_p14_rejected_rows_count_against_the_limit_of_the_upload(rejected, statu
     assert judge(tally_of(sent=100 - rejected, rejected=rejected), Limits(max_rejected=0.02))[0] is status
 
 
+@pytest.mark.parametrize("reason", [Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT])
+@pytest.mark.parametrize(
+    ("held", "problems"), [(1, ()), (2, ("1 rejected and 2 held (3.0%; limits.max_rejected is 2.0%)",))]
+)
+def test_p14_rows_held_for_their_client_count_against_the_limit_of_rejected_ones(reason, held, problems):
+    """One client of many that is paused does not fail every night of the others."""
+    tally = tally_of(sent=99 - held, rejected=1)
+    tally += Tally(read=held, fates=Counter({Count(Fate.HELD, "acme", DAY, reason, "client"): held}))
+
+    assert judge(tally, Limits(max_rejected=0.02))[1] == problems
+
+
 def test_an_empty_window_is_a_complete_run():
     assert judge(Tally(), Limits()) == (Status.COMPLETE, ())
 
@@ -136,10 +148,41 @@ def test_p14_a_gate_that_stopped_a_run_is_told_with_the_way_through(planned, ver
 
 def test_books_from_before_there_were_gates_can_still_be_read():
     stored = Tally(read=1).to_json()
-    for name in ("value", "narrowed", "gates"):
+    for name in ("value", "narrowed", "gates", "sendable", "keys"):
         del stored[name]
 
     assert Tally.from_json(stored) == Tally(read=1)
+
+
+def test_the_report_says_what_the_events_can_be_matched_by():
+    report = report_of(replace(tally_of(sent=990, already_sent=10), sendable=1000, keys={"em": 962, "ph": 0}))
+    console = Console(file=io.StringIO(), width=120)
+
+    print_report(report, console)
+
+    assert "keys of 1,000 sendable events: em 96.2%, ph 0.0%" in console.file.getvalue()
+    assert '<td class="num">962</td><td class="num">96.2%</td>' in render_html(report)
+    assert report.to_json()["keys"] == [
+        {"key": "em", "events": 962, "share": 0.962},
+        {"key": "ph", "events": 0, "share": 0.0},
+    ]
+    assert RunReport.from_json(report.to_json()) == report
+
+
+def test_nothing_is_said_of_keys_where_no_event_could_be_sent():
+    report = report_of(replace(tally_of(suppressed=3), keys={"em": 0}))
+    console = Console(file=io.StringIO(), width=120)
+
+    print_report(report, console)
+
+    assert report.key_lines() == []
+    assert "keys" not in console.file.getvalue()
+
+
+def test_a_report_can_bring_something_for_its_head():
+    assert "<script>follow()</script>\n</head>" in render_html(
+        report_of(tally_of(sent=1)), head="<script>follow()</script>"
+    )
 
 
 def test_a_warning_says_what_it_means_and_what_to_do():

@@ -128,6 +128,34 @@ def test_retry_after_and_usage_headers_are_those_of_meta(sandbox: Sandbox, post:
     assert (account["acc_id_util_pct"], account["reset_time_duration"]) == (93, 120)
 
 
+def test_meters_tell_how_much_of_an_allowance_is_used_and_throttle_at_its_end(sandbox: Sandbox, post: Post) -> None:
+    """The window slides: what was used comes back when it is over. Other pixels have an allowance of their own."""
+    sandbox.clock = NOW
+    sandbox.limit(pixel_calls=4, app_calls=100, seconds=600)
+
+    answers = [post(lead(f"e-{number}", at=NOW)) for number in range(5)]
+    other = post(lead("e-1", at=NOW), pixel=OTHER_PIXEL, token=OTHER_TOKEN)
+    sandbox.advance(600)
+    later = post(lead("e-5", at=NOW))
+
+    used = [json.loads(answer.headers["x-business-use-case-usage"])[PIXEL][0] for answer in (*answers, later)]
+    assert [own["call_count"] for own in used] == [25, 50, 75, 100, 100, 25]
+    assert [own["estimated_time_to_regain_access"] for own in used] == [0, 0, 0, 10, 10, 0]
+    assert [answer.status_code for answer in (*answers, other, later)] == [200] * 4 + [400, 200, 200]
+    assert answers[-1].json()["error"]["code"] == 80004
+    assert json.loads(other.headers["x-app-usage"])["call_count"] == 5
+
+
+def test_the_allowance_of_the_app_is_shared_by_all_pixels(sandbox: Sandbox, post: Post) -> None:
+    sandbox.limit(app_calls=1)
+    post(lead("e-1"))
+
+    refused = post(lead("e-1"), pixel=OTHER_PIXEL, token=OTHER_TOKEN)
+
+    assert refused.json()["error"]["code"] == 4
+    assert sandbox.ids_of(OTHER_PIXEL) == []
+
+
 def test_usage_headers_can_stand_beside_any_answer(sandbox: Sandbox, post: Post) -> None:
     sandbox.fault("usage", usage=76)
     sandbox.fail_next(503)

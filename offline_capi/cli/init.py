@@ -1,0 +1,374 @@
+"""The command that begins: from rows that nobody has described yet to the first night."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from offline_capi.cli.app import app
+from offline_capi.cli.shell import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    environment_secrets,
+    err,
+    out,
+    print_json,
+    window_of,
+)
+from offline_capi.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from offline_capi.config import Deployment
+    from offline_capi.onboarding import Answers, Known, Line, Origin, Proposal
+    from offline_capi.report import RunReport
+
+Ask = Callable[[str, str], str]
+"""A question and its default → the answer."""
+
+
+@app.command()
+def init(
+    source: Annotated[
+        str | None, typer.Argument(help="A CSV, JSON lines or Parquet file, a folder or a pattern of such.")
+    ] = None,
+    connection: Annotated[
+        str | None, typer.Option(help="Instead of a file: a database, with --table or --sql.")
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="A table or view, schema.table if need be.")] = None,
+    sql: Annotated[Path | None, typer.Option(help="A file with your own query; it uses :since and :until.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the upload. Default: that of the file or table.")] = None,
+    client: Annotated[str | None, typer.Option(help="Whose rows these are.")] = None,
+    pixel: Annotated[str | None, typer.Option(help="The client's pixel or dataset id.")] = None,
+    event: Annotated[str | None, typer.Option(help="Purchase, Lead, … or a name of your own.")] = None,
+    action_source: Annotated[str | None, typer.Option(help="Where it happened: physical_store, …")] = None,
+    timezone: Annotated[str | None, typer.Option(help="In which times without a zone are written.")] = None,
+    country: Annotated[str | None, typer.Option(help="Two letters; completes phone numbers.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Of every row, where no column says it.")] = None,
+    time: Annotated[str | None, typer.Option(help="The column that says when it happened.")] = None,
+    event_id: Annotated[str | None, typer.Option("--id", help="The business key: a column or {template}.")] = None,
+    value: Annotated[str | None, typer.Option(help="The column of the value.")] = None,
+    keys: Annotated[list[str] | None, typer.Option("--map", help="KEY=COLUMN, such as em=contact; repeatable.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; what is not clear becomes a TODO.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the upload's files, add to clients.yml.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a table or file, and write client, upload and SQL for it, with the evidence; check and plan them."""
+    from offline_capi import onboarding
+    from offline_capi.onboarding.questions import valid, valid_keys
+
+    ask = _default if yes or as_json else _asked
+    known = onboarding.known_in(config, os.environ)
+    origin = _origin(source, connection, table, sql, ask)
+    upload = _name(name, origin, known, ask, force=force)
+    said = {"pixel": pixel, "event": event, "action_source": action_source, "timezone": timezone, "country": country,
+            "currency": currency, "time": time, "id": event_id, "value": value}  # fmt: skip
+    answers = onboarding.Answers(
+        client=_client(client, known, ask),
+        **{key: valid(key, text) for key, text in said.items()},
+        keys=valid_keys(keys or []),
+    )
+    answers = _from_client(_pixel(answers, known, ask), known)
+    answers, proposal = _talk(origin, answers, ask)
+    if not as_json:
+        print_proposal(origin, proposal)
+    if ask is _asked:
+        proposal = _confirmed(proposal, origin)
+    files = onboarding.write_up(upload, proposal, origin, answers, known, force=force)
+    files = onboarding.missing_only(files, force=force)
+    if ask is _asked and not _yes(f"Write {len(files)} files ({', '.join(map(str, files))})?", default=True):
+        raise UsageError("stopped. Nothing was written")
+    onboarding.save(files)
+    _finish(upload, proposal, answers, known, list(files), as_json=as_json)
+
+
+# ---------------------------------------------------------------------------------------------- what is asked
+
+
+def _default(_: str, default: str) -> str:
+    """The answer of nobody."""
+    return default
+
+
+def _asked(question: str, default: str) -> str:
+    try:
+        return str(typer.prompt(question, default=default, show_default=bool(default)))
+    except typer.Abort:
+        raise UsageError(_NOBODY) from None
+
+
+def _yes(question: str, *, default: bool) -> bool:
+    try:
+        return typer.confirm(question, default=default)
+    except typer.Abort:
+        raise UsageError(_NOBODY) from None
+
+
+_NOBODY = "stopped, and nothing was written. Where nobody can answer, give --yes: what is not clear then becomes a TODO"
+
+
+def _origin(source: str | None, connection: str | None, table: str | None, sql: Path | None, ask: Ask) -> Origin:
+    from offline_capi import onboarding
+
+    if connection is not None and source is None and table is not None and sql is None:
+        return onboarding.look_at_table(connection, table, _connection_url)
+    if connection is not None and source is None and sql is not None and table is None:
+        return onboarding.look_at_query(connection, sql, _connection_url)
+    if connection or table or sql:
+        raise UsageError("name a file, or --connection with one of --table and --sql. Nothing was written")
+    return onboarding.look_at_file(source or ask(_WHICH_FILE, "") or _no_file(), os.environ)
+
+
+_WHICH_FILE = "Which file holds the rows? CSV, JSON lines or Parquet"
+
+
+def _no_file() -> NoReturn:
+    raise UsageError("name a file, or --connection with --table or --sql. Nothing was written")
+
+
+def _connection_url(name: str) -> str:
+    return str(environment_secrets().connection_url(name).reveal())
+
+
+def _name(name: str | None, origin: Origin, known: Known, ask: Ask, *, force: bool) -> str:
+    from offline_capi.onboarding.questions import valid
+
+    chosen = valid("name", name or ask("Name of the upload", origin.name)) or origin.name
+    if chosen in known.uploads and not force:
+        place = known.folder / "uploads"
+        raise UsageError(
+            f'there is an upload "{chosen}" in {place} already, and it is not touched. Give another name with --name, '
+            "or replace it with --force. Nothing was written"
+        )
+    return chosen
+
+
+def _client(client: str | None, known: Known, ask: Ask) -> str:
+    from offline_capi.onboarding.questions import valid
+
+    only = next(iter(known.clients)) if len(known.clients) == 1 else ""
+    chosen = valid("client", client or ask("Whose rows are these? A name for the client, such as acme_bank", only))
+    if chosen is None:
+        names = (
+            f"; one of {', '.join(sorted(known.clients)[:10])}, or a new one"
+            if known.clients
+            else ", such as acme_bank"
+        )
+        raise UsageError(f"--client: say whose rows these are{names}. Nothing was written")
+    return chosen
+
+
+def _pixel(answers: Answers, known: Known, ask: Ask) -> Answers:
+    if answers.pixel or answers.client in known.clients:
+        return answers
+    return _answered(answers, "pixel", "The client's pixel or dataset id", ask, lambda _: None)
+
+
+def _from_client(answers: Answers, known: Known) -> Answers:
+    """A client that is known already has a country; a zone of its own says nothing of this source."""
+    client = known.clients.get(answers.client)
+    return replace(answers, country=answers.country or (client.country if client else None))
+
+
+def _talk(origin: Origin, answers: Answers, ask: Ask) -> tuple[Answers, Proposal]:
+    """Every open line asked about, in order; what is left empty stays a TODO."""
+    from offline_capi.onboarding import Standing, propose
+    from offline_capi.onboarding.questions import ASKED_BY
+
+    now = datetime.now(UTC)
+    proposal = propose(origin, answers, now)
+    for place, name in ASKED_BY.items() if ask is _asked else ():
+        line = next((line for line in proposal.of(Standing.OPEN) if line.place == place), None)
+        if line is not None and not (place == "custom_data.currency" and line.columns):
+            question = f"{place}: {_asked_for(line.because)} (empty: later)"
+            answers = _answered(answers, name, question, ask, lambda said: propose(origin, said, now))
+            proposal = propose(origin, answers, now)
+    if proposal.needs_country and ask is _asked:
+        answers = _answered(
+            answers, "country", "Country of phone numbers without one (empty: unknown)", ask, lambda _: None
+        )
+        proposal = propose(origin, answers, now)
+    return answers, proposal
+
+
+def _answered(answers: Answers, name: str, question: str, ask: Ask, attempt: Callable[[Answers], object]) -> Answers:
+    """Asked again until the answer is one."""
+    from offline_capi.onboarding.questions import valid
+
+    while True:
+        try:
+            answer: Any = valid(name, ask(question, ""))
+            said = replace(answers, **{name: answer})
+            attempt(said)
+        except UsageError as error:
+            if str(error) == _NOBODY:
+                raise
+            err.print(Text(f"  {error}", style="yellow"))
+        else:
+            return said
+
+
+def _confirmed(proposal: Proposal, origin: Origin) -> Proposal:
+    """Nothing counts that the person did not take: all at once, or line by line."""
+    from offline_capi.onboarding import Standing
+    from offline_capi.onboarding.proposal import check_people
+
+    among = [line for line in proposal.of(Standing.TAKEN, Standing.UNSURE) if line.columns and line.section != "client"]
+    if _yes("Take what is proposed (unsure lines stay comments)?", default=True):
+        return proposal
+    decided = proposal.decided(
+        lambda line: _yes(f"  {', '.join(line.columns)} → {line.place}?", default=line.standing is Standing.TAKEN),
+        among,
+    )
+    check_people(decided.lines, origin.sample)
+    return decided
+
+
+# ---------------------------------------------------------------------------------------------- what is shown
+
+
+def print_proposal(origin: Origin, proposal: Proposal) -> None:
+    from offline_capi.onboarding import Standing
+
+    rows = f"{len(origin.sample):,} {'rows' if origin.sample.whole else 'first rows'}"
+    out.print(Text.assemble((origin.name, "bold"), f"  {origin.described}"))
+    out.print(f"  {rows} looked at, {len(origin.sample.columns)} columns; nothing is sent", highlight=False)
+    lines = [line for line in proposal.lines if line.columns]
+    _show("becomes", [line for line in lines if line.standing is Standing.TAKEN], "green")
+    _show("unsure: becomes a comment", [line for line in lines if line.standing is Standing.UNSURE], "yellow")
+    if proposal.aside:
+        out.print(Padding(Text(f"left aside: {', '.join(proposal.aside)}", style="dim"), (1, 0, 0, 2)))
+    out.print()
+
+
+def _show(heading: str, lines: Sequence[Line], style: str) -> None:
+    if not lines:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for header in ("column", heading, "because"):
+        table.add_column(header, overflow="fold")
+    for line in lines:
+        table.add_row(Text("\n".join(line.columns)), Text(line.place, style=style), Text(line.because))
+    out.print(Padding(table, (1, 0, 0, 2)))
+
+
+# ---------------------------------------------------------------------------------------------- check, plan, and next
+
+
+def _finish(
+    upload: str, proposal: Proposal, answers: Answers, known: Known, files: Sequence[Path], *, as_json: bool
+) -> NoReturn:
+    """Check and plan what was written; exits 2 while something of it waits for a person."""
+    data = {"upload": upload, "client": answers.client, "first_night": proposal.first_night.isoformat(),
+            "files": [str(path) for path in files], "lines": [_as_json(line) for line in proposal.lines]}  # fmt: skip
+    if not as_json:
+        out.print(Text.assemble(("✓ written", "bold green"), *(f"\n  {path}" for path in files)))
+    try:
+        report = _planned(upload, proposal, known)
+    except ConfigError as error:
+        if as_json:
+            print_json({**data, "problems": [str(problem) for problem in error.problems], "plan": None})
+        else:
+            print_open(error, proposal, upload, answers, known)
+        sys.exit(2)
+    if as_json:
+        print_json({**data, "problems": [], "plan": report.to_json()})
+    else:
+        print_planned(report, upload, proposal, answers, known)
+    sys.exit(0)
+
+
+def _as_json(line: Line) -> Mapping[str, object]:
+    return {"place": line.place, "columns": line.columns, "node": line.node, "because": line.because,
+            "standing": line.standing.value}  # fmt: skip
+
+
+def _planned(upload: str, proposal: Proposal, known: Known) -> RunReport:
+    from offline_capi.pipeline import open_services, plan_upload
+    from offline_capi.preflight import check_columns
+
+    deployment, secrets = _checked(upload, known), environment_secrets()
+    one = deployment.uploads[upload]
+    window = window_of(one, proposal.first_night.isoformat(), None)
+    check_columns(one, window, deployment, secrets)
+    with open_services(deployment, secrets) as services:
+        return plan_upload(one, window, services)
+
+
+def _checked(upload: str, known: Known) -> Deployment:
+    """The upload with its client; every problem of the two, and none of other uploads."""
+    from offline_capi.config import load_each
+
+    deployment, errors = load_each(known.folder, only=upload)
+    problems = [problem for error in errors.values() for problem in error.problems]
+    if problems:
+        raise ConfigError(f"{len(problems)} problems in {known.folder}", list(dict.fromkeys(problems)))
+    return deployment
+
+
+def print_open(error: ConfigError, proposal: Proposal, upload: str, answers: Answers, known: Known) -> None:
+    """What ``check`` reports, each with what is to be decided there."""
+    from offline_capi.onboarding import Standing
+    from offline_capi.onboarding.writing import PIXEL
+
+    todo = {line.place: line.because for line in proposal.of(Standing.OPEN)}
+    todo[f"clients.{answers.client}.pixel_id"] = PIXEL
+    waits = f"reported by `{_command('check', known, upload)}` until it is done"
+    out.print(Text.assemble("\n", (f"! left to you: {len(error.problems)}", "bold yellow"), f"  {waits}"))
+    for problem in error.problems:
+        words = next((because for place, because in todo.items() if problem.path.startswith(place)), problem.message)
+        out.print(Text.assemble(f"  {problem.file}:{problem.line}  ", (problem.path, "bold")), soft_wrap=True)
+        out.print(Padding(_asked_for(words), (0, 0, 0, 6)), highlight=False, markup=False)
+    out.print(
+        "\nThen look at the first night:", Text(f"\n    {_command('plan', known, upload, proposal)}", style="cyan")
+    )
+
+
+def _asked_for(because: str) -> str:
+    return because.removeprefix("TODO: ")
+
+
+def print_planned(report: RunReport, upload: str, proposal: Proposal, answers: Answers, known: Known) -> None:
+    from offline_capi.report import print_report
+
+    out.print(Text.assemble(("✓ checked", "bold green"), "  no problems, and the source has every column\n"))
+    print_report(report, out)
+    out.print(Text("\nNext", style="bold"))
+    for what, command in _next(upload, proposal, answers, known):
+        out.print(Text.assemble(f"  {what}\n", (f"    {command}", "cyan")), soft_wrap=True)
+
+
+def _next(upload: str, proposal: Proposal, answers: Answers, known: Known) -> list[tuple[str, str]]:
+    """A rehearsal keeps its own ledger: what the sandbox took must not count as sent when the night is in earnest."""
+    from offline_capi.onboarding.writing import token_variable
+
+    client = known.clients.get(answers.client)
+    variable = client.token.env if client else token_variable(answers.client)
+    night = _command("upload", known, upload, proposal)
+    elsewhere = "OFFLINE_CAPI_GRAPH_URL=http://127.0.0.1:8420 OFFLINE_CAPI_LEDGER=sqlite:///rehearsal.db"
+    return [
+        ("A local Graph API, which takes any token and pixel", "offline-capi sandbox &"),
+        ("The rehearsal", f"{elsewhere} {f'{variable}=any ' if variable else ''}{night}"),
+        *(
+            [("The token, from Events Manager, typed in unseen", f"read -rs {variable} && export {variable}")]
+            if variable
+            else []
+        ),
+        ("The first night; again, it sends nothing twice", night),
+    ]
+
+
+def _command(verb: str, known: Known, upload: str, proposal: Proposal | None = None) -> str:
+    folder = "" if known.folder == DEFAULT_CONFIG else f" --config {known.folder}"
+    return f"offline-capi {verb} {upload}{f' --since {proposal.first_night}' if proposal else ''}{folder}"

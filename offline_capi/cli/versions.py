@@ -1,0 +1,72 @@
+"""The version of this program, and how Meta takes the versions of its API that are configured."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from offline_capi import __version__
+from offline_capi.cli.app import app
+from offline_capi.cli.shell import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    environment_secrets,
+    load,
+    out,
+    print_json,
+    print_warnings,
+)
+
+if TYPE_CHECKING:
+    from offline_capi.clients.versions import VersionLook
+    from offline_capi.config import Deployment
+
+_MARKS = {"served": ("✓", "green"), "other": ("!", "yellow"), "refused": ("✗", "red"), "unclear": ("?", "yellow")}
+
+
+@app.command()
+def version(
+    canary: Annotated[bool, typer.Option("--canary", help="Ask Meta whether it serves the Graph versions.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the version; with --canary, also how Meta takes the versions of its API that are configured."""
+    if not canary:
+        typer.echo(__version__)
+        return
+    from offline_capi.config.graph_versions import version_warnings
+
+    deployment = load(config)
+    looks, warnings = _looks(deployment), version_warnings(deployment.platform.versions, datetime.now(UTC).date())
+    if as_json:
+        print_json({"version": __version__, "versions": [look.to_json() for look in looks], "warnings": warnings})
+    else:
+        print_looks(looks)
+        print_warnings(warnings)
+    sys.exit(0 if looks and all(look.verdict == "served" for look in looks) else 1)
+
+
+def _looks(deployment: Deployment) -> tuple[VersionLook, ...]:
+    from offline_capi.clients.graph import Graph
+    from offline_capi.clients.health import app_credentials
+    from offline_capi.clients.versions import look_at_versions
+    from offline_capi.delivery import explain
+
+    platform, secrets = deployment.platform, environment_secrets()
+    with Graph(platform.graph_url, platform.versions) as graph:
+        of_app = app_credentials(platform, secrets)
+        return look_at_versions(graph, platform, secrets, deployment.clients.values(), app=of_app, explain=explain)
+
+
+def print_looks(looks: tuple[VersionLook, ...]) -> None:
+    for look in looks:
+        mark, colour = _MARKS[look.verdict]
+        end = f"it ends on {look.ends}" if look.ends else "its end is not announced, or not in our table"
+        line = f"{mark} {look.words} ({', '.join(look.families)}); {end}"
+        out.print(line, style=colour, highlight=False, markup=False, soft_wrap=True)
+    if not looks:
+        out.print("? there is no token to ask with: no platform.app, and no client's token can be had", style="yellow")

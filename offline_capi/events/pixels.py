@@ -1,0 +1,72 @@
+"""One event for several pixels of its client: a copy for each further one, under a name and a key of its own.
+
+To all that comes after, a copy is an event like any other: it is claimed, sent, repeated and counted for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.config.settings import Client, Pixel
+from offline_capi.events.duplicates import SeenKeys
+from offline_capi.events.keys import event_key
+from offline_capi.events.schema import EVENT_SCHEMA
+from offline_capi.model import BuiltEvents, EventBatch, Rejections
+from offline_capi.recipients import recipient_name
+
+__all__ = ["for_every_pixel"]
+
+
+def for_every_pixel(built: BuiltEvents, clients: Mapping[str, Client], seen: SeenKeys) -> BuiltEvents:
+    """The same rows, with their events once more for each further pixel of their clients.
+
+    A copy that repeats an event of this run, as it may where clients share a pixel, is among the rejections.
+    """
+    copies = [*_copies(built.events.table, clients)]
+    if not copies:
+        return built
+    every = EventBatch(pa.concat_batches(copies))
+    first, repeats = seen.split(every)
+    return replace(
+        built,
+        copies=first,
+        copied=_counted(every.table.column("client")),
+        rejections=Rejections(pa.concat_batches([built.rejections.table, repeats.table])),
+    )
+
+
+def _copies(events: pa.RecordBatch, clients: Mapping[str, Client]) -> Iterator[pa.RecordBatch]:
+    """The events for their clients' second pixels, then for their third ones, and so on."""
+    encoded = events.column("client").dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    further = [clients[name].pixel_ids[1:] for name in names]
+    for place in range(max(map(len, further), default=0)):
+        pixels = [theirs[place] if place < len(theirs) else None for theirs in further]
+        yield _copied(events, names, pixels, encoded.indices)
+
+
+def _copied(events: pa.RecordBatch, names: list[str], pixels: list[Pixel | None], owners: Any) -> pa.RecordBatch:
+    """Those of the events whose client has such a pixel, for that pixel; ``owners`` are places among ``names``."""
+    ids = pa.array([pixel and pixel.id for pixel in pixels], pa.string())
+    recipients = pa.array(
+        [pixel and recipient_name(name, pixel.id) for name, pixel in zip(names, pixels, strict=True)], pa.string()
+    )
+    theirs = ids.take(owners)
+    chosen = theirs.is_valid()
+    kept, pixel = events.filter(chosen), theirs.filter(chosen)
+    columns = {name: kept.column(name) for name in EVENT_SCHEMA.names} | {
+        "client": recipients.take(owners).filter(chosen),
+        "pixel": pixel,
+        "key": event_key(pixel, kept.column("event_name"), kept.column("event_id")),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA)
+
+
+def _counted(names: Any) -> dict[str, int]:
+    counts = pc.value_counts(names)
+    return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))

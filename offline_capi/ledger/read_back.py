@@ -1,0 +1,84 @@
+"""What Meta told of the events that it got, beside what was sent; no value of a row is in it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from offline_capi.ledger.tables import read_back, run
+from offline_capi.model import ReadBack, SentEvents, sent_events
+
+if TYPE_CHECKING:
+    from offline_capi.ledger.store import Ledger
+
+__all__ = ["KEPT", "SentByRun", "keep_read_back", "read_back_of", "sent_by_runs"]
+
+#: So long what Meta told is kept: a quarter, to see how a score goes.
+KEPT = timedelta(days=93)
+_KEY = ("client", "pixel", "kind", "day")
+_SAME = sa.and_(*(read_back.c[name] == sa.bindparam(f"b_{name}") for name in _KEY))
+
+
+@dataclass(frozen=True, slots=True)
+class SentByRun:
+    """What a run sent that has ended, as Meta counts it."""
+
+    ended_at: datetime
+    events: Counter[SentEvents]
+
+
+def keep_read_back(ledger: Ledger, told: Sequence[ReadBack], *, now: datetime) -> None:
+    """Keep what Meta told, instead of what it told before of the same kind and day; what is old is forgotten."""
+    rows = [_row(one) for one in told]
+    too_old = read_back.c.day < (now - KEPT).date().isoformat()
+    with ledger._writing():
+        ledger._connection.execute(sa.delete(read_back).where(too_old))
+        if rows:
+            keys = [{f"b_{name}": row[name] for name in _KEY} for row in rows]
+            ledger._connection.execute(sa.delete(read_back).where(_SAME), keys)
+            ledger._connection.execute(sa.insert(read_back), rows)
+
+
+def read_back_of(ledger: Ledger, *, since: date, until: date, clients: Collection[str] = ()) -> list[ReadBack]:
+    """What Meta told of the days from ``since`` to ``until``, both included; of all clients where none is named."""
+    days = read_back.c.day.between(since.isoformat(), until.isoformat())
+    rows = ledger._read(sa.select(read_back).where(days).order_by(*read_back.primary_key))
+    return [_told(row) for row in rows if not clients or row.client in clients]
+
+
+def sent_by_runs(ledger: Ledger, since: datetime) -> list[SentByRun]:
+    """What each run sent that began after ``since`` and has ended; not tests, which the real run sends once more."""
+    ended = sa.select(run.c.report, run.c.ended_at).where(run.c.report.is_not(None), run.c.trigger != "test")
+    rows = ledger._read(ended.where(run.c.started_at >= _utc(since)))
+    return [SentByRun(datetime.fromisoformat(row.ended_at), _sent(row.report)) for row in rows]
+
+
+def _row(one: ReadBack) -> dict[str, Any]:
+    return {
+        "client": one.client,
+        "pixel": one.pixel,
+        "kind": one.kind,
+        "day": one.day.isoformat(),
+        "read_at": one.read_at.isoformat(),
+        "figures": json.dumps(one.figures, ensure_ascii=False),
+    }
+
+
+def _told(row: Any) -> ReadBack:
+    day, read_at = date.fromisoformat(row.day), datetime.fromisoformat(row.read_at)
+    return ReadBack(row.client, row.pixel, row.kind, day, json.loads(row.figures), read_at)
+
+
+def _sent(report: str) -> Counter[SentEvents]:
+    return sent_events(json.loads(report)["tally"])
+
+
+def _utc(moment: datetime) -> str:
+    """As runs write their beginning, which is compared as text."""
+    return moment.astimezone(UTC).isoformat()

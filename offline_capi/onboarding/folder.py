@@ -1,0 +1,85 @@
+"""The configuration folder: what stands there already, and what is written into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline_capi.config import Client, load_each
+from offline_capi.config.queries import sql_folder
+from offline_capi.errors import OfflineCapiError, UsageError
+
+__all__ = ["CLIENTS", "Known", "known_in", "missing_only", "save"]
+
+CLIENTS = "clients.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a folder holds: its clients, the names of its uploads, the text of ``clients.yml`` and whether its clients
+    are rows of a table, and whether Airflow finds DAGs in it."""
+
+    folder: Path
+    clients: Mapping[str, Client]
+    uploads: frozenset[str]
+    clients_text: str | None
+    from_table: bool
+    has_dags: bool
+
+    @property
+    def queries(self) -> Path:
+        return sql_folder(self.folder)
+
+
+def known_in(folder: Path, environ: Mapping[str, str]) -> Known:
+    """An empty or missing folder knows nothing. Raises ``ConfigError`` where ``clients.yml`` is broken."""
+    if not (folder / CLIENTS).exists():
+        return Known(folder, {}, _uploads(folder), None, from_table=False, has_dags=_has_dags(folder))
+    deployment, errors = load_each(folder, environ=environ)
+    if CLIENTS in errors:
+        raise errors[CLIENTS]
+    text = (folder / CLIENTS).read_text(encoding="utf-8-sig")
+    from_table = deployment.clients_from is not None
+    return Known(folder, deployment.clients, _uploads(folder), text, from_table, _has_dags(folder))
+
+
+def _uploads(folder: Path) -> frozenset[str]:
+    return frozenset(path.stem for suffix in ("yml", "yaml") for path in (folder / "uploads").glob(f"*.{suffix}"))
+
+
+def _has_dags(folder: Path) -> bool:
+    return any("upload_dags" in path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*.py"))
+
+
+def missing_only(files: Mapping[Path, str], *, force: bool) -> dict[Path, str]:
+    """What is to be written: files that are not there, or hold something else. Raises ``UsageError`` before anything is
+    written where one is there with other content, unless ``force`` says that it may be replaced."""
+    new = {path: text for path, text in files.items() if not _is_there(path, text)}
+    taken = [path for path in new if path.exists()]
+    if taken and not force:
+        listed = "\n".join(f"  {path}" for path in taken)
+        raise UsageError(
+            f"already there, and not touched:\n{listed}\nGive the upload another name with --name, or replace "
+            "with --force. Nothing was written"
+        )
+    return new
+
+
+def _is_there(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (FileNotFoundError, UnicodeDecodeError):  # what is there and no text is not ours
+        return False
+
+
+def save(files: Mapping[Path, str]) -> None:
+    """Write the files and the folders they need."""
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OfflineCapiError(
+                f"{path} cannot be written: {error.strerror}. Make room, and run init again"
+            ) from None

@@ -1,0 +1,76 @@
+"""What is proposed: one line of YAML each, with its evidence; and what a person has said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+__all__ = ["ENOUGH", "Answers", "Line", "Standing", "of_values", "percent", "reference"]
+
+#: Share of a column's values that must be readable before we are sure of what it is; fewer, and a person decides.
+ENOUGH = 0.8
+
+
+class Standing(Enum):
+    """Whether a line counts: it does, it stands there commented out, or it waits for a person's word."""
+
+    TAKEN = "taken"
+    UNSURE = "unsure"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """``section.key: node``, read from ``columns``, because of what was counted. ``node`` is plain YAML data."""
+
+    section: str
+    key: str
+    node: object
+    because: str
+    standing: Standing = Standing.TAKEN
+    columns: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        return f"{self.section}.{self.key}" if self.key else self.section
+
+    def as_(self, standing: Standing) -> Line:
+        return replace(self, standing=standing)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a person has said, by flag or prompt. What nobody said is ``None`` and never made up.
+
+    ``time``, ``value`` and the keys of ``keys`` (column → key of ``user_data``) are columns; ``id`` is a column or a
+    template of columns.
+    """
+
+    client: str
+    pixel: str | None = None
+    event: str | None = None
+    action_source: str | None = None
+    timezone: str | None = None
+    country: str | None = None
+    currency: str | None = None
+    time: str | None = None
+    id: str | None = None
+    value: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def percent(part: int, whole: int) -> str:
+    """Rounded down, so that 100% are all; ``under 1%`` is not none."""
+    share = 100 * part // whole if whole else 0
+    return "under 1%" if part and not share else f"{share}%"
+
+
+def of_values(part: int, whole: int) -> str:
+    return f"all {whole:,} values" if part == whole else f"{percent(part, whole)} of {whole:,} values"
+
+
+def reference(column: str) -> object:
+    """A column as a field names it: bare, unless that would be a template or a currency."""
+    return {"column": column} if re.search(r"[{}]|^[A-Z]{3}$", column) else column

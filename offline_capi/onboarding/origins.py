@@ -1,0 +1,50 @@
+"""What a person named, looked at: how its rows are read, and some of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+
+from offline_capi.errors import UsageError
+from offline_capi.onboarding.lines import Line
+from offline_capi.onboarding.sample import Sample
+from offline_capi.onboarding.times import TimeColumn
+
+__all__ = ["Origin", "filled", "name_from"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A source that was looked at.
+
+    ``node`` is ``source`` in the YAML (of a query without ``sql``, which has the upload's name) and ``notes`` what its
+    keys should tell a reader. ``day`` is the one in the file's name. ``query`` writes the SQL file where there is one,
+    and ``latest`` asks the database for its last time.
+    """
+
+    name: str
+    described: str
+    node: Mapping[str, object]
+    notes: Mapping[str, str]
+    sample: Sample
+    day: date | None = None
+    latest: Callable[[TimeColumn, str], pa.TimestampArray] | None = None
+    query: Callable[[str, Sequence[Line]], str] | None = None
+
+
+def name_from(text: str) -> str:
+    """A name for the upload: letters, digits and underscores."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "upload"
+
+
+def filled(sample: Sample, what: str) -> Sample:
+    """The sample, where there is something to judge by."""
+    if not len(sample):
+        raise UsageError(
+            f"{what} has no rows, so nothing shows what its columns hold; name one that has. Nothing was written"
+        )
+    return sample

@@ -1,0 +1,212 @@
+"""Which columns tell who it was: found by ``audit``, with what it takes to read births and phones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from offline_capi.audit.names import key_of
+from offline_capi.audit.suggestions import SHAPES, Suggestion, Unmapped
+from offline_capi.config import USER_DATA_KEYS, Upload
+from offline_capi.events.standard import TOO_LITTLE
+from offline_capi.identity import normalize
+from offline_capi.onboarding.lines import ENOUGH, Answers, Line, Standing, of_values, reference
+from offline_capi.onboarding.sample import Column, Sample, gaps
+from offline_capi.onboarding.times import days_formats
+
+__all__ = ["PLURALS", "people_in", "too_little"]
+
+SECTION = "user_data"
+PLURALS: Mapping[str, str] = {
+    "em": "e-mail addresses",
+    "ph": "phone numbers",
+    "fn": "first names",
+    "ln": "last names",
+    "ge": "genders",
+    "db": "dates of birth",
+    "ct": "cities",
+    "st": "states",
+    "zp": "postal codes",
+    "country": "countries",
+    "external_id": "customer ids",
+    "client_ip_address": "IP addresses",
+    "client_user_agent": "browsers' user agents",
+    "fbc": "click ids",
+    "fbp": "browser ids",
+}
+#: A person may have several of these; of every other key one column says it, and a second is somebody else's.
+_SEVERAL = frozenset({"em", "ph"})
+#: What can only be a person's own; an IP address may as well be a server's.
+_CLEAR_BY_SHAPE = frozenset({"em", "ph", "client_user_agent", "fbc", "fbp"})
+_ONE_PERSONS = frozenset({"em", "ph", "external_id"})
+_FEWEST_TO_REPEAT = 20
+
+
+def people_in(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
+    """A line for every column that looks like a key of ``user_data``, in Meta's order of keys."""
+    countries = _countries(sample, answers)
+    columns = [column for name, column in sample.columns.items() if name not in taken and column.filled]
+    suggested = _suggested(sample, countries)
+    lines = [_line(column, suggested.get(column.name), sample, answers) for column in columns]
+    order = list(USER_DATA_KEYS)
+    return _one_a_key(sorted(filter(None, lines), key=lambda line: order.index(line.key)), answers)
+
+
+def too_little(keys: Sequence[str]) -> bool:
+    """Whether Meta refuses events that tell no more of a person than these keys."""
+    return any(set(keys) <= few for few in TOO_LITTLE)
+
+
+def _suggested(sample: Sample, countries: Sequence[str]) -> dict[str, Suggestion]:
+    nothing_mapped: Any = {"user_data": {}}
+    unmapped = Unmapped(Upload.model_construct(**nothing_mapped), countries)
+    unmapped.look(sample.batch)
+    return {one.column: one for one in unmapped.suggestions()}
+
+
+def _countries(sample: Sample, answers: Answers) -> list[str]:
+    """In which national numbers may be written: what the person said, else what a column says."""
+    codes = _codes(_country_column(sample))
+    frequent = sorted(pc.value_counts(codes).to_pylist(), key=lambda entry: -entry["counts"])
+    return [answers.country] if answers.country else [str(entry["values"]) for entry in frequent[:5]]
+
+
+def _country_column(sample: Sample) -> Column | None:
+    named = (column for column in sample.columns.values() if column.filled and _key(column) == "country")
+    return next((column for column in named if len(_codes(column)) >= ENOUGH * column.filled), None)
+
+
+def _codes(column: Column | None) -> pa.StringArray:
+    return pa.array([], pa.string()) if column is None else normalize("country", column.given).drop_null()
+
+
+def _key(column: Column) -> str | None:
+    named = key_of(column.name)
+    return None if named is None or named.hashed else named.key
+
+
+# ---------------------------------------------------------------------------------------------- one column
+
+
+def _line(column: Column, suggestion: Suggestion | None, sample: Sample, answers: Answers) -> Line | None:
+    if column.name in answers.keys:
+        return _told(column, answers.keys[column.name], sample, answers)
+    node = column.name if suggestion is None else yaml.safe_load(f"{{{suggestion.line}}}")[suggestion.key]
+    key = suggestion.key if suggestion else _key(column)
+    if key in _READERS and isinstance(node, str):
+        return _READERS[key](column, sample, answers)
+    if suggestion is not None:
+        return _as_suggested(column, suggestion, node)
+    return _misfit(column, key) if key else None
+
+
+def _told(column: Column, key: str, sample: Sample, answers: Answers) -> Line:
+    if key in _READERS:
+        return _READERS[key](column, sample, answers).as_(Standing.TAKEN)
+    usable = _usable(key, column)
+    because = f"as you said; {of_values(usable, column.filled)} are usable as {_plural(key)}"
+    return _of(column, key, column.name, because, Standing.TAKEN)
+
+
+def _as_suggested(column: Column, found: Suggestion, node: Any) -> Line:
+    fitting = round(found.fits * column.filled)
+    looks = f"{'look like' if found.key in SHAPES else 'are usable as'} {_plural(found.key)}"
+    if isinstance(node, dict) and node.get("hashed"):
+        looks = "are SHA-256 digests"
+    because = f"{of_values(fitting, column.filled)} {looks}{gaps(column)}"
+    repeated = found.key in _ONE_PERSONS and column.distinct == 1 and column.filled >= _FEWEST_TO_REPEAT
+    if repeated:
+        because = f"one value in all {column.filled:,} rows: nobody's own"
+    clear = found.fits >= ENOUGH and (found.by == "name" or found.key in _CLEAR_BY_SHAPE)
+    return _of(column, found.key, node, because, Standing.TAKEN if clear and not repeated else Standing.UNSURE)
+
+
+def _misfit(column: Column, key: str) -> Line:
+    because = f"named so, but only {of_values(_usable(key, column), column.filled)} are usable as {_plural(key)}"
+    return _of(column, key, column.name, because, Standing.UNSURE)
+
+
+def _of(column: Column, key: str, node: object, because: str, standing: Standing) -> Line:
+    return Line(SECTION, key, reference(node) if isinstance(node, str) else node, because, standing, (column.name,))
+
+
+def _plural(key: str) -> str:
+    return PLURALS.get(key, f"the key {key}")
+
+
+def _usable(key: str, column: Column, **how: Any) -> int:
+    found = normalize(key, column.given, **how)
+    return len(found) - int(found.null_count)
+
+
+# ---------------------------------------------------------------------------------------------- births and phones
+
+
+def _births(column: Column, _: Sample, __: Answers) -> Line:
+    """With the one format that reads the most values; two that read equally many are a person's to decide."""
+    plain = _usable("db", column)
+    by_format = {form: _usable("db", column, formats=(form,)) for form in days_formats()}
+    best = sorted(by_format, key=lambda form: -by_format[form])[:2]
+    readable, second = (by_format[form] for form in best)
+    if plain >= readable:
+        standing = Standing.TAKEN if plain >= ENOUGH * column.filled else Standing.UNSURE
+        return _of(column, "db", column.name, f"{of_values(plain, column.filled)} are dates of birth", standing)
+    node = {"column": column.name, "format": best[0]}
+    if readable == second:
+        said = f"{of_values(readable, column.filled)} could be {best[0]} or {best[1]}: write the one that it is"
+        return _of(column, "db", node, said, Standing.UNSURE)
+    said = f"{of_values(readable, column.filled)} are dates of birth as {best[0]}{gaps(column)}"
+    return _of(column, "db", node, said, Standing.TAKEN if readable >= ENOUGH * column.filled else Standing.UNSURE)
+
+
+def _phones(column: Column, sample: Sample, answers: Answers) -> Line:
+    """In the country of their row, else in the client's."""
+    beside = _country_column(sample)
+    whole, at_home = _usable("ph", column), 0
+    if answers.country:
+        at_home = _usable("ph", column, country=answers.country)
+    if beside is not None:
+        countries = pc.fill_null(beside.text, answers.country) if answers.country else beside.text
+        in_row = normalize("ph", column.text, country=countries)
+        usable = len(in_row) - in_row.null_count
+        if usable > max(whole, at_home):
+            node = {"column": column.name, "country": beside.name}
+            return _phone_line(column, node, usable, f", read with {beside.name}")
+    if at_home > whole:
+        return _phone_line(column, column.name, at_home, f" of {answers.country}")
+    missing = "" if whole >= ENOUGH * column.filled or answers.country else "; the others need a country: --country"
+    return _phone_line(column, column.name, whole, missing)
+
+
+def _phone_line(column: Column, node: object, usable: int, words: str) -> Line:
+    because = f"{of_values(usable, column.filled)} are phone numbers{words}{gaps(column)}"
+    return _of(column, "ph", node, because, Standing.TAKEN if usable >= ENOUGH * column.filled else Standing.UNSURE)
+
+
+_READERS = {"db": _births, "ph": _phones}
+
+
+# ---------------------------------------------------------------------------------------------- together
+
+
+def _one_a_key(lines: Sequence[Line], answers: Answers) -> list[Line]:
+    """Of a key that one column says, the first; the others stand by as comments. A state needs an address around it."""
+    return list(_settled(lines, answers))
+
+
+def _settled(lines: Sequence[Line], answers: Answers) -> Iterator[Line]:
+    address = {line.key for line in lines if line.standing is Standing.TAKEN} & {"ct", "zp", "country"}
+    seen: set[str] = set()
+    for line in lines:
+        told = line.columns[0] in answers.keys
+        second = line.key in seen and line.key not in _SEVERAL
+        alone = line.key == "st" and not address
+        if line.standing is Standing.TAKEN and not told and (second or alone):
+            line = line.as_(Standing.UNSURE)
+        if line.standing is Standing.TAKEN:
+            seen.add(line.key)
+        yield line

@@ -1,0 +1,225 @@
+"""The whole proposal: every finding as a line, in the order of an upload's YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+
+from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.settings import FieldSpec
+from offline_capi.errors import UsageError
+from offline_capi.onboarding.business import client_lines, consent_lines, content_lines, id_lines, money_lines
+from offline_capi.onboarding.lines import Answers, Line, Standing, of_values
+from offline_capi.onboarding.origins import Origin
+from offline_capi.onboarding.people import people_in, too_little
+from offline_capi.onboarding.sample import Sample, gaps
+from offline_capi.onboarding.times import TimeColumn, as_time, latest_day, time_columns
+
+__all__ = ["Proposal", "check_people", "propose"]
+
+NEEDS = (
+    "Meta needs something that tells who it was: an e-mail address, a phone number or a customer id, hashed by us; "
+    "first and last name together are the least it takes, and a city, a postal code, a gender or a user agent alone "
+    "are not enough (D:best-practices)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What would be written: ``lines`` for the upload, the day of the ``first_night``, ``aside`` the other columns."""
+
+    lines: tuple[Line, ...]
+    first_night: date
+    aside: tuple[str, ...]
+    zone_matters: bool
+    needs_country: bool
+
+    def of(self, *standings: Standing) -> list[Line]:
+        return [line for line in self.lines if line.standing in standings]
+
+    def in_section(self, section: str) -> list[Line]:
+        return [line for line in self.lines if line.section == section]
+
+    def decided(self, decide: Callable[[Line], bool], among: Collection[Line]) -> Proposal:
+        """The same with what a person decided of each line ``among`` these: taken, or commented out.
+
+        A field is said once: the first line taken counts, and closes what was open there.
+        """
+        lines: list[Line] = []
+        for line in self.lines:
+            said = line.section != "user_data" and any(
+                (other.place, other.standing) == (line.place, Standing.TAKEN) for other in lines
+            )
+            if line not in among:
+                lines += [] if said and line.standing is Standing.OPEN else [line]
+            else:
+                lines.append(line.as_(Standing.TAKEN if not said and decide(line) else Standing.UNSURE))
+        return replace(self, lines=tuple(lines))
+
+
+def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
+    """What the rows show, with the evidence. Raises ``UsageError`` where no event could come of them."""
+    sample = origin.sample
+    _check_columns(answers, sample)
+    times = _times(sample, answers, now)
+    chosen = _chosen(times, answers)
+    used = frozenset([chosen.name] if chosen else []) | frozenset(answers.keys)
+    looks_like = people_in(sample, answers, used - frozenset(answers.keys))
+    ids = id_lines(sample, answers, used | _of_people(looks_like))
+    people = [line for line in looks_like if line.columns[0] not in _columns(ids)]
+    used |= _columns([*ids, *people])
+    consent = consent_lines(sample, used)
+    used |= _columns(consent)
+    lines = [
+        *client_lines(sample, answers.client, used),
+        *_window_lines(sample, times, chosen, answers),
+        *_event_lines(answers, ids),
+        *people,
+        *money_lines(sample, answers, used),
+        *(line for line in ids if line.section == "custom_data"),
+        *content_lines(sample, used),
+        *consent,
+    ]
+    check_people(lines, sample)
+    return Proposal(
+        lines=tuple(lines),
+        first_night=_first_night(origin, chosen, answers, now),
+        aside=_aside(sample, lines),
+        zone_matters=chosen is None or chosen.zone_matters,
+        needs_country=answers.country is None
+        and Standing.UNSURE in {line.standing for line in people if line.key == "ph"},
+    )
+
+
+def _check_columns(answers: Answers, sample: Sample) -> None:
+    asked = {"--time": [answers.time], "--value": [answers.value], "--id": _id_columns(answers), "--map": answers.keys}
+    for option, names in asked.items():
+        for name in names:
+            if name is not None and name not in sample.columns:
+                guess = did_you_mean(name, sample.columns) or f"; there are {', '.join(sample.columns)}"
+                raise UsageError(f'{option}: there is no column "{name}"{guess}')
+
+
+def _id_columns(answers: Answers) -> Sequence[str]:
+    try:
+        return FieldSpec.model_validate(answers.id).columns if answers.id else ()
+    except ValidationError:
+        raise UsageError('--id: name a column, or columns in braces, such as "{order_no}-{line_no}"') from None
+
+
+def _columns(lines: Iterable[Line]) -> frozenset[str]:
+    return frozenset(name for line in lines for name in line.columns)
+
+
+def _of_people(lines: Iterable[Line]) -> frozenset[str]:
+    """Columns that tell of a person are no ids of events, even where every person is there once."""
+    return _columns(line for line in lines if line.key != "subscription_id")
+
+
+def check_people(lines: Sequence[Line], sample: Sample) -> None:
+    """Refuse what Meta would refuse of every row."""
+    found = [line for line in lines if line.section == "user_data"]
+    if too_little([line.key for line in found if line.standing is Standing.TAKEN]):
+        near = "".join(f"\n  {line.columns[0]}: {line.because}" for line in found)
+        raise UsageError(
+            f"no column tells who the people are. {NEEDS}.\nLooked at: {', '.join(sample.columns)}{near}\n"
+            "Export such a column as well, or name one: --map em=COLUMN (or ph, external_id, …). Nothing was written"
+        )
+
+
+def _aside(sample: Sample, lines: Sequence[Line]) -> tuple[str, ...]:
+    return tuple(name for name in sample.columns if name not in _columns(lines))
+
+
+# ---------------------------------------------------------------------------------------------- when
+
+
+def _times(sample: Sample, answers: Answers, now: datetime) -> list[TimeColumn]:
+    if answers.time is None:
+        return time_columns(sample, now)
+    found = as_time(sample.columns[answers.time], now)
+    if found is None:
+        raise UsageError(
+            f'--time: too few values of "{answers.time}" can be read as times of the past; ISO 8601, Unix times and '
+            "days such as 24.11.2026 can"
+        )
+    return [found]
+
+
+def _chosen(times: Sequence[TimeColumn], answers: Answers) -> TimeColumn | None:
+    """The one that is clearly the event's: the best of several, or the only one unless its name speaks against it."""
+    if not times or (answers.time is None and times[0].score < 0):
+        return None
+    if len(times) > 1 and times[0].score == times[1].score:
+        return None
+    return times[0]
+
+
+def _window_lines(
+    sample: Sample, times: Sequence[TimeColumn], chosen: TimeColumn | None, answers: Answers
+) -> list[Line]:
+    zone = answers.timezone or (None if chosen is None or chosen.zone_matters else "UTC")
+    said = "as you said" if answers.timezone else "values carry their own zone; days are cut in this one"
+    timezone = Line("window", "timezone", zone, said)
+    if zone is None:
+        todo = "TODO: values have no time zone; in which were they written? Such as America/New_York"
+        timezone = Line("window", "timezone", None, todo, Standing.OPEN)
+    if chosen is None:
+        return [Line("window", "column", None, _no_time(times), Standing.OPEN), timezone]
+    said = _time_words(chosen) + gaps(sample.columns[chosen.name])
+    column = Line("window", "column", chosen.name, said, columns=(chosen.name,))
+    return [column, timezone, *_time_lines(chosen)]
+
+
+def _no_time(times: Sequence[TimeColumn]) -> str:
+    if not times:
+        return "TODO: no column can be read as times of the past; name the one that says when it happened"
+    named = ", ".join(one.name for one in times)
+    return f"TODO: which says when it happened? Times are in {named}"
+
+
+def _time_words(chosen: TimeColumn) -> str:
+    what = "times" if chosen.has_clock else "days without a clock, sent as midnight"
+    return f"{of_values(chosen.readable, chosen.filled)} are {what} of the past"
+
+
+def _time_lines(chosen: TimeColumn) -> list[Line]:
+    if not chosen.formats:
+        return []
+    form = chosen.formats[0]
+    node = {"column": chosen.name, "type": "timestamp", "format": form}
+    if not chosen.other_reading:
+        return [Line("event", "time", node, f"read as {form}", columns=(chosen.name,))]
+    todo = f"TODO: day and month cannot be told apart; write the format, such as {form}"
+    return [Line("event", "time", {**node, "format": None}, todo, Standing.OPEN, (chosen.name,))]
+
+
+def _first_night(origin: Origin, chosen: TimeColumn | None, answers: Answers, now: datetime) -> date:
+    """The day in the file's name, else the last day that has rows, else yesterday."""
+    zone = answers.timezone or "UTC"
+    yesterday = now.astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
+    if origin.day is not None or chosen is None:
+        return origin.day or yesterday
+    instants = (
+        origin.latest(chosen, zone) if origin.latest else chosen.instants(origin.sample.columns[chosen.name], zone)
+    )
+    return latest_day(instants, zone, now) or yesterday
+
+
+# ---------------------------------------------------------------------------------------------- what
+
+
+def _event_lines(answers: Answers, ids: Sequence[Line]) -> list[Line]:
+    name = Line("event", "name", answers.event, "as you said")
+    if answers.event is None:
+        todo = "TODO: what happened? Purchase, Lead, … or a name of your own, as the browser's pixel calls it"
+        name = Line("event", "name", None, todo, Standing.OPEN)
+    source = Line("event", "action_source", answers.action_source, "as you said")
+    if answers.action_source is None:
+        todo = "TODO: where? physical_store, phone_call, system_generated, website, email, app, chat, other"
+        source = Line("event", "action_source", None, todo, Standing.OPEN)
+    return [name, *(line for line in ids if line.section == "event"), source]

@@ -1,0 +1,99 @@
+"""What only a person knows: the questions that open lines ask, and what is an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from offline_capi.config.keys import known_key
+from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.settings import Country, Zone
+from offline_capi.config.wording import misnamed
+from offline_capi.errors import UsageError
+from offline_capi.events.standard import ACTION_SOURCES, currencies
+
+__all__ = ["ASKED_BY", "valid", "valid_keys"]
+
+#: The place of an open line → what of ``Answers`` closes it, in the order in which a person is asked.
+ASKED_BY: Mapping[str, str] = {
+    "event.name": "event",
+    "event.action_source": "action_source",
+    "window.column": "time",
+    "window.timezone": "timezone",
+    "event.id": "id",
+    "custom_data.value": "value",
+    "custom_data.currency": "currency",
+}
+
+
+def valid(name: str, value: str | None) -> str | None:
+    """An answer as it is kept; nothing stays nothing. Raises ``UsageError`` with what would be one."""
+    if value is None or not value.strip():
+        return None
+    check = _CHECKS.get(name)
+    try:
+        return check(value.strip()) if check else value.strip()
+    except ValueError as error:
+        raise UsageError(f"--{name.replace('_', '-')}: {_words(error)}") from None
+
+
+def valid_keys(pairs: list[str]) -> dict[str, str]:
+    """``em=kontakt`` → {kontakt: em}."""
+    keys = {}
+    for pair in pairs:
+        key, _, column = pair.partition("=")
+        if not column:
+            raise UsageError(f'--map: "{pair}" is not KEY=COLUMN, such as em=contact_mail')
+        try:
+            keys[column] = known_key(key)
+        except ValueError as error:
+            raise UsageError(f'--map: "{key}" {error}') from None
+    return keys
+
+
+def _words(error: ValueError) -> str:
+    """Ours, also where pydantic has wrapped them."""
+    return str(error.errors()[0]["ctx"]["error"]) if isinstance(error, ValidationError) else str(error)
+
+
+def _typed(kind: Any) -> Callable[[str], str]:
+    return TypeAdapter(kind).validate_python
+
+
+def _pixel(value: str) -> str:
+    if not re.fullmatch(r"\d{5,20}", value):
+        raise ValueError("is not a pixel or dataset id: 5 to 20 digits, as Events Manager shows it")
+    return value
+
+
+def _client(value: str) -> str:
+    for problem in misnamed(value):
+        raise ValueError(problem)
+    return value
+
+
+def _action_source(value: str) -> str:
+    if value not in ACTION_SOURCES:
+        guess = did_you_mean(value, ACTION_SOURCES) or ";"
+        raise ValueError(f'"{value}" is unknown{guess} one of: {", ".join(ACTION_SOURCES)}')
+    return value
+
+
+def _currency(value: str) -> str:
+    if value.upper() not in currencies():
+        raise ValueError(f'"{value}" is not an ISO 4217 code such as USD or EUR')
+    return value.upper()
+
+
+_CHECKS: Mapping[str, Callable[[str], str]] = {
+    "client": _client,
+    "name": _client,
+    "pixel": _pixel,
+    "action_source": _action_source,
+    "timezone": _typed(Zone),
+    "country": _typed(Country),
+    "currency": _currency,
+}

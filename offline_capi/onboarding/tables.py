@@ -1,0 +1,204 @@
+"""A look at a table or a query, and the SQL file that reads its window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.types as kinds
+import sqlalchemy as sa
+
+from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.settings import SqlSource
+from offline_capi.errors import UsageError
+from offline_capi.mapping.times import TimeRule, read_instants
+from offline_capi.model import SourceRows, Window
+from offline_capi.onboarding.lines import Line, Standing
+from offline_capi.onboarding.origins import Origin, filled, name_from
+from offline_capi.onboarding.sample import Column, Sample
+from offline_capi.onboarding.times import TimeColumn
+from offline_capi.sources import read_batches
+from offline_capi.sources.database_errors import Where, explained
+
+__all__ = ["look_at_query", "look_at_table"]
+
+ConnectionUrl = Callable[[str], str]
+#: A query is first asked for what Meta takes at all (D:offline-events), then for anything.
+_RECENT, _EVER = timedelta(days=62), datetime(2000, 1, 1, tzinfo=UTC)
+_NOTES = {"connection": "an Airflow connection, or a URL in the environment", "sql": "sees :since and :until"}
+
+
+def look_at_table(connection: str, table: str, connection_url: ConnectionUrl) -> Origin:
+    """A table or view; ``schema.table`` where it is not in the usual schema."""
+    list(_rows(connection, "SELECT 1 AS one", _EVER, connection_url))  # what is wrong with a connection, it says best
+    found = _find(connection, table, connection_url(connection))
+    rows = Sample.of(_rows(connection, f"SELECT * FROM {found.name}", _EVER, connection_url))  # noqa: S608  quoted
+    return Origin(
+        name=name_from(table.rpartition(".")[2]),
+        described=f"table {table} of {found.dialect}",
+        node={"connection": connection},
+        notes=_NOTES,
+        sample=filled(rows, f"the table {table}"),
+        latest=lambda time, zone: _latest(connection, found, time, zone, connection_url),
+        query=lambda name, lines: _query(name, found, lines, rows),
+    )
+
+
+def look_at_query(connection: str, file: Path, connection_url: ConnectionUrl) -> Origin:
+    """A person's own query, which becomes the upload's as it stands."""
+    text = _text_of(file)
+    looks = (Sample.of(_rows(connection, text, since, connection_url)) for since in (_now() - _RECENT, _EVER))
+    return Origin(
+        name=name_from(file.stem),
+        described=f"query {file.name}",
+        node={"connection": connection},
+        notes=_NOTES,
+        sample=filled(next((rows for rows in looks if len(rows)), Sample.of([])), f"the query {file}"),
+        query=lambda _, __: text,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--sql: {file} cannot be read ({type(error).__name__}). Nothing was written") from None
+    if not text.strip():
+        raise UsageError(f"--sql: {file} is empty; write one SELECT. Nothing was written")
+    return text
+
+
+def _rows(connection: str, query: str, since: datetime, connection_url: ConnectionUrl) -> Iterator[SourceRows]:
+    source = SqlSource(connection=connection, sql=f"{query}\n")  # a line end, so that it is no file's name
+    window = Window(since, _now() + timedelta(days=1))
+    return read_batches(source, window, zone="UTC", connection_url=connection_url, sql_folder=Path())
+
+
+# ---------------------------------------------------------------------------------------------- the table
+
+
+class _Table(NamedTuple):
+    """A table by its name as SQL writes it; ``quote`` does so for a column."""
+
+    name: str
+    dialect: str
+    quote: Callable[[str], str]
+
+
+def _find(connection: str, table: str, url: str) -> _Table:
+    schema, _, name = table.rpartition(".")
+    engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.NullPool)
+    try:
+        with explained(Where(connection, f"table {table}"), engine):
+            inspector = sa.inspect(engine)
+            if not inspector.has_table(name, schema or None):
+                known = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
+                raise UsageError(_no_table(connection, table, known))
+    finally:
+        engine.dispose()
+    quote = _quoting(engine.dialect)
+    return _Table(".".join(map(quote, filter(None, (schema, name)))), engine.dialect.name, quote)
+
+
+def _no_table(connection: str, table: str, known: Sequence[str]) -> str:
+    few = ", ".join(sorted(known)[:10]) or "none"
+    guess = did_you_mean(table, known) or f"; there are {few}"
+    return f'--table: there is no table or view "{table}" on connection {connection}{guess}\nNothing was written'
+
+
+def _quoting(dialect: sa.Dialect) -> Callable[[str], str]:
+    """A colon would be read as one of our parameters."""
+    return lambda name: dialect.identifier_preparer.quote(name).replace(":", "\\:")
+
+
+def _latest(
+    connection: str, table: _Table, time: TimeColumn, zone: str, connection_url: ConnectionUrl
+) -> pa.TimestampArray:
+    """The last time of the table, as its values are read; of those in the sample's spelling alone."""
+    query = f"SELECT MAX({table.quote(time.name)}) AS latest FROM {table.name}"  # noqa: S608  quoted by the dialect
+    found = Sample.of(_rows(connection, query, _EVER, connection_url)).columns["latest"]
+    return read_instants(found.values, TimeRule(time.formats, zone=zone))
+
+
+# ---------------------------------------------------------------------------------------------- the query
+
+
+def _query(name: str, table: _Table, lines: Sequence[Line], sample: Sample) -> str:
+    """Only the columns that a line reads, also one that is commented out, and only the rows of the window."""
+    used = {column for line in lines for column in line.columns}
+    columns = [table.quote(column) for column in sample.columns if column in used]
+    time = next((line for line in lines if line.place == "window.column"), None)
+    zone = next((line.node for line in lines if line.place == "window.timezone"), None)
+    where = _where(table, time, sample, str(zone))
+    return "\n".join([f"-- {name}: rows of {table.name} in the window.", *where.comments,
+                      f"SELECT {_wrapped(columns)}", f"FROM {table.name}", *where.conditions, ""])  # fmt: skip
+
+
+def _wrapped(columns: Sequence[str]) -> str:
+    lines = [""]
+    for column in columns:
+        if len(lines[-1]) + len(column) > 100:
+            lines.append("")
+        lines[-1] += f"{column}, "
+    return "\n       ".join(line.rstrip() for line in lines).rstrip(",")
+
+
+class _Where(NamedTuple):
+    comments: list[str]
+    conditions: list[str]
+
+
+#: What a column's values are → the ends of the window in the same terms, and what a reader should know of it.
+_WALL, _AWARE, _DAY = (
+    (":since", ":until"),
+    (":since_utc", ":until_utc"),
+    ("CAST(:since AS DATE)", "CAST(:until AS DATE)"),
+)
+#: Texts that sort as time does, all in one spelling: cut and joined as they are, the ends compare with them.
+_DATE, _TIME = r"\d{4}-\d\d-\d\d", r"\d\d:\d\d"
+_TEXTS: Mapping[str, str] = {
+    rf"^{_DATE}$": "SUBSTR(CAST({end} AS TEXT), 1, 10)",
+    rf"^{_DATE} {_TIME}$": "SUBSTR(CAST({end} AS TEXT), 1, 16)",
+    rf"^{_DATE} {_TIME}:\d\d(\.\d+)?$": "CAST({end} AS TEXT)",
+    rf"^{_DATE}T{_TIME}$": "REPLACE(SUBSTR(CAST({end} AS TEXT), 1, 16), ' ', 'T')",
+    rf"^{_DATE}T{_TIME}:\d\d(\.\d+)?$": "REPLACE(CAST({end} AS TEXT), ' ', 'T')",
+}
+
+
+def _named(column: str) -> str:
+    """A column's name inside a comment, which ends with its line."""
+    return " ".join(column.split())
+
+
+def _where(table: _Table, time: Line | None, sample: Sample, zone: str) -> _Where:
+    if time is None or time.standing is not Standing.TAKEN:
+        return _Where(["-- TODO: WHERE the row's time is from :since on and before :until; see window.column."], [])
+    column = sample.columns[time.columns[0]]
+    ends = _ends(column)
+    if ends is None:
+        todo = f"-- TODO: WHERE {_named(column.name)} is from :since on and before :until; not comparable as it is."
+        return _Where([todo], [])
+    known = "in UTC, for it has a zone" if ends is _AWARE else f"as wall time in {zone}, for it has none"
+    name = table.quote(column.name)
+    return _Where(
+        [f"-- {_named(column.name)} is compared {known}."], [f"WHERE {name} >= {ends[0]}", f"  AND {name} < {ends[1]}"]
+    )
+
+
+def _ends(column: Column) -> tuple[str, ...] | None:
+    """``None`` where the database would compare something else than time."""
+    kind = column.values.type
+    if kinds.is_timestamp(kind):
+        return _AWARE if kind.tz else _WALL
+    if kinds.is_date(kind):
+        return _DAY
+    texts = _TEXTS if kinds.is_string(kind) else {}
+    text = next((text for shape, text in texts.items() if column.matching(shape) == column.filled), None)
+    return None if text is None else tuple(text.format(end=end) for end in _WALL)

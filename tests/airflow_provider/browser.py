@@ -1,0 +1,85 @@
+"""Pages in a real browser, inside frames as Airflow's UI puts them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from html import unescape
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+__all__ = ["find_browser", "look_at"]
+
+#: Airflow's UI as far as a page sees it: its theme is a class of the outermost element, and the page a frame in it.
+_AIRFLOW = """<!doctype html><html class="{theme}"><body>{frames}
+<pre id="seen"></pre>
+<script>
+const look = (frame) => {{
+  const page = frame.contentDocument, styles = frame.contentWindow.getComputedStyle(page.body);
+  return {{
+    paper: styles.backgroundColor,
+    ink: styles.color,
+    too_wide: page.documentElement.scrollWidth > page.documentElement.clientWidth,
+    plots: [...page.querySelectorAll("svg")].map((plot) => plot.getBoundingClientRect().width),
+    outside: [...page.querySelectorAll("svg text")].filter((text) => {{
+      const box = text.getBoundingClientRect(), plot = text.closest("svg").getBoundingClientRect();
+      return box.left < plot.left - 1 || box.right > plot.right + 1 || box.bottom > plot.bottom + 1;
+    }}).map((text) => text.textContent),
+    loaded: frame.contentWindow.performance.getEntriesByType("resource").map((one) => one.name),
+  }};
+}};
+window.onload = () => {{
+  const seen = [...document.querySelectorAll("iframe")].map((frame) => [frame.name, look(frame)]);
+  document.getElementById("seen").textContent = JSON.stringify(Object.fromEntries(seen));
+}};
+</script></body></html>"""
+_FRAME = (
+    '<iframe name="{name}" src="{name}.html" style="width: {width}px; height: 900px; border: 0"'
+    ' sandbox="allow-scripts allow-same-origin allow-forms"></iframe>'
+)
+
+
+def find_browser() -> str | None:
+    """A browser that runs without a screen, or none."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def look_at(pages: Mapping[str, str], folder: Path, *, theme: str, width: int) -> dict[str, dict[str, Any]]:
+    """How pages, by name, look in Airflow under a theme: colours, what does not fit, what they load from elsewhere."""
+    browser = find_browser()
+    assert browser is not None
+    for name, page in pages.items():
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    frames = "".join(_FRAME.format(name=name, width=width) for name in pages)
+    (folder / "airflow.html").write_text(_AIRFLOW.format(theme=theme, frames=frames), encoding="utf-8")
+    with _served(folder) as url:
+        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom")
+        profile = f"--user-data-dir={folder / 'profile'}"
+        command = [browser, *flags, profile, f"{url}/airflow.html"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    seen = re.search(r'<pre id="seen">(.+?)</pre>', shown.stdout)
+    assert seen is not None, shown.stdout[-500:]
+    return dict(json.loads(unescape(seen.group(1))))
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing."""

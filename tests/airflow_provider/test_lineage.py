@@ -1,0 +1,133 @@
+"""Where rows come from and where events go, as Airflow's hook lineage hears it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from airflow.sdk import Asset
+
+from offline_capi.airflow_provider.lineage import pixel_to_openlineage, source_uris, tables_of
+from offline_capi.config import EnvironmentSecrets, load_config
+from offline_capi.model import Fate
+from offline_capi.pipeline import Services
+from tests.airflow_provider.conftest import SampleNight
+from tests.airflow_provider.embedded import DAGS
+
+
+def test_what_was_read_and_how_many_events_each_pixel_got(night: SampleNight):
+    night.airflow.lineage()  # whatever other tests left there
+
+    night.run("store_purchases")
+
+    told, (report,) = night.airflow.lineage(), night.reports()
+    host, clients = night.sandbox.url.removeprefix("http://"), report.by_client()
+    assert told["inputs"] == [(night.home / "store_purchases").as_uri()]
+    assert told["outputs"] == {
+        f"meta-capi://{host}/{night.pixel(client)}": {"events": clients[client][Fate.SENT]}
+        for client in ("corner_shop", "nordic_outlet")
+    }
+
+
+@pytest.mark.parametrize("upload", ["credit_approvals", "own"])
+def test_an_sqlite_warehouse_is_its_file(night: SampleNight, upload: str):
+    night.airflow.lineage()
+
+    night.run(upload)
+
+    told = night.airflow.lineage()
+    assert told["inputs"] == [(night.home / "warehouse.db").as_uri()]
+    assert [uri.rpartition("/")[2] for uri in told["outputs"]] == [night.pixel("acme_bank")]
+
+
+def test_a_night_that_sends_nothing_for_a_client_that_is_stopped_says_so(night: SampleNight):
+    night.airflow.lineage()
+    night.sandbox.fail_next(400, times=100, code=190)
+
+    night.run("store_purchases")
+
+    assert {extra["events"] for extra in night.airflow.lineage()["outputs"].values()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("query", "tables"),
+    [
+        ("SELECT * FROM orders WHERE at >= :since", ["orders"]),
+        ('select * from "sales"."Orders" o join `crm`.people p on true', ["sales.Orders", "crm.people"]),
+        ("SELECT * FROM [dbo].[orders]\nLEFT JOIN dbo.shops ON 1 = 1", ["dbo.orders", "dbo.shops"]),
+        ("WITH recent AS (SELECT * FROM orders), b AS MATERIALIZED (SELECT 1) SELECT * FROM recent, b", ["orders"]),
+        ("SELECT * FROM (SELECT * FROM orders) x JOIN LATERAL (SELECT 1) y ON true", ["orders"]),
+        ("SELECT EXTRACT(year FROM at), trim(both ' ' from name) FROM orders", ["orders"]),
+        ("SELECT * FROM orders WHERE a IS DISTINCT FROM b", ["orders"]),
+        ("SELECT * FROM generate_series(1, 3) JOIN orders ON true", ["orders"]),
+        ("SELECT ' from nowhere ' -- from a comment\n/* from another */ FROM orders JOIN orders b ON true", ["orders"]),
+        ("SELECT 1", []),
+    ],
+)
+def test_the_tables_of_a_query_are_those_after_from_and_join(query: str, tables: list[str]):
+    assert tables_of(query) == tables
+
+
+def inputs(source: Mapping[str, str], environ: Mapping[str, str], tmp_path: Path) -> list[str]:
+    """What is told of a source, in the repository's configuration otherwise."""
+    from offline_capi.ledger import Ledger
+
+    deployment = load_config(DAGS, environ={"OFFLINE_CAPI_LEDGER": "sqlite://"})
+    upload = deployment.uploads["credit_approvals"].model_copy(update={"source": load_source(source)})
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        return list(source_uris(upload, Services(deployment, EnvironmentSecrets(environ), ledger)))
+
+
+def load_source(source: Mapping[str, str]):
+    from offline_capi.config.settings import FileSource, SqlSource
+
+    return (SqlSource if "sql" in source else FileSource).model_validate(source)
+
+
+@pytest.mark.parametrize(
+    ("url", "table", "uri"),
+    [
+        ("postgresql://me:secret@db/shop", "orders", "postgres://db/shop/public/orders"),
+        ("postgresql+psycopg://me@db:5433/shop", "sales.orders", "postgres://db:5433/shop/sales/orders"),
+        ("postgresql://db/shop", "other.sales.orders", "postgres://db/other/sales/orders"),
+        ("mysql+pymysql://me:secret@db/shop", "orders", "mysql://db/shop/orders"),
+        ("mysql://db/shop", "other.orders", "mysql://db/other/orders"),
+        ("snowflake://me:secret@account/db/sales", "orders", "snowflake://account/db/sales/orders"),
+        ("snowflake://account/db/sales", "hr.people", "snowflake://account/db/hr/people"),
+        ("bigquery://project/shop", "orders", "bigquery://project/shop/orders"),
+    ],
+)
+def test_a_table_is_named_as_airflow_names_assets_without_user_and_password(
+    tmp_path: Path, url: str, table: str, uri: str
+):
+    source = {"connection": "warehouse", "sql": f"SELECT * FROM {table} WHERE a > :since AND a < :until"}
+
+    assert inputs(source, {"OFFLINE_CAPI_CONN_WAREHOUSE": url}, tmp_path) == [uri]
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        ("/data/sales/*{date}*.csv", "file:///data/sales"),
+        ("/data/sales/day.csv", "file:///data/sales/day.csv"),
+        ("${OFFLINE_CAPI_LINEAGE}/sales/*", "s3://bucket/sales"),
+        ("s3://bucket/sales/{date:%Y}/*.parquet", "s3://bucket/sales"),
+        ("s3://key:secret@bucket/sales/a.parquet?token=secret", "s3://bucket/sales/a.parquet"),
+    ],
+)
+def test_files_are_their_folder_without_what_may_be_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, uri: str
+):
+    monkeypatch.setenv("OFFLINE_CAPI_LINEAGE", "s3://bucket")
+
+    assert inputs({"path": path}, {}, tmp_path) == [uri]
+
+
+def test_openlineage_names_a_pixel_by_the_graphs_host():
+    pytest.importorskip("openlineage.client", reason="needs OpenLineage's client: pip install openlineage-python")
+
+    pixel = pixel_to_openlineage(Asset(uri="meta-capi://graph.facebook.com/12345", extra={"events": 7}), None)
+
+    assert (pixel.namespace, pixel.name) == ("meta-capi://graph.facebook.com", "12345")
+    assert pixel.outputFacets["outputStatistics"].rowCount == 7

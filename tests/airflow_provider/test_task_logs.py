@@ -1,0 +1,50 @@
+"""What every line of a task's log says beside its text: whose run it is, of which client, which request."""
+
+from __future__ import annotations
+
+import re
+
+from offline_capi.samples import SAMPLE_TOKENS
+from tests.airflow_provider.conftest import SampleNight
+
+UPLOAD = "store_purchases"
+
+
+def lines(night: SampleNight, text: str, since: int) -> list[dict[str, str]]:
+    """The keys and values of the lines that say ``text``, as Airflow's console prints them."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", night.airflow.log[since:])
+    return [
+        dict(re.findall(r"(\w+)=(\S+)", line))
+        for line in plain.splitlines()
+        if re.search(rf"\] +{re.escape(text)}", line)
+    ]
+
+
+def test_every_task_says_which_upload_and_run_it_works_for(night: SampleNight):
+    since = len(night.airflow.log)
+    night.run(UPLOAD)
+    (report,) = night.reports()
+
+    said = {text: lines(night, text, since)[-1] for text in ("planned", "staged", "sending ended", report.balance)}
+    assert {(line["upload"], line["upload_run_id"]) for line in said.values()} == {(UPLOAD, report.run_id)}
+
+
+def test_sending_says_for_which_client_and_no_other_task_does(night: SampleNight):
+    since = len(night.airflow.log)
+    night.run(UPLOAD)
+    (report,) = night.reports()
+
+    assert [line["client"] for line in lines(night, "sending ended", since)] == ["corner_shop", "nordic_outlet"]
+    assert not any("client" in line for line in lines(night, report.balance, since))
+
+
+def test_a_request_that_was_not_accepted_is_named_with_metas_answer(night: SampleNight):
+    night.sandbox.revoke(SAMPLE_TOKENS["NORDIC_OUTLET_TOKEN"])
+    since = len(night.airflow.log)
+    night.run(UPLOAD, retries=0)
+
+    (failed,) = lines(night, "request not accepted", since)
+    (request,) = night.sandbox.requests_to(night.pixel("nordic_outlet"))
+    assert (failed["client"], failed["pixel"]) == ("nordic_outlet", night.pixel("nordic_outlet"))
+    assert (failed["code"], failed["trace_id"]) == ("190", request["trace_id"])
+    assert failed["request_id"].isdigit()

@@ -1,0 +1,120 @@
+"""Which requests nobody knows the end of, as the ledger lists them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from offline_capi.ledger import DoubtfulRequest
+from offline_capi.model import Fate
+from tests.delivery.sending import batch, names
+from tests.ledger.test_ledger import Desk
+from tests.sandbox_server import PIXEL
+
+
+@pytest.fixture
+def desk(ledger_url: str) -> Desk:
+    return Desk(ledger_url)
+
+
+def finish(desk: Desk, in_doubt: int) -> None:
+    """Close the run with books as its report keeps them."""
+    report = {"balance": "", "clients": {"acme": {"sent": 1, **({"in_doubt": in_doubt} if in_doubt else {})}}}
+    desk.ledger.finish_run(desk.run, status="partial", report=report, now=desk.now)
+
+
+def listed(desk: Desk) -> list[DoubtfulRequest]:
+    return desk.ledger.in_doubt(desk.now)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_request_without_an_answer_is_listed_with_all_that_is_known_of_it(desk: Desk, closed: bool) -> None:
+    """Whether its run closed its books or was killed before."""
+    desk.post(batch(names("a", 3)), Fate.SENT)
+    desk.post(batch(names("e", 5)), Fate.IN_DOUBT)
+    if closed:
+        finish(desk, in_doubt=5)
+
+    (found,) = listed(desk)
+
+    assert (found.run_id, found.upload, found.client, found.pixel, found.events) == (
+        desk.run,
+        "upload",
+        "acme",
+        PIXEL,
+        5,
+    )
+    assert found.since == desk.now
+    assert found.repeatable_until == desk.now + timedelta(hours=48)
+
+
+def test_events_of_stores_can_be_repeated_for_a_week(desk: Desk) -> None:
+    desk.post(batch(["e"], action_source="physical_store"), Fate.IN_DOUBT)
+
+    assert listed(desk)[0].repeatable_until == desk.now + timedelta(days=7)
+
+
+def test_what_a_later_run_settled_is_counted_no_more(desk: Desk) -> None:
+    desk.post(batch(names("e", 5)), Fate.IN_DOUBT)
+    finish(desk, in_doubt=5)
+    night = desk.next_night()
+    night.fates(batch(names("e", 3)))
+    night.post(batch(names("e", 3)), Fate.SENT)
+    finish(night, in_doubt=0)
+
+    assert [found.events for found in listed(night)] == [2]
+
+    last = night.next_night(hours=1)
+    last.fates(batch(names("e", 5)))
+    last.post(batch(names("e", 5)[3:]), Fate.SENT)
+    finish(last, in_doubt=0)
+
+    assert listed(last) == []
+
+
+def test_a_refused_request_that_went_again_in_parts_is_not_in_doubt(desk: Desk) -> None:
+    whole = desk.post(batch(names("e", 4)), Fate.IN_DOUBT)
+    for part, fate in ((names("e", 4)[:3], Fate.SENT), (names("e", 4)[3:], Fate.REFUSED)):
+        desk.record(desk.claim(batch(part), replaces=whole.request.id), fate)
+
+    assert listed(desk) == []
+
+    finish(desk, in_doubt=0)
+
+    assert listed(desk) == []
+
+
+def test_a_run_that_was_killed_while_it_sent_parts_again_leaves_the_others_in_doubt(desk: Desk) -> None:
+    whole = desk.post(batch(names("e", 4)), Fate.IN_DOUBT)
+    desk.record(desk.claim(batch(names("e", 4)[:3]), replaces=whole.request.id), Fate.SENT)
+
+    assert [found.events for found in listed(desk)] == [1]
+
+
+def test_a_request_on_the_wire_is_in_doubt_only_once_its_process_is_gone(desk: Desk) -> None:
+    desk.claim(batch(["e"]))
+
+    assert listed(Desk(desk.url)) == []
+
+    assert [found.events for found in listed(desk.next_night(hours=0))] == [1]
+
+
+def test_a_repeat_that_never_left_keeps_the_first_doubt(desk: Desk) -> None:
+    desk.post(batch(["e"]), Fate.IN_DOUBT)
+    finish(desk, in_doubt=1)
+    second = desk.next_night()
+    second.fates(batch(["e"]))
+    second.post(batch(["e"]), Fate.HELD)
+    second.ledger.finish_run(second.run, status="partial", report=None, now=second.now)
+
+    assert [(found.run_id, found.since) for found in listed(second)] == [(second.run, desk.now)]
+
+
+def test_the_uploads_and_the_clients_they_sent_for_are_known(desk: Desk) -> None:
+    desk.post(batch(["e"]), Fate.SENT)
+
+    assert desk.ledger.uploads() == ["upload"]
+    assert desk.ledger.clients_of({"upload"}) == {"acme"}
+    assert desk.ledger.clients_of({"another"}) == set()
+    assert desk.ledger.clients_of(set()) == set()
