@@ -26,9 +26,8 @@ from offline_capi.config import Client, Deployment
 from offline_capi.config.columns import field_specs
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
-from offline_capi.events.schema import KEY_BYTES
 from offline_capi.identity import PROFILES, digest, hash_identity
-from offline_capi.model import IdentityColumn, MappedRows
+from offline_capi.model import KEY_BYTES, IdentityColumn, MappedRows
 from offline_capi.pipeline import Services
 from offline_capi.recipients import client_of
 

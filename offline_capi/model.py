@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEW_PARTS",
+    "KEY_BYTES",
     "REASONS",
     "WARNING_TEXTS",
     "BuiltEvents",
@@ -50,6 +51,9 @@ __all__ = [
     "bytes_of",
     "sent_events",
 ]
+
+#: Bytes of an event's key: a collision among a hundred million is one in 10**22.
+KEY_BYTES = 16
 
 
 # ---------------------------------------------------------------------------------------------- time
@@ -435,9 +439,14 @@ class EventBatch:
         """The events' keys; twenty times as fast as Arrow's ``to_pylist``."""
         import numpy as np
 
+        return cast("list[bytes]", np.frombuffer(self.key_bytes, f"V{KEY_BYTES}").tolist())
+
+    @property
+    def key_bytes(self) -> bytes:
+        """The events' keys one after the other, 16 bytes each."""
         column = self.table.column("key")
-        stored = np.frombuffer(column.buffers()[1] or b"", f"V{column.type.byte_width}")
-        return cast("list[bytes]", stored[column.offset : column.offset + len(column)].tolist())
+        stored = memoryview(column.buffers()[1] or b"").cast("B")
+        return bytes(stored[KEY_BYTES * column.offset : KEY_BYTES * (column.offset + len(column))])
 
     @property
     def body_bytes(self) -> int:

@@ -66,7 +66,9 @@ def pixel_to_openlineage(asset: Any, lineage_context: Any) -> Any:  # noqa: ARG0
     from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
 
     uri, events = urlsplit(asset.uri), asset.extra.get("events")
-    statistics = {} if events is None else {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=events)}
+    statistics: dict[str, Any] = {}
+    if events is not None:
+        statistics["outputStatistics"] = OutputStatisticsOutputDatasetFacet(rowCount=events)
     return OutputDataset(f"{uri.scheme}://{uri.netloc}", uri.path.lstrip("/"), outputFacets=statistics)
 
 

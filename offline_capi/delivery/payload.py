@@ -6,6 +6,9 @@ import json
 import re
 from dataclasses import asdict, dataclass
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from offline_capi.errors import UsageError
 from offline_capi.model import EventBatch
 
@@ -26,8 +29,9 @@ def payload(events: EventBatch, envelope: Envelope) -> bytes:
     """``{"data":[…],"partner_agent":"…"}``; the same events give the same bytes."""
     fields = {name: value for name, value in asdict(envelope).items() if value}
     beside = json.dumps(fields, separators=(",", ":"))[1:]
-    bodies = b",".join(events.table.column("body").to_pylist())
-    return b"".join((b'{"data":[', bodies, b"]" if beside == "}" else b"],", beside.encode()))
+    column = events.table.column("body")
+    bodies = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column), b",")
+    return b"".join((b'{"data":[', bodies[0].as_buffer(), b"]" if beside == "}" else b"],", beside.encode()))
 
 
 def manual_only(test_event_code: str | None, trigger: str) -> None:

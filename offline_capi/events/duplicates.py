@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from offline_capi.events.schema import KEY_BYTES, REJECTION_SCHEMA
-from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, Rejections
+from offline_capi.events.schema import REJECTION_SCHEMA
+from offline_capi.model import KEY_BYTES, BuiltEvents, EventBatch, Fate, Reason, Rejections
 
 __all__ = ["SeenKeys"]
 

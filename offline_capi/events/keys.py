@@ -16,7 +16,7 @@ import polars_hash as plh
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.events.schema import KEY_BYTES
+from offline_capi.model import KEY_BYTES
 
 __all__ = ["event_key", "event_key_of"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-__all__ = ["EVENT_SCHEMA", "KEY_BYTES", "REJECTION_SCHEMA"]
+from offline_capi.model import KEY_BYTES
 
-KEY_BYTES = 16
+__all__ = ["EVENT_SCHEMA", "REJECTION_SCHEMA"]
+
 
 EVENT_SCHEMA = pa.schema(
     [

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from offline_capi.ledger.tables import KEY_BYTES
+from offline_capi.ledger.claims import split
+from offline_capi.model import KEY_BYTES
 
 __all__ = ["Bulk", "bulk_for"]
 
@@ -20,8 +20,8 @@ SEATS = 65_536
 class Bulk(Protocol):
     """What differs between databases."""
 
-    def find(self, connection: sa.Connection, keys: Sequence[bytes]) -> list[tuple[int, int]]:
-        """(position in ``keys``, request id) of the keys that the index has."""
+    def find(self, connection: sa.Connection, keys: bytes) -> dict[int, int]:
+        """Position in ``keys``, 16 bytes each → request id, of the keys that the index has."""
 
     def merge(self, connection: sa.Connection) -> None:
         """Put the waiting keys of all requests into the index, sorted, later requests over earlier ones."""
@@ -47,13 +47,14 @@ class _SQLite:
         "(SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) SELECT i FROM n"
     )
 
-    def find(self, connection: sa.Connection, keys: Sequence[bytes]) -> list[tuple[int, int]]:
+    def find(self, connection: sa.Connection, keys: bytes) -> dict[int, int]:
         self._make_seats(connection)
-        found: list[tuple[int, int]] = []
-        for start in range(0, len(keys), SEATS):
-            ascending, places = _ascending(b"".join(keys[start : start + SEATS]))
-            rows = connection.exec_driver_sql(self._FIND, (ascending.tobytes(), len(places))).fetchall()
-            found += [(start + int(places[i]), request_id) for i, request_id in rows]
+        ascending, places = _ascending(keys)
+        found: dict[int, int] = {}
+        for start in range(0, len(places), SEATS):
+            chosen = ascending[start : start + SEATS]
+            rows = connection.exec_driver_sql(self._FIND, (chosen.tobytes(), len(chosen))).fetchall()
+            found |= {int(places[start + i]): request_id for i, request_id in rows}
         return found
 
     def merge(self, connection: sa.Connection) -> None:
@@ -97,8 +98,8 @@ class _PostgreSQL:
         "ON CONFLICT (key) DO UPDATE SET request_id = excluded.request_id"
     )
 
-    def find(self, connection: sa.Connection, keys: Sequence[bytes]) -> list[tuple[int, int]]:
-        return [(i, request_id) for i, request_id in connection.execute(self._FIND, {"keys": list(keys)})]
+    def find(self, connection: sa.Connection, keys: bytes) -> dict[int, int]:
+        return dict(connection.execute(self._FIND, {"keys": split(keys)}).tuples())
 
     def merge(self, connection: sa.Connection) -> None:
         connection.execute(self._MERGE)

@@ -287,7 +287,7 @@ class Ledger:
             newest = self._newest_id()
             granted, lost = self._granted(wanted.events, newest, run_id, now, replaces)
             new_id = _next_id(now, newest)
-            keys = granted.keys
+            keys = granted.key_bytes
             intent = {
                 "id": new_id,
                 "run_id": run_id,
@@ -299,8 +299,8 @@ class Ledger:
                 "events": len(granted),
                 "digest": _digest(granted),
                 "posted_at": now,
-                "waiting_keys": b"".join(keys),
-                "doubtful_since": self._doubtful_since(keys, replaces),
+                "waiting_keys": keys,
+                "doubtful_since": self._doubtful_since(granted, replaces),
             }
             self._connection.execute(_INTENT, intent)
         self._recent.add(new_id, keys)
@@ -382,9 +382,9 @@ class Ledger:
         if self._unwritten:
             self._connection.execute(_ANSWERED, self._unwritten)
 
-    def _find(self, keys: list[bytes]) -> dict[int, int]:
+    def _find(self, keys: bytes) -> dict[int, int]:
         """Position in ``keys`` → the newest request that has the key; keys that no request has are left out."""
-        return dict(self._bulk.find(self._connection, keys)) | dict(self._recent.find(keys))
+        return self._bulk.find(self._connection, keys) | self._recent.find(keys)
 
     def _events_left(self, request_ids: Collection[int]) -> Counter[int]:
         """How many events each of these requests is the last to have."""
@@ -430,12 +430,12 @@ class Ledger:
         keys = events.keys if any(doubtful.values()) else []
         self._doubts |= {keys[place]: since for place, since in doubtful.items() if since is not None}
 
-    def _doubtful_since(self, keys: list[bytes], replaces: str | None) -> float | None:
+    def _doubtful_since(self, events: EventBatch, replaces: str | None) -> float | None:
         """When the first request was posted that may have stored one of these events already.
 
         Meta drops repeats from the first receipt on, so that a repeat must not begin the window anew.
         """
-        since = [self._doubts[key] for key in keys if key in self._doubts] if self._doubts else []
+        since = [self._doubts[key] for key in events.keys if key in self._doubts] if self._doubts else []
         if replaces is not None:
             first = sa.select(sa.func.coalesce(request.c.doubtful_since, request.c.posted_at))
             since += self._connection.scalars(first.where(request.c.id == int(replaces)))
@@ -445,7 +445,7 @@ class Ledger:
         self, events: EventBatch, run_id: str | None, now: datetime, resend: bool, replaces: str | None = None
     ) -> dict[int, _Standing]:
         """Place of an event → what the newest request that has it says; events that no request has are left out."""
-        found = self._find(events.keys)
+        found = self._find(events.key_bytes)
         by_request = self._verdicts(set(found.values()), run_id, now, resend)
         if replaces is not None:
             by_request[int(replaces)] = _Standing(None)

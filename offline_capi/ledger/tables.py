@@ -9,9 +9,9 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-__all__ = ["KEY_BYTES", "RequestState", "event", "metadata", "read_back", "request", "run", "run_part", "sender"]
+from offline_capi.model import KEY_BYTES
 
-KEY_BYTES = 16
+__all__ = ["RequestState", "event", "metadata", "read_back", "request", "run", "run_part", "sender"]
 
 
 class RequestState(StrEnum):

@@ -15,6 +15,7 @@ from typing import Any
 
 from offline_capi.process import set_up_process
 from tests.benchmarks.data import scale
+from tests.benchmarks.memory import Memory
 from tests.benchmarks.night import NIGHT
 from tests.benchmarks.sink import Sink
 
@@ -67,7 +68,7 @@ def one_night(upload: str, home: Path, url: str, sdk_rows: int) -> None:
     micro = 1e6 * whole["seconds"] / whole["rows"]
     say(f"\n{upload}: {whole['rows']:,} rows, {whole['sent']:,} sent")
     for step, seconds in alone.items():
-        if step != "rows":
+        if step not in ("rows", "peak_mib"):
             say(f"  {step:<18}{alone['rows'] / seconds:>12,.0f} rows/s   {1e6 * seconds / alone['rows']:5.2f} µs a row")
     say(f"  {'end to end':<18}{whole['rows'] / whole['seconds']:>12,.0f} rows/s   {micro:5.2f} µs a row, ledger on")
     say(
@@ -80,9 +81,12 @@ def one_night(upload: str, home: Path, url: str, sdk_rows: int) -> None:
 def measured(module: str, *arguments: str) -> dict[str, Any]:
     """What a benchmark process prints; a process each, so that memory and caches are its own."""
     command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, Memory(process.pid) as memory:
+        told, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    figures: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return {**figures, "peak_mib": memory.peak_mib}
 
 
 def say(text: str) -> None:

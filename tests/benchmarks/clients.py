@@ -28,7 +28,7 @@ from offline_capi.pipeline import open_services, run_upload
 from offline_capi.process import set_up_process, without_pandas
 from offline_capi.sandbox import SandboxServer, SandboxSpec
 from tests.benchmarks.__main__ import measured, say
-from tests.benchmarks.night import Memory
+from tests.benchmarks.memory import Memory
 
 AIM = 2.0
 #: A table's own bound beside a small one, in seconds.
@@ -113,7 +113,7 @@ def night(home: Path, upload: str, url: str) -> dict[str, Any]:
     os.environ.update(environ)
     deployment = load_config(home / "dags", environ=environ)
     window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
-    with Memory() as memory, open_services(deployment, EnvironmentSecrets(environ)) as services:
+    with Memory(os.getpid()) as memory, open_services(deployment, EnvironmentSecrets(environ)) as services:
         started, processor = time.perf_counter(), time.process_time()
         tally = run_upload(deployment.uploads[upload], window, services).tally
         seconds = time.perf_counter() - started

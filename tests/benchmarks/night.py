@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.events import SeenKeys, build_events
@@ -43,7 +41,7 @@ def night(upload: str, home: Path, url: str) -> dict[str, Any]:
     one = deployment.uploads[upload]
     window = Window.of_day(NIGHT, one.window.timezone)
     opened = open_services(deployment, EnvironmentSecrets(environ), clock=lambda: NOW)
-    with Memory() as memory, opened as services:
+    with opened as services:
         started, processor = time.perf_counter(), time.process_time()
         report = run_upload(one, window, services)
         seconds = time.perf_counter() - started
@@ -52,7 +50,6 @@ def night(upload: str, home: Path, url: str) -> dict[str, Any]:
         "sent": report.tally.of(Fate.SENT),
         "seconds": seconds,
         "cpu": time.process_time() - processor,
-        "peak_mib": memory.peak_mib,
     }
 
 
@@ -92,44 +89,6 @@ class Spent:
         end = object()
         while (item := self.on(step, next, items, end)) is not end:
             yield item
-
-
-class Memory:
-    """The most that this process and those it started held together.
-
-    Pages of files count once, for they are the same libraries: of the process that has most of them. Looked at 20 times
-    a second: what the system counts for a child that has ended includes the moment of its fork.
-    """
-
-    def __enter__(self) -> Self:
-        self.peak_mib, self._done = 0.0, Event()
-        self._watcher = Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._watcher.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.05):
-            children = [int(pid) for task in Path("/proc/self/task").iterdir() for pid in _words(task / "children")]
-            own, files = zip(*map(_resident_mib, (os.getpid(), *children)), strict=True)
-            self.peak_mib = max(self.peak_mib, sum(own) + max(files))
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except (FileNotFoundError, ProcessLookupError):  # a thread or process that has just ended
-        return []
-
-
-def _resident_mib(pid: int) -> tuple[float, float]:
-    """Of its own, and of files (proc_pid_statm(5): resident and shared, in pages)."""
-    words = _words(Path(f"/proc/{pid}/statm"))
-    resident, files = (int(word) * resource.getpagesize() / 2**20 for word in words[1:3]) if words else (0.0, 0.0)
-    return resident - files, files
 
 
 if __name__ == "__main__":
