@@ -99,7 +99,7 @@ class _PostgreSQL:
     )
 
     def find(self, connection: sa.Connection, keys: bytes) -> dict[int, int]:
-        return dict(connection.execute(self._FIND, {"keys": split(keys)}).tuples())
+        return dict(connection.execute(self._FIND, {"keys": split(keys)}).fetchall())
 
     def merge(self, connection: sa.Connection) -> None:
         connection.execute(self._MERGE)
