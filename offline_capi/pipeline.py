@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from offline_capi.clients import breaker
@@ -25,8 +26,9 @@ from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import Policy, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, UsageError
 from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
+from offline_capi.frequent import FrequentValues
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
-from offline_capi.identity import hash_identity
+from offline_capi.identity import hash_identity, inspect_identity
 from offline_capi.ledger import Ledger, Rehearsal, RunRecord, traffic_of
 from offline_capi.mapping import columns_needed, map_rows, rows_of, rows_wanted
 from offline_capi.model import (
@@ -136,7 +138,7 @@ def run_upload(
     kind = "test" if test_event_code else trigger
     with services.ledger.running(upload.name, window, trigger=kind, now=services.clock) as run:
         with services.stage.rejects(run.id) as rejects:
-            chosen = Selection(upload, window, clients, only)
+            chosen = select(upload, window, services, clients, only)
             books = Books(on_progress, rejects.write, rejects.write_undelivered, narrowed=chosen.narrowed)
             books.tally.gates = judged_first(chosen, services, force=force_gates)
             events = booked(prepare(chosen, services), books)
@@ -180,7 +182,7 @@ def plan_upload(
     on_progress: OnProgress = _unheard,
 ) -> RunReport:
     """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded."""
-    chosen = Selection(upload, window, clients)
+    chosen = select(upload, window, services, clients)
     started, books = services.clock(), Books(on_progress, narrowed=chosen.narrowed)
     books.tally.gates = judged_first(chosen, services)
     events = booked(prepare(chosen, services), books)
@@ -203,7 +205,7 @@ def plan_upload(
 
 def preview(upload: Upload, window: Window, services: Services, *, limit: int) -> list[dict[str, Any]]:
     """The first ``limit`` events exactly as they would go out, hashed; nothing is sent."""
-    batches = prepare(Selection(upload, window), services)
+    batches = prepare(select(upload, window, services), services)
     bodies = (body for batch in batches for body in batch.events.table.column("body").to_pylist())
     return [json.loads(body) for body in islice(bodies, limit)]
 
@@ -224,7 +226,7 @@ def stage_upload(
 
     Where a gate stops the run there is nothing to send; ``reconcile`` then books what lies there as held.
     """
-    chosen = Selection(upload, window, clients)
+    chosen = select(upload, window, services, clients)
     with services.stage.rejects(run_id) as rejects, services.stage.events(run_id) as staged:
         books = Books(keep_rejects=rejects.write, narrowed=chosen.narrowed)
         for events in booked(prepare(chosen, services), books):
@@ -269,17 +271,37 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
 class Selection:
     """The rows that a run is about: of an upload and a window, narrowed to some ``clients``, or to those of a replay.
 
-    The others are left out as if they had not been read.
+    The others are left out as if they had not been read. ``frequent`` values, by key and SHA-256, are dropped as junk.
     """
 
     upload: Upload
     window: Window
     clients: Collection[str] = ()
     only: WantedRows | None = None
+    frequent: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def narrowed(self) -> bool:
         return bool(self.clients) or self.only is not None
+
+
+def select(
+    upload: Upload,
+    window: Window,
+    services: Services,
+    clients: Collection[str] = (),
+    only: WantedRows | None = None,
+) -> Selection:
+    """The rows of a run. Values that too many of the window's people share are found first, where the upload says so.
+
+    All rows of the window count for that, whichever of them the run is about: a replay drops what the night dropped.
+    """
+    shared = FrequentValues(services.deployment.platform.frequent_value)
+    if upload.drop_frequent:
+        for rows in read(upload, window, services):
+            mapped = map_rows(rows, upload, rows_window(upload, window))
+            shared.add(inspect_identity(mapped, **identity_settings(upload, services.deployment)))
+    return Selection(upload, window, clients, only, shared.junk())
 
 
 def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
@@ -305,13 +327,19 @@ def hashed(rows: SourceRows, chosen: Selection, settings: Deployment) -> HashedR
     upload = chosen.upload
     mapped = map_rows(rows, upload, rows_window(upload, chosen.window))
     mapped = rows_wanted(rows_of(mapped, chosen.clients), chosen.only)
-    return hash_identity(
-        mapped,
-        clients=settings.clients,
-        profile=upload.profile,
-        default_profile=settings.platform.profile,
-        junk=upload.junk,
-    )
+    return hash_identity(mapped, **identity_settings(upload, settings, chosen.frequent))
+
+
+def identity_settings(
+    upload: Upload, deployment: Deployment, frequent: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, Any]:
+    """How an upload's rows are normalised and hashed, and what of them never is; see ``identity``."""
+    return {
+        "clients": deployment.clients,
+        "profile": upload.profile,
+        "default_profile": deployment.platform.profile,
+        "junk": {key: (*upload.junk.get(key, ()), *frequent.get(key, ())) for key in {**upload.junk, **frequent}},
+    }
 
 
 def booked(batches: Iterable[BuiltEvents], books: Books) -> Iterator[EventBatch]:
@@ -345,6 +373,7 @@ def at_source(upload: Upload, deployment: Deployment, secrets: SecretResolver) -
         "zone": upload.window.timezone,
         "connection_url": lambda name: secrets.connection_url(name).reveal(),
         "sql_folder": deployment.sql_folder,
+        "environ": deployment.environ,
     }
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from offline_capi.audit.coverage import ColumnCoverage, Coverage, coverage
 from offline_capi.audit.external_ids import ExternalIdCheck, Found, check_external_ids, uploads_with_ids
-from offline_capi.audit.frequent import JUNK_KEYS, FrequentValue
 from offline_capi.audit.pixel import read_browser_ids
 from offline_capi.audit.profiles import ColumnDiff, ProfileDiff, diff_profiles
 from offline_capi.audit.suggestions import Suggestion
+from offline_capi.frequent import JUNK_KEYS, FrequentValue
 
 __all__ = [
     "JUNK_KEYS",

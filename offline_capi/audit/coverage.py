@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 import pyarrow.compute as pc
 
-from offline_capi.audit.counting import Counted, marks
-from offline_capi.audit.frequent import FrequentValue, FrequentValues
 from offline_capi.audit.reading import audited_rows, clients_of, hashed_columns
 from offline_capi.audit.suggestions import Suggestion, Unmapped
 from offline_capi.config import Upload
 from offline_capi.config.keys import USER_DATA_KEYS
+from offline_capi.counting import Counted, marks
+from offline_capi.frequent import FrequentValue, FrequentValues
 from offline_capi.identity import HashedColumn
 from offline_capi.model import DroppedValues, Window
 from offline_capi.pipeline import Services

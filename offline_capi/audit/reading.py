@@ -9,7 +9,7 @@ from offline_capi.config import Deployment, Upload
 from offline_capi.identity import HashedColumn, inspect_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import MappedRows, SourceRows, Window
-from offline_capi.pipeline import Services, read, rows_window
+from offline_capi.pipeline import Services, identity_settings, read, rows_window
 
 __all__ = ["AuditedRows", "audited_rows", "clients_of", "hashed_columns", "profiles_of"]
 
@@ -33,13 +33,7 @@ def hashed_columns(
     mapped: MappedRows, upload: Upload, deployment: Deployment, *, profile: str | None = None
 ) -> list[HashedColumn]:
     """Every column as a run would hash it, or as ``profile`` would."""
-    return inspect_identity(
-        mapped,
-        clients=deployment.clients,
-        profile=profile or upload.profile,
-        default_profile=deployment.platform.profile,
-        junk=upload.junk,
-    )
+    return inspect_identity(mapped, **{**identity_settings(upload, deployment), "profile": profile or upload.profile})
 
 
 def clients_of(upload: Upload, deployment: Deployment) -> list[str]:

@@ -10,8 +10,9 @@ is checked in ``checks.py``. A ``ValueError`` raised here is shown to the author
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cache, cached_property
 from pathlib import Path
@@ -809,6 +810,11 @@ class Upload(MappingSpec):
     junk: dict[Annotated[str, AfterValidator(known_key)], Annotated[tuple[Digest, ...], BeforeValidator(_several)]] = (
         Field({}, description="SHA-256 of normal forms that are nobody's, by key, as `coverage` finds them: never sent")
     )
+    drop_frequent: bool = Field(
+        False,
+        description="never send values of em, ph and external_id that too many people share (platform.frequent_value); "
+        "each run reads its window once more to find them",
+    )
     max_age: Duration | None = Field(None, description="narrower than Meta's window, never wider")
 
 
@@ -1050,7 +1056,7 @@ class Platform(_Node):
         "meta", description="how identity is normalised; an upload's choice counts before a client's, this comes last"
     )
     frequent_value: Share = Field(
-        0.005, description="share of rows above which `coverage` takes one value for nobody's; 100% for never"
+        0.005, description="share of rows above which `coverage` and `drop_frequent` take a value for nobody's"
     )
     airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
 
@@ -1069,6 +1075,12 @@ class Deployment(_Node):
     uploads: dict[str, Upload]
     clients_from: ClientTable | None = Field(None, description="the table, where the clients are rows of one")
     _places: dict[str, Places] = PrivateAttr(default_factory=dict)
+    _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: os.environ)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Where a ``${NAME}`` in the path of a source is looked up: in what the folder was loaded with."""
+        return self._environ
 
     @cached_property
     def recipients(self) -> dict[str, Client]:

@@ -5,7 +5,7 @@ would hash a value tonight and drop it tomorrow, when a re-run or the look-back 
 decision and its use are apart. Here a whole window is counted and candidates are named by their SHA-256; once somebody
 has written them into the upload (``junk: {ph: [...]}``), they are dropped from every row, in every batch and every
 run, under their own cause (``listed_as_junk``), at the cost of one look-up a value, and of nothing where none is
-listed.
+listed. An upload with ``drop_frequent: true`` does not wait for somebody: each run counts its whole window first.
 
 A value is a candidate where it stands in more than ``share`` of the rows that have a usable value of the key, in at
 least ``FEWEST_ROWS``, and beside more than ``FEWEST_PEOPLE`` different people, told apart by their other identifiers:
@@ -23,8 +23,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from offline_capi.audit.counting import Counted, marks
 from offline_capi.config.keys import USER_DATA_KEYS
+from offline_capi.counting import Counted, marks
 from offline_capi.identity import HashedColumn, digest
 
 __all__ = ["FEWEST_PEOPLE", "FEWEST_ROWS", "JUNK_KEYS", "FrequentValue", "FrequentValues"]
@@ -82,6 +82,13 @@ class FrequentValues:
             frequent = (rows >= FEWEST_ROWS) & (rows > self.share * total) & (people > FEWEST_PEOPLE)
             for value, number, beside in values.filter(frequent).sort("rows", descending=True).iter_rows():
                 yield FrequentValue(key, self._digests[value], number, number / total, beside)
+
+    def junk(self) -> dict[str, list[str]]:
+        """The candidates as ``junk`` names them."""
+        found: dict[str, list[str]] = {}
+        for one in self.candidates():
+            found.setdefault(one.key, []).append(one.sha256)
+        return found
 
     def _remember(self, key: str, values: pa.Array, value: pl.Series) -> None:
         """The digests of what is frequent here: what is frequent in all batches together is so in one at least."""

@@ -1,0 +1,75 @@
+"""``drop_frequent``: a value that too many people share is found in the whole window, and never sent."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from offline_capi.identity import Cause
+from offline_capi.model import Window
+from offline_capi.pipeline import begin_run, plan_upload, reconcile, send_staged, stage_upload
+from tests.night import Night, yesterday
+from tests.sales import OUTLET, sale, sales_night, write
+from tests.sandbox_server import Sandbox
+
+OWN_PHONE = "+49 30 901820"
+DIGEST = sha256(b"4930901820").hexdigest()
+#: Every third person left no number, and the shop wrote down its own.
+SALES = [
+    sale(f"{brand}-{n:03}", brand, phone=OWN_PHONE if n % 3 == 0 else f"+49 30 9{n:05}", number=str(n))
+    for n in range(200)
+    for brand in ("Shop", "Outlet")
+]
+SHARING = sum(row["phone"] == OWN_PHONE for row in SALES)
+
+
+@pytest.fixture
+def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Night:
+    monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
+    night = sales_night(tmp_path, sandbox)
+    night.edit("dags/uploads/sales.yml", ("limits:", "drop_frequent: true\nlimits:"))
+    write(night, SALES)
+    return night
+
+
+def phones(sandbox: Sandbox) -> list[object]:
+    return [event["user_data"].get("ph") for event in sandbox.events]
+
+
+def test_it_is_never_sent_and_counted_under_its_cause(night: Night, sandbox: Sandbox) -> None:
+    report = night.send("sales")
+
+    went = phones(sandbox)
+    assert report.balance == "400 read = 400 sent"
+    assert went.count(None) == SHARING == report.tally.dropped["ph", "phone", Cause.LISTED_AS_JUNK]
+    assert DIGEST not in str(went)
+    assert night.send("sales").balance == "400 read = 400 already sent"
+
+
+def test_without_it_the_value_goes_out(night: Night, sandbox: Sandbox) -> None:
+    night.edit("dags/uploads/sales.yml", ("drop_frequent: true\n", ""))
+
+    night.send("sales")
+
+    assert str(phones(sandbox)).count(DIGEST) == SHARING
+
+
+def test_p11_a_run_of_one_client_drops_what_a_run_of_all_drops(night: Night, sandbox: Sandbox) -> None:
+    """The shop alone has fewer rows than a value needs to be frequent."""
+    fewer = [row for n, row in enumerate(SALES) if row["brand"] == "Outlet" or n < 240]
+    write(night, fewer)
+    window = Window.of_day(yesterday("Europe/Berlin"), "Europe/Berlin")
+
+    with night.services() as services:
+        upload = services.deployment.uploads["sales"]
+        plan = plan_upload(upload, window, services, clients=["corner_shop"])
+        run = begin_run(upload, window, services)
+        for unit in stage_upload(upload, window, services, run, clients=["corner_shop"]):
+            send_staged(unit, upload, services)
+        report = reconcile(run, upload, services)
+
+    assert plan.balance == "120 read = 120 sent" == report.balance
+    assert sandbox.ids_of(OUTLET) == []
+    assert phones(sandbox).count(None) == 40 == plan.tally.dropped["ph", "phone", Cause.LISTED_AS_JUNK]
