@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from offline_capi.model import FEW_PARTS, EventBatch, Fate, Rejections, WantedRows
+from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Fate, Rejections, WantedRows
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
 
@@ -88,7 +88,7 @@ class EventStage:
     def __init__(self, stage: Stage, run_id: str) -> None:
         self._stage, self._run_id = stage, run_id
         self._files: dict[str, _ParquetFile] = {}
-        self._waiting: dict[str, list[EventBatch]] = {}
+        self._waiting: dict[str, list[EventPart]] = {}
 
     def write(self, events: EventBatch) -> None:
         parts = list(events.apart("client"))
@@ -97,16 +97,14 @@ class EventStage:
                 path = self._stage.path(self._run_id, f"events-{quote(client, safe='')}.parquet")
                 self._files[client] = _ParquetFile(self._stage.filesystem, path)
             self._waiting.setdefault(client, []).append(own)
-            if sum(map(len, self._waiting[client])) >= GROUP_ROWS:
+            if sum(part.rows for part in self._waiting[client]) >= GROUP_ROWS:
                 self._write_waiting(client)
-            elif len(parts) <= FEW_PARTS:
-                self._waiting[client][-1] = (
-                    own.on_disk()
-                )  # else a few rows would hold all others of the batch in memory
+            elif len(parts) <= FEW_PARTS:  # else a few rows would hold all others of the batch in memory
+                self._waiting[client][-1] = EventPart.whole(own.events.on_disk())
 
     def _write_waiting(self, client: str) -> None:
         if waiting := self._waiting.pop(client, None):
-            self._files[client].write(EventBatch.joined(waiting).table)
+            self._files[client].write(EventBatch.joined(part.events for part in waiting).table)
 
     def _finish(self, client: str, *, keep: bool) -> None:
         if keep:

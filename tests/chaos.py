@@ -392,7 +392,7 @@ class Chaos:
         if not tally.complete or tally.read != self.events + PARTS:
             yield f"{tally.read:,} rows read, {tally.accounted:,} have a fate, {self.events + PARTS:,} are there"
         for name, lot, rows in (
-            *((n, lot, len(self.sales.of(n))) for n, lot in LOTS.items()),
+            *((making, lot, len(self.sales.of(making))) for making, lot in LOTS.items()),
             ("torn", MALFORMED, PARTS),
         ):
             booked = sum(n for (reason, _), n in tally.reasons(lot.fate).items() if reason == (lot.reason or ""))

@@ -8,13 +8,17 @@ import pty
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from offline_capi import __version__
+from offline_capi.model import Fate
+from tests.delivery.sending import batch
+from tests.ledger.test_ledger import Desk
 from tests.night import Night
-from tests.sandbox_server import Sandbox
+from tests.sandbox_server import PIXEL, Sandbox
 
 UPLOADS = ["credit_approvals", "store_purchases"]
 ESCAPE = "\x1b"
@@ -78,6 +82,23 @@ def test_one_evening_told_in_plain_lines(night: Night) -> None:
     assert sorted(report.out.split()) == sorted(second.out.split())
     assert (page.out, page.err.strip()) == ("", "written: report.html")
     assert "credit_approvals" in (night.home / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_is_in_doubt_is_listed_with_what_happens_next(night: Night) -> None:
+    """Of all runs, or of the one that is named."""
+    nothing = night.run("status", "--in-doubt")
+    desk = Desk(night.env["OFFLINE_CAPI_LEDGER"], datetime.now(UTC))
+    desk.post(batch(["e-1", "e-2"]), Fate.IN_DOUBT)
+    later = desk.next_night(hours=0)
+
+    told, listed = night.run("status", "--in-doubt"), night.run("status", "--in-doubt", "--json").json
+    of_the_other = night.run("status", "--in-doubt", later.run, "--json")
+
+    assert nothing.out.strip() == "nothing is in doubt"
+    assert f"{desk.run}  upload  acme  pixel {PIXEL}  2 events  since " in told.out
+    assert "the next run that reads these rows sends them again" in told.out
+    assert [(one["run"], one["pixel"], one["events"]) for one in listed] == [(desk.run, PIXEL, 2)]
+    assert (of_the_other.code, of_the_other.json) == (0, [])
 
 
 def test_preview_shows_events_as_they_go_out(night: Night) -> None:

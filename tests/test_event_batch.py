@@ -45,14 +45,17 @@ def test_bytes_keys_and_equal_columns(texts: list[str], start: int):
 def test_events_apart_are_the_same_events_in_the_order_in_which_their_keys_come(keys: list[tuple[str, str]]):
     """Each part has one key, all of its events, and those in their own order."""
     table = {"client": [client for client, _ in keys], "pixel": [pixel for _, pixel in keys], "at": [*range(len(keys))]}
-    schema = pa.schema([("client", pa.string()), ("pixel", pa.string()), ("at", pa.int64())])
+    table["body"] = [b"{}" * (at % 3) for at in range(len(keys))]
+    names = {"client": pa.string(), "pixel": pa.string(), "at": pa.int64(), "body": pa.binary()}
 
-    parts = list(EventBatch(pa.RecordBatch.from_pydict(table, schema=schema)).apart("client", "pixel"))
+    parts = list(EventBatch(pa.RecordBatch.from_pydict(table, schema=pa.schema(names))).apart("client", "pixel"))
 
     assert [key for key, _ in parts] == list(dict.fromkeys(keys))
     for key, part in parts:
-        assert part.table.column("at").to_pylist() == [at for at, own in enumerate(keys) if own == key]
-        assert set(zip(*(part.table.column(name).to_pylist() for name in ("client", "pixel")), strict=True)) == {key}
+        own = part.events.table
+        assert own.column("at").to_pylist() == [at for at, one in enumerate(keys) if one == key]
+        assert set(zip(*(own.column(name).to_pylist() for name in ("client", "pixel")), strict=True)) == {key}
+        assert (part.rows, part.body_bytes) == (len(own), sum(map(len, own.column("body").to_pylist())))
 
 
 def test_events_on_disk_are_the_same_and_leave_no_file(tmp_path: Path):

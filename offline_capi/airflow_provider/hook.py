@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MetaConversionsHook"]
 
-_GRAPH_URL, _GRAPH_VERSION = "https://graph.facebook.com", "v26.0"
 _TIMEOUT = 30.0
 
 
@@ -83,7 +82,10 @@ class MetaConversionsHook(BaseHook):
 
     @property
     def _endpoint(self) -> tuple[str, str]:
-        return self._extra("graph_url", _GRAPH_URL), self._extra("graph_version", _GRAPH_VERSION)
+        from offline_capi.config import Platform
+
+        usual = Platform()
+        return self._extra("graph_url", usual.graph_url), self._extra("graph_version", usual.graph_version)
 
     @property
     def _app_secret(self) -> Secret | None:

@@ -7,7 +7,6 @@ Airflow names assets (``postgres://host:5432/database/schema/table``), files by 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from offline_capi.config.settings import FileSource, SqlSource
     from offline_capi.pipeline import Services
 
-__all__ = ["SCHEME", "pixel_to_openlineage", "source_uris", "tables_of", "tell_lineage"]
+__all__ = ["pixel_to_openlineage", "source_uris", "tables_of", "tell_lineage"]
 
 SCHEME = "meta-capi"
 
@@ -47,7 +46,8 @@ def tell_lineage(upload: Upload, services: Services, sent: Mapping[str, int]) ->
             collector.add_input_asset(reader, uri=uri)
         for uri, events in _pixel_uris(services, sent):
             collector.add_output_asset(reader, uri=uri, asset_extra={"events": events})
-    except (ConfigError, SourceError, ValueError) as error:  # ValueError: another provider refuses the form of its URI
+    # OSError: no file of the query here; ValueError: another provider refuses the form of its URI
+    except (ConfigError, SourceError, OSError, ValueError) as error:
         _log.warning("lineage is incomplete", cause=type(error).__name__)
 
 
@@ -58,7 +58,7 @@ def source_uris(upload: Upload, services: Services) -> Iterator[str]:
     if isinstance(upload.source, SqlSource):
         yield from _database_uris(upload.source, services)
     else:
-        yield _folder_uri(upload.source)
+        yield _folder_uri(upload.source, services.deployment.environ)
 
 
 def pixel_to_openlineage(asset: Any, lineage_context: Any) -> Any:  # noqa: ARG001  as Airflow calls it
@@ -81,9 +81,11 @@ def _pixel_uris(services: Services, sent: Mapping[str, int]) -> Iterator[tuple[s
 # ---------------------------------------------------------------------------------------------- files
 
 
-def _folder_uri(source: FileSource) -> str:
+def _folder_uri(source: FileSource, environ: Mapping[str, str]) -> str:
     """The path up to its first part that stands for several; without what may be a secret."""
-    path = os.path.expandvars(source.path)
+    from offline_capi.sources.places import with_variables
+
+    path = with_variables(source.path, environ)
     path = path.partition("?")[0] if "://" in path else path
     plain = re.split(r"[*?{\[]", path)[0]
     folder = plain if plain == path else plain.rpartition("/")[0]

@@ -5,7 +5,6 @@ Imports nothing heavy before it is asked for something: DAG files load this modu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from offline_capi.pipeline import Services
 
 __all__ = ["Place", "known_clients", "opened", "opened_clients", "run_type", "speak_of", "window_of"]
-
-#: An environment variable, or an Airflow variable, in the path of a source.
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class Place(NamedTuple):
@@ -56,19 +52,7 @@ def opened(place: Place, run_id: str | None = None) -> Iterator[tuple[Upload, Se
     environment = AirflowEnvironment()
     deployment = load_one(place.folder, place.upload, environ=environment)
     with open_services(deployment, AirflowSecrets(environment)) as services:
-        yield _with_variables(deployment.uploads[place.upload], environment), services
-
-
-def _with_variables(upload: Upload, environment: Mapping[str, str]) -> Upload:
-    """The upload with each ``${NAME}`` of its path resolved; one that is known nowhere stays, and the source says so.
-
-    Done here because the source itself sees environment variables only.
-    """
-    path = getattr(upload.source, "path", "")
-    resolved = _VARIABLE.sub(lambda found: environment.get(found[1]) or found[0], path)
-    if resolved == path:
-        return upload
-    return upload.model_copy(update={"source": upload.source.model_copy(update={"path": resolved})})
+        yield deployment.uploads[place.upload], services
 
 
 def opened_clients(folder: str) -> tuple[Deployment, AirflowSecrets]:
@@ -98,8 +82,10 @@ def run_type(context: Mapping[str, Any]) -> str:
 
 def known_clients(wanted: Iterable[str], services: Services) -> list[str]:
     """The wanted clients in order, each once; raises ``UsageError`` for names that nobody has."""
-    unknown = sorted(set(wanted) - set(services.deployment.clients))
+    from offline_capi.config.nearest import did_you_mean
+
+    clients = services.deployment.clients
+    unknown = [f'"{name}"{did_you_mean(name, clients)}' for name in sorted(set(wanted) - set(clients))]
     if unknown:
-        known = ", ".join(sorted(services.deployment.clients))
-        raise UsageError(f"clients not in clients.yml: {', '.join(unknown)}; known are {known}. Nothing was sent.")
+        raise UsageError(f"no such client in clients.yml: {', '.join(unknown)}. Nothing was read and nothing was sent.")
     return sorted(set(wanted))

@@ -13,6 +13,7 @@ from offline_capi.airflow_provider.opening import Place, known_clients, opened, 
 from offline_capi.airflow_provider.retries import upload_retry_policy
 from offline_capi.airflow_provider.telling import log_plan, log_report, numbers
 from offline_capi.airflow_provider.verdicts import raise_for_undelivered
+from offline_capi.model import Fate
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
@@ -78,7 +79,7 @@ class UploadConversionsOperator(BaseOperator):
             if not report.planned:
                 _tell(report, upload, services)
         log_plan(report) if report.planned else log_report(report)
-        if not report.planned:
+        if report.problems and not report.planned:
             raise_for_undelivered(self.upload, report.tally)
             report.raise_for_loss()
         return {"run": report.run_id, "status": report.status.value, **numbers(report.tally)}
@@ -94,8 +95,6 @@ class UploadConversionsOperator(BaseOperator):
 
 def _tell(report: RunReport, upload: Upload, services: Services) -> None:
     """To Airflow's metrics and lineage."""
-    from offline_capi.model import Fate
-
     speak_of(upload_run_id=report.run_id)
     count_sending(report.tally, report.ended_at - report.started_at, upload=report.upload)
     count_events(report, services.deployment.recipients)

@@ -53,11 +53,11 @@ class AirflowSecrets:
     def connection_url(self, name: str) -> Secret:
         connection = _connection(name)
         if connection is None:
-            return self._environment.connection_url(name)
+            return _masked(self._environment.connection_url(name))
         url = connection_as_url(json.dumps(_fields(connection)))
         if url is None:
             raise ConfigError(f'the Airflow connection "{name}" has no type that stands for a database')
-        return Secret(url)
+        return _masked(Secret(url))
 
 
 def token_of(connection: Any) -> Secret:

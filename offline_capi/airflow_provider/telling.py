@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from offline_capi.model import Fate
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -53,20 +51,11 @@ def log_report(report: RunReport) -> None:
 
 def log_plan(report: RunReport) -> None:
     """The same of a plan; of a range of days, also what would become of each."""
+    from offline_capi.report import print_days
+
     log_report(report)
-    if len(report.by_day()) > 1:
-        _log_days(report)
-
-
-def _log_days(report: RunReport) -> None:
-    from rich.table import Table
-
-    fates = [fate for fate in Fate if report.tally.of(fate)]
-    table = Table("day", *(fate.value.replace("_", " ") for fate in fates), box=None, padding=(0, 2, 0, 2))
-    for day, counts in report.by_day().items():
-        table.add_row(day, *(f"{counts.get(fate, 0):,}" for fate in fates))
     with _paper() as console:
-        console.print(table)
+        print_days(report, console)
 
 
 @contextmanager

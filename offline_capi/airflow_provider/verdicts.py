@@ -38,6 +38,10 @@ _VERDICTS = (
     _Verdict((Fate.IN_DOUBT,), (), TemporaryError, "No answer came; repeating uses the same event ids, so Meta counts "
              "each once"),
     _Verdict(
+        (Fate.HELD,), (Reason.OVER_LIMIT,), PartialLossError,
+        "They are above limits.events_per_run; the next run goes on where this one stopped",
+    ),
+    _Verdict(
         (Fate.REFUSED, Fate.HELD), (), PartialLossError, "Repeating does not change it: see the report for the reasons"
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,23 +23,39 @@ from offline_capi.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from offline_capi.ledger import RunRecord
+    from offline_capi.ledger import DoubtfulRequest, RunRecord
 
 
 @app.command()
 def status(
     run: Annotated[str | None, typer.Argument(help="Run id. Default: the last runs.")] = None,
     limit: Annotated[int, typer.Option(help="How many runs.", min=1)] = 10,
+    in_doubt: Annotated[
+        bool, typer.Option("--in-doubt", help="Instead: the requests of all runs without an answer.")
+    ] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """List the last runs, or one of them."""
+    if in_doubt:
+        _status_in_doubt(run, config, as_json=as_json)
+        return
     with opened(config) as services:
         runs = [services.ledger.run(run)] if run else services.ledger.runs(limit)
     if as_json:
         print_json([record.to_json() for record in runs])
     else:
         print_runs(runs)
+
+
+def _status_in_doubt(run: str | None, config: Path, *, as_json: bool) -> None:
+    with opened(config) as services:
+        now, only = services.clock(), services.ledger.run(run).id if run else None
+        doubts = [one for one in services.ledger.in_doubt(now) if only in (None, one.run_id)]
+    if as_json:
+        print_json([one.to_json(now) for one in doubts])
+    else:
+        print_doubts(doubts, now)
 
 
 @app.command()
@@ -108,6 +125,15 @@ def replay(
         with progress(past.upload, quiet=as_json) as on_progress:
             found = replay_run(past.id, services, undelivered=refused, on_progress=on_progress)
     finish(found, as_json)
+
+
+def print_doubts(doubts: list[DoubtfulRequest], now: datetime) -> None:
+    for one in doubts:
+        what = f"{one.run_id}  {one.upload}  {one.client}  pixel {one.pixel}  {one.events:,} events"
+        out.print(f"? {what}  since {one.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC", highlight=False, markup=False)
+        out.print(f"  {one.next_step(now)}", style="dim", highlight=False, markup=False, soft_wrap=True)
+    if not doubts:
+        out.print("nothing is in doubt")
 
 
 def print_runs(runs: list[RunRecord]) -> None:

@@ -135,11 +135,11 @@ def find(deployment: Deployment, name: str) -> Upload:
 
 
 def find_clients(deployment: Deployment, names: list[str] | None) -> list[str]:
-    """The clients of --client; a name that nobody has would narrow a run to nothing and look like a success."""
+    """The clients that were named; a name that nobody has would narrow a run to nothing and look like a success."""
     for name in names or ():
         if name not in deployment.clients:
             place = deployment.folder / "clients.yml"
-            raise UsageError(f'--client: no client "{name}" in {place}{_hint(name, deployment.clients)}')
+            raise UsageError(f'no client "{name}" in {place}{_hint(name, deployment.clients)}')
     return names or []
 
 

@@ -124,7 +124,7 @@ class _Reader:
         path = question.path.format(pixel=client.pixel_id)
         try:
             pages = [*self.graph.pages(path, who, **question.fields(asked))]
-        except TemporaryError as error:
+        except (TemporaryError, ConfigError) as error:  # nobody answers, or the token fits into no request
             raise _NotToldError(str(error), ends_all=True) from None
         if not pages[-1].ok:
             raise self._refused(pages[-1])

@@ -53,7 +53,7 @@ def load_config(folder: str | Path, *, environ: Mapping[str, str] = os.environ) 
     problems = [*clients.problems, *(problem for draft in uploads for problem in draft.problems)]
     if problems:
         raise _config_error(problems, Path(folder))
-    return _deployment(Path(folder), clients, uploads)
+    return _deployment(Path(folder), clients, uploads, environ)
 
 
 def load_each(
@@ -72,7 +72,7 @@ def load_each(
             errors[draft.name] = [*errors.get(draft.name, []), *problems]
     good = [draft for draft in uploads if draft.name not in errors]
     return (
-        _deployment(Path(folder), clients, good),
+        _deployment(Path(folder), clients, good, environ),
         {name: _config_error(problems, Path(folder)) for name, problems in errors.items()},
     )
 
@@ -122,7 +122,7 @@ def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> 
     return clients, [*_unique(drafts)]
 
 
-def _deployment(folder: Path, clients: _Clients, uploads: Sequence[_Upload]) -> Deployment:
+def _deployment(folder: Path, clients: _Clients, uploads: Sequence[_Upload], environ: Mapping[str, str]) -> Deployment:
     deployment = Deployment(
         folder=folder,
         platform=clients.platform or Platform(),
@@ -131,6 +131,7 @@ def _deployment(folder: Path, clients: _Clients, uploads: Sequence[_Upload]) -> 
         uploads={draft.name: draft.upload for draft in uploads if draft.upload is not None},
     )
     deployment._places.update({draft.name: draft.places for draft in uploads})
+    deployment._environ = environ
     return deployment
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow.compute as pc
 
-from offline_capi.model import FEW_PARTS, EventBatch, Request
+from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Request
 
 __all__ = ["MAX_PENDING", "cut_requests"]
 
@@ -19,7 +19,7 @@ MAX_PENDING = 500_000
 #: Events that may wait in memory; those that come to more are put on disk.
 IN_MEMORY = 65_536
 
-_Keep = Callable[[EventBatch], EventBatch]
+_Keep = Callable[[EventPart], EventPart]
 
 #: Bytes that JSON needs around the events: brackets, partner_agent, test_event_code; one more an event for its comma.
 ENVELOPE = 512
@@ -35,19 +35,19 @@ class _Waiting:
     client: str
     pixel: str
     since: int = 0
-    parts: list[EventBatch] = field(default_factory=list)
+    parts: list[EventPart] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
 
-    def add(self, events: EventBatch) -> None:
-        if len(events):
-            self.parts.append(events)
-            self.rows += len(events)
-            self.bytes += events.body_bytes + len(events)
+    def add(self, part: EventPart) -> None:
+        if part.rows:
+            self.parts.append(part)
+            self.rows += part.rows
+            self.bytes += part.body_bytes + part.rows
 
     def take(self) -> EventBatch:
         """All of them, in one; nothing waits then."""
-        whole = EventBatch.joined(self.parts)
+        whole = EventBatch.joined(part.events for part in self.parts)
         self.parts, self.rows, self.bytes = [], 0, 0
         return whole
 
@@ -68,9 +68,9 @@ def cut_requests(
     for batch in batches:
         parts = list(batch.apart("client", "pixel"))
         keep = _keeper(len(parts), sum(own.rows for own in waiting.values()))
-        for (client, pixel), events in parts:
+        for (client, pixel), part in parts:
             own = waiting.get((client, pixel)) or _Waiting(client, pixel, since=came)
-            full = [*_filled(own, events, max_events, max_bytes - ENVELOPE, keep)]
+            full = [*_filled(own, part, max_events, max_bytes - ENVELOPE, keep)]
             if full:
                 waiting.pop((client, pixel), None)
                 own.since = came
@@ -91,25 +91,27 @@ def _overdue(waiting: dict[tuple[str, str], _Waiting], since: int) -> Iterator[_
 def _keeper(parts: int, rows: int) -> _Keep:
     """How parts of a batch are kept that have to wait: a few rows must not hold all others of it in memory."""
     if parts > FEW_PARTS:
-        return lambda events: events  # they are on disk already
-    return EventBatch.copied if rows < IN_MEMORY else EventBatch.on_disk
+        return lambda part: part  # they are on disk already
+    move = EventBatch.copied if rows < IN_MEMORY else EventBatch.on_disk
+    return lambda part: EventPart.whole(move(part.events))
 
 
-def _filled(waiting: _Waiting, events: EventBatch, max_events: int, budget: int, keep: _Keep) -> Iterator[EventBatch]:
+def _filled(waiting: _Waiting, part: EventPart, max_events: int, budget: int, keep: _Keep) -> Iterator[EventBatch]:
     """Full pieces, in order; what is left waits."""
+    if waiting.rows + part.rows < max_events and waiting.bytes + part.body_bytes + part.rows <= budget:
+        waiting.add(keep(part))
+        return
+    events = part.events
     while waiting.rows and len(events):
         room = max_events - waiting.rows
-        bridge, events = events.slice(0, room), events.slice(room, len(events))
-        if len(bridge) < room and waiting.bytes + bridge.body_bytes + len(bridge) <= budget:
-            waiting.add(keep(bridge))
-            return
-        waiting.add(bridge)
+        waiting.add(EventPart.whole(events.slice(0, room)))
+        events = events.slice(room, len(events))
         *full, rest = _pieces(waiting.take(), max_events, budget)
-        waiting.add(rest)
+        waiting.add(EventPart.whole(rest))
         yield from full
     *full, rest = _pieces(events, max_events, budget)
     if len(rest):
-        waiting.add(keep(rest))
+        waiting.add(keep(EventPart.whole(rest)))
     yield from full
 
 

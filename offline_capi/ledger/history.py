@@ -56,6 +56,27 @@ class DoubtfulRequest:
     since: datetime
     repeatable_until: datetime
 
+    def next_step(self, now: datetime) -> str:
+        """What becomes of the events, as a sentence."""
+        until = f"{self.repeatable_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        if self.repeatable_until > now:
+            return f"the next run that reads these rows sends them again and settles them, until {until}"
+        return (
+            f"held: since {until} Meta would count a repeat as a second event; look for them in Meta's Events Manager"
+        )
+
+    def to_json(self, now: datetime) -> dict[str, Any]:
+        return {
+            "run": self.run_id,
+            "upload": self.upload,
+            "client": self.client,
+            "pixel": self.pixel,
+            "events": self.events,
+            "since": self.since.isoformat(),
+            "repeatable_until": self.repeatable_until.isoformat(),
+            "next": self.next_step(now),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class FailedRequest:
@@ -109,14 +130,14 @@ def clients_sent_for(uploads: Collection[str]) -> sa.Select[Any]:
 def last_accepted(ledger: Ledger) -> dict[str, datetime]:
     """When Meta last accepted a request, by recipient; one query for all of them."""
     accepted = sa.select(request.c.client, sa.func.max(request.c.answered_at))
-    rows = ledger._read(accepted.where(request.c.state == RequestState.ACCEPTED).group_by(request.c.client))
+    rows = ledger.read(accepted.where(request.c.state == RequestState.ACCEPTED).group_by(request.c.client))
     return {recipient: datetime.fromtimestamp(at, UTC) for recipient, at in rows}
 
 
 def traffic_of(run_id: str, ledger: Ledger) -> dict[str, tuple[int, int]]:
     """How many requests a run sent to each recipient, in how many tries."""
     counted = sa.select(request.c.client, sa.func.count(), sa.func.sum(request.c.tries))
-    rows = ledger._read(counted.where(request.c.run_id == run_id, request.c.tries > 0).group_by(request.c.client))
+    rows = ledger.read(counted.where(request.c.run_id == run_id, request.c.tries > 0).group_by(request.c.client))
     return {recipient: (int(requests), int(tries)) for recipient, requests, tries in rows}
 
 

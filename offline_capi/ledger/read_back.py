@@ -37,25 +37,25 @@ def keep_read_back(ledger: Ledger, told: Sequence[ReadBack], *, now: datetime) -
     """Keep what Meta told, instead of what it told before of the same kind and day; what is old is forgotten."""
     rows = [_row(one) for one in told]
     too_old = read_back.c.day < (now - KEPT).date().isoformat()
-    with ledger._writing():
-        ledger._connection.execute(sa.delete(read_back).where(too_old))
+    with ledger.writing() as connection:
+        connection.execute(sa.delete(read_back).where(too_old))
         if rows:
             keys = [{f"b_{name}": row[name] for name in _KEY} for row in rows]
-            ledger._connection.execute(sa.delete(read_back).where(_SAME), keys)
-            ledger._connection.execute(sa.insert(read_back), rows)
+            connection.execute(sa.delete(read_back).where(_SAME), keys)
+            connection.execute(sa.insert(read_back), rows)
 
 
 def read_back_of(ledger: Ledger, *, since: date, until: date, clients: Collection[str] = ()) -> list[ReadBack]:
     """What Meta told of the days from ``since`` to ``until``, both included; of all clients where none is named."""
     days = read_back.c.day.between(since.isoformat(), until.isoformat())
-    rows = ledger._read(sa.select(read_back).where(days).order_by(*read_back.primary_key))
+    rows = ledger.read(sa.select(read_back).where(days).order_by(*read_back.primary_key))
     return [_told(row) for row in rows if not clients or row.client in clients]
 
 
 def sent_by_runs(ledger: Ledger, since: datetime) -> list[SentByRun]:
     """What each run sent that began after ``since`` and has ended; not tests, which the real run sends once more."""
     ended = sa.select(run.c.report, run.c.ended_at).where(run.c.report.is_not(None), run.c.trigger != "test")
-    rows = ledger._read(ended.where(run.c.started_at >= _utc(since)))
+    rows = ledger.read(ended.where(run.c.started_at >= _utc(since)))
     return [SentByRun(datetime.fromisoformat(row.ended_at), _sent(row.report)) for row in rows]
 
 

@@ -146,7 +146,7 @@ class Ledger:
         """Write what was noted, and let go of the database: what is still unanswered is in doubt from now on."""
         try:
             if self._senders or self._unwritten:
-                with self._writing():
+                with self.writing():
                     mine = [sender_id for sender_id, _ in self._senders.values()]
                     self._connection.execute(sa.update(sender).where(sender.c.id.in_(mine)).values(lease_until=GONE))
         finally:
@@ -210,11 +210,11 @@ class Ledger:
 
     def uploads(self) -> list[str]:
         """The names of the uploads that ever ran, in order."""
-        return [name for (name,) in self._read(uploads_run())]
+        return [name for (name,) in self.read(uploads_run())]
 
     def clients_of(self, uploads: Collection[str]) -> set[str]:
         """The clients for which these uploads sent anything."""
-        return {name for (name,) in self._read(clients_sent_for(uploads))}
+        return {name for (name,) in self.read(clients_sent_for(uploads))}
 
     def in_doubt(self, now: datetime) -> list[DoubtfulRequest]:
         """The requests with events in doubt, the newest first; what a run settles just now counts until it ends.
@@ -232,25 +232,19 @@ class Ledger:
 
     def save_part(self, run_id: str, part: str, tally: Tally) -> None:
         """Keep what one task of a run counted; a repeated task replaces what it said before."""
-        with self._writing():
+        with self.writing():
             self._connection.execute(sa.delete(run_part).where(run_part.c.run_id == run_id, run_part.c.part == part))
             self._connection.execute(
                 sa.insert(run_part).values(run_id=run_id, part=part, tally=json.dumps(tally.to_json()))
             )
 
     def parts(self, run_id: str) -> dict[str, Tally]:
-        rows = self._read(sa.select(run_part.c.part, run_part.c.tally).where(run_part.c.run_id == run_id))
+        rows = self.read(sa.select(run_part.c.part, run_part.c.tally).where(run_part.c.run_id == run_id))
         return {part: Tally.from_json(json.loads(tally)) for part, tally in rows}
-
-    def requests_of(self, run_id: str) -> tuple[int, int]:
-        """How many requests a run sent, in how many tries."""
-        counted = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(request.c.tries), 0))
-        ((requests, tries),) = self._read(counted.where(request.c.run_id == run_id, request.c.tries > 0))
-        return int(requests), int(tries)
 
     def failed_requests(self, run_id: str, client: str, limit: int) -> list[FailedRequest]:
         """The first requests of a run that went out for a client and were not accepted, oldest first."""
-        return [FailedRequest(*row) for row in self._read(failed_requests(run_id, client, limit))]
+        return [FailedRequest(*row) for row in self.read(failed_requests(run_id, client, limit))]
 
     # ------------------------------------------------------------------------------------------ events
 
@@ -280,7 +274,7 @@ class Ledger:
         whose events go again in smaller ones.
         """
         now = self._clock()
-        with self._writing():
+        with self.writing():
             sender_id = self._sender(run_id, now)
             if self._recent.full:
                 self._merge()
@@ -310,7 +304,7 @@ class Ledger:
     @contextmanager
     def together(self) -> Iterator[None]:
         """Claims made inside are one transaction: the disk is waited for once."""
-        with self._writing():
+        with self.writing():
             yield
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
@@ -326,20 +320,20 @@ class Ledger:
     def flush(self) -> None:
         """Write the outcomes that were noted."""
         if self._unwritten:
-            with self._writing():
+            with self.writing():
                 pass
 
     def stay_alive(self) -> None:
         """Say that this process still lives, while a request takes minutes; outcomes do not wait for it either."""
         if self._unwritten or self._leases_due(self._clock()):
-            with self._writing():
+            with self.writing():
                 pass
 
     def purge(self, before: datetime) -> int:
         """Forget events whose request was posted before ``before``; returns how many."""
         old = sa.select(request.c.id).where(request.c.posted_at < before.timestamp())
         left = sa.select(request.c.sender_id)
-        with self._writing():
+        with self.writing():
             self._merge()
             forgotten = self._connection.execute(sa.delete(event).where(event.c.request_id.in_(old))).rowcount
             self._connection.execute(sa.delete(request).where(request.c.posted_at < before.timestamp()))
@@ -352,7 +346,7 @@ class Ledger:
 
         A forgotten event is one that was never sent: a source that still holds it will send it again.
         """
-        with self._writing():
+        with self.writing():
             self._merge()
             return (forget_refused if refused else forget_events)(self._connection, keys)
 
@@ -360,23 +354,30 @@ class Ledger:
         """Leave no byte of forgotten events in SQLite's file; ``False`` where another process was in the way."""
         return scrub(self._connection)
 
-    # ------------------------------------------------------------------------------------------ inside
+    # ------------------------------------------------------------------------------------------ transactions
+
+    def read(self, statement: Any) -> Sequence[Any]:
+        """All rows of a query, in a transaction of its own."""
+        with self._transaction(writes=False):
+            return self._connection.execute(statement).fetchall()
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[sa.Connection]:
         """A transaction that writes: first of all what was noted, which is forgotten here once it is committed.
 
         Inside another one it is a part of that.
         """
         if self._connection.in_transaction():
-            yield
+            yield self._connection
             return
         with self._transaction(writes=True):
             self._write_outcomes()
             self._extend_leases(self._clock())
-            yield
+            yield self._connection
         self._unwritten = []
         self._written_at = time.monotonic()
+
+    # ------------------------------------------------------------------------------------------ inside
 
     def _write_outcomes(self) -> None:
         if self._unwritten:
@@ -514,18 +515,14 @@ class Ledger:
         return [run_id for run_id, (_, until) in self._senders.items() if until - now < LEASE * 2 / 3]
 
     def _write(self, statement: Any) -> None:
-        with self._writing():
+        with self.writing():
             self._connection.execute(statement)
-
-    def _read(self, statement: Any) -> Sequence[Any]:
-        with self._transaction(writes=False):
-            return self._connection.execute(statement).fetchall()
 
     def _transaction(self, *, writes: bool) -> AbstractContextManager[sa.Connection]:
         return transaction(self._connection, writes=writes)
 
     def _records(self, statement: Any) -> list[RunRecord]:
-        return [_run_record(row) for row in self._read(statement)]
+        return [_run_record(row) for row in self.read(statement)]
 
 
 _LOST = (Fate.IN_DOUBT, Reason.LOST_ANSWER)

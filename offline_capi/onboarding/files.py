@@ -52,7 +52,8 @@ def look_at_file(path: str, environ: Mapping[str, str]) -> Origin:
 def _described(source: FileSource, place: Place) -> str:
     if place.format != "csv":
         return _WORDS[place.format]
-    return f"CSV, {source.encoding[-1]}, {_DELIMITERS[source.delimiter]} between columns"
+    encoding = f", {source.encoding[-1]}" if "encoding" in source.model_fields_set else ""
+    return f"CSV{encoding}, {_DELIMITERS[source.delimiter]} between columns"
 
 
 def _notes(written: str, settings: Mapping[str, object]) -> dict[str, str]:
@@ -76,7 +77,9 @@ def _place(path: str, environ: Mapping[str, str], settings: Mapping[str, Any]) -
     source = FileSource.model_validate({"path": path, "format": settings.get("format", "auto")})
     places = files_of(source, _any_day(), "UTC", environ)
     if not places:
-        raise UsageError(f"there is no file {path}; name a CSV, JSON lines or Parquet file. Nothing was written")
+        raise UsageError(
+            f"there is no file to read at {path}; name a CSV, JSON lines or Parquet file. Nothing was written"
+        )
     return places[0]
 
 

@@ -81,5 +81,6 @@ def save(files: Mapping[Path, str]) -> None:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise OfflineCapiError(
-                f"{path} cannot be written: {error.strerror}. Make room, and run init again"
+                f"{path} cannot be written: {error.strerror}. Make room, or let this user write there, and run init "
+                "again, with --force where the upload is there by now. It is safe: nothing was sent"
             ) from None

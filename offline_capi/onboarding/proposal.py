@@ -35,7 +35,6 @@ class Proposal:
     lines: tuple[Line, ...]
     first_night: date
     aside: tuple[str, ...]
-    zone_matters: bool
     needs_country: bool
 
     def of(self, *standings: Standing) -> list[Line]:
@@ -71,7 +70,7 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
     looks_like = people_in(sample, answers, used - frozenset(answers.keys))
     ids = id_lines(sample, answers, used | _of_people(looks_like))
     people = [line for line in looks_like if line.columns[0] not in _columns(ids)]
-    used |= _columns([*ids, *people])
+    used |= _columns([*ids, *(line for line in people if line.standing is Standing.TAKEN)])
     consent = consent_lines(sample, used)
     used |= _columns(consent)
     lines = [
@@ -89,7 +88,6 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
         lines=tuple(lines),
         first_night=_first_night(origin, chosen, answers, now),
         aside=_aside(sample, lines),
-        zone_matters=chosen is None or chosen.zone_matters,
         needs_country=answers.country is None
         and Standing.UNSURE in {line.standing for line in people if line.key == "ph"},
     )
@@ -101,14 +99,16 @@ def _check_columns(answers: Answers, sample: Sample) -> None:
         for name in names:
             if name is not None and name not in sample.columns:
                 guess = did_you_mean(name, sample.columns) or f"; there are {', '.join(sample.columns)}"
-                raise UsageError(f'{option}: there is no column "{name}"{guess}')
+                raise UsageError(f'{option}: there is no column "{name}"{guess}\nNothing was written')
 
 
 def _id_columns(answers: Answers) -> Sequence[str]:
     try:
         return FieldSpec.model_validate(answers.id).columns if answers.id else ()
     except ValidationError:
-        raise UsageError('--id: name a column, or columns in braces, such as "{order_no}-{line_no}"') from None
+        raise UsageError(
+            '--id: name a column, or columns in braces, such as "{order_no}-{line_no}". Nothing was written'
+        ) from None
 
 
 def _columns(lines: Iterable[Line]) -> frozenset[str]:
@@ -145,7 +145,7 @@ def _times(sample: Sample, answers: Answers, now: datetime) -> list[TimeColumn]:
     if found is None:
         raise UsageError(
             f'--time: too few values of "{answers.time}" can be read as times of the past; ISO 8601, Unix times and '
-            "days such as 24.11.2026 can"
+            "days such as 24.11.2026 can. Nothing was written"
         )
     return [found]
 

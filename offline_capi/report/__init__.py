@@ -9,7 +9,7 @@ from offline_capi.report.quality import Quality, compare
 from offline_capi.report.quality_text import print_quality
 from offline_capi.report.rejects import print_rejects, reject_reasons, reject_rows
 from offline_capi.report.run_report import KeyLine, ReasonLine, RunReport, Status, judge, make_report
-from offline_capi.report.text import print_report
+from offline_capi.report.text import print_days, print_report
 
 __all__ = [
     "Books",
@@ -21,6 +21,7 @@ __all__ = [
     "compare",
     "judge",
     "make_report",
+    "print_days",
     "print_quality",
     "print_rejects",
     "print_report",

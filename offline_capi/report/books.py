@@ -135,10 +135,8 @@ def _days_of(client: str, events: EventBatch) -> Iterator[tuple[str, date, int]]
 
 
 def _days(events: EventBatch) -> NDArray[np.int32]:
-    """Days since the epoch, seen through numpy: a kernel of Arrow's lets go of the interpreter, and waits to get it."""
-    column = events.table.column("day")
-    days = np.frombuffer(column.buffers()[1] or b"", np.int32)
-    return days[column.offset : column.offset + len(column)]
+    """Days since the epoch, in the upload's zone."""
+    return _numbers(events, "day", np.int32)
 
 
 def _as_meta_counts(events: EventBatch) -> Iterator[tuple[SentEvents, int]]:
@@ -152,7 +150,7 @@ def _as_meta_counts(events: EventBatch) -> Iterator[tuple[SentEvents, int]]:
 
 
 def _told_apart(events: EventBatch, name: str) -> tuple[list[str], NDArray[np.int64]]:
-    """The values of a column, and which of them each event has; mostly one, seen without a kernel: see ``_days``."""
+    """The values of a column, and which of them each event has; mostly one, seen without a kernel: see ``_numbers``."""
     common = events.common(name)
     if common is not None:
         return [common], np.zeros(1, np.int64)
@@ -170,9 +168,13 @@ def _unpacked(number: int, columns: list[list[str]]) -> SentEvents:
 
 
 def _utc_days(events: EventBatch) -> NDArray[np.int64]:
-    column = events.table.column("event_time")
-    times = np.frombuffer(column.buffers()[1] or b"", np.int64)
-    return times[column.offset : column.offset + len(column)] // 86_400
+    return _numbers(events, "event_time", np.int64) // 86_400
+
+
+def _numbers(events: EventBatch, name: str, kind: type[Any]) -> NDArray[Any]:
+    """A column seen through numpy: a kernel of Arrow's lets go of the interpreter, and waits to get it."""
+    column = events.table.column(name)
+    return np.frombuffer(column.buffers()[1] or b"", kind)[column.offset : column.offset + len(column)]
 
 
 def _values(events: EventBatch) -> Iterator[tuple[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,7 +21,8 @@ SEEN_WITHIN = timedelta(minutes=20)
 LEAST_SCORE = {"web": 6.0, "offline": 8.5}
 
 #: Words in Meta's processing results and what they mean, as far as their spelling says it: no page lists them [?].
-_PROCESSED, _DEDUPLICATED = ("processed", "success", "valid", "accepted"), ("dedup", "duplicate")
+_PROCESSED = re.compile(r"(?<![a-z])(?<!not[ _])(processed|success|valid|accepted)")
+_DEDUPLICATED = re.compile(r"dedup|duplicate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +184,9 @@ def _line(key: SentEvents, sent: int, fresh: int, received: int, results: Mappin
     return QualityLine(*key, sent, fresh, received, processed, deduplicated, dict(results))
 
 
-def _sum_of(results: Mapping[str, int], words: tuple[str, ...]) -> int | None:
+def _sum_of(results: Mapping[str, int], words: re.Pattern[str]) -> int | None:
     """What Meta's words say of it; ``None`` where it told no results at all."""
-    return sum(n for told, n in results.items() if any(word in told.lower() for word in words)) if results else None
+    return sum(n for told, n in results.items() if words.search(told.lower())) if results else None
 
 
 # ---------------------------------------------------------------------------------------------- what to look at
@@ -230,7 +232,7 @@ def _is_low(line: ScoreLine) -> bool:
 
 def _of_score(line: ScoreLine) -> str:
     key, share = min(line.shares(), key=lambda one: one[1], default=("", 0.0))
-    weak = f"; {key} is carried by {share:.0f}% of them" if key else ""
+    weak = f"; {key} is carried by {share:.0f}% of them" if key and share < 100 else ""
     return (
         f"{line.client}: {line.event_name} matches at {line.score:.1f} of 10 ({line.kind}; aim at "
         f"{LEAST_SCORE[line.kind]:g}){weak}: map more keys, see offline-capi coverage"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -10,10 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from offline_capi.report.quality import Quality, ScoreLine
+from offline_capi.report.tables import plain_table, shown_tables
 
 __all__ = ["print_quality"]
-
-_NUMBERS = frozenset({"sent", "received", "processed", "deduplicated", "valid", "matched", "duplicates", "of 10"})
 
 
 def print_quality(quality: Quality, console: Console) -> None:
@@ -25,9 +24,8 @@ def print_quality(quality: Quality, console: Console) -> None:
 def _sections(quality: Quality) -> Iterator[RenderableType]:
     read_at = f", read {quality.read_at:%Y-%m-%d %H:%M} UTC" if quality.read_at else ""
     yield Text(f"  what Meta counts{read_at}", style="bold")
-    yield from (Text(f"  {remark}", style="yellow") for remark in quality.remarks)
-    tables = (_counts(quality), _uploads(quality), _scores(quality), _checks(quality))
-    yield from (Padding(table, (1, 0, 0, 2)) for table in tables if table.row_count)
+    yield from (Padding(Text(remark, style="yellow"), (0, 0, 0, 2)) for remark in quality.remarks)
+    yield from shown_tables(_counts(quality), _uploads(quality), _scores(quality), _checks(quality))
 
 
 def _counts(quality: Quality) -> Table:
@@ -35,7 +33,7 @@ def _counts(quality: Quality) -> Table:
         (one.client, one.event_name, str(one.day), *_numbers(one.sent, one.received, one.processed, one.deduplicated))
         for one in quality.lines
     )
-    return _table(("client", "event", "day (UTC)", "sent", "received", "processed", "deduplicated"), rows)
+    return plain_table(("client", "event", "day (UTC)", "sent", "received", "processed", "deduplicated"), rows)
 
 
 def _uploads(quality: Quality) -> Table:
@@ -43,7 +41,7 @@ def _uploads(quality: Quality) -> Table:
         (one.client, one.upload_tag, str(one.day), *_numbers(one.valid, one.matched, one.duplicate))
         for one in quality.uploads
     )
-    return _table(("client", "upload tag", "day (UTC)", "valid", "matched", "duplicates"), rows)
+    return plain_table(("client", "upload tag", "day (UTC)", "valid", "matched", "duplicates"), rows)
 
 
 def _scores(quality: Quality) -> Table:
@@ -51,7 +49,7 @@ def _scores(quality: Quality) -> Table:
         (one.client, one.event_name, one.kind, "-" if one.score is None else f"{one.score:.1f}", _shares(one))
         for one in quality.scores
     )
-    return _table(("client", "event", "quality", "of 10", "carried by"), rows)
+    return plain_table(("client", "event", "quality", "of 10", "carried by"), rows)
 
 
 def _shares(line: ScoreLine) -> str:
@@ -60,16 +58,7 @@ def _shares(line: ScoreLine) -> str:
 
 def _checks(quality: Quality) -> Table:
     rows = ((one.client, one.title or one.key, one.result, one.action_uri) for one in quality.checks)
-    return _table(("client", "check", "result", "where to act"), rows)
-
-
-def _table(headers: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    for header in headers:
-        table.add_column(header, justify="right" if header in _NUMBERS else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+    return plain_table(("client", "check", "result", "where to act"), rows)
 
 
 def _numbers(*counts: int | None) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def print_rejects(table: pa.Table, limit: int, console: Console) -> None:
 def _reasons(table: pa.Table) -> Iterator[Text]:
     for line in reject_reasons(table):
         because = f"{line.field}: {line.what}" if line.field else line.what
-        yield Text(f"{line.rows:>9,}  {line.fate.value.replace('_', ' ')}  {because}")
+        yield Text(f"{line.rows:>9,}  {line.fate.words}  {because}")
         yield Text(f"           → {line.fix}", style="dim")
 
 

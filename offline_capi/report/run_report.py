@@ -88,7 +88,7 @@ class RunReport:
 
         Where clients have several pixels: ``100 read + 100 copies for further pixels = 199 sent + 1 refused``.
         """
-        parts = [f"{n:,} {fate.value.replace('_', ' ')}" for fate, n in self.tally.by_fate().items() if n]
+        parts = [f"{n:,} {fate.words}" for fate, n in self.tally.by_fate().items() if n]
         sign = "=" if self.complete else "≠"
         return f"{self.tally.read:,} read{_copies(self.tally)} {sign} {' + '.join(parts) or '0'}"
 
@@ -193,7 +193,7 @@ def judge(tally: Tally, limits: Limits) -> tuple[Status, tuple[str, ...]]:
     clientless = sum(n for (reason, _), n in tally.reasons(Fate.HELD).items() if reason in _CLIENTLESS)
     lost = {fate: tally.of(fate) for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)}
     lost[Fate.HELD] -= clientless
-    problems += [f"{n:,} {fate.value.replace('_', ' ')}" for fate, n in lost.items() if n]
+    problems += [f"{n:,} {fate.words}" for fate, n in lost.items() if n]
     problems += _beyond("rejected", tally.of(Fate.REJECTED), tally.read, limits.max_rejected, held=clientless)
     problems += _beyond("expired", tally.of(Fate.EXPIRED), tally.read, limits.max_expired)
     return (Status.PARTIAL if problems else Status.COMPLETE), tuple(problems)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,8 +14,9 @@ from offline_capi.model import Fate
 from offline_capi.report.quality import Quality
 from offline_capi.report.quality_text import print_quality
 from offline_capi.report.run_report import RunReport, Status
+from offline_capi.report.tables import plain_table, shown_tables
 
-__all__ = ["print_report"]
+__all__ = ["print_days", "print_report"]
 
 Key = TypeVar("Key")
 
@@ -30,14 +31,19 @@ def print_report(report: RunReport, console: Console, quality: Quality | None = 
         print_quality(quality, console)
 
 
+def print_days(report: RunReport, console: Console) -> None:
+    """Print what became of each day of the events, where there are several."""
+    for table in shown_tables(_by_fate("day", report.by_day(), report)):
+        console.print(table)
+
+
 def _sections(report: RunReport) -> list[RenderableType]:
     sections: list[RenderableType] = [_headline(report), Text(f"  {report.balance}", style="bold")]
     lines = (*report.problems, *report.gate_lines(), *report.tally.notices)
     sections += [Text(f"  {line}", style="yellow") for line in lines]
     sections += [Text(f"  {line}", style="dim") for line in _keys(report)]
-    tables = [_reasons(report), _dropped(report), _warnings(report), _clients(report)]
-    sections += [Padding(table, (1, 0, 0, 2)) for table in tables if table.row_count]
-    return sections
+    clients = _by_fate("client", report.by_client(), report)
+    return [*sections, *shown_tables(_reasons(report), _dropped(report), _warnings(report), clients)]
 
 
 def _headline(report: RunReport) -> Text:
@@ -60,22 +66,16 @@ def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-_NUMBERS = {"rows", "values", "events", *(fate.value.replace("_", " ") for fate in Fate)}
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    for header in headers:
-        table.add_column(header, justify="right" if header in _NUMBERS else "left")
-    return table
-
-
 def _reasons(report: RunReport) -> Table:
-    table = _table("rows", "not sent", "because, and what to do")
-    for line in report.reasons():
-        because = Text.assemble(f"{line.field}: " if line.field else "", line.what, (f"\n→ {line.fix}", "dim"))
-        table.add_row(f"{line.rows:,}", line.fate.value.replace("_", " "), because)
-    return table
+    rows = (
+        (
+            f"{line.rows:,}",
+            line.fate.words,
+            _advised(f"{line.field}: {line.what}" if line.field else line.what, line.fix),
+        )
+        for line in report.reasons()
+    )
+    return plain_table(("rows", "not sent", "because, and what to do"), rows)
 
 
 def _keys(report: RunReport) -> list[str]:
@@ -85,24 +85,25 @@ def _keys(report: RunReport) -> list[str]:
 
 
 def _dropped(report: RunReport) -> Table:
-    table = _table("values", "left out of", "because", "column")
-    for (key, column, cause), values in _most_first(report.tally.dropped):
-        table.add_row(f"{values:,}", key, cause.replace("_", " "), column)
-    return table
+    rows = (
+        (f"{values:,}", key, cause.replace("_", " "), column)
+        for (key, column, cause), values in _most_first(report.tally.dropped)
+    )
+    return plain_table(("values", "left out of", "because", "column"), rows)
 
 
 def _warnings(report: RunReport) -> Table:
-    table = _table("events", "sent with a warning, and what to do")
-    for events, (what, fix) in report.warnings():
-        table.add_row(f"{events:,}", Text.assemble(what, (f"\n→ {fix}" if fix else "", "dim")))
-    return table
+    rows = ((f"{events:,}", _advised(what, fix)) for events, (what, fix) in report.warnings())
+    return plain_table(("events", "sent with a warning, and what to do"), rows)
 
 
-def _clients(report: RunReport) -> Table:
-    clients = report.by_client()
+def _advised(what: str, fix: str) -> Text:
+    return Text.assemble(what, (f"\n→ {fix}" if fix else "", "dim"))
+
+
+def _by_fate(header: str, groups: Mapping[str, Mapping[Fate, int]], report: RunReport) -> Table:
+    """Rows of each group by fate; none where there is one group only, which the balance has told of."""
     fates = [fate for fate in Fate if report.tally.of(fate)]
-    table = _table("client", *(fate.value.replace("_", " ") for fate in fates))
-    if len(clients) > 1:
-        for client, counts in clients.items():
-            table.add_row(client, *(f"{counts.get(fate, 0):,}" for fate in fates))
-    return table
+    shown = groups.items() if len(groups) > 1 else ()
+    rows = ((name, *(f"{counts.get(fate, 0):,}" for fate in fates)) for name, counts in shown)
+    return plain_table((header, *(fate.words for fate in fates)), rows)

@@ -33,6 +33,9 @@ __all__ = ["csv_columns", "read_csv"]
 BLOCK_BYTES = 1 << 20
 QUOTE, LINE_BREAK = b'"', ord("\n")
 
+#: As much of a file as its header may be looked for in.
+HEAD_BYTES = 1 << 20
+
 
 def read_csv(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     malformed, quotes = _Malformed(place), _Quotes(place, source)
@@ -46,7 +49,9 @@ def read_csv(place: Place, source: FileSource, columns: Sequence[str] | None) ->
 
 
 def csv_columns(place: Place, source: FileSource) -> list[tuple[str, str]]:
-    reader = csv.open_csv(open_text(place, source.encoding), *_options(source, _Malformed(place), block=1 << 16))
+    # From memory: a reader that is left before the file's end still calls back into Python while that shuts down.
+    head = pa.BufferReader(open_text(place, source.encoding).read(HEAD_BYTES))
+    reader = csv.open_csv(head, *_options(source, _Malformed(place), block=1 << 16))
     return [(name.strip(), "string") for name in reader.schema.names]
 
 

@@ -18,7 +18,7 @@ from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.model import Window
 
-__all__ = ["Place", "files_of", "without_credentials"]
+__all__ = ["Place", "files_of", "with_variables", "without_credentials"]
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
@@ -51,7 +51,7 @@ def files_of(source: FileSource, window: Window, zone: str, environ: Mapping[str
     No file for the window is an empty window, not an error, as long as the folder is there. A path without pattern and
     date names one file, which must be there.
     """
-    path = _with_variables(source.path, environ)
+    path = with_variables(source.path, environ)
     root, fs = _root_of(path)
     found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
     if not found:
@@ -68,7 +68,8 @@ def without_credentials(path: str) -> str:
 # ---------------------------------------------------------------------------------------------- the text of the path
 
 
-def _with_variables(path: str, environ: Mapping[str, str]) -> str:
+def with_variables(path: str, environ: Mapping[str, str]) -> str:
+    """The path with each ``${NAME}`` filled in; raises ``SourceError`` where one of them is not set."""
     return _VARIABLE.sub(lambda match: _variable(match[1], path, environ), path)
 
 
@@ -76,7 +77,8 @@ def _variable(name: str, path: str, environ: Mapping[str, str]) -> str:
     if not environ.get(name):
         raise SourceError(
             f"source.path: the environment variable {name} is not set, but {without_credentials(path)} needs it.\n"
-            f"Set {name} where the job runs (in Airflow: for the worker). Nothing was sent; repeating is safe."
+            f"Set {name} where the job runs (in Airflow: for the worker, or as an Airflow variable). Nothing was sent; "
+            "repeating is safe."
         )
     return environ[name]
 

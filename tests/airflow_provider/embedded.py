@@ -109,6 +109,10 @@ class EmbeddedAirflow:
         """What ``AirflowSecrets`` finds: of a connection, its ``token`` or its ``url``."""
         return dict(self._ask("secrets", environment=dict(environment), wanted=wanted))
 
+    def masked(self, environment: Mapping[str, str], **wanted: str) -> dict[str, str]:
+        """The same, as Airflow's log would show it."""
+        return dict(self._ask("secrets", environment=dict(environment), wanted=wanted, masked=True))
+
     def _ask(self, what: str, **arguments: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -296,14 +300,17 @@ def _lineage() -> dict[str, Any]:
     }
 
 
-def _secrets(environment: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+def _secrets(environment: Mapping[str, str], wanted: Mapping[str, str], *, masked: bool = False) -> dict[str, Any]:
+    from airflow.sdk.log import redact
+
     from offline_capi.airflow_provider.secrets import AirflowSecrets
     from offline_capi.config import SecretRef
 
     _set_environment(environment)
     secrets = AirflowSecrets()
     ways = {"token": lambda name: secrets.token(SecretRef(connection=name)), "url": secrets.connection_url}
-    return {way: ways[way](name).reveal() for way, name in wanted.items()}
+    found = {way: ways[way](name).reveal() for way, name in wanted.items()}
+    return {way: redact(secret) for way, secret in found.items()} if masked else found
 
 
 def _pages(environment: Mapping[str, str], paths: list[str], user: str | None) -> list[Any]:

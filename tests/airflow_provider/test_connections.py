@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from offline_capi.airflow_provider.provider import get_provider_info
+from offline_capi.config import Platform
 from tests.airflow_provider.embedded import EmbeddedAirflow
 from tests.sandbox_server import OTHER_PIXEL, PIXEL, TOKEN, Sandbox
 
@@ -80,9 +81,25 @@ def test_what_is_no_airflow_connection_is_taken_from_the_environment(airflow: Em
     assert found == {"url": "sqlite:///w.db"}
 
 
+@pytest.mark.parametrize("prefix", ["OFFLINE_CAPI_CONN", "AIRFLOW_CONN"])
+def test_p09_the_url_of_a_warehouse_is_masked_in_airflows_logs_wherever_it_comes_from(airflow: EmbeddedAirflow, prefix):
+    found = airflow.masked({f"{prefix}_MASKED": "postgresql://me:notforlogs@db/sales"}, url="masked")
+
+    assert "notforlogs" not in found["url"]
+
+
 def test_what_is_nowhere_is_an_error_that_says_where_to_put_it(airflow: EmbeddedAirflow):
     with pytest.raises(AssertionError, match=r'ConfigError: connection "warehouse" is not known: set'):
         airflow.secrets({}, url="warehouse")
+
+
+def test_the_form_of_a_connection_begins_with_the_endpoint_that_clients_yml_has_by_default():
+    (form,) = (one["conn-fields"] for one in get_provider_info()["connection-types"])
+
+    assert {name: form[name]["schema"]["default"] for name in ("graph_url", "graph_version")} == {
+        "graph_url": Platform().graph_url,
+        "graph_version": Platform().graph_version,
+    }
 
 
 def test_the_provider_says_of_itself_what_airflow_wants_to_know():

@@ -73,7 +73,7 @@ def inputs(source: Mapping[str, str], environ: Mapping[str, str], tmp_path: Path
     """What is told of a source, in the repository's configuration otherwise."""
     from offline_capi.ledger import Ledger
 
-    deployment = load_config(DAGS, environ={"OFFLINE_CAPI_LEDGER": "sqlite://"})
+    deployment = load_config(DAGS, environ={"OFFLINE_CAPI_LEDGER": "sqlite://", **environ})
     upload = deployment.uploads["credit_approvals"].model_copy(update={"source": load_source(source)})
     with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
         return list(source_uris(upload, Services(deployment, EnvironmentSecrets(environ), ledger)))
@@ -116,12 +116,8 @@ def test_a_table_is_named_as_airflow_names_assets_without_user_and_password(
         ("s3://key:secret@bucket/sales/a.parquet?token=secret", "s3://bucket/sales/a.parquet"),
     ],
 )
-def test_files_are_their_folder_without_what_may_be_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, uri: str
-):
-    monkeypatch.setenv("OFFLINE_CAPI_LINEAGE", "s3://bucket")
-
-    assert inputs({"path": path}, {}, tmp_path) == [uri]
+def test_files_are_their_folder_without_what_may_be_secret(tmp_path: Path, path: str, uri: str):
+    assert inputs({"path": path}, {"OFFLINE_CAPI_LINEAGE": "s3://bucket"}, tmp_path) == [uri]
 
 
 def test_openlineage_names_a_pixel_by_the_graphs_host():

@@ -137,10 +137,13 @@ def test_a_run_that_could_not_be_prepared_is_failed_in_the_ledger_too(night: Sam
     assert night.sandbox.requests == []
 
 
-def test_an_unknown_client_is_refused_with_the_names_of_those_there_are(night: SampleNight):
+def test_an_unknown_client_is_refused_with_the_nearest_name(night: SampleNight):
+    since = len(night.airflow.log)
+
     done = night.run("store_purchases", clients=["corner_shop", "corner_ship"])
 
     assert (done.state, done.tries["plan"]) == ("failed", 1)
+    assert 'no such client in clients.yml: "corner_ship"; did you mean "corner_shop"?' in night.airflow.log[since:]
     assert night.sandbox.requests == []
 
 

@@ -31,6 +31,14 @@ def test_p14_a_token_that_was_revoked_fails_the_task_at_once(night: SampleNight)
     assert len(night.sandbox.requests) == 1
 
 
+def test_rows_of_unknown_clients_within_the_limit_fail_no_task(night: SampleNight):
+    done = night.run("own", what="store_purchases")
+
+    (report,) = night.reports()
+    assert report.tally.reasons(Fate.HELD) == {("unknown_client", "client"): 2}
+    assert (done.state, done.xcoms["send"]["status"]) == ("success", "complete")
+
+
 def test_clients_and_upload_may_be_templates_and_only_those_clients_are_sent(night: SampleNight):
     done = night.run("own", what="store_purchases", clients=["nordic_outlet"])
 

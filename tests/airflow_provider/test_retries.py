@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -57,6 +58,7 @@ def test_every_error_that_is_named_exists():
         (Fate.HELD, Reason.THROTTLED, errors.TemporaryError),
         (Fate.HELD, Reason.OTHER_RUN, errors.TemporaryError),
         (Fate.IN_DOUBT, Reason.LOST_ANSWER, errors.TemporaryError),
+        (Fate.HELD, Reason.OVER_LIMIT, errors.PartialLossError),
         (Fate.REFUSED, "100/2804050", errors.PartialLossError),
     ],
 )
@@ -76,6 +78,13 @@ def test_whoever_has_to_act_is_told_before_anybody_waits():
     })  # fmt: skip
 
     with pytest.raises(errors.AccessDeniedError):
+        raise_for_undelivered("acme", tally)
+
+
+def test_what_the_next_run_sends_is_not_said_to_be_lost():
+    tally = Tally(read=1, fates=Counter({Count(Fate.HELD, "acme", None, Reason.OVER_LIMIT): 1}))
+
+    with pytest.raises(errors.PartialLossError, match="the next run goes on where this one stopped"):
         raise_for_undelivered("acme", tally)
 
 

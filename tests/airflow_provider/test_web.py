@@ -264,7 +264,7 @@ def test_requests_in_doubt_say_what_happens_next(history: History):
     first, second = page.split("<tr>")[2:]
     assert "settles them, until" in first
     assert f'href="runs/{fresh}"' in first
-    assert "Held: since" in second
+    assert "held: since" in second
     assert f'href="runs/{old}"' in second
     assert history.night.pixel("acme_bank") in second
 

@@ -72,8 +72,8 @@ def fill(ledger: Ledger, keys: int) -> None:
         pairs = np.stack([high << np.uint64(1), rng.integers(0, 2**63, A_MILLION, np.uint64)], axis=1)
         blob = pairs.astype(">u8").tobytes()
         rows = [old_request(million * A_REQUEST + n, blob[n * 16_000 : (n + 1) * 16_000]) for n in range(A_REQUEST)]
-        with ledger._writing():
-            ledger._connection.execute(sa.insert(request), rows)
+        with ledger.writing() as connection:
+            connection.execute(sa.insert(request), rows)
         ledger.purge(datetime.fromtimestamp(0, tz=UTC))  # which forgets nothing, and merges
 
 

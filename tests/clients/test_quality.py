@@ -181,6 +181,29 @@ def test_p07_one_client_that_cannot_be_read_is_no_matter_of_the_others(night: Ni
     assert "corner_shop: received was not told" in plain.out
 
 
+def test_p07_a_token_that_fits_into_no_request_is_no_matter_of_the_others(night: Night) -> None:
+    said = run(night, "clients", "quality", "--json", CORNER_SHOP_TOKEN="line\nbreak")
+
+    assert [(one["client"], one["kind"]) for one in said.json["unread"]] == [("corner_shop", "received")]
+    assert "the token holds a space, a line break" in said.json["unread"][0]["words"]
+    assert {line["client"] for line in said.json["lines"]} == {"nordic_outlet"}
+
+
+def test_every_pixel_of_a_client_is_read(night: Night) -> None:
+    second = "1300000000000002"
+    night.edit("dags/clients.yml", (f'pixel_id: "{SHOP_PIXEL_ID}"', f'pixel_id: ["{SHOP_PIXEL_ID}", "{second}"]'))
+    night.sandbox.grant(SHOP, [SHOP_PIXEL_ID, second])
+    night.send("store_purchases")
+
+    lines = pull(night, "corner_shop")["lines"]
+
+    assert {(line["client"], line["pixel"]) for line in lines} == {
+        ("corner_shop", SHOP_PIXEL_ID),
+        (f"corner_shop@{second}", second),
+    }
+    assert all(line["sent"] == line["received"] > 0 for line in lines)
+
+
 def test_nothing_can_be_reached_and_it_is_said_once_a_client(night: Night) -> None:
     said = run(night, "clients", "quality", "--json", OFFLINE_CAPI_GRAPH_URL=NOBODY)
 

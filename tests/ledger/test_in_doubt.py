@@ -55,6 +55,25 @@ def test_events_of_stores_can_be_repeated_for_a_week(desk: Desk) -> None:
     assert listed(desk)[0].repeatable_until == desk.now + timedelta(days=7)
 
 
+def test_what_happens_next_is_a_repeat_until_meta_would_count_it_as_a_second_event(desk: Desk) -> None:
+    desk.post(batch(["e"]), Fate.IN_DOUBT)
+    (found,) = listed(desk)
+    end = found.repeatable_until
+
+    assert found.next_step(end - timedelta(seconds=1)).startswith("the next run that reads these rows sends them again")
+    assert found.next_step(end).startswith("held: since ")
+    assert found.to_json(end) == {
+        "run": desk.run,
+        "upload": "upload",
+        "client": "acme",
+        "pixel": PIXEL,
+        "events": 1,
+        "since": desk.now.isoformat(),
+        "repeatable_until": end.isoformat(),
+        "next": found.next_step(end),
+    }
+
+
 def test_what_a_later_run_settled_is_counted_no_more(desk: Desk) -> None:
     desk.post(batch(names("e", 5)), Fate.IN_DOUBT)
     finish(desk, in_doubt=5)

@@ -58,6 +58,7 @@ def test_the_encoding_is_written_only_where_it_is_not_seen(
 
     assert read(origin) == VALUES
     assert origin.node.get("encoding") == written
+    assert origin.described == f"CSV{', cp1252' if written else ''}, semicolons between columns"
 
 
 def test_every_format_is_read(tmp_path: Path) -> None:

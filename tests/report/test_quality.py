@@ -95,7 +95,7 @@ def test_several_days_of_one_event_are_one_sentence() -> None:
 RESULTS = [
     ({"processed": 8, "deduplicated": 2}, (8, 2)),
     ({"SUCCESS": 8, "Duplicate event": 2}, (8, 2)),
-    ({"blocked": 9}, (0, 0)),
+    ({"blocked": 9, "invalid": 3, "Unprocessed": 2, "not_processed": 1}, (0, 0)),
     ({}, (None, None)),
 ]
 
@@ -116,7 +116,13 @@ def test_a_low_score_names_the_key_that_fewest_events_carry() -> None:
     quality = compare([], [told("web", NEXT, Purchase=scores), told("offline", Purchase=scores | {"score": 9.0})])
 
     (remark,) = quality.remarks
-    assert "Purchase matches at 3.4 of 10 (web; aim at 6); ph is carried by 12% of them" in remark
+    assert "Purchase matches at 3.4 of 10 (web; aim at 6); ph is carried by 12% of them: map more keys" in remark
+
+
+def test_a_low_score_where_all_events_carry_all_keys_asks_for_others() -> None:
+    quality = compare([], [told("web", Purchase={"score": 3.4, "keys": {"em": 100.0}})])
+
+    assert "Purchase matches at 3.4 of 10 (web; aim at 6): map more keys" in quality.remarks[0]
 
 
 def test_only_the_newest_scores_and_the_checks_that_failed_are_shown() -> None:

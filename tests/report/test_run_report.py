@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ from rich.console import Console
 from offline_capi.config.settings import Limits
 from offline_capi.errors import BalanceError, PartialLossError
 from offline_capi.model import REASONS, Count, Fate, GateFinding, Reason, Tally, Window
-from offline_capi.report import RunReport, Status, judge, make_report, print_report, render_html
+from offline_capi.report import RunReport, Status, judge, make_report, print_days, print_report, render_html
 
 DAY = date(2026, 11, 23)
 
@@ -116,6 +116,27 @@ def test_the_text_says_why_rows_were_not_sent_and_what_to_do():
     assert "older than Meta accepts" in text
     assert "backfill inside Meta's window" in text
     assert "limits.max_expired is 10.0%" in text
+
+
+@pytest.mark.parametrize("name", ["[/b]", "[red]shop[/red]", ":smile:"])
+def test_the_text_shows_what_stood_in_the_client_column_as_it_is(name: str):
+    """Whatever it is: a row may name anything as its client."""
+    fates = Counter({Count(Fate.HELD, name, DAY, "unknown_client"): 1, Count(Fate.SENT, "acme", DAY): 2})
+    console = Console(file=io.StringIO(), width=160)
+
+    print_report(report_of(Tally(read=3, fates=fates)), console)
+
+    assert f"\n  {name} " in console.file.getvalue()
+
+
+@pytest.mark.parametrize(("days", "lines"), [(1, []), (2, ["day sent", "2026-11-23 1", "2026-11-24 2"])])
+def test_of_several_days_each_is_told_by_itself(days: int, lines: list[str]):
+    fates = Counter({Count(Fate.SENT, "acme", DAY + timedelta(days=day)): day + 1 for day in range(days)})
+    console = Console(file=io.StringIO(), width=160)
+
+    print_days(report_of(Tally(read=fates.total(), fates=fates)), console)
+
+    assert [" ".join(line.split()) for line in console.file.getvalue().splitlines() if line.strip()] == lines
 
 
 def test_the_page_escapes_what_it_shows():

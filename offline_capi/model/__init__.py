@@ -1,0 +1,50 @@
+"""The nouns: what travels through the pipeline, in the order in which it changes.
+
+``SourceRows`` (as the source gave them) → ``MappedRows`` (our field names, **readable**) → ``HashedRows`` (identity as
+digests) → ``EventBatch`` (payload bytes, staged and sent) → ``Request`` → ``Outcome``. Readable and hashed rows are
+different types, so that forgetting to hash does not type-check.
+
+All are frozen and wrap Arrow data; none holds a row as a Python object. ``Tally`` counts what became of them. Nothing
+here imports anything heavy: Arrow appears in annotations, and is loaded by what works on it.
+"""
+
+from __future__ import annotations
+
+from offline_capi.model.batch import FEW_PARTS, KEY_BYTES, EventBatch, EventPart, bytes_of
+from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
+from offline_capi.model.rows import DroppedValues, Fault, HashedRows, IdentityColumn, MappedRows, SourceRows, WantedRows
+from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
+from offline_capi.model.tally import TRAFFIC, Count, GateFinding, ReadBack, SentEvents, Tally, sent_events
+from offline_capi.model.window import Window
+
+__all__ = [
+    "FEW_PARTS",
+    "KEY_BYTES",
+    "REASONS",
+    "TRAFFIC",
+    "WARNING_TEXTS",
+    "BuiltEvents",
+    "Count",
+    "DroppedValues",
+    "EventBatch",
+    "EventPart",
+    "Fate",
+    "Fault",
+    "GateFinding",
+    "HashedRows",
+    "IdentityColumn",
+    "MappedRows",
+    "Outcome",
+    "ReadBack",
+    "Reason",
+    "ReasonText",
+    "Rejections",
+    "Request",
+    "SentEvents",
+    "SourceRows",
+    "Tally",
+    "WantedRows",
+    "Window",
+    "bytes_of",
+    "sent_events",
+]

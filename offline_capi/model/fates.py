@@ -1,0 +1,155 @@
+"""What becomes of a row, why, and what its owner does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+__all__ = ["REASONS", "WARNING_TEXTS", "Fate", "Reason", "ReasonText"]
+
+
+class Fate(StrEnum):
+    """What became of a row. Every row read ends in exactly one."""
+
+    SENT = "sent"
+    ALREADY_SENT = "already_sent"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    SUPPRESSED = "suppressed"
+    REFUSED = "refused"
+    IN_DOUBT = "in_doubt"
+    HELD = "held"
+
+    @property
+    def words(self) -> str:
+        """``already sent``."""
+        return self.value.replace("_", " ")
+
+
+class Reason(StrEnum):
+    """Why a row could not become an event, or why it waits."""
+
+    MALFORMED_ROW = "malformed_row"
+    UNREADABLE_TIME = "unreadable_time"
+    MISSING_TIME = "missing_time"
+    FUTURE = "future"
+    TOO_OLD = "too_old"
+    MISSING_VALUE = "missing_value"
+    UNREADABLE_VALUE = "unreadable_value"
+    UNKNOWN_VALUE = "unknown_value"
+    NO_IDENTIFIER = "no_identifier"
+    TOO_LITTLE_DATA = "too_little_data"
+    MISSING_EVENT_ID = "missing_event_id"
+    DUPLICATE_EVENT_ID = "duplicate_event_id"
+    PURCHASE_WITHOUT_VALUE = "purchase_without_value"
+    VALUE_WITHOUT_CURRENCY = "value_without_currency"
+    BAD_CURRENCY = "bad_currency"
+    FORBIDDEN_DATA = "forbidden_data"
+    TOO_LARGE = "too_large"
+    UNKNOWN_CLIENT = "unknown_client"
+    PAUSED_CLIENT = "paused_client"
+    CLIENT_STOPPED = "client_stopped"
+    LOST_ANSWER = "lost_answer"
+    UNREACHABLE = "unreachable"
+    THROTTLED = "throttled"
+    OTHER_RUN = "other_run"
+    NOT_SENT = "not_sent"
+    NOT_COUNTED = "not_counted"
+    GATE_CLOSED = "gate_closed"
+    OVER_LIMIT = "over_limit"
+
+
+class ReasonText(NamedTuple):
+    """One sentence each: what is wrong with the row, and what its owner does about it."""
+
+    what: str
+    fix: str
+
+
+REASONS: Mapping[Reason, ReasonText] = {
+    Reason.MALFORMED_ROW: ReasonText(
+        "the line cannot be split into the file's columns", "mend the file: an unquoted delimiter is the usual cause"
+    ),
+    Reason.UNREADABLE_TIME: ReasonText(
+        "the event time cannot be read", "declare format, unit or timezone under event.time, or mend the source"
+    ),
+    Reason.MISSING_TIME: ReasonText(
+        "the event time is empty", "fill it in the source; it is never taken from the clock"
+    ),
+    Reason.FUTURE: ReasonText(
+        "the event time lies in the future", "look at the time zone of the source: naive values are the usual cause"
+    ),
+    Reason.TOO_OLD: ReasonText("older than Meta accepts", "run more often, or backfill inside Meta's window"),
+    Reason.MISSING_VALUE: ReasonText("a required field is empty", "fill it in the source or give a default"),
+    Reason.UNREADABLE_VALUE: ReasonText("a value does not fit its declared type", "mend the source or the type"),
+    Reason.UNKNOWN_VALUE: ReasonText("a value is not in the declared map", "add it to the map or give a default"),
+    Reason.NO_IDENTIFIER: ReasonText("no usable identifier of a person", "map at least one of em, ph, external_id, …"),
+    Reason.TOO_LITTLE_DATA: ReasonText(
+        "too little customer data for Meta to accept", "map an e-mail address, a phone number or an id as well"
+    ),
+    Reason.MISSING_EVENT_ID: ReasonText("a part of the event id is empty", "use business keys that are never null"),
+    Reason.DUPLICATE_EVENT_ID: ReasonText(
+        "an earlier row of this run has the same event id", "add the column that tells the two rows apart to event.id"
+    ),
+    Reason.PURCHASE_WITHOUT_VALUE: ReasonText("a Purchase needs a value and a currency", "map custom_data.value"),
+    Reason.VALUE_WITHOUT_CURRENCY: ReasonText("a value needs a currency", "map custom_data.currency"),
+    Reason.BAD_CURRENCY: ReasonText("the currency is not an ISO 4217 code", "map the source's words to codes"),
+    Reason.FORBIDDEN_DATA: ReasonText("a field holds data that must never be sent", "remove it from the mapping"),
+    Reason.TOO_LARGE: ReasonText("the event alone exceeds the request's byte limit", "shorten contents or properties"),
+    Reason.UNKNOWN_CLIENT: ReasonText(
+        "the client is not configured, or not in the upload's map", "add it to clients.yml or to the map, and replay"
+    ),
+    Reason.PAUSED_CLIENT: ReasonText("the client is paused", "set active: true in clients.yml and run again"),
+    Reason.CLIENT_STOPPED: ReasonText(
+        "sending stopped for this client after an access fault", "renew its token or permission and run again"
+    ),
+    Reason.LOST_ANSWER: ReasonText(
+        "sent, but no answer says whether it arrived", "run again within Meta's window: the same ids count once"
+    ),
+    Reason.UNREACHABLE: ReasonText("the endpoint could not be reached", "look at the network and graph_url; run again"),
+    Reason.THROTTLED: ReasonText("Meta asked us to wait longer than the run may", "run again later"),
+    Reason.OTHER_RUN: ReasonText("another run is sending this event", "nothing; look at that run's report"),
+    Reason.NOT_COUNTED: ReasonText(
+        "taken without an error, and not counted as received", "look at the event in Meta's Events Manager"
+    ),
+    Reason.GATE_CLOSED: ReasonText(
+        "a gate stopped the run before its first request",
+        "look at its figures in the report; if they are right, upload once more with --force-gates",
+    ),
+    Reason.OVER_LIMIT: ReasonText(
+        "the client's limit of events a run is reached", "run again: the next ones go, as many as limits.events_per_run"
+    ),
+    Reason.NOT_SENT: ReasonText("the task that sends it did not get to it", "clear that task, or run again"),
+}
+
+
+#: What the codes of ``BuiltEvents.warnings`` mean: the events are sent, and count or match badly.
+WARNING_TEXTS: Mapping[str, ReasonText] = {
+    "event_name_case": ReasonText(
+        "a standard event's name in another case is a custom event to Meta", "write it as Meta does, such as Purchase"
+    ),
+    "negative_purchase": ReasonText("a Purchase below zero", "send refunds under a name of your own"),
+    "website_without_url": ReasonText("a website event without its address", "map event.source_url"),
+    "website_without_user_agent": ReasonText("a website event without its browser", "map user_data.client_user_agent"),
+    "amount_without_currency": ReasonText(
+        "predicted_ltv or net_revenue without a currency", "map custom_data.currency"
+    ),
+    "contents_without_type": ReasonText(
+        "contents without content_type match every item of that id", "set custom_data.content_type"
+    ),
+    "crm_not_system_generated": ReasonText(
+        "the stage of a lead from another source", "set event.action_source to system_generated"
+    ),
+    "crm_without_name": ReasonText("the stage of a lead without the CRM's name", "set custom_data.lead_event_source"),
+    "original_event_of_conversion": ReasonText(
+        "a conversion that points at an earlier event", "keep event.original_event for AppendValue"
+    ),
+    "not_after_original_event": ReasonText(
+        "an added value that is not later than its event", "take the time at which the value became known"
+    ),
+    "limited_data_use_without_ip": ReasonText(
+        "limited data use, and nothing by which Meta finds the place",
+        "give the state, or map user_data.client_ip_address",
+    ),
+}

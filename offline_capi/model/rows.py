@@ -1,0 +1,154 @@
+"""Rows on their way to events: as read, under our names, hashed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from offline_capi.model.fates import Reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["DroppedValues", "Fault", "HashedRows", "IdentityColumn", "MappedRows", "SourceRows", "WantedRows"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRows:
+    """A batch of rows as the source gave them.
+
+    ``origin`` names the file or query; ``first_row`` is the number of the first row in it, counted from 1 without a
+    header line. ``faults`` marks lines that could not be split into columns: they are rows of nulls here.
+    """
+
+    batch: pa.RecordBatch
+    origin: str
+    first_row: int
+    faults: tuple[Fault, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Rows that cannot go on: ``where`` is a boolean array beside the rows, true at the faulty ones.
+
+    A row with several faults is rejected for the first in the sequence.
+    """
+
+    reason: Reason
+    field: str
+    where: pa.BooleanArray
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityColumn:
+    """One source column for an identity key: strings beside the rows, null where empty.
+
+    ``hashed`` says that the column was declared as SHA-256 already. ``country`` is an array of countries as the source
+    writes them, beside the values (``None``: only the client's default). ``label`` names the source column for
+    reports.
+    """
+
+    values: pa.Array
+    label: str
+    hashed: bool = False
+    country: pa.Array | None = None
+    formats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MappedRows:
+    """Rows under our field names, **readable**: this type never leaves memory.
+
+    - ``row``: int64, the row's number in ``origin``
+    - ``client``: string, null where the source has none
+    - ``event``: event-level fields by wire name; ``event_name``, ``event_id``, ``action_source``, … as strings,
+      ``event_time`` as int64 UTC seconds, null where missing or unreadable
+    - ``identity``: user_data key → its columns, in the order of the YAML
+    - ``custom``: custom_data key → array of strings, float64, int64, bool; ``contents`` as strings of JSON arrays
+    - ``suppressed``: boolean, true where consent is missing
+    - ``faults``: rows that cannot go on
+    - ``outside``: how many source rows lie outside the run's window and were left to other runs
+    - ``dropped``: identity values that were lost in a map or a cast, and texts that must never be sent
+    """
+
+    origin: str
+    row: pa.Array
+    client: pa.Array
+    event: Mapping[str, pa.Array]
+    identity: Mapping[str, Sequence[IdentityColumn]]
+    custom: Mapping[str, pa.Array]
+    suppressed: pa.BooleanArray
+    faults: tuple[Fault, ...] = ()
+    outside: int = 0
+    dropped: tuple[DroppedValues, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedValues:
+    """Values that do not go out, counted: the rows go on without them.
+
+    ``key`` is a key of user_data, or the path of another field (``custom_data.content_name``); ``column`` names the
+    source column, or is empty where a client's setting leaves the field out.
+    """
+
+    key: str
+    column: str
+    cause: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRows:
+    """Which rows of a window a replay is about; all others are left alone.
+
+    ``event_ids`` are business keys; ``places`` are row numbers by origin, for rows that are told apart by their place.
+    """
+
+    event_ids: pa.Array
+    places: Mapping[str, pa.Array]
+
+
+@dataclass(frozen=True, slots=True)
+class HashedRows:
+    """``MappedRows`` whose identity is digests (64 lower-case hex), or the raw form for keys that Meta wants raw.
+
+    ``identity``: user_data key → arrays of strings beside the rows, null where there is no usable value; several
+    arrays where several columns feed a list key.
+    """
+
+    origin: str
+    row: pa.Array
+    client: pa.Array
+    event: Mapping[str, pa.Array]
+    identity: Mapping[str, Sequence[pa.Array]]
+    custom: Mapping[str, pa.Array]
+    suppressed: pa.BooleanArray
+    faults: tuple[Fault, ...] = ()
+    dropped: tuple[DroppedValues, ...] = ()
+    outside: int = 0
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def parts(self, rows: int) -> Iterator[HashedRows]:
+        """The same rows in parts of at most ``rows``, without copying; what is counted once stands in the first."""
+        for start in range(0, max(len(self), 1), rows):
+            yield HashedRows(
+                self.origin,
+                self.row.slice(start, rows),
+                self.client.slice(start, rows),
+                {name: column.slice(start, rows) for name, column in self.event.items()},
+                {key: [column.slice(start, rows) for column in columns] for key, columns in self.identity.items()},
+                {name: column.slice(start, rows) for name, column in self.custom.items()},
+                self.suppressed.slice(start, rows),
+                tuple(Fault(fault.reason, fault.field, fault.where.slice(start, rows)) for fault in self.faults),
+                self.dropped if start == 0 else (),
+                self.outside if start == 0 else 0,
+            )

@@ -1,0 +1,96 @@
+"""From built events to what Meta answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from offline_capi.model.batch import EventBatch
+from offline_capi.model.fates import Fate, Reason
+from offline_capi.model.rows import DroppedValues
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["BuiltEvents", "Outcome", "Rejections", "Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejections:
+    """Rows that did not become events, with the reason and without personal data; staged as Parquet.
+
+    Columns of ``table`` (``events.REJECTION_SCHEMA``): ``origin``, ``row``, ``client``, ``event_id`` (null where the
+    row has none), ``day`` (date32 or null), ``fate``, ``reason``, ``field``; ``earlier_origin`` and ``earlier_row``
+    name the row that a duplicate repeats, null for every other reason.
+    """
+
+    table: pa.RecordBatch
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltEvents:
+    """What a batch of rows became. ``rows == len(events) + len(rejections) + sum(suppressed.values())``.
+
+    ``outside`` counts rows of the source that were left to other runs.
+    ``suppressed`` counts by (client, day). ``warnings`` counts events that Meta accepts but that will match or measure
+    badly, by a short code. ``carried`` says beside the events which of them carry a usable value of each mapped key of
+    user_data. ``rows_of`` counts the rows by client, of those that are configured.
+
+    ``copies`` are the events once more, for further pixels of their clients. ``copied`` counts them by recipient, those
+    included that are among the rejections: to a pixel that two clients share, an event of one may be that of another.
+    """
+
+    rows: int
+    events: EventBatch
+    rejections: Rejections
+    suppressed: Mapping[tuple[str | None, date | None], int] = field(default_factory=dict)
+    dropped: tuple[DroppedValues, ...] = ()
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    outside: int = 0
+    carried: Mapping[str, pa.BooleanArray] = field(default_factory=dict)
+    rows_of: Mapping[str, int] = field(default_factory=dict)
+    copies: EventBatch | None = None
+    copied: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def outgoing(self) -> tuple[EventBatch, ...]:
+        """Everything that is to be sent."""
+        return (self.events,) if self.copies is None else (self.events, self.copies)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Events of one client for one pixel, at most 1,000, that go out in one POST. ``id`` is unique in the ledger."""
+
+    id: str
+    client: str
+    pixel: str
+    events: EventBatch
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What Meta answered to one request, as far as we know it: all its events share ``fate``.
+
+    ``code`` and ``subcode`` are Meta's, where it gave any; ``explanation`` is in our words, never Meta's text (it is
+    localised and may quote the payload). ``notice`` is for the report whatever the fate.
+    """
+
+    request: Request
+    fate: Fate
+    answered_at: datetime
+    tries: int = 1
+    code: int | None = None
+    subcode: int | None = None
+    trace_id: str | None = None
+    reason: Reason | None = None
+    explanation: str = ""
+    notice: str = ""

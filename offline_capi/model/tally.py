@@ -1,0 +1,246 @@
+"""What is counted: the books of a run, what its gates found, what Meta tells later."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from offline_capi.model.fates import Fate
+from offline_capi.recipients import client_of
+
+__all__ = ["TRAFFIC", "Count", "GateFinding", "ReadBack", "SentEvents", "Tally", "sent_events"]
+
+
+class Count(NamedTuple):
+    """One cell of the books."""
+
+    fate: Fate
+    client: str | None
+    day: date | None
+    reason: str | None = None
+    field: str | None = None
+
+
+class SentEvents(NamedTuple):
+    """Events that one figure of Meta's can be set beside; ``day`` is that of the event in UTC, whatever the zone."""
+
+    client: str
+    pixel: str
+    event_name: str
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class GateFinding:
+    """A gate that a run did not pass; ``action`` is ``warn``, ``stop``, or ``forced`` where it was let through.
+
+    ``usual`` is the median of the days compared with, where the gate compares; ``sentence`` says it all.
+    """
+
+    gate: str
+    action: str
+    figure: float
+    usual: float | None
+    sentence: str
+
+    @property
+    def stops(self) -> bool:
+        return self.action == "stop"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+#: What ``Tally.traffic`` counts by recipient.
+TRAFFIC = ("requests", "tries", "bytes")
+
+
+@dataclass(slots=True)
+class Tally:
+    """The books of a run or of a part of one: additive, and plain enough to travel as JSON.
+
+    ``read`` counts rows as they come in, independently of ``fates``; that the two agree is the promise. ``outside``
+    counts source rows that were left to other runs. ``value`` is what the events are worth, by currency. ``narrowed``
+    marks books of some clients or some rows only; ``gates`` is ``None`` until somebody has looked. ``sendable`` counts
+    the events that passed every check of their rows, whether or not they were sent before; ``keys`` how many of those
+    carry each mapped key of user_data. ``sent_events`` counts what was sent as Meta counts it.
+    ``read_of`` counts the rows by client, of those that are configured; ``copies`` the events that go to a further
+    pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient.
+    """
+
+    read: int = 0
+    outside: int = 0
+    fates: Counter[Count] = field(default_factory=Counter)
+    dropped: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    tries: int = 0
+    sent_bytes: int = 0
+    notices: list[str] = field(default_factory=list)
+    value: dict[str, float] = field(default_factory=dict)
+    narrowed: bool = False
+    gates: tuple[GateFinding, ...] | None = None
+    sendable: int = 0
+    keys: dict[str, int] = field(default_factory=dict)
+    sent_events: Counter[SentEvents] = field(default_factory=Counter)
+    read_of: Counter[str] = field(default_factory=Counter)
+    copies: Counter[str] = field(default_factory=Counter)
+    traffic: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.read + other.read,
+            self.outside + other.outside,
+            self.fates + other.fates,
+            self.dropped + other.dropped,
+            self.warnings + other.warnings,
+            self.requests + other.requests,
+            self.tries + other.tries,
+            self.sent_bytes + other.sent_bytes,
+            list(dict.fromkeys([*self.notices, *other.notices])),
+            {key: self.value.get(key, 0.0) + other.value.get(key, 0.0) for key in sorted({*self.value, *other.value})},
+            self.narrowed or other.narrowed,
+            other.gates if self.gates is None else (*self.gates, *(other.gates or ())),
+            self.sendable + other.sendable,
+            # Not a Counter: its sum forgets the key that no event carries, of all things.
+            {key: self.keys.get(key, 0) + other.keys.get(key, 0) for key in (*self.keys, *other.keys)},
+            self.sent_events + other.sent_events,
+            self.read_of + other.read_of,
+            self.copies + other.copies,
+            self.traffic + other.traffic,
+        )
+
+    @property
+    def accounted(self) -> int:
+        """Rows, and copies of events, that have a fate."""
+        return sum(self.fates.values())
+
+    @property
+    def copied(self) -> int:
+        """Events that go to a further pixel of their client as well: each is a delivery of its own."""
+        return self.copies.total()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row read, and every copy of an event for a further pixel, has exactly one fate."""
+        return self.accounted == self.read + self.copied
+
+    def of_client(self, client: str) -> Tally:
+        """The books of one client alone, all its pixels included; what is not counted by client is left out."""
+        names = {client, *(name for name in self.copies if client_of(name) == client)}
+        traffic = Counter({key: n for key, n in self.traffic.items() if key[0] in names})
+        requests, tries, sent_bytes = (sum(traffic[name, what] for name in names) for what in TRAFFIC)
+        return Tally(
+            read=self.read_of[client],
+            fates=Counter({count: n for count, n in self.fates.items() if count.client in names}),
+            requests=requests,
+            tries=tries,
+            sent_bytes=sent_bytes,
+            narrowed=True,
+            read_of=Counter({client: self.read_of[client]}),
+            copies=Counter({name: n for name, n in self.copies.items() if name in names}),
+            traffic=traffic,
+            sent_events=Counter({sent: n for sent, n in self.sent_events.items() if sent.client in names}),
+        )
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a gate stops the run that these books are of."""
+        return any(finding.stops for finding in self.gates or ())
+
+    def of(self, fate: Fate) -> int:
+        return sum(n for count, n in self.fates.items() if count.fate is fate)
+
+    def by_fate(self) -> dict[Fate, int]:
+        """Rows per fate, every fate named, zero included."""
+        return {fate: self.of(fate) for fate in Fate}
+
+    def reasons(self, *fates: Fate) -> Counter[tuple[str, str]]:
+        """Rows per (reason, field) among the fates given."""
+        chosen: Counter[tuple[str, str]] = Counter()
+        for count, n in self.fates.items():
+            if count.fate in fates:
+                chosen[(count.reason or "", count.field or "")] += n
+        return chosen
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "read": self.read,
+            "outside": self.outside,
+            "fates": [
+                [c.fate.value, c.client, c.day.isoformat() if c.day else None, c.reason, c.field, n]
+                for c, n in sorted(self.fates.items(), key=lambda item: tuple(map(str, item[0])))
+            ],
+            "dropped": [[*key, n] for key, n in sorted(self.dropped.items())],
+            "warnings": dict(sorted(self.warnings.items())),
+            "requests": self.requests,
+            "tries": self.tries,
+            "sent_bytes": self.sent_bytes,
+            "notices": self.notices,
+            "value": {currency: round(amount, 2) for currency, amount in sorted(self.value.items())},
+            "narrowed": self.narrowed,
+            "gates": None if self.gates is None else [finding.to_json() for finding in self.gates],
+            "sendable": self.sendable,
+            "keys": self.keys,
+            "sent_events": [[*sent[:3], sent.day.isoformat(), n] for sent, n in sorted(self.sent_events.items())],
+            "read_of": dict(sorted(self.read_of.items())),
+            "copies": dict(sorted(self.copies.items())),
+            "traffic": [[*key, n] for key, n in sorted(self.traffic.items())],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tally:
+        fates: Counter[Count] = Counter()
+        for fate, client, day, reason, field_, n in data["fates"]:
+            fates[Count(Fate(fate), client, date.fromisoformat(day) if day else None, reason, field_)] = n
+        return cls(
+            read=data["read"],
+            outside=data["outside"],
+            fates=fates,
+            dropped=Counter({(k, column, cause): n for k, column, cause, n in data["dropped"]}),
+            warnings=Counter(data["warnings"]),
+            requests=data["requests"],
+            tries=data["tries"],
+            sent_bytes=data["sent_bytes"],
+            notices=list(data["notices"]),
+            value=dict(data.get("value", {})),  # books that were closed before there were gates have none of these
+            narrowed=data.get("narrowed", False),
+            gates=None if data.get("gates") is None else tuple(GateFinding(**finding) for finding in data["gates"]),
+            sendable=data.get("sendable", 0),  # nor of these, before keys were counted
+            keys=dict(data.get("keys", {})),
+            sent_events=sent_events(data),
+            read_of=Counter(data.get("read_of", {})),
+            copies=Counter(data.get("copies", {})),
+            traffic=Counter({(recipient, what): n for recipient, what, n in data.get("traffic", ())}),
+        )
+
+    @classmethod
+    def total(cls, parts: Iterable[Tally]) -> Tally:
+        return sum(parts, cls())
+
+
+def sent_events(tally: Mapping[str, Any]) -> Counter[SentEvents]:
+    """What books as JSON say of events sent, without reading the rest of them; nothing where they are older."""
+    counted: Counter[SentEvents] = Counter()
+    for client, pixel, name, day, n in tally.get("sent_events", ()):
+        counted[SentEvents(client, pixel, name, date.fromisoformat(day))] = n
+    return counted
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What Meta told about a client's pixel: a later word on the same kind and day replaces it.
+
+    ``kind`` is one of ``clients.read_back.KINDS``, which says what ``figures`` holds. ``day`` is in UTC: the day told
+    of, or the day of asking where Meta tells of no day.
+    """
+
+    client: str
+    pixel: str
+    kind: str
+    day: date
+    figures: Mapping[str, Any]
+    read_at: datetime

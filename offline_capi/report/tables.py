@@ -1,0 +1,31 @@
+"""Tables in a terminal: columns without lines, numbers to the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from offline_capi.model import Fate
+
+__all__ = ["plain_table", "shown_tables"]
+
+_OF_META = ("received", "processed", "deduplicated", "valid", "matched", "duplicates", "of 10")
+_NUMBERS = frozenset({"rows", "values", "events", *_OF_META, *(fate.words for fate in Fate)})
+
+
+def plain_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:
+    """Cells are shown as they are written: a row may name a client that looks like markup."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for header in headers:
+        table.add_column(header, justify="right" if header in _NUMBERS else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
+
+
+def shown_tables(*tables: Table) -> Iterator[Padding]:
+    """Those that have rows, set off by a line and a little to the right."""
+    yield from (Padding(table, (1, 0, 0, 2)) for table in tables if table.row_count)
