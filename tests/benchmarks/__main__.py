@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def nights(rows: int, sdk_rows: int) -> None:
-    home = Path(".bench") / str(rows)
+    home = bench_folder() / str(rows)
     if not (home / "made").exists():
         say(f"making {rows:,} rows of each upload in {home} ...")
         scale(home, rows, NIGHT)
@@ -87,6 +87,13 @@ def measured(module: str, *arguments: str) -> dict[str, Any]:
         raise SystemExit(process.returncode)
     figures: dict[str, Any] = json.loads(told.splitlines()[-1])
     return {**figures, "peak_mib": memory.peak_mib}
+
+
+def bench_folder() -> Path:
+    """Where benchmarks keep their files: on the disk of the checkout, and outside of what git sees."""
+    folder = Path(".bench")
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def say(text: str) -> None:

@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from offline_capi.config import Secret
@@ -23,7 +22,7 @@ from offline_capi.delivery import Envelope, GraphClient, Policy, Sender, cut_req
 from offline_capi.ledger import Claim, Ledger
 from offline_capi.model import EventBatch, Fate, Outcome, Request
 from offline_capi.pipeline import EVENT_ROWS
-from tests.benchmarks.__main__ import say
+from tests.benchmarks.__main__ import bench_folder, say
 from tests.benchmarks.sink import Sink
 from tests.delivery.sending import ACME, WINDOW, batch, names
 
@@ -73,7 +72,7 @@ def no_ledger() -> Iterator[NoLedger]:
 
 @contextmanager
 def on_sqlite(synchronous: str) -> Iterator[WithLedger]:
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, Ledger(f"sqlite:///{folder}/ledger.db") as ledger:
+    with tempfile.TemporaryDirectory(dir=bench_folder()) as folder, Ledger(f"sqlite:///{folder}/ledger.db") as ledger:
         ledger._connection.connection.dbapi_connection.execute(f"PRAGMA synchronous={synchronous}")
         run = WithLedger(ledger)
         yield run
