@@ -33,6 +33,8 @@ SHAPES: Mapping[str, str] = {
     "fbc": r"^fb\.\d\.\d{13}\.[A-Za-z0-9_\-]{20,}",
     "fbp": r"^fb\.\d\.\d{13}\.\d{5,20}$",
 }
+#: What values of a key look like in a column of its name, where the key's own rule takes any text.
+_SHAPES_BY_NAME: Mapping[str, str] = {"client_user_agent": r"[A-Za-z]/\d"}  # product/version (RFC 9110, 10.1.5)
 _DIGEST = r"^[0-9A-Fa-f]{64}$"
 
 
@@ -87,9 +89,10 @@ class Unmapped:
     def _fitting(self, named: Named, by: str, text: pa.Array) -> int:
         if named.hashed:
             return _matching(text, _DIGEST)
-        if by == "shape" and not _matching(text, SHAPES[named.key]):
+        shape = (_SHAPES_BY_NAME if by == "name" else SHAPES).get(named.key)
+        shaped = text if shape is None else text.filter(pc.match_substring_regex(text, shape))
+        if not len(shaped):
             return 0
-        shaped = text if by == "name" else text.filter(pc.match_substring_regex(text, SHAPES[named.key]))
         unfit = (normalize(named.key, shaped, country=one).null_count for one in (*self.countries, None))
         return len(shaped) - int(min(unfit))
 

@@ -71,8 +71,15 @@ def _node(key: str, node: object) -> str:
     """``key: node`` in one line; a key without a value where nobody knows it yet."""
     line = yaml_line({key: node})
     doubled = re.sub(r"'([^'\"\\]*)'", r'"\1"', line)  # as our samples quote
-    line = doubled if yaml.safe_load(f"{{{doubled}}}") == {key: node} else line
+    line = doubled if _reads_as(doubled, {key: node}) else line
     return re.sub(r": null(?=[,}])", ": ", re.sub(r": null$", ":", line))
+
+
+def _reads_as(line: str, wanted: dict[str, object]) -> bool:
+    try:
+        return bool(yaml.safe_load(f"{{{line}}}") == wanted)
+    except yaml.YAMLError:
+        return False
 
 
 def _laid_out(lines: Sequence[_Written]) -> Iterator[str]:
