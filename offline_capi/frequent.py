@@ -16,7 +16,7 @@ left out: many people share them rightly.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.counting import Counted, marks
 from offline_capi.identity import HashedColumn, digest
 
-__all__ = ["FEWEST_PEOPLE", "FEWEST_ROWS", "JUNK_KEYS", "FrequentValue", "FrequentValues"]
+__all__ = ["FEWEST_PEOPLE", "FEWEST_ROWS", "JUNK_KEYS", "FrequentValue", "FrequentValues", "as_junk"]
 
 FEWEST_ROWS = 100
 FEWEST_PEOPLE = 20
@@ -83,13 +83,6 @@ class FrequentValues:
             for value, number, beside in values.filter(frequent).sort("rows", descending=True).iter_rows():
                 yield FrequentValue(key, self._digests[value], number, number / total, beside)
 
-    def junk(self) -> dict[str, list[str]]:
-        """The candidates as ``junk`` names them."""
-        found: dict[str, list[str]] = {}
-        for one in self.candidates():
-            found.setdefault(one.key, []).append(one.sha256)
-        return found
-
     def _remember(self, key: str, values: pa.Array, value: pl.Series) -> None:
         """The digests of what is frequent here: what is frequent in all batches together is so in one at least."""
         counts = value.drop_nulls().value_counts(name="rows")
@@ -98,6 +91,14 @@ class FrequentValues:
         first = first.unique("value", keep="first")
         texts = values.take(pa.array(first["index"].to_numpy()))
         self._digests |= dict(zip(first["value"].to_list(), _digests(key, texts), strict=True))
+
+
+def as_junk(found: Iterable[FrequentValue]) -> dict[str, list[str]]:
+    """The values as ``junk`` of an upload names them."""
+    junk: dict[str, list[str]] = {}
+    for one in found:
+        junk.setdefault(one.key, []).append(one.sha256)
+    return junk
 
 
 def _digests(key: str, sent: pa.Array) -> list[str]:

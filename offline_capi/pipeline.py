@@ -26,7 +26,7 @@ from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import Policy, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, UsageError
 from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
-from offline_capi.frequent import FrequentValues
+from offline_capi.frequent import FrequentValues, as_junk
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import hash_identity, inspect_identity
 from offline_capi.ledger import Ledger, Rehearsal, RunRecord, traffic_of
@@ -301,7 +301,7 @@ def select(
         for rows in read(upload, window, services):
             mapped = map_rows(rows, upload, rows_window(upload, window))
             shared.add(inspect_identity(mapped, **identity_settings(upload, services.deployment)))
-    return Selection(upload, window, clients, only, shared.junk())
+    return Selection(upload, window, clients, only, as_junk(shared.candidates()))
 
 
 def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:

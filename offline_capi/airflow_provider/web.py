@@ -21,6 +21,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from offline_capi.airflow_provider.dag_factory import dag_id_of
+from offline_capi.model import in_utc
 
 if TYPE_CHECKING:
     from offline_capi.config import Client, Deployment, SecretResolver
@@ -182,7 +183,7 @@ def _templates() -> Environment:
 
 def _moment(moment: datetime | str) -> str:
     at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return in_utc(at)
 
 
 def _day(day: date) -> str:

@@ -15,7 +15,7 @@ from offline_capi.audit.suggestions import Suggestion, Unmapped
 from offline_capi.config import Upload
 from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.counting import Counted, marks
-from offline_capi.frequent import FrequentValue, FrequentValues
+from offline_capi.frequent import FrequentValue, FrequentValues, as_junk
 from offline_capi.identity import HashedColumn
 from offline_capi.model import DroppedValues, Window
 from offline_capi.pipeline import Services
@@ -86,10 +86,9 @@ class Coverage:
     @property
     def junk_to_write(self) -> dict[str, list[str]]:
         """The upload's ``junk`` with what was found: empty where nothing was."""
-        found = {one.key for one in self.frequent}
-        new = {key: [one.sha256 for one in self.frequent if one.key == key] for key in found}
+        new = as_junk(self.frequent)
         every = [key for key in USER_DATA_KEYS if key in new or key in self.junk]
-        return {key: [*self.junk.get(key, ()), *new.get(key, ())] for key in every} if found else {}
+        return {key: [*self.junk.get(key, ()), *new.get(key, ())] for key in every} if new else {}
 
 
 def coverage(upload: Upload, window: Window, services: Services) -> Coverage:

@@ -10,6 +10,7 @@ import typer
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, moment_of, opened, out, print_json
 from offline_capi.errors import UsageError
+from offline_capi.model import in_utc
 
 ledger_app = typer.Typer(help="What was sent, and for how long that is remembered.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
@@ -36,4 +37,4 @@ def purge(
     if as_json:
         print_json({"before": moment.isoformat(), "forgotten": forgotten})
     else:
-        out.print(f"forgotten: {forgotten:,} events sent before {moment:%Y-%m-%d %H:%M} UTC", highlight=False)
+        out.print(f"forgotten: {forgotten:,} events sent before {in_utc(moment)}", highlight=False)

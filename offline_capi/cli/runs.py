@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +21,7 @@ from offline_capi.cli.shell import (
     progress,
     show,
 )
+from offline_capi.model import in_utc
 
 if TYPE_CHECKING:
     from offline_capi.ledger import DoubtfulRequest, RunRecord
@@ -130,7 +131,7 @@ def replay(
 def print_doubts(doubts: list[DoubtfulRequest], now: datetime) -> None:
     for one in doubts:
         what = f"{one.run_id}  {one.upload}  {one.client}  pixel {one.pixel}  {one.events:,} events"
-        out.print(f"? {what}  since {one.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC", highlight=False, markup=False)
+        out.print(f"? {what}  since {in_utc(one.since)}", highlight=False, markup=False)
         out.print(f"  {one.next_step(now)}", style="dim", highlight=False, markup=False, soft_wrap=True)
     if not doubts:
         out.print("nothing is in doubt")

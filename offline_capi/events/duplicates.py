@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from offline_capi.events.schema import REJECTION_SCHEMA
-from offline_capi.model import KEY_BYTES, BuiltEvents, EventBatch, Fate, Reason, Rejections
+from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, Rejections
 
 __all__ = ["SeenKeys"]
 
@@ -165,9 +165,7 @@ class SeenKeys:
     # ------------------------------------------------------------------------------------------ places
 
     def _keys_of(self, events: EventBatch) -> _Keys:
-        column = events.table["key"]
-        raw = column.buffers()[1][column.offset * KEY_BYTES :] if len(column) else b""
-        words = np.frombuffer(raw, ">u8", count=2 * len(column)).reshape(-1, 2).astype(np.uint64)
+        words = np.frombuffer(events.key_bytes, ">u8").reshape(-1, 2).astype(np.uint64)
         return _Keys(words[:, 0].copy(), words[:, 1].copy(), self._places_of(events))
 
     def _places_of(self, events: EventBatch) -> Words:

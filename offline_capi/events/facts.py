@@ -142,9 +142,7 @@ class Facts:
     @cached_property
     def rows_of(self) -> dict[str, int]:
         """Rows by client, of those that are known."""
-        counted = pc.value_counts(text(self.rows.client))
-        pairs = zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
-        return {name: rows for name, rows in pairs if name in self.clients}
+        return {name: rows for name, rows in counts_of(text(self.rows.client)).items() if name in self.clients}
 
     @cached_property
     def paused(self) -> Mask:
@@ -212,3 +210,9 @@ def _local_day(quarter: int, zone: str) -> date | None:
     if not _FIRST_QUARTER <= quarter <= _LAST_QUARTER:
         return None
     return datetime.fromtimestamp(quarter * _QUARTER, ZoneInfo(zone)).date()
+
+
+def counts_of(values: Any) -> dict[str, int]:
+    """How many rows have each value."""
+    counts = pc.value_counts(values)
+    return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))

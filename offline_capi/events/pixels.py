@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from offline_capi.config.settings import Client, Pixel
 from offline_capi.events.duplicates import SeenKeys
+from offline_capi.events.facts import counts_of
 from offline_capi.events.keys import event_key
 from offline_capi.events.schema import EVENT_SCHEMA
 from offline_capi.model import BuiltEvents, EventBatch, Rejections
@@ -35,7 +35,7 @@ def for_every_pixel(built: BuiltEvents, clients: Mapping[str, Client], seen: See
     return replace(
         built,
         copies=first,
-        copied=_counted(every.table.column("client")),
+        copied=counts_of(every.table.column("client")),
         rejections=Rejections(pa.concat_batches([built.rejections.table, repeats.table])),
     )
 
@@ -65,8 +65,3 @@ def _copied(events: pa.RecordBatch, names: list[str], pixels: list[Pixel | None]
         "key": event_key(pixel, kept.column("event_name"), kept.column("event_id")),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA)
-
-
-def _counted(names: Any) -> dict[str, int]:
-    counts = pc.value_counts(names)
-    return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))

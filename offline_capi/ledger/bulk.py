@@ -8,8 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from offline_capi.ledger.claims import split
-from offline_capi.model import KEY_BYTES
+from offline_capi.model import KEY_BYTES, keys_in
 
 __all__ = ["Bulk", "bulk_for"]
 
@@ -99,7 +98,7 @@ class _PostgreSQL:
     )
 
     def find(self, connection: sa.Connection, keys: bytes) -> dict[int, int]:
-        return dict(connection.execute(self._FIND, {"keys": split(keys)}).fetchall())
+        return dict(connection.execute(self._FIND, {"keys": keys_in(keys)}).fetchall())
 
     def merge(self, connection: sa.Connection) -> None:
         connection.execute(self._MERGE)

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from offline_capi.ledger.tables import request
-from offline_capi.model import KEY_BYTES
+from offline_capi.model import KEY_BYTES, keys_in
 
-__all__ = ["RecentClaims", "split"]
+__all__ = ["RecentClaims"]
 
 #: Keys that may wait outside the index, over all processes and runs: 2 MiB, and 16 of marks. Each merge writes
 #: nearly all pages of the index, so that twice as many halve the work.
@@ -69,7 +69,7 @@ class RecentClaims:
         candidates = np.flatnonzero(first & second & third).tolist()
         if not candidates:
             return {}
-        every = split(keys)
+        every = keys_in(keys)
         owners = self._owners({every[place] for place in candidates})
         return {place: owners[every[place]] for place in candidates if every[place] in owners}
 
@@ -85,14 +85,9 @@ class RecentClaims:
         """Whose each key is, or each of ``wanted``: a request with a later id takes an event over from an earlier."""
         owners: dict[bytes, int] = {}
         for request_id in sorted(self._by_request):
-            keys = split(self._by_request[request_id])
+            keys = keys_in(self._by_request[request_id])
             owners |= dict.fromkeys(keys if wanted is None else wanted & set(keys), request_id)
         return owners
-
-
-def split(keys: bytes) -> list[bytes]:
-    """The keys of a blob, one by one."""
-    return np.frombuffer(keys, f"V{KEY_BYTES}").tolist()  # type: ignore[no-any-return]  # numpy types no void
 
 
 def _places(keys: bytes) -> list[NDArray[np.uint32]]:

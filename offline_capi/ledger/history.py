@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from offline_capi.config.settings import Client
 from offline_capi.ledger.tables import RequestState, event, request, run, sender
-from offline_capi.model import Fate
+from offline_capi.model import Fate, in_utc
 
 if TYPE_CHECKING:
     from offline_capi.ledger.store import Ledger
@@ -58,7 +58,7 @@ class DoubtfulRequest:
 
     def next_step(self, now: datetime) -> str:
         """What becomes of the events, as a sentence."""
-        until = f"{self.repeatable_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        until = in_utc(self.repeatable_until)
         if self.repeatable_until > now:
             return f"the next run that reads these rows sends them again and settles them, until {until}"
         return (

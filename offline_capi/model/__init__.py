@@ -10,12 +10,12 @@ here imports anything heavy: Arrow appears in annotations, and is loaded by what
 
 from __future__ import annotations
 
-from offline_capi.model.batch import FEW_PARTS, KEY_BYTES, EventBatch, EventPart, bytes_of
+from offline_capi.model.batch import FEW_PARTS, KEY_BYTES, EventBatch, EventPart, bytes_of, keys_in
 from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
 from offline_capi.model.rows import DroppedValues, Fault, HashedRows, IdentityColumn, MappedRows, SourceRows, WantedRows
 from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
 from offline_capi.model.tally import TRAFFIC, Count, GateFinding, ReadBack, SentEvents, Tally, sent_events
-from offline_capi.model.window import Window
+from offline_capi.model.window import Window, in_utc
 
 __all__ = [
     "FEW_PARTS",
@@ -46,5 +46,7 @@ __all__ = [
     "WantedRows",
     "Window",
     "bytes_of",
+    "in_utc",
+    "keys_in",
     "sent_events",
 ]

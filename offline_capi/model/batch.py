@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FEW_PARTS", "KEY_BYTES", "EventBatch", "EventPart", "bytes_of"]
+__all__ = ["FEW_PARTS", "KEY_BYTES", "EventBatch", "EventPart", "bytes_of", "keys_in"]
 
 #: Bytes of an event's key: a collision among a hundred million is one in 10**22.
 KEY_BYTES = 16
@@ -34,10 +34,8 @@ class EventBatch:
 
     @property
     def keys(self) -> list[bytes]:
-        """The events' keys; twenty times as fast as Arrow's ``to_pylist``."""
-        import numpy as np
-
-        return cast("list[bytes]", np.frombuffer(self.key_bytes, f"V{KEY_BYTES}").tolist())
+        """The events' keys."""
+        return keys_in(self.key_bytes)
 
     @property
     def key_bytes(self) -> bytes:
@@ -150,6 +148,13 @@ class EventPart:
     @property
     def events(self) -> EventBatch:
         return self.batch.slice(self.start, self.rows)
+
+
+def keys_in(blob: bytes) -> list[bytes]:
+    """The keys of a blob, one by one; twenty times as fast as Arrow's ``to_pylist``."""
+    import numpy as np
+
+    return cast("list[bytes]", np.frombuffer(blob, f"V{KEY_BYTES}").tolist())
 
 
 def bytes_of(column: pa.StringArray | pa.BinaryArray) -> memoryview:

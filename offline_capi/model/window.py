@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-__all__ = ["Window"]
+__all__ = ["Window", "in_utc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +56,8 @@ class Window:
         if self == Window.of_day_at(self.since):
             return f"{self.since.date()} ({self.since.tzinfo})"
         return f"{self.since:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M} ({self.since.tzinfo})"
+
+
+def in_utc(moment: datetime) -> str:
+    """A moment as people read it: ``2026-11-24 03:00 UTC``."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""What delivery costs, and how much of it is the ledger: prepared events to a counting sink, in one run.
+"""What delivery costs beside the SDK's loop, and how much of it is the ledger: prepared events to a counting sink.
 
 ``python -m tests.benchmarks.delivery --events 200000`` sends them without a ledger, with one on SQLite as it is, and
 with one that does not sync each commit (``synchronous=NORMAL``), each in turn and several times over.
@@ -17,14 +17,20 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from facebook_business.adobjects.serverside.event import Event
+
 from offline_capi.config import Secret
 from offline_capi.delivery import Envelope, GraphClient, Policy, Sender, cut_requests, deliver
 from offline_capi.ledger import Claim, Ledger
 from offline_capi.model import EventBatch, Fate, Outcome, Request
 from offline_capi.pipeline import EVENT_ROWS
 from tests.benchmarks.__main__ import bench_folder, say
+from tests.benchmarks.sdk import event, execute_all
 from tests.benchmarks.sink import Sink
 from tests.delivery.sending import ACME, WINDOW, batch, names
+
+#: The SDK sends so many, which is enough to time it.
+SDK_EVENTS = 20_000
 
 Remembering = Callable[[], AbstractContextManager[Any]]
 
@@ -115,10 +121,20 @@ def main() -> None:
         for _ in range(chosen.rounds):
             for way, remembering in WAYS.items():
                 taken[way].append(night(events, sink.url, remembering))
-    report(taken, chosen.events, every.body_bytes // chosen.events)
+        sent, seconds = execute_all(prepared(SDK_EVENTS), sink.url)
+    report(taken, chosen.events, every.body_bytes // chosen.events, sdk_seconds=seconds / sent)
 
 
-def report(taken: dict[str, list[float]], events: int, body_bytes: int) -> None:
+def prepared(count: int) -> list[Event]:
+    """The SDK's events, made and normalised before they are sent."""
+    row = {"email": "jane@example.com", "phone": "+14155550100", "first_name": "Jane", "last_name": "Doe",
+           "city": "Menlo Park", "state": "CA", "zip": "94025", "country": "US", "customer_id": "C-1",
+           "at": "2026-11-23T10:00:00+00:00", "value": "12.5"}  # fmt: skip
+    columns = {"name": "Purchase", "id_column": "id", "time_column": "at", "value_column": "value"}
+    return [event({**row, "id": f"e-{number}"}, **columns) for number in range(count)]
+
+
+def report(taken: dict[str, list[float]], events: int, body_bytes: int, *, sdk_seconds: float) -> None:
     bare = statistics.median(taken["no ledger"])
     say(f"{events:,} events of {body_bytes} bytes to a counting sink, median of {len(taken['no ledger'])}")
     for way, seconds in taken.items():
@@ -127,6 +143,7 @@ def report(taken: dict[str, list[float]], events: int, body_bytes: int) -> None:
         say(
             f"  {way:<16}{events / middle:>10,.0f} events/s   ledger {micro:5.2f} µs an event"
             f" ({share:.0%} of its time, {ratio:.2f} times the time without; aim: 30% at most)"
+            f"   {sdk_seconds * events / middle:.1f} times the SDK's execute loop"
         )
 
 

@@ -89,13 +89,17 @@ def event(row: Mapping[str, Any], *, name: str, id_column: str, time_column: str
 
 def send_with_sdk(rows: Iterable[Mapping[str, Any]], url: str, **columns: str) -> tuple[int, float]:
     """Send ``rows`` to ``url`` in requests of 1,000; returns (events, seconds)."""
+    return execute_all((event(row, **columns) for row in rows), url)
+
+
+def execute_all(events: Iterable[Event], url: str) -> tuple[int, float]:
+    """Send ``events`` to ``url`` in requests of 1,000; returns (events, seconds), those of making them included."""
     FacebookSession.GRAPH = url
     FacebookAdsApi.init(access_token="benchmark-token", crash_log=False)
     started, sent = time.perf_counter(), 0
-    for chunk in _chunks(iter(rows), 1000):
-        events = [event(row, **columns) for row in chunk]
-        EventRequest(pixel_id="1234567890", events=events, partner_agent="datapartner").execute()
-        sent += len(events)
+    for chunk in _chunks(iter(events), 1000):
+        EventRequest(pixel_id="1234567890", events=chunk, partner_agent="datapartner").execute()
+        sent += len(chunk)
     return sent, time.perf_counter() - started
 
 
