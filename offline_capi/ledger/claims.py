@@ -1,44 +1,41 @@
 """Claims that are not in the index yet.
 
-Keys are random, so that putting 1,000 of them into an index of millions writes 1,000 pages: 4 MB for 16 KB of keys. A
-claim therefore appends its keys as one blob to its request, and now and then all of them go into the index together,
-sorted. Until then this is where they are looked up, those of other processes included.
+A claim appends its keys as one blob to its request, and now and then all of them become a segment of the index
+together. Until then this is where they are looked up, those of other processes included.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from offline_capi.ledger.keys import KeyFilter, Keys, ascending, halves, keys_of
+from offline_capi.ledger.segments import Entries, in_order
 from offline_capi.ledger.tables import request
-from offline_capi.model import KEY_BYTES, keys_in
 
 __all__ = ["RecentClaims"]
 
-#: Keys that may wait outside the index, over all processes and runs: 2 MiB, and 16 of marks. Each merge writes
-#: nearly all pages of the index, so that twice as many halve the work.
-MERGE_AT = 131_072
+#: Keys that may wait outside the index, over all processes and runs: 4 MiB, and 2 of a filter.
+MERGE_AT = 262_144
 #: Requests whose keys may wait: each look asks the database for their ids.
 MERGE_REQUESTS = 1_024
-#: Places for marks: three a key, so that of a hundred thousand keys that do not wait, one looks as if it did.
-_PLACES = 2**24
+#: Bits of the filter for each key: of a hundred thousand keys that do not wait, a few look as if they did.
+_BITS = 64
+#: So many keys are looked for one by one, which takes 0.1 milliseconds each. All keys are put in order for more.
+_FEW = 32
 
 
 class RecentClaims:
-    """The keys of requests that still carry them, by the newest request that has each.
-
-    Nearly always none of the keys asked for waits: each key that does marks three of many places, and who has it is
-    looked up only where all three are marked. A set of as many keys takes ten times as long and holds the interpreter.
-    """
+    """The keys of requests that still carry them, by the newest request that has each."""
 
     def __init__(self) -> None:
         self._by_request: dict[int, bytes] = {}
         self._count = 0
-        self._marks = np.zeros(_PLACES, dtype=bool)
+        self._filter = KeyFilter.for_keys(MERGE_AT, bits=_BITS)
+        self._sorted: Entries | None = None
 
     @property
     def full(self) -> bool:
@@ -47,7 +44,7 @@ class RecentClaims:
 
     def refresh(self, connection: sa.Connection) -> None:
         """See what other processes claimed, or put into the index, since the last look."""
-        waiting = set(connection.scalars(sa.select(request.c.id).where(request.c.waiting_keys.is_not(None))))
+        waiting = set(connection.scalars(_WAITING))
         if not self._by_request.keys() <= waiting:
             self.clear()
         fresh = sorted(waiting - self._by_request.keys())
@@ -58,39 +55,52 @@ class RecentClaims:
 
     def add(self, request_id: int, keys: bytes) -> None:
         """``keys``: one after the other, as a request carries them."""
+        many = keys_of(keys)
         self._by_request[request_id] = keys
-        self._count += len(keys) // KEY_BYTES
-        for places in _places(keys):
-            self._marks[places] = True
+        self._count += len(many)
+        self._filter.add(many[ascending(many)])
+        self._sorted = None
 
-    def find(self, keys: bytes) -> dict[int, int]:
-        """Position in ``keys`` → request id, of the keys that wait here."""
-        first, second, third = (self._marks[places] for places in _places(keys))
-        candidates = np.flatnonzero(first & second & third).tolist()
-        if not candidates:
-            return {}
-        every = keys_in(keys)
-        owners = self._owners({every[place] for place in candidates})
-        return {place: owners[every[place]] for place in candidates if every[place] in owners}
+    def find(self, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Places in ``keys`` of those that wait here, and the request of each.
 
-    def events_of(self) -> Counter[int]:
-        """How many events each request is the last to have."""
-        return Counter(self._owners(None).values())
+        Nearly always there is none, and the filter knows.
+        """
+        places = np.flatnonzero(self._filter.may_hold(keys)) if self._by_request else np.empty(0, np.intp)
+        if not len(places):
+            return places, np.empty(0, np.int64)
+        wanted = keys[places]
+        here = self.entries() if len(places) > _FEW else self._those(wanted)
+        at = np.minimum(np.searchsorted(here.keys, wanted), max(0, len(here.keys) - 1))
+        same = here.keys[at] == wanted if len(here.keys) else np.zeros(len(wanted), bool)
+        return places[same], here.owners[at[same]]
+
+    def entries(self) -> Entries:
+        """All of them, in order."""
+        if self._sorted is None:
+            self._sorted = in_order([self._in_time()])
+        return self._sorted
+
+    def keys_of(self, request_ids: Collection[int]) -> bytes:
+        """The keys that these requests carry."""
+        return b"".join(keys for request_id, keys in self._by_request.items() if request_id in request_ids)
 
     def clear(self) -> None:
-        self._by_request, self._count = {}, 0
-        self._marks[:] = False
+        self.__init__()  # type: ignore[misc]  # as new
 
-    def _owners(self, wanted: AbstractSet[bytes] | None) -> dict[bytes, int]:
-        """Whose each key is, or each of ``wanted``: a request with a later id takes an event over from an earlier."""
-        owners: dict[bytes, int] = {}
-        for request_id in sorted(self._by_request):
-            keys = keys_in(self._by_request[request_id])
-            owners |= dict.fromkeys(keys if wanted is None else wanted & set(keys), request_id)
-        return owners
+    def _those(self, wanted: Keys) -> Entries:
+        """The entries that begin as one of a few keys does."""
+        every, begin = self._in_time(), halves(wanted)[0]
+        high = halves(every.keys)[0]
+        return in_order([every.chosen(np.logical_or.reduce([high == one for one in begin]))])
+
+    def _in_time(self) -> Entries:
+        """All of them, from the oldest request on."""
+        ids = sorted(self._by_request)
+        blobs = [self._by_request[request_id] for request_id in ids]
+        return Entries(
+            keys_of(b"".join(blobs)), np.repeat(np.array(ids, np.int64), [len(keys_of(blob)) for blob in blobs])
+        )
 
 
-def _places(keys: bytes) -> list[NDArray[np.uint32]]:
-    """Where each key makes its marks: keys are digests, so their parts are as good as random."""
-    words = np.frombuffer(keys, np.uint32).reshape(-1, KEY_BYTES // 4)
-    return [words[:, part] % np.uint32(_PLACES) for part in range(3)]
+_WAITING = sa.select(request.c.id).where(request.c.waiting_keys.is_not(None))

@@ -22,6 +22,10 @@ BUSY_SECONDS = 60
 LOCK = 0x0FF11E
 _TAKE_TURNS = sa.text("SELECT pg_advisory_xact_lock(:lock)")
 
+#: One state of the database for all statements of a transaction that reads, as SQLite has it: another process may
+#: merge segments of the index in between. Those that write take turns anyway.
+_LOOK_ONCE = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
 #: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL).
 _PRAGMAS = ("synchronous=FULL", "cache_size=-16384")
 
@@ -117,8 +121,8 @@ def transaction(connection: sa.Connection, *, writes: bool) -> Iterator[sa.Conne
     """One transaction, its errors in our words. Those that write come one after the other, whatever the database."""
     connection.info["writes"] = writes
     with explained(connection.engine), connection.begin():
-        if writes and connection.dialect.name == "postgresql":
-            connection.execute(_TAKE_TURNS, {"lock": LOCK})
+        if connection.dialect.name == "postgresql":
+            connection.execute(_TAKE_TURNS if writes else _LOOK_ONCE, {"lock": LOCK} if writes else None)
         yield connection
 
 

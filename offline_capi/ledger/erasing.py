@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import RequestState, event, request
+from offline_capi.ledger.tables import RequestState, request
 
-__all__ = ["forget_events", "forget_refused", "scrub"]
+__all__ = ["owned_by_refused", "scrub", "without_digest"]
 
-#: Keys a statement; SQLite takes 32,766 parameters.
+#: Ids a statement; SQLite takes 32,766 parameters.
 _SOME = 10_000
 _NO_DIGEST = bytes(32)
 
 
-def forget_events(connection: sa.Connection, keys: Sequence[bytes]) -> int:
-    """Remove events from the index, and the digest of a request that held one of them alone; returns how many.
+def without_digest(connection: sa.Connection, request_ids: Collection[int]) -> None:
+    """Remove the digests of those requests that held one event alone: such a one is a fingerprint of its body.
 
-    Such a digest is a fingerprint of that event's body. What a request counted stays: numbers, codes, times.
+    What a request counted stays: numbers, codes, times.
     """
-    forgotten = 0
-    for some in _parts(keys):
-        here = event.c.key.in_(some)
-        alone = request.c.id.in_(sa.select(event.c.request_id).where(here)), request.c.events == 1
+    for some in _parts(request_ids):
+        alone = request.c.id.in_(some), request.c.events == 1
         connection.execute(sa.update(request).where(*alone).values(digest=_NO_DIGEST))
-        forgotten += connection.execute(sa.delete(event).where(here)).rowcount
-    return forgotten
 
 
-def forget_refused(connection: sa.Connection, keys: Sequence[bytes]) -> int:
-    """Make events free again that Meta refused: somebody says that its answer will be another one now."""
-    refused = sa.select(request.c.id).where(request.c.state == RequestState.REFUSED)
-    return sum(
-        connection.execute(sa.delete(event).where(event.c.key.in_(some), event.c.request_id.in_(refused))).rowcount
-        for some in _parts(keys)
-    )
+def owned_by_refused(connection: sa.Connection, owners: Mapping[int, int]) -> dict[int, int]:
+    """Those of ``owners``, ids of requests, that Meta refused: somebody says that its answer will be another now."""
+    refused = set[int]()
+    for some in _parts(owners.values()):
+        chosen = request.c.id.in_(some), request.c.state == RequestState.REFUSED
+        refused |= set(connection.scalars(sa.select(request.c.id).where(*chosen)))
+    return {place: owner for place, owner in owners.items() if owner in refused}
 
 
 def scrub(connection: sa.Connection) -> bool:
@@ -57,5 +53,6 @@ def scrub(connection: sa.Connection) -> bool:
     return not busy
 
 
-def _parts(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    return (keys[start : start + _SOME] for start in range(0, len(keys), _SOME))
+def _parts(request_ids: Collection[int]) -> list[list[int]]:
+    ids = sorted(set(request_ids))
+    return [ids[start : start + _SOME] for start in range(0, len(ids), _SOME)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from offline_capi.config.settings import Client
-from offline_capi.ledger.tables import RequestState, event, request, run, sender
+from offline_capi.ledger.tables import RequestState, request, run, sender
 from offline_capi.model import Fate, in_utc
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ __all__ = [
     "DoubtfulRequest",
     "FailedRequest",
     "clients_sent_for",
-    "events_left",
     "failed_requests",
     "forget_before",
     "last_accepted",
@@ -165,9 +164,3 @@ def reports_of(run_ids: Collection[str]) -> sa.Select[Any]:
 def left_doubt(report: Mapping[str, Any] | None, client: str) -> bool:
     """Whether a run may have left events of this client in doubt: by its books, where it closed them."""
     return report is None or bool(report["clients"].get(client, {}).get(Fate.IN_DOUBT))
-
-
-def events_left(request_ids: Collection[int]) -> sa.Select[Any]:
-    """How many events these requests are the last to have, of those in the index. Looks through the whole index."""
-    mine = sa.select(event.c.request_id, sa.func.count()).where(event.c.request_id.in_(request_ids))
-    return mine.group_by(event.c.request_id)

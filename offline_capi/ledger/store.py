@@ -6,7 +6,6 @@ import hashlib
 import json
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,15 +18,12 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError, UsageError
-from offline_capi.ledger.bulk import bulk_for
-from offline_capi.ledger.claims import RecentClaims
 from offline_capi.ledger.connection import explained, make_engine, transaction
-from offline_capi.ledger.erasing import forget_events, forget_refused, scrub
+from offline_capi.ledger.erasing import owned_by_refused, scrub, without_digest
 from offline_capi.ledger.history import (
     DoubtfulRequest,
     FailedRequest,
     clients_sent_for,
-    events_left,
     failed_requests,
     left_doubt,
     may_be_in_doubt,
@@ -36,9 +32,10 @@ from offline_capi.ledger.history import (
     unfinished_runs,
     uploads_run,
 )
+from offline_capi.ledger.index import EventIndex
 from offline_capi.ledger.liveness import GONE, LEASE, Process
 from offline_capi.ledger.schema import upgrade
-from offline_capi.ledger.tables import RequestState, event, request, run, run_part, sender
+from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, Window
 
 __all__ = ["Claim", "Known", "Ledger", "RunRecord"]
@@ -120,9 +117,8 @@ class Ledger:
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time, busy_seconds: float | None = None) -> None:
         self._engine = make_engine(url, busy_seconds=busy_seconds)
         self._clock = clock
-        self._bulk = bulk_for(self._engine.dialect.name)
         self._senders: dict[str, tuple[int, float]] = {}
-        self._recent = RecentClaims()
+        self._index = EventIndex()
         self._doubts: dict[bytes, float] = {}
         self._unwritten: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
@@ -219,7 +215,7 @@ class Ledger:
     def in_doubt(self, now: datetime) -> list[DoubtfulRequest]:
         """The requests with events in doubt, the newest first; what a run settles just now counts until it ends.
 
-        Where no run left any, this is quick; else it reads the whole index: about a second for ten million events.
+        Where no run left any, this is quick; else it reads the segments of the index that are as old as they are.
         """
         with self._transaction(writes=False) as connection:
             found = connection.execute(may_be_in_doubt()).fetchall()
@@ -227,7 +223,8 @@ class Ledger:
             told = connection.execute(reports_of({row.run_id for row in rows})).fetchall()
             reports = {run_id: json.loads(report) if report else None for run_id, report in told}
             doubtful = [row for row in rows if left_doubt(reports[row.run_id], row.client)]
-            left = self._events_left({row.id for row in doubtful})
+            self._index.refresh(connection)
+            left = self._index.events_of(connection, {row.id for row in doubtful})
         return [_doubtful(row, left[row.id]) for row in doubtful if left[row.id]]
 
     def save_part(self, run_id: str, part: str, tally: Tally) -> None:
@@ -258,7 +255,7 @@ class Ledger:
             return Known(events)
         self.flush()
         with self._transaction(writes=False):
-            self._recent.refresh(self._connection)
+            self._index.refresh(self._connection)
             standings = self._standings(events, run_id, now, resend)
         self._remember_doubts(events, standings)
         groups: dict[tuple[Fate, str | None], list[int]] = {}
@@ -276,8 +273,8 @@ class Ledger:
         now = self._clock()
         with self.writing():
             sender_id = self._sender(run_id, now)
-            if self._recent.full:
-                self._merge()
+            if self._index.full:
+                self._index.merge(self._connection)
             newest = self._newest_id()
             granted, lost = self._granted(wanted.events, newest, run_id, now, replaces)
             new_id = _next_id(now, newest)
@@ -297,7 +294,7 @@ class Ledger:
                 "doubtful_since": self._doubtful_since(granted, replaces),
             }
             self._connection.execute(_INTENT, intent)
-        self._recent.add(new_id, keys)
+        self._index.add(new_id, keys)
         self._newest = new_id
         return Claim(Request(str(new_id), wanted.client, wanted.pixel, granted), lost)
 
@@ -331,24 +328,28 @@ class Ledger:
 
     def purge(self, before: datetime) -> int:
         """Forget events whose request was posted before ``before``; returns how many."""
-        old = sa.select(request.c.id).where(request.c.posted_at < before.timestamp())
-        left = sa.select(request.c.sender_id)
-        with self.writing():
-            self._merge()
-            forgotten = self._connection.execute(sa.delete(event).where(event.c.request_id.in_(old))).rowcount
-            self._connection.execute(sa.delete(request).where(request.c.posted_at < before.timestamp()))
+        old, left = request.c.posted_at < before.timestamp(), sa.select(request.c.sender_id)
+        with self.writing() as connection:
+            forgotten = self._index.purge(connection, connection.scalars(sa.select(request.c.id).where(old)).all())
+            connection.execute(sa.delete(request).where(old))
             gone = sender.c.lease_until < before.timestamp()
-            self._connection.execute(sa.delete(sender).where(gone, sender.c.id.not_in(left)))
-        return int(forgotten)
+            connection.execute(sa.delete(sender).where(gone, sender.c.id.not_in(left)))
+        return forgotten
 
     def forget(self, keys: Sequence[bytes], *, refused: bool = False) -> int:
         """Forget these events, or with ``refused`` those of them that Meta refused; returns how many were known.
 
         A forgotten event is one that was never sent: a source that still holds it will send it again.
         """
-        with self.writing():
-            self._merge()
-            return (forget_refused if refused else forget_events)(self._connection, keys)
+        with self.writing() as connection:
+            self._index.refresh(connection)
+            owners = self._index.find(connection, b"".join(keys))
+            if refused:
+                owners = owned_by_refused(connection, owners)
+            else:
+                without_digest(connection, set(owners.values()))
+            self._index.forget(connection, [keys[place] for place in owners])
+        return len({keys[place] for place in owners})
 
     def scrub(self) -> bool:
         """Leave no byte of forgotten events in SQLite's file; ``False`` where another process was in the way."""
@@ -383,25 +384,13 @@ class Ledger:
         if self._unwritten:
             self._connection.execute(_ANSWERED, self._unwritten)
 
-    def _find(self, keys: bytes) -> dict[int, int]:
-        """Position in ``keys`` → the newest request that has the key; keys that no request has are left out."""
-        return self._bulk.find(self._connection, keys) | self._recent.find(keys)
-
-    def _events_left(self, request_ids: Collection[int]) -> Counter[int]:
-        """How many events each of these requests is the last to have."""
-        if not request_ids:
-            return Counter()
-        self._recent.refresh(self._connection)
-        merged = self._connection.execute(events_left(request_ids)).fetchall()
-        return Counter(dict(merged)) + self._recent.events_of()
-
     def _granted(
         self, events: EventBatch, newest: int, run_id: str, now: float, replaces: str | None
     ) -> tuple[EventBatch, EventBatch]:
         """The events that are free, and those that another run took after we looked."""
         if self._alone(newest):
             return events, events.slice(0, 0)
-        self._recent.refresh(self._connection)
+        self._index.refresh(self._connection)
         moment = datetime.fromtimestamp(now, tz=UTC)
         standings = self._standings(events, run_id, moment, resend=True, replaces=replaces)
         self._remember_doubts(events, standings)
@@ -413,13 +402,6 @@ class Ledger:
         """Whether nobody else has claimed anything since this ledger was opened, so that its look-ups still hold."""
         self._met_others = self._met_others or newest != self._newest
         return not self._met_others
-
-    def _merge(self) -> None:
-        """Put all waiting keys into the index, those of other processes too."""
-        self._bulk.merge(self._connection)
-        done = sa.update(request).where(request.c.waiting_keys.is_not(None)).values(waiting_keys=None)
-        self._connection.execute(done)
-        self._recent.clear()
 
     def _newest_id(self) -> int:
         """Ids only grow: claims come one after the other, whichever process makes them."""
@@ -446,7 +428,7 @@ class Ledger:
         self, events: EventBatch, run_id: str | None, now: datetime, resend: bool, replaces: str | None = None
     ) -> dict[int, _Standing]:
         """Place of an event → what the newest request that has it says; events that no request has are left out."""
-        found = self._find(events.key_bytes)
+        found = self._index.find(self._connection, events.key_bytes)
         by_request = self._verdicts(set(found.values()), run_id, now, resend)
         if replaces is not None:
             by_request[int(replaces)] = _Standing(None)

@@ -1,6 +1,6 @@
 """The ledger's tables. The migrations make them; a test holds both equal.
 
-An event's fate lives on its request: ``event`` is one small row that never changes on the happy path.
+An event's fate lives on its request: the index says which request had an event last, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from offline_capi.model import KEY_BYTES
-
-__all__ = ["RequestState", "event", "metadata", "read_back", "request", "run", "run_part", "sender"]
+__all__ = ["RequestState", "metadata", "read_back", "request", "run", "run_part", "segment", "segment_block", "sender"]
 
 
 class RequestState(StrEnum):
@@ -82,7 +80,7 @@ request = sa.Table(
     sa.Column("code", sa.Integer),
     sa.Column("subcode", sa.Integer),
     sa.Column("trace_id", sa.String(60)),
-    # 16 bytes a key, until they are put into ``event``.
+    # 16 bytes a key, until they are put into the index.
     sa.Column("waiting_keys", sa.LargeBinary),
     # When the oldest earlier request was posted that may have stored some of these events; null where none may.
     sa.Column("doubtful_since", sa.Float),
@@ -90,12 +88,30 @@ request = sa.Table(
     sa.Index("request_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
 )
 
-event = sa.Table(
-    "event",
+# ``INTEGER`` is SQLite's own number of a row, which needs no index.
+_ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+#: The index of all events: sorted entries, see ``segments.py``. ``oldest`` and ``newest`` are ids of requests.
+segment = sa.Table(
+    "segment",
     metadata,
-    sa.Column("key", sa.LargeBinary(KEY_BYTES), primary_key=True),
-    sa.Column("request_id", sa.BigInteger, nullable=False),
-    sqlite_with_rowid=False,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=False),
+    sa.Column("keys", sa.BigInteger, nullable=False),
+    sa.Column("oldest", sa.BigInteger, nullable=False),
+    sa.Column("newest", sa.BigInteger, nullable=False),
+    # The first key of each block, 16 bytes each.
+    sa.Column("fences", sa.LargeBinary, nullable=False),
+    # The words of a Bloom filter, 8 bytes each.
+    sa.Column("filter", sa.LargeBinary, nullable=False),
+)
+
+#: Some entries of a segment: 16 bytes of key and 8 bytes of the request's id each, the first byte the lowest.
+segment_block = sa.Table(
+    "segment_block",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=False),
+    sa.Column("keys", sa.LargeBinary, nullable=False),
+    sa.Column("owners", sa.LargeBinary, nullable=False),
 )
 
 #: What Meta told of the events that it got: one row a pixel, kind and day in UTC, ``figures`` as JSON.

@@ -1,9 +1,3 @@
-CREATE TABLE event (
-    key BYTEA NOT NULL,
-    request_id BIGINT NOT NULL,
-    PRIMARY KEY (key)
-);
-
 CREATE TABLE read_back (
     client VARCHAR(120) NOT NULL,
     pixel VARCHAR(32) NOT NULL,
@@ -56,6 +50,23 @@ CREATE TABLE run_part (
     PRIMARY KEY (run_id, part)
 );
 
+CREATE TABLE segment (
+    id BIGINT NOT NULL,
+    keys BIGINT NOT NULL,
+    oldest BIGINT NOT NULL,
+    newest BIGINT NOT NULL,
+    fences BYTEA NOT NULL,
+    filter BYTEA NOT NULL,
+    PRIMARY KEY (id)
+);
+
+CREATE TABLE segment_block (
+    id BIGINT NOT NULL,
+    keys BYTEA NOT NULL,
+    owners BYTEA NOT NULL,
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE sender (
     id SERIAL NOT NULL,
     run_id VARCHAR(160) NOT NULL,
@@ -77,4 +88,4 @@ CREATE TABLE alembic_version (
     PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ('0003');
+INSERT INTO alembic_version (version_num) VALUES ('0004');

@@ -13,7 +13,6 @@ from alembic.migration import MigrationContext
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Ledger, ddl
-from offline_capi.ledger.bulk import SEATS
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.ledger.liveness import LEASE
 from offline_capi.ledger.tables import metadata
@@ -33,22 +32,6 @@ def _sql(url: str, statement: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- amounts
-
-
-def test_more_keys_than_one_statement_takes_are_looked_up(desk: Desk) -> None:
-    """Sent ones stand before, at and behind the limit of a statement."""
-    many = batch(names("e", SEATS + 500))
-    sent = [0, SEATS - 1, SEATS, SEATS + 499]
-    for place in sent:
-        desk.post(many.slice(place, 1), Fate.SENT)
-    desk.merge()
-
-    known = desk.next_night().ledger.known(many, run_id=None, now=desk.now)
-
-    assert [(fate, ids_of(events)) for fate, _, events in known.settled] == [
-        (Fate.ALREADY_SENT, [f"e-{place}" for place in sent])
-    ]
-    assert len(known.fresh) == SEATS + 496
 
 
 def test_no_events_are_no_trouble(desk: Desk) -> None:

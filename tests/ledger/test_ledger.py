@@ -291,5 +291,5 @@ def test_a_ledger_that_another_process_holds_is_busy_and_can_still_be_read(ledge
 
 
 def test_the_sql_for_dbas_is_what_a_ledger_is_made_of() -> None:
-    assert "CREATE TABLE event" in ddl()
+    assert "CREATE TABLE segment" in ddl()
     assert Path("sql/ledger/schema.sql").read_text(encoding="utf-8") == ddl()

@@ -1,0 +1,123 @@
+"""Which request had each event last: keys that wait beside their requests, and the segments that they become."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from offline_capi.ledger.claims import RecentClaims
+from offline_capi.ledger.keys import Keys, ascending, keys_of
+from offline_capi.ledger.segments import Entries, Segment, due, in_order, merged, stored, written
+from offline_capi.ledger.tables import request, segment
+
+__all__ = ["EventIndex"]
+
+
+class EventIndex:
+    """What one process knows of the index. Each method that reads or writes stands in a transaction of its caller's."""
+
+    def __init__(self) -> None:
+        self._recent = RecentClaims()
+        self._segments: list[Segment] = []  # from the oldest on
+
+    def refresh(self, connection: sa.Connection) -> None:
+        """See what other processes claimed, purged or made segments of since the last look."""
+        there = set(connection.scalars(_SEGMENTS))
+        known = {one.id for one in self._segments}
+        if there != known:
+            self._hold([*(one for one in self._segments if one.id in there), *stored(connection, there - known)])
+        self._recent.refresh(connection)
+
+    def find(self, connection: sa.Connection, keys: bytes) -> dict[int, int]:
+        """Position in ``keys``, 16 bytes each → the newest request that has the key; others are left out."""
+        every = keys_of(keys)
+        order = ascending(every)
+        places, owners = self._owners(connection, every[order])
+        return dict(zip(order[places].tolist(), owners.tolist(), strict=True))
+
+    def events_of(self, connection: sa.Connection, request_ids: Collection[int]) -> Counter[int]:
+        """How many events each of these requests is the last to have; reads the segments of their time."""
+        wanted = np.array(sorted(request_ids), np.int64)
+        waiting = keys_of(self._recent.keys_of(request_ids))
+        parts = [Entries(waiting, np.zeros(len(waiting), np.int64))]
+        for one in self._segments:
+            if len(wanted) and one.oldest <= wanted[-1] and one.newest >= wanted[0]:
+                parts += merged(connection, [one], lambda entries: np.isin(entries.owners, wanted))
+        _, owners = self._owners(connection, in_order(parts).keys)
+        return Counter(owners[np.isin(owners, wanted)].tolist())
+
+    @property
+    def full(self) -> bool:
+        """Whether so many keys wait that it is time to merge them."""
+        return self._recent.full
+
+    def add(self, request_id: int, keys: bytes) -> None:
+        """``keys`` wait beside this request from now on."""
+        self._recent.add(request_id, keys)
+
+    def merge(self, connection: sa.Connection) -> None:
+        """Make a segment of all keys that wait, those of other processes too."""
+        self.refresh(connection)
+        waiting = self._recent.entries()
+        if len(waiting.keys):
+            made = written(connection, [waiting], len(waiting.keys))
+            self._hold([*self._segments, *([made] if made else [])])
+            connection.execute(sa.update(request).where(request.c.waiting_keys.is_not(None)).values(waiting_keys=None))
+        self._recent.clear()
+        while number := due([one.keys for one in self._segments]):
+            self._rewrite(connection, self._segments[-number:])
+
+    def forget(self, connection: sa.Connection, keys: Sequence[bytes]) -> None:
+        """Leave no byte of these keys: neither among the entries nor in what is kept beside them."""
+        self.merge(connection)
+        gone = np.sort(keys_of(b"".join(keys)))
+        for one in list(self._segments):
+            if len(one.find(connection, gone)[0]):
+                self._rewrite(connection, [one], lambda entries: ~np.isin(entries.keys, gone))
+
+    def purge(self, connection: sa.Connection, request_ids: Sequence[int]) -> int:
+        """Forget the events of these requests; returns how many entries that were."""
+        self.merge(connection)
+        gone, before = np.array(sorted(request_ids), np.int64), self._entries
+        for one in list(self._segments):
+            if len(gone) and one.oldest <= gone[-1] and one.newest >= gone[0]:
+                self._rewrite(connection, [one], lambda entries: ~np.isin(entries.owners, gone))
+        return before - self._entries
+
+    @property
+    def _entries(self) -> int:
+        return sum(one.keys for one in self._segments)
+
+    def _owners(self, connection: sa.Connection, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Places in ``keys``, which are in order, of those that some request has, and the newest request of each."""
+        owners = np.zeros(len(keys), np.int64)
+        for one in self._segments:
+            places, ids = one.find(connection, keys)
+            owners[places] = ids
+        places, ids = self._recent.find(keys)
+        owners[places] = ids
+        known = np.flatnonzero(owners)
+        return known, owners[known]
+
+    def _rewrite(
+        self,
+        connection: sa.Connection,
+        old: Sequence[Segment],
+        keep: Callable[[Entries], NDArray[np.bool_]] | None = None,
+    ) -> None:
+        """Make one segment of some; of their entries those are left out for which ``keep`` says ``False``."""
+        made = written(connection, merged(connection, old, keep), sum(one.keys for one in old))
+        for one in old:
+            one.remove(connection)
+        gone = {one.id for one in old}
+        self._hold([*(one for one in self._segments if one.id not in gone), *([made] if made else [])])
+
+    def _hold(self, segments: Iterable[Segment]) -> None:
+        self._segments = sorted(segments, key=lambda one: one.newest)
+
+
+_SEGMENTS = sa.select(segment.c.id)

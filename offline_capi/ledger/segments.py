@@ -1,0 +1,234 @@
+"""The index on disk: which request had each event last, in segments that are sorted once and never changed.
+
+Keys are random, so that in one B-tree each thousand of them changes a thousand pages. Here they are written in order, a
+segment for each 262,144, and segments of a size are made one of now and then: a log-structured merge tree. Of each
+segment a filter is in memory that tells nearly all events which are not in it, and where each of its blocks begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from offline_capi.errors import LedgerError
+from offline_capi.ledger.keys import KeyFilter, Keys, ascending, keys_of
+from offline_capi.ledger.tables import segment, segment_block
+from offline_capi.model import KEY_BYTES
+
+__all__ = ["Entries", "Segment", "due", "in_order", "merged", "stored", "written"]
+
+#: Entries of a block: with 80, two blocks are a page of SQLite, and PostgreSQL leaves one in its row (TOAST begins at
+#: 2,032 bytes).
+BLOCK = 80
+#: Blocks have numbers of their own in each segment.
+_BLOCKS = 2**24
+#: Entries that are held in memory while segments are rewritten.
+_STEP = 262_144
+#: Segments of a size that are made one of, and the smallest and the largest size for which that is done: a size is four
+#: times the one before. An index of a hundred million has some twenty segments, each entry was written five times.
+FAN = 4
+SMALLEST = 2 * _STEP
+_SIZES = 3
+#: Blocks asked for in one statement.
+_SOME = 4_000
+
+_FENCES = np.dtype(f"S{KEY_BYTES}")
+_OWNERS = np.dtype("<i8")
+_WORDS = np.dtype("<u8")
+
+
+class Entries(NamedTuple):
+    """Keys in order, none twice, and beside each the id of the request that has it."""
+
+    keys: Keys
+    owners: NDArray[np.int64]
+
+    def chosen(self, which: Any) -> Entries:
+        return Entries(self.keys[which], self.owners[which])
+
+
+_NEWEST = sa.select(sa.func.max(segment.c.id))
+_BLOCK = sa.insert(segment_block)
+_ENTRIES = sa.select(segment_block.c["keys"], segment_block.c.owners).order_by(segment_block.c.id)
+_SPAN = _ENTRIES.where(segment_block.c.id.between(sa.bindparam("a"), sa.bindparam("b")))
+# Numbers stand in the text of the statement: databases take some thousand parameters at most.
+_CHOSEN = _ENTRIES.where(segment_block.c.id.in_(sa.bindparam("ids", expanding=True, literal_execute=True)))
+
+Keep = Callable[[Entries], NDArray[np.bool_]]
+
+
+def in_order(parts: Iterable[Entries]) -> Entries:
+    """All entries, those of later parts over those of earlier ones."""
+    every = _joined(list(parts))
+    ranked = every.chosen(ascending(every.keys))
+    newest = np.append(ranked.keys[1:] != ranked.keys[:-1], np.ones(min(1, len(ranked.keys)), bool))
+    return ranked.chosen(newest)
+
+
+def _joined(parts: Sequence[Entries]) -> Entries:
+    return Entries(np.concatenate([part.keys for part in parts]), np.concatenate([part.owners for part in parts]))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Entries on disk, and what is kept of them in memory: two bytes each.
+
+    ``oldest`` and ``newest`` are the first and the last id of its requests: those of two segments never overlap.
+    """
+
+    id: int
+    keys: int
+    oldest: int
+    newest: int
+    fences: Keys
+    filter: KeyFilter
+
+    def find(self, connection: sa.Connection, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Places in ``keys`` of those that are here, and the request of each."""
+        places = np.flatnonzero(self.filter.may_hold(keys))
+        numbers = np.searchsorted(self.fences, keys[places], "right") - 1
+        places, numbers = places[numbers >= 0], numbers[numbers >= 0]
+        if not len(places):
+            return places, np.empty(0, np.int64)
+        here = self._blocks(connection, np.unique(numbers))
+        at = np.minimum(np.searchsorted(here.keys, keys[places]), len(here.keys) - 1)
+        same = here.keys[at] == keys[places]
+        return places[same], here.owners[at[same]]
+
+    def between(self, connection: sa.Connection, low: bytes, high: bytes | None) -> Entries:
+        """Its entries from ``low`` on and before ``high``."""
+        ends = np.array([low, high or b""], _FENCES)
+        first = max(0, int(np.searchsorted(self.fences, ends[0], "right")) - 1)
+        last = int(np.searchsorted(self.fences, ends[1], "left")) if high else len(self.fences)
+        if first >= last:
+            return Entries(np.empty(0, _FENCES), np.empty(0, np.int64))
+        here = self._blocks(connection, np.arange(first, last))
+        start = int(np.searchsorted(here.keys, ends[0], "left"))
+        stop = int(np.searchsorted(here.keys, ends[1], "left")) if high else len(here.keys)
+        return here.chosen(slice(start, stop))
+
+    def remove(self, connection: sa.Connection) -> None:
+        """Take it off the disk."""
+        first = self.id * _BLOCKS
+        connection.execute(sa.delete(segment_block).where(segment_block.c.id.between(first, first + _BLOCKS - 1)))
+        connection.execute(sa.delete(segment).where(segment.c.id == self.id))
+
+    def _blocks(self, connection: sa.Connection, numbers: NDArray[np.intp]) -> Entries:
+        """The entries of these blocks, whose numbers are in order."""
+        first, last = int(numbers[0]), int(numbers[-1])
+        if last - first < 2 * len(numbers):  # most of them in a row: a span is read quicker than each by its number
+            rows = connection.execute(_SPAN, {"a": self.id * _BLOCKS + first, "b": self.id * _BLOCKS + last}).fetchall()
+        else:
+            ids = (numbers + self.id * _BLOCKS).tolist()
+            parts = (ids[start : start + _SOME] for start in range(0, len(ids), _SOME))
+            rows = [row for part in parts for row in connection.execute(_CHOSEN, {"ids": part})]
+        if len(rows) < len(numbers):
+            raise LedgerError(
+                f"the ledger's index is damaged: of segment {self.id}, {len(numbers) - len(rows)} blocks are missing. "
+                "Nothing is sent without them; restore the ledger's database from a backup"
+            )
+        return Entries(
+            keys_of(b"".join(bytes(row.keys) for row in rows)),
+            np.frombuffer(b"".join(bytes(row.owners) for row in rows), _OWNERS),
+        )
+
+
+def stored(connection: sa.Connection, ids: Iterable[int]) -> list[Segment]:
+    """These segments, read from the database."""
+    rows = connection.execute(sa.select(segment).where(segment.c.id.in_(sorted(ids)))).fetchall()
+    return [
+        Segment(
+            row.id,
+            row.keys,
+            row.oldest,
+            row.newest,
+            np.frombuffer(row.fences, _FENCES),
+            KeyFilter(np.frombuffer(row.filter, _WORDS)),
+        )
+        for row in rows
+    ]
+
+
+def due(sizes: Sequence[int]) -> int:
+    """How many of the newest segments are to be made one of; ``sizes`` are those of all, from the oldest on."""
+    for limit in (SMALLEST * FAN**rank for rank in range(_SIZES)):
+        tail = next((number for number, size in enumerate(reversed(sizes)) if size >= limit), len(sizes))
+        if sum(size * FAN >= limit or limit == SMALLEST for size in sizes[len(sizes) - tail :]) >= FAN:
+            return tail
+    return 0
+
+
+def merged(connection: sa.Connection, segments: Sequence[Segment], keep: Keep | None = None) -> Iterator[Entries]:
+    """The entries of segments, in order and some at a time; ``segments`` stand from the oldest on.
+
+    Those for which ``keep`` says ``False`` are left out.
+    """
+    steps = max(1, sum(one.keys for one in segments) // _STEP)
+    bounds = [(number * 2**64 // steps).to_bytes(8, "big").ljust(KEY_BYTES, b"\0") for number in range(steps)]
+    for low, high in pairwise([*bounds, None]):
+        entries = in_order(one.between(connection, low or b"", high) for one in segments)
+        yield entries if keep is None else entries.chosen(keep(entries))
+
+
+def written(connection: sa.Connection, parts: Iterable[Entries], most: int) -> Segment | None:
+    """A new segment of entries that come in order, at most so many; ``None`` where none come."""
+    writer = _Writer(connection, most)
+    for part in parts:
+        writer.add(part)
+    return writer.close()
+
+
+class _Writer:
+    """Cuts entries into blocks."""
+
+    def __init__(self, connection: sa.Connection, most: int) -> None:
+        self._connection = connection
+        self._id = 1 + int(connection.execute(_NEWEST).scalar() or 0)
+        self._filter, self._fences, self._count = KeyFilter.for_keys(most), [np.empty(0, _FENCES)], 0
+        self._oldest, self._newest = 2**63 - 1, 0
+        self._rest = Entries(np.empty(0, _FENCES), np.empty(0, np.int64))
+
+    def add(self, part: Entries) -> None:
+        if not len(part.keys):
+            return
+        self._filter.add(part.keys)
+        self._oldest, self._newest = min(self._oldest, part.owners.min()), max(self._newest, part.owners.max())
+        entries = _joined([self._rest, part])
+        full = len(entries.keys) // BLOCK * BLOCK
+        self._write(entries.chosen(slice(0, full)))
+        self._rest = entries.chosen(slice(full, None))
+
+    def close(self) -> Segment | None:
+        self._write(self._rest)
+        if not self._count:
+            return None
+        fences = np.concatenate(self._fences)
+        made = Segment(self._id, self._count, int(self._oldest), int(self._newest), fences, self._filter)
+        plain = {name: getattr(made, name) for name in ("id", "keys", "oldest", "newest")}
+        words = made.filter.words.astype(_WORDS)
+        self._connection.execute(sa.insert(segment).values(**plain, fences=fences.tobytes(), filter=words.tobytes()))
+        return made
+
+    def _write(self, entries: Entries) -> None:
+        count = len(entries.keys)
+        if not count:
+            return
+        keys, owners = entries.keys.tobytes(), entries.owners.astype(_OWNERS).tobytes()
+        first = self._id * _BLOCKS + self._count // BLOCK
+        rows = [
+            {
+                "id": first + number,
+                "keys": keys[16 * at : 16 * (at + BLOCK)],
+                "owners": owners[8 * at : 8 * (at + BLOCK)],
+            }
+            for number, at in enumerate(range(0, count, BLOCK))
+        ]
+        self._connection.execute(_BLOCK, rows)
+        self._fences.append(entries.keys[::BLOCK])
+        self._count += count

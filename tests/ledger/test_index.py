@@ -1,0 +1,161 @@
+"""The index of events against a dictionary: whatever is claimed, merged, purged or forgotten, by whichever process."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from offline_capi.errors import LedgerError
+from offline_capi.ledger import Ledger
+from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.ledger.index import EventIndex
+from offline_capi.ledger.keys import KeyFilter, ascending, keys_of
+from offline_capi.ledger.segments import BLOCK, FAN, SMALLEST, due
+from offline_capi.ledger.tables import request, segment, segment_block
+from offline_capi.model import keys_in
+
+
+@pytest.fixture
+def connection(ledger_url: str) -> Iterator[sa.Connection]:
+    Ledger(ledger_url).close()
+    with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
+        yield connection
+
+
+class Model:
+    """What the index should know, and two processes that know it."""
+
+    def __init__(self, connection: sa.Connection, seed: int) -> None:
+        self.connection, self.random, self.time = connection, random.Random(seed), 0
+        self.owners: dict[bytes, int] = {}
+        self.processes = EventIndex(), EventIndex()
+        pool = self.random.randbytes(16 * 3000)
+        alike = [bytes(8) + number.to_bytes(8, "big") for number in range(300)]  # no digests, but keys all the same
+        zeros = [number.to_bytes(4, "big") + bytes(12) for number in range(300)]
+        self.pool = [*keys_in(pool), *alike, *zeros]
+
+    def some(self, most: int) -> list[bytes]:
+        return self.random.sample(self.pool, self.random.randint(1, most))
+
+    def claim(self) -> None:
+        self.time += 1
+        keys = self.some(400)
+        row = {"id": self.time, "run_id": "r", "sender_id": 0, "client": "c", "pixel": "1", "state": "accepted",
+               "offline": False, "events": len(keys), "digest": bytes(32), "posted_at": 1.0,
+               "waiting_keys": b"".join(keys)}  # fmt: skip
+        self.connection.execute(sa.insert(request).values(row))
+        self.owners |= dict.fromkeys(keys, self.time)
+
+    def merge(self) -> None:
+        self.random.choice(self.processes).merge(self.connection)
+
+    def forget(self) -> None:
+        keys = self.some(30)
+        self.random.choice(self.processes).forget(self.connection, keys)
+        for key in keys:
+            self.owners.pop(key, None)
+
+    def purge(self) -> None:
+        ids = range(1, self.random.randint(1, self.time // 2 + 1))  # by age, as it is done
+        self.random.choice(self.processes).purge(self.connection, ids)
+        self.connection.execute(sa.delete(request).where(request.c.id.in_(ids)))
+        self.owners = {key: owner for key, owner in self.owners.items() if owner not in ids}
+
+    def look(self) -> None:
+        one = self.random.choice(self.processes)
+        one.refresh(self.connection)
+        asked = [*self.some(2000), self.random.randbytes(16)]
+        found = one.find(self.connection, b"".join(asked))
+        ids = self.random.sample(range(1, self.time + 2), self.time // 2 + 1)
+        count = Counter(owner for owner in self.owners.values() if owner in ids)
+
+        assert {asked[place]: owner for place, owner in found.items()} == {
+            key: self.owners[key] for key in asked if key in self.owners
+        }
+        assert one.events_of(self.connection, ids) == count
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_p02_the_index_knows_what_a_dictionary_would_know(connection: sa.Connection, seed: int) -> None:
+    model = Model(connection, seed)
+    chances = [model.claim] * 6 + [model.merge] * 2 + [model.look] * 4 + [model.forget, model.purge]
+
+    for step in [model.random.choice(chances) for _ in range(120)]:
+        step()
+    model.look()
+
+
+def test_an_index_of_many_segments_keeps_few_and_full_blocks(connection: sa.Connection) -> None:
+    """Twenty merges of a thousand keys leave one to three segments, and each block but the last is full."""
+    index, rng = EventIndex(), np.random.default_rng(1)
+    keys = [rng.bytes(16_000) for _ in range(20)]
+    for number, some in enumerate(keys):
+        model_row = {"id": number + 1, "run_id": "r", "sender_id": 0, "client": "c", "pixel": "1", "state": "accepted",
+                     "offline": False, "events": 1000, "digest": bytes(32), "posted_at": 1.0,
+                     "waiting_keys": some}  # fmt: skip
+        connection.execute(sa.insert(request).values(model_row))
+        index.merge(connection)
+
+    sizes = list(connection.scalars(sa.select(segment.c["keys"]).order_by(segment.c.newest)))
+    blocks = [len(held) // 16 for held in connection.scalars(sa.select(segment_block.c["keys"]))]
+    found = index.find(connection, b"".join(keys))
+
+    assert (sum(sizes), len(sizes) < FAN) == (20_000, True)
+    assert (sum(blocks), max(blocks)) == (20_000, BLOCK)
+    assert sum(size < BLOCK for size in blocks) <= len(sizes)
+    assert [found[place] for place in range(0, 20_000, 1000)] == list(range(1, 21))
+
+
+def test_a_block_that_is_gone_is_told_and_not_taken_for_events_never_sent(connection: sa.Connection) -> None:
+    model = Model(connection, 1)
+    model.claim()
+    model.merge()
+    connection.execute(sa.delete(segment_block))
+    index = EventIndex()
+    index.refresh(connection)
+
+    with pytest.raises(LedgerError, match=r"damaged.*backup"):
+        index.find(connection, next(iter(model.owners)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "merged"),
+    [
+        ([], 0),
+        ([10, 10, 10], 0),
+        ([10, 10, 10, 10], 4),
+        ([SMALLEST, 10, 10, 10], 0),
+        ([SMALLEST] * 3 + [10], 0),
+        ([SMALLEST] * 4, 4),
+        ([SMALLEST] * 4 + [10] * 2, 6),
+        ([SMALLEST * FAN] * 4, 4),
+        ([SMALLEST * FAN] * 3 + [SMALLEST] * 3 + [10] * 3, 0),
+        ([SMALLEST * FAN**2] * 9, 0),
+    ],
+)
+def test_segments_of_a_size_are_merged_and_the_largest_never(sizes: list[int], merged: int) -> None:
+    assert due(sizes) == merged
+
+
+def test_a_filter_finds_all_keys_that_it_holds_and_few_others() -> None:
+    rng = np.random.default_rng(3)
+    held, others = (keys_of(rng.bytes(16 * 100_000)) for _ in range(2))
+    one = KeyFilter.for_keys(len(held))
+    one.add(held[ascending(held)])
+
+    assert one.may_hold(held).all()
+    assert one.may_hold(others).mean() < 0.02
+
+
+def test_keys_are_ordered_as_their_bytes_are() -> None:
+    rng = random.Random(4)
+    keys = [bytes(rng.choices((0, 1, 255), k=16)) for _ in range(500)]
+
+    assert keys_of(b"".join(keys))[ascending(keys_of(b"".join(keys)))].tolist() == [
+        key.rstrip(b"\0") for key in sorted(keys)
+    ]
