@@ -451,7 +451,7 @@ def send(
     ledger = Rehearsal() if test_event_code else services.ledger
     books.tally.notices += [TEST_NOTICE] if test_event_code else []
     policy = Policy(settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency, settings.in_flight)
-    requests = cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes)
+    requests = ledger.digested(cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes))
     claim = partial(ledger.claim, run_id)
     opened = open_senders(
         services.deployment,

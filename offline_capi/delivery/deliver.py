@@ -167,18 +167,23 @@ class _Delivery:
 
     def _next(self, requests: Iterator[Request], chosen: Iterable[_Task]) -> _Task | None:
         """The first request whose client may have one more in flight; reads ahead a little to find one."""
-        busy = Counter(task.request.client for task in (*self.flying.values(), *chosen))
-        while True:
-            for place, task in enumerate(self.queue):
-                if busy[task.request.client] < self._limit(task.request.client):
-                    del self.queue[place]
-                    return task
-            if len(self.queue) >= LOOKAHEAD:
-                return None
-            request = next(requests, None)
-            if request is None:
-                return None
+        busy, full = Counter(task.request.client for task in (*self.flying.values(), *chosen)), set[str]()
+        place = 0
+        while place < len(self.queue) or self._read_one(requests):
+            task = self.queue[place]
+            client = task.request.client
+            if client not in full and busy[client] < self._limit(client):
+                del self.queue[place]
+                return task
+            full.add(client)
+            place += 1
+        return None
+
+    def _read_one(self, requests: Iterator[Request]) -> bool:
+        request = next(requests, None) if len(self.queue) < LOOKAHEAD else None
+        if request is not None:
             self.queue.append(_Task(request))
+        return request is not None
 
     def _limit(self, client: str) -> int:
         """A client's first request goes alone: a fault of its token is then met once, not once a worker.
@@ -211,9 +216,10 @@ class _Delivery:
         fresh, expired = self.split_by_age(wanted.events)
         if len(expired):
             outcomes.append(self._expired(_part(wanted, expired), task.replaces))
-        if not len(fresh):
+            wanted = _part(wanted, fresh)
+        if not len(wanted):
             return None
-        request, lost = self._claimed(_part(wanted, fresh), task.replaces)
+        request, lost = self._claimed(wanted, task.replaces)
         outcomes += lost
         return replace(task, request=request) if len(request) else None
 

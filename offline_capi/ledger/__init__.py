@@ -1,6 +1,6 @@
 """The ledger: what was sent, in SQL. Intent is written before each POST and the outcome after it.
 
-``Ledger(url)`` opens it; ``tables.py`` has its tables, ``bulk.py`` the statements that take many keys at once.
+``Ledger(url)`` opens it; ``tables.py`` has its tables, ``index.py`` knows which request had each event.
 """
 
 from __future__ import annotations

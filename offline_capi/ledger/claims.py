@@ -12,7 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from offline_capi.ledger.keys import KeyFilter, Keys, ascending, halves, keys_of
+from offline_capi.ledger.keys import KeyFilter, Keys, Probe, halves, keys_of
 from offline_capi.ledger.segments import Entries, in_order
 from offline_capi.ledger.tables import request
 
@@ -36,6 +36,7 @@ class RecentClaims:
         self._count = 0
         self._filter = KeyFilter.for_keys(MERGE_AT, bits=_BITS)
         self._sorted: Entries | None = None
+        self._unmarked: list[bytes] = []
 
     @property
     def full(self) -> bool:
@@ -44,7 +45,7 @@ class RecentClaims:
 
     def refresh(self, connection: sa.Connection) -> None:
         """See what other processes claimed, or put into the index, since the last look."""
-        waiting = set(connection.scalars(_WAITING))
+        waiting = set(connection.scalars(_WAITING).all())
         if not self._by_request.keys() <= waiting:
             self.clear()
         fresh = sorted(waiting - self._by_request.keys())
@@ -55,18 +56,18 @@ class RecentClaims:
 
     def add(self, request_id: int, keys: bytes) -> None:
         """``keys``: one after the other, as a request carries them."""
-        many = keys_of(keys)
         self._by_request[request_id] = keys
-        self._count += len(many)
-        self._filter.add(many[ascending(many)])
+        self._count += len(keys_of(keys))
+        self._unmarked.append(keys)
         self._sorted = None
 
-    def find(self, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    def find(self, keys: Keys, probe: Probe) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Places in ``keys`` of those that wait here, and the request of each.
 
         Nearly always there is none, and the filter knows.
         """
-        places = np.flatnonzero(self._filter.may_hold(keys)) if self._by_request else np.empty(0, np.intp)
+        self._mark()
+        places = self._filter.may_hold(probe)
         if not len(places):
             return places, np.empty(0, np.int64)
         wanted = keys[places]
@@ -87,6 +88,12 @@ class RecentClaims:
 
     def clear(self) -> None:
         self.__init__()  # type: ignore[misc]  # as new
+
+    def _mark(self) -> None:
+        """Let the filter know what was added since it was last asked."""
+        if self._unmarked:
+            self._filter.add(keys_of(b"".join(self._unmarked)))
+            self._unmarked = []
 
     def _those(self, wanted: Keys) -> Entries:
         """The entries that begin as one of a few keys does."""

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from offline_capi.ledger.claims import RecentClaims
-from offline_capi.ledger.keys import Keys, ascending, keys_of
+from offline_capi.ledger.keys import Keys, Probe, keys_of
 from offline_capi.ledger.segments import Entries, Segment, due, in_order, merged, stored, written
 from offline_capi.ledger.tables import request, segment
 
-__all__ = ["EventIndex"]
+__all__ = ["NEWEST", "EventIndex"]
 
 
 class EventIndex:
@@ -23,21 +23,22 @@ class EventIndex:
     def __init__(self) -> None:
         self._recent = RecentClaims()
         self._segments: list[Segment] = []  # from the oldest on
+        self._newest = 0
 
     def refresh(self, connection: sa.Connection) -> None:
         """See what other processes claimed, purged or made segments of since the last look."""
-        there = set(connection.scalars(_SEGMENTS))
-        known = {one.id for one in self._segments}
+        newest = int(connection.execute(NEWEST).scalar() or 0)
+        there, known = set(connection.scalars(_SEGMENTS).all()), {one.id for one in self._segments}
         if there != known:
             self._hold([*(one for one in self._segments if one.id in there), *stored(connection, there - known)])
-        self._recent.refresh(connection)
+        if there != known or newest != self._newest:
+            self._recent.refresh(connection)
+            self._newest = newest
 
     def find(self, connection: sa.Connection, keys: bytes) -> dict[int, int]:
         """Position in ``keys``, 16 bytes each → the newest request that has the key; others are left out."""
-        every = keys_of(keys)
-        order = ascending(every)
-        places, owners = self._owners(connection, every[order])
-        return dict(zip(order[places].tolist(), owners.tolist(), strict=True))
+        places, owners = self._owners(connection, keys_of(keys))
+        return dict(zip(places.tolist(), owners.tolist(), strict=True))
 
     def events_of(self, connection: sa.Connection, request_ids: Collection[int]) -> Counter[int]:
         """How many events each of these requests is the last to have; reads the segments of their time."""
@@ -55,9 +56,11 @@ class EventIndex:
         """Whether so many keys wait that it is time to merge them."""
         return self._recent.full
 
-    def add(self, request_id: int, keys: bytes) -> None:
-        """``keys`` wait beside this request from now on."""
+    def add(self, request_id: int, keys: bytes, *, after: int) -> None:
+        """``keys`` wait beside this request, the newest there is; ``after`` was the newest before it."""
         self._recent.add(request_id, keys)
+        if self._newest == after:  # else there are some that were not looked at yet
+            self._newest = request_id
 
     def merge(self, connection: sa.Connection) -> None:
         """Make a segment of all keys that wait, those of other processes too."""
@@ -74,9 +77,10 @@ class EventIndex:
     def forget(self, connection: sa.Connection, keys: Sequence[bytes]) -> None:
         """Leave no byte of these keys: neither among the entries nor in what is kept beside them."""
         self.merge(connection)
-        gone = np.sort(keys_of(b"".join(keys)))
+        gone = keys_of(b"".join(keys))
+        probe = Probe.of(gone)
         for one in list(self._segments):
-            if len(one.find(connection, gone)[0]):
+            if len(one.find(connection, gone, probe)[0]):
                 self._rewrite(connection, [one], lambda entries: ~np.isin(entries.keys, gone))
 
     def purge(self, connection: sa.Connection, request_ids: Sequence[int]) -> int:
@@ -93,12 +97,12 @@ class EventIndex:
         return sum(one.keys for one in self._segments)
 
     def _owners(self, connection: sa.Connection, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """Places in ``keys``, which are in order, of those that some request has, and the newest request of each."""
-        owners = np.zeros(len(keys), np.int64)
+        """Places in ``keys`` of those that some request has, and the newest request of each."""
+        owners, probe = np.zeros(len(keys), np.int64), Probe.of(keys)
         for one in self._segments:
-            places, ids = one.find(connection, keys)
+            places, ids = one.find(connection, keys, probe)
             owners[places] = ids
-        places, ids = self._recent.find(keys)
+        places, ids = self._recent.find(keys, probe)
         owners[places] = ids
         known = np.flatnonzero(owners)
         return known, owners[known]
@@ -120,4 +124,6 @@ class EventIndex:
         self._segments = sorted(segments, key=lambda one: one.newest)
 
 
+#: The newest request: ids only grow, claims come one after the other, whichever process makes them.
+NEWEST = sa.select(sa.func.max(request.c.id))
 _SEGMENTS = sa.select(segment.c.id)

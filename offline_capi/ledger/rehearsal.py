@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
@@ -21,6 +21,9 @@ class Rehearsal:
 
     def __init__(self) -> None:
         self._numbers = count(1)
+
+    def digested(self, requests: Iterable[Request]) -> Iterator[Request]:
+        yield from requests
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:  # noqa: ARG002  as Ledger's
         return Claim(replace(wanted, id=f"test-{next(self._numbers)}"), wanted.events.slice(0, 0))

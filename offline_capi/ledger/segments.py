@@ -7,6 +7,7 @@ segment a filter is in memory that tells nearly all events which are not in it, 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,17 +18,18 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from offline_capi.errors import LedgerError
-from offline_capi.ledger.keys import KeyFilter, Keys, ascending, keys_of
+from offline_capi.ledger.keys import KeyFilter, Keys, Probe, ascending, keys_of
 from offline_capi.ledger.tables import segment, segment_block
 from offline_capi.model import KEY_BYTES
 
 __all__ = ["Entries", "Segment", "due", "in_order", "merged", "stored", "written"]
 
-#: Entries of a block: with 80, two blocks are a page of SQLite, and PostgreSQL leaves one in its row (TOAST begins at
-#: 2,032 bytes).
-BLOCK = 80
-#: Blocks have numbers of their own in each segment.
+#: Entries of a block: 7.5 KiB, two pages of SQLite. Larger ones cost more where few are looked at, smaller ones where
+#: many are.
+BLOCK = 320
+#: The number of a block is that of its segment and its place there, in 63 bits.
 _BLOCKS = 2**24
+_ID_BITS = 39
 #: Entries that are held in memory while segments are rewritten.
 _STEP = 262_144
 #: Segments of a size that are made one of, and the smallest and the largest size for which that is done: a size is four
@@ -53,12 +55,17 @@ class Entries(NamedTuple):
         return Entries(self.keys[which], self.owners[which])
 
 
-_NEWEST = sa.select(sa.func.max(segment.c.id))
-_BLOCK = sa.insert(segment_block)
+# The database cuts the blocks: a statement for each makes way for other threads each time.
+_CUT = sa.text(f"""
+    INSERT INTO segment_block (id, keys, owners)
+    WITH RECURSIVE block (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM block WHERE n < :last)
+    SELECT :first + n, substr(:keys, n * {BLOCK * KEY_BYTES} + 1, {BLOCK * KEY_BYTES}),
+        substr(:owners, n * {BLOCK * 8} + 1, {BLOCK * 8}) FROM block
+""")  # noqa: S608  numbers of this module
 _ENTRIES = sa.select(segment_block.c["keys"], segment_block.c.owners).order_by(segment_block.c.id)
 _SPAN = _ENTRIES.where(segment_block.c.id.between(sa.bindparam("a"), sa.bindparam("b")))
-# Numbers stand in the text of the statement: databases take some thousand parameters at most.
-_CHOSEN = _ENTRIES.where(segment_block.c.id.in_(sa.bindparam("ids", expanding=True, literal_execute=True)))
+# Numbers in the text of the statement: databases take some thousand parameters at most.
+_CHOSEN = "SELECT keys, owners FROM segment_block WHERE id IN (%s) ORDER BY id"
 
 Keep = Callable[[Entries], NDArray[np.bool_]]
 
@@ -89,9 +96,9 @@ class Segment:
     fences: Keys
     filter: KeyFilter
 
-    def find(self, connection: sa.Connection, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    def find(self, connection: sa.Connection, keys: Keys, probe: Probe) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Places in ``keys`` of those that are here, and the request of each."""
-        places = np.flatnonzero(self.filter.may_hold(keys))
+        places = self.filter.may_hold(probe)
         numbers = np.searchsorted(self.fences, keys[places], "right") - 1
         places, numbers = places[numbers >= 0], numbers[numbers >= 0]
         if not len(places):
@@ -126,8 +133,8 @@ class Segment:
             rows = connection.execute(_SPAN, {"a": self.id * _BLOCKS + first, "b": self.id * _BLOCKS + last}).fetchall()
         else:
             ids = (numbers + self.id * _BLOCKS).tolist()
-            parts = (ids[start : start + _SOME] for start in range(0, len(ids), _SOME))
-            rows = [row for part in parts for row in connection.execute(_CHOSEN, {"ids": part})]
+            parts = (",".join(map(str, ids[start : start + _SOME])) for start in range(0, len(ids), _SOME))
+            rows = [row for part in parts for row in connection.exec_driver_sql(_CHOSEN % part).fetchall()]
         if len(rows) < len(numbers):
             raise LedgerError(
                 f"the ledger's index is damaged: of segment {self.id}, {len(numbers) - len(rows)} blocks are missing. "
@@ -189,7 +196,7 @@ class _Writer:
 
     def __init__(self, connection: sa.Connection, most: int) -> None:
         self._connection = connection
-        self._id = 1 + int(connection.execute(_NEWEST).scalar() or 0)
+        self._id = secrets.randbits(_ID_BITS)  # never used again: another process may still have an earlier segment
         self._filter, self._fences, self._count = KeyFilter.for_keys(most), [np.empty(0, _FENCES)], 0
         self._oldest, self._newest = 2**63 - 1, 0
         self._rest = Entries(np.empty(0, _FENCES), np.empty(0, np.int64))
@@ -219,16 +226,12 @@ class _Writer:
         count = len(entries.keys)
         if not count:
             return
-        keys, owners = entries.keys.tobytes(), entries.owners.astype(_OWNERS).tobytes()
-        first = self._id * _BLOCKS + self._count // BLOCK
-        rows = [
-            {
-                "id": first + number,
-                "keys": keys[16 * at : 16 * (at + BLOCK)],
-                "owners": owners[8 * at : 8 * (at + BLOCK)],
-            }
-            for number, at in enumerate(range(0, count, BLOCK))
-        ]
-        self._connection.execute(_BLOCK, rows)
+        given = {
+            "first": self._id * _BLOCKS + self._count // BLOCK,
+            "last": (count - 1) // BLOCK,
+            "keys": entries.keys.tobytes(),
+            "owners": entries.owners.astype(_OWNERS).tobytes(),
+        }
+        self._connection.execute(_CUT, given)
         self._fences.append(entries.keys[::BLOCK])
         self._count += count

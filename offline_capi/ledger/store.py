@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ from offline_capi.ledger.history import (
     unfinished_runs,
     uploads_run,
 )
-from offline_capi.ledger.index import EventIndex
+from offline_capi.ledger.index import NEWEST, EventIndex
 from offline_capi.ledger.liveness import GONE, LEASE, Process
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
@@ -121,6 +121,7 @@ class Ledger:
         self._index = EventIndex()
         self._doubts: dict[bytes, float] = {}
         self._unwritten: list[dict[str, Any]] = []
+        self._intents: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
         with explained(self._engine):
             self._connection = self._engine.connect()
@@ -251,18 +252,26 @@ class Ledger:
         Fresh are events never sent, those certainly not stored, and, with ``resend``, those in doubt inside Meta's
         window: they go again under the same ids. Without ``resend`` the doubtful ones are settled as in doubt.
         """
-        if not len(events):
-            return Known(events)
-        self.flush()
         with self._transaction(writes=False):
             self._index.refresh(self._connection)
-            standings = self._standings(events, run_id, now, resend)
+            found = self._index.find(self._connection, events.key_bytes)
+        if not found:
+            return Known(events)
+        self.flush()  # for what became of requests of this run
+        with self._transaction(writes=False):
+            standings = self._standings(events, found, run_id, now, resend)
         self._remember_doubts(events, standings)
         groups: dict[tuple[Fate, str | None], list[int]] = {}
         for position, standing in standings.items():
             if standing.fate is not None:
                 groups.setdefault(standing.fate, []).append(position)
         return _split(events, groups)
+
+    def digested(self, requests: Iterable[Request]) -> Iterator[Request]:
+        """The requests, each with its digest under way: it is there when a request that waits a while is claimed."""
+        with ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
+            for one in requests:
+                yield replace(one, digest=pool.submit(one.events.digest))
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:
         """Write down that ``wanted`` is about to be posted, with all its events, in one transaction.
@@ -272,31 +281,26 @@ class Ledger:
         """
         now = self._clock()
         with self.writing():
-            sender_id = self._sender(run_id, now)
-            if self._index.full:
-                self._index.merge(self._connection)
-            newest = self._newest_id()
-            granted, lost = self._granted(wanted.events, newest, run_id, now, replaces)
-            new_id = _next_id(now, newest)
+            granted, lost = self._granted(wanted.events, run_id, now, replaces)
+            before, self._newest = self._newest, _next_id(now, self._newest)
             keys = granted.key_bytes
             intent = {
-                "id": new_id,
+                "id": self._newest,
                 "run_id": run_id,
-                "sender_id": sender_id,
+                "sender_id": self._sender(run_id, now),
                 "client": wanted.client,
                 "pixel": wanted.pixel,
                 "state": RequestState.POSTING,
                 "offline": _is_offline(granted),
                 "events": len(granted),
-                "digest": _digest(granted),
+                "digest": _digest(granted, wanted),
                 "posted_at": now,
                 "waiting_keys": keys,
                 "doubtful_since": self._doubtful_since(granted, replaces),
             }
-            self._connection.execute(_INTENT, intent)
-        self._index.add(new_id, keys)
-        self._newest = new_id
-        return Claim(Request(str(new_id), wanted.client, wanted.pixel, granted), lost)
+            self._intents.append(intent)
+            self._index.add(self._newest, keys, after=before)
+        return Claim(Request(str(intent["id"]), wanted.client, wanted.pixel, granted), lost)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -371,10 +375,15 @@ class Ledger:
         if self._connection.in_transaction():
             yield self._connection
             return
+        self._intents = []
         with self._transaction(writes=True):
             self._write_outcomes()
             self._extend_leases(self._clock())
+            self._meet_others()
+            if self._index.full:
+                self._index.merge(self._connection)
             yield self._connection
+            self._write_intents()
         self._unwritten = []
         self._written_at = time.monotonic()
 
@@ -384,28 +393,35 @@ class Ledger:
         if self._unwritten:
             self._connection.execute(_ANSWERED, self._unwritten)
 
+    def _write_intents(self) -> None:
+        if self._intents:
+            self._connection.execute(_INTENT, self._intents)
+            self._intents = []
+
     def _granted(
-        self, events: EventBatch, newest: int, run_id: str, now: float, replaces: str | None
+        self, events: EventBatch, run_id: str, now: float, replaces: str | None
     ) -> tuple[EventBatch, EventBatch]:
         """The events that are free, and those that another run took after we looked."""
-        if self._alone(newest):
+        if not self._met_others:
             return events, events.slice(0, 0)
+        self._write_intents()
         self._index.refresh(self._connection)
         moment = datetime.fromtimestamp(now, tz=UTC)
-        standings = self._standings(events, run_id, moment, resend=True, replaces=replaces)
+        found = self._index.find(self._connection, events.key_bytes)
+        standings = self._standings(events, found, run_id, moment, resend=True, replaces=replaces)
         self._remember_doubts(events, standings)
         taken = np.zeros(len(events), dtype=bool)
         taken[[place for place, standing in standings.items() if standing.fate is not None]] = True
         return events.filter(pa.array(~taken)), events.filter(pa.array(taken))
 
-    def _alone(self, newest: int) -> bool:
-        """Whether nobody else has claimed anything since this ledger was opened, so that its look-ups still hold."""
+    def _meet_others(self) -> None:
+        """See whether anybody else has claimed anything since this ledger was opened: else its look-ups still hold."""
+        newest = self._newest_id()
         self._met_others = self._met_others or newest != self._newest
-        return not self._met_others
+        self._newest = newest
 
     def _newest_id(self) -> int:
-        """Ids only grow: claims come one after the other, whichever process makes them."""
-        return int(self._connection.execute(_NEWEST).scalar() or 0)
+        return int(self._connection.execute(NEWEST).scalar() or 0)
 
     def _remember_doubts(self, events: EventBatch, standings: Mapping[int, _Standing]) -> None:
         """Since when the events may be stored that are free to go all the same."""
@@ -425,10 +441,15 @@ class Ledger:
         return min(since, default=None)
 
     def _standings(
-        self, events: EventBatch, run_id: str | None, now: datetime, resend: bool, replaces: str | None = None
+        self,
+        events: EventBatch,
+        found: Mapping[int, int],
+        run_id: str | None,
+        now: datetime,
+        resend: bool,
+        replaces: str | None = None,
     ) -> dict[int, _Standing]:
         """Place of an event → what the newest request that has it says; events that no request has are left out."""
-        found = self._index.find(self._connection, events.key_bytes)
         by_request = self._verdicts(set(found.values()), run_id, now, resend)
         if replaces is not None:
             by_request[int(replaces)] = _Standing(None)
@@ -517,7 +538,6 @@ _ANSWERED = (
     .where(request.c.id == sa.bindparam("b_id"))
     .values({name: sa.bindparam(f"b_{name}") for name in ("state", "answered_at", "tries", *_ANSWER)})
 )
-_NEWEST = sa.select(sa.func.max(request.c.id))
 
 
 def _next_id(now: float, newest: int) -> int:
@@ -560,7 +580,7 @@ def _doubtful(row: Any, events: int) -> DoubtfulRequest:
 def _is_mended(standing: _Standing, events: EventBatch, place: int) -> bool:
     """Whether an event that Meta refused looks different now, so that it may be tried again."""
     refused = standing.fate is not None and standing.fate[0] is Fate.REFUSED
-    return refused and _digest(events.slice(place, 1)) != standing.digest
+    return refused and events.slice(place, 1).digest() != standing.digest
 
 
 def _run_record(row: Any) -> RunRecord:
@@ -590,6 +610,6 @@ def _is_offline(events: EventBatch) -> bool:
     return events.all_have("action_source", OFFLINE_SOURCE)
 
 
-def _digest(events: EventBatch) -> bytes:
-    """SHA-256 over the bodies, in order: what was sent can be told later without keeping it."""
-    return hashlib.sha256(events.bytes_of("body")).digest()
+def _digest(granted: EventBatch, wanted: Request) -> bytes:
+    begun = wanted.digest if granted is wanted.events else None
+    return begun.result() if begun else granted.digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -53,6 +54,10 @@ class EventBatch:
     def bytes_of(self, name: str) -> memoryview:
         """The values of a column, see ``bytes_of``."""
         return bytes_of(self.table.column(name))
+
+    def digest(self) -> bytes:
+        """SHA-256 over the bodies, in order: what was sent can be told later without keeping it."""
+        return hashlib.sha256(self.bytes_of("body")).digest()
 
     def all_have(self, name: str, text: str) -> bool:
         """Whether ``text`` is the value of every event in a column without nulls."""

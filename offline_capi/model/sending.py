@@ -12,6 +12,8 @@ from offline_capi.model.fates import Fate, Reason
 from offline_capi.model.rows import DroppedValues
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import pyarrow as pa
 
 __all__ = ["BuiltEvents", "Outcome", "Rejections", "Request"]
@@ -65,12 +67,16 @@ class BuiltEvents:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Events of one client for one pixel, at most 1,000, that go out in one POST. ``id`` is unique in the ledger."""
+    """Events of one client for one pixel, at most 1,000, that go out in one POST. ``id`` is unique in the ledger.
+
+    ``digest`` is that of the events, where somebody has begun to compute it.
+    """
 
     id: str
     client: str
     pixel: str
     events: EventBatch
+    digest: Future[bytes] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.events)

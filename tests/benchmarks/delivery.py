@@ -44,6 +44,9 @@ class NoLedger:
     def fresh(self, events: EventBatch) -> EventBatch:
         return events
 
+    def digested(self, requests: Iterator[Request]) -> Iterator[Request]:
+        return requests
+
     def claim(self, wanted: Request, *, replaces: str | None = None) -> Claim:
         request = Request(str(next(self._numbers)), wanted.client, wanted.pixel, wanted.events)
         return Claim(request, wanted.events.slice(0, 0))
@@ -62,7 +65,7 @@ class WithLedger:
         self._ledger, now = ledger, datetime.now(UTC)
         self._run = ledger.begin_run("benchmark", WINDOW, trigger="manual", now=now)
         self.claim = partial(ledger.claim, self._run)
-        self.together, self.record = ledger.together, ledger.record
+        self.together, self.record, self.digested = ledger.together, ledger.record, ledger.digested
 
     def fresh(self, events: EventBatch) -> EventBatch:
         return self._ledger.known(events, run_id=self._run, now=datetime.now(UTC)).fresh
@@ -90,7 +93,7 @@ def night(events: Sequence[EventBatch], url: str, remembering: Remembering) -> f
     started, sent = time.perf_counter(), 0
     with remembering() as ledger, GraphClient(url, "v26.0", timeout=60) as graph:
         senders = {ACME: Sender(graph, Secret("token"), Envelope("benchmark"))}
-        requests = cut_requests(map(ledger.fresh, events), max_events=1000, max_bytes=2_000_000)
+        requests = ledger.digested(cut_requests(map(ledger.fresh, events), max_events=1000, max_bytes=2_000_000))
         for outcome in deliver(
             requests, senders=senders, claim=ledger.claim, policy=Policy(), together=ledger.together
         ):

@@ -74,7 +74,7 @@ def fill(ledger: Ledger, keys: int) -> None:
         rows = [old_request(million * A_REQUEST + n, blob[n * 16_000 : (n + 1) * 16_000]) for n in range(A_REQUEST)]
         with ledger.writing() as connection:
             connection.execute(sa.insert(request), rows)
-            ledger._merge()
+            ledger._index.merge(connection)
 
 
 def old_request(number: int, keys: bytes) -> dict[str, object]:
