@@ -56,8 +56,8 @@ class Probe(NamedTuple):
 
     @classmethod
     def of(cls, keys: Keys) -> Probe:
-        parts = np.ascontiguousarray(keys).view(">u4").reshape(-1, KEY_BYTES // 4)
-        return cls(parts[:, 0].astype(np.uint64), _MARKS.take(keys.view("<u2")[7::8]))
+        keys = np.ascontiguousarray(keys)
+        return cls(keys.view(">u4")[::4].astype(np.uint64), _MARKS.take(keys.view("<u2")[7::8]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,16 +128,17 @@ class Segment:
 
     def _blocks(self, connection: sa.Connection, numbers: NDArray[np.intp]) -> Entries:
         """The entries of these blocks, whose numbers are in order."""
-        first, last = int(numbers[0]), int(numbers[-1])
-        if last - first < 2 * len(numbers):  # most of them in a row: a span is read quicker than each by its number
+        first, last, asked = int(numbers[0]), int(numbers[-1]), len(numbers)
+        if last - first < 2 * asked:  # most of them in a row: a span is read quicker than each by its number
+            asked = last - first + 1
             rows = connection.execute(_SPAN, {"a": self.id * _BLOCKS + first, "b": self.id * _BLOCKS + last}).fetchall()
         else:
             ids = (numbers + self.id * _BLOCKS).tolist()
             parts = (",".join(map(str, ids[start : start + _SOME])) for start in range(0, len(ids), _SOME))
             rows = [row for part in parts for row in connection.exec_driver_sql(_CHOSEN % part).fetchall()]
-        if len(rows) < len(numbers):
+        if len(rows) < asked:
             raise LedgerError(
-                f"the ledger's index is damaged: of segment {self.id}, {len(numbers) - len(rows)} blocks are missing. "
+                f"the ledger's index is damaged: of segment {self.id}, {asked - len(rows)} blocks are missing. "
                 "Nothing is sent without them; restore the ledger's database from a backup"
             )
         return Entries(
