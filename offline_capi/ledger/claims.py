@@ -72,9 +72,8 @@ class RecentClaims:
             return places, np.empty(0, np.int64)
         wanted = keys[places]
         here = self.entries() if len(places) > _FEW else self._those(wanted)
-        at = np.minimum(np.searchsorted(here.keys, wanted), max(0, len(here.keys) - 1))
-        same = here.keys[at] == wanted if len(here.keys) else np.zeros(len(wanted), bool)
-        return places[same], here.owners[at[same]]
+        waits, owners = here.find(wanted)
+        return places[waits], owners
 
     def entries(self) -> Entries:
         """All of them, in order."""

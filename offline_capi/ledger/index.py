@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offline_capi.ledger.claims import RecentClaims
 from offline_capi.ledger.keys import Keys, Probe, keys_of
-from offline_capi.ledger.segments import Entries, Segment, due, in_order, merged, stored, written
+from offline_capi.ledger.segments import Entries, Keep, Segment, due, in_order, merged, stored, written
 from offline_capi.ledger.tables import request, segment
 
 __all__ = ["NEWEST", "EventIndex"]
@@ -46,7 +46,7 @@ class EventIndex:
         waiting = keys_of(self._recent.keys_of(request_ids))
         parts = [Entries(waiting, np.zeros(len(waiting), np.int64))]
         for one in self._segments:
-            if len(wanted) and one.oldest <= wanted[-1] and one.newest >= wanted[0]:
+            if one.may_have(wanted):
                 parts += merged(connection, [one], lambda entries: np.isin(entries.owners, wanted))
         _, owners = self._owners(connection, in_order(parts).keys)
         return Counter(owners[np.isin(owners, wanted)].tolist())
@@ -67,8 +67,7 @@ class EventIndex:
         self.refresh(connection)
         waiting = self._recent.entries()
         if len(waiting.keys):
-            made = written(connection, [waiting], len(waiting.keys))
-            self._hold([*self._segments, *([made] if made else [])])
+            self._hold([*self._segments, written(connection, [waiting], len(waiting.keys))])
             connection.execute(sa.update(request).where(request.c.waiting_keys.is_not(None)).values(waiting_keys=None))
         self._recent.clear()
         while number := due([one.keys for one in self._segments]):
@@ -88,7 +87,7 @@ class EventIndex:
         self.merge(connection)
         gone, before = np.array(sorted(request_ids), np.int64), self._entries
         for one in list(self._segments):
-            if len(gone) and one.oldest <= gone[-1] and one.newest >= gone[0]:
+            if one.may_have(gone):
                 self._rewrite(connection, [one], lambda entries: ~np.isin(entries.owners, gone))
         return before - self._entries
 
@@ -107,21 +106,16 @@ class EventIndex:
         known = np.flatnonzero(owners)
         return known, owners[known]
 
-    def _rewrite(
-        self,
-        connection: sa.Connection,
-        old: Sequence[Segment],
-        keep: Callable[[Entries], NDArray[np.bool_]] | None = None,
-    ) -> None:
+    def _rewrite(self, connection: sa.Connection, old: Sequence[Segment], keep: Keep | None = None) -> None:
         """Make one segment of some; of their entries those are left out for which ``keep`` says ``False``."""
         made = written(connection, merged(connection, old, keep), sum(one.keys for one in old))
         for one in old:
             one.remove(connection)
         gone = {one.id for one in old}
-        self._hold([*(one for one in self._segments if one.id not in gone), *([made] if made else [])])
+        self._hold([*(one for one in self._segments if one.id not in gone), made])
 
-    def _hold(self, segments: Iterable[Segment]) -> None:
-        self._segments = sorted(segments, key=lambda one: one.newest)
+    def _hold(self, segments: Iterable[Segment | None]) -> None:
+        self._segments = sorted(filter(None, segments), key=lambda one: one.newest)
 
 
 #: The newest request: ids only grow, claims come one after the other, whichever process makes them.

@@ -22,7 +22,7 @@ from offline_capi.ledger.keys import KeyFilter, Keys, Probe, ascending, keys_of
 from offline_capi.ledger.tables import segment, segment_block
 from offline_capi.model import KEY_BYTES
 
-__all__ = ["Entries", "Segment", "due", "in_order", "merged", "stored", "written"]
+__all__ = ["Entries", "Keep", "Segment", "due", "in_order", "merged", "stored", "written"]
 
 #: Entries of a block: 7.5 KiB, two pages of SQLite. Larger ones cost more where few are looked at, smaller ones where
 #: many are.
@@ -53,6 +53,14 @@ class Entries(NamedTuple):
 
     def chosen(self, which: Any) -> Entries:
         return Entries(self.keys[which], self.owners[which])
+
+    def find(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Which of ``keys`` are here, and the request of each of those."""
+        if not len(self.keys):
+            return np.zeros(len(keys), bool), self.owners
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        same = self.keys[at] == keys
+        return same, self.owners[at[same]]
 
 
 # The database cuts the blocks: a statement for each makes way for other threads each time.
@@ -103,10 +111,12 @@ class Segment:
         places, numbers = places[numbers >= 0], numbers[numbers >= 0]
         if not len(places):
             return places, np.empty(0, np.int64)
-        here = self._blocks(connection, np.unique(numbers))
-        at = np.minimum(np.searchsorted(here.keys, keys[places]), len(here.keys) - 1)
-        same = here.keys[at] == keys[places]
-        return places[same], here.owners[at[same]]
+        here, owners = self._blocks(connection, np.unique(numbers)).find(keys[places])
+        return places[here], owners
+
+    def may_have(self, request_ids: NDArray[np.int64]) -> bool:
+        """Whether it is of the time of these requests, which are in order."""
+        return bool(len(request_ids)) and self.oldest <= request_ids[-1] and self.newest >= request_ids[0]
 
     def between(self, connection: sa.Connection, low: bytes, high: bytes | None) -> Entries:
         """Its entries from ``low`` on and before ``high``."""

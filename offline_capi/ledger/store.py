@@ -224,6 +224,8 @@ class Ledger:
             told = connection.execute(reports_of({row.run_id for row in rows})).fetchall()
             reports = {run_id: json.loads(report) if report else None for run_id, report in told}
             doubtful = [row for row in rows if left_doubt(reports[row.run_id], row.client)]
+            if not doubtful:
+                return []
             self._index.refresh(connection)
             left = self._index.events_of(connection, {row.id for row in doubtful})
         return [_doubtful(row, left[row.id]) for row in doubtful if left[row.id]]

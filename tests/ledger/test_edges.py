@@ -34,6 +34,22 @@ def _sql(url: str, statement: str) -> None:
 # ---------------------------------------------------------------------------------------------- amounts
 
 
+def test_more_keys_than_one_statement_takes_are_looked_up(desk: Desk) -> None:
+    """Sent ones stand before, at and behind the limit of a statement, as it was once."""
+    many = batch(names("e", 65_536 + 500))
+    sent = [0, 65_535, 65_536, 66_035]
+    for place in sent:
+        desk.post(many.slice(place, 1), Fate.SENT)
+    desk.merge()
+
+    known = desk.next_night().ledger.known(many, run_id=None, now=desk.now)
+
+    assert [(fate, ids_of(events)) for fate, _, events in known.settled] == [
+        (Fate.ALREADY_SENT, [f"e-{place}" for place in sent])
+    ]
+    assert len(known.fresh) == 65_536 + 496
+
+
 def test_no_events_are_no_trouble(desk: Desk) -> None:
     nothing = batch([])
 
