@@ -15,7 +15,7 @@ from offline_capi.ledger import Ledger
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.ledger.index import EventIndex
 from offline_capi.ledger.keys import KeyFilter, Probe, ascending, keys_of
-from offline_capi.ledger.segments import BLOCK, FAN, SMALLEST, due
+from offline_capi.ledger.segments import BLOCK, FAN, SMALLEST, Entries, due, written
 from offline_capi.ledger.tables import request, segment, segment_block
 from offline_capi.model import keys_in
 
@@ -159,3 +159,20 @@ def test_keys_are_ordered_as_their_bytes_are() -> None:
     assert keys_of(b"".join(keys))[ascending(keys_of(b"".join(keys)))].tolist() == [
         key.rstrip(b"\0") for key in sorted(keys)
     ]
+
+
+def test_more_blocks_than_one_statement_names_are_looked_up(connection: sa.Connection) -> None:
+    """One key of every third block of a segment, and beside each one that is not there."""
+    count = 3 * BLOCK * 5_000
+    keys = np.zeros((count, 2), ">u8")
+    keys[:, 0] = np.arange(count, dtype=np.uint64) << np.uint64(40)
+    entries = Entries(keys_of(keys.tobytes()), np.arange(1, count + 1))
+    made = written(connection, [entries], count)
+    asked = entries.keys[:: 3 * BLOCK]
+    others = keys[:: 3 * BLOCK] + np.array([0, 1], np.uint64)
+    both = np.concatenate([asked, keys_of(others.astype(">u8").tobytes())])
+
+    places, owners = made.find(connection, both, Probe.of(both))
+
+    assert places.tolist() == list(range(5_000))
+    assert owners.tolist() == list(range(1, count + 1, 3 * BLOCK))
