@@ -2,7 +2,7 @@
 
 Every call is a POST whose fields stand in the body; what Meta calls a GET or a DELETE says so in the field ``method``,
 as Graph allows for clients that know POST only. A token to be inspected or revoked is thus never part of a URL, which
-httpx logs at INFO and proxies log too.
+proxies log.
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version as installed_version
 from types import TracebackType
 from typing import Any, Literal
-
-import httpx
+from urllib.parse import urlencode
 
 from offline_capi.config import Secret
 from offline_capi.config.graph_versions import Family, upgrade_notice
 from offline_capi.config.secret import appsecret_proof, fingerprint, sendable
 from offline_capi.errors import TemporaryError
+from offline_capi.http import HttpAnswer, HttpClient, HttpRequest
 
 __all__ = ["Credentials", "Graph", "GraphAnswer"]
 
-CONNECT_SECONDS = 10.0
 #: The last part of a path → the family of its endpoint; all others are about access.
 _FAMILIES: Mapping[str, Family] = {
     "events": "events",
@@ -101,14 +99,9 @@ class Graph:
     def __init__(
         self, graph_url: str, versions: Mapping[Family, str], *, timeout: float = 30.0, connections: int = 8
     ) -> None:
-        self._url, self._versions = graph_url.rstrip("/"), versions
+        self._versions = versions
         self._notices: dict[str, None] = {}  # in order, each once
-        self._http = httpx.Client(
-            timeout=httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout)),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            headers={"User-Agent": f"offline_capi/{installed_version('offline-capi')}"},
-            follow_redirects=False,
-        )
+        self._http = HttpClient(graph_url, timeout=timeout, connections=connections)
 
     def __enter__(self) -> Graph:
         return self
@@ -130,13 +123,11 @@ class Graph:
         The path says by which version, unless ``family`` does.
         """
         version = self._versions[family or _FAMILIES.get(path.rpartition("/")[2], "management")]
-        base = f"{self._url}/{version}"
-        request = self._request(f"{base}/{path}", who, {**fields, "method": None if method == "post" else method})
+        request = _request(f"{version}/{path}", who, {**fields, "method": None if method == "post" else method})
         try:
-            answer = self._http.send(request)
-        except httpx.RequestError as error:
-            what = "no connection to" if isinstance(error, _NOT_SENT) else "no answer from"
-            raise TemporaryError(f"{what} {base} ({type(error).__name__}); repeating is safe") from None
+            answer = self._http.post(request)
+        except TemporaryError as error:
+            raise TemporaryError(f"{error}; repeating is safe") from None
         if notice := upgrade_notice(answer.headers):
             self._notices[notice] = None
         return _read(answer)
@@ -159,26 +150,24 @@ class Graph:
     def notices(self) -> tuple[str, ...]:
         return tuple(self._notices)
 
-    def _request(self, url: str, who: Credentials | None, fields: Mapping[str, Any]) -> httpx.Request:
-        """Secrets are opened here alone, where nothing is sent: no traceback of a failed call can show a variable."""
-        form = {name: _text(value) for name, value in fields.items() if value is not None}
-        headers = {"Authorization": who.header()} if who else {}
-        proof = who.proof() if who else {}
-        return self._http.build_request("POST", url, data=form | proof, headers=headers)
 
-
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+def _request(path: str, who: Credentials | None, fields: Mapping[str, Any]) -> HttpRequest:
+    """Secrets are opened here alone, where nothing is sent: no traceback of a failed call can show a variable."""
+    form = {name: _text(value) for name, value in fields.items() if value is not None}
+    proof = who.proof() if who else {}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} | ({"Authorization": who.header()} if who else {})
+    return HttpRequest(path, headers, (urlencode(form | proof).encode(),))
 
 
 def _text(value: Any) -> str:
     return value.reveal() if isinstance(value, Secret) else value if isinstance(value, str) else json.dumps(value)
 
 
-def _read(answer: httpx.Response) -> GraphAnswer:
-    data = _object(answer.content)
+def _read(answer: HttpAnswer) -> GraphAnswer:
+    data = _object(answer.body)
     error = _object_of(data.get("error"))
     return GraphAnswer(
-        answer.status_code,
+        answer.status,
         data,
         code=_int(error.get("code")),
         subcode=_int(error.get("error_subcode")),

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Semaphore
 
 from offline_capi.delivery.answers import Answer, Verdict, judge_answer
-from offline_capi.delivery.client import AnswerLostError, NotSentError
+from offline_capi.delivery.payload import Body
 from offline_capi.delivery.table import Action, Scope
+from offline_capi.http import AnswerLostError, NotSentError
 
 __all__ = ["Clock", "Gate", "Gates", "Policy", "Posted", "post_until_settled"]
 
@@ -131,8 +132,8 @@ class Posted:
 
 
 def post_until_settled(
-    post: Callable[[bytes], Answer],
-    body: Callable[[], bytes],
+    post: Callable[[Body], Answer],
+    body: Callable[[], Body],
     events: int,
     *,
     policy: Policy,
@@ -163,7 +164,7 @@ def post_until_settled(
     return replace(posted, throttled=gates.held_by(clock))
 
 
-def _try(post: Callable[[bytes], Answer], body: bytes, events: int, before: Posted) -> Posted:
+def _try(post: Callable[[Body], Answer], body: Body, events: int, before: Posted) -> Posted:
     tries = before.tries + 1
     try:
         answer = post(body)

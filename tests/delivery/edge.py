@@ -11,7 +11,8 @@ from typing import Any
 
 from offline_capi.delivery import Envelope
 from offline_capi.delivery.answers import Answer, read_answer
-from offline_capi.delivery.client import AnswerLostError
+from offline_capi.delivery.payload import Body
+from offline_capi.http import AnswerLostError
 from offline_capi.sandbox import Fault, SandboxState, create_app
 from offline_capi.sandbox.access import Access
 from offline_capi.sandbox.graph import TRANSPORT, EventsEdge
@@ -25,8 +26,8 @@ class Way:
     token: str
     envelope: Envelope = field(default_factory=Envelope)
 
-    def post(self, pixel: str, body: bytes) -> Answer:
-        return self.edge.answer(pixel, self.token, body)
+    def post(self, pixel: str, body: Body) -> Answer:
+        return self.edge.answer(pixel, self.token, b"".join(body))
 
 
 class Edge:
@@ -51,7 +52,7 @@ class Edge:
         return self.state.memory.requests(limit=1_000_000)
 
     def answer(self, pixel: str, token: str, body: bytes) -> Answer:
-        """What a POST is answered; raises ``AnswerLostError`` where the connection is cut, as httpx's client does."""
+        """What a POST is answered; raises ``AnswerLostError`` where the connection is cut, as a socket's client does."""
         exchange = _Exchange(body)
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         scope = {

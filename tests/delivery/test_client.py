@@ -12,7 +12,7 @@ import pytest
 
 from offline_capi.config import Secret
 from offline_capi.delivery import GraphClient
-from offline_capi.delivery.client import AnswerLostError
+from offline_capi.http import AnswerLostError
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DRIPS = {
@@ -38,6 +38,7 @@ def dripping(at_once: bytes, then: bytes) -> Iterator[str]:
                 gone.wait(0.1)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
         server = threading.Thread(target=answer, args=(listener,))
         server.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -51,6 +52,6 @@ def test_p06_an_answer_that_drips_is_given_up_when_its_time_is_over(at_once: byt
     with dripping(at_once, then) as url, GraphClient(url, "v26.0", timeout=1) as graph:
         started = time.monotonic()
         with pytest.raises(AnswerLostError):
-            graph.post_events("1", Secret("token"), b"{}")
+            graph.post_events("1", Secret("token"), (b"{}",))
 
     assert time.monotonic() - started < 3

@@ -238,7 +238,7 @@ def test_the_sample_of_metas_platform_guide_comes_out_of_rows() -> None:
     mapped = map_rows(SourceRows(rows, "rows", 1), MappingSpec.model_validate(upload))
     hashed = hash_identity(mapped, clients=CLIENTS)
     built = build_events(hashed, clients=CLIENTS, zone="UTC", now=datetime.fromtimestamp(1579645300, UTC))
-    request = json.loads(payload(built.events, Envelope(partner_agent="datapartner")))
+    request = json.loads(b"".join(payload(built.events, Envelope(partner_agent="datapartner"))))
 
     for event in request["data"]:
         assert event.pop("event_id")
