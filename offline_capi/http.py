@@ -141,7 +141,7 @@ class _InTime:
     """Of a connection: quick to say that nobody is there, patient with what goes out, and strict with answers."""
 
     sock: Any
-    timeout: float
+    timeout: Any  # seconds
 
     def connect(self) -> None:
         patience = self.timeout
@@ -157,7 +157,8 @@ class _Answer(HTTPResponse):
     """The limit holds for the whole answer. Between two bytes only, as sockets have it, one could drip for hours."""
 
     def __init__(self, sock: Any, *args: Any, **more: Any) -> None:
-        super().__init__(_Hurried(sock), *args, **more)
+        hurried: Any = _Hurried(sock)  # of a socket, its only use here is to be read
+        super().__init__(hurried, *args, **more)
 
 
 class _Hurried:
@@ -198,8 +199,8 @@ class _TlsConnection(_InTime, HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls: Any = _Connection
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+    ConnectionCls: Any = _TlsConnection

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from offline_capi.ledger.keys import KeyFilter, Keys, Probe, halves, keys_of
+from offline_capi.ledger.prepared import Prepared
 from offline_capi.ledger.segments import Entries, in_order
 from offline_capi.ledger.tables import request
 
@@ -45,7 +46,7 @@ class RecentClaims:
 
     def refresh(self, connection: sa.Connection) -> None:
         """See what other processes claimed, or put into the index, since the last look."""
-        waiting = set(connection.scalars(_WAITING).all())
+        waiting = {number for (number,) in _WAITING.rows(connection)}
         if not self._by_request.keys() <= waiting:
             self.clear()
         fresh = sorted(waiting - self._by_request.keys())
@@ -109,4 +110,4 @@ class RecentClaims:
         )
 
 
-_WAITING = sa.select(request.c.id).where(request.c.waiting_keys.is_not(None))
+_WAITING = Prepared(sa.select(request.c.id).where(request.c.waiting_keys.is_not(None)))

@@ -100,7 +100,8 @@ def _prepare_sqlite(engine: sa.Engine, busy_seconds: float) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
 
 
 def _use_wal(connection: Any, give_up_at: float) -> None:
@@ -132,14 +133,15 @@ def explained(engine: sa.Engine) -> Iterator[None]:
     place = engine.url.set(query={}).render_as_string(hide_password=True)
     try:
         yield
-    except sa.exc.DBAPIError as error:
-        if any(sign in str(error.orig) for sign in ("locked", "busy", "lock timeout")):
+    except (sa.exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
+        fault = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        if any(sign in str(fault) for sign in ("locked", "busy", "lock timeout")):
             raise LedgerBusyError(
                 f"the ledger {place} was held by another process for too long. Nothing was lost; run again "
                 "when that process is done, or look for one that hangs."
             ) from None
         raise LedgerError(
-            f"the ledger {place} cannot be used: {type(error.orig).__name__}: {_first_line(error.orig)}. Nothing is "
+            f"the ledger {place} cannot be used: {type(fault).__name__}: {_first_line(fault)}. Nothing is "
             "sent without it; what was sent is recorded. Running again is safe."
         ) from None
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from offline_capi.ledger.claims import RecentClaims
 from offline_capi.ledger.keys import Keys, Probe, keys_of
+from offline_capi.ledger.prepared import Prepared
 from offline_capi.ledger.segments import Entries, Keep, Segment, due, in_order, merged, stored, written
 from offline_capi.ledger.tables import request, segment
 
@@ -27,8 +28,8 @@ class EventIndex:
 
     def refresh(self, connection: sa.Connection) -> None:
         """See what other processes claimed, purged or made segments of since the last look."""
-        newest = int(connection.execute(NEWEST).scalar() or 0)
-        there, known = set(connection.scalars(_SEGMENTS).all()), {one.id for one in self._segments}
+        newest = NEWEST.number(connection)
+        there, known = {number for (number,) in _SEGMENTS.rows(connection)}, {one.id for one in self._segments}
         if there != known:
             self._hold([*(one for one in self._segments if one.id in there), *stored(connection, there - known)])
         if there != known or newest != self._newest:
@@ -119,5 +120,5 @@ class EventIndex:
 
 
 #: The newest request: ids only grow, claims come one after the other, whichever process makes them.
-NEWEST = sa.select(sa.func.max(request.c.id))
-_SEGMENTS = sa.select(segment.c.id)
+NEWEST = Prepared(sa.select(sa.func.max(request.c.id)))
+_SEGMENTS = Prepared(sa.select(segment.c.id))

@@ -15,6 +15,10 @@ __all__ = ["HEAD", "ddl", "upgrade"]
 
 HEAD = "0004"  # the newest file in migrations/versions; a test holds it
 
+_VERSION = sa.Table(
+    "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True, nullable=False)
+)
+
 
 def upgrade(connection: sa.Connection) -> None:
     """Bring the database to today's tables. Two processes that open it at once do it one after the other.
@@ -25,15 +29,24 @@ def upgrade(connection: sa.Connection) -> None:
         if _version(connection) == HEAD:
             return
     with transaction(connection, writes=True):
-        version = _version(connection)
-        if version != HEAD:
+        tables = set(sa.inspect(connection).get_table_names())
+        if not tables & {*metadata.tables, _VERSION.name}:
+            _create(connection)
+        elif (version := _version(connection)) != HEAD:
             _migrate(connection, version)
 
 
 def _version(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
+    if not sa.inspect(connection).has_table(_VERSION.name):
         return None
-    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return connection.execute(sa.select(_VERSION.c.version_num)).scalar()
+
+
+def _create(connection: sa.Connection) -> None:
+    """Today's tables at once: a new ledger has no history, and alembic's import takes longer than all else."""
+    for made in (metadata, _VERSION.metadata):
+        made.create_all(connection, checkfirst=False)
+    connection.execute(sa.insert(_VERSION).values(version_num=HEAD))
 
 
 def _migrate(connection: sa.Connection, version: str | None) -> None:
@@ -58,12 +71,10 @@ def ddl() -> str:
     from sqlalchemy.dialects import postgresql
 
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    statements = [str(CreateTable(table).compile(dialect=dialect)).strip() for table in metadata.sorted_tables]
+    tables = [*metadata.sorted_tables, _VERSION]
+    statements = [str(CreateTable(table).compile(dialect=dialect)).strip() for table in tables]
     indexes = [index for table in metadata.sorted_tables for index in sorted(table.indexes, key=lambda i: str(i.name))]
     statements += [str(CreateIndex(index).compile(dialect=dialect)).strip() for index in indexes]
-    statements += [
-        "CREATE TABLE alembic_version (\n\tversion_num VARCHAR(32) NOT NULL, \n\tPRIMARY KEY (version_num)\n)",
-        f"INSERT INTO alembic_version (version_num) VALUES ('{HEAD}')",  # noqa: S608  a constant of this module
-    ]
+    statements += [f"INSERT INTO {_VERSION.name} (version_num) VALUES ('{HEAD}')"]  # noqa: S608  both of this module
     text = ";\n\n".join(statements).replace("\t", "    ")
     return "\n".join(line.rstrip() for line in text.splitlines()) + ";\n"

@@ -34,6 +34,7 @@ from offline_capi.ledger.history import (
 )
 from offline_capi.ledger.index import NEWEST, EventIndex
 from offline_capi.ledger.liveness import GONE, LEASE, Process
+from offline_capi.ledger.prepared import Prepared
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, Window
@@ -393,11 +394,11 @@ class Ledger:
 
     def _write_outcomes(self) -> None:
         if self._unwritten:
-            self._connection.execute(_ANSWERED, self._unwritten)
+            _ANSWERED.many(self._connection, self._unwritten)
 
     def _write_intents(self) -> None:
         if self._intents:
-            self._connection.execute(_INTENT, self._intents)
+            _INTENT.many(self._connection, self._intents)
             self._intents = []
 
     def _granted(
@@ -423,7 +424,7 @@ class Ledger:
         self._newest = newest
 
     def _newest_id(self) -> int:
-        return int(self._connection.execute(NEWEST).scalar() or 0)
+        return NEWEST.number(self._connection)
 
     def _remember_doubts(self, events: EventBatch, standings: Mapping[int, _Standing]) -> None:
         """Since when the events may be stored that are free to go all the same."""
@@ -532,10 +533,13 @@ class Ledger:
 
 _LOST = (Fate.IN_DOUBT, Reason.LOST_ANSWER)
 _ANSWER = ("code", "subcode", "trace_id")
+_CLAIMED = ("waiting_keys", "doubtful_since")
 
-# Made once: putting a statement together costs more than running it.
-_INTENT = sa.insert(request)
-_ANSWERED = (
+_INTENT = Prepared(
+    sa.insert(request),
+    ("id", "run_id", "sender_id", "client", "pixel", "state", "offline", "events", "digest", "posted_at", *_CLAIMED),
+)
+_ANSWERED = Prepared(
     sa.update(request)
     .where(request.c.id == sa.bindparam("b_id"))
     .values({name: sa.bindparam(f"b_{name}") for name in ("state", "answered_at", "tries", *_ANSWER)})

@@ -52,7 +52,7 @@ class Edge:
         return self.state.memory.requests(limit=1_000_000)
 
     def answer(self, pixel: str, token: str, body: bytes) -> Answer:
-        """What a POST is answered; raises ``AnswerLostError`` where the connection is cut, as a socket's client does."""
+        """What a POST is answered; raises ``AnswerLostError`` where the connection is cut."""
         exchange = _Exchange(body)
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         scope = {

@@ -75,7 +75,14 @@ def test_a_ledger_of_an_earlier_version_keeps_its_memory(ledger_url: str, versio
     assert len(known.fresh) == 1
 
 
-def test_the_migrations_end_where_the_tables_are(ledger_url: str) -> None:
+@pytest.mark.parametrize("version", ["head", "0001", None])
+def test_the_migrations_end_where_the_tables_are(ledger_url: str, version: str | None) -> None:
+    """Those that are run by hand, those of an old ledger, and the tables that a new one is given at once."""
+    if version is not None:
+        with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
+            settings = _settings()
+            settings.attributes["connection"] = connection
+            command.upgrade(settings, version)
     Ledger(ledger_url).close()
 
     with make_engine(ledger_url).connect() as connection:
