@@ -28,6 +28,9 @@ _LOOK_ONCE = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 #: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL).
 _PRAGMAS = ("synchronous=FULL", "cache_size=-16384")
+#: Bytes of a page of a new file: blobs of eight and sixteen thousand bytes are what is written and read. SQLite's own
+#: 4,096 take a fifth more time, and larger ones nothing less.
+PAGE_SIZE = 16_384
 
 
 def make_engine(url: str, *, busy_seconds: float | None = None) -> sa.Engine:
@@ -93,6 +96,7 @@ def _prepare_sqlite(engine: sa.Engine, busy_seconds: float) -> None:
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
         connection.isolation_level = None
+        connection.execute(f"PRAGMA page_size={PAGE_SIZE}")  # says nothing to a file that has pages already
         _use_wal(connection, time.monotonic() + busy_seconds)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")

@@ -7,11 +7,19 @@ the interpreter that those who post are waiting for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import sqlalchemy as sa
 
-__all__ = ["Prepared"]
+__all__ = ["Prepared", "rows_of"]
+
+
+def rows_of(connection: sa.Connection, text: str, values: Any = ()) -> list[tuple[Any, ...]]:
+    """What a text of the database's own selects."""
+    with closing(_driver(connection).cursor()) as cursor:
+        cursor.execute(text, values)
+        return cursor.fetchall()  # type: ignore[no-any-return]  # drivers are Any
 
 
 class Prepared:
@@ -27,12 +35,7 @@ class Prepared:
     def rows(self, connection: sa.Connection, **values: Any) -> list[tuple[Any, ...]]:
         """What it selects."""
         text, names = self._text(connection)
-        cursor = _driver(connection).cursor()
-        try:
-            cursor.execute(text, _given(values, names))
-            return cursor.fetchall()  # type: ignore[no-any-return]  # drivers are Any
-        finally:
-            cursor.close()
+        return rows_of(connection, text, _given(values, names))
 
     def number(self, connection: sa.Connection) -> int:
         """The one number that it selects; 0 where that is null."""
@@ -42,11 +45,8 @@ class Prepared:
     def many(self, connection: sa.Connection, values: Sequence[Mapping[str, Any]]) -> None:
         """Once for each of ``values``."""
         text, names = self._text(connection)
-        cursor = _driver(connection).cursor()
-        try:
+        with closing(_driver(connection).cursor()) as cursor:
             cursor.executemany(text, [_given(one, names) for one in values])
-        finally:
-            cursor.close()
 
     def _text(self, connection: sa.Connection) -> tuple[str, list[str] | None]:
         """Its text, and the names of its parameters in order where the database knows them by place."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger.keys import KeyFilter, Keys, Probe, ascending, keys_of
+from offline_capi.ledger.prepared import Prepared, rows_of
 from offline_capi.ledger.tables import segment, segment_block
 from offline_capi.model import KEY_BYTES
 
@@ -71,7 +72,7 @@ _CUT = sa.text(f"""
         substr(:owners, n * {BLOCK * 8} + 1, {BLOCK * 8}) FROM block
 """)  # noqa: S608  numbers of this module
 _ENTRIES = sa.select(segment_block.c["keys"], segment_block.c.owners).order_by(segment_block.c.id)
-_SPAN = _ENTRIES.where(segment_block.c.id.between(sa.bindparam("a"), sa.bindparam("b")))
+_SPAN = Prepared(_ENTRIES.where(segment_block.c.id.between(sa.bindparam("first"), sa.bindparam("last"))))
 # Numbers in the text of the statement: databases take some thousand parameters at most.
 _CHOSEN = "SELECT keys, owners FROM segment_block WHERE id IN (%s) ORDER BY id"
 
@@ -141,19 +142,19 @@ class Segment:
         first, last, asked = int(numbers[0]), int(numbers[-1]), len(numbers)
         if last - first < 2 * asked:  # most of them in a row: a span is read quicker than each by its number
             asked = last - first + 1
-            rows = connection.execute(_SPAN, {"a": self.id * _BLOCKS + first, "b": self.id * _BLOCKS + last}).fetchall()
+            rows = _SPAN.rows(connection, first=self.id * _BLOCKS + first, last=self.id * _BLOCKS + last)
         else:
             ids = (numbers + self.id * _BLOCKS).tolist()
             parts = (",".join(map(str, ids[start : start + _SOME])) for start in range(0, len(ids), _SOME))
-            rows = [row for part in parts for row in connection.exec_driver_sql(_CHOSEN % part).fetchall()]
+            rows = [row for part in parts for row in rows_of(connection, _CHOSEN % part)]
         if len(rows) < asked:
             raise LedgerError(
                 f"the ledger's index is damaged: of segment {self.id}, {asked - len(rows)} blocks are missing. "
                 "Nothing is sent without them; restore the ledger's database from a backup"
             )
         return Entries(
-            keys_of(b"".join(bytes(row.keys) for row in rows)),
-            np.frombuffer(b"".join(bytes(row.owners) for row in rows), _OWNERS),
+            keys_of(b"".join([keys for keys, _ in rows])),
+            np.frombuffer(b"".join([owners for _, owners in rows]), _OWNERS),
         )
 
 
