@@ -77,15 +77,15 @@ CREATE TABLE sender (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    PRIMARY KEY (version_num)
+);
+
 CREATE INDEX request_run ON request (run_id);
 
 CREATE INDEX request_waiting ON request (id) WHERE waiting_keys IS NOT NULL;
 
 CREATE INDEX run_started ON run (started_at);
-
-CREATE TABLE alembic_version (
-    version_num VARCHAR(32) NOT NULL,
-    PRIMARY KEY (version_num)
-);
 
 INSERT INTO alembic_version (version_num) VALUES ('0004');
