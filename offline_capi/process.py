@@ -12,7 +12,12 @@ from importlib.machinery import ModuleSpec
 
 __all__ = ["set_up_process", "without_pandas"]
 
-_M_ARENA_MAX = -8  # glibc malloc.h
+# glibc malloc.h
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+#: Bytes from which on memory goes back to the system when it is freed. glibc raises its own limit with what it has
+#: seen, up to 32 MiB: then holes in the heap stay that the next array does not fit into.
+_RETURNED = 524_288
 
 _SETTINGS = {
     # Arrow's default keeps what it freed, some 100 MiB more in a night.
@@ -29,7 +34,9 @@ def set_up_process() -> None:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if sys.platform == "linux":
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)  # one pool for all threads instead of one for each
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 1)  # one pool for all threads instead of one for each
+        libc.mallopt(_M_MMAP_THRESHOLD, _RETURNED)
 
 
 def without_pandas() -> None:

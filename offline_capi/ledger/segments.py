@@ -31,12 +31,12 @@ BLOCK = 320
 #: The number of a block is that of its segment and its place there, in 63 bits.
 _BLOCKS = 2**24
 _ID_BITS = 39
-#: Entries that are held in memory while segments are rewritten.
-_STEP = 262_144
+#: Entries that are sorted, cut and written at a time while segments are made: a dozen copies of them come and go.
+_STEP = 65_536
 #: Segments of a size that are made one of, and the smallest and the largest size for which that is done: a size is four
 #: times the one before. An index of a hundred million has some twenty segments, each entry was written five times.
 FAN = 4
-SMALLEST = 2 * _STEP
+SMALLEST = 524_288
 _SIZES = 3
 #: Blocks asked for in one statement.
 _SOME = 4_000
@@ -214,8 +214,10 @@ class _Writer:
         self._rest = Entries(np.empty(0, _FENCES), np.empty(0, np.int64))
 
     def add(self, part: Entries) -> None:
-        if not len(part.keys):
-            return
+        for start in range(0, len(part.keys), _STEP):
+            self._add(part.chosen(slice(start, start + _STEP)))
+
+    def _add(self, part: Entries) -> None:
         self._filter.add(part.keys)
         self._oldest, self._newest = min(self._oldest, part.owners.min()), max(self._newest, part.owners.max())
         entries = _joined([self._rest, part])
@@ -230,7 +232,7 @@ class _Writer:
         fences = np.concatenate(self._fences)
         made = Segment(self._id, self._count, int(self._oldest), int(self._newest), fences, self._filter)
         plain = {name: getattr(made, name) for name in ("id", "keys", "oldest", "newest")}
-        words = made.filter.words.astype(_WORDS)
+        words = made.filter.words.astype(_WORDS, copy=False)
         self._connection.execute(sa.insert(segment).values(**plain, fences=fences.tobytes(), filter=words.tobytes()))
         return made
 
@@ -245,5 +247,5 @@ class _Writer:
             "owners": entries.owners.astype(_OWNERS).tobytes(),
         }
         self._connection.execute(_CUT, given)
-        self._fences.append(entries.keys[::BLOCK])
+        self._fences.append(entries.keys[::BLOCK].copy())  # as a view it would hold all of them
         self._count += count

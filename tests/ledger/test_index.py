@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 
@@ -176,3 +177,17 @@ def test_more_blocks_than_one_statement_names_are_looked_up(connection: sa.Conne
 
     assert places.tolist() == list(range(5_000))
     assert owners.tolist() == list(range(1, count + 1, 3 * BLOCK))
+
+
+def test_a_segment_is_written_without_holding_its_entries(connection: sa.Connection) -> None:
+    """Forty parts of a megabyte and a half each: what is held at once are a few of them, and two bytes an entry."""
+    keys = [np.frombuffer(number.to_bytes(4, "big") * 4, "S16").repeat(65_536) for number in range(40)]
+    parts = (Entries(some.copy(), np.full(65_536, 1)) for some in keys)
+    tracemalloc.start()
+    try:
+        written(connection, parts, 40 * 65_536)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 24 * 2**20
