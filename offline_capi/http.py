@@ -109,6 +109,7 @@ def _manager(base: str, connections: int) -> urllib3.PoolManager:
     proxy = proxies.get(address.scheme) or proxies.get("all")
     if not proxy:
         return urllib3.PoolManager(**options)
+    proxy = proxy if "://" in proxy else f"http://{proxy}"  # as all others read it
     user = parse_url(proxy).auth
     headers = urllib3.make_headers(proxy_basic_auth=unquote(user)) if user else None
     try:
