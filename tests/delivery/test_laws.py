@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from offline_capi.delivery import Envelope, Policy, cut_requests, deliver, payload
 from offline_capi.delivery.answers import read_answer
+from offline_capi.delivery.payload import Body
 from offline_capi.http import AnswerLostError, NotSentError
 from offline_capi.model import EventBatch, Fate, Request
 from tests.delivery.sending import ACME, OTHER, FakeTime, batch, ids_of, names
@@ -138,14 +139,14 @@ class Scripted:
     envelope: Envelope = field(default_factory=Envelope)
     posts: int = 0
 
-    def post(self, pixel: str, body: bytes) -> object:
+    def post(self, pixel: str, body: Body) -> object:
         kind = self.script[self.posts] if self.posts < len(self.script) else "accept"
         self.posts += 1
         answer = ANSWERS[kind]
         if isinstance(answer, Exception):
             raise answer
         if answer is None:
-            answer = (200, {}, json.dumps({"events_received": len(json.loads(body)["data"])}).encode())
+            answer = (200, {}, json.dumps({"events_received": len(json.loads(b"".join(body))["data"])}).encode())
         return read_answer(*answer)
 
 

@@ -15,6 +15,7 @@ import pytest
 from offline_capi.config.settings import Delivery
 from offline_capi.delivery import Clock, Policy
 from offline_capi.delivery.answers import Answer
+from offline_capi.delivery.payload import Body
 from offline_capi.ledger import Ledger
 from offline_capi.model import EventBatch, Fate
 from offline_capi.sandbox.meters import Limits, Meters
@@ -185,13 +186,13 @@ class Crowded:
     way: Way
     crowd: Crowd
     slow: bool = False
-    came: list[bytes] = field(default_factory=list)
+    came: list[Body] = field(default_factory=list)
 
     @property
     def envelope(self) -> object:
         return self.way.envelope
 
-    def post(self, pixel: str, body: bytes) -> Answer:
+    def post(self, pixel: str, body: Body) -> Answer:
         self.came.append(body)
         if self.slow and len(self.came) > 1:
             self.crowd.wait()
@@ -259,7 +260,7 @@ class Meeting:
     def envelope(self) -> object:
         return self.way.envelope
 
-    def post(self, pixel: str, body: bytes) -> Answer:
+    def post(self, pixel: str, body: Body) -> Answer:
         self.together.meet()
         return self.way.post(pixel, body)
 
