@@ -233,7 +233,8 @@ class _Writer:
         made = Segment(self._id, self._count, int(self._oldest), int(self._newest), fences, self._filter)
         plain = {name: getattr(made, name) for name in ("id", "keys", "oldest", "newest")}
         words = made.filter.words.astype(_WORDS, copy=False)
-        self._connection.execute(sa.insert(segment).values(**plain, fences=fences.tobytes(), filter=words.tobytes()))
+        plain |= {"fences": fences.tobytes(), "filter": words.data.cast("B")}  # up to eight megabytes: not copied
+        self._connection.execute(sa.insert(segment).values(plain))
         return made
 
     def _write(self, entries: Entries) -> None:
