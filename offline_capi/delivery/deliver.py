@@ -41,7 +41,7 @@ ALIKE = 20
 #: Seconds without news after which the consumer is called back.
 QUIET = 1.0
 #: Seconds for which answers are gathered after one has come: they, and the claims that follow, are one transaction of
-#: the ledger. One in fifty of what Meta needs to answer.
+#: the ledger. Short beside any answer that comes over the internet.
 GATHER = 0.005
 #: Requests begun over all clients; those that wait to be repeated do not take a place in flight.
 WORKERS = 32

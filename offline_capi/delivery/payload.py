@@ -14,7 +14,6 @@ from offline_capi.model import EventBatch
 
 __all__ = ["Body", "Envelope", "manual_only", "payload"]
 
-
 #: The bytes of a request in parts, one after the other.
 Body = tuple[bytes | memoryview, ...]
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 
-__all__ = ["BUSY_SECONDS", "explained", "make_engine", "transaction"]
+__all__ = ["BUSY_SECONDS", "PAGE_SIZE", "driver_of", "explained", "make_engine", "transaction"]
 
 #: Seconds to wait for another process that writes.
 BUSY_SECONDS = 60
@@ -29,7 +29,7 @@ _LOOK_ONCE = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 #: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL).
 _PRAGMAS = ("synchronous=FULL", "cache_size=-16384")
 #: Bytes of a page of a new file: blobs of eight and sixteen thousand bytes are what is written and read. SQLite's own
-#: 4,096 take a fifth more time, and larger ones nothing less.
+#: 4,096 take a sixth more time, and larger ones nothing less.
 PAGE_SIZE = 16_384
 
 
@@ -104,8 +104,7 @@ def _prepare_sqlite(engine: sa.Engine, busy_seconds: float) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        driver: Any = connection.connection.dbapi_connection
-        driver.execute("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
+        driver_of(connection).execute("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
 
 
 def _use_wal(connection: Any, give_up_at: float) -> None:
@@ -119,6 +118,11 @@ def _use_wal(connection: Any, give_up_at: float) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def driver_of(connection: sa.Connection) -> Any:
+    """The driver's own connection, for what runs too often to go through SQLAlchemy."""
+    return connection.connection.dbapi_connection
 
 
 @contextmanager

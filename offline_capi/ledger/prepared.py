@@ -12,12 +12,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from offline_capi.ledger.connection import driver_of
+
 __all__ = ["Prepared", "rows_of"]
 
 
 def rows_of(connection: sa.Connection, text: str, values: Any = ()) -> list[tuple[Any, ...]]:
     """What a text of the database's own selects."""
-    with closing(_driver(connection).cursor()) as cursor:
+    with closing(driver_of(connection).cursor()) as cursor:
         cursor.execute(text, values)
         return cursor.fetchall()  # type: ignore[no-any-return]  # drivers are Any
 
@@ -45,7 +47,7 @@ class Prepared:
     def many(self, connection: sa.Connection, values: Sequence[Mapping[str, Any]]) -> None:
         """Once for each of ``values``."""
         text, names = self._text(connection)
-        with closing(_driver(connection).cursor()) as cursor:
+        with closing(driver_of(connection).cursor()) as cursor:
             cursor.executemany(text, [_given(one, names) for one in values])
 
     def _text(self, connection: sa.Connection) -> tuple[str, list[str] | None]:
@@ -55,10 +57,6 @@ class Prepared:
             compiled: Any = self._statement.compile(dialect=dialect, column_keys=self._columns)
             self._compiled[dialect.name] = str(compiled), compiled.positiontup
         return self._compiled[dialect.name]
-
-
-def _driver(connection: sa.Connection) -> Any:
-    return connection.connection.dbapi_connection
 
 
 def _given(values: Mapping[str, Any], names: Sequence[str] | None) -> Any:

@@ -15,9 +15,7 @@ __all__ = ["HEAD", "ddl", "upgrade"]
 
 HEAD = "0004"  # the newest file in migrations/versions; a test holds it
 
-_VERSION = sa.Table(
-    "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True, nullable=False)
-)
+_VERSION = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 
 
 def upgrade(connection: sa.Connection) -> None:
@@ -44,8 +42,8 @@ def _version(connection: sa.Connection) -> str | None:
 
 def _create(connection: sa.Connection) -> None:
     """Today's tables at once: a new ledger has no history, and alembic's import takes longer than all else."""
-    for made in (metadata, _VERSION.metadata):
-        made.create_all(connection, checkfirst=False)
+    metadata.create_all(connection, checkfirst=False)
+    _VERSION.create(connection)
     connection.execute(sa.insert(_VERSION).values(version_num=HEAD))
 
 
@@ -75,6 +73,6 @@ def ddl() -> str:
     statements = [str(CreateTable(table).compile(dialect=dialect)).strip() for table in tables]
     indexes = [index for table in metadata.sorted_tables for index in sorted(table.indexes, key=lambda i: str(i.name))]
     statements += [str(CreateIndex(index).compile(dialect=dialect)).strip() for index in indexes]
-    statements += [f"INSERT INTO {_VERSION.name} (version_num) VALUES ('{HEAD}')"]  # noqa: S608  both of this module
+    statements.append(f"INSERT INTO {_VERSION.name} (version_num) VALUES ('{HEAD}')")  # noqa: S608  both of this module
     text = ";\n\n".join(statements).replace("\t", "    ")
     return "\n".join(line.rstrip() for line in text.splitlines()) + ";\n"

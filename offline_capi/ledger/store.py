@@ -129,7 +129,7 @@ class Ledger:
         try:
             upgrade(self._connection)
             with self._transaction(writes=False):
-                self._newest, self._met_others = self._newest_id(), False
+                self._newest, self._met_others = NEWEST.number(self._connection), False
         except LedgerError:
             self._connection.close()
             raise
@@ -419,12 +419,9 @@ class Ledger:
 
     def _meet_others(self) -> None:
         """See whether anybody else has claimed anything since this ledger was opened: else its look-ups still hold."""
-        newest = self._newest_id()
+        newest = NEWEST.number(self._connection)
         self._met_others = self._met_others or newest != self._newest
         self._newest = newest
-
-    def _newest_id(self) -> int:
-        return NEWEST.number(self._connection)
 
     def _remember_doubts(self, events: EventBatch, standings: Mapping[int, _Standing]) -> None:
         """Since when the events may be stored that are free to go all the same."""

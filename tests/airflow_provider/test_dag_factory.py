@@ -284,7 +284,7 @@ def test_a_task_that_is_about_to_run_builds_only_its_own_dag(folder: Path):
 
 
 def test_parsing_300_uploads_makes_300_dags_and_loads_nothing_heavy(settled: Path):
-    """SQLAlchemy and urllib3 come with Airflow itself: what counts is what our files load beyond it."""
+    """SQLAlchemy, httpx and urllib3 come with Airflow itself: what counts is what our files load beyond it."""
     text = (settled / "uploads" / "credit_approvals.yml").read_text()
     for number in range(298):
         (settled / "uploads" / f"upload_{number}.yml").write_text(text)
@@ -307,6 +307,7 @@ def test_parsing_300_uploads_makes_300_dags_and_loads_nothing_heavy(settled: Pat
         "numpy",
         "phonenumbers",
         "sqlalchemy",
+        "httpx",
         "urllib3",
         "jinja2",
         "rich",

@@ -171,7 +171,7 @@ def test_300_uploads_load_well_within_two_seconds(write_folder) -> None:
 
 
 def test_importing_the_configuration_loads_nothing_heavy() -> None:
-    heavy = "{'pandas', 'pyarrow', 'polars', 'sqlalchemy', 'urllib3', 'airflow'}"
+    heavy = "{'pandas', 'pyarrow', 'polars', 'sqlalchemy', 'httpx', 'urllib3', 'airflow'}"
     code = f"import sys, offline_capi.config; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
 
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

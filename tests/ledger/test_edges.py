@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +17,7 @@ from alembic.migration import MigrationContext
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Ledger, ddl
-from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.ledger.connection import PAGE_SIZE, make_engine, transaction
 from offline_capi.ledger.liveness import LEASE
 from offline_capi.ledger.tables import metadata
 from offline_capi.model import EventBatch, Fate, Outcome, Reason
@@ -231,3 +235,25 @@ def test_p09_a_password_in_an_odd_place_is_not_told_either(url: str) -> None:
         Ledger(url)
 
     assert "sesame" not in str(failed.value)
+
+
+@pytest.mark.parametrize("pages", [4096, None])
+def test_a_new_sqlite_ledger_has_large_pages_and_an_old_one_keeps_its_own(tmp_path: Path, pages: int | None) -> None:
+    file = tmp_path / "ledger.db"
+    if pages:
+        with closing(sqlite3.connect(file)) as old:
+            old.executescript(f"PRAGMA page_size={pages}; CREATE TABLE other (x)")
+    with Ledger(f"sqlite:///{file}") as ledger:
+        assert ledger.runs(1) == []
+
+    with closing(sqlite3.connect(file)) as plain:
+        assert plain.execute("PRAGMA page_size").fetchone() == (pages or PAGE_SIZE,)
+
+
+def test_a_new_ledger_is_opened_without_alembic(ledger_url: str) -> None:
+    code = f"import sys; from offline_capi.ledger import Ledger; Ledger({ledger_url!r}).close(); print(*sys.modules)"
+
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "sqlalchemy" in finished.stdout.split()
+    assert "alembic" not in finished.stdout.split()
