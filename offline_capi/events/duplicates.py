@@ -1,19 +1,21 @@
-"""The same event twice in one run: found exactly, by its key, with four bytes of memory an event.
+"""The same event twice in one run: found exactly, by its key, with two and a half bytes of memory an event.
 
 Keys are digests, hence evenly spread: their first bits choose a shard, and each shard holds a few sorted runs that are
-merged as they grow (a log-structured merge). Of a long run only a fence stays in memory, 32 bits a key; the keys and
-the places of their rows lie in a temporary file, which is looked at where the fence says that a key may be there. The
-file holds digests and row numbers, nothing about a person.
+merged as they grow (a log-structured merge). Of a run in a file only a fence stays in memory, 18 to 20 bits a key:
+where each bucket of keys with the same next bits begins, and 16 further bits of each key. The keys and the places of
+their rows lie in a temporary file, which is looked at where the fence says that a key may be there. The file holds
+digests and row numbers, nothing about a person.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,13 +26,18 @@ from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, Rejections
 
 __all__ = ["SeenKeys"]
 
-_SHARD_BITS = 5
-_FENCE_BITS = 32
+#: Shards are merged one after the other: a quarter of the fences, at most, is in memory twice meanwhile.
+_SHARD_BITS = 2
+#: Keys of a bucket, eight at least: of 4,000 or more that are not in a run one looks like one that is.
+_BUCKET = 16
+_REST_BITS = 16
+#: Keys that are merged at a time: some copies of them come and go.
+_STEP = 65_536
 _ROW_BITS = 40  # rows of one origin; the bits above number the origins
 _NOWHERE = np.uint64(2**64 - 1)
 
 Words = NDArray[np.uint64]
-Fence = NDArray[np.uint32]
+Rests = NDArray[np.uint16]
 Positions = NDArray[np.intp]
 
 
@@ -42,17 +49,93 @@ class _Keys(NamedTuple):
     place: Words
 
 
-class _Run(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Fence:
+    """What is known in memory of keys in ascending order: those of bucket ``b`` stand from ``starts[b]`` on.
+
+    ``rests`` has the bits of each key that follow those of its bucket.
+    """
+
+    starts: NDArray[np.uint32]
+    rests: Rests
+
+    @classmethod
+    def for_keys(cls, number: int) -> _Fence:
+        """For so many keys; ``note`` all of them, from the first on, and ``settle`` it."""
+        buckets = 2 ** max(1, (number // _BUCKET).bit_length())
+        return cls(np.zeros(buckets + 1, np.uint32), np.empty(number, np.uint16))
+
+    @property
+    def buckets(self) -> int:
+        """How many, a power of two."""
+        return len(self.starts) - 1
+
+    @property
+    def nbytes(self) -> int:
+        return self.starts.nbytes + self.rests.nbytes
+
+    def note(self, at: int, high: Words) -> None:
+        """The keys that stand from ``at`` on."""
+        buckets, self.rests[at : at + len(high)] = self._seen(high)
+        first = int(buckets[0])
+        counts = np.bincount(buckets - first)
+        self.starts[first + 1 : first + 1 + len(counts)] += counts.astype(np.uint32)
+
+    def settle(self) -> None:
+        """All keys are noted: what was counted becomes where each bucket begins."""
+        np.cumsum(self.starts, out=self.starts)
+
+    def find(self, high: Words) -> tuple[Positions, Positions, Rests]:
+        """For each key where the first may stand that looks like it, where its bucket ends, and its rest."""
+        buckets, rests = self._seen(high)
+        start, stop = self.starts[buckets].astype(np.intp), self.starts[buckets + 1].astype(np.intp)
+        low, up = start, stop
+        for _ in range(int((stop - start).max(initial=0)).bit_length()):  # a binary search in all buckets at once
+            middle = (low + up) >> 1
+            below = (low < up) & (self.rests.take(middle, mode="clip") < rests)
+            low, up = np.where(below, middle + 1, low), np.where(below, up, middle)
+        return low, stop, rests
+
+    def part(self, number: int, parts: int) -> slice:
+        """Where the keys stand of one of so many equal parts of all there can be: a power of two, a bucket or more."""
+        width = self.buckets // parts
+        return slice(int(self.starts[number * width]), int(self.starts[(number + 1) * width]))
+
+    def _seen(self, high: Words) -> tuple[Positions, Rests]:
+        """The bucket of each key, and its rest."""
+        bits = _REST_BITS + self.buckets.bit_length() - 1
+        seen = high << np.uint64(_SHARD_BITS) >> np.uint64(64 - bits)
+        return (seen >> np.uint64(_REST_BITS)).astype(np.intp), seen.astype(np.uint16)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
     """Distinct keys of one shard in ascending order of ``high``: in memory, or in a file of three columns."""
 
-    fence: Fence
+    fence: _Fence
     stored: _Keys | Path
 
-    def keys(self) -> _Keys:
-        """The keys; of a file only what is looked at, and only while it is looked at, takes memory."""
+    def __len__(self) -> int:
+        return len(self.fence.rests)
+
+    @property
+    def nbytes(self) -> int:
+        kept = self.stored if isinstance(self.stored, _Keys) else ()
+        return self.fence.nbytes + sum(column.nbytes for column in kept)
+
+    def at(self, places: Positions) -> _Keys:
+        """The keys that stand there; of a file only what is looked at takes memory, and only while it is."""
         if isinstance(self.stored, _Keys):
-            return self.stored
-        return _Keys(*np.memmap(self.stored, np.uint64, "r", shape=(3, len(self.fence))))
+            return _pick(self.stored, places)
+        return _pick(_Keys(*np.memmap(self.stored, np.uint64, "r", shape=(3, len(self)))), places)
+
+    def between(self, places: slice) -> _Keys:
+        """The keys of a span, read from the file without mapping it."""
+        if isinstance(self.stored, _Keys):
+            return _pick(self.stored, places)
+        number = places.stop - places.start
+        with self.stored.open("rb") as file:
+            return _Keys(*(_read(file, column * len(self) + places.start, number) for column in range(3)))
 
     def discard(self) -> None:
         if not isinstance(self.stored, _Keys):
@@ -67,7 +150,7 @@ class SeenKeys:
     does.
     """
 
-    def __init__(self, in_memory: int = 4096, folder: Path | None = None) -> None:
+    def __init__(self, in_memory: int = 32_768, folder: Path | None = None) -> None:
         self._origins: dict[str, int] = {}
         self._shards: list[list[_Run]] = [[] for _ in range(1 << _SHARD_BITS)]
         self._in_memory = in_memory
@@ -75,13 +158,11 @@ class SeenKeys:
         self._files = count()
 
     def __len__(self) -> int:
-        return sum(len(run.fence) for shard in self._shards for run in shard)
+        return sum(len(run) for shard in self._shards for run in shard)
 
     @property
     def nbytes(self) -> int:
-        runs = [run for shard in self._shards for run in shard]
-        kept = [run.stored for run in runs if isinstance(run.stored, _Keys)]
-        return sum(run.fence.nbytes for run in runs) + sum(column.nbytes for keys in kept for column in keys)
+        return sum(run.nbytes for shard in self._shards for run in shard)
 
     def first_only(self, built: BuiltEvents) -> BuiltEvents:
         """The same rows, with events that repeat an earlier one of this run among the rejections."""
@@ -140,27 +221,37 @@ class SeenKeys:
         known = reduce(np.minimum, [_look_up(run, keys) for run in shard], np.full(len(keys.high), _NOWHERE))
         fresh = _pick(keys, known == _NOWHERE)
         if len(fresh.high):
-            self._add(shard, self._run(fresh))
+            self._add(shard, self._run(len(fresh.high), iter([fresh])))
         return known
 
     def _add(self, shard: list[_Run], run: _Run) -> None:
         """Add a run; runs of like size are merged, so that a shard holds few: each more than twice the next."""
-        while shard and len(shard[-1].fence) <= 2 * len(run.fence):
+        while shard and len(shard[-1]) <= 2 * len(run):
             other = shard.pop()
-            merged = self._run(_merged(other.keys(), run.keys()))
+            merged = self._run(len(other) + len(run), _merged(other, run))
             other.discard()
             run.discard()
             run = merged
         shard.append(run)
 
-    def _run(self, keys: _Keys) -> _Run:
-        if len(keys.high) <= self._in_memory:
-            return _Run(_fence(keys), keys)
-        path = Path(self._folder.name, str(next(self._files)))
+    def _run(self, number: int, parts: Iterator[_Keys]) -> _Run:
+        """A run of so many keys, which come in ascending order and some at a time."""
+        fence = _Fence.for_keys(number)
+        if number <= self._in_memory:
+            keys = _Keys(*map(np.concatenate, zip(*parts, strict=True)))
+            fence.note(0, keys.high)
+            fence.settle()
+            return _Run(fence, keys)
+        path, at = Path(self._folder.name, str(next(self._files))), 0
         with path.open("wb") as file:
-            for column in keys:
-                column.tofile(file)
-        return _Run(_fence(keys), path)
+            for keys in parts:
+                fence.note(at, keys.high)
+                for column, words in enumerate(keys):
+                    file.seek((column * number + at) * words.itemsize)
+                    file.write(words.data)
+                at += len(keys.high)
+        fence.settle()
+        return _Run(fence, path)
 
     # ------------------------------------------------------------------------------------------ places
 
@@ -212,34 +303,35 @@ def _repeats(ordered: _Keys) -> NDArray[np.bool_]:
     return same
 
 
-def _fence(keys: _Keys) -> Fence:
-    """The bits after those that chose the shard: in the same order as the keys, and seldom equal by chance."""
-    return (keys.high >> np.uint64(64 - _SHARD_BITS - _FENCE_BITS)).astype(np.uint32)
-
-
 def _look_up(run: _Run, keys: _Keys) -> Words:
     """For each key its place in ``run``, ``_NOWHERE`` where the run has none."""
     found = np.full(len(keys.high), _NOWHERE)
-    fence = _fence(keys)
-    at = np.searchsorted(run.fence, fence)
-    asked = _still_equal(run.fence, fence, at, np.arange(len(at)))
-    while len(asked):
-        there = _pick(run.keys(), at[asked])
+    at, stop, rests = run.fence.find(keys.high)
+    asked = np.arange(len(at))
+    while True:
+        asked = asked[at[asked] < stop[asked]]
+        asked = asked[run.fence.rests[at[asked]] == rests[asked]]
+        if not len(asked):
+            return found
+        there = run.at(at[asked])
         same = (there.high == keys.high[asked]) & (there.low == keys.low[asked])
         found[asked[same]] = there.place[same]
-        # Several keys may stand behind one fence: the one sought may be the next of the run.
+        # Several keys of a bucket may look alike: the one sought may be the next.
+        asked = asked[~same]
         at[asked] += 1
-        asked = _still_equal(run.fence, fence, at, asked[~same])
-    return found
 
 
-def _still_equal(held: Fence, sought: Fence, at: Positions, asked: Positions) -> Positions:
-    """Those of ``asked`` for which ``held`` has the value sought where they look."""
-    inside = asked[at[asked] < len(held)]
-    equal: Positions = inside[held[at[inside]] == sought[inside]]
-    return equal
+def _merged(one: _Run, other: _Run) -> Iterator[_Keys]:
+    """The keys of both in ascending order of ``high``, some at a time."""
+    parts = 2 ** ((len(one) + len(other)) // _STEP).bit_length()
+    parts = min(parts, one.fence.buckets, other.fence.buckets)
+    for number in range(parts):
+        both = [run.between(run.fence.part(number, parts)) for run in (one, other)]
+        keys = _Keys(*map(np.concatenate, zip(*both, strict=True)))
+        if len(keys.high):
+            yield _pick(keys, np.argsort(keys.high, kind="stable"))
 
 
-def _merged(one: _Keys, other: _Keys) -> _Keys:
-    both = _Keys(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
-    return _pick(both, np.argsort(both.high, kind="stable"))
+def _read(file: BinaryIO, start: int, number: int) -> Words:
+    file.seek(start * np.dtype(np.uint64).itemsize)
+    return np.fromfile(file, np.uint64, number)
