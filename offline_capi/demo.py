@@ -10,32 +10,32 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from offline_capi.errors import UsageError
-from offline_capi.model import Fate
+from offline_capi.model import Fate, yesterday
 
 if TYPE_CHECKING:
     from offline_capi.sandbox import SandboxServer
 
-__all__ = ["demo_settings", "run_demo"]
+__all__ = ["demo_settings", "last_night", "run_demo"]
 
 DAGS = Path("dags")
 UPLOADS = ("credit_approvals", "store_purchases")
 STEPS = 4
 
 
-def run_demo(home: Path, console: Console, *, today: date | None = None) -> int:
-    """Run the demo night; returns the exit code. ``today`` is the day after the night that is sent."""
+def run_demo(home: Path, console: Console) -> int:
+    """Run the demo night; returns the exit code."""
     for folder in ("dags", "data_samples", "sql"):
         if not Path(folder).is_dir():
             raise UsageError(f"demo: run it in a checkout of offline_capi; there is no {folder}/ here")
     home = home.resolve()
-    night = (today or date.today()) - timedelta(days=1)  # noqa: DTZ011  the day of whoever runs the demo
+    night = last_night(datetime.now(UTC))
     step = _Steps(console)
     with _sandbox() as sandbox:
         settings = demo_settings(home, sandbox.url)
@@ -64,6 +64,14 @@ def demo_settings(home: Path, graph_url: str) -> dict[str, str]:
         "AIRFLOW_HOME": str(home / "airflow"),
         **SAMPLE_TOKENS,
     }
+
+
+def last_night(now: datetime) -> date:
+    """The last day that is over in the zones of both uploads: in Sydney's morning New York still has rows to come."""
+    from offline_capi.config import load_config
+
+    uploads = load_config(DAGS).uploads
+    return min(yesterday(uploads[name].window.timezone, now) for name in UPLOADS)
 
 
 class _Steps:

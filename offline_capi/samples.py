@@ -17,7 +17,16 @@ import pyarrow as pa
 import sqlalchemy as sa
 from pyarrow import csv, parquet
 
-__all__ = ["CREDIT_APPLICATION", "DATA_SAMPLES", "SAMPLE_TOKENS", "build_samples", "dated", "read_samples"]
+__all__ = [
+    "CREDIT_APPLICATION",
+    "DATA_SAMPLES",
+    "SAMPLE_TOKENS",
+    "build_samples",
+    "build_store_files",
+    "build_warehouse",
+    "dated",
+    "read_samples",
+]
 
 DATA_SAMPLES = Path("data_samples")
 # For the sandbox, which has no secrets: the tokens of the sample clients, by the variables that clients.yml names.
@@ -51,11 +60,17 @@ def build_samples(folder: Path, night: date, *, warehouse_url: str | None = None
     The warehouse is ``folder/warehouse.db`` or the database at ``warehouse_url``, whose table ``credit_application``
     is replaced. Files are ``folder/store_purchases/store_purchases_<night>_<kind>``; those of other days stay.
     """
-    (folder / "store_purchases").mkdir(parents=True, exist_ok=True)
-    _fill_warehouse(warehouse_url or f"sqlite:///{folder / 'warehouse.db'}", night, samples)
+    folder.mkdir(parents=True, exist_ok=True)
+    build_warehouse(warehouse_url or f"sqlite:///{folder / 'warehouse.db'}", night, samples)
+    build_store_files(folder / "store_purchases", night, samples)
+
+
+def build_store_files(folder: Path, night: date, samples: Path = DATA_SAMPLES) -> None:
+    """The store's files of a night: ``folder/store_purchases_<night>_<kind>``."""
+    folder.mkdir(parents=True, exist_ok=True)
     for kind in STORE_FILES:
         text = dated((samples / f"store_purchases_{kind.name}.csv").read_text(encoding="utf-8"), night)
-        path = folder / "store_purchases" / f"store_purchases_{night.isoformat()}_{kind.name}{kind.suffix}"
+        path = folder / f"store_purchases_{night.isoformat()}_{kind.name}{kind.suffix}"
         path.write_bytes(kind.write(text))
 
 
@@ -85,7 +100,8 @@ def read_samples(text: str) -> pa.Table:
 # ---------------------------------------------------------------------------------------------- the warehouse
 
 
-def _fill_warehouse(url: str, night: date, samples: Path) -> None:
+def build_warehouse(url: str, night: date, samples: Path = DATA_SAMPLES) -> None:
+    """The table ``credit_application`` of a night in the database at ``url``; one that is there is replaced."""
     text = dated((samples / "credit_approvals.csv").read_text(encoding="utf-8"), night)
     rows = [{**row, "ltv": _score(row["ltv"])} for row in read_samples(text).to_pylist()]
     engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True)

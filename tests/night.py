@@ -15,16 +15,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from offline_capi import model
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Window
 from offline_capi.pipeline import Services, open_services, run_upload
 from offline_capi.report import RunReport
-from offline_capi.samples import SAMPLE_TOKENS, build_samples
+from offline_capi.samples import SAMPLE_TOKENS, build_store_files, build_warehouse
 from tests.golden import environment
 from tests.sandbox_server import Sandbox
 
@@ -34,12 +34,14 @@ PIXELS = {
     "CORNER_SHOP_TOKEN": "1200000000000002",
     "NORDIC_OUTLET_TOKEN": "1200000000000003",
 }
+#: Where the sample uploads' days begin: for hours of each night they are at different dates.
+APPROVALS_ZONE, STORE_ZONE = "America/New_York", "Europe/Berlin"
 #: Where a failure ends at once: nothing listens on the discard port.
 NOBODY = "http://127.0.0.1:9"
 
 
-def yesterday(zone: str = "America/New_York") -> date:
-    return datetime.now(UTC).astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
+def yesterday(zone: str) -> date:
+    return model.yesterday(zone, datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Said:
 
 
 class Night:
-    """A project folder of one test, whose sample night is yesterday."""
+    """A project folder of one test, whose sample night is yesterday, in each upload's own zone."""
 
     def __init__(self, home: Path, sandbox: Sandbox) -> None:
         self.home, self.sandbox = home, sandbox
@@ -69,7 +71,9 @@ class Night:
 
     def fill(self) -> Night:
         """Build the sample warehouse and files."""
-        build_samples(self.home, yesterday(), samples=ROOT / "data_samples")
+        samples = ROOT / "data_samples"
+        build_warehouse(f"sqlite:///{self.home / 'warehouse.db'}", yesterday(APPROVALS_ZONE), samples)
+        build_store_files(self.home / "store_purchases", yesterday(STORE_ZONE), samples)
         return self
 
     # ------------------------------------------------------------------------------------------ the command line

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.samples import CREDIT_APPLICATION, SAMPLE_TOKENS
-from tests.night import NOBODY, Night, Said, yesterday
+from tests.night import NOBODY, STORE_ZONE, Night, Said, yesterday
 from tests.sandbox_server import Sandbox
 
 CREDIT, STORE = "credit_approvals", "store_purchases"
@@ -120,7 +120,7 @@ GZIP = "store_purchases_{}_branches.csv.gz"
 
 
 def truncate(night: Night) -> None:
-    path = night.home / STORE / GZIP.format(yesterday())
+    path = night.home / STORE / GZIP.format(yesterday(STORE_ZONE))
     path.write_bytes(path.read_bytes()[:700])
 
 
@@ -131,7 +131,7 @@ def rebuild(night: Night) -> None:
 FAULTS = {
     "a missing column": SourceFault(CREDIT, missing_column, rename("telephone", "phone"), ("phone",)),
     "a query that fails": SourceFault(CREDIT, bad_sql, good_sql, ("credit_approvals.sql", "credit_aplication")),
-    "a truncated file": SourceFault(STORE, truncate, rebuild, (GZIP.format(yesterday()),)),
+    "a truncated file": SourceFault(STORE, truncate, rebuild, (GZIP.format(yesterday(STORE_ZONE)),)),
 }
 
 

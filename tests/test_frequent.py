@@ -10,7 +10,7 @@ import pytest
 from offline_capi.identity import Cause
 from offline_capi.model import Window
 from offline_capi.pipeline import begin_run, plan_upload, reconcile, send_staged, stage_upload
-from tests.night import Night, yesterday
+from tests.night import STORE_ZONE, Night, yesterday
 from tests.sales import OUTLET, sale, sales_night, write
 from tests.sandbox_server import Sandbox
 
@@ -60,7 +60,7 @@ def test_p11_a_run_of_one_client_drops_what_a_run_of_all_drops(night: Night, san
     """The shop alone has fewer rows than a value needs to be frequent."""
     fewer = [row for n, row in enumerate(SALES) if row["brand"] == "Outlet" or n < 240]
     write(night, fewer)
-    window = Window.of_day(yesterday("Europe/Berlin"), "Europe/Berlin")
+    window = Window.of_day(yesterday(STORE_ZONE), STORE_ZONE)
 
     with night.services() as services:
         upload = services.deployment.uploads["sales"]

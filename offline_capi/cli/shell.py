@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from offline_capi.errors import OfflineCapiError, UsageError
-from offline_capi.model import Window
+from offline_capi.model import Window, yesterday
 from offline_capi.process import without_pandas
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
 def window_of(upload: Upload, since: str | None, until: str | None) -> Window:
     """The window that --since and --until name, in the upload's zone; yesterday where neither is given."""
     zone = ZoneInfo(upload.window.timezone)
-    yesterday = datetime.now(UTC).astimezone(zone).date() - timedelta(days=1)
-    start = moment_of(since, zone, "--since") if since else _midnight(yesterday, zone)
+    start = moment_of(since, zone, "--since") if since else _midnight(yesterday(zone.key, datetime.now(UTC)), zone)
     end = moment_of(until, zone, "--until") if until else start + timedelta(days=1)
     if start >= end:
         raise UsageError(f"--since {start} is not before --until {end}; the window is half-open")

@@ -15,7 +15,7 @@ from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, Reaso
 from offline_capi.model.rows import DroppedValues, Fault, HashedRows, IdentityColumn, MappedRows, SourceRows, WantedRows
 from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
 from offline_capi.model.tally import TRAFFIC, Count, GateFinding, ReadBack, SentEvents, Tally, sent_events
-from offline_capi.model.window import Window, in_utc
+from offline_capi.model.window import Window, in_utc, yesterday
 
 __all__ = [
     "FEW_PARTS",
@@ -49,4 +49,5 @@ __all__ = [
     "in_utc",
     "keys_in",
     "sent_events",
+    "yesterday",
 ]

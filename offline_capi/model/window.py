@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-__all__ = ["Window", "in_utc"]
+__all__ = ["Window", "in_utc", "yesterday"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,11 @@ class Window:
         if self == Window.of_day_at(self.since):
             return f"{self.since.date()} ({self.since.tzinfo})"
         return f"{self.since:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M} ({self.since.tzinfo})"
+
+
+def yesterday(zone: str, now: datetime) -> date:
+    """The last calendar day that is over in ``zone``, whatever day it is where the caller sits."""
+    return now.astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
 
 
 def in_utc(moment: datetime) -> str:

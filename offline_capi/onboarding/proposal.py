@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, datetime
 
 from pydantic import ValidationError
 
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.settings import FieldSpec
 from offline_capi.errors import UsageError
+from offline_capi.model import yesterday
 from offline_capi.onboarding.business import client_lines, consent_lines, content_lines, id_lines, money_lines
 from offline_capi.onboarding.lines import Answers, Line, Standing, of_values
 from offline_capi.onboarding.origins import Origin
@@ -201,13 +201,12 @@ def _time_lines(chosen: TimeColumn) -> list[Line]:
 def _first_night(origin: Origin, chosen: TimeColumn | None, answers: Answers, now: datetime) -> date:
     """The day in the file's name, else the last day that has rows, else yesterday."""
     zone = answers.timezone or "UTC"
-    yesterday = now.astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
     if origin.day is not None or chosen is None:
-        return origin.day or yesterday
+        return origin.day or yesterday(zone, now)
     instants = (
         origin.latest(chosen, zone) if origin.latest else chosen.instants(origin.sample.columns[chosen.name], zone)
     )
-    return latest_day(instants, zone, now) or yesterday
+    return latest_day(instants, zone, now) or yesterday(zone, now)
 
 
 # ---------------------------------------------------------------------------------------------- what

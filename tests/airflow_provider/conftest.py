@@ -43,6 +43,7 @@ from offline_capi.ledger import Ledger  # noqa: E402
 from offline_capi.report import RunReport  # noqa: E402
 from offline_capi.samples import SAMPLE_TOKENS, build_samples  # noqa: E402
 from tests.airflow_provider.embedded import DAGS, REPOSITORY, EmbeddedAirflow, Night  # noqa: E402
+from tests.night import APPROVALS_ZONE, yesterday  # noqa: E402
 from tests.sandbox_server import Sandbox  # noqa: E402
 
 #: The samples hold a few rows that are rejected: here they stop the night, and a failed night tells about itself.
@@ -150,7 +151,7 @@ class SampleNight:
 
 @pytest.fixture
 def night(airflow: EmbeddedAirflow, sandbox: Sandbox, tmp_path: Path) -> SampleNight:
-    day = date.today() - timedelta(days=1)  # noqa: DTZ011  as the demo does
+    day = yesterday(APPROVALS_ZONE)  # over in Berlin too
     build_samples(tmp_path, day, samples=REPOSITORY / "data_samples")
     sample = SampleNight(tmp_path, day, sandbox, airflow)
     for variable, token in SAMPLE_TOKENS.items():

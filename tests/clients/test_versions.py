@@ -11,7 +11,7 @@ from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline import begin_run, open_services, plan_upload, reconcile, send_staged, stage_upload
 from tests.clients.world import CANARIES, Platform, kept_secret, run
-from tests.night import NOBODY, Night, yesterday
+from tests.night import NOBODY, STORE_ZONE, Night, yesterday
 from tests.sandbox_server import Sandbox
 
 UPLOAD = "store_purchases"
@@ -34,7 +34,7 @@ def notices_of(night: Night, now: datetime) -> list[str]:
     deployment = load_config(night.home / "dags", environ=night.env)
     upload = deployment.uploads[UPLOAD]
     with open_services(deployment, EnvironmentSecrets(night.env), clock=lambda: now) as services:
-        return plan_upload(upload, Window.of_day(yesterday(), "Europe/Berlin"), services).tally.notices
+        return plan_upload(upload, Window.of_day(yesterday(STORE_ZONE), STORE_ZONE), services).tally.notices
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_meta_s_header_is_told_by_a_staged_run_too(night: Night, sandbox: Sandbo
     sandbox.fault("version_warning")
     with night.services() as services:
         upload = services.deployment.uploads[UPLOAD]
-        run_id = begin_run(upload, Window.of_day(yesterday("Europe/Berlin"), "Europe/Berlin"), services)
+        run_id = begin_run(upload, Window.of_day(yesterday(STORE_ZONE), STORE_ZONE), services)
         for unit in stage_upload(upload, services.ledger.run(run_id).window, services, run_id):
             send_staged(unit, upload, services)
         report = reconcile(run_id, upload, services)
