@@ -19,8 +19,8 @@ $(STAMP): pyproject.toml constraints.txt tools/install.sh
 demo: $(STAMP)  ## one night of two uploads: sandbox, warehouse, the Airflow DAG, the report
 	@$(BIN)/offline-capi demo
 
-test: $(STAMP)  ## every test
-	@$(BIN)/python -m pytest
+test: $(STAMP)  ## every test, on up to four cores
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(STAMP)  ## format, lint, types, import contracts: the same as CI
 	$(BIN)/ruff format --check .

@@ -28,6 +28,7 @@ PARTS = {
     "rows": "mapped rows to payload bytes beside the SDK, on one core and on both",
     "delivery": "sending with the ledger beside sending without",
     "clients": "many clients beside one",
+    "sandbox": "judging a request beside reading it",
     "ledger": "a claim as the ledger grows, beside its start",
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -153,21 +152,6 @@ def test_variables_in_paths_are_not_needed_at_load(write_folder) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- weight
-
-
-def test_300_uploads_load_well_within_two_seconds(write_folder) -> None:
-    """DAG files are parsed all day. The bound leaves room for a slow and busy machine."""
-    text = (DAGS / "uploads" / "store_purchases.yml").read_text(encoding="utf-8")
-    names = "corner_shop: {pixel_id: 12345, token: {env: A}}, nordic_outlet: {pixel_id: 123456, token: {env: B}}"
-    folder = write_folder(f"clients: {{{names}}}", **{f"upload_{number}": text for number in range(300)})
-    load_config(DAGS)
-
-    started = time.process_time()
-    deployment = load_config(folder)
-    seconds = time.process_time() - started
-
-    assert len(deployment.uploads) == 300
-    assert seconds < 2
 
 
 def test_importing_the_configuration_loads_nothing_heavy() -> None:
