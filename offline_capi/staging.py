@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from offline_capi.errors import ConfigError
 from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Fate, Rejections, WantedRows
+from offline_capi.storage import STAGE, root_of
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
 
@@ -161,7 +162,7 @@ class Stage:
     """The folder of staged files, one subfolder a run."""
 
     def __init__(self, root: str) -> None:
-        self.filesystem, path = fsspec.core.url_to_fs(root)
+        self.filesystem, path = root_of(root, STAGE, ConfigError)
         self._root = path.rstrip("/")
 
     def path(self, run_id: str, name: str) -> str:

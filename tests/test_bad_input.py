@@ -147,6 +147,39 @@ def test_a_source_that_cannot_be_read_ends_with_one_and_loses_nothing(night: Nig
     assert_mended(night, fault.upload)
 
 
+#: Object stores as they fail: no credential anywhere, an endpoint where nothing listens, no package for the URL.
+ONE_TRY = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_MAX_ATTEMPTS": "1"}
+NO_CREDENTIALS = ONE_TRY | {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "none",
+    "AWS_SHARED_CREDENTIALS_FILE": "none",
+}
+NO_ANSWER = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "hidden-word", "AWS_ENDPOINT_URL": NOBODY} | ONE_TRY
+STORES = {
+    "no credentials": ("s3://nobodys-bucket", NO_CREDENTIALS, "AWS_ACCESS_KEY_ID"),
+    "no answer": ("s3://nobodys-bucket", NO_ANSWER, "AWS_ENDPOINT_URL"),
+    "no package": ("gs://nobodys-bucket", {}, "gcsfs"),
+}
+
+
+@pytest.mark.parametrize(("url", "env", "word"), STORES.values(), ids=STORES)
+@pytest.mark.parametrize("setting", ["source.path", "platform.stage"])
+def test_an_object_store_that_cannot_be_used_ends_with_one_message(
+    night: Night, monkeypatch: pytest.MonkeyPatch, setting: str, url: str, env: dict[str, str], word: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    variable = {"source.path": "OFFLINE_CAPI_DATA", "platform.stage": "OFFLINE_CAPI_STAGE"}[setting]
+
+    said = night.run("upload", STORE, env={**env, variable: url})
+
+    assert said.code in (1, 2)
+    says(said, setting, word)
+    assert "hidden-word" not in said.out + said.err
+    assert night.sandbox.requests == []
+    assert_mended(night, STORE)
+
+
 def test_a_column_of_another_type_is_rejected_row_by_row(night: Night) -> None:
     """Where values became numbers that are no dates, no row is sent with a guessed time, and the run is not green."""
     path = night.home / "sql/extract/credit_approvals.sql"

@@ -29,8 +29,11 @@ def main() -> NoReturn:
         fail(error, 2)
     except OfflineCapiError as error:
         fail(error, 1)
-    except OSError as error:  # the ledger's folder, the stage, a report's file: all are places on this machine
-        fail(unusable_place(error), 1)
+    except Exception as error:
+        place = unusable_place(error)
+        if place is None:
+            raise
+        fail(place, 1)
     except KeyboardInterrupt:
         err.print("stopped. What was sent is recorded; running again is safe and sends only what is missing.")
         sys.exit(130)

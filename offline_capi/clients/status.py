@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 from urllib.parse import quote
 
-import fsspec
-
 from offline_capi.clients.connection import Tested
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
 from offline_capi.config.secret import fingerprint
+from offline_capi.errors import ConfigError
+from offline_capi.storage import STAGE, root_of
 
 __all__ = ["AccessFault", "ClientStatus", "StatusBook", "breaker", "refusal", "with_fault"]
 
@@ -87,7 +87,7 @@ class StatusBook:
     """The statuses of a deployment's clients under ``stage``, a folder or fsspec URL."""
 
     def __init__(self, stage: str) -> None:
-        self._files, root = fsspec.core.url_to_fs(stage)
+        self._files, root = root_of(stage, STAGE, ConfigError)
         self._folder = f"{root.rstrip('/')}/clients"
 
     def read(self, client: str) -> ClientStatus:

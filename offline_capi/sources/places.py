@@ -17,9 +17,11 @@ from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.model import Window
+from offline_capi.storage import reached, root_of, without_credentials
 
-__all__ = ["Place", "files_of", "with_variables", "without_credentials"]
+__all__ = ["Place", "files_of", "with_variables"]
 
+SETTING = "source.path"
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 # What writers leave beside their data: marks that say "done", checksums, half-written files.
@@ -53,16 +55,12 @@ def files_of(source: FileSource, window: Window, zone: str, environ: Mapping[str
     """
     path = with_variables(source.path, environ)
     root, fs = _root_of(path)
-    found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
-    if not found:
-        _check_exists(fs, root, path)
-    base = root if fs.isdir(root) else root.rpartition("/")[0]
+    with reached(path, SETTING, SourceError):
+        found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
+        if not found:
+            _check_exists(fs, root, path)
+        base = root if fs.isdir(root) else root.rpartition("/")[0]
     return [_place(fs, file, base, source.format) for file in found]
-
-
-def without_credentials(path: str) -> str:
-    """A path as it may be shown: some object stores take user and password in the URL."""
-    return re.sub(r"(://)[^/@]*@", r"\1***@", path.partition("?")[0] if "://" in path else path)
 
 
 # ---------------------------------------------------------------------------------------------- the text of the path
@@ -76,7 +74,7 @@ def with_variables(path: str, environ: Mapping[str, str]) -> str:
 def _variable(name: str, path: str, environ: Mapping[str, str]) -> str:
     if not environ.get(name):
         raise SourceError(
-            f"source.path: the environment variable {name} is not set, but {without_credentials(path)} needs it.\n"
+            f"{SETTING}: the environment variable {name} is not set, but {without_credentials(path)} needs it.\n"
             f"Set {name} where the job runs (in Airflow: for the worker, or as an Airflow variable). Nothing was sent; "
             "repeating is safe."
         )
@@ -109,14 +107,7 @@ def _root_of(path: str) -> tuple[str, Any]:
     """The part before the first pattern or date, up to its last slash, and the file system it is on."""
     open_end = _OPEN_END.search(path)
     head = path[: open_end.start()].rpartition("/")[0] + "/" if open_end else path
-    try:
-        fs, root = fsspec.core.url_to_fs("." if head == "/" and not path.startswith("/") else head)
-    except (ImportError, ValueError) as error:
-        raise SourceError(
-            f"source.path: {without_credentials(path)} is on a file system that is not installed"
-            f" ({type(error).__name__}).\nInstall its fsspec package (s3fs for s3://, gcsfs for gs://, adlfs for"
-            " abfs://). Nothing was sent; repeating is safe."
-        ) from None
+    fs, root = root_of("." if head == "/" and not path.startswith("/") else head, SETTING, SourceError)
     return root.rstrip("/") or "/", fs
 
 
@@ -142,7 +133,7 @@ def _check_exists(fs: Any, root: str, path: str) -> None:
     siblings = [file.rpartition("/")[2] for file in fs.ls(folder, detail=False)] if fs.isdir(folder) else []
     shown = without_credentials(path)
     raise SourceError(
-        f"source.path: there is no {root if '://' not in shown else shown}{did_you_mean(name, siblings)}\n"
+        f"{SETTING}: there is no {root if '://' not in shown else shown}{did_you_mean(name, siblings)}\n"
         "Correct the path, or look whether the export has run. Nothing was sent; repeating is safe."
     )
 

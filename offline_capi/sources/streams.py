@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from offline_capi.errors import SourceError
 from offline_capi.sources.places import Place
+from offline_capi.storage import HOW_TO_REACH, UNUSABLE, is_fault_of_store
 
 __all__ = ["CHUNK_BYTES", "explained", "lines_about", "open_bytes", "open_text", "seekable"]
 
@@ -120,7 +121,9 @@ def explained(place: Place, encodings: Sequence[str] = ()) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except Exception as error:
+        if not isinstance(error, (OSError, pa.ArrowException, UnicodeDecodeError)) and not is_fault_of_store(error):
+            raise
         what, fix = _cause(error, encodings)
         raise SourceError(
             f"file {place.origin}: {what}.\n{fix} Nothing was sent from it after that point; repeating is safe."
@@ -131,6 +134,7 @@ Cause = tuple[Callable[[Exception, str], bool], str, str]
 
 _BAD_ENCODING = "it is not written in {encodings}"
 CAUSES: tuple[Cause, ...] = (
+    (lambda e, _: is_fault_of_store(e), UNUSABLE, HOW_TO_REACH),
     (lambda e, _: isinstance(e, FileNotFoundError), "it is gone", "Look whether the export replaces files."),
     (lambda e, _: isinstance(e, PermissionError), "it may not be read", "Grant read access to whoever runs the job."),
     (lambda e, _: isinstance(e, IsADirectoryError), "it is a folder", "Name the files, or the folder above."),

@@ -1,0 +1,68 @@
+"""Folders on object stores: fsspec's file systems, and one clear sentence where one of them cannot be used.
+
+fsspec promises no common error: a missing credential or an unreachable endpoint is an exception of whichever library
+speaks to the store, so these are told by the library they come from. Their texts are not passed on: some quote URLs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from offline_capi.errors import OfflineCapiError
+
+__all__ = ["HOW_TO_REACH", "STAGE", "UNUSABLE", "is_fault_of_store", "reached", "root_of", "without_credentials"]
+
+#: The top-level modules of s3fs, gcsfs and adlfs, and of what they stand on.
+STORES = frozenset({"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs"})
+
+#: The setting that names the folder of staged files and of the clients' statuses.
+STAGE = "platform.stage"
+UNUSABLE = "its object store cannot be used"
+HOW_TO_REACH = (
+    "Look at the store's credentials, region and endpoint where the job runs (for s3://: AWS_ACCESS_KEY_ID and"
+    " AWS_SECRET_ACCESS_KEY or a role, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL), and that it can be reached from there."
+)
+_SAFE = "Nothing was sent; repeating is safe."
+
+
+def root_of(url: str, setting: str, fault: type[OfflineCapiError]) -> tuple[Any, str]:
+    """The file system of a path or URL, and the path on it; raises ``fault`` where that cannot be had."""
+    import fsspec  # most commands open no file system
+
+    try:
+        with reached(url, setting, fault):  # some look for credentials as soon as they are made
+            return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+    except (ImportError, ValueError) as error:
+        raise fault(
+            f"{setting}: {without_credentials(url)} is on a file system that is not installed"
+            f" ({type(error).__name__}).\nInstall its fsspec package (s3fs for s3://, gcsfs for gs://, adlfs for"
+            f" abfs://). {_SAFE}"
+        ) from None
+
+
+@contextmanager
+def reached(url: str, setting: str, fault: type[OfflineCapiError]) -> Iterator[None]:
+    """Raise ``fault`` where the store of ``url`` refuses or does not answer; other errors go on as they are."""
+    try:
+        yield
+    except Exception as error:
+        if not is_fault_of_store(error):
+            raise
+        raise fault(
+            f"{setting}: the object store of {without_credentials(url)} cannot be used ({type(error).__name__}).\n"
+            f"{HOW_TO_REACH} {_SAFE}"
+        ) from None
+
+
+def is_fault_of_store(error: BaseException) -> bool:
+    """Whether a store's library raised it, also as what Python's own error was made from: s3fs translates some."""
+    kinds = (*type(error).__mro__, *type(error.__cause__).__mro__)
+    return any(kind.__module__.partition(".")[0] in STORES for kind in kinds)
+
+
+def without_credentials(url: str) -> str:
+    """A path as it may be shown: some object stores take user and password in the URL."""
+    return re.sub(r"(://)[^/@]*@", r"\1***@", url.partition("?")[0] if "://" in url else url)
