@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
+from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import ConfigError, Problem
 from offline_capi.model import Window
 from offline_capi.pipeline import Services, at_source
@@ -50,8 +50,7 @@ def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -
     for column, paths in columns_used(upload).items():
         if column in found:
             continue
-        near = get_close_matches(column, found, 1)
-        hint = f'; did you mean "{near[0]}"?' if near else f"; it has {', '.join(sorted(found))}"
+        hint = did_you_mean(column, found, otherwise=f"; it has {', '.join(sorted(found))}")
         file, _, line = deployment.place(upload.name, paths[0]).rpartition(":")
         problems.append(Problem(file, int(line), paths[0], f'column "{column}" is not in the source{hint}'))
     return problems

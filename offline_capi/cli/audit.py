@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from offline_capi.cli.app import app
@@ -109,29 +108,27 @@ def uploads_to_check(client: str, upload: str | None, services: Services) -> lis
 
 def print_coverage(found: Coverage) -> None:
     out.print(Text.assemble((f"{found.upload}  coverage", "bold"), f"  {found.window}\n  {found.rows:,} rows"))
-    table = _table("key", "column", "filled", "usable", "distinct", "lost, and why")
+    numbers, rows = ("filled", "usable", "distinct"), []
     for (key, column), one in found.columns.items():
         lost = ", ".join(f"{count:,} {cause.replace('_', ' ')}" for cause, count in one.dropped.most_common())
-        numbers = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
-        _row(table, key, column, *numbers, lost)
-    _show(table)
+        shares = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
+        rows.append((key, column, *shares, lost))
+    _show(("key", "column", *numbers, "lost, and why"), rows, numbers)
     out.print(Text(f"  not mapped: {', '.join(found.unmapped)}", style="dim"), soft_wrap=True)
     _print_suggestions(found)
     _print_frequent(found)
 
 
 def _print_suggestions(found: Coverage) -> None:
-    table = _table("column", "looks like", "values fit", "add under user_data")
-    for one in found.suggestions:
-        _row(table, one.column, f"{one.key} (by {one.by})", f"{one.fits:.0%}", one.line)
-    _show(table)
+    rows = [(one.column, f"{one.key} (by {one.by})", f"{one.fits:.0%}", one.line) for one in found.suggestions]
+    _show(("column", "looks like", "values fit", "add under user_data"), rows, ["values fit"])
 
 
 def _print_frequent(found: Coverage) -> None:
-    table = _table("key", "rows", "people", "one value, perhaps nobody's: SHA-256")
-    for one in found.frequent:
-        _row(table, one.key, _of(one.rows, round(one.rows / one.share)), f"{one.people:,}", one.sha256)
-    _show(table)
+    rows = [
+        (one.key, _of(one.rows, round(one.rows / one.share)), f"{one.people:,}", one.sha256) for one in found.frequent
+    ]
+    _show(("key", "rows", "people", "one value, perhaps nobody's: SHA-256"), rows, ["people"])
     if found.frequent:
         listed = [f"    {key}: [{', '.join(hashes)}]" for key, hashes in found.junk_to_write.items()]
         lines = ["  If they are, write into the upload, and they are never sent:", "  junk:", *listed]
@@ -142,12 +139,12 @@ def print_diff(found: ProfileDiff) -> None:
     now = ", ".join(found.now)
     out.print(Text.assemble((f"{found.upload}  profile {now} → {found.then}", "bold"), f"  {found.window}"))
     out.print(f"  {found.rows:,} rows; nothing is sent and nothing is changed", highlight=False)
-    headers = ("filled", f"usable: {now}", f"usable: {found.then}", "equal", "different", f"only {now}")
-    table = _table("key", "column", *headers, f"only {found.then}")
+    usable, only = ([f"{word} {profile}" for profile in (now, found.then)] for word in ("usable:", "only"))
+    numbers, rows = ("filled", *usable, "equal", "different", *only), []
     for (key, column), one in found.columns.items():
-        numbers = (one.usable_now, one.usable_then, one.equal, one.different, one.only_now, one.only_then)
-        _row(table, key, column, f"{one.filled:,}", *(f"{number:,}" for number in numbers))
-    _show(table)
+        counts = (one.usable_now, one.usable_then, one.equal, one.different, one.only_now, one.only_then)
+        rows.append((key, column, f"{one.filled:,}", *(f"{count:,}" for count in counts)))
+    _show(("key", "column", *numbers), rows, numbers)
 
 
 def print_check(found: ExternalIdCheck) -> None:
@@ -181,24 +178,13 @@ _LOOKS = {
     "sha1": "like SHA-1",
     "md5": "like MD5",
 }
-_TEXT = {"key", "column", "lost, and why", "looks like", "add under user_data", "one value, perhaps nobody's: SHA-256"}
 
 
-def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    for header in headers:
-        table.add_column(header, justify="left" if header in _TEXT else "right", overflow="fold")
-    return table
+def _show(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str]) -> None:
+    from offline_capi.report import plain_table, shown_tables
 
-
-def _row(table: Table, *cells: str) -> None:
-    """Names and YAML have brackets, which are no markup."""
-    table.add_row(*map(Text, cells))
-
-
-def _show(table: Table) -> None:
-    if table.row_count:
-        out.print(Padding(table, (1, 0, 0, 2)))
+    for table in shown_tables(plain_table(headers, rows, numbers)):
+        out.print(table)
 
 
 def _of(part: int, whole: int) -> str:

@@ -138,7 +138,7 @@ def environment_secrets() -> Any:
 def find(deployment: Deployment, name: str) -> Upload:
     if name in deployment.uploads:
         return deployment.uploads[name]
-    raise UsageError(f'no upload "{name}" in {deployment.folder / "uploads"}{_hint(name, deployment.uploads)}')
+    raise UsageError(f'no upload "{name}" in {deployment.folder / "uploads"}{_or_one_of(name, deployment.uploads)}')
 
 
 def find_clients(deployment: Deployment, names: list[str] | None) -> list[str]:
@@ -146,15 +146,14 @@ def find_clients(deployment: Deployment, names: list[str] | None) -> list[str]:
     for name in names or ():
         if name not in deployment.clients:
             place = deployment.folder / "clients.yml"
-            raise UsageError(f'no client "{name}" in {place}{_hint(name, deployment.clients)}')
+            raise UsageError(f'no client "{name}" in {place}{_or_one_of(name, deployment.clients)}')
     return names or []
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
+def _or_one_of(name: str, known: Iterable[str]) -> str:
+    from offline_capi.config.nearest import did_you_mean
 
-    near = get_close_matches(name, list(known), 1)
-    return f'; did you mean "{near[0]}"?' if near else f"; one of: {', '.join(sorted(known))}"
+    return did_you_mean(name, known, otherwise=f"; one of: {', '.join(sorted(known))}")
 
 
 def window_of(upload: Upload, since: str | None, until: str | None) -> Window:

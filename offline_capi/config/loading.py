@@ -81,7 +81,7 @@ def load_one(folder: str | Path, upload: str, *, environ: Mapping[str, str] = os
     """The configuration as one upload needs it: what is wrong with other uploads and their clients does not matter."""
     names = sorted({path.stem for path in _upload_files(Path(folder))})
     if upload not in names:
-        guess = did_you_mean(upload, names) or f"; one of: {', '.join(names) or 'none yet'}"
+        guess = did_you_mean(upload, names, otherwise=f"; one of: {', '.join(names) or 'none yet'}")
         raise UsageError(f'there is no upload "{upload}" in {Path(folder) / "uploads"}{guess}')
     deployment, errors = load_each(folder, environ=environ, only=upload)
     if upload in errors:

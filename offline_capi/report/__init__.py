@@ -9,6 +9,7 @@ from offline_capi.report.quality import Quality, compare
 from offline_capi.report.quality_text import print_quality
 from offline_capi.report.rejects import print_rejects, reject_reasons, reject_rows
 from offline_capi.report.run_report import KeyLine, ReasonLine, RunReport, Status, judge, make_report
+from offline_capi.report.tables import plain_table, shown_tables
 from offline_capi.report.text import print_days, print_report
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "compare",
     "judge",
     "make_report",
+    "plain_table",
     "print_days",
     "print_quality",
     "print_rejects",
@@ -29,4 +31,5 @@ __all__ = [
     "reject_rows",
     "render_html",
     "show_progress",
+    "shown_tables",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from rich.padding import Padding
 from rich.table import Table
@@ -16,11 +16,13 @@ _OF_META = ("received", "processed", "deduplicated", "valid", "matched", "duplic
 _NUMBERS = frozenset({"rows", "values", "events", *_OF_META, *(fate.words for fate in Fate)})
 
 
-def plain_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:
-    """Cells are shown as they are written: a row may name a client that looks like markup."""
+def plain_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]], numbers: Collection[str] = ()) -> Table:
+    """Cells are shown as they are written, whole, and are no markup; ``numbers`` are headers above numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for header in headers:
-        table.add_column(header, justify="right" if header in _NUMBERS else "left")
+        table.add_column(
+            header, justify="right" if header in _NUMBERS or header in numbers else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return table
