@@ -30,9 +30,13 @@ __all__ = ["Entries", "Keep", "Segment", "due", "in_order", "merged", "stored", 
 BLOCK = 320
 #: The number of a block is that of its segment and its place there, in 63 bits.
 _BLOCKS = 2**24
+#: From this place on stand the pieces of its filter, in bytes, as blocks whose "owners" are their number: drivers and
+#: databases copy each value that they are given, and it would have eight megabytes.
+_PIECES = _BLOCKS // 2
+_PIECE = 65_536
 _ID_BITS = 39
 #: Entries that are sorted, cut and written at a time while segments are made: a dozen copies of them come and go.
-_STEP = 65_536
+_STEP = 16_384
 #: Segments of a size that are made one of, and the smallest and the largest size for which that is done: a size is four
 #: times the one before. An index of a hundred million has some twenty segments, each entry was written five times.
 FAN = 4
@@ -73,6 +77,7 @@ _CUT = sa.text(f"""
 """)  # noqa: S608  numbers of this module
 _ENTRIES = sa.select(segment_block.c["keys"], segment_block.c.owners).order_by(segment_block.c.id)
 _SPAN = Prepared(_ENTRIES.where(segment_block.c.id.between(sa.bindparam("first"), sa.bindparam("last"))))
+_INSERT_BLOCK = Prepared(sa.insert(segment_block), ["id", "keys", "owners"])
 # Numbers in the text of the statement: databases take some thousand parameters at most.
 _CHOSEN = "SELECT keys, owners FROM segment_block WHERE id IN (%s) ORDER BY id"
 
@@ -148,10 +153,7 @@ class Segment:
             parts = (",".join(map(str, ids[start : start + _SOME])) for start in range(0, len(ids), _SOME))
             rows = [row for part in parts for row in rows_of(connection, _CHOSEN % part)]
         if len(rows) < asked:
-            raise LedgerError(
-                f"the ledger's index is damaged: of segment {self.id}, {asked - len(rows)} blocks are missing. "
-                "Nothing is sent without them; restore the ledger's database from a backup"
-            )
+            raise _damaged(self.id, asked - len(rows))
         return Entries(
             keys_of(b"".join([keys for keys, _ in rows])),
             np.frombuffer(b"".join([owners for _, owners in rows]), _OWNERS),
@@ -168,10 +170,27 @@ def stored(connection: sa.Connection, ids: Iterable[int]) -> list[Segment]:
             row.oldest,
             row.newest,
             np.frombuffer(row.fences, _FENCES),
-            KeyFilter(np.frombuffer(row.filter, _WORDS)),
+            KeyFilter(np.frombuffer(row.filter or _filter_of(connection, row.id), _WORDS)),
         )
         for row in rows
     ]
+
+
+def _filter_of(connection: sa.Connection, segment_id: int) -> bytes:
+    """The filter of a segment that was written in pieces; in those of earlier versions it is a value of its row."""
+    first, last = (segment_id * _BLOCKS + number for number in (_PIECES, _BLOCKS - 1))
+    rows = _SPAN.rows(connection, first=first, last=last)
+    number = int(np.frombuffer(rows[0][1], _OWNERS)[0]) if rows else 1
+    if len(rows) != number:  # events would be taken for new ones
+        raise _damaged(segment_id, number - len(rows))
+    return b"".join([piece for piece, _ in rows])
+
+
+def _damaged(segment_id: int, blocks: int) -> LedgerError:
+    return LedgerError(
+        f"the ledger's index is damaged: of segment {segment_id}, {blocks} blocks are missing. "
+        "Nothing is sent without them; restore the ledger's database from a backup"
+    )
 
 
 def due(sizes: Sequence[int]) -> int:
@@ -232,9 +251,12 @@ class _Writer:
         fences = np.concatenate(self._fences)
         made = Segment(self._id, self._count, int(self._oldest), int(self._newest), fences, self._filter)
         plain = {name: getattr(made, name) for name in ("id", "keys", "oldest", "newest")}
-        words = made.filter.words.astype(_WORDS, copy=False)
-        plain |= {"fences": fences.tobytes(), "filter": words.data.cast("B")}  # up to eight megabytes: not copied
-        self._connection.execute(sa.insert(segment).values(plain))
+        self._connection.execute(sa.insert(segment).values(plain | {"fences": fences.tobytes(), "filter": b""}))
+        bits, first = made.filter.words.astype(_WORDS, copy=False).data.cast("B"), self._id * _BLOCKS + _PIECES
+        pieces = [bits[start : start + _PIECE] for start in range(0, len(bits), _PIECE)]
+        number_of = np.array([len(pieces)], _OWNERS).tobytes()
+        rows = [{"id": first + place, "keys": piece, "owners": number_of} for place, piece in enumerate(pieces)]
+        _INSERT_BLOCK.many(self._connection, rows)
         return made
 
     def _write(self, entries: Entries) -> None:

@@ -101,7 +101,7 @@ segment = sa.Table(
     sa.Column("newest", sa.BigInteger, nullable=False),
     # The first key of each block, 16 bytes each.
     sa.Column("fences", sa.LargeBinary, nullable=False),
-    # The words of a Bloom filter, 8 bytes each.
+    # The words of a Bloom filter, 8 bytes each; empty where they stand in pieces behind the blocks.
     sa.Column("filter", sa.LargeBinary, nullable=False),
 )
 

@@ -16,9 +16,12 @@ from offline_capi.ledger import Ledger
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.ledger.index import EventIndex
 from offline_capi.ledger.keys import KeyFilter, Probe, ascending, keys_of
-from offline_capi.ledger.segments import BLOCK, FAN, SMALLEST, Entries, due, written
+from offline_capi.ledger.segments import BLOCK, FAN, SMALLEST, Entries, Segment, due, stored, written
 from offline_capi.ledger.tables import request, segment, segment_block
 from offline_capi.model import keys_in
+
+#: Of the blocks of a segment, those with entries; behind them stand the pieces of its filter.
+OF_ENTRIES = segment_block.c.id % 2**24 < 2**23
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ def test_an_index_of_many_segments_keeps_few_and_full_blocks(connection: sa.Conn
         index.merge(connection)
 
     sizes = list(connection.scalars(sa.select(segment.c["keys"]).order_by(segment.c.newest)))
-    blocks = [len(held) // 16 for held in connection.scalars(sa.select(segment_block.c["keys"]))]
+    blocks = [len(held) // 16 for held in connection.scalars(sa.select(segment_block.c["keys"]).where(OF_ENTRIES))]
     found = index.find(connection, b"".join(keys))
 
     assert (sum(sizes), len(sizes) < FAN) == (20_000, True)
@@ -112,16 +115,55 @@ def test_an_index_of_many_segments_keeps_few_and_full_blocks(connection: sa.Conn
     assert [found[place] for place in range(0, 20_000, 1000)] == list(range(1, 21))
 
 
-def test_a_block_that_is_gone_is_told_and_not_taken_for_events_never_sent(connection: sa.Connection) -> None:
+@pytest.mark.parametrize("gone", [OF_ENTRIES, ~OF_ENTRIES, sa.true()], ids=["entries", "filter", "all"])
+def test_a_block_that_is_gone_is_told_and_not_taken_for_events_never_sent(
+    connection: sa.Connection, gone: sa.ColumnElement[bool]
+) -> None:
     model = Model(connection, 1)
     model.claim()
     model.merge()
-    connection.execute(sa.delete(segment_block))
-    index = EventIndex()
-    index.refresh(connection)
+    connection.execute(sa.delete(segment_block).where(gone))
+
+    def look_up() -> None:
+        index = EventIndex()
+        index.refresh(connection)
+        index.find(connection, next(iter(model.owners)))
 
     with pytest.raises(LedgerError, match=r"damaged.*backup"):
-        index.find(connection, next(iter(model.owners)))
+        look_up()
+
+
+def of_random_keys(connection: sa.Connection, number: int) -> Segment:
+    keys = np.sort(np.frombuffer(np.random.default_rng(2).bytes(16 * number), "S16"))
+    return written(connection, [Entries(keys, np.arange(1, number + 1))], number)
+
+
+def test_a_filter_of_many_pieces_is_read_as_it_was_written(connection: sa.Connection) -> None:
+    made = of_random_keys(connection, 100_000)
+
+    (read,) = stored(connection, [made.id])
+
+    assert connection.scalar(sa.select(sa.func.count()).where(~OF_ENTRIES)) == 4
+    assert np.array_equal(read.filter.words, made.filter.words)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_one_piece_of_a_filter_that_is_gone_is_told(connection: sa.Connection, place: int) -> None:
+    made = of_random_keys(connection, 100_000)
+    connection.execute(sa.delete(segment_block).where(segment_block.c.id % 2**24 == 2**23 + place))
+
+    with pytest.raises(LedgerError, match=r"1 blocks are missing"):
+        stored(connection, [made.id])
+
+
+def test_a_filter_that_an_earlier_version_wrote_is_read_from_its_row(connection: sa.Connection) -> None:
+    made = of_random_keys(connection, 1_000)
+    connection.execute(sa.update(segment).values(filter=made.filter.words.tobytes()))
+    connection.execute(sa.delete(segment_block).where(~OF_ENTRIES))
+
+    (read,) = stored(connection, [made.id])
+
+    assert np.array_equal(read.filter.words, made.filter.words)
 
 
 @pytest.mark.parametrize(
