@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -110,10 +109,13 @@ class _Fence:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Distinct keys of one shard in ascending order of ``high``: in memory, or in a file of three columns."""
+    """Distinct keys of one shard in ascending order of ``high``: in memory, or in a file of three columns.
+
+    The file has no name: it goes with its run, also where the process is killed.
+    """
 
     fence: _Fence
-    stored: _Keys | Path
+    stored: _Keys | BinaryIO
 
     def __len__(self) -> int:
         return len(self.fence.rests)
@@ -134,28 +136,25 @@ class _Run:
         if isinstance(self.stored, _Keys):
             return _pick(self.stored, places)
         number = places.stop - places.start
-        with self.stored.open("rb") as file:
-            return _Keys(*(_read(file, column * len(self) + places.start, number) for column in range(3)))
+        return _Keys(*(_read(self.stored, column * len(self) + places.start, number) for column in range(3)))
 
     def discard(self) -> None:
         if not isinstance(self.stored, _Keys):
-            self.stored.unlink()
+            self.stored.close()
 
 
 class SeenKeys:
     """The keys of a run's events so far. The first row with a key goes on, every later one is a rejection.
 
     ``len(seen)`` is the number of distinct keys, ``seen.nbytes`` the memory that they take. Runs of more than
-    ``in_memory`` keys go to a temporary folder (inside ``folder``, else the system's), which goes when this object
-    does.
+    ``in_memory`` keys go to temporary files (in ``folder``, else the system's) that nobody else can open.
     """
 
     def __init__(self, in_memory: int = 32_768, folder: Path | None = None) -> None:
         self._origins: dict[str, int] = {}
         self._shards: list[list[_Run]] = [[] for _ in range(1 << _SHARD_BITS)]
         self._in_memory = in_memory
-        self._folder = TemporaryDirectory(prefix="offline_capi_seen_", dir=folder)
-        self._files = count()
+        self._folder = folder
 
     def __len__(self) -> int:
         return sum(len(run) for shard in self._shards for run in shard)
@@ -242,16 +241,16 @@ class SeenKeys:
             fence.note(0, keys.high)
             fence.settle()
             return _Run(fence, keys)
-        path, at = Path(self._folder.name, str(next(self._files))), 0
-        with path.open("wb") as file:
-            for keys in parts:
-                fence.note(at, keys.high)
-                for column, words in enumerate(keys):
-                    file.seek((column * number + at) * words.itemsize)
-                    file.write(words.data)
-                at += len(keys.high)
+        file, at = TemporaryFile(dir=self._folder), 0  # noqa: SIM115  it is closed with its run
+        for keys in parts:
+            fence.note(at, keys.high)
+            for column, words in enumerate(keys):
+                file.seek((column * number + at) * words.itemsize)
+                file.write(words.data)
+            at += len(keys.high)
+        file.flush()
         fence.settle()
-        return _Run(fence, path)
+        return _Run(fence, file)
 
     # ------------------------------------------------------------------------------------------ places
 

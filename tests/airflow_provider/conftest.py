@@ -5,6 +5,7 @@ Pure tests import it with a throw-away home and everything put back; whatever ru
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -16,7 +17,8 @@ import structlog
 def _import_airflow_apart() -> None:
     handlers, level, config = logging.root.handlers[:], logging.root.level, structlog.get_config()
     kept = os.environ.get("AIRFLOW_HOME")
-    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+    os.environ["AIRFLOW_HOME"] = home = tempfile.mkdtemp(prefix="airflow-home-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     import airflow.sdk
     import airflow.timetables.trigger  # noqa: F401
 

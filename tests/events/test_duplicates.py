@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -174,14 +177,21 @@ def test_memory_is_less_than_three_bytes_an_event_and_a_bounded_rest(batch: int)
     assert 20_000 * 2 <= seen.nbytes < 20_000 * 2.6 + 4 * 2 * 50 * 24
 
 
-def test_nothing_stays_on_disk(tmp_path: Path) -> None:
-    seen = SeenKeys(in_memory=0, folder=tmp_path)
-    seen.split(_events([_key(1), _key(2)]))
-    assert any(path.is_file() for path in tmp_path.rglob("*"))
+_KILLED = """
+import os, sys
+from pathlib import Path
+from offline_capi.events import SeenKeys
+from tests.events.test_duplicates import _events, _key
+seen = SeenKeys(in_memory=0, folder=Path(sys.argv[1]))
+seen.split(_events([_key(1), _key(2)]))
+os.kill(os.getpid(), 9)
+"""
 
-    del seen
 
-    assert not list(tmp_path.iterdir())
+def test_nothing_stays_on_disk_even_of_a_process_that_is_killed(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED, tmp_path], cwd=Path(__file__).parents[2], check=False)
+
+    assert (killed.returncode, list(tmp_path.iterdir())) == (-signal.SIGKILL, [])
 
 
 def test_an_empty_batch_is_nothing() -> None:
