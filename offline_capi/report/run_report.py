@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -101,7 +101,7 @@ class RunReport:
         tally = self.tally.of_client(client)
         if not tally.read:
             raise UsageError(f'run {self.run_id} read no row of a configured client "{client}"')
-        status, problems = judge(tally, Limits(max_rejected=1.0))
+        status, problems = judge(tally, Limits(max_rejected=1.0), excused=frozenset())
         return replace(self, status=status, problems=problems, tally=tally)
 
     def reasons(self) -> list[ReasonLine]:
@@ -178,28 +178,29 @@ class RunReport:
         )
 
 
-def judge(tally: Tally, limits: Limits) -> tuple[Status, tuple[str, ...]]:
+_CLIENTLESS = frozenset({Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT})
+
+
+def judge(tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENTLESS) -> tuple[Status, tuple[str, ...]]:
     """Whether the books are those of a complete run, and if not, what is wrong with them.
 
     Refused, in-doubt and held rows are a loss at any number; rejected and expired rows beyond the upload's limits. Rows
-    that are held for their client, unknown or paused, count as rejected ones here: one client of many that is not there
-    fails no night of the others. A gate that stopped the run is a problem even where it had no row to hold.
+    that are held for an ``excused`` reason, their client being unknown or paused, count as rejected ones: one client of
+    many that is not there fails no night of the others, and has no excuse in a report of its own. A gate that stopped
+    the run is a problem even where it had no row to hold.
     Raises ``BalanceError`` when rows and fates do not add up.
     """
     if not tally.complete:
         due = f"{tally.read:,} rows were read{_copies(tally)}"
         raise BalanceError(f"{due} but {tally.accounted:,} have a fate. Please report this.")
     problems = [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
-    clientless = sum(n for (reason, _), n in tally.reasons(Fate.HELD).items() if reason in _CLIENTLESS)
+    clientless = sum(n for (reason, _), n in tally.reasons(Fate.HELD).items() if reason in excused)
     lost = {fate: tally.of(fate) for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)}
     lost[Fate.HELD] -= clientless
     problems += [f"{n:,} {fate.words}" for fate, n in lost.items() if n]
     problems += _beyond("rejected", tally.of(Fate.REJECTED), tally.read, limits.max_rejected, held=clientless)
     problems += _beyond("expired", tally.of(Fate.EXPIRED), tally.read, limits.max_expired)
     return (Status.PARTIAL if problems else Status.COMPLETE), tuple(problems)
-
-
-_CLIENTLESS = frozenset({Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT})
 
 
 def _beyond(name: str, rows: int, read: int, limit: float, held: int = 0) -> list[str]:

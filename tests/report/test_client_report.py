@@ -75,6 +75,20 @@ def test_p18_nothing_of_others_is_in_it_in_any_form(night: Night) -> None:
     assert [word for text in told for word in others if word in text] == []
 
 
+def test_a_client_whose_rows_all_wait_for_it_has_no_complete_report() -> None:
+    """For the run, one paused client of many is within the limit."""
+    fates = Counter({Count(Fate.SENT, "acme", DAY): 990, Count(Fate.HELD, "bank", DAY, Reason.PAUSED_CLIENT): 10})
+    report = report_of(Tally(read=1000, fates=fates, read_of=Counter(acme=990, bank=10)))
+
+    acme, bank = report.of_client("acme"), report.of_client("bank")
+
+    assert [(one.status, one.problems) for one in (report, acme, bank)] == [
+        ("complete", ()),
+        ("complete", ()),
+        ("partial", ("10 held",)),
+    ]
+
+
 def test_a_client_of_whom_nothing_was_read_has_no_report(night: Night) -> None:
     run = night.send("sales").run_id
 
