@@ -65,7 +65,7 @@ def build_samples(folder: Path, night: date, *, warehouse_url: str | None = None
     build_store_files(folder / "store_purchases", night, samples)
 
 
-def build_store_files(folder: Path, night: date, samples: Path = DATA_SAMPLES) -> None:
+def build_store_files(folder: Path, night: date, samples: Path) -> None:
     """The store's files of a night: ``folder/store_purchases_<night>_<kind>``."""
     folder.mkdir(parents=True, exist_ok=True)
     for kind in STORE_FILES:
@@ -100,7 +100,7 @@ def read_samples(text: str) -> pa.Table:
 # ---------------------------------------------------------------------------------------------- the warehouse
 
 
-def build_warehouse(url: str, night: date, samples: Path = DATA_SAMPLES) -> None:
+def build_warehouse(url: str, night: date, samples: Path) -> None:
     """The table ``credit_application`` of a night in the database at ``url``; one that is there is replaced."""
     text = dated((samples / "credit_approvals.csv").read_text(encoding="utf-8"), night)
     rows = [{**row, "ltv": _score(row["ltv"])} for row in read_samples(text).to_pylist()]

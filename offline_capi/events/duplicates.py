@@ -35,7 +35,7 @@ _REST_BITS = 16
 _STEP = 16_384
 _ROW_BITS = 40  # rows of one origin; the bits above number the origins
 _NOWHERE = np.uint64(2**64 - 1)
-_KEY_BYTES = 24  # in a file: two words, and the place
+_RECORD_BYTES = 24  # in a file: two words, and the place
 
 Words = NDArray[np.uint64]
 Rests = NDArray[np.uint16]
@@ -132,14 +132,14 @@ class _Run:
         if isinstance(self.stored, _Keys):
             return _pick(self.stored, places)
         file = self.stored.fileno()
-        return _columns(b"".join([os.pread(file, _KEY_BYTES, _KEY_BYTES * place) for place in places.tolist()]))
+        return _columns(b"".join([os.pread(file, _RECORD_BYTES, _RECORD_BYTES * place) for place in places.tolist()]))
 
     def between(self, places: slice) -> _Keys:
         """The keys of a span."""
         if isinstance(self.stored, _Keys):
             return _pick(self.stored, places)
         number = places.stop - places.start
-        return _columns(os.pread(self.stored.fileno(), _KEY_BYTES * number, _KEY_BYTES * places.start))
+        return _columns(os.pread(self.stored.fileno(), _RECORD_BYTES * number, _RECORD_BYTES * places.start))
 
     def discard(self) -> None:
         if not isinstance(self.stored, _Keys):

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,14 @@ from tests.airflow_provider.embedded import DAGS, EmbeddedAirflow, clean_environ
 from tests.benchmarks.__main__ import say
 from tests.benchmarks.data import store_rows
 from tests.benchmarks.sink import Sink
+from tests.night import STORE_ZONE, yesterday
 
 UPLOADS = 300
 PARSE_BOUND = 5.0  # seconds
 SIZES = (1_000, 100_000)  # rows of one client
 CLIENTS = (1, 10, 100)
 ROWS_A_CLIENT = 100
-YESTERDAY = date.today() - timedelta(days=1)  # noqa: DTZ011  tasks look at the clock of this machine
+YESTERDAY = yesterday(STORE_ZONE)  # tasks look at the clock of this machine
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from functools import partial
@@ -30,6 +29,7 @@ from facebook_business.adobjects.serverside.user_data import UserData
 from offline_capi.config.settings import Client, SecretRef
 from offline_capi.identity import digest, hash_identity, normalize
 from offline_capi.model import IdentityColumn, MappedRows
+from tests.benchmarks.clock import best
 
 KEYS = ("em", "ph", "fn", "ln", "db", "ct", "st", "zp", "country")
 SDK_ROWS = 25_000  # as long a measurement as ours, or a quiet moment would favour the shorter one
@@ -65,16 +65,6 @@ def sample(count: int) -> dict[str, pa.Array]:
         "zp": pa.array([f"{rng.randint(501, 40_500):05}" for _ in range(count)]),
         "country": pa.array(["US"] * count),
     }
-
-
-def best(work: Callable[[], Any], tries: int = 5) -> float:
-    """Seconds of the quickest of several runs."""
-    times = []
-    for _ in range(tries):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def mapped(columns: dict[str, pa.Array]) -> MappedRows:

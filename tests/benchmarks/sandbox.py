@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 
 from offline_capi.sandbox.rules import HASHED_LISTS, find_objection
+from tests.benchmarks.clock import best
 from tests.sandbox.events import EM, NOW, purchase
 
 EVENTS = 1_000
@@ -23,20 +22,10 @@ def main() -> None:
     body = json.dumps({"data": events})
     if any(find_objection(event, NOW) for event in events):
         raise SystemExit("the events are to be good ones: all rules are looked at")
-    read = best(lambda: json.loads(body))
-    judged = best(lambda: [find_objection(event, NOW) for event in events])
+    read = best(lambda: json.loads(body), ROUNDS)
+    judged = best(lambda: [find_objection(event, NOW) for event in events], ROUNDS)
     sys.stdout.write(f"  reading the JSON of {EVENTS:,} events  {1e3 * read:6.1f} ms\n")
     sys.stdout.write(f"  judging them                  {1e3 * judged:6.1f} ms, {judged / read:.1f} times the reading\n")
-
-
-def best(work: Callable[[], object]) -> float:
-    """Seconds of this process's processor, the best of some rounds."""
-    times = []
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        work()
-        times.append(time.process_time() - began)
-    return min(times)
 
 
 if __name__ == "__main__":

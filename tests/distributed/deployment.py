@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from offline_capi.sandbox import GrantSpec
 from tests.airflow_provider.embedded import DAGS
 from tests.airflow_provider.live import Api
+from tests.night import yesterday
 
 __all__ = ["DAG", "POOL", "UPLOAD", "Deployment"]
 
@@ -86,7 +87,7 @@ class Deployment:
 
     @property
     def window(self) -> dict[str, str]:
-        day = _yesterday()
+        day = yesterday("UTC")
         return {"since": str(day), "until": str(day + timedelta(days=1))}
 
     def write(self, home: Path, graph_url: str, stage: str) -> Path:
@@ -103,7 +104,7 @@ class Deployment:
 
     def fill(self, warehouse: sa.URL) -> None:
         engine = sa.create_engine(warehouse)
-        rows = {"clients": self.clients, "events": self.events, "day": str(_yesterday())}
+        rows = {"clients": self.clients, "events": self.events, "day": str(yesterday("UTC"))}
         with engine.begin() as connection:
             connection.execute(sa.text("SET LOCAL timezone TO 'UTC'"))
             connection.execute(sa.text(_ROWS), rows)
@@ -115,10 +116,6 @@ class Deployment:
         for name, fields in {**tokens, **{name: _fields(url) for name, url in databases.items()}}.items():
             api.ask("POST", "connections", connection_id=name, **fields)
         api.ask("POST", "pools", name=POOL, slots=self.clients)
-
-
-def _yesterday() -> date:
-    return datetime.now(UTC).date() - timedelta(days=1)
 
 
 def _token(client: str) -> str:

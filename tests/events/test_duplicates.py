@@ -184,6 +184,7 @@ from offline_capi.events import SeenKeys
 from tests.events.test_duplicates import _events, _key
 seen = SeenKeys(in_memory=0, folder=Path(sys.argv[1]))
 seen.split(_events([_key(1), _key(2)]))
+assert seen.nbytes < 2 * 24, "the keys are to be in files"
 os.kill(os.getpid(), 9)
 """
 
