@@ -64,6 +64,8 @@ def test_p07_a_row_that_stops_does_so_for_its_client_or_for_the_app(
 ) -> None:
     """Once; the other client is delivered whole, unless the fault is the app's own."""
     answered(sandbox, entry)
+    if entry.scope is Scope.APP:
+        sandbox.fault("slow", delay=1.0, pixel=OTHER_PIXEL)  # or all of it might be sent before the fault is answered
 
     books = night.send([batch(["a-0", "a-1"]), batch(["o-0", "o-1"], client=OTHER)], max_events=1)
 

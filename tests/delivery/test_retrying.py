@@ -136,6 +136,7 @@ def test_p08_a_client_that_was_told_to_wait_waits_with_all_its_requests(night: N
     """Not only the request that was told: another one meanwhile would come earlier than Meta said. In real time."""
     night.policy, night.clock = Policy(concurrency=2), Clock(jitter=lambda: 0.0)
     sandbox.fault("too_many_requests", times=1, retry_after=1, first_request=2)
+    sandbox.fault("slow", delay=0.5, first_request=3, last_request=3)  # the other one flies until the first was told
 
     night.send([batch(names("e", 12))], max_events=2)
 
