@@ -14,7 +14,7 @@ from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.config.settings import ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity.declared import declared_digest
-from offline_capi.identity.digests import digests, spread
+from offline_capi.identity.digests import digests
 from offline_capi.identity.distinct import repeated
 from offline_capi.identity.meta import META
 from offline_capi.identity.param_builder import PARAM_BUILDER
@@ -167,11 +167,8 @@ def _sent(key: str, rule: Rule, readable: Readable, junk: Collection[str] | None
     few = repeated(readable, by_country=key in _READ_WITH_COUNTRY)
     if few is None:
         return _judged(key, rule(readable), junk)
-    usable = rule(few.values)
-    values, cause = _judged(key, usable, junk)
-    all_digests = usable.final is None and USER_DATA_KEYS[key].hashing != "never"
-    spread_out = spread(values, few.rows) if all_digests else values.take(few.rows)
-    return _Answer(spread_out, None if cause is None else cause.take(few.rows))
+    values, cause = _judged(key, rule(few.values), junk)
+    return _Answer(values.take(few.rows), None if cause is None else cause.take(few.rows))
 
 
 def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> _Answer:

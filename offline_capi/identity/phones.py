@@ -196,6 +196,13 @@ def _recognised(text: pa.Array, country: pa.Array) -> pa.Array:
 
 def _with_plus(compact: pa.Array, country: pa.Array) -> pa.Array:
     """``+44…`` for ``0044…`` or ``01144…``, in countries where no national number begins like that."""
+    zero = pc.fill_null(pc.starts_with(compact, "0"), False)
+    if not pc.any(zero).as_py():
+        return compact
+    return pc.replace_with_mask(compact, zero, _exit_code_as_plus(compact.filter(zero), country.filter(zero)))
+
+
+def _exit_code_as_plus(compact: pa.Array, country: pa.Array) -> pa.Array:
     codes: dict[str | None, list[str]] = {}
     for one in filter(None, codes_in(country)):
         codes.setdefault(_exit_codes(one), []).append(one)
@@ -249,12 +256,11 @@ def _accepted(compact: pa.Array, place: str | None) -> pa.Array:
     if numbering is None:
         return pa.nulls(len(compact), pa.string())
     digits = frame(text=compact)["text"]
-    found = _completed(digits.str.strip_prefix(f"+{numbering.code}"), numbering)
+    rest = digits.str.strip_prefix(f"+{numbering.code}")
     bare = digits.str.starts_with(numbering.code)
     if numbering.code != numbering.trunk and bare.any():
-        whole = _completed(digits.str.strip_prefix(numbering.code), numbering)
-        found = whole.zip_with(bare.fill_null(value=False), found)
-    return strings(found)
+        rest = digits.str.strip_prefix(numbering.code).zip_with(bare.fill_null(value=False), rest)
+    return strings(_completed(rest, numbering))
 
 
 def _completed(rest: pl.Series, numbering: _Numbering) -> pl.Series:
