@@ -28,7 +28,7 @@ from offline_capi.errors import PartialLossError, UsageError
 from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
 from offline_capi.frequent import FrequentValues, as_junk
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
-from offline_capi.identity import hash_identity, inspect_identity
+from offline_capi.identity import Remembered, hash_identity, inspect_identity
 from offline_capi.ledger import Ledger, Rehearsal, RunRecord, traffic_of
 from offline_capi.mapping import columns_needed, map_rows, rows_of, rows_wanted
 from offline_capi.model import (
@@ -306,9 +306,9 @@ def select(
 
 def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
     """The rows mapped, hashed, built, checked and copied for further pixels; no two events are the same to a pixel."""
-    upload, settings, seen = chosen.upload, services.deployment, SeenKeys()
+    upload, settings, seen, remembered = chosen.upload, services.deployment, SeenKeys(), Remembered()
     for rows in read(upload, chosen.window, services):
-        for part in hashed(rows, chosen, settings).parts(EVENT_ROWS):
+        for part in hashed(rows, chosen, settings, remembered).parts(EVENT_ROWS):
             built = build_events(
                 part,
                 clients=settings.clients,
@@ -322,12 +322,13 @@ def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
             yield for_every_pixel(seen.first_only(built), settings.clients, seen)
 
 
-def hashed(rows: SourceRows, chosen: Selection, settings: Deployment) -> HashedRows:
+def hashed(rows: SourceRows, chosen: Selection, settings: Deployment, remembered: Remembered) -> HashedRows:
     """The rows mapped and hashed; what is readable of them ends with this call."""
     upload = chosen.upload
     mapped = map_rows(rows, upload, rows_window(upload, chosen.window))
     mapped = rows_wanted(rows_of(mapped, chosen.clients), chosen.only)
-    return hash_identity(mapped, **identity_settings(upload, settings, chosen.frequent))
+    how = identity_settings(upload, settings, chosen.frequent)
+    return hash_identity(mapped, **how, remembered=remembered)
 
 
 def identity_settings(

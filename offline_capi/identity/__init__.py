@@ -7,7 +7,8 @@
 
 All share one path (``columns.py``): a **profile** is a table of one small rule a key (``meta.py``, ``sdk.py``,
 ``param_builder.py``), a rule turns ``Readable`` values into ``Usable`` ones with the cause of every value it drops.
-Where rows repeat values, the work is done once a distinct value; the answer for a row never depends on its batch.
+Where rows repeat values, the work is done once a distinct value, in a run that keeps a ``Remembered`` once a run; the
+answer for a row never depends on its batch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from offline_capi.identity.columns import PROFILES, HashedColumn
 from offline_capi.identity.digests import digest
 from offline_capi.identity.frames import hash_frame
+from offline_capi.identity.remembered import Remembered
 from offline_capi.identity.stage import hash_identity, inspect_identity, normalize
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 
@@ -24,6 +26,7 @@ __all__ = [
     "HashedColumn",
     "Profile",
     "Readable",
+    "Remembered",
     "Rule",
     "Usable",
     "digest",

@@ -18,6 +18,7 @@ from offline_capi.identity.digests import digests
 from offline_capi.identity.distinct import repeated
 from offline_capi.identity.meta import META
 from offline_capi.identity.param_builder import PARAM_BUILDER
+from offline_capi.identity.remembered import Answer, Remembered, Table
 from offline_capi.identity.sdk import SDK
 from offline_capi.identity.text import as_text, blank_where, is_one_of, lowered
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
@@ -50,12 +51,14 @@ class RowsAlike(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands beside the values: default countries (alpha-2, lower case), the clients' choices, the day, junk."""
+    """What stands beside the values: default countries (alpha-2, lower case), the clients' choices, the day, junk; and
+    what earlier batches of the run were told."""
 
     country: pa.Array
     alike: Sequence[RowsAlike]
     today: date
     junk: Mapping[str, Collection[str]] = field(default_factory=dict)
+    remembered: Remembered | None = None
 
 
 class HashedColumn(NamedTuple):
@@ -64,11 +67,6 @@ class HashedColumn(NamedTuple):
     key: str
     label: str
     filled: pa.BooleanArray
-    values: pa.Array
-    cause: pa.Array | None
-
-
-class _Answer(NamedTuple):
     values: pa.Array
     cause: pa.Array | None
 
@@ -133,20 +131,21 @@ def _country_of_rows(columns: Sequence[IdentityColumn], default: pa.Array) -> pa
     return default
 
 
-def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> _Answer:
+def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> Answer:
     declared = column.hashed and USER_DATA_KEYS[key].hashable
     country = around.country if column.country is None else country_beside(column.country, around.country)
     readable = Readable(as_text(column.values), country, column.formats, around.today)
     values, causes = pa.nulls(len(readable), pa.string()), pa.nulls(len(readable), pa.string())
     for where, profile, policy in _told_apart(key, around.alike):
         rule = declared_digest if declared else rule_of(key, profile)
+        asked = replace(readable if where is None else readable.at(where), policy=policy)
+        answer = _sent(key, rule, asked, around)
         if where is None:
-            return _sent(key, rule, replace(readable, policy=policy), around.junk.get(key))
-        answer = _sent(key, rule, _rows_at(readable, where, policy), around.junk.get(key))
+            return answer
         values = pc.replace_with_mask(values, where, answer.values)
         if answer.cause is not None:
             causes = pc.replace_with_mask(causes, where, answer.cause)
-    return _Answer(values, causes)
+    return Answer(values, causes)
 
 
 def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
@@ -158,28 +157,37 @@ def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
     return alike
 
 
-def _rows_at(readable: Readable, where: pa.BooleanArray, policy: ExternalIdPolicy) -> Readable:
-    return replace(readable, text=readable.text.filter(where), country=readable.country.filter(where), policy=policy)
+def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Answer:
+    """Rule and digest, once a distinct value where values repeat: in the batch, or in the run."""
 
+    def ask(values: Readable) -> Answer:
+        return _judged(key, rule(values), around.junk.get(key))
 
-def _sent(key: str, rule: Rule, readable: Readable, junk: Collection[str] | None) -> _Answer:
-    """Rule and digest, once a distinct value where values repeat."""
-    few = repeated(readable, by_country=key in _READ_WITH_COUNTRY)
+    by_country = key in _READ_WITH_COUNTRY
+    few = repeated(readable, by_country=by_country, over_batches=around.remembered is not None)
     if few is None:
-        return _judged(key, rule(readable), junk)
-    values, cause = _judged(key, rule(few.values), junk)
-    return _Answer(values.take(few.rows), None if cause is None else cause.take(few.rows))
+        return ask(readable)
+    table = _table(key, rule, readable, around)
+    return ask(few.values).at(few.rows) if table is None else table.answers(few, by_country=by_country, ask=ask)
 
 
-def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> _Answer:
+def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Table | None:
+    """What is remembered of values read in just this way."""
+    if around.remembered is None:
+        return None
+    junk = frozenset(around.junk.get(key, ()))
+    return around.remembered.table((key, rule, readable.formats, readable.today, readable.policy, junk))
+
+
+def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> Answer:
     """What goes out, without what the upload lists as nobody's."""
     sent = _outgoing(key, usable)
     if not junk:
-        return _Answer(sent, usable.cause)
+        return Answer(sent, usable.cause)
     hashes = digests(usable.text) if USER_DATA_KEYS[key].hashing == "never" or usable.final is not None else sent
     listed = pc.or_(is_one_of(hashes, frozenset(junk)), is_one_of(sent, frozenset(junk)))
     kept = Usable(sent, usable.cause).refuse(Cause.LISTED_AS_JUNK, listed)
-    return _Answer(kept.text, kept.cause)
+    return Answer(kept.text, kept.cause)
 
 
 def _outgoing(key: str, usable: Usable) -> pa.Array:

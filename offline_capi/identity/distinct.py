@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -19,6 +20,8 @@ __all__ = ["Reading", "Repeated", "one_by_one", "repeated"]
 _SAMPLE = 4096
 # Encoding and spreading out again cost about a fifth of normalising and hashing a value: below this it does not pay.
 _ROWS_PER_VALUE = 3
+# Looking a value up among more than that costs as much as hashing it.
+_FEW_IN_A_RUN = 65_536
 
 Reading = tuple[str | None, str | None]
 """The normal form of one value, or the cause why there is none."""
@@ -31,9 +34,13 @@ class Repeated(NamedTuple):
     rows: pa.Array
 
 
-def repeated(readable: Readable, *, by_country: bool) -> Repeated | None:
-    """The distinct values, if a sample says that rows repeat them; ``None`` where the plain way is cheaper."""
-    if not _repeats(readable.text):
+def repeated(readable: Readable, *, by_country: bool, over_batches: bool = False) -> Repeated | None:
+    """The distinct values, if a sample says that rows repeat them; ``None`` where the plain way is cheaper.
+
+    ``over_batches``: also where they are few enough for the batches that follow to repeat them.
+    """
+    different = _estimated(readable.text)
+    if different * _ROWS_PER_VALUE >= len(readable) and not (over_batches and different <= _FEW_IN_A_RUN):
         return None
     words = readable.text.dictionary_encode()
     if not by_country or _constant(readable.country):
@@ -60,14 +67,12 @@ def _pairs(readable: Readable, words: pa.DictionaryArray) -> Repeated:
     return Repeated(replace(readable, text=text, country=countries.dictionary.take(which)), pairs.indices)
 
 
-def _repeats(text: pa.Array) -> bool:
-    """Whether a row is repeated often enough, judged by the twins in an even sample (the birthday problem)."""
+def _estimated(text: pa.Array) -> float:
+    """How many values differ, judged by the twins in an even sample (the birthday problem); no twins: no end."""
     step = max(1, len(text) // _SAMPLE)
-    sample = pl.Series(text.take(pa.array(np.arange(0, len(text), step)))).drop_nulls()
-    if not len(sample):
-        return False
-    twins = len(sample) - sample.n_unique()
-    return twins * len(text) * 2 > _ROWS_PER_VALUE * len(sample) ** 2
+    sample = text.take(pa.array(np.arange(0, len(text), step))).drop_null()
+    twins = len(sample) - int(pc.count_distinct(sample).as_py())
+    return len(sample) ** 2 / (2 * twins) if twins else math.inf
 
 
 def one_by_one(readable: Readable, read: Callable[[str, str | None], Reading]) -> Usable:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from traceback import clear_frames
 from typing import NamedTuple
@@ -58,7 +59,7 @@ def phone(readable: Readable) -> Usable:
     rest = pc.and_(pc.is_valid(text), pc.is_null(quick))
     if not pc.any(rest).as_py():
         return Usable(quick)
-    read = one_by_one(Readable(text.filter(rest), readable.country.filter(rest)), read_phone)
+    read = one_by_one(replace(readable, text=text).at(rest), read_phone)
     return Usable(quick).patched(rest, read)
 
 

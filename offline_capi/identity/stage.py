@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import product
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from offline_capi.identity.columns import (
     normal_forms,
     rule_of,
 )
+from offline_capi.identity.remembered import Remembered
 from offline_capi.identity.text import as_text
 from offline_capi.identity.verdict import Readable
 from offline_capi.model import HashedRows, MappedRows
@@ -41,15 +43,17 @@ def hash_identity(
     profile: str | None = None,
     default_profile: str = "meta",
     junk: Junk = _NO_JUNK,
+    remembered: Remembered | None = None,
 ) -> HashedRows:
     """Nothing readable comes out: digests, null where a value is unusable, and the raw keys that Meta wants raw.
 
     Each row is read with its own client's default country, profile and ``external_id`` policy, and never looked at
     together with other rows: the batch does not matter. ``profile`` counts before the clients' choices,
     ``default_profile`` where a client has none. ``junk`` is dropped wherever it stands. Dropped values are counted by
-    key, column and cause. A client that is not configured has no default country, and its ids are hashed.
+    key, column and cause. A client that is not configured has no default country, and its ids are hashed. A run that
+    gives the same ``remembered`` with each of its batches has values that repeat hashed once.
     """
-    around = _surroundings(rows, clients, profile, default_profile, junk)
+    around = replace(_surroundings(rows, clients, profile, default_profile, junk), remembered=remembered)
     identity, dropped = hash_columns(rows.identity, around)
     return HashedRows(
         origin=rows.origin,

@@ -65,6 +65,10 @@ class Readable:
     def __len__(self) -> int:
         return len(self.text)
 
+    def at(self, where: pa.BooleanArray) -> Readable:
+        """The values at ``where``."""
+        return replace(self, text=self.text.filter(where), country=self.country.filter(where))
+
 
 @dataclass(frozen=True, slots=True)
 class Usable:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.events import SeenKeys, build_events
-from offline_capi.identity import hash_identity
+from offline_capi.identity import Remembered, hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline import EVENT_ROWS, open_services, read, run_upload
@@ -60,12 +60,13 @@ def stages(upload: str, home: Path) -> dict[str, Any]:
     deployment = load_config(Path("dags"), environ=environ)
     one = deployment.uploads[upload]
     window, zone = Window.of_day(NIGHT, one.window.timezone), one.window.timezone
-    clients, spent, rows, books, seen = deployment.clients, Spent(), 0, Books(), SeenKeys()
+    clients, spent, rows, books = deployment.clients, Spent(), 0, Books()
+    seen, remembered = SeenKeys(), Remembered()
     with open_services(deployment, EnvironmentSecrets(environ), clock=lambda: NOW) as services:
         for batch in spent.each("read", read(one, window, services, ahead=False)):
             rows += len(batch)
             mapped = spent.on("map", map_rows, batch, one)
-            hashed = spent.on("hash", hash_identity, mapped, clients=clients)
+            hashed = spent.on("hash", hash_identity, mapped, clients=clients, remembered=remembered)
             for part in hashed.parts(EVENT_ROWS):
                 built = spent.on("build", build_events, part, clients=clients, zone=zone, now=NOW)
                 spent.on("look for repeats", seen.split, built.events)
