@@ -1,0 +1,93 @@
+"""Values that come again in later batches: read and hashed once a run.
+
+Names, places, postal codes and dates of birth repeat over a night, though hardly within one batch. What became of them
+is kept, a table for each way of reading (a way is the key, its rule and all that the rule looks at), so that no answer
+depends on the batch. In memory only, for as long as whoever made the ``Remembered`` holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.identity.distinct import Repeated
+from offline_capi.identity.verdict import Readable
+
+__all__ = ["Answer", "Remembered", "Table"]
+
+#: Bytes of a table: some 65,000 digests with what they were made of. Above that looking up costs as much as hashing.
+MOST_BYTES = 6 * 2**20
+
+
+class Answer(NamedTuple):
+    """What goes out beside each value, and the cause where nothing does; ``None``: every value goes out."""
+
+    values: pa.Array
+    cause: pa.Array | None
+
+    def at(self, rows: pa.Array) -> Answer:
+        """The answers at these places; a null place gives a null."""
+        cause = self.cause if self.cause is not None and self.cause.null_count < len(self.cause) else None
+        return Answer(self.values.take(rows), None if cause is None else cause.take(rows))
+
+
+def _none() -> pa.Array:
+    return pa.array([], pa.string())
+
+
+@dataclass(slots=True)
+class Table:
+    """Distinct values as they were written, and beside each its answer."""
+
+    written: pa.Array = field(default_factory=_none)
+    values: pa.Array = field(default_factory=_none)
+    cause: pa.Array = field(default_factory=_none)
+
+    def answers(self, few: Repeated, *, by_country: bool, ask: Callable[[Readable], Answer]) -> Answer:
+        """The answer for each row; only values never seen are asked for, and kept while there is room."""
+        written = _with_country(few.values) if by_country else few.values.text
+        place, known = pc.index_in(written, value_set=self.written), self
+        if place.null_count:
+            new = place.is_null()
+            known = self._with(written.filter(new), ask(few.values.at(new)))
+            added = pa.array(np.arange(len(self.written), len(known.written), dtype=np.int32))
+            place = pc.replace_with_mask(place, new, added)
+            if known.nbytes <= MOST_BYTES:
+                self.written, self.values, self.cause = known.written, known.values, known.cause
+        return Answer(known.values, known.cause).at(place.take(few.rows))
+
+    def _with(self, written: pa.Array, told: Answer) -> Table:
+        cause = pa.nulls(len(written), pa.string()) if told.cause is None else told.cause
+        added = ((self.written, written), (self.values, told.values), (self.cause, cause))
+        return Table(*map(pa.concat_arrays, added))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(column.nbytes for column in (self.written, self.values, self.cause))
+
+
+class Remembered:
+    """The tables of one run."""
+
+    def __init__(self) -> None:
+        self._tables: dict[Hashable, Table] = {}
+
+    def table(self, way: Hashable) -> Table:
+        """The table of one way of reading."""
+        return self._tables.setdefault(way, Table())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(table.nbytes for table in self._tables.values())
+
+
+def _with_country(readable: Readable) -> pa.Array:
+    """``us 12345``: codes are two letters, so that no other pair is written alike."""
+    return pc.binary_join_element_wise(pc.fill_null(readable.country, ""), readable.text, " ")
