@@ -296,11 +296,12 @@ def select(
 
     All rows of the window count for that, whichever of them the run is about: a replay drops what the night dropped.
     """
-    shared = FrequentValues(services.deployment.platform.frequent_value)
+    shared, remembered = FrequentValues(services.deployment.platform.frequent_value), Remembered()
     if upload.drop_frequent:
+        how = identity_settings(upload, services.deployment)
         for rows in read(upload, window, services):
             mapped = map_rows(rows, upload, rows_window(upload, window))
-            shared.add(inspect_identity(mapped, **identity_settings(upload, services.deployment)))
+            shared.add(inspect_identity(mapped, **how, remembered=remembered))
     return Selection(upload, window, clients, only, as_junk(shared.candidates()))
 
 

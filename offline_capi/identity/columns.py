@@ -175,8 +175,9 @@ def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Ta
     """What is remembered of values read in just this way."""
     if around.remembered is None:
         return None
+    policy = readable.policy if key == "external_id" else None
     junk = frozenset(around.junk.get(key, ()))
-    return around.remembered.table((key, rule, readable.formats, readable.today, readable.policy, junk))
+    return around.remembered.table((key, rule, readable.formats, readable.today, policy, junk))
 
 
 def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import product
 from types import MappingProxyType
@@ -53,7 +52,7 @@ def hash_identity(
     key, column and cause. A client that is not configured has no default country, and its ids are hashed. A run that
     gives the same ``remembered`` with each of its batches has values that repeat hashed once.
     """
-    around = replace(_surroundings(rows, clients, profile, default_profile, junk), remembered=remembered)
+    around = _surroundings(rows, clients, profile, default_profile, junk, remembered)
     identity, dropped = hash_columns(rows.identity, around)
     return HashedRows(
         origin=rows.origin,
@@ -76,9 +75,11 @@ def inspect_identity(
     profile: str | None = None,
     default_profile: str = "meta",
     junk: Junk = _NO_JUNK,
+    remembered: Remembered | None = None,
 ) -> list[HashedColumn]:
     """What ``hash_identity`` makes of every source column on its own, beside what was filled and why values went."""
-    return list(hash_each(rows.identity, _surroundings(rows, clients, profile, default_profile, junk)))
+    around = _surroundings(rows, clients, profile, default_profile, junk, remembered)
+    return list(hash_each(rows.identity, around))
 
 
 def normalize(
@@ -95,13 +96,18 @@ def normalize(
 
 
 def _surroundings(
-    rows: MappedRows, clients: Mapping[str, Client], profile: str | None, default_profile: str, junk: Junk
+    rows: MappedRows,
+    clients: Mapping[str, Client],
+    profile: str | None,
+    default_profile: str,
+    junk: Junk,
+    remembered: Remembered | None,
 ) -> Surroundings:
     names = as_text(rows.client).dictionary_encode(null_encoding="encode")
     alike = _alike(names, clients, profile, default_profile)
     for key, one in product(rows.identity, {choice.profile for choice in alike}):
         rule_of(key, one)
-    return Surroundings(_default_countries(names, clients), alike, today(), junk)
+    return Surroundings(_default_countries(names, clients), alike, today(), junk, remembered)
 
 
 def today() -> date:

@@ -218,7 +218,7 @@ def squeezed(text: pa.Array, unwanted: bytes) -> pa.Array:
         return text
     wanted = np.frombuffer(written.translate(_ones_but(unwanted)), np.uint8)
     kept = np.zeros(len(content) + 1, np.int32)
-    np.cumsum(wanted.astype(np.int32), out=kept[1:])
+    np.cumsum(wanted, out=kept[1:])
     valid = None if text.null_count == 0 else _validity(text)
     parts = [valid, pa.py_buffer(kept[offsets - offsets[0]]), pa.py_buffer(left)]
     return pa.Array.from_buffers(pa.string(), len(text), parts)
