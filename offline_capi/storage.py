@@ -1,4 +1,4 @@
-"""Folders on object stores: fsspec's file systems, and one clear sentence where one of them cannot be used.
+"""Places for files, here and on object stores: fsspec's file systems, and one clear sentence where one cannot be used.
 
 fsspec promises no common error: a missing credential or an unreachable endpoint is an exception of whichever library
 speaks to the store, so these are told by the library they come from. Their texts are not passed on: some quote URLs.
@@ -13,7 +13,17 @@ from typing import Any
 
 from offline_capi.errors import OfflineCapiError
 
-__all__ = ["HOW_TO_REACH", "STAGE", "UNUSABLE", "is_fault_of_store", "reached", "root_of", "without_credentials"]
+__all__ = [
+    "HOW_TO_REACH",
+    "STAGE",
+    "UNUSABLE",
+    "is_fault_of_store",
+    "places_told",
+    "reached",
+    "root_of",
+    "unusable_place",
+    "without_credentials",
+]
 
 #: The top-level modules of s3fs, gcsfs and adlfs, and of what they stand on.
 STORES = frozenset({"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs"})
@@ -55,6 +65,33 @@ def reached(url: str, setting: str, fault: type[OfflineCapiError]) -> Iterator[N
             f"{setting}: the object store of {without_credentials(url)} cannot be used ({type(error).__name__}).\n"
             f"{HOW_TO_REACH} {_SAFE}"
         ) from None
+
+
+@contextmanager
+def places_told() -> Iterator[None]:
+    """Raise what ``unusable_place`` says in the place of such errors, for those whose errors end in a traceback."""
+    try:
+        yield
+    except Exception as error:
+        told = unusable_place(error)
+        if told is None:
+            raise
+        raise told from None
+
+
+def unusable_place(error: Exception) -> OfflineCapiError | None:
+    """What to say of the ledger's folder, the stage or a report's file; ``None`` where it is no matter of a place."""
+    if is_fault_of_store(error):  # the stage's: a source has said so itself
+        what, fix = f"{STAGE}: {UNUSABLE} ({type(error).__name__})", HOW_TO_REACH
+    elif isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+        what = f"{error.filename or 'a file on this machine'} cannot be used: {reason}"
+        fix = "Make room there, or name another place (--html, OFFLINE_CAPI_STAGE, OFFLINE_CAPI_LEDGER)."
+    else:
+        return None
+    return OfflineCapiError(
+        f"{what}.\n{fix} Everything sent is recorded; then run again: it is safe and sends only what is missing."
+    )
 
 
 def is_fault_of_store(error: BaseException) -> bool:

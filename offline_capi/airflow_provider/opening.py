@@ -40,18 +40,22 @@ def speak_of(**ids: str | None) -> None:
 
 @contextmanager
 def opened(place: Place, run_id: str | None = None) -> Iterator[tuple[Upload, Services]]:
-    """The upload and the services of this process, with secrets from Airflow's connections."""
+    """The upload and the services of this process, with secrets from Airflow's connections.
+
+    A disk or an object store that cannot be used is told as on the command line.
+    """
     from offline_capi.process import set_up_process
 
     set_up_process()
     from offline_capi.airflow_provider.secrets import AirflowEnvironment, AirflowSecrets
     from offline_capi.config import load_one
     from offline_capi.pipeline import open_services
+    from offline_capi.storage import places_told
 
     speak_of(upload=place.upload, upload_run_id=run_id)
     environment = AirflowEnvironment()
     deployment = load_one(place.folder, place.upload, environ=environment)
-    with open_services(deployment, AirflowSecrets(environment)) as services:
+    with places_told(), open_services(deployment, AirflowSecrets(environment)) as services:
         yield deployment.uploads[place.upload], services
 
 

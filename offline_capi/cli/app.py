@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from offline_capi.cli.shell import err, fail, unusable_place
+from offline_capi.cli.shell import err, fail
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.process import set_up_process
 
@@ -30,6 +30,8 @@ def main() -> NoReturn:
     except OfflineCapiError as error:
         fail(error, 1)
     except Exception as error:
+        from offline_capi.storage import unusable_place
+
         place = unusable_place(error)
         if place is None:
             raise

@@ -82,22 +82,6 @@ def fail(error: OfflineCapiError, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def unusable_place(error: Exception) -> OfflineCapiError | None:
-    """What to say of the ledger's folder, the stage or a report's file; ``None`` where it is no matter of a place."""
-    from offline_capi.storage import HOW_TO_REACH, STAGE, UNUSABLE, is_fault_of_store
-
-    if is_fault_of_store(error):  # the stage's: a source has said so itself
-        what, fix = f"{STAGE}: {UNUSABLE} ({type(error).__name__})", HOW_TO_REACH
-    elif isinstance(error, OSError):
-        what = f"{error.filename or 'a file on this machine'} cannot be used: {error.strerror}"
-        fix = "Make room there, or name another place (--html, OFFLINE_CAPI_STAGE, OFFLINE_CAPI_LEDGER)."
-    else:
-        return None
-    return OfflineCapiError(
-        f"{what}.\n{fix} Everything sent is recorded; then run again: it is safe and sends only what is missing."
-    )
-
-
 # ---------------------------------------------------------------------------------------------- what a command opens
 
 

@@ -25,7 +25,7 @@ from offline_capi.samples import SAMPLE_TOKENS
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
 #: What a test may set for one run; anything else of these is removed, so that runs do not hear of each other.
-OWN = ("OFFLINE_CAPI_", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__METRICS__", *SAMPLE_TOKENS)
+OWN = ("OFFLINE_CAPI_", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__METRICS__", "AWS_", *SAMPLE_TOKENS)
 
 
 def clean_environment(home: Path, dags: Path = DAGS) -> dict[str, str]:

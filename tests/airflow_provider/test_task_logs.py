@@ -49,3 +49,21 @@ def test_a_request_that_was_not_accepted_is_named_with_metas_answer(night: Sampl
     assert (failed["client"], failed["pixel"]) == ("nordic_outlet", night.pixel("nordic_outlet"))
     assert (failed["code"], failed["trace_id"]) == ("190", request["trace_id"])
     assert failed["request_id"].isdigit()
+
+
+def test_a_place_that_cannot_be_used_is_told_as_on_the_command_line(night: SampleNight):
+    """What is wrong, where, what to do. Mended, the same run goes on, and nothing counts twice."""
+    stage = night.home / "stage"
+    stage.write_text("somebody's notes")
+    since = len(night.airflow.log)
+
+    failed = night.run(UPLOAD, retries=0)
+
+    said = night.airflow.log[since:]
+    stage.unlink()
+    mended = night.clear(UPLOAD, failed.run_id, "prepare", "upload", "reconcile", "purge")
+    assert (failed.state, failed.tasks["prepare"]) == ("failed", "failed")
+    assert re.search(rf"OfflineCapiError: {re.escape(str(stage))}\S* cannot be used: ", said)
+    assert "OFFLINE_CAPI_STAGE" in said
+    assert mended.state == "success"
+    assert {times for _, _, _, times, _ in night.sandbox.tally()} == {1}
