@@ -13,8 +13,9 @@ from offline_capi.errors import LedgerBusyError, LedgerError, UsageError
 from offline_capi.ledger import Claim, Ledger, ddl
 from offline_capi.ledger.claims import MERGE_REQUESTS
 from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.ledger.index import EventIndex
 from offline_capi.ledger.tables import request
-from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally
+from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, keys_in
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.sandbox_server import PIXEL
 
@@ -94,6 +95,29 @@ def test_p02_what_was_sent_is_known_whether_merged_into_the_index_or_not(desk: D
     merged = desk.next_night().fates(batch(names("e", 2000)))
 
     assert set(unmerged.values()) == set(merged.values()) == {Fate.ALREADY_SENT}
+
+
+def test_p02_a_look_up_sees_the_index_as_it_was_while_another_process_rewrites_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between learning which segments there are and reading them: those are gone by then."""
+    events = batch(names("e", 2000))
+    desk.post(events, Fate.SENT)
+    desk.merge()
+    reader, other, look = Desk(desk.url), Desk(desk.url), EventIndex.find
+    forgotten: list[str] = []
+
+    def find(index: EventIndex, connection: sa.Connection, keys: bytes) -> dict[int, int]:
+        if not forgotten:
+            forgotten.append("e-7")
+            other.ledger.forget(keys_in(batch(["e-7"]).key_bytes))
+        return look(index, connection, keys)
+
+    monkeypatch.setattr(EventIndex, "find", find)
+    fates = reader.fates(events)
+
+    assert {fate for name, fate in fates.items() if name not in forgotten} == {Fate.ALREADY_SENT}
+    assert reader.fates(batch(forgotten)) == {"e-7": None}
 
 
 @pytest.mark.parametrize("merge", [True, False])
