@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
-from contextlib import closing
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from threading import Barrier, Event, Lock
@@ -16,10 +19,11 @@ from offline_capi.config.settings import Delivery
 from offline_capi.delivery import Clock, Policy
 from offline_capi.delivery.answers import Answer
 from offline_capi.delivery.payload import Body
-from offline_capi.ledger import Ledger
-from offline_capi.model import EventBatch, Fate
+from offline_capi.ledger import Claim, Ledger
+from offline_capi.model import EventBatch, Fate, Request
 from offline_capi.sandbox.meters import Limits, Meters
 from tests.delivery.edge import Edge, Way
+from tests.delivery.sending import ids_of
 from tests.delivery.world import NOW, PIXELS, World, built, rows_of, ways
 
 ACME, BANK = PIXELS["acme"], PIXELS["bank"]
@@ -278,6 +282,59 @@ def test_no_more_requests_are_in_flight_over_all_clients_than_allowed(world: Wor
 
     assert tally.of(Fate.SENT) == 12
     assert together.most == in_flight
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """Four requests after the first come together and are answered one after the other, a moment apart."""
+
+    way: Way
+    met: Barrier
+    turns: list[Event]
+    came: list[Body] = field(default_factory=list)
+
+    @property
+    def envelope(self) -> object:
+        return self.way.envelope
+
+    def post(self, pixel: str, body: Body) -> Answer:
+        self.came.append(body)
+        if len(self.came) == 1:
+            return self.way.post(pixel, body)
+        turn = self.met.wait(20) % len(self.turns)
+        self.turns[turn - 1].wait(20 if turn else 0)
+        time.sleep(0.1)
+        self.turns[turn].set()
+        return self.way.post(pixel, body)
+
+
+def test_answers_that_come_close_together_are_followed_by_claims_in_one_transaction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger waits for its disk once for all of them. "Close" is made long, so that no machine is too slow."""
+    monkeypatch.setattr(importlib.import_module("offline_capi.delivery.deliver"), "GATHER", 20.0)
+    way, ledger = world.senders["acme"], world.ledger
+    world.senders["acme"] = OneByOne(way, Barrier(4), [Event() for _ in range(4)])
+    claimed: list[list[str]] = []
+    claim, together = ledger.claim, ledger.together
+
+    @contextmanager
+    def counted() -> Iterator[None]:
+        claimed.append([])
+        with together():
+            yield
+
+    def noted(run: str, wanted: Request, *, replaces: str | None = None) -> Claim:
+        claimed[-1] += ids_of(wanted.events)
+        return claim(run, wanted, replaces=replaces)
+
+    monkeypatch.setattr(ledger, "together", counted)
+    monkeypatch.setattr(ledger, "claim", noted)
+
+    tally = world.run(built(rows_of("acme", 9)), Policy(concurrency=4), max_events=1)
+
+    assert tally.of(Fate.SENT) == 9
+    assert [len(ids) for ids in claimed] == [1, 4, 4]
 
 
 def test_the_bounds_of_requests_in_flight_are_settings() -> None:
