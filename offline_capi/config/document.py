@@ -113,6 +113,8 @@ class Places:
 
     file: str
     lines: Mapping[Loc, int] = field(default_factory=dict)
+    todos: Mapping[int, str] = field(default_factory=dict)
+    """What a ``# TODO:`` beside a line, or alone above it, says is left to do there."""
 
     def line(self, loc: Loc) -> int:
         """The line of the node at ``loc``, or of the nearest node around it."""
@@ -160,7 +162,18 @@ def read_document(raw: bytes, file: str) -> Document:
     except RecursionError:
         return _unreadable(file, None, _TOO_DEEP)
     reader.find_stray_secrets(text)
-    return Document(data, Places(file, reader.lines), tuple(reader.problems), frozenset(reader.withheld))
+    places = Places(file, reader.lines, _todos(text))
+    return Document(data, places, tuple(reader.problems), frozenset(reader.withheld))
+
+
+def _todos(text: str) -> dict[int, str]:
+    """By line, as ``init`` writes them."""
+    found = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        before, mark, todo = line.partition("# TODO: ")
+        if mark and not (secret_advice(todo) or _SECRET_NAME.search(todo)):
+            found[number if before.strip() else number + 1] = f"TODO: {todo.strip()}"
+    return found
 
 
 def _nests_without_end(text: str) -> bool:

@@ -159,7 +159,8 @@ def _problems(document: Document, found: Iterable[Finding]) -> Iterator[Problem]
             # What is missing stands nowhere; the line of the node that should hold it is the nearest.
             line = document.places.line(place) if place else None
             path = loc if message.startswith(MISSING) else place
-            yield Problem(document.places.file, line, dotted(path), message)
+            todo = document.places.todos.get(line or 0)
+            yield Problem(document.places.file, line, dotted(path), f"{message}. {todo}" if todo else message)
 
 
 # ---------------------------------------------------------------------------------------------- clients.yml

@@ -68,6 +68,21 @@ def test_p09_broken_yaml_is_described_without_quoting_it(write_folder) -> None:
     assert not any(canary in str(caught.value) for canary in CANARIES)
 
 
+@pytest.mark.parametrize("note", [f"password {PASSWORD}", f"the token was {PASSWORD}", f"use {URL}"])
+def test_p09_a_todo_that_speaks_of_a_secret_is_not_repeated(write_folder, note: str) -> None:
+    """Others are, beside the problem of their line."""
+    shop = 'corner_shop: {pixel_id: "1200000000000002", token: {env: CORNER_SHOP_TOKEN}}'
+    said = []
+    for todo in (note, "which pixel?"):
+        folder = write_folder(CLIENTS.replace(shop, f"corner_shop: {{pixel_id: , token: {{env: T}}}}  # TODO: {todo}"))
+        with pytest.raises(ConfigError) as caught:
+            load_config(folder)
+        said.append(str(caught.value))
+
+    assert PASSWORD not in said[0]
+    assert "TODO: which pixel?" in said[1]
+
+
 def test_a_refused_secret_comes_with_the_way_to_do_it_right(write_folder) -> None:
     folder = write_folder(CLIENTS.replace("{env: ACME_BANK_TOKEN}", TOKEN))
 

@@ -98,6 +98,7 @@ def test_what_nobody_said_is_a_todo_that_check_reports(beginner: Beginner) -> No
     assert all(place in said.out and place in check.err for place in todo)
     assert beginner.text("dags/uploads/sales.yml").count("# TODO: ") >= 4
     assert "5 to 20 digits, as Events Manager shows it" in said.out
+    assert "window.timezone  has no value; give one, or remove the key. TODO: values have no time zone" in check.err
 
 
 def test_a_purchase_without_a_currency_does_not_pass_check(beginner: Beginner) -> None:
