@@ -184,17 +184,23 @@ class Crowd:
 
 
 @dataclass(frozen=True)
-class Crowded:
-    """A client's way that tells the crowd, or, after its first request, is answered only when the crowd has come."""
+class Wrapped:
+    """A client's way to Meta with something that happens on it."""
 
     way: Way
-    crowd: Crowd
-    slow: bool = False
-    came: list[Body] = field(default_factory=list)
 
     @property
     def envelope(self) -> object:
         return self.way.envelope
+
+
+@dataclass(frozen=True)
+class Crowded(Wrapped):
+    """A client's way that tells the crowd, or, after its first request, is answered only when the crowd has come."""
+
+    crowd: Crowd
+    slow: bool = False
+    came: list[Body] = field(default_factory=list)
 
     def post(self, pixel: str, body: Body) -> Answer:
         self.came.append(body)
@@ -256,13 +262,8 @@ class Together:
 
 
 @dataclass(frozen=True)
-class Meeting:
-    way: Way
+class Meeting(Wrapped):
     together: Together
-
-    @property
-    def envelope(self) -> object:
-        return self.way.envelope
 
     def post(self, pixel: str, body: Body) -> Answer:
         self.together.meet()
@@ -285,17 +286,12 @@ def test_no_more_requests_are_in_flight_over_all_clients_than_allowed(world: Wor
 
 
 @dataclass(frozen=True)
-class OneByOne:
+class OneByOne(Wrapped):
     """Four requests after the first come together and are answered one after the other, a moment apart."""
 
-    way: Way
     met: Barrier
     turns: list[Event]
     came: list[Body] = field(default_factory=list)
-
-    @property
-    def envelope(self) -> object:
-        return self.way.envelope
 
     def post(self, pixel: str, body: Body) -> Answer:
         self.came.append(body)
