@@ -8,6 +8,7 @@ to it because Meta tells events apart by ``event_name`` and ``event_id`` within 
 from __future__ import annotations
 
 import hashlib
+from binascii import unhexlify
 from typing import Any
 
 import numpy as np
@@ -47,10 +48,7 @@ def _with_length(part: Any) -> Any:
 
 def _halves(digests: Any) -> Any:
     """64 hex digits a value → the first 16 bytes of each."""
-    count = len(digests)
-    first = digests.offset * _HEX_DIGITS
-    text = np.frombuffer(digests.buffers()[2] or b"", np.uint8)[first : first + count * _HEX_DIGITS]
-    digits = text.reshape(count, _HEX_DIGITS)[:, : 2 * KEY_BYTES]
-    nibbles = (digits & 15) + 9 * (digits >> 6)  # "0" is 0x30, "a" is 0x61
-    packed = np.ascontiguousarray((nibbles[:, 0::2] << 4) | nibbles[:, 1::2])
-    return pa.Array.from_buffers(pa.binary(KEY_BYTES), count, [None, pa.py_buffer(packed)])
+    first, length = digests.offset * _HEX_DIGITS, len(digests) * _HEX_DIGITS
+    whole = np.frombuffer(unhexlify(digests.buffers()[2].slice(first, length) if length else b""), np.uint8)
+    keys = np.ascontiguousarray(whole.reshape(-1, _HEX_DIGITS // 2)[:, :KEY_BYTES])
+    return pa.Array.from_buffers(pa.binary(KEY_BYTES), len(digests), [None, pa.py_buffer(keys)])
