@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -68,11 +67,14 @@ def _pairs(readable: Readable, words: pa.DictionaryArray) -> Repeated:
 
 
 def _estimated(text: pa.Array) -> float:
-    """How many values differ, judged by the twins in an even sample (the birthday problem); no twins: no end."""
+    """How many values differ, judged by how many an even sample has once and how many twice (Chao's first estimator).
+
+    One value that stands everywhere, such as ``n/a``, says nothing about the others.
+    """
     step = max(1, len(text) // _SAMPLE)
     sample = text.take(pa.array(np.arange(0, len(text), step))).drop_null()
-    twins = len(sample) - int(pc.count_distinct(sample).as_py())
-    return len(sample) ** 2 / (2 * twins) if twins else math.inf
+    times = np.bincount(sample.value_counts().field("counts").to_numpy(), minlength=3)
+    return float(times.sum() + times[1] * (times[1] - 1) / (2 * (times[2] + 1)))
 
 
 def one_by_one(readable: Readable, read: Callable[[str, str | None], Reading]) -> Usable:

@@ -70,7 +70,7 @@ def test_p11_what_a_run_remembers_changes_nothing(monkeypatch: pytest.MonkeyPatc
 
     for number in range(8):
         words = rng.sample(WORDS, 12)
-        batch = _rows(rng, rng.choice([1, 40, 900]), [*words, f"Mary {number}", f"{number}@b.co", f"+1650555{number}"])
+        batch = _rows(rng, rng.choice([0, 1, 40, 900]), [*words, f"Mary {number}", f"{number}@b.co", f"+1650555{number}"])
         assert _inspected(batch, memory) == _inspected(batch, None)
 
     assert memory.nbytes > 0
@@ -109,6 +109,20 @@ def test_a_value_is_read_once_a_run(counted: Callable[[str], Counter[Any]]) -> N
     assert len(names) == 40
     assert set(codes.values()) == {1}
     assert len({text for text, _ in codes}) == 40 < len(codes)
+
+
+def test_people_s_own_values_are_not_kept_because_of_one_that_stands_everywhere() -> None:
+    """Every fifth address is the same: the others will not come again, and looking for them would cost a run dearly."""
+    memory = Remembered()
+    mails = pa.array(["n/a" if number % 5 == 0 else f"{number}@b.co" for number in range(20_000)])
+    columns = {"em": [IdentityColumn(mails, "mail")], "ct": [IdentityColumn(pa.array(["Paris", "Rome"] * 10_000), "t")]}
+    rows = MappedRows(
+        "mails", pa.array(range(20_000)), pa.repeat("acme", 20_000), {}, columns, {}, pa.repeat(False, 20_000)
+    )
+
+    inspect_identity(rows, clients=CLIENTS, remembered=memory)
+
+    assert 0 < memory.nbytes < 1_000  # both towns, no address
 
 
 def test_the_memory_of_a_run_is_bounded() -> None:
