@@ -251,12 +251,12 @@ def test_p09_over_tls_only_whom_the_authorities_know_is_sent_anything(
     started = time.monotonic()
     with (
         serving(slow, wrapped) as port,
-        client(port, scheme="https", timeout=1) as http,
+        client(port, scheme="https", timeout=2) as http,
         pytest.raises(AnswerLostError),
     ):
         http.post(POST)
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 7
 
 
 def test_p09_a_proxy_sees_nothing_of_what_goes_through_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

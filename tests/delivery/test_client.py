@@ -54,4 +54,4 @@ def test_p06_an_answer_that_drips_is_given_up_when_its_time_is_over(at_once: byt
         with pytest.raises(AnswerLostError):
             graph.post_events("1", Secret("token"), (b"{}",))
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8

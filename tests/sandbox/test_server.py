@@ -32,7 +32,7 @@ def test_a_server_lives_as_long_as_its_block() -> None:
 
 
 def test_a_server_stops_at_once_even_amid_a_slow_answer() -> None:
-    with SandboxServer() as server, httpx.Client(base_url=server.url, timeout=0.3) as client:
+    with SandboxServer() as server, httpx.Client(base_url=server.url, timeout=2) as client:
         server.tell("POST", "faults", {"kind": "slow", "delay": 3600})
         with pytest.raises(httpx.ReadTimeout):
             client.post(f"/v26.0/{PIXEL}/events", json={"data": [lead()], "access_token": "any"})
