@@ -24,9 +24,9 @@ from tests.sandbox_server import PIXEL, Sandbox
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_a_client_has_no_more_requests_in_flight_than_allowed(night: Night, sandbox: Sandbox, concurrency: int) -> None:
     night.policy = Policy(concurrency=concurrency)
-    sandbox.fault("slow", delay=0.05)
+    sandbox.fault("slow", delay=0.5)
 
-    night.send([batch(names("e", 12))], max_events=1)
+    night.send([batch(names("e", 6))], max_events=1)
 
     assert max(request["in_flight"] for request in sandbox.requests) == concurrency
 
