@@ -78,7 +78,8 @@ def deliver(
 
     - a passing fault is repeated; an answer that never came leaves the request *in doubt*
     - one bad event costs one event: it is named by Meta or found by halving, and its neighbours go the same night
-    - a fault of a token, pixel or permission stops that client, once; its other events are *held*, never refused
+    - a fault of a pixel or permission stops that client, once; its other events are *held*, never refused
+    - so does a fault of a token, and all other clients that use the same one
     - an endpoint that cannot be reached holds everything after the first request that used up its tries
 
     ``split_by_age`` tells events that stay fresh for ``policy.max_wait`` from those that have *expired* meanwhile: Meta
@@ -124,6 +125,7 @@ class _Delivery:
     queue: deque[_Task] = field(default_factory=deque)
     flying: dict[Future[Posted], _Task] = field(default_factory=dict)
     stops: dict[str | None, _Stop] = field(default_factory=dict)
+    refused_tokens: dict[object, str] = field(default_factory=dict)  # → what Meta said, and what to do
     gates: dict[str | None, Gate] = field(default_factory=dict)
     refused: Counter[tuple[str, object]] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
@@ -255,12 +257,16 @@ class _Delivery:
 
     def _stop_of(self, client: str) -> _Stop | None:
         stop = self.stops.get(None) or self.stops.get(client)
-        if stop is None:
-            try:
-                self.senders[client]
-            except ConfigError as error:
-                stop = self.stops[client] = _Stop(Reason.CLIENT_STOPPED, f"{client}: {error}")
-        return stop
+        if stop is not None:
+            return stop
+        try:
+            token = self.senders[client].token
+        except ConfigError as error:
+            self._stop(client, _Stop(Reason.CLIENT_STOPPED, f"{client}: {error}"))
+        else:
+            if token in self.refused_tokens:
+                self._stop_sharer(client, token)
+        return self.stops.get(client)
 
     # ------------------------------------------------------------------------------------------ back
 
@@ -329,10 +335,23 @@ class _Delivery:
     def _denied(self, request: Request, posted: Posted) -> _Stop:
         entry = posted.verdict.entry if posted.verdict else None
         advice = f": {entry.do}" if entry else ""
-        explanation = f"{request.client}: Meta refused pixel {request.pixel}, {_words(posted, 'stopped')}{advice}"
+        said = f"{_words(posted, 'stopped')}{advice}"
         scope = None if entry is not None and entry.scope is Scope.APP else request.client
-        self._stop(scope, _Stop(Reason.CLIENT_STOPPED, explanation))
+        self._stop(scope, _Stop(Reason.CLIENT_STOPPED, f"{request.client}: Meta refused pixel {request.pixel}, {said}"))
+        if entry is not None and entry.scope is Scope.TOKEN:
+            self._refuse_token(self.senders[request.client].token, said)
         return self.stops[scope]
+
+    def _refuse_token(self, token: object, said: str) -> None:
+        """No request goes out under it any more, for whichever client: not those that wait to be repeated either."""
+        self.refused_tokens[token] = said
+        for client, sender in list(self.senders.items()):
+            if sender.token == token:
+                self._stop_sharer(client, token)
+
+    def _stop_sharer(self, client: str, token: object) -> None:
+        why = f"{client}: Meta refused its token for another pixel, {self.refused_tokens[token]}"
+        self._stop(client, _Stop(Reason.CLIENT_STOPPED, why))
 
     # ------------------------------------------------------------------------------------------ taking apart
 

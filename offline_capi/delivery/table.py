@@ -17,6 +17,7 @@ class Scope(StrEnum):
 
     EVENT = "event"
     REQUEST = "request"
+    TOKEN = "token"  # noqa: S105  what is at fault, no secret
     CLIENT = "client"
     APP = "app"
 
@@ -43,7 +44,7 @@ class Entry(NamedTuple):
 
 
 _R, _W, _I, _S = Action.RETRY, Action.WAIT, Action.ISOLATE, Action.STOP
-_EVENT, _REQUEST, _CLIENT, _APP = Scope.EVENT, Scope.REQUEST, Scope.CLIENT, Scope.APP
+_EVENT, _REQUEST, _TOKEN, _CLIENT, _APP = Scope.EVENT, Scope.REQUEST, Scope.TOKEN, Scope.CLIENT, Scope.APP
 _RENEW = "renew the client's token (offline-capi clients list shows where it comes from) and run again"
 _GRANT = "give the system user the pixel with UPLOAD, or the app the permission, and run again"
 _MEND = "mend the row's field; offline-capi rejects shows which rows"
@@ -89,20 +90,20 @@ TABLE: tuple[Entry, ...] = (
         )
         for subcode in (2804116, 2804117, 2804118, 2804132)
     ),
-    Entry(102, None, _CLIENT, _S, "the session has ended", _RENEW, "Graph errors"),
+    Entry(102, None, _TOKEN, _S, "the session has ended", _RENEW, "Graph errors"),
     Entry(
         104, None, _CLIENT, _S, "the request carried no token", "look at the client's token reference", "third party"
     ),
     Entry(105, None, _REQUEST, _S, "too many parameters", "report this to us", "RS"),
-    Entry(190, None, _CLIENT, _S, "the token is invalid", _RENEW, "Ads Pixel events reference"),
-    Entry(190, 458, _CLIENT, _S, "the client removed the app", "let the client authorise again", "Graph errors"),
-    Entry(190, 459, _CLIENT, _S, "the user has to log in at Facebook first", "ask the user to log in", "Graph errors"),
-    Entry(190, 460, _CLIENT, _S, "the password was changed", "let the client authorise again", "Graph errors; RS"),
-    Entry(190, 463, _CLIENT, _S, "the token has expired", _RENEW, "Graph errors"),
-    Entry(190, 464, _CLIENT, _S, "the user is not confirmed", "ask the user to confirm", "Graph errors"),
-    Entry(190, 467, _CLIENT, _S, "the token was logged out", _RENEW, "Graph errors"),
-    Entry(190, 490, _CLIENT, _S, "the user has to pass a check at Facebook", "ask the user to log in", "Graph errors"),
-    Entry(190, 492, _CLIENT, _S, "the session has no role for the page", _RENEW, "Graph errors"),
+    Entry(190, None, _TOKEN, _S, "the token is invalid", _RENEW, "Ads Pixel events reference"),
+    Entry(190, 458, _TOKEN, _S, "the client removed the app", "let the client authorise again", "Graph errors"),
+    Entry(190, 459, _TOKEN, _S, "the user has to log in at Facebook first", "ask the user to log in", "Graph errors"),
+    Entry(190, 460, _TOKEN, _S, "the password was changed", "let the client authorise again", "Graph errors; RS"),
+    Entry(190, 463, _TOKEN, _S, "the token has expired", _RENEW, "Graph errors"),
+    Entry(190, 464, _TOKEN, _S, "the user is not confirmed", "ask the user to confirm", "Graph errors"),
+    Entry(190, 467, _TOKEN, _S, "the token was logged out", _RENEW, "Graph errors"),
+    Entry(190, 490, _TOKEN, _S, "the user has to pass a check at Facebook", "ask the user to log in", "Graph errors"),
+    Entry(190, 492, _TOKEN, _S, "the session has no role for the page", _RENEW, "Graph errors"),
     Entry(200, None, _CLIENT, _S, "a permission is missing", _GRANT, "Ads Pixel events reference; Graph errors"),
     Entry(294, None, _CLIENT, _S, "ads_management is missing", _GRANT, "MAPI errors"),
     Entry(341, None, _APP, _W, "the app has reached a temporary limit", _NOTHING, "Graph errors"),

@@ -11,7 +11,7 @@ from offline_capi.delivery.answers import judge_answer, read_answer
 from offline_capi.delivery.table import TABLE, Action, Scope
 
 RETRY, WAIT, ISOLATE, STOP = Action
-EVENT, REQUEST, CLIENT, APP = Scope
+EVENT, REQUEST, TOKEN, CLIENT, APP = Scope
 
 # meta-capi.md 6.2, in its order; P (stop this client) and F (our configuration) both stop the client.
 CODES = [
@@ -29,11 +29,11 @@ CODES = [
     (100, 33, STOP, CLIENT),
     (100, 34, STOP, REQUEST),
     (100, 38, STOP, REQUEST),
-    (102, None, STOP, CLIENT),
+    (102, None, STOP, TOKEN),
     (104, None, STOP, CLIENT),
     (105, None, STOP, REQUEST),
-    (190, None, STOP, CLIENT),
-    *((190, subcode, STOP, CLIENT) for subcode in (458, 459, 460, 463, 464, 467, 490, 492)),
+    (190, None, STOP, TOKEN),
+    *((190, subcode, STOP, TOKEN) for subcode in (458, 459, 460, 463, 464, 467, 490, 492)),
     (200, None, STOP, CLIENT),
     (270, None, STOP, CLIENT),
     (299, None, STOP, CLIENT),

@@ -136,6 +136,7 @@ class Scripted:
     """An endpoint that answers from a script, then accepts; it keeps what it was sent."""
 
     script: list[str]
+    token: str
     envelope: Envelope = field(default_factory=Envelope)
     posts: int = 0
 
@@ -180,7 +181,7 @@ def test_p01_every_event_ends_in_exactly_one_outcome(
     """Whatever the endpoint answers, in whatever order."""
     came = [batch(names(f"b{i}", size), client=client) for i, (client, size) in enumerate(plan)]
     requests = list(cut_requests(came, max_events=4, max_bytes=1_000_000))
-    senders = {client: Scripted(scripts.get(client, [])) for client in (ACME, OTHER)}
+    senders = {client: Scripted(scripts.get(client, []), f"token of {client}") for client in (ACME, OTHER)}
     policy = Policy(max_tries=3, concurrency=concurrency)
 
     outcomes = list(

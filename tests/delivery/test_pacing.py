@@ -193,6 +193,10 @@ class Wrapped:
     def envelope(self) -> object:
         return self.way.envelope
 
+    @property
+    def token(self) -> object:
+        return self.way.token
+
 
 @dataclass(frozen=True)
 class Crowded(Wrapped):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 import pytest
 
 from offline_capi.config import Secret
-from offline_capi.delivery import Envelope, Policy, appsecret_proof
+from offline_capi.delivery import Clock, Envelope, Policy, appsecret_proof
 from offline_capi.model import EventBatch, Fate, Reason
 from tests.delivery.edge import Edge, Way
 from tests.delivery.world import PIXELS, TOKENS, World, built, rows_of
 
 EACH = 24
-ACME, TOKEN = PIXELS["acme"], TOKENS[PIXELS["acme"]]
+ACME, BANK, TOKEN = PIXELS["acme"], PIXELS["bank"], TOKENS[PIXELS["acme"]]
+MANY = 70  # requests of one client: more than are read ahead, so that the next one comes when its fault is known
 
 
 def mixed() -> EventBatch:
@@ -88,3 +89,47 @@ def test_p07_a_proof_that_is_wanted_and_given_is_no_fault(world: World) -> None:
     tally = world.run(built(mixed()), Policy(), max_events=4)
 
     assert tally.of(Fate.SENT) == 3 * EACH
+
+
+class MadeLater(dict[str, Way]):
+    """Ways that are made when a client's first request goes out, as ``open_senders`` makes them."""
+
+    def __init__(self, ways: Mapping[str, Way]) -> None:
+        super().__init__()
+        self._ways = ways
+
+    def __missing__(self, client: str) -> Way:
+        self[client] = self._ways[client]
+        return self[client]
+
+
+def test_p07_a_refused_token_is_not_tried_for_another_client_that_uses_it(world: World) -> None:
+    """Bank's rows come once Acme's first request was answered. The report of one says nothing of the other."""
+    world.senders = MadeLater({**world.senders, "bank": Way(world.edge, TOKEN)})
+    world.edge.state.access.grant(TOKEN, [ACME, BANK])
+    revoked(world.edge)
+    rows = [rows_of(client, MANY) for client in ("acme", "bank", "shop")]
+
+    tally = world.run([one for own in rows for one in built(own)], Policy(), max_events=1)
+
+    assert tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: MANY, Fate.HELD: 2 * MANY}
+    assert [len(world.edge.state.memory.requests(pixel=pixel)) for pixel in (ACME, BANK)] == [1, 0]
+    (said,) = [notice for notice in tally.notices if notice.startswith("bank: ")]
+    assert "Meta refused its token for another pixel" in said
+    assert "code 190" in said
+    assert "acme" not in said
+    assert ACME not in said
+
+
+def test_p07_what_waits_to_be_repeated_stays_when_the_token_is_refused_to_another_client(world: World) -> None:
+    """In real time: the answer to Acme comes while Bank's request waits two seconds for its second try."""
+    world.senders["bank"] = Way(world.edge, TOKEN)
+    world.edge.state.access.grant(TOKEN, [ACME, BANK])
+    world.edge.fault("revoked_token", pixel=ACME)
+    world.edge.fault("unavailable", pixel=BANK)
+    rows = [one for client in ("bank", "acme") for one in built(rows_of(client, 1))]
+
+    tally = world.run(rows, Policy(), max_events=1, clock=Clock(jitter=lambda: 1.0))
+
+    assert tally.of(Fate.SENT) == 0
+    assert [len(world.edge.state.memory.requests(pixel=pixel)) for pixel in (ACME, BANK)] == [1, 1]
