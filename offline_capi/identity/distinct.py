@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.identity.text import codes_in, frame, strings
+from offline_capi.identity.text import codes_in
 from offline_capi.identity.verdict import Readable, Usable
 
 __all__ = ["Reading", "Repeated", "one_by_one", "repeated"]
@@ -79,12 +78,7 @@ def _estimated(text: pa.Array) -> float:
 
 def one_by_one(readable: Readable, read: Callable[[str, str | None], Reading]) -> Usable:
     """``read`` each distinct (text, country) in plain Python: for what no kernel can do, and for rare shapes."""
-    rows = frame(text=readable.text, country=readable.country)
-    pairs = rows.unique(maintain_order=True)
-    answers = [(None, None) if text is None else read(text, country) for text, country in pairs.iter_rows()]
-    pairs = pairs.with_columns(
-        pl.Series("normal", [normal for normal, _ in answers], pl.String),
-        pl.Series("cause", [cause for _, cause in answers], pl.String),
-    )
-    told = rows.join(pairs, on=["text", "country"], how="left", nulls_equal=True, maintain_order="left")
-    return Usable(strings(told["normal"]), strings(told["cause"]))
+    pairs = list(zip(readable.text.to_pylist(), readable.country.to_pylist(), strict=True))
+    told = {(text, country): (None, None) if text is None else read(text, country) for text, country in set(pairs)}
+    normal, cause = ([told[pair][place] for pair in pairs] for place in (0, 1))
+    return Usable(pa.array(normal, pa.string()), pa.array(cause, pa.string()))
