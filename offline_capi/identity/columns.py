@@ -15,7 +15,7 @@ from offline_capi.config.settings import ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity.declared import declared_digest
 from offline_capi.identity.digests import digests
-from offline_capi.identity.distinct import repeated
+from offline_capi.identity.distinct import distinct, repeats
 from offline_capi.identity.meta import META
 from offline_capi.identity.param_builder import PARAM_BUILDER
 from offline_capi.identity.remembered import Answer, Remembered, Table
@@ -106,8 +106,10 @@ def hash_each(identity: Mapping[str, Sequence[IdentityColumn]], around: Surround
 def normal_forms(key: str, readable: Readable, profile: str) -> pa.Array:
     """What would be hashed, or sent as it is; null where unusable."""
     rule = rule_of(key, profile)
-    few = repeated(readable, by_country=key in _READ_WITH_COUNTRY)
-    return rule(readable).text if few is None else rule(few.values).text.take(few.rows)
+    if not repeats(readable.text):
+        return rule(readable).text
+    few = distinct(readable, by_country=key in _READ_WITH_COUNTRY)
+    return rule(few.values).text.take(few.rows)
 
 
 def country_beside(written: Any, default: pa.Array) -> pa.Array:
@@ -163,12 +165,13 @@ def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Ans
     def ask(values: Readable) -> Answer:
         return _judged(key, rule(values), around.junk.get(key))
 
-    by_country = key in _READ_WITH_COUNTRY
-    few = repeated(readable, by_country=by_country, over_batches=around.remembered is not None)
-    if few is None:
+    if not repeats(readable.text, over_batches=around.remembered is not None):
         return ask(readable)
-    table = _table(key, rule, readable, around)
-    return ask(few.values).at(few.rows) if table is None else table.answers(few, by_country=by_country, ask=ask)
+    table, by_country = _table(key, rule, readable, around), key in _READ_WITH_COUNTRY
+    if table is not None:
+        return table.answers(readable, by_country=by_country, ask=ask)
+    few = distinct(readable, by_country=by_country)
+    return ask(few.values).at(few.rows)
 
 
 def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Table | None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from offline_capi.identity.text import codes_in
 from offline_capi.identity.verdict import Readable, Usable
 
-__all__ = ["Reading", "Repeated", "one_by_one", "repeated"]
+__all__ = ["Reading", "Repeated", "distinct", "one_by_one", "repeats"]
 
 _SAMPLE = 4096
 # Encoding and spreading out again cost about a fifth of normalising and hashing a value: below this it does not pay.
@@ -32,14 +32,17 @@ class Repeated(NamedTuple):
     rows: pa.Array
 
 
-def repeated(readable: Readable, *, by_country: bool, over_batches: bool = False) -> Repeated | None:
-    """The distinct values, if a sample says that rows repeat them; ``None`` where the plain way is cheaper.
+def repeats(text: pa.Array, *, over_batches: bool = False) -> bool:
+    """Whether a sample says that rows repeat their values so often that reading each once is cheaper.
 
     ``over_batches``: also where they are few enough for the batches that follow to repeat them.
     """
-    different = _estimated(readable.text)
-    if different * _ROWS_PER_VALUE >= len(readable) and not (over_batches and different <= _FEW_IN_A_RUN):
-        return None
+    different = _estimated(text)
+    return different * _ROWS_PER_VALUE < len(text) or (over_batches and different <= _FEW_IN_A_RUN)
+
+
+def distinct(readable: Readable, *, by_country: bool) -> Repeated:
+    """The distinct values; ``by_country``: once a country."""
     words = readable.text.dictionary_encode()
     if not by_country or _constant(readable.country):
         country = _few(readable.country, len(words.dictionary))

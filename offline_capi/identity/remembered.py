@@ -11,11 +11,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.identity.distinct import Repeated
+from offline_capi.identity.distinct import distinct
 from offline_capi.identity.verdict import Readable
 
 __all__ = ["Answer", "Remembered", "Table"]
@@ -48,18 +47,18 @@ class Table:
     values: pa.Array = field(default_factory=_none)
     cause: pa.Array = field(default_factory=_none)
 
-    def answers(self, few: Repeated, *, by_country: bool, ask: Callable[[Readable], Answer]) -> Answer:
-        """The answer for each row; only values never seen are asked for, and kept while there is room."""
-        written = _with_country(few.values) if by_country else few.values.text
-        place, known = pc.index_in(written, value_set=self.written), self
-        if place.null_count:
-            new = place.is_null()
-            known = self._with(written.filter(new), ask(few.values.at(new)))
-            added = pa.array(np.arange(len(self.written), len(known.written), dtype=np.int32))
-            place = pc.replace_with_mask(place, new, added)
+    def answers(self, readable: Readable, *, by_country: bool, ask: Callable[[Readable], Answer]) -> Answer:
+        """The answer for each row; only values never seen are asked for, once each, and kept while there is room."""
+        written, known = _with_country(readable) if by_country else readable.text, self
+        place = pc.index_in(written, value_set=self.written)
+        new = pc.and_(place.is_null(), written.is_valid())
+        if pc.any(new).as_py():
+            few = distinct(readable.at(new), by_country=by_country)
+            known = self._with(_with_country(few.values) if by_country else few.values.text, ask(few.values))
+            place = pc.replace_with_mask(place, new, pc.add(few.rows, pa.scalar(len(self.written), pa.int32())))
             if known.nbytes <= MOST_BYTES:
                 self.written, self.values, self.cause = known.written, known.values, known.cause
-        return Answer(known.values, known.cause).at(place.take(few.rows))
+        return Answer(known.values, known.cause).at(place)
 
     def _with(self, written: pa.Array, told: Answer) -> Table:
         cause = pa.nulls(len(written), pa.string()) if told.cause is None else told.cause
