@@ -79,7 +79,7 @@ def deliver(
     - a passing fault is repeated; an answer that never came leaves the request *in doubt*
     - one bad event costs one event: it is named by Meta or found by halving, and its neighbours go the same night
     - a fault of a pixel or permission stops that client, once; its other events are *held*, never refused
-    - so does a fault of a token, and all other clients that use the same one
+    - a fault of a token stops, likewise, every client that uses it
     - an endpoint that cannot be reached holds everything after the first request that used up its tries
 
     ``split_by_age`` tells events that stay fresh for ``policy.max_wait`` from those that have *expired* meanwhile: Meta
