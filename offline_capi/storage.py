@@ -21,7 +21,6 @@ __all__ = [
     "places_told",
     "reached",
     "root_of",
-    "unusable_place",
     "without_credentials",
 ]
 
@@ -69,18 +68,18 @@ def reached(url: str, setting: str, fault: type[OfflineCapiError]) -> Iterator[N
 
 @contextmanager
 def places_told() -> Iterator[None]:
-    """Raise what ``unusable_place`` says in the place of such errors, for those whose errors end in a traceback."""
+    """Where the ledger's folder, the stage or a report's file cannot be used, raise one message instead."""
     try:
         yield
     except Exception as error:
-        told = unusable_place(error)
+        told = _unusable_place(error)
         if told is None:
             raise
         raise told from None
 
 
-def unusable_place(error: Exception) -> OfflineCapiError | None:
-    """What to say of the ledger's folder, the stage or a report's file; ``None`` where it is no matter of a place."""
+def _unusable_place(error: Exception) -> OfflineCapiError | None:
+    """What to say; ``None`` where it is no matter of a place."""
     if is_fault_of_store(error):  # the stage's: a source has said so itself
         what, fix = f"{STAGE}: {UNUSABLE} ({type(error).__name__})", HOW_TO_REACH
     elif isinstance(error, OSError):

@@ -10,6 +10,7 @@ import typer
 from offline_capi.cli.shell import err, fail
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.process import set_up_process
+from offline_capi.storage import places_told
 
 app = typer.Typer(
     name="offline-capi",
@@ -24,18 +25,12 @@ def main() -> NoReturn:
     """Run a command; every error a user can cause ends in one message and an exit code, never in a traceback."""
     set_up_process()
     try:
-        app(standalone_mode=True)
+        with places_told():
+            app(standalone_mode=True)
     except ConfigError as error:
         fail(error, 2)
     except OfflineCapiError as error:
         fail(error, 1)
-    except Exception as error:
-        from offline_capi.storage import unusable_place
-
-        place = unusable_place(error)
-        if place is None:
-            raise
-        fail(place, 1)
     except KeyboardInterrupt:
         err.print("stopped. What was sent is recorded; running again is safe and sends only what is missing.")
         sys.exit(130)

@@ -262,11 +262,13 @@ class _Delivery:
         try:
             token = self.senders[client].token
         except ConfigError as error:
-            self._stop(client, _Stop(Reason.CLIENT_STOPPED, f"{client}: {error}"))
+            why = str(error)
         else:
-            if token in self.refused_tokens:
-                self._stop_sharer(client, token)
-        return self.stops.get(client)
+            if token not in self.refused_tokens:
+                return None
+            why = f"Meta refused its token for another pixel, {self.refused_tokens[token]}"
+        self._stop(client, _Stop(Reason.CLIENT_STOPPED, f"{client}: {why}"))
+        return self.stops[client]
 
     # ------------------------------------------------------------------------------------------ back
 
@@ -339,19 +341,10 @@ class _Delivery:
         scope = None if entry is not None and entry.scope is Scope.APP else request.client
         self._stop(scope, _Stop(Reason.CLIENT_STOPPED, f"{request.client}: Meta refused pixel {request.pixel}, {said}"))
         if entry is not None and entry.scope is Scope.TOKEN:
-            self._refuse_token(self.senders[request.client].token, said)
+            self.refused_tokens[self.senders[request.client].token] = said
+            for client in list(self.senders):
+                self._stop_of(client)  # so that those of its requests stay, too, that wait to be repeated
         return self.stops[scope]
-
-    def _refuse_token(self, token: object, said: str) -> None:
-        """No request goes out under it any more, for whichever client: not those that wait to be repeated either."""
-        self.refused_tokens[token] = said
-        for client, sender in list(self.senders.items()):
-            if sender.token == token:
-                self._stop_sharer(client, token)
-
-    def _stop_sharer(self, client: str, token: object) -> None:
-        why = f"{client}: Meta refused its token for another pixel, {self.refused_tokens[token]}"
-        self._stop(client, _Stop(Reason.CLIENT_STOPPED, why))
 
     # ------------------------------------------------------------------------------------------ taking apart
 

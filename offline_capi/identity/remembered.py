@@ -49,12 +49,12 @@ class Table:
 
     def answers(self, readable: Readable, *, by_country: bool, ask: Callable[[Readable], Answer]) -> Answer:
         """The answer for each row; only values never seen are asked for, once each, and kept while there is room."""
-        written, known = _with_country(readable) if by_country else readable.text, self
+        written, known = _written(readable, by_country=by_country), self
         place = pc.index_in(written, value_set=self.written)
         new = pc.and_(place.is_null(), written.is_valid())
         if pc.any(new).as_py():
             few = distinct(readable.at(new), by_country=by_country)
-            known = self._with(_with_country(few.values) if by_country else few.values.text, ask(few.values))
+            known = self._with(_written(few.values, by_country=by_country), ask(few.values))
             place = pc.replace_with_mask(place, new, pc.add(few.rows, pa.scalar(len(self.written), pa.int32())))
             if known.nbytes <= MOST_BYTES:
                 self.written, self.values, self.cause = known.written, known.values, known.cause
@@ -87,6 +87,8 @@ class Remembered:
         return sum(table.nbytes for table in self._tables.values())
 
 
-def _with_country(readable: Readable) -> pa.Array:
-    """``us 12345``: codes are two letters, so that no other pair is written alike."""
+def _written(readable: Readable, *, by_country: bool) -> pa.Array:
+    """``12345``, or ``us 12345``: codes are two letters, so that no other pair is written alike."""
+    if not by_country:
+        return readable.text
     return pc.binary_join_element_wise(pc.fill_null(readable.country, ""), readable.text, " ")
