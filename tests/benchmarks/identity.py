@@ -27,8 +27,9 @@ pa.set_cpu_count(1)
 from facebook_business.adobjects.serverside.user_data import UserData
 
 from offline_capi.config.settings import Client, SecretRef
-from offline_capi.identity import digest, hash_identity, normalize
+from offline_capi.identity import Remembered, digest, hash_identity, normalize
 from offline_capi.model import IdentityColumn, MappedRows
+from offline_capi.pipeline import BATCH_ROWS
 from tests.benchmarks.clock import best
 
 KEYS = ("em", "ph", "fn", "ln", "db", "ct", "st", "zp", "country")
@@ -127,6 +128,26 @@ def main(count: int) -> None:
     for name, size in (("one block of a stream", 16_384), ("a message of one block", 16)):
         block = openssl_seconds(size) * 1e9
         print(f"openssl, {name:26} {block:7.0f} ns: an e-mail takes {em / block:.1f} times as long (aim: 8)")
+
+    in_batches(columns, clients)
+
+
+def in_batches(columns: dict[str, pa.Array], clients: dict[str, Client]) -> None:
+    """The nine keys as a night has them: batch by batch, and what a run remembers of them."""
+    count = len(columns["em"])
+    starts = range(0, count, BATCH_ROWS)
+    batches = [mapped({key: values.slice(at, BATCH_ROWS) for key, values in columns.items()}) for at in starts]
+
+    def run(remembered: Remembered | None) -> Remembered | None:
+        for batch in batches:
+            hash_identity(batch, clients=clients, remembered=remembered)
+        return remembered
+
+    known = run(Remembered())
+    ways = {"nothing remembered": lambda: None, "a run from its start": Remembered, "all known": lambda: known}
+    print()
+    for way, memory in ways.items():
+        print(f"in batches of {BATCH_ROWS:,}, {way:20} {_ns(lambda memory=memory: run(memory()), count):7.0f} ns a row")
 
 
 def _ns(work: Callable[[], Any], count: int) -> float:
