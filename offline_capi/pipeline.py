@@ -29,7 +29,7 @@ from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_b
 from offline_capi.frequent import FrequentValues, as_junk
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import Remembered, hash_identity, inspect_identity
-from offline_capi.ledger import Ledger, Rehearsal, RunRecord, traffic_of
+from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, traffic_of
 from offline_capi.mapping import columns_needed, map_rows, rows_of, rows_wanted
 from offline_capi.model import (
     BuiltEvents,
@@ -42,6 +42,15 @@ from offline_capi.model import (
     Tally,
     WantedRows,
     Window,
+    debts_of,
+)
+from offline_capi.open_days import (
+    Past,
+    covered_window,
+    events_stay_in_their_day,
+    find_newly_closed_days,
+    is_nightly,
+    look_into_past,
 )
 from offline_capi.quotas import Quotas
 from offline_capi.report import Books, RunReport, make_report
@@ -123,6 +132,7 @@ def run_upload(
     only: WantedRows | None = None,
     test_event_code: str | None = None,
     force_gates: bool = False,
+    quotas: Quotas | None = None,
     on_progress: OnProgress = _unheard,
 ) -> RunReport:
     """Send what the source holds for ``window`` and the ledger has not seen sent.
@@ -132,18 +142,29 @@ def run_upload(
     then stays recorded. A loss of rows is not an exception here: look at ``RunReport.status``.
 
     With a ``test_event_code``, which only a manual run may have, everything goes out and nothing is remembered: the
-    next run sends all of it. ``force_gates`` lets a run pass that a gate would stop.
+    next run sends all of it. ``force_gates`` lets a run pass that a gate would stop. ``quotas`` are what is left of
+    each client's limit, where this run shares them with others of the same night.
     """
     manual_only(test_event_code, trigger)
     kind = "test" if test_event_code else trigger
-    with services.ledger.running(upload.name, window, trigger=kind, now=services.clock) as run:
+    covered = covered_window(upload, window, kind, narrowed=bool(clients) or only is not None)
+    past = past_of(upload, window, services, trigger=kind, covered=covered)
+    since = covered.since if covered else None
+    with services.ledger.running(upload.name, window, trigger=kind, now=services.clock, covered_since=since) as run:
         with services.stage.rejects(run.id) as rejects:
             chosen = select(upload, window, services, clients, only)
-            books = Books(on_progress, rejects.write, rejects.write_undelivered, narrowed=chosen.narrowed)
+            books = Books(
+                on_progress,
+                rejects.write,
+                rejects.write_undelivered,
+                narrowed=chosen.narrowed,
+                known_since=past.known.find,
+            )
             books.tally.gates = judged_first(chosen, services, force=force_gates)
-            events = booked(prepare(chosen, services), books)
-            fresh = unsent(events, services, run.id, books)
+            events = past.owed.watch(booked(prepare(chosen, services), books))
+            fresh = unsent(events, services, run.id, books, quotas=quotas)
             send(held_back(fresh, books), upload, services, run.id, books, test_event_code=test_event_code)
+            books.tally.vanished = past.owed.unmet
         return close_run(run, upload, services, books.tally)
 
 
@@ -183,7 +204,8 @@ def plan_upload(
 ) -> RunReport:
     """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded."""
     chosen = select(upload, window, services, clients)
-    started, books = services.clock(), Books(on_progress, narrowed=chosen.narrowed)
+    past = past_of(upload, window, services, trigger="plan")
+    started, books = services.clock(), Books(on_progress, narrowed=chosen.narrowed, known_since=past.known.find)
     books.tally.gates = judged_first(chosen, services)
     events = booked(prepare(chosen, services), books)
     for batch in held_back(unsent(events, services, None, books), books):
@@ -227,19 +249,21 @@ def stage_upload(
     Where a gate stops the run there is nothing to send; ``reconcile`` then books what lies there as held.
     """
     chosen = select(upload, window, services, clients)
+    past = past_of_run(run_id, upload, services, narrowed=chosen.narrowed)
     with services.stage.rejects(run_id) as rejects, services.stage.events(run_id) as staged:
-        books = Books(keep_rejects=rejects.write, narrowed=chosen.narrowed)
-        for events in booked(prepare(chosen, services), books):
+        books = Books(keep_rejects=rejects.write, narrowed=chosen.narrowed, known_since=past.known.find)
+        for events in past.owed.watch(booked(prepare(chosen, services), books)):
             staged.write(events)
+    books.tally.vanished = past.owed.unmet
     books.tally.gates = judged(chosen, services, books.tally, force=force_gates)
     services.ledger.save_part(run_id, "prepare", books.tally)
     return [] if books.tally.stopped else staged.units
 
 
-def send_staged(unit: StagedEvents, upload: Upload, services: Services) -> Tally:
+def send_staged(unit: StagedEvents, upload: Upload, services: Services, *, quotas: Quotas | None = None) -> Tally:
     """Second task, one client each: send one staged file; repeating it sends only what is missing."""
     books = Books()
-    fresh = unsent(services.stage.read_events(unit, EVENT_ROWS), services, unit.run_id, books)
+    fresh = unsent(services.stage.read_events(unit, EVENT_ROWS), services, unit.run_id, books, quotas=quotas)
     send(fresh, upload, services, unit.run_id, books)
     services.ledger.save_part(unit.run_id, f"send {unit.client}", books.tally)
     return books.tally
@@ -252,8 +276,9 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
         raise PartialLossError(
             f"{upload.name}: run {run_id} was never prepared, so nothing was read or sent. Run again."
         )
+    past = past_of_run(run_id, upload, services, narrowed=True)  # what is owed was looked for when it was read
     with services.stage.rejects(run_id) as rejects:
-        books = Books(keep_undelivered=rejects.write_undelivered)
+        books = Books(keep_undelivered=rejects.write_undelivered, known_since=past.known.find)
         books.tally += parts.pop("prepare")
         not_sent = Reason.GATE_CLOSED if books.tally.stopped else Reason.NOT_SENT
         for events in unsent(services.stage.read_all_events(run_id), services, run_id, books, resend=False):
@@ -386,13 +411,19 @@ def rows_window(upload: Upload, window: Window) -> Window | None:
 
 
 def unsent(
-    events: Iterable[EventBatch], services: Services, run_id: str | None, books: Books, *, resend: bool = True
+    events: Iterable[EventBatch],
+    services: Services,
+    run_id: str | None,
+    books: Books,
+    *,
+    resend: bool = True,
+    quotas: Quotas | None = None,
 ) -> Iterator[EventBatch]:
     """Events that the ledger does not know as sent, refused, or under way in another run, up to their clients' limits.
 
     The others are booked, those above a limit as held; those in doubt, too, unless they may be sent again (``resend``).
     """
-    quotas = Quotas(services.deployment.recipients)
+    quotas = quotas or Quotas(services.deployment.recipients)
     for batch in events:
         known = services.ledger.known(batch, run_id=run_id, now=services.clock(), resend=resend)
         for fate, reason, settled in known.settled:
@@ -488,9 +519,13 @@ def by_age(events: EventBatch, upload: Upload, services: Services) -> tuple[Even
 # ---------------------------------------------------------------------------------------------- a run's two ends
 
 
-def begin_run(upload: Upload, window: Window, services: Services, *, trigger: str = "manual") -> str:
+def begin_run(
+    upload: Upload, window: Window, services: Services, *, trigger: str = "manual", narrowed: bool = False
+) -> str:
     """The id of a new run, for tasks in several processes; ``reconcile`` closes it."""
-    return services.ledger.begin_run(upload.name, window, trigger=trigger, now=services.clock())
+    covered = covered_window(upload, window, trigger, narrowed=narrowed)
+    since = covered.since if covered else None
+    return services.ledger.begin_run(upload.name, window, trigger=trigger, now=services.clock(), covered_since=since)
 
 
 def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) -> RunReport:
@@ -498,6 +533,9 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
     ended = services.clock()
     tally.gates = judged(Selection(upload, run.window), services, tally)
     tally.notices += version_notices(services)
+    nightly = is_nightly(run) and not tally.narrowed
+    closed = find_newly_closed_days(upload, services.deployment, services.ledger, ended) if nightly else []
+    tally.closed = {day.day.isoformat(): day.why for day in closed}
     report = make_report(
         run_id=run.id,
         upload=upload.name,
@@ -508,8 +546,31 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
         tally=tally,
         limits=upload.limits,
     )
-    services.ledger.finish_run(run.id, status=report.status.value, report=report.to_json(), now=ended)
+    debts = debts_of(tally, by_event_day=events_stay_in_their_day(upload))
+    services.ledger.finish_run(run.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
+    keep_as_told(services.ledger, upload.name, closed, run_id=run.id, now=ended)
     return report
+
+
+def past_of(
+    upload: Upload,
+    window: Window,
+    services: Services,
+    *,
+    trigger: str,
+    covered: Window | None = None,
+    run_id: str | None = None,
+) -> Past:
+    """What earlier runs of the upload left that a run of ``window`` meets."""
+    now = services.clock()
+    return look_into_past(upload, window, covered, services.ledger, services.stage, now, trigger=trigger, run_id=run_id)
+
+
+def past_of_run(run_id: str, upload: Upload, services: Services, *, narrowed: bool) -> Past:
+    """The same for a run whose tasks are processes of their own."""
+    run = services.ledger.run(run_id)
+    covered = covered_window(upload, run.window, run.trigger, narrowed=narrowed)
+    return past_of(upload, run.window, services, trigger=run.trigger, covered=covered, run_id=run_id)
 
 
 def version_notices(services: Services) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offline_capi.errors import ConfigError
-from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Fate, Rejections, WantedRows
+from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Fate, WantedRows
 from offline_capi.storage import STAGE, root_of
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
@@ -27,8 +27,6 @@ __all__ = ["EventStage", "Stage", "StagedEvents"]
 BATCH_ROWS = 8_192
 #: Events of a client that are written at once, as one row group.
 GROUP_ROWS = 1_024
-#: What is kept of an event that did not arrive, beside its fate and reason: where it came from and who it is.
-_KEPT_OF_EVENT = ("origin", "row", "client", "event_id", "day", "key")
 _NOT_SENT = pa.schema(
     [
         ("row", pa.int64()),
@@ -138,17 +136,13 @@ class RejectStage:
         self._rejects = _ParquetFile(stage.filesystem, stage.rejects_path(run_id))
         self._undelivered = _ParquetFile(stage.filesystem, stage.undelivered_path(run_id))
 
-    def write(self, rejections: Rejections) -> None:
-        if len(rejections):
-            self._rejects.write(rejections.table)
+    def write(self, rejected: pa.RecordBatch) -> None:
+        """Rows that did not become events."""
+        self._rejects.write(rejected)
 
-    def write_undelivered(self, events: EventBatch, fate: Fate, reason: str | None) -> None:
+    def write_undelivered(self, events: pa.RecordBatch) -> None:
         """Refused, in doubt or held: what ``replay --refused`` takes up again."""
-        if len(events):
-            kept = events.table.select(list(_KEPT_OF_EVENT))
-            words = (pa.repeat(pa.scalar(word, pa.string()), len(events)) for word in (fate.value, reason))
-            names = [*_KEPT_OF_EVENT, "fate", "reason"]
-            self._undelivered.write(pa.RecordBatch.from_arrays([*kept.columns, *words], names=names))
+        self._undelivered.write(events)
 
     def __enter__(self) -> RejectStage:
         return self

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from offline_capi.ledger.days import calendar_of, keep_as_told, past_runs
 from offline_capi.ledger.history import DoubtfulRequest, forget_before, last_accepted, traffic_of
 from offline_capi.ledger.read_back import SentByRun, keep_read_back, read_back_of, sent_by_runs
 from offline_capi.ledger.rehearsal import Rehearsal
@@ -19,10 +20,13 @@ __all__ = [
     "Rehearsal",
     "RunRecord",
     "SentByRun",
+    "calendar_of",
     "ddl",
     "forget_before",
+    "keep_as_told",
     "keep_read_back",
     "last_accepted",
+    "past_runs",
     "read_back_of",
     "sent_by_runs",
     "traffic_of",

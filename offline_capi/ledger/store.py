@@ -37,7 +37,7 @@ from offline_capi.ledger.liveness import GONE, LEASE, Process
 from offline_capi.ledger.prepared import Prepared
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
-from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, Window
+from offline_capi.model import Debt, EventBatch, Fate, Outcome, Reason, Request, Tally, Window
 
 __all__ = ["Claim", "Known", "Ledger", "RunRecord"]
 
@@ -153,8 +153,13 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------ runs
 
-    def begin_run(self, upload: str, window: Window, *, trigger: str, now: datetime) -> str:
-        """Open a run; its id sorts by time and is short enough to be typed."""
+    def begin_run(
+        self, upload: str, window: Window, *, trigger: str, now: datetime, covered_since: datetime | None = None
+    ) -> str:
+        """Open a run; its id sorts by time and is short enough to be typed.
+
+        ``covered_since`` is the start of what it reads for all clients; None for a run that settles no day.
+        """
         run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         self._write(
             sa.insert(run).values(
@@ -164,24 +169,43 @@ class Ledger:
                 trigger=trigger,
                 started_at=now.isoformat(),
                 status="running",
+                covered_since=covered_since.isoformat() if covered_since else None,
             )
         )
         return run_id
 
     @contextmanager
-    def running(self, upload: str, window: Window, *, trigger: str, now: Callable[[], datetime]) -> Iterator[RunRecord]:
+    def running(
+        self,
+        upload: str,
+        window: Window,
+        *,
+        trigger: str,
+        now: Callable[[], datetime],
+        covered_since: datetime | None = None,
+    ) -> Iterator[RunRecord]:
         """A run from its first line on; one that ends in an error is marked as failed."""
-        run_id = self.begin_run(upload, window, trigger=trigger, now=now())
+        run_id = self.begin_run(upload, window, trigger=trigger, now=now(), covered_since=covered_since)
         try:
             yield self.run(run_id)
         except BaseException:
             self.finish_run(run_id, status="failed", report=None, now=now())
             raise
 
-    def finish_run(self, run_id: str, *, status: str, report: Mapping[str, Any] | None, now: datetime) -> None:
+    def finish_run(
+        self,
+        run_id: str,
+        *,
+        status: str,
+        report: Mapping[str, Any] | None,
+        now: datetime,
+        debts: Sequence[Debt] | None = None,
+    ) -> None:
+        """Close a run. ``debts`` are what it leaves to later runs; None where it has no books to tell."""
         text = json.dumps(report, ensure_ascii=False) if report is not None else None
-        ended = sa.update(run).where(run.c.id == run_id).values(status=status, report=text, ended_at=now.isoformat())
-        self._write(ended)
+        owed = json.dumps([debt.to_json() for debt in debts]) if debts is not None else None
+        ended = {"status": status, "report": text, "ended_at": now.isoformat(), "debts": owed}
+        self._write(sa.update(run).where(run.c.id == run_id).values(**ended))
 
     def run(self, run_id: str) -> RunRecord:
         found = self._records(sa.select(run).where(run.c.id == run_id))
@@ -221,7 +245,7 @@ class Ledger:
         """
         with self._transaction(writes=False) as connection:
             found = connection.execute(may_be_in_doubt()).fetchall()
-            rows = [row for row in found if self._verdict(row, None, now, resend=False) == _LOST]
+            rows = [row for row in found if self._verdict(row, None, now, resend=False) in (_LOST, _UNSETTLED)]
             told = connection.execute(reports_of({row.run_id for row in rows})).fetchall()
             reports = {run_id: json.loads(report) if report else None for run_id, report in told}
             doubtful = [row for row in rows if left_doubt(reports[row.run_id], row.client)]
@@ -480,9 +504,9 @@ class Ledger:
             return Fate.REFUSED, _code(row) or Reason.NOT_COUNTED
         if row.state == RequestState.POSTING and self._is_posting(row, now):
             return Fate.HELD, Reason.OTHER_RUN
-        if resend and now.timestamp() - (since or row.posted_at) < _window_of(row).total_seconds():
-            return None
-        return _LOST
+        if now.timestamp() - (since or row.posted_at) >= _window_of(row).total_seconds():
+            return _UNSETTLED
+        return None if resend else _LOST
 
     def _is_posting(self, row: Any, now: datetime) -> bool:
         """Whether another living process has the request on the wire."""
@@ -529,6 +553,7 @@ class Ledger:
 
 
 _LOST = (Fate.IN_DOUBT, Reason.LOST_ANSWER)
+_UNSETTLED = (Fate.IN_DOUBT, Reason.UNSETTLED)
 _ANSWER = ("code", "subcode", "trace_id")
 _CLAIMED = ("waiting_keys", "doubtful_since")
 

@@ -9,7 +9,18 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-__all__ = ["RequestState", "metadata", "read_back", "request", "run", "run_part", "segment", "segment_block", "sender"]
+__all__ = [
+    "RequestState",
+    "closed_day",
+    "metadata",
+    "read_back",
+    "request",
+    "run",
+    "run_part",
+    "segment",
+    "segment_block",
+    "sender",
+]
 
 
 class RequestState(StrEnum):
@@ -37,7 +48,23 @@ run = sa.Table(
     sa.Column("ended_at", sa.String(40)),
     sa.Column("status", sa.String(20), nullable=False),
     sa.Column("report", sa.Text),
+    # The start of what the run read for all clients, its look-back included; null for a run that settles no day.
+    sa.Column("covered_since", sa.String(40)),
+    # What it left to later runs, as JSON (``model.Debt``); null while it has no books.
+    sa.Column("debts", sa.Text),
     sa.Index("run_started", "started_at"),
+    sa.Index("run_upload", "upload", "started_at"),
+)
+
+#: Days that became too old for Meta while something was owed, and when that was told; ``debts`` as JSON.
+closed_day = sa.Table(
+    "closed_day",
+    metadata,
+    sa.Column("upload", sa.String(120), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("told_at", sa.String(40), nullable=False),
+    sa.Column("run_id", sa.String(160)),
+    sa.Column("debts", sa.Text, nullable=False),
 )
 
 run_part = sa.Table(

@@ -11,6 +11,7 @@ here imports anything heavy: Arrow appears in annotations, and is loaded by what
 from __future__ import annotations
 
 from offline_capi.model.batch import FEW_PARTS, KEY_BYTES, EventBatch, EventPart, bytes_of, keys_in
+from offline_capi.model.days import DAY_REASONS, DayReason, DayState, Debt, PastRun, UploadDay, debts_of, judge_day
 from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
 from offline_capi.model.rows import DroppedValues, Fault, HashedRows, IdentityColumn, MappedRows, SourceRows, WantedRows
 from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
@@ -18,6 +19,7 @@ from offline_capi.model.tally import TRAFFIC, Count, GateFinding, ReadBack, Sent
 from offline_capi.model.window import Window, in_utc, yesterday
 
 __all__ = [
+    "DAY_REASONS",
     "FEW_PARTS",
     "KEY_BYTES",
     "REASONS",
@@ -25,6 +27,9 @@ __all__ = [
     "WARNING_TEXTS",
     "BuiltEvents",
     "Count",
+    "DayReason",
+    "DayState",
+    "Debt",
     "DroppedValues",
     "EventBatch",
     "EventPart",
@@ -35,6 +40,7 @@ __all__ = [
     "IdentityColumn",
     "MappedRows",
     "Outcome",
+    "PastRun",
     "ReadBack",
     "Reason",
     "ReasonText",
@@ -43,10 +49,13 @@ __all__ = [
     "SentEvents",
     "SourceRows",
     "Tally",
+    "UploadDay",
     "WantedRows",
     "Window",
     "bytes_of",
+    "debts_of",
     "in_utc",
+    "judge_day",
     "keys_in",
     "sent_events",
     "yesterday",

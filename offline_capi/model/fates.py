@@ -51,6 +51,7 @@ class Reason(StrEnum):
     PAUSED_CLIENT = "paused_client"
     CLIENT_STOPPED = "client_stopped"
     LOST_ANSWER = "lost_answer"
+    UNSETTLED = "unsettled"
     UNREACHABLE = "unreachable"
     THROTTLED = "throttled"
     OTHER_RUN = "other_run"
@@ -106,6 +107,10 @@ REASONS: Mapping[Reason, ReasonText] = {
     ),
     Reason.LOST_ANSWER: ReasonText(
         "sent, but no answer says whether it arrived", "run again within Meta's window: the same ids count once"
+    ),
+    Reason.UNSETTLED: ReasonText(
+        "sent without an answer, and too long ago for Meta to count a repeat once",
+        "look for the event in Meta's Events Manager; it is not sent again, because it could count twice",
     ),
     Reason.UNREACHABLE: ReasonText("the endpoint could not be reached", "look at the network and graph_url; run again"),
     Reason.THROTTLED: ReasonText("Meta asked us to wait longer than the run may", "run again later"),

@@ -89,6 +89,12 @@ class Tally:
     read_of: Counter[str] = field(default_factory=Counter)
     copies: Counter[str] = field(default_factory=Counter)
     traffic: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: Rows that an earlier run told of, by (fate, reason, field, the day on which it did); counted in ``fates`` too.
+    known: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    #: Events that earlier runs owed and the source no longer has, by the fate that those runs left them with.
+    vanished: Counter[str] = field(default_factory=Counter)
+    #: Days whose final loss this run tells: ISO day -> why.
+    closed: dict[str, str] = field(default_factory=dict)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -111,6 +117,9 @@ class Tally:
             self.read_of + other.read_of,
             self.copies + other.copies,
             self.traffic + other.traffic,
+            self.known + other.known,
+            self.vanished + other.vanished,
+            {**self.closed, **other.closed},
         )
 
     @property
@@ -154,6 +163,10 @@ class Tally:
     def of(self, fate: Fate) -> int:
         return sum(n for count, n in self.fates.items() if count.fate is fate)
 
+    def known_of(self, fate: Fate) -> int:
+        """Rows with this fate that an earlier run told of, for the same reason."""
+        return sum(n for (known_fate, *_), n in self.known.items() if known_fate == fate)
+
     def by_fate(self) -> dict[Fate, int]:
         """Rows per fate, every fate named, zero included."""
         return {fate: self.of(fate) for fate in Fate}
@@ -189,6 +202,9 @@ class Tally:
             "read_of": dict(sorted(self.read_of.items())),
             "copies": dict(sorted(self.copies.items())),
             "traffic": [[*key, n] for key, n in sorted(self.traffic.items())],
+            "known": [[*key, n] for key, n in sorted(self.known.items())],
+            "vanished": dict(sorted(self.vanished.items())),
+            "closed": dict(sorted(self.closed.items())),
         }
 
     @classmethod
@@ -215,6 +231,9 @@ class Tally:
             read_of=Counter(data.get("read_of", {})),
             copies=Counter(data.get("copies", {})),
             traffic=Counter({(recipient, what): n for recipient, what, n in data.get("traffic", ())}),
+            known=Counter({(fate, reason, name, day): n for fate, reason, name, day, n in data.get("known", ())}),
+            vanished=Counter(data.get("vanished", {})),
+            closed=dict(data.get("closed", {})),
         )
 
     @classmethod

@@ -8,17 +8,52 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.model import TRAFFIC, BuiltEvents, Count, EventBatch, Fate, Outcome, Rejections, SentEvents, Tally
+from offline_capi.model import (
+    TRAFFIC,
+    BuiltEvents,
+    Count,
+    EventBatch,
+    Fate,
+    Outcome,
+    Reason,
+    Rejections,
+    SentEvents,
+    Tally,
+)
 
 __all__ = ["UNDELIVERED", "Books"]
 
 #: Events that were good to go and did not arrive, as far as we know.
 UNDELIVERED = frozenset({Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD})
 
+#: What is kept of an event that did not arrive, beside its fate and reason.
+_KEPT_OF_EVENT = ("origin", "row", "client", "event_id", "day", "key")
+
 #: Unknown clients that are named, the first of a run: a wrong column may hold anything, and as much of it.
 NAMED = 50
+
+#: Since when an earlier run has told of each of these rows (columns of ``Rejections``), as ISO days; null where new.
+KnownSince = Callable[[pa.RecordBatch], pa.Array]
+#: The column in which it is kept beside the rows.
+KNOWN_SINCE = "known_since"
+
+
+def _none_known(losses: pa.RecordBatch) -> pa.Array:
+    return pa.nulls(losses.num_rows, pa.string())
+
+
+def lost_events(events: EventBatch, fate: Fate, reason: str | None) -> pa.RecordBatch:
+    """What is kept of events that did not arrive: where they came from, who they are, and why."""
+    kept = events.table.select(list(_KEPT_OF_EVENT))
+    words = (pa.repeat(pa.scalar(word, pa.string()), len(events)) for word in (fate.value, reason))
+    nowhere = pa.nulls(len(events), pa.string())
+    return pa.RecordBatch.from_arrays(
+        [*kept.columns, *words, nowhere], names=[*_KEPT_OF_EVENT, "fate", "reason", "field"]
+    )
+
 
 EPOCH = date(1970, 1, 1)
 
@@ -26,19 +61,22 @@ EPOCH = date(1970, 1, 1)
 class Books:
     """The open books of a run; ``tally`` is their state at any time. Not thread-safe: one writer.
 
-    ``on_entry`` hears of progress. ``keep_rejects`` gets every batch of rejections, to store it, ``keep_undelivered``
-    the events that did not arrive, with fate and reason. ``narrowed`` marks books of a part of the rows only.
+    ``on_entry`` hears of progress. ``keep_rejects`` gets every batch of rejected rows to store it, ``keep_undelivered``
+    the events that did not arrive, with fate and reason; a column ``known_since`` beside them is what the function of
+    that name says of them. ``narrowed`` marks books of a part of the rows only.
     """
 
     def __init__(
         self,
         on_entry: Callable[[Tally], None] = lambda _: None,
-        keep_rejects: Callable[[Rejections], None] = lambda _: None,
-        keep_undelivered: Callable[[EventBatch, Fate, str | None], None] = lambda *_: None,
+        keep_rejects: Callable[[pa.RecordBatch], None] = lambda _: None,
+        keep_undelivered: Callable[[pa.RecordBatch], None] = lambda _: None,
         *,
         narrowed: bool = False,
+        known_since: KnownSince = _none_known,
     ) -> None:
         self.tally = Tally(narrowed=narrowed)
+        self._known_since = known_since
         self._strangers: set[str] = set()
         self._on_entry = on_entry
         self._keep_rejects = keep_rejects
@@ -64,7 +102,8 @@ class Books:
         self._on_entry(self.tally)
 
     def enter_rejections(self, rejections: Rejections) -> None:
-        self._keep_rejects(rejections)
+        if len(rejections):
+            self._keep_rejects(self._with_known(rejections.table, self._known_since(rejections.table)))
         for fate, client, day, reason, field, rows in _groups(
             rejections.table, ["fate", "client", "day", "reason", "field"]
         ):
@@ -86,9 +125,20 @@ class Books:
             self.tally.fates[Count(fate, name, day, reason)] += rows
         if fate is Fate.SENT:
             self.tally.sent_events.update(dict(_as_meta_counts(events)))
-        if fate in UNDELIVERED:
-            self._keep_undelivered(events, fate, reason)
+        if fate in UNDELIVERED and len(events):
+            told = fate is Fate.REFUSED or reason == Reason.UNSETTLED  # the others are owed, and no loss yet
+            losses = lost_events(events, fate, reason)
+            self._keep_undelivered(self._with_known(losses, self._known_since(losses) if told else _none_known(losses)))
         self._on_entry(self.tally)
+
+    def _with_known(self, losses: pa.RecordBatch, known_since: pa.Array) -> pa.RecordBatch:
+        """The rows with the day on which an earlier run told of each; those of which one did are counted."""
+        losses = losses.append_column(KNOWN_SINCE, known_since)
+        if known_since.null_count < len(known_since):
+            keys = ["fate", "reason", "field", KNOWN_SINCE]
+            for fate, reason, name, day, rows in _groups(losses.filter(pc.is_valid(known_since)), keys):
+                self.tally.known[(fate, reason or "", name or "", day)] += rows
+        return losses
 
     def enter_outcome(self, outcome: Outcome) -> None:
         """What became of one request."""

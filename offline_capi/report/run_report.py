@@ -19,6 +19,10 @@ __all__ = ["NOT_SENT", "KeyLine", "ReasonLine", "RunReport", "Status", "explain_
 NOT_SENT = (Fate.REJECTED, Fate.EXPIRED, Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)
 
 
+#: Days that became too old for Meta and are named one by one.
+CLOSED_DAYS_NAMED = 7
+
+
 class Status(StrEnum):
     """How a run ended. Only ``COMPLETE`` is a green task and exit code 0."""
 
@@ -126,6 +130,16 @@ class RunReport:
             lines.append(f"{verb}. Look at the source; if the figures are right, upload once more with --force-gates")
         return lines
 
+    def known_lines(self) -> list[str]:
+        """``7 rejected rows are known since 2026-11-26: they make no later night red``, one a fate and day."""
+        counted: Counter[tuple[str, str]] = Counter()
+        for (fate, _, _, since), rows in self.tally.known.items():
+            counted[since, fate] += rows
+        return [
+            f"{rows:,} {Fate(fate).words} known since {since}: told then, and they make no later run red"
+            for (since, fate), rows in sorted(counted.items())
+        ]
+
     def by_client(self) -> dict[str, dict[Fate, int]]:
         return _grouped(self.tally, lambda client, _: client or "(no client)")
 
@@ -187,20 +201,34 @@ def judge(tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENT
     Refused, in-doubt and held rows are a loss at any number; rejected and expired rows beyond the upload's limits. Rows
     that are held for an ``excused`` reason, their client being unknown or paused, count as rejected ones: one client of
     many that is not there fails no night of the others, and has no excuse in a report of its own. A gate that stopped
-    the run is a problem even where it had no row to hold.
+    the run is a problem even where it had no row to hold. Rows of which an earlier night told for the same reason are
+    left out: they made that night red.
     Raises ``BalanceError`` when rows and fates do not add up.
     """
     if not tally.complete:
         due = f"{tally.read:,} rows were read{_copies(tally)}"
         raise BalanceError(f"{due} but {tally.accounted:,} have a fate. Please report this.")
     problems = [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
+    problems += _closed_days(tally.closed)
+    problems += [
+        f"{n:,} {Fate(fate).words} of earlier runs not in the source any more: they are not sent"
+        for fate, n in sorted(tally.vanished.items())
+    ]
     clientless = sum(n for (reason, _), n in tally.reasons(Fate.HELD).items() if reason in excused)
     lost = {fate: tally.of(fate) for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)}
     lost[Fate.HELD] -= clientless
-    problems += [f"{n:,} {fate.words}" for fate, n in lost.items() if n]
-    problems += _beyond("rejected", tally.of(Fate.REJECTED), tally.read, limits.max_rejected, held=clientless)
-    problems += _beyond("expired", tally.of(Fate.EXPIRED), tally.read, limits.max_expired)
+    problems += [f"{n:,} {fate.words}" for fate, total in lost.items() if (n := total - tally.known_of(fate))]
+    rejected, expired = (tally.of(fate) - tally.known_of(fate) for fate in (Fate.REJECTED, Fate.EXPIRED))
+    problems += _beyond("rejected", rejected, tally.read, limits.max_rejected, held=clientless)
+    problems += _beyond("expired", expired, tally.read, limits.max_expired)
     return (Status.PARTIAL if problems else Status.COMPLETE), tuple(problems)
+
+
+def _closed_days(closed: Mapping[str, str]) -> list[str]:
+    """What this run tells of days that became too old for Meta with something owed: this once."""
+    if len(closed) > CLOSED_DAYS_NAMED:
+        return [f"{len(closed)} days from {min(closed)} to {max(closed)} became too old for Meta with something owed"]
+    return [f"{day} became too old for Meta with something owed ({why})" for day, why in sorted(closed.items())]
 
 
 def _beyond(name: str, rows: int, read: int, limit: float, held: int = 0) -> list[str]:

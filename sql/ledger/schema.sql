@@ -1,3 +1,12 @@
+CREATE TABLE closed_day (
+    upload VARCHAR(120) NOT NULL,
+    day VARCHAR(10) NOT NULL,
+    told_at VARCHAR(40) NOT NULL,
+    run_id VARCHAR(160),
+    debts TEXT NOT NULL,
+    PRIMARY KEY (upload, day)
+);
+
 CREATE TABLE read_back (
     client VARCHAR(120) NOT NULL,
     pixel VARCHAR(32) NOT NULL,
@@ -40,6 +49,8 @@ CREATE TABLE run (
     ended_at VARCHAR(40),
     status VARCHAR(20) NOT NULL,
     report TEXT,
+    covered_since VARCHAR(40),
+    debts TEXT,
     PRIMARY KEY (id)
 );
 
@@ -88,4 +99,7 @@ CREATE INDEX request_waiting ON request (id) WHERE waiting_keys IS NOT NULL;
 
 CREATE INDEX run_started ON run (started_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0004');
+CREATE INDEX run_upload ON run (upload, started_at);
+
+INSERT INTO alembic_version (version_num) VALUES ('0006');
+
