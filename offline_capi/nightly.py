@@ -36,6 +36,11 @@ class Settled:
     closed: list[UploadDay] = field(default_factory=list)
 
     @property
+    def touched(self) -> bool:
+        """Whether there was anything to settle or to tell."""
+        return bool(self.reports or self.failures or self.closed)
+
+    @property
     def complete(self) -> bool:
         return not self.failures and not self.closed and all(one.status is Status.COMPLETE for one in self.reports)
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
 from offline_capi.ledger import calendar_of, past_runs
-from offline_capi.model import DayState, PastRun, UploadDay, Window, yesterday
+from offline_capi.model import Calendar, DayState, PastRun, UploadDay, Window, yesterday
 from offline_capi.past_losses import KnownLosses, OwedEvents
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "is_nightly",
     "list_days",
     "look_into_past",
+    "read_calendar",
 ]
 
 #: Runs with these triggers are about some rows or about nothing that stays: no day is settled by them.
@@ -39,6 +40,8 @@ _SETTLES_NOTHING = frozenset({"replay", "test", "plan"})
 CLOSED_DAYS_LOOKED_AT = 130
 #: Earlier runs whose losses are read; the newest ones also say what still older runs told.
 RUNS_LOOKED_AT = 12
+#: Days that a calendar shows unless it is asked for others.
+CALENDAR_DAYS = 30
 #: Days named one by one in a sentence.
 DAYS_NAMED = 8
 
@@ -99,11 +102,24 @@ def list_days(
     )
 
 
-def first_day_known(upload: Upload, ledger: Ledger, now: datetime) -> date | None:
-    """The first day that any run of the upload read."""
-    zone = ZoneInfo(upload.window.timezone)
+def read_calendar(
+    upload: Upload,
+    deployment: Deployment,
+    ledger: Ledger,
+    now: datetime,
+    *,
+    first: date | None = None,
+    end: date | None = None,
+) -> Calendar:
+    """The days from ``first`` to before ``end``, by default the last ``CALENDAR_DAYS``, as far as they are over."""
+    zone = upload.window.timezone
+    last = yesterday(zone, now)
+    last = min(last, end - timedelta(days=1)) if end else last
+    first = first or last - timedelta(days=CALENDAR_DAYS - 1)
     runs = past_runs(ledger, upload.name, now)
-    return min(((one.covered or one.window).since.astimezone(zone).date() for one in runs), default=None)
+    known = min(((one.covered or one.window).since.astimezone(ZoneInfo(zone)).date() for one in runs), default=None)
+    days = list_days(upload, deployment, ledger, now, _days_between(first, last))
+    return Calendar(upload.name, zone, first, last, known, tuple(days))
 
 
 def find_due_days(
@@ -126,10 +142,8 @@ def find_newly_closed_days(upload: Upload, deployment: Deployment, ledger: Ledge
 
 
 def is_nightly(run: RunRecord) -> bool:
-    """Whether a run is one of the upload's nights: it covers the last day that was over when it began."""
-    if run.trigger in _SETTLES_NOTHING:
-        return False
-    return PastRun(run.id, run.window, run.window, run.started_at, None).is_nightly
+    """Whether a run is one of the upload's nights: see ``Window.reaches_last_day``."""
+    return run.trigger not in _SETTLES_NOTHING and run.window.reaches_last_day(run.started_at)
 
 
 def describe_due_days(days: Iterable[UploadDay]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -14,7 +15,9 @@ from offline_capi.cli.shell import (
     ConfigOption,
     JsonOption,
     err,
+    find,
     finish,
+    moment_of,
     opened,
     out,
     print_json,
@@ -29,15 +32,25 @@ if TYPE_CHECKING:
 
 @app.command()
 def status(
-    run: Annotated[str | None, typer.Argument(help="Run id. Default: the last runs.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="Run id, or with --days an upload. Default: the last runs, or all uploads.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many runs.", min=1)] = 10,
     in_doubt: Annotated[
         bool, typer.Option("--in-doubt", help="Instead: the requests of all runs without an answer.")
     ] = False,
+    days: Annotated[
+        bool, typer.Option("--days", help="Instead: the calendar of an upload (or of all): complete, open, closed.")
+    ] = False,
+    since: Annotated[str | None, typer.Option(help="First day of the calendar. Default: 30 days ago.")] = None,
+    until: Annotated[str | None, typer.Option(help="Day after the last one of the calendar. Default: today.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List the last runs, or one of them."""
+    """List the last runs, or one of them; with --days what is owed for each day."""
+    if days:
+        _status_days(run, since, until, config, as_json=as_json)
+        return
     if in_doubt:
         _status_in_doubt(run, config, as_json=as_json)
         return
@@ -47,6 +60,28 @@ def status(
         print_json([record.to_json() for record in runs])
     else:
         print_runs(runs)
+
+
+def _status_days(upload: str | None, since: str | None, until: str | None, config: Path, *, as_json: bool) -> None:
+    from offline_capi.open_days import read_calendar
+    from offline_capi.report import print_calendar
+
+    with opened(config) as services:
+        now, deployment = services.clock(), services.deployment
+        chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
+        calendars = []
+        for one in chosen:
+            zone = ZoneInfo(one.window.timezone)
+            first, end = (
+                moment_of(text, zone, option).date() if text else None
+                for text, option in ((since, "--since"), (until, "--until"))
+            )
+            calendars.append(read_calendar(one, deployment, services.ledger, now, first=first, end=end))
+    if as_json:
+        print_json([calendar.to_json() for calendar in calendars])
+        return
+    for calendar in calendars:
+        print_calendar(calendar, out)
 
 
 def _status_in_doubt(run: str | None, config: Path, *, as_json: bool) -> None:

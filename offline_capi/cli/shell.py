@@ -21,6 +21,7 @@ from offline_capi.process import without_pandas
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
     from offline_capi.model import Tally
+    from offline_capi.nightly import Night, Settled
     from offline_capi.pipeline import Services
     from offline_capi.report import Quality, RunReport
 
@@ -63,6 +64,37 @@ def finish(found: RunReport, as_json: bool) -> NoReturn:
     """Show the report of a run that was just made; only a complete one ends well."""
     show(found, as_json)
     sys.exit(0 if found.status == "complete" else 1)
+
+
+def announce(sentence: str) -> None:
+    """Say it before the work begins, where it does not mix with what machines read."""
+    err.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_settled(upload: str, settled: Settled, *, quiet: bool = False) -> None:
+    """What became of the days that were open: the report of each, and what is still owed."""
+    if not quiet:
+        for report in settled.reports:
+            show(report, as_json=False)
+            out.print()
+    for day, error in settled.failures.items():
+        announce(f"{upload}: {day} stays open: {type(error).__name__}: {error}")
+    for closed in settled.closed:
+        announce(f"{upload}: {closed.day} became too old for Meta with something owed ({closed.why})")
+    if not (quiet or settled.reports or settled.failures or settled.closed):
+        out.print(f"✓ {upload}: nothing is open that another run could settle now", highlight=False)
+
+
+def finish_night(night: Night, as_json: bool) -> NoReturn:
+    """Show a night that was just made, earlier days first; it ends well only if nothing is owed that can be settled."""
+    if as_json:
+        settled = night.settled.to_json() if night.settled.touched else {}
+        print_json(night.report.to_json() | settled)
+    elif night.settled.touched:
+        show_settled(night.report.upload, night.settled)
+    if not as_json:
+        show(night.report, as_json)
+    sys.exit(0 if night.complete else 1)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,17 +17,21 @@ from offline_capi.cli.shell import (
     SinceOption,
     UntilOption,
     UploadArgument,
+    announce,
     environment_secrets,
     err,
     find,
     finish,
+    finish_night,
     load,
+    opened,
     opened_upload,
     out,
     print_json,
     print_warnings,
     progress,
     show,
+    show_settled,
     window_of,
 )
 
@@ -110,27 +115,71 @@ def upload_command(
     force_gates: Annotated[
         bool, typer.Option("--force-gates", help="Let the run pass gates that would stop it.")
     ] = False,
+    settle: Annotated[
+        bool, typer.Option("--settle/--no-settle", help="Also take up the days that earlier runs left open.")
+    ] = True,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Send the rows of a window. Running it again sends nothing twice."""
+    """Send the rows of a window. Running it again sends nothing twice.
+
+    A run that reaches up to yesterday is a night: it first takes up the days that earlier runs left open.
+    """
+    from offline_capi.nightly import run_night
     from offline_capi.pipeline import run_upload
 
-    with (
-        opened_upload(config, upload, since, until, client) as (services, one, window, clients),
-        progress(one.name, quiet=as_json, total=expected(one, window, services, quiet=as_json)) as on_progress,
-    ):
-        report = run_upload(
-            one,
-            window,
-            services,
-            trigger="scheduled" if scheduled else "manual",
-            clients=clients,
-            test_event_code=test_event_code,
-            force_gates=force_gates,
-            on_progress=on_progress,
-        )
+    trigger = "scheduled" if scheduled else "manual"
+    with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
+        with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
+        total = expected(one, window, services, quiet=as_json)
+        with progress(one.name, quiet=as_json, total=total) as on_progress:
+            if with_open_days:
+                night = run_night(
+                    one,
+                    window,
+                    services,
+                    trigger=trigger,
+                    force_gates=force_gates,
+                    announce=announce,
+                    on_progress=on_progress,
+                )
+                finish_night(night, as_json)
+            report = run_upload(
+                one,
+                window,
+                services,
+                trigger=trigger,
+                clients=clients,
+                test_event_code=test_event_code,
+                force_gates=force_gates,
+                on_progress=on_progress,
+            )
     finish(report, as_json)
+
+
+@app.command("settle")
+def settle_command(
+    upload: Annotated[str | None, typer.Argument(help="Only this upload. Default: all.")] = None,
+    force_gates: Annotated[
+        bool, typer.Option("--force-gates", help="Let days pass gates that would stop them.")
+    ] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Take up what earlier runs left open, oldest first, and nothing else: for a cron every few hours."""
+    from offline_capi.nightly import Settled, settle_upload
+
+    found: dict[str, Settled] = {}
+    with opened(config) as services:
+        uploads = services.deployment.uploads
+        chosen = [find(services.deployment, upload)] if upload else list(uploads.values())
+        for one in chosen:
+            found[one.name] = settle_upload(one, services, force_gates=force_gates, announce=announce)
+    if as_json:
+        print_json({name: settled.to_json() for name, settled in found.items()})
+    for name, settled in found.items():
+        show_settled(name, settled, quiet=as_json)
+    sys.exit(0 if all(settled.complete for settled in found.values()) else 1)
 
 
 def expected(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:

@@ -11,7 +11,17 @@ here imports anything heavy: Arrow appears in annotations, and is loaded by what
 from __future__ import annotations
 
 from offline_capi.model.batch import FEW_PARTS, KEY_BYTES, EventBatch, EventPart, bytes_of, keys_in
-from offline_capi.model.days import DAY_REASONS, DayReason, DayState, Debt, PastRun, UploadDay, debts_of, judge_day
+from offline_capi.model.days import (
+    DAY_REASONS,
+    Calendar,
+    DayReason,
+    DayState,
+    Debt,
+    PastRun,
+    UploadDay,
+    debts_of,
+    judge_day,
+)
 from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
 from offline_capi.model.rows import DroppedValues, Fault, HashedRows, IdentityColumn, MappedRows, SourceRows, WantedRows
 from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
@@ -26,6 +36,7 @@ __all__ = [
     "TRAFFIC",
     "WARNING_TEXTS",
     "BuiltEvents",
+    "Calendar",
     "Count",
     "DayReason",
     "DayState",

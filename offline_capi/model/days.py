@@ -17,7 +17,7 @@ from offline_capi.model.fates import Fate, Reason
 from offline_capi.model.tally import Tally
 from offline_capi.model.window import Window
 
-__all__ = ["DAY_REASONS", "DayReason", "DayState", "Debt", "PastRun", "UploadDay", "debts_of", "judge_day"]
+__all__ = ["DAY_REASONS", "Calendar", "DayReason", "DayState", "Debt", "PastRun", "UploadDay", "debts_of", "judge_day"]
 
 
 class DayState(StrEnum):
@@ -118,10 +118,7 @@ class PastRun:
     @property
     def is_nightly(self) -> bool:
         """Whether it covers the last day that was over when it began: a backfill of older days is none."""
-        return (
-            self.covered is not None
-            and self.window.until >= Window.of_day_at(self.started_at.astimezone(self.window.since.tzinfo)).since
-        )
+        return self.covered is not None and self.window.reaches_last_day(self.started_at)
 
     def debts_for(self, day: Window) -> tuple[Debt, ...]:
         """What it left for a day that it read."""
@@ -194,6 +191,44 @@ class UploadDay:
             "closes_at": self.closes_at.isoformat() if self.closes_at else None,
             "runs": list(self.run_ids),
             "told": self.told,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The days of an upload from ``first`` to ``last``, both included; ``days`` has those since its first known run.
+
+    ``first_known`` is the first day that any run of the upload read; None where it never ran.
+    """
+
+    upload: str
+    zone: str
+    first: date
+    last: date
+    first_known: date | None
+    days: tuple[UploadDay, ...]
+
+    @property
+    def remark(self) -> str:
+        """What a reader has to know of the days that are asked for and not there; empty where all are."""
+        if self.first_known is None:
+            return f"no run of {self.upload} is known yet"
+        if self.first < self.first_known:
+            return f"no run of {self.upload} before {self.first_known} is known"
+        return ""
+
+    def of_state(self, *states: DayState) -> list[UploadDay]:
+        return [day for day in self.days if day.state in states]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "upload": self.upload,
+            "zone": self.zone,
+            "first": self.first.isoformat(),
+            "last": self.last.isoformat(),
+            "first_known": self.first_known.isoformat() if self.first_known else None,
+            "remark": self.remark,
+            "days": [day.to_json() for day in self.days],
         }
 
 

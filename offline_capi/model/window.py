@@ -35,6 +35,10 @@ class Window:
         after = start.date() + timedelta(days=1)
         return cls(start, start.replace(year=after.year, month=after.month, day=after.day))
 
+    def reaches_last_day(self, now: datetime) -> bool:
+        """Whether it covers the end of the last day that is over at ``now``: a backfill of older days does not."""
+        return self.until >= Window.of_day_at(now.astimezone(self.since.tzinfo)).since
+
     def looking_back(self, lookback: timedelta) -> Window:
         """The same window, begun earlier by ``lookback`` of wall time, for rows that arrive late."""
         return Window(self.since - lookback, self.until)

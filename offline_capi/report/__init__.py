@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from offline_capi.report.books import Books
+from offline_capi.report.calendar import print_calendar
 from offline_capi.report.html import render_html
 from offline_capi.report.progress import show_progress
 from offline_capi.report.quality import Quality, compare
@@ -23,6 +24,7 @@ __all__ = [
     "judge",
     "make_report",
     "plain_table",
+    "print_calendar",
     "print_days",
     "print_quality",
     "print_rejects",

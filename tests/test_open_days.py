@@ -1,0 +1,325 @@
+"""What one night owes, a later night settles: days are complete, open (and why) or closed (and told once)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from offline_capi.errors import SourceError
+from offline_capi.model import DayState, Fate, Reason, Window
+from offline_capi.nightly import Night, Settled
+from offline_capi.pipeline import replay_run, run_upload
+from offline_capi.report import Status
+from offline_capi.samples import SAMPLE_TOKENS
+from tests.nights import NAME, UPLOAD, Nights
+from tests.sandbox_server import Sandbox
+
+FIRST = datetime.now(UTC).date() - timedelta(days=40)
+TOKEN = SAMPLE_TOKENS["CORNER_SHOP_TOKEN"]
+PIXEL = "1200000000000002"
+
+
+@pytest.fixture
+def nights(tmp_path: Path, sandbox: Sandbox) -> Nights:
+    return Nights(tmp_path, sandbox, FIRST)
+
+
+def balances(done: Night | Settled) -> list[str]:
+    """Those of the earlier days first."""
+    if isinstance(done, Settled):
+        return [report.balance for report in done.reports]
+    return [*balances(done.settled), done.report.balance]
+
+
+# ---------------------------------------------------------------------------------------------- what is taken up
+
+
+def test_p20_events_held_for_a_refused_token_go_out_on_the_next_night(nights: Nights) -> None:
+    nights.write(0, nights.sell(0, "a", "b", "c"))
+    nights.write(1, nights.sell(1, "d"))
+    nights.sandbox.revoke(TOKEN)
+    first = nights.run(0)
+    nights.sandbox.grant(TOKEN, [PIXEL])
+    said: list[str] = []
+
+    second = nights.run(1, announce=said.append)
+
+    assert (first.report.status, first.report.balance) == (Status.PARTIAL, "3 read = 3 held")
+    assert said == [f"also {FIRST}, open: a token or permission was refused (client stopped) (3 rows)"]
+    assert (balances(second), second.complete) == (["3 read = 3 sent", "1 read = 1 sent"], True)
+    assert nights.states() == "complete complete"
+    assert nights.counted == dict.fromkeys("abcd", 1)
+
+
+def test_p20_an_answer_that_was_lost_is_settled_on_the_next_night_under_the_same_ids(nights: Nights) -> None:
+    nights.write(0, nights.sell(0, "a", "b"))
+    nights.write(1, nights.sell(1, "c"))
+    nights.sandbox.cut_next(stored=True)
+    first = nights.run(0)
+
+    second = nights.run(1)
+
+    assert (first.report.balance, nights.sandbox.arrivals_of("a")) == ("2 read = 2 in doubt", 2)
+    assert (balances(second), second.complete) == (["2 read = 2 sent", "1 read = 1 sent"], True)
+    assert nights.counted == dict.fromkeys("abc", 1)
+
+
+def test_p20_an_answer_lost_longer_ago_than_metas_window_is_told_once_and_never_sent_again(nights: Nights) -> None:
+    """Three nights without any run: a repeat could count twice then."""
+    nights.write(0, nights.sell(0, "a", "b"))
+    for number in range(1, 5):
+        nights.write(number, nights.sell(number, f"n{number}"))
+    nights.sandbox.cut_next(stored=True)
+    nights.run(0)
+
+    late = nights.run(3)
+    after = nights.run(4)
+
+    settled = late.settled.reports[0]
+    assert settled.tally.reasons(Fate.IN_DOUBT) == {(Reason.UNSETTLED, ""): 2}
+    assert (settled.status, late.complete, after.complete) == (Status.PARTIAL, False, True)
+    assert balances(after) == ["1 read = 1 sent"]
+    assert nights.states() == "complete complete complete complete complete"
+    assert nights.counted == dict.fromkeys(("a", "b", "n1", "n2", "n3", "n4"), 1)
+
+
+def test_p20_days_of_an_outage_are_taken_up_oldest_first(nights: Nights) -> None:
+    for number in range(4):
+        nights.write(number, nights.sell(number, f"s{number}"))
+    nights.run(0)
+    said: list[str] = []
+
+    night = nights.run(3, announce=said.append)
+
+    assert said == [f"also {nights.day(1)} and {nights.day(2)}, open: no run covered it"]
+    assert [report.window.since.date() for report in night.settled.reports] == [nights.day(1), nights.day(2)]
+    assert (balances(night), nights.states()) == (["1 read = 1 sent"] * 3, "complete complete complete complete")
+
+
+def test_p20_a_killed_run_leaves_its_day_open(nights: Nights) -> None:
+    nights.write(0, nights.sell(0, "a"))
+    nights.write(1, nights.sell(1, "b"))
+    nights.move_to(nights.at(1))
+    with nights.services() as services:  # what a process leaves that dies before its first request
+        window = Window.of_day(nights.day(0), nights.zone.key)
+        services.ledger.begin_run(NAME, window, trigger="scheduled", now=nights.moment, covered_since=window.since)
+    just_now = nights.days()[nights.day(0)]
+    night = nights.run(1)
+
+    assert (just_now.state, list(just_now.reasons), just_now.is_due(["corner_shop"])) == (
+        DayState.OPEN,
+        ["running"],
+        False,
+    )
+    assert (balances(night), nights.states()) == (["1 read = 1 sent", "1 read = 1 sent"], "complete complete")
+
+
+def test_p20_what_is_above_a_clients_limit_goes_out_on_later_nights_oldest_first(nights: Nights) -> None:
+    nights.night.edit("dags/clients.yml", ("    country: GB\n", "    country: GB\n    limits: {events_per_run: 3}\n"))
+    nights.write(0, nights.sell(0, *"abcde"))
+    nights.write(1, nights.sell(1, *"fg"))
+    nights.write(2, nights.sell(2, "h"))
+    first = nights.run(0)
+
+    second = nights.run(1)
+    third = nights.run(2)
+
+    assert first.report.balance == "5 read = 3 sent + 2 held"
+    assert balances(second) == ["5 read = 2 sent + 3 already sent", "2 read = 1 sent + 1 held"]
+    assert balances(third) == ["2 read = 1 sent + 1 already sent", "1 read = 1 sent"]
+    assert (nights.states(), nights.counted) == ("complete complete complete", dict.fromkeys("abcdefgh", 1))
+
+
+def test_p20_a_day_that_a_gate_stopped_keeps_no_other_day_from_it(nights: Nights) -> None:
+    nights.night.write("dags/uploads/sales.yml", UPLOAD + "gates: {rejected: {max: 10%, action: stop}}\n")
+    bad = nights.sell(0, "x", amount="much")
+    nights.write(0, [*nights.sell(0, "a"), *bad])
+    nights.write(1, nights.sell(1, "b"))
+    first = nights.run(0)
+    second = nights.run(1)
+    nights.write(0, nights.sell(0, "a", "x"))
+
+    mended = nights.settle()
+
+    assert first.report.balance == "2 read = 1 rejected + 1 held"
+    assert (balances(second), nights.counted["b"]) == (["2 read = 1 rejected + 1 held", "1 read = 1 sent"], 1)
+    assert (balances(mended), nights.states()) == (["2 read = 2 sent"], "complete complete")
+
+
+def test_p20_a_day_whose_source_fails_keeps_no_other_day_from_its_turn(nights: Nights) -> None:
+    for number in range(3):
+        nights.write(number, nights.sell(number, f"s{number}"))
+    nights.run(0)
+    nights.night.write(f"sales/sales_{nights.day(1)}.csv", "")
+
+    night = nights.run(2)
+
+    assert balances(night) == ["1 read = 1 sent"]
+    assert [(day, type(error)) for day, error in night.settled.failures.items()] == [(nights.day(1), SourceError)]
+    assert (night.complete, nights.states()) == (False, "complete open complete")
+
+
+# ---------------------------------------------------------------------------------------------- what settles no day
+
+
+def test_p20_neither_a_replay_nor_a_test_code_nor_a_run_of_some_clients_settles_a_day(nights: Nights) -> None:
+    rows = [*nights.sell(0, "a"), *nights.sell(0, "o", brand="Outlet"), *nights.sell(0, "x", amount="much")]
+    nights.write(0, rows)
+    nights.sandbox.revoke(TOKEN)
+    first = nights.run(0)
+    nights.sandbox.grant(TOKEN, [PIXEL])
+    nights.move_to(nights.at(1, 9))
+
+    with nights.services() as services:
+        replay_run(first.report.run_id, services)
+    after_replay = nights.states()
+    nights.upload(0, test_event_code="TEST1")
+    after_test = nights.states()
+    nights.upload(0, clients=["nordic_outlet"])
+    after_some = nights.states()
+    nights.upload(0)
+
+    assert (after_replay, after_test, after_some, nights.states()) == ("open", "open", "open", "complete")
+
+
+def test_p20_what_a_run_of_some_clients_leaves_in_doubt_opens_its_day(nights: Nights) -> None:
+    nights.write(0, nights.sell(0, "a"))
+    nights.run(0)
+    nights.write(0, nights.sell(0, "a", "late"))
+    nights.sandbox.cut_next(stored=True)
+    nights.upload(0, clients=["corner_shop"])
+    before = nights.states()
+
+    settled = nights.settle()
+
+    assert (before, balances(settled)) == ("open", ["2 read = 1 sent + 1 already sent"])
+    assert (nights.states(), nights.counted) == ("complete", {"a": 1, "late": 1})
+
+
+def test_p15_a_backfill_of_older_days_starts_no_nights(nights: Nights) -> None:
+    """Days between an old backfill and the first night are not owed, nor is a backfill that failed."""
+    for number in range(5):
+        nights.write(number, nights.sell(number, f"s{number}"))
+    nights.move_to(nights.at(5))
+    nights.upload(1)
+    nights.night.write(f"sales/sales_{nights.day(2)}.csv", "")
+    with pytest.raises(SourceError):
+        nights.upload(2)
+
+    night = nights.run(4)
+
+    assert (balances(night), nights.counted) == (["1 read = 1 sent"], {"s1": 1, "s4": 1})
+
+
+# ---------------------------------------------------------------------------------------------- what ends
+
+
+def test_p20_a_day_too_old_for_meta_is_told_once(nights: Nights) -> None:
+    nights.night.edit("dags/clients.yml", ("    country: GB\n", "    country: GB\n    active: false\n"))
+    nights.write(0, nights.sell(0, "a", "b"))
+    for number in range(1, 11):
+        nights.write(number, nights.sell(number, f"o{number}", brand="Outlet"))
+    nights.night.edit("dags/uploads/sales.yml", ("max_rejected: 0%", "max_rejected: 100%"))
+    nights.run(0)
+
+    problems = {number: nights.run(number).report.problems for number in range(1, 11)}
+
+    told = {number: lines for number, lines in problems.items() if lines}
+    assert told == {7: (f"{FIRST} became too old for Meta with something owed (a client is paused: 2 rows)",)}
+    assert nights.states().split() == ["closed", *["complete"] * 10]
+
+
+def test_p20_a_row_that_was_owed_and_left_the_source_is_told(nights: Nights) -> None:
+    nights.write(0, nights.sell(0, "a", "gone"))
+    nights.write(1, nights.sell(1, "b"))
+    nights.sandbox.revoke(TOKEN)
+    nights.run(0)
+    nights.sandbox.grant(TOKEN, [PIXEL])
+    nights.write(0, nights.sell(0, "a"))
+
+    night = nights.run(1)
+    nights.write(2, nights.sell(2, "c"))
+    after = nights.run(2)
+
+    assert night.settled.reports[0].problems == (
+        "1 held of earlier runs not in the source any more: they are not sent",
+    )
+    assert (night.complete, after.complete, nights.states()) == (False, True, "complete complete complete")
+
+
+def test_a_client_that_is_not_configured_opens_its_day_without_reading_it_again(nights: Nights) -> None:
+    """Each night would read the day again for nothing; once the client is there, its rows go out."""
+    nights.night.edit("dags/uploads/sales.yml", ("max_rejected: 0%", "max_rejected: 100%"))
+    nights.night.edit("dags/clients.yml", ("    country: GB\n", "    country: GB\n    active: false\n"))
+    nights.write(0, [*nights.sell(0, "a"), *nights.sell(0, "o", brand="Outlet")])
+    for number in (1, 2):
+        nights.write(number, nights.sell(number, f"o{number}", brand="Outlet"))
+    nights.run(0)
+    waiting = nights.run(1)
+    state = nights.states()
+    nights.night.edit("dags/clients.yml", ("    active: false\n", ""))
+
+    after = nights.run(2)
+
+    assert (balances(waiting), waiting.complete, state) == (["1 read = 1 sent"], True, "open complete")
+    assert balances(after) == ["2 read = 1 sent + 1 already sent", "1 read = 1 sent"]
+    assert (nights.states(), nights.counted["a"]) == ("complete complete complete", 1)
+
+
+# ---------------------------------------------------------------------------------------------- known losses
+
+
+def test_p20_a_row_rejected_before_makes_no_later_night_red_and_goes_out_when_mended(nights: Nights) -> None:
+    nights.night.edit("dags/uploads/sales.yml", ("timezone: Europe/Berlin}", "timezone: Europe/Berlin, lookback: 2d}"))
+    nights.write(0, [*nights.sell(0, "a"), *nights.sell(0, "x", amount="much")])
+    for number in (1, 2, 3):
+        nights.write(number, nights.sell(number, f"s{number}"))
+    first = nights.run(0)
+    second = nights.run(1)
+    nights.write(0, nights.sell(0, "a", "x"))
+
+    third = nights.run(2)
+
+    assert (first.complete, first.report.balance) == (False, "2 read = 1 sent + 1 rejected")
+    assert (second.complete, second.report.balance) == (True, "3 read = 1 sent + 1 already sent + 1 rejected")
+    assert second.report.known_lines() == [
+        f"1 rejected known since {nights.day(1)}: told then, and they make no later run red"
+    ]
+    assert (third.report.balance, third.report.known_lines()) == ("4 read = 2 sent + 2 already sent", [])
+
+
+def test_a_row_rejected_for_another_reason_than_before_is_told_anew(nights: Nights) -> None:
+    nights.night.edit("dags/uploads/sales.yml", ("timezone: Europe/Berlin}", "timezone: Europe/Berlin, lookback: 1d}"))
+    nights.write(0, nights.sell(0, "x", amount="much"))
+    nights.write(1, nights.sell(1, "b"))
+    nights.run(0)
+    nights.write(0, nights.sell(0, "x", currency="Talers"))
+
+    second = nights.run(1)
+
+    assert (second.complete, second.report.known_lines()) == (False, [])
+
+
+def test_p14_a_red_run_that_is_repeated_stays_red(nights: Nights) -> None:
+    """A second run of the same window is no later night."""
+    nights.write(0, [*nights.sell(0, "a"), *nights.sell(0, "x", amount="much")])
+
+    first, again = nights.run(0), nights.run(0)
+
+    assert (first.complete, again.complete) == (False, False)
+
+
+def test_p20_an_event_that_meta_refused_makes_no_later_night_red(nights: Nights) -> None:
+    nights.night.edit("dags/uploads/sales.yml", ("timezone: Europe/Berlin}", "timezone: Europe/Berlin, lookback: 1d}"))
+    nights.write(0, nights.sell(0, "a", "bad"))
+    nights.write(1, nights.sell(1, "b"))
+    nights.sandbox.refuse("bad")
+    first = nights.run(0)
+
+    second = nights.run(1)
+
+    assert (first.report.tally.of(Fate.REFUSED), first.complete) == (1, False)
+    assert (second.report.tally.of(Fate.REFUSED), second.complete) == (1, True)
+    assert nights.states() == "complete complete"
