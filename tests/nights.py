@@ -59,7 +59,7 @@ class Nights:
 
     def sell(self, number: int, *names: str, brand: str = "Shop", **other: str) -> list[Row]:
         """Rows of a day, at its noon."""
-        rows = [
+        return [
             {
                 "sale": name,
                 "brand": brand,
@@ -71,7 +71,6 @@ class Nights:
             | other
             for name in names
         ]
-        return rows
 
     def write(self, number: int, rows: Sequence[Row]) -> None:
         """The file of a day, written anew."""

@@ -10,7 +10,7 @@ import pytest
 from offline_capi.errors import SourceError
 from offline_capi.model import DayState, Fate, Reason, Window
 from offline_capi.nightly import Night, Settled
-from offline_capi.pipeline import replay_run, run_upload
+from offline_capi.pipeline import replay_run
 from offline_capi.report import Status
 from offline_capi.samples import SAMPLE_TOKENS
 from tests.nights import NAME, UPLOAD, Nights
