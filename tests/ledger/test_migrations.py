@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+import json
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import offline_capi.ledger
-from offline_capi.ledger import Ledger, keep_read_back, read_back_of
+from offline_capi.ledger import Ledger, calendar_of, keep_read_back, read_back_of
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.ledger.keys import keys_of
 from offline_capi.ledger.schema import HEAD
 from offline_capi.ledger.segments import Entries, written
 from offline_capi.ledger.tables import metadata
-from offline_capi.model import Fate, ReadBack
+from offline_capi.model import Fate, ReadBack, Window
 from tests.delivery.sending import batch, names
 
 TOLD = ReadBack("acme", "1", "received", date(2026, 11, 23), {"Purchase": 2}, datetime(2026, 11, 24, 8, tzinfo=UTC))
@@ -90,3 +91,55 @@ def test_the_migrations_end_where_the_tables_are(ledger_url: str, version: str |
 
     assert differences == []
     assert _SCRIPTS.get_current_head() == HEAD
+
+
+def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its_reports(ledger_url: str) -> None:
+    """Held and in-doubt rows open their day, a failed run too; a run of some clients settles none."""
+    zone, night = "Europe/Berlin", datetime(2026, 11, 24, 3, tzinfo=UTC)
+    fates = {
+        "held": [
+            ["held", "acme", "2026-11-20", "client_stopped", None, 4],
+            ["sent", "acme", "2026-11-20", None, None, 9],
+        ],
+        "fine": [["sent", "acme", "2026-11-21", None, None, 9], ["rejected", "acme", None, "future", "event_time", 1]],
+        "some": [["sent", "acme", "2026-11-20", None, None, 9]],
+    }
+    with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
+        settings = _settings()
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0004")
+        run = sa.Table("run", sa.MetaData(), autoload_with=connection)
+        for number, (name, day) in enumerate([("held", 20), ("fine", 21), ("failed", 22), ("some", 20)]):
+            window = Window.of_day(date(2026, 11, day), zone)
+            report = {"tally": {"fates": fates[name], "narrowed": name == "some"}} if name in fates else None
+            connection.execute(
+                sa.insert(run).values(
+                    id=name,
+                    upload="u",
+                    **window.to_json(),
+                    trigger="scheduled",
+                    started_at=f"2026-11-{day + 1}T02:00:0{number}+00:00",
+                    ended_at=f"2026-11-{day + 1}T02:10:00+00:00",
+                    status="partial",
+                    report=json.dumps(report) if report else None,
+                )
+            )
+
+    with Ledger(ledger_url) as ledger:
+        days = calendar_of(
+            ledger,
+            "u",
+            [date(2026, 11, day) for day in range(19, 24)],
+            zone=zone,
+            max_age=timedelta(days=7),
+            now=night,
+            expects_every_day=True,
+        )
+
+    assert [(day.day.day, day.state.value, day.reasons) for day in days] == [
+        (19, "complete", {}),  # before the first night nothing is owed
+        (20, "open", {"client_stopped": 4}),
+        (21, "complete", {}),
+        (22, "open", {"run_failed": 0}),
+        (23, "open", {"never_ran": 0}),
+    ]
