@@ -108,6 +108,21 @@ def show_doubts(user: GetUserDep) -> str:
     return _page("in-doubt", "In doubt", doubts=doubts, now=now)
 
 
+@app.get("/days", response_class=HTMLResponse)
+def show_days(user: GetUserDep, upload: str = "", after: str = "") -> str:
+    """What is owed for each day: of one upload, or of those whose names come after ``after``."""
+    from offline_capi.open_days import read_calendar
+
+    seen, now = _Sight(user), datetime.now(UTC)
+    with _opened(whole=True) as (deployment, _, ledger):
+        visible = [name for name in sorted(deployment.uploads) if seen.upload(name) and name > after]
+        names = [name for name in visible if upload in ("", name)]
+        shown = [deployment.uploads[name] for name in names[:UPLOADS_SHOWN]]
+        calendars = [read_calendar(one, deployment, ledger, now) for one in shown]
+    more = names[UPLOADS_SHOWN - 1] if len(names) > UPLOADS_SHOWN else ""
+    return _page("days", "Days", calendars=calendars, more=more)
+
+
 @app.get("/dags/{dag_id}/runs/{run_id:path}", dependencies=[Depends(requires_access_dag("GET"))])
 def find_report(dag_id: str, run_id: str, request: Request) -> RedirectResponse:
     """From a run of Airflow's to that of the ledger, which its plan task names."""

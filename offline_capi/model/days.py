@@ -7,9 +7,9 @@ covered it, see ``judge_day``. Pure: records in, states out; no clock and no dat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -219,6 +219,19 @@ class Calendar:
 
     def of_state(self, *states: DayState) -> list[UploadDay]:
         return [day for day in self.days if day.state in states]
+
+    def owed(self) -> list[UploadDay]:
+        """The days that are not complete, oldest first."""
+        return self.of_state(DayState.OPEN, DayState.CLOSED)
+
+    def weeks(self) -> Iterator[tuple[date, list[tuple[date | None, UploadDay | None]]]]:
+        """Each Monday with the seven days of its week; no date outside the calendar, no state where no run is known."""
+        by_day = {day.day: day for day in self.days}
+        monday = self.first - timedelta(days=self.first.weekday())
+        while monday <= self.last:
+            days = (monday + timedelta(days=offset) for offset in range(7))
+            yield monday, [(day, by_day.get(day)) if self.first <= day <= self.last else (None, None) for day in days]
+            monday += timedelta(days=7)
 
     def to_json(self) -> dict[str, Any]:
         return {

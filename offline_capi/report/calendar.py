@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 
 from rich.console import Console
 from rich.padding import Padding
@@ -24,30 +23,20 @@ def print_calendar(calendar: Calendar, console: Console) -> None:
     console.print(Text.assemble((calendar.upload, "bold"), f"  {calendar.zone}  {counts or 'no days'}"))
     if calendar.days:
         console.print(Text("  " + " " * 10 + "".join(f"{name:>6}" for name in _WEEKDAYS), style="dim"))
-        for line in _weeks(calendar):
-            console.print(line)
-    for day in calendar.of_state(DayState.OPEN, DayState.CLOSED):
+        for monday, week in calendar.weeks():
+            console.print(_line(monday, week))
+    for day in calendar.owed():
         console.print(Padding(_explain(day), (0, 0, 0, 2)))
     if calendar.remark:
         console.print(Padding(Text(calendar.remark, style="dim"), (0, 0, 0, 2)))
 
 
-def _weeks(calendar: Calendar) -> Iterator[Text]:
-    by_day = {day.day: day for day in calendar.days}
-    monday = calendar.first - timedelta(days=calendar.first.weekday())
-    while monday <= calendar.last:
-        week = Text(f"  {monday.isoformat()}")
-        for offset in range(7):
-            week.append_text(_cell(monday + timedelta(days=offset), calendar, by_day))
-        yield week
-        monday += timedelta(days=7)
-
-
-def _cell(day: date, calendar: Calendar, by_day: dict[date, UploadDay]) -> Text:
-    if not calendar.first <= day <= calendar.last:
-        return Text(" " * 6)
-    mark, style = _MARKS[by_day[day].state] if day in by_day else _NOT_KNOWN
-    return Text.assemble(f"{day.day:>4} ", (mark, style))
+def _line(monday: date, week: list[tuple[date | None, UploadDay | None]]) -> Text:
+    line = Text(f"  {monday.isoformat()}")
+    for day, known in week:
+        mark, style = _MARKS[known.state] if known else _NOT_KNOWN
+        line.append_text(Text.assemble(f"{day.day:>4} ", (mark, style)) if day else Text(" " * 6))
+    return line
 
 
 def _explain(day: UploadDay) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -10,6 +11,7 @@ from html import unescape
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -21,7 +23,7 @@ from offline_capi.config import Secret
 from offline_capi.config.secret import fingerprint
 from offline_capi.config.settings import Limits
 from offline_capi.ledger import Ledger
-from offline_capi.model import Count, Fate, Outcome, Request, Tally, Window
+from offline_capi.model import Count, Fate, Outcome, Request, Tally, Window, debts_of
 from offline_capi.report import make_report
 from offline_capi.samples import SAMPLE_TOKENS
 from tests.airflow_provider.browser import find_browser, look_at
@@ -30,7 +32,7 @@ from tests.delivery.sending import batch, names
 
 ROOT = "/offline_capi"
 RUNS = f"{ROOT}/runs"
-PAGES = (RUNS, f"{ROOT}/clients", f"{ROOT}/coverage", f"{ROOT}/in-doubt")
+PAGES = (RUNS, f"{ROOT}/clients", f"{ROOT}/coverage", f"{ROOT}/days", f"{ROOT}/in-doubt")
 DAG = "offline_capi__store_purchases"
 TODAY = datetime.now(UTC).date()
 
@@ -42,14 +44,15 @@ class History:
         self.night, self.url, self.runs = night, ledger_url, count()
         self.environment = {**night.environment, "OFFLINE_CAPI_LEDGER": ledger_url}
 
-    def run(self, upload: str, day: date, **books: object) -> str:
+    def run(self, upload: str, day: date, *, covers: bool = False, **books: object) -> str:
         """A run over a day that sent 1,000 events, unless its books say otherwise."""
         sent = Counter({Count(Fate.SENT, "acme_bank", day): 1000})
         tally = replace(Tally(read=1000, fates=sent, sendable=1000), **books)  # type: ignore[arg-type]
         moment = datetime(day.year, day.month, day.day, 3, tzinfo=UTC) + timedelta(days=1, minutes=next(self.runs))
         window = Window.of_day(day, "America/New_York")
         with Ledger(self.url) as ledger:
-            run_id = ledger.begin_run(upload, window, trigger="scheduled", now=moment)
+            since = window.since if covers else None
+            run_id = ledger.begin_run(upload, window, trigger="scheduled", now=moment, covered_since=since)
             report = make_report(
                 run_id=run_id,
                 upload=upload,
@@ -60,7 +63,8 @@ class History:
                 tally=tally,
                 limits=Limits(),
             )
-            ledger.finish_run(run_id, status=report.status.value, report=report.to_json(), now=moment)
+            debts = debts_of(tally, by_event_day=True)
+            ledger.finish_run(run_id, status=report.status.value, report=report.to_json(), now=moment, debts=debts)
         return run_id
 
     def post(self, upload: str, client: str, events: int, fate: Fate, *, ago: timedelta = timedelta()) -> str:
@@ -164,7 +168,7 @@ def test_whoever_may_see_one_dag_sees_nothing_of_the_others(local: History):
 
     shown = [local.page(path, user) for path in PAGES]
 
-    assert all("store_purchases" in page for page in (shown[0], shown[2], shown[3]))
+    assert all("store_purchases" in page for page in (shown[0], shown[2], shown[3], shown[4]))
     assert "corner_shop" in shown[1]
     assert not any(word in page for page in shown for word in ("credit_approvals", "acme_bank", hidden))
     assert local.night.airflow.pages(local.environment, f"{RUNS}/{hidden}", user=user)[0][0] == 403
@@ -271,6 +275,27 @@ def test_requests_in_doubt_say_what_happens_next(history: History):
 
 def test_nothing_in_doubt_is_said_in_a_word(local: History):
     assert "<p>None.</p>" in local.page(f"{ROOT}/in-doubt")
+
+
+# ---------------------------------------------------------------------------------------------- days
+
+
+def test_p20_the_calendar_shows_what_is_owed_for_each_day_and_why(history: History):
+    today = datetime.now(ZoneInfo("Europe/Berlin")).date()
+    night = Counter({Count(Fate.HELD, "corner_shop", today - timedelta(days=3), "client_stopped"): 64})
+    for ago, books in {4: {}, 3: {"fates": night, "read": 64, "sendable": 64}, 2: {}}.items():
+        history.run("store_purchases", today - timedelta(days=ago), covers=True, **books)
+
+    page = unescape(history.page(f"{ROOT}/days?upload=store_purchases"))
+
+    states = re.findall(r'title="(\d{4}-\d\d-\d\d): (\w+)', page)
+    wanted = {4: "complete", 3: "open", 2: "complete", 1: "open"}
+    assert {day: state for day, state in states if state != "no"} == {
+        (today - timedelta(days=ago)).isoformat(): state for ago, state in wanted.items()
+    }
+    assert "a token or permission was refused (client stopped): 64 rows" in page
+    assert "no run covered it" in page
+    assert f"no run of store_purchases before {today - timedelta(days=4)} is known" in page
 
 
 # ---------------------------------------------------------------------------------------------- in a browser
