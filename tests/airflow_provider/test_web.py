@@ -44,15 +44,14 @@ class History:
         self.night, self.url, self.runs = night, ledger_url, count()
         self.environment = {**night.environment, "OFFLINE_CAPI_LEDGER": ledger_url}
 
-    def run(self, upload: str, day: date, *, covers: bool = False, **books: object) -> str:
+    def run(self, upload: str, day: date, *, zone: str = "America/New_York", **books: object) -> str:
         """A run over a day that sent 1,000 events, unless its books say otherwise."""
         sent = Counter({Count(Fate.SENT, "acme_bank", day): 1000})
         tally = replace(Tally(read=1000, fates=sent, sendable=1000), **books)  # type: ignore[arg-type]
         moment = datetime(day.year, day.month, day.day, 3, tzinfo=UTC) + timedelta(days=1, minutes=next(self.runs))
-        window = Window.of_day(day, "America/New_York")
+        window = Window.of_day(day, zone)
         with Ledger(self.url) as ledger:
-            since = window.since if covers else None
-            run_id = ledger.begin_run(upload, window, trigger="scheduled", now=moment, covered_since=since)
+            run_id = ledger.begin_run(upload, window, trigger="scheduled", now=moment, covered_since=window.since)
             report = make_report(
                 run_id=run_id,
                 upload=upload,
@@ -284,7 +283,7 @@ def test_p20_the_calendar_shows_what_is_owed_for_each_day_and_why(history: Histo
     today = datetime.now(ZoneInfo("Europe/Berlin")).date()
     night = Counter({Count(Fate.HELD, "corner_shop", today - timedelta(days=3), "client_stopped"): 64})
     for ago, books in {4: {}, 3: {"fates": night, "read": 64, "sendable": 64}, 2: {}}.items():
-        history.run("store_purchases", today - timedelta(days=ago), covers=True, **books)
+        history.run("store_purchases", today - timedelta(days=ago), zone="Europe/Berlin", **books)
 
     page = unescape(history.page(f"{ROOT}/days?upload=store_purchases"))
 
