@@ -1,3 +1,15 @@
+-- The ledger of offline_capi, for PostgreSQL. It is made when it is first opened; this is to make it by hand.
+--
+-- Its role needs a schema of its own, which its URL names by ?schema=offline_capi, and either owns it, so that it makes
+-- and migrates its tables itself:
+--   CREATE SCHEMA offline_capi AUTHORIZATION the_role;
+-- or somebody else makes the tables (SET search_path TO offline_capi; and what follows) and grants what it does:
+--   GRANT USAGE ON SCHEMA offline_capi TO the_role;
+--   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA offline_capi TO the_role;
+--   GRANT USAGE ON ALL SEQUENCES IN SCHEMA offline_capi TO the_role;
+-- After an update of offline_capi that changes the tables, their owner opens the ledger once: offline-capi status
+-- Whoever only looks (offline-capi status, the pages in Airflow) needs USAGE on the schema and SELECT on its tables.
+
 CREATE TABLE read_back (
     client VARCHAR(120) NOT NULL,
     pixel VARCHAR(32) NOT NULL,
@@ -77,7 +89,7 @@ CREATE TABLE sender (
     PRIMARY KEY (id)
 );
 
-CREATE TABLE alembic_version (
+CREATE TABLE offline_capi_version (
     version_num VARCHAR(32) NOT NULL,
     PRIMARY KEY (version_num)
 );
@@ -88,4 +100,4 @@ CREATE INDEX request_waiting ON request (id) WHERE waiting_keys IS NOT NULL;
 
 CREATE INDEX run_started ON run (started_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0004');
+INSERT INTO offline_capi_version (version_num) VALUES ('0005');

@@ -19,6 +19,7 @@ from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Ledger, ddl
 from offline_capi.ledger.connection import PAGE_SIZE, make_engine, transaction
 from offline_capi.ledger.liveness import LEASE
+from offline_capi.ledger.schema import VERSION_TABLE
 from offline_capi.ledger.tables import metadata
 from offline_capi.model import EventBatch, Fate, Outcome, Reason
 from tests.delivery.sending import batch, ids_of, names
@@ -184,7 +185,8 @@ def test_a_postgresql_ledger_made_from_the_sql_for_dbas_can_be_used(postgres_db:
     with make_engine(postgres_db).connect() as connection:
         connection.exec_driver_sql(ddl())
         connection.commit()
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        differences = compare_metadata(context, metadata)
 
     desk = Desk(postgres_db)
     desk.post(batch(["e-1"]), Fate.SENT)

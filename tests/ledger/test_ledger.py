@@ -272,13 +272,13 @@ def test_a_newer_ledger_is_refused_and_left_alone(desk: Desk) -> None:
     desk.ledger.close()
     engine = sa.create_engine(desk.url)
     with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.text("UPDATE offline_capi_version SET version_num = '9999'"))
 
     with pytest.raises(LedgerError, match="newer"):
         Ledger(desk.url)
 
     with engine.connect() as connection:
-        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+        assert connection.execute(sa.text("SELECT version_num FROM offline_capi_version")).scalar() == "9999"
     engine.dispose()
 
 
