@@ -254,10 +254,10 @@ def explained(engine: sa.Engine) -> Iterator[None]:
 def _advice(engine: sa.Engine, fault: object) -> str:
     """What to do about a fault of the database's that its own words do not say."""
     state, text = getattr(fault, "sqlstate", None), str(fault)
-    role = f'"{engine.url.username}"' if engine.url.username else "its role"
+    role = quoted(engine.url.username) if engine.url.username else "its role"
     if state == "42501":  # insufficient_privilege
         return (
-            f"Ask the database's administrator for `CREATE SCHEMA offline_capi AUTHORIZATION` {role}, and add "
+            f"Ask the database's administrator for `CREATE SCHEMA offline_capi AUTHORIZATION {role}`, and add "
             "?schema=offline_capi to the URL; what else may be granted stands at the head of `offline-capi ddl`. "
         )
     if state == "3F000":  # invalid_schema_name

@@ -111,7 +111,7 @@ def _refuse_to_share(connection: sa.Connection, names: set[str]) -> None:
             f'the ledger {place_of(engine)}: schema "{here}" of this database belongs to another application as well, '
             f"which has {taken} in it. Nothing was changed and nothing was sent; give the ledger a schema of its own: "
             "add ?schema=offline_capi to its URL. Where its role may not make one, an administrator says `CREATE "
-            f"SCHEMA offline_capi AUTHORIZATION {quoted(engine.url.username or 'the role')}`."
+            f"SCHEMA offline_capi AUTHORIZATION {quoted(engine.url.username or 'its role')}`."
         )
     if here in ("public", None) or schema_of(connection) is not None:
         return
