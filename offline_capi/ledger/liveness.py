@@ -34,7 +34,9 @@ class Process:
 
     @classmethod
     def current(cls) -> Process:
-        return cls(f"{socket.gethostname()[:_HOST_LETTERS]} {_kernel()}".strip(), os.getpid(), _started(os.getpid()))
+        return cls(
+            f"{socket.gethostname()[:_HOST_LETTERS]} {_kernel()}".strip(), os.getpid(), _started(os.getpid()) or ""
+        )
 
     def is_alive(self, lease_until: float, now: float) -> bool:
         """Of its own processes a kernel knows, at once after a SIGKILL; of all others the lease decides.
@@ -43,8 +45,15 @@ class Process:
         """
         if lease_until == GONE:
             return False
-        if self.started and _kernel() and self.host.endswith(f" {_kernel()}") and not _is_hidden(self.pid):
-            return _started(self.pid) == self.started
+        if _kernel() and self.host.endswith(f" {_kernel()}"):
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return False
+            except PermissionError:  # somebody else's
+                pass
+            if (started := _started(self.pid)) is not None:
+                return started == self.started
         return now < lease_until
 
 
@@ -63,27 +72,14 @@ def _kernel() -> str:
     return f"{boot} {namespace}" if boot and ours else ""
 
 
-def _is_hidden(pid: int) -> bool:
-    """Whether there is a process of this number of which /proc tells us nothing (``hidepid``)."""
-    if Path(f"/proc/{pid}").exists():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def _started(pid: int) -> str | None:
+    """The kernel's start time of a process (field 22 of ``/proc/<pid>/stat``); ``None`` where it is not to be seen.
 
-
-def _started(pid: int) -> str:
-    """The kernel's start time of a process (field 22 of ``/proc/<pid>/stat``); empty where there is none.
-
-    A zombie is dead: in a container without an init nobody may ever ask for its exit code.
+    A zombie is dead, and has none: in a container without an init nobody may ever ask for its exit code.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return ""
+        return None
     state, *fields = stat.rsplit(")", 1)[-1].split()
     return "" if state in "ZX" else fields[18]

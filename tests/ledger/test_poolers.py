@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Ledger
 from offline_capi.ledger.connection import LOCK
-from offline_capi.model import Fate, keys_in
+from offline_capi.model import Fate, Outcome, keys_in
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk
 from tests.ledger.test_processes import go, heard, process
@@ -40,8 +40,7 @@ def test_nights_behind_a_pooler_remember_each_other(pooled_db: str, schema: str 
     for _ in range(SESSIONS + 2):
         with desk.ledger.together():
             claims = [desk.claim(events.slice(start, 1)) for start in range(20)]
-        for claim in claims:
-            desk.record(claim, Fate.HELD)
+        desk.ledger.record([Outcome(claim.request, Fate.HELD, desk.now) for claim in claims])
         assert set(desk.fates(events).values()) == {None}
         desk.merge()
         desk = desk.next_night()
