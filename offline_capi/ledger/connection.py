@@ -240,7 +240,7 @@ def explained(engine: sa.Engine) -> Iterator[None]:
         yield
     except (sa.exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
         fault = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        if any(sign in str(fault) for sign in ("locked", "busy", "lock timeout")):
+        if _is_busy(fault):
             raise LedgerBusyError(
                 f"the ledger {place} was held by another process for too long. Nothing was lost; run again "
                 "when that process is done, or look for one that hangs."
@@ -249,6 +249,12 @@ def explained(engine: sa.Engine) -> Iterator[None]:
             f"the ledger {place} cannot be used: {type(fault).__name__}: {_first_line(fault)}. {_advice(engine, fault)}"
             "Nothing is sent without it; what was sent is recorded. Running again is safe."
         ) from None
+
+
+def _is_busy(fault: object) -> bool:
+    """Whether another process held the database: by the error's number, as hosts and roles may be called "busy" too."""
+    primary = getattr(fault, "sqlite_errorcode", 0) & 0xFF  # the rest says why
+    return primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or getattr(fault, "sqlstate", None) == "55P03"
 
 
 def _advice(engine: sa.Engine, fault: object) -> str:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger import Ledger, ddl
-from offline_capi.ledger.connection import driver_of, make_engine
+from offline_capi.ledger.connection import driver_of, make_engine, transaction
 from offline_capi.ledger.schema import HEAD, OLD_VERSION_TABLE, VERSION_TABLE
 from offline_capi.ledger.tables import metadata
 from offline_capi.model import Fate
@@ -90,6 +90,20 @@ def test_what_the_url_says_to_the_driver_is_kept(postgres_db: str) -> None:
         assert connection.scalar(sa.text("SHOW work_mem")) == "5MB"
 
     assert {name: kept[name] for name in said} == said
+
+
+@pytest.mark.parametrize(("asked", "waits"), [("0", "1ms"), ("2.5", "2500ms"), ("60", "1min")])
+def test_a_transaction_waits_as_long_as_the_url_says(postgres_db: str, asked: str, waits: str) -> None:
+    """PostgreSQL's own zero would be for ever."""
+    with make_engine(asking(postgres_db, timeout=asked)).connect() as connection, transaction(connection, writes=True):
+        assert connection.scalar(sa.text("SHOW lock_timeout")) == waits
+
+
+def test_a_server_that_is_called_busy_and_not_there_is_not_held_by_another_process(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="No such file") as failed:
+        Ledger(f"postgresql://locked:busy@/locked?host={tmp_path}/busy")
+
+    assert type(failed.value) is LedgerError
 
 
 @pytest.mark.parametrize("query", ["?mode=ro", "?nonsense=1"])
