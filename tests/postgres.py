@@ -18,7 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["HOW_TO_GET_ONE", "PASSWORD", "USER", "find_binaries", "running_server", "wheel_binaries"]
+__all__ = [
+    "HOW_TO_GET_ONE",
+    "PASSWORD",
+    "USER",
+    "as_other_user",
+    "find_binaries",
+    "free_port",
+    "hand_over",
+    "running_server",
+    "wheel_binaries",
+]
 
 USER, PASSWORD = "tester", "not-a-secret"
 HOW_TO_GET_ONE = (
@@ -51,7 +61,7 @@ def _on_path() -> Path | None:
 def running_server(binaries: Path) -> Iterator[str]:
     """Run a server from ``binaries`` on a free loopback port; yields its URL, stops it whatever happens."""
     home = Path(tempfile.mkdtemp(prefix="offline_capi_pg_"))
-    server = _Server(_within_reach(binaries, home), home, _free_port())
+    server = _Server(_within_reach(binaries, home), home, free_port())
     try:
         server.start()
         yield server.url
@@ -71,7 +81,7 @@ class _Server:
     def start(self) -> None:
         password = self._home / "password"
         password.write_text(PASSWORD)
-        _hand_over(self._home)
+        hand_over(self._home, password)
         self._run(
             "initdb", "-U", USER, "--auth=scram-sha-256", f"--pwfile={password}", "-E", "UTF8", "--locale=C", "-N"
         )
@@ -82,7 +92,7 @@ class _Server:
             self._run("pg_ctl", "stop", "-m", "immediate", "-w")
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*_as_other_user(), str(self._binaries / program), "-D", str(self._data), *arguments]
+        command = [*as_other_user(), str(self._binaries / program), "-D", str(self._data), *arguments]
         # Not through pipes: the server would inherit them, and whoever reads them would wait for its end.
         with (self._home / f"{program}.log").open("w") as log:
             done = subprocess.run(
@@ -110,19 +120,21 @@ def _other_user() -> pwd.struct_passwd | None:
     return names.get("postgres") or names["nobody"]
 
 
-def _as_other_user() -> list[str]:
+def as_other_user() -> list[str]:
+    """What a command begins with that must not run as root; nothing where we are not root."""
     user = _other_user()
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"] if user else []
 
 
-def _hand_over(home: Path) -> None:
+def hand_over(*paths: Path) -> None:
+    """Give files to whom the server runs as."""
     user = _other_user()
     if user:
-        for path in (home, home / "password"):
+        for path in paths:
             os.chown(path, user.pw_uid, user.pw_gid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from offline_capi.ledger.keys import KeyFilter, Keys, Probe, halves, keys_of
-from offline_capi.ledger.prepared import Prepared
+from offline_capi.ledger.prepared import Prepared, in_parts
 from offline_capi.ledger.segments import Entries, in_order
 from offline_capi.ledger.tables import request
 
@@ -49,9 +49,8 @@ class RecentClaims:
         waiting = {number for (number,) in _WAITING.rows(connection)}
         if not self._by_request.keys() <= waiting:
             self.clear()
-        fresh = sorted(waiting - self._by_request.keys())
-        for start in range(0, len(fresh), 500):
-            chosen = sa.select(request.c.id, request.c.waiting_keys).where(request.c.id.in_(fresh[start : start + 500]))
+        for some in in_parts(waiting - self._by_request.keys()):
+            chosen = sa.select(request.c.id, request.c.waiting_keys).where(request.c.id.in_(some))
             for request_id, keys in connection.execute(chosen):
                 self.add(request_id, keys)
 

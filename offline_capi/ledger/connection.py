@@ -1,10 +1,17 @@
-"""One connection to the ledger's database, and what its errors mean for whoever runs an upload."""
+"""One connection to the ledger's database, and what its errors mean for whoever runs an upload.
+
+On PostgreSQL nothing here outlives a transaction: a pooler (pgbouncer in transaction mode, Supabase, Neon, RDS Proxy)
+gives each transaction another session, and takes no ``options`` from a client. So settings are made by ``SET LOCAL``,
+the lock is the transaction's, and no statement is prepared on the server.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,18 +20,35 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 
-__all__ = ["BUSY_SECONDS", "PAGE_SIZE", "driver_of", "explained", "make_engine", "transaction"]
+__all__ = [
+    "BUSY_SECONDS",
+    "PAGE_SIZE",
+    "driver_of",
+    "explained",
+    "make_engine",
+    "place_of",
+    "quoted",
+    "schema_of",
+    "transaction",
+]
 
 #: Seconds to wait for another process that writes.
 BUSY_SECONDS = 60
+#: Seconds to wait for a server to answer, where the URL does not say ``connect_timeout``.
+CONNECT_TIMEOUT_S = 10
+#: The longest wait that PostgreSQL takes: milliseconds in 31 bits.
+MAX_BUSY_S = (2**31 - 1) / 1000
+#: Bytes of a name in PostgreSQL, which cuts longer ones without a word.
+MAX_NAME_BYTES = 63
 
 #: Any number of ours: PostgreSQL's advisory locks are shared by all users of a database.
 LOCK = 0x0FF11E
-_TAKE_TURNS = sa.text("SELECT pg_advisory_xact_lock(:lock)")
 
-#: One state of the database for all statements of a transaction that reads, as SQLite has it: another process may
-#: merge segments of the index in between. Those that write take turns anyway.
-_LOOK_ONCE = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+#: What a transaction begins with, in one message to the server. Whoever reads sees one state of the database in all its
+#: statements, as SQLite has it: another process may merge segments of the index in between. Whoever writes takes turns,
+#: and sees what the one before committed, whatever isolation the database is set to by default.
+_BEGIN_READING = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {settings}"
+_BEGIN_WRITING = f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {{settings}}; SELECT pg_advisory_xact_lock({LOCK})"
 
 #: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL).
 _PRAGMAS = ("synchronous=FULL", "cache_size=-16384")
@@ -32,29 +56,44 @@ _PRAGMAS = ("synchronous=FULL", "cache_size=-16384")
 #: 4,096 take a sixth more time, and larger ones nothing less.
 PAGE_SIZE = 16_384
 
+#: Settings of ours in the URL's query; all others are the driver's.
+_OWN_SETTINGS = ("timeout", "schema")
+
 
 def make_engine(url: str, *, busy_seconds: float | None = None) -> sa.Engine:
     """An engine for one long-lived connection; a SQLite file's folder is made where it is missing.
 
-    ``busy_seconds`` is how long another process may hold the ledger; else ``?timeout=`` of the URL says it.
+    Of the URL's query, ``timeout`` says for how many seconds another process may hold the ledger, unless
+    ``busy_seconds`` does, and ``schema`` in which schema of a PostgreSQL database it lives; the rest is the driver's.
     """
     try:
         parsed = _parsed(url)
         told = float(str(parsed.query.get("timeout", BUSY_SECONDS)))
     except (sa.exc.ArgumentError, ValueError):  # the second for a port or a timeout that is no number
         raise LedgerError(_UNUSABLE) from None
-    parsed = parsed.difference_update_query(["timeout"])
     busy_seconds = told if busy_seconds is None else busy_seconds
+    if not 0 <= busy_seconds <= MAX_BUSY_S:
+        raise LedgerError(f"the ledger's URL: timeout is a number of seconds from 0 to {MAX_BUSY_S:.0f}. {_UNTOUCHED}")
     sqlite = parsed.get_backend_name() == "sqlite"
+    schema = _schema_in(parsed)
+    parsed = parsed.difference_update_query(_OWN_SETTINGS)
     if sqlite:
         _make_folder(parsed)
-    arguments = _arguments(sqlite, busy_seconds)
+    arguments = _arguments(sqlite, busy_seconds, parsed.query)
     try:
-        engine = sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool, connect_args=arguments)
-    except (sa.exc.NoSuchModuleError, ModuleNotFoundError):
+        with warnings.catch_warnings(action="error", category=sa.exc.SAWarning):
+            engine = sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool, connect_args=arguments)
+    except sa.exc.SAWarning:
+        raise LedgerError(
+            f"the ledger's URL: SQLite takes {', '.join(sorted(parsed.query))} only of sqlite:///file:NAME?…&uri=true. "
+            f"{_UNTOUCHED}"
+        ) from None
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError):
         raise LedgerError(_UNUSABLE) from None
     if sqlite:
         _prepare_sqlite(engine, busy_seconds)
+    else:
+        engine.update_execution_options(**_beginnings(busy_seconds, schema), ledger_schema=schema)
     return engine
 
 
@@ -71,23 +110,75 @@ def _make_folder(url: sa.URL) -> None:
         ) from None
 
 
-def _arguments(sqlite: bool, busy_seconds: float) -> dict[str, Any]:
+def _arguments(sqlite: bool, busy_seconds: float, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What the driver is told beside what the URL asks for; SQLAlchemy lets these win."""
     if sqlite:
         return {"timeout": busy_seconds, "check_same_thread": False}
-    return {"connect_timeout": 10, "options": f"-c lock_timeout={int(busy_seconds * 1000)}"}
+    timeout = {} if "connect_timeout" in asked else {"connect_timeout": CONNECT_TIMEOUT_S}
+    return timeout | {"prepare_threshold": None}
 
 
+_UNTOUCHED = "Nothing was sent"
 _UNUSABLE = (
     "the ledger's URL cannot be used; it looks like sqlite:///path/ledger.db or postgresql+psycopg://host/db, and the "
-    "second needs `pip install 'offline-capi[warehouses]'`. Nothing was sent"
+    f"second needs `pip install 'offline-capi[warehouses]'`. {_UNTOUCHED}"
 )
+#: All of them mean psycopg, which takes the settings of its forerunner: there is one driver to know.
+_SPELLINGS = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
+_USERINFO = re.compile(r"[^:/]*(?::[^@]*)?@")  # as SQLAlchemy reads it: a password ends at its first @
 
 
 def _parsed(url: str) -> sa.URL:
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+    if parsed.get_backend_name() == "sqlite":
+        return parsed
+    if parsed.drivername not in _SPELLINGS:
         raise sa.exc.ArgumentError("neither SQLite nor PostgreSQL")
-    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+    rest = url.strip().partition("://")[2]
+    userinfo = _USERINFO.match(rest)
+    if userinfo and "@" in rest[userinfo.end() :]:  # part of the password is taken for the host, and would be shown
+        raise LedgerError(
+            "the ledger's URL has more than one @: write those of its user name and password as %40 (and % as %25). "
+            f"{_UNTOUCHED}"
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def _schema_in(url: sa.URL) -> str | None:
+    """The schema that the URL names, if any."""
+    schema = url.query.get("schema")
+    if schema is None:
+        return None
+    if url.get_backend_name() == "sqlite":
+        raise LedgerError(f"the ledger's URL: schema is for PostgreSQL; SQLite has a file of its own. {_UNTOUCHED}")
+    if not isinstance(schema, str) or not schema.isprintable() or not 0 < len(schema.encode()) <= MAX_NAME_BYTES:
+        raise LedgerError(
+            f"the ledger's URL: schema is one name of at most {MAX_NAME_BYTES} bytes, such as ?schema=offline_capi. "
+            f"{_UNTOUCHED}"
+        )
+    return schema
+
+
+def _beginnings(busy_seconds: float, schema: str | None) -> dict[str, str]:
+    """What a transaction on PostgreSQL begins with, as options of the engine."""
+    settings = f"SET LOCAL lock_timeout = {max(1, int(busy_seconds * 1000))}"  # 0 would be for ever
+    if schema is not None:
+        settings += f"; SET LOCAL search_path TO {quoted(schema)}"
+    return {
+        "ledger_begin_reading": _BEGIN_READING.format(settings=settings),
+        "ledger_begin_writing": _BEGIN_WRITING.format(settings=settings),
+    }
+
+
+def quoted(name: str) -> str:
+    """A name for a statement's text; SQLAlchemy would double its per cent signs, for statements with parameters."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def schema_of(connection: sa.Connection) -> str | None:
+    """The schema that the ledger's URL names, if any."""
+    schema: str | None = connection.get_execution_options().get("ledger_schema")
+    return schema
 
 
 def _prepare_sqlite(engine: sa.Engine, busy_seconds: float) -> None:
@@ -131,27 +222,58 @@ def transaction(connection: sa.Connection, *, writes: bool) -> Iterator[sa.Conne
     connection.info["writes"] = writes
     with explained(connection.engine), connection.begin():
         if connection.dialect.name == "postgresql":
-            connection.execute(_TAKE_TURNS if writes else _LOOK_ONCE, {"lock": LOCK} if writes else None)
+            beginning = "ledger_begin_writing" if writes else "ledger_begin_reading"
+            driver_of(connection).execute(connection.get_execution_options()[beginning])
         yield connection
+
+
+def place_of(engine: sa.Engine) -> str:
+    """Where the ledger is, without a password."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 @contextmanager
 def explained(engine: sa.Engine) -> Iterator[None]:
     """Turn the database's errors into ours: where, what now, is it safe to repeat."""
-    place = engine.url.set(query={}).render_as_string(hide_password=True)
+    place = place_of(engine)
     try:
         yield
     except (sa.exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
         fault = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        if any(sign in str(fault) for sign in ("locked", "busy", "lock timeout")):
+        if _is_busy(fault):
             raise LedgerBusyError(
                 f"the ledger {place} was held by another process for too long. Nothing was lost; run again "
                 "when that process is done, or look for one that hangs."
             ) from None
         raise LedgerError(
-            f"the ledger {place} cannot be used: {type(fault).__name__}: {_first_line(fault)}. Nothing is "
-            "sent without it; what was sent is recorded. Running again is safe."
+            f"the ledger {place} cannot be used: {type(fault).__name__}: {_first_line(fault)}. {_advice(engine, fault)}"
+            "Nothing is sent without it; what was sent is recorded. Running again is safe."
         ) from None
+
+
+def _is_busy(fault: object) -> bool:
+    """Whether another process held the database: by the error's number, as hosts and roles may be called "busy" too."""
+    primary = getattr(fault, "sqlite_errorcode", 0) & 0xFF  # the rest says why
+    return primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or getattr(fault, "sqlstate", None) == "55P03"
+
+
+def _advice(engine: sa.Engine, fault: object) -> str:
+    """What to do about a fault of the database's that its own words do not say."""
+    state, text = getattr(fault, "sqlstate", None), str(fault)
+    role = quoted(engine.url.username) if engine.url.username else "its role"
+    if state == "42501":  # insufficient_privilege
+        return (
+            f"Ask the database's administrator for `CREATE SCHEMA offline_capi AUTHORIZATION {role}`, and add "
+            "?schema=offline_capi to the URL; what else may be granted stands at the head of `offline-capi ddl`. "
+        )
+    if state == "3F000":  # invalid_schema_name
+        return f"The schema that the URL names is not there, or {role} has no USAGE on it. "
+    if "unsupported startup parameter" in text:
+        return (
+            "A pooler such as pgbouncer takes no `options` (of the URL, or PGOPTIONS): write ?schema=NAME instead of "
+            "a search_path there, or connect without the pooler. "
+        )
+    return ""
 
 
 def _first_line(error: object) -> str:

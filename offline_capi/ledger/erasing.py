@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
+from offline_capi.ledger.prepared import in_parts
 from offline_capi.ledger.tables import RequestState, request
 
 __all__ = ["owned_by_refused", "scrub", "without_digest"]
 
-#: Ids a statement; SQLite takes 32,766 parameters.
-_SOME = 10_000
 _NO_DIGEST = bytes(32)
 
 
@@ -21,7 +20,7 @@ def without_digest(connection: sa.Connection, request_ids: Collection[int]) -> N
 
     What a request counted stays: numbers, codes, times.
     """
-    for some in _parts(request_ids):
+    for some in in_parts(request_ids):
         alone = request.c.id.in_(some), request.c.events == 1
         connection.execute(sa.update(request).where(*alone).values(digest=_NO_DIGEST))
 
@@ -29,7 +28,7 @@ def without_digest(connection: sa.Connection, request_ids: Collection[int]) -> N
 def owned_by_refused(connection: sa.Connection, owners: Mapping[int, int]) -> dict[int, int]:
     """Those of ``owners``, ids of requests, that Meta refused: somebody says that its answer will be another now."""
     refused = set[int]()
-    for some in _parts(owners.values()):
+    for some in in_parts(set(owners.values())):
         chosen = request.c.id.in_(some), request.c.state == RequestState.REFUSED
         refused |= set(connection.scalars(sa.select(request.c.id).where(*chosen)))
     return {place: owner for place, owner in owners.items() if owner in refused}
@@ -51,8 +50,3 @@ def scrub(connection: sa.Connection) -> bool:
     except sqlite3.OperationalError:  # held by another process for longer than we wait: the caller says so
         return False
     return not busy
-
-
-def _parts(request_ids: Collection[int]) -> list[list[int]]:
-    ids = sorted(set(request_ids))
-    return [ids[start : start + _SOME] for start in range(0, len(ids), _SOME)]

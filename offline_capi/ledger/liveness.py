@@ -5,19 +5,28 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 __all__ = ["GONE", "LEASE", "Process"]
 
-#: Seconds for which a process on another host is believed alive after it last wrote; it writes at least every third.
+#: Seconds for which a process that this kernel does not know of is believed alive after it last wrote; it writes at
+#: least every third.
 LEASE = 120.0
 #: The lease of a process that has closed its ledger, whether it lives on or not.
 GONE = 0.0
 
+#: Letters of a host's name that are kept, for people; beside them there is room for 55 of the kernel.
+_HOST_LETTERS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, told apart from a later one with the same number by its start."""
+    """A process, told apart from a later one with the same number by its start.
+
+    ``host`` is a host's name, a space, and by what the kernel is known that counts its processes; earlier versions
+    wrote the name alone.
+    """
 
     host: str
     pid: int
@@ -25,34 +34,52 @@ class Process:
 
     @classmethod
     def current(cls) -> Process:
-        return cls(socket.gethostname(), os.getpid(), _started(os.getpid()))
+        return cls(
+            f"{socket.gethostname()[:_HOST_LETTERS]} {_kernel()}".strip(), os.getpid(), _started(os.getpid()) or ""
+        )
 
     def is_alive(self, lease_until: float, now: float) -> bool:
-        """On this host the kernel knows, at once after a SIGKILL; elsewhere the lease decides."""
+        """Of its own processes a kernel knows, at once after a SIGKILL; of all others the lease decides.
+
+        Hosts and containers may share a name, so that a name says nothing.
+        """
         if lease_until == GONE:
             return False
-        if self.host == socket.gethostname():
-            return _started(self.pid) == self.started != ""
+        if _kernel() and self.host.endswith(f" {_kernel()}"):
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return False
+            except PermissionError:  # somebody else's
+                pass
+            if (started := _started(self.pid)) is not None:
+                return started == self.started
         return now < lease_until
 
 
-def _started(pid: int) -> str:
-    """The kernel's start time of a process (field 22 of ``/proc/<pid>/stat``); empty where there is none.
+@cache
+def _kernel() -> str:
+    """A kernel since its boot, and the namespace in which it counts processes; empty where /proc does not tell.
 
-    A zombie is dead: in a container without an init nobody may ever ask for its exit code.
+    A /proc of another namespace than ours has our numbers for other processes.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+        ours = Path("/proc/self").readlink() == Path(str(os.getpid()))
+    except OSError:
+        return ""
+    return f"{boot} {namespace}" if boot and ours else ""
+
+
+def _started(pid: int) -> str | None:
+    """The kernel's start time of a process (field 22 of ``/proc/<pid>/stat``); ``None`` where it is not to be seen.
+
+    A zombie is dead, and has none: in a container without an init nobody may ever ask for its exit code.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return _exists(pid)
+        return None
     state, *fields = stat.rsplit(")", 1)[-1].split()
     return "" if state in "ZX" else fields[18]
-
-
-def _exists(pid: int) -> str:
-    """Where there is no /proc, only whether the number is taken."""
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return ""
-    return "unknown"

@@ -6,7 +6,7 @@ the interpreter that those who post are waiting for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -14,7 +14,17 @@ import sqlalchemy as sa
 
 from offline_capi.ledger.connection import driver_of
 
-__all__ = ["Prepared", "rows_of"]
+__all__ = ["IDS_PER_STATEMENT", "Prepared", "in_parts", "rows_of"]
+
+#: Ids that one statement names; SQLite takes 32,766 parameters, and a longer text takes longer to be made.
+IDS_PER_STATEMENT = 500
+
+
+def in_parts(ids: Iterable[int], size: int = IDS_PER_STATEMENT) -> Iterator[list[int]]:
+    """The ids in order, at most ``size`` at a time."""
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]
 
 
 def rows_of(connection: sa.Connection, text: str, values: Any = ()) -> list[tuple[Any, ...]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger.keys import KeyFilter, Keys, Probe, ascending, keys_of
-from offline_capi.ledger.prepared import Prepared, rows_of
+from offline_capi.ledger.prepared import Prepared, in_parts, rows_of
 from offline_capi.ledger.tables import segment, segment_block
 from offline_capi.model import KEY_BYTES
 
@@ -43,7 +43,7 @@ FAN = 4
 SMALLEST = 524_288
 _SIZES = 3
 #: Blocks asked for in one statement.
-_SOME = 4_000
+_BLOCKS_PER_STATEMENT = 4_000
 
 _FENCES = np.dtype(f"S{KEY_BYTES}")
 _OWNERS = np.dtype("<i8")
@@ -149,9 +149,8 @@ class Segment:
             asked = last - first + 1
             rows = _SPAN.rows(connection, first=self.id * _BLOCKS + first, last=self.id * _BLOCKS + last)
         else:
-            ids = (numbers + self.id * _BLOCKS).tolist()
-            parts = (",".join(map(str, ids[start : start + _SOME])) for start in range(0, len(ids), _SOME))
-            rows = [row for part in parts for row in rows_of(connection, _CHOSEN % part)]
+            parts = in_parts((numbers + self.id * _BLOCKS).tolist(), _BLOCKS_PER_STATEMENT)
+            rows = [row for part in parts for row in rows_of(connection, _CHOSEN % ",".join(map(str, part)))]
         if len(rows) < asked:
             raise _damaged(self.id, asked - len(rows))
         return Entries(

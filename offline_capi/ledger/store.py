@@ -34,7 +34,7 @@ from offline_capi.ledger.history import (
 )
 from offline_capi.ledger.index import NEWEST, EventIndex
 from offline_capi.ledger.liveness import GONE, LEASE, Process
-from offline_capi.ledger.prepared import Prepared
+from offline_capi.ledger.prepared import Prepared, in_parts
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
 from offline_capi.model import Debt, EventBatch, Fate, Outcome, Reason, Request, Tally, Window
@@ -308,7 +308,7 @@ class Ledger:
         """
         now = self._clock()
         with self.writing():
-            granted, lost = self._granted(wanted.events, run_id, now, replaces)
+            granted, lost = self._granted(wanted.events, run_id, now)
             before, self._newest = self._newest, _next_id(now, self._newest)
             keys = granted.key_bytes
             intent = {
@@ -403,14 +403,19 @@ class Ledger:
             yield self._connection
             return
         self._intents = []
-        with self._transaction(writes=True):
-            self._write_outcomes()
-            self._extend_leases(self._clock())
-            self._meet_others()
-            if self._index.full:
-                self._index.merge(self._connection)
-            yield self._connection
-            self._write_intents()
+        senders, newest = self._senders.copy(), self._newest
+        try:
+            with self._transaction(writes=True):
+                self._write_outcomes()
+                self._extend_leases(self._clock())
+                self._meet_others()
+                if self._index.full:
+                    self._index.merge(self._connection)
+                yield self._connection
+                self._write_intents()
+        except BaseException:  # what was not committed is not known here either: a sender's row above all
+            self._senders, self._newest, self._index = senders, newest, EventIndex()
+            raise
         self._unwritten = []
         self._written_at = time.monotonic()
 
@@ -425,9 +430,7 @@ class Ledger:
             _INTENT.many(self._connection, self._intents)
             self._intents = []
 
-    def _granted(
-        self, events: EventBatch, run_id: str, now: float, replaces: str | None
-    ) -> tuple[EventBatch, EventBatch]:
+    def _granted(self, events: EventBatch, run_id: str, now: float) -> tuple[EventBatch, EventBatch]:
         """The events that are free, and those that another run took after we looked."""
         if not self._met_others:
             return events, events.slice(0, 0)
@@ -435,7 +438,7 @@ class Ledger:
         self._index.refresh(self._connection)
         moment = datetime.fromtimestamp(now, tz=UTC)
         found = self._index.find(self._connection, events.key_bytes)
-        standings = self._standings(events, found, run_id, moment, resend=True, replaces=replaces)
+        standings = self._standings(events, found, run_id, moment, resend=True)
         self._remember_doubts(events, standings)
         taken = np.zeros(len(events), dtype=bool)
         taken[[place for place, standing in standings.items() if standing.fate is not None]] = True
@@ -465,18 +468,10 @@ class Ledger:
         return min(since, default=None)
 
     def _standings(
-        self,
-        events: EventBatch,
-        found: Mapping[int, int],
-        run_id: str | None,
-        now: datetime,
-        resend: bool,
-        replaces: str | None = None,
+        self, events: EventBatch, found: Mapping[int, int], run_id: str | None, now: datetime, resend: bool
     ) -> dict[int, _Standing]:
         """Place of an event → what the newest request that has it says; events that no request has are left out."""
         by_request = self._verdicts(set(found.values()), run_id, now, resend)
-        if replaces is not None:
-            by_request[int(replaces)] = _Standing(None)
         standings = {place: by_request[owner] for place, owner in found.items() if owner in by_request}
         mended = [place for place, standing in standings.items() if _is_mended(standing, events, place)]
         return standings | dict.fromkeys(mended, _Standing(None))
@@ -486,9 +481,7 @@ class Ledger:
         columns = (request, sender.c.host, sender.c.pid, sender.c.pid_started, sender.c.lease_until)
         joined = request.join(sender, sender.c.id == request.c.sender_id, isouter=True)
         verdicts: dict[int, _Standing] = {}
-        ids = sorted(request_ids)
-        for start in range(0, len(ids), 500):
-            some = ids[start : start + 500]
+        for some in in_parts(request_ids):
             for row in self._connection.execute(sa.select(*columns).select_from(joined).where(request.c.id.in_(some))):
                 fate = self._verdict(row, run_id, now, resend)
                 verdicts[row.id] = _Standing(fate, _in_doubt_since(row), row.digest)

@@ -1,3 +1,15 @@
+-- The ledger of offline_capi, for PostgreSQL. It is made when it is first opened; this is to make it by hand.
+--
+-- Its role needs a schema of its own, which its URL names by ?schema=offline_capi, and either owns it, so that it makes
+-- and migrates its tables itself:
+--   CREATE SCHEMA offline_capi AUTHORIZATION the_role;
+-- or somebody else makes the tables (SET search_path TO offline_capi; and what follows) and grants what it does:
+--   GRANT USAGE ON SCHEMA offline_capi TO the_role;
+--   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA offline_capi TO the_role;
+--   GRANT USAGE ON ALL SEQUENCES IN SCHEMA offline_capi TO the_role;
+-- After an update of offline_capi that changes the tables, their owner opens the ledger once: offline-capi status
+-- Whoever only looks (offline-capi status, the pages in Airflow) needs USAGE on the schema and SELECT on its tables.
+
 CREATE TABLE closed_day (
     upload VARCHAR(120) NOT NULL,
     day VARCHAR(10) NOT NULL,
@@ -88,7 +100,7 @@ CREATE TABLE sender (
     PRIMARY KEY (id)
 );
 
-CREATE TABLE alembic_version (
+CREATE TABLE offline_capi_version (
     version_num VARCHAR(32) NOT NULL,
     PRIMARY KEY (version_num)
 );
@@ -101,5 +113,5 @@ CREATE INDEX run_started ON run (started_at);
 
 CREATE INDEX run_upload ON run (upload, started_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0006');
+INSERT INTO offline_capi_version (version_num) VALUES ('0006');
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -16,13 +19,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from offline_capi.errors import LedgerBusyError, LedgerError
-from offline_capi.ledger import Ledger, ddl
+from offline_capi.ledger import Claim, Ledger, ddl
+from offline_capi.ledger.claims import MERGE_REQUESTS
 from offline_capi.ledger.connection import PAGE_SIZE, make_engine, transaction
-from offline_capi.ledger.liveness import LEASE
-from offline_capi.ledger.tables import metadata
-from offline_capi.model import EventBatch, Fate, Outcome, Reason
+from offline_capi.ledger.liveness import LEASE, Process
+from offline_capi.ledger.prepared import IDS_PER_STATEMENT, in_parts
+from offline_capi.ledger.schema import VERSION_TABLE
+from offline_capi.ledger.tables import metadata, request
+from offline_capi.model import EventBatch, Fate, Outcome, Reason, keys_in
 from tests.delivery.sending import batch, ids_of, names
-from tests.ledger.test_ledger import START, Desk
+from tests.ledger.test_ledger import START, Desk, InTheMiddleError
 
 
 @pytest.fixture
@@ -52,6 +58,110 @@ def test_more_keys_than_one_statement_takes_are_looked_up(desk: Desk) -> None:
         (Fate.ALREADY_SENT, [f"e-{place}" for place in sent])
     ]
     assert len(known.fresh) == 65_536 + 496
+
+
+#: Requests of one event each: more than two statements name, fewer than are merged.
+MANY = 2 * IDS_PER_STATEMENT + 1
+assert MANY < MERGE_REQUESTS
+
+
+def claim_each(desk: Desk, events: EventBatch) -> list[Claim]:
+    """A request for each event, all claimed in one transaction."""
+    with desk.ledger.together():
+        return [desk.claim(events.slice(place, 1)) for place in range(len(events))]
+
+
+def post_each(desk: Desk, events: EventBatch, fate: Fate) -> None:
+    desk.ledger.record([Outcome(claim.request, fate, desk.now) for claim in claim_each(desk, events)])
+    desk.ledger.flush()
+
+
+def test_p02_events_of_more_requests_than_one_statement_names_are_known(desk: Desk) -> None:
+    events = batch(names("e", MANY), at=0)
+    post_each(desk, events, Fate.SENT)
+
+    assert Counter(desk.next_night().fates(events).values()) == {Fate.ALREADY_SENT: MANY}
+
+
+def test_p15_more_requests_of_another_process_than_one_statement_names_are_seen(desk: Desk) -> None:
+    """Their keys wait outside the index; those of the first were read before the others came."""
+    events, other = batch(names("e", MANY + 1)), Desk(desk.url)
+    desk.claim(events.slice(MANY, 1))
+    assert other.fates(events.slice(MANY, 1)) == {f"e-{MANY}": Fate.HELD}
+
+    claim_each(desk, events.slice(0, MANY))
+
+    assert Counter(other.fates(events).values()) == {Fate.HELD: MANY + 1}
+
+
+def test_p16_refused_events_of_more_requests_than_one_statement_names_are_forgotten(desk: Desk) -> None:
+    events = batch(names("e", MANY + 1), at=0)
+    post_each(desk, events.slice(0, MANY), Fate.REFUSED)
+    desk.post(events.slice(MANY, 1), Fate.SENT)
+
+    assert desk.ledger.forget(keys_in(events.key_bytes), refused=True) == MANY
+    assert Counter(desk.next_night().fates(events).values()) == {None: MANY, Fate.ALREADY_SENT: 1}
+
+
+def test_p17_digests_of_more_requests_than_one_statement_names_are_removed(desk: Desk) -> None:
+    events = batch(names("e", MANY), at=0)
+    post_each(desk, events, Fate.SENT)
+
+    assert desk.ledger.forget(keys_in(events.key_bytes)) == MANY
+    desk.ledger.close()
+
+    with make_engine(desk.url).connect() as connection:
+        assert {bytes(digest) for digest in connection.scalars(sa.select(request.c.digest))} == {bytes(32)}
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 6, 7])
+def test_parts_of_ids_joined_are_the_ids(count: int) -> None:
+    ids = list(range(count, 0, -1))
+
+    parts = list(in_parts(ids, 3))
+
+    assert [one for part in parts for one in part] == sorted(ids)
+    assert [len(part) for part in parts[:-1]] == [3] * (len(parts) - 1)
+    assert all(0 < len(part) <= 3 for part in parts)
+
+
+def test_of_claims_in_one_transaction_all_are_there_or_none(desk: Desk) -> None:
+    """Nothing of the first ones is left in memory either, such as the sender whose row went with them."""
+
+    def claim_in_vain() -> None:
+        with desk.ledger.together():
+            desk.claim(batch(["e-1"]))
+            desk.claim(batch(["e-2"]))
+            raise InTheMiddleError
+
+    with pytest.raises(InTheMiddleError):
+        claim_in_vain()
+    with desk.ledger.together():
+        desk.claim(batch(["e-3"]))
+        desk.claim(batch(["e-4"]))
+
+    assert Desk(desk.url).fates(batch(names("e", 5))) == {
+        "e-0": None, "e-1": None, "e-2": None, "e-3": Fate.HELD, "e-4": Fate.HELD
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("fate", [Fate.IN_DOUBT, Fate.HELD])
+def test_p18_a_request_is_taken_apart_while_another_run_writes(desk: Desk, fate: Fate) -> None:
+    """Its parts are still its own; what another run took in between is not."""
+    whole = desk.claim(batch(names("e", 4)))
+    Desk(desk.url).claim(batch(["x", "y"]))
+    desk.record(whole, fate)
+
+    part = desk.claim(batch(["e-0", "e-1", "x"]), replaces=whole.request.id)
+    rest = desk.claim(batch(["e-2", "e-3"]), replaces=whole.request.id)
+    desk.record(part, Fate.SENT)
+    desk.record(rest, Fate.HELD)
+
+    assert (ids_of(part.request.events), ids_of(part.lost)) == (["e-0", "e-1"], ["x"])
+    assert (ids_of(rest.request.events), ids_of(rest.lost)) == (["e-2", "e-3"], [])
+    assert desk.next_night(hours=49).fates(batch(names("e", 4))) == {
+        "e-0": Fate.ALREADY_SENT, "e-1": Fate.ALREADY_SENT, "e-2": Fate.IN_DOUBT, "e-3": Fate.IN_DOUBT
+    }  # fmt: skip
 
 
 def test_no_events_are_no_trouble(desk: Desk) -> None:
@@ -110,6 +220,57 @@ def test_p03_a_run_on_another_host_holds_its_events_as_long_as_it_says_that_it_l
     assert here.fates(batch(["e-1"])) == {"e-1": Fate.HELD if alive else None}
 
 
+OTHER_KERNEL = "0c3e9d1a-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        f"{socket.gethostname()} {OTHER_KERNEL} pid:[4026531836]",
+        Process.current().host.replace("pid:[", "pid:[1"),
+        socket.gethostname(),
+        "",
+    ],
+    ids=["another machine of this name", "another container of this name", "an earlier version", "no name"],
+)
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["a number that lives here", "a number that is free"])
+def test_p15_of_a_process_that_another_kernel_counts_the_lease_decides(desk: Desk, host: str, pid: int) -> None:
+    """Machines and containers may share a name; each has processes of its own with the same numbers."""
+    desk.claim(batch(["e-1"]))
+    _sql(desk.url, f"UPDATE sender SET host = '{host}', pid = {pid}")
+
+    while_it_holds = Desk(desk.url, desk.now + timedelta(seconds=LEASE - 1)).fates(batch(["e-1"]))
+    when_it_is_over = Desk(desk.url, desk.now + timedelta(seconds=LEASE + 1)).fates(batch(["e-1"]))
+
+    assert (while_it_holds, when_it_is_over) == ({"e-1": Fate.HELD}, {"e-1": None})
+
+
+@pytest.mark.parametrize(
+    ("pid", "started", "alive"),
+    [(os.getpid(), Process.current().started, True), (os.getpid(), "1", False), (2**22 + 1, "1", False)],
+    ids=["lives", "a later one of its number", "gone"],
+)
+def test_p03_of_its_own_processes_a_kernel_knows_whatever_the_lease_says(
+    desk: Desk, pid: int, started: str, alive: bool
+) -> None:
+    """2**22 is the highest number that Linux gives a process."""
+    desk.claim(batch(["e-1"]))
+    _sql(desk.url, f"UPDATE sender SET pid = {pid}, pid_started = '{started}'")
+
+    fates = [Desk(desk.url, desk.now + timedelta(seconds=after)).fates(batch(["e-1"])) for after in (1, LEASE + 1)]
+
+    assert fates == [{"e-1": Fate.HELD if alive else None}] * 2
+
+
+def test_what_a_process_is_known_by_fits_into_its_columns() -> None:
+    """The longest name of a host has 64 letters, the largest number of a namespace 10."""
+    own = Process.current()
+
+    assert len(own.host) - len(socket.gethostname()) + 64 <= 120
+    assert own.host.endswith(Path("/proc/self/ns/pid").readlink().name)
+    assert Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() in own.host
+
+
 def test_p03_what_a_closed_ledger_left_unanswered_is_free_though_its_process_lives_on(desk: Desk) -> None:
     """A notebook after Ctrl-C: the next run settles what the interrupted one left."""
     desk.claim(batch(["e-1"]))
@@ -152,6 +313,13 @@ def _joined(batches: list[EventBatch]) -> EventBatch:
 # ---------------------------------------------------------------------------------------------- purge
 
 
+def test_a_request_of_the_very_moment_is_kept(desk: Desk) -> None:
+    desk.post(batch(["e-1"]), Fate.SENT)
+
+    assert desk.ledger.purge(desk.now) == 0
+    assert desk.ledger.purge(desk.now + timedelta(microseconds=1)) == 1
+
+
 def test_senders_are_forgotten_with_their_last_request(desk: Desk) -> None:
     desk.post(batch(["e-1"]), Fate.SENT)
     night = desk.next_night(hours=24 * 80)
@@ -184,7 +352,8 @@ def test_a_postgresql_ledger_made_from_the_sql_for_dbas_can_be_used(postgres_db:
     with make_engine(postgres_db).connect() as connection:
         connection.exec_driver_sql(ddl())
         connection.commit()
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        differences = compare_metadata(context, metadata)
 
     desk = Desk(postgres_db)
     desk.post(batch(["e-1"]), Fate.SENT)

@@ -16,7 +16,7 @@ from offline_capi.ledger import Ledger
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.ledger.index import EventIndex
 from offline_capi.ledger.keys import KeyFilter, Probe, ascending, keys_of
-from offline_capi.ledger.segments import BLOCK, FAN, SMALLEST, Entries, Segment, due, stored, written
+from offline_capi.ledger.segments import BLOCK, FAN, SMALLEST, Entries, Segment, due, merged, stored, written
 from offline_capi.ledger.tables import request, segment, segment_block
 from offline_capi.model import keys_in
 
@@ -136,6 +136,27 @@ def test_a_block_that_is_gone_is_told_and_not_taken_for_events_never_sent(
 def of_random_keys(connection: sa.Connection, number: int) -> Segment:
     keys = np.sort(np.frombuffer(np.random.default_rng(2).bytes(16 * number), "S16"))
     return written(connection, [Entries(keys, np.arange(1, number + 1))], number)
+
+
+@pytest.mark.parametrize("place", ["first", "last", "middle", "everywhere"])
+@pytest.mark.parametrize("newer", [True, False])
+def test_p02_a_few_keys_are_merged_with_many(connection: sa.Connection, place: str, newer: bool) -> None:
+    """Most of the ranges that are merged hold none of the few."""
+    begins = {"first": [0] * 5, "last": [255] * 5, "middle": [127] * 5, "everywhere": [0, 60, 120, 180, 255]}[place]
+    few = Entries(keys_of(b"".join(bytes([begin, place]) + b"few-keys-of-16" for place, begin in enumerate(begins))),
+                  np.full(5, 999_999))  # fmt: skip
+    small, large = written(connection, [few], 5), of_random_keys(connection, 262_144)
+    assert small is not None
+
+    both = [large, small] if newer else [small, large]
+    parts = list(merged(connection, both))
+
+    keys, owners = np.concatenate([part.keys for part in parts]), np.concatenate([part.owners for part in parts])
+    assert len(parts) == 16
+    assert (keys[1:] > keys[:-1]).all()
+    assert len(keys) == 262_144 + 5
+    assert keys[owners == 999_999].tolist() == few.keys.tolist()
+    assert set(owners.tolist()) == {*range(1, 262_145), 999_999}
 
 
 def test_a_filter_of_many_pieces_is_read_as_it_was_written(connection: sa.Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError, UsageError
-from offline_capi.ledger import Claim, Ledger, ddl
+from offline_capi.ledger import Claim, Ledger, RunRecord, ddl
 from offline_capi.ledger.claims import MERGE_REQUESTS
 from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.ledger.history import FailedRequest
 from offline_capi.ledger.index import EventIndex
 from offline_capi.ledger.tables import request
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, keys_in
@@ -20,6 +21,10 @@ from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.sandbox_server import PIXEL
 
 START = datetime(2026, 11, 24, 3, tzinfo=UTC)
+
+
+class InTheMiddleError(Exception):
+    """Something that goes wrong between a beginning and an end."""
 
 
 @dataclass
@@ -239,6 +244,56 @@ def test_a_run_can_be_looked_up_with_its_parts(desk: Desk) -> None:
     assert [run.id for run in desk.ledger.runs(5)] == [desk.run]
 
 
+def test_a_run_that_ends_in_an_error_is_marked_as_failed(desk: Desk) -> None:
+    seen: list[RunRecord] = []
+    started, ended = desk.now, desk.now + timedelta(minutes=5)
+
+    def fail() -> None:
+        with desk.ledger.running("other", WINDOW, trigger="replay", now=lambda: desk.now) as run:
+            seen.append(run)
+            desk.now = ended
+            raise InTheMiddleError
+
+    with pytest.raises(InTheMiddleError):
+        fail()
+
+    (run,) = seen
+    assert (run.status, run.started_at, run.ended_at) == ("running", started, None)
+    assert desk.ledger.run(run.id) == replace(run, status="failed", ended_at=ended)
+    assert desk.ledger.run(desk.run).status == "running"
+
+
+def test_runs_of_the_same_second_have_one_order(desk: Desk) -> None:
+    """By their ids, so that a page and the next agree."""
+    ids = [desk.ledger.begin_run("upload", WINDOW, trigger="manual", now=desk.now) for _ in range(9)]
+    for run_id in ids:
+        desk.ledger.finish_run(run_id, status="complete", report={"balance": ""}, now=desk.now)
+    later = desk.ledger.begin_run("upload", WINDOW, trigger="manual", now=desk.now + timedelta(seconds=1))
+
+    assert [run.id for run in desk.ledger.runs(99)] == [later, *sorted([desk.run, *ids], reverse=True)]
+    assert [run.id for run in desk.ledger.runs(3)] == [later, *sorted([desk.run, *ids], reverse=True)[:2]]
+    assert [run.id for run in desk.ledger.runs_of("upload", 99)] == sorted(ids, reverse=True)
+
+
+def test_requests_that_were_not_accepted_are_listed_with_all_that_meta_said(desk: Desk) -> None:
+    """The first ones of a run and a client that left at all."""
+    said = {"code": 100, "subcode": 2804019, "trace_id": "Abc"}
+    desk.post(batch(["sent"]), Fate.SENT)
+    refused, lost = desk.claim(batch(["e-1"])), desk.claim(batch(["e-2", "e-3"]))
+    desk.record(refused, Fate.REFUSED, tries=2, **said)
+    desk.record(lost, Fate.IN_DOUBT, tries=6)
+    desk.record(desk.claim(batch(["e-4"])), Fate.HELD, tries=0)
+
+    found = desk.ledger.failed_requests(desk.run, "acme", 9)
+
+    assert found == [
+        FailedRequest(int(refused.request.id), PIXEL, "refused", 1, 2, *said.values()),  # type: ignore[arg-type]
+        FailedRequest(int(lost.request.id), PIXEL, "unconfirmed", 2, 6, None, None, None),
+    ]
+    assert desk.ledger.failed_requests(desk.run, "acme", 1) == found[:1]
+    assert desk.ledger.failed_requests(desk.run, "beta", 9) == desk.ledger.failed_requests("r", "acme", 9) == []
+
+
 def test_an_unknown_run_is_said_so(desk: Desk) -> None:
     with pytest.raises(UsageError, match="no run"):
         desk.ledger.run("nonsense")
@@ -272,13 +327,13 @@ def test_a_newer_ledger_is_refused_and_left_alone(desk: Desk) -> None:
     desk.ledger.close()
     engine = sa.create_engine(desk.url)
     with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.text("UPDATE offline_capi_version SET version_num = '9999'"))
 
     with pytest.raises(LedgerError, match="newer"):
         Ledger(desk.url)
 
     with engine.connect() as connection:
-        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+        assert connection.execute(sa.text("SELECT version_num FROM offline_capi_version")).scalar() == "9999"
     engine.dispose()
 
 

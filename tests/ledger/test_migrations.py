@@ -19,7 +19,7 @@ import offline_capi.ledger
 from offline_capi.ledger import Ledger, calendar_of, keep_read_back, read_back_of
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.ledger.keys import keys_of
-from offline_capi.ledger.schema import HEAD
+from offline_capi.ledger.schema import HEAD, OLD_VERSION_TABLE, VERSION_TABLE
 from offline_capi.ledger.segments import Entries, written
 from offline_capi.ledger.tables import metadata
 from offline_capi.model import Fate, ReadBack, Window
@@ -43,6 +43,7 @@ _REQUEST = (
     "INSERT INTO request (id, run_id, sender_id, client, pixel, state, offline, events, digest, posted_at, tries, "
     "waiting_keys) VALUES (7, 'r', 1, 'acme', '1', 'accepted', :offline, 2, :digest, 1.0, 1, :waiting)"
 )
+_VERSION_IS = "SELECT version_num FROM offline_capi_version"
 _EVENT = "INSERT INTO event (key, request_id) VALUES (:key, 7)"
 
 
@@ -57,13 +58,20 @@ def _fill(connection: sa.Connection) -> None:
         written(connection, [Entries(keys_of(indexed), np.array([7]))], 1)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_ledger_of_an_earlier_version_keeps_its_memory(ledger_url: str, version: str) -> None:
-    with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
+def make_old(url: str, version: str) -> None:
+    """A ledger as a version of offline_capi made it, with data in it."""
+    with make_engine(url).connect() as connection, transaction(connection, writes=True):
         settings = _settings()
         settings.attributes["connection"] = connection
         command.upgrade(settings, version)
+        if version < "0005":  # until then alembic kept it under its own name
+            connection.execute(sa.text(f"ALTER TABLE {VERSION_TABLE} RENAME TO {OLD_VERSION_TABLE}"))
         _fill(connection)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_ledger_of_an_earlier_version_keeps_its_memory(ledger_url: str, version: str) -> None:
+    make_old(ledger_url, version)
 
     with Ledger(ledger_url) as ledger:
         known = ledger.known(batch(names("e", 3)), run_id=None, now=datetime.now(UTC))
@@ -80,16 +88,16 @@ def test_a_ledger_of_an_earlier_version_keeps_its_memory(ledger_url: str, versio
 def test_the_migrations_end_where_the_tables_are(ledger_url: str, version: str | None) -> None:
     """Those that are run by hand, those of an old ledger, and the tables that a new one is given at once."""
     if version is not None:
-        with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
-            settings = _settings()
-            settings.attributes["connection"] = connection
-            command.upgrade(settings, version)
+        make_old(ledger_url, HEAD if version == "head" else version)
     Ledger(ledger_url).close()
 
     with make_engine(ledger_url).connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        differences = compare_metadata(context, metadata)
+        version_is = connection.scalars(sa.text(_VERSION_IS)).all()
 
     assert differences == []
+    assert version_is == [HEAD]
     assert _SCRIPTS.get_current_head() == HEAD
 
 
@@ -104,10 +112,8 @@ def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its
         "fine": [["sent", "acme", "2026-11-21", None, None, 9], ["rejected", "acme", None, "future", "event_time", 1]],
         "some": [["sent", "acme", "2026-11-20", None, None, 9]],
     }
+    make_old(ledger_url, "0004")
     with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
-        settings = _settings()
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0004")
         run = sa.Table("run", sa.MetaData(), autoload_with=connection)
         for number, (name, day) in enumerate([("held", 20), ("fine", 21), ("failed", 22), ("some", 20)]):
             window = Window.of_day(date(2026, 11, day), zone)

@@ -78,5 +78,5 @@ def test_two_processes_may_open_a_new_ledger_at_once(ledger_url: str) -> None:
 
     engine = sa.create_engine(ledger_url)
     with engine.connect() as connection:
-        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars().all() == [HEAD]
+        assert connection.execute(sa.text("SELECT version_num FROM offline_capi_version")).scalars().all() == [HEAD]
     engine.dispose()
