@@ -121,7 +121,7 @@ def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its
             connection.execute(
                 sa.insert(run).values(
                     id=name,
-                    upload="u",
+                    upload="sales",
                     **window.to_json(),
                     trigger="scheduled",
                     started_at=f"2026-11-{day + 1}T02:00:0{number}+00:00",
@@ -134,7 +134,7 @@ def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its
     with Ledger(ledger_url) as ledger:
         days = calendar_of(
             ledger,
-            "u",
+            "sales",
             [date(2026, 11, day) for day in range(19, 24)],
             zone=zone,
             max_age=timedelta(days=7),
