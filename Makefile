@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-airflow chaos distributed clean install
+.PHONY: help demo test check format bench bench-airflow chaos month mutants distributed clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ bench-airflow: $(STAMP)  ## parsing 300 uploads, a DAG beside the command line, 
 
 chaos: $(STAMP)  ## a million events of 50 clients in a night full of faults; seeds: CHAOS="--seed 2"
 	@$(BIN)/python -m tests.chaos $(CHAOS)
+
+month: $(STAMP)  ## months of 30 nights with faults between them (P20); more of them: MONTH="--months 20"
+	@$(BIN)/python -m tests.months $(MONTH)
+
+mutants: $(STAMP)  ## change the code at random and see whether the tests notice; MUTANTS="--seed 2 --minutes 60"
+	@$(BIN)/python tools/mutants.py $(MUTANTS)
 
 distributed: $(VENV)/.distributed  ## two Celery workers, one is killed (needs Debian's redis-server and postgresql)
 	@$(BIN)/python -m tests.distributed

@@ -8,20 +8,24 @@ is too old for Meta. What has to be true then is in ``check_month``.
 
 from __future__ import annotations
 
+import argparse
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from offline_capi.errors import OfflineCapiError
 from offline_capi.model import Reason
 from offline_capi.samples import SAMPLE_TOKENS
+from offline_capi.sandbox import SandboxServer
 from tests.night import PIXELS
 from tests.nights import UPLOAD, Nights
-from tests.sandbox_server import Sandbox
+from tests.sandbox_server import SPEC, Sandbox
 
 #: Nights of the simulation after the last faulty one: all days are then too old for the upload, which takes four days.
 HEALTHY_NIGHTS = 6
@@ -171,3 +175,30 @@ def check_month(project: Nights, month: Month) -> list[str]:
         if closed > 1:
             faults.append(f"{where}its day was told as closed {closed} times")
     return faults
+
+
+def main() -> None:
+    """``make month``: the large form. Prints each month with its figures, and fails when a promise was broken."""
+    options = argparse.ArgumentParser(prog="make month")
+    options.add_argument("--months", type=int, default=10)
+    options.add_argument("--first-seed", type=int, default=1_000)
+    options.add_argument("--nights", type=int, default=30)
+    options.add_argument("--rows", type=int, default=20, help="rows of a day at most")
+    chosen = options.parse_args()
+    faults: list[str] = []
+    with SandboxServer(SPEC) as server:
+        for seed in range(chosen.first_seed, chosen.first_seed + chosen.months):
+            sandbox = Sandbox(server)
+            sandbox.reset()
+            with TemporaryDirectory() as home:
+                month, project = simulate(Path(home), sandbox, seed, nights=chosen.nights, rows=chosen.rows)
+                found, counted = check_month(project, month), sum(project.counted.values())
+            faults += found
+            told = f"{len(month.told)} told, {len(month.closed)} days closed, {month.red_nights} red nights"
+            print(f"seed {seed}: {len(month.sales)} rows, {counted} events counted, {told}, {len(found)} faults")
+    print("\n".join(faults) or "every row was sent once or told once")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()
