@@ -120,6 +120,8 @@ def upload_command(
         opened_upload(config, upload, since, until, client) as (services, one, window, clients),
         progress(one.name, quiet=as_json, total=expected(one, window, services, quiet=as_json)) as on_progress,
     ):
+        if not services.ledger.runs(1):
+            err.print(f"! new ledger: {services.ledger.place}", highlight=False, markup=False, soft_wrap=True)
         report = run_upload(
             one,
             window,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,7 +10,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from offline_capi.model import TRAFFIC, BuiltEvents, Count, EventBatch, Fate, Outcome, Rejections, SentEvents, Tally
+from offline_capi.model import (
+    TRAFFIC,
+    AbsentFile,
+    BuiltEvents,
+    Count,
+    EventBatch,
+    Fate,
+    Outcome,
+    Rejections,
+    SentEvents,
+    Tally,
+)
 
 __all__ = ["UNDELIVERED", "Books"]
 
@@ -27,7 +38,8 @@ class Books:
     """The open books of a run; ``tally`` is their state at any time. Not thread-safe: one writer.
 
     ``on_entry`` hears of progress. ``keep_rejects`` gets every batch of rejections, to store it, ``keep_undelivered``
-    the events that did not arrive, with fate and reason. ``narrowed`` marks books of a part of the rows only.
+    the events that did not arrive, with fate and reason. ``narrowed`` marks books of a part of the rows only, and
+    ``absent`` are the files that the source lacked.
     """
 
     def __init__(
@@ -37,8 +49,9 @@ class Books:
         keep_undelivered: Callable[[EventBatch, Fate, str | None], None] = lambda *_: None,
         *,
         narrowed: bool = False,
+        absent: Sequence[AbsentFile] = (),
     ) -> None:
-        self.tally = Tally(narrowed=narrowed)
+        self.tally = Tally(narrowed=narrowed, absent=tuple(absent))
         self._strangers: set[str] = set()
         self._on_entry = on_entry
         self._keep_rejects = keep_rejects

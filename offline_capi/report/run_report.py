@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,17 @@ from typing import Any
 
 from offline_capi.config.settings import Limits
 from offline_capi.errors import BalanceError, PartialLossError, UsageError
-from offline_capi.model import REASONS, WARNING_TEXTS, Fate, GateFinding, Reason, ReasonText, Tally, Window
+from offline_capi.model import (
+    REASONS,
+    WARNING_TEXTS,
+    AbsentFile,
+    Fate,
+    GateFinding,
+    Reason,
+    ReasonText,
+    Tally,
+    Window,
+)
 
 __all__ = ["NOT_SENT", "KeyLine", "ReasonLine", "RunReport", "Status", "explain_reason", "judge", "make_report"]
 
@@ -20,7 +30,10 @@ NOT_SENT = (Fate.REJECTED, Fate.EXPIRED, Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)
 
 
 class Status(StrEnum):
-    """How a run ended. Only ``COMPLETE`` is a green task and exit code 0."""
+    """How a run ended. Only ``COMPLETE`` is a green task and exit code 0.
+
+    ``FAILED`` is a run that could not go on and has no report: see the table of outcomes in the documentation.
+    """
 
     COMPLETE = "complete"
     PARTIAL = "partial"
@@ -58,7 +71,8 @@ class KeyLine:
 class RunReport:
     """What happened in one run. ``problems`` is empty when the run is complete.
 
-    ``planned`` marks a plan: its "sent" are rows that *would* be sent.
+    ``planned`` marks a plan: its "sent" are rows that *would* be sent. ``ledger`` is the URL of the ledger, without
+    what may be secret, and ``new_ledger`` says that it knew of no run before.
     """
 
     run_id: str
@@ -71,6 +85,8 @@ class RunReport:
     problems: tuple[str, ...]
     tally: Tally
     planned: bool = False
+    ledger: str = ""
+    new_ledger: bool = False
 
     @property
     def complete(self) -> bool:
@@ -95,14 +111,16 @@ class RunReport:
     def of_client(self, client: str) -> RunReport:
         """The report of one client alone, which can be given to that client: nothing in it is of others.
 
-        What is not counted by client is left out: notices, gates, warnings, values that were left out. Raises
+        What is not counted by client is left out: notices, gates, warnings, values that were left out, files that were
+        absent; so is the ledger. Raises
         ``UsageError`` where the run read nothing of the client, ``BalanceError`` where its books do not balance.
         """
         tally = self.tally.of_client(client)
         if not tally.read:
             raise UsageError(f'run {self.run_id} read no row of a configured client "{client}"')
-        status, problems = judge(tally, Limits(max_rejected=1.0), excused=frozenset())
-        return replace(self, status=status, problems=problems, tally=tally)
+        limits = Limits(max_rejected=1.0, max_expired=1.0, max_suppressed=1.0)
+        status, problems = judge(tally, limits, excused=frozenset())
+        return replace(self, status=status, problems=problems, tally=tally, ledger="", new_ledger=False)
 
     def reasons(self) -> list[ReasonLine]:
         """Why rows were not sent, most rows first within each fate."""
@@ -132,11 +150,26 @@ class RunReport:
     def by_day(self) -> dict[str, dict[Fate, int]]:
         return _grouped(self.tally, lambda _, day: day.isoformat() if day else "(no date)")
 
+    def notices(self) -> list[str]:
+        """What is worth a look and no problem."""
+        told = [*self.tally.notices]
+        told += [
+            f"no file for {file.day or 'the window'} ({file.pattern})" for file in self.tally.absent if file.optional
+        ]
+        if not (self.tally.read or self.tally.absent or self.problems):
+            told.append(f"no row was read; {self.tally.outside:,} rows of the source are of other days")
+        if self.new_ledger:
+            told.append(
+                f"the ledger {self.ledger} is new: it knows nothing of what was sent before, and sends it again"
+            )
+        return told
+
     def raise_for_loss(self) -> None:
         """Raise ``PartialLossError`` unless the run is complete: a partial loss is never a green task (P14)."""
         if self.status is not Status.COMPLETE:
+            gates = [finding.sentence for finding in self.gates if finding.stops]
             raise PartialLossError(
-                f"{self.upload}: run {self.run_id} is {self.status.value}: {'; '.join(self.problems)}. "
+                f"{self.upload}: run {self.run_id} is {self.status.value}: {'; '.join([*self.problems, *gates])}. "
                 f"{self.balance}. Everything sent is recorded; running again is safe and sends only what is missing."
             )
 
@@ -151,6 +184,10 @@ class RunReport:
             "ended_at": self.ended_at.isoformat(),
             "status": self.status.value,
             "problems": list(self.problems),
+            "notices": self.notices(),
+            "ledger": self.ledger,
+            "new_ledger": self.new_ledger,
+            "missing": [file.to_json() for file in self.tally.missing],
             "gates": [finding.to_json() for finding in self.gates],
             "balance": self.balance,
             "rows": _rows(self.tally),
@@ -175,6 +212,8 @@ class RunReport:
             problems=tuple(data["problems"]),
             tally=Tally.from_json(data["tally"]),
             planned=data["planned"],
+            ledger=data.get("ledger", ""),  # reports of earlier versions have neither
+            new_ledger=data.get("new_ledger", False),
         )
 
 
@@ -184,22 +223,27 @@ _CLIENTLESS = frozenset({Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT})
 def judge(tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENTLESS) -> tuple[Status, tuple[str, ...]]:
     """Whether the books are those of a complete run, and if not, what is wrong with them.
 
-    Refused, in-doubt and held rows are a loss at any number; rejected and expired rows beyond the upload's limits. Rows
-    that are held for an ``excused`` reason, their client being unknown or paused, count as rejected ones: one client of
-    many that is not there fails no night of the others, and has no excuse in a report of its own. A gate that stopped
-    the run is a problem even where it had no row to hold.
+    Refused, in-doubt and held rows are a loss at any number; rejected, expired and suppressed rows beyond the upload's
+    limits. Rows that are held for an ``excused`` reason, their client being unknown or paused, count as rejected ones:
+    one client of many that is not there fails no night of the others, and has no excuse in a report of its own. A gate
+    that stopped the run is a problem even where it had no row to hold, and so is a file that is missing.
+    A run that delivered nothing of what it read is never complete, unless all of it was lost in ways that a limit of
+    100% says may take everything (P21).
     Raises ``BalanceError`` when rows and fates do not add up.
     """
     if not tally.complete:
         due = f"{tally.read:,} rows were read{_copies(tally)}"
         raise BalanceError(f"{due} but {tally.accounted:,} have a fate. Please report this.")
-    problems = [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
+    problems = _missing(tally.missing)
+    problems += [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
     clientless = sum(n for (reason, _), n in tally.reasons(Fate.HELD).items() if reason in excused)
     lost = {fate: tally.of(fate) for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)}
     lost[Fate.HELD] -= clientless
     problems += [f"{n:,} {fate.words}" for fate, n in lost.items() if n]
     problems += _beyond("rejected", tally.of(Fate.REJECTED), tally.read, limits.max_rejected, held=clientless)
     problems += _beyond("expired", tally.of(Fate.EXPIRED), tally.read, limits.max_expired)
+    problems += _beyond("suppressed", tally.of(Fate.SUPPRESSED), tally.read, limits.max_suppressed)
+    problems += [] if problems else _nothing_delivered(tally, limits, clientless)
     return (Status.PARTIAL if problems else Status.COMPLETE), tuple(problems)
 
 
@@ -209,7 +253,52 @@ def _beyond(name: str, rows: int, read: int, limit: float, held: int = 0) -> lis
     if total <= limit * read:
         return []
     counted = [f"{rows:,} {name}"] * bool(rows) + [f"{held:,} held"] * bool(held)
-    return [f"{' and '.join(counted)} ({total / read:.1%}; limits.max_{name} is {limit:.1%})"]
+    return [f"{' and '.join(counted)} ({total / read:.1%}; limits.max_{name} is {limit:.1%}){_ADVICE.get(name, '')}"]
+
+
+#: What to look at, of rows that have no reason with advice of its own, and how to say that it may be.
+_ADVICE = {
+    "expired": (
+        "; look at the time column, its zone, and how late rows come. Where so many may expire, raise that limit"
+    ),
+    "suppressed": (
+        "; look whether the consent column has words that consent.equals lacks. Where so many may be without consent, "
+        "raise that limit"
+    ),
+}
+
+#: Missing files that are named one by one.
+_NAMED_FILES = 5
+
+
+def _missing(files: Sequence[AbsentFile]) -> list[str]:
+    """The problem with files that were not there."""
+    if not files:
+        return []
+    named = [f"{file.day or 'the whole window'} ({file.pattern})" for file in files[:_NAMED_FILES]]
+    more = f" and {len(files) - _NAMED_FILES:,} more" if len(files) > _NAMED_FILES else ""
+    return [
+        f"source missing: no file for {', '.join(named)}{more}; look whether the export has run, then run again. "
+        "Where a file may be missing, set source.optional: true"
+    ]
+
+
+def _nothing_delivered(tally: Tally, limits: Limits, clientless: int) -> list[str]:
+    """The problem where rows were read, none was sent now or before, and no limit of 100% covers them all."""
+    lost = {
+        Fate.REJECTED: (tally.of(Fate.REJECTED) + clientless, limits.max_rejected),
+        Fate.EXPIRED: (tally.of(Fate.EXPIRED), limits.max_expired),
+        Fate.SUPPRESSED: (tally.of(Fate.SUPPRESSED), limits.max_suppressed),
+    }
+    covered = sum(rows for rows, limit in lost.values() if limit >= 1)
+    if tally.of(Fate.SENT) or tally.of(Fate.ALREADY_SENT) or tally.accounted == covered:
+        return []
+    counted = " and ".join(f"{rows:,} {fate.words}" for fate, (rows, _) in lost.items() if rows)
+    settings = " or ".join(f"limits.max_{fate.value}" for fate, (rows, limit) in lost.items() if rows and limit < 1)
+    noun = "the 1 row" if tally.accounted == 1 else f"the {tally.accounted:,} rows"
+    return [
+        f"none of {noun} read was delivered: {counted}; the reasons are in the report. Where that may be, set {settings}: 100%"
+    ]
 
 
 def make_report(
@@ -223,10 +312,14 @@ def make_report(
     tally: Tally,
     limits: Limits,
     planned: bool = False,
+    ledger: str = "",
+    new_ledger: bool = False,
 ) -> RunReport:
     """Close the books of a run; raises ``BalanceError`` when they do not balance."""
     status, problems = judge(tally, limits)
-    return RunReport(run_id, upload, window, trigger, started_at, ended_at, status, problems, tally, planned)
+    return RunReport(
+        run_id, upload, window, trigger, started_at, ended_at, status, problems, tally, planned, ledger, new_ledger
+    )
 
 
 def _rows(tally: Tally) -> dict[str, int]:
