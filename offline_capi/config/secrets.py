@@ -107,8 +107,7 @@ def _from_file(path: Path) -> Secret:
 
 
 def database_url(place: SecretRef | str, secrets: SecretResolver, project: Path | None = None) -> Secret:
-    """The SQLAlchemy URL of the ledger, written out or referred to; an SQLite file as seen from the project folder if one is
-    given.
+    """The SQLAlchemy URL of the ledger, written out or referred to; with ``project``, an SQLite file as seen from it.
 
     Raises ``ConfigError`` where the ledger seems to lie where earlier versions put it: see ``paths``.
     """

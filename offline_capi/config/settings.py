@@ -508,8 +508,8 @@ class FileSource(_Node):
     """
 
     path: Name = Field(
-        description="may hold *, {date} or {date:%Y%m%d}, and ${NAME} of an environment variable; a relative one begins "
-        "at the project folder: the folder around dags/, else the configuration folder"
+        description="may hold *, {date} or {date:%Y%m%d}, and ${NAME} of an environment variable; a relative one "
+        "begins at the project folder: the folder around dags/, else the configuration folder"
     )
     format: Literal["auto", "csv", "jsonl", "parquet"] = Field("auto", description="auto: by the file's name")
     encoding: Texts = Field(("utf-8",), description="tried in order, file by file; a byte-order mark is recognised")

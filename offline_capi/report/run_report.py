@@ -158,10 +158,6 @@ class RunReport:
         ]
         if not (self.tally.read or self.tally.absent or self.problems):
             told.append(f"no row was read; {self.tally.outside:,} rows of the source are of other days")
-        if self.new_ledger:
-            told.append(
-                f"the ledger {self.ledger} is new: it knows nothing of what was sent before, and sends it again"
-            )
         return told
 
     def raise_for_loss(self) -> None:
@@ -184,7 +180,7 @@ class RunReport:
             "ended_at": self.ended_at.isoformat(),
             "status": self.status.value,
             "problems": list(self.problems),
-            "notices": self.notices(),
+            "notices": [*self.notices(), *([_new(self.ledger)] if self.new_ledger else [])],
             "ledger": self.ledger,
             "new_ledger": self.new_ledger,
             "missing": [file.to_json() for file in self.tally.missing],
@@ -296,9 +292,8 @@ def _nothing_delivered(tally: Tally, limits: Limits, clientless: int) -> list[st
     counted = " and ".join(f"{rows:,} {fate.words}" for fate, (rows, _) in lost.items() if rows)
     settings = " or ".join(f"limits.max_{fate.value}" for fate, (rows, limit) in lost.items() if rows and limit < 1)
     noun = "the 1 row" if tally.accounted == 1 else f"the {tally.accounted:,} rows"
-    return [
-        f"none of {noun} read was delivered: {counted}; the reasons are in the report. Where that may be, set {settings}: 100%"
-    ]
+    advice = f"the reasons are in the report. Where that may be, set {settings}: 100%"
+    return [f"none of {noun} read was delivered: {counted}; {advice}"]
 
 
 def make_report(
@@ -320,6 +315,10 @@ def make_report(
     return RunReport(
         run_id, upload, window, trigger, started_at, ended_at, status, problems, tally, planned, ledger, new_ledger
     )
+
+
+def _new(ledger: str) -> str:
+    return f"the ledger {ledger} is new: what was sent before it was made would be sent again"
 
 
 def _rows(tally: Tally) -> dict[str, int]:

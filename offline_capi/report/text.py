@@ -54,7 +54,7 @@ def _headline(report: RunReport) -> Text:
     return Text.assemble(
         (f"{mark} {report.upload}  {report.status.value}", f"bold {colour}"),
         f"  {report.window}\n  run {report.run_id}, {_counted(report.tally.requests, 'request')}, {took:.1f} s",
-        (f"\n  ledger {report.ledger}" if report.ledger else "", "dim"),
+        (f"\n  {'new ' if report.new_ledger else ''}ledger {report.ledger}" if report.ledger else "", "dim"),
     )
 
 

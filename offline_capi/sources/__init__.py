@@ -51,7 +51,8 @@ def read_batches(
     in their place. ``SourceError`` when the source cannot be read to its end: what was yielded before is right, but
     not the whole window.
 
-    ``folder`` is where a relative path of a file begins. ``apart`` reads a query in a process of its own, which costs half a second to start and leaves this one free.
+    ``folder`` is where a relative path of a file begins. ``apart`` reads a query in a process of its own, which costs
+    half a second to start and leaves this one free.
     """
     if isinstance(source, SqlSource):
         query = partial(read_query, columns=columns, batch_rows=min(batch_rows, APART_ROWS) if apart else batch_rows)

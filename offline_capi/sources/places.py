@@ -164,8 +164,8 @@ def _check_exists(fs: Any, root: str, path: str, *, optional: bool) -> None:
     shown = without_credentials(path)
     raise SourceError(
         f"{SETTING}: there is no {root if '://' not in shown else shown}{did_you_mean(name, siblings)}\n"
-        "Correct the path (a relative one begins at the project folder), or look whether the export has run; a file that "
-        "may be missing needs source.optional: true. Nothing was sent; repeating is safe."
+        "Correct the path (a relative one begins at the project folder), or look whether the export has run; where the "
+        "file may be missing, set source.optional: true. Nothing was sent; repeating is safe."
     )
 
 
