@@ -148,6 +148,7 @@ def run_upload(
             events = booked(prepare(chosen, services), books)
             fresh = unsent(events, services, run.id, books)
             send(held_back(fresh, books), upload, services, run.id, books, test_event_code=test_event_code)
+            books.tally.gates = judged(chosen, services, books.tally, force=force_gates)
         return close_run(run, upload, services, books.tally)
 
 

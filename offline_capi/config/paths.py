@@ -11,15 +11,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from offline_capi.errors import ConfigError
 
-__all__ = ["anchored", "anchored_url", "ledger_file", "project_folder", "refuse_moved_ledger"]
+__all__ = ["anchored", "anchored_url", "project_folder", "refuse_moved_ledger"]
 
 DAGS = "dags"
 CLIENTS = "clients.yml"
 
-#: SQLite's path in a SQLAlchemy URL, where it is one: not absolute, not in memory, not a URI of SQLite's own.
+#: SQLite's path in a SQLAlchemy URL (which decodes %XX in it), where it is one: not in memory, no URI of SQLite's own.
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!file:|:memory:)([^?]+)(\?.*)?", re.IGNORECASE)
 
 
@@ -37,13 +38,15 @@ def anchored(path: str, project: Path) -> str:
 def anchored_url(url: str, project: Path) -> str:
     """The database URL with the path of an SQLite file as seen from the project folder."""
     match = _SQLITE.fullmatch(url)
-    return f"{match[1]}{project / match[2]}{match[3] or ''}" if match else url
+    if match is None or match[2].startswith("/"):
+        return url
+    return f"{match[1]}{quote(str(project), safe='/')}/{match[2]}{match[3] or ''}"
 
 
-def ledger_file(url: str) -> Path | None:
+def _file_of(url: str) -> Path | None:
     """The file of an SQLite URL; ``None`` of any other."""
     match = _SQLITE.fullmatch(url)
-    return Path(match[2]) if match else None
+    return Path(unquote(match[2])) if match else None
 
 
 def refuse_moved_ledger(url: str, project: Path) -> None:
@@ -52,7 +55,7 @@ def refuse_moved_ledger(url: str, project: Path) -> None:
     They took its path as seen from the shell's folder. A new ledger beside that one would send everything again. Not
     where the shell's folder is a project of its own: then that ledger is of that project.
     """
-    before, now = ledger_file(url), ledger_file(anchored_url(url, project))
+    before, now = _file_of(url), _file_of(anchored_url(url, project))
     here = Path.cwd()
     own = any((here / place).exists() for place in (CLIENTS, f"{DAGS}/{CLIENTS}"))
     if before is None or now is None or own or here == project or now.exists() or not before.is_file():

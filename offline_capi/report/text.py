@@ -41,7 +41,8 @@ def _sections(report: RunReport) -> list[RenderableType]:
     sections: list[RenderableType] = [_headline(report), Text(f"  {report.balance}", style="bold")]
     lines = (*report.problems, *report.gate_lines(), *report.notices())
     sections += [Text(f"  {line}", style="yellow") for line in lines]
-    sections += [Text(f"  {line}", style="dim") for line in _keys(report)]
+    ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
+    sections += [Text(f"  {line}", style="dim") for line in (*_keys(report), *ledger)]
     clients = _by_fate("client", report.by_client(), report)
     return [*sections, *shown_tables(_reasons(report), _dropped(report), _warnings(report), clients)]
 
@@ -54,7 +55,6 @@ def _headline(report: RunReport) -> Text:
     return Text.assemble(
         (f"{mark} {report.upload}  {report.status.value}", f"bold {colour}"),
         f"  {report.window}\n  run {report.run_id}, {_counted(report.tally.requests, 'request')}, {took:.1f} s",
-        (f"\n  {'new ' if report.new_ledger else ''}ledger {report.ledger}" if report.ledger else "", "dim"),
     )
 
 
