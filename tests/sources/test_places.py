@@ -122,14 +122,14 @@ def test_an_optional_file_may_be_missing(tmp_path, path):
         ("none.csv", [(None, "none.csv")]),
         ("none", [(None, "none")]),
         ("*.csv", []),
-        ("", []),
+        (".", []),
         ("2026-11-23.csv", []),
     ],
 )
 @pytest.mark.parametrize("optional", [True, False])
 def test_absent_files_are_named_day_by_day(tmp_path, path, lacking, optional):
-    """Each day of a month that one file stands for, and of an undated path all days at once; hidden files are none."""
-    write(tmp_path, "2026-11-23.csv", "22/a.csv", "23/.csv", "none/_SUCCESS")
+    """Each day of a month that one file stands for, and of an undated path all days at once."""
+    write(tmp_path, "2026-11-23.csv", "22/a.csv", "23/a.txt", "none/_SUCCESS")
 
     found = absent_files(
         files(path, optional=optional), WINDOW.looking_back(timedelta(days=1)), "Europe/Berlin", {}, tmp_path
