@@ -121,7 +121,7 @@ user_data: {{em: email}}
 @pytest.mark.parametrize(
     ("old", "new", "path", "said"),
     [
-        ("client: acme_bank", "client: {column: brand, map: {A: acme_bnak}}", "client.map.A", 'did you mean "acme_bank"'),
+        ("client: acme_bank", "client: {column: c, map: {A: acme_bnak}}", "client.map.A", 'did you mean "acme_bank"'),
         ("client: acme_bank", "client: {column: brand, hashed: true}", "client.hashed", "belongs to user_data only"),
         ("client: acme_bank", "client: {column: brand, type: string, unit: ms}", "client.unit", "only for timestamp"),
         ("em: email", "em: {column: email, type: number, unit: ms}", "user_data.em.unit", "only for timestamp"),
