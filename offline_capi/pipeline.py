@@ -46,7 +46,7 @@ from offline_capi.model import (
     Window,
 )
 from offline_capi.quotas import Quotas
-from offline_capi.report import Books, RunReport, make_report
+from offline_capi.report import Books, RunReport, days_to_judge, make_report
 from offline_capi.sources import absent_files, read_ahead, read_batches
 from offline_capi.staging import Stage, StagedEvents
 
@@ -204,6 +204,7 @@ def plan_upload(
         ended_at=services.clock(),
         tally=books.tally,
         limits=upload.limits,
+        days=days_to_judge(upload, window),
         planned=True,
         ledger=services.ledger.place,
         new_ledger=not services.ledger.runs(1),
@@ -518,6 +519,7 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
         ended_at=ended,
         tally=tally,
         limits=upload.limits,
+        days=days_to_judge(upload, run.window),
         ledger=services.ledger.place,
         new_ledger=len(services.ledger.runs(2)) == 1,
     )

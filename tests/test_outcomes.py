@@ -332,6 +332,20 @@ def test_a_ledger_where_earlier_versions_made_it_is_not_left_behind(project: Pro
     assert (moved.code, len(sandbox.accepted_ids)) == (0, 1)
 
 
+@pytest.mark.parametrize(("below", "written"), [("first", "data/x.csv"), ("", "{home}/x.csv")])
+def test_init_names_a_file_as_its_project_sees_it(project: Project, below: str, written: str) -> None:
+    """Typed in another folder than that of the project: what it writes is read from everywhere."""
+    day = model.yesterday(ZONE, datetime.now(UTC))
+    folder, file = project.home.parent, f"{below}/data/x.csv" if below else "x.csv"
+    (folder / file).write_text("sale,sold_at,email,amount,consent\n" + "\n".join(row(str(n), day) for n in range(9)))
+    init = ["init", file, "--client", "acme", "--event", "Lead", "--action-source", "other", "--timezone", ZONE]
+
+    said = project.run(*init, "--id", "sale", "--yes", "--config", "first/dags", folder=folder)
+
+    made = (project.home / "dags/uploads/x.yml").read_text(encoding="utf-8")
+    assert f"path: {written.format(home=folder)}\n" in made, said.out + said.err
+
+
 @pytest.mark.parametrize(
     ("folder", "project_"),
     [

@@ -32,7 +32,9 @@ def project_folder(folder: Path) -> Path:
 
 def anchored(path: str, project: Path) -> str:
     """The path as seen from the project folder; URLs, absolute paths and those of a home folder stay as they are."""
-    return path if "://" in path or path.startswith("~") else os.path.join(project, path)  # noqa: PTH118  keeps a final /
+    if project == Path() or "://" in path or path.startswith("~"):
+        return path
+    return os.path.join(project, path)  # noqa: PTH118  keeps a slash at the end
 
 
 def anchored_url(url: str, project: Path) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from offline_capi.config.settings import Limits
+from offline_capi.config.settings import Limits, Upload
 from offline_capi.errors import BalanceError, PartialLossError, UsageError
 from offline_capi.model import (
     REASONS,
@@ -216,7 +217,9 @@ class RunReport:
 _CLIENTLESS = frozenset({Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT})
 
 
-def judge(tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENTLESS) -> tuple[Status, tuple[str, ...]]:
+def judge(
+    tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENTLESS, days: Collection[date] = ()
+) -> tuple[Status, tuple[str, ...]]:
     """Whether the books are those of a complete run, and if not, what is wrong with them.
 
     Refused, in-doubt and held rows are a loss at any number; rejected, expired and suppressed rows beyond the upload's
@@ -224,7 +227,7 @@ def judge(tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENT
     one client of many that is not there fails no night of the others, and has no excuse in a report of its own. A gate
     that stopped the run is a problem even where it had no row to hold, and so is a file that is missing.
     A run that delivered nothing of what it read is never complete, unless all of it was lost in ways that a limit of
-    100% says may take everything (P21).
+    100% says may take everything (P21). Nor is one of whose ``days`` one has rows and delivered none of them.
     Raises ``BalanceError`` when rows and fates do not add up.
     """
     if not tally.complete:
@@ -232,14 +235,15 @@ def judge(tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENT
         raise BalanceError(f"{due} but {tally.accounted:,} have a fate. Please report this.")
     problems = _missing(tally.missing)
     problems += [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
-    clientless = sum(n for (reason, _), n in tally.reasons(Fate.HELD).items() if reason in excused)
+    clientless = _clientless(tally, excused)
     lost = {fate: tally.of(fate) for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)}
     lost[Fate.HELD] -= clientless
     problems += [f"{n:,} {fate.words}" for fate, n in lost.items() if n]
     problems += _beyond("rejected", tally.of(Fate.REJECTED), tally.read, limits.max_rejected, held=clientless)
     problems += _beyond("expired", tally.of(Fate.EXPIRED), tally.read, limits.max_expired)
     problems += _beyond("suppressed", tally.of(Fate.SUPPRESSED), tally.read, limits.max_suppressed)
-    problems += [] if problems else _nothing_delivered(tally, limits, clientless)
+    problems += [] if problems else _nothing_delivered(tally, limits, excused)
+    problems += [] if problems else _days_without_delivery(tally, limits, excused, days)
     return (Status.PARTIAL if problems else Status.COMPLETE), tuple(problems)
 
 
@@ -279,10 +283,10 @@ def _missing(files: Sequence[AbsentFile]) -> list[str]:
     ]
 
 
-def _nothing_delivered(tally: Tally, limits: Limits, clientless: int) -> list[str]:
+def _nothing_delivered(tally: Tally, limits: Limits, excused: Collection[Reason]) -> list[str]:
     """The problem where rows were read, none was sent now or before, and no limit of 100% covers them all."""
     lost = {
-        Fate.REJECTED: (tally.of(Fate.REJECTED) + clientless, limits.max_rejected),
+        Fate.REJECTED: (tally.of(Fate.REJECTED) + _clientless(tally, excused), limits.max_rejected),
         Fate.EXPIRED: (tally.of(Fate.EXPIRED), limits.max_expired),
         Fate.SUPPRESSED: (tally.of(Fate.SUPPRESSED), limits.max_suppressed),
     }
@@ -296,6 +300,36 @@ def _nothing_delivered(tally: Tally, limits: Limits, clientless: int) -> list[st
     return [f"none of {noun} read was delivered: {counted}; {advice}"]
 
 
+def _days_without_delivery(
+    tally: Tally, limits: Limits, excused: Collection[Reason], days: Collection[date]
+) -> list[str]:
+    """The same for single days, which others of the run would hide."""
+    found: list[str] = []
+    for day in sorted(days):
+        of_day = Tally(fates=Counter({count: rows for count, rows in tally.fates.items() if count.day == day}))
+        found += [f"{day}: {problem}" for problem in _nothing_delivered(of_day, limits, excused) if of_day.accounted]
+    return found
+
+
+def _clientless(tally: Tally, excused: Collection[Reason]) -> int:
+    return sum(rows for (reason, _), rows in tally.reasons(Fate.HELD).items() if reason in excused)
+
+
+def days_to_judge(upload: Upload, window: Window) -> list[date]:
+    """The days of a run of which each has to deliver something if it has rows, in the upload's zone.
+
+    Those of a window of several days, and the one beside a look-back: the rows of the other days were sent before. None
+    where the days of the events are not those by which the window places rows.
+    """
+    zone, time = ZoneInfo(upload.window.timezone), upload.event.time
+    if time is not None and time.column != upload.window.column:
+        return []
+    first = window.since.astimezone(zone).date()
+    last = (window.until - timedelta(microseconds=1)).astimezone(zone).date()
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    return days if len(days) > 1 or upload.window.lookback else []
+
+
 def make_report(
     *,
     run_id: str,
@@ -306,12 +340,13 @@ def make_report(
     ended_at: datetime,
     tally: Tally,
     limits: Limits,
+    days: Collection[date] = (),
     planned: bool = False,
     ledger: str = "",
     new_ledger: bool = False,
 ) -> RunReport:
     """Close the books of a run; raises ``BalanceError`` when they do not balance."""
-    status, problems = judge(tally, limits)
+    status, problems = judge(tally, limits, days=days)
     return RunReport(
         run_id, upload, window, trigger, started_at, ended_at, status, problems, tally, planned, ledger, new_ledger
     )
