@@ -235,6 +235,8 @@ def counted(*cells: tuple[str, date, int]) -> Tally:
 
 
 BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
+#: At which the day before begins in New York.
+MIDNIGHT = datetime(2026, 11, 22, 5, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +266,8 @@ def test_p21_a_day_of_which_nothing_was_delivered_is_not_hidden_by_others(
     [
         ({}, Window.of_day(DAY, "America/New_York"), []),
         ({"lookback": "2d"}, Window.of_day(DAY, "America/New_York"), [DAY]),
-        ({}, Window(datetime(2026, 11, 22, 5, tzinfo=UTC), datetime(2026, 11, 24, 5, tzinfo=UTC)), [BEFORE, DAY]),
-        ({}, Window(datetime(2026, 11, 22, 5, tzinfo=UTC), datetime(2026, 11, 24, 6, tzinfo=UTC)), [BEFORE, DAY, AFTER]),
+        ({}, Window(MIDNIGHT, MIDNIGHT + timedelta(hours=48)), [BEFORE, DAY]),
+        ({}, Window(MIDNIGHT, MIDNIGHT + timedelta(hours=49)), [BEFORE, DAY, AFTER]),
         ({"lookback": "2d", "time": "other"}, Window.of_day(DAY, "America/New_York"), []),
         ({"lookback": "2d", "time": "at"}, Window.of_day(DAY, "America/New_York"), [DAY]),
     ],
