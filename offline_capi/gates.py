@@ -1,12 +1,15 @@
 """Gates: is this night's input like that of the nights before it? Asked before the first POST.
 
-A **rate** gate looks at a share of the rows read (rejected, expired, duplicate), a **trailing** gate compares the run's
-volume and value with the median of the same upload's days before it. Each warns or stops, as the YAML says.
+A **rate** gate looks at a share of the rows read (rejected, expired, suppressed, duplicate), a **trailing** gate
+compares the run's volume and value with the median of the same upload's days before it. Each warns or stops, as the
+YAML says. The **rows** gate asks whether a run without any row is an empty export or a quiet day: it is what
+``_quiet`` says.
 
 When they are asked: a gate that only warns changes nothing, so it is judged from the run's own figures and costs
 nothing. A gate that stops has to know the whole night before anything leaves, and the night does not fit into memory:
-where a gate of the upload stops, ``run_upload`` reads the source twice, first to judge and then to send. Staged nights
-are judged between their first task and the second, where the rows lie on disk anyway.
+where a gate of the upload stops, ``run_upload`` reads the source twice, first to judge and then to send; not for the
+rows gate, which has nothing to hold. Staged nights are judged between their first task and the second, where the rows
+lie on disk anyway.
 
 Pure functions: figures in, findings out.
 """
@@ -18,7 +21,7 @@ from datetime import date, timedelta
 from statistics import median
 from typing import Any, NamedTuple
 
-from offline_capi.config.settings import Gates, RateGate, TrailingGate
+from offline_capi.config.settings import Gates, RateGate, RowsGate, TrailingGate
 from offline_capi.model import Fate, GateFinding, Reason, Tally, Window
 
 __all__ = ["can_stop", "forced", "judge_gates", "trailing_days"]
@@ -27,7 +30,9 @@ __all__ = ["can_stop", "forced", "judge_gates", "trailing_days"]
 LEAST_DAYS = 3
 #: A run of these is no night of its own: test events go again, a replay holds what was left over.
 _NO_NIGHTS = frozenset({"test", "replay"})
-_RATES = ("rejected", "expired", "duplicate")
+_RATES = ("rejected", "expired", "suppressed", "duplicate")
+#: Where more of the days compared with had no row, an empty day is nothing unusual.
+MAX_EMPTY_SHARE = 0.25
 
 
 class Day(NamedTuple):
@@ -58,10 +63,16 @@ def judge_gates(gates: Gates, tally: Tally, window: Window, days: Sequence[Day])
     findings = [*_rates(gates, tally)]
     if not tally.narrowed:
         alike = _like(window, days)
-        findings += _trailing(gates.volume, "volume", "rows read", tally.read, [day.tally.read for day in alike], alike)
+        compared = [
+            *_trailing(gates.volume, "volume", "rows read", tally.read, [day.tally.read for day in alike], alike)
+        ]
         for currency, amounts in _values(alike).items():
             figure = tally.value.get(currency, 0.0)
-            findings += _trailing(gates.value, f"value {currency}", currency, figure, amounts, alike)
+            compared += _trailing(gates.value, f"value {currency}", currency, figure, amounts, alike)
+        stopping = [finding for finding in compared if finding.stops]
+        # Of an empty run, a trailing gate that stops has said all, and one that warns would say the same again.
+        empty = [] if stopping else [*_no_rows(gates.rows, tally, window, days)]
+        findings += empty or compared
     return tuple(findings)
 
 
@@ -72,7 +83,8 @@ def trailing_days(reports: Iterable[Mapping[str, Any]], window: Window, days: in
     """The ``days`` before ``window`` for which there is a report, newest first; of several runs of one day the last.
 
     ``reports`` come newest first, as the ledger has them. Left out are windows of another length, runs of some clients
-    only, tests, replays, and runs that a gate stopped: a faulty night must not become what is usual.
+    only, tests, replays, and runs that a gate stopped or that lacked a file: a faulty night must not become what is
+    usual.
     """
     found: dict[date, Day] = {}
     for report in reports:
@@ -84,7 +96,7 @@ def trailing_days(reports: Iterable[Mapping[str, Any]], window: Window, days: in
 
 
 def _counts(report: Mapping[str, Any], tally: Tally) -> bool:
-    return not (tally.stopped or tally.narrowed or report["trigger"] in _NO_NIGHTS)
+    return not (tally.stopped or tally.missing or tally.narrowed or report["trigger"] in _NO_NIGHTS)
 
 
 def _precedes(other: Window, window: Window, days: int) -> bool:
@@ -99,8 +111,14 @@ def _length(window: Window) -> timedelta:
 
 def _like(window: Window, days: Sequence[Day]) -> Sequence[Day]:
     """Days of the same weekday where there are enough: a shop that is closed on Sundays sells nothing on Sundays."""
-    weekday = [day for day in days if day.start.weekday() == window.since.weekday()]
-    return weekday if _length(window) == timedelta(days=1) and len(weekday) >= LEAST_DAYS else days
+    weekday = _of_weekday(window, days)
+    return weekday if len(weekday) >= LEAST_DAYS else days
+
+
+def _of_weekday(window: Window, days: Sequence[Day]) -> list[Day]:
+    """Those of the window's weekday; none where the window is not one day."""
+    one_day = _length(window) == timedelta(days=1)
+    return [day for day in days if day.start.weekday() == window.since.weekday()] if one_day else []
 
 
 def _values(days: Sequence[Day]) -> dict[str, list[float]]:
@@ -126,6 +144,34 @@ def _trailing(
     yield GateFinding(name, gate.action, figure, usual, sentence)
 
 
+def _no_rows(gate: RowsGate, tally: Tally, window: Window, days: Sequence[Day]) -> Iterator[GateFinding]:
+    """A run without a row; of one that lacks a file, the file is what is told of."""
+    if gate.action == "off" or tally.read or tally.absent or _quiet(window, days):
+        return
+    alike = _like(window, days)
+    before = [day.tally.read for day in alike]
+    past = ", ".join(f"{day.start:%a %d %b} {rows:,}" for day, rows in zip(alike, before, strict=True))
+    usual = median(before)
+    sentence = (
+        f"rows: no row was read, usual are {usual:,.0f} (median of {past}); look whether the export or the query ran. "
+        "If there was nothing to send, gates.rows: warn lets such days pass"
+    )
+    yield GateFinding("rows", gate.action, 0, usual, sentence)
+
+
+def _quiet(window: Window, days: Sequence[Day]) -> bool:
+    """Whether a day without a row is nothing unusual, as far as the days before it tell.
+
+    So it is where there are too few of them to tell, where more than ``MAX_EMPTY_SHARE`` of them had no row, or where
+    none of the same weekday had one and this gate was let pass on it: one Sunday looked at is enough for the next one.
+    """
+    weekday, alike = _of_weekday(window, days), _like(window, days)
+    empty = sum(not day.tally.read for day in alike)
+    looked_at = any(finding.gate == "rows" for day in weekday for finding in day.tally.gates or ())
+    never = looked_at and not any(day.tally.read for day in weekday)
+    return never or len(alike) < LEAST_DAYS or empty > MAX_EMPTY_SHARE * len(alike)
+
+
 def _rates(gates: Gates, tally: Tally) -> Iterator[GateFinding]:
     for name, rows in zip(_RATES, _rows(tally), strict=True):
         gate: RateGate = getattr(gates, name)
@@ -137,8 +183,8 @@ def _rates(gates: Gates, tally: Tally) -> Iterator[GateFinding]:
             yield GateFinding(name, gate.action, share, None, sentence)
 
 
-def _rows(tally: Tally) -> tuple[int, int, int]:
+def _rows(tally: Tally) -> tuple[int, int, int, int]:
     duplicates = sum(
         n for (reason, _), n in tally.reasons(Fate.REJECTED).items() if reason == Reason.DUPLICATE_EVENT_ID
     )
-    return tally.of(Fate.REJECTED), tally.of(Fate.EXPIRED), duplicates
+    return tally.of(Fate.REJECTED), tally.of(Fate.EXPIRED), tally.of(Fate.SUPPRESSED), duplicates

@@ -22,6 +22,7 @@ from typing import Any
 from offline_capi.clients import breaker
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.graph_versions import version_warnings
+from offline_capi.config.paths import anchored_url
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import Policy, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, UsageError
@@ -32,6 +33,7 @@ from offline_capi.identity import Remembered, hash_identity, inspect_identity
 from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, traffic_of
 from offline_capi.mapping import columns_needed, map_rows, rows_of, rows_wanted
 from offline_capi.model import (
+    AbsentFile,
     BuiltEvents,
     EventBatch,
     Fate,
@@ -53,8 +55,8 @@ from offline_capi.open_days import (
     look_into_past,
 )
 from offline_capi.quotas import Quotas
-from offline_capi.report import Books, RunReport, make_report
-from offline_capi.sources import read_ahead, read_batches
+from offline_capi.report import Books, RunReport, days_to_judge, make_report
+from offline_capi.sources import absent_files, read_ahead, read_batches
 from offline_capi.staging import Stage, StagedEvents
 
 __all__ = [
@@ -114,7 +116,7 @@ def open_services(
     deployment: Deployment, secrets: SecretResolver, *, clock: Callable[[], datetime] = _utc_now
 ) -> Iterator[Services]:
     """Open the ledger that the configuration names, and close it at the end."""
-    url = database_url(deployment.platform.ledger, secrets)
+    url = database_url(deployment.platform.ledger, secrets, deployment.project)
     with Ledger(url.reveal(), clock=lambda: clock().timestamp()) as ledger:
         yield Services(deployment, secrets, ledger, clock)
 
@@ -158,6 +160,7 @@ def run_upload(
                 rejects.write,
                 rejects.write_undelivered,
                 narrowed=chosen.narrowed,
+                absent=chosen.absent,
                 known_since=past.known.find,
             )
             books.tally.gates = judged_first(chosen, services, force=force_gates)
@@ -165,6 +168,7 @@ def run_upload(
             fresh = unsent(events, services, run.id, books, quotas=quotas)
             send(held_back(fresh, books), upload, services, run.id, books, test_event_code=test_event_code)
             books.tally.vanished = past.owed.unmet
+            books.tally.gates = judged(chosen, services, books.tally, force=force_gates)
         return close_run(run, upload, services, books.tally)
 
 
@@ -205,7 +209,8 @@ def plan_upload(
     """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded."""
     chosen = select(upload, window, services, clients)
     past = past_of(upload, window, services, trigger="plan")
-    started, books = services.clock(), Books(on_progress, narrowed=chosen.narrowed, known_since=past.known.find)
+    started = services.clock()
+    books = Books(on_progress, narrowed=chosen.narrowed, absent=chosen.absent, known_since=past.known.find)
     books.tally.gates = judged_first(chosen, services)
     events = booked(prepare(chosen, services), books)
     for batch in held_back(unsent(events, services, None, books), books):
@@ -221,7 +226,10 @@ def plan_upload(
         ended_at=services.clock(),
         tally=books.tally,
         limits=upload.limits,
+        days=days_to_judge(upload, window),
         planned=True,
+        ledger=services.ledger.place,
+        new_ledger=not services.ledger.runs(1),
     )
 
 
@@ -251,7 +259,12 @@ def stage_upload(
     chosen = select(upload, window, services, clients)
     past = past_of_run(run_id, upload, services, narrowed=chosen.narrowed)
     with services.stage.rejects(run_id) as rejects, services.stage.events(run_id) as staged:
-        books = Books(keep_rejects=rejects.write, narrowed=chosen.narrowed, known_since=past.known.find)
+        books = Books(
+            keep_rejects=rejects.write,
+            narrowed=chosen.narrowed,
+            absent=chosen.absent,
+            known_since=past.known.find,
+        )
         for events in past.owed.watch(booked(prepare(chosen, services), books)):
             staged.write(events)
     books.tally.vanished = past.owed.unmet
@@ -297,6 +310,7 @@ class Selection:
     """The rows that a run is about: of an upload and a window, narrowed to some ``clients``, or to those of a replay.
 
     The others are left out as if they had not been read. ``frequent`` values, by key and SHA-256, are dropped as junk.
+    ``absent`` are the files of the window that were not there before it was read.
     """
 
     upload: Upload
@@ -304,6 +318,7 @@ class Selection:
     clients: Collection[str] = ()
     only: WantedRows | None = None
     frequent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    absent: Sequence[AbsentFile] = ()
 
     @property
     def narrowed(self) -> bool:
@@ -321,13 +336,14 @@ def select(
 
     All rows of the window count for that, whichever of them the run is about: a replay drops what the night dropped.
     """
+    absent = absent_files(upload.source, window, **at_source(upload, services.deployment, services.secrets))
     shared, remembered = FrequentValues(services.deployment.platform.frequent_value), Remembered()
     if upload.drop_frequent:
         how = identity_settings(upload, services.deployment)
         for rows in read(upload, window, services):
             mapped = map_rows(rows, upload, rows_window(upload, window))
             shared.add(inspect_identity(mapped, **how, remembered=remembered))
-    return Selection(upload, window, clients, only, as_junk(shared.candidates()))
+    return Selection(upload, window, clients, only, as_junk(shared.candidates()), absent)
 
 
 def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
@@ -398,8 +414,9 @@ def at_source(upload: Upload, deployment: Deployment, secrets: SecretResolver) -
     """What every look at an upload's source needs beside source and window; see ``sources``."""
     return {
         "zone": upload.window.timezone,
-        "connection_url": lambda name: secrets.connection_url(name).reveal(),
+        "connection_url": lambda name: anchored_url(secrets.connection_url(name).reveal(), deployment.project),
         "sql_folder": deployment.sql_folder,
+        "folder": deployment.project,
         "environ": deployment.environ,
     }
 
@@ -443,7 +460,7 @@ def judged_first(chosen: Selection, services: Services, *, force: bool = False) 
         return ()
     if not can_stop(chosen.upload.gates):
         return None
-    survey = Books(narrowed=chosen.narrowed)
+    survey = Books(narrowed=chosen.narrowed, absent=chosen.absent)
     deque(booked(prepare(chosen, services), survey), maxlen=0)
     return judged(chosen, services, survey.tally, force=force)
 
@@ -545,6 +562,9 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
         ended_at=ended,
         tally=tally,
         limits=upload.limits,
+        days=days_to_judge(upload, run.window),
+        ledger=services.ledger.place,
+        new_ledger=len(services.ledger.runs(2)) == 1,
     )
     debts = debts_of(tally, by_event_day=events_stay_in_their_day(upload))
     services.ledger.finish_run(run.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)

@@ -11,7 +11,7 @@ import pytest
 
 from offline_capi.config.settings import Gates
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
-from offline_capi.model import Count, Fate, GateFinding, Reason, Tally, Window
+from offline_capi.model import AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
 from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
 from tests.night import Night, yesterday
 from tests.sales import ZONE, noon, sale, sales_night, write
@@ -55,13 +55,16 @@ LAST_WEEK = [report(days_ago) for days_ago in range(1, 8)]
         ({}, books(read=49), [("volume", "warn")]),
         ({}, books(read=301), [("volume", "warn")]),
         ({"volume": "stop"}, books(read=49), [("volume", "stop")]),
-        ({"volume": "off"}, books(read=0), []),
+        ({"volume": "off"}, books(read=1), []),
         ({"volume": {"min": "10%", "max": "1000%"}}, books(read=11), []),
         ({"value": "stop"}, books(value=10), [("value EUR", "stop")]),
         ({}, books(rejected=10), []),
         ({}, books(rejected=11), [("rejected", "warn")]),
         ({"rejected": {"max": "1%", "action": "stop"}}, books(rejected=2), [("rejected", "stop")]),
         ({"expired": "stop"}, books(expired=20), [("expired", "stop")]),
+        ({}, books(suppressed=90), []),
+        ({}, books(suppressed=91), [("suppressed", "warn")]),
+        ({"suppressed": {"action": "stop", "max": "20%"}}, books(suppressed=21), [("suppressed", "stop")]),
         ({"rejected": "off", "duplicate": "stop"}, books(duplicate=11), [("duplicate", "stop")]),
         ({}, books(already_sent=100), []),
     ],
@@ -86,7 +89,67 @@ def test_a_gate_finds_what_its_limits_say(gates: dict[str, Any], tally: Tally, e
     ids=["two days", "too long ago", "one day", "tests", "replays", "one client", "stopped", "later", "longer"],
 )  # fmt: skip
 def test_what_is_no_night_of_its_own_says_nothing_of_what_is_usual(reports: list[dict[str, Any]]) -> None:
-    assert found({"volume": "stop", "value": "stop"}, books(read=1, value=1), reports) == []
+    # Twice the figures of a usual day: a mutant once took 1 for what is usual where nothing is.
+    assert found({"volume": "stop", "value": "stop"}, books(read=500, value=5000), reports) == []
+    assert found({"volume": "stop", "value": "stop"}, books(read=0, value=0), reports) == []
+
+
+@pytest.mark.parametrize(
+    ("gates", "tally", "reports", "expected"),
+    [
+        ({}, books(read=0, value=1000), LAST_WEEK, [("rows", "stop")]),
+        ({}, books(read=1, value=1000), LAST_WEEK, [("volume", "warn")]),
+        ({"rows": "warn"}, books(read=0), LAST_WEEK, [("rows", "warn")]),
+        ({"rows": "off"}, books(read=0), LAST_WEEK, [("volume", "warn")]),
+        ({"volume": "stop"}, books(read=0), LAST_WEEK, [("volume", "stop")]),
+        ({}, books(read=0), LAST_WEEK[:2], []),
+        ({}, Tally(absent=(AbsentFile(MONDAY, "x.csv"),)), LAST_WEEK, [("volume", "warn"), ("value EUR", "warn")]),
+    ],
+    ids=["no row", "one row", "warns", "off", "volume stops", "two days only", "a file is absent"],
+)  # fmt: skip
+def test_a_night_without_rows_is_told_apart_from_a_small_one(
+    gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]], expected: list[tuple[str, str]]
+) -> None:
+    assert found(gates, tally, reports) == expected
+
+
+def empty(days_ago: int, action: str | None = None) -> dict[str, Any]:
+    """The report of a day without rows, on which the rows gate found something if ``action`` says so."""
+    findings = (GateFinding("rows", action, 0, 9, ""),) if action else ()
+    return report(days_ago, Tally(gates=findings))
+
+
+@pytest.mark.parametrize(
+    ("reports", "stops"),
+    [
+        ([report(days_ago) for days_ago in range(1, 28)], True),
+        # Closed on Mondays, since four weeks, since three, since one; and on one Monday of four, by an outage.
+        ([empty(ago) if ago % 7 == 0 else report(ago) for ago in range(1, 29)], False),
+        ([empty(ago) if ago % 7 == 0 else report(ago) for ago in range(1, 22)], False),
+        ([*LAST_WEEK[:6], empty(7, "forced")], False),
+        ([*LAST_WEEK[:6], empty(7, "warn")], False),
+        ([empty(ago) if ago == 7 else report(ago) for ago in range(1, 29)], True),
+        # An empty day that nobody has looked at, or that a gate stopped, excuses no other.
+        ([*LAST_WEEK[:6], empty(7)], True),
+        ([*LAST_WEEK[:6], empty(7, "stop")], True),
+        ([*LAST_WEEK[:6], report(7, Tally(absent=(AbsentFile(MONDAY, "x"),)))], True),
+        # Few sales: one empty day in four is usual, two are more than that.
+        ([empty(1), *(report(ago, books(read=2)) for ago in (2, 3, 4))], True),
+        ([empty(1), empty(2), *(report(ago, books(read=2)) for ago in (3, 4, 5))], False),
+    ],
+)
+def test_a_quiet_day_is_known_by_the_days_before_it(reports: list[dict[str, Any]], stops: bool) -> None:
+    gates = {"volume": "off", "value": "off"}
+
+    assert found(gates, books(read=0), reports) == ([("rows", "stop")] if stops else [])
+
+
+def test_an_optional_file_that_was_absent_makes_a_quiet_day_and_a_missing_one_none() -> None:
+    quiet, missing = (Tally(absent=(AbsentFile(MONDAY, "x", optional=flag),)) for flag in (True, False))
+
+    kept = [trailing_days([report(1, tally)], TONIGHT, 28) for tally in (quiet, missing)]
+
+    assert [len(days) for days in kept] == [1, 0]
 
 
 def test_a_weekday_is_compared_with_its_like() -> None:
@@ -119,6 +182,7 @@ def test_a_finding_names_the_figure_and_the_days_it_is_compared_with() -> None:
 def test_only_a_gate_that_stops_costs_a_second_reading() -> None:
     assert not can_stop(Gates())
     assert can_stop(Gates.model_validate({"expired": "stop"}))
+    assert can_stop(Gates.model_validate({"suppressed": "stop"}))
 
 
 # ---------------------------------------------------------------------------------------------- whole nights

@@ -22,7 +22,7 @@ from offline_capi.errors import ConfigError, SourceError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from offline_capi.config import Upload
+    from offline_capi.config import Deployment, Upload
     from offline_capi.config.settings import FileSource, SqlSource
     from offline_capi.pipeline import Services
 
@@ -58,7 +58,7 @@ def source_uris(upload: Upload, services: Services) -> Iterator[str]:
     if isinstance(upload.source, SqlSource):
         yield from _database_uris(upload.source, services)
     else:
-        yield _folder_uri(upload.source, services.deployment.environ)
+        yield _folder_uri(upload.source, services.deployment)
 
 
 def pixel_to_openlineage(asset: Any, lineage_context: Any) -> Any:  # noqa: ARG001  as Airflow calls it
@@ -81,11 +81,12 @@ def _pixel_uris(services: Services, sent: Mapping[str, int]) -> Iterator[tuple[s
 # ---------------------------------------------------------------------------------------------- files
 
 
-def _folder_uri(source: FileSource, environ: Mapping[str, str]) -> str:
+def _folder_uri(source: FileSource, deployment: Deployment) -> str:
     """The path up to its first part that stands for several; without what may be a secret."""
+    from offline_capi.config.paths import anchored
     from offline_capi.sources.places import with_variables
 
-    path = with_variables(source.path, environ)
+    path = anchored(with_variables(source.path, deployment.environ), deployment.project)
     path = path.partition("?")[0] if "://" in path else path
     plain = re.split(r"[*?{\[]", path)[0]
     folder = plain if plain == path else plain.rpartition("/")[0]

@@ -70,7 +70,7 @@ def init(
 
     ask = _default if yes or as_json else _asked
     known = onboarding.known_in(config, os.environ)
-    origin = _origin(source, connection, table, sql, ask)
+    origin = onboarding.seen_from(config, _origin(source, connection, table, sql, ask))
     upload = _name(name, origin, known, ask, force=force)
     said = {"pixel": pixel, "event": event, "action_source": action_source, "timezone": timezone, "country": country,
             "currency": currency, "time": time, "id": event_id, "value": value}  # fmt: skip

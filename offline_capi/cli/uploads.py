@@ -133,6 +133,8 @@ def upload_command(
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
         total = expected(one, window, services, quiet=as_json)
         with progress(one.name, quiet=as_json, total=total) as on_progress:
+            if not services.ledger.runs(1):
+                announce(f"! new ledger: {services.ledger.place}")
             if with_open_days:
                 night = run_night(
                     one,

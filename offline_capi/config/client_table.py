@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from offline_capi.config.document import dotted, secret_advice
+from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.settings import Client
 from offline_capi.config.wording import Finding, findings, misnamed
 from offline_capi.errors import Problem
@@ -160,7 +161,8 @@ def sharing_pixels(clients: Mapping[_Key, Client]) -> Iterator[tuple[_Key, _Key]
 
 
 def pulled_path(folder: Path, environ: Mapping[str, str]) -> Path:
-    return Path(environ.get(PULLED) or folder / PULLED_FILE)
+    named = environ.get(PULLED)
+    return Path(anchored(named, project_folder(folder))) if named else folder / PULLED_FILE
 
 
 def write_pulled(path: Path, clients: Mapping[str, Any], at: datetime) -> None:

@@ -15,6 +15,7 @@ from offline_capi.config.checks import Surroundings, check_sections
 from offline_capi.config.client_table import ONE_PIXEL, is_table, pulled_path, read_pulled, sharing_pixels
 from offline_capi.config.document import Document, Places, dotted, read_document
 from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.queries import sql_folder
 from offline_capi.config.settings import Client, ClientTable, Deployment, Platform, Upload
 from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
@@ -125,7 +126,7 @@ def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> 
 def _deployment(folder: Path, clients: _Clients, uploads: Sequence[_Upload], environ: Mapping[str, str]) -> Deployment:
     deployment = Deployment(
         folder=folder,
-        platform=clients.platform or Platform(),
+        platform=_in_project(clients.platform or Platform(), folder),
         clients=clients.clients,
         clients_from=clients.table,
         uploads={draft.name: draft.upload for draft in uploads if draft.upload is not None},
@@ -133,6 +134,11 @@ def _deployment(folder: Path, clients: _Clients, uploads: Sequence[_Upload], env
     deployment._places.update({draft.name: draft.places for draft in uploads})
     deployment._environ = environ
     return deployment
+
+
+def _in_project(platform: Platform, folder: Path) -> Platform:
+    """With the stage's path as seen from the project folder, wherever it was named."""
+    return platform.model_copy(update={"stage": anchored(platform.stage, project_folder(folder))})
 
 
 def _read(path: Path) -> Document:
@@ -175,8 +181,9 @@ def _load_clients(path: Path, environ: Mapping[str, str]) -> _Clients:
     clients = _section(data, "clients", found)
     table = _table(clients, found)
     clients, pulled = read_pulled(pulled_path(path.parent, environ)) if is_table(clients) else (clients, [])
-    good = dict(_valid_clients(clients, found))
-    platform, overridden = _platform(_section(data, "platform", found), environ, found)
+    project = project_folder(path.parent)
+    good = dict(_valid_clients(clients, found, project))
+    platform, overridden = _platform(_section(data, "platform", found), environ, found, project)
     found += _shared_pixels(good, document)
     problems = [*document.problems, *pulled, *overridden, *_problems(document, found)]
     usable = {name: _with_secret(one, platform) for name, one in good.items() if not _touched(name, problems)}
@@ -225,21 +232,24 @@ def _section(data: Mapping[str, Any], key: str, found: list[Finding]) -> dict[st
     return {}
 
 
-def _valid_clients(clients: Mapping[str, Any], found: list[Finding]) -> Iterator[tuple[str, Client]]:
+def _valid_clients(clients: Mapping[str, Any], found: list[Finding], project: Path) -> Iterator[tuple[str, Client]]:
     for name, data in clients.items():
         loc = ("clients", name)
         found += ((loc, message) for message in misnamed(name))
-        client, faults = _validated(Client, data, name)
+        client, faults = _validated(Client, data, name, project)
         found += (((*loc, *inner), message) for inner, message in faults)
         if isinstance(client, Client):
             yield name, client
 
 
-def _validated(model: type[BaseModel], data: object, name: str) -> tuple[BaseModel | None, list[Finding]]:
-    """The node as a model, if it is valid, and what is wrong with it."""
+def _validated(
+    model: type[BaseModel], data: object, name: str, project: Path | None = None
+) -> tuple[BaseModel | None, list[Finding]]:
+    """The node as a model, if it is valid, and what is wrong with it; its paths as seen from the project folder."""
     foreign = dict(_foreign_keys(data))
+    named = {**data, "name": name} if isinstance(data, dict) else data
     try:
-        return model.model_validate({**data, "name": name} if isinstance(data, dict) else data), [*foreign.items()]
+        return model.model_validate(named, context=project), [*foreign.items()]
     except ValidationError as error:
         faults = findings(error, model, data)
     return None, [*foreign.items(), *(fault for fault in faults if fault[0] not in foreign)]
@@ -260,13 +270,13 @@ def _shared_pixels(clients: Mapping[str, Client], document: Document) -> Iterato
 
 
 def _platform(
-    data: Mapping[str, Any], environ: Mapping[str, str], found: list[Finding]
+    data: Mapping[str, Any], environ: Mapping[str, str], found: list[Finding], project: Path
 ) -> tuple[Platform | None, list[Problem]]:
     """The platform's settings under those of the environment, whose faults are the environment's, not the file's."""
     variables = {_OVERRIDES[name]: name for name in _OVERRIDES if environ.get(name)}
     overrides = {key: _override(name, environ[name]) for key, name in variables.items()}
     try:
-        return Platform.model_validate({**data, **overrides}), []
+        return Platform.model_validate({**data, **overrides}, context=project), []
     except ValidationError as error:
         faults = findings(error, Platform, {**data, **overrides})
     found += ((("platform", *loc), message) for loc, message in faults if loc[0] not in variables)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from offline_capi.config.paths import anchored_url, refuse_moved_ledger
 from offline_capi.config.secret import Secret
 from offline_capi.config.settings import SecretRef
 from offline_capi.config.token_store import TokenStore
@@ -105,13 +106,21 @@ def _from_file(path: Path) -> Secret:
     return Secret(value)
 
 
-def database_url(place: SecretRef | str, secrets: SecretResolver) -> Secret:
-    """The SQLAlchemy URL of a database, written out or referred to."""
+def database_url(place: SecretRef | str, secrets: SecretResolver, project: Path | None = None) -> Secret:
+    """The SQLAlchemy URL of the ledger, written out or referred to; with ``project``, an SQLite file as seen from it.
+
+    Raises ``ConfigError`` where the ledger seems to lie where earlier versions put it: see ``paths``.
+    """
     if isinstance(place, str):
-        return Secret(_with_driver(place))
-    if place.connection is not None:
-        return secrets.connection_url(place.connection)
-    return Secret(_with_driver(secrets.token(place).reveal()))
+        url = _with_driver(place)
+    elif place.connection is not None:
+        url = secrets.connection_url(place.connection).reveal()
+    else:
+        url = _with_driver(secrets.token(place).reveal())
+    if project is None:
+        return Secret(url)
+    refuse_moved_ledger(url, project)
+    return Secret(anchored_url(url, project))
 
 
 # ---------------------------------------------------------------------------------------------- connections as text

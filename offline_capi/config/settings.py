@@ -30,6 +30,7 @@ from pydantic import (
     PlainSerializer,
     PrivateAttr,
     Tag,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -44,6 +45,7 @@ from offline_capi.config.keys import (
     known_key,
 )
 from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.queries import sql_folder
 from offline_capi.recipients import client_of, recipient_name
 
@@ -81,6 +83,7 @@ __all__ = [
     "Platform",
     "PlatformApp",
     "RateGate",
+    "RowsGate",
     "Screening",
     "SecretRef",
     "SqlSource",
@@ -234,13 +237,20 @@ class _Node(BaseModel):
 # ---------------------------------------------------------------------------------------------- secrets
 
 
+def _in_project(path: Path, info: ValidationInfo) -> Path:
+    """The path as seen from the project folder, where the configuration is read from one."""
+    return Path(anchored(str(path), info.context)) if info.context else path
+
+
 class SecretRef(_Node):
     """Where a secret is found; never the secret. Exactly one of the four."""
 
     env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
         None, description="name of an environment variable"
     )
-    file: Path | None = Field(None, description="path of a file that holds the secret alone")
+    file: Annotated[Path, AfterValidator(_in_project)] | None = Field(
+        None, description="path of a file that holds the secret alone; a relative one begins at the project folder"
+    )
     connection: str | None = Field(
         None, description="id of an Airflow connection (its password, or extra.access_token)"
     )
@@ -497,11 +507,17 @@ class FileSource(_Node):
     environment variable, read when the files are.
     """
 
-    path: Name = Field(description="may hold *, {date} or {date:%Y%m%d}, and ${NAME} of an environment variable")
+    path: Name = Field(
+        description="may hold *, {date} or {date:%Y%m%d}, and ${NAME} of an environment variable; a relative one "
+        "begins at the project folder: the folder around dags/, else the configuration folder"
+    )
     format: Literal["auto", "csv", "jsonl", "parquet"] = Field("auto", description="auto: by the file's name")
     encoding: Texts = Field(("utf-8",), description="tried in order, file by file; a byte-order mark is recognised")
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     null_values: tuple[str, ...] = ("", "NULL", "null", "N/A", "n/a", "NaN")
+    optional: bool = Field(
+        False, description="true: a day without a file is a day without rows; else such a run is not complete"
+    )
 
     @property
     def dated(self) -> bool:
@@ -576,10 +592,16 @@ class Consent(_Node):
 
 
 class Limits(_Node):
-    """What a run may lose before it counts as failed, as shares of the rows read."""
+    """What a run may lose before it counts as failed, as shares of the rows read.
+
+    100% says that all of them may be lost that way; without it, a run that delivers nothing of what it read is partial.
+    """
 
     max_rejected: Share = Field(0.0, description="2% or 0.02; rows of unknown and paused clients count with them")
-    max_expired: Share = Field(1.0, description="2% or 0.02")
+    max_expired: Share = Field(0.5, description="2% or 0.02; 100%: even a run of which all expired is complete")
+    max_suppressed: Share = Field(
+        0.95, description="2% or 0.02; 100%: even a run of which nobody has consented is complete"
+    )
 
 
 GateAction = Literal["warn", "stop", "off"]
@@ -600,6 +622,13 @@ class RateGate(_Node):
     max: Share = Field(0.1, description="10% or 0.1")
 
 
+class RowsGate(_Node):
+    """No rows at all, where the days before had some; judged at the end, for there is nothing to hold."""
+
+    action: GateAction = "stop"
+
+
+RowsGateSpec = Annotated[RowsGate, BeforeValidator(_by_action, json_schema_input_type=RowsGate | GateAction)]
 TrailingGateSpec = Annotated[
     TrailingGate, BeforeValidator(_by_action, json_schema_input_type=TrailingGate | GateAction)
 ]
@@ -610,10 +639,14 @@ class Gates(_Node):
     """What a night's rows are measured by before the first POST; one that stops holds the whole run."""
 
     days: int = Field(28, ge=3, le=366, description="how many days before the run are looked at")
+    rows: RowsGateSpec = Field(
+        RowsGate(), description="no row read although the days before had rows; warn or off: such a run is complete"
+    )
     volume: TrailingGateSpec = Field(TrailingGate(), description="rows read")
     value: TrailingGateSpec = Field(TrailingGate(), description="sum of custom_data.value, by currency")
     rejected: RateGateSpec = Field(RateGate(), description="rows rejected")
     expired: RateGateSpec = Field(RateGate(), description="rows too old for Meta")
+    suppressed: RateGateSpec = Field(RateGate(max=0.9), description="rows without consent")
     duplicate: RateGateSpec = Field(RateGate(), description="rows that repeat an event id of the run")
 
 
@@ -1043,9 +1076,13 @@ class Platform(_Node):
     graph_versions: GraphVersions = GraphVersions()
     app: PlatformApp | None = Field(None, description="the platform's Meta app, for authorising clients")
     ledger: Ledger = Field(
-        "sqlite:///offline_capi_ledger.db", description="database URL without a password, or a reference to one"
+        "sqlite:///offline_capi_ledger.db",
+        description="database URL without a password, or a reference to one; a relative SQLite file begins at the "
+        "project folder",
     )
-    stage: Name = Field("stage", description="folder or fsspec URL of staged, hashed files")
+    stage: Name = Field(
+        "stage", description="folder, seen from the project folder, or fsspec URL of staged, hashed files"
+    )
     age_margin: Duration = Field(
         timedelta(hours=1), description="taken off Meta's age limits: an event must still be fresh when it arrives"
     )
@@ -1091,6 +1128,11 @@ class Deployment(_Node):
         """Whether a token is a recipient's own, and not that with which a further pixel's client sends."""
         client = self.clients[client_of(recipient)]
         return recipient == client.name or self.recipients[recipient].token != client.token
+
+    @property
+    def project(self) -> Path:
+        """Where relative paths begin: see ``paths``."""
+        return project_folder(self.folder)
 
     @property
     def sql_folder(self) -> Path:

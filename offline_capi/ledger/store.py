@@ -151,6 +151,11 @@ class Ledger:
             self._connection.close()
             self._engine.dispose()
 
+    @property
+    def place(self) -> str:
+        """Its URL, without what may be secret."""
+        return self._engine.url.set(query={}).render_as_string(hide_password=True)
+
     # ------------------------------------------------------------------------------------------ runs
 
     def begin_run(

@@ -25,7 +25,16 @@ from offline_capi.model.days import (
 from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
 from offline_capi.model.rows import DroppedValues, Fault, HashedRows, IdentityColumn, MappedRows, SourceRows, WantedRows
 from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
-from offline_capi.model.tally import TRAFFIC, Count, GateFinding, ReadBack, SentEvents, Tally, sent_events
+from offline_capi.model.tally import (
+    TRAFFIC,
+    AbsentFile,
+    Count,
+    GateFinding,
+    ReadBack,
+    SentEvents,
+    Tally,
+    sent_events,
+)
 from offline_capi.model.window import Window, in_utc, yesterday
 
 __all__ = [
@@ -35,6 +44,7 @@ __all__ = [
     "REASONS",
     "TRAFFIC",
     "WARNING_TEXTS",
+    "AbsentFile",
     "BuiltEvents",
     "Calendar",
     "Count",

@@ -91,11 +91,13 @@ def debts_of(tally: Tally, *, by_event_day: bool) -> tuple[Debt, ...]:
     """
     found: Counter[tuple[date | None, str, str | None]] = Counter()
     for count, rows in tally.fates.items():
-        owed = count.fate is Fate.HELD or (count.fate is Fate.IN_DOUBT and count.reason != Reason.UNSETTLED)
-        if owed and rows:
+        in_doubt = count.fate is Fate.IN_DOUBT and count.reason != Reason.UNSETTLED
+        if rows and (in_doubt or count.fate is Fate.HELD):
             client = count.client if count.reason in _WAITS_FOR_CLIENT else None
             found[count.day if by_event_day else None, str(count.reason), client] += rows
-    return tuple(Debt(*key, rows) for key, rows in sorted(found.items(), key=lambda item: tuple(map(str, item[0]))))
+    missing = [Debt(file.day, DayReason.SOURCE_MISSING, None, 0) for file in tally.missing]
+    owed = [Debt(*key, rows) for key, rows in sorted(found.items(), key=lambda item: tuple(map(str, item[0])))]
+    return (*missing, *owed)
 
 
 @dataclass(frozen=True, slots=True)

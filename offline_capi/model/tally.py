@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from offline_capi.model.fates import Fate
 from offline_capi.recipients import client_of
 
-__all__ = ["TRAFFIC", "Count", "GateFinding", "ReadBack", "SentEvents", "Tally", "sent_events"]
+__all__ = ["TRAFFIC", "AbsentFile", "Count", "GateFinding", "ReadBack", "SentEvents", "Tally", "sent_events"]
 
 
 class Count(NamedTuple):
@@ -54,6 +54,28 @@ class GateFinding:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class AbsentFile:
+    """A file of the source that was not there when the run began.
+
+    ``day`` is the local day of a dated path, ``None`` where the path has no date: then it is one of all days of the
+    window. ``pattern`` is the path as the upload has it, with its date filled in. ``optional`` where the upload says
+    that it may be missing.
+    """
+
+    day: date | None
+    pattern: str
+    optional: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {"day": self.day.isoformat() if self.day else None, "pattern": self.pattern, "optional": self.optional}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AbsentFile:
+        day = data["day"]
+        return cls(date.fromisoformat(day) if day else None, data["pattern"], data["optional"])
+
+
 #: What ``Tally.traffic`` counts by recipient.
 TRAFFIC = ("requests", "tries", "bytes")
 
@@ -68,7 +90,8 @@ class Tally:
     the events that passed every check of their rows, whether or not they were sent before; ``keys`` how many of those
     carry each mapped key of user_data. ``sent_events`` counts what was sent as Meta counts it.
     ``read_of`` counts the rows by client, of those that are configured; ``copies`` the events that go to a further
-    pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient.
+    pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient. ``absent`` are the files
+    of the window that were not there.
     """
 
     read: int = 0
@@ -95,6 +118,7 @@ class Tally:
     vanished: Counter[str] = field(default_factory=Counter)
     #: Days whose final loss this run tells: ISO day -> why.
     closed: dict[str, str] = field(default_factory=dict)
+    absent: tuple[AbsentFile, ...] = ()
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -120,6 +144,7 @@ class Tally:
             self.known + other.known,
             self.vanished + other.vanished,
             {**self.closed, **other.closed},
+            (*self.absent, *other.absent),
         )
 
     @property
@@ -154,6 +179,11 @@ class Tally:
             traffic=traffic,
             sent_events=Counter({sent: n for sent, n in self.sent_events.items() if sent.client in names}),
         )
+
+    @property
+    def missing(self) -> tuple[AbsentFile, ...]:
+        """Files of the window that were not there and should have been: such a run is never complete."""
+        return tuple(file for file in self.absent if not file.optional)
 
     @property
     def stopped(self) -> bool:
@@ -205,6 +235,7 @@ class Tally:
             "known": [[*key, n] for key, n in sorted(self.known.items())],
             "vanished": dict(sorted(self.vanished.items())),
             "closed": dict(sorted(self.closed.items())),
+            "absent": [file.to_json() for file in self.absent],
         }
 
     @classmethod
@@ -234,6 +265,7 @@ class Tally:
             known=Counter({(fate, reason, name, day): n for fate, reason, name, day, n in data.get("known", ())}),
             vanished=Counter(data.get("vanished", {})),
             closed=dict(data.get("closed", {})),
+            absent=tuple(AbsentFile.from_json(file) for file in data.get("absent", ())),
         )
 
     @classmethod

@@ -8,7 +8,7 @@ this room, never a value.
 
 from __future__ import annotations
 
-from offline_capi.onboarding.files import look_at_file
+from offline_capi.onboarding.files import look_at_file, seen_from
 from offline_capi.onboarding.folder import Known, known_in, missing_only, save
 from offline_capi.onboarding.lines import Answers, Line, Standing
 from offline_capi.onboarding.origins import Origin
@@ -30,5 +30,6 @@ __all__ = [
     "missing_only",
     "propose",
     "save",
+    "seen_from",
     "write_up",
 ]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import codecs
 import csv
+import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from offline_capi.audit.suggestions import SHAPES
+from offline_capi.config.paths import project_folder
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import UsageError
 from offline_capi.model import Window
@@ -21,7 +24,7 @@ from offline_capi.sources import read_batches
 from offline_capi.sources.places import FORMATS, Place, files_of
 from offline_capi.sources.streams import CHUNK_BYTES, MARKS, explained, open_bytes
 
-__all__ = ["dated_path", "look_at_file"]
+__all__ = ["dated_path", "look_at_file", "seen_from"]
 
 _HEAD = 1 << 16
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -47,6 +50,16 @@ def look_at_file(path: str, environ: Mapping[str, str]) -> Origin:
         sample=filled(sample, path),
         day=day,
     )
+
+
+def seen_from(config: Path, origin: Origin) -> Origin:
+    """The source as the configuration in ``config`` has to name it: typed from the shell's folder, read from the
+    project's."""
+    path, project = origin.node.get("path"), project_folder(config)
+    if not isinstance(path, str) or "://" in path or path.startswith(("/", "~", "$")) or project == Path.cwd():
+        return origin
+    here = os.path.relpath(path, project)
+    return replace(origin, node={**origin.node, "path": str(Path.cwd() / path) if here.startswith("..") else here})
 
 
 def _described(source: FileSource, place: Place) -> str:

@@ -9,7 +9,15 @@ from offline_capi.report.progress import show_progress
 from offline_capi.report.quality import Quality, compare
 from offline_capi.report.quality_text import print_quality
 from offline_capi.report.rejects import print_rejects, reject_reasons, reject_rows
-from offline_capi.report.run_report import KeyLine, ReasonLine, RunReport, Status, judge, make_report
+from offline_capi.report.run_report import (
+    KeyLine,
+    ReasonLine,
+    RunReport,
+    Status,
+    days_to_judge,
+    judge,
+    make_report,
+)
 from offline_capi.report.tables import plain_table, shown_tables
 from offline_capi.report.text import print_days, print_report
 
@@ -21,6 +29,7 @@ __all__ = [
     "RunReport",
     "Status",
     "compare",
+    "days_to_judge",
     "judge",
     "make_report",
     "plain_table",

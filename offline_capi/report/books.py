@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from offline_capi.model import (
     TRAFFIC,
+    AbsentFile,
     BuiltEvents,
     Count,
     EventBatch,
@@ -63,7 +64,8 @@ class Books:
 
     ``on_entry`` hears of progress. ``keep_rejects`` gets every batch of rejected rows to store it, ``keep_undelivered``
     the events that did not arrive, with fate and reason; a column ``known_since`` beside them is what the function of
-    that name says of them. ``narrowed`` marks books of a part of the rows only.
+    that name says of them. ``narrowed`` marks books of a part of the rows only, and ``absent`` are the files that the
+    source lacked.
     """
 
     def __init__(
@@ -73,9 +75,10 @@ class Books:
         keep_undelivered: Callable[[pa.RecordBatch], None] = lambda _: None,
         *,
         narrowed: bool = False,
+        absent: Sequence[AbsentFile] = (),
         known_since: KnownSince = _none_known,
     ) -> None:
-        self.tally = Tally(narrowed=narrowed)
+        self.tally = Tally(narrowed=narrowed, absent=tuple(absent))
         self._known_since = known_since
         self._strangers: set[str] = set()
         self._on_entry = on_entry

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from offline_capi.config.settings import Limits
+from offline_capi.config.settings import Limits, Upload
 from offline_capi.errors import BalanceError, PartialLossError, UsageError
-from offline_capi.model import REASONS, WARNING_TEXTS, Fate, GateFinding, Reason, ReasonText, Tally, Window
+from offline_capi.model import (
+    REASONS,
+    WARNING_TEXTS,
+    AbsentFile,
+    Fate,
+    GateFinding,
+    Reason,
+    ReasonText,
+    Tally,
+    Window,
+)
 
 __all__ = ["NOT_SENT", "KeyLine", "ReasonLine", "RunReport", "Status", "explain_reason", "judge", "make_report"]
 
@@ -24,7 +35,10 @@ CLOSED_DAYS_NAMED = 7
 
 
 class Status(StrEnum):
-    """How a run ended. Only ``COMPLETE`` is a green task and exit code 0."""
+    """How a run ended. Only ``COMPLETE`` is a green task and exit code 0.
+
+    ``FAILED`` is a run that could not go on and has no report: see the table of outcomes in the documentation.
+    """
 
     COMPLETE = "complete"
     PARTIAL = "partial"
@@ -62,7 +76,8 @@ class KeyLine:
 class RunReport:
     """What happened in one run. ``problems`` is empty when the run is complete.
 
-    ``planned`` marks a plan: its "sent" are rows that *would* be sent.
+    ``planned`` marks a plan: its "sent" are rows that *would* be sent. ``ledger`` is the URL of the ledger, without
+    what may be secret, and ``new_ledger`` says that it knew of no run before.
     """
 
     run_id: str
@@ -75,6 +90,8 @@ class RunReport:
     problems: tuple[str, ...]
     tally: Tally
     planned: bool = False
+    ledger: str = ""
+    new_ledger: bool = False
 
     @property
     def complete(self) -> bool:
@@ -99,14 +116,16 @@ class RunReport:
     def of_client(self, client: str) -> RunReport:
         """The report of one client alone, which can be given to that client: nothing in it is of others.
 
-        What is not counted by client is left out: notices, gates, warnings, values that were left out. Raises
+        What is not counted by client is left out: notices, gates, warnings, values that were left out, files that were
+        absent; so is the ledger. Raises
         ``UsageError`` where the run read nothing of the client, ``BalanceError`` where its books do not balance.
         """
         tally = self.tally.of_client(client)
         if not tally.read:
             raise UsageError(f'run {self.run_id} read no row of a configured client "{client}"')
-        status, problems = judge(tally, Limits(max_rejected=1.0), excused=frozenset())
-        return replace(self, status=status, problems=problems, tally=tally)
+        limits = Limits(max_rejected=1.0, max_expired=1.0, max_suppressed=1.0)
+        status, problems = judge(tally, limits, excused=frozenset())
+        return replace(self, status=status, problems=problems, tally=tally, ledger="", new_ledger=False)
 
     def reasons(self) -> list[ReasonLine]:
         """Why rows were not sent, most rows first within each fate."""
@@ -146,11 +165,22 @@ class RunReport:
     def by_day(self) -> dict[str, dict[Fate, int]]:
         return _grouped(self.tally, lambda _, day: day.isoformat() if day else "(no date)")
 
+    def notices(self) -> list[str]:
+        """What is worth a look and no problem."""
+        told = [*self.tally.notices]
+        told += [
+            f"no file for {file.day or 'the window'} ({file.pattern})" for file in self.tally.absent if file.optional
+        ]
+        if not (self.tally.read or self.tally.absent or self.problems):
+            told.append(f"no row was read; {self.tally.outside:,} rows of the source are of other days")
+        return told
+
     def raise_for_loss(self) -> None:
         """Raise ``PartialLossError`` unless the run is complete: a partial loss is never a green task (P14)."""
         if self.status is not Status.COMPLETE:
+            gates = [finding.sentence for finding in self.gates if finding.stops]
             raise PartialLossError(
-                f"{self.upload}: run {self.run_id} is {self.status.value}: {'; '.join(self.problems)}. "
+                f"{self.upload}: run {self.run_id} is {self.status.value}: {'; '.join([*self.problems, *gates])}. "
                 f"{self.balance}. Everything sent is recorded; running again is safe and sends only what is missing."
             )
 
@@ -165,6 +195,10 @@ class RunReport:
             "ended_at": self.ended_at.isoformat(),
             "status": self.status.value,
             "problems": list(self.problems),
+            "notices": [*self.notices(), *([_new(self.ledger)] if self.new_ledger else [])],
+            "ledger": self.ledger,
+            "new_ledger": self.new_ledger,
+            "missing": [file.to_json() for file in self.tally.missing],
             "gates": [finding.to_json() for finding in self.gates],
             "balance": self.balance,
             "rows": _rows(self.tally),
@@ -189,38 +223,48 @@ class RunReport:
             problems=tuple(data["problems"]),
             tally=Tally.from_json(data["tally"]),
             planned=data["planned"],
+            ledger=data.get("ledger", ""),  # reports of earlier versions have neither
+            new_ledger=data.get("new_ledger", False),
         )
 
 
 _CLIENTLESS = frozenset({Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT})
 
 
-def judge(tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENTLESS) -> tuple[Status, tuple[str, ...]]:
+def judge(
+    tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENTLESS, days: Collection[date] = ()
+) -> tuple[Status, tuple[str, ...]]:
     """Whether the books are those of a complete run, and if not, what is wrong with them.
 
-    Refused, in-doubt and held rows are a loss at any number; rejected and expired rows beyond the upload's limits. Rows
-    that are held for an ``excused`` reason, their client being unknown or paused, count as rejected ones: one client of
-    many that is not there fails no night of the others, and has no excuse in a report of its own. A gate that stopped
-    the run is a problem even where it had no row to hold. Rows of which an earlier night told for the same reason are
-    left out: they made that night red.
+    Refused, in-doubt and held rows are a loss at any number; rejected, expired and suppressed rows beyond the upload's
+    limits. Rows that are held for an ``excused`` reason, their client being unknown or paused, count as rejected ones:
+    one client of many that is not there fails no night of the others, and has no excuse in a report of its own. A gate
+    that stopped the run is a problem even where it had no row to hold, and so is a file that is missing. Rows of which
+    an earlier night told for the same reason are left out: they made that night red.
+    A run that delivered nothing of what it read is never complete, unless all of it was lost in ways that a limit of
+    100% says may take everything (P21). Nor is one of whose ``days`` one has rows and delivered none of them.
     Raises ``BalanceError`` when rows and fates do not add up.
     """
     if not tally.complete:
         due = f"{tally.read:,} rows were read{_copies(tally)}"
         raise BalanceError(f"{due} but {tally.accounted:,} have a fate. Please report this.")
-    problems = [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
+    problems = _missing(tally.missing)
+    problems += [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
     problems += _closed_days(tally.closed)
     problems += [
         f"{n:,} {Fate(fate).words} of earlier runs not in the source any more: they are not sent"
         for fate, n in sorted(tally.vanished.items())
     ]
-    clientless = sum(n for (reason, _), n in tally.reasons(Fate.HELD).items() if reason in excused)
+    clientless = _clientless(tally, excused)
     lost = {fate: tally.of(fate) for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)}
     lost[Fate.HELD] -= clientless
     problems += [f"{n:,} {fate.words}" for fate, total in lost.items() if (n := total - tally.known_of(fate))]
     rejected, expired = (tally.of(fate) - tally.known_of(fate) for fate in (Fate.REJECTED, Fate.EXPIRED))
     problems += _beyond("rejected", rejected, tally.read, limits.max_rejected, held=clientless)
     problems += _beyond("expired", expired, tally.read, limits.max_expired)
+    problems += _beyond("suppressed", tally.of(Fate.SUPPRESSED), tally.read, limits.max_suppressed)
+    problems += [] if problems else _nothing_delivered(tally, limits, excused)
+    problems += [] if problems else _days_without_delivery(tally, limits, excused, days)
     return (Status.PARTIAL if problems else Status.COMPLETE), tuple(problems)
 
 
@@ -237,7 +281,82 @@ def _beyond(name: str, rows: int, read: int, limit: float, held: int = 0) -> lis
     if total <= limit * read:
         return []
     counted = [f"{rows:,} {name}"] * bool(rows) + [f"{held:,} held"] * bool(held)
-    return [f"{' and '.join(counted)} ({total / read:.1%}; limits.max_{name} is {limit:.1%})"]
+    return [f"{' and '.join(counted)} ({total / read:.1%}; limits.max_{name} is {limit:.1%}){_ADVICE.get(name, '')}"]
+
+
+#: What to look at, of rows that have no reason with advice of its own, and how to say that it may be.
+_ADVICE = {
+    "expired": (
+        "; look at the time column, its zone, and how late rows come. Where so many may expire, raise that limit"
+    ),
+    "suppressed": (
+        "; look whether the consent column has words that consent.equals lacks. Where so many may be without consent, "
+        "raise that limit"
+    ),
+}
+
+#: Missing files that are named one by one.
+_NAMED_FILES = 5
+
+
+def _missing(files: Sequence[AbsentFile]) -> list[str]:
+    """The problem with files that were not there."""
+    if not files:
+        return []
+    named = [f"{file.day or 'the whole window'} ({file.pattern})" for file in files[:_NAMED_FILES]]
+    more = f" and {len(files) - _NAMED_FILES:,} more" if len(files) > _NAMED_FILES else ""
+    return [
+        f"source missing: no file for {', '.join(named)}{more}; look whether the export has run, then run again. "
+        "Where a file may be missing, set source.optional: true"
+    ]
+
+
+def _nothing_delivered(tally: Tally, limits: Limits, excused: Collection[Reason]) -> list[str]:
+    """The problem where rows were read, none was sent now or before, and no limit of 100% covers them all."""
+    lost = {
+        Fate.REJECTED: (tally.of(Fate.REJECTED) + _clientless(tally, excused), limits.max_rejected),
+        Fate.EXPIRED: (tally.of(Fate.EXPIRED), limits.max_expired),
+        Fate.SUPPRESSED: (tally.of(Fate.SUPPRESSED), limits.max_suppressed),
+    }
+    covered = sum(rows for rows, limit in lost.values() if limit >= 1)
+    told_before = tally.known.total() == tally.accounted
+    if tally.of(Fate.SENT) or tally.of(Fate.ALREADY_SENT) or tally.accounted == covered or told_before:
+        return []
+    counted = " and ".join(f"{rows:,} {fate.words}" for fate, (rows, _) in lost.items() if rows)
+    settings = " or ".join(f"limits.max_{fate.value}" for fate, (rows, limit) in lost.items() if rows and limit < 1)
+    noun = "the 1 row" if tally.accounted == 1 else f"the {tally.accounted:,} rows"
+    advice = f"the reasons are in the report. Where that may be, set {settings}: 100%"
+    return [f"none of {noun} read was delivered: {counted}; {advice}"]
+
+
+def _days_without_delivery(
+    tally: Tally, limits: Limits, excused: Collection[Reason], days: Collection[date]
+) -> list[str]:
+    """The same for single days, which others of the run would hide."""
+    found: list[str] = []
+    for day in sorted(days):
+        of_day = Tally(fates=Counter({count: rows for count, rows in tally.fates.items() if count.day == day}))
+        found += [f"{day}: {problem}" for problem in _nothing_delivered(of_day, limits, excused) if of_day.accounted]
+    return found
+
+
+def _clientless(tally: Tally, excused: Collection[Reason]) -> int:
+    return sum(rows for (reason, _), rows in tally.reasons(Fate.HELD).items() if reason in excused)
+
+
+def days_to_judge(upload: Upload, window: Window) -> list[date]:
+    """The days of a run of which each has to deliver something if it has rows, in the upload's zone.
+
+    Those of a window of several days, and the one beside a look-back: the rows of the other days were sent before. None
+    where the days of the events are not those by which the window places rows.
+    """
+    zone, time = ZoneInfo(upload.window.timezone), upload.event.time
+    if time is not None and time.column != upload.window.column:
+        return []
+    first = window.since.astimezone(zone).date()
+    last = (window.until - timedelta(microseconds=1)).astimezone(zone).date()
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    return days if len(days) > 1 or upload.window.lookback else []
 
 
 def make_report(
@@ -250,11 +369,20 @@ def make_report(
     ended_at: datetime,
     tally: Tally,
     limits: Limits,
+    days: Collection[date] = (),
     planned: bool = False,
+    ledger: str = "",
+    new_ledger: bool = False,
 ) -> RunReport:
     """Close the books of a run; raises ``BalanceError`` when they do not balance."""
-    status, problems = judge(tally, limits)
-    return RunReport(run_id, upload, window, trigger, started_at, ended_at, status, problems, tally, planned)
+    status, problems = judge(tally, limits, days=days)
+    return RunReport(
+        run_id, upload, window, trigger, started_at, ended_at, status, problems, tally, planned, ledger, new_ledger
+    )
+
+
+def _new(ledger: str) -> str:
+    return f"the ledger {ledger} is new: what was sent before it was made would be sent again"
 
 
 def _rows(tally: Tally) -> dict[str, int]:

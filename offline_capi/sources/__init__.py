@@ -14,15 +14,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from offline_capi.config.settings import FileSource, SqlSource
-from offline_capi.model import SourceRows, Window
+from offline_capi.model import AbsentFile, SourceRows, Window
 from offline_capi.sources.ahead import read_ahead
 from offline_capi.sources.apart import read_apart
 from offline_capi.sources.sql import count_rows, joined, query_columns, read_query
 
-__all__ = ["expected_rows", "read_ahead", "read_batches", "source_columns"]
+__all__ = ["absent_files", "expected_rows", "read_ahead", "read_batches", "source_columns"]
 
+#: Where relative paths of files begin: at the process's own folder, unless a project's is given.
+HERE = Path()
 BATCH_ROWS = 65_536
 #: Rows that travel from one process to another at once: both hold them meanwhile.
 APART_ROWS = 8_192
@@ -38,6 +41,7 @@ def read_batches(
     columns: Sequence[str] | None = None,
     batch_rows: int = BATCH_ROWS,
     environ: Mapping[str, str] = os.environ,
+    folder: Path = HERE,
     apart: bool = False,
 ) -> Iterator[SourceRows]:
     """Rows of ``window``, at most ``batch_rows`` a batch; nothing where the window is empty.
@@ -47,7 +51,8 @@ def read_batches(
     in their place. ``SourceError`` when the source cannot be read to its end: what was yielded before is right, but
     not the whole window.
 
-    ``apart`` reads a query in a process of its own, which costs half a second to start and leaves this one free.
+    ``folder`` is where a relative path of a file begins. ``apart`` reads a query in a process of its own, which costs
+    half a second to start and leaves this one free.
     """
     if isinstance(source, SqlSource):
         query = partial(read_query, columns=columns, batch_rows=min(batch_rows, APART_ROWS) if apart else batch_rows)
@@ -56,7 +61,9 @@ def read_batches(
     else:
         from offline_capi.sources.files import read_files  # not needed where a query is read apart: 30 MiB
 
-        yield from read_files(source, window, zone, columns=columns, batch_rows=batch_rows, environ=environ)
+        yield from read_files(
+            source, window, zone, columns=columns, batch_rows=batch_rows, environ=environ, folder=folder
+        )
 
 
 def source_columns(
@@ -67,6 +74,7 @@ def source_columns(
     connection_url: Callable[[str], str],
     sql_folder: Path,
     environ: Mapping[str, str] = os.environ,
+    folder: Path = HERE,
 ) -> list[tuple[str, str]]:
     """Names and types of the columns, from a header or a few rows; empty where the window has no file to look at.
 
@@ -76,7 +84,7 @@ def source_columns(
         return query_columns(source, window, zone, connection_url(source.connection), sql_folder)
     from offline_capi.sources.files import file_columns
 
-    return file_columns(source, window, zone, environ=environ)
+    return file_columns(source, window, zone, environ=environ, folder=folder)
 
 
 def expected_rows(
@@ -87,10 +95,28 @@ def expected_rows(
     connection_url: Callable[[str], str],
     sql_folder: Path,
     environ: Mapping[str, str] = os.environ,
+    folder: Path = HERE,
 ) -> int | None:
     """About how many rows a run will read, for a progress bar; ``None`` where only reading them would tell."""
     if isinstance(source, SqlSource):
         return count_rows(source, window, zone, connection_url(source.connection), sql_folder)
     from offline_capi.sources.files import file_rows
 
-    return file_rows(source, window, zone, environ=environ)
+    return file_rows(source, window, zone, environ=environ, folder=folder)
+
+
+def absent_files(
+    source: SqlSource | FileSource,
+    window: Window,
+    *,
+    zone: str,
+    environ: Mapping[str, str] = os.environ,
+    folder: Path = HERE,
+    **_: Any,
+) -> list[AbsentFile]:
+    """The files of the window that are not there now, day by day; none of a query, which is asked or fails."""
+    if isinstance(source, SqlSource):
+        return []
+    from offline_capi.sources import places
+
+    return places.absent_files(source, window, zone, environ, folder)

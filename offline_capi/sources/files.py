@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -44,23 +45,26 @@ def read_files(
     columns: Sequence[str] | None,
     batch_rows: int,
     environ: Mapping[str, str],
+    folder: Path,
 ) -> Iterator[SourceRows]:
     """Every row of every file of the window; files may differ in the order of columns, and have more than needed."""
-    for place in files_of(source, window, zone, environ):
+    for place in files_of(source, window, zone, environ, folder):
         yield from _read_file(place, source, columns, batch_rows)
 
 
-def file_columns(source: FileSource, window: Window, zone: str, *, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+def file_columns(
+    source: FileSource, window: Window, zone: str, *, environ: Mapping[str, str], folder: Path
+) -> list[tuple[str, str]]:
     """Columns of the window's first file; empty where there is none."""
-    for place in files_of(source, window, zone, environ):
+    for place in files_of(source, window, zone, environ, folder):
         with explained(place, source.encoding):
             return FORMATS[place.format].columns(place, source)
     return []
 
 
-def file_rows(source: FileSource, window: Window, zone: str, *, environ: Mapping[str, str]) -> int | None:
+def file_rows(source: FileSource, window: Window, zone: str, *, environ: Mapping[str, str], folder: Path) -> int | None:
     """About how many rows the window's files have; ``None`` where one of them is compressed text."""
-    counts = [_rows_of(place, source) for place in files_of(source, window, zone, environ)]
+    counts = [_rows_of(place, source) for place in files_of(source, window, zone, environ, folder)]
     return None if None in counts else sum(filter(None, counts))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,14 +14,17 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.paths import anchored
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
-from offline_capi.model import Window
+from offline_capi.model import AbsentFile, Window
 from offline_capi.storage import reached, root_of, without_credentials
 
-__all__ = ["Place", "files_of", "with_variables"]
+__all__ = ["Place", "absent_files", "files_of", "with_variables"]
 
 SETTING = "source.path"
+#: Where relative paths begin unless a project folder is given: at that of the process.
+HERE = Path()
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 # What writers leave beside their data: marks that say "done", checksums, half-written files.
@@ -47,20 +50,42 @@ class Place:
         return isinstance(self.fs, LocalFileSystem)
 
 
-def files_of(source: FileSource, window: Window, zone: str, environ: Mapping[str, str]) -> list[Place]:
+def files_of(
+    source: FileSource, window: Window, zone: str, environ: Mapping[str, str], folder: Path = HERE
+) -> list[Place]:
     """The files of the window's days, day by day, sorted within a day; each once.
 
-    No file for the window is an empty window, not an error, as long as the folder is there. A path without pattern and
-    date names one file, which must be there.
+    ``folder`` is where a relative path begins. No file for the window is an empty window here, and ``absent_files``
+    says which are lacking. The folder has to be there, and so has the file that a path without pattern and date names,
+    unless ``source.optional`` says that it may be missing.
     """
-    path = with_variables(source.path, environ)
+    path = anchored(with_variables(source.path, environ), folder)
     root, fs = _root_of(path)
     with reached(path, SETTING, SourceError):
         found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
         if not found:
-            _check_exists(fs, root, path)
+            _check_exists(fs, root, path, optional=source.optional)
         base = root if fs.isdir(root) else root.rpartition("/")[0]
     return [_place(fs, file, base, source.format) for file in found]
+
+
+def absent_files(
+    source: FileSource, window: Window, zone: str, environ: Mapping[str, str], folder: Path = HERE
+) -> list[AbsentFile]:
+    """The days of the window for which there is no file, in order; of an undated path one entry without a day.
+
+    Give it the window without its look-back: what an earlier day lacked, the run of that day has said.
+    """
+    path = anchored(with_variables(source.path, environ), folder)
+    _, fs = _root_of(path)
+    days = list(_days(window, zone)) if _DATE.search(path) else [None]
+    with reached(path, SETTING, SourceError):
+        there = {pattern: bool(_matches(fs, pattern)) for pattern in _dated(path, window, zone)}
+    return [
+        AbsentFile(day, without_credentials(_of_day(source.path, day)), optional=source.optional)
+        for day in days
+        if not there[_of_day(path, day)]
+    ]
 
 
 # ---------------------------------------------------------------------------------------------- the text of the path
@@ -86,8 +111,9 @@ def _dated(path: str, window: Window, zone: str) -> list[str]:
     return list(dict.fromkeys(_of_day(path, day) for day in _days(window, zone)))
 
 
-def _of_day(path: str, day: date) -> str:
-    return _DATE.sub(lambda match: day.strftime(match[1] or "%Y-%m-%d"), path)
+def _of_day(path: str, day: date | None) -> str:
+    """The path of a day; one without a date is that of all days."""
+    return path if day is None else _DATE.sub(lambda match: day.strftime(match[1] or "%Y-%m-%d"), path)
 
 
 def _days(window: Window, zone: str) -> Iterator[date]:
@@ -126,15 +152,20 @@ def _is_data(relative: str) -> bool:
     return not any(part.startswith((".", "_")) for part in parts) and PurePosixPath(relative).suffix not in BESIDE
 
 
-def _check_exists(fs: Any, root: str, path: str) -> None:
-    if fs.exists(root):
+def _check_exists(fs: Any, root: str, path: str, *, optional: bool) -> None:
+    """A file may be optional, its folder never: that is a wrong path, or a disk that is not mounted."""
+    if optional and not _OPEN_END.search(path):
+        # An object store has no folders: there a file that is missing looks like one whose folder is.
+        root = root.rpartition("/")[0] if isinstance(fs, LocalFileSystem) else ""
+    if not root or fs.exists(root):
         return
     folder, _, name = root.rpartition("/")
     siblings = [file.rpartition("/")[2] for file in fs.ls(folder, detail=False)] if fs.isdir(folder) else []
     shown = without_credentials(path)
     raise SourceError(
         f"{SETTING}: there is no {root if '://' not in shown else shown}{did_you_mean(name, siblings)}\n"
-        "Correct the path, or look whether the export has run. Nothing was sent; repeating is safe."
+        "Correct the path (a relative one begins at the project folder), or look whether the export has run; where the "
+        "file may be missing, set source.optional: true. Nothing was sent; repeating is safe."
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from offline_capi.config import load_config
 from offline_capi.errors import ConfigError
+from tests.config.good_folder import UPLOAD
 
 BROKEN = Path(__file__).parent / "broken"
 CASES = sorted(folder.name for folder in BROKEN.iterdir())
@@ -115,3 +116,32 @@ window: {{column: approved_at}}
 event: {{name: CreditApproval, id: application_id, action_source: system_generated}}
 user_data: {{em: email}}
 """
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "said"),
+    [
+        ("client: acme_bank", "client: {column: c, map: {A: acme_bnak}}", "client.map.A", 'did you mean "acme_bank"'),
+        ("client: acme_bank", "client: {column: brand, hashed: true}", "client.hashed", "belongs to user_data only"),
+        ("client: acme_bank", "client: {column: brand, type: string, unit: ms}", "client.unit", "only for timestamp"),
+        ("em: email", "em: {column: email, type: number, unit: ms}", "user_data.em.unit", "only for timestamp"),
+        ("em: email", "em: {coalesce: [email, {column: b, type: date, decimal: ','}]}",
+         "user_data.em.coalesce[1].decimal", "only for number"),
+    ],
+)  # fmt: skip
+def test_an_option_in_a_place_where_it_means_nothing_is_named_by_its_path(
+    write_folder, old: str, new: str, path: str, said: str
+) -> None:
+    folder = write_folder(approvals=UPLOAD.replace(old, new))
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    (problem,) = caught.value.problems
+    assert (problem.path, said in problem.message) == (path, True)
+
+
+def test_a_key_that_may_be_hashed_may_say_so(write_folder) -> None:
+    deployment = load_config(write_folder(approvals=UPLOAD.replace("em: email", "em: {column: digest, hashed: true}")))
+
+    assert deployment.uploads["approvals"].user_data["em"][0].hashed

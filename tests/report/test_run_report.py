@@ -12,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from offline_capi.config.settings import Limits
+from offline_capi.config.settings import Limits, Upload
 from offline_capi.errors import BalanceError, PartialLossError
-from offline_capi.model import REASONS, Count, Fate, GateFinding, Reason, Tally, Window
-from offline_capi.report import RunReport, Status, judge, make_report, print_days, print_report, render_html
+from offline_capi.model import REASONS, AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
+from offline_capi.report import (
+    RunReport,
+    Status,
+    days_to_judge,
+    judge,
+    make_report,
+    print_days,
+    print_report,
+    render_html,
+)
 
 DAY = date(2026, 11, 23)
 
@@ -217,3 +226,101 @@ def test_a_warning_says_what_it_means_and_what_to_do():
     assert "→ map event.source_url" in text
     assert "of an older version" in text
     assert "map event.source_url" in render_html(report)
+
+
+def counted(*cells: tuple[str, date, int]) -> Tally:
+    """Books of rows by fate and day."""
+    fates = Counter({Count(Fate(fate), "acme", day): rows for fate, day, rows in cells})
+    return Tally(read=fates.total(), fates=fates)
+
+
+BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
+#: At which the day before begins in New York.
+MIDNIGHT = datetime(2026, 11, 22, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("tally", "limits", "problem"),
+    [
+        # The look-back's rows were sent before: they would hide that none of the night's went out.
+        (counted(("already_sent", BEFORE, 9), ("suppressed", DAY, 4)), {}, "2026-11-23: none of the 4 rows read"),
+        (counted(("sent", AFTER, 9), ("expired", DAY, 1)), {}, "2026-11-23: none of the 1 row read"),
+        (counted(("sent", AFTER, 9), ("expired", DAY, 1)), {"max_expired": 1.0}, ""),
+        (counted(("sent", DAY, 1), ("suppressed", DAY, 4)), {}, ""),
+        (counted(("already_sent", DAY, 1), ("suppressed", DAY, 4)), {}, ""),
+        (counted(("sent", DAY, 9), ("suppressed", BEFORE, 4), ("expired", AFTER, 1)), {}, ""),
+        (counted(("sent", BEFORE, 9)), {}, ""),
+    ],
+)
+def test_p21_a_day_of_which_nothing_was_delivered_is_not_hidden_by_others(
+    tally: Tally, limits: dict[str, float], problem: str
+) -> None:
+    status, problems = judge(tally, Limits(**limits), days=[DAY])
+
+    assert (status, bool(problems)) == (Status.PARTIAL if problem else Status.COMPLETE, bool(problem))
+    assert "".join(problems).startswith(problem.replace("the 1 row read", "the 1 row read was"))
+
+
+@pytest.mark.parametrize(
+    ("upload", "window", "days"),
+    [
+        ({}, Window.of_day(DAY, "America/New_York"), []),
+        ({"lookback": "2d"}, Window.of_day(DAY, "America/New_York"), [DAY]),
+        ({}, Window(MIDNIGHT, MIDNIGHT + timedelta(hours=48)), [BEFORE, DAY]),
+        ({}, Window(MIDNIGHT, MIDNIGHT + timedelta(hours=49)), [BEFORE, DAY, AFTER]),
+        ({"lookback": "2d", "time": "other"}, Window.of_day(DAY, "America/New_York"), []),
+        ({"lookback": "2d", "time": "at"}, Window.of_day(DAY, "America/New_York"), [DAY]),
+    ],
+)  # fmt: skip
+def test_p21_days_are_judged_where_rows_are_placed_by_the_time_of_their_event(
+    upload: dict[str, str], window: Window, days: list[date]
+) -> None:
+    lookback = {"lookback": upload["lookback"]} if "lookback" in upload else {}
+    time = {"time": upload["time"]} if "time" in upload else {}
+    settings = {
+        "client": "acme", "source": {"path": "x.csv"},
+        "window": {"column": "at", "timezone": "America/New_York", **lookback},
+        "event": {"name": "Lead", "id": "order", "action_source": "other", **time}, "user_data": {"em": "email"},
+    }  # fmt: skip
+
+    assert days_to_judge(Upload.model_validate(settings), window) == days
+
+
+def test_p21_a_report_keeps_what_was_absent_and_its_ledger():
+    absent = (AbsentFile(DAY, "x.csv"), AbsentFile(None, "y.csv", optional=True))
+    report = replace(report_of(Tally(absent=absent)), ledger="sqlite:////a.db", new_ledger=True)
+
+    told = report.to_json()
+
+    assert RunReport.from_json(told) == report
+    assert told["missing"] == [{"day": "2026-11-23", "pattern": "x.csv", "optional": False}]
+    assert told["notices"] == ["no file for the window (y.csv)", told["notices"][1]]
+    assert "sqlite:////a.db is new" in told["notices"][1]
+    assert (Tally(absent=absent[:1]) + Tally(absent=absent[1:])).absent == absent
+
+
+def test_a_report_of_an_earlier_version_is_read():
+    told = report_of(tally_of(sent=1)).to_json()
+    for name in ("ledger", "new_ledger", "missing", "notices"):
+        del told[name]
+    del told["tally"]["absent"]
+
+    assert RunReport.from_json(told) == report_of(tally_of(sent=1))
+
+
+def test_many_missing_files_are_counted():
+    absent = tuple(AbsentFile(DAY + timedelta(days=n), f"{n}.csv") for n in range(8))
+
+    (problem,) = judge(Tally(absent=absent), Limits())[1]
+
+    assert ("2026-11-27 (4.csv) and 3 more; " in problem, "5.csv" in problem) == (True, False)
+
+
+def test_the_clients_own_report_names_no_ledger_and_no_file():
+    tally = tally_of(suppressed=3)
+    tally.read_of["acme"] = 3
+    tally.absent = (AbsentFile(DAY, "x.csv"),)
+
+    own = replace(report_of(tally), ledger="sqlite:////a.db", new_ledger=True).of_client("acme")
+
+    assert (own.status, own.ledger, own.notices(), own.to_json()["missing"]) == (Status.COMPLETE, "", [], [])

@@ -10,6 +10,7 @@ import pytest
 
 from offline_capi.errors import SourceError
 from offline_capi.model import Window
+from offline_capi.sources.places import absent_files
 from tests.sources.reading import DAY, WINDOW, batches, files, rows
 
 
@@ -98,6 +99,53 @@ def test_a_file_or_folder_that_is_not_there_is_an_error_with_the_nearest_name(tm
 
     assert "repeating is safe" in str(raised.value)
     assert ('did you mean "missin.csv"' in str(raised.value)) == (path == "missing.csv")
+
+
+@pytest.mark.parametrize("path", ["no_folder/*.csv", "no_folder/{date}.csv", "no_folder/missing.csv"])
+def test_a_folder_that_is_not_there_is_an_error_although_its_files_are_optional(tmp_path, path):
+    with pytest.raises(SourceError, match="there is no"):
+        batches(files(tmp_path / path, optional=True))
+
+
+@pytest.mark.parametrize("path", ["missing.csv", "*.csv", "{date}.csv", ""])
+def test_an_optional_file_may_be_missing(tmp_path, path):
+    assert batches(files(tmp_path / path, optional=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "lacking"),
+    [
+        ("{date}.csv", [("2026-11-22", "{date}.csv")]),
+        ("{date:%d}/*.csv", [("2026-11-23", "23/*.csv")]),
+        ("{date:%Y-%m}.csv", [("2026-11-22", "2026-11.csv"), ("2026-11-23", "2026-11.csv")]),
+        ("none*.csv", [(None, "none*.csv")]),
+        ("none.csv", [(None, "none.csv")]),
+        ("none", [(None, "none")]),
+        ("*.csv", []),
+        (".", []),
+        ("2026-11-23.csv", []),
+    ],
+)
+@pytest.mark.parametrize("optional", [True, False])
+def test_absent_files_are_named_day_by_day(tmp_path, path, lacking, optional):
+    """Each day of a month that one file stands for, and of an undated path all days at once."""
+    write(tmp_path, "2026-11-23.csv", "22/a.csv", "23/a.txt", "none/_SUCCESS")
+
+    found = absent_files(
+        files(path, optional=optional), WINDOW.looking_back(timedelta(days=1)), "Europe/Berlin", {}, tmp_path
+    )
+
+    told = [(str(file.day) if file.day else None, file.pattern, file.optional) for file in found]
+    assert told == [(day, pattern.replace("{date}", str(day)), optional) for day, pattern in lacking]
+
+
+def test_an_absent_file_is_told_without_credentials_and_without_what_a_variable_holds():
+    found = absent_files(files("memory://user:hidden-word@${DROP}/x_{date}.csv"), WINDOW, "UTC", {"DROP": "nowhere"})
+
+    assert {file.pattern for file in found} == {
+        "memory://***@${DROP}/x_2026-11-22.csv",
+        "memory://***@${DROP}/x_2026-11-23.csv",
+    }
 
 
 def test_variables_of_the_environment_stand_in_the_path(tmp_path):
