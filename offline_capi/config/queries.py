@@ -245,12 +245,7 @@ class _Reading:
     def _problems(self, query: str) -> Iterator[str]:
         for at, name in self.parameters.items():
             if name not in PARAMETER_NAMES:
-                yield (
-                    f"line {_line(query, at)}: it uses :{name}, which is not given"
-                    f"{did_you_mean(name, PARAMETER_NAMES, otherwise='.')}"
-                    f" Given are {', '.join(f':{each}' for each in PARAMETER_NAMES)}; a colon that is meant as such is"
-                    " written \\:"
-                )
+                yield _not_given(query, at, name)
         for at, name in self.glued.items():
             yield (
                 f"line {_line(query, at)}: :{name} stands right behind another word; write a blank before the"
@@ -332,6 +327,8 @@ def _most_likely(readings: Sequence[_Reading]) -> Sequence[_Reading]:
 def _ambiguity(query: str, one: _Reading, other: _Reading) -> str:
     at = min(one.parameters.keys() ^ other.parameters.keys())
     name = one.parameters.get(at) or other.parameters[at]
+    if name not in PARAMETER_NAMES:
+        return _not_given(query, at, name)
     spans = (*one.comments, *other.comments, *one.quotes, *other.quotes)
     start = max((start for start, end in spans if start <= at < end), default=at)
     mark = next((mark for mark in _ALIKE if query.startswith(mark, start)), "")
@@ -339,6 +336,15 @@ def _ambiguity(query: str, one: _Reading, other: _Reading) -> str:
     return (
         f"line {_line(query, at)}: whether :{name} is a parameter, or part of what {mark or 'stands before it'} begins"
         f" in line {_line(query, start)}, depends on the database; {hint}"
+    )
+
+
+def _not_given(query: str, at: int, name: str) -> str:
+    guess = did_you_mean(name, PARAMETER_NAMES, otherwise=".")
+    given = ", ".join(f":{each}" for each in PARAMETER_NAMES)
+    return (
+        f"line {_line(query, at)}: it uses :{name}, which is not given{guess} Given are {given}; a colon that is meant"
+        " as such is written \\:"
     )
 
 

@@ -10,10 +10,9 @@ what the message says: they raise ``SourceUnavailableError``, which Airflow repe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -66,18 +65,13 @@ def _missing(error: Exception) -> str:
     return str(getattr(error, "name", None) or (dialect[1] if dialect else ""))
 
 
-def values_explained(
-    fetch: Callable[[int], Sequence[Any]], where: Where, engine: sa.Engine
-) -> Callable[[int], Sequence[Any]]:
-    """``fetch``, whose errors about a value (a driver may raise its own, or Python's) do not quote it."""
-
-    def explaining(rows: int) -> Sequence[Any]:
-        try:
-            return fetch(rows)
-        except (ValueError, ArithmeticError) as error:
-            raise _of_value(error, where, engine) from None
-
-    return explaining
+@contextmanager
+def values_explained(where: Where, engine: sa.Engine) -> Iterator[None]:
+    """The same for what a driver raises of Python's own about a value, which it quotes."""
+    try:
+        yield
+    except (ValueError, ArithmeticError) as error:
+        raise _of_value(error, where, engine) from None
 
 
 # ---------------------------------------------------------------------------------------------- faults that pass

@@ -24,7 +24,17 @@ from offline_capi.model import Window
 from offline_capi.sources.columns import Unreadable
 from offline_capi.sources.database_errors import Where
 
-__all__ = ["converters_of", "engine_for", "fetching", "is_mysql", "limit_time", "prepare_session", "window_parameters"]
+__all__ = [
+    "abandon",
+    "compares_instants_as_local",
+    "converters_of",
+    "engine_for",
+    "fetching",
+    "is_mysql",
+    "limit_time",
+    "prepare_session",
+    "window_parameters",
+]
 
 CONNECT_TIMEOUT_S = 15
 LOCAL, INSTANT = sa.DateTime(), sa.DateTime(timezone=True)
@@ -35,7 +45,7 @@ LOCAL, INSTANT = sa.DateTime(), sa.DateTime(timezone=True)
 
 def engine_for(url: str, where: Where) -> sa.Engine:
     """An engine that keeps no connection. Raises ``SourceError`` where ``url`` cannot lead to a database."""
-    parsed = _url_of(url, where)
+    parsed = _url_of(url, where).difference_update_query(["detect_types"])  # values as SQLite keeps them
     _check_file(parsed, where)
     engine = sa.create_engine(parsed, hide_parameters=True, poolclass=NullPool, connect_args=_connect_args(parsed))
     if (engine.dialect.name, engine.dialect.driver) == ("postgresql", "psycopg"):
@@ -51,6 +61,9 @@ def _url_of(url: str, where: Where) -> sa.URL:
             f"connection {where.connection}: what it gives is not a database URL.\n"
             "It should look like postgresql+psycopg://user:password@host/database. Nothing was sent; repeating is safe."
         ) from None
+
+
+_NO_FILE = (":memory:", "file:", "md:", "motherduck:")
 
 
 def _check_file(url: sa.URL, where: Where) -> None:
@@ -85,6 +98,8 @@ def _connect_args(url: sa.URL) -> dict[str, Any]:
     arguments: dict[str, Any] = {option: CONNECT_TIMEOUT_S} if option else {}
     if (backend, driver) == ("postgresql", "psycopg"):
         arguments["client_encoding"] = "utf8"  # a database without an encoding would give bytes for every text
+    if backend == "duckdb" and url.database and not url.database.startswith(_NO_FILE):
+        arguments["read_only"] = True  # it knows no read-only transaction
     return {name: value for name, value in arguments.items() if name not in url.query}
 
 
@@ -146,6 +161,16 @@ def fetching(result: sa.CursorResult[Any], dialect: sa.Dialect) -> Fetch:
     if dialect.name == "sqlite" and result.cursor is not None:
         return _SqliteRows(result).fetch
     return result.fetchmany
+
+
+def abandon(connection: sa.Connection, result: sa.CursorResult[Any]) -> None:
+    """Let go of a result that may not have been read to its end: MySQL's drivers would first read all the rest."""
+    if result.cursor is None or not is_mysql(connection.dialect):
+        return
+    unread = getattr(result.cursor, "_result", None)
+    if getattr(unread, "unbuffered_active", False):
+        unread.unbuffered_active = False  # PyMySQL has no public way, and would read from the closed socket
+    connection.invalidate()
 
 
 class _SqliteRows:
@@ -221,15 +246,13 @@ def _number(value: Any) -> Any:
 
 
 _TIMES = ("date", "timestamp", "timestamptz", "time", "timetz", "interval")
-_TEXTS = ("text", "varchar", "bpchar", "name")
 
 
 def _tolerate_values(connection: Any, _: object) -> None:
     """Give what psycopg cannot hold as PostgreSQL's own text."""
     from psycopg.pq import Format
 
-    without_encoding = connection.info.parameter_status("server_encoding") == "SQL_ASCII"
-    for name in (*_TIMES, *(_TEXTS if without_encoding else ())):
+    for name in _TIMES:
         oid = connection.adapters.types[name].oid
         connection.adapters.register_loader(oid, _tolerant(connection.adapters.get_loader(oid, Format.TEXT)))
 
@@ -246,8 +269,6 @@ def _tolerant(loader: Any) -> type[Any]:
         def load(self, data: Any) -> Any:
             try:
                 return self._load(data)
-            except UnicodeDecodeError:
-                return Unreadable(None)
             except DataError:
                 return Unreadable(bytes(data).decode())
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from offline_capi.sources.columns import Unreadable, check_names, column_of
 from offline_capi.sources.database_errors import Where, explained, values_explained
 from offline_capi.sources.databases import (
     Fetch,
+    abandon,
     compares_instants_as_local,
     converters_of,
     engine_for,
@@ -138,11 +140,13 @@ class _RowStream:
 
     names: list[str]
     fetch: Fetch
-    converters: Mapping[int, Callable[[Any], Any]] = field(default_factory=dict)
+    converters: Mapping[int, Callable[[Any], Any]]
+    explain: Callable[[], AbstractContextManager[None]]
 
     def next_columns(self, rows: int) -> list[Sequence[Any]]:
         """The next rows as columns; none at the end."""
-        columns: list[Sequence[Any]] = list(zip(*self.fetch(rows), strict=True))
+        with self.explain():
+            columns: list[Sequence[Any]] = list(zip(*self.fetch(rows), strict=True))
         for at, convert in self.converters.items() if columns else ():
             columns[at] = [None if value is None else convert(value) for value in columns[at]]
         return columns
@@ -172,11 +176,17 @@ def _executed(
             text = _readable(query, connection.dialect.name, where)
             given = window_parameters(window, zone, connection.dialect)
             pieces = (around[0], *(given[p.name] if isinstance(p, Parameter) else p for p in text.pieces), around[1])
-            result = connection.execute(_Statement(pieces), execution_options=STREAMING)
-            names = list(result.keys())
-            _check_instants(result, connection.dialect, text, given, where)
-            fetch = values_explained(fetching(result, connection.dialect), where, engine)
-            yield _RowStream(names, fetch, converters_of(result, connection.dialect))
+            with values_explained(where, engine):  # the first row is fetched already
+                result = connection.execute(_Statement(pieces), execution_options=STREAMING)
+            try:
+                names = list(result.keys())
+                _check_instants(result, connection.dialect, text, given, where)
+                explain = partial(values_explained, where, engine)
+                yield _RowStream(
+                    names, fetching(result, connection.dialect), converters_of(result, connection.dialect), explain
+                )
+            finally:
+                abandon(connection, result)
     finally:
         engine.dispose()
 

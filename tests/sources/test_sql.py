@@ -18,6 +18,7 @@ from offline_capi.errors import SourceError, SourceSchemaError
 from offline_capi.model import Window
 from tests.postgres import running_server, wheel_binaries
 from tests.sources.reading import DAY, batches, columns_of, query, rows
+from tests.sources.scripts import script
 
 LOCAL_TIME = sa.DateTime().with_variant(sqlite.DATETIME(truncate_microseconds=True), "sqlite")
 SALES = sa.Table(
@@ -57,14 +58,6 @@ def sqlite_url(tmp_path):
 def warehouse(request):
     """A warehouse with ``sales``: each test runs on both databases."""
     return fill(request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_db"}[request.param]))
-
-
-def script(url: str, *statements: str) -> str:
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-    return url
 
 
 # ---------------------------------------------------------------------------------------------- the window
