@@ -275,15 +275,6 @@ def test_a_value_that_makes_a_query_fail_is_not_shown(postgres_db):
     assert "SQLSTATE 22P02" in message
 
 
-def test_text_that_is_not_utf8_in_sqlite_names_the_column_alone(sqlite_url):
-    script(sqlite_url, "CREATE TABLE t (a)", "INSERT INTO t VALUES (CAST(x'416e6e61ff' AS TEXT))")
-
-    message = failure("SELECT a FROM t", sqlite_url)
-
-    assert 'the column "a" holds text that is not UTF-8' in message
-    assert "Anna" not in message
-
-
 def test_a_database_file_that_is_not_there_is_named_and_not_made(sqlite_url):
     assert "there is no database file" in failure("SELECT 1", sqlite_url)
     assert not Path(sa.make_url(sqlite_url).database).exists()
