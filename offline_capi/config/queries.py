@@ -68,10 +68,10 @@ class QueryText:
 def query_problems(query: str) -> list[str]:
     """Why an upload cannot run this query, whatever database will run it."""
     text = read_query_text(query)
-    return [
-        *text.problems,
-        *(f"the query never uses :{end} (or :{end}_utc), so every run would read all rows" for end in text.unused_ends),
-    ]
+    never = (
+        f"the query never uses :{end} (or :{end}_utc), so every run would read all rows" for end in text.unused_ends
+    )
+    return [*(text.problems or never)]
 
 
 def read_query_text(query: str, dialect: str | None = None) -> QueryText:

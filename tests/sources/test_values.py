@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from offline_capi.errors import SourceError
 from offline_capi.model import Reason
+from tests.mapping.mapped import faults, mapped
 from tests.sources.reading import batches, columns_of, query, rows
 from tests.sources.scripts import script
 
@@ -31,6 +32,7 @@ UNREADABLE = [
     ("numeric", "NaN", "NaN"),
     ("numeric", "Infinity", "Infinity"),
 ]
+INSTANTS = ("timestamptz", "timestamp", "date")
 GOOD = {
     "timestamptz": ("2026-11-23 10:00:00.5Z", "2026-11-23T10:00:00.5Z"),
     "timestamp": ("2026-11-23 10:00", "2026-11-23T10:00:00"),
@@ -58,6 +60,69 @@ def test_a_value_that_python_cannot_hold_is_postgresqls_text(postgres_db, kind, 
         {"id": 1}, {"id": 2}, {"id": 3},
     ]  # fmt: skip
     assert dict(columns_of(query("SELECT * FROM t"), postgres_db))["id"] == "int64"
+
+
+@pytest.mark.parametrize(("kind", "value"), [each[:2] for each in UNREADABLE if each[0] in INSTANTS])
+def test_such_a_time_of_an_event_is_rejected_with_its_row_and_reason(postgres_db, kind, value):
+    script(
+        postgres_db,
+        f"CREATE TABLE t (id text, at {kind}, email text)",
+        f"INSERT INTO t VALUES ('1', '{GOOD[kind][0]}', 'a@example.com'), ('2', '{value}', 'b@example.com')",
+    )
+
+    (part,) = batches(query("SELECT * FROM t ORDER BY id"), url=postgres_db)
+    done = mapped(part)
+
+    assert faults(done) == [("unreadable_time", "window.column", [2])]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("numeric", "NaN"), ("numeric", "Infinity"), ("float8", "NaN"), ("float8", "-Infinity")]
+)
+def test_a_number_that_is_none_is_never_sent(postgres_db, kind, value):
+    script(postgres_db, f"CREATE TABLE t (n {kind})", f"INSERT INTO t VALUES (1.5), ('{value}')")
+
+    (part,) = batches(
+        query("SELECT '7' AS id, timestamp '2026-11-20' AS at, 'a@x.de' AS email, n FROM t ORDER BY n = '1.5' DESC"),
+        url=postgres_db,
+    )
+    done = mapped(part, custom_data={"value": "n", "currency": {"constant": "EUR"}})
+
+    assert [row for _, _, numbers in faults(done) for row in numbers] == [2]
+
+
+@pytest.mark.parametrize(
+    ("database", "kind", "yes", "no"),
+    [
+        ("postgres_db", "boolean", "true", "false"),
+        ("postgres_db", "bit(1)", "B'1'", "B'0'"),
+        ("postgres_db", "bytea", "'\\x01'", "'\\x00'"),
+        ("postgres_db", "numeric(3,2)", "1", "0"),
+        ("postgres_db", '"char"', "'t'", "'f'"),
+        ("postgres_db", "float8", "1", "0"),
+        ("mariadb", "BIT(1)", "b'1'", "b'0'"),
+        ("mariadb", "BIT(8)", "b'1'", "b'0'"),
+        ("mariadb", "BOOLEAN", "TRUE", "FALSE"),
+        ("mariadb", "DECIMAL(3,2)", "1", "0"),
+        ("mariadb", "BINARY(1)", "x'01'", "x'00'"),
+        ("mariadb", "ENUM('Y', 'N')", "'Y'", "'N'"),
+    ],
+)
+def test_a_boolean_is_read_right_in_every_form_that_a_driver_gives(request, database, kind, yes, no):
+    url = request.getfixturevalue(database)
+    script(
+        url,
+        f"CREATE TABLE t (id varchar(9), ok {kind})",
+        f"INSERT INTO t VALUES ('1', {yes}), ('2', {no}), ('3', NULL)",
+    )
+
+    (part,) = batches(query("SELECT id, ok, '2026-11-20' AS at, 'a@x.de' AS email FROM t ORDER BY id"), url=url)
+
+    consent = mapped(part, consent={"column": "ok", "equals": True})
+    flag = mapped(part, custom_data={"properties": {"p": {"column": "ok", "type": "boolean"}}})
+    assert consent.suppressed.to_pylist() == [False, True, True]
+    assert flag.custom["p"].to_pylist() == [True, False, None]
+    assert faults(flag) == []
 
 
 def test_the_kind_of_a_column_is_not_learnt_from_such_a_value(postgres_db):
