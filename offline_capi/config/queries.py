@@ -76,7 +76,8 @@ def query_problems(query: str) -> list[str]:
 
 def read_query_text(query: str, dialect: str | None = None) -> QueryText:
     """The query as the database ``dialect`` (SQLAlchemy's name for it) reads it; without, as every database does."""
-    grammars = (GRAMMARS[dialect],) if dialect in GRAMMARS else tuple(dict.fromkeys(GRAMMARS.values()))
+    known = GRAMMARS.get(dialect or "")
+    grammars = (known,) if known else tuple(dict.fromkeys(GRAMMARS.values()))
     readings = [_Reading.of(query, grammar) for grammar in grammars]
     closed = [reading for reading in readings if reading.open_at is None]
     if not closed:
@@ -89,7 +90,7 @@ def read_query_text(query: str, dialect: str | None = None) -> QueryText:
     if other is not None:
         return QueryText((query,), (_ambiguity(query, first, other),))
     text = first.pieces(query)
-    if dialect in GRAMMARS:
+    if known:
         # Unused here and used as `check` read it: it would have been refused, had the database been known.
         lost = [end for end in text.unused_ends if end not in read_query_text(query).unused_ends]
         said = tuple(f"on {dialect} every :{end} of the query stands in a comment or in quotes" for end in lost)

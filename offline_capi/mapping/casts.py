@@ -60,13 +60,13 @@ def _numeric(values: pa.Array) -> pa.Array:
 def truths(values: pa.Array) -> pa.BooleanArray:
     """Booleans as they are; ``TRUE`` and ``FALSE`` words and 1 and 0 as what they mean; null for everything else.
 
-    1 and 0 however a database writes them: ``1.00`` of a decimal, ``01`` of a single byte.
+    ``01`` and ``00`` are single bytes, as which some databases keep booleans.
     """
     if kinds.is_boolean(values.type):
         return values
     if kinds.is_temporal(values.type):
         raise UnfitTypeError(f"{values.type} is no boolean")
-    words = pc.replace_substring_regex(pc.utf8_lower(as_text(values)), r"^0*([01])(\.0+)?$", r"\1")
+    words = pc.replace_substring_regex(pc.utf8_lower(as_text(values)), r"^0([01])$", r"\1")
     return _MEANING.take(pc.index_in(words, value_set=_WORDS))
 
 

@@ -167,7 +167,7 @@ def abandon(connection: sa.Connection, result: sa.CursorResult[Any]) -> None:
     """Let go of a result that may not have been read to its end: MySQL's drivers would first read all the rest."""
     if result.cursor is None or not is_mysql(connection.dialect):
         return
-    unread = getattr(result.cursor, "_result", None)
+    unread: Any = getattr(result.cursor, "_result", None)
     if getattr(unread, "unbuffered_active", False):
         unread.unbuffered_active = False  # PyMySQL has no public way, and would read from the closed socket
     connection.invalidate()
