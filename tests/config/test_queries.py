@@ -71,6 +71,7 @@ OF_ONE_DATABASE = {
         f"SELECT $$it's :since$$, $q$ $$:until$$ $q$ FROM t WHERE {ENDS}",
         f"SELECT * /* outer /* inner */ :since */ FROM t WHERE {ENDS}",
         f"SELECT data #> '{{a}}' FROM t WHERE {ENDS}",
+        f"SELECT E'it\\'s :since', e'\\\\' FROM t WHERE {ENDS} AND kind = 'a'",
         f"SELECT '\\' FROM t WHERE {ENDS} AND a <> '\\'",
         f"SELECT a [ 1:2 ], ARRAY['x', 'it''s'] FROM t WHERE {ENDS}",
     ],
@@ -127,6 +128,14 @@ def test_an_end_that_is_never_asked_for_is_named(query: str, missing: list[str])
     assert found == [
         f"the query never uses :{end} (or :{end}_utc), so every run would read all rows" for end in missing
     ]
+
+
+def test_a_reading_in_which_a_text_runs_into_a_word_is_not_what_was_meant() -> None:
+    """Without its backslashes the text would end before ``b`` and take in the first parameter."""
+    query = f"SELECT * FROM t WHERE a <> 'o\\'b' AND seen > :since AND b <> 'd\\'a' AND {ENDS}"
+
+    assert names(query) == names(query, "mysql") == ["since", "since", "until"]
+    assert names(query, "postgresql") == ["since", "until"]
 
 
 def test_what_a_database_reads_otherwise_than_check_did_is_refused_by_the_run() -> None:
