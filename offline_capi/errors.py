@@ -5,7 +5,8 @@ OfflineCapiError
 ├── ConfigError             the author of the YAML
 │   └── UsageError          the person at the command line or the trigger form
 ├── SourceError             the owner of the table or the files
-│   └── SourceSchemaError     … a column is missing or of another type
+│   ├── SourceSchemaError     … a column is missing or of another type
+│   └── SourceUnavailableError  … the database cannot serve now: a TemporaryError as well, we wait and repeat
 ├── LedgerError             the owner of the ledger's database
 │   └── LedgerBusyError       … another process holds it: safe to repeat
 ├── DeliveryError           see below; what was recorded stays recorded
@@ -37,6 +38,7 @@ __all__ = [
     "Problem",
     "SourceError",
     "SourceSchemaError",
+    "SourceUnavailableError",
     "TemporaryError",
     "UsageError",
 ]
@@ -98,6 +100,10 @@ class DeliveryError(OfflineCapiError):
 
 class TemporaryError(DeliveryError):
     """A fault that passes: timeouts, cut connections, throttling, 5xx."""
+
+
+class SourceUnavailableError(SourceError, TemporaryError):
+    """The database cannot serve now: a lock, a time limit, a restart, a cut connection. Safe to repeat."""
 
 
 class AccessDeniedError(DeliveryError):

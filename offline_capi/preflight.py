@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
 from offline_capi.config.nearest import did_you_mean
-from offline_capi.errors import ConfigError, Problem
+from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.model import Window
 from offline_capi.pipeline import Services, at_source
 from offline_capi.sources import expected_rows, source_columns
@@ -33,7 +33,10 @@ def rows_to_expect(upload: Upload, window: Window, services: Services) -> int | 
     ``None`` where neither is known. Only a progress bar depends on it.
     """
     looking_back = window.looking_back(upload.window.lookback)
-    counted = expected_rows(upload.source, looking_back, **at_source(upload, services.deployment, services.secrets))
+    try:
+        counted = expected_rows(upload.source, looking_back, **at_source(upload, services.deployment, services.secrets))
+    except SourceError:  # a query that cannot be counted can often be read; if not, reading it says why
+        counted = None
     return counted if counted is not None else _rows_of_last(upload.name, window, services)
 
 

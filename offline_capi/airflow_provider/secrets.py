@@ -39,7 +39,10 @@ class AirflowEnvironment(Mapping[str, str]):
 
 
 class AirflowSecrets:
-    """A ``SecretResolver`` for tasks: an Airflow connection first, then the environment."""
+    """A ``SecretResolver`` for tasks: an Airflow connection first, then the environment.
+
+    A database's URL in our own variable comes before the connection: some connections only Airflow's hooks can use.
+    """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = EnvironmentSecrets(environment)
@@ -51,10 +54,10 @@ class AirflowSecrets:
         return token_of(connection)
 
     def connection_url(self, name: str) -> Secret:
-        connection = _connection(name)
+        connection = None if self._environment.has_own(name) else _connection(name)
         if connection is None:
             return _masked(self._environment.connection_url(name))
-        url = connection_as_url(json.dumps(_fields(connection)))
+        url = connection_as_url(json.dumps(_fields(connection)), name)
         if url is None:
             raise ConfigError(f'the Airflow connection "{name}" has no type that stands for a database')
         return _masked(Secret(url))

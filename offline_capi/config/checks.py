@@ -16,7 +16,7 @@ from offline_capi.config.columns import field_specs
 from offline_capi.config.document import Loc
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
 from offline_capi.config.nearest import did_you_mean
-from offline_capi.config.queries import ends_never_asked_for
+from offline_capi.config.queries import query_problems
 from offline_capi.config.settings import (
     ActionSource,
     Contents,
@@ -168,8 +168,7 @@ def _check_query(source: SqlSource, around: Surroundings) -> Iterator[Finding]:
     except (OSError, UnicodeDecodeError):
         yield here, f'the file "{source.sql}" in {around.sql_folder} cannot be read as UTF-8 text'
     else:
-        for end in ends_never_asked_for(query):
-            yield here, f"the query never uses :{end} (or :{end}_utc), so every run would read all rows"
+        yield from ((here, problem) for problem in query_problems(query))
 
 
 def _check_path(path: str) -> Iterator[Finding]:

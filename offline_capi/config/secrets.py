@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from typing import Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from offline_capi.config.connections import connection_as_url, extras_of, json_object, own_variable, with_driver
 from offline_capi.config.paths import anchored_url, refuse_moved_ledger
 from offline_capi.config.secret import Secret
 from offline_capi.config.settings import SecretRef
@@ -61,13 +60,17 @@ class EnvironmentSecrets:
 
     def connection_url(self, name: str) -> Secret:
         text, variable = self._connection(name)
-        url = connection_as_url(text)
+        url = connection_as_url(text, name, is_ours=variable == own_variable(name))
         if url is None:
             raise ConfigError(
                 f'connection "{name}": {variable} is neither a URL such as postgresql://user@host/db '
                 "nor Airflow's JSON"
             )
         return Secret(url)
+
+    def has_own(self, name: str) -> bool:
+        """Whether the connection ``name`` stands in our own variable, which comes before Airflow's connections."""
+        return bool(self._environ.get(own_variable(name), "").strip())
 
     def _variable(self, name: str) -> Secret:
         value = self._environ.get(name, "").strip()
@@ -92,7 +95,7 @@ class EnvironmentSecrets:
 
 
 def _connection_variables(name: str) -> tuple[str, str]:
-    return f"OFFLINE_CAPI_CONN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}", f"AIRFLOW_CONN_{name.upper()}"
+    return own_variable(name), f"AIRFLOW_CONN_{name.upper()}"
 
 
 def _from_file(path: Path) -> Secret:
@@ -112,79 +115,25 @@ def database_url(place: SecretRef | str, secrets: SecretResolver, project: Path 
     Raises ``ConfigError`` where the ledger seems to lie where earlier versions put it: see ``paths``.
     """
     if isinstance(place, str):
-        url = _with_driver(place)
+        url = with_driver(place)
     elif place.connection is not None:
         url = secrets.connection_url(place.connection).reveal()
     else:
-        url = _with_driver(secrets.token(place).reveal())
+        url = with_driver(secrets.token(place).reveal())
     if project is None:
         return Secret(url)
     refuse_moved_ledger(url, project)
     return Secret(anchored_url(url, project))
 
 
-# ---------------------------------------------------------------------------------------------- connections as text
-
-# SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3 and 2.0 for psycopg2, and neither knows postgres://.
-_DIALECTS: Mapping[str, str] = {
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "sqlite": "sqlite",
-}
-_AIRFLOW_ONLY = re.compile(r"__extra__|extra__.*|access_token")
-
-
-def connection_as_url(text: str) -> str | None:
-    """Airflow's URI or JSON of a connection → SQLAlchemy's URL; ``None`` where it is neither."""
-    if text.startswith("{"):
-        fields = _json_object(text)
-        return _url_of(fields) if fields and fields.get("conn_type") else None
-    return _with_driver(_decoded_path(text)) if re.match(r"[A-Za-z][\w+.-]*://", text) else None
-
-
-def _with_driver(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{_DIALECTS.get(scheme.lower(), scheme)}{separator}{_without_airflow_options(rest)}"
-
-
-def _without_airflow_options(rest: str) -> str:
-    base, mark, query = rest.partition("?")
-    if "extra__" not in query:
-        return rest
-    kept = urlencode([pair for pair in parse_qsl(query) if not _AIRFLOW_ONLY.fullmatch(pair[0])])
-    return base + (mark + kept if kept else "")
-
-
-def _decoded_path(uri: str) -> str:
-    """Airflow writes the path of an SQLite file as an encoded host: ``sqlite://%2Ftmp%2Fa.db``."""
-    match = re.fullmatch(r"sqlite://(%2[Ff][^/?]*)(/?\?.*)?", uri)
-    return f"sqlite:///{unquote(match[1])}{match[2] or ''}" if match else uri
-
-
-def _url_of(fields: Mapping[str, Any]) -> str:
-    dialect = _DIALECTS.get(str(fields["conn_type"]), str(fields["conn_type"]))
-    if dialect == "sqlite":
-        return f"sqlite:///{fields.get('host') or fields.get('schema') or ''}"
-    port = f":{fields['port']}" if fields.get("port") else ""
-    options = urlencode({k: v for k, v in _extra(fields).items() if _is_option(k, v)})
-    path = f"/{quote(str(fields.get('schema') or ''), safe='')}"
-    return f"{dialect}://{_login(fields)}{fields.get('host') or ''}{port}{path}{'?' + options if options else ''}"
-
-
-def _login(fields: Mapping[str, Any]) -> str:
-    user, password = (quote(str(fields.get(key) or ""), safe="") for key in ("login", "password"))
-    return f"{user}{':' + password if password else ''}@" if user or password else ""
-
-
-def _is_option(key: str, value: object) -> bool:
-    return isinstance(value, (str, int)) and not _AIRFLOW_ONLY.fullmatch(key)
+# ---------------------------------------------------------------------------------------------- tokens of connections
 
 
 def _password_of(text: str) -> str | None:
     """The password of a connection, else the ``access_token`` among its extras."""
     if text.startswith("{"):
-        fields = _json_object(text) or {}
-        return fields.get("password") or _extra(fields).get("access_token")
+        fields = json_object(text) or {}
+        return fields.get("password") or extras_of(fields).get("access_token")
     return _userinfo_password(text) or _query_token(text)
 
 
@@ -195,18 +144,4 @@ def _userinfo_password(uri: str) -> str | None:
 
 def _query_token(uri: str) -> str | None:
     options = dict(parse_qsl(urlsplit(uri).query))
-    return options.get("access_token") or (_json_object(options.get("__extra__", "")) or {}).get("access_token")
-
-
-def _extra(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Airflow writes extras as an object or as the text of one."""
-    extra = fields.get("extra") or {}
-    return extra if isinstance(extra, dict) else _json_object(str(extra)) or {}
-
-
-def _json_object(text: str) -> dict[str, Any] | None:
-    try:
-        parsed = json.loads(text)
-    except ValueError:
-        return None
-    return parsed if isinstance(parsed, dict) else None
+    return options.get("access_token") or (json_object(options.get("__extra__", "")) or {}).get("access_token")

@@ -58,12 +58,16 @@ def _numeric(values: pa.Array) -> pa.Array:
 
 
 def truths(values: pa.Array) -> pa.BooleanArray:
-    """Booleans as they are; ``TRUE`` and ``FALSE`` words and 1 and 0 as what they mean; null for everything else."""
+    """Booleans as they are; ``TRUE`` and ``FALSE`` words and 1 and 0 as what they mean; null for everything else.
+
+    ``01`` and ``00`` are single bytes, as which some databases keep booleans.
+    """
     if kinds.is_boolean(values.type):
         return values
     if kinds.is_temporal(values.type):
         raise UnfitTypeError(f"{values.type} is no boolean")
-    return _MEANING.take(pc.index_in(pc.utf8_lower(as_text(values)), value_set=_WORDS))
+    words = pc.replace_substring_regex(pc.utf8_lower(as_text(values)), r"^0([01])$", r"\1")
+    return _MEANING.take(pc.index_in(words, value_set=_WORDS))
 
 
 CASTS: dict[str, Callable[[pa.Array, Manner], pa.Array]] = {

@@ -18,7 +18,8 @@ def without_consent(columns: SourceColumns, consent: Consent | None) -> pa.Boole
     """True where the column equals none of the declared values; a blank is no consent.
 
     Text is compared trimmed and without case; ``true`` and ``false`` with every word that means them (``casts.TRUE``);
-    numbers by their value.
+    numbers by their value. A column of booleans is compared with what the declared value means: what is 1 in one
+    database is true in another.
     """
     if consent is None:
         return columns.repeated(False)
@@ -30,6 +31,9 @@ def without_consent(columns: SourceColumns, consent: Consent | None) -> pa.Boole
 
 
 def _equals(values: pa.Array, wanted: str | float | bool) -> pa.BooleanArray:
+    if pa.types.is_boolean(values.type) and not isinstance(wanted, bool):
+        meant = truths(pa.array([str(wanted)]))[0].as_py()
+        wanted = wanted if meant is None else meant
     if isinstance(wanted, bool):
         return pc.equal(truths(values), wanted)
     if isinstance(wanted, str):

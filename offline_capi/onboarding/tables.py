@@ -114,8 +114,7 @@ def _no_table(connection: str, table: str, known: Sequence[str]) -> str:
 
 
 def _quoting(dialect: sa.Dialect) -> Callable[[str], str]:
-    """A colon would be read as one of our parameters."""
-    return lambda name: dialect.identifier_preparer.quote(name).replace(":", "\\:")
+    return lambda name: str(dialect.identifier_preparer.quote(name))
 
 
 def _latest(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from types import NoneType
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import SourceSchemaError
 
-__all__ = ["as_text", "check_names", "column_of", "plain", "select"]
+__all__ = ["Unreadable", "as_text", "check_names", "column_of", "plain", "select"]
 
 NAIVE = pa.timestamp("us")
 AWARE = pa.timestamp("us", tz="UTC")
@@ -57,13 +58,26 @@ def _quoted(names: Iterable[str]) -> str:
 # ---------------------------------------------------------------------------------------------- Python values → Arrow
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A value that Python cannot hold: as the database writes it, or ``None`` where even that is not to be had."""
+
+    text: str | None
+
+    def __str__(self) -> str:
+        return self.text or ""
+
+
 def column_of(values: Sequence[Any], known: pa.DataType | None = None) -> pa.Array:
     """An Arrow column of a database driver's values, in the kind they all share, else as text.
 
     ``known`` is the kind that the column had before: values that no longer fit it become text, so that a column has
-    at most two kinds in one run.
+    at most two kinds in one run. Beside an ``Unreadable`` value, the others become the text that they would become
+    later.
     """
     kinds = set(map(type, values)) - {NoneType}
+    if Unreadable in kinds:
+        return _beside_unreadable(values)
     if not kinds:
         return pa.nulls(len(values), known or pa.string())
     found = _kind_of(kinds, values)
@@ -95,6 +109,17 @@ def _timestamp_kind(values: Sequence[Any]) -> pa.DataType | None:
     """Naive and aware values do not mix: as instants they could not be compared."""
     naive = {value.tzinfo is None for value in values if value is not None}
     return {frozenset({True}): NAIVE, frozenset({False}): AWARE}.get(frozenset(naive))
+
+
+def _beside_unreadable(values: Sequence[Any]) -> pa.Array:
+    readable = column_of([None if isinstance(value, Unreadable) else value for value in values])
+    if pa.types.is_timestamp(readable.type):
+        # As mapping.text writes times: a neighbour must not change what a row sends.
+        wall = pc.replace_substring(pc.cast(readable.view(NAIVE), pa.string()), " ", "T")
+        wall = pc.replace_substring_regex(wall, r"\.?0{1,6}$|(\.\d*?)0+$", r"\1")
+        readable = pc.binary_join_element_wise(wall, "Z", "") if readable.type.tz else wall
+    texts = [value.text if isinstance(value, Unreadable) else None for value in values]
+    return pc.coalesce(pc.cast(readable, pa.string()), pa.array(texts, pa.string()))
 
 
 def _texts(values: Iterable[Any]) -> pa.Array:

@@ -2,20 +2,24 @@
 
 An error about data may quote a row, so its text stays hidden and only its kind is named. No error is chained, and no
 URL is shown: the one quotes rows, the other holds a password.
+
+Faults that pass are told apart from faults of the query, by SQLSTATE or the driver's number where there is one, else by
+what the message says: they raise ``SourceUnavailableError``, which Airflow repeats like every temporary error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from offline_capi.errors import SourceError
+from offline_capi.config.connections import how_to_install
+from offline_capi.errors import SourceError, SourceUnavailableError
 
-__all__ = ["Where", "explained"]
+__all__ = ["Where", "explained", "values_explained"]
 
 AGAIN = "Nothing was sent from it after that point; repeating is safe."
 
@@ -41,48 +45,147 @@ def explained(where: Where, engine: sa.Engine | None = None) -> Iterator[None]:
     except (sa.exc.NoSuchModuleError, ImportError) as error:
         raise SourceError(
             f"connection {where.connection}: no driver for this kind of database is installed"
-            f" ({getattr(error, 'name', None) or 'unknown dialect'}).\n"
-            f"Install one: pip install 'offline-capi[warehouses]' brings PostgreSQL. {AGAIN}"
+            f" ({getattr(error, 'name', None) or 'unknown dialect'}).\n{how_to_install(_missing(error))} {AGAIN}"
         ) from None
     except sa.exc.ResourceClosedError:
         raise SourceError(f"{where.origin}: it gives no rows, as a SELECT does.\nWrite one SELECT. {AGAIN}") from None
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'|'(\w+)' is an invalid keyword", str(error))
+        if unknown is None:
+            raise
+        raise SourceError(
+            f'{_place(where, engine)}: the driver does not know the option "{unknown[1] or unknown[2]}".\n'
+            f"Remove it from the connection. {AGAIN}"
+        ) from None
 
 
-# ---------------------------------------------------------------------------------------------- the table of causes
+def _missing(error: Exception) -> str:
+    """The module or SQLAlchemy's name of the dialect that is not there."""
+    dialect = re.search(r"sqlalchemy\.dialects:([\w.]+)", str(error))
+    return str(getattr(error, "name", None) or (dialect[1] if dialect else ""))
+
+
+@contextmanager
+def values_explained(where: Where, engine: sa.Engine) -> Iterator[None]:
+    """The same for what a driver raises of Python's own about a value, which it quotes."""
+    try:
+        yield
+    except (ValueError, ArithmeticError) as error:
+        raise _of_value(error, where, engine) from None
+
+
+# ---------------------------------------------------------------------------------------------- faults that pass
+
+
+_TRY_AGAIN = "This passes: run again later. Airflow does so by itself."
+_CANCELLED = "This may pass: run again. If it does not, make the query faster or its time limit longer."
+
+# SQLSTATE, or its class of two characters → what happened, and what to do (PostgreSQL's manual, appendix A).
+_STATES: Mapping[str, tuple[str, str]] = {
+    "08": ("the connection to the database failed", _TRY_AGAIN),
+    "40": ("the database gave up the query in favour of another transaction", _TRY_AGAIN),
+    "53": ("the database is short of connections, memory or disk", _TRY_AGAIN),
+    "57": ("the database ended the connection", _TRY_AGAIN),
+    "55P03": ("the database waited too long for a lock", _TRY_AGAIN),
+    "57014": ("the database cancelled the query, by its time limit or for its administrator", _CANCELLED),
+    "57P03": ("the database is starting or shutting down", _TRY_AGAIN),
+    "72000": ("the snapshot that the query reads is gone", _TRY_AGAIN),
+    "25P03": ("the database ended the connection", _TRY_AGAIN),
+    "25P04": ("the database cancelled the query, by its time limit or for its administrator", _CANCELLED),
+    "HYT00": ("the database did not answer in time", _TRY_AGAIN),
+    "HYT01": ("the database did not answer in time", _TRY_AGAIN),
+}
+# … of which these do not pass by themselves: a host or database that is not there, a forbidden protocol.
+_LASTING_STATES = {"08P01", "40002", "57P04", "53400"}
+
+_ENDED = ("the database ended the connection", _TRY_AGAIN)
+_LIMITED = ("the database cancelled the query, by its time limit or for its administrator", _CANCELLED)
+# The numbers of MySQL's and MariaDB's errors.
+_NUMBERS: Mapping[int, tuple[str, str]] = {
+    **dict.fromkeys((1040, 1041, 1203, 1226), ("the database is short of connections, memory or disk", _TRY_AGAIN)),
+    **dict.fromkeys((1205, 3572), ("the database waited too long for a lock", _TRY_AGAIN)),
+    **dict.fromkeys((1213, 1020), ("the database gave up the query in favour of another transaction", _TRY_AGAIN)),
+    **dict.fromkeys((1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2055, 4031), _ENDED),
+    **dict.fromkeys((1317, 1969, 3024), _LIMITED),
+}
+
+# What the message says, where there is neither.
+_PASSING: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), what, fix)
+    for pattern, what, fix in (
+        (
+            r"database is locked|database table is locked|database schema is locked|could not set lock on file"
+            r"|conflicting lock is held",
+            "the database is locked by another process",
+            "Wait until that process has finished, and run again.",
+        ),
+        (
+            r"connection refused|temporary failure in name resolution|timeout expired|connection timed out"
+            r"|connect timed out|no route to host|network is unreachable|host is unreachable",
+            "the database cannot be reached",
+            "Look whether it runs, and whether this machine may connect to it; then run again.",
+        ),
+        (
+            r"terminating connection|server closed the connection|connection is closed|connection already closed"
+            r"|connection not open|the connection is lost|lost connection|eof detected|connection reset|broken pipe"
+            r"|server has gone away|network error",
+            *_ENDED,
+        ),
+        (r"statement timeout|canceling statement due to user request|query execution was interrupted", *_LIMITED),
+        (
+            r"conflict with recovery|deadlock|could not serialize access|serialization failure|snapshot too old",
+            "the database gave up the query in favour of another transaction",
+            _TRY_AGAIN,
+        ),
+        (
+            r"lock wait timeout|lock timeout|lock request time out",
+            "the database waited too long for a lock",
+            _TRY_AGAIN,
+        ),
+        (
+            r"too many (?:clients|connections)|remaining connection slots|max_user_connections"
+            r"|rate limit|too many requests|too many concurrent",
+            "the database is short of connections, memory or disk",
+            _TRY_AGAIN,
+        ),
+        (
+            r"the database system is (?:starting up|shutting down|in recovery)|server shutdown in progress"
+            r"|service unavailable|temporarily unavailable",
+            "the database is starting or shutting down",
+            _TRY_AGAIN,
+        ),
+    )
+)
+
+# ---------------------------------------------------------------------------------------------- faults that stay
 
 # What the message says → what it means, and what to do. First match counts.
 CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), what, fix)
     for pattern, what, fix in (
         (
-            r"database is locked|database table is locked",
-            "the database is locked by another process",
-            "Wait until that process has finished, and run again.",
-        ),
-        (
             r"password authentication failed|no password supplied|access denied for user|login failed",
             "the database refused user or password",
             "Renew the password in the connection.",
         ),
         (
-            r"could not decode to utf-8 column '([^']*)'",
-            'the column "{0}" holds text that is not UTF-8',
-            "Mend the rows, or CAST the column AS BLOB in the query.",
-        ),
-        (
-            r"connection refused|could not translate host|name or service not known|failed to resolve|timeout expired"
-            r"|timed out|no route to host|network is unreachable|connection failed|could not connect|unable to open",
+            r"could not translate host|name or service not known|failed to resolve|nodename nor servname"
+            r"|timed out|connection failed|could not connect|can't connect to|unable to open",
             "the database cannot be reached",
-            "Look whether it runs, and whether this machine may connect to it.",
+            "Look whether the connection names it rightly, whether it runs, and whether this machine may connect.",
         ),
         (
-            r"terminating connection|server closed the connection|connection is closed|connection not open"
-            r"|the connection is lost|lost connection|eof detected",
-            "the database ended the connection",
-            "Look into its log, and run again.",
+            r"invalid (?:connection|URI query) (?:option|parameter):? \"([^\"]*)\"",
+            'the driver does not know the option "{0}"',
+            "Remove it from the connection.",
         ),
         (
-            r"read-only transaction|readonly database|read only",
+            r"incorrect number of bindings supplied",
+            "the query has placeholders of its own (?, @name or $name)",
+            "Use :since, :until, :since_utc and :until_utc alone.",
+        ),
+        (
+            r"read-only transaction|readonly database|read only|read-only mode",
             "the query wants to write, and a source is only read",
             "Write one SELECT.",
         ),
@@ -94,29 +197,62 @@ QUOTES_VALUES = {"DataError", "IntegrityError"}
 
 def _of_database(error: BaseException, where: Where, engine: sa.Engine | None) -> SourceError:
     text = _first_line(error)
+    place = _place(where, engine)
+    if passing := _passing(error, text):
+        return SourceUnavailableError(f"{where.origin} on {place}: {passing[0]}.\n{passing[1]} {AGAIN}")
     for pattern, what, fix in CAUSES:
-        found = pattern.search(text)
-        if found:
-            return SourceError(f"{_place(where, engine)}: {what.format(*found.groups())}.\n{fix} {AGAIN}")
+        if found := pattern.search(text):
+            return SourceError(f"{place}: {what.format(*found.groups())}.\n{fix} {AGAIN}")
     if QUOTES_VALUES & {kind.__name__ for kind in type(error).__mro__}:
-        return SourceError(
-            f"{where.origin} on {_place(where, engine)}: a value of a row makes it fail ({_kind(error)}); the"
-            f" database's text is not shown, as it may quote the row.\nRun the query by hand to see it. {AGAIN}"
-        )
+        return _of_value(error, where, engine)
+    secret = engine.url.password if engine else None
+    shown = text.replace(str(secret), "***") if secret else text
+    return SourceError(f"{where.origin} on {place}: the database refused it: {shown}\nCorrect the query. {AGAIN}")
+
+
+def _of_value(error: BaseException, where: Where, engine: sa.Engine | None) -> SourceError:
+    column = re.search(r"\bcolumn ['\"`]?(\w+)", str(getattr(error, "orig", error)), re.IGNORECASE)
+    named = f' of the column "{column[1]}"' if column else ""
     return SourceError(
-        f"{where.origin} on {_place(where, engine)}: the database refused it: {text}\nCorrect the query. {AGAIN}"
+        f"{where.origin} on {_place(where, engine)}: a value{named} makes it fail ({_kind(error)}); the database's text"
+        f" is not shown, as it may quote the row.\nCAST the column to text in the query, or mend the row. {AGAIN}"
     )
+
+
+def _passing(error: BaseException, text: str) -> tuple[str, str] | None:
+    """What happened and what to do, where the fault passes by itself."""
+    state = _sqlstate(error)
+    if state in _LASTING_STATES:
+        return None
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else None
+    told = _STATES.get(state) or _STATES.get(state[:2]) or (_NUMBERS.get(number) if number is not None else None)
+    found = next(((what, fix) for pattern, what, fix in _PASSING if pattern.search(text)), None)
+    # A refused connection has no SQLSTATE of its own, or a general one: the words say more.
+    return found if told is None or (state.startswith("08") and found) else told
+
+
+def _sqlstate(error: BaseException) -> str:
+    """psycopg, psycopg2, pg8000 and ODBC each keep it elsewhere; empty where there is none."""
+    first = error.args[0] if error.args else None
+    found = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if not found and isinstance(first, dict):
+        found = first.get("C")
+    if not found and isinstance(first, str) and re.fullmatch(r"[0-9A-Z]{5}", first):
+        found = first
+    return str(found or "")
 
 
 def _first_line(error: BaseException) -> str:
     """PostgreSQL's primary message; elsewhere the first line. What follows is context and may quote data."""
     diagnosis = getattr(error, "diag", None)
-    text = getattr(diagnosis, "message_primary", None) or str(error)
-    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    first = error.args[0] if error.args else None
+    text = getattr(diagnosis, "message_primary", None) or (first.get("M") if isinstance(first, dict) else None)
+    text = str(text or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _kind(error: BaseException) -> str:
-    state = getattr(error, "sqlstate", None)
+    state = _sqlstate(error)
     return f"{type(error).__name__}, SQLSTATE {state}" if state else type(error).__name__
 
 
@@ -126,4 +262,6 @@ def _place(where: Where, engine: sa.Engine | None) -> str:
         return f"connection {where.connection}"
     url = engine.url
     host = f"{url.host}{f':{url.port}' if url.port else ''}/" if url.host else ""
-    return f"connection {where.connection} ({url.get_backend_name()} {host}{url.database or ''})"
+    # What stands before an @ here is the rest of a password that was written without %40.
+    leads_to = f"{host}{url.database or ''}".rpartition("@")[2]
+    return f"connection {where.connection} ({url.get_backend_name()} {leads_to})"

@@ -1,8 +1,8 @@
 """Rows from a query, through SQLAlchemy, streamed: server-side cursors where the database has them.
 
 The query sees ``:since`` and ``:until`` (naive wall time in the upload's zone) and ``:since_utc`` and ``:until_utc``
-(aware). SQLite has no type for time: there they are text, ``YYYY-MM-DD HH:MM:SS``, the utc pair in UTC, so that one
-query runs unchanged on SQLite and on PostgreSQL.
+(instants; see ``databases`` for what each database gets), so that one query runs unchanged on SQLite, PostgreSQL and
+MariaDB.
 
 A column keeps the kind of its first batch that has values; a later batch that does not fit it is text.
 """
@@ -11,22 +11,34 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.compiler import compiles
 
 from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.queries import Parameter, QueryText, read_query_text
 from offline_capi.config.settings import SqlSource
 from offline_capi.errors import SourceError
-from offline_capi.model import SourceRows, Window
-from offline_capi.sources.columns import check_names, column_of
-from offline_capi.sources.database_errors import Where, explained
+from offline_capi.model import Fault, Reason, SourceRows, Window
+from offline_capi.sources.columns import Unreadable, check_names, column_of
+from offline_capi.sources.database_errors import Where, explained, values_explained
+from offline_capi.sources.databases import (
+    Fetch,
+    abandon,
+    compares_instants_as_local,
+    converters_of,
+    engine_for,
+    fetching,
+    limit_time,
+    prepare_session,
+    window_parameters,
+)
 
 __all__ = ["count_rows", "joined", "query_columns", "read_query"]
 
@@ -34,10 +46,9 @@ __all__ = ["count_rows", "joined", "query_columns", "read_query"]
 # time that 8,192 take.
 FETCH_ROWS = 1_024
 PROBE_ROWS = 100
-CONNECT_SECONDS = 15
+# A count is for a progress bar: what takes longer is not worth the wait.
+COUNT_TIMEOUT_S = 30
 STREAMING = {"stream_results": True, "yield_per": FETCH_ROWS}
-LOCAL, INSTANT = sa.DateTime(), sa.DateTime(timezone=True)
-PARAMETERS = {"since": LOCAL, "until": LOCAL, "since_utc": INSTANT, "until_utc": INSTANT}
 
 
 def read_query(
@@ -50,11 +61,15 @@ def read_query(
     columns: Sequence[str] | None,
     batch_rows: int,
 ) -> Iterator[SourceRows]:
-    """The rows of the query, in its own order; a query that should be the same on every run says ``ORDER BY``."""
+    """The rows of the query, in its own order; a query that should be the same on every run says ``ORDER BY``.
+
+    A value that Python cannot hold comes as the database's text; where it has none that could be read, its row comes
+    with a fault.
+    """
     where = Where(source.connection, _origin(source))
-    with _executed(source, window, zone, url, sql_folder, where) as (names, fetch):
-        check_names(names, columns, f"{where.origin}")
-        yield from joined(_numbered(_batches(fetch, names, columns or names), where.origin), batch_rows)
+    with _executed(source, window, zone, url, sql_folder, where) as rows:
+        check_names(rows.names, columns, f"{where.origin}")
+        yield from joined(_batches(rows, columns or rows.names, where.origin), batch_rows)
 
 
 def joined(parts: Iterable[SourceRows], rows: int) -> Iterator[SourceRows]:
@@ -70,31 +85,42 @@ def joined(parts: Iterable[SourceRows], rows: int) -> Iterator[SourceRows]:
 
 
 def _together(parts: Sequence[SourceRows]) -> SourceRows:
-    return SourceRows(pa.concat_batches([part.batch for part in parts]), parts[0].origin, parts[0].first_row)
+    return SourceRows(
+        pa.concat_batches([part.batch for part in parts]),
+        parts[0].origin,
+        parts[0].first_row,
+        tuple(_all_faults(parts)),
+    )
 
 
-def _numbered(batches: Iterable[pa.RecordBatch], origin: str) -> Iterator[SourceRows]:
-    first = 1
-    for batch in batches:
-        yield SourceRows(batch, origin, first)
-        first += batch.num_rows
+def _all_faults(parts: Sequence[SourceRows]) -> Iterator[Fault]:
+    kinds = dict.fromkeys((fault.reason, fault.field) for part in parts for fault in part.faults)
+    for kind in kinds:
+        found = [
+            next((fault.where for fault in part.faults if (fault.reason, fault.field) == kind), _nowhere(len(part)))
+            for part in parts
+        ]
+        yield Fault(*kind, pa.concat_arrays(found))
+
+
+def _nowhere(rows: int) -> pa.BooleanArray:
+    return pa.repeat(pa.scalar(False), rows)
 
 
 def count_rows(source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path) -> int:
     """How many rows the query has, counted by the database."""
-    query = _text_of(source, sql_folder).strip().rstrip(";")
-    counting = SqlSource(connection=source.connection, sql=f"SELECT count(*) AS n FROM (\n{query}\n) AS counted")  # noqa: S608  the user's own query
-    with _executed(counting, window, zone, url, sql_folder, Where(source.connection, _origin(source))) as (_, fetch):
-        return int(fetch(1)[0][0])
+    where = Where(source.connection, _origin(source))
+    counting = ("SELECT count(*) AS n FROM (\n", "\n) AS counted")
+    with _executed(source, window, zone, url, sql_folder, where, around=counting, limit_s=COUNT_TIMEOUT_S) as rows:
+        return int(rows.fetch(1)[0][0])
 
 
 def query_columns(source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path) -> list[tuple[str, str]]:
     """The query's columns, typed by its first rows."""
     where = Where(source.connection, _origin(source))
-    with _executed(source, window, zone, url, sql_folder, where) as (names, fetch):
-        rows = fetch(PROBE_ROWS)
-    values: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * len(names)
-    return [(name, _kind_name(column)) for name, column in zip(names, values, strict=True)]
+    with _executed(source, window, zone, url, sql_folder, where) as rows:
+        columns = rows.next_columns(PROBE_ROWS) or [()] * len(rows.names)
+    return [(name, _kind_name(column)) for name, column in zip(rows.names, columns, strict=True)]
 
 
 def _kind_name(values: Sequence[Any]) -> str:
@@ -107,25 +133,80 @@ def _origin(source: SqlSource) -> str:
 
 # ---------------------------------------------------------------------------------------------- the query
 
-Fetch = Callable[[int], Sequence[Any]]
+
+@dataclass(frozen=True, slots=True)
+class _RowStream:
+    """How rows come from a database: the names of the columns, and a function that fetches the next rows."""
+
+    names: list[str]
+    fetch: Fetch
+    converters: Mapping[int, Callable[[Any], Any]]
+    explain: Callable[[], AbstractContextManager[None]]
+
+    def next_columns(self, rows: int) -> list[Sequence[Any]]:
+        """The next rows as columns; none at the end."""
+        with self.explain():
+            columns: list[Sequence[Any]] = list(zip(*self.fetch(rows), strict=True))
+        for at, convert in self.converters.items() if columns else ():
+            columns[at] = [None if value is None else convert(value) for value in columns[at]]
+        return columns
 
 
 @contextmanager
 def _executed(
-    source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path, where: Where
-) -> Iterator[tuple[list[str], Fetch]]:
-    """The query, executed: the names of its columns, and a function that fetches its next rows."""
+    source: SqlSource,
+    window: Window,
+    zone: str,
+    url: str,
+    sql_folder: Path,
+    where: Where,
+    *,
+    around: tuple[str, str] = ("", ""),
+    limit_s: int | None = None,
+) -> Iterator[_RowStream]:
+    """The query, executed, with the text of ``around`` before and behind it."""
     query = _text_of(source, sql_folder)
     with explained(where):
-        engine = _engine(url, where)
+        engine = engine_for(url, where)
     try:
         with explained(where, engine), engine.connect() as connection:
-            _make_read_only(connection)
-            statement, values = _bound(query, window, zone, connection.dialect, where)
-            result = connection.execute(statement, values, execution_options=STREAMING)
-            yield list(result.keys()), _fetching(connection, result)
+            prepare_session(connection)
+            if limit_s is not None:
+                limit_time(connection, limit_s)
+            text = _readable(query, connection.dialect.name, where)
+            given = window_parameters(window, zone, connection.dialect)
+            pieces = (around[0], *(given[p.name] if isinstance(p, Parameter) else p for p in text.pieces), around[1])
+            with values_explained(where, engine):  # the first row is fetched already
+                result = connection.execute(_Statement(pieces), execution_options=STREAMING)
+            try:
+                names = list(result.keys())
+                _check_instants(result, connection.dialect, text, given, where)
+                explain = partial(values_explained, where, engine)
+                yield _RowStream(
+                    names, fetching(result, connection.dialect), converters_of(result, connection.dialect), explain
+                )
+            finally:
+                abandon(connection, result)
     finally:
         engine.dispose()
+
+
+class _Statement(sa.sql.expression.Executable, sa.sql.expression.ClauseElement):
+    """A query in pieces. SQLAlchemy's own ``text()`` would look for parameters again, by other rules."""
+
+    inherit_cache = False
+
+    def __init__(self, pieces: Sequence[str | sa.BindParameter[Any]]) -> None:
+        self.pieces = pieces
+
+
+@compiles(_Statement)
+def _compile_statement(statement: _Statement, compiler: Any, **options: Any) -> str:
+    compiler.isplaintext = True  # as text(): the driver's cursor is left alone until we fetch
+    return "".join(
+        compiler.post_process_text(piece) if isinstance(piece, str) else compiler.process(piece, **options)
+        for piece in statement.pieces
+    )
 
 
 def _text_of(source: SqlSource, sql_folder: Path) -> str:
@@ -142,117 +223,67 @@ def _text_of(source: SqlSource, sql_folder: Path) -> str:
         ) from None
 
 
-def _bound(
-    query: str, window: Window, zone: str, dialect: sa.Dialect, where: Where
-) -> tuple[sa.TextClause, dict[str, Any]]:
-    """The statement with those of our parameters that it uses."""
-    statement = sa.text(query.strip().rstrip(";"))
-    used = statement.compile(dialect=dialect).params
-    unknown = [name for name in used if name not in PARAMETERS]
-    if unknown:
+def _readable(query: str, dialect: str, where: Where) -> QueryText:
+    text = read_query_text(query, dialect)
+    if text.problems:
+        problems = "\n".join(f"  {problem}" for problem in text.problems)
         raise SourceError(
-            f"{where.origin}: it uses :{unknown[0]}, which is not given{did_you_mean(unknown[0], PARAMETERS)}\n"
-            f"Given are {', '.join(f':{name}' for name in PARAMETERS)}; a colon that is meant as such is written \\:."
+            f"{where.origin}: the query cannot be read for certain:\n{problems}\n"
+            "Correct the query. Nothing was sent; repeating is safe."
+        )
+    return text
+
+
+def _check_instants(
+    result: sa.CursorResult[Any],
+    dialect: sa.Dialect,
+    text: QueryText,
+    given: Mapping[str, sa.BindParameter[Any]],
+    where: Where,
+) -> None:
+    """Refuse to compare MySQL's TIMESTAMP, an instant, with wall time: it would be another day's rows, silently."""
+    used = {parameter.name for parameter in text.parameters}
+    same = all(given[end].value == given[f"{end}_utc"].value for end in ("since", "until"))
+    if same or not used or any(name.endswith("_utc") for name in used):
+        return
+    if instants := compares_instants_as_local(result, dialect):
+        raise SourceError(
+            f'{where.origin}: the column "{instants[0]}" is a TIMESTAMP, an instant, and the query compares with :since'
+            " and :until, which are wall time.\n"
+            "Write :since_utc and :until_utc; or, where a DATE or DATETIME column is compared, select that as well."
             " Nothing was sent; repeating is safe."
         )
-    if dialect.name == "sqlite":
-        return statement, {
-            name: _as_sqlite_text(value) for name, value in _values(window, zone).items() if name in used
-        }
-    typed = statement.bindparams(*(sa.bindparam(name, type_=PARAMETERS[name]) for name in used))
-    return typed, {name: value for name, value in _values(window, zone).items() if name in used}
-
-
-def _values(window: Window, zone: str) -> dict[str, datetime]:
-    local = ZoneInfo(zone)
-    return {
-        "since": window.since.astimezone(local).replace(tzinfo=None),
-        "until": window.until.astimezone(local).replace(tzinfo=None),
-        "since_utc": window.since.astimezone(UTC),
-        "until_utc": window.until.astimezone(UTC),
-    }
-
-
-def _as_sqlite_text(value: datetime) -> str:
-    return value.strftime("%Y-%m-%d %H:%M:%S")
-
-
-# ---------------------------------------------------------------------------------------------- the database
-
-
-def _engine(url: str, where: Where) -> sa.Engine:
-    parsed = _url_of(url, where)
-    _check_sqlite_file(parsed, where)
-    return sa.create_engine(parsed, hide_parameters=True, poolclass=NullPool, connect_args=_connect_args(parsed))
-
-
-def _url_of(url: str, where: Where) -> sa.URL:
-    try:
-        return sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number; both quote the URL
-        raise SourceError(
-            f"connection {where.connection}: what it gives is not a database URL.\n"
-            "It should look like postgresql+psycopg://user:password@host/database. Nothing was sent; repeating is safe."
-        ) from None
-
-
-def _check_sqlite_file(url: sa.URL, where: Where) -> None:
-    """SQLite makes an empty database where there is none, and then misses the table: say what is really wrong."""
-    path = url.database
-    is_file = url.get_backend_name() == "sqlite" and path and path != ":memory:" and not path.startswith("file:")
-    if is_file and not Path(str(path)).is_file():
-        raise SourceError(
-            f"connection {where.connection}: there is no database file {path}.\n"
-            "Correct the path in the connection. Nothing was sent; repeating is safe."
-        )
-
-
-def _connect_args(url: sa.URL) -> dict[str, Any]:
-    """Without a limit, a firewall that swallows packets holds the task for minutes."""
-    own = url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query
-    return {"connect_timeout": CONNECT_SECONDS} if own else {}
-
-
-READ_ONLY = {"sqlite": "PRAGMA query_only = ON", "postgresql": "SET TRANSACTION READ ONLY"}
-
-
-def _make_read_only(connection: sa.Connection) -> None:
-    """A source is only ever read, whatever the query says; where the database can enforce that, it does."""
-    statement = READ_ONLY.get(connection.dialect.name)
-    if statement:
-        connection.exec_driver_sql(statement)
-
-
-def _fetching(connection: sa.Connection, result: sa.CursorResult[Any]) -> Fetch:
-    """SQLite's driver streams by itself and converts nothing, so that SQLAlchemy's rows would only cost time."""
-    if connection.dialect.name == "sqlite" and result.cursor is not None:
-        return result.cursor.fetchmany
-    return result.fetchmany
 
 
 # ---------------------------------------------------------------------------------------------- rows → columns
 
 
-def _batches(fetch: Fetch, names: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _batches(rows: _RowStream, columns: Sequence[str], origin: str) -> Iterator[SourceRows]:
     kinds: dict[str, pa.DataType] = {}
-    while batch := _next_batch(fetch, names, columns, kinds):
-        kinds = {
-            column.name: kinds.get(column.name, column.type)
-            for column, values in zip(batch.schema, batch.columns, strict=True)
-            if column.name in kinds or values.null_count < len(values)
-        }
-        yield batch
+    first = 1
+    while part := _next_batch(rows, columns, kinds, origin, first):
+        yield part
+        first += len(part)
 
 
 def _next_batch(
-    fetch: Fetch, names: Sequence[str], columns: Sequence[str], kinds: Mapping[str, pa.DataType]
-) -> pa.RecordBatch | None:
+    rows: _RowStream, columns: Sequence[str], kinds: dict[str, pa.DataType], origin: str, first: int
+) -> SourceRows | None:
+    """The next rows; ``kinds`` learns the kind of each column that has values for the first time."""
     with _collector_paused():
-        rows = fetch(FETCH_ROWS)
-        if not rows:
+        found = rows.next_columns(FETCH_ROWS)
+        if not found:
             return None
-        values = dict(zip(names, zip(*rows, strict=True), strict=True))
-        return pa.RecordBatch.from_pydict({name: column_of(values[name], kinds.get(name)) for name in columns})
+        values = dict(zip(rows.names, found, strict=True))
+        arrays = {name: column_of(values[name], kinds.get(name)) for name in columns}
+        faults = []
+        for name, array in arrays.items():
+            if Unreadable in set(map(type, values[name])):
+                lost = [isinstance(value, Unreadable) and value.text is None for value in values[name]]
+                faults += [Fault(Reason.UNREADABLE_VALUE, name, pa.array(lost))] * any(lost)
+            elif array.null_count < len(array):
+                kinds.setdefault(name, array.type)
+        return SourceRows(pa.RecordBatch.from_pydict(arrays), origin, first, tuple(faults))
 
 
 @contextmanager

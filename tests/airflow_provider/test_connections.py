@@ -81,6 +81,18 @@ def test_what_is_no_airflow_connection_is_taken_from_the_environment(airflow: Em
     assert found == {"url": "sqlite:///w.db"}
 
 
+def test_our_own_variable_comes_before_airflows_connection(airflow: EmbeddedAirflow):
+    """So that a connection that only Airflow's hook can use has a way out, which its message names."""
+    by_hook = json.dumps({"conn_type": "postgres", "host": "db", "login": "me", "extra": {"iam": True}})
+    ours = {"OFFLINE_CAPI_CONN_WAREHOUSE": "postgresql://me:pw@db/sales"}
+
+    with pytest.raises(AssertionError, match="Write SQLAlchemy's URL into OFFLINE_CAPI_CONN_WAREHOUSE"):
+        airflow.secrets({"AIRFLOW_CONN_WAREHOUSE": by_hook}, url="warehouse")
+    found = airflow.secrets({"AIRFLOW_CONN_WAREHOUSE": by_hook, **ours}, url="warehouse")
+
+    assert found == {"url": "postgresql+psycopg://me:pw@db/sales"}
+
+
 @pytest.mark.parametrize("prefix", ["OFFLINE_CAPI_CONN", "AIRFLOW_CONN"])
 def test_p09_the_url_of_a_warehouse_is_masked_in_airflows_logs_wherever_it_comes_from(airflow: EmbeddedAirflow, prefix):
     found = airflow.masked({f"{prefix}_MASKED": "postgresql://me:notforlogs@db/sales"}, url="masked")

@@ -20,6 +20,7 @@ RETRY, FAIL, USUAL = RetryAction.RETRY, RetryAction.FAIL, RetryAction.DEFAULT
     ("error", "action"),
     [
         (errors.TemporaryError("x"), RETRY),
+        (errors.SourceUnavailableError("x"), RETRY),
         (errors.LedgerBusyError("x"), RETRY),
         (errors.ConfigError("x"), FAIL),
         (errors.UsageError("x"), FAIL),

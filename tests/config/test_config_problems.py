@@ -101,6 +101,111 @@ def test_a_query_that_ignores_its_window_is_refused(write_folder, query: str) ->
     assert ends == [":since", ":until"]
 
 
+def test_a_query_that_cannot_be_read_for_certain_is_refused_with_its_line(write_folder) -> None:
+    folder = write_folder(approvals=UPLOAD_WITH_QUERY.format(query="sales.sql"))
+    (folder / "sql").mkdir()
+    (folder / "sql" / "sales.sql").write_text("SELECT * FROM t\n\n  WHERE at >= :sinse AND at < :until")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    (problem,) = caught.value.problems
+    assert problem.path == "source.sql"
+    assert problem.message.startswith('line 3: it uses :sinse, which is not given; did you mean "since"?')
+
+
+def test_a_query_file_that_is_no_utf8_is_refused(write_folder) -> None:
+    folder = write_folder(approvals=UPLOAD_WITH_QUERY.format(query="sales.sql"))
+    (folder / "sql").mkdir()
+    (folder / "sql" / "sales.sql").write_bytes(b"SELECT 'Gr\xf6\xdfe' WHERE at >= :since AND at < :until")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    (problem,) = caught.value.problems
+    assert problem.path == "source.sql"
+    assert problem.message == f'the file "sales.sql" in {folder / "sql"} cannot be read as UTF-8 text'
+
+
+@pytest.mark.parametrize("path", ["sales_{date.csv", "sales_date}.csv", "sales_{date:%Y{%m}}.csv"])
+def test_a_brace_without_its_partner_is_refused(write_folder, path: str) -> None:
+    folder = write_folder(approvals=UPLOAD.replace("path: approvals.csv", f'path: "{path}"'))
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    assert [problem.message for problem in caught.value.problems] == [
+        "has a brace without its partner; write {date}, {date:%Y%m%d} or ${NAME}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "option", "said"),
+    [
+        ("{column: x, type: number, unit: ms}", "unit", "has no meaning for type number, only for timestamp"),
+        ("{column: x, type: number, timezone: UTC}", "timezone", "has no meaning for type number, only for timestamp"),
+        (
+            '{column: x, type: timestamp, decimal: ","}',
+            "decimal",
+            "has no meaning for type timestamp, only for number and integer",
+        ),
+        (
+            '{column: x, type: integer, format: "%Y"}',
+            "format",
+            "has no meaning for type integer, only for timestamp and date",
+        ),
+        (
+            "{coalesce: [{column: x, type: boolean, unit: s}, y]}",
+            "unit",
+            "has no meaning for type boolean, only for timestamp",
+        ),
+    ],
+)
+@pytest.mark.parametrize("key", ["em", "external_id"])
+def test_an_option_that_has_no_meaning_for_its_type_is_refused_for_keys_as_well(
+    write_folder, key: str, spec: str, option: str, said: str
+) -> None:
+    folder = write_folder(approvals=UPLOAD.replace("{em: email}", f"{{{key}: {spec}}}"))
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    (problem,) = caught.value.problems
+    assert problem.path.startswith(f"user_data.{key}")
+    assert problem.path.endswith(option)
+    assert problem.message == said
+
+
+def test_a_finding_under_client_names_its_place(write_folder) -> None:
+    folder = write_folder(
+        approvals=UPLOAD.replace("client: acme_bank", "client: {column: shop, map: {a: acme_bank, b: acme_bonk}}")
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    (problem,) = caught.value.problems
+    assert problem.path == "client.map.b"
+    assert problem.message.startswith('client "acme_bonk" is not in clients.yml; did you mean "acme_bank"?')
+
+
+@pytest.mark.parametrize("key", ["em", "ph", "external_id", "db", "ge", "fn", "ln", "ct", "st", "zp", "country"])
+def test_a_key_that_is_hashed_already_may_be_declared_so(write_folder, key: str) -> None:
+    folder = write_folder(approvals=UPLOAD.replace("{em: email}", f"{{{key}: {{column: digest, hashed: true}}}}"))
+
+    (spec,) = load_config(folder).uploads["approvals"].user_data[key]
+
+    assert spec.hashed
+
+
+@pytest.mark.parametrize("key", ["fbc", "fbp", "client_ip_address", "client_user_agent"])
+def test_a_key_that_meta_wants_as_it_is_may_not(write_folder, key: str) -> None:
+    folder = write_folder(approvals=UPLOAD.replace("{em: email}", f"{{em: email, {key}: {{column: x, hashed: true}}}}"))
+
+    with pytest.raises(ConfigError, match="Meta wants this key as it is, never hashed"):
+        load_config(folder)
+
+
 def test_a_query_may_use_either_form_of_its_window(write_folder) -> None:
     query = "SELECT * FROM t WHERE at >= :since AND seen < :until_utc"
 

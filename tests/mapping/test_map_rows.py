@@ -75,6 +75,13 @@ class TestConsent:
             ("true", pa.array([True, False]), [1, 0]),
             (1, ["1", "1.0", "01", "one"], [1, 1, 1, 0]),
             (1, pa.array([1.0, 2.0]), [1, 0]),
+            (True, ["01", "00", "t", "f", "11", "001"], [1, 0, 1, 0, 0, 0]),
+            (False, ["00", "f", "01", "10"], [1, 1, 0, 0]),
+            (1, ["1.00", "0.00", "01", "00"], [1, 0, 1, 0]),
+            (1, pa.array([True, False, None]), [1, 0, 0]),
+            (["1", "y"], pa.array([True, False]), [1, 0]),
+            ("f", pa.array([True, False]), [0, 1]),
+            ("granted", pa.array([True, False]), [0, 0]),
             ("granted", pa.array(["GRANTED", "x"]).dictionary_encode(), [1, 0]),
         ],
     )

@@ -25,10 +25,11 @@ def batches(
     environ: Mapping[str, str] | None = None,
     sql_folder: Path = Path("sql"),
     batch_rows: int = 65_536,
+    zone: str = ZONE,
 ) -> list[SourceRows]:
     return list(
         read_batches(
-            source, window, zone=ZONE, connection_url=lambda _: url, sql_folder=sql_folder, columns=columns,
+            source, window, zone=zone, connection_url=lambda _: url, sql_folder=sql_folder, columns=columns,
             batch_rows=batch_rows, environ=environ or {},
         )
     )  # fmt: skip

@@ -1,0 +1,205 @@
+"""A fault of the database that passes is told as such, and repeated by Airflow; a fault of the query is neither."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from offline_capi.errors import SourceError, SourceUnavailableError, TemporaryError
+from offline_capi.sources import read_batches
+from tests.postgres import find_binaries, running_server
+from tests.sources.reading import WINDOW, batches, query
+from tests.sources.scripts import script
+
+
+def passing(sql: str, url: str) -> str:
+    with pytest.raises(SourceUnavailableError) as raised:
+        batches(query(sql), url=url)
+    message = str(raised.value)
+    assert isinstance(raised.value, TemporaryError)
+    assert "repeating is safe" in message
+    assert "Correct the query" not in message
+    return message
+
+
+def raising(url: str, state: str, message: str) -> str:
+    """A database whose function ``fault`` fails after 2,000 rows as a server would."""
+    return script(
+        url,
+        "CREATE FUNCTION fault(n int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF n > 2000 THEN RAISE EXCEPTION"
+        f" '{message}' USING ERRCODE = '{state}'; END IF; RETURN n; END $$",
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "said"),
+    [
+        ("40001", "canceling statement due to conflict with recovery", "gave up the query in favour of another"),
+        ("40001", "could not serialize access due to concurrent update", "gave up the query in favour of another"),
+        ("40P01", "deadlock detected", "gave up the query in favour of another"),
+        ("53300", "sorry, too many clients already", "short of connections"),
+        ("53200", "out of memory", "short of connections, memory or disk"),
+        ("55P03", "could not obtain lock on relation", "waited too long for a lock"),
+        ("57P01", "terminating connection due to administrator command", "ended the connection"),
+        ("57P03", "the database system is shutting down", "is starting or shutting down"),
+        ("08006", "anything", "the connection to the database failed"),
+    ],
+)
+@pytest.mark.parametrize("driver", ["psycopg", "pg8000"])
+def test_what_passes_is_known_by_its_sqlstate(postgres_db, driver, state, message, said):
+    raising(postgres_db, state, message)
+
+    found = passing(
+        "SELECT fault(n) FROM generate_series(1, 3000) AS s(n)", postgres_db.replace("+psycopg", f"+{driver}")
+    )
+
+    assert said in found
+
+
+@pytest.mark.parametrize("state", ["22012", "42883", "P0001", "XX000", "53400"])
+def test_what_does_not_pass_is_no_temporary_fault(postgres_db, state):
+    raising(postgres_db, state, "canceled")
+
+    with pytest.raises(SourceError) as raised:
+        batches(query("SELECT fault(n) FROM generate_series(1, 3000) AS s(n)"), url=postgres_db)
+
+    assert not isinstance(raised.value, TemporaryError)
+
+
+def test_a_time_limit_may_pass(postgres_db):
+    found = passing("SELECT pg_sleep(30)", f"{postgres_db}?options=-c%20statement_timeout%3D200")
+
+    assert "cancelled the query, by its time limit" in found
+
+
+def test_too_many_connections_pass(postgres_db):
+    script(postgres_db, "CREATE ROLE one LOGIN CONNECTION LIMIT 1 PASSWORD 'not-a-secret'")
+    url = sa.make_url(postgres_db).set(username="one").render_as_string(hide_password=False)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+
+    with engine.connect():
+        found = passing("SELECT 1", url)
+    script(postgres_db, "DROP ROLE one")
+
+    assert "short of connections" in found
+
+
+def test_a_server_that_is_gone_passes():
+    with running_server(find_binaries()) as url:
+        reading = read_batches(
+            query("SELECT a, repeat('x', 1000) AS b FROM generate_series(1, 100000) AS n(a)"),
+            WINDOW, zone="UTC", connection_url=lambda _: url, sql_folder=Path(), batch_rows=1_024,
+        )  # fmt: skip
+        next(reading)
+        # The server ends with its clients: a fast shutdown, and then nobody answers.
+    with pytest.raises(SourceUnavailableError, match=r"ended the connection|connection to the database failed"):
+        list(reading)
+
+    assert "cannot be reached" in passing("SELECT 1", url)
+
+
+def test_a_host_that_does_not_exist_is_a_fault_of_the_connection():
+    with pytest.raises(SourceError, match="cannot be reached") as raised:
+        batches(query("SELECT 1"), url="postgresql+psycopg://u:hidden@no-such-host.invalid/shop")
+
+    assert "hidden" not in str(raised.value)
+
+
+def test_a_locked_sqlite_file_passes(tmp_path):
+    url = script(f"sqlite:///{tmp_path / 'shop.db'}", "CREATE TABLE t (a)")
+    holder = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+
+    found = passing("SELECT * FROM t", f"{url}?timeout=0.05")
+    holder.close()
+
+    assert "locked by another process" in found
+
+
+def test_a_locked_duckdb_file_passes(tmp_path):
+    path = tmp_path / "shop.duckdb"
+    program = f"import duckdb, sys\nheld = duckdb.connect({str(path)!r})\nprint(flush=True)\nsys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout.readline()
+
+    found = passing("SELECT 1", f"duckdb:///{path}")
+    holder.communicate()
+
+    assert "locked by another process" in found
+
+
+def test_a_deadlock_and_a_lock_that_does_not_come_pass_on_mariadb(mariadb):
+    script(mariadb, "CREATE TABLE t (id INT PRIMARY KEY) ENGINE = InnoDB", "INSERT INTO t VALUES (1)")
+    engine = sa.create_engine(mariadb, poolclass=sa.NullPool)
+
+    with engine.begin() as holder:
+        holder.exec_driver_sql("SELECT * FROM t FOR UPDATE")
+        found = passing("SELECT * FROM t WHERE id = 1 LOCK IN SHARE MODE NOWAIT", mariadb)
+
+    assert "waited too long for a lock" in found
+
+
+def test_the_kind_of_the_fault_survives_the_way_from_the_reading_process(tmp_path):
+    url = script(f"sqlite:///{tmp_path / 'shop.db'}", "CREATE TABLE t (a)")
+    holder = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+
+    reading = read_batches(
+        query("SELECT * FROM t"), WINDOW, zone="UTC", connection_url=lambda _: f"{url}?timeout=0.05",
+        sql_folder=Path(), apart=True,
+    )  # fmt: skip
+    with pytest.raises(SourceUnavailableError):
+        list(reading)
+    holder.close()
+
+
+# ---------------------------------------------------------------------------------------------- connections
+
+
+@pytest.mark.parametrize(
+    ("url", "install"),
+    [
+        ("mysql+mysqldb://u:hidden@h/d", "pip install mysqlclient"),
+        ("mysql+mysqlconnector://u:hidden@h/d", "pip install mysql-connector-python"),
+        ("postgresql+psycopg2://u:hidden@h/d", "pip install psycopg2-binary"),
+        ("mssql+pyodbc://u:hidden@h/d", "pip install pyodbc"),
+        ("mssql+pymssql://u:hidden@h/d", "pip install pymssql"),
+        ("oracle+oracledb://u:hidden@h/d", "pip install oracledb"),
+        ("snowflake://u:hidden@h/d", "pip install snowflake-sqlalchemy"),
+        ("bigquery://project", "pip install sqlalchemy-bigquery"),
+        ("redshift+redshift_connector://u:hidden@h/d", "pip install sqlalchemy-redshift redshift_connector"),
+        ("databricks://token:hidden@h", "pip install databricks-sqlalchemy"),
+        ("trino://u@h/d", "pip install 'trino[sqlalchemy]'"),
+        ("clickhouse+native://u@h/d", "pip install clickhouse-sqlalchemy"),
+        ("clickhousedb://u@h/d", "pip install clickhouse-connect"),
+        ("nosuchdb://u:hidden@h/d", "Install the SQLAlchemy dialect of this database"),
+    ],
+)
+def test_a_missing_driver_is_named_with_the_command_that_brings_it(url, install):
+    with pytest.raises(SourceError, match="no driver for this kind of database is installed") as raised:
+        batches(query("SELECT 1"), url=url)
+
+    assert install in str(raised.value)
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "pg8000"])
+def test_an_option_that_the_driver_does_not_know_is_named(postgres_db, driver):
+    with pytest.raises(SourceError, match='does not know the option "cursor"') as raised:
+        batches(query("SELECT 1"), url=f"{postgres_db.replace('+psycopg', '+' + driver)}?cursor=dictcursor")
+
+    assert "Remove it from the connection" in str(raised.value)
+
+
+def test_p09_a_password_with_an_at_sign_is_not_shown_in_part():
+    """SQLAlchemy takes what stands behind the first @ for the host."""
+    for url in ("postgresql+psycopg://u:s3cr3t@canaryPW@127.0.0.1:1/db", "postgresql+psycopg://u:s3@cana/ryPW@h:1/db"):
+        with pytest.raises(SourceError) as raised:
+            batches(query("SELECT 1"), url=url)
+
+        assert not any(part in str(raised.value) for part in ("s3", "cana", "ryPW"))
