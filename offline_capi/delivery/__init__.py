@@ -13,7 +13,7 @@ from offline_capi.delivery.deliver import deliver
 from offline_capi.delivery.payload import Envelope, manual_only, payload
 from offline_capi.delivery.posting import Clock, Policy
 from offline_capi.delivery.senders import open_senders
-from offline_capi.delivery.table import explain
+from offline_capi.delivery.table import explain, parse_code
 
 __all__ = [
     "Clock",
@@ -27,5 +27,6 @@ __all__ = [
     "explain",
     "manual_only",
     "open_senders",
+    "parse_code",
     "payload",
 ]

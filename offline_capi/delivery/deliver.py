@@ -43,6 +43,8 @@ QUIET = 1.0
 #: Seconds for which answers are gathered after one has come: they, and the claims that follow, are one transaction of
 #: the ledger. Short beside any answer that comes over the internet.
 GATHER = 0.005
+#: Different notices of Meta that a run keeps: they are for people to read.
+MAX_NOTICES = 20
 #: Requests begun over all clients; those that wait to be repeated do not take a place in flight.
 WORKERS = 32
 
@@ -130,6 +132,7 @@ class _Delivery:
     refused: Counter[tuple[str, object]] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
     let_in: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
     closing: Event = field(default_factory=Event)
     slots: Semaphore = field(init=False)
 
@@ -417,8 +420,14 @@ class _Delivery:
             trace_id=answer.trace_id if answer else None,
             reason=reason,
             explanation=explanation,
-            notice=(answer.notice or "") if answer else "",
+            notices=self._news(answer.notices) if answer else (),
         )
+
+    def _news(self, notices: Iterable[str]) -> tuple[str, ...]:
+        """Those that no outcome of this run has had; once there are too many, no further ones."""
+        news = tuple(notice for notice in notices if notice not in self.told)[: MAX_NOTICES - len(self.told)]
+        self.told.update(news)
+        return news
 
 
 def _halves(events: EventBatch) -> tuple[EventBatch, EventBatch]:
