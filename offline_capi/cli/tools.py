@@ -39,8 +39,7 @@ def explain(
         return
     if numbers is None:
         raise UsageError(
-            f'explain: "{said}" is no code of Meta and no reason of a report; give it as a report prints it: 100/2804003, '
-            "190, too_old"
+            f'explain: "{said}" is no code of Meta and no reason of a report; write it as one does: 100/2804003, 190'
         )
     entry = entry_of(*numbers)
     if as_json:

@@ -116,7 +116,8 @@ class Gates:
 class Posted:
     """How it ended: the last answer and its verdict (``None`` where none came), and whether any try may be stored.
 
-    ``throttled`` is who has to wait, where it was a throttle that ended it.
+    ``throttled`` is who has to wait, where it was a throttle that ended it. ``lasting``: another try is in vain until
+    somebody has changed a setting.
     """
 
     tries: int = 0
@@ -125,6 +126,7 @@ class Posted:
     maybe_stored: bool = False
     explanation: str = ""
     throttled: Scope | None = None
+    lasting: bool = False
 
     @property
     def settled(self) -> bool:
@@ -157,7 +159,7 @@ def post_until_settled(
         finally:
             gates.slots.release()
         out_of_time = clock.monotonic() + told + pause > give_up_at
-        if posted.settled or posted.tries == policy.max_tries or out_of_time:
+        if posted.settled or posted.lasting or posted.tries == policy.max_tries or out_of_time:
             return posted
         if not told:
             gates.nap(pause, clock)
@@ -169,7 +171,7 @@ def _try(post: Callable[[Body], Answer], body: Body, events: int, before: Posted
     try:
         answer = post(body)
     except NotSentError as error:
-        return Posted(tries, maybe_stored=before.maybe_stored, explanation=str(error))
+        return Posted(tries, maybe_stored=before.maybe_stored, explanation=str(error), lasting=error.lasting)
     except AnswerLostError as error:
         return Posted(tries, maybe_stored=True, explanation=str(error))
     verdict = judge_answer(answer, events)
