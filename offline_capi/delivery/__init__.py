@@ -14,9 +14,11 @@ from offline_capi.delivery.payload import Envelope, manual_only, payload
 from offline_capi.delivery.posting import Clock, Policy
 from offline_capi.delivery.senders import open_senders
 from offline_capi.delivery.table import explain, parse_code
+from offline_capi.delivery.witness import ClockWitness
 
 __all__ = [
     "Clock",
+    "ClockWitness",
     "Envelope",
     "GraphClient",
     "Policy",

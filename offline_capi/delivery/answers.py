@@ -15,7 +15,7 @@ from offline_capi.config.graph_versions import upgrade_notice
 from offline_capi.delivery.messages import readable_messages
 from offline_capi.delivery.table import Action, Entry, access_fault, entry_for
 
-__all__ = ["Answer", "Verdict", "judge_answer", "read_answer"]
+__all__ = ["Answer", "Verdict", "date_of", "judge_answer", "read_answer"]
 
 #: How an answer names the event at fault, backslashes left out: a JSON path (NODE258), a field of a form, a path in
 #: steps as ``blame_field_specs`` has them (meta-capi.md 6.1), or its number (offline-uploader issue #26).
@@ -89,7 +89,7 @@ def read_answer(
         trace_id=_trace(data),
         readable=readable,
         notices=tuple(filter(None, (upgrade_notice(named), *readable_messages(data.get("messages"), sent)))),
-        date=_date(named),
+        date=date_of(named),
     )
     found = _with_error(found, error) if isinstance(error, dict) else found
     usage = _usage(named, throttled=_is_throttle(found))
@@ -202,7 +202,7 @@ def _http_date(text: str) -> float | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
-def _date(headers: Mapping[str, str]) -> float | None:
+def date_of(headers: Mapping[str, str]) -> float | None:
     """When Meta answered, by its own clock; a cache adds how long it has kept the answer (RFC 9111, 5.1)."""
     date, age = _http_date(headers.get("date", "")), headers.get("age", "0").strip()
     return date if date is None or not re.fullmatch(r"\d{1,9}", age) else date + int(age)

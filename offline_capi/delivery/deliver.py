@@ -20,10 +20,12 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from offline_capi.delivery.answers import Answer
 from offline_capi.delivery.client import Sender
-from offline_capi.delivery.payload import payload
+from offline_capi.delivery.payload import Body, payload
 from offline_capi.delivery.posting import Clock, Gate, Gates, Policy, Posted, post_until_settled
 from offline_capi.delivery.table import Action, Scope
+from offline_capi.delivery.witness import clock_fault
 from offline_capi.errors import ConfigError
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request
 
@@ -82,6 +84,7 @@ def deliver(
     - one bad event costs one event: it is named by Meta or found by halving, and its neighbours go the same night
     - a fault of a pixel or permission stops that client, once; its other events are *held*, never refused
     - a fault of a token stops, likewise, every client that uses it
+    - an answer whose ``Date`` is not our time holds everything: ages of events cannot be judged by a wrong clock
     - an endpoint that cannot be reached holds everything after the first request that used up its tries
 
     ``split_by_age`` tells events that stay fresh for ``policy.max_wait`` from those that have *expired* meanwhile: Meta
@@ -133,6 +136,7 @@ class _Delivery:
     accepted: Counter[str] = field(default_factory=Counter)
     let_in: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
+    wrong_clock: str | None = None
     closing: Event = field(default_factory=Event)
     slots: Semaphore = field(init=False)
 
@@ -255,7 +259,15 @@ class _Delivery:
 
     def _post(self, request: Request, sender: Sender, gates: Gates) -> Posted:
         body = partial(payload, request.events, sender.envelope)
-        post = partial(sender.post, request.pixel)
+
+        def post(parts: Body) -> Answer:
+            answer = sender.post(request.pixel, parts)
+            fault = clock_fault(self.now(), answer.date) if answer.date is not None else None
+            if fault:
+                self.wrong_clock = fault
+                gates.everybody.close_for(math.inf, self.clock)
+            return answer
+
         return post_until_settled(post, body, len(request), policy=self.policy, clock=self.clock, gates=gates)
 
     def _stop_of(self, client: str) -> _Stop | None:
@@ -277,7 +289,12 @@ class _Delivery:
 
     def _settle(self, task: _Task, posted: Posted) -> Iterator[Outcome]:
         request, verdict = task.request, posted.verdict
-        if verdict is None or not posted.settled:
+        if self.wrong_clock:
+            why = f"{self.wrong_clock}. Set it (NTP) and run again: what was sent is recorded, and repeating is safe"
+            self._stop(None, _Stop(Reason.WRONG_CLOCK, why))
+        if self.wrong_clock and verdict is not None and verdict.action is Action.ISOLATE:
+            yield self._given_up(task, posted)  # Meta may object to nothing but an age
+        elif verdict is None or not posted.settled:
             yield self._given_up(task, posted)
         elif verdict.accepted:
             self.let_in.add(request.client)
