@@ -23,7 +23,7 @@ from offline_capi.clients import breaker
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.graph_versions import version_warnings
 from offline_capi.config.settings import FileSource, Upload
-from offline_capi.delivery import ClockWitness, Policy, cut_requests, deliver, manual_only, open_senders
+from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, UsageError
 from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
 from offline_capi.frequent import FrequentValues, as_junk
@@ -487,11 +487,19 @@ def send(
             split_by_age=lambda events: by_age(events, upload, services),
             together=ledger.together,
             while_quiet=ledger.stay_alive,
+            pace=services.ledger,
+            rates=rates_of(services.deployment),
         )
         with closing(delivery) as outcomes:
             for outcome in outcomes:
                 ledger.record([outcome])
                 books.enter_outcome(outcome)
+
+
+def rates_of(deployment: Deployment) -> Rates:
+    """How many requests may leave a second, as the configuration says."""
+    limits = {name: client.limits.requests_per_second for name, client in deployment.recipients.items()}
+    return Rates({name: rate for name, rate in limits.items() if rate}, deployment.platform.requests_per_second)
 
 
 def after_a_look_at_the_clock(requests: Iterable[Request], services: Services) -> Iterator[Request]:

@@ -23,7 +23,7 @@ def explain(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Say what one of Meta's error codes, or one of a report's own reasons, means, and what to do."""
+    """Say what one of Meta's error codes means, and what to do."""
     from offline_capi.delivery import explain as entry_of
     from offline_capi.delivery import parse_code
     from offline_capi.model import REASONS, WARNING_TEXTS

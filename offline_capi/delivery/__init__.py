@@ -10,6 +10,7 @@ from offline_capi.config.secret import appsecret_proof
 from offline_capi.delivery.client import GraphClient, Sender
 from offline_capi.delivery.cutting import cut_requests
 from offline_capi.delivery.deliver import deliver
+from offline_capi.delivery.pace import Rates
 from offline_capi.delivery.payload import Envelope, manual_only, payload
 from offline_capi.delivery.posting import Clock, Policy
 from offline_capi.delivery.senders import open_senders
@@ -22,6 +23,7 @@ __all__ = [
     "Envelope",
     "GraphClient",
     "Policy",
+    "Rates",
     "Sender",
     "appsecret_proof",
     "cut_requests",

@@ -9,7 +9,18 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-__all__ = ["RequestState", "metadata", "read_back", "request", "run", "run_part", "segment", "segment_block", "sender"]
+__all__ = [
+    "RequestState",
+    "metadata",
+    "pace",
+    "read_back",
+    "request",
+    "run",
+    "run_part",
+    "segment",
+    "segment_block",
+    "sender",
+]
 
 
 class RequestState(StrEnum):
@@ -124,4 +135,14 @@ read_back = sa.Table(
     sa.Column("day", sa.String(10), primary_key=True),
     sa.Column("read_at", sa.String(40), nullable=False),
     sa.Column("figures", sa.Text, nullable=False),
+)
+
+#: How fast requests may leave, of a pixel, a client, the app or all: until when Meta asked to wait, and when the next
+#: request of a limited rate may leave, in Unix seconds.
+pace = sa.Table(
+    "pace",
+    metadata,
+    sa.Column("scope", sa.String(160), primary_key=True),
+    sa.Column("not_before", sa.Float, nullable=False),
+    sa.Column("next_slot", sa.Float, nullable=False),
 )

@@ -1,3 +1,10 @@
+CREATE TABLE pace (
+    scope VARCHAR(160) NOT NULL,
+    not_before FLOAT NOT NULL,
+    next_slot FLOAT NOT NULL,
+    PRIMARY KEY (scope)
+);
+
 CREATE TABLE read_back (
     client VARCHAR(120) NOT NULL,
     pixel VARCHAR(32) NOT NULL,
@@ -88,4 +95,5 @@ CREATE INDEX request_waiting ON request (id) WHERE waiting_keys IS NOT NULL;
 
 CREATE INDEX run_started ON run (started_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0004');
+INSERT INTO alembic_version (version_num) VALUES ('0008');
+
