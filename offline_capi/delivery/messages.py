@@ -32,11 +32,11 @@ def readable_messages(messages: object, sent: Sequence[bytes | memoryview] = ())
     """
     entries = messages if isinstance(messages, list) else [messages]
     texts = [one.get("message") if isinstance(one, dict) else one for one in entries]
-    texts = [text[:MAX_CHARACTERS] for text in texts if isinstance(text, str) and text.strip()][:MAX_MESSAGES]
-    if not texts:
+    kept = [text[:MAX_CHARACTERS] for text in texts if isinstance(text, str) and text.strip()][:MAX_MESSAGES]
+    if not kept:
         return ()
     values = frozenset(_words_of(_parsed(sent)))
-    return tuple(dict.fromkeys(f"Meta's answer says: {_shown(text, values)}" for text in texts))
+    return tuple(dict.fromkeys(f"Meta's answer says: {_shown(text, values)}" for text in kept))
 
 
 def _shown(text: str, values: frozenset[str]) -> str:
