@@ -22,7 +22,8 @@ from tests.sandbox_server import PIXEL, Sandbox
 
 ACCESS = [
     "(#100) Missing permissions",  # facebook-java-business-sdk#357
-    "(#100) Object does not exist, cannot be loaded due to missing permission or reviewable feature",  # php-graph-sdk#1233
+    # php-graph-sdk#1233
+    "(#100) Object does not exist, cannot be loaded due to missing permission or reviewable feature",
     "(#100) Unsupported post request. Object with ID '1' does not exist",
     "(#100) Tried accessing nonexisting field (events) on node type (User)",
     "(#100) You do not have access to this dataset",
