@@ -12,6 +12,7 @@ OfflineCapiError
 ├── DeliveryError           see below; what was recorded stays recorded
 │   ├── TemporaryError        nobody: we wait and repeat
 │   └── AccessDeniedError     the owner of the token or pixel
+├── WrongClockError         the owner of the machine: its clock is not Meta's
 ├── PartialLossError        the owner of the upload: the run is not green
 └── BalanceError            us: rows and fates do not add up, a bug worth a report
 ```
@@ -41,6 +42,7 @@ __all__ = [
     "SourceUnavailableError",
     "TemporaryError",
     "UsageError",
+    "WrongClockError",
 ]
 
 
@@ -108,6 +110,10 @@ class SourceUnavailableError(SourceError, TemporaryError):
 
 class AccessDeniedError(DeliveryError):
     """Meta refused the token, the pixel or a permission. Other clients go on."""
+
+
+class WrongClockError(OfflineCapiError):
+    """This machine's clock is wrong: by it, events would be called expired that are not, or sent that Meta refuses."""
 
 
 class PartialLossError(OfflineCapiError):

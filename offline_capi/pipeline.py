@@ -24,7 +24,7 @@ from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.graph_versions import version_warnings
 from offline_capi.config.paths import anchored_url
 from offline_capi.config.settings import FileSource, Upload
-from offline_capi.delivery import Policy, cut_requests, deliver, manual_only, open_senders
+from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, UsageError
 from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
 from offline_capi.frequent import FrequentValues, as_junk
@@ -40,6 +40,7 @@ from offline_capi.model import (
     GateFinding,
     HashedRows,
     Reason,
+    Request,
     SourceRows,
     Tally,
     WantedRows,
@@ -78,6 +79,9 @@ BATCH_ROWS = 32_768
 #: Events built, staged and looked up at once: so few that their bodies stay small in memory.
 EVENT_ROWS = 8_192
 
+#: Why a row ends by the clock alone.
+AGES = frozenset({Reason.TOO_OLD.value, Reason.FUTURE.value})
+
 #: D:using-the-api: such events are not dropped.
 TEST_NOTICE = (
     "sent with a test event code: Meta counts these events all the same, once if the real run follows within 48 hours; "
@@ -106,9 +110,11 @@ class Services:
     ledger: Ledger
     clock: Callable[[], datetime] = _utc_now
     stage: Stage = field(init=False)
+    witness: ClockWitness = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stage", Stage(self.deployment.platform.stage))
+        object.__setattr__(self, "witness", ClockWitness(self.deployment.platform.graph_url, self.clock))
 
 
 @contextmanager
@@ -164,7 +170,7 @@ def run_upload(
                 known_since=past.known.find,
             )
             books.tally.gates = judged_first(chosen, services, force=force_gates)
-            events = past.owed.watch(booked(prepare(chosen, services), books))
+            events = past.owed.watch(booked(by_a_right_clock(prepare(chosen, services), services), books))
             fresh = unsent(events, services, run.id, books, quotas=quotas)
             send(held_back(fresh, books), upload, services, run.id, books, test_event_code=test_event_code)
             books.tally.vanished = past.owed.unmet
@@ -265,7 +271,7 @@ def stage_upload(
             absent=chosen.absent,
             known_since=past.known.find,
         )
-        for events in past.owed.watch(booked(prepare(chosen, services), books)):
+        for events in past.owed.watch(booked(by_a_right_clock(prepare(chosen, services), services), books)):
             staged.write(events)
     books.tally.vanished = past.owed.unmet
     books.tally.gates = judged(chosen, services, books.tally, force=force_gates)
@@ -362,6 +368,14 @@ def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
                 skew=settings.platform.clock_skew,
             )
             yield for_every_pixel(seen.first_only(built), settings.clients, seen)
+
+
+def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
+    """The same; raises ``WrongClockError`` before any row is called too old, or too new, by a clock that is wrong."""
+    for built in batches:
+        if not AGES.isdisjoint(built.rejections.table.column("reason").unique().to_pylist()):
+            services.witness.check()
+        yield built
 
 
 def hashed(rows: SourceRows, chosen: Selection, settings: Deployment, remembered: Remembered) -> HashedRows:
@@ -502,6 +516,7 @@ def send(
     books.tally.notices += [TEST_NOTICE] if test_event_code else []
     policy = Policy(settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency, settings.in_flight)
     requests = ledger.digested(cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes))
+    requests = after_a_look_at_the_clock(requests, services)
     claim = partial(ledger.claim, run_id)
     opened = open_senders(
         services.deployment,
@@ -520,6 +535,8 @@ def send(
             split_by_age=lambda events: by_age(events, upload, services),
             together=ledger.together,
             while_quiet=ledger.stay_alive,
+            pace=services.ledger,
+            rates=rates_of(services.deployment),
         )
         with closing(delivery) as outcomes:
             for outcome in outcomes:
@@ -527,10 +544,26 @@ def send(
                 books.enter_outcome(outcome)
 
 
+def rates_of(deployment: Deployment) -> Rates:
+    """How many requests may leave a second, as the configuration says."""
+    limits = {name: client.limits.requests_per_second for name, client in deployment.recipients.items()}
+    return Rates({name: rate for name, rate in limits.items() if rate}, deployment.platform.requests_per_second)
+
+
+def after_a_look_at_the_clock(requests: Iterable[Request], services: Services) -> Iterator[Request]:
+    """The same; before the first of them, raises ``WrongClockError`` where this machine's clock is wrong."""
+    for request in requests:
+        services.witness.check()
+        yield request
+
+
 def by_age(events: EventBatch, upload: Upload, services: Services) -> tuple[EventBatch, EventBatch]:
     """Events young enough for all tries of a request that would leave now, and those that have expired meanwhile."""
     tries = upload.delivery.max_wait + upload.delivery.timeout
-    return split_by_age(events, clients=services.deployment.recipients, now=services.clock(), margin=tries)
+    split = split_by_age(events, clients=services.deployment.recipients, now=services.clock(), margin=tries)
+    if len(split[1]):
+        services.witness.check()
+    return split
 
 
 # ---------------------------------------------------------------------------------------------- a run's two ends

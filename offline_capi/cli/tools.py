@@ -13,20 +13,40 @@ from offline_capi.cli.shell import JsonOption, out, print_json
 from offline_capi.errors import UsageError
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # Meta has negative codes
 def explain(
-    code: Annotated[int, typer.Argument(help="Meta's error code, such as 100.")],
-    subcode: Annotated[int | None, typer.Argument(help="Its error_subcode, such as 2804003.")] = None,
+    code: Annotated[
+        list[str],
+        typer.Argument(
+            help="A code as reports print it, such as 100/2804003; or 100 2804003, or 2804003.", metavar="CODE"
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Say what one of Meta's error codes means, and what to do."""
     from offline_capi.delivery import explain as entry_of
+    from offline_capi.delivery import parse_code
+    from offline_capi.model import REASONS, WARNING_TEXTS
 
-    entry = entry_of(code, subcode)
+    said = " ".join(code)
+    numbers = parse_code(said)
+    ours = {**WARNING_TEXTS, **{reason.value: text for reason, text in REASONS.items()}}.get(said)
+    if numbers is None and ours:
+        if as_json:
+            print_json({"reason": said, "means": ours.what, "do": ours.fix})
+        else:
+            out.print(f"[bold]{said}[/]  {ours.what}\n  you: {ours.fix}", highlight=False)
+        return
+    if numbers is None:
+        raise UsageError(
+            f'explain: "{said}" is no code of Meta and no reason of a report; write it as one does: 100/2804003, 190'
+        )
+    entry = entry_of(*numbers)
     if as_json:
         print_json(entry._asdict())
     else:
-        out.print(f"[bold]{code}{f'/{subcode}' if subcode else ''}[/]  {entry.means}", highlight=False)
+        number = "/".join(str(part) for part in numbers if part is not None)
+        out.print(f"[bold]{number}[/]  {entry.means}", highlight=False)
         out.print(f"  at fault: {entry.scope}   we: {entry.action}   you: {entry.do}", highlight=False)
         out.print(f"  source: {entry.source}", style="dim", highlight=False)
 

@@ -32,8 +32,8 @@ class Explained(Protocol):
     def scope(self) -> str: ...
 
 
-#: What a code and its subcode mean: ``delivery.explain``.
-Explain = Callable[[int, int | None], Explained]
+#: What a code, its subcode and the text of its error mean: ``delivery.explain``.
+Explain = Callable[[int, int | None, str], Explained]
 Verdict = Literal["good", "fault", "unclear"]
 
 
@@ -165,9 +165,7 @@ def read_refusal(answer: GraphAnswer, explain: Explain) -> tuple[Verdict, str]:
     """
     if answer.code is None:
         return "unclear", f"Meta answered HTTP {answer.status} without a word of its own; try again later"
-    if answer.code == 100 and answer.proof_fault:
-        return "fault", "appsecret_proof is missing or wrong. What now: give the client's app_secret in clients.yml"
-    entry = explain(answer.code, answer.subcode)
+    entry = explain(answer.code, answer.subcode, answer.error_text)
     passes = entry.action in ("retry", "wait") or entry.scope == "app" or (entry.scope == "event" and answer.subcode)
     number = f"{answer.code}/{answer.subcode}" if answer.subcode else str(answer.code)
     return "unclear" if passes else "fault", f"Meta answered {number}: {entry.means}. What now: {entry.do}"

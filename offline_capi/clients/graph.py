@@ -66,7 +66,6 @@ class GraphAnswer:
     data: Mapping[str, Any] = field(repr=False)
     code: int | None = None
     subcode: int | None = None
-    proof_fault: bool = False
     trace_id: str | None = None
     tier: str | None = None
     version: str | None = None
@@ -75,6 +74,12 @@ class GraphAnswer:
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300 and self.code is None and bool(self.data)
+
+    @property
+    def error_text(self) -> str:
+        """What Meta says of an error: to be matched, and never shown."""
+        error = _object_of(self.data.get("error"))
+        return " ".join(str(error.get(key, "")) for key in ("message", "error_user_title", "error_user_msg"))
 
     @property
     def rows(self) -> list[Mapping[str, Any]]:
@@ -171,7 +176,6 @@ def _read(answer: HttpAnswer) -> GraphAnswer:
         data,
         code=_int(error.get("code")),
         subcode=_int(error.get("error_subcode")),
-        proof_fault="appsecret_proof" in str(error.get("message", "")),
         trace_id=_trace(error.get("fbtrace_id") or data.get("fbtrace_id")),
         tier=_tier(answer.headers),
         version=_version(answer.headers),

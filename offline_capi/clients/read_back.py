@@ -132,10 +132,10 @@ class _Reader:
         return [ReadBack(client.name, client.pixel_id, kind, day, told, asked.now) for day, told in figures.items()]
 
     def _refused(self, answer: GraphAnswer) -> _NotToldError:
-        entry = self.explain(answer.code or 0, answer.subcode)
+        entry = self.explain(answer.code or 0, answer.subcode, answer.error_text)
         if answer.code is not None and entry.scope == "app":
             self.halted.set()
-        ends_all = answer.code in _OF_TOKEN or entry.action == "wait" or answer.proof_fault
+        ends_all = answer.code in _OF_TOKEN or entry.action == "wait" or "appsecret_proof" in answer.error_text
         return _NotToldError(read_refusal(answer, self.explain)[1], ends_all=ends_all)
 
 

@@ -943,6 +943,9 @@ class ClientLimits(_Node):
     events_per_run: int | None = Field(
         None, ge=1, description="events a run for each of its pixels; those above are held, and go with the next run"
     )
+    requests_per_second: float | None = Field(
+        None, ge=0.01, le=1000, description="requests for all its pixels, of all processes that share the ledger"
+    )
 
 
 class Client(_Node):
@@ -1082,6 +1085,9 @@ class Platform(_Node):
     )
     stage: Name = Field(
         "stage", description="folder, seen from the project folder, or fsspec URL of staged, hashed files"
+    )
+    requests_per_second: float | None = Field(
+        None, ge=0.01, le=1000, description="requests over all clients, of all processes that share the ledger"
     )
     age_margin: Duration = Field(
         timedelta(hours=1), description="taken off Meta's age limits: an event must still be fresh when it arrives"

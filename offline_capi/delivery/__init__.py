@@ -10,16 +10,20 @@ from offline_capi.config.secret import appsecret_proof
 from offline_capi.delivery.client import GraphClient, Sender
 from offline_capi.delivery.cutting import cut_requests
 from offline_capi.delivery.deliver import deliver
+from offline_capi.delivery.pace import Rates
 from offline_capi.delivery.payload import Envelope, manual_only, payload
 from offline_capi.delivery.posting import Clock, Policy
 from offline_capi.delivery.senders import open_senders
-from offline_capi.delivery.table import explain
+from offline_capi.delivery.table import explain, parse_code
+from offline_capi.delivery.witness import ClockWitness
 
 __all__ = [
     "Clock",
+    "ClockWitness",
     "Envelope",
     "GraphClient",
     "Policy",
+    "Rates",
     "Sender",
     "appsecret_proof",
     "cut_requests",
@@ -27,5 +31,6 @@ __all__ = [
     "explain",
     "manual_only",
     "open_senders",
+    "parse_code",
     "payload",
 ]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from offline_capi.config.graph_versions import upgrade_notice
-from offline_capi.delivery.table import APPSECRET_PROOF, Action, Entry, entry_for
+from offline_capi.delivery.messages import readable_messages
+from offline_capi.delivery.table import Action, Entry, access_fault, entry_for
 
-__all__ = ["Answer", "Verdict", "judge_answer", "read_answer"]
+__all__ = ["Answer", "Verdict", "date_of", "judge_answer", "read_answer"]
 
 #: How an answer names the event at fault, backslashes left out: a JSON path (NODE258), a field of a form, a path in
 #: steps as ``blame_field_specs`` has them (meta-capi.md 6.1), or its number (offline-uploader issue #26).
@@ -34,9 +35,11 @@ class Answer:
     """One HTTP answer, without anything that could quote the payload.
 
     ``received`` is ``events_received`` of a success. ``culprit`` is the index of the event that an error names.
-    ``wait`` is how many seconds Meta asks to wait; ``usage`` and ``app_usage`` are the highest per cent of the client's
-    and of the app's allowance that its headers tell. ``readable`` is False where the body is neither JSON nor empty.
-    ``notice`` says that Meta took another version of its API than ours.
+    ``access_fault`` is the fault of access that its text names where its code does not. ``wait`` is how many seconds
+    Meta asks to wait; ``usage`` and ``app_usage`` are the highest per cent of the client's and of the app's allowance
+    in its headers. ``readable`` is False where the body is neither JSON nor empty. ``notices`` are for the report: that
+    Meta took another version of its API than ours, and the ``messages`` of a success, without any value of a row.
+    ``date`` is Meta's clock when it answered, in Unix seconds.
     """
 
     status: int
@@ -44,14 +47,15 @@ class Answer:
     code: int | None = None
     subcode: int | None = None
     transient: bool = False
-    proof_fault: bool = False
+    access_fault: Entry | None = None
     culprit: int | None = None
     trace_id: str | None = None
     wait: float | None = None
     usage: float = 0.0
     app_usage: float = 0.0
     readable: bool = True
-    notice: str | None = None
+    notices: tuple[str, ...] = ()
+    date: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,37 +69,46 @@ class Verdict:
 
 
 def read_answer(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: Callable[[], float] = time.time
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: Callable[[], float] = time.time,
+    sent: Sequence[bytes | memoryview] = (),
 ) -> Answer:
-    """Read an answer: missing keys, HTML, broken JSON and doubly encoded details are all met in the field."""
+    """Read an answer: missing keys, HTML, broken JSON and doubly encoded details are all met in the field.
+
+    ``sent`` is the body of the request, so that no text of the answer can repeat a value of it.
+    """
     named = {name.lower(): text for name, text in headers.items()}
     data, readable = _json(body), _is_json(body)
-    usage = _usage(named)
-    waits = [seconds for seconds in (usage.wait, _retry_after(named, now)) if seconds]
+    error = data.get("error")
     found = Answer(
         status,
         received=_int(data.get("events_received")),
         trace_id=_trace(data),
-        wait=max(waits, default=None),
-        usage=usage.client,
-        app_usage=usage.app,
         readable=readable,
-        notice=upgrade_notice(named),
+        notices=tuple(filter(None, (upgrade_notice(named), *readable_messages(data.get("messages"), sent)))),
+        date=date_of(named),
     )
-    error = data.get("error")
-    return _with_error(found, error) if isinstance(error, dict) else found
+    found = _with_error(found, error) if isinstance(error, dict) else found
+    usage = _usage(named, throttled=_is_throttle(found))
+    waits = [seconds for seconds in (usage.wait, _retry_after(named, now)) if seconds]
+    return replace(found, wait=max(waits, default=None), usage=usage.client, app_usage=usage.app)
 
 
 def _with_error(answer: Answer, error: Mapping[str, Any]) -> Answer:
-    texts = " ".join(str(error.get(key, "")) for key in ("message", "error_user_msg"))
+    texts = " ".join(str(error.get(key, "")) for key in ("message", "error_user_title", "error_user_msg"))
+    code, subcode = _int(error.get("code")), _int(error.get("error_subcode")) or None  # 0 is Meta's way to say none
+    culprit = _culprit(texts, error.get("error_data"))
     return replace(
         answer,
         received=None,
-        code=_int(error.get("code")),
-        subcode=_int(error.get("error_subcode")),
+        code=code,
+        subcode=subcode,
         transient=error.get("is_transient") is True,
-        proof_fault="appsecret_proof" in texts,
-        culprit=_culprit(texts, error.get("error_data")),
+        access_fault=access_fault(code, subcode, texts) if culprit is None else None,
+        culprit=culprit,
         trace_id=_trace(error) or answer.trace_id,
     )
 
@@ -103,7 +116,7 @@ def _with_error(answer: Answer, error: Mapping[str, Any]) -> Answer:
 def judge_answer(answer: Answer, sent: int) -> Verdict:
     """Accepted, or what to do: codes decide, then the count, then the status."""
     if answer.code is not None:
-        entry = APPSECRET_PROOF if answer.code == 100 and answer.proof_fault else _entry(answer)
+        entry = answer.access_fault or _entry(answer)
         return Verdict(False, entry.action, entry, stored=entry.action in (Action.RETRY, Action.ISOLATE))
     if 200 <= answer.status < 300 and answer.received is not None:
         accepted = answer.received >= sent
@@ -124,6 +137,10 @@ def _action_of_status(answer: Answer) -> Action:
 
 def _entry(answer: Answer) -> Entry:
     return entry_for(answer.code or 0, answer.subcode, transient=answer.transient or answer.status >= 500)
+
+
+def _is_throttle(answer: Answer) -> bool:
+    return answer.status == 429 or (answer.code is not None and _entry(answer).action is Action.WAIT)
 
 
 # ---------------------------------------------------------------------------------------------- lenient reading
@@ -185,35 +202,64 @@ def _http_date(text: str) -> float | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
+def date_of(headers: Mapping[str, str]) -> float | None:
+    """When Meta answered, by its own clock; a cache adds how long it has kept the answer (RFC 9111, 5.1)."""
+    date, age = _http_date(headers.get("date", "")), headers.get("age", "0").strip()
+    return date if date is None or not re.fullmatch(r"\d{1,9}", age) else date + int(age)
+
+
+REGAIN, RESET = "estimated_time_to_regain_access", "reset_time_duration"
+#: Per cent used of an allowance from which the time told beside it is waited for. The reset time comes with every
+#: answer and only says when counting begins anew: it matters where P8 pauses. The other is told to who is held up.
+WAIT_FROM_PERCENT = {REGAIN: 75, RESET: 90}  # MAPI:overview/rate-limiting
+_SECONDS = {REGAIN: 60.0, RESET: 1.0}  # told in minutes; in seconds
+_PERCENTS = frozenset({"call_count", "total_time", "total_cputime", "acc_id_util_pct", "app_id_util_pct"})
+
+
 class _Usage(NamedTuple):
     client: float
     app: float
     wait: float
 
 
-def _usage(headers: Mapping[str, str]) -> _Usage:
-    """Per cent used, and the longest wait told, in seconds (MAPI:overview/rate-limiting); names are matched loosely.
+def _usage(headers: Mapping[str, str], *, throttled: bool) -> _Usage:
+    """Per cent used, and the longest wait in seconds (MAPI:overview/rate-limiting); names are matched loosely.
 
-    ``X-App-Usage`` speaks of the app's allowance, which all clients share.
+    ``X-App-Usage`` speaks of the app's allowance, which all clients share. A wait counts by the use that stands beside
+    it, except with a throttle (``throttled``) that no allowance explains: then the time to regain access is believed.
     """
-    told = {name: _numbers(_json(text.encode())) for name, text in headers.items() if re.search("usage|throttle", name)}
-    app = [n for name, numbers in told.items() if "app-usage" in name for key, n in numbers if key in _PERCENTS]
-    client = [n for name, numbers in told.items() if "app-usage" not in name for key, n in numbers if key in _PERCENTS]
-    waits = [n * _WAITS[key] for numbers in told.values() for key, n in numbers if key in _WAITS]
+    found = {
+        name: _allowances(_json(text.encode())) for name, text in headers.items() if re.search("usage|throttle", name)
+    }
+    app = [_percent(one) for name, some in found.items() if "app-usage" in name for one in some]
+    client = [_percent(one) for name, some in found.items() if "app-usage" not in name for one in some]
+    allowances = [one for some in found.values() for one in some]
+    waits = [_wait(one, throttled=throttled) for one in allowances]
+    if throttled and not any(waits):
+        waits = [one.get(REGAIN, 0.0) * _SECONDS[REGAIN] for one in allowances]
     return _Usage(max(client, default=0.0), max(app, default=0.0), max(waits, default=0.0))
 
 
-_PERCENTS = frozenset({"call_count", "total_time", "total_cputime", "acc_id_util_pct", "app_id_util_pct"})
-_WAITS = {"estimated_time_to_regain_access": 60.0, "reset_time_duration": 1.0}  # minutes; seconds
-
-
-def _numbers(data: object, depth: int = 8) -> list[tuple[str, float]]:
-    """Every number in nested JSON with its key, as deep as Meta nests them."""
+def _allowances(data: object, depth: int = 8) -> list[dict[str, float]]:
+    """The numbers of each object in nested JSON, as deep as Meta nests them."""
     if not isinstance(data, (dict, list)) or not depth:
         return []
     pairs = list(data.items()) if isinstance(data, dict) else [("", value) for value in data]
-    own = [(key, float(value)) for key, value in pairs if _is_number(value)]
-    return own + [pair for _, value in pairs for pair in _numbers(value, depth - 1)]
+    own = {key: float(value) for key, value in pairs if _is_number(value)}
+    return ([own] if own else []) + [one for _, value in pairs for one in _allowances(value, depth - 1)]
+
+
+def _percent(allowance: Mapping[str, float]) -> float:
+    return max((number for key, number in allowance.items() if key in _PERCENTS), default=0.0)
+
+
+def _wait(allowance: Mapping[str, float], *, throttled: bool) -> float:
+    """Seconds. Where no use stands beside them, the time to regain access is one, and a reset time with a throttle."""
+    if not _PERCENTS.isdisjoint(allowance):
+        waits = [key for key, least in WAIT_FROM_PERCENT.items() if _percent(allowance) >= least]
+    else:
+        waits = [REGAIN, RESET] if throttled else [REGAIN]
+    return max(allowance.get(key, 0.0) * _SECONDS[key] for key in waits) if waits else 0.0
 
 
 def _is_number(value: object) -> bool:

@@ -28,7 +28,7 @@ class GraphClient:
     def post_events(self, pixel: str, token: Secret, body: Body) -> Answer:
         """Send one request. Raises ``NotSentError`` or ``AnswerLostError`` where there is no answer to read."""
         told = {"Authorization": f"Bearer {token.reveal()}", "Content-Type": "application/json"}
-        return read_answer(*self._http.post(HttpRequest(f"{pixel}/events", told, body)))
+        return read_answer(*self._http.post(HttpRequest(f"{pixel}/events", told, body)), sent=body)
 
 
 @dataclass(frozen=True, slots=True)

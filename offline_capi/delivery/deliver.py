@@ -20,10 +20,13 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from offline_capi.delivery.answers import Answer
 from offline_capi.delivery.client import Sender
-from offline_capi.delivery.payload import payload
+from offline_capi.delivery.pace import ALL, APP, OwnPace, Rates, SharedPace, of_pixel
+from offline_capi.delivery.payload import Body, payload
 from offline_capi.delivery.posting import Clock, Gate, Gates, Policy, Posted, post_until_settled
 from offline_capi.delivery.table import Action, Scope
+from offline_capi.delivery.witness import clock_fault
 from offline_capi.errors import ConfigError
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request
 
@@ -43,6 +46,14 @@ QUIET = 1.0
 #: Seconds for which answers are gathered after one has come: they, and the claims that follow, are one transaction of
 #: the ledger. Short beside any answer that comes over the internet.
 GATHER = 0.005
+#: Seconds between two looks at what other senders were told to wait: one small query of the ledger each.
+SHARE_EVERY_S = 1.0
+#: Longest wait of another sender that is believed, in seconds: Meta counts in hours, and clocks may differ.
+MAX_SHARED_WAIT_S = 86_400.0
+#: Seconds for which requests of a limited rate are given their turns in advance.
+TURNS_AHEAD_S = 2.0
+#: Different notices of Meta that a run keeps: they are for people to read.
+MAX_NOTICES = 20
 #: Requests begun over all clients; those that wait to be repeated do not take a place in flight.
 WORKERS = 32
 
@@ -73,6 +84,8 @@ def deliver(
     split_by_age: SplitByAge = lambda events: (events, events.slice(0, 0)),
     together: Callable[[], AbstractContextManager[None]] = nullcontext,
     while_quiet: Callable[[], None] = lambda: None,
+    pace: SharedPace | None = None,
+    rates: Rates | None = None,
 ) -> Generator[Outcome]:
     """Send ``requests``; every event of each ends in exactly one outcome.
 
@@ -80,6 +93,7 @@ def deliver(
     - one bad event costs one event: it is named by Meta or found by halving, and its neighbours go the same night
     - a fault of a pixel or permission stops that client, once; its other events are *held*, never refused
     - a fault of a token stops, likewise, every client that uses it
+    - an answer whose ``Date`` is not our time holds everything: ages of events cannot be judged by a wrong clock
     - an endpoint that cannot be reached holds everything after the first request that used up its tries
 
     ``split_by_age`` tells events that stay fresh for ``policy.max_wait`` from those that have *expired* meanwhile: Meta
@@ -87,8 +101,10 @@ def deliver(
     ``senders`` may raise ``ConfigError`` for a client whose token cannot be had: that client is stopped.
     ``while_quiet`` is called each second in which nothing is answered, for a ledger that has to say it is alive. Closed
     early, it lets what is on the wire be answered, repeats nothing, and leaves those requests in doubt.
+    ``pace`` is what all senders know of throttles and rates, ``rates`` how many requests may leave a second.
     """
-    delivery = _Delivery(senders, claim, policy, clock or Clock(), now, split_by_age, together, while_quiet)
+    shared = _Pace(pace or OwnPace(), rates or Rates(), clock or Clock(), now)
+    delivery = _Delivery(senders, claim, policy, clock or Clock(), now, split_by_age, together, while_quiet, shared)
     yield from delivery.run(iter(requests))
 
 
@@ -113,6 +129,64 @@ class _Stop:
 
 
 @dataclass(slots=True)
+class _Pace:
+    """This sender's view of what all senders share."""
+
+    shared: SharedPace
+    rates: Rates
+    clock: Clock
+    now: Callable[[], datetime]
+    waits: dict[str, float] = field(default_factory=dict)  # scope → until when, as other senders were told
+    told: dict[str, float] = field(default_factory=dict)  # … and as we were, and have said
+    turns: dict[str, float] = field(default_factory=dict)  # scope of a rate → our last turn, by our monotonic clock
+    repeats: Counter[str] = field(default_factory=Counter)
+    look_at: float = -math.inf
+
+    @property
+    def due(self) -> bool:
+        return self.clock.monotonic() >= self.look_at
+
+    def share(self, asked: Mapping[str, float]) -> None:
+        """Tell until when scopes were asked to wait, by our monotonic clock, and hear of others."""
+        moment = self.clock.monotonic()
+        self.look_at = moment + SHARE_EVERY_S
+        now = self.now().timestamp()
+        ours = {scope: now + until - moment for scope, until in asked.items() if until > moment}
+        news = {scope: until for scope, until in ours.items() if until > self._known(scope) + SHARE_EVERY_S}
+        heard = self.shared.exchange_waits(news, now)
+        self.told |= news
+        self.waits = {
+            scope: until
+            for scope, until in heard.items()
+            if until > self.told.get(scope, 0.0) + SHARE_EVERY_S and until < now + MAX_SHARED_WAIT_S
+        }
+
+    def _known(self, scope: str) -> float:
+        return max(self.told.get(scope, 0.0), self.waits.get(scope, 0.0))
+
+    def wait_of(self, scope: str) -> float:
+        """Seconds that others were told to wait, from now on."""
+        return self.waits[scope] - self.now().timestamp() if scope in self.waits else 0.0
+
+    def take_turn(self, recipient: str) -> float:
+        """When a request may leave, by our monotonic clock; tries that were repeated meanwhile take their turns too."""
+        intervals = self.rates.intervals(recipient)
+        if not intervals:
+            return 0.0
+        now, repeats = self.now().timestamp(), self.repeats.pop(recipient, 0)
+        if repeats:  # they are past: what they took follows the turn before them
+            self.shared.reserve_slot({scope: one * repeats for scope, one in intervals.items()}, 0.0)
+        start = self.shared.reserve_slot(intervals, now)
+        turn = self.clock.monotonic() + start - now
+        self.turns |= dict.fromkeys(intervals, turn)
+        return turn
+
+    def far_ahead(self, scopes: Iterable[str]) -> bool:
+        """Whether turns have been taken for as long as should be."""
+        return any(self.turns.get(one, -math.inf) > self.clock.monotonic() + TURNS_AHEAD_S for one in scopes)
+
+
+@dataclass(slots=True)
 class _Delivery:
     senders: Mapping[str, Sender]
     claim: Claims
@@ -122,6 +196,8 @@ class _Delivery:
     split_by_age: SplitByAge
     together: Callable[[], AbstractContextManager[None]]
     while_quiet: Callable[[], None]
+    pace: _Pace
+    pixels: dict[str, str] = field(default_factory=dict)
     queue: deque[_Task] = field(default_factory=deque)
     flying: dict[Future[Posted], _Task] = field(default_factory=dict)
     stops: dict[str | None, _Stop] = field(default_factory=dict)
@@ -130,6 +206,8 @@ class _Delivery:
     refused: Counter[tuple[str, object]] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
     let_in: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    wrong_clock: str | None = None
     closing: Event = field(default_factory=Event)
     slots: Semaphore = field(init=False)
 
@@ -145,8 +223,11 @@ class _Delivery:
 
     def _run(self, requests: Iterator[Request], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
         while True:
+            if self.pace.due:
+                self._share_waits()
             yield from self._launch(requests, pool)
             if not self.flying:
+                self._share_waits()
                 return
             done = wait(self.flying, timeout=QUIET, return_when=FIRST_COMPLETED).done
             if not done:
@@ -158,6 +239,20 @@ class _Delivery:
 
     # ------------------------------------------------------------------------------------------ out
 
+    def _share_waits(self) -> None:
+        """What Meta told this sender holds for all others of the pixel or app, and theirs for this one."""
+        asked: dict[str, float] = {APP: self._gate(None).asked}
+        for client, pixel in self.pixels.items():
+            scope = of_pixel(pixel)
+            asked[scope] = max(asked.get(scope, 0.0), self._gate(client).asked)
+        self.pace.share(asked)
+        self._gate(None).close_for(self.pace.wait_of(APP), self.clock)
+        for client in self.pixels:
+            self._mind_others(client)
+
+    def _mind_others(self, client: str) -> None:
+        self._gate(client).close_for(self.pace.wait_of(of_pixel(self.pixels[client])), self.clock)
+
     def _launch(self, requests: Iterator[Request], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
         while tasks := self._ready(requests):
             yield from self._start(tasks, pool)
@@ -166,6 +261,8 @@ class _Delivery:
         """What may leave now, a few at a time: they are claimed together, for the ledger waits for its disk once."""
         tasks: list[_Task] = []
         while len(tasks) < min(TOGETHER, WORKERS - len(self.flying)):
+            if (tasks or self.flying) and self.pace.far_ahead([ALL]):
+                break
             task = self._next(requests, tasks)
             if task is None:
                 break
@@ -190,6 +287,9 @@ class _Delivery:
         request = next(requests, None) if len(self.queue) < LOOKAHEAD else None
         if request is not None:
             self.queue.append(_Task(request))
+            if request.client not in self.pixels:
+                self.pixels[request.client] = request.pixel
+                self._mind_others(request.client)
         return request is not None
 
     def _limit(self, client: str) -> int:
@@ -199,16 +299,25 @@ class _Delivery:
         """
         if self._stop_of(client):
             return self.policy.concurrency
-        waits = self._gate(client).remaining(self.clock) > 0
+        waits = self._gate(client).remaining(self.clock) > 0 or self.pace.far_ahead(self.pace.rates.intervals(client))
         return self.policy.concurrency if client in self.let_in and not waits else 1
 
     def _start(self, tasks: Iterable[_Task], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
         outcomes: list[Outcome] = []
         with self.together():
-            claimed = [self._claimed_fresh(task, outcomes) for task in tasks]
-        for task in filter(None, claimed):
+            claimed = [task for one in tasks if (task := self._claimed_fresh(one, outcomes))]
+            turns = [self.pace.take_turn(task.request.client) for task in claimed]
+        for task, turn in zip(claimed, turns, strict=True):
             client = task.request.client
-            gates = Gates(self._gate(client), self._gate(None), self.slots, self.closing)
+            gates = Gates(
+                self._gate(client),
+                self._gate(None),
+                self.slots,
+                self.closing,
+                earliest=turn,
+                interval=max(self.pace.rates.intervals(client).values(), default=0.0),
+                repeated=partial(self.pace.repeats.update, [client]),
+            )
             future = pool.submit(self._post, task.request, self.senders[client], gates)
             self.flying[future] = replace(task, accepted=(self.accepted[client], self.accepted.total()))
         yield from outcomes
@@ -252,7 +361,15 @@ class _Delivery:
 
     def _post(self, request: Request, sender: Sender, gates: Gates) -> Posted:
         body = partial(payload, request.events, sender.envelope)
-        post = partial(sender.post, request.pixel)
+
+        def post(parts: Body) -> Answer:
+            answer = sender.post(request.pixel, parts)
+            fault = clock_fault(self.now(), answer.date) if answer.date is not None else None
+            if fault:
+                self.wrong_clock = fault
+                gates.everybody.close_for(math.inf, self.clock)
+            return answer
+
         return post_until_settled(post, body, len(request), policy=self.policy, clock=self.clock, gates=gates)
 
     def _stop_of(self, client: str) -> _Stop | None:
@@ -274,7 +391,12 @@ class _Delivery:
 
     def _settle(self, task: _Task, posted: Posted) -> Iterator[Outcome]:
         request, verdict = task.request, posted.verdict
-        if verdict is None or not posted.settled:
+        if self.wrong_clock:
+            why = f"{self.wrong_clock}. Set it (NTP) and run again: what was sent is recorded, and repeating is safe"
+            self._stop(None, _Stop(Reason.WRONG_CLOCK, why))
+        if self.wrong_clock and verdict is not None and verdict.action is Action.ISOLATE:
+            yield self._given_up(task, posted)  # Meta may object to nothing but an age
+        elif verdict is None or not posted.settled:
             yield self._given_up(task, posted)
         elif verdict.accepted:
             self.let_in.add(request.client)
@@ -303,7 +425,10 @@ class _Delivery:
     def _stop_for(self, task: _Task, posted: Posted) -> _Stop:
         request = task.request
         if not posted.tries and not posted.throttled:
-            return _Stop(Reason.NOT_SENT, f"{request.client}: no place in flight came free in time; see in_flight")
+            return _Stop(
+                Reason.NOT_SENT,
+                f"{request.client}: its turn did not come in time; see in_flight and requests_per_second",
+            )
         why = posted.explanation or _words(posted, "Meta asked to wait" if posted.throttled else "was not accepted")
         if posted.throttled:
             stop = _Stop(Reason.THROTTLED, f"{request.client}: {why}; its other events wait for the next run")
@@ -417,8 +542,14 @@ class _Delivery:
             trace_id=answer.trace_id if answer else None,
             reason=reason,
             explanation=explanation,
-            notice=(answer.notice or "") if answer else "",
+            notices=self._news(answer.notices) if answer else (),
         )
+
+    def _news(self, notices: Iterable[str]) -> tuple[str, ...]:
+        """Those that no outcome of this run has had; once there are too many, no further ones."""
+        news = tuple(notice for notice in notices if notice not in self.told)[: MAX_NOTICES - len(self.told)]
+        self.told.update(news)
+        return news
 
 
 def _halves(events: EventBatch) -> tuple[EventBatch, EventBatch]:

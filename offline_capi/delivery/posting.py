@@ -51,15 +51,19 @@ class Gate:
     """Holds back the requests of a client, account or app that Meta asked to slow down.
 
     ``denied`` is the answer that shut it for good: no request passes after it, also not one on its way to a worker.
+    ``asked`` is until when Meta asked to wait, whatever else has shut it since.
     """
 
     not_before: float = 0.0
+    asked: float = 0.0
     denied: Posted | None = None
     _lock: Lock = field(default_factory=Lock)
 
     def close_for(self, seconds: float, clock: Clock) -> None:
         with self._lock:
-            self.not_before = max(self.not_before, clock.monotonic() + seconds)
+            until = clock.monotonic() + seconds
+            self.not_before = max(self.not_before, until)
+            self.asked = self.asked if seconds == math.inf else max(self.asked, until)
 
     def deny(self, posted: Posted) -> None:
         with self._lock:
@@ -73,26 +77,32 @@ class Gate:
 class Gates:
     """What a POST has to pass: its client's gate, everybody's, and a place in flight, taken last and briefly.
 
-    ``closing`` is set when nobody waits for outcomes any more: then nothing further leaves.
+    ``closing`` is set when nobody waits for outcomes any more: then nothing further leaves. ``earliest`` is the moment
+    that a limited rate leaves it, ``interval`` the seconds from one request to the next by that rate, and ``repeated``
+    is told of each further try.
     """
 
     client: Gate
     everybody: Gate
     slots: Semaphore
     closing: Event = field(default_factory=Event)
+    earliest: float = 0.0
+    interval: float = 0.0
+    repeated: Callable[[], None] = lambda: None
 
     def of(self, scope: Scope) -> Gate:
         return self.everybody if scope is Scope.APP else self.client
 
     def remaining(self, clock: Clock) -> float:
-        """Seconds until both are open."""
-        return max(self.client.remaining(clock), self.everybody.remaining(clock))
+        """Seconds until both are open, and its turn has come."""
+        return max(self.client.remaining(clock), self.everybody.remaining(clock), self.earliest - clock.monotonic())
 
     def held_by(self, clock: Clock) -> Scope | None:
         """Which of the two is closed for longer."""
-        if not self.remaining(clock):
+        client, everybody = self.client.remaining(clock), self.everybody.remaining(clock)
+        if not max(client, everybody):
             return None
-        return Scope.APP if self.everybody.remaining(clock) > self.client.remaining(clock) else Scope.CLIENT
+        return Scope.APP if everybody > client else Scope.CLIENT
 
     def passed(self, give_up_at: float, clock: Clock) -> bool:
         """Wait until both are open; False at once where that would be too late, or where nothing may leave."""
@@ -116,7 +126,8 @@ class Gates:
 class Posted:
     """How it ended: the last answer and its verdict (``None`` where none came), and whether any try may be stored.
 
-    ``throttled`` is who has to wait, where it was a throttle that ended it.
+    ``throttled`` is who has to wait, where it was a throttle that ended it. ``lasting``: another try is in vain until
+    somebody has changed a setting.
     """
 
     tries: int = 0
@@ -125,6 +136,7 @@ class Posted:
     maybe_stored: bool = False
     explanation: str = ""
     throttled: Scope | None = None
+    lasting: bool = False
 
     @property
     def settled(self) -> bool:
@@ -149,16 +161,17 @@ def post_until_settled(
     give_up_at, posted = clock.monotonic() + policy.max_wait, Posted()
     while gates.passed(give_up_at, clock) and gates.entered(give_up_at, clock):
         try:
-            if gates.remaining(clock):  # closed while this one waited for its place
+            if gates.remaining(clock) > 0:  # closed while this one waited for its place
                 continue
             posted = _try(post, body(), events, posted)
-            pause = _own_pause(posted, clock)
+            pause = max(_own_pause(posted, clock), gates.interval)
             told = _mind(posted, pause, gates, clock)
         finally:
             gates.slots.release()
         out_of_time = clock.monotonic() + told + pause > give_up_at
-        if posted.settled or posted.tries == policy.max_tries or out_of_time:
+        if posted.settled or posted.lasting or posted.tries == policy.max_tries or out_of_time:
             return posted
+        gates.repeated()
         if not told:
             gates.nap(pause, clock)
     return replace(posted, throttled=gates.held_by(clock))
@@ -169,7 +182,7 @@ def _try(post: Callable[[Body], Answer], body: Body, events: int, before: Posted
     try:
         answer = post(body)
     except NotSentError as error:
-        return Posted(tries, maybe_stored=before.maybe_stored, explanation=str(error))
+        return Posted(tries, maybe_stored=before.maybe_stored, explanation=str(error), lasting=error.lasting)
     except AnswerLostError as error:
         return Posted(tries, maybe_stored=True, explanation=str(error))
     verdict = judge_answer(answer, events)

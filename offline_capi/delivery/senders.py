@@ -12,6 +12,7 @@ from offline_capi.config.settings import Client, Delivery, Platform
 from offline_capi.delivery.client import GraphClient, Sender
 from offline_capi.delivery.payload import Envelope
 from offline_capi.errors import ConfigError
+from offline_capi.recipients import client_of
 
 __all__ = ["open_senders"]
 
@@ -60,7 +61,8 @@ class _Senders(dict[str, Sender]):
             raise ConfigError("it is no longer in clients.yml; put it back and run again")
         token = sendable(self._secrets.token(client.token))
         if words := self._refusal(name, token):
-            raise ConfigError(f"{words}; once that is mended, `offline-capi clients test {name}` lets it send again")
+            again = f"offline-capi clients test {client_of(name)} --probe"  # which needs no test event code
+            raise ConfigError(f"{words}; once that is mended, `{again}` lets it send again")
         secret = self._secrets.token(client.app_secret) if client.app_secret else None
         envelope = replace(
             self._beside,

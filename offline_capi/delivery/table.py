@@ -1,15 +1,17 @@
 """Meta's error codes as data: whose fault, what we do, what it means, who does what about it.
 
-From meta-capi.md section 6, whose source keys stand in the last column. Codes decide, never the text of a message (it
-is localised) and never the HTTP status alone (throttling arrives as 400 too).
+From meta-capi.md section 6, whose source keys stand in the last column. Codes decide, not the text of a message (parts
+of it are localised) and never the HTTP status alone (throttling arrives as 400 too). The one exception is code 100,
+which Meta also gives for faults of access, without a subcode that says so: see ``access_fault``.
 """
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["Action", "Entry", "Scope", "entry_for", "explain"]
+__all__ = ["Action", "Entry", "Scope", "access_fault", "entry_for", "explain", "parse_code"]
 
 
 class Scope(StrEnum):
@@ -50,6 +52,24 @@ _GRANT = "give the system user the pixel with UPLOAD, or the app the permission,
 _MEND = "mend the row's field; offline-capi rejects shows which rows"
 _NOTHING = "nothing: it is repeated by itself"
 
+#: Source keys in words, for those who do not have our list of them.
+_SOURCES = {
+    "D:best-practices": "Meta's Conversions API documentation, Best Practices",
+    "D:dataset-quality-api": "Meta's Conversions API documentation, Dataset Quality API",
+    "MAPI": "Meta's Marketing API documentation, Rate Limiting",
+    "MAPI:overview/rate-limiting": "Meta's Marketing API documentation, Rate Limiting",
+    "MAPI errors": "Meta's Marketing API documentation, Error Codes",
+    "Graph": "Meta's Graph API documentation, Handle Errors",
+    "Graph errors": "Meta's Graph API documentation, Handle Errors",
+    "Ads Pixel events reference": "Meta's Graph API reference, Ads Pixel, events",
+    "RS": "rudderlabs/rudder-transformer",
+    "L": "a live answer of Graph v26.0, September 2026",
+    "CRM": "a CRM's live answers, August 2026",
+    "JAVA421": "facebook/facebook-java-business-sdk#421",
+    "NODE258": "facebook/facebook-nodejs-business-sdk#258",
+    "third party": "third parties, not Meta's documentation",
+}
+
 TABLE: tuple[Entry, ...] = (
     Entry(1, None, _REQUEST, _R, "an unknown error at Meta", _NOTHING, "Graph errors; RS"),
     Entry(2, None, _REQUEST, _R, "Meta's service is down", _NOTHING, "Graph errors; RS"),
@@ -74,9 +94,18 @@ TABLE: tuple[Entry, ...] = (
     Entry(100, 2804036, _EVENT, _I, "an invalid lead_id", _MEND, "third party"),
     Entry(100, 2804043, _EVENT, _I, "app data with a bad extinfo", _MEND, "third party"),
     Entry(100, 2804050, _EVENT, _I, "too little customer information", _MEND, "D:best-practices"),
+    Entry(
+        100,
+        2804001,
+        _EVENT,
+        _I,
+        "a click id in the wrong shape",
+        "mend the row's fbc (fb.1.<milliseconds>.<fbclid>, its case kept); offline-capi rejects shows which rows",
+        "Adsmurai facebook-conversions-api-client#6",
+    ),
     *(
         Entry(100, subcode, _EVENT, _I, "an invalid parameter; which one is not documented", _MEND, "RS; third party")
-        for subcode in (2804001, 2804007, 2804014, 2804017, 2804048)
+        for subcode in (2804007, 2804014, 2804017, 2804048)
     ),
     Entry(100, 2804030, _EVENT, _I, "a choice about limited data use is missing", _MEND, "offline-uploader issue #26"),
     Entry(100, 2804063, _EVENT, _I, "a message without its channel", _MEND, "third party"),
@@ -126,14 +155,66 @@ TABLE: tuple[Entry, ...] = (
 )
 
 #: What an unknown code means: a fault of the request that isolation may pin on an event (meta-capi.md 6.3, last line).
-_UNKNOWN = Entry(0, None, _EVENT, _I, "a code we do not know", "look the code up at Meta", "meta-capi.md 6.3")
+_UNKNOWN = Entry(
+    0, None, _EVENT, _I, "a code we do not know", "look the code up in Meta's documentation", "not in our table"
+)
 _NEGATIVE = Entry(-1, None, _REQUEST, _R, "an internal error at Meta", _NOTHING, "third party")
 _TRANSIENT = Entry(0, None, _REQUEST, _R, "an error that Meta calls transient", _NOTHING, "Graph errors")
-APPSECRET_PROOF = Entry(
-    100, None, _CLIENT, _S, "appsecret_proof is missing or wrong", "give the client's app_secret in clients.yml", "B"
+_BY_CODE = {(entry.code, entry.subcode): entry for entry in TABLE}
+
+_PROOF = Entry(
+    100,
+    None,
+    _CLIENT,
+    _S,
+    "appsecret_proof is missing or wrong",
+    "give the client's app_secret in clients.yml and run again",
+    "several code bases",
+)
+_NO_ACCESS = Entry(
+    100,
+    None,
+    _CLIENT,
+    _S,
+    "a permission is missing, or there is no such pixel for this token",
+    _GRANT,
+    "facebook-java-business-sdk#357; php-graph-sdk#1233",
 )
 
-_BY_CODE = {(entry.code, entry.subcode): entry for entry in TABLE}
+#: Subcodes that need no row of their own, and the code under which they come (meta-capi.md 6.2).
+_SUBCODES = {
+    **dict.fromkeys((1504022, 1504039), 4),
+    **dict.fromkeys((2446079, 1885172), 17),
+    **dict.fromkeys((1487742, 5044001), 613),
+    99: 1,
+    1404078: 368,
+    1815356: 100,
+}
+
+#: How Meta's ``message``, which is English whatever the locale, speaks of access or of a missing object.
+_SAYS_ACCESS = re.compile(
+    r"permission|privilege|\baccess(?:ing|_token)?\b|authori[sz]|\bnot allowed\b|\bforbidden\b|reviewable feature"
+    r"|(?:does|do|did) ?(?:not|n.t) exist|non-?exist|(?:cannot|can ?not|can.t|could not) be (?:loaded|found|accessed)"
+    r"|\bnot found\b|\bno such\b|\bunsupported (?:get|post|delete)? ?request|\bunknown (?:object|pixel|dataset|alias)"
+    r"|\binvalid (?:object|pixel|dataset)",
+    re.IGNORECASE,
+)
+#: A text that names a part of an event speaks of that one, whatever else it says.
+_SAYS_EVENT = re.compile(r"\b(?:user_data|custom_data|app_data|event_\w+|action_source)\b|\bdata\[", re.IGNORECASE)
+#: Subcodes of events; one of them that we do not know is a fault of an event as well (meta-capi.md 6.3).
+_OF_EVENTS = range(2804000, 2805000)
+
+
+def access_fault(code: int | None, subcode: int | None, text: str) -> Entry | None:
+    """What a ``text`` says of the client's access where code 100 has no subcode of its own; ``None``: nothing.
+
+    These look like an invalid event and are not: taking the request apart would refuse every event of the client.
+    """
+    if code != 100 or subcode in _OF_EVENTS or (subcode and (code, subcode) in _BY_CODE):
+        return None
+    if "appsecret_proof" in text:
+        return _PROOF
+    return _NO_ACCESS if _SAYS_ACCESS.search(text) and not _SAYS_EVENT.search(text) else None
 
 
 def entry_for(code: int, subcode: int | None, *, transient: bool = False) -> Entry:
@@ -148,6 +229,29 @@ def entry_for(code: int, subcode: int | None, *, transient: bool = False) -> Ent
     return found or (_TRANSIENT if transient else _UNKNOWN)._replace(code=code, subcode=subcode)
 
 
-def explain(code: int, subcode: int | None = None) -> Entry:
-    """What `offline-capi explain` prints."""
-    return entry_for(code, subcode)._replace(code=code, subcode=subcode)
+def explain(code: int, subcode: int | None = None, text: str = "") -> Entry:
+    """The row for a code, its source in words; ``text`` is the error's own, where there is one."""
+    found = access_fault(code, subcode, text) or entry_for(code, subcode)
+    source = "; ".join(_SOURCES.get(one, one) for one in found.source.split("; "))
+    return found._replace(code=code, subcode=subcode, source=source)
+
+
+def parse_code(text: str) -> tuple[int, int | None] | None:
+    """A code in any spelling that a report, a log or Meta's answer has; ``None`` where it is none.
+
+    ``100/2804003``, ``100 2804003``, ``code 100/2804003``, ``#100``, and a subcode alone where only one code has it.
+    """
+    match = re.fullmatch(
+        r"\(?(?:meta answered |code[ :=]*|(?:error_)?subcode[ :=]*)?\(?#?(-?\d{1,18})\)?"
+        r"(?:[\s/,:.\-]+(?:\(?(?:error_)?subcode[ :=]*)?#?(\d{1,18})\)?)?\)?",
+        text.strip(),
+        re.IGNORECASE,
+    )
+    if match is None:
+        return None
+    code, subcode = int(match[1]), int(match[2]) if match[2] else None
+    if subcode is None and (code, None) not in _BY_CODE:
+        whose = next((entry.code for entry in TABLE if entry.subcode == code), 100 if code in _OF_EVENTS else None)
+        whose = whose or _SUBCODES.get(code)
+        return (code, None) if whose is None else (whose, code)
+    return code, subcode or None

@@ -34,6 +34,7 @@ from offline_capi.ledger.history import (
 )
 from offline_capi.ledger.index import NEWEST, EventIndex
 from offline_capi.ledger.liveness import GONE, LEASE, Process
+from offline_capi.ledger.pace import current_waits, keep_waits, take_slot
 from offline_capi.ledger.prepared import Prepared, in_parts
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
@@ -390,6 +391,23 @@ class Ledger:
     def scrub(self) -> bool:
         """Leave no byte of forgotten events in SQLite's file; ``False`` where another process was in the way."""
         return scrub(self._connection)
+
+    # ------------------------------------------------------------------------------------------ pace
+
+    def exchange_waits(self, own: Mapping[str, float], now: float) -> Mapping[str, float]:
+        """Tell until when each scope has to wait, and hear the same of every sender; see ``delivery.pace``.
+
+        Where nobody waits this reads one small table.
+        """
+        if own:
+            with self.writing() as connection:
+                keep_waits(connection, own)
+        return {row.scope: row.not_before for row in self.read(current_waits(now))}
+
+    def reserve_slot(self, intervals: Mapping[str, float], now: float) -> float:
+        """When the next request of these scopes may leave; inside ``together`` it is a part of that transaction."""
+        with self.writing() as connection:
+            return take_slot(connection, intervals, now)
 
     # ------------------------------------------------------------------------------------------ transactions
 

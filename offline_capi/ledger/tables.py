@@ -13,6 +13,7 @@ __all__ = [
     "RequestState",
     "closed_day",
     "metadata",
+    "pace",
     "read_back",
     "request",
     "run",
@@ -151,4 +152,14 @@ read_back = sa.Table(
     sa.Column("day", sa.String(10), primary_key=True),
     sa.Column("read_at", sa.String(40), nullable=False),
     sa.Column("figures", sa.Text, nullable=False),
+)
+
+#: How fast requests may leave, of a pixel, a client, the app or all: until when Meta asked to wait, and when the next
+#: request of a limited rate may leave, in Unix seconds.
+pace = sa.Table(
+    "pace",
+    metadata,
+    sa.Column("scope", sa.String(160), primary_key=True),
+    sa.Column("not_before", sa.Float, nullable=False),
+    sa.Column("next_slot", sa.Float, nullable=False),
 )

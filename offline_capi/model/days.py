@@ -55,6 +55,7 @@ DAY_REASONS: Mapping[str, str] = {
     Reason.THROTTLED: "Meta asked to wait",
     Reason.OTHER_RUN: "another run was sending",
     Reason.NOT_SENT: "a task did not get to it",
+    Reason.WRONG_CLOCK: "the clock of the machine was wrong",
 }
 
 #: Rows that wait for somebody to configure or activate their client: reading them again before that changes nothing.

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     NOT_COUNTED = "not_counted"
     GATE_CLOSED = "gate_closed"
     OVER_LIMIT = "over_limit"
+    WRONG_CLOCK = "wrong_clock"
 
 
 class ReasonText(NamedTuple):
@@ -124,6 +125,9 @@ REASONS: Mapping[Reason, ReasonText] = {
     ),
     Reason.OVER_LIMIT: ReasonText(
         "the client's limit of events a run is reached", "run again: the next ones go, as many as limits.events_per_run"
+    ),
+    Reason.WRONG_CLOCK: ReasonText(
+        "this machine's clock is not Meta's, by which the age of events is judged", "set the clock (NTP) and run again"
     ),
     Reason.NOT_SENT: ReasonText("the task that sends it did not get to it", "clear that task, or run again"),
 }

@@ -87,7 +87,7 @@ class Outcome:
     """What Meta answered to one request, as far as we know it: all its events share ``fate``.
 
     ``code`` and ``subcode`` are Meta's, where it gave any; ``explanation`` is in our words, never Meta's text (it is
-    localised and may quote the payload). ``notice`` is for the report whatever the fate.
+    localised and may quote the payload). ``notices`` are for the report whatever the fate.
     """
 
     request: Request
@@ -99,4 +99,4 @@ class Outcome:
     trace_id: str | None = None
     reason: Reason | None = None
     explanation: str = ""
-    notice: str = ""
+    notices: tuple[str, ...] = ()

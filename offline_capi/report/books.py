@@ -148,7 +148,7 @@ class Books:
         self.enter_events(outcome.request.events, outcome.fate, _reason(outcome), client=outcome.request.client)
         size = outcome.request.events.body_bytes if outcome.fate is Fate.SENT else 0
         self.enter_traffic(outcome.request.client, (int(outcome.tries > 0), outcome.tries, size))
-        for words in (outcome.notice, outcome.explanation if outcome.fate is not Fate.SENT else ""):
+        for words in (*outcome.notices, outcome.explanation if outcome.fate is not Fate.SENT else ""):
             if words and words not in self.tally.notices:
                 self.tally.notices.append(words)
 

@@ -407,7 +407,9 @@ def explain_reason(reason: str) -> tuple[str, str]:
     try:
         text = REASONS[Reason(reason)]
     except ValueError:
-        return (f"Meta answered {reason}" if reason else "no reason was recorded", f"offline-capi explain {reason}")
+        if not reason:
+            return "no reason was recorded", "look at the run's notices, and report this to us if they do not say it"
+        return f"Meta answered {reason}", f"offline-capi explain {reason}"
     return text.what, text.fix
 
 

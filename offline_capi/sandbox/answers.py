@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -93,11 +93,11 @@ def _encode(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def accepted(events_received: int) -> Reply:
+def accepted(events_received: int, messages: Sequence[str] = (), headers: Mapping[str, str] | None = None) -> Reply:
     """The success object (meta-capi.md 5.3). The official SDK fails where ``messages`` is missing (PY709)."""
     trace_id = _trace_id()
-    body = {"events_received": events_received, "messages": [], "fbtrace_id": trace_id}
-    return Reply(200, _encode(body), trace_id=trace_id, events_received=events_received)
+    body = {"events_received": events_received, "messages": list(messages), "fbtrace_id": trace_id}
+    return Reply(200, _encode(body), headers or {}, trace_id=trace_id, events_received=events_received)
 
 
 def answered(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable
+from email.utils import formatdate
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,9 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader
 from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from offline_capi.sandbox.access import fingerprint
 from offline_capi.sandbox.answers import GraphError
@@ -65,6 +68,7 @@ def create_app(state: SandboxState | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.sandbox = state or SandboxState()
+    app.add_middleware(_Dated, state=app.state.sandbox)
     app.add_api_route("/", _page, response_class=HTMLResponse, include_in_schema=False)
     for path, method, endpoint in _QUESTIONS:
         app.add_api_route(f"/_sandbox/{path}", endpoint, methods=[method], response_model=None)
@@ -72,6 +76,25 @@ def create_app(state: SandboxState | None = None) -> FastAPI:
         app.router.routes.append(Route(path, EventsEdge(), methods=["POST"]))
     app.router.routes.append(Route("/{version}/{path:path}", PlatformEdge(), methods=["GET", "POST", "DELETE"]))
     return app
+
+
+class _Dated:
+    """Every answer tells the time by the sandbox's clock; a HEAD is for nothing else, as Meta answers one too."""
+
+    def __init__(self, app: ASGIApp, state: SandboxState) -> None:
+        self._app, self._state = app, state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start" and not any(name == b"date" for name, _ in message["headers"]):
+                date = formatdate(self._state.clock.now(), usegmt=True).encode()
+                message = {**message, "headers": [*message["headers"], (b"date", date)]}
+            await send(message)
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await Response(status_code=400)(scope, receive, dated)
+        else:
+            await self._app(scope, receive, dated)
 
 
 def _state(request: Request) -> SandboxState:

@@ -149,6 +149,8 @@ class Fault(BaseModel):
     usage: float | None = Field(None, ge=0, description="percent, for all usage headers")
     regain_minutes: int = Field(0, ge=0, description="how long the usage headers tell the sender to wait")
     headers: dict[str, str] = {}
+    message: str | None = Field(None, description="the text of the error that is answered")
+    messages: list[str] = Field([], description="the messages of a success")
     tell: Tell = Field("path", description="how the answer names the refused event, if it does")
 
     @field_validator("kind")
@@ -174,6 +176,8 @@ class Fault(BaseModel):
             own["subcode"] = None  # the kind's subcode belongs to the kind's code
         if self.is_transient is not None:
             own["is_transient"] = self.is_transient
+        if self.message is not None:
+            own["title"] = self.message
         return error._replace(**own)
 
 

@@ -190,6 +190,9 @@ def _answer(
     faults = [*state.faults.decorating(shot), *([deciding] if deciding else [])]
     store = deciding.spec.store if deciding else "before"
     reply = reply_of(deciding, record.pixel, judgement.reply) if deciding else judgement.reply
+    messages = [text for fault in faults for text in fault.messages]
+    if messages and reply.events_received is not None:
+        reply = accepted(reply.events_received, messages, reply.headers)
     _conclude(record, reply, faults)
     late = None
     if store == "before":

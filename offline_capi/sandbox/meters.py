@@ -22,6 +22,10 @@ APP_LIMIT = GraphError(400, 4, None, "Application request limit reached", is_tra
 PIXEL_LIMIT = GraphError(400, 80004, 2446079, "Too many calls to this ad account", is_transient=True)
 
 
+#: What is used of an allowance that nothing meters, and when its counting begins anew (meta-capi.md 15).
+LOW_PERCENT, RESET_S = 9.67, 100
+
+
 class Limits(BaseModel):
     """How many calls a window of ``seconds`` may hold, of one pixel and of the app; ``None``: any number, unmetered."""
 
@@ -75,16 +79,21 @@ class Meters:
         return None
 
     def headers(self, pixel: str, now: float) -> Mapping[str, str]:
-        """Meta's usage headers, of the allowances that are metered; a busy app does not tell when it is free again."""
+        """Meta's three usage headers, which come with every answer: at low use where an allowance is not metered.
+
+        The ad account's always tells when its counting begins anew, however little is used of it (Meta's own sample
+        header). A busy app does not tell when it is free again.
+        """
         own, app = self._of(pixel), self._app
-        headers = {}
-        if app:
-            headers["X-App-Usage"] = json.dumps(_load(app.used(now)))
-        if own:
-            use = {"type": "ads_management", **_load(own.used(now)), "ads_api_access_tier": "limited"}
-            told = use | {"estimated_time_to_regain_access": own.minutes_to_regain(now)}
-            headers["X-Business-Use-Case-Usage"] = json.dumps({pixel: [told]})
-        return headers
+        tier = {"ads_api_access_tier": "limited"}
+        use = {"type": "ads_management", **_load(own.used(now) if own else LOW_PERCENT), **tier}
+        regain = {"estimated_time_to_regain_access": own.minutes_to_regain(now) if own else 0}
+        account = {"acc_id_util_pct": LOW_PERCENT, "reset_time_duration": RESET_S, **tier}
+        return {
+            "X-App-Usage": json.dumps(_load(app.used(now) if app else LOW_PERCENT)),
+            "X-Business-Use-Case-Usage": json.dumps({pixel: [use | regain]}),
+            "X-Ad-Account-Usage": json.dumps(account),
+        }
 
     def _of(self, pixel: str) -> _Meter | None:
         if self.limits.pixel_calls is None:

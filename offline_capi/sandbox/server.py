@@ -94,6 +94,7 @@ def _server(app: FastAPI) -> uvicorn.Server:
         lifespan="off",
         log_level="critical",  # other levels would print query strings, which may hold a token
         access_log=False,
+        date_header=False,  # the application has its own clock
         timeout_graceful_shutdown=1,
         timeout_keep_alive=60,
     )

@@ -19,6 +19,13 @@ CREATE TABLE closed_day (
     PRIMARY KEY (upload, day)
 );
 
+CREATE TABLE pace (
+    scope VARCHAR(160) NOT NULL,
+    not_before FLOAT NOT NULL,
+    next_slot FLOAT NOT NULL,
+    PRIMARY KEY (scope)
+);
+
 CREATE TABLE read_back (
     client VARCHAR(120) NOT NULL,
     pixel VARCHAR(32) NOT NULL,
@@ -113,5 +120,5 @@ CREATE INDEX run_started ON run (started_at);
 
 CREATE INDEX run_upload ON run (upload, started_at);
 
-INSERT INTO offline_capi_version (version_num) VALUES ('0006');
+INSERT INTO offline_capi_version (version_num) VALUES ('0008');
 

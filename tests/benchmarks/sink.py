@@ -57,6 +57,10 @@ def _answer_one(connection: socket.socket, buffer: bytearray) -> bool:
         if not _receive(connection, buffer):
             return False
     head = bytes(buffer[:end]).lower()
+    if head.startswith(b"head "):  # what time it is: a sink has no clock
+        del buffer[: end + 4]
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        return True
     length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
     while len(buffer) < end + 4 + length:
         if not _receive(connection, buffer):

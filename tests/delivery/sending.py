@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +14,7 @@ from functools import partial
 import pyarrow as pa
 
 from offline_capi.config.secrets import Secret
-from offline_capi.delivery import Clock, Envelope, GraphClient, Policy, Sender, cut_requests, deliver
+from offline_capi.delivery import Clock, Envelope, GraphClient, Policy, Rates, Sender, cut_requests, deliver
 from offline_capi.events.keys import event_key_of
 from offline_capi.events.schema import EVENT_SCHEMA
 from offline_capi.ledger import Ledger
@@ -109,6 +109,8 @@ class Night:
     timeout: float = 5.0
     clock: Clock | None = None
     while_quiet: Callable[[], None] = field(default=lambda: None)
+    rates: Rates | None = None
+    sharing: bool = False
 
     def send(self, events: Iterable[EventBatch], *, max_events: int = 1000, run_id: str | None = None) -> Books:
         """Look up, cut, claim, post, record: the pipeline's ``unsent`` and ``send`` without its books."""
@@ -119,7 +121,15 @@ class Night:
             senders = {client: Sender(graph, Secret(token), Envelope()) for client, token in self.tokens.items()}
             claim = partial(self.ledger.claim, run)
             delivery = deliver(
-                requests, senders=senders, claim=claim, policy=self.policy, clock=clock, while_quiet=self.while_quiet
+                requests,
+                senders=senders,
+                claim=claim,
+                policy=self.policy,
+                clock=clock,
+                together=self.ledger.together if self.sharing else nullcontext,
+                while_quiet=self.while_quiet,
+                pace=self.ledger if self.sharing else None,
+                rates=self.rates,
             )
             with closing(delivery) as outcomes:
                 for outcome in outcomes:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from offline_capi.config.settings import Client, Limits
-from offline_capi.delivery import Clock, Policy, cut_requests, deliver
+from offline_capi.delivery import Clock, Policy, Rates, cut_requests, deliver
 from offline_capi.events import split_by_age
 from offline_capi.events.schema import REJECTION_SCHEMA
 from offline_capi.ledger import Ledger
@@ -63,6 +63,8 @@ class World:
     senders: dict[str, Any]
     by_age: Callable[..., tuple[EventBatch, EventBatch]] = split_by_age
     runs: Iterator[int] = field(default_factory=count)
+    rates: Rates | None = None
+    sharing: bool = False
 
     def run(
         self, built: Sequence[BuiltEvents], policy: Policy, *, max_events: int, clock: Clock | None = None
@@ -81,6 +83,8 @@ class World:
                 events, clients=CLIENTS, now=time.now(), margin=timedelta(seconds=policy.max_wait)
             ),
             together=self.ledger.together,
+            pace=self.ledger if self.sharing else None,
+            rates=self.rates,
         )
         with closing(delivery) as outcomes:
             for outcome in outcomes:

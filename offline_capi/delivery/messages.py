@@ -1,0 +1,72 @@
+"""The ``messages`` of a success, made fit for a report: bounded, printable, and without any value of a row."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+__all__ = ["MAX_MESSAGES", "readable_messages"]
+
+#: Messages of one answer that are kept, and characters of each: a report is no log.
+MAX_MESSAGES = 5
+MAX_CHARACTERS = 300
+
+#: What takes the place of a word that is not shown.
+HIDDEN = "…"
+#: Plain words and short numbers. Whatever else there is (addresses, digests, ids, phone numbers, other scripts) could
+#: be a value, or move a terminal's cursor.
+_WORD = re.compile(r"[A-Za-z]{1,24}(?:_[A-Za-z]{1,24}){0,5}|\d{1,4}")
+#: Pieces of a text: what stands between blanks and punctuation.
+_PIECE = re.compile(r"[^\s,;:!?()\[\]{}\"'<>|=/-]+")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+#: Of an event, what says nothing about a person: an event's name and where it happened.
+_IMPERSONAL = frozenset({"event_name", "action_source"})
+
+
+def readable_messages(messages: object, sent: Sequence[bytes | memoryview] = ()) -> tuple[str, ...]:
+    """Meta's messages as sentences of a report, each once.
+
+    Meta documents no text of them, and one could quote the request. So a word stays only where it looks like a word and
+    is none of the values of ``sent``, the request's body: what Meta knows of a row it has from there.
+    """
+    entries = messages if isinstance(messages, list) else [messages]
+    texts = [one.get("message") if isinstance(one, dict) else one for one in entries]
+    kept = [text[:MAX_CHARACTERS] for text in texts if isinstance(text, str) and text.strip()][:MAX_MESSAGES]
+    if not kept:
+        return ()
+    values = frozenset(_words_of(_parsed(sent)))
+    return tuple(dict.fromkeys(f"Meta's answer says: {_shown(text, values)}" for text in kept))
+
+
+def _shown(text: str, values: frozenset[str]) -> str:
+    def judged(piece: re.Match[str]) -> str:
+        word = piece[0].rstrip(".")
+        shown = _WORD.fullmatch(word) and values.isdisjoint(_split(word))
+        return (word if shown else HIDDEN) + "." * (len(piece[0]) - len(word))
+
+    plain = _UNPRINTABLE.sub(HIDDEN, " ".join(text.split()))
+    return re.sub(rf"(?:{HIDDEN}\s*)+{HIDDEN}", HIDDEN, _PIECE.sub(judged, plain))
+
+
+def _parsed(sent: Sequence[bytes | memoryview]) -> object:
+    try:
+        return json.loads(b"".join(sent)) if sent else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _words_of(data: object) -> Iterator[str]:
+    """Every word of every value, in small letters."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from () if key in _IMPERSONAL else _words_of(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _words_of(value)
+    elif data is not None:
+        yield from _split(str(data))
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())

@@ -1,0 +1,176 @@
+"""An outcome is asserted whole: fate, tries, reason, Meta's code, subcode and trace. Reports and ledger stand on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from offline_capi.delivery import Policy
+from offline_capi.delivery.answers import judge_answer, read_answer
+from offline_capi.delivery.posting import Gate, Gates
+from offline_capi.delivery.table import Action, Scope
+from offline_capi.model import Fate, Outcome, Reason
+from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch, ids_of, names
+from tests.sandbox_server import Sandbox
+
+Whole = tuple[tuple[str, ...], Fate, int, Reason | None, int | None, int | None]
+
+
+def whole(outcomes: Iterable[Outcome]) -> list[Whole]:
+    """Ids, fate, tries, reason, code, subcode; requests that live on in smaller ones have no ids left."""
+    return [
+        (tuple(ids_of(one.request.events)), one.fate, one.tries, one.reason, one.code, one.subcode) for one in outcomes
+    ]
+
+
+def trace_of(sandbox: Sandbox, place: int) -> str:
+    """Meta's support id of a request, counted from 0."""
+    return str(sandbox.requests[place]["trace_id"])
+
+
+def test_a_success_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+    books = night.send([batch(["e-0", "e-1"])])
+
+    assert whole(books.outcomes) == [(("e-0", "e-1"), Fate.SENT, 1, None, None, None)]
+    assert books.outcomes[0].trace_id == trace_of(sandbox, 0)
+
+
+@pytest.mark.parametrize("subcode", [2804003, None])
+def test_a_refusal_is_told_whole(night: Night, sandbox: Sandbox, subcode: int | None) -> None:
+    """Code and subcode are what ``explain`` takes; the trace is what Meta's support asks for."""
+    sandbox.refuse("e-1", code=100, subcode=subcode)
+
+    books = night.send([batch(["e-0", "e-1"])])
+
+    assert whole(books.outcomes) == [
+        ((), Fate.IN_DOUBT, 1, None, 100, subcode),
+        (("e-1",), Fate.REFUSED, 0, None, 100, subcode),
+        (("e-0",), Fate.SENT, 1, None, None, None),
+    ]
+    assert [one.trace_id for one in books.outcomes] == [trace_of(sandbox, place) for place in (0, 0, 1)]
+
+
+def test_an_event_that_was_not_counted_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+    sandbox.fault("short_answer", event_ids=["e-0"])
+
+    books = night.send([batch(["e-0"])])
+
+    assert whole(books.outcomes) == [(("e-0",), Fate.REFUSED, 1, Reason.NOT_COUNTED, None, None)]
+
+
+def test_a_refused_token_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+    sandbox.fault("expired_token")
+
+    books = night.send([batch(["e-0"]), batch(["e-1"])], max_events=1)
+
+    assert whole(books.outcomes) == [
+        (("e-0",), Fate.HELD, 1, Reason.CLIENT_STOPPED, 190, 463),
+        (("e-1",), Fate.HELD, 0, Reason.CLIENT_STOPPED, None, None),
+    ]
+    assert books.outcomes[0].trace_id == trace_of(sandbox, 0)
+    assert "code 190/463" in books.outcomes[1].explanation
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "subcode"), [("cut_after_store", None, None), ("unavailable", 2, None), ("unknown_error", 1, 99)]
+)
+def test_events_in_doubt_are_told_whole(
+    night: Night, sandbox: Sandbox, kind: str, code: int | None, subcode: int | None
+) -> None:
+    sandbox.fault(kind)
+
+    books = night.send([batch(["e-0"])])
+
+    assert whole(books.outcomes) == [(("e-0",), Fate.IN_DOUBT, 6, Reason.LOST_ANSWER, code, subcode)]
+
+
+def test_a_throttle_that_does_not_end_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+    sandbox.fault("user_throttled", retry_after=3600)
+
+    books = night.send([batch(["e-0"]), batch(["e-1"])], max_events=1)
+
+    assert whole(books.outcomes) == [
+        (("e-0",), Fate.HELD, 1, Reason.THROTTLED, 17, 2446079),
+        (("e-1",), Fate.HELD, 0, Reason.THROTTLED, None, None),
+    ]
+
+
+@pytest.mark.parametrize("code", [190, 200])
+def test_a_lost_answer_and_then_a_refused_token_counts_once_also_after_metas_window(
+    night: Night, sandbox: Sandbox, code: int
+) -> None:
+    """The first try was stored. Held, its events would be sent anew when Meta has forgotten their ids."""
+    sandbox.cut_next(stored=True)
+    sandbox.fault("revoked_token", code=code, subcode=None, first_request=2)
+
+    first = night.send([batch(["e-0", "e-1"])])
+    sandbox.heal()
+    week = datetime.now(UTC) + timedelta(days=8)
+    later = night.ledger.known(batch(["e-0", "e-1"]), run_id=None, now=week)
+
+    assert whole(first.outcomes) == [(("e-0", "e-1"), Fate.IN_DOUBT, 2, Reason.LOST_ANSWER, code, None)]
+    assert first.outcomes[0].trace_id == trace_of(sandbox, 1)
+    assert len(later.fresh) == 0
+    assert [(fate, ids_of(events)) for fate, _, events in later.settled] == [(Fate.IN_DOUBT, ["e-0", "e-1"])]
+    assert {times for _, _, _, times, _ in sandbox.tally()} == {1}
+
+
+def test_a_lost_answer_and_then_a_refused_token_is_settled_by_the_next_run(night: Night, sandbox: Sandbox) -> None:
+    sandbox.cut_next(stored=True)
+    sandbox.fault("revoked_token", first_request=2)
+    night.send([batch(["e-0"])])
+    sandbox.heal()
+
+    books = night.send([batch(["e-0"])])
+
+    assert books.counts == {Fate.SENT: 1}
+    assert sandbox.count_of("e-0") == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 599])
+def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_repeated(
+    night: Night, sandbox: Sandbox, status: int
+) -> None:
+    """It is none of an event: taken apart, every event of the request would be refused."""
+    body = json.dumps({"error": {"code": 987, "message": "?", "type": "OAuthException"}}).encode()
+    sandbox.fault("unavailable", status=status, code=987, is_transient=False, times=1)
+
+    books = night.send([batch(names("e", 4))])
+
+    assert judge_answer(read_answer(status, {}, body), 10).action is Action.RETRY
+    assert judge_answer(read_answer(499, {}, body), 10).action is Action.ISOLATE
+    assert whole(books.outcomes) == [(tuple(names("e", 4)), Fate.SENT, 2, None, None, None)]
+
+
+# ---------------------------------------------------------------------------------------------- whose wait it is
+
+
+@pytest.mark.parametrize(
+    ("client", "everybody", "whose"),
+    [(0, 0, None), (7, 0, Scope.CLIENT), (0, 7, Scope.APP), (7, 9, Scope.APP), (9, 7, Scope.CLIENT)],
+)
+def test_p08_whoever_is_closed_for_longer_holds_a_request_back(
+    client: float, everybody: float, whose: Scope | None
+) -> None:
+    time, gates = FakeTime(), Gates(Gate(), Gate(), slots=None)  # type: ignore[arg-type]  # nothing is posted
+    gates.client.close_for(client, time.clock)
+    gates.everybody.close_for(everybody, time.clock)
+
+    assert gates.held_by(time.clock) is whose
+
+
+def test_p08_a_wait_of_the_app_that_is_longer_than_the_run_may_wait_holds_everybody(
+    night: Night, sandbox: Sandbox
+) -> None:
+    """The first request of all is told, whichever it is; one of the other client that was begun meets it as well."""
+    night.policy = Policy(concurrency=1, in_flight=1)
+    sandbox.fault("app_throttled", retry_after=3600)
+
+    books = night.send([batch(["a-0"]), batch(["o-0"], client=OTHER), batch(["a-1"], client=ACME)], max_events=1)
+
+    assert books.counts == {Fate.HELD: 3}
+    assert {outcome.reason for outcome in books.outcomes} == {Reason.THROTTLED}
+    assert len(sandbox.requests) == 1
