@@ -15,7 +15,7 @@ from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, Reaso
 from offline_capi.model.rows import DroppedValues, Fault, HashedRows, IdentityColumn, MappedRows, SourceRows, WantedRows
 from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
 from offline_capi.model.tally import TRAFFIC, Count, GateFinding, ReadBack, SentEvents, Tally, sent_events
-from offline_capi.model.window import Window, in_utc, yesterday
+from offline_capi.model.window import Window, in_utc, in_zone, start_of_day, yesterday
 
 __all__ = [
     "FEW_PARTS",
@@ -47,7 +47,9 @@ __all__ = [
     "Window",
     "bytes_of",
     "in_utc",
+    "in_zone",
     "keys_in",
     "sent_events",
+    "start_of_day",
     "yesterday",
 ]
