@@ -29,11 +29,13 @@ from offline_capi.cli.shell import (
     show,
     window_of,
 )
+from offline_capi.errors import OfflineCapiError
 
 if TYPE_CHECKING:
     from offline_capi.config import Upload
     from offline_capi.model import Window
     from offline_capi.pipeline import Services
+    from offline_capi.report import RunReport
 
 
 @app.command()
@@ -114,10 +116,12 @@ def upload_command(
     as_json: JsonOption = False,
 ) -> None:
     """Send the rows of a window. Running it again sends nothing twice."""
+    from offline_capi.alerts import alerting
     from offline_capi.pipeline import run_upload
 
     with (
         opened_upload(config, upload, since, until, client) as (services, one, window, clients),
+        alerting(one.name, services),
         progress(one.name, quiet=as_json, total=expected(one, window, services, quiet=as_json)) as on_progress,
     ):
         report = run_upload(
@@ -130,7 +134,18 @@ def upload_command(
             force_gates=force_gates,
             on_progress=on_progress,
         )
+        tell_alerts(report, services)
     finish(report, as_json)
+
+
+def tell_alerts(report: RunReport, services: Services) -> None:
+    """Tell whoever the platform names; where that fails, say so: how the run ended is not changed by it."""
+    from offline_capi.alerts import raise_alerts
+
+    try:
+        raise_alerts(report, services)
+    except OfflineCapiError as error:
+        print_warnings([str(error)], err)
 
 
 def expected(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:
