@@ -11,7 +11,7 @@ hours to midnights, and where clocks change at midnight it makes two runs of one
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import pendulum
 from airflow.exceptions import AirflowTimetableInvalid, InvalidPartitionKeyError
 from airflow.timetables.base import DagRunInfo
 from airflow.timetables.trigger import CronPartitionTimetable
-from croniter import croniter
+from croniter import croniter  # type: ignore[import-untyped]  # what Airflow itself reads a cron with
 
 from offline_capi.model import start_of_day
 
@@ -46,8 +46,6 @@ class DailyPartitionTimetable(CronPartitionTimetable):
     backfill gets every day from its first to its last, both included, and a day that is not over yet waits for its own
     cron time.
     """
-
-    _timezone: tzinfo
 
     def __init__(self, cron: str, *, timezone: Any) -> None:
         super().__init__(cron, timezone=timezone, key_format="%Y-%m-%d")
