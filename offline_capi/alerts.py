@@ -35,7 +35,7 @@ NOTIFY_TIMEOUT_S = 60
 #: Reasons that one message lists.
 MAX_REASONS = 10
 _LOST = (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)
-_VERSIONS = "graph versions"
+LOSS, _VERSIONS = "loss", "graph versions"
 
 Tell = Callable[["Alert"], None]
 
@@ -93,7 +93,7 @@ def raise_alerts(
     whole = not report.tally.narrowed and report.trigger != "replay"
     outbox = _Outbox(services, tell)
     outbox.tell_access(report)
-    outbox.tell_scope(report.upload, [*_losses(report), *more], ends=whole, balance=report.balance, run=report.run_id)
+    outbox.tell_scope(report.upload, [*_losses(report), *more], ends=whole, report=report)
     versions = version_warnings(services.deployment.platform.versions, services.clock().astimezone(UTC).date())
     outbox.tell_scope(_VERSIONS, map(_version_alert, versions))
     return outbox.finish()
@@ -150,7 +150,7 @@ def _losses(report: RunReport) -> Iterator[Alert]:
         f"offline-capi report {report.run_id} shows all of it; running again is safe and sends only what is missing"
     )
     yield Alert(
-        "loss",
+        LOSS,
         f"{report.upload}, {report.window}: {'; '.join(report.problems)}",
         "\n".join([report.balance, *report.gate_lines(), *reasons, *left, receipt]),
         causes=tuple(causes),
@@ -203,25 +203,28 @@ class _Outbox:
         return self._sent
 
     def tell_scope(
-        self,
-        scope: str,
-        faults: Iterable[Alert],
-        *,
-        ends: bool = True,
-        balance: str | None = None,
-        run: str | None = None,
+        self, scope: str, faults: Iterable[Alert], *, ends: bool = True, report: RunReport | None = None
     ) -> None:
-        """Tell of the faults of an upload, or of the versions, that were not told yet, and of those that are over."""
+        """Tell of the faults of an upload, or of the versions, that were not told yet, and of those that are over.
+
+        That a night was lost is not over because an earlier day, of a backfill for instance, was delivered.
+        """
         before: dict[str, dict[str, str]] = self._told.read(scope) or {}
         present = {key: fault for fault in faults for key in fault.keys}
-        began, ended = changed(before, present)
-        after = {key: before[key] for key in before if key in present or not ends}
+        until = report.window.until.astimezone(UTC).isoformat() if report else ""
+        began, over = changed(before, present)
+        staying = {key for key, told in before.items() if not ends or told.get("until", "") > until}
+        over = [key for key in over if key not in staying]
+        after = {key: told for key, told in before.items() if key in present or key in staying}
+        for key in present:
+            if key in after and subject_of(key) == LOSS:
+                after[key] = {**after[key], "until": max(after[key].get("until", ""), until)}
         for fault in dict.fromkeys(present[key] for key in began):
             if self._deliver(fault):
-                after |= {key: {"title": fault.title, "since": self._now} for key in fault.keys if key in began}
-        over = {subject_of(key): key for key in ended} if ends else {}
-        for key in over.values():
-            if not self._deliver(_over(key, scope, before[key], balance, run)):
+                told = {"title": fault.title, "since": self._now, **({"until": until} if fault.key == LOSS else {})}
+                after |= {key: told for key in fault.keys if key in began}
+        for key in {subject_of(key): key for key in over}.values():
+            if not self._deliver(_over(key, scope, before[key], report)):
                 after[key] = before[key]
         if after != before:
             self._told.write(scope, after)
@@ -283,13 +286,10 @@ class _Outbox:
         return True
 
 
-def _over(key: str, scope: str, told: Mapping[str, str], balance: str | None, run: str | None) -> Alert:
-    upload = None if scope == _VERSIONS else scope
-    text = f"It began {told['since']}: {told['title']}"
-    title = f"{scope}: a fault is over"
-    return Alert(
-        key, title, f"{text}\n{balance or ''}".strip(), change="ended", upload=upload, balance=balance, run=run
-    )
+def _over(key: str, scope: str, told: Mapping[str, str], report: RunReport | None) -> Alert:
+    upload, run, balance = (report.upload, report.run_id, report.balance) if report else (None, None, None)
+    text = f"It began {told['since']}: {told['title']}\n{balance or ''}".strip()
+    return Alert(key, f"{scope}: a fault is over", text, change="ended", upload=upload, balance=balance, run=run)
 
 
 # ---------------------------------------------------------------------------------------------- platform.notify

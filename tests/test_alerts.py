@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,16 @@ def night(tmp_path: Path, sandbox: Sandbox) -> Night:
     return night
 
 
-def upload(night: Night, *more: Alert, narrowed: bool = False, **options: Any) -> tuple[RunReport, list[Alert]]:
+def upload(
+    night: Night, *more: Alert, narrowed: bool = False, day: date | None = None, **options: Any
+) -> tuple[RunReport, list[Alert]]:
     """One run, and what was told after it."""
     heard: list[Alert] = []
     with night.services() as services:
         one = services.deployment.uploads["sales"]
         clients = ["corner_shop"] if narrowed else []
-        report = run_upload(one, Window.of_day(yesterday(ZONE), ZONE), services, clients=clients, **options)
+        window = Window.of_day(day or yesterday(ZONE), ZONE)
+        report = run_upload(one, window, services, clients=clients, **options)
         told = raise_alerts(report, services, tell=heard.append, more=more)
     assert told == heard
     return report, heard
@@ -161,6 +164,16 @@ def test_a_run_of_some_clients_and_a_replay_begin_faults_and_end_none(night: Nig
     assert some == replay == []
     write(night, [sale("s-1")])
     assert shown(upload(night)[1])[0][0] == "ended"
+
+
+def test_an_earlier_day_that_is_delivered_does_not_end_the_fault_of_a_later_one(night: Night):
+    night.sandbox.refuse("s-3")
+    upload(night)
+    before, _ = upload(night, day=yesterday(ZONE) - timedelta(days=1)), write(night, [sale("s-1")])
+
+    assert before[0].status is Status.COMPLETE
+    assert before[1] == []
+    assert [alert.change for alert in upload(night)[1]] == ["ended"]
 
 
 def test_plans_and_test_events_tell_nothing(night: Night):
