@@ -9,7 +9,7 @@ events as they would go out.
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -299,13 +299,25 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
     with services.stage.rejects(run_id) as rejects:
         books = Books(keep_undelivered=rejects.write_undelivered, known_since=past.known.find)
         books.tally += parts.pop("prepare")
+        why = {} if books.tally.stopped else held_by_client(parts.values())
         not_sent = Reason.GATE_CLOSED if books.tally.stopped else Reason.NOT_SENT
         for events in unsent(services.stage.read_all_events(run_id), services, run_id, books, resend=False):
             fresh, expired = by_age(events, upload, services)
             books.enter_events(expired, Fate.EXPIRED, Reason.TOO_OLD)
-            books.enter_events(fresh, Fate.HELD, not_sent)
+            for (client,), own in fresh.apart("client") if len(fresh) else ():
+                books.enter_events(own.events, Fate.HELD, why.get(client, not_sent))
     books.enter_sending(Tally.total(parts.values()), traffic_of(run_id, services.ledger))
     return close_run(services.ledger.run(run_id), upload, services, books.tally)
+
+
+def held_by_client(sent: Iterable[Tally]) -> dict[str, str]:
+    """Why the tasks that sent held back what they did, mostly: of that, the ledger knows only that it never left."""
+    rows: dict[str, Counter[str]] = {}
+    for tally in sent:
+        for count, number in tally.fates.items():
+            if count.fate is Fate.HELD and count.client and count.reason:
+                rows.setdefault(count.client, Counter())[count.reason] += number
+    return {client: reasons.most_common(1)[0][0] for client, reasons in rows.items()}
 
 
 # ---------------------------------------------------------------------------------------------- the stages, chained

@@ -6,17 +6,20 @@ speaks to the store, so these are told by the library they come from. Their text
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
-from offline_capi.errors import OfflineCapiError
+from offline_capi.errors import ConfigError, OfflineCapiError
 
 __all__ = [
     "HOW_TO_REACH",
     "STAGE",
     "UNUSABLE",
+    "JsonFolder",
     "is_fault_of_store",
     "places_told",
     "reached",
@@ -50,6 +53,39 @@ def root_of(url: str, setting: str, fault: type[OfflineCapiError]) -> tuple[Any,
             f" ({type(error).__name__}).\nInstall its fsspec package (s3fs for s3://, gcsfs for gs://, adlfs for"
             f" abfs://). {_SAFE}"
         ) from None
+
+
+class JsonFolder:
+    """Small JSON files by name in a folder of the stage, which every worker of a deployment reaches."""
+
+    def __init__(self, stage: str, folder: str) -> None:
+        self._files, root = root_of(stage, STAGE, ConfigError)
+        self._folder = f"{root.rstrip('/')}/{folder}"
+
+    def read(self, name: str) -> Any:
+        """What was written last; ``None`` where there is no file yet or none that can be read."""
+        try:
+            return json.loads(self._files.cat_file(self._path(name)))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def write(self, name: str, value: Any) -> None:
+        """Replace the file, whole or not at all."""
+        path = self._path(name)
+        self._files.makedirs(self._folder, exist_ok=True)
+        self._files.pipe_file(path + ".part", json.dumps(value, indent=1).encode())
+        self._files.mv(path + ".part", path)
+
+    def known(self, name: str, paths: set[str]) -> bool:
+        """Whether one of ``paths`` is the file of this name."""
+        return self._path(name).rsplit("/", 1)[1] in paths
+
+    def files(self) -> set[str]:
+        """The names of the files that are there."""
+        return {path.rsplit("/", 1)[1] for path in self._files.glob(f"{self._folder}/*.json")}
+
+    def _path(self, name: str) -> str:
+        return f"{self._folder}/{quote(name, safe='')}.json"
 
 
 @contextmanager

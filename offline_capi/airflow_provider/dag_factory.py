@@ -1,4 +1,4 @@
-"""One DAG an upload, from its YAML file, and one that looks at the clients each day.
+"""One DAG an upload, from its YAML file, and small ones beside them: clients' health and quality, settling.
 
 Two DAG files use this: one makes the DAGs, and a broken YAML becomes a DAG of its name whose only task fails with the
 problems, so that the night goes red instead of missing. The other raises all problems as one import error.
@@ -18,21 +18,38 @@ from airflow.sdk import DAG, Asset, CronTriggerTimetable, TriggerRule, get_parsi
 from airflow.sdk.definitions.param import ParamsDict
 
 from offline_capi.airflow_provider import tasks
-from offline_capi.airflow_provider.describe import HEALTH_PAGE, describe_upload
+from offline_capi.airflow_provider.alerting import TellFailure
+from offline_capi.airflow_provider.describe import HEALTH_PAGE, QUALITY_PAGE, SETTLE_PAGE, describe_upload
 from offline_capi.airflow_provider.health import check_clients, told_of_failures
 from offline_capi.airflow_provider.notices import deadline_alerts, missing_module, notices
+from offline_capi.airflow_provider.quality import pull_clients_quality
 from offline_capi.airflow_provider.retries import upload_retry_policy
+from offline_capi.airflow_provider.settling import settle_one
 from offline_capi.airflow_provider.timetable import DailyPartitionTimetable, runs_daily
 from offline_capi.airflow_provider.trigger_form import trigger_form
 from offline_capi.config import Deployment, Upload, load_each
-from offline_capi.config.settings import AirflowSettings, Notifier
+from offline_capi.config.settings import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
 from offline_capi.errors import ConfigError, Problem
 
-__all__ = ["HEALTH", "PREFIX", "build_dag", "check_uploads", "dag_id_of", "delivered", "upload_dags"]
+__all__ = [
+    "HEALTH",
+    "PREFIX",
+    "QUALITY",
+    "SETTLE",
+    "build_dag",
+    "check_uploads",
+    "dag_id_of",
+    "delivered",
+    "upload_dags",
+]
 
 PREFIX = "offline_capi__"
 #: The DAG that looks at every client's token and pixel; no upload's has this id.
 HEALTH = "offline_capi_health"
+#: The DAG that asks Meta what it got of every client.
+QUALITY = "offline_capi_quality"
+#: The DAG that settles what earlier runs owe; only where the folder gives it a schedule.
+SETTLE = "offline_capi_settle"
 TAG = "offline-capi"
 CLIENTS_FILE = "clients.yml"
 _HEALTH_PATH = "platform.airflow.health"
@@ -49,14 +66,17 @@ def dag_id_of(upload: str) -> str:
 def upload_dags(folder: str | Path) -> dict[str, DAG]:
     """The DAGs of a configuration folder by their id; for a DAG file: ``globals().update(upload_dags(folder))``.
 
-    One an upload, and the daily look at the clients. When Airflow is about to run a task of one DAG,
-    only that DAG is built.
+    One an upload, the daily looks at the clients, and the settling of open days where that has a schedule. When Airflow
+    is about to run a task of one DAG, only that DAG is built.
     """
     deployment, broken = _loaded(Path(folder))
     wanted = get_parsing_context().dag_id
     names = sorted({*deployment.uploads, *broken} - {CLIENTS_FILE, HEALTH})
     makers = {dag_id_of(name): partial(_upload_dag, deployment, name, broken.get(name)) for name in names}
     makers[HEALTH] = partial(_health_dag, deployment, broken.get(CLIENTS_FILE) or broken.get(HEALTH))
+    makers[QUALITY] = partial(_quality_dag, deployment, broken.get(CLIENTS_FILE))
+    if deployment.platform.airflow.settle.schedule != "none":
+        makers[SETTLE] = partial(_settle_dag, deployment, sorted({*deployment.uploads} - {*broken}))
     return {dag_id: make() for dag_id, make in makers.items() if wanted in (None, dag_id)}
 
 
@@ -91,7 +111,7 @@ def build_dag(deployment: Deployment, name: str) -> DAG:
         on_failure_callback=notices(settings.notify.failure) or None,
         on_success_callback=notices(settings.notify.success) or None,
     ) as dag:
-        _chain_tasks({"folder": str(deployment.folder.resolve()), "upload": name}, settings)
+        _chain_tasks({"folder": _folder_of(deployment), "upload": name}, settings)
     # Only now: tasks that are made under a form get a copy of it each, which Airflow checks whenever it parses.
     dag.params = ParamsDict(trigger_form(deployment, upload))
     return dag
@@ -102,22 +122,66 @@ def _health_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
     if error is not None:
         return _broken_dag(deployment, HEALTH, error)
     settings = deployment.platform.airflow
-    cron, zone = settings.health.schedule, settings.health.timezone
-    with DAG(
-        HEALTH,
-        description="Look at every client's token and pixel before the night",
-        doc_md=HEALTH_PAGE,
-        schedule=None if cron == "none" else CronTriggerTimetable(cron, timezone=zone),
+    description = "Look at every client's token and pixel before the night"
+    with _small_dag(deployment, HEALTH, settings.health, description, HEALTH_PAGE) as dag:
+        look = task(task_id="check_clients", on_failure_callback=told_of_failures(settings) or None)
+        look(check_clients)(folder=_folder_of(deployment))
+    return dag
+
+
+def _quality_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
+    """The daily question to Meta what it got; its one task is red where Meta did not tell everything."""
+    if error is not None:
+        return _broken_dag(deployment, QUALITY, error)
+    settings = deployment.platform.airflow
+    description = "Ask Meta what it got, for the morning's reports"
+    with _small_dag(deployment, QUALITY, settings.quality, description, QUALITY_PAGE) as dag:
+        dag.on_failure_callback = notices(settings.notify.failure) or None
+        task(task_id="pull_quality")(pull_clients_quality)(folder=_folder_of(deployment))
+    return dag
+
+
+def _settle_dag(deployment: Deployment, uploads: list[str]) -> DAG:
+    """Between two nights: one task an upload, which settles what its earlier runs owe."""
+    settings = deployment.platform.airflow
+    description = "Settle what earlier runs owe: open days, events in doubt, held events"
+    with _small_dag(deployment, SETTLE, settings.settle, description, SETTLE_PAGE) as dag:
+        dag.on_failure_callback = notices(settings.notify.failure) or None
+        settle = task(task_id="settle", map_index_template="{{ upload }}", **_pool(settings.pools.upload))(settle_one)
+        settle.partial(folder=_folder_of(deployment)).expand(upload=uploads)
+    return dag
+
+
+def _small_dag(
+    deployment: Deployment,
+    dag_id: str,
+    when: HealthSettings | QualitySettings | SettleSettings,
+    description: str,
+    page: str,
+) -> DAG:
+    """A DAG without a form, at its own cron."""
+    settings = deployment.platform.airflow
+    return DAG(
+        dag_id,
+        description=description,
+        doc_md=page,
+        schedule=None if when.schedule == "none" else CronTriggerTimetable(when.schedule, timezone=when.timezone),
         start_date=_START,
         catchup=False,
         is_paused_upon_creation=True,
         max_active_runs=1,
         default_args=_default_args(settings),
         tags=[TAG, *settings.tags],
-    ) as dag:
-        look = task(task_id="check_clients", on_failure_callback=told_of_failures(settings) or None)
-        look(check_clients)(folder=str(deployment.folder.resolve()))
-    return dag
+    )
+
+
+def _folder_of(deployment: Deployment) -> str:
+    """The configuration folder for the tasks, by the path by which it was read.
+
+    Symbolic links stay as they are: what git-sync or a deployment puts behind one changes with every commit, and each
+    change of a path in a DAG makes a new version of the DAG.
+    """
+    return str(deployment.folder.absolute())
 
 
 def _default_args(settings: AirflowSettings) -> dict[str, Any]:
@@ -140,6 +204,8 @@ def _chain_tasks(place: Mapping[str, str], settings: AirflowSettings) -> None:
     """The graph. ``prepare`` is one task and ``upload`` is mapped: see ``tasks.prepare`` for why."""
     reading, sending = _pool(settings.pools.prepare), _pool(settings.pools.upload)
     # Airflow's decorators keep a function's types, but what they return is a promise of its value.
+    # Of what keeps a run from having books, somebody is told here; of all else, by reconcile.
+    reading["on_failure_callback"] = TellFailure(**place)
     manifest: Any = task(task_id="plan", **reading)(tasks.plan)(**place)
     units: Any = task(task_id="prepare", **reading)(tasks.prepare)(**place, manifest=manifest)
     # A pool given to expand() would be ignored: it belongs to the task that is mapped.

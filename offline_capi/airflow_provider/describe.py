@@ -8,7 +8,7 @@ from typing import Any
 
 from offline_capi.config.settings import AirflowSettings, Consent, CustomData, Event, FieldSpec, SqlSource, Upload
 
-__all__ = ["HEALTH_PAGE", "describe_upload"]
+__all__ = ["HEALTH_PAGE", "QUALITY_PAGE", "SETTLE_PAGE", "describe_upload"]
 
 HEALTH_PAGE = """
 Looks at the token and the pixel of every active client, as `offline-capi clients health` does: permissions, days to
@@ -16,8 +16,18 @@ expiry, and an event that Meta refuses for its age alone, so that nothing is sto
 
 - Its task is **red** as long as a client cannot be sent for; other clients are sent as usual.
 - A fault is told **once** when it begins and once when it ends: by `platform.airflow.health.notify` in `clients.yml`,
-  or else those who are told of failures.
+  or else those of `notify.alert`, or else those who are told of failures.
 - A client that was stopped is sent again from the first good look on.
+"""
+
+QUALITY_PAGE = """
+Asks Meta what it got of every active client in the last seven days, as `offline-capi clients quality` does, and keeps
+it in the ledger: the reports of the last nights then show what Meta counted beside what was sent. Nothing is changed at
+Meta. Its task is red where Meta did not tell everything; repeating is safe.
+"""
+SETTLE_PAGE = """
+Settles what earlier runs of each upload owe, as `offline-capi settle` does: open days, events in doubt or held, as long
+as Meta still takes them. One task an upload; it is red as long as something of it is not delivered. Repeating is safe.
 """
 
 _UNITS = {name: timedelta(**{name: 1}) for name in ("days", "hours", "minutes")}

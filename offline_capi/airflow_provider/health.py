@@ -2,12 +2,12 @@
 
 Whoever is told gets the task's context with ``health`` in it, a fault that began or ended: ``{{ health.client }}``,
 ``{{ health.change }}``, ``{{ health.words }}``, ``{{ health.contacts }}`` in the arguments of one of Airflow's
-notifiers, ``context["health"]`` in a function.
+notifiers, ``context["health"]`` in a function; and with ``alert``, as for any other fault.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,11 @@ import structlog
 from airflow.sdk import get_current_context
 
 from offline_capi.airflow_provider.notices import notices
-from offline_capi.airflow_provider.opening import opened_clients
+from offline_capi.airflow_provider.opening import opened_clients, refuse_unknown_conf
 from offline_capi.errors import AccessDeniedError, TemporaryError
 
 if TYPE_CHECKING:
+    from offline_capi.alerts import Alert
     from offline_capi.clients import HealthReport
     from offline_capi.clients import Notice as Change
     from offline_capi.config.settings import AirflowDefaults, Notifier
@@ -39,12 +40,15 @@ def check_clients(folder: str) -> dict[str, int]:
     Nothing is stored at Meta. What began or ended is told before it is remembered: where telling fails, it is told
     again.
     """
+    from offline_capi.alerts import platform_teller
     from offline_capi.clients import check_health
     from offline_capi.delivery import explain
 
     deployment, secrets = opened_clients(folder)
+    context = get_current_context()
+    refuse_unknown_conf(context)
     listeners = notices(told_of_health(deployment.platform.airflow))
-    tell = partial(_tell, get_current_context(), listeners)
+    tell = partial(_tell, context, listeners, platform_teller(deployment.platform, secrets))
     found = check_health(deployment, secrets, explain=explain, on_notice=tell)
     _log_standing(found)
     _raise_for_unusable(found)
@@ -53,8 +57,8 @@ def check_clients(folder: str) -> dict[str, int]:
 
 
 def told_of_health(settings: AirflowDefaults) -> tuple[Notifier, ...]:
-    """Those whom the folder names for it, else those who are told of failures."""
-    return settings.health.notify or settings.notify.failure
+    """Those whom the folder names for it, else those who are told of faults, else those of failures."""
+    return settings.health.notify or settings.notify.alert or settings.notify.failure
 
 
 def told_of_failures(settings: AirflowDefaults) -> list[Tell]:
@@ -67,11 +71,17 @@ def _unless_told(notice: Tell, context: Any) -> None:
         notice(context)
 
 
-def _tell(context: Any, listeners: Iterable[Tell], change: Change) -> None:
+def _tell(context: Any, listeners: Sequence[Tell], platform: Callable[[Alert], None] | None, change: Change) -> None:
+    """By Airflow's notifiers; where the folder names none, by ``platform.notify``."""
+    from offline_capi.alerts import alert_of_notice
+
     say = _log.warning if change.change == "began" else _log.info
     say(f"{change.change}: {change.words}", client=change.client, stops=change.stops)
+    alert = alert_of_notice(change)
     for listener in listeners:
-        listener({**context, "health": change.to_json()})
+        listener({**context, "health": change.to_json(), "alert": alert.to_json()})
+    if platform is not None and not listeners:
+        platform(alert)
 
 
 def _log_standing(found: HealthReport) -> None:

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from offline_capi.model import Window
     from offline_capi.pipeline import Services
 
-__all__ = ["Place", "known_clients", "opened", "opened_clients", "run_type", "speak_of", "window_of"]
+__all__ = [
+    "Place",
+    "known_clients",
+    "opened",
+    "opened_clients",
+    "opened_services",
+    "refuse_unknown_conf",
+    "run_type",
+    "speak_of",
+    "window_of",
+]
 
 
 class Place(NamedTuple):
@@ -59,6 +69,20 @@ def opened(place: Place, run_id: str | None = None) -> Iterator[tuple[Upload, Se
         yield deployment.uploads[place.upload], services
 
 
+@contextmanager
+def opened_services(folder: str) -> Iterator[Services]:
+    """The services of this process for what is about clients and no upload, with secrets from Airflow's connections."""
+    from offline_capi.process import set_up_process
+
+    set_up_process()
+    from offline_capi.pipeline import open_services
+    from offline_capi.storage import places_told
+
+    deployment, secrets = opened_clients(folder)
+    with places_told(), open_services(deployment, secrets) as services:
+        yield services
+
+
 def opened_clients(folder: str) -> tuple[Deployment, AirflowSecrets]:
     """The platform and its clients; raises the ``ConfigError`` of ``clients.yml`` where that is faulty."""
     from offline_capi.airflow_provider.secrets import AirflowEnvironment, AirflowSecrets
@@ -76,6 +100,24 @@ def window_of(upload: Upload, context: Mapping[str, Any]) -> Window:
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     interval = (start, end) if start and end else None
     return resolve_window(context["params"], context["dag_run"].partition_key, interval, upload.window.timezone)
+
+
+def refuse_unknown_conf(context: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` for keys of the run's conf that its trigger form does not have.
+
+    Airflow takes any key and uses none that no form declares: a ``dryrun`` would send everything.
+    """
+    from offline_capi.config.nearest import did_you_mean
+
+    known = [*context["dag"].params]
+    unknown = sorted(str(key) for key in (context["dag_run"].conf or {}) if key not in known)
+    if unknown:
+        named = ", ".join(f'"{key}"{did_you_mean(key, known)}' for key in unknown)
+        fields = f"It has {', '.join(known)}" if known else "This DAG has no form"
+        raise UsageError(
+            f"the conf of this run has what the trigger form has not: {named}. {fields}. Correct it and trigger again: "
+            f"nothing was read and nothing was sent."
+        )
 
 
 def run_type(context: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
+from offline_capi.airflow_provider.alerting import tell_alerts
 from offline_capi.airflow_provider.lineage import tell_lineage
 from offline_capi.airflow_provider.metrics import count_events, count_sending
 from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, speak_of, window_of
@@ -78,6 +79,7 @@ class UploadConversionsOperator(BaseOperator):
             self.events_manager = _events_manager(upload, services)
             if not report.planned:
                 _tell(report, upload, services)
+                tell_alerts(report, services)
         log_plan(report) if report.planned else log_report(report)
         if report.problems and not report.planned:
             raise_for_undelivered(self.upload, report.tally)

@@ -1,27 +1,41 @@
 """The tasks of a night. Each opens what it needs, calls one function of ``pipeline`` and hands on a few numbers.
 
 Nothing heavy is imported before a task runs: this module is loaded whenever a DAG file is parsed. What passes between
-tasks is a plan's figures and one small manifest a client; rows travel as hashed Parquet files, fates in the ledger.
+tasks is a plan's figures and a small manifest of each client's files; rows travel as hashed Parquet files, fates in
+the ledger.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
 from airflow.sdk import get_current_context
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
+from offline_capi.airflow_provider.alerting import tell_alerts
+from offline_capi.airflow_provider.batches import MAX_UNITS, describe_failure, join_failures, make_units, staged_of
 from offline_capi.airflow_provider.lineage import tell_lineage
 from offline_capi.airflow_provider.metrics import count_events, count_sending
-from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, speak_of, window_of
+from offline_capi.airflow_provider.opening import (
+    Place,
+    known_clients,
+    opened,
+    refuse_unknown_conf,
+    run_type,
+    speak_of,
+    window_of,
+)
 from offline_capi.airflow_provider.telling import log_plan, log_report, log_sending, numbers
 from offline_capi.airflow_provider.verdicts import raise_for_undelivered
 from offline_capi.airflow_provider.windows import resolve_window
-from offline_capi.errors import ConfigError, PartialLossError, UsageError
+from offline_capi.errors import AccessDeniedError, ConfigError, OfflineCapiError, PartialLossError, UsageError
 from offline_capi.model import Fate
 
 if TYPE_CHECKING:
@@ -34,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["explain_config", "plan", "prepare", "purge", "reconcile", "send_client"]
 
 #: In place of the clients, where a test event code sends everything in one task.
-_TEST_UNIT = {"client": "test events"}
+_TEST_UNIT = {"client": "test events", "staged": []}
 
 #: Failed requests of a client that its log names; halving may make hundreds of one.
 _TOLD = 20
@@ -51,6 +65,7 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
     from offline_capi.pipeline import begin_run
 
     context = get_current_context()
+    refuse_unknown_conf(context)
     trigger, form = run_type(context), context["params"]
     manual_only(form.get("test_event_code") or None, trigger)
     with opened(Place(folder, upload)) as (one, services):
@@ -65,7 +80,7 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
 
 
 def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Read, map, hash and check the window; stage one hashed file a client.
+    """Read, map, hash and check the window; stage one hashed file a client. Returns what each mapped task sends.
 
     One task for all clients, although sending is mapped: clients share a source, so that a task each would query it
     and scan it once a client, and each would reject the rows of the others. Which clients there are is known only when
@@ -80,36 +95,66 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
     with opened(Place(folder, upload), run_id) as (one, services):
         window = _window_in_zone(manifest["window"], one.window.timezone)
         force = bool(form.get("force_gates"))
-        units = stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
+        staged = stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
         if form.get("resend"):
             _forget_refused(run_id, services)
-    for unit in units:
-        _log.info("staged", client=unit.client, events=unit.events)
-    return [unit.to_json() for unit in units]
+        limit = min(MAX_UNITS, conf.getint("core", "max_map_length", fallback=MAX_UNITS))
+        units = make_units(staged, services.stage, run_id, limit=limit)
+    for file in staged:
+        _log.info("staged", client=file.client, events=file.events)
+    return units
 
 
 def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, int]:
-    """Send what is staged for one client and not sent yet; fail when any of it did not arrive.
+    """Send what is staged for the clients of a unit and not sent yet; fail at the end when any of it did not arrive.
 
-    Killed at any point and repeated, it goes on where it was: the ledger knows each request that left, answered or not.
+    A unit is one client, of which there may be staged files of several runs, or several small clients, each sent for
+    whatever becomes of the others. Killed at any point and repeated, it goes on where it was: the ledger knows each
+    request that left, answered or not.
     """
-    from offline_capi.pipeline import send_staged
-    from offline_capi.staging import StagedEvents
-
     context: Any = get_current_context()
-    client = context["client"] = unit["client"]  # for map_index_template
+    context["client"] = unit["client"]  # for map_index_template
     if unit == _TEST_UNIT:
         return _send_test(Place(folder, upload))
-    staged, started = StagedEvents(**unit), time.monotonic()
-    speak_of(client=client)
-    with opened(Place(folder, upload), staged.run_id) as (one, services):
-        if not _is_staged(staged, services):
-            return {}
-        tally = send_staged(staged, one, services)
-        tell_lineage(one, services, {client: tally.of(Fate.SENT)})
-        log_sending(tally, services.ledger.failed_requests(staged.run_id, client, _TOLD))
-    count_sending(tally, timedelta(seconds=time.monotonic() - started), upload=upload, client=client)
-    raise_for_undelivered(client, tally)
+    sent: Counter[str] = Counter()
+    failures: dict[str, Exception] = {}
+    with opened(Place(folder, upload), unit.get("run_id")) as (one, services):
+        staged = staged_of(unit, services.stage)
+        if not staged:
+            _check_purged(unit["client"], unit["run_id"], services)
+        clients = {name: [*files] for name, files in groupby(staged, key=lambda file: file.client)}
+        for client, files in clients.items():
+            speak_of(client=client)
+            for file in files:
+                try:
+                    sent.update(_send_file(file, one, services))
+                except Exception as error:  # noqa: BLE001  whatever it is, the other clients are sent for
+                    failures.setdefault(client, error)
+                    if len(staged) > 1:
+                        say = _log.error if isinstance(error, OfflineCapiError) else _log.exception
+                        say(f"{describe_failure(client, error)} What else this task has is sent all the same.")
+                    if isinstance(error, AccessDeniedError):
+                        break  # Meta would refuse the client's next file as well
+    if failures:
+        raise join_failures(failures, len(clients))
+    return dict(sent)
+
+
+def _send_file(staged: StagedEvents, upload: Upload, services: Services) -> dict[str, int]:
+    """Send one staged file, count and log what became of it; fail when any of it did not arrive."""
+    from offline_capi.pipeline import send_staged
+
+    started = time.monotonic()
+    speak_of(upload_run_id=staged.run_id)
+    if not services.stage.filesystem.exists(staged.path):
+        _check_purged(staged.client, staged.run_id, services)
+        return {}
+    tally = send_staged(staged, upload, services)
+    tell_lineage(upload, services, {staged.client: tally.of(Fate.SENT)})
+    log_sending(tally, services.ledger.failed_requests(staged.run_id, staged.client, _TOLD))
+    took = timedelta(seconds=time.monotonic() - started)
+    count_sending(tally, took, upload=upload.name, client=staged.client)
+    raise_for_undelivered(staged.client, tally)
     return numbers(tally)
 
 
@@ -126,6 +171,7 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
             _give_up(run_id, services)
         before = _closed_before(run_id, services)
         report = _close(run_id, one, services)
+        tell_alerts(report, services)
         count_events(report, services.deployment.recipients, before)
     log_report(report)
     report.raise_for_loss()
@@ -180,17 +226,14 @@ def _forget_refused(run_id: str, services: Services) -> None:
         services.ledger.forget(events.keys, refused=True)
 
 
-def _is_staged(unit: StagedEvents, services: Services) -> bool:
-    """Whether there are events to send. Those of a complete run have arrived and were purged."""
-    if services.stage.filesystem.exists(unit.path):
-        return True
-    if not _is_complete(unit.run_id, services):
+def _check_purged(client: str, run_id: str, services: Services) -> None:
+    """Staged events that are gone have arrived if their run is complete; else raise ``UsageError``."""
+    if not _is_complete(run_id, services):
         raise UsageError(
-            f"{unit.client}: the staged events of run {unit.run_id} are gone. Clear prepare and all that follows it, "
+            f"{client}: the staged events of run {run_id} are gone. Clear prepare and all that follows it, "
             f"or trigger the day anew: only what is missing is sent."
         )
     _log.info("everything arrived before and its staged events were purged; nothing is sent")
-    return False
 
 
 def _is_complete(run_id: str, services: Services) -> bool:

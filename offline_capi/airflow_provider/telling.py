@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from offline_capi.ledger.history import FailedRequest
     from offline_capi.model import Tally
-    from offline_capi.report import RunReport
+    from offline_capi.report import Quality, RunReport
 
-__all__ = ["log_plan", "log_report", "log_sending", "numbers"]
+__all__ = ["log_plan", "log_quality", "log_report", "log_sending", "numbers"]
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +56,14 @@ def log_plan(report: RunReport) -> None:
     log_report(report)
     with _paper() as console:
         print_days(report, console)
+
+
+def log_quality(quality: Quality) -> None:
+    """What Meta counted beside what was sent."""
+    from offline_capi.report import print_quality
+
+    with _paper() as console:
+        print_quality(quality, console)
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from offline_capi.model import Fate, Reason
 
 if TYPE_CHECKING:
     from offline_capi.model import Tally
+    from offline_capi.nightly import Settled
 
-__all__ = ["raise_for_undelivered"]
+__all__ = ["raise_for_undelivered", "raise_for_unsettled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,21 @@ _VERDICTS = (
         (Fate.REFUSED, Fate.HELD), (), PartialLossError, "Repeating does not change it: see the report for the reasons"
     ),
 )  # fmt: skip
+
+
+def raise_for_unsettled(upload: str, settled: Settled) -> None:
+    """Raise ``PartialLossError`` while a day that earlier runs left open is not delivered, or was closed just now."""
+    found = [
+        f"{report.window}: run {report.run_id}, {', '.join(report.problems)}"
+        for report in settled.reports
+        if report.problems
+    ]
+    found += [f"{day}: {type(error).__name__}: {error}" for day, error in settled.failures.items()]
+    found += [f"{day.day} became too old for Meta with something owed ({day.why})" for day in settled.closed]
+    if found:
+        raise PartialLossError(
+            f"{upload}: {'; '.join(found)}. What is open is taken up again; repeating is safe and sends only that."
+        )
 
 
 def raise_for_undelivered(client: str, tally: Tally) -> None:

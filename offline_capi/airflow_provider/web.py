@@ -56,21 +56,25 @@ def show_runs(user: GetUserDep) -> str:
 
 @app.get("/runs/{ledger_run}", response_class=HTMLResponse)
 def show_report(ledger_run: str, user: GetUserDep) -> str:
-    """The report of one run of the ledger."""
+    """The report of one run of the ledger, with what Meta counts of it once it has been asked."""
     from offline_capi.errors import UsageError
-    from offline_capi.report import RunReport, render_html
+    from offline_capi.pipeline import Services
+    from offline_capi.quality import quality_of
+    from offline_capi.report import Quality, RunReport, render_html
 
-    with _opened() as (_, __, ledger):
+    with _opened() as (deployment, secrets, ledger):
         try:
             run = ledger.run(ledger_run)
         except UsageError:
             raise HTTPException(404, "the ledger has no such run") from None
+        report = RunReport.from_json(run.report) if run.report else None
+        told = quality_of(report, Services(deployment, secrets, ledger)) if report else Quality()
     details = DagDetails(id=dag_id_of(run.upload))
     if not get_auth_manager().is_authorized_dag(method="GET", details=details, user=user):
         raise HTTPException(403, "you may not see the DAG of this upload")
-    if run.report is None:
+    if report is None:
         raise HTTPException(404, f"run {run.id} is {run.status} and has no report")
-    return render_html(RunReport.from_json(run.report), head=_templates().get_template("frame.html.j2").render())
+    return render_html(report, quality=told, head=_templates().get_template("frame.html.j2").render())
 
 
 @app.get("/clients", response_class=HTMLResponse)

@@ -8,12 +8,12 @@ no length. So the window comes from what the person or the timetable said, in th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from offline_capi.errors import UsageError
-from offline_capi.model import Window
+from offline_capi.model import Window, in_zone
 
 __all__ = ["resolve_window"]
 
@@ -33,10 +33,9 @@ def resolve_window(
     if params.get("since") or params.get("until"):
         return _window_of_form(params, ZoneInfo(zone))
     if partition_key:
-        return Window.of_day(_day(partition_key), zone)
+        return _window_of_key(partition_key, zone)
     if data_interval and data_interval[0] < data_interval[1]:
-        start, end = (datetime.fromtimestamp(at.timestamp(), ZoneInfo(zone)) for at in data_interval)
-        return Window(start, end)
+        return Window(*(in_zone(at, ZoneInfo(zone)) for at in data_interval))
     raise UsageError(f"this run does not say which days it covers. {_ADVICE}")
 
 
@@ -46,7 +45,7 @@ def _window_of_form(params: Mapping[str, Any], zone: ZoneInfo) -> Window:
         raise UsageError(f"until is given without since. {_ADVICE}")
     since = _moment("since", params["since"], zone)
     until = _moment("until", params["until"], zone) if params.get("until") else since + timedelta(days=1)
-    if since >= until:
+    if since.astimezone(UTC) >= until.astimezone(UTC):
         raise UsageError(
             f"since {params['since']} is not before until {params['until']}. Until is not included: for one day, "
             f"give the day after it. Nothing was read and nothing was sent."
@@ -59,12 +58,16 @@ def _moment(name: str, value: str, zone: ZoneInfo) -> datetime:
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{name} is not a date such as 2026-11-22 or 2026-11-22T06:00. {_ADVICE}") from error
-    return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
+        raise UsageError(f"{name} is not a date such as 2026-11-22. {_ADVICE}") from error
+    return moment.replace(tzinfo=zone) if moment.tzinfo is None else in_zone(moment, zone)
 
 
-def _day(partition_key: str) -> date:
+def _window_of_key(partition_key: str, zone: str) -> Window:
     try:
-        return date.fromisoformat(partition_key)
+        day = date.fromisoformat(partition_key)
     except ValueError as error:
         raise UsageError(f'the partition key "{partition_key}" is not a day such as 2026-11-22. {_ADVICE}') from error
+    try:
+        return Window.of_day(day, zone)
+    except ValueError as error:
+        raise UsageError(f"{error}. {_ADVICE}") from error

@@ -83,14 +83,19 @@ def clients_test(
 @clients_app.command("health")
 def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Look at every token and pixel; tell what began and what ended since the last look. Stores nothing at Meta."""
-    _finish_look(_look(load(config), [], {}), as_json)
+    from offline_capi.alerts import alert_of_notice, platform_teller
+
+    deployment = load(config)
+    tell = platform_teller(deployment.platform, environment_secrets())
+    told = {"on_notice": lambda notice: tell(alert_of_notice(notice))} if tell else {}
+    _finish_look(_look(deployment, [], {}, **told), as_json)
 
 
-def _look(deployment: Deployment, names: list[str], codes: dict[str, str]) -> HealthReport:
+def _look(deployment: Deployment, names: list[str], codes: dict[str, str], **told: Any) -> HealthReport:
     from offline_capi.clients import check_health
     from offline_capi.delivery import explain
 
-    return check_health(deployment, environment_secrets(), explain=explain, clients=names, test_codes=codes)
+    return check_health(deployment, environment_secrets(), explain=explain, clients=names, test_codes=codes, **told)
 
 
 def _test_codes(deployment: Deployment, names: list[str], given: str | None) -> dict[str, str]:

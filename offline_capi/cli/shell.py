@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from offline_capi.errors import OfflineCapiError, UsageError
-from offline_capi.model import Window, yesterday
+from offline_capi.model import Window, in_zone, yesterday
 from offline_capi.process import without_pandas
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def window_of(upload: Upload, since: str | None, until: str | None) -> Window:
     zone = ZoneInfo(upload.window.timezone)
     start = moment_of(since, zone, "--since") if since else _midnight(yesterday(zone.key, datetime.now(UTC)), zone)
     end = moment_of(until, zone, "--until") if until else start + timedelta(days=1)
-    if start >= end:
+    if start.astimezone(UTC) >= end.astimezone(UTC):  # of one zone, Python compares wall clocks
         raise UsageError(f"--since {start} is not before --until {end}; the window is half-open")
     return Window(start, end)
 
@@ -188,7 +188,7 @@ def moment_of(text: str, zone: tzinfo, option: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f'{option} "{text}" is neither a date (2026-11-23) nor a time (2026-11-23T06:00)') from None
-    return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
+    return moment.replace(tzinfo=zone) if moment.tzinfo is None else in_zone(moment, zone)
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,11 +35,13 @@ from offline_capi.cli.shell import (
     show_settled,
     window_of,
 )
+from offline_capi.errors import OfflineCapiError
 
 if TYPE_CHECKING:
     from offline_capi.config import Upload
     from offline_capi.model import Window
     from offline_capi.pipeline import Services
+    from offline_capi.report import RunReport
 
 
 @app.command()
@@ -125,6 +128,7 @@ def upload_command(
 
     A run that reaches up to yesterday is a night: it first takes up the days that earlier runs left open.
     """
+    from offline_capi.alerts import alerting
     from offline_capi.nightly import run_night
     from offline_capi.pipeline import run_upload
 
@@ -132,7 +136,7 @@ def upload_command(
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
         total = expected(one, window, services, quiet=as_json)
-        with progress(one.name, quiet=as_json, total=total) as on_progress:
+        with alerting(one.name, services), progress(one.name, quiet=as_json, total=total) as on_progress:
             if not services.ledger.runs(1):
                 announce(f"! new ledger: {services.ledger.place}")
             if with_open_days:
@@ -145,18 +149,20 @@ def upload_command(
                     announce=announce,
                     on_progress=on_progress,
                 )
-                finish_night(night, as_json)
-            report = run_upload(
-                one,
-                window,
-                services,
-                trigger=trigger,
-                clients=clients,
-                test_event_code=test_event_code,
-                force_gates=force_gates,
-                on_progress=on_progress,
-            )
-    finish(report, as_json)
+                tell_alerts([*night.settled.reports, night.report], services)
+            else:
+                report = run_upload(
+                    one,
+                    window,
+                    services,
+                    trigger=trigger,
+                    clients=clients,
+                    test_event_code=test_event_code,
+                    force_gates=force_gates,
+                    on_progress=on_progress,
+                )
+                tell_alerts([report], services)
+    finish_night(night, as_json) if with_open_days else finish(report, as_json)
 
 
 @app.command("settle")
@@ -177,11 +183,23 @@ def settle_command(
         chosen = [find(services.deployment, upload)] if upload else list(uploads.values())
         for one in chosen:
             found[one.name] = settle_upload(one, services, force_gates=force_gates, announce=announce)
+            tell_alerts(found[one.name].reports, services)
     if as_json:
         print_json({name: settled.to_json() for name, settled in found.items()})
     for name, settled in found.items():
         show_settled(name, settled, quiet=as_json)
     sys.exit(0 if all(settled.complete for settled in found.values()) else 1)
+
+
+def tell_alerts(reports: Sequence[RunReport], services: Services) -> None:
+    """Tell whoever the platform names; where that fails, say so: how the runs ended is not changed by it."""
+    from offline_capi.alerts import raise_alerts
+
+    for report in reports:
+        try:
+            raise_alerts(report, services)
+        except OfflineCapiError as error:
+            print_warnings([str(error)], err)
 
 
 def expected(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:

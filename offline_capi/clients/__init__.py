@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from offline_capi.clients.health import HealthReport, Notice, check_health
 from offline_capi.clients.standing import Standing, standings
-from offline_capi.clients.status import AccessFault, ClientStatus, StatusBook, breaker, refusal, with_fault
+from offline_capi.clients.status import (
+    RUN_REFUSED,
+    AccessFault,
+    ClientStatus,
+    StatusBook,
+    breaker,
+    refusal,
+    with_refusal,
+    without_refusal,
+)
 
 __all__ = [
+    "RUN_REFUSED",
     "AccessFault",
     "ClientStatus",
     "HealthReport",
@@ -21,5 +31,6 @@ __all__ = [
     "check_health",
     "refusal",
     "standings",
-    "with_fault",
+    "with_refusal",
+    "without_refusal",
 ]

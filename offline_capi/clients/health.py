@@ -17,12 +17,13 @@ from offline_capi.clients.connection import (
     send_test_event,
 )
 from offline_capi.clients.graph import Credentials, Graph
-from offline_capi.clients.status import AccessFault, ClientStatus, StatusBook
+from offline_capi.clients.status import RUN_REFUSED, AccessFault, ClientStatus, StatusBook
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.clients.versions import VersionLook, look_at_versions
 from offline_capi.config import Client, Deployment, Platform, Secret, SecretResolver
 from offline_capi.config.graph_versions import version_warnings
 from offline_capi.errors import ConfigError, TemporaryError
+from offline_capi.incidents import changed
 from offline_capi.recipients import client_of
 
 __all__ = ["HealthReport", "Notice", "app_credentials", "check_health", "inspect_token"]
@@ -241,12 +242,13 @@ def _settle(
 
 
 def _notices(client: Client, before: Iterable[AccessFault], now: Iterable[AccessFault]) -> Iterator[Notice]:
-    """A fault that only became another of its kind, as a token's end came nearer, has not ended."""
-    known, present = {fault.key for fault in before}, {fault.key for fault in now}
-    subjects = {key.partition(":")[0] for key in present}
-    for fault in now:
-        if fault.key not in known:
-            yield Notice(client.name, fault.key, "began", fault.words, fault.stops, client.contacts)
-    for fault in before:
-        if fault.key not in present and fault.key.partition(":")[0] not in subjects:
-            yield Notice(client.name, fault.key, "ended", fault.words, fault.stops, client.contacts)
+    """What began and what ended. That Meta refuses a client has been told once a run was refused, by that run."""
+    known, present = {fault.key: fault for fault in before}, {fault.key: fault for fault in now}
+    began, ended = changed(known, present)
+    if RUN_REFUSED in known and any(fault.stops for fault in present.values()):
+        began = [key for key in began if not present[key].stops]
+        ended = [key for key in ended if key != RUN_REFUSED]
+    for fault in (present[key] for key in began):
+        yield Notice(client.name, fault.key, "began", fault.words, fault.stops, client.contacts)
+    for fault in (known[key] for key in ended):
+        yield Notice(client.name, fault.key, "ended", fault.words, fault.stops, client.contacts)

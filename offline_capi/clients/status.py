@@ -6,20 +6,20 @@ it; in the stage folder, because every worker of a deployment reaches that one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
-from urllib.parse import quote
 
 from offline_capi.clients.connection import Tested
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
 from offline_capi.config.secret import fingerprint
-from offline_capi.errors import ConfigError
-from offline_capi.storage import STAGE, root_of
+from offline_capi.storage import JsonFolder
 
-__all__ = ["AccessFault", "ClientStatus", "StatusBook", "breaker", "refusal", "with_fault"]
+#: The fault of a client that a run was refused: of it somebody is told by the run, if no check has told them before.
+RUN_REFUSED = "run: refused"
+
+__all__ = ["AccessFault", "ClientStatus", "StatusBook", "breaker", "refusal", "with_refusal", "without_refusal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,15 @@ def refusal(status: ClientStatus, fingerprint: str) -> str | None:
     return next((f"{fault.words} (since {fault.since})" for fault in status.faults if fault.stops), None)
 
 
-def with_fault(status: ClientStatus, fingerprint: str, words: str, at: str) -> ClientStatus:
-    """With the breaker opened by a run that Meta refused; the next good test closes it."""
-    known = status.faults if status.fingerprint == fingerprint else ()
-    fault = AccessFault("run: refused", words, stops=True, since=at)
-    return replace(status, fingerprint=fingerprint, faults=(*(one for one in known if one.key != fault.key), fault))
+def with_refusal(status: ClientStatus, at: str) -> ClientStatus:
+    """With the note that a run was refused and somebody was told. It stops no run: the next one asks Meta again."""
+    fault = AccessFault(RUN_REFUSED, "Meta refused the token or the pixel when a run sent", stops=False, since=at)
+    return replace(status, faults=(*status.faults, fault))
+
+
+def without_refusal(status: ClientStatus) -> ClientStatus:
+    """Without that note."""
+    return replace(status, faults=tuple(fault for fault in status.faults if fault.key != RUN_REFUSED))
 
 
 def breaker(stage: str) -> Callable[[str, Secret], str | None]:
@@ -87,30 +91,19 @@ class StatusBook:
     """The statuses of a deployment's clients under ``stage``, a folder or fsspec URL."""
 
     def __init__(self, stage: str) -> None:
-        self._files, root = root_of(stage, STAGE, ConfigError)
-        self._folder = f"{root.rstrip('/')}/clients"
+        self._folder = JsonFolder(stage, "clients")
 
     def read(self, client: str) -> ClientStatus:
         """What is known; nothing, where there is no file yet or none that can be read: a check writes it anew."""
         try:
-            return ClientStatus.from_json(json.loads(self._files.cat_file(self._path(client))))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return ClientStatus.from_json(self._folder.read(client))
+        except (KeyError, TypeError):
             return ClientStatus(client)
 
     def read_all(self, clients: Iterable[str]) -> dict[str, ClientStatus]:
-        known = {path.rsplit("/", 1)[1] for path in self._files.glob(f"{self._folder}/*.json")}
-        return {name: self.read(name) if _file(name) in known else ClientStatus(name) for name in clients}
+        files = self._folder.files()
+        return {name: self.read(name) if self._folder.known(name, files) else ClientStatus(name) for name in clients}
 
     def write(self, status: ClientStatus) -> None:
         """Replace the client's status, whole or not at all."""
-        path = self._path(status.client)
-        self._files.makedirs(self._folder, exist_ok=True)
-        self._files.pipe_file(path + ".part", json.dumps(status.to_json(), indent=1).encode())
-        self._files.mv(path + ".part", path)
-
-    def _path(self, client: str) -> str:
-        return f"{self._folder}/{_file(client)}"
-
-
-def _file(client: str) -> str:
-    return f"{quote(client, safe='')}.json"
+        self._folder.write(status.client, status.to_json())

@@ -53,6 +53,7 @@ __all__ = [
     "ActionSource",
     "AirflowDefaults",
     "AirflowSettings",
+    "AlertTargets",
     "AppData",
     "AttributionData",
     "Client",
@@ -82,10 +83,12 @@ __all__ = [
     "Pixel",
     "Platform",
     "PlatformApp",
+    "QualitySettings",
     "RateGate",
     "RowsGate",
     "Screening",
     "SecretRef",
+    "SettleSettings",
     "SqlSource",
     "StoreData",
     "TrailingGate",
@@ -767,6 +770,11 @@ Notifiers = Annotated[
 class Notify(_Node):
     """Who is told of what; a missed deadline goes to those of ``failure`` where ``deadline`` names nobody."""
 
+    alert: Notifiers = Field(
+        (),
+        description="told once when a fault begins and once when it is over, with its numbers, reason and what to do; "
+        "without any, platform.notify is used",
+    )
     failure: Notifiers = ()
     success: Notifiers = ()
     deadline: Notifiers = ()
@@ -807,8 +815,27 @@ class HealthSettings(_Node):
     timezone: Zone = "UTC"
     notify: Notifiers = Field(
         (),
-        description="who is told when a fault begins and when it ends; without any, those of notify.failure",
+        description="told when a fault begins and ends; without any those of notify.alert, else of notify.failure",
     )
+
+
+class QualitySettings(_Node):
+    """The daily question to Meta what it got, as `offline-capi clients quality` puts it."""
+
+    schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+        "0 5 * * *",
+        description="cron; by default at five, so that morning reports hold what Meta counted. none: by hand only",
+    )
+    timezone: Zone = "UTC"
+
+
+class SettleSettings(_Node):
+    """A DAG that only settles what earlier runs owe, between two nights; without a schedule there is none."""
+
+    schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+        "none", description='cron, such as "30 */6 * * *"; by default there is no such DAG'
+    )
+    timezone: Zone = "UTC"
 
 
 class AirflowDefaults(AirflowSettings):
@@ -818,6 +845,8 @@ class AirflowDefaults(AirflowSettings):
         None, description="for uploads without a schedule of their own; `schedule: none` there means by hand only"
     )
     health: HealthSettings = HealthSettings()
+    quality: QualitySettings = QualitySettings()
+    settle: SettleSettings = SettleSettings()
 
 
 def _over(own: Any, defaults: Any) -> Any:
@@ -1070,6 +1099,22 @@ class GraphVersions(_Node):
     read_back: GraphVersion | None = Field(None, description="Meta's own counts and scores: `clients quality`")
 
 
+class AlertTargets(_Node):
+    """Who is told of faults by the command line, and by Airflow where it names nobody itself."""
+
+    command: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+        None,
+        min_length=1,
+        description="a program and its arguments, started without a shell; it gets each alert as JSON on its standard "
+        "input",
+    )
+    webhook: SecretRef | None = Field(
+        None,
+        description="where the URL is found to which each alert is POSTed as JSON; as text it holds the whole message, "
+        "which incoming webhooks of Slack and others show",
+    )
+
+
 class Platform(_Node):
     """What holds for all clients."""
 
@@ -1100,6 +1145,9 @@ class Platform(_Node):
     )
     frequent_value: Share = Field(
         0.005, description="share of rows above which `coverage` and `drop_frequent` take a value for nobody's"
+    )
+    notify: AlertTargets = Field(
+        AlertTargets(), description="who is told once when a fault begins and once when it is over"
     )
     airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
 

@@ -35,7 +35,7 @@ from offline_capi.model.tally import (
     Tally,
     sent_events,
 )
-from offline_capi.model.window import Window, in_utc, yesterday
+from offline_capi.model.window import Window, in_utc, in_zone, start_of_day, yesterday
 
 __all__ = [
     "DAY_REASONS",
@@ -76,8 +76,10 @@ __all__ = [
     "bytes_of",
     "debts_of",
     "in_utc",
+    "in_zone",
     "judge_day",
     "keys_in",
     "sent_events",
+    "start_of_day",
     "yesterday",
 ]

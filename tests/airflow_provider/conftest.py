@@ -75,10 +75,12 @@ with DAG("offline_capi__own", schedule=None, params=FORM, render_template_as_nat
 """
 
 
-#: Somebody is told of what the daily look at the clients finds.
+#: Somebody is told of what the daily look at the clients finds, and somebody of faults of the nights.
 WATCHED = """platform:
   airflow:
     health: {notify: {call: "tests.airflow_provider.told:hear"}}
+    notify:
+      alert: {call: "tests.airflow_provider.told:Pager", arguments: {text: "{{ alert.change }} {{ alert.message }}"}}
 """
 
 #: Somebody who reads hook lineage, as OpenLineage's provider does: without one, Airflow collects none.

@@ -25,7 +25,15 @@ from offline_capi.samples import SAMPLE_TOKENS
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
 #: What a test may set for one run; anything else of these is removed, so that runs do not hear of each other.
-OWN = ("OFFLINE_CAPI_", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__METRICS__", "AWS_", *SAMPLE_TOKENS)
+OWN = (
+    "OFFLINE_CAPI_",
+    "AIRFLOW_CONN_",
+    "AIRFLOW_VAR_",
+    "AIRFLOW__METRICS__",
+    "AIRFLOW__CORE__MAX_MAP_LENGTH",
+    "AWS_",
+    *SAMPLE_TOKENS,
+)
 
 
 def clean_environment(home: Path, dags: Path = DAGS) -> dict[str, str]:
@@ -88,6 +96,10 @@ class EmbeddedAirflow:
         """The DAGs of a folder and the import errors of its files."""
         return dict(self._ask("dag_bag", folder=str(folder)))
 
+    def dag_hashes(self, folder: Path) -> dict[str, str]:
+        """By what Airflow tells whether it has to store a new version of each DAG of a folder."""
+        return dict(self._ask("dag_hashes", folder=str(folder)))
+
     def connection_test(self, name: str, environment: Mapping[str, str]) -> tuple[bool, str]:
         """What the *Test* button of a connection says."""
         ok, message = self._ask("connection_test", name=name, environment=dict(environment))
@@ -129,7 +141,7 @@ class EmbeddedAirflow:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=180)
         self._log.close()
 
 
@@ -282,6 +294,14 @@ def _dag_bag(folder: str) -> dict[str, Any]:
     return {"dags": sorted(bag.dags), "import_errors": {Path(f).name: e for f, e in bag.import_errors.items()}}
 
 
+def _dag_hashes(folder: str) -> dict[str, str]:
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dags = _bag(folder).dags.values()
+    return {dag.dag_id: SerializedDagModel.hash(DagSerialization.to_dict(dag)) for dag in dags}
+
+
 def _connection_test(name: str, environment: Mapping[str, str]) -> list[Any]:
     from offline_capi.airflow_provider.hook import MetaConversionsHook
 
@@ -368,6 +388,7 @@ def _serve() -> None:
         "night": _night,
         "cleared": _cleared,
         "dag_bag": _dag_bag,
+        "dag_hashes": _dag_hashes,
         "connection_test": _connection_test,
         "lineage": _lineage,
         "secrets": _secrets,

@@ -17,7 +17,7 @@ from offline_capi.errors import ConfigError
 from tests.airflow_provider.embedded import DAGS, REPOSITORY, EmbeddedAirflow
 
 CREDIT, STORE = "offline_capi__credit_approvals", "offline_capi__store_purchases"
-HEALTH = "offline_capi_health"
+HEALTH, QUALITY, SETTLE = "offline_capi_health", "offline_capi_quality", "offline_capi_settle"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def change(folder: Path, upload: str, old: str, new: str) -> None:
 
 
 def test_airflow_takes_both_dag_files_without_an_import_error(airflow: EmbeddedAirflow):
-    assert airflow.dag_bag(DAGS) == {"dags": [CREDIT, STORE, HEALTH], "import_errors": {}}
+    assert airflow.dag_bag(DAGS) == {"dags": [CREDIT, STORE, HEALTH, QUALITY], "import_errors": {}}
 
 
 def test_a_dag_is_paused_at_first_runs_one_at_a_time_and_catches_nothing_up():
@@ -98,6 +98,23 @@ def test_the_page_of_a_dag_tells_the_mapping_in_words():
     assert "| user_data.ph | column `phone`, with the country in `country` |" in page
     assert "the first of column `ltv`, column `credit_limit` that is not empty, as number" in page
     assert "one day of `approved_at` in America/New_York, and the 2 days before it" in page
+
+
+def test_a_deployment_that_changes_nothing_of_a_dag_makes_no_new_version_of_it(airflow: EmbeddedAirflow, folder: Path):
+    """As git-sync lays it out: a worktree a commit, and a symbolic link to the newest, by which Airflow reads."""
+    change(folder, "store_purchases", "action_source: physical_store", "action_sauce: physical_store")
+    found = []
+    for commit in ("1111111", "2222222"):
+        worktree = folder.parent / ".worktrees" / commit
+        for name in ("dags", "sql"):
+            shutil.copytree(folder.parent / name, worktree / name)
+        current = folder.parent / "current"
+        current.unlink(missing_ok=True)
+        current.symlink_to(worktree)
+        found.append(airflow.dag_hashes(current / "dags"))
+
+    assert {*found[0]} >= {CREDIT, STORE, HEALTH}
+    assert found[0] == found[1]
 
 
 # ---------------------------------------------------------------------------------------------- settings
@@ -189,6 +206,38 @@ def test_an_upload_can_keep_out_of_the_folders_schedule(settled: Path):
     assert "- **Runs:** when triggered" in dag.doc_md
 
 
+def say(folder: Path, airflow: str) -> Path:
+    """Give the platform these Airflow settings."""
+    clients = folder / "clients.yml"
+    clients.write_text(clients.read_text().replace("platform:\n", f"platform:\n  airflow: {airflow}\n"))
+    return folder
+
+
+def test_meta_is_asked_what_it_got_at_five_unless_the_folder_says_otherwise(folder: Path):
+    usual = upload_dags(folder)[QUALITY].timetable
+    own = upload_dags(say(folder, "{quality: {schedule: none}}"))[QUALITY].timetable
+
+    assert (usual.expression, str(usual.timezone)) == ("0 5 * * *", "UTC")
+    assert not own.can_be_scheduled
+
+
+def test_settling_is_a_dag_only_where_it_has_a_schedule_with_a_task_for_each_upload_that_can_be_run(folder: Path):
+    assert SETTLE not in upload_dags(folder)
+    (folder / "uploads" / "half written.yml").write_text('client: "acme')
+
+    dag = upload_dags(say(folder, '{settle: {schedule: "30 */6 * * *", timezone: Europe/Berlin}}'))[SETTLE]
+
+    assert (dag.timetable.expression, str(dag.timetable.timezone)) == ("30 */6 * * *", "Europe/Berlin")
+    assert dag.get_task("settle").is_mapped
+    assert dag.get_task("settle").op_kwargs_expand_input.value == {"upload": ["credit_approvals", "store_purchases"]}
+
+
+def test_somebody_to_tell_of_faults_who_does_not_exist_is_found_before_the_night(folder: Path):
+    dags = upload_dags(say(folder, '{notify: {alert: "acme.alerts:page"}}'))
+
+    assert tasks_of(dags[CREDIT]) == tasks_of(dags[STORE]) == ["config_error"]
+
+
 def test_somebody_to_tell_who_does_not_exist_is_found_before_the_night(settled: Path):
     change(settled, "credit_approvals", "tests.airflow_provider.told:Keeper", "acme.alerts:page")
 
@@ -241,7 +290,7 @@ def test_broken_clients_make_every_upload_that_needs_them_fail_by_name(folder: P
     dags = upload_dags(folder)
 
     assert {name: tasks_of(dag) for name, dag in dags.items()} == {
-        name: ["config_error"] for name in (CREDIT, STORE, HEALTH)
+        name: ["config_error"] for name in (CREDIT, STORE, HEALTH, QUALITY)
     }
 
 

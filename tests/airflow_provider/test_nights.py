@@ -147,6 +147,30 @@ def test_an_unknown_client_is_refused_with_the_nearest_name(night: SampleNight):
     assert night.sandbox.requests == []
 
 
+@pytest.mark.parametrize(
+    ("conf", "told"),
+    [
+        ({"dryrun": True}, '"dryrun"; did you mean "dry_run"?'),
+        (
+            {"untill": "2026-11-29", "client": ["nobody"]},
+            '"client"; did you mean "clients"?, "untill"; did you mean "until"?',
+        ),
+        ({"test_code": "TEST1"}, '"test_code"; did you mean "test_event_code"?'),
+        ({"zzz": 1}, '"zzz". It has since, until, clients, dry_run,'),
+    ],
+)
+@pytest.mark.parametrize("kind", ["manual", "backfill"])
+def test_what_the_trigger_form_does_not_have_is_refused_and_nothing_is_sent(night: SampleNight, conf, told, kind):
+    since = len(night.airflow.log)
+
+    done = night.run("store_purchases", kind=kind, **conf)
+
+    assert (done.state, done.tasks["plan"], done.tries["plan"]) == ("failed", "failed", 1)
+    assert told in night.airflow.log[since:]
+    assert night.sandbox.requests == []
+    assert night.run_states() == []
+
+
 def test_tokens_settings_and_names_in_paths_may_be_airflow_variables_of_the_environments_names(night: SampleNight):
     """And so come from any secrets backend; what the environment says itself counts first."""
     moved = ("OFFLINE_CAPI_GRAPH_URL", "OFFLINE_CAPI_STAGE", "OFFLINE_CAPI_DATA", *SAMPLE_TOKENS)

@@ -42,7 +42,9 @@ def test_nothing_waits_longer_than_the_uploads_own_delay():
     usual = upload_retry_policy().evaluate(errors.TemporaryError("x"), 1, 3)
     short = upload_retry_policy(timedelta(seconds=1)).evaluate(errors.TemporaryError("x"), 1, 3)
 
+    busy = upload_retry_policy().evaluate(errors.LedgerBusyError("x"), 1, 3)
     assert (usual.retry_delay, short.retry_delay) == (timedelta(minutes=2), timedelta(seconds=1))
+    assert busy.retry_delay == timedelta(seconds=30)
 
 
 def test_every_error_that_is_named_exists():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from itertools import pairwise
+from zoneinfo import ZoneInfo, available_timezones
 
 import pendulum
 import pytest
@@ -12,6 +15,7 @@ from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import DagRunInfo, TimeRestriction
 
 from offline_capi.airflow_provider.timetable import DailyPartitionTimetable, runs_daily
+from offline_capi.model import Window
 
 NIGHTLY = DailyPartitionTimetable("15 2 * * *", timezone="America/New_York")
 
@@ -105,3 +109,135 @@ def test_a_schedule_that_would_lose_days_is_refused(cron):
     assert not runs_daily(cron)
     with pytest.raises(AirflowTimetableInvalid, match="does not run every day"):
         DailyPartitionTimetable(cron, timezone="UTC").validate()
+
+
+def test_a_backfill_from_a_time_that_is_not_midnight_begins_with_the_next_whole_day():
+    ends = (datetime(2026, 11, 3, 6, tzinfo=UTC), datetime(2026, 11, 5, 6, tzinfo=UTC))
+
+    found = list(NIGHTLY.iter_partition_dagrun_infos(earliest=ends[0], latest=ends[1]))
+
+    assert [run.partition_key for run in found] == ["2026-11-04", "2026-11-05"]
+
+
+@pytest.mark.parametrize("key", ["2026-11-1", "20261112", "2026-11-12T00:00", "2026-02-30", ""])
+def test_a_day_has_one_spelling_as_a_partition_key(key):
+    with pytest.raises(InvalidPartitionKeyError, match="such as 2026-11-22"):
+        NIGHTLY.resolve_partition_date(key)
+
+
+# ---------------------------------------------------------------------------------------------- changes of clocks
+
+CRONS = ("@daily", "30 0 * * *", "15 2 * * *", "59 23 * * *")
+YEARS = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC))
+DAY, QUARTER, MINUTE = timedelta(days=1), timedelta(minutes=15), timedelta(minutes=1)
+#: Beside the changes: the ends of a year and of a leap February, and a day in summer.
+PLAIN_DAYS = [datetime(*day, tzinfo=UTC) for day in ((2024, 1, 1), (2024, 2, 29), (2026, 7, 15), (2030, 12, 31))]
+
+
+def changes(zone: ZoneInfo) -> list[datetime]:
+    """The days, UTC, after which the zone's clocks are set to something else."""
+    days = [YEARS[0] + number * DAY for number in range((YEARS[1] - YEARS[0]).days + 1)]
+    offsets = [day.astimezone(zone).utcoffset() for day in days]
+    return [day for day, (now, then) in zip(days, pairwise(offsets), strict=False) if now != then]
+
+
+def days_around(moment: datetime, zone: tzinfo) -> dict[date, datetime]:
+    """By looking at a clock every quarter of an hour: the local days near ``moment``, and when each begins."""
+    found: dict[date, datetime] = {}
+    for number in range(-4 * 96, 6 * 96):
+        at = moment + number * QUARTER
+        found.setdefault(at.astimezone(zone).date(), at)
+    return dict(sorted(found.items())[1:])  # the first had begun before
+
+
+def scheduled(timetable: DailyPartitionTimetable, after: datetime, until: datetime) -> Iterator[DagRunInfo]:
+    """As the scheduler asks for one run after the other."""
+    run = DagRunInfo(run_after=pendulum.instance(after), data_interval=None)
+    while True:
+        found = timetable.next_dagrun_info_v2(last_dagrun_info=run, restriction=TimeRestriction(None, None, True))
+        assert found is not None
+        assert found.run_after > run.run_after, "time goes on"
+        if found.run_after >= until:
+            return
+        yield (run := found)
+
+
+def disagreements(name: str, moment: datetime) -> list[str]:
+    """Where a schedule, a backfill, a key given by hand and the window of a day differ from the calendar."""
+    begins = days_around(moment, ZoneInfo(name))
+    days = list(begins)
+    covered, tomorrow = days[:-2], dict(pairwise(days))
+    starts = [(day, begins[day]) for day in covered]
+    ends = [(day, begins[tomorrow[day]]) for day in covered]
+    windows = [(day, Window.of_day(day, name)) for day in covered]
+    found = {
+        "window": [(day, window.since.astimezone(UTC)) for day, window in windows] == starts,
+        "end of window": [(day, window.until.astimezone(UTC)) for day, window in windows] == ends,
+    }
+    for cron in CRONS:
+        timetable = DailyPartitionTimetable(cron, timezone=name)
+        by_schedule = list(scheduled(timetable, begins[days[1]] - MINUTE, begins[days[-1]]))
+        by_backfill = backfill(days[0].isoformat(), covered[-1].isoformat(), timetable)
+        found |= {
+            f"{cron}: schedule": partitions(by_schedule) == starts,
+            f"{cron}: backfill": partitions(by_backfill) == starts,
+            f"{cron}: by hand": [(day, timetable.resolve_partition_date(str(day))) for day in covered] == starts,
+            f"{cron}: same time": [run.run_after for run in by_schedule] == [run.run_after for run in by_backfill],
+            f"{cron}: day over": all(run.run_after >= end for run, (_, end) in zip(by_schedule, ends, strict=False)),
+        }
+    return [f"{name}, {moment:%Y-%m-%d}: {what}" for what, right in found.items() if not right]
+
+
+def partitions(runs: list[DagRunInfo]) -> list[tuple[date, datetime | None]]:
+    return [(date.fromisoformat(str(run.partition_key)), run.partition_date) for run in runs]
+
+
+def test_p20_every_local_day_of_every_zone_gets_one_run_with_one_key_and_one_partition_date():
+    """Of the days on which clocks do the same at the same time of the day, wherever and whenever, one is looked at."""
+    seen: dict[tuple[timedelta | None, ...], tuple[str, datetime]] = {}
+    for name in sorted(available_timezones()):
+        zone = ZoneInfo(name)
+        for day in (*changes(zone), *PLAIN_DAYS):
+            clock = tuple((day + number * QUARTER).astimezone(zone).utcoffset() for number in range(-8, 26 * 4))
+            seen.setdefault(clock, (name, day))
+
+    wrong = [one for name, day in seen.values() for one in disagreements(name, day)]
+
+    assert len(seen) > 80
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "first", "last", "skipped"),
+    [
+        ("Pacific/Apia", "2011-12-28", "2012-01-01", "2011-12-30"),
+        ("Pacific/Kwajalein", "1993-08-19", "1993-08-23", "1993-08-21"),
+    ],
+)
+def test_a_day_that_a_calendar_skipped_has_no_run_and_its_neighbours_have_theirs(zone, first, last, skipped):
+    timetable = DailyPartitionTimetable("15 2 * * *", timezone=zone)
+    ends = [datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)) for day in (first, last)]
+
+    keys = [run.partition_key for run in backfill(first, last, timetable)]
+    by_schedule = [run.partition_key for run in scheduled(timetable, ends[0] + DAY, ends[1] + DAY + 3 * 12 * QUARTER)]
+
+    assert len(keys) == 4
+    assert skipped not in keys
+    assert by_schedule == keys
+    with pytest.raises(InvalidPartitionKeyError):
+        timetable.resolve_partition_date(skipped)
+    with pytest.raises(ValueError, match="skipped that day"):
+        Window.of_day(date.fromisoformat(skipped), zone)
+
+
+def test_clocks_that_skip_midnight_and_some_of_the_evening_before_end_that_day_early():
+    """Toronto, 1919-03-30 at 23:30: the next day began at 00:30."""
+    timetable = DailyPartitionTimetable("59 23 * * *", timezone="America/Toronto")
+
+    runs = backfill("1919-03-28", "1919-04-01", timetable)
+
+    assert [run.partition_key for run in runs] == [f"1919-03-{day}" for day in (28, 29, 30, 31)] + ["1919-04-01"]
+    assert runs[3].partition_date == datetime(1919, 3, 31, 4, 30, tzinfo=UTC)
+    assert [
+        run.partition_key for run in scheduled(timetable, runs[0].run_after - DAY / 2, runs[-1].run_after + DAY / 2)
+    ] == [run.partition_key for run in runs]

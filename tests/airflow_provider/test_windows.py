@@ -46,6 +46,40 @@ def test_a_day_is_as_long_as_its_clock_says(day, hours, by):
     assert window.until.astimezone(UTC) - window.since.astimezone(UTC) == timedelta(hours=hours)
 
 
+@pytest.mark.parametrize(
+    ("zone", "day", "since", "until"),
+    [
+        ("America/Santiago", "2026-09-05", "2026-09-05T04:00Z", "2026-09-06T04:00Z"),
+        ("America/Santiago", "2026-09-06", "2026-09-06T04:00Z", "2026-09-07T03:00Z"),
+        ("America/Santiago", "2026-04-04", "2026-04-04T03:00Z", "2026-04-05T04:00Z"),
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00Z", "2026-11-02T05:00Z"),
+        ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00Z", "2026-04-24T21:00Z"),
+    ],
+    ids=["before no midnight", "without a midnight", "25 hours", "two midnights", "Cairo"],
+)
+@pytest.mark.parametrize("by", ["form", "key", "interval", "plan's XCom"])
+def test_a_day_whose_midnight_the_clocks_skip_or_repeat_is_whole_however_it_is_named(zone, day, since, until, by):
+    ends = tuple(datetime.fromisoformat(end) for end in (since, until))
+    planned = resolve_window({}, day, None, zone)
+    named = {
+        "form": ({"since": day}, None, None),
+        "key": ({}, day, None),
+        "interval": ({}, None, ends),
+        "plan's XCom": ({"since": planned.since.isoformat(), "until": planned.until.isoformat()}, None, None),
+    }
+
+    window = resolve_window(*named[by], zone)
+
+    assert (window.since.astimezone(UTC), window.until.astimezone(UTC)) == ends
+    assert window == planned
+    assert str(window) == f"{day} ({zone})"
+
+
+def test_a_day_that_did_not_exist_is_refused():
+    with pytest.raises(UsageError, match=r"there was no 2011-12-30 in Pacific/Apia.*nothing was sent"):
+        resolve_window({}, "2011-12-30", None, "Pacific/Apia")
+
+
 def test_windows_of_days_in_a_row_leave_no_gap_and_no_overlap():
     days = ["2026-03-07", "2026-03-08", "2026-03-09"]
 

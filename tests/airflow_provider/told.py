@@ -22,6 +22,20 @@ def hear(context: Any) -> None:
         file.write(f"{found['change']} {found['client']}: {found['words']}\n")
 
 
+class Pager(BaseNotifier):
+    """As Slack's notifier is told: one of its arguments is a template."""
+
+    template_fields = ("text",)
+
+    def __init__(self, text: str, **more: Any) -> None:
+        super().__init__(**more)
+        self.text = text
+
+    def notify(self, context: Any) -> None:
+        with (Path(os.environ["AIRFLOW_HOME"]) / "paged.txt").open("a") as file:
+            file.write(f"{self.text}\n")
+
+
 class Keeper(BaseNotifier):
     """As one of Airflow's notifiers is told."""
 

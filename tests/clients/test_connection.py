@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from offline_capi.clients import Notice, StatusBook, check_health, refusal, with_fault
+from offline_capi.clients import RUN_REFUSED, AccessFault, Notice, StatusBook, check_health, refusal
 from offline_capi.delivery import explain
 from tests.clients.world import BANK_PIXEL, BANK_TOKEN, SHOP_PIXEL, SHOP_TOKEN, WORLD, Platform
 from tests.sandbox_server import Sandbox
@@ -227,7 +228,8 @@ def test_a_run_that_was_refused_opens_the_breaker_and_a_good_look_closes_it(plat
     (good,) = look(platform, "shop").statuses
     token = str(good.fingerprint)
 
-    book.write(with_fault(good, token, "Meta answered 190", "2026-11-24T03:00:00+00:00"))
+    fault = AccessFault(RUN_REFUSED, "Meta answered 190", stops=True, since="2026-11-24T03:00:00+00:00")
+    book.write(replace(good, fingerprint=token, faults=(fault,)))
     opened = refusal(book.read("shop"), token)
     after = look(platform, "shop")
 
