@@ -9,11 +9,11 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger.connection import transaction
-from offline_capi.ledger.tables import metadata
+from offline_capi.ledger.tables import metadata, sent_requests
 
 __all__ = ["HEAD", "ddl", "upgrade"]
 
-HEAD = "0004"  # the newest file in migrations/versions; a test holds it
+HEAD = "0007"  # the newest file in migrations/versions; a test holds it
 
 _VERSION = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 
@@ -73,6 +73,7 @@ def ddl() -> str:
     statements = [str(CreateTable(table).compile(dialect=dialect)).strip() for table in tables]
     indexes = [index for table in metadata.sorted_tables for index in sorted(table.indexes, key=lambda i: str(i.name))]
     statements += [str(CreateIndex(index).compile(dialect=dialect)).strip() for index in indexes]
+    statements.append(str(sent_requests.statement))
     statements.append(f"INSERT INTO {_VERSION.name} (version_num) VALUES ('{HEAD}')")  # noqa: S608  both of this module
     text = ";\n\n".join(statements).replace("\t", "    ")
     return "\n".join(line.rstrip() for line in text.splitlines()) + ";\n"

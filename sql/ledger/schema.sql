@@ -1,3 +1,14 @@
+CREATE TABLE audit (
+    id BIGSERIAL NOT NULL,
+    at FLOAT NOT NULL,
+    who VARCHAR(200) NOT NULL,
+    action VARCHAR(40) NOT NULL,
+    subject VARCHAR(200) NOT NULL,
+    detail TEXT NOT NULL,
+    run_id VARCHAR(160),
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE read_back (
     client VARCHAR(120) NOT NULL,
     pixel VARCHAR(32) NOT NULL,
@@ -26,6 +37,7 @@ CREATE TABLE request (
     trace_id VARCHAR(60),
     waiting_keys BYTEA,
     doubtful_since FLOAT,
+    value_marks BYTEA,
     PRIMARY KEY (id)
 );
 
@@ -82,10 +94,14 @@ CREATE TABLE alembic_version (
     PRIMARY KEY (version_num)
 );
 
+CREATE INDEX audit_action ON audit (action, at);
+
 CREATE INDEX request_run ON request (run_id);
 
 CREATE INDEX request_waiting ON request (id) WHERE waiting_keys IS NOT NULL;
 
 CREATE INDEX run_started ON run (started_at);
 
-INSERT INTO alembic_version (version_num) VALUES ('0004');
+CREATE VIEW sent_requests AS SELECT request.id AS request_id, request.run_id AS run_id, run.upload AS upload, run.since AS since, run.until AS until, request.client AS client, request.pixel AS pixel, request.state AS state, request.events AS events, request.tries AS tries, request.code AS code, request.subcode AS subcode, request.trace_id AS trace_id, request.posted_at AS posted_at, request.answered_at AS answered_at FROM request LEFT JOIN run ON run.id = request.run_id WHERE request.tries > 0;
+
+INSERT INTO alembic_version (version_num) VALUES ('0007');
