@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from offline_capi.model import Window
     from offline_capi.pipeline import Services
 
-__all__ = ["Place", "known_clients", "opened", "opened_clients", "run_type", "speak_of", "window_of"]
+__all__ = ["Place", "known_clients", "opened", "opened_clients", "run_type", "speak_of", "who_runs", "window_of"]
 
 
 class Place(NamedTuple):
@@ -82,6 +82,13 @@ def run_type(context: Mapping[str, Any]) -> str:
     """``scheduled``, ``manual``, ``backfill``, …"""
     kind = context["dag_run"].run_type
     return str(getattr(kind, "value", kind))
+
+
+def who_runs(context: Mapping[str, Any]) -> str:
+    """Who stands behind a run, for the audit log: whoever triggered it, where it was a person, and the DAG's run."""
+    run = context["dag_run"]
+    user = getattr(run, "triggering_user_name", None)
+    return f"{user or run_type(context)} (Airflow {run.dag_id} {run.run_id})"
 
 
 def known_clients(wanted: Iterable[str], services: Services) -> list[str]:

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from offline_capi.airflow_provider.lineage import tell_lineage
 from offline_capi.airflow_provider.metrics import count_events, count_sending
-from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, speak_of, window_of
+from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, speak_of, who_runs, window_of
 from offline_capi.airflow_provider.telling import log_plan, log_report, log_sending, numbers
 from offline_capi.airflow_provider.verdicts import raise_for_undelivered
 from offline_capi.airflow_provider.windows import resolve_window
@@ -115,6 +115,8 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
 
 def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
     """Close the run's books from the ledger, print its report; fail when anything is missing."""
+    from offline_capi.privacy import purge_if_due
+
     if manifest is None:
         raise PartialLossError(f"{upload}: no run was opened, so nothing was read or sent. Look at the plan task.")
     failed = _failed_tasks()
@@ -122,6 +124,7 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
         raise PartialLossError(f"{upload}: {', '.join(failed)} failed; its log says why.")
     run_id = _opened_run(manifest)
     with opened(Place(folder, upload), run_id) as (one, services):
+        purge_if_due(services, who=who_runs(get_current_context()))  # a red night never gets to the task ``purge``
         if "prepare" in failed:
             _give_up(run_id, services)
         before = _closed_before(run_id, services)
@@ -137,10 +140,16 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
 
 
 def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
-    """Remove the staged files of a run whose books are closed; those of a failed run stay, to be sent again."""
+    """Remove the staged files of a run whose books are closed; those of a failed run stay, to be sent again.
+
+    And, once a day, what is older than ``platform.retention`` says.
+    """
+    from offline_capi.privacy import purge_if_due
+
     run_id = _opened_run(manifest)
     with opened(Place(folder, upload), run_id) as (_, services):
         services.stage.purge_events(run_id)
+        purge_if_due(services, who=who_runs(get_current_context()))
 
 
 def explain_config(problems: str) -> None:

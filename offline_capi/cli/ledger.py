@@ -18,23 +18,35 @@ app.add_typer(ledger_app, name="ledger")
 
 @ledger_app.command()
 def purge(
-    before: Annotated[str | None, typer.Option(help="A date or time in UTC. Default: 70 days ago.")] = None,
+    before: Annotated[
+        str | None, typer.Option(help="Of the ledger's events: a date or time in UTC. Default: retention.ledger ago.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget events that are too old to be sent again."""
-    from offline_capi.ledger import forget_before
+    """Delete what is older than platform.retention says: staged files, rejects, reports, events of the ledger."""
+    from offline_capi.privacy import purge_expired
+    from offline_capi.privacy.retention import ledger_cutoff
 
     with opened(config) as services:
-        latest = forget_before(services.clock(), services.deployment.clients.values())
+        latest = ledger_cutoff(services)
         moment = moment_of(before, UTC, "--before") if before else latest
         if moment > latest:
             raise UsageError(
                 f"--before {moment:%Y-%m-%d}: events sent after {latest:%Y-%m-%d} could still be sent again, and would "
                 "be if the ledger forgot them. Nothing was forgotten; name an earlier date"
             )
-        forgotten = services.ledger.purge(moment)
+        purged = purge_expired(services, before=moment, dry_run=dry_run)
     if as_json:
-        print_json({"before": moment.isoformat(), "forgotten": forgotten})
-    else:
-        out.print(f"forgotten: {forgotten:,} events sent before {in_utc(moment)}", highlight=False)
+        print_json(purged.to_json())
+        return
+    verb = "would be forgotten" if dry_run else "forgotten"
+    out.print(f"{verb}: {purged.events:,} events sent before {in_utc(moment)}", highlight=False)
+    out.print(
+        f"{'would be deleted' if dry_run else 'deleted'}: {purged.staged_files:,} files of staged events, "
+        f"{purged.reject_files:,} of rejects, {purged.leftover_files:,} left by killed processes, "
+        f"{purged.reports:,} reports, {purged.read_back:,} figures of Meta, {purged.audit_log:,} entries of the log",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -29,6 +29,7 @@ from offline_capi.cli.shell import (
     show,
     window_of,
 )
+from offline_capi.errors import OfflineCapiError
 
 if TYPE_CHECKING:
     from offline_capi.config import Upload
@@ -130,7 +131,19 @@ def upload_command(
             force_gates=force_gates,
             on_progress=on_progress,
         )
+        delete_expired(services)
     finish(report, as_json)
+
+
+def delete_expired(services: Services) -> None:
+    """Once a day, what is older than ``platform.retention`` says; that it fails does not make the run another one."""
+    from offline_capi.privacy import purge_if_due
+
+    try:
+        purge_if_due(services)
+    except (OfflineCapiError, OSError) as error:
+        words = error if isinstance(error, OfflineCapiError) else f"{error.filename or 'a file'}: {error.strerror}"
+        print_warnings([f"what is older than platform.retention could not be deleted: {words}"], err)
 
 
 def expected(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:

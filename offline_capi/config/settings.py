@@ -48,6 +48,8 @@ from offline_capi.config.queries import sql_folder
 from offline_capi.recipients import client_of, recipient_name
 
 __all__ = [
+    "LEDGER_MARGIN",
+    "LONGEST_WINDOW",
     "ActionSource",
     "AirflowDefaults",
     "AirflowSettings",
@@ -64,8 +66,6 @@ __all__ = [
     "Delivery",
     "Deployment",
     "Event",
-    "LEDGER_MARGIN",
-    "LONGEST_WINDOW",
     "ExternalIdPolicy",
     "FieldSpec",
     "FileSource",
@@ -1017,8 +1017,8 @@ def _outlives_window(value: timedelta) -> timedelta:
     shortest = LONGEST_WINDOW + LEDGER_MARGIN
     if value < shortest:
         raise ValueError(
-            f"is too short: Meta takes events for up to {LONGEST_WINDOW.days} days, and what is forgotten by then would "
-            f"be sent and counted again, or a day that is still open be lost; {shortest.days}d or more"
+            f"is too short: Meta takes events for up to {LONGEST_WINDOW.days} days, and what is forgotten by then "
+            f"would be sent and counted again, or a day that is still open be lost; {shortest.days}d or more"
         )
     return value
 

@@ -36,6 +36,7 @@ from offline_capi.ledger.index import NEWEST, EventIndex
 from offline_capi.ledger.liveness import GONE, LEASE, Process
 from offline_capi.ledger.prepared import Prepared
 from offline_capi.ledger.schema import upgrade
+from offline_capi.ledger.segments import Entries
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, Window
 
@@ -199,6 +200,12 @@ class Ledger:
         """The last runs, newest first."""
         return self._records(sa.select(run).order_by(run.c.started_at.desc(), run.c.id.desc()).limit(limit))
 
+    def past_runs(self) -> list[RunRecord]:
+        """Every run that is still known, but tests, oldest first; without their reports, which may be large."""
+        columns = [column for column in run.c if column.name != "report"]
+        chosen = sa.select(*columns, sa.null().label("report")).where(run.c.trigger != "test")
+        return self._records(chosen.order_by(run.c.started_at, run.c.id))
+
     def runs_of(self, upload: str, limit: int) -> list[RunRecord]:
         """The last runs of one upload that have a report, newest first."""
         return self._records(reported_runs(upload, limit))
@@ -343,6 +350,27 @@ class Ledger:
             connection.execute(sa.delete(sender).where(gone, sender.c.id.not_in(left)))
         return forgotten
 
+    def count_before(self, before: datetime) -> int:
+        """How many events ``purge`` would forget."""
+        old = sa.select(request.c.id).where(request.c.posted_at < before.timestamp())
+        with self._transaction(writes=False) as connection:
+            self._index.refresh(connection)
+            return self._index.events_of(connection, connection.scalars(old).all()).total()
+
+    def owners_of(self, keys: Sequence[bytes]) -> dict[int, int]:
+        """Position in ``keys`` → the id of the newest request that has the key; unknown ones are left out."""
+        self.flush()
+        with self._transaction(writes=False) as connection:
+            self._index.refresh(connection)
+            return self._index.find(connection, b"".join(keys))
+
+    def entries(self) -> Iterator[Entries]:
+        """Every event's key and request, a part at a time; no other call of this ledger may come in between."""
+        self.flush()
+        with self._transaction(writes=False) as connection:
+            self._index.refresh(connection)
+            yield from self._index.entries(connection)
+
     def forget(self, keys: Sequence[bytes], *, refused: bool = False) -> int:
         """Forget these events, or with ``refused`` those of them that Meta refused; returns how many were known.
 
@@ -354,7 +382,7 @@ class Ledger:
             if refused:
                 owners = owned_by_refused(connection, owners)
             else:
-                without_digest(connection, set(owners.values()))
+                without_digest(connection, self._index.every_owner(connection, b"".join(keys)))
             self._index.forget(connection, [keys[place] for place in owners])
         return len({keys[place] for place in owners})
 

@@ -155,7 +155,7 @@ audit = sa.Table(
 )
 
 #: For users' own SQL, beside the keys that ``offline-capi ledger export`` writes: one row a request that left.
-sent_requests = sa.DDL(
+sent_requests = sa.DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy's own
     "CREATE VIEW sent_requests AS SELECT request.id AS request_id, request.run_id AS run_id, run.upload AS upload, "
     "run.since AS since, run.until AS until, request.client AS client, request.pixel AS pixel, "
     "request.state AS state, request.events AS events, request.tries AS tries, request.code AS code, "
