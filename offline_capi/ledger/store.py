@@ -38,6 +38,7 @@ from offline_capi.ledger.prepared import Prepared
 from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.segments import Entries
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
+from offline_capi.ledger.values import have_changed, packed_marks, value_marks
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, Window
 
 __all__ = ["Claim", "Known", "Ledger", "RunRecord"]
@@ -91,10 +92,14 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Events told apart by what the ledger knows of them: those to send, and those whose fate is settled."""
+    """Events told apart by what the ledger knows of them: those to send, and those whose fate is settled.
+
+    ``changed`` counts those among the settled that were sent with another value or currency than they have now.
+    """
 
     fresh: EventBatch
     settled: tuple[tuple[Fate, str | None, EventBatch], ...] = ()
+    changed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class _Standing(NamedTuple):
     fate: tuple[Fate, str | None] | None
     doubtful_since: float | None = None
     digest: bytes = b""
+    marks: bytes | None = None
 
 
 class Ledger:
@@ -275,7 +281,7 @@ class Ledger:
         for position, standing in standings.items():
             if standing.fate is not None:
                 groups.setdefault(standing.fate, []).append(position)
-        return _split(events, groups)
+        return replace(_split(events, groups), changed=_changed(events, found, standings))
 
     def digested(self, requests: Iterable[Request]) -> Iterator[Request]:
         """The requests, each with its digest under way: it is there when a request that waits a while is claimed."""
@@ -307,6 +313,7 @@ class Ledger:
                 "posted_at": now,
                 "waiting_keys": keys,
                 "doubtful_since": self._doubtful_since(granted, replaces),
+                "value_marks": packed_marks(granted),
             }
             self._intents.append(intent)
             self._index.add(self._newest, keys, after=before)
@@ -495,7 +502,7 @@ class Ledger:
             some = ids[start : start + 500]
             for row in self._connection.execute(sa.select(*columns).select_from(joined).where(request.c.id.in_(some))):
                 fate = self._verdict(row, run_id, now, resend)
-                verdicts[row.id] = _Standing(fate, _in_doubt_since(row), row.digest)
+                verdicts[row.id] = _Standing(fate, _in_doubt_since(row), row.digest, row.value_marks)
         return verdicts
 
     def _verdict(self, row: Any, run_id: str | None, now: datetime, resend: bool) -> tuple[Fate, str | None] | None:
@@ -558,7 +565,7 @@ class Ledger:
 
 _LOST = (Fate.IN_DOUBT, Reason.LOST_ANSWER)
 _ANSWER = ("code", "subcode", "trace_id")
-_CLAIMED = ("waiting_keys", "doubtful_since")
+_CLAIMED = ("waiting_keys", "doubtful_since", "value_marks")
 
 _INTENT = Prepared(
     sa.insert(request),
@@ -625,6 +632,19 @@ def _run_record(row: Any) -> RunRecord:
         status=row.status,
         report=json.loads(row.report) if row.report else None,
     )
+
+
+def _changed(events: EventBatch, found: Mapping[int, int], standings: Mapping[int, _Standing]) -> int:
+    """How many events that an earlier run sent are worth something else now; older ledgers do not know it."""
+    by_owner: dict[int, list[int]] = {}
+    for place, standing in standings.items():
+        if standing.marks is not None and standing.fate is not None and standing.fate[0] is Fate.ALREADY_SENT:
+            by_owner.setdefault(found[place], []).append(place)
+    if not by_owner:
+        return 0
+    marks = value_marks(events)
+    kept = {found[place]: standing.marks for place, standing in standings.items()}
+    return sum(int(have_changed(marks[places], kept[owner] or b"").sum()) for owner, places in by_owner.items())
 
 
 def _split(events: EventBatch, groups: Mapping[tuple[Fate, str | None], list[int]]) -> Known:

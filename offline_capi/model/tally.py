@@ -89,6 +89,7 @@ class Tally:
     read_of: Counter[str] = field(default_factory=Counter)
     copies: Counter[str] = field(default_factory=Counter)
     traffic: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changed: int = 0
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -111,6 +112,7 @@ class Tally:
             self.read_of + other.read_of,
             self.copies + other.copies,
             self.traffic + other.traffic,
+            self.changed + other.changed,
         )
 
     @property
@@ -189,6 +191,7 @@ class Tally:
             "read_of": dict(sorted(self.read_of.items())),
             "copies": dict(sorted(self.copies.items())),
             "traffic": [[*key, n] for key, n in sorted(self.traffic.items())],
+            "changed": self.changed,
         }
 
     @classmethod
@@ -215,6 +218,7 @@ class Tally:
             read_of=Counter(data.get("read_of", {})),
             copies=Counter(data.get("copies", {})),
             traffic=Counter({(recipient, what): n for recipient, what, n in data.get("traffic", ())}),
+            changed=data.get("changed", 0),
         )
 
     @classmethod
