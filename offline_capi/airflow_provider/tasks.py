@@ -80,6 +80,7 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
     with opened(Place(folder, upload), run_id) as (one, services):
         window = _window_in_zone(manifest["window"], one.window.timezone)
         force = bool(form.get("force_gates"))
+        record_choices(one, services, run_id, form)
         units = stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
         if form.get("resend"):
             _forget_refused(run_id, services)
@@ -181,6 +182,16 @@ def _keep_limit(events: int, limit: int | None) -> None:
             f"the plan would send {events:,} events, more than the {limit:,} that the form allows. Narrow the days or "
             f"clients, or raise the limit. Nothing was sent."
         )
+
+
+def record_choices(upload: Upload, services: Services, run_id: str, form: Mapping[str, Any]) -> None:
+    """In the audit log, who forced a gate or sends again what Meta refused."""
+    from offline_capi.ledger import AuditAction, record_audit
+
+    for field, action in (("force_gates", AuditAction.FORCE_GATES), ("resend", AuditAction.RESEND)):
+        if form.get(field):
+            who = who_runs(get_current_context())
+            record_audit(services.ledger, action, upload.name, now=services.clock(), who=who, run_id=run_id)
 
 
 def _forget_refused(run_id: str, services: Services) -> None:

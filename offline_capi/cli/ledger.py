@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,3 +51,32 @@ def purge(
         highlight=False,
         soft_wrap=True,
     )
+
+
+@ledger_app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to: a name that ends in .parquet or .csv.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every event that the ledger knows to a table, by its key, to be joined with your own."""
+    from offline_capi.ledger.export import export_events
+
+    with opened(config) as services:
+        events = export_events(services.ledger, file)
+    if as_json:
+        print_json({"file": str(file), "events": events})
+    else:
+        out.print(f"written: {events:,} events to {file}", highlight=False, markup=False, soft_wrap=True)
+
+
+@ledger_app.command()
+def key(
+    pixel: Annotated[str, typer.Argument(help="The pixel's id.")],
+    event_name: Annotated[str, typer.Argument(help="The event's name, such as Purchase.")],
+    event_id: Annotated[str, typer.Argument(help="The event's id.")],
+) -> None:
+    """Print the key under which the ledger knows an event: 32 hex digits."""
+    from offline_capi.events.keys import event_key_of
+
+    typer.echo(event_key_of(pixel, event_name, event_id).hex())

@@ -115,12 +115,21 @@ def upload_command(
     as_json: JsonOption = False,
 ) -> None:
     """Send the rows of a window. Running it again sends nothing twice."""
+    from offline_capi.ledger import AuditAction, record_audit
     from offline_capi.pipeline import run_upload
 
     with (
         opened_upload(config, upload, since, until, client) as (services, one, window, clients),
         progress(one.name, quiet=as_json, total=expected(one, window, services, quiet=as_json)) as on_progress,
     ):
+        if force_gates:  # before it runs: who forced a night stands in the log however it ends
+            record_audit(
+                services.ledger,
+                AuditAction.FORCE_GATES,
+                one.name,
+                now=services.clock(),
+                detail={"window": str(window), **({"clients": clients} if clients else {})},
+            )
         report = run_upload(
             one,
             window,
