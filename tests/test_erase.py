@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
 from offline_capi.ledger import audit_entries
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline import begin_run, reconcile, report_of, send_staged, stage_upload
-from offline_capi.privacy import Erased, Person, erase_person
+from offline_capi.pipeline import Services, begin_run, reconcile, report_of, send_staged, stage_upload
+from offline_capi.privacy import Erased, Person, erase_person, purge_expired
 from tests.night import Night, yesterday
 from tests.sales import OUTLET, SHOP, ZONE, sale, sales_night, write
 from tests.sandbox_server import Sandbox
@@ -261,6 +262,34 @@ def test_only_the_events_of_one_client_are_erased_where_it_is_named(night: Night
     assert (erased.staged, erased.ledger) == (1, 1)
     assert {b"jane-1", b"jane-3"} <= set(sights(night))
     assert not {b"jane-2", KEYS[1]} & set(sights(night))
+
+
+def test_p17_a_rejected_row_without_an_event_id_is_found_by_its_place(night: Night) -> None:
+    write(night, [sale("", **PERSON), sale("", number="Customer-8")])
+    run = night.send("sales").run_id
+
+    erased = erase(night, Person({"ph": ["+447911123456"]}))
+
+    with night.services() as services:
+        left = services.stage.read_rejects(run)
+    assert left is not None
+    assert left["row"].to_pylist() == [2]
+    assert erased.rejects == 1 + 3  # those of the night before, by their ids
+
+
+def test_what_was_delivered_and_is_forgotten_is_answered_as_such(night: Night) -> None:
+    """Retention has deleted the keys; the reports say how many there were, and only Meta knows whose they are."""
+    with night.services() as services:
+        later = Services(
+            services.deployment, services.secrets, services.ledger, lambda: datetime.now(UTC) + timedelta(days=71)
+        )
+        purge_expired(later)
+        erased = erase_person(Person(event_ids=["jane-1"]), services)
+
+    assert (erased.ledger, erased.remembered_since, erased.complete) == (0, None, True)
+    assert erased.forgotten is not None
+    assert erased.forgotten.events == 22  # jane-3 was refused
+    assert erased.to_json()["forgotten"]["events"] == 22
 
 
 def test_a_raw_id_is_not_looked_for_in_other_fields(night: Night) -> None:

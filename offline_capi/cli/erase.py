@@ -81,6 +81,11 @@ def print_erased(erased: Erased) -> None:
     if erased.remembered_since:
         since = erased.remembered_since
         notes.append(f"the ledger goes back to {in_utc(since)}: of what was sent before, nothing is kept")
+    if gone := erased.forgotten:
+        notes.append(
+            f"before that, {gone.events:,} events of anybody were delivered to Meta ({in_utc(gone.first_at)} to "
+            f"{in_utc(gone.last_at)}): only Meta can tell whether this person's are among them"
+        )
     for one in erased.delivered:
         when = in_utc(one.first_at) if one.events == 1 else f"{in_utc(one.first_at)} to {in_utc(one.last_at)}"
         sure = "delivered to Meta" if one.certain else "perhaps delivered to Meta"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,21 @@ from numpy.typing import NDArray
 
 from offline_capi.ledger.keys import halves
 from offline_capi.ledger.tables import RequestState, request, run
+from offline_capi.model import sent_events
 from offline_capi.recipients import client_of
 
 if TYPE_CHECKING:
     from offline_capi.ledger.store import Ledger
 
-__all__ = ["EventDelivery", "deliveries", "oldest_request", "runs_with_requests", "unexplained_events"]
+__all__ = [
+    "EventDelivery",
+    "ForgottenDeliveries",
+    "deliveries",
+    "forgotten_deliveries",
+    "oldest_request",
+    "runs_with_requests",
+    "unexplained_events",
+]
 
 #: Ids a statement; SQLite takes 32,766 parameters.
 _IDS_PER_STATEMENT = 10_000
@@ -91,6 +101,29 @@ def oldest_request(ledger: Ledger) -> datetime | None:
 def runs_with_requests(ledger: Ledger) -> set[str]:
     """The ids of the runs of which the ledger still knows requests."""
     return {run_id for (run_id,) in ledger.read(sa.select(request.c.run_id).distinct())}
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenDeliveries:
+    """How many events of anybody were delivered whose keys retention has deleted, by the reports that are left."""
+
+    events: int
+    first_at: datetime
+    last_at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        return {"events": self.events, "first_at": self.first_at.isoformat(), "last_at": self.last_at.isoformat()}
+
+
+def forgotten_deliveries(ledger: Ledger) -> ForgottenDeliveries | None:
+    """What runs sent of which the ledger knows no request any more; ``None`` where it knows them all."""
+    rows = ledger.read(sa.select(run.c.report, run.c.ended_at).where(_FORGOTTEN))
+    sent = [(sent_events(json.loads(row.report)["tally"]).total(), row.ended_at) for row in rows]
+    ends = [datetime.fromisoformat(ended_at) for events, ended_at in sent if events]
+    return ForgottenDeliveries(sum(events for events, _ in sent), min(ends), max(ends)) if ends else None
+
+
+_FORGOTTEN = run.c.report.is_not(None) & (run.c.trigger != "test") & run.c.id.not_in(sa.select(request.c.run_id))
 
 
 def unexplained_events(ledger: Ledger, explained: NDArray[np.uint64], clients: Collection[str] = ()) -> Counter[str]:

@@ -38,7 +38,15 @@ from offline_capi.identity import PROFILES, digest, hash_identity, normalize
 from offline_capi.ledger import AuditAction, RunRecord, record_audit
 from offline_capi.ledger.documents import rewrite_documents
 from offline_capi.ledger.keys import halves, keys_of
-from offline_capi.ledger.lookup import EventDelivery, deliveries, oldest_request, runs_with_requests, unexplained_events
+from offline_capi.ledger.lookup import (
+    EventDelivery,
+    ForgottenDeliveries,
+    deliveries,
+    forgotten_deliveries,
+    oldest_request,
+    runs_with_requests,
+    unexplained_events,
+)
 from offline_capi.model import KEY_BYTES, HashedRows, IdentityColumn, MappedRows
 from offline_capi.pipeline import Services
 from offline_capi.privacy.readable import ReadableForms
@@ -124,7 +132,8 @@ class Erased:
     Not known: ``unreadable`` counts files that a run is writing right now; ``scrubbed`` is False where another process
     kept the ledger's file from being cleaned; ``unread`` are windows that could not be read again; ``unexplained``
     counts, by upload, events of the ledger whose rows stand in no source any more. ``remembered_since`` is how far back
-    the ledger goes: of what was sent before that nothing is kept.
+    the ledger goes, and ``forgotten`` what was delivered before that, to anybody: no key of it is kept, so that only
+    Meta can tell whether the person is in it.
     """
 
     staged: int = 0
@@ -137,6 +146,7 @@ class Erased:
     in_source: int = 0
     source_skipped: bool = False
     remembered_since: datetime | None = None
+    forgotten: ForgottenDeliveries | None = None
     unread: list[UnreadSource] = field(default_factory=list)
     unexplained: Counter[str] = field(default_factory=Counter)
     delivered: list[Delivered] = field(default_factory=list)
@@ -176,6 +186,7 @@ class Erased:
             "delivered": [one.to_json() for one in self.delivered],
             "looked_through": self.looked_through.to_json(),
             "remembered_since": since.isoformat() if since else None,
+            "forgotten": self.forgotten.to_json() if self.forgotten else None,
             "unread": [one.to_json() for one in self.unread],
             "unexplained": dict(sorted(self.unexplained.items())),
             "not_known": self.not_known,
@@ -244,7 +255,7 @@ def erase_person(person: Person, services: Services, *, read_sources: bool = Tru
     owners = ("", *map(client_of, recipients))  # "": a row whose client nobody knows
     trace.ids |= {f"{owner}{_BETWEEN}{event_id}" for owner in owners for event_id in person.event_ids}
     trace.keys |= set(_possible_keys(person, services))
-    erased = Erased(remembered_since=oldest_request(ledger))
+    erased = Erased(remembered_since=oldest_request(ledger), forgotten=forgotten_deliveries(ledger))
     if person.identity:
         _look_into_sources(trace, person, services, erased, read_sources=read_sources)
     for path in services.stage.files():
