@@ -131,7 +131,8 @@ class Erased:
 
     Not known: ``unreadable`` counts files that a run is writing right now; ``scrubbed`` is False where another process
     kept the ledger's file from being cleaned; ``unread`` are windows that could not be read again; ``unexplained``
-    counts, by upload, events of the ledger whose rows stand in no source any more. ``remembered_since`` is how far back
+    counts, by upload, events of the ledger whose rows stand in no source any more, ``unexplained_rejects`` rows that
+    were not sent. ``remembered_since`` is how far back
     the ledger goes, and ``forgotten`` what was delivered before that, to anybody: no key of it is kept, so that only
     Meta can tell whether the person is in it.
     """
@@ -149,6 +150,7 @@ class Erased:
     forgotten: ForgottenDeliveries | None = None
     unread: list[UnreadSource] = field(default_factory=list)
     unexplained: Counter[str] = field(default_factory=Counter)
+    unexplained_rejects: Counter[str] = field(default_factory=Counter)
     delivered: list[Delivered] = field(default_factory=list)
     looked_through: LookedThrough = field(default_factory=LookedThrough)
 
@@ -169,13 +171,14 @@ class Erased:
             )
         for one in self.unread:
             reasons.append(f"{one.upload}, {one.window} could not be read again: {one.why}")
-        if unknown := self.unexplained.total():
-            where = ", ".join(f"{name} {events:,}" for name, events in sorted(self.unexplained.items()))
-            why = "the source was not read" if self.source_skipped else "their rows stand in no source that was read"
-            reasons.append(
-                f"of {unknown:,} events in the ledger ({where}) nobody can tell whose they are: {why}, and the ledger "
-                "keeps digests of event ids alone. If some may be this person's, name their ids: --event-id"
-            )
+        why = "the source was not read" if self.source_skipped else "their rows stand in no source that was read"
+        for found, what in ((self.unexplained, "events in the ledger"), (self.unexplained_rejects, "rejects")):
+            if unknown := found.total():
+                where = ", ".join(f"{name} {events:,}" for name, events in sorted(found.items()))
+                reasons.append(
+                    f"of {unknown:,} {what} ({where}) nobody can tell whose they are: {why}, and only event ids, or "
+                    "digests of them, are kept. If some may be this person's, name their ids: --event-id"
+                )
         return reasons
 
     def to_json(self) -> dict[str, Any]:
@@ -189,6 +192,7 @@ class Erased:
             "forgotten": self.forgotten.to_json() if self.forgotten else None,
             "unread": [one.to_json() for one in self.unread],
             "unexplained": dict(sorted(self.unexplained.items())),
+            "unexplained_rejects": dict(sorted(self.unexplained_rejects.items())),
             "not_known": self.not_known,
             "complete": self.complete,
         }
@@ -196,7 +200,11 @@ class Erased:
 
 @dataclass(slots=True)
 class _Trace:
-    """What leads to the person: forms of their values, readable ones too, and events by id, by key and by place."""
+    """What leads to the person: forms of their values, readable ones too, and events by id, by key and by place.
+
+    ``rejected`` are ids and places of all rows that were not sent, ``explained`` those of them that stand in a source
+    as somebody else's; ``others`` the first halves of all other events' keys.
+    """
 
     forms: frozenset[str]
     readable: ReadableForms
@@ -205,6 +213,8 @@ class _Trace:
     ids: set[str] = field(default_factory=set)
     keys: set[bytes] = field(default_factory=set)
     places: set[str] = field(default_factory=set)
+    rejected: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    explained: set[str] = field(default_factory=set)
     others: list[np.ndarray[Any, np.dtype[np.uint64]]] = field(default_factory=list)
 
     def hits(self, rows: pa.RecordBatch) -> pa.BooleanArray:
@@ -214,8 +224,8 @@ class _Trace:
             keys = pa.array(sorted(self.keys), _KEY_TYPE)
             found = pc.or_(found, pc.is_in(rows["key"], value_set=keys, skip_nulls=True))
         else:  # a rejected row without an id is told apart by its place alone
-            places = pc.binary_join_element_wise(rows["origin"], rows["row"].cast(pa.string()), _BETWEEN)
-            found = pc.or_(found, pc.and_(pc.is_null(rows["event_id"]), _is_among(places, self.places)))
+            by_place = _is_among(_places(rows["origin"], rows["row"]), self.places)
+            found = pc.or_(found, pc.and_(pc.is_null(rows["event_id"]), by_place))
         if self.readable.nothing:
             return found
         shown = [
@@ -233,6 +243,10 @@ class _Trace:
         ]
         texts = pc.fill_null(pa.array(owners, pa.string()).take(encoded.indices), "")
         return pc.binary_join_element_wise(texts, event_ids.cast(pa.string()), _BETWEEN)
+
+    def marks(self, rows: pa.RecordBatch) -> Any:
+        """By what a row that was not sent is found again in its source: its id, or its place where it has none."""
+        return pc.coalesce(self.named(rows["client"], rows["event_id"]), _places(rows["origin"], rows["row"]))
 
     def _are_known(self, clients: Any) -> pa.BooleanArray:
         return _is_among(clients, self.known)
@@ -261,8 +275,14 @@ def erase_person(person: Person, services: Services, *, read_sources: bool = Tru
     for path in services.stage.files():
         _follow(trace, services.stage.batches(path))
     erased.unreadable = sum(not _swept(path, services) for path in services.stage.torn_files())
+    uploads = {run.id: run.upload for run in ledger.past_runs()}
     for path in services.stage.files():
         _clean(path, trace, services, erased)
+        folder, name = path.rsplit("/", 2)[1:]
+        if person.identity and not name.startswith("events-"):
+            unknown = sum(_unexplained(rows, trace, person.clients) for rows in services.stage.batches(path))
+            erased.unexplained_rejects[uploads.get(unquote(folder), unquote(folder))] += unknown
+    erased.unexplained_rejects = +erased.unexplained_rejects
     _rewrite_documents(trace, services, erased)
     for temporary in leftover_temporary_files(None):  # a living process does not need its name any more
         temporary.unlink(missing_ok=True)
@@ -386,20 +406,37 @@ def _look_into_sources(
         erased.source_skipped = bool(reads or unread)
         return
     pixels = pixels_sent_for(services)
+    rejects = [path for path in services.stage.files() if not path.rsplit("/", 1)[1].startswith("events-")]
+    marks = [trace.marks(rows) for path in rejects for rows in services.stage.batches(path)]
+    trace.rejected = pc.unique(pa.chunked_array(marks, pa.string()))
 
     def look(_: PastRead, rows: HashedRows) -> None:
         erased.looked_through.source_rows += len(rows)
         theirs = _rows_of_person(rows, trace, person.clients)
         erased.in_source += theirs.true_count
+        places = _places(pa.repeat(rows.origin, len(rows)), rows.row)
+        trace.places |= set(places.filter(theirs).to_pylist())
+        found_by = [places]
         if "event_id" in rows.event:
-            ids = trace.named(rows.client, rows.event["event_id"]).filter(theirs)
-            trace.ids |= set(ids.drop_null().to_pylist())
-        trace.places |= {f"{rows.origin}{_BETWEEN}{row}" for row in rows.row.filter(theirs).to_pylist()}
+            ids = trace.named(rows.client, rows.event["event_id"])
+            trace.ids |= set(ids.filter(theirs).drop_null().to_pylist())
+            found_by.append(ids)
+        for some in found_by:
+            others = pc.and_(pc.is_in(some, value_set=trace.rejected), pc.invert(theirs))
+            trace.explained |= set(some.filter(others).to_pylist())
         for keys in keys_of_rows(rows, pixels):
             trace.keys |= set(keys.filter(theirs).drop_null().to_pylist())
             trace.others.append(_first_halves(keys.filter(pc.invert(theirs)).drop_null()))
 
     erased.unread = [*unread, *reread_each(reads, services, look)]
+
+
+def _unexplained(rows: pa.RecordBatch, trace: _Trace, clients: Collection[str]) -> int:
+    """Rows that were not sent and stand in no source that was read; of these clients, or of nobody, where named."""
+    unknown = pc.invert(_is_among(trace.marks(rows), trace.explained))
+    if clients:
+        unknown = pc.and_(unknown, pc.or_(pc.is_null(rows["client"]), _is_among(rows["client"], trace.clients)))
+    return int(unknown.true_count)
 
 
 def _runs_kept(services: Services) -> list[RunRecord]:
@@ -461,6 +498,10 @@ def _holds(body: bytes, trace: _Trace) -> bool:
         if any(trace.readable.are_in(value) for value in map(str, values)):
             return True
     return False
+
+
+def _places(origins: Any, rows: Any) -> Any:
+    return pc.binary_join_element_wise(origins.cast(pa.string()), rows.cast(pa.string()), _BETWEEN)
 
 
 def _is_among(texts: Any, values: Collection[str]) -> pa.BooleanArray:
