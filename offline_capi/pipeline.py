@@ -469,6 +469,7 @@ def unsent(
     quotas = quotas or Quotas(services.deployment.recipients)
     for batch in events:
         known = services.ledger.known(batch, run_id=run_id, now=services.clock(), resend=resend)
+        books.tally.changed += known.changed
         for fate, reason, settled in known.settled:
             books.enter_events(settled, fate, reason)
             quotas.note(settled, fate)

@@ -50,7 +50,7 @@ def pull_quality(services: Services, *, clients: Collection[str] = ()) -> Pulled
     with Graph(platform.graph_url, platform.versions) as graph:
         told, unread = read_back(wanted, graph, platform, services.secrets, explain=explain, now=now)
         warnings = (*version_warnings(platform.versions, now.date(), families=["read_back"]), *graph.notices)
-    keep_read_back(services.ledger, told, now=now)
+    keep_read_back(services.ledger, told, now=now, keep_for=platform.retention.read_back)
     days = covered_days(now)
     kept = read_back_of(services.ledger, since=days[0], until=days[-1], clients=[one.name for one in wanted])
     return Pulled(compare(_sent_since(services, days[0]), kept), tuple(unread), warnings)

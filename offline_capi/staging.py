@@ -6,12 +6,14 @@ reader never meets half of one; writing again replaces them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +29,8 @@ __all__ = ["EventStage", "Stage", "StagedEvents"]
 BATCH_ROWS = 8_192
 #: Events of a client that are written at once, as one row group.
 GROUP_ROWS = 1_024
+#: How the id of a run begins, in UTC: see ``Ledger.begin_run``.
+RUN_ID_TIME = "%Y%m%dT%H%M%S"
 _NOT_SENT = pa.schema(
     [
         ("row", pa.int64()),
@@ -233,6 +237,40 @@ class Stage:
         """Every whole Parquet file of every run."""
         return sorted(self.filesystem.glob(f"{self._root}/*/*.parquet"))
 
+    def run_files(self) -> list[tuple[str, str]]:
+        """The files of every run, half-written ones included: the run's id, and the path."""
+        paths = sorted(self.filesystem.glob(f"{self._root}/*/*.parquet*"))
+        return [(unquote(path.rsplit("/", 2)[1]), path) for path in paths]
+
+    def run_began(self, run_id: str, path: str) -> datetime:
+        """When a run began, by its id; where that says nothing, when this file of it was written."""
+        with suppress(ValueError):
+            return datetime.strptime(run_id.split("-")[0], RUN_ID_TIME).replace(tzinfo=UTC)
+        written_at: datetime = self.filesystem.modified(path)
+        return written_at.replace(tzinfo=UTC) if written_at.tzinfo is None else written_at
+
+    def remove(self, path: str) -> None:
+        """Remove a file, and its run's folder with the last one; another process may have done it already."""
+        with suppress(FileNotFoundError):
+            self.filesystem.rm(path)
+        with suppress(OSError):  # not empty, or no folder at all on an object store
+            self.filesystem.rmdir(path.rsplit("/", 1)[0])
+
+    def status_files(self) -> list[str]:
+        """What is known of each client's access: see ``clients.status``."""
+        return sorted(self.filesystem.glob(f"{self._root}/clients/*.json"))
+
+    def rewrite_json(self, path: str, change: Callable[[Any], Any]) -> bool:
+        """Replace a file by what ``change`` makes of its JSON, unless that is ``None``; whether it was replaced."""
+        try:
+            document = change(json.loads(self.filesystem.cat_file(path)))
+        except (FileNotFoundError, ValueError):  # a check writes it anew
+            return False
+        if document is not None:
+            self.filesystem.pipe_file(path + ".part", json.dumps(document, indent=1).encode())
+            self.filesystem.mv(path + ".part", path)
+        return document is not None
+
     def torn_files(self) -> list[str]:
         """Files that a process is writing, or was when it died: nobody can read them.
 
@@ -261,4 +299,4 @@ class Stage:
     def purge_events(self, run_id: str) -> None:
         """Remove the staged events of a run; its rejects stay until they are replayed or erased."""
         for path in self.filesystem.glob(self.path(run_id, "events-*")):
-            self.filesystem.rm(path)
+            self.remove(path)

@@ -29,6 +29,7 @@ __all__ = [
     "refuse_unknown_conf",
     "run_type",
     "speak_of",
+    "who_runs",
     "window_of",
 ]
 
@@ -124,6 +125,13 @@ def run_type(context: Mapping[str, Any]) -> str:
     """``scheduled``, ``manual``, ``backfill``, …"""
     kind = context["dag_run"].run_type
     return str(getattr(kind, "value", kind))
+
+
+def who_runs(context: Mapping[str, Any]) -> str:
+    """Who stands behind a run, for the audit log: whoever triggered it, where it was a person, and the DAG's run."""
+    run = context["dag_run"]
+    user = getattr(run, "triggering_user_name", None)
+    return f"{user or run_type(context)} (Airflow {run.dag_id} {run.run_id})"
 
 
 def known_clients(wanted: Iterable[str], services: Services) -> list[str]:

@@ -30,6 +30,7 @@ from offline_capi.airflow_provider.opening import (
     refuse_unknown_conf,
     run_type,
     speak_of,
+    who_runs,
     window_of,
 )
 from offline_capi.airflow_provider.telling import log_plan, log_report, log_sending, numbers
@@ -95,6 +96,7 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
     with opened(Place(folder, upload), run_id) as (one, services):
         window = _window_in_zone(manifest["window"], one.window.timezone)
         force = bool(form.get("force_gates"))
+        record_choices(one, services, run_id, form)
         staged = stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
         if form.get("resend"):
             _forget_refused(run_id, services)
@@ -160,6 +162,8 @@ def _send_file(staged: StagedEvents, upload: Upload, services: Services) -> dict
 
 def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
     """Close the run's books from the ledger, print its report; fail when anything is missing."""
+    from offline_capi.privacy import purge_if_due
+
     if manifest is None:
         raise PartialLossError(f"{upload}: no run was opened, so nothing was read or sent. Look at the plan task.")
     failed = _failed_tasks()
@@ -167,6 +171,7 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
         raise PartialLossError(f"{upload}: {', '.join(failed)} failed; its log says why.")
     run_id = _opened_run(manifest)
     with opened(Place(folder, upload), run_id) as (one, services):
+        purge_if_due(services, who=who_runs(get_current_context()))  # a red night never gets to the task ``purge``
         if "prepare" in failed:
             _give_up(run_id, services)
         before = _closed_before(run_id, services)
@@ -183,10 +188,16 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
 
 
 def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
-    """Remove the staged files of a run whose books are closed; those of a failed run stay, to be sent again."""
+    """Remove the staged files of a run whose books are closed; those of a failed run stay, to be sent again.
+
+    And, once a day, what is older than ``platform.retention`` says.
+    """
+    from offline_capi.privacy import purge_if_due
+
     run_id = _opened_run(manifest)
     with opened(Place(folder, upload), run_id) as (_, services):
         services.stage.purge_events(run_id)
+        purge_if_due(services, who=who_runs(get_current_context()))
 
 
 def explain_config(problems: str) -> None:
@@ -218,6 +229,16 @@ def _keep_limit(events: int, limit: int | None) -> None:
             f"the plan would send {events:,} events, more than the {limit:,} that the form allows. Narrow the days or "
             f"clients, or raise the limit. Nothing was sent."
         )
+
+
+def record_choices(upload: Upload, services: Services, run_id: str, form: Mapping[str, Any]) -> None:
+    """In the audit log, who forced a gate or sends again what Meta refused."""
+    from offline_capi.ledger import AuditAction, record_audit
+
+    for field, action in (("force_gates", AuditAction.FORCE_GATES), ("resend", AuditAction.RESEND)):
+        if form.get(field):
+            who = who_runs(get_current_context())
+            record_audit(services.ledger, action, upload.name, now=services.clock(), who=who, run_id=run_id)
 
 
 def _forget_refused(run_id: str, services: Services) -> None:

@@ -26,7 +26,7 @@ from offline_capi.cli.shell import (
     print_json,
     print_warnings,
 )
-from offline_capi.errors import SourceError, UsageError
+from offline_capi.errors import OfflineCapiError, SourceError, UsageError
 from offline_capi.recipients import client_of
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ def clients_authorize(
         chosen = _with_own_token(deployment, client)
         asked = [] if way == "token" or deployment.platform.app is None else prerequisites(desk)
         found = authorise(chosen, way, desk, revoke=revoke and _nobody_sends(config))
+    _record_authorisation(found, config)
     _finish_authorisation(found, [one for one in asked if one.state == "missing"], as_json)
 
 
@@ -219,6 +220,7 @@ def clients_rotate(
 
     with _desk(config, None) as (deployment, desk):
         found = rotate(_with_own_token(deployment, client), desk, revoke=revoke and _nobody_sends(config))
+    _record_authorisation(found, config)
     _finish_authorisation(found, [], as_json)
 
 
@@ -294,6 +296,20 @@ def _nobody_sends(config: Path) -> bool:
     """Whether the token before may be revoked now: a run under way goes on with the one that it began with."""
     with opened(config) as services:
         return not services.ledger.unfinished_runs()
+
+
+def _record_authorisation(found: Authorisation, config: Path) -> None:
+    """In the audit log, where a token was switched: it is, whether or not the ledger can be written."""
+    from offline_capi.ledger import AuditAction, record_audit
+
+    if not found.complete:
+        return
+    detail = {"method": found.method, "fingerprint": found.fingerprint}
+    try:
+        with opened(config) as services:
+            record_audit(services.ledger, AuditAction.AUTHORIZE, found.client, now=services.clock(), detail=detail)
+    except OfflineCapiError as error:
+        print_warnings([f"the token is switched, but does not stand in the audit log: {error}"], err)
 
 
 def _finish_authorisation(found: Authorisation, lacking: list[Prerequisite], as_json: bool) -> None:

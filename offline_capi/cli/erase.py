@@ -17,11 +17,13 @@ from offline_capi.cli.shell import (
     opened,
     out,
     print_json,
+    print_warnings,
 )
 from offline_capi.errors import UsageError
+from offline_capi.model import in_utc
 
 if TYPE_CHECKING:
-    from offline_capi.erasing import Erased
+    from offline_capi.privacy import Erased
 
 _Values = list[str] | None
 _HINT = "Readable; - reads it from standard input, so that it stands in no list of processes."
@@ -35,12 +37,16 @@ def erase(
     event_id: Annotated[_Values, typer.Option("--event-id", help="An event of the person; may be repeated.")] = None,
     event_name: Annotated[_Values, typer.Option("--event-name", help="A name of events that the YAML lacks.")] = None,
     country: Annotated[str | None, typer.Option(help="Country of a national phone number, such as US.")] = None,
+    no_source: Annotated[
+        bool,
+        typer.Option("--no-source", help="Do not read the uploads' sources again: quicker, and less can be found."),
+    ] = False,
     client: ClientOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a person from ledger, staged files and rejects."""
-    from offline_capi.erasing import Person, erase_person
+    """Remove a person from everything that is kept, and say what that was; exit code 0 only where nothing is left."""
+    from offline_capi.privacy import Person, erase_person
 
     given = {"em": _values(em), "ph": _values(ph), "external_id": _values(external_id)}
     if not any((*given.values(), event_id)):
@@ -49,7 +55,7 @@ def erase(
         clients = find_clients(services.deployment, client)
         identity = {key: values for key, values in given.items() if values}
         person = Person(identity, event_id or (), event_name or (), country, clients)
-        erased = erase_person(person, services)
+        erased = erase_person(person, services, read_sources=not no_source)
     if as_json:
         print_json(erased.to_json())
     else:
@@ -62,17 +68,37 @@ def _values(given: _Values) -> list[str]:
 
 
 def print_erased(erased: Erased) -> None:
-    out.print(
-        f"erased: {erased.staged:,} staged events, {erased.rejects:,} rejects, {erased.ledger:,} events of the ledger",
-        highlight=False,
-    )
+    removed = f"{erased.staged:,} staged events, {erased.rejects:,} rejects, {erased.ledger:,} events of the ledger"
+    out.print(f"erased: {removed}", highlight=False)
+    looked = erased.looked_through
     notes = [
-        "rejects and ledger hold business keys, not people: what was not found through staged files needs --event-id",
-        "the source is yours: a row that still stands in it is read and sent again by the next run over its window",
+        f"looked through: {looked.staged_files:,} staged files, {looked.reject_files:,} of rejects, "
+        f"{looked.ledger_events:,} events of the ledger, {looked.reports:,} reports and books of tasks, "
+        f"{looked.client_statuses:,} clients' statuses, {looked.source_rows:,} rows of sources read again"
     ]
-    if erased.unreadable:
-        notes.append(f"{erased.unreadable} half-written files cannot be read: erase again when no run is under way")
-    if not erased.scrubbed:
-        notes.append("another process held the ledger, whose file may keep old bytes: erase again when it is done")
+    if erased.documents:
+        notes.append(f"written over in {erased.documents:,} reports, books or statuses, where it stood readable")
+    if erased.remembered_since:
+        since = erased.remembered_since
+        notes.append(f"the ledger goes back to {in_utc(since)}: of what was sent before, nothing is kept")
+    if gone := erased.forgotten:
+        notes.append(
+            f"before that, {gone.events:,} events of anybody were delivered to Meta ({in_utc(gone.first_at)} to "
+            f"{in_utc(gone.last_at)}): only Meta can tell whether this person's are among them"
+        )
+    for one in erased.delivered:
+        when = in_utc(one.first_at) if one.events == 1 else f"{in_utc(one.first_at)} to {in_utc(one.last_at)}"
+        sure = "delivered to Meta" if one.certain else "perhaps delivered to Meta"
+        notes.append(f"{sure}: {one.events:,} events of {one.client}, pixel {one.pixel}, {when}; ask Meta there")
+    if erased.in_source:
+        notes.append(
+            f"{erased.in_source:,} rows still stand in the source: remove them there, or the next run over their "
+            "window sends them again"
+        )
     for note in notes:
         out.print(f"  {note}", style="dim", highlight=False, markup=False, soft_wrap=True)
+    if erased.complete:
+        out.print("complete: found nowhere any more", highlight=False)
+    else:
+        out.print("not complete:", highlight=False)
+        print_warnings(erased.not_known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,23 +19,64 @@ app.add_typer(ledger_app, name="ledger")
 
 @ledger_app.command()
 def purge(
-    before: Annotated[str | None, typer.Option(help="A date or time in UTC. Default: 70 days ago.")] = None,
+    before: Annotated[
+        str | None, typer.Option(help="Of the ledger's events: a date or time in UTC. Default: retention.ledger ago.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget events that are too old to be sent again."""
-    from offline_capi.ledger import forget_before
+    """Delete what is older than platform.retention says: staged files, rejects, reports, events of the ledger."""
+    from offline_capi.privacy import purge_expired
+    from offline_capi.privacy.retention import ledger_cutoff
 
     with opened(config) as services:
-        latest = forget_before(services.clock(), services.deployment.clients.values())
+        latest = ledger_cutoff(services)
         moment = moment_of(before, UTC, "--before") if before else latest
         if moment > latest:
             raise UsageError(
                 f"--before {moment:%Y-%m-%d}: events sent after {latest:%Y-%m-%d} could still be sent again, and would "
                 "be if the ledger forgot them. Nothing was forgotten; name an earlier date"
             )
-        forgotten = services.ledger.purge(moment)
+        purged = purge_expired(services, before=moment, dry_run=dry_run)
     if as_json:
-        print_json({"before": moment.isoformat(), "forgotten": forgotten})
+        print_json(purged.to_json())
+        return
+    verb = "would be forgotten" if dry_run else "forgotten"
+    out.print(f"{verb}: {purged.events:,} events sent before {in_utc(moment)}", highlight=False)
+    out.print(
+        f"{'would be deleted' if dry_run else 'deleted'}: {purged.staged_files:,} files of staged events, "
+        f"{purged.reject_files:,} of rejects, {purged.leftover_files:,} left by killed processes, "
+        f"{purged.reports:,} reports, {purged.read_back:,} figures of Meta, {purged.audit_log:,} entries of the log",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@ledger_app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to: a name that ends in .parquet or .csv.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every event that the ledger knows to a table, by its key, to be joined with your own."""
+    from offline_capi.ledger.export import export_events
+
+    with opened(config) as services:
+        events = export_events(services.ledger, file)
+    if as_json:
+        print_json({"file": str(file), "events": events})
     else:
-        out.print(f"forgotten: {forgotten:,} events sent before {in_utc(moment)}", highlight=False)
+        out.print(f"written: {events:,} events to {file}", highlight=False, markup=False, soft_wrap=True)
+
+
+@ledger_app.command()
+def key(
+    pixel: Annotated[str, typer.Argument(help="The pixel's id.")],
+    event_name: Annotated[str, typer.Argument(help="The event's name, such as Purchase.")],
+    event_id: Annotated[str, typer.Argument(help="The event's id.")],
+) -> None:
+    """Print the key under which the ledger knows an event: 32 hex digits."""
+    from offline_capi.events.keys import event_key_of
+
+    typer.echo(event_key_of(pixel, event_name, event_id).hex())

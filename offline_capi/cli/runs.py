@@ -154,10 +154,15 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Send what was rejected, once it is fixed; everything else is left alone."""
+    from offline_capi.ledger import AuditAction, record_audit
     from offline_capi.pipeline import replay_run
 
     with opened(config) as services:
         past = services.ledger.newest_run() if run == "last" else services.ledger.run(run)
+        detail = {"window": str(past.window), "refused": refused}
+        record_audit(
+            services.ledger, AuditAction.REPLAY, past.upload, now=services.clock(), detail=detail, run_id=past.id
+        )
         with progress(past.upload, quiet=as_json) as on_progress:
             found = replay_run(past.id, services, undelivered=refused, on_progress=on_progress)
     finish(found, as_json)

@@ -129,6 +129,7 @@ def upload_command(
     A run that reaches up to yesterday is a night: it first takes up the days that earlier runs left open.
     """
     from offline_capi.alerts import alerting
+    from offline_capi.ledger import AuditAction, record_audit
     from offline_capi.nightly import run_night
     from offline_capi.pipeline import run_upload
 
@@ -139,6 +140,14 @@ def upload_command(
         with alerting(one.name, services), progress(one.name, quiet=as_json, total=total) as on_progress:
             if not services.ledger.runs(1):
                 announce(f"! new ledger: {services.ledger.place}")
+            if force_gates:  # before it runs: who forced a night stands in the log however it ends
+                record_audit(
+                    services.ledger,
+                    AuditAction.FORCE_GATES,
+                    one.name,
+                    now=services.clock(),
+                    detail={"window": str(window), **({"clients": clients} if clients else {})},
+                )
             if with_open_days:
                 night = run_night(
                     one,
@@ -162,6 +171,7 @@ def upload_command(
                     on_progress=on_progress,
                 )
                 tell_alerts([report], services)
+            delete_expired(services)
     finish_night(night, as_json) if with_open_days else finish(report, as_json)
 
 
@@ -175,6 +185,7 @@ def settle_command(
     as_json: JsonOption = False,
 ) -> None:
     """Take up what earlier runs left open, oldest first, and nothing else: for a cron every few hours."""
+    from offline_capi.ledger import AuditAction, record_audit
     from offline_capi.nightly import Settled, settle_upload
 
     found: dict[str, Settled] = {}
@@ -182,6 +193,8 @@ def settle_command(
         uploads = services.deployment.uploads
         chosen = [find(services.deployment, upload)] if upload else list(uploads.values())
         for one in chosen:
+            if force_gates:
+                record_audit(services.ledger, AuditAction.FORCE_GATES, one.name, now=services.clock())
             found[one.name] = settle_upload(one, services, force_gates=force_gates, announce=announce)
             tell_alerts(found[one.name].reports, services)
     if as_json:
@@ -200,6 +213,17 @@ def tell_alerts(reports: Sequence[RunReport], services: Services) -> None:
             raise_alerts(report, services)
         except OfflineCapiError as error:
             print_warnings([str(error)], err)
+
+
+def delete_expired(services: Services) -> None:
+    """Once a day, what is older than ``platform.retention`` says; that it fails does not make the run another one."""
+    from offline_capi.privacy import purge_if_due
+
+    try:
+        purge_if_due(services)
+    except (OfflineCapiError, OSError) as error:
+        words = error if isinstance(error, OfflineCapiError) else f"{error.filename or 'a file'}: {error.strerror}"
+        print_warnings([f"what is older than platform.retention could not be deleted: {words}"], err)
 
 
 def expected(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:

@@ -17,7 +17,7 @@ from offline_capi.config.document import Document, Places, dotted, read_document
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.queries import sql_folder
-from offline_capi.config.settings import Client, ClientTable, Deployment, Platform, Upload
+from offline_capi.config.settings import LEDGER_MARGIN, Client, ClientTable, Deployment, Platform, Upload
 from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
 from offline_capi.errors import ConfigError, Problem, UsageError
 
@@ -185,6 +185,7 @@ def _load_clients(path: Path, environ: Mapping[str, str]) -> _Clients:
     good = dict(_valid_clients(clients, found, project))
     platform, overridden = _platform(_section(data, "platform", found), environ, found, project)
     found += _shared_pixels(good, document)
+    found += _forgotten_too_soon(platform, good)
     problems = [*document.problems, *pulled, *overridden, *_problems(document, found)]
     usable = {name: _with_secret(one, platform) for name, one in good.items() if not _touched(name, problems)}
     sound = document.data is not None and all(problem.path.startswith("clients.") for problem in problems)
@@ -267,6 +268,19 @@ def _shared_pixels(clients: Mapping[str, Client], document: Document) -> Iterato
     for owner, name in sharing_pixels(clients):
         line = document.places.line(("clients", owner, "pixel_id"))
         yield ("clients", name, "pixel_id"), f'is also the pixel of client "{owner}" (line {line}); {ONE_PIXEL}'
+
+
+def _forgotten_too_soon(platform: Platform | None, clients: Mapping[str, Client]) -> Iterator[Finding]:
+    """A period of the ledger that somebody wrote, and that a client's longer window makes too short."""
+    if platform is None or "ledger" not in platform.retention.model_fields_set or not clients:
+        return
+    name, longest = max(((name, one.physical_store_max_age) for name, one in clients.items()), key=lambda one: one[1])
+    if platform.retention.ledger < longest + LEDGER_MARGIN:
+        yield (
+            ("platform", "retention", "ledger"),
+            f'is too short for client "{name}", whose physical_store_max_age is {longest.days} days: an event that the '
+            f"ledger has forgotten by then would be sent and counted again; {(longest + LEDGER_MARGIN).days}d or more",
+        )
 
 
 def _platform(

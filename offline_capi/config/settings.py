@@ -50,6 +50,8 @@ from offline_capi.config.queries import sql_folder
 from offline_capi.recipients import client_of, recipient_name
 
 __all__ = [
+    "LEDGER_MARGIN",
+    "LONGEST_WINDOW",
     "ActionSource",
     "AirflowDefaults",
     "AirflowSettings",
@@ -85,6 +87,7 @@ __all__ = [
     "PlatformApp",
     "QualitySettings",
     "RateGate",
+    "Retention",
     "RowsGate",
     "Screening",
     "SecretRef",
@@ -100,6 +103,11 @@ Scalar = str | int | float | bool
 ActionSource = Literal[
     "email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "business_messaging", "other"
 ]  # SDK action_source.py, D:parameters/server-event
+
+#: The oldest events that Meta takes, of physical stores (D:offline-events; meta-capi.md section 4).
+LONGEST_WINDOW = timedelta(days=62)
+#: Kept beyond that: a clock may be wrong, a window may be widened, somebody may ask what was sent.
+LEDGER_MARGIN = timedelta(days=8)
 
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -998,7 +1006,7 @@ class Client(_Node):
     partner_agent: PartnerAgent | None = Field(None, description="instead of the platform's")
     app_secret: SecretRef | None = Field(None, description="for appsecret_proof")
     # D:offline-events, reading 1 of meta-capi.md section 4
-    physical_store_max_age: Duration = Field(timedelta(days=62), description="7d for datasets that refuse older ones")
+    physical_store_max_age: Duration = Field(LONGEST_WINDOW, description="7d for datasets that refuse older ones")
     limited_data_use: Annotated[
         DataUse | None, BeforeValidator(_yes_or_no, json_schema_input_type=DataUse | bool | None)
     ] = Field(None, description="true, or {state: CA}; where the upload says nothing of a row")
@@ -1068,6 +1076,54 @@ class PlatformApp(_Node):
     token: SecretRef | None = Field(None, description="that system user's token, with business_management")
     login_config_id: MetaId | None = Field(None, description="the configuration of Facebook Login for Business")
     redirect_uri: Annotated[str, AfterValidator(_url)] | None = Field(None, description="where the login returns to")
+
+
+def _outlives_window(value: timedelta) -> timedelta:
+    shortest = LONGEST_WINDOW + LEDGER_MARGIN
+    if value < shortest:
+        raise ValueError(
+            f"is too short: Meta takes events for up to {LONGEST_WINDOW.days} days, and what is forgotten by then "
+            f"would be sent and counted again, or a day that is still open be lost; {shortest.days}d or more"
+        )
+    return value
+
+
+def _within_window(value: timedelta) -> timedelta:
+    if value > LONGEST_WINDOW:
+        raise ValueError(
+            f"is too long: after {LONGEST_WINDOW.days} days Meta takes none of these events, and until they go they "
+            f"are hashed identity on a disk; {LONGEST_WINDOW.days}d or less"
+        )
+    return value
+
+
+def _a_day_at_least(value: timedelta) -> timedelta:
+    if value < timedelta(days=1):
+        raise ValueError("is too short: a run may take a day, and what it is working on must not go; 1d or more")
+    return value
+
+
+Period = Annotated[Duration, AfterValidator(_a_day_at_least)]
+
+
+class Retention(_Node):
+    """For how long each kind of record is kept; then it is deleted, each night, by whatever runs first that day."""
+
+    staged_events: Annotated[Period, AfterValidator(_within_window)] = Field(
+        timedelta(days=7), description="hashed events of runs that lost something; those of a complete run go at once"
+    )
+    rejects: Period = Field(
+        timedelta(days=70), description="business keys and reasons of rows that were not sent, for `replay`"
+    )
+    reports: Annotated[Period, AfterValidator(_outlives_window)] = Field(
+        timedelta(days=400), description="runs, and what each of them and its tasks counted"
+    )
+    ledger: Annotated[Period, AfterValidator(_outlives_window)] = Field(
+        LONGEST_WINDOW + LEDGER_MARGIN,
+        description="keys of the events that were sent; longer by itself where a client's physical_store_max_age is",
+    )
+    read_back: Period = Field(timedelta(days=93), description="what Meta counted, from `clients quality`")
+    audit_log: Period = Field(timedelta(days=1095), description="who did what: `offline-capi log`")
 
 
 def _ledger_kind(value: object) -> str:
@@ -1150,6 +1206,7 @@ class Platform(_Node):
         AlertTargets(), description="who is told once when a fault begins and once when it is over"
     )
     airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
+    retention: Retention = Field(Retention(), description="for how long staged files, reports and the ledger are kept")
 
     @property
     def versions(self) -> dict[Family, str]:

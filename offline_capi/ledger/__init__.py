@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from offline_capi.ledger.audit import AuditAction, AuditEntry, audit_entries, record_audit
 from offline_capi.ledger.days import calendar_of, keep_as_told, past_runs
 from offline_capi.ledger.history import DoubtfulRequest, forget_before, last_accepted, traffic_of
 from offline_capi.ledger.read_back import SentByRun, keep_read_back, read_back_of, sent_by_runs
@@ -13,6 +14,8 @@ from offline_capi.ledger.schema import ddl
 from offline_capi.ledger.store import Claim, Known, Ledger, RunRecord
 
 __all__ = [
+    "AuditAction",
+    "AuditEntry",
     "Claim",
     "DoubtfulRequest",
     "Known",
@@ -20,6 +23,7 @@ __all__ = [
     "Rehearsal",
     "RunRecord",
     "SentByRun",
+    "audit_entries",
     "calendar_of",
     "ddl",
     "forget_before",
@@ -28,6 +32,7 @@ __all__ = [
     "last_accepted",
     "past_runs",
     "read_back_of",
+    "record_audit",
     "sent_by_runs",
     "traffic_of",
 ]

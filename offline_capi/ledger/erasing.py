@@ -18,9 +18,11 @@ _NO_DIGEST = bytes(32)
 def without_digest(connection: sa.Connection, request_ids: Collection[int]) -> None:
     """Remove the digests of those requests that held one event alone: such a one is a fingerprint of its body.
 
-    What a request counted stays: numbers, codes, times.
+    And of all of them the marks, which could confirm what an event was worth (``values.py``). What a request counted
+    stays: numbers, codes, times.
     """
     for some in in_parts(request_ids):
+        connection.execute(sa.update(request).where(request.c.id.in_(some)).values(value_marks=None))
         alone = request.c.id.in_(some), request.c.events == 1
         connection.execute(sa.update(request).where(*alone).values(digest=_NO_DIGEST))
 

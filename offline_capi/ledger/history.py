@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from offline_capi.config.settings import Client
+from offline_capi.config.settings import LEDGER_MARGIN, LONGEST_WINDOW, Client
 from offline_capi.ledger.tables import RequestState, request, run, sender
 from offline_capi.model import Fate, in_utc
 
@@ -33,10 +33,8 @@ __all__ = [
     "uploads_run",
 ]
 
-#: The oldest events that Meta takes, of physical stores (D:offline-events; meta-capi.md section 4).
-WINDOW = timedelta(days=62)
-#: Kept beyond that: a clock may be wrong, a window may be widened, somebody may ask what was sent.
-MARGIN = timedelta(days=8)
+WINDOW = LONGEST_WINDOW
+MARGIN = LEDGER_MARGIN
 
 
 @dataclass(frozen=True, slots=True)

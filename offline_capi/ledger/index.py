@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -51,6 +51,20 @@ class EventIndex:
                 parts += merged(connection, [one], lambda entries: np.isin(entries.owners, wanted))
         _, owners = self._owners(connection, in_order(parts).keys)
         return Counter(owners[np.isin(owners, wanted)].tolist())
+
+    def every_owner(self, connection: sa.Connection, keys: bytes) -> set[int]:
+        """All requests that are known to have had one of these keys, not only the newest."""
+        wanted = keys_of(keys)
+        probe = Probe.of(wanted)
+        parts = [one.find(connection, wanted, probe)[1] for one in self._segments]
+        return {int(owner) for part in (*parts, self._recent.find(wanted, probe)[1]) for owner in part}
+
+    def entries(self, connection: sa.Connection) -> Iterator[Entries]:
+        """Every key once, with the newest request that has it, some at a time: those that wait, then all others."""
+        waiting = self._recent.entries()
+        yield waiting
+        if self._segments:
+            yield from merged(connection, self._segments, lambda part: ~np.isin(part.keys, waiting.keys))
 
     @property
     def full(self) -> bool:

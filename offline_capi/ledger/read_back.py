@@ -33,10 +33,10 @@ class SentByRun:
     events: Counter[SentEvents]
 
 
-def keep_read_back(ledger: Ledger, told: Sequence[ReadBack], *, now: datetime) -> None:
+def keep_read_back(ledger: Ledger, told: Sequence[ReadBack], *, now: datetime, keep_for: timedelta = KEPT) -> None:
     """Keep what Meta told, instead of what it told before of the same kind and day; what is old is forgotten."""
     rows = [_row(one) for one in told]
-    too_old = read_back.c.day < (now - KEPT).date().isoformat()
+    too_old = read_back.c.day < (now - keep_for).date().isoformat()
     with ledger.writing() as connection:
         connection.execute(sa.delete(read_back).where(too_old))
         if rows:

@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger.connection import driver_of, place_of, quoted, schema_of, transaction
-from offline_capi.ledger.tables import metadata
+from offline_capi.ledger.tables import metadata, sent_requests
 
 __all__ = ["HEAD", "VERSION_TABLE", "ddl", "upgrade"]
 
@@ -27,7 +27,7 @@ OLD_TABLES = {"run", "run_part", "sender", "request"}
 
 _VERSION = sa.Table(VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 _INDEXES = {str(index.name) for table in metadata.tables.values() for index in table.indexes}
-_OWN_NAMES = {*metadata.tables, *_INDEXES, OLD_VERSION_TABLE}
+_OWN_NAMES = {*metadata.tables, *_INDEXES, OLD_VERSION_TABLE, "sent_requests"}
 
 _NAMES_IN_SQLITE = sa.text("SELECT name FROM sqlite_master")
 #: Of one schema: the others of a search path are somebody else's. Views, indexes and types are named as tables are.
@@ -180,6 +180,7 @@ def ddl() -> str:
     statements = [str(CreateTable(table).compile(dialect=dialect)).strip() for table in tables]
     indexes = [index for table in metadata.sorted_tables for index in sorted(table.indexes, key=lambda i: str(i.name))]
     statements += [str(CreateIndex(index).compile(dialect=dialect)).strip() for index in indexes]
+    statements.append(str(sent_requests.statement))
     statements.append(f"INSERT INTO {_VERSION.name} (version_num) VALUES ('{HEAD}')")  # noqa: S608  both of this module
     text = ";\n\n".join(statements).replace("\t", "    ")
     return _RIGHTS + "\n".join(line.rstrip() for line in text.splitlines()) + ";\n"

@@ -37,7 +37,9 @@ from offline_capi.ledger.liveness import GONE, LEASE, Process
 from offline_capi.ledger.pace import current_waits, keep_waits, take_slot
 from offline_capi.ledger.prepared import Prepared, in_parts
 from offline_capi.ledger.schema import upgrade
+from offline_capi.ledger.segments import Entries
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
+from offline_capi.ledger.values import have_changed, packed_marks, value_marks
 from offline_capi.model import Debt, EventBatch, Fate, Outcome, Reason, Request, Tally, Window
 
 __all__ = ["Claim", "Known", "Ledger", "RunRecord"]
@@ -91,10 +93,14 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Events told apart by what the ledger knows of them: those to send, and those whose fate is settled."""
+    """Events told apart by what the ledger knows of them: those to send, and those whose fate is settled.
+
+    ``changed`` counts those among the settled that were sent with another value or currency than they have now.
+    """
 
     fresh: EventBatch
     settled: tuple[tuple[Fate, str | None, EventBatch], ...] = ()
+    changed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ class _Standing(NamedTuple):
     fate: tuple[Fate, str | None] | None
     doubtful_since: float | None = None
     digest: bytes = b""
+    marks: bytes | None = None
 
 
 class Ledger:
@@ -229,6 +236,12 @@ class Ledger:
         """The last runs, newest first."""
         return self._records(sa.select(run).order_by(run.c.started_at.desc(), run.c.id.desc()).limit(limit))
 
+    def past_runs(self) -> list[RunRecord]:
+        """Every run that is still known, but tests, oldest first; without their reports, which may be large."""
+        columns = [column for column in run.c if column.name != "report"]
+        chosen = sa.select(*columns, sa.null().label("report")).where(run.c.trigger != "test")
+        return self._records(chosen.order_by(run.c.started_at, run.c.id))
+
     def runs_of(self, upload: str, limit: int) -> list[RunRecord]:
         """The last runs of one upload that have a report, newest first."""
         return self._records(reported_runs(upload, limit))
@@ -298,7 +311,7 @@ class Ledger:
         for position, standing in standings.items():
             if standing.fate is not None:
                 groups.setdefault(standing.fate, []).append(position)
-        return _split(events, groups)
+        return replace(_split(events, groups), changed=_changed(events, found, standings))
 
     def digested(self, requests: Iterable[Request]) -> Iterator[Request]:
         """The requests, each with its digest under way: it is there when a request that waits a while is claimed."""
@@ -330,6 +343,7 @@ class Ledger:
                 "posted_at": now,
                 "waiting_keys": keys,
                 "doubtful_since": self._doubtful_since(granted, replaces),
+                "value_marks": packed_marks(granted),
             }
             self._intents.append(intent)
             self._index.add(self._newest, keys, after=before)
@@ -373,6 +387,27 @@ class Ledger:
             connection.execute(sa.delete(sender).where(gone, sender.c.id.not_in(left)))
         return forgotten
 
+    def count_before(self, before: datetime) -> int:
+        """How many events ``purge`` would forget."""
+        old = sa.select(request.c.id).where(request.c.posted_at < before.timestamp())
+        with self._transaction(writes=False) as connection:
+            self._index.refresh(connection)
+            return self._index.events_of(connection, connection.scalars(old).all()).total()
+
+    def owners_of(self, keys: Sequence[bytes]) -> dict[int, int]:
+        """Position in ``keys`` → the id of the newest request that has the key; unknown ones are left out."""
+        self.flush()
+        with self._transaction(writes=False) as connection:
+            self._index.refresh(connection)
+            return self._index.find(connection, b"".join(keys))
+
+    def entries(self) -> Iterator[Entries]:
+        """Every event's key and request, a part at a time; no other call of this ledger may come in between."""
+        self.flush()
+        with self._transaction(writes=False) as connection:
+            self._index.refresh(connection)
+            yield from self._index.entries(connection)
+
     def forget(self, keys: Sequence[bytes], *, refused: bool = False) -> int:
         """Forget these events, or with ``refused`` those of them that Meta refused; returns how many were known.
 
@@ -384,7 +419,7 @@ class Ledger:
             if refused:
                 owners = owned_by_refused(connection, owners)
             else:
-                without_digest(connection, set(owners.values()))
+                without_digest(connection, self._index.every_owner(connection, b"".join(keys)))
             self._index.forget(connection, [keys[place] for place in owners])
         return len({keys[place] for place in owners})
 
@@ -507,7 +542,7 @@ class Ledger:
         for some in in_parts(request_ids):
             for row in self._connection.execute(sa.select(*columns).select_from(joined).where(request.c.id.in_(some))):
                 fate = self._verdict(row, run_id, now, resend)
-                verdicts[row.id] = _Standing(fate, _in_doubt_since(row), row.digest)
+                verdicts[row.id] = _Standing(fate, _in_doubt_since(row), row.digest, row.value_marks)
         return verdicts
 
     def _verdict(self, row: Any, run_id: str | None, now: datetime, resend: bool) -> tuple[Fate, str | None] | None:
@@ -571,7 +606,7 @@ class Ledger:
 _LOST = (Fate.IN_DOUBT, Reason.LOST_ANSWER)
 _UNSETTLED = (Fate.IN_DOUBT, Reason.UNSETTLED)
 _ANSWER = ("code", "subcode", "trace_id")
-_CLAIMED = ("waiting_keys", "doubtful_since")
+_CLAIMED = ("waiting_keys", "doubtful_since", "value_marks")
 
 _INTENT = Prepared(
     sa.insert(request),
@@ -638,6 +673,19 @@ def _run_record(row: Any) -> RunRecord:
         status=row.status,
         report=json.loads(row.report) if row.report else None,
     )
+
+
+def _changed(events: EventBatch, found: Mapping[int, int], standings: Mapping[int, _Standing]) -> int:
+    """How many events that an earlier run sent are worth something else now; older ledgers do not know it."""
+    by_owner: dict[int, list[int]] = {}
+    for place, standing in standings.items():
+        if standing.marks is not None and standing.fate is not None and standing.fate[0] is Fate.ALREADY_SENT:
+            by_owner.setdefault(found[place], []).append(place)
+    if not by_owner:
+        return 0
+    marks = value_marks(events)
+    kept = {found[place]: standing.marks for place, standing in standings.items()}
+    return sum(int(have_changed(marks[places], kept[owner] or b"").sum()) for owner, places in by_owner.items())
 
 
 def _split(events: EventBatch, groups: Mapping[tuple[Fate, str | None], list[int]]) -> Known:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 __all__ = [
     "RequestState",
+    "audit",
     "closed_day",
     "metadata",
     "pace",
@@ -21,6 +22,7 @@ __all__ = [
     "segment",
     "segment_block",
     "sender",
+    "sent_requests",
 ]
 
 
@@ -112,6 +114,8 @@ request = sa.Table(
     sa.Column("waiting_keys", sa.LargeBinary),
     # When the oldest earlier request was posted that may have stored some of these events; null where none may.
     sa.Column("doubtful_since", sa.Float),
+    # Three bytes an event: what value and currency it had, see ``values.py``; null where that is not known any more.
+    sa.Column("value_marks", sa.LargeBinary),
     sa.Index("request_run", "run_id"),
     sa.Index("request_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
 )
@@ -163,3 +167,26 @@ pace = sa.Table(
     sa.Column("not_before", sa.Float, nullable=False),
     sa.Column("next_slot", sa.Float, nullable=False),
 )
+#: Who did what: see ``audit.py``. ``detail`` is JSON; neither it nor ``subject`` ever holds personal data.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("action", sa.String(40), nullable=False),
+    sa.Column("subject", sa.String(200), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("run_id", sa.String(160)),
+    sa.Index("audit_action", "action", "at"),
+)
+
+#: For users' own SQL, beside the keys that ``offline-capi ledger export`` writes: one row a request that left.
+sent_requests = sa.DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+    "CREATE VIEW sent_requests AS SELECT request.id AS request_id, request.run_id AS run_id, run.upload AS upload, "
+    "run.since AS since, run.until AS until, request.client AS client, request.pixel AS pixel, "
+    "request.state AS state, request.events AS events, request.tries AS tries, request.code AS code, "
+    "request.subcode AS subcode, request.trace_id AS trace_id, request.posted_at AS posted_at, "
+    "request.answered_at AS answered_at FROM request LEFT JOIN run ON run.id = request.run_id WHERE request.tries > 0"
+)
+sa.event.listen(metadata, "after_create", sent_requests)

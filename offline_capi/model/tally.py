@@ -119,6 +119,7 @@ class Tally:
     #: Days whose final loss this run tells: ISO day -> why.
     closed: dict[str, str] = field(default_factory=dict)
     absent: tuple[AbsentFile, ...] = ()
+    changed: int = 0
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -145,6 +146,7 @@ class Tally:
             self.vanished + other.vanished,
             {**self.closed, **other.closed},
             (*self.absent, *other.absent),
+            self.changed + other.changed,
         )
 
     @property
@@ -236,6 +238,7 @@ class Tally:
             "vanished": dict(sorted(self.vanished.items())),
             "closed": dict(sorted(self.closed.items())),
             "absent": [file.to_json() for file in self.absent],
+            "changed": self.changed,
         }
 
     @classmethod
@@ -266,6 +269,7 @@ class Tally:
             vanished=Counter(data.get("vanished", {})),
             closed=dict(data.get("closed", {})),
             absent=tuple(AbsentFile.from_json(file) for file in data.get("absent", ())),
+            changed=data.get("changed", 0),
         )
 
     @classmethod

@@ -202,6 +202,7 @@ class RunReport:
             "gates": [finding.to_json() for finding in self.gates],
             "balance": self.balance,
             "rows": _rows(self.tally),
+            "changed_since_sent": self.tally.changed,
             "reasons": [line.to_json() for line in self.reasons()],
             "keys": [line.to_json() for line in self.key_lines()],
             "clients": {name: _plain(fates) for name, fates in self.by_client().items()},

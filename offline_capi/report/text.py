@@ -42,7 +42,7 @@ def _sections(report: RunReport) -> list[RenderableType]:
     lines = (*report.problems, *report.gate_lines(), *report.notices(), *report.known_lines())
     sections += [Text(f"  {line}", style="yellow") for line in lines]
     ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
-    sections += [Text(f"  {line}", style="dim") for line in (*_keys(report), *ledger)]
+    sections += [Text(f"  {line}", style="dim") for line in (*_keys(report), *_changed(report), *ledger)]
     clients = _by_fate("client", report.by_client(), report)
     return [*sections, *shown_tables(_reasons(report), _dropped(report), _warnings(report), clients)]
 
@@ -83,6 +83,12 @@ def _keys(report: RunReport) -> list[str]:
     """One line for all keys: ``keys of 240 events: em 96.2%, ph 80.0%``."""
     shares = ", ".join(f"{line.key} {line.share:.1%}" for line in report.key_lines())
     return [f"keys of {_counted(report.tally.sendable, 'sendable event')}: {shares}"] if shares else []
+
+
+def _changed(report: RunReport) -> list[str]:
+    """Rows that say something else now than when their events were sent: nothing goes out for them by itself."""
+    changed = report.tally.changed
+    return [f"{changed:,} changed since they were sent (value or currency); Meta keeps what it got"] if changed else []
 
 
 def _dropped(report: RunReport) -> Table:

@@ -10,6 +10,17 @@
 -- After an update of offline_capi that changes the tables, their owner opens the ledger once: offline-capi status
 -- Whoever only looks (offline-capi status, the pages in Airflow) needs USAGE on the schema and SELECT on its tables.
 
+CREATE TABLE audit (
+    id BIGSERIAL NOT NULL,
+    at FLOAT NOT NULL,
+    who VARCHAR(200) NOT NULL,
+    action VARCHAR(40) NOT NULL,
+    subject VARCHAR(200) NOT NULL,
+    detail TEXT NOT NULL,
+    run_id VARCHAR(160),
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE closed_day (
     upload VARCHAR(120) NOT NULL,
     day VARCHAR(10) NOT NULL,
@@ -54,6 +65,7 @@ CREATE TABLE request (
     trace_id VARCHAR(60),
     waiting_keys BYTEA,
     doubtful_since FLOAT,
+    value_marks BYTEA,
     PRIMARY KEY (id)
 );
 
@@ -112,6 +124,8 @@ CREATE TABLE offline_capi_version (
     PRIMARY KEY (version_num)
 );
 
+CREATE INDEX audit_action ON audit (action, at);
+
 CREATE INDEX request_run ON request (run_id);
 
 CREATE INDEX request_waiting ON request (id) WHERE waiting_keys IS NOT NULL;
@@ -119,6 +133,8 @@ CREATE INDEX request_waiting ON request (id) WHERE waiting_keys IS NOT NULL;
 CREATE INDEX run_started ON run (started_at);
 
 CREATE INDEX run_upload ON run (upload, started_at);
+
+CREATE VIEW sent_requests AS SELECT request.id AS request_id, request.run_id AS run_id, run.upload AS upload, run.since AS since, run.until AS until, request.client AS client, request.pixel AS pixel, request.state AS state, request.events AS events, request.tries AS tries, request.code AS code, request.subcode AS subcode, request.trace_id AS trace_id, request.posted_at AS posted_at, request.answered_at AS answered_at FROM request LEFT JOIN run ON run.id = request.run_id WHERE request.tries > 0;
 
 INSERT INTO offline_capi_version (version_num) VALUES ('0008');
 

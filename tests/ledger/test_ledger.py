@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
@@ -372,3 +373,61 @@ def test_a_ledger_that_another_process_holds_is_busy_and_can_still_be_read(ledge
 def test_the_sql_for_dbas_is_what_a_ledger_is_made_of() -> None:
     assert "CREATE TABLE segment" in ddl()
     assert Path("sql/ledger/schema.sql").read_text(encoding="utf-8") == ddl()
+
+
+# ---------------------------------------------------------------------------------------------- what events were worth
+
+
+def _worth(ids: list[str], values: list[float | None], currency: str | None = "EUR") -> EventBatch:
+    table = batch(ids).table
+    columns = dict(zip(table.schema.names, table.columns, strict=True))
+    columns |= {"value": pa.array(values, pa.float64()), "currency": pa.array([currency] * len(ids), pa.string())}
+    return EventBatch(pa.RecordBatch.from_pydict(columns, schema=table.schema))
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_events_that_are_worth_something_else_than_when_they_were_sent_are_counted(desk: Desk, merge: bool) -> None:
+    """Also one whose value came or went; an equal value is never taken for another, whatever it is."""
+    ids = names("e", 1500)
+    before: list[float | None] = [i / 100 for i in range(1498)] + [None, 0.0]
+    after = [*before[:3], 99.5, *before[4:1498], 0.0, None]
+    for start in (0, 1000):
+        desk.post(_worth(ids[start : start + 1000], before[start : start + 1000]), Fate.SENT)
+    if merge:
+        desk.merge()
+
+    night = desk.next_night()
+
+    def changed(events: EventBatch) -> int:
+        return night.ledger.known(events, run_id=night.run, now=night.now).changed
+
+    assert changed(_worth(ids, before)) == 0
+    assert changed(_worth([*reversed(ids)], [*reversed(before)])) == 0
+    assert changed(_worth(ids, after)) == 3
+    assert changed(_worth(ids[:4], before[:4], "USD")) == 4
+    assert changed(_worth(names("new", 4), before[:4])) == 0
+
+
+def test_what_was_not_sent_has_not_changed_and_a_repeat_has_its_own_worth(desk: Desk) -> None:
+    """Refused events are judged by their bodies; one that goes again is worth what it was the last time."""
+    desk.post(_worth(["refused"], [1.0]), Fate.REFUSED)
+    desk.post(_worth(["again"], [1.0]), Fate.IN_DOUBT)
+    night = desk.next_night(hours=1)
+    night.post(_worth(["again"], [2.0]), Fate.SENT)
+
+    later = night.next_night(hours=1)
+    known = later.ledger.known(_worth(["refused", "again"], [5.0, 2.0]), run_id=later.run, now=later.now)
+
+    assert known.changed == 0
+
+
+def test_a_request_of_an_older_version_or_with_an_erased_event_says_nothing_of_values(desk: Desk) -> None:
+    ids = names("e", 3)
+    desk.post(_worth(ids, [1.0, 2.0, 3.0]), Fate.SENT)
+    desk.ledger.forget(_worth(ids[:1], [1.0]).keys)
+
+    night = desk.next_night()
+    known = night.ledger.known(_worth(ids[1:], [5.0, 5.0]), run_id=night.run, now=night.now)
+
+    assert (known.changed, len(known.settled)) == (0, 1)
+    assert night.ledger.read(sa.select(request.c.value_marks)) == [(None,)]

@@ -1,0 +1,111 @@
+"""The audit log: who erased, forced a gate, replayed, authorised or deleted what was old, and when.
+
+An entry never holds personal data: of an erased person it says which kinds of identifiers were given and what was
+found, never a value nor a digest of one, for a digest of an e-mail address finds its person again.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from offline_capi.ledger.tables import audit
+
+if TYPE_CHECKING:
+    from offline_capi.ledger.store import Ledger
+
+__all__ = ["AuditAction", "AuditEntry", "audit_entries", "current_user", "record_audit"]
+
+_WHO_LENGTH, _SUBJECT_LENGTH = 200, 200
+
+
+class AuditAction(StrEnum):
+    """What is worth an entry."""
+
+    ERASE = "erase"
+    FORCE_GATES = "force_gates"
+    REPLAY = "replay"
+    RESEND = "resend"
+    AUTHORIZE = "authorize"
+    PURGE = "purge"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """``who`` did ``action`` to ``subject`` (an upload, a client, "a person"); ``detail`` is figures and settings."""
+
+    at: datetime
+    who: str
+    action: str
+    subject: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "at": self.at.isoformat(),
+            "who": self.who,
+            "action": self.action,
+            "subject": self.subject,
+            "detail": dict(self.detail),
+            "run": self.run_id,
+        }
+
+
+def current_user() -> str:
+    """``user@host`` of this process, as the operating system names them."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        import os
+
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def record_audit(
+    ledger: Ledger,
+    action: AuditAction,
+    subject: str,
+    *,
+    now: datetime,
+    who: str | None = None,
+    detail: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Add an entry; ``who`` is the user of this process where nobody else is named."""
+    row = {
+        "at": now.timestamp(),
+        "who": (who or current_user())[:_WHO_LENGTH],
+        "action": action.value,
+        "subject": subject[:_SUBJECT_LENGTH],
+        "detail": json.dumps(dict(detail or {}), ensure_ascii=False, sort_keys=True),
+        "run_id": run_id,
+    }
+    with ledger.writing() as connection:
+        connection.execute(sa.insert(audit), row)
+
+
+def audit_entries(
+    ledger: Ledger, *, since: datetime | None = None, action: AuditAction | None = None, limit: int | None = None
+) -> list[AuditEntry]:
+    """The entries from ``since`` on, newest first."""
+    chosen = sa.select(audit).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
+    if since is not None:
+        chosen = chosen.where(audit.c.at >= since.timestamp())
+    if action is not None:
+        chosen = chosen.where(audit.c.action == action.value)
+    return [
+        AuditEntry(
+            datetime.fromtimestamp(row.at, UTC), row.who, row.action, row.subject, json.loads(row.detail), row.run_id
+        )
+        for row in ledger.read(chosen)
+    ]

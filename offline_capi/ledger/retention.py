@@ -1,0 +1,53 @@
+"""Old rows of the ledger's smaller tables; the events themselves go with ``Ledger.purge``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from offline_capi.ledger.tables import audit, read_back, request, run, run_part
+
+if TYPE_CHECKING:
+    from offline_capi.ledger.store import Ledger
+
+__all__ = ["purge_audit", "purge_read_back", "purge_runs"]
+
+_WITH_REQUESTS = sa.select(request.c.run_id)
+
+
+def purge_runs(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> int:
+    """Delete runs that began before ``before``, with reports and tasks' books; returns how many lost something.
+
+    A run whose requests the ledger still knows keeps its row, for ``status --in-doubt`` and ``trace``, and loses its
+    report alone.
+    """
+    old = run.c.started_at < before.astimezone(UTC).isoformat()  # as runs write it, and as it sorts
+    needed = run.c.id.in_(_WITH_REQUESTS)
+    had_report = old & needed & (run.c.report.is_not(None) | run.c.id.in_(sa.select(run_part.c.run_id)))
+    if dry_run:
+        chosen = sa.select(sa.func.count()).select_from(run).where(had_report | (old & ~needed))
+        return int(ledger.read(chosen)[0][0])
+    with ledger.writing() as connection:
+        stripped = connection.scalar(sa.select(sa.func.count()).select_from(run).where(had_report))
+        connection.execute(sa.delete(run_part).where(run_part.c.run_id.in_(sa.select(run.c.id).where(old))))
+        connection.execute(sa.update(run).where(old & needed).values(report=None))
+        return int(stripped or 0) + connection.execute(sa.delete(run).where(old & ~needed)).rowcount
+
+
+def purge_read_back(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> int:
+    """Delete what Meta told of days before that of ``before``, in UTC."""
+    return _purge(ledger, read_back, read_back.c.day < before.astimezone(UTC).date().isoformat(), dry_run=dry_run)
+
+
+def purge_audit(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> int:
+    """Delete entries of the audit log that are older than ``before``."""
+    return _purge(ledger, audit, audit.c.at < before.timestamp(), dry_run=dry_run)
+
+
+def _purge(ledger: Ledger, table: sa.Table, old: sa.ColumnElement[bool], *, dry_run: bool) -> int:
+    if dry_run:
+        return int(ledger.read(sa.select(sa.func.count()).select_from(table).where(old))[0][0])
+    with ledger.writing() as connection:
+        return connection.execute(sa.delete(table).where(old)).rowcount
