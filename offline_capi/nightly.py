@@ -20,7 +20,7 @@ from offline_capi.pipeline import Services, run_upload
 from offline_capi.quotas import Quotas
 from offline_capi.report import RunReport, Status
 
-__all__ = ["Night", "Settled", "run_night", "settle_due_days", "settle_upload"]
+__all__ = ["Night", "Settled", "plan_settling", "run_night", "settle_days", "settle_upload"]
 
 OnProgress = Callable[[Tally], None]
 
@@ -80,11 +80,9 @@ def run_night(
     night, the oldest events first. An error over an earlier day keeps no other day from its turn; an error over the
     window itself is raised, as ``run_upload`` raises it.
     """
-    due = find_due_days(upload, services.deployment, services.ledger, services.clock(), besides=window)
-    for sentence in describe_due_days(due):
-        announce(sentence)
+    due = plan_settling(upload, services, besides=window, announce=announce)
     quotas = Quotas(services.deployment.recipients)
-    settled = settle_due_days(upload, due, services, quotas=quotas)
+    settled = settle_days(upload, due, services, quotas=quotas)
     report = run_upload(
         upload,
         window,
@@ -105,19 +103,31 @@ def settle_upload(
     announce: Callable[[str], None] = lambda _: None,
 ) -> Settled:
     """Take up what earlier runs of an upload owe, and nothing else; tell once what has become too old for Meta."""
-    due = find_due_days(upload, services.deployment, services.ledger, services.clock())
-    for sentence in describe_due_days(due):
-        announce(sentence)
-    settled = settle_due_days(upload, due, services, force_gates=force_gates)
+    due = plan_settling(upload, services, announce=announce)
+    settled = settle_days(upload, due, services, force_gates=force_gates)
     now = services.clock()
     settled.closed = find_newly_closed_days(upload, services.deployment, services.ledger, now)
     keep_as_told(services.ledger, upload.name, settled.closed, run_id=None, now=now)
     return settled
 
 
-def settle_due_days(
+def plan_settling(
     upload: Upload,
-    due: Sequence[UploadDay],
+    services: Services,
+    *,
+    besides: Window | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> list[Window]:
+    """The windows of the days to take up now, oldest first; ``announce`` hears which they are and why they are open."""
+    due = find_due_days(upload, services.deployment, services.ledger, services.clock(), besides=besides)
+    for sentence in describe_due_days(due):
+        announce(sentence)
+    return [Window.of_day(day.day, upload.window.timezone) for day in due]
+
+
+def settle_days(
+    upload: Upload,
+    windows: Sequence[Window],
     services: Services,
     *,
     quotas: Quotas | None = None,
@@ -126,14 +136,13 @@ def settle_due_days(
     """Run each of these days again. Raises ``LedgerError``: without the ledger no day can be settled."""
     settled = Settled()
     quotas = quotas or Quotas(services.deployment.recipients)
-    for day in due:
-        window = Window.of_day(day.day, upload.window.timezone)
+    for window in windows:
         try:
             report = run_upload(upload, window, services, trigger="settle", force_gates=force_gates, quotas=quotas)
         except LedgerError:
             raise
         except OfflineCapiError as error:
-            settled.failures[day.day] = error
+            settled.failures[window.since.date()] = error
         else:
             settled.reports.append(report)
     return settled

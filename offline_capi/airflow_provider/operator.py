@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
 from offline_capi.airflow_provider.alerting import tell_alerts
@@ -13,7 +14,7 @@ from offline_capi.airflow_provider.metrics import count_events, count_sending
 from offline_capi.airflow_provider.opening import Place, known_clients, opened, run_type, speak_of, window_of
 from offline_capi.airflow_provider.retries import upload_retry_policy
 from offline_capi.airflow_provider.telling import log_plan, log_report, numbers
-from offline_capi.airflow_provider.verdicts import raise_for_undelivered
+from offline_capi.airflow_provider.verdicts import raise_for_undelivered, raise_for_unsettled
 from offline_capi.model import Fate
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from offline_capi.config import Upload
     from offline_capi.model import Window
+    from offline_capi.nightly import Settled
     from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
 
@@ -28,6 +30,9 @@ __all__ = ["EventsManagerLink", "UploadConversionsOperator"]
 
 #: Where a pixel is shown to people; third-party, not in Meta's documentation.
 _EVENTS_MANAGER = "https://business.facebook.com/events_manager2/list/dataset/{pixel}/overview"
+
+
+_log = structlog.get_logger(__name__)
 
 
 class EventsManagerLink(BaseOperatorLink):
@@ -75,24 +80,36 @@ class UploadConversionsOperator(BaseOperator):
         """Open, send, print the report, fail if anything is missing."""
         with opened(Place(self.folder, self.upload)) as (upload, services):
             form = {"since": self.since, "until": self.until}
-            report = self._run(upload, window_of(upload, {**context, "params": form}), services, run_type(context))
+            window, trigger = window_of(upload, {**context, "params": form}), run_type(context)
+            report, settled = self._run(upload, window, services, trigger)
             self.events_manager = _events_manager(upload, services)
-            if not report.planned:
-                _tell(report, upload, services)
-                tell_alerts(report, services)
-        log_plan(report) if report.planned else log_report(report)
+            for made in (*settled.reports, report):
+                if not made.planned:
+                    _tell(made, upload, services)
+                    tell_alerts(made, services)
+        for made in (*settled.reports, report):
+            log_plan(made) if made.planned else log_report(made)
         if report.problems and not report.planned:
             raise_for_undelivered(self.upload, report.tally)
             report.raise_for_loss()
+        raise_for_unsettled(self.upload, settled)
         return {"run": report.run_id, "status": report.status.value, **numbers(report.tally)}
 
-    def _run(self, upload: Upload, window: Window, services: Services, trigger: str) -> RunReport:
+    def _run(self, upload: Upload, window: Window, services: Services, trigger: str) -> tuple[RunReport, Settled]:
+        """The report of the window; a scheduled run for all clients also takes up what earlier runs left open."""
+        from offline_capi.nightly import Settled, run_night
         from offline_capi.pipeline import plan_upload, run_upload
 
         clients = known_clients(self.clients, services)
         if self.only_plan:
-            return plan_upload(upload, window, services, clients=clients)
-        return run_upload(upload, window, services, trigger=trigger, clients=clients, force_gates=self.force_gates)
+            return plan_upload(upload, window, services, clients=clients), Settled()
+        if trigger == "scheduled" and not clients and window.reaches_last_day(services.clock()):
+            night = run_night(
+                upload, window, services, trigger=trigger, force_gates=self.force_gates, announce=_log.info
+            )
+            return night.report, night.settled
+        report = run_upload(upload, window, services, trigger=trigger, clients=clients, force_gates=self.force_gates)
+        return report, Settled()
 
 
 def _tell(report: RunReport, upload: Upload, services: Services) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -34,15 +34,24 @@ from offline_capi.airflow_provider.opening import (
     window_of,
 )
 from offline_capi.airflow_provider.telling import log_plan, log_report, log_sending, numbers
-from offline_capi.airflow_provider.verdicts import raise_for_undelivered
+from offline_capi.airflow_provider.verdicts import raise_for_undelivered, raise_for_unsettled
 from offline_capi.airflow_provider.windows import resolve_window
-from offline_capi.errors import AccessDeniedError, ConfigError, OfflineCapiError, PartialLossError, UsageError
+from offline_capi.errors import (
+    AccessDeniedError,
+    ConfigError,
+    LedgerError,
+    OfflineCapiError,
+    PartialLossError,
+    UsageError,
+)
 from offline_capi.model import Fate
 
 if TYPE_CHECKING:
     from offline_capi.config import Upload
     from offline_capi.model import Window
+    from offline_capi.nightly import Settled
     from offline_capi.pipeline import Services
+    from offline_capi.quotas import Quotas
     from offline_capi.report import RunReport
     from offline_capi.staging import StagedEvents
 
@@ -60,7 +69,8 @@ _log = structlog.get_logger(__name__)
 def plan(folder: str, upload: str) -> dict[str, Any]:
     """Resolve the window and open a run; of any but the nightly run, say first what will go.
 
-    A dry run ends here: it opens no run, and nothing is recorded. Nor is anything of a run with a test event code.
+    The nightly run also opens one for each day that earlier runs left open, and says so first. A dry run ends here: it
+    opens no run, and nothing is recorded. Nor is anything of a run with a test event code.
     """
     from offline_capi.delivery import manual_only
     from offline_capi.pipeline import begin_run
@@ -74,10 +84,12 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
         wanted = known_clients(form.get("clients") or (), services)
         found = {} if trigger == "scheduled" else _foresee(one, window, services, wanted, form)
         recorded = not (form.get("dry_run") or form.get("test_event_code"))
-        run_id = begin_run(one, window, services, trigger=trigger) if recorded else None
+        settles = _open_settling_runs(one, window, services) if trigger == "scheduled" and recorded else []
+        run_id = begin_run(one, window, services, trigger=trigger, narrowed=bool(wanted)) if recorded else None
     speak_of(upload_run_id=run_id)
     _log.info("planned", since=window.since.isoformat(), until=window.until.isoformat(), trigger=trigger)
-    return {"run": run_id, "window": [window.since.isoformat(), window.until.isoformat()], "clients": wanted, **found}
+    manifest = {"run": run_id, "window": _ends_of(window), "clients": wanted, **found}
+    return {**manifest, "settles": settles} if settles else manifest
 
 
 def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -97,7 +109,8 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
         window = _window_in_zone(manifest["window"], one.window.timezone)
         force = bool(form.get("force_gates"))
         record_choices(one, services, run_id, form)
-        staged = stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
+        staged = _stage_open_days(manifest.get("settles", ()), one, services)
+        staged += stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
         if form.get("resend"):
             _forget_refused(run_id, services)
         limit = min(MAX_UNITS, conf.getint("core", "max_map_length", fallback=MAX_UNITS))
@@ -118,6 +131,8 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
     context["client"] = unit["client"]  # for map_index_template
     if unit == _TEST_UNIT:
         return _send_test(Place(folder, upload))
+    from offline_capi.quotas import Quotas
+
     sent: Counter[str] = Counter()
     failures: dict[str, Exception] = {}
     with opened(Place(folder, upload), unit.get("run_id")) as (one, services):
@@ -125,11 +140,12 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
         if not staged:
             _check_purged(unit["client"], unit["run_id"], services)
         clients = {name: [*files] for name, files in groupby(staged, key=lambda file: file.client)}
+        quotas = Quotas(services.deployment.recipients)  # one for the whole night, the oldest day first
         for client, files in clients.items():
             speak_of(client=client)
             for file in files:
                 try:
-                    sent.update(_send_file(file, one, services))
+                    sent.update(_send_file(file, one, services, quotas))
                 except Exception as error:  # noqa: BLE001  whatever it is, the other clients are sent for
                     failures.setdefault(client, error)
                     if len(staged) > 1:
@@ -142,7 +158,7 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
     return dict(sent)
 
 
-def _send_file(staged: StagedEvents, upload: Upload, services: Services) -> dict[str, int]:
+def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas: Quotas) -> dict[str, int]:
     """Send one staged file, count and log what became of it; fail when any of it did not arrive."""
     from offline_capi.pipeline import send_staged
 
@@ -151,7 +167,7 @@ def _send_file(staged: StagedEvents, upload: Upload, services: Services) -> dict
     if not services.stage.filesystem.exists(staged.path):
         _check_purged(staged.client, staged.run_id, services)
         return {}
-    tally = send_staged(staged, upload, services)
+    tally = send_staged(staged, upload, services, quotas=quotas)
     tell_lineage(upload, services, {staged.client: tally.of(Fate.SENT)})
     log_sending(tally, services.ledger.failed_requests(staged.run_id, staged.client, _TOLD))
     took = timedelta(seconds=time.monotonic() - started)
@@ -161,7 +177,7 @@ def _send_file(staged: StagedEvents, upload: Upload, services: Services) -> dict
 
 
 def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Close the run's books from the ledger, print its report; fail when anything is missing."""
+    """Close the books of the run and of the open days that it took up, print them; fail when anything is missing."""
     from offline_capi.privacy import purge_if_due
 
     if manifest is None:
@@ -172,14 +188,18 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
     run_id = _opened_run(manifest)
     with opened(Place(folder, upload), run_id) as (one, services):
         purge_if_due(services, who=who_runs(get_current_context()))  # a red night never gets to the task ``purge``
+        settled = _close_open_days(manifest.get("settles", ()), one, services)
         if "prepare" in failed:
             _give_up(run_id, services)
         before = _closed_before(run_id, services)
         report = _close(run_id, one, services)
         tell_alerts(report, services)
         count_events(report, services.deployment.recipients, before)
+    for earlier in settled.reports:
+        log_report(earlier)
     log_report(report)
     report.raise_for_loss()
+    raise_for_unsettled(upload, settled)
     if failed:
         raise PartialLossError(f"run {run_id}: everything arrived, but {', '.join(failed)} failed; its log says why.")
     summary = {"run": run_id, "status": report.status.value, "balance": report.balance, **numbers(report.tally)}
@@ -196,7 +216,8 @@ def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
 
     run_id = _opened_run(manifest)
     with opened(Place(folder, upload), run_id) as (_, services):
-        services.stage.purge_events(run_id)
+        for one in (*(settle["run"] for settle in manifest.get("settles", ())), run_id):
+            services.stage.purge_events(one)
         purge_if_due(services, who=who_runs(get_current_context()))
 
 
@@ -221,6 +242,55 @@ def _foresee(
         _log.info("events that Meta refused before go again", events=again)
     _keep_limit(report.tally.of(Fate.SENT) + again, form.get("limit"))
     return {"balance": report.balance, "foreseen": numbers(report.tally), **({"resent": again} if again else {})}
+
+
+def _open_settling_runs(upload: Upload, window: Window, services: Services) -> list[dict[str, Any]]:
+    """Open a run for each day that earlier runs left open, oldest first, and say which and why."""
+    from offline_capi.nightly import plan_settling
+    from offline_capi.pipeline import begin_run
+
+    days = plan_settling(upload, services, besides=window, announce=_log.info)
+    return [{"run": begin_run(upload, day, services, trigger="settle"), "window": _ends_of(day)} for day in days]
+
+
+def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> list[StagedEvents]:
+    """Stage the days that earlier runs left open; one whose source fails stays open and keeps no other from its turn."""
+    from offline_capi.pipeline import stage_upload
+
+    staged: list[StagedEvents] = []
+    for settle in settles:
+        window = _window_in_zone(settle["window"], upload.window.timezone)
+        try:
+            staged += stage_upload(upload, window, services, settle["run"])
+        except LedgerError:
+            raise
+        except OfflineCapiError as error:
+            _log.error(f"{window} stays open: {error}")
+            services.ledger.finish_run(settle["run"], status="failed", report=None, now=services.clock())
+    return staged
+
+
+def _close_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> Settled:
+    """Close the books of the runs over days that were open; those that were never prepared stay open."""
+    from offline_capi.nightly import Settled
+
+    settled = Settled()
+    for settle in settles:
+        run_id = settle["run"]
+        if "prepare" not in services.ledger.parts(run_id):
+            if services.ledger.run(run_id).ended_at is None:
+                services.ledger.finish_run(run_id, status="failed", report=None, now=services.clock())
+            day = _window_in_zone(settle["window"], upload.window.timezone).since.date()
+            settled.failures[day] = PartialLossError("its source could not be prepared; the log of prepare says why")
+            continue
+        report = _close(run_id, upload, services)
+        tell_alerts(report, services)
+        settled.reports.append(report)
+    return settled
+
+
+def _ends_of(window: Window) -> list[str]:
+    return [window.since.isoformat(), window.until.isoformat()]
 
 
 def _keep_limit(events: int, limit: int | None) -> None:
