@@ -254,7 +254,7 @@ def _open_settling_runs(upload: Upload, window: Window, services: Services) -> l
 
 
 def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> list[StagedEvents]:
-    """Stage the days that earlier runs left open; one whose source fails stays open and keeps no other from its turn."""
+    """Stage the days that earlier runs left open; one whose source fails stays open, and the others have their turn."""
     from offline_capi.pipeline import stage_upload
 
     staged: list[StagedEvents] = []
