@@ -119,7 +119,7 @@ def test_after_the_token_is_renewed_only_what_was_missing_is_sent(night: SampleN
 
 
 def test_p20_the_scheduled_run_takes_up_the_day_that_an_earlier_one_left_open(night: SampleNight):
-    """As a run of its own in the ledger, in the same tasks; the balance of each is printed, and what it staged is purged."""
+    """As a run of its own in the ledger, in the same tasks, with a report of its own; what it staged is purged."""
     night.sandbox.revoke(SAMPLE_TOKENS["ACME_BANK_TOKEN"])
     red = night.run("credit_approvals", kind="scheduled")
     night.sandbox.grant(SAMPLE_TOKENS["ACME_BANK_TOKEN"], [night.pixel("acme_bank")])
