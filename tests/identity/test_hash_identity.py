@@ -180,13 +180,13 @@ def test_a_state_without_letters_is_counted() -> None:
 
 
 def test_states_and_zips_follow_the_country_of_the_row() -> None:
-    """``Georgia`` is a state in one country and a name in another; zeros are lost in one only."""
-    rows = _rows(["acme"] * 2, country=_column(None, "DE"), st=_column("Georgia", "Georgia"), zp=_column("501", "501"))
+    """``Georgia`` is a state in one country and a name in another; zeros come back by each country's format."""
+    rows = _rows(["acme"] * 2, country=_column(None, "ES"), st=_column("Georgia", "Georgia"), zp=_column("501", "8001"))
 
     hashed = hash_identity(rows, clients=CLIENTS)
 
     assert _sent(hashed, "st") == [[_sha("ga"), _sha("georgia")]]
-    assert _sent(hashed, "zp") == [[_sha("00501"), _sha("501")]]
+    assert _sent(hashed, "zp") == [[_sha("00501"), _sha("08001")]]
 
 
 def test_external_id_follows_each_clients_policy() -> None:
