@@ -288,7 +288,11 @@ class FieldSpec(_Node):
     unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of numeric timestamps")
     timezone: Zone | None = Field(None, description="zone of timestamps that carry none")
     decimal: Literal[".", ","] = Field(".", description="the decimal mark; the other one separates thousands")
-    hashed: bool = Field(False, description="the column holds SHA-256 digests already (user_data only)")
+    hashed: bool | None = Field(
+        None,
+        description="whether the column holds SHA-256 digests already (user_data only): true drops what is none, false "
+        "drops what is one; without it, digests are passed on and counted",
+    )
     country: Name | None = Field(None, description="the column that holds the country of this value (ph only)")
 
     @model_validator(mode="before")

@@ -62,6 +62,7 @@ def build_events(
             rejections=_rejections(facts, day, verdicts),
             suppressed=_suppressed(facts, day),
             dropped=facts.rows.dropped,
+            noted=facts.rows.noted,
             outside=rows.outside,
             warnings=_warnings(facts, verdicts.going),
             rows_of=facts.rows_of,

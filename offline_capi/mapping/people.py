@@ -55,6 +55,7 @@ def _person(columns: SourceColumns, key: str, spec: FieldSpec, path: str) -> tup
         hashed=spec.hashed,
         country=None if spec.country is None else _country(columns, spec.country, path),
         formats=_ISO_DAY if as_day else spec.format,
+        zone=spec.timezone or columns.zone,
     )
     return column, reading
 

@@ -12,7 +12,16 @@ from __future__ import annotations
 
 from offline_capi.model.batch import FEW_PARTS, KEY_BYTES, EventBatch, EventPart, bytes_of, keys_in
 from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
-from offline_capi.model.rows import DroppedValues, Fault, HashedRows, IdentityColumn, MappedRows, SourceRows, WantedRows
+from offline_capi.model.rows import (
+    DroppedValues,
+    Fault,
+    HashedRows,
+    IdentityColumn,
+    MappedRows,
+    NotedValues,
+    SourceRows,
+    WantedRows,
+)
 from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
 from offline_capi.model.tally import TRAFFIC, Count, GateFinding, ReadBack, SentEvents, Tally, sent_events
 from offline_capi.model.window import Window, in_utc, yesterday
@@ -34,6 +43,7 @@ __all__ = [
     "HashedRows",
     "IdentityColumn",
     "MappedRows",
+    "NotedValues",
     "Outcome",
     "ReadBack",
     "Reason",

@@ -67,6 +67,7 @@ class Tally:
     marks books of some clients or some rows only; ``gates`` is ``None`` until somebody has looked. ``sendable`` counts
     the events that passed every check of their rows, whether or not they were sent before; ``keys`` how many of those
     carry each mapped key of user_data. ``sent_events`` counts what was sent as Meta counts it.
+    ``noted`` counts values that went out by (key, column, what is worth knowing of them).
     ``read_of`` counts the rows by client, of those that are configured; ``copies`` the events that go to a further
     pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient.
     """
@@ -89,6 +90,7 @@ class Tally:
     read_of: Counter[str] = field(default_factory=Counter)
     copies: Counter[str] = field(default_factory=Counter)
     traffic: Counter[tuple[str, str]] = field(default_factory=Counter)
+    noted: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -111,6 +113,7 @@ class Tally:
             self.read_of + other.read_of,
             self.copies + other.copies,
             self.traffic + other.traffic,
+            self.noted + other.noted,
         )
 
     @property
@@ -189,6 +192,7 @@ class Tally:
             "read_of": dict(sorted(self.read_of.items())),
             "copies": dict(sorted(self.copies.items())),
             "traffic": [[*key, n] for key, n in sorted(self.traffic.items())],
+            "noted": [[*key, n] for key, n in sorted(self.noted.items())],
         }
 
     @classmethod
@@ -215,6 +219,7 @@ class Tally:
             read_of=Counter(data.get("read_of", {})),
             copies=Counter(data.get("copies", {})),
             traffic=Counter({(recipient, what): n for recipient, what, n in data.get("traffic", ())}),
+            noted=Counter({(key, column, what): n for key, column, what, n in data.get("noted", ())}),
         )
 
     @classmethod

@@ -72,6 +72,19 @@ class RunReport:
     tally: Tally
     planned: bool = False
 
+    def identity_lines(self) -> list[str]:
+        """What is worth knowing of identity values that went out: those that came hashed, letters that mean two things."""
+        noted, lines = self.tally.noted, []
+        for (key, column, what), count in sorted(noted.items()):
+            if what == "came_hashed":
+                lines.append(f"{key}: {count:,} of {column} came hashed and went out as they are")
+            elif what == "written_h" and noted[key, column, "written_m"]:
+                lines.append(
+                    f"{key}: {column} holds both H and M. Both were sent as male; where M is Mujer or Madame, "
+                    f"write map: {{H: m, M: f}} for the column"
+                )
+        return lines
+
     @property
     def complete(self) -> bool:
         """Whether every row read, and every copy for a further pixel, has exactly one fate."""

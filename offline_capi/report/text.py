@@ -39,7 +39,7 @@ def print_days(report: RunReport, console: Console) -> None:
 
 def _sections(report: RunReport) -> list[RenderableType]:
     sections: list[RenderableType] = [_headline(report), Text(f"  {report.balance}", style="bold")]
-    lines = (*report.problems, *report.gate_lines(), *report.tally.notices)
+    lines = (*report.problems, *report.gate_lines(), *report.tally.notices, *report.identity_lines())
     sections += [Text(f"  {line}", style="yellow") for line in lines]
     sections += [Text(f"  {line}", style="dim") for line in _keys(report)]
     clients = _by_fate("client", report.by_client(), report)
