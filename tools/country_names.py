@@ -3,8 +3,8 @@
     pip download --no-deps countrynames && python tools/country_names.py countrynames-1.17.0-py3-none-any.whl
 
 The package itself cannot be a dependency: it needs PyICU, which is compiled against ICU on every machine. Kept are its
-names in ASCII letters that neither ISO 3166 nor CLDR has already (see ``identity/countries.py``), and of five letters or more, and
-that are not also the name of a place inside a country: ``California`` in a column of countries is not a country.
+names of five or more ASCII letters that neither ISO 3166 nor CLDR has already (see ``identity/countries.py``), and that
+are not also the name of a place inside a country: ``California`` in a column of countries is not a country.
 """
 
 from __future__ import annotations

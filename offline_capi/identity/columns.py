@@ -204,9 +204,14 @@ def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedCol
         asked = replace(readable if where is None else readable.at(where), policy=policy)
         parts.append((where, _each_value(key, rule, asked, around)))
     first, *further = _put_together(parts, len(text))
-    filled, noted = pc.is_valid(column.values), _noted(key, column, text, first.values)
     return HashedColumn(
-        key, column.label, filled, first.values, first.cause, tuple(one.values for one in further), noted
+        key=key,
+        label=column.label,
+        filled=pc.is_valid(column.values),
+        values=first.values,
+        cause=first.cause,
+        further=tuple(one.values for one in further),
+        noted=_noted(key, column, text, first.values),
     )
 
 

@@ -32,7 +32,8 @@ def hash_frame(
     """A copy of ``df`` in which the columns named in ``columns`` are replaced by what Meta takes for their key.
 
     A column takes the name of its key (``email`` → ``em``), a second one for the same key ``em_2``; second values of
-    cells that hold several follow behind all columns. Other columns and the index stay. ``country`` is a column of ``df`` or one country; ``formats`` holds strptime formats by column;
+    cells that hold several follow behind all columns. Other columns and the index stay. ``country`` is a column of
+    ``df`` or one country; ``formats`` holds strptime formats by column;
     ``hashed`` names columns that are SHA-256 already. ``result.attrs["dropped"]`` counts the values that were unusable.
     """
     _check(df, columns, profile)

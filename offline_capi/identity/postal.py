@@ -64,7 +64,7 @@ def postal_code(readable: Readable) -> Usable:
 
 
 def _unfit(text: pa.Array, bare: pa.Array, country: pa.Array) -> pa.BooleanArray | None:
-    """Where a code does not fit the format of its country, or names a country where none is known; ``None``: nowhere."""
+    """Where a code does not fit its country's format, or names a country where none is known; ``None``: nowhere."""
     found: pa.BooleanArray | None = None
     if country.null_count:
         found = pc.and_(pc.is_null(country), pc.fill_null(matches(text, _NAMES_COUNTRY), False))

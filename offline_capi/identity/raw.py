@@ -107,9 +107,9 @@ _GRAPH_ID = _shaped(r"^[1-9][0-9]{0,24}$")
 RAW: Mapping[str, Rule] = {
     "client_ip_address": ip_address,
     "client_user_agent": _shaped(r"^[^\p{Cc}]+$"),
-    # D:parameters/fbp-and-fbc: fb.{subdomain index}.{milliseconds}.{id}. 13 digits: seconds instead of milliseconds are the
-    # usual mistake. A click id has letters, digits, "-" and "_": more is the rest of an address. Not repaired:
-    # where a click id ends, only the site knows, and Meta tells one that was changed (meta-capi.md 2.5).
+    # D:parameters/fbp-and-fbc: fb.{subdomain index}.{milliseconds}.{id}. 13 digits: seconds are the usual mistake. A
+    # click id has letters, digits, "-" and "_": more is the rest of an address. Not repaired: where a click id ends,
+    # only the site knows, and Meta tells one that was changed (meta-capi.md 2.5).
     "fbc": _browser_id(rf"{_FRONT}[A-Za-z0-9_-]+{_SUFFIX}"),
     "fbp": _browser_id(rf"{_FRONT}[0-9]+{_SUFFIX}"),
     "subscription_id": _shaped(r"^[^\p{Cc}]+$"),

@@ -185,7 +185,7 @@ def first_byte_in(text: pa.Array, marks: bytes) -> bool:
 def holds(text: pa.Array, part: str) -> bool:
     """Whether ``part`` stands anywhere in the column."""
     _, content = _bytes(text)
-    return part.encode() in memoryview(content).tobytes() if len(content) else False
+    return part.encode() in content.tobytes() if len(content) else False
 
 
 def longer_than(text: pa.Array, bytes_: int) -> pa.BooleanArray | None:

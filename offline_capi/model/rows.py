@@ -57,9 +57,9 @@ class IdentityColumn:
     """One source column for an identity key: strings beside the rows, null where empty.
 
     ``hashed`` says that the column was declared as SHA-256 already, or as readable; ``None``: nobody said, and digests
-    are passed on. ``zone`` is the zone in which birth dates that are instants are read. ``country`` is an array of countries as the source
-    writes them, beside the values (``None``: only the client's default). ``label`` names the source column for
-    reports.
+    are passed on. ``zone`` is the zone in which birth dates that are instants are read. ``country`` is an array of
+    countries as the source writes them, beside the values (``None``: only the client's default). ``label`` names the
+    source column for reports.
     """
 
     values: pa.Array

@@ -73,7 +73,7 @@ class RunReport:
     planned: bool = False
 
     def identity_lines(self) -> list[str]:
-        """What is worth knowing of identity values that went out: those that came hashed, letters that mean two things."""
+        """What is worth knowing of identity values that went out: how many came hashed, and letters with two meanings."""
         noted, lines = self.tally.noted, []
         for (key, column, what), count in sorted(noted.items()):
             if what == "came_hashed":
