@@ -10,6 +10,7 @@ All read an upload's own rows of a window, as a run would, and record nothing.
 
 from __future__ import annotations
 
+from offline_capi.audit.conformance import Conformance, Miss, run_conformance
 from offline_capi.audit.coverage import ColumnCoverage, Coverage, coverage
 from offline_capi.audit.external_ids import ExternalIdCheck, Found, check_external_ids, uploads_with_ids
 from offline_capi.audit.pixel import read_browser_ids
@@ -21,15 +22,18 @@ __all__ = [
     "JUNK_KEYS",
     "ColumnCoverage",
     "ColumnDiff",
+    "Conformance",
     "Coverage",
     "ExternalIdCheck",
     "Found",
     "FrequentValue",
+    "Miss",
     "ProfileDiff",
     "Suggestion",
     "check_external_ids",
     "coverage",
     "diff_profiles",
     "read_browser_ids",
+    "run_conformance",
     "uploads_with_ids",
 ]

@@ -189,7 +189,9 @@ def _lines(
     wanted: dict[str, object] = {}
     if remedy.policy is not None and remedy.policy != settings.external_id:
         wanted["external_id"] = remedy.policy.model_dump(exclude_defaults=True) or {"send": remedy.policy.send}
-    if any(profiles_of(upload, services.deployment) != ["meta"] for upload, _ in uploads):
+    if any(
+        {one.partition("@")[0] for one in profiles_of(upload, services.deployment)} != {"meta"} for upload, _ in uploads
+    ):
         wanted["profile"] = "meta"  # no other profile heeds a policy
     if wanted and remedy.policy is not None:
         yield "clients.yml", yaml_line({client: wanted})

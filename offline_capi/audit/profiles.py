@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 
 from offline_capi.audit.reading import audited_rows, hashed_columns, profiles_of
 from offline_capi.config import Upload
-from offline_capi.errors import UsageError
-from offline_capi.identity import PROFILES, HashedColumn
+from offline_capi.identity import HashedColumn, version_of
 from offline_capi.model import Window
 from offline_capi.pipeline import Services
 
@@ -72,8 +71,7 @@ class ProfileDiff:
 
 def diff_profiles(upload: Upload, window: Window, services: Services, *, to: str) -> ProfileDiff:
     """Hash the rows of ``window`` as a run would and as profile ``to`` would; only counts leave this function."""
-    if to not in PROFILES:
-        raise UsageError(f'there is no profile "{to}"; one of: {", ".join(PROFILES)}')
+    then_version = version_of(to)
     deployment, rows, columns = services.deployment, 0, dict[tuple[str, str], ColumnDiff]()
     for batch in audited_rows(upload, window, services):
         rows += len(batch.mapped)
@@ -82,7 +80,8 @@ def diff_profiles(upload: Upload, window: Window, services: Services, *, to: str
         for one, other in zip(now, then, strict=True):
             place = (one.key, one.label)
             columns[place] = columns.get(place, ColumnDiff()) + _diff(one, other)
-    return ProfileDiff(upload.name, window, tuple(profiles_of(upload, deployment)), to, rows, columns)
+    versions = tuple(version_of(profile) for profile in profiles_of(upload, deployment))
+    return ProfileDiff(upload.name, window, versions, then_version, rows, columns)
 
 
 def _diff(now: HashedColumn, then: HashedColumn) -> ColumnDiff:

@@ -219,7 +219,8 @@ Zone = Annotated[str, AfterValidator(_zone)]
 PartnerAgent = Annotated[str, AfterValidator(_partner_agent)]
 Country = Annotated[str, AfterValidator(_country)]
 Name = Annotated[str, Field(min_length=1)]
-Profile = Literal["meta", "sdk", "param_builder"]  # identity.PROFILES
+# identity.VERSIONS: the bare name is the newest version, and may change with an upgrade of this package.
+Profile = Literal["meta", "sdk", "param_builder", "meta@2026-11", "sdk@26.0.3", "param_builder@1.3.2"]
 Digest = Annotated[str, AfterValidator(_digest)]
 
 

@@ -31,19 +31,27 @@ from offline_capi.model import DroppedValues, IdentityColumn, NotedValues
 
 __all__ = [
     "PROFILES",
+    "VERSIONS",
     "HashedColumn",
     "RowsAlike",
     "Surroundings",
     "country_beside",
+    "default_rule",
     "dropped_of",
     "hash_columns",
     "hash_each",
     "normal_forms",
     "noted_of",
     "rule_of",
+    "version_of",
 ]
 
-PROFILES: Mapping[str, Profile] = {"meta": META, "sdk": SDK, "param_builder": PARAM_BUILDER}
+#: Every rule set there ever was, by name and version: a version's rules never change once it is released. Whoever
+#: changes a rule adds a version, and leaves the old table under its own (``tests/identity/test_profile_versions.py``).
+#: What changes without us are the libraries' tables of phone numbers, postal codes and country names.
+VERSIONS: Mapping[str, Profile] = {"meta@2026-11": META, "sdk@26.0.3": SDK, "param_builder@1.3.2": PARAM_BUILDER}
+#: The newest version of each profile, under the bare name.
+PROFILES: Mapping[str, Profile] = {version.partition("@")[0]: rules for version, rules in VERSIONS.items()}
 
 _READ_WITH_COUNTRY = frozenset({"ph", "st", "zp"})
 
@@ -91,12 +99,19 @@ class HashedColumn(NamedTuple):
 
 def rule_of(key: str, profile: str) -> Rule:
     """The rule of a key; a ``UsageError`` names what is allowed."""
-    table = PROFILES.get(profile)
-    if table is None:
-        raise UsageError(f'there is no profile "{profile}"; one of: {", ".join(PROFILES)}')
+    table = VERSIONS[version_of(profile)]
     if key not in table:
         raise UsageError(f'"{key}" is not a key of user_data; one of: {", ".join(table)}')
     return table[key]
+
+
+def version_of(profile: str) -> str:
+    """``meta@2026-11`` for ``meta``: the newest, unless a version is named; a ``UsageError`` names what there is."""
+    newest = {version.partition("@")[0]: version for version in VERSIONS}
+    version = newest.get(profile, profile)
+    if version not in VERSIONS:
+        raise UsageError(f'there is no profile "{profile}"; one of: {", ".join([*PROFILES, *VERSIONS])}')
+    return version
 
 
 def hash_columns(
@@ -140,11 +155,15 @@ def noted_of(columns: Sequence[HashedColumn]) -> tuple[NotedValues, ...]:
 
 def normal_forms(key: str, readable: Readable, profile: str) -> pa.Array:
     """What would be hashed, or sent as it is; null where unusable."""
-    rule = _written_rule(key, profile, None)
     if not repeats(readable.text):
-        return rule(readable).text
+        return default_rule(key, profile)(readable).text
     few = distinct(readable, by_country=key in _READ_WITH_COUNTRY)
-    return rule(few.values).text.take(few.rows)
+    return default_rule(key, profile)(few.values).text.take(few.rows)
+
+
+def default_rule(key: str, profile: str) -> Rule:
+    """The rule of a key for a column of which nobody said whether it is hashed."""
+    return _written_rule(key, profile, None)
 
 
 def country_beside(written: Any, default: pa.Array, *, unknown: pa.Array | None = None) -> pa.Array:
@@ -187,8 +206,12 @@ def _written_rule(key: str, profile: str, hashed: bool | None) -> Rule:
         return declared_digest if hashed else refusing_digests(rule)
     if key == "external_id":
         # The SDK hashes no id; by a client's policy, an id is whatever its browser sends.
-        return rule if rule is SDK[key] else passing_digests(rule, refuse_others=False, unless_raw=profile == "meta")
-    return passing_digests(rule, refuse_others=PROFILES[profile] is META)
+        return rule if rule is SDK[key] else passing_digests(rule, strict=False, unless_raw=_is_meta(profile))
+    return passing_digests(rule, strict=_is_meta(profile))
+
+
+def _is_meta(profile: str) -> bool:
+    return profile.partition("@")[0] == "meta"
 
 
 def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedColumn:

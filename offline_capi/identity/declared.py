@@ -40,8 +40,9 @@ def declared_digest(readable: Readable) -> Usable:
 
 
 @cache
-def passing_digests(rule: Rule, *, refuse_others: bool, unless_raw: bool = False) -> Rule:
-    """``rule`` for what is readable; digests go out as they are. ``refuse_others``: MD5 and SHA-1 are dropped by name.
+def passing_digests(rule: Rule, *, strict: bool, unless_raw: bool = False) -> Rule:
+    """``rule`` for what is readable; digests go out as they are. ``strict``: MD5, SHA-1
+    and digests of placeholders are dropped by name, as Meta's own tools do not.
 
     ``unless_raw``: where the client's policy sends ids as they are, a digest is an id like any other.
     """
@@ -49,7 +50,7 @@ def passing_digests(rule: Rule, *, refuse_others: bool, unless_raw: bool = False
     def passing(readable: Readable) -> Usable:
         if unless_raw and readable.policy.send == "raw":
             return rule(readable)
-        return _apart(readable, rule, _passed, refuse_others=refuse_others)
+        return _apart(readable, rule, _judged if strict else _passed, strict=strict)
 
     return passing
 
@@ -59,12 +60,12 @@ def refusing_digests(rule: Rule) -> Rule:
     """``hashed: false``: the column is readable, and a digest in it is dropped by name."""
 
     def refusing(readable: Readable) -> Usable:
-        return _apart(readable, rule, _refused, refuse_others=True)
+        return _apart(readable, rule, _refused, strict=True)
 
     return refusing
 
 
-def _apart(readable: Readable, rule: Rule, judge: Callable[[pa.Array], Usable], *, refuse_others: bool) -> Usable:
+def _apart(readable: Readable, rule: Rule, judge: Callable[[pa.Array], Usable], *, strict: bool) -> Usable:
     """Long values that are digests judged by ``judge``, all others by ``rule``."""
     long = longer_than(readable.text, _SHORTEST - 1)
     if long is None:
@@ -72,7 +73,7 @@ def _apart(readable: Readable, rule: Rule, judge: Callable[[pa.Array], Usable], 
     written = undecorated(readable.text.filter(long))
     text = lowered(written)
     shaped = pc.fill_null(matches(text, DIGEST), False)
-    if refuse_others:
+    if strict:
         for pattern, looked_at in ((_MD5, text), (_SHA1, text), (_BASE64_SHA256, written)):
             shaped = pc.or_(shaped, pc.fill_null(matches(looked_at, pattern), False))
     if not pc.any(shaped).as_py():
@@ -87,6 +88,10 @@ def _apart(readable: Readable, rule: Rule, judge: Callable[[pa.Array], Usable], 
 
 
 def _passed(text: pa.Array) -> Usable:
+    return Usable(extract(text, DIGEST))
+
+
+def _judged(text: pa.Array) -> Usable:
     usable = Usable(text).refuse(Cause.MD5, matches(text, _MD5)).refuse(Cause.SHA1, matches(text, _SHA1))
     usable = usable.become(extract(usable.text, DIGEST), Cause.LOOKS_HASHED)
     return usable.refuse(Cause.HASH_OF_PLACEHOLDER, is_one_of(usable.text, placeholders.HASHES))

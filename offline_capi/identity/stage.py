@@ -23,6 +23,7 @@ from offline_capi.identity.columns import (
     normal_forms,
     noted_of,
     rule_of,
+    version_of,
 )
 from offline_capi.identity.digests import digest
 from offline_capi.identity.minors import under_13
@@ -73,6 +74,7 @@ def hash_identity(
         outside=rows.outside,
         noted=noted_of(columns),
         columns={key: len(own) for key, own in rows.identity.items()},
+        profiles=tuple(sorted({version_of(alike.profile) for alike in around.alike})),
     )
 
 
@@ -88,7 +90,7 @@ def _never_sent(
     if not mapped:
         return suppressed, ()
     births = [values for column in columns if column.key == "db" for values in (column.values, *column.further)]
-    if any(alike.profile.startswith("sdk") for alike in around.alike):  # hashes a date as it is written
+    if any(alike.profile.partition("@")[0] == "sdk" for alike in around.alike):  # hashes a date as it is written
         births += [_births_read(column, around) for column in mapped]
     children = under_13(births, rows.event.get("event_time"), mapped[0].zone or "UTC", around.today)
     if children is None:

@@ -142,7 +142,7 @@ class HashedRows:
 
     ``identity``: user_data key → arrays of strings beside the rows, null where there is no usable value; several
     arrays where several columns feed a list key, or where a cell holds several values; ``columns`` tells the two apart:
-    how many columns of the YAML feed each key.
+    how many columns of the YAML feed each key. ``profiles`` are the versions by which they were read.
     """
 
     origin: str
@@ -157,6 +157,7 @@ class HashedRows:
     outside: int = 0
     noted: tuple[NotedValues, ...] = ()
     columns: Mapping[str, int] = field(default_factory=dict)
+    profiles: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
@@ -177,4 +178,5 @@ class HashedRows:
                 self.outside if start == 0 else 0,
                 self.noted if start == 0 else (),
                 self.columns,
+                self.profiles,
             )

@@ -59,6 +59,7 @@ class BuiltEvents:
     copies: EventBatch | None = None
     copied: Mapping[str, int] = field(default_factory=dict)
     noted: tuple[NotedValues, ...] = ()
+    profiles: tuple[str, ...] = ()
 
     @property
     def outgoing(self) -> tuple[EventBatch, ...]:

@@ -67,7 +67,8 @@ class Tally:
     marks books of some clients or some rows only; ``gates`` is ``None`` until somebody has looked. ``sendable`` counts
     the events that passed every check of their rows, whether or not they were sent before; ``keys`` how many of those
     carry each mapped key of user_data. ``sent_events`` counts what was sent as Meta counts it.
-    ``noted`` counts values that went out by (key, column, what is worth knowing of them).
+    ``noted`` counts values that went out by (key, column, what is worth knowing of them);
+    ``profiles`` are the versions by which identity was read.
     ``read_of`` counts the rows by client, of those that are configured; ``copies`` the events that go to a further
     pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient.
     """
@@ -91,6 +92,7 @@ class Tally:
     copies: Counter[str] = field(default_factory=Counter)
     traffic: Counter[tuple[str, str]] = field(default_factory=Counter)
     noted: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    profiles: tuple[str, ...] = ()
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -114,6 +116,7 @@ class Tally:
             self.copies + other.copies,
             self.traffic + other.traffic,
             self.noted + other.noted,
+            tuple(sorted({*self.profiles, *other.profiles})),
         )
 
     @property
@@ -193,6 +196,7 @@ class Tally:
             "copies": dict(sorted(self.copies.items())),
             "traffic": [[*key, n] for key, n in sorted(self.traffic.items())],
             "noted": [[*key, n] for key, n in sorted(self.noted.items())],
+            "profiles": list(self.profiles),
         }
 
     @classmethod
@@ -220,6 +224,7 @@ class Tally:
             copies=Counter(data.get("copies", {})),
             traffic=Counter({(recipient, what): n for recipient, what, n in data.get("traffic", ())}),
             noted=Counter({(key, column, what): n for key, column, what, n in data.get("noted", ())}),
+            profiles=tuple(data.get("profiles", ())),
         )
 
     @classmethod

@@ -73,7 +73,7 @@ class RunReport:
     planned: bool = False
 
     def identity_lines(self) -> list[str]:
-        """What is worth knowing of identity values that went out: how many came hashed, and letters with two meanings."""
+        """What is worth knowing of identity values that went out: how many came hashed, letters with two meanings."""
         noted, lines = self.tally.noted, []
         for (key, column, what), count in sorted(noted.items()):
             if what == "came_hashed":
@@ -171,6 +171,7 @@ class RunReport:
             "keys": [line.to_json() for line in self.key_lines()],
             "clients": {name: _plain(fates) for name, fates in self.by_client().items()},
             "days": {day: _plain(fates) for day, fates in self.by_day().items()},
+            "profiles": list(self.tally.profiles),
             "tally": self.tally.to_json(),
         }
 
