@@ -14,11 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.identity.text import first_byte_in, holds, matches
+from offline_capi.model import LIST_MARK
 
-__all__ = ["LIST_MARK", "cells_of_several", "parts_of"]
+__all__ = ["cells_of_several", "parts_of"]
 
-#: Between the values of a list, where ``mapping`` makes text of one: the record separator of ASCII, which nobody types.
-LIST_MARK = "\x1e"
 MOST_VALUES = 20
 
 _JSON_ARRAY = r"^\s*\[\s*\x22"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from offline_capi.model.batch import FEW_PARTS, KEY_BYTES, EventBatch, EventPart, bytes_of, keys_in
 from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
 from offline_capi.model.rows import (
+    LIST_MARK,
     DroppedValues,
     Fault,
     HashedRows,
@@ -29,6 +30,7 @@ from offline_capi.model.window import Window, in_utc, yesterday
 __all__ = [
     "FEW_PARTS",
     "KEY_BYTES",
+    "LIST_MARK",
     "REASONS",
     "TRAFFIC",
     "WARNING_TEXTS",

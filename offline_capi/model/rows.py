@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "LIST_MARK",
     "DroppedValues",
     "Fault",
     "HashedRows",
@@ -52,6 +53,10 @@ class Fault:
     where: pa.BooleanArray
 
 
+#: Between the values of a list in an ``IdentityColumn``: the record separator of ASCII, which nobody types.
+LIST_MARK = "\x1e"
+
+
 @dataclass(frozen=True, slots=True)
 class IdentityColumn:
     """One source column for an identity key: strings beside the rows, null where empty.
@@ -59,7 +64,7 @@ class IdentityColumn:
     ``hashed`` says that the column was declared as SHA-256 already, or as readable; ``None``: nobody said, and digests
     are passed on. ``zone`` is the zone in which birth dates that are instants are read. ``country`` is an array of
     countries as the source writes them, beside the values (``None``: only the client's default). ``label`` names the
-    source column for reports.
+    source column for reports. The values of a list stand in one text, with ``LIST_MARK`` between them.
     """
 
     values: pa.Array
