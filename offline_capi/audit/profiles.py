@@ -57,6 +57,11 @@ class ProfileDiff:
     rows: int
     columns: dict[tuple[str, str], ColumnDiff]
 
+    @property
+    def versions(self) -> tuple[tuple[str, ...], str]:
+        """The versions compared: those of now, and the other one."""
+        return tuple(version_of(one) for one in self.now), version_of(self.then)
+
     def to_json(self) -> dict[str, Any]:
         columns = [{"key": key, "column": label, **diff.to_json()} for (key, label), diff in self.columns.items()]
         return {
@@ -64,6 +69,7 @@ class ProfileDiff:
             "window": self.window.to_json(),
             "profile": list(self.now),
             "other_profile": self.then,
+            "versions": {"profile": list(self.versions[0]), "other_profile": self.versions[1]},
             "rows": self.rows,
             "columns": columns,
         }
@@ -71,7 +77,7 @@ class ProfileDiff:
 
 def diff_profiles(upload: Upload, window: Window, services: Services, *, to: str) -> ProfileDiff:
     """Hash the rows of ``window`` as a run would and as profile ``to`` would; only counts leave this function."""
-    then_version = version_of(to)
+    version_of(to)
     deployment, rows, columns = services.deployment, 0, dict[tuple[str, str], ColumnDiff]()
     for batch in audited_rows(upload, window, services):
         rows += len(batch.mapped)
@@ -80,8 +86,7 @@ def diff_profiles(upload: Upload, window: Window, services: Services, *, to: str
         for one, other in zip(now, then, strict=True):
             place = (one.key, one.label)
             columns[place] = columns.get(place, ColumnDiff()) + _diff(one, other)
-    versions = tuple(version_of(profile) for profile in profiles_of(upload, deployment))
-    return ProfileDiff(upload.name, window, versions, then_version, rows, columns)
+    return ProfileDiff(upload.name, window, tuple(profiles_of(upload, deployment)), to, rows, columns)
 
 
 def _diff(now: HashedColumn, then: HashedColumn) -> ColumnDiff:

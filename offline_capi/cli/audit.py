@@ -132,6 +132,8 @@ def print_coverage(found: Coverage) -> None:
     numbers, rows = ("filled", "usable", "distinct"), []
     for (key, column), one in found.columns.items():
         lost = ", ".join(f"{count:,} {cause.replace('_', ' ')}" for cause, count in one.dropped.most_common())
+        if one.noted["came_hashed"]:
+            lost = ", ".join(filter(None, (lost, f"({one.noted['came_hashed']:,} came hashed)")))
         shares = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
         rows.append((key, column, *shares, lost))
     _show(("key", "column", *numbers, "lost, and why"), rows, numbers)
@@ -158,7 +160,9 @@ def _print_frequent(found: Coverage) -> None:
 
 def print_diff(found: ProfileDiff) -> None:
     now = ", ".join(found.now)
-    out.print(Text.assemble((f"{found.upload}  profile {now} → {found.then}", "bold"), f"  {found.window}"))
+    versions, then = found.versions
+    title = f"{found.upload}  profile {', '.join(versions)} → {then}"
+    out.print(Text.assemble((title, "bold"), f"  {found.window}"))
     out.print(f"  {found.rows:,} rows; nothing is sent and nothing is changed", highlight=False)
     usable, only = ([f"{word} {profile}" for profile in (now, found.then)] for word in ("usable:", "only"))
     numbers, rows = ("filled", *usable, "equal", "different", *only), []

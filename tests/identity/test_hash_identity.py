@@ -247,14 +247,6 @@ def test_declared_digests_are_checked() -> None:
     }
 
 
-def test_undeclared_digests_are_not_guessed() -> None:
-    """A digest in a column of addresses is no address."""
-    hashed = hash_identity(_rows(["acme"], em=_column(_sha("a@b.co"))), clients=CLIENTS)
-
-    assert _sent(hashed, "em") == [[None]]
-    assert _dropped(hashed) == {("em", "column", "looks_hashed", 1)}
-
-
 def test_dropped_values_are_counted_once_a_row() -> None:
     """Counts are of rows, however few distinct values the column has."""
     rows = _rows(["acme"] * 6_000, fn=_column(*["Mary", "n/a", "123"] * 2_000, label="first_name"))
