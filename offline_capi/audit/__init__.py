@@ -12,7 +12,13 @@ from __future__ import annotations
 
 from offline_capi.audit.conformance import Conformance, Miss, run_conformance
 from offline_capi.audit.coverage import ColumnCoverage, Coverage, coverage
-from offline_capi.audit.external_ids import ExternalIdCheck, Found, check_external_ids, uploads_with_ids
+from offline_capi.audit.external_ids import (
+    ExternalIdCheck,
+    Found,
+    check_external_ids,
+    policy_in_words,
+    uploads_with_ids,
+)
 from offline_capi.audit.pixel import read_browser_ids
 from offline_capi.audit.profiles import ColumnDiff, ProfileDiff, diff_profiles
 from offline_capi.audit.suggestions import Suggestion
@@ -33,6 +39,7 @@ __all__ = [
     "check_external_ids",
     "coverage",
     "diff_profiles",
+    "policy_in_words",
     "read_browser_ids",
     "run_conformance",
     "uploads_with_ids",
