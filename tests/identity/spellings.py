@@ -116,7 +116,8 @@ SPELLINGS = [Spelling(*row) for row in [
         ("U.K.", "gb"), ("Deutschland", "de"), ("Germany (Deutschland)", "de"), ("España", "es"), ("Brasil", "br"),
         ("Schweiz", "ch"), ("Suisse", "ch"), ("Österreich", "at"), ("Belgique", "be"), ("België", "be"), ("Italia",
         "it"),
-        ("Polska", "pl"), ("Sverige", "se"), ("Suomi", "fi"), ("Česká republika", "cz"), ("Россия", "ru"), ("日本", "jp"),
+        ("Polska", "pl"), ("Sverige", "se"), ("Suomi", "fi"), ("Česká republika", "cz"), ("Россия", "ru"),
+        ("日本", "jp"),
         ("Estados Unidos", "us"), ("EE.UU.", "us"), ("Etats-Unis", "us"), ("U.S.", "us"), ("U.S.A.", "us"),
         ("America", "us"), ("The United States of America", "us"), ("Russia", "ru"), ("Russian Federation", "ru"),
         ("Iran (Islamic Republic of)", "ir"), ("Taiwan, Province of China", "tw"), ("Hong Kong SAR", "hk"),
@@ -168,7 +169,7 @@ SPELLINGS = [Spelling(*row) for row in [
     ("ph", "br", "+5511987654321", "5511987654321", "E.164"), ("ph", "nl", "06 12345678", "31612345678", WOO),
     ("ph", "ae", "050 123 4567", "971501234567", WOO), ("ph", "mo", "6612 3456", "85366123456", WOO),
     ("ph", "ie", "085 012 3456", "353850123456", WOO),
-    # ------------------------------------------------------------------------------------------ birth dates (zone Berlin)
+    # ------------------------------------------------------------------------------- birth dates (zone Berlin)
     *[("db", None, date, out, DOB) for date, out in (
         ("1985-07-14T22:00:00Z", "19850715"), ("1985-07-14T22:00:00.000+00:00", "19850715"),
         ("1985-07-14 22:00:00 UTC", "19850715"), ("1985-07-14T18:00:00-04:00", "19850715"),
