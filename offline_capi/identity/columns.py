@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -99,7 +98,7 @@ class HashedColumn(NamedTuple):
 
 def rule_of(key: str, profile: str) -> Rule:
     """The rule of a key; a ``UsageError`` names what is allowed."""
-    table = VERSIONS[version_of(profile)]
+    table = PROFILES[profile] if profile in PROFILES else VERSIONS[version_of(profile)]
     if key not in table:
         raise UsageError(f'"{key}" is not a key of user_data; one of: {", ".join(table)}')
     return table[key]
@@ -196,7 +195,6 @@ def _with_country_of_rows(columns: Sequence[IdentityColumn], around: Surrounding
     return replace(around, country=strict, phone_country=pc.coalesce(strict, default))
 
 
-@cache
 def _written_rule(key: str, profile: str, hashed: bool | None) -> Rule:
     """The rule of a key for a column as its author declared it: digests insisted on, refused, or passed on."""
     rule = rule_of(key, profile)
