@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.config.settings import ExternalIdPolicy
 from offline_capi.errors import UsageError
-from offline_capi.identity.clear_text import ANYTHING, without_contact_details
+from offline_capi.identity.clear_text import ANYTHING, keeping_contacts_in, without_contact_details
 from offline_capi.identity.declared import DIGEST, declared_digest, passing_digests, refusing_digests
 from offline_capi.identity.digests import digests
 from offline_capi.identity.distinct import distinct, repeats
@@ -199,7 +199,7 @@ def _written_rule(key: str, profile: str, hashed: bool | None) -> Rule:
     """The rule of a key for a column as its author declared it: digests insisted on, refused, or passed on."""
     rule = rule_of(key, profile)
     if not USER_DATA_KEYS[key].hashable:
-        return rule
+        return keeping_contacts_in(rule) if key in ANYTHING else rule
     if hashed is not None:
         return declared_digest if hashed else refusing_digests(rule)
     if key == "external_id":
@@ -223,7 +223,7 @@ def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedCol
     for where, profile, policy in _told_apart(key, around.alike):
         rule = _written_rule(key, profile, column.hashed)
         asked = replace(readable if where is None else readable.at(where), policy=policy)
-        parts.append((where, _each_value(key, rule, asked, around)))
+        parts.append((where, _each_value(key, rule, asked, around, split=_is_meta(profile))))
     first, *further = _put_together(parts, len(text))
     return HashedColumn(
         key=key,
@@ -251,23 +251,24 @@ def _put_together(parts: Sequence[tuple[pa.BooleanArray | None, tuple[Answer, ..
     return together
 
 
-def _each_value(key: str, rule: Rule, readable: Readable, around: Surroundings) -> tuple[Answer, ...]:
+def _each_value(key: str, rule: Rule, readable: Readable, around: Surroundings, *, split: bool) -> tuple[Answer, ...]:
     """The first value of each cell, then the second ones, and so on: one answer where no cell holds several."""
-    cells = cells_of_several(key, readable.text) if USER_DATA_KEYS[key].hashable else None
+    listed = USER_DATA_KEYS[key].hashable
+    cells = cells_of_several(key, readable.text, written=split) if listed else None
     whole = _sent(key, rule, readable, around)
     if cells is None:
         return (whole,)
     written = readable.at(cells)
-    split = [parts_of(key, cell) for cell in written.text.to_pylist()]
-    owner = pa.array([row for row, (parts, _) in enumerate(split) for _ in parts], pa.int64())
-    flat = pa.array([part for parts, _ in split for part in parts], pa.string())
+    cut = [parts_of(key, cell) for cell in written.text.to_pylist()]
+    owner = pa.array([row for row, (parts, _) in enumerate(cut) for _ in parts], pa.int64())
+    flat = pa.array([part for parts, _ in cut for part in parts], pa.string())
     told = _sent(key, rule, replace(readable, text=flat, country=written.country.take(owner)), around)
     values = told.values.to_pylist()
     causes = [None] * len(values) if told.cause is None else told.cause.to_pylist()
     firsts: list[tuple[str | None, str | None]] = []
     lists: list[list[str]] = []
     start = 0
-    for (parts, certain), alone in zip(split, whole.values.filter(cells).to_pylist(), strict=True):
+    for (parts, certain), alone in zip(cut, whole.values.filter(cells).to_pylist(), strict=True):
         own = values[start : start + len(parts)]
         usable = list(dict.fromkeys(one for one in own if one is not None))
         why = next((one for one in causes[start : start + len(parts)] if one), None)
@@ -317,20 +318,16 @@ def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Ans
     """Rule and digest, once a distinct value where values repeat: in the batch, or in the run."""
 
     def ask(values: Readable) -> Answer:
-        return _judged(key, _without_contacts(key, rule(values), values.country), around.junk.get(key))
+        return _judged(key, rule(values), around.junk.get(key))
 
     if not repeats(readable.text, over_batches=around.remembered is not None):
         return ask(readable)
-    by_country = key in _READ_WITH_COUNTRY or (key in ANYTHING and _goes_unhashed(key, rule, readable))
+    by_country = key in _READ_WITH_COUNTRY
     table = _table(key, rule, readable, around)
     if table is not None:
         return table.answers(readable, by_country=by_country, ask=ask)
     few = distinct(readable, by_country=by_country)
     return ask(few.values).at(few.rows)
-
-
-def _goes_unhashed(key: str, rule: Rule, readable: Readable) -> bool:
-    return key != "external_id" or rule is SDK[key] or readable.policy.send == "raw"
 
 
 def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Table | None:
@@ -342,15 +339,10 @@ def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Ta
     return around.remembered.table((key, rule, readable.formats, readable.today, readable.zone, policy, junk))
 
 
-def _without_contacts(key: str, usable: Usable, country: pa.Array) -> Usable:
-    """What goes out unhashed holds no e-mail address and no phone number."""
-    if key not in ANYTHING or (USER_DATA_KEYS[key].hashable and usable.final is None):
-        return usable
-    return without_contact_details(usable, country, usable.final)
-
-
 def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> Answer:
-    """What goes out, without what the upload lists as nobody's."""
+    """What goes out, without what the upload lists as nobody's. A raw ``external_id`` holds no contact details."""
+    if key == "external_id" and usable.final is not None:
+        usable = without_contact_details(usable, usable.final)
     sent = _outgoing(key, usable)
     if not junk:
         return Answer(sent, usable.cause)

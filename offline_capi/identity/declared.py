@@ -26,6 +26,7 @@ __all__ = ["DIGEST", "declared_digest", "passing_digests", "refusing_digests"]
 DIGEST = r"^(?:sha256:|0x|\\x)?([0-9a-f]{64})(?:\.(?:[0-9a-z_+/=-]{8}|[0-9a-z]{2}))?$"
 _MD5, _SHA1 = "^[0-9a-f]{32}$", "^[0-9a-f]{40}$"
 _BASE64_SHA256 = "^[A-Za-z0-9+/_-]{43}=$"
+_SUFFIXED = r"^\s*([0-9A-Fa-f]{64})\.[A-Za-z0-9_-]{8}\s*$"
 _SHORTEST = 32
 
 
@@ -50,7 +51,11 @@ def passing_digests(rule: Rule, *, strict: bool, unless_raw: bool = False) -> Ru
     def passing(readable: Readable) -> Usable:
         if unless_raw and readable.policy.send == "raw":
             return rule(readable)
-        return _apart(readable, rule, _judged if strict else _passed, strict=strict)
+        if unless_raw:
+            return _apart(readable, rule, _passed, strict=False)
+        if not strict:
+            return _with_suffix(readable, rule)
+        return _without_hex(_apart(readable, rule, _judged, strict=True))
 
     return passing
 
@@ -60,7 +65,7 @@ def refusing_digests(rule: Rule) -> Rule:
     """``hashed: false``: the column is readable, and a digest in it is dropped by name."""
 
     def refusing(readable: Readable) -> Usable:
-        return _apart(readable, rule, _refused, strict=True)
+        return _without_hex(_apart(readable, rule, _refused, strict=True))
 
     return refusing
 
@@ -85,6 +90,28 @@ def _apart(readable: Readable, rule: Rule, judge: Callable[[pa.Array], Usable], 
         pc.fill_null(usable.final, False) if usable.final is not None else pa.repeat(pa.scalar(value=False), len(where))
     )
     return replace(usable.patched(where, judged), final=pc.or_(final, where))
+
+
+def _without_hex(usable: Usable) -> Usable:
+    """What became hex digits only as it was normalised (a UUID without its dashes) is no name, place or address."""
+    long = longer_than(usable.text, _SHORTEST - 1)
+    if long is None:
+        return usable
+    hexed = pc.and_(long, pc.fill_null(matches(usable.text, "^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$"), False))
+    return usable.refuse(Cause.LOOKS_HASHED, hexed if usable.final is None else pc.and_not(hexed, usable.final))
+
+
+def _with_suffix(readable: Readable, rule: Rule) -> Usable:
+    """The parameter builder's digests as they are, all else by the rule of a profile that is a tool's, bit for bit."""
+    if longer_than(readable.text, 64) is None:
+        return rule(readable)
+    digests = lowered(extract(readable.text, _SUFFIXED))
+    if digests.null_count == len(digests):
+        return rule(readable)
+    where = pc.is_valid(digests)
+    usable = rule(replace(readable, text=blank_where(readable.text, where)))
+    final = where if usable.final is None else pc.or_(pc.fill_null(usable.final, False), where)
+    return replace(usable, text=pc.coalesce(digests, usable.text), final=final)
 
 
 def _passed(text: pa.Array) -> Usable:

@@ -25,14 +25,14 @@ _SEPARATED = {"em": r"@[^@]*[;,|\n][^@]*@|[0-9A-Fa-f]{64}\s*[;,|\n]", "ph": r"[0
 _SEPARATORS = {"em": re.compile(r"[;,|\s]+"), "ph": re.compile(r"[;,|\n]+")}
 
 
-def cells_of_several(key: str, text: pa.Array) -> pa.BooleanArray | None:
-    """Where a cell looks as if it held several values; ``None``: nowhere."""
+def cells_of_several(key: str, text: pa.Array, *, written: bool) -> pa.BooleanArray | None:
+    """Where a cell looks as if it held several values; ``None``: nowhere. ``written``: not lists of the source alone."""
     patterns = []
-    if first_byte_in(text, b"[ ") and holds(text, '"'):
+    if written and first_byte_in(text, b"[ ") and holds(text, '"'):
         patterns.append(_JSON_ARRAY)
     if holds(text, LIST_MARK):
         patterns.append(LIST_MARK)
-    if key in _SEPARATED and any(holds(text, mark) for mark in ";,|\n"):
+    if written and key in _SEPARATED and any(holds(text, mark) for mark in ";,|\n"):
         patterns.append(_SEPARATED[key])
     if not patterns:
         return None
