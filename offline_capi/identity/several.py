@@ -26,7 +26,7 @@ _SEPARATORS = {"em": re.compile(r"[;,|\s]+"), "ph": re.compile(r"[;,|\n]+")}
 
 
 def cells_of_several(key: str, text: pa.Array, *, written: bool) -> pa.BooleanArray | None:
-    """Where a cell looks as if it held several values; ``None``: nowhere. ``written``: not lists of the source alone."""
+    """Where a cell looks as if it held several values; ``None``: nowhere. Without ``written``: lists alone."""
     patterns = []
     if written and first_byte_in(text, b"[ ") and holds(text, '"'):
         patterns.append(_JSON_ARRAY)
