@@ -233,7 +233,8 @@ Zone = Annotated[str, AfterValidator(_zone)]
 PartnerAgent = Annotated[str, AfterValidator(_partner_agent)]
 Country = Annotated[str, AfterValidator(_country)]
 Name = Annotated[str, Field(min_length=1)]
-Profile = Literal["meta", "sdk", "param_builder"]  # identity.PROFILES
+# identity.VERSIONS: the bare name is the newest version, and may change with an upgrade of this package.
+Profile = Literal["meta", "sdk", "param_builder", "meta@2026-11", "sdk@26.0.3", "param_builder@1.3.2"]
 Digest = Annotated[str, AfterValidator(_digest)]
 
 
@@ -309,7 +310,11 @@ class FieldSpec(_Node):
     unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of numeric timestamps")
     timezone: Zone | None = Field(None, description="zone of timestamps that carry none")
     decimal: Literal[".", ","] = Field(".", description="the decimal mark; the other one separates thousands")
-    hashed: bool = Field(False, description="the column holds SHA-256 digests already (user_data only)")
+    hashed: bool | None = Field(
+        None,
+        description="whether the column holds SHA-256 digests already (user_data only): true drops what is none, false "
+        "drops what is one; without it, digests are passed on and counted",
+    )
     country: Name | None = Field(None, description="the column that holds the country of this value (ph only)")
 
     @model_validator(mode="before")

@@ -13,7 +13,7 @@ from offline_capi.config.settings import FieldSpec
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import Reading, read_field
 from offline_capi.mapping.text import as_text, is_text
-from offline_capi.model import DroppedValues, IdentityColumn
+from offline_capi.model import LIST_MARK, DroppedValues, IdentityColumn
 
 __all__ = ["read_identity"]
 
@@ -55,6 +55,7 @@ def _person(columns: SourceColumns, key: str, spec: FieldSpec, path: str) -> tup
         hashed=spec.hashed,
         country=None if spec.country is None else _country(columns, spec.country, path),
         formats=_ISO_DAY if as_day else spec.format,
+        zone=spec.timezone or columns.zone,
     )
     return column, reading
 
@@ -71,9 +72,24 @@ def _is_day(columns: SourceColumns, key: str, spec: FieldSpec) -> bool:
 def _readable(columns: SourceColumns, spec: FieldSpec, path: str) -> Reading:
     """Text as the source wrote it, blanks around it too, where the YAML asks for nothing: trimming is a policy."""
     written = columns.written(spec.column) if spec.column is not None else None
+    if written is not None and _is_list(written.type) and spec.map is None and spec.type is None:
+        with columns.read_for(path, *spec.columns):
+            return Reading(_joined(written))
     if written is not None and is_text(written) and spec.map is None and spec.type is None and spec.default is None:
         return Reading(written)
     return read_field(columns, spec, path, "string")
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))
+
+
+def _joined(lists: pa.Array) -> pa.StringArray:
+    """The values of each list in one text, as ``IdentityColumn`` has them; null where there is none."""
+    lists = lists.cast(pa.list_(lists.type.value_type))
+    items = pc.fill_null(as_text(lists.values), "")
+    texts = pc.binary_join(pa.ListArray.from_arrays(lists.offsets, items), LIST_MARK)
+    return pc.if_else(pc.and_(lists.is_valid(), pc.not_equal(texts, "")), texts, pa.scalar(None, pa.string()))
 
 
 def _label(spec: FieldSpec) -> str:
