@@ -490,6 +490,13 @@ class SqlSource(_Node):
         return self.sql.endswith(".sql") and not re.search(r"\s", self.sql)
 
 
+#: What writers put where nothing is: SQL clients, pandas, spreadsheets; \N is COPY, Hive, MySQL and Snowflake.
+NULL_VALUES = (
+    *("", "NULL", "null", "N/A", "n/a", "NaN", "nan", "NaT", "<NA>", "#N/A"),
+    *("\\N", "(null)", "[NULL]", "<null>", "<NULL>"),
+)
+
+
 class FileSource(_Node):
     """Rows from files: a path, a folder, or a pattern; local or any fsspec URL.
 
@@ -498,10 +505,30 @@ class FileSource(_Node):
     """
 
     path: Name = Field(description="may hold *, {date} or {date:%Y%m%d}, and ${NAME} of an environment variable")
-    format: Literal["auto", "csv", "jsonl", "parquet"] = Field("auto", description="auto: by the file's name")
+    format: Literal["auto", "csv", "jsonl", "parquet", "excel"] = Field(
+        "auto", description="auto: by the file's first bytes and its name; jsonl reads JSON arrays too"
+    )
     encoding: Texts = Field(("utf-8",), description="tried in order, file by file; a byte-order mark is recognised")
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    null_values: tuple[str, ...] = ("", "NULL", "null", "N/A", "n/a", "NaN")
+    quoting: Literal["standard", "loose", "none"] = Field(
+        "standard",
+        description="CSV. standard: RFC 4180, and values that swallowed rows are malformed; loose: a quote inside an "
+        "unquoted value is a character, and a quoted value may hold lines that look like rows; none: quotes are "
+        "characters everywhere",
+    )
+    escape: Literal["backslash"] | None = Field(
+        None, description='CSV. backslash: \\" is a quote inside a value, as MySQL and Spark write it'
+    )
+    header_row: int | None = Field(
+        None,
+        ge=1,
+        description="CSV and Excel: the line that holds the names of the columns; lines before it are no rows. "
+        "Without it, the first line, or the first of 50 that holds every column that the upload reads",
+    )
+    footer_rows: int = Field(0, ge=0, le=1000, description="CSV and Excel: how many lines at the end are no rows")
+    trailing_delimiter: bool = Field(False, description="CSV: rows end in a delimiter, and the header does not")
+    sheet: Name | None = Field(None, description="Excel: the sheet; without it, the first")
+    null_values: tuple[str, ...] = Field(NULL_VALUES, description="CSV: what is empty, where it is not quoted")
 
     @property
     def dated(self) -> bool:

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     """Why a row could not become an event, or why it waits."""
 
     MALFORMED_ROW = "malformed_row"
+    MALFORMED_JSON = "malformed_json"
     UNREADABLE_TIME = "unreadable_time"
     MISSING_TIME = "missing_time"
     FUTURE = "future"
@@ -69,7 +70,11 @@ class ReasonText(NamedTuple):
 
 REASONS: Mapping[Reason, ReasonText] = {
     Reason.MALFORMED_ROW: ReasonText(
-        "the line cannot be split into the file's columns", "mend the file: an unquoted delimiter is the usual cause"
+        "the line cannot be split into the file's columns",
+        "mend the file: a delimiter that is not quoted, or a quote that is not doubled, is the usual cause",
+    ),
+    Reason.MALFORMED_JSON: ReasonText(
+        "the line is no JSON object", "mend what writes the file: one object in braces a line, or one array of objects"
     ),
     Reason.UNREADABLE_TIME: ReasonText(
         "the event time cannot be read", "declare format, unit or timezone under event.time, or mend the source"

@@ -22,8 +22,17 @@ from offline_capi.storage import reached, root_of, without_credentials
 __all__ = ["Place", "files_of", "with_variables"]
 
 SETTING = "source.path"
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4", ".zip": "zip"}
+FORMATS = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+}
 # What writers leave beside their data: marks that say "done", checksums, half-written files.
 BESIDE = {".crc", ".md5", ".sha1", ".sha256", ".done", ".ok", ".tmp", ".part", ".partial"}
 
@@ -34,7 +43,11 @@ _OPEN_END = re.compile(r"[*?\[]|\{date")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One file: where it is, and what its name says. ``origin`` is its name relative to the upload's folder."""
+    """One file: where it is, and what its name says. ``origin`` is its name relative to the upload's folder.
+
+    ``format`` is ``auto`` where the name does not tell it. ``compression`` may name several layers: ``zip+gzip``.
+    ``streams.recognised`` gives both as the file's first bytes say.
+    """
 
     fs: Any
     path: str
@@ -146,11 +159,5 @@ def _place(fs: Any, path: str, base: str, declared: str) -> Place:
     pure = PurePosixPath(path)
     compression = COMPRESSIONS.get(pure.suffix.lower())
     suffix = (pure.with_suffix("") if compression else pure).suffix.lower()
-    file_format = FORMATS.get(suffix) if declared == "auto" else declared
-    if file_format is None:
-        raise SourceError(
-            f'file {origin}: its name does not tell its format ("{suffix}"). Known: {", ".join(FORMATS)}, each also'
-            f" with {', '.join(COMPRESSIONS)}.\nSet source.format to csv, jsonl or parquet, or name the files with a"
-            " pattern such as *.csv. Nothing was sent; repeating is safe."
-        )
+    file_format = FORMATS.get(suffix, "auto") if declared == "auto" else declared
     return Place(fs, path, origin, file_format, compression)

@@ -20,14 +20,14 @@ from tests.sources.reading import WINDOW, ZONE, batches, columns_of, files, rows
 # ---------------------------------------------------------------------------------------------- JSON lines
 
 
-def test_every_json_value_is_text_and_nested_ones_are_json(tmp_path):
+def test_json_values_are_text_but_for_numbers_with_a_fraction_and_nested_ones_are_json(tmp_path):
     path = tmp_path / "f.jsonl"
     path.write_text('{"a": "007", "b": 12.5, "c": true, "d": null, "e": [{"id": "x"}], "f": 12345678901234567890}\n')
 
     (row,) = rows(files(path), columns=list("abcdefg"))
 
     assert row.pop("e").replace(" ", "") == '[{"id":"x"}]'
-    assert row == {"a": "007", "b": "12.5", "c": "true", "d": None, "f": "12345678901234567890", "g": None}
+    assert row == {"a": "007", "b": 12.5, "c": "true", "d": None, "f": "12345678901234567890", "g": None}
 
 
 def test_json_columns_come_as_they_are_without_a_list_of_columns(tmp_path):
@@ -45,7 +45,7 @@ def test_a_line_that_is_no_object_is_a_row_of_nulls_with_a_fault(tmp_path, colum
     (part,) = batches(files(path), columns=columns)
 
     assert part.batch.column("a").to_pylist() == ["1", None, "3", None, "5", None]
-    assert part.faults[0].reason is Reason.MALFORMED_ROW
+    assert part.faults[0].reason is Reason.MALFORMED_JSON
     assert part.faults[0].where.to_pylist() == [False, True, False, True, False, True]
 
 
