@@ -263,6 +263,9 @@ class SecretRef(_Node):
 # ---------------------------------------------------------------------------------------------- fields
 
 
+OnError = Literal["leave_out", "reject"]
+
+
 class FieldSpec(_Node):
     """Where the values of one field come from, and how they are read.
 
@@ -283,13 +286,21 @@ class FieldSpec(_Node):
         None, description="value in the source → value to send; keys are compared as text"
     )
     default: Scalar | None = Field(None, description="used where the result is empty")
-    type: Literal["string", "number", "integer", "boolean", "timestamp", "date"] | None = None
+    type: Literal["string", "number", "integer", "money", "boolean", "timestamp", "date"] | None = Field(
+        None,
+        description="money: a number with a currency sign or code, brackets or a trailing minus, as people write it",
+    )
     format: tuple[str, ...] = Field((), description="strptime formats, tried in order, for timestamps and dates")
     unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of numeric timestamps")
     timezone: Zone | None = Field(None, description="zone of timestamps that carry none")
     decimal: Literal[".", ","] = Field(".", description="the decimal mark; the other one separates thousands")
     hashed: bool = Field(False, description="the column holds SHA-256 digests already (user_data only)")
     country: Name | None = Field(None, description="the column that holds the country of this value (ph only)")
+    on_error: OnError | None = Field(
+        None,
+        description="where the value cannot be read. leave_out: the event goes without it, counted (the default of"
+        " optional custom_data); reject: the row does not go (the default of all else)",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -360,6 +371,10 @@ class Contents(_Node):
     brand: FieldSpec | None = None
     category: FieldSpec | None = None
     delivery_category: ConstantSpec | None = None
+    on_error: OnError | None = Field(
+        None,
+        description="leave_out (the default): an item that cannot be read is left out, counted; reject: the row is",
+    )
 
     @property
     def has_words(self) -> bool:
@@ -368,7 +383,7 @@ class Contents(_Node):
 
     @model_validator(mode="after")
     def _one_way(self) -> Contents:
-        built = any(value is not None for name, value in self if name != "json_column")
+        built = any(value is not None for name, value in self if name not in ("json_column", "on_error"))
         if self.json_column is not None and built:
             raise ValueError("give either json_column, or id with quantity and item_price, not both")
         if self.json_column is None and (self.id is None or self.quantity is None):
@@ -554,13 +569,37 @@ Source = Annotated[
 
 
 class WindowSpec(_Node):
-    """Which column places a row in time for the run's window, and the zone of naive values and of days."""
+    """Which column places a row in time for the run's window, and the zone of naive values and of days.
 
-    column: Name = Field(description="the column that places a row in time")
+    Without ``format`` and ``unit``, what ``event.time`` declares for the same column or template holds here too.
+    """
+
+    column: Name | None = Field(None, description="the column that places a row in time")
+    template: Annotated[str, AfterValidator(_template)] | None = Field(
+        None, description='instead of a column: several, such as "{Date} {Time}"'
+    )
+    format: tuple[str, ...] = Field((), description="strptime formats, tried in order")
+    unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of numeric timestamps")
     timezone: Zone = Field("UTC", description="zone of naive values, and of the days of the schedule")
     lookback: Duration = Field(
         timedelta(0), description="read again this much before the window: rows that arrive late"
     )
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _one_format(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> WindowSpec:
+        if (self.column is None) == (self.template is None):
+            raise ValueError("give either column, or template")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Source columns that place a row in time."""
+        return (self.column,) if self.column else tuple(dict.fromkeys(_PLACEHOLDER.findall(self.template or "")))
 
 
 class Event(_Node):

@@ -7,10 +7,15 @@ The declared decimal mark decides only what the digits leave open:
 - the other mark before one or two digits cannot be a thousands separator, so it is a decimal mark (``12,50``, and
   ``0,125``): one column may mix them;
 - everything else is refused: currency signs, percent signs, brackets, words, NaN and infinity, groups of other sizes.
+
+Money (``type: money``) is read in the manners of people as well: the sign or the code of a currency before or after the
+number, brackets or a minus after it for what is below zero, the true minus sign (U+2212), Indian groups
+(``1,23,456.78``), digits of other scripts.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 from typing import NamedTuple
 
@@ -20,9 +25,26 @@ import pyarrow.compute as pc
 
 from offline_capi.mapping.text import EXACT_FLOAT, as_text, is_text
 
-__all__ = ["read_integers", "read_numbers"]
+__all__ = ["money_sign", "read_integers", "read_money", "read_numbers"]
 
 _GROUP_SPACES = "[ \u00a0\u202f\u2009'\u2019]"
+
+
+# ISO 4217 codes are three capitals; the others are how shops write what has no sign of its own.
+_CURRENCY = (
+    r"(?:[A-Z]{0,3}\p{Sc}|[A-Z]{3}|R\$|Kč|kč|zł|kr\.?|Kr\.?|KR|Ft|lei|Lei|LEI|лв\.?|ден\.?|руб\.?|р\.|Fr\.?|SFr\.?|Rs\.?|Rp\.?"
+    r"|RM|TL|Bs\.?|S/\.?|\.?د\.[إبتجكم]\.?|ر\.س\.?)"
+)
+_BLANK = "[ \u00a0\u202f\u2009]*"
+_BEFORE = rf"^{_BLANK}([+-]?){_BLANK}{_CURRENCY}{_BLANK}([+-]?){_BLANK}([\d.,].*)$"
+_AFTER = rf"^(.*[\d.,)-]){_BLANK}{_CURRENCY}{_BLANK}$"
+_BRACKETS = rf"^{_BLANK}\(([^()+-]*)\){_BLANK}$"
+_MINUS_AFTER = r"^([^+-]*[\d.,])-$"
+_INDIAN = r"^([+-]?[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d*)?)$"
+_SIGN = (
+    rf"^{_BLANK}[+(-]?{_BLANK}(?P<before>{_CURRENCY}){_BLANK}[+(-]?\d"
+    rf"|\d[\d.,]*[)-]?{_BLANK}(?P<after>{_CURRENCY}){_BLANK}\)?$"
+)
 
 
 class _Spelling(NamedTuple):
@@ -133,3 +155,69 @@ def _integers_of_text(text: pa.StringArray, decimal: str) -> pa.Int64Array:
     rest = _canonical(text.filter(_open(text, quick)), decimal)
     digits = pc.replace_substring_regex(rest, r"\.0*$", "")
     return _with_rest(text, quick, _parsed(digits, pl.Int64))
+
+
+# ---------------------------------------------------------------------------------------------- money
+
+
+def read_money(values: pa.Array, decimal: str) -> pa.DoubleArray:
+    """``read_numbers``, and of text also what people write of money. Null where there is no number."""
+    numbers = read_numbers(values, decimal)
+    if not is_text(values) or numbers.null_count == values.null_count:
+        return numbers
+    rest = values.filter(_open(values, numbers))
+    return _with_rest(values, numbers, read_numbers(_bare(rest), decimal))
+
+
+def _bare(text: pa.StringArray) -> pa.StringArray:
+    """The number alone, below zero with a minus before it."""
+    text = _in_ascii_digits(text)
+    for sign in "\u2212\ufe63\uff0d":
+        text = pc.replace_substring(text, sign, "-")
+    bracketed = pc.fill_null(pc.match_substring_regex(text, r"\(.*\d.*\)"), False)
+    inner = pc.replace_substring_regex(text, r"[()]", "")
+    text = pc.if_else(pc.and_(bracketed, pc.invert(pc.match_substring_regex(text, "[+-]"))), inner, text)
+    text = pc.replace_substring_regex(text, _BEFORE, r"\1\2\3")
+    text = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, _AFTER, r"\1"))
+    text = pc.replace_substring_regex(text, _MINUS_AFTER, r"-\1")
+    text = pc.if_else(bracketed, pc.binary_join_element_wise("-", text, ""), text)
+    indian = pc.match_substring_regex(text, _INDIAN)
+    return pc.if_else(indian, pc.replace_substring(text, ",", ""), text)
+
+
+def _in_ascii_digits(text: pa.StringArray) -> pa.StringArray:
+    """Decimal digits of any script, and the marks that go with them, as ASCII has them."""
+    if pc.all(pc.string_is_ascii(text)).as_py() is not False:
+        return text
+    return pa.array([None if value is None else _ascii_digits(value) for value in text.to_pylist()], pa.string())
+
+
+def _ascii_digits(value: str) -> str:
+    return "".join(_MARKS.get(char, char) if not char.isdecimal() else str(unicodedata.decimal(char)) for char in value)
+
+
+_MARKS = {
+    "\u066b": ".",
+    "\u066c": "",
+    "\uff0e": ".",
+    "\uff0c": ",",
+    "\uff0b": "+",
+    "\u200e": "",
+    "\u200f": "",
+    "\u061c": "",
+}
+
+
+def money_sign(text: pa.StringArray) -> pa.StringArray:
+    """What stands beside the number that ``read_money`` reads and ``read_numbers`` does not: a sign, a code, ``( )``
+    or a minus after it; null where it is none of these."""
+    folded = _in_ascii_digits(text)
+    found = pc.extract_regex(folded, _SIGN)
+    signs = [pc.struct_field(found, name) for name in ("before", "after")]
+    sign = pc.coalesce(*(pc.if_else(pc.equal(each, ""), pa.scalar(None, pa.string()), each) for each in signs))
+    brackets = pc.if_else(pc.match_substring_regex(folded, _BRACKETS), "( )", pa.scalar(None, pa.string()))
+    minus = pc.if_else(pc.match_substring_regex(folded, _MINUS_AFTER), "-", pa.scalar(None, pa.string()))
+    true_minus = pc.if_else(
+        pc.match_substring_regex(folded, "^[\u2212\ufe63\uff0d]"), "\u2212", pa.scalar(None, pa.string())
+    )
+    return pc.coalesce(sign, brackets, minus, true_minus)

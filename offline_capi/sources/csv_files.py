@@ -125,7 +125,7 @@ class _Head(NamedTuple):
             )
         before = _offset(head, skipped)
         names, length = _names(head[before:], delimiter, source)
-        if any(len(name) > MAX_NAME_LENGTH for name in names):
+        if any(len(name) > MAX_NAME_LENGTH or ("\n" in name and delimiter in name) for name in names):
             raise _unclosed_quote(place, UnclosedQuoteError(0, "a quote is opened and not closed"))
         extra = [""] if source.trailing_delimiter and names[-1:] != [""] else []
         dialect = Dialect(delimiter.encode(), source.quoting, source.escape is not None)

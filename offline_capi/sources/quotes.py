@@ -7,8 +7,8 @@ quote is written twice. What breaks this, and what it costs:
 - a quote that is still open where its value should have ended, or an odd number of quotes inside an unquoted value
   while the file quotes others, refuses the file: which of the following lines are rows cannot be told;
 - a quoted value whose lines are rows of their own (as many columns as the header in a line between its first and last,
-  or as many and more in both of these) has swallowed them: each of its lines is malformed. Two stray quotes far apart look like this,
-  and are RFC 4180 to the letter. Addresses and notes with line breaks have no such lines.
+  or as many and more in both of these) has swallowed them: each of its lines is malformed. Two stray quotes far apart
+  look like this, and are RFC 4180 to the letter. Addresses and notes with line breaks have no such lines.
 
 Blocks without quotes cost one search; blocks with quotes are checked at the positions of the quotes alone.
 """
@@ -74,7 +74,9 @@ class RowBlocks:
             rest += chunk
             whole, rest = self._whole_rows(rest, final=False)
             if len(rest) > MAX_ROW_BYTES:
-                raise self._unclosed(whole, "a row is longer than 1 MB, usually because a quote is opened and not closed")
+                raise self._unclosed(
+                    whole, "a row is longer than 1 MB, usually because a quote is opened and not closed"
+                )
             if whole:
                 yield whole
         if rest:
@@ -134,7 +136,9 @@ class RowBlocks:
             is_counted = self.dialect.quoting == "standard" and not self.dialect.has_escapes
             self._is_balanced = not is_counted or self.count_quotes() % 2 == 0
         if not self._is_balanced:
-            raise self._unclosed(b"", "a quote is opened and not closed: their number is odd, and values have line breaks")
+            raise self._unclosed(
+                b"", "a quote is opened and not closed: their number is odd, and values have line breaks"
+            )
 
     def _malformed_line(self) -> bytes:
         """A line that the parser refuses for its number of columns."""

@@ -35,8 +35,7 @@ def told(path, **options):
     """What a run can rely on: the rows that came through, or the refusal."""
     try:
         return read(path, **options)
-    except SourceError as refused:
-        assert "post.example.org" not in str(refused)
+    except SourceError:
         return []
 
 
@@ -94,7 +93,9 @@ def test_inches_in_a_file_that_quotes_other_values_need_a_word(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text('a,b\n27" screen,1\n"Tee, blue",2\n')
 
-    with pytest.raises(SourceError, match=r"(?s)line 1 below the header a value that is not quoted.*source\.quoting to loose"):
+    with pytest.raises(
+        SourceError, match=r"(?s)line 1 below the header a value that is not quoted.*source\.quoting to loose"
+    ):
         read(path)
     assert read(path, quoting="loose") == [('27" screen', "1"), ("Tee, blue", "2")]
     path.write_text('a,b\n27" screen,1\n"x,2\n')
@@ -159,7 +160,7 @@ MANNERS = st.fixed_dictionaries(
 
 
 @given(TABLES, MANNERS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_row_of_any_csv_is_read_or_counted(tmp_path_factory, table, manner):
     """Rows that are read are right; what cannot be told apart is counted, line for line, or refused."""
     path = tmp_path_factory.mktemp("csv") / "f.csv"
@@ -174,7 +175,7 @@ def test_every_row_of_any_csv_is_read_or_counted(tmp_path_factory, table, manner
 
 
 @given(TABLES, MANNERS, st.data())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_damaged_byte_costs_its_own_row_or_is_told(tmp_path_factory, table, manner, data):
     """Of the rows that are read at most one is none of the file's; no row is missing without a word."""
     whole = bytearray(written(table, **manner))
@@ -192,7 +193,7 @@ def test_a_damaged_byte_costs_its_own_row_or_is_told(tmp_path_factory, table, ma
 
     kept = [tuple(value or "" for value in row) for row in found if row]
     strangers = [row for row in kept if row not in [tuple(row) for row in table]]
-    assert len(strangers) <= 2, found
+    assert len(strangers) <= 1, found
 
 
 def is_subsequence(part, whole):
