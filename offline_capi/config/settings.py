@@ -571,7 +571,8 @@ Source = Annotated[
 class WindowSpec(_Node):
     """Which column places a row in time for the run's window, and the zone of naive values and of days.
 
-    Without ``format`` and ``unit``, what ``event.time`` declares for the same column or template holds here too.
+    Without ``format`` and ``unit``, what ``event.time`` declares for the same column, or for a template with that
+    column in it, holds here too. A row of which this cannot be read is rejected.
     """
 
     column: Name | None = Field(None, description="the column that places a row in time")

@@ -37,15 +37,16 @@ _MINUS_AFTER = r"^([^+-]*[\d.,])-$"
 _INDIAN = r"^([+-]?[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d*)?)$"
 #: How shops write what has no sign of its own, and whose currency a sign is where only one has it. A dollar, a pound, a
 #: krone or a rupee alone may be of several.
-SIGNS = dict(
-    pair.split(":")
-    for pair in (
-        "€:EUR ₹:INR ₽:RUB ₩:KRW ₺:TRY ₴:UAH ₪:ILS ₫:VND ₱:PHP ₦:NGN ฿:THB ₸:KZT ₡:CRC ₲:PYG ₵:GHS ₾:GEL ₼:AZN ₮:MNT"
-        " US$:USD C$:CAD CA$:CAD A$:AUD AU$:AUD NZ$:NZD HK$:HKD S$:SGD R$:BRL MX$:MXN NT$:TWD zł:PLN Kč:CZK kč:CZK"
-        " Ft:HUF RM:MYR лв:BGN лв.:BGN руб:RUB руб.:RUB р.:RUB ден:MKD ден.:MKD SFr:CHF SFr.:CHF Rp:IDR Rp.:IDR TL:TRY"
-        " S/:PEN د.إ:AED ر.س:SAR د.ك:KWD د.ب:BHD ج.م:EGP Fr: Fr.: kr: kr.: Kr: Kr.: KR: Rs: Rs.: lei: Lei: Bs: Bs.:"
-    ).split()
-)
+SIGNS = {
+    "€": "EUR", "₹": "INR", "₽": "RUB", "₩": "KRW", "₺": "TRY", "₴": "UAH", "₪": "ILS", "₫": "VND", "₱": "PHP",
+    "₦": "NGN", "฿": "THB", "₸": "KZT", "₡": "CRC", "₲": "PYG", "₵": "GHS", "₾": "GEL", "₼": "AZN", "₮": "MNT",
+    "US$": "USD", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD",
+    "S$": "SGD", "R$": "BRL", "MX$": "MXN", "NT$": "TWD", "zł": "PLN", "Kč": "CZK", "kč": "CZK", "Ft": "HUF",
+    "RM": "MYR", "лв": "BGN", "лв.": "BGN", "руб": "RUB", "руб.": "RUB", "р.": "RUB", "ден": "MKD",
+    "ден.": "MKD", "SFr": "CHF", "SFr.": "CHF", "Rp": "IDR", "Rp.": "IDR", "TL": "TRY", "S/": "PEN",
+    "د.إ": "AED", "ر.س": "SAR", "د.ك": "KWD", "د.ب": "BHD", "ج.م": "EGP", "Fr": "", "Fr.": "", "kr": "",
+    "kr.": "", "Kr": "", "Kr.": "", "KR": "", "Rs": "", "Rs.": "", "lei": "", "Lei": "", "Bs": "", "Bs.": "",
+}  # fmt: skip
 
 
 class _MoneyShapes(NamedTuple):
@@ -237,15 +238,21 @@ _MARKS = {
 
 
 def money_sign(text: pa.StringArray) -> pa.StringArray:
-    """What stands beside the number that ``read_money`` reads and ``read_numbers`` does not: a sign, a code, ``( )``
-    or a minus after it; null where it is none of these."""
+    """What ``read_money`` reads of a number and ``read_numbers`` does not; null where it is nothing of this.
+
+    A sign, a code, ``( )``, a minus after it, the true minus, ``1,23,456`` for Indian groups, ``digits`` for those of
+    another script.
+    """
     folded = _in_ascii_digits(text)
     found = pc.extract_regex(folded, _money_shapes().sign)
     signs = [pc.struct_field(found, name) for name in ("before", "after")]
     sign = pc.coalesce(*(pc.if_else(pc.equal(each, ""), pa.scalar(None, pa.string()), each) for each in signs))
     brackets = pc.if_else(pc.match_substring_regex(folded, _BRACKETS), "( )", pa.scalar(None, pa.string()))
     minus = pc.if_else(pc.match_substring_regex(folded, _MINUS_AFTER), "-", pa.scalar(None, pa.string()))
-    true_minus = pc.if_else(
-        pc.match_substring_regex(folded, "^[\u2212\ufe63\uff0d]"), "\u2212", pa.scalar(None, pa.string())
+    nothing = pa.scalar(None, pa.string())
+    true_minus = pc.if_else(pc.match_substring_regex(folded, "^[\u2212\ufe63\uff0d]"), "\u2212", nothing)
+    groups = pc.if_else(pc.match_substring_regex(folded, _INDIAN), "1,23,456", nothing)
+    digits = pc.if_else(
+        pc.and_(pc.not_equal(folded, text), pc.match_substring_regex(folded, "[0-9]")), "digits", nothing
     )
-    return pc.coalesce(sign, brackets, minus, true_minus)
+    return pc.coalesce(sign, brackets, minus, true_minus, groups, digits)

@@ -21,7 +21,7 @@ from offline_capi.mapping.consent import without_consent
 from offline_capi.mapping.contents import read_content_ids, read_contents
 from offline_capi.mapping.data_use import read_data_use
 from offline_capi.mapping.fields import ID, Reading, read_field
-from offline_capi.mapping.numerals import money_sign
+from offline_capi.mapping.numerals import SIGNS, money_sign
 from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
@@ -59,6 +59,7 @@ def map_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None = Non
             *_unplaced(chosen, excused),
             *(fault for one in screened for fault in one.faults),
             *_faults(read, excused),
+            *_other_currencies(read, columns, excused),
         ),
         outside=len(rows) - len(chosen.numbers),
         dropped=(*dropped, *(drop for one in screened for drop in one.dropped), *_left_out(read, excused)),
@@ -136,11 +137,15 @@ def _time_spec(mapping: MappingSpec) -> FieldSpec:
 
 
 def _window_spec(mapping: MappingSpec) -> tuple[FieldSpec, str]:
-    """As the window declares; what declares nothing is read as ``event.time`` where both are the same."""
+    """As the window declares; one that declares nothing is read as ``event.time`` where that is of the same column.
+
+    Or of a template with that column in it, as ``{Date} {Time}``: the day of the whole is the day of its part.
+    """
     window, time = mapping.window, mapping.event.time
-    is_same = time is not None and (time.column, time.template) == (window.column, window.template)
-    if time is not None and is_same and not (window.format or window.unit):
-        return time, "event.time"
+    if time is not None and not (window.format or window.unit):
+        is_same = (time.column, time.template) == (window.column, window.template)
+        if is_same or (time.template is not None and set(window.columns) <= set(time.columns)):
+            return time, "event.time"
     own = FieldSpec(column=window.column, template=window.template, format=window.format, unit=window.unit)
     return own, "window.column" if window.column else "window.template"
 
@@ -264,7 +269,7 @@ def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
 
 
 #: Of one batch and field; a column that mixes more is told by the first of them.
-MOST_SIGNS = 5
+MAX_SIGNS = 20
 
 
 def _money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.StringArray | None:
@@ -409,9 +414,29 @@ def _signs(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None]
     """What stands beside a number that would be read as money, by the sign."""
     if field.signs is None or field.reading.unreadable is None:
         return
-    for sign in pc.unique(field.signs.filter(field.reading.unreadable)).drop_null().to_pylist()[:MOST_SIGNS]:
+    for sign in pc.unique(field.signs.filter(field.reading.unreadable)).drop_null().to_pylist()[:MAX_SIGNS]:
         where = pc.and_(field.reading.unreadable, pc.fill_null(pc.equal(field.signs, sign), False))
-        yield Reason.MONEY_SIGN, f"{field.path} ({sign})", where
+        yield Reason.MONEY_SIGN, f'{field.path} with "{sign}"', where
+
+
+def _other_currencies(fields: Iterable[_Field], columns: SourceColumns, excused: pa.BooleanArray) -> Iterator[Fault]:
+    """Amounts whose own sign says another currency than the event: 12.50 € is no 12.50 dollars."""
+    custom = {field.name: field for field in fields if field.custom}
+    value, currency = custom.get("value"), custom.get("currency")
+    if value is None or currency is None or value.spec.type != "money" or value.spec.column is None:
+        return
+    texts = columns.values(value.spec.column)
+    if not is_text(texts):
+        return
+    signs = money_sign(texts).dictionary_encode()
+    codes = [
+        SIGNS.get(sign, sign if len(sign) == 3 and sign.isalpha() else "") or None
+        for sign in signs.dictionary.to_pylist()
+    ]
+    said = pa.array(codes, pa.string()).take(signs.indices)
+    where = pc.fill_null(pc.not_equal(said, pc.utf8_upper(currency.reading.values)), False)
+    if pc.any(where := pc.and_not(where, excused)).as_py():
+        yield Fault(Reason.OTHER_CURRENCY, value.path, where)
 
 
 # ---------------------------------------------------------------------------------------------- what is left out

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     MISSING_VALUE = "missing_value"
     UNREADABLE_VALUE = "unreadable_value"
     MONEY_SIGN = "money_sign"
+    OTHER_CURRENCY = "other_currency"
     DAMAGED_ID = "damaged_id"
     UNKNOWN_VALUE = "unknown_value"
     NO_IDENTIFIER = "no_identifier"
@@ -74,7 +75,8 @@ class ReasonText(NamedTuple):
 REASONS: Mapping[Reason, ReasonText] = {
     Reason.MALFORMED_ROW: ReasonText(
         "the line cannot be split into the file's columns",
-        "mend the file: a delimiter that is not quoted, or a quote that is not doubled, is the usual cause",
+        "mend the file: a delimiter that is not quoted, or a quote that is not doubled, is the usual cause"
+        ' (for quotes written as \\" set source.escape)',
     ),
     Reason.MALFORMED_JSON: ReasonText(
         "the line is no JSON object", "mend what writes the file: one object in braces a line, or one array of objects"
@@ -100,6 +102,10 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.MONEY_SIGN: ReasonText(
         "a number is written with the sign or code of a currency, in brackets or with a trailing minus",
         "declare type: money for the field, which reads them",
+    ),
+    Reason.OTHER_CURRENCY: ReasonText(
+        "the sign beside the number is of another currency than the event's",
+        "map custom_data.currency from the source, or mend the source",
     ),
     Reason.DAMAGED_ID: ReasonText(
         "a spreadsheet has written an id with an exponent, such as 1.18E+15: its other digits are gone",

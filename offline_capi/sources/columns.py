@@ -6,6 +6,7 @@ Text is the kind that always fits: a column of several types becomes text, not a
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
@@ -43,9 +44,19 @@ def check_names(names: Sequence[str], wanted: Sequence[str] | None, where: str) 
         problems = "\n".join(f'  "{name}"{did_you_mean(name, names)}' for name in missing)
         raise SourceSchemaError(
             f"{where}: columns that the upload names are missing:\n{problems}\n"
-            f"It has: {', '.join(names)}.\n"
+            f"{_shown(names)}\n"
             "Correct the names in the upload, or the source. Nothing was sent from it; repeating is safe."
         )
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The names of the columns; nothing of a first line that is a row of values."""
+    if any(_VALUE.search(name) for name in names):
+        return "Its first line looks like a row, and not like the names of columns: does it have a header?"
+    return f"It has: {', '.join(names)}."
+
+
+_VALUE = re.compile(r"@|\d{5}|^\d+([.,]\d+)?$|^\d{4}-\d\d-\d\d|[0-9a-f]{32}")
 
 
 def select(batch: pa.RecordBatch, wanted: Sequence[str] | None) -> pa.RecordBatch:

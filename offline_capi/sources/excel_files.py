@@ -20,7 +20,7 @@ from offline_capi.sources.columns import check_names, column_of
 from offline_capi.sources.csv_files import HEAD_LINES, clean_name
 from offline_capi.sources.pieces import Piece
 from offline_capi.sources.places import Place
-from offline_capi.sources.streams import open_bytes
+from offline_capi.sources.streams import seekable_file
 
 __all__ = ["excel_columns", "read_excel"]
 
@@ -93,7 +93,7 @@ def _sheet(place: Place, source: FileSource) -> Iterator[list[Any]]:
             f"file {place.origin}: it is an Excel workbook, for which a reader has to be installed.\nInstall"
             " offline-capi[excel], or save it as CSV (UTF-8). Nothing was sent; repeating is safe."
         ) from None
-    with open_bytes(place) as stream:
+    with seekable_file(place) as stream:
         _check_size(stream, place)
         try:
             book = CalamineWorkbook.from_filelike(stream)

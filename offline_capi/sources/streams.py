@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,7 +19,17 @@ from offline_capi.errors import SourceError
 from offline_capi.sources.places import COMPRESSIONS, FORMATS, Place
 from offline_capi.storage import HOW_TO_REACH, UNUSABLE, is_fault_of_store
 
-__all__ = ["CHUNK_BYTES", "check_utf8", "explained", "lines_about", "open_bytes", "open_text", "recognised", "seekable"]
+__all__ = [
+    "CHUNK_BYTES",
+    "check_utf8",
+    "explained",
+    "lines_about",
+    "open_bytes",
+    "open_text",
+    "recognised",
+    "seekable",
+    "seekable_file",
+]
 
 CHUNK_BYTES = 4 << 20
 # Longest first: the mark of UTF-32 begins with that of UTF-16.
@@ -38,18 +49,23 @@ def seekable(place: Place) -> Any:
 
 def open_bytes(place: Place) -> Any:
     """The file's content, decompressed. A compressed file that ends too early raises ``OSError``."""
-    stream = seekable(place)
-    for layer in (place.compression or "").split("+") if place.compression else ():
-        stream = pa.PythonFile(_only_member(stream, place), mode="r") if layer == "zip" else _inflated(stream, layer)
+    first, *others = place.compression.split("+") if place.compression else ("",)
+    if first == "zip":
+        stream = pa.PythonFile(_only_member(place), mode="r")
+    else:
+        stream = pa.CompressedInputStream(seekable(place), first) if first else seekable(place)
+    for codec in others:
+        stream = pa.CompressedInputStream(stream, codec)
     return stream
 
 
-def _inflated(stream: Any, codec: str) -> Any:
-    return pa.CompressedInputStream(stream, codec)
+def seekable_file(place: Place) -> Any:
+    """The file's content as a Python file that jumps about, for libraries that want one."""
+    return BytesIO(open_bytes(place).read()) if place.compression else place.fs.open(place.path, "rb")
 
 
-def _only_member(stream: Any, place: Place) -> Any:
-    archive = zipfile.ZipFile(stream)
+def _only_member(place: Place) -> Any:
+    archive = zipfile.ZipFile(place.fs.open(place.path, "rb"))
     members = [
         member
         for member in archive.infolist()
@@ -115,8 +131,13 @@ def recognised(place: Place, declared: str) -> Place:
         layer = next((codec for magic, codec in _MAGIC if magic.match(head)), None)
         if layer is None or (layer == "zip" and _is_workbook(place, layers)):
             break
+        if layer == "zip" and layers:
+            raise SourceError(
+                f"file {place.origin}: it is a zip archive inside another file.\nUnpack it. Nothing was sent; repeating is"
+                " safe."
+            )
         if layer == "zip":
-            name = _name_of_member(place, layers)
+            name = str(_only_member(place).name)
         layers.append(layer)
     if place.compression and not layers and not head.startswith((b"PK", _OLD_WORKBOOK)):
         raise SourceError(
@@ -130,15 +151,8 @@ def recognised(place: Place, declared: str) -> Place:
 
 
 def _is_workbook(place: Place, layers: list[str]) -> bool:
-    with open_bytes(replace(place, compression="+".join(layers) or None)) as stream:
-        if layers:  # a packed workbook: no stream of it can jump about
-            return False
+    with seekable_file(replace(place, compression="+".join(layers) or None)) as stream:
         return any(name.startswith("xl/") for name in zipfile.ZipFile(stream).namelist())
-
-
-def _name_of_member(place: Place, layers: list[str]) -> str:
-    with open_bytes(replace(place, compression="+".join(layers) or None)) as stream:
-        return str(_only_member(stream, place).name)
 
 
 def _format_of(head: bytes, layers: list[str], place: Place) -> str | None:
@@ -216,7 +230,7 @@ def _encoding_of(place: Place, encodings: Sequence[str]) -> tuple[str, bytes]:
 def _wide_encoding(head: bytes) -> str | None:
     """UTF-16 without a mark: every other byte of its commas and digits is zero, which no text of bytes holds."""
     high, low = head[0::2].count(0), head[1::2].count(0)
-    if max(high, low) * 20 < len(head) or min(high, low) * 10 > max(high, low):
+    if max(high, low) * 20 < len(head) or min(high, low) * 4 > max(high, low):
         return None
     return "utf-16-le" if low > high else "utf-16-be"
 
