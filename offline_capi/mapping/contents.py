@@ -116,6 +116,7 @@ def read_content_ids(columns: SourceColumns, specs: Iterable[FieldSpec], path: s
         pc.binary_join_element_wise("[", filled, "]", ""),
         either(*(part.unreadable for part in found)),
         either(*(part.unknown for part in found)),
+        either(*(part.damaged for part in found)),
     )
 
 

@@ -66,7 +66,7 @@ def _money_shapes() -> _MoneyShapes:
     return _MoneyShapes(
         rf"^{_BLANK}([+-]?){_BLANK}{currency}{_BLANK}([+-]?){_BLANK}([\d.,].*)$",
         rf"^(.*[\d.,)-]){_BLANK}{currency}{_BLANK}$",
-        rf"^{_BLANK}[+(-]?{_BLANK}(?P<before>{currency}){_BLANK}[+(-]?\d"
+        rf"^{_BLANK}[+(-]?{_BLANK}(?P<before>{currency}){_BLANK}[+(-]?[.,]?\d"
         rf"|\d[\d.,]*[)-]?{_BLANK}(?P<after>{currency}){_BLANK}\)?$",
     )
 

@@ -133,8 +133,8 @@ def recognised(place: Place, declared: str) -> Place:
             break
         if layer == "zip" and layers:
             raise SourceError(
-                f"file {place.origin}: it is a zip archive inside another file.\nUnpack it. Nothing was sent; repeating is"
-                " safe."
+                f"file {place.origin}: it is a zip archive inside another file.\nUnpack it. Nothing was sent; repeating"
+                " is safe."
             )
         if layer == "zip":
             name = str(_only_member(place).name)
