@@ -28,7 +28,7 @@ from offline_capi.mapping.screening import Searched, look_for
 from offline_capi.mapping.text import is_text
 from offline_capi.model import DroppedValues, Fault, MappedRows, Reason, SourceRows, Window
 
-__all__ = ["map_rows"]
+__all__ = ["map_rows", "placed_rows"]
 
 
 def map_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None = None) -> MappedRows:
@@ -127,6 +127,24 @@ def _inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window: Win
         unplaced = Fault(Reason.UNREADABLE_WINDOW, path, pc.and_not(time.is_null(), chosen.malformed))
         chosen = replace(chosen, unplaced=unplaced)
     return chosen if pc.all(inside).as_py() in (True, None) else chosen.only(inside)
+
+
+class PlacedRows(NamedTuple):
+    """By what rows are placed in time (a path of the YAML), of how many rows it was there, and of how many readable."""
+
+    path: str
+    filled: int
+    readable: int
+
+
+def placed_rows(rows: SourceRows, mapping: MappingSpec) -> PlacedRows:
+    """How well the rows can be told in or out of a window, before any is. Only the window's columns are looked at."""
+    columns = SourceColumns(rows.batch, rows.origin, mapping.window.timezone)
+    spec, path = _window_spec(mapping)
+    reading = read_field(columns, spec, path, "timestamp")
+    readable = len(reading.values) - reading.values.null_count
+    lost = 0 if reading.unreadable is None else pc.sum(reading.unreadable).as_py()
+    return PlacedRows(path, readable + lost, readable)
 
 
 def _time_spec(mapping: MappingSpec) -> FieldSpec:

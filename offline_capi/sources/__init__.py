@@ -67,17 +67,19 @@ def source_columns(
     zone: str,
     connection_url: Callable[[str], str],
     sql_folder: Path,
+    columns: Sequence[str] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> list[tuple[str, str]]:
     """Names and types of the columns, from a header or a few rows; empty where the window has no file to look at.
 
-    The type is ``unknown`` where the rows looked at hold only nulls.
+    ``columns`` are those that an upload reads: by them a header is found that is not in the first line. The type
+    is ``unknown`` where the rows looked at hold only nulls.
     """
     if isinstance(source, SqlSource):
         return query_columns(source, window, zone, connection_url(source.connection), sql_folder)
     from offline_capi.sources.files import file_columns
 
-    return file_columns(source, window, zone, environ=environ)
+    return file_columns(source, window, zone, columns=columns, environ=environ)
 
 
 def expected_rows(

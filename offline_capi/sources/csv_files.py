@@ -71,9 +71,9 @@ def read_csv(place: Place, source: FileSource, columns: Sequence[str] | None) ->
             raise _unclosed_quote(place, unclosed) from None
 
 
-def csv_columns(place: Place, source: FileSource) -> list[tuple[str, str]]:
+def csv_columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
     with open_text(place, source.encoding) as stream:
-        head = _Head.of(stream.read(HEAD_BYTES), place, source, None)
+        head = _Head.of(stream.read(HEAD_BYTES), place, source, columns)
     return [(name, "string") for name in head.names if name or not source.trailing_delimiter]
 
 

@@ -49,8 +49,8 @@ def read_excel(place: Place, source: FileSource, columns: Sequence[str] | None) 
         yield Piece(pa.RecordBatch.from_arrays(arrays, [names[number] for number in wanted]))
 
 
-def excel_columns(place: Place, source: FileSource) -> list[tuple[str, str]]:
-    names, rows = _table(place, source, None)
+def excel_columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
+    names, rows = _table(place, source, columns)
     seen = list(islice(rows, 100))
     empty = set(source.null_values)
     return [

@@ -26,7 +26,7 @@ class Format(NamedTuple):
     """How a file of one format is read, and how its columns and its rows are told without reading it."""
 
     read: Callable[[Place, FileSource, Sequence[str] | None], Iterator[Piece]]
-    columns: Callable[[Place, FileSource], list[tuple[str, str]]]
+    columns: Callable[[Place, FileSource, Sequence[str] | None], list[tuple[str, str]]]
     rows: Callable[[Place], int | None]
 
 
@@ -52,12 +52,14 @@ def read_files(
         yield from _read_file(place, source, columns, batch_rows)
 
 
-def file_columns(source: FileSource, window: Window, zone: str, *, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+def file_columns(
+    source: FileSource, window: Window, zone: str, *, columns: Sequence[str] | None, environ: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """Columns of the window's first file; empty where there is none."""
     for place in files_of(source, window, zone, environ):
         with explained(place, source.encoding):
             known = recognised(place, source.format)
-            return FORMATS[known.format].columns(known, source)
+            return FORMATS[known.format].columns(known, source, columns)
     return []
 
 

@@ -62,7 +62,7 @@ def _check_keys(block: bytes, batch: pa.RecordBatch, place: Place) -> None:
         check_names(found, [name for name in empty if name not in found], f"file {place.origin}")
 
 
-def jsonl_columns(place: Place, source: FileSource) -> list[tuple[str, str]]:
+def jsonl_columns(place: Place, source: FileSource, _: Sequence[str] | None) -> list[tuple[str, str]]:
     """The keys of the first lines, and after them the members of nested objects by their dotted names."""
     with open_text(place, source.encoding) as stream:
         lines = next(_lines(stream, place), b"").splitlines()

@@ -52,7 +52,7 @@ def parquet_rows(place: Place) -> int:
     return int(parquet.ParquetFile(seekable(place)).metadata.num_rows)
 
 
-def parquet_columns(place: Place, _: FileSource) -> list[tuple[str, str]]:
+def parquet_columns(place: Place, _: FileSource, __: Sequence[str] | None) -> list[tuple[str, str]]:
     schema = parquet.ParquetFile(seekable(place)).schema_arrow
     own = [(field.name, str(plain(pa.nulls(0, field.type)).type)) for field in schema]
     empty = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema.names)

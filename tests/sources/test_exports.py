@@ -178,6 +178,7 @@ def zipped(**members: bytes | str) -> bytes:
         (zipped(f__csv__gz=gzip.compress(TABLE.encode())), "f.zip"),
         (TABLE.encode("utf-16-le"), "f.csv"),
     ],
+    ids=["gzip", "gzip twice", "zip", "zip without a name", "zip named csv", "gzip in zip", "utf-16"],
 )
 def test_a_file_is_what_its_first_bytes_say(file, content, name):
     assert rows(files(file(content, name))) == ROWS
@@ -208,6 +209,7 @@ def test_json_and_parquet_under_another_name(file, tmp_path):
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and no more", "f.xls", "the workbook cannot be read"),
         ("{'a': 1}\n" * 2000, "f.jsonl", "does not hold JSON lines"),
     ],
+    ids=["two files", "no file", "half a zip", "no gzip", "unknown", "no workbook", "no JSON"],
 )
 def test_what_cannot_be_read_is_refused_in_the_words_of_its_format(file, content, name, message):
     with pytest.raises(SourceError, match=message) as raised:
