@@ -293,7 +293,7 @@ class _Lines(NamedTuple):
 
 
 def _separates(codes: npt.NDArray[np.uint8], delimiter: int) -> npt.NDArray[np.bool_]:
-    return (codes == delimiter) | (codes == LINE_FEED) | (codes == CARRIAGE_RETURN)
+    return np.asarray((codes == delimiter) | (codes == LINE_FEED) | (codes == CARRIAGE_RETURN), np.bool_)
 
 
 def _has_lone_returns(data: bytes) -> bool:
