@@ -37,7 +37,7 @@ __all__ = ["clean_name", "csv_columns", "header_line", "read_csv"]
 #: quotes where a block ends between it and its carriage return (apache/arrow#51368): we hand it whole rows.
 BLOCK_BYTES = 1 << 20
 #: As much of a file as its header may be looked for in, in bytes and in lines.
-HEAD_BYTES, HEAD_LINES = 1 << 20, 50
+HEAD_BYTES, NAMES_BYTES, HEAD_LINES = 1 << 20, 1 << 16, 50
 #: Lines after the last row; what a report adds is shorter.
 MAX_FOOTER_LINES, MAX_FOOTER_BYTES = 20, 4096
 MAX_NAME_LENGTH = 300
@@ -114,7 +114,7 @@ class _Head(NamedTuple):
                 f"file {place.origin}: a delimiter has to be one byte; {delimiter!r} is more. Set source.delimiter."
                 " Nothing was sent; repeating is safe."
             )
-        text = head.decode("utf-8", "ignore")
+        text = head[:NAMES_BYTES].decode("utf-8", "ignore")
         skipped = source.header_row - 1 if source.header_row else header_line(text, delimiter, columns)
         lines = text.splitlines(keepends=True) if "\r" in text else text.split("\n")
         if not text.strip() or skipped >= len(lines):
@@ -125,7 +125,7 @@ class _Head(NamedTuple):
             )
         before = _offset(head, skipped)
         names, length = _names(head[before:], delimiter, source)
-        if any(len(name) > MAX_NAME_LENGTH or ("\n" in name and delimiter in name) for name in names):
+        if any(len(name) > MAX_NAME_LENGTH for name in names):
             raise _unclosed_quote(place, UnclosedQuoteError(0, "a quote is opened and not closed"))
         extra = [""] if source.trailing_delimiter and names[-1:] != [""] else []
         dialect = Dialect(delimiter.encode(), source.quoting, source.escape is not None)
@@ -145,7 +145,7 @@ def _names(head: bytes, delimiter: str, source: FileSource) -> tuple[list[str], 
     """The names in the first line that is not blank, and how many bytes it takes with what is before it."""
     blank = re.match(rb"[\r\n]*", head)
     start = blank.end() if blank else 0
-    lines = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)").findall(head, start)
+    lines = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)").findall(head, start, start + NAMES_BYTES)
     reader = lines_of_values.reader(
         (line.decode("utf-8", "ignore") for line in lines),
         delimiter=delimiter,
@@ -153,9 +153,12 @@ def _names(head: bytes, delimiter: str, source: FileSource) -> tuple[list[str], 
         escapechar="\\" if source.escape else None,
     )
     try:
-        names = [clean_name(name) for name in next(reader, [])]
+        written = next(reader, [])
     except lines_of_values.Error:  # a value longer than the reader takes: a quote that is not closed
-        names = ["x" * (MAX_NAME_LENGTH + 1)]
+        written = [delimiter + "\n"]
+    if any("\n" in name and delimiter in name for name in written):  # rows, behind a quote that is not closed
+        written = ["x" * (MAX_NAME_LENGTH + 1)]
+    names = [clean_name(name) for name in written]
     return names, start + sum(map(len, lines[: reader.line_num]))
 
 
@@ -290,7 +293,7 @@ class _Parser:
         quoted = self._dialect.quoting != "none"
         escapes = self._dialect.has_escapes
         block = _with_nulls(block, self._dialect.delimiter) if escapes and b"\\N" in block else block
-        if not block.strip(b"\r\n"):
+        if not block:
             return Piece(pa.RecordBatch.from_pylist([], self._schema()))
         table = csv.read_csv(
             pa.py_buffer(block),
@@ -305,7 +308,8 @@ class _Parser:
             ),
             self._convert,
         )
-        columns = [column.combine_chunks() for column in table.columns][: len(self._names)]
+        columns = [column.combine_chunks() if column.num_chunks != 1 else column.chunk(0) for column in table.columns]
+        columns = columns[: len(self._names)]
         return Piece.with_gaps(pa.RecordBatch.from_arrays(columns, schema=self._schema()), malformed)
 
     def _schema(self) -> pa.Schema:

@@ -204,7 +204,7 @@ def _typed(piece: Piece, block: bytes) -> Iterator[Piece]:
         part = piece.batch.slice(start, stop - start)
         for position, is_number in numbers.items():
             if is_number[start]:
-                floats = pl.Series(pl.from_arrow(part.column(position))).cast(pl.Float64).to_arrow()
+                floats = pc.cast(part.column(position), pa.float64())
                 part = part.set_column(position, part.schema.names[position], floats)
         yield Piece(part, tuple(gap - start for gap in piece.malformed if start <= gap < stop))
 

@@ -88,7 +88,7 @@ class RowBlocks:
             whole = data[:cut]
         else:
             whole, cut = self._checked(data, final=final)
-        self._lines += data.count(b"\n", 0, cut)
+        self._lines += int(np.count_nonzero(np.frombuffer(data, np.uint8)[:cut] == LINE_FEED))
         return whole, data[cut:]
 
     # ------------------------------------------------------------------------------------------ by positions
@@ -121,10 +121,14 @@ class RowBlocks:
 
     def _is_standard(self, codes: npt.NDArray[np.uint8], quotes: Positions) -> bool:
         """Whether each quote stands where RFC 4180 lets it: they open and close by turns."""
-        delimiter = self.dialect.delimiter[0]
-        before = np.where(quotes > 0, codes[quotes - 1], LINE_FEED)
-        after = np.where(quotes < len(codes) - 1, codes[np.minimum(quotes + 1, len(codes) - 1)], LINE_FEED)
-        opens, closes = _separates(before[0::2], delimiter), _separates(after[1::2], delimiter)
+        separates = np.zeros(256, np.bool_)
+        separates[[self.dialect.delimiter[0], LINE_FEED, CARRIAGE_RETURN]] = True
+        opens = separates.take(codes.take(quotes[0::2] - 1, mode="wrap"))
+        closes = separates.take(codes.take(quotes[1::2] + 1, mode="clip"))
+        if len(opens):
+            opens[0] |= quotes[0] == 0
+        if len(closes):
+            closes[-1] |= quotes[2 * len(closes) - 1] == len(codes) - 1
         doubled = quotes[1::2][: len(quotes[2::2])] + 1 == quotes[2::2]
         opens[1:] |= doubled
         closes[: len(doubled)] |= doubled
@@ -257,15 +261,19 @@ class _Lines(NamedTuple):
         first, last = self._values()
         spans = last > first
         delimiters = np.flatnonzero(self.codes == delimiter[0])
-        quoted = np.searchsorted(self.quotes, delimiters) % 2 == 1
-        value = np.searchsorted(self._starts(), delimiters, side="right") - 1
-        line = np.searchsorted(self.ends, delimiters)
+        toggles = np.zeros(len(self.codes), np.uint8)
+        toggles[self.quotes] = 1
+        quoted = np.bitwise_xor.accumulate(toggles).take(delimiters).astype(np.bool_)
+        bounds = np.searchsorted(delimiters, np.concatenate(([0], self.ends, [len(self.codes)])))[: count + 1]
         rows = int(row_of_line[-1]) + 1
-        widths = np.bincount(row_of_line[line[~quoted]], minlength=rows) + 1
+        widths = np.bincount(row_of_line, _sums(~quoted, bounds), minlength=rows) + 1
         is_spanning = np.bincount(row_of_line, minlength=rows) > 1
         doubtful = is_spanning & (widths != width)
         if width > 1 and not trusted:
-            literal = np.bincount(line[~quoted | spans[np.maximum(value, 0)]], minlength=count) + 1
+            is_counted = ~quoted
+            value = np.searchsorted(self._starts(), delimiters[quoted], side="right") - 1
+            is_counted[quoted] = spans[value]
+            literal = _sums(is_counted, bounds) + 1
             until = np.concatenate(([0], np.cumsum(literal == width)))
             first, last = first[spans], last[spans]
             swallows = (literal[first] >= width) & (literal[last] >= width) | (until[last] > until[first + 1])
@@ -292,8 +300,10 @@ class _Lines(NamedTuple):
         )
 
 
-def _separates(codes: npt.NDArray[np.uint8], delimiter: int) -> npt.NDArray[np.bool_]:
-    return np.asarray((codes == delimiter) | (codes == LINE_FEED) | (codes == CARRIAGE_RETURN), np.bool_)
+def _sums(flags: npt.NDArray[np.bool_], bounds: Positions) -> Positions:
+    """How many flags are set between each bound and the next."""
+    until = np.concatenate(([0], np.cumsum(flags)))
+    return np.asarray(np.diff(until[bounds]), np.intp)
 
 
 def _has_lone_returns(data: bytes) -> bool:
