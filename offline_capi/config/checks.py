@@ -157,7 +157,8 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
             yield place, "hashed and country stand beside coalesce, not inside it"
         if spec.format and spec.type is None and key != "db":
             yield (*place, "format"), "belongs to db only, or beside type: date or timestamp"
-        yield from _check_type_options(spec, place)
+        else:
+            yield from _check_type_options(spec, place)
 
 
 # ---------------------------------------------------------------------------------------------- source
