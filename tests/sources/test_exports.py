@@ -244,7 +244,8 @@ def test_no_bytes_are_a_traceback(tmp_path_factory, data):
 
 def workbook(*sheets) -> bytes:
     """As openpyxl would write it, by hand: the reader is ours to test, not a writer."""
-    openpyxl = pytest.importorskip("openpyxl")
+    import openpyxl
+
     book = openpyxl.Workbook()
     book.remove(book.active)
     for title, lines in sheets:
