@@ -161,6 +161,17 @@ def test_p20_a_day_whose_source_fails_keeps_no_other_day_from_its_turn(nights: N
     assert (night.complete, nights.states()) == (False, "complete open complete")
 
 
+def test_p20_a_settling_run_that_fails_keeps_what_is_known_of_its_day(nights: Nights) -> None:
+    nights.write(0, nights.sell(0, "a", "b"))
+    nights.sandbox.revoke(TOKEN)
+    nights.run(0)
+    nights.night.write(f"sales/sales_{nights.day(0)}.csv", "")
+
+    nights.settle()
+
+    assert nights.days()[nights.day(0)].reasons == {"client_stopped": 2, "run_failed": 0}
+
+
 # ---------------------------------------------------------------------------------------------- what settles no day
 
 
