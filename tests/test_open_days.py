@@ -10,7 +10,7 @@ import pytest
 from offline_capi.errors import SourceError
 from offline_capi.model import DayState, Fate, Reason, Window
 from offline_capi.nightly import Night, Settled
-from offline_capi.pipeline import replay_run
+from offline_capi.pipeline import replay_run, run_upload
 from offline_capi.report import Status
 from offline_capi.samples import SAMPLE_TOKENS
 from tests.nights import NAME, UPLOAD, Nights
@@ -222,6 +222,17 @@ def test_p15_a_backfill_of_older_days_starts_no_nights(nights: Nights) -> None:
     night = nights.run(4)
 
     assert (balances(night), nights.counted) == (["1 read = 1 sent"], {"s1": 1, "s4": 1})
+
+
+def test_p20_a_first_run_over_some_hours_does_not_make_the_rest_of_that_day_due(nights: Nights) -> None:
+    """An hourly upload that begins at 23:00 owes nothing of the hours before."""
+    nights.move_to(nights.at(1, 0))
+    nights.write(0, nights.sell(0, "noon"))
+    with nights.services() as services:
+        hour = Window(nights.at(0, 23), nights.at(1, 0))
+        run_upload(services.deployment.uploads[NAME], hour, services)
+
+    assert nights.states() == "complete"
 
 
 # ---------------------------------------------------------------------------------------------- what ends
