@@ -21,6 +21,8 @@ from tests.benchmarks.sink import Sink
 
 UPLOADS = ("credit_approvals", "store_purchases")
 MAX_MIB = 600
+#: How many times as fast as the SDK's loop a whole night is, its ledger on: what README publishes.
+MIN_RATIO = 8
 #: What is measured beside whole nights, a module each, with what it is held against.
 PARTS = {
     "identity": "normalising and hashing beside the SDK",
@@ -60,12 +62,16 @@ def nights(rows: int, sdk_rows: int) -> list[str]:
         scale(home, rows, NIGHT)
         (home / "made").touch()
     with Sink() as sink:
-        peaks = {upload: one_night(upload, home, sink.url, sdk_rows) for upload in UPLOADS}
-    return [f"{upload}: {peak:.0f} MiB, bound {MAX_MIB}" for upload, peak in peaks.items() if peak > MAX_MIB]
+        return [missed for upload in UPLOADS for missed in one_night(upload, home, sink.url, sdk_rows)]
 
 
-def one_night(upload: str, home: Path, url: str, sdk_rows: int) -> float:
-    """Print the figures of one upload; returns the peak of memory in MiB."""
+def misses_aim(ratio: float, aim: float, spread: float) -> bool:
+    """Whether a ratio is below its aim by more than the run's own ``spread``, a share: machines are noisy."""
+    return ratio < aim * (1 - spread)
+
+
+def one_night(upload: str, home: Path, url: str, sdk_rows: int) -> list[str]:
+    """Print the figures of one upload; returns which aim or bound it missed."""
     sdk = ("sdk", upload, str(home), url, str(sdk_rows))
     before = measured(*sdk)
     whole = measured("night", "night", upload, str(home), url)
@@ -81,10 +87,17 @@ def one_night(upload: str, home: Path, url: str, sdk_rows: int) -> float:
     say(
         f"  {'official SDK':<18}{1e6 / sdk_micro:>12,.0f} rows/s   {sdk_micro:5.2f} µs a row ({sdk_rows:,} rows, twice)"
     )
-    say(f"  ratio to the SDK  {sdk_micro / micro:12.1f} times")
+    ratio = sdk_micro / micro
+    spread = abs(before["seconds"] / before["sent"] - after["seconds"] / after["sent"]) * 1e6 / sdk_micro
+    say(f"  ratio to the SDK  {ratio:12.1f} times (aim: {MIN_RATIO}; spread of this run: {spread:.0%})")
     say(f"  peak memory       {whole['peak_mib']:12.0f} MiB (bound: {MAX_MIB})")
     say(f"  of steps alone    {alone['peak_mib']:12.0f} MiB: rows to payload bytes, without the ledger")
-    return float(whole["peak_mib"])
+    missed = []
+    if misses_aim(ratio, MIN_RATIO, spread):
+        missed.append(f"{upload}: {ratio:.1f} times the SDK, aim {MIN_RATIO}")
+    if whole["peak_mib"] > MAX_MIB:
+        missed.append(f"{upload}: {whole['peak_mib']:.0f} MiB, bound {MAX_MIB}")
+    return missed
 
 
 def measured(module: str, *arguments: str) -> dict[str, Any]:
