@@ -131,18 +131,19 @@ def rebuild(night: Night) -> None:
 FAULTS = {
     "a missing column": SourceFault(CREDIT, missing_column, rename("telephone", "phone"), ("phone",)),
     "a query that fails": SourceFault(CREDIT, bad_sql, good_sql, ("credit_approvals.sql", "credit_aplication")),
-    "a truncated file": SourceFault(STORE, truncate, rebuild, (GZIP.format(yesterday(STORE_ZONE)),)),
+    "a truncated file": SourceFault(STORE, truncate, rebuild, (GZIP,)),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_source_that_cannot_be_read_ends_with_one_and_loses_nothing(night: Night, fault: SourceFault) -> None:
+    day = yesterday(STORE_ZONE)
     fault.cause(night)
 
     said = night.run("upload", fault.upload)
 
     assert said.code == 1, said
-    says(said, "Source", *fault.words)
+    says(said, "Source", *(word.format(day) for word in fault.words))
     fault.mend(night)
     assert_mended(night, fault.upload)
 

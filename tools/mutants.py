@@ -59,7 +59,7 @@ def _python_files(path: Path) -> list[Path]:
 
 
 _SQLITE_ONLY = ("-k", "not postgres and not mariadb and not pool")
-_NIGHTS = ("tests/test_open_days_cli.py", "tests/test_months.py", "tests/test_outcomes.py")
+_NIGHTS = ("tests/test_months.py", "tests/test_outcomes.py")
 ROOMS: dict[str, Room] = {
     "delivery": Room(
         ["offline_capi/delivery"],
@@ -74,6 +74,7 @@ ROOMS: dict[str, Room] = {
         ["offline_capi/ledger"],
         [
             "tests/ledger",
+            "tests/test_days.py",
             "tests/test_open_days.py",
             "--ignore=tests/ledger/test_killed.py",
             "--ignore=tests/ledger/test_processes.py",
@@ -95,7 +96,7 @@ ROOMS: dict[str, Room] = {
     ),
     "gates": Room(["offline_capi/gates.py"], ["tests/test_gates.py"], ["tests/report", "tests/test_outcomes.py"]),
     "privacy": Room(
-        ["offline_capi/privacy"],
+        ["offline_capi/privacy", "offline_capi/rereading.py"],
         ["tests/test_erase.py", "tests/privacy", "tests/ledger/test_erasing.py", *_SQLITE_ONLY],
         ["tests/test_promises.py", "tests/test_trace.py"],
     ),
@@ -105,9 +106,8 @@ ROOMS: dict[str, Room] = {
             "offline_capi/past_losses.py",
             "offline_capi/nightly.py",
             "offline_capi/model/days.py",
-            "offline_capi/rereading.py",
         ],
-        ["tests/test_open_days.py", "tests/test_window.py", "tests/ledger/test_migrations.py", *_SQLITE_ONLY],
+        ["tests/test_days.py", "tests/test_past_losses.py", "tests/test_open_days.py", "tests/test_open_days_cli.py"],
         _NIGHTS,
     ),
     "timetable": Room(
