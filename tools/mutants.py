@@ -59,7 +59,7 @@ def _python_files(path: Path) -> list[Path]:
 
 
 _SQLITE_ONLY = ("-k", "not postgres and not mariadb and not pool")
-_NIGHTS = ("tests/test_months.py", "tests/test_outcomes.py")
+_NIGHTS = ("tests/test_open_days_cli.py", "tests/test_months.py", "tests/test_outcomes.py")
 ROOMS: dict[str, Room] = {
     "delivery": Room(
         ["offline_capi/delivery"],
@@ -107,7 +107,7 @@ ROOMS: dict[str, Room] = {
             "offline_capi/nightly.py",
             "offline_capi/model/days.py",
         ],
-        ["tests/test_days.py", "tests/test_past_losses.py", "tests/test_open_days.py", "tests/test_open_days_cli.py"],
+        ["tests/test_days.py", "tests/test_past_losses.py", "tests/test_open_days.py"],
         _NIGHTS,
     ),
     "timetable": Room(
