@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from offline_capi.errors import SourceError
+from offline_capi.ledger import RunRecord
 from offline_capi.model import DayState, Debt, Fate, Reason, UploadDay, Window
 from offline_capi.nightly import Night, Settled
-from offline_capi.open_days import describe_due_days, events_stay_in_their_day, max_age_of
+from offline_capi.open_days import describe_due_days, events_stay_in_their_day, is_nightly, max_age_of, read_calendar
 from offline_capi.pipeline import replay_run, run_upload
 from offline_capi.report import Status
 from offline_capi.samples import SAMPLE_TOKENS
@@ -443,3 +444,43 @@ def test_days_are_named_one_by_one_or_by_their_ends() -> None:
     assert described(*(day(number, never) for number in range(1, 10))) == [
         "also 9 days from 2026-11-01 to 2026-11-09, open: no run covered it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "until", "nightly"),
+    [
+        ("scheduled", 20, True),
+        ("manual", 20, True),
+        ("settle", 19, False),
+        ("backfill", 19, False),
+        ("replay", 20, False),
+        ("test", 20, False),
+        ("plan", 20, False),
+    ],
+)
+def test_a_night_is_a_run_of_all_rows_of_the_last_day_that_is_over(trigger: str, until: int, nightly: bool) -> None:
+    """Begun on the 21st at 03:00."""
+    window = Window.of_day(date(2026, 11, until), "Europe/Berlin")
+    began = datetime(2026, 11, 21, 2, tzinfo=UTC)
+
+    assert is_nightly(RunRecord("r", NAME, window, trigger, began, None, "complete", None)) is nightly
+
+
+def test_a_calendar_shows_thirty_days_up_to_yesterday_or_to_the_end_that_is_asked_for(nights: Nights) -> None:
+    nights.write(0, nights.sell(0, "a"))
+    nights.run(0)
+    nights.move_to(nights.at(35))
+
+    def shown(**ends: date) -> tuple[date, date, date | None, list[date]]:
+        with nights.services() as services:
+            upload = services.deployment.uploads[NAME]
+            found = read_calendar(upload, services.deployment, services.ledger, nights.moment, **ends)
+        return found.first, found.last, found.first_known, [day.day for day in found.days]
+
+    def days(first: int, last: int) -> list[date]:
+        return [nights.day(number) for number in range(first, last + 1)]
+
+    assert shown() == (nights.day(5), nights.day(34), FIRST, days(5, 34))
+    assert shown(first=nights.day(-2), end=nights.day(2)) == (nights.day(-2), nights.day(1), FIRST, days(0, 1))
+    assert shown(end=nights.day(99)) == (nights.day(5), nights.day(34), FIRST, days(5, 34))
+    assert list(nights.days()) == days(28, 34)
