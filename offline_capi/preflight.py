@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import ConfigError, Problem, SourceError
+from offline_capi.mapping import placed_rows
 from offline_capi.model import Window
-from offline_capi.pipeline import Services, at_source
-from offline_capi.sources import expected_rows, source_columns
+from offline_capi.pipeline import Services, at_source, rows_window
+from offline_capi.sources import expected_rows, read_batches, source_columns
 
 __all__ = ["check_columns", "rows_to_expect"]
 
@@ -17,10 +18,15 @@ __all__ = ["check_columns", "rows_to_expect"]
 def check_columns(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> dict[str, str]:
     """The source's columns with their types. Raises ``ConfigError`` with every column that it lacks.
 
+    Also where rows of a file are placed in time by a column of which none of the first rows can be read.
+
     A source without anything to look at (no file for the window) has no columns and no problems.
     """
-    found = dict(source_columns(upload.source, window, **at_source(upload, deployment, secrets)))
+    named = None if upload.transform else tuple(columns_used(upload))
+    found = dict(source_columns(upload.source, window, columns=named, **at_source(upload, deployment, secrets)))
     problems = _missing(upload, found, deployment) if found and upload.transform is None else []
+    if found and not problems:
+        problems = _unplaced(upload, window, deployment, secrets)
     if problems:
         counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(f"{counted} in the columns of {upload.name}", problems)
@@ -57,3 +63,24 @@ def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -
         file, _, line = deployment.place(upload.name, paths[0]).rpartition(":")
         problems.append(Problem(file, int(line), paths[0], f'column "{column}" is not in the source{hint}'))
     return problems
+
+
+LOOKED_AT_ROWS = 1_000
+
+
+def _unplaced(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> list[Problem]:
+    if rows_window(upload, window) is None or upload.transform is not None:
+        return []
+    needed = tuple({*upload.window.columns, *(upload.event.time.columns if upload.event.time else ())})
+    batches = read_batches(
+        upload.source, window, **at_source(upload, deployment, secrets), columns=needed, batch_rows=LOOKED_AT_ROWS
+    )
+    first = next(iter(batches), None)
+    if first is None:
+        return []
+    path, filled, readable = placed_rows(first, upload)
+    if readable or not filled:
+        return []
+    file, _, line = deployment.place(upload.name, path).rpartition(":")
+    message = f"none of the first {filled:,} values can be read as a time; declare format or unit under window"
+    return [Problem(file, int(line), path, message)]

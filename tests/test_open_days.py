@@ -163,6 +163,17 @@ def test_p20_a_day_whose_source_fails_keeps_no_other_day_from_its_turn(nights: N
     assert (night.complete, nights.states()) == (False, "complete open complete")
 
 
+def test_p20_a_settling_run_that_fails_keeps_what_is_known_of_its_day(nights: Nights) -> None:
+    nights.write(0, nights.sell(0, "a", "b"))
+    nights.sandbox.revoke(TOKEN)
+    nights.run(0)
+    nights.night.write(f"sales/sales_{nights.day(0)}.csv", "")
+
+    nights.settle()
+
+    assert nights.days()[nights.day(0)].reasons == {"client_stopped": 2, "run_failed": 0}
+
+
 # ---------------------------------------------------------------------------------------------- what settles no day
 
 
@@ -213,6 +224,17 @@ def test_p15_a_backfill_of_older_days_starts_no_nights(nights: Nights) -> None:
     night = nights.run(4)
 
     assert (balances(night), nights.counted) == (["1 read = 1 sent"], {"s1": 1, "s4": 1})
+
+
+def test_p20_a_first_run_over_some_hours_does_not_make_the_rest_of_that_day_due(nights: Nights) -> None:
+    """An hourly upload that begins at 23:00 owes nothing of the hours before."""
+    nights.move_to(nights.at(1, 0))
+    nights.write(0, nights.sell(0, "noon"))
+    with nights.services() as services:
+        hour = Window(nights.at(0, 23), nights.at(1, 0))
+        run_upload(services.deployment.uploads[NAME], hour, services)
+
+    assert nights.states() == "complete"
 
 
 # ---------------------------------------------------------------------------------------------- what ends

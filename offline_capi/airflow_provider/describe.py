@@ -71,7 +71,7 @@ def _source(upload: Upload) -> str:
 def _window(upload: Upload) -> str:
     window = upload.window
     back = f", and the {_span(window.lookback)} before it for rows that arrive late" if window.lookback else ""
-    return f"one day of {_code(window.column)} in {window.timezone}{back}"
+    return f"one day of {_code(window.column or window.template)} in {window.timezone}{back}"
 
 
 def _span(length: timedelta) -> str:

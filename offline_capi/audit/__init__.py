@@ -10,8 +10,15 @@ All read an upload's own rows of a window, as a run would, and record nothing.
 
 from __future__ import annotations
 
+from offline_capi.audit.conformance import Conformance, Miss, run_conformance
 from offline_capi.audit.coverage import ColumnCoverage, Coverage, coverage
-from offline_capi.audit.external_ids import ExternalIdCheck, Found, check_external_ids, uploads_with_ids
+from offline_capi.audit.external_ids import (
+    ExternalIdCheck,
+    Found,
+    check_external_ids,
+    policy_in_words,
+    uploads_with_ids,
+)
 from offline_capi.audit.pixel import read_browser_ids
 from offline_capi.audit.profiles import ColumnDiff, ProfileDiff, diff_profiles
 from offline_capi.audit.suggestions import Suggestion
@@ -21,15 +28,19 @@ __all__ = [
     "JUNK_KEYS",
     "ColumnCoverage",
     "ColumnDiff",
+    "Conformance",
     "Coverage",
     "ExternalIdCheck",
     "Found",
     "FrequentValue",
+    "Miss",
     "ProfileDiff",
     "Suggestion",
     "check_external_ids",
     "coverage",
     "diff_profiles",
+    "policy_in_words",
     "read_browser_ids",
+    "run_conformance",
     "uploads_with_ids",
 ]

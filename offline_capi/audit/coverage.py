@@ -25,9 +25,11 @@ __all__ = ["ColumnCoverage", "Coverage", "coverage"]
 
 @dataclass(slots=True)
 class ColumnCoverage:
-    """One source column of a key. ``filled == usable + sum(dropped.values())``; ``distinct`` counts usable values."""
+    """One source column of a key. ``filled == usable + sum(dropped.values())``; ``distinct`` counts usable
+    values; ``noted`` those that came hashed, or are letters that mean two things."""
 
     usable: int = 0
+    noted: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     _values: Counted = field(default_factory=Counted)
 
@@ -43,6 +45,7 @@ class ColumnCoverage:
         self.usable += len(column.values) - column.values.null_count
         self._values.add(pl.DataFrame({"value": marks(column.values)}).drop_nulls())
         causes = [] if column.cause is None else pc.value_counts(column.cause.drop_null()).to_pylist()
+        self.noted.update(column.noted)
         self.dropped.update({entry["values"]: entry["counts"] for entry in causes})
 
     def to_json(self) -> dict[str, Any]:
@@ -51,6 +54,7 @@ class ColumnCoverage:
             "usable": self.usable,
             "distinct": self.distinct,
             "dropped": dict(self.dropped.most_common()),
+            "noted": dict(self.noted.most_common()),
         }
 
 

@@ -18,14 +18,14 @@ from offline_capi.audit.forms import Form, Remedy, forms_of, kinds_of
 from offline_capi.audit.reading import audited_rows, clients_of, hashed_columns, profiles_of
 from offline_capi.audit.yaml_lines import yaml_line
 from offline_capi.config import Upload
-from offline_capi.config.settings import Client
+from offline_capi.config.settings import Client, ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity import digest
 from offline_capi.mapping import rows_of
 from offline_capi.model import Window
 from offline_capi.pipeline import Services
 
-__all__ = ["ExternalIdCheck", "Found", "check_external_ids", "uploads_with_ids"]
+__all__ = ["ExternalIdCheck", "Found", "check_external_ids", "policy_in_words", "uploads_with_ids"]
 
 _FEWEST = 0.01  # of the browser's ids: fewer may fit some form by chance
 _ENOUGH = 0.95
@@ -80,6 +80,20 @@ class ExternalIdCheck:
                 for one in self.found
             ],
         }
+
+
+def policy_in_words(policy: ExternalIdPolicy, profile: str) -> str:
+    """How a client's ids go out, and which of Meta's tools would send the same (meta-capi.md 2.5 and 12)."""
+    name = profile.partition("@")[0]
+    if name == "sdk" or (name == "meta" and policy.send == "raw" and not policy.lower):
+        written = "as written" if name == "sdk" or not policy.trim else "as written, without outer blanks"
+        return f"raw, {written}: equals a pixel that is given the id raw, and the official SDK"
+    if name == "param_builder" or (policy.send == "sha256" and policy.lower):
+        exact = "" if name == "param_builder" else ", for ids without blanks inside"
+        return f"hashed, in lower case: equals Meta's parameter builder{exact}"
+    if policy.send == "sha256":
+        return "hashed, as written: equals a pixel that is given this hash; the parameter builder lower-cases ids first"
+    return "raw, in lower case: equals none of Meta's tools; only a site that lower-cases its ids itself"
 
 
 def uploads_with_ids(client: str, services: Services) -> list[Upload]:
@@ -189,7 +203,9 @@ def _lines(
     wanted: dict[str, object] = {}
     if remedy.policy is not None and remedy.policy != settings.external_id:
         wanted["external_id"] = remedy.policy.model_dump(exclude_defaults=True) or {"send": remedy.policy.send}
-    if any(profiles_of(upload, services.deployment) != ["meta"] for upload, _ in uploads):
+    if any(
+        {one.partition("@")[0] for one in profiles_of(upload, services.deployment)} != {"meta"} for upload, _ in uploads
+    ):
         wanted["profile"] = "meta"  # no other profile heeds a policy
     if wanted and remedy.policy is not None:
         yield "clients.yml", yaml_line({client: wanted})

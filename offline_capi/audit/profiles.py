@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 
 from offline_capi.audit.reading import audited_rows, hashed_columns, profiles_of
 from offline_capi.config import Upload
-from offline_capi.errors import UsageError
-from offline_capi.identity import PROFILES, HashedColumn
+from offline_capi.identity import HashedColumn, version_of
 from offline_capi.model import Window
 from offline_capi.pipeline import Services
 
@@ -58,6 +57,11 @@ class ProfileDiff:
     rows: int
     columns: dict[tuple[str, str], ColumnDiff]
 
+    @property
+    def versions(self) -> tuple[tuple[str, ...], str]:
+        """The versions compared: those of now, and the other one."""
+        return tuple(version_of(one) for one in self.now), version_of(self.then)
+
     def to_json(self) -> dict[str, Any]:
         columns = [{"key": key, "column": label, **diff.to_json()} for (key, label), diff in self.columns.items()]
         return {
@@ -65,6 +69,7 @@ class ProfileDiff:
             "window": self.window.to_json(),
             "profile": list(self.now),
             "other_profile": self.then,
+            "versions": {"profile": list(self.versions[0]), "other_profile": self.versions[1]},
             "rows": self.rows,
             "columns": columns,
         }
@@ -72,8 +77,7 @@ class ProfileDiff:
 
 def diff_profiles(upload: Upload, window: Window, services: Services, *, to: str) -> ProfileDiff:
     """Hash the rows of ``window`` as a run would and as profile ``to`` would; only counts leave this function."""
-    if to not in PROFILES:
-        raise UsageError(f'there is no profile "{to}"; one of: {", ".join(PROFILES)}')
+    version_of(to)
     deployment, rows, columns = services.deployment, 0, dict[tuple[str, str], ColumnDiff]()
     for batch in audited_rows(upload, window, services):
         rows += len(batch.mapped)

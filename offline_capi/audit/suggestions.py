@@ -97,7 +97,7 @@ class Unmapped:
         return len(shaped) - int(min(unfit))
 
     def _line(self, column: str, named: Named) -> str:
-        new = FieldSpec(column=column, hashed=named.hashed, country=self._country_beside(named))
+        new = FieldSpec(column=column, hashed=named.hashed or None, country=self._country_beside(named))
         specs = [_written(spec) for spec in (*self.upload.user_data.get(named.key, ()), new)]
         return yaml_line({named.key: specs if len(specs) > 1 else specs[0]})
 

@@ -58,7 +58,9 @@ def coverage(
 @profile_app.command("diff")
 def profile_diff(
     upload: UploadArgument,
-    to: Annotated[str, typer.Option("--to", help="The other profile: meta, sdk or param_builder.")],
+    to: Annotated[
+        str, typer.Option("--to", help="The other profile: meta, sdk or param_builder, with @version or the newest.")
+    ],
     since: SinceOption = None,
     until: UntilOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
@@ -70,6 +72,25 @@ def profile_diff(
     with opened_upload(config, upload, since, until) as (services, one, window, _):
         found = diff_profiles(one, window, services, to=to)
     print_json(found.to_json()) if as_json else print_diff(found)
+
+
+@profile_app.command("conformance")
+def profile_conformance(as_json: JsonOption = False) -> None:
+    """Run the published examples of Meta's documentation and tools through every profile; exit 1 where one fails."""
+    from offline_capi.audit import run_conformance
+
+    found = run_conformance()
+    if as_json:
+        print_json([one.to_json() for one in found])
+    else:
+        for one in found:
+            mark, colour = ("✗", "red") if one.misses else ("✓", "green")
+            counts = f"{one.passed:,} of {one.vectors:,} passed"
+            out.print(Text.assemble((mark, colour), f" {one.version}  {counts}  ", (one.source, "dim")))
+            for vector, got in one.misses:
+                out.print(Text(f"    {vector.key} {vector.value!r} gave {got!r}, expected {vector.expected!r}"))
+    if any(one.misses for one in found):
+        raise typer.Exit(1)
 
 
 @external_id_app.command("check")
@@ -111,6 +132,8 @@ def print_coverage(found: Coverage) -> None:
     numbers, rows = ("filled", "usable", "distinct"), []
     for (key, column), one in found.columns.items():
         lost = ", ".join(f"{count:,} {cause.replace('_', ' ')}" for cause, count in one.dropped.most_common())
+        if one.noted["came_hashed"]:
+            lost = ", ".join(filter(None, (lost, f"({one.noted['came_hashed']:,} came hashed)")))
         shares = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
         rows.append((key, column, *shares, lost))
     _show(("key", "column", *numbers, "lost, and why"), rows, numbers)
@@ -137,7 +160,9 @@ def _print_frequent(found: Coverage) -> None:
 
 def print_diff(found: ProfileDiff) -> None:
     now = ", ".join(found.now)
-    out.print(Text.assemble((f"{found.upload}  profile {now} → {found.then}", "bold"), f"  {found.window}"))
+    versions, then = found.versions
+    title = f"{found.upload}  profile {', '.join(versions)} → {then}"
+    out.print(Text.assemble((title, "bold"), f"  {found.window}"))
     out.print(f"  {found.rows:,} rows; nothing is sent and nothing is changed", highlight=False)
     usable, only = ([f"{word} {profile}" for profile in (now, found.then)] for word in ("usable:", "only"))
     numbers, rows = ("filled", *usable, "equal", "different", *only), []

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import (
@@ -38,7 +39,7 @@ from offline_capi.cli.shell import (
 from offline_capi.errors import OfflineCapiError
 
 if TYPE_CHECKING:
-    from offline_capi.config import Upload
+    from offline_capi.config import Deployment, Upload
     from offline_capi.model import Window
     from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
@@ -61,15 +62,31 @@ def check(
 
         for one in chosen:
             check_columns(one, window_of(one, None, None), deployment, environment_secrets())
-    names = [one.name for one in chosen]
+    names, ids = [one.name for one in chosen], _external_ids(deployment, chosen)
     warnings = version_warnings(deployment.platform.versions, datetime.now(UTC).date())
     if as_json:
         found = {"uploads": names, "clients": sorted(deployment.clients), "connected": connect}
-        print_json({**found, "problems": [], "warnings": warnings})
+        print_json({**found, "problems": [], "warnings": warnings, "external_ids": ids})
     else:
         seen = " and their sources' columns" if connect else ""
         out.print(f"✓ {len(names)} uploads ({', '.join(names)}){seen}, {len(deployment.clients)} clients: no problems")
+        for client, words in ids.items():
+            out.print(Text(f"  {client}: external_id goes out {words}", style="dim"), soft_wrap=True)
         print_warnings(warnings)
+
+
+def _external_ids(deployment: Deployment, uploads: Sequence[Upload]) -> dict[str, str]:
+    """How each client's ids go out, of those that send any; `external-id check` compares them with a browser's."""
+    from offline_capi.audit import policy_in_words
+    from offline_capi.audit.reading import clients_of
+
+    words: dict[str, str] = {}
+    for upload in uploads:
+        for name in clients_of(upload, deployment) if "external_id" in upload.user_data else ():
+            client = deployment.clients[name]
+            profile = upload.profile or client.profile or deployment.platform.profile
+            words[name] = policy_in_words(client.external_id, profile)
+    return words
 
 
 @app.command()

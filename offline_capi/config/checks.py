@@ -14,6 +14,7 @@ from typing import get_args
 
 from offline_capi.config.columns import field_specs
 from offline_capi.config.document import Loc
+from offline_capi.config.formats import format_problem
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.queries import query_problems
@@ -26,6 +27,7 @@ from offline_capi.config.settings import (
     FileSource,
     SqlSource,
     Upload,
+    WindowSpec,
 )
 from offline_capi.config.wording import Finding
 
@@ -36,7 +38,7 @@ _TYPED_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "format": ("timestamp", "date"),
     "unit": ("timestamp",),
     "timezone": ("timestamp",),
-    "decimal": ("number", "integer"),
+    "decimal": ("number", "integer", "money"),
 }
 
 
@@ -113,10 +115,17 @@ def _check_fields(node: object, loc: Loc) -> Iterator[Finding]:
             yield (*place, "hashed"), "belongs to user_data only: nothing else is sent hashed"
         if spec.country:
             yield (*place, "country"), "belongs to user_data.ph only: it completes phone numbers"
+        if spec.on_error == "leave_out" and (loc[0] != "custom_data" or place[1:2] in (("value",), ("currency",))):
+            yield (*place, "on_error"), "cannot be leave_out here: without this value it would be another event"
         yield from _check_type_options(spec, place)
 
 
-def _check_type_options(spec: FieldSpec, loc: Loc) -> Iterator[Finding]:
+def _check_type_options(spec: FieldSpec | WindowSpec, loc: Loc) -> Iterator[Finding]:
+    for form in spec.format:
+        if problem := format_problem(form):
+            yield (*loc, "format"), problem
+    if isinstance(spec, WindowSpec):
+        return
     for option, kinds in _TYPED_OPTIONS.items():
         if spec.type and option in spec.model_fields_set and spec.type not in kinds:
             yield (*loc, option), f"has no meaning for type {spec.type}, only for {' and '.join(kinds)}"
@@ -137,13 +146,19 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
     for place, spec in field_specs(field, loc):
         if spec.hashed and not USER_DATA_KEYS[key].hashable:
             yield (*place, "hashed"), "Meta wants this key as it is, never hashed; map the readable column"
+        if spec.on_error:
+            yield (
+                (*place, "on_error"),
+                "belongs to custom_data: a person's values that cannot be read are always left out",
+            )
         if spec.country and key != "ph":
             yield (*place, "country"), "belongs to ph only: it completes phone numbers"
         if spec is not field and (spec.hashed or spec.country):
             yield place, "hashed and country stand beside coalesce, not inside it"
         if spec.format and spec.type is None and key != "db":
             yield (*place, "format"), "belongs to db only, or beside type: date or timestamp"
-        yield from _check_type_options(spec, place)
+        else:
+            yield from _check_type_options(spec, place)
 
 
 # ---------------------------------------------------------------------------------------------- source
@@ -192,6 +207,7 @@ def _tells_days_apart(form: str) -> bool:
 _CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "client": _check_client,
     "source": _check_source,
+    "window": lambda window, _: _check_type_options(window, ("window",)),
     "event": _check_event,
     "user_data": _check_user_data,
     "custom_data": _check_custom_data,

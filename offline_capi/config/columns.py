@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from offline_capi.config.document import Loc, dotted
-from offline_capi.config.settings import FieldSpec, MappingSpec
+from offline_capi.config.settings import FieldSpec, MappingSpec, WindowSpec
 
 __all__ = ["columns_of", "columns_used", "field_specs"]
 
@@ -56,6 +56,8 @@ def _columns(node: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
         own = node.model_copy(update={"coalesce": None, "country": None})
         yield from ((loc, column) for column in own.columns)
         yield from [((*loc, "country"), node.country)] if node.country else []
+    elif isinstance(node, WindowSpec) and node.template:
+        yield from (((*loc, "template"), column) for column in node.columns)
     elif isinstance(node, BaseModel):
         named = ((key, getattr(node, key, None)) for key in _COLUMN_KEYS)
         yield from (((*loc, key), column) for key, column in named if column)

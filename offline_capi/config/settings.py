@@ -233,7 +233,8 @@ Zone = Annotated[str, AfterValidator(_zone)]
 PartnerAgent = Annotated[str, AfterValidator(_partner_agent)]
 Country = Annotated[str, AfterValidator(_country)]
 Name = Annotated[str, Field(min_length=1)]
-Profile = Literal["meta", "sdk", "param_builder"]  # identity.PROFILES
+# identity.VERSIONS: the bare name is the newest version, and may change with an upgrade of this package.
+Profile = Literal["meta", "sdk", "param_builder", "meta@2026-11", "sdk@26.0.3", "param_builder@1.3.2"]
 Digest = Annotated[str, AfterValidator(_digest)]
 
 
@@ -284,6 +285,9 @@ class SecretRef(_Node):
 # ---------------------------------------------------------------------------------------------- fields
 
 
+OnError = Literal["leave_out", "reject"]
+
+
 class FieldSpec(_Node):
     """Where the values of one field come from, and how they are read.
 
@@ -304,13 +308,25 @@ class FieldSpec(_Node):
         None, description="value in the source → value to send; keys are compared as text"
     )
     default: Scalar | None = Field(None, description="used where the result is empty")
-    type: Literal["string", "number", "integer", "boolean", "timestamp", "date"] | None = None
+    type: Literal["string", "number", "integer", "money", "boolean", "timestamp", "date"] | None = Field(
+        None,
+        description="money: a number with a currency sign or code, brackets or a trailing minus, as people write it",
+    )
     format: tuple[str, ...] = Field((), description="strptime formats, tried in order, for timestamps and dates")
     unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of numeric timestamps")
     timezone: Zone | None = Field(None, description="zone of timestamps that carry none")
     decimal: Literal[".", ","] = Field(".", description="the decimal mark; the other one separates thousands")
-    hashed: bool = Field(False, description="the column holds SHA-256 digests already (user_data only)")
+    hashed: bool | None = Field(
+        None,
+        description="whether the column holds SHA-256 digests already (user_data only): true drops what is none, false "
+        "drops what is one; without it, digests are passed on and counted",
+    )
     country: Name | None = Field(None, description="the column that holds the country of this value (ph only)")
+    on_error: OnError | None = Field(
+        None,
+        description="where the value cannot be read. leave_out: the event goes without it, counted (the default of"
+        " optional custom_data); reject: the row does not go (the default of all else)",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -381,6 +397,10 @@ class Contents(_Node):
     brand: FieldSpec | None = None
     category: FieldSpec | None = None
     delivery_category: ConstantSpec | None = None
+    on_error: OnError | None = Field(
+        None,
+        description="leave_out (the default): an item that cannot be read is left out, counted; reject: the row is",
+    )
 
     @property
     def has_words(self) -> bool:
@@ -389,7 +409,7 @@ class Contents(_Node):
 
     @model_validator(mode="after")
     def _one_way(self) -> Contents:
-        built = any(value is not None for name, value in self if name != "json_column")
+        built = any(value is not None for name, value in self if name not in ("json_column", "on_error"))
         if self.json_column is not None and built:
             raise ValueError("give either json_column, or id with quantity and item_price, not both")
         if self.json_column is None and (self.id is None or self.quantity is None):
@@ -511,6 +531,13 @@ class SqlSource(_Node):
         return self.sql.endswith(".sql") and not re.search(r"\s", self.sql)
 
 
+#: What writers put where nothing is: SQL clients, pandas, spreadsheets; \N is COPY, Hive, MySQL and Snowflake.
+NULL_VALUES = (
+    *("", "NULL", "null", "N/A", "n/a", "NaN", "nan", "NaT", "<NA>", "#N/A"),
+    *("\\N", "(null)", "[NULL]", "<null>", "<NULL>"),
+)
+
+
 class FileSource(_Node):
     """Rows from files: a path, a folder, or a pattern; local or any fsspec URL.
 
@@ -522,10 +549,30 @@ class FileSource(_Node):
         description="may hold *, {date} or {date:%Y%m%d}, and ${NAME} of an environment variable; a relative one "
         "begins at the project folder: the folder around dags/, else the configuration folder"
     )
-    format: Literal["auto", "csv", "jsonl", "parquet"] = Field("auto", description="auto: by the file's name")
+    format: Literal["auto", "csv", "jsonl", "parquet", "excel"] = Field(
+        "auto", description="auto: by the file's first bytes and its name; jsonl reads JSON arrays too"
+    )
     encoding: Texts = Field(("utf-8",), description="tried in order, file by file; a byte-order mark is recognised")
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    null_values: tuple[str, ...] = ("", "NULL", "null", "N/A", "n/a", "NaN")
+    quoting: Literal["standard", "loose", "none"] = Field(
+        "standard",
+        description="CSV. standard: RFC 4180, and values that swallowed rows are malformed; loose: a quote inside an "
+        "unquoted value is a character, and a quoted value may hold lines that look like rows; none: quotes are "
+        "characters everywhere",
+    )
+    escape: Literal["backslash"] | None = Field(
+        None, description='CSV. backslash: \\" is a quote inside a value, as MySQL and Spark write it'
+    )
+    header_row: int | None = Field(
+        None,
+        ge=1,
+        description="CSV and Excel: the line that holds the names of the columns; lines before it are no rows. "
+        "Without it, the first line, or the first of 50 that holds every column that the upload reads",
+    )
+    footer_rows: int = Field(0, ge=0, le=1000, description="CSV and Excel: how many lines at the end are no rows")
+    trailing_delimiter: bool = Field(False, description="CSV: rows end in a delimiter, and the header does not")
+    sheet: Name | None = Field(None, description="Excel: the sheet; without it, the first")
+    null_values: tuple[str, ...] = Field(NULL_VALUES, description="CSV: what is empty, where it is not quoted")
     optional: bool = Field(
         False, description="true: a day without a file is a day without rows; else such a run is not complete"
     )
@@ -554,13 +601,38 @@ Source = Annotated[
 
 
 class WindowSpec(_Node):
-    """Which column places a row in time for the run's window, and the zone of naive values and of days."""
+    """Which column places a row in time for the run's window, and the zone of naive values and of days.
 
-    column: Name = Field(description="the column that places a row in time")
+    Without ``format`` and ``unit``, what ``event.time`` declares for the same column, or for a template with that
+    column in it, holds here too. A row of which this cannot be read is rejected.
+    """
+
+    column: Name | None = Field(None, description="the column that places a row in time")
+    template: Annotated[str, AfterValidator(_template)] | None = Field(
+        None, description='instead of a column: several, such as "{Date} {Time}"'
+    )
+    format: tuple[str, ...] = Field((), description="strptime formats, tried in order")
+    unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of numeric timestamps")
     timezone: Zone = Field("UTC", description="zone of naive values, and of the days of the schedule")
     lookback: Duration = Field(
         timedelta(0), description="read again this much before the window: rows that arrive late"
     )
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _one_format(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> WindowSpec:
+        if (self.column is None) == (self.template is None):
+            raise ValueError("give either column, or template")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Source columns that place a row in time."""
+        return (self.column,) if self.column else tuple(dict.fromkeys(_PLACEHOLDER.findall(self.template or "")))
 
 
 class Event(_Node):

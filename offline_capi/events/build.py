@@ -62,6 +62,8 @@ def build_events(
             rejections=_rejections(facts, day, verdicts),
             suppressed=_suppressed(facts, day),
             dropped=facts.rows.dropped,
+            noted=facts.rows.noted,
+            profiles=facts.rows.profiles if rows.identity else (),
             outside=rows.outside,
             warnings=_warnings(facts, verdicts.going),
             rows_of=facts.rows_of,

@@ -4,8 +4,9 @@ The bytes of a row depend on the row and on the upload's mapping alone, never on
 
 - Members stand in the order of the tables below; custom properties follow the standard ones, by name.
 - A field without a value is left out, and so is a ``custom_data`` without members.
-- A user_data key that one column feeds is a string. Where several columns feed a list key it is an array of what they
-  hold, each value once, in the order of the YAML. Meta takes both forms (D:customer-information-parameters).
+- A user_data key that one column feeds is a string, and an array where its cell holds several values. Where several
+  columns feed a list key it is an array of what they hold, each value once, in the order of the YAML. Meta takes both
+  forms (D:customer-information-parameters).
 - ``lead_id`` and ``fb_login_id`` are JSON integers where they are written as one.
 - Numbers are JSON numbers, shortest form that reads back equal, whole ones without a fraction (``50``). A column of
   strings stays strings, ``value`` included (``"50"``).
@@ -212,7 +213,7 @@ def bodies(rows: HashedRows) -> Any:
     if not len(rows):
         return pa.array([], pa.binary())
     event = [_Member(name, kind, rows.event[name]) for name, kind in _EVENT.items() if name in rows.event]
-    pieces = ["{", *_around_certain(event, 0), *_nested("user_data", _user_data(rows.identity))]
+    pieces = ["{", *_around_certain(event, 0), *_nested("user_data", _user_data(rows))]
     return _concatenated([*pieces, *_nested("custom_data", _custom_data(rows.custom)), "}"]).cast(pa.binary())
 
 
@@ -242,14 +243,19 @@ def _refuse_unknown(place: str, given: Iterable[str], known: Iterable[str]) -> N
 # ---------------------------------------------------------------------------------------------- user_data
 
 
-def _user_data(identity: Mapping[str, Sequence[Any]]) -> list[_Member]:
-    return [_identity(key, identity[key]) for key in USER_DATA if identity.get(key)]
+def _user_data(rows: HashedRows) -> list[_Member]:
+    held = rows.identity
+    return [_identity(key, held[key], rows.columns.get(key, len(held[key]))) for key in USER_DATA if held.get(key)]
 
 
-def _identity(key: str, columns: Sequence[Any]) -> _Member:
+def _identity(key: str, columns: Sequence[Any], of_yaml: int) -> _Member:
     strings = [text(column) for column in columns]
     if key in LIST_KEYS and len(strings) > 1:
-        return _Member(key, _ARRAY, _quoted_list(strings))
+        values = _quoted_list(strings)
+        if of_yaml > 1:
+            return _Member(key, _ARRAY, values)
+        more = reduce(pc.or_, [column.is_valid() for column in strings[1:]])
+        return _Member(key, _AS_IS, pc.if_else(more, pc.binary_join_element_wise("[", values, "]", ""), values))
     kind = _INTEGER if key in INTEGER_KEYS else _TEXT
     return _Member(key, kind, pc.coalesce(*strings))
 

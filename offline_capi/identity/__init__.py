@@ -6,14 +6,15 @@
 - ``normalize`` shows what would be hashed, ``digest`` hashes; Arrow arrays in and out.
 
 All share one path (``columns.py``): a **profile** is a table of one small rule a key (``meta.py``, ``sdk.py``,
-``param_builder.py``), a rule turns ``Readable`` values into ``Usable`` ones with the cause of every value it drops.
+``param_builder.py``) and has versions, a rule turns ``Readable`` values into ``Usable``
+ones with the cause of every value it drops.
 Where rows repeat values, the work is done once a distinct value, in a run that keeps a ``Remembered`` once a run; the
 answer for a row never depends on its batch.
 """
 
 from __future__ import annotations
 
-from offline_capi.identity.columns import PROFILES, HashedColumn
+from offline_capi.identity.columns import PROFILES, VERSIONS, HashedColumn, default_rule, version_of
 from offline_capi.identity.digests import digest
 from offline_capi.identity.frames import hash_frame
 from offline_capi.identity.remembered import Remembered
@@ -22,6 +23,7 @@ from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 
 __all__ = [
     "PROFILES",
+    "VERSIONS",
     "Cause",
     "HashedColumn",
     "Profile",
@@ -29,9 +31,11 @@ __all__ = [
     "Remembered",
     "Rule",
     "Usable",
+    "default_rule",
     "digest",
     "hash_frame",
     "hash_identity",
     "inspect_identity",
     "normalize",
+    "version_of",
 ]

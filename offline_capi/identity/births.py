@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, time
 
 import polars as pl
 import pyarrow as pa
@@ -16,7 +17,12 @@ __all__ = ["FIRST_YEAR", "birth_date"]
 
 FIRST_YEAR = 1900  # D:parameters/customer-information-parameters, db and doby: 1900 to now
 
-_CLOCK = r"(?:[t ]+[0-9]{1,2}:[0-9]{2}.*)?"  # midnight, where a date was exported as a timestamp
+_CLOCK = r"(?:[t ]+[0-9]{1,2}:[0-9]{2}.*)?"  # where a date was exported as a timestamp
+# A date at midnight that was exported with an offset is that date; at any other time it is an instant of some zone.
+_INSTANT = (
+    r"^(?P<day>[0-9]{4}-[0-9]{1,2}-[0-9]{1,2})[t ]+(?P<h>[0-9]{1,2}):(?P<m>[0-9]{2})(?::[0-9]{2}(?:[.,][0-9]+)?)?"
+    r" ?(?P<z>z|utc|gmt|[+-][0-9]{2}:?(?:[0-9]{2})?)$"
+)
 _TWO_DIGITS = r"(?P<mm>[0-9]{2})(?P<dd>[0-9]{2})"
 _YEAR_FIRST = rf"^(?P<y>[0-9]{{4}})(?:[-/. ](?P<m>[0-9]{{1,2}})[-/. ](?P<d>[0-9]{{1,2}})|{_TWO_DIGITS}){_CLOCK}$"
 _YEAR_LAST = rf"^(?P<a>[0-9]{{1,2}})[-/. ]+(?P<b>[0-9]{{1,2}})[-/. ]+(?P<y>[0-9]{{4}}){_CLOCK}$"
@@ -29,27 +35,56 @@ def birth_date(readable: Readable) -> Usable:
     """
     text = whole_numbers(ascii_digits(lowered(readable.text)))
     usable = Usable(text).refuse(Cause.PLACEHOLDER, is_one_of(text, placeholders.WORDS))
+    usable = _in_zone(usable, readable.zone)
     if not readable.formats:
         usable = usable.refuse(Cause.AMBIGUOUS_DATE, _ambiguous(usable.text))
-    dates = _dates(usable.text, readable.formats, readable.today)
+    dates = _dates(usable.text, readable.formats, readable.today, readable.zone)
     usable = usable.become(strings(dates.dt.strftime("%Y%m%d")), Cause.NOT_A_DATE)
     usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(usable.text, placeholders.DATES))
     in_range = ((dates >= date(FIRST_YEAR, 1, 1)) & (dates <= readable.today)).to_arrow()
     return usable.keep(Cause.OUT_OF_RANGE, in_range)
 
 
-def _dates(text: pa.Array, formats: tuple[str, ...], today: date) -> pl.Series:
+def _in_zone(usable: Usable, zone: str | None) -> Usable:
+    """Instants other than midnight as the day that they are in ``zone``, as Arrow's instants are; without a zone they
+    are refused: 22:00 UTC is the next day in half of the world."""
+    instant = pc.fill_null(matches(usable.text, _INSTANT), False)
+    if not pc.any(instant).as_py():
+        return usable
+    parts = frame(text=usable.text.filter(instant))["text"].str.extract_groups(_INSTANT).struct.unnest()
+    clock = parts.select(pl.concat_str("day", pl.lit(" "), pl.col("h").str.zfill(2), pl.lit(":"), "m")).to_series()
+    naive = clock.str.to_datetime("%Y-%m-%d %H:%M", strict=False, time_unit="us")
+    offset = parts["z"].str.extract_groups(r"^([+-])([0-9]{2}):?([0-9]{2})?$").struct.unnest()
+    minutes = offset.select(
+        (pl.col("2").cast(pl.Int64) * 60 + pl.col("3").fill_null("0").cast(pl.Int64))
+        * pl.when(pl.col("1") == "-").then(-1).otherwise(1)
+    ).to_series().fill_null(0)  # fmt: skip
+    utc = (naive - pl.select(pl.duration(minutes=pl.lit(minutes))).to_series()).dt.replace_time_zone("UTC")
+    at_midnight = (naive.dt.time() == time(0)).fill_null(value=False)
+    days = utc.dt.convert_time_zone(zone or "UTC").dt.strftime("%Y-%m-%d")
+    written = naive.dt.strftime("%Y-%m-%d")
+    text = pc.replace_with_mask(usable.text, instant, strings(written.zip_with(at_midnight, days)))
+    usable = replace(usable, text=text)
+    if zone is not None:
+        return usable
+    return usable.refuse(Cause.NO_ZONE, pc.replace_with_mask(instant, instant, pc.invert(at_midnight.to_arrow())))
+
+
+def _dates(text: pa.Array, formats: tuple[str, ...], today: date, zone: str | None) -> pl.Series:
     series = frame(text=text)["text"]
-    readings = [_declared(series, form, today) for form in formats]
+    readings = [_declared(series, form, today, zone) for form in formats]
     readings.append(_year_first(series))
     if not formats:
         readings.append(_year_last(series))
     return pl.select(pl.coalesce(*[pl.lit(reading) for reading in readings])).to_series()
 
 
-def _declared(text: pl.Series, form: str, today: date) -> pl.Series:
-    """strptime; a two-digit year never lies in the future."""
+def _declared(text: pl.Series, form: str, today: date, zone: str | None) -> pl.Series:
+    """strptime; a two-digit year never lies in the future, and an instant is read in ``zone``."""
     moments = text.str.to_datetime(form, strict=False, time_unit="us") if _has_clock(form) else None
+    if moments is not None and ("%z" in form or (form.endswith(("Z", "z")) and not form.endswith(("%Z", "%z")))):
+        moments = moments if "%z" in form else moments.dt.replace_time_zone("UTC")
+        moments = moments.dt.convert_time_zone(zone or "UTC")
     dates = text.str.to_date(form, strict=False) if moments is None else moments.dt.date()
     if "%y" not in form:
         return dates

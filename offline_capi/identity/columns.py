@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -13,30 +14,43 @@ import pyarrow.compute as pc
 from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.config.settings import ExternalIdPolicy
 from offline_capi.errors import UsageError
-from offline_capi.identity.declared import declared_digest
+from offline_capi.identity.clear_text import ANYTHING, keeping_contacts_in, without_contact_details
+from offline_capi.identity.declared import DIGEST, declared_digest, passing_digests, refusing_digests
 from offline_capi.identity.digests import digests
 from offline_capi.identity.distinct import distinct, repeats
+from offline_capi.identity.mending import undecorated
 from offline_capi.identity.meta import META
 from offline_capi.identity.param_builder import PARAM_BUILDER
 from offline_capi.identity.remembered import Answer, Remembered, Table
 from offline_capi.identity.sdk import SDK
-from offline_capi.identity.text import as_text, blank_where, is_one_of, lowered
+from offline_capi.identity.several import cells_of_several, parts_of
+from offline_capi.identity.text import as_text, blank_where, is_one_of, longer_than, lowered, matches
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
-from offline_capi.model import DroppedValues, IdentityColumn
+from offline_capi.model import DroppedValues, IdentityColumn, NotedValues
 
 __all__ = [
     "PROFILES",
+    "VERSIONS",
     "HashedColumn",
     "RowsAlike",
     "Surroundings",
     "country_beside",
+    "default_rule",
+    "dropped_of",
     "hash_columns",
     "hash_each",
     "normal_forms",
+    "noted_of",
     "rule_of",
+    "version_of",
 ]
 
-PROFILES: Mapping[str, Profile] = {"meta": META, "sdk": SDK, "param_builder": PARAM_BUILDER}
+#: Every rule set there ever was, by name and version: a version's rules never change once it is released. Whoever
+#: changes a rule adds a version, and leaves the old table under its own (``tests/identity/test_profile_versions.py``).
+#: What changes without us are the libraries' tables of phone numbers, postal codes and country names.
+VERSIONS: Mapping[str, Profile] = {"meta@2026-11": META, "sdk@26.0.3": SDK, "param_builder@1.3.2": PARAM_BUILDER}
+#: The newest version of each profile, under the bare name.
+PROFILES: Mapping[str, Profile] = {version.partition("@")[0]: rules for version, rules in VERSIONS.items()}
 
 _READ_WITH_COUNTRY = frozenset({"ph", "st", "zp"})
 
@@ -52,9 +66,14 @@ class RowsAlike(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What stands beside the values: default countries (alpha-2, lower case), the clients' choices, the day, junk; and
-    what earlier batches of the run were told."""
+    what earlier batches of the run were told.
+
+    ``phone_country`` is the country in which a national phone number is read: that of ``country``, and the client's
+    default where the row names a country that nobody knows.
+    """
 
     country: pa.Array
+    phone_country: pa.Array
     alike: Sequence[RowsAlike]
     today: date
     junk: Mapping[str, Collection[str]] = field(default_factory=dict)
@@ -62,92 +81,228 @@ class Surroundings:
 
 
 class HashedColumn(NamedTuple):
-    """What became of one source column of a key: ``values`` as they are sent, and why those that are gone are gone."""
+    """What became of one source column of a key: ``values`` as they are sent, and why those that are gone are gone.
+
+    ``further`` are the second, third, … values of cells that hold several. ``noted`` counts values that went out, by
+    what is worth knowing of them: how many came hashed, or are letters that mean two things.
+    """
 
     key: str
     label: str
     filled: pa.BooleanArray
     values: pa.Array
     cause: pa.Array | None
+    further: tuple[pa.Array, ...] = ()
+    noted: Mapping[str, int] = MappingProxyType({})
 
 
 def rule_of(key: str, profile: str) -> Rule:
     """The rule of a key; a ``UsageError`` names what is allowed."""
-    table = PROFILES.get(profile)
-    if table is None:
-        raise UsageError(f'there is no profile "{profile}"; one of: {", ".join(PROFILES)}')
+    table = PROFILES[profile] if profile in PROFILES else VERSIONS[version_of(profile)]
     if key not in table:
         raise UsageError(f'"{key}" is not a key of user_data; one of: {", ".join(table)}')
     return table[key]
 
 
+def version_of(profile: str) -> str:
+    """``meta@2026-11`` for ``meta``: the newest, unless a version is named; a ``UsageError`` names what there is."""
+    newest = {version.partition("@")[0]: version for version in VERSIONS}
+    version = newest.get(profile, profile)
+    if version not in VERSIONS:
+        raise UsageError(f'there is no profile "{profile}"; one of: {", ".join([*PROFILES, *VERSIONS])}')
+    return version
+
+
 def hash_columns(
     identity: Mapping[str, Sequence[IdentityColumn]], around: Surroundings
-) -> tuple[dict[str, tuple[pa.Array, ...]], tuple[DroppedValues, ...]]:
-    """Every key's columns as Meta takes them, and what was dropped on the way."""
+) -> tuple[dict[str, tuple[pa.Array, ...]], list[HashedColumn]]:
+    """Every key's columns as Meta takes them, and what became of each source column."""
+    columns = list(hash_each(identity, around))
     hashed: dict[str, list[pa.Array]] = {}
-    dropped: list[DroppedValues] = []
-    for column in hash_each(identity, around):
+    for column in columns:
         hashed.setdefault(column.key, []).append(column.values)
-        dropped += _dropped(column)
+    for column in columns:
+        hashed[column.key] += column.further
     together = {key: _lists(own) if USER_DATA_KEYS[key].several else _first(own) for key, own in hashed.items()}
-    return together, tuple(dropped)
+    return together, columns
 
 
 def hash_each(identity: Mapping[str, Sequence[IdentityColumn]], around: Surroundings) -> Iterator[HashedColumn]:
     """Every column on its own, in the order of the YAML."""
-    around = replace(around, country=_country_of_rows(identity.get("country", ()), around.country))
+    around = _with_country_of_rows(identity.get("country", ()), around)
     for key, columns in identity.items():
         for column in columns:
-            answer = _hashed(key, column, around)
-            yield HashedColumn(key, column.label, pc.is_valid(column.values), answer.values, answer.cause)
+            yield _hashed(key, column, around)
+
+
+def dropped_of(columns: Sequence[HashedColumn]) -> tuple[DroppedValues, ...]:
+    """What the columns lost, counted by cause."""
+    return tuple(
+        DroppedValues(column.key, column.label, str(entry["values"]), int(entry["counts"]))
+        for column in columns
+        if column.cause is not None
+        for entry in pc.value_counts(column.cause.drop_null()).to_pylist()
+    )
+
+
+def noted_of(columns: Sequence[HashedColumn]) -> tuple[NotedValues, ...]:
+    """What is worth knowing of values that went out."""
+    return tuple(
+        NotedValues(column.key, column.label, what, count) for column in columns for what, count in column.noted.items()
+    )
 
 
 def normal_forms(key: str, readable: Readable, profile: str) -> pa.Array:
     """What would be hashed, or sent as it is; null where unusable."""
-    rule = rule_of(key, profile)
     if not repeats(readable.text):
-        return rule(readable).text
+        return default_rule(key, profile)(readable).text
     few = distinct(readable, by_country=key in _READ_WITH_COUNTRY)
-    return rule(few.values).text.take(few.rows)
+    return default_rule(key, profile)(few.values).text.take(few.rows)
 
 
-def country_beside(written: Any, default: pa.Array) -> pa.Array:
-    """Countries as a source writes them → alpha-2, with the default where nothing is written.
+def default_rule(key: str, profile: str) -> Rule:
+    """The rule of a key for a column of which nobody said whether it is hashed."""
+    return _written_rule(key, profile, None)
 
-    An unknown word is no country: filling in the default would read the values of one country by another's rules.
+
+def country_beside(written: Any, default: pa.Array, *, unknown: pa.Array | None = None) -> pa.Array:
+    """Countries as a source writes them → alpha-2, with the default where nothing, or a placeholder, is written.
+
+    An unknown word is no country (``unknown``: what it is instead): filling in the default would read the values of one
+    country by another's rules. A phone number may be tried by the default, for it has to be valid there.
     """
     text = lowered(as_text(written))
     if pc.all(pc.is_null(text)).as_py():
         return default
     words = text.dictionary_encode()
-    codes = META["country"](Readable(words.dictionary, pa.nulls(len(words.dictionary), pa.string()))).text
-    beside = codes.take(words.indices)
-    return pc.if_else(pc.is_null(text), default, beside) if text.null_count else beside
+    read = META["country"](Readable(words.dictionary, pa.nulls(len(words.dictionary), pa.string())))
+    beside, filled = read.text.take(words.indices), pc.is_valid(text)
+    if read.cause is not None:
+        filled = pc.and_not(filled, pc.fill_null(pc.equal(read.cause, Cause.PLACEHOLDER), False).take(words.indices))
+        filled = pc.fill_null(filled, False)
+        if unknown is not None:
+            beside = pc.coalesce(beside, unknown)
+    return beside if pc.all(filled).as_py() else pc.if_else(filled, beside, default)
 
 
-def _country_of_rows(columns: Sequence[IdentityColumn], default: pa.Array) -> pa.Array:
+def _with_country_of_rows(columns: Sequence[IdentityColumn], around: Surroundings) -> Surroundings:
     """The row's own country, as mapped to ``country``, before the client's default."""
+    strict = default = around.country
     for column in reversed([one for one in columns if not one.hashed]):
-        default = country_beside(column.values, default)
-    return default
+        strict = country_beside(column.values, strict)
+    if strict is default or not strict.null_count or default.null_count == len(default):
+        return replace(around, country=strict, phone_country=strict)
+    return replace(around, country=strict, phone_country=pc.coalesce(strict, default))
 
 
-def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> Answer:
-    declared = column.hashed and USER_DATA_KEYS[key].hashable
-    country = around.country if column.country is None else country_beside(column.country, around.country)
-    readable = Readable(as_text(column.values), country, column.formats, around.today)
-    values, causes = pa.nulls(len(readable), pa.string()), pa.nulls(len(readable), pa.string())
+def _written_rule(key: str, profile: str, hashed: bool | None) -> Rule:
+    """The rule of a key for a column as its author declared it: digests insisted on, refused, or passed on."""
+    rule = rule_of(key, profile)
+    if not USER_DATA_KEYS[key].hashable:
+        return keeping_contacts_in(rule) if key in ANYTHING else rule
+    if hashed is not None:
+        return declared_digest if hashed else refusing_digests(rule)
+    if key == "external_id":
+        # The SDK hashes no id; by a client's policy, an id is whatever its browser sends.
+        return rule if rule is SDK[key] else passing_digests(rule, strict=False, unless_raw=_is_meta(profile))
+    return passing_digests(rule, strict=_is_meta(profile))
+
+
+def _is_meta(profile: str) -> bool:
+    return profile.partition("@")[0] == "meta"
+
+
+def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedColumn:
+    default = around.phone_country if key == "ph" else around.country
+    country = default
+    if column.country is not None:
+        country = country_beside(column.country, default, unknown=default if key == "ph" else None)
+    text = as_text(column.values)
+    readable = Readable(text, country, column.formats, around.today, zone=column.zone)
+    parts: list[tuple[pa.BooleanArray | None, tuple[Answer, ...]]] = []
     for where, profile, policy in _told_apart(key, around.alike):
-        rule = declared_digest if declared else rule_of(key, profile)
+        rule = _written_rule(key, profile, column.hashed)
         asked = replace(readable if where is None else readable.at(where), policy=policy)
-        answer = _sent(key, rule, asked, around)
-        if where is None:
-            return answer
-        values = pc.replace_with_mask(values, where, answer.values)
-        if answer.cause is not None:
-            causes = pc.replace_with_mask(causes, where, answer.cause)
-    return Answer(values, causes)
+        parts.append((where, _each_value(key, rule, asked, around, split=_is_meta(profile))))
+    first, *further = _put_together(parts, len(text))
+    return HashedColumn(
+        key=key,
+        label=column.label,
+        filled=pc.is_valid(column.values),
+        values=first.values,
+        cause=first.cause,
+        further=tuple(one.values for one in further),
+        noted=_noted(key, column, text, first.values),
+    )
+
+
+def _put_together(parts: Sequence[tuple[pa.BooleanArray | None, tuple[Answer, ...]]], rows: int) -> list[Answer]:
+    if len(parts) == 1 and parts[0][0] is None:
+        return list(parts[0][1])
+    nothing = pa.nulls(rows, pa.string())
+    together = [Answer(nothing, nothing)] * max((len(answers) for _, answers in parts), default=1)
+    for where, answers in parts:
+        for place, answer in enumerate(answers):
+            values = pc.replace_with_mask(together[place].values, where, answer.values)
+            causes = together[place].cause
+            if answer.cause is not None:
+                causes = pc.replace_with_mask(causes, where, answer.cause)
+            together[place] = Answer(values, causes)
+    return together
+
+
+def _each_value(key: str, rule: Rule, readable: Readable, around: Surroundings, *, split: bool) -> tuple[Answer, ...]:
+    """The first value of each cell, then the second ones, and so on: one answer where no cell holds several."""
+    listed = USER_DATA_KEYS[key].hashable
+    cells = cells_of_several(key, readable.text, written=split) if listed else None
+    whole = _sent(key, rule, readable, around)
+    if cells is None:
+        return (whole,)
+    written = readable.at(cells)
+    cut = [parts_of(key, cell) for cell in written.text.to_pylist()]
+    owner = pa.array([row for row, (parts, _) in enumerate(cut) for _ in parts], pa.int64())
+    flat = pa.array([part for parts, _ in cut for part in parts], pa.string())
+    told = _sent(key, rule, replace(readable, text=flat, country=written.country.take(owner)), around)
+    values = told.values.to_pylist()
+    causes = [None] * len(values) if told.cause is None else told.cause.to_pylist()
+    firsts: list[tuple[str | None, str | None]] = []
+    lists: list[list[str]] = []
+    start = 0
+    for (parts, certain), alone in zip(cut, whole.values.filter(cells).to_pylist(), strict=True):
+        own = values[start : start + len(parts)]
+        usable = list(dict.fromkeys(one for one in own if one is not None))
+        why = next((one for one in causes[start : start + len(parts)] if one), None)
+        start += len(parts)
+        # "555-1212,5678" may be one number with an extension: several only where each part is a number.
+        if not certain and (not usable or (key == "ph" and len(usable) < len(own))):
+            usable = [] if alone is None else [alone]
+        lists.append(usable)
+        firsts.append((usable[0], None) if usable else (None, why))
+    longest = max((len(one) for one in lists), default=1)
+    before = pa.nulls(len(cells), pa.string()) if whole.cause is None else whole.cause
+    answers = [
+        Answer(
+            pc.replace_with_mask(whole.values, cells, pa.array([one for one, _ in firsts], pa.string())),
+            pc.replace_with_mask(before, cells, pa.array([why for _, why in firsts], pa.string())),
+        )
+    ]
+    for place in range(1, longest):
+        more = pa.array([one[place] if len(one) > place else None for one in lists], pa.string())
+        answers.append(Answer(pc.replace_with_mask(pa.nulls(len(cells), pa.string()), cells, more), None))
+    return tuple(answers)
+
+
+def _noted(key: str, column: IdentityColumn, text: pa.Array, sent: pa.Array) -> dict[str, int]:
+    """Digests that nobody declared; ``h`` and ``m``, of which M is a man or, beside H, a woman (mujer)."""
+    noted = {}
+    long = longer_than(text, 63) if column.hashed is None and USER_DATA_KEYS[key].hashable else None
+    if long is not None:
+        shaped = matches(lowered(undecorated(text.filter(long))), DIGEST)
+        noted["came_hashed"] = int(pc.sum(pc.and_(shaped, pc.is_valid(sent.filter(long)))).as_py() or 0)
+    if key == "ge":
+        letters = pc.ascii_lower(pc.ascii_trim(text, " ."))
+        noted |= {f"written_{one}": int(pc.sum(pc.equal(letters, one)).as_py() or 0) for one in "hm"}
+    return {what: count for what, count in noted.items() if count}
 
 
 def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
@@ -167,7 +322,8 @@ def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Ans
 
     if not repeats(readable.text, over_batches=around.remembered is not None):
         return ask(readable)
-    table, by_country = _table(key, rule, readable, around), key in _READ_WITH_COUNTRY
+    by_country = key in _READ_WITH_COUNTRY
+    table = _table(key, rule, readable, around)
     if table is not None:
         return table.answers(readable, by_country=by_country, ask=ask)
     few = distinct(readable, by_country=by_country)
@@ -180,11 +336,13 @@ def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Ta
         return None
     policy = readable.policy if key == "external_id" else None
     junk = frozenset(around.junk.get(key, ()))
-    return around.remembered.table((key, rule, readable.formats, readable.today, policy, junk))
+    return around.remembered.table((key, rule, readable.formats, readable.today, readable.zone, policy, junk))
 
 
 def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> Answer:
-    """What goes out, without what the upload lists as nobody's."""
+    """What goes out, without what the upload lists as nobody's. A raw ``external_id`` holds no contact details."""
+    if key == "external_id" and usable.final is not None:
+        usable = without_contact_details(usable, usable.final)
     sent = _outgoing(key, usable)
     if not junk:
         return Answer(sent, usable.cause)
@@ -218,10 +376,3 @@ def _lists(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
 def _first(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
     """A single-valued key keeps the first usable value of the row."""
     return (pc.coalesce(*columns),)
-
-
-def _dropped(column: HashedColumn) -> Iterator[DroppedValues]:
-    if column.cause is None:
-        return
-    for entry in pc.value_counts(column.cause.drop_null()).to_pylist():
-        yield DroppedValues(column.key, column.label, str(entry["values"]), int(entry["counts"]))

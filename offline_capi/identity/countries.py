@@ -1,8 +1,15 @@
-"""Countries and states as people write them → ISO codes, from pycountry (ISO 3166) and babel (Unicode CLDR)."""
+"""Countries and states as people write them → ISO codes.
+
+Codes and official names come from pycountry (ISO 3166), names in a hundred languages from babel (Unicode CLDR), what
+people, shops and CRMs write beside those (``UAE``, ``Holland``, ``Republic of Ireland``) from the data of the package
+countrynames: see ``tools/country_names.py``. Here stands only how a name is decorated: an article in front or behind, a
+code in brackets.
+"""
 
 from __future__ import annotations
 
 import pickle
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,17 +21,29 @@ import pycountry
 from babel import localedata
 from babel.languages import get_official_languages
 
+from offline_capi.identity import placeholders
 from offline_capi.identity.distinct import Reading
 from offline_capi.identity.verdict import Cause
 
-__all__ = ["US_POSTAL_COUNTRIES", "country_code", "read_country", "read_state", "subdivisions", "words_of"]
+__all__ = [
+    "US_POSTAL_COUNTRIES",
+    "country_code",
+    "known_to_standards",
+    "read_country",
+    "read_state",
+    "subdivisions",
+    "words_of",
+]
 
 # Each has its own ISO code and uses the ZIP codes and state codes of the United States Postal Service.
 US_POSTAL_COUNTRIES = frozenset({"us", "pr", "vi", "gu", "as", "mp", "um"})
 
 # What neither library holds: UK is reserved in ISO 3166-1 for gb and EL is the European Union's code for Greece; XK is
 # user-assigned there.
-_RESERVED = {"uk": "gb", "el": "gr", "xk": "xk", "xkx": "xk", "greatbritain": "gb", "usofa": "us"}
+_RESERVED = {
+    "uk": "gb", "el": "gr", "xk": "xk", "xkx": "xk", "greatbritain": "gb", "usofa": "us",
+    "uae": "ae", "ksa": "sa", "prc": "cn", "drc": "cd", "rsa": "za", "eeuu": "us", "macau": "mo",
+}  # fmt: skip
 
 # USPS writes military addresses like states; people write the capital like one (pycountry: District of Columbia).
 _POSTAL_STATES = {"aa": "aa", "ae": "ae", "ap": "ap", "washingtondc": "dc"}
@@ -42,17 +61,65 @@ def words_of(text: str) -> str:
 
 def read_country(text: str, _: str | None = None) -> Reading:
     """Code, alpha-3, number or name in English or a language of the country → alpha-2 in lower case."""
+    if placeholders.is_placeholder(text):
+        return None, Cause.PLACEHOLDER
     found = country_code(text)
+    if found is None and words_of(text) == "na":  # n/a, #N/A, N.A., (NA): the bare code alone is Namibia
+        return None, Cause.PLACEHOLDER
     return (found, None) if found else (None, Cause.UNKNOWN_COUNTRY)
+
+
+# A country named twice: WooCommerce writes "United States (US)".
+_BRACKETS = re.compile(r"^(?P<name>.*\S)\s*[(\[](?P<aside>[^()\[\]]*)[)\]]$")
+_ARTICLE = re.compile(r"^the\s+|,\s*the$")
+_CODE = re.compile(r"[a-z]{2,3}|[0-9]{3}")
+_DOTTED_CODE = re.compile(r"(?:[a-z]\. ?){2,}[a-z]?\.?")  # U.S., U. S. A., U.K., U.A.E.
+_NOT_SAID = frozenset({"na", "nd", "nv", "sd", "si", "sn", "ka"})  # n.a., n.d., s.d.: "none" in short, and codes
 
 
 @cache
 def country_code(text: str) -> str | None:
     """The country's alpha-2 code in lower case; ``None`` where unknown or where two countries share the name."""
+    text = text.strip()
+    if text[:1] == "(" and text[-1:] == ")":
+        text = text[1:-1].strip()
+        return country_code(text) if words_of(text) not in _NOT_SAID else None
     word = words_of(text)
     if not word:
         return None
+    brackets = _BRACKETS.match(text)
+    if brackets:
+        return _known(word) or _same(brackets["name"], brackets["aside"])
+    short = len(word) <= 3 and word.isascii() and not _CODE.fullmatch(text.lower())
+    if short and (word in _NOT_SAID or not _DOTTED_CODE.fullmatch(text.lower())):
+        return None  # "n/a" and "s/n" are no codes; "U.S." is one
+    bare = _ARTICLE.sub("", text.lower())
+    known = _known(word) or (_known(words_of(bare)) if bare != text.lower() else None)
+    _, comma, last = text.rpartition(",")
+    return known or (country_code(last) if comma else None)  # "Scotland, UK"
+
+
+def _same(name: str, aside: str) -> str | None:
+    """A country named twice; ``Georgia (US)`` and ``Congo (somewhere)`` are not certain."""
+    code = country_code(name)
+    return code if code is not None and code == country_code(aside) else None
+
+
+def _known(word: str) -> str | None:
+    return known_to_standards(word) or _further_names().get(word)
+
+
+def known_to_standards(word: str) -> str | None:
+    """The code of a name, already in ``words_of``, by ISO 3166 and CLDR alone."""
     return _codes().get(word) or _translations().get(word)
+
+
+@cache
+def _further_names() -> Mapping[str, str]:
+    """What countrynames has beyond the standards."""
+    lines = (Path(__file__).parent / "data" / "country_names.txt").read_text(encoding="utf-8").splitlines()
+    listed = (line.split() for line in lines if line and not line.startswith("#"))
+    return {word: code for code, *words in listed for word in words}
 
 
 @cache
@@ -64,7 +131,8 @@ def _codes() -> Mapping[str, str]:
         names = (country.alpha_2, country.alpha_3, country.numeric, country.name)
         also = (getattr(country, "official_name", ""), getattr(country, "common_name", ""))
         table |= {words_of(name): code for name in (*names, *also) if name}
-    parts = {words_of(part.name): "gb" for part in subdivisions("GB") if part.code in _NATIONS}
+    nations = (re.split(r"[\[\];]", part.name) for part in subdivisions("GB") if part.code in _NATIONS)  # Wales; Cymru
+    parts = {words_of(name): "gb" for names in nations for name in names}
     return table | parts | _RESERVED
 
 
@@ -114,12 +182,25 @@ def read_state(text: str, country: str | None) -> Reading:
 
     Where no country is known, a name of a US state, then of a Canadian province, is taken for it.
     """
+    text = _without_country(text, country)
     word = words_of(text)
     if country in US_POSTAL_COUNTRIES:
         code = _states("US").get(word)
         return (code, None) if code else (None, Cause.UNKNOWN_STATE)
     known = {"ca": _states("CA"), None: _states("CA") | _states("US")}.get(country, {})
     return known.get(word) or _letters(text), None
+
+
+_ISO_CODE = re.compile(r"([a-z]{2})-([a-z0-9]{1,3})")
+
+
+def _without_country(text: str, country: str | None) -> str:
+    """``nsw`` for ``AU-NSW``: ISO 3166-2 writes the country before the part's own code."""
+    code = _ISO_CODE.fullmatch(text.lower().strip())
+    if code is None or (country is not None and code[1] != country):
+        return text
+    known = pycountry.subdivisions.get(code=code[0].upper()) is not None  # type: ignore[no-untyped-call]  # half typed
+    return code[2] if known or country is not None else text
 
 
 def _letters(text: str) -> str:

@@ -1,22 +1,129 @@
-"""Columns declared as SHA-256 already: checked, never guessed."""
+"""Values that are SHA-256 already: passed on in lower case, never hashed again, whatever the key and the profile.
+
+All of Meta's own tools pass a value of 64 hex digits on in a hashed key (meta-capi.md 15, to 2.1: SDK, CPB, the offline
+uploader and the tag template, read and run). CPB puts ``.`` and eight characters (older: two) behind its digests, which
+say who made it: they go. MD5 and SHA-1 match nobody at Meta, and no e-mail address, phone number, name or place is 32
+or 40 hex digits long.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from offline_capi.identity import placeholders
-from offline_capi.identity.text import is_one_of, lowered, matches
-from offline_capi.identity.verdict import Cause, Readable, Usable
+from offline_capi.identity.mending import undecorated
+from offline_capi.identity.text import blank_where, extract, is_one_of, longer_than, lowered, matches
+from offline_capi.identity.verdict import Cause, Readable, Rule, Usable
 
-__all__ = ["declared_digest"]
+__all__ = ["DIGEST", "declared_digest", "passing_digests", "refusing_digests"]
+
+#: SHA-256 in hex, with or without the parameter builder's suffix (CPB AppendixProvider.js).
+DIGEST = r"^(?:sha256:|0x|\\x)?([0-9a-f]{64})(?:\.(?:[0-9a-z_+/=-]{8}|[0-9a-z]{2}))?$"
+_MD5, _SHA1 = "^[0-9a-f]{32}$", "^[0-9a-f]{40}$"
+_BASE64_SHA256 = "^[A-Za-z0-9+/_-]{43}=$"
+_SUFFIXED = r"^\s*([0-9A-Fa-f]{64})\.[A-Za-z0-9_-]{8}\s*$"
+_SHORTEST = 32
 
 
 def declared_digest(readable: Readable) -> Usable:
-    """64 hex digits in lower case; MD5, SHA-1 and the digest of a placeholder are dropped by name."""
-    usable = Usable(lowered(readable.text))
-    usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(usable.text, placeholders.WORDS))
-    usable = usable.refuse(Cause.MD5, matches(usable.text, "^[0-9a-f]{32}$"))
-    usable = usable.refuse(Cause.SHA1, matches(usable.text, "^[0-9a-f]{40}$"))
-    usable = usable.keep(Cause.NOT_SHA256, matches(usable.text, "^[0-9a-f]{64}$"))
+    """``hashed: true``. All is a digest or is dropped: MD5, SHA-1 and the digest of a placeholder by name."""
+    text = lowered(undecorated(readable.text))
+    usable = Usable(text).refuse(Cause.PLACEHOLDER, is_one_of(text, placeholders.WORDS))
+    usable = usable.refuse(Cause.MD5, matches(usable.text, _MD5)).refuse(Cause.SHA1, matches(usable.text, _SHA1))
+    usable = usable.become(extract(usable.text, DIGEST), Cause.NOT_SHA256)
     usable = usable.refuse(Cause.HASH_OF_PLACEHOLDER, is_one_of(usable.text, placeholders.HASHES))
     return Usable(usable.text, usable.cause, pa.repeat(pa.scalar(value=True), len(readable)))
+
+
+@cache
+def passing_digests(rule: Rule, *, strict: bool, unless_raw: bool = False) -> Rule:
+    """``rule`` for what is readable; digests go out as they are. ``strict``: MD5, SHA-1
+    and digests of placeholders are dropped by name, as Meta's own tools do not.
+
+    ``unless_raw``: where the client's policy sends ids as they are, a digest is an id like any other.
+    """
+
+    def passing(readable: Readable) -> Usable:
+        if unless_raw and readable.policy.send == "raw":
+            return rule(readable)
+        if unless_raw:
+            return _apart(readable, rule, _passed, strict=False)
+        if not strict:
+            return _with_suffix(readable, rule)
+        return _without_hex(_apart(readable, rule, _judged, strict=True))
+
+    return passing
+
+
+@cache
+def refusing_digests(rule: Rule) -> Rule:
+    """``hashed: false``: the column is readable, and a digest in it is dropped by name."""
+
+    def refusing(readable: Readable) -> Usable:
+        return _without_hex(_apart(readable, rule, _refused, strict=True))
+
+    return refusing
+
+
+def _apart(readable: Readable, rule: Rule, judge: Callable[[pa.Array], Usable], *, strict: bool) -> Usable:
+    """Long values that are digests judged by ``judge``, all others by ``rule``."""
+    long = longer_than(readable.text, _SHORTEST - 1)
+    if long is None:
+        return rule(readable)
+    written = undecorated(readable.text.filter(long))
+    text = lowered(written)
+    shaped = pc.fill_null(matches(text, DIGEST), False)
+    if strict:
+        for pattern, looked_at in ((_MD5, text), (_SHA1, text), (_BASE64_SHA256, written)):
+            shaped = pc.or_(shaped, pc.fill_null(matches(looked_at, pattern), False))
+    if not pc.any(shaped).as_py():
+        return rule(readable)
+    where = pc.replace_with_mask(long, long, shaped)
+    usable = rule(replace(readable, text=blank_where(readable.text, where)))
+    judged = judge(text.filter(shaped))
+    final = (
+        pc.fill_null(usable.final, False) if usable.final is not None else pa.repeat(pa.scalar(value=False), len(where))
+    )
+    return replace(usable.patched(where, judged), final=pc.or_(final, where))
+
+
+def _without_hex(usable: Usable) -> Usable:
+    """What became hex digits only as it was normalised (a UUID without its dashes) is no name, place or address."""
+    long = longer_than(usable.text, _SHORTEST - 1)
+    if long is None:
+        return usable
+    hexed = pc.and_(long, pc.fill_null(matches(usable.text, "^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$"), False))
+    return usable.refuse(Cause.LOOKS_HASHED, hexed if usable.final is None else pc.and_not(hexed, usable.final))
+
+
+def _with_suffix(readable: Readable, rule: Rule) -> Usable:
+    """The parameter builder's digests as they are, all else by the rule of a profile that is a tool's, bit for bit."""
+    if longer_than(readable.text, 64) is None:
+        return rule(readable)
+    digests = lowered(extract(readable.text, _SUFFIXED))
+    if digests.null_count == len(digests):
+        return rule(readable)
+    where = pc.is_valid(digests)
+    usable = rule(replace(readable, text=blank_where(readable.text, where)))
+    final = where if usable.final is None else pc.or_(pc.fill_null(usable.final, False), where)
+    return replace(usable, text=pc.coalesce(digests, usable.text), final=final)
+
+
+def _passed(text: pa.Array) -> Usable:
+    return Usable(extract(text, DIGEST))
+
+
+def _judged(text: pa.Array) -> Usable:
+    usable = Usable(text).refuse(Cause.MD5, matches(text, _MD5)).refuse(Cause.SHA1, matches(text, _SHA1))
+    usable = usable.become(extract(usable.text, DIGEST), Cause.LOOKS_HASHED)
+    return usable.refuse(Cause.HASH_OF_PLACEHOLDER, is_one_of(usable.text, placeholders.HASHES))
+
+
+def _refused(text: pa.Array) -> Usable:
+    usable = Usable(text).refuse(Cause.MD5, matches(text, _MD5)).refuse(Cause.SHA1, matches(text, _SHA1))
+    return usable.refuse(Cause.LOOKS_HASHED, pc.is_valid(usable.text))

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from offline_capi.config.settings import ExternalIdPolicy
 from offline_capi.errors import UsageError
-from offline_capi.identity.columns import RowsAlike, Surroundings, country_beside, hash_columns, rule_of
+from offline_capi.identity.columns import RowsAlike, Surroundings, country_beside, dropped_of, hash_columns, rule_of
 from offline_capi.identity.stage import today
 from offline_capi.model import IdentityColumn
 
@@ -31,8 +31,9 @@ def hash_frame(
 ) -> pd.DataFrame:
     """A copy of ``df`` in which the columns named in ``columns`` are replaced by what Meta takes for their key.
 
-    A column takes the name of its key (``email`` → ``em``), a second one for the same key ``em_2``; other columns and
-    the index stay. ``country`` is a column of ``df`` or one country; ``formats`` holds strptime formats by column;
+    A column takes the name of its key (``email`` → ``em``), a second one for the same key ``em_2``; second values of
+    cells that hold several follow behind all columns. Other columns and the index stay. ``country`` is a column of
+    ``df`` or one country; ``formats`` holds strptime formats by column;
     ``hashed`` names columns that are SHA-256 already. ``result.attrs["dropped"]`` counts the values that were unusable.
     """
     _check(df, columns, profile)
@@ -40,12 +41,12 @@ def hash_frame(
     declared = formats or {}
     identity: dict[str, list[IdentityColumn]] = {}
     for name, key in columns.items():
-        column = IdentityColumn(_arrow(df[name]), name, name in hashed, None, tuple(declared.get(name, ())))
+        column = IdentityColumn(_arrow(df[name]), name, name in hashed or None, None, tuple(declared.get(name, ())))
         identity.setdefault(key, []).append(column)
     alike = [RowsAlike(None, profile, external_id or ExternalIdPolicy())]
-    values, dropped = hash_columns(identity, Surroundings(beside, alike, today()))
+    values, told = hash_columns(identity, Surroundings(beside, beside, alike, today()))
     result = _replaced(df, columns, values)
-    result.attrs["dropped"] = dropped
+    result.attrs["dropped"] = dropped_of(told)
     return result
 
 
@@ -83,4 +84,7 @@ def _replaced(df: pd.DataFrame, columns: Mapping[str, str], values: Mapping[str,
             place = len(values[key]) - len(waiting[key]) + 1
             label = key if place == 1 else f"{key}_{place}"
             parts[label] = waiting[key].pop(0).to_pandas().set_axis(df.index).rename(label)
+    for key, arrays in waiting.items():
+        for place, array in enumerate(arrays, len(values[key]) - len(arrays) + 1):
+            parts[f"{key}_{place}"] = array.to_pandas().set_axis(df.index).rename(f"{key}_{place}")
     return type(df)(parts, index=df.index)

@@ -13,15 +13,18 @@ import pyarrow.compute as pc
 
 from offline_capi.identity import placeholders
 from offline_capi.identity.births import FIRST_YEAR, birth_date
-from offline_capi.identity.countries import US_POSTAL_COUNTRIES, read_country, read_state
+from offline_capi.identity.countries import read_country, read_state
 from offline_capi.identity.distinct import Reading, one_by_one
+from offline_capi.identity.mending import is_broken, mended, undecorated, undecorated_id
 from offline_capi.identity.phones import phone
+from offline_capi.identity.postal import postal_code
 from offline_capi.identity.raw import RAW
 from offline_capi.identity.text import (
     ascii_digits,
     blank_where,
-    extract,
+    first_byte_in,
     frame,
+    is_ascii,
     is_one_of,
     lowered,
     matches,
@@ -30,16 +33,15 @@ from offline_capi.identity.text import (
     whole_numbers,
     without,
 )
-from offline_capi.identity.verdict import Cause, Profile, Readable, Usable
+from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 
 __all__ = ["META"]
 
 _EMAIL = (
-    r"^[^\s\p{C}@,;:<>()\[\]\x22\\]+"
+    r"^[^\s\p{C}\u{FFFD}@,;:<>()\[\]\x22\\]+"
     r"@(?:[\p{L}\p{N}_](?:[\p{L}\p{N}\p{M}_-]*[\p{L}\p{N}\p{M}_])?\.)+[\p{L}\p{M}][\p{L}\p{N}\p{M}-]*[\p{L}\p{N}\p{M}]$"
 )
 _ASCII_EMAIL = r"^[!#-'*+./0-9=?A-Z^-~-]+@(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+[a-z][a-z0-9-]*[a-z0-9]$"
-_HEX_DIGEST = r"^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$"
 _LONGEST_EMAIL = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets
 
 
@@ -50,13 +52,13 @@ def email(readable: Readable) -> Usable:
     if pc.any(unusual).as_py():
         usable = usable.patched(unusual, _unusual_email(usable.text.filter(unusual)))
     usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(usable.text, placeholders.EMAILS))
+    usable = usable.refuse(Cause.TEST_LEAD, is_one_of(usable.text, placeholders.TEST_LEAD_EMAILS))
     return usable.keep(Cause.NOT_AN_EMAIL, pc.less_equal(pc.binary_length(usable.text), _LONGEST_EMAIL))
 
 
 def _unusual_email(text: pa.Array) -> Usable:
     """Addresses in other scripts, and what is no address."""
-    usable = Usable(text).refuse(Cause.LOOKS_HASHED, matches(text, _HEX_DIGEST))
-    usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(text, placeholders.WORDS))
+    usable = Usable(text).refuse(Cause.PLACEHOLDER, is_one_of(text, placeholders.WORDS))
     return usable.keep(Cause.NOT_AN_EMAIL, matches(text, _EMAIL))
 
 
@@ -100,6 +102,8 @@ def gender(readable: Readable) -> Usable:
 
 def _read_gender(text: str, _: str | None) -> Reading:
     found = _GENDERS.get(text.strip(" ."))
+    if found is None and placeholders.is_placeholder(text):
+        return None, Cause.PLACEHOLDER
     return (found, None) if found else (None, Cause.UNKNOWN_WORD)
 
 
@@ -132,32 +136,15 @@ def state(readable: Readable) -> Usable:
     return merged.keep(Cause.NO_LETTERS, matches(merged.text, r"\p{L}"))
 
 
-_ZIP = r"^([0-9]{3,5})(?:[- ]*[0-9]{4})?$"  # leading zeros may be lost, in both lengths
-_ZIP_PLUS_FOUR = r"^([0-9]{5})[0-9]{4}$"
-_POSTAL_CODE = r"^[a-z0-9]{2,12}$"
-
-
-def postal_code(readable: Readable) -> Usable:
-    """US: five digits. Elsewhere without blanks and dashes, nothing cut. Unknown country: ZIP+4 by its shape."""
-    text = whole_numbers(ascii_digits(lowered(readable.text)))
-    bare = lowered(without(text, _NOT_IN_A_NAME))
-    shaped = pc.and_(matches(bare, _POSTAL_CODE), matches(bare, r"[0-9]"))
-    elsewhere = pc.if_else(shaped, bare, None)
-    unknown = pc.coalesce(extract(bare, _ZIP_PLUS_FOUR), elsewhere)
-    american = pc.utf8_lpad(extract(text, _ZIP), 5, "0")
-    is_american = pc.fill_null(is_one_of(readable.country, US_POSTAL_COUNTRIES), False)
-    chosen = pc.if_else(is_american, american, pc.if_else(pc.is_null(readable.country), unknown, elsewhere))
-    usable = Usable(text).refuse(Cause.PLACEHOLDER, is_one_of(text, placeholders.WORDS))
-    usable = usable.become(chosen, Cause.NOT_A_POSTAL_CODE)
-    return usable.refuse(Cause.PLACEHOLDER, matches(usable.text, "^(?:0+|9{5,}|x+)$"))
-
-
 def external_id(readable: Readable) -> Usable:
     """By the client's one policy, and nothing beyond it: the id must equal what its browser pixel sends."""
     policy = readable.policy
-    text = pc.utf8_trim_whitespace(readable.text) if policy.trim else readable.text
+    written = undecorated_id(readable.text)
+    text = pc.utf8_trim_whitespace(written) if policy.trim else written
     text = frame(text=text)["text"].str.to_lowercase() if policy.lower else text
     usable = Usable(_unless_blank(strings(text) if policy.lower else text))
+    broken = None if is_ascii(usable.text) else matches(usable.text, r"[\u{80}-\u{84}\u{86}-\u{9F}\u{FFFD}]")
+    usable = usable if broken is None else usable.refuse(Cause.BROKEN_TEXT, broken)
     usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(lowered(usable.text), placeholders.WORDS))
     return replace(usable, final=pa.repeat(pa.scalar(policy.send == "raw"), len(readable)))
 
@@ -201,4 +188,27 @@ _HASHED: Mapping[str, Callable[[Readable], Usable]] = {
     "doby": _number_between(FIRST_YEAR, None, 4),
 }
 
-META: Profile = {**_HASHED, **RAW}
+
+def _as_meant(rule: Rule) -> Rule:
+    """``rule`` of the texts as they were before a spreadsheet, a shop or an encoding wrote them."""
+
+    def meant(readable: Readable) -> Usable:
+        text = mended(undecorated(readable.text))
+        gone = [(Cause.BROKEN_TEXT, is_broken(text))]
+        if first_byte_in(text, b"<"):
+            gone.insert(0, (Cause.TEST_LEAD, matches(text, placeholders.TEST_LEAD)))
+        if first_byte_in(text, b"#"):
+            gone.append((Cause.PLACEHOLDER, matches(text, r"^\s*#\S*[!?]\s*$")))
+        tidy = Usable(text)
+        for cause, where in gone:
+            tidy = tidy if where is None else tidy.refuse(cause, where)
+        usable = rule(replace(readable, text=tidy.text))
+        return usable if tidy.cause is None else usable.also(tidy.cause)
+
+    return meant
+
+
+META: Profile = {
+    **{key: rule if key == "external_id" else _as_meant(rule) for key, rule in _HASHED.items()},
+    **RAW,
+}

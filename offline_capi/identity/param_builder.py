@@ -1,19 +1,20 @@
-"""Profile ``param_builder``: what Meta's parameter builder for Node 1.2.1 makes of a value, without its suffix.
+"""Profile ``param_builder``: what Meta's parameter builder for Node 1.3.2 makes of a value, without its suffix.
 
-A port of the browser pixel's normaliser; meta-capi.md 12 (CPB) states its rules. It loses accented letters of cities,
-cuts every state to two letters and reads ambiguous dates month first: use it to compare, not to send.
+A port of the browser pixel's normaliser (CPB src/piiUtil), measured by the builder's own published test pairs
+(``offline-capi profile conformance``). It loses accented letters of cities, cuts every state to two letters and reads
+ambiguous dates month first: use it to compare, not to send.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import date
 from functools import cache
+from pathlib import Path
 
 import pyarrow as pa
-import pycountry
 
-from offline_capi.identity.countries import subdivisions, words_of
 from offline_capi.identity.distinct import Reading, one_by_one
 from offline_capi.identity.raw import RAW, untouched
 from offline_capi.identity.sdk import SDK
@@ -22,41 +23,53 @@ from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 
 __all__ = ["PARAM_BUILDER"]
 
-Normalizer = Callable[[str], str | None]
+Normalizer = Callable[[str, date], str | None]
 
-_DIGEST = re.compile(r"[a-f0-9]{32}|[A-Fa-f0-9]{64}")
-_EMAIL = re.compile(
-    r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+# JavaScript's \s and trim(): the byte-order mark is a blank, the separators U+001C to U+001F and U+0085 are none.
+_BLANK = "\\t\\n\\v\\f\\r \\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff"
+_BLANKS = re.compile(f"[{_BLANK}]+")
+_OUTER_BLANKS = re.compile(f"^[{_BLANK}]+|[{_BLANK}]+$(?!\n)")
+# PIIUtil.js, SHA_256_OR_MD5_REGEX and isAlreadyNormalizedAndHashedByParamBuilder.
+_DIGEST = rf"^[{_BLANK}]*([A-Fa-f0-9]{{64}}|[A-Fa-f0-9]{{32}})(?:\.(?:AQ|Ag|Aw|BA|BQ|Bg|[^.]{{8}}))?[{_BLANK}]*$"
+_LOOKS_HASHED = re.compile(r"[A-Fa-f0-9]{64}")
+_LOCAL = r"[0-9A-Za-z_!#$%&'*+/=?^`{|}~-]+"
+_EMAIL = re.compile(  # the "(:?" is theirs: a colon may stand before a dot
+    rf"{_LOCAL}(:?\.{_LOCAL})*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 )
-_BLANKS_AND_PUNCTUATION = re.compile(r"[\s!-/:-@\[-`{-~]+")
+_BLANKS_AND_PUNCTUATION = re.compile(rf"[{_BLANK}!-/:-@\[-`{{-~]+")
+_NAMES_FILE = Path(__file__).parent / "data" / "param_builder_names.txt"
 
 
-def _email(text: str) -> str | None:
-    tidy = text.lower().strip()
+def _trim(text: str) -> str:
+    return _OUTER_BLANKS.sub("", text)
+
+
+def _email(text: str, _: date) -> str | None:
+    tidy = _trim(text.lower())
     return tidy if _EMAIL.fullmatch(tidy) else None
 
 
-def _phone(text: str) -> str | None:
+def _phone(text: str, _: date) -> str | None:
     return re.sub(r"[^0-9]", "", text).lstrip("0") or None
 
 
-def _name(text: str) -> str | None:
+def _name(text: str, _: date) -> str | None:
     return _BLANKS_AND_PUNCTUATION.sub("", text).lower() or None
 
 
-def _city(text: str) -> str | None:
+def _city(text: str, _: date) -> str | None:
     latin = re.sub(r"[^a-zA-Z0-9]", "", text).lower()
     return latin if latin[:1].isalpha() else None
 
 
-def _two_letters(names: Callable[[], Mapping[str, str]]) -> Normalizer:
+def _two_letters(section: str) -> Normalizer:
     """A name that is, or contains, a known one gives its code; anything else is cut to two letters."""
 
-    def normalize(text: str) -> str | None:
+    def normalize(text: str, _: date) -> str | None:
         letters = re.sub(r"[^a-z]", "", text.lower())
         if len(letters) <= 2:
             return letters or None
-        known = names()
+        known = _names()[section]
         inside = (code for word, code in known.items() if word in letters)
         return (known.get(letters) or next(inside, letters))[:2]
 
@@ -64,47 +77,39 @@ def _two_letters(names: Callable[[], Mapping[str, str]]) -> Normalizer:
 
 
 @cache
-def _states() -> Mapping[str, str]:
-    """Provinces of Canada, then the fifty states."""
-    kinds = {"CA": ("Province", "Territory"), "US": ("State",)}
-    return {
-        words_of(state.name): state.code[-2:].lower()
-        for country, types in kinds.items()
-        for state in sorted(subdivisions(country), key=lambda one: one.name)
-        if state.type in types
-    }
+def _names() -> Mapping[str, Mapping[str, str]]:
+    """The tables ``state`` (provinces of Canada, then the fifty states) and ``country``."""
+    sections: dict[str, dict[str, str]] = {}
+    for line in _NAMES_FILE.read_text(encoding="ascii").splitlines():
+        name, code, *more = line.split()
+        if name == "#" and not more:
+            table = sections.setdefault(code, {})
+        elif name != "#":
+            table[name] = code
+    return sections
 
 
-@cache
-def _countries() -> Mapping[str, str]:
-    named = sorted(pycountry.countries, key=lambda one: one.name)
-    table = {"unitedstates": "us", "usa": "us", "unitedstatesofamerica": "us"}
-    for country in named:
-        code = country.alpha_2.lower()
-        short = country.name.partition(",")[0]
-        known = (getattr(country, "common_name", ""), country.name, short if short not in _SHARED else "")
-        table |= {words_of(name): code for name in known if name and words_of(name) not in table}
-    return table | {country.alpha_3.lower(): country.alpha_2.lower() for country in named}
+def _zip(text: str, _: date) -> str | None:
+    front = _trim(text.lower().partition("-")[0])
+    return front if _units(front) >= 2 else None
 
 
-_SHARED = frozenset({"Congo", "Korea", "Virgin Islands", "Saint Martin (French part)"})
+def _units(text: str) -> int:
+    """JavaScript's length: UTF-16 code units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _zip(text: str) -> str | None:
-    front = text.lower().partition("-")[0].strip()
-    return front if len(front) >= 2 else None
-
-
-def _birth_date(text: str) -> str | None:
+def _birth_date(text: str, today: date) -> str | None:
     groups = re.findall(r"[0-9]+", text)
     if len(groups) >= 3:
-        found = _year_month_day(*(int(group) for group in groups[:3]))
+        first, second, third = (int(group) for group in groups[:3])
+        found = _year_month_day(first, second, third, today)
         if found is not None:
             return found
     return groups[0] if len(groups) == 1 and len(groups[0]) == 8 else None
 
 
-def _year_month_day(first: int, second: int, third: int) -> str | None:
+def _year_month_day(first: int, second: int, third: int, today: date) -> str | None:
     """The year is the number above 31, else the last; of the other two the month comes first if it can."""
     if first > 31:
         year, one, two = first, second, third
@@ -113,11 +118,8 @@ def _year_month_day(first: int, second: int, third: int) -> str | None:
     else:
         year, one, two = third, first, second
     month, day = (two, one) if one > 12 else (one, two)
-    return f"{year:04}{month:02}{day:02}" if _plausible(year, month, day) else None
-
-
-def _plausible(year: int, month: int, day: int) -> bool:
-    return 1800 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= 31
+    plausible = 1800 <= year <= today.year + 1 and 1 <= month <= 12 and 1 <= day <= 31
+    return f"{year:04}{month:02}{day:02}" if plausible else None
 
 
 _WORDS = {
@@ -130,12 +132,12 @@ _WORDS = {
 _GENDERS = {word: code for code, words in _WORDS.items() for word in words.split()}
 
 
-def _gender(text: str) -> str | None:
-    return _GENDERS.get(text.lower().strip())
+def _gender(text: str, _: date) -> str | None:
+    return _GENDERS.get(_trim(text.lower()))
 
 
-def _external_id(text: str) -> str | None:
-    return re.sub(r"\s+", "", text).lower() or None
+def _external_id(text: str, _: date) -> str | None:
+    return _BLANKS.sub("", text).lower() or None
 
 
 _NORMALIZERS: Mapping[str, Normalizer] = {
@@ -146,23 +148,24 @@ _NORMALIZERS: Mapping[str, Normalizer] = {
     "ge": _gender,
     "db": _birth_date,
     "ct": _city,
-    "st": _two_letters(_states),
+    "st": _two_letters("state"),
     "zp": _zip,
-    "country": _two_letters(_countries),
+    "country": _two_letters("country"),
     "external_id": _external_id,
 }
 
 
 def _rule(normalize: Normalizer) -> Rule:
-    def read(text: str, _: str | None) -> Reading:
-        if not text:
-            return None, None
-        normal = text if _DIGEST.fullmatch(text) and normalize is not _email else normalize(text)
-        return normal, (Cause.REFUSED_BY_BUILDER if normal is None else None)
-
     def rule(readable: Readable) -> Usable:
+        def read(text: str, _: str | None) -> Reading:
+            if not text:
+                return None, None
+            digest = re.fullmatch(_DIGEST, text)
+            normal = digest[1].lower() if digest else normalize(text, readable.today)
+            return normal, (Cause.REFUSED_BY_BUILDER if normal is None else None)
+
         usable = one_by_one(Readable(readable.text, pa.nulls(len(readable), pa.string())), read)
-        return Usable(usable.text, usable.cause, matches(readable.text, "^(?:[a-f0-9]{32}|[A-Fa-f0-9]{64})$"))
+        return Usable(usable.text, usable.cause, matches(readable.text, _DIGEST))
 
     return rule
 

@@ -70,6 +70,7 @@ def read_phone(text: str, country: str | None) -> Reading:
     """One number, by the library: as written with ``+``, else in its country, else as bare international digits."""
     if _SCIENTIFIC.fullmatch(text):
         return None, Cause.NOT_A_NUMBER
+    text = _without_mobile_mark(text, country)
     number = _parsed(text, country)
     if number is not None and text.lstrip("( ")[:1] in ("+", "＋"):
         return _judged(number, _is_possible(number))
@@ -82,6 +83,24 @@ def read_phone(text: str, country: str | None) -> Reading:
     if foreign is not None:
         return _judged(foreign, usable=True)
     return None, _cause(text, country, number)
+
+
+_MEXICO = re.compile(r"(?P<code>\+|00|011)?\s*52[\s().-]*1[\s().-]*(?P<national>(?:[0-9][\s().-]*){10})")
+_MEXICO_HOME = re.compile(r"(?:01|04[45])[\s().-]*(?P<national>(?:[0-9][\s().-]*){10})")
+
+
+def _without_mobile_mark(text: str, country: str | None) -> str:
+    """Mexico's numbers as they have been since August 2019: without the 1 for mobiles behind 52, without 01, 044, 045.
+
+    WhatsApp still writes the 1. libphonenumber knows no number with it any more. (Argentina's 9 behind 54 belongs to
+    the number to this day, and stays.)
+    """
+    text = text.strip()
+    marked = _MEXICO.fullmatch(text)
+    if marked and (marked["code"] or country in ("mx", None)):
+        return f"+52{_bare(marked['national'])}"
+    home = _MEXICO_HOME.fullmatch(text) if country == "mx" else None
+    return f"+52{_bare(home['national'])}" if home else text
 
 
 def _parsed(text: str, country: str | None) -> PhoneNumber | None:
@@ -133,7 +152,7 @@ def _international(text: str, country: str | None, national: PhoneNumber | None)
         return None
     if bare == digits and len(bare) not in _INTERNATIONAL_DIGITS:
         return None
-    number = _parsed("+" + bare, None)
+    number = _parsed(_without_mobile_mark("+" + bare, None), None)
     return number if number is not None and phonenumbers.is_valid_number(number) else None
 
 

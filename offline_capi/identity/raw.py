@@ -1,8 +1,11 @@
-"""Keys that Meta wants as they are: only their shape is looked at, no byte is changed but outer blanks."""
+"""Keys that Meta wants as they are: only their shape is looked at, no byte is changed but outer blanks and what a
+spreadsheet put around them. The IP address of a visitor is taken out of a proxy's list, without its port.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
@@ -10,7 +13,8 @@ import pyarrow.compute as pc
 
 from offline_capi.identity import placeholders
 from offline_capi.identity.distinct import Reading, one_by_one
-from offline_capi.identity.text import is_one_of, matches
+from offline_capi.identity.mending import undecorated_id
+from offline_capi.identity.text import first_byte_in, is_one_of, lowered, matches
 from offline_capi.identity.verdict import Cause, Readable, Rule, Usable
 
 __all__ = ["RAW", "untouched"]
@@ -19,9 +23,11 @@ _LONGEST = 2048  # bytes; Meta publishes no limit, and nothing longer is an id o
 
 
 def _present(readable: Readable) -> Usable:
-    text = pc.utf8_trim_whitespace(readable.text)
+    text = pc.utf8_trim_whitespace(undecorated_id(readable.text))
     usable = Usable(pc.if_else(pc.equal(text, ""), None, text))
-    return usable.refuse(Cause.PLACEHOLDER, is_one_of(pc.ascii_lower(usable.text), placeholders.WORDS))
+    if first_byte_in(usable.text, b"<"):
+        usable = usable.refuse(Cause.TEST_LEAD, matches(usable.text, placeholders.TEST_LEAD))
+    return usable.refuse(Cause.PLACEHOLDER, is_one_of(lowered(usable.text), placeholders.WORDS))
 
 
 def _shaped(pattern: str) -> Callable[[Readable], Usable]:
@@ -34,20 +40,41 @@ def _shaped(pattern: str) -> Callable[[Readable], Usable]:
 
 
 def ip_address(readable: Readable) -> Usable:
-    """IPv4 or IPv6 as written."""
+    """The first public IPv4 or IPv6 address, without its port and brackets; else as written."""
     present = _present(readable)
     read = one_by_one(Readable(present.text, pa.nulls(len(readable), pa.string())), _read_ip)
     causes = read.cause if present.cause is None else pc.coalesce(present.cause, read.cause)
     return Usable(read.text, causes)
 
 
+# X-Forwarded-For: the visitor first, then each proxy. "[2001:db8::1]:443" and "192.0.2.1:443" carry a port (RFC 3986).
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
+_WITH_PORT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3}):[0-9]{1,5}")
+# Nobody on the internet has these (RFC 1918, 6598, 3927, 4193, 4291); ipaddress also takes examples for private.
+_PRIVATE = tuple(
+    ipaddress.ip_network(net)
+    for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
+                "0.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128", "::/128")
+)  # fmt: skip
+
+
 def _read_ip(text: str, _: str | None) -> Reading:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None, Cause.WRONG_SHAPE
-    unusable = "%" in text or address.is_unspecified or address.is_loopback
-    return (None, Cause.WRONG_SHAPE) if unusable else (text, None)
+    cause = Cause.WRONG_SHAPE
+    for part in re.split(r"[,;\s]+", text):
+        bare = part.strip("\"'")
+        found = _BRACKETED.fullmatch(bare) or _WITH_PORT.fullmatch(bare)
+        bare = found[1] if found else bare
+        try:
+            address = ipaddress.ip_address(bare)
+        except ValueError:
+            continue
+        if "%" in bare or address.is_multicast:
+            continue
+        if any(address.version == net.version and address in net for net in _PRIVATE):
+            cause = Cause.NOT_PUBLIC
+            continue
+        return bare, None
+    return None, cause
 
 
 def advertising_id(readable: Readable) -> Usable:
@@ -61,16 +88,30 @@ def untouched(readable: Readable) -> Usable:
     return Usable(readable.text)
 
 
+def _browser_id(pattern: str) -> Callable[[Readable], Usable]:
+    """``fbc`` or ``fbp``: the shape, and a last part that is an id and not what a script prints where it has none."""
+
+    def rule(readable: Readable) -> Usable:
+        usable = _shaped(pattern)(readable)
+        return usable.refuse(Cause.WRONG_SHAPE, matches(usable.text, _NO_ID))
+
+    return rule
+
+
+_FRONT = r"^fb\.[0-9]\.[0-9]{13}\."
+_SUFFIX = r"(?:\.(?:[A-Za-z0-9_-]{8}|[A-Za-z0-9]{2}))?$"  # the parameter builder's (CPB)
+_NO_ID = rf"(?i){_FRONT}(?:undefined|null|nan|none|nil|false|true|object|fbclid|unknown|n-a|test|0+)(?:\.|$)"
 _TOKEN = _shaped(r"^[^\s\p{Cc}]+$")
 _GRAPH_ID = _shaped(r"^[1-9][0-9]{0,24}$")
 
 RAW: Mapping[str, Rule] = {
     "client_ip_address": ip_address,
     "client_user_agent": _shaped(r"^[^\p{Cc}]+$"),
-    # D:parameters/fbp-and-fbc: fb.{subdomain index}.{milliseconds}.{id}; newer builders append a dot and 8 characters
-    # (CPB), so only the front is checked. 13 digits: seconds in the place of milliseconds are the usual mistake.
-    "fbc": _shaped(r"^fb\.[0-9]\.[0-9]{13}\.[^\s\p{Cc}]+$"),
-    "fbp": _shaped(r"^fb\.[0-9]\.[0-9]{13}\.[^\s\p{Cc}]+$"),
+    # D:parameters/fbp-and-fbc: fb.{subdomain index}.{milliseconds}.{id}. 13 digits: seconds are the usual mistake. A
+    # click id has letters, digits, "-" and "_": more is the rest of an address. Not repaired: where a click id ends,
+    # only the site knows, and Meta tells one that was changed (meta-capi.md 2.5).
+    "fbc": _browser_id(rf"{_FRONT}[A-Za-z0-9_-]+{_SUFFIX}"),
+    "fbp": _browser_id(rf"{_FRONT}[0-9]+{_SUFFIX}"),
     "subscription_id": _shaped(r"^[^\p{Cc}]+$"),
     "fb_login_id": _GRAPH_ID,
     # 15 to 17 digits; a wrong one can cost the whole request (2804036, D:conversion-leads), so a float is not repaired.

@@ -17,15 +17,20 @@ from offline_capi.identity.columns import (
     RowsAlike,
     Surroundings,
     country_beside,
+    dropped_of,
     hash_columns,
     hash_each,
     normal_forms,
+    noted_of,
     rule_of,
+    version_of,
 )
+from offline_capi.identity.digests import digest
+from offline_capi.identity.minors import under_13
 from offline_capi.identity.remembered import Remembered
-from offline_capi.identity.text import as_text
-from offline_capi.identity.verdict import Readable
-from offline_capi.model import HashedRows, MappedRows
+from offline_capi.identity.text import as_text, blank_where
+from offline_capi.identity.verdict import Cause, Readable
+from offline_capi.model import DroppedValues, HashedRows, IdentityColumn, MappedRows
 
 __all__ = ["hash_identity", "inspect_identity", "normalize", "today"]
 
@@ -48,12 +53,14 @@ def hash_identity(
 
     Each row is read with its own client's default country, profile and ``external_id`` policy, and never looked at
     together with other rows: the batch does not matter. ``profile`` counts before the clients' choices,
-    ``default_profile`` where a client has none. ``junk`` is dropped wherever it stands. Dropped values are counted by
+    ``default_profile`` where a client has none. ``junk`` is dropped wherever it stands. Test leads of Meta's and
+    children under 13 on the event's day are suppressed. Dropped values are counted by
     key, column and cause. A client that is not configured has no default country, and its ids are hashed. A run that
     gives the same ``remembered`` with each of its batches has values that repeat hashed once.
     """
     around = _surroundings(rows, clients, profile, default_profile, junk, remembered)
-    identity, dropped = hash_columns(rows.identity, around)
+    identity, columns = hash_columns(rows.identity, around)
+    suppressed, children = _never_sent(rows, columns, around)
     return HashedRows(
         origin=rows.origin,
         row=rows.row,
@@ -61,11 +68,41 @@ def hash_identity(
         event=rows.event,
         identity=identity,
         custom=rows.custom,
-        suppressed=rows.suppressed,
+        suppressed=suppressed,
         faults=rows.faults,
-        dropped=(*rows.dropped, *dropped),
+        dropped=(*rows.dropped, *dropped_of(columns), *children),
         outside=rows.outside,
+        noted=noted_of(columns),
+        columns={key: len(own) for key, own in rows.identity.items()},
+        profiles=tuple(sorted({version_of(alike.profile) for alike in around.alike})),
     )
+
+
+def _never_sent(
+    rows: MappedRows, columns: Sequence[HashedColumn], around: Surroundings
+) -> tuple[pa.BooleanArray, tuple[DroppedValues, ...]]:
+    """Rows without consent, Meta's own test leads, and children: none of them is sent, and none is an error."""
+    suppressed = rows.suppressed
+    for column in columns:
+        if column.cause is not None:
+            suppressed = pc.or_(suppressed, pc.fill_null(pc.equal(column.cause, Cause.TEST_LEAD.value), False))
+    mapped = rows.identity.get("db", ())
+    if not mapped:
+        return suppressed, ()
+    births = [values for column in columns if column.key == "db" for values in (column.values, *column.further)]
+    if any(alike.profile.partition("@")[0] == "sdk" for alike in around.alike):  # hashes a date as it is written
+        births += [_births_read(column, around) for column in mapped]
+    children = under_13(births, rows.event.get("event_time"), mapped[0].zone or "UTC", around.today)
+    if children is None:
+        return suppressed, ()
+    count = int(pc.sum(pc.and_not(children, suppressed)).as_py() or 0)
+    counted = DroppedValues("db", mapped[0].label, Cause.UNDER_13.value, count)
+    return pc.or_(suppressed, children), (counted,) if count else ()
+
+
+def _births_read(column: IdentityColumn, around: Surroundings) -> pa.Array:
+    readable = Readable(as_text(column.values), around.country, column.formats, around.today, zone=column.zone)
+    return digest(normal_forms("db", readable, "meta"))
 
 
 def inspect_identity(
@@ -92,7 +129,11 @@ def normalize(
     """
     text = as_text(values)
     readable = Readable(text, _countries(country, len(text)), tuple(formats), today())
-    return normal_forms(key, readable, profile)
+    normal = normal_forms(key, readable, profile)
+    if key == "em" and profile.partition("@")[0] == "param_builder":
+        # CPB: getNormalizedPII makes nothing of an MD5, which getNormalizedAndHashedPII passes on.
+        return blank_where(normal, pc.equal(pc.binary_length(normal), 32))
+    return normal
 
 
 def _surroundings(
@@ -104,10 +145,10 @@ def _surroundings(
     remembered: Remembered | None,
 ) -> Surroundings:
     names = as_text(rows.client).dictionary_encode(null_encoding="encode")
-    alike = _alike(names, clients, profile, default_profile)
+    alike, default = _alike(names, clients, profile, default_profile), _default_countries(names, clients)
     for key, one in product(rows.identity, {choice.profile for choice in alike}):
         rule_of(key, one)
-    return Surroundings(_default_countries(names, clients), alike, today(), junk, remembered)
+    return Surroundings(default, default, alike, today(), junk, remembered)
 
 
 def today() -> date:

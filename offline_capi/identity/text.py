@@ -26,8 +26,12 @@ __all__ = [
     "blank_where",
     "codes_in",
     "extract",
+    "first_byte_in",
     "frame",
+    "holds",
+    "is_ascii",
     "is_one_of",
+    "longer_than",
     "lowered",
     "matches",
     "only_ascii",
@@ -100,7 +104,7 @@ def extract(text: pa.Array, pattern: str, group: int = 1) -> pa.Array:
 
 def only_ascii(text: pa.Array) -> pa.Array:
     """The text where it is ASCII, null elsewhere."""
-    return text if _is_ascii(text) else pc.if_else(pc.string_is_ascii(text), text, None)
+    return text if is_ascii(text) else pc.if_else(pc.string_is_ascii(text), text, None)
 
 
 def is_one_of(text: pa.Array, words: frozenset[str]) -> pa.BooleanArray:
@@ -148,14 +152,15 @@ def _tidied(
 
 def _where_not_ascii(text: pa.Array, otherwise: pa.Array, kernel: Callable[[pl.Series], pl.Series]) -> pa.Array:
     """``kernel`` of the rows that are not ASCII, ``otherwise`` at the others."""
-    if _is_ascii(text):
+    if is_ascii(text):
         return otherwise
     odd = pc.fill_null(pc.invert(pc.string_is_ascii(text)), False)
     fixed = strings(kernel(pl.Series(text.filter(odd))))
     return pc.replace_with_mask(otherwise, odd, fixed)
 
 
-def _is_ascii(text: pa.Array) -> bool:
+def is_ascii(text: pa.Array) -> bool:
+    """Whether every byte of the column is below 128."""
     _, content = _bytes(text)
     return bool(len(content) == 0 or content.max() < 128)
 
@@ -168,6 +173,28 @@ def _bytes(text: pa.Array) -> tuple[np.ndarray[Any, np.dtype[np.int32]], np.ndar
     offsets = np.frombuffer(starts, np.int32, len(text) + 1, text.offset * 4)
     content = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
     return offsets, content[offsets[0] : offsets[-1]]
+
+
+def first_byte_in(text: pa.Array, marks: bytes) -> bool:
+    """Whether any value may begin with one of ``marks``: looked for in the bytes of the column, never missed."""
+    offsets, content = _bytes(text)
+    starts = offsets[:-1] - offsets[0]
+    return bool(np.isin(content[starts[starts < len(content)]], np.frombuffer(marks, np.uint8)).any())
+
+
+def holds(text: pa.Array, part: str) -> bool:
+    """Whether ``part`` stands anywhere in the column."""
+    _, content = _bytes(text)
+    return part.encode() in content.tobytes() if len(content) else False
+
+
+def longer_than(text: pa.Array, bytes_: int) -> pa.BooleanArray | None:
+    """Where a value has more than ``bytes_`` bytes; ``None`` where none has."""
+    offsets, _ = _bytes(text)
+    lengths = np.diff(offsets)
+    if not len(lengths) or lengths.max() <= bytes_:
+        return None
+    return pc.and_(pa.array(lengths > bytes_), pc.is_valid(text)) if len(lengths) == len(text) else None
 
 
 def codes_in(codes: pa.Array) -> list[str | None]:

@@ -40,6 +40,13 @@ class Cause(StrEnum):
     MD5 = "md5_instead_of_sha256"
     SHA1 = "sha1_instead_of_sha256"
     HASH_OF_PLACEHOLDER = "hash_of_placeholder"
+    BROKEN_TEXT = "broken_text"
+    TEST_LEAD = "test_lead"
+    UNDER_13 = "under_13"
+    NO_ZONE = "instant_without_zone"
+    NOT_PUBLIC = "address_not_public"
+    READABLE_EMAIL = "readable_email"
+    READABLE_PHONE = "readable_phone"
     LISTED_AS_JUNK = "listed_as_junk"
     REFUSED_BY_SDK = "refused_by_sdk"
     REFUSED_BY_BUILDER = "refused_by_param_builder"
@@ -53,7 +60,8 @@ class Readable:
     """Values of one key as the source writes them.
 
     ``country`` holds ISO 3166-1 alpha-2 codes in lower case beside the text, null where unknown; ``formats`` are the
-    declared date formats; ``today`` ends the range of birth dates; ``policy`` is the client's for ``external_id``.
+    declared date formats; ``today`` ends the range of birth dates; ``policy`` is the client's for ``external_id``;
+    ``zone`` is the IANA zone in which a birth date that is an instant is read.
     """
 
     text: pa.Array
@@ -61,6 +69,7 @@ class Readable:
     formats: tuple[str, ...] = ()
     today: date = date.max
     policy: ExternalIdPolicy = _DEFAULT_POLICY
+    zone: str | None = None
 
     def __len__(self) -> int:
         return len(self.text)
@@ -100,6 +109,10 @@ class Usable:
     def become(self, text: pa.Array, cause: Cause) -> Usable:
         """Take ``text`` instead; a value for which it is null is dropped with ``cause``."""
         return replace(self.keep(cause, pc.is_valid(text)), text=blank_where(text, pc.is_null(self.text)))
+
+    def also(self, cause: pa.Array) -> Usable:
+        """Name ``cause`` where a value was gone before this rule looked."""
+        return replace(self, cause=cause if self.cause is None else pc.coalesce(self.cause, cause))
 
     def patched(self, where: pa.BooleanArray, part: Usable) -> Usable:
         """Take the answers of ``part`` for the rows at ``where``."""

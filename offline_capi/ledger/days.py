@@ -64,8 +64,11 @@ def calendar_of(
 
 
 def first_night_of(runs: Iterable[PastRun], zone: str) -> date | None:
-    """The first day that a nightly run covered; a backfill of older days does not count, as it starts no nights."""
-    days = [one.window.since.astimezone(ZoneInfo(zone)).date() for one in runs if one.is_nightly]
+    """The first day that begins inside a nightly run; a backfill of older days starts no nights."""
+    days = []
+    for since in (one.window.since.astimezone(ZoneInfo(zone)) for one in runs if one.is_nightly):
+        whole = since == Window.of_day_at(since).since
+        days.append(since.date() if whole else since.date() + timedelta(days=1))
     return min(days, default=None)
 
 

@@ -8,6 +8,6 @@ event, ``screening`` for what must never be sent, ``transform`` for the pandas h
 
 from offline_capi.mapping.columns import columns_needed
 from offline_capi.mapping.narrow import rows_of, rows_wanted
-from offline_capi.mapping.rows import map_rows
+from offline_capi.mapping.rows import map_rows, placed_rows
 
-__all__ = ["columns_needed", "map_rows", "rows_of", "rows_wanted"]
+__all__ = ["columns_needed", "map_rows", "placed_rows", "rows_of", "rows_wanted"]

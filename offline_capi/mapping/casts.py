@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.config.settings import FieldSpec
-from offline_capi.mapping.numerals import read_integers, read_numbers
+from offline_capi.mapping.ids import damaged, whole_numbers
+from offline_capi.mapping.numerals import read_integers, read_money, read_numbers
 from offline_capi.mapping.text import UnfitTypeError, as_text, is_text
 from offline_capi.mapping.times import TimeRule, read_dates, read_instants
 
@@ -57,6 +58,17 @@ def _numeric(values: pa.Array) -> pa.Array:
     raise UnfitTypeError(f"{kind} is no number")
 
 
+def _money(values: pa.Array, manner: Manner) -> pa.Array:
+    return read_money(_numeric(values), manner.decimal)
+
+
+def _id(values: pa.Array, _: Manner) -> pa.Array:
+    """Text of which no digit is gone; a whole number has no fraction, whatever type it came in."""
+    text = as_text(values)
+    where = damaged(text)
+    return whole_numbers(text if where is None else pc.if_else(where, pa.scalar(None, pa.string()), text))
+
+
 def truths(values: pa.Array) -> pa.BooleanArray:
     """Booleans as they are; ``TRUE`` and ``FALSE`` words and 1 and 0 as what they mean; null for everything else.
 
@@ -74,6 +86,8 @@ CASTS: dict[str, Callable[[pa.Array, Manner], pa.Array]] = {
     "string": lambda values, _: as_text(values),
     "number": _number,
     "integer": _integer,
+    "money": _money,
+    "id": _id,
     "boolean": lambda values, _: truths(values),
     "timestamp": lambda values, manner: read_instants(values, manner.time),
     "date": lambda values, manner: read_dates(values, manner.time),

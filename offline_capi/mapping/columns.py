@@ -15,6 +15,7 @@ import pyarrow.types as kinds
 from offline_capi.config import MappingSpec, columns_used
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import SourceSchemaError
+from offline_capi.mapping.ids import undecorated
 from offline_capi.mapping.text import UnfitTypeError, is_text, plain, verbatim
 
 __all__ = ["SourceColumns", "columns_needed", "require_columns"]
@@ -49,6 +50,8 @@ def _fault(column: str, paths: tuple[str, ...], times: Counter[str]) -> str:
 class SourceColumns:
     """A batch with blanks as nulls, in one encoding: what a value becomes does not depend on how Arrow stores it.
 
+    The marks by which a spreadsheet says that a value is text (``="1001"``) are no part of it.
+
     ``zone`` is where naive times stand unless a field says otherwise.
     """
 
@@ -64,13 +67,13 @@ class SourceColumns:
         """The column; text without the white space around it, null where blank."""
         if name not in self._plain:
             values = _decoded(self.batch.column(name))
-            self._plain[name] = plain(values) if is_text(values) else values
+            self._plain[name] = plain(undecorated(values)) if is_text(values) else values
         return self._plain[name]
 
     def written(self, name: str) -> pa.Array:
         """The column; text as the source wrote it, null where blank."""
         values = _decoded(self.batch.column(name))
-        return verbatim(values) if is_text(values) else values
+        return verbatim(undecorated(values)) if is_text(values) else values
 
     @contextmanager
     def read_for(self, path: str, *names: str) -> Iterator[None]:

@@ -1,12 +1,20 @@
 """``contents`` and ``content_ids``: strings that hold JSON arrays, put together column by column.
 
-A JSON column is parsed once a distinct value: an item must be an object with an id and a whole quantity
+A JSON column is parsed once a distinct value: an item must be an object with an id and a quantity above zero
 (D:parameters/custom-data, meta-capi.md section 3.1), its numbers may be texts, and it is written again compactly with
-the known keys in one order and all others after them by name. Anything else is unreadable, whole.
+the known keys in one order and all others after them by name. What shops call the keys (``sku``, ``qty``, ``price``) is
+understood, and so are one object without brackets, JSON inside a JSON text, and lists as Python prints them.
+
+An item that cannot be read is left out, and its neighbours stay. Meta takes whole quantities: others are rounded to the
+nearest, to 1 at least (0.455 kg are one article of that id); a quantity of zero or less is no purchase of it.
+
+Several ids in one text (``A1,B2``, ``A1|B2``, ``{A1,B2}``) are several ids, unless the field is declared
+``type: string``.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -17,17 +25,19 @@ import pyarrow.compute as pc
 
 from offline_capi.config.settings import Contents, FieldSpec
 from offline_capi.mapping.columns import SourceColumns
-from offline_capi.mapping.fields import Reading, either, read_field
+from offline_capi.mapping.fields import ID, Reading, either, read_field
+from offline_capi.mapping.ids import damaged, whole_numbers
 from offline_capi.mapping.json_text import (
     MalformedError,
     compact,
     is_list,
-    json_array,
     json_object,
     json_of_lists,
+    json_value,
     quoted,
     rewritten,
 )
+from offline_capi.mapping.numerals import read_numbers
 from offline_capi.mapping.objects import Member, read_members
 from offline_capi.mapping.text import EXACT_FLOAT
 
@@ -44,7 +54,16 @@ ITEM_KINDS = {
     "category": "string",
     "delivery_category": "string",
 }
-ITEM = tuple(Member(key, key, kind) for key, kind in ITEM_KINDS.items())
+ITEM = tuple(Member(key, key, {"id": ID, "quantity": "number"}.get(key, kind)) for key, kind in ITEM_KINDS.items())
+# What exports of shops call the keys, the first that is there: WooCommerce, Shopify, Square, GA4 (item_id, item_name).
+OTHER_NAMES = {
+    "id": ("sku", "item_id", "product_id", "content_id", "variant_id", "product_sku"),
+    "quantity": ("qty", "count", "units"),
+    "item_price": ("price", "unit_price", "itemPrice"),
+    "title": ("name", "item_name", "product_name"),
+    "brand": ("item_brand",),
+    "category": ("item_category",),
+}
 
 
 # ---------------------------------------------------------------------------------------------- from columns
@@ -54,19 +73,33 @@ def read_contents(columns: SourceColumns, spec: Contents, path: str) -> Reading:
     """One array of items a row, null where there is none."""
     if spec.json_column is not None:
         with columns.read_for(path, spec.json_column):
-            return rewritten(json_of_lists(columns.values(spec.json_column)), _items)
+            return _rewritten(json_of_lists(columns.values(spec.json_column)), _items)
     return _built(columns, spec, path)
 
 
 def _built(columns: SourceColumns, spec: Contents, path: str) -> Reading:
     """One item a row, made of columns; no item where the id is empty. An empty quantity is unreadable."""
     read = read_members(columns, spec, ITEM, path)
+    quantity, rounded = _whole_quantities(read["quantity"].values)
+    read["quantity"] = read["quantity"]._replace(values=quantity)
     there = read["id"].values.is_valid()
-    item = json_object({key: found.values for key, found in read.items()})
-    item = pc.if_else(there, item, None) if read["id"].values.null_count else item
-    unreadable = either(*(found.unreadable for found in read.values()), pc.and_(there, read["quantity"].missing))
+    unreadable = either(*(found.unreadable for found in read.values()), pc.and_(there, quantity.is_null()))
     unknown = either(*(found.unknown for found in read.values()))
-    return Reading(pc.binary_join_element_wise("[", item, "]", ""), unreadable, unknown)
+    whole = there if unreadable is None else pc.and_not(there, unreadable)
+    item = pc.if_else(
+        whole, json_object({key: found.values for key, found in read.items()}), pa.scalar(None, pa.string())
+    )
+    reduced = pc.and_(rounded, whole) if pc.any(rounded).as_py() else None
+    return Reading(pc.binary_join_element_wise("[", item, "]", ""), unreadable, unknown, read["id"].damaged, reduced)
+
+
+def _whole_quantities(texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
+    """Quantities above zero as whole numbers of at least 1, and which of them were rounded."""
+    numbers = pc.cast(texts, pa.float64())
+    above = pc.if_else(pc.greater(numbers, 0), numbers, pa.scalar(None, pa.float64()))
+    whole = pc.max_element_wise(pc.floor(pc.add(above, 0.5)), pc.if_else(above.is_valid(), 1.0, None))
+    rounded = pc.fill_null(pc.not_equal(whole, above), False)
+    return pc.cast(pc.cast(whole, pa.int64(), safe=False), pa.string()), rounded
 
 
 # ---------------------------------------------------------------------------------------------- ids
@@ -83,6 +116,7 @@ def read_content_ids(columns: SourceColumns, specs: Iterable[FieldSpec], path: s
         pc.binary_join_element_wise("[", filled, "]", ""),
         either(*(part.unreadable for part in found)),
         either(*(part.unknown for part in found)),
+        either(*(part.damaged for part in found)),
     )
 
 
@@ -90,35 +124,106 @@ def _ids(columns: SourceColumns, spec: FieldSpec, path: str) -> Reading:
     """The members of the array, without its brackets."""
     if spec.column is not None and is_list(columns.values(spec.column).type):
         return rewritten(json_of_lists(columns.values(spec.column)), _members)
-    found = read_field(columns, spec, path, "string")
-    arrays = pc.fill_null(pc.starts_with(found.values, "["), False)
-    if not pc.any(arrays).as_py():
+    found = read_field(columns, spec, path, ID)
+    if spec.type == "string" or spec.constant is not None:
         return found._replace(values=quoted(found.values))
-    read = rewritten(pc.if_else(arrays, found.values, None), _members)
-    values = pc.if_else(arrays, read.values, quoted(found.values))
-    return Reading(values, either(found.unreadable, read.unreadable), found.unknown)
+    several = pc.fill_null(pc.match_substring_regex(found.values, r"^[\[{]|[,;|\n]"), False)
+    if not pc.any(several).as_py():
+        return found._replace(values=quoted(found.values))
+    read = rewritten(pc.if_else(several, found.values, pa.scalar(None, pa.string())), _members)
+    values = pc.if_else(several, read.values, quoted(found.values))
+    return found._replace(values=values, unreadable=either(found.unreadable, read.unreadable))
 
 
 # ---------------------------------------------------------------------------------------------- JSON in the source
 
 
-def _items(text: str) -> str | None:
-    items = [_item(item) for item in json_array(text)]
-    return compact(items) if items else None
+def _rewritten(text: pa.StringArray, write: Callable[[str], tuple[str | None, bool]]) -> Reading:
+    """``rewritten``, and where ``write`` says that a part is missing or rounded."""
+    partial: list[bool] = []
+
+    def written(value: str) -> str | None:
+        partial.append(False)
+        found, partial[-1] = write(value)
+        return found
+
+    found = rewritten(text, written)
+    if not any(partial):
+        return found
+    reduced = pa.array(partial, pa.bool_()).take(text.dictionary_encode().indices)
+    return found._replace(reduced=pc.fill_null(reduced, False))
+
+
+def _items(text: str) -> tuple[str | None, bool]:
+    """The items that can be read, and whether one was left out or rounded; refused where none can be."""
+    items, lost = [], 0
+    found = _array(text)
+    for item in found:
+        try:
+            items.append(_item(item))
+        except (ValueError, OverflowError, RecursionError):
+            lost += 1
+    if found and not items:
+        raise MalformedError("no item that can be read")
+    is_rounded = any(rounded for _, rounded in items)
+    return (compact([item for item, _ in items]) if items else None), bool(lost) or is_rounded
+
+
+def _array(text: str) -> list[object]:
+    """The array, from JSON, from JSON inside a JSON text, or as Python prints it; one object is an array of one."""
+    try:
+        value = json_value(text)
+        value = json_value(value) if isinstance(value, str) else value
+    except ValueError:
+        value = _printed(text)
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list):
+        raise MalformedError("no array")
+    return value
+
+
+MAX_PRINTED_CHARS = 100_000
+
+
+def _printed(text: str) -> object:
+    r"""``[{'id': 'A1'}]``, and what two rounds of escaping left: ``"[{\"id\":1}]"`` without its outer quotes."""
+    if len(text) > MAX_PRINTED_CHARS:
+        raise MalformedError("too long to be read as Python prints it")
+    try:
+        return ast.literal_eval(text.strip())
+    except (SyntaxError, MemoryError, TypeError) as no_literal:
+        raise MalformedError("neither JSON nor a printed list") from no_literal
 
 
 def _members(text: str) -> str | None:
-    ids = [_id(value) for value in json_array(text) if value is not None]
-    return compact(ids)[1:-1] if ids else None
+    if text.startswith("["):
+        found = [_id(value) for value in _array(text) if value is not None]
+    else:
+        inner = text[1:-1] if text.startswith("{") and text.endswith("}") else text
+        found = [_id(part.strip().strip("\"'")) for part in re.split(r"[,;|\n]", inner) if part.strip()]
+    return compact(found)[1:-1] if found else None
 
 
-def _item(item: object) -> dict[str, object]:
-    if not isinstance(item, dict) or item.get("id") is None or item.get("quantity") is None:
-        raise MalformedError("no object with id and quantity")
+def _item(item: object) -> tuple[dict[str, object], bool]:
+    if not isinstance(item, dict):
+        raise MalformedError("no object")
+    item = {str(key): value for key, value in item.items()}
+    for key, names in OTHER_NAMES.items():
+        other = next((name for name in names if item.get(name) is not None), None)
+        if item.get(key) is None and other is not None:
+            item[key] = item.pop(other)
+    if item.get("id") is None or item.get("quantity") is None:
+        raise MalformedError("no id, or no quantity")
+    quantity = _number(item["quantity"])
+    if quantity <= 0:
+        raise MalformedError("a quantity of zero or less")
+    whole = max(1, math.floor(quantity + 0.5))
     known = {key: _VALUE[kind](item[key]) for key, kind in ITEM_KINDS.items() if item.get(key) is not None}
-    known["id"] = _id(item["id"])
+    known |= {"id": _id(item["id"]), "quantity": whole}
     others = {key: _sorted(item[key]) for key in sorted(item) if key not in ITEM_KINDS and item[key] is not None}
-    return known | others
+    compact(others)  # what is no JSON costs its item, not the others
+    return {key: known[key] for key in ITEM_KINDS if key in known} | others, whole != quantity
 
 
 def _sorted(value: object) -> object:
@@ -131,33 +236,31 @@ def _id(value: object) -> str:
     """Texts trimmed, whole numbers without ``.0``; nothing else is an id."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise MalformedError("no id")
-    text = value.strip() if isinstance(value, str) else str(value if isinstance(value, int) else _whole(value))
-    if not text:
-        raise MalformedError("an empty id")
-    return text
+    if isinstance(value, float):
+        if not (value.is_integer() and abs(value) <= EXACT_FLOAT):
+            raise MalformedError("no whole number")
+        value = int(value)
+    text = pa.array([str(value).strip()])
+    if damaged(text) is not None or not text[0].as_py():
+        raise MalformedError("an empty id, or one whose digits are gone")
+    return str(whole_numbers(text)[0].as_py())
 
 
 def _text(value: object) -> str:
     if isinstance(value, (dict, list)):
         raise MalformedError("no text")
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _whole(value: object) -> int:
-    number = _number(value)
-    if not isinstance(number, int):
-        raise MalformedError("no whole number")
-    return number
+    text = value if isinstance(value, str) else json.dumps(value)
+    text.encode()  # a lone surrogate costs its item
+    return text
 
 
 def _number(value: object) -> int | float:
     """Exact and finite; whole numbers without ``.0``, as they are in columns."""
-    if isinstance(value, str) and _NUMERAL.fullmatch(value.strip()):
-        value = float(value)
+    if isinstance(value, str):
+        value = read_numbers(pa.array([value.strip()]), ".")[0].as_py() if value.isascii() else None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise MalformedError("no number")
     return int(value) if value == int(value) and abs(value) <= EXACT_FLOAT else value
 
 
-_NUMERAL = re.compile(r"[+-]?\d+(?:\.\d*)?", re.ASCII)
-_VALUE: dict[str, Callable[[object], object]] = {"string": _text, "integer": _whole, "number": _number}
+_VALUE: dict[str, Callable[[object], object]] = {"string": _text, "integer": _number, "number": _number}

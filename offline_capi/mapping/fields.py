@@ -22,20 +22,29 @@ from offline_capi.mapping.casts import Manner, cast
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.text import UnfitSettingError, as_text
 
-__all__ = ["Reading", "either", "read_field"]
+__all__ = ["ID", "Reading", "either", "read_field"]
+
+
+#: The kind of text that tells things apart; see ``ids``. It is no type that an upload declares.
+ID = "id"
 
 
 class Reading(NamedTuple):
-    """Values, and where they are null although the source holds something: unreadable, or in no map."""
+    """Values, and where they are null although the source holds something: unreadable, in no map, or a damaged id.
+
+    ``reduced`` says where a part of the value was left out, and the rest is there.
+    """
 
     values: pa.Array
     unreadable: pa.BooleanArray | None = None
     unknown: pa.BooleanArray | None = None
+    damaged: pa.BooleanArray | None = None
+    reduced: pa.BooleanArray | None = None
 
     @property
     def missing(self) -> pa.BooleanArray:
         """Null because the source holds nothing."""
-        lost = either(self.unreadable, self.unknown)
+        lost = either(self.unreadable, self.unknown, self.damaged)
         return self.values.is_null() if lost is None else pc.and_not(self.values.is_null(), lost)
 
 
@@ -61,13 +70,16 @@ def read_field(columns: SourceColumns, spec: FieldSpec, path: str, kind: str) ->
 def _read(columns: SourceColumns, spec: FieldSpec, kind: str) -> Reading:
     manner = Manner.declared(spec, columns.zone)
     found = _mapped(_origin(columns, spec, kind), spec)
-    values, unreadable = found.values, found.unreadable
-    for wanted in _steps(spec.type or kind, kind):
-        values, lost = _cast(values, wanted, manner.ours if spec.map or spec.constant is not None else manner)
-        unreadable = either(unreadable, lost)
+    values, unreadable, damaged = found.values, found.unreadable, found.damaged
+    is_ours = spec.map is not None or spec.constant is not None
+    for wanted in _steps(spec.type or kind, "string" if kind == ID and is_ours else kind):
+        values, lost = _cast(values, wanted, manner.ours if is_ours else manner)
+        unreadable, damaged = (
+            (unreadable, either(damaged, lost)) if wanted == ID else (either(unreadable, lost), damaged)
+        )
     if spec.default is None:
-        return Reading(values, unreadable, found.unknown)
-    return _defaulted(Reading(values, unreadable), _default(spec, kind, manner))
+        return Reading(values, unreadable, found.unknown, damaged)
+    return _defaulted(Reading(values, unreadable, damaged=damaged), _default(spec, kind, manner))
 
 
 def _steps(declared: str, kind: str) -> Iterator[str]:
@@ -104,13 +116,18 @@ def _template(columns: SourceColumns, spec: FieldSpec) -> Reading:
     parts = [_part(columns, name, kind, spec) for name, kind in zip(names, types, strict=True)]
     texts = [piece for literal, part in zip(literals, parts, strict=False) for piece in (literal, part.values)]
     joined = pc.binary_join_element_wise(*texts, literals[-1], "", null_handling="emit_null")
-    return Reading(joined, either(*(part.unreadable for part in parts)))
+    return Reading(
+        joined, either(*(part.unreadable for part in parts)), damaged=either(*(part.damaged for part in parts))
+    )
 
 
 def _part(columns: SourceColumns, name: str, kind: str | None, spec: FieldSpec) -> Reading:
     values, manner = columns.values(name), Manner.declared(spec, columns.zone)
-    typed, unreadable = _cast(values, kind, manner) if kind else (values, None)
-    return Reading(as_text(typed), unreadable)
+    if kind:
+        typed, unreadable = _cast(values, kind, manner)
+        return Reading(as_text(typed), unreadable)
+    text, lost = _cast(values, ID, manner)
+    return Reading(text, damaged=lost)
 
 
 def _coalesce(columns: SourceColumns, spec: FieldSpec, kind: str) -> Reading:
@@ -126,6 +143,7 @@ def _first_present(first: Reading, then: Reading) -> Reading:
         pc.if_else(open_, then.values, first.values),
         either(first.unreadable, _within(then.unreadable, open_)),
         either(first.unknown, _within(then.unknown, open_)),
+        either(first.damaged, _within(then.damaged, open_)),
     )
 
 
@@ -143,7 +161,7 @@ def _mapped(found: Reading, spec: FieldSpec) -> Reading:
     keys, fold = _keys(spec.map)
     index = pc.index_in(pc.utf8_lower(text) if fold else text, value_set=keys)
     unknown = pc.and_(text.is_valid(), index.is_null()) if index.null_count > text.null_count else None
-    return Reading(_scalars(list(spec.map.values())).take(index), found.unreadable, unknown)
+    return Reading(_scalars(list(spec.map.values())).take(index), found.unreadable, unknown, found.damaged)
 
 
 def _keys(words: dict[str, Any]) -> tuple[pa.StringArray, bool]:

@@ -23,6 +23,7 @@ __all__ = [
     "json_array",
     "json_object",
     "json_of_lists",
+    "json_value",
     "json_values",
     "quoted",
     "rewritten",
@@ -80,8 +81,12 @@ def json_of_lists(values: pa.Array) -> pa.StringArray:
     return pa.array([None if row is None else json.dumps(row, default=str) for row in values.to_pylist()], pa.string())
 
 
+def json_value(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse)
+
+
 def json_array(text: str) -> list[Any]:
-    value = json.loads(text, parse_constant=_refuse)
+    value = json_value(text)
     if not isinstance(value, list):
         raise MalformedError("no array")
     return value

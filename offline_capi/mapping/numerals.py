@@ -7,10 +7,16 @@ The declared decimal mark decides only what the digits leave open:
 - the other mark before one or two digits cannot be a thousands separator, so it is a decimal mark (``12,50``, and
   ``0,125``): one column may mix them;
 - everything else is refused: currency signs, percent signs, brackets, words, NaN and infinity, groups of other sizes.
+
+Money (``type: money``) is read in the manners of people as well: the sign or the code of a currency before or after the
+number, brackets or a minus after it for what is below zero, the true minus sign (U+2212), Indian groups
+(``1,23,456.78``), digits of other scripts.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from functools import cache
 from typing import NamedTuple
 
@@ -20,9 +26,49 @@ import pyarrow.compute as pc
 
 from offline_capi.mapping.text import EXACT_FLOAT, as_text, is_text
 
-__all__ = ["read_integers", "read_numbers"]
+__all__ = ["SIGNS", "money_sign", "read_integers", "read_money", "read_numbers"]
 
 _GROUP_SPACES = "[ \u00a0\u202f\u2009'\u2019]"
+
+
+_BLANK = "[ \u00a0\u202f\u2009]*"
+_BRACKETS = rf"^{_BLANK}\(([^()+-]*)\){_BLANK}$"
+_MINUS_AFTER = r"^([^+-]*[\d.,])-$"
+_INDIAN = r"^([+-]?[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d*)?)$"
+#: How shops write what has no sign of its own, and whose currency a sign is where only one has it. A dollar, a pound, a
+#: krone or a rupee alone may be of several.
+SIGNS = {
+    "€": "EUR", "₹": "INR", "₽": "RUB", "₩": "KRW", "₺": "TRY", "₴": "UAH", "₪": "ILS", "₫": "VND", "₱": "PHP",
+    "₦": "NGN", "฿": "THB", "₸": "KZT", "₡": "CRC", "₲": "PYG", "₵": "GHS", "₾": "GEL", "₼": "AZN", "₮": "MNT",
+    "US$": "USD", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD",
+    "S$": "SGD", "R$": "BRL", "MX$": "MXN", "NT$": "TWD", "zł": "PLN", "Kč": "CZK", "kč": "CZK", "Ft": "HUF",
+    "RM": "MYR", "лв": "BGN", "лв.": "BGN", "руб": "RUB", "руб.": "RUB", "р.": "RUB", "ден": "MKD",
+    "ден.": "MKD", "SFr": "CHF", "SFr.": "CHF", "Rp": "IDR", "Rp.": "IDR", "TL": "TRY", "S/": "PEN",
+    "د.إ": "AED", "ر.س": "SAR", "د.ك": "KWD", "د.ب": "BHD", "ج.م": "EGP", "Fr": "", "Fr.": "", "kr": "",
+    "kr.": "", "Kr": "", "Kr.": "", "KR": "", "Rs": "", "Rs.": "", "lei": "", "Lei": "", "Bs": "", "Bs.": "",
+}  # fmt: skip
+
+
+class _MoneyShapes(NamedTuple):
+    """What stands before a number, after it, and either."""
+
+    before: str
+    after: str
+    sign: str
+
+
+@cache
+def _money_shapes() -> _MoneyShapes:
+    from pycountry import currencies  # only where an upload reads money
+
+    words = sorted({*SIGNS, *(one.alpha_3 for one in currencies)}, key=len, reverse=True)
+    currency = rf"(?:{'|'.join(map(re.escape, words))}|\p{{Sc}})"
+    return _MoneyShapes(
+        rf"^{_BLANK}([+-]?){_BLANK}{currency}{_BLANK}([+-]?){_BLANK}([\d.,].*)$",
+        rf"^(.*[\d.,)-]){_BLANK}{currency}{_BLANK}$",
+        rf"^{_BLANK}[+(-]?{_BLANK}(?P<before>{currency}){_BLANK}[+(-]?[.,]?\d"
+        rf"|\d[\d.,]*[)-]?{_BLANK}(?P<after>{currency}){_BLANK}\)?$",
+    )
 
 
 class _Spelling(NamedTuple):
@@ -133,3 +179,80 @@ def _integers_of_text(text: pa.StringArray, decimal: str) -> pa.Int64Array:
     rest = _canonical(text.filter(_open(text, quick)), decimal)
     digits = pc.replace_substring_regex(rest, r"\.0*$", "")
     return _with_rest(text, quick, _parsed(digits, pl.Int64))
+
+
+# ---------------------------------------------------------------------------------------------- money
+
+
+def read_money(values: pa.Array, decimal: str) -> pa.DoubleArray:
+    """``read_numbers``, and of text also what people write of money. Null where there is no number."""
+    numbers = read_numbers(values, decimal)
+    if not is_text(values) or numbers.null_count == values.null_count:
+        return numbers
+    rest = values.filter(_open(values, numbers))
+    return _with_rest(values, numbers, read_numbers(_bare(rest, decimal), decimal))
+
+
+def _bare(text: pa.StringArray, decimal: str) -> pa.StringArray:
+    """The number alone, below zero with a minus before it."""
+    text, shapes = _in_ascii_digits(text, decimal), _money_shapes()
+    for sign in "\u2212\ufe63\uff0d":
+        text = pc.replace_substring(text, sign, "-")
+    bracketed = pc.fill_null(pc.match_substring_regex(text, r"\(.*\d.*\)"), False)
+    inner = pc.replace_substring_regex(text, r"[()]", "")
+    text = pc.if_else(pc.and_(bracketed, pc.invert(pc.match_substring_regex(text, "[+-]"))), inner, text)
+    text = pc.replace_substring_regex(text, shapes.before, r"\1\2\3")
+    text = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, shapes.after, r"\1"))
+    text = pc.replace_substring_regex(text, _MINUS_AFTER, r"-\1")
+    text = pc.if_else(bracketed, pc.binary_join_element_wise("-", text, ""), text)
+    indian = pc.match_substring_regex(text, _INDIAN)
+    return pc.if_else(indian, pc.replace_substring(text, ",", ""), text)
+
+
+def _in_ascii_digits(text: pa.StringArray, decimal: str = ".") -> pa.StringArray:
+    """Decimal digits of any script, and the marks that go with them, as ASCII has them.
+
+    The Arabic decimal separator (U+066B) is a decimal mark whatever ``decimal`` says of the others.
+    """
+    if pc.all(pc.string_is_ascii(text)).as_py() is not False:
+        return text
+    return pa.array(
+        [None if value is None else _ascii_digits(value, decimal) for value in text.to_pylist()], pa.string()
+    )
+
+
+def _ascii_digits(value: str, decimal: str) -> str:
+    marks = _MARKS | {"\u066b": decimal}
+    return "".join(marks.get(char, char) if not char.isdecimal() else str(unicodedata.decimal(char)) for char in value)
+
+
+_MARKS = {
+    "\u066c": "",
+    "\uff0e": ".",
+    "\uff0c": ",",
+    "\uff0b": "+",
+    "\u200e": "",
+    "\u200f": "",
+    "\u061c": "",
+}
+
+
+def money_sign(text: pa.StringArray) -> pa.StringArray:
+    """What ``read_money`` reads of a number and ``read_numbers`` does not; null where it is nothing of this.
+
+    A sign, a code, ``( )``, a minus after it, the true minus, ``1,23,456`` for Indian groups, ``digits`` for those of
+    another script.
+    """
+    folded = _in_ascii_digits(text)
+    found = pc.extract_regex(folded, _money_shapes().sign)
+    signs = [pc.struct_field(found, name) for name in ("before", "after")]
+    sign = pc.coalesce(*(pc.if_else(pc.equal(each, ""), pa.scalar(None, pa.string()), each) for each in signs))
+    brackets = pc.if_else(pc.match_substring_regex(folded, _BRACKETS), "( )", pa.scalar(None, pa.string()))
+    minus = pc.if_else(pc.match_substring_regex(folded, _MINUS_AFTER), "-", pa.scalar(None, pa.string()))
+    nothing = pa.scalar(None, pa.string())
+    true_minus = pc.if_else(pc.match_substring_regex(folded, "^[\u2212\ufe63\uff0d]"), "\u2212", nothing)
+    groups = pc.if_else(pc.match_substring_regex(folded, _INDIAN), "1,23,456", nothing)
+    digits = pc.if_else(
+        pc.and_(pc.not_equal(folded, text), pc.match_substring_regex(folded, "[0-9]")), "digits", nothing
+    )
+    return pc.coalesce(sign, brackets, minus, true_minus, groups, digits)

@@ -15,7 +15,7 @@ import pyarrow.types as kinds
 
 from offline_capi.config.settings import FieldSpec
 from offline_capi.mapping.columns import SourceColumns
-from offline_capi.mapping.fields import Reading, either, read_field
+from offline_capi.mapping.fields import ID, Reading, either, read_field
 from offline_capi.mapping.json_text import (
     MalformedError,
     compact,
@@ -51,8 +51,8 @@ OBJECTS: Mapping[str, tuple[Member, ...]] = {
     "original_event_data": (  # D:parameters/original-event
         Member("event_name", "name", "string"),
         Member("event_time", "time", "timestamp"),
-        Member("order_id", "order_id", "string"),
-        Member("event_id", "id", "string"),
+        Member("order_id", "order_id", ID),
+        Member("event_id", "id", ID),
     ),
     "app_data": (  # D:parameters/app-data; SDK app_data.py
         *_same("boolean", "advertiser_tracking_enabled", "application_tracking_enabled"),
@@ -62,14 +62,16 @@ OBJECTS: Mapping[str, tuple[Member, ...]] = {
         *_same("boolean", "consider_views", "include_dwell_data", "include_video_data"),
     ),
     "attribution_data": (  # append-attribution reference; SDK attribution_data.py
-        *_same("string", "ad_id", "adset_id", "campaign_id", "touchpoint_type", "touchpoint_id"),
+        *_same(ID, "ad_id", "adset_id", "campaign_id"),
+        *_same("string", "touchpoint_type"),
+        *_same(ID, "touchpoint_id"),
         *_same("timestamp", "touchpoint_ts", "visit_time"),
         *_same("number", "attribution_share", "attribution_value", "total_credit"),
         *_same("string", "attribution_model", "attribution_method", "attribution_setting", "attribution_source"),
         *_same("integer", "attr_window"),
         *_same("string", "scope", "decline_reason", "auditing_token", "linkage_key", "partner_client_id"),
     ),
-    "store_data": _same("string", "store_page_id", "brand_page_id", "store_code"),  # D:offline-events
+    "store_data": _same(ID, "store_page_id", "brand_page_id", "store_code"),  # D:offline-events
 }
 
 
@@ -80,6 +82,7 @@ def read_object(columns: SourceColumns, node: Any, key: str, path: str) -> Readi
         json_object({name: member.values for name, member in read.items()}),
         either(*(member.unreadable for member in read.values())),
         either(*(member.unknown for member in read.values())),
+        either(*(member.damaged for member in read.values())),
     )
     return _pointing(found, read) if key == "original_event_data" else found
 
@@ -88,7 +91,9 @@ def _pointing(found: Reading, read: Mapping[str, Reading]) -> Reading:
     """Without an id there is no earlier event; an id without the name of its event is unreadable."""
     pointed = reduce(pc.or_, [read[key].values.is_valid() for key in ("order_id", "event_id") if key in read])
     values = pc.if_else(pointed, found.values, pa.scalar(None, pa.string()))
-    return Reading(values, either(found.unreadable, pc.and_(pointed, read["event_name"].missing)), found.unknown)
+    return found._replace(
+        values=values, unreadable=either(found.unreadable, pc.and_(pointed, read["event_name"].missing))
+    )
 
 
 def read_members(columns: SourceColumns, node: Any, members: Iterable[Member], path: str) -> dict[str, Reading]:

@@ -11,15 +11,28 @@ import pyarrow.types as kinds
 from offline_capi.config import MappingSpec
 from offline_capi.config.settings import FieldSpec
 from offline_capi.mapping.columns import SourceColumns
-from offline_capi.mapping.fields import Reading, read_field
+from offline_capi.mapping.fields import ID, Reading, read_field
+from offline_capi.mapping.ids import damaged, whole_numbers
 from offline_capi.mapping.text import as_text, is_text
-from offline_capi.model import DroppedValues, IdentityColumn
+from offline_capi.model import LIST_MARK, DroppedValues, IdentityColumn
 
 __all__ = ["read_identity"]
 
 # A birth date that is a date or a timestamp in Arrow needs no format: it is written as ISO 8601 for the next stage.
 _DAY_KEYS = {"db"}
 _ISO_DAY = ("%Y-%m-%d",)
+# Numbers by which a person is known elsewhere: a spreadsheet writes them with an exponent, a float with a fraction.
+_ID_KEYS = {
+    "ph",
+    "external_id",
+    "lead_id",
+    "subscription_id",
+    "fb_login_id",
+    "page_id",
+    "page_scoped_user_id",
+    "ig_account_id",
+    "ig_sid",
+}
 
 
 def read_identity(
@@ -40,7 +53,8 @@ def read_identity(
 
 
 def _losses(reading: Reading) -> Iterator[tuple[str, int]]:
-    for cause, where in (("unreadable", reading.unreadable), ("unknown", reading.unknown)):
+    causes = (("unreadable", reading.unreadable), ("unknown", reading.unknown), ("damaged", reading.damaged))
+    for cause, where in causes:
         count = 0 if where is None else pc.sum(where).as_py() or 0
         if count:
             yield cause, count
@@ -48,13 +62,15 @@ def _losses(reading: Reading) -> Iterator[tuple[str, int]]:
 
 def _person(columns: SourceColumns, key: str, spec: FieldSpec, path: str) -> tuple[IdentityColumn, Reading]:
     as_day = spec.type == "date" or _is_day(columns, key, spec)
-    reading = _readable(columns, spec.model_copy(update={"type": "date"}) if as_day else spec, path)
+    kind = ID if key in _ID_KEYS and not spec.hashed else "string"
+    reading = _readable(columns, spec.model_copy(update={"type": "date"}) if as_day else spec, path, kind)
     column = IdentityColumn(
         values=reading.values,
         label=_label(spec),
         hashed=spec.hashed,
         country=None if spec.country is None else _country(columns, spec.country, path),
         formats=_ISO_DAY if as_day else spec.format,
+        zone=spec.timezone or columns.zone,
     )
     return column, reading
 
@@ -68,12 +84,31 @@ def _is_day(columns: SourceColumns, key: str, spec: FieldSpec) -> bool:
     return key in _DAY_KEYS and spec.column is not None and kinds.is_temporal(columns.values(spec.column).type)
 
 
-def _readable(columns: SourceColumns, spec: FieldSpec, path: str) -> Reading:
+def _readable(columns: SourceColumns, spec: FieldSpec, path: str, kind: str) -> Reading:
     """Text as the source wrote it, blanks around it too, where the YAML asks for nothing: trimming is a policy."""
     written = columns.written(spec.column) if spec.column is not None else None
+    if written is not None and _is_list(written.type) and spec.map is None and spec.type is None:
+        with columns.read_for(path, *spec.columns):
+            return Reading(_joined(written))
     if written is not None and is_text(written) and spec.map is None and spec.type is None and spec.default is None:
-        return Reading(written)
-    return read_field(columns, spec, path, "string")
+        if kind != ID:
+            return Reading(written)
+        where = damaged(written)
+        nothing = pa.scalar(None, pa.string())
+        return Reading(whole_numbers(written if where is None else pc.if_else(where, nothing, written)), damaged=where)
+    return read_field(columns, spec, path, kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))
+
+
+def _joined(lists: pa.Array) -> pa.StringArray:
+    """The values of each list in one text, as ``IdentityColumn`` has them; null where there is none."""
+    lists = lists.cast(pa.list_(lists.type.value_type))
+    items = pc.fill_null(as_text(lists.values), "")
+    texts = pc.binary_join(pa.ListArray.from_arrays(lists.offsets, items), LIST_MARK)
+    return pc.if_else(pc.and_(lists.is_valid(), pc.not_equal(texts, "")), texts, pa.scalar(None, pa.string()))
 
 
 def _label(spec: FieldSpec) -> str:

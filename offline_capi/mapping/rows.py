@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import MappingSpec
-from offline_capi.config.columns import columns_of
+from offline_capi.config.columns import columns_of, field_specs
 from offline_capi.config.keys import BARE_DOMAIN, EVENT_KEYS
 from offline_capi.config.settings import Contents, FieldSpec
 from offline_capi.errors import ConfigError
@@ -20,14 +20,15 @@ from offline_capi.mapping.columns import SourceColumns, require_columns
 from offline_capi.mapping.consent import without_consent
 from offline_capi.mapping.contents import read_content_ids, read_contents
 from offline_capi.mapping.data_use import read_data_use
-from offline_capi.mapping.fields import Reading, read_field
+from offline_capi.mapping.fields import ID, Reading, read_field
+from offline_capi.mapping.numerals import SIGNS, money_sign
 from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
 from offline_capi.mapping.text import is_text
 from offline_capi.model import DroppedValues, Fault, MappedRows, Reason, SourceRows, Window
 
-__all__ = ["map_rows"]
+__all__ = ["map_rows", "placed_rows"]
 
 
 def map_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None = None) -> MappedRows:
@@ -53,9 +54,15 @@ def map_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None = Non
         identity=identity,
         custom={one.field.name: one.field.reading.values for one in screened if one.field.custom},
         suppressed=suppressed,
-        faults=(*chosen.faults, *(fault for one in screened for fault in one.faults), *_faults(read, excused)),
+        faults=(
+            *chosen.faults,
+            *_unplaced(chosen, excused),
+            *(fault for one in screened for fault in one.faults),
+            *_faults(read, excused),
+            *_other_currencies(read, columns, excused),
+        ),
         outside=len(rows) - len(chosen.numbers),
-        dropped=(*dropped, *(drop for one in screened for drop in one.dropped)),
+        dropped=(*dropped, *(drop for one in screened for drop in one.dropped), *_left_out(read, excused)),
     )
 
 
@@ -70,6 +77,7 @@ class _Chosen:
     numbers: pa.Int64Array
     faults: tuple[Fault, ...]
     left_out: pa.BooleanArray
+    unplaced: Fault | None = None
 
     @property
     def malformed(self) -> pa.BooleanArray:
@@ -81,7 +89,9 @@ class _Chosen:
 
     def only(self, mask: pa.BooleanArray) -> _Chosen:
         faults = tuple(Fault(fault.reason, fault.field, fault.where.filter(mask)) for fault in self.faults)
-        return _Chosen(self.batch.filter(mask), self.numbers.filter(mask), faults, self.left_out.filter(mask))
+        unplaced = self.unplaced and replace(self.unplaced, where=self.unplaced.where.filter(mask))
+        left_out = self.left_out.filter(mask)
+        return _Chosen(self.batch.filter(mask), self.numbers.filter(mask), faults, left_out, unplaced)
 
 
 def _chosen(rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _Chosen:
@@ -91,7 +101,7 @@ def _chosen(rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _C
     if mapping.transform is None:
         require_columns(mapping, rows.batch.schema.names, rows.origin)
         return _inside(chosen, rows, mapping, window)
-    early = mapping.window.column in rows.batch.schema.names
+    early = set(mapping.window.columns) <= set(rows.batch.schema.names)
     hooked = _hooked(_inside(chosen, rows, mapping, window) if early else chosen, mapping, rows.origin)
     return hooked if early else _inside(hooked, rows, mapping, window)
 
@@ -101,28 +111,61 @@ def _hooked(chosen: _Chosen, mapping: MappingSpec, origin: str) -> _Chosen:
 
     batch, left_out = transformed(chosen.batch, chosen.numbers, mapping.transform or "")
     require_columns(mapping, batch.schema.names, origin)
-    return _Chosen(batch, chosen.numbers, chosen.faults, left_out)
+    return replace(chosen, batch=batch, left_out=left_out)
 
 
 def _inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _Chosen:
-    """Without the rows whose time lies outside. A time that cannot be read stays, and becomes a fault."""
+    """Without the rows whose time lies outside. Where that cannot be told, the row stays and has a fault."""
     if window is None:
         return chosen
     columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
-    time = wire(read_field(columns, _window_spec(mapping), "window.column", "timestamp").values)
+    spec, path = _window_spec(mapping)
+    time = wire(read_field(columns, spec, path, "timestamp").values)
     since, until = (int(end.timestamp()) for end in (window.since, window.until))
     inside = pc.fill_null(pc.and_(pc.greater_equal(time, since), pc.less(time, until)), True)
+    if time.null_count and mapping.event.time not in (None, spec):  # else it is the event's own time that is missing
+        unplaced = Fault(Reason.UNREADABLE_WINDOW, path, pc.and_not(time.is_null(), chosen.malformed))
+        chosen = replace(chosen, unplaced=unplaced)
     return chosen if pc.all(inside).as_py() in (True, None) else chosen.only(inside)
 
 
+class PlacedRows(NamedTuple):
+    """By what rows are placed in time (a path of the YAML), of how many rows it was there, and of how many readable."""
+
+    path: str
+    filled: int
+    readable: int
+
+
+def placed_rows(rows: SourceRows, mapping: MappingSpec) -> PlacedRows:
+    """How well the rows can be told in or out of a window, before any is. Only the window's columns are looked at."""
+    columns = SourceColumns(rows.batch, rows.origin, mapping.window.timezone)
+    spec, path = _window_spec(mapping)
+    reading = read_field(columns, spec, path, "timestamp")
+    readable = len(reading.values) - reading.values.null_count
+    lost = 0 if reading.unreadable is None else pc.sum(reading.unreadable).as_py()
+    return PlacedRows(path, readable + lost, readable)
+
+
 def _time_spec(mapping: MappingSpec) -> FieldSpec:
-    return mapping.event.time or FieldSpec(column=mapping.window.column)
+    window = mapping.window
+    if mapping.event.time is not None:
+        return mapping.event.time
+    return FieldSpec(column=window.column, template=window.template, format=window.format, unit=window.unit)
 
 
-def _window_spec(mapping: MappingSpec) -> FieldSpec:
-    """The window's column is read as ``event.time`` declares it where both are the same column."""
-    spec = _time_spec(mapping)
-    return spec if spec.column == mapping.window.column else FieldSpec(column=mapping.window.column)
+def _window_spec(mapping: MappingSpec) -> tuple[FieldSpec, str]:
+    """As the window declares; one that declares nothing is read as ``event.time`` where that is of the same column.
+
+    Or of a template with that column in it, as ``{Date} {Time}``: the day of the whole is the day of its part.
+    """
+    window, time = mapping.window, mapping.event.time
+    if time is not None and not (window.format or window.unit):
+        is_same = (time.column, time.template) == (window.column, window.template)
+        if is_same or (time.template is not None and set(window.columns) <= set(time.columns)):
+            return time, "event.time"
+    own = FieldSpec(column=window.column, template=window.template, format=window.format, unit=window.unit)
+    return own, "window.column" if window.column else "window.template"
 
 
 # ---------------------------------------------------------------------------------------------- fields
@@ -136,12 +179,13 @@ class _Field(NamedTuple):
     reading: Reading
     custom: bool = False
     spec: Any = None
+    signs: pa.StringArray | None = None
 
 
 # Wire name (D:parameters/server-event) → its key under ``event`` and its type.
 _EVENT = (
     ("event_time", "time", "timestamp"),
-    ("event_id", "id", "string"),
+    ("event_id", "id", ID),
     ("event_name", "name", "string"),
     ("action_source", "action_source", "string"),
     ("event_source_url", "source_url", "string"),
@@ -165,10 +209,13 @@ _CUSTOM_KINDS = {
     "predicted_ltv": "number",
     "net_revenue": "number",
     "num_items": "integer",
+    "order_id": ID,
+    "item_number": ID,
 }
 
 # What these declare, or are as constants, custom properties keep; all others are text.
 _PROPERTY_KINDS = {"number", "integer", "boolean"}
+_DECLARED_KINDS = {"money": "number"}
 _CONSTANT_KINDS = {bool: "boolean", int: "integer", float: "number"}
 
 _REQUIRED = {
@@ -212,7 +259,7 @@ def _unmapped(columns: SourceColumns, spec: FieldSpec) -> pa.StringArray:
 def _event(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
     for name, key, kind in _EVENT:
         spec = _time_spec(mapping) if key == "time" else getattr(mapping.event, key)
-        path = "window.column" if spec is not None and getattr(mapping.event, key) is None else f"event.{key}"
+        path = _window_spec(mapping)[1] if key == "time" and mapping.event.time is None else f"event.{key}"
         if spec is not None:
             yield _Field(name, path, read_field(columns, spec, path, kind), spec=spec)
     for name, key in _EVENT_OBJECTS:
@@ -231,11 +278,25 @@ def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
         spec, path = getattr(data, name), f"custom_data.{name}"
         if name == "properties" or spec is None:
             continue
-        yield _Field(name, path, _standard(columns, name, spec, path), custom=True, spec=spec)
+        reading = _standard(columns, name, spec, path)
+        yield _Field(name, path, reading, custom=True, spec=spec, signs=_money_signs(columns, name, spec, reading))
     for name, spec in data.properties.items():
         path = f"custom_data.properties.{name}"
         _refuse_standard(name, path, type(data).model_fields)
         yield _Field(name, path, read_field(columns, spec, path, _property_kind(spec)), custom=True, spec=spec)
+
+
+#: Of one batch and field; a column that mixes more is told by the first of them.
+MAX_SIGNS = 20
+
+
+def _money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.StringArray | None:
+    """Beside an amount that cannot be read: the sign that stands there, where ``type: money`` would read it."""
+    is_amount = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) == "number" and spec.column is not None
+    if reading.unreadable is None or not is_amount:
+        return None
+    values = columns.values(spec.column)
+    return money_sign(values) if is_text(values) and spec.type in (None, "number") else None
 
 
 def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Reading:
@@ -262,6 +323,7 @@ def _refuse_standard(name: str, path: str, standard: Any) -> None:
 
 def _property_kind(spec: FieldSpec) -> str:
     declared = spec.type or _CONSTANT_KINDS.get(type(spec.constant), "string")
+    declared = _DECLARED_KINDS.get(declared, declared)
     return declared if declared in _PROPERTY_KINDS else "string"
 
 
@@ -333,18 +395,95 @@ def _without(values: pa.StringArray, where: pa.BooleanArray, searched: Searched 
 # ---------------------------------------------------------------------------------------------- faults
 
 
+def _unplaced(chosen: _Chosen, excused: pa.BooleanArray) -> Iterator[Fault]:
+    """Rows of which nobody can tell whether they are the run's."""
+    if chosen.unplaced is not None:
+        where = pc.and_not(chosen.unplaced.where, excused)
+        if pc.any(where).as_py():
+            yield replace(chosen.unplaced, where=where)
+
+
 def _faults(fields: Any, excused: pa.BooleanArray) -> Iterator[Fault]:
     """What is wrong with the rows that are not ``excused``; nothing for fields without a fault."""
     for field in fields:
-        for reason, where in _causes(field):
+        for reason, path, where in _causes(field):
             left = None if where is None else pc.and_not(where, excused)
             if left is not None and pc.any(left).as_py():
-                yield Fault(reason, field.path, left)
+                yield Fault(reason, path, left)
 
 
-def _causes(field: _Field) -> Iterator[tuple[Reason, pa.BooleanArray | None]]:
-    unreadable = Reason.UNREADABLE_TIME if field.name == "event_time" else Reason.UNREADABLE_VALUE
-    yield unreadable, field.reading.unreadable
-    yield Reason.UNKNOWN_VALUE, field.reading.unknown
+def _causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None]]:
+    """Why rows cannot go, in which field, and which; nothing of what is left out."""
+    if not _is_left_out(field):
+        unreadable = field.reading.unreadable
+        if field.name == "event_time":
+            yield Reason.UNREADABLE_TIME, field.path, unreadable
+        else:
+            yield from _signs(field)
+            yield Reason.UNREADABLE_VALUE, field.path, unreadable
+        yield Reason.UNKNOWN_VALUE, field.path, field.reading.unknown
+        yield Reason.DAMAGED_ID, field.path, field.reading.damaged
+        yield Reason.UNREADABLE_VALUE, field.path, field.reading.reduced
     if field.name in _REQUIRED and not field.custom:
-        yield _REQUIRED[field.name], field.reading.missing if field.reading.values.null_count else None
+        yield _REQUIRED[field.name], field.path, field.reading.missing if field.reading.values.null_count else None
+
+
+def _signs(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None]]:
+    """What stands beside a number that would be read as money, by the sign."""
+    if field.signs is None or field.reading.unreadable is None:
+        return
+    for sign in pc.unique(field.signs.filter(field.reading.unreadable)).drop_null().to_pylist()[:MAX_SIGNS]:
+        where = pc.and_(field.reading.unreadable, pc.fill_null(pc.equal(field.signs, sign), False))
+        yield Reason.MONEY_SIGN, f'{field.path} with "{sign}"', where
+
+
+def _other_currencies(fields: Iterable[_Field], columns: SourceColumns, excused: pa.BooleanArray) -> Iterator[Fault]:
+    """Amounts whose own sign says another currency than the event: 12.50 € is no 12.50 dollars."""
+    custom = {field.name: field for field in fields if field.custom}
+    value, currency = custom.get("value"), custom.get("currency")
+    if value is None or currency is None or value.spec.type != "money" or value.spec.column is None:
+        return
+    texts = columns.values(value.spec.column)
+    if not is_text(texts):
+        return
+    signs = money_sign(texts).dictionary_encode()
+    codes = [
+        SIGNS.get(sign, sign if len(sign) == 3 and sign.isalpha() else "") or None
+        for sign in signs.dictionary.to_pylist()
+    ]
+    said = pa.array(codes, pa.string()).take(signs.indices)
+    where = pc.fill_null(pc.not_equal(said, pc.utf8_upper(currency.reading.values)), False)
+    if pc.any(where := pc.and_not(where, excused)).as_py():
+        yield Fault(Reason.OTHER_CURRENCY, value.path, where)
+
+
+# ---------------------------------------------------------------------------------------------- what is left out
+
+#: An event counts and pays by these: without them it would be another event.
+_NEVER_LEFT_OUT = ("value", "currency")
+
+
+def _is_left_out(field: _Field) -> bool:
+    """Whether the event goes without a value of the field that cannot be read."""
+    asked = {on_error for _, spec in field_specs(field.spec, ()) if (on_error := spec.on_error)}
+    asked |= {field.spec.on_error} if isinstance(field.spec, Contents) and field.spec.on_error else set()
+    if asked:
+        return field.custom and "reject" not in asked
+    return field.custom and field.name not in _NEVER_LEFT_OUT
+
+
+def _left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Iterator[DroppedValues]:
+    for field in fields:
+        if not _is_left_out(field):
+            continue
+        reading = field.reading
+        label = " + ".join(columns_of(field.spec))
+        for cause, where in (
+            ("unreadable", reading.unreadable),
+            ("unknown", reading.unknown),
+            ("damaged", reading.damaged),
+            ("in part", reading.reduced),
+        ):
+            count = 0 if where is None else pc.sum(pc.and_not(where, excused)).as_py()
+            if count:
+                yield DroppedValues(field.path, label, cause, count)

@@ -7,15 +7,15 @@ What is read, and how:
 - numbers: by ``unit``; without one only where no other unit is possible (``BANDS``), refused between the bands;
 - Arrow timestamps and dates as they are; a date is its midnight.
 
-A value with an offset keeps it. A naive value stands in the declared zone: where the clocks go back it means the
-earlier of the two instants, where they go forward a time that never was is read with the offset before the change, so
-02:30 becomes 03:30 (RFC 5545 section 3.3.5, and what Python's ``zoneinfo`` does with ``fold=0``). The zone rules come
-with polars and not from the machine. Fractions of seconds are floored.
+A value with an offset keeps it, and so does one whose format names the offset (``%SZ``, ``%S UTC``). A naive value
+stands in the declared zone: where the clocks go back it means the earlier of the two instants, where they go forward a
+time that never was is read with the offset before the change, so 02:30 becomes 03:30 (RFC 5545 section 3.3.5, and what
+Python's ``zoneinfo`` does with ``fold=0``). The zone rules come with polars and not from the machine. Fractions of
+seconds are floored.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -25,21 +25,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
+from offline_capi.config.formats import ISO_FORMAT, format_problem, named_offset
 from offline_capi.mapping.numerals import read_numbers
 from offline_capi.mapping.text import UnfitSettingError, UnfitTypeError, as_text, is_text
 
 __all__ = ["BANDS", "INSTANT", "ISO", "TimeRule", "read_dates", "read_instants"]
 
 INSTANT = pa.timestamp("s", "UTC")
-ISO = "iso"
+ISO = ISO_FORMAT
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 # Each unit from 2001-09-09 to 2286-11-20: ten, thirteen and sixteen digits. No number is in two bands.
 BANDS: tuple[tuple[float, float, int], ...] = tuple((1e9 * per, 1e10 * per, per) for per in UNITS.values())
 
-# Python's directives that polars reads alike. %Z is not among them: it would be skipped and its zone lost.
-_DIRECTIVES = frozenset("YymdbBaAHIMSpfzjTFDR%")
-_DAYS = frozenset({frozenset("d"), frozenset("j"), frozenset("F"), frozenset("D")})
 _EARLIEST = -30_610_224_000  # the year 1000: "26" under %Y is a mistake, not antiquity
 
 _DATE = (
@@ -87,7 +85,7 @@ def _days(instants: pa.TimestampArray, zone: str) -> pa.Date32Array:
 
 def _written_days(text: pa.StringArray, rule: TimeRule) -> pa.Date32Array:
     if rule.formats:
-        zone = rule.zone if any("%z" in form for form in rule.formats) else "UTC"
+        zone = rule.zone if any("%z" in form or named_offset(form) is not None for form in rule.formats) else "UTC"
         return _days(read_instants(text, rule._replace(zone=zone)), zone)
     dated = pc.or_(pc.match_substring_regex(text, _NAIVE), pc.match_substring_regex(text, _ZONED))
     days = pc.utf8_slice_codeunits(pc.if_else(dated, text, pa.scalar(None, pa.string())), 0, len("2026-11-20"))
@@ -197,30 +195,30 @@ def _reader(form: str) -> Callable[..., pa.TimestampArray]:
     if form == ISO:
         return _of_iso
     pattern = _pattern(form)
-    return lambda text, rule: _strptime(text, pattern, rule.zone)
+    return lambda text, rule: _strptime(text, form, pattern, rule.zone)
 
 
 def _pattern(form: str) -> str:
     """The same format for polars; ``UnfitSettingError`` where it cannot name one moment."""
-    directives = set(re.findall(r"%-?(.)", form))
-    if odd := sorted(directives - _DIRECTIVES):
-        raise UnfitSettingError(
-            f'"%{odd[0]}" cannot be read; use %z for offsets, and numbers or month names for the rest'
-        )
-    if not directives & set("YyFD") or not any(day <= directives for day in _DAYS):
-        raise UnfitSettingError(f'"{form}" does not name a year and a day')
+    if problem := format_problem(form):
+        raise UnfitSettingError(problem)
     return form.replace(".%f", "%.f").replace("%T", "%H:%M:%S")
 
 
-def _strptime(text: pa.StringArray, pattern: str, zone: str) -> pa.TimestampArray:
-    series = _series(pc.replace_substring_regex(text, "[Zz]$", "+00:00") if "%z" in pattern else text)
+def _strptime(text: pa.StringArray, form: str, pattern: str, zone: str) -> pa.TimestampArray:
+    has_offset, offset = "%z" in pattern, named_offset(form)
+    series = _series(pc.replace_substring_regex(text, "[Zz]$", "+00:00") if has_offset else text)
     try:
         parsed = series.str.to_datetime(pattern, time_unit="us", strict=False)
     except pl.exceptions.ComputeError:
-        raise UnfitSettingError(f'"{pattern}" is not a time format that can be read') from None
+        raise UnfitSettingError(f'"{form}" is not a time format that can be read') from None
     seconds = _series(parsed.to_physical().to_arrow()) // UNITS["us"]
-    sane = seconds.zip_with((seconds >= _EARLIEST).fill_null(False), seconds.clear(len(seconds))).to_arrow()
-    return _instants(sane) if "%z" in pattern else _placed(pc.cast(sane, pa.timestamp("s")), zone)
+    sane = seconds.zip_with((seconds >= _EARLIEST).fill_null(False), seconds.clear(len(seconds)))
+    if has_offset:
+        return _instants(sane.to_arrow())
+    if offset is not None:
+        return _instants((sane - int(offset.total_seconds())).to_arrow())
+    return _placed(pc.cast(sane.to_arrow(), pa.timestamp("s")), zone)
 
 
 # ---------------------------------------------------------------------------------------------- zones

@@ -23,7 +23,17 @@ from offline_capi.model.days import (
     judge_day,
 )
 from offline_capi.model.fates import REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
-from offline_capi.model.rows import DroppedValues, Fault, HashedRows, IdentityColumn, MappedRows, SourceRows, WantedRows
+from offline_capi.model.rows import (
+    LIST_MARK,
+    DroppedValues,
+    Fault,
+    HashedRows,
+    IdentityColumn,
+    MappedRows,
+    NotedValues,
+    SourceRows,
+    WantedRows,
+)
 from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
 from offline_capi.model.tally import (
     TRAFFIC,
@@ -41,6 +51,7 @@ __all__ = [
     "DAY_REASONS",
     "FEW_PARTS",
     "KEY_BYTES",
+    "LIST_MARK",
     "REASONS",
     "TRAFFIC",
     "WARNING_TEXTS",
@@ -60,6 +71,7 @@ __all__ = [
     "HashedRows",
     "IdentityColumn",
     "MappedRows",
+    "NotedValues",
     "Outcome",
     "PastRun",
     "ReadBack",

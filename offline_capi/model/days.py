@@ -296,7 +296,7 @@ class _Spans:
             self._cut(end)
         for span in self._spans:
             if window.since <= span.since and span.until <= window.until:
-                settles = run.covered is not None and not run.alive
+                settles = run.covered is not None and run.debts is not None  # a run without books adds a debt
                 span.speakers = [run] if settles else [*span.speakers, run]
                 span.covered = span.covered or run.covered is not None
 

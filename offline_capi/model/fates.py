@@ -31,12 +31,17 @@ class Reason(StrEnum):
     """Why a row could not become an event, or why it waits."""
 
     MALFORMED_ROW = "malformed_row"
+    MALFORMED_JSON = "malformed_json"
     UNREADABLE_TIME = "unreadable_time"
+    UNREADABLE_WINDOW = "unreadable_window"
     MISSING_TIME = "missing_time"
     FUTURE = "future"
     TOO_OLD = "too_old"
     MISSING_VALUE = "missing_value"
     UNREADABLE_VALUE = "unreadable_value"
+    MONEY_SIGN = "money_sign"
+    OTHER_CURRENCY = "other_currency"
+    DAMAGED_ID = "damaged_id"
     UNKNOWN_VALUE = "unknown_value"
     NO_IDENTIFIER = "no_identifier"
     TOO_LITTLE_DATA = "too_little_data"
@@ -71,10 +76,19 @@ class ReasonText(NamedTuple):
 
 REASONS: Mapping[Reason, ReasonText] = {
     Reason.MALFORMED_ROW: ReasonText(
-        "the line cannot be split into the file's columns", "mend the file: an unquoted delimiter is the usual cause"
+        "the line cannot be split into the file's columns",
+        "mend the file: a delimiter that is not quoted, or a quote that is not doubled, is the usual cause"
+        ' (for quotes written as \\" set source.escape)',
+    ),
+    Reason.MALFORMED_JSON: ReasonText(
+        "the line is no JSON object", "mend what writes the file: one object in braces a line, or one array of objects"
     ),
     Reason.UNREADABLE_TIME: ReasonText(
         "the event time cannot be read", "declare format, unit or timezone under event.time, or mend the source"
+    ),
+    Reason.UNREADABLE_WINDOW: ReasonText(
+        "what places the row in time is empty or cannot be read, so that nobody knows whose day it is",
+        "declare format, unit or timezone under window, or mend the source",
     ),
     Reason.MISSING_TIME: ReasonText(
         "the event time is empty", "fill it in the source; it is never taken from the clock"
@@ -84,9 +98,27 @@ REASONS: Mapping[Reason, ReasonText] = {
     ),
     Reason.TOO_OLD: ReasonText("older than Meta accepts", "run more often, or backfill inside Meta's window"),
     Reason.MISSING_VALUE: ReasonText("a required field is empty", "fill it in the source or give a default"),
-    Reason.UNREADABLE_VALUE: ReasonText("a value does not fit its declared type", "mend the source or the type"),
+    Reason.UNREADABLE_VALUE: ReasonText(
+        "a value cannot be read as what the field holds", "mend the source, or declare type, decimal or format"
+    ),
+    Reason.MONEY_SIGN: ReasonText(
+        "a number is written with the sign or code of a currency, in brackets or with a trailing minus",
+        "declare type: money for the field, which reads them",
+    ),
+    Reason.OTHER_CURRENCY: ReasonText(
+        "the sign beside the number is of another currency than the event's",
+        "map custom_data.currency from the source, or mend the source",
+    ),
+    Reason.DAMAGED_ID: ReasonText(
+        "a spreadsheet has written an id with an exponent, such as 1.18E+15: its other digits are gone",
+        "export again with the column as text",
+    ),
     Reason.UNKNOWN_VALUE: ReasonText("a value is not in the declared map", "add it to the map or give a default"),
-    Reason.NO_IDENTIFIER: ReasonText("no usable identifier of a person", "map at least one of em, ph, external_id, …"),
+    Reason.NO_IDENTIFIER: ReasonText(
+        "no usable identifier of a person",
+        "map one more of em, ph, external_id, …, and look at the report's dropped values: the mapped ones are empty or"
+        " unusable here",
+    ),
     Reason.TOO_LITTLE_DATA: ReasonText(
         "too little customer data for Meta to accept", "map an e-mail address, a phone number or an id as well"
     ),
@@ -94,8 +126,12 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.DUPLICATE_EVENT_ID: ReasonText(
         "an earlier row of this run has the same event id", "add the column that tells the two rows apart to event.id"
     ),
-    Reason.PURCHASE_WITHOUT_VALUE: ReasonText("a Purchase needs a value and a currency", "map custom_data.value"),
-    Reason.VALUE_WITHOUT_CURRENCY: ReasonText("a value needs a currency", "map custom_data.currency"),
+    Reason.PURCHASE_WITHOUT_VALUE: ReasonText(
+        "a Purchase needs a value and a currency", "fill the column in the source, or map custom_data.value"
+    ),
+    Reason.VALUE_WITHOUT_CURRENCY: ReasonText(
+        "a value needs a currency", "fill the column, or map custom_data.currency"
+    ),
     Reason.BAD_CURRENCY: ReasonText("the currency is not an ISO 4217 code", "map the source's words to codes"),
     Reason.FORBIDDEN_DATA: ReasonText("a field holds data that must never be sent", "remove it from the mapping"),
     Reason.TOO_LARGE: ReasonText("the event alone exceeds the request's byte limit", "shorten contents or properties"),

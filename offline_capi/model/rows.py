@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offline_capi.model.fates import Reason
@@ -11,7 +11,17 @@ from offline_capi.model.fates import Reason
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DroppedValues", "Fault", "HashedRows", "IdentityColumn", "MappedRows", "SourceRows", "WantedRows"]
+__all__ = [
+    "LIST_MARK",
+    "DroppedValues",
+    "Fault",
+    "HashedRows",
+    "IdentityColumn",
+    "MappedRows",
+    "NotedValues",
+    "SourceRows",
+    "WantedRows",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +53,26 @@ class Fault:
     where: pa.BooleanArray
 
 
+#: Between the values of a list in an ``IdentityColumn``: the record separator of ASCII, which nobody types.
+LIST_MARK = "\x1e"
+
+
 @dataclass(frozen=True, slots=True)
 class IdentityColumn:
     """One source column for an identity key: strings beside the rows, null where empty.
 
-    ``hashed`` says that the column was declared as SHA-256 already. ``country`` is an array of countries as the source
-    writes them, beside the values (``None``: only the client's default). ``label`` names the source column for
-    reports.
+    ``hashed`` says that the column was declared as SHA-256 already, or as readable; ``None``: nobody said, and digests
+    are passed on. ``zone`` is the zone in which birth dates that are instants are read. ``country`` is an array of
+    countries as the source writes them, beside the values (``None``: only the client's default). ``label`` names the
+    source column for reports. The values of a list stand in one text, with ``LIST_MARK`` between them.
     """
 
     values: pa.Array
     label: str
-    hashed: bool = False
+    hashed: bool | None = None
     country: pa.Array | None = None
     formats: tuple[str, ...] = ()
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,16 @@ class DroppedValues:
 
 
 @dataclass(frozen=True, slots=True)
+class NotedValues:
+    """Values that go out, counted for what is worth knowing of them: ``came_hashed``, ``written_h``, ``written_m``."""
+
+    key: str
+    column: str
+    what: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class WantedRows:
     """Which rows of a window a replay is about; all others are left alone.
 
@@ -120,7 +146,8 @@ class HashedRows:
     """``MappedRows`` whose identity is digests (64 lower-case hex), or the raw form for keys that Meta wants raw.
 
     ``identity``: user_data key → arrays of strings beside the rows, null where there is no usable value; several
-    arrays where several columns feed a list key.
+    arrays where several columns feed a list key, or where a cell holds several values; ``columns`` tells the two apart:
+    how many columns of the YAML feed each key. ``profiles`` are the versions by which they were read.
     """
 
     origin: str
@@ -133,6 +160,9 @@ class HashedRows:
     faults: tuple[Fault, ...] = ()
     dropped: tuple[DroppedValues, ...] = ()
     outside: int = 0
+    noted: tuple[NotedValues, ...] = ()
+    columns: Mapping[str, int] = field(default_factory=dict)
+    profiles: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
@@ -151,4 +181,7 @@ class HashedRows:
                 tuple(Fault(fault.reason, fault.field, fault.where.slice(start, rows)) for fault in self.faults),
                 self.dropped if start == 0 else (),
                 self.outside if start == 0 else 0,
+                self.noted if start == 0 else (),
+                self.columns,
+                self.profiles,
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from offline_capi.model.batch import EventBatch
 from offline_capi.model.fates import Fate, Reason
-from offline_capi.model.rows import DroppedValues
+from offline_capi.model.rows import DroppedValues, NotedValues
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -58,6 +58,8 @@ class BuiltEvents:
     rows_of: Mapping[str, int] = field(default_factory=dict)
     copies: EventBatch | None = None
     copied: Mapping[str, int] = field(default_factory=dict)
+    noted: tuple[NotedValues, ...] = ()
+    profiles: tuple[str, ...] = ()
 
     @property
     def outgoing(self) -> tuple[EventBatch, ...]:

@@ -89,6 +89,8 @@ class Tally:
     marks books of some clients or some rows only; ``gates`` is ``None`` until somebody has looked. ``sendable`` counts
     the events that passed every check of their rows, whether or not they were sent before; ``keys`` how many of those
     carry each mapped key of user_data. ``sent_events`` counts what was sent as Meta counts it.
+    ``noted`` counts values that went out by (key, column, what is worth knowing of them);
+    ``profiles`` are the versions by which identity was read.
     ``read_of`` counts the rows by client, of those that are configured; ``copies`` the events that go to a further
     pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient. ``absent`` are the files
     of the window that were not there.
@@ -120,6 +122,8 @@ class Tally:
     closed: dict[str, str] = field(default_factory=dict)
     absent: tuple[AbsentFile, ...] = ()
     changed: int = 0
+    noted: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    profiles: tuple[str, ...] = ()
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -147,6 +151,8 @@ class Tally:
             {**self.closed, **other.closed},
             (*self.absent, *other.absent),
             self.changed + other.changed,
+            self.noted + other.noted,
+            tuple(sorted({*self.profiles, *other.profiles})),
         )
 
     @property
@@ -239,6 +245,8 @@ class Tally:
             "closed": dict(sorted(self.closed.items())),
             "absent": [file.to_json() for file in self.absent],
             "changed": self.changed,
+            "noted": [[*key, n] for key, n in sorted(self.noted.items())],
+            "profiles": list(self.profiles),
         }
 
     @classmethod
@@ -270,6 +278,8 @@ class Tally:
             closed=dict(data.get("closed", {})),
             absent=tuple(AbsentFile.from_json(file) for file in data.get("absent", ())),
             changed=data.get("changed", 0),
+            noted=Counter({(key, column, what): n for key, column, what, n in data.get("noted", ())}),
+            profiles=tuple(data.get("profiles", ())),
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A look at a file: its format, its encoding, what stands between its columns, and the day in its name."""
+"""A look at a file: its format, its encoding, what stands between its columns and around its rows, and its day."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import codecs
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -16,21 +17,22 @@ from typing import Any
 from offline_capi.audit.suggestions import SHAPES
 from offline_capi.config.paths import project_folder
 from offline_capi.config.settings import FileSource
-from offline_capi.errors import UsageError
+from offline_capi.errors import SourceError, UsageError
 from offline_capi.model import Window
 from offline_capi.onboarding.origins import Origin, filled, name_from
 from offline_capi.onboarding.sample import Sample
 from offline_capi.sources import read_batches
-from offline_capi.sources.places import FORMATS, Place, files_of
-from offline_capi.sources.streams import CHUNK_BYTES, MARKS, explained, open_bytes
+from offline_capi.sources.csv_files import header_line
+from offline_capi.sources.places import Place, files_of
+from offline_capi.sources.streams import explained, open_text, recognised
 
 __all__ = ["dated_path", "look_at_file", "seen_from"]
 
 _HEAD = 1 << 16
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_WORDS = {"csv": "CSV", "jsonl": "JSON lines", "parquet": "Parquet"}
-#: Tried where a file is not UTF-8: what Windows programs write, which nearly always fits, and what always does.
-_FALLBACKS = ("cp1252", "latin-1")
+_WORDS = {"csv": "CSV", "jsonl": "JSON", "parquet": "Parquet", "excel": "an Excel workbook"}
+#: Tried where a file is not UTF-8: what Windows programs write.
+_FALLBACK = "cp1252"
 _ROW_AND_NO_HEADER = (SHAPES["em"], SHAPES["ph"], r"^-?\d+([.,]\d+)?$", r"^\d{4}-\d\d-\d\d")
 
 
@@ -44,7 +46,7 @@ def look_at_file(path: str, environ: Mapping[str, str]) -> Origin:
     written, day = dated_path(path)
     return Origin(
         name=name_from(_without_day(PurePosixPath(path).name)),
-        described=_described(source, _place(path, environ, settings)),
+        described=_described(source, _place(path, environ)),
         node={"path": written, **settings},
         notes=_notes(written, settings),
         sample=filled(sample, path),
@@ -63,14 +65,19 @@ def seen_from(config: Path, origin: Origin) -> Origin:
 
 
 def _described(source: FileSource, place: Place) -> str:
-    if place.format != "csv":
+    if place.format not in ("auto", "csv"):
         return _WORDS[place.format]
     encoding = f", {source.encoding[-1]}" if "encoding" in source.model_fields_set else ""
-    return f"CSV{encoding}, {_DELIMITERS[source.delimiter]} between columns"
+    return f"CSV{encoding}, {_DELIMITERS.get(source.delimiter, source.delimiter)} between columns"
 
 
 def _notes(written: str, settings: Mapping[str, object]) -> dict[str, str]:
     notes = {"encoding": "it is not UTF-8; tried in this order, file by file", "delimiter": "between columns"}
+    notes |= {
+        "header_row": "the line with the names of the columns; those before it are no rows",
+        "trailing_delimiter": "rows end in a delimiter, and the header does not",
+        "escape": 'quotes inside values are written as \\"',
+    }
     local = "://" not in written and not written.startswith(("/", "${"))
     where = "from the folder of the command; for Airflow write it in full, or ${NAME}/…" if local else ""
     each = (
@@ -85,15 +92,20 @@ def _any_day() -> Window:
     return Window.of_day(datetime.now(UTC).date(), "UTC")
 
 
-def _place(path: str, environ: Mapping[str, str], settings: Mapping[str, Any]) -> Place:
-    """The first of the files. One whose name tells no format is read as ``settings`` say."""
-    source = FileSource.model_validate({"path": path, "format": settings.get("format", "auto")})
-    places = files_of(source, _any_day(), "UTC", environ)
+def _place(path: str, environ: Mapping[str, str]) -> Place:
+    """The first of the files, as its bytes say; ``auto`` where neither they nor its name tell its format."""
+    places = files_of(FileSource(path=path), _any_day(), "UTC", environ)
     if not places:
         raise UsageError(
-            f"there is no file to read at {path}; name a CSV, JSON lines or Parquet file. Nothing was written"
+            f"there is no file to read at {path}; name a CSV, JSON, Parquet or Excel file. Nothing was written"
         )
-    return places[0]
+    with explained(places[0]):
+        try:
+            return recognised(places[0], "auto")
+        except SourceError:
+            if places[0].format != "auto":
+                raise
+            return replace(recognised(places[0], "csv"), format="auto")
 
 
 # ---------------------------------------------------------------------------------------------- format
@@ -101,95 +113,106 @@ def _place(path: str, environ: Mapping[str, str], settings: Mapping[str, Any]) -
 
 def _settings(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
     """What YAML has to say of a file beside its path: nothing that goes without saying."""
-    settings: dict[str, Any] = {} if _tells_its_format(path) else {"format": "csv"}
-    place = _place(path, environ, settings)
+    place = _place(path, environ)
+    settings: dict[str, Any] = {"format": "csv"} if place.format == "auto" else {}
+    if place.format not in ("auto", "csv"):
+        with explained(place):
+            _check_filled(_head(place, ("latin-1",)) if place.format == "jsonl" else " ", path)
+        return settings
     with explained(place):
-        head = _head(place)
-        if not head:
-            raise UsageError(f"{path} is empty, without even a header; name a file that has rows. Nothing was written")
-        if not _tells_its_format(path):
-            settings = {"format": _format_of(head, path)}
-        if (settings.get("format") or place.format) != "csv":
-            return settings
-        encoding = _encoding(place, head)
-    delimiter = _delimiter(head.decode(encoding, "ignore"), path)
-    if encoding in _FALLBACKS:
+        encoding = _encoding(place, path)
+        head = _head(place, (encoding,))
+        _check_filled(head, path)
+    if encoding == _FALLBACK:
         settings["encoding"] = ["utf-8", encoding]
-    return {**settings, **({"delimiter": delimiter} if delimiter != "," else {})}
+    return {**settings, **_layout(head, path)}
 
 
-def _tells_its_format(path: str) -> bool:
-    """A folder or a pattern may hold files of several formats, each of which tells its own."""
-    suffixes = {suffix.lower() for suffix in PurePosixPath(path).suffixes[-2:]}
-    return bool(suffixes & set(FORMATS)) or Path(path).is_dir() or path.endswith("*")
+def _check_filled(head: str, path: str) -> None:
+    if not head:
+        raise UsageError(f"{path} is empty, without even a header; name a file that has rows. Nothing was written")
 
 
-def _head(place: Place) -> bytes:
-    with open_bytes(place) as stream:
-        return bytes(stream.read(_HEAD))
-
-
-def _format_of(head: bytes, path: str) -> str:
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if head.startswith(b"PK\x03\x04"):
-        raise UsageError(f"{path} is a workbook or a zip archive; save it as CSV (UTF-8) first. Nothing was written")
-    return "jsonl" if head.lstrip().startswith(b"{") else "csv"
+def _head(place: Place, encodings: tuple[str, ...]) -> str:
+    with open_text(place, encodings) as stream:
+        return bytes(stream.read(_HEAD)).decode("utf-8", "ignore")
 
 
 # ---------------------------------------------------------------------------------------------- text
 
 
-def _encoding(place: Place, head: bytes) -> str:
-    """By its mark, else the first in which the whole file can be decoded."""
-    marked = next((encoding for mark, encoding in MARKS if head.startswith(mark)), None)
-    tried = ("utf-8", *_FALLBACKS)
-    return marked or next(encoding for encoding in tried if _decodes(place, encoding))
-
-
-def _decodes(place: Place, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    with open_bytes(place) as stream:
+def _encoding(place: Place, path: str) -> str:
+    """The first in which the whole file can be decoded; a mark, or the zeros of UTF-16, decide by themselves."""
+    for encoding in ("utf-8", _FALLBACK):
         try:
-            for chunk in iter(lambda: stream.read(CHUNK_BYTES), b""):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
+            with open_text(place, (encoding,)) as stream:
+                decoder = codecs.getincrementaldecoder("utf-8")()
+                while chunk := stream.read(_HEAD * 64):
+                    decoder.decode(chunk)
+                decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            return False
-    return True
+            continue
+        return encoding
+    raise UsageError(f"{path} is neither UTF-8 nor Windows-1252; save it as CSV (UTF-8) first. Nothing was written")
 
 
-def _delimiter(head: str, path: str) -> str:
-    """What cuts most lines into as many columns as the header has."""
-    lines = head.removeprefix("\ufeff").splitlines(keepends=True)
+def _layout(head: str, path: str) -> dict[str, Any]:
+    """What stands between columns, before the header and after each row."""
+    lines = head.splitlines(keepends=True)
     text = "".join(lines[:-1] if len(head) >= _HEAD // 2 else lines)
-    best = max(_DELIMITERS, key=lambda delimiter: _evenness(text, delimiter))
-    header = next(csv.reader(StringIO(text), delimiter=best), [])
+    named = header_line(text, ",", None)  # a line such as sep=; is obeyed by itself
+    text = "".join(text.splitlines(keepends=True)[named:])
+    settings: dict[str, Any] = {"escape": "backslash"} if _QUOTE_AFTER_BACKSLASH.search(text) else {}
+    escape = "\\" if settings else None
+    best = max(_DELIMITERS, key=lambda delimiter: _evenness(text, delimiter, escape))
+    rows = list(_rows(text, best, escape))
+    usual = _usual_width(rows)
+    at = next((number for number, (_, row) in enumerate(rows) if len(row) >= usual - 1), 0)
+    line, header = rows[at] if rows else (1, [])
+    follows = [row for _, row in rows[at + 1 :]]
+    if len(header) == usual - 1 and follows and all(row[-1] == "" for row in follows if len(row) == usual):
+        settings["trailing_delimiter"] = True
+    elif len(header) < usual:
+        line, header = next((found for found in rows if len(found[1]) == usual), (line, header))
     if any(re.search(shape, cell.strip()) for cell in header for shape in _ROW_AND_NO_HEADER):
         raise UsageError(
             f"the first line of {path} looks like a row, not like the names of columns; export it with a header. "
             "Nothing was written"
         )
-    return best
+    if line > 1:
+        settings["header_row"] = line + named
+    if not named and best != ",":
+        settings["delimiter"] = best
+    return settings
 
 
-def _evenness(text: str, delimiter: str) -> tuple[float, int]:
-    widths = list(_widths(text, delimiter))
-    if not widths or widths[0] == 1:
+_QUOTE_AFTER_BACKSLASH = re.compile(r'[^"\\,;|\t]\\"[^\s,;|\t]|[^"\\,;|\t]\\" ')
+
+
+def _usual_width(rows: list[tuple[int, list[str]]]) -> int:
+    widths = Counter(len(row) for _, row in rows)
+    return max(widths, key=lambda width: (widths[width], width), default=0)
+
+
+def _evenness(text: str, delimiter: str, escape: str | None) -> tuple[float, int]:
+    rows = list(_rows(text, delimiter, escape))
+    usual = _usual_width(rows)
+    if usual <= 1:
         return 0.0, 0
-    return sum(width == widths[0] for width in widths) / len(widths), widths[0]
+    return sum(len(row) == usual for _, row in rows) / len(rows), usual
 
 
-def _widths(text: str, delimiter: str) -> Iterator[int]:
-    """How many columns each line has; a text that the reader of Python gives up on ends there."""
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+def _rows(text: str, delimiter: str, escape: str | None) -> Iterator[tuple[int, list[str]]]:
+    """Each row with the number of its first line; a text that the reader of Python gives up on ends there."""
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, escapechar=escape)
     while True:
+        line = reader.line_num + 1
         try:
             row = next(reader)
         except (StopIteration, csv.Error):
             return
         if row:
-            yield len(row)
+            yield line, row
 
 
 # ---------------------------------------------------------------------------------------------- the day in a name

@@ -34,7 +34,7 @@ from offline_capi.config import Client, Deployment
 from offline_capi.config.columns import field_specs
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
-from offline_capi.identity import PROFILES, digest, hash_identity, normalize
+from offline_capi.identity import VERSIONS, digest, hash_identity, normalize
 from offline_capi.ledger import AuditAction, RunRecord, record_audit
 from offline_capi.ledger.documents import rewrite_documents
 from offline_capi.ledger.keys import halves, keys_of
@@ -324,7 +324,7 @@ def _forms(person: Person, deployment: Deployment) -> frozenset[str]:
 def _forms_of(key: str, value: str, country: str | None, deployment: Deployment) -> set[str]:
     """One value under every profile, country and policy; a SHA-256 also stands for itself."""
     found = {form for form in (value.strip().lower(),) if _DIGEST.fullmatch(form)}
-    for profile in PROFILES:
+    for profile in VERSIONS:
         found |= _hashed(key, value, profile, country, deployment)
     if key == "external_id":
         found |= {value, value.strip(), *digest(pa.array([value, value.strip()])).to_pylist()}

@@ -96,6 +96,9 @@ class Books:
             self.tally.fates[Count(Fate.SUPPRESSED, self._named(client), day)] += rows
         for drop in built.dropped:
             self.tally.dropped[(drop.key, drop.column, drop.cause)] += drop.count
+        self.tally.profiles = tuple(sorted({*self.tally.profiles, *built.profiles}))
+        for note in built.noted:
+            self.tally.noted[(note.key, note.column, note.what)] += note.count
         self.tally.warnings.update(built.warnings)
         self.tally.sendable += len(built.events)
         for key, carried in built.carried.items():

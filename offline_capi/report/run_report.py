@@ -93,6 +93,19 @@ class RunReport:
     ledger: str = ""
     new_ledger: bool = False
 
+    def identity_lines(self) -> list[str]:
+        """What is worth knowing of identity values that went out: how many came hashed, letters with two meanings."""
+        noted, lines = self.tally.noted, []
+        for (key, column, what), count in sorted(noted.items()):
+            if what == "came_hashed":
+                lines.append(f"{key}: {count:,} of {column} came hashed and went out as they are")
+            elif what == "written_h" and noted[key, column, "written_m"]:
+                lines.append(
+                    f"{key}: {column} holds both H and M. Both were sent as male; where M is Mujer or Madame, "
+                    f"write map: {{H: m, M: f}} for the column"
+                )
+        return lines
+
     @property
     def complete(self) -> bool:
         """Whether every row read, and every copy for a further pixel, has exactly one fate."""
@@ -207,6 +220,7 @@ class RunReport:
             "keys": [line.to_json() for line in self.key_lines()],
             "clients": {name: _plain(fates) for name, fates in self.by_client().items()},
             "days": {day: _plain(fates) for day, fates in self.by_day().items()},
+            "profiles": list(self.tally.profiles),
             "tally": self.tally.to_json(),
         }
 

@@ -39,7 +39,13 @@ def print_days(report: RunReport, console: Console) -> None:
 
 def _sections(report: RunReport) -> list[RenderableType]:
     sections: list[RenderableType] = [_headline(report), Text(f"  {report.balance}", style="bold")]
-    lines = (*report.problems, *report.gate_lines(), *report.notices(), *report.known_lines())
+    lines = (
+        *report.problems,
+        *report.gate_lines(),
+        *report.notices(),
+        *report.known_lines(),
+        *report.identity_lines(),
+    )
     sections += [Text(f"  {line}", style="yellow") for line in lines]
     ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
     sections += [Text(f"  {line}", style="dim") for line in (*_keys(report), *_changed(report), *ledger)]

@@ -1,9 +1,10 @@
 """Rows in: from files (CSV, JSON lines, Parquet; local or object storage) and from SQL.
 
 ``read_batches`` streams a window of an upload's source as Arrow batches, in bounded memory and in an order that is the
-same on every run. Whatever the source is, columns come in six kinds only: ``string``, ``int64``, ``float64``, ``bool``,
-``date32`` and ``timestamp[us]`` (with zone UTC where the source's values are aware). Everything else (decimals, UUIDs,
-bytes, nested values) becomes text without loss.
+same on every run. Whatever the source is, columns come in seven kinds only: ``string``, ``int64``, ``float64``,
+decimals, ``bool``, ``date32`` and ``timestamp[us]`` (with zone UTC where the source's values are aware). All else
+(UUIDs, bytes, nested values) becomes text without loss. Numbers stay numbers: a decimal mark that an upload declares
+speaks of text alone.
 
 Nothing here knows what a column means; nothing here writes.
 """
@@ -73,18 +74,20 @@ def source_columns(
     zone: str,
     connection_url: Callable[[str], str],
     sql_folder: Path,
+    columns: Sequence[str] | None = None,
     environ: Mapping[str, str] = os.environ,
     folder: Path = HERE,
 ) -> list[tuple[str, str]]:
     """Names and types of the columns, from a header or a few rows; empty where the window has no file to look at.
 
-    The type is ``unknown`` where the rows looked at hold only nulls.
+    ``columns`` are those that an upload reads: by them a header is found that is not in the first line. The type
+    is ``unknown`` where the rows looked at hold only nulls.
     """
     if isinstance(source, SqlSource):
         return query_columns(source, window, zone, connection_url(source.connection), sql_folder)
     from offline_capi.sources.files import file_columns
 
-    return file_columns(source, window, zone, environ=environ, folder=folder)
+    return file_columns(source, window, zone, columns=columns, environ=environ, folder=folder)
 
 
 def expected_rows(

@@ -1,4 +1,4 @@
-"""Values of a source → Arrow columns of six kinds: string, int64, float64, bool, date32, timestamp[us].
+"""Values of a source → Arrow columns of seven kinds: string, int64, float64, decimal128, bool, date32, timestamp[us].
 
 Text is the kind that always fits: a column of several types becomes text, not an error.
 """
@@ -6,6 +6,7 @@ Text is the kind that always fits: a column of several types becomes text, not a
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ __all__ = ["Unreadable", "as_text", "check_names", "column_of", "plain", "select
 
 NAIVE = pa.timestamp("us")
 AWARE = pa.timestamp("us", tz="UTC")
+#: Room for the decimals of any database: one type, so that batches of a query agree. What does not fit becomes text.
+DECIMAL, WIDE_DECIMAL = pa.decimal128(38, 18), pa.decimal256(76, 38)
 
 
 # ---------------------------------------------------------------------------------------------- names
@@ -42,9 +45,19 @@ def check_names(names: Sequence[str], wanted: Sequence[str] | None, where: str) 
         problems = "\n".join(f'  "{name}"{did_you_mean(name, names)}' for name in missing)
         raise SourceSchemaError(
             f"{where}: columns that the upload names are missing:\n{problems}\n"
-            f"It has: {', '.join(names)}.\n"
+            f"{_shown(names)}\n"
             "Correct the names in the upload, or the source. Nothing was sent from it; repeating is safe."
         )
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The names of the columns; nothing of a first line that is a row of values."""
+    if any(_VALUE.search(name) for name in names):
+        return "Its first line looks like a row, and not like the names of columns: does it have a header?"
+    return f"It has: {', '.join(names)}."
+
+
+_VALUE = re.compile(r"@|\d{5}|^\d+([.,]\d+)?$|^\d{4}-\d\d-\d\d|[0-9a-f]{32}")
 
 
 def select(batch: pa.RecordBatch, wanted: Sequence[str] | None) -> pa.RecordBatch:
@@ -81,12 +94,16 @@ def column_of(values: Sequence[Any], known: pa.DataType | None = None) -> pa.Arr
     if not kinds:
         return pa.nulls(len(values), known or pa.string())
     found = _kind_of(kinds, values)
+    if found == DECIMAL and known == WIDE_DECIMAL:
+        found = known
     if found is None or known not in (None, found):
         return _texts(values)
-    try:
-        return pa.array(values, found)
-    except (pa.ArrowInvalid, OverflowError):  # an integer beyond 64 bits, a lone surrogate
-        return _texts(values)
+    for kind in (DECIMAL, WIDE_DECIMAL) if found == DECIMAL else (found,):
+        try:
+            return pa.array(values, kind)
+        except (pa.ArrowInvalid, OverflowError):  # an integer beyond 64 bits, a lone surrogate, a longer decimal
+            continue
+    return _texts(values)
 
 
 KINDS: dict[type, pa.DataType] = {
@@ -95,6 +112,7 @@ KINDS: dict[type, pa.DataType] = {
     float: pa.float64(),
     bool: pa.bool_(),
     date: pa.date32(),
+    Decimal: DECIMAL,
 }
 
 
@@ -156,7 +174,7 @@ def as_text(value: Any) -> str:
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """The same values in one of the six kinds."""
+    """The same values in one of the seven kinds."""
     for is_kind, convert in CONVERSIONS:
         if is_kind(column.type):
             return convert(column)
@@ -172,6 +190,13 @@ def _integers(column: pa.Array) -> pa.Array:
         return pc.cast(column, pa.int64())
     except pa.ArrowInvalid:  # unsigned, and too large
         return pc.cast(column, pa.string())
+
+
+def _floats(column: pa.Array) -> pa.Array:
+    """A narrow float by its shortest text: 9.99 of 32 bits is 9.99, and not 9.989999771."""
+    if pa.types.is_float64(column.type):
+        return column
+    return pc.cast(pc.cast(pc.cast(column, pa.float32()), pa.string()), pa.float64())
 
 
 def _timestamps(column: pa.Array) -> pa.Array:
@@ -199,11 +224,11 @@ CONVERSIONS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.
     (_is_string, _to(pa.string())),
     (pa.types.is_dictionary, lambda column: plain(column.dictionary_decode())),
     (pa.types.is_integer, _integers),
-    (pa.types.is_floating, _to(pa.float64())),
+    (pa.types.is_floating, _floats),
     (pa.types.is_boolean, lambda column: column),
     (pa.types.is_date, _to(pa.date32())),
     (pa.types.is_timestamp, _timestamps),
-    (pa.types.is_decimal, _to(pa.string())),
+    (pa.types.is_decimal, lambda column: column),
     (pa.types.is_null, _to(pa.string())),
     (_is_binary, _binaries),
 )

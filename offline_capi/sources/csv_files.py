@@ -4,19 +4,23 @@ An unquoted value that is declared in ``null_values`` is null; a quoted one is t
 string and ``,,`` is null. Values may hold line breaks between quotes.
 
 A line with too few or too many values becomes a row of nulls with a fault, in its place: one bad line costs one row.
-Where a quote is never closed the lines after it cannot be told apart, and the file is refused: guessing would lose
-rows silently.
+What quotes may cost is said in ``quotes.py``: never fewer rows than lines without a fault.
+
+Lines before the header, ``sep=;``, a header that is repeated between rows, blank lines and what follows the last row
+after a blank line without a single delimiter are no rows.
 """
 
 from __future__ import annotations
 
+import csv as lines_of_values
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv
 
 from offline_capi.config.settings import FileSource
@@ -24,137 +28,304 @@ from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names
 from offline_capi.sources.pieces import Piece
 from offline_capi.sources.places import Place
-from offline_capi.sources.streams import CHUNK_BYTES, open_text
+from offline_capi.sources.quotes import Dialect, RowBlocks, UnclosedQuoteError
+from offline_capi.sources.streams import CHUNK_BYTES, check_utf8, open_text
 
-__all__ = ["csv_columns", "read_csv"]
+__all__ = ["clean_name", "csv_columns", "header_line", "read_csv"]
 
-#: Arrow reads some thirty blocks ahead, so that a block of 4 MiB would hold 120 MiB of a file in memory. A row must fit
-#: into one block.
+#: Read and parsed at once. Arrow's streaming reader keeps some thirty blocks in memory, and loses a line feed inside
+#: quotes where a block ends between it and its carriage return (apache/arrow#51368): we hand it whole rows.
 BLOCK_BYTES = 1 << 20
-QUOTE, LINE_BREAK = b'"', ord("\n")
+#: As much of a file as its header may be looked for in, in bytes and in lines.
+HEAD_BYTES, NAMES_BYTES, HEAD_LINES = 1 << 20, 1 << 16, 50
+#: Lines after the last row; what a report adds is shorter.
+MAX_FOOTER_LINES, MAX_FOOTER_BYTES = 20, 4096
+MAX_NAME_LENGTH = 300
 
-#: As much of a file as its header may be looked for in.
-HEAD_BYTES = 1 << 20
+_BLANK_LINES = re.compile(rb"\n(?:\r?\n)+(?=[^\r\n])")
+_SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 
 
 def read_csv(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
-    malformed, quotes = _Malformed(place), _Quotes(place, source)
-    reader = csv.open_csv(open_text(place, source.encoding), *_options(source, malformed))
-    names = [name.strip() for name in reader.schema.names]
-    check_names(names, columns, f"file {place.origin}")
-    for batch in reader:
-        quotes.check_closed(batch)
-        yield malformed.put_back(batch.rename_columns(names))
-    yield malformed.rest(pa.schema([(name, pa.string()) for name in names]))
+    with open_text(place, source.encoding) as stream:
+        head = _Head.of(stream.read(HEAD_BYTES), place, source, columns)
+        check_names(head.names, columns, f"file {place.origin}")
+        parse = _Parser(head, source, columns)
+        blocks = RowBlocks(
+            head.dialect,
+            len(head.names),
+            count_quotes=lambda: _count(place, source, [b'"']),
+            quotes_values=lambda: bool(_count(place, source, [head.dialect.delimiter + b'"', b'\n"'])),
+        )
+        chunks = _chunks(head.rest, stream)
+        if source.footer_rows:
+            chunks = _without_last_lines(chunks, source.footer_rows)
+        try:
+            for number, block in enumerate(_rows_alone(blocks.cut(chunks), head)):
+                check_utf8(block)
+                piece = parse(block)
+                if number == 0:
+                    _check_trailing_delimiter(piece, block, head, place)
+                yield piece
+        except UnclosedQuoteError as unclosed:
+            raise _unclosed_quote(place, unclosed) from None
 
 
-def csv_columns(place: Place, source: FileSource) -> list[tuple[str, str]]:
-    # From memory: a reader that is left before the file's end still calls back into Python while that shuts down.
-    head = pa.BufferReader(open_text(place, source.encoding).read(HEAD_BYTES))
-    reader = csv.open_csv(head, *_options(source, _Malformed(place), block=1 << 16))
-    return [(name.strip(), "string") for name in reader.schema.names]
+def csv_columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
+    with open_text(place, source.encoding) as stream:
+        head = _Head.of(stream.read(HEAD_BYTES), place, source, columns)
+    return [(name, "string") for name in head.names if name or not source.trailing_delimiter]
 
 
-def _options(source: FileSource, malformed: _Malformed, block: int = BLOCK_BYTES) -> tuple[Any, Any, Any]:
-    # Without threads: the reader then numbers malformed lines, and turns out to be twice as fast on text columns.
-    read = csv.ReadOptions(block_size=block, use_threads=False)
-    parse = csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=malformed.add)
-    convert = csv.ConvertOptions(
-        default_column_type=pa.string(),
-        null_values=list(source.null_values),
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
+def _chunks(first: bytes, stream: Any) -> Iterator[bytes]:
+    yield first
+    yield from takewhile(len, iter(lambda: bytes(stream.read(BLOCK_BYTES)), None))
+
+
+def _count(place: Place, source: FileSource, patterns: Sequence[bytes]) -> int:
+    """How often the patterns occur in the whole file; a line feed stands before it."""
+    with open_text(place, source.encoding) as stream:
+        chunks = takewhile(len, iter(lambda: bytes(stream.read(CHUNK_BYTES)), None))
+        found, last = 0, b"\n"
+        for chunk in chunks:
+            found += sum((last + chunk).count(pattern) for pattern in patterns)
+            last = chunk[-1:] if len(patterns[0]) > 1 else b""
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- before the rows
+
+
+class _Head(NamedTuple):
+    """The names of the columns, how values are separated, and the bytes after the header."""
+
+    names: list[str]
+    dialect: Dialect
+    line: bytes
+    rest: bytes
+
+    @classmethod
+    def of(cls, head: bytes, place: Place, source: FileSource, columns: Sequence[str] | None) -> _Head:
+        check_utf8(head[: head.rfind(b"\n") + 1] or head)
+        separator = _SEPARATOR_LINE.match(head[:16].decode("utf-8", "ignore"))
+        delimiter = separator[1] if separator else source.delimiter
+        if len(delimiter.encode()) != 1:
+            raise SourceError(
+                f"file {place.origin}: a delimiter has to be one byte; {delimiter!r} is more. Set source.delimiter."
+                " Nothing was sent; repeating is safe."
+            )
+        text = head[:NAMES_BYTES].decode("utf-8", "ignore")
+        skipped = source.header_row - 1 if source.header_row else header_line(text, delimiter, columns)
+        lines = text.splitlines(keepends=True) if "\r" in text else text.split("\n")
+        if not text.strip() or skipped >= len(lines):
+            raise SourceError(
+                f"file {place.origin}: it is empty, without even a header"
+                f"{f' in line {source.header_row}' if source.header_row else ''}.\nAn export without rows has one."
+                " Nothing was sent from it; repeating is safe."
+            )
+        before = _offset(head, skipped)
+        names, length = _names(head[before:], delimiter, source)
+        if any(len(name) > MAX_NAME_LENGTH for name in names):
+            raise _unclosed_quote(place, UnclosedQuoteError(0, "a quote is opened and not closed"))
+        extra = [""] if source.trailing_delimiter and names[-1:] != [""] else []
+        dialect = Dialect(delimiter.encode(), source.quoting, source.escape is not None)
+        return cls([*names, *extra], dialect, head[before : before + length], head[before + length :])
+
+
+def _offset(head: bytes, lines: int) -> int:
+    """Where the line after ``lines`` lines begins."""
+    at = 0
+    for _ in range(lines):
+        match = re.compile(rb"\r\n|\n|\r").search(head, at)
+        at = match.end() if match else len(head)
+    return at
+
+
+def _names(head: bytes, delimiter: str, source: FileSource) -> tuple[list[str], int]:
+    """The names in the first line that is not blank, and how many bytes it takes with what is before it."""
+    blank = re.match(rb"[\r\n]*", head)
+    start = blank.end() if blank else 0
+    lines = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)").findall(head, start, start + NAMES_BYTES)
+    reader = lines_of_values.reader(
+        (line.decode("utf-8", "ignore") for line in lines),
+        delimiter=delimiter,
+        quoting=lines_of_values.QUOTE_NONE if source.quoting == "none" else lines_of_values.QUOTE_MINIMAL,
+        escapechar="\\" if source.escape else None,
     )
-    return read, parse, convert
+    try:
+        written = next(reader, [])
+    except lines_of_values.Error:  # a value longer than the reader takes: a quote that is not closed
+        written = [delimiter + "\n"]
+    if any("\n" in name and delimiter in name for name in written):  # rows, behind a quote that is not closed
+        written = ["x" * (MAX_NAME_LENGTH + 1)]
+    names = [clean_name(name) for name in written]
+    return names, start + sum(map(len, lines[: reader.line_num]))
 
 
-class _Malformed:
-    """Lines that the parser passed over, to be put back where they were.
+def clean_name(name: str) -> str:
+    """A column's name without blanks around it and without characters that nobody sees (U+200B, byte-order marks)."""
+    return "".join(char for char in name if unicodedata.category(char) != "Cf").strip()
 
-    The parser reads ahead, so that lines of later batches may be known early; never late.
+
+def header_line(text: str, delimiter: str, columns: Sequence[str] | None) -> int:
+    """How many lines stand before the header.
+
+    Certain are ``sep=;``, and a line that holds every name of ``columns`` where the first one does not.
     """
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._rows: list[int] = []
-        self._next = 1
-        self._torn: int | None = None
-
-    def add(self, line: Any) -> str:
-        row = line.number - 1  # the header is the parser's first
-        self._rows.append(row)
-        if self._torn is None and "\n" in line.text.strip():
-            self._torn = row
-        return "skip"
-
-    def put_back(self, batch: pa.RecordBatch) -> Piece:
-        """``batch`` with a row of nulls for each malformed line before or among its rows."""
-        if self._torn is not None:
-            raise _unclosed_quote(self._place, f"row {self._torn}")
-        gaps: list[int] = []
-        for row in self._rows:
-            if row - self._next >= batch.num_rows + len(gaps):
-                break
-            gaps.append(row - self._next)
-        return self._counted(Piece.with_gaps(batch, gaps))
-
-    def rest(self, schema: pa.Schema) -> Piece:
-        """Rows of nulls for the malformed lines after the last good row."""
-        empty = pa.RecordBatch.from_pylist([], schema)
-        if self._torn is not None:
-            raise _unclosed_quote(self._place, f"row {self._torn}")
-        return self._counted(Piece.with_gaps(empty, list(range(len(self._rows)))))
-
-    def _counted(self, piece: Piece) -> Piece:
-        del self._rows[: len(piece.malformed)]
-        self._next += piece.batch.num_rows
-        return piece
+    first = 1 if _SEPARATOR_LINE.match(text) else 0
+    for number, line in enumerate(text.splitlines()[:HEAD_LINES] if columns else ()):
+        if number >= first and set(columns or ()) <= {clean_name(cell) for cell in _cells(line, delimiter)}:
+            return number
+    return first
 
 
-# ---------------------------------------------------------------------------------------------- quotes
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(lines_of_values.reader(StringIO(line), delimiter=delimiter), [])
+    except lines_of_values.Error:
+        return []
 
 
-class _Quotes:
-    """Refuses rows behind an open quote that swallowed others: all values are there, but rows are lost in one of them.
+# ---------------------------------------------------------------------------------------------- after the rows
 
-    Only a row that looks like it makes us count the file's quotes, once: a last row with line breaks, or a value with
-    line breaks and an odd number of quotes.
+
+def _without_last_lines(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """The chunks without the last ``count`` lines of the file."""
+    kept = b""
+    for chunk in chunks:
+        kept += chunk
+        at = len(kept.rstrip(b"\r\n"))
+        for _ in range(count):
+            at = max(kept.rfind(b"\n", 0, at), 0)
+        yield kept[:at]
+        kept = kept[at:]
+
+
+def _rows_alone(blocks: Iterator[bytes], head: _Head) -> Iterator[bytes]:
+    """The blocks without repeated headers and without the lines after the last row."""
+    held = b""
+    for block in blocks:
+        rows = _without_header(block, head)
+        if held and len(rows) > MAX_FOOTER_BYTES:
+            yield held
+            held = b""
+        held += rows
+    held = held[: _footer_start(held, head)]
+    if held:
+        yield held
+
+
+def _without_header(block: bytes, head: _Head) -> bytes:
+    """A file that was joined of several has the header between rows; in a single column it may be a value."""
+    if len(head.names) == 1 or not head.line.endswith(b"\n"):
+        return block
+    if block.startswith(head.line):
+        block = block[len(head.line) :]
+    while (again := b"\n" + head.line) in block:
+        block = block.replace(again, b"\n")
+    return block
+
+
+def _footer_start(block: bytes, head: _Head) -> int:
+    """Where lines of one cell each follow a blank one, up to the end, in a file of three columns and more.
+
+    No row can look like this. A blank line inside quotes has an odd number of quotes before it, or after it.
     """
-
-    def __init__(self, place: Place, source: FileSource) -> None:
-        self._place, self._source = place, source
-        self._balanced = False
-
-    def check_closed(self, batch: pa.RecordBatch) -> None:
-        if self._balanced or not any(map(_looks_torn, batch.columns)):
-            return
-        if self._count() % 2:
-            raise _unclosed_quote(self._place, "a value with line breaks")
-        self._balanced = True
-
-    def _count(self) -> int:
-        with open_text(self._place, self._source.encoding) as stream:
-            chunks = takewhile(len, iter(lambda: stream.read(CHUNK_BYTES), None))
-            return sum(chunk.count(QUOTE) for chunk in chunks)
+    tail = block[-MAX_FOOTER_BYTES:]
+    blank = _BLANK_LINES.search(tail)
+    if blank is None or len(head.names) < 3:
+        return len(block)
+    start = len(block) - len(tail) + blank.start() + 1
+    lines = [line for line in block[start:].decode("utf-8", "ignore").splitlines() if line.strip()]
+    is_footer = (
+        len(lines) <= MAX_FOOTER_LINES
+        and all(len(_cells(line, head.dialect.delimiter.decode())) == 1 for line in lines)
+        and not (block.count(b'"', 0, start) % 2 or block.count(b'"', start) % 2)
+    )
+    return start if is_footer else len(block)
 
 
-def _looks_torn(column: pa.Array) -> bool:
-    if not _has_line_breaks(column):
-        return False
-    breaks = pc.fill_null(pc.match_substring(column, "\n"), False)
-    odd = pc.bit_wise_and(pc.count_substring(column.filter(breaks), '"'), 1)
-    return bool(breaks[-1].as_py() or pc.any(pc.equal(odd, 1)).as_py())
+def _check_trailing_delimiter(piece: Piece, block: bytes, head: _Head, place: Place) -> None:
+    """Refuse a file of which no line fits, for this one reason."""
+    lines = block.split(b"\n", 1)
+    delimiter = head.dialect.delimiter
+    if len(piece.malformed) < piece.batch.num_rows or not lines[0].rstrip(b"\r").endswith(delimiter):
+        return
+    width = len(_cells(lines[0].decode("utf-8", "ignore"), delimiter.decode()))
+    if width == len(head.names) + 1:
+        raise SourceError(
+            f"file {place.origin}: its lines have {width} values for {len(head.names)} columns: they end in a"
+            " delimiter, and the header does not.\nSet source.trailing_delimiter to true, or export it again. Nothing"
+            " was sent from it; repeating is safe."
+        )
 
 
-def _has_line_breaks(column: pa.Array) -> bool:
-    """Over the bytes of the whole column at once: a tenth of the time that asking value by value takes."""
-    values = column.buffers()[2]
-    return values is not None and bool((np.frombuffer(values, np.uint8) == LINE_BREAK).any())
+# ---------------------------------------------------------------------------------------------- rows
 
 
-def _unclosed_quote(place: Place, where: str) -> SourceError:
+class _Parser:
+    """Whole rows → columns of text."""
+
+    def __init__(self, head: _Head, source: FileSource, columns: Sequence[str] | None) -> None:
+        # Arrow takes names that are there once; only the columns that are asked for are made.
+        names = [str(number) for number in range(len(head.names))]
+        wanted = range(len(names)) if columns is None else [head.names.index(name) for name in columns]
+        if source.trailing_delimiter and columns is None:
+            wanted = [number for number in wanted if head.names[number]]
+        self._names = [head.names[number] for number in wanted]
+        self._source, self._dialect, self._read_names = source, head.dialect, names
+        self._convert = csv.ConvertOptions(
+            column_types={name: pa.string() for name in names},
+            include_columns=[names[number] for number in wanted] or names[:1],
+            null_values=list(source.null_values),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            check_utf8=False,  # the block was checked whole
+        )
+
+    def __call__(self, block: bytes) -> Piece:
+        malformed: list[int] = []
+
+        def note(line: Any) -> str:
+            malformed.append(line.number - 1)
+            return "skip"
+
+        quoted = self._dialect.quoting != "none"
+        escapes = self._dialect.has_escapes
+        block = _with_nulls(block, self._dialect.delimiter) if escapes and b"\\N" in block else block
+        if not block:
+            return Piece(pa.RecordBatch.from_pylist([], self._schema()))
+        table = csv.read_csv(
+            pa.py_buffer(block),
+            # Without threads: the reader then numbers malformed lines, and is twice as fast on text columns.
+            csv.ReadOptions(block_size=len(block) + 1, use_threads=False, column_names=self._read_names),
+            csv.ParseOptions(
+                delimiter=self._dialect.delimiter.decode(),
+                quote_char='"' if quoted else False,
+                escape_char="\\" if escapes else False,
+                newlines_in_values=quoted,
+                invalid_row_handler=note,
+            ),
+            self._convert,
+        )
+        columns = [column.combine_chunks() if column.num_chunks != 1 else column.chunk(0) for column in table.columns]
+        columns = columns[: len(self._names)]
+        return Piece.with_gaps(pa.RecordBatch.from_arrays(columns, schema=self._schema()), malformed)
+
+    def _schema(self) -> pa.Schema:
+        return pa.schema([(name, pa.string()) for name in self._names])
+
+
+def _with_nulls(block: bytes, delimiter: bytes) -> bytes:
+    r"""``\N`` is null and no escaped N, as MySQL and Snowflake write it beside escapes."""
+    edge = re.escape(delimiter)
+    return re.sub(rb"(?:(?<=[%b\r\n])|^)\\N(?=[%b\r\n]|$)" % (edge, edge), rb"\\\\N", block)
+
+
+def _unclosed_quote(place: Place, unclosed: UnclosedQuoteError) -> SourceError:
+    where = f"in or after line {unclosed.line} below the header" if unclosed.line else "in the header"
     return SourceError(
-        f"file {place.origin}: in {where} a quote is opened and not closed where the row ends, so that the rows after"
-        " it cannot be told apart.\nMend or export the file again. Nothing was sent from it after that point;"
-        " repeating is safe."
+        f"file {place.origin}: {where} {unclosed.what}, so that rows cannot be told apart.\nMend or export the file"
+        " again; where quotes are ordinary characters in it, set source.quoting to loose or none. Nothing was sent from"
+        " it after that point; repeating is safe."
     )

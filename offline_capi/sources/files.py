@@ -13,11 +13,12 @@ from offline_capi.config.settings import FileSource
 from offline_capi.model import Fault, Reason, SourceRows, Window
 from offline_capi.sources.columns import check_names, select
 from offline_capi.sources.csv_files import csv_columns, read_csv
+from offline_capi.sources.excel_files import excel_columns, read_excel
 from offline_capi.sources.json_lines import jsonl_columns, read_jsonl
 from offline_capi.sources.parquet_files import parquet_columns, parquet_rows, read_parquet
 from offline_capi.sources.pieces import Piece
 from offline_capi.sources.places import Place, files_of
-from offline_capi.sources.streams import explained, lines_about
+from offline_capi.sources.streams import explained, lines_about, recognised
 
 __all__ = ["file_columns", "file_rows", "read_files"]
 
@@ -26,7 +27,7 @@ class Format(NamedTuple):
     """How a file of one format is read, and how its columns and its rows are told without reading it."""
 
     read: Callable[[Place, FileSource, Sequence[str] | None], Iterator[Piece]]
-    columns: Callable[[Place, FileSource], list[tuple[str, str]]]
+    columns: Callable[[Place, FileSource, Sequence[str] | None], list[tuple[str, str]]]
     rows: Callable[[Place], int | None]
 
 
@@ -34,6 +35,7 @@ FORMATS: dict[str, Format] = {
     "csv": Format(read_csv, csv_columns, lines_about),
     "jsonl": Format(read_jsonl, jsonl_columns, lines_about),
     "parquet": Format(read_parquet, parquet_columns, parquet_rows),
+    "excel": Format(read_excel, excel_columns, lambda _: None),
 }
 
 
@@ -53,12 +55,19 @@ def read_files(
 
 
 def file_columns(
-    source: FileSource, window: Window, zone: str, *, environ: Mapping[str, str], folder: Path
+    source: FileSource,
+    window: Window,
+    zone: str,
+    *,
+    columns: Sequence[str] | None,
+    environ: Mapping[str, str],
+    folder: Path,
 ) -> list[tuple[str, str]]:
     """Columns of the window's first file; empty where there is none."""
     for place in files_of(source, window, zone, environ, folder):
         with explained(place, source.encoding):
-            return FORMATS[place.format].columns(place, source)
+            known = recognised(place, source.format)
+            return FORMATS[known.format].columns(known, source, columns)
     return []
 
 
@@ -70,24 +79,27 @@ def file_rows(source: FileSource, window: Window, zone: str, *, environ: Mapping
 
 def _rows_of(place: Place, source: FileSource) -> int | None:
     with explained(place, source.encoding):
-        return FORMATS[place.format].rows(place)
+        known = recognised(place, source.format)
+        return FORMATS[known.format].rows(known)
 
 
 def _read_file(
     place: Place, source: FileSource, columns: Sequence[str] | None, batch_rows: int
 ) -> Iterator[SourceRows]:
     first = 1
-    pieces = FORMATS[place.format].read(place, source, columns)
     with explained(place, source.encoding):
+        place = recognised(place, source.format)
+        pieces = FORMATS[place.format].read(place, source, columns)
         for part in Piece.gathered(pieces, batch_rows):
             check_names(part.batch.schema.names, columns, f"file {place.origin}")
-            yield SourceRows(select(part.batch, columns), place.origin, first, _faults(part))
+            yield SourceRows(select(part.batch, columns), place.origin, first, _faults(part, place.format))
             first += part.batch.num_rows
 
 
-def _faults(piece: Piece) -> tuple[Fault, ...]:
+def _faults(piece: Piece, file_format: str) -> tuple[Fault, ...]:
     if not len(piece.malformed):
         return ()
     where = np.zeros(piece.batch.num_rows, dtype=bool)
     where[list(piece.malformed)] = True
-    return (Fault(Reason.MALFORMED_ROW, "", pa.array(where)),)
+    reason = Reason.MALFORMED_JSON if file_format == "jsonl" else Reason.MALFORMED_ROW
+    return (Fault(reason, "", pa.array(where)),)

@@ -1,4 +1,8 @@
-"""JSON lines: every value as text, numbers as written by their shortest form, nested values as JSON text.
+"""JSON: one object a line, or an array of objects, or objects over several lines.
+
+Values come as text, numbers by their shortest form, nested values as JSON text. Numbers with a fraction come as
+``float64`` where a column holds nothing else: a decimal mark that an upload declares speaks of text alone. A column
+with a dot in its name (``customer.email``) is the member of a nested object, unless there is a key of that name.
 
 ``null`` and a missing key are null, nothing else is. A line that is no JSON object becomes a row of nulls with a fault.
 Asked for no certain columns, a block of lines has the keys that occur in it.
@@ -6,14 +10,19 @@ Asked for no certain columns, a block of lines has the keys that occur in it.
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from io import BytesIO
-from itertools import islice
+from itertools import chain, islice, pairwise, takewhile
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from polars.exceptions import PolarsError
 
 from offline_capi.config.settings import FileSource
@@ -27,15 +36,20 @@ __all__ = ["jsonl_columns", "read_jsonl"]
 
 PROBE_LINES = 100
 MOST_MALFORMED = 1000
+#: An object of an array that is longer is taken for damage.
+MAX_OBJECT_CHARS = 64 << 20
+EXACT_FLOAT = float(2**53)
+_FRACTION = rb"\s*:\s*-?\d+(?:\.\d|[eE])"
+_TEXT = rb'\s*:\s*"'
 
 
 def read_jsonl(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     with open_text(place, source.encoding) as stream:
-        for number, block in enumerate(_whole_lines(stream)):
+        for number, block in enumerate(_lines(stream, place)):
             piece = _piece(block, columns, place)
             if number == 0:
                 _check_keys(block, piece.batch, place)
-            yield piece
+            yield from _typed(piece, block)
 
 
 def _check_keys(block: bytes, batch: pa.RecordBatch, place: Place) -> None:
@@ -44,20 +58,77 @@ def _check_keys(block: bytes, batch: pa.RecordBatch, place: Place) -> None:
         name for name, column in zip(batch.schema.names, batch.columns, strict=True) if column.null_count == len(column)
     ]
     if empty and batch.num_rows >= PROBE_LINES:
-        found = _keys(block.splitlines())
+        found = _paths(block.splitlines())
         check_names(found, [name for name in empty if name not in found], f"file {place.origin}")
 
 
-def jsonl_columns(place: Place, source: FileSource) -> list[tuple[str, str]]:
+def jsonl_columns(place: Place, source: FileSource, _: Sequence[str] | None) -> list[tuple[str, str]]:
+    """The keys of the first lines, and after them the members of nested objects by their dotted names."""
     with open_text(place, source.encoding) as stream:
-        lines = stream.read(1 << 20).splitlines()
-    return [(name, "string") for name in _keys(islice(lines, PROBE_LINES))]
+        lines = next(_lines(stream, place), b"").splitlines()
+    return [(name, "string") for name in _paths(islice(lines, PROBE_LINES))]
 
 
-def _whole_lines(stream: Any) -> Iterator[bytes]:
+def _lines(stream: Any, place: Place) -> Iterator[bytes]:
+    """Blocks of whole lines, one value a line, whatever the layout of the file."""
+    first = bytes(stream.read(CHUNK_BYTES))
+    chunks = takewhile(len, iter(lambda: bytes(stream.read(CHUNK_BYTES)), None))
+    lead, line = first.lstrip()[:1], first.lstrip().split(b"\n", 1)[0].rstrip()
+    if (lead == b"[" and not _is_value(line)) or line == b"{" or (lead == b"[" and line.startswith(b"[{")):
+        return _one_a_line(first, chunks, place, is_array=lead == b"[")
+    return _whole_lines(first, chunks)
+
+
+def _is_value(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _one_a_line(first: bytes, chunks: Iterator[bytes], place: Place, *, is_array: bool) -> Iterator[bytes]:
+    """The members of an array, or values that follow each other, each on a line of its own."""
+    decode, scan = codecs.getincrementaldecoder("utf-8")(), json.JSONDecoder().raw_decode
+    text, done, count = decode.decode(first).lstrip()[1 if is_array else 0 :], False, 0
+    while not done:
+        chunk = next(chunks, b"")
+        done = not chunk
+        text += decode.decode(chunk, final=done)
+        found, at = [], 0
+        while (at := _after_blanks(text, at, is_array)) < len(text) and text[at] != "]":
+            try:
+                _, end = scan(text, at)
+            except (ValueError, RecursionError):
+                break
+            if end == len(text) and not done:
+                break
+            found.append(text[at:end].replace("\n", " ").replace("\r", " "))
+            at = end
+        count += len(found)
+        if found:
+            yield "\n".join(found).encode() + b"\n"
+        text = text[at:]
+        if (done and text.strip() != ("]" if is_array else "")) or len(text) > MAX_OBJECT_CHARS:
+            raise SourceError(
+                f"file {place.origin}: it is {'an array of objects' if is_array else 'JSON'}, and what follows object"
+                f" {count:,} is no JSON, or is not whole.\nMend it, or export it with one object a line: then one bad"
+                " line costs one row. Nothing was sent from it after that point; repeating is safe."
+            )
+
+
+def _after_blanks(text: str, at: int, is_array: bool) -> int:
+    match = (_BLANKS_AND_COMMA if is_array else _BLANKS).match(text, at)
+    return match.end() if match else at
+
+
+_BLANKS, _BLANKS_AND_COMMA = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n]*,?[ \t\r\n]*")
+
+
+def _whole_lines(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Blocks that end where a line ends; a line longer than a block makes its block longer."""
     kept: list[bytes] = []
-    while chunk := stream.read(CHUNK_BYTES):
+    for chunk in chain([first] if first else [], chunks):
         end = chunk.rfind(b"\n") + 1
         if kept and end:
             yield b"".join([*kept, chunk[:end]])
@@ -80,8 +151,99 @@ def _piece(block: bytes, columns: Sequence[str] | None, place: Place) -> Piece:
 def _batch(block: bytes, schema: dict[str, Any]) -> pa.RecordBatch:
     if not block.strip() or not schema:
         return pa.RecordBatch.from_pylist([], pa.schema([(name, pa.string()) for name in schema]))
-    table = pl.read_ndjson(BytesIO(block), schema=schema).to_arrow().combine_chunks()
+    nested = {name: _parents(name) for name in schema if "." in name}
+    parents = {parent: pl.String() for each in nested.values() for parent, _ in each}
+    frame = pl.read_ndjson(BytesIO(block), schema=parents | schema)
+    for name, each in nested.items():
+        found = [_member(frame[parent], path) for parent, path in each]
+        frame = frame.with_columns(reduce(lambda first, then: first.fill_null(then), [frame[name], *found]).alias(name))
+    table = frame.select(list(schema)).to_arrow().combine_chunks()
     return pa.RecordBatch.from_arrays([plain(column.combine_chunks()) for column in table.columns], table.column_names)
+
+
+def _parents(name: str) -> list[tuple[str, list[str]]]:
+    """``a.b.c`` is ``b.c`` of ``a``; a key of the file may hold a dot itself, so it is ``c`` of ``a.b`` as well."""
+    parts = name.split(".")
+    return [(".".join(parts[:cut]), parts[cut:]) for cut in range(1, len(parts))]
+
+
+def _member(texts: pl.Series, path: list[str]) -> pl.Series:
+    """The member of nested objects that are JSON text; numbers by their shortest form, nested values as JSON."""
+    if texts.null_count() == len(texts):
+        return texts
+    return pl.Series(texts.name, [_of_object(text, path) for text in texts.to_list()], dtype=pl.String)
+
+
+def _of_object(text: str | None, path: list[str]) -> str | None:
+    value = _object(text.encode()) if text is not None and text.startswith("{") else None
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT_FLOAT:
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# ---------------------------------------------------------------------------------------------- numbers
+
+
+def _typed(piece: Piece, block: bytes) -> Iterator[Piece]:
+    """``piece`` in parts of which each column is numbers or text: a number with a fraction has a point, always."""
+    numbers = {}
+    for position, name in enumerate(piece.batch.schema.names):
+        is_number = _fractions(name, piece.batch.column(position), block)
+        if is_number is not None:
+            numbers[position] = is_number
+    if not numbers or not piece.batch.num_rows:
+        yield piece
+        return
+    state = np.stack(list(numbers.values()))
+    cuts = [0, *(np.flatnonzero((state[:, 1:] != state[:, :-1]).any(axis=0)) + 1).tolist(), piece.batch.num_rows]
+    for start, stop in pairwise(cuts):
+        part = piece.batch.slice(start, stop - start)
+        for position, is_number in numbers.items():
+            if is_number[start]:
+                floats = pc.cast(part.column(position), pa.float64())
+                part = part.set_column(position, part.schema.names[position], floats)
+        yield Piece(part, tuple(gap - start for gap in piece.malformed if start <= gap < stop))
+
+
+def _fractions(name: str, column: pa.Array, block: bytes) -> Any:
+    """At which rows the column is to be numbers: where it is one with a fraction, and beside it where it may be.
+
+    ``None`` where it is text everywhere, as it is where no number with a fraction stands in the block.
+    """
+    if not pc.any(pc.match_substring_regex(column, r"^-?\d+(?:\.\d|[eE])")).as_py():
+        return None
+    key = name.rpartition(".")[2]
+    keys = {re.escape(json.dumps(key, ensure_ascii=ascii_only).encode()) for ascii_only in (True, False)}
+    written = b"(?:" + b"|".join(keys) + b")"
+    if not re.search(written + _FRACTION, block):
+        return None
+    texts = pl.Series(pl.from_arrow(column))
+    if not re.search(written + _TEXT, block):
+        floats = texts.cast(pl.Float64, strict=False)
+        if floats.null_count() == texts.null_count() and not bool((floats.abs() >= EXACT_FLOAT).any()):
+            return np.ones(len(column), dtype=bool)
+    values = [value for line in block.split(b"\n") if line.strip() for value in [_value(line, name)]]
+    if len(values) != len(column):
+        values = [None] * len(column)
+    kinds = [True if isinstance(value, float) else None if value is None else False for value in values]
+    filled, last = [], False
+    for kind in kinds:
+        last = last if kind is None else kind
+        filled.append(last)
+    return np.array(filled)
+
+
+def _value(line: bytes, name: str) -> Any:
+    row: Any = _object(line)
+    if name in row:
+        return row[name]
+    for key in name.split("."):
+        row = row.get(key) if isinstance(row, dict) else None
+    return row
 
 
 def _line_by_line(block: bytes, schema: dict[str, Any], place: Place) -> Piece:
@@ -112,9 +274,23 @@ def _keys(lines: Iterable[bytes]) -> list[str]:
     return list(dict.fromkeys(key for line in lines for key in _object(line)))
 
 
+def _paths(lines: Iterable[bytes]) -> list[str]:
+    """Every key of the lines, then the members of nested objects by their dotted names."""
+    objects = [_object(line) for line in lines]
+    own = dict.fromkeys(key for found in objects for key in found)
+    return list(own | dict.fromkeys(path for found in objects for path in _dotted(found)))
+
+
+def _dotted(found: dict[str, Any]) -> Iterator[str]:
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield from (f"{key}.{member}" for member in value)
+            yield from (f"{key}.{path}" for path in _dotted(value))
+
+
 def _object(line: bytes) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError:  # counted as malformed where the rows are read
+    except (ValueError, RecursionError):  # counted as malformed where the rows are read
         return {}
     return found if isinstance(found, dict) else {}

@@ -25,8 +25,17 @@ __all__ = ["Place", "absent_files", "files_of", "with_variables"]
 SETTING = "source.path"
 #: Where relative paths begin unless a project folder is given: at that of the process.
 HERE = Path()
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4", ".zip": "zip"}
+FORMATS = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+}
 # What writers leave beside their data: marks that say "done", checksums, half-written files.
 BESIDE = {".crc", ".md5", ".sha1", ".sha256", ".done", ".ok", ".tmp", ".part", ".partial"}
 
@@ -37,7 +46,11 @@ _OPEN_END = re.compile(r"[*?\[]|\{date")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One file: where it is, and what its name says. ``origin`` is its name relative to the upload's folder."""
+    """One file: where it is, and what its name says. ``origin`` is its name relative to the upload's folder.
+
+    ``format`` is ``auto`` where the name does not tell it. ``compression`` may name several layers: ``zip+gzip``.
+    ``streams.recognised`` gives both as the file's first bytes say.
+    """
 
     fs: Any
     path: str
@@ -177,11 +190,5 @@ def _place(fs: Any, path: str, base: str, declared: str) -> Place:
     pure = PurePosixPath(path)
     compression = COMPRESSIONS.get(pure.suffix.lower())
     suffix = (pure.with_suffix("") if compression else pure).suffix.lower()
-    file_format = FORMATS.get(suffix) if declared == "auto" else declared
-    if file_format is None:
-        raise SourceError(
-            f'file {origin}: its name does not tell its format ("{suffix}"). Known: {", ".join(FORMATS)}, each also'
-            f" with {', '.join(COMPRESSIONS)}.\nSet source.format to csv, jsonl or parquet, or name the files with a"
-            " pattern such as *.csv. Nothing was sent; repeating is safe."
-        )
+    file_format = FORMATS.get(suffix, "auto") if declared == "auto" else declared
     return Place(fs, path, origin, file_format, compression)

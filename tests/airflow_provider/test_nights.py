@@ -6,6 +6,7 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,28 @@ def test_after_the_token_is_renewed_only_what_was_missing_is_sent(night: SampleN
     assert second.tally.of(Fate.SENT) == outlet.of(Fate.HELD) > 0
     assert second.tally.of(Fate.ALREADY_SENT) == first.tally.of(Fate.SENT)
     assert all(counted == 1 for _, _, _, counted, _ in night.sandbox.tally())
+
+
+def test_p20_the_scheduled_run_takes_up_the_day_that_an_earlier_one_left_open(night: SampleNight):
+    """As a run of its own in the ledger, in the same tasks, with a report of its own; what it staged is purged."""
+    night.sandbox.revoke(SAMPLE_TOKENS["ACME_BANK_TOKEN"])
+    red = night.run("credit_approvals", kind="scheduled")
+    night.sandbox.grant(SAMPLE_TOKENS["ACME_BANK_TOKEN"], [night.pixel("acme_bank")])
+    before = night.day - timedelta(days=1)
+
+    green = night.run("credit_approvals", kind="scheduled", since=before.isoformat())
+
+    left, taken_up, own = night.reports()
+    assert (red.state, green.state) == ("failed", "success")
+    assert [(report.trigger, report.window.since.date()) for report in (left, taken_up, own)] == [
+        ("scheduled", night.day),
+        ("settle", night.day),
+        ("scheduled", before),
+    ]
+    assert left.tally.of(Fate.HELD) == taken_up.tally.of(Fate.SENT) == len(night.sandbox.accepted_ids) > 100
+    assert (taken_up.status, own.status) == (Status.COMPLETE, Status.COMPLETE)
+    assert {path.parent.name for path in (night.home / "stage").glob("*/events-*")} == {left.run_id}
+    assert f"also {night.day}, open: a token or permission was refused" in night.airflow.log
 
 
 def test_a_run_that_does_not_say_which_days_it_covers_fails_at_once(night: SampleNight):

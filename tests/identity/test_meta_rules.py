@@ -67,7 +67,7 @@ def test_no_name(value: str) -> None:
         ("GBR", "gb"),
         ("Northern Ireland", "gb"), ("Ireland", "ie"), ("Schweiz", "ch"), ("Suisse", "ch"), ("Brasil", "br"),
         ("Türkiye", "tr"),
-        ("Turkey", "tr"), ("Nederland", "nl"), ("The Netherlands", None), ("Namibia", "na"), ("NA", "na"),
+        ("Turkey", "tr"), ("Nederland", "nl"), ("The Netherlands", "nl"), ("Namibia", "na"), ("NA", "na"),
         ("Narnia", None),
         ("??", None), ("", None), ("unknown", None), ("Taiwan", "tw"), ("Hong Kong", "hk"), ("Viet Nam", "vn"),
         ("Vietnam", "vn"),
@@ -100,15 +100,15 @@ def test_states(written: str, country: str | None, state: str | None) -> None:
     [
         ("501", "US", "00501"), ("2138", "US", "02138"), ("2138-1234", "US", "02138"), ("21381234", "US", "02138"),
         ("2138.0", "US", "02138"), ("94035 1234", "US", "94035"), ("K1A 0B1", "US", None), ("12", "US", None),
-        ("00000", "US", None), ("2138", "DE", "2138"), ("K1A 0B1", "CA", "k1a0b1"), ("12345-678", "BR", "12345678"),
-        ("１００−０００１", "JP", "1000001"), ("D-80331", "DE", "d80331"), ("110001", "IN", "110001"), ("n/a",
+        ("00000", "US", None), ("2138", "DE", "02138"), ("K1A 0B1", "CA", "k1a0b1"), ("12345-678", "BR", "12345678"),
+        ("１００−０００１", "JP", "1000001"), ("D-80331", "DE", "80331"), ("110001", "IN", "110001"), ("n/a",
         "GB", None),
         ("London", "GB", None), ("00907", "PR", "00907"), ("00907-1234", "PR", "00907"), ("99999", "US", None),
         ("sw1a1aa", "GB", "sw1a1aa"), ("12345 - 6789", "US", "12345"),
     ],
 )  # fmt: skip
 def test_postal_codes(written: str, country: str, code: str | None) -> None:
-    """Lost zeros come back for US ZIP codes only; nothing is cut elsewhere."""
+    """Lost zeros come back where the format of the country makes them certain."""
     assert _normal("zp", written, country=country) == [code]
 
 

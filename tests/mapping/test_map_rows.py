@@ -47,6 +47,43 @@ class TestWindow:
 
         assert (len(rows), rows.outside) == (1, 1)
 
+    @pytest.mark.parametrize(
+        ("window", "at"),
+        [
+            ({"format": "%d.%m.%Y"}, ["20.11.2026", "21.11.2026", "2026-11-20", None]),
+            ({"format": ["%d.%m.%Y", "iso"]}, ["20.11.2026", "2026-11-21", "soon", ""]),
+            ({"unit": "ms"}, ["1795186800000", "1795446000000", "soon", None]),
+        ],
+    )
+    def test_a_row_that_it_cannot_place_is_rejected_and_never_let_in(self, window, at):
+        spec = mapping(event=EVENT | {"time": "sold"}, window={"column": "at", "timezone": "America/New_York"} | window)
+
+        rows = map_rows(source(at=at, sold=["2026-11-20T10:00Z"] * 4), spec, DAY)
+
+        assert rows.row.to_pylist() == [1, 3, 4]
+        assert faults(rows) == [("unreadable_window", "window.column", [3, 4])]
+
+    def test_it_may_be_a_template_of_two_columns(self):
+        spec = mapping(
+            window={"template": "{day} {clock}", "format": "%m/%d/%Y %H:%M:%S", "timezone": "America/New_York"}
+        )
+        days, clocks = ["11/20/2026", "11/21/2026", "11/20/2026"], ["23:59:59", "00:00:00", "noon"]
+
+        rows = map_rows(source(day=days, clock=clocks), spec, DAY)
+
+        assert rows.row.to_pylist() == [1, 3]
+        assert rows.event["event_time"].to_pylist() == [1795237199, None]
+        assert faults(rows) == [("unreadable_time", "window.template", [3])]
+
+    def test_a_part_of_the_events_time_is_read_with_the_whole(self):
+        """Square exports date and time apart: a window by the date alone has no format of its own."""
+        time = {"template": "{day} {clock}", "type": "timestamp", "format": "%m/%d/%Y %H:%M:%S"}
+        spec = mapping(event=EVENT | {"time": time}, window={"column": "day", "timezone": "America/New_York"})
+
+        rows = map_rows(source(day=["11/20/2026", "11/21/2026"], clock=["10:00:00"] * 2), spec, DAY)
+
+        assert (rows.row.to_pylist(), rows.outside, faults(rows)) == ([1], 1, [])
+
     def test_all_rows_may_lie_outside(self):
         rows = map_rows(source(at=["2026-01-01"] * 3), mapping(), DAY)
 

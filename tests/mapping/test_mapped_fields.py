@@ -99,13 +99,16 @@ class TestMap:
 
         assert custom(rows, "p", {"column": "c", "map": {"m": "metre", "M": "mega"}}) == ["metre", "mega", None]
 
-    def test_an_unknown_value_is_a_fault_unless_there_is_a_default(self):
+    def test_an_unknown_value_is_left_out_or_a_fault_unless_there_is_a_default(self):
         spec = {"column": "c", "map": {"a": "A"}}
+        strict = mapped(source(c=["a", "b", None]), custom_data={"status": spec | {"on_error": "reject"}})
 
         without = mapped(source(c=["a", "b", None]), custom_data={"status": spec})
         with_default = mapped(source(c=["a", "b", None]), custom_data={"status": spec | {"default": "Z"}})
 
-        assert faults(without) == [("unknown_value", "custom_data.status", [2])]
+        assert faults(strict) == [("unknown_value", "custom_data.status", [2])]
+        assert faults(without) == []
+        assert [(one.key, one.cause, one.count) for one in without.dropped] == [("custom_data.status", "unknown", 1)]
         assert with_default.custom["status"].to_pylist() == ["A", "Z", "Z"]
         assert faults(with_default) == []
 

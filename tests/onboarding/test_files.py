@@ -74,7 +74,7 @@ def test_every_format_is_read(tmp_path: Path) -> None:
     ]
 
     assert [read(origin) for origin in found] == [VALUES] * 5
-    assert [origin.node.get("format") for origin in found] == [None, None, None, "csv", "jsonl"]
+    assert [origin.node.get("format") for origin in found] == [None, None, None, "csv", None]
 
 
 def test_a_folder_is_looked_at_whole(tmp_path: Path) -> None:
@@ -108,7 +108,8 @@ def test_a_path_may_name_a_variable(tmp_path: Path) -> None:
             "a quote is opened and not closed",
         ),
         ("cut.csv.gz", gzip.compress(as_csv(",").encode() * 99, mtime=0)[:80], SourceError, "cut.csv.gz"),
-        ("sheet.xlsx", b"PK\x03\x04rest", UsageError, "a workbook"),
+        ("sheet.xlsx", b"PK\x03\x04rest", SourceError, "a damaged zip archive"),
+        ("other.csv", b"mail,city\na@b.co,\x81\n", UsageError, "neither UTF-8 nor Windows-1252"),
         ("sales.parquet", b"PAR1 and no more", SourceError, "not a whole Parquet file"),
         ("bare.csv", f"A-1,{CANARY}@example.com\nA-2,b@example.com\n".encode(), UsageError, "looks like a row"),
         ("dates.csv", b"A-1,2026-11-23\nA-2,2026-11-23\n", UsageError, "looks like a row"),
@@ -130,3 +131,31 @@ def test_a_file_that_is_not_there_is_looked_for_among_its_neighbours(tmp_path: P
 
     with pytest.raises(SourceError, match=r'did you mean "sales\.csv"'):
         look_at_file(str(tmp_path / "slaes.csv"), {})
+
+
+@pytest.mark.parametrize(
+    ("content", "settings"),
+    [
+        ("Report: Sales\nGenerated,2026-11-28\n\n" + as_csv(","), {"header_row": 4}),
+        ("sep=;\n" + as_csv(";"), {}),
+        (
+            "order_no,mail,city\n" + "".join(f"{','.join(row[:2])},Bern,\n" for row in VALUES),
+            {"trailing_delimiter": True},
+        ),
+        (
+            "order_no,mail,city\n"
+            + "".join(
+                f'{row[0]},{row[1]},"the \\\\"old\\\\" town, {row[0]}"\n'.replace("\\\\", "\\") for row in VALUES
+            ),
+            {"escape": "backslash"},
+        ),
+        (as_csv(";").encode("utf-16-le"), {"delimiter": ";"}),
+    ],
+)
+def test_what_stands_around_rows_is_found_and_written(
+    tmp_path: Path, content: str | bytes, settings: dict[str, object]
+) -> None:
+    origin = look(tmp_path, "sales.csv", content if isinstance(content, bytes) else content.encode())
+
+    assert {key: value for key, value in origin.node.items() if key != "path"} == settings
+    assert [row[:2] for row in read(origin)] == [row[:2] for row in VALUES]

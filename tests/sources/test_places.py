@@ -181,7 +181,7 @@ def test_a_file_system_that_is_not_installed_is_named_without_its_credentials():
 def test_a_file_whose_format_cannot_be_told_is_named(tmp_path):
     write(tmp_path, "a.dat")
 
-    with pytest.raises(SourceError, match=r"file a\.dat: its name does not tell its format"):
+    with pytest.raises(SourceError, match=r"file a\.dat: neither its name nor its first bytes tell its format"):
         batches(files(tmp_path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -20,14 +21,14 @@ from tests.sources.reading import WINDOW, ZONE, batches, columns_of, files, rows
 # ---------------------------------------------------------------------------------------------- JSON lines
 
 
-def test_every_json_value_is_text_and_nested_ones_are_json(tmp_path):
+def test_json_values_are_text_but_for_numbers_with_a_fraction_and_nested_ones_are_json(tmp_path):
     path = tmp_path / "f.jsonl"
     path.write_text('{"a": "007", "b": 12.5, "c": true, "d": null, "e": [{"id": "x"}], "f": 12345678901234567890}\n')
 
     (row,) = rows(files(path), columns=list("abcdefg"))
 
     assert row.pop("e").replace(" ", "") == '[{"id":"x"}]'
-    assert row == {"a": "007", "b": "12.5", "c": "true", "d": None, "f": "12345678901234567890", "g": None}
+    assert row == {"a": "007", "b": 12.5, "c": "true", "d": None, "f": "12345678901234567890", "g": None}
 
 
 def test_json_columns_come_as_they_are_without_a_list_of_columns(tmp_path):
@@ -45,7 +46,7 @@ def test_a_line_that_is_no_object_is_a_row_of_nulls_with_a_fault(tmp_path, colum
     (part,) = batches(files(path), columns=columns)
 
     assert part.batch.column("a").to_pylist() == ["1", None, "3", None, "5", None]
-    assert part.faults[0].reason is Reason.MALFORMED_ROW
+    assert part.faults[0].reason is Reason.MALFORMED_JSON
     assert part.faults[0].where.to_pylist() == [False, True, False, True, False, True]
 
 
@@ -99,7 +100,8 @@ KINDS = [
     (pa.array([7], pa.int8()), "int64", 7),
     (pa.array([2**63 + 1], pa.uint64()), "string", str(2**63 + 1)),
     (pa.array([1.5], pa.float32()), "double", 1.5),
-    (pa.array([Decimal("12000.50")]), "string", "12000.50"),
+    (pa.array([9.99], pa.float32()), "double", 9.99),
+    (pa.array([Decimal("12000.50")]), "decimal128(7, 2)", Decimal("12000.50")),
     (pa.array([date(2026, 2, 1)], pa.date64()), "date32[day]", date(2026, 2, 1)),
     (pa.array([AT], pa.timestamp("ns")), "timestamp[us]", AT),
     (pa.array([AT.replace(tzinfo=UTC)], pa.timestamp("ms", "Europe/Berlin")), "timestamp[us, tz=UTC]",
@@ -113,7 +115,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("column", "kind", "value"), KINDS, ids=[str(column.type) for column, _, _ in KINDS])
-def test_parquet_types_come_in_six_kinds(tmp_path, column, kind, value):
+def test_parquet_types_come_in_seven_kinds(tmp_path, column, kind, value):
     table = pa.table({"a": pa.concat_arrays([column, pa.nulls(1, column.type)])})
     pq.write_table(table, tmp_path / "f.parquet", compression="zstd", coerce_timestamps=None)
 
@@ -175,3 +177,73 @@ def test_a_row_group_of_a_whole_file_is_not_read_whole(tmp_path: Path):
 
     assert len(first) == 8_192
     assert pa.total_allocated_bytes() - before < (tmp_path / "all.parquet").stat().st_size / 2
+
+
+def test_members_of_structs_are_columns_by_their_dotted_names(tmp_path):
+    table = pa.table(
+        {"id": [1, 2], "customer": [{"email": "a@x.org", "home": {"zip": "01"}}, None], "customer.x": ["k"] * 2}
+    )
+    pq.write_table(table, tmp_path / "f.parquet")
+
+    assert rows(files(tmp_path), columns=["customer.home.zip", "customer.email", "id", "customer.x"]) == [
+        {"customer.home.zip": "01", "customer.email": "a@x.org", "id": 1, "customer.x": "k"},
+        {"customer.home.zip": None, "customer.email": None, "id": 2, "customer.x": "k"},
+    ]
+    assert ("customer.email", "string") in columns_of(files(tmp_path))
+
+
+# ---------------------------------------------------------------------------------------------- other layouts of JSON
+
+
+@pytest.mark.parametrize("layout", ['[{"a": 1, "b": {"c": "x"}}, {"a": 2}]', '{"a": 1, "b": {"c": "x"}}\n{"a": 2}'])
+@pytest.mark.parametrize("indented", [True, False])
+def test_json_is_read_in_any_layout_of_objects(tmp_path, layout, indented):
+    values = json.loads(layout) if layout.startswith("[") else [json.loads(line) for line in layout.splitlines()]
+    if indented and layout.startswith("["):
+        layout = json.dumps(values, indent=2)
+    elif indented:
+        layout = "\n".join(json.dumps(value, indent=2) for value in values)
+    (tmp_path / "f.json").write_text(layout)
+
+    assert rows(files(tmp_path), columns=["a", "b.c"]) == [{"a": "1", "b.c": "x"}, {"a": "2", "b.c": None}]
+    assert columns_of(files(tmp_path)) == [("a", "string"), ("b", "string"), ("b.c", "string")]
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1}, {"a": ', '[{"a": 1} "x"', '[{"a": 1}]]', "[{'a': 1}]", '{\n"a": 1,\n}'])
+def test_an_array_that_is_not_whole_is_refused_as_json(tmp_path, text):
+    (tmp_path / "f.jsonl").write_text(text)
+
+    with pytest.raises(SourceError, match="is no JSON, or is not whole") as raised:
+        rows(files(tmp_path), columns=["a"])
+
+    assert "delimiter" not in str(raised.value)
+
+
+def test_an_array_over_many_blocks_is_read_in_order(tmp_path):
+    (tmp_path / "f.jsonl").write_text(json.dumps([{"n": n, "pad": "x" * 100} for n in range(120_000)]))
+
+    found = [row["n"] for row in rows(files(tmp_path), columns=["n"])]
+
+    assert found == [str(n) for n in range(120_000)]
+
+
+def test_a_key_with_a_dot_is_itself_and_not_a_member(tmp_path):
+    (tmp_path / "f.jsonl").write_text(
+        '{"a.b": "own", "a": {"b": "nested"}}\n{"a": {"b": 12345678901234567890123}}\n{"a": "x"}\n'
+    )
+
+    assert rows(files(tmp_path), columns=["a.b"]) == [{"a.b": "own"}, {"a.b": "12345678901234567890123"}, {"a.b": None}]
+
+
+def test_numbers_with_a_fraction_stay_numbers_beside_texts_that_look_like_them(tmp_path):
+    lines = [
+        '{"t": 12.345, "u": "1,250"}',
+        '{"t": "12,5", "u": 33.333}',
+        '{"t": 7, "u": null}',
+        '{"t": null, "u": 1e2}',
+    ]
+    (tmp_path / "f.jsonl").write_text("\n".join(lines))
+
+    assert [tuple(row.values()) for row in rows(files(tmp_path), columns=["t", "u"])] == [
+        (12.345, "1,250"), ("12,5", 33.333), ("7", None), (None, 100.0),
+    ]  # fmt: skip

@@ -1,0 +1,58 @@
+"""Several values in one cell: ``a@x.com;b@x.com``, a JSON array, a list of Parquet.
+
+Meta takes a list for every key that describes a person (D:customer-information-parameters). A list column and a JSON
+array are certain for each of those keys; separators only for e-mail addresses, which cannot hold them, for digests, and
+for phone numbers where every part is one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.identity.text import first_byte_in, holds, matches
+from offline_capi.model import LIST_MARK
+
+__all__ = ["cells_of_several", "parts_of"]
+
+MOST_VALUES = 20
+
+_JSON_ARRAY = r"^\s*\[\s*\x22"
+_SEPARATED = {"em": r"@[^@]*[;,|\n][^@]*@|[0-9A-Fa-f]{64}\s*[;,|\n]", "ph": r"[0-9]\D*[;,|\n]\D*[0-9]"}
+_SEPARATORS = {"em": re.compile(r"[;,|\s]+"), "ph": re.compile(r"[;,|\n]+")}
+
+
+def cells_of_several(key: str, text: pa.Array, *, written: bool) -> pa.BooleanArray | None:
+    """Where a cell looks as if it held several values; ``None``: nowhere. Without ``written``: lists alone."""
+    patterns = []
+    if written and first_byte_in(text, b"[ ") and holds(text, '"'):
+        patterns.append(_JSON_ARRAY)
+    if holds(text, LIST_MARK):
+        patterns.append(LIST_MARK)
+    if written and key in _SEPARATED and any(holds(text, mark) for mark in ";,|\n"):
+        patterns.append(_SEPARATED[key])
+    if not patterns:
+        return None
+    found = pc.fill_null(matches(text, "|".join(f"(?:{pattern})" for pattern in patterns)), False)
+    return found if pc.any(found).as_py() else None
+
+
+def parts_of(key: str, cell: str) -> tuple[list[str], bool]:
+    """The values of a cell, at most ``MOST_VALUES``, and whether it is certain that they are several."""
+    if LIST_MARK in cell:
+        return _filled(cell.split(LIST_MARK)), True
+    if re.match(_JSON_ARRAY, cell):
+        try:
+            listed = json.loads(cell)
+        except ValueError:
+            return [cell], False
+        return _filled([one for one in listed if isinstance(one, str)]), True
+    separators = _SEPARATORS.get(key)
+    return (_filled(separators.split(cell)), False) if separators else ([cell], False)
+
+
+def _filled(parts: list[str]) -> list[str]:
+    return list(dict.fromkeys(part for part in parts if part.strip()))[:MOST_VALUES]

@@ -1,0 +1,147 @@
+"""Excel workbooks: one sheet, its cells in the six kinds of this room.
+
+A number of more than 15 digits has lost the others when it was typed (Excel keeps 15): it comes as text with an
+exponent, which no id and no number of ours accepts. Dates are naive; a cell that looks empty is null.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from datetime import time, timedelta
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from offline_capi.config.settings import FileSource
+from offline_capi.errors import SourceError
+from offline_capi.sources.columns import check_names, column_of
+from offline_capi.sources.csv_files import HEAD_LINES, clean_name
+from offline_capi.sources.pieces import Piece
+from offline_capi.sources.places import Place
+from offline_capi.sources.streams import seekable_file
+
+__all__ = ["excel_columns", "read_excel"]
+
+BLOCK_ROWS = 8_192
+#: A workbook is in memory whole while it is read; a sheet has at most 1,048,576 rows.
+MAX_UNPACKED_BYTES = 1 << 30
+#: 10^15: from here on a whole number has more digits than Excel keeps.
+FIRST_INEXACT = 1e15
+
+
+def read_excel(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+    names, rows = _table(place, source, columns)
+    check_names(names, columns, f"file {place.origin}")
+    wanted = (
+        [names.index(name) for name in columns] if columns is not None else [n for n, name in enumerate(names) if name]
+    )
+    kinds: dict[int, pa.DataType] = {}
+    empty = set(source.null_values)
+    while block := list(islice(rows, BLOCK_ROWS)):
+        arrays = []
+        for number in wanted:
+            values = _values([row[number] if number < len(row) else None for row in block], empty)
+            arrays.append(column_of(values, kinds.get(number)))
+            if arrays[-1].null_count < len(values):
+                kinds.setdefault(number, arrays[-1].type)
+        yield Piece(pa.RecordBatch.from_arrays(arrays, [names[number] for number in wanted]))
+
+
+def excel_columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
+    names, rows = _table(place, source, columns)
+    seen = list(islice(rows, 100))
+    empty = set(source.null_values)
+    return [
+        (name, _kind(_values([row[number] if number < len(row) else None for row in seen], empty)))
+        for number, name in enumerate(names)
+        if name
+    ]
+
+
+def _kind(values: list[Any]) -> str:
+    return str(column_of(values).type) if any(value is not None for value in values) else "unknown"
+
+
+def _table(place: Place, source: FileSource, columns: Sequence[str] | None) -> tuple[list[str], Iterator[list[Any]]]:
+    """The names of the columns, and the rows after them that are not blank."""
+    rows = [row for row in _sheet(place, source) if source.header_row or any(cell != "" for cell in row)]
+    at = source.header_row - 1 if source.header_row else _header_row(rows, columns)
+    if at >= len(rows):
+        raise SourceError(
+            f"file {place.origin}: the sheet is empty, without even a header. Nothing was sent from it; repeating is"
+            " safe."
+        )
+    names = [clean_name(_text(cell)) for cell in rows[at]]
+    last = len(rows) - source.footer_rows
+    return names, (row for row in rows[at + 1 : last] if any(cell != "" for cell in row))
+
+
+def _header_row(rows: list[list[Any]], columns: Sequence[str] | None) -> int:
+    for number, row in enumerate(rows[:HEAD_LINES] if columns else ()):
+        if set(columns or ()) <= {clean_name(_text(cell)) for cell in row}:
+            return number
+    return 0
+
+
+def _sheet(place: Place, source: FileSource) -> Iterator[list[Any]]:
+    try:
+        from python_calamine import CalamineError, CalamineWorkbook, PasswordError  # the extra `excel`
+    except ImportError:
+        raise SourceError(
+            f"file {place.origin}: it is an Excel workbook, for which a reader has to be installed.\nInstall"
+            " offline-capi[excel], or save it as CSV (UTF-8). Nothing was sent; repeating is safe."
+        ) from None
+    with seekable_file(place) as stream:
+        _check_size(stream, place)
+        try:
+            book = CalamineWorkbook.from_filelike(stream)
+            if source.sheet is not None and source.sheet not in book.sheet_names:
+                raise SourceError(
+                    f"file {place.origin}: source.sheet names no sheet of it; it has {len(book.sheet_names)}:"
+                    f" {', '.join(book.sheet_names[:20])}. Nothing was sent; repeating is safe."
+                )
+            sheet = book.get_sheet_by_name(source.sheet or book.sheet_names[0])
+            yield from sheet.iter_rows()
+        except PasswordError:
+            raise _unreadable(place, "has a password") from None
+        except (CalamineError, IndexError):
+            raise _unreadable(place, "cannot be read: it is damaged, or no workbook") from None
+
+
+def _check_size(stream: Any, place: Place) -> None:
+    if not zipfile.is_zipfile(stream):  # the format before 2007, which is not packed
+        stream.seek(0)
+        return
+    unpacked = sum(member.file_size for member in zipfile.ZipFile(stream).infolist())
+    stream.seek(0)
+    if unpacked > MAX_UNPACKED_BYTES:
+        raise _unreadable(place, f"has {unpacked >> 20:,} MiB unpacked, and {MAX_UNPACKED_BYTES >> 20:,} are read")
+
+
+def _unreadable(place: Place, what: str) -> SourceError:
+    return SourceError(
+        f"file {place.origin}: the workbook {what}.\nSave it again, or as CSV (UTF-8). Nothing was sent from it;"
+        " repeating is safe."
+    )
+
+
+def _values(cells: list[Any], empty: set[str]) -> list[Any]:
+    """Cells as they go into a column: of one kind where they can be, else as text."""
+    values = [None if cell == "" or (isinstance(cell, str) and cell in empty) else cell for cell in cells]
+    kinds = {type(value) for value in values if value is not None}
+    has_inexact = any(isinstance(value, float) and abs(value) >= FIRST_INEXACT for value in values)
+    if has_inexact or len(kinds) > 1 or kinds & {time, timedelta}:
+        return [None if value is None else _text(value) for value in values]
+    return values
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, float) and not isinstance(cell, bool):
+        if abs(cell) >= FIRST_INEXACT:
+            return f"{cell:.14E}"
+        return str(int(cell)) if cell.is_integer() else repr(cell)
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return cell.isoformat(" ") if hasattr(cell, "hour") and hasattr(cell, "year") else str(cell)

@@ -1,0 +1,30 @@
+"""P12 in a bounded form; ``make bench`` runs the large one and fails when the bound is broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.benchmarks.__main__ import MAX_MIB, UPLOADS, measured
+from tests.benchmarks.data import scale
+from tests.benchmarks.night import NIGHT
+from tests.benchmarks.sink import Sink
+
+#: Rows of a small and of a large night; the second is where buffers, caches and the ledger have reached their size.
+FEW_ROWS, MANY_ROWS = 100_000, 250_000
+#: How much more a night of three times the rows may take: what is kept of each event, and the allocator's own slack.
+MAX_GROWTH = 1.25
+
+
+def test_p12_memory_stays_below_its_bound_and_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    peaks: dict[str, list[float]] = {upload: [] for upload in UPLOADS}
+    with Sink() as sink:
+        for rows in (FEW_ROWS, MANY_ROWS):
+            home = tmp_path / str(rows)
+            scale(home, rows, NIGHT)
+            for upload in UPLOADS:
+                night = measured("night", "night", upload, str(home), sink.url)
+                assert night["rows"] == rows
+                peaks[upload].append(night["peak_mib"])
+
+    assert {upload: peak for upload, peak in peaks.items() if max(peak) > MAX_MIB} == {}
+    assert {upload: peak for upload, peak in peaks.items() if peak[1] > MAX_GROWTH * peak[0]} == {}
