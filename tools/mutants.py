@@ -45,13 +45,13 @@ class Room:
     quick: Sequence[str]
     slow: Sequence[str] = ()
 
-    def files(self, folder: Path = ROOT) -> list[Path]:
+    def files(self, folder: Path) -> list[Path]:
         found = [file for name in self.code for file in _python_files(folder / name)]
         return [file for file in found if "migrations" not in file.parts and file.name != "__init__.py"]
 
-    def tests(self) -> list[Path]:
+    def tests(self, folder: Path) -> list[Path]:
         names = [name for name in self.quick if name.startswith("tests/")]
-        return [file for name in names for file in _python_files(ROOT / name)]
+        return [file for name in names for file in _python_files(folder / name)]
 
 
 def _python_files(path: Path) -> list[Path]:
@@ -167,7 +167,7 @@ class Trace:
 # ---------------------------------------------------------------------------------------------- what is changed
 
 
-def find_mutants(room: str, path: Path) -> Iterator[tuple[int, Callable[[], Mutant]]]:
+def find_mutants(room: str, folder: Path, path: Path) -> Iterator[tuple[int, Callable[[], Mutant]]]:
     """Every change that is known of a file with its line, made only when asked for."""
     source = path.read_text(encoding="utf-8")
     tree, lines = ast.parse(source), source.splitlines()
@@ -183,7 +183,7 @@ def find_mutants(room: str, path: Path) -> Iterator[tuple[int, Callable[[], Muta
             own = copy.deepcopy(tree)
             what = change(list(ast.walk(own))[index])
             text = ast.unparse(ast.fix_missing_locations(own))
-            return Mutant(room, str(path.relative_to(ROOT)), line, what, lines[line - 1].strip(), text)
+            return Mutant(room, str(path.relative_to(folder)), line, what, lines[line - 1].strip(), text)
 
         for change in _changes(node, members):
             yield line, lambda index=index, line=line, change=change, make=make: make(index, line, change)
@@ -355,7 +355,7 @@ def read_trace(name: str, place: Copy) -> Trace:
     """The trace of a room, kept until its code or its quick tests change."""
     room = ROOMS[name]
     digest = hashlib.sha256(repr(room).encode())
-    for file in [*room.files(), *room.tests()]:
+    for file in [*room.files(place.folder), *room.tests(place.folder)]:
         digest.update(file.read_bytes())
     kept = TRACES / f"{name}-{digest.hexdigest()[:16]}.json"
     if not kept.exists():
@@ -413,16 +413,19 @@ def judge(place: Copy, mutant: Mutant, trace: Trace, until: float, *, quick_only
 # ---------------------------------------------------------------------------------------------- one run
 
 
-def choose(seed: int, count: int, rooms: list[str], traces: dict[str, Trace]) -> tuple[list[Mutant], int]:
-    """Mutants drawn at random from the lines that tests run, rooms by their size, and how many drawn are equivalent."""
+def choose(seed: int, count: int, folder: Path, rooms: list[str], traces: dict[str, Trace]) -> tuple[list[Mutant], int]:
+    """Mutants drawn at random from the lines that tests run, rooms by their size, and how many drawn are equivalent.
+
+    Of the files in ``folder``, a copy of the tree: whoever runs this may go on working.
+    """
     chance = random.Random(seed)
     listed = EQUIVALENT.read_text(encoding="utf-8").splitlines() if EQUIVALENT.exists() else []
     known = {line.rpartition(" # ")[0].strip() for line in listed}
     every: list[Callable[[], Mutant]] = []
     for room in rooms:
-        for file in ROOMS[room].files():
-            run = traces[room].lines.get(str(file.relative_to(ROOT)), {})
-            every += [make for line, make in find_mutants(room, file) if line in run]
+        for file in ROOMS[room].files(folder):
+            run = traces[room].lines.get(str(file.relative_to(folder)), {})
+            every += [make for line, make in find_mutants(room, folder, file) if line in run]
     chance.shuffle(every)
     chosen: list[Mutant] = []
     equivalent = 0
@@ -461,7 +464,7 @@ def main() -> None:
         place.check_imports()
         traces = {room: read_trace(room, place) for room in rooms}
         copies.put(place)
-        mutants, equivalent = choose(chosen.seed, chosen.count, rooms, traces)
+        mutants, equivalent = choose(chosen.seed, chosen.count, place.folder, rooms, traces)
         until = time.monotonic() + 60 * chosen.minutes
 
         def work(mutant: Mutant) -> None:
