@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
 from offline_capi.ledger import calendar_of, past_runs
-from offline_capi.model import Calendar, DayState, PastRun, UploadDay, Window, yesterday
+from offline_capi.model import Calendar, DayReason, DayState, PastRun, UploadDay, Window, yesterday
 from offline_capi.past_losses import KnownLosses, OwedEvents
 
 if TYPE_CHECKING:
@@ -135,10 +135,14 @@ def find_due_days(
 
 
 def find_newly_closed_days(upload: Upload, deployment: Deployment, ledger: Ledger, now: datetime) -> list[UploadDay]:
-    """The days that became too old for Meta with something owed, and of which nobody has been told."""
+    """The days that became too old for Meta with something owed, and of which nobody has been told.
+
+    Not those that a run is reading, this one above all: what it leaves of them is known when it has ended.
+    """
     last = yesterday(upload.window.timezone, now)
     days = list_days(upload, deployment, ledger, now, _days_between(last - timedelta(days=CLOSED_DAYS_LOOKED_AT), last))
-    return [day for day in days if day.state is DayState.CLOSED and not day.told]
+    closed = [day for day in days if day.state is DayState.CLOSED and not day.told]
+    return [day for day in closed if DayReason.RUNNING not in day.reasons]
 
 
 def is_nightly(run: RunRecord) -> bool:

@@ -21,6 +21,7 @@ from tests.sandbox_server import Sandbox
 FIRST = datetime.now(UTC).date() - timedelta(days=40)
 TOKEN = SAMPLE_TOKENS["CORNER_SHOP_TOKEN"]
 PIXEL = "1200000000000002"
+UNDATED = UPLOAD.replace("sales_{date}.csv", "*.csv")
 
 
 @pytest.fixture
@@ -255,6 +256,21 @@ def test_p20_a_day_too_old_for_meta_is_told_once(nights: Nights) -> None:
     assert nights.states().split() == ["closed", *["complete"] * 10]
 
 
+def test_p15_a_first_run_over_days_too_old_for_meta_owes_nothing_of_them(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The run reads them itself, and what came too late has its own fate."""
+    nights = Nights(tmp_path, sandbox, FIRST, UNDATED)
+    nights.write(0, [*nights.sell(0, "late"), *nights.sell(20, "good")])
+    nights.night.edit("dags/uploads/sales.yml", ("max_rejected: 0%", "max_expired: 100%"))
+    nights.move_to(nights.at(21))
+    window = Window(Window.of_day(FIRST, nights.zone.key).since, Window.of_day(nights.day(20), nights.zone.key).until)
+
+    with nights.services() as services:
+        report = run_upload(services.deployment.uploads[NAME], window, services)
+
+    assert (report.balance, report.problems, report.status) == ("2 read = 1 sent + 1 expired", (), Status.COMPLETE)
+    assert set(nights.states().split()) == {"complete"}
+
+
 def test_p20_a_row_that_was_owed_and_left_the_source_is_told(nights: Nights) -> None:
     nights.write(0, nights.sell(0, "a", "gone"))
     nights.write(1, nights.sell(1, "b"))
@@ -273,7 +289,6 @@ def test_p20_a_row_that_was_owed_and_left_the_source_is_told(nights: Nights) -> 
     assert (night.complete, after.complete, nights.states()) == (False, True, "complete complete complete")
 
 
-UNDATED = UPLOAD.replace("sales_{date}.csv", "*.csv")
 #: The time of the event stands in another column than the window that its row is read in.
 BOUGHT_BEFORE = UNDATED.replace("time: sold_at", "time: bought_at")
 

@@ -392,7 +392,7 @@ def test_p14_what_a_run_may_lose_is_the_uploads_own_limit(
     listed = night.run("status", "--json").json
 
     status = "partial" if code else "complete"
-    assert (sent.code, said in sent.out) == (code, True), sent
+    assert (sent.code, said in sent.out) == (code, True), sent.out
     assert (page.json["status"], listed[0]["status"]) == (status, status)
     assert said in (night.home / "report.html").read_text(encoding="utf-8")
 

@@ -97,7 +97,7 @@ ROOMS: dict[str, Room] = {
     "gates": Room(["offline_capi/gates.py"], ["tests/test_gates.py"], ["tests/report", "tests/test_outcomes.py"]),
     "privacy": Room(
         ["offline_capi/privacy", "offline_capi/rereading.py"],
-        ["tests/test_erase.py", "tests/privacy", "tests/ledger/test_erasing.py", *_SQLITE_ONLY],
+        ["tests/privacy", "tests/test_erase.py", "tests/ledger/test_erasing.py", *_SQLITE_ONLY],
         ["tests/test_promises.py", "tests/test_trace.py"],
     ),
     "open_days": Room(

@@ -157,6 +157,7 @@ def test_a_forgotten_event_could_not_be_sent_any_more(night: Night) -> None:
     red_run(night)
     with night.services() as services:
         later = after(services, 70.5)
+        night.sandbox.clock = later.clock().timestamp()
         purge_expired(later)
         upload = services.deployment.uploads["sales"]
         window = Window.of_day(yesterday(ZONE), ZONE)
