@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
 from offline_capi.ledger import calendar_of, past_runs
-from offline_capi.model import Calendar, DayState, PastRun, UploadDay, Window, yesterday
+from offline_capi.model import Calendar, DayReason, DayState, PastRun, UploadDay, Window, yesterday
 from offline_capi.past_losses import KnownLosses, OwedEvents
 
 if TYPE_CHECKING:
@@ -135,10 +135,14 @@ def find_due_days(
 
 
 def find_newly_closed_days(upload: Upload, deployment: Deployment, ledger: Ledger, now: datetime) -> list[UploadDay]:
-    """The days that became too old for Meta with something owed, and of which nobody has been told."""
+    """The days that became too old for Meta with something owed, and of which nobody has been told.
+
+    Not those that a run is reading, this one above all: what it leaves of them is known when it has ended.
+    """
     last = yesterday(upload.window.timezone, now)
     days = list_days(upload, deployment, ledger, now, _days_between(last - timedelta(days=CLOSED_DAYS_LOOKED_AT), last))
-    return [day for day in days if day.state is DayState.CLOSED and not day.told]
+    closed = [day for day in days if day.state is DayState.CLOSED and not day.told]
+    return [day for day in closed if DayReason.RUNNING not in day.reasons]
 
 
 def is_nightly(run: RunRecord) -> bool:
@@ -215,29 +219,33 @@ def _losses_told(runs: list[PastRun], stage: Stage) -> Iterator[tuple[Any, str]]
 def _events_owed(upload: Upload, reach: Window, earlier: list[PastRun], stage: Stage) -> Iterator[Any]:
     """Held and unsettled events of the runs that speak for a part of ``reach``, as far as they must be read again.
 
-    They must be where all of what that run covered is read again, or where each event stays in its day.
+    They must be where all of what that run covered is read again, or where each event stays in its day; then a newer
+    run over the day has told what of it left the source.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    unspoken: list[Window] = []  # covered by runs that are newer
+    covered_later: list[Window] = []
     for one in reversed(earlier):
         span = one.covered or one.window
-        if one.debts and not any(_contains(newer, span) for newer in unspoken):
+        if one.debts and not any(_contains(newer, span) for newer in covered_later):
             table = stage.read_undelivered(one.id)
             if table is not None:
                 owed = pc.and_(
                     pc.is_in(table["fate"], pa.array(["held", "in_doubt"])),
                     pc.fill_null(pc.not_equal(table["reason"], "unsettled"), True),
                 )
-                if not _contains(reach, span):
-                    if not events_stay_in_their_day(upload):
-                        continue
-                    inside = pa.array(list(_whole_days(reach)), pa.date32())
-                    owed = pc.and_(owed, pc.is_in(table["day"], inside))
+                if events_stay_in_their_day(upload):
+                    told = [day for newer in covered_later for day in _whole_days(newer)]
+                    owed = pc.and_(owed, pc.invert(pc.is_in(table["day"], pa.array(told, pa.date32()))))
+                    if not _contains(reach, span):
+                        inside = pa.array(list(_whole_days(reach)), pa.date32())
+                        owed = pc.and_(owed, pc.is_in(table["day"], inside))
+                elif not _contains(reach, span):
+                    continue
                 yield table.filter(owed)
         if one.covered is not None and one.debts is not None:
-            unspoken.append(span)
+            covered_later.append(span)
 
 
 def _whole_days(window: Window) -> Iterator[date]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +20,19 @@ from tests.sandbox_server import SPEC, Sandbox
 # A busy machine must not fail a test: laws are about values, not about time.
 settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("laws")
+
+
+#: Where the days of the tests begin; see ``tests/night.py``.
+ZONES = tuple(map(ZoneInfo, ("UTC", "Europe/Berlin", "America/New_York")))
+#: A test that begins so shortly before a midnight waits for it.
+NEAR_MIDNIGHT = timedelta(minutes=2)
+
+
+@pytest.fixture(autouse=True)
+def one_day() -> None:
+    """No day ends between the rows that a test writes and the command that reads "yesterday" by the machine's clock."""
+    while any((now := datetime.now(zone)).date() != (now + NEAR_MIDNIGHT).date() for zone in ZONES):
+        time.sleep(1)
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from offline_capi.errors import SourceError
-from offline_capi.model import DayState, Fate, Reason, Window
+from offline_capi.ledger import RunRecord
+from offline_capi.model import DayState, Debt, Fate, Reason, UploadDay, Window
 from offline_capi.nightly import Night, Settled
+from offline_capi.open_days import describe_due_days, events_stay_in_their_day, is_nightly, max_age_of, read_calendar
 from offline_capi.pipeline import replay_run, run_upload
 from offline_capi.report import Status
 from offline_capi.samples import SAMPLE_TOKENS
@@ -19,6 +21,7 @@ from tests.sandbox_server import Sandbox
 FIRST = datetime.now(UTC).date() - timedelta(days=40)
 TOKEN = SAMPLE_TOKENS["CORNER_SHOP_TOKEN"]
 PIXEL = "1200000000000002"
+UNDATED = UPLOAD.replace("sales_{date}.csv", "*.csv")
 
 
 @pytest.fixture
@@ -253,6 +256,21 @@ def test_p20_a_day_too_old_for_meta_is_told_once(nights: Nights) -> None:
     assert nights.states().split() == ["closed", *["complete"] * 10]
 
 
+def test_p15_a_first_run_over_days_too_old_for_meta_owes_nothing_of_them(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The run reads them itself, and what came too late has its own fate."""
+    nights = Nights(tmp_path, sandbox, FIRST, UNDATED)
+    nights.write(0, [*nights.sell(0, "late"), *nights.sell(20, "good")])
+    nights.night.edit("dags/uploads/sales.yml", ("max_rejected: 0%", "max_expired: 100%"))
+    nights.move_to(nights.at(21))
+    window = Window(Window.of_day(FIRST, nights.zone.key).since, Window.of_day(nights.day(20), nights.zone.key).until)
+
+    with nights.services() as services:
+        report = run_upload(services.deployment.uploads[NAME], window, services)
+
+    assert (report.balance, report.problems, report.status) == ("2 read = 1 sent + 1 expired", (), Status.COMPLETE)
+    assert set(nights.states().split()) == {"complete"}
+
+
 def test_p20_a_row_that_was_owed_and_left_the_source_is_told(nights: Nights) -> None:
     nights.write(0, nights.sell(0, "a", "gone"))
     nights.write(1, nights.sell(1, "b"))
@@ -269,6 +287,37 @@ def test_p20_a_row_that_was_owed_and_left_the_source_is_told(nights: Nights) -> 
         "1 held of earlier runs not in the source any more: they are not sent",
     )
     assert (night.complete, after.complete, nights.states()) == (False, True, "complete complete complete")
+
+
+#: The time of the event stands in another column than the window that its row is read in.
+BOUGHT_BEFORE = UNDATED.replace("time: sold_at", "time: bought_at")
+
+
+@pytest.mark.parametrize(("upload", "told"), [(UNDATED, ["1 held", "1 held"]), (BOUGHT_BEFORE, ["", "2 held"])])
+def test_p20_what_left_the_source_is_told_by_the_run_that_reads_all_of_where_it_may_be(
+    tmp_path: Path, sandbox: Sandbox, upload: str, told: list[str]
+) -> None:
+    """A run over one of two days tells of that day, where each event stays in its day; no later run tells it again."""
+    nights = Nights(tmp_path, sandbox, FIRST, upload)
+    rows = [nights.sell(day, *names) for day, names in ((0, ("a", "gone-0")), (1, ("b", "c", "d", "gone-1")))]
+    for row in (row for some in rows for row in some):
+        row["bought_at"] = nights.at(0, 9).isoformat()
+    both = Window(Window.of_day(FIRST, nights.zone.key).since, Window.of_day(nights.day(1), nights.zone.key).until)
+    nights.write(0, [*rows[0], *rows[1]])
+    nights.sandbox.revoke(TOKEN)
+    nights.move_to(nights.at(2))
+    with nights.services() as services:
+        first = run_upload(services.deployment.uploads[NAME], both, services)
+    nights.sandbox.grant(TOKEN, [PIXEL])
+    nights.write(0, [rows[0][0], *rows[1][:3]])
+
+    one_day = nights.upload(0)
+    with nights.services() as services:
+        rest = run_upload(services.deployment.uploads[NAME], both, services)
+
+    assert first.balance == "6 read = 6 held"
+    lines = [" ".join(report.problems) for report in (one_day, rest)]
+    assert [line.partition(" of earlier runs not in the source")[0] for line in lines] == told
 
 
 def test_a_client_that_is_not_configured_opens_its_day_without_reading_it_again(nights: Nights) -> None:
@@ -345,3 +394,130 @@ def test_p20_an_event_that_meta_refused_makes_no_later_night_red(nights: Nights)
     assert (first.report.tally.of(Fate.REFUSED), first.complete) == (1, False)
     assert (second.report.tally.of(Fate.REFUSED), second.complete) == (1, True)
     assert nights.states() == "complete complete"
+
+
+# ---------------------------------------------------------------------------------------------- an upload's days
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stay"),
+    [
+        ("*.csv", "sales_{date}.csv", False),
+        ("time: sold_at, ", "", True),
+        ("time: sold_at", "time: sold_at", True),
+        ("time: sold_at", "time: bought_at", False),
+        ("time: sold_at", 'time: {constant: "2026-11-20T12:00:00+01:00"}', False),
+        ("time: sold_at", "time: {column: sold_at, timezone: Europe/Berlin}", True),
+        ("time: sold_at", "time: {column: sold_at, timezone: America/New_York}", False),
+    ],
+)
+def test_events_stay_in_their_day_where_their_time_is_what_the_window_compares(
+    tmp_path: Path, sandbox: Sandbox, old: str, new: str, stay: bool
+) -> None:
+    nights = Nights(tmp_path, sandbox, FIRST, UNDATED.replace(old, new))
+
+    with nights.services() as services:
+        assert events_stay_in_their_day(services.deployment.uploads[NAME]) is stay
+
+
+IN_A_STORE = ("system_generated", "physical_store")
+CLIENTS = "client: {column: brand, map: {Shop: corner_shop, Outlet: nordic_outlet}}"
+ANYWHERE = ("system_generated", "{column: place}")
+
+
+@pytest.mark.parametrize(
+    ("edits", "days"),
+    [
+        ([], 7),
+        ([("client: {column: brand", "max_age: 3d\nclient: {column: brand")], 3),
+        ([("client: {column: brand", "max_age: 30d\nclient: {column: brand"), IN_A_STORE], 30),
+        ([IN_A_STORE], 62),
+        ([ANYWHERE], 62),
+        ([IN_A_STORE, (CLIENTS, "client: acme_bank")], 20),
+        ([IN_A_STORE, (CLIENTS, "client: corner_shop")], 9),
+    ],
+)  # fmt: skip
+def test_a_day_closes_when_the_oldest_event_that_may_still_be_sent_is_too_old(
+    tmp_path: Path, sandbox: Sandbox, edits: list[tuple[str, str]], days: int
+) -> None:
+    """The platform's margin is taken off; of several clients the one counts that takes the oldest."""
+    upload = UPLOAD
+    for old, new in edits:
+        assert old in upload
+        upload = upload.replace(old, new)
+    nights = Nights(tmp_path, sandbox, FIRST, upload)
+    limits = [("country: GB", "9d"), ("country: US", "20d")]
+    nights.night.edit(
+        "dags/clients.yml",
+        *((line, f"{line}\n    physical_store_max_age: {age}") for line, age in limits),
+        ("  graph_version", "  age_margin: 2h\n  graph_version"),
+    )
+
+    with nights.services() as services:
+        age = max_age_of(services.deployment.uploads[NAME], services.deployment)
+
+    assert age == timedelta(days=days, hours=-2)
+
+
+def test_days_are_named_one_by_one_or_by_their_ends() -> None:
+    def day(number: int, *debts: Debt) -> UploadDay:
+        return UploadDay(date(2026, 11, number), DayState.OPEN, debts)
+
+    def described(*days: UploadDay) -> list[str]:
+        return describe_due_days(days)
+
+    never, held = Debt(None, "never_ran", None, 0), Debt(None, "throttled", None, 1)
+    assert described() == []
+    assert described(day(1, never)) == ["also 2026-11-01, open: no run covered it"]
+    assert described(day(1, held)) == ["also 2026-11-01, open: Meta asked to wait (1 row)"]
+    assert described(day(1, held), day(2, never), day(3, held), day(4, held._replace(rows=1_997))) == [
+        "also 2026-11-01, 2026-11-03 and 2026-11-04, open: Meta asked to wait (1,999 rows)",
+        "also 2026-11-02, open: no run covered it",
+    ]
+    eight = ", ".join(f"2026-11-0{number}" for number in range(1, 8))
+    assert described(*(day(number, never) for number in range(1, 9))) == [
+        f"also {eight} and 2026-11-08, open: no run covered it"
+    ]
+    assert described(*(day(number, never) for number in range(1, 10))) == [
+        "also 9 days from 2026-11-01 to 2026-11-09, open: no run covered it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "until", "nightly"),
+    [
+        ("scheduled", 20, True),
+        ("manual", 20, True),
+        ("settle", 19, False),
+        ("backfill", 19, False),
+        ("replay", 20, False),
+        ("test", 20, False),
+        ("plan", 20, False),
+    ],
+)
+def test_a_night_is_a_run_of_all_rows_of_the_last_day_that_is_over(trigger: str, until: int, nightly: bool) -> None:
+    """Begun on the 21st at 03:00."""
+    window = Window.of_day(date(2026, 11, until), "Europe/Berlin")
+    began = datetime(2026, 11, 21, 2, tzinfo=UTC)
+
+    assert is_nightly(RunRecord("r", NAME, window, trigger, began, None, "complete", None)) is nightly
+
+
+def test_a_calendar_shows_thirty_days_up_to_yesterday_or_to_the_end_that_is_asked_for(nights: Nights) -> None:
+    nights.write(0, nights.sell(0, "a"))
+    nights.run(0)
+    nights.move_to(nights.at(35))
+
+    def shown(**ends: date) -> tuple[date, date, date | None, list[date]]:
+        with nights.services() as services:
+            upload = services.deployment.uploads[NAME]
+            found = read_calendar(upload, services.deployment, services.ledger, nights.moment, **ends)
+        return found.first, found.last, found.first_known, [day.day for day in found.days]
+
+    def days(first: int, last: int) -> list[date]:
+        return [nights.day(number) for number in range(first, last + 1)]
+
+    assert shown() == (nights.day(5), nights.day(34), FIRST, days(5, 34))
+    assert shown(first=nights.day(-2), end=nights.day(2)) == (nights.day(-2), nights.day(1), FIRST, days(0, 1))
+    assert shown(end=nights.day(99)) == (nights.day(5), nights.day(34), FIRST, days(5, 34))
+    assert list(nights.days()) == days(28, 34)

@@ -314,8 +314,9 @@ def test_p09_no_identity_and_no_token_is_readable_in_staged_files(night: Night) 
 
     with night.services() as services:
         upload = services.deployment.uploads["sales"]
-        run = begin_run(upload, Window.of_day(yesterday(ZONE), ZONE), services)
-        units = stage_upload(upload, Window.of_day(yesterday(ZONE), ZONE), services, run)
+        window = Window.of_day(yesterday(ZONE), ZONE)
+        run = begin_run(upload, window, services)
+        units = stage_upload(upload, window, services, run)
         tallies = [send_staged(unit, upload, services) for unit in units]
         report = reconcile(run, upload, services)
 
@@ -367,31 +368,31 @@ def test_p14_a_loss_is_never_a_green_run(night: Night, fate: str) -> None:
     assert [run.status for run in listed] == [Status.PARTIAL]
 
 
-LATE = yesterday(ZONE) - timedelta(days=70)
-
-
 @pytest.mark.parametrize(
-    ("limits", "rows", "code", "said"),
+    ("limits", "days_late", "other", "code", "said"),
     [
-        ("max_rejected: 20%", [sale("bad", amount="much")], 0, "complete"),
-        ("max_rejected: 10%", [sale("bad", amount="much")], 1, "1 rejected (20.0%; limits.max_rejected is 10.0%)"),
-        ("max_expired: 20%", [sale("old", sold_at=noon(LATE))], 0, "complete"),
-        ("max_expired: 10%", [sale("old", sold_at=noon(LATE))], 1, "1 expired (20.0%; limits.max_expired is 10.0%)"),
+        ("max_rejected: 20%", 0, {"amount": "much"}, 0, "complete"),
+        ("max_rejected: 10%", 0, {"amount": "much"}, 1, "1 rejected (20.0%; limits.max_rejected is 10.0%)"),
+        ("max_expired: 20%", 70, {}, 0, "complete"),
+        ("max_expired: 10%", 70, {}, 1, "1 expired (20.0%; limits.max_expired is 10.0%)"),
     ],
 )
 def test_p14_what_a_run_may_lose_is_the_uploads_own_limit(
-    night: Night, limits: str, rows: list[Row], code: int, said: str
+    night: Night, limits: str, days_late: int, other: Row, code: int, said: str
 ) -> None:
     """Below it the run is green, above it the exit code, the report, its page and the list of runs say so."""
-    write(night, [*rows, *(sale(f"s-{i}") for i in range(4))])
+    last = yesterday(ZONE)
+    first = last - timedelta(days=70)
+    bad = sale("bad", sold_at=noon(last - timedelta(days=days_late)), **other)
+    write(night, [bad, *(sale(f"s-{i}", sold_at=noon(last)) for i in range(4))])
     night.edit("dags/uploads/sales.yml", ("max_rejected: 100%", limits))
 
-    sent = night.run("upload", "sales", "--since", str(LATE), "--until", str(yesterday(ZONE) + timedelta(days=1)))
+    sent = night.run("upload", "sales", "--since", str(first), "--until", str(last + timedelta(days=1)))
     page = night.run("report", "--html", "report.html", "--json")
     listed = night.run("status", "--json").json
 
     status = "partial" if code else "complete"
-    assert (sent.code, said in sent.out) == (code, True)
+    assert (sent.code, said in sent.out) == (code, True), sent.out
     assert (page.json["status"], listed[0]["status"]) == (status, status)
     assert said in (night.home / "report.html").read_text(encoding="utf-8")
 
@@ -399,19 +400,21 @@ def test_p14_what_a_run_may_lose_is_the_uploads_own_limit(
 # ---------------------------------------------------------------------------------------------- P15
 
 
-def days(first: int, last: int) -> list[date]:
-    """The days so long before yesterday, oldest first."""
-    return [yesterday(ZONE) - timedelta(days=ago) for ago in range(first, last - 1, -1)]
+def days_before(last: date, count: int) -> list[date]:
+    """So many days before ``last``, and it; oldest first."""
+    return [last - timedelta(days=ago) for ago in range(count, -1, -1)]
 
 
 def test_p15_the_plan_of_a_backfill_is_what_it_then_does_to_the_row(night: Night) -> None:
     """Per fate, client, day and reason, over days of which one was sent before and one lies too far back."""
     chance = random.Random(15)
     kinds: list[Row] = [{}, {}, {}, {"amount": "much"}, {"consent": "no"}, {"brand": "Outlet"}, {"brand": "Nobody's"}]
-    when = [*days(4, 0), LATE]
+    last = yesterday(ZONE)
+    late = last - timedelta(days=70)
+    when = [*days_before(last, 4), late]
     write(night, [sale(f"{day}-{i}", sold_at=noon(day), **chance.choice(kinds)) for day in when for i in range(20)])
-    night.send("sales", days(2, 2)[0])
-    backfill = ("sales", "--since", str(LATE), "--until", str(yesterday(ZONE) + timedelta(days=1)), "--json")
+    night.send("sales", last - timedelta(days=2))
+    backfill = ("sales", "--since", str(late), "--until", str(last + timedelta(days=1)), "--json")
 
     before = len(night.sandbox.requests)
     planned, asked = night.run("plan", *backfill), len(night.sandbox.requests)
@@ -426,13 +429,14 @@ def test_p15_the_plan_of_a_backfill_is_what_it_then_does_to_the_row(night: Night
 
 def test_p15_a_backfill_beside_the_nightly_run_counts_nothing_twice(night: Night) -> None:
     """Two processes at the same time on one ledger and one client; the night that follows finds nothing to send."""
-    write(night, [sale(f"{day}-{i}", sold_at=noon(day)) for day in days(5, 0) for i in range(60)])
-    until = str(yesterday(ZONE) + timedelta(days=1))
+    days = days_before(yesterday(ZONE), 5)
+    write(night, [sale(f"{day}-{i}", sold_at=noon(day)) for day in days for i in range(60)])
+    span = ("--since", str(days[0]), "--until", str(days[-1] + timedelta(days=1)))
 
     with ThreadPoolExecutor() as both:
-        backfill = both.submit(night.run, "upload", "sales", "--since", str(days(5, 5)[0]), "--until", until, "--json")
+        backfill = both.submit(night.run, "upload", "sales", *span, "--json")
         nightly = both.submit(night.run, "upload", "sales", "--scheduled", "--json")
-    after = night.run("upload", "sales", "--since", str(days(5, 5)[0]), "--until", until, "--json").json
+    after = night.run("upload", "sales", *span, "--json").json
     sent = backfill.result().json["rows"]["sent"] + nightly.result().json["rows"]["sent"]
 
     assert set(night.counted.values()) == {1}
@@ -443,12 +447,13 @@ def test_p15_a_backfill_beside_the_nightly_run_counts_nothing_twice(night: Night
 
 def test_p15_a_backfill_does_not_move_the_next_night(night: Night) -> None:
     """There is no watermark to move: a run without dates covers yesterday, whatever ran before it."""
-    write(night, [sale(f"{day}-{i}", sold_at=noon(day)) for day in days(3, 0) for i in range(4)])
-    night.run("upload", "sales", "--since", str(days(3, 3)[0]), "--until", str(days(1, 1)[0]))
+    days = days_before(yesterday(ZONE), 3)
+    write(night, [sale(f"{day}-{i}", sold_at=noon(day)) for day in days for i in range(4)])
+    night.run("upload", "sales", "--since", str(days[0]), "--until", str(days[2]))
 
     nightly = night.run("upload", "sales", "--json").json
 
-    assert nightly["window"] == Window.of_day(yesterday(ZONE), ZONE).to_json()
+    assert nightly["window"] == Window.of_day(days[-1], ZONE).to_json()
     assert nightly["balance"] == "4 read = 4 sent"
 
 

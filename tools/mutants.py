@@ -1,8 +1,9 @@
 """``make mutants``: change the code at random places and see whether the tests of its room notice.
 
-Seeded and bounded in time. Each mutant is one change of one line in a copy of the tree; the room's quick tests run
-first, its slow ones only if those pass. A mutant that no test notices survives, and is printed with its place. Mutants
-that change no behaviour are listed in ``tools/mutants_equivalent.txt``, each with the reason, and are not counted.
+Seeded and bounded in time. The room's quick tests run once under coverage.py, which tells the tests of each line. Each
+mutant is one change of one line in a copy of the tree; first the quick tests that run the line, the shortest before the
+others, then the room's slow tests. A mutant that no test notices survives, and is printed with its place. Mutants that
+change no behaviour are listed in ``tools/mutants_equivalent.txt``, each with the reason, and are not counted.
 
 Written here because the maintained tools do not fit: mutmut and cosmic-ray mutate everything in the order of the files
 and run one test command for all, while most of our tests start processes, so that an unbounded run takes days.
@@ -13,8 +14,13 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import hashlib
+import json
+import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,51 +33,99 @@ from queue import Queue
 
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = ROOT / "tools" / "mutants_equivalent.txt"
-#: What is mutated, and the tests that have to notice: quick ones, then slow ones.
-ROOMS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-    "offline_capi/delivery": (
-        (
+#: What the room's tests run, by room and its text; a change of either has it traced again.
+TRACES = ROOT / ".mutants"
+
+
+@dataclass(frozen=True)
+class Room:
+    """Code that is mutated, and the tests that have to notice: arguments of pytest."""
+
+    code: Sequence[str]
+    quick: Sequence[str]
+    slow: Sequence[str] = ()
+
+    def files(self, folder: Path) -> list[Path]:
+        found = [file for name in self.code for file in _python_files(folder / name)]
+        return [file for file in found if "migrations" not in file.parts and file.name != "__init__.py"]
+
+    def tests(self, folder: Path) -> list[Path]:
+        names = [name for name in self.quick if name.startswith("tests/")]
+        return [file for name in names for file in _python_files(folder / name)]
+
+
+def _python_files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+_SQLITE_ONLY = ("-k", "not postgres and not mariadb and not pool")
+_NIGHTS = ("tests/test_open_days_cli.py", "tests/test_months.py", "tests/test_outcomes.py")
+ROOMS: dict[str, Room] = {
+    "delivery": Room(
+        ["offline_capi/delivery"],
+        [
             "tests/delivery",
             "--ignore=tests/delivery/test_killed_upload.py",
             "--ignore=tests/delivery/test_thousand_runs.py",
-        ),
-        ("tests/delivery/test_thousand_runs.py", "tests/test_promises.py", "tests/test_chaos.py"),
+        ],
+        ["tests/delivery/test_thousand_runs.py", "tests/test_promises.py", "tests/test_chaos.py"],
     ),
-    "offline_capi/ledger": (
-        (
+    "ledger": Room(
+        ["offline_capi/ledger"],
+        [
             "tests/ledger",
+            "tests/test_days.py",
+            "tests/test_open_days.py",
             "--ignore=tests/ledger/test_killed.py",
             "--ignore=tests/ledger/test_processes.py",
-            "-k",
-            "not postgres",
-        ),
-        ("tests/ledger", "tests/test_open_days.py", "tests/test_replay.py"),
+            "--ignore=tests/ledger/test_poolers.py",
+            *_SQLITE_ONLY,
+        ],
+        ["tests/ledger", "tests/test_replay.py"],
     ),
-    "offline_capi/identity": (("tests/identity", "tests/audit"), ("tests/test_golden.py", "tests/test_promises.py")),
-    "offline_capi/events": (("tests/events",), ("tests/test_golden.py", "tests/test_promises.py")),
-    "offline_capi/staging.py": (
-        ("tests/test_staging.py", "tests/test_replay.py"),
-        ("tests/test_erase.py", "tests/test_promises.py"),
+    "identity": Room(
+        ["offline_capi/identity"],
+        ["tests/identity", "tests/audit/test_coverage.py", "tests/audit/test_profiles.py", "tests/test_golden.py"],
+        ["tests/audit", "tests/test_promises.py"],
     ),
-    "offline_capi/gates.py": (("tests/test_gates.py",), ("tests/report",)),
-    "offline_capi/privacy": (("tests/test_erase.py", "tests/ledger/test_erasing.py"), ("tests/test_promises.py",)),
-    "offline_capi/erasing.py": (("tests/test_erase.py", "tests/ledger/test_erasing.py"), ("tests/test_promises.py",)),
-    "offline_capi/open_days.py": (
-        ("tests/test_open_days.py",),
-        ("tests/test_open_days_cli.py", "tests/test_months.py"),
+    "events": Room(["offline_capi/events"], ["tests/events", "tests/test_golden.py"], ["tests/test_promises.py"]),
+    "staging": Room(
+        ["offline_capi/staging.py"],
+        ["tests/test_staging.py", "tests/test_open_days.py", "tests/test_gates.py", "tests/test_frequent.py"],
+        ["tests/test_replay.py", "tests/test_erase.py", "tests/privacy", "tests/test_promises.py"],
     ),
-    "offline_capi/past_losses.py": (("tests/test_open_days.py",), ("tests/test_months.py",)),
-    "offline_capi/nightly.py": (("tests/test_open_days.py",), ("tests/test_open_days_cli.py", "tests/test_months.py")),
-    "offline_capi/model/days.py": (
-        ("tests/test_open_days.py", "tests/ledger/test_migrations.py"),
-        ("tests/test_months.py",),
+    "gates": Room(["offline_capi/gates.py"], ["tests/test_gates.py"], ["tests/report", "tests/test_outcomes.py"]),
+    "privacy": Room(
+        ["offline_capi/privacy", "offline_capi/rereading.py"],
+        ["tests/privacy", "tests/test_erase.py", "tests/ledger/test_erasing.py", *_SQLITE_ONLY],
+        ["tests/test_promises.py", "tests/test_trace.py"],
     ),
-    "offline_capi/airflow_provider/timetable.py": (("tests/airflow_provider/test_timetable.py",), ()),
+    "open_days": Room(
+        [
+            "offline_capi/open_days.py",
+            "offline_capi/past_losses.py",
+            "offline_capi/nightly.py",
+            "offline_capi/model/days.py",
+        ],
+        ["tests/test_days.py", "tests/test_past_losses.py", "tests/test_open_days.py"],
+        _NIGHTS,
+    ),
+    "timetable": Room(
+        ["offline_capi/airflow_provider/timetable.py"],
+        ["tests/airflow_provider/test_timetable.py"],
+        ["tests/airflow_provider/test_nights.py"],
+    ),
 }
 #: Share of the mutants that the tests have to kill.
 AIM = 0.95
-#: Seconds for the tests of one mutant; one that takes longer hangs, and is noticed.
-TESTS_TIMEOUT_S = 900
+#: Seconds that the quick tests of one mutant may take by their trace; those beyond run with the slow ones.
+QUICK_TESTS_S = 60
+#: A mutant whose tests take so many times longer than traced, beside the start, hangs, and is noticed.
+HANGS_AFTER_TIMES, START_TIMEOUT_S = 5, 90
+#: Seconds for the slow tests of one mutant.
+SLOW_TIMEOUT_S = 900
+#: Marks the processes of one run of tests, however they were started.
+MARK = "OFFLINE_CAPI_MUTANT"
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -83,6 +137,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 class Mutant:
     """One change of one place: the new text of its file, and how it is told."""
 
+    room: str
     file: str
     line: int
     what: str
@@ -94,19 +149,62 @@ class Mutant:
         return f"{self.file} | {self.was} | {self.what}"
 
 
-def find_mutants(path: Path) -> Iterator[Callable[[], Mutant]]:
-    """Every change that is known of a file, made only when asked for."""
+@dataclass(frozen=True)
+class Trace:
+    """The quick tests of a room: seconds of each that passes, and by file and line those that run it."""
+
+    seconds: dict[str, float]
+    failed: list[str]
+    lines: dict[str, dict[int, list[str]]]
+
+    def tests_of(self, file: str, line: int) -> list[str]:
+        """The shortest first; all of the room where the line runs when its module is imported."""
+        found = self.lines.get(file, {}).get(line, [])
+        names = set(self.seconds) if "" in found else set(found)
+        return sorted(names - set(self.failed) - {""}, key=lambda name: self.seconds[name])
+
+
+# ---------------------------------------------------------------------------------------------- what is changed
+
+
+def find_mutants(room: str, folder: Path, path: Path) -> Iterator[tuple[int, Callable[[], Mutant]]]:
+    """Every change that is known of a file with its line, made only when asked for."""
     source = path.read_text(encoding="utf-8")
     tree, lines = ast.parse(source), source.splitlines()
     nodes = list(ast.walk(tree))
     passed_over = {id(node) for root in nodes for part in _not_code(root) for node in ast.walk(part)}
+    members = _members(nodes)
     for index, node in enumerate(nodes):
         if id(node) in passed_over:
             continue
-        for what, change in _changes(node):
-            yield lambda index=index, what=what, change=change, node=node: _mutate(
-                path, tree, lines, index, what, change, node
-            )
+        line = getattr(node, "lineno", 1)
+
+        def make(index: int, line: int, change: Callable[[ast.AST], str]) -> Mutant:
+            own = copy.deepcopy(tree)
+            what = change(list(ast.walk(own))[index])
+            text = ast.unparse(ast.fix_missing_locations(own))
+            return Mutant(room, str(path.relative_to(folder)), line, what, lines[line - 1].strip(), text)
+
+        for change in _changes(node, members):
+            yield line, lambda index=index, line=line, change=change, make=make: make(index, line, change)
+
+
+def _members(nodes: list[ast.AST]) -> dict[str, list[str]]:
+    """``Reason`` to the members of it that a file names: constants of enumerations."""
+    found: dict[str, set[str]] = {}
+    for node in nodes:
+        if _is_member(node):
+            found.setdefault(node.value.id, set()).add(node.attr)
+    return {name: sorted(members) for name, members in found.items()}
+
+
+def _is_member(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id[0].isupper()
+        and node.attr.isupper()
+    )
 
 
 def _not_code(node: ast.AST) -> Iterator[ast.AST]:
@@ -132,150 +230,260 @@ def _not_code(node: ast.AST) -> Iterator[ast.AST]:
         yield node
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         yield node
+    if isinstance(node, ast.keyword) and node.arg == "strict" and isinstance(node.value, ast.Constant):
+        yield node  # zip(strict=...): for readers, where both are equally long
 
 
-def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], None]]]:
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
-        yield f"{type(node.ops[0]).__name__} swapped", lambda at: at.ops.__setitem__(0, SWAPS[type(at.ops[0])]())
+def _changes(node: ast.AST, members: dict[str, list[str]]) -> Iterator[Callable[[ast.AST], str]]:
+    """Each changes the node in place and returns what it did."""
+
+    def put(name: str, new: object) -> Callable[[ast.AST], str]:
+        def change(at: ast.AST) -> str:
+            told = (lambda: at.test) if name == "test" else (lambda: at)
+            before = ast.unparse(told())
+            setattr(at, name, new)
+            return f"{_short(before)} → {_short(ast.unparse(ast.fix_missing_locations(told())))}"
+
+        return change
+
+    if isinstance(node, ast.Compare):
+        for index, operator in enumerate(node.ops):
+            if type(operator) in SWAPS:
+                yield put("ops", [*node.ops[:index], SWAPS[type(operator)](), *node.ops[index + 1 :]])
     if isinstance(node, (ast.BoolOp, ast.BinOp, ast.AugAssign)) and type(node.op) in SWAPS:
-        yield f"{type(node.op).__name__} swapped", lambda at: setattr(at, "op", SWAPS[type(at.op)]())
+        yield put("op", SWAPS[type(node.op)]())
     if isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        yield f"{node.value} turned", lambda at: setattr(at, "value", not at.value)
+        yield put("value", not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-        yield f"{node.value} + 1", lambda at: setattr(at, "value", at.value + 1)
+        yield put("value", node.value + 1)
     if isinstance(node, (ast.If, ast.IfExp)):
-        yield "condition True", lambda at: setattr(at, "test", ast.Constant(True))
-        yield "condition False", lambda at: setattr(at, "test", ast.Constant(False))
+        yield put("test", ast.Constant(True))
+        yield put("test", ast.Constant(False))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        yield (
-            "not removed",
-            lambda at: (setattr(at, "op", ast.Not()), setattr(at, "operand", ast.UnaryOp(ast.Not(), at.operand))),
-        )
+        yield put("operand", ast.UnaryOp(ast.Not(), node.operand))
     if isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
-        yield "return None", lambda at: setattr(at, "value", ast.Constant(None))
+        yield put("value", ast.Constant(None))
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        yield "call removed", lambda at: setattr(at, "value", ast.Constant(None))
+        yield put("value", ast.Constant(None))
+    if isinstance(node, ast.keyword) and not isinstance(node.value, ast.Constant):
+        yield put("value", ast.Constant(None))
+    if _is_member(node) and len(others := members[node.value.id]) > 1:
+        yield put("attr", others[(others.index(node.attr) + 1) % len(others)])
+
+
+def _short(code: str) -> str:
+    first = " ".join(code.split())
+    return first if len(first) <= 70 else f"{first[:69]}…"
 
 
 def _is_none(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def _mutate(
-    path: Path,
-    tree: ast.Module,
-    lines: list[str],
-    index: int,
-    what: str,
-    change: Callable[[ast.AST], None],
-    node: ast.AST,
-) -> Mutant:
-    own = copy.deepcopy(tree)
-    at = list(ast.walk(own))[index]
-    change(at)
-    line = getattr(node, "lineno", 1)
-    return Mutant(
-        str(path.relative_to(ROOT)), line, what, lines[line - 1].strip(), ast.unparse(ast.fix_missing_locations(own))
-    )
+# ---------------------------------------------------------------------------------------------- tests
 
 
-def choose(seed: int, count: int, only: str | None) -> list[tuple[str, Mutant]]:
-    """Mutants drawn at random, rooms by their size; without those that are known to change nothing."""
+class Copy:
+    """A copy of the tree in which tests run: one mutant at a time, nothing left of it afterwards."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        files = subprocess.run(
+            ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        )
+        for name in filter(None, files.stdout.decode().split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, folder / name)
+
+    def write(self, name: str, text: str) -> None:
+        """A file of the code; what was compiled from it goes, as its time and size may be those of another text."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            compiled.unlink()
+
+    def run_tests(self, arguments: Sequence[str], timeout_s: float, **environment: str) -> tuple[int, str] | None:
+        """pytest's exit code and output; None where it took too long. No process of it is alive afterwards."""
+        with tempfile.TemporaryDirectory(prefix="m-", dir=self.folder.parent) as temporary:
+            Path(temporary).chmod(0o755)  # a database server runs as another user
+            mark = f"{MARK}={Path(temporary).name}"
+            told = {**os.environ, **environment, MARK: Path(temporary).name, "TMPDIR": temporary}
+            told["PYTHONPATH"] = str(self.folder)  # before the editable installation, in every process
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tools.traced_tests"]
+            with (Path(temporary) / "output").open("w+") as output:
+                process = subprocess.Popen(
+                    [*command, "--hypothesis-seed=0", *arguments],
+                    cwd=self.folder, env=told, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+                try:
+                    code = process.wait(timeout_s)
+                except subprocess.TimeoutExpired:
+                    return None
+                finally:
+                    _kill_marked(mark)
+                    process.wait()
+                output.seek(0)
+                return code, output.read()
+
+    def check_imports(self) -> None:
+        """The copy is what gets imported, in whatever folder a process starts."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
+        command = [sys.executable, "-c", "import offline_capi, tests; print(offline_capi.__file__, tests.__file__)"]
+        found = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=True).stdout
+        if any(not name.startswith(str(self.folder)) for name in found.split()):
+            raise SystemExit(f"mutants: the copy is not what gets imported, but {found}")
+
+
+def _kill_marked(mark: str) -> None:
+    """Every process with this in its environment, in whatever session, until none is left."""
+    for _ in range(20):
+        found = False
+        for entry in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if mark.encode() in entry.read_bytes().split(b"\0"):
+                    os.kill(int(entry.parent.name), signal.SIGKILL)
+                    found = True
+            except (OSError, ValueError):  # ended, or not ours
+                continue
+        if not found:
+            return
+        time.sleep(0.05)
+
+
+def read_trace(name: str, place: Copy) -> Trace:
+    """The trace of a room, kept until its code or its quick tests change."""
+    room = ROOMS[name]
+    digest = hashlib.sha256(repr(room).encode())
+    for file in [*room.files(place.folder), *room.tests(place.folder)]:
+        digest.update(file.read_bytes())
+    kept = TRACES / f"{name}-{digest.hexdigest()[:16]}.json"
+    if not kept.exists():
+        TRACES.mkdir(exist_ok=True)
+        start = time.monotonic()
+        traced = os.pathsep.join(str(file) for file in room.files(place.folder))
+        fresh = place.folder.parent / "trace.json"
+        done = place.run_tests(room.quick, 3600, TRACED=traced, TRACE_TO=str(fresh))
+        if done is None or done[0] not in (0, 1) or not fresh.exists():
+            raise SystemExit(f"mutants: the quick tests of {name} do not run:\n{(done or (0, 'too long'))[1][-3000:]}")
+        found = json.loads(fresh.read_text(encoding="utf-8"))
+        found["lines"] = {str(Path(file).relative_to(place.folder)): lines for file, lines in found["lines"].items()}
+        kept.write_text(json.dumps(found), encoding="utf-8")
+        print(f"traced {name}: {len(found['seconds'])} tests in {time.monotonic() - start:.0f} s", flush=True)
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    for failed in found["failed"]:
+        print(f"left out, as it does not pass without any mutant: {failed}", flush=True)
+    lines = {file: {int(line): tests for line, tests in by.items()} for file, by in found["lines"].items()}
+    return Trace(found["seconds"], found["failed"], lines)
+
+
+def judge(place: Copy, mutant: Mutant, trace: Trace, until: float, *, quick_only: bool) -> str | None:
+    """The test that notices, or "" where none does; None where the time of the whole run is over."""
+    tests, seconds = [], 0.0
+    for test in trace.tests_of(mutant.file, mutant.line):
+        seconds += trace.seconds[test]
+        if seconds > QUICK_TESTS_S and tests:
+            break
+        tests.append(test)
+    stages: list[tuple[list[str], float, dict[str, str]]] = []
+    with tempfile.NamedTemporaryFile("w", suffix=".json", dir=place.folder.parent) as chosen:
+        if tests:
+            json.dump(tests, chosen)
+            chosen.flush()
+            files = sorted({test.split("::")[0] for test in tests})
+            stages.append((files, START_TIMEOUT_S + HANGS_AFTER_TIMES * seconds, {"RUN_ONLY": chosen.name}))
+        if not quick_only and ROOMS[mutant.room].slow:
+            stages.append((list(ROOMS[mutant.room].slow), SLOW_TIMEOUT_S, {}))
+        before = (place.folder / mutant.file).read_text(encoding="utf-8")
+        place.write(mutant.file, mutant.text)
+        try:
+            for arguments, timeout_s, environment in stages:
+                left = until - time.monotonic()
+                done = place.run_tests(["-x", *arguments], min(timeout_s, left), **environment) if left > 0 else None
+                if done is None:
+                    return "hung" if left >= timeout_s else None
+                if done[0] not in (0, 5):
+                    found = re.findall(r"^(?:FAILED|ERROR) (\S+)", done[1], re.MULTILINE)
+                    return found[0] if found else f"pytest ended with {done[0]}"
+            return ""
+        finally:
+            place.write(mutant.file, before)
+
+
+# ---------------------------------------------------------------------------------------------- one run
+
+
+def choose(seed: int, count: int, folder: Path, rooms: list[str], traces: dict[str, Trace]) -> tuple[list[Mutant], int]:
+    """Mutants drawn at random from the lines that tests run, rooms by their size, and how many drawn are equivalent.
+
+    Of the files in ``folder``, a copy of the tree: whoever runs this may go on working.
+    """
     chance = random.Random(seed)
-    known = {
-        line.split(" # ")[0].strip() for line in EQUIVALENT.read_text(encoding="utf-8").splitlines() if line.strip()
-    }
-    every: list[tuple[str, Callable[[], Mutant]]] = []
-    for room in ROOMS:
-        place = ROOT / room
-        files = sorted(place.rglob("*.py")) if place.is_dir() else [place] if place.exists() else []
-        if only is None or only in room:
-            every += [(room, make) for file in files if "migrations" not in file.parts for make in find_mutants(file)]
+    listed = EQUIVALENT.read_text(encoding="utf-8").splitlines() if EQUIVALENT.exists() else []
+    known = {line.rpartition(" # ")[0].strip() for line in listed}
+    every: list[Callable[[], Mutant]] = []
+    for room in rooms:
+        for file in ROOMS[room].files(folder):
+            run = traces[room].lines.get(str(file.relative_to(folder)), {})
+            every += [make for line, make in find_mutants(room, folder, file) if line in run]
     chance.shuffle(every)
-    chosen: list[tuple[str, Mutant]] = []
-    for room, make in every:
-        mutant = make()
-        if mutant.name not in known:
-            chosen.append((room, mutant))
+    chosen: list[Mutant] = []
+    equivalent = 0
+    for make in every:
         if len(chosen) == count:
             break
-    return chosen
-
-
-def copy_tree(folder: Path) -> None:
-    files = subprocess.run(
-        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    )
-    for name in filter(None, files.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-
-
-def is_noticed(folder: Path, tests: Sequence[str], until: float) -> bool | None:
-    """Whether a test fails in this copy; None where the time of the whole run is over."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    limit = min(TESTS_TIMEOUT_S, until - time.monotonic())
-    if limit <= 0:
-        return None
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        return None if time.monotonic() >= until else True
-    return done.returncode not in (0, 5)
-
-
-def judge(folder: Path, room: str, mutant: Mutant, until: float) -> bool | None:
-    target = folder / mutant.file
-    before = target.read_text(encoding="utf-8")
-    target.write_text(mutant.text, encoding="utf-8")
-    try:
-        for tests in ROOMS[room]:
-            noticed = is_noticed(folder, tests, until) if tests else False
-            if noticed is not False:
-                return noticed
-        return False
-    finally:
-        target.write_text(before, encoding="utf-8")
+        mutant = make()
+        if mutant.name in known:
+            equivalent += 1
+        else:
+            chosen.append(mutant)
+    return chosen, equivalent
 
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="make mutants")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--count", type=int, default=60, help="mutants drawn")
-    options.add_argument("--minutes", type=float, default=30, help="no longer than this")
-    options.add_argument("--only", help="rooms with this in their name")
+    options.add_argument("--minutes", type=float, default=30, help="no longer than this, the tracing apart")
+    options.add_argument("--only", help=f"one of {', '.join(ROOMS)}")
     options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--quick", action="store_true", help="without the slow tests")
     chosen = options.parse_args()
-    until = time.monotonic() + 60 * chosen.minutes
-    mutants = choose(chosen.seed, chosen.count, chosen.only)
+    rooms = [room for room in ROOMS if chosen.only in (None, room)]
+    if not rooms:
+        options.error(f"no room {chosen.only}: one of {', '.join(ROOMS)}")
     killed: list[Mutant] = []
     survived: list[Mutant] = []
-    folders: Queue[Path] = Queue()
-
-    def work(room: str, mutant: Mutant) -> None:
-        folder = folders.get()
-        try:
-            noticed = judge(folder, room, mutant, until)
-        finally:
-            folders.put(folder)
-        if noticed is not None:
-            (killed if noticed else survived).append(mutant)
-            print(
-                f"{'killed  ' if noticed else 'SURVIVED'} {mutant.file}:{mutant.line}  {mutant.what}: {mutant.was}",
-                flush=True,
-            )
+    copies: Queue[Copy] = Queue()
 
     with tempfile.TemporaryDirectory(prefix="mutants-") as home, ThreadPoolExecutor(chosen.workers) as pool:
+        Path(home).chmod(0o755)
         for number in range(chosen.workers):
-            folder = Path(home) / str(number)
-            copy_tree(folder)
-            folders.put(folder)
-        list(pool.map(lambda pair: work(*pair), mutants))
+            copies.put(Copy(Path(home) / str(number)))
+        place = copies.get()
+        place.check_imports()
+        traces = {room: read_trace(room, place) for room in rooms}
+        copies.put(place)
+        mutants, equivalent = choose(chosen.seed, chosen.count, place.folder, rooms, traces)
+        until = time.monotonic() + 60 * chosen.minutes
+
+        def work(mutant: Mutant) -> None:
+            place, start = copies.get(), time.monotonic()
+            try:
+                found = judge(place, mutant, traces[mutant.room], until, quick_only=chosen.quick)
+            finally:
+                copies.put(place)
+            if found is not None:
+                (killed if found else survived).append(mutant)
+                told = f"killed ({found})" if found else "SURVIVED"
+                took = time.monotonic() - start
+                print(f"{mutant.file}:{mutant.line}  {mutant.what}  {told}, {took:.0f} s", flush=True)
+
+        list(pool.map(work, mutants))
     judged = len(killed) + len(survived)
     share = len(killed) / judged if judged else 0.0
     told = f"seed {chosen.seed}: {len(killed)} of {judged} mutants killed, {share:.0%} (aim: {AIM:.0%})"
-    print(f"{told}; {len(mutants) - judged} not reached in time")
+    print(f"{told}; {equivalent} equivalent; {len(mutants) - judged} not reached in time")
     for mutant in survived:
         print(f"  {mutant.name}")
     sys.exit(0 if judged and share >= AIM else 1)

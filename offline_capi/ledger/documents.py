@@ -1,4 +1,4 @@
-"""The JSON that the ledger keeps: reports of runs and books of their tasks."""
+"""The JSON that the ledger keeps: reports of runs, books of their tasks, and what is owed for a run or a day."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import run, run_part
+from offline_capi.ledger.tables import closed_day, run, run_part
 
 if TYPE_CHECKING:
     from offline_capi.ledger.store import Ledger
@@ -22,7 +22,8 @@ def rewrite_documents(ledger: Ledger, change: Callable[[Any], Any]) -> tuple[int
     One at a time: a report may be large.
     """
     looked = changed = 0
-    for table, column in ((run, run.c.report), (run_part, run_part.c.tally)):
+    kept = ((run, run.c.report), (run_part, run_part.c.tally), (run, run.c.debts), (closed_day, closed_day.c.debts))
+    for table, column in kept:
         for key in ledger.read(sa.select(*table.primary_key).where(column.is_not(None))):
             here = sa.and_(*(one == value for one, value in zip(table.primary_key, key, strict=True)))
             found = ledger.read(sa.select(column).where(here))

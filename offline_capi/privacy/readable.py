@@ -122,7 +122,9 @@ def _replaced(document: Any, instead: Mapping[str, str]) -> Any:
 
 
 def _names_of_clients(document: Any) -> set[str]:
-    """What a report, or the books of a task, have as names of clients."""
+    """What a report, the books of a task, or a list of debts (``model.Debt``) have as names of clients."""
+    if isinstance(document, list):
+        return {str(debt[2]) for debt in document if debt[2] is not None}
     if not isinstance(document, Mapping):
         return set()
     tally = document.get("tally", document)

@@ -34,7 +34,6 @@ ROOT = "/offline_capi"
 RUNS = f"{ROOT}/runs"
 PAGES = (RUNS, f"{ROOT}/clients", f"{ROOT}/coverage", f"{ROOT}/days", f"{ROOT}/in-doubt")
 DAG = "offline_capi__store_purchases"
-TODAY = datetime.now(UTC).date()
 
 
 class History:
@@ -81,6 +80,12 @@ class History:
         ((status, text),) = self.night.airflow.pages(self.environment, path, user=user)
         assert status == 200, text
         return text
+
+
+@pytest.fixture
+def today() -> date:
+    """One for the whole test, however long it takes."""
+    return datetime.now(UTC).date()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -157,10 +162,10 @@ def test_nobody_sees_a_page_without_a_login(night: SampleNight):
     assert {status for status, _ in night.airflow.pages(night.environment, *paths, user=None)} == {401}
 
 
-def test_whoever_may_see_one_dag_sees_nothing_of_the_others(local: History):
+def test_whoever_may_see_one_dag_sees_nothing_of_the_others(local: History, today: date):
     """Neither their runs nor their clients, their keys, or what of theirs is in doubt."""
-    hidden = local.run("credit_approvals", TODAY - timedelta(days=1), keys={"em": 1})
-    local.run("store_purchases", TODAY - timedelta(days=1), keys={"em": 1})
+    hidden = local.run("credit_approvals", today - timedelta(days=1), keys={"em": 1})
+    local.run("store_purchases", today - timedelta(days=1), keys={"em": 1})
     local.post("credit_approvals", "acme_bank", 1, Fate.IN_DOUBT)
     local.post("store_purchases", "corner_shop", 1, Fate.IN_DOUBT)
     user = "viewer of store_purchases"
@@ -218,10 +223,10 @@ def test_p09_clients_stand_as_the_last_look_found_them_and_no_token_is_shown(his
 # ---------------------------------------------------------------------------------------------- key coverage
 
 
-def test_the_share_of_each_key_is_plotted_by_night(history: History):
+def test_the_share_of_each_key_is_plotted_by_night(history: History, today: date):
     """A key that nobody carries any more is at 0%, one that was not mapped is not there; a gap is not drawn over."""
     for ago, keys in {6: {"em": 900}, 5: {"em": 850, "ph": 500}, 2: {"em": 800, "ph": 400}, 1: {"em": 0}}.items():
-        history.run("store_purchases", TODAY - timedelta(days=ago), keys=keys)
+        history.run("store_purchases", today - timedelta(days=ago), keys=keys)
 
     page = history.page(f"{ROOT}/coverage?upload=store_purchases")
 
@@ -236,8 +241,8 @@ def test_the_share_of_each_key_is_plotted_by_night(history: History):
     assert table.index("0.0%") < table.index("90.0%")
 
 
-def test_of_several_runs_of_a_night_the_last_counts_and_a_run_of_some_clients_does_not(local: History):
-    yesterday = TODAY - timedelta(days=1)
+def test_of_several_runs_of_a_night_the_last_counts_and_a_run_of_some_clients_does_not(local: History, today: date):
+    yesterday = today - timedelta(days=1)
     for share, narrowed in ((100, False), (700, False), (5, True)):
         local.run("store_purchases", yesterday, keys={"em": share}, narrowed=narrowed)
 
@@ -247,8 +252,8 @@ def test_of_several_runs_of_a_night_the_last_counts_and_a_run_of_some_clients_do
     assert page.count("<circle") == 1
 
 
-def test_a_night_from_before_keys_were_counted_is_no_night_without_keys(local: History):
-    local.run("store_purchases", TODAY - timedelta(days=1), sendable=0)
+def test_a_night_from_before_keys_were_counted_is_no_night_without_keys(local: History, today: date):
+    local.run("store_purchases", today - timedelta(days=1), sendable=0)
 
     assert "No night of these with sendable events" in local.page(f"{ROOT}/coverage")
 
@@ -301,13 +306,13 @@ def test_p20_the_calendar_shows_what_is_owed_for_each_day_and_why(history: Histo
 
 
 @pytest.fixture
-def shown(local: History) -> dict[str, str]:
+def shown(local: History, today: date) -> dict[str, str]:
     """Every page with something on it."""
     if find_browser() is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here: apt-get install chromium")
     for ago in range(1, 30):
         keys = {"em": 900 + ago, "ph": 700 - 9 * ago, "external_id": 1000, "client_user_agent": 31 * ago}
-        run_id = local.run("store_purchases", TODAY - timedelta(days=ago), keys=keys)
+        run_id = local.run("store_purchases", today - timedelta(days=ago), keys=keys)
     local.post("store_purchases", "corner_shop", 3, Fate.IN_DOUBT)
     pages = {path.rpartition("/")[2]: local.page(path) for path in PAGES}
     return {**pages, "report": local.page(f"{RUNS}/{run_id}")}

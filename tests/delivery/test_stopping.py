@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,18 @@ import pytest
 
 from offline_capi.config import EnvironmentSecrets, Secret, load_config
 from offline_capi.config.settings import Delivery
-from offline_capi.delivery import Clock, Envelope, GraphClient, Policy, Sender, cut_requests, deliver, open_senders
+from offline_capi.delivery import (
+    Clock,
+    Envelope,
+    GraphClient,
+    Policy,
+    Sender,
+    cut_requests,
+    deliver,
+    manual_only,
+    open_senders,
+)
+from offline_capi.errors import UsageError
 from offline_capi.ledger import Claim
 from offline_capi.model import Fate, Outcome, Reason, Request
 from tests.delivery.sending import ACME, OTHER, TOKENS, FakeTime, Night, batch, ids_of, names
@@ -109,6 +121,49 @@ def test_p07_a_token_that_cannot_be_used_stops_its_client_only(
     }
     assert says in next(outcome.explanation for outcome in outcomes if outcome.request.client == "acme_bank")
     assert not token or token not in "".join(outcome.explanation for outcome in outcomes)
+
+
+def test_p07_a_token_that_an_earlier_run_found_broken_is_not_tried_again(
+    night: Night, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """What is known of the client is asked with its own token, and says how it sends again; no request leaves."""
+    environ = environment(tmp_path) | {"OFFLINE_CAPI_GRAPH_URL": sandbox.url}
+    deployment, run = load_config(Path("dags"), environ=environ), night.begin()
+    asked: list[tuple[str, str]] = []
+
+    def refuse(client: str, token: Secret) -> str:
+        asked.append((client, token.reveal()))
+        return "its token was revoked on 2026-11-20"
+
+    with open_senders(deployment, EnvironmentSecrets(environ), Delivery(), refusal=refuse) as senders:
+        requests = cut_requests([batch(names("a", 3), client="acme_bank")], max_events=2, max_bytes=100_000)
+        claim = partial(night.ledger.claim, run)
+        outcomes = list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=night.time.clock))
+
+    assert asked == [("acme_bank", environ["ACME_BANK_TOKEN"])]
+    assert [(one.fate, one.reason, one.tries) for one in outcomes] == [(Fate.HELD, Reason.CLIENT_STOPPED, 0)] * 2
+    words = "its token was revoked on 2026-11-20; once that is mended, `offline-capi clients test acme_bank --probe`"
+    assert words in outcomes[0].explanation
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    ("code", "trigger", "says"),
+    [
+        (None, "scheduled", None),
+        ("TEST12345", "manual", None),
+        ("a" * 40, "manual", None),
+        ("a" * 41, "manual", "is not one"),
+        ("TEST 1", "manual", "is not one"),
+        ("TEST12345", "scheduled", "never rides on a scheduled run"),
+        ("TEST12345", "settle", "never rides on a settle run"),
+    ],
+)
+def test_p19_a_test_event_code_rides_on_a_run_that_a_person_started(
+    code: str | None, trigger: str, says: str | None
+) -> None:
+    with pytest.raises(UsageError, match=says) if says else nullcontext():
+        manual_only(code, trigger)
 
 
 # ---------------------------------------------------------------------------------------------- another run in between

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pytest
 
 from offline_capi.identity import normalize
+from offline_capi.identity.columns import rule_of
+from offline_capi.identity.verdict import Cause, Readable
 
 
 def _normal(key: str, *values: str | None, country: str | None = None, formats: Sequence[str] = ()) -> list[str | None]:
@@ -191,3 +193,15 @@ def test_country_beside_each_value() -> None:
     countries = pa.array(["United Kingdom", "USA", "de", None])
 
     assert normalize("ph", values, country=countries).to_pylist() == ["442079460958", "16505551212", "4930901820", None]
+
+
+@pytest.mark.parametrize("key", ["fn", "ln"])
+@pytest.mark.parametrize(
+    ("value", "cause"), [("***", Cause.NO_LETTERS), ("123", Cause.NO_LETTERS), ("Unknown", Cause.PLACEHOLDER)]
+)
+def test_a_name_that_is_none_is_counted_under_its_cause(key: str, value: str, cause: Cause) -> None:
+    written = Readable(pa.array([value], pa.string()), pa.nulls(1, pa.string()))
+
+    usable = rule_of(key, "meta")(written)
+
+    assert (usable.text.to_pylist(), usable.cause.to_pylist()) == ([None], [cause])

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ from typer.testing import CliRunner
 from offline_capi.cli import app
 from offline_capi.config import Deployment, load_config
 from offline_capi.errors import ConfigError, OfflineCapiError
-from tests.night import ROOT, Said
+from tests.night import ROOT, Said, yesterday
 from tests.sandbox_server import PIXEL
 
-YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 #: What nobody but a person knows of the sales below.
 KNOWN = ("--client", "acme", "--pixel", PIXEL, "--event", "Purchase", "--action-source", "physical_store",
          "--timezone", "UTC", "--country", "US")  # fmt: skip
@@ -30,8 +28,9 @@ _UNSET = {name: None for name in os.environ if name.startswith("OFFLINE_CAPI_")}
 CANARY = "zelda.fitzgerald"
 
 
-def sales(count: int = 60, day: date = YESTERDAY) -> list[dict[str, Any]]:
-    """An export as shops have it, with a bad e-mail address in every twentieth row."""
+def sales(count: int = 60) -> list[dict[str, Any]]:
+    """Yesterday's export as shops have it, with a bad e-mail address in every twentieth row."""
+    day = yesterday("UTC")
     return [
         {
             "order_no": f"A-{1000 + at}",

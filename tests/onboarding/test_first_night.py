@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.night import Said
-from tests.onboarding.beginner import CANARY, KNOWN, YESTERDAY, Beginner, own_environment, sales
+from tests.night import Said, yesterday
+from tests.onboarding.beginner import CANARY, KNOWN, Beginner, own_environment, sales
 from tests.sandbox_server import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def beginner(tmp_path: Path) -> Beginner:
 def test_a_beginner_has_an_accepted_event_after_five_commands(beginner: Beginner) -> None:
     """The commands after the first are those that ``init`` prints; the sandbox is a process, spoken to by HTTP."""
     began = time.monotonic()
-    export = beginner.csv(f"sales_{YESTERDAY}.csv", sales())
+    export = beginner.csv(f"sales_{yesterday('UTC')}.csv", sales())
 
     first = beginner.run("init", export, *KNOWN, "--yes")
     start, rehearsal, _, _ = _next_commands(first.out)
@@ -49,7 +49,7 @@ def test_a_beginner_has_an_accepted_event_after_five_commands(beginner: Beginner
 
 def test_a_rehearsal_is_not_taken_for_the_first_night(beginner: Beginner, sandbox: Sandbox) -> None:
     """What the sandbox took stands in a ledger of its own: in earnest, every event is still to be sent."""
-    first = beginner.init(beginner.csv(f"sales_{YESTERDAY}.csv", sales(5)), *KNOWN, "--yes")
+    first = beginner.init(beginner.csv(f"sales_{yesterday('UTC')}.csv", sales(5)), *KNOWN, "--yes")
     _, rehearsal, _, night = _next_commands(first.out)
 
     _shell(
@@ -64,7 +64,7 @@ def test_a_rehearsal_is_not_taken_for_the_first_night(beginner: Beginner, sandbo
 
 def test_what_was_written_is_what_a_reviewer_expects(beginner: Beginner) -> None:
     """Evidence beside every line, unsure things as comments, the editor's schema, and no value of a row."""
-    said = beginner.init(beginner.csv(f"sales_{YESTERDAY}.csv", sales()), *KNOWN, "--yes")
+    said = beginner.init(beginner.csv(f"sales_{yesterday('UTC')}.csv", sales()), *KNOWN, "--yes")
 
     text = beginner.text("dags/uploads/sales.yml")
     assert said.code == 0
@@ -75,7 +75,7 @@ def test_what_was_written_is_what_a_reviewer_expects(beginner: Beginner) -> None
         "dags/schema/upload.schema.json",
         "dags/uploads/sales.yml",
         "offline_capi_ledger.db",
-        f"sales_{YESTERDAY}.csv",
+        f"sales_{yesterday('UTC')}.csv",
     ]
     assert text.startswith("# yaml-language-server: $schema=../schema/upload.schema.json\n")
     assert re.search(r"em: mail_addr +# 95% of 60 values look like e-mail addresses\n", text)
@@ -94,7 +94,7 @@ def test_what_was_written_is_what_a_reviewer_expects(beginner: Beginner) -> None
 
 
 def test_p09_the_token_is_never_asked_for_and_never_written(beginner: Beginner) -> None:
-    said = beginner.init(beginner.csv(f"sales_{YESTERDAY}.csv", sales(3)), *KNOWN, "--yes")
+    said = beginner.init(beginner.csv(f"sales_{yesterday('UTC')}.csv", sales(3)), *KNOWN, "--yes")
 
     assert "token: {env: ACME_TOKEN}" in beginner.text("dags/clients.yml")
     assert "read -rs ACME_TOKEN && export ACME_TOKEN" in said.out
@@ -103,11 +103,11 @@ def test_p09_the_token_is_never_asked_for_and_never_written(beginner: Beginner) 
 
 def test_a_second_upload_of_the_same_client_adds_one_file(beginner: Beginner) -> None:
     """What stands there stays as it is, byte for byte."""
-    beginner.init(beginner.csv(f"sales_{YESTERDAY}.csv", sales(9)), *KNOWN, "--yes")
+    beginner.init(beginner.csv(f"sales_{yesterday('UTC')}.csv", sales(9)), *KNOWN, "--yes")
     before = {path: beginner.text(path) for path in beginner.files if path.startswith("dags")}
     rows = [{**row, "order_no": f"B-{at}"} for at, row in enumerate(sales(9))]
 
-    file = beginner.csv(f"web_{YESTERDAY}.csv", rows)
+    file = beginner.csv(f"web_{yesterday('UTC')}.csv", rows)
     said = beginner.init(file, "--event", "Purchase", "--action-source", "website", "--timezone", "UTC", "--yes")
 
     assert said.code == 0, said.err
@@ -116,11 +116,11 @@ def test_a_second_upload_of_the_same_client_adds_one_file(beginner: Beginner) ->
 
 
 def test_machines_are_told_the_same(beginner: Beginner) -> None:
-    said = beginner.init(beginner.csv(f"sales_{YESTERDAY}.csv", sales()), *KNOWN, "--json")
+    said = beginner.init(beginner.csv(f"sales_{yesterday('UTC')}.csv", sales()), *KNOWN, "--json")
 
     lines = {line["place"]: line for line in said.json["lines"]}
     assert said.code == 0
-    assert (said.json["first_night"], said.json["problems"]) == (str(YESTERDAY), [])
+    assert (said.json["first_night"], said.json["problems"]) == (str(yesterday("UTC")), [])
     assert said.json["plan"]["rows"]["sent"] == 60
     assert lines["user_data.em"]["standing"] == "taken"
     assert CANARY not in said.out

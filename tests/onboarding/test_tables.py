@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, time, timedelta, timezone
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from tests.night import Said
-from tests.onboarding.beginner import CANARY, KNOWN, YESTERDAY, Beginner, sales
+from tests.night import Said, yesterday
+from tests.onboarding.beginner import CANARY, KNOWN, Beginner, sales
 
-NOON = datetime.combine(YESTERDAY, time(12))
+
+def noon(days: int = 0) -> datetime:
+    """Of yesterday, or so many days later."""
+    return datetime.combine(yesterday("UTC") + timedelta(days=days), time(12))
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def query(beginner: Beginner, name: str = "sales") -> str:
 )
 def test_a_text_of_time_is_compared_as_text(sqlite: Beginner, form: str, condition: str) -> None:
     """The plan takes the rows of the night, and not those of the day before or after."""
-    fill(sqlite, sa.Text(), *((NOON + timedelta(days=day)).strftime(form) for day in (-1, 0, 0)))
+    fill(sqlite, sa.Text(), *(noon(day).strftime(form) for day in (-1, 0, 0)))
 
     said = began(sqlite, "--table", "sales")
 
@@ -83,21 +87,21 @@ def test_a_text_that_does_not_sort_as_time_does_is_left_to_a_person(sqlite: Begi
 
 
 @pytest.mark.parametrize(
-    ("kind", "times", "condition"),
+    ("kind", "at", "condition"),
     [
-        (sa.DateTime(), (NOON - timedelta(days=1), NOON, NOON), "WHERE sold_at >= :since\n  AND sold_at < :until\n"),
+        (sa.DateTime(), noon, "WHERE sold_at >= :since\n  AND sold_at < :until\n"),
         (
             sa.DateTime(timezone=True),
-            tuple((NOON + timedelta(days=day)).replace(tzinfo=timezone(timedelta(hours=1))) for day in (-1, 0, 0)),
+            lambda day: noon(day).replace(tzinfo=timezone(timedelta(hours=1))),
             "WHERE sold_at >= :since_utc\n  AND sold_at < :until_utc\n",
         ),
-        (sa.Date(), (YESTERDAY - timedelta(days=1), YESTERDAY, YESTERDAY), "WHERE sold_at >= CAST(:since AS DATE)\n"),
+        (sa.Date(), lambda day: noon(day).date(), "WHERE sold_at >= CAST(:since AS DATE)\n"),
     ],
 )
 def test_postgres_times_are_compared_as_what_they_are(
-    postgres: Beginner, kind: sa.types.TypeEngine, times: tuple[object, ...], condition: str
+    postgres: Beginner, kind: sa.types.TypeEngine, at: Callable[[int], object], condition: str
 ) -> None:
-    fill(postgres, kind, *times)
+    fill(postgres, kind, *map(at, (-1, 0, 0)))
 
     said = began(postgres, "--table", "public.sales")
 
@@ -108,7 +112,7 @@ def test_postgres_times_are_compared_as_what_they_are(
 
 
 def test_the_first_night_is_asked_of_the_database(sqlite: Beginner) -> None:
-    old = NOON - timedelta(days=3)
+    old = noon(-3)
     fill(sqlite, sa.Text(), *(f"{old - timedelta(days=day):%Y-%m-%d %H:%M:%S}" for day in (2, 0, 1)))
 
     assert f"upload sales --since {old:%Y-%m-%d}" in began(sqlite, "--table", "sales").out
@@ -118,7 +122,7 @@ def test_the_first_night_is_asked_of_the_database(sqlite: Beginner) -> None:
 
 
 def test_names_are_quoted_where_the_database_wants_it(postgres: Beginner) -> None:
-    fill(postgres, sa.DateTime(), NOON, NOON, table="Order Lines")
+    fill(postgres, sa.DateTime(), noon(), noon(), table="Order Lines")
 
     said = began(postgres, "--table", "Order Lines")
 
@@ -128,7 +132,7 @@ def test_names_are_quoted_where_the_database_wants_it(postgres: Beginner) -> Non
 
 
 def test_only_columns_that_are_used_are_read(sqlite: Beginner) -> None:
-    fill(sqlite, sa.Text(), *[f"{NOON}"] * 3)
+    fill(sqlite, sa.Text(), *[f"{noon()}"] * 3)
     engine = sa.create_engine(sqlite.env["OFFLINE_CAPI_CONN_WAREHOUSE"], poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE sales ADD COLUMN shelf TEXT")
@@ -143,7 +147,7 @@ def test_only_columns_that_are_used_are_read(sqlite: Beginner) -> None:
 
 
 def test_a_query_of_ones_own_is_taken_as_it_is(sqlite: Beginner) -> None:
-    fill(sqlite, sa.Text(), *[f"{NOON}"] * 3)
+    fill(sqlite, sa.Text(), *[f"{noon()}"] * 3)
     own = "SELECT * FROM sales\nWHERE sold_at >= :since AND sold_at < :until\n"
     (sqlite.home / "nightly.sql").write_text(own, encoding="utf-8")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.onboarding.beginner import CANARY, KNOWN, YESTERDAY, Beginner, sales
+from tests.night import yesterday
+from tests.onboarding.beginner import CANARY, KNOWN, Beginner, sales
 from tests.sandbox_server import PIXEL
 
 
@@ -17,7 +18,7 @@ def beginner(tmp_path: Path) -> Beginner:
 
 def export(beginner: Beginner, **changes: str | None) -> str:
     rows = [{name: value for name, value in {**row, **changes}.items() if value is not None} for row in sales(30)]
-    return beginner.csv(f"sales_{YESTERDAY}.csv", rows)
+    return beginner.csv(f"sales_{yesterday('UTC')}.csv", rows)
 
 
 def test_a_person_is_asked_what_the_rows_do_not_say(beginner: Beginner) -> None:
@@ -68,7 +69,7 @@ def test_a_line_that_was_declined_is_a_comment(beginner: Beginner) -> None:
 def test_an_unsure_line_can_be_taken(beginner: Beginner) -> None:
     """Of two amounts the person chooses the second; the value is no longer open."""
     rows = [{**row, "gross_amount": "7.00"} for row in sales(30)]
-    file = beginner.csv(f"sales_{YESTERDAY}.csv", rows)
+    file = beginner.csv(f"sales_{yesterday('UTC')}.csv", rows)
     takes = ["y", "y", "y", "y", "y", "n", "y", "y", "y"]
 
     said = beginner.init(file, *KNOWN, typed=["", "", "n", *takes, "y"])

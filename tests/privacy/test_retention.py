@@ -18,7 +18,6 @@ from tests.sales import ZONE, sale, sales_night, write
 from tests.sandbox_server import Sandbox
 
 NOW = datetime.now(UTC)
-WINDOW = Window.of_day(yesterday(ZONE), ZONE)
 
 
 @pytest.fixture
@@ -35,8 +34,9 @@ def red_run(night: Night) -> str:
     """A run of three tasks that lost something: its staged events, rejects and books stay."""
     with night.services() as services:
         upload = services.deployment.uploads["sales"]
-        run = begin_run(upload, WINDOW, services)
-        for unit in stage_upload(upload, WINDOW, services, run):
+        window = Window.of_day(yesterday(ZONE), ZONE)
+        run = begin_run(upload, window, services)
+        for unit in stage_upload(upload, window, services, run):
             send_staged(unit, upload, services)
         reconcile(run, upload, services)
     return run
@@ -157,10 +157,12 @@ def test_a_forgotten_event_could_not_be_sent_any_more(night: Night) -> None:
     red_run(night)
     with night.services() as services:
         later = after(services, 70.5)
+        night.sandbox.clock = later.clock().timestamp()
         purge_expired(later)
         upload = services.deployment.uploads["sales"]
-        run = begin_run(upload, WINDOW, later)
-        stage_upload(upload, WINDOW, later, run)
+        window = Window.of_day(yesterday(ZONE), ZONE)
+        run = begin_run(upload, window, later)
+        stage_upload(upload, window, later, run)
         report = reconcile(run, upload, later)
 
     assert (report.tally.of(Fate.SENT), report.tally.of(Fate.EXPIRED)) == (0, 2)
