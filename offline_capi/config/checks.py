@@ -121,14 +121,20 @@ def _check_fields(node: object, loc: Loc) -> Iterator[Finding]:
 
 
 def _check_type_options(spec: FieldSpec | WindowSpec, loc: Loc) -> Iterator[Finding]:
-    for form in spec.format:
+    declared = None if isinstance(spec, WindowSpec) else spec.type
+    misplaced = [
+        option
+        for option, kinds in _TYPED_OPTIONS.items()
+        if declared and option in spec.model_fields_set and declared not in kinds
+    ]
+    for option in misplaced:
+        kinds = _TYPED_OPTIONS[option]
+        several = f"{', '.join(kinds[:-1])} and " if kinds[:-1] else ""
+        yield (*loc, option), f"has no meaning for type {declared}, only for {several}{kinds[-1]}"
+    # One finding for a format in the wrong place: what it says does not matter there.
+    for form in () if "format" in misplaced else spec.format:
         if problem := format_problem(form):
             yield (*loc, "format"), problem
-    if isinstance(spec, WindowSpec):
-        return
-    for option, kinds in _TYPED_OPTIONS.items():
-        if spec.type and option in spec.model_fields_set and spec.type not in kinds:
-            yield (*loc, option), f"has no meaning for type {spec.type}, only for {' and '.join(kinds)}"
 
 
 def _check_user_data(user_data: Mapping[str, tuple[FieldSpec, ...]], _: Surroundings) -> Iterator[Finding]:

@@ -147,7 +147,7 @@ def test_a_brace_without_its_partner_is_refused(write_folder, path: str) -> None
         (
             '{column: x, type: timestamp, decimal: ","}',
             "decimal",
-            "has no meaning for type timestamp, only for number and integer",
+            "has no meaning for type timestamp, only for number, integer and money",
         ),
         (
             '{column: x, type: integer, format: "%Y"}',

@@ -28,14 +28,15 @@ def test_an_outcome_is_booked_under_our_reason_or_metas_code(
     fate: Fate, told: dict[str, int | Reason], reason: str | None
 ) -> None:
     """Meta's subcode stands after its code where there is one; what is kept to be sent again has the same reason."""
-    kept: list[tuple[int, Fate, str | None]] = []
-    books = Books(keep_undelivered=lambda events, fate, reason: kept.append((len(events), fate, reason)))
+    kept: list[dict[str, object]] = []
+    books = Books(keep_undelivered=lambda losses: kept.extend(losses.to_pylist()))
     request = Request("r-1", ACME, PIXEL, batch(["e-1", "e-2", "e-3"]))
 
     books.enter_outcome(Outcome(request, fate, NOW, tries=2, **told))  # type: ignore[arg-type]  # fields by name
 
     booked = [(count.fate, count.client, count.reason, rows) for count, rows in books.tally.fates.items()]
     assert booked == [(fate, ACME, reason, 3)]
-    assert kept == ([] if fate is Fate.SENT else [(3, fate, reason)])
+    lost = [] if fate is Fate.SENT else [("e-1", fate, reason), ("e-2", fate, reason), ("e-3", fate, reason)]
+    assert [(row["event_id"], row["fate"], row["reason"]) for row in kept] == lost
     assert (books.tally.requests, books.tally.tries, books.tally.traffic[ACME, "tries"]) == (1, 2, 2)
     assert (books.tally.sent_bytes > 0) == (fate is Fate.SENT)
