@@ -167,7 +167,7 @@ def test_placeholders_of_a_driver_are_refused(sqlite_url):
 # ---------------------------------------------------------------------------------------------- types
 
 
-def test_postgresql_types_come_in_six_kinds(postgres_db):
+def test_postgresql_types_come_in_seven_kinds(postgres_db):
     script(
         postgres_db,
         "CREATE TABLE t (a numeric(12,2), b date, c timestamp, d timestamptz, e boolean, f bytea, g uuid, h jsonb,"
@@ -180,7 +180,7 @@ def test_postgresql_types_come_in_six_kinds(postgres_db):
     (part,) = batches(query("SELECT * FROM t"), url=postgres_db)
 
     assert part.batch.to_pylist() == [{
-        "a": "12000.50", "b": date(2026, 2, 1), "c": datetime(2026, 11, 23, 14, 3, 22),  # noqa: DTZ001  wall time
+        "a": Decimal("12000.50"), "b": date(2026, 2, 1), "c": datetime(2026, 11, 23, 14, 3, 22),  # noqa: DTZ001  wall time
         "d": datetime(2026, 11, 23, 13, 3, 22, tzinfo=UTC), "e": True, "f": "ff00",
         "g": str(UUID("6b1c1f1e-0000-4000-8000-000000000001")), "h": '[{"id":"ü"}]', "i": 9007199254740993, "j": 1.5,
         "k": "007", "l": "10:00:00", "m": '["a","b"]',
