@@ -197,7 +197,8 @@ def test_country_beside_each_value() -> None:
 
 @pytest.mark.parametrize("key", ["fn", "ln"])
 @pytest.mark.parametrize(
-    ("value", "cause"), [("***", Cause.NO_LETTERS), ("123", Cause.NO_LETTERS), ("Unknown", Cause.PLACEHOLDER)]
+    ("value", "cause"),
+    [("***", Cause.PLACEHOLDER), ("+!+", Cause.NO_LETTERS), ("123", Cause.NO_LETTERS), ("Unknown", Cause.PLACEHOLDER)],
 )
 def test_a_name_that_is_none_is_counted_under_its_cause(key: str, value: str, cause: Cause) -> None:
     written = Readable(pa.array([value], pa.string()), pa.nulls(1, pa.string()))
