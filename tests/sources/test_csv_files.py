@@ -178,17 +178,18 @@ def test_malformed_lines_keep_their_place_across_blocks_of_a_large_file(file):
 
 
 @pytest.mark.parametrize(
-    ("content", "where"),
+    ("content", "line"),
     [
-        ('a,b\n1,2\n3,"4\n5,6\n7,8\n', "a value with line breaks"),
-        ('a,b\n1,2\n"3,4\n5,6\n7,8\n', "row 2"),
-        ('a,b\n1,2\n3,"4\n5,"6"\n7,8\n', "a value with line breaks"),
-        ('a,b\n"3,4\n5,6\n7,8\n', "row 1"),
+        ('a,b\n1,2\n3,"4\n5,6\n7,8\n', 2),
+        ('a,b\n1,2\n"3,4\n5,6\n7,8\n', 2),
+        ('a,b\n1,2\n3,"4\n5,"6"\n7,8\n', 2),
+        ('a,b\n"3,4\n5,6\n7,8\n', 1),
     ],
     ids=["in the last column", "in the first column", "closed by a later quote", "in the first row"],
 )
-def test_a_quote_that_is_never_closed_is_an_error_not_a_lost_rest(file, content, where):
-    with pytest.raises(SourceError, match=f"in {where} a quote is opened and not closed") as raised:
+def test_a_quote_that_is_never_closed_is_an_error_not_a_lost_rest(file, content, line):
+    told = f"in or after line {line} below the header a quote is opened and not closed"
+    with pytest.raises(SourceError, match=told) as raised:
         rows(files(file(content)))
 
     assert "5,6" not in str(raised.value)
