@@ -23,7 +23,7 @@ from offline_capi.config.graph_versions import version_warnings
 from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.http import HttpClient, HttpRequest
 from offline_capi.incidents import changed, subject_of
-from offline_capi.model import DayReason, DayState, Fate, Reason
+from offline_capi.model import DayReason, DayState, Fate, Reason, in_utc
 from offline_capi.open_days import list_days
 from offline_capi.pipeline import Services
 from offline_capi.report import RunReport, Status
@@ -177,11 +177,16 @@ def _open_days(upload: str, services: Services) -> list[Alert]:
     ]
     if not days:
         return []
-    text = "\n".join(f"{day.day}: {day.why}; Meta takes it until {day.closes_at}" for day in days)
-    advice = f"The next night takes them up; offline-capi settle {upload} does it now."
-    named = ", ".join(day.day.isoformat() for day in days)
-    title = f"{upload}: {named} {'is' if len(days) == 1 else 'are'} open"
-    return [Alert("open", title, f"{text}\n{advice}", tuple(day.day.isoformat() for day in days), upload=upload)]
+    lines = [
+        f"{day.day}: {day.why}; Meta takes it until {in_utc(day.closes_at)}"
+        for day in days[:MAX_REASONS]
+        if day.closes_at
+    ]
+    lines += [f"and {len(days) - MAX_REASONS} more days"] if len(days) > MAX_REASONS else []
+    advice = f"The next nightly run takes them up; offline-capi settle {upload} does it now."
+    title = f"{upload}: {'a day is' if len(days) == 1 else f'{len(days)} days are'} open"
+    causes = tuple(day.day.isoformat() for day in days)
+    return [Alert("open", title, "\n".join([*lines, advice]), causes, upload=upload)]
 
 
 #: Reasons for which a day is open without a report that says so.

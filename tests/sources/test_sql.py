@@ -186,7 +186,8 @@ def test_postgresql_types_come_in_seven_kinds(postgres_db):
         "k": "007", "l": "10:00:00", "m": '["a","b"]',
     }]  # fmt: skip
     assert {str(kind) for kind in part.batch.schema.types} == {
-        "decimal128(38, 18)", "string", "date32[day]", "timestamp[us]", "timestamp[us, tz=UTC]", "bool", "int64", "double",
+        "decimal128(38, 18)",
+        "string", "date32[day]", "timestamp[us]", "timestamp[us, tz=UTC]", "bool", "int64", "double",
     }  # fmt: skip
 
 
