@@ -36,7 +36,14 @@ def test_check_names_what_it_checked(night: Night) -> None:
     assert all(name in plain.out for name in UPLOADS)
     assert "no problems" in plain.out
     assert (connected.code, connected.err) == (0, "")
+    policies = connected.json["external_ids"]
+    assert {client: words.partition(",")[0] for client, words in policies.items()} == {
+        "acme_bank": "raw",
+        "corner_shop": "hashed",
+        "nordic_outlet": "hashed",
+    }
     assert connected.json == {
+        "external_ids": policies,
         "uploads": UPLOADS,
         "clients": ["acme_bank", "corner_shop", "nordic_outlet"],
         "connected": True,
