@@ -347,11 +347,14 @@ def _nothing_delivered(tally: Tally, limits: Limits, excused: Collection[Reason]
 def _days_without_delivery(
     tally: Tally, limits: Limits, excused: Collection[Reason], days: Collection[date]
 ) -> list[str]:
-    """The same for single days, which others of the run would hide."""
+    """The same for single days, which others of the run would hide.
+
+    Not for days of which all has expired: those are as old as whoever chose the window knew, and limits count them.
+    """
     found: list[str] = []
     for day in sorted(days):
         of_day = Tally(fates=Counter({count: rows for count, rows in tally.fates.items() if count.day == day}))
-        found += [f"{day}: {problem}" for problem in _nothing_delivered(of_day, limits, excused) if of_day.accounted]
+        found += [f"{day}: {problem}" for problem in _nothing_delivered(of_day, limits, excused) if of_day.accounted != of_day.of(Fate.EXPIRED)]
     return found
 
 
