@@ -66,9 +66,9 @@ def test_p09_rejects_hold_business_keys_and_places_and_nothing_else(night: Night
 
     rejects, undelivered = (night.run("rejects", "--json").json["files"][at] for at in (0, 1))
 
-    assert parquet.read_schema(rejects).names == REJECTION_SCHEMA.names
+    assert parquet.read_schema(rejects).names == [*REJECTION_SCHEMA.names, "known_since"]
     assert parquet.read_schema(undelivered).names == [
-        *("origin", "row", "client", "event_id", "day", "key", "fate", "reason")
+        *("origin", "row", "client", "event_id", "day", "key", "fate", "reason", "field", "known_since")
     ]
 
 

@@ -354,7 +354,11 @@ def _days_without_delivery(
     found: list[str] = []
     for day in sorted(days):
         of_day = Tally(fates=Counter({count: rows for count, rows in tally.fates.items() if count.day == day}))
-        found += [f"{day}: {problem}" for problem in _nothing_delivered(of_day, limits, excused) if of_day.accounted != of_day.of(Fate.EXPIRED)]
+        found += [
+            f"{day}: {problem}"
+            for problem in _nothing_delivered(of_day, limits, excused)
+            if of_day.accounted != of_day.of(Fate.EXPIRED)
+        ]
     return found
 
 
