@@ -54,6 +54,7 @@ from offline_capi.open_days import (
     find_newly_closed_days,
     is_nightly,
     look_into_past,
+    max_age_of,
 )
 from offline_capi.quotas import Quotas
 from offline_capi.report import Books, RunReport, days_to_judge, make_report
@@ -232,7 +233,7 @@ def plan_upload(
         ended_at=services.clock(),
         tally=books.tally,
         limits=upload.limits,
-        days=days_to_judge(upload, window),
+        days=days_to_judge(upload, window, oldest=started - max_age_of(upload, services.deployment)),
         planned=True,
         ledger=services.ledger.place,
         new_ledger=not services.ledger.runs(1),
@@ -608,7 +609,7 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
         ended_at=ended,
         tally=tally,
         limits=upload.limits,
-        days=days_to_judge(upload, run.window),
+        days=days_to_judge(upload, run.window, oldest=run.started_at - max_age_of(upload, services.deployment)),
         ledger=services.ledger.place,
         new_ledger=len(services.ledger.runs(2)) == 1,
     )

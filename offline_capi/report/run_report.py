@@ -347,18 +347,11 @@ def _nothing_delivered(tally: Tally, limits: Limits, excused: Collection[Reason]
 def _days_without_delivery(
     tally: Tally, limits: Limits, excused: Collection[Reason], days: Collection[date]
 ) -> list[str]:
-    """The same for single days, which others of the run would hide.
-
-    Not for days of which all has expired: those are as old as whoever chose the window knew, and limits count them.
-    """
+    """The same for single days, which others of the run would hide."""
     found: list[str] = []
     for day in sorted(days):
         of_day = Tally(fates=Counter({count: rows for count, rows in tally.fates.items() if count.day == day}))
-        found += [
-            f"{day}: {problem}"
-            for problem in _nothing_delivered(of_day, limits, excused)
-            if of_day.accounted != of_day.of(Fate.EXPIRED)
-        ]
+        found += [f"{day}: {problem}" for problem in _nothing_delivered(of_day, limits, excused) if of_day.accounted]
     return found
 
 
@@ -366,11 +359,12 @@ def _clientless(tally: Tally, excused: Collection[Reason]) -> int:
     return sum(rows for (reason, _), rows in tally.reasons(Fate.HELD).items() if reason in excused)
 
 
-def days_to_judge(upload: Upload, window: Window) -> list[date]:
+def days_to_judge(upload: Upload, window: Window, *, oldest: datetime | None = None) -> list[date]:
     """The days of a run of which each has to deliver something if it has rows, in the upload's zone.
 
     Those of a window of several days, and the one beside a look-back: the rows of the other days were sent before. None
-    where the days of the events are not those by which the window places rows.
+    where the days of the events are not those by which the window places rows. Days that ended before ``oldest``, the
+    first moment that Meta accepts, are left to the limits: whoever chose the window knew that they were too old.
     """
     zone, time = ZoneInfo(upload.window.timezone), upload.event.time
     if time is not None and time.column != upload.window.column:
@@ -378,7 +372,8 @@ def days_to_judge(upload: Upload, window: Window) -> list[date]:
     first = window.since.astimezone(zone).date()
     last = (window.until - timedelta(microseconds=1)).astimezone(zone).date()
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    return days if len(days) > 1 or upload.window.lookback else []
+    judged = days if len(days) > 1 or upload.window.lookback else []
+    return [day for day in judged if oldest is None or day >= oldest.astimezone(zone).date()]
 
 
 def make_report(

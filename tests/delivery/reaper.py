@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
@@ -74,8 +75,16 @@ class Reaper:
 
     def _exchange(self, connection: socket.socket) -> bool:
         """One request and its answer; False where there is no more."""
-        if not connection.recv(1, socket.MSG_PEEK):
+        start = connection.recv(1, socket.MSG_PEEK)
+        if not start:
             return False
+        if start == b"H":  # the HEAD before a run, for the hour: nothing is sent by it
+            with connection.makefile("rb") as wire:
+                wire.readline()
+                http.client.parse_headers(wire)
+            now = formatdate(usegmt=True).encode()
+            connection.sendall(b"HTTP/1.1 400 .\r\nDate: %b\r\nContent-Length: 0\r\n\r\n" % now)
+            return True
         with self._lock:
             self.came += 1
             number = self.came

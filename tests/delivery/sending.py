@@ -111,6 +111,7 @@ class Night:
     while_quiet: Callable[[], None] = field(default=lambda: None)
     rates: Rates | None = None
     sharing: bool = False
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     def send(self, events: Iterable[EventBatch], *, max_events: int = 1000, run_id: str | None = None) -> Books:
         """Look up, cut, claim, post, record: the pipeline's ``unsent`` and ``send`` without its books."""
@@ -130,6 +131,7 @@ class Night:
                 while_quiet=self.while_quiet,
                 pace=self.ledger if self.sharing else None,
                 rates=self.rates,
+                now=self.now,
             )
             with closing(delivery) as outcomes:
                 for outcome in outcomes:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from offline_capi.delivery import Clock, Policy
 from offline_capi.ledger import Ledger
@@ -46,6 +47,11 @@ def mortals(ledger: str, endpoint: str, count: int) -> Iterator[Mortals]:
         yield Mortals(parent)
 
 
+def now() -> datetime:
+    """The hour of the senders and of their sandbox."""
+    return datetime.fromtimestamp(MOMENT, UTC)
+
+
 def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
     events = batch(names("e", int(sys.argv[3])), at=MOMENT)
@@ -60,7 +66,7 @@ def main() -> None:
 def send(ledger_url: str, endpoint: str, events: EventBatch) -> None:
     policy, clock = Policy(concurrency=CONCURRENCY), Clock(jitter=lambda: 0.0)
     with Ledger(ledger_url) as ledger:
-        night = Night(endpoint, ledger, policy=policy, clock=clock)
+        night = Night(endpoint, ledger, policy=policy, clock=clock, now=now)
         night.send([events], max_events=EVENTS_A_REQUEST)
 
 

@@ -16,7 +16,7 @@ from offline_capi.ledger import Ledger
 from offline_capi.ledger.connection import make_engine
 from offline_capi.ledger.liveness import Process
 from tests.delivery.sending import Night, batch, names
-from tests.ledger.mortal import CONCURRENCY, EVENTS_A_REQUEST, MOMENT, mortals
+from tests.ledger.mortal import CONCURRENCY, EVENTS_A_REQUEST, MOMENT, mortals, now
 from tests.sandbox_server import Sandbox
 
 KILLS = 50  # on each of the two databases
@@ -42,7 +42,7 @@ def test_p03_killed_at_a_hundred_points_nothing_is_lost_and_nothing_counts_twice
     sent_before = len(sandbox.accepted_ids)
 
     with Ledger(ledger_url) as ledger:
-        Night(sandbox.url, ledger).send([batch(names("e", EVENTS), at=MOMENT)])
+        Night(sandbox.url, ledger, now=now).send([batch(names("e", EVENTS), at=MOMENT)])
 
     assert 0 < sent_before < EVENTS
     assert sorted(sandbox.accepted_ids) == sorted(names("e", EVENTS))
