@@ -21,7 +21,7 @@ from offline_capi.mapping.consent import without_consent
 from offline_capi.mapping.contents import read_content_ids, read_contents
 from offline_capi.mapping.data_use import read_data_use
 from offline_capi.mapping.fields import ID, Reading, read_field
-from offline_capi.mapping.numerals import SIGNS, money_sign
+from offline_capi.mapping.numerals import SIGNS, money_sign, read_numbers
 from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
@@ -306,7 +306,22 @@ def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Readin
         return read_content_ids(columns, spec, path)
     if name in OBJECTS:
         return read_object(columns, spec, name, path)
-    return read_field(columns, spec, path, _custom_kind(name, spec))
+    found = read_field(columns, spec, path, _custom_kind(name, spec))
+    return _without_negatives(found) if name in _NOT_NEGATIVE and not spec.allow_negative else found
+
+
+#: Meta's own uploaders refuse these below zero (meta-capi.md 15, on 3.1). A profit (net_revenue) may be a loss.
+_NOT_NEGATIVE = ("value", "num_items", "predicted_ltv")
+
+
+def _without_negatives(found: Reading) -> Reading:
+    """The same without finite values below zero."""
+    numbers = read_numbers(found.values, ".")
+    below = pc.fill_null(pc.less(numbers, 0), False)
+    if not pc.any(below).as_py():
+        return found
+    below = pc.and_(below, pc.is_finite(pc.cast(numbers, pa.float64(), safe=False))).fill_null(False)
+    return found._replace(values=pc.if_else(below, pa.scalar(None, found.values.type), found.values), negative=below)
 
 
 def _custom_kind(name: str, spec: FieldSpec) -> str:
@@ -423,6 +438,7 @@ def _causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None
             yield Reason.UNREADABLE_VALUE, field.path, unreadable
         yield Reason.UNKNOWN_VALUE, field.path, field.reading.unknown
         yield Reason.DAMAGED_ID, field.path, field.reading.damaged
+        yield Reason.NEGATIVE_VALUE, field.path, field.reading.negative
         yield Reason.UNREADABLE_VALUE, field.path, field.reading.reduced
     if field.name in _REQUIRED and not field.custom:
         yield _REQUIRED[field.name], field.path, field.reading.missing if field.reading.values.null_count else None
@@ -483,6 +499,7 @@ def _left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Iterator[Dr
             ("unknown", reading.unknown),
             ("damaged", reading.damaged),
             ("in part", reading.reduced),
+            ("negative", reading.negative),
         ):
             count = 0 if where is None else pc.sum(pc.and_not(where, excused)).as_py()
             if count:
