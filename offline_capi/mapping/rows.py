@@ -180,6 +180,7 @@ class _Field(NamedTuple):
     custom: bool = False
     spec: Any = None
     signs: pa.StringArray | None = None
+    not_finite: pa.BooleanArray | None = None
 
 
 # Wire name (D:parameters/server-event) → its key under ``event`` and its type.
@@ -279,7 +280,8 @@ def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
         if name == "properties" or spec is None:
             continue
         reading = _standard(columns, name, spec, path)
-        yield _Field(name, path, reading, custom=True, spec=spec, signs=_money_signs(columns, name, spec, reading))
+        signs, no_numbers = _money_signs(columns, name, spec, reading), _not_finite(columns, name, spec, reading)
+        yield _Field(name, path, reading, custom=True, spec=spec, signs=signs, not_finite=no_numbers)
     for name, spec in data.properties.items():
         path = f"custom_data.properties.{name}"
         _refuse_standard(name, path, type(data).model_fields)
@@ -297,6 +299,17 @@ def _money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading)
         return None
     values = columns.values(spec.column)
     return money_sign(values) if is_text(values) and spec.type in (None, "number") else None
+
+
+def _not_finite(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.BooleanArray | None:
+    """Where a number cannot be read because it is NaN or infinite, as databases and pandas write what they computed."""
+    is_number = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) in ("number", "integer")
+    if reading.unreadable is None or not is_number or spec.column is None:
+        return None
+    values = columns.values(spec.column)
+    if is_text(values):
+        return pc.fill_null(pc.match_substring_regex(values, r"(?i)^\s*[+-]?(nan|inf(inity)?)\s*$"), False)
+    return pc.fill_null(pc.invert(pc.is_finite(values)), False) if pa.types.is_floating(values.type) else None
 
 
 def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Reading:
@@ -435,6 +448,7 @@ def _causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None
             yield Reason.UNREADABLE_TIME, field.path, unreadable
         else:
             yield from _signs(field)
+            yield Reason.NOT_FINITE, field.path, field.not_finite
             yield Reason.UNREADABLE_VALUE, field.path, unreadable
         yield Reason.UNKNOWN_VALUE, field.path, field.reading.unknown
         yield Reason.DAMAGED_ID, field.path, field.reading.damaged

@@ -6,11 +6,8 @@ from typing import Any
 
 import pytest
 
-from offline_capi.config import load_config
 from offline_capi.config.standard_events import STANDARD_EVENTS, near_standard_name, standard_spelling
-from offline_capi.errors import ConfigError
 from offline_capi.events import event_key_of
-from tests.config.good_folder import CLIENTS, UPLOAD
 from tests.mapping.mapped import mapped, source
 
 MONEY = {"value": [1.0] * 2, "currency": ["USD"] * 2}
@@ -81,43 +78,3 @@ def test_the_original_event_is_named_as_it_was_sent() -> None:
 
 
 EXACT: dict[str, Any] = {"column": "kind", "exact": True}
-
-
-# ---------------------------------------------------------------------------------------------- in the YAML
-
-
-def _upload(name: str) -> str:
-    assert UPLOAD.count("name: CreditApproval") == 1
-    return UPLOAD.replace("name: CreditApproval", f"name: {name}")
-
-
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [
-        ("purchase", 'event.name  "purchase" is a custom event to Meta'),
-        ("{column: kind, map: {s: Purchase, l: LEAD}}", 'event.name.map.l  "LEAD" is a custom event to Meta'),
-        ("{column: kind, default: lead}", 'event.name.default  "lead" is a custom event to Meta'),
-        ("Purchse", 'event.name  "Purchse" would be a custom event; did you mean "Purchase"?'),
-        ("{column: kind, map: {s: AddToCard}}", 'event.name.map.s  "AddToCard" would be a custom event'),
-    ],
-)
-def test_check_asks_about_names_that_are_nearly_standard(write_folder, name: str, problem: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_config(write_folder(CLIENTS, approvals=_upload(name)), environ={})
-
-    (found,) = caught.value.problems
-    assert f"{found.path}  {found.message}".startswith(problem)
-    assert "did you mean" in found.message
-    assert "exact: true in event.name" in found.message
-    line = _upload(name).splitlines()[found.line - 1]
-    assert "name:" in line
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["{constant: purchase, exact: true}", "{column: kind, map: {s: Purchse}, exact: true}", "CreditApproval", "kind"],
-)
-def test_a_name_that_was_confirmed_or_is_clearly_ones_own_is_no_problem(write_folder, name: str) -> None:
-    deployment = load_config(write_folder(CLIENTS, approvals=_upload(name)), environ={})
-
-    assert deployment.uploads["approvals"].event.name.exact == ("exact" in name)
