@@ -244,6 +244,8 @@ def print_proposal(origin: Origin, proposal: Proposal) -> None:
     rows = f"{len(origin.sample):,} {'rows' if origin.sample.whole else 'first rows'}"
     out.print(Text.assemble((origin.name, "bold"), f"  {origin.described}"))
     out.print(f"  {rows} looked at, {len(origin.sample.columns)} columns; nothing is sent", highlight=False)
+    if proposal.export:
+        out.print(f"  recognised as {proposal.export}", highlight=False)
     lines = [line for line in proposal.lines if line.columns]
     _show("becomes", [line for line in lines if line.standing is Standing.TAKEN], "green")
     _show("unsure: becomes a comment", [line for line in lines if line.standing is Standing.UNSURE], "yellow")

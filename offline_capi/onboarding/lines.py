@@ -59,6 +59,13 @@ class Answers:
     id: str | None = None
     value: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    #: What the file itself says, because it is a known export: names of the fields above, and columns of ``keys``.
+    by_export: frozenset[str] = frozenset()
+    export: str = ""
+
+    def because(self, name: str) -> str:
+        """Who said it: a person, or the export that the file was recognised as."""
+        return f"as {self.export} has it" if name in self.by_export else "as you said"
 
 
 def percent(part: int, whole: int) -> str:

@@ -108,7 +108,7 @@ def _upload(name: str, proposal: Proposal, origin: Origin) -> str:
         _section("client", proposal),
         _source(name, origin),
         _schedule(proposal),
-        *(_section(section, proposal) for section in ("event", "user_data", "custom_data", "consent")),
+        *(_section(section, proposal) for section in ("event", "user_data", "custom_data", "filter", "consent")),
         list(_laid_out([_LIMITS])),
     ]  # fmt: skip
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
