@@ -51,6 +51,7 @@ def _has_early_colon(text: pa.StringArray) -> bool:
 KEPT_DIGITS = 15
 #: Zeros at the end that chance does not explain: one in a million.
 CERTAIN_ZEROS = 6
+_LOOKED_AT = 64
 
 
 def rounded_to_15(text: pa.StringArray) -> int:
@@ -59,10 +60,10 @@ def rounded_to_15(text: pa.StringArray) -> int:
     A number of 16 to 25 digits is long. One id may well end in zeros, so all of a column's together have to have more
     zeros there than chance explains.
     """
-    text = text.drop_null()
-    if not len(text) or not pc.match_substring_regex(text[:1], r"^[0-9]{1,25}$")[0].as_py():
+    is_long = rf"^[0-9]{{{KEPT_DIGITS + 1},25}}$"
+    if not pc.any(pc.match_substring_regex(text[:_LOOKED_AT], is_long)).as_py():  # nearly always
         return 0
-    long = text.filter(pc.match_substring_regex(text, rf"^[0-9]{{{KEPT_DIGITS + 1},25}}$"))
+    long = text.filter(pc.fill_null(pc.match_substring_regex(text, is_long), False))
     cut = pc.utf8_slice_codeunits(long, KEPT_DIGITS, 25)
     if not len(long) or not pc.all(pc.match_substring_regex(cut, "^0+$")).as_py():
         return 0

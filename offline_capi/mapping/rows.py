@@ -21,12 +21,13 @@ from offline_capi.mapping.consent import without_consent
 from offline_capi.mapping.contents import read_content_ids, read_contents
 from offline_capi.mapping.data_use import read_data_use
 from offline_capi.mapping.fields import ID, Reading, read_field
+from offline_capi.mapping.ids import rounded_to_15
 from offline_capi.mapping.numerals import SIGNS, money_sign, read_numbers
 from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
-from offline_capi.mapping.text import is_text
-from offline_capi.model import DroppedValues, Fault, MappedRows, Reason, SourceRows, Window
+from offline_capi.mapping.text import as_text, is_text
+from offline_capi.model import DroppedValues, Fault, MappedRows, NotedValues, Reason, SourceRows, Window
 
 __all__ = ["map_rows", "placed_rows"]
 
@@ -63,6 +64,7 @@ def map_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None = Non
         ),
         outside=len(rows) - len(chosen.numbers),
         dropped=(*dropped, *(drop for one in screened for drop in one.dropped), *_left_out(read, excused)),
+        noted=tuple(_rounded_ids(columns, mapping)),
     )
 
 
@@ -485,6 +487,27 @@ def _other_currencies(fields: Iterable[_Field], columns: SourceColumns, excused:
     where = pc.fill_null(pc.not_equal(said, pc.utf8_upper(currency.reading.values)), False)
     if pc.any(where := pc.and_not(where, excused)).as_py():
         yield Fault(Reason.OTHER_CURRENCY, value.path, where)
+
+
+# ---------------------------------------------------------------------------------------------- ids of spreadsheets
+
+
+def _rounded_ids(columns: SourceColumns, mapping: MappingSpec) -> Iterator[NotedValues]:
+    """Columns of ids in which every long number ends in zeros, as a spreadsheet leaves them (15 digits)."""
+    specs = [(path, getattr(section, name)) for path, section, name in (
+        ("event.id", mapping.event, "id"),
+        ("custom_data.order_id", mapping.custom_data, "order_id"),
+        ("custom_data.item_number", mapping.custom_data, "item_number"),
+    )]  # fmt: skip
+    specs += [(key, spec) for key in _PERSONS_IDS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
+    for path, spec in specs:
+        for name in () if spec is None else spec.columns:
+            values = columns.values(name)
+            if (is_text(values) or pa.types.is_integer(values.type)) and (count := rounded_to_15(as_text(values))):
+                yield NotedValues(path, name, "rounded_15", count)
+
+
+_PERSONS_IDS = ("external_id", "lead_id", "subscription_id", "fb_login_id")
 
 
 # ---------------------------------------------------------------------------------------------- what is left out

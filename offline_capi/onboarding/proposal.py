@@ -76,7 +76,7 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
         answers = answered(answers, export, sample)
     times = _times(sample, answers, now, export)
     chosen = _chosen(times, answers)
-    used = frozenset(_names_in(chosen.name) if chosen else []) | frozenset(answers.keys)
+    used = frozenset(_names_in(chosen.name, sample) if chosen else []) | frozenset(answers.keys)
     looks_like = people_in(sample, answers, used - frozenset(answers.keys))
     ids = id_lines(sample, answers, used | _of_people(looks_like))
     people = [line for line in looks_like if line.columns[0] not in _columns(ids) - frozenset(answers.keys)]
@@ -128,13 +128,13 @@ def _doubted(line: Line, sample: Sample) -> Iterator[Line]:
         yield Line("event", "id", None, f"TODO: {words}, then name the column", Standing.OPEN)
 
 
-def _names_in(column: str) -> Sequence[str]:
-    """The columns of a template, or the one column."""
-    return TEMPLATE_PART.split(column)[1::3] if "{" in column else [column]
+def _names_in(time: str, sample: Sample) -> Sequence[str]:
+    """The columns of a template, or the one column, whatever its name looks like."""
+    return [time] if time in sample.columns else TEMPLATE_PART.split(time)[1::3] or [time]
 
 
 def _check_columns(answers: Answers, sample: Sample) -> None:
-    times = _names_in(answers.time) if answers.time else []
+    times = _names_in(answers.time, sample) if answers.time else []
     asked = {"--time": times, "--value": [answers.value], "--id": _id_columns(answers), "--map": answers.keys}
     for option, names in asked.items():
         for name in names:
@@ -193,7 +193,7 @@ def _times(sample: Sample, answers: Answers, now: datetime, export: Export | Non
 
 def _time_column(time: str, sample: Sample) -> Column:
     """The column, or what a template of columns makes of each row."""
-    if "{" not in time:
+    if time in sample.columns:
         return sample.columns[time]
     parts = TEMPLATE_PART.split(time)
     texts = [sample.columns[part].text if at % 3 else part for at, part in enumerate(parts) if at % 3 != 2]
@@ -222,9 +222,9 @@ def _window_lines(
         return [Line("window", "column", None, _no_time(times), Standing.OPEN), timezone]
     column = _time_column(chosen.name, sample)
     said = _time_words(chosen) + gaps(column)
-    if "{" not in chosen.name:
+    if chosen.name in sample.columns:
         return [Line("window", "column", chosen.name, said, columns=(chosen.name,)), timezone, *_time_lines(chosen)]
-    names = tuple(_names_in(chosen.name))
+    names = tuple(_names_in(chosen.name, sample))
     forms = [Line("window", "format", list(chosen.formats), "how they are written")] if chosen.formats else []
     return [Line("window", "template", chosen.name, said, columns=names), *forms, timezone]
 
