@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from typing import NamedTuple
 
 __all__ = [
     "APPEND_ATTRIBUTION",
@@ -22,7 +19,6 @@ __all__ = [
     "StandardEvent",
     "near_standard_name",
     "standard_spelling",
-    "standard_spellings",
 ]
 
 PURCHASE = "Purchase"
@@ -80,16 +76,6 @@ _BY_FOLDED = {name.casefold(): name for name in STANDARD_EVENTS}
 def standard_spelling(name: str) -> str:
     """``purchase`` → ``Purchase``; a name that is no standard event's stays as it is."""
     return _BY_FOLDED.get(name.strip().casefold(), name)
-
-
-def standard_spellings(names: pa.StringArray) -> pa.StringArray:
-    """The same beside many names; worked out once a distinct name. Returns ``names`` itself where none changes."""
-    import pyarrow as pa
-
-    encoded = names.dictionary_encode()
-    given = encoded.dictionary.to_pylist()
-    spelled = [standard_spelling(name) for name in given]
-    return names if spelled == given else pa.array(spelled, pa.string()).take(encoded.indices)
 
 
 @cache

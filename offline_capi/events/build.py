@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from offline_capi.config.settings import Client
-from offline_capi.config.standard_events import standard_spellings
+from offline_capi.config.standard_events import standard_spelling
 from offline_capi.errors import BalanceError
 from offline_capi.events.facts import Facts, Limits, Mask, local_days, mask_of
 from offline_capi.events.keys import event_key, store_keys
@@ -109,10 +109,11 @@ def _canonical(rows: HashedRows) -> HashedRows:
 def _with_standard_names(rows: HashedRows) -> tuple[HashedRows, Mask | None]:
     """Standard events in Meta's spelling, and where that is another one than the row's."""
     given = rows.event.get("event_name")
-    spelled = given if given is None else standard_spellings(given)
-    if spelled is given:
+    if given is None:
         return rows, None
-    return replace(rows, event={**rows.event, "event_name": spelled}), mask_of(pc.not_equal(spelled, given))
+    spelled = _of_distinct(lambda names: pa.array(map(standard_spelling, names.to_pylist()), pa.string()), given)
+    respelled = mask_of(pc.not_equal(spelled, given))
+    return (replace(rows, event={**rows.event, "event_name": spelled}), respelled) if respelled.any() else (rows, None)
 
 
 def _one_layout(column: Any) -> Any:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.config.settings import EventName, FieldSpec
-from offline_capi.config.standard_events import standard_spellings
+from offline_capi.config.standard_events import standard_spelling
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import ID, Reading, either, read_field
 from offline_capi.mapping.json_text import (
@@ -25,6 +25,7 @@ from offline_capi.mapping.json_text import (
     json_object,
     json_of_lists,
     json_values,
+    of_distinct,
     quoted,
     rewritten,
 )
@@ -108,7 +109,7 @@ def _member(columns: SourceColumns, spec: Any, path: str, kind: str) -> Reading:
         return _device(columns, spec, path)
     found = read_field(columns, spec, path, kind)
     if isinstance(spec, EventName) and not spec.exact:  # as the earlier event's own name was sent
-        found = found._replace(values=standard_spellings(found.values))
+        found = found._replace(values=of_distinct(found.values, standard_spelling))
     return found._replace(values=json_values(wire(found.values)))
 
 
