@@ -53,7 +53,8 @@ def store_keys(rows: HashedRows, pixel: Any) -> Any:
         return None
     nothing = pa.nulls(len(rows), pa.string())
     order, item = (text(rows.custom.get(name, nothing)) for name in ("order_id", "item_number"))
-    people = [pc.if_else(order.is_valid(), None, text(one)) for columns in rows.identity.values() for one in columns]
+    everybody = [] if not order.null_count else [one for columns in rows.identity.values() for one in columns]
+    people = [pc.if_else(order.is_valid(), None, text(one)) for one in everybody]
     parts = [pixel, rows.event["event_time"], text(rows.event["event_name"]), item, order, *people]
     frame = pl.DataFrame({str(place): pl.from_arrow(part) for place, part in enumerate(parts)})
     words = [pc.if_else(in_store, frame.hash_rows(seed).to_arrow(), None) for seed in (1, 2)]

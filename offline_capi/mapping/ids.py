@@ -42,8 +42,10 @@ def _has_early_colon(text: pa.StringArray) -> bool:
     _, offsets, content = text.buffers()
     if content is None or not len(text):
         return False
-    starts = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text)]
-    stored = np.frombuffer(content, np.uint8)
+    offsets = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
+    if b":" not in memoryview(content)[int(offsets[0]) : int(offsets[-1])].tobytes():  # as in most columns
+        return False
+    starts, stored = offsets[:-1], np.frombuffer(content, np.uint8)
     return any(bool((stored[(starts + at)[starts + at < len(stored)]] == ord(":")).any()) for at in (1, 2))
 
 
@@ -60,9 +62,11 @@ def rounded_to_15(text: pa.StringArray) -> int:
     A number of 16 to 25 digits is long. One id may well end in zeros, so all of a column's together have to have more
     zeros there than chance explains.
     """
-    is_long = rf"^[0-9]{{{KEPT_DIGITS + 1},25}}$"
-    if not pc.any(pc.match_substring_regex(text[:_LOOKED_AT], is_long)).as_py():  # nearly always
-        return 0
+    is_long, is_cut = rf"^[0-9]{{{KEPT_DIGITS + 1},25}}$", rf"^[0-9]{{{KEPT_DIGITS}}}0+$"
+    head = text[:_LOOKED_AT]
+    seen = pc.match_substring_regex(head, is_long)
+    if not pc.any(seen).as_py() or pc.any(pc.and_not(seen, pc.match_substring_regex(head, is_cut))).as_py():
+        return 0  # nearly always
     long = text.filter(pc.fill_null(pc.match_substring_regex(text, is_long), False))
     cut = pc.utf8_slice_codeunits(long, KEPT_DIGITS, 25)
     if not len(long) or not pc.all(pc.match_substring_regex(cut, "^0+$")).as_py():
