@@ -84,6 +84,16 @@ def test_a_backfilled_day_that_is_not_over_waits_for_its_own_night():
     assert run.run_after == pendulum.datetime(2026, 11, 5, 2, 15, tz="America/New_York")
 
 
+def test_every_minute_of_an_hour_is_a_time_of_day():
+    often = DailyPartitionTimetable("* 3 * * *", timezone="America/New_York")
+    first = pendulum.datetime(2026, 11, 5, 3, tz="America/New_York")
+
+    last = often._get_prev(first.add(hours=1))
+
+    assert often._get_next(first.subtract(seconds=1)) == first
+    assert last == first.add(minutes=59)
+
+
 def test_a_moment_at_which_it_runs_is_the_first_run_from_then_on():
     """As a start date that is a cron time, and midnight where the cron is at midnight."""
     at_midnight = DailyPartitionTimetable("0 0 * * *", timezone="America/New_York")
