@@ -31,7 +31,16 @@ from offline_capi.frequent import FrequentValues, as_junk
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import Remembered, hash_identity, inspect_identity
 from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, traffic_of
-from offline_capi.mapping import columns_needed, map_rows, rows_of, rows_wanted
+from offline_capi.mapping import (
+    FirstRows,
+    LookupTable,
+    columns_needed,
+    columns_of_table,
+    map_rows,
+    read_table,
+    rows_of,
+    rows_wanted,
+)
 from offline_capi.model import (
     AbsentFile,
     BuiltEvents,
@@ -329,7 +338,8 @@ class Selection:
     """The rows that a run is about: of an upload and a window, narrowed to some ``clients``, or to those of a replay.
 
     The others are left out as if they had not been read. ``frequent`` values, by key and SHA-256, are dropped as junk.
-    ``absent`` are the files of the window that were not there before it was read.
+    ``absent`` are the files of the window that were not there before it was read. ``lookups`` are the upload's tables,
+    **readable**.
     """
 
     upload: Upload
@@ -338,6 +348,7 @@ class Selection:
     only: WantedRows | None = None
     frequent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     absent: Sequence[AbsentFile] = ()
+    lookups: Mapping[str, LookupTable] = field(default_factory=dict, repr=False)
 
     @property
     def narrowed(self) -> bool:
@@ -356,20 +367,32 @@ def select(
     All rows of the window count for that, whichever of them the run is about: a replay drops what the night dropped.
     """
     absent = absent_files(upload.source, window, **at_source(upload, services.deployment, services.secrets))
+    tables = read_lookups(upload, window, services)
     shared, remembered = FrequentValues(services.deployment.platform.frequent_value), Remembered()
     if upload.drop_frequent:
-        how = identity_settings(upload, services.deployment)
+        how, firsts = identity_settings(upload, services.deployment), FirstRows()
         for rows in read(upload, window, services):
-            mapped = map_rows(rows, upload, rows_window(upload, window))
+            mapped = map_rows(rows, upload, rows_window(upload, window), lookups=tables, firsts=firsts)
             shared.add(inspect_identity(mapped, **how, remembered=remembered))
-    return Selection(upload, window, clients, only, as_junk(shared.candidates()), absent)
+    return Selection(upload, window, clients, only, as_junk(shared.candidates()), absent, tables)
+
+
+def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str, LookupTable]:
+    """The tables that the upload joins, each read once; ``SourceError`` where one cannot be trusted."""
+    how = at_source(upload, services.deployment, services.secrets)
+    tables = {}
+    for name, lookup in upload.lookups.items():
+        batches = read_batches(lookup, window, **how, columns=columns_of_table(upload, name), batch_rows=BATCH_ROWS)
+        tables[name] = read_table(name, lookup, batches, upload.window.timezone)
+    return tables
 
 
 def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
     """The rows mapped, hashed, built, checked and copied for further pixels; no two events are the same to a pixel."""
-    upload, settings, seen, remembered = chosen.upload, services.deployment, SeenKeys(), Remembered()
+    upload, settings, seen = chosen.upload, services.deployment, SeenKeys()
+    remembered, firsts = Remembered(), FirstRows()
     for rows in read(upload, chosen.window, services):
-        for part in hashed(rows, chosen, settings, remembered).parts(EVENT_ROWS):
+        for part in hashed(rows, chosen, settings, remembered, firsts).parts(EVENT_ROWS):
             built = build_events(
                 part,
                 clients=settings.clients,
@@ -391,10 +414,12 @@ def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iter
         yield built
 
 
-def hashed(rows: SourceRows, chosen: Selection, settings: Deployment, remembered: Remembered) -> HashedRows:
+def hashed(
+    rows: SourceRows, chosen: Selection, settings: Deployment, remembered: Remembered, firsts: FirstRows
+) -> HashedRows:
     """The rows mapped and hashed; what is readable of them ends with this call."""
     upload = chosen.upload
-    mapped = map_rows(rows, upload, rows_window(upload, chosen.window))
+    mapped = map_rows(rows, upload, rows_window(upload, chosen.window), lookups=chosen.lookups, firsts=firsts)
     mapped = rows_wanted(rows_of(mapped, chosen.clients), chosen.only)
     how = identity_settings(upload, settings, chosen.frequent)
     return hash_identity(mapped, **how, remembered=remembered)

@@ -88,6 +88,7 @@ class MappedRows:
     - ``suppressed``: boolean, true where consent is missing
     - ``faults``: rows that cannot go on
     - ``outside``: how many source rows lie outside the run's window and were left to other runs
+    - ``filtered``: how many rows of the window are not meant, by the upload's ``filter``
     - ``dropped``: identity values that were lost in a map or a cast, and texts that must never be sent
     """
 
@@ -101,6 +102,7 @@ class MappedRows:
     faults: tuple[Fault, ...] = ()
     outside: int = 0
     dropped: tuple[DroppedValues, ...] = ()
+    filtered: int = 0
 
     def __len__(self) -> int:
         return len(self.row)
@@ -163,6 +165,7 @@ class HashedRows:
     noted: tuple[NotedValues, ...] = ()
     columns: Mapping[str, int] = field(default_factory=dict)
     profiles: tuple[str, ...] = ()
+    filtered: int = 0
 
     def __len__(self) -> int:
         return len(self.row)
@@ -184,4 +187,5 @@ class HashedRows:
                 self.noted if start == 0 else (),
                 self.columns,
                 self.profiles,
+                self.filtered if start == 0 else 0,
             )

@@ -184,9 +184,16 @@ class RunReport:
         told += [
             f"no file for {file.day or 'the window'} ({file.pattern})" for file in self.tally.absent if file.optional
         ]
-        if not (self.tally.read or self.tally.absent or self.problems):
+        if not (self.tally.read or self.tally.filtered or self.tally.absent or self.problems):
             told.append(f"no row was read; {self.tally.outside:,} rows of the source are of other days")
         return told
+
+    def filtered_line(self) -> str:
+        """``40 rows left out by filter``: they are not among the rows read; empty where none was."""
+        filtered = self.tally.filtered
+        return f"{filtered:,} {'row' if filtered == 1 else 'rows'} left out by filter, not counted as read" * bool(
+            filtered
+        )
 
     def raise_for_loss(self) -> None:
         """Raise ``PartialLossError`` unless the run is complete: a partial loss is never a green task (P14)."""
@@ -404,7 +411,8 @@ def _new(ledger: str) -> str:
 
 def _rows(tally: Tally) -> dict[str, int]:
     copies = {"copies": tally.copied} if tally.copied else {}
-    return {"read": tally.read, **copies, **_plain(tally.by_fate())}
+    filtered = {"filtered": tally.filtered} if tally.filtered else {}
+    return {"read": tally.read, **copies, **_plain(tally.by_fate()), **filtered}
 
 
 def _copies(tally: Tally) -> str:

@@ -48,7 +48,8 @@ def _sections(report: RunReport) -> list[RenderableType]:
     )
     sections += [Text(f"  {line}", style="yellow") for line in lines]
     ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
-    sections += [Text(f"  {line}", style="dim") for line in (*_keys(report), *_changed(report), *ledger)]
+    details = (report.filtered_line(), *_keys(report), *_changed(report), *ledger)
+    sections += [Text(f"  {line}", style="dim") for line in details if line]
     clients = _by_fate("client", report.by_client(), report)
     return [*sections, *shown_tables(_reasons(report), _dropped(report), _warnings(report), clients)]
 
