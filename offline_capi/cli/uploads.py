@@ -36,7 +36,7 @@ from offline_capi.cli.shell import (
     show_settled,
     window_of,
 )
-from offline_capi.errors import OfflineCapiError
+from offline_capi.errors import OfflineCapiError, UsageError
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
@@ -53,10 +53,16 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
+    from offline_capi.config.columns import patterns_used
     from offline_capi.config.graph_versions import version_warnings
 
     deployment = load(config)
     chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
+    for one in chosen:
+        if patterns_used(one):
+            from offline_capi.preflight import check_patterns  # loads Arrow, which most checks do without
+
+            check_patterns(one, deployment)
     if connect:
         from offline_capi.preflight import check_columns
 
@@ -120,6 +126,33 @@ def preview(
 
     with opened_upload(config, upload, since, until) as (services, one, window, _):
         print_json(pipeline.preview(one, window, services, limit=limit))
+
+
+@app.command("test")
+def run_tests_command(
+    upload: Annotated[str | None, typer.Argument(help="Only this upload. Default: all.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the examples written in uploads (given these columns, expect this event); reads no source, sends nothing."""
+    from offline_capi.upload_tests import run_tests
+
+    deployment = load(config)
+    chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
+    found = [result for one in chosen for result in run_tests(one, deployment)]
+    if not found:
+        raise UsageError(f"there are no tests under `tests:` in {', '.join(one.name for one in chosen) or 'no upload'}")
+    failed = sum(not result.passed for result in found)
+    if as_json:
+        print_json({"passed": len(found) - failed, "failed": failed, "tests": [one.to_json() for one in found]})
+    for result in () if as_json else found:
+        out.print(f"{'✓' if result.passed else '✗'} {result.upload}: {result.name}", highlight=False, markup=False)
+        lines = [] if result.passed else [result.place, *result.differences]
+        for line in lines:
+            out.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+    if not as_json:
+        out.print(f"{len(found) - failed} passed, {failed} failed", highlight=False)
+    sys.exit(1 if failed else 0)
 
 
 @app.command("upload")

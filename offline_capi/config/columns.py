@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from offline_capi.config.document import Loc, dotted
 from offline_capi.config.settings import Condition, FieldSpec, MappingSpec, WindowSpec
 
-__all__ = ["columns_of", "columns_used", "field_specs", "lookup_columns", "named_columns"]
+__all__ = ["columns_of", "columns_used", "field_specs", "lookup_columns", "named_columns", "patterns_used"]
 
 _SECTIONS = ("client", "window", "event", "user_data", "custom_data", "consent", "filter")
 _COLUMN_KEYS = ("column", "json_column")
@@ -59,6 +59,18 @@ def field_specs(node: object, loc: Loc) -> Iterator[tuple[Loc, FieldSpec]]:
         yield loc, node
     for step, child in _children(node):
         yield from field_specs(child, (*loc, *step))
+
+
+def patterns_used(mapping: MappingSpec) -> dict[str, str]:
+    """Every regular expression of the mapping, by the dotted path that holds it."""
+    found: dict[Loc, str | None] = {}
+    steps = [(loc, spec.text) for part in _SECTIONS[:5] for loc, spec in field_specs(getattr(mapping, part), (part,))]
+    for index, condition in enumerate(mapping.filter):
+        found["filter", index, "matches"] = condition.matches
+        steps.append((("filter", index), condition.text))
+    for loc, text in steps:
+        found |= {(*loc, "text", index, "extract"): step.extract for index, step in enumerate(text)}
+    return {dotted(loc): pattern for loc, pattern in found.items() if pattern is not None}
 
 
 def _children(node: object) -> Iterator[tuple[Loc, object]]:

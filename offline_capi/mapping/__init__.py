@@ -12,6 +12,7 @@ from offline_capi.mapping.filtering import FirstRows
 from offline_capi.mapping.lookups import LookupTable, columns_of_table, read_table
 from offline_capi.mapping.narrow import rows_of, rows_wanted
 from offline_capi.mapping.rows import map_rows, placed_rows
+from offline_capi.mapping.text_steps import pattern_fault
 
 __all__ = [
     "FirstRows",
@@ -19,6 +20,7 @@ __all__ = [
     "columns_needed",
     "columns_of_table",
     "map_rows",
+    "pattern_fault",
     "placed_rows",
     "read_table",
     "rows_of",

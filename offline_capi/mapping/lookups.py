@@ -86,7 +86,10 @@ def read_table(name: str, lookup: FileLookup | QueryLookup, batches: Iterable[So
     for batch in batches:
         columns = SourceColumns(batch.batch, batch.origin, zone)
         rows += len(columns)
-        _refuse(sum(pc.sum(fault.where).as_py() for fault in batch.faults), f"{name}: {{:,}} rows cannot be read")
+        _refuse(
+            sum(pc.sum(fault.where).as_py() for fault in batch.faults),
+            f"{name}: rows of the table that cannot be read: {{:,}}",
+        )
         if rows > MAX_LOOKUP_ROWS:
             raise SourceError(
                 f"lookups.{name}: the table has more than {MAX_LOOKUP_ROWS:,} rows, which are held in memory. "
@@ -99,7 +102,7 @@ def read_table(name: str, lookup: FileLookup | QueryLookup, batches: Iterable[So
         parts.append({column: columns.values(column).filter(there) for column in batch.batch.schema.names})
     joined = pa.concat_arrays(keys) if keys else pa.array([], pa.string())
     repeated = len(joined) - pc.count_distinct(joined).as_py()
-    _refuse(repeated, f"{name}: {{:,}} rows repeat the key of another row ({lookup.key}); one row a key is needed")
+    _refuse(repeated, f"{name}: rows of the table that repeat the key of another ({lookup.key}): {{:,}}")
     return LookupTable(joined, {column: _joined([part[column] for part in parts]) for column in (parts or [{}])[0]})
 
 

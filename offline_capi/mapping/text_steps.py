@@ -57,8 +57,8 @@ def _by_re2(search: Callable[[], Any]) -> Any:
     try:
         return search()
     except pa.ArrowInvalid as error:
-        # Arrow's text ends with RE2's own words about the pattern, which stands in the YAML.
-        raise UnfitSettingError(f"the pattern is none of RE2's: {str(error).rpartition(': ')[2]}") from None
+        # After Arrow's own words come RE2's about the pattern, which stands in the YAML.
+        raise UnfitSettingError(f"the pattern is none of RE2's: {str(error).partition(': ')[2]}") from None
 
 
 def _trim(text: pa.StringArray, characters: str | bool) -> pa.StringArray:
