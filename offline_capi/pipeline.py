@@ -244,6 +244,7 @@ def plan_upload(
         limits=upload.limits,
         days=days_to_judge(upload, window, oldest=started - max_age_of(upload, services.deployment)),
         planned=True,
+        environment=services.deployment.environment,
         ledger=services.ledger.place,
         new_ledger=not services.ledger.runs(1),
     )
@@ -466,7 +467,9 @@ def at_source(upload: Upload, deployment: Deployment, secrets: SecretResolver) -
     """What every look at an upload's source needs beside source and window; see ``sources``."""
     return {
         "zone": upload.window.timezone,
-        "connection_url": lambda name: anchored_url(secrets.connection_url(name).reveal(), deployment.project),
+        "connection_url": lambda name: anchored_url(
+            secrets.connection_url(deployment.connections.get(name) or name).reveal(), deployment.project
+        ),
         "sql_folder": deployment.sql_folder,
         "folder": deployment.project,
         "environ": deployment.environ,
@@ -635,6 +638,7 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
         tally=tally,
         limits=upload.limits,
         days=days_to_judge(upload, run.window, oldest=run.started_at - max_age_of(upload, services.deployment)),
+        environment=services.deployment.environment,
         ledger=services.ledger.place,
         new_ledger=len(services.ledger.runs(2)) == 1,
     )

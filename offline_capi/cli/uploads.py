@@ -72,10 +72,13 @@ def check(
     warnings = version_warnings(deployment.platform.versions, datetime.now(UTC).date())
     if as_json:
         found = {"uploads": names, "clients": sorted(deployment.clients), "connected": connect}
-        print_json({**found, "problems": [], "warnings": warnings, "external_ids": ids})
+        chosen_environment = {"environment": deployment.environment} if deployment.environment else {}
+        print_json({**found, **chosen_environment, "problems": [], "warnings": warnings, "external_ids": ids})
     else:
         seen = " and their sources' columns" if connect else ""
-        out.print(f"✓ {len(names)} uploads ({', '.join(names)}){seen}, {len(deployment.clients)} clients: no problems")
+        where = f", environment {deployment.environment}" if deployment.environment else ""
+        counted = f"{len(names)} uploads ({', '.join(names)}){seen}, {len(deployment.clients)} clients"
+        out.print(f"✓ {counted}{where}: no problems")
         for client, words in ids.items():
             out.print(Text(f"  {client}: external_id goes out {words}", style="dim"), soft_wrap=True)
         print_warnings(warnings)

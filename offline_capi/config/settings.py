@@ -70,6 +70,7 @@ __all__ = [
     "DataUse",
     "Delivery",
     "Deployment",
+    "Environment",
     "Event",
     "ExternalIdPolicy",
     "FieldSpec",
@@ -1580,6 +1581,46 @@ class Platform(_Node):
         return {family: getattr(self.graph_versions, family) or self.graph_version for family in FAMILIES}
 
 
+def _pixels_key(value: object) -> object:
+    """``dataset_id`` is ``pixel_id`` here as well."""
+    if isinstance(value, dict) and "dataset_id" in value:
+        if "pixel_id" in value:
+            raise ValueError("dataset_id is the same as pixel_id; keep one of the two")
+        return {"pixel_id" if key == "dataset_id" else key: part for key, part in value.items()}
+    return value
+
+
+class EnvironmentClient(_Node):
+    """What is different for a client in an environment; everything else is as under ``clients``."""
+
+    pixel_id: Annotated[
+        tuple[Pixel, ...],
+        BeforeValidator(_several, json_schema_input_type=Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1)]),
+    ] = Field(description="another pixel than any under `clients`; dataset_id is accepted as well")
+    token: SecretRef | None = Field(None, description="without it, the client's own")
+    app_secret: SecretRef | None = None
+    test: ConnectionTest | None = Field(None, description="how `clients test` marks its event")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either_key(cls, value: object) -> object:
+        return _pixels_key(value)
+
+
+class Environment(_Node):
+    """A second life of the folder: the same uploads to other pixels, with books of their own."""
+
+    clients: dict[Name, EnvironmentClient] = Field(
+        min_length=1, description="the clients that send there; rows of the others are held"
+    )
+    graph_url: Annotated[str, AfterValidator(_url)] | None = None
+    ledger: Ledger | None = Field(
+        None, description="never that of the platform; without it, a SQLite file beside that one"
+    )
+    stage: Name | None = Field(None, description="without it, a folder beside the platform's")
+    connections: dict[Name, Name] = Field({}, description="connection that uploads name → the one that is used instead")
+
+
 class Deployment(_Node):
     """A whole configuration folder, validated."""
 
@@ -1588,6 +1629,8 @@ class Deployment(_Node):
     clients: dict[str, Client]
     uploads: dict[str, Upload]
     clients_from: ClientTable | None = Field(None, description="the table, where the clients are rows of one")
+    environment: str = Field("", description="the name of the environment, where one was chosen")
+    connections: dict[str, str] = Field({}, description="connections that stand in for those that uploads name")
     _places: dict[str, Places] = PrivateAttr(default_factory=dict)
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: os.environ)
 

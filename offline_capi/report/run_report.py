@@ -77,7 +77,7 @@ class RunReport:
     """What happened in one run. ``problems`` is empty when the run is complete.
 
     ``planned`` marks a plan: its "sent" are rows that *would* be sent. ``ledger`` is the URL of the ledger, without
-    what may be secret, and ``new_ledger`` says that it knew of no run before.
+    what may be secret, and ``new_ledger`` says that it knew of no run before. ``environment`` is that of the run.
     """
 
     run_id: str
@@ -92,6 +92,7 @@ class RunReport:
     planned: bool = False
     ledger: str = ""
     new_ledger: bool = False
+    environment: str = ""
 
     def identity_lines(self) -> list[str]:
         """What is worth knowing of identity values that went out: how many came hashed, letters with two meanings."""
@@ -211,6 +212,7 @@ class RunReport:
             "window": self.window.to_json(),
             "trigger": self.trigger,
             "planned": self.planned,
+            **({"environment": self.environment} if self.environment else {}),
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
             "status": self.status.value,
@@ -247,6 +249,7 @@ class RunReport:
             planned=data["planned"],
             ledger=data.get("ledger", ""),  # reports of earlier versions have neither
             new_ledger=data.get("new_ledger", False),
+            environment=data.get("environment", ""),
         )
 
 
@@ -397,11 +400,24 @@ def make_report(
     planned: bool = False,
     ledger: str = "",
     new_ledger: bool = False,
+    environment: str = "",
 ) -> RunReport:
     """Close the books of a run; raises ``BalanceError`` when they do not balance."""
     status, problems = judge(tally, limits, days=days)
     return RunReport(
-        run_id, upload, window, trigger, started_at, ended_at, status, problems, tally, planned, ledger, new_ledger
+        run_id,
+        upload,
+        window,
+        trigger,
+        started_at,
+        ended_at,
+        status,
+        problems,
+        tally,
+        planned,
+        ledger,
+        new_ledger,
+        environment,
     )
 
 

@@ -56,12 +56,13 @@ def _sections(report: RunReport) -> list[RenderableType]:
 
 def _headline(report: RunReport) -> Text:
     mark, colour = _MARK[report.status]
+    where = f"  environment {report.environment}" if report.environment else ""
     if report.planned:
-        return Text.assemble((f"{report.upload}  plan", "bold"), f"  {report.window}\n  nothing is sent")
+        return Text.assemble((f"{report.upload}  plan", "bold"), f"  {report.window}{where}\n  nothing is sent")
     took = (report.ended_at - report.started_at).total_seconds()
     return Text.assemble(
         (f"{mark} {report.upload}  {report.status.value}", f"bold {colour}"),
-        f"  {report.window}\n  run {report.run_id}, {_counted(report.tally.requests, 'request')}, {took:.1f} s",
+        f"  {report.window}{where}\n  run {report.run_id}, {_counted(report.tally.requests, 'request')}, {took:.1f} s",
     )
 
 
