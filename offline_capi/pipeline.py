@@ -18,11 +18,13 @@ from functools import partial
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from offline_capi.clients import breaker
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.graph_versions import version_warnings
 from offline_capi.config.paths import anchored_url
+from offline_capi.config.run_texts import fill_in
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, UsageError
@@ -565,6 +567,7 @@ def send(
         services.secrets,
         settings,
         test_event_code=test_event_code,
+        upload_tag=tagging(services.ledger.run(run_id), upload, services),
         refusal=breaker(services.deployment.platform.stage),
     )
     with opened as senders:
@@ -584,6 +587,14 @@ def send(
             for outcome in outcomes:
                 ledger.record([outcome])
                 books.enter_outcome(outcome)
+
+
+def tagging(run: RunRecord, upload: Upload, services: Services) -> Callable[[str], str | None]:
+    """By client, the ``upload_tag`` of a run. Events know nothing of it: it changes no key and no request's events."""
+    template, zone = upload.delivery.upload_tag, ZoneInfo(upload.window.timezone)
+    ends = {"since": run.window.since.astimezone(zone), "until": run.window.until.astimezone(zone)}
+    names = {"upload": upload.name, "run": run.id, "environment": services.deployment.environment}
+    return lambda client: fill_in(template, {**names, "client": client}, ends) if template else None
 
 
 def rates_of(deployment: Deployment) -> Rates:

@@ -27,7 +27,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class CommandApp(typer.Typer):
     """Every command that reads a configuration takes ``--environment``, which holds for the whole process."""
 
-    def command(self, *names: Any, **options: Any) -> Callable[[Function], Function]:  # type: ignore[override]
+    def command(self, *names: Any, **options: Any) -> Callable[[Function], Function]:
         register = super().command(*names, **options)
 
         def decorate(function: Function) -> Function:

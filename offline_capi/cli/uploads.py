@@ -118,7 +118,8 @@ def plan(
 @app.command()
 def preview(
     upload: UploadArgument,
-    limit: Annotated[int, typer.Option(help="How many events.", min=1)] = 3,
+    limit: Annotated[int, typer.Option(help="How many events, or rows.", min=1)] = 3,
+    raw: Annotated[bool, typer.Option("--raw", help="Rows before the mapping, with people's data masked.")] = False,
     since: SinceOption = None,
     until: UntilOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
@@ -128,7 +129,12 @@ def preview(
     from offline_capi import pipeline
 
     with opened_upload(config, upload, since, until) as (services, one, window, _):
-        print_json(pipeline.preview(one, window, services, limit=limit))
+        if raw:
+            from offline_capi.raw_rows import preview_raw
+
+            print_json(preview_raw(one, window, services, limit=limit))
+        else:
+            print_json(pipeline.preview(one, window, services, limit=limit))
 
 
 @app.command("test")

@@ -6,9 +6,11 @@ being checked.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +20,7 @@ from offline_capi.config.formats import format_problem
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.queries import query_problems, read_query_text
+from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
 from offline_capi.config.settings import (
     ActionSource,
     Condition,
@@ -51,6 +54,7 @@ class Surroundings:
 
     sql_folder: Path
     clients: Collection[str]
+    environment: str = ""
 
     def queries(self) -> list[str]:
         return [path.relative_to(self.sql_folder).as_posix() for path in self.sql_folder.rglob("*.sql")]
@@ -62,6 +66,8 @@ def check_sections(upload: Upload, sections: Collection[str], around: Surroundin
         if section in sections:
             yield from check(getattr(upload, section), around)
     yield from _check_whole(upload, sections)
+    if "delivery" in sections:
+        yield from _check_tag(upload, around)
 
 
 # ---------------------------------------------------------------------------------------------- words of other places
@@ -240,6 +246,21 @@ def _check_lookups(lookups: Mapping[str, FileLookup | QueryLookup], around: Surr
             yield from _check_path(lookup.path, ("lookups", name, "path"))
         else:
             yield from _check_query(lookup, around, ("lookups", name, "sql"), windowed=False)
+
+
+def _check_tag(upload: Upload, around: Surroundings) -> Iterator[Finding]:
+    """Whether ``upload_tag`` fits once its names are filled in."""
+    day = datetime(2026, 12, 31, tzinfo=UTC)
+    names = {"upload": upload.name, "client": max(around.clients, key=len, default=""), "run": "-" * RUN_ID_CHARS}
+    dates = {"since": day, "until": day}
+    tag = fill_in(upload.delivery.upload_tag or "", names | {"environment": around.environment}, dates)
+    tag = json.dumps(tag)[1:-1]
+    if len(tag) > MAX_TAG_CHARS:
+        yield ("delivery", "upload_tag"), f"is {len(tag)} characters long in a request; {MAX_TAG_CHARS} at most"
+
+
+#: ``20261129T123000-1a2b3c4d``.
+RUN_ID_CHARS = 24
 
 
 def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:

@@ -18,7 +18,16 @@ from offline_capi.config.environments import Overlaid, overlay_environment
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.queries import sql_folder
-from offline_capi.config.settings import LEDGER_MARGIN, Client, ClientTable, Deployment, Platform, Upload
+from offline_capi.config.run_texts import fill_in
+from offline_capi.config.settings import (
+    LEDGER_MARGIN,
+    Client,
+    ClientTable,
+    Deployment,
+    Platform,
+    Upload,
+    agreed_agent,
+)
 from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
 from offline_capi.errors import ConfigError, Problem, UsageError
 
@@ -118,7 +127,7 @@ class _Upload:
 
 def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> tuple[_Clients, list[_Upload]]:
     clients = _load_clients(folder / CLIENTS_FILE, environ)
-    around = Surroundings(sql_folder(folder), clients.named)
+    around = Surroundings(sql_folder(folder), clients.named, clients.environment)
     files = [path for path in _upload_files(folder) if only in (None, path.stem)]
     # A row of a table may be faulty and its client left out: its rows are held, and nothing else fails for it.
     check_client = bool(clients.named) and clients.table is None
@@ -191,6 +200,7 @@ def _load_clients(path: Path, environ: Mapping[str, str]) -> _Clients:
     chosen, unknown = overlay_environment(environments, platform_data, clients, environ, found)
     good = dict(_valid_clients(chosen.clients, found, project))
     platform, overridden = _platform(chosen, environ, found, project)
+    good = _with_agents(good, platform, chosen.name, found)
     found += _shared_pixels(good, document)
     found += _forgotten_too_soon(platform, good)
     problems = [*document.problems, *pulled, *unknown, *overridden, *_problems(document, found)]
@@ -225,6 +235,24 @@ def _with_secret(client: Client, platform: Platform | None) -> Client:
     if app is None or client.app_secret is not None or client.authorized_by in (None, "token"):
         return client
     return client.model_copy(update={"app_secret": app.secret})
+
+
+def _with_agents(
+    clients: Mapping[str, Client], platform: Platform | None, environment: str, found: list[Finding]
+) -> dict[str, Client]:
+    """Clients with the names in ``partner_agent`` filled in, their own or the platform's."""
+    filled = dict(clients)
+    for name, client in clients.items():
+        template = client.partner_agent or (platform.partner_agent if platform else None)
+        if template is None or "{" not in template:
+            continue
+        here = ("clients", name, "partner_agent") if client.partner_agent else ("platform", "partner_agent")
+        agent = fill_in(template, {"client": name, "environment": environment})
+        try:
+            filled[name] = client.model_copy(update={"partner_agent": agreed_agent(agent)})
+        except ValueError as error:
+            found.append((here, f'is "{agent}" for client "{name}", which {error}'))
+    return filled
 
 
 def _touched(client: str, problems: Iterable[Problem]) -> bool:

@@ -48,6 +48,7 @@ from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.patterns import pattern_problem
 from offline_capi.config.queries import sql_folder
+from offline_capi.config.run_texts import AGENT_NAMES, TAG_NAMES, template_problem
 from offline_capi.recipients import client_of, recipient_name
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "Upload",
     "UploadTest",
     "WindowSpec",
+    "agreed_agent",
 ]
 
 Scalar = str | int | float | bool
@@ -165,7 +167,17 @@ def _zone(value: str) -> str:
 
 
 def _partner_agent(value: str) -> str:
-    """Fewer than 23 characters, at least two letters (D:guides/end-to-end-implementation)."""
+    """Fewer than 23 characters, at least two letters (D:guides/end-to-end-implementation).
+
+    With names in braces that is for ``loading`` to say, which knows the clients.
+    """
+    if problem := template_problem(value, AGENT_NAMES):
+        raise ValueError(problem)
+    return value if "{" in value else agreed_agent(value)
+
+
+def agreed_agent(value: str) -> str:
+    """The same, as Meta takes it."""
     if len(value) >= 23 or len(re.findall(r"[A-Za-z]", value)) < 2:
         raise ValueError("needs fewer than 23 characters and at least two letters, as agreed with Meta")
     return value
@@ -969,6 +981,12 @@ class Gates(_Node):
     duplicate: RateGateSpec = Field(RateGate(), description="rows that repeat an event id of the run")
 
 
+def _tag(value: str) -> str:
+    if problem := template_problem(value, TAG_NAMES):
+        raise ValueError(problem)
+    return value
+
+
 class Delivery(_Node):
     """How requests are cut and sent."""
 
@@ -981,8 +999,10 @@ class Delivery(_Node):
     timeout: Duration = timedelta(seconds=60)
     max_tries: int = Field(6, ge=1, le=20)
     max_wait: Duration = timedelta(minutes=10)
-    upload_tag: Name | None = Field(
-        None, description="goes out with every request; names offline uploads in Meta's tools"
+    upload_tag: Annotated[str, Field(min_length=1), AfterValidator(_tag)] | None = Field(
+        None,
+        description="goes out with every request; names offline uploads in Meta's tools. {upload}, {client}, {since}, "
+        "{until:%Y%m%d}, {run} and {environment} are filled in",
     )
 
 
@@ -1541,7 +1561,9 @@ class AlertTargets(_Node):
 class Platform(_Node):
     """What holds for all clients."""
 
-    partner_agent: PartnerAgent | None = Field(None, description="who sends, as agreed with Meta")
+    partner_agent: PartnerAgent | None = Field(
+        None, description="who sends, as agreed with Meta; {client} and {environment} are filled in"
+    )
     graph_url: Annotated[str, AfterValidator(_url)] = "https://graph.facebook.com"
     graph_version: GraphVersion = NEWEST
     graph_versions: GraphVersions = GraphVersions()

@@ -11,7 +11,9 @@ from offline_capi.mapping.columns import columns_needed
 from offline_capi.mapping.filtering import FirstRows
 from offline_capi.mapping.lookups import LookupTable, columns_of_table, read_table
 from offline_capi.mapping.narrow import rows_of, rows_wanted
-from offline_capi.mapping.rows import map_rows, placed_rows
+from offline_capi.mapping.rows import map_rows, placed_rows, rows_in_window
+from offline_capi.mapping.screening import find_personal
+from offline_capi.mapping.text import as_text as shown_text
 from offline_capi.mapping.text_steps import pattern_fault
 
 __all__ = [
@@ -19,10 +21,13 @@ __all__ = [
     "LookupTable",
     "columns_needed",
     "columns_of_table",
+    "find_personal",
     "map_rows",
     "pattern_fault",
     "placed_rows",
     "read_table",
+    "rows_in_window",
     "rows_of",
     "rows_wanted",
+    "shown_text",
 ]

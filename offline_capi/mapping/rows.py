@@ -31,7 +31,7 @@ from offline_capi.mapping.screening import Searched, look_for
 from offline_capi.mapping.text import is_text
 from offline_capi.model import DroppedValues, Fault, MappedRows, Reason, SourceRows, Window
 
-__all__ = ["map_rows", "placed_rows"]
+__all__ = ["map_rows", "placed_rows", "rows_in_window"]
 
 
 def map_rows(
@@ -169,6 +169,17 @@ def _inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window: Win
         unplaced = Fault(Reason.UNREADABLE_WINDOW, path, pc.and_not(time.is_null(), chosen.malformed))
         chosen = replace(chosen, unplaced=unplaced)
     return chosen if pc.all(inside).as_py() in (True, None) else chosen.only(inside)
+
+
+def rows_in_window(
+    rows: SourceRows, mapping: MappingSpec, window: Window | None
+) -> tuple[pa.RecordBatch, pa.Int64Array]:
+    """The rows of ``window`` as the source gave them, and their numbers; all where a hook makes what places them."""
+    numbers = pa.array(np.arange(rows.first_row, rows.first_row + len(rows), dtype=np.int64))
+    chosen = _Chosen(rows.batch, numbers, rows.faults, pa.repeat(pa.scalar(False), len(rows)))
+    if set(mapping.window.columns) <= set(rows.batch.schema.names):
+        chosen = _inside(chosen, rows, mapping, window)
+    return chosen.batch, chosen.numbers
 
 
 class PlacedRows(NamedTuple):
