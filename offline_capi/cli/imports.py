@@ -20,7 +20,9 @@ def import_command(
     tool: Annotated[str, typer.Argument(help="drt, segment or hightouch.")],
     file: Annotated[Path, typer.Argument(help="Its mapping: a sync in YAML, or a subscription in JSON.")],
     name: Annotated[str | None, typer.Option(help="Name of the upload. Default: that of the file.")] = None,
-    client: Annotated[str | None, typer.Option(help="Whose rows these are. Default: by the pixel, or the only one.")] = None,
+    client: Annotated[
+        str | None, typer.Option(help="Whose rows these are. Default: by the pixel, or the only one.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an upload of that name.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,

@@ -279,9 +279,9 @@ def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]
     if upload.transform is None:
         known = {*named_columns(upload), *columns_used(upload)}
         for index, test in enumerate(upload.tests):
-            for column in test.row:
-                if column not in known:
-                    guess = did_you_mean(column, known)
+            # A column that nothing reads is harmless; one that looks like a column that the row lacks is mistyped.
+            for column in [name for name in test.row if name not in known]:
+                if guess := did_you_mean(column, known - {*test.row}):
                     yield ("tests", index, "row", column), f'no part of this upload reads a column "{column}"{guess}'
 
 

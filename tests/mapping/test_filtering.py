@@ -136,7 +136,7 @@ def test_whole_numbers_are_one_key_in_every_type():
 
 
 def test_a_pattern_that_is_none_of_re2_is_an_error_of_the_configuration():
-    with pytest.raises(ConfigError, match=r"filter\[0\]\.matches: the pattern is none of RE2's: missing closing \]"):
+    with pytest.raises(ConfigError, match=r"filter\[0\]\.matches: the pattern is none of RE2's: missing \]"):
         mapped(source(x=["a"]), filter=[{"column": "x", "matches": "[a"}])
 
 
