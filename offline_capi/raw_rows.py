@@ -43,13 +43,21 @@ def _shown_rows(rows: SourceRows, upload: Upload, window: Window | None) -> Iter
     shown = shown_columns(upload)
     for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
         part = batch.slice(start, _ROWS_AT_ONCE)
-        columns = {name: _column(part.column(at), name in shown) for at, name in enumerate(batch.schema.names)}
+        names = _names(batch.schema.names, upload)
+        columns = {name: _column(part.column(at), name in shown) for at, name in enumerate(names)}
         for index, number in enumerate(numbers.slice(start, _ROWS_AT_ONCE).to_pylist()):
             values = {name: values[index] for name, values in columns.items()}
             yield {"origin": rows.origin, "row": number, "columns": values}
 
 
 _ROWS_AT_ONCE = 100  # rows that nobody asked for are not worked on
+
+
+def _names(names: list[str], upload: Upload) -> list[str]:
+    """The columns' names; of one that nobody names and that holds a person's data, a first row taken for a header."""
+    personal = find_personal(pa.array(names)).to_pylist()
+    known = named_columns(upload)
+    return [f"column {at + 1}" if personal[at] and name not in known else name for at, name in enumerate(names)]
 
 
 def _column(values: pa.Array, shown: bool) -> list[str | None]:

@@ -46,9 +46,10 @@ def overlay_environment(
     found: list[Finding],
 ) -> tuple[Overlaid, list[Problem]]:
     """The sections with the environment that ``environ`` chooses laid over them. All environments are checked."""
-    valid = {}
+    valid: dict[str, Environment] = {}
     for name, data in environments.items():
         faults = [*_faults(name, data, platform, clients)]
+        faults += [] if faults else _shared_books(name, data, {other: environments[other] for other in valid})
         found += faults
         if not faults:
             valid[name] = Environment.model_validate(data)
@@ -97,6 +98,14 @@ def _faults(name: str, data: Any, platform: Mapping[str, Any], clients: Mapping[
         yield (*here, "stage"), "is the platform's stage; an environment needs one of its own"
     if data.get("ledger") is None and not _is_sqlite_file(platform.get("ledger", _default("ledger"))):
         yield here, "needs a ledger: the platform's is no SQLite file, beside which one could be made"
+
+
+def _shared_books(name: str, data: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[Finding]:
+    """Ledgers and stages that an environment shares with another."""
+    for key in ("ledger", "stage"):
+        for other, its in others.items():
+            if data.get(key) is not None and data[key] == its.get(key):
+                yield ("environments", name, key), f"is that of the environment {other}; each needs one of its own"
 
 
 def _default(setting: str) -> Any:
