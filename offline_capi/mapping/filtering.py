@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -30,7 +30,6 @@ from offline_capi.model import Fault, Reason
 __all__ = ["FirstRows", "MeantRows", "find_meant_rows"]
 
 _COMPARE = {"above": pc.greater, "at_least": pc.greater_equal, "below": pc.less, "at_most": pc.less_equal}
-_KEY_BYTES = 16
 
 
 class MeantRows(NamedTuple):
@@ -40,38 +39,57 @@ class MeantRows(NamedTuple):
     faults: tuple[Fault, ...] = ()
 
 
+class _Keys(NamedTuple):
+    """Hashes of keys, two words each, in ascending order of ``high``."""
+
+    high: NDArray[np.uint64]
+    low: NDArray[np.uint64]
+
+    def only(self, chosen: NDArray[Any]) -> _Keys:
+        return _Keys(self.high[chosen], self.low[chosen])
+
+    def holds(self, keys: _Keys) -> NDArray[np.bool_]:
+        """Whether each of ``keys`` is among these."""
+        found = np.zeros(len(keys.high), bool)
+        at = np.searchsorted(self.high, keys.high)
+        open_ = np.arange(len(at))
+        while len(open_):  # once, unless two keys share a word
+            open_ = open_[at[open_] < len(self.high)]
+            open_ = open_[self.high[at[open_]] == keys.high[open_]]
+            same = self.low[at[open_]] == keys.low[open_]
+            found[open_[same]] = True
+            open_ = open_[~same]
+            at[open_] += 1
+        return found
+
+
 class FirstRows:
     """The keys that ``first_of`` has seen in a run, 16 bytes each. One for each pass over a window."""
 
     def __init__(self) -> None:
-        self._runs: list[NDArray[np.bytes_]] = []
+        self._runs: list[_Keys] = []
 
     def find_new(self, keys: pa.StringArray) -> NDArray[np.bool_]:
         """Where a key stands for the first time in this run; true as well where there is none. It is remembered."""
         series = pl.Series(keys)
-        words = np.stack([series.hash(seed).to_numpy() for seed in (1, 2)], axis=1)
-        digests = np.ascontiguousarray(words).view(f"S{_KEY_BYTES}").ravel()
         there = keys.is_valid().to_numpy(zero_copy_only=False)
-        fresh, at = np.unique(digests[there], return_index=True)
-        known = reduce(np.logical_or, [_is_in(fresh, run) for run in self._runs], np.zeros(len(fresh), bool))
+        first = np.flatnonzero(series.is_first_distinct().to_numpy() & there)
+        words = _Keys(*(series.gather(first).hash(seed).to_numpy() for seed in (1, 2)))
+        order = np.argsort(words.high)
+        words, first = words.only(order), first[order]
+        fresh = ~reduce(np.logical_or, [run.holds(words) for run in self._runs], np.zeros(len(first), bool))
         new: NDArray[np.bool_] = ~there
-        new[np.flatnonzero(there)[at[~known]]] = True
-        self._remember(fresh[~known])
+        new[first[fresh]] = True
+        self._remember(words.only(fresh))
         return new
 
-    def _remember(self, fresh: NDArray[np.bytes_]) -> None:
+    def _remember(self, fresh: _Keys) -> None:
         """Runs of like size are merged, so that there are few."""
-        while self._runs and len(self._runs[-1]) <= 2 * len(fresh):
-            fresh = np.sort(np.concatenate([self._runs.pop(), fresh]))
-        if len(fresh):
+        while self._runs and len(self._runs[-1].high) <= 2 * len(fresh.high):
+            both = _Keys(*map(np.concatenate, zip(self._runs.pop(), fresh, strict=True)))
+            fresh = both.only(np.argsort(both.high))
+        if len(fresh.high):
             self._runs.append(fresh)
-
-
-def _is_in(keys: NDArray[np.bytes_], run: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    """Whether each key stands in a run in ascending order."""
-    at = np.minimum(np.searchsorted(run, keys), len(run) - 1)
-    found: NDArray[np.bool_] = run[at] == keys
-    return found
 
 
 def find_meant_rows(
