@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
-from offline_capi.config.columns import named_columns, patterns_used
+from offline_capi.config.columns import lookup_of, named_columns, patterns_used
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.mapping import columns_of_table, pattern_fault, placed_rows
@@ -101,7 +101,8 @@ LOOKED_AT_ROWS = 1_000
 def _unplaced(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> list[Problem]:
     if rows_window(upload, window) is None or upload.transform is not None:
         return []
-    needed = tuple({*upload.window.columns, *(upload.event.time.columns if upload.event.time else ())})
+    times = {*upload.window.columns, *(upload.event.time.columns if upload.event.time else ())}
+    needed = tuple(column for column in times if not lookup_of(column, upload))
     batches = read_batches(
         upload.source, window, **at_source(upload, deployment, secrets), columns=needed, batch_rows=LOOKED_AT_ROWS
     )

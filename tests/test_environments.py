@@ -127,3 +127,14 @@ def test_an_environment_that_is_not_there_is_asked_about(shop: Shop):
 
     assert found.code == 2
     assert 'there is no environment "stagin" in clients.yml; did you mean "staging"?' in found.err
+
+
+def test_two_environments_share_no_ledger(shop: Shop):
+    other = STAGING.replace("staging:", "test:").replace(STAGING_PIXEL, "1200000000000092").split("environments:\n")[1]
+    text = (CLIENTS + STAGING + other).replace("    clients:", "    ledger: sqlite:///both.db\n    clients:")
+    shop.write("dags/clients.yml", text)
+
+    found = shop.run("check")
+
+    assert found.code == 2
+    assert "environments.test.ledger  is that of the environment staging; each needs one of its own" in found.err

@@ -53,3 +53,14 @@ def test_a_key_of_a_lookup_is_masked_and_rows_of_other_days_are_not_shown(shop: 
     assert [(row["row"], row["columns"]["Status"], row["columns"]["Email"]) for row in rows] == [
         (2, "text(4)", "text(13)")
     ]
+
+
+def test_p09_a_first_row_that_was_taken_for_a_header_is_not_shown(shop: Shop):
+    shop.write(
+        "data/orders.csv",
+        f"Name,Email,Total,Currency,Created at,mara.voss@example.com\n#1,,5,USD,{DAY}T12:00:00-05:00,x\n",
+    )
+
+    done = shop.run("preview", "orders", "--raw")
+
+    assert (done.code, "mara" in done.out, done.json[0]["columns"]["column 6"]) == (0, False, "text(1)")

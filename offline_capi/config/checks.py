@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from offline_capi.config.columns import columns_used, field_specs, lookup_columns, named_columns
+from offline_capi.config.columns import columns_used, field_specs, lookup_columns, lookup_of, named_columns
 from offline_capi.config.document import Loc
 from offline_capi.config.formats import format_problem
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
@@ -271,10 +271,10 @@ def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]
         if not lookup_columns(upload, name):
             yield ("lookups", name), f"is read for nothing: no field names a column of it, such as {name}.COLUMN"
         by = upload.lookups[name].by or ""
-        if by.partition(".")[0] in upload.lookups and "." in by:
+        if lookup_of(by, upload):
             yield ("lookups", name, "by"), f'"{by}" is a column of a lookup; name one of the source, or join the tables'
     for column in upload.window.columns:
-        if column.partition(".")[0] in upload.lookups and "." in column:
+        if lookup_of(column, upload):
             yield ("window",), f'"{column}" is a column of a lookup; rows are placed before anything is looked up'
     if upload.transform is None:
         known = {*named_columns(upload), *columns_used(upload)}

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from offline_capi.config.document import Loc, dotted
 from offline_capi.config.settings import Condition, FieldSpec, MappingSpec, WindowSpec
 
-__all__ = ["columns_of", "columns_used", "field_specs", "lookup_columns", "named_columns", "patterns_used"]
+__all__ = ["columns_of", "columns_used", "field_specs", "lookup_columns", "lookup_of", "named_columns", "patterns_used"]
 
 _SECTIONS = ("client", "window", "event", "user_data", "custom_data", "consent", "filter")
 _COLUMN_KEYS = ("column", "json_column")
@@ -20,7 +20,7 @@ def columns_used(mapping: MappingSpec) -> dict[str, tuple[str, ...]]:
 
     ``Deployment.place`` finds their lines. With a ``transform``, these are the columns that the hook must return.
     """
-    used = {column: paths for column, paths in named_columns(mapping).items() if not _lookup_of(column, mapping)}
+    used = {column: paths for column, paths in named_columns(mapping).items() if not lookup_of(column, mapping)}
     for name, lookup in mapping.lookups.items():
         column = lookup.by or lookup.key
         used[column] = (*used.get(column, ()), f"lookups.{name}.{'by' if lookup.by else 'key'}")
@@ -38,11 +38,11 @@ def named_columns(mapping: MappingSpec, sections: Iterable[str] = _SECTIONS) -> 
 
 def lookup_columns(mapping: MappingSpec, name: str) -> tuple[str, ...]:
     """The columns of a lookup's table that the mapping reads, by their names in the table."""
-    mine = (column for column in named_columns(mapping) if _lookup_of(column, mapping) == name)
+    mine = (column for column in named_columns(mapping) if lookup_of(column, mapping) == name)
     return tuple(column.partition(".")[2] for column in mine)
 
 
-def _lookup_of(column: str, mapping: MappingSpec) -> str | None:
+def lookup_of(column: str, mapping: MappingSpec) -> str | None:
     """Whose ``NAME.COLUMN`` is; ``None`` for a column of the source."""
     name, dot, _ = column.partition(".")
     return name if dot and name in mapping.lookups else None

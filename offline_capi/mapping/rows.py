@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import MappingSpec
-from offline_capi.config.columns import columns_of, field_specs
+from offline_capi.config.columns import columns_of, field_specs, lookup_of
 from offline_capi.config.keys import BARE_DOMAIN, EVENT_KEYS
 from offline_capi.config.settings import Contents, FieldSpec
 from offline_capi.errors import ConfigError
@@ -213,7 +213,8 @@ def _window_spec(mapping: MappingSpec) -> tuple[FieldSpec, str]:
     Or of a template with that column in it, as ``{Date} {Time}``: the day of the whole is the day of its part.
     """
     window, time = mapping.window, mapping.event.time
-    if time is not None and not (window.format or window.unit):
+    looked_up = time is not None and any(lookup_of(column, mapping) for column in time.columns)  # joined later
+    if time is not None and not (window.format or window.unit or looked_up):
         is_same = (time.column, time.template) == (window.column, window.template)
         if is_same or (time.template is not None and set(window.columns) <= set(time.columns)):
             return time, "event.time"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 
 from offline_capi.errors import SourceError
 from offline_capi.mapping import LookupTable, columns_of_table, map_rows, read_table
-from offline_capi.model import Fault, Reason, SourceRows
+from offline_capi.model import Fault, Reason, SourceRows, Window
 from tests.mapping.mapped import faults, mapping, source
 
 SPEC = mapping(
@@ -107,3 +108,19 @@ def test_a_filter_reads_columns_of_lookups():
     done = map_rows(source(customer=["1", "2", "9"]), spec, lookups={"crm": crm})
 
     assert (done.row.to_pylist(), done.filtered, done.dropped) == ([1], 2, ())
+
+
+def test_a_time_that_is_looked_up_places_no_row():
+    """Rows are placed before anything is joined: the window reads its own column."""
+    event = {"name": "Lead", "id": "{id}", "time": "{at}T{crm.clock}", "action_source": "other"}
+    spec = mapping(
+        lookups={"crm": {"path": "crm.csv", "key": "number", "by": "id"}},
+        event=event,
+        window={"column": "at", "timezone": "UTC"},
+    )
+    batch = pa.record_batch({"number": ["7"], "clock": ["23:00:00"]})
+    crm = read_table("crm", spec.lookups["crm"], [SourceRows(batch, "crm.csv", 1)], "UTC")
+
+    done = map_rows(source(at=["2026-11-20"]), spec, Window.of_day(date(2026, 11, 20), "UTC"), lookups={"crm": crm})
+
+    assert done.event["event_time"].to_pylist() == [int(datetime(2026, 11, 20, 23, tzinfo=UTC).timestamp())]
