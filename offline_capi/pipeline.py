@@ -27,7 +27,7 @@ from offline_capi.config.paths import anchored_url
 from offline_capi.config.run_texts import fill_in
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
-from offline_capi.errors import PartialLossError, UsageError
+from offline_capi.errors import PartialLossError, SourceError, UsageError
 from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
 from offline_capi.frequent import FrequentValues, as_junk
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
@@ -386,7 +386,10 @@ def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str
     tables = {}
     for name, lookup in upload.lookups.items():
         batches = read_batches(lookup, window, **how, columns=columns_of_table(upload, name), batch_rows=BATCH_ROWS)
-        tables[name] = read_table(name, lookup, batches, upload.window.timezone)
+        try:
+            tables[name] = read_table(name, lookup, batches, upload.window.timezone)
+        except SourceError as error:  # it speaks of "source", which an upload has as well
+            raise type(error)(f"lookups.{name}: {error}") from None
     return tables
 
 
@@ -470,7 +473,7 @@ def at_source(upload: Upload, deployment: Deployment, secrets: SecretResolver) -
     return {
         "zone": upload.window.timezone,
         "connection_url": lambda name: anchored_url(
-            secrets.connection_url(deployment.connections.get(name) or name).reveal(), deployment.project
+            secrets.connection_url(deployment.connection(name)).reveal(), deployment.project
         ),
         "sql_folder": deployment.sql_folder,
         "folder": deployment.project,

@@ -100,4 +100,5 @@ def test_a_file_that_is_missing_says_whose_it_is(shop: Shop):
     done = shop.run("upload", "orders")
 
     assert (done.code, shop.sandbox.requests) == (1, [])
+    assert "lookups.crm: source.path: there is no" in done.err
     assert "data/none.csv" in done.err

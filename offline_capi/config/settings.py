@@ -1666,6 +1666,10 @@ class Deployment(_Node):
         """Who gets requests: the clients, and a sibling for each further pixel, by the name that the books give it."""
         return {one.name: one for client in self.clients.values() for one in client.recipients()}
 
+    def connection(self, name: str) -> str:
+        """The connection that is used where an upload names this one."""
+        return self.connections.get(name, name)
+
     def has_own_token(self, recipient: str) -> bool:
         """Whether a token is a recipient's own, and not that with which a further pixel's client sends."""
         client = self.clients[client_of(recipient)]

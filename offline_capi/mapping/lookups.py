@@ -88,11 +88,11 @@ def read_table(name: str, lookup: FileLookup | QueryLookup, batches: Iterable[So
         rows += len(columns)
         _refuse(
             sum(pc.sum(fault.where).as_py() for fault in batch.faults),
-            f"{name}: rows of the table that cannot be read: {{:,}}",
+            "rows of the table that cannot be read",
         )
         if rows > MAX_LOOKUP_ROWS:
             raise SourceError(
-                f"lookups.{name}: the table has more than {MAX_LOOKUP_ROWS:,} rows, which are held in memory. "
+                f"the table has more than {MAX_LOOKUP_ROWS:,} rows, which are held in memory. "
                 f"Join it in the source's query, or let the lookup's query select fewer. {_ADVICE}"
             )
         with columns.read_for(f"lookups.{name}.key", lookup.key):
@@ -102,13 +102,13 @@ def read_table(name: str, lookup: FileLookup | QueryLookup, batches: Iterable[So
         parts.append({column: columns.values(column).filter(there) for column in batch.batch.schema.names})
     joined = pa.concat_arrays(keys) if keys else pa.array([], pa.string())
     repeated = len(joined) - pc.count_distinct(joined).as_py()
-    _refuse(repeated, f"{name}: rows of the table that repeat the key of another ({lookup.key}): {{:,}}")
+    _refuse(repeated, f"rows of the table that repeat the key of another ({lookup.key})")
     return LookupTable(joined, {column: _joined([part[column] for part in parts]) for column in (parts or [{}])[0]})
 
 
 def _refuse(rows: int, words: str) -> None:
     if rows:
-        raise SourceError(f"lookups.{words.format(rows)}. {_ADVICE}")
+        raise SourceError(f"{words}: {rows:,}. {_ADVICE}")
 
 
 def _joined(parts: Sequence[pa.Array]) -> pa.Array:

@@ -57,7 +57,7 @@ def test_a_key_in_two_rows_is_refused_with_a_count_and_without_the_value():
             {"number": ["secret-1", None], "mail": ["a", "b"], "tier": ["x", "y"]},
         )
 
-    assert "lookups.crm: rows of the table that repeat the key of another (number): 1" in str(refused.value)
+    assert "rows of the table that repeat the key of another (number): 1" in str(refused.value)
     assert "secret" not in str(refused.value)
 
 
