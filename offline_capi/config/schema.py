@@ -86,8 +86,11 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
         definitions["FieldSpec"] = {"anyOf": [_SHORT_FIELD, definitions["FieldSpec"]]}
     if "Pixel" in definitions:
         definitions["Pixel"] = {"anyOf": [{"type": ["string", "integer"]}, definitions["Pixel"]]}
-    if "Client" in definitions:
-        _with_either_id(definitions["Client"])
+    if "Condition" in definitions:
+        properties = definitions["Condition"]["properties"]
+        properties |= {"in": properties["equals"], "not_in": properties["not_equals"]}
+    for client in (definitions[name] for name in ("Client", "EnvironmentClient") if name in definitions):
+        _with_either_id(client)
     return {"$schema": _DIALECT, **definitions.pop(model.__name__), "$defs": definitions}
 
 
