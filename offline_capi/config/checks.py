@@ -6,26 +6,32 @@ being checked.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from offline_capi.config.columns import field_specs
+from offline_capi.config.columns import columns_used, field_specs, lookup_columns, lookup_of, named_columns
 from offline_capi.config.document import Loc, dotted
 from offline_capi.config.formats import format_problem
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
 from offline_capi.config.nearest import did_you_mean
-from offline_capi.config.queries import query_problems
+from offline_capi.config.queries import query_problems, read_query_text
+from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
 from offline_capi.config.settings import (
     ActionSource,
+    Condition,
     Contents,
     CustomData,
     Event,
     EventName,
     FieldSpec,
+    FileLookup,
     FileSource,
+    QueryLookup,
     SqlSource,
     Upload,
     WindowSpec,
@@ -50,6 +56,7 @@ class Surroundings:
 
     sql_folder: Path
     clients: Collection[str]
+    environment: str = ""
 
     def queries(self) -> list[str]:
         return [path.relative_to(self.sql_folder).as_posix() for path in self.sql_folder.rglob("*.sql")]
@@ -60,6 +67,9 @@ def check_sections(upload: Upload, sections: Collection[str], around: Surroundin
     for section, check in _CHECKS.items():
         if section in sections:
             yield from check(getattr(upload, section), around)
+    yield from _check_whole(upload, sections)
+    if "delivery" in sections:
+        yield from _check_tag(upload, around)
 
 
 # ---------------------------------------------------------------------------------------------- words of other places
@@ -207,8 +217,10 @@ def _check_source(source: SqlSource | FileSource, around: Surroundings) -> Itera
         yield from _check_query(source, around)
 
 
-def _check_query(source: SqlSource, around: Surroundings) -> Iterator[Finding]:
-    here = ("source", "sql")
+def _check_query(
+    source: SqlSource, around: Surroundings, here: Loc = ("source", "sql"), *, windowed: bool = True
+) -> Iterator[Finding]:
+    """``windowed``: a query that does not ask for the window would read everything each night."""
     try:
         query = around.sql_folder.joinpath(source.sql).read_text(encoding="utf-8-sig") if source.is_file else source.sql
     except FileNotFoundError:
@@ -219,19 +231,20 @@ def _check_query(source: SqlSource, around: Surroundings) -> Iterator[Finding]:
     except (OSError, UnicodeDecodeError):
         yield here, f'the file "{source.sql}" in {around.sql_folder} cannot be read as UTF-8 text'
     else:
-        yield from ((here, problem) for problem in query_problems(query))
+        problems = query_problems(query) if windowed else read_query_text(query).problems
+        yield from ((here, problem) for problem in problems)
 
 
-def _check_path(path: str) -> Iterator[Finding]:
+def _check_path(path: str, here: Loc = ("source", "path")) -> Iterator[Finding]:
     """Braces are ``${NAME}``, ``{date}`` or ``{date:FORMAT}``; the format must tell days apart."""
     rest = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "", path)
     for name, form in re.findall(r"\{(\w*)(?::([^{}]*))?\}", rest):
         if name != "date":
-            yield ("source", "path"), f'"{{{name}}}" means nothing here; write {{date}}, {{date:%Y%m%d}} or ${{NAME}}'
+            yield here, f'"{{{name}}}" means nothing here; write {{date}}, {{date:%Y%m%d}} or ${{NAME}}'
         elif form and not _tells_days_apart(form):
-            yield ("source", "path"), f'the format "{form}" does not tell days apart; use %Y, %m and %d, or %Y and %j'
+            yield here, f'the format "{form}" does not tell days apart; use %Y, %m and %d, or %Y and %j'
     if re.search(r"[{}]", re.sub(r"\{\w*(:[^{}]*)?\}", "", rest)):
-        yield ("source", "path"), "has a brace without its partner; write {date}, {date:%Y%m%d} or ${NAME}"
+        yield here, "has a brace without its partner; write {date}, {date:%Y%m%d} or ${NAME}"
 
 
 def _tells_days_apart(form: str) -> bool:
@@ -240,6 +253,70 @@ def _tells_days_apart(form: str) -> bool:
     return bool(directives & {"F", "x", "D"} or (year and (("j" in directives) or (month and day))))
 
 
+# ---------------------------------------------------------------------------------------------- filter, lookups
+
+
+def _check_filter(conditions: tuple[Condition, ...], _: Surroundings) -> Iterator[Finding]:
+    firsts = [index for index, condition in enumerate(conditions) if condition.first_of]
+    yield from ((("filter", index), "is a second first_of; one names all its columns") for index in firsts[1:])
+    for index, condition in enumerate(conditions):
+        for option in ("format", "unit", "timezone"):
+            if option in condition.model_fields_set and not any(
+                isinstance(bound, str) for _, bound in condition.bounds
+            ):
+                yield ("filter", index, option), "has a meaning only where the column is compared with a date or time"
+        for form in condition.format:
+            if problem := format_problem(form):
+                yield ("filter", index, "format"), problem
+
+
+def _check_lookups(lookups: Mapping[str, FileLookup | QueryLookup], around: Surroundings) -> Iterator[Finding]:
+    for name, lookup in lookups.items():
+        if isinstance(lookup, FileLookup):
+            yield from _check_path(lookup.path, ("lookups", name, "path"))
+        else:
+            yield from _check_query(lookup, around, ("lookups", name, "sql"), windowed=False)
+
+
+def _check_tag(upload: Upload, around: Surroundings) -> Iterator[Finding]:
+    """Whether ``upload_tag`` fits once its names are filled in."""
+    day = datetime(2026, 12, 31, tzinfo=UTC)
+    names = {"upload": upload.name, "client": max(around.clients, key=len, default=""), "run": "-" * RUN_ID_CHARS}
+    dates = {"since": day, "until": day}
+    tag = fill_in(upload.delivery.upload_tag or "", names | {"environment": around.environment}, dates)
+    tag = json.dumps(tag)[1:-1]
+    if len(tag) > MAX_TAG_CHARS:
+        yield ("delivery", "upload_tag"), f"is {len(tag)} characters long in a request; {MAX_TAG_CHARS} at most"
+
+
+#: ``20261129T123000-1a2b3c4d``.
+RUN_ID_CHARS = 24
+
+
+def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
+    """What only several sections together tell."""
+    if not set(sections) >= _MAPPED:
+        return
+    for name in upload.lookups:
+        if not lookup_columns(upload, name):
+            yield ("lookups", name), f"is read for nothing: no field names a column of it, such as {name}.COLUMN"
+        by = upload.lookups[name].by or ""
+        if lookup_of(by, upload):
+            yield ("lookups", name, "by"), f'"{by}" is a column of a lookup; name one of the source, or join the tables'
+    for column in upload.window.columns:
+        if lookup_of(column, upload):
+            yield ("window",), f'"{column}" is a column of a lookup; rows are placed before anything is looked up'
+    if upload.transform is None:
+        known = {*named_columns(upload), *columns_used(upload)}
+        for index, test in enumerate(upload.tests):
+            # A column that nothing reads is harmless; one that looks like a column that the row lacks is mistyped.
+            for column in [name for name in test.row if name not in known]:
+                if guess := did_you_mean(column, known - {*test.row}):
+                    yield ("tests", index, "row", column), f'no part of this upload reads a column "{column}"{guess}'
+
+
+_MAPPED = {"window", "event", "user_data", "custom_data", "consent", "filter", "lookups"}
+
 _CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "client": _check_client,
     "source": _check_source,
@@ -247,4 +324,6 @@ _CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "event": _check_event,
     "user_data": _check_user_data,
     "custom_data": _check_custom_data,
+    "filter": _check_filter,
+    "lookups": _check_lookups,
 }

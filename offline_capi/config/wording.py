@@ -55,6 +55,9 @@ _MODELS: Mapping[str, str] = {
     "EventName": "needs the name of an event, or a mapping such as {column: name, map: {word: Purchase}}",
     "FieldSpec": "needs the name of a column, or a mapping such as {column: name, type: number}",
     "Pixel": "needs the number of a pixel, or a mapping such as {id: number, token: {env: NAME}}",
+    "TextStep": "needs a step: trim, lower, upper, or a mapping such as {replace: {'-': ''}}",
+    "Condition": "needs a condition, such as {column: Status, equals: [paid, captured]}",
+    "UploadTest": "needs a mapping with row and expect",
     "SecretRef": "needs a reference: {env: NAME}, {file: /path}, {connection: id} or {store: NAME}",
 }
 #: Keys that somebody will try, and why there are none.

@@ -75,6 +75,7 @@ def build_events(
             noted=facts.rows.noted,
             profiles=facts.rows.profiles if rows.identity else (),
             outside=rows.outside,
+            filtered=rows.filtered,
             warnings=_warnings(facts, verdicts.going),
             rows_of=facts.rows_of,
             carried={key: _where(~too_large, _carried(held)) for key, held in going.identity.items() if held},

@@ -159,7 +159,10 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.UNKNOWN_CLIENT: ReasonText(
         "the client is not configured, or not in the upload's map", "add it to clients.yml or to the map, and replay"
     ),
-    Reason.PAUSED_CLIENT: ReasonText("the client is paused", "set active: true in clients.yml and run again"),
+    Reason.PAUSED_CLIENT: ReasonText(
+        "the client is paused, or has no pixel in this environment",
+        "set active: true in clients.yml, or name it under the environment, and run again",
+    ),
     Reason.CLIENT_STOPPED: ReasonText(
         "sending stopped for this client after an access fault", "renew its token or permission and run again"
     ),

@@ -88,6 +88,7 @@ class MappedRows:
     - ``suppressed``: boolean, true where consent is missing
     - ``faults``: rows that cannot go on
     - ``outside``: how many source rows lie outside the run's window and were left to other runs
+    - ``filtered``: how many rows of the window are not meant, by the upload's ``filter``
     - ``dropped``: identity values that were lost in a map or a cast, and texts that must never be sent
     - ``noted``: columns of ids that a spreadsheet seems to have rounded
     """
@@ -103,6 +104,7 @@ class MappedRows:
     outside: int = 0
     dropped: tuple[DroppedValues, ...] = ()
     noted: tuple[NotedValues, ...] = ()
+    filtered: int = 0
 
     def __len__(self) -> int:
         return len(self.row)
@@ -169,6 +171,7 @@ class HashedRows:
     noted: tuple[NotedValues, ...] = ()
     columns: Mapping[str, int] = field(default_factory=dict)
     profiles: tuple[str, ...] = ()
+    filtered: int = 0
 
     def __len__(self) -> int:
         return len(self.row)
@@ -190,4 +193,5 @@ class HashedRows:
                 self.noted if start == 0 else (),
                 self.columns,
                 self.profiles,
+                self.filtered if start == 0 else 0,
             )

@@ -38,7 +38,7 @@ class Rejections:
 class BuiltEvents:
     """What a batch of rows became. ``rows == len(events) + len(rejections) + sum(suppressed.values())``.
 
-    ``outside`` counts rows of the source that were left to other runs.
+    ``outside`` counts rows of the source that were left to other runs, ``filtered`` those that are not meant.
     ``suppressed`` counts by (client, day). ``warnings`` counts events that Meta accepts but that will match or measure
     badly, by a short code. ``carried`` says beside the events which of them carry a usable value of each mapped key of
     user_data. ``rows_of`` counts the rows by client, of those that are configured.
@@ -62,6 +62,7 @@ class BuiltEvents:
     noted: tuple[NotedValues, ...] = ()
     profiles: tuple[str, ...] = ()
     store_keys: pa.RecordBatch | None = None
+    filtered: int = 0
 
     @property
     def outgoing(self) -> tuple[EventBatch, ...]:
