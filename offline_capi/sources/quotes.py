@@ -10,7 +10,8 @@ quote is written twice. What breaks this, and what it costs:
   or as many and more in both of these) has swallowed them: each of its lines is malformed. Two stray quotes far apart
   look like this, and are RFC 4180 to the letter. Addresses and notes with line breaks have no such lines.
 
-Blocks without quotes cost one search; blocks with quotes are checked at the positions of the quotes alone.
+Blocks without quotes cost one search. Blocks that quote every value are recognised by counts of byte patterns; all
+others are checked at the positions of their quotes, and values with line breaks in their own rows alone.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ __all__ = ["Dialect", "RowBlocks", "UnclosedQuoteError"]
 QUOTE, LINE_FEED, CARRIAGE_RETURN, BACKSLASH = b'"\n\r\\'
 #: A longer row is taken for a quote that was never closed.
 MAX_ROW_BYTES = 1 << 20
+#: Shorter blocks are not worth a check of their own.
+MIN_QUOTED_BYTES = 16
 
 Positions = npt.NDArray[np.intp]
 _UNCLOSED = "a quote is opened and not closed where its value ends"
@@ -95,6 +98,10 @@ class RowBlocks:
 
     def _checked(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
         codes = np.frombuffer(data, np.uint8)
+        cut = _last_line_end(data)
+        may_be_whole = cut and (cut == len(data) or not final) and not self.dialect.has_escapes
+        if may_be_whole and _is_fully_quoted(codes[:cut], self.dialect.delimiter[0]):
+            return data[:cut], cut
         quotes = self._structural_quotes(data, codes)
         if not self._is_standard(codes, quotes):
             return self._line_by_line(data, final=final)
@@ -108,9 +115,31 @@ class RowBlocks:
         if not inside.any():
             return data[:cut], cut
         self._check_balance()
-        lines = _Lines(data[:cut], codes[:cut], quotes[quotes < cut], ends[ends < cut], inside)
-        doubtful = lines.doubtful(self.dialect.delimiter, self.width, trusted=self.dialect.quoting == "loose")
-        return (lines.with_malformed(doubtful, self._malformed_line()) if doubtful.any() else data[:cut]), cut
+        return self._without_swallowed_rows(data[:cut], ends[ends < cut], inside), cut
+
+    def _without_swallowed_rows(self, data: bytes, ends: Positions, is_inside: npt.NDArray[np.bool_]) -> bytes:
+        """Whole rows, with the lines of doubtful ones malformed. Only rows of several lines are looked into."""
+        starts, stops = np.concatenate(([0], ends + 1)), np.append(ends + 1, len(data))
+        goes_on = np.append(is_inside, False)
+        is_spanning = goes_on | np.concatenate(([False], is_inside))
+        is_spanning &= starts < len(data)  # nothing follows the last line end
+        chosen = zip(starts[is_spanning].tolist(), stops[is_spanning].tolist(), strict=True)
+        rows = b"".join([data[start:stop] for start, stop in chosen])
+        codes = np.frombuffer(rows, np.uint8)
+        last_is_open = bool(is_spanning[-1])  # the file's last line, without a line end
+        line_ends = (np.cumsum((stops - starts)[is_spanning]) - 1)[: -1 if last_is_open else None]
+        inside = goes_on[is_spanning][: len(line_ends)]
+        lines = _Lines(rows, codes, self._structural_quotes(rows, codes), line_ends, inside)
+        found = lines.doubtful(self.dialect.delimiter, self.width, trusted=self.dialect.quoting == "loose")
+        if not found.any():
+            return data
+        doubtful = np.zeros(len(starts), np.bool_)
+        doubtful[is_spanning] = found
+        line = self._malformed_line()
+        return b"".join(
+            line if bad else data[start:stop]
+            for start, stop, bad in zip(starts.tolist(), stops.tolist(), doubtful.tolist(), strict=True)
+        )
 
     def _structural_quotes(self, data: bytes, codes: npt.NDArray[np.uint8]) -> Positions:
         quotes = np.flatnonzero(codes == QUOTE)
@@ -211,9 +240,7 @@ class RowBlocks:
         codes = np.frombuffer(row, np.uint8)
         quotes = self._structural_quotes(row, codes)
         ends = _line_ends(row, codes, final=True)
-        lines = _Lines(row, codes, quotes, ends, np.searchsorted(quotes, ends) % 2 == 1)
-        doubtful = lines.doubtful(self.dialect.delimiter, self.width, trusted=self.dialect.quoting == "loose")
-        return lines.with_malformed(doubtful, self._malformed_line()) if doubtful.any() else row
+        return self._without_swallowed_rows(row, ends, np.searchsorted(quotes, ends) % 2 == 1)
 
     def _quotes_any_value(self) -> bool:
         if self._has_quoted_values is None:
@@ -246,7 +273,7 @@ class _Shapes(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """The lines of whole rows, of which some lie inside a quoted value."""
+    """The lines of whole rows, of which some end inside a quoted value."""
 
     data: bytes
     codes: npt.NDArray[np.uint8]
@@ -291,19 +318,44 @@ class _Lines(NamedTuple):
         stops = closes[np.concatenate((closes[:-1] + 1 != opens[1:], [True]))]
         return np.searchsorted(self.ends, self._starts()), np.searchsorted(self.ends, stops)
 
-    def with_malformed(self, doubtful: npt.NDArray[np.bool_], line: bytes) -> bytes:
-        starts = np.concatenate(([0], self.ends + 1))
-        stops = np.append(self.ends + 1, len(self.data))
-        return b"".join(
-            line if bad else self.data[start:stop]
-            for start, stop, bad in zip(starts.tolist(), stops.tolist(), doubtful.tolist(), strict=False)
-        )
-
 
 def _sums(flags: npt.NDArray[np.bool_], bounds: Positions) -> Positions:
     """How many flags are set between each bound and the next."""
     until = np.concatenate(([0], np.cumsum(flags)))
     return np.asarray(np.diff(until[bounds]), np.intp)
+
+
+def _is_fully_quoted(codes: npt.NDArray[np.uint8], delimiter: int) -> bool:
+    """Whether whole lines hold quoted values alone, none of them with a quote or a line break in it.
+
+    So it is where they begin and end in a quote, and each other quote is one of the two in ``","``, or around a line
+    end: such pairs close a value and open the next, and tile the text in one way only.
+    """
+    has_returns = bool((codes == CARRIAGE_RETURN).any())
+    edge = b'"\r\n' if has_returns else b'"\n'
+    if len(codes) < MIN_QUOTED_BYTES or codes[0] != QUOTE or codes[-len(edge) :].tobytes() != edge:
+        return False
+    is_quote, is_feed = codes == QUOTE, codes == LINE_FEED
+    if has_returns:
+        is_return = codes == CARRIAGE_RETURN
+        between = is_quote[:-2] & (codes[1:-1] == delimiter) & is_quote[2:]
+        at_ends = is_quote[:-3] & is_return[1:-2] & is_feed[2:-1] & is_quote[3:]
+        pairs, lines = np.count_nonzero(between) + np.count_nonzero(at_ends), np.count_nonzero(at_ends) + 1
+        overlap = (
+            (between[:-2] & between[2:]).any()
+            or (between[:-3] & at_ends[2:]).any()
+            or (at_ends[:-2] & between[3:]).any()
+            or (at_ends[:-3] & at_ends[3:]).any()
+        )
+        is_even = np.count_nonzero(is_return) == lines
+    else:
+        separates = codes == delimiter
+        separates |= is_feed
+        either = is_quote[:-2] & separates[1:-1] & is_quote[2:]
+        pairs, lines = np.count_nonzero(either), np.count_nonzero(either & is_feed[1:-1]) + 1
+        overlap, is_even = (either[:-2] & either[2:]).any(), True
+    is_tiled = 2 * pairs + 2 == np.count_nonzero(is_quote) and not overlap
+    return bool(is_tiled and is_even and np.count_nonzero(is_feed) == lines)
 
 
 def _has_lone_returns(data: bytes) -> bool:
