@@ -29,8 +29,8 @@ __all__ = ["Dialect", "RowBlocks", "UnclosedQuoteError"]
 QUOTE, LINE_FEED, CARRIAGE_RETURN, BACKSLASH = b'"\n\r\\'
 #: A longer row is taken for a quote that was never closed.
 MAX_ROW_BYTES = 1 << 20
-#: Shorter blocks are not worth a check of their own.
-MIN_QUOTED_BYTES = 16
+#: Searched at once: temporaries of this size stay in the processor's cache and need no new pages.
+WINDOW_BYTES = 1 << 16
 
 Positions = npt.NDArray[np.intp]
 _UNCLOSED = "a quote is opened and not closed where its value ends"
@@ -59,14 +59,16 @@ class RowBlocks:
     """Cuts the bytes after a header into blocks of whole rows.
 
     ``width`` is the number of columns. ``count_quotes`` counts the quotes of the whole file, ``quotes_values`` says
-    whether a value of the file begins with one: both read the file again, and are asked at most once.
+    whether a value of the file begins with one: both read the file again, and are asked at most once. ``count_lines``
+    counts the lines in so many bytes after the header, for the message of an error.
     """
 
     dialect: Dialect
     width: int
     count_quotes: Callable[[], int]
     quotes_values: Callable[[], bool]
-    _lines: int = 0
+    count_lines: Callable[[int], int]
+    _done: int = 0
     _is_balanced: bool | None = None
     _has_quoted_values: bool | None = None
 
@@ -74,34 +76,41 @@ class RowBlocks:
         """Blocks that end where a row does. Raises ``UnclosedQuoteError`` before a block that cannot be cut."""
         rest = b""
         for chunk in chunks:
-            rest += chunk
-            whole, rest = self._whole_rows(rest, final=False)
+            read = len(rest) + len(chunk)
+            whole, rest = self._simple_rows(rest, chunk) or self._whole_rows(rest + chunk, final=False)
             if len(rest) > MAX_ROW_BYTES:
                 raise self._unclosed(
                     whole, "a row is longer than 1 MB, usually because a quote is opened and not closed"
                 )
+            self._done += read - len(rest)
             if whole:
                 yield whole
         if rest:
             yield self._whole_rows(rest, final=True)[0]
 
+    def _simple_rows(self, rest: bytes, chunk: bytes) -> tuple[bytes, bytes] | None:
+        """Where each line is a row for certain: the whole ones, copied once, and what follows; else ``None``."""
+        cut = _last_line_end(chunk)
+        if not cut:
+            return None
+        has_quotes = self.dialect.quoting != "none" and (b'"' in chunk or b'"' in rest)
+        if has_quotes and self.dialect.has_escapes:
+            return None
+        whole = b"".join((rest, memoryview(chunk)[:cut]))
+        is_simple = not has_quotes or _is_fully_quoted(whole, self.dialect.delimiter[0])
+        return (whole, chunk[cut:]) if is_simple else None
+
     def _whole_rows(self, data: bytes, *, final: bool) -> tuple[bytes, bytes]:
         if self.dialect.quoting == "none" or b'"' not in data:
             cut = len(data) if final else _last_line_end(data)
-            whole = data[:cut]
-        else:
-            whole, cut = self._checked(data, final=final)
-        self._lines += int(np.count_nonzero(np.frombuffer(data, np.uint8)[:cut] == LINE_FEED))
+            return data[:cut], data[cut:]
+        whole, cut = self._checked(data, final=final)
         return whole, data[cut:]
 
     # ------------------------------------------------------------------------------------------ by positions
 
     def _checked(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
         codes = np.frombuffer(data, np.uint8)
-        cut = _last_line_end(data)
-        may_be_whole = cut and (cut == len(data) or not final) and not self.dialect.has_escapes
-        if may_be_whole and _is_fully_quoted(codes[:cut], self.dialect.delimiter[0]):
-            return data[:cut], cut
         quotes = self._structural_quotes(data, codes)
         if not self._is_standard(codes, quotes):
             return self._line_by_line(data, final=final)
@@ -178,7 +187,7 @@ class RowBlocks:
         return b"x\n" if self.width > 1 else self.dialect.delimiter + b"\n"
 
     def _unclosed(self, before: bytes, what: str = _UNCLOSED) -> UnclosedQuoteError:
-        return UnclosedQuoteError(self._lines + before.count(b"\n") + 1, what)
+        return UnclosedQuoteError(self.count_lines(self._done) + before.count(b"\n") + 1, what)
 
     # ------------------------------------------------------------------------------------------ line by line
 
@@ -228,7 +237,7 @@ class RowBlocks:
             position, width = position + 1, width + 1
         row = data[at:stop]
         if bare % 2 and self.dialect.quoting == "standard":
-            raise UnclosedQuoteError(self._lines + data.count(b"\n", 0, at) + 1, _BARE_QUOTE)
+            raise self._unclosed(data[:at], _BARE_QUOTE)
         return (self._spanning(row, width, bare) if _LINE_BREAK.search(row.rstrip(b"\r\n")) else row), stop
 
     def _spanning(self, row: bytes, width: int, bare: int) -> bytes:
@@ -325,37 +334,41 @@ def _sums(flags: npt.NDArray[np.bool_], bounds: Positions) -> Positions:
     return np.asarray(np.diff(until[bounds]), np.intp)
 
 
-def _is_fully_quoted(codes: npt.NDArray[np.uint8], delimiter: int) -> bool:
+def _is_fully_quoted(data: bytes, delimiter: int) -> bool:
     """Whether whole lines hold quoted values alone, none of them with a quote or a line break in it.
 
-    So it is where they begin and end in a quote, and each other quote is one of the two in ``","``, or around a line
+    So it is where they begin and end in a quote, and each other quote is one of the two in ``","`` or around a line
     end: such pairs close a value and open the next, and tile the text in one way only.
     """
-    has_returns = bool((codes == CARRIAGE_RETURN).any())
-    edge = b'"\r\n' if has_returns else b'"\n'
-    if len(codes) < MIN_QUOTED_BYTES or codes[0] != QUOTE or codes[-len(edge) :].tobytes() != edge:
+    edge = b'"\r\n' if data.endswith(b"\r\n") else b'"\n'
+    if not (data.startswith(b'"') and data.endswith(edge)) or (b"\r" in data) != (b"\r" in edge):
         return False
-    is_quote, is_feed = codes == QUOTE, codes == LINE_FEED
-    if has_returns:
-        is_return = codes == CARRIAGE_RETURN
-        between = is_quote[:-2] & (codes[1:-1] == delimiter) & is_quote[2:]
-        at_ends = is_quote[:-3] & is_return[1:-2] & is_feed[2:-1] & is_quote[3:]
-        pairs, lines = np.count_nonzero(between) + np.count_nonzero(at_ends), np.count_nonzero(at_ends) + 1
-        overlap = (
-            (between[:-2] & between[2:]).any()
-            or (between[:-3] & at_ends[2:]).any()
-            or (at_ends[:-2] & between[3:]).any()
-            or (at_ends[:-3] & at_ends[3:]).any()
-        )
-        is_even = np.count_nonzero(is_return) == lines
-    else:
-        separates = codes == delimiter
-        separates |= is_feed
-        either = is_quote[:-2] & separates[1:-1] & is_quote[2:]
-        pairs, lines = np.count_nonzero(either), np.count_nonzero(either & is_feed[1:-1]) + 1
-        overlap, is_even = (either[:-2] & either[2:]).any(), True
-    is_tiled = 2 * pairs + 2 == np.count_nonzero(is_quote) and not overlap
-    return bool(is_tiled and is_even and np.count_nonzero(is_feed) == lines)
+    codes = np.frombuffer(data, np.uint8)
+    quotes, pairs, feeds = 0, 0, []
+    for start in range(0, len(codes), WINDOW_BYTES):
+        window = codes[start : start + WINDOW_BYTES + 4]
+        is_quote = window == QUOTE
+        is_pair = window[1:-1] == delimiter
+        is_pair &= is_quote[:-2]
+        is_pair &= is_quote[2:]
+        if (is_pair[:-2] & is_pair[2:]).any():  # two pairs share a quote
+            return False
+        quotes += np.count_nonzero(is_quote[:WINDOW_BYTES])
+        pairs += np.count_nonzero(is_pair[:WINDOW_BYTES])
+        feeds.append(np.flatnonzero(window[:WINDOW_BYTES] == LINE_FEED) + start)
+    ends, back = np.concatenate(feeds)[:-1], len(edge)
+    if quotes != 2 * (pairs + len(ends)) + 2 or data.count(b"\r") not in (0, len(ends) + 1):
+        return False
+    pair = b'"%c"' % delimiter  # neither the first quote nor the last may be half of a pair
+    if data.startswith((pair, edge)) or data.endswith((pair + edge[1:], b'"' + edge[1:] + edge)):
+        return False
+
+    def is_at(offset: int, code: int) -> npt.NDArray[np.bool_]:
+        return np.asarray(codes.take(ends + offset, mode="clip") == code)
+
+    surrounds = [is_at(1, QUOTE), *(is_at(at + 1 - back, code) for at, code in enumerate(edge[:-1]))]
+    shares_quote = is_at(2, delimiter) & is_at(3, QUOTE) | is_at(-back, delimiter) & is_at(-back - 1, QUOTE)
+    return all(one.all() for one in surrounds) and not shares_quote.any()
 
 
 def _has_lone_returns(data: bytes) -> bool:
