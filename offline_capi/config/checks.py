@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from offline_capi.config.columns import field_specs
+from offline_capi.config.columns import columns_used, field_specs
 from offline_capi.config.document import Loc
 from offline_capi.config.formats import format_problem
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
@@ -58,6 +58,8 @@ def check_sections(upload: Upload, sections: Collection[str], around: Surroundin
     for section, check in _CHECKS.items():
         if section in sections:
             yield from check(getattr(upload, section), around)
+    if "drift" in sections:
+        yield from _check_drift(upload)
 
 
 # ---------------------------------------------------------------------------------------------- words of other places
@@ -165,6 +167,16 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
             yield (*place, "format"), "belongs to db only, or beside type: date or timestamp"
         else:
             yield from _check_type_options(spec, place)
+
+
+# ---------------------------------------------------------------------------------------------- drift
+
+
+def _check_drift(upload: Upload) -> Iterator[Finding]:
+    used = columns_used(upload)
+    for name in upload.drift.columns:
+        if name not in used:
+            yield ("drift", "columns", name), f'the upload reads no column "{name}"{did_you_mean(name, used)}'
 
 
 # ---------------------------------------------------------------------------------------------- source

@@ -9,5 +9,16 @@ event, ``screening`` for what must never be sent, ``transform`` for the pandas h
 from offline_capi.mapping.columns import columns_needed
 from offline_capi.mapping.narrow import rows_of, rows_wanted
 from offline_capi.mapping.rows import map_rows, placed_rows
+from offline_capi.mapping.shapes import ColumnUse, Role, column_uses, count_shapes
 
-__all__ = ["columns_needed", "map_rows", "placed_rows", "rows_of", "rows_wanted"]
+__all__ = [
+    "ColumnUse",
+    "Role",
+    "column_uses",
+    "columns_needed",
+    "count_shapes",
+    "map_rows",
+    "placed_rows",
+    "rows_of",
+    "rows_wanted",
+]

@@ -119,6 +119,14 @@ CREATE TABLE sender (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE source_shape (
+    upload VARCHAR(120) NOT NULL,
+    client VARCHAR(120) NOT NULL,
+    shapes TEXT NOT NULL,
+    written_at VARCHAR(40) NOT NULL,
+    PRIMARY KEY (upload, client)
+);
+
 CREATE TABLE offline_capi_version (
     version_num VARCHAR(32) NOT NULL,
     PRIMARY KEY (version_num)
