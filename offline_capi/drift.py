@@ -273,7 +273,7 @@ class DriftWatch:
         self._uses = column_uses(self.upload)
 
     def look(self, rows: SourceRows, mapped: MappedRows) -> None:
-        """Count the shapes of rows of the run, up to ``SAMPLE_ROWS``. ``mapped`` are those of ``rows`` in its window."""
+        """Count the shapes of a batch, up to ``SAMPLE_ROWS`` of the run; ``mapped`` are its rows in the window."""
         missing = SAMPLE_ROWS - self._rows
         if not self.active or missing <= 0 or not len(mapped):
             return
@@ -359,8 +359,8 @@ class DriftWatch:
         named = ", ".join([*clients][:MAX_CLIENTS_NAMED]) + (f" and {more} more" if more > 0 else "")
         whose = f" of {named}" if self.upload.client.constant is None else ""
         return (
-            f"drift {name}: {_in_words(role, change.new)} in {share[0]:,} of {share[1]:,} values looked at{whose}; known"
-            f" so far: {_in_words(role, change.known)}. It is read by {', '.join(self._uses[name].paths)}"
+            f"drift {name}: {_in_words(role, change.new)} in {share[0]:,} of {share[1]:,} values looked at{whose};"
+            f" known so far: {_in_words(role, change.known)}. It is read by {', '.join(self._uses[name].paths)}"
         )
 
 

@@ -748,8 +748,8 @@ class Drift(_Node):
 
     default: DriftAction | None = Field(
         None,
-        description="warn: the report says so once; stop: nothing is sent until the run is forced; accept: the new shape"
-        " is known without a word. Without it, stop for the columns of event.id, and warn for all others",
+        description="warn: the report says so once; stop: nothing is sent until the run is forced; accept: the new"
+        " shape is known without a warning. Without it, stop for the columns of event.id, and warn for all others",
     )
     columns: dict[Name, DriftAction] = Field({}, description="column → what happens, where it is not the default")
 

@@ -181,7 +181,7 @@ def _whole(values: pa.Array) -> npt.NDArray[np.float64]:
 def _lengths(numbers: npt.NDArray[Any]) -> Codes:
     """How many digits whole numbers have before the point; a sign is none."""
     sizes = np.abs(numbers.astype(np.float64))
-    return np.minimum(np.floor(np.log10(np.maximum(sizes, 1))) + 1, MAX_LENGTH).astype(np.int64)
+    return np.asarray(np.minimum(np.floor(np.log10(np.maximum(sizes, 1))) + 1, MAX_LENGTH), np.int64)
 
 
 def _of_numbers(values: pa.Array, whole: str, fraction: str) -> Shaped:
@@ -230,7 +230,7 @@ class _Texts(NamedTuple):
 
     @property
     def lengths(self) -> Codes:
-        return self.ends - self.starts
+        return np.asarray(self.ends - self.starts)
 
     def first(self) -> npt.NDArray[np.uint8]:
         """The first byte of each, 0 of an empty one."""
@@ -286,7 +286,7 @@ def _distinct(values: pa.Array, parts: tuple[Codes, ...], name: Callable[..., st
     key = parts[0]
     for part in parts[1:]:
         key = key * 64 + np.clip(part, -1, 62) + 1
-    distinct, firsts, codes = np.unique(key, return_index=True, return_inverse=True)
+    _, firsts, codes = np.unique(key, return_index=True, return_inverse=True)
     words = [name(*(int(part[first]) for part in parts)) for first in firsts.tolist()]
     there = values.is_valid().to_numpy(zero_copy_only=False)
     return np.where(there, codes.reshape(-1), -1), words

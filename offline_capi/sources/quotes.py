@@ -353,8 +353,8 @@ def _is_fully_quoted(data: bytes, delimiter: int) -> bool:
         is_pair &= is_quote[2:]
         if (is_pair[:-2] & is_pair[2:]).any():  # two pairs share a quote
             return False
-        quotes += np.count_nonzero(is_quote[:WINDOW_BYTES])
-        pairs += np.count_nonzero(is_pair[:WINDOW_BYTES])
+        quotes += int(np.count_nonzero(is_quote[:WINDOW_BYTES]))
+        pairs += int(np.count_nonzero(is_pair[:WINDOW_BYTES]))
         feeds.append(np.flatnonzero(window[:WINDOW_BYTES] == LINE_FEED) + start)
     ends, back = np.concatenate(feeds)[:-1], len(edge)
     if quotes != 2 * (pairs + len(ends)) + 2 or data.count(b"\r") not in (0, len(ends) + 1):
