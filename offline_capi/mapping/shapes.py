@@ -272,13 +272,14 @@ class _Texts(NamedTuple):
         found = pc.if_else(long, pa.scalar("~"), runs).dictionary_encode()
         return found.indices.to_numpy(zero_copy_only=False).astype(np.int64), found.dictionary.to_pylist()
 
-    def after_last(self, marks: bytes) -> Codes:
-        """How many bytes follow the last of ``marks`` in each text; -1 where there is none."""
+    def digits_after_last(self, marks: bytes) -> Codes:
+        """How many digits follow the last of ``marks`` in each text; -1 where there is none."""
         places = np.flatnonzero(np.logical_or.reduce([self.codes == mark for mark in marks]))
         if not len(places):
             return np.full(len(self.starts), -1)
         last = places[np.maximum(np.searchsorted(places, self.ends) - 1, 0)]
-        return np.where((last >= self.starts) & (last < self.ends), self.ends - last - 1, -1)
+        until = np.concatenate(([0], np.cumsum(_CLASSES.take(self.codes) == _NINE)))
+        return np.where((last >= self.starts) & (last < self.ends), until[self.ends] - until[last], -1)
 
 
 def _distinct(values: pa.Array, parts: tuple[Codes, ...], name: Callable[..., str]) -> Shaped:
@@ -307,7 +308,7 @@ def _id_shapes(values: pa.Array) -> Shaped:
     texts = _Texts.of(values)
     codes, patterns = texts.patterns()
     is_digest = texts.digests()
-    after = texts.after_last(b".")
+    after = texts.digits_after_last(b".")
     # All behind the point is zero: then the zeros at the end are as many as its digits.
     fraction_is_zero = (after > 0) & (texts.trailing_zeros() >= after) if (after > 0).any() else after > 0
     is_padded = (texts.first() == ord("0")) & (texts.lengths > 1)
@@ -337,7 +338,7 @@ def _number_shapes(values: pa.Array) -> Shaped:
         return _alike(values, "other")
     texts = _Texts.of(values)
     codes, patterns = texts.patterns()
-    after = texts.after_last(b".,")
+    after = texts.digits_after_last(b".,")
 
     def name(pattern: int, digits: int) -> str:
         marks = re.sub(r"[^9.,]", "", patterns[pattern])
