@@ -5,7 +5,7 @@ Functions of an upload, its deployment, the ledger and a moment; ``pipeline`` an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
 from offline_capi.ledger import calendar_of, past_runs
-from offline_capi.model import Calendar, DayReason, DayState, PastRun, UploadDay, Window, yesterday
+from offline_capi.model import Calendar, DayReason, DayState, Fate, PastRun, Reason, UploadDay, Window, yesterday
 from offline_capi.past_losses import KnownLosses, OwedEvents
 
 if TYPE_CHECKING:
@@ -77,16 +77,22 @@ def max_age_of(upload: Upload, deployment: Deployment) -> timedelta:
 
 
 def list_days(
-    upload: Upload, deployment: Deployment, ledger: Ledger, now: datetime, days: Iterable[date] | None = None
+    upload: Upload,
+    deployment: Deployment,
+    ledger: Ledger,
+    now: datetime,
+    days: Iterable[date] | None = None,
+    *,
+    runs: Sequence[PastRun] | None = None,
 ) -> list[UploadDay]:
     """The calendar of an upload, oldest first: ``days``, or all since the first night that Meta may still take.
 
-    Days that are not over yet are left out, and so are days before the first run of the upload.
+    Days that are not over yet are left out, and so are days before the first run of the upload. ``runs``: what
+    ``past_runs`` gave, where the caller has it already.
     """
     zone, max_age = upload.window.timezone, max_age_of(upload, deployment)
-    runs = past_runs(ledger, upload.name, now)
-    covered = [(one.covered or one.window).since.astimezone(ZoneInfo(zone)).date() for one in runs]
-    first = min(covered, default=None)
+    runs = past_runs(ledger, upload.name, now) if runs is None else runs
+    first = _first_covered_day(runs, zone)
     if first is None:
         return []
     last = yesterday(zone, now)
@@ -95,6 +101,7 @@ def list_days(
         ledger,
         upload.name,
         [day for day in wanted if first <= day <= last],
+        runs=runs,
         zone=zone,
         max_age=max_age,
         now=now,
@@ -117,9 +124,13 @@ def read_calendar(
     last = min(last, end - timedelta(days=1)) if end else last
     first = first or last - timedelta(days=CALENDAR_DAYS - 1)
     runs = past_runs(ledger, upload.name, now)
-    known = min(((one.covered or one.window).since.astimezone(ZoneInfo(zone)).date() for one in runs), default=None)
-    days = list_days(upload, deployment, ledger, now, _days_between(first, last))
-    return Calendar(upload.name, zone, first, last, known, tuple(days))
+    days = list_days(upload, deployment, ledger, now, _days_between(first, last), runs=runs)
+    return Calendar(upload.name, zone, first, last, _first_covered_day(runs, zone), tuple(days))
+
+
+def _first_covered_day(runs: Sequence[PastRun], zone: str) -> date | None:
+    """The oldest day that any run read."""
+    return min(((one.covered or one.window).since.astimezone(ZoneInfo(zone)).date() for one in runs), default=None)
 
 
 def find_due_days(
@@ -232,8 +243,8 @@ def _events_owed(upload: Upload, reach: Window, earlier: list[PastRun], stage: S
             table = stage.read_undelivered(one.id)
             if table is not None:
                 owed = pc.and_(
-                    pc.is_in(table["fate"], pa.array(["held", "in_doubt"])),
-                    pc.fill_null(pc.not_equal(table["reason"], "unsettled"), True),
+                    pc.is_in(table["fate"], pa.array([Fate.HELD.value, Fate.IN_DOUBT.value])),
+                    pc.fill_null(pc.not_equal(table["reason"], Reason.UNSETTLED.value), True),
                 )
                 if events_stay_in_their_day(upload):
                     told = [day for newer in covered_later for day in _whole_days(newer)]

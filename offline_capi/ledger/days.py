@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -30,12 +30,13 @@ def calendar_of(
     upload: str,
     days: Iterable[date],
     *,
+    runs: Sequence[PastRun],
     zone: str,
     max_age: timedelta,
     now: datetime,
     expects_every_day: bool,
 ) -> list[UploadDay]:
-    """The state of each of ``days`` (in ``zone``), in their order.
+    """The state of each of ``days`` (in ``zone``), in their order, from ``runs`` (see ``past_runs``).
 
     ``max_age`` is how old an event may be when Meta still takes it. With ``expects_every_day``, a day since the first
     night of the upload that no run covered is open: it never ran. Days that are not over yet are left out.
@@ -44,7 +45,7 @@ def calendar_of(
     wanted = [window for window in wanted if window.until <= now]
     if not wanted:
         return []
-    runs, told = past_runs(ledger, upload, now), _told_days(ledger, upload)
+    told = _told_days(ledger, upload)
     first = first_night_of(runs, zone)
     found = []
     for window in wanted:

@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import offline_capi.ledger
-from offline_capi.ledger import Ledger, calendar_of, keep_read_back, read_back_of
+from offline_capi.ledger import Ledger, calendar_of, keep_read_back, past_runs, read_back_of
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.ledger.keys import keys_of
 from offline_capi.ledger.schema import HEAD, OLD_VERSION_TABLE, VERSION_TABLE
@@ -136,6 +136,7 @@ def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its
             ledger,
             "sales",
             [date(2026, 11, day) for day in range(19, 24)],
+            runs=past_runs(ledger, "sales", night),
             zone=zone,
             max_age=timedelta(days=7),
             now=night,
