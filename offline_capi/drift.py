@@ -9,7 +9,8 @@ and client. A column has drifted where a shape is new *and* would be read differ
 - numbers: a decimal comma where there were points or the reverse, texts where the source had numbers;
 - times: another order of day and month, another unit of numeric times, instants that lost or gained their zone;
 - identity: digests where there was plain text, and the reverse;
-- booleans and consent: words of another kind.
+- booleans and consent: words of another kind;
+- the source as a whole: more or fewer columns (counted, whatever their names; not of JSON).
 
 Shapes that a column had in any earlier run are known, so that one that varies is reported once. Blanks have no shape.
 What a run has seen becomes known when it had events to send and nothing stopped it.
@@ -45,6 +46,8 @@ MIN_KNOWN, MIN_KNOWN_STRUCTURE = 3, 20
 MAX_CLIENTS_NAMED = 3
 
 Counts = Mapping[str, int]
+#: Under this name, which no column has, the number of columns is kept.
+ALL_COLUMNS = ""
 
 
 class Change(NamedTuple):
@@ -286,6 +289,10 @@ class DriftWatch:
         columns = SourceColumns(sample, rows.origin, self.upload.window.timezone)
         owners = mapped.client.slice(0, missing).cast(pa.string())
         owners = pc.if_else(pc.is_in(owners, value_set=pa.array(self.clients, pa.string())), owners, None)
+        if rows.width:
+            for client in pc.unique(owners).drop_null().to_pylist():
+                seen = self.found.setdefault(client, {}).setdefault(ALL_COLUMNS, ColumnShapes(""))
+                seen.counts[f"columns/{rows.width}"] += 1
         for name in names:
             use = self._uses[name]
             for role in use.roles:
@@ -323,6 +330,7 @@ class DriftWatch:
             for name, seen in columns.items():
                 for role, change, new, total in self._changes_of(client, name, seen):
                     changes.setdefault(name, []).append((client, role, change, new, total))
+        yield from self._new_or_lost_columns()
         for name, found in changes.items():
             action = self.upload.drift.action(name, in_event_id=self._uses[name].in_event_id)
             if action != "accept":
@@ -340,13 +348,33 @@ class DriftWatch:
 
     def _changes_of(self, client: str, name: str, seen: ColumnShapes) -> Iterator[tuple[Role, Change, int, int]]:
         before = self.known.get(client, {}).get(name)
-        if before is None or before.reading != seen.reading:
+        if name == ALL_COLUMNS or before is None or before.reading != seen.reading:
             return
         known = before.without(self.run_id)
         for role in self._uses[name].roles:
             old, new = _of_role(known, role), _of_role(seen.counts, role)
             if change := has_drifted(role, old, new, typed=self._is_typed):
                 yield role, change, sum(new[shape] for shape in change.new), sum(new.values())
+
+    def _new_or_lost_columns(self) -> Iterator[GateFinding]:
+        """The source as a whole has a number of columns that no earlier run of one of its clients has seen."""
+        action = self.upload.drift.action(ALL_COLUMNS, in_event_id=False)
+        for client, columns in sorted(self.found.items()) if action != "accept" else ():
+            before = self.known.get(client, {}).get(ALL_COLUMNS)
+            known = {_length(shape) for shape in before.without(self.run_id)} if before else set()
+            now = {_length(shape) for shape in columns[ALL_COLUMNS].counts} if ALL_COLUMNS in columns else set()
+            if known and (new := now - known):
+                usual, width = max(known), max(new)
+                change = f"{width - usual} new" if width > usual else f"{usual - width} fewer"
+                yield GateFinding(
+                    "drift columns",
+                    "forced" if action == "stop" and self.force else action,
+                    width,
+                    usual,
+                    f"drift columns: the source has {width} columns, known so far: "
+                    f"{', '.join(map(str, sorted(known)))} ({change}); all that the upload reads are there",
+                )
+                return
 
     @property
     def _is_typed(self) -> bool:

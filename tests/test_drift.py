@@ -138,6 +138,27 @@ def test_a_run_that_had_nothing_to_send_teaches_nothing(night: Night) -> None:
         assert ("drift sale", "warn") in drifted(night.send("sales"))
 
 
+def test_new_columns_are_counted_without_their_names(night: Night) -> None:
+    write(night, [row | {"ann@shop.example.org": "canary"} for row in LATER])
+
+    first, second = night.send("sales"), night.send("sales")
+
+    assert drifted(first) == [("drift columns", "warn")]
+    assert "the source has 16 columns, known so far: 15 (1 new)" in first.gates[0].sentence
+    assert (first.status, drifted(second)) == ("complete", [])
+    assert "ann@" not in json.dumps(first.to_json())
+
+
+def test_a_column_that_is_lost_and_not_read_is_counted(night: Night) -> None:
+    write(night, [row | {"spare": "x"} for row in BEFORE])
+    night.send("sales")
+    with night.services() as services:
+        assert shapes_of(services.ledger, "sales")["corner_shop"][""].counts.keys() == {"columns/15", "columns/16"}
+    write(night, [row | {"a": "1", "b": "2", "c": "3"} for row in LATER])
+
+    assert "(2 new)" in night.send("sales").gates[0].sentence
+
+
 def test_a_plan_and_a_test_run_teach_nothing(night: Night) -> None:
     write(night, changed("amount", lambda value: value.replace(".", ",")))
     night.run("plan", "sales")
@@ -202,7 +223,7 @@ def test_the_ledger_has_shapes_of_configured_columns_and_no_value(night: Night) 
     text = json.dumps(kept)
     assert set(kept) == {"corner_shop"}
     assert set(kept["corner_shop"]) <= {"sale", "sold_at", "email", "phone", "first", "last", "born", "city", "state",
-                                        "zip", "number", "amount", "consent"}  # fmt: skip
+                                        "zip", "number", "amount", "consent", ""}  # fmt: skip
     assert "canary" not in text
     assert "secret" not in text
     assert set(kept["corner_shop"]["sale"]["shapes"]) == {"id:digits/4"}

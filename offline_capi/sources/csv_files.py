@@ -290,6 +290,7 @@ class _Parser:
             wanted = [number for number in wanted if head.names[number]]
         self._names = [head.names[number] for number in wanted]
         self._source, self._dialect, self._read_names = source, head.dialect, names
+        self._width = len(head.names)
         self._convert = csv.ConvertOptions(
             column_types={name: pa.string() for name in names},
             include_columns=[names[number] for number in wanted] or names[:1],
@@ -310,7 +311,7 @@ class _Parser:
         escapes = self._dialect.has_escapes
         block = _with_nulls(block, self._dialect.delimiter) if escapes and b"\\N" in block else block
         if not block:
-            return Piece(pa.RecordBatch.from_pylist([], self._schema()))
+            return Piece(pa.RecordBatch.from_pylist([], self._schema()), (), self._width)
         table = csv.read_csv(
             pa.py_buffer(block),
             # Without threads: the reader then numbers malformed lines, and is twice as fast on text columns.
@@ -326,7 +327,7 @@ class _Parser:
         )
         columns = [column.combine_chunks() if column.num_chunks != 1 else column.chunk(0) for column in table.columns]
         columns = columns[: len(self._names)]
-        return Piece.with_gaps(pa.RecordBatch.from_arrays(columns, schema=self._schema()), malformed)
+        return Piece.with_gaps(pa.RecordBatch.from_arrays(columns, schema=self._schema()), malformed, self._width)
 
     def _schema(self) -> pa.Schema:
         return pa.schema([(name, pa.string()) for name in self._names])
