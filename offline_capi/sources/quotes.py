@@ -368,7 +368,8 @@ def _is_fully_quoted(data: bytes, delimiter: int) -> bool:
 
     surrounds = [is_at(1, QUOTE), *(is_at(at + 1 - back, code) for at, code in enumerate(edge[:-1]))]
     shares_quote = is_at(2, delimiter) & is_at(3, QUOTE) | is_at(-back, delimiter) & is_at(-back - 1, QUOTE)
-    return all(one.all() for one in surrounds) and not shares_quote.any()
+    is_apart = bool((np.diff(ends) > back).all())  # two line ends may share a quote as well
+    return all(one.all() for one in surrounds) and is_apart and not shares_quote.any()
 
 
 def _has_lone_returns(data: bytes) -> bool:
