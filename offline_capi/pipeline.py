@@ -27,7 +27,7 @@ from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
 from offline_capi.drift import DriftWatch
 from offline_capi.errors import PartialLossError, UsageError
-from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
+from offline_capi.events import SeenKeys, StoreRepeats, build_events, for_every_pixel, split_by_age
 from offline_capi.frequent import FrequentValues, as_junk
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import Remembered, hash_identity, inspect_identity
@@ -378,6 +378,7 @@ def prepare(chosen: Selection, services: Services, drift: DriftWatch | None = No
     ``drift`` looks at the first of them.
     """
     upload, settings, seen, remembered = chosen.upload, services.deployment, SeenKeys(), Remembered()
+    store_repeats = StoreRepeats()
     for rows in read(upload, chosen.window, services):
         for part in hashed(rows, chosen, settings, remembered, drift).parts(EVENT_ROWS):
             built = build_events(
@@ -389,8 +390,10 @@ def prepare(chosen: Selection, services: Services, drift: DriftWatch | None = No
                 max_bytes=upload.delivery.max_bytes,
                 margin=settings.platform.age_margin,
                 skew=settings.platform.clock_skew,
+                exact_names=upload.event.name.exact,
+                strict_website=upload.event.strict_website,
             )
-            yield for_every_pixel(seen.first_only(built), settings.clients, seen)
+            yield for_every_pixel(store_repeats.warned(seen.first_only(built)), settings.clients, seen)
 
 
 def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
