@@ -91,7 +91,7 @@ _ROLES: Mapping[Loc, Role] = {
 
 
 def column_uses(mapping: MappingSpec) -> dict[str, ColumnUse]:
-    """The columns whose shape matters. Those whose values are looked up in a ``map`` are compared with it anyway."""
+    """The columns of the source whose shape matters; not those of lookups, nor those compared with a ``map``."""
     roles: dict[str, list[Role]] = {}
     settings: dict[str, list[str]] = {}
     for column, role, declared in _uses(mapping):
@@ -105,6 +105,7 @@ def column_uses(mapping: MappingSpec) -> dict[str, ColumnUse]:
             hashlib.sha256("\n".join(settings[column]).encode()).hexdigest()[:12],
         )
         for column in roles
+        if column in paths
     }
 
 
