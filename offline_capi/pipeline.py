@@ -28,7 +28,7 @@ from offline_capi.config.run_texts import fill_in
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, SourceError, UsageError
-from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
+from offline_capi.events import SeenKeys, StoreRepeats, build_events, for_every_pixel, split_by_age
 from offline_capi.frequent import FrequentValues, as_junk
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import Remembered, hash_identity, inspect_identity
@@ -396,7 +396,7 @@ def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str
 def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
     """The rows mapped, hashed, built, checked and copied for further pixels; no two events are the same to a pixel."""
     upload, settings, seen = chosen.upload, services.deployment, SeenKeys()
-    remembered, firsts = Remembered(), FirstRows()
+    remembered, firsts, store_repeats = Remembered(), FirstRows(), StoreRepeats()
     for rows in read(upload, chosen.window, services):
         for part in hashed(rows, chosen, settings, remembered, firsts).parts(EVENT_ROWS):
             built = build_events(
@@ -408,8 +408,10 @@ def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
                 max_bytes=upload.delivery.max_bytes,
                 margin=settings.platform.age_margin,
                 skew=settings.platform.clock_skew,
+                exact_names=upload.event.name.exact,
+                strict_website=upload.event.strict_website,
             )
-            yield for_every_pixel(seen.first_only(built), settings.clients, seen)
+            yield for_every_pixel(store_repeats.warned(seen.first_only(built)), settings.clients, seen)
 
 
 def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:

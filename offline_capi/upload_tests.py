@@ -87,6 +87,8 @@ def _outcome(test: UploadTest, upload: Upload, deployment: Deployment) -> dict[s
         max_bytes=upload.delivery.max_bytes,
         margin=deployment.platform.age_margin,
         skew=deployment.platform.clock_skew,
+        exact_names=upload.event.name.exact,
+        strict_website=upload.event.strict_website,
     )
     return _of_built(built)
 

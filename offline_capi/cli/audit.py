@@ -132,8 +132,9 @@ def print_coverage(found: Coverage) -> None:
     numbers, rows = ("filled", "usable", "distinct"), []
     for (key, column), one in found.columns.items():
         lost = ", ".join(f"{count:,} {cause.replace('_', ' ')}" for cause, count in one.dropped.most_common())
-        if one.noted["came_hashed"]:
-            lost = ", ".join(filter(None, (lost, f"({one.noted['came_hashed']:,} came hashed)")))
+        for what, words in (("came_hashed", "came hashed"), ("rounded_15", "rounded to 15 digits by a spreadsheet?")):
+            if one.noted[what]:
+                lost = ", ".join(filter(None, (lost, f"({one.noted[what]:,} {words})")))
         shares = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
         rows.append((key, column, *shares, lost))
     _show(("key", "column", *numbers, "lost, and why"), rows, numbers)

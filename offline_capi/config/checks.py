@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 from offline_capi.config.columns import columns_used, field_specs, lookup_columns, lookup_of, named_columns
-from offline_capi.config.document import Loc
+from offline_capi.config.document import Loc, dotted
 from offline_capi.config.formats import format_problem
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
 from offline_capi.config.nearest import did_you_mean
@@ -27,6 +27,7 @@ from offline_capi.config.settings import (
     Contents,
     CustomData,
     Event,
+    EventName,
     FieldSpec,
     FileLookup,
     FileSource,
@@ -35,6 +36,7 @@ from offline_capi.config.settings import (
     Upload,
     WindowSpec,
 )
+from offline_capi.config.standard_events import near_standard_name, standard_spelling
 from offline_capi.config.wording import Finding
 
 __all__ = ["Surroundings", "check_sections"]
@@ -83,8 +85,28 @@ def _check_client(spec: FieldSpec, around: Surroundings) -> Iterator[Finding]:
 
 
 def _check_event(event: Event, _: Surroundings) -> Iterator[Finding]:
+    yield from _check_names(event.name, ("event", "name"))
+    if event.original_event is not None:
+        yield from _check_names(event.original_event.name, ("event", "original_event", "name"))
     yield from _check_words(event, ("event",))
     yield from _check_fields(event, ("event",))
+
+
+def _check_names(names: EventName, loc: Loc) -> Iterator[Finding]:
+    """Names that the YAML alone decides, where they are nearly a standard event's."""
+    for place, name in _literals(names, loc) if not names.exact else ():
+        if (standard := standard_spelling(name)) != name:
+            yield (
+                place,
+                f'"{name}" is a custom event to Meta: names of standard events count in their own case alone; '
+                f'did you mean "{standard}"? If not, write exact: true in {dotted(loc)}',
+            )
+        elif near := near_standard_name(name):
+            yield (
+                place,
+                f'"{name}" would be a custom event; did you mean "{near}"? If it is a name of your own, '
+                f"confirm it: exact: true in {dotted(loc)}",
+            )
 
 
 def _check_words(node: Event | CustomData | Contents, loc: Loc) -> Iterator[Finding]:
@@ -118,6 +140,10 @@ def _check_custom_data(custom: CustomData, _: Surroundings) -> Iterator[Finding]
     yield from _check_fields(custom, ("custom_data",))
 
 
+#: What Meta's own uploaders refuse below zero (meta-capi.md 15, on 3.1).
+_MAY_BE_NEGATIVE = tuple(("custom_data", name) for name in ("value", "num_items", "predicted_ltv"))
+
+
 def _check_fields(node: object, loc: Loc) -> Iterator[Finding]:
     """Fields outside user_data."""
     for place, spec in field_specs(node, loc):
@@ -125,6 +151,8 @@ def _check_fields(node: object, loc: Loc) -> Iterator[Finding]:
             yield (*place, "hashed"), "belongs to user_data only: nothing else is sent hashed"
         if spec.country:
             yield (*place, "country"), "belongs to user_data.ph only: it completes phone numbers"
+        if spec.allow_negative and place not in _MAY_BE_NEGATIVE:
+            yield (*place, "allow_negative"), "belongs to custom_data.value, num_items and predicted_ltv only"
         if spec.on_error == "leave_out" and (loc[0] != "custom_data" or place[1:2] in (("value",), ("currency",))):
             yield (*place, "on_error"), "cannot be leave_out here: without this value it would be another event"
         yield from _check_type_options(spec, place)
@@ -167,6 +195,8 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
                 (*place, "on_error"),
                 "belongs to custom_data: a person's values that cannot be read are always left out",
             )
+        if spec.allow_negative:
+            yield (*place, "allow_negative"), "belongs to custom_data.value, num_items and predicted_ltv only"
         if spec.country and key != "ph":
             yield (*place, "country"), "belongs to ph only: it completes phone numbers"
         if spec is not field and (spec.hashed or spec.country):

@@ -82,8 +82,8 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     definitions = tree["$defs"]
     for definition in definitions.values():
         _without_name(definition)
-    if "FieldSpec" in definitions:
-        definitions["FieldSpec"] = {"anyOf": [_SHORT_FIELD, definitions["FieldSpec"]]}
+    for field in {"FieldSpec", "EventName"} & set(definitions):
+        definitions[field] = {"anyOf": [_SHORT_FIELD, definitions[field]]}
     if "Pixel" in definitions:
         definitions["Pixel"] = {"anyOf": [{"type": ["string", "integer"]}, definitions["Pixel"]]}
     if "Condition" in definitions:

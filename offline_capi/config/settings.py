@@ -73,6 +73,7 @@ __all__ = [
     "Deployment",
     "Environment",
     "Event",
+    "EventName",
     "ExternalIdPolicy",
     "FieldSpec",
     "FileLookup",
@@ -425,6 +426,11 @@ class FieldSpec(_Node):
         "drops what is one; without it, digests are passed on and counted",
     )
     country: Name | None = Field(None, description="the column that holds the country of this value (ph only)")
+    allow_negative: bool = Field(
+        False,
+        description="custom_data.value, num_items and predicted_ltv only: true sends values below zero, which are "
+        "refused otherwise",
+    )
     on_error: OnError | None = Field(
         None,
         description="where the value cannot be read. leave_out: the event goes without it, counted (the default of"
@@ -458,6 +464,14 @@ class FieldSpec(_Node):
         return tuple(dict.fromkeys([*own, *parts, *([self.country] if self.country else [])]))
 
 
+class EventName(FieldSpec):
+    """The name of an event. A standard event's name in another case becomes the standard event."""
+
+    exact: bool = Field(
+        False, description="true: names are meant as they are written, also where they look like a standard event's"
+    )
+
+
 def _several(value: object) -> object:
     """One is a list of one. A key without a value is left for what follows to refuse."""
     return _filled(value) if isinstance(value, (list, tuple)) or value is None else (value,)
@@ -477,6 +491,7 @@ def _currency(value: object) -> object:
 
 ColumnSpec = FieldSpec
 ConstantSpec = Annotated[FieldSpec, BeforeValidator(_constant, json_schema_input_type=FieldSpec | int | float | bool)]
+NameSpec = Annotated[EventName, BeforeValidator(_constant, json_schema_input_type=EventName | int | float | bool)]
 ManySpec = Annotated[
     tuple[FieldSpec, ...],
     BeforeValidator(_several, json_schema_input_type=FieldSpec | Annotated[tuple[FieldSpec, ...], Field(min_length=1)]),
@@ -526,7 +541,7 @@ class Contents(_Node):
 class OriginalEvent(_Node):
     """``original_event_data`` (D:parameters/original-event): the earlier event to which this one adds."""
 
-    name: ConstantSpec = Field(description="the earlier event's name")
+    name: NameSpec = Field(description="the earlier event's name")
     time: FieldSpec | None = Field(None, description="the earlier event's time")
     id: ColumnSpec | None = Field(None, description="the earlier event's id, written as it was then")
     order_id: ColumnSpec | None = None
@@ -741,7 +756,7 @@ class WindowSpec(_Node):
 class Event(_Node):
     """Event-level fields (D:parameters/server-event). ``time`` defaults to the window's column and zone."""
 
-    name: ConstantSpec = Field(description="Purchase, Lead, … or a name of your own; or {column: …, map: {…}}")
+    name: NameSpec = Field(description="Purchase, Lead, … or a name of your own; or {column: …, map: {…}}")
     id: ColumnSpec = Field(description="event_id, from business keys: a column or a template")
     time: FieldSpec | None = Field(None, description="event_time; without it, the window's column and zone")
     action_source: ConstantSpec = Field(description="where the conversion happened, one of Meta's words")
@@ -758,6 +773,11 @@ class Event(_Node):
     app_data: AppData | None = None
     attribution_data: AttributionData | None = None
     advanced_measurement_table: ConstantSpec | None = None
+    strict_website: bool = Field(
+        False,
+        description="true: website events without event_source_url or client_user_agent are rejected, not only warned "
+        "of",
+    )
 
     @field_validator("id")
     @classmethod

@@ -52,6 +52,7 @@ _PATTERNS: Mapping[str, str] = {
     r"^[A-Za-z_][A-Za-z0-9_]*$": "is not the name of an environment variable such as ACME_BANK_TOKEN",
 }
 _MODELS: Mapping[str, str] = {
+    "EventName": "needs the name of an event, or a mapping such as {column: name, map: {word: Purchase}}",
     "FieldSpec": "needs the name of a column, or a mapping such as {column: name, type: number}",
     "Pixel": "needs the number of a pixel, or a mapping such as {id: number, token: {env: NAME}}",
     "TextStep": "needs a step: trim, lower, upper, or a mapping such as {replace: {'-': ''}}",

@@ -73,7 +73,7 @@ def hash_identity(
         dropped=(*rows.dropped, *dropped_of(columns), *children),
         outside=rows.outside,
         filtered=rows.filtered,
-        noted=noted_of(columns),
+        noted=(*rows.noted, *noted_of(columns)),
         columns={key: len(own) for key, own in rows.identity.items()},
         profiles=tuple(sorted({version_of(alike.profile) for alike in around.alike})),
     )

@@ -34,7 +34,8 @@ ID = "id"
 class Reading(NamedTuple):
     """Values, and where they are null although the source holds something: unreadable, in no map, or a damaged id.
 
-    ``reduced`` says where a part of the value was left out, and the rest is there.
+    ``reduced`` says where a part of the value was left out, and the rest is there; ``negative`` where a value below
+    zero was taken out.
     """
 
     values: pa.Array
@@ -42,11 +43,12 @@ class Reading(NamedTuple):
     unknown: pa.BooleanArray | None = None
     damaged: pa.BooleanArray | None = None
     reduced: pa.BooleanArray | None = None
+    negative: pa.BooleanArray | None = None
 
     @property
     def missing(self) -> pa.BooleanArray:
         """Null because the source holds nothing."""
-        lost = either(self.unreadable, self.unknown, self.damaged)
+        lost = either(self.unreadable, self.unknown, self.damaged, self.negative)
         return self.values.is_null() if lost is None else pc.and_not(self.values.is_null(), lost)
 
 

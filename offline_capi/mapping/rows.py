@@ -23,13 +23,14 @@ from offline_capi.mapping.contents import read_content_ids, read_contents
 from offline_capi.mapping.data_use import read_data_use
 from offline_capi.mapping.fields import ID, Reading, read_field
 from offline_capi.mapping.filtering import FirstRows, find_meant_rows
+from offline_capi.mapping.ids import rounded_to_15
 from offline_capi.mapping.lookups import LookupTable, absent_keys, join_lookups
-from offline_capi.mapping.numerals import SIGNS, money_sign
+from offline_capi.mapping.numerals import SIGNS, money_sign, read_numbers
 from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
-from offline_capi.mapping.text import is_text
-from offline_capi.model import DroppedValues, Fault, MappedRows, Reason, SourceRows, Window
+from offline_capi.mapping.text import as_text, is_text
+from offline_capi.model import DroppedValues, Fault, MappedRows, NotedValues, Reason, SourceRows, Window
 
 __all__ = ["map_rows", "placed_rows", "rows_in_window"]
 
@@ -94,6 +95,7 @@ def map_rows(
             *absent_keys(mapping, absent, excused),
         ),
         filtered=len(placed.numbers) - len(chosen.numbers),
+        noted=tuple(_rounded_ids(columns, mapping)),
     )
 
 
@@ -234,6 +236,7 @@ class _Field(NamedTuple):
     custom: bool = False
     spec: Any = None
     signs: pa.StringArray | None = None
+    not_finite: pa.BooleanArray | None = None
 
 
 # Wire name (D:parameters/server-event) → its key under ``event`` and its type.
@@ -333,7 +336,8 @@ def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
         if name == "properties" or spec is None:
             continue
         reading = _standard(columns, name, spec, path)
-        yield _Field(name, path, reading, custom=True, spec=spec, signs=_money_signs(columns, name, spec, reading))
+        signs, no_numbers = _money_signs(columns, name, spec, reading), _not_finite(columns, name, spec, reading)
+        yield _Field(name, path, reading, custom=True, spec=spec, signs=signs, not_finite=no_numbers)
     for name, spec in data.properties.items():
         path = f"custom_data.properties.{name}"
         _refuse_standard(name, path, type(data).model_fields)
@@ -353,6 +357,17 @@ def _money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading)
     return money_sign(values) if is_text(values) and spec.type in (None, "number") else None
 
 
+def _not_finite(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.BooleanArray | None:
+    """Where a number cannot be read because it is NaN or infinite, as databases and pandas write what they computed."""
+    is_number = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) in ("number", "integer")
+    if reading.unreadable is None or not is_number or spec.column is None:
+        return None
+    values = columns.values(spec.column)
+    if is_text(values):
+        return pc.fill_null(pc.match_substring_regex(values, r"(?i)^\s*[+-]?(nan|inf(inity)?)\s*$"), False)
+    return pc.fill_null(pc.invert(pc.is_finite(values)), False) if pa.types.is_floating(values.type) else None
+
+
 def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Reading:
     if name == "contents":
         return read_contents(columns, spec, path)
@@ -360,7 +375,22 @@ def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Readin
         return read_content_ids(columns, spec, path)
     if name in OBJECTS:
         return read_object(columns, spec, name, path)
-    return read_field(columns, spec, path, _custom_kind(name, spec))
+    found = read_field(columns, spec, path, _custom_kind(name, spec))
+    return _without_negatives(found) if name in _NOT_NEGATIVE and not spec.allow_negative else found
+
+
+#: Meta's own uploaders refuse these below zero (meta-capi.md 15, on 3.1). A profit (net_revenue) may be a loss.
+_NOT_NEGATIVE = ("value", "num_items", "predicted_ltv")
+
+
+def _without_negatives(found: Reading) -> Reading:
+    """The same without finite values below zero."""
+    numbers = read_numbers(found.values, ".")
+    below = pc.fill_null(pc.less(numbers, 0), False)
+    if not pc.any(below).as_py():
+        return found
+    below = pc.and_(below, pc.is_finite(pc.cast(numbers, pa.float64(), safe=False))).fill_null(False)
+    return found._replace(values=pc.if_else(below, pa.scalar(None, found.values.type), found.values), negative=below)
 
 
 def _custom_kind(name: str, spec: FieldSpec) -> str:
@@ -474,9 +504,11 @@ def _causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None
             yield Reason.UNREADABLE_TIME, field.path, unreadable
         else:
             yield from _signs(field)
+            yield Reason.NOT_FINITE, field.path, field.not_finite
             yield Reason.UNREADABLE_VALUE, field.path, unreadable
         yield Reason.UNKNOWN_VALUE, field.path, field.reading.unknown
         yield Reason.DAMAGED_ID, field.path, field.reading.damaged
+        yield Reason.NEGATIVE_VALUE, field.path, field.reading.negative
         yield Reason.UNREADABLE_VALUE, field.path, field.reading.reduced
     if field.name in _REQUIRED and not field.custom:
         yield _REQUIRED[field.name], field.path, field.reading.missing if field.reading.values.null_count else None
@@ -511,6 +543,27 @@ def _other_currencies(fields: Iterable[_Field], columns: SourceColumns, excused:
         yield Fault(Reason.OTHER_CURRENCY, value.path, where)
 
 
+# ---------------------------------------------------------------------------------------------- ids of spreadsheets
+
+
+def _rounded_ids(columns: SourceColumns, mapping: MappingSpec) -> Iterator[NotedValues]:
+    """Columns of ids in which every long number ends in zeros, as a spreadsheet leaves them (15 digits)."""
+    specs = [(path, getattr(section, name)) for path, section, name in (
+        ("event.id", mapping.event, "id"),
+        ("custom_data.order_id", mapping.custom_data, "order_id"),
+        ("custom_data.item_number", mapping.custom_data, "item_number"),
+    )]  # fmt: skip
+    specs += [(key, spec) for key in _PERSONS_IDS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
+    for path, spec in specs:
+        for name in () if spec is None else spec.columns:
+            values = columns.values(name)
+            if (is_text(values) or pa.types.is_integer(values.type)) and (count := rounded_to_15(as_text(values))):
+                yield NotedValues(path, name, "rounded_15", count)
+
+
+_PERSONS_IDS = ("external_id", "lead_id", "subscription_id", "fb_login_id")
+
+
 # ---------------------------------------------------------------------------------------------- what is left out
 
 #: An event counts and pays by these: without them it would be another event.
@@ -537,6 +590,7 @@ def _left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Iterator[Dr
             ("unknown", reading.unknown),
             ("damaged", reading.damaged),
             ("in part", reading.reduced),
+            ("negative", reading.negative),
         ):
             count = 0 if where is None else pc.sum(pc.and_not(where, excused)).as_py()
             if count:

@@ -90,6 +90,7 @@ class MappedRows:
     - ``outside``: how many source rows lie outside the run's window and were left to other runs
     - ``filtered``: how many rows of the window are not meant, by the upload's ``filter``
     - ``dropped``: identity values that were lost in a map or a cast, and texts that must never be sent
+    - ``noted``: columns of ids that a spreadsheet seems to have rounded
     """
 
     origin: str
@@ -103,6 +104,7 @@ class MappedRows:
     outside: int = 0
     dropped: tuple[DroppedValues, ...] = ()
     filtered: int = 0
+    noted: tuple[NotedValues, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
@@ -124,7 +126,11 @@ class DroppedValues:
 
 @dataclass(frozen=True, slots=True)
 class NotedValues:
-    """Values that go out, counted for what is worth knowing of them: ``came_hashed``, ``written_h``, ``written_m``."""
+    """Values that go out, counted for what is worth knowing of them.
+
+    ``what`` is ``came_hashed``, ``written_h``, ``written_m`` or ``rounded_15``. ``key`` is a key of user_data, or the
+    path of another field.
+    """
 
     key: str
     column: str

@@ -43,6 +43,7 @@ class BuiltEvents:
     badly, by a short code. ``carried`` says beside the events which of them carry a usable value of each mapped key of
     user_data. ``rows_of`` counts the rows by client, of those that are configured.
 
+    ``store_keys`` says beside the events by what Meta tells those of stores apart: see ``events.keys.store_keys``.
     ``copies`` are the events once more, for further pixels of their clients. ``copied`` counts them by recipient, those
     included that are among the rejections: to a pixel that two clients share, an event of one may be that of another.
     """
@@ -61,6 +62,7 @@ class BuiltEvents:
     noted: tuple[NotedValues, ...] = ()
     profiles: tuple[str, ...] = ()
     filtered: int = 0
+    store_keys: pa.RecordBatch | None = None
 
     @property
     def outgoing(self) -> tuple[EventBatch, ...]:

@@ -95,7 +95,8 @@ class RunReport:
     environment: str = ""
 
     def identity_lines(self) -> list[str]:
-        """What is worth knowing of identity values that went out: how many came hashed, letters with two meanings."""
+        """What is worth knowing of values that went out: how many came hashed, letters with two meanings, ids that a
+        spreadsheet has rounded."""
         noted, lines = self.tally.noted, []
         for (key, column, what), count in sorted(noted.items()):
             if what == "came_hashed":
@@ -105,7 +106,17 @@ class RunReport:
                     f"{key}: {column} holds both H and M. Both were sent as male; where M is Mujer or Madame, "
                     f"write map: {{H: m, M: f}} for the column"
                 )
+            elif what == "rounded_15":
+                lines.append(
+                    f"{key}: all {count:,} long numbers of {column} end in zeros where a spreadsheet keeps no digits "
+                    "(it rounds to 15), so they are probably not the ids; export the column as text"
+                )
         return lines
+
+    @property
+    def profiles(self) -> str:
+        """By which versions of the identity profiles the rows were read: ``meta@2026-11``; empty where none was."""
+        return ", ".join(self.tally.profiles)
 
     @property
     def complete(self) -> bool:
