@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import MappingSpec
 from offline_capi.onboarding.lines import Answers, Line, percent, reference
 from offline_capi.onboarding.sample import Column, Sample
 
@@ -194,10 +193,7 @@ def keep_lines(export: Export, sample: Sample) -> Iterator[Line]:
     column = sample.columns[name]
     because = f"{percent(_equal(column, words), len(sample))} of {len(sample):,} rows; all others are left out, counted"
     equals: object = list(words) if len(words) > 1 else words[0]
-    if "filter" in MappingSpec.model_fields:
-        yield Line("filter", "", {name: equals}, because, columns=(name,))
-    else:
-        yield Line("consent", "", {"column": name, "equals": equals}, because, columns=(name,))
+    yield Line("filter", "", {name: equals}, because, columns=(name,))
 
 
 def _equal(column: Column, words: tuple[str, ...]) -> int:
