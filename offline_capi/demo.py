@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +17,7 @@ from rich.console import Console
 
 from offline_capi.errors import UsageError
 from offline_capi.model import Fate, yesterday
+from offline_capi.process import PYTHON
 
 if TYPE_CHECKING:
     from offline_capi.sandbox import SandboxServer
@@ -107,7 +107,7 @@ def _run_dag(upload: str, night: date, home: Path, settings: Mapping[str, str]) 
     from offline_capi.airflow_provider.local_home import demo_environment
 
     until = night + timedelta(days=1)
-    command = [sys.executable, "-m", "offline_capi.airflow_provider.one_night", "--dags", str(DAGS)]
+    command = [*PYTHON, "-m", "offline_capi.airflow_provider.one_night", "--dags", str(DAGS)]
     command += ["--upload", upload, "--since", night.isoformat(), "--until", until.isoformat()]
     environment = {**os.environ, **demo_environment(home / "airflow", DAGS), **settings}
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module

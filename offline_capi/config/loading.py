@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from offline_capi.config.checks import Surroundings, check_sections
+from offline_capi.config.checks import Surroundings, check_imports, check_sections
 from offline_capi.config.client_table import ONE_PIXEL, is_table, pulled_path, read_pulled, sharing_pixels
 from offline_capi.config.document import Document, Places, dotted, read_document
 from offline_capi.config.nearest import did_you_mean
@@ -115,7 +115,7 @@ class _Upload:
 
 def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> tuple[_Clients, list[_Upload]]:
     clients = _load_clients(folder / CLIENTS_FILE, environ)
-    around = Surroundings(sql_folder(folder), clients.named)
+    around = Surroundings(sql_folder(folder), clients.named, clients.platform and clients.platform.python)
     files = [path for path in _upload_files(folder) if only in (None, path.stem)]
     # A row of a table may be faulty and its client left out: its rows are held, and nothing else fails for it.
     check_client = bool(clients.named) and clients.table is None
@@ -186,6 +186,7 @@ def _load_clients(path: Path, environ: Mapping[str, str]) -> _Clients:
     platform, overridden = _platform(_section(data, "platform", found), environ, found, project)
     found += _shared_pixels(good, document)
     found += _forgotten_too_soon(platform, good)
+    found += _imports(platform)
     problems = [*document.problems, *pulled, *overridden, *_problems(document, found)]
     usable = {name: _with_secret(one, platform) for name, one in good.items() if not _touched(name, problems)}
     sound = document.data is not None and all(problem.path.startswith("clients.") for problem in problems)
@@ -281,6 +282,14 @@ def _forgotten_too_soon(platform: Platform | None, clients: Mapping[str, Client]
             f'is too short for client "{name}", whose physical_store_max_age is {longest.days} days: an event that the '
             f"ledger has forgotten by then would be sent and counted again; {(longest + LEDGER_MARGIN).days}d or more",
         )
+
+
+def _imports(platform: Platform | None) -> Iterator[Finding]:
+    """Notifiers of the platform whose module ``platform.python`` does not name."""
+    if platform is not None:
+        here = ("platform", "airflow")
+        yield from check_imports(platform.airflow, here, platform.python)
+        yield from check_imports(platform.airflow.health, (*here, "health"), platform.python)
 
 
 def _platform(

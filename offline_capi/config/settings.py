@@ -804,7 +804,8 @@ class MappingSpec(_Node):
         Screening, BeforeValidator(_found, json_schema_input_type=Screening | Literal["strip", "reject"])
     ] = Screening()
     transform: Annotated[str, AfterValidator(_hook)] | None = Field(
-        None, description='"module:function": a pandas DataFrame in, a DataFrame out'
+        None,
+        description='"module:function": a pandas DataFrame in, a DataFrame out; platform.python names the module',
     )
 
     @model_validator(mode="after")
@@ -829,7 +830,10 @@ def _listed(value: object) -> object:
 
 
 class Notifier(_Node):
-    """Who is told: a function that gets the run's context, or one of Airflow's notifiers."""
+    """Who is told: a function that gets the run's context, or one of Airflow's notifiers.
+
+    Its module is a notifier of one of Airflow's providers, or named in ``platform.python``.
+    """
 
     call: Annotated[str, AfterValidator(_hook)] = Field(
         description='"module:function", or "module:Class" of a notifier; loaded when it is needed'
@@ -837,6 +841,7 @@ class Notifier(_Node):
     arguments: dict[str, Scalar | tuple[Scalar, ...]] = Field({}, description="its keyword arguments")
 
 
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 AirflowTag = Annotated[str, Field(min_length=1, max_length=100)]  # Airflow's limit
 Tags = Annotated[
     tuple[AirflowTag, ...], BeforeValidator(_listed, json_schema_input_type=AirflowTag | tuple[AirflowTag, ...])
@@ -1278,6 +1283,13 @@ class Platform(_Node):
         AlertTargets(), description="who is told once when a fault begins and once when it is over"
     )
     airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
+    python: Annotated[
+        tuple[Module, ...], BeforeValidator(_listed, json_schema_input_type=Module | tuple[Module, ...])
+    ] = Field(
+        (),
+        description="packages and modules that `transform` and `notify` may import, with all that they contain; "
+        "notifiers of Airflow's providers may be named without it",
+    )
     retention: Retention = Field(Retention(), description="for how long staged files, reports and the ledger are kept")
 
     @property

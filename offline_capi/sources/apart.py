@@ -17,7 +17,7 @@ from typing import Any
 
 from offline_capi.errors import SourceError
 from offline_capi.model import SourceRows
-from offline_capi.process import without_pandas
+from offline_capi.process import PYTHON, without_pandas
 
 __all__ = ["read_apart"]
 
@@ -31,7 +31,7 @@ def read_apart(read: Callable[..., Iterator[SourceRows]], *arguments: Any) -> Ge
     pipe and not through the process list. The process ends when this generator does, or with this process.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+    command = [*PYTHON, "-c", f"from {__name__} import serve; serve()"]
     pipe = subprocess.PIPE
     # The command is ours, no shell reads it.
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as process:  # noqa: S603
