@@ -572,6 +572,16 @@ class FileSource(_Node):
     footer_rows: int = Field(0, ge=0, le=1000, description="CSV and Excel: how many lines at the end are no rows")
     trailing_delimiter: bool = Field(False, description="CSV: rows end in a delimiter, and the header does not")
     sheet: Name | None = Field(None, description="Excel: the sheet; without it, the first")
+    max_line_mib: int = Field(
+        16, ge=8, le=256, description="JSON: the longest line, or object; a file with a longer one is refused"
+    )
+    max_unpacked_gib: int = Field(64, ge=1, description="compressed files: how much of one is read")
+    max_ratio: int = Field(
+        200,
+        ge=10,
+        description="compressed files: how many times its size one may have unpacked, beyond the first 64 MiB",
+    )
+    max_workbook_mib: int = Field(512, ge=64, description="Excel: how much memory one workbook may take")
     null_values: tuple[str, ...] = Field(NULL_VALUES, description="CSV: what is empty, where it is not quoted")
     optional: bool = Field(
         False, description="true: a day without a file is a day without rows; else such a run is not complete"
