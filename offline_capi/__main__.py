@@ -7,6 +7,6 @@ import sys
 if not sys.flags.safe_path and sys.path[0] == os.getcwd():  # noqa: PTH109  pathlib is not imported yet
     del sys.path[0]
 
-from offline_capi.cli import main  # noqa: E402
+from offline_capi.cli import main
 
 main()

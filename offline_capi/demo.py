@@ -17,6 +17,7 @@ from rich.console import Console
 
 from offline_capi.errors import UsageError
 from offline_capi.model import Fate, yesterday
+from offline_capi.private_files import replace_file
 from offline_capi.process import PYTHON
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def _show_reports(settings: Mapping[str, str], home: Path, console: Console) -> 
                 report = RunReport.from_json(record.report)
                 console.print()
                 print_report(report, console)
-                (home / f"report-{report.upload}.html").write_text(render_html(report), encoding="utf-8")
+                with replace_file(home / f"report-{report.upload}.html") as file:
+                    file.write(render_html(report).encode())
                 sent += report.tally.of(Fate.SENT)
     return sent
 

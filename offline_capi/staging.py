@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from offline_capi.errors import ConfigError
 from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Fate, WantedRows
-from offline_capi.storage import STAGE, root_of
+from offline_capi.private_files import PRIVATE, FileAccess
+from offline_capi.storage import stage_of
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
 
@@ -159,8 +159,8 @@ class RejectStage:
 class Stage:
     """The folder of staged files, one subfolder a run."""
 
-    def __init__(self, root: str) -> None:
-        self.filesystem, path = root_of(root, STAGE, ConfigError)
+    def __init__(self, root: str, access: FileAccess = PRIVATE) -> None:
+        self.filesystem, path = stage_of(root, access)
         self._root = path.rstrip("/")
 
     def path(self, run_id: str, name: str) -> str:

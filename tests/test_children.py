@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 #: Modules that one of the processes imports, or looks for, when it starts or works.
-NAMES = ("platform", "offline_capi", "pandas", "polars", "pyarrow", "sqlalchemy", "uvicorn", "socket", "airflow", "pickle")
+NAMES = [
+    "platform",
+    "offline_capi",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "sqlalchemy",
+    "uvicorn",
+    "socket",
+    "airflow",
+    "pickle",
+]
 
 READ = """
 from pathlib import Path
@@ -19,7 +30,7 @@ from offline_capi.sources import read_batches
 from tests.sources.reading import WINDOW, ZONE, query
 
 rows = read_batches(
-    query("SELECT 1 AS id"), WINDOW, zone=ZONE, connection_url=lambda _: URL, sql_folder=Path(), batch_rows=10, apart=True
+    query("SELECT 1 AS id"), WINDOW, zone=ZONE, connection_url=lambda _: URL, sql_folder=Path(), batch_rows=9, apart=True
 )
 print(sum(map(len, rows)), "rows")
 """

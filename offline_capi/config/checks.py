@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import get_args
 
@@ -28,8 +27,6 @@ from offline_capi.config.settings import (
     FieldSpec,
     FileSource,
     HealthSettings,
-    Notifier,
-    Notify,
     SqlSource,
     Upload,
     WindowSpec,
@@ -225,12 +222,11 @@ _NOTIFIERS = re.compile(r"airflow\.providers\.[\w.]+\.notifications(\.\w+)*")
 
 def check_imports(node: AirflowSettings | HealthSettings, loc: Loc, python: Collection[str]) -> Iterator[Finding]:
     """Notifiers whose module may not be imported."""
-    kinds = [("notify",)] if isinstance(node, HealthSettings) else [("notify", kind) for kind in Notify.model_fields]
-    for kind in kinds:
-        notifiers: tuple[Notifier, ...] = reduce(getattr, kind, node)  # type: ignore[assignment]
+    named = {(): node.notify} if isinstance(node, HealthSettings) else {(kind,): few for kind, few in node.notify}
+    for kind, notifiers in named.items():
         for number, notifier in enumerate(notifiers):
             if not _NOTIFIERS.fullmatch(notifier.call.partition(":")[0]):
-                yield from _check_module(notifier.call, (*loc, *kind, number, "call"), python)
+                yield from _check_module(notifier.call, (*loc, "notify", *kind, number, "call"), python)
 
 
 def _check_module(name: str, loc: Loc, python: Collection[str]) -> Iterator[Finding]:

@@ -115,7 +115,7 @@ class _Upload:
 
 def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> tuple[_Clients, list[_Upload]]:
     clients = _load_clients(folder / CLIENTS_FILE, environ)
-    around = Surroundings(sql_folder(folder), clients.named, clients.platform and clients.platform.python)
+    around = Surroundings(sql_folder(folder), clients.named, clients.platform.python if clients.platform else None)
     files = [path for path in _upload_files(folder) if only in (None, path.stem)]
     # A row of a table may be faulty and its client left out: its rows are held, and nothing else fails for it.
     check_client = bool(clients.named) and clients.table is None

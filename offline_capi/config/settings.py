@@ -47,6 +47,7 @@ from offline_capi.config.keys import (
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.queries import sql_folder
+from offline_capi.private_files import FileAccess
 from offline_capi.recipients import client_of, recipient_name
 
 __all__ = [
@@ -1300,7 +1301,17 @@ class Platform(_Node):
         description="packages and modules that `transform` and `notify` may import, with all that they contain; "
         "notifiers of Airflow's providers may be named without it",
     )
+    file_group: bool | Name = Field(
+        False,
+        description="who reads the stage, a ledger of SQLite and reports beside the user that runs this: nobody; true: "
+        "the group that new files have; or the group of this name",
+    )
     retention: Retention = Field(Retention(), description="for how long staged files, reports and the ledger are kept")
+
+    @property
+    def file_access(self) -> FileAccess:
+        """Who reads what lies on this machine's disks."""
+        return FileAccess(self.file_group)
 
     @property
     def versions(self) -> dict[Family, str]:

@@ -51,7 +51,11 @@ def _apart(read: Callable[..., Iterator[T]], place: Place, source: FileSource, c
 
     Two cells in opposite corners make a sheet of 17 billion, and each of a million cells may repeat one long text.
     """
-    too_large = _unreadable(place, f"needs more than {source.max_workbook_mib:,} MiB of memory", "Save it as CSV (UTF-8), or raise source.max_workbook_mib")
+    too_large = _unreadable(
+        place,
+        f"needs more than {source.max_workbook_mib:,} MiB of memory",
+        "Save it as CSV (UTF-8), or raise source.max_workbook_mib",
+    )
     return read_apart(read, place, source, columns, memory_mib=source.max_workbook_mib, too_large=str(too_large))
 
 

@@ -210,7 +210,9 @@ def test_an_upload_can_keep_out_of_the_folders_schedule(settled: Path):
 def say(folder: Path, airflow: str) -> Path:
     """Give the platform these Airflow settings."""
     clients = folder / "clients.yml"
-    clients.write_text(clients.read_text().replace("platform:\n", f"platform:\n  python: [acme]\n  airflow: {airflow}\n"))
+    clients.write_text(
+        clients.read_text().replace("platform:\n", f"platform:\n  python: [acme]\n  airflow: {airflow}\n")
+    )
     return folder
 
 

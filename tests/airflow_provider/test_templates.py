@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -63,7 +62,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAirflo
     for number, half in enumerate(HALVES):
         (uploads / f"half_{number}.yml").write_text(broken("key", half))
     (uploads / f"{EVALUATED}.yml").write_text(broken("key", "misspelt"))
-    words = {word: EVALUATED for word in ("DESCRIPTION", "OWNER", "TAG", "ARGUMENT")}
+    words = dict.fromkeys(("DESCRIPTION", "OWNER", "TAG", "ARGUMENT"), EVALUATED)
     good = UPLOAD
     for word, text in words.items():
         good = good.replace(word, text)

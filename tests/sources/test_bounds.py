@@ -85,37 +85,36 @@ def gzipped(path: Path, *parts: tuple[bytes, int]) -> Path:
 
 
 def endless_line(path: Path) -> Path:
-    return gzipped(path / "a.jsonl.gz", (b'{"id": "1"}\n', 3), (b'{"id": "', 1), (b"x", 1500 * MIB), (b'"}\n', 1))
+    return gzipped(path / "a.jsonl.gz", (b'{"id": "1"}\n', 3), (b'{"id": "', 1), (b"x", 700 * MIB), (b'"}\n', 1))
 
 
 def endless_line_unpacked(path: Path) -> Path:
     with (path / "a.jsonl").open("wb") as file:
         file.write(b'{"id": "1"}\n{"id": "')
-        file.truncate(1500 * MIB)  # a hole of zeros, which takes no room on the disk
+        file.truncate(1300 * MIB)  # a hole of zeros, which takes no room on the disk
     return path / "a.jsonl"
 
 
 def endless_member(path: Path) -> Path:
-    return gzipped(path / "a.json.gz", (b'[{"id": "1"},\n{"id": "', 1), (b"x", 1500 * MIB), (b'"}]', 1))
+    return gzipped(path / "a.json.gz", (b'[{"id": "1"},\n{"id": "', 1), (b"x", 700 * MIB), (b'"}]', 1))
 
 
 def endless_array_in_line(path: Path) -> Path:
-    return gzipped(path / "a.jsonl.gz", (b'{"id": "1"}\n{"id": [', 1), (b"{},", 500 * MIB), (b"1]}", 1))
+    return gzipped(path / "a.jsonl.gz", (b'{"id": "1"}\n{"id": [', 1), (b"{},", 300 * MIB), (b"1]}", 1))
 
 
 def endless_cell(path: Path) -> Path:
-    return gzipped(path / "a.csv.gz", (b'id,name\n1,"', 1), (b"x", 1000 * MIB), (b'"\n', 1))
+    return gzipped(path / "a.csv.gz", (b'id,name\n1,"', 1), (b"x", 700 * MIB), (b'"\n', 1))
 
 
 def endless_row(path: Path) -> Path:
-    return gzipped(path / "a.csv.gz", (b"id,name\n", 1), (b"1,", 500 * MIB))
+    return gzipped(path / "a.csv.gz", (b"id,name\n", 1), (b"1,", 300 * MIB))
 
 
 def endless_header(path: Path) -> Path:
-    return gzipped(path / "a.csv.gz", (b"id,", 500 * MIB))
+    return gzipped(path / "a.csv.gz", (b"id,", 1), (b"x", 300 * MIB))
 
 
-@pytest.mark.parametrize("ratio", [200, 2000], ids=["usual", "raised"])
 @pytest.mark.parametrize(
     ("make", "settings", "why"),
     [
@@ -130,11 +129,11 @@ def endless_header(path: Path) -> Path:
         (endless_header, {}, "in the header"),
     ],
 )
-def test_a_value_without_an_end_is_refused(tmp_path: Path, make, settings, why, ratio):
+def test_a_value_without_an_end_is_refused(tmp_path: Path, make, settings, why):
     """A file of 6.5 MB with one line of 1.5 GB took 3.1 GiB and ended in a MemoryError (S12)."""
     path = make(tmp_path)
 
-    said, used = read(path, max_ratio=ratio, **settings)
+    said, used = read(path, max_ratio=2000, **settings)
 
     assert said.startswith(f"refused: file {path.name}: ")
     assert why in said
@@ -144,7 +143,7 @@ def test_a_value_without_an_end_is_refused(tmp_path: Path, make, settings, why, 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz"])
 def test_nor_does_looking_for_the_encoding_keep_it(tmp_path: Path, name):
     """Whether a file is UTF-8 was asked of whole lines: all were kept up to the next line end."""
-    path = gzipped(tmp_path / name, (b"id\n1\n" if "csv" in name else b'{"id": "1"}\n', 1), (b"x", 1000 * MIB))
+    path = gzipped(tmp_path / name, (b"id\n1\n" if "csv" in name else b'{"id": "1"}\n', 1), (b"x", 700 * MIB))
 
     said, used = read(path, encoding=["utf-8", "cp1252"], max_ratio=2000)
 
@@ -180,11 +179,11 @@ def test_a_line_of_allowed_length_is_read_and_the_setting_allows_longer_ones(tmp
 
 
 def gzip_of_rows(path: Path) -> Path:
-    return gzipped(path / "a.csv.gz", (b"id\n", 1), (b"1\n", 300 * MIB))
+    return gzipped(path / "a.csv.gz", (b"id\n", 1), (b"1\n", 60 * MIB))
 
 
 def gzip_of_gzip(path: Path) -> Path:
-    inner = gzipped(path / "inner", (b"id\n", 1), (b"1\n", 300 * MIB))
+    inner = gzipped(path / "inner", (b"id\n", 1), (b"1\n", 60 * MIB))
     (path / "a.csv.gz").write_bytes(gzip.compress(inner.read_bytes()))
     return path / "a.csv.gz"
 
@@ -197,7 +196,7 @@ def bzip2(path: Path) -> Path:
 def zstd(path: Path) -> Path:
     with pa.CompressedOutputStream(str(path / "a.csv.zst"), "zstd") as file:
         file.write(b"id\n")
-        for _ in range(300):
+        for _ in range(60):
             file.write(b"1\n" * MIB)
     return path / "a.csv.zst"
 
@@ -205,7 +204,7 @@ def zstd(path: Path) -> Path:
 def zip_of_rows(path: Path) -> Path:
     with zipfile.ZipFile(path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.csv", "w") as file:
         file.write(b"id\n")
-        for _ in range(300):
+        for _ in range(60):
             file.write(b"1\n" * MIB)
     return path / "a.zip"
 
@@ -222,7 +221,7 @@ def test_what_unpacks_to_hundreds_of_times_its_size_is_refused(tmp_path: Path, m
 
 
 def test_a_file_has_a_size_at_which_reading_ends(tmp_path: Path):
-    path = gzipped(tmp_path / "a.csv.gz", (b"id\n", 1), (b"1\n", 600 * MIB))
+    path = gzipped(tmp_path / "a.csv.gz", (b"id\n", 1), (b"1\n", 540 * MIB))
 
     said, _ = read(path, max_ratio=2000, max_unpacked_gib=1)
 
@@ -231,16 +230,16 @@ def test_a_file_has_a_size_at_which_reading_ends(tmp_path: Path):
 
 
 def test_a_short_file_of_one_repeated_row_is_read(tmp_path: Path):
-    path = gzipped(tmp_path / "a.csv.gz", (b"id\n", 1), (b"1\n", 10 * MIB))
+    path = gzipped(tmp_path / "a.csv.gz", (b"id\n", 1), (b"1\n", 4 * MIB))
 
-    assert read(path)[0] == f"{10 * MIB} rows"
+    assert read(path)[0] == f"{4 * MIB} rows"
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_zip_that_python_unpacks_without_a_bound_is_refused(tmp_path: Path, kind):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", kind) as archive, archive.open("a.csv", "w") as file:
         file.write(b"id\n")
-        for _ in range(1000):
+        for _ in range(200):
             file.write(b"1\n" * (MIB // 2))
 
     said, used = read(tmp_path / "a.zip")
@@ -274,16 +273,16 @@ def workbook(path: Path, write_rows: Callable[[io.RawIOBase], None], text: str =
     """A workbook with one sheet and one shared string."""
     parts = {
         "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types"><Default Extension="xml" ContentType='
-        f'"application/xml"/><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships'
-        f'+xml"/><Override PartName="/xl/workbook.xml" ContentType="{_TYPES}.sheet.main+xml"/><Override PartName='
+        f'"application/xml"/><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relation'
+        f'ships+xml"/><Override PartName="/xl/workbook.xml" ContentType="{_TYPES}.sheet.main+xml"/><Override PartName='
         f'"/xl/worksheets/sheet1.xml" ContentType="{_TYPES}.worksheet+xml"/></Types>',
         "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="r1" Type="{_RELATIONS}/'
         'officeDocument" Target="xl/workbook.xml"/></Relationships>',
         "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_RELATIONS}"><sheets><sheet name="s" sheetId="1"'
         ' r:id="r1"/></sheets></workbook>',
         "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="r1" Type='
-        f'"{_RELATIONS}/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="{_RELATIONS}/sharedStrings"'
-        ' Target="sharedStrings.xml"/></Relationships>',
+        f'"{_RELATIONS}/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="{_RELATIONS}/shared'
+        'Strings" Target="sharedStrings.xml"/></Relationships>',
         "xl/sharedStrings.xml": f'<sst xmlns="{_MAIN}" count="1" uniqueCount="1"><si><t>{escape(text)}</t></si></sst>',
     }
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -302,7 +301,7 @@ def corners(sheet) -> None:
 
 
 def blanks(sheet) -> None:
-    for _ in range(2000):
+    for _ in range(400):
         sheet.write(b" " * MIB)
 
 
@@ -320,7 +319,7 @@ def many_cells(sheet) -> None:
     ("make", "text", "why"),
     [
         (corners, "", "needs more than 512 MiB of memory"),
-        (blanks, "", "MiB in 1,9"),
+        (blanks, "", "MiB in 3"),
         (repeated_text, "x" * 32_767, "needs more than 512 MiB of memory"),
         (many_cells, "", "MiB in "),
     ],
