@@ -30,7 +30,7 @@ from offline_capi.sources import read_batches
 from tests.sources.reading import WINDOW, ZONE, query
 
 rows = read_batches(
-    query("SELECT 1 AS id"), WINDOW, zone=ZONE, connection_url=lambda _: URL, sql_folder=Path(), batch_rows=9, apart=True
+    query("SELECT 1 id"), WINDOW, zone=ZONE, connection_url=lambda _: URL, sql_folder=Path(), batch_rows=9, apart=True
 )
 print(sum(map(len, rows)), "rows")
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from offline_capi.config.settings import LEDGER_MARGIN, Client, ClientTable, Dep
 from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
 from offline_capi.errors import ConfigError, Problem, UsageError
 
-__all__ = ["load_config", "load_each", "load_one"]
+__all__ = ["SharedEnvironment", "load_config", "load_each", "load_one"]
 
 CLIENTS_FILE = "clients.yml"
 _SECTIONS = ("platform", "clients")
@@ -33,6 +34,17 @@ _OVERRIDES: Mapping[str, str] = {
     "OFFLINE_CAPI_LEDGER": "ledger",
     "OFFLINE_CAPI_STAGE": "stage",
 }
+
+_BY_VARIABLE = "graph_url_variable"
+
+
+class SharedEnvironment(Mapping[str, str]):
+    """An environment of which some names come from where others than the operator may write, as Airflow variables."""
+
+    @abstractmethod
+    def is_shared(self, name: str) -> bool:
+        """Whether the value of ``name`` comes from there."""
+
 
 # Valid sections in place of faulty ones, so that the rest of a file is still checked.
 _STAND_INS: Mapping[str, Any] = {
@@ -298,6 +310,14 @@ def _platform(
     """The platform's settings under those of the environment, whose faults are the environment's, not the file's."""
     variables = {_OVERRIDES[name]: name for name in _OVERRIDES if environ.get(name)}
     overrides = {key: _override(name, environ[name]) for key, name in variables.items()}
+    name = variables.get("graph_url", "")
+    if name and isinstance(environ, SharedEnvironment) and environ.is_shared(name) and not data.get(_BY_VARIABLE):
+        message = (
+            "is an Airflow variable: whoever edits variables could send every token elsewhere. Set it in the environment"
+            " of the workers, or platform.graph_url in clients.yml, and delete the variable; or allow it there with"
+            f" platform: {_BY_VARIABLE}: true"
+        )
+        return None, [Problem("Airflow", None, name, message)]
     try:
         return Platform.model_validate({**data, **overrides}, context=project), []
     except ValidationError as error:

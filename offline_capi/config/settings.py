@@ -15,8 +15,10 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cache, cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -51,6 +53,7 @@ from offline_capi.private_files import FileAccess
 from offline_capi.recipients import client_of, recipient_name
 
 __all__ = [
+    "GRAPH_URL",
     "LEDGER_MARGIN",
     "LONGEST_WINDOW",
     "ActionSource",
@@ -98,6 +101,8 @@ __all__ = [
     "TrailingGate",
     "Upload",
     "WindowSpec",
+    "encrypted_url",
+    "is_loopback",
 ]
 
 Scalar = str | int | float | bool
@@ -105,6 +110,8 @@ ActionSource = Literal[
     "email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "business_messaging", "other"
 ]  # SDK action_source.py, D:parameters/server-event
 
+#: Where Meta answers (D:using-the-api).
+GRAPH_URL = "https://graph.facebook.com"
 #: The oldest events that Meta takes, of physical stores (D:offline-events; meta-capi.md section 4).
 LONGEST_WINDOW = timedelta(days=62)
 #: Kept beyond that: a clock may be wrong, a window may be widened, somebody may ask what was sent.
@@ -175,6 +182,27 @@ def _url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s?#@]+", value):
         raise ValueError("is not an http(s) address without query, such as https://graph.facebook.com")
     return value.rstrip("/")
+
+
+def encrypted_url(value: str, *, allow_http: bool = False) -> str:
+    """An address to which a token may go: ``https``, unless it is on this machine. Raises ``ValueError``."""
+    value = _url(value)
+    if value.startswith("http:") and not allow_http and not is_loopback(urlsplit(value).hostname or ""):
+        raise ValueError(
+            "would send the token in clear text: write https, or platform.allow_http: true where the way to that host"
+            " is private"
+        )
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name can only be this machine (RFC 6761 section 6.3 for ``localhost``)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _schedule(value: str) -> str:
@@ -1163,7 +1191,9 @@ class PlatformApp(_Node):
     system_user_id: MetaId | None = Field(None, description="its system user that sends")
     token: SecretRef | None = Field(None, description="that system user's token, with business_management")
     login_config_id: MetaId | None = Field(None, description="the configuration of Facebook Login for Business")
-    redirect_uri: Annotated[str, AfterValidator(_url)] | None = Field(None, description="where the login returns to")
+    redirect_uri: Annotated[str, AfterValidator(encrypted_url)] | None = Field(
+        None, description="where the login returns to"
+    )
 
 
 def _outlives_window(value: timedelta) -> timedelta:
@@ -1263,7 +1293,17 @@ class Platform(_Node):
     """What holds for all clients."""
 
     partner_agent: PartnerAgent | None = Field(None, description="who sends, as agreed with Meta")
-    graph_url: Annotated[str, AfterValidator(_url)] = "https://graph.facebook.com"
+    allow_http: bool = Field(
+        False,
+        description="true: graph_url and platform.notify.webhook may be http on another machine, and so may be read on "
+        "the way",
+    )
+    graph_url: str = Field(GRAPH_URL, description="where Meta's API is, or what stands in for it: https, or loopback")
+    graph_url_variable: bool = Field(
+        False,
+        description="true: the Airflow variable OFFLINE_CAPI_GRAPH_URL may say it; whoever edits variables then "
+        "decides where every token goes",
+    )
     graph_version: GraphVersion = NEWEST
     graph_versions: GraphVersions = GraphVersions()
     app: PlatformApp | None = Field(None, description="the platform's Meta app, for authorising clients")
@@ -1307,6 +1347,11 @@ class Platform(_Node):
         "the group that new files have; or the group of this name",
     )
     retention: Retention = Field(Retention(), description="for how long staged files, reports and the ledger are kept")
+
+    @field_validator("graph_url")
+    @classmethod
+    def _is_encrypted(cls, value: str, info: ValidationInfo) -> str:
+        return encrypted_url(value, allow_http=bool(info.data.get("allow_http")))
 
     @property
     def file_access(self) -> FileAccess:

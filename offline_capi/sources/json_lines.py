@@ -80,8 +80,8 @@ def _lines(stream: Any, place: Place, source: FileSource) -> Iterator[bytes]:
 
 def _too_long(place: Place, most: int) -> SourceError:
     return SourceError(
-        f"file {place.origin}: a line, or an object, is longer than {most >> 20} MiB.\nExport it with one object a line,"
-        " or raise source.max_line_mib. Nothing was sent from it after that point; repeating is safe."
+        f"file {place.origin}: a line, or an object, is longer than {most >> 20} MiB.\nExport it with one object a"
+        " line, or raise source.max_line_mib. Nothing was sent from it after that point; repeating is safe."
     )
 
 
