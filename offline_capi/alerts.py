@@ -369,8 +369,8 @@ def _post(url: str, alert: Alert, *, allow_http: bool) -> None:
     parts = urlsplit(url.strip())
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
         raise OfflineCapiError(
-            "platform.notify.webhook: what it gives is an http URL, which would go out in clear text with the alert; use"
-            " https, or set platform.allow_http"
+            "platform.notify.webhook: what it gives is an http URL, which would go out in clear text with the alert;"
+            " use https, or set platform.allow_http"
         )
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise OfflineCapiError("platform.notify.webhook: what it gives is not an http(s) URL")

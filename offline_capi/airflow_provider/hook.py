@@ -101,8 +101,8 @@ class MetaConversionsHook(BaseHook):
         own = os.environ.get("OFFLINE_CAPI_GRAPH_URL", "").rstrip("/")
         if url not in (GRAPH_URL, own) and not is_loopback(urlsplit(url).hostname or ""):
             raise ConfigError(
-                f"the connection's graph_url is neither {GRAPH_URL} nor on this machine: set OFFLINE_CAPI_GRAPH_URL to it"
-                " in the environment of the workers, and of the API server for the Test button"
+                f"the connection's graph_url is neither {GRAPH_URL} nor on this machine: set OFFLINE_CAPI_GRAPH_URL to"
+                " it in the environment of the workers, and of the API server for the Test button"
             )
         return url, self._extra("graph_version", Platform().graph_version)
 

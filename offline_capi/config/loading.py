@@ -313,9 +313,9 @@ def _platform(
     name = variables.get("graph_url", "")
     if name and isinstance(environ, SharedEnvironment) and environ.is_shared(name) and not data.get(_BY_VARIABLE):
         message = (
-            "is an Airflow variable: whoever edits variables could send every token elsewhere. Set it in the environment"
-            " of the workers, or platform.graph_url in clients.yml, and delete the variable; or allow it there with"
-            f" platform: {_BY_VARIABLE}: true"
+            "is an Airflow variable: whoever edits variables could send every token elsewhere. Set it in the"
+            " environment of the workers, or platform.graph_url in clients.yml, and delete the variable; or allow it"
+            f" there with platform: {_BY_VARIABLE}: true"
         )
         return None, [Problem("Airflow", None, name, message)]
     try:

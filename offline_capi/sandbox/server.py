@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -20,7 +21,6 @@ from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from offline_capi.errors import UsageError
-from offline_capi.process import PYTHON
 from offline_capi.sandbox.access import Access
 from offline_capi.sandbox.app import create_app
 from offline_capi.sandbox.graph import TRANSPORT
@@ -230,7 +230,7 @@ class SandboxServer:
 def _spawn(listener: socket.socket, spec: SandboxSpec) -> subprocess.Popen[str]:
     """Settings go through the pipe, not the arguments, where every user of the machine could read a token."""
     process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
-        [*PYTHON, "-m", "offline_capi.sandbox", str(listener.fileno())],
+        [sys.executable, "-P", "-m", "offline_capi.sandbox", str(listener.fileno())],
         stdin=subprocess.PIPE,
         pass_fds=[listener.fileno()],
         text=True,

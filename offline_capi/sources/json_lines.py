@@ -88,7 +88,7 @@ def _too_long(place: Place, most: int) -> SourceError:
 def _is_value(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
