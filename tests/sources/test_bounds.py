@@ -189,7 +189,7 @@ def gzip_of_gzip(path: Path) -> Path:
 
 
 def bzip2(path: Path) -> Path:
-    (path / "a.csv.bz2").write_bytes(bz2.compress(b"id\n" + b"1\n" * (300 * MIB)))
+    (path / "a.csv.bz2").write_bytes(bz2.compress(b"id\n" + (b"0" * 1000 + b"\n") * 80_000))
     return path / "a.csv.bz2"
 
 
@@ -239,8 +239,8 @@ def test_a_short_file_of_one_repeated_row_is_read(tmp_path: Path):
 def test_a_zip_that_python_unpacks_without_a_bound_is_refused(tmp_path: Path, kind):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", kind) as archive, archive.open("a.csv", "w") as file:
         file.write(b"id\n")
-        for _ in range(200):
-            file.write(b"1\n" * (MIB // 2))
+        for _ in range(200_000):
+            file.write(b"0" * 1000 + b"\n")
 
     said, used = read(tmp_path / "a.zip")
 
