@@ -387,6 +387,7 @@ def _inherited(draft: _Upload, clients: _Clients) -> Iterator[Problem]:
     """Why an upload cannot run although its own file is good."""
     if clients.platform is None:
         yield Problem(draft.places.file, None, "", f"cannot run: see the problems of {clients.places.file}")
+        yield from (problem for problem in clients.problems if problem.file != clients.places.file)  # the environment's
     name = draft.upload.client.constant if draft.upload else None
     if name is not None and name in clients.named and name not in clients.clients:
         line = draft.places.line(("client",))

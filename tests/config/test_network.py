@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from offline_capi.config import Platform, load_config
-from offline_capi.config.loading import SharedEnvironment
+from offline_capi.config.loading import SharedEnvironment, load_one
 from offline_capi.errors import ConfigError
 from tests.config.good_folder import CLIENTS
 
@@ -91,6 +91,14 @@ def test_p09_where_tokens_go_is_not_said_by_a_shared_variable(write_folder):
         ConfigError, match=r"OFFLINE_CAPI_GRAPH_URL  is an Airflow variable: .*graph_url_variable: true"
     ):
         load_config(write_folder(), environ=Variables(OFFLINE_CAPI_GRAPH_URL="https://evil.example"))
+
+
+def test_p09_an_upload_that_is_loaded_alone_says_so_too(write_folder):
+    """A task loads its own upload only: what is wrong with the environment was not in its message."""
+    with pytest.raises(ConfigError, match="OFFLINE_CAPI_GRAPH_URL  is an Airflow variable"):
+        load_one(write_folder(), "approvals", environ=Variables(OFFLINE_CAPI_GRAPH_URL="https://evil.example"))
+    with pytest.raises(ConfigError, match="OFFLINE_CAPI_GRAPH_URL  would send the token in clear text"):
+        load_one(write_folder(), "approvals", environ={"OFFLINE_CAPI_GRAPH_URL": "http://evil.example"})
 
 
 def test_unless_the_file_says_so(write_folder):
