@@ -18,20 +18,31 @@ from functools import partial
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from offline_capi.clients import breaker
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.graph_versions import version_warnings
 from offline_capi.config.paths import anchored_url
+from offline_capi.config.run_texts import fill_in
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
-from offline_capi.errors import PartialLossError, UsageError
-from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
+from offline_capi.errors import PartialLossError, SourceError, UsageError
+from offline_capi.events import SeenKeys, StoreRepeats, build_events, for_every_pixel, split_by_age
 from offline_capi.frequent import FrequentValues, as_junk
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import Remembered, hash_identity, inspect_identity
 from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, traffic_of
-from offline_capi.mapping import columns_needed, map_rows, rows_of, rows_wanted
+from offline_capi.mapping import (
+    FirstRows,
+    LookupTable,
+    columns_needed,
+    columns_of_table,
+    map_rows,
+    read_table,
+    rows_of,
+    rows_wanted,
+)
 from offline_capi.model import (
     AbsentFile,
     BuiltEvents,
@@ -236,6 +247,7 @@ def plan_upload(
         limits=upload.limits,
         days=days_to_judge(upload, window, oldest=started - max_age_of(upload, services.deployment)),
         planned=True,
+        environment=services.deployment.environment,
         ledger=services.ledger.place,
         new_ledger=not services.ledger.runs(1),
     )
@@ -330,7 +342,8 @@ class Selection:
     """The rows that a run is about: of an upload and a window, narrowed to some ``clients``, or to those of a replay.
 
     The others are left out as if they had not been read. ``frequent`` values, by key and SHA-256, are dropped as junk.
-    ``absent`` are the files of the window that were not there before it was read.
+    ``absent`` are the files of the window that were not there before it was read. ``lookups`` are the upload's tables,
+    **readable**.
     """
 
     upload: Upload
@@ -339,6 +352,7 @@ class Selection:
     only: WantedRows | None = None
     frequent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     absent: Sequence[AbsentFile] = ()
+    lookups: Mapping[str, LookupTable] = field(default_factory=dict, repr=False)
 
     @property
     def narrowed(self) -> bool:
@@ -357,20 +371,35 @@ def select(
     All rows of the window count for that, whichever of them the run is about: a replay drops what the night dropped.
     """
     absent = absent_files(upload.source, window, **at_source(upload, services.deployment, services.secrets))
+    tables = read_lookups(upload, window, services)
     shared, remembered = FrequentValues(services.deployment.platform.frequent_value), Remembered()
     if upload.drop_frequent:
-        how = identity_settings(upload, services.deployment)
+        how, firsts = identity_settings(upload, services.deployment), FirstRows()
         for rows in read(upload, window, services):
-            mapped = map_rows(rows, upload, rows_window(upload, window))
+            mapped = map_rows(rows, upload, rows_window(upload, window), lookups=tables, firsts=firsts)
             shared.add(inspect_identity(mapped, **how, remembered=remembered))
-    return Selection(upload, window, clients, only, as_junk(shared.candidates()), absent)
+    return Selection(upload, window, clients, only, as_junk(shared.candidates()), absent, tables)
+
+
+def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str, LookupTable]:
+    """The tables that the upload joins, each read once; ``SourceError`` where one cannot be trusted."""
+    how = at_source(upload, services.deployment, services.secrets)
+    tables = {}
+    for name, lookup in upload.lookups.items():
+        batches = read_batches(lookup, window, **how, columns=columns_of_table(upload, name), batch_rows=BATCH_ROWS)
+        try:
+            tables[name] = read_table(name, lookup, batches, upload.window.timezone)
+        except SourceError as error:  # it speaks of "source", which an upload has as well
+            raise type(error)(f"lookups.{name}: {error}") from None
+    return tables
 
 
 def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
     """The rows mapped, hashed, built, checked and copied for further pixels; no two events are the same to a pixel."""
-    upload, settings, seen, remembered = chosen.upload, services.deployment, SeenKeys(), Remembered()
+    upload, settings, seen, store_repeats = chosen.upload, services.deployment, SeenKeys(), StoreRepeats()
+    remembered, firsts = Remembered(), FirstRows()
     for rows in read(upload, chosen.window, services):
-        for part in hashed(rows, chosen, settings, remembered).parts(EVENT_ROWS):
+        for part in hashed(rows, chosen, settings, remembered, firsts).parts(EVENT_ROWS):
             built = build_events(
                 part,
                 clients=settings.clients,
@@ -380,8 +409,10 @@ def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
                 max_bytes=upload.delivery.max_bytes,
                 margin=settings.platform.age_margin,
                 skew=settings.platform.clock_skew,
+                exact_names=upload.event.name.exact,
+                strict_website=upload.event.strict_website,
             )
-            yield for_every_pixel(seen.first_only(built), settings.clients, seen)
+            yield for_every_pixel(store_repeats.warned(seen.first_only(built)), settings.clients, seen)
 
 
 def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
@@ -392,10 +423,12 @@ def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iter
         yield built
 
 
-def hashed(rows: SourceRows, chosen: Selection, settings: Deployment, remembered: Remembered) -> HashedRows:
+def hashed(
+    rows: SourceRows, chosen: Selection, settings: Deployment, remembered: Remembered, firsts: FirstRows
+) -> HashedRows:
     """The rows mapped and hashed; what is readable of them ends with this call."""
     upload = chosen.upload
-    mapped = map_rows(rows, upload, rows_window(upload, chosen.window))
+    mapped = map_rows(rows, upload, rows_window(upload, chosen.window), lookups=chosen.lookups, firsts=firsts)
     mapped = rows_wanted(rows_of(mapped, chosen.clients), chosen.only)
     how = identity_settings(upload, settings, chosen.frequent)
     return hash_identity(mapped, **how, remembered=remembered)
@@ -442,7 +475,9 @@ def at_source(upload: Upload, deployment: Deployment, secrets: SecretResolver) -
     """What every look at an upload's source needs beside source and window; see ``sources``."""
     return {
         "zone": upload.window.timezone,
-        "connection_url": lambda name: anchored_url(secrets.connection_url(name).reveal(), deployment.project),
+        "connection_url": lambda name: anchored_url(
+            secrets.connection_url(deployment.connection(name)).reveal(), deployment.project
+        ),
         "sql_folder": deployment.sql_folder,
         "folder": deployment.project,
         "environ": deployment.environ,
@@ -538,6 +573,7 @@ def send(
         services.secrets,
         settings,
         test_event_code=test_event_code,
+        upload_tag=tagging(services.ledger.run(run_id), upload, services),
         refusal=breaker(services.deployment.platform.stage),
     )
     with opened as senders:
@@ -557,6 +593,14 @@ def send(
             for outcome in outcomes:
                 ledger.record([outcome])
                 books.enter_outcome(outcome)
+
+
+def tagging(run: RunRecord, upload: Upload, services: Services) -> Callable[[str], str | None]:
+    """By client, the ``upload_tag`` of a run. Events know nothing of it: it changes no key and no request's events."""
+    template, zone = upload.delivery.upload_tag, ZoneInfo(upload.window.timezone)
+    ends = {"since": run.window.since.astimezone(zone), "until": run.window.until.astimezone(zone)}
+    names = {"upload": upload.name, "run": run.id, "environment": services.deployment.environment}
+    return lambda client: fill_in(template, {**names, "client": client}, ends) if template else None
 
 
 def rates_of(deployment: Deployment) -> Rates:
@@ -611,6 +655,7 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
         tally=tally,
         limits=upload.limits,
         days=days_to_judge(upload, run.window, oldest=run.started_at - max_age_of(upload, services.deployment)),
+        environment=services.deployment.environment,
         ledger=services.ledger.place,
         new_ledger=len(services.ledger.runs(2)) == 1,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,7 +14,7 @@ from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.numerals import read_numbers
 from offline_capi.mapping.text import as_text
 
-__all__ = ["without_consent"]
+__all__ = ["equals_any", "without_consent"]
 
 
 def without_consent(columns: SourceColumns, consent: Consent | None) -> pa.BooleanArray:
@@ -23,11 +26,13 @@ def without_consent(columns: SourceColumns, consent: Consent | None) -> pa.Boole
     """
     if consent is None:
         return columns.repeated(False)
-    given = columns.repeated(False)
     with columns.read_for("consent.column", consent.column):
-        for wanted in consent.equals:
-            given = pc.or_(given, pc.fill_null(_equals(columns.values(consent.column), wanted), False))
-    return pc.invert(given)
+        return pc.invert(equals_any(columns.values(consent.column), consent.equals))
+
+
+def equals_any(values: pa.Array, wanted: Iterable[str | float | bool]) -> pa.BooleanArray:
+    """Where a value equals one of those that an upload names, as ``without_consent`` says; a blank equals none."""
+    return reduce(pc.or_, [pc.fill_null(_equals(values, one), False) for one in wanted])
 
 
 def _equals(values: pa.Array, wanted: str | float | bool) -> pa.BooleanArray:
