@@ -728,7 +728,7 @@ class FileSource(_Node):
         ge=10,
         description="compressed files: how many times its size one may have unpacked, beyond the first 64 MiB",
     )
-    max_workbook_mib: int = Field(512, ge=64, description="Excel: how much memory one workbook may take")
+    max_workbook_mib: int = Field(400, ge=64, description="Excel: how much memory one workbook may take")
     null_values: tuple[str, ...] = Field(NULL_VALUES, description="CSV: what is empty, where it is not quoted")
     optional: bool = Field(
         False, description="true: a day without a file is a day without rows; else such a run is not complete"
