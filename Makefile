@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-airflow chaos month mutants distributed clean install
+.PHONY: help demo test check format bench bench-airflow chaos month fuzz mutants distributed clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,11 +22,12 @@ demo: $(STAMP)  ## one night of two uploads: sandbox, warehouse, the Airflow DAG
 test: $(STAMP)  ## every test, on up to four cores
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-check: $(STAMP)  ## format, lint, types, import contracts: the same as CI
+check: $(STAMP)  ## format, lint, types, import contracts, licences: the same as CI
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/licences.py --check
 
 format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff format .
@@ -43,6 +44,9 @@ chaos: $(STAMP)  ## a million events of 50 clients in a night full of faults; se
 
 month: $(STAMP)  ## months of 30 nights with faults between them (P20); more of them: MONTH="--months 20"
 	@$(BIN)/python -m tests.months $(MONTH)
+
+fuzz: $(STAMP)  ## files, YAML, answers and confs made at random, 20,000 of each; FUZZ=1000 for fewer
+	@FUZZ=$(or $(FUZZ),20000) $(BIN)/python -m pytest -q -n 2 tests/test_fuzz.py
 
 mutants: $(STAMP)  ## change the code at random and see whether the tests notice; MUTANTS="--seed 2 --minutes 60"
 	@$(BIN)/python tools/mutants.py $(MUTANTS)

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from offline_capi.clients import RUN_REFUSED, Notice, StatusBook, with_refusal, without_refusal
 from offline_capi.config import Platform, SecretResolver
 from offline_capi.config.graph_versions import version_warnings
+from offline_capi.config.settings import is_loopback
 from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.http import HttpClient, HttpRequest
 from offline_capi.incidents import changed, subject_of
@@ -337,7 +338,7 @@ def platform_teller(platform: Platform, secrets: SecretResolver) -> Tell | None:
         tellers.append(lambda alert: _run_command(command, alert))
     if targets.webhook is not None:
         reference = targets.webhook
-        tellers.append(lambda alert: _post(secrets.token(reference).reveal(), alert))
+        tellers.append(lambda alert: _post(secrets.token(reference).reveal(), alert, allow_http=platform.allow_http))
     if not tellers:
         return None
 
@@ -363,9 +364,14 @@ def _run_command(command: Sequence[str], alert: Alert) -> None:
         raise OfflineCapiError(f"{place} cannot be started: {error.strerror or type(error).__name__}") from None
 
 
-def _post(url: str, alert: Alert) -> None:
+def _post(url: str, alert: Alert, *, allow_http: bool) -> None:
     """POST the alert to a webhook; its address is a secret and stands in no message."""
     parts = urlsplit(url.strip())
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+        raise OfflineCapiError(
+            "platform.notify.webhook: what it gives is an http URL, which would go out in clear text with the alert;"
+            " use https, or set platform.allow_http"
+        )
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise OfflineCapiError("platform.notify.webhook: what it gives is not an http(s) URL")
     path = parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +17,8 @@ from rich.console import Console
 
 from offline_capi.errors import UsageError
 from offline_capi.model import Fate, yesterday
+from offline_capi.private_files import replace_file
+from offline_capi.process import PYTHON
 
 if TYPE_CHECKING:
     from offline_capi.sandbox import SandboxServer
@@ -107,7 +108,7 @@ def _run_dag(upload: str, night: date, home: Path, settings: Mapping[str, str]) 
     from offline_capi.airflow_provider.local_home import demo_environment
 
     until = night + timedelta(days=1)
-    command = [sys.executable, "-m", "offline_capi.airflow_provider.one_night", "--dags", str(DAGS)]
+    command = [*PYTHON, "-m", "offline_capi.airflow_provider.one_night", "--dags", str(DAGS)]
     command += ["--upload", upload, "--since", night.isoformat(), "--until", until.isoformat()]
     environment = {**os.environ, **demo_environment(home / "airflow", DAGS), **settings}
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
@@ -125,7 +126,8 @@ def _show_reports(settings: Mapping[str, str], home: Path, console: Console) -> 
                 report = RunReport.from_json(record.report)
                 console.print()
                 print_report(report, console)
-                (home / f"report-{report.upload}.html").write_text(render_html(report), encoding="utf-8")
+                with replace_file(home / f"report-{report.upload}.html") as file:
+                    file.write(render_html(report).encode())
                 sent += report.tally.of(Fate.SENT)
     return sent
 

@@ -126,7 +126,7 @@ class Services:
     witness: ClockWitness = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stage", Stage(self.deployment.platform.stage))
+        object.__setattr__(self, "stage", Stage(self.deployment.platform.stage, self.deployment.platform.file_access))
         object.__setattr__(self, "witness", ClockWitness(self.deployment.platform.graph_url, self.clock))
 
 
@@ -136,7 +136,8 @@ def open_services(
 ) -> Iterator[Services]:
     """Open the ledger that the configuration names, and close it at the end."""
     url = database_url(deployment.platform.ledger, secrets, deployment.project)
-    with Ledger(url.reveal(), clock=lambda: clock().timestamp()) as ledger:
+    access = deployment.platform.file_access
+    with Ledger(url.reveal(), clock=lambda: clock().timestamp(), access=access) as ledger:
         yield Services(deployment, secrets, ledger, clock)
 
 

@@ -10,7 +10,11 @@ import os
 import sys
 from importlib.machinery import ModuleSpec
 
-__all__ = ["set_up_process", "without_pandas"]
+__all__ = ["PYTHON", "set_up_process", "without_pandas"]
+
+#: How this package starts another Python. Without -P it would import from the current folder first: a file of a
+#: landing folder that is named as a module of the standard library would run.
+PYTHON = (sys.executable, "-P")
 
 # glibc malloc.h
 _M_MMAP_THRESHOLD = -3

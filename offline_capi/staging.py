@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from offline_capi.errors import ConfigError
 from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Fate, WantedRows
-from offline_capi.storage import STAGE, root_of
+from offline_capi.private_files import PRIVATE, FileAccess
+from offline_capi.storage import stage_of
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
 
@@ -31,6 +31,8 @@ BATCH_ROWS = 8_192
 GROUP_ROWS = 1_024
 #: How the id of a run begins, in UTC: see ``Ledger.begin_run``.
 RUN_ID_TIME = "%Y%m%dT%H%M%S"
+#: Of an event id that is kept with a reject.
+MAX_ID_CHARS = 1_000
 _NOT_SENT = pa.schema(
     [
         ("row", pa.int64()),
@@ -130,6 +132,15 @@ class EventStage:
                 stack.callback(self._finish, client, keep=kind is None)
 
 
+def _with_bounded_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Without ids that are none: a row's value may have megabytes. ``replay`` finds such a row by its place."""
+    at = batch.schema.get_field_index("event_id")
+    too_long = pc.fill_null(pc.greater(pc.utf8_length(batch.column(at)), MAX_ID_CHARS), False)
+    if not pc.any(too_long).as_py():
+        return batch
+    return batch.set_column(at, batch.schema.field(at), pc.if_else(too_long, None, batch.column(at)))
+
+
 class RejectStage:
     """Writes what a run did not send: rows that were rejected and events that did not arrive, one file each.
 
@@ -142,11 +153,11 @@ class RejectStage:
 
     def write(self, rejected: pa.RecordBatch) -> None:
         """Rows that did not become events."""
-        self._rejects.write(rejected)
+        self._rejects.write(_with_bounded_ids(rejected))
 
     def write_undelivered(self, events: pa.RecordBatch) -> None:
         """Refused, in doubt or held: what ``replay --refused`` takes up again."""
-        self._undelivered.write(events)
+        self._undelivered.write(_with_bounded_ids(events))
 
     def __enter__(self) -> RejectStage:
         return self
@@ -159,8 +170,8 @@ class RejectStage:
 class Stage:
     """The folder of staged files, one subfolder a run."""
 
-    def __init__(self, root: str) -> None:
-        self.filesystem, path = root_of(root, STAGE, ConfigError)
+    def __init__(self, root: str, access: FileAccess = PRIVATE) -> None:
+        self.filesystem, path = stage_of(root, access)
         self._root = path.rstrip("/")
 
     def path(self, run_id: str, name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from offline_capi.errors import ConfigError, OfflineCapiError
+from offline_capi.private_files import FileAccess
 
 __all__ = [
     "HOW_TO_REACH",
@@ -24,6 +25,7 @@ __all__ = [
     "places_told",
     "reached",
     "root_of",
+    "stage_of",
     "without_credentials",
 ]
 
@@ -55,11 +57,24 @@ def root_of(url: str, setting: str, fault: type[OfflineCapiError]) -> tuple[Any,
         ) from None
 
 
+def stage_of(url: str, access: FileAccess | None = None) -> tuple[Any, str]:
+    """The file system of the stage and the path on it. A local one makes files that are no more open than its folder.
+
+    ``access`` says how open that is to be: an older folder is tightened. Without it, it is as it is.
+    """
+    files, path = root_of(url, STAGE, ConfigError)
+    if "file" not in (files.protocol, *files.protocol):
+        return files, path
+    from offline_capi.stage_files import StageFiles
+
+    return StageFiles(path, access), path
+
+
 class JsonFolder:
     """Small JSON files by name in a folder of the stage, which every worker of a deployment reaches."""
 
     def __init__(self, stage: str, folder: str) -> None:
-        self._files, root = root_of(stage, STAGE, ConfigError)
+        self._files, root = stage_of(stage)
         self._folder = f"{root.rstrip('/')}/{folder}"
 
     def read(self, name: str) -> Any:

@@ -235,3 +235,17 @@ def test_a_status_file_is_replaced_where_its_text_changes(tmp_path: Path) -> Non
     path.write_text("{")
     assert not stage.rewrite_json(str(path), lambda document: {})
     assert not stage.rewrite_json(f"{path}.gone", lambda document: {})
+
+
+def test_an_id_that_is_none_is_not_kept_and_its_row_is_found_by_its_place(tmp_path: Path) -> None:
+    """A value of megabytes was written beside the reason, in as many rows as had one."""
+    stage = Stage(str(tmp_path))
+
+    keep(
+        stage,
+        [{"event_id": "x" * 5_000_000, "row": 7, "origin": "a.csv"}, {"event_id": "o-8", "row": 8, "origin": "a.csv"}],
+        [{"event_id": "y" * 1001, "row": 9, "origin": "a.csv"}, {"event_id": "z" * 1000, "row": 10, "origin": "a.csv"}],
+    )
+
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.parquet")) < 20_000
+    assert wanted(stage, undelivered=True, by_place=False) == (["o-8", "z" * 1000], {"a.csv": [7, 9]})

@@ -7,9 +7,10 @@ problems, so that the night goes red instead of missing. The other raises all pr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import partial, wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -88,8 +89,21 @@ def check_uploads(folder: str | Path) -> None:
         raise ConfigError(f"{len(problems)} problems in {deployment.folder}", problems)
 
 
+def explain_config(folder: str, names: Iterable[str]) -> None:
+    """The one task of an upload whose file is broken: fail with everything that is wrong with it now.
+
+    The configuration is loaded again here. A problem quotes what the file holds, and Airflow would render that text
+    if it was an argument of the task.
+    """
+    _, broken = _loaded(Path(folder))
+    for name in names:
+        if name in broken:
+            raise broken[name]
+    raise ConfigError("Its file is good by now: Airflow has a DAG of the older one. Wait until it is parsed again.")
+
+
 def _upload_dag(deployment: Deployment, name: str, error: ConfigError | None) -> DAG:
-    return build_dag(deployment, name) if error is None else _broken_dag(deployment, dag_id_of(name), error)
+    return build_dag(deployment, name) if error is None else _broken_dag(deployment, dag_id_of(name), error, name)
 
 
 def build_dag(deployment: Deployment, name: str) -> DAG:
@@ -120,24 +134,24 @@ def build_dag(deployment: Deployment, name: str) -> DAG:
 def _health_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
     """The daily look at the clients; its one task is red as long as one of them cannot be sent for."""
     if error is not None:
-        return _broken_dag(deployment, HEALTH, error)
+        return _broken_dag(deployment, HEALTH, error, CLIENTS_FILE, HEALTH)
     settings = deployment.platform.airflow
     description = "Look at every client's token and pixel before the night"
     with _small_dag(deployment, HEALTH, settings.health, description, HEALTH_PAGE) as dag:
         look = task(task_id="check_clients", on_failure_callback=told_of_failures(settings) or None)
-        look(check_clients)(folder=_folder_of(deployment))
+        look(_bind(check_clients, folder=_folder_of(deployment)))()
     return dag
 
 
 def _quality_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
     """The daily question to Meta what it got; its one task is red where Meta did not tell everything."""
     if error is not None:
-        return _broken_dag(deployment, QUALITY, error)
+        return _broken_dag(deployment, QUALITY, error, CLIENTS_FILE)
     settings = deployment.platform.airflow
     description = "Ask Meta what it got, for the morning's reports"
     with _small_dag(deployment, QUALITY, settings.quality, description, QUALITY_PAGE) as dag:
         dag.on_failure_callback = notices(settings.notify.failure) or None
-        task(task_id="pull_quality")(pull_clients_quality)(folder=_folder_of(deployment))
+        task(task_id="pull_quality")(_bind(pull_clients_quality, folder=_folder_of(deployment)))()
     return dag
 
 
@@ -147,8 +161,9 @@ def _settle_dag(deployment: Deployment, uploads: list[str]) -> DAG:
     description = "Settle what earlier runs owe: open days, events in doubt, held events"
     with _small_dag(deployment, SETTLE, settings.settle, description, SETTLE_PAGE) as dag:
         dag.on_failure_callback = notices(settings.notify.failure) or None
-        settle = task(task_id="settle", map_index_template="{{ upload }}", **_pool(settings.pools.upload))(settle_one)
-        settle.partial(folder=_folder_of(deployment)).expand(upload=uploads)
+        settle = task(task_id="settle", map_index_template="{{ upload }}", **_pool(settings.pools.upload))
+        # Airflow renders literal values of expand() too; names of good uploads hold letters, digits, _ . and - only.
+        settle(_bind(settle_one, folder=_folder_of(deployment))).expand(upload=uploads)
     return dag
 
 
@@ -206,19 +221,36 @@ def _chain_tasks(place: Mapping[str, str], settings: AirflowSettings) -> None:
     # Airflow's decorators keep a function's types, but what they return is a promise of its value.
     # Of what keeps a run from having books, somebody is told here; of all else, by reconcile.
     reading["on_failure_callback"] = TellFailure(**place)
-    manifest: Any = task(task_id="plan", **reading)(tasks.plan)(**place)
-    units: Any = task(task_id="prepare", **reading)(tasks.prepare)(**place, manifest=manifest)
+    manifest: Any = task(task_id="plan", **reading)(_bind(tasks.plan, **place))()
+    units: Any = task(task_id="prepare", **reading)(_bind(tasks.prepare, **place))(manifest=manifest)
     # A pool given to expand() would be ignored: it belongs to the task that is mapped.
     send = task(
         task_id="upload",
         map_index_template="{{ client }}",
         max_active_tis_per_dagrun=settings.clients_at_once,
         **sending,
-    )(tasks.send_client)
-    sent = send.partial(**place).expand(unit=units)
+    )(_bind(tasks.send_client, **place))
+    sent = send.expand(unit=units)
     close = task(task_id="reconcile", trigger_rule=TriggerRule.ALL_DONE, outlets=[delivered(place["upload"])])
-    closed = close(tasks.reconcile)(**place, manifest=manifest)
-    sent >> closed >> task(task_id="purge")(tasks.purge)(**place, manifest=manifest)
+    closed = close(_bind(tasks.reconcile, **place))(manifest=manifest)
+    sent >> closed >> task(task_id="purge")(_bind(tasks.purge, **place))(manifest=manifest)
+
+
+def _bind(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
+    """``function`` with these arguments, out of reach of Airflow's templates.
+
+    Airflow renders every argument of a task with Jinja, connections' passwords included: a path or the name of a file
+    that holds ``{{`` would be evaluated.
+    """
+
+    @wraps(function)
+    def bound(**more: Any) -> Any:
+        return function(**arguments, **more)
+
+    whole = signature(function)
+    rest = [parameter for name, parameter in whole.parameters.items() if name not in arguments]
+    bound.__signature__ = whole.replace(parameters=rest)  # type: ignore[attr-defined]  # what Airflow goes by
+    return bound
 
 
 def delivered(upload: str) -> Asset:
@@ -274,7 +306,7 @@ def _not_there(notifiers: Iterable[Notifier], place: str, path: str) -> Iterator
             yield Problem(place, None, path, message)
 
 
-def _broken_dag(deployment: Deployment, dag_id: str, error: ConfigError) -> DAG:
+def _broken_dag(deployment: Deployment, dag_id: str, error: ConfigError, *names: str) -> DAG:
     """A DAG under the usual name that fails each night with the problems of its file."""
     settings = deployment.platform.airflow
     with DAG(
@@ -289,5 +321,5 @@ def _broken_dag(deployment: Deployment, dag_id: str, error: ConfigError) -> DAG:
         tags=[TAG, "config-error", *settings.tags],
         on_failure_callback=notices(settings.notify.failure) or None,
     ) as dag:
-        task(task_id="config_error")(tasks.explain_config)(problems=str(error))
+        task(task_id="config_error")(_bind(explain_config, folder=_folder_of(deployment), names=names))()
     return dag

@@ -102,13 +102,15 @@ def _fields(prefix: str, node: Event | CustomData) -> Iterator[tuple[str, str]]:
     for name, value in node:
         if name == "properties":
             yield from ((f"{prefix}.{own}", in_words(spec)) for own, spec in value.items())
-        elif value is not None:
+        elif value is not None and value is not False:
             yield f"{prefix}.{name}", _any_words(value)
 
 
 def _any_words(value: Any) -> str:
     if isinstance(value, FieldSpec):
         return in_words(value)
+    if value is True:
+        return "set for all rows"
     if isinstance(value, tuple):
         return "; ".join(in_words(spec) for spec in value)
     parts = ((name, part) for name, part in value if part is not None)

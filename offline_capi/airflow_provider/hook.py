@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
@@ -70,9 +72,9 @@ class MetaConversionsHook(BaseHook):
 
         if not self.pixel_id:
             return False, "the connection names no pixel, and without one there is nothing to test"
-        url, version = self._endpoint
         code, now = self._extra("test_event_code", None), datetime.now(UTC)
         try:
+            url, version = self._endpoint
             access = ClientAccess(Credentials(self.token, self._app_secret), self._extra("partner_agent", None))
             with Graph(url, dict.fromkeys(FAMILIES, version), timeout=_TIMEOUT) as graph:
                 tested = probe_pixel(graph, self.pixel_id, access, code=code, explain=explain, now=now)
@@ -82,10 +84,27 @@ class MetaConversionsHook(BaseHook):
 
     @property
     def _endpoint(self) -> tuple[str, str]:
-        from offline_capi.config import Platform
+        """Raises ``ConfigError`` for an address to which the token must not go.
 
-        usual = Platform()
-        return self._extra("graph_url", usual.graph_url), self._extra("graph_version", usual.graph_version)
+        Who edits a connection does not see its password, and must not have it sent to a host of their own either: so a
+        connection names Meta, this machine, or what the environment of the worker names.
+        """
+        from offline_capi.config.settings import GRAPH_URL, Platform, encrypted_url, is_loopback
+        from offline_capi.errors import ConfigError
+
+        url = str(self._extra("graph_url", GRAPH_URL))
+        try:
+            url = encrypted_url(url, allow_http=self._extra("allow_http", False) in (True, "true"))
+        except ValueError as error:
+            said = str(error).replace("platform.allow_http: true", "allow_http: true among the connection's extras")
+            raise ConfigError(f"the connection's graph_url {said}") from None
+        own = os.environ.get("OFFLINE_CAPI_GRAPH_URL", "").rstrip("/")
+        if url not in (GRAPH_URL, own) and not is_loopback(urlsplit(url).hostname or ""):
+            raise ConfigError(
+                f"the connection's graph_url is neither {GRAPH_URL} nor on this machine: set OFFLINE_CAPI_GRAPH_URL to"
+                " it in the environment of the workers, and of the API server for the Test button"
+            )
+        return url, self._extra("graph_version", Platform().graph_version)
 
     @property
     def _app_secret(self) -> Secret | None:

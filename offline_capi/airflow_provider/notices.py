@@ -13,10 +13,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from airflow.sdk import BaseNotifier
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from offline_capi.config.settings import AirflowSettings, Notifier
+from offline_capi.errors import ConfigError
 
 __all__ = ["Notice", "deadline_alerts", "missing_module", "notices", "tell_missed_deadline"]
 
@@ -30,6 +32,9 @@ class Notice:
     def __call__(self, context: Any) -> None:
         module, _, name = self.call.partition(":")
         called: Any = getattr(import_module(module), name)
+        is_notifier = inspect.isclass(called) and issubclass(called, BaseNotifier)
+        if module.startswith("airflow.providers.") and not is_notifier:
+            raise ConfigError(f'notify: "{self.call}" is no notifier of Airflow: name a class that is one')
         tell: Any = called(**self.arguments) if inspect.isclass(called) else partial(called, **self.arguments)
         tell(context)
 

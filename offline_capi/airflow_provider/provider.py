@@ -19,6 +19,11 @@ _CONNECTION_FORM = {
     "app_secret": {"label": "App secret", "schema": _SECRET, "description": "Only if the app demands a proof."},
     "partner_agent": {"label": "Partner agent", "schema": _OPTIONAL_TEXT},
     "graph_url": {"label": "Graph URL", "schema": {**_OPTIONAL_TEXT, "default": "https://graph.facebook.com"}},
+    "allow_http": {
+        "label": "Allow http",
+        "schema": {"type": ["boolean", "null"], "default": False},
+        "description": "Send the token in clear text, where the way to the Graph URL is private.",
+    },
     "graph_version": {
         "label": "Graph version",
         "schema": {"type": ["string", "null"], "pattern": r"^v\d+\.\d+$", "default": "v27.0"},

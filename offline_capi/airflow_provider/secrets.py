@@ -16,13 +16,14 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from offline_capi.config import EnvironmentSecrets, Secret, SecretRef
+from offline_capi.config.loading import SharedEnvironment
 from offline_capi.config.secrets import connection_as_url
 from offline_capi.errors import ConfigError
 
 __all__ = ["AirflowEnvironment", "AirflowSecrets", "token_of"]
 
 
-class AirflowEnvironment(Mapping[str, str]):
+class AirflowEnvironment(SharedEnvironment):
     """The environment; for names that it has not, the Airflow variable of that name, and so any secrets backend."""
 
     def __getitem__(self, name: str) -> str:
@@ -30,6 +31,9 @@ class AirflowEnvironment(Mapping[str, str]):
         if value is None:
             raise KeyError(name)
         return str(value)
+
+    def is_shared(self, name: str) -> bool:
+        return not os.environ.get(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(os.environ)

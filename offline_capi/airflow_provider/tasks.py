@@ -38,7 +38,6 @@ from offline_capi.airflow_provider.verdicts import raise_for_undelivered, raise_
 from offline_capi.airflow_provider.windows import resolve_window
 from offline_capi.errors import (
     AccessDeniedError,
-    ConfigError,
     LedgerError,
     OfflineCapiError,
     PartialLossError,
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     from offline_capi.report import RunReport
     from offline_capi.staging import StagedEvents
 
-__all__ = ["explain_config", "plan", "prepare", "purge", "reconcile", "send_client"]
+__all__ = ["plan", "prepare", "purge", "reconcile", "send_client"]
 
 #: In place of the clients, where a test event code sends everything in one task.
 _TEST_UNIT = {"client": "test events", "staged": []}
@@ -219,11 +218,6 @@ def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
         for one in (*(settle["run"] for settle in manifest.get("settles", ())), run_id):
             services.stage.purge_events(one)
         purge_if_due(services, who=who_runs(get_current_context()))
-
-
-def explain_config(problems: str) -> None:
-    """The one task of an upload whose file is broken: fail with everything that is wrong with it."""
-    raise ConfigError(problems)
 
 
 # ---------------------------------------------------------------------------------------------- what they stand on

@@ -230,5 +230,6 @@ def _opened(*, whole: bool = False) -> Iterator[_Opened]:
     folder = conf.get("offline_capi", "config_folder", fallback="") or conf.get_mandatory_value("core", "dags_folder")
     deployment, _ = load_each(folder, environ=environment, only=None if whole else "")
     secrets = AirflowSecrets(environment)
-    with Ledger(database_url(deployment.platform.ledger, secrets, deployment.project).reveal()) as ledger:
+    url = database_url(deployment.platform.ledger, secrets, deployment.project).reveal()
+    with Ledger(url, access=deployment.platform.file_access) as ledger:
         yield _Opened(deployment, secrets, ledger)

@@ -30,12 +30,15 @@ def resolve_window(
 
     Raises ``UsageError`` when none of the three says anything, or when what is said cannot be read.
     """
-    if params.get("since") or params.get("until"):
-        return _window_of_form(params, ZoneInfo(zone))
-    if partition_key:
-        return _window_of_key(partition_key, zone)
-    if data_interval and data_interval[0] < data_interval[1]:
-        return Window(*(in_zone(at, ZoneInfo(zone)) for at in data_interval))
+    try:
+        if params.get("since") or params.get("until"):
+            return _window_of_form(params, ZoneInfo(zone))
+        if partition_key:
+            return _window_of_key(partition_key, zone)
+        if data_interval and data_interval[0] < data_interval[1]:
+            return Window(*(in_zone(at, ZoneInfo(zone)) for at in data_interval))
+    except OverflowError:
+        raise UsageError(f"a day of this run is at the end of the calendar (year 1 or 9999). {_ADVICE}") from None
     raise UsageError(f"this run does not say which days it covers. {_ADVICE}")
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from offline_capi.clients.authorize import Authorisation, Desk, Prerequisite
     from offline_capi.config import Client, Deployment, Secret
     from offline_capi.config.settings import ClientTable, Method
+    from offline_capi.private_files import FileAccess
 
 clients_app = CommandApp(help="Who we send for.", no_args_is_help=True)
 app.add_typer(clients_app, name="clients")
@@ -137,11 +138,11 @@ def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     """Read the clients from their table; what is faulty in it leaves out its client, and nothing else."""
     from offline_capi.config.client_table import good_rows, pulled_path, write_pulled
 
-    table = _table_of(config)
+    table, access = _table_of(config)
     pulled = good_rows(_rows_of(table, config), table.sql if table.sql.endswith(".sql") else "the clients' query")
     if not pulled.clients and not pulled.problems:
         raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
-    write_pulled(pulled_path(config, os.environ), pulled.clients, datetime.now(UTC))
+    write_pulled(pulled_path(config, os.environ), pulled.clients, datetime.now(UTC), access)
     if as_json:
         print_json({"clients": len(pulled.clients), "problems": [str(problem) for problem in pulled.problems]})
     else:
@@ -151,12 +152,12 @@ def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     sys.exit(1 if pulled.problems else 0)
 
 
-def _table_of(config: Path) -> ClientTable:
+def _table_of(config: Path) -> tuple[ClientTable, FileAccess]:
     from offline_capi.config import load_each
 
     deployment, errors = load_each(config)
     if deployment.clients_from is not None:
-        return deployment.clients_from
+        return deployment.clients_from, deployment.platform.file_access
     raise errors.get(
         "clients.yml",
         UsageError("clients.yml holds the clients itself: there is no table (connection and sql) to pull"),

@@ -63,7 +63,7 @@ def export(
     from offline_capi.ledger.export import export_events
 
     with opened(config) as services:
-        events = export_events(services.ledger, file)
+        events = export_events(services.ledger, file, services.deployment.platform.file_access)
     if as_json:
         print_json({"file": str(file), "events": events})
     else:

@@ -25,6 +25,7 @@ from offline_capi.cli.shell import (
     show,
 )
 from offline_capi.model import in_utc
+from offline_capi.private_files import replace_file
 
 if TYPE_CHECKING:
     from offline_capi.ledger import DoubtfulRequest, RunRecord
@@ -113,8 +114,10 @@ def report(
         found = report_of(run, services)
         found = found.of_client(client) if client else found
         quality = quality_of(found, services)
+        access = services.deployment.platform.file_access
     if html:
-        html.write_text(render_html(found, quality=quality), encoding="utf-8")
+        with replace_file(html, access) as file:
+            file.write(render_html(found, quality=quality).encode())
         err.print(f"written: {html}")
     if as_json or not html:
         show(found, as_json, quality)

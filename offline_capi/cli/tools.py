@@ -55,12 +55,15 @@ def explain(
 def sandbox(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8420,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None, typer.Option(help="A name under which others reach this machine; may be repeated.")
+    ] = None,
 ) -> None:
     """Run a local Graph API that validates as Meta does and shows what it was sent."""
-    from offline_capi.sandbox import run_sandbox
+    from offline_capi.sandbox import SandboxSpec, run_sandbox
 
     out.print(f"sandbox: http://{host}:{port} (page), graph_url for uploads; every token may write; Ctrl-C stops it")
-    run_sandbox(host=host, port=port)
+    run_sandbox(host=host, port=port, spec=SandboxSpec(hosts=name or ()))
 
 
 @app.command()

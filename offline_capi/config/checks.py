@@ -23,6 +23,7 @@ from offline_capi.config.queries import query_problems, read_query_text
 from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
 from offline_capi.config.settings import (
     ActionSource,
+    AirflowSettings,
     Condition,
     Contents,
     CustomData,
@@ -31,6 +32,7 @@ from offline_capi.config.settings import (
     FieldSpec,
     FileLookup,
     FileSource,
+    HealthSettings,
     QueryLookup,
     SqlSource,
     Upload,
@@ -39,7 +41,7 @@ from offline_capi.config.settings import (
 from offline_capi.config.standard_events import near_standard_name, standard_spelling
 from offline_capi.config.wording import Finding
 
-__all__ = ["Surroundings", "check_sections"]
+__all__ = ["Surroundings", "check_imports", "check_sections"]
 
 _FIELD_WORDS: Mapping[str, tuple[str, ...]] = {"action_source": get_args(ActionSource), **WORDS}
 _TYPED_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -57,6 +59,8 @@ class Surroundings:
     sql_folder: Path
     clients: Collection[str]
     environment: str = ""
+    #: What ``platform.python`` names; ``None`` where that cannot be read.
+    python: Collection[str] | None = None
 
     def queries(self) -> list[str]:
         return [path.relative_to(self.sql_folder).as_posix() for path in self.sql_folder.rglob("*.sql")]
@@ -265,6 +269,42 @@ def _tells_days_apart(form: str) -> bool:
     return bool(directives & {"F", "x", "D"} or (year and (("j" in directives) or (month and day))))
 
 
+# ---------------------------------------------------------------------------------------------- code of somebody's own
+
+#: Where providers of Airflow keep their notifiers; another module of theirs may start programs.
+_NOTIFIERS = re.compile(r"airflow\.providers\.[\w.]+\.notifications(\.\w+)*")
+
+
+def check_imports(node: AirflowSettings | HealthSettings, loc: Loc, python: Collection[str]) -> Iterator[Finding]:
+    """Notifiers whose module may not be imported."""
+    named = {(): node.notify} if isinstance(node, HealthSettings) else {(kind,): few for kind, few in node.notify}
+    for kind, notifiers in named.items():
+        for number, notifier in enumerate(notifiers):
+            if not _NOTIFIERS.fullmatch(notifier.call.partition(":")[0]):
+                yield from _check_module(notifier.call, (*loc, "notify", *kind, number, "call"), python)
+
+
+def _check_module(name: str, loc: Loc, python: Collection[str]) -> Iterator[Finding]:
+    module = name.partition(":")[0]
+    if not any(module == one or module.startswith(f"{one}.") for one in python):
+        own = ", ".join(dict.fromkeys([*python, module.partition(".")[0]]))
+        yield (
+            loc,
+            f'"{module}" may not be imported: clients.yml does not name it. If it is yours, write under platform: '
+            f"python: [{own}]",
+        )
+
+
+def _check_transform(transform: str | None, around: Surroundings) -> Iterator[Finding]:
+    if transform is not None and around.python is not None:
+        yield from _check_module(transform, ("transform",), around.python)
+
+
+def _check_airflow(settings: AirflowSettings, around: Surroundings) -> Iterator[Finding]:
+    if around.python is not None:
+        yield from check_imports(settings, ("airflow",), around.python)
+
+
 # ---------------------------------------------------------------------------------------------- filter, lookups
 
 
@@ -336,6 +376,8 @@ _CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "event": _check_event,
     "user_data": _check_user_data,
     "custom_data": _check_custom_data,
+    "transform": _check_transform,
+    "airflow": _check_airflow,
     "filter": _check_filter,
     "lookups": _check_lookups,
 }

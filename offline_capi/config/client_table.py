@@ -22,6 +22,7 @@ from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.settings import Client
 from offline_capi.config.wording import Finding, findings, misnamed
 from offline_capi.errors import Problem
+from offline_capi.private_files import PRIVATE, FileAccess, replace_file
 
 __all__ = [
     "ONE_PIXEL",
@@ -165,12 +166,11 @@ def pulled_path(folder: Path, environ: Mapping[str, str]) -> Path:
     return Path(anchored(named, project_folder(folder))) if named else folder / PULLED_FILE
 
 
-def write_pulled(path: Path, clients: Mapping[str, Any], at: datetime) -> None:
+def write_pulled(path: Path, clients: Mapping[str, Any], at: datetime, access: FileAccess = PRIVATE) -> None:
     """Replace the file, whole or not at all."""
-    beside = path.with_name(path.name + ".part")
     pulled = {"pulled_at": at.isoformat(timespec="seconds"), "clients": clients}
-    beside.write_text(json.dumps(pulled, ensure_ascii=False, default=str), encoding="utf-8")
-    beside.replace(path)
+    with replace_file(path, access) as file:
+        file.write(json.dumps(pulled, ensure_ascii=False, default=str).encode())
 
 
 def read_pulled(path: Path) -> tuple[dict[str, Any], list[Problem]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from offline_capi.config.checks import Surroundings, check_sections
+from offline_capi.config.checks import Surroundings, check_imports, check_sections
 from offline_capi.config.client_table import ONE_PIXEL, is_table, pulled_path, read_pulled, sharing_pixels
 from offline_capi.config.document import Document, Places, dotted, read_document
 from offline_capi.config.environments import Overlaid, overlay_environment
@@ -31,7 +32,7 @@ from offline_capi.config.settings import (
 from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
 from offline_capi.errors import ConfigError, Problem, UsageError
 
-__all__ = ["load_config", "load_each", "load_one"]
+__all__ = ["SharedEnvironment", "load_config", "load_each", "load_one"]
 
 CLIENTS_FILE = "clients.yml"
 _SECTIONS = ("platform", "clients", "environments")
@@ -43,6 +44,17 @@ _OVERRIDES: Mapping[str, str] = {
     "OFFLINE_CAPI_LEDGER": "ledger",
     "OFFLINE_CAPI_STAGE": "stage",
 }
+
+_BY_VARIABLE = "graph_url_variable"
+
+
+class SharedEnvironment(Mapping[str, str]):
+    """An environment of which some names come from where others than the operator may write, as Airflow variables."""
+
+    @abstractmethod
+    def is_shared(self, name: str) -> bool:
+        """Whether the value of ``name`` comes from there."""
+
 
 # Valid sections in place of faulty ones, so that the rest of a file is still checked.
 _STAND_INS: Mapping[str, Any] = {
@@ -127,7 +139,8 @@ class _Upload:
 
 def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> tuple[_Clients, list[_Upload]]:
     clients = _load_clients(folder / CLIENTS_FILE, environ)
-    around = Surroundings(sql_folder(folder), clients.named, clients.environment)
+    python = clients.platform.python if clients.platform else None
+    around = Surroundings(sql_folder(folder), clients.named, clients.environment, python)
     files = [path for path in _upload_files(folder) if only in (None, path.stem)]
     # A row of a table may be faulty and its client left out: its rows are held, and nothing else fails for it.
     check_client = bool(clients.named) and clients.table is None
@@ -203,6 +216,7 @@ def _load_clients(path: Path, environ: Mapping[str, str]) -> _Clients:
     good = _with_agents(good, platform, chosen.name, found)
     found += _shared_pixels(good, document)
     found += _forgotten_too_soon(platform, good)
+    found += _imports(platform)
     problems = [*document.problems, *pulled, *unknown, *overridden, *_problems(document, found)]
     usable = {name: _with_secret(one, platform) for name, one in good.items() if not _touched(name, problems)}
     sound = document.data is not None and all(problem.path.startswith("clients.") for problem in problems)
@@ -327,6 +341,14 @@ def _forgotten_too_soon(platform: Platform | None, clients: Mapping[str, Client]
         )
 
 
+def _imports(platform: Platform | None) -> Iterator[Finding]:
+    """Notifiers of the platform whose module ``platform.python`` does not name."""
+    if platform is not None:
+        here = ("platform", "airflow")
+        yield from check_imports(platform.airflow, here, platform.python)
+        yield from check_imports(platform.airflow.health, (*here, "health"), platform.python)
+
+
 def _platform(
     chosen: Overlaid, environ: Mapping[str, str], found: list[Finding], project: Path
 ) -> tuple[Platform | None, list[Problem]]:
@@ -338,6 +360,14 @@ def _platform(
     ours = ("ledger", "stage") if chosen.name else ()
     variables = {key: name for name, key in _OVERRIDES.items() if environ.get(name) and key not in ours}
     overrides = {key: _override(name, environ[name]) for key, name in variables.items()}
+    name = variables.get("graph_url", "")
+    if name and isinstance(environ, SharedEnvironment) and environ.is_shared(name) and not data.get(_BY_VARIABLE):
+        message = (
+            "is an Airflow variable: whoever edits variables could send every token elsewhere. Set it in the"
+            " environment of the workers, or platform.graph_url in clients.yml, and delete the variable; or allow it"
+            f" there with platform: {_BY_VARIABLE}: true"
+        )
+        return None, [Problem("Airflow", None, name, message)]
     try:
         return Platform.model_validate({**data, **overrides}, context=project), []
     except ValidationError as error:
@@ -407,6 +437,7 @@ def _inherited(draft: _Upload, clients: _Clients) -> Iterator[Problem]:
     """Why an upload cannot run although its own file is good."""
     if clients.platform is None:
         yield Problem(draft.places.file, None, "", f"cannot run: see the problems of {clients.places.file}")
+        yield from (problem for problem in clients.problems if problem.file != clients.places.file)  # the environment's
     name = draft.upload.client.constant if draft.upload else None
     if name is not None and name in clients.named and name not in clients.clients:
         line = draft.places.line(("client",))

@@ -15,8 +15,10 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cache, cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -49,9 +51,11 @@ from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.patterns import pattern_problem
 from offline_capi.config.queries import sql_folder
 from offline_capi.config.run_texts import AGENT_NAMES, TAG_NAMES, template_problem
+from offline_capi.private_files import FileAccess
 from offline_capi.recipients import client_of, recipient_name
 
 __all__ = [
+    "GRAPH_URL",
     "LEDGER_MARGIN",
     "LONGEST_WINDOW",
     "ActionSource",
@@ -109,6 +113,8 @@ __all__ = [
     "UploadTest",
     "WindowSpec",
     "agreed_agent",
+    "encrypted_url",
+    "is_loopback",
 ]
 
 Scalar = str | int | float | bool
@@ -116,6 +122,8 @@ ActionSource = Literal[
     "email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "business_messaging", "other"
 ]  # SDK action_source.py, D:parameters/server-event
 
+#: Where Meta answers (D:using-the-api).
+GRAPH_URL = "https://graph.facebook.com"
 #: The oldest events that Meta takes, of physical stores (D:offline-events; meta-capi.md section 4).
 LONGEST_WINDOW = timedelta(days=62)
 #: Kept beyond that: a clock may be wrong, a window may be widened, somebody may ask what was sent.
@@ -196,6 +204,27 @@ def _url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s?#@]+", value):
         raise ValueError("is not an http(s) address without query, such as https://graph.facebook.com")
     return value.rstrip("/")
+
+
+def encrypted_url(value: str, *, allow_http: bool = False) -> str:
+    """An address to which a token may go: ``https``, unless it is on this machine. Raises ``ValueError``."""
+    value = _url(value)
+    if value.startswith("http:") and not allow_http and not is_loopback(urlsplit(value).hostname or ""):
+        raise ValueError(
+            "would send the token in clear text: write https, or platform.allow_http: true where the way to that host"
+            " is private"
+        )
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name can only be this machine (RFC 6761 section 6.3 for ``localhost``)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _schedule(value: str) -> str:
@@ -692,6 +721,16 @@ class FileSource(_Node):
     footer_rows: int = Field(0, ge=0, le=1000, description="CSV and Excel: how many lines at the end are no rows")
     trailing_delimiter: bool = Field(False, description="CSV: rows end in a delimiter, and the header does not")
     sheet: Name | None = Field(None, description="Excel: the sheet; without it, the first")
+    max_line_mib: int = Field(
+        16, ge=8, le=256, description="JSON: the longest line, or object; a file with a longer one is refused"
+    )
+    max_unpacked_gib: int = Field(64, ge=1, description="compressed files: how much of one is read")
+    max_ratio: int = Field(
+        200,
+        ge=10,
+        description="compressed files: how many times its size one may have unpacked, beyond the first 64 MiB",
+    )
+    max_workbook_mib: int = Field(400, ge=64, description="Excel: how much memory one workbook may take")
     null_values: tuple[str, ...] = Field(NULL_VALUES, description="CSV: what is empty, where it is not quoted")
     optional: bool = Field(
         False, description="true: a day without a file is a day without rows; else such a run is not complete"
@@ -1110,7 +1149,8 @@ class MappingSpec(_Node):
         Screening, BeforeValidator(_found, json_schema_input_type=Screening | Literal["strip", "reject"])
     ] = Screening()
     transform: Annotated[str, AfterValidator(_hook)] | None = Field(
-        None, description='"module:function": a pandas DataFrame in, a DataFrame out'
+        None,
+        description='"module:function": a pandas DataFrame in, a DataFrame out; platform.python names the module',
     )
 
     @model_validator(mode="after")
@@ -1135,7 +1175,10 @@ def _listed(value: object) -> object:
 
 
 class Notifier(_Node):
-    """Who is told: a function that gets the run's context, or one of Airflow's notifiers."""
+    """Who is told: a function that gets the run's context, or one of Airflow's notifiers.
+
+    Its module is a notifier of one of Airflow's providers, or named in ``platform.python``.
+    """
 
     call: Annotated[str, AfterValidator(_hook)] = Field(
         description='"module:function", or "module:Class" of a notifier; loaded when it is needed'
@@ -1143,6 +1186,7 @@ class Notifier(_Node):
     arguments: dict[str, Scalar | tuple[Scalar, ...]] = Field({}, description="its keyword arguments")
 
 
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 AirflowTag = Annotated[str, Field(min_length=1, max_length=100)]  # Airflow's limit
 Tags = Annotated[
     tuple[AirflowTag, ...], BeforeValidator(_listed, json_schema_input_type=AirflowTag | tuple[AirflowTag, ...])
@@ -1507,7 +1551,9 @@ class PlatformApp(_Node):
     system_user_id: MetaId | None = Field(None, description="its system user that sends")
     token: SecretRef | None = Field(None, description="that system user's token, with business_management")
     login_config_id: MetaId | None = Field(None, description="the configuration of Facebook Login for Business")
-    redirect_uri: Annotated[str, AfterValidator(_url)] | None = Field(None, description="where the login returns to")
+    redirect_uri: Annotated[str, AfterValidator(encrypted_url)] | None = Field(
+        None, description="where the login returns to"
+    )
 
 
 def _outlives_window(value: timedelta) -> timedelta:
@@ -1609,7 +1655,17 @@ class Platform(_Node):
     partner_agent: PartnerAgent | None = Field(
         None, description="who sends, as agreed with Meta; {client} and {environment} are filled in"
     )
-    graph_url: Annotated[str, AfterValidator(_url)] = "https://graph.facebook.com"
+    allow_http: bool = Field(
+        False,
+        description="true: graph_url and platform.notify.webhook may be http on another machine, and so may be read on "
+        "the way",
+    )
+    graph_url: str = Field(GRAPH_URL, description="where Meta's API is, or what stands in for it: https, or loopback")
+    graph_url_variable: bool = Field(
+        False,
+        description="true: the Airflow variable OFFLINE_CAPI_GRAPH_URL may say it; whoever edits variables then "
+        "decides where every token goes",
+    )
     graph_version: GraphVersion = NEWEST
     graph_versions: GraphVersions = GraphVersions()
     app: PlatformApp | None = Field(None, description="the platform's Meta app, for authorising clients")
@@ -1640,7 +1696,29 @@ class Platform(_Node):
         AlertTargets(), description="who is told once when a fault begins and once when it is over"
     )
     airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
+    python: Annotated[
+        tuple[Module, ...], BeforeValidator(_listed, json_schema_input_type=Module | tuple[Module, ...])
+    ] = Field(
+        (),
+        description="packages and modules that `transform` and `notify` may import, with all that they contain; "
+        "notifiers of Airflow's providers may be named without it",
+    )
+    file_group: bool | Name = Field(
+        False,
+        description="who reads the stage, a ledger of SQLite and reports beside the user that runs this: nobody; true: "
+        "the group that new files have; or the group of this name",
+    )
     retention: Retention = Field(Retention(), description="for how long staged files, reports and the ledger are kept")
+
+    @field_validator("graph_url")
+    @classmethod
+    def _is_encrypted(cls, value: str, info: ValidationInfo) -> str:
+        return encrypted_url(value, allow_http=bool(info.data.get("allow_http")))
+
+    @property
+    def file_access(self) -> FileAccess:
+        """Who reads what lies on this machine's disks."""
+        return FileAccess(self.file_group)
 
     @property
     def versions(self) -> dict[Family, str]:

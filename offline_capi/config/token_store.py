@@ -11,7 +11,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
+import shlex
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from offline_capi.config.secret import Secret
 from offline_capi.errors import ConfigError
+from offline_capi.private_files import PRIVATE, replace_file
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -87,12 +89,14 @@ class TokenStore:
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with Path(f"{self.path}.lock").open("a") as lock:
+        PRIVATE.make_folder(self.path.parent)
+        number = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(number) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed
             entries = json.loads(json.dumps(self._entries()))  # a change that fails must not be seen
             yield entries
-            _replace(self.path, self._fernet().encrypt(json.dumps(entries).encode()))
+            with replace_file(self.path) as file:
+                file.write(self._fernet().encrypt(json.dumps(entries).encode()))
 
     def _entries(self) -> dict[str, Any]:
         """What the file holds; read again only when it has changed, since a night asks once a client."""
@@ -140,19 +144,16 @@ def _keys(environ: Mapping[str, str]) -> Secret:
     if not path:
         raise ConfigError(f"the token store has no key: {_HOW}")
     try:
+        mode = Path(path).stat().st_mode
+        if mode & (stat.S_IRWXO | stat.S_IWGRP):
+            raise ConfigError(
+                f"the key of the token store can be read or changed by others: {path} ({KEY_FILE}) has the mode"
+                f" {stat.S_IMODE(mode):04o}.\nRun `chmod 600 {shlex.quote(path)}`, or, where it is mounted, mount it"
+                " with the mode 0400 or 0440. Nothing was sent; repeating is safe."
+            )
         keys = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"the key of the token store cannot be read from {path} ({KEY_FILE})") from None
     if not keys:
         raise ConfigError(f"the file {path} ({KEY_FILE}) holds no key; {_HOW}")
     return Secret(keys)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the file and take its place, readable by its owner only (mkstemp's mode)."""
-    number, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(number, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(beside).replace(path)

@@ -7,6 +7,7 @@ the lock is the transaction's, and no statement is prepared on the server.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -19,6 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError
+from offline_capi.private_files import PRIVATE, FileAccess
 
 __all__ = [
     "BUSY_SECONDS",
@@ -60,8 +62,10 @@ PAGE_SIZE = 16_384
 _OWN_SETTINGS = ("timeout", "schema")
 
 
-def make_engine(url: str, *, busy_seconds: float | None = None) -> sa.Engine:
-    """An engine for one long-lived connection; a SQLite file's folder is made where it is missing.
+def make_engine(url: str, *, busy_seconds: float | None = None, access: FileAccess = PRIVATE) -> sa.Engine:
+    """An engine for one long-lived connection; a SQLite file and its folder are made where they are missing.
+
+    ``access`` says who else may read that file; what SQLite writes beside it has the same permissions.
 
     Of the URL's query, ``timeout`` says for how many seconds another process may hold the ledger, unless
     ``busy_seconds`` does, and ``schema`` in which schema of a PostgreSQL database it lives; the rest is the driver's.
@@ -78,7 +82,7 @@ def make_engine(url: str, *, busy_seconds: float | None = None) -> sa.Engine:
     schema = _schema_in(parsed)
     parsed = parsed.difference_update_query(_OWN_SETTINGS)
     if sqlite:
-        _make_folder(parsed)
+        _make_file(parsed, access)
     arguments = _arguments(sqlite, busy_seconds, parsed.query)
     try:
         with warnings.catch_warnings(action="error", category=sa.exc.SAWarning):
@@ -97,17 +101,28 @@ def make_engine(url: str, *, busy_seconds: float | None = None) -> sa.Engine:
     return engine
 
 
-def _make_folder(url: sa.URL) -> None:
-    if not url.database or url.database.startswith("file:"):  # SQLite's own URIs name existing files
-        return
-    folder = Path(url.database).parent
+def _make_file(url: sa.URL, access: FileAccess) -> None:
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        return  # SQLite's own URIs name existing files
+    path = Path(url.database)
+    folder = path.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        access.make_folder(folder)
     except OSError as error:
         raise LedgerError(
             f"the ledger's folder {folder} cannot be made: {error.strerror}. Nothing was sent; "
             "name another one and run again: it is safe"
         ) from None
+    try:
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        for part in ("", "-wal", "-shm"):
+            access.tighten(Path(f"{path}{part}"))
+    except OSError:
+        return  # SQLite says why
+    else:
+        access.apply(number)
+        os.close(number)
 
 
 def _arguments(sqlite: bool, busy_seconds: float, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ the documentation has it for each database) and to join it with this table; ``se
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from pyarrow import csv, parquet
 
 from offline_capi.errors import UsageError
 from offline_capi.ledger.tables import request, run
+from offline_capi.private_files import PRIVATE, FileAccess, replace_file
 
 if TYPE_CHECKING:
     from offline_capi.ledger.store import Ledger
@@ -44,23 +44,18 @@ _WRITERS = {".parquet": parquet.ParquetWriter, ".csv": csv.CSVWriter}
 _ROWS_AT_ONCE = 65_536
 
 
-def export_events(ledger: Ledger, path: Path) -> int:
+def export_events(ledger: Ledger, path: Path, access: FileAccess = PRIVATE) -> int:
     """Write every event that the ledger knows to a ``.parquet`` or ``.csv`` file, whole or not at all; how many."""
     if path.suffix not in _WRITERS:
         raise UsageError(f'"{path.name}" is neither .parquet nor .csv: its name says how it is written')
     ids, requests = _requests(ledger)
-    beside, events = path.with_name(path.name + ".part"), 0
-    try:
-        with ExitStack() as stack:
-            writer = stack.enter_context(_WRITERS[path.suffix](beside, EXPORT_SCHEMA))
-            for part in ledger.entries():
-                for start in range(0, len(part.keys), _ROWS_AT_ONCE):
-                    some = part.chosen(slice(start, start + _ROWS_AT_ONCE))
-                    writer.write_table(_rows(some.keys, some.owners, ids, requests))
-                    events += len(some.keys)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    events = 0
+    with replace_file(path, access) as file, _WRITERS[path.suffix](file, EXPORT_SCHEMA) as writer:
+        for part in ledger.entries():
+            for start in range(0, len(part.keys), _ROWS_AT_ONCE):
+                some = part.chosen(slice(start, start + _ROWS_AT_ONCE))
+                writer.write_table(_rows(some.keys, some.owners, ids, requests))
+                events += len(some.keys)
     return events
 
 

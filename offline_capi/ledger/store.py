@@ -41,6 +41,7 @@ from offline_capi.ledger.segments import Entries
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
 from offline_capi.ledger.values import have_changed, packed_marks, value_marks
 from offline_capi.model import Debt, EventBatch, Fate, Outcome, Reason, Request, Tally, Window
+from offline_capi.private_files import PRIVATE, FileAccess
 
 __all__ = ["Claim", "Known", "Ledger", "RunRecord"]
 
@@ -123,8 +124,15 @@ class _Standing(NamedTuple):
 class Ledger:
     """The ledger at a database URL, opened for one process and one thread; migrated to today's tables on opening."""
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, busy_seconds: float | None = None) -> None:
-        self._engine = make_engine(url, busy_seconds=busy_seconds)
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        busy_seconds: float | None = None,
+        access: FileAccess = PRIVATE,
+    ) -> None:
+        self._engine = make_engine(url, busy_seconds=busy_seconds, access=access)
         self._clock = clock
         self._senders: dict[str, tuple[int, float]] = {}
         self._index = EventIndex()

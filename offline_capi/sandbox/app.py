@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+import re
+from collections.abc import AsyncIterator, Collection, Iterable
 from email.utils import formatdate
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,8 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader
 from pydantic import BaseModel, ConfigDict
-from starlette.responses import Response
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +32,8 @@ __all__ = ["create_app"]
 
 _TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _LATEST = 50
+#: RFC 6761 section 6.3, RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3.
+_THIS_MACHINE = re.compile(r"(?:[a-z0-9-]+\.)*localhost|127(?:\.\d{1,3}){3}|::1")
 
 
 class _Body(BaseModel):
@@ -59,8 +63,11 @@ class SettingsBody(_Body):
     forward: bool | None = None
 
 
-def create_app(state: SandboxState | None = None) -> FastAPI:
-    """A sandbox around ``state``. Serve it with ``SandboxServer`` or ``run_sandbox``: cuts need their transport."""
+def create_app(state: SandboxState | None = None, hosts: Collection[str] = ()) -> FastAPI:
+    """A sandbox around ``state``. Serve it with ``SandboxServer`` or ``run_sandbox``: cuts need their transport.
+
+    It answers under the names of this machine and ``hosts``, and to no page of another origin.
+    """
     app = FastAPI(
         title="offline-capi sandbox",
         openapi_url="/_sandbox/openapi.json",
@@ -69,6 +76,7 @@ def create_app(state: SandboxState | None = None) -> FastAPI:
     )
     app.state.sandbox = state or SandboxState()
     app.add_middleware(_Dated, state=app.state.sandbox)
+    app.add_middleware(_OwnNames, hosts=frozenset(hosts))
     app.add_api_route("/", _page, response_class=HTMLResponse, include_in_schema=False)
     for path, method, endpoint in _QUESTIONS:
         app.add_api_route(f"/_sandbox/{path}", endpoint, methods=[method], response_model=None)
@@ -76,6 +84,34 @@ def create_app(state: SandboxState | None = None) -> FastAPI:
         app.router.routes.append(Route(path, EventsEdge(), methods=["POST"]))
     app.router.routes.append(Route("/{version}/{path:path}", PlatformEdge(), methods=["GET", "POST", "DELETE"]))
     return app
+
+
+class _OwnNames:
+    """Refuses what a page of another site makes a browser send: there, the sandbox shows what it was sent.
+
+    By DNS rebinding such a page is of the same origin, under a name of its own; else its origin is another one.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self._app, self._hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
+        if refused is None:
+            await self._app(scope, receive, send)
+        else:
+            await PlainTextResponse(refused, status_code=403)(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> str | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name = re.sub(r":\d+$", "", host).strip("[]")
+        if not (_THIS_MACHINE.fullmatch(name) or name in self._hosts):
+            return (
+                "The sandbox answers only under the names of this machine; others: offline-capi sandbox --name NAME\n"
+            )
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+            return "The sandbox does not answer to pages of another origin.\n"
+        return None
 
 
 class _Dated:

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
@@ -52,6 +52,8 @@ class SandboxSpec:
     keep_bodies: bool = True
     bad_event: Literal["reject_all", "keep_valid"] = "reject_all"
     sink: bool = False
+    #: Names and addresses under which it answers, beside those of this machine.
+    hosts: Sequence[str] = ()
 
     def to_state(self) -> SandboxState:
         access = Access(anyone=not self.grants)
@@ -112,13 +114,14 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def run_sandbox(host: str = "127.0.0.1", port: int = 8420, spec: SandboxSpec | None = None) -> None:
     """Serve in the foreground until interrupted. Raises ``UsageError`` where the port is taken."""
+    spec = spec or SandboxSpec()
     with _listen(host, port) as listener:
-        serve(listener, spec or SandboxSpec())
+        serve(listener, replace(spec, hosts=[*spec.hosts, host]))
 
 
 def serve(listener: socket.socket, spec: SandboxSpec, *, until: threading.Event | None = None) -> None:
     """Serve on an open socket until interrupted, or until ``until`` is set."""
-    server = _server(create_app(spec.to_state()))
+    server = _server(create_app(spec.to_state(), spec.hosts))
     if until is not None:
         threading.Thread(target=_stop_when, args=(server, until), daemon=True).start()
     with suppress(KeyboardInterrupt):
@@ -227,7 +230,7 @@ class SandboxServer:
 def _spawn(listener: socket.socket, spec: SandboxSpec) -> subprocess.Popen[str]:
     """Settings go through the pipe, not the arguments, where every user of the machine could read a token."""
     process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
-        [sys.executable, "-m", "offline_capi.sandbox", str(listener.fileno())],
+        [sys.executable, "-P", "-m", "offline_capi.sandbox", str(listener.fileno())],
         stdin=subprocess.PIPE,
         pass_fds=[listener.fileno()],
         text=True,

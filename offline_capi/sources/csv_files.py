@@ -40,6 +40,8 @@ BLOCK_BYTES = 1 << 19
 HEAD_BYTES, NAMES_BYTES, HEAD_LINES = 1 << 20, 1 << 16, 50
 #: Lines after the last row; what a report adds is shorter.
 MAX_FOOTER_LINES, MAX_FOOTER_BYTES = 20, 4096
+#: Of the lines that ``footer_rows`` leaves out, which are in memory together.
+MAX_FOOTER_ROWS_BYTES = 16 << 20
 MAX_NAME_LENGTH = 300
 
 _BLANK_LINES = re.compile(rb"\n(?:\r?\n)+(?=[^\r\n])")
@@ -215,6 +217,8 @@ def _without_last_lines(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
             at = max(kept.rfind(b"\n", 0, at), 0)
         yield kept[:at]
         kept = kept[at:]
+        if len(kept) > MAX_FOOTER_ROWS_BYTES:
+            raise pa.ArrowInvalid("a line straddling blocks")
 
 
 def _rows_alone(blocks: Iterator[bytes], head: _Head) -> Iterator[bytes]:

@@ -7,15 +7,18 @@ exponent, which no id and no number of ours accepts. Dates are naive; a cell tha
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from datetime import time, timedelta
-from itertools import islice
-from typing import Any
+from io import SEEK_END
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
+from offline_capi.sources.apart import read_apart
 from offline_capi.sources.columns import check_names, column_of
 from offline_capi.sources.csv_files import HEAD_LINES, clean_name
 from offline_capi.sources.pieces import Piece
@@ -24,14 +27,39 @@ from offline_capi.sources.streams import seekable_file
 
 __all__ = ["excel_columns", "read_excel"]
 
+T = TypeVar("T")
+
 BLOCK_ROWS = 8_192
 #: A workbook is in memory whole while it is read; a sheet has at most 1,048,576 rows.
 MAX_UNPACKED_BYTES = 1 << 30
+#: A sheet is XML, of which a tenth is left when it is packed; a hundredth is no sheet.
+MAX_RATIO, FREE_BYTES = 100, 64 << 20
 #: 10^15: from here on a whole number has more digits than Excel keeps.
 FIRST_INEXACT = 1e15
 
 
 def read_excel(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+    return _apart(_pieces, place, source, columns)
+
+
+def excel_columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
+    return list(_apart(_columns, place, source, columns))
+
+
+def _apart(read: Callable[..., Iterator[T]], place: Place, source: FileSource, columns: Any) -> Iterator[T]:
+    """In a process with bounded memory: a few kilobytes of a workbook can stand for gigabytes of cells.
+
+    Two cells in opposite corners make a sheet of 17 billion, and each of a million cells may repeat one long text.
+    """
+    too_large = _unreadable(
+        place,
+        f"needs more than {source.max_workbook_mib:,} MiB of memory",
+        "Save it as CSV (UTF-8), or raise source.max_workbook_mib",
+    )
+    return read_apart(read, place, source, columns, memory_mib=source.max_workbook_mib, too_large=str(too_large))
+
+
+def _pieces(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     names, rows = _table(place, source, columns)
     check_names(names, columns, f"file {place.origin}")
     wanted = (
@@ -49,15 +77,13 @@ def read_excel(place: Place, source: FileSource, columns: Sequence[str] | None) 
         yield Piece(pa.RecordBatch.from_arrays(arrays, [names[number] for number in wanted]), (), len(names))
 
 
-def excel_columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
+def _columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[tuple[str, str]]:
     names, rows = _table(place, source, columns)
     seen = list(islice(rows, 100))
     empty = set(source.null_values)
-    return [
-        (name, _kind(_values([row[number] if number < len(row) else None for row in seen], empty)))
-        for number, name in enumerate(names)
-        if name
-    ]
+    for number, name in enumerate(names):
+        if name:
+            yield name, _kind(_values([row[number] if number < len(row) else None for row in seen], empty))
 
 
 def _kind(values: list[Any]) -> str:
@@ -66,16 +92,24 @@ def _kind(values: list[Any]) -> str:
 
 def _table(place: Place, source: FileSource, columns: Sequence[str] | None) -> tuple[list[str], Iterator[list[Any]]]:
     """The names of the columns, and the rows after them that are not blank."""
-    rows = [row for row in _sheet(place, source) if source.header_row or any(cell != "" for cell in row)]
-    at = source.header_row - 1 if source.header_row else _header_row(rows, columns)
-    if at >= len(rows):
+    rows = (row for row in _sheet(place, source) if source.header_row or any(cell != "" for cell in row))
+    first = list(islice(rows, source.header_row or HEAD_LINES))
+    at = source.header_row - 1 if source.header_row else _header_row(first, columns)
+    if at >= len(first):
         raise SourceError(
             f"file {place.origin}: the sheet is empty, without even a header. Nothing was sent from it; repeating is"
             " safe."
         )
-    names = [clean_name(_text(cell)) for cell in rows[at]]
-    last = len(rows) - source.footer_rows
-    return names, (row for row in rows[at + 1 : last] if any(cell != "" for cell in row))
+    names = [clean_name(_text(cell)) for cell in first[at]]
+    rest = _without_last(chain(first[at + 1 :], rows), source.footer_rows)
+    return names, (row for row in rest if any(cell != "" for cell in row))
+
+
+def _without_last(rows: Iterator[list[Any]], count: int) -> Iterator[list[Any]]:
+    held = deque(islice(rows, count))
+    for row in rows:
+        held.append(row)
+        yield held.popleft()
 
 
 def _header_row(rows: list[list[Any]], columns: Sequence[str] | None) -> int:
@@ -115,14 +149,15 @@ def _check_size(stream: Any, place: Place) -> None:
         stream.seek(0)
         return
     unpacked = sum(member.file_size for member in zipfile.ZipFile(stream).infolist())
+    packed = stream.seek(0, SEEK_END)
     stream.seek(0)
-    if unpacked > MAX_UNPACKED_BYTES:
-        raise _unreadable(place, f"has {unpacked >> 20:,} MiB unpacked, and {MAX_UNPACKED_BYTES >> 20:,} are read")
+    if unpacked > min(MAX_UNPACKED_BYTES, max(FREE_BYTES, MAX_RATIO * packed)):
+        raise _unreadable(place, f"has {unpacked >> 20:,} MiB in {packed >> 10:,} KiB, which is more than is read")
 
 
-def _unreadable(place: Place, what: str) -> SourceError:
+def _unreadable(place: Place, what: str, fix: str = "Save it again, or as CSV (UTF-8)") -> SourceError:
     return SourceError(
-        f"file {place.origin}: the workbook {what}.\nSave it again, or as CSV (UTF-8). Nothing was sent from it;"
+        f"file {place.origin}: the workbook {what}.\n{fix}. Nothing was sent from it after that point;"
         " repeating is safe."
     )
 

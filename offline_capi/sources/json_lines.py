@@ -39,8 +39,6 @@ __all__ = ["jsonl_columns", "read_jsonl"]
 
 PROBE_LINES = 100
 MOST_MALFORMED = 1000
-#: An object of an array that is longer is taken for damage.
-MAX_OBJECT_CHARS = 64 << 20
 EXACT_FLOAT = float(2**53)
 _FRACTION = rb"\s*:\s*-?\d+(?:\.\d|[eE])"
 _TEXT = rb'\s*:\s*"'
@@ -48,7 +46,7 @@ _TEXT = rb'\s*:\s*"'
 
 def read_jsonl(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     with open_text(place, source.encoding) as stream:
-        for number, block in enumerate(_lines(stream, place, columns)):
+        for number, block in enumerate(_lines(stream, place, source, columns)):
             piece = _piece(block, columns, place)
             if number == 0:
                 _check_keys(block, piece.batch, place)
@@ -68,20 +66,28 @@ def _check_keys(block: bytes, batch: pa.RecordBatch, place: Place) -> None:
 def jsonl_columns(place: Place, source: FileSource, _: Sequence[str] | None) -> list[tuple[str, str]]:
     """The keys of the first lines, and after them the members of nested objects by their dotted names."""
     with open_text(place, source.encoding) as stream:
-        lines = next(_lines(stream, place, None), b"").splitlines()
+        lines = next(_lines(stream, place, source, None), b"").splitlines()
     return [(name, "string") for name in _paths(islice(lines, PROBE_LINES))]
 
 
-def _lines(stream: Any, place: Place, columns: Sequence[str] | None) -> Iterator[bytes]:
+def _lines(stream: Any, place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[bytes]:
     """Blocks of whole lines, one value a line, whatever the layout of the file."""
+    most = source.max_line_mib << 20
     first = bytes(stream.read(CHUNK_BYTES))
     chunks = takewhile(len, iter(lambda: bytes(stream.read(CHUNK_BYTES)), None))
     lead, line = first.lstrip()[:1], first.lstrip().split(b"\n", 1)[0].rstrip()
     if (envelope := _ENVELOPE.match(first)) and not _is_row(first, columns):
-        return _one_a_line(first, chunks, place, skip=envelope.end(), envelope=True)
+        return _one_a_line(first, chunks, place, most, skip=envelope.end(), envelope=True)
     if (lead == b"[" and not _is_value(line)) or line == b"{" or (lead == b"[" and line.startswith(b"[{")):
-        return _one_a_line(first, chunks, place, skip=first.index(b"[") + 1 if lead == b"[" else 0)
-    return _whole_lines(first, chunks)
+        return _one_a_line(first, chunks, place, most, skip=first.index(b"[") + 1 if lead == b"[" else 0)
+    return _whole_lines(first, chunks, place, most)
+
+
+def _too_long(place: Place, most: int) -> SourceError:
+    return SourceError(
+        f"file {place.origin}: a line, or an object, is longer than {most >> 20} MiB.\nExport it with one object a"
+        " line, or raise source.max_line_mib. Nothing was sent from it after that point; repeating is safe."
+    )
 
 
 #: Up to the first object of the array. What may stand before it says no more than what kind of answer this is.
@@ -101,13 +107,13 @@ def _is_row(first: bytes, columns: Sequence[str] | None) -> bool:
 def _is_value(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
 
 def _one_a_line(
-    first: bytes, chunks: Iterator[bytes], place: Place, *, skip: int, envelope: bool = False
+    first: bytes, chunks: Iterator[bytes], place: Place, most: int, *, skip: int, envelope: bool = False
 ) -> Iterator[bytes]:
     """The members of an array that begins after ``skip`` bytes, or values that follow each other, one a line.
 
@@ -134,8 +140,10 @@ def _one_a_line(
         if found:
             yield "\n".join(found).encode() + b"\n"
         text = text[at:]
-        is_whole = _is_value(f'{{"_":[{text}'.encode()) if envelope else text.strip() == ("]" if is_array else "")
-        if (done and not is_whole) or len(text) > MAX_OBJECT_CHARS:
+        if len(text) > most:
+            raise _too_long(place, most)
+        closing = "]" if is_array else ""
+        if done and not (_is_value(f'{{"_":[{text}'.encode()) if envelope else text.strip() == closing):
             raise SourceError(
                 f"file {place.origin}: it is {'an array of objects' if is_array else 'JSON'}, and what follows object"
                 f" {count:,} is no JSON, or is not whole.\nMend it, or export it with one object a line: then one bad"
@@ -151,7 +159,7 @@ def _after_blanks(text: str, at: int, is_array: bool) -> int:
 _BLANKS, _BLANKS_AND_COMMA = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n]*,?[ \t\r\n]*")
 
 
-def _whole_lines(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _whole_lines(first: bytes, chunks: Iterator[bytes], place: Place, most: int) -> Iterator[bytes]:
     """Blocks that end where a line ends; a line longer than a block makes its block longer."""
     kept: list[bytes] = []
     for chunk in chain([first] if first else [], chunks):
@@ -161,6 +169,8 @@ def _whole_lines(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
             kept = [chunk[end:]]
         else:
             kept.append(chunk)
+        if sum(map(len, kept)) > most + CHUNK_BYTES:  # what ends in the first chunk counts too
+            raise _too_long(place, most)
     yield b"".join(kept)
 
 

@@ -57,6 +57,8 @@ class Place:
     origin: str
     format: str
     compression: str | None
+    max_ratio: int
+    max_unpacked_gib: int
 
     @property
     def local(self) -> bool:
@@ -79,7 +81,7 @@ def files_of(
         if not found:
             _check_exists(fs, root, path, optional=source.optional)
         base = root if fs.isdir(root) else root.rpartition("/")[0]
-    return [_place(fs, file, base, source.format) for file in found]
+    return [_place(fs, file, base, source) for file in found]
 
 
 def absent_files(
@@ -185,10 +187,10 @@ def _check_exists(fs: Any, root: str, path: str, *, optional: bool) -> None:
 # ---------------------------------------------------------------------------------------------- the file's name
 
 
-def _place(fs: Any, path: str, base: str, declared: str) -> Place:
+def _place(fs: Any, path: str, base: str, source: FileSource) -> Place:
     origin = path.removeprefix(base).lstrip("/")
     pure = PurePosixPath(path)
     compression = COMPRESSIONS.get(pure.suffix.lower())
     suffix = (pure.with_suffix("") if compression else pure).suffix.lower()
-    file_format = FORMATS.get(suffix, "auto") if declared == "auto" else declared
-    return Place(fs, path, origin, file_format, compression)
+    file_format = FORMATS.get(suffix, "auto") if source.format == "auto" else source.format
+    return Place(fs, path, origin, file_format, compression, source.max_ratio, source.max_unpacked_gib)

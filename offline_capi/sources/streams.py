@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 CHUNK_BYTES = 4 << 20
+#: Unpacked before the ratio counts: a short file of one repeated row packs as well as a bomb does.
+FREE_BYTES = 64 << 20
+MAX_PACKED_WORKBOOK_BYTES = 128 << 20
 # Longest first: the mark of UTF-32 begins with that of UTF-16.
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -50,19 +53,58 @@ def seekable(place: Place) -> Any:
 
 def open_bytes(place: Place) -> Any:
     """The file's content, decompressed. A compressed file that ends too early raises ``OSError``."""
-    first, *others = place.compression.split("+") if place.compression else ("",)
-    if first == "zip":
-        stream = pa.PythonFile(_only_member(place), mode="r")
-    else:
-        stream = pa.CompressedInputStream(seekable(place), first) if first else seekable(place)
-    for codec in others:
-        stream = pa.CompressedInputStream(stream, codec)
+    if not place.compression:
+        return seekable(place)
+    stream, packed = seekable(place), place.fs.size(place.path)
+    for codec in place.compression.split("+"):
+        unpacked = _only_member(place) if codec == "zip" else pa.CompressedInputStream(stream, codec)
+        stream = pa.PythonFile(_Unpacked(unpacked, place, packed), mode="r")
     return stream
+
+
+class _Unpacked:
+    """What a layer of compression holds, read up to the bounds of its source: a small file can stand for terabytes."""
+
+    closed = False
+
+    def __init__(self, stream: Any, place: Place, packed: int) -> None:
+        self._stream, self._place, self._packed, self._read = stream, place, packed, 0
+
+    def read(self, size: int) -> bytes:
+        chunk = bytes(self._stream.read(size))
+        self._read += len(chunk)
+        if self._read > max(FREE_BYTES, self._packed * self._place.max_ratio):
+            raise self._refused(f"over {self._place.max_ratio} times its size", "max_ratio")
+        if self._read > self._place.max_unpacked_gib << 30:
+            raise self._refused(f"over {self._place.max_unpacked_gib} GiB", "max_unpacked_gib")
+        return chunk
+
+    def _refused(self, what: str, setting: str) -> SourceError:
+        return SourceError(
+            f"file {self._place.origin}: it has {what} unpacked, as a file does that is made to fill a disk.\nUnpack it"
+            f" and look, or raise source.{setting}. Nothing was sent from it after that point; repeating is safe."
+        )
+
+    def close(self) -> None:
+        self._stream.close()
+        self.closed = True
 
 
 def seekable_file(place: Place) -> Any:
     """The file's content as a Python file that jumps about, for libraries that want one."""
-    return BytesIO(open_bytes(place).read()) if place.compression else place.fs.open(place.path, "rb")
+    if not place.compression:
+        return place.fs.open(place.path, "rb")
+    with open_bytes(place) as stream:
+        content = BytesIO()
+        while chunk := stream.read(CHUNK_BYTES):
+            content.write(chunk)
+            if content.tell() > MAX_PACKED_WORKBOOK_BYTES:
+                raise SourceError(
+                    f"file {place.origin}: it is a zip archive of over {MAX_PACKED_WORKBOOK_BYTES >> 20} MiB inside"
+                    " another file.\nUnpack it. Nothing was sent; repeating is safe."
+                )
+    content.seek(0)
+    return content
 
 
 def _only_member(place: Place) -> Any:
@@ -77,6 +119,9 @@ def _only_member(place: Place) -> Any:
             f"file {place.origin}: it is a zip archive of {len(members)} files, and one is read.\nUnpack it, or pack"
             " each file alone. Nothing was sent; repeating is safe."
         )
+    # Python unpacks the other kinds without a bound.
+    if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise NotImplementedError
     if members[0].flag_bits & 1:
         raise SourceError(
             f"file {place.origin}: it is a zip archive with a password.\nUnpack it where it arrives. Nothing was sent;"
@@ -260,13 +305,15 @@ def check_utf8(text: bytes) -> None:
 
 
 def _is_utf8(chunks: Iterator[bytes]) -> bool:
-    """By Arrow, ten times as fast as Python. Cut at line ends, where no character can be cut in two."""
+    """By Arrow, ten times as fast as Python. Cut before the last character, which may go on in the next chunk."""
     rest = b""
     try:
         for chunk in chunks:
-            whole, end, rest = (rest + chunk).rpartition(b"\n")
-            pa.array([whole + end], pa.large_binary()).cast(pa.large_string())
-        pa.array([rest], pa.large_binary()).cast(pa.large_string())
+            text = rest + chunk
+            last = max((at for at in range(max(len(text) - 4, 0), len(text)) if text[at] & 0xC0 != 0x80), default=0)
+            check_utf8(text[:last])
+            rest = text[last:]
+        check_utf8(rest)
     except pa.ArrowInvalid:
         return False
     return True

@@ -77,6 +77,7 @@ with DAG("offline_capi__own", schedule=None, params=FORM, render_template_as_nat
 
 #: Somebody is told of what the daily look at the clients finds, and somebody of faults of the nights.
 WATCHED = """platform:
+  python: [tests]
   airflow:
     health: {notify: {call: "tests.airflow_provider.told:hear"}}
     notify:

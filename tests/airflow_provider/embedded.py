@@ -92,6 +92,10 @@ class EmbeddedAirflow:
         """All that Airflow and its tasks have logged."""
         return (self.home / "process.log").read_text(errors="replace")
 
+    def rendered(self, run_id: str) -> dict[str, Any]:
+        """The template fields of a run's tasks as Airflow's pages show them, rendered."""
+        return dict(self._ask("rendered", run_id=run_id))
+
     def dag_bag(self, folder: Path) -> dict[str, Any]:
         """The DAGs of a folder and the import errors of its files."""
         return dict(self._ask("dag_bag", folder=str(folder)))
@@ -289,6 +293,16 @@ def _bag(folder: str | None = None) -> Any:
     return DagBag(dag_folder=folder, bundle_path=Path(folder))
 
 
+def _rendered(run_id: str) -> dict[str, Any]:
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = session.scalars(select(RenderedTaskInstanceFields).where(RenderedTaskInstanceFields.run_id == run_id))
+        return {one.task_id: one.rendered_fields for one in found}
+
+
 def _dag_bag(folder: str) -> dict[str, Any]:
     bag = _bag(folder)
     return {"dags": sorted(bag.dags), "import_errors": {Path(f).name: e for f, e in bag.import_errors.items()}}
@@ -388,6 +402,7 @@ def _serve() -> None:
         "night": _night,
         "cleared": _cleared,
         "dag_bag": _dag_bag,
+        "rendered": _rendered,
         "dag_hashes": _dag_hashes,
         "connection_test": _connection_test,
         "lineage": _lineage,

@@ -47,6 +47,32 @@ def test_the_test_button_says_what_is_wrong_and_shows_no_token(airflow, sandbox,
 
 
 @pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://evil.example", "neither https://graph.facebook.com nor on this machine"),
+        ("http://evil.example", "would send the token in clear text"),
+        ("http://graph.facebook.com", "would send the token in clear text"),
+        ("https://graph.facebook.com.evil.example", "neither https://graph.facebook.com nor on this machine"),
+        ("ftp://127.0.0.1", "is not an http(s) address"),
+    ],
+)
+def test_p09_a_connection_does_not_take_its_token_to_another_host(airflow: EmbeddedAirflow, sandbox, url, told):
+    """Who may edit a connection without seeing its password had it sent anywhere by the Test button (S11)."""
+    ok, message = airflow.connection_test("shop", meta_capi(sandbox, url=url))
+
+    assert not ok
+    assert told in message
+
+
+def test_p09_unless_the_environment_of_the_process_names_it(airflow: EmbeddedAirflow, sandbox: Sandbox):
+    url = "https://proxy.invalid"
+
+    ok, message = airflow.connection_test("shop", meta_capi(sandbox, url=url) | {"OFFLINE_CAPI_GRAPH_URL": url})
+
+    assert (ok, "no connection to" in message) == (False, True)
+
+
+@pytest.mark.parametrize(
     ("connection", "token"),
     [
         ({"conn_type": "meta_capi", "password": "from-password"}, "from-password"),

@@ -120,6 +120,7 @@ def test_a_deployment_that_changes_nothing_of_a_dag_makes_no_new_version_of_it(a
 # ---------------------------------------------------------------------------------------------- settings
 
 DEFAULTS = """platform:
+  python: [tests, acme]
   airflow:
     owner: marketing data
     schedule: "30 1 * * *"
@@ -209,7 +210,9 @@ def test_an_upload_can_keep_out_of_the_folders_schedule(settled: Path):
 def say(folder: Path, airflow: str) -> Path:
     """Give the platform these Airflow settings."""
     clients = folder / "clients.yml"
-    clients.write_text(clients.read_text().replace("platform:\n", f"platform:\n  airflow: {airflow}\n"))
+    clients.write_text(
+        clients.read_text().replace("platform:\n", f"platform:\n  python: [acme]\n  airflow: {airflow}\n")
+    )
     return folder
 
 
@@ -364,7 +367,7 @@ def test_parsing_300_uploads_makes_300_dags_and_loads_nothing_heavy(settled: Pat
     }
     assert heavy.isdisjoint(loaded)
     ours = {name.split(".")[1] for name in loaded if name.startswith("offline_capi.")}
-    assert ours == {"airflow_provider", "config", "errors", "model", "recipients"}
+    assert ours == {"airflow_provider", "config", "errors", "model", "private_files", "recipients"}
 
 
 def _in_a_process(code: str, folder: Path) -> str:

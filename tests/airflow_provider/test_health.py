@@ -107,7 +107,9 @@ def clients(tmp_path: Path) -> Path:
 def say(clients: Path, airflow: str) -> Path:
     """Give the platform these Airflow settings; returns the folder."""
     text = clients.read_text(encoding="utf-8")
-    clients.write_text(text.replace("platform:\n", f"platform:\n  airflow: {airflow}\n"), encoding="utf-8")
+    clients.write_text(
+        text.replace("platform:\n", f"platform:\n  python: [acme]\n  airflow: {airflow}\n"), encoding="utf-8"
+    )
     return clients.parent
 
 

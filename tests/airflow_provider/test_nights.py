@@ -196,7 +196,7 @@ def test_what_the_trigger_form_does_not_have_is_refused_and_nothing_is_sent(nigh
 
 def test_tokens_settings_and_names_in_paths_may_be_airflow_variables_of_the_environments_names(night: SampleNight):
     """And so come from any secrets backend; what the environment says itself counts first."""
-    moved = ("OFFLINE_CAPI_GRAPH_URL", "OFFLINE_CAPI_STAGE", "OFFLINE_CAPI_DATA", *SAMPLE_TOKENS)
+    moved = ("OFFLINE_CAPI_STAGE", "OFFLINE_CAPI_DATA", *SAMPLE_TOKENS)
     environment = night.environment
     variables = {f"AIRFLOW_VAR_{name}": environment.pop(name) for name in moved}
     variables["AIRFLOW_VAR_OFFLINE_CAPI_LEDGER"] = "sqlite:////nobody/looks/here.db"
@@ -206,6 +206,19 @@ def test_tokens_settings_and_names_in_paths_may_be_airflow_variables_of_the_envi
     (report,) = night.reports()
     assert done.state == "success"
     assert len(night.sandbox.accepted_ids) == report.tally.of(Fate.SENT) > 100
+
+
+def test_where_tokens_go_is_no_airflow_variable(night: SampleNight):
+    """It was taken from there, and so from whoever edits variables (S11)."""
+    environment = night.environment
+    since = len(night.airflow.log)
+    variables = {"AIRFLOW_VAR_OFFLINE_CAPI_GRAPH_URL": environment.pop("OFFLINE_CAPI_GRAPH_URL")}
+
+    done = night.airflow.run("store_purchases", {**environment, **variables}, **night.window)
+
+    assert (done.state, done.tasks["plan"]) == ("failed", "failed")
+    assert "OFFLINE_CAPI_GRAPH_URL  is an Airflow variable" in night.airflow.log[since:]
+    assert night.sandbox.requests == []
 
 
 def test_p09_no_identity_and_no_token_in_airflows_database_logs_and_staged_files(night: SampleNight):

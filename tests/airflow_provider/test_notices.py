@@ -8,6 +8,7 @@ import pytest
 
 from offline_capi.airflow_provider.notices import Notice, deadline_alerts, missing_module, tell_missed_deadline
 from offline_capi.config.settings import AirflowSettings, Notifier
+from offline_capi.errors import ConfigError
 
 TOLD = "tests.airflow_provider.told"
 
@@ -50,3 +51,9 @@ def test_without_a_deadline_there_is_no_alert_and_one_without_people_is_airflows
 )
 def test_a_module_that_is_not_there_is_named(call: str, missing: str | None):
     assert missing_module(Notifier(call=call)) == missing
+
+
+def test_of_airflows_own_modules_only_a_notifier_is_called():
+    """The module of a notifier imports others, which start programs or open files."""
+    with pytest.raises(ConfigError, match=r'"airflow\.providers\.smtp\.notifications\.smtp:Path" is no notifier'):
+        Notice("airflow.providers.smtp.notifications.smtp:Path", {})({})

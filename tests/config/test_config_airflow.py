@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import jsonschema
@@ -15,6 +16,7 @@ from tests.config.good_folder import CLIENTS, UPLOAD
 
 DEFAULTS = """
 platform:
+  python: acme
   airflow:
     owner: marketing data
     retries: 5
@@ -62,6 +64,57 @@ def test_settings_over_themselves_or_over_nothing_are_the_same() -> None:
     assert settings.over(settings) == settings
     assert settings.over(AirflowSettings()) == settings
     assert AirflowSettings().over(settings) == settings
+
+
+def platform(settings: str) -> str:
+    return CLIENTS.replace("partner_agent: datapartner", settings)
+
+
+#: A notifier that ``clients.yml`` has to name, and one that it need not.
+OURS, AIRFLOWS = "acme.chat:tell", "airflow.providers.slack.notifications.slack:SlackNotifier"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("transform: 'acme.cleaning:fix'", "transform"),
+        ("transform: 'os:system'", "transform"),
+        ("airflow: {notify: {failure: {call: 'subprocess:Popen', arguments: {args: id}}}}", "airflow.notify.failure"),
+        (f"airflow: {{notify: {{alert: ['{AIRFLOWS}', '{OURS}']}}}}", "airflow.notify.alert[1]"),
+        ("airflow: {notify: {success: 'acme.notifications.x:y'}}", "airflow.notify.success"),
+        ("airflow: {notify: {deadline: 'airflow.providers.standard.operators.bash:BashOperator'}}", "airflow.notify"),
+        ("airflow: {notify: {deadline: 'evil.airflow.providers.slack.notifications.slack:S'}}", "airflow.notify"),
+        ("airflow: {notify: {deadline: 'acmes.chat:tell'}}", "airflow.notify.deadline"),
+    ],
+)
+@pytest.mark.parametrize("python", ["[]", "[acm, acme.chatter, acme.clean]"])
+def test_code_is_imported_only_from_modules_that_the_platform_names(write_folder, python, text, path) -> None:
+    """Until 0.1 any module was: ``call: subprocess:Popen`` with arguments started any program (S4)."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(write_folder(platform(f"python: {python}"), approvals=f"{UPLOAD}{text}\n"), environ={})
+
+    (problem,) = raised.value.problems
+    assert problem.path.startswith(path)
+    assert problem.line == len(UPLOAD.splitlines()) + 1
+    assert re.search(r"may not be imported: clients\.yml does not name it.* platform: python: \[", problem.message)
+
+
+@pytest.mark.parametrize("section", ["notify: {failure: 'evil.x:y'}", "health: {notify: 'evil.x:y'}"])
+def test_so_it_is_for_those_whom_the_platform_tells(write_folder, section) -> None:
+    clients = platform(f"airflow: {{{section}}}")
+
+    with pytest.raises(ConfigError, match=r'clients\.yml:2  platform\.airflow.*"evil\.x" may not be .*\[evil\]'):
+        load_config(write_folder(clients), environ={})
+
+
+@pytest.mark.parametrize("python", ["acme", "[acme.cleaning, acme.chat]", "[other, acme]"])
+def test_the_line_that_the_message_gives_is_enough(write_folder, python) -> None:
+    own = f"transform: 'acme.cleaning:fix'\nairflow: {{notify: {{alert: ['{AIRFLOWS}', '{OURS}']}}}}\n"
+
+    folder = write_folder(platform(f"python: {python}"), approvals=UPLOAD + own)
+    deployment = load_config(folder, environ={})
+
+    assert deployment.uploads["approvals"].transform == "acme.cleaning:fix"
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_a_key_is_changed_without_a_moment_in_which_nothing_opens(environ: dict[
 
 def test_the_key_may_be_in_a_file(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "key").write_text(environ.pop("OFFLINE_CAPI_STORE_KEY") + "\n", encoding="utf-8")
+    (tmp_path / "key").chmod(0o600)
     store = TokenStore.of(environ | {"OFFLINE_CAPI_STORE_KEY_FILE": str(tmp_path / "key")})
 
     store.put("acme", Secret(CANARY))

@@ -92,7 +92,8 @@ def test_a_reader_that_is_killed_is_an_error_and_not_the_end():
 def test_the_reader_ends_with_its_parent(tmp_path: Path):
     program = "from tests.sources.test_apart import *\nrows = read_apart(endless)\nnext(rows)\n"
     program += "print(reader_of(os.getpid()), flush=True)\ntime.sleep(60)"
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}  # no process looks in its own folder
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
 
