@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from offline_capi.border import list_columns, names_among
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
 from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.settings import SqlSource
 from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.mapping import placed_rows
 from offline_capi.model import Window
@@ -55,11 +57,13 @@ def _rows_of_last(upload: str, window: Window, services: Services) -> int | None
 
 
 def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -> list[Problem]:
+    used = columns_used(upload)
+    its = list_columns(sorted(found), used, is_schema=isinstance(upload.source, SqlSource))
     problems = []
-    for column, paths in columns_used(upload).items():
+    for column, paths in used.items():
         if column in found:
             continue
-        hint = did_you_mean(column, found, otherwise=f"; it has {', '.join(sorted(found))}")
+        hint = did_you_mean(column, names_among(found), otherwise=f". {its.removesuffix('.')}")
         file, _, line = deployment.place(upload.name, paths[0]).rpartition(":")
         problems.append(Problem(file, int(line), paths[0], f'column "{column}" is not in the source{hint}'))
     return problems

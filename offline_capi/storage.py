@@ -7,12 +7,12 @@ speaks to the store, so these are told by the library they come from. Their text
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from offline_capi.border import without_userinfo
 from offline_capi.errors import ConfigError, OfflineCapiError
 
 __all__ = [
@@ -137,4 +137,4 @@ def is_fault_of_store(error: BaseException) -> bool:
 
 def without_credentials(url: str) -> str:
     """A path as it may be shown: some object stores take user and password in the URL."""
-    return re.sub(r"(://)[^/@]*@", r"\1***@", url.partition("?")[0] if "://" in url else url)
+    return without_userinfo(url)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
+from offline_capi.border import names_among
 from offline_capi.config import MappingSpec, columns_used
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import SourceSchemaError
@@ -43,7 +44,7 @@ def _fault(column: str, paths: tuple[str, ...], times: Counter[str]) -> str:
     where = ", ".join(paths)
     if times[column]:
         return f'{where}  column "{column}" is there {times[column]} times; give the others another name'
-    return f'{where}  column "{column}" is not in the source{did_you_mean(column, times)}'
+    return f'{where}  column "{column}" is not in the source{did_you_mean(column, names_among(times))}'
 
 
 @dataclass(frozen=True, slots=True)
