@@ -40,16 +40,20 @@ HOW_TO_REACH = (
 _SAFE = "Nothing was sent; repeating is safe."
 
 
-def root_of(url: str, setting: str, fault: type[OfflineCapiError]) -> tuple[Any, str]:
-    """The file system of a path or URL, and the path on it; raises ``fault`` where that cannot be had."""
+def root_of(url: str, setting: str, fault: type[OfflineCapiError], *, shown: str | None = None) -> tuple[Any, str]:
+    """The file system of a path or URL, and the path on it; raises ``fault`` where that cannot be had.
+
+    ``shown`` is what a message says in place of ``url``: the path as it was written, before variables were filled in.
+    """
+    named = url if shown is None else shown
     import fsspec  # most commands open no file system
 
     try:
-        with reached(url, setting, fault):  # some look for credentials as soon as they are made
+        with reached(named, setting, fault):  # some look for credentials as soon as they are made
             return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
     except (ImportError, ValueError) as error:
         raise fault(
-            f"{setting}: {without_credentials(url)} is on a file system that is not installed"
+            f"{setting}: {without_credentials(named)} is on a file system that is not installed"
             f" ({type(error).__name__}).\nInstall its fsspec package (s3fs for s3://, gcsfs for gs://, adlfs for"
             f" abfs://). {_SAFE}"
         ) from None

@@ -325,8 +325,10 @@ def _finish_authorisation(found: Authorisation, lacking: list[Prerequisite], as_
 
 
 def print_standings(found: list[Standing]) -> None:
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+
+    from offline_capi.console import Console
 
     table = Table("client", "pixel", "status", "last test", "last accepted", "token", "days left", "missing", box=None)
     paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names
@@ -334,7 +336,7 @@ def print_standings(found: list[Standing]) -> None:
         status = f"[{_MARKS[one.state]}]{one.state}[/]"
         tested, accepted = ((at or "never")[:16].replace("T", " ") for at in (one.tested_at, one.last_accepted_at))
         left = "" if one.days_left is None else str(one.days_left)
-        access = (one.token_kind or "", left, ", ".join(one.missing))
+        access = (one.token_kind or "", left, escape(", ".join(one.missing)))
         table.add_row(one.client, one.pixel, status, tested, accepted, *access)
     paper.print(table, highlight=False)
     for one in found:
@@ -358,8 +360,10 @@ def print_health(found: HealthReport) -> None:
 
 
 def print_prerequisites(found: list[Prerequisite]) -> None:
+    from rich.markup import escape
+
     for one in found:
-        out.print(f"{_STEPS[one.state]} {one.name}: {one.words}", highlight=False, soft_wrap=True)
+        out.print(f"{_STEPS[one.state]} {escape(one.name)}: {escape(one.words)}", highlight=False, soft_wrap=True)
 
 
 def print_authorisation(found: Authorisation) -> None:
