@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from offline_capi.config.columns import field_specs
+from offline_capi.config.columns import columns_of, field_specs
 from offline_capi.config.document import Loc
 from offline_capi.config.formats import format_problem
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
@@ -58,6 +58,8 @@ def check_sections(upload: Upload, sections: Collection[str], around: Surroundin
     for section, check in _CHECKS.items():
         if section in sections:
             yield from check(getattr(upload, section), around)
+    if {"event", "user_data"} <= set(sections):
+        yield from _check_ids(upload, sections)
 
 
 # ---------------------------------------------------------------------------------------------- words of other places
@@ -75,6 +77,32 @@ def _check_client(spec: FieldSpec, around: Surroundings) -> Iterator[Finding]:
 def _check_event(event: Event, _: Surroundings) -> Iterator[Finding]:
     yield from _check_words(event, ("event",))
     yield from _check_fields(event, ("event",))
+
+
+#: Keys by which a person is found in readable form; of a country, a state or a gender nobody is.
+_READABLE_KEYS = ("em", "ph", "fn", "ln", "f5first", "f5last", "fi", "db", "dobd", "dobm", "doby", "zp", "ct")
+
+
+def _check_ids(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
+    """Ids go to Meta, into the ledger's reports and into staged files as they are: none is made of a person's data."""
+    readable = {
+        column: key
+        for key in _READABLE_KEYS
+        for spec in upload.user_data.get(key, ())
+        if not spec.hashed
+        for column in columns_of(spec.model_copy(update={"country": None}))
+    }
+    ids: list[tuple[Loc, FieldSpec | None]] = [(("event", "id"), upload.event.id)]
+    if "custom_data" in sections:
+        ids.append((("custom_data", "order_id"), upload.custom_data.order_id))
+    for loc, spec in ids:
+        for column in columns_of(spec) if spec is not None and spec.map is None else ():
+            if column in readable:
+                yield (
+                    loc,
+                    f'"{column}" is {readable[column]} of user_data, and ids are never hashed; use a key of the sale, '
+                    "such as an order number, or a column that holds a hash",
+                )
 
 
 def _check_words(node: Event | CustomData | Contents, loc: Loc) -> Iterator[Finding]:

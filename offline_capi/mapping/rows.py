@@ -331,11 +331,12 @@ def _property_kind(spec: FieldSpec) -> str:
 # How the standard fields are searched; words of Meta's, which are compared with a list later, are not.
 _SEARCHED = {
     "event_name": Searched.TEXT,
-    "event_id": Searched.IDS,
+    "event_id": Searched.EVENT_IDS,
     "event_source_url": Searched.ADDRESS,
     "referrer_url": Searched.ADDRESS,
     **dict.fromkeys((name for name, _ in _EVENT_OBJECTS), Searched.IDS),
-    **dict.fromkeys(("order_id", "item_number", "content_ids", "store_data"), Searched.IDS),
+    "order_id": Searched.EVENT_IDS,
+    **dict.fromkeys(("item_number", "content_ids", "store_data"), Searched.IDS),
     **dict.fromkeys(("content_name", "content_category", "search_string", "status"), Searched.TEXT),
     "lead_event_source": Searched.TEXT,
     "contents": Searched.ITEMS,

@@ -189,8 +189,9 @@ def _check_exists(fs: Any, root: str, path: str, written: str, *, optional: bool
         return
     folder, _, name = root.rpartition("/")
     siblings = [file.rpartition("/")[2] for file in fs.ls(folder, detail=False)] if fs.isdir(folder) else []
+    guess = did_you_mean(name, _suggested(siblings, written))
     raise SourceError(
-        f"{SETTING}: there is no {_as_written(written, root, path)}{did_you_mean(name, _suggested(siblings, written))}\n"
+        f"{SETTING}: there is no {_as_written(written, root, path)}{guess}\n"
         "Correct the path (a relative one begins at the project folder), or look whether the export has run; where the "
         "file may be missing, set source.optional: true. Nothing was sent; repeating is safe."
     )
