@@ -19,6 +19,7 @@ from functools import lru_cache
 __all__ = [
     "MAX_SHOWN_CHARS",
     "NearMisses",
+    "column_names",
     "is_name",
     "list_columns",
     "names_among",
@@ -93,38 +94,40 @@ def _is_value(text: str) -> bool:
 
 
 def names_among(names: Iterable[str]) -> list[str]:
-    """Those of ``names`` that may be shown, also as a suggestion."""
+    """Those of ``names`` that look like names."""
     return [name for name in names if is_name(name)]
 
 
-def list_columns(names: Collection[str], wanted: Collection[str], *, is_schema: bool) -> str:
-    """One sentence: the columns that a source has, without any value in it.
+def column_names(names: Collection[str], wanted: Collection[str], *, is_schema: bool = False) -> list[str]:
+    """Those of a source's columns that may be shown, also as a suggestion.
 
-    The first line of a text file is a header for certain only if it has one of the ``wanted`` names, in any case;
-    otherwise it may be somebody's row, and nothing of it is shown. ``is_schema`` says that the names are declared
-    apart from the rows, as in Parquet or in a query.
+    The first line of a text file is a header for certain only if it has one of the ``wanted`` names, in any case; if it
+    has none, it may be somebody's row, and only a wanted name misspelt is shown. ``is_schema`` says that the names are
+    declared apart from the rows, as in Parquet or in a query.
     """
+    if is_schema or _has_one_of(names, wanted):
+        return names_among(names)
+    near = _Nearby(wanted)
+    return [name for name in names_among(names) if near.of(name)]
+
+
+def list_columns(names: Collection[str], wanted: Collection[str], *, is_schema: bool = False) -> str:
+    """One sentence: the columns that a source has, as far as ``column_names`` has them, and how many more there are."""
+    shown_names = column_names(names, wanted, is_schema=is_schema)
+    if not shown_names and any(map(_is_value, names)):
+        return "Its first line looks like a row, and not like the names of columns: does it have a header?"
+    listed = [", ".join(shown_names[:MAX_LISTED_NAMES])] if shown_names else []
+    if more := len(shown_names) - MAX_LISTED_NAMES if len(shown_names) > MAX_LISTED_NAMES else 0:
+        listed.append(f"{more} more")
+    if others := len(names) - len(shown_names):
+        columns = f"{others} column" if others == 1 else f"{others} columns"
+        listed.append(f"{columns} whose names may be values, so they are not shown")
+    return f"It has: {' and '.join(listed) or 'no columns'}."
+
+
+def _has_one_of(names: Collection[str], wanted: Collection[str]) -> bool:
     folded = {name.casefold() for name in names}
-    is_header = is_schema or any(name.casefold() in folded for name in wanted)
-    if not is_header:
-        if any(map(_is_value, names)):
-            return "Its first line looks like a row, and not like the names of columns: does it have a header?"
-        near = _Nearby(wanted)
-        if not any(near.of(name) for name in names):
-            return (
-                f"None of its {_counted(len(names), 'column')} has a name like one of the upload's, so they may"
-                " be values and are not shown: does it have a header?"
-            )
-    plain = names_among(names)
-    listed = ", ".join(plain[:MAX_LISTED_NAMES])
-    more = [f"{len(plain) - MAX_LISTED_NAMES} more"] if len(plain) > MAX_LISTED_NAMES else []
-    if odd := len(names) - len(plain):
-        more.append(f"{_counted(odd, 'column')} whose names look like values")
-    return f"It has: {' and '.join([*([listed] if listed else []), *more]) or 'no columns'}."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return any(name.casefold() in folded for name in wanted)
 
 
 # ---------------------------------------------------------------------------------------------- clients
@@ -142,10 +145,14 @@ class NearMisses:
         self._nearby = _Nearby(self._known)
 
     def named(self, name: str | None) -> str | None:
-        """``name`` where it is known, a near miss, or what ``outside_map`` made of it; else ``None``."""
-        if name is None or name in self._known or name.endswith(outside_map("")):
+        """``name`` where it is known or a near miss, else ``None``."""
+        if name is None or name in self._known:
             return name
         return name if is_name(name) and self._nearby.of(name) else None
+
+    def kept(self, client: str | None) -> str | None:
+        """The same of the client of a mapped row, which may be what ``outside_map`` made of it."""
+        return client if client is not None and client.endswith(outside_map("")) else self.named(client)
 
 
 #: What the name of a client may not be, and stands for a value that the map of an upload's client does not have.

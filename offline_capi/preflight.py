@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from offline_capi.border import list_columns, names_among
+from offline_capi.border import column_names, list_columns
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.settings import SqlSource
@@ -58,12 +58,14 @@ def _rows_of_last(upload: str, window: Window, services: Services) -> int | None
 
 def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -> list[Problem]:
     used = columns_used(upload)
-    its = list_columns(sorted(found), used, is_schema=isinstance(upload.source, SqlSource))
+    is_schema = isinstance(upload.source, SqlSource)
+    near = column_names(found, used, is_schema=is_schema)
+    its = list_columns(sorted(found), used, is_schema=is_schema)
     problems = []
     for column, paths in used.items():
         if column in found:
             continue
-        hint = did_you_mean(column, names_among(found), otherwise=f". {its.removesuffix('.')}")
+        hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
         file, _, line = deployment.place(upload.name, paths[0]).rpartition(":")
         problems.append(Problem(file, int(line), paths[0], f'column "{column}" is not in the source{hint}'))
     return problems

@@ -146,7 +146,7 @@ class Facts:
         if all(name in self.clients for name in names):
             return clients
         near = near_misses(frozenset(self.clients))
-        return pa.array(map(near.named, names), pa.string()).take(encoded.indices)
+        return pa.array(map(near.kept, names), pa.string()).take(encoded.indices)
 
     @cached_property
     def pixel(self) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.border import is_name, list_columns, names_among
+from offline_capi.border import column_names, is_name, list_columns
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import SourceSchemaError
 
@@ -46,7 +46,7 @@ def check_names(names: Sequence[str], wanted: Sequence[str] | None, where: str, 
         )
     missing = [name for name in wanted or () if name not in names]
     if missing:
-        near = names_among(names)
+        near = column_names(names, wanted or (), is_schema=is_schema)
         problems = "\n".join(f'  "{name}"{did_you_mean(name, near)}' for name in missing)
         raise SourceSchemaError(
             f"{where}: columns that the upload names are missing:\n{problems}\n"

@@ -253,27 +253,21 @@ def test_a_key_that_may_be_hashed_may_say_so(write_folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("id_", "user_data", "path"),
+    ("id_", "order", "user_data", "path"),
     [
-        ('"o-{email}"', "em: email", "event.id"),
-        ("{column: mail}", "em: [email, {coalesce: [mail, email]}]", "event.id"),
-        ('"{last}-{born}-{zip}"', "{ln: last, em: email}", "event.id"),
-        ('"{born}"', "{em: email, db: {column: born, format: '%Y'}}", "event.id"),
-        ('"{a}"\ncustom_data: {order_id: phone}', "{ph: {column: phone, country: land}, em: email}", "custom_data.order_id"),
+        ('"o-{email}"', "key", "{em: email}", "event.id"),
+        ("{column: mail}", "key", "{em: [email, {coalesce: [mail, email]}]}", "event.id"),
+        ('"{last}-{born}-{zip}"', "key", "{ln: last, em: email}", "event.id"),
+        ('"{born}"', "key", '{em: email, db: {column: born, format: "%d.%m.%Y"}}', "event.id"),
+        ('"{key}"', "phone", "{ph: {column: phone, country: land}, em: email}", "custom_data.order_id"),
     ],
-)  # fmt: skip
-def test_p09_an_id_is_not_made_of_a_column_that_is_readable_identity(write_folder, id_, user_data, path) -> None:
+)
+def test_p09_an_id_is_not_made_of_a_column_that_is_readable_identity(write_folder, id_, order, user_data, path) -> None:
     """Was: no problem, and `Jones-1977-07-07-94999` went to Meta and into the staged files."""
-    event = f"event: {{name: CreditApproval, id: {id_}, action_source: system_generated}}".replace(
-        "\ncustom_data: {order_id: phone}, action_source: system_generated}",
-        ", action_source: system_generated}\ncustom_data: {order_id: phone}",
-    )
-    text = UPLOAD.replace(
-        'event: {name: CreditApproval, id: "approval-{application_id}", action_source: system_generated}', event
-    ).replace("user_data: {em: email}", f"user_data: {user_data if '{' == user_data[0] else '{' + user_data + '}'}")
+    text = UPLOAD.replace('"approval-{application_id}"', id_).replace("{em: email}", user_data)
 
     with pytest.raises(ConfigError) as caught:
-        load_config(write_folder(approvals=text))
+        load_config(write_folder(approvals=f"{text}custom_data: {{order_id: {order}}}\n"))
 
     (problem,) = caught.value.problems
     assert (problem.path, "ids are never hashed" in problem.message, problem.line is not None) == (path, True, True)
