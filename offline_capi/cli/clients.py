@@ -135,13 +135,14 @@ def _finish_look(found: HealthReport, as_json: bool) -> None:
 @clients_app.command("pull")
 def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Read the clients from their table; what is faulty in it leaves out its client, and nothing else."""
-    from offline_capi.config.client_table import good_rows, pulled_path, write_pulled
+    from offline_capi.config.client_table import good_rows, pulled_path, read_before, write_pulled
 
-    table = _table_of(config)
-    pulled = good_rows(_rows_of(table, config), table.sql if table.sql.endswith(".sql") else "the clients' query")
+    table, path = _table_of(config), pulled_path(config, os.environ)
+    origin = table.sql if table.sql.endswith(".sql") else "the clients' query"
+    pulled = good_rows(_rows_of(table, config), origin, table, read_before(path))
     if not pulled.clients and not pulled.problems:
         raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
-    write_pulled(pulled_path(config, os.environ), pulled.clients, datetime.now(UTC))
+    write_pulled(path, pulled, datetime.now(UTC))
     if as_json:
         print_json({"clients": len(pulled.clients), "problems": [str(problem) for problem in pulled.problems]})
     else:
