@@ -171,13 +171,12 @@ class _Nearby:
     """Looks up by deletions: two words that differ by one edit share what is left without one letter each."""
 
     def __init__(self, known: Iterable[str]) -> None:
-        self._forms: set[str] = set()
-        for name in known:
-            self._forms.update(_deletions(_letters(name)))
+        self._same = {_letters(name) for name in known}
+        self._edited = {form for letters in self._same if len(letters) >= _LONG for form in _deletions(letters)}
 
     def of(self, name: str) -> bool:
         letters = _letters(name[: MAX_SHOWN_CHARS + 1])
-        return bool(letters) and any(form in self._forms for form in _deletions(letters))
+        return bool(letters) and (letters in self._same or any(form in self._edited for form in _deletions(letters)))
 
 
 def _letters(name: str) -> str:
@@ -186,8 +185,7 @@ def _letters(name: str) -> str:
 
 def _deletions(letters: str) -> Iterator[str]:
     yield letters
-    if len(letters) >= _LONG:
-        yield from (letters[:at] + letters[at + 1 :] for at in range(len(letters)))
+    yield from (letters[:at] + letters[at + 1 :] for at in range(len(letters)))
 
 
 @lru_cache(maxsize=8)

@@ -1,8 +1,8 @@
 """P9 on every way to fail: readable canaries in every column, and nothing of them in anything that is written.
 
 ``WAYS`` has at least one way to each error of ``offline_capi.errors``; an error without one fails the test, so that a
-new error is a new case. ``BREAKS`` break the border once in each room, in a copy of the package, and the same search has
-to find a canary then: a search that finds nothing proves something only if it can find.
+new error is a new case. ``BREAKS`` break the border once in each room, in a copy of the package, and the same search
+has to find a canary then: a search that finds nothing proves something only if it can find.
 """
 
 from __future__ import annotations
@@ -100,10 +100,17 @@ with open_services(load_config(Path("dags")), EnvironmentSecrets()) as services:
 """
 #: What somebody looks at afterwards.
 LOOKS = [
-    ["status", "--json"], ["status"], ["status", "--days", "--json"], ["report", "last", "--html", "report.html", "--json"],
-    ["report"], ["rejects", "last", "--json", "--limit", "99"], ["rejects", "last", "--limit", "99"], ["log"],
-    ["clients", "list"], ["trace", "--row", "sales.csv:3"],
-]  # fmt: skip
+    ["status", "--json"],
+    ["status"],
+    ["status", "--days", "--json"],
+    ["report", "last", "--html", "report.html", "--json"],
+    ["report"],
+    ["rejects", "last", "--json", "--limit", "99"],
+    ["rejects", "last", "--limit", "99"],
+    ["log"],
+    ["clients", "list"],
+    ["trace", "--row", "sales.csv:3"],
+]
 
 Prepare = Callable[[Night], list[list[str]] | str]
 
@@ -436,25 +443,67 @@ class Break:
 
 
 BREAKS = [
-    Break("sources", "border.py", "    shown_names = column_names(", "    return str(names)\n    shown_names = column_names(",
-          "a_header_is_missing"),
-    Break("sources, words", "border.py", "    if is_schema or _has", "    if True or _has", "a_header_is_missing_above_words"),
-    Break("sources, databases", "sources/database_errors.py", "told = words_of_database(text, where.text, known)",
-          "told = text", "a_database_says_what_a_row_says"),
-    Break("sources, places", "sources/places.py", "    if _VARIABLE.search(written) or", "    if",
-          "a_path_holds_a_token"),
-    Break("mapping, hooks", "mapping/transform.py", 'failure = f"{type(error).__name__} at', 'failure = f"{error} at',
-          "a_hook_exits"),
+    Break(
+        "sources",
+        "border.py",
+        "    shown_names = column_names(",
+        "    return str(names)\n    shown_names = column_names(",
+        "a_header_is_missing",
+    ),
+    Break(
+        "sources, words",
+        "border.py",
+        "    if is_schema or _has",
+        "    if True or _has",
+        "a_header_is_missing_above_words",
+    ),
+    Break(
+        "sources, databases",
+        "sources/database_errors.py",
+        "told = words_of_database(text, where.text, known)",
+        "told = text",
+        "a_database_says_what_a_row_says",
+    ),
+    Break(
+        "sources, places", "sources/places.py", "    if _VARIABLE.search(written) or", "    if", "a_path_holds_a_token"
+    ),
+    Break(
+        "mapping, hooks",
+        "mapping/transform.py",
+        'failure = f"{type(error).__name__} at',
+        'failure = f"{error} at',
+        "a_hook_exits",
+    ),
     Break("mapping, ids", "mapping/rows.py", '    "event_id": Searched.EVENT_IDS,\n', "", "nothing_goes_wrong"),
-    Break("identity", "identity/clear_text.py", "    text = usable.text if unhashed", "    return usable\n    text = usable.text if unhashed",
-          "nothing_goes_wrong"),
-    Break("events, clients", "events/facts.py", "return pa.array(map(near.kept, names), pa.string())",
-          "return pa.array(names, pa.string())", "clients_are_read_from_a_column"),
-    Break("mapping, clients", "mapping/rows.py", "outside_map(near.named(text))", "outside_map(text)",
-          "nothing_goes_wrong"),
-    Break("report", "report/books.py", "        if client is None or", "        return 'Zyxcanlast'\n        if client is None or",
-          "events_are_refused"),
-]  # fmt: skip
+    Break(
+        "identity",
+        "identity/clear_text.py",
+        "    text = usable.text if unhashed",
+        "    return usable\n    text = usable.text if unhashed",
+        "nothing_goes_wrong",
+    ),
+    Break(
+        "events, clients",
+        "events/facts.py",
+        "return pa.array(map(near.kept, names), pa.string())",
+        "return pa.array(names, pa.string())",
+        "clients_are_read_from_a_column",
+    ),
+    Break(
+        "mapping, clients",
+        "mapping/rows.py",
+        "outside_map(near.named(text))",
+        "outside_map(text)",
+        "nothing_goes_wrong",
+    ),
+    Break(
+        "report",
+        "report/books.py",
+        "        if client is None or",
+        "        return 'Zyxcanlast'\n        if client is None or",
+        "events_are_refused",
+    ),
+]
 
 
 @pytest.mark.parametrize("broken", BREAKS, ids=[one.room for one in BREAKS])

@@ -115,19 +115,34 @@ def _in_text(text: str) -> str | None:
 
 
 def _in_ids(text: str) -> str | None:
-    if _holds_email(text):
+    """An id is often put together, so that something may stand before and behind what must not be sent."""
+    if _holds_email(text, _EMAIL_IN_ID):
         return EMAIL
-    numbers = (match[0] for match in _PLUS_NUMBER_IN_ID.finditer(unquote(text)))
-    return PHONE if any(map(_is_phone, numbers)) else None
+    written = (match[0] for match in _PLUS_IN_ID.finditer(unquote(text)))
+    return PHONE if any(_is_phone(number) for one in written for number in _beginnings(one)) else None
+
+
+def _beginnings(written: str) -> Iterator[str]:
+    """``+1 415 555 2671-1`` by the ends of its groups, as far as a phone number can be long."""
+    for end in re.finditer(r"(?<=\d)(?!\d)", written):
+        if _LEAST_DIGITS <= sum(map(str.isdigit, written[: end.start()])) <= _MOST_DIGITS:
+            yield written[: end.start()]
 
 
 def _in_event_ids(text: str) -> str | None:
     number = _PREFIX_OF_ID.sub("", text.strip())
-    return _in_ids(text) or (PHONE if _holds_phone(number) or _is_grouped(number) or _is_mobile(number) else None)
+    without_line = _SUFFIX_OF_ID.sub("", number)
+    found = (_holds_phone(one) or _is_grouped(one) or _is_mobile(one) for one in dict.fromkeys((number, without_line)))
+    return _in_ids(text) or (PHONE if any(found) else None)
 
 
+_EMAIL_IN_ID = re.compile(r"\w(?:@|%40)(?:[\w-]+\.)+([^\W\d_]{2,24})")
 _PREFIX_OF_ID = re.compile(_ID_PREFIX)
-_PLUS_NUMBER_IN_ID = re.compile(r"(?<![A-Za-z0-9+])\+\(?[1-9](?:[ ().\-/]{0,2}\d){7,14}(?!\d)")
+#: The number of a line or a part, as in "{key}-{line}".
+_SUFFIX_OF_ID = re.compile(r"[-_:#/.](?:\d{1,3}|[A-Za-z]{1,12})$")
+_PLUS_IN_ID = re.compile(r"(?<![A-Za-z0-9+])\+\(?[1-9][0-9 ().\-/]{6,30}")
+#: E.164 has 15 digits at most; fewer than 8 with the country's code are services' numbers.
+_LEAST_DIGITS, _MOST_DIGITS = 8, 15
 _NATIONAL = re.compile(r"\(?0[0-9(][0-9()./\- ]{7,20}")
 _GROUPS = re.compile(r"[ ()]")
 _DATE = re.compile(r"\d{1,2}[./ -]\d{1,2}[./ -]\d{4}\b|(?:.*\D)?(?:19|20)\d\d\b")
@@ -200,8 +215,8 @@ _EMAIL = re.compile(r"\w(?:@|%40)(?:[\w-]+\.)+([^\W\d_]{2,24})(?![\w-])")
 _FILE_SUFFIXES = frozenset({"png", "jpg", "jpeg", "gif", "webp", "svg", "avif", "ico", "bmp", "css", "js"})
 
 
-def _holds_email(text: str) -> bool:
-    return any(match[1].lower() not in _FILE_SUFFIXES for match in _EMAIL.finditer(text))
+def _holds_email(text: str, pattern: re.Pattern[str] = _EMAIL) -> bool:
+    return any(match[1].lower() not in _FILE_SUFFIXES for match in pattern.finditer(text))
 
 
 _PLUS_NUMBER = re.compile(r"(?<![\w+])\+\(?[1-9](?:[ ().\-/]{0,2}\d){7,14}(?!\d)")

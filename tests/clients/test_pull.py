@@ -190,21 +190,28 @@ def test_p17_a_pixel_has_one_spelling(pixel: str) -> None:
     assert "is not a pixel id" in str(found.problems[0])
 
 
+#: What is said of a name without the prefix.
+FOREIGN = 'does not begin with "CAPI_"'
+
+
 @pytest.mark.parametrize(
     ("rule", "row", "said"),
     [
         ("", {"token": '{"file": "/etc/passwd"}'}, "clients.secret_files allows it"),
-        (", secret_prefix: CAPI_", {"token": '{"env": "DATABASE_PASSWORD"}'}, 'does not begin with "CAPI_"'),
-        (", secret_prefix: CAPI_", {"token": '{"connection": "warehouse"}'}, 'does not begin with "CAPI_"'),
-        (", secret_prefix: CAPI_", {"token": '{"store": "other"}'}, 'does not begin with "CAPI_"'),
-        (", secret_prefix: CAPI_", {"token": '{"env": "CAPI_"}'}, 'does not begin with "CAPI_"'),
-        (", secret_prefix: CAPI_", {"token__env": "CAPI_A", "app_secret": '{"env": "X"}'}, 'does not begin with "CAPI_"'),
-        (", secret_prefix: CAPI_",
-         {"token__env": "CAPI_A", "pixel_id": '["100008", {"id": "100009", "token": {"env": "X"}}]'}, 'does not begin with "CAPI_"'),
+        (", secret_prefix: CAPI_", {"token": '{"env": "DATABASE_PASSWORD"}'}, FOREIGN),
+        (", secret_prefix: CAPI_", {"token": '{"connection": "warehouse"}'}, FOREIGN),
+        (", secret_prefix: CAPI_", {"token": '{"store": "other"}'}, FOREIGN),
+        (", secret_prefix: CAPI_", {"token": '{"env": "CAPI_"}'}, FOREIGN),
+        (", secret_prefix: CAPI_", {"token__env": "CAPI_A", "app_secret": '{"env": "X"}'}, FOREIGN),
+        (
+            ", secret_prefix: CAPI_",
+            {"token__env": "CAPI_A", "pixel_id": '["100008", {"id": "100009", "token": {"env": "X"}}]'},
+            FOREIGN,
+        ),
         (", secret_prefix: CAPI_", {"token__env": "CAPI_A"}, ""),
         (", secret_files: true", {"token": '{"file": "/run/secrets/a"}'}, ""),
     ],
-)  # fmt: skip
+)
 def test_p17_a_row_names_only_secrets_that_the_platform_lets_it(rule: str, row: dict[str, Any], said: str) -> None:
     """Was: a row could have any file or variable of the machine sent to Meta as its token."""
     table = ClientTable.model_validate(yaml.safe_load(f"{{connection: crm, sql: clients.sql{rule}}}"))

@@ -117,6 +117,14 @@ def test_p09_an_event_id_made_of_a_phone_number_is_found(prefix, number):
     assert _shapes(prefix + number, Searched.EVENT_IDS) == [PHONE]
 
 
+@pytest.mark.parametrize("suffix", ["-1", "_2", "-07", "/3", ":a"])
+@pytest.mark.parametrize(("held", "shape"), [("+14155552600", PHONE), ("415-555-2600", PHONE), ("0170 1234567", PHONE),
+                                             ("00491701234567", PHONE), ("jane@example.com", EMAIL)])  # fmt: skip
+def test_p09_what_an_id_ends_with_hides_nothing(held, shape, suffix):
+    """Was: `receipt-jane@example.com-1`, of the template `receipt-{receipt}-{line}`, went out."""
+    assert _shapes(f"receipt-{held}{suffix}", Searched.EVENT_IDS) == [shape]
+
+
 @pytest.mark.parametrize(
     "text",
     ["4155552600", "14155552600", "491701234567", "o-4155552600", "0000123456", "0045123456", "000123456789",

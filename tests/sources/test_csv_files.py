@@ -231,7 +231,7 @@ def test_a_column_that_is_there_twice_is_refused(file):
 
 
 def test_p09_a_name_that_is_there_twice_may_be_a_persons_where_nobody_knows_a_column(file):
-    """A hook may look at any column, so that none is known. Was: the name, which is a value where there is no header."""
+    """A hook may look at any column, so that none is known. Was: the name, a value where there is no header."""
     with pytest.raises(SourceSchemaError, match="the column that stands in 1, 3 is there more than once"):
         rows(files(file("Jane,b,Jane\n1,2,3\n")))
 
