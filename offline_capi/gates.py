@@ -149,8 +149,8 @@ def _trailing(
 
 
 def _no_rows(gate: RowsGate, tally: Tally, window: Window, days: Sequence[Day]) -> Iterator[GateFinding]:
-    """A run without a row; of one that lacks a file, the file is what is told of."""
-    if gate.action == "off" or tally.read or tally.absent or _quiet(window, days):
+    """A run without a row, meant or not; of one that lacks a file, the file is what is told of."""
+    if gate.action == "off" or tally.read or tally.filtered or tally.absent or _quiet(window, days):
         return
     alike = _like(window, days)
     before = [day.tally.read for day in alike]
@@ -170,7 +170,7 @@ def _quiet(window: Window, days: Sequence[Day]) -> bool:
     none of the same weekday had one and this gate was let pass on it: one Sunday looked at is enough for the next one.
     """
     weekday, alike = _of_weekday(window, days), _like(window, days)
-    empty = sum(not day.tally.read for day in alike)
+    empty = sum(not (day.tally.read or day.tally.filtered) for day in alike)
     looked_at = any(finding.gate == "rows" for day in weekday for finding in day.tally.gates or ())
     never = looked_at and not any(day.tally.read for day in weekday)
     return never or len(alike) < LEAST_DAYS or empty > MAX_EMPTY_SHARE * len(alike)

@@ -17,20 +17,32 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from offline_capi.clients import breaker
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.graph_versions import version_warnings
 from offline_capi.config.paths import anchored_url
+from offline_capi.config.run_texts import fill_in
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
-from offline_capi.errors import PartialLossError, UsageError
-from offline_capi.events import SeenKeys, build_events, for_every_pixel, split_by_age
+from offline_capi.drift import DriftWatch
+from offline_capi.errors import PartialLossError, SourceError, UsageError
+from offline_capi.events import SeenKeys, StoreRepeats, build_events, for_every_pixel, split_by_age
 from offline_capi.frequent import FrequentValues, junk_by_client
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import Remembered, hash_identity, inspect_identity
-from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, traffic_of
-from offline_capi.mapping import columns_needed, map_rows, rows_of, rows_wanted
+from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, keep_shapes, shapes_of, traffic_of
+from offline_capi.mapping import (
+    FirstRows,
+    LookupTable,
+    columns_needed,
+    columns_of_table,
+    map_rows,
+    read_table,
+    rows_of,
+    rows_wanted,
+)
 from offline_capi.model import (
     AbsentFile,
     BuiltEvents,
@@ -169,12 +181,15 @@ def run_upload(
                 absent=chosen.absent,
                 known_since=past.known.find,
             )
-            books.tally.gates = judged_first(chosen, services, force=force_gates)
-            events = past.owed.watch(booked(by_a_right_clock(prepare(chosen, services), services), books))
-            fresh = unsent(events, services, run.id, books, quotas=quotas)
-            send(held_back(fresh, books), upload, services, run.id, books, test_event_code=test_event_code)
+            drift = drift_watch(chosen, services, run_id=run.id, force=force_gates)
+            books.tally.gates = judged_first(chosen, services, drift, force=force_gates)
+            events = past.owed.watch(booked(by_a_right_clock(prepare(chosen, services, drift), services), books))
+            fresh = unsent(drift.before_any(events), services, run.id, books, quotas=quotas)
+            send(held_back(fresh, books, drift), upload, services, run.id, books, test_event_code=test_event_code)
             books.tally.vanished = past.owed.unmet
-            books.tally.gates = judged(chosen, services, books.tally, force=force_gates)
+            books.tally.gates = judged(chosen, services, books.tally, drift, force=force_gates)
+            if not test_event_code:
+                learn_shapes(drift, books.tally, services, run.id)
         return close_run(run, upload, services, books.tally)
 
 
@@ -217,11 +232,12 @@ def plan_upload(
     past = past_of(upload, window, services, trigger="plan")
     started = services.clock()
     books = Books(on_progress, narrowed=chosen.narrowed, absent=chosen.absent, known_since=past.known.find)
-    books.tally.gates = judged_first(chosen, services)
-    events = booked(prepare(chosen, services), books)
-    for batch in held_back(unsent(events, services, None, books), books):
+    drift = drift_watch(chosen, services)
+    books.tally.gates = judged_first(chosen, services, drift)
+    events = booked(prepare(chosen, services, drift), books)
+    for batch in held_back(unsent(drift.before_any(events), services, None, books), books, drift):
         books.enter_events(batch, Fate.SENT)
-    books.tally.gates = judged(chosen, services, books.tally)
+    books.tally.gates = judged(chosen, services, books.tally, drift)
     books.tally.notices += version_notices(services)
     return make_report(
         run_id="plan",
@@ -234,6 +250,7 @@ def plan_upload(
         limits=upload.limits,
         days=days_to_judge(upload, window, oldest=started - max_age_of(upload, services.deployment)),
         planned=True,
+        environment=services.deployment.environment,
         ledger=services.ledger.place,
         new_ledger=not services.ledger.runs(1),
     )
@@ -264,6 +281,7 @@ def stage_upload(
     """
     chosen = select(upload, window, services, clients)
     past = past_of_run(run_id, upload, services, narrowed=chosen.narrowed)
+    drift = drift_watch(chosen, services, run_id=run_id, force=force_gates)
     with services.stage.rejects(run_id) as rejects, services.stage.events(run_id) as staged:
         books = Books(
             keep_rejects=rejects.write,
@@ -271,10 +289,11 @@ def stage_upload(
             absent=chosen.absent,
             known_since=past.known.find,
         )
-        for events in past.owed.watch(booked(by_a_right_clock(prepare(chosen, services), services), books)):
+        for events in past.owed.watch(booked(by_a_right_clock(prepare(chosen, services, drift), services), books)):
             staged.write(events)
     books.tally.vanished = past.owed.unmet
-    books.tally.gates = judged(chosen, services, books.tally, force=force_gates)
+    books.tally.gates = judged(chosen, services, books.tally, drift, force=force_gates)
+    learn_shapes(drift, books.tally, services, run_id)
     services.ledger.save_part(run_id, "prepare", books.tally)
     return [unit for unit in staged.units if not books.tally.is_held(unit.client)]
 
@@ -329,7 +348,8 @@ class Selection:
     """The rows that a run is about: of an upload and a window, narrowed to some ``clients``, or to those of a replay.
 
     The others are left out as if they had not been read. ``frequent`` values, by client, key and SHA-256, are junk.
-    ``absent`` are the files of the window that were not there before it was read.
+    ``absent`` are the files of the window that were not there before it was read. ``lookups`` are the upload's tables,
+    **readable**.
     """
 
     upload: Upload
@@ -338,6 +358,7 @@ class Selection:
     only: WantedRows | None = None
     frequent: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     absent: Sequence[AbsentFile] = ()
+    lookups: Mapping[str, LookupTable] = field(default_factory=dict, repr=False)
 
     @property
     def narrowed(self) -> bool:
@@ -356,20 +377,38 @@ def select(
     All rows of the window count for that, whichever of them the run is about: a replay drops what the night dropped.
     """
     absent = absent_files(upload.source, window, **at_source(upload, services.deployment, services.secrets))
+    tables = read_lookups(upload, window, services)
     shared, remembered = FrequentValues(services.deployment.platform.frequent_value), Remembered()
     if upload.drop_frequent:
-        how = identity_settings(upload, services.deployment)
+        how, firsts = identity_settings(upload, services.deployment), FirstRows()
         for rows in read(upload, window, services):
-            mapped = map_rows(rows, upload, rows_window(upload, window))
+            mapped = map_rows(rows, upload, rows_window(upload, window), lookups=tables, firsts=firsts)
             shared.add(inspect_identity(mapped, **how, remembered=remembered), mapped.client)
-    return Selection(upload, window, clients, only, junk_by_client(shared.candidates()), absent)
+    return Selection(upload, window, clients, only, junk_by_client(shared.candidates()), absent, tables)
 
 
-def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
-    """The rows mapped, hashed, built, checked and copied for further pixels; no two events are the same to a pixel."""
-    upload, settings, seen, remembered = chosen.upload, services.deployment, SeenKeys(), Remembered()
+def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str, LookupTable]:
+    """The tables that the upload joins, each read once; ``SourceError`` where one cannot be trusted."""
+    how = at_source(upload, services.deployment, services.secrets)
+    tables = {}
+    for name, lookup in upload.lookups.items():
+        batches = read_batches(lookup, window, **how, columns=columns_of_table(upload, name), batch_rows=BATCH_ROWS)
+        try:
+            tables[name] = read_table(name, lookup, batches, upload.window.timezone)
+        except SourceError as error:  # it speaks of "source", which an upload has as well
+            raise type(error)(f"lookups.{name}: {error}") from None
+    return tables
+
+
+def prepare(chosen: Selection, services: Services, drift: DriftWatch | None = None) -> Iterator[BuiltEvents]:
+    """The rows mapped, hashed, built, checked and copied for further pixels; no two events are the same to a pixel.
+
+    ``drift`` looks at the first of them.
+    """
+    upload, settings, seen, store_repeats = chosen.upload, services.deployment, SeenKeys(), StoreRepeats()
+    remembered, firsts = Remembered(), FirstRows()
     for rows in read(upload, chosen.window, services):
-        for part in hashed(rows, chosen, settings, remembered).parts(EVENT_ROWS):
+        for part in hashed(rows, chosen, settings, remembered, firsts, drift).parts(EVENT_ROWS):
             built = build_events(
                 part,
                 clients=settings.clients,
@@ -379,8 +418,10 @@ def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
                 max_bytes=upload.delivery.max_bytes,
                 margin=settings.platform.age_margin,
                 skew=settings.platform.clock_skew,
+                exact_names=upload.event.name.exact,
+                strict_website=upload.event.strict_website,
             )
-            yield for_every_pixel(seen.first_only(built), settings.clients, seen)
+            yield for_every_pixel(store_repeats.warned(seen.first_only(built)), settings.clients, seen)
 
 
 def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
@@ -391,10 +432,19 @@ def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iter
         yield built
 
 
-def hashed(rows: SourceRows, chosen: Selection, settings: Deployment, remembered: Remembered) -> HashedRows:
+def hashed(
+    rows: SourceRows,
+    chosen: Selection,
+    settings: Deployment,
+    remembered: Remembered,
+    firsts: FirstRows,
+    drift: DriftWatch | None = None,
+) -> HashedRows:
     """The rows mapped and hashed; what is readable of them ends with this call."""
     upload = chosen.upload
-    mapped = map_rows(rows, upload, rows_window(upload, chosen.window))
+    mapped = map_rows(rows, upload, rows_window(upload, chosen.window), lookups=chosen.lookups, firsts=firsts)
+    if drift is not None:
+        drift.look(rows, mapped)
     mapped = rows_wanted(rows_of(mapped, chosen.clients), chosen.only)
     how = identity_settings(upload, settings)
     return hash_identity(mapped, **how, junk_of=chosen.frequent, remembered=remembered)
@@ -439,7 +489,9 @@ def at_source(upload: Upload, deployment: Deployment, secrets: SecretResolver) -
     """What every look at an upload's source needs beside source and window; see ``sources``."""
     return {
         "zone": upload.window.timezone,
-        "connection_url": lambda name: anchored_url(secrets.connection_url(name).reveal(), deployment.project),
+        "connection_url": lambda name: anchored_url(
+            secrets.connection_url(deployment.connection(name)).reveal(), deployment.project
+        ),
         "sql_folder": deployment.sql_folder,
         "folder": deployment.project,
         "environ": deployment.environ,
@@ -477,7 +529,22 @@ def unsent(
         yield fresh
 
 
-def judged_first(chosen: Selection, services: Services, *, force: bool = False) -> tuple[GateFinding, ...] | None:
+def drift_watch(chosen: Selection, services: Services, *, run_id: str | None = None, force: bool = False) -> DriftWatch:
+    """Whoever compares the run's first rows with those of the runs before. A replay passes."""
+    upload, is_replay = chosen.upload, chosen.only is not None
+    known = {} if is_replay else shapes_of(services.ledger, upload.name)
+    return DriftWatch(upload, services.deployment.clients, known, run_id=run_id, force=force, active=not is_replay)
+
+
+def learn_shapes(drift: DriftWatch, tally: Tally, services: Services, run_id: str) -> None:
+    """From now on the shapes of this run are known, unless it was stopped, or had no event that could be sent."""
+    if tally.sendable and not tally.stopped:
+        keep_shapes(services.ledger, drift.upload.name, drift.found, run_id=run_id, now=services.clock())
+
+
+def judged_first(
+    chosen: Selection, services: Services, drift: DriftWatch, *, force: bool = False
+) -> tuple[GateFinding, ...] | None:
     """What the gates say of the whole night before any of it is sent; ``None`` where none of them can stop it.
 
     The source is read for it, and once more to send: see ``gates``. A replay is not a night, and passes.
@@ -487,23 +554,28 @@ def judged_first(chosen: Selection, services: Services, *, force: bool = False) 
     if not can_stop(chosen.upload.gates):
         return None
     survey = Books(narrowed=chosen.narrowed, absent=chosen.absent)
-    deque(booked(prepare(chosen, services), survey), maxlen=0)
-    return judged(chosen, services, survey.tally, force=force)
+    deque(booked(prepare(chosen, services, drift), survey), maxlen=0)
+    return judged(chosen, services, survey.tally, drift, force=force)
 
 
-def judged(chosen: Selection, services: Services, tally: Tally, *, force: bool = False) -> tuple[GateFinding, ...]:
-    """What the gates say of these books; what was said of them before holds."""
+def judged(
+    chosen: Selection, services: Services, tally: Tally, drift: DriftWatch | None = None, *, force: bool = False
+) -> tuple[GateFinding, ...]:
+    """What the gates say of these books, and what has drifted; what was said of them before holds."""
     if tally.gates is not None:
         return tally.gates
     gates, name, window = chosen.upload.gates, chosen.upload.name, chosen.window
     past = (record.report for record in services.ledger.runs_of(name, RUNS_A_DAY * gates.days) if record.report)
     findings = judge_gates(gates, tally, window, trailing_days(past, window, gates.days))
-    return forced(findings) if force else findings
+    return (*(drift.findings if drift else ()), *(forced(findings) if force else findings))
 
 
-def held_back(events: Iterable[EventBatch], books: Books) -> Iterator[EventBatch]:
-    """The same events, but for those that a gate holds, of the run or of a client: they are booked with that reason."""
+def held_back(events: Iterable[EventBatch], books: Books, drift: DriftWatch) -> Iterator[EventBatch]:
+    """The same events, but for those that a gate or drift holds, of all or of a client: they are booked with that."""
     for batch in events:
+        if drift.stops:
+            books.enter_events(batch, Fate.HELD, Reason.GATE_CLOSED)
+            continue
         if not any(finding.stops for finding in books.tally.gates or ()):
             yield batch
             continue
@@ -539,6 +611,7 @@ def send(
         services.secrets,
         settings,
         test_event_code=test_event_code,
+        upload_tag=tagging(services.ledger.run(run_id), upload, services),
         refusal=breaker(services.deployment.platform.stage),
     )
     with opened as senders:
@@ -558,6 +631,14 @@ def send(
             for outcome in outcomes:
                 ledger.record([outcome])
                 books.enter_outcome(outcome)
+
+
+def tagging(run: RunRecord, upload: Upload, services: Services) -> Callable[[str], str | None]:
+    """By client, the ``upload_tag`` of a run. Events know nothing of it: it changes no key and no request's events."""
+    template, zone = upload.delivery.upload_tag, ZoneInfo(upload.window.timezone)
+    ends = {"since": run.window.since.astimezone(zone), "until": run.window.until.astimezone(zone)}
+    names = {"upload": upload.name, "run": run.id, "environment": services.deployment.environment}
+    return lambda client: fill_in(template, {**names, "client": client}, ends) if template else None
 
 
 def rates_of(deployment: Deployment) -> Rates:
@@ -612,6 +693,7 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
         tally=tally,
         limits=upload.limits,
         days=days_to_judge(upload, run.window, oldest=run.started_at - max_age_of(upload, services.deployment)),
+        environment=services.deployment.environment,
         ledger=services.ledger.place,
         new_ledger=len(services.ledger.runs(2)) == 1,
     )

@@ -21,8 +21,9 @@ from offline_capi.events.keys import event_key
 from offline_capi.identity import Remembered
 from offline_capi.ledger import RunRecord, sent_by_runs
 from offline_capi.ledger.tables import request
+from offline_capi.mapping import FirstRows
 from offline_capi.model import HashedRows, Window
-from offline_capi.pipeline import Selection, Services, hashed, read
+from offline_capi.pipeline import Selection, Services, hashed, read, read_lookups
 from offline_capi.recipients import client_of
 
 __all__ = [
@@ -80,9 +81,10 @@ def past_reads(runs: Iterable[RunRecord], services: Services) -> tuple[list[Past
 
 def reread(past: PastRead, services: Services) -> Iterator[HashedRows]:
     """The rows of a window, mapped and hashed as a run would do it today. Raises what reading and mapping raise."""
-    chosen, remembered = Selection(past.upload, past.window), Remembered()
+    chosen = Selection(past.upload, past.window, lookups=read_lookups(past.upload, past.window, services))
+    remembered, firsts = Remembered(), FirstRows()
     for rows in read(past.upload, past.window, services):
-        yield hashed(rows, chosen, services.deployment, remembered)
+        yield hashed(rows, chosen, services.deployment, remembered, firsts)
 
 
 def reread_each(

@@ -196,7 +196,7 @@ def test_open_days_are_told_with_the_run_each_once_and_their_end(night: Night):
 
 
 def test_a_version_that_ends_soon_is_told_once_for_all_uploads_and_when_it_has_ended(night: Night):
-    night.edit("dags/clients.yml", ("graph_version: v26.0", "graph_version: v25.0"))
+    night.edit("dags/clients.yml", ("graph_version: v27.0", "graph_version: v27.0\n  graph_versions: {events: v25.0}"))
     found, (report, _) = [], upload(night)
     for now in ("2027-01-01", "2028-05-01", "2028-05-02", "2028-07-30", "2028-08-01"):
         heard: list[Alert] = []

@@ -16,7 +16,7 @@ from airflow.sdk import get_current_context
 
 from offline_capi.airflow_provider.notices import notices
 from offline_capi.airflow_provider.opening import opened_clients, refuse_unknown_conf
-from offline_capi.errors import AccessDeniedError, TemporaryError
+from offline_capi.errors import AccessDeniedError, ConfigError, TemporaryError
 
 if TYPE_CHECKING:
     from offline_capi.alerts import Alert
@@ -36,6 +36,8 @@ _log = structlog.get_logger(__name__)
 
 def check_clients(folder: str) -> dict[str, int]:
     """Look at every active client, tell what changed; fail while one cannot be sent for or could not be looked at.
+
+    It fails as well while a version of the Graph API in use ends within 30 days.
 
     Nothing is stored at Meta. What began or ended is told before it is remembered: where telling fails, it is told
     again.
@@ -103,6 +105,8 @@ def _raise_for_unusable(found: HealthReport) -> None:
             f"cannot send for {_named(stopped)}: the log says why, and what to do. Their events are held until a "
             f"look is good; other clients are sent as usual."
         )
+    if found.ending:
+        raise ConfigError("\n".join(found.ending))
 
 
 def _named(clients: Iterable[str]) -> str:

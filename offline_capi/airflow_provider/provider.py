@@ -21,7 +21,7 @@ _CONNECTION_FORM = {
     "graph_url": {"label": "Graph URL", "schema": {**_OPTIONAL_TEXT, "default": "https://graph.facebook.com"}},
     "graph_version": {
         "label": "Graph version",
-        "schema": {"type": ["string", "null"], "pattern": r"^v\d+\.\d+$", "default": "v26.0"},
+        "schema": {"type": ["string", "null"], "pattern": r"^v\d+\.\d+$", "default": "v27.0"},
     },
     "test_event_code": {
         "label": "Test event code",

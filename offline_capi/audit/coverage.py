@@ -26,7 +26,7 @@ __all__ = ["ColumnCoverage", "Coverage", "coverage"]
 @dataclass(slots=True)
 class ColumnCoverage:
     """One source column of a key. ``filled == usable + sum(dropped.values())``; ``distinct`` counts usable
-    values; ``noted`` those that came hashed, or are letters that mean two things."""
+    values; ``noted`` those that came hashed, are letters that mean two things, or were rounded by a spreadsheet."""
 
     usable: int = 0
     noted: Counter[str] = field(default_factory=Counter)
@@ -109,6 +109,9 @@ def coverage(upload: Upload, window: Window, services: Services) -> Coverage:
         for column in hashed:
             columns.setdefault((column.key, column.label), ColumnCoverage()).add(column)
         _lost_in_mapping(columns, batch.mapped.dropped)
+        for note in batch.mapped.noted:
+            if note.key in USER_DATA_KEYS:
+                columns.setdefault((note.key, note.column), ColumnCoverage()).noted[note.what] += note.count
     return Coverage(
         upload=upload.name,
         window=window,

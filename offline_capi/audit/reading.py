@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from offline_capi.config import Deployment, Upload
 from offline_capi.identity import HashedColumn, inspect_identity
-from offline_capi.mapping import map_rows
+from offline_capi.mapping import FirstRows, map_rows
 from offline_capi.model import MappedRows, SourceRows, Window
-from offline_capi.pipeline import Services, identity_settings, read, rows_window
+from offline_capi.pipeline import Services, identity_settings, read, read_lookups, rows_window
 
 __all__ = ["AuditedRows", "audited_rows", "clients_of", "hashed_columns", "profiles_of"]
 
@@ -25,8 +25,10 @@ def audited_rows(
     upload: Upload, window: Window, services: Services, *, every_column: bool = False
 ) -> Iterator[AuditedRows]:
     """The rows that a run of ``window`` would read; rows without consent count too, for no value goes anywhere."""
+    tables, firsts = read_lookups(upload, window, services), FirstRows()
     for rows in read(upload, window, services, every_column=every_column):
-        yield AuditedRows(rows, map_rows(rows, upload, rows_window(upload, window)))
+        mapped = map_rows(rows, upload, rows_window(upload, window), lookups=tables, firsts=firsts)
+        yield AuditedRows(rows, mapped)
 
 
 def hashed_columns(

@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import os
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from offline_capi.cli.shell import err, fail
+from offline_capi.config.environments import VARIABLE
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.process import set_up_process
 from offline_capi.storage import places_told
 
-app = typer.Typer(
+EnvironmentOption = Annotated[
+    str | None, typer.Option("--environment", help=f"One of `environments` in clients.yml. Default: {VARIABLE}.")
+]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class CommandApp(typer.Typer):
+    """Every command that reads a configuration takes ``--environment``, which holds for the whole process."""
+
+    def command(self, *names: Any, **options: Any) -> Callable[[Function], Function]:
+        register = super().command(*names, **options)
+
+        def decorate(function: Function) -> Function:
+            has_config = "config" in inspect.signature(function).parameters
+            register(_with_environment(function) if has_config else function)
+            return function
+
+        return decorate
+
+
+def _with_environment(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def command(*, environment: str | None = None, **options: Any) -> Any:
+        if environment is not None:
+            os.environ[VARIABLE] = environment
+        return function(**options)
+
+    signature = inspect.signature(function, eval_str=True)
+    option = inspect.Parameter(
+        "environment", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=EnvironmentOption
+    )
+    parameters = {**signature.parameters, option.name: option}
+    command.__annotations__ = {name: one.annotation for name, one in parameters.items()}
+    command.__signature__ = signature.replace(parameters=[*parameters.values()])  # type: ignore[attr-defined]
+    return command
+
+
+app = CommandApp(
     name="offline-capi",
     help="Send conversions that happened offline to Meta's Conversions API, nightly and in bulk.",
     no_args_is_help=True,

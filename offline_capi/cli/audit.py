@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from offline_capi.cli.app import app
+from offline_capi.cli.app import CommandApp, app
 from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from offline_capi.config import Upload
     from offline_capi.pipeline import Services
 
-profile_app = typer.Typer(help="How identity is normalised before it is hashed.", no_args_is_help=True)
-external_id_app = typer.Typer(help="The id that joins server and browser events.", no_args_is_help=True)
+profile_app = CommandApp(help="How identity is normalised before it is hashed.", no_args_is_help=True)
+external_id_app = CommandApp(help="The id that joins server and browser events.", no_args_is_help=True)
 app.add_typer(profile_app, name="profile")
 app.add_typer(external_id_app, name="external-id")
 
@@ -132,8 +132,9 @@ def print_coverage(found: Coverage) -> None:
     numbers, rows = ("filled", "usable", "distinct"), []
     for (key, column), one in found.columns.items():
         lost = ", ".join(f"{count:,} {cause.replace('_', ' ')}" for cause, count in one.dropped.most_common())
-        if one.noted["came_hashed"]:
-            lost = ", ".join(filter(None, (lost, f"({one.noted['came_hashed']:,} came hashed)")))
+        for what, words in (("came_hashed", "came hashed"), ("rounded_15", "rounded to 15 digits by a spreadsheet?")):
+            if one.noted[what]:
+                lost = ", ".join(filter(None, (lost, f"({one.noted[what]:,} {words})")))
         shares = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
         rows.append((key, column, *shares, lost))
     _show(("key", "column", *numbers, "lost, and why"), rows, numbers)

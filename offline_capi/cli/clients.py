@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from offline_capi.cli.app import app
+from offline_capi.cli.app import CommandApp, app
 from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from offline_capi.config import Client, Deployment, Secret
     from offline_capi.config.settings import ClientTable, Method
 
-clients_app = typer.Typer(help="Who we send for.", no_args_is_help=True)
+clients_app = CommandApp(help="Who we send for.", no_args_is_help=True)
 app.add_typer(clients_app, name="clients")
 
 ClientArgument = Annotated[str, typer.Argument(help="Name of a client in clients.yml.")]

@@ -58,6 +58,9 @@ def init(
     time: Annotated[str | None, typer.Option(help="The column that says when it happened.")] = None,
     event_id: Annotated[str | None, typer.Option("--id", help="The business key: a column or {template}.")] = None,
     value: Annotated[str | None, typer.Option(help="The column of the value.")] = None,
+    external_id: Annotated[
+        str | None, typer.Option(help="How the browser's pixel sends it: raw, sha256 or parameter_builder.")
+    ] = None,
     keys: Annotated[list[str] | None, typer.Option("--map", help="KEY=COLUMN, such as em=contact; repeatable.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; what is not clear becomes a TODO.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the upload's files, add to clients.yml.")] = False,
@@ -73,14 +76,12 @@ def init(
     origin = onboarding.seen_from(config, _origin(source, connection, table, sql, ask))
     upload = _name(name, origin, known, ask, force=force)
     said = {"pixel": pixel, "event": event, "action_source": action_source, "timezone": timezone, "country": country,
-            "currency": currency, "time": time, "id": event_id, "value": value}  # fmt: skip
-    answers = onboarding.Answers(
-        client=_client(client, known, ask),
-        **{key: valid(key, text) for key, text in said.items()},
-        keys=valid_keys(keys or []),
-    )
+            "currency": currency, "time": time, "id": event_id, "value": value,
+            "external_id": external_id}  # fmt: skip
+    checked: dict[str, Any] = {key: valid(key, text) for key, text in said.items()}
+    answers = onboarding.Answers(client=_client(client, known, ask), **checked, keys=valid_keys(keys or []))
     answers = _from_client(_pixel(answers, known, ask), known)
-    answers, proposal = _talk(origin, answers, ask)
+    answers, proposal = _talk(origin, answers, known, ask)
     if not as_json:
         print_proposal(origin, proposal)
     if ask is _asked:
@@ -181,10 +182,10 @@ def _from_client(answers: Answers, known: Known) -> Answers:
     return replace(answers, country=answers.country or (client.country if client else None))
 
 
-def _talk(origin: Origin, answers: Answers, ask: Ask) -> tuple[Answers, Proposal]:
+def _talk(origin: Origin, answers: Answers, known: Known, ask: Ask) -> tuple[Answers, Proposal]:
     """Every open line asked about, in order; what is left empty stays a TODO."""
     from offline_capi.onboarding import Standing, propose
-    from offline_capi.onboarding.questions import ASKED_BY
+    from offline_capi.onboarding.questions import ASKED_BY, EXTERNAL_ID
 
     now = datetime.now(UTC)
     proposal = propose(origin, answers, now)
@@ -199,6 +200,9 @@ def _talk(origin: Origin, answers: Answers, ask: Ask) -> tuple[Answers, Proposal
             answers, "country", "Country of phone numbers without one (empty: unknown)", ask, lambda _: None
         )
         proposal = propose(origin, answers, now)
+    has_ids = any(line.key == "external_id" for line in proposal.of(Standing.TAKEN))
+    if ask is _asked and has_ids and answers.external_id is None and answers.client not in known.clients:
+        answers = _answered(answers, "external_id", EXTERNAL_ID, ask, lambda _: None)
     return answers, proposal
 
 
@@ -244,6 +248,8 @@ def print_proposal(origin: Origin, proposal: Proposal) -> None:
     rows = f"{len(origin.sample):,} {'rows' if origin.sample.whole else 'first rows'}"
     out.print(Text.assemble((origin.name, "bold"), f"  {origin.described}"))
     out.print(f"  {rows} looked at, {len(origin.sample.columns)} columns; nothing is sent", highlight=False)
+    if proposal.export:
+        out.print(f"  recognised as {proposal.export}", highlight=False)
     lines = [line for line in proposal.lines if line.columns]
     _show("becomes", [line for line in lines if line.standing is Standing.TAKEN], "green")
     _show("unsure: becomes a comment", [line for line in lines if line.standing is Standing.UNSURE], "yellow")

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from offline_capi.cli.app import app
+from offline_capi.cli.app import CommandApp, app
 from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, moment_of, opened, out, print_json
 from offline_capi.errors import UsageError
 from offline_capi.model import in_utc
 
-ledger_app = typer.Typer(help="What was sent, and for how long that is remembered.", no_args_is_help=True)
+ledger_app = CommandApp(help="What was sent, and for how long that is remembered.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
 
 

@@ -36,7 +36,7 @@ from offline_capi.cli.shell import (
     show_settled,
     window_of,
 )
-from offline_capi.errors import OfflineCapiError
+from offline_capi.errors import OfflineCapiError, UsageError
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
@@ -53,10 +53,16 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
+    from offline_capi.config.columns import patterns_used
     from offline_capi.config.graph_versions import version_warnings
 
     deployment = load(config)
     chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
+    for one in chosen:
+        if patterns_used(one):
+            from offline_capi.preflight import check_patterns  # loads Arrow, which most checks do without
+
+            check_patterns(one, deployment)
     if connect:
         from offline_capi.preflight import check_columns
 
@@ -66,10 +72,13 @@ def check(
     warnings = version_warnings(deployment.platform.versions, datetime.now(UTC).date())
     if as_json:
         found = {"uploads": names, "clients": sorted(deployment.clients), "connected": connect}
-        print_json({**found, "problems": [], "warnings": warnings, "external_ids": ids})
+        chosen_environment = {"environment": deployment.environment} if deployment.environment else {}
+        print_json({**found, **chosen_environment, "problems": [], "warnings": warnings, "external_ids": ids})
     else:
         seen = " and their sources' columns" if connect else ""
-        out.print(f"✓ {len(names)} uploads ({', '.join(names)}){seen}, {len(deployment.clients)} clients: no problems")
+        where = f", environment {deployment.environment}" if deployment.environment else ""
+        counted = f"{len(names)} uploads ({', '.join(names)}){seen}, {len(deployment.clients)} clients"
+        out.print(f"✓ {counted}{where}: no problems")
         for client, words in ids.items():
             out.print(Text(f"  {client}: external_id goes out {words}", style="dim"), soft_wrap=True)
         print_warnings(warnings)
@@ -109,7 +118,8 @@ def plan(
 @app.command()
 def preview(
     upload: UploadArgument,
-    limit: Annotated[int, typer.Option(help="How many events.", min=1)] = 3,
+    limit: Annotated[int, typer.Option(help="How many events, or rows.", min=1)] = 3,
+    raw: Annotated[bool, typer.Option("--raw", help="Rows before the mapping, with people's data masked.")] = False,
     since: SinceOption = None,
     until: UntilOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
@@ -119,7 +129,39 @@ def preview(
     from offline_capi import pipeline
 
     with opened_upload(config, upload, since, until) as (services, one, window, _):
-        print_json(pipeline.preview(one, window, services, limit=limit))
+        if raw:
+            from offline_capi.raw_rows import preview_raw
+
+            print_json(preview_raw(one, window, services, limit=limit))
+        else:
+            print_json(pipeline.preview(one, window, services, limit=limit))
+
+
+@app.command("test")
+def run_tests_command(
+    upload: Annotated[str | None, typer.Argument(help="Only this upload. Default: all.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the examples written in uploads (given these columns, expect this event); reads no source, sends nothing."""
+    from offline_capi.upload_tests import run_tests
+
+    deployment = load(config)
+    chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
+    found = [result for one in chosen for result in run_tests(one, deployment)]
+    if not found:
+        raise UsageError(f"there are no tests under `tests:` in {', '.join(one.name for one in chosen) or 'no upload'}")
+    failed = sum(not result.passed for result in found)
+    if as_json:
+        print_json({"passed": len(found) - failed, "failed": failed, "tests": [one.to_json() for one in found]})
+    for result in () if as_json else found:
+        out.print(f"{'✓' if result.passed else '✗'} {result.upload}: {result.name}", highlight=False, markup=False)
+        lines = [] if result.passed else [result.place, *result.differences]
+        for line in lines:
+            out.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+    if not as_json:
+        out.print(f"{len(found) - failed} passed, {failed} failed", highlight=False)
+    sys.exit(1 if failed else 0)
 
 
 @app.command("upload")

@@ -21,7 +21,7 @@ from offline_capi.clients.status import RUN_REFUSED, AccessFault, ClientStatus, 
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.clients.versions import VersionLook, look_at_versions
 from offline_capi.config import Client, Deployment, Platform, Secret, SecretResolver
-from offline_capi.config.graph_versions import version_warnings
+from offline_capi.config.graph_versions import ENDS_SOON_DAYS, version_warnings
 from offline_capi.errors import ConfigError, TemporaryError
 from offline_capi.incidents import changed
 from offline_capi.recipients import client_of
@@ -57,7 +57,8 @@ class Notice:
 class HealthReport:
     """The clients as they are now, and what changed. ``unclear``: of whom nothing could be learnt, and why.
 
-    ``warnings`` are of versions of the Graph API that end, or were answered as others.
+    ``warnings`` are of versions of the Graph API that end, or were answered as others; ``ending`` are those of them of
+    versions that have ended or will soon (``ENDS_SOON_DAYS``).
     """
 
     statuses: tuple[ClientStatus, ...]
@@ -65,11 +66,14 @@ class HealthReport:
     unclear: Mapping[str, str]
     versions: tuple[VersionLook, ...] = ()
     warnings: tuple[str, ...] = ()
+    ending: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
-        """Every client could be looked at, and none has a fault that keeps its events back."""
-        return not self.unclear and not any(fault.stops for status in self.statuses for fault in status.faults)
+        """Every client could be looked at, none has a fault that keeps its events back, and no version ends soon."""
+        return not (self.unclear or self.ending) and not any(
+            fault.stops for status in self.statuses for fault in status.faults
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -79,6 +83,7 @@ class HealthReport:
             "unclear": dict(self.unclear),
             "versions": [look.to_json() for look in self.versions],
             "warnings": list(self.warnings),
+            "ending": list(self.ending),
         }
 
 
@@ -109,12 +114,14 @@ def check_health(
         with ThreadPoolExecutor(WORKERS) as pool:
             looks = [*pool.map(examiner.look_at, wanted)]
     settled = [_settle(one, look, book, on_notice, now) for one, look in zip(wanted, looks, strict=True)]
+    today = now.astimezone(UTC).date()
     return HealthReport(
         tuple(status for status, _ in settled),
         tuple(notice for _, notices in settled for notice in notices),
         {one.name: look.unclear for one, look in zip(wanted, looks, strict=True) if look.unclear},
         versions,
-        (*version_warnings(platform.versions, now.astimezone(UTC).date()), *graph.notices),
+        (*version_warnings(platform.versions, today), *graph.notices),
+        tuple(version_warnings(platform.versions, today, within_days=ENDS_SOON_DAYS)),
     )
 
 

@@ -6,29 +6,37 @@ being checked.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from offline_capi.config.columns import columns_of, field_specs
-from offline_capi.config.document import Loc
+from offline_capi.config.columns import columns_of, columns_used, field_specs, lookup_columns, lookup_of, named_columns
+from offline_capi.config.document import Loc, dotted
 from offline_capi.config.formats import format_problem
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
 from offline_capi.config.nearest import did_you_mean
-from offline_capi.config.queries import query_problems
+from offline_capi.config.queries import query_problems, read_query_text
+from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
 from offline_capi.config.settings import (
     ActionSource,
+    Condition,
     Contents,
     CustomData,
     Event,
+    EventName,
     FieldSpec,
+    FileLookup,
     FileSource,
+    QueryLookup,
     SqlSource,
     Upload,
     WindowSpec,
 )
+from offline_capi.config.standard_events import near_standard_name, standard_spelling
 from offline_capi.config.wording import Finding
 
 __all__ = ["Surroundings", "check_sections"]
@@ -48,6 +56,7 @@ class Surroundings:
 
     sql_folder: Path
     clients: Collection[str]
+    environment: str = ""
 
     def queries(self) -> list[str]:
         return [path.relative_to(self.sql_folder).as_posix() for path in self.sql_folder.rglob("*.sql")]
@@ -58,6 +67,11 @@ def check_sections(upload: Upload, sections: Collection[str], around: Surroundin
     for section, check in _CHECKS.items():
         if section in sections:
             yield from check(getattr(upload, section), around)
+    yield from _check_whole(upload, sections)
+    if "delivery" in sections:
+        yield from _check_tag(upload, around)
+    if "drift" in sections:
+        yield from _check_drift(upload)
     if {"event", "user_data"} <= set(sections):
         yield from _check_ids(upload, sections)
 
@@ -75,8 +89,28 @@ def _check_client(spec: FieldSpec, around: Surroundings) -> Iterator[Finding]:
 
 
 def _check_event(event: Event, _: Surroundings) -> Iterator[Finding]:
+    yield from _check_names(event.name, ("event", "name"))
+    if event.original_event is not None:
+        yield from _check_names(event.original_event.name, ("event", "original_event", "name"))
     yield from _check_words(event, ("event",))
     yield from _check_fields(event, ("event",))
+
+
+def _check_names(names: EventName, loc: Loc) -> Iterator[Finding]:
+    """Names that the YAML alone decides, where they are nearly a standard event's."""
+    for place, name in _literals(names, loc) if not names.exact else ():
+        if (standard := standard_spelling(name)) != name:
+            yield (
+                place,
+                f'"{name}" is a custom event to Meta: names of standard events count in their own case alone; '
+                f'did you mean "{standard}"? If not, write exact: true in {dotted(loc)}',
+            )
+        elif near := near_standard_name(name):
+            yield (
+                place,
+                f'"{name}" would be a custom event; did you mean "{near}"? If it is a name of your own, '
+                f"confirm it: exact: true in {dotted(loc)}",
+            )
 
 
 #: Keys by which a person is found in readable form; of a country, a state or a gender nobody is.
@@ -136,6 +170,10 @@ def _check_custom_data(custom: CustomData, _: Surroundings) -> Iterator[Finding]
     yield from _check_fields(custom, ("custom_data",))
 
 
+#: What Meta's own uploaders refuse below zero (meta-capi.md 15, on 3.1).
+_MAY_BE_NEGATIVE = tuple(("custom_data", name) for name in ("value", "num_items", "predicted_ltv"))
+
+
 def _check_fields(node: object, loc: Loc) -> Iterator[Finding]:
     """Fields outside user_data."""
     for place, spec in field_specs(node, loc):
@@ -143,6 +181,8 @@ def _check_fields(node: object, loc: Loc) -> Iterator[Finding]:
             yield (*place, "hashed"), "belongs to user_data only: nothing else is sent hashed"
         if spec.country:
             yield (*place, "country"), "belongs to user_data.ph only: it completes phone numbers"
+        if spec.allow_negative and place not in _MAY_BE_NEGATIVE:
+            yield (*place, "allow_negative"), "belongs to custom_data.value, num_items and predicted_ltv only"
         if spec.on_error == "leave_out" and (loc[0] != "custom_data" or place[1:2] in (("value",), ("currency",))):
             yield (*place, "on_error"), "cannot be leave_out here: without this value it would be another event"
         yield from _check_type_options(spec, place)
@@ -185,6 +225,8 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
                 (*place, "on_error"),
                 "belongs to custom_data: a person's values that cannot be read are always left out",
             )
+        if spec.allow_negative:
+            yield (*place, "allow_negative"), "belongs to custom_data.value, num_items and predicted_ltv only"
         if spec.country and key != "ph":
             yield (*place, "country"), "belongs to ph only: it completes phone numbers"
         if spec is not field and (spec.hashed or spec.country):
@@ -193,6 +235,16 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
             yield (*place, "format"), "belongs to db only, or beside type: date or timestamp"
         else:
             yield from _check_type_options(spec, place)
+
+
+# ---------------------------------------------------------------------------------------------- drift
+
+
+def _check_drift(upload: Upload) -> Iterator[Finding]:
+    used = columns_used(upload)
+    for name in upload.drift.columns:
+        if name not in used:
+            yield ("drift", "columns", name), f'the upload reads no column "{name}"{did_you_mean(name, used)}'
 
 
 # ---------------------------------------------------------------------------------------------- source
@@ -205,8 +257,10 @@ def _check_source(source: SqlSource | FileSource, around: Surroundings) -> Itera
         yield from _check_query(source, around)
 
 
-def _check_query(source: SqlSource, around: Surroundings) -> Iterator[Finding]:
-    here = ("source", "sql")
+def _check_query(
+    source: SqlSource, around: Surroundings, here: Loc = ("source", "sql"), *, windowed: bool = True
+) -> Iterator[Finding]:
+    """``windowed``: a query that does not ask for the window would read everything each night."""
     try:
         query = around.sql_folder.joinpath(source.sql).read_text(encoding="utf-8-sig") if source.is_file else source.sql
     except FileNotFoundError:
@@ -217,19 +271,20 @@ def _check_query(source: SqlSource, around: Surroundings) -> Iterator[Finding]:
     except (OSError, UnicodeDecodeError):
         yield here, f'the file "{source.sql}" in {around.sql_folder} cannot be read as UTF-8 text'
     else:
-        yield from ((here, problem) for problem in query_problems(query))
+        problems = query_problems(query) if windowed else read_query_text(query).problems
+        yield from ((here, problem) for problem in problems)
 
 
-def _check_path(path: str) -> Iterator[Finding]:
+def _check_path(path: str, here: Loc = ("source", "path")) -> Iterator[Finding]:
     """Braces are ``${NAME}``, ``{date}`` or ``{date:FORMAT}``; the format must tell days apart."""
     rest = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "", path)
     for name, form in re.findall(r"\{(\w*)(?::([^{}]*))?\}", rest):
         if name != "date":
-            yield ("source", "path"), f'"{{{name}}}" means nothing here; write {{date}}, {{date:%Y%m%d}} or ${{NAME}}'
+            yield here, f'"{{{name}}}" means nothing here; write {{date}}, {{date:%Y%m%d}} or ${{NAME}}'
         elif form and not _tells_days_apart(form):
-            yield ("source", "path"), f'the format "{form}" does not tell days apart; use %Y, %m and %d, or %Y and %j'
+            yield here, f'the format "{form}" does not tell days apart; use %Y, %m and %d, or %Y and %j'
     if re.search(r"[{}]", re.sub(r"\{\w*(:[^{}]*)?\}", "", rest)):
-        yield ("source", "path"), "has a brace without its partner; write {date}, {date:%Y%m%d} or ${NAME}"
+        yield here, "has a brace without its partner; write {date}, {date:%Y%m%d} or ${NAME}"
 
 
 def _tells_days_apart(form: str) -> bool:
@@ -238,6 +293,70 @@ def _tells_days_apart(form: str) -> bool:
     return bool(directives & {"F", "x", "D"} or (year and (("j" in directives) or (month and day))))
 
 
+# ---------------------------------------------------------------------------------------------- filter, lookups
+
+
+def _check_filter(conditions: tuple[Condition, ...], _: Surroundings) -> Iterator[Finding]:
+    firsts = [index for index, condition in enumerate(conditions) if condition.first_of]
+    yield from ((("filter", index), "is a second first_of; one names all its columns") for index in firsts[1:])
+    for index, condition in enumerate(conditions):
+        for option in ("format", "unit", "timezone"):
+            if option in condition.model_fields_set and not any(
+                isinstance(bound, str) for _, bound in condition.bounds
+            ):
+                yield ("filter", index, option), "has a meaning only where the column is compared with a date or time"
+        for form in condition.format:
+            if problem := format_problem(form):
+                yield ("filter", index, "format"), problem
+
+
+def _check_lookups(lookups: Mapping[str, FileLookup | QueryLookup], around: Surroundings) -> Iterator[Finding]:
+    for name, lookup in lookups.items():
+        if isinstance(lookup, FileLookup):
+            yield from _check_path(lookup.path, ("lookups", name, "path"))
+        else:
+            yield from _check_query(lookup, around, ("lookups", name, "sql"), windowed=False)
+
+
+def _check_tag(upload: Upload, around: Surroundings) -> Iterator[Finding]:
+    """Whether ``upload_tag`` fits once its names are filled in."""
+    day = datetime(2026, 12, 31, tzinfo=UTC)
+    names = {"upload": upload.name, "client": max(around.clients, key=len, default=""), "run": "-" * RUN_ID_CHARS}
+    dates = {"since": day, "until": day}
+    tag = fill_in(upload.delivery.upload_tag or "", names | {"environment": around.environment}, dates)
+    tag = json.dumps(tag)[1:-1]
+    if len(tag) > MAX_TAG_CHARS:
+        yield ("delivery", "upload_tag"), f"is {len(tag)} characters long in a request; {MAX_TAG_CHARS} at most"
+
+
+#: ``20261129T123000-1a2b3c4d``.
+RUN_ID_CHARS = 24
+
+
+def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
+    """What only several sections together tell."""
+    if not set(sections) >= _MAPPED:
+        return
+    for name in upload.lookups:
+        if not lookup_columns(upload, name):
+            yield ("lookups", name), f"is read for nothing: no field names a column of it, such as {name}.COLUMN"
+        by = upload.lookups[name].by or ""
+        if lookup_of(by, upload):
+            yield ("lookups", name, "by"), f'"{by}" is a column of a lookup; name one of the source, or join the tables'
+    for column in upload.window.columns:
+        if lookup_of(column, upload):
+            yield ("window",), f'"{column}" is a column of a lookup; rows are placed before anything is looked up'
+    if upload.transform is None:
+        known = {*named_columns(upload), *columns_used(upload)}
+        for index, test in enumerate(upload.tests):
+            # A column that nothing reads is harmless; one that looks like a column that the row lacks is mistyped.
+            for column in [name for name in test.row if name not in known]:
+                if guess := did_you_mean(column, known - {*test.row}):
+                    yield ("tests", index, "row", column), f'no part of this upload reads a column "{column}"{guess}'
+
+
+_MAPPED = {"window", "event", "user_data", "custom_data", "consent", "filter", "lookups"}
+
 _CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "client": _check_client,
     "source": _check_source,
@@ -245,4 +364,6 @@ _CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "event": _check_event,
     "user_data": _check_user_data,
     "custom_data": _check_custom_data,
+    "filter": _check_filter,
+    "lookups": _check_lookups,
 }

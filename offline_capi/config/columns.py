@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import BaseModel
 
 from offline_capi.config.document import Loc, dotted
-from offline_capi.config.settings import FieldSpec, MappingSpec, WindowSpec
+from offline_capi.config.settings import Condition, FieldSpec, MappingSpec, WindowSpec
 
-__all__ = ["columns_of", "columns_used", "field_specs"]
+__all__ = ["columns_of", "columns_used", "field_specs", "lookup_columns", "lookup_of", "named_columns", "patterns_used"]
 
-_SECTIONS = ("client", "window", "event", "user_data", "custom_data", "consent")
+_SECTIONS = ("client", "window", "event", "user_data", "custom_data", "consent", "filter")
 _COLUMN_KEYS = ("column", "json_column")
 
 
 def columns_used(mapping: MappingSpec) -> dict[str, tuple[str, ...]]:
-    """Every column that the mapping reads → the dotted paths that name it; ``Deployment.place`` finds their lines.
+    """Every column of the source that the mapping reads → the dotted paths that name it.
 
-    With a ``transform``, these are the columns that the hook must return.
+    ``Deployment.place`` finds their lines. With a ``transform``, these are the columns that the hook must return.
     """
+    used = {column: paths for column, paths in named_columns(mapping).items() if not lookup_of(column, mapping)}
+    for name, lookup in mapping.lookups.items():
+        column = lookup.by or lookup.key
+        used[column] = (*used.get(column, ()), f"lookups.{name}.{'by' if lookup.by else 'key'}")
+    return used
+
+
+def named_columns(mapping: MappingSpec, sections: Iterable[str] = _SECTIONS) -> dict[str, tuple[str, ...]]:
+    """Every column that these sections name, those of lookups included → the dotted paths that name it."""
     used: dict[str, list[str]] = {}
-    for section in _SECTIONS:
+    for section in sections:
         for loc, column in _columns(getattr(mapping, section), (section,)):
             used.setdefault(column, []).append(dotted(loc))
     return {column: tuple(dict.fromkeys(paths)) for column, paths in used.items()}
+
+
+def lookup_columns(mapping: MappingSpec, name: str) -> tuple[str, ...]:
+    """The columns of a lookup's table that the mapping reads, by their names in the table."""
+    mine = (column for column in named_columns(mapping) if lookup_of(column, mapping) == name)
+    return tuple(column.partition(".")[2] for column in mine)
+
+
+def lookup_of(column: str, mapping: MappingSpec) -> str | None:
+    """Whose ``NAME.COLUMN`` is; ``None`` for a column of the source."""
+    name, dot, _ = column.partition(".")
+    return name if dot and name in mapping.lookups else None
 
 
 def columns_of(node: object) -> tuple[str, ...]:
@@ -38,6 +59,18 @@ def field_specs(node: object, loc: Loc) -> Iterator[tuple[Loc, FieldSpec]]:
         yield loc, node
     for step, child in _children(node):
         yield from field_specs(child, (*loc, *step))
+
+
+def patterns_used(mapping: MappingSpec) -> dict[str, str]:
+    """Every regular expression of the mapping, by the dotted path that holds it."""
+    found: dict[Loc, str | None] = {}
+    steps = [(loc, spec.text) for part in _SECTIONS[:5] for loc, spec in field_specs(getattr(mapping, part), (part,))]
+    for index, condition in enumerate(mapping.filter):
+        found["filter", index, "matches"] = condition.matches
+        steps.append((("filter", index), condition.text))
+    for loc, text in steps:
+        found |= {(*loc, "text", index, "extract"): step.extract for index, step in enumerate(text)}
+    return {dotted(loc): pattern for loc, pattern in found.items() if pattern is not None}
 
 
 def _children(node: object) -> Iterator[tuple[Loc, object]]:
@@ -56,6 +89,8 @@ def _columns(node: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
         own = node.model_copy(update={"coalesce": None, "country": None})
         yield from ((loc, column) for column in own.columns)
         yield from [((*loc, "country"), node.country)] if node.country else []
+    elif isinstance(node, Condition) and node.first_of:
+        yield from (((*loc, "first_of"), column) for column in node.columns)
     elif isinstance(node, WindowSpec) and node.template:
         yield from (((*loc, "template"), column) for column in node.columns)
     elif isinstance(node, BaseModel):

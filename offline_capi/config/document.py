@@ -46,7 +46,7 @@ _SECRET_VALUE = re.compile(
 )
 _URL_PASSWORD = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@'\"]*:[^/\s@'\"]+@")
 # Below these, keys are the author's own words: a column may well be called "token".
-_FREE_KEYS = {"map", "properties"}
+_FREE_KEYS = {"map", "properties", "row", "expect", "replace"}
 
 INLINE_ADVICE = (
     "holds a secret, which must never stand in this file; name its place instead: {env: NAME_OF_VARIABLE}, "

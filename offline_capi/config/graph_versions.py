@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Literal, NamedTuple, get_args
 
-__all__ = ["FAMILIES", "NEWEST", "Family", "VersionEnd", "end_of", "upgrade_notice", "version_warnings"]
+__all__ = [
+    "ENDS_SOON_DAYS",
+    "FAMILIES",
+    "NEWEST",
+    "Family",
+    "VersionEnd",
+    "end_of",
+    "upgrade_notice",
+    "version_warnings",
+]
 
 #: Endpoints that Meta may retire by different schedules (meta-capi.md 11): events follow the Graph schedule; access
 #: (businesses, pixels, tokens) and reading back may follow the shorter one of the Marketing API. Nobody knows [?].
@@ -16,9 +25,11 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 
 #: Days before a version's end from which on it is warned of.
 WARN_DAYS = 90
+#: Days before a version's end from which on the check of the clients' health fails.
+ENDS_SOON_DAYS = 30
 #: The day of these tables; what came out since stands in none.
-AS_OF = date(2026, 11, 23)
-NEWEST = "v26.0"
+AS_OF = date(2026, 11, 29)
+NEWEST = "v27.0"  # since 2026-11-04 (meta-capi.md 11)
 
 
 class VersionEnd(NamedTuple):
@@ -32,7 +43,8 @@ _VERSIONS_PAGE = "developers.facebook.com/docs/graph-api/changelog/versions"  # 
 _GRAPH = {
     version: VersionEnd(day, _VERSIONS_PAGE)
     for version, day in {
-        "v26.0": None,  # "to be decided"
+        "v27.0": None,  # "to be decided"
+        "v26.0": None,
         "v25.0": date(2028, 7, 29),
         "v24.0": date(2028, 2, 18),
         "v23.0": date(2027, 10, 8),
@@ -45,12 +57,17 @@ _GRAPH = {
         "v16.0": date(2025, 5, 14),
     }.items()
 }
+_MARKETING_PAGE = "documentation/ads-commerce/marketing-api/marketing-api-changelog/versions"  # cert. A
 _MARKETING = {
-    "v26.0": VersionEnd(None, ""),
-    "v25.0": VersionEnd(None, ""),
-    "v24.0": VersionEnd(date(2026, 10, 6), "a third party; Meta's own page was not seen"),  # cert. C
-    "v23.0": VersionEnd(date(2026, 6, 9), f"the Marketing API's table, {_VERSIONS_PAGE}"),
-    "v22.0": VersionEnd(date(2026, 2, 19), f"the Marketing API's table, {_VERSIONS_PAGE}"),
+    version: VersionEnd(day, _MARKETING_PAGE)
+    for version, day in {
+        "v27.0": None,  # "to be decided"
+        "v26.0": None,
+        "v25.0": date(2027, 2, 23),
+        "v24.0": date(2026, 11, 10),  # an older page of Meta's said 2026-10-06
+        "v23.0": date(2026, 6, 9),
+        "v22.0": date(2026, 2, 19),
+    }.items()
 }
 _SCHEDULES: Mapping[Family, Mapping[str, VersionEnd]] = {
     "events": _GRAPH,  # D:using-the-api: at least two years
@@ -69,16 +86,20 @@ def end_of(version: str, family: Family) -> VersionEnd:
 
 
 def version_warnings(
-    versions: Mapping[Family, str], today: date, *, families: Iterable[Family] = FAMILIES
+    versions: Mapping[Family, str],
+    today: date,
+    *,
+    families: Iterable[Family] = FAMILIES,
+    within_days: int = WARN_DAYS,
 ) -> list[str]:
-    """One sentence for each version that has ended, or will within 90 days, for the families that use it."""
+    """One sentence for each version that has ended, or will ``within_days``, for the families that use it."""
     ends: dict[tuple[str, VersionEnd], list[Family]] = {}
     for family in families:
         ends.setdefault((versions[family], end_of(versions[family], family)), []).append(family)
     return [
         _warning(version, end.day, end.source, using, today)
         for (version, end), using in ends.items()
-        if end.day is not None and (end.day - today).days <= WARN_DAYS
+        if end.day is not None and (end.day - today).days <= within_days
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,27 @@ from pydantic import BaseModel, ValidationError
 from offline_capi.config.checks import Surroundings, check_sections
 from offline_capi.config.client_table import ONE_PIXEL, is_table, pulled_path, read_pulled, sharing_pixels
 from offline_capi.config.document import Document, Places, dotted, read_document
+from offline_capi.config.environments import Overlaid, overlay_environment
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.queries import sql_folder
-from offline_capi.config.settings import LEDGER_MARGIN, Client, ClientTable, Deployment, Platform, Upload
+from offline_capi.config.run_texts import fill_in
+from offline_capi.config.settings import (
+    LEDGER_MARGIN,
+    Client,
+    ClientTable,
+    Deployment,
+    Platform,
+    Upload,
+    agreed_agent,
+)
 from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
 from offline_capi.errors import ConfigError, Problem, UsageError
 
 __all__ = ["load_config", "load_each", "load_one"]
 
 CLIENTS_FILE = "clients.yml"
-_SECTIONS = ("platform", "clients")
+_SECTIONS = ("platform", "clients", "environments")
 
 # Environment variable → setting of the platform that it overrides.
 _OVERRIDES: Mapping[str, str] = {
@@ -103,6 +113,8 @@ class _Clients:
     named: Collection[str]
     problems: list[Problem]
     table: ClientTable | None = None
+    environment: str = ""
+    connections: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ class _Upload:
 
 def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> tuple[_Clients, list[_Upload]]:
     clients = _load_clients(folder / CLIENTS_FILE, environ)
-    around = Surroundings(sql_folder(folder), clients.named)
+    around = Surroundings(sql_folder(folder), clients.named, clients.environment)
     files = [path for path in _upload_files(folder) if only in (None, path.stem)]
     # A row of a table may be faulty and its client left out: its rows are held, and nothing else fails for it.
     check_client = bool(clients.named) and clients.table is None
@@ -129,6 +141,8 @@ def _deployment(folder: Path, clients: _Clients, uploads: Sequence[_Upload], env
         platform=_in_project(clients.platform or Platform(), folder),
         clients=clients.clients,
         clients_from=clients.table,
+        environment=clients.environment,
+        connections=dict(clients.connections),
         uploads={draft.name: draft.upload for draft in uploads if draft.upload is not None},
     )
     deployment._places.update({draft.name: draft.places for draft in uploads})
@@ -182,14 +196,26 @@ def _load_clients(path: Path, environ: Mapping[str, str]) -> _Clients:
     table = _table(clients, found)
     clients, pulled = read_pulled(pulled_path(path.parent, environ)) if is_table(clients) else (clients, [])
     project = project_folder(path.parent)
-    good = dict(_valid_clients(clients, found, project))
-    platform, overridden = _platform(_section(data, "platform", found), environ, found, project)
+    environments, platform_data = (_section(data, key, found) for key in ("environments", "platform"))
+    chosen, unknown = overlay_environment(environments, platform_data, clients, environ, found)
+    good = dict(_valid_clients(chosen.clients, found, project))
+    platform, overridden = _platform(chosen, environ, found, project)
+    good = _with_agents(good, platform, chosen.name, found)
     found += _shared_pixels(good, document)
     found += _forgotten_too_soon(platform, good)
-    problems = [*document.problems, *pulled, *overridden, *_problems(document, found)]
+    problems = [*document.problems, *pulled, *unknown, *overridden, *_problems(document, found)]
     usable = {name: _with_secret(one, platform) for name, one in good.items() if not _touched(name, problems)}
     sound = document.data is not None and all(problem.path.startswith("clients.") for problem in problems)
-    return _Clients(document.places, platform if sound else None, usable, list(clients), problems, table)
+    return _Clients(
+        document.places,
+        platform if sound else None,
+        usable,
+        list(clients),
+        problems,
+        table,
+        chosen.name,
+        chosen.connections,
+    )
 
 
 def _table(clients: Mapping[str, Any], found: list[Finding]) -> ClientTable | None:
@@ -209,6 +235,24 @@ def _with_secret(client: Client, platform: Platform | None) -> Client:
     if app is None or client.app_secret is not None or client.authorized_by in (None, "token"):
         return client
     return client.model_copy(update={"app_secret": app.secret})
+
+
+def _with_agents(
+    clients: Mapping[str, Client], platform: Platform | None, environment: str, found: list[Finding]
+) -> dict[str, Client]:
+    """Clients with the names in ``partner_agent`` filled in, their own or the platform's."""
+    filled = dict(clients)
+    for name, client in clients.items():
+        template = client.partner_agent or (platform.partner_agent if platform else None)
+        if template is None or "{" not in template:
+            continue
+        here = ("clients", name, "partner_agent") if client.partner_agent else ("platform", "partner_agent")
+        agent = fill_in(template, {"client": name, "environment": environment})
+        try:
+            filled[name] = client.model_copy(update={"partner_agent": agreed_agent(agent)})
+        except ValueError as error:
+            found.append((here, f'is "{agent}" for client "{name}", which {error}'))
+    return filled
 
 
 def _touched(client: str, problems: Iterable[Problem]) -> bool:
@@ -284,10 +328,15 @@ def _forgotten_too_soon(platform: Platform | None, clients: Mapping[str, Client]
 
 
 def _platform(
-    data: Mapping[str, Any], environ: Mapping[str, str], found: list[Finding], project: Path
+    chosen: Overlaid, environ: Mapping[str, str], found: list[Finding], project: Path
 ) -> tuple[Platform | None, list[Problem]]:
-    """The platform's settings under those of the environment, whose faults are the environment's, not the file's."""
-    variables = {_OVERRIDES[name]: name for name in _OVERRIDES if environ.get(name)}
+    """The platform's settings under those of variables, whose faults are the variables', not the file's.
+
+    Ledger and stage of a chosen environment are its own: they are made of the variables, or come before them.
+    """
+    data = chosen.platform
+    ours = ("ledger", "stage") if chosen.name else ()
+    variables = {key: name for name, key in _OVERRIDES.items() if environ.get(name) and key not in ours}
     overrides = {key: _override(name, environ[name]) for key, name in variables.items()}
     try:
         return Platform.model_validate({**data, **overrides}, context=project), []

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from offline_capi.config.keys import USER_DATA_KEYS, UserDataKey
-from offline_capi.config.settings import Client, ClientTable, Platform, Upload
+from offline_capi.config.settings import Client, ClientTable, Environment, Platform, Upload
 
 __all__ = ["json_schema", "write_schemas"]
 
@@ -41,6 +41,7 @@ class _ClientsFile(BaseModel):
     clients: ClientTable | Annotated[dict[str, Client], Field(min_length=1)] = Field(
         description="name → client, or the table that holds them"
     )
+    environments: dict[str, Environment] = Field({}, description="name → what is different in that environment")
 
 
 def json_schema() -> dict[str, dict[str, Any]]:
@@ -81,12 +82,15 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     definitions = tree["$defs"]
     for definition in definitions.values():
         _without_name(definition)
-    if "FieldSpec" in definitions:
-        definitions["FieldSpec"] = {"anyOf": [_SHORT_FIELD, definitions["FieldSpec"]]}
+    for field in {"FieldSpec", "EventName"} & set(definitions):
+        definitions[field] = {"anyOf": [_SHORT_FIELD, definitions[field]]}
     if "Pixel" in definitions:
         definitions["Pixel"] = {"anyOf": [{"type": ["string", "integer"]}, definitions["Pixel"]]}
-    if "Client" in definitions:
-        _with_either_id(definitions["Client"])
+    if "Condition" in definitions:
+        properties = definitions["Condition"]["properties"]
+        properties |= {"in": properties["equals"], "not_in": properties["not_equals"]}
+    for client in (definitions[name] for name in ("Client", "EnvironmentClient") if name in definitions):
+        _with_either_id(client)
     return {"$schema": _DIALECT, **definitions.pop(model.__name__), "$defs": definitions}
 
 

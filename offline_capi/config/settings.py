@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -46,7 +46,9 @@ from offline_capi.config.keys import (
 )
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.paths import anchored, project_folder
+from offline_capi.config.patterns import pattern_problem
 from offline_capi.config.queries import sql_folder
+from offline_capi.config.run_texts import AGENT_NAMES, TAG_NAMES, template_problem
 from offline_capi.recipients import client_of, recipient_name
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "Client",
     "ClientLimits",
     "ClientTable",
+    "Condition",
     "ConnectionTest",
     "Consent",
     "Contents",
@@ -68,9 +71,14 @@ __all__ = [
     "DataUse",
     "Delivery",
     "Deployment",
+    "Drift",
+    "DriftAction",
+    "Environment",
     "Event",
+    "EventName",
     "ExternalIdPolicy",
     "FieldSpec",
+    "FileLookup",
     "FileSource",
     "GateAction",
     "Gates",
@@ -86,6 +94,7 @@ __all__ = [
     "Platform",
     "PlatformApp",
     "QualitySettings",
+    "QueryLookup",
     "RateGate",
     "Retention",
     "RowsGate",
@@ -94,9 +103,12 @@ __all__ = [
     "SettleSettings",
     "SqlSource",
     "StoreData",
+    "TextStep",
     "TrailingGate",
     "Upload",
+    "UploadTest",
     "WindowSpec",
+    "agreed_agent",
 ]
 
 Scalar = str | int | float | bool
@@ -158,7 +170,17 @@ def _zone(value: str) -> str:
 
 
 def _partner_agent(value: str) -> str:
-    """Fewer than 23 characters, at least two letters (D:guides/end-to-end-implementation)."""
+    """Fewer than 23 characters, at least two letters (D:guides/end-to-end-implementation).
+
+    With names in braces that is for ``loading`` to say, which knows the clients.
+    """
+    if problem := template_problem(value, AGENT_NAMES):
+        raise ValueError(problem)
+    return value if "{" in value else agreed_agent(value)
+
+
+def agreed_agent(value: str) -> str:
+    """The same, as Meta takes it."""
     if len(value) >= 23 or len(re.findall(r"[A-Za-z]", value)) < 2:
         raise ValueError("needs fewer than 23 characters and at least two letters, as agreed with Meta")
     return value
@@ -205,6 +227,18 @@ def _template(value: str) -> str:
 def _digest(value: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", value):
         raise ValueError("is not a SHA-256: 64 hexadecimal digits in lower case, as `offline-capi coverage` prints it")
+    return value
+
+
+def _pattern(value: str) -> str:
+    if problem := pattern_problem(value):
+        raise ValueError(problem)
+    return value
+
+
+def _one_group(value: str) -> str:
+    if problem := pattern_problem(value, one_group=True):
+        raise ValueError(problem)
     return value
 
 
@@ -288,12 +322,83 @@ class SecretRef(_Node):
 OnError = Literal["leave_out", "reject"]
 
 
+class Split(_Node):
+    """One part of a text that a separator divides."""
+
+    by: Annotated[str, Field(min_length=1, max_length=20)] = Field(description="the separator, as it stands")
+    part: int = Field(ge=-100, le=100, description="1 is the first, -1 the last; no such part: unreadable")
+
+    @field_validator("part")
+    @classmethod
+    def _counts_from_one(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("counts from 1, or from the end with -1")
+        return value
+
+
+class Pad(_Node):
+    """A text made longer."""
+
+    width: int = Field(ge=1, le=100, description="characters; a longer text stays as it is")
+    with_: Annotated[str, Field(min_length=1, max_length=1)] = Field(
+        "0", validation_alias=AliasChoices("with"), description="the character to fill with"
+    )
+    side: Literal["left", "right"] = "left"
+
+
+class TextStep(_Node):
+    """One change of a text; a step has one key."""
+
+    trim: Annotated[str, Field(min_length=1)] | Literal[True] | None = Field(
+        None, description="remove white space at both ends, or the characters named"
+    )
+    lower: Literal[True] | None = None
+    upper: Literal[True] | None = None
+    replace: Annotated[dict[Name, str], Field(min_length=1)] | None = Field(
+        None, description="text → what stands in its place, everywhere, in this order; no pattern"
+    )
+    extract: Annotated[str, AfterValidator(_one_group)] | None = Field(
+        None, description="RE2: the group of the first match, or the whole match; no match: unreadable"
+    )
+    split: Split | None = None
+    pad: Pad | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_word(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value not in BARE_STEPS:
+            guess = did_you_mean(value, cls.model_fields) or f"; one of: {', '.join(cls.model_fields)}"
+            raise ValueError(f'"{value}" is no step by itself{guess}')
+        return {value: True}
+
+    @model_validator(mode="after")
+    def _one_step(self) -> TextStep:
+        if sum(part is not None for _, part in self) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(type(self).model_fields)}")
+        return self
+
+
+BARE_STEPS = ("trim", "lower", "upper")
+
+
+def _one_or_several(value: object) -> object:
+    return value if isinstance(value, (list, tuple)) or value is None else (value,)
+
+
+TextSteps = Annotated[
+    tuple[TextStep, ...],
+    BeforeValidator(_one_or_several, json_schema_input_type=TextStep | tuple[TextStep, ...]),
+]
+
+
 class FieldSpec(_Node):
     """Where the values of one field come from, and how they are read.
 
     Exactly one origin: ``column``, ``constant``, ``template`` (``"order-{order_id}"``) or ``coalesce`` (the first of
-    several that is not empty). Then, in this order: ``map``, ``type`` (with ``format``, ``unit``, ``timezone``,
-    ``decimal``), ``default`` where the result is null.
+    several that is not empty). Then, in this order: ``text``, ``map``, ``type`` (with ``format``, ``unit``,
+    ``timezone``, ``decimal``), ``default`` where the result is null.
     """
 
     column: Name | None = Field(None, description="a column of the source")
@@ -304,6 +409,7 @@ class FieldSpec(_Node):
     coalesce: Annotated[tuple[FieldSpec, ...], BeforeValidator(_filled)] | None = Field(
         None, description="the first of several that is not empty"
     )
+    text: TextSteps = Field((), description="changes of the value as text, in order: trim, replace, extract, …")
     map: dict[str, Scalar] | None = Field(
         None, description="value in the source → value to send; keys are compared as text"
     )
@@ -322,6 +428,11 @@ class FieldSpec(_Node):
         "drops what is one; without it, digests are passed on and counted",
     )
     country: Name | None = Field(None, description="the column that holds the country of this value (ph only)")
+    allow_negative: bool = Field(
+        False,
+        description="custom_data.value, num_items and predicted_ltv only: true sends values below zero, which are "
+        "refused otherwise",
+    )
     on_error: OnError | None = Field(
         None,
         description="where the value cannot be read. leave_out: the event goes without it, counted (the default of"
@@ -355,6 +466,14 @@ class FieldSpec(_Node):
         return tuple(dict.fromkeys([*own, *parts, *([self.country] if self.country else [])]))
 
 
+class EventName(FieldSpec):
+    """The name of an event. A standard event's name in another case becomes the standard event."""
+
+    exact: bool = Field(
+        False, description="true: names are meant as they are written, also where they look like a standard event's"
+    )
+
+
 def _several(value: object) -> object:
     """One is a list of one. A key without a value is left for what follows to refuse."""
     return _filled(value) if isinstance(value, (list, tuple)) or value is None else (value,)
@@ -374,6 +493,7 @@ def _currency(value: object) -> object:
 
 ColumnSpec = FieldSpec
 ConstantSpec = Annotated[FieldSpec, BeforeValidator(_constant, json_schema_input_type=FieldSpec | int | float | bool)]
+NameSpec = Annotated[EventName, BeforeValidator(_constant, json_schema_input_type=EventName | int | float | bool)]
 ManySpec = Annotated[
     tuple[FieldSpec, ...],
     BeforeValidator(_several, json_schema_input_type=FieldSpec | Annotated[tuple[FieldSpec, ...], Field(min_length=1)]),
@@ -423,7 +543,7 @@ class Contents(_Node):
 class OriginalEvent(_Node):
     """``original_event_data`` (D:parameters/original-event): the earlier event to which this one adds."""
 
-    name: ConstantSpec = Field(description="the earlier event's name")
+    name: NameSpec = Field(description="the earlier event's name")
     time: FieldSpec | None = Field(None, description="the earlier event's time")
     id: ColumnSpec | None = Field(None, description="the earlier event's id, written as it was then")
     order_id: ColumnSpec | None = None
@@ -638,7 +758,7 @@ class WindowSpec(_Node):
 class Event(_Node):
     """Event-level fields (D:parameters/server-event). ``time`` defaults to the window's column and zone."""
 
-    name: ConstantSpec = Field(description="Purchase, Lead, … or a name of your own; or {column: …, map: {…}}")
+    name: NameSpec = Field(description="Purchase, Lead, … or a name of your own; or {column: …, map: {…}}")
     id: ColumnSpec = Field(description="event_id, from business keys: a column or a template")
     time: FieldSpec | None = Field(None, description="event_time; without it, the window's column and zone")
     action_source: ConstantSpec = Field(description="where the conversion happened, one of Meta's words")
@@ -655,6 +775,11 @@ class Event(_Node):
     app_data: AppData | None = None
     attribution_data: AttributionData | None = None
     advanced_measurement_table: ConstantSpec | None = None
+    strict_website: bool = Field(
+        False,
+        description="true: website events without event_source_url or client_user_agent are rejected, not only warned "
+        "of",
+    )
 
     @field_validator("id")
     @classmethod
@@ -672,6 +797,151 @@ class Consent(_Node):
         tuple[Scalar, ...],
         BeforeValidator(_several, json_schema_input_type=Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]),
     ] = Field(description="one value or several; anything else, also empty, is no consent")
+
+
+def _as_equals(value: object) -> object:
+    """``in`` and ``not_in`` are ``equals`` and ``not_equals``, which take several values as well."""
+    if not isinstance(value, dict):
+        return value
+    for short, long in (("in", "equals"), ("not_in", "not_equals")):
+        if short in value and long in value:
+            raise ValueError(f"{short} is the same as {long}; keep one of the two")
+        if short in value:
+            value = {long if key == short else key: part for key, part in value.items()}
+    return value
+
+
+def _bound(value: str | float) -> str | float:
+    """A number, or a day or time in ISO 8601."""
+    if isinstance(value, str):
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("is neither a number nor a date (2026-11-23) or time (2026-11-23T06:00)") from None
+    return value
+
+
+Bound = Annotated[int | float | str, AfterValidator(_bound)]
+Values = Annotated[
+    tuple[Scalar, ...],
+    BeforeValidator(_several, json_schema_input_type=Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]),
+]
+
+
+class Condition(_Node):
+    """What a row has to be to be meant: all that is said here holds for it. An empty value equals nothing."""
+
+    column: Name | None = None
+    text: TextSteps = Field((), description="changes of the value as text before it is compared, as in a field")
+    equals: Values | None = Field(None, description="one value or several (in: the same); compared as in consent")
+    not_equals: Values | None = Field(None, description="none of these (not_in: the same); an empty value passes")
+    is_: Literal["empty", "filled"] | None = Field(None, validation_alias=AliasChoices("is"))
+    above: Bound | None = Field(None, description="a number, or a date or time in ISO 8601")
+    at_least: Bound | None = None
+    below: Bound | None = None
+    at_most: Bound | None = None
+    matches: Annotated[str, AfterValidator(_pattern)] | None = Field(
+        None, description="RE2, anywhere in the value: ^ and $ for the whole of it"
+    )
+    first_of: Texts | None = Field(
+        None,
+        description="instead of a column: keep the first row of each value of these columns, among the rows that the "
+        "other conditions keep",
+    )
+    format: tuple[str, ...] = Field((), description="strptime formats of the column's times, tried in order")
+    unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of the column's numeric times")
+    timezone: Zone | None = Field(None, description="zone of times that carry none; without it, the window's")
+    decimal: Literal[".", ","] = "."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spellings(cls, value: object) -> object:
+        return _as_equals(value)
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _one_format(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Condition:
+        tests = [name for name in _TESTS if getattr(self, name) is not None]
+        if (self.column is None) == (self.first_of is None):
+            raise ValueError("needs either column, or first_of")
+        if self.column is not None and not tests:
+            raise ValueError(f"does not say what the column has to be: {', '.join(_TESTS).replace('is_', 'is')}")
+        if self.first_of is not None and self.model_fields_set != {"first_of"}:
+            raise ValueError("first_of stands alone; write the other conditions as items of the list")
+        kinds = {isinstance(bound, str) for _, bound in self.bounds}
+        if len(kinds) > 1:
+            raise ValueError("compares with a number and with a time; one column is one of the two")
+        return self
+
+    @property
+    def bounds(self) -> list[tuple[str, float | str]]:
+        """What the value is compared with in size, by how."""
+        found = ((name, getattr(self, name)) for name in ("above", "at_least", "below", "at_most"))
+        return [(name, bound) for name, bound in found if bound is not None]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Source columns that the condition reads."""
+        return self.first_of or ((self.column,) if self.column else ())
+
+
+_TESTS = ("equals", "not_equals", "is_", "above", "at_least", "below", "at_most", "matches")
+
+
+def _conditions(value: object) -> object:
+    """One condition is a list of one; ``{Status: paid}`` is column → what it equals."""
+    if not isinstance(value, dict):
+        return value
+    if {"column", "first_of"} & set(value):
+        return (value,)
+    return _filled(tuple({"column": column, "equals": wanted} for column, wanted in value.items()))
+
+
+Conditions = Annotated[
+    tuple[Condition, ...],
+    BeforeValidator(
+        _conditions,
+        json_schema_input_type=Annotated[tuple[Condition, ...], Field(min_length=1)]
+        | Condition
+        | dict[str, Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
+    ),
+]
+
+_LOOKUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
+
+
+def _lookup_name(value: str) -> str:
+    if not _LOOKUP_NAME.fullmatch(value):
+        raise ValueError("needs a name of letters, digits and _ (at most 50): columns are NAME.COLUMN")
+    return value
+
+
+class FileLookup(FileSource):
+    """A table in files, joined by its key. Read once a run, before the first row."""
+
+    key: Name = Field(description="the column of the table that tells its rows apart")
+    by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
+
+
+class QueryLookup(SqlSource):
+    """A table from a query, joined by its key. It may use :since and :until, and need not."""
+
+    key: Name = Field(description="the column of the table that tells its rows apart")
+    by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
+
+
+def _lookup_kind(value: object) -> str | None:
+    kind = _source_kind(value)
+    return {"SqlSource": "QueryLookup", "FileSource": "FileLookup"}.get(kind or "", kind)
+
+
+Lookup = Annotated[
+    Annotated[QueryLookup, Tag("QueryLookup")] | Annotated[FileLookup, Tag("FileLookup")], Discriminator(_lookup_kind)
+]
 
 
 class Limits(_Node):
@@ -733,6 +1003,34 @@ class Gates(_Node):
     duplicate: RateGateSpec = Field(RateGate(), description="rows that repeat an event id of the run")
 
 
+DriftAction = Literal["warn", "stop", "accept"]
+
+
+def _by_default(value: object) -> object:
+    """``warn`` → {default: warn}."""
+    return {"default": value} if isinstance(value, str) else value
+
+
+class Drift(_Node):
+    """What happens where a column of the source comes in another shape than in the runs before."""
+
+    default: DriftAction | None = Field(
+        None,
+        description="warn: the report says so once; stop: nothing is sent until the run is forced; accept: the new"
+        " shape is known without a warning. Without it, stop for the columns of event.id, and warn for all others",
+    )
+    columns: dict[Name, DriftAction] = Field({}, description="column → what happens, where it is not the default")
+
+    def action(self, column: str, *, in_event_id: bool) -> DriftAction:
+        return self.columns.get(column) or self.default or ("stop" if in_event_id else "warn")
+
+
+def _tag(value: str) -> str:
+    if problem := template_problem(value, TAG_NAMES):
+        raise ValueError(problem)
+    return value
+
+
 class Delivery(_Node):
     """How requests are cut and sent."""
 
@@ -745,8 +1043,10 @@ class Delivery(_Node):
     timeout: Duration = timedelta(seconds=60)
     max_tries: int = Field(6, ge=1, le=20)
     max_wait: Duration = timedelta(minutes=10)
-    upload_tag: Name | None = Field(
-        None, description="goes out with every request; names offline uploads in Meta's tools"
+    upload_tag: Annotated[str, Field(min_length=1), AfterValidator(_tag)] | None = Field(
+        None,
+        description="goes out with every request; names offline uploads in Meta's tools. {upload}, {client}, {since}, "
+        "{until:%Y%m%d}, {run} and {environment} are filled in",
     )
 
 
@@ -800,6 +1100,12 @@ class MappingSpec(_Node):
     user_data: Annotated[dict[Annotated[str, AfterValidator(known_key)], ManySpec], BeforeValidator(_filled)]
     custom_data: CustomData = CustomData()
     consent: Consent | None = None
+    filter: Conditions = Field(
+        (), description="rows of which not all of these hold are not meant: they are left out and counted"
+    )
+    lookups: dict[Annotated[str, AfterValidator(_lookup_name)], Lookup] = Field(
+        {}, description="name → a table joined by key; its columns are name.column"
+    )
     screening: Annotated[
         Screening, BeforeValidator(_found, json_schema_input_type=Screening | Literal["strip", "reject"])
     ] = Screening()
@@ -935,6 +1241,58 @@ def _over(own: Any, defaults: Any) -> Any:
     return defaults.model_copy(update={**chosen, **nodes})
 
 
+#: What a row of a test can become beside an event; ``filtered``: left out by ``filter``.
+TEST_FATES = ("filtered", "suppressed", "rejected", "expired", "held")
+_OF_EVENT = (*EVENT_KEYS, "user_data", "custom_data")
+
+
+def _expectation(value: object) -> object:
+    """``filtered`` is {fate: filtered}; all else is a fate with its reason, or a part of an event."""
+    wanted = {"fate": value} if isinstance(value, str) else value
+    if not isinstance(wanted, dict) or not wanted:
+        raise ValueError(f"needs what the row becomes: {', '.join(TEST_FATES)}, or a part of the event in Meta's keys")
+    keys = ("fate", "reason", "field") if "fate" in wanted else _OF_EVENT
+    for key in wanted:
+        if key not in keys:
+            guess = did_you_mean(str(key), keys) or f"; one of: {', '.join(keys)}"
+            raise ValueError(f'"{key}" is not a key here{guess}')
+    if "fate" in wanted and wanted["fate"] not in TEST_FATES:
+        guess = did_you_mean(str(wanted["fate"]), TEST_FATES) or f"; one of: {', '.join(TEST_FATES)}"
+        raise ValueError(f'"{wanted["fate"]}" is nothing that becomes of a row{guess}')
+    for key in ("user_data", "custom_data"):
+        if key in wanted and not isinstance(wanted[key], dict):
+            raise ValueError(f"{key} needs a mapping, one key: value a line")
+    for key in wanted.get("user_data", ()):
+        known_key(key)
+    return wanted
+
+
+class UploadTest(_Node):
+    """A row that the author made up, and what it has to become: `offline-capi test` runs it."""
+
+    name: Name | None = Field(None, description="what is shown; without it, the number of the test")
+    run_at: str | None = Field(
+        None,
+        description="when the run is, for rows that expire: a date or time in the window's zone; without it, when "
+        "the event happened",
+    )
+    row: dict[Name, Scalar | None] = Field(
+        min_length=1, description="column → value; columns that are not named are empty. NAME.COLUMN is of a lookup"
+    )
+    expect: Annotated[
+        dict[str, Any],
+        BeforeValidator(_expectation, json_schema_input_type=Literal[TEST_FATES] | dict[str, Any]),
+    ] = Field(
+        description="a part of the event in Meta's keys (present, absent or {sha256: text} for a value), or "
+        "filtered, suppressed, expired, rejected, or {fate: rejected, reason: …}"
+    )
+
+    @field_validator("run_at")
+    @classmethod
+    def _is_a_time(cls, value: str | None) -> str | None:
+        return value if value is None else str(_bound(value))
+
+
 class Upload(MappingSpec):
     """One file in ``uploads/``: source, mapping, event, delivery."""
 
@@ -947,6 +1305,7 @@ class Upload(MappingSpec):
     airflow: AirflowSettings = AirflowSettings()
     limits: Limits = Limits()
     gates: Gates = Gates()
+    drift: Annotated[Drift, BeforeValidator(_by_default, json_schema_input_type=Drift | DriftAction)] = Drift()
     delivery: Delivery = Delivery()
     profile: Profile | None = Field(None, description="instead of the client's and the platform's")
     junk: dict[Annotated[str, AfterValidator(known_key)], Annotated[tuple[Digest, ...], BeforeValidator(_several)]] = (
@@ -958,6 +1317,7 @@ class Upload(MappingSpec):
         "each run reads its window once more to find them",
     )
     max_age: Duration | None = Field(None, description="narrower than Meta's window, never wider")
+    tests: tuple[UploadTest, ...] = Field((), description="rows and what they have to become: `offline-capi test`")
 
 
 # ---------------------------------------------------------------------------------------------- clients and platform
@@ -1255,7 +1615,9 @@ class AlertTargets(_Node):
 class Platform(_Node):
     """What holds for all clients."""
 
-    partner_agent: PartnerAgent | None = Field(None, description="who sends, as agreed with Meta")
+    partner_agent: PartnerAgent | None = Field(
+        None, description="who sends, as agreed with Meta; {client} and {environment} are filled in"
+    )
     graph_url: Annotated[str, AfterValidator(_url)] = "https://graph.facebook.com"
     graph_version: GraphVersion = NEWEST
     graph_versions: GraphVersions = GraphVersions()
@@ -1295,6 +1657,46 @@ class Platform(_Node):
         return {family: getattr(self.graph_versions, family) or self.graph_version for family in FAMILIES}
 
 
+def _pixels_key(value: object) -> object:
+    """``dataset_id`` is ``pixel_id`` here as well."""
+    if isinstance(value, dict) and "dataset_id" in value:
+        if "pixel_id" in value:
+            raise ValueError("dataset_id is the same as pixel_id; keep one of the two")
+        return {"pixel_id" if key == "dataset_id" else key: part for key, part in value.items()}
+    return value
+
+
+class EnvironmentClient(_Node):
+    """What is different for a client in an environment; everything else is as under ``clients``."""
+
+    pixel_id: Annotated[
+        tuple[Pixel, ...],
+        BeforeValidator(_several, json_schema_input_type=Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1)]),
+    ] = Field(description="another pixel than any under `clients`; dataset_id is accepted as well")
+    token: SecretRef | None = Field(None, description="without it, the client's own")
+    app_secret: SecretRef | None = None
+    test: ConnectionTest | None = Field(None, description="how `clients test` marks its event")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either_key(cls, value: object) -> object:
+        return _pixels_key(value)
+
+
+class Environment(_Node):
+    """A second life of the folder: the same uploads to other pixels, with books of their own."""
+
+    clients: dict[Name, EnvironmentClient] = Field(
+        min_length=1, description="the clients that send there; rows of the others are held"
+    )
+    graph_url: Annotated[str, AfterValidator(_url)] | None = None
+    ledger: Ledger | None = Field(
+        None, description="never that of the platform; without it, a SQLite file beside that one"
+    )
+    stage: Name | None = Field(None, description="without it, a folder beside the platform's")
+    connections: dict[Name, Name] = Field({}, description="connection that uploads name → the one that is used instead")
+
+
 class Deployment(_Node):
     """A whole configuration folder, validated."""
 
@@ -1303,6 +1705,8 @@ class Deployment(_Node):
     clients: dict[str, Client]
     uploads: dict[str, Upload]
     clients_from: ClientTable | None = Field(None, description="the table, where the clients are rows of one")
+    environment: str = Field("", description="the name of the environment, where one was chosen")
+    connections: dict[str, str] = Field({}, description="connections that stand in for those that uploads name")
     _places: dict[str, Places] = PrivateAttr(default_factory=dict)
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: os.environ)
 
@@ -1315,6 +1719,10 @@ class Deployment(_Node):
     def recipients(self) -> dict[str, Client]:
         """Who gets requests: the clients, and a sibling for each further pixel, by the name that the books give it."""
         return {one.name: one for client in self.clients.values() for one in client.recipients()}
+
+    def connection(self, name: str) -> str:
+        """The connection that is used where an upload names this one."""
+        return self.connections.get(name, name)
 
     def has_own_token(self, recipient: str) -> bool:
         """Whether a token is a recipient's own, and not that with which a further pixel's client sends."""

@@ -46,14 +46,18 @@ _UNFORESEEN = "cannot be used here; see `offline-capi schema` for what is allowe
 
 _PATTERNS: Mapping[str, str] = {
     r"^[1-9][0-9]{4,19}$": "is not a pixel id: 5 to 20 digits without a zero before them, as Events Manager shows it",
-    r"^v\d+\.\d+$": "is not a Graph version such as v26.0",
+    r"^v\d+\.\d+$": "is not a Graph version such as v27.0",
     r"^[0-9]{5,20}$": "is not one of Meta's ids: 5 to 20 digits",
     r"^[A-Za-z0-9_]{1,40}$": "is not a test code: letters and digits, such as TEST12345, from Events Manager",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "is not the name of an environment variable such as ACME_BANK_TOKEN",
 }
 _MODELS: Mapping[str, str] = {
+    "EventName": "needs the name of an event, or a mapping such as {column: name, map: {word: Purchase}}",
     "FieldSpec": "needs the name of a column, or a mapping such as {column: name, type: number}",
     "Pixel": "needs the number of a pixel, or a mapping such as {id: number, token: {env: NAME}}",
+    "TextStep": "needs a step: trim, lower, upper, or a mapping such as {replace: {'-': ''}}",
+    "Condition": "needs a condition, such as {column: Status, equals: [paid, captured]}",
+    "UploadTest": "needs a mapping with row and expect",
     "SecretRef": "needs a reference: {env: NAME}, {file: /path}, {connection: id} or {store: NAME}",
 }
 #: Keys that somebody will try, and why there are none.

@@ -24,12 +24,14 @@ def open_senders(
     delivery: Delivery,
     *,
     test_event_code: str | None = None,
+    upload_tag: Callable[[str], str | None] = lambda _client: None,
     refusal: Callable[[str, Secret], str | None] = lambda _client, _token: None,
 ) -> Iterator[Mapping[str, Sender]]:
     """A mapping from client to its sender; connections are closed at the end.
 
     A token is resolved when its client is first asked for, so that a missing one stops that client only: the look-up
     then raises ``ConfigError``. ``test_event_code`` goes out with every request: see ``payload.manual_only``.
+    ``upload_tag`` gives what stands beside a client's events.
     ``refusal`` says why nothing should be sent with a client's token, where that is known already.
     """
     platform = deployment.platform
@@ -37,8 +39,8 @@ def open_senders(
     with GraphClient(
         platform.graph_url, platform.versions["events"], timeout=timeout, connections=delivery.in_flight
     ) as graph:
-        beside = Envelope(test_event_code=test_event_code, upload_tag=delivery.upload_tag)
-        yield _Senders(graph, deployment.recipients, platform, secrets, beside, refusal)
+        beside = Envelope(test_event_code=test_event_code)
+        yield _Senders(graph, deployment.recipients, platform, secrets, beside, upload_tag, refusal)
 
 
 class _Senders(dict[str, Sender]):
@@ -49,11 +51,12 @@ class _Senders(dict[str, Sender]):
         platform: Platform,
         secrets: SecretResolver,
         beside: Envelope,
+        upload_tag: Callable[[str], str | None],
         refusal: Callable[[str, Secret], str | None],
     ) -> None:
         super().__init__()
         self._graph, self._clients, self._platform, self._secrets = graph, clients, platform, secrets
-        self._beside, self._refusal = beside, refusal
+        self._beside, self._upload_tag, self._refusal = beside, upload_tag, refusal
 
     def __missing__(self, name: str) -> Sender:
         client = self._clients.get(name)
@@ -66,6 +69,7 @@ class _Senders(dict[str, Sender]):
         secret = self._secrets.token(client.app_secret) if client.app_secret else None
         envelope = replace(
             self._beside,
+            upload_tag=self._upload_tag(client_of(name)),
             partner_agent=client.partner_agent or self._platform.partner_agent,
             appsecret_proof=appsecret_proof(token, secret) if secret else None,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from offline_capi.events.age import split_by_age
 from offline_capi.events.build import MAX_BYTES, build_events
-from offline_capi.events.duplicates import SeenKeys
+from offline_capi.events.duplicates import SeenKeys, StoreRepeats
 from offline_capi.events.keys import event_key, event_key_of
 from offline_capi.events.pixels import for_every_pixel
 from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
@@ -20,6 +20,7 @@ __all__ = [
     "MAX_BYTES",
     "REJECTION_SCHEMA",
     "SeenKeys",
+    "StoreRepeats",
     "build_events",
     "event_key",
     "event_key_of",

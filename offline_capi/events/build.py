@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from offline_capi.config.settings import Client
+from offline_capi.config.standard_events import standard_spelling
 from offline_capi.errors import BalanceError
 from offline_capi.events.facts import Facts, Limits, Mask, local_days, mask_of
-from offline_capi.events.keys import event_key
+from offline_capi.events.keys import event_key, store_keys
 from offline_capi.events.payload import bodies, text
 from offline_capi.events.policies import under_policies
 from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, faults, value_rules
@@ -40,20 +41,29 @@ def build_events(
     max_bytes: int = MAX_BYTES,
     margin: timedelta = AGE_MARGIN,
     skew: timedelta = CLOCK_SKEW,
+    exact_names: bool = False,
+    strict_website: bool = False,
 ) -> BuiltEvents:
     """Turn each row into an event, a rejection or a count of suppressed rows: exactly one of them.
 
     ``zone`` is the zone of ``day``; ``now`` is aware; ``max_bytes`` is the limit of a request, and an event must fit
-    into one alone. What a client does not let out is left out before any rule looks. The same row gives the same bytes
-    and the same key whatever batch it comes in. The order of ``rules.py`` decides where several things are wrong. A
-    batch must stay below 2 GiB of JSON: about a million events.
+    into one alone. A standard event's name in another case becomes the standard event, unless ``exact_names``;
+    ``strict_website`` rejects website events of which Meta's pages want more. What a client does not let out is left
+    out before any rule looks. The same row gives the same bytes and the same key whatever batch it comes in. The order
+    of ``rules.py`` decides where several things are wrong. A batch must stay below 2 GiB of JSON: about a million
+    events.
     """
-    facts = Facts(under_policies(_canonical(rows), clients), clients, Limits(now, max_age, margin, skew))
+    rows, respelled = _canonical(rows), None
+    if not exact_names:
+        rows, respelled = _with_standard_names(rows)
+    limits = Limits(now, max_age, margin, skew)
+    facts = Facts(under_policies(rows, clients), clients, limits, exact_names, strict_website, respelled)
     day = local_days(facts.event_time, zone)
     verdicts = _judge(facts)
     going = _rows_where(verdicts.going, facts.rows)
     events = _assemble(going, facts, day, verdicts.going)
     too_large = mask_of(pc.greater(pc.binary_length(events["body"]), max_bytes - ENVELOPE_BYTES))
+    of_stores = store_keys(going, events["pixel"])
     verdicts.add_among_going(TOO_LARGE, too_large)
     return _balanced(
         BuiltEvents(
@@ -65,9 +75,11 @@ def build_events(
             noted=facts.rows.noted,
             profiles=facts.rows.profiles if rows.identity else (),
             outside=rows.outside,
+            filtered=rows.filtered,
             warnings=_warnings(facts, verdicts.going),
             rows_of=facts.rows_of,
             carried={key: _where(~too_large, _carried(held)) for key, held in going.identity.items() if held},
+            store_keys=None if of_stores is None else _where(~too_large, of_stores),
         )
     )
 
@@ -93,6 +105,16 @@ def _canonical(rows: HashedRows) -> HashedRows:
     event = {name: _one_layout(column) for name, column in rows.event.items()}
     times = {"event_time": rows.event["event_time"].cast(pa.int64())} if "event_time" in event else {}
     return replace(rows, event=event | times, custom=custom)
+
+
+def _with_standard_names(rows: HashedRows) -> tuple[HashedRows, Mask | None]:
+    """Standard events in Meta's spelling, and where that is another one than the row's."""
+    given = rows.event.get("event_name")
+    if given is None:
+        return rows, None
+    spelled = _of_distinct(lambda names: pa.array(map(standard_spelling, names.to_pylist()), pa.string()), given)
+    respelled = mask_of(pc.not_equal(spelled, given))
+    return (replace(rows, event={**rows.event, "event_name": spelled}), respelled) if respelled.any() else (rows, None)
 
 
 def _one_layout(column: Any) -> Any:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from offline_capi.events.schema import REJECTION_SCHEMA
 from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, Rejections
 
-__all__ = ["SeenKeys"]
+__all__ = ["SeenKeys", "StoreRepeats"]
 
 #: Shards are merged one after the other: a quarter of the fences, at most, is in memory twice meanwhile.
 _SHARD_BITS = 2
@@ -177,6 +177,7 @@ class SeenKeys:
             events=built.events.filter(first),
             rejections=Rejections(pa.concat_batches(tables)),
             carried={key: carried.filter(first) for key, carried in built.carried.items()},
+            store_keys=None if built.store_keys is None else built.store_keys.filter(first),
         )
 
     def split(self, events: EventBatch) -> tuple[EventBatch, Rejections]:
@@ -187,6 +188,11 @@ class SeenKeys:
         """
         again, repeats = self._repeats_among(events)
         return (events.filter(pa.array(~again)) if len(repeats) else events), repeats
+
+    def find_repeats(self, high: Words, low: Words) -> NDArray[np.bool_]:
+        """Where a key of two words repeats an earlier one, of these or of those given before; all are remembered."""
+        repeats: NDArray[np.bool_] = self._earlier_places(_Keys(high, low, np.zeros_like(high))) != _NOWHERE
+        return repeats
 
     def _repeats_among(self, events: EventBatch) -> tuple[NDArray[np.bool_], Rejections]:
         """Where an event repeats an earlier one, and those events as rejections."""
@@ -279,6 +285,37 @@ class SeenKeys:
         return Rejections(
             pa.RecordBatch.from_arrays([columns[f.name] for f in REJECTION_SCHEMA], schema=REJECTION_SCHEMA)
         )
+
+
+class StoreRepeats:
+    """Events of stores that Meta will count as one with an earlier one of the run, though their ids differ.
+
+    They are counted as warnings and sent: Meta keeps the first, and only the upload can tell them apart.
+    """
+
+    WARNINGS = ("store_event_of_same_person", "store_event_of_same_order")
+
+    def __init__(self) -> None:
+        self._seen = SeenKeys()
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that what was seen takes."""
+        return self._seen.nbytes
+
+    def warned(self, built: BuiltEvents) -> BuiltEvents:
+        """The same events, with those that repeat an earlier one among the warnings."""
+        if built.store_keys is None:
+            return built
+        keys = built.store_keys.filter(built.store_keys["high"].is_valid())
+        repeats = self._seen.find_repeats(keys["high"].to_numpy(), keys["low"].to_numpy())
+        if not repeats.any():
+            return built
+        ordered = keys["ordered"].to_numpy(zero_copy_only=False)
+        counts = dict(
+            zip(self.WARNINGS, (int((repeats & ~ordered).sum()), int((repeats & ordered).sum())), strict=True)
+        )
+        return replace(built, warnings={**built.warnings, **{code: n for code, n in counts.items() if n}})
 
 
 # ---------------------------------------------------------------------------------------------- sorted runs

@@ -58,6 +58,11 @@ class Facts:
     rows: HashedRows
     clients: Mapping[str, Client]
     limits: Limits
+    #: Names are meant as they are written, also where they are nearly a standard event's.
+    exact_names: bool = False
+    strict_website: bool = False
+    #: Where a name in another case has become the standard event.
+    respelled: Mask | None = None
 
     def event(self, name: str) -> Any:
         """An event-level field as strings; all null where the upload does not map it."""
@@ -83,6 +88,10 @@ class Facts:
     @cached_property
     def _names(self) -> Any:
         return self.event("event_name").dictionary_encode()
+
+    @property
+    def different_names(self) -> int:
+        return len(self._names.dictionary)
 
     @cached_property
     def _sources(self) -> Any:

@@ -17,9 +17,11 @@ import polars_hash as plh
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.model import KEY_BYTES
+from offline_capi.events.payload import text
+from offline_capi.events.standard import PHYSICAL_STORE
+from offline_capi.model import KEY_BYTES, HashedRows
 
-__all__ = ["event_key", "event_key_of"]
+__all__ = ["event_key", "event_key_of", "store_keys"]
 
 _HEX_DIGITS = 64
 
@@ -37,6 +39,26 @@ def event_key(pixel: Any, event_name: Any, event_id: Any) -> Any:
     digests = hexed.to_series().to_arrow().cast(pa.string())
     keys = _halves(digests.fill_null("0" * _HEX_DIGITS) if joined.null_count else digests)
     return pc.if_else(joined.is_valid(), keys, None) if joined.null_count else keys
+
+
+def store_keys(rows: HashedRows, pixel: Any) -> Any:
+    """By what Meta tells events of stores apart, where it is not the event id (D:offline-events; meta-capi.md 4).
+
+    Pixel, second, name and item number, with the order id where there is one, else with everything that says who it
+    was. A batch beside the rows: ``high`` and ``low`` (uint64, 128 bits that hold within this process alone; null for
+    events of other sources) and ``ordered`` (whether the order id is among them). ``None`` where no row is of a store.
+    """
+    in_store = pc.fill_null(pc.equal(text(rows.event["action_source"]), PHYSICAL_STORE), False)
+    if not in_store.true_count:
+        return None
+    nothing = pa.nulls(len(rows), pa.string())
+    order, item = (text(rows.custom.get(name, nothing)) for name in ("order_id", "item_number"))
+    everybody = [] if not order.null_count else [one for columns in rows.identity.values() for one in columns]
+    people = [pc.if_else(order.is_valid(), None, text(one)) for one in everybody]
+    parts = [pixel, rows.event["event_time"], text(rows.event["event_name"]), item, order, *people]
+    frame = pl.DataFrame({str(place): pl.from_arrow(part) for place, part in enumerate(parts)})
+    words = [pc.if_else(in_store, frame.hash_rows(seed).to_arrow(), None) for seed in (1, 2)]
+    return pa.RecordBatch.from_arrays([*words, order.is_valid()], names=["high", "low", "ordered"])
 
 
 def _with_length(part: Any) -> Any:

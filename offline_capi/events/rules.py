@@ -20,15 +20,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from offline_capi.config.keys import WORDS
+from offline_capi.config.standard_events import near_standard_name
 from offline_capi.events.facts import Facts, Mask, mask_of
 from offline_capi.events.payload import JSON_CUSTOM, text
 from offline_capi.events.standard import (
     ACTION_SOURCES,
     APP,
+    APPEND_ATTRIBUTION,
     APPEND_VALUE,
     CRM,
+    MAX_ATTRIBUTION_AGE,
     MESSAGING,
     PURCHASE,
     STANDARD_EVENTS,
@@ -125,9 +129,18 @@ def _negative_purchase(facts: Facts) -> Mask:
     return facts.named(PURCHASE.__eq__) & mask_of(pc.less(facts.value, 0))
 
 
-def _wrong_case(facts: Facts) -> Mask:
-    standard = {name.lower(): name for name in STANDARD_EVENTS}
-    return facts.named(lambda name: standard.get(name.lower(), name) != name)
+def _respelled(facts: Facts) -> Mask:
+    return facts.none() if facts.respelled is None else facts.respelled
+
+
+#: So many different names are no names of events: a wrong column, whose values are not worth comparing.
+MAX_NAMES_COMPARED = 1_000
+
+
+def _nearly_standard(facts: Facts) -> Mask:
+    if facts.exact_names or facts.different_names > MAX_NAMES_COMPARED:
+        return facts.none()
+    return facts.named(lambda name: near_standard_name(name) is not None)
 
 
 def _from_without(action_source: str, parameter: str, facts: Facts) -> Mask:
@@ -138,6 +151,10 @@ def _from_without(action_source: str, parameter: str, facts: Facts) -> Mask:
 
 def _has(parameter: str, facts: Facts) -> Mask:
     return facts.has_any({parameter}) if parameter in facts.rows.identity else facts.has(parameter)
+
+
+def _strictly_without(parameter: str, facts: Facts) -> Mask:
+    return _from_without(WEBSITE, parameter, facts) if facts.strict_website else facts.none()
 
 
 def _no_address(facts: Facts) -> Mask:
@@ -188,7 +205,53 @@ def _before_its_original(facts: Facts) -> Mask:
     if "original_event_data" not in facts.rows.event:
         return facts.none()
     times = pc.extract_regex(facts.event("original_event_data"), r'"event_time":(?P<time>-?\d+)')
-    return mask_of(pc.less_equal(facts.event_time, pc.struct_field(times, "time").cast(pa.int64())))
+    earlier = mask_of(pc.less_equal(facts.event_time, pc.struct_field(times, "time").cast(pa.int64())))
+    return earlier & ~facts.named(APPEND_ATTRIBUTION.__eq__)
+
+
+def _number_in(name: str, key: str, facts: Facts) -> NDArray[np.float64]:
+    """The number that an object of the event holds under ``key``, NaN where it holds none."""
+    found = pc.extract_regex(facts.event(name), f'"{key}":(?P<number>-?[0-9][0-9.eE+-]*)')
+    numbers: NDArray[np.float64] = pc.struct_field(found, "number").cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _attributing(asks: Callable[[Facts], Mask]) -> Asks:
+    """``asks`` of the events that append an attribution, of which there are none in most batches."""
+
+    def of_those(facts: Facts) -> Mask:
+        there = facts.named(APPEND_ATTRIBUTION.__eq__)
+        return there & asks(facts) if there.any() else there
+
+    return of_those
+
+
+def _unattributed(facts: Facts) -> Mask:
+    numbers = (np.isnan(_number_in("attribution_data", key, facts)) for key in _ATTRIBUTION_NUMBERS)
+    ad = mask_of(pc.match_substring(facts.event("attribution_data"), '"ad_id":"'))
+    return reduce(np.logical_or, numbers) | ~ad
+
+
+def _attributed_too_late(facts: Facts) -> Mask:
+    age = facts.limits.now.timestamp() - _number_in("original_event_data", "event_time", facts)
+    return age > MAX_ATTRIBUTION_AGE.total_seconds() - facts.limits.margin.total_seconds()
+
+
+def _touched_after(facts: Facts) -> Mask:
+    touched = _number_in("attribution_data", "touchpoint_ts", facts)
+    return touched >= _number_in("original_event_data", "event_time", facts)
+
+
+def _bad_share(facts: Facts) -> Mask:
+    share = _number_in("attribution_data", "attribution_share", facts)
+    return (share < 0) | (share > 1)
+
+
+def _other_share(facts: Facts) -> Mask:
+    """By more than rounding to cents, and a thousandth of the value, explains."""
+    value: NDArray[np.float64] = facts.value.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    share, part = (_number_in("attribution_data", f"attribution_{what}", facts) for what in ("share", "value"))
+    return np.abs(share * value - part) > 0.01 + 0.001 * np.abs(value)
 
 
 def _limited_without_ip(facts: Facts) -> Mask:
@@ -207,12 +270,15 @@ def _ids_without_type(facts: Facts) -> Mask:
 
 _REJECTED, _HELD, _EXPIRED = Fate.REJECTED, Fate.HELD, Fate.EXPIRED
 _EVENT_PAGE = "D:parameters/server-event"
+_ATTRIBUTION_PAGE = "D:guides/append-attribution"
+_ATTRIBUTION_NUMBERS = ("touchpoint_ts", "attribution_share", "attribution_value")  # needed there, beside ad_id
 _LTV_PAGE = "D:guides/predicted-lifetime-value"
 
 RULES: tuple[Rule, ...] = (
     Rule(Reason.UNKNOWN_CLIENT, "client", _HELD, _unknown_client, "ours: no pixel and no token to send with"),
     Rule(Reason.PAUSED_CLIENT, "client", _HELD, lambda facts: facts.paused, "clients.yml: active"),
     Rule(Reason.TOO_OLD, "event.time", _EXPIRED, _too_old, f"{_EVENT_PAGE}; D:offline-events; 100/2804003"),
+    Rule(Reason.TOO_OLD, "event.original_event.time", _EXPIRED, _attributing(_attributed_too_late), _ATTRIBUTION_PAGE),
     Rule(Reason.MISSING_TIME, "event.time", _REJECTED, _timeless, _EVENT_PAGE),
     Rule(Reason.FUTURE, "event.time", _REJECTED, _in_future, "100/2804004; RS PR #3376"),
     Rule(Reason.MISSING_VALUE, "event.name", _REJECTED, partial(_empty, "event_name"), _EVENT_PAGE),
@@ -227,6 +293,42 @@ RULES: tuple[Rule, ...] = (
     Rule(Reason.BAD_CURRENCY, "custom_data.currency", _REJECTED, _bad_currency, "D:parameters/custom-data"),
     Rule(Reason.MISSING_VALUE, "custom_data.predicted_ltv", _REJECTED, partial(_lacks, "predicted_ltv"), _LTV_PAGE),
     Rule(Reason.MISSING_VALUE, "event.original_event", _REJECTED, partial(_lacks, "original_event_data"), _LTV_PAGE),
+    Rule(
+        Reason.MISSING_VALUE,
+        "event.attribution_data",
+        _REJECTED,
+        partial(_lacks, "attribution_data"),
+        _ATTRIBUTION_PAGE,
+    ),
+    Rule(Reason.MISSING_VALUE, "event.attribution_data", _REJECTED, _attributing(_unattributed), _ATTRIBUTION_PAGE),
+    Rule(
+        Reason.TOUCHPOINT_TOO_LATE,
+        "event.attribution_data.touchpoint_ts",
+        _REJECTED,
+        _attributing(_touched_after),
+        _ATTRIBUTION_PAGE,
+    ),
+    Rule(
+        Reason.BAD_SHARE,
+        "event.attribution_data.attribution_share",
+        _REJECTED,
+        _attributing(_bad_share),
+        _ATTRIBUTION_PAGE,
+    ),
+    Rule(
+        Reason.MISSING_VALUE,
+        "event.source_url",
+        _REJECTED,
+        partial(_strictly_without, "event_source_url"),
+        "D:parameters; the upload: event.strict_website",
+    ),
+    Rule(
+        Reason.MISSING_VALUE,
+        "user_data.client_user_agent",
+        _REJECTED,
+        partial(_strictly_without, "client_user_agent"),
+        "D:parameters; the upload: event.strict_website",
+    ),
     Rule(Reason.UNREADABLE_VALUE, "event.source_url", _REJECTED, _no_address, _EVENT_PAGE),
     Rule(Reason.UNREADABLE_VALUE, "custom_data.store_data", _REJECTED, _bad_store_code, "D:offline-events"),
     Rule(Reason.MISSING_VALUE, "event.app_data", _REJECTED, _without_device, "D:parameters/app-data; 100/2804043"),
@@ -243,7 +345,8 @@ RULES: tuple[Rule, ...] = (
 TOO_LARGE = Rule(Reason.TOO_LARGE, "event", _REJECTED, Facts.none, "ours: limits of a request; decided on the bytes")
 
 WARNINGS: tuple[Warn, ...] = (
-    Warn("event_name_case", _wrong_case, "pixel reference: another case is a custom event, silently"),
+    Warn("event_name_case", _respelled, "pixel reference: another case is a custom event, silently"),
+    Warn("event_name_near", _nearly_standard, "meta-capi.md 3.2: what is no standard name is a custom event, silently"),
     Warn("negative_purchase", _negative_purchase, "meta-capi.md 3.2: no negative value is documented"),
     Warn("website_without_url", partial(_from_without, WEBSITE, "event_source_url"), "D:parameters; not enforced (R)"),
     Warn(
@@ -257,6 +360,7 @@ WARNINGS: tuple[Warn, ...] = (
     Warn("crm_without_name", _crm_without_name, "D:conversion-leads-integration: lead_event_source"),
     Warn("original_event_of_conversion", _original_on_conversion, f"{_LTV_PAGE}: never on the conversion itself"),
     Warn("not_after_original_event", _before_its_original, f"{_LTV_PAGE}: later than the original's"),
+    Warn("attribution_value_differs", _attributing(_other_share), f"{_ATTRIBUTION_PAGE}: share x value"),
     Warn("limited_data_use_without_ip", _limited_without_ip, "MAPI:overview/data-processing-options"),
 )
 
@@ -301,7 +405,8 @@ def value_rules(facts: Facts) -> Iterator[Rule]:
         asks = _question_of(name, column)
         if asks is not None:
             field = f"custom_data.{name}"
-            yield Rule(Reason.UNREADABLE_VALUE, field, Fate.REJECTED, partial(asks, column), "RFC 8259")
+            reason = Reason.NOT_FINITE if asks is _not_finite else Reason.UNREADABLE_VALUE
+            yield Rule(reason, field, Fate.REJECTED, partial(asks, column), "RFC 8259")
 
 
 def _question_of(name: str, column: Any) -> Callable[[Any, Facts], Mask] | None:

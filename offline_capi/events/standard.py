@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import pycountry
 
 from offline_capi.config.settings import ActionSource
+from offline_capi.config.standard_events import (
+    APPEND_ATTRIBUTION,
+    APPEND_VALUE,
+    PURCHASE,
+    STANDARD_EVENTS,
+    StandardEvent,
+)
 
 __all__ = [
     "ACTION_SOURCES",
     "AGE_MARGIN",
     "APP",
+    "APPEND_ATTRIBUTION",
     "APPEND_VALUE",
     "CLOCK_SKEW",
     "CORE_CUSTOM",
     "CRM",
     "CUSTOM_DATA",
     "MAX_AGE",
+    "MAX_ATTRIBUTION_AGE",
     "MESSAGING",
     "PHYSICAL_STORE",
     "PURCHASE",
@@ -42,54 +50,9 @@ SYSTEM = "system_generated"
 CRM = "crm"  # D:conversion-leads-integration: event_source of the stages of a lead
 
 MAX_AGE = timedelta(days=7)  # D:parameters/server-event; physical_store has a client's own limit (D:offline-events)
+MAX_ATTRIBUTION_AGE = timedelta(hours=48)  # D:guides/append-attribution: since the original event
 AGE_MARGIN = timedelta(hours=1)  # ours: an event that is fresh when built must still be fresh when it arrives (P5)
 CLOCK_SKEW = timedelta(seconds=60)  # RS PR #3376: production senders allow a minute; Meta documents no tolerance
-
-PURCHASE = "Purchase"
-APPEND_VALUE = "AppendValue"
-
-
-class StandardEvent(NamedTuple):
-    """What a standard event needs beyond what every event needs, and whether it may come from a conversation."""
-
-    required: tuple[str, ...] = ()
-    messaging: bool = False
-
-
-# Pixel reference, 19 September 2026. What is for messaging, and from CartAbandoned on for messaging alone: third-party
-# code, certainty B (100/2804066). Contents, where the reference wants them, are for catalogues and not for the event.
-STANDARD_EVENTS: Mapping[str, StandardEvent] = {
-    "AddPaymentInfo": StandardEvent(),
-    "AddToCart": StandardEvent(messaging=True),
-    "AddToWishlist": StandardEvent(),
-    # D:guides/predicted-lifetime-value: what became known of an earlier event's worth
-    APPEND_VALUE: StandardEvent(required=("original_event_data", "predicted_ltv", "currency")),
-    "CompleteRegistration": StandardEvent(),
-    "Contact": StandardEvent(),
-    "CustomizeProduct": StandardEvent(),
-    "Donate": StandardEvent(),
-    "FindLocation": StandardEvent(),
-    "InitiateCheckout": StandardEvent(messaging=True),
-    "Lead": StandardEvent(),
-    "PageView": StandardEvent(),
-    PURCHASE: StandardEvent(required=("value", "currency"), messaging=True),  # 100/2804009, 100/2804010
-    "Schedule": StandardEvent(),
-    "Search": StandardEvent(),
-    "StartTrial": StandardEvent(),
-    "SubmitApplication": StandardEvent(),
-    "Subscribe": StandardEvent(),
-    "ViewContent": StandardEvent(messaging=True),
-    "CartAbandoned": StandardEvent(messaging=True),
-    "LeadSubmitted": StandardEvent(messaging=True),
-    "OrderCanceled": StandardEvent(messaging=True),
-    "OrderCreated": StandardEvent(messaging=True),
-    "OrderDelivered": StandardEvent(messaging=True),
-    "OrderReturned": StandardEvent(messaging=True),
-    "OrderShipped": StandardEvent(messaging=True),
-    "QualifiedLead": StandardEvent(messaging=True),
-    "RatingProvided": StandardEvent(messaging=True),
-    "ReviewProvided": StandardEvent(messaging=True),
-}
 
 
 def events_that_need(parameter: str) -> list[str]:

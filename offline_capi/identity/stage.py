@@ -74,7 +74,8 @@ def hash_identity(
         faults=rows.faults,
         dropped=(*rows.dropped, *dropped_of(columns), *children),
         outside=rows.outside,
-        noted=noted_of(columns),
+        filtered=rows.filtered,
+        noted=(*rows.noted, *noted_of(columns)),
         columns={key: len(own) for key, own in rows.identity.items()},
         profiles=tuple(sorted({version_of(alike.profile) for alike in around.alike})),
     )

@@ -44,6 +44,7 @@ def _state(columns: SourceColumns, spec: LimitedDataUse, path: str) -> tuple[pa.
     if spec.state is None:
         return pa.nulls(len(columns), pa.int64()), columns.repeated(False)
     words = read_field(columns, spec.state, f"{path}.state", "string").values
+    words = pc.if_else(pc.equal(words, "0"), pa.scalar(None, pa.string()), words)  # as in a client's setting: not said
     names, numbers = _states()
     numbered = numbers.take(pc.index_in(pc.utf8_lower(words), value_set=names))
     return numbered, pc.and_(words.is_valid(), numbered.is_null())
@@ -54,7 +55,6 @@ def _states() -> tuple[pa.StringArray, pa.Int64Array]:
     """Codes, names and Meta's numbers → Meta's number: 0 for the states that have no rules of their own."""
     usa = [one for one in pycountry.subdivisions if one.country_code == "US"]
     states = {word.lower(): 0 for one in usa for word in (one.code.removeprefix("US-"), one.name)}
-    states["0"] = 0
     for number, names in DATA_PROCESSING_STATES.items():
         states |= dict.fromkeys((str(number), *(name.lower() for name in names)), number)
     return pa.array(list(states), pa.string()), pa.array(list(states.values()), pa.int64())

@@ -1,4 +1,4 @@
-"""One ``FieldSpec`` → one array: origin, then map, type and default, in this order.
+"""One ``FieldSpec`` → one array: origin, then text, map, type and default, in this order.
 
 - Blank text is missing. In a ``coalesce``, the first part that is not missing decides, readable or not: a wrong value
   is never papered over by the next column.
@@ -20,7 +20,9 @@ from offline_capi.config.settings import TEMPLATE_PART, FieldSpec
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.casts import Manner, cast
 from offline_capi.mapping.columns import SourceColumns
-from offline_capi.mapping.text import UnfitSettingError, as_text
+from offline_capi.mapping.ids import damaged
+from offline_capi.mapping.text import UnfitSettingError, as_text, is_text
+from offline_capi.mapping.text_steps import change_text
 
 __all__ = ["ID", "Reading", "either", "read_field"]
 
@@ -32,7 +34,8 @@ ID = "id"
 class Reading(NamedTuple):
     """Values, and where they are null although the source holds something: unreadable, in no map, or a damaged id.
 
-    ``reduced`` says where a part of the value was left out, and the rest is there.
+    ``reduced`` says where a part of the value was left out, and the rest is there; ``negative`` where a value below
+    zero was taken out.
     """
 
     values: pa.Array
@@ -40,11 +43,12 @@ class Reading(NamedTuple):
     unknown: pa.BooleanArray | None = None
     damaged: pa.BooleanArray | None = None
     reduced: pa.BooleanArray | None = None
+    negative: pa.BooleanArray | None = None
 
     @property
     def missing(self) -> pa.BooleanArray:
         """Null because the source holds nothing."""
-        lost = either(self.unreadable, self.unknown, self.damaged)
+        lost = either(self.unreadable, self.unknown, self.damaged, self.negative)
         return self.values.is_null() if lost is None else pc.and_not(self.values.is_null(), lost)
 
 
@@ -69,17 +73,16 @@ def read_field(columns: SourceColumns, spec: FieldSpec, path: str, kind: str) ->
 
 def _read(columns: SourceColumns, spec: FieldSpec, kind: str) -> Reading:
     manner = Manner.declared(spec, columns.zone)
-    found = _mapped(_origin(columns, spec, kind), spec)
-    values, unreadable, damaged = found.values, found.unreadable, found.damaged
-    is_ours = spec.map is not None or spec.constant is not None
+    origin = _origin(columns, spec, kind)
+    found = _mapped(_changed(origin, spec, kind), spec)
+    values, unreadable, broken = found.values, found.unreadable, found.damaged
+    is_ours = spec.map is not None or spec.constant is not None or bool(spec.text and not is_text(origin.values))
     for wanted in _steps(spec.type or kind, "string" if kind == ID and is_ours else kind):
         values, lost = _cast(values, wanted, manner.ours if is_ours else manner)
-        unreadable, damaged = (
-            (unreadable, either(damaged, lost)) if wanted == ID else (either(unreadable, lost), damaged)
-        )
+        unreadable, broken = (unreadable, either(broken, lost)) if wanted == ID else (either(unreadable, lost), broken)
     if spec.default is None:
-        return Reading(values, unreadable, found.unknown, damaged)
-    return _defaulted(Reading(values, unreadable, damaged=damaged), _default(spec, kind, manner))
+        return Reading(values, unreadable, found.unknown, broken)
+    return _defaulted(Reading(values, unreadable, damaged=broken), _default(spec, kind, manner))
 
 
 def _steps(declared: str, kind: str) -> Iterator[str]:
@@ -105,7 +108,7 @@ def _origin(columns: SourceColumns, spec: FieldSpec, kind: str) -> Reading:
     if spec.template is not None:
         return _template(columns, spec)
     if spec.coalesce is not None:
-        return _coalesce(columns, spec, "string" if spec.map else spec.type or kind)
+        return _coalesce(columns, spec, "string" if spec.map or spec.text else spec.type or kind)
     return Reading(columns.repeated(spec.constant))
 
 
@@ -151,7 +154,20 @@ def _within(mask: pa.BooleanArray | None, open_: pa.BooleanArray) -> pa.BooleanA
     return None if mask is None else pc.and_(mask, open_)
 
 
-# ---------------------------------------------------------------------------------------------- map and default
+# ---------------------------------------------------------------------------------------------- text, map and default
+
+
+def _changed(found: Reading, spec: FieldSpec, kind: str) -> Reading:
+    """After the steps of ``text``; digits that an id has lost are found before them, which may hide it."""
+    if not spec.text:
+        return found
+    text = as_text(found.values)
+    gone = damaged(text) if kind == ID else None
+    whole = text if gone is None else pc.if_else(gone, pa.scalar(None, pa.string()), text)
+    changed, lost = change_text(whole, spec.text)
+    return found._replace(
+        values=changed, unreadable=either(found.unreadable, lost), damaged=either(found.damaged, gone)
+    )
 
 
 def _mapped(found: Reading, spec: FieldSpec) -> Reading:

@@ -25,6 +25,7 @@ __all__ = [
     "json_of_lists",
     "json_value",
     "json_values",
+    "of_distinct",
     "quoted",
     "rewritten",
 ]
@@ -57,7 +58,7 @@ def json_values(values: pa.Array) -> pa.StringArray:
 
 def quoted(text: pa.StringArray) -> pa.StringArray:
     if pc.any(pc.match_substring_regex(text, r'[\x00-\x1f"\\]')).as_py():
-        return _of_distinct(text, lambda value: json.dumps(value, ensure_ascii=False))
+        return of_distinct(text, lambda value: json.dumps(value, ensure_ascii=False))
     return pc.binary_join_element_wise('"', text, '"', "")
 
 
@@ -114,6 +115,6 @@ def _attempt(value: str, write: Callable[[str], str | None]) -> tuple[str | None
         return None, False
 
 
-def _of_distinct(text: pa.StringArray, write: Callable[[str], str]) -> pa.StringArray:
+def of_distinct(text: pa.StringArray, write: Callable[[str], str]) -> pa.StringArray:
     distinct = text.dictionary_encode()
     return pa.array([write(value) for value in distinct.dictionary.to_pylist()], pa.string()).take(distinct.indices)

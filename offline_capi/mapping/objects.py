@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.config.settings import FieldSpec
+from offline_capi.config.settings import EventName, FieldSpec
+from offline_capi.config.standard_events import standard_spelling
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import ID, Reading, either, read_field
 from offline_capi.mapping.json_text import (
@@ -24,6 +25,7 @@ from offline_capi.mapping.json_text import (
     json_object,
     json_of_lists,
     json_values,
+    of_distinct,
     quoted,
     rewritten,
 )
@@ -106,6 +108,8 @@ def _member(columns: SourceColumns, spec: Any, path: str, kind: str) -> Reading:
     if kind == DEVICE:
         return _device(columns, spec, path)
     found = read_field(columns, spec, path, kind)
+    if isinstance(spec, EventName) and not spec.exact:  # as the earlier event's own name was sent
+        found = found._replace(values=of_distinct(found.values, standard_spelling))
     return found._replace(values=json_values(wire(found.values)))
 
 

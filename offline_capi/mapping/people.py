@@ -86,7 +86,7 @@ def _is_day(columns: SourceColumns, key: str, spec: FieldSpec) -> bool:
 
 def _readable(columns: SourceColumns, spec: FieldSpec, path: str, kind: str) -> Reading:
     """Text as the source wrote it, blanks around it too, where the YAML asks for nothing: trimming is a policy."""
-    written = columns.written(spec.column) if spec.column is not None else None
+    written = columns.written(spec.column) if spec.column is not None and not spec.text else None
     if written is not None and _is_list(written.type) and spec.map is None and spec.type is None:
         with columns.read_for(path, *spec.columns):
             return Reading(_joined(written))

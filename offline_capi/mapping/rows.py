@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from offline_capi.border import near_misses, outside_map
 from offline_capi.config import MappingSpec
-from offline_capi.config.columns import columns_of, field_specs
+from offline_capi.config.columns import columns_of, field_specs, lookup_of
 from offline_capi.config.keys import BARE_DOMAIN, EVENT_KEYS
 from offline_capi.config.settings import Contents, FieldSpec
 from offline_capi.errors import ConfigError
@@ -22,25 +23,49 @@ from offline_capi.mapping.consent import without_consent
 from offline_capi.mapping.contents import read_content_ids, read_contents
 from offline_capi.mapping.data_use import read_data_use
 from offline_capi.mapping.fields import ID, Reading, read_field
-from offline_capi.mapping.numerals import SIGNS, money_sign
+from offline_capi.mapping.filtering import FirstRows, find_meant_rows
+from offline_capi.mapping.ids import rounded_to_15
+from offline_capi.mapping.lookups import LookupTable, absent_keys, join_lookups
+from offline_capi.mapping.numerals import SIGNS, money_sign, read_numbers
 from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
-from offline_capi.mapping.text import is_text
-from offline_capi.model import DroppedValues, Fault, MappedRows, Reason, SourceRows, Window
+from offline_capi.mapping.text import as_text, is_text
+from offline_capi.model import DroppedValues, Fault, MappedRows, NotedValues, Reason, SourceRows, Window
 
-__all__ = ["map_rows", "placed_rows"]
+__all__ = ["map_rows", "placed_rows", "rows_in_window"]
 
 
-def map_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None = None) -> MappedRows:
-    """The rows of ``window`` under our field names; of every row read, one is mapped or counted in ``outside``.
+def map_rows(
+    rows: SourceRows,
+    mapping: MappingSpec,
+    window: Window | None = None,
+    *,
+    lookups: Mapping[str, LookupTable] = MappingProxyType({}),
+    firsts: FirstRows | None = None,
+) -> MappedRows:
+    """The rows of ``window`` under our field names: each row read is mapped, or counted in ``outside`` or ``filtered``.
 
-    What a row becomes depends on the row alone, never on its batch. Raises ``SourceSchemaError`` where a column is
-    missing or can never hold its field, ``ConfigError`` where the YAML or the hook is at fault; a bad row is a fault
-    in the result. A suppressed row has no faults; a line that could not be read is never suppressed.
+    ``lookups`` are the tables of ``mapping.lookups`` by name. ``firsts`` remembers for ``first_of`` what earlier
+    batches of the run held; without it, this batch is all there is.
+
+    What a row becomes depends on the row alone (with ``first_of`` on the rows before it), never on its batch. Raises
+    ``SourceSchemaError`` where a column is missing or can never hold its field, ``ConfigError`` where the YAML or the
+    hook is at fault; a bad row is a fault in the result. A suppressed row has no faults; a line that could not be read
+    is never suppressed, nor left out by a filter.
     """
-    chosen = _chosen(rows, mapping, window)
-    columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
+    placed = _chosen(rows, mapping, window)
+    columns, absent = _joined(placed, rows, mapping, lookups)
+    chosen = placed
+    undecided: tuple[Fault, ...] = ()
+    if mapping.filter:
+        meant = find_meant_rows(
+            columns, mapping.filter, pc.or_(placed.malformed, placed.left_out), firsts or FirstRows()
+        )
+        chosen = replace(placed, batch=columns.batch).only(meant.where)
+        columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
+        undecided = tuple(replace(fault, where=fault.where.filter(meant.where)) for fault in meant.faults)
+        absent = {name: where.filter(meant.where) for name, where in absent.items()}
     read = list(_read_all(columns, mapping))
     identity, dropped = read_identity(columns, mapping)
     suppressed = pc.and_not(pc.or_(without_consent(columns, mapping.consent), chosen.left_out), chosen.malformed)
@@ -58,12 +83,20 @@ def map_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None = Non
         faults=(
             *chosen.faults,
             *_unplaced(chosen, excused),
+            *(replace(fault, where=pc.and_not(fault.where, excused)) for fault in undecided),
             *(fault for one in screened for fault in one.faults),
             *_faults(read, excused),
             *_other_currencies(read, columns, excused),
         ),
-        outside=len(rows) - len(chosen.numbers),
-        dropped=(*dropped, *(drop for one in screened for drop in one.dropped), *_left_out(read, excused)),
+        outside=len(rows) - len(placed.numbers),
+        dropped=(
+            *dropped,
+            *(drop for one in screened for drop in one.dropped),
+            *_left_out(read, excused),
+            *absent_keys(mapping, absent, excused),
+        ),
+        noted=tuple(_rounded_ids(columns, mapping)),
+        filtered=len(placed.numbers) - len(chosen.numbers),
     )
 
 
@@ -107,6 +140,17 @@ def _chosen(rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _C
     return hooked if early else _inside(hooked, rows, mapping, window)
 
 
+def _joined(
+    chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, lookups: Mapping[str, LookupTable]
+) -> tuple[SourceColumns, dict[str, pa.BooleanArray]]:
+    """The columns with those of the lookups, and where a lookup has no row for a key."""
+    columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
+    if not mapping.lookups:
+        return columns, {}
+    batch, absent = join_lookups(columns, mapping, lookups)
+    return SourceColumns(batch, rows.origin, mapping.window.timezone), absent
+
+
 def _hooked(chosen: _Chosen, mapping: MappingSpec, origin: str) -> _Chosen:
     from offline_capi.mapping.transform import transformed  # pandas, which a process without hooks does without
 
@@ -128,6 +172,17 @@ def _inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window: Win
         unplaced = Fault(Reason.UNREADABLE_WINDOW, path, pc.and_not(time.is_null(), chosen.malformed))
         chosen = replace(chosen, unplaced=unplaced)
     return chosen if pc.all(inside).as_py() in (True, None) else chosen.only(inside)
+
+
+def rows_in_window(
+    rows: SourceRows, mapping: MappingSpec, window: Window | None
+) -> tuple[pa.RecordBatch, pa.Int64Array]:
+    """The rows of ``window`` as the source gave them, and their numbers; all where a hook makes what places them."""
+    numbers = pa.array(np.arange(rows.first_row, rows.first_row + len(rows), dtype=np.int64))
+    chosen = _Chosen(rows.batch, numbers, rows.faults, pa.repeat(pa.scalar(False), len(rows)))
+    if set(mapping.window.columns) <= set(rows.batch.schema.names):
+        chosen = _inside(chosen, rows, mapping, window)
+    return chosen.batch, chosen.numbers
 
 
 class PlacedRows(NamedTuple):
@@ -161,7 +216,8 @@ def _window_spec(mapping: MappingSpec) -> tuple[FieldSpec, str]:
     Or of a template with that column in it, as ``{Date} {Time}``: the day of the whole is the day of its part.
     """
     window, time = mapping.window, mapping.event.time
-    if time is not None and not (window.format or window.unit):
+    looked_up = time is not None and any(lookup_of(column, mapping) for column in time.columns)  # joined later
+    if time is not None and not (window.format or window.unit or looked_up):
         is_same = (time.column, time.template) == (window.column, window.template)
         if is_same or (time.template is not None and set(window.columns) <= set(time.columns)):
             return time, "event.time"
@@ -181,6 +237,7 @@ class _Field(NamedTuple):
     custom: bool = False
     spec: Any = None
     signs: pa.StringArray | None = None
+    not_finite: pa.BooleanArray | None = None
 
 
 # Wire name (D:parameters/server-event) → its key under ``event`` and its type.
@@ -278,7 +335,8 @@ def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
         if name == "properties" or spec is None:
             continue
         reading = _standard(columns, name, spec, path)
-        yield _Field(name, path, reading, custom=True, spec=spec, signs=_money_signs(columns, name, spec, reading))
+        signs, no_numbers = _money_signs(columns, name, spec, reading), _not_finite(columns, name, spec, reading)
+        yield _Field(name, path, reading, custom=True, spec=spec, signs=signs, not_finite=no_numbers)
     for name, spec in data.properties.items():
         path = f"custom_data.properties.{name}"
         _refuse_standard(name, path, type(data).model_fields)
@@ -292,10 +350,21 @@ MAX_SIGNS = 20
 def _money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.StringArray | None:
     """Beside an amount that cannot be read: the sign that stands there, where ``type: money`` would read it."""
     is_amount = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) == "number" and spec.column is not None
-    if reading.unreadable is None or not is_amount:
+    if reading.unreadable is None or not is_amount or spec.text:
         return None
     values = columns.values(spec.column)
     return money_sign(values) if is_text(values) and spec.type in (None, "number") else None
+
+
+def _not_finite(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.BooleanArray | None:
+    """Where a number cannot be read because it is NaN or infinite, as databases and pandas write what they computed."""
+    is_number = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) in ("number", "integer")
+    if reading.unreadable is None or not is_number or spec.column is None:
+        return None
+    values = columns.values(spec.column)
+    if is_text(values):
+        return pc.fill_null(pc.match_substring_regex(values, r"(?i)^\s*[+-]?(nan|inf(inity)?)\s*$"), False)
+    return pc.fill_null(pc.invert(pc.is_finite(values)), False) if pa.types.is_floating(values.type) else None
 
 
 def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Reading:
@@ -305,7 +374,22 @@ def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Readin
         return read_content_ids(columns, spec, path)
     if name in OBJECTS:
         return read_object(columns, spec, name, path)
-    return read_field(columns, spec, path, _custom_kind(name, spec))
+    found = read_field(columns, spec, path, _custom_kind(name, spec))
+    return _without_negatives(found) if name in _NOT_NEGATIVE and not spec.allow_negative else found
+
+
+#: Meta's own uploaders refuse these below zero (meta-capi.md 15, on 3.1). A profit (net_revenue) may be a loss.
+_NOT_NEGATIVE = ("value", "num_items", "predicted_ltv")
+
+
+def _without_negatives(found: Reading) -> Reading:
+    """The same without finite values below zero."""
+    numbers = read_numbers(found.values, ".")
+    below = pc.fill_null(pc.less(numbers, 0), False)
+    if not pc.any(below).as_py():
+        return found
+    below = pc.and_(below, pc.is_finite(pc.cast(numbers, pa.float64(), safe=False))).fill_null(False)
+    return found._replace(values=pc.if_else(below, pa.scalar(None, found.values.type), found.values), negative=below)
 
 
 def _custom_kind(name: str, spec: FieldSpec) -> str:
@@ -420,9 +504,11 @@ def _causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None
             yield Reason.UNREADABLE_TIME, field.path, unreadable
         else:
             yield from _signs(field)
+            yield Reason.NOT_FINITE, field.path, field.not_finite
             yield Reason.UNREADABLE_VALUE, field.path, unreadable
         yield Reason.UNKNOWN_VALUE, field.path, field.reading.unknown
         yield Reason.DAMAGED_ID, field.path, field.reading.damaged
+        yield Reason.NEGATIVE_VALUE, field.path, field.reading.negative
         yield Reason.UNREADABLE_VALUE, field.path, field.reading.reduced
     if field.name in _REQUIRED and not field.custom:
         yield _REQUIRED[field.name], field.path, field.reading.missing if field.reading.values.null_count else None
@@ -457,6 +543,27 @@ def _other_currencies(fields: Iterable[_Field], columns: SourceColumns, excused:
         yield Fault(Reason.OTHER_CURRENCY, value.path, where)
 
 
+# ---------------------------------------------------------------------------------------------- ids of spreadsheets
+
+
+def _rounded_ids(columns: SourceColumns, mapping: MappingSpec) -> Iterator[NotedValues]:
+    """Columns of ids in which every long number ends in zeros, as a spreadsheet leaves them (15 digits)."""
+    specs = [(path, getattr(section, name)) for path, section, name in (
+        ("event.id", mapping.event, "id"),
+        ("custom_data.order_id", mapping.custom_data, "order_id"),
+        ("custom_data.item_number", mapping.custom_data, "item_number"),
+    )]  # fmt: skip
+    specs += [(key, spec) for key in _PERSONS_IDS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
+    for path, spec in specs:
+        for name in () if spec is None else spec.columns:
+            values = columns.values(name)
+            if (is_text(values) or pa.types.is_integer(values.type)) and (count := rounded_to_15(as_text(values))):
+                yield NotedValues(path, name, "rounded_15", count)
+
+
+_PERSONS_IDS = ("external_id", "lead_id", "subscription_id", "fb_login_id")
+
+
 # ---------------------------------------------------------------------------------------------- what is left out
 
 #: An event counts and pays by these: without them it would be another event.
@@ -483,6 +590,7 @@ def _left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Iterator[Dr
             ("unknown", reading.unknown),
             ("damaged", reading.damaged),
             ("in part", reading.reduced),
+            ("negative", reading.negative),
         ):
             count = 0 if where is None else pc.sum(pc.and_not(where, excused)).as_py()
             if count:

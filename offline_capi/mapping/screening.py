@@ -31,7 +31,7 @@ from phonenumbers import PhoneNumberType
 
 from offline_capi.model import bytes_of
 
-__all__ = ["CARD", "EMAIL", "PHONE", "SOCIAL_SECURITY", "Find", "Searched", "look_for"]
+__all__ = ["CARD", "EMAIL", "PHONE", "SOCIAL_SECURITY", "Find", "Searched", "find_personal", "look_for"]
 
 EMAIL, PHONE, CARD, SOCIAL_SECURITY = "email_address", "phone_number", "card_number", "social_security_number"
 
@@ -51,6 +51,15 @@ class Find(NamedTuple):
 
     shape: str
     where: pa.BooleanArray
+
+
+def find_personal(values: pa.StringArray) -> pa.BooleanArray:
+    """Where anything that is looked for stands in a text, whatever the text is."""
+    found = pa.repeat(pa.scalar(False), len(values))
+    for searched in (Searched.TEXT, Searched.ADDRESS, Searched.IDS):
+        for find in look_for(values, searched):
+            found = pc.or_(found, find.where)
+    return found
 
 
 def look_for(values: pa.StringArray, searched: Searched) -> list[Find]:

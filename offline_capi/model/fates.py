@@ -40,6 +40,10 @@ class Reason(StrEnum):
     MISSING_VALUE = "missing_value"
     UNREADABLE_VALUE = "unreadable_value"
     MONEY_SIGN = "money_sign"
+    NEGATIVE_VALUE = "negative_value"
+    NOT_FINITE = "not_finite"
+    TOUCHPOINT_TOO_LATE = "touchpoint_too_late"
+    BAD_SHARE = "bad_share"
     OTHER_CURRENCY = "other_currency"
     DAMAGED_ID = "damaged_id"
     UNKNOWN_VALUE = "unknown_value"
@@ -105,6 +109,21 @@ REASONS: Mapping[Reason, ReasonText] = {
         "a number is written with the sign or code of a currency, in brackets or with a trailing minus",
         "declare type: money for the field, which reads them",
     ),
+    Reason.NEGATIVE_VALUE: ReasonText(
+        "a value is below zero, which Meta's own tools refuse: no event takes money back",
+        "leave refunds out of the source, or wait until a sale is final (docs/how-to/refunds-and-corrections.md); "
+        "allow_negative: true in the field sends it all the same",
+    ),
+    Reason.NOT_FINITE: ReasonText(
+        "a number is NaN or infinite, which JSON cannot hold", "write null or a number where the source computes it"
+    ),
+    Reason.TOUCHPOINT_TOO_LATE: ReasonText(
+        "the touchpoint is not before the original event",
+        "take touchpoint_ts from the click or view that led to the event",
+    ),
+    Reason.BAD_SHARE: ReasonText(
+        "an attribution share is not between 0 and 1", "write the shares of one order so that they sum to 1"
+    ),
     Reason.OTHER_CURRENCY: ReasonText(
         "the sign beside the number is of another currency than the event's",
         "map custom_data.currency from the source, or mend the source",
@@ -127,7 +146,9 @@ REASONS: Mapping[Reason, ReasonText] = {
         "an earlier row of this run has the same event id", "add the column that tells the two rows apart to event.id"
     ),
     Reason.PURCHASE_WITHOUT_VALUE: ReasonText(
-        "a Purchase needs a value and a currency", "fill the column in the source, or map custom_data.value"
+        "a Purchase needs a value and a currency, and the value is empty",
+        "fill the column in the source (NaN, NULL and the other words of source.null_values count as empty); "
+        "if no column is mapped, map custom_data.value",
     ),
     Reason.VALUE_WITHOUT_CURRENCY: ReasonText(
         "a value needs a currency", "fill the column, or map custom_data.currency"
@@ -140,7 +161,10 @@ REASONS: Mapping[Reason, ReasonText] = {
         "add it to clients.yml or to the map, and replay; `offline-capi rejects` has the rows (what they name is shown"
         " only where it is a known client misspelt)",
     ),
-    Reason.PAUSED_CLIENT: ReasonText("the client is paused", "set active: true in clients.yml and run again"),
+    Reason.PAUSED_CLIENT: ReasonText(
+        "the client is paused, or has no pixel in this environment",
+        "set active: true in clients.yml, or name it under the environment, and run again",
+    ),
     Reason.CLIENT_STOPPED: ReasonText(
         "sending stopped for this client after an access fault", "renew its token or permission and run again"
     ),
@@ -158,8 +182,8 @@ REASONS: Mapping[Reason, ReasonText] = {
         "taken without an error, and not counted as received", "look at the event in Meta's Events Manager"
     ),
     Reason.GATE_CLOSED: ReasonText(
-        "a gate stopped the run before its first request",
-        "look at its figures in the report; if they are right, upload once more with --force-gates",
+        "a gate, or a column that drifted, stopped the run before its first request",
+        "look at the gates in the report; if they are right, upload once more with --force-gates",
     ),
     Reason.OVER_LIMIT: ReasonText(
         "the client's limit of events a run is reached", "run again: the next ones go, as many as limits.events_per_run"
@@ -174,7 +198,24 @@ REASONS: Mapping[Reason, ReasonText] = {
 #: What the codes of ``BuiltEvents.warnings`` mean: the events are sent, and count or match badly.
 WARNING_TEXTS: Mapping[str, ReasonText] = {
     "event_name_case": ReasonText(
-        "a standard event's name in another case is a custom event to Meta", "write it as Meta does, such as Purchase"
+        "a standard event's name in another case, sent as the standard event",
+        "write it as Meta does, such as Purchase; for a custom event of that name set exact: true in event.name",
+    ),
+    "event_name_near": ReasonText(
+        "a name that is nearly a standard event's is a custom event to Meta",
+        "write it as Meta does, or map it; if it is a name of your own, set exact: true in event.name",
+    ),
+    "store_event_of_same_person": ReasonText(
+        "a store event that Meta counts as one with an earlier one of this run: the same person, second and name, "
+        "and no order id",
+        "map custom_data.order_id",
+    ),
+    "store_event_of_same_order": ReasonText(
+        "a store event that Meta counts as one with an earlier one of this run: the same order, second and name",
+        "map custom_data.item_number, or send one event an order",
+    ),
+    "attribution_value_differs": ReasonText(
+        "attribution_value is not attribution_share x value", "compute it from the two"
     ),
     "negative_purchase": ReasonText("a Purchase below zero", "send refunds under a name of your own"),
     "website_without_url": ReasonText("a website event without its address", "map event.source_url"),

@@ -29,13 +29,15 @@ class SourceRows:
     """A batch of rows as the source gave them.
 
     ``origin`` names the file or query; ``first_row`` is the number of the first row in it, counted from 1 without a
-    header line. ``faults`` marks lines that could not be split into columns: they are rows of nulls here.
+    header line. ``faults`` marks lines that could not be split into columns: they are rows of nulls here. ``width`` is
+    how many columns the source has, those included that nobody asked for; 0 where each row has its own, as in JSON.
     """
 
     batch: pa.RecordBatch
     origin: str
     first_row: int
     faults: tuple[Fault, ...] = ()
+    width: int = 0
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
@@ -88,7 +90,9 @@ class MappedRows:
     - ``suppressed``: boolean, true where consent is missing
     - ``faults``: rows that cannot go on
     - ``outside``: how many source rows lie outside the run's window and were left to other runs
+    - ``filtered``: how many rows of the window are not meant, by the upload's ``filter``
     - ``dropped``: identity values that were lost in a map or a cast, and texts that must never be sent
+    - ``noted``: columns of ids that a spreadsheet seems to have rounded
     """
 
     origin: str
@@ -101,6 +105,8 @@ class MappedRows:
     faults: tuple[Fault, ...] = ()
     outside: int = 0
     dropped: tuple[DroppedValues, ...] = ()
+    noted: tuple[NotedValues, ...] = ()
+    filtered: int = 0
 
     def __len__(self) -> int:
         return len(self.row)
@@ -122,7 +128,11 @@ class DroppedValues:
 
 @dataclass(frozen=True, slots=True)
 class NotedValues:
-    """Values that go out, counted for what is worth knowing of them: ``came_hashed``, ``written_h``, ``written_m``."""
+    """Values that go out, counted for what is worth knowing of them.
+
+    ``what`` is ``came_hashed``, ``written_h``, ``written_m`` or ``rounded_15``. ``key`` is a key of user_data, or the
+    path of another field.
+    """
 
     key: str
     column: str
@@ -163,6 +173,7 @@ class HashedRows:
     noted: tuple[NotedValues, ...] = ()
     columns: Mapping[str, int] = field(default_factory=dict)
     profiles: tuple[str, ...] = ()
+    filtered: int = 0
 
     def __len__(self) -> int:
         return len(self.row)
@@ -184,4 +195,5 @@ class HashedRows:
                 self.noted if start == 0 else (),
                 self.columns,
                 self.profiles,
+                self.filtered if start == 0 else 0,
             )

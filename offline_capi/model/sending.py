@@ -38,11 +38,12 @@ class Rejections:
 class BuiltEvents:
     """What a batch of rows became. ``rows == len(events) + len(rejections) + sum(suppressed.values())``.
 
-    ``outside`` counts rows of the source that were left to other runs.
+    ``outside`` counts rows of the source that were left to other runs, ``filtered`` those that are not meant.
     ``suppressed`` counts by (client, day). ``warnings`` counts events that Meta accepts but that will match or measure
     badly, by a short code. ``carried`` says beside the events which of them carry a usable value of each mapped key of
     user_data. ``rows_of`` counts the rows by client, of those that are configured.
 
+    ``store_keys`` says beside the events by what Meta tells those of stores apart: see ``events.keys.store_keys``.
     ``copies`` are the events once more, for further pixels of their clients. ``copied`` counts them by recipient, those
     included that are among the rejections: to a pixel that two clients share, an event of one may be that of another.
     """
@@ -60,6 +61,8 @@ class BuiltEvents:
     copied: Mapping[str, int] = field(default_factory=dict)
     noted: tuple[NotedValues, ...] = ()
     profiles: tuple[str, ...] = ()
+    store_keys: pa.RecordBatch | None = None
+    filtered: int = 0
 
     @property
     def outgoing(self) -> tuple[EventBatch, ...]:

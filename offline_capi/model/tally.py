@@ -87,7 +87,8 @@ class Tally:
     """The books of a run or of a part of one: additive, and plain enough to travel as JSON.
 
     ``read`` counts rows as they come in, independently of ``fates``; that the two agree is the promise. ``outside``
-    counts source rows that were left to other runs. ``value`` is what the events are worth, by currency. ``narrowed``
+    counts source rows that were left to other runs, ``filtered`` those of the window that are not meant; neither is in
+    ``read``. ``value`` is what the events are worth, by currency. ``narrowed``
     marks books of some clients or some rows only; ``gates`` is ``None`` until somebody has looked. ``sendable`` counts
     the events that passed every check of their rows, whether or not they were sent before; ``keys`` how many of those
     carry each mapped key of user_data. ``sent_events`` counts what was sent as Meta counts it.
@@ -126,6 +127,7 @@ class Tally:
     changed: int = 0
     noted: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     profiles: tuple[str, ...] = ()
+    filtered: int = 0
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -155,6 +157,7 @@ class Tally:
             self.changed + other.changed,
             self.noted + other.noted,
             tuple(sorted({*self.profiles, *other.profiles})),
+            self.filtered + other.filtered,
         )
 
     @property
@@ -254,6 +257,7 @@ class Tally:
             "changed": self.changed,
             "noted": [[*key, n] for key, n in sorted(self.noted.items())],
             "profiles": list(self.profiles),
+            "filtered": self.filtered,
         }
 
     @classmethod
@@ -287,6 +291,7 @@ class Tally:
             changed=data.get("changed", 0),
             noted=Counter({(key, column, what): n for key, column, what, n in data.get("noted", ())}),
             profiles=tuple(data.get("profiles", ())),
+            filtered=data.get("filtered", 0),
         )
 
     @classmethod

@@ -16,7 +16,7 @@ import pyarrow.types as kinds
 from offline_capi.config.settings import FieldSpec
 from offline_capi.events.standard import STANDARD_EVENTS, StandardEvent, currencies
 from offline_capi.mapping.casts import truths
-from offline_capi.mapping.numerals import read_integers, read_numbers
+from offline_capi.mapping.numerals import read_integers, read_money, read_numbers
 from offline_capi.onboarding.lines import Answers, Line, Standing, of_values, percent, reference
 from offline_capi.onboarding.sample import Column, Sample, vocabulary
 
@@ -48,7 +48,7 @@ def id_lines(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Li
     """``event.id``: a column, or two together, whose values are never missing and all different but for rows that were
     exported twice; else a TODO, with the nearest as a comment."""
     if answers.id is not None:
-        return [Line("event", "id", answers.id, "as you said", columns=_columns_of(answers.id, sample))]
+        return [Line("event", "id", answers.id, answers.because("id"), columns=_columns_of(answers.id, sample))]
     named = _by_words(sample, _ID | _BUSINESS, frozenset(), taken)
     whole = [column for column in named if column.filled >= _FILLED * len(sample) and _is_id(column)]
     whole.sort(key=lambda column: (not column.words & _BUSINESS, not column.words & _ID))
@@ -168,7 +168,7 @@ _NO_MONEY = vocabulary(
 )
 _CURRENCY = vocabulary("currency waehrung währung devise moneda valuta curr ccy")
 _READ = 0.95
-_COMMA_ENDS, _POINT_ENDS = r"\d,\d{1,2}$", r"\d\.\d{1,2}$"
+_COMMA_ENDS, _POINT_ENDS = r"\d,\d{1,2}\D{0,5}$", r"\d\.\d{1,2}\D{0,5}$"
 _EITHER = r"^\d{1,3}[.,]\d{3}$"
 
 
@@ -198,9 +198,14 @@ def _value(column: Column) -> Line:
     mark = _decimal(column)
     numbers = read_numbers(column.values if _is_number(column) else column.given, mark or ".")
     read = len(numbers) - numbers.null_count
+    kind, what = "number", "numbers"
+    if read < column.filled and not _is_number(column):
+        money = read_money(column.given, mark or ".")
+        if len(money) - money.null_count > read:
+            kind, what, numbers, read = "money", "amounts of money", money, len(money) - money.null_count
     few = int(pc.sum(pc.less_equal(numbers, 0)).as_py() or 0)
-    node = {"column": column.name, "type": "number", **({"decimal": ","} if mark == "," else {})}
-    because = f"{of_values(read, column.filled)} are numbers{_MARKS[mark]}"
+    node = {"column": column.name, "type": kind, **({"decimal": ","} if mark == "," else {})}
+    because = f"{of_values(read, column.filled)} are {what}{_MARKS[mark]}"
     because += f"; {percent(few, read)} are zero or less: no sales?" if few else ""
     standing = Standing.TAKEN if read >= _READ * column.filled and mark else Standing.UNSURE
     return Line("custom_data", "value", node, because, standing, (column.name,))

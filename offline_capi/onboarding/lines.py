@@ -44,8 +44,8 @@ class Line:
 class Answers:
     """What a person has said, by flag or prompt. What nobody said is ``None`` and never made up.
 
-    ``time``, ``value`` and the keys of ``keys`` (column → key of ``user_data``) are columns; ``id`` is a column or a
-    template of columns.
+    ``external_id`` is a word of ``questions.EXTERNAL_ID_POLICIES``. ``value`` and the keys of ``keys`` (column → key of
+    ``user_data``) are columns; ``time`` and ``id`` are a column or a template of columns.
     """
 
     client: str
@@ -58,7 +58,15 @@ class Answers:
     time: str | None = None
     id: str | None = None
     value: str | None = None
+    external_id: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    #: What the file itself says, because it is a known export: names of the fields above, and columns of ``keys``.
+    by_export: frozenset[str] = frozenset()
+    export: str = ""
+
+    def because(self, name: str) -> str:
+        """Who said it: a person, or the export that the file was recognised as."""
+        return f"as {self.export} has it" if name in self.by_export else "as you said"
 
 
 def percent(part: int, whole: int) -> str:

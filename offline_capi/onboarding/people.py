@@ -108,7 +108,7 @@ def _told(column: Column, key: str, sample: Sample, answers: Answers) -> Line:
     if key in _READERS:
         return _READERS[key](column, sample, answers).as_(Standing.TAKEN)
     usable = _usable(key, column)
-    because = f"as you said; {of_values(usable, column.filled)} are usable as {_plural(key)}"
+    because = f"{answers.because(column.name)}; {of_values(usable, column.filled)} are usable as {_plural(key)}"
     return _of(column, key, column.name, because, Standing.TAKEN)
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from offline_capi.border import names_among
 from offline_capi.config.nearest import did_you_mean
-from offline_capi.config.settings import FieldSpec
+from offline_capi.config.settings import TEMPLATE_PART, FieldSpec
 from offline_capi.errors import UsageError
+from offline_capi.mapping.ids import rounded_to_15
 from offline_capi.model import yesterday
 from offline_capi.onboarding.business import client_lines, consent_lines, content_lines, id_lines, money_lines
+from offline_capi.onboarding.exports import Export, answered, constant_lines, keep_lines, recognised
 from offline_capi.onboarding.lines import Answers, Line, Standing, of_values
 from offline_capi.onboarding.origins import Origin
 from offline_capi.onboarding.people import people_in, too_little
-from offline_capi.onboarding.sample import Sample, gaps
+from offline_capi.onboarding.sample import Column, Sample, gaps
 from offline_capi.onboarding.times import TimeColumn, as_time, latest_day, time_columns
 
 __all__ = ["Proposal", "check_people", "propose"]
@@ -31,12 +34,16 @@ NEEDS = (
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What would be written: ``lines`` for the upload, the day of the ``first_night``, ``aside`` the other columns."""
+    """What would be written: ``lines`` for the upload, the day of the ``first_night``, ``aside`` the other columns.
+
+    ``export`` is what the file was recognised as.
+    """
 
     lines: tuple[Line, ...]
     first_night: date
     aside: tuple[str, ...]
     needs_country: bool
+    export: str = ""
 
     def of(self, *standings: Standing) -> list[Line]:
         return [line for line in self.lines if line.standing in standings]
@@ -65,14 +72,19 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
     """What the rows show, with the evidence. Raises ``UsageError`` where no event could come of them."""
     sample = origin.sample
     _check_columns(answers, sample)
-    times = _times(sample, answers, now)
+    export = recognised(sample)
+    if export is not None:
+        answers = answered(answers, export, sample)
+    times = _times(sample, answers, now, export)
     chosen = _chosen(times, answers)
-    used = frozenset([chosen.name] if chosen else []) | frozenset(answers.keys)
+    used = frozenset(_names_in(chosen.name, sample) if chosen else []) | frozenset(answers.keys)
     looks_like = people_in(sample, answers, used - frozenset(answers.keys))
     ids = id_lines(sample, answers, used | _of_people(looks_like))
-    people = [line for line in looks_like if line.columns[0] not in _columns(ids)]
+    people = [line for line in looks_like if line.columns[0] not in _columns(ids) - frozenset(answers.keys)]
     used |= _columns([*ids, *(line for line in people if line.standing is Standing.TAKEN)])
-    consent = consent_lines(sample, used)
+    kept = [] if export is None else list(keep_lines(export, sample))
+    used |= _columns(kept)
+    consent = [] if any(line.section == "consent" for line in kept) else consent_lines(sample, used)
     used |= _columns(consent)
     lines = [
         *client_lines(sample, answers.client, used),
@@ -82,8 +94,11 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
         *money_lines(sample, answers, used),
         *(line for line in ids if line.section == "custom_data"),
         *content_lines(sample, used),
+        *(() if export is None else constant_lines(export, answers)),
+        *kept,
         *consent,
     ]
+    lines = [doubted for line in lines for doubted in _doubted(line, sample)]
     check_people(lines, sample)
     return Proposal(
         lines=tuple(lines),
@@ -91,12 +106,38 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
         aside=_aside(sample, lines),
         needs_country=answers.country is None
         and Standing.UNSURE in {line.standing for line in people if line.key == "ph"},
+        export="" if export is None else export.title,
     )
+
+
+_OF_IDS = ("event.id", "custom_data.order_id", "custom_data.item_number", "user_data.lead_id", "user_data.external_id")
+_ROUNDED = (
+    "{name}: all long numbers end in zeros where a spreadsheet keeps no digits (it rounds to 15), so they are "
+    "probably no longer the ids; export the column as text"
+)
+
+
+def _doubted(line: Line, sample: Sample) -> Iterator[Line]:
+    """The line; one of ids that a spreadsheet seems to have rounded is left to a person."""
+    rounded = [name for name in line.columns if line.place in _OF_IDS and rounded_to_15(sample.columns[name].text)]
+    if not rounded or line.standing is Standing.OPEN:
+        yield line
+        return
+    words = _ROUNDED.format(name=rounded[0])
+    yield replace(line, because=words, standing=Standing.UNSURE)
+    if line.place == "event.id":
+        yield Line("event", "id", None, f"TODO: {words}, then name the column", Standing.OPEN)
+
+
+def _names_in(time: str, sample: Sample) -> Sequence[str]:
+    """The columns of a template, or the one column, whatever its name looks like."""
+    return [time] if time in sample.columns else TEMPLATE_PART.split(time)[1::3] or [time]
 
 
 def _check_columns(answers: Answers, sample: Sample) -> None:
     plain = names_among(sample.columns)
-    asked = {"--time": [answers.time], "--value": [answers.value], "--id": _id_columns(answers), "--map": answers.keys}
+    times = _names_in(answers.time, sample) if answers.time else []
+    asked = {"--time": times, "--value": [answers.value], "--id": _id_columns(answers), "--map": answers.keys}
     for option, names in asked.items():
         for name in names:
             if name is not None and name not in sample.columns:
@@ -140,16 +181,25 @@ def _aside(sample: Sample, lines: Sequence[Line]) -> tuple[str, ...]:
 # ---------------------------------------------------------------------------------------------- when
 
 
-def _times(sample: Sample, answers: Answers, now: datetime) -> list[TimeColumn]:
+def _times(sample: Sample, answers: Answers, now: datetime, export: Export | None) -> list[TimeColumn]:
     if answers.time is None:
         return time_columns(sample, now)
-    found = as_time(sample.columns[answers.time], now)
+    found = as_time(_time_column(answers.time, sample), now, export.formats if export else ())
     if found is None:
         raise UsageError(
             f'--time: too few values of "{answers.time}" can be read as times of the past; ISO 8601, Unix times and '
             "days such as 24.11.2026 can. Nothing was written"
         )
     return [found]
+
+
+def _time_column(time: str, sample: Sample) -> Column:
+    """The column, or what a template of columns makes of each row."""
+    if time in sample.columns:
+        return sample.columns[time]
+    parts = TEMPLATE_PART.split(time)
+    texts = [sample.columns[part].text if at % 3 else part for at, part in enumerate(parts) if at % 3 != 2]
+    return Column(time, pc.binary_join_element_wise(*texts, ""))
 
 
 def _chosen(times: Sequence[TimeColumn], answers: Answers) -> TimeColumn | None:
@@ -165,16 +215,20 @@ def _window_lines(
     sample: Sample, times: Sequence[TimeColumn], chosen: TimeColumn | None, answers: Answers
 ) -> list[Line]:
     zone = answers.timezone or (None if chosen is None or chosen.zone_matters else "UTC")
-    said = "as you said" if answers.timezone else "values carry their own zone; days are cut in this one"
+    said = answers.because("timezone") if answers.timezone else "values carry their own zone; days are cut in this one"
     timezone = Line("window", "timezone", zone, said)
     if zone is None:
         todo = "TODO: values have no time zone; in which were they written? Such as America/New_York"
         timezone = Line("window", "timezone", None, todo, Standing.OPEN)
     if chosen is None:
         return [Line("window", "column", None, _no_time(times), Standing.OPEN), timezone]
-    said = _time_words(chosen) + gaps(sample.columns[chosen.name])
-    column = Line("window", "column", chosen.name, said, columns=(chosen.name,))
-    return [column, timezone, *_time_lines(chosen)]
+    column = _time_column(chosen.name, sample)
+    said = _time_words(chosen) + gaps(column)
+    if chosen.name in sample.columns:
+        return [Line("window", "column", chosen.name, said, columns=(chosen.name,)), timezone, *_time_lines(chosen)]
+    names = tuple(_names_in(chosen.name, sample))
+    forms = [Line("window", "format", list(chosen.formats), "how they are written")] if chosen.formats else []
+    return [Line("window", "template", chosen.name, said, columns=names), *forms, timezone]
 
 
 def _no_time(times: Sequence[TimeColumn]) -> str:
@@ -206,7 +260,9 @@ def _first_night(origin: Origin, chosen: TimeColumn | None, answers: Answers, no
     if origin.day is not None or chosen is None:
         return origin.day or yesterday(zone, now)
     instants = (
-        origin.latest(chosen, zone) if origin.latest else chosen.instants(origin.sample.columns[chosen.name], zone)
+        origin.latest(chosen, zone)
+        if origin.latest
+        else chosen.instants(_time_column(chosen.name, origin.sample), zone)
     )
     return latest_day(instants, zone, now) or yesterday(zone, now)
 
@@ -215,11 +271,11 @@ def _first_night(origin: Origin, chosen: TimeColumn | None, answers: Answers, no
 
 
 def _event_lines(answers: Answers, ids: Sequence[Line]) -> list[Line]:
-    name = Line("event", "name", answers.event, "as you said")
+    name = Line("event", "name", answers.event, answers.because("event"))
     if answers.event is None:
         todo = "TODO: what happened? Purchase, Lead, … or a name of your own, as the browser's pixel calls it"
         name = Line("event", "name", None, todo, Standing.OPEN)
-    source = Line("event", "action_source", answers.action_source, "as you said")
+    source = Line("event", "action_source", answers.action_source, answers.because("action_source"))
     if answers.action_source is None:
         todo = "TODO: where? physical_store, phone_call, system_generated, website, email, app, chat, other"
         source = Line("event", "action_source", None, todo, Standing.OPEN)

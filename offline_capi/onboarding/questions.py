@@ -15,7 +15,7 @@ from offline_capi.config.wording import misnamed
 from offline_capi.errors import UsageError
 from offline_capi.events.standard import ACTION_SOURCES, currencies
 
-__all__ = ["ASKED_BY", "valid", "valid_keys"]
+__all__ = ["ASKED_BY", "EXTERNAL_ID", "EXTERNAL_ID_POLICIES", "valid", "valid_keys"]
 
 #: The place of an open line → what of ``Answers`` closes it, in the order in which a person is asked.
 ASKED_BY: Mapping[str, str] = {
@@ -27,6 +27,18 @@ ASKED_BY: Mapping[str, str] = {
     "custom_data.value": "value",
     "custom_data.currency": "currency",
 }
+
+
+#: How a browser may send external_id -> the policy of a client that equals it (meta-capi.md 2.5 and 12).
+EXTERNAL_ID_POLICIES: Mapping[str, Mapping[str, object]] = {
+    "raw": {"send": "raw"},
+    "sha256": {"send": "sha256"},
+    "parameter_builder": {"send": "sha256", "lower": True},
+}
+EXTERNAL_ID = (
+    "external_id must equal what the browser's pixel sends. Which is it: raw (the id as it is), sha256 (a hash of the "
+    "id as it is) or parameter_builder (Meta's library: lower case, hashed)? (empty: sha256)"
+)
 
 
 def valid(name: str, value: str | None) -> str | None:
@@ -82,6 +94,13 @@ def _action_source(value: str) -> str:
     return value
 
 
+def _external_id(value: str) -> str:
+    if value not in EXTERNAL_ID_POLICIES:
+        guess = did_you_mean(value, EXTERNAL_ID_POLICIES) or ";"
+        raise ValueError(f'"{value}" is unknown{guess} one of: {", ".join(EXTERNAL_ID_POLICIES)}')
+    return value
+
+
 def _currency(value: str) -> str:
     if value.upper() not in currencies():
         raise ValueError(f'"{value}" is not an ISO 4217 code such as USD or EUR')
@@ -96,4 +115,5 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
     "timezone": _typed(Zone),
     "country": _typed(Country),
     "currency": _currency,
+    "external_id": _external_id,
 }

@@ -10,6 +10,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.mapping.ids import undecorated
 from offline_capi.mapping.text import as_text, plain
 from offline_capi.model import SourceRows
 from offline_capi.onboarding.lines import percent
@@ -33,14 +34,14 @@ def vocabulary(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Column:
-    """One column; ``text`` is trimmed, and null where it is blank."""
+    """One column; ``text`` is trimmed, without a spreadsheet's marks, and null where it is blank."""
 
     name: str
     values: pa.Array
 
     @cached_property
     def text(self) -> pa.StringArray:
-        return plain(as_text(self.values))
+        return plain(undecorated(as_text(self.values)))
 
     @cached_property
     def given(self) -> pa.StringArray:

@@ -58,11 +58,11 @@ def time_columns(sample: Sample, now: datetime) -> list[TimeColumn]:
     return sorted(filter(None, found), key=lambda one: -one.score)
 
 
-def as_time(column: Column, now: datetime) -> TimeColumn | None:
-    """How the column's values are read as times; ``None`` where they are none."""
+def as_time(column: Column, now: datetime, known: tuple[str, ...] = ()) -> TimeColumn | None:
+    """How the column's values are read as times; ``None`` where they are none. ``known`` formats need no proof."""
     if not column.filled or kinds.is_boolean(column.values.type):
         return None
-    readings = sorted(_readings(column, now), key=lambda one: -one[1])
+    readings = sorted(_readings(column, now), key=lambda one: (-one[1], not set(one[0]) <= set(known)))
     if not readings or readings[0][1] < FITS * column.filled:
         return None
     formats, readable = readings[0]
@@ -77,7 +77,7 @@ def as_time(column: Column, now: datetime) -> TimeColumn | None:
         zone_matters=bool(pc.any(pc.not_equal(found, east)).as_py()),
         has_clock=clock,
         formats=formats,
-        other_reading=len(readings) > 1 and readings[1][1] == readable,
+        other_reading=len(readings) > 1 and readings[1][1] == readable and not (known and set(formats) <= set(known)),
         score=_score(column) + clock,
     )
 

@@ -18,6 +18,7 @@ from offline_capi.onboarding.folder import CLIENTS, Known
 from offline_capi.onboarding.lines import Answers, Line, Standing
 from offline_capi.onboarding.origins import Origin
 from offline_capi.onboarding.proposal import Proposal
+from offline_capi.onboarding.questions import EXTERNAL_ID_POLICIES
 
 __all__ = ["PIXEL", "token_variable", "write_up"]
 
@@ -108,7 +109,7 @@ def _upload(name: str, proposal: Proposal, origin: Origin) -> str:
         _section("client", proposal),
         _source(name, origin),
         _schedule(proposal),
-        *(_section(section, proposal) for section in ("event", "user_data", "custom_data", "consent")),
+        *(_section(section, proposal) for section in ("event", "user_data", "custom_data", "filter", "consent")),
         list(_laid_out([_LIMITS])),
     ]  # fmt: skip
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -205,9 +206,18 @@ def _client(answers: Answers) -> list[str]:
         _Written(f"    token: {{env: {token_variable(name)}}}", "where the token is, never the token"),
         country if answers.country else _Written("    # country: US", country.comment),
         _Written(f"    {_node('timezone', answers.timezone)}") if answers.timezone else _Written("    # timezone: UTC"),
-        _Written("    # external_id: {send: raw}", "hashed without it; must equal what the browser's pixel sends"),
+        _external_id(answers),
     ]
     return [f"  {_node(name, None)}", *_laid_out(lines)]
+
+
+def _external_id(answers: Answers) -> _Written:
+    if answers.external_id is None:
+        return _Written(
+            "    # external_id: {send: raw}", "hashed without it; must equal what the browser's pixel sends"
+        )
+    policy = dict(EXTERNAL_ID_POLICIES[answers.external_id])
+    return _Written(f"    {_node('external_id', policy)}", "as the browser's pixel sends it, as you said")
 
 
 PIXEL = "TODO: the pixel or dataset, 5 to 20 digits, as Events Manager shows it"

@@ -89,6 +89,7 @@ class Books:
         """A batch of rows, read and built: those that ended before delivery are booked, its events stay open."""
         self.tally.read += built.rows
         self.tally.outside += built.outside
+        self.tally.filtered += built.filtered
         self.tally.read_of.update(built.rows_of)
         self.tally.copies.update(built.copied)
         self.enter_rejections(built.rejections)

@@ -77,7 +77,7 @@ class RunReport:
     """What happened in one run. ``problems`` is empty when the run is complete.
 
     ``planned`` marks a plan: its "sent" are rows that *would* be sent. ``ledger`` is the URL of the ledger, without
-    what may be secret, and ``new_ledger`` says that it knew of no run before.
+    what may be secret, and ``new_ledger`` says that it knew of no run before. ``environment`` is that of the run.
     """
 
     run_id: str
@@ -92,9 +92,11 @@ class RunReport:
     planned: bool = False
     ledger: str = ""
     new_ledger: bool = False
+    environment: str = ""
 
     def identity_lines(self) -> list[str]:
-        """What is worth knowing of identity values that went out: how many came hashed, letters with two meanings."""
+        """What is worth knowing of values that went out: how many came hashed, letters with two meanings, ids that a
+        spreadsheet has rounded."""
         noted, lines = self.tally.noted, []
         for (key, column, what), count in sorted(noted.items()):
             if what == "came_hashed":
@@ -104,7 +106,17 @@ class RunReport:
                     f"{key}: {column} holds both H and M. Both were sent as male; where M is Mujer or Madame, "
                     f"write map: {{H: m, M: f}} for the column"
                 )
+            elif what == "rounded_15":
+                lines.append(
+                    f"{key}: all {count:,} long numbers of {column} end in zeros where a spreadsheet keeps no digits "
+                    "(it rounds to 15), so they are probably not the ids; export the column as text"
+                )
         return lines
+
+    @property
+    def profiles(self) -> str:
+        """By which versions of the identity profiles the rows were read: ``meta@2026-11``; empty where none was."""
+        return ", ".join(self.tally.profiles)
 
     @property
     def complete(self) -> bool:
@@ -161,9 +173,7 @@ class RunReport:
         if whose:
             verb = "Nothing would be sent" if self.planned else "Nothing was sent"
             of_whom = "" if self.tally.stopped else f" of {', '.join(whose)}"
-            lines.append(
-                f"{verb}{of_whom}. Look at the source; if the figures are right, upload once more with --force-gates"
-            )
+            lines.append(f"{verb}{of_whom}. Look at the source; if it is right, upload once more with --force-gates")
         return lines
 
     def known_lines(self) -> list[str]:
@@ -188,9 +198,16 @@ class RunReport:
         told += [
             f"no file for {file.day or 'the window'} ({file.pattern})" for file in self.tally.absent if file.optional
         ]
-        if not (self.tally.read or self.tally.absent or self.problems):
+        if not (self.tally.read or self.tally.filtered or self.tally.absent or self.problems):
             told.append(f"no row was read; {self.tally.outside:,} rows of the source are of other days")
         return told
+
+    def filtered_line(self) -> str:
+        """``40 rows left out by filter``: they are not among the rows read; empty where none was."""
+        filtered = self.tally.filtered
+        return f"{filtered:,} {'row' if filtered == 1 else 'rows'} left out by filter, not counted as read" * bool(
+            filtered
+        )
 
     def raise_for_loss(self) -> None:
         """Raise ``PartialLossError`` unless the run is complete: a partial loss is never a green task (P14)."""
@@ -208,6 +225,7 @@ class RunReport:
             "window": self.window.to_json(),
             "trigger": self.trigger,
             "planned": self.planned,
+            **({"environment": self.environment} if self.environment else {}),
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
             "status": self.status.value,
@@ -244,6 +262,7 @@ class RunReport:
             planned=data["planned"],
             ledger=data.get("ledger", ""),  # reports of earlier versions have neither
             new_ledger=data.get("new_ledger", False),
+            environment=data.get("environment", ""),
         )
 
 
@@ -394,11 +413,24 @@ def make_report(
     planned: bool = False,
     ledger: str = "",
     new_ledger: bool = False,
+    environment: str = "",
 ) -> RunReport:
     """Close the books of a run; raises ``BalanceError`` when they do not balance."""
     status, problems = judge(tally, limits, days=days)
     return RunReport(
-        run_id, upload, window, trigger, started_at, ended_at, status, problems, tally, planned, ledger, new_ledger
+        run_id,
+        upload,
+        window,
+        trigger,
+        started_at,
+        ended_at,
+        status,
+        problems,
+        tally,
+        planned,
+        ledger,
+        new_ledger,
+        environment,
     )
 
 
@@ -408,7 +440,8 @@ def _new(ledger: str) -> str:
 
 def _rows(tally: Tally) -> dict[str, int]:
     copies = {"copies": tally.copied} if tally.copied else {}
-    return {"read": tally.read, **copies, **_plain(tally.by_fate())}
+    filtered = {"filtered": tally.filtered} if tally.filtered else {}
+    return {"read": tally.read, **copies, **_plain(tally.by_fate()), **filtered}
 
 
 def _copies(tally: Tally) -> str:

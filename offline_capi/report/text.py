@@ -47,20 +47,23 @@ def _sections(report: RunReport) -> list[RenderableType]:
         *report.identity_lines(),
     )
     sections += [Text(f"  {line}", style="yellow") for line in lines]
+    profiles = [f"identity profile {report.profiles}"] if report.profiles else []
     ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
-    sections += [Text(f"  {line}", style="dim") for line in (*_keys(report), *_changed(report), *ledger)]
+    details = (report.filtered_line(), *_keys(report), *profiles, *_changed(report), *ledger)
+    sections += [Text(f"  {line}", style="dim") for line in details if line]
     clients = _by_fate("client", report.by_client(), report)
     return [*sections, *shown_tables(_reasons(report), _dropped(report), _warnings(report), clients)]
 
 
 def _headline(report: RunReport) -> Text:
     mark, colour = _MARK[report.status]
+    where = f"  environment {report.environment}" if report.environment else ""
     if report.planned:
-        return Text.assemble((f"{report.upload}  plan", "bold"), f"  {report.window}\n  nothing is sent")
+        return Text.assemble((f"{report.upload}  plan", "bold"), f"  {report.window}{where}\n  nothing is sent")
     took = (report.ended_at - report.started_at).total_seconds()
     return Text.assemble(
         (f"{mark} {report.upload}  {report.status.value}", f"bold {colour}"),
-        f"  {report.window}\n  run {report.run_id}, {_counted(report.tally.requests, 'request')}, {took:.1f} s",
+        f"  {report.window}{where}\n  run {report.run_id}, {_counted(report.tally.requests, 'request')}, {took:.1f} s",
     )
 
 

@@ -25,6 +25,7 @@ VERSIONS_END: Mapping[int, int | None] = {
     24: 1834444800,  # 2028-02-18
     25: 1848441600,  # 2028-07-29
     26: None,
+    27: None,
 }
 
 

@@ -52,7 +52,7 @@ def _denied(meaning: str, error: str) -> Kind:
     return Kind(meaning, "error", ERRORS[error])
 
 
-_UPGRADED = (("X-Ad-Api-Version-Warning", "The call has been auto-upgraded to v26.0."),)
+_UPGRADED = (("X-Ad-Api-Version-Warning", "The call has been auto-upgraded to v27.0."),)
 
 KINDS: Mapping[str, Kind] = {  # codes: meta-capi.md 6.2; headers: 5.5
     "unavailable": _error("Service temporarily unavailable", 503, 2, is_transient=True),

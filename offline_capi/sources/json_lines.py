@@ -1,5 +1,8 @@
 """JSON: one object a line, or an array of objects, or objects over several lines.
 
+The answer of an API, one object whose ``data`` (``records``, ``results``, ``value``) is an array of objects, is read as
+that array: Meta's Graph API, Stripe, Salesforce, HubSpot and OData answer so.
+
 Values come as text, numbers by their shortest form, nested values as JSON text. Numbers with a fraction come as
 ``float64`` where a column holds nothing else: a decimal mark that an upload declares speaks of text alone. A column
 with a dot in its name (``customer.email``) is the member of a nested object, unless there is a key of that name.
@@ -45,7 +48,7 @@ _TEXT = rb'\s*:\s*"'
 
 def read_jsonl(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     with open_text(place, source.encoding) as stream:
-        for number, block in enumerate(_lines(stream, place)):
+        for number, block in enumerate(_lines(stream, place, columns)):
             piece = _piece(block, columns, place)
             if number == 0:
                 _check_keys(block, piece.batch, place)
@@ -66,18 +69,34 @@ def _check_keys(block: bytes, batch: pa.RecordBatch, place: Place) -> None:
 def jsonl_columns(place: Place, source: FileSource, _: Sequence[str] | None) -> list[tuple[str, str]]:
     """The keys of the first lines, and after them the members of nested objects by their dotted names."""
     with open_text(place, source.encoding) as stream:
-        lines = next(_lines(stream, place), b"").splitlines()
+        lines = next(_lines(stream, place, None), b"").splitlines()
     return [(name, "string") for name in _paths(islice(lines, PROBE_LINES))]
 
 
-def _lines(stream: Any, place: Place) -> Iterator[bytes]:
+def _lines(stream: Any, place: Place, columns: Sequence[str] | None) -> Iterator[bytes]:
     """Blocks of whole lines, one value a line, whatever the layout of the file."""
     first = bytes(stream.read(CHUNK_BYTES))
     chunks = takewhile(len, iter(lambda: bytes(stream.read(CHUNK_BYTES)), None))
     lead, line = first.lstrip()[:1], first.lstrip().split(b"\n", 1)[0].rstrip()
+    if (envelope := _ENVELOPE.match(first)) and not _is_row(first, columns):
+        return _one_a_line(first, chunks, place, skip=envelope.end(), envelope=True)
     if (lead == b"[" and not _is_value(line)) or line == b"{" or (lead == b"[" and line.startswith(b"[{")):
-        return _one_a_line(first, chunks, place, is_array=lead == b"[")
+        return _one_a_line(first, chunks, place, skip=first.index(b"[") + 1 if lead == b"[" else 0)
     return _whole_lines(first, chunks)
+
+
+#: Up to the first object of the array. What may stand before it says no more than what kind of answer this is.
+_ENVELOPE = re.compile(
+    rb'\s*\{(?:\s*"(?:object|url|has_more|totalSize|total|done|@odata\.context)"\s*:\s*(?:"[^"]*"|[0-9]+|true|false)\s*,)*'
+    rb'\s*"(?:data|records|results|value)"\s*:\s*\[(?=\s*[{\]])'
+)
+
+
+def _is_row(first: bytes, columns: Sequence[str] | None) -> bool:
+    """Whether what looks like an API's answer is a row: others follow it, or it has a column that is asked for."""
+    line, _, rest = first.strip().partition(b"\n")
+    row = _object(line)
+    return bool(row) and (bool(rest.strip()) or any(name in row for name in columns or ()))
 
 
 def _is_value(line: bytes) -> bool:
@@ -88,10 +107,16 @@ def _is_value(line: bytes) -> bool:
     return True
 
 
-def _one_a_line(first: bytes, chunks: Iterator[bytes], place: Place, *, is_array: bool) -> Iterator[bytes]:
-    """The members of an array, or values that follow each other, each on a line of its own."""
+def _one_a_line(
+    first: bytes, chunks: Iterator[bytes], place: Place, *, skip: int, envelope: bool = False
+) -> Iterator[bytes]:
+    """The members of an array that begins after ``skip`` bytes, or values that follow each other, one a line.
+
+    An array in an ``envelope`` has the rest of an object after it.
+    """
+    is_array = skip > 0
     decode, scan = codecs.getincrementaldecoder("utf-8")(), json.JSONDecoder().raw_decode
-    text, done, count = decode.decode(first).lstrip()[1 if is_array else 0 :], False, 0
+    text, done, count = decode.decode(first[skip:]).lstrip(), False, 0
     while not done:
         chunk = next(chunks, b"")
         done = not chunk
@@ -110,7 +135,8 @@ def _one_a_line(first: bytes, chunks: Iterator[bytes], place: Place, *, is_array
         if found:
             yield "\n".join(found).encode() + b"\n"
         text = text[at:]
-        if (done and text.strip() != ("]" if is_array else "")) or len(text) > MAX_OBJECT_CHARS:
+        is_whole = _is_value(f'{{"_":[{text}'.encode()) if envelope else text.strip() == ("]" if is_array else "")
+        if (done and not is_whole) or len(text) > MAX_OBJECT_CHARS:
             raise SourceError(
                 f"file {place.origin}: it is {'an array of objects' if is_array else 'JSON'}, and what follows object"
                 f" {count:,} is no JSON, or is not whole.\nMend it, or export it with one object a line: then one bad"

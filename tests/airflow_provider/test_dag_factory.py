@@ -285,7 +285,7 @@ def test_a_file_that_is_no_yaml_at_all_is_a_failing_dag_too(folder: Path):
 
 def test_broken_clients_make_every_upload_that_needs_them_fail_by_name(folder: Path):
     clients = folder / "clients.yml"
-    clients.write_text(clients.read_text().replace("graph_version: v26.0", "graph_version: latest"))
+    clients.write_text(clients.read_text().replace("graph_version: v27.0", "graph_version: latest"))
 
     dags = upload_dags(folder)
 

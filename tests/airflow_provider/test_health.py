@@ -23,9 +23,10 @@ class Days:
     def __init__(self, night: SampleNight) -> None:
         self.night, self._heard = night, night.airflow.home / "heard.txt"
 
-    def look(self) -> tuple[Night, list[str]]:
+    def look(self, **more: str) -> tuple[Night, list[str]]:
+        """With ``more`` in the environment."""
         self._heard.write_text("")
-        done = self.night.airflow.run(HEALTH, self.night.environment, retries=0)
+        done = self.night.airflow.run(HEALTH, {**self.night.environment, **more}, retries=0)
         return done, self._heard.read_text().splitlines()
 
 
@@ -53,6 +54,14 @@ def test_a_revoked_token_is_told_once_stays_red_and_its_end_is_told_once(days: D
     assert [line.partition(":")[0] for line in began] == ["began nordic_outlet"]
     assert [line.partition(":")[0] for line in ended] == ["ended nordic_outlet"]
     assert (silence, quiet) == ([], [])
+
+
+def test_it_is_red_while_a_version_of_the_graph_api_ends_within_30_days_or_has_ended(days: Days):
+    done, _ = days.look(OFFLINE_CAPI_GRAPH_VERSION="v24.0")
+
+    assert done.state == "failed"
+    assert "v24.0 (management, read_back) may have ended on 2026-11-10" in days.night.airflow.log
+    assert done.tries == {"check_clients": 1}
 
 
 def test_the_fault_is_found_before_the_night_which_then_does_not_ask_meta_again(days: Days):

@@ -84,6 +84,31 @@ def test_a_backfilled_day_that_is_not_over_waits_for_its_own_night():
     assert run.run_after == pendulum.datetime(2026, 11, 5, 2, 15, tz="America/New_York")
 
 
+def test_every_minute_of_an_hour_is_a_time_of_day():
+    often = DailyPartitionTimetable("* 3 * * *", timezone="America/New_York")
+    first = pendulum.datetime(2026, 11, 5, 3, tz="America/New_York")
+
+    last = often._get_prev(first.add(hours=1))
+
+    assert often._get_next(first.subtract(seconds=1)) == first
+    assert last == first.add(minutes=59)
+
+
+def test_a_moment_at_which_it_runs_is_the_first_run_from_then_on():
+    """As a start date that is a cron time, and midnight where the cron is at midnight."""
+    at_midnight = DailyPartitionTimetable("0 0 * * *", timezone="America/New_York")
+    midnight = pendulum.datetime(2026, 11, 5, tz="America/New_York")
+
+    (backfilled,) = backfill("2026-11-04", "2026-11-04", at_midnight)
+    first = at_midnight.next_dagrun_info_v2(
+        last_dagrun_info=None, restriction=TimeRestriction(midnight, None, catchup=True)
+    )
+
+    assert backfilled.run_after == midnight
+    assert first is not None
+    assert (first.run_after, first.partition_key) == (midnight, "2026-11-04")
+
+
 def test_it_comes_back_from_the_metadata_database_as_it_was():
     back = decode_timetable(encode_timetable(NIGHTLY))
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from html import escape
+from io import StringIO
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from offline_capi.audit import coverage, policy_in_words
 from offline_capi.cli import app
 from offline_capi.config.settings import ExternalIdPolicy
 from offline_capi.pipeline import plan_upload, preview
-from offline_capi.report import RunReport
+from offline_capi.report import RunReport, print_report, render_html
 from tests.audit.project import DAY, Project
 
 
@@ -35,8 +39,57 @@ def test_a_report_tells_what_came_hashed_and_which_rules_read_the_rest(tmp_path:
     assert "em: 2 of mail came hashed" in words
     assert "sexe holds both H and M" in words
     assert report.to_json()["profiles"] == ["meta@2026-11"]
+    console = Console(file=StringIO(), width=200)
+    print_report(report, console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    page = render_html(report)
+    assert "identity profile meta@2026-11" in shown
+    assert "Identity profile: <code>meta@2026-11</code>" in page
+    for line in report.identity_lines():
+        assert line in shown
+        assert escape(line) in page
     assert RunReport.from_json(json.loads(json.dumps(report.to_json()))).tally.noted == report.tally.noted
     assert seen.columns["em", "mail"].to_json()["noted"] == {"came_hashed": 2}
+
+
+ROUNDED = [1_180_000_000_000_100 + 10 * at * at for at in range(1, 8)]
+
+
+@pytest.mark.parametrize("ids", [list(map(str, ROUNDED)), [f'="{number}"' for number in ROUNDED]])
+def test_ids_that_a_spreadsheet_rounded_are_told_by_report_and_coverage(tmp_path: Path, ids: list[str]) -> None:
+    """Of no single id it can be said; of all together it can. They go out: a number may well end in zeros."""
+    rows = [{"mail": f"a{at}@x.com", "lead": number} for at, number in enumerate(ids)]
+    event = {"name": "Lead", "id": "lead-{lead}", "action_source": "physical_store"}
+    project = Project(tmp_path, {"em": "mail", "lead_id": "lead"}, rows, upload={"event": event, "custom_data": {}})
+
+    with project.opened() as (upload, window, services):
+        report = plan_upload(upload, window, services)
+        seen = coverage(upload, window, services)
+
+    told = [line for line in report.identity_lines() if "it rounds to 15" in line]
+    assert [line.split(":")[0] for line in told] == ["event.id", "lead_id"]
+    assert all("all 7 long numbers of lead end in zeros" in line for line in told)
+    assert report.balance == "7 read = 7 sent"
+    assert seen.columns["lead_id", "lead"].to_json()["noted"] == {"rounded_15": 7}
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [number + 1 for number in ROUNDED],
+        [*ROUNDED[:-1], ROUNDED[-1] + 3],  # one that was not
+        ROUNDED[:3],  # too few to tell from chance
+        [number // 10 for number in ROUNDED],  # 15 digits, which a spreadsheet keeps
+        [f"A{number}" for number in ROUNDED],
+    ],
+)
+def test_ids_that_may_be_whole_are_told_of_nowhere(tmp_path: Path, ids: list[object]) -> None:
+    rows = [{"mail": f"a{at}@x.com", "lead": number} for at, number in enumerate(ids)]
+
+    with Project(tmp_path, {"em": "mail", "external_id": "lead"}, rows).opened() as (upload, window, services):
+        report = plan_upload(upload, window, services)
+
+    assert report.identity_lines() == []
 
 
 def test_a_pinned_profile_is_named_with_its_version(tmp_path: Path) -> None:

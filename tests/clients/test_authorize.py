@@ -288,7 +288,7 @@ def test_p09_no_token_is_in_any_file_message_or_url(
 
     made = platform.secrets.token(SecretRef(store="acme")).reveal()
     shown = [text for one in said for text in (one.out, one.error)]
-    assert "POST /v26.0/oauth/access_token" in caplog.text
+    assert "POST /v27.0/oauth/access_token" in caplog.text
     assert (platform.home / "tokens.enc").stat().st_mode & 0o077 == 0
     assert kept_secret(*shown, caplog.text, platform.written(), canaries=(*CANARIES, made, SHOP_TOKEN))
 

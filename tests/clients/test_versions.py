@@ -26,7 +26,7 @@ def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def use(night: Night, versions: str) -> None:
-    night.edit("dags/clients.yml", ("graph_version: v26.0", versions))
+    night.edit("dags/clients.yml", ("graph_version: v27.0", versions))
 
 
 def notices_of(night: Night, now: datetime) -> list[str]:
@@ -117,20 +117,20 @@ def test_a_version_that_meta_serves_is_fine(night: Night, sandbox: Sandbox) -> N
 
     (look,) = said.json["versions"]
     assert (said.code, plain.code) == (0, 0)
-    assert (look["version"], look["verdict"], look["served_as"], look["ends"]) == ("v26.0", "served", "v26.0", None)
+    assert (look["version"], look["verdict"], look["served_as"], look["ends"]) == ("v27.0", "served", "v27.0", None)
     assert look["families"] == ["events", "management", "read_back"]
     assert "its end is not announced" in " ".join(plain.out.split())
     assert sandbox.requests == []
 
 
 def test_a_version_that_meta_refuses_or_answers_as_another_is_told(night: Night) -> None:
-    use(night, "graph_version: v26.0\n  graph_versions: {read_back: v19.0, management: v99.0}")
+    use(night, "graph_version: v27.0\n  graph_versions: {read_back: v19.0, management: v99.0}")
     refused = canary(night)
     night.sandbox.forward_retired_versions()
     forwarded = canary(night)
 
     verdicts = {look["version"]: look["verdict"] for look in refused.json["versions"]}
-    assert (refused.code, verdicts) == (1, {"v26.0": "served", "v99.0": "refused", "v19.0": "refused"})
+    assert (refused.code, verdicts) == (1, {"v27.0": "served", "v99.0": "refused", "v19.0": "refused"})
     assert [look["verdict"] for look in forwarded.json["versions"]] == ["served", "refused", "other"]
     assert forwarded.json["versions"][2]["served_as"] == "v21.0"
     assert forwarded.code == 1
@@ -164,7 +164,7 @@ def test_the_platforms_app_asks_where_there_is_one(platform: Platform) -> None:
 
 
 def test_each_family_is_called_in_its_own_version(night: Night) -> None:
-    use(night, "graph_version: v26.0\n  graph_versions: {read_back: v19.0}")
+    use(night, "graph_version: v27.0\n  graph_versions: {read_back: v19.0}")
 
     sent, read = run(night, "upload", "credit_approvals"), run(night, "clients", "quality", "acme_bank", "--json")
     use_events = ("graph_versions: {read_back: v19.0}", "graph_versions: {events: v19.0}")

@@ -6,7 +6,15 @@ from datetime import date, timedelta
 
 import pytest
 
-from offline_capi.config.graph_versions import FAMILIES, NEWEST, WARN_DAYS, end_of, upgrade_notice, version_warnings
+from offline_capi.config.graph_versions import (
+    ENDS_SOON_DAYS,
+    FAMILIES,
+    NEWEST,
+    WARN_DAYS,
+    end_of,
+    upgrade_notice,
+    version_warnings,
+)
 from offline_capi.config.settings import Platform
 from offline_capi.sandbox.access import VERSIONS_END
 
@@ -25,12 +33,14 @@ GRAPH = [
     ("v16.0", date(2025, 5, 14)),
     ("v12.0", date(2025, 5, 14)),
     ("v27.0", None),
+    ("v28.0", None),
 ]
 #: The Marketing schedule, which the other families may follow; the newest are not announced.
 MARKETING = [
+    ("v27.0", None),
     ("v26.0", None),
-    ("v25.0", None),
-    ("v24.0", date(2026, 10, 6)),
+    ("v25.0", date(2027, 2, 23)),
+    ("v24.0", date(2026, 11, 10)),
     ("v23.0", date(2026, 6, 9)),
     ("v22.0", date(2026, 2, 19)),
     ("v21.0", date(2026, 2, 19)),
@@ -49,7 +59,7 @@ def test_other_families_may_follow_the_shorter_one(version: str, day: date | Non
 
 
 def test_every_end_has_its_source() -> None:
-    known = [end_of(f"v{number}.0", family) for number in range(10, 27) for family in FAMILIES]
+    known = [end_of(f"v{number}.0", family) for number in range(10, 28) for family in FAMILIES]
 
     assert all(end.source for end in known if end.day)
 
@@ -82,14 +92,23 @@ def test_an_end_is_warned_of_from_90_days_before(before: int, words: str | None)
 
 
 def test_what_nobody_knows_is_not_warned_of_and_what_is_unsure_says_so() -> None:
+    assert version_warnings(dict.fromkeys(FAMILIES, "v27.0"), TODAY) == []
     assert version_warnings(dict.fromkeys(FAMILIES, "v26.0"), TODAY) == []
-    assert version_warnings(dict.fromkeys(FAMILIES, "v25.0"), TODAY) == []
+    assert version_warnings(dict.fromkeys(FAMILIES, "v25.0"), date(2026, 11, 24)) == []
 
     (warning,) = version_warnings(dict.fromkeys(FAMILIES, "v24.0"), TODAY)
 
-    assert "v24.0 (management, read_back) may have ended on 2026-10-06" in warning
+    assert "v24.0 (management, read_back) may have ended on 2026-11-10" in warning
     assert "graph_versions.management and graph_versions.read_back" in warning
-    assert "a third party" in warning
+
+
+@pytest.mark.parametrize(("before", "soon"), [(31, False), (30, True), (0, True), (-400, True)])
+def test_the_last_days_of_a_version_are_told_apart(before: int, soon: bool) -> None:
+    day = date(2027, 1, 21) - timedelta(days=before)
+
+    found = version_warnings(dict.fromkeys(FAMILIES, "v21.0"), day, families=["events"], within_days=ENDS_SOON_DAYS)
+
+    assert bool(found) is soon
 
 
 def test_a_family_has_the_version_of_all_unless_it_has_its_own() -> None:

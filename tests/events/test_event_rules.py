@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from offline_capi.errors import ConfigError
-from offline_capi.events import rules, split_by_age
+from offline_capi.events import StoreRepeats, rules, split_by_age
 from offline_capi.events.standard import STANDARD_EVENTS
 from offline_capi.model import WARNING_TEXTS, BuiltEvents, HashedRows, Reason
 from offline_capi.sandbox.rules import MESSAGING_EVENTS
@@ -112,6 +113,22 @@ def test_an_upload_narrows_the_age_and_never_widens_it(rows_of: Rows, build: Bui
 GOOD_MONEY = {"value": [50.0], "currency": ["USD"]}
 ORIGINAL = f'{{"event_name":"Purchase","event_time":{int(NOW.timestamp()) - DAY},"event_id":"o-1"}}'
 APPEND = {"event_name": ["AppendValue"], "original_event_data": [ORIGINAL]}
+
+
+def _attributed(original_age: int = DAY, **changes: float | str | None) -> dict[str, Any]:
+    """An event that appends a share of a purchase to an ad."""
+    happened = int(NOW.timestamp()) - original_age
+    data = {"ad_id": "7", "touchpoint_ts": happened - HOUR, "attribution_share": 0.5, "attribution_value": 25}
+    kept = {key: value for key, value in (data | changes).items() if value is not None}
+    original = {"event_name": "Purchase", "event_time": happened, "event_id": "o-1"}
+    return {
+        "event_name": ["AppendAttribution"],
+        "original_event_data": [json.dumps(original, separators=(",", ":"))],
+        "attribution_data": [json.dumps(kept, separators=(",", ":"))],
+    }
+
+
+ATTRIBUTION = _attributed()
 MESSAGE = {
     "event_name": ["LeadSubmitted"],
     "action_source": ["business_messaging"],
@@ -190,9 +207,9 @@ RULES: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "a value that is not a number",
         {"custom": {**GOOD_MONEY, "value": [float("nan")]}},
-        "rejected unreadable_value custom_data.value",
+        "rejected not_finite custom_data.value",
     ),
-    ("a property without end", {"custom": {"margin": [float("-inf")]}}, "rejected unreadable_value custom_data.margin"),
+    ("a property without end", {"custom": {"margin": [float("-inf")]}}, "rejected not_finite custom_data.margin"),
     ("a value beyond a float's integers", {"custom": {**GOOD_MONEY, "value": [2**60 + 1]}}, None),
     ("a value as a numeric string", {"custom": {**GOOD_MONEY, "value": ["50"]}}, None),
     (
@@ -269,6 +286,64 @@ RULES: list[tuple[str, dict[str, Any], str | None]] = [
             "custom": {"predicted_ltv": [9.5], "currency": ["USD"]},
         },
         "rejected missing_value event.original_event",
+    ),
+    (
+        "a purchase in another case needs what a Purchase needs",
+        {"event": {"event_name": ["PURCHASE"]}},
+        "rejected purchase_without_value custom_data.value",
+    ),
+    ("an attribution", {"event": ATTRIBUTION}, None),
+    (
+        "an attribution of nothing",
+        {"event": {**ATTRIBUTION, "attribution_data": [None]}},
+        "rejected missing_value event.attribution_data",
+    ),
+    (
+        "an attribution to nothing",
+        {"event": {**ATTRIBUTION, "original_event_data": [None]}},
+        "rejected missing_value event.original_event",
+    ),
+    (
+        "an attribution without its ad",
+        {"event": _attributed(ad_id=None)},
+        "rejected missing_value event.attribution_data",
+    ),
+    (
+        "an attribution without its share",
+        {"event": _attributed(attribution_share=None)},
+        "rejected missing_value event.attribution_data",
+    ),
+    (
+        "a touchpoint at the second of the event",
+        {"event": _attributed(touchpoint_ts=int(NOW.timestamp()) - DAY)},
+        "rejected touchpoint_too_late event.attribution_data.touchpoint_ts",
+    ),
+    (
+        "a touchpoint a second before the event",
+        {"event": _attributed(touchpoint_ts=int(NOW.timestamp()) - DAY - 1)},
+        None,
+    ),
+    (
+        "a share of more than all",
+        {"event": _attributed(attribution_share=1.01)},
+        "rejected bad_share event.attribution_data.attribution_share",
+    ),
+    (
+        "a share below nothing",
+        {"event": _attributed(attribution_share=-0.1)},
+        "rejected bad_share event.attribution_data.attribution_share",
+    ),
+    ("a share of all", {"event": _attributed(attribution_share=1)}, None),
+    ("an attribution 47 hours after its event", {"event": _attributed(original_age=47 * HOUR)}, None),
+    (
+        "an attribution that arrives 48 hours after its event",
+        {"event": _attributed(original_age=47 * HOUR + 1)},
+        "expired too_old event.original_event.time",
+    ),
+    (
+        "the same data on another event has none of these rules",
+        {"event": {**_attributed(touchpoint_ts=None, original_age=3 * DAY), "event_name": ["Lead"]}},
+        None,
     ),
     ("an app with its device", {"event": {"action_source": ["app"], "app_data": ['{"extinfo":["a2"]}']}}, None),
     (
@@ -391,7 +466,20 @@ def test_held_comes_before_expired_and_expired_before_rejected(rows_of: Rows, bu
 # ---------------------------------------------------------------------------------------------- warnings
 
 WARNINGS: list[tuple[str, dict[str, Any], dict[str, int]]] = [
-    ("a name in another case", {"event": {"event_name": ["purchase", "LEAD", "Lead", "Own"]}}, {"event_name_case": 2}),
+    ("a name in another case", {"event": {"event_name": ["LEAD", "contact", "Lead", "Own"]}}, {"event_name_case": 2}),
+    (
+        "a name that is nearly a standard event's",
+        {"event": {"event_name": ["Purchse", "add_to_cart", "Leads", "Purchase Refund"]}},
+        {"event_name_near": 3},
+    ),
+    (
+        "a share of another value than the event's",
+        {
+            "event": {name: values * 3 for name, values in _attributed().items()},
+            "custom": {"value": [50.0, 50.02, 100.0], "currency": ["USD"] * 3},
+        },
+        {"attribution_value_differs": 1},
+    ),
     (
         "a negative Purchase",
         {"event": {"event_name": ["Purchase", "Refund"]}, "custom": {"value": [-1.0, -1.0], "currency": ["EUR"] * 2}},
@@ -473,16 +561,18 @@ def test_what_meta_accepts_but_will_not_use_well_is_counted(
 def test_every_warning_has_a_text_and_an_example() -> None:
     shown = {code for _, _, expected in WARNINGS for code in expected}
 
-    assert shown == {warning.code for warning in rules.WARNINGS} == set(WARNING_TEXTS)
+    assert shown == {warning.code for warning in rules.WARNINGS}
+    assert shown | set(StoreRepeats.WARNINGS) == set(WARNING_TEXTS)
 
 
 def test_the_standard_events_are_those_of_the_pixel_reference() -> None:
-    """Seventeen events of the reference, PageView, AppendValue, and ten that are for messaging alone."""
+    """Seventeen events of the reference, PageView, two that append, and ten that are for messaging alone."""
     needs = {name: event.required for name, event in STANDARD_EVENTS.items() if event.required}
 
-    assert len(STANDARD_EVENTS) == 29
+    assert len(STANDARD_EVENTS) == 30
     assert needs == {
         "Purchase": ("value", "currency"),
+        "AppendAttribution": ("original_event_data", "attribution_data"),
         "AppendValue": ("original_event_data", "predicted_ltv", "currency"),
     }
     assert {name for name, event in STANDARD_EVENTS.items() if event.messaging} == MESSAGING_EVENTS

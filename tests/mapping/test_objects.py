@@ -107,7 +107,7 @@ def test_a_flag_limits_its_row_and_meta_finds_the_place():
         ("CA", (1, 1000)), ("california", (1, 1000)), ("co", (1, 1001)), ("Connecticut", (1, 1002)), ("FL", (1, 1003)),
         ("OR", (1, 1004)), ("TX", (1, 1005)), ("MT", (1, 1006)), ("DE", (1, 1007)), ("NE", (1, 1008)),
         ("new hampshire", (1, 1009)), ("NJ", (1, 1010)), ("MN", (1, 1011)), ("MD", (1, 1012)), ("RI", (1, 1013)),
-        ("1013", (1, 1013)), ("NY", (1, 0)), ("New York", (1, 0)), ("0", (1, 0)), (None, (0, 0)),
+        ("1013", (1, 1013)), ("NY", (1, 0)), ("New York", (1, 0)), ("0", (0, 0)), (None, (0, 0)),
     ],
 )  # fmt: skip
 def test_a_state_is_metas_number_and_implies_the_country(state, country_and_state):

@@ -252,7 +252,10 @@ def test_a_person_may_name_a_column_that_looks_like_nothing() -> None:
         (["12,50", "1.234,00"] * 20, {"decimal": ","}, TAKEN),
         (["1,234", "5,678"] * 20, {}, UNSURE),
         (["12,50", "12.50"] * 20, {}, UNSURE),
-        (["EUR 12"] * 40, {}, UNSURE),
+        (["EUR 12"] * 40, {"type": "money"}, TAKEN),
+        (["$1,012.50", "($12.50)"] * 20, {"type": "money"}, TAKEN),
+        (["12,50 €", "1.234,00 €"] * 20, {"type": "money", "decimal": ","}, TAKEN),
+        (["twelve", "free"] * 20, {}, UNSURE),
         ([12.5] * 40, {}, TAKEN),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from offline_capi.config.settings import ExternalIdPolicy
 from tests.night import yesterday
 from tests.onboarding.beginner import CANARY, KNOWN, Beginner, sales
 from tests.sandbox_server import PIXEL
@@ -37,6 +38,45 @@ def test_a_person_is_asked_what_the_rows_do_not_say(beginner: Beginner) -> None:
     assert upload.user_data["ph"][0].column == "telephone"
     assert beginner.config().clients["acme"].country == "US"
     assert CANARY not in said.out
+
+
+@pytest.mark.parametrize(
+    ("answer", "policy"),
+    [
+        ("raw", ExternalIdPolicy(send="raw")),
+        ("sha256", ExternalIdPolicy()),
+        ("parameter_builder", ExternalIdPolicy(lower=True)),
+        ("", ExternalIdPolicy()),
+    ],
+)
+def test_a_person_is_asked_how_the_browser_sends_the_id(
+    beginner: Beginner, answer: str, policy: ExternalIdPolicy
+) -> None:
+    """Typed or as a flag, the client says the same; without an answer ids are hashed, as the file says."""
+    file = export(beginner, customer_no="7001")
+    arguments = (*KNOWN, "--name", "shop", "--map", "external_id=customer_no")
+
+    said = beginner.init(file, *arguments, typed=[answer, "y", "y"])
+    typed = beginner.config().clients["acme"].external_id
+    flag = ("--external-id", answer) if answer else ()
+    other = ("--client", "acme2", "--pixel", "2222222222", "--name", "shop2")
+    beginner.init(file, *arguments, *flag, *other, "--yes", "--force")
+
+    assert said.code == 0, said.out + said.err
+    assert "external_id must equal what the browser" in said.out
+    assert typed == policy == beginner.config().clients["acme2"].external_id
+    assert ("# external_id:" in beginner.text("dags/clients.yml")) == (answer == "")
+
+
+def test_a_client_that_is_known_is_not_asked_again(beginner: Beginner) -> None:
+    file = export(beginner, customer_no="7001")
+    mapped = ("--map", "external_id=customer_no")
+    beginner.init(file, *KNOWN, *mapped, "--yes")
+
+    said = beginner.init(file, *KNOWN, *mapped, "--name", "second", typed=["y", "y"])
+
+    assert said.code == 0, said.out + said.err
+    assert "external_id must equal" not in said.out
 
 
 def test_an_answer_that_is_none_is_asked_for_again(beginner: Beginner) -> None:
@@ -193,6 +233,7 @@ def test_a_broken_configuration_is_not_built_upon(beginner: Beginner) -> None:
         (["--map", "em=mail"], 'no column "mail"'),
         (["--client", "a b"], "letters, digits"),
         (["--name", "../sales"], "letters, digits"),
+        (["--external-id", "paramter_builder"], 'did you mean "parameter_builder"'),
     ],
 )
 def test_a_flag_that_cannot_be_is_refused_with_what_could(

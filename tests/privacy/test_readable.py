@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from offline_capi.privacy.readable import ReadableForms
@@ -29,12 +30,14 @@ FORMS = ReadableForms.of(
 )
 def test_an_address_or_a_number_is_seen_in_every_spelling(text: str) -> None:
     assert FORMS.are_in(text)
+    assert FORMS.where(pa.array([None, "nothing", text])).to_pylist() == [False, False, True]
 
 
 @pytest.mark.parametrize("text", ["", "doe@example.com", "51234567", "16505551213", "20261120", "Customer-7"])
 def test_what_is_somebody_elses_or_too_short_to_be_told_is_not_seen(text: str) -> None:
     """A national number of eight digits is any number without its leading zero."""
     assert not FORMS.are_in(text)
+    assert FORMS.where(pa.array([text])).to_pylist() == [False]
 
 
 @pytest.mark.parametrize(

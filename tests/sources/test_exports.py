@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zipfile
 from datetime import date, datetime
 
@@ -305,3 +306,59 @@ def test_malformed_lines_say_which_format_they_are_of(file):
     (values,) = batches(files(file("a,b\n1\n")))
 
     assert (lines.faults[0].reason, values.faults[0].reason) == (Reason.MALFORMED_JSON, Reason.MALFORMED_ROW)
+
+
+# ---------------------------------------------------------------------------------------------- answers of APIs
+
+_PEOPLE = [{"id": str(at), "email": f"p{at}@post.example.org", "items": [{"sku": "a"}]} for at in range(3)]
+_SEEN = [{"id": str(at), "email": f"p{at}@post.example.org"} for at in range(3)]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": _PEOPLE},
+        {"data": _PEOPLE, "paging": {"cursors": {"after": "x]}"}, "next": "https://graph.example/?a=[1]"}},
+        {"object": "list", "url": "/v1/charges", "has_more": False, "data": _PEOPLE},
+        {"totalSize": 3, "done": True, "records": _PEOPLE},
+        {"total": 3, "results": _PEOPLE},
+        {"@odata.context": "https://crm.example/$metadata", "value": _PEOPLE},
+    ],
+)
+def test_the_answer_of_an_api_is_read_as_its_array(file, answer, indent):
+    path = file(json.dumps(answer, indent=indent), "leads.json")
+
+    assert rows(files(path), columns=["id", "email"]) == _SEEN
+    assert [name for name, _ in columns_of(files(path))][:2] == ["id", "email"]
+
+
+def test_an_answer_without_rows_has_none(file):
+    assert rows(files(file('{"data": [], "paging": {}}', "leads.json")), columns=["id"]) == []
+
+
+def test_an_answer_longer_than_a_block_is_read_to_its_end(file):
+    people = [{"id": str(at), "note": "x" * 2_000} for at in range(1_500)]
+
+    found = rows(
+        files(file(json.dumps({"data": people, "paging": {"next": "y" * 5_000}}), "leads.json")), columns=["id"]
+    )
+
+    assert [row["id"] for row in found] == [person["id"] for person in people]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ('{"data": [{"a": 1}], "id": "1"}\n{"data": [], "id": "2"}\n', 2),
+        ('{"data": [{"a": 1}], "id": "1"}\n', 1),
+    ],
+)
+def test_a_row_with_a_list_called_data_is_a_row(file, text, count):
+    assert [row["id"] for row in rows(files(file(text, "f.jsonl")), columns=["id"])] == ["1", "2"][:count]
+
+
+@pytest.mark.parametrize("end", ["", "]", "],", '], "paging": {', "]}}"])
+def test_an_answer_that_is_not_whole_is_refused(file, end):
+    with pytest.raises(SourceError, match="an array of objects"):
+        rows(files(file('{"data": [{"id": "1"}' + end, "leads.json")), columns=["id"])
