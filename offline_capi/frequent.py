@@ -7,10 +7,13 @@ has written them into the upload (``junk: {ph: [...]}``), they are dropped from 
 run, under their own cause (``listed_as_junk``), at the cost of one look-up a value, and of nothing where none is
 listed. An upload with ``drop_frequent: true`` does not wait for somebody: each run counts its whole window first.
 
-A value is a candidate where it stands in more than ``share`` of the rows that have a usable value of the key, in at
-least ``FEWEST_ROWS``, and beside more than ``FEWEST_PEOPLE`` different people, told apart by their other identifiers:
-one good customer with a hundred receipts is one person, however large her share. Names, places, dates and the like are
-left out: many people share them rightly.
+A value is a candidate where it stands in more than ``share`` of the rows of a client that have a usable value of the
+key, in at least ``FEWEST_ROWS`` of them, and beside more than ``FEWEST_PEOPLE`` different people, told apart by their
+other identifiers: one good customer with a hundred receipts is one person, however large her share. Names, places,
+dates and the like are left out: many people share them rightly.
+
+Each client's rows are counted, and judged, alone: what one client writes into a shared table, by mistake or on purpose,
+never takes a value from the events of another.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.counting import Counted, marks
 from offline_capi.identity import HashedColumn, digest
 
-__all__ = ["FEWEST_PEOPLE", "FEWEST_ROWS", "JUNK_KEYS", "FrequentValue", "FrequentValues", "as_junk"]
+__all__ = ["FEWEST_PEOPLE", "FEWEST_ROWS", "JUNK_KEYS", "FrequentValue", "FrequentValues", "as_junk", "junk_by_client"]
 
 FEWEST_ROWS = 100
 FEWEST_PEOPLE = 20
@@ -49,6 +52,7 @@ class FrequentValue:
     rows: int
     share: float
     people: int
+    client: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,35 +66,51 @@ class FrequentValues:
     _pairs: dict[str, Counted] = field(default_factory=dict)
     _digests: dict[int, str] = field(default_factory=dict)
 
-    def add(self, columns: Sequence[HashedColumn]) -> None:
+    def add(self, columns: Sequence[HashedColumn], clients: pa.Array | None = None) -> None:
+        """``clients`` stand beside the values; without them all rows are counted as one client's."""
+        whose = None if clients is None else pl.Series(clients.cast(pa.string()))
         for key, others in JUNK_KEYS.items():
             own = [column for column in columns if column.key == key]
             beside = _person([column for other in others for column in columns if column.key == other])
             for column in own:
                 value = marks(column.values)
                 person = pl.repeat(None, len(value), dtype=pl.UInt64, eager=True) if beside is None else beside
-                seen = pl.DataFrame({"value": value, "person": person}).drop_nulls("value")
-                self._pairs.setdefault(key, Counted()).add(seen)
-                self._remember(key, column.values, value)
+                client = pl.repeat(None, len(value), dtype=pl.String, eager=True) if whose is None else whose
+                seen = pl.DataFrame({"client": client, "value": value, "person": person})
+                self._pairs.setdefault(key, Counted()).add(seen.drop_nulls("value"))
+                self._remember(key, column.values, seen)
 
     def candidates(self) -> Iterator[FrequentValue]:
         """By key, the most frequent first."""
         for key, pairs in self._pairs.items():
-            values = pairs.counts().group_by("value").agg(pl.col("rows").sum(), people=pl.col("person").count())
-            total = int(values["rows"].sum())
+            values = (
+                pairs.counts().group_by("client", "value").agg(pl.col("rows").sum(), people=pl.col("person").count())
+            )
+            values = values.with_columns(total=pl.col("rows").sum().over("client"))
             rows, people = pl.col("rows"), pl.col("people")
-            frequent = (rows >= FEWEST_ROWS) & (rows > self.share * total) & (people > FEWEST_PEOPLE)
-            for value, number, beside in values.filter(frequent).sort("rows", descending=True).iter_rows():
-                yield FrequentValue(key, self._digests[value], number, number / total, beside)
+            frequent = (rows >= FEWEST_ROWS) & (rows > self.share * pl.col("total")) & (people > FEWEST_PEOPLE)
+            found = values.filter(frequent).sort("rows", "client", descending=[True, False])
+            for client, value, number, beside, total in found.iter_rows():
+                yield FrequentValue(key, self._digests[value], number, number / total, beside, client)
 
-    def _remember(self, key: str, values: pa.Array, value: pl.Series) -> None:
+    def _remember(self, key: str, values: pa.Array, seen: pl.DataFrame) -> None:
         """The digests of what is frequent here: what is frequent in all batches together is so in one at least."""
-        counts = value.drop_nulls().value_counts(name="rows")
-        often = counts.filter(pl.col("rows") > self.share * pl.col("rows").sum())[value.name]
+        value = seen["value"]
+        counts = seen.select("client", "value").drop_nulls("value").group_by("client", "value").len("rows")
+        often = counts.filter(pl.col("rows") > self.share * pl.col("rows").sum().over("client"))["value"]
         first = pl.DataFrame({"value": value}).with_row_index().filter(pl.col("value").is_in(often.implode()))
         first = first.unique("value", keep="first")
         texts = values.take(pa.array(first["index"].to_numpy()))
         self._digests |= dict(zip(first["value"].to_list(), _digests(key, texts), strict=True))
+
+
+def junk_by_client(found: Iterable[FrequentValue]) -> dict[str, dict[str, list[str]]]:
+    """The values of each client as ``junk`` of an upload names them."""
+    by_client: dict[str, list[FrequentValue]] = {}
+    for one in found:
+        if one.client is not None:
+            by_client.setdefault(one.client, []).append(one)
+    return {client: as_junk(own) for client, own in by_client.items()}
 
 
 def as_junk(found: Iterable[FrequentValue]) -> dict[str, list[str]]:

@@ -11,12 +11,18 @@ where a gate of the upload stops, ``run_upload`` reads the source twice, first t
 rows gate, which has nothing to hold. Staged nights are judged between their first task and the second, where the rows
 lie on disk anyway.
 
+Where an upload has rows of several clients, a rate gate that stops holds those clients alone whose own rows are beyond
+it, and the others go: no client's bad export, or bad will, holds another's events. What is compared with earlier days
+(volume, value, rows) is the upload's as a whole.
+
 Pure functions: figures in, findings out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from statistics import median
 from typing import Any, NamedTuple
@@ -49,10 +55,7 @@ def can_stop(gates: Gates) -> bool:
 
 def forced(findings: Iterable[GateFinding]) -> tuple[GateFinding, ...]:
     """The same findings, let through by whoever looked at them."""
-    return tuple(
-        GateFinding(one.gate, "forced" if one.stops else one.action, one.figure, one.usual, one.sentence)
-        for one in findings
-    )
+    return tuple(replace(one, action="forced") if one.stops else one for one in findings)
 
 
 def judge_gates(gates: Gates, tally: Tally, window: Window, days: Sequence[Day]) -> tuple[GateFinding, ...]:
@@ -96,7 +99,8 @@ def trailing_days(reports: Iterable[Mapping[str, Any]], window: Window, days: in
 
 
 def _counts(report: Mapping[str, Any], tally: Tally) -> bool:
-    return not (tally.stopped or tally.missing or tally.narrowed or report["trigger"] in _NO_NIGHTS)
+    is_stopped = any(finding.stops for finding in tally.gates or ())
+    return not (is_stopped or tally.missing or tally.narrowed or report["trigger"] in _NO_NIGHTS)
 
 
 def _precedes(other: Window, window: Window, days: int) -> bool:
@@ -172,19 +176,40 @@ def _quiet(window: Window, days: Sequence[Day]) -> bool:
     return never or len(alike) < LEAST_DAYS or empty > MAX_EMPTY_SHARE * len(alike)
 
 
+#: Rows of one client of several below which its own share says too little, unless the whole run is beyond the gate.
+MIN_ROWS_OF_CLIENT = 100
+
+
 def _rates(gates: Gates, tally: Tally) -> Iterator[GateFinding]:
-    for name, rows in zip(_RATES, _rows(tally), strict=True):
+    for name in _RATES:
         gate: RateGate = getattr(gates, name)
-        if gate.action != "off" and rows > gate.max * tally.read:
-            share = rows / tally.read
-            sentence = (
-                f"{name}: {share:.1%} of the rows ({rows:,} of {tally.read:,}); gates.{name} allows {gate.max:.1%}"
-            )
-            yield GateFinding(name, gate.action, share, None, sentence)
+        if gate.action == "off":
+            continue
+        lost = _lost(name, tally)
+        rows, several = sum(lost.values()), len(tally.read_of) > 1
+        is_beyond = rows > gate.max * tally.read
+        own = [
+            (client, lost[client], read)
+            for client, read in sorted(tally.read_of.items())
+            if lost[client] > gate.max * read and (is_beyond or read >= MIN_ROWS_OF_CLIENT)
+        ]
+        if several and own and gate.action == "stop":
+            yield from (_rate(name, gate, rows, read, client) for client, rows, read in own)
+        elif is_beyond:
+            yield _rate(name, gate, rows, tally.read)
 
 
-def _rows(tally: Tally) -> tuple[int, int, int, int]:
-    duplicates = sum(
-        n for (reason, _), n in tally.reasons(Fate.REJECTED).items() if reason == Reason.DUPLICATE_EVENT_ID
-    )
-    return tally.of(Fate.REJECTED), tally.of(Fate.EXPIRED), tally.of(Fate.SUPPRESSED), duplicates
+def _rate(name: str, gate: RateGate, rows: int, read: int, client: str | None = None) -> GateFinding:
+    share, whose = rows / read, f" of {client}" if client else ""
+    sentence = f"{name}: {share:.1%} of the rows{whose} ({rows:,} of {read:,}); gates.{name} allows {gate.max:.1%}"
+    return GateFinding(name, gate.action, share, None, sentence, client)
+
+
+def _lost(name: str, tally: Tally) -> Counter[str | None]:
+    """Rows by client that a rate gate counts; those of nobody's under ``None``."""
+    fate = {"expired": Fate.EXPIRED, "suppressed": Fate.SUPPRESSED}.get(name, Fate.REJECTED)
+    lost: Counter[str | None] = Counter()
+    for count, rows in tally.fates.items():
+        if count.fate is fate and (name != "duplicate" or count.reason == Reason.DUPLICATE_EVENT_ID):
+            lost[count.client] += rows
+    return lost

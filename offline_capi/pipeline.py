@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -30,7 +29,7 @@ from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, del
 from offline_capi.drift import DriftWatch
 from offline_capi.errors import PartialLossError, SourceError, UsageError
 from offline_capi.events import SeenKeys, StoreRepeats, build_events, for_every_pixel, split_by_age
-from offline_capi.frequent import FrequentValues, as_junk
+from offline_capi.frequent import FrequentValues, junk_by_client
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import Remembered, hash_identity, inspect_identity
 from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, keep_shapes, shapes_of, traffic_of
@@ -297,7 +296,7 @@ def stage_upload(
     books.tally.gates = judged(chosen, services, books.tally, drift, force=force_gates)
     learn_shapes(drift, books.tally, services, run_id)
     services.ledger.save_part(run_id, "prepare", books.tally)
-    return [] if books.tally.stopped else staged.units
+    return [unit for unit in staged.units if not books.tally.is_held(unit.client)]
 
 
 def send_staged(unit: StagedEvents, upload: Upload, services: Services, *, quotas: Quotas | None = None) -> Tally:
@@ -320,13 +319,14 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
     with services.stage.rejects(run_id) as rejects:
         books = Books(keep_undelivered=rejects.write_undelivered, known_since=past.known.find)
         books.tally += parts.pop("prepare")
-        why = {} if books.tally.stopped else held_by_client(parts.values())
-        not_sent = Reason.GATE_CLOSED if books.tally.stopped else Reason.NOT_SENT
+        why = held_by_client(parts.values())
         for events in unsent(services.stage.read_all_events(run_id), services, run_id, books, resend=False):
             fresh, expired = by_age(events, upload, services)
             books.enter_events(expired, Fate.EXPIRED, Reason.TOO_OLD)
             for (client,), own in fresh.apart("client") if len(fresh) else ():
-                books.enter_events(own.events, Fate.HELD, why.get(client, not_sent))
+                is_held = books.tally.is_held(client)
+                reason = Reason.GATE_CLOSED if is_held else why.get(client, Reason.NOT_SENT)
+                books.enter_events(own.events, Fate.HELD, reason)
     books.enter_sending(Tally.total(parts.values()), traffic_of(run_id, services.ledger))
     return close_run(services.ledger.run(run_id), upload, services, books.tally)
 
@@ -348,7 +348,7 @@ def held_by_client(sent: Iterable[Tally]) -> dict[str, str]:
 class Selection:
     """The rows that a run is about: of an upload and a window, narrowed to some ``clients``, or to those of a replay.
 
-    The others are left out as if they had not been read. ``frequent`` values, by key and SHA-256, are dropped as junk.
+    The others are left out as if they had not been read. ``frequent`` values, by client, key and SHA-256, are junk.
     ``absent`` are the files of the window that were not there before it was read. ``lookups`` are the upload's tables,
     **readable**.
     """
@@ -357,7 +357,7 @@ class Selection:
     window: Window
     clients: Collection[str] = ()
     only: WantedRows | None = None
-    frequent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    frequent: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     absent: Sequence[AbsentFile] = ()
     lookups: Mapping[str, LookupTable] = field(default_factory=dict, repr=False)
 
@@ -384,8 +384,8 @@ def select(
         how, firsts = identity_settings(upload, services.deployment), FirstRows()
         for rows in read(upload, window, services):
             mapped = map_rows(rows, upload, rows_window(upload, window), lookups=tables, firsts=firsts)
-            shared.add(inspect_identity(mapped, **how, remembered=remembered))
-    return Selection(upload, window, clients, only, as_junk(shared.candidates()), absent, tables)
+            shared.add(inspect_identity(mapped, **how, remembered=remembered), mapped.client)
+    return Selection(upload, window, clients, only, junk_by_client(shared.candidates()), absent, tables)
 
 
 def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str, LookupTable]:
@@ -447,19 +447,17 @@ def hashed(
     if drift is not None:
         drift.look(rows, mapped)
     mapped = rows_wanted(rows_of(mapped, chosen.clients), chosen.only)
-    how = identity_settings(upload, settings, chosen.frequent)
-    return hash_identity(mapped, **how, remembered=remembered)
+    how = identity_settings(upload, settings)
+    return hash_identity(mapped, **how, junk_of=chosen.frequent, remembered=remembered)
 
 
-def identity_settings(
-    upload: Upload, deployment: Deployment, frequent: Mapping[str, Sequence[str]] = MappingProxyType({})
-) -> dict[str, Any]:
+def identity_settings(upload: Upload, deployment: Deployment) -> dict[str, Any]:
     """How an upload's rows are normalised and hashed, and what of them never is; see ``identity``."""
     return {
         "clients": deployment.clients,
         "profile": upload.profile,
         "default_profile": deployment.platform.profile,
-        "junk": {key: (*upload.junk.get(key, ()), *frequent.get(key, ())) for key in {**upload.junk, **frequent}},
+        "junk": upload.junk,
     }
 
 
@@ -574,12 +572,19 @@ def judged(
 
 
 def held_back(events: Iterable[EventBatch], books: Books, drift: DriftWatch) -> Iterator[EventBatch]:
-    """The same events; none where a gate or drift stops the run: each is held, with that reason."""
+    """The same events, but for those that a gate or drift holds, of all or of a client: they are booked with that."""
     for batch in events:
-        if books.tally.stopped or drift.stops:
+        if drift.stops:
             books.enter_events(batch, Fate.HELD, Reason.GATE_CLOSED)
-        else:
+            continue
+        if not any(finding.stops for finding in books.tally.gates or ()):
             yield batch
+            continue
+        for (client,), own in batch.apart("client") if len(batch) else ():
+            if books.tally.is_held(client):
+                books.enter_events(own.events, Fate.HELD, Reason.GATE_CLOSED)
+            else:
+                yield own.events
 
 
 def send(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from offline_capi.border import column_names, list_columns
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
 from offline_capi.config.columns import lookup_of, named_columns, patterns_used
 from offline_capi.config.nearest import did_you_mean
+from offline_capi.config.settings import SqlSource
 from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.mapping import columns_of_table, pattern_fault, placed_rows
 from offline_capi.model import Window
@@ -70,11 +72,15 @@ def _rows_of_last(upload: str, window: Window, services: Services) -> int | None
 
 
 def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -> list[Problem]:
+    used = columns_used(upload)
+    is_schema = isinstance(upload.source, SqlSource)
+    near = column_names(found, used, is_schema=is_schema)
+    its = list_columns(sorted(found), used, is_schema=is_schema)
     problems = []
-    for column, paths in columns_used(upload).items():
+    for column, paths in used.items():
         if column in found:
             continue
-        hint = did_you_mean(column, found, otherwise=f"; it has {', '.join(sorted(found))}")
+        hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
         problems.append(_problem(upload, deployment, paths[0], f'column "{column}" is not in the source{hint}'))
     return problems
 
@@ -89,7 +95,10 @@ def _missing_in_lookups(
         there = dict(source_columns(lookup, window, columns=needed, **at_source(upload, deployment, secrets)))
         for column in needed if there else ():
             if column not in there:
-                hint = did_you_mean(column, there, otherwise=f"; it has {', '.join(sorted(there))}")
+                is_schema = isinstance(lookup, SqlSource)
+                its = list_columns(sorted(there), needed, is_schema=is_schema)
+                near = column_names(there, needed, is_schema=is_schema)
+                hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
                 path = named_columns(upload).get(f"{name}.{column}", (f"lookups.{name}.key",))[0]
                 problems.append(_problem(upload, deployment, path, f'column "{column}" is not in {name}{hint}'))
     return problems

@@ -7,12 +7,12 @@ speaks to the store, so these are told by the library they come from. Their text
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from offline_capi.border import without_userinfo
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.private_files import FileAccess
 
@@ -42,16 +42,20 @@ HOW_TO_REACH = (
 _SAFE = "Nothing was sent; repeating is safe."
 
 
-def root_of(url: str, setting: str, fault: type[OfflineCapiError]) -> tuple[Any, str]:
-    """The file system of a path or URL, and the path on it; raises ``fault`` where that cannot be had."""
+def root_of(url: str, setting: str, fault: type[OfflineCapiError], *, shown: str | None = None) -> tuple[Any, str]:
+    """The file system of a path or URL, and the path on it; raises ``fault`` where that cannot be had.
+
+    ``shown`` is what a message says in place of ``url``: the path as it was written, before variables were filled in.
+    """
+    named = url if shown is None else shown
     import fsspec  # most commands open no file system
 
     try:
-        with reached(url, setting, fault):  # some look for credentials as soon as they are made
+        with reached(named, setting, fault):  # some look for credentials as soon as they are made
             return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
     except (ImportError, ValueError) as error:
         raise fault(
-            f"{setting}: {without_credentials(url)} is on a file system that is not installed"
+            f"{setting}: {without_credentials(named)} is on a file system that is not installed"
             f" ({type(error).__name__}).\nInstall its fsspec package (s3fs for s3://, gcsfs for gs://, adlfs for"
             f" abfs://). {_SAFE}"
         ) from None
@@ -152,4 +156,4 @@ def is_fault_of_store(error: BaseException) -> bool:
 
 def without_credentials(url: str) -> str:
     """A path as it may be shown: some object stores take user and password in the URL."""
-    return re.sub(r"(://)[^/@]*@", r"\1***@", url.partition("?")[0] if "://" in url else url)
+    return without_userinfo(url)

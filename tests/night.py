@@ -90,6 +90,19 @@ class Night:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
+    def script(self, code: str, *arguments: str, env: dict[str, str] | None = None) -> Said:
+        """Run a program of the test's in a process of its own, where the command line would run."""
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=self.home,
+            env={**_own_environment(), **self.env, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
     # ------------------------------------------------------------------------------------------ this process
 
     @contextmanager

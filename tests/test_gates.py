@@ -14,7 +14,7 @@ from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.model import AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
 from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
 from tests.night import Night, yesterday
-from tests.sales import ZONE, noon, sale, sales_night, write
+from tests.sales import SHOP, ZONE, noon, sale, sales_night, write
 from tests.sandbox_server import Sandbox
 
 MONDAY = date(2026, 11, 23)
@@ -270,3 +270,71 @@ def test_a_staged_night_is_stopped_between_its_first_task_and_the_second(night: 
     assert (units, stopped.tally.of(Fate.HELD), stopped.status) == ([], 2, "partial")
     assert sum(tally.of(Fate.SENT) for tally in let_pass) == 2
     assert (passed.status, [gate.action for gate in passed.gates]) == ("complete", ["forced"])
+
+
+# ---------------------------------------------------------------------------------------------- several clients
+
+
+def books_of(**clients: tuple[int, int]) -> Tally:
+    """Rows read and rejected of each client."""
+    fates = Counter({Count(Fate.REJECTED, name, MONDAY): bad for name, (_, bad) in clients.items()})
+    read = Counter({name: rows for name, (rows, _) in clients.items()})
+    return Tally(read=sum(read.values()), fates=fates, read_of=read)
+
+
+@pytest.mark.parametrize(
+    ("action", "tally", "expected"),
+    [
+        ("stop", books_of(acme=(50, 0), beta=(200, 200)), [("stop", "beta")]),
+        ("stop", books_of(acme=(50, 6), beta=(200, 200)), [("stop", "acme"), ("stop", "beta")]),
+        # One client's good rows do not hide what became of another's.
+        ("stop", books_of(acme=(100, 90), beta=(9900, 0)), [("stop", "acme")]),
+        # A few bad rows of a small client say nothing while the run is as usual.
+        ("stop", books_of(acme=(5, 2), beta=(9900, 0)), []),
+        ("stop", books_of(acme=(100, 90)), [("stop", None)]),
+        ("warn", books_of(acme=(50, 0), beta=(200, 200)), [("warn", None)]),
+    ],
+)
+def test_p17_a_rate_gate_holds_the_clients_that_are_beyond_it_and_no_others(
+    action: str, tally: Tally, expected: list[tuple[str, str | None]]
+) -> None:
+    gates = Gates.model_validate({"rejected": {"action": action}})
+
+    assert [(one.action, one.client) for one in judge_gates(gates, tally, TONIGHT, [])] == expected
+
+
+@pytest.fixture
+def shared(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Night:
+    """A shop with 20 good sales, and an outlet with 5 good ones and 50 that cannot be read."""
+    monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
+    night = sales_night(tmp_path, sandbox)
+    night.edit("dags/uploads/sales.yml", ("limits:", "gates: {rejected: stop}\nlimits:"))
+    rows = [sale(f"shop-{n}") for n in range(20)]
+    rows += [sale(f"outlet-{n}", "Outlet", **({} if n < 5 else {"amount": "much"})) for n in range(55)]
+    write(night, rows)
+    return night
+
+
+def test_p17_bad_rows_of_one_client_hold_no_other_clients_events(shared: Night) -> None:
+    """Was: the outlet's bad rows held the shop's good ones."""
+    said = shared.run("upload", "sales")
+    data = shared.run("report", "last", "--json").json
+
+    assert (said.code, data["rows"]["sent"], data["rows"]["held"], data["rows"]["rejected"]) == (1, 20, 5, 50)
+    assert shared.sandbox.totals.keys() == {SHOP}
+    assert "gate rejected stopped nordic_outlet" in said.out
+    assert "Nothing was sent of nordic_outlet." in said.out
+
+
+def test_p17_a_staged_night_holds_the_one_client_too(shared: Night) -> None:
+    with shared.services() as services:
+        upload, window = services.deployment.uploads["sales"], Window.of_day(yesterday(ZONE), ZONE)
+        run = begin_run(upload, window, services)
+        units = stage_upload(upload, window, services, run)
+        for unit in units:
+            send_staged(unit, upload, services)
+        report = reconcile(run, upload, services)
+
+    assert [unit.client for unit in units] == ["corner_shop"]
+    assert (report.tally.of(Fate.SENT), report.tally.of(Fate.HELD)) == (20, 5)
+    assert report.tally.reasons(Fate.HELD) == {(Reason.GATE_CLOSED, ""): 5}

@@ -51,7 +51,7 @@ def test_rejects_are_counted_by_reason_with_what_to_do(night: Night) -> None:
     lines = plain.out.splitlines()
     assert lines[0].split(maxsplit=1) == ["4", "rejected  custom_data.currency: the currency is not an ISO 4217 code"]
     assert lines[1].strip() == "→ map the source's words to codes"
-    assert "no-client  Third (not in the map)" in plain.out
+    assert "no-client  a value (not in the map)" in plain.out
     assert lines[-1] == data["files"][0]
     assert sum(reason["rows"] for reason in data["reasons"]) == 8
     assert all(reason["what"] and reason["fix"] for reason in data["reasons"])

@@ -13,7 +13,7 @@ _SECRET = {"type": ["string", "null"], "format": "password"}
 _CONNECTION_FORM = {
     "pixel_id": {
         "label": "Pixel / dataset id",
-        "schema": {"type": ["string", "null"], "pattern": r"^\d{5,20}$"},
+        "schema": {"type": ["string", "null"], "pattern": r"^[1-9][0-9]{4,19}$"},
         "description": "Where events are sent; needed for the Test button. clients.yml names the pixel of each client.",
     },
     "app_secret": {"label": "App secret", "schema": _SECRET, "description": "Only if the app demands a proof."},

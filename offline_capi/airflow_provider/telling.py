@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from offline_capi.console import Console
     from offline_capi.ledger.history import FailedRequest
     from offline_capi.model import Tally
     from offline_capi.report import Quality, RunReport
@@ -69,7 +68,7 @@ def log_quality(quality: Quality) -> None:
 @contextmanager
 def _paper() -> Iterator[Console]:
     """A console whose lines go into the task's log."""
-    from rich.console import Console
+    from offline_capi.console import Console
 
     text = StringIO()
     yield Console(file=text, width=120, no_color=True, highlight=False)

@@ -83,9 +83,10 @@ def show_clients(user: GetUserDep) -> str:
     from offline_capi.clients import StatusBook, standings
     from offline_capi.ledger import last_accepted
 
-    with _opened(whole=True) as (deployment, secrets, ledger):
+    with _opened(whole=True) as (deployment, _, ledger):
         recipients, accepted = _recipients_seen(_Sight(user), deployment, ledger), last_accepted(ledger)
-    found = standings(recipients, secrets, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
+    # No token is looked up: a web server has no need of any client's secret.
+    found = standings(recipients, None, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
     return _page("clients", "Clients", standings=found)
 
 

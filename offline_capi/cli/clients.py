@@ -136,13 +136,14 @@ def _finish_look(found: HealthReport, as_json: bool) -> None:
 @clients_app.command("pull")
 def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Read the clients from their table; what is faulty in it leaves out its client, and nothing else."""
-    from offline_capi.config.client_table import good_rows, pulled_path, write_pulled
+    from offline_capi.config.client_table import good_rows, pulled_path, read_before, write_pulled
 
-    table, access = _table_of(config)
-    pulled = good_rows(_rows_of(table, config), table.sql if table.sql.endswith(".sql") else "the clients' query")
+    (table, access), path = _table_of(config), pulled_path(config, os.environ)
+    origin = table.sql if table.sql.endswith(".sql") else "the clients' query"
+    pulled = good_rows(_rows_of(table, config), origin, table, read_before(path))
     if not pulled.clients and not pulled.problems:
         raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
-    write_pulled(pulled_path(config, os.environ), pulled.clients, datetime.now(UTC), access)
+    write_pulled(path, pulled, datetime.now(UTC), access)
     if as_json:
         print_json({"clients": len(pulled.clients), "problems": [str(problem) for problem in pulled.problems]})
     else:
@@ -326,8 +327,10 @@ def _finish_authorisation(found: Authorisation, lacking: list[Prerequisite], as_
 
 
 def print_standings(found: list[Standing]) -> None:
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+
+    from offline_capi.console import Console
 
     table = Table("client", "pixel", "status", "last test", "last accepted", "token", "days left", "missing", box=None)
     paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names
@@ -335,7 +338,7 @@ def print_standings(found: list[Standing]) -> None:
         status = f"[{_MARKS[one.state]}]{one.state}[/]"
         tested, accepted = ((at or "never")[:16].replace("T", " ") for at in (one.tested_at, one.last_accepted_at))
         left = "" if one.days_left is None else str(one.days_left)
-        access = (one.token_kind or "", left, ", ".join(one.missing))
+        access = (one.token_kind or "", left, escape(", ".join(one.missing)))
         table.add_row(one.client, one.pixel, status, tested, accepted, *access)
     paper.print(table, highlight=False)
     for one in found:
@@ -359,8 +362,10 @@ def print_health(found: HealthReport) -> None:
 
 
 def print_prerequisites(found: list[Prerequisite]) -> None:
+    from rich.markup import escape
+
     for one in found:
-        out.print(f"{_STEPS[one.state]} {one.name}: {one.words}", highlight=False, soft_wrap=True)
+        out.print(f"{_STEPS[one.state]} {escape(one.name)}: {escape(one.words)}", highlight=False, soft_wrap=True)
 
 
 def print_authorisation(found: Authorisation) -> None:

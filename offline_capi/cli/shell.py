@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 
+from offline_capi.border import visible
+from offline_capi.console import Console
 from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.model import Window, in_zone, yesterday
 from offline_capi.process import without_pandas
@@ -43,7 +44,11 @@ DEFAULT_CONFIG = Path("dags")
 
 
 def print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """JSON as people read it, but for what a terminal obeys, hides or reorders: that is escaped, as JSON allows."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    if not text.replace("\n", "").isprintable():
+        text = "".join(char if char == "\n" or visible(char) == char else json.dumps(char)[1:-1] for char in text)
+    typer.echo(text)
 
 
 def print_warnings(warnings: Iterable[str], console: Console = out) -> None:

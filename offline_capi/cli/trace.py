@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from offline_capi.border import shown
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
@@ -111,7 +112,7 @@ def _print_delivery(sent: TracedDelivery) -> None:
 def _print_row(row: TracedRow) -> None:
     what = f"{row.fate}: {row.reason}" if row.fate else "staged to be sent"
     where = f" ({row.field})" if row.field else ""
-    _say(f"  {what}{where}  {row.client or 'no client'}  {row.origin}:{row.row}  {row.day or 'no day'}")
+    _say(f"  {what}{where}  {row.client or 'no client'}  {shown(row.origin, 200)}:{row.row}  {row.day or 'no day'}")
     _say(f"    run {row.run_id}, {row.file}", style="dim")
 
 

@@ -49,12 +49,14 @@ class Standing:
 
 def standings(
     recipients: Mapping[str, Client],
-    secrets: SecretResolver,
+    secrets: SecretResolver | None,
     book: StatusBook,
     now: datetime,
     accepted: Mapping[str, datetime] | None = None,
 ) -> list[Standing]:
     """Every recipient with where its token comes from and what is known of it; a token not to be had is its problem.
+
+    Without ``secrets`` no token is looked up: what is known is of the token that the last look found.
 
     ``accepted`` says when Meta last took events of each, as the ledger has it.
     """
@@ -63,9 +65,9 @@ def standings(
 
 
 def _standing(
-    client: Client, secrets: SecretResolver, status: ClientStatus, now: datetime, accepted: datetime | None
+    client: Client, secrets: SecretResolver | None, status: ClientStatus, now: datetime, accepted: datetime | None
 ) -> Standing:
-    fingerprint, problem = _token_of(client, secrets)
+    fingerprint, problem = (status.fingerprint, None) if secrets is None else _token_of(client, secrets)
     known = status if status.fingerprint == fingerprint else ClientStatus(client.name)  # of another token
     token = known.token
     left = token.days_left(now) if token else None

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from offline_capi.config.columns import columns_used, field_specs, lookup_columns, lookup_of, named_columns
+from offline_capi.config.columns import columns_of, columns_used, field_specs, lookup_columns, lookup_of, named_columns
 from offline_capi.config.document import Loc, dotted
 from offline_capi.config.formats import format_problem
 from offline_capi.config.keys import USER_DATA_KEYS, WORDS
@@ -76,6 +76,8 @@ def check_sections(upload: Upload, sections: Collection[str], around: Surroundin
         yield from _check_tag(upload, around)
     if "drift" in sections:
         yield from _check_drift(upload)
+    if {"event", "user_data"} <= set(sections):
+        yield from _check_ids(upload, sections)
 
 
 # ---------------------------------------------------------------------------------------------- words of other places
@@ -113,6 +115,32 @@ def _check_names(names: EventName, loc: Loc) -> Iterator[Finding]:
                 f'"{name}" would be a custom event; did you mean "{near}"? If it is a name of your own, '
                 f"confirm it: exact: true in {dotted(loc)}",
             )
+
+
+#: Keys by which a person is found in readable form; of a country, a state or a gender nobody is.
+_READABLE_KEYS = ("em", "ph", "fn", "ln", "f5first", "f5last", "fi", "db", "dobd", "dobm", "doby", "zp", "ct")
+
+
+def _check_ids(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
+    """Ids go to Meta, into the ledger's reports and into staged files as they are: none is made of a person's data."""
+    readable = {
+        column: key
+        for key in _READABLE_KEYS
+        for spec in upload.user_data.get(key, ())
+        if not spec.hashed
+        for column in columns_of(spec.model_copy(update={"country": None}))
+    }
+    ids: list[tuple[Loc, FieldSpec | None]] = [(("event", "id"), upload.event.id)]
+    if "custom_data" in sections:
+        ids.append((("custom_data", "order_id"), upload.custom_data.order_id))
+    for loc, spec in ids:
+        for column in columns_of(spec) if spec is not None and spec.map is None else ():
+            if column in readable:
+                yield (
+                    loc,
+                    f'"{column}" is {readable[column]} of user_data, and ids are never hashed; use a key of the sale, '
+                    "such as an order number, or a column that holds a hash",
+                )
 
 
 def _check_words(node: Event | CustomData | Contents, loc: Loc) -> Iterator[Finding]:

@@ -8,18 +8,17 @@ that is faulty leaves out its client alone: rows of that client are held until i
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from offline_capi.config.document import dotted, secret_advice
+from offline_capi.config.document import Loc, dotted, secret_advice
 from offline_capi.config.paths import anchored, project_folder
-from offline_capi.config.settings import Client
+from offline_capi.config.settings import Client, ClientTable, SecretRef
 from offline_capi.config.wording import Finding, findings, misnamed
 from offline_capi.errors import Problem
 from offline_capi.private_files import PRIVATE, FileAccess, replace_file
@@ -30,6 +29,7 @@ __all__ = [
     "good_rows",
     "is_table",
     "pulled_path",
+    "read_before",
     "read_pulled",
     "sharing_pixels",
     "write_pulled",
@@ -39,15 +39,21 @@ __all__ = [
 PULLED_FILE, PULLED = "clients.pulled.json", "OFFLINE_CAPI_CLIENTS_PULLED"
 
 Row = Mapping[str, Any]
+Owners = Mapping[str, Sequence[str]]
 _Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What is good of a table: name → fields, as ``clients.yml`` would hold them."""
+    """What is good of a table: name → fields, as ``clients.yml`` would hold them.
+
+    ``owners`` are the clients of each pixel: those that are good, and those of the pull before whose rows are still
+    there, faulty as they may be. Nobody else gets such a pixel by claiming it.
+    """
 
     clients: dict[str, dict[str, Any]]
     problems: tuple[Problem, ...]
+    owners: dict[str, list[str]]
 
 
 def is_table(section: object) -> bool:
@@ -55,23 +61,56 @@ def is_table(section: object) -> bool:
     return isinstance(section, dict) and any(isinstance(section.get(key), str) for key in ("connection", "sql"))
 
 
-def good_rows(rows: Iterable[Row], origin: str) -> Pulled:
-    """The clients of the table, and every problem of every row.
+def good_rows(
+    rows: Iterable[Row], origin: str, table: ClientTable | None = None, before: Pulled | None = None
+) -> Pulled:
+    """The clients of the table, and every problem of every row. ``before`` is what the last pull kept.
 
     A column is a field; ``external_id__send`` stands for ``send`` within ``external_id``, and a text in brackets or
-    braces is JSON. Empty values are fields that are not given. A client that stands twice, or shares its pixel without
-    saying so, is left out with its rival: which of the two is meant, a table without an order cannot say.
+    braces is JSON. Empty values are fields that are not given. Of two rows with one name, or with one pixel and no word
+    of sharing it, the one that was pulled before stays; where neither was, both are left out: which of the two is
+    meant, a table without an order cannot say.
     """
     numbered = [(number, _fields(row)) for number, row in enumerate(rows, start=1)]
     clients = {number: fields for number, fields in numbered if isinstance(fields.get("name"), str)}
     found: list[tuple[int, Finding]] = [(n, (("name",), "is missing")) for n, _ in numbered if n not in clients]
     models = dict(_models(clients, found))
-    found += _rivals(clients, models)
+    found += ((number, finding) for number, model in models.items() for finding in _foreign_secrets(model, table))
+    before = before or Pulled({}, (), {})
+    found += _rivals(clients, models, before)
     bad = {number for number, _ in found}
     return Pulled(
         {fields["name"]: _unnamed(fields) for number, fields in clients.items() if number not in bad},
         tuple(_problem(origin, number, clients.get(number, {}), finding) for number, finding in sorted(found)),
+        _owners_now({number: model for number, model in models.items() if number not in bad}, clients, before.owners),
     )
+
+
+def _owners_now(good: Mapping[int, Client], clients: Mapping[int, Row], before: Owners) -> dict[str, list[str]]:
+    there = {fields["name"] for fields in clients.values()}
+    now = {pixel: [name for name in names if name in there] for pixel, names in before.items()}
+    moved = {model.name: set(_pixels(model)) for model in good.values()}
+    now = {pixel: [name for name in names if pixel in moved.get(name, {pixel})] for pixel, names in now.items()}
+    for model in good.values():
+        for pixel in _pixels(model):
+            now[pixel] = sorted({*now.get(pixel, ()), model.name})
+    return {pixel: names for pixel, names in now.items() if names}
+
+
+def _foreign_secrets(model: BaseModel, table: ClientTable | None, loc: Loc = ()) -> Iterator[Finding]:
+    """References to secrets that a row may not make: whoever writes it would get at what is not its own."""
+    if isinstance(model, SecretRef):
+        name = model.env or model.connection or model.store
+        prefix = table.secret_prefix if table else None
+        if model.file is not None and not (table and table.secret_files):
+            yield loc, "names a file, which rows may not (any file could be read so); clients.secret_files allows it"
+        elif name is not None and prefix and not (name.startswith(prefix) and name != prefix):
+            yield loc, f'names a secret that does not begin with "{prefix}" (clients.secret_prefix)'
+        return
+    for key, value in model:
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, BaseModel):
+                yield from _foreign_secrets(part, table, (*loc, key))
 
 
 def _problem(origin: str, row: int, fields: Row, finding: Finding) -> Problem:
@@ -133,15 +172,56 @@ def _secrets(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[Finding]:
             yield from _secrets(part, (*loc, key))
 
 
-def _rivals(clients: Mapping[int, Row], models: Mapping[int, Client]) -> Iterator[tuple[int, Finding]]:
-    names = Counter(fields["name"] for fields in clients.values())
+def _rivals(clients: Mapping[int, Row], models: Mapping[int, Client], before: Pulled) -> Iterator[tuple[int, Finding]]:
+    rows: dict[str, list[int]] = {}
     for number, fields in clients.items():
-        if names[fields["name"]] > 1:
-            yield number, (("name",), f"stands {names[fields['name']]} times; a client has one row")
-    for one, other in sharing_pixels({number: model for number, model in models.items() if names[model.name] == 1}):
+        rows.setdefault(fields["name"], []).append(number)
+    alone: dict[int, Client] = {}
+    for name, numbers in rows.items():
+        same = [n for n in numbers if _as_kept(_unnamed(clients[n])) == before.clients.get(name)]
+        kept = numbers[0] if len(numbers) == 1 else next(iter(same), None)
+        stays = "; the one that was pulled before stays" if kept is not None else ""
+        for number in numbers:
+            if number != kept:
+                yield number, (("name",), f"stands {len(numbers)} times; a client has one row{stays}")
+            elif number in models:
+                alone[number] = models[number]
+    for one, other in sharing_pixels(alone):
         for number, rival in ((one, other), (other, one)):
-            name = models[rival].name
-            yield number, (("pixel_id",), f'is also the pixel of client "{name}" (row {rival}); {ONE_PIXEL}')
+            name, shared = models[rival].name, {*_pixels(models[one])} & {*_pixels(models[other])}
+            if not _owns(models[number].name, shared, before.owners) or _owns(name, shared, before.owners):
+                yield number, (("pixel_id",), f'is also the pixel of client "{name}" (row {rival}); {ONE_PIXEL}')
+    by_name = {model.name: model for model in alone.values()}
+    for number, model in alone.items():
+        if taken := _taken(model, by_name, {name for name in rows if name not in by_name}, before.owners):
+            yield (
+                number,
+                (("pixel_id",), f'was the pixel of client "{taken}" at the last pull, and stays so; {ONE_PIXEL}'),
+            )
+
+
+def _pixels(model: Client) -> tuple[str, ...]:
+    return tuple(pixel.id for pixel in model.pixel_ids)
+
+
+def _owns(name: str, pixels: Collection[str], owners: Owners) -> bool:
+    return any(name in owners.get(pixel, ()) for pixel in pixels)
+
+
+def _as_kept(fields: Row) -> dict[str, Any]:
+    """The fields as the file of a pull gives them back."""
+    kept: dict[str, Any] = json.loads(json.dumps(fields, default=str))
+    return kept
+
+
+def _taken(model: Client, good: Mapping[str, Client], faulty: Collection[str], owners: Owners) -> str | None:
+    """The client whose row is there and faulty, and that had one of the pixels at the last pull."""
+    for pixel in _pixels(model):
+        names = owners.get(pixel, ())
+        is_new = model.name not in names and not any(name in good for name in names)
+        if is_new and (found := next((name for name in names if name in faulty), None)):
+            return found
+    return None
 
 
 ONE_PIXEL = "one pixel, one client, unless both say shares_pixel_with"
@@ -166,11 +246,28 @@ def pulled_path(folder: Path, environ: Mapping[str, str]) -> Path:
     return Path(anchored(named, project_folder(folder))) if named else folder / PULLED_FILE
 
 
-def write_pulled(path: Path, clients: Mapping[str, Any], at: datetime, access: FileAccess = PRIVATE) -> None:
+def write_pulled(path: Path, pulled: Pulled, at: datetime, access: FileAccess = PRIVATE) -> None:
     """Replace the file, whole or not at all."""
-    pulled = {"pulled_at": at.isoformat(timespec="seconds"), "clients": clients}
+    content = {"pulled_at": at.isoformat(timespec="seconds"), "clients": pulled.clients, "owners": pulled.owners}
     with replace_file(path, access) as file:
-        file.write(json.dumps(pulled, ensure_ascii=False, default=str).encode())
+        file.write(json.dumps(content, ensure_ascii=False, default=str).encode())
+
+
+def read_before(path: Path) -> Pulled:
+    """What the last pull kept; nothing where there was none. Files of earlier versions do not name the owners."""
+    owners: dict[str, list[str]] = {}
+    try:
+        pulled = json.loads(path.read_text(encoding="utf-8"))
+        clients = dict(pulled["clients"])
+        if "owners" in pulled:
+            named = {str(pixel): list(map(str, names)) for pixel, names in pulled["owners"].items()}
+            return Pulled(clients, (), named)
+        for name, fields in clients.items():
+            for pixel in _pixels(Client.model_validate({**fields, "name": name})):
+                owners.setdefault(pixel, []).append(name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Pulled({}, (), {})
+    return Pulled(clients, (), owners)
 
 
 def read_pulled(path: Path) -> tuple[dict[str, Any], list[Problem]]:

@@ -1439,7 +1439,7 @@ class ConnectionTest(_Node):
 class Pixel(_Node):
     """One of several pixels of a client; without a token of its own it is reached with the client's."""
 
-    id: str = Field(pattern=r"^\d{5,20}$", description="Meta's number of it")
+    id: str = Field(pattern=r"^[1-9][0-9]{4,19}$", description="Meta's number of it")
     token: SecretRef | None = Field(None, description="instead of the client's")
     app_secret: SecretRef | None = Field(None, description="for appsecret_proof, beside a token of its own")
     test: ConnectionTest | None = Field(None, description="a test code belongs to one pixel")
@@ -1539,6 +1539,15 @@ class ClientTable(_Node):
     connection: Name = Field(description="an Airflow connection id, or a name whose URL is in the environment")
     sql: Name = Field(
         description="path of a .sql file under sql/, or the query itself; a column is a field of a client"
+    )
+    secret_prefix: str | None = Field(
+        None,
+        min_length=1,
+        description="what the name of every secret in a row begins with (env, connection, store), such as CAPI_TOKEN_; "
+        "set it where others write rows: without it a row may name any variable of the machine",
+    )
+    secret_files: bool = Field(
+        False, description="whether a row may name a file as its secret; any file of the machine could be named"
     )
 
 

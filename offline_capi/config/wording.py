@@ -45,7 +45,7 @@ MISSING = _SENTENCES["missing"]
 _UNFORESEEN = "cannot be used here; see `offline-capi schema` for what is allowed"
 
 _PATTERNS: Mapping[str, str] = {
-    r"^\d{5,20}$": "is not a pixel id: 5 to 20 digits, as Events Manager shows it",
+    r"^[1-9][0-9]{4,19}$": "is not a pixel id: 5 to 20 digits without a zero before them, as Events Manager shows it",
     r"^v\d+\.\d+$": "is not a Graph version such as v27.0",
     r"^[0-9]{5,20}$": "is not one of Meta's ids: 5 to 20 digits",
     r"^[A-Za-z0-9_]{1,40}$": "is not a test code: letters and digits, such as TEST12345, from Events Manager",

@@ -238,7 +238,7 @@ def _rejections(facts: Facts, day: Any, verdicts: _Verdicts) -> Rejections:
     codes = pa.array(verdicts.codes[verdicts.stopped])
     columns = {
         "row": facts.rows.row.filter(chosen),
-        "client": text(facts.rows.client).filter(chosen),
+        "client": facts.client_named.filter(chosen),
         "event_id": facts.event("event_id").filter(chosen),
         "day": day.filter(chosen),
         "fate": _named((rule.fate for rule in verdicts.rules), codes),
@@ -258,7 +258,7 @@ def _named(words: Iterable[str], codes: Any) -> Any:
 def _suppressed(facts: Facts, day: Any) -> dict[tuple[str | None, date | None], int]:
     if not facts.suppressed.any():
         return {}
-    columns = {"client": text(facts.rows.client), "day": day}
+    columns = {"client": facts.client_named, "day": day}
     table = pa.table(columns).filter(pa.array(facts.suppressed))
     counted = table.group_by(["client", "day"], use_threads=False).aggregate([([], "count_all")])
     return {(group["client"], group["day"]): group["count_all"] for group in counted.to_pylist()}

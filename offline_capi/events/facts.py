@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from offline_capi.border import near_misses
 from offline_capi.config.settings import Client
 from offline_capi.events.age import greatest_ages
 from offline_capi.events.payload import text
@@ -141,6 +142,20 @@ class Facts:
         answers = np.array([np.nan if client is None else of(client) for client in clients])
         beside: NDArray[np.float64] = answers[codes.to_numpy()]
         return beside
+
+    @cached_property
+    def client_named(self) -> Any:
+        """Each row's client as it may be kept and shown: null where it is neither configured nor such a name misspelt.
+
+        A wrong column may hold names or numbers of people (``border.NearMisses``).
+        """
+        clients = text(self.rows.client)
+        encoded = clients.dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        if all(name in self.clients for name in names):
+            return clients
+        near = near_misses(frozenset(self.clients))
+        return pa.array(map(near.kept, names), pa.string()).take(encoded.indices)
 
     @cached_property
     def pixel(self) -> Any:

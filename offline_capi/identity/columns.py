@@ -56,11 +56,15 @@ _READ_WITH_COUNTRY = frozenset({"ph", "st", "zp"})
 
 
 class RowsAlike(NamedTuple):
-    """Rows of clients that chose the same profile and the same policy for ``external_id``; ``None``: all rows."""
+    """Rows of clients that chose the same profile and the same policy for ``external_id``; ``None``: all rows.
+
+    ``junk`` is dropped from these rows, as the run's own is from all.
+    """
 
     where: pa.BooleanArray | None
     profile: str
     policy: ExternalIdPolicy
+    junk: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +224,11 @@ def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedCol
     text = as_text(column.values)
     readable = Readable(text, country, column.formats, around.today, zone=column.zone)
     parts: list[tuple[pa.BooleanArray | None, tuple[Answer, ...]]] = []
-    for where, profile, policy in _told_apart(key, around.alike):
+    for where, profile, policy, junk in _told_apart(key, around.alike):
         rule = _written_rule(key, profile, column.hashed)
         asked = replace(readable if where is None else readable.at(where), policy=policy)
-        parts.append((where, _each_value(key, rule, asked, around, split=_is_meta(profile))))
+        theirs = replace(around, junk={key: (*around.junk.get(key, ()), *junk[key])}) if key in junk else around
+        parts.append((where, _each_value(key, rule, asked, theirs, split=_is_meta(profile))))
     first, *further = _put_together(parts, len(text))
     return HashedColumn(
         key=key,
@@ -306,8 +311,8 @@ def _noted(key: str, column: IdentityColumn, text: pa.Array, sent: pa.Array) -> 
 
 
 def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
-    """Only ``external_id`` has a policy: for every other key, rows of one profile stay together."""
-    if key == "external_id" or len(alike) == 1:
+    """Only ``external_id`` has a policy: for every other key, rows of one profile and no junk stay together."""
+    if key == "external_id" or len(alike) == 1 or any(key in rows.junk for rows in alike):
         return alike
     if len({rows.profile for rows in alike}) == 1:
         return [alike[0]._replace(where=None)]

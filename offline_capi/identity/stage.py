@@ -47,18 +47,20 @@ def hash_identity(
     profile: str | None = None,
     default_profile: str = "meta",
     junk: Junk = _NO_JUNK,
+    junk_of: Mapping[str, Junk] = MappingProxyType({}),
     remembered: Remembered | None = None,
 ) -> HashedRows:
     """Nothing readable comes out: digests, null where a value is unusable, and the raw keys that Meta wants raw.
 
     Each row is read with its own client's default country, profile and ``external_id`` policy, and never looked at
     together with other rows: the batch does not matter. ``profile`` counts before the clients' choices,
-    ``default_profile`` where a client has none. ``junk`` is dropped wherever it stands. Test leads of Meta's and
+    ``default_profile`` where a client has none. ``junk`` is dropped wherever it stands, ``junk_of`` a client in
+    rows of that client. Test leads of Meta's and
     children under 13 on the event's day are suppressed. Dropped values are counted by
     key, column and cause. A client that is not configured has no default country, and its ids are hashed. A run that
     gives the same ``remembered`` with each of its batches has values that repeat hashed once.
     """
-    around = _surroundings(rows, clients, profile, default_profile, junk, remembered)
+    around = _surroundings(rows, clients, profile, default_profile, junk, remembered, junk_of)
     identity, columns = hash_columns(rows.identity, around)
     suppressed, children = _never_sent(rows, columns, around)
     return HashedRows(
@@ -144,9 +146,10 @@ def _surroundings(
     default_profile: str,
     junk: Junk,
     remembered: Remembered | None,
+    junk_of: Mapping[str, Junk] = MappingProxyType({}),
 ) -> Surroundings:
     names = as_text(rows.client).dictionary_encode(null_encoding="encode")
-    alike, default = _alike(names, clients, profile, default_profile), _default_countries(names, clients)
+    alike, default = _alike(names, clients, profile, default_profile, junk_of), _default_countries(names, clients)
     for key, one in product(rows.identity, {choice.profile for choice in alike}):
         rule_of(key, one)
     return Surroundings(default, default, alike, today(), junk, remembered)
@@ -173,16 +176,27 @@ def _default_countries(names: pa.DictionaryArray, clients: Mapping[str, Client])
 
 
 def _alike(
-    names: pa.DictionaryArray, clients: Mapping[str, Client], profile: str | None, default_profile: str
+    names: pa.DictionaryArray,
+    clients: Mapping[str, Client],
+    profile: str | None,
+    default_profile: str,
+    junk_of: Mapping[str, Junk],
 ) -> list[RowsAlike]:
-    """The few choices that the clients of the batch made, each with its rows."""
-    known = [clients.get(name) if name else None for name in names.dictionary.to_pylist()]
+    """The few choices that the clients of the batch made, each with its rows; junk of one's own is a choice too."""
+    present = names.dictionary.to_pylist()
+    known = [clients.get(name) if name else None for name in present]
     choices = [
-        (profile or (one and one.profile) or default_profile, one.external_id if one else ExternalIdPolicy())
-        for one in known
+        (
+            profile or (one and one.profile) or default_profile,
+            one.external_id if one else ExternalIdPolicy(),
+            name if name in junk_of else None,
+        )
+        for name, one in zip(present, known, strict=True)
     ]
-    distinct = list(dict.fromkeys(choices)) or [(profile or default_profile, ExternalIdPolicy())]
+    distinct = list(dict.fromkeys(choices)) or [(profile or default_profile, ExternalIdPolicy(), None)]
+    own = [(one, policy, junk_of[name] if name else _NO_JUNK) for one, policy, name in distinct]
     if len(distinct) == 1:
-        return [RowsAlike(None, *distinct[0])]
-    number = pa.array([distinct.index(choice) for choice in choices], pa.int32()).take(names.indices)
-    return [RowsAlike(pc.equal(number, at), *choice) for at, choice in enumerate(distinct)]
+        return [RowsAlike(None, *own[0])]
+    places = {choice: at for at, choice in enumerate(distinct)}
+    number = pa.array([places[choice] for choice in choices], pa.int32()).take(names.indices)
+    return [RowsAlike(pc.equal(number, at), *choice) for at, choice in enumerate(own)]

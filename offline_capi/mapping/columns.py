@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
+from offline_capi.border import column_names
 from offline_capi.config import MappingSpec, columns_used
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import SourceSchemaError
@@ -29,7 +30,8 @@ def columns_needed(mapping: MappingSpec) -> tuple[str, ...] | None:
 def require_columns(mapping: MappingSpec, names: list[str], origin: str) -> None:
     """Raise one ``SourceSchemaError`` that names every column of the YAML that is not there exactly once."""
     times, used = Counter(names), columns_used(mapping)
-    faults = [_fault(column, used[column], times) for column in used if times[column] != 1]
+    near = column_names(times, used)
+    faults = [_fault(column, used[column], times[column], near) for column in used if times[column] != 1]
     if faults:
         rows = "the rows after the transform hook" if mapping.transform else "the source"
         lines = "\n".join(f"  {fault}" for fault in faults)
@@ -39,11 +41,11 @@ def require_columns(mapping: MappingSpec, names: list[str], origin: str) -> None
         )
 
 
-def _fault(column: str, paths: tuple[str, ...], times: Counter[str]) -> str:
+def _fault(column: str, paths: tuple[str, ...], times: int, near: list[str]) -> str:
     where = ", ".join(paths)
-    if times[column]:
-        return f'{where}  column "{column}" is there {times[column]} times; give the others another name'
-    return f'{where}  column "{column}" is not in the source{did_you_mean(column, times)}'
+    if times:
+        return f'{where}  column "{column}" is there {times} times; give the others another name'
+    return f'{where}  column "{column}" is not in the source{did_you_mean(column, near)}'
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.border import near_misses, outside_map
 from offline_capi.config import MappingSpec
 from offline_capi.config.columns import columns_of, field_specs, lookup_of
 from offline_capi.config.keys import BARE_DOMAIN, EVENT_KEYS
@@ -290,27 +291,25 @@ def _read_all(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
     yield from _custom(columns, mapping)
 
 
-#: What follows a value that the map of ``client`` does not have, in place of the name of a client.
-OUTSIDE_MAP = " (not in the map)"
-_LONGEST = 60
-
-
 def _read_client(columns: SourceColumns, spec: FieldSpec) -> Reading:
-    """Whose each row is. A value outside of the map is nobody's, and is held as the client that nobody has configured.
+    """Whose each row is. A value outside of the map is nobody's: it never reads as the name of a client.
 
-    Names of clients have no ``@``: what has one, as an e-mail address of a wrong column would, is not named.
+    Here it may still be anything, a person's name too; ``border.NearMisses`` says what of it is ever named.
     """
     read = read_field(columns, spec, "client", "string")
-    named = read.values if read.unknown is None else pc.if_else(read.unknown, _unmapped(columns, spec), read.values)
-    anonymous = pc.match_substring(named, "@")
-    return Reading(pc.if_else(anonymous, None, named) if pc.any(anonymous).as_py() else named, read.unreadable)
+    forged = pc.ends_with(read.values, outside_map(""))
+    values = pc.if_else(forged, None, read.values) if pc.any(forged).as_py() else read.values
+    named = values if read.unknown is None else pc.if_else(read.unknown, _unmapped(columns, spec), values)
+    return Reading(named, read.unreadable)
 
 
 def _unmapped(columns: SourceColumns, spec: FieldSpec) -> pa.StringArray:
-    """The values as they stand in the source, marked so that none can be the name of a client."""
+    """A mark where the map lacks the value: with the value where that is a key of the map misspelt."""
     said = read_field(columns, spec.model_copy(update={"map": None, "default": None}), "client", "string").values
-    short = pc.utf8_slice_codeunits(pc.fill_null(said, "a value"), 0, _LONGEST)
-    return pc.binary_join_element_wise(short, OUTSIDE_MAP, "")
+    distinct = said.dictionary_encode()
+    near = near_misses(frozenset(spec.map or ()))
+    marked = [outside_map(near.named(text)) for text in distinct.dictionary.to_pylist()]
+    return pc.fill_null(pa.array(marked, pa.string()).take(distinct.indices), outside_map(None))
 
 
 def _event(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
@@ -416,11 +415,12 @@ def _property_kind(spec: FieldSpec) -> str:
 # How the standard fields are searched; words of Meta's, which are compared with a list later, are not.
 _SEARCHED = {
     "event_name": Searched.TEXT,
-    "event_id": Searched.IDS,
+    "event_id": Searched.EVENT_IDS,
     "event_source_url": Searched.ADDRESS,
     "referrer_url": Searched.ADDRESS,
     **dict.fromkeys((name for name, _ in _EVENT_OBJECTS), Searched.IDS),
-    **dict.fromkeys(("order_id", "item_number", "content_ids", "store_data"), Searched.IDS),
+    "order_id": Searched.EVENT_IDS,
+    **dict.fromkeys(("item_number", "content_ids", "store_data"), Searched.IDS),
     **dict.fromkeys(("content_name", "content_category", "search_string", "status"), Searched.TEXT),
     "lead_event_source": Searched.TEXT,
     "contents": Searched.ITEMS,

@@ -4,8 +4,10 @@ Four shapes: e-mail addresses, phone numbers, payment cards, social security num
 whole column and seldom finds anything; what it finds is then decided text by text. So that order numbers, ids and
 prices are not taken for any of them:
 
-- ids (event, order, item, content, and what ``screening.ids`` names) are searched for e-mail addresses alone; numbers,
-  flags, constants and the values of a ``map`` not at all;
+- ids (item, content, and what ``screening.ids`` names) are searched for e-mail addresses and for phone numbers with
+  their plus; those of events and orders also for phone numbers that are written in groups, and for mobile numbers that
+  begin with 00; bare digits are an id, whatever their length, and numbers, flags, constants and the values of a ``map``
+  are not searched at all;
 - a phone number is a valid one with its plus, or of the ten digits of North America in groups (``415-555-2671``, and
   not ``4155552671``); in an address only after ``?`` or ``#``, or in a parameter that is called like one;
 - a card has the digits that its issuer gives, bare or in groups, and their check digit; one bare number of 16 digits in
@@ -15,15 +17,17 @@ prices are not taken for any of them:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
+from phonenumbers import PhoneNumberType
 
 from offline_capi.model import bytes_of
 
@@ -39,6 +43,7 @@ class Searched(Enum):
     ADDRESS = "address"
     ITEMS = "items"
     IDS = "ids"
+    EVENT_IDS = "event ids"
 
 
 class Find(NamedTuple):
@@ -59,15 +64,25 @@ def find_personal(values: pa.StringArray) -> pa.BooleanArray:
 
 def look_for(values: pa.StringArray, searched: Searched) -> list[Find]:
     """Where ``values`` hold what must never be sent; nothing for nearly every column."""
-    if searched is Searched.IDS and b"@" not in bytes(bytes_of(values)):
-        return []
-    suspects = pc.fill_null(pc.match_substring_regex(values, _LOOSE[searched]), False)
+    loose = _LOOSE[searched]
+    if searched in (Searched.IDS, Searched.EVENT_IDS):  # nearly all are passed over by one look at their bytes
+        held = bytes(bytes_of(values))
+        if b"@" not in held and b"+" not in held and b"%" not in held:
+            if searched is Searched.IDS or not _is_found(_LOOSE_GROUPED_ANYWHERE, held):
+                return []
+            loose = _LOOSE_GROUPED
+    suspects = pc.fill_null(pc.match_substring_regex(values, loose), False)
     if not pc.any(suspects).as_py():
         return []
     distinct = pc.if_else(suspects, values, pa.scalar(None, pa.string())).dictionary_encode()
     shapes = [_shape(text, searched) for text in distinct.dictionary.to_pylist()]
     found = pa.array(shapes, pa.string()).take(distinct.indices)
     return [Find(shape, pc.fill_null(pc.equal(found, shape), False)) for shape in dict.fromkeys(filter(None, shapes))]
+
+
+def _is_found(pattern: str, held: bytes) -> bool:
+    """Whether a pattern is in the bytes of a column: one text for RE2, which takes longer to begin than to search."""
+    return bool(pc.match_substring_regex(pa.array([held], pa.binary()), pattern)[0].as_py())
 
 
 # ---------------------------------------------------------------------------------------------- at a glance
@@ -79,12 +94,22 @@ _LOOSE_DIGITS = (
     r"|[2-9]\d\d(?:\) ?|[-.])[2-9]\d\d[-.]\d{4}"
     r"|[2-6]\d{3}(?:(?:[ -]|%20)?\d){10}"  # card
 )
+_LOOSE_PLUS = r"(?:\+|%2[Bb])\(?[0-9]"
+# What may stand before the number in an id of an event: the upload's own word, as in "order-".
+_ID_PREFIX = r"^(?:[A-Za-z]{1,20}[-_:#/. ]{1,2})?"
+_LOOSE_GROUPED = (
+    _ID_PREFIX
+    + r"(?:(?i:tel:)|00[1-9][0-9]{8}|\(?0[0-9]{1,5}[)/ .]|\([2-9]|(?:1[-. ])?[2-9][0-9]{2}[-.][2-9][0-9]{2}[-.])"
+)
+# The same wherever it stands, for ids without what is between them.
+_LOOSE_GROUPED_ANYWHERE = r"(?i:tel:)|00[1-9][0-9]{8}|[)(]|0[0-9]{1,5}[ .]|[2-9][0-9]{2}[-.][2-9][0-9]{2}[-.]"
 _PHONE_NAMES = r"(?:phone|mobile|msisdn|whatsapp|telephone|tel|cell)(?:_?(?:number|no|nr))?"
 _LOOSE: dict[Searched, str] = {
     Searched.TEXT: f"{_LOOSE_EMAIL}|{_LOOSE_DIGITS}",
     Searched.ADDRESS: rf"{_LOOSE_EMAIL}|{_LOOSE_DIGITS}|[?&#;](?i:{_PHONE_NAMES})=",
     Searched.ITEMS: f"{_LOOSE_EMAIL}|{_LOOSE_DIGITS}",
-    Searched.IDS: _LOOSE_EMAIL,
+    Searched.IDS: rf"{_LOOSE_EMAIL}|{_LOOSE_PLUS}",
+    Searched.EVENT_IDS: rf"{_LOOSE_EMAIL}|{_LOOSE_PLUS}|{_LOOSE_GROUPED}",
 }
 
 # ---------------------------------------------------------------------------------------------- for certain
@@ -99,7 +124,58 @@ def _in_text(text: str) -> str | None:
 
 
 def _in_ids(text: str) -> str | None:
-    return EMAIL if _holds_email(text) else None
+    """An id is often put together, so that something may stand before and behind what must not be sent."""
+    if _holds_email(text, _EMAIL_IN_ID):
+        return EMAIL
+    written = (match[0] for match in _PLUS_IN_ID.finditer(unquote(text)))
+    return PHONE if any(_is_phone(number) for one in written for number in _beginnings(one)) else None
+
+
+def _beginnings(written: str) -> Iterator[str]:
+    """``+1 415 555 2671-1`` by the ends of its groups, as far as a phone number can be long."""
+    for end in re.finditer(r"(?<=\d)(?!\d)", written):
+        if _LEAST_DIGITS <= sum(map(str.isdigit, written[: end.start()])) <= _MOST_DIGITS:
+            yield written[: end.start()]
+
+
+def _in_event_ids(text: str) -> str | None:
+    number = _PREFIX_OF_ID.sub("", text.strip())
+    without_line = _SUFFIX_OF_ID.sub("", number)
+    found = (_holds_phone(one) or _is_grouped(one) or _is_mobile(one) for one in dict.fromkeys((number, without_line)))
+    return _in_ids(text) or (PHONE if any(found) else None)
+
+
+_EMAIL_IN_ID = re.compile(r"\w(?:@|%40)(?:[\w-]+\.)+([^\W\d_]{2,24})")
+_PREFIX_OF_ID = re.compile(_ID_PREFIX)
+#: The number of a line or a part, as in "{key}-{line}".
+_SUFFIX_OF_ID = re.compile(r"[-_:#/.](?:\d{1,3}|[A-Za-z]{1,12})$")
+_PLUS_IN_ID = re.compile(r"(?<![A-Za-z0-9+])\+\(?[1-9][0-9 ().\-/]{6,30}")
+#: E.164 has 15 digits at most; fewer than 8 with the country's code are services' numbers.
+_LEAST_DIGITS, _MOST_DIGITS = 8, 15
+_NATIONAL = re.compile(r"\(?0[0-9(][0-9()./\- ]{7,20}")
+_GROUPS = re.compile(r"[ ()]")
+_DATE = re.compile(r"\d{1,2}[./ -]\d{1,2}[./ -]\d{4}\b|(?:.*\D)?(?:19|20)\d\d\b")
+_MOBILE = re.compile(r"00[1-9]\d{9,13}")
+#: Of a number with its area code, in groups, and without the plus.
+_NATIONAL_DIGITS = 9
+
+
+def _is_grouped(text: str) -> bool:
+    """Whether it is written as a national number: 0170 1234567, (030) 901 820; slashes and dashes alone are of ids."""
+    digits = sum(map(str.isdigit, text))
+    is_shaped = _NATIONAL.fullmatch(text) is not None and _GROUPS.search(text) is not None
+    return is_shaped and digits >= _NATIONAL_DIGITS and _DATE.match(text) is None
+
+
+def _is_mobile(text: str) -> bool:
+    """Whether 00 stands for the plus of a mobile number; ids that are filled up with zeros seldom read so."""
+    if not _MOBILE.fullmatch(text):
+        return False
+    try:
+        number = phonenumbers.parse(f"+{text[2:]}")
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.number_type(number) in (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
 
 
 def _in_address(address: str) -> str | None:
@@ -113,12 +189,26 @@ def _in_address(address: str) -> str | None:
 
 _AFTER_PATH = re.compile(r"(?s)[?#].*")
 
-# Members of an item that hold words: all but its ids and the words of Meta's.
-_ITEM_TEXTS = re.compile(r'"(?!id"|delivery_category"|[^"]*_id")[^"\\]+":"((?:[^"\\]|\\.)*)"')
-
 
 def _in_items(items: str) -> str | None:
-    return _in_ids(items) or next(filter(None, map(_in_text, _ITEM_TEXTS.findall(items))), None)
+    """Their ids are read as ids, all other texts as words: also those in lists, in objects and as names of members."""
+    try:
+        found = json.loads(items)
+    except (ValueError, RecursionError):
+        return _in_text(items)
+    return next(filter(None, (_in_ids(text) if is_id else _in_text(text) for text, is_id in _texts(found))), None)
+
+
+def _texts(value: Any, *, is_id: bool = False) -> Iterator[tuple[str, bool]]:
+    if isinstance(value, str):
+        yield value, is_id
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part, is_id=is_id)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield key, False
+            yield from _texts(part, is_id=key == "id" or key.endswith("_id"))
 
 
 _SHAPE_IN = {
@@ -126,6 +216,7 @@ _SHAPE_IN = {
     Searched.ADDRESS: _in_address,
     Searched.ITEMS: _in_items,
     Searched.IDS: _in_ids,
+    Searched.EVENT_IDS: _in_event_ids,
 }
 
 _EMAIL = re.compile(r"\w(?:@|%40)(?:[\w-]+\.)+([^\W\d_]{2,24})(?![\w-])")
@@ -133,8 +224,8 @@ _EMAIL = re.compile(r"\w(?:@|%40)(?:[\w-]+\.)+([^\W\d_]{2,24})(?![\w-])")
 _FILE_SUFFIXES = frozenset({"png", "jpg", "jpeg", "gif", "webp", "svg", "avif", "ico", "bmp", "css", "js"})
 
 
-def _holds_email(text: str) -> bool:
-    return any(match[1].lower() not in _FILE_SUFFIXES for match in _EMAIL.finditer(text))
+def _holds_email(text: str, pattern: re.Pattern[str] = _EMAIL) -> bool:
+    return any(match[1].lower() not in _FILE_SUFFIXES for match in pattern.finditer(text))
 
 
 _PLUS_NUMBER = re.compile(r"(?<![\w+])\+\(?[1-9](?:[ ().\-/]{0,2}\d){7,14}(?!\d)")

@@ -6,8 +6,8 @@ The frame is Arrow-backed (``pd.ArrowDtype``), so that an integer column with a 
 - The hook may change and add columns, and sort: rows are put back into the source's order.
 - A row it leaves out is suppressed: read, counted, never sent.
 - A row it returns twice, or one that it made up, is refused: two events would share one source row.
-- An error inside the hook stops the run with the hook's name, the type of the error and the line; never with its
-  message, which may quote a row.
+- An error inside the hook, ``sys.exit`` included, stops the run with the hook's name, the type of the error and the
+  line; never with its message, which may quote a row.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.border import is_name
 from offline_capi.errors import ConfigError
 
 __all__ = ["ROW", "Hook", "load_hook", "transformed"]
@@ -36,13 +37,18 @@ Hook = Callable[[pd.DataFrame], pd.DataFrame]
 def load_hook(name: str) -> Hook:
     """The function that ``"module:function"`` names."""
     module, _, function = name.partition(":")
+    failure = ""
     try:
         hook: Hook = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except BaseException as error:
+        if _is_meant_to_end_us(error):
+            raise
+        failure = type(error).__name__
+    if failure:
         raise ConfigError(
-            f'transform: "{name}" cannot be imported ({type(error).__name__}); '
+            f'transform: "{name}" cannot be imported ({failure}); '
             "is the module installed, or beside the DAG files, and the function in it?"
-        ) from None
+        )
     if not callable(hook):
         raise ConfigError(f'transform: "{name}" is no function')
     return hook
@@ -69,7 +75,9 @@ def _returned(hook: Hook, frame: pd.DataFrame, name: str) -> pd.DataFrame:
     failure = ""
     try:
         result = hook(frame)
-    except Exception as error:  # noqa: BLE001  # a hook is anyone's code and may raise anything
+    except BaseException as error:  # a hook is anyone's code and may raise anything
+        if _is_meant_to_end_us(error):
+            raise
         failure = f"{type(error).__name__} at {_line(error.__traceback__)}"
     # Raised outside the handler: the hook's own error may quote a row and must not ride along as context.
     if failure:
@@ -79,7 +87,17 @@ def _returned(hook: Hook, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         )
     if not isinstance(result, pd.DataFrame):
         raise ConfigError(f'transform: "{name}" returned {type(result).__name__}, not a DataFrame')
-    return pd.DataFrame(result.reset_index(ROW) if ROW in result.index.names else result)
+    if ROW not in result.index.names:
+        return pd.DataFrame(result)
+    if ROW in result.columns:
+        raise ConfigError(f'transform: "{name}" returned "{ROW}" as index and as column; return one of them')
+    return pd.DataFrame(result.reset_index(ROW))
+
+
+def _is_meant_to_end_us(error: BaseException) -> bool:
+    """Whether it comes from outside of the hook: somebody's Ctrl-C, or Airflow's time limit and signals."""
+    from_airflow = not isinstance(error, Exception) and type(error).__module__.partition(".")[0] == "airflow"
+    return isinstance(error, KeyboardInterrupt) or from_airflow
 
 
 def _line(trace: TracebackType | None) -> str:
@@ -115,7 +133,13 @@ def _row_numbers(frame: pd.DataFrame, name: str) -> pa.Int64Array:
 def _column(frame: pd.DataFrame, index: int, name: str) -> pa.Array:
     try:
         values = pa.array(frame.iloc[:, index], from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        column = frame.columns[index]
-        raise ConfigError(f'transform: "{name}" returned column "{column}" with values of several types') from None
+        values.validate(full=True)
+    # OverflowError: 10**40; UnicodeEncodeError, which is a ValueError: half of a surrogate pair; TypeError: complex
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        column = str(frame.columns[index])
+        which = f'column "{column}"' if is_name(column) else f"column {index + 1}"
+        raise ConfigError(
+            f'transform: "{name}" returned {which} with values of several types, or that no column can hold. '
+            "Correct the hook and run again; nothing of this batch was sent."
+        ) from None
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

@@ -157,7 +157,9 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.FORBIDDEN_DATA: ReasonText("a field holds data that must never be sent", "remove it from the mapping"),
     Reason.TOO_LARGE: ReasonText("the event alone exceeds the request's byte limit", "shorten contents or properties"),
     Reason.UNKNOWN_CLIENT: ReasonText(
-        "the client is not configured, or not in the upload's map", "add it to clients.yml or to the map, and replay"
+        "the client is not configured, or not in the upload's map",
+        "add it to clients.yml or to the map, and replay; `offline-capi rejects` has the rows (what they name is shown"
+        " only where it is a known client misspelt)",
     ),
     Reason.PAUSED_CLIENT: ReasonText(
         "the client is paused, or has no pixel in this environment",

@@ -37,7 +37,8 @@ class SentEvents(NamedTuple):
 class GateFinding:
     """A gate that a run did not pass; ``action`` is ``warn``, ``stop``, or ``forced`` where it was let through.
 
-    ``usual`` is the median of the days compared with, where the gate compares; ``sentence`` says it all.
+    ``usual`` is the median of the days compared with, where the gate compares; ``sentence`` says it all. ``client`` is
+    whose events alone a gate that stops holds; ``None``: everybody's.
     """
 
     gate: str
@@ -45,6 +46,7 @@ class GateFinding:
     figure: float
     usual: float | None
     sentence: str
+    client: str | None = None
 
     @property
     def stops(self) -> bool:
@@ -199,7 +201,12 @@ class Tally:
     @property
     def stopped(self) -> bool:
         """Whether a gate stops the run that these books are of."""
-        return any(finding.stops for finding in self.gates or ())
+        return any(finding.stops and finding.client is None for finding in self.gates or ())
+
+    def is_held(self, recipient: str) -> bool:
+        """Whether a gate holds the events of a client, or of one of its pixels."""
+        holds = {finding.client for finding in self.gates or () if finding.stops}
+        return None in holds or client_of(recipient) in holds
 
     def of(self, fate: Fate) -> int:
         return sum(n for count, n in self.fates.items() if count.fate is fate)

@@ -9,6 +9,7 @@ from datetime import date, datetime
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
+from offline_capi.border import names_among
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.settings import TEMPLATE_PART, FieldSpec
 from offline_capi.errors import UsageError
@@ -134,12 +135,13 @@ def _names_in(time: str, sample: Sample) -> Sequence[str]:
 
 
 def _check_columns(answers: Answers, sample: Sample) -> None:
+    plain = names_among(sample.columns)
     times = _names_in(answers.time, sample) if answers.time else []
     asked = {"--time": times, "--value": [answers.value], "--id": _id_columns(answers), "--map": answers.keys}
     for option, names in asked.items():
         for name in names:
             if name is not None and name not in sample.columns:
-                guess = did_you_mean(name, sample.columns) or f"; there are {', '.join(sample.columns)}"
+                guess = did_you_mean(name, plain) or f"; there are {', '.join(plain)}"
                 raise UsageError(f'{option}: there is no column "{name}"{guess}\nNothing was written')
 
 
@@ -167,7 +169,7 @@ def check_people(lines: Sequence[Line], sample: Sample) -> None:
     if too_little([line.key for line in found if line.standing is Standing.TAKEN]):
         near = "".join(f"\n  {line.columns[0]}: {line.because}" for line in found)
         raise UsageError(
-            f"no column tells who the people are. {NEEDS}.\nLooked at: {', '.join(sample.columns)}{near}\n"
+            f"no column tells who the people are. {NEEDS}.\nLooked at: {', '.join(names_among(sample.columns))}{near}\n"
             "Export such a column as well, or name one: --map em=COLUMN (or ph, external_id, …). Nothing was written"
         )
 

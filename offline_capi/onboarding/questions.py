@@ -76,7 +76,7 @@ def _typed(kind: Any) -> Callable[[str], str]:
 
 
 def _pixel(value: str) -> str:
-    if not re.fullmatch(r"\d{5,20}", value):
+    if not re.fullmatch(r"[1-9][0-9]{4,19}", value):
         raise ValueError("is not a pixel or dataset id: 5 to 20 digits, as Events Manager shows it")
     return value
 

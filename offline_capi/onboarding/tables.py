@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.types as kinds
 import sqlalchemy as sa
 
+from offline_capi.border import shown
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.settings import SqlSource
 from offline_capi.errors import UsageError
@@ -96,7 +97,7 @@ def _find(connection: str, table: str, url: str) -> _Table:
     schema, _, name = table.rpartition(".")
     engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.NullPool)
     try:
-        with explained(Where(connection, f"table {table}"), engine):
+        with explained(Where(connection, f"table {table}", table), engine):
             inspector = sa.inspect(engine)
             if not inspector.has_table(name, schema or None):
                 known = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
@@ -108,8 +109,8 @@ def _find(connection: str, table: str, url: str) -> _Table:
 
 
 def _no_table(connection: str, table: str, known: Sequence[str]) -> str:
-    few = ", ".join(sorted(known)[:10]) or "none"
-    guess = did_you_mean(table, known) or f"; there are {few}"
+    few = ", ".join(map(shown, sorted(known)[:10])) or "none"
+    guess = did_you_mean(table, map(shown, known)) or f"; there are {few}"
     return f'--table: there is no table or view "{table}" on connection {connection}{guess}\nNothing was written'
 
 

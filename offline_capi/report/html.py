@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from offline_capi.border import visible
 from offline_capi.model import Fate
 from offline_capi.report.quality import Quality
 from offline_capi.report.run_report import RunReport
@@ -17,7 +18,11 @@ def render_html(report: RunReport, *, head: str = "", quality: Quality | None = 
     ``quality`` is what Meta counts of the run's events.
     """
     environment = Environment(
-        loader=PackageLoader("offline_capi.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        finalize=lambda value: visible(value, keep="\n\t") if type(value) is str else value,
+        loader=PackageLoader("offline_capi.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     environment.filters["n"] = lambda number: f"{number:,}"

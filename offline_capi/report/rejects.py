@@ -9,11 +9,14 @@ import pyarrow as pa
 from rich.console import Console
 from rich.text import Text
 
+from offline_capi.border import shown
 from offline_capi.model import Fate
 from offline_capi.report.run_report import ReasonLine, explain_reason
 
 __all__ = ["print_rejects", "reject_reasons", "reject_rows"]
 
+#: Characters of an id or a file's name in a line of text: ids are longer than names are (Meta publishes no limit).
+LONGEST = 200
 _SHOWN = ("client", "event_id", "origin", "row", "fate", "reason", "field")
 
 
@@ -49,7 +52,8 @@ def _reasons(table: pa.Table) -> Iterator[Text]:
 
 def _rows(table: pa.Table, limit: int) -> Iterator[Text]:
     for row in reject_rows(table, limit):
-        whose = f"{row['event_id'] or '(no event id)'}  {row['client'] or '(no client)'}"
-        yield Text(f"  {whose}  {row['origin']}:{row['row']}  {row['reason'] or row['fate']}")
+        event_id, client, origin = (shown(row[name] or "", LONGEST) for name in ("event_id", "client", "origin"))
+        whose = f"{event_id or '(no event id)'}  {client or '(no client)'}"
+        yield Text(f"  {whose}  {origin}:{row['row']}  {row['reason'] or row['fate']}")
     if table.num_rows > limit:
         yield Text(f"  … and {table.num_rows - limit:,} more", style="dim")

@@ -169,9 +169,11 @@ class RunReport:
     def gate_lines(self) -> list[str]:
         """What each gate found; after one that stops, how to let the run pass once."""
         lines = [f"gate ({finding.action}) {finding.sentence}" for finding in self.gates]
-        if self.tally.stopped:
+        whose = sorted({finding.client or "" for finding in self.gates if finding.stops})
+        if whose:
             verb = "Nothing would be sent" if self.planned else "Nothing was sent"
-            lines.append(f"{verb}. Look at the source; if it is right, upload once more with --force-gates")
+            of_whom = "" if self.tally.stopped else f" of {', '.join(whose)}"
+            lines.append(f"{verb}{of_whom}. Look at the source; if it is right, upload once more with --force-gates")
         return lines
 
     def known_lines(self) -> list[str]:
@@ -285,7 +287,7 @@ def judge(
         due = f"{tally.read:,} rows were read{_copies(tally)}"
         raise BalanceError(f"{due} but {tally.accounted:,} have a fate. Please report this.")
     problems = _missing(tally.missing)
-    problems += [f"gate {gate.gate} stopped the run" for gate in tally.gates or () if gate.stops]
+    problems += [f"gate {gate.gate} stopped {gate.client or 'the run'}" for gate in tally.gates or () if gate.stops]
     problems += _closed_days(tally.closed)
     problems += [
         f"{n:,} {Fate(fate).words} of earlier runs not in the source any more: they are not sent"

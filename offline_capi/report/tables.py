@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from offline_capi.border import visible
 from offline_capi.model import Fate
 
 __all__ = ["plain_table", "shown_tables"]
@@ -17,14 +18,14 @@ _NUMBERS = frozenset({"rows", "values", "events", *_OF_META, *(fate.words for fa
 
 
 def plain_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]], numbers: Collection[str] = ()) -> Table:
-    """Cells are shown as they are written, whole, and are no markup; ``numbers`` are headers above numbers."""
+    """Cells are shown whole, line ends made visible, and are no markup; ``numbers`` are headers above numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for header in headers:
         table.add_column(
             header, justify="right" if header in _NUMBERS or header in numbers else "left", overflow="fold"
         )
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*(Text(visible(cell)) if isinstance(cell, str) else cell for cell in row))
     return table
 
 

@@ -6,7 +6,6 @@ Text is the kind that always fits: a column of several types becomes text, not a
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.border import column_names, is_name, list_columns
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import SourceSchemaError
 
@@ -32,40 +32,38 @@ DECIMAL, WIDE_DECIMAL = pa.decimal128(38, 18), pa.decimal256(76, 38)
 # ---------------------------------------------------------------------------------------------- names
 
 
-def check_names(names: Sequence[str], wanted: Sequence[str] | None, where: str) -> None:
-    """Refuse a source that lacks a wanted column, or that has one name twice."""
+def check_names(names: Sequence[str], wanted: Sequence[str] | None, where: str, *, is_schema: bool = False) -> None:
+    """Refuse a source that lacks a wanted column, or that has one name twice.
+
+    ``is_schema`` says that the names are declared apart from the rows, and are not the first line of a text.
+    """
     twice = [name for name, n in Counter(names).items() if n > 1 and (wanted is None or name in wanted)]
     if twice:
+        repeated = _repeated(twice, names, is_name if is_schema else (wanted or ()).__contains__)
         raise SourceSchemaError(
-            f"{where}: the column {_quoted(twice)} is there more than once, so it is unclear which one is meant.\n"
+            f"{where}: the column {repeated} is there more than once, so it is unclear which one is meant.\n"
             "Give each its own name in the source. Nothing was sent from it; repeating is safe."
         )
     missing = [name for name in wanted or () if name not in names]
     if missing:
-        problems = "\n".join(f'  "{name}"{did_you_mean(name, names)}' for name in missing)
+        near = column_names(names, wanted or (), is_schema=is_schema)
+        problems = "\n".join(f'  "{name}"{did_you_mean(name, near)}' for name in missing)
         raise SourceSchemaError(
             f"{where}: columns that the upload names are missing:\n{problems}\n"
-            f"{_shown(names)}\n"
+            f"{list_columns(names, wanted or (), is_schema=is_schema)}\n"
             "Correct the names in the upload, or the source. Nothing was sent from it; repeating is safe."
         )
-
-
-def _shown(names: Sequence[str]) -> str:
-    """The names of the columns; nothing of a first line that is a row of values."""
-    if any(_VALUE.search(name) for name in names):
-        return "Its first line looks like a row, and not like the names of columns: does it have a header?"
-    return f"It has: {', '.join(names)}."
-
-
-_VALUE = re.compile(r"@|\d{5}|^\d+([.,]\d+)?$|^\d{4}-\d\d-\d\d|[0-9a-f]{32}")
 
 
 def select(batch: pa.RecordBatch, wanted: Sequence[str] | None) -> pa.RecordBatch:
     return batch if wanted is None else batch.select(list(wanted))
 
 
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
+def _repeated(twice: Sequence[str], names: Sequence[str], may_name: Callable[[str], bool]) -> str:
+    """Which columns have one name: by the name where it may be shown, else by their places."""
+    places = (", ".join(str(at) for at, name in enumerate(names, 1) if name == one) for one in twice)
+    told = [f'"{one}"' if may_name(one) else f"that stands in {at}" for one, at in zip(twice, places, strict=True)]
+    return ", ".join(told)
 
 
 # ---------------------------------------------------------------------------------------------- Python values → Arrow

@@ -1,7 +1,9 @@
 """What a database says, as far as it may be told: its message where that can name only tables and columns.
 
-An error about data may quote a row, so its text stays hidden and only its kind is named. No error is chained, and no
-URL is shown: the one quotes rows, the other holds a password.
+Any message may quote a row, whatever its kind (``RAISE``, a cast, a function that was given a value), so that words are
+let through and not taken out: those of the query's own text and of the vocabulary of databases
+(``border.words_of_database``). Of an error about data only the kind is named. No error is chained, and no URL is shown:
+the one quotes rows, the other holds a password.
 
 Faults that pass are told apart from faults of the query, by SQLSTATE or the driver's number where there is one, else by
 what the message says: they raise ``SourceUnavailableError``, which Airflow repeats like every temporary error.
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from offline_capi.border import is_name, words_of_database
 from offline_capi.config.connections import how_to_install
 from offline_capi.errors import SourceError, SourceUnavailableError
 
@@ -26,10 +29,11 @@ AGAIN = "Nothing was sent from it after that point; repeating is safe."
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The query, as far as it may be named in a message."""
+    """The query, as far as it may be named in a message. ``text`` is what its author wrote, and may be quoted."""
 
     connection: str
     origin: str
+    text: str = ""
 
 
 @contextmanager
@@ -191,6 +195,7 @@ CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
     )
 )
+HIDDEN = "Words that do not stand in the query are shown as …, as they may be of a row. "
 # PEP 249: these two are about values.
 QUOTES_VALUES = {"DataError", "IntegrityError"}
 
@@ -202,21 +207,35 @@ def _of_database(error: BaseException, where: Where, engine: sa.Engine | None) -
         return SourceUnavailableError(f"{where.origin} on {place}: {passing[0]}.\n{passing[1]} {AGAIN}")
     for pattern, what, fix in CAUSES:
         if found := pattern.search(text):
-            return SourceError(f"{place}: {what.format(*found.groups())}.\n{fix} {AGAIN}")
+            return SourceError(f"{place}: {what.format(*map(_option, found.groups()))}.\n{fix} {AGAIN}")
     if QUOTES_VALUES & {kind.__name__ for kind in type(error).__mro__}:
         return _of_value(error, where, engine)
-    secret = engine.url.password if engine else None
-    shown = text.replace(str(secret), "***") if secret else text
-    return SourceError(f"{where.origin} on {place}: the database refused it: {shown}\nCorrect the query. {AGAIN}")
+    known = [str(error.args[0])] if error.args and isinstance(error.args[0], int) else []
+    known += [engine.url.database or "", engine.url.get_backend_name()] if engine else []
+    told = words_of_database(text, where.text, known)
+    return SourceError(
+        f"{where.origin} on {place}: the database refused it ({_kind(error)}): {told}\n"
+        f"{HIDDEN if '…' in told else ''}Correct the query. {AGAIN}"
+    )
 
 
 def _of_value(error: BaseException, where: Where, engine: sa.Engine | None) -> SourceError:
     column = re.search(r"\bcolumn ['\"`]?(\w+)", str(getattr(error, "orig", error)), re.IGNORECASE)
-    named = f' of the column "{column[1]}"' if column else ""
+    # MySQL's and PostgreSQL's words for a column of a table; anything else after the word is a value's.
+    named = f' of the column "{column[1]}"' if column and _is_in(where.text, column[1]) else ""
     return SourceError(
         f"{where.origin} on {_place(where, engine)}: a value{named} makes it fail ({_kind(error)}); the database's text"
         f" is not shown, as it may quote the row.\nCAST the column to text in the query, or mend the row. {AGAIN}"
     )
+
+
+def _is_in(query: str, name: str) -> bool:
+    """Whether the author of the query wrote ``name``, or selected all columns and it looks like the name of one."""
+    return re.search(rf"\b{re.escape(name)}\b", query, re.IGNORECASE) is not None
+
+
+def _option(name: str) -> str:
+    return name if is_name(name) else "…"
 
 
 def _passing(error: BaseException, text: str) -> tuple[str, str] | None:

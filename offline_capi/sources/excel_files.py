@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from offline_capi.border import names_among
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.apart import read_apart
@@ -132,9 +133,10 @@ def _sheet(place: Place, source: FileSource) -> Iterator[list[Any]]:
         try:
             book = CalamineWorkbook.from_filelike(stream)
             if source.sheet is not None and source.sheet not in book.sheet_names:
+                such_as = ", ".join(["", *names_among(book.sheet_names)[:20]]).replace(", ", ", such as ", 1)
                 raise SourceError(
-                    f"file {place.origin}: source.sheet names no sheet of it; it has {len(book.sheet_names)}:"
-                    f" {', '.join(book.sheet_names[:20])}. Nothing was sent; repeating is safe."
+                    f"file {place.origin}: source.sheet names no sheet of it; it has {len(book.sheet_names)}"
+                    f"{such_as}. Nothing was sent; repeating is safe."
                 )
             sheet = book.get_sheet_by_name(source.sheet or book.sheet_names[0])
             yield from sheet.iter_rows()

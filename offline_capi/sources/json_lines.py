@@ -60,7 +60,8 @@ def _check_keys(block: bytes, batch: pa.RecordBatch, place: Place) -> None:
     ]
     if empty and batch.num_rows >= PROBE_LINES:
         found = _paths(block.splitlines())
-        check_names(found, [name for name in empty if name not in found], f"file {place.origin}")
+        known = any(name in found for name in batch.schema.names)
+        check_names(found, [name for name in empty if name not in found], f"file {place.origin}", is_schema=known)
 
 
 def jsonl_columns(place: Place, source: FileSource, _: Sequence[str] | None) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ BUFFER_BYTES = 1 << 18
 def read_parquet(place: Place, _: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     file = parquet.ParquetFile(seekable(place), pre_buffer=False, buffer_size=BUFFER_BYTES)
     paths = _paths(file.schema_arrow)
-    check_names([*file.schema_arrow.names, *paths], columns, f"file {place.origin}")
+    check_names([*file.schema_arrow.names, *paths], columns, f"file {place.origin}", is_schema=True)
     wanted = None if columns is None else list(columns)
     for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=True):
         names = batch.schema.names if columns is None else columns

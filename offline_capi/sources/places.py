@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from offline_capi.border import shown, visible
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.paths import anchored
 from offline_capi.config.settings import FileSource
@@ -75,11 +76,11 @@ def files_of(
     unless ``source.optional`` says that it may be missing.
     """
     path = anchored(with_variables(source.path, environ), folder)
-    root, fs = _root_of(path)
-    with reached(path, SETTING, SourceError):
+    root, fs = _root_of(path, source.path)
+    with reached(source.path, SETTING, SourceError):
         found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
         if not found:
-            _check_exists(fs, root, path, optional=source.optional)
+            _check_exists(fs, root, path, source.path, optional=source.optional)
         base = root if fs.isdir(root) else root.rpartition("/")[0]
     return [_place(fs, file, base, source) for file in found]
 
@@ -92,9 +93,9 @@ def absent_files(
     Give it the window without its look-back: what an earlier day lacked, the run of that day has said.
     """
     path = anchored(with_variables(source.path, environ), folder)
-    _, fs = _root_of(path)
+    _, fs = _root_of(path, source.path)
     days = list(_days(window, zone)) if _DATE.search(path) else [None]
-    with reached(path, SETTING, SourceError):
+    with reached(source.path, SETTING, SourceError):
         there = {pattern: bool(_matches(fs, pattern)) for pattern in _dated(path, window, zone)}
     return [
         AbsentFile(day, without_credentials(_of_day(source.path, day)), optional=source.optional)
@@ -144,11 +145,12 @@ def _days(window: Window, zone: str) -> Iterator[date]:
 # ---------------------------------------------------------------------------------------------- the file system
 
 
-def _root_of(path: str) -> tuple[str, Any]:
+def _root_of(path: str, written: str) -> tuple[str, Any]:
     """The part before the first pattern or date, up to its last slash, and the file system it is on."""
     open_end = _OPEN_END.search(path)
     head = path[: open_end.start()].rpartition("/")[0] + "/" if open_end else path
-    fs, root = root_of("." if head == "/" and not path.startswith("/") else head, SETTING, SourceError)
+    head = "." if head == "/" and not path.startswith("/") else head
+    fs, root = root_of(head, SETTING, SourceError, shown=written)
     return root.rstrip("/") or "/", fs
 
 
@@ -167,7 +169,20 @@ def _is_data(relative: str) -> bool:
     return not any(part.startswith((".", "_")) for part in parts) and PurePosixPath(relative).suffix not in BESIDE
 
 
-def _check_exists(fs: Any, root: str, path: str, *, optional: bool) -> None:
+def _as_written(written: str, root: str, path: str) -> str:
+    """A path for people: with its variables as the YAML has them, for one of them may be a secret."""
+    if _VARIABLE.search(written) or "://" in path:
+        return without_credentials(written)
+    return root
+
+
+def _suggested(siblings: list[str], written: str) -> list[str]:
+    """Names of files that may be shown where one is near the configured name; none beside a variable's value."""
+    last = written.rpartition("/")[2]
+    return [] if _VARIABLE.search(last) else [shown(name) for name in siblings if "@" not in name]
+
+
+def _check_exists(fs: Any, root: str, path: str, written: str, *, optional: bool) -> None:
     """A file may be optional, its folder never: that is a wrong path, or a disk that is not mounted."""
     if optional and not _OPEN_END.search(path):
         # An object store has no folders: there a file that is missing looks like one whose folder is.
@@ -176,9 +191,9 @@ def _check_exists(fs: Any, root: str, path: str, *, optional: bool) -> None:
         return
     folder, _, name = root.rpartition("/")
     siblings = [file.rpartition("/")[2] for file in fs.ls(folder, detail=False)] if fs.isdir(folder) else []
-    shown = without_credentials(path)
+    guess = did_you_mean(name, _suggested(siblings, written))
     raise SourceError(
-        f"{SETTING}: there is no {root if '://' not in shown else shown}{did_you_mean(name, siblings)}\n"
+        f"{SETTING}: there is no {_as_written(written, root, path)}{guess}\n"
         "Correct the path (a relative one begins at the project folder), or look whether the export has run; where the "
         "file may be missing, set source.optional: true. Nothing was sent; repeating is safe."
     )
@@ -188,7 +203,7 @@ def _check_exists(fs: Any, root: str, path: str, *, optional: bool) -> None:
 
 
 def _place(fs: Any, path: str, base: str, source: FileSource) -> Place:
-    origin = path.removeprefix(base).lstrip("/")
+    origin = visible(path.removeprefix(base).lstrip("/"))
     pure = PurePosixPath(path)
     compression = COMPRESSIONS.get(pure.suffix.lower())
     suffix = (pure.with_suffix("") if compression else pure).suffix.lower()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def read_query(
     """
     where = Where(source.connection, _origin(source))
     with _executed(source, window, zone, url, sql_folder, where) as rows:
-        check_names(rows.names, columns, f"{where.origin}")
+        check_names(rows.names, columns, f"{where.origin}", is_schema=True)
         yield from joined(_batches(rows, columns or rows.names, where.origin), batch_rows)
 
 
@@ -167,6 +167,7 @@ def _executed(
 ) -> Iterator[_RowStream]:
     """The query, executed, with the text of ``around`` before and behind it."""
     query = _text_of(source, sql_folder)
+    where = replace(where, text=query)
     with explained(where):
         engine = engine_for(url, where)
     try:

@@ -242,6 +242,47 @@ def test_p09_no_identity_and_no_token_in_airflows_database_logs_and_staged_files
     assert [value for value in canaries if any(value.encode() in text for text in written)] == []
 
 
+#: A row of people everywhere, the column of clients and that of business keys included.
+STRANGERS = [
+    {"store_brand": "Zyxcanfirst Zyxcanlast", "receipt_no": "Z1"},
+    {"store_brand": "+14155552671", "receipt_no": "Z2"},
+    {"store_brand": "zyxcan@leaktest.org", "receipt_no": "Z3"},
+    {"store_brand": "Corner Shop", "receipt_no": "+14155552671"},
+    {"store_brand": "Corner Shop", "receipt_no": "zyxcan@leaktest.org"},
+    {"store_brand": "Corner Shop", "receipt_no": "Z6", "amount": "Zyxcanamount"},
+]
+
+
+def test_p09_people_in_the_columns_of_clients_and_keys_are_nowhere_in_airflow(night: SampleNight):
+    """Task logs, XComs, rendered fields, lineage, metrics, the ledger, the stage. Then the file loses its header."""
+    till = next((night.home / "store_purchases").glob("*till*"))
+    text = till.read_text(encoding="utf-8")
+    names = text.removeprefix("\ufeff").splitlines()[0].split(",")
+    plain = dict.fromkeys(names, "Zyxcanvalue") | {
+        "line_no": "1", "purchased_at": f"{night.day} 10:00:00", "phone": "+14155552671",
+        "email": "zyxcan@leaktest.org",
+        "amount": "1.00", "currency": "EUR", "items": "", "consent": "yes", "country": "US", "customer_no": "77",
+        "loyalty": "gold",
+    }  # fmt: skip
+    rows = [",".join((plain | row)[name] for name in names) for row in STRANGERS]
+    till.write_text("\n".join([text.rstrip("\n"), *rows, ""]), encoding="utf-8")
+    night.run("store_purchases", dry_run=True)
+    night.run("store_purchases")
+    (with_strangers,) = night.reports()
+    till.write_text("\n".join([*rows, *rows]) + "\n", encoding="utf-8")
+    headless = night.run("store_purchases", retries=0)
+
+    files = [path for folder in (night.airflow.home, night.home / "stage") for path in folder.rglob("*")]
+    written = {path: _content(path).lower() for path in [*files, *night.home.glob("ledger*")] if path.is_file()}
+    assert with_strangers.tally.reasons(Fate.HELD)["unknown_client", "client"] >= 3
+    assert headless.state == "failed"
+    assert any(b"does it have a header" in text for text in written.values())
+    found = {
+        path: [one for one in (b"zyxcan", b"leaktest", b"4155552671") if one in text] for path, text in written.items()
+    }
+    assert {path: sights for path, sights in found.items() if sights} == {}
+
+
 def _stored(home: Path, *tables: str) -> int:
     """How many rows Airflow's database has in these tables, none of which is empty; its file is among those read."""
     with closing(sqlite3.connect(home / "airflow.db")) as database:

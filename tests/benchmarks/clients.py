@@ -79,7 +79,7 @@ def lay_out(home: Path, rows: int, clients: int) -> None:
 
 def keep_clients(home: Path, count: int) -> None:
     pulled = good_rows(client_rows(count), "crm")
-    write_pulled(pulled_path(home / "dags", {}), pulled.clients, datetime.now(UTC))
+    write_pulled(pulled_path(home / "dags", {}), pulled, datetime.now(UTC))
 
 
 def sales(client: Any) -> pa.Table:

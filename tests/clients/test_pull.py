@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import yaml
 
 from offline_capi.config.client_table import good_rows
+from offline_capi.config.settings import ClientTable
 from tests.clients.world import CANARIES, SHOP_PIXEL, SHOP_TOKEN, Platform, kept_secret
 
 COLUMNS = ("name", "pixel_id", "token__env", "country", "external_id__send", "allowed_fields", "active", "contacts")
@@ -135,3 +137,86 @@ def test_an_upload_of_a_client_that_was_left_out_still_loads(table: Platform) ->
     )
 
     assert "sales" in table.deployment.uploads
+
+
+# ---------------------------------------------------------------------------------------------- what others may not do
+
+
+def pull(table: Platform, *rows: Mapping[str, Any]) -> list[str]:
+    fill(table, *rows)
+    table.run("pull")
+    return sorted(table.deployment.clients)
+
+
+def test_p17_a_newcomer_that_claims_anothers_pixel_is_left_out_and_the_other_stays(table: Platform) -> None:
+    """Was: both were left out, so that a row of one client held the events of another from the next pull on."""
+    claim = GOOD | {"name": "a_claim"}
+    further = GOOD | {"name": "b_further", "pixel_id": f'["100009", "{SHOP_PIXEL}"]'}
+
+    assert pull(table, GOOD) == ["shop"]
+    assert pull(table, claim, GOOD, further) == ["shop"]
+    assert pull(table, claim, GOOD, further) == ["shop"], "and again"
+
+
+def test_p17_a_pixel_stays_its_clients_while_the_row_of_that_is_faulty(table: Platform) -> None:
+    claim = GOOD | {"name": "a_claim"}
+    pull(table, GOOD)
+
+    assert pull(table, claim, GOOD | {"country": "UK"}) == []
+    assert pull(table, claim, GOOD | {"country": "UK"}) == []
+    assert pull(table, claim, GOOD) == ["shop"]
+
+
+def test_a_pixel_changes_hands_when_the_row_of_its_client_is_gone_or_names_another(table: Platform) -> None:
+    pull(table, GOOD)
+
+    assert pull(table, GOOD | {"name": "heir"}) == ["heir"]
+    assert pull(table, GOOD | {"name": "heir", "pixel_id": 100009}, GOOD) == ["heir", "shop"]
+
+
+def test_p17_a_second_row_of_anothers_name_changes_nothing_for_it(table: Platform) -> None:
+    pull(table, GOOD)
+
+    assert pull(table, GOOD | {"token__env": "OTHER_TOKEN"}, GOOD, GOOD | {"pixel_id": 100009}) == ["shop"]
+    assert str(table.deployment.clients["shop"].token) == "{env: SHOP_TOKEN}"
+
+
+@pytest.mark.parametrize("pixel", ["１１１１１１", "٠١٢٣٤٥٦", "0111111", "1111"])
+def test_p17_a_pixel_has_one_spelling(pixel: str) -> None:
+    """Was: other digits and zeros before made another pixel of it for us, and maybe not for Meta."""
+    found = good_rows([GOOD | {"pixel_id": pixel}], "clients.sql")
+
+    assert found.clients == {}
+    assert "is not a pixel id" in str(found.problems[0])
+
+
+#: What is said of a name without the prefix.
+FOREIGN = 'does not begin with "CAPI_"'
+
+
+@pytest.mark.parametrize(
+    ("rule", "row", "said"),
+    [
+        ("", {"token": '{"file": "/etc/passwd"}'}, "clients.secret_files allows it"),
+        (", secret_prefix: CAPI_", {"token": '{"env": "DATABASE_PASSWORD"}'}, FOREIGN),
+        (", secret_prefix: CAPI_", {"token": '{"connection": "warehouse"}'}, FOREIGN),
+        (", secret_prefix: CAPI_", {"token": '{"store": "other"}'}, FOREIGN),
+        (", secret_prefix: CAPI_", {"token": '{"env": "CAPI_"}'}, FOREIGN),
+        (", secret_prefix: CAPI_", {"token__env": "CAPI_A", "app_secret": '{"env": "X"}'}, FOREIGN),
+        (
+            ", secret_prefix: CAPI_",
+            {"token__env": "CAPI_A", "pixel_id": '["100008", {"id": "100009", "token": {"env": "X"}}]'},
+            FOREIGN,
+        ),
+        (", secret_prefix: CAPI_", {"token__env": "CAPI_A"}, ""),
+        (", secret_files: true", {"token": '{"file": "/run/secrets/a"}'}, ""),
+    ],
+)
+def test_p17_a_row_names_only_secrets_that_the_platform_lets_it(rule: str, row: dict[str, Any], said: str) -> None:
+    """Was: a row could have any file or variable of the machine sent to Meta as its token."""
+    table = ClientTable.model_validate(yaml.safe_load(f"{{connection: crm, sql: clients.sql{rule}}}"))
+    fields = {key: value for key, value in GOOD.items() if key != "token__env"} | row
+
+    found = good_rows([fields], "clients.sql", table)
+
+    assert (list(found.clients), said in str(found.problems)) == ([] if said else ["shop"], True)

@@ -250,3 +250,33 @@ def test_a_key_that_may_be_hashed_may_say_so(write_folder) -> None:
     deployment = load_config(write_folder(approvals=UPLOAD.replace("em: email", "em: {column: digest, hashed: true}")))
 
     assert deployment.uploads["approvals"].user_data["em"][0].hashed
+
+
+@pytest.mark.parametrize(
+    ("id_", "order", "user_data", "path"),
+    [
+        ('"o-{email}"', "key", "{em: email}", "event.id"),
+        ("{column: mail}", "key", "{em: [email, {coalesce: [mail, email]}]}", "event.id"),
+        ('"{last}-{born}-{zip}"', "key", "{ln: last, em: email}", "event.id"),
+        ('"{born}"', "key", '{em: email, db: {column: born, format: "%d.%m.%Y"}}', "event.id"),
+        ('"{key}"', "phone", "{ph: {column: phone, country: land}, em: email}", "custom_data.order_id"),
+    ],
+)
+def test_p09_an_id_is_not_made_of_a_column_that_is_readable_identity(write_folder, id_, order, user_data, path) -> None:
+    """Was: no problem, and `Jones-1977-07-07-94999` went to Meta and into the staged files."""
+    text = UPLOAD.replace('"approval-{application_id}"', id_).replace("{em: email}", user_data)
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(write_folder(approvals=f"{text}custom_data: {{order_id: {order}}}\n"))
+
+    (problem,) = caught.value.problems
+    assert (problem.path, "ids are never hashed" in problem.message, problem.line is not None) == (path, True, True)
+
+
+@pytest.mark.parametrize(
+    "user_data", ["{em: {column: key, hashed: true}}", "{em: email, country: key, external_id: key}"]
+)
+def test_an_id_may_be_made_of_what_is_hashed_or_finds_nobody(write_folder, user_data: str) -> None:
+    text = UPLOAD.replace("{application_id}", "{key}").replace("user_data: {em: email}", f"user_data: {user_data}")
+
+    assert load_config(write_folder(approvals=text)).uploads["approvals"]

@@ -435,14 +435,14 @@ def test_a_parameter_that_meta_does_not_know_is_refused_by_name(rows_of: Rows, b
 
 
 def test_consent_comes_before_everything(rows_of: Rows, build: Build) -> None:
-    """Of a suppressed row nothing is kept but its client and day."""
+    """Of a suppressed row nothing is kept but its client, where that is configured, and its day."""
     fault = (Reason.UNREADABLE_TIME, "event.time", [True, False])
     rows = rows_of({"event_time": [None, 1]}, client=["nobody", "paused"], suppressed=[True, True], faults=[fault])
 
     built = build(rows)
 
     assert (len(built.events), len(built.rejections)) == (0, 0)
-    assert built.suppressed == {("nobody", None): 1, ("paused", date(1969, 12, 31)): 1}
+    assert built.suppressed == {(None, None): 1, ("paused", date(1969, 12, 31)): 1}
 
 
 def test_the_first_fault_comes_before_every_rule(rows_of: Rows, build: Build, verdicts: Verdicts) -> None:

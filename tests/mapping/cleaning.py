@@ -51,3 +51,35 @@ def lose_a_column(df: pd.DataFrame) -> pd.DataFrame:
 
 
 NO_FUNCTION = 7
+
+
+def exits(df: pd.DataFrame) -> pd.DataFrame:
+    raise SystemExit(f"bad row {df.iloc[0].tolist()}")
+
+
+class _OfNobody(BaseException):
+    """An error that is no ``Exception``."""
+
+
+def raises_what_nobody_expects(df: pd.DataFrame) -> pd.DataFrame:
+    raise _OfNobody(df.iloc[0].tolist())
+
+
+def is_stopped_by_hand(df: pd.DataFrame) -> pd.DataFrame:
+    raise KeyboardInterrupt
+
+
+def _with_column(df: pd.DataFrame, value: object) -> pd.DataFrame:
+    return df.assign(**{str(df["id"].iloc[0]): pd.Series([value] * len(df), index=df.index, dtype=object)})
+
+
+def too_large(df: pd.DataFrame) -> pd.DataFrame:
+    return _with_column(df, 10**40)
+
+
+def half_a_character(df: pd.DataFrame) -> pd.DataFrame:
+    return _with_column(df, "\ud800")
+
+
+def imaginary(df: pd.DataFrame) -> pd.DataFrame:
+    return _with_column(df, complex(1, 2))

@@ -168,13 +168,20 @@ def test_required_event_fields_that_are_empty_are_faults_in_the_order_of_reporti
 
 
 def test_clients_come_from_a_map_and_a_brand_outside_of_it_is_nobodys():
-    """Not even that of a client of the same name: the map says which brand is whose."""
-    brands = ["Corner Shop ", "corner", "", "x" * 99]
+    """Not even that of a client of the same name: the map says which brand is whose. A key misspelt is named."""
+    brands = ["Corner Shop ", "corner", "", "x" * 99, "corner-shp"]
 
     rows = mapped(source(brand=brands), client={"column": "brand", "map": {"corner shop": "corner"}})
 
-    assert rows.client.to_pylist() == ["corner", "corner (not in the map)", None, "x" * 60 + " (not in the map)"]
+    nobody = "a value (not in the map)"
+    assert rows.client.to_pylist() == ["corner", nobody, None, nobody, "corner-shp (not in the map)"]
     assert faults(rows) == []
+
+
+def test_p09_a_value_that_looks_like_one_outside_of_a_map_is_nobodys():
+    rows = mapped(source(brand=["Jane Doe (not in the map)", "corner"]), client={"column": "brand"})
+
+    assert rows.client.to_pylist() == [None, "corner"]
 
 
 def test_a_value_outside_of_a_map_within_a_coalesce_is_held_without_its_words():
@@ -185,9 +192,12 @@ def test_a_value_outside_of_a_map_within_a_coalesce_is_held_without_its_words():
     assert rows.client.to_pylist() == ["corner", "a value (not in the map)", "other"]
 
 
-@pytest.mark.parametrize("client", [{"column": "brand"}, {"column": "brand", "map": {"a": "b"}}])
-def test_p09_an_address_in_the_column_of_clients_is_not_named(client):
-    assert mapped(source(brand=["jane@example.com"]), client=client).client.to_pylist() == [None]
+@pytest.mark.parametrize("value", ["jane@example.com", "+14155552628", "Jane Doe", "Jane", "Jane (not in the map)"])
+def test_p09_a_person_in_the_column_of_clients_is_nobody_outside_of_the_map(value):
+    """Was: anything without an @ was named."""
+    rows = mapped(source(brand=[value]), client={"column": "brand", "map": {"a": "b"}})
+
+    assert rows.client.to_pylist() == ["a value (not in the map)"]
 
 
 class TestIdentity:

@@ -98,10 +98,54 @@ def test_an_address_with_ids_is_let_go(address):
     assert _shapes(address, Searched.ADDRESS) == []
 
 
-@pytest.mark.parametrize("text", ["4111111111111111", "078-05-1120", "+16502530000"])
-def test_ids_are_searched_for_e_mail_addresses_alone(text):
+@pytest.mark.parametrize("text", ["4111111111111111", "078-05-1120", "16502530000", "0012345678905", "00491701234567"])
+def test_ids_are_searched_for_e_mail_addresses_and_numbers_with_their_plus(text):
+    """A GTIN is an id, and so is everything that has digits alone."""
     assert _shapes(text, Searched.IDS) == []
     assert _shapes(f"{text}/jane@example.com", Searched.IDS) == [EMAIL]
+    assert _shapes(f"{text}/+16502530000", Searched.IDS) == [PHONE]
+
+
+@pytest.mark.parametrize("prefix", ["", "o-", "order_", "Sale: ", "inv#"])
+@pytest.mark.parametrize(
+    "number",
+    ["+14155552600", "+1 415 555 2600", "+49 (170) 1234567", "415-555-2600", "(415) 555-2600", "1-415-555-2600",
+     "tel:+14155552600", "0170 1234567", "(030) 901 8200", "01 23 45 67 89", "00491701234567", "0014155552600"],
+)  # fmt: skip
+def test_p09_an_event_id_made_of_a_phone_number_is_found(prefix, number):
+    """Was: `o-+14155552600` went to Meta and into staged files."""
+    assert _shapes(prefix + number, Searched.EVENT_IDS) == [PHONE]
+
+
+@pytest.mark.parametrize("suffix", ["-1", "_2", "-07", "/3", ":a"])
+@pytest.mark.parametrize(("held", "shape"), [("+14155552600", PHONE), ("415-555-2600", PHONE), ("0170 1234567", PHONE),
+                                             ("00491701234567", PHONE), ("jane@example.com", EMAIL)])  # fmt: skip
+def test_p09_what_an_id_ends_with_hides_nothing(held, shape, suffix):
+    """Was: `receipt-jane@example.com-1`, of the template `receipt-{receipt}-{line}`, went out."""
+    assert _shapes(f"receipt-{held}{suffix}", Searched.EVENT_IDS) == [shape]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["4155552600", "14155552600", "491701234567", "o-4155552600", "0000123456", "0045123456", "000123456789",
+     "2026-11-28-1234567", "28.11.2026 1234567", "113-1234567-1234567", "550e8400-e29b-41d4-a716-446655440000",
+     "a+b", "+1", "AB+123456789", "12+34567890123", "SO-2026-000123", "A 0045 17", "01/2026/000123",
+     "X+1", "0-123-456-789", "012/3456789", "01 2026 000123"],
+)  # fmt: skip
+def test_an_order_number_is_no_phone_number(text):
+    assert _shapes(text, Searched.EVENT_IDS) == []
+
+
+@pytest.mark.parametrize(
+    "items",
+    ['[{"id":"1","quantity":1,"phone":["+1 415 555 2671"]}]',
+     '[{"id":"1","quantity":1,"by":{"who":[["+14155552671"]]}}]', '[{"id":"1","quantity":1,"+14155552671":1}]',
+     '[{"id":"+14155552671","quantity":1}]',
+     '[{"id":"1","quantity":1,"note":"+1\\u0020415 555 2671"}]'],
+)  # fmt: skip
+def test_p09_a_phone_number_is_found_wherever_it_stands_in_an_item(items):
+    """Was: one in a list passed."""
+    assert _shapes(items, Searched.ITEMS) == [PHONE]
 
 
 def test_items_are_searched_in_their_words_and_not_in_their_ids():

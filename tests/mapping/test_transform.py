@@ -88,3 +88,20 @@ def test_an_absent_module_is_named():
 def test_a_column_lost_in_the_hook_is_told_from_one_that_the_source_lacks():
     with pytest.raises(SourceSchemaError, match="the rows after the transform hook"):
         hooked(source(), "lose_a_column")
+
+
+@pytest.mark.parametrize("hook", ["exits", "raises_what_nobody_expects", "too_large", "half_a_character", "imaginary"])
+def test_p09_nothing_of_a_row_is_said_however_a_hook_ends(hook):
+    """Was: the text of `sys.exit` printed, a traceback for a number too large, and a column called by a value."""
+    with pytest.raises(ConfigError) as raised:
+        hooked(source(id=["zyxcan@leaktest.org", "b"]), hook)
+
+    assert f'transform: "{HOOKS}:{hook}"' in str(raised.value)
+    assert "zyxcan" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None or raised.value.__suppress_context__
+
+
+def test_a_hook_does_not_swallow_the_hand_that_stops_it():
+    with pytest.raises(KeyboardInterrupt):
+        hooked(source(id=["a"]), "is_stopped_by_hand")

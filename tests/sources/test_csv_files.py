@@ -227,7 +227,13 @@ def test_a_missing_column_is_named_with_its_file_and_the_nearest_name(tmp_path):
 
 def test_a_column_that_is_there_twice_is_refused(file):
     with pytest.raises(SourceSchemaError, match='"a" is there more than once'):
-        rows(files(file("a,b,a\n1,2,3\n")))
+        rows(files(file("a,b,a\n1,2,3\n")), columns=["a"])
+
+
+def test_p09_a_name_that_is_there_twice_may_be_a_persons_where_nobody_knows_a_column(file):
+    """A hook may look at any column, so that none is known. Was: the name, a value where there is no header."""
+    with pytest.raises(SourceSchemaError, match="the column that stands in 1, 3 is there more than once"):
+        rows(files(file("Jane,b,Jane\n1,2,3\n")))
 
 
 def test_a_file_with_a_header_alone_has_no_rows(file):
