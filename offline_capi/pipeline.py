@@ -27,12 +27,13 @@ from offline_capi.config.paths import anchored_url
 from offline_capi.config.run_texts import fill_in
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
+from offline_capi.drift import DriftWatch
 from offline_capi.errors import PartialLossError, SourceError, UsageError
 from offline_capi.events import SeenKeys, StoreRepeats, build_events, for_every_pixel, split_by_age
 from offline_capi.frequent import FrequentValues, as_junk
 from offline_capi.gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import Remembered, hash_identity, inspect_identity
-from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, traffic_of
+from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, keep_shapes, shapes_of, traffic_of
 from offline_capi.mapping import (
     FirstRows,
     LookupTable,
@@ -182,12 +183,15 @@ def run_upload(
                 absent=chosen.absent,
                 known_since=past.known.find,
             )
-            books.tally.gates = judged_first(chosen, services, force=force_gates)
-            events = past.owed.watch(booked(by_a_right_clock(prepare(chosen, services), services), books))
-            fresh = unsent(events, services, run.id, books, quotas=quotas)
-            send(held_back(fresh, books), upload, services, run.id, books, test_event_code=test_event_code)
+            drift = drift_watch(chosen, services, run_id=run.id, force=force_gates)
+            books.tally.gates = judged_first(chosen, services, drift, force=force_gates)
+            events = past.owed.watch(booked(by_a_right_clock(prepare(chosen, services, drift), services), books))
+            fresh = unsent(drift.before_any(events), services, run.id, books, quotas=quotas)
+            send(held_back(fresh, books, drift), upload, services, run.id, books, test_event_code=test_event_code)
             books.tally.vanished = past.owed.unmet
-            books.tally.gates = judged(chosen, services, books.tally, force=force_gates)
+            books.tally.gates = judged(chosen, services, books.tally, drift, force=force_gates)
+            if not test_event_code:
+                learn_shapes(drift, books.tally, services, run.id)
         return close_run(run, upload, services, books.tally)
 
 
@@ -230,11 +234,12 @@ def plan_upload(
     past = past_of(upload, window, services, trigger="plan")
     started = services.clock()
     books = Books(on_progress, narrowed=chosen.narrowed, absent=chosen.absent, known_since=past.known.find)
-    books.tally.gates = judged_first(chosen, services)
-    events = booked(prepare(chosen, services), books)
-    for batch in held_back(unsent(events, services, None, books), books):
+    drift = drift_watch(chosen, services)
+    books.tally.gates = judged_first(chosen, services, drift)
+    events = booked(prepare(chosen, services, drift), books)
+    for batch in held_back(unsent(drift.before_any(events), services, None, books), books, drift):
         books.enter_events(batch, Fate.SENT)
-    books.tally.gates = judged(chosen, services, books.tally)
+    books.tally.gates = judged(chosen, services, books.tally, drift)
     books.tally.notices += version_notices(services)
     return make_report(
         run_id="plan",
@@ -278,6 +283,7 @@ def stage_upload(
     """
     chosen = select(upload, window, services, clients)
     past = past_of_run(run_id, upload, services, narrowed=chosen.narrowed)
+    drift = drift_watch(chosen, services, run_id=run_id, force=force_gates)
     with services.stage.rejects(run_id) as rejects, services.stage.events(run_id) as staged:
         books = Books(
             keep_rejects=rejects.write,
@@ -285,10 +291,11 @@ def stage_upload(
             absent=chosen.absent,
             known_since=past.known.find,
         )
-        for events in past.owed.watch(booked(by_a_right_clock(prepare(chosen, services), services), books)):
+        for events in past.owed.watch(booked(by_a_right_clock(prepare(chosen, services, drift), services), books)):
             staged.write(events)
     books.tally.vanished = past.owed.unmet
-    books.tally.gates = judged(chosen, services, books.tally, force=force_gates)
+    books.tally.gates = judged(chosen, services, books.tally, drift, force=force_gates)
+    learn_shapes(drift, books.tally, services, run_id)
     services.ledger.save_part(run_id, "prepare", books.tally)
     return [] if books.tally.stopped else staged.units
 
@@ -394,12 +401,15 @@ def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str
     return tables
 
 
-def prepare(chosen: Selection, services: Services) -> Iterator[BuiltEvents]:
-    """The rows mapped, hashed, built, checked and copied for further pixels; no two events are the same to a pixel."""
+def prepare(chosen: Selection, services: Services, drift: DriftWatch | None = None) -> Iterator[BuiltEvents]:
+    """The rows mapped, hashed, built, checked and copied for further pixels; no two events are the same to a pixel.
+
+    ``drift`` looks at the first of them.
+    """
     upload, settings, seen, store_repeats = chosen.upload, services.deployment, SeenKeys(), StoreRepeats()
     remembered, firsts = Remembered(), FirstRows()
     for rows in read(upload, chosen.window, services):
-        for part in hashed(rows, chosen, settings, remembered, firsts).parts(EVENT_ROWS):
+        for part in hashed(rows, chosen, settings, remembered, firsts, drift).parts(EVENT_ROWS):
             built = build_events(
                 part,
                 clients=settings.clients,
@@ -424,11 +434,18 @@ def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iter
 
 
 def hashed(
-    rows: SourceRows, chosen: Selection, settings: Deployment, remembered: Remembered, firsts: FirstRows
+    rows: SourceRows,
+    chosen: Selection,
+    settings: Deployment,
+    remembered: Remembered,
+    firsts: FirstRows,
+    drift: DriftWatch | None = None,
 ) -> HashedRows:
     """The rows mapped and hashed; what is readable of them ends with this call."""
     upload = chosen.upload
     mapped = map_rows(rows, upload, rows_window(upload, chosen.window), lookups=chosen.lookups, firsts=firsts)
+    if drift is not None:
+        drift.look(rows, mapped)
     mapped = rows_wanted(rows_of(mapped, chosen.clients), chosen.only)
     how = identity_settings(upload, settings, chosen.frequent)
     return hash_identity(mapped, **how, remembered=remembered)
@@ -515,7 +532,22 @@ def unsent(
         yield fresh
 
 
-def judged_first(chosen: Selection, services: Services, *, force: bool = False) -> tuple[GateFinding, ...] | None:
+def drift_watch(chosen: Selection, services: Services, *, run_id: str | None = None, force: bool = False) -> DriftWatch:
+    """Whoever compares the run's first rows with those of the runs before. A replay passes."""
+    upload, is_replay = chosen.upload, chosen.only is not None
+    known = {} if is_replay else shapes_of(services.ledger, upload.name)
+    return DriftWatch(upload, services.deployment.clients, known, run_id=run_id, force=force, active=not is_replay)
+
+
+def learn_shapes(drift: DriftWatch, tally: Tally, services: Services, run_id: str) -> None:
+    """From now on the shapes of this run are known, unless it was stopped, or had no event that could be sent."""
+    if tally.sendable and not tally.stopped:
+        keep_shapes(services.ledger, drift.upload.name, drift.found, run_id=run_id, now=services.clock())
+
+
+def judged_first(
+    chosen: Selection, services: Services, drift: DriftWatch, *, force: bool = False
+) -> tuple[GateFinding, ...] | None:
     """What the gates say of the whole night before any of it is sent; ``None`` where none of them can stop it.
 
     The source is read for it, and once more to send: see ``gates``. A replay is not a night, and passes.
@@ -525,24 +557,26 @@ def judged_first(chosen: Selection, services: Services, *, force: bool = False) 
     if not can_stop(chosen.upload.gates):
         return None
     survey = Books(narrowed=chosen.narrowed, absent=chosen.absent)
-    deque(booked(prepare(chosen, services), survey), maxlen=0)
-    return judged(chosen, services, survey.tally, force=force)
+    deque(booked(prepare(chosen, services, drift), survey), maxlen=0)
+    return judged(chosen, services, survey.tally, drift, force=force)
 
 
-def judged(chosen: Selection, services: Services, tally: Tally, *, force: bool = False) -> tuple[GateFinding, ...]:
-    """What the gates say of these books; what was said of them before holds."""
+def judged(
+    chosen: Selection, services: Services, tally: Tally, drift: DriftWatch | None = None, *, force: bool = False
+) -> tuple[GateFinding, ...]:
+    """What the gates say of these books, and what has drifted; what was said of them before holds."""
     if tally.gates is not None:
         return tally.gates
     gates, name, window = chosen.upload.gates, chosen.upload.name, chosen.window
     past = (record.report for record in services.ledger.runs_of(name, RUNS_A_DAY * gates.days) if record.report)
     findings = judge_gates(gates, tally, window, trailing_days(past, window, gates.days))
-    return forced(findings) if force else findings
+    return (*(drift.findings if drift else ()), *(forced(findings) if force else findings))
 
 
-def held_back(events: Iterable[EventBatch], books: Books) -> Iterator[EventBatch]:
-    """The same events; none where a gate stops the run: each is held, with that reason."""
+def held_back(events: Iterable[EventBatch], books: Books, drift: DriftWatch) -> Iterator[EventBatch]:
+    """The same events; none where a gate or drift stops the run: each is held, with that reason."""
     for batch in events:
-        if books.tally.stopped:
+        if books.tally.stopped or drift.stops:
             books.enter_events(batch, Fate.HELD, Reason.GATE_CLOSED)
         else:
             yield batch

@@ -84,6 +84,16 @@ TABLE: dict[str, Outcome] = {
     "a gate is forced": Outcome(
         "complete", 0, rows=({}, NO), more="gates: {suppressed: {action: stop, max: 40%}}", options=("--force-gates",)
     ),
+    "a column drifts and may not": Outcome(
+        "partial", 1, "gate drift consent stopped the run", rows=(GRANTED, GRANTED, {}), days_with_rows=1,
+        more="drift: stop",
+    ),
+    "a column drifts": Outcome(
+        "complete", 0, "drift consent: words in 2 of 3 values looked at", rows=(GRANTED, GRANTED, {}), days_with_rows=1
+    ),
+    "a column drifts and a person forces it": Outcome(
+        "complete", 0, rows=(GRANTED, GRANTED, {}), days_with_rows=1, more="drift: stop", options=("--force-gates",)
+    ),
     "a dated file did not come": Outcome("partial", 1, "source missing: no file for {day} (data/", rows=None),
     "a dated file did not come and is optional": Outcome("complete", 0, rows=None, source=OPTIONAL),
     "a pattern matches nothing": Outcome(

@@ -23,11 +23,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from offline_capi.config import load_config
+from offline_capi.config import MappingSpec, load_config
 from offline_capi.events import build_events
 from offline_capi.identity import hash_identity
 from offline_capi.mapping import map_rows
-from offline_capi.model import Window
+from offline_capi.model import SourceRows, Window
 from offline_capi.sources import read_batches
 
 Row = Mapping[str, Any]
@@ -60,7 +60,7 @@ custom_data:
     shelf: {column: shelf, type: integer}
     due: {column: due, type: date}
     told: "{customer_no}/{line_no}"
-consent: {column: consent, equals: true}
+consent: {column: consent, equals: {equals}}
 """
 TYPES: dict[str, tuple[pa.DataType, Any]] = {
     "order_no": (pa.int64(), sa.BigInteger()),
@@ -163,13 +163,13 @@ FORMS: tuple[Callable[[Path, Sequence[Row]], str], ...] = (
 )
 
 
-def events_of(folder: Path, source: str, url: str) -> list[str]:
+def events_of(folder: Path, source: str, url: str, *, equals: str = "true") -> list[str]:
     """The body of every event that ``source`` becomes, sorted."""
     (folder / "uploads").mkdir(exist_ok=True)
     (folder / "sql").mkdir(exist_ok=True)
     (folder / "sql" / "sale.sql").write_text("SELECT * FROM sale WHERE at >= :since AND at < :until")
     (folder / "clients.yml").write_text(CLIENTS)
-    (folder / "uploads" / "sales.yml").write_text(UPLOAD.replace("{source}", source))
+    (folder / "uploads" / "sales.yml").write_text(UPLOAD.replace("{source}", source).replace("{equals}", equals))
     deployment = load_config(folder, environ={"ACME_TOKEN": "any"})
     spec = deployment.uploads["sales"]
     bodies: list[str] = []
@@ -276,3 +276,98 @@ def test_p22_postgresql_gives_the_events_of_every_file(
         "due": "2027-01-01",
         "told": "7/1",
     }
+
+
+# ---------------------------------------------------------------------------------------------- consent
+
+CONSENTS: list[Row] = [
+    {**EDGES[0], "order_no": number, "consent": consent} for number, consent in enumerate([True, False, None, True], 1)
+]
+
+
+@pytest.mark.parametrize(
+    ("equals", "given"),
+    [("true", 2), ('"true"', 2), ('"True"', 2), ('["true", "false"]', 3), ("false", 1), ('"false"', 1), ('"maybe"', 0)],
+)
+def test_p22_a_boolean_is_consent_in_every_source_in_quotes_or_without(
+    tmp_path: Path, postgres_db: str, equals: str, given: int
+) -> None:
+    url = f"sqlite:///{tmp_path / 'warehouse.db'}"
+    files = {form.__name__: events_of(tmp_path, form(tmp_path, CONSENTS), url, equals=equals) for form in FORMS}
+    of_postgres = events_of(tmp_path, write_table(postgres_db, CONSENTS), postgres_db, equals=equals)
+
+    assert {name: len(events) for name, events in files.items()} == dict.fromkeys(files, given)
+    assert len(of_postgres) == given
+
+
+@pytest.mark.parametrize(("printed", "other"), [("t", "f"), ("1", "0"), ("TRUE", "FALSE")])
+def test_p22_a_printed_boolean_is_consent_and_a_word_that_is_not_declared_is_none(
+    tmp_path: Path, printed: str, other: str
+) -> None:
+    as_csv(tmp_path, CONSENTS)
+    text = (tmp_path / "rows.csv").read_text()
+    lines = text.replace(",true\n", f",{printed}\n").replace(",false\n", f",{other}\n")
+    (tmp_path / "rows.csv").write_text(lines)
+    assert len(events_of(tmp_path, "{path: rows.csv}", "", equals='"true"')) == 2
+
+    (tmp_path / "rows.csv").write_text(text.replace(",true\n", ",yes\n"))
+    assert len(events_of(tmp_path, "{path: rows.csv}", "", equals='"true"')) == 0
+    assert len(events_of(tmp_path, "{path: rows.csv}", "", equals="true")) == 2
+
+
+# ---------------------------------------------------------------------------------------------- whole numbers
+
+_SAME_NUMBER = [
+    pa.array([7, None]),
+    pa.array([7.0, None]),
+    pa.array([7.0, None], pa.float32()),
+    pa.array([Decimal("7.00"), None], pa.decimal128(10, 2)),
+    pa.array([Decimal("7"), None], pa.decimal128(38, 18)),
+    pa.array(["7.0", None]),
+    pa.array(["7.000", None]),
+    pa.array(["7", None]),
+]
+
+
+@pytest.mark.parametrize("values", _SAME_NUMBER, ids=[f"{one.type} {one[0]}" for one in _SAME_NUMBER])
+@pytest.mark.parametrize("spelling", ["{id}", "n-{id}", "{id:integer}", "{id}/{id}"])
+def test_p22_a_whole_number_in_an_id_has_no_fraction_whatever_type_it_came_in(values: pa.Array, spelling: str) -> None:
+    number = pa.array([1, 2])
+    batch = pa.RecordBatch.from_arrays([values, number, number, number], ["id", "at", "em", "value"])
+    mapping = MappingSpec.model_validate(
+        {
+            "client": "acme",
+            "window": {"column": "at", "unit": "s"},
+            "event": {"name": "Purchase", "id": spelling, "action_source": "other"},
+            "user_data": {"external_id": "id", "em": "em"},
+            "custom_data": {"order_id": "id", "properties": {"label": spelling}},
+        }
+    )
+
+    mapped = map_rows(SourceRows(batch, "rows", 1), mapping)
+
+    expected = spelling.replace(":integer", "").replace("{id}", "7")
+    assert mapped.event["event_id"].to_pylist() == [expected, None]
+    assert mapped.custom["label"].to_pylist() == [expected, None]
+    assert mapped.custom["order_id"].to_pylist() == ["7", None]
+    assert mapped.identity["external_id"][0].values.to_pylist() == ["7", None]
+
+
+def test_p22_text_of_a_property_without_a_type_is_the_text_and_a_declared_number_the_number() -> None:
+    """A version "2.0" is no number; the documentation says to declare what is one."""
+    texts = pa.array(["2.0", "7.0"])
+    batch = pa.RecordBatch.from_arrays([texts, pa.array([1, 2])], ["version", "at"])
+    mapping = MappingSpec.model_validate(
+        {
+            "client": "acme",
+            "window": {"column": "at", "unit": "s"},
+            "event": {"name": "Purchase", "id": "at", "action_source": "other"},
+            "user_data": {"em": "version"},
+            "custom_data": {"properties": {"version": "version", "score": {"column": "version", "type": "number"}}},
+        }
+    )
+
+    mapped = map_rows(SourceRows(batch, "rows", 1), mapping)
+
+    assert mapped.custom["version"].to_pylist() == ["2.0", "7.0"]
+    assert mapped.custom["score"].to_pylist() == [2.0, 7.0]

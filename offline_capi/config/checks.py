@@ -74,6 +74,8 @@ def check_sections(upload: Upload, sections: Collection[str], around: Surroundin
     yield from _check_whole(upload, sections)
     if "delivery" in sections:
         yield from _check_tag(upload, around)
+    if "drift" in sections:
+        yield from _check_drift(upload)
 
 
 # ---------------------------------------------------------------------------------------------- words of other places
@@ -209,6 +211,16 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
             yield (*place, "format"), "belongs to db only, or beside type: date or timestamp"
         else:
             yield from _check_type_options(spec, place)
+
+
+# ---------------------------------------------------------------------------------------------- drift
+
+
+def _check_drift(upload: Upload) -> Iterator[Finding]:
+    used = columns_used(upload)
+    for name in upload.drift.columns:
+        if name not in used:
+            yield ("drift", "columns", name), f'the upload reads no column "{name}"{did_you_mean(name, used)}'
 
 
 # ---------------------------------------------------------------------------------------------- source

@@ -75,6 +75,8 @@ __all__ = [
     "DataUse",
     "Delivery",
     "Deployment",
+    "Drift",
+    "DriftAction",
     "Environment",
     "Event",
     "EventName",
@@ -1040,6 +1042,28 @@ class Gates(_Node):
     duplicate: RateGateSpec = Field(RateGate(), description="rows that repeat an event id of the run")
 
 
+DriftAction = Literal["warn", "stop", "accept"]
+
+
+def _by_default(value: object) -> object:
+    """``warn`` → {default: warn}."""
+    return {"default": value} if isinstance(value, str) else value
+
+
+class Drift(_Node):
+    """What happens where a column of the source comes in another shape than in the runs before."""
+
+    default: DriftAction | None = Field(
+        None,
+        description="warn: the report says so once; stop: nothing is sent until the run is forced; accept: the new"
+        " shape is known without a warning. Without it, stop for the columns of event.id, and warn for all others",
+    )
+    columns: dict[Name, DriftAction] = Field({}, description="column → what happens, where it is not the default")
+
+    def action(self, column: str, *, in_event_id: bool) -> DriftAction:
+        return self.columns.get(column) or self.default or ("stop" if in_event_id else "warn")
+
+
 def _tag(value: str) -> str:
     if problem := template_problem(value, TAG_NAMES):
         raise ValueError(problem)
@@ -1325,6 +1349,7 @@ class Upload(MappingSpec):
     airflow: AirflowSettings = AirflowSettings()
     limits: Limits = Limits()
     gates: Gates = Gates()
+    drift: Annotated[Drift, BeforeValidator(_by_default, json_schema_input_type=Drift | DriftAction)] = Drift()
     delivery: Delivery = Delivery()
     profile: Profile | None = Field(None, description="instead of the client's and the platform's")
     junk: dict[Annotated[str, AfterValidator(known_key)], Annotated[tuple[Digest, ...], BeforeValidator(_several)]] = (

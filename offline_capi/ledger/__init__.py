@@ -11,12 +11,14 @@ from offline_capi.ledger.history import DoubtfulRequest, forget_before, last_acc
 from offline_capi.ledger.read_back import SentByRun, keep_read_back, read_back_of, sent_by_runs
 from offline_capi.ledger.rehearsal import Rehearsal
 from offline_capi.ledger.schema import ddl
+from offline_capi.ledger.shapes import ColumnShapes, keep_shapes, shapes_of
 from offline_capi.ledger.store import Claim, Known, Ledger, RunRecord
 
 __all__ = [
     "AuditAction",
     "AuditEntry",
     "Claim",
+    "ColumnShapes",
     "DoubtfulRequest",
     "Known",
     "Ledger",
@@ -29,10 +31,12 @@ __all__ = [
     "forget_before",
     "keep_as_told",
     "keep_read_back",
+    "keep_shapes",
     "last_accepted",
     "past_runs",
     "read_back_of",
     "record_audit",
     "sent_by_runs",
+    "shapes_of",
     "traffic_of",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -19,8 +19,10 @@ __all__ = ["IDS_PER_STATEMENT", "Prepared", "in_parts", "rows_of"]
 #: Ids that one statement names; SQLite takes 32,766 parameters, and a longer text takes longer to be made.
 IDS_PER_STATEMENT = 500
 
+Id = TypeVar("Id", int, str)
 
-def in_parts(ids: Iterable[int], size: int = IDS_PER_STATEMENT) -> Iterator[list[int]]:
+
+def in_parts(ids: Iterable[Id], size: int = IDS_PER_STATEMENT) -> Iterator[list[Id]]:
     """The ids in order, at most ``size`` at a time."""
     ordered = sorted(ids)
     for start in range(0, len(ordered), size):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import audit, read_back, request, run, run_part
+from offline_capi.ledger.tables import audit, read_back, request, run, run_part, source_shape
 
 if TYPE_CHECKING:
     from offline_capi.ledger.store import Ledger
@@ -19,6 +19,8 @@ _WITH_REQUESTS = sa.select(request.c.run_id)
 
 def purge_runs(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> int:
     """Delete runs that began before ``before``, with reports and tasks' books; returns how many lost something.
+
+    What is known of the source of an upload goes with the last of its runs.
 
     A run whose requests the ledger still knows keeps its row, for ``status --in-doubt`` and ``trace``, and loses its
     report alone.
@@ -33,7 +35,10 @@ def purge_runs(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> in
         stripped = connection.scalar(sa.select(sa.func.count()).select_from(run).where(had_report))
         connection.execute(sa.delete(run_part).where(run_part.c.run_id.in_(sa.select(run.c.id).where(old))))
         connection.execute(sa.update(run).where(old & needed).values(report=None))
-        return int(stripped or 0) + connection.execute(sa.delete(run).where(old & ~needed)).rowcount
+        deleted = connection.execute(sa.delete(run).where(old & ~needed)).rowcount
+        still_runs = source_shape.c.upload.in_(sa.select(run.c.upload))
+        connection.execute(sa.delete(source_shape).where(~still_runs))
+        return int(stripped or 0) + deleted
 
 
 def purge_read_back(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> int:

@@ -23,6 +23,7 @@ __all__ = [
     "segment_block",
     "sender",
     "sent_requests",
+    "source_shape",
 ]
 
 
@@ -167,6 +168,17 @@ pace = sa.Table(
     sa.Column("not_before", sa.Float, nullable=False),
     sa.Column("next_slot", sa.Float, nullable=False),
 )
+
+#: In which shapes the columns of an upload's source came so far, see ``shapes.py``: JSON, without a value of a row.
+source_shape = sa.Table(
+    "source_shape",
+    metadata,
+    sa.Column("upload", sa.String(120), primary_key=True),
+    sa.Column("client", sa.String(120), primary_key=True),
+    sa.Column("shapes", sa.Text, nullable=False),
+    sa.Column("written_at", sa.String(40), nullable=False),
+)
+
 #: Who did what: see ``audit.py``. ``detail`` is JSON; neither it nor ``subject`` ever holds personal data.
 audit = sa.Table(
     "audit",

@@ -13,14 +13,19 @@ from offline_capi.mapping.lookups import LookupTable, columns_of_table, read_tab
 from offline_capi.mapping.narrow import rows_of, rows_wanted
 from offline_capi.mapping.rows import map_rows, placed_rows, rows_in_window
 from offline_capi.mapping.screening import find_personal
+from offline_capi.mapping.shapes import ColumnUse, Role, column_uses, count_shapes
 from offline_capi.mapping.text import as_text as shown_text
 from offline_capi.mapping.text_steps import pattern_fault
 
 __all__ = [
+    "ColumnUse",
     "FirstRows",
     "LookupTable",
+    "Role",
+    "column_uses",
     "columns_needed",
     "columns_of_table",
+    "count_shapes",
     "find_personal",
     "map_rows",
     "pattern_fault",

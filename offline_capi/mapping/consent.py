@@ -12,7 +12,7 @@ from offline_capi.config.settings import Consent
 from offline_capi.mapping.casts import truths
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.numerals import read_numbers
-from offline_capi.mapping.text import as_text
+from offline_capi.mapping.text import as_text, is_text
 
 __all__ = ["equals_any", "without_consent"]
 
@@ -20,9 +20,10 @@ __all__ = ["equals_any", "without_consent"]
 def without_consent(columns: SourceColumns, consent: Consent | None) -> pa.BooleanArray:
     """True where the column equals none of the declared values; a blank is no consent.
 
-    Text is compared trimmed and without case; ``true`` and ``false`` with every word that means them (``casts.TRUE``);
-    numbers by their value. A column of booleans is compared with what the declared value means: what is 1 in one
-    database is true in another.
+    Text is compared trimmed and without case; numbers by their value. ``true`` and ``false`` match booleans in each
+    form in which a source keeps them (booleans, 1 and 0, text). Written without quotes they also match every word that
+    means them (``casts.TRUE``), in quotes only those with which databases print a boolean: ``"true"`` is no ``yes``. Of
+    numbers and booleans, any other word that means true or false (``"yes"``) is compared by what it means.
     """
     if consent is None:
         return columns.repeated(False)
@@ -35,12 +36,23 @@ def equals_any(values: pa.Array, wanted: Iterable[str | float | bool]) -> pa.Boo
     return reduce(pc.or_, [pc.fill_null(_equals(values, one), False) for one in wanted])
 
 
+#: How databases and programs print booleans: PostgreSQL's COPY writes t and f, SQLite and MySQL 1 and 0.
+_PRINTED = {"true": ("true", "t", "1"), "false": ("false", "f", "0")}
+
+
 def _equals(values: pa.Array, wanted: str | float | bool) -> pa.BooleanArray:
+    if isinstance(wanted, str):
+        return _equals_word(values, wanted.strip().lower())
     if pa.types.is_boolean(values.type) and not isinstance(wanted, bool):
         meant = truths(pa.array([str(wanted)]))[0].as_py()
         wanted = wanted if meant is None else meant
     if isinstance(wanted, bool):
         return pc.equal(truths(values), wanted)
-    if isinstance(wanted, str):
-        return pc.equal(pc.utf8_lower(as_text(values)), pc.utf8_lower(pa.scalar(wanted.strip())))
     return pc.equal(read_numbers(as_text(values), "."), float(wanted))
+
+
+def _equals_word(values: pa.Array, wanted: str) -> pa.BooleanArray:
+    meant = truths(pa.array([wanted]))[0].as_py()
+    if meant is not None and not is_text(values) and not pa.types.is_temporal(values.type):
+        return pc.equal(truths(values), meant)
+    return pc.is_in(pc.utf8_lower(as_text(values)), value_set=pa.array(_PRINTED.get(wanted, (wanted,))))

@@ -180,8 +180,8 @@ REASONS: Mapping[Reason, ReasonText] = {
         "taken without an error, and not counted as received", "look at the event in Meta's Events Manager"
     ),
     Reason.GATE_CLOSED: ReasonText(
-        "a gate stopped the run before its first request",
-        "look at its figures in the report; if they are right, upload once more with --force-gates",
+        "a gate, or a column that drifted, stopped the run before its first request",
+        "look at the gates in the report; if they are right, upload once more with --force-gates",
     ),
     Reason.OVER_LIMIT: ReasonText(
         "the client's limit of events a run is reached", "run again: the next ones go, as many as limits.events_per_run"

@@ -29,13 +29,15 @@ class SourceRows:
     """A batch of rows as the source gave them.
 
     ``origin`` names the file or query; ``first_row`` is the number of the first row in it, counted from 1 without a
-    header line. ``faults`` marks lines that could not be split into columns: they are rows of nulls here.
+    header line. ``faults`` marks lines that could not be split into columns: they are rows of nulls here. ``width`` is
+    how many columns the source has, those included that nobody asked for; 0 where each row has its own, as in JSON.
     """
 
     batch: pa.RecordBatch
     origin: str
     first_row: int
     faults: tuple[Fault, ...] = ()
+    width: int = 0
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)

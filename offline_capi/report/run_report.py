@@ -171,7 +171,7 @@ class RunReport:
         lines = [f"gate ({finding.action}) {finding.sentence}" for finding in self.gates]
         if self.tally.stopped:
             verb = "Nothing would be sent" if self.planned else "Nothing was sent"
-            lines.append(f"{verb}. Look at the source; if the figures are right, upload once more with --force-gates")
+            lines.append(f"{verb}. Look at the source; if it is right, upload once more with --force-gates")
         return lines
 
     def known_lines(self) -> list[str]:

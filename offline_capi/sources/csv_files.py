@@ -35,7 +35,7 @@ __all__ = ["clean_name", "csv_columns", "header_line", "read_csv"]
 
 #: Read and parsed at once. Arrow's streaming reader keeps some thirty blocks in memory, and loses a line feed inside
 #: quotes where a block ends between it and its carriage return (apache/arrow#51368): we hand it whole rows.
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 #: As much of a file as its header may be looked for in, in bytes and in lines.
 HEAD_BYTES, NAMES_BYTES, HEAD_LINES = 1 << 20, 1 << 16, 50
 #: Lines after the last row; what a report adds is shorter.
@@ -50,7 +50,8 @@ _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 
 def read_csv(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     with open_text(place, source.encoding) as stream:
-        head = _Head.of(stream.read(HEAD_BYTES), place, source, columns)
+        first = stream.read(HEAD_BYTES)
+        head = _Head.of(first, place, source, columns)
         check_names(head.names, columns, f"file {place.origin}")
         parse = _Parser(head, source, columns)
         blocks = RowBlocks(
@@ -58,6 +59,7 @@ def read_csv(place: Place, source: FileSource, columns: Sequence[str] | None) ->
             len(head.names),
             count_quotes=lambda: _count(place, source, [b'"']),
             quotes_values=lambda: bool(_count(place, source, [head.dialect.delimiter + b'"', b'\n"'])),
+            count_lines=lambda size: _count_lines(place, source, len(first) - len(head.rest), size),
         )
         chunks = _chunks(head.rest, stream)
         if source.footer_rows:
@@ -92,6 +94,20 @@ def _count(place: Place, source: FileSource, patterns: Sequence[bytes]) -> int:
         for chunk in chunks:
             found += sum((last + chunk).count(pattern) for pattern in patterns)
             last = chunk[-1:] if len(patterns[0]) > 1 else b""
+    return found
+
+
+def _count_lines(place: Place, source: FileSource, start: int, size: int) -> int:
+    """The line feeds in ``size`` bytes from ``start``."""
+    with open_text(place, source.encoding) as stream:
+        stream.read(start)
+        chunks = iter(lambda: bytes(stream.read(min(CHUNK_BYTES, size))), b"")
+        found = 0
+        for chunk in chunks:
+            found += chunk[:size].count(b"\n")
+            size -= len(chunk)
+            if size <= 0:
+                break
     return found
 
 
@@ -278,6 +294,7 @@ class _Parser:
             wanted = [number for number in wanted if head.names[number]]
         self._names = [head.names[number] for number in wanted]
         self._source, self._dialect, self._read_names = source, head.dialect, names
+        self._width = len(head.names)
         self._convert = csv.ConvertOptions(
             column_types={name: pa.string() for name in names},
             include_columns=[names[number] for number in wanted] or names[:1],
@@ -298,7 +315,7 @@ class _Parser:
         escapes = self._dialect.has_escapes
         block = _with_nulls(block, self._dialect.delimiter) if escapes and b"\\N" in block else block
         if not block:
-            return Piece(pa.RecordBatch.from_pylist([], self._schema()))
+            return Piece(pa.RecordBatch.from_pylist([], self._schema()), (), self._width)
         table = csv.read_csv(
             pa.py_buffer(block),
             # Without threads: the reader then numbers malformed lines, and is twice as fast on text columns.
@@ -314,7 +331,7 @@ class _Parser:
         )
         columns = [column.combine_chunks() if column.num_chunks != 1 else column.chunk(0) for column in table.columns]
         columns = columns[: len(self._names)]
-        return Piece.with_gaps(pa.RecordBatch.from_arrays(columns, schema=self._schema()), malformed)
+        return Piece.with_gaps(pa.RecordBatch.from_arrays(columns, schema=self._schema()), malformed, self._width)
 
     def _schema(self) -> pa.Schema:
         return pa.schema([(name, pa.string()) for name in self._names])

@@ -74,7 +74,7 @@ def _pieces(place: Place, source: FileSource, columns: Sequence[str] | None) -> 
             arrays.append(column_of(values, kinds.get(number)))
             if arrays[-1].null_count < len(values):
                 kinds.setdefault(number, arrays[-1].type)
-        yield Piece(pa.RecordBatch.from_arrays(arrays, [names[number] for number in wanted]))
+        yield Piece(pa.RecordBatch.from_arrays(arrays, [names[number] for number in wanted]), (), len(names))
 
 
 def _columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[tuple[str, str]]:

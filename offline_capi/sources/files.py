@@ -92,7 +92,7 @@ def _read_file(
         pieces = FORMATS[place.format].read(place, source, columns)
         for part in Piece.gathered(pieces, batch_rows):
             check_names(part.batch.schema.names, columns, f"file {place.origin}")
-            yield SourceRows(select(part.batch, columns), place.origin, first, _faults(part, place.format))
+            yield SourceRows(select(part.batch, columns), place.origin, first, _faults(part, place.format), part.width)
             first += part.batch.num_rows
 
 

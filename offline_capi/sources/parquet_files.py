@@ -28,7 +28,8 @@ def read_parquet(place: Place, _: FileSource, columns: Sequence[str] | None) -> 
     wanted = None if columns is None else list(columns)
     for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=True):
         names = batch.schema.names if columns is None else columns
-        yield Piece(pa.RecordBatch.from_arrays([plain(_column(batch, name, paths)) for name in names], list(names)))
+        columns_of_batch = [plain(_column(batch, name, paths)) for name in names]
+        yield Piece(pa.RecordBatch.from_arrays(columns_of_batch, list(names)), (), len(file.schema_arrow))
 
 
 def _paths(schema: pa.Schema) -> dict[str, tuple[str, ...]]:

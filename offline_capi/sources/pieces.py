@@ -14,24 +14,28 @@ __all__ = ["Piece"]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows of a file in their order. ``malformed`` holds the positions of lines that came as rows of nulls."""
+    """Rows of a file in their order. ``malformed`` holds the positions of lines that came as rows of nulls.
+
+    ``width`` is how many columns the file has; see ``SourceRows``.
+    """
 
     batch: pa.RecordBatch
     malformed: Sequence[int] = ()
+    width: int = 0
 
     @classmethod
-    def with_gaps(cls, batch: pa.RecordBatch, gaps: Sequence[int]) -> Piece:
+    def with_gaps(cls, batch: pa.RecordBatch, gaps: Sequence[int], width: int = 0) -> Piece:
         """``batch`` with a row of nulls put in at each position of ``gaps`` (ascending, counted in the result)."""
         if not gaps:
-            return cls(batch)
+            return cls(batch, (), width)
         if not batch.num_rows:  # Arrow takes nothing from nothing, not even nulls
             nulls = [pa.nulls(len(gaps), kind) for kind in batch.schema.types]
-            return cls(pa.RecordBatch.from_arrays(nulls, schema=batch.schema), tuple(gaps))
+            return cls(pa.RecordBatch.from_arrays(nulls, schema=batch.schema), tuple(gaps), width)
         taken = np.full(batch.num_rows + len(gaps), -1)
         is_gap = np.zeros(len(taken), dtype=bool)
         is_gap[list(gaps)] = True
         taken[~is_gap] = np.arange(batch.num_rows)
-        return cls(batch.take(pa.array(taken, mask=is_gap)), tuple(gaps))
+        return cls(batch.take(pa.array(taken, mask=is_gap)), tuple(gaps), width)
 
     @classmethod
     def gathered(cls, pieces: Iterable[Piece], rows: int) -> Iterator[Piece]:
@@ -55,10 +59,10 @@ class Piece:
             return pieces[0]
         starts = accumulate((piece.batch.num_rows for piece in pieces), initial=0)
         malformed = [start + at for start, piece in zip(starts, pieces, strict=False) for at in piece.malformed]
-        return cls(pa.concat_batches([piece.batch for piece in pieces]), tuple(malformed))
+        return cls(pa.concat_batches([piece.batch for piece in pieces]), tuple(malformed), pieces[0].width)
 
     def parts(self, rows: int) -> Iterator[Piece]:
         """The same in parts of at most ``rows`` rows; none where there is no row."""
         for start in range(0, self.batch.num_rows, rows):
             inside = tuple(gap - start for gap in self.malformed if start <= gap < start + rows)
-            yield Piece(self.batch.slice(start, rows), inside)
+            yield Piece(self.batch.slice(start, rows), inside, self.width)

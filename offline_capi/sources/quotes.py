@@ -10,7 +10,8 @@ quote is written twice. What breaks this, and what it costs:
   or as many and more in both of these) has swallowed them: each of its lines is malformed. Two stray quotes far apart
   look like this, and are RFC 4180 to the letter. Addresses and notes with line breaks have no such lines.
 
-Blocks without quotes cost one search; blocks with quotes are checked at the positions of the quotes alone.
+Blocks without quotes cost one search. Blocks that quote every value are recognised by counts of byte patterns; all
+others are checked at the positions of their quotes, and values with line breaks in their own rows alone.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ __all__ = ["Dialect", "RowBlocks", "UnclosedQuoteError"]
 QUOTE, LINE_FEED, CARRIAGE_RETURN, BACKSLASH = b'"\n\r\\'
 #: A longer row is taken for a quote that was never closed.
 MAX_ROW_BYTES = 1 << 20
+#: Searched at once: temporaries of this size stay in the processor's cache and need no new pages.
+WINDOW_BYTES = 1 << 16
 
 Positions = npt.NDArray[np.intp]
 _UNCLOSED = "a quote is opened and not closed where its value ends"
@@ -56,14 +59,16 @@ class RowBlocks:
     """Cuts the bytes after a header into blocks of whole rows.
 
     ``width`` is the number of columns. ``count_quotes`` counts the quotes of the whole file, ``quotes_values`` says
-    whether a value of the file begins with one: both read the file again, and are asked at most once.
+    whether a value of the file begins with one: both read the file again, and are asked at most once. ``count_lines``
+    counts the lines in so many bytes after the header, for the message of an error.
     """
 
     dialect: Dialect
     width: int
     count_quotes: Callable[[], int]
     quotes_values: Callable[[], bool]
-    _lines: int = 0
+    count_lines: Callable[[int], int]
+    _done: int = 0
     _is_balanced: bool | None = None
     _has_quoted_values: bool | None = None
 
@@ -71,24 +76,35 @@ class RowBlocks:
         """Blocks that end where a row does. Raises ``UnclosedQuoteError`` before a block that cannot be cut."""
         rest = b""
         for chunk in chunks:
-            rest += chunk
-            whole, rest = self._whole_rows(rest, final=False)
+            read = len(rest) + len(chunk)
+            whole, rest = self._simple_rows(rest, chunk) or self._whole_rows(rest + chunk, final=False)
             if len(rest) > MAX_ROW_BYTES:
                 raise self._unclosed(
                     whole, "a row is longer than 1 MB, usually because a quote is opened and not closed"
                 )
+            self._done += read - len(rest)
             if whole:
                 yield whole
         if rest:
             yield self._whole_rows(rest, final=True)[0]
 
+    def _simple_rows(self, rest: bytes, chunk: bytes) -> tuple[bytes, bytes] | None:
+        """Where each line is a row for certain: the whole ones, copied once, and what follows; else ``None``."""
+        cut = _last_line_end(chunk)
+        if not cut:
+            return None
+        has_quotes = self.dialect.quoting != "none" and (b'"' in chunk or b'"' in rest)
+        if has_quotes and self.dialect.has_escapes:
+            return None
+        whole = b"".join((rest, memoryview(chunk)[:cut]))
+        is_simple = not has_quotes or _is_fully_quoted(whole, self.dialect.delimiter[0])
+        return (whole, chunk[cut:]) if is_simple else None
+
     def _whole_rows(self, data: bytes, *, final: bool) -> tuple[bytes, bytes]:
         if self.dialect.quoting == "none" or b'"' not in data:
             cut = len(data) if final else _last_line_end(data)
-            whole = data[:cut]
-        else:
-            whole, cut = self._checked(data, final=final)
-        self._lines += int(np.count_nonzero(np.frombuffer(data, np.uint8)[:cut] == LINE_FEED))
+            return data[:cut], data[cut:]
+        whole, cut = self._checked(data, final=final)
         return whole, data[cut:]
 
     # ------------------------------------------------------------------------------------------ by positions
@@ -108,9 +124,31 @@ class RowBlocks:
         if not inside.any():
             return data[:cut], cut
         self._check_balance()
-        lines = _Lines(data[:cut], codes[:cut], quotes[quotes < cut], ends[ends < cut], inside)
-        doubtful = lines.doubtful(self.dialect.delimiter, self.width, trusted=self.dialect.quoting == "loose")
-        return (lines.with_malformed(doubtful, self._malformed_line()) if doubtful.any() else data[:cut]), cut
+        return self._without_swallowed_rows(data[:cut], ends[ends < cut], inside), cut
+
+    def _without_swallowed_rows(self, data: bytes, ends: Positions, is_inside: npt.NDArray[np.bool_]) -> bytes:
+        """Whole rows, with the lines of doubtful ones malformed. Only rows of several lines are looked into."""
+        starts, stops = np.concatenate(([0], ends + 1)), np.append(ends + 1, len(data))
+        goes_on = np.append(is_inside, False)
+        is_spanning = goes_on | np.concatenate(([False], is_inside))
+        is_spanning &= starts < len(data)  # nothing follows the last line end
+        chosen = zip(starts[is_spanning].tolist(), stops[is_spanning].tolist(), strict=True)
+        rows = b"".join([data[start:stop] for start, stop in chosen])
+        codes = np.frombuffer(rows, np.uint8)
+        last_is_open = bool(is_spanning[-1])  # the file's last line, without a line end
+        line_ends = (np.cumsum((stops - starts)[is_spanning]) - 1)[: -1 if last_is_open else None]
+        inside = goes_on[is_spanning][: len(line_ends)]
+        lines = _Lines(rows, codes, self._structural_quotes(rows, codes), line_ends, inside)
+        found = lines.doubtful(self.dialect.delimiter, self.width, trusted=self.dialect.quoting == "loose")
+        if not found.any():
+            return data
+        doubtful = np.zeros(len(starts), np.bool_)
+        doubtful[is_spanning] = found
+        line = self._malformed_line()
+        return b"".join(
+            line if bad else data[start:stop]
+            for start, stop, bad in zip(starts.tolist(), stops.tolist(), doubtful.tolist(), strict=True)
+        )
 
     def _structural_quotes(self, data: bytes, codes: npt.NDArray[np.uint8]) -> Positions:
         quotes = np.flatnonzero(codes == QUOTE)
@@ -149,7 +187,7 @@ class RowBlocks:
         return b"x\n" if self.width > 1 else self.dialect.delimiter + b"\n"
 
     def _unclosed(self, before: bytes, what: str = _UNCLOSED) -> UnclosedQuoteError:
-        return UnclosedQuoteError(self._lines + before.count(b"\n") + 1, what)
+        return UnclosedQuoteError(self.count_lines(self._done) + before.count(b"\n") + 1, what)
 
     # ------------------------------------------------------------------------------------------ line by line
 
@@ -199,7 +237,7 @@ class RowBlocks:
             position, width = position + 1, width + 1
         row = data[at:stop]
         if bare % 2 and self.dialect.quoting == "standard":
-            raise UnclosedQuoteError(self._lines + data.count(b"\n", 0, at) + 1, _BARE_QUOTE)
+            raise self._unclosed(data[:at], _BARE_QUOTE)
         return (self._spanning(row, width, bare) if _LINE_BREAK.search(row.rstrip(b"\r\n")) else row), stop
 
     def _spanning(self, row: bytes, width: int, bare: int) -> bytes:
@@ -211,9 +249,7 @@ class RowBlocks:
         codes = np.frombuffer(row, np.uint8)
         quotes = self._structural_quotes(row, codes)
         ends = _line_ends(row, codes, final=True)
-        lines = _Lines(row, codes, quotes, ends, np.searchsorted(quotes, ends) % 2 == 1)
-        doubtful = lines.doubtful(self.dialect.delimiter, self.width, trusted=self.dialect.quoting == "loose")
-        return lines.with_malformed(doubtful, self._malformed_line()) if doubtful.any() else row
+        return self._without_swallowed_rows(row, ends, np.searchsorted(quotes, ends) % 2 == 1)
 
     def _quotes_any_value(self) -> bool:
         if self._has_quoted_values is None:
@@ -246,7 +282,7 @@ class _Shapes(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """The lines of whole rows, of which some lie inside a quoted value."""
+    """The lines of whole rows, of which some end inside a quoted value."""
 
     data: bytes
     codes: npt.NDArray[np.uint8]
@@ -291,19 +327,49 @@ class _Lines(NamedTuple):
         stops = closes[np.concatenate((closes[:-1] + 1 != opens[1:], [True]))]
         return np.searchsorted(self.ends, self._starts()), np.searchsorted(self.ends, stops)
 
-    def with_malformed(self, doubtful: npt.NDArray[np.bool_], line: bytes) -> bytes:
-        starts = np.concatenate(([0], self.ends + 1))
-        stops = np.append(self.ends + 1, len(self.data))
-        return b"".join(
-            line if bad else self.data[start:stop]
-            for start, stop, bad in zip(starts.tolist(), stops.tolist(), doubtful.tolist(), strict=False)
-        )
-
 
 def _sums(flags: npt.NDArray[np.bool_], bounds: Positions) -> Positions:
     """How many flags are set between each bound and the next."""
     until = np.concatenate(([0], np.cumsum(flags)))
     return np.asarray(np.diff(until[bounds]), np.intp)
+
+
+def _is_fully_quoted(data: bytes, delimiter: int) -> bool:
+    """Whether whole lines hold quoted values alone, none of them with a quote or a line break in it.
+
+    So it is where they begin and end in a quote, and each other quote is one of the two in ``","`` or around a line
+    end: such pairs close a value and open the next, and tile the text in one way only.
+    """
+    edge = b'"\r\n' if data.endswith(b"\r\n") else b'"\n'
+    if not (data.startswith(b'"') and data.endswith(edge)) or (b"\r" in data) != (b"\r" in edge):
+        return False
+    codes = np.frombuffer(data, np.uint8)
+    quotes, pairs, feeds = 0, 0, []
+    for start in range(0, len(codes), WINDOW_BYTES):
+        window = codes[start : start + WINDOW_BYTES + 4]
+        is_quote = window == QUOTE
+        is_pair = window[1:-1] == delimiter
+        is_pair &= is_quote[:-2]
+        is_pair &= is_quote[2:]
+        if (is_pair[:-2] & is_pair[2:]).any():  # two pairs share a quote
+            return False
+        quotes += int(np.count_nonzero(is_quote[:WINDOW_BYTES]))
+        pairs += int(np.count_nonzero(is_pair[:WINDOW_BYTES]))
+        feeds.append(np.flatnonzero(window[:WINDOW_BYTES] == LINE_FEED) + start)
+    ends, back = np.concatenate(feeds)[:-1], len(edge)
+    if quotes != 2 * (pairs + len(ends)) + 2 or data.count(b"\r") not in (0, len(ends) + 1):
+        return False
+    pair = b'"%c"' % delimiter  # neither the first quote nor the last may be half of a pair
+    if data.startswith((pair, edge)) or data.endswith((pair + edge[1:], b'"' + edge[1:] + edge)):
+        return False
+
+    def is_at(offset: int, code: int) -> npt.NDArray[np.bool_]:
+        return np.asarray(codes.take(ends + offset, mode="clip") == code)
+
+    surrounds = [is_at(1, QUOTE), *(is_at(at + 1 - back, code) for at, code in enumerate(edge[:-1]))]
+    shares_quote = is_at(2, delimiter) & is_at(3, QUOTE) | is_at(-back, delimiter) & is_at(-back - 1, QUOTE)
+    is_apart = bool((np.diff(ends) > back).all())  # two line ends may share a quote as well
+    return all(one.all() for one in surrounds) and is_apart and not shares_quote.any()
 
 
 def _has_lone_returns(data: bytes) -> bool:

@@ -90,6 +90,7 @@ def _together(parts: Sequence[SourceRows]) -> SourceRows:
         parts[0].origin,
         parts[0].first_row,
         tuple(_all_faults(parts)),
+        parts[0].width,
     )
 
 
@@ -283,7 +284,7 @@ def _next_batch(
                 faults += [Fault(Reason.UNREADABLE_VALUE, name, pa.array(lost))] * any(lost)
             elif array.null_count < len(array):
                 kinds.setdefault(name, array.type)
-        return SourceRows(pa.RecordBatch.from_pydict(arrays), origin, first, tuple(faults))
+        return SourceRows(pa.RecordBatch.from_pydict(arrays), origin, first, tuple(faults), len(rows.names))
 
 
 @contextmanager

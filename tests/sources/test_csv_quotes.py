@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_capi.errors import OfflineCapiError, SourceError
+from offline_capi.sources.quotes import Dialect, RowBlocks, UnclosedQuoteError
 from tests.sources.reading import batches, files
 
 
@@ -199,3 +200,51 @@ def test_a_damaged_byte_costs_its_own_row_or_is_told(tmp_path_factory, table, ma
 def is_subsequence(part, whole):
     rest = iter(whole)
     return all(any(row == other for other in rest) for row in part)
+
+
+# ---------------------------------------------------------------------------------------------- files quoted throughout
+
+_BITS = [b'"', b'"', b",", b"\n", b"\r\n", b"a", b'","', b'"\n"', b'"\r\n"', b'""', b'"a","b"\n"']
+
+
+def _cut(data: bytes, sizes: int, *, by_positions: bool) -> bytes | str:
+    """What is cut from chunks of ``sizes`` bytes; a dialect with escapes always looks at the positions of quotes."""
+    chunks = (data[at : at + sizes] for at in range(0, len(data), sizes))
+    blocks = RowBlocks(
+        Dialect(b",", "standard", by_positions),
+        2,
+        count_quotes=lambda: 0,
+        quotes_values=lambda: True,
+        count_lines=lambda size: data[:size].count(b"\n"),
+    )
+    try:
+        return b"".join(blocks.cut(chunks))
+    except UnclosedQuoteError as error:
+        return f"line {error.line}: {error.what}"
+
+
+@settings(max_examples=400, deadline=None)
+@given(bits=st.lists(st.sampled_from(_BITS), max_size=30), size=st.sampled_from([7, 64, 1000]))
+def test_rows_that_are_quoted_throughout_are_cut_as_by_the_positions_of_their_quotes(
+    bits: list[bytes], size: int
+) -> None:
+    data = b'"' + b"".join(bits) + b'"\n'
+
+    assert _cut(data, size, by_positions=False) == _cut(data, size, by_positions=True)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.text("ab,;. ", max_size=5), min_size=2, max_size=2), min_size=1, max_size=30),
+    end=st.sampled_from(["\n", "\r\n"]),
+    at=st.integers(0, 10_000),
+    stray=st.sampled_from([b'"', b"\n", b"\r", b",", b'","', b""]),
+)
+def test_a_damaged_byte_in_a_quoted_file_is_seen_as_by_the_positions_of_its_quotes(
+    rows: list[list[str]], end: str, at: int, stray: bytes
+) -> None:
+    data = "".join(",".join(f'"{value}"' for value in row) + end for row in rows).encode()
+    at %= len(data)
+    data = data[:at] + stray + data[at + 1 :]
+
+    assert _cut(data, 64, by_positions=False) == _cut(data, 64, by_positions=True)
