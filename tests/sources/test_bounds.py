@@ -129,7 +129,7 @@ def endless_header(path: Path) -> Path:
         (endless_header, {}, "in the header"),
     ],
 )
-def test_a_value_without_an_end_is_refused(tmp_path: Path, make, settings, why):
+def test_p23_a_value_without_an_end_is_refused(tmp_path: Path, make, settings, why):
     """A file of 6.5 MB with one line of 1.5 GB took 3.1 GiB and ended in a MemoryError (S12)."""
     path = make(tmp_path)
 
@@ -210,7 +210,7 @@ def zip_of_rows(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [gzip_of_rows, gzip_of_gzip, bzip2, zstd, zip_of_rows])
-def test_what_unpacks_to_hundreds_of_times_its_size_is_refused(tmp_path: Path, make):
+def test_p23_what_unpacks_to_hundreds_of_times_its_size_is_refused(tmp_path: Path, make):
     path = make(tmp_path)
 
     said, used = read(path)
@@ -324,7 +324,7 @@ def many_cells(sheet) -> None:
         (many_cells, "", "needs more than 400 MiB of memory"),
     ],
 )
-def test_a_workbook_made_to_fill_memory_is_refused(tmp_path: Path, make, text, why):
+def test_p23_a_workbook_made_to_fill_memory_is_refused(tmp_path: Path, make, text, why):
     """Two cells in opposite corners ended the whole process, without a word."""
     path = workbook(tmp_path / "a.xlsx", make, text)
 
