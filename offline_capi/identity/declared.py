@@ -97,7 +97,8 @@ def _without_hex(usable: Usable) -> Usable:
     long = longer_than(usable.text, _SHORTEST - 1)
     if long is None:
         return usable
-    hexed = pc.and_(long, pc.fill_null(matches(usable.text, "^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$"), False))
+    shaped = matches(usable.text.filter(long), "^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$")
+    hexed = pc.replace_with_mask(long, long, shaped)
     return usable.refuse(Cause.LOOKS_HASHED, hexed if usable.final is None else pc.and_not(hexed, usable.final))
 
 

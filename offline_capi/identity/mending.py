@@ -16,7 +16,7 @@ import html
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.identity.text import first_byte_in, holds, is_ascii, matches, replaced
+from offline_capi.identity.text import holds, is_ascii, matches, replaced, where_begins, where_only
 
 __all__ = ["is_broken", "mended", "undecorated", "undecorated_id"]
 
@@ -27,16 +27,22 @@ _MARKS = b"='\"\x1f \t"
 
 def undecorated(text: pa.Array) -> pa.Array:
     """The text without a spreadsheet's decoration."""
-    if not first_byte_in(text, _MARKS):
-        return text
+    where = where_begins(text, _MARKS)
+    return text if where is None else where_only(text, where, _bare)
+
+
+def _bare(text: pa.Array) -> pa.Array:
     bare = replaced(replaced(text, r"^[\s\x1f]*\x1f[\s\x1f]*", ""), _FORMULA, "$1")
     return replaced(replaced(bare, _QUOTED, "$1"), r"^\s*'(.*?)'?\s*$", "$1")
 
 
 def undecorated_id(text: pa.Array) -> pa.Array:
     """The same for ids that go out byte by byte: an apostrophe goes only from the front of a number."""
-    if not first_byte_in(text, _MARKS):
-        return text
+    where = where_begins(text, _MARKS)
+    return text if where is None else where_only(text, where, _bare_id)
+
+
+def _bare_id(text: pa.Array) -> pa.Array:
     bare = replaced(replaced(text, r"^\x1f+", ""), _FORMULA, "$1")
     return replaced(bare, r"^\s*'([0-9]+)\s*$", "$1")
 

@@ -28,11 +28,11 @@ _SEPARATORS = {"em": re.compile(r"[;,|\s]+"), "ph": re.compile(r"[;,|\n]+")}
 def cells_of_several(key: str, text: pa.Array, *, written: bool) -> pa.BooleanArray | None:
     """Where a cell looks as if it held several values; ``None``: nowhere. Without ``written``: lists alone."""
     patterns = []
-    if written and first_byte_in(text, b"[ ") and holds(text, '"'):
+    if written and holds(text, '"') and first_byte_in(text, b"[ "):
         patterns.append(_JSON_ARRAY)
     if holds(text, LIST_MARK):
         patterns.append(LIST_MARK)
-    if written and key in _SEPARATED and any(holds(text, mark) for mark in ";,|\n"):
+    if written and key in _SEPARATED and holds(text, *";,|\n"):
         patterns.append(_SEPARATED[key])
     if not patterns:
         return None

@@ -39,6 +39,8 @@ __all__ = [
     "squeezed",
     "strings",
     "trimmed",
+    "where_begins",
+    "where_only",
     "whole_numbers",
     "without",
     "word_list",
@@ -176,16 +178,34 @@ def _bytes(text: pa.Array) -> tuple[np.ndarray[Any, np.dtype[np.int32]], np.ndar
 
 
 def first_byte_in(text: pa.Array, marks: bytes) -> bool:
-    """Whether any value may begin with one of ``marks``: looked for in the bytes of the column, never missed."""
+    """Whether any value may begin with one of ``marks``."""
+    return where_begins(text, marks) is not None
+
+
+def where_begins(text: pa.Array, marks: bytes) -> pa.BooleanArray | None:
+    """Where a value may begin with one of ``marks``: looked for in the bytes of the column, never missed.
+
+    ``None``: nowhere.
+    """
     offsets, content = _bytes(text)
-    starts = offsets[:-1] - offsets[0]
-    return bool(np.isin(content[starts[starts < len(content)]], np.frombuffer(marks, np.uint8)).any())
+    if not len(content):
+        return None
+    is_mark = np.zeros(256, bool)
+    is_mark[list(marks)] = True
+    where = is_mark[content.take((offsets[:-1] - offsets[0]).astype(np.intp), mode="clip")]
+    return pa.array(where) if where.any() else None
 
 
-def holds(text: pa.Array, part: str) -> bool:
-    """Whether ``part`` stands anywhere in the column."""
+def holds(text: pa.Array, *parts: str) -> bool:
+    """Whether one of ``parts`` stands anywhere in the column."""
     _, content = _bytes(text)
-    return part.encode() in content.tobytes() if len(content) else False
+    written = content.tobytes()
+    return any(part.encode() in written for part in parts)
+
+
+def where_only(text: pa.Array, where: pa.BooleanArray, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """The text, with ``change`` made to the values at ``where`` alone."""
+    return pc.replace_with_mask(text, where, change(text.filter(where)))
 
 
 def longer_than(text: pa.Array, bytes_: int) -> pa.BooleanArray | None:

@@ -61,6 +61,7 @@ class SourceColumns:
     origin: str
     zone: str
     _plain: dict[str, pa.Array] = field(default_factory=dict)
+    _bare: dict[str, pa.Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
@@ -68,14 +69,20 @@ class SourceColumns:
     def values(self, name: str) -> pa.Array:
         """The column; text without the white space around it, null where blank."""
         if name not in self._plain:
-            values = _decoded(self.batch.column(name))
-            self._plain[name] = plain(undecorated(values)) if is_text(values) else values
+            values = self._undecorated(name)
+            self._plain[name] = plain(values) if is_text(values) else values
         return self._plain[name]
 
     def written(self, name: str) -> pa.Array:
         """The column; text as the source wrote it, null where blank."""
-        values = _decoded(self.batch.column(name))
-        return verbatim(undecorated(values)) if is_text(values) else values
+        values = self._undecorated(name)
+        return verbatim(values) if is_text(values) else values
+
+    def _undecorated(self, name: str) -> pa.Array:
+        if name not in self._bare:
+            values = _decoded(self.batch.column(name))
+            self._bare[name] = undecorated(values) if is_text(values) else values
+        return self._bare[name]
 
     @contextmanager
     def read_for(self, path: str, *names: str) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import reduce
 
 import pyarrow as pa
@@ -33,16 +33,18 @@ def without_consent(columns: SourceColumns, consent: Consent | None) -> pa.Boole
 
 def equals_any(values: pa.Array, wanted: Iterable[str | float | bool]) -> pa.BooleanArray:
     """Where a value equals one of those that an upload names, as ``without_consent`` says; a blank equals none."""
-    return reduce(pc.or_, [pc.fill_null(_equals(values, one), False) for one in wanted])
+    words = [one.strip().lower() for one in wanted if isinstance(one, str)]
+    others = [one for one in wanted if not isinstance(one, str)]
+    found = [_equals_word(values, words)] if words else []
+    found += [_equals(values, one) for one in others]
+    return reduce(pc.or_, [pc.fill_null(one, False) for one in found])
 
 
 #: How databases and programs print booleans: PostgreSQL's COPY writes t and f, SQLite and MySQL 1 and 0.
 _PRINTED = {"true": ("true", "t", "1"), "false": ("false", "f", "0")}
 
 
-def _equals(values: pa.Array, wanted: str | float | bool) -> pa.BooleanArray:
-    if isinstance(wanted, str):
-        return _equals_word(values, wanted.strip().lower())
+def _equals(values: pa.Array, wanted: float | bool) -> pa.BooleanArray:
     if pa.types.is_boolean(values.type) and not isinstance(wanted, bool):
         meant = truths(pa.array([str(wanted)]))[0].as_py()
         wanted = wanted if meant is None else meant
@@ -51,8 +53,13 @@ def _equals(values: pa.Array, wanted: str | float | bool) -> pa.BooleanArray:
     return pc.equal(read_numbers(as_text(values), "."), float(wanted))
 
 
-def _equals_word(values: pa.Array, wanted: str) -> pa.BooleanArray:
-    meant = truths(pa.array([wanted]))[0].as_py()
-    if meant is not None and not is_text(values) and not pa.types.is_temporal(values.type):
-        return pc.equal(truths(values), meant)
-    return pc.is_in(pc.utf8_lower(as_text(values)), value_set=pa.array(_PRINTED.get(wanted, (wanted,))))
+def _equals_word(values: pa.Array, wanted: Sequence[str]) -> pa.BooleanArray:
+    """Whether a value is one of the words, or, where it is no text, what one of them means."""
+    words, meant = list(wanted), []
+    if not is_text(values) and not pa.types.is_temporal(values.type):
+        meant = [truth for truth in truths(pa.array(words)).to_pylist() if truth is not None]
+        words = [word for word in words if truths(pa.array([word]))[0].as_py() is None]
+    printed = [form for word in words for form in _PRINTED.get(word, (word,))]
+    found = [pc.is_in(pc.utf8_lower(as_text(values)), value_set=pa.array(printed, pa.string()))] if printed else []
+    found += [pc.is_in(truths(values), value_set=pa.array(meant, pa.bool_()))] if meant else []
+    return reduce(pc.or_, [pc.fill_null(one, False) for one in found])

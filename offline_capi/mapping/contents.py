@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from offline_capi.config.settings import Contents, FieldSpec
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import ID, Reading, either, read_field
-from offline_capi.mapping.ids import damaged, whole_numbers
+from offline_capi.mapping.ids import is_damaged, whole_number
 from offline_capi.mapping.json_text import (
     MalformedError,
     compact,
@@ -240,10 +240,10 @@ def _id(value: object) -> str:
         if not (value.is_integer() and abs(value) <= EXACT_FLOAT):
             raise MalformedError("no whole number")
         value = int(value)
-    text = pa.array([str(value).strip()])
-    if damaged(text) is not None or not text[0].as_py():
+    text = str(value).strip()
+    if not text or is_damaged(text):
         raise MalformedError("an empty id, or one whose digits are gone")
-    return str(whole_numbers(text)[0].as_py())
+    return whole_number(text)
 
 
 def _text(value: object) -> str:

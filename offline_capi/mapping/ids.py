@@ -11,11 +11,14 @@ spreadsheet keeps no digits.
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["damaged", "rounded_to_15", "undecorated", "whole_numbers"]
+__all__ = ["damaged", "is_damaged", "rounded_to_15", "undecorated", "whole_number", "whole_numbers"]
 
 _FORMULA = r'^\s*="([^"]*)"\s*$'
 # Only before what is a number, a date or a phone number as a whole: names begin with an apostrophe, too ('t Hart).
@@ -31,22 +34,40 @@ _EXPONENT = r"^\s*[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,3}\s*$"
 
 def undecorated(text: pa.StringArray) -> pa.StringArray:
     """Without the marks of a spreadsheet, or of Meta's Lead Ads export, that say "this is text"."""
-    for mark, shape in (("=", _FORMULA), ("'", _APOSTROPHE)):
-        if pc.any(pc.starts_with(pc.utf8_ltrim_whitespace(text) if mark == "=" else text, mark)).as_py():
-            text = pc.replace_substring_regex(text, shape, r"\1")
-    return pc.replace_substring_regex(text, _META_MARK, r"\1\2\3") if _has_early_colon(text) else text
+    offsets, written = _bytes_of(text)
+    # Most columns hold none of the marks, and nearly all others hold them elsewhere than where values begin: their
+    # bytes tell so at a fraction of what a regular expression costs.
+    for mark, places, shape, kept in _MARKS:
+        if mark in written and _begin_with(mark, written, offsets, places):
+            text = pc.replace_substring_regex(text, shape, kept)
+    return text
 
 
-def _has_early_colon(text: pa.StringArray) -> bool:
-    """Whether a colon may stand second or third in any value: looked for in the bytes, several times faster."""
+def _bytes_of(text: pa.StringArray) -> tuple[np.ndarray[Any, Any], bytes]:
+    """Where each value begins, and the last one ends, and the bytes of all."""
     _, offsets, content = text.buffers()
     if content is None or not len(text):
-        return False
-    offsets = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
-    if b":" not in memoryview(content)[int(offsets[0]) : int(offsets[-1])].tobytes():  # as in most columns
-        return False
-    starts, stored = offsets[:-1], np.frombuffer(content, np.uint8)
-    return any(bool((stored[(starts + at)[starts + at < len(stored)]] == ord(":")).any()) for at in (1, 2))
+        return np.zeros(1, np.int32), b""
+    ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
+    return ends, memoryview(content)[int(ends[0]) : int(ends[-1])].tobytes()
+
+
+def _begin_with(mark: bytes, written: bytes, offsets: np.ndarray[Any, Any], places: tuple[int, ...]) -> bool:
+    """Whether a mark may stand at one of the ``places`` of any value; at the first place, also behind blanks."""
+    stored, starts = np.frombuffer(written, np.uint8), (offsets[:-1] - offsets[0]).astype(np.intp)
+    for place in places:
+        found = stored.take(starts + place, mode="clip")
+        if (found == ord(mark)).any() or (place == 0 and (found <= ord(" ")).any()):
+            return True
+    return False
+
+
+#: A mark, at which bytes of a value it may stand, the whole shape, and what is kept of it.
+_MARKS = (
+    (b"=", (0,), _FORMULA, r"\1"),
+    (b"'", (0,), _APOSTROPHE, r"\1"),
+    (b":", (1, 2), _META_MARK, r"\1\2\3"),
+)
 
 
 #: So many digits a spreadsheet keeps of a number (IEEE 754, as Excel shows it); the rest become zeros.
@@ -77,12 +98,29 @@ def rounded_to_15(text: pa.StringArray) -> int:
 
 def whole_numbers(text: pa.StringArray) -> pa.StringArray:
     """``3.0`` as ``3``, all other text as it is."""
-    if not pc.any(pc.ends_with(text, "0")).as_py():
+    if b".0" not in _bytes_of(text)[1]:
         return text
     return pc.replace_substring_regex(text, _WHOLE, r"\1")
 
 
+def whole_number(text: str) -> str:
+    """The same of one text."""
+    found = _ONE_WHOLE.fullmatch(text)
+    return found[1] if found else text
+
+
 def damaged(text: pa.StringArray) -> pa.BooleanArray | None:
     """Where digits of an id are gone; ``None``: nowhere."""
+    if b"+" not in _bytes_of(text)[1]:
+        return None
     found = pc.match_substring_regex(text, _EXPONENT)
     return pc.fill_null(found, False) if pc.any(found).as_py() else None
+
+
+def is_damaged(text: str) -> bool:
+    """The same of one text."""
+    return _ONE_EXPONENT.match(text) is not None
+
+
+# As RE2 reads them, which knows ASCII alone.
+_ONE_WHOLE, _ONE_EXPONENT = re.compile(_WHOLE.rstrip("$"), re.ASCII), re.compile(_EXPONENT, re.ASCII)

@@ -352,8 +352,11 @@ def _money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading)
     is_amount = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) == "number" and spec.column is not None
     if reading.unreadable is None or not is_amount or spec.text:
         return None
-    values = columns.values(spec.column)
-    return money_sign(values) if is_text(values) and spec.type in (None, "number") else None
+    values, where = columns.values(spec.column), reading.unreadable
+    if not is_text(values) or spec.type not in (None, "number"):
+        return None
+    signs = money_sign(values.filter(where))
+    return pc.replace_with_mask(pa.nulls(len(values), pa.string()), pc.fill_null(where, False), signs)
 
 
 def _not_finite(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.BooleanArray | None:
