@@ -364,9 +364,10 @@ def _not_finite(columns: SourceColumns, name: str, spec: Any, reading: Reading) 
     is_number = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) in ("number", "integer")
     if reading.unreadable is None or not is_number or spec.column is None:
         return None
-    values = columns.values(spec.column)
+    values, where = columns.values(spec.column), pc.fill_null(reading.unreadable, False)
     if is_text(values):
-        return pc.fill_null(pc.match_substring_regex(values, r"(?i)^\s*[+-]?(nan|inf(inity)?)\s*$"), False)
+        found = pc.match_substring_regex(values.filter(where), r"(?i)^\s*[+-]?(nan|inf(inity)?)\s*$")
+        return pc.replace_with_mask(where, where, pc.fill_null(found, False))
     return pc.fill_null(pc.invert(pc.is_finite(values)), False) if pa.types.is_floating(values.type) else None
 
 
@@ -387,6 +388,8 @@ _NOT_NEGATIVE = ("value", "num_items", "predicted_ltv")
 
 def _without_negatives(found: Reading) -> Reading:
     """The same without finite values below zero."""
+    if is_text(found.values) and not pc.any(pc.starts_with(found.values, "-")).as_py():
+        return found
     numbers = read_numbers(found.values, ".")
     below = pc.fill_null(pc.less(numbers, 0), False)
     if not pc.any(below).as_py():
