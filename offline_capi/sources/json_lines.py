@@ -39,6 +39,9 @@ __all__ = ["jsonl_columns", "read_jsonl"]
 
 PROBE_LINES = 100
 MOST_MALFORMED = 1000
+LONG_LINE_BYTES = 1 << 20
+#: Opening brackets and commas of a block with a long line: some 90 bytes each while it is read.
+MAX_MARKS = 2_000_000
 EXACT_FLOAT = float(2**53)
 _FRACTION = rb"\s*:\s*-?\d+(?:\.\d|[eE])"
 _TEXT = rb'\s*:\s*"'
@@ -47,6 +50,7 @@ _TEXT = rb'\s*:\s*"'
 def read_jsonl(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     with open_text(place, source.encoding) as stream:
         for number, block in enumerate(_lines(stream, place, source, columns)):
+            _check_density(block, place)
             piece = _piece(block, columns, place)
             if number == 0:
                 _check_keys(block, piece.batch, place)
@@ -91,6 +95,18 @@ def _too_long(place: Place, most: int) -> SourceError:
     )
 
 
+def _check_density(block: bytes | str, place: Place) -> None:
+    """Refuse a long line that is nearly all structure: ``{},{},…`` takes 60 times its size while it is read."""
+    if len(block) <= CHUNK_BYTES + LONG_LINE_BYTES:  # every line of it is shorter than LONG_LINE_BYTES
+        return
+    marks = map(block.count, "{[," if isinstance(block, str) else (b"{", b"[", b","))  # type: ignore[arg-type]
+    if sum(marks) > MAX_MARKS:
+        raise SourceError(
+            f"file {place.origin}: a line, or an object, of several MiB has over {MAX_MARKS:,} members.\nExport it with"
+            " one object a line. Nothing was sent from it after that point; repeating is safe."
+        )
+
+
 #: Up to the first object of the array. What may stand before it says no more than what kind of answer this is.
 _ENVELOPE = re.compile(
     rb'\s*\{(?:\s*"(?:object|url|has_more|totalSize|total|done|@odata\.context)"\s*:\s*(?:"[^"]*"|[0-9]+|true|false)\s*,)*'
@@ -127,6 +143,7 @@ def _one_a_line(
         chunk = next(chunks, b"")
         done = not chunk
         text += decode.decode(chunk, final=done)
+        _check_density(text, place)
         found, at = [], 0
         while (at := _after_blanks(text, at, is_array)) < len(text) and text[at] != "]":
             try:

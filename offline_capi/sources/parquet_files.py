@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,10 +60,19 @@ def _pieces(
 ) -> Iterator[Piece]:
     paths = _paths(file.schema_arrow)
     wanted = None if columns is None else list(columns)
-    for batch in file.iter_batches(rows, columns=wanted, use_threads=use_threads):
+    for batch in _batches(file, rows, columns=wanted, use_threads=use_threads):
         names = batch.schema.names if columns is None else columns
         columns_of_batch = [plain(_column(batch, name, paths)) for name in names]
         yield Piece(pa.RecordBatch.from_arrays(columns_of_batch, list(names)), (), len(file.schema_arrow))
+
+
+def _batches(file: parquet.ParquetFile, rows: int, **how: Any) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from file.iter_batches(rows, **how)
+    except (LookupError, OverflowError, ValueError) as error:  # over a footer whose parts contradict each other
+        if isinstance(error, pa.ArrowException):
+            raise
+        raise pa.ArrowInvalid("Parquet footer") from None
 
 
 def _large_pieces(place: Place, _: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
@@ -108,7 +118,7 @@ def _may_be_large(file: parquet.ParquetFile, place: Place, columns: Sequence[str
 def _has_long_value(file: parquet.ParquetFile, texts: list[str]) -> bool:
     """Whether a dictionary of the texts has one; each is decoded once, whatever the number of rows."""
     for group in range(file.metadata.num_row_groups):
-        for batch in file.iter_batches(PROBED_ROWS, row_groups=[group], columns=texts, use_threads=False):
+        for batch in _batches(file, PROBED_ROWS, row_groups=[group], columns=texts, use_threads=False):
             words = [words for column in batch.columns for words in _dictionaries(column)]
             if any((pc.max(pc.binary_length(one)).as_py() or 0) > LONG_VALUE_BYTES for one in words):
                 return True

@@ -155,6 +155,42 @@ def test_nor_does_looking_for_the_encoding_keep_it(tmp_path: Path, name):
     assert used < MOST_MIB
 
 
+DENSE = {
+    "objects": (b"[", b"{},", b"1]"),
+    "lists": (b"[", b"[],", b"1]"),
+    "numbers": (b"[", b"1,", b"1]"),
+    "members": (b"{", b'"":1,', b'"a":1}'),
+}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize("kind", DENSE)
+@pytest.mark.parametrize("columns", ["all", "id"])
+def test_a_line_that_is_all_structure_is_refused(tmp_path: Path, name: str, kind: str, columns: str):
+    """Five million `{}` in 16 MiB took 1.1 GB."""
+    begin, member, end = DENSE[kind]
+    long = b'{"id":"1","x":' + begin + member * (15 * MIB // len(member)) + end + b"}"
+    (tmp_path / name).write_bytes(long + b'\n{"id":"2"}\n' if "jsonl" in name else b"[" + long + b',\n{"id":"2"}]')
+
+    said, used = read(tmp_path / name, columns=columns)
+
+    assert "a line, or an object, of several MiB has over 2,000,000 members" in said
+    assert used < MOST_MIB
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize(("opened", "closed"), [(b'{"a":', b"}"), (b"[", b"]")])
+def test_a_deep_value_costs_no_more_than_a_run(tmp_path: Path, name: str, opened: bytes, closed: bytes):
+    depth = 15 * MIB // len(opened + closed)
+    deep = b'{"id":"1","x":' + opened * depth + b"1" + closed * depth + b"}"
+    (tmp_path / name).write_bytes(deep + b'\n{"id":"2"}\n' if "jsonl" in name else b"[" + deep + b',\n{"id":"2"}]')
+
+    said, used = read(tmp_path / name)
+
+    assert said.startswith("refused: ") or said == "2 rows"
+    assert used < MOST_MIB
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 4 * MIB - 1, 4 * MIB])
 @pytest.mark.parametrize("text", ["a", "é", "€", "😀", "a😀é€"])
 def test_a_character_that_lies_across_two_chunks_is_utf_8(text, size):
