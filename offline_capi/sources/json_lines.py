@@ -42,6 +42,8 @@ MOST_MALFORMED = 1000
 LONG_LINE_BYTES = 1 << 20
 #: Opening brackets and commas of a block with a long line: some 90 bytes each while it is read.
 MAX_MARKS = 2_000_000
+#: Keys of a block, and rows times keys: each is a column, and each row has a cell there, of 16 bytes when it is empty.
+MAX_KEYS, MAX_CELLS = 20_000, 16_000_000
 EXACT_FLOAT = float(2**53)
 _FRACTION = rb"\s*:\s*-?\d+(?:\.\d|[eE])"
 _TEXT = rb'\s*:\s*"'
@@ -195,6 +197,11 @@ def _whole_lines(first: bytes, chunks: Iterator[bytes], place: Place, most: int)
 def _piece(block: bytes, columns: Sequence[str] | None, place: Place) -> Piece:
     block.decode("utf-8")  # raises where a declared encoding does not fit; the JSON reader would blame the line
     names = columns if columns is not None else _keys(block.splitlines())
+    if columns is None and (len(names) > MAX_KEYS or len(names) * block.count(b"\n") > MAX_CELLS):
+        raise SourceError(
+            f"file {place.origin}: its objects have {len(names):,} different keys, so that they are no columns.\nExport"
+            " the same keys in each object. Nothing was sent from it after that point; repeating is safe."
+        )
     schema = dict.fromkeys(names, pl.String())
     try:
         return Piece(_batch(block, schema))

@@ -178,6 +178,27 @@ def test_a_line_that_is_all_structure_is_refused(tmp_path: Path, name: str, kind
     assert used < MOST_MIB
 
 
+@pytest.mark.parametrize("keys", [1, 10, 100_000])
+def test_keys_that_are_no_columns_are_refused(tmp_path: Path, keys: int):
+    """Each was a column with a cell in each row: a few MiB ended the process for want of memory."""
+    names = [f"k{number}" for number in range(100_000)]
+    lines = ["{" + ",".join(f'"{name}":1' for name in names[at : at + keys]) + "}" for at in range(0, len(names), keys)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+
+    said, used = read(tmp_path / "a.jsonl")
+
+    assert said.startswith("refused: file a.jsonl: its objects have ")
+    assert "different keys, so that they are no columns" in said
+    assert used < MOST_MIB
+
+
+def test_many_columns_are_read(tmp_path: Path):
+    row = json.dumps({f"column_{number}": number for number in range(500)})
+    (tmp_path / "a.jsonl").write_text(f"{row}\n" * 3_000)
+
+    assert read(tmp_path / "a.jsonl")[0] == "3000 rows"
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
 @pytest.mark.parametrize(("opened", "closed"), [(b'{"a":', b"}"), (b"[", b"]")])
 def test_a_deep_value_costs_no_more_than_a_run(tmp_path: Path, name: str, opened: bytes, closed: bytes):
