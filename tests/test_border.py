@@ -29,7 +29,7 @@ HOSTILE = "\x1b[2J\x1b[H✓ 26 sent\x1b[8m\x07\x9b\u202eevil\u2028new line\r\nfo
 
 
 @given(st.text(max_size=200))
-def test_what_is_shown_is_one_line_bounded_and_steers_nothing(text: str) -> None:
+def test_p23_what_is_shown_is_one_line_bounded_and_steers_nothing(text: str) -> None:
     told = shown(text)
 
     assert not {"Cc", "Cf", "Cs", "Zl", "Zp"} & {unicodedata.category(char) for char in told}
@@ -57,7 +57,7 @@ def test_values_are_no_names(value: str) -> None:
     assert not is_name(value)
 
 
-def test_a_first_line_without_a_known_name_may_be_a_row() -> None:
+def test_p23_a_first_line_without_a_known_name_may_be_a_row() -> None:
     row = ["Anna", "Smith", "Berlin"]
 
     assert column_names(row, ["email", "first"]) == []
@@ -80,7 +80,7 @@ def test_a_known_client_misspelt_is_named(name: str) -> None:
     "name",
     ["Anna Smith", "Anna_Smith", "+14155552671", "acmes", "corner", "shop", "jane@corner_shop", "corner_shop" * 9],
 )
-def test_a_stranger_is_not_named(name: str) -> None:
+def test_p23_a_stranger_is_not_named(name: str) -> None:
     """``acmes``: of four letters, too many words are one letter off."""
     assert near_misses(frozenset({"corner_shop", "acme"})).named(name) is None
 
@@ -103,7 +103,7 @@ def test_a_databases_message_about_the_query_is_shown(message: str) -> None:
      "cannot handle row zyxcan@leaktest.org", "no row for Zyxcanfirst O'Zyxcan", "too many dotted names: zyxcan.a.b.c",
      "Numeric value 'Zyxcan' is not recognized", "bad\x1bZyxcan", "value 4155552671 is out of range", "Zyxcan@sales"],
 )  # fmt: skip
-def test_p09_whatever_else_a_database_says_is_not(message: str) -> None:
+def test_p23_whatever_else_a_database_says_is_not(message: str) -> None:
     told = words_of_database(message, QUERY).lower()
 
     assert "…" in told
@@ -134,7 +134,7 @@ def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> 
     return sales_night(tmp_path, sandbox)
 
 
-def test_p17_nothing_of_a_tenant_steers_the_operators_terminal(night: Night) -> None:
+def test_p23_nothing_of_a_tenant_steers_the_operators_terminal(night: Night) -> None:
     """In ids, clients and names of files. Was: the screen cleared, a forged green line, text hidden behind it."""
     rows = [sale(f"{HOSTILE}-1", amount="much"), sale("s-2", HOSTILE), sale("s-3", f"Corner_Shop{HOSTILE}", amount="x")]
     write(night, rows, "a\x1b[2J\u202e[red].csv")
@@ -155,7 +155,7 @@ def test_p17_nothing_of_a_tenant_steers_the_operators_terminal(night: Night) -> 
     assert not {"\x1b", "\u202e", "\u2028"} & set(page)
 
 
-def test_p17_a_tenants_long_names_cost_nothing(night: Night) -> None:
+def test_p23_a_tenants_long_names_cost_nothing(night: Night) -> None:
     """Was: 50 of them made a ledger of 90 MB and reports that took a minute."""
     write(night, [sale(f"s-{n}", f"{n}{'x' * 900_000}") for n in range(50)])
 

@@ -179,6 +179,7 @@ def a_hook_names_a_column_by_a_value(night: Night) -> list[list[str]]:
 def _hooked(night: Night, body: str) -> list[list[str]]:
     night.write("hooks.py", HOOK.format(name="hook", body=body))
     night.edit("dags/uploads/sales.yml", ("client:", 'transform: "hooks:hook"\nclient:'))
+    night.edit("dags/clients.yml", ("platform:\n", "platform:\n  python: [hooks]\n"))
     return [["plan", "sales"], UPLOAD]
 
 

@@ -86,7 +86,7 @@ def test_the_files_would_run_where_python_looks_for_modules_first(landing: Path)
 @pytest.mark.parametrize(
     ("code", "said"), [(READ, "1 rows"), (SERVE, "health answered"), (NIGHT, "")], ids=["source", "sandbox", "demo"]
 )
-def test_no_process_of_ours_runs_what_lies_in_the_current_folder(landing: Path, code: str, said: str):
+def test_p23_no_process_of_ours_runs_what_lies_in_the_current_folder(landing: Path, code: str, said: str):
     """Reading a database started ``python -c`` there: a ``platform.py`` of a landing folder saw all secrets (S6)."""
     with sqlite3.connect(landing.parent / "shop.db"):
         pass
@@ -97,7 +97,7 @@ def test_no_process_of_ours_runs_what_lies_in_the_current_folder(landing: Path, 
     assert said in output
 
 
-def test_nor_does_the_command_line(landing: Path):
+def test_p23_the_command_line_runs_nothing_of_the_current_folder(landing: Path):
     (landing / "offline_capi.py").unlink()  # `python -m` finds the package itself where it looks first
 
     assert "Usage:" in run(landing, "-m", "offline_capi", "--help")

@@ -79,7 +79,7 @@ def check_nothing_was_evaluated(airflow: EmbeddedAirflow, run_id: str) -> None:
 
 
 @pytest.mark.parametrize("place", [*BROKEN, EVALUATED])
-def test_a_broken_file_is_quoted_and_never_evaluated(airflow: EmbeddedAirflow, place: str):
+def test_p23_a_broken_file_is_quoted_and_never_evaluated(airflow: EmbeddedAirflow, place: str):
     """Its problems were an argument of the task, which Airflow renders: passwords stood in its log (S4)."""
     done = airflow.run(place, SECRETS)
 
@@ -90,7 +90,7 @@ def test_a_broken_file_is_quoted_and_never_evaluated(airflow: EmbeddedAirflow, p
 
 
 @pytest.mark.parametrize("number", range(len(HALVES)))
-def test_half_a_template_fails_with_the_problem_and_not_with_jinjas(airflow: EmbeddedAirflow, number: int):
+def test_p23_half_a_template_fails_with_the_problem_and_not_with_jinjas(airflow: EmbeddedAirflow, number: int):
     done = airflow.run(f"half_{number}", SECRETS)
 
     assert done.state == "failed"
@@ -98,7 +98,7 @@ def test_half_a_template_fails_with_the_problem_and_not_with_jinjas(airflow: Emb
     check_nothing_was_evaluated(airflow, done.run_id)
 
 
-def test_a_good_file_is_not_evaluated_either(airflow: EmbeddedAirflow):
+def test_p23_a_good_file_is_not_evaluated_either(airflow: EmbeddedAirflow):
     """Its folder, too, has braces in its name."""
     done = airflow.run("good", SECRETS, since="2026-11-20", until="2026-11-21")
 

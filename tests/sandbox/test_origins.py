@@ -44,7 +44,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("host", FOREIGN)
-def test_another_name_is_not_answered(sandbox: Sandbox, path: str, host: str):
+def test_p23_another_name_is_not_answered(sandbox: Sandbox, path: str, host: str):
     """By DNS rebinding a page of ``evil.example`` read what the sandbox was sent (L5)."""
     assert ask(sandbox.server, "GET", path, host=host) == 403
 
@@ -63,7 +63,7 @@ def test_so_is_a_name_that_was_given_and_no_other(named: SandboxServer):
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/_sandbox/reset"), ("POST", "/v26.0/123/events"), ("GET", "/_sandbox/events")]
 )
-def test_a_page_of_another_origin_changes_and_reads_nothing(sandbox: Sandbox, method: str, path: str, origin: str):
+def test_p23_a_page_of_another_origin_changes_and_reads_nothing(sandbox: Sandbox, method: str, path: str, origin: str):
     """``fetch("http://127.0.0.1:8420/_sandbox/reset", {method: "POST"})`` of any page forgot all (L5)."""
     assert ask(sandbox.server, method, path, origin=origin) == 403
 
