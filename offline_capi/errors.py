@@ -14,7 +14,8 @@ OfflineCapiError
 │   └── AccessDeniedError     the owner of the token or pixel
 ├── WrongClockError         the owner of the machine: its clock is not Meta's
 ├── PartialLossError        the owner of the upload: the run is not green
-└── BalanceError            us: rows and fates do not add up, a bug worth a report
+├── BalanceError            us: rows and fates do not add up, a bug worth a report
+└── InternalError           us: an exception that nobody foresaw, a bug worth a report
 ```
 
 A bad *row* is never an exception: it becomes a rejection with a row number and a reason, and the run goes on.
@@ -32,6 +33,7 @@ __all__ = [
     "BalanceError",
     "ConfigError",
     "DeliveryError",
+    "InternalError",
     "LedgerBusyError",
     "LedgerError",
     "OfflineCapiError",
@@ -122,3 +124,7 @@ class PartialLossError(OfflineCapiError):
 
 class BalanceError(OfflineCapiError):
     """Rows read and fates do not add up. Nothing is hidden: the run fails and names both numbers."""
+
+
+class InternalError(OfflineCapiError):
+    """An exception that is not ours, without its message: see ``bugs``."""

@@ -66,9 +66,8 @@ def judge_gates(gates: Gates, tally: Tally, window: Window, days: Sequence[Day])
     findings = [*_rates(gates, tally)]
     if not tally.narrowed:
         alike = _like(window, days)
-        compared = [
-            *_trailing(gates.volume, "volume", "rows read", tally.read, [day.tally.read for day in alike], alike)
-        ]
+        before, whose = [day.tally.read for day in alike], _moved_most(tally, alike)
+        compared = [*_trailing(gates.volume, "volume", "rows read", tally.read, before, alike, whose)]
         for currency, amounts in _values(alike).items():
             figure = tally.value.get(currency, 0.0)
             compared += _trailing(gates.value, f"value {currency}", currency, figure, amounts, alike)
@@ -135,7 +134,13 @@ def _values(days: Sequence[Day]) -> dict[str, list[float]]:
 
 
 def _trailing(
-    gate: TrailingGate, name: str, unit: str, figure: float, before: Sequence[float], days: Sequence[Day]
+    gate: TrailingGate,
+    name: str,
+    unit: str,
+    figure: float,
+    before: Sequence[float],
+    days: Sequence[Day],
+    whose: str = "",
 ) -> Iterator[GateFinding]:
     usual = median(before) if len(before) >= LEAST_DAYS else 0.0
     if gate.action == "off" or not usual or gate.min * usual <= figure <= gate.max * usual:
@@ -143,9 +148,19 @@ def _trailing(
     past = ", ".join(f"{day.start:%a %d %b} {amount:,.0f}" for day, amount in zip(days, before, strict=True))
     sentence = (
         f"{name}: {figure:,.0f} {unit}, usual are {usual:,.0f} (median of {past}); "
-        f"gates.{name.split()[0]} allows {gate.min:.0%} to {gate.max:.0%}"
+        f"gates.{name.split()[0]} allows {gate.min:.0%} to {gate.max:.0%}{whose}"
     )
     yield GateFinding(name, gate.action, figure, usual, sentence)
+
+
+def _moved_most(tally: Tally, days: Sequence[Day]) -> str:
+    """Of several clients, the one whose rows differ most from what is usual for it."""
+    names = sorted({*tally.read_of, *(name for day in days for name in day.tally.read_of)})
+    if len(names) < 2 or not days:
+        return ""
+    usual = {name: median(day.tally.read_of[name] for day in days) for name in names}
+    name = max(names, key=lambda one: abs(tally.read_of[one] - usual[one]))
+    return f"; most of it by {name}: {tally.read_of[name]:,} rows, usual are {usual[name]:,.0f}"
 
 
 def _no_rows(gate: RowsGate, tally: Tally, window: Window, days: Sequence[Day]) -> Iterator[GateFinding]:

@@ -73,6 +73,39 @@ def test_a_gate_finds_what_its_limits_say(gates: dict[str, Any], tally: Tally, e
     assert found(gates, tally, LAST_WEEK) == expected
 
 
+def by_client(**rows: int) -> Tally:
+    tally = books(read=sum(rows.values()))
+    tally.read_of = Counter(rows)
+    return tally
+
+
+@pytest.mark.parametrize(
+    ("tonight", "said"),
+    [
+        ({"acme": 100, "beta": 900}, "; most of it by beta: 900 rows, usual are 50"),
+        ({"acme": 0, "beta": 40}, "; most of it by acme: 0 rows, usual are 100"),
+        ({"acme": 100, "gamma": 700}, "; most of it by gamma: 700 rows, usual are 0"),
+    ],
+)
+def test_a_volume_out_of_range_names_the_client_that_moved_it_most(tonight: dict[str, int], said: str) -> None:
+    """In an upload of several tenants one of them can stop all: whose rows they are has to be seen at once."""
+    settings = Gates.model_validate({"volume": "stop"})
+    days = trailing_days([report(ago, by_client(acme=100, beta=50)) for ago in range(1, 8)], TONIGHT, settings.days)
+
+    (finding,) = judge_gates(settings, by_client(**tonight), TONIGHT, days)
+
+    assert finding.sentence.endswith(said)
+
+
+def test_of_one_client_it_names_nobody() -> None:
+    settings = Gates.model_validate({"volume": "stop"})
+    days = trailing_days([report(ago, by_client(acme=100)) for ago in range(1, 8)], TONIGHT, settings.days)
+
+    (finding,) = judge_gates(settings, by_client(acme=900), TONIGHT, days)
+
+    assert "most of it" not in finding.sentence
+
+
 @pytest.mark.parametrize(
     "reports",
     [

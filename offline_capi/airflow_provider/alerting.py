@@ -13,6 +13,7 @@ import structlog
 from airflow.sdk import get_current_context
 
 from offline_capi.airflow_provider.notices import notices
+from offline_capi.bugs import contain
 from offline_capi.errors import OfflineCapiError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class TellFailure:
     def __init__(self, folder: str, upload: str) -> None:
         self.folder, self.upload = folder, upload
 
+    @contain
     def __call__(self, context: Any) -> None:
         from offline_capi.airflow_provider.opening import Place, opened
         from offline_capi.alerts import raise_failure

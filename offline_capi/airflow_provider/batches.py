@@ -67,7 +67,7 @@ def staged_of(unit: Mapping[str, Any], stage: Stage) -> list[StagedEvents]:
     return [StagedEvents(**one) for one in found]
 
 
-def join_failures(failures: Mapping[str, Exception], clients: int) -> Exception:
+def join_failures(failures: Mapping[str, OfflineCapiError], clients: int) -> OfflineCapiError:
     """The one error for the clients of a batch that failed, of the kind that makes Airflow repeat it if any may pass.
 
     Repeating sends only what is missing, and asks Meta once more for a client that it refused.
@@ -82,10 +82,8 @@ def join_failures(failures: Mapping[str, Exception], clients: int) -> Exception:
     return kind(f"{len(found)} of {clients} clients of this task:\n{told}")
 
 
-def describe_failure(client: str, error: Exception) -> str:
-    """Only our own errors are quoted: they hold no value of a row."""
-    if not isinstance(error, OfflineCapiError):
-        return f"{client}: {type(error).__name__}, see the log of this task."
+def describe_failure(client: str, error: OfflineCapiError) -> str:
+    """The error, with the client before it."""
     text = str(error)
     return text if text.startswith(client) else f"{client}: {text}"
 

@@ -28,6 +28,7 @@ from offline_capi.airflow_provider.retries import upload_retry_policy
 from offline_capi.airflow_provider.settling import settle_one
 from offline_capi.airflow_provider.timetable import DailyPartitionTimetable, runs_daily
 from offline_capi.airflow_provider.trigger_form import trigger_form
+from offline_capi.bugs import contain
 from offline_capi.config import Deployment, Upload, load_each
 from offline_capi.config.settings import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
 from offline_capi.errors import ConfigError, Problem
@@ -237,15 +238,16 @@ def _chain_tasks(place: Mapping[str, str], settings: AirflowSettings) -> None:
 
 
 def _bind(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
-    """``function`` with these arguments, out of reach of Airflow's templates.
+    """``function`` with these arguments, out of reach of Airflow's templates, and without messages of others.
 
     Airflow renders every argument of a task with Jinja, connections' passwords included: a path or the name of a file
-    that holds ``{{`` would be evaluated.
+    that holds ``{{`` would be evaluated. And it logs what a task raises, with the whole chain.
     """
+    contained = contain(function)
 
     @wraps(function)
     def bound(**more: Any) -> Any:
-        return function(**arguments, **more)
+        return contained(**arguments, **more)
 
     whole = signature(function)
     rest = [parameter for name, parameter in whole.parameters.items() if name not in arguments]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from offline_capi.airflow_provider.local_home import demo_environment
+from offline_capi.bugs import contain_hooks
 from offline_capi.errors import ConfigError, UsageError
 
 __all__ = ["main"]
@@ -130,4 +131,5 @@ def _find_dag(dags: Path, upload: str) -> Any:
 
 
 if __name__ == "__main__":
+    contain_hooks()
     sys.exit(main())

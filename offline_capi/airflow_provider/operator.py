@@ -15,6 +15,7 @@ from offline_capi.airflow_provider.opening import Place, known_clients, opened, 
 from offline_capi.airflow_provider.retries import upload_retry_policy
 from offline_capi.airflow_provider.telling import log_plan, log_report, numbers
 from offline_capi.airflow_provider.verdicts import raise_for_undelivered, raise_for_unsettled
+from offline_capi.bugs import contain
 from offline_capi.model import Fate
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class UploadConversionsOperator(BaseOperator):
         self.since, self.until, self.clients = since, until, clients
         self.only_plan, self.force_gates = dry_run, force_gates
 
+    @contain
     def execute(self, context: Any) -> dict[str, Any]:
         """Open, send, print the report, fail if anything is missing."""
         with opened(Place(self.folder, self.upload)) as (upload, services):

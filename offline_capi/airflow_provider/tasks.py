@@ -36,6 +36,7 @@ from offline_capi.airflow_provider.opening import (
 from offline_capi.airflow_provider.telling import log_plan, log_report, log_sending, numbers
 from offline_capi.airflow_provider.verdicts import raise_for_undelivered, raise_for_unsettled
 from offline_capi.airflow_provider.windows import resolve_window
+from offline_capi.bugs import as_internal
 from offline_capi.errors import (
     AccessDeniedError,
     LedgerError,
@@ -133,7 +134,7 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
     from offline_capi.quotas import Quotas
 
     sent: Counter[str] = Counter()
-    failures: dict[str, Exception] = {}
+    failures: dict[str, OfflineCapiError] = {}
     with opened(Place(folder, upload), unit.get("run_id")) as (one, services):
         staged = staged_of(unit, services.stage)
         if not staged:
@@ -145,11 +146,11 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
             for file in files:
                 try:
                     sent.update(_send_file(file, one, services, quotas))
-                except Exception as error:  # noqa: BLE001  whatever it is, the other clients are sent for
+                except Exception as raised:  # noqa: BLE001  whatever it is, the other clients are sent for
+                    error = as_internal(raised)
                     failures.setdefault(client, error)
                     if len(staged) > 1:
-                        say = _log.error if isinstance(error, OfflineCapiError) else _log.exception
-                        say(f"{describe_failure(client, error)} What else this task has is sent all the same.")
+                        _log.error(f"{describe_failure(client, error)} What else this task has is sent all the same.")
                     if isinstance(error, AccessDeniedError):
                         break  # Meta would refuse the client's next file as well
     if failures:

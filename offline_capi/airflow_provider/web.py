@@ -21,6 +21,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from offline_capi.airflow_provider.dag_factory import dag_id_of
+from offline_capi.bugs import as_internal
 from offline_capi.model import in_utc
 
 if TYPE_CHECKING:
@@ -233,4 +234,9 @@ def _opened(*, whole: bool = False) -> Iterator[_Opened]:
     secrets = AirflowSecrets(environment)
     url = database_url(deployment.platform.ledger, secrets, deployment.project).reveal()
     with Ledger(url, access=deployment.platform.file_access) as ledger:
-        yield _Opened(deployment, secrets, ledger)
+        try:
+            yield _Opened(deployment, secrets, ledger)
+        except HTTPException:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever a page was made from
+            raise as_internal(error) from None

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from offline_capi.bugs import as_internal, contain_hooks, is_meant_to_end_us
 from offline_capi.cli.shell import err, fail
 from offline_capi.config.environments import VARIABLE
 from offline_capi.errors import ConfigError, OfflineCapiError
@@ -65,8 +66,9 @@ app = CommandApp(
 
 
 def main() -> NoReturn:
-    """Run a command; every error a user can cause ends in one message and an exit code, never in a traceback."""
+    """Run a command; every error ends in one message and an exit code, never in a traceback."""
     set_up_process()
+    contain_hooks()
     try:
         with places_told():
             app(standalone_mode=True)
@@ -77,4 +79,8 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         err.print("stopped. What was sent is recorded; running again is safe and sends only what is missing.")
         sys.exit(130)
+    except BaseException as error:
+        if is_meant_to_end_us(error):
+            raise
+        fail(as_internal(error), 1)
     sys.exit(0)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from offline_capi.config.connections import as_variable
 from offline_capi.config.document import Loc, dotted, secret_advice
 from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.settings import Client, ClientTable, SecretRef
@@ -75,7 +76,8 @@ def good_rows(
     clients = {number: fields for number, fields in numbered if isinstance(fields.get("name"), str)}
     found: list[tuple[int, Finding]] = [(n, (("name",), "is missing")) for n, _ in numbered if n not in clients]
     models = dict(_models(clients, found))
-    found += ((number, finding) for number, model in models.items() for finding in _foreign_secrets(model, table))
+    prefixes = _Prefixes(table, {fields["name"] for fields in clients.values()})
+    found += ((number, finding) for number, model in models.items() for finding in prefixes.foreign(model, model.name))
     before = before or Pulled({}, (), {})
     found += _rivals(clients, models, before)
     bad = {number for number, _ in found}
@@ -97,20 +99,47 @@ def _owners_now(good: Mapping[int, Client], clients: Mapping[int, Row], before: 
     return {pixel: names for pixel, names in now.items() if names}
 
 
-def _foreign_secrets(model: BaseModel, table: ClientTable | None, loc: Loc = ()) -> Iterator[Finding]:
-    """References to secrets that a row may not make: whoever writes it would get at what is not its own."""
-    if isinstance(model, SecretRef):
-        name = model.env or model.connection or model.store
-        prefix = table.secret_prefix if table else None
-        if model.file is not None and not (table and table.secret_files):
-            yield loc, "names a file, which rows may not (any file could be read so); clients.secret_files allows it"
-        elif name is not None and prefix and not (name.startswith(prefix) and name != prefix):
-            yield loc, f'names a secret that does not begin with "{prefix}" (clients.secret_prefix)'
-        return
-    for key, value in model:
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, BaseModel):
-                yield from _foreign_secrets(part, table, (*loc, key))
+class _Prefixes:
+    """Which secrets a row may name: whoever writes it would get at what is not the client's.
+
+    A name belongs to the client with the longest prefix that it begins with: of ``acme`` and ``acme_2`` only the second
+    may name ``CAPI_ACME_2_TOKEN``, and of ``acme-2`` and ``acme_2``, whose prefixes are equal, neither.
+    """
+
+    def __init__(self, table: ClientTable | None, clients: Collection[str]) -> None:
+        self._prefix = (table.secret_prefix if table else None) or ""
+        self._files = table is not None and table.secret_files
+        self._owners: dict[str, list[str]] = {}
+        for client in sorted(clients) if "{client}" in self._prefix else ():
+            self._owners.setdefault(self._of(client), []).append(client)
+
+    def _of(self, client: str) -> str:
+        return self._prefix.replace("{client}", as_variable(client))
+
+    def foreign(self, model: BaseModel, client: str, loc: Loc = ()) -> Iterator[Finding]:
+        """References of a row to secrets that are not its client's."""
+        if isinstance(model, SecretRef):
+            yield from ((loc, why) for why in self._why_not(model, client))
+            return
+        for key, value in model:
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, BaseModel):
+                    yield from self.foreign(part, client, (*loc, key))
+
+    def _why_not(self, secret: SecretRef, client: str) -> Iterator[str]:
+        name, prefix = secret.env or secret.connection or secret.store, self._of(client)
+        if secret.file is not None and not self._files:
+            yield "names a file, which rows may not (any file could be read so); clients.secret_files allows it"
+        if name is None or not prefix:
+            return
+        if not name.startswith(prefix) or name == prefix:
+            yield f'names a secret that does not begin with "{prefix}" (clients.secret_prefix)'
+            return
+        ends = (name[:length] for length in range(len(name), 0, -1))
+        owners = next((self._owners[start] for start in ends if start in self._owners), [client])
+        if owners != [client]:
+            others = ", ".join(f'"{other}"' for other in owners if other != client)
+            yield f"names a secret whose name belongs to client {others} as well (clients.secret_prefix)"
 
 
 def _problem(origin: str, row: int, fields: Row, finding: Finding) -> Problem:

@@ -18,12 +18,25 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from offline_capi.errors import ConfigError
 
-__all__ = ["connection_as_url", "extras_of", "how_to_install", "json_object", "own_variable", "with_driver"]
+__all__ = [
+    "as_variable",
+    "connection_as_url",
+    "extras_of",
+    "how_to_install",
+    "json_object",
+    "own_variable",
+    "with_driver",
+]
 
 
 def own_variable(name: str) -> str:
     """Our environment variable for the connection ``name``."""
-    return f"OFFLINE_CAPI_CONN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
+    return f"OFFLINE_CAPI_CONN_{as_variable(name)}"
+
+
+def as_variable(name: str) -> str:
+    """A name as a part of an environment variable's: ``acme-bank`` → ``ACME_BANK``."""
+    return re.sub(r"[^A-Za-z0-9]", "_", name).upper()
 
 
 # ---------------------------------------------------------------------------------------------- drivers

@@ -1543,12 +1543,21 @@ class ClientTable(_Node):
     secret_prefix: str | None = Field(
         None,
         min_length=1,
-        description="what the name of every secret in a row begins with (env, connection, store), such as CAPI_TOKEN_; "
-        "set it where others write rows: without it a row may name any variable of the machine",
+        description="what the name of every secret in a row begins with (env, connection, store), such as "
+        "CAPI_{client}_; {client} is the client of the row in capital letters, other characters than letters and "
+        "digits as underscores. Set it where others write rows: without it a row may name any variable of the machine, "
+        "and without {client} the secrets of other clients",
     )
     secret_files: bool = Field(
         False, description="whether a row may name a file as its secret; any file of the machine could be named"
     )
+
+    @field_validator("secret_prefix")
+    @classmethod
+    def _known_braces(cls, prefix: str | None) -> str | None:
+        if prefix is not None and re.search("[{}]", prefix.replace("{client}", "")):
+            raise ValueError("may have {client} in it, and no other braces")
+        return prefix
 
 
 class PlatformApp(_Node):

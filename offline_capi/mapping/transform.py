@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.border import is_name
+from offline_capi.bugs import is_meant_to_end_us
 from offline_capi.errors import ConfigError
 
 __all__ = ["ROW", "Hook", "load_hook", "transformed"]
@@ -41,7 +42,7 @@ def load_hook(name: str) -> Hook:
     try:
         hook: Hook = getattr(import_module(module), function)
     except BaseException as error:
-        if _is_meant_to_end_us(error):
+        if is_meant_to_end_us(error):
             raise
         failure = type(error).__name__
     if failure:
@@ -76,7 +77,7 @@ def _returned(hook: Hook, frame: pd.DataFrame, name: str) -> pd.DataFrame:
     try:
         result = hook(frame)
     except BaseException as error:  # a hook is anyone's code and may raise anything
-        if _is_meant_to_end_us(error):
+        if is_meant_to_end_us(error):
             raise
         failure = f"{type(error).__name__} at {_line(error.__traceback__)}"
     # Raised outside the handler: the hook's own error may quote a row and must not ride along as context.
@@ -92,12 +93,6 @@ def _returned(hook: Hook, frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if ROW in result.columns:
         raise ConfigError(f'transform: "{name}" returned "{ROW}" as index and as column; return one of them')
     return pd.DataFrame(result.reset_index(ROW))
-
-
-def _is_meant_to_end_us(error: BaseException) -> bool:
-    """Whether it comes from outside of the hook: somebody's Ctrl-C, or Airflow's time limit and signals."""
-    from_airflow = not isinstance(error, Exception) and type(error).__module__.partition(".")[0] == "airflow"
-    return isinstance(error, KeyboardInterrupt) or from_airflow
 
 
 def _line(trace: TracebackType | None) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.types as kinds
 import sqlalchemy as sa
 
-from offline_capi.border import shown
+from offline_capi.border import shown, visible
 from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.settings import SqlSource
 from offline_capi.errors import UsageError
@@ -137,7 +137,7 @@ def _query(name: str, table: _Table, lines: Sequence[Line], sample: Sample) -> s
     time = next((line for line in lines if line.place == "window.column"), None)
     zone = next((line.node for line in lines if line.place == "window.timezone"), None)
     where = _where(table, time, sample, str(zone))
-    return "\n".join([f"-- {name}: rows of {table.name} in the window.", *where.comments,
+    return "\n".join([f"-- {name}: rows of {visible(table.name)} in the window.", *where.comments,
                       f"SELECT {_wrapped(columns)}", f"FROM {table.name}", *where.conditions, ""])  # fmt: skip
 
 
@@ -172,23 +172,18 @@ _TEXTS: Mapping[str, str] = {
 }
 
 
-def _named(column: str) -> str:
-    """A column's name inside a comment, which ends with its line."""
-    return " ".join(column.split())
-
-
 def _where(table: _Table, time: Line | None, sample: Sample, zone: str) -> _Where:
     if time is None or time.standing is not Standing.TAKEN:
         return _Where(["-- TODO: WHERE the row's time is from :since on and before :until; see window.column."], [])
     column = sample.columns[time.columns[0]]
     ends = _ends(column)
     if ends is None:
-        todo = f"-- TODO: WHERE {_named(column.name)} is from :since on and before :until; not comparable as it is."
+        todo = f"-- TODO: WHERE {visible(column.name)} is from :since on and before :until; not comparable as it is."
         return _Where([todo], [])
     known = "in UTC, for it has a zone" if ends is _AWARE else f"as wall time in {zone}, for it has none"
     name = table.quote(column.name)
     return _Where(
-        [f"-- {_named(column.name)} is compared {known}."], [f"WHERE {name} >= {ends[0]}", f"  AND {name} < {ends[1]}"]
+        [f"-- {visible(column.name)} is compared {known}."], [f"WHERE {name} >= {ends[0]}", f"  AND {name} < {ends[1]}"]
     )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import yaml
 
 from offline_capi.audit.yaml_lines import yaml_line
+from offline_capi.border import visible
 from offline_capi.config import Platform, json_schema
 from offline_capi.errors import UsageError
 from offline_capi.onboarding.folder import CLIENTS, Known
@@ -101,7 +102,8 @@ def _laid_out(lines: Sequence[_Written]) -> Iterator[str]:
 
 
 def _upload(name: str, proposal: Proposal, origin: Origin) -> str:
-    looked = f"{len(origin.sample):,} {'rows' if origin.sample.whole else 'first rows'} of {origin.described}"
+    rows = "rows" if origin.sample.whole else "first rows"
+    looked = f"{len(origin.sample):,} {rows} of {visible(origin.described)}"
     parts = [
         ["# yaml-language-server: $schema=../schema/upload.schema.json",
          f"# Proposed by `offline-capi init` from {looked}.",

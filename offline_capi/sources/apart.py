@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, TypeVar
 
+from offline_capi.bugs import as_internal, contain_hooks
 from offline_capi.errors import SourceError
 from offline_capi.process import PYTHON, without_pandas
 
@@ -34,7 +35,7 @@ _ENDED = (
 def read_apart(
     read: Callable[..., Iterator[T]], *arguments: Any, memory_mib: int | None = None, too_large: str = ""
 ) -> Generator[T]:
-    """What ``read(*arguments)`` yields, and the error that it ends with.
+    """What ``read(*arguments)`` yields, and the error that it ends with; an ``InternalError`` for any not of ours.
 
     ``read`` is a function of a module, its arguments can be pickled. They may hold a password, so they go through a
     pipe and not through the process list. The process ends when this generator does, or with this process. With
@@ -75,6 +76,7 @@ def _next(pipe: Connection, ended: str) -> Any:
 
 def serve() -> None:
     """Run what standard input says. It stays open as long as the parent lives, and this process no longer."""
+    contain_hooks()
     without_pandas()
     pipe = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # a driver that prints must not print between the rows
@@ -89,8 +91,8 @@ def serve() -> None:
         pipe.send(_DONE)
     except MemoryError:
         os._exit(1)
-    except Exception as error:  # noqa: BLE001  raised again by the parent
-        pipe.send(error)
+    except BaseException as error:  # noqa: BLE001  raised again by the parent
+        pipe.send(as_internal(error))
     os._exit(0)  # all is sent; the interpreter could not end in peace while a thread waits for standard input
 
 

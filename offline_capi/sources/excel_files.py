@@ -24,7 +24,7 @@ from offline_capi.sources.columns import check_names, column_of
 from offline_capi.sources.csv_files import HEAD_LINES, clean_name
 from offline_capi.sources.pieces import Piece
 from offline_capi.sources.places import Place
-from offline_capi.sources.streams import seekable_file
+from offline_capi.sources.streams import explaining, seekable_file
 
 __all__ = ["excel_columns", "read_excel"]
 
@@ -57,7 +57,9 @@ def _apart(read: Callable[..., Iterator[T]], place: Place, source: FileSource, c
         f"needs more than {source.max_workbook_mib:,} MiB of memory",
         "Save it as CSV (UTF-8), or raise source.max_workbook_mib",
     )
-    return read_apart(read, place, source, columns, memory_mib=source.max_workbook_mib, too_large=str(too_large))
+    return read_apart(
+        explaining, read, place, source, columns, memory_mib=source.max_workbook_mib, too_large=str(too_large)
+    )
 
 
 def _pieces(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:

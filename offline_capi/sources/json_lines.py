@@ -39,6 +39,11 @@ __all__ = ["jsonl_columns", "read_jsonl"]
 
 PROBE_LINES = 100
 MOST_MALFORMED = 1000
+LONG_LINE_BYTES = 1 << 20
+#: Opening brackets and commas of a block with a long line: some 90 bytes each while it is read.
+MAX_MARKS = 2_000_000
+#: Keys of a block, and rows times keys: each is a column, and each row has a cell there, of 16 bytes when it is empty.
+MAX_KEYS, MAX_CELLS = 20_000, 16_000_000
 EXACT_FLOAT = float(2**53)
 _FRACTION = rb"\s*:\s*-?\d+(?:\.\d|[eE])"
 _TEXT = rb'\s*:\s*"'
@@ -47,6 +52,7 @@ _TEXT = rb'\s*:\s*"'
 def read_jsonl(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     with open_text(place, source.encoding) as stream:
         for number, block in enumerate(_lines(stream, place, source, columns)):
+            _check_density(block, place)
             piece = _piece(block, columns, place)
             if number == 0:
                 _check_keys(block, piece.batch, place)
@@ -91,6 +97,18 @@ def _too_long(place: Place, most: int) -> SourceError:
     )
 
 
+def _check_density(block: bytes | str, place: Place) -> None:
+    """Refuse a long line that is nearly all structure: ``{},{},…`` takes 60 times its size while it is read."""
+    if len(block) <= CHUNK_BYTES + LONG_LINE_BYTES:  # every line of it is shorter than LONG_LINE_BYTES
+        return
+    marks = map(block.count, "{[," if isinstance(block, str) else (b"{", b"[", b","))  # type: ignore[arg-type]
+    if sum(marks) > MAX_MARKS:
+        raise SourceError(
+            f"file {place.origin}: a line, or an object, of several MiB has over {MAX_MARKS:,} members.\nExport it with"
+            " one object a line. Nothing was sent from it after that point; repeating is safe."
+        )
+
+
 #: Up to the first object of the array. What may stand before it says no more than what kind of answer this is.
 _ENVELOPE = re.compile(
     rb'\s*\{(?:\s*"(?:object|url|has_more|totalSize|total|done|@odata\.context)"\s*:\s*(?:"[^"]*"|[0-9]+|true|false)\s*,)*'
@@ -127,6 +145,7 @@ def _one_a_line(
         chunk = next(chunks, b"")
         done = not chunk
         text += decode.decode(chunk, final=done)
+        _check_density(text, place)
         found, at = [], 0
         while (at := _after_blanks(text, at, is_array)) < len(text) and text[at] != "]":
             try:
@@ -178,6 +197,11 @@ def _whole_lines(first: bytes, chunks: Iterator[bytes], place: Place, most: int)
 def _piece(block: bytes, columns: Sequence[str] | None, place: Place) -> Piece:
     block.decode("utf-8")  # raises where a declared encoding does not fit; the JSON reader would blame the line
     names = columns if columns is not None else _keys(block.splitlines())
+    if columns is None and (len(names) > MAX_KEYS or len(names) * block.count(b"\n") > MAX_CELLS):
+        raise SourceError(
+            f"file {place.origin}: its objects have {len(names):,} different keys, so that they are no columns.\nExport"
+            " the same keys in each object. Nothing was sent from it after that point; repeating is safe."
+        )
     schema = dict.fromkeys(names, pl.String())
     try:
         return Piece(_batch(block, schema))

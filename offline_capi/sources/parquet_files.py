@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
 from offline_capi.config.settings import FileSource
+from offline_capi.sources.apart import read_apart
 from offline_capi.sources.columns import check_names, plain
 from offline_capi.sources.pieces import Piece
 from offline_capi.sources.places import Place
-from offline_capi.sources.streams import seekable
+from offline_capi.sources.streams import check_unpacked, explaining, seekable
 
 __all__ = ["parquet_columns", "parquet_rows", "read_parquet"]
 
@@ -21,15 +23,118 @@ BATCH_ROWS = 32_768
 BUFFER_BYTES = 1 << 18
 
 
-def read_parquet(place: Place, _: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
-    file = parquet.ParquetFile(seekable(place), pre_buffer=False, buffer_size=BUFFER_BYTES)
+# From here on: a file whose rows may be larger than they look.
+LONG_VALUE_BYTES = 8_192
+LARGE_CHUNK_BYTES = 64 << 20
+USUAL_RATIO = 20
+USUAL_VALUES_PER_ROW, FEW_VALUES = 32, 1_000_000
+SMALL_BATCH_ROWS = 512
+PROBED_ROWS = 1_024
+MAX_MEMORY_MIB = 400
+
+
+def read_parquet(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+    file = _opened(place)
+    check_names([*file.schema_arrow.names, *_paths(file.schema_arrow)], columns, f"file {place.origin}", is_schema=True)
+    if not _may_be_large(file, place, columns):
+        yield from _pieces(file, columns, BATCH_ROWS)
+        return
+    too_large = (
+        f"file {place.origin}: its values need more than {MAX_MEMORY_MIB} MiB of memory for {SMALL_BATCH_ROWS} rows.\n"
+        "Leave the long values out of the export, or export CSV. Nothing was sent from it after that point; repeating"
+        " is safe."
+    )
+    yield from read_apart(
+        explaining, _large_pieces, place, source, columns, memory_mib=MAX_MEMORY_MIB, too_large=too_large
+    )
+
+
+def _opened(place: Place, as_dictionaries: Sequence[str] = ()) -> parquet.ParquetFile:
+    return parquet.ParquetFile(
+        seekable(place), pre_buffer=False, buffer_size=BUFFER_BYTES, read_dictionary=list(as_dictionaries)
+    )
+
+
+def _pieces(
+    file: parquet.ParquetFile, columns: Sequence[str] | None, rows: int, *, use_threads: bool = True
+) -> Iterator[Piece]:
     paths = _paths(file.schema_arrow)
-    check_names([*file.schema_arrow.names, *paths], columns, f"file {place.origin}", is_schema=True)
     wanted = None if columns is None else list(columns)
-    for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=True):
+    for batch in _batches(file, rows, columns=wanted, use_threads=use_threads):
         names = batch.schema.names if columns is None else columns
         columns_of_batch = [plain(_column(batch, name, paths)) for name in names]
         yield Piece(pa.RecordBatch.from_arrays(columns_of_batch, list(names)), (), len(file.schema_arrow))
+
+
+def _batches(file: parquet.ParquetFile, rows: int, **how: Any) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from file.iter_batches(rows, **how)
+    except (LookupError, OverflowError, ValueError) as error:  # over a footer whose parts contradict each other
+        if isinstance(error, pa.ArrowException):
+            raise
+        raise pa.ArrowInvalid("Parquet footer") from None
+
+
+def _large_pieces(place: Place, _: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+    """In a process of its own: few rows at a time, up to what the source allows a compressed file."""
+    file = _opened(place)
+    packed, unpacked = place.fs.size(place.path), 0
+    for piece in _pieces(file, columns, SMALL_BATCH_ROWS, use_threads=False):
+        unpacked += piece.batch.nbytes
+        check_unpacked(unpacked, packed, place)
+        yield piece
+
+
+def _may_be_large(file: parquet.ParquetFile, place: Place, columns: Sequence[str] | None) -> bool:
+    """Whether a batch may take far more memory than the file's size lets expect.
+
+    One long value in a dictionary stands for as many rows as its writer likes, a prefix for as many values, and a page
+    unpacks to thousands of times its size.
+    """
+    metadata, schema = file.metadata, file.schema
+    wanted = [
+        number
+        for number in range(len(schema))
+        if columns is None or any(f"{schema.column(number).path}.".startswith(f"{name}.") for name in columns)
+    ]
+    if any(schema.column(number).length > LONG_VALUE_BYTES for number in wanted):
+        return True
+    texts: set[str] = set()
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, wanted):
+            unpacked, packed = chunk.total_uncompressed_size, chunk.total_compressed_size
+            if unpacked > max(LARGE_CHUNK_BYTES, USUAL_RATIO * packed) or unpacked > LONG_VALUE_BYTES * group.num_rows:
+                return True
+            if chunk.num_values > FEW_VALUES + USUAL_VALUES_PER_ROW * group.num_rows:
+                return True
+            if "DELTA_BYTE_ARRAY" in chunk.encodings:
+                return True
+            has_dictionary = any("DICTIONARY" in encoding for encoding in chunk.encodings)
+            if chunk.physical_type == "BYTE_ARRAY" and has_dictionary and unpacked > LONG_VALUE_BYTES:
+                texts.add(chunk.path_in_schema)
+    return bool(texts) and _has_long_value(_opened(place, sorted(texts)), sorted(texts))
+
+
+def _has_long_value(file: parquet.ParquetFile, texts: list[str]) -> bool:
+    """Whether a dictionary of the texts has one; each is decoded once, whatever the number of rows."""
+    for group in range(file.metadata.num_row_groups):
+        for batch in _batches(file, PROBED_ROWS, row_groups=[group], columns=texts, use_threads=False):
+            words = [words for column in batch.columns for words in _dictionaries(column)]
+            if any((pc.max(pc.binary_length(one)).as_py() or 0) > LONG_VALUE_BYTES for one in words):
+                return True
+            if all(map(len, words)):  # until a list has an item, its dictionary is not read
+                break
+    return False
+
+
+def _dictionaries(column: pa.Array) -> Iterator[pa.Array]:
+    if pa.types.is_dictionary(column.type):
+        yield column.dictionary
+    elif pa.types.is_struct(column.type):
+        for number in range(column.type.num_fields):
+            yield from _dictionaries(column.field(number))
+    elif pa.types.is_nested(column.type) and not pa.types.is_union(column.type):
+        yield from _dictionaries(column.values if not pa.types.is_map(column.type) else column.items)
 
 
 def _paths(schema: pa.Schema) -> dict[str, tuple[str, ...]]:

@@ -12,6 +12,10 @@ import pyarrow as pa
 __all__ = ["Piece"]
 
 
+#: Pieces are not joined beyond this: 2,048 bytes a row of a usual batch.
+MAX_GATHERED_BYTES = 64 << 20
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Rows of a file in their order. ``malformed`` holds the positions of lines that came as rows of nulls.
@@ -39,10 +43,11 @@ class Piece:
 
     @classmethod
     def gathered(cls, pieces: Iterable[Piece], rows: int) -> Iterator[Piece]:
-        """The same rows in pieces of exactly ``rows``, and a last one of what is left."""
+        """The same rows in pieces of exactly ``rows``, and a last one of what is left; fewer where they are large."""
         waiting: list[Piece] = []
         for piece in pieces:
-            if waiting and piece.batch.schema != waiting[0].batch.schema:
+            is_full = sum(each.batch.nbytes for each in (*waiting, piece)) > MAX_GATHERED_BYTES
+            if waiting and (is_full or piece.batch.schema != waiting[0].batch.schema):
                 yield from cls._joined(waiting).parts(rows)
                 waiting = []
             waiting.append(piece)

@@ -11,19 +11,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.places import COMPRESSIONS, FORMATS, Place
 from offline_capi.storage import HOW_TO_REACH, UNUSABLE, is_fault_of_store
 
 __all__ = [
     "CHUNK_BYTES",
+    "check_unpacked",
     "check_utf8",
     "explained",
+    "explaining",
     "lines_about",
     "open_bytes",
     "open_text",
@@ -31,6 +34,8 @@ __all__ = [
     "seekable",
     "seekable_file",
 ]
+
+T = TypeVar("T")
 
 CHUNK_BYTES = 4 << 20
 #: Unpacked before the ratio counts: a short file of one repeated row packs as well as a bomb does.
@@ -73,21 +78,26 @@ class _Unpacked:
     def read(self, size: int) -> bytes:
         chunk = bytes(self._stream.read(size))
         self._read += len(chunk)
-        if self._read > max(FREE_BYTES, self._packed * self._place.max_ratio):
-            raise self._refused(f"over {self._place.max_ratio} times its size", "max_ratio")
-        if self._read > self._place.max_unpacked_gib << 30:
-            raise self._refused(f"over {self._place.max_unpacked_gib} GiB", "max_unpacked_gib")
+        check_unpacked(self._read, self._packed, self._place)
         return chunk
-
-    def _refused(self, what: str, setting: str) -> SourceError:
-        return SourceError(
-            f"file {self._place.origin}: it has {what} unpacked, as a file does that is made to fill a disk.\nUnpack it"
-            f" and look, or raise source.{setting}. Nothing was sent from it after that point; repeating is safe."
-        )
 
     def close(self) -> None:
         self._stream.close()
         self.closed = True
+
+
+def check_unpacked(unpacked: int, packed: int, place: Place) -> None:
+    """Raise ``SourceError`` where a file of ``packed`` bytes is more than its source allows once it is unpacked."""
+    if unpacked > max(FREE_BYTES, packed * place.max_ratio):
+        what, setting = f"over {place.max_ratio} times its size", "max_ratio"
+    elif unpacked > place.max_unpacked_gib << 30:
+        what, setting = f"over {place.max_unpacked_gib} GiB", "max_unpacked_gib"
+    else:
+        return
+    raise SourceError(
+        f"file {place.origin}: it has {what} unpacked, as a file does that is made to fill a disk.\nUnpack it"
+        f" and look, or raise source.{setting}. Nothing was sent from it after that point; repeating is safe."
+    )
 
 
 def seekable_file(place: Place) -> Any:
@@ -337,6 +347,15 @@ def explained(place: Place, encodings: Sequence[str] = ()) -> Iterator[None]:
         raise SourceError(
             f"file {place.origin}: {what}.\n{fix} Nothing was sent from it after that point; repeating is safe."
         ) from None
+
+
+def explaining(read: Callable[..., Iterator[T]], place: Place, source: FileSource, columns: Any) -> Iterator[T]:
+    """``read`` in a process of its own, out of which errors have to come explained, but for too little memory."""
+    with explained(place, source.encoding):
+        try:
+            yield from read(place, source, columns)
+        except MemoryError:  # Arrow's is one of its own errors as well
+            raise MemoryError from None
 
 
 #: What the libraries raise over a damaged file.

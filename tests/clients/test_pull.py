@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from offline_capi.config.client_table import good_rows
 from offline_capi.config.settings import ClientTable
@@ -209,6 +210,10 @@ FOREIGN = 'does not begin with "CAPI_"'
             FOREIGN,
         ),
         (", secret_prefix: CAPI_", {"token__env": "CAPI_A"}, ""),
+        (", secret_prefix: 'CAPI_{client}_'", {"token__env": "CAPI_SHOP_TOKEN"}, ""),
+        (", secret_prefix: 'CAPI_{client}_'", {"token__env": "CAPI_SHOP_"}, 'does not begin with "CAPI_SHOP_"'),
+        (", secret_prefix: 'CAPI_{client}_'", {"token__env": "CAPI_OTHER_TOKEN"}, 'does not begin with "CAPI_SHOP_"'),
+        (", secret_prefix: 'CAPI_{client}_'", {"token": '{"store": "CAPI_A"}'}, 'does not begin with "CAPI_SHOP_"'),
         (", secret_files: true", {"token": '{"file": "/run/secrets/a"}'}, ""),
     ],
 )
@@ -220,3 +225,33 @@ def test_p17_a_row_names_only_secrets_that_the_platform_lets_it(rule: str, row: 
     found = good_rows([fields], "clients.sql", table)
 
     assert (list(found.clients), said in str(found.problems)) == ([] if said else ["shop"], True)
+
+
+@pytest.mark.parametrize(
+    ("rivals", "secrets", "good"),
+    [
+        (("shop", "shop_2"), ("CAPI_SHOP_TOKEN", "CAPI_SHOP_2_TOKEN"), ["shop", "shop_2"]),
+        (("shop", "shop_2"), ("CAPI_SHOP_2_TOKEN", "CAPI_SHOP_2_TOKEN"), ["shop_2"]),
+        (("shop-2", "shop_2"), ("CAPI_SHOP_2_TOKEN", "CAPI_SHOP_2_OTHER"), []),
+        (("shop.a", "SHOP"), ("CAPI_SHOP_A_TOKEN", "CAPI_SHOP_A_TOKEN"), ["shop.a"]),
+    ],
+)
+def test_p17_a_row_names_no_secret_of_another_client(rivals: tuple[str, ...], secrets: tuple[str, ...], good) -> None:
+    """Also where one client's prefix begins with another's."""
+    settings = "{connection: crm, sql: clients.sql, secret_prefix: 'CAPI_{client}_'}"
+    rows = [
+        GOOD | {"name": name, "pixel_id": 100008 + number, "token__env": secret}
+        for number, (name, secret) in enumerate(zip(rivals, secrets, strict=True))
+    ]
+
+    found = good_rows(rows, "clients.sql", ClientTable.model_validate(yaml.safe_load(settings)))
+
+    assert sorted(found.clients) == sorted(good)
+    assert len(found.problems) == len(rivals) - len(good)
+    assert all("clients.secret_prefix" in str(problem) for problem in found.problems)
+
+
+@pytest.mark.parametrize("prefix", ["CAPI_{Client}_", "{}", "CAPI_{client}_{0}", "{client"])
+def test_other_braces_in_the_prefix_are_refused(prefix: str) -> None:
+    with pytest.raises(ValidationError, match="no other braces"):
+        ClientTable(connection="crm", sql="clients.sql", secret_prefix=prefix)

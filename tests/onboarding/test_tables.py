@@ -131,6 +131,44 @@ def test_names_are_quoted_where_the_database_wants_it(postgres: Beginner) -> Non
     assert "2 read = 2 sent" in said.out
 
 
+@pytest.mark.parametrize("end", ["\n", "\x85", "\u2028"])
+def test_a_line_break_in_a_name_does_not_end_a_comment(sqlite: Beginner, end: str) -> None:
+    """The query went on in SQL after `-- NAME: rows of …`, and the YAML after `# Proposed by …` (L7)."""
+    table = f"sales{end}DROP TABLE x; --"
+    fill(sqlite, sa.Text(), *(f"{noon():%Y-%m-%d %H:%M:%S}" for _ in range(2)), table=table)
+
+    said = began(sqlite, "--table", table)
+
+    assert said.code == 0, said.err
+    text = query(sqlite, "sales_DROP_TABLE_x")
+    comments = [line for line in text.splitlines() if line.startswith("--")]
+    assert "rows of" in comments[0]
+    assert "DROP TABLE x" in comments[0]
+    assert f'FROM "{table}"' in text
+    written = sqlite.text("dags/uploads/sales_DROP_TABLE_x.yml").splitlines()
+    assert [line for line in written if line.startswith(("DROP", " DROP"))] == []
+    assert "2 read = 2 sent" in said.out
+
+
+def test_nor_does_one_in_the_name_of_a_column(sqlite: Beginner) -> None:
+    """A commented-out line of the YAML went on in the next one."""
+    rows = sales(2)
+    names = {**{name: name for name in rows[0]}, "telephone": "phone\nclient: nobody"}
+    described = sa.Table("sales", sa.MetaData(), *(sa.Column(name, sa.Text) for name in names.values()))
+    engine = sa.create_engine(sqlite.env["OFFLINE_CAPI_CONN_WAREHOUSE"], poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        described.create(connection)
+        for row in rows:
+            connection.execute(described.insert(), {names[name]: str(value) for name, value in row.items()})
+
+    said = began(sqlite, "--table", "sales")
+
+    assert said.code == 0, said.err
+    written = sqlite.text("dags/uploads/sales.yml")
+    assert "phone\\nclient: nobody" in written
+    assert [line for line in written.splitlines() if line.strip().startswith("client: nobody")] == []
+
+
 def test_only_columns_that_are_used_are_read(sqlite: Beginner) -> None:
     fill(sqlite, sa.Text(), *[f"{noon()}"] * 3)
     engine = sa.create_engine(sqlite.env["OFFLINE_CAPI_CONN_WAREHOUSE"], poolclass=sa.NullPool)

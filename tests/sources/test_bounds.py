@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import random
 import resource
 import struct
 import subprocess
@@ -20,8 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 MIB = 1 << 20
 #: A usual run of a million rows takes this much; nothing here may take more.
@@ -149,6 +152,63 @@ def test_nor_does_looking_for_the_encoding_keep_it(tmp_path: Path, name):
     said, used = read(path, encoding=["utf-8", "cp1252"], max_ratio=2000)
 
     assert said.startswith("refused: ")
+    assert used < MOST_MIB
+
+
+DENSE = {
+    "objects": (b"[", b"{},", b"1]"),
+    "lists": (b"[", b"[],", b"1]"),
+    "numbers": (b"[", b"1,", b"1]"),
+    "members": (b"{", b'"":1,', b'"a":1}'),
+}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize("kind", DENSE)
+@pytest.mark.parametrize("columns", ["all", "id"])
+def test_a_line_that_is_all_structure_is_refused(tmp_path: Path, name: str, kind: str, columns: str):
+    """Five million `{}` in 16 MiB took 1.1 GB."""
+    begin, member, end = DENSE[kind]
+    long = b'{"id":"1","x":' + begin + member * (15 * MIB // len(member)) + end + b"}"
+    (tmp_path / name).write_bytes(long + b'\n{"id":"2"}\n' if "jsonl" in name else b"[" + long + b',\n{"id":"2"}]')
+
+    said, used = read(tmp_path / name, columns=columns)
+
+    assert "a line, or an object, of several MiB has over 2,000,000 members" in said
+    assert used < MOST_MIB
+
+
+@pytest.mark.parametrize("keys", [1, 10, 100_000])
+def test_keys_that_are_no_columns_are_refused(tmp_path: Path, keys: int):
+    """Each was a column with a cell in each row: a few MiB ended the process for want of memory."""
+    names = [f"k{number}" for number in range(100_000)]
+    lines = ["{" + ",".join(f'"{name}":1' for name in names[at : at + keys]) + "}" for at in range(0, len(names), keys)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+
+    said, used = read(tmp_path / "a.jsonl")
+
+    assert said.startswith("refused: file a.jsonl: its objects have ")
+    assert "different keys, so that they are no columns" in said
+    assert used < MOST_MIB
+
+
+def test_many_columns_are_read(tmp_path: Path):
+    row = json.dumps({f"column_{number}": number for number in range(500)})
+    (tmp_path / "a.jsonl").write_text(f"{row}\n" * 3_000)
+
+    assert read(tmp_path / "a.jsonl")[0] == "3000 rows"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize(("opened", "closed"), [(b'{"a":', b"}"), (b"[", b"]")])
+def test_a_deep_value_costs_no_more_than_a_run(tmp_path: Path, name: str, opened: bytes, closed: bytes):
+    depth = 15 * MIB // len(opened + closed)
+    deep = b'{"id":"1","x":' + opened * depth + b"1" + closed * depth + b"}"
+    (tmp_path / name).write_bytes(deep + b'\n{"id":"2"}\n' if "jsonl" in name else b"[" + deep + b',\n{"id":"2"}]')
+
+    said, used = read(tmp_path / name)
+
+    assert said.startswith("refused: ") or said == "2 rows"
     assert used < MOST_MIB
 
 
@@ -375,3 +435,117 @@ def test_no_core_file_holds_the_rows_of_a_reader_that_ends_badly():
 
 def limit_of_core_files():
     yield resource.getrlimit(resource.RLIMIT_CORE)
+
+
+# ---------------------------------------------------------------------------------------------- Parquet
+
+ROWS = 200_000
+
+
+def repeated(path: Path, value: pa.Scalar, *, first: object = "x", rows: int = ROWS) -> Path:
+    """One value for all rows but the first, by a dictionary."""
+    item = pa.array([first, value], type=value.type if isinstance(value, pa.Scalar) else None)
+    indices = pa.array([0] + [1] * (rows - 1), pa.int32())
+    column = pa.DictionaryArray.from_arrays(indices, item)
+    table = pa.table({"id": pa.array(map(str, range(rows))), "text": column})
+    parquet.write_table(table, path / "a.parquet", dictionary_pagesize_limit=1 << 30, store_schema=False)
+    return path / "a.parquet"
+
+
+def long_text(path: Path) -> Path:
+    return repeated(path, "x" * 16 * MIB)
+
+
+def longish_text(path: Path) -> Path:
+    return repeated(path, "x" * 100_000)
+
+
+def long_item(path: Path) -> Path:
+    """Lists are written value by value; the first has none."""
+    items = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["x" * 4 * MIB]))
+    offsets = pa.array([0, *range(50_001)], pa.int32())
+    table = pa.table({"id": pa.array(map(str, range(50_001))), "list": pa.ListArray.from_arrays(offsets, items)})
+    parquet.write_table(table, path / "a.parquet", dictionary_pagesize_limit=1 << 30, store_schema=False)
+    return path / "a.parquet"
+
+
+def long_member(path: Path) -> Path:
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * ROWS, pa.int32()), pa.array(["x" * 4 * MIB]))
+    table = pa.table({"id": pa.array(map(str, range(ROWS))), "member": pa.StructArray.from_arrays([texts], ["text"])})
+    parquet.write_table(table, path / "a.parquet", dictionary_pagesize_limit=1 << 30, store_schema=False)
+    return path / "a.parquet"
+
+
+def long_prefix(path: Path) -> Path:
+    """Of each value only what differs from the one before is written."""
+    texts = pa.array(["x" * 200_000 + str(number) for number in range(1_500)])
+    table = pa.table({"id": pa.array(map(str, range(1_500))), "text": texts})
+    parquet.write_table(
+        table, path / "a.parquet", use_dictionary=False, column_encoding={"text": "DELTA_BYTE_ARRAY", "id": "PLAIN"}
+    )
+    return path / "a.parquet"
+
+
+def packed_page(path: Path) -> Path:
+    texts = pa.array(["x" * 100_000] * 4_000)
+    table = pa.table({"id": pa.array(map(str, range(4_000))), "text": texts})
+    parquet.write_table(table, path / "a.parquet", use_dictionary=False, compression="zstd")
+    return path / "a.parquet"
+
+
+def endless_list(path: Path) -> Path:
+    items = pa.array(np.zeros(60_000_000, np.int8))
+    offsets = pa.array([0, 1, len(items)], pa.int32())
+    table = pa.table({"id": ["1", "2"], "list": pa.ListArray.from_arrays(offsets, items)})
+    parquet.write_table(table, path / "a.parquet", use_dictionary=False, compression="zstd")
+    return path / "a.parquet"
+
+
+@pytest.mark.parametrize(
+    "make", [long_text, longish_text, long_item, long_member, long_prefix, packed_page, endless_list]
+)
+def test_a_parquet_file_that_stands_for_gigabytes_is_refused(tmp_path: Path, make):
+    """One value of 16 MiB for 32,768 rows was half a terabyte."""
+    path = make(tmp_path)
+
+    said, used = read(path)
+
+    assert said.startswith("refused: file a.parquet: it")
+    assert "400 MiB of memory" in said or "over 200 times its size" in said
+    assert used < MOST_MIB
+
+
+@pytest.mark.parametrize("make", [long_text, long_prefix])
+def test_columns_that_nobody_reads_do_not_count(tmp_path: Path, make):
+    said, used = read(make(tmp_path), columns="id")
+
+    assert said.endswith(" rows")
+    assert used < MOST_MIB
+
+
+@pytest.mark.parametrize("size", [5_000, 50_000])
+def test_honest_long_values_are_read(tmp_path: Path, size: int):
+    texts = ["".join(random.Random(number).choices("abcdefgh", k=size)) for number in range(2_000)]
+    parquet.write_table(pa.table({"id": list(map(str, range(2_000))), "text": texts}), tmp_path / "a.parquet")
+
+    said, used = read(tmp_path / "a.parquet")
+
+    assert said == "2000 rows"
+    assert used < MOST_MIB
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_footer_that_lies_ends_in_one_sentence(tmp_path: Path, seed: int):
+    """Single bytes of it are changed: numbers of rows, sizes, offsets, encodings."""
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"id": list(map(str, range(5_000))), "text": ["abc", "def"] * 2_500}), path)
+    content, chance = bytearray(path.read_bytes()), random.Random(seed)
+    length = struct.unpack("<I", content[-8:-4])[0]
+    for _ in range(2):
+        content[chance.randrange(len(content) - 8 - length, len(content) - 8)] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+
+    said, used = read(path)
+
+    assert said.startswith("refused: ") or said.endswith(" rows")
+    assert used < MOST_MIB
