@@ -32,6 +32,8 @@ def undecorated(text: pa.Array) -> pa.Array:
 
 
 def _bare(text: pa.Array) -> pa.Array:
+    if not holds(text, "=", "'", '"', "\x1f"):  # they begin with a blank
+        return text
     bare = replaced(replaced(text, r"^[\s\x1f]*\x1f[\s\x1f]*", ""), _FORMULA, "$1")
     return replaced(replaced(bare, _QUOTED, "$1"), r"^\s*'(.*?)'?\s*$", "$1")
 
@@ -43,6 +45,8 @@ def undecorated_id(text: pa.Array) -> pa.Array:
 
 
 def _bare_id(text: pa.Array) -> pa.Array:
+    if not holds(text, "=", "'", "\x1f"):
+        return text
     bare = replaced(replaced(text, r"^\x1f+", ""), _FORMULA, "$1")
     return replaced(bare, r"^\s*'([0-9]+)\s*$", "$1")
 
