@@ -29,7 +29,7 @@ from offline_capi.sources.columns import check_names
 from offline_capi.sources.pieces import Piece
 from offline_capi.sources.places import Place
 from offline_capi.sources.quotes import Dialect, RowBlocks, UnclosedQuoteError
-from offline_capi.sources.streams import CHUNK_BYTES, check_utf8, open_text
+from offline_capi.sources.streams import CHUNK_BYTES, check_utf8, encoding_of, open_text
 
 __all__ = ["clean_name", "csv_columns", "header_line", "read_csv"]
 
@@ -49,6 +49,8 @@ _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 
 
 def read_csv(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+    # Found once: the file may be opened again to count in it.
+    source = source.model_copy(update={"encoding": (encoding_of(place, source.encoding),)})
     with open_text(place, source.encoding) as stream:
         first = stream.read(HEAD_BYTES)
         head = _Head.of(first, place, source, columns)

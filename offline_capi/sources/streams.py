@@ -25,6 +25,7 @@ __all__ = [
     "CHUNK_BYTES",
     "check_unpacked",
     "check_utf8",
+    "encoding_of",
     "explained",
     "explaining",
     "lines_about",
@@ -146,8 +147,7 @@ def open_text(place: Place, encodings: Sequence[str]) -> Any:
     Latin-1 is read as Windows-1252, which is what is meant (WHATWG Encoding Standard, section 4.2): the two differ in
     the bytes 80 to 9F alone, which are control characters in Latin-1 and never occur in text.
     """
-    _check_known(encodings)
-    encoding, mark = _encoding_of(place, tuple(map(_meant, encodings)))
+    encoding, mark = _encoding_of(place, encodings)
     stream = open_bytes(place)
     if codecs.lookup(encoding).name != "utf-8":
         return pa.transcoding_input_stream(stream, encoding, "utf-8")
@@ -269,8 +269,15 @@ def _check_known(encodings: Sequence[str]) -> None:
             ) from None
 
 
+def encoding_of(place: Place, encodings: Sequence[str]) -> str:
+    """The encoding in which ``open_text`` reads the file, found by a look at the whole of it."""
+    return _encoding_of(place, encodings)[0]
+
+
 def _encoding_of(place: Place, encodings: Sequence[str]) -> tuple[str, bytes]:
     """A byte-order mark decides; else the first encoding in which the whole file can be decoded."""
+    _check_known(encodings)
+    encodings = tuple(map(_meant, encodings))
     with open_bytes(place) as stream:
         head = bytes(stream.read(HEAD_BYTES))
     for mark, encoding in MARKS:
