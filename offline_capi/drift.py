@@ -281,7 +281,6 @@ class DriftWatch:
         if not self.active or missing <= 0 or not len(mapped):
             return
         places = pc.subtract(mapped.row.slice(0, missing), rows.first_row)
-        self._rows += len(places)
         names = [name for name in self._uses if name in rows.batch.schema.names]
         whole = len(places) and places[-1].as_py() - places[0].as_py() + 1 == len(places)
         batch = rows.batch.select(names)
@@ -299,6 +298,7 @@ class DriftWatch:
                 for client, counts in count_shapes(columns, name, role, owners).items():
                     seen = self.found.setdefault(client, {}).setdefault(name, ColumnShapes(use.reading))
                     seen.counts.update({f"{role}:{shape}": n for shape, n in counts.items()})
+        self._rows += len(places)  # last: rows are read ahead in a thread, and are judged once enough were counted
 
     def before_any(self, events: Iterable[Any]) -> Iterator[Any]:
         """The same batches of events, the first of them when enough rows were looked at, or all of the run."""

@@ -57,8 +57,9 @@ def _equals_word(values: pa.Array, wanted: Sequence[str]) -> pa.BooleanArray:
     """Whether a value is one of the words, or, where it is no text, what one of them means."""
     words, meant = list(wanted), []
     if not is_text(values) and not pa.types.is_temporal(values.type):
-        meant = [truth for truth in truths(pa.array(words)).to_pylist() if truth is not None]
-        words = [word for word in words if truths(pa.array([word]))[0].as_py() is None]
+        meanings = dict(zip(words, truths(pa.array(words)).to_pylist(), strict=True))
+        meant = [truth for truth in meanings.values() if truth is not None]
+        words = [word for word, truth in meanings.items() if truth is None]
     printed = [form for word in words for form in _PRINTED.get(word, (word,))]
     found = [pc.is_in(pc.utf8_lower(as_text(values)), value_set=pa.array(printed, pa.string()))] if printed else []
     found += [pc.is_in(truths(values), value_set=pa.array(meant, pa.bool_()))] if meant else []
