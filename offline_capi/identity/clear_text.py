@@ -11,7 +11,8 @@ from functools import cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.identity.text import first_byte_in, holds, matches, without
+from offline_capi.column_bytes import holds
+from offline_capi.identity.text import first_byte_in, matches, without
 from offline_capi.identity.verdict import Cause, Readable, Rule, Usable
 
 __all__ = ["ANYTHING", "keeping_contacts_in", "without_contact_details"]

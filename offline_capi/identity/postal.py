@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pycountry
 
+from offline_capi.column_bytes import holds
 from offline_capi.identity import placeholders
 from offline_capi.identity.countries import US_POSTAL_COUNTRIES
 from offline_capi.identity.distinct import Reading, one_by_one
@@ -23,7 +24,6 @@ from offline_capi.identity.text import (
     ascii_digits,
     codes_in,
     extract,
-    holds,
     is_one_of,
     lowered,
     matches,

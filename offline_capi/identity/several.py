@@ -13,7 +13,8 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.identity.text import first_byte_in, holds, matches
+from offline_capi.column_bytes import holds
+from offline_capi.identity.text import first_byte_in, matches
 from offline_capi.model import LIST_MARK
 
 __all__ = ["cells_of_several", "parts_of"]

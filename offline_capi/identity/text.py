@@ -20,6 +20,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.column_bytes import bytes_of, where_begins
+
 __all__ = [
     "as_text",
     "ascii_digits",
@@ -28,7 +30,6 @@ __all__ = [
     "extract",
     "first_byte_in",
     "frame",
-    "holds",
     "is_ascii",
     "is_one_of",
     "longer_than",
@@ -39,8 +40,6 @@ __all__ = [
     "squeezed",
     "strings",
     "trimmed",
-    "where_begins",
-    "where_only",
     "whole_numbers",
     "without",
     "word_list",
@@ -163,18 +162,8 @@ def _where_not_ascii(text: pa.Array, otherwise: pa.Array, kernel: Callable[[pl.S
 
 def is_ascii(text: pa.Array) -> bool:
     """Whether every byte of the column is below 128."""
-    _, content = _bytes(text)
+    _, content = bytes_of(text)
     return bool(len(content) == 0 or content.max() < 128)
-
-
-def _bytes(text: pa.Array) -> tuple[np.ndarray[Any, np.dtype[np.int32]], np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Where each value begins, and the bytes of all values: of this slice, not of the column it was cut from."""
-    _, starts, data = text.buffers()
-    if starts is None or not len(text):
-        return np.zeros(1, np.int32), np.zeros(0, np.uint8)
-    offsets = np.frombuffer(starts, np.int32, len(text) + 1, text.offset * 4)
-    content = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
-    return offsets, content[offsets[0] : offsets[-1]]
 
 
 def first_byte_in(text: pa.Array, marks: bytes) -> bool:
@@ -182,35 +171,9 @@ def first_byte_in(text: pa.Array, marks: bytes) -> bool:
     return where_begins(text, marks) is not None
 
 
-def where_begins(text: pa.Array, marks: bytes) -> pa.BooleanArray | None:
-    """Where a value may begin with one of ``marks``: looked for in the bytes of the column, never missed.
-
-    ``None``: nowhere.
-    """
-    offsets, content = _bytes(text)
-    if not len(content):
-        return None
-    is_mark = np.zeros(256, bool)
-    is_mark[list(marks)] = True
-    where = is_mark[content.take((offsets[:-1] - offsets[0]).astype(np.intp), mode="clip")]
-    return pa.array(where) if where.any() else None
-
-
-def holds(text: pa.Array, *parts: str) -> bool:
-    """Whether one of ``parts`` stands anywhere in the column."""
-    _, content = _bytes(text)
-    written = content.tobytes()
-    return any(part.encode() in written for part in parts)
-
-
-def where_only(text: pa.Array, where: pa.BooleanArray, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """The text, with ``change`` made to the values at ``where`` alone."""
-    return pc.replace_with_mask(text, where, change(text.filter(where)))
-
-
 def longer_than(text: pa.Array, bytes_: int) -> pa.BooleanArray | None:
     """Where a value has more than ``bytes_`` bytes; ``None`` where none has."""
-    offsets, _ = _bytes(text)
+    offsets, _ = bytes_of(text)
     lengths = np.diff(offsets)
     if not len(lengths) or lengths.max() <= bytes_:
         return None
@@ -219,7 +182,7 @@ def longer_than(text: pa.Array, bytes_: int) -> pa.BooleanArray | None:
 
 def codes_in(codes: pa.Array) -> list[str | None]:
     """The distinct values of a column of country codes; a column of one code is told by its bytes."""
-    _, content = _bytes(codes)
+    _, content = bytes_of(codes)
     if len(codes) and codes.null_count == 0 and len(content) == 2 * len(codes):
         pairs = content.view(np.uint16)
         if (pairs == pairs[0]).all():
@@ -258,7 +221,7 @@ def whole_numbers(text: pa.Array) -> pa.Array:
 
 def squeezed(text: pa.Array, unwanted: bytes) -> pa.Array:
     """The text without the ASCII characters in ``unwanted``: one pass over the bytes of the whole column."""
-    offsets, content = _bytes(text)
+    offsets, content = bytes_of(text)
     written = content.tobytes()
     left = written.translate(None, unwanted)
     if len(left) == len(written):

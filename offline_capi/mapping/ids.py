@@ -12,11 +12,12 @@ spreadsheet keeps no digits.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from offline_capi.column_bytes import bytes_of, holds
 
 __all__ = ["damaged", "is_damaged", "rounded_to_15", "undecorated", "whole_number", "whole_numbers"]
 
@@ -34,27 +35,17 @@ _EXPONENT = r"^\s*[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,3}\s*$"
 
 def undecorated(text: pa.StringArray) -> pa.StringArray:
     """Without the marks of a spreadsheet, or of Meta's Lead Ads export, that say "this is text"."""
-    offsets, written = _bytes_of(text)
-    # Most columns hold none of the marks, and nearly all others hold them elsewhere than where values begin: their
-    # bytes tell so at a fraction of what a regular expression costs.
+    # Nearly all columns that hold a mark hold it elsewhere than where values begin.
     for mark, places, shape, kept in _MARKS:
-        if mark in written and _begin_with(mark, written, offsets, places):
+        if holds(text, mark) and _begin_with(mark, text, places):
             text = pc.replace_substring_regex(text, shape, kept)
     return text
 
 
-def _bytes_of(text: pa.StringArray) -> tuple[np.ndarray[Any, Any], bytes]:
-    """Where each value begins, and the last one ends, and the bytes of all."""
-    _, offsets, content = text.buffers()
-    if content is None or not len(text):
-        return np.zeros(1, np.int32), b""
-    ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
-    return ends, memoryview(content)[int(ends[0]) : int(ends[-1])].tobytes()
-
-
-def _begin_with(mark: bytes, written: bytes, offsets: np.ndarray[Any, Any], places: tuple[int, ...]) -> bool:
+def _begin_with(mark: str, text: pa.StringArray, places: tuple[int, ...]) -> bool:
     """Whether a mark may stand at one of the ``places`` of any value; at the first place, also behind blanks."""
-    stored, starts = np.frombuffer(written, np.uint8), (offsets[:-1] - offsets[0]).astype(np.intp)
+    offsets, stored = bytes_of(text)
+    starts = (offsets[:-1] - offsets[0]).astype(np.intp)
     for place in places:
         found = stored.take(starts + place, mode="clip")
         if (found == ord(mark)).any() or (place == 0 and (found <= ord(" ")).any()):
@@ -64,9 +55,9 @@ def _begin_with(mark: bytes, written: bytes, offsets: np.ndarray[Any, Any], plac
 
 #: A mark, at which bytes of a value it may stand, the whole shape, and what is kept of it.
 _MARKS = (
-    (b"=", (0,), _FORMULA, r"\1"),
-    (b"'", (0,), _APOSTROPHE, r"\1"),
-    (b":", (1, 2), _META_MARK, r"\1\2\3"),
+    ("=", (0,), _FORMULA, r"\1"),
+    ("'", (0,), _APOSTROPHE, r"\1"),
+    (":", (1, 2), _META_MARK, r"\1\2\3"),
 )
 
 
@@ -98,7 +89,7 @@ def rounded_to_15(text: pa.StringArray) -> int:
 
 def whole_numbers(text: pa.StringArray) -> pa.StringArray:
     """``3.0`` as ``3``, all other text as it is."""
-    if b".0" not in _bytes_of(text)[1]:
+    if not holds(text, ".0"):
         return text
     return pc.replace_substring_regex(text, _WHOLE, r"\1")
 
@@ -111,7 +102,7 @@ def whole_number(text: str) -> str:
 
 def damaged(text: pa.StringArray) -> pa.BooleanArray | None:
     """Where digits of an id are gone; ``None``: nowhere."""
-    if b"+" not in _bytes_of(text)[1]:
+    if not holds(text, "+"):
         return None
     found = pc.match_substring_regex(text, _EXPONENT)
     return pc.fill_null(found, False) if pc.any(found).as_py() else None
