@@ -36,7 +36,7 @@ __all__ = ["Alert", "Tell", "alert_of_notice", "alerting", "platform_teller", "r
 NOTIFY_TIMEOUT_S = 60
 #: Reasons that one message lists.
 MAX_REASONS = 10
-_LOST = (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)
+_LOST = (Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED)
 LOSS, _VERSIONS = "loss", "graph versions"
 
 Tell = Callable[["Alert"], None]
@@ -204,7 +204,7 @@ def _causes(report: RunReport) -> Iterator[str]:
             yield f"{line.fate.value} {line.reason}"
 
 
-#: Counted among the rejected rows: a loss only beyond their limit, which then is a problem of its own.
+#: Counted among the invalid rows: a loss only beyond their limit, which then is a problem of its own.
 _CLIENTLESS = (Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT)
 
 
@@ -267,7 +267,7 @@ class _Outbox:
         """Tell of clients that Meta refused, if neither a check nor a run has; and that they are sent for again."""
         stopped, sent = set[str](), set[str]()
         for count in report.tally.fates:
-            if count.client and count.fate is Fate.HELD and count.reason == Reason.CLIENT_STOPPED:
+            if count.client and count.fate is Fate.DEFERRED and count.reason == Reason.CLIENT_STOPPED:
                 stopped.add(count.client)
             elif count.client and count.fate is Fate.SENT:
                 sent.add(count.client)
@@ -284,16 +284,16 @@ class _Outbox:
         failed = self._services.ledger.failed_requests(report.run_id, client, 1)
         code = f"{failed[0].code}/{failed[0].subcode}".removesuffix("/None") if failed and failed[0].code else None
         answer = f"Meta answered {code} (offline-capi explain {code}). " if code else ""
-        held = sum(
+        deferred = sum(
             rows
-            for (reason, _), rows in report.tally.of_client(client).reasons(Fate.HELD).items()
+            for (reason, _), rows in report.tally.of_client(client).reasons(Fate.DEFERRED).items()
             if reason == Reason.CLIENT_STOPPED
         )
         return Alert(
             RUN_REFUSED,
             f"{client}: Meta refused its token or pixel",
-            f"{answer}{held:,} events of {report.upload} wait. Renew the token or the pixel's permission; then they go "
-            f"out with the next run. Other clients are sent as usual.",
+            f"{answer}{deferred:,} events of {report.upload} wait. Renew the token or the pixel's permission; then "
+            f"they go out with the next run. Other clients are sent as usual.",
             upload=report.upload,
             run=report.run_id,
             client=client,

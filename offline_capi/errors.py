@@ -119,7 +119,7 @@ class WrongClockError(OfflineCapiError):
 
 
 class PartialLossError(OfflineCapiError):
-    """The run ended, its books balance, but rows were refused, left in doubt or rejected beyond the limit."""
+    """The run ended, its books balance, but rows were refused, left unconfirmed or invalid beyond the limit."""
 
 
 class BalanceError(OfflineCapiError):

@@ -1,6 +1,6 @@
 """Gates: is this night's input like that of the nights before it? Asked before the first POST.
 
-A **rate** gate looks at a share of the rows read (rejected, expired, suppressed, duplicate), a **trailing** gate
+A **rate** gate looks at a share of the rows read (invalid, expired, suppressed, duplicate), a **trailing** gate
 compares the run's volume and value with the median of the same upload's days before it. Each warns or stops, as the
 YAML says. The **rows** gate asks whether a run without any row is an empty export or a quiet day: it is what
 ``_quiet`` says.
@@ -36,7 +36,7 @@ __all__ = ["can_stop", "forced", "judge_gates", "trailing_days"]
 LEAST_DAYS = 3
 #: A run of these is no night of its own: test events go again, a replay holds what was left over.
 _NO_NIGHTS = frozenset({"test", "replay"})
-_RATES = ("rejected", "expired", "suppressed", "duplicate")
+_RATES = ("invalid", "expired", "suppressed", "duplicate")
 #: Where more of the days compared with had no row, an empty day is nothing unusual.
 MAX_EMPTY_SHARE = 0.25
 
@@ -222,7 +222,7 @@ def _rate(name: str, gate: RateGate, rows: int, read: int, client: str | None = 
 
 def _lost(name: str, tally: Tally) -> Counter[str | None]:
     """Rows by client that a rate gate counts; those of nobody's under ``None``."""
-    fate = {"expired": Fate.EXPIRED, "suppressed": Fate.SUPPRESSED}.get(name, Fate.REJECTED)
+    fate = {"expired": Fate.EXPIRED, "suppressed": Fate.SUPPRESSED}.get(name, Fate.INVALID)
     lost: Counter[str | None] = Counter()
     for count, rows in tally.fates.items():
         if count.fate is fate and (name != "duplicate" or count.reason == Reason.DUPLICATE_EVENT_ID):

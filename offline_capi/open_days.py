@@ -243,7 +243,7 @@ def _events_owed(upload: Upload, reach: Window, earlier: list[PastRun], stage: S
             table = stage.read_undelivered(one.id)
             if table is not None:
                 owed = pc.and_(
-                    pc.is_in(table["fate"], pa.array([Fate.HELD.value, Fate.IN_DOUBT.value])),
+                    pc.is_in(table["fate"], pa.array([Fate.DEFERRED.value, Fate.UNCONFIRMED.value])),
                     pc.fill_null(pc.not_equal(table["reason"], Reason.UNSETTLED.value), True),
                 )
                 if events_stay_in_their_day(upload):

@@ -1,6 +1,6 @@
 """What earlier runs of an upload did not deliver, beside what this run reads: losses already told, and debts.
 
-A row that was rejected, expired or refused before, for the same reason, is counted apart: it fails the night on which
+A row that was invalid, expired or refused before, for the same reason, is counted apart: it fails the night on which
 it is first met, and no night after that. An event that was owed and is not read again has left the source.
 """
 
@@ -30,7 +30,7 @@ class KnownLosses:
     """
 
     def __init__(self, losses: Iterable[tuple[pa.Table, str]]) -> None:
-        """``losses``: rejected or undelivered rows of earlier runs, newest run first, each with the day of its run."""
+        """``losses``: invalid or undelivered rows of earlier runs, newest run first, each with the day of its run."""
         names, days = [], []
         for table, day in losses:
             names.append(_name_rows(table))

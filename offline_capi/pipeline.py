@@ -158,7 +158,7 @@ def run_upload(
 ) -> RunReport:
     """Send what the source holds for ``window`` and the ledger has not seen sent.
 
-    Running it again sends nothing twice. Killed anywhere, it can be run again: what was under way is in doubt in the
+    Running it again sends nothing twice. Killed anywhere, it can be run again: what was under way is unconfirmed in the
     ledger and is settled first. Raises ``SourceError`` or ``LedgerError`` when it cannot go on; what was sent until
     then stays recorded. A loss of rows is not an exception here: look at ``RunReport.status``.
 
@@ -186,7 +186,7 @@ def run_upload(
             books.tally.gates = judged_first(chosen, services, drift, force=force_gates)
             events = past.owed.watch(booked(by_a_right_clock(prepare(chosen, services, drift), services), books))
             fresh = unsent(drift.before_any(events), services, run.id, books, quotas=quotas)
-            send(held_back(fresh, books, drift), upload, services, run.id, books, test_event_code=test_event_code)
+            send(defer_stopped(fresh, books, drift), upload, services, run.id, books, test_event_code=test_event_code)
             books.tally.vanished = past.owed.unmet
             books.tally.gates = judged(chosen, services, books.tally, drift, force=force_gates)
             if not test_event_code:
@@ -202,7 +202,7 @@ def replay_run(
     Running the upload again would also send what has come into the window since, and everything under new business
     keys where a fix changed them: a replay takes only rows whose business key stands among the rejects of the run, or,
     where the source is a file, whose place does. The rows of a query have no place: a changed ``event.id`` finds none
-    of them again. With ``undelivered`` it also takes events that were held, in doubt or refused; the refused ones go
+    of them again. With ``undelivered`` it also takes events that were deferred, unconfirmed or rejected by Meta,
     even if nothing in them has changed. A second replay sends nothing.
     """
     past = services.ledger.run(run_id)
@@ -214,9 +214,9 @@ def replay_run(
     by_place = isinstance(upload.source, FileSource)
     wanted = services.stage.wanted_rows(run_id, undelivered=undelivered, by_place=by_place)
     if not len(wanted.event_ids) and not wanted.places:
-        raise UsageError(f"run {run_id} left nothing to replay; events that did not arrive need --refused")
+        raise UsageError(f"run {run_id} left nothing to replay; events that did not arrive need --undelivered")
     if undelivered:
-        services.ledger.forget(services.stage.refused_keys(run_id), refused=True)
+        services.ledger.forget(services.stage.find_rejected_keys(run_id), refused=True)
     return run_upload(upload, past.window, services, trigger="replay", only=wanted, on_progress=on_progress)
 
 
@@ -236,7 +236,7 @@ def plan_upload(
     drift = drift_watch(chosen, services)
     books.tally.gates = judged_first(chosen, services, drift)
     events = booked(prepare(chosen, services, drift), books)
-    for batch in held_back(unsent(drift.before_any(events), services, None, books), books, drift):
+    for batch in defer_stopped(unsent(drift.before_any(events), services, None, books), books, drift):
         books.enter_events(batch, Fate.SENT)
     books.tally.gates = judged(chosen, services, books.tally, drift)
     books.tally.notices += version_notices(services)
@@ -278,7 +278,7 @@ def stage_upload(
 ) -> list[StagedEvents]:
     """First task: everything up to the ledger, written as hashed Parquet, one file a client.
 
-    Where a gate stops the run there is nothing to send; ``reconcile`` then books what lies there as held.
+    Where a gate stops the run there is nothing to send; ``reconcile`` then books what lies there as deferred.
     """
     chosen = select(upload, window, services, clients)
     past = past_of_run(run_id, upload, services, narrowed=chosen.narrowed)
@@ -296,7 +296,7 @@ def stage_upload(
     books.tally.gates = judged(chosen, services, books.tally, drift, force=force_gates)
     learn_shapes(drift, books.tally, services, run_id)
     services.ledger.save_part(run_id, "prepare", books.tally)
-    return [unit for unit in staged.units if not books.tally.is_held(unit.client)]
+    return [unit for unit in staged.units if not books.tally.is_deferred(unit.client)]
 
 
 def send_staged(unit: StagedEvents, upload: Upload, services: Services, *, quotas: Quotas | None = None) -> Tally:
@@ -319,24 +319,24 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
     with services.stage.rejects(run_id) as rejects:
         books = Books(keep_undelivered=rejects.write_undelivered, known_since=past.known.find)
         books.tally += parts.pop("prepare")
-        why = held_by_client(parts.values())
+        why = defer_clients(parts.values())
         for events in unsent(services.stage.read_all_events(run_id), services, run_id, books, resend=False):
             fresh, expired = by_age(events, upload, services)
             books.enter_events(expired, Fate.EXPIRED, Reason.TOO_OLD)
             for (client,), own in fresh.apart("client") if len(fresh) else ():
-                is_held = books.tally.is_held(client)
-                reason = Reason.GATE_CLOSED if is_held else why.get(client, Reason.NOT_SENT)
-                books.enter_events(own.events, Fate.HELD, reason)
+                is_deferred = books.tally.is_deferred(client)
+                reason = Reason.GATE_CLOSED if is_deferred else why.get(client, Reason.NOT_SENT)
+                books.enter_events(own.events, Fate.DEFERRED, reason)
     books.enter_sending(Tally.total(parts.values()), traffic_of(run_id, services.ledger))
     return close_run(services.ledger.run(run_id), upload, services, books.tally)
 
 
-def held_by_client(sent: Iterable[Tally]) -> dict[str, str]:
+def defer_clients(sent: Iterable[Tally]) -> dict[str, str]:
     """Why the tasks that sent held back what they did, mostly: of that, the ledger knows only that it never left."""
     rows: dict[str, Counter[str]] = {}
     for tally in sent:
         for count, number in tally.fates.items():
-            if count.fate is Fate.HELD and count.client and count.reason:
+            if count.fate is Fate.DEFERRED and count.client and count.reason:
                 rows.setdefault(count.client, Counter())[count.reason] += number
     return {client: reasons.most_common(1)[0][0] for client, reasons in rows.items()}
 
@@ -516,7 +516,8 @@ def unsent(
 ) -> Iterator[EventBatch]:
     """Events that the ledger does not know as sent, refused, or under way in another run, up to their clients' limits.
 
-    The others are booked, those above a limit as held; those in doubt, too, unless they may be sent again (``resend``).
+    The others are booked, those above a limit as deferred; unconfirmed ones, too, unless they may go again
+    (``resend``).
     """
     quotas = quotas or Quotas(services.deployment.recipients)
     for batch in events:
@@ -526,7 +527,7 @@ def unsent(
             books.enter_events(settled, fate, reason)
             quotas.note(settled, fate)
         fresh, above = quotas.take(known.fresh)
-        books.enter_events(above, Fate.HELD, Reason.OVER_LIMIT)
+        books.enter_events(above, Fate.DEFERRED, Reason.OVER_LIMIT)
         yield fresh
 
 
@@ -571,18 +572,18 @@ def judged(
     return (*(drift.findings if drift else ()), *(forced(findings) if force else findings))
 
 
-def held_back(events: Iterable[EventBatch], books: Books, drift: DriftWatch) -> Iterator[EventBatch]:
+def defer_stopped(events: Iterable[EventBatch], books: Books, drift: DriftWatch) -> Iterator[EventBatch]:
     """The same events, but for those that a gate or drift holds, of all or of a client: they are booked with that."""
     for batch in events:
         if drift.stops:
-            books.enter_events(batch, Fate.HELD, Reason.GATE_CLOSED)
+            books.enter_events(batch, Fate.DEFERRED, Reason.GATE_CLOSED)
             continue
         if not any(finding.stops for finding in books.tally.gates or ()):
             yield batch
             continue
         for (client,), own in batch.apart("client") if len(batch) else ():
-            if books.tally.is_held(client):
-                books.enter_events(own.events, Fate.HELD, Reason.GATE_CLOSED)
+            if books.tally.is_deferred(client):
+                books.enter_events(own.events, Fate.DEFERRED, Reason.GATE_CLOSED)
             else:
                 yield own.events
 

@@ -1,7 +1,7 @@
 """How much of each client may go out in one run: ``limits.events_per_run`` of ``clients.yml``.
 
-The first events go, in the order of the source, and the rest is held: the same input makes the same choice. What the
-ledger knows as sent is no longer asked for, so that the next run goes on where this one stopped.
+The first events go, in the order of the source, and the rest is deferred: the same input makes the same choice. What
+the ledger knows as sent is no longer asked for, so that the next run goes on where this one stopped.
 """
 
 from __future__ import annotations

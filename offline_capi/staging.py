@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Fate, WantedRows
+from offline_capi.model import FEW_PARTS, FORMER_FATES, EventBatch, EventPart, Fate, WantedRows
 from offline_capi.private_files import PRIVATE, FileAccess
 from offline_capi.storage import stage_of
 
@@ -142,7 +142,7 @@ def _with_bounded_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 class RejectStage:
-    """Writes what a run did not send: rows that were rejected and events that did not arrive, one file each.
+    """Writes what a run did not send: rows that were invalid and events that did not arrive, one file each.
 
     A file exists only when it has rows. Neither holds personal data: business keys, places and reasons.
     """
@@ -151,12 +151,12 @@ class RejectStage:
         self._rejects = _ParquetFile(stage.filesystem, stage.rejects_path(run_id))
         self._undelivered = _ParquetFile(stage.filesystem, stage.undelivered_path(run_id))
 
-    def write(self, rejected: pa.RecordBatch) -> None:
+    def write(self, invalid: pa.RecordBatch) -> None:
         """Rows that did not become events."""
-        self._rejects.write(_with_bounded_ids(rejected))
+        self._rejects.write(_with_bounded_ids(invalid))
 
     def write_undelivered(self, events: pa.RecordBatch) -> None:
-        """Refused, in doubt or held: what ``replay --refused`` takes up again."""
+        """Rejected by Meta, unconfirmed or deferred: what ``replay --undelivered`` takes up again."""
         self._undelivered.write(_with_bounded_ids(events))
 
     def __enter__(self) -> RejectStage:
@@ -230,19 +230,26 @@ class Stage:
         tables = {path: table for path in paths if (table := self._table(path)) is not None}
         return pa.concat_tables([_NOT_SENT.empty_table(), *tables.values()], promote_options="permissive"), list(tables)
 
-    def refused_keys(self, run_id: str) -> list[bytes]:
-        """The ledger's keys of the events that Meta refused in a run."""
+    def find_rejected_keys(self, run_id: str) -> list[bytes]:
+        """The ledger's keys of the events that Meta rejected in a run."""
         table = self.read_undelivered(run_id)
         if table is None:
             return []
-        refused: list[bytes] = table.filter(pc.equal(table["fate"], Fate.REFUSED.value))["key"].to_pylist()
-        return refused
+        rejected: list[bytes] = table.filter(pc.equal(table["fate"], Fate.REJECTED_BY_META.value))["key"].to_pylist()
+        return rejected
 
     def _table(self, path: str) -> pa.Table | None:
         if not self.filesystem.exists(path):
             return None
         with self.filesystem.open(path, "rb") as file:
-            return pq.read_table(file)
+            table = pq.read_table(file)
+        place = table.schema.get_field_index("fate")
+        if place < 0:
+            return table
+        fates = table["fate"]
+        for former, fate in FORMER_FATES.items():
+            fates = pc.if_else(pc.equal(fates, former), fate.value, fates)
+        return table.set_column(place, table.schema.field(place), fates)
 
     def files(self) -> list[str]:
         """Every whole Parquet file of every run."""

@@ -70,7 +70,7 @@ user_data: {em: email}
 custom_data: {value: {column: amount, type: number}, currency: EUR, order_id: sale}
 consent: {column: consent, equals: "yes"}
 delivery: {max_tries: 3, max_wait: 5s, timeout: 10s}
-limits: {max_rejected: 100%}
+limits: {max_invalid: 100%}
 """
 
 
@@ -84,16 +84,16 @@ class Lot(NamedTuple):
 
 #: Rows that are not good, by what is wrong with them. A bad one is refused by Meta, and nothing else is wrong with it.
 LOTS = {
-    "bad": Lot(0.3, Fate.REFUSED, "100/2804019"),
-    "without identity": Lot(3, Fate.REJECTED, "no_identifier"),
+    "bad": Lot(0.3, Fate.REJECTED_BY_META, "100/2804019"),
+    "without identity": Lot(3, Fate.INVALID, "no_identifier"),
     "too old": Lot(3, Fate.EXPIRED, "too_old"),
-    "of the future": Lot(3, Fate.REJECTED, "future"),
-    "repeated": Lot(3, Fate.REJECTED, "duplicate_event_id"),
+    "of the future": Lot(3, Fate.INVALID, "future"),
+    "repeated": Lot(3, Fate.INVALID, "duplicate_event_id"),
     "without consent": Lot(3, Fate.SUPPRESSED, None),
-    "of a paused client": Lot(2, Fate.HELD, "paused_client"),
-    "of nobody": Lot(2, Fate.HELD, "unknown_client"),
+    "of a paused client": Lot(2, Fate.DEFERRED, "paused_client"),
+    "of nobody": Lot(2, Fate.DEFERRED, "unknown_client"),
 }
-MALFORMED = Lot(0, Fate.REJECTED, "malformed_row")
+MALFORMED = Lot(0, Fate.INVALID, "malformed_row")
 
 
 # ---------------------------------------------------------------------------------------------- the source
@@ -254,7 +254,7 @@ class Chaos:
 
     def unsettled(self) -> dict[str, int]:
         """Rows of the last run that another one would settle, by reason: a busy machine may hold some, too."""
-        waiting = self.report()[0].tally.reasons(Fate.HELD, Fate.IN_DOUBT)
+        waiting = self.report()[0].tally.reasons(Fate.DEFERRED, Fate.UNCONFIRMED)
         made = {lot.reason for lot in LOTS.values()}
         return {reason: rows for (reason, _), rows in waiting.items() if reason not in made}
 
@@ -409,7 +409,9 @@ class Chaos:
             if pixel != pixel_of(client):
                 yield f"{event_id} reached pixel {pixel}"
         missing = self.sales.good[counted[self.sales.good] == 0].tolist()
-        lost = [number for number in missing if undelivered.get(self.sales.id_of(number), ("",))[0] != Fate.REFUSED]
+        lost = [
+            number for number in missing if undelivered.get(self.sales.id_of(number), ("",))[0] != Fate.REJECTED_BY_META
+        ]
         wrong = np.flatnonzero((self.sales.wrong > 0) & (counted > 0))
         for name, which in (("lost", lost), ("counted twice", np.flatnonzero(counted > 1)), ("let through", wrong)):
             if len(which):

@@ -31,7 +31,7 @@ window: {column: sold_at, timezone: Europe/Berlin}
 event: {name: Purchase, id: "{sale}", time: sold_at, action_source: system_generated}
 user_data: {em: email}
 custom_data: {value: {column: amount, type: number}, currency: currency}
-limits: {max_rejected: 0%}
+limits: {max_invalid: 0%}
 delivery: {max_tries: 1, max_events: 7, concurrency: 2}
 """
 NAME = "sales"

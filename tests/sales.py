@@ -24,7 +24,7 @@ user_data:
    external_id: number}
 custom_data: {value: {column: amount, type: number}, currency: currency}
 consent: {column: consent, equals: ["yes"]}
-limits: {max_rejected: 100%}
+limits: {max_invalid: 100%}
 delivery: {max_tries: 1, max_events: 7, concurrency: 2}
 """
 #: Stands for yesterday's noon until a file is written: rows may be made before midnight, and when tests are collected.

@@ -75,11 +75,11 @@ def test_p20_a_loss_is_told_once_with_balance_reason_and_advice_and_its_end_once
         [("began", "loss")],
         [],
         [],
-        [("ended", "loss: held unreachable")],
+        [("ended", "loss: deferred unreachable")],
         [],
     ]
     (began,), (ended,) = told[0], told[3]
-    assert began.balance == "3 read = 3 held"
+    assert began.balance == "3 read = 3 deferred"
     assert began.balance in began.text
     assert "the endpoint could not be reached. What now: look at the network and graph_url; run again" in began.text
     assert began.title.startswith("sales, 20")
@@ -115,7 +115,7 @@ def test_p07_a_client_that_meta_refuses_is_told_once_with_its_code_whatever_uplo
     assert (alert.key, alert.client, alert.contacts) == ("run: refused", "corner_shop", ("owner@shop.example",))
     assert alert.text.startswith("Meta answered 190")
     assert "2 events of sales wait" in alert.text
-    assert alert.balance == "2 read = 2 held"
+    assert alert.balance == "2 read = 2 deferred"
     assert other == []
 
 
@@ -151,7 +151,7 @@ def test_what_a_health_check_told_no_run_tells_again_and_what_a_run_told_no_chec
 
     assert [(alert["client"], alert["change"]) for alert in by_check] == [("corner_shop", "began")]
     assert [(alert["client"], alert["change"]) for alert in over] == [("corner_shop", "ended")]
-    # The rows that the first run held are not in the file any more: that is told as well.
+    # The rows that the first run deferred are not in the file any more: that is told as well.
     assert [(alert["key"], alert["change"]) for alert in by_run] == [("run: refused", "began"), ("loss", "began")]
     assert silence == []
     assert [alert["change"] for alert in over_again] == ["ended"]
@@ -286,7 +286,11 @@ def test_the_command_line_tells_by_a_program_of_the_platforms(night: Night):
 
     (alert,) = told_to(night)
     assert (first.code, second.code) == (1, 1)
-    assert (alert["upload"], alert["change"], alert["balance"]) == ("sales", "began", "3 read = 2 sent + 1 refused")
+    assert (alert["upload"], alert["change"], alert["balance"]) == (
+        "sales",
+        "began",
+        "3 read = 2 sent + 1 rejected by Meta",
+    )
     assert alert["text"].startswith(alert["title"])
     assert "example.com" not in json.dumps(alert)
 
@@ -320,7 +324,7 @@ def test_what_cannot_tell_is_said_and_changes_nothing_of_the_run(night: Night, t
     assert said.code == 1
     assert words in said.err
     assert "canary" not in said.out + said.err
-    assert "2 sent + 1 refused" in said.out
+    assert "2 sent + 1 rejected by Meta" in said.out
 
 
 class Hook(HTTPServer):

@@ -265,7 +265,7 @@ def test_a_refused_connection_holds_the_rows_for_the_next_run(night: Night) -> N
     said = night.run("upload", CREDIT, env={"OFFLINE_CAPI_GRAPH_URL": NOBODY})
 
     assert said.code == 1
-    assert "held" in said.out
+    assert "deferred" in said.out
     assert "Traceback" not in said.out + said.err
     assert_mended(night)
 

@@ -161,6 +161,6 @@ def test_p23_a_tenants_long_names_cost_nothing(night: Night) -> None:
 
     said = night.run("upload", "sales")
 
-    assert "50 held" in said.out
+    assert "50 deferred" in said.out
     assert sum(path.stat().st_size for path in night.home.glob("ledger.db*")) < 2_000_000
     assert sum(path.stat().st_size for path in (night.home / "stage").rglob("*") if path.is_file()) < 100_000

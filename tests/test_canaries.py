@@ -186,8 +186,8 @@ def _hooked(night: Night, body: str) -> list[list[str]]:
 def a_run_has_nothing_to_replay(_: Night) -> list[list[str]]:
     return [
         UPLOAD,
-        ["replay", "last", "--refused"],
-        ["replay", "last", "--refused"],
+        ["replay", "last", "--undelivered"],
+        ["replay", "last", "--undelivered"],
         ["report", "--client", "Zyxother"],
     ]
 

@@ -93,15 +93,15 @@ def test_one_evening_told_in_plain_lines(night: Night) -> None:
 
 def test_what_is_in_doubt_is_listed_with_what_happens_next(night: Night) -> None:
     """Of all runs, or of the one that is named."""
-    nothing = night.run("status", "--in-doubt")
+    nothing = night.run("status", "--unconfirmed")
     desk = Desk(night.env["OFFLINE_CAPI_LEDGER"], datetime.now(UTC))
-    desk.post(batch(["e-1", "e-2"]), Fate.IN_DOUBT)
+    desk.post(batch(["e-1", "e-2"]), Fate.UNCONFIRMED)
     later = desk.next_night(hours=0)
 
-    told, listed = night.run("status", "--in-doubt"), night.run("status", "--in-doubt", "--json").json
-    of_the_other = night.run("status", "--in-doubt", later.run, "--json")
+    told, listed = night.run("status", "--unconfirmed"), night.run("status", "--unconfirmed", "--json").json
+    of_the_other = night.run("status", "--unconfirmed", later.run, "--json")
 
-    assert nothing.out.strip() == "nothing is in doubt"
+    assert nothing.out.strip() == "nothing is unconfirmed"
     assert f"{desk.run}  upload  acme  pixel {PIXEL}  2 events  since " in told.out
     assert "the next run that reads these rows sends them again" in told.out
     assert [(one["run"], one["pixel"], one["events"]) for one in listed] == [(desk.run, PIXEL, 2)]

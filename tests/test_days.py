@@ -15,7 +15,7 @@ from offline_capi.model.tally import AbsentFile, Count
 DAY, ZONE = date(2026, 11, 20), ZoneInfo("Europe/Berlin")
 WHOLE = Window.of_day(DAY, ZONE.key)
 CLOSES_AT = WHOLE.until + timedelta(days=7)
-FIVE_HELD = Debt(DAY, Reason.CLIENT_STOPPED, None, 5)
+FIVE_DEFERRED = Debt(DAY, Reason.CLIENT_STOPPED, None, 5)
 
 
 def hours(since: int, until: int) -> Window:
@@ -54,12 +54,12 @@ def test_a_day_that_one_run_delivered_is_complete() -> None:
 
 
 def test_a_day_with_debts_is_open_until_meta_takes_its_events_no_more() -> None:
-    owed = run("3", WHOLE, FIVE_HELD)
+    owed = run("3", WHOLE, FIVE_DEFERRED)
 
     last = judge(owed, now=CLOSES_AT - timedelta(microseconds=1))
-    assert last == UploadDay(DAY, DayState.OPEN, (FIVE_HELD,), start_of("3"), CLOSES_AT, ("3",), told=False)
+    assert last == UploadDay(DAY, DayState.OPEN, (FIVE_DEFERRED,), start_of("3"), CLOSES_AT, ("3",), told=False)
     assert judge(owed, now=CLOSES_AT, told=True) == UploadDay(
-        DAY, DayState.CLOSED, (FIVE_HELD,), start_of("3"), CLOSES_AT, ("3",), told=True
+        DAY, DayState.CLOSED, (FIVE_DEFERRED,), start_of("3"), CLOSES_AT, ("3",), told=True
     )
 
 
@@ -76,7 +76,7 @@ def test_a_day_with_debts_is_open_until_meta_takes_its_events_no_more() -> None:
     ],
 )
 def test_a_run_speaks_for_the_parts_of_the_day_that_it_covered(later: list[tuple[int, int]], states: str) -> None:
-    runs = [run("1", WHOLE, FIVE_HELD)]
+    runs = [run("1", WHOLE, FIVE_DEFERRED)]
     seen = []
     for number, ends in enumerate(later, 2):
         runs.append(run(str(number), hours(*ends)))
@@ -88,7 +88,7 @@ def test_a_run_speaks_for_the_parts_of_the_day_that_it_covered(later: list[tuple
 
 
 def test_the_debts_of_a_run_that_speaks_for_several_parts_count_once() -> None:
-    day = judge(run("1", WHOLE, FIVE_HELD), run("2", hours(9, 12), Debt(None, Reason.THROTTLED, None, 2)))
+    day = judge(run("1", WHOLE, FIVE_DEFERRED), run("2", hours(9, 12), Debt(None, Reason.THROTTLED, None, 2)))
 
     assert (day.rows, day.run_ids) == (7, ("1", "2"))
     assert day.reasons == {"client_stopped": 5, "throttled": 2}
@@ -104,8 +104,8 @@ def test_a_run_of_some_clients_adds_debts_and_settles_none() -> None:
     some = run("2", WHOLE, Debt(DAY, Reason.LOST_ANSWER, None, 1), covers=False)
 
     assert judge(run("1"), some).rows == 1
-    assert judge(run("1", WHOLE, FIVE_HELD), some).rows == 6
-    assert judge(run("1", WHOLE, FIVE_HELD), run("2", covers=False)).rows == 5
+    assert judge(run("1", WHOLE, FIVE_DEFERRED), some).rows == 6
+    assert judge(run("1", WHOLE, FIVE_DEFERRED), run("2", covers=False)).rows == 5
     assert judge(some, run("3")).state is DayState.COMPLETE
     assert judge(run("1", covers=False)).reasons == {"never_ran": 0}
 
@@ -118,9 +118,9 @@ def test_a_day_or_a_part_of_it_that_no_run_covered_is_owed_where_one_was_expecte
 
     assert judge() == UploadDay(DAY, DayState.OPEN, never, WHOLE.until, CLOSES_AT)
     assert judge(run("5", hours(0, 23))) == UploadDay(DAY, DayState.OPEN, never, WHOLE.until, CLOSES_AT)
-    half = judge(run("5", hours(0, 23), FIVE_HELD))
-    assert (half.debts, half.open_since, half.run_ids) == ((FIVE_HELD, *never), WHOLE.until, ("5",))
-    early = judge(run("-9", hours(0, 12), FIVE_HELD))
+    half = judge(run("5", hours(0, 23), FIVE_DEFERRED))
+    assert (half.debts, half.open_since, half.run_ids) == ((FIVE_DEFERRED, *never), WHOLE.until, ("5",))
+    early = judge(run("-9", hours(0, 12), FIVE_DEFERRED))
     assert early.open_since == start_of("-9")
     assert judge(expected=False).state is DayState.COMPLETE
 
@@ -143,14 +143,14 @@ def test_a_run_without_books_is_owed_and_a_failed_backfill_of_older_days_is_not(
 
 
 def test_a_run_under_way_leaves_what_was_owed_before_it() -> None:
-    day = judge(run("1", WHOLE, FIVE_HELD), run("2", books=False, status="running", alive=True))
+    day = judge(run("1", WHOLE, FIVE_DEFERRED), run("2", books=False, status="running", alive=True))
 
     assert day.reasons == {"client_stopped": 5, "running": 0}
     assert day.run_ids == ("1", "2")
 
 
 def test_a_day_is_open_since_the_first_run_that_left_it_so_without_a_break() -> None:
-    owing, paid = (lambda name: run(name, WHOLE, FIVE_HELD)), run("3")
+    owing, paid = (lambda name: run(name, WHOLE, FIVE_DEFERRED)), run("3")
 
     assert judge(owing("1"), owing("2")).open_since == start_of("1")
     assert judge(owing("1"), paid, owing("4"), owing("5")).open_since == start_of("4")
@@ -173,12 +173,12 @@ PAUSED = Debt(DAY, Reason.PAUSED_CLIENT, "outlet", 1)
 @pytest.mark.parametrize(
     ("debts", "clients", "due"),
     [
-        ([FIVE_HELD], [], True),
+        ([FIVE_DEFERRED], [], True),
         ([WAITING], ["outlet"], False),
         ([WAITING], ["outlet", "shop"], True),
         ([WAITING, PAUSED], ["outlet"], True),
-        ([WAITING, FIVE_HELD], [], True),
-        ([FIVE_HELD, Debt(DAY, DayReason.RUNNING, None, 0)], [], False),
+        ([WAITING, FIVE_DEFERRED], [], True),
+        ([FIVE_DEFERRED, Debt(DAY, DayReason.RUNNING, None, 0)], [], False),
     ],
 )
 def test_a_day_is_due_where_reading_it_again_may_settle_something(
@@ -200,13 +200,14 @@ def test_a_day_says_why_it_is_open() -> None:
         ("run_failed", 0),
     ]
     assert day.why == (
-        "a new reason: 2,000 rows, a client is not configured: 3 rows, an answer of Meta was lost (in doubt): 1 row, "
+        "a new reason: 2,000 rows, a client is not configured: 3 rows, "
+        "an answer of Meta was lost (unconfirmed): 1 row, "
         "a client is paused: 1 row, its run failed"
     )
 
 
 def test_a_day_as_json() -> None:
-    day = judge(run("1", WHOLE, FIVE_HELD), told=True)
+    day = judge(run("1", WHOLE, FIVE_DEFERRED), told=True)
 
     assert day.to_json() == {
         "day": "2026-11-20",
@@ -229,14 +230,14 @@ def test_the_books_of_a_run_leave_what_it_held_and_what_is_in_doubt_while_it_can
     other = DAY - timedelta(days=1)
     fates = {
         Count(Fate.SENT, "shop", DAY): 9,
-        Count(Fate.REJECTED, "shop", DAY, "unreadable_value", "value"): 2,
-        Count(Fate.HELD, "shop", DAY, Reason.CLIENT_STOPPED): 4,
-        Count(Fate.HELD, "outlet", DAY, Reason.CLIENT_STOPPED): 3,
-        Count(Fate.HELD, "shop", other, Reason.CLIENT_STOPPED): 1,
-        Count(Fate.HELD, "outlet", DAY, Reason.PAUSED_CLIENT): 6,
-        Count(Fate.HELD, "shop", DAY, Reason.THROTTLED): 0,
-        Count(Fate.IN_DOUBT, "shop", DAY, Reason.LOST_ANSWER): 8,
-        Count(Fate.IN_DOUBT, "shop", DAY, Reason.UNSETTLED): 7,
+        Count(Fate.INVALID, "shop", DAY, "unreadable_value", "value"): 2,
+        Count(Fate.DEFERRED, "shop", DAY, Reason.CLIENT_STOPPED): 4,
+        Count(Fate.DEFERRED, "outlet", DAY, Reason.CLIENT_STOPPED): 3,
+        Count(Fate.DEFERRED, "shop", other, Reason.CLIENT_STOPPED): 1,
+        Count(Fate.DEFERRED, "outlet", DAY, Reason.PAUSED_CLIENT): 6,
+        Count(Fate.DEFERRED, "shop", DAY, Reason.THROTTLED): 0,
+        Count(Fate.UNCONFIRMED, "shop", DAY, Reason.LOST_ANSWER): 8,
+        Count(Fate.UNCONFIRMED, "shop", DAY, Reason.UNSETTLED): 7,
     }
     absent = (AbsentFile(DAY, "sales_{date}.csv"), AbsentFile(other, "x.csv", optional=True))
     tally = Tally(fates=Counter(fates), absent=absent)
@@ -257,7 +258,7 @@ def test_the_books_of_a_run_leave_what_it_held_and_what_is_in_doubt_while_it_can
     )
 
 
-@pytest.mark.parametrize("debt", [FIVE_HELD, WAITING, Debt(None, DayReason.NEVER_RAN, None, 0)])
+@pytest.mark.parametrize("debt", [FIVE_DEFERRED, WAITING, Debt(None, DayReason.NEVER_RAN, None, 0)])
 def test_a_debt_comes_back_from_its_json(debt: Debt) -> None:
     assert Debt.from_json(debt.to_json()) == debt
 

@@ -15,7 +15,7 @@ FRIDAY = datetime(2026, 11, 27, tzinfo=UTC)
 
 @pytest.mark.parametrize("hour", range(24))
 def test_the_night_is_over_for_both_uploads_at_every_hour(hour: int) -> None:
-    """Else the last rows of its day lay in the future, and were rejected: in Sydney it is Saturday while New York
+    """Else the last rows of its day lay in the future, and were invalid: in Sydney it is Saturday while New York
     has Friday noon."""
     now = FRIDAY + timedelta(hours=hour, minutes=59)
 

@@ -62,7 +62,7 @@ def test_p14_an_id_that_comes_in_another_form_stops_the_run_before_anything_is_s
     night.run("report", "last", "--html", str(page))
 
     assert (said.code, len(night.sandbox.requests)) == (1, before)
-    assert (data["rows"]["held"], data["status"], data["problems"][0]) == (
+    assert (data["rows"]["deferred"], data["status"], data["problems"][0]) == (
         10, "partial", "gate drift sale stopped the run"
     )  # fmt: skip
     sentence = (
@@ -79,8 +79,8 @@ def test_p14_an_id_that_comes_in_another_form_stops_the_run_before_anything_is_s
 
 def test_a_stopped_drift_is_let_pass_once_and_known_from_then_on(night: Night) -> None:
     write(night, changed("sale", "{}.0".format))
-    assert night.send("sales").tally.of(Fate.HELD) == 10
-    assert night.send("sales").tally.of(Fate.HELD) == 10, "stopped until somebody accepts it"
+    assert night.send("sales").tally.of(Fate.DEFERRED) == 10
+    assert night.send("sales").tally.of(Fate.DEFERRED) == 10, "stopped until somebody accepts it"
 
     accepted = night.run("upload", "sales", "--force-gates", "--no-settle", "--json")
     write(night, changed("sale", lambda value: f"9{value}.0"))
@@ -187,7 +187,7 @@ def test_a_staged_night_is_stopped_by_drift_and_a_repeated_task_says_it_again(ni
         sent = [send_staged(unit, upload, services) for unit in forced]
         passed = reconcile(run, upload, services)
 
-    assert (units, stopped.tally.of(Fate.HELD), drifted(stopped)) == ([], 10, [("drift sale", "stop")])
+    assert (units, stopped.tally.of(Fate.DEFERRED), drifted(stopped)) == ([], 10, [("drift sale", "stop")])
     assert (sum(tally.of(Fate.SENT) for tally in sent), drifted(passed)) == (10, [("drift sale", "forced")])
 
 
@@ -198,18 +198,18 @@ def test_small_batches_are_held_until_enough_rows_were_looked_at(night: Night) -
     write(night, [sale(f"{i}.0") for i in range(3)], "z.csv")
 
     assert (report := night.send("sales")).tally.of(Fate.SENT) == 0
-    assert report.tally.of(Fate.HELD) == 12
+    assert report.tally.of(Fate.DEFERRED) == 12
     assert SAMPLE_ROWS > 12
 
 
 def test_a_gate_that_stops_and_drift_are_judged_together(night: Night) -> None:
-    night.edit("dags/uploads/sales.yml", ("limits:", "gates: {rejected: {action: stop, max: 10%}}\nlimits:"))
+    night.edit("dags/uploads/sales.yml", ("limits:", "gates: {invalid: {action: stop, max: 10%}}\nlimits:"))
     write(night, changed("sale", lambda value: f"{value}.0") + [sale("", amount="1.00") for _ in range(5)])
 
     findings = [(finding.gate, finding.action) for finding in night.send("sales").gates]
 
     assert ("drift sale", "stop") in findings
-    assert ("rejected", "stop") in findings
+    assert ("invalid", "stop") in findings
 
 
 def test_the_ledger_has_shapes_of_configured_columns_and_no_value(night: Night) -> None:
@@ -340,7 +340,7 @@ def test_a_form_that_would_be_read_differently_is_drift(
         (NUMBER, {"dot": 9}, {"open": 9}),
         (NUMBER, {"dot": 9}, {"dot": 999, "comma": 1}),  # a slip of the pen
         (NUMBER, {"number": 9}, {"dot": 9}),
-        (NUMBER, {"dot": 9}, {"words": 9}),  # rejected, and told so
+        (NUMBER, {"dot": 9}, {"words": 9}),  # invalid, and told so
         (TIME, {"day or month": 9}, {"mdy": 9}),
         (TIME, {"mdy": 9}, {"day or month": 9}),
         (TIME, {"epoch/9": 9}, {"epoch/10": 9}),

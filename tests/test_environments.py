@@ -58,7 +58,7 @@ def test_rows_of_clients_without_a_pixel_there_are_held(shop: Shop):
 
     done = shop.run("upload", "orders", "--environment", "staging", "--json")
 
-    assert (done.code, done.json["rows"]["held"], shop.sandbox.requests) == (1, 2, [])
+    assert (done.code, done.json["rows"]["deferred"], shop.sandbox.requests) == (1, 2, [])
     assert done.json["reasons"][0]["reason"] == "paused_client"
 
 

@@ -41,7 +41,7 @@ def make_rows() -> list[Row]:
         sale("jane-2", brand="Outlet", **PERSON),
         sale("jane-3", **PERSON),
         *(sale(f"other-{i}", number=f"Customer-{i}7", phone=f"+44 7911 12{3500 + i}") for i in range(20)),
-        # Three rows that were rejected: nothing in them leads to a person.
+        # Three rows that were invalid: nothing in them leads to a person.
         *(sale(f"jane-bad-{i}", amount="much", **PERSON) for i in range(2)),
         sale("other-bad", amount="much"),
     ]
@@ -213,9 +213,9 @@ def test_events_that_only_earlier_settings_explain_are_found(night: Night) -> No
 def name_clients_as_before(night: Night, run: str, said: Sequence[str]) -> None:
     """Versions before November 2026 kept whatever stood in the column of the clients."""
     day = yesterday(ZONE).isoformat()
-    fates = [["held", None, day, "unknown_client", "client", len(said)]]
+    fates = [["deferred", None, day, "unknown_client", "client", len(said)]]
     debts = [[day, "unknown_client", None, len(said)]]
-    named_fates = [["held", name, day, "unknown_client", "client", 1] for name in said]
+    named_fates = [["deferred", name, day, "unknown_client", "client", 1] for name in said]
     named_debts = [[day, "unknown_client", name, 1] for name in said]
     with closing(sqlite3.connect(night.home / "ledger.db")) as database, database:
         for table, column, kept, before in (
@@ -256,7 +256,7 @@ def test_p17_a_value_that_stood_where_a_name_should_is_written_over(night: Night
     with night.services() as services:
         report = report_of(run, services)
     assert report.tally.complete
-    assert report.balance == "4 read = 1 sent + 3 held"
+    assert report.balance == "4 read = 1 sent + 3 deferred"
 
 
 def test_p17_files_of_a_killed_process_are_removed(
@@ -307,7 +307,7 @@ def test_p17_a_rejected_row_without_an_event_id_is_found_by_its_place(night: Nig
     assert left is not None
     assert left["row"].to_pylist() == [2]
     assert erased.rejects == 2  # and jane-3 of the night before, by her staged event
-    # Of the night before, the rejected rows are gone from the source: whose they were nobody can tell.
+    # Of the night before, the invalid rows are gone from the source: whose they were nobody can tell.
     assert (erased.unexplained_rejects, erased.complete) == ({"sales": 3}, False)
 
 
@@ -343,7 +343,7 @@ def test_the_books_of_a_run_under_way_balance_without_the_person(night: Night) -
             send_staged(unit, upload, services)
         report = reconcile(run, upload, services)
 
-    assert report.balance == "23 read = 20 already sent + 3 rejected"
+    assert report.balance == "23 read = 20 already sent + 3 invalid"
 
 
 def test_half_written_files_of_a_dead_run_are_removed_and_those_of_a_living_one_are_told(night: Night) -> None:

@@ -23,10 +23,10 @@ TWO_DAYS = Window(TONIGHT.since - timedelta(days=2), TONIGHT.since)
 
 
 def books(read: int = 100, value: float = 1000.0, **rows: int) -> Tally:
-    """So many rows read; those of a fate are named, ``duplicate`` are rejected ones; the rest was sent."""
+    """So many rows read; those of a fate are named, ``duplicate`` are invalid ones; the rest was sent."""
     duplicates = rows.pop("duplicate", 0)
     fates = Counter({Count(Fate(fate), "corner_shop", MONDAY): n for fate, n in rows.items()})
-    fates[Count(Fate.REJECTED, "corner_shop", MONDAY, Reason.DUPLICATE_EVENT_ID, "event_id")] = duplicates
+    fates[Count(Fate.INVALID, "corner_shop", MONDAY, Reason.DUPLICATE_EVENT_ID, "event_id")] = duplicates
     return Tally(read=read, fates=fates, value={"EUR": value})
 
 
@@ -58,14 +58,14 @@ LAST_WEEK = [report(days_ago) for days_ago in range(1, 8)]
         ({"volume": "off"}, books(read=1), []),
         ({"volume": {"min": "10%", "max": "1000%"}}, books(read=11), []),
         ({"value": "stop"}, books(value=10), [("value EUR", "stop")]),
-        ({}, books(rejected=10), []),
-        ({}, books(rejected=11), [("rejected", "warn")]),
-        ({"rejected": {"max": "1%", "action": "stop"}}, books(rejected=2), [("rejected", "stop")]),
+        ({}, books(invalid=10), []),
+        ({}, books(invalid=11), [("invalid", "warn")]),
+        ({"invalid": {"max": "1%", "action": "stop"}}, books(invalid=2), [("invalid", "stop")]),
         ({"expired": "stop"}, books(expired=20), [("expired", "stop")]),
         ({}, books(suppressed=90), []),
         ({}, books(suppressed=91), [("suppressed", "warn")]),
         ({"suppressed": {"action": "stop", "max": "20%"}}, books(suppressed=21), [("suppressed", "stop")]),
-        ({"rejected": "off", "duplicate": "stop"}, books(duplicate=11), [("duplicate", "stop")]),
+        ({"invalid": "off", "duplicate": "stop"}, books(duplicate=11), [("duplicate", "stop")]),
         ({}, books(already_sent=100), []),
     ],
 )
@@ -194,10 +194,10 @@ def test_a_weekday_is_compared_with_its_like() -> None:
 
 
 def test_books_of_one_client_are_not_compared_with_whole_days() -> None:
-    narrowed = books(read=3, value=3, rejected=2)
+    narrowed = books(read=3, value=3, invalid=2)
     narrowed.narrowed = True
 
-    assert found({}, narrowed, LAST_WEEK) == [("rejected", "warn")]
+    assert found({}, narrowed, LAST_WEEK) == [("invalid", "warn")]
 
 
 def test_a_finding_names_the_figure_and_the_days_it_is_compared_with() -> None:
@@ -236,7 +236,7 @@ def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_p14_a_stopped_run_sends_nothing_and_says_why(night: Night) -> None:
-    """Every event is held; the report has the gate, its figures and the way through; exit code 1."""
+    """Every event is deferred; the report has the gate, its figures and the way through; exit code 1."""
     before = len(night.sandbox.requests)
 
     planned = night.run("plan", "sales")
@@ -248,7 +248,7 @@ def test_p14_a_stopped_run_sends_nothing_and_says_why(night: Night) -> None:
     assert "volume: 2 rows read, usual are 10 (median of" in said.out
     assert "--force-gates" in said.out
     assert "Nothing would be sent" in planned.out
-    assert (data["rows"]["held"], data["rows"]["read"], data["status"]) == (2, 2, "partial")
+    assert (data["rows"]["deferred"], data["rows"]["read"], data["status"]) == (2, 2, "partial")
     assert [(one["reason"], one["rows"]) for one in data["reasons"]] == [("gate_closed", 2)]
     assert [(gate["gate"], gate["figure"], gate["usual"]) for gate in data["gates"]] == [("volume", 2, 10)]
 
@@ -288,7 +288,7 @@ def test_a_stopped_night_does_not_become_what_is_usual(night: Night) -> None:
 
 
 def test_a_staged_night_is_stopped_between_its_first_task_and_the_second(night: Night) -> None:
-    """The rows are staged, none is given to a task that sends, and the books are closed with all of them held."""
+    """The rows are staged, none is given to a task that sends, and the books are closed with all of them deferred."""
     with night.services() as services:
         upload, window = services.deployment.uploads["sales"], Window.of_day(yesterday(ZONE), ZONE)
         run = begin_run(upload, window, services)
@@ -300,7 +300,7 @@ def test_a_staged_night_is_stopped_between_its_first_task_and_the_second(night: 
         ]
         passed = reconcile(run, upload, services)
 
-    assert (units, stopped.tally.of(Fate.HELD), stopped.status) == ([], 2, "partial")
+    assert (units, stopped.tally.of(Fate.DEFERRED), stopped.status) == ([], 2, "partial")
     assert sum(tally.of(Fate.SENT) for tally in let_pass) == 2
     assert (passed.status, [gate.action for gate in passed.gates]) == ("complete", ["forced"])
 
@@ -309,8 +309,8 @@ def test_a_staged_night_is_stopped_between_its_first_task_and_the_second(night: 
 
 
 def books_of(**clients: tuple[int, int]) -> Tally:
-    """Rows read and rejected of each client."""
-    fates = Counter({Count(Fate.REJECTED, name, MONDAY): bad for name, (_, bad) in clients.items()})
+    """Rows read and invalid of each client."""
+    fates = Counter({Count(Fate.INVALID, name, MONDAY): bad for name, (_, bad) in clients.items()})
     read = Counter({name: rows for name, (rows, _) in clients.items()})
     return Tally(read=sum(read.values()), fates=fates, read_of=read)
 
@@ -331,7 +331,7 @@ def books_of(**clients: tuple[int, int]) -> Tally:
 def test_p17_a_rate_gate_holds_the_clients_that_are_beyond_it_and_no_others(
     action: str, tally: Tally, expected: list[tuple[str, str | None]]
 ) -> None:
-    gates = Gates.model_validate({"rejected": {"action": action}})
+    gates = Gates.model_validate({"invalid": {"action": action}})
 
     assert [(one.action, one.client) for one in judge_gates(gates, tally, TONIGHT, [])] == expected
 
@@ -341,7 +341,7 @@ def shared(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
     """A shop with 20 good sales, and an outlet with 5 good ones and 50 that cannot be read."""
     monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
     night = sales_night(tmp_path, sandbox)
-    night.edit("dags/uploads/sales.yml", ("limits:", "gates: {rejected: stop}\nlimits:"))
+    night.edit("dags/uploads/sales.yml", ("limits:", "gates: {invalid: stop}\nlimits:"))
     rows = [sale(f"shop-{n}") for n in range(20)]
     rows += [sale(f"outlet-{n}", "Outlet", **({} if n < 5 else {"amount": "much"})) for n in range(55)]
     write(night, rows)
@@ -353,9 +353,9 @@ def test_p17_bad_rows_of_one_client_hold_no_other_clients_events(shared: Night) 
     said = shared.run("upload", "sales")
     data = shared.run("report", "last", "--json").json
 
-    assert (said.code, data["rows"]["sent"], data["rows"]["held"], data["rows"]["rejected"]) == (1, 20, 5, 50)
+    assert (said.code, data["rows"]["sent"], data["rows"]["deferred"], data["rows"]["invalid"]) == (1, 20, 5, 50)
     assert shared.sandbox.totals.keys() == {SHOP}
-    assert "gate rejected stopped nordic_outlet" in said.out
+    assert "gate invalid stopped nordic_outlet" in said.out
     assert "Nothing was sent of nordic_outlet." in said.out
 
 
@@ -369,5 +369,5 @@ def test_p17_a_staged_night_holds_the_one_client_too(shared: Night) -> None:
         report = reconcile(run, upload, services)
 
     assert [unit.client for unit in units] == ["corner_shop"]
-    assert (report.tally.of(Fate.SENT), report.tally.of(Fate.HELD)) == (20, 5)
-    assert report.tally.reasons(Fate.HELD) == {(Reason.GATE_CLOSED, ""): 5}
+    assert (report.tally.of(Fate.SENT), report.tally.of(Fate.DEFERRED)) == (20, 5)
+    assert report.tally.reasons(Fate.DEFERRED) == {(Reason.GATE_CLOSED, ""): 5}

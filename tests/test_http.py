@@ -144,7 +144,7 @@ def test_p06_what_went_out_and_was_not_answered_may_be_stored(answer: bytes) -> 
 
 
 def test_p06_a_connection_that_was_closed_meanwhile_is_not_used_for_the_next_request() -> None:
-    """Servers close what stands idle. A request on such a connection would be in doubt for nothing."""
+    """Servers close what stands idle. A request on such a connection would be unconfirmed for nothing."""
     with serving(answering(OK)) as port, client(port) as http:
         for _ in range(3):
             assert http.post(POST).status == 200

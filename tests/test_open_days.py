@@ -49,7 +49,7 @@ def test_p20_events_held_for_a_refused_token_go_out_on_the_next_night(nights: Ni
 
     second = nights.run(1, announce=said.append)
 
-    assert (first.report.status, first.report.balance) == (Status.PARTIAL, "3 read = 3 held")
+    assert (first.report.status, first.report.balance) == (Status.PARTIAL, "3 read = 3 deferred")
     assert said == [f"also {FIRST}, open: a token or permission was refused (client stopped) (3 rows)"]
     assert (balances(second), second.complete) == (["3 read = 3 sent", "1 read = 1 sent"], True)
     assert nights.states() == "complete complete"
@@ -64,7 +64,7 @@ def test_p20_an_answer_that_was_lost_is_settled_on_the_next_night_under_the_same
 
     second = nights.run(1)
 
-    assert (first.report.balance, nights.sandbox.arrivals_of("a")) == ("2 read = 2 in doubt", 2)
+    assert (first.report.balance, nights.sandbox.arrivals_of("a")) == ("2 read = 2 unconfirmed", 2)
     assert (balances(second), second.complete) == (["2 read = 2 sent", "1 read = 1 sent"], True)
     assert nights.counted == dict.fromkeys("abc", 1)
 
@@ -81,7 +81,7 @@ def test_p20_an_answer_lost_longer_ago_than_metas_window_is_told_once_and_never_
     after = nights.run(4)
 
     settled = late.settled.reports[0]
-    assert settled.tally.reasons(Fate.IN_DOUBT) == {(Reason.UNSETTLED, ""): 2}
+    assert settled.tally.reasons(Fate.UNCONFIRMED) == {(Reason.UNSETTLED, ""): 2}
     assert (settled.status, late.complete, after.complete) == (Status.PARTIAL, False, True)
     assert balances(after) == ["1 read = 1 sent"]
     assert nights.states() == "complete complete complete complete complete"
@@ -129,14 +129,14 @@ def test_p20_what_is_above_a_clients_limit_goes_out_on_later_nights_oldest_first
     second = nights.run(1)
     third = nights.run(2)
 
-    assert first.report.balance == "5 read = 3 sent + 2 held"
-    assert balances(second) == ["5 read = 2 sent + 3 already sent", "2 read = 1 sent + 1 held"]
+    assert first.report.balance == "5 read = 3 sent + 2 deferred"
+    assert balances(second) == ["5 read = 2 sent + 3 already sent", "2 read = 1 sent + 1 deferred"]
     assert balances(third) == ["2 read = 1 sent + 1 already sent", "1 read = 1 sent"]
     assert (nights.states(), nights.counted) == ("complete complete complete", dict.fromkeys("abcdefgh", 1))
 
 
 def test_p20_a_day_that_a_gate_stopped_keeps_no_other_day_from_it(nights: Nights) -> None:
-    nights.night.write("dags/uploads/sales.yml", UPLOAD + "gates: {rejected: {max: 10%, action: stop}}\n")
+    nights.night.write("dags/uploads/sales.yml", UPLOAD + "gates: {invalid: {max: 10%, action: stop}}\n")
     bad = nights.sell(0, "x", amount="much")
     nights.write(0, [*nights.sell(0, "a"), *bad])
     nights.write(1, nights.sell(1, "b"))
@@ -146,8 +146,8 @@ def test_p20_a_day_that_a_gate_stopped_keeps_no_other_day_from_it(nights: Nights
 
     mended = nights.settle()
 
-    assert first.report.balance == "2 read = 1 rejected + 1 held"
-    assert (balances(second), nights.counted["b"]) == (["2 read = 1 rejected + 1 held", "1 read = 1 sent"], 1)
+    assert first.report.balance == "2 read = 1 invalid + 1 deferred"
+    assert (balances(second), nights.counted["b"]) == (["2 read = 1 invalid + 1 deferred", "1 read = 1 sent"], 1)
     assert (balances(mended), nights.states()) == (["2 read = 2 sent"], "complete complete")
 
 
@@ -246,7 +246,7 @@ def test_p20_a_day_too_old_for_meta_is_told_once(nights: Nights) -> None:
     nights.write(0, nights.sell(0, "a", "b"))
     for number in range(1, 11):
         nights.write(number, nights.sell(number, f"o{number}", brand="Outlet"))
-    nights.night.edit("dags/uploads/sales.yml", ("max_rejected: 0%", "max_rejected: 100%"))
+    nights.night.edit("dags/uploads/sales.yml", ("max_invalid: 0%", "max_invalid: 100%"))
     nights.run(0)
 
     problems = {number: nights.run(number).report.problems for number in range(1, 11)}
@@ -260,7 +260,7 @@ def test_p15_a_first_run_over_days_too_old_for_meta_owes_nothing_of_them(tmp_pat
     """The run reads them itself, and what came too late has its own fate."""
     nights = Nights(tmp_path, sandbox, FIRST, UNDATED)
     nights.write(0, [*nights.sell(0, "late"), *nights.sell(20, "good")])
-    nights.night.edit("dags/uploads/sales.yml", ("max_rejected: 0%", "max_expired: 100%"))
+    nights.night.edit("dags/uploads/sales.yml", ("max_invalid: 0%", "max_expired: 100%"))
     nights.move_to(nights.at(21))
     window = Window(Window.of_day(FIRST, nights.zone.key).since, Window.of_day(nights.day(20), nights.zone.key).until)
 
@@ -284,7 +284,7 @@ def test_p20_a_row_that_was_owed_and_left_the_source_is_told(nights: Nights) -> 
     after = nights.run(2)
 
     assert night.settled.reports[0].problems == (
-        "1 held of earlier runs not in the source any more: they are not sent",
+        "1 deferred of earlier runs not in the source any more: they are not sent",
     )
     assert (night.complete, after.complete, nights.states()) == (False, True, "complete complete complete")
 
@@ -293,7 +293,9 @@ def test_p20_a_row_that_was_owed_and_left_the_source_is_told(nights: Nights) -> 
 BOUGHT_BEFORE = UNDATED.replace("time: sold_at", "time: bought_at")
 
 
-@pytest.mark.parametrize(("upload", "told"), [(UNDATED, ["1 held", "1 held"]), (BOUGHT_BEFORE, ["", "2 held"])])
+@pytest.mark.parametrize(
+    ("upload", "told"), [(UNDATED, ["1 deferred", "1 deferred"]), (BOUGHT_BEFORE, ["", "2 deferred"])]
+)
 def test_p20_what_left_the_source_is_told_by_the_run_that_reads_all_of_where_it_may_be(
     tmp_path: Path, sandbox: Sandbox, upload: str, told: list[str]
 ) -> None:
@@ -315,14 +317,14 @@ def test_p20_what_left_the_source_is_told_by_the_run_that_reads_all_of_where_it_
     with nights.services() as services:
         rest = run_upload(services.deployment.uploads[NAME], both, services)
 
-    assert first.balance == "6 read = 6 held"
+    assert first.balance == "6 read = 6 deferred"
     lines = [" ".join(report.problems) for report in (one_day, rest)]
     assert [line.partition(" of earlier runs not in the source")[0] for line in lines] == told
 
 
 def test_a_client_that_is_not_configured_opens_its_day_without_reading_it_again(nights: Nights) -> None:
     """Each night would read the day again for nothing; once the client is there, its rows go out."""
-    nights.night.edit("dags/uploads/sales.yml", ("max_rejected: 0%", "max_rejected: 100%"))
+    nights.night.edit("dags/uploads/sales.yml", ("max_invalid: 0%", "max_invalid: 100%"))
     nights.night.edit("dags/clients.yml", ("    country: GB\n", "    country: GB\n    active: false\n"))
     nights.write(0, [*nights.sell(0, "a"), *nights.sell(0, "o", brand="Outlet")])
     for number in (1, 2):
@@ -353,10 +355,10 @@ def test_p20_a_row_rejected_before_makes_no_later_night_red_and_goes_out_when_me
 
     third = nights.run(2)
 
-    assert (first.complete, first.report.balance) == (False, "2 read = 1 sent + 1 rejected")
-    assert (second.complete, second.report.balance) == (True, "3 read = 1 sent + 1 already sent + 1 rejected")
+    assert (first.complete, first.report.balance) == (False, "2 read = 1 sent + 1 invalid")
+    assert (second.complete, second.report.balance) == (True, "3 read = 1 sent + 1 already sent + 1 invalid")
     assert second.report.known_lines() == [
-        f"1 rejected known since {nights.day(1)}: told then, and they make no later run red"
+        f"1 invalid known since {nights.day(1)}: told then, and they make no later run red"
     ]
     assert (third.report.balance, third.report.known_lines()) == ("4 read = 2 sent + 2 already sent", [])
 
@@ -391,8 +393,8 @@ def test_p20_an_event_that_meta_refused_makes_no_later_night_red(nights: Nights)
 
     second = nights.run(1)
 
-    assert (first.report.tally.of(Fate.REFUSED), first.complete) == (1, False)
-    assert (second.report.tally.of(Fate.REFUSED), second.complete) == (1, True)
+    assert (first.report.tally.of(Fate.REJECTED_BY_META), first.complete) == (1, False)
+    assert (second.report.tally.of(Fate.REJECTED_BY_META), second.complete) == (1, True)
     assert nights.states() == "complete complete"
 
 
@@ -466,11 +468,11 @@ def test_days_are_named_one_by_one_or_by_their_ends() -> None:
     def described(*days: UploadDay) -> list[str]:
         return describe_due_days(days)
 
-    never, held = Debt(None, "never_ran", None, 0), Debt(None, "throttled", None, 1)
+    never, deferred = Debt(None, "never_ran", None, 0), Debt(None, "throttled", None, 1)
     assert described() == []
     assert described(day(1, never)) == ["also 2026-11-01, open: no run covered it"]
-    assert described(day(1, held)) == ["also 2026-11-01, open: Meta asked to wait (1 row)"]
-    assert described(day(1, held), day(2, never), day(3, held), day(4, held._replace(rows=1_997))) == [
+    assert described(day(1, deferred)) == ["also 2026-11-01, open: Meta asked to wait (1 row)"]
+    assert described(day(1, deferred), day(2, never), day(3, deferred), day(4, deferred._replace(rows=1_997))) == [
         "also 2026-11-01, 2026-11-03 and 2026-11-04, open: Meta asked to wait (1,999 rows)",
         "also 2026-11-02, open: no run covered it",
     ]

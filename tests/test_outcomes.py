@@ -48,13 +48,13 @@ OPTIONAL = ", optional: true"
 
 TABLE: dict[str, Outcome] = {
     # What is not known to be delivered, by an answer that is lost, comes first: the fault is for the first request.
-    "an answer was lost": Outcome("partial", 1, "2 in doubt"),
+    "an answer was lost": Outcome("partial", 1, "2 unconfirmed"),
     "all sent": Outcome("complete", 0),
     "all sent before": Outcome("complete", 0, again=True),
     "some without consent": Outcome("complete", 0, rows=({}, NO)),
-    "some rejected within the limit": Outcome("complete", 0, rows=({}, BAD), more="limits: {max_rejected: 50%}"),
-    "some rejected beyond the limit": Outcome("partial", 1, "limits.max_rejected is 0.0%", rows=({}, BAD)),
-    "all rejected and the limit is 100%": Outcome("complete", 0, rows=(BAD,), more="limits: {max_rejected: 100%}"),
+    "some invalid within the limit": Outcome("complete", 0, rows=({}, BAD), more="limits: {max_invalid: 50%}"),
+    "some invalid beyond the limit": Outcome("partial", 1, "limits.max_invalid is 0.0%", rows=({}, BAD)),
+    "all invalid and the limit is 100%": Outcome("complete", 0, rows=(BAD,), more="limits: {max_invalid: 100%}"),
     "all expired": Outcome("partial", 1, "limits.max_expired is 50.0%", late=True),
     "all expired and the limit is 100%": Outcome("complete", 0, late=True, more="limits: {max_expired: 100%}"),
     "consent changed from yes to granted": Outcome(
@@ -64,19 +64,19 @@ TABLE: dict[str, Outcome] = {
         "complete", 0, rows=(GRANTED,), more="limits: {max_suppressed: 100%}"
     ),
     "nothing delivered and every limit kept": Outcome(
-        "partial", 1, "none of the 2 rows read was delivered: 1 rejected and 1 suppressed",
-        rows=(BAD, NO), more="limits: {max_rejected: 60%}",
+        "partial", 1, "none of the 2 rows read was delivered: 1 invalid and 1 suppressed",
+        rows=(BAD, NO), more="limits: {max_invalid: 60%}",
     ),
     "nothing delivered and the other limit is 100%": Outcome(
-        "partial", 1, "Where that may be, set limits.max_rejected: 100%",
-        rows=(BAD, NO), more="limits: {max_rejected: 60%, max_suppressed: 100%}",
+        "partial", 1, "Where that may be, set limits.max_invalid: 100%",
+        rows=(BAD, NO), more="limits: {max_invalid: 60%, max_suppressed: 100%}",
     ),
     "nothing delivered and both limits are 100%": Outcome(
-        "complete", 0, rows=(BAD, NO), more="limits: {max_rejected: 100%, max_suppressed: 100%}"
+        "complete", 0, rows=(BAD, NO), more="limits: {max_invalid: 100%, max_suppressed: 100%}"
     ),
-    "refused by Meta": Outcome("partial", 1, "2 refused"),
-    "the token does not work": Outcome("partial", 1, "2 held", client="locked"),
-    "a client nobody knows": Outcome("partial", 1, "2 held", client="{column: consent}"),
+    "refused by Meta": Outcome("partial", 1, "2 rejected by Meta"),
+    "the token does not work": Outcome("partial", 1, "2 deferred", client="locked"),
+    "a client nobody knows": Outcome("partial", 1, "2 deferred", client="{column: consent}"),
     "a gate stops": Outcome(
         "partial", 1, "gate suppressed stopped the run", rows=({}, NO),
         more="gates: {suppressed: {action: stop, max: 40%}}",

@@ -12,7 +12,7 @@ from offline_capi.model import EventBatch
 from offline_capi.past_losses import KnownLosses, OwedEvents
 
 LOSS = {
-    "fate": "rejected",
+    "fate": "invalid",
     "reason": "unreadable_value",
     "field": "value",
     "client": "shop",
@@ -36,7 +36,13 @@ def find(known: KnownLosses, *rows: dict[str, Any]) -> list[str | None]:
 
 @pytest.mark.parametrize(
     "other",
-    [{"fate": "refused"}, {"reason": "missing_value"}, {"field": "em"}, {"client": "outlet"}, {"event_id": "b"}],
+    [
+        {"fate": "rejected_by_meta"},
+        {"reason": "missing_value"},
+        {"field": "em"},
+        {"client": "outlet"},
+        {"event_id": "b"},
+    ],
     ids=lambda other: next(iter(other)),
 )
 def test_a_loss_is_known_by_its_row_fate_reason_and_field(other: dict[str, Any]) -> None:
@@ -102,25 +108,25 @@ def batch(*keys: bytes) -> EventBatch:
 
 
 def test_owed_events_that_are_read_again_are_met_and_the_batches_go_on_unchanged() -> None:
-    events = OwedEvents([owed((key(1), "held"), (key(2**63), "in_doubt"), (key(3), "held"))])
+    events = OwedEvents([owed((key(1), "deferred"), (key(2**63), "unconfirmed"), (key(3), "deferred"))])
     batches = [batch(key(9), key(3)), batch(key(0)), batch(key(2**64 - 1), key(2**63))]
 
     assert list(events.watch(batches)) == batches
-    assert events.unmet == Counter({"held": 1})
+    assert events.unmet == Counter({"deferred": 1})
 
 
 def test_what_is_owed_stands_as_the_newest_run_left_it_and_counts_once() -> None:
-    events = OwedEvents([owed((key(1), "in_doubt")), owed((key(1), "held"), (key(2), "held"))])
+    events = OwedEvents([owed((key(1), "unconfirmed")), owed((key(1), "deferred"), (key(2), "deferred"))])
 
-    assert events.unmet == Counter({"in_doubt": 1, "held": 1})
+    assert events.unmet == Counter({"unconfirmed": 1, "deferred": 1})
 
 
 def test_keys_that_begin_alike_are_told_apart() -> None:
     """Both orders, each met alone; zero bytes at the end belong to a key."""
-    pair = owed((key(5, 0), "held"), (key(5, 256), "in_doubt"))
+    pair = owed((key(5, 0), "deferred"), (key(5, 256), "unconfirmed"))
 
-    for met, left in ((key(5, 0), "in_doubt"), (key(5, 256), "held")):
-        events = OwedEvents([pair, owed((key(4), "held"), (key(6), "held"))])
+    for met, left in ((key(5, 0), "unconfirmed"), (key(5, 256), "deferred")):
+        events = OwedEvents([pair, owed((key(4), "deferred"), (key(6), "deferred"))])
         list(events.watch([batch(met, key(4), key(6))]))
         assert events.unmet == Counter({left: 1})
 

@@ -38,7 +38,7 @@ window: {column: at, timezone: UTC}
 event: {name: Purchase, id: "o-{id}", action_source: physical_store}
 user_data: {em: email}
 custom_data: {value: {column: amount, type: number}, currency: USD}
-limits: {max_rejected: 100%}
+limits: {max_invalid: 100%}
 """
 
 
@@ -77,7 +77,7 @@ def offline_capi(project: Path, *arguments: str, **environment: str) -> subproce
 
 
 def run_a_day(project: Path, sandbox: Sandbox, more: str = "", *, expect: int = 1) -> None:
-    """One row is rejected, so that staged events and rejects stay."""
+    """One row is invalid, so that staged events and rejects stay."""
     text = CLIENTS.format(url=sandbox.url, pixel=PIXEL, more=more)
     (project / "dags" / "clients.yml").write_text(text)
     today = datetime.now(UTC).date().isoformat()

@@ -50,7 +50,7 @@ FAULTS = (
 
 
 def some_rows(chance: random.Random, run: str) -> list[Row]:
-    """Good rows, and some that are rejected, suppressed, expired, or of no client."""
+    """Good rows, and some that are invalid, suppressed, expired, or of no client."""
     kinds: list[Row] = [{}] * 6 + [
         {"amount": "much"},
         {"currency": "money"},
@@ -90,13 +90,19 @@ def test_p01_no_row_is_lost_without_a_word_whatever_fails(night: Night) -> None:
         ends.update(fate for fate, n in troubled.tally.by_fate().items() if n)
         assert (troubled.complete, troubled.tally.read) == (True, len(rows)), (seed, troubled.balance)
         assert (healthy.complete, healthy.tally.read) == (True, len(rows)), (seed, healthy.balance)
-        assert healthy.tally.reasons(Fate.HELD).keys() <= {(Reason.UNKNOWN_CLIENT, "client")}, (seed, healthy.balance)
-        assert healthy.tally.of(Fate.IN_DOUBT) == 0, (seed, healthy.balance)
+        assert healthy.tally.reasons(Fate.DEFERRED).keys() <= {(Reason.UNKNOWN_CLIENT, "client")}, (
+            seed,
+            healthy.balance,
+        )
+        assert healthy.tally.of(Fate.UNCONFIRMED) == 0, (seed, healthy.balance)
         arrived = [times for name, times in night.counted.items() if f"/r{seed}-" in name]
         done = healthy.tally.of(Fate.SENT) + healthy.tally.of(Fate.ALREADY_SENT)
         assert (len(arrived), set(arrived) <= {1}) == (done, True), (seed, troubled.balance, healthy.balance)
-        assert healthy.tally.of(Fate.REFUSED) == troubled.tally.of(Fate.REFUSED), (seed, healthy.balance)
-    assert ends >= {Fate.SENT, Fate.REJECTED, Fate.SUPPRESSED, Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD}
+        assert healthy.tally.of(Fate.REJECTED_BY_META) == troubled.tally.of(Fate.REJECTED_BY_META), (
+            seed,
+            healthy.balance,
+        )
+    assert ends >= {Fate.SENT, Fate.INVALID, Fate.SUPPRESSED, Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED}
 
 
 def test_p02_the_same_rows_in_another_shape_send_nothing(night: Night) -> None:
@@ -182,7 +188,7 @@ def test_p05_a_second_before_the_edge_goes_out_and_a_second_behind_it_does_not(
         report = run_upload(deployment.uploads["aged"], Window(NOW - 99 * DAY, NOW + 99 * DAY), services)
 
     assert set(night.sandbox.accepted_ids) == {id_ for id_ in times if id_.endswith(" in")}
-    assert report.tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: 4, Fate.EXPIRED: 3, Fate.REJECTED: 1}
+    assert report.tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: 4, Fate.EXPIRED: 3, Fate.INVALID: 1}
     assert [request["code"] for request in night.sandbox.requests] == [None]
 
 
@@ -348,15 +354,15 @@ def assert_unseen(places: dict[str, bytes]) -> None:
 # ---------------------------------------------------------------------------------------------- P14
 
 
-@pytest.mark.parametrize("fate", ["refused", "held", "in doubt"])
+@pytest.mark.parametrize("fate", ["refused", "deferred", "unconfirmed"])
 def test_p14_a_loss_is_never_a_green_run(night: Night, fate: str) -> None:
     """The exit code, the report and the ledger all say so."""
     write(night, [sale(f"s-{i}") for i in range(5)])
     if fate == "refused":
         night.sandbox.refuse("s-3")
-    elif fate == "in doubt":
+    elif fate == "unconfirmed":
         night.sandbox.fault("cut_after_store")
-    elif fate == "held":
+    elif fate == "deferred":
         night.env["OFFLINE_CAPI_GRAPH_URL"] = NOBODY
 
     said = night.run("upload", "sales")
@@ -371,8 +377,8 @@ def test_p14_a_loss_is_never_a_green_run(night: Night, fate: str) -> None:
 @pytest.mark.parametrize(
     ("limits", "days_late", "other", "code", "said"),
     [
-        ("max_rejected: 20%", 0, {"amount": "much"}, 0, "complete"),
-        ("max_rejected: 10%", 0, {"amount": "much"}, 1, "1 rejected (20.0%; limits.max_rejected is 10.0%)"),
+        ("max_invalid: 20%", 0, {"amount": "much"}, 0, "complete"),
+        ("max_invalid: 10%", 0, {"amount": "much"}, 1, "1 invalid (20.0%; limits.max_invalid is 10.0%)"),
         ("max_expired: 20%", 70, {}, 0, "complete"),
         ("max_expired: 10%", 70, {}, 1, "1 expired (20.0%; limits.max_expired is 10.0%)"),
     ],
@@ -385,7 +391,7 @@ def test_p14_what_a_run_may_lose_is_the_uploads_own_limit(
     first = last - timedelta(days=70)
     bad = sale("bad", sold_at=noon(last - timedelta(days=days_late)), **other)
     write(night, [bad, *(sale(f"s-{i}", sold_at=noon(last)) for i in range(4))])
-    night.edit("dags/uploads/sales.yml", ("max_rejected: 100%", limits))
+    night.edit("dags/uploads/sales.yml", ("max_invalid: 100%", limits))
 
     sent = night.run("upload", "sales", "--since", str(first), "--until", str(last + timedelta(days=1)))
     page = night.run("report", "--html", "report.html", "--json")
@@ -423,7 +429,7 @@ def test_p15_the_plan_of_a_backfill_is_what_it_then_does_to_the_row(night: Night
     assert asked == before
     assert planned.json["tally"]["fates"] == done.json["tally"]["fates"]
     assert {fate for fate, *_ in done.json["tally"]["fates"]} == {
-        *("already_sent", "expired", "held", "rejected", "sent", "suppressed")
+        *("already_sent", "expired", "deferred", "invalid", "sent", "suppressed")
     }
 
 

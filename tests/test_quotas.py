@@ -1,4 +1,4 @@
-"""At most so many events of a client a run: the rest is held, and goes with the next."""
+"""At most so many events of a client a run: the rest is deferred, and goes with the next."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_the_first_events_go_and_the_next_run_takes_up_the_rest(night: Night, sa
     went = set(sandbox.ids_of(SHOP))
     second = night.send("sales")
 
-    assert first.balance == "30 read = 25 sent + 5 held"
-    assert first.tally.reasons(Fate.HELD) == {(Reason.OVER_LIMIT, ""): 5}
+    assert first.balance == "30 read = 25 sent + 5 deferred"
+    assert first.tally.reasons(Fate.DEFERRED) == {(Reason.OVER_LIMIT, ""): 5}
     assert went == shops(0, 10)
     assert second.balance == "30 read = 5 sent + 25 already sent"
     assert set(sandbox.ids_of(SHOP)) == shops(0, 15)
@@ -54,7 +54,7 @@ def test_p15_a_plan_knows_the_limit(night: Night) -> None:
         upload = services.deployment.uploads["sales"]
         window = Window.of_day(yesterday(upload.window.timezone), upload.window.timezone)
 
-        assert plan_upload(upload, window, services).balance == "30 read = 25 sent + 5 held"
+        assert plan_upload(upload, window, services).balance == "30 read = 25 sent + 5 deferred"
 
 
 def test_the_limit_holds_for_a_run_whose_tasks_are_repeated(night: Night, sandbox: Sandbox) -> None:
@@ -72,9 +72,9 @@ def test_the_limit_holds_for_a_run_whose_tasks_are_repeated(night: Night, sandbo
         report = reconcile(run, upload, services)
 
     assert set(sandbox.ids_of(SHOP)) == shops(0, 10)
-    assert [tally.reasons(Fate.HELD) for tally in sent] == [{(Reason.OVER_LIMIT, ""): 5}, {}]
-    assert report.balance == "30 read = 25 sent + 5 held"
-    assert report.tally.reasons(Fate.HELD) == {(Reason.OVER_LIMIT, ""): 5}
+    assert [tally.reasons(Fate.DEFERRED) for tally in sent] == [{(Reason.OVER_LIMIT, ""): 5}, {}]
+    assert report.balance == "30 read = 25 sent + 5 deferred"
+    assert report.tally.reasons(Fate.DEFERRED) == {(Reason.OVER_LIMIT, ""): 5}
 
 
 # ---------------------------------------------------------------------------------------------- the law
@@ -106,15 +106,15 @@ def batch(names: Sequence[str], start: int) -> EventBatch:
 
 @given(st.lists(st.lists(st.sampled_from(list(CLIENTS)), max_size=12), max_size=5))
 def test_of_each_client_the_first_go_however_the_events_are_cut(batches: list[list[str]]) -> None:
-    quotas, went, held, start = Quotas(CLIENTS), [], [], 0
+    quotas, went, deferred, start = Quotas(CLIENTS), [], [], 0
     for names in batches:
         within, above = quotas.take(batch(names, start))
         went += within.table.column("row").to_pylist()
-        held += above.table.column("row").to_pylist()
+        deferred += above.table.column("row").to_pylist()
         start += len(names)
 
     owners = [name for names in batches for name in names]
-    assert sorted([*went, *held]) == list(range(len(owners)))
+    assert sorted([*went, *deferred]) == list(range(len(owners)))
     for name, client in CLIENTS.items():
         rows = [row for row, owner in enumerate(owners) if owner == name]
         limit = client.limits.events_per_run

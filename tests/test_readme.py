@@ -64,11 +64,11 @@ def test_the_example_is_a_valid_upload(tmp_path: Path):
 
 def test_the_balance_shown_is_that_of_the_golden_events():
     golden = Path("data_samples/golden/credit_approvals.jsonl").read_text(encoding="utf-8").splitlines()
-    shown = re.search(r"(\d+) read = (\d+) sent \+ (\d+) rejected \+ (\d+) suppressed", README)
+    shown = re.search(r"(\d+) read = (\d+) sent \+ (\d+) invalid \+ (\d+) suppressed", README)
     assert shown is not None
-    read, sent, rejected, suppressed = map(int, shown.groups())
+    read, sent, invalid, suppressed = map(int, shown.groups())
 
-    assert read == sent + rejected + suppressed
+    assert read == sent + invalid + suppressed
     assert sent == len(golden) - 1  # one event of the golden file repeats the id of another
 
 

@@ -49,7 +49,7 @@ def test_rejects_are_counted_by_reason_with_what_to_do(night: Night) -> None:
 
     assert plain.code == 0
     lines = plain.out.splitlines()
-    assert lines[0].split(maxsplit=1) == ["4", "rejected  custom_data.currency: the currency is not an ISO 4217 code"]
+    assert lines[0].split(maxsplit=1) == ["4", "invalid  custom_data.currency: the currency is not an ISO 4217 code"]
     assert lines[1].strip() == "→ map the source's words to codes"
     assert "no-client  a value (not in the map)" in plain.out
     assert lines[-1] == data["files"][0]
@@ -131,15 +131,15 @@ def test_p16_a_fix_of_the_business_key_sends_the_duplicates_and_nothing_twice(ni
 
 
 def test_a_replay_leaves_all_other_rows_alone(night: Night) -> None:
-    """A sale that came in since is the next run's; what is still wrong is rejected again, and the limit judges it."""
+    """A sale that came in since is the next run's; what is still wrong is invalid again, and the limit judges it."""
     write(night, [*GOOD, *BAD])
     night.send("sales")
-    night.edit("dags/uploads/sales.yml", ("max_rejected: 100%", "max_rejected: 50%"))
+    night.edit("dags/uploads/sales.yml", ("max_invalid: 100%", "max_invalid: 50%"))
     write(night, [*GOOD, sale("no-amount"), *BAD[1:], sale("late")])
 
     replayed = night.run("replay", "last", "--json")
 
-    assert (replayed.code, replayed.json["balance"]) == (1, "5 read = 1 sent + 3 rejected + 1 held")
+    assert (replayed.code, replayed.json["balance"]) == (1, "5 read = 1 sent + 3 invalid + 1 deferred")
     assert "late" not in ids(night)
 
 
@@ -151,9 +151,9 @@ def test_held_events_are_replayed_when_asked_for(night: Night) -> None:
 
     without, with_them = replay(night, run), replay(night, run, undelivered=True)
 
-    assert without.balance == "5 read = 4 rejected + 1 held"
-    assert with_them.balance == "10 read = 5 sent + 4 rejected + 1 held"
-    assert replay(night, run, undelivered=True).balance == "10 read = 5 already sent + 4 rejected + 1 held"
+    assert without.balance == "5 read = 4 invalid + 1 deferred"
+    assert with_them.balance == "10 read = 5 sent + 4 invalid + 1 deferred"
+    assert replay(night, run, undelivered=True).balance == "10 read = 5 already sent + 4 invalid + 1 deferred"
 
 
 def test_p16_a_refused_event_is_sent_again_although_nothing_in_it_changed(night: Night) -> None:
@@ -164,10 +164,10 @@ def test_p16_a_refused_event_is_sent_again_although_nothing_in_it_changed(night:
     night.sandbox.heal()
 
     plain = night.send("sales")
-    replayed = night.run("replay", run, "--refused", "--json")
+    replayed = night.run("replay", run, "--undelivered", "--json")
     again = replay(night, run, undelivered=True)
 
-    assert plain.balance == "5 read = 4 already sent + 1 refused"
+    assert plain.balance == "5 read = 4 already sent + 1 rejected by Meta"
     assert (replayed.code, replayed.json["balance"]) == (0, "1 read = 1 sent")
     assert again.balance == "1 read = 1 already sent"
     assert set(night.counted.values()) == {1}

@@ -114,13 +114,13 @@ def test_events_of_a_client_are_written_as_soon_as_they_fill_a_group(tmp_path: P
 
 
 REJECTED = {"origin": "a.csv", "row": 1, "client": "shop", "event_id": "r-1", "reason": "missing_value", "field": "em"}
-LOST = {"origin": "a.csv", "row": 5, "client": "shop", "event_id": "u-1", "fate": "held", "reason": "throttled"}
+LOST = {"origin": "a.csv", "row": 5, "client": "shop", "event_id": "u-1", "fate": "deferred", "reason": "throttled"}
 
 
-def keep(stage: Stage, rejected: list[dict[str, object]], undelivered: list[dict[str, object]]) -> None:
+def keep(stage: Stage, invalid: list[dict[str, object]], undelivered: list[dict[str, object]]) -> None:
     with stage.rejects("run") as writer:
-        if rejected:
-            writer.write(pa.RecordBatch.from_pylist([REJECTED | one for one in rejected]))
+        if invalid:
+            writer.write(pa.RecordBatch.from_pylist([REJECTED | one for one in invalid]))
         if undelivered:
             lost = [LOST | {"key": bytes(16)} | one for one in undelivered]
             writer.write_undelivered(pa.RecordBatch.from_pylist(lost))
@@ -161,10 +161,10 @@ def test_what_was_not_sent_stands_in_one_table_with_the_same_columns_however_lit
 
 def test_the_keys_of_refused_events_are_those_of_no_other(tmp_path: Path) -> None:
     stage = Stage(str(tmp_path))
-    assert stage.refused_keys("run") == []
-    keep(stage, [], [{}, {"fate": "refused", "key": b"k" * 16}, {"fate": "in_doubt"}])
+    assert stage.find_rejected_keys("run") == []
+    keep(stage, [], [{}, {"fate": "rejected_by_meta", "key": b"k" * 16}, {"fate": "unconfirmed"}])
 
-    assert stage.refused_keys("run") == [b"k" * 16]
+    assert stage.find_rejected_keys("run") == [b"k" * 16]
 
 
 # ---------------------------------------------------------------------------------------------- files

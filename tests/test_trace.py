@@ -75,10 +75,10 @@ def test_what_was_not_sent_is_traced_to_its_row_and_reason(night: Night) -> None
 
     refused, bad = traced(night, "refused"), traced(night, "bad")
 
-    assert (refused.deliveries[0].delivery.state, refused.deliveries[0].delivery.code) == ("refused", 100)
-    assert [(row.fate, row.origin, row.row) for row in refused.rows] == [("refused", "sales.csv", 4)]
+    assert (refused.deliveries[0].delivery.state, refused.deliveries[0].delivery.code) == ("rejected", 100)
+    assert [(row.fate, row.origin, row.row) for row in refused.rows] == [("rejected_by_meta", "sales.csv", 4)]
     assert bad.deliveries == []
-    assert [(row.fate, row.reason, row.row) for row in bad.rows] == [("rejected", "unreadable_value", 5)]
+    assert [(row.fate, row.reason, row.row) for row in bad.rows] == [("invalid", "unreadable_value", 5)]
     assert not traced(night, "nobody").known
 
 
@@ -88,12 +88,12 @@ def test_a_row_leads_to_its_event_through_the_source_and_through_what_was_kept(n
         sent = event_ids_of_row(2, services, origin="sales.csv")
         of_run = event_ids_of_row(6, services, run_id=run)
         (night.home / "sales/sales.csv").unlink()
-        rejected = event_ids_of_row(5, services, origin="sales.csv")
+        invalid = event_ids_of_row(5, services, origin="sales.csv")
         gone = event_ids_of_row(2, services, origin="sales.csv")
         with pytest.raises(UsageError, match="give --run as well"):
             event_ids_of_row(2, services)
 
-    assert [ids for ids, _ in (sent, of_run, rejected, gone)] == [["good-1"], ["zoë | 1"], ["bad"], []]
+    assert [ids for ids, _ in (sent, of_run, invalid, gone)] == [["good-1"], ["zoë | 1"], ["bad"], []]
 
 
 def test_the_command_tells_it_in_words_and_ends_in_1_where_nothing_is_known(night: Night) -> None:
@@ -102,7 +102,7 @@ def test_the_command_tells_it_in_words_and_ends_in_1_where_nothing_is_known(nigh
     words, unknown = night.run("trace", "refused"), night.run("trace", "nobody", "--json")
 
     assert words.code == 0
-    assert "refused by Meta (100" in words.out
+    assert "rejected by Meta (100" in words.out
     assert "Meta's trace id" in words.out
     assert "sales.csv:4" in words.out
     assert (unknown.code, unknown.json["events"][0]["known"]) == (1, False)

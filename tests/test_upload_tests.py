@@ -43,8 +43,8 @@ def differences(shop: Shop, test: dict[str, Any], **sections: Any) -> list[str]:
         (PAID, {"user_data": {"em": {"sha256": "mara@example.com"}, "ph": "absent"}}),
         (PAID, {"user_data": {"em": "present"}}),
         (PAID | {"Total": 10}, {"custom_data": {"value": 10.0}}),
-        (PAID | {"Total": None}, {"fate": "rejected", "reason": "purchase_without_value"}),
-        (PAID | {"Total": None}, "rejected"),
+        (PAID | {"Total": None}, {"fate": "invalid", "reason": "purchase_without_value"}),
+        (PAID | {"Total": None}, "invalid"),
         (PAID | {"Status": "draft"}, "filtered"),
         ({"Name": "#1"}, "filtered"),
     ],
@@ -60,8 +60,8 @@ def test_what_a_row_becomes_is_as_expected(shop: Shop, row: dict[str, Any], expe
         (PAID, {"custom_data": {"value": "10"}}, 'custom_data.value: expected "10", got 10'),
         (PAID, {"user_data": {"ph": "present"}}, "user_data.ph: expected a value, got none"),
         (PAID, "filtered", "expected filtered, and the row is an event"),
-        (PAID | {"Total": None}, {"event_name": "Purchase"}, "the row is rejected: purchase_without_value"),
-        (PAID | {"Total": "x"}, {"fate": "rejected", "reason": "unreadable_valu"}, 'did you mean "unreadable_value"?'),
+        (PAID | {"Total": None}, {"event_name": "Purchase"}, "the row is invalid: purchase_without_value"),
+        (PAID | {"Total": "x"}, {"fate": "invalid", "reason": "unreadable_valu"}, 'did you mean "unreadable_value"?'),
     ],
 )
 def test_what_is_different_is_said(shop: Shop, row: dict[str, Any], expect: Any, said: str):
@@ -106,7 +106,7 @@ def test_the_command_passes_fails_and_speaks_to_machines(shop: Shop):
     good = {"name": "paid", "row": PAID, "expect": {"event_name": "Purchase"}}
     shop.upload(tests=[good])
     passed = shop.run("test")
-    shop.upload(tests=[good, {"row": PAID, "expect": "rejected"}])
+    shop.upload(tests=[good, {"row": PAID, "expect": "invalid"}])
     failed, machine = shop.run("test", "orders"), shop.run("test", "--json")
     shop.upload()
     none = shop.run("test")
@@ -115,7 +115,7 @@ def test_the_command_passes_fails_and_speaks_to_machines(shop: Shop):
     assert (failed.code, "✗ orders: test 2" in failed.out, "1 passed, 1 failed" in failed.out) == (1, True, True)
     assert "dags/uploads/orders.yml:" in failed.out
     assert (machine.code, machine.json["passed"], machine.json["failed"]) == (1, 1, 1)
-    assert machine.json["tests"][1]["differences"] == ["expected rejected, and the row is an event"]
+    assert machine.json["tests"][1]["differences"] == ["expected invalid, and the row is an event"]
     assert (none.code, "there are no tests" in none.err) == (2, True)
     assert shop.sandbox.requests == []
 

@@ -305,7 +305,7 @@ class Copy:
 
     def run_tests(self, arguments: Sequence[str], timeout_s: float, **environment: str) -> tuple[int, str] | None:
         """pytest's exit code and output; None where it took too long. No process of it is alive afterwards."""
-        with tempfile.TemporaryDirectory(prefix="m-", dir=self.folder.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix="m-", dir=self.folder.parent, ignore_cleanup_errors=True) as temporary:
             Path(temporary).chmod(0o755)  # a database server runs as another user
             mark = f"{MARK}={Path(temporary).name}"
             told = {**os.environ, **environment, MARK: Path(temporary).name, "TMPDIR": temporary}

@@ -159,7 +159,7 @@ def _quality_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
 def _settle_dag(deployment: Deployment, uploads: list[str]) -> DAG:
     """Between two nights: one task an upload, which settles what its earlier runs owe."""
     settings = deployment.platform.airflow
-    description = "Settle what earlier runs owe: open days, events in doubt, held events"
+    description = "Settle what earlier runs owe: open days, unconfirmed events, deferred events"
     with _small_dag(deployment, SETTLE, settings.settle, description, SETTLE_PAGE) as dag:
         dag.on_failure_callback = notices(settings.notify.failure) or None
         settle = task(task_id="settle", map_index_template="{{ upload }}", **_pool(settings.pools.upload))

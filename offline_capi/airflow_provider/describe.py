@@ -26,8 +26,9 @@ it in the ledger: the reports of the last nights then show what Meta counted bes
 Meta. Its task is red where Meta did not tell everything; repeating is safe.
 """
 SETTLE_PAGE = """
-Settles what earlier runs of each upload owe, as `offline-capi settle` does: open days, events in doubt or held, as long
-as Meta still takes them. One task an upload; it is red as long as something of it is not delivered. Repeating is safe.
+Settles what earlier runs of each upload owe, as `offline-capi settle` does: open days, unconfirmed and deferred
+events, as long as Meta still takes them. One task an upload; it is red as long as something of it is not delivered.
+Repeating is safe.
 """
 
 _UNITS = {name: timedelta(**{name: 1}) for name in ("days", "hours", "minutes")}
@@ -56,7 +57,7 @@ def _facts(upload: Upload, runs: str) -> str:
         "Covers": _window(upload),
         "Client": in_words(upload.client),
         "Consent": _consent(upload.consent),
-        "Rejected rows allowed": f"{upload.limits.max_rejected:.0%} of the rows read",
+        "Invalid rows allowed": f"{upload.limits.max_invalid:.0%} of the rows read",
     }
     return "\n".join(f"- **{name}:** {text}" for name, text in facts.items() if text)
 

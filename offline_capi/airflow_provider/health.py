@@ -102,7 +102,7 @@ def _raise_for_unusable(found: HealthReport) -> None:
     stopped = [status.client for status in found.statuses if any(fault.stops for fault in status.faults)]
     if stopped:
         raise AccessDeniedError(
-            f"cannot send for {_named(stopped)}: the log says why, and what to do. Their events are held until a "
+            f"cannot send for {_named(stopped)}: the log says why, and what to do. Their events are deferred until a "
             f"look is good; other clients are sent as usual."
         )
     if found.ending:

@@ -232,7 +232,7 @@ def _foresee(
 
     report = plan_upload(upload, window, services, clients=clients)
     log_plan(report)
-    again = report.tally.of(Fate.REFUSED) if form.get("resend") else 0
+    again = report.tally.of(Fate.REJECTED_BY_META) if form.get("resend") else 0
     if again:
         _log.info("events that Meta refused before go again", events=again)
     _keep_limit(report.tally.of(Fate.SENT) + again, form.get("limit"))

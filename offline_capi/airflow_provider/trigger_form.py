@@ -58,7 +58,7 @@ def trigger_form(deployment: Deployment, upload: Upload) -> dict[str, Param]:
         "force_gates": _field(
             False,
             "Pass the gates",
-            "Send although a gate (volume, value, rejected rows, drift, …) would stop this run.",
+            "Send although a gate (volume, value, invalid rows, drift, …) would stop this run.",
             **_SWITCH,
             section=_CARE,
         ),

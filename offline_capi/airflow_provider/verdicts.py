@@ -28,22 +28,23 @@ class _Verdict:
 #: First match wins: somebody who has to act comes before waiting, waiting before a loss that is final.
 _VERDICTS = (
     _Verdict(
-        (Fate.HELD,), (Reason.CLIENT_STOPPED,), AccessDeniedError,
+        (Fate.DEFERRED,), (Reason.CLIENT_STOPPED,), AccessDeniedError,
         "Meta refused the token or the pixel. Renew its permission, then clear this task or run again: "
         "only what is missing is sent",
     ),
     _Verdict(
-        (Fate.HELD,), (Reason.UNREACHABLE, Reason.THROTTLED, Reason.OTHER_RUN, Reason.NOT_SENT), TemporaryError,
+        (Fate.DEFERRED,), (Reason.UNREACHABLE, Reason.THROTTLED, Reason.OTHER_RUN, Reason.NOT_SENT), TemporaryError,
         "They wait; repeating sends only them",
     ),
-    _Verdict((Fate.IN_DOUBT,), (), TemporaryError, "No answer came; repeating uses the same event ids, so Meta counts "
-             "each once"),
+    _Verdict((Fate.UNCONFIRMED,), (), TemporaryError,
+             "No answer came; repeating uses the same event ids, so Meta counts each once"),
     _Verdict(
-        (Fate.HELD,), (Reason.OVER_LIMIT,), PartialLossError,
+        (Fate.DEFERRED,), (Reason.OVER_LIMIT,), PartialLossError,
         "They are above limits.events_per_run; the next run goes on where this one stopped",
     ),
     _Verdict(
-        (Fate.REFUSED, Fate.HELD), (), PartialLossError, "Repeating does not change it: see the report for the reasons"
+        (Fate.REJECTED_BY_META, Fate.DEFERRED), (), PartialLossError,
+        "Repeating does not change it: see the report for the reasons"
     ),
 )  # fmt: skip
 

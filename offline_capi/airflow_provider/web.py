@@ -1,4 +1,4 @@
-"""Pages inside Airflow's UI, behind its own login: runs and their reports, clients, key coverage, what is in doubt.
+"""Pages inside Airflow's UI, behind its own login: runs and their reports, clients, key coverage, what is unconfirmed.
 
 Whoever may see the DAG of an upload may see its runs and the clients it sends for. A page holds numbers and reasons,
 never a value of a row; all of it is read from the ledger and from what the last look at each client found.
@@ -105,13 +105,13 @@ def show_coverage(user: GetUserDep, upload: str = "", after: str = "") -> str:
     return _page("coverage", "Key coverage", uploads=uploads, frame=FRAME, nights=NIGHTS, more=more)
 
 
-@app.get("/in-doubt", response_class=HTMLResponse)
+@app.get("/unconfirmed", response_class=HTMLResponse)
 def show_doubts(user: GetUserDep) -> str:
     """The requests that nobody knows the end of, of every upload whose DAG this user may see."""
     seen, now = _Sight(user), datetime.now(UTC)
     with _opened() as (_, __, ledger):
-        doubts = [one for one in ledger.in_doubt(now) if seen.upload(one.upload)]
-    return _page("in-doubt", "In doubt", doubts=doubts, now=now)
+        doubts = [one for one in ledger.unconfirmed(now) if seen.upload(one.upload)]
+    return _page("unconfirmed", "Unconfirmed", doubts=doubts, now=now)
 
 
 @app.get("/days", response_class=HTMLResponse)

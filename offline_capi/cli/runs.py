@@ -28,7 +28,7 @@ from offline_capi.model import in_utc
 from offline_capi.private_files import replace_file
 
 if TYPE_CHECKING:
-    from offline_capi.ledger import DoubtfulRequest, RunRecord
+    from offline_capi.ledger import RunRecord, UnconfirmedRequest
 
 
 @app.command()
@@ -37,8 +37,8 @@ def status(
         str | None, typer.Argument(help="Run id, or with --days an upload. Default: the last runs, or all uploads.")
     ] = None,
     limit: Annotated[int, typer.Option(help="How many runs.", min=1)] = 10,
-    in_doubt: Annotated[
-        bool, typer.Option("--in-doubt", help="Instead: the requests of all runs without an answer.")
+    unconfirmed: Annotated[
+        bool, typer.Option("--unconfirmed", help="Instead: the requests of all runs without an answer.")
     ] = False,
     days: Annotated[
         bool, typer.Option("--days", help="Instead: the calendar of an upload (or of all): complete, open, closed.")
@@ -52,8 +52,8 @@ def status(
     if days:
         _status_days(run, since, until, config, as_json=as_json)
         return
-    if in_doubt:
-        _status_in_doubt(run, config, as_json=as_json)
+    if unconfirmed:
+        _print_unconfirmed_requests(run, config, as_json=as_json)
         return
     with opened(config) as services:
         runs = [services.ledger.run(run)] if run else services.ledger.runs(limit)
@@ -85,10 +85,10 @@ def _status_days(upload: str | None, since: str | None, until: str | None, confi
         print_calendar(calendar, out)
 
 
-def _status_in_doubt(run: str | None, config: Path, *, as_json: bool) -> None:
+def _print_unconfirmed_requests(run: str | None, config: Path, *, as_json: bool) -> None:
     with opened(config) as services:
         now, only = services.clock(), services.ledger.run(run).id if run else None
-        doubts = [one for one in services.ledger.in_doubt(now) if only in (None, one.run_id)]
+        doubts = [one for one in services.ledger.unconfirmed(now) if only in (None, one.run_id)]
     if as_json:
         print_json([one.to_json(now) for one in doubts])
     else:
@@ -150,34 +150,34 @@ def rejects(
 @app.command()
 def replay(
     run: Annotated[str, typer.Argument(help="Run id, or 'last'.")],
-    refused: Annotated[
-        bool, typer.Option("--refused", help="Also events that were held, in doubt, or refused by Meta.")
+    undelivered: Annotated[
+        bool, typer.Option("--undelivered", help="Also events that were deferred, unconfirmed or rejected by Meta.")
     ] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Send what was rejected, once it is fixed; everything else is left alone."""
+    """Send what was invalid, once it is fixed; everything else is left alone."""
     from offline_capi.ledger import AuditAction, record_audit
     from offline_capi.pipeline import replay_run
 
     with opened(config) as services:
         past = services.ledger.newest_run() if run == "last" else services.ledger.run(run)
-        detail = {"window": str(past.window), "refused": refused}
+        detail = {"window": str(past.window), "undelivered": undelivered}
         record_audit(
             services.ledger, AuditAction.REPLAY, past.upload, now=services.clock(), detail=detail, run_id=past.id
         )
         with progress(past.upload, quiet=as_json) as on_progress:
-            found = replay_run(past.id, services, undelivered=refused, on_progress=on_progress)
+            found = replay_run(past.id, services, undelivered=undelivered, on_progress=on_progress)
     finish(found, as_json)
 
 
-def print_doubts(doubts: list[DoubtfulRequest], now: datetime) -> None:
+def print_doubts(doubts: list[UnconfirmedRequest], now: datetime) -> None:
     for one in doubts:
         what = f"{one.run_id}  {one.upload}  {one.client}  pixel {one.pixel}  {one.events:,} events"
         out.print(f"? {what}  since {in_utc(one.since)}", highlight=False, markup=False)
         out.print(f"  {one.next_step(now)}", style="dim", highlight=False, markup=False, soft_wrap=True)
     if not doubts:
-        out.print("nothing is in doubt")
+        out.print("nothing is unconfirmed")
 
 
 def print_runs(runs: list[RunRecord]) -> None:

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 #: The fate that a request's state means for its events, in words.
 _STATES = {
     "accepted": "sent",
-    "refused": "refused by Meta",
-    "unconfirmed": "in doubt: no answer came",
-    "posting": "on its way, or in doubt",
+    "rejected": "rejected by Meta",
+    "unconfirmed": "unconfirmed: no answer came",
+    "posting": "on its way, or unconfirmed",
     "released": "not sent; the next run may send it",
 }
 

@@ -2,7 +2,7 @@
 
 The table is read by ``offline-capi clients pull``, which keeps what is good of it in a file beside ``clients.yml``; all
 else reads that file, so that neither a DAG file at parse time nor a night depends on the table being reachable. A row
-that is faulty leaves out its client alone: rows of that client are held until it is mended.
+that is faulty leaves out its client alone: rows of that client are deferred until it is mended.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def _load(folder: Path, environ: Mapping[str, str], only: str | None = None) -> 
     python = clients.platform.python if clients.platform else None
     around = Surroundings(sql_folder(folder), clients.named, clients.environment, python)
     files = [path for path in _upload_files(folder) if only in (None, path.stem)]
-    # A row of a table may be faulty and its client left out: its rows are held, and nothing else fails for it.
+    # A row of a table may be faulty and its client left out: its rows are deferred, and nothing else fails for it.
     check_client = bool(clients.named) and clients.table is None
     drafts = [_load_upload(path, around, check_client=check_client) for path in files]
     return clients, [*_unique(drafts)]

@@ -91,7 +91,14 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
         properties |= {"in": properties["equals"], "not_in": properties["not_equals"]}
     for client in (definitions[name] for name in ("Client", "EnvironmentClient") if name in definitions):
         _with_either_id(client)
+    for name, (key, former) in _FORMER_KEYS.items():
+        if name in definitions:
+            definitions[name]["properties"][former] = definitions[name]["properties"][key]
     return {"$schema": _DIALECT, **definitions.pop(model.__name__), "$defs": definitions}
+
+
+#: Keys that are accepted under their former name too: model → (key, former name).
+_FORMER_KEYS = {"Limits": ("max_invalid", "max_rejected"), "Gates": ("invalid", "rejected")}
 
 
 def _without_name(definition: dict[str, Any]) -> None:

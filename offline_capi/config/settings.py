@@ -763,7 +763,7 @@ class WindowSpec(_Node):
     """Which column places a row in time for the run's window, and the zone of naive values and of days.
 
     Without ``format`` and ``unit``, what ``event.time`` declares for the same column, or for a template with that
-    column in it, holds here too. A row of which this cannot be read is rejected.
+    column in it, holds here too. A row of which this cannot be read is invalid.
     """
 
     column: Name | None = Field(None, description="the column that places a row in time")
@@ -816,7 +816,7 @@ class Event(_Node):
     advanced_measurement_table: ConstantSpec | None = None
     strict_website: bool = Field(
         False,
-        description="true: website events without event_source_url or client_user_agent are rejected, not only warned "
+        description="true: website events without event_source_url or client_user_agent are invalid, not only warned "
         "of",
     )
 
@@ -989,7 +989,11 @@ class Limits(_Node):
     100% says that all of them may be lost that way; without it, a run that delivers nothing of what it read is partial.
     """
 
-    max_rejected: Share = Field(0.0, description="2% or 0.02; rows of unknown and paused clients count with them")
+    max_invalid: Share = Field(
+        0.0,
+        validation_alias=AliasChoices("max_invalid", "max_rejected"),
+        description="2% or 0.02; rows of unknown and paused clients count with them; max_rejected is accepted as well",
+    )
     max_expired: Share = Field(0.5, description="2% or 0.02; 100%: even a run of which all expired is complete")
     max_suppressed: Share = Field(
         0.95, description="2% or 0.02; 100%: even a run of which nobody has consented is complete"
@@ -1036,7 +1040,11 @@ class Gates(_Node):
     )
     volume: TrailingGateSpec = Field(TrailingGate(), description="rows read")
     value: TrailingGateSpec = Field(TrailingGate(), description="sum of custom_data.value, by currency")
-    rejected: RateGateSpec = Field(RateGate(), description="rows rejected")
+    invalid: RateGateSpec = Field(
+        RateGate(),
+        validation_alias=AliasChoices("invalid", "rejected"),
+        description="rows that cannot become an event; rejected is accepted as well",
+    )
     expired: RateGateSpec = Field(RateGate(), description="rows too old for Meta")
     suppressed: RateGateSpec = Field(RateGate(max=0.9), description="rows without consent")
     duplicate: RateGateSpec = Field(RateGate(), description="rows that repeat an event id of the run")
@@ -1286,7 +1294,7 @@ def _over(own: Any, defaults: Any) -> Any:
 
 
 #: What a row of a test can become beside an event; ``filtered``: left out by ``filter``.
-TEST_FATES = ("filtered", "suppressed", "rejected", "expired", "held")
+TEST_FATES = ("filtered", "suppressed", "invalid", "expired", "deferred")
 _OF_EVENT = (*EVENT_KEYS, "user_data", "custom_data")
 
 
@@ -1328,7 +1336,7 @@ class UploadTest(_Node):
         BeforeValidator(_expectation, json_schema_input_type=Literal[TEST_FATES] | dict[str, Any]),
     ] = Field(
         description="a part of the event in Meta's keys (present, absent or {sha256: text} for a value), or "
-        "filtered, suppressed, expired, rejected, or {fate: rejected, reason: …}"
+        "filtered, suppressed, expired, invalid, or {fate: invalid, reason: …}"
     )
 
     @field_validator("run_at")
@@ -1454,7 +1462,9 @@ class ClientLimits(_Node):
     """How much may go out for a client, so that one of many does not fill the night."""
 
     events_per_run: int | None = Field(
-        None, ge=1, description="events a run for each of its pixels; those above are held, and go with the next run"
+        None,
+        ge=1,
+        description="events a run for each of its pixels; those above are deferred, and go with the next run",
     )
     requests_per_second: float | None = Field(
         None, ge=0.01, le=1000, description="requests for all its pixels, of all processes that share the ledger"
@@ -1474,7 +1484,7 @@ class Client(_Node):
         "dataset_id is accepted as well",
     )
     token: SecretRef
-    active: bool = Field(True, description="false: rows of this client are held, not sent")
+    active: bool = Field(True, description="false: rows of this client are deferred, not sent")
     country: Country | None = Field(None, description="ISO 3166-1 alpha-2; completes national phone numbers")
     timezone: Zone = "UTC"
     external_id: ExternalIdPolicy = ExternalIdPolicy()
@@ -1774,7 +1784,7 @@ class Environment(_Node):
     """A second life of the folder: the same uploads to other pixels, with books of their own."""
 
     clients: dict[Name, EnvironmentClient] = Field(
-        min_length=1, description="the clients that send there; rows of the others are held"
+        min_length=1, description="the clients that send there; rows of the others are deferred"
     )
     graph_url: Annotated[str, AfterValidator(_url)] | None = None
     ledger: Ledger | None = Field(

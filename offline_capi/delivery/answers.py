@@ -210,7 +210,7 @@ def date_of(headers: Mapping[str, str]) -> float | None:
 
 REGAIN, RESET = "estimated_time_to_regain_access", "reset_time_duration"
 #: Per cent used of an allowance from which the time told beside it is waited for. The reset time comes with every
-#: answer and only says when counting begins anew: it matters where P8 pauses. The other is told to who is held up.
+#: answer and only says when counting begins anew: it matters where P8 pauses. The other is told to who is deferred up.
 WAIT_FROM_PERCENT = {REGAIN: 75, RESET: 90}  # MAPI:overview/rate-limiting
 _SECONDS = {REGAIN: 60.0, RESET: 1.0}  # told in minutes; in seconds
 _PERCENTS = frozenset({"call_count", "total_time", "total_cputime", "acc_id_util_pct", "app_id_util_pct"})

@@ -89,9 +89,9 @@ def deliver(
 ) -> Generator[Outcome]:
     """Send ``requests``; every event of each ends in exactly one outcome.
 
-    - a passing fault is repeated; an answer that never came leaves the request *in doubt*
+    - a passing fault is repeated; an answer that never came leaves the request *unconfirmed*
     - one bad event costs one event: it is named by Meta or found by halving, and its neighbours go the same night
-    - a fault of a pixel or permission stops that client, once; its other events are *held*, never refused
+    - a fault of a pixel or permission stops that client, once; its other events are *deferred*, never refused
     - a fault of a token stops, likewise, every client that uses it
     - an answer whose ``Date`` is not our time holds everything: ages of events cannot be judged by a wrong clock
     - an endpoint that cannot be reached holds everything after the first request that used up its tries
@@ -100,7 +100,7 @@ def deliver(
     refuses a whole request for one event that is too old. Claims made inside ``together()`` are written at once.
     ``senders`` may raise ``ConfigError`` for a client whose token cannot be had: that client is stopped.
     ``while_quiet`` is called each second in which nothing is answered, for a ledger that has to say it is alive. Closed
-    early, it lets what is on the wire be answered, repeats nothing, and leaves those requests in doubt.
+    early, it lets what is on the wire be answered, repeats nothing, and leaves those unconfirmed requests.
     ``pace`` is what all senders know of throttles and rates, ``rates`` how many requests may leave a second.
     """
     shared = _Pace(pace or OwnPace(), rates or Rates(), clock or Clock(), now)
@@ -354,7 +354,7 @@ class _Delivery:
         if replaces is None:
             return Outcome(request, Fate.EXPIRED, self.now(), tries=0, reason=Reason.TOO_OLD)
         why = f"{request.client}: events of a refused request became too old while the one at fault was looked for"
-        return Outcome(request, Fate.IN_DOUBT, self.now(), tries=0, reason=Reason.LOST_ANSWER, explanation=why)
+        return Outcome(request, Fate.UNCONFIRMED, self.now(), tries=0, reason=Reason.LOST_ANSWER, explanation=why)
 
     def _gate(self, whose: str | None) -> Gate:
         return self.gates.setdefault(whose, Gate())
@@ -413,8 +413,8 @@ class _Delivery:
         request = task.request
         stop = self._known_stop(request) or self._stop_for(task, posted)
         if posted.maybe_stored:
-            return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, stop.explanation)
-        return self._outcome(request, Fate.HELD, posted, stop.reason, stop.explanation)
+            return self._outcome(request, Fate.UNCONFIRMED, posted, Reason.LOST_ANSWER, stop.explanation)
+        return self._outcome(request, Fate.DEFERRED, posted, stop.reason, stop.explanation)
 
     def _known_stop(self, request: Request) -> _Stop | None:
         """Why this request was not let out; a worker may have met the reason before its answer was settled here."""
@@ -456,8 +456,8 @@ class _Delivery:
         """A fault of token, pixel, permission or version: one request was enough to know."""
         stop = self._denied(request, posted)
         if posted.maybe_stored:
-            return self._outcome(request, Fate.IN_DOUBT, posted, Reason.LOST_ANSWER, stop.explanation)
-        return self._outcome(request, Fate.HELD, posted, Reason.CLIENT_STOPPED, stop.explanation)
+            return self._outcome(request, Fate.UNCONFIRMED, posted, Reason.LOST_ANSWER, stop.explanation)
+        return self._outcome(request, Fate.DEFERRED, posted, Reason.CLIENT_STOPPED, stop.explanation)
 
     def _denied(self, request: Request, posted: Posted) -> _Stop:
         entry = posted.verdict.entry if posted.verdict else None
@@ -480,7 +480,7 @@ class _Delivery:
             yield self._refused(request, posted)
             return
         doubtful = posted.maybe_stored or task.replaces is not None
-        yield self._outcome(_emptied(request), Fate.IN_DOUBT if doubtful else Fate.HELD, posted)
+        yield self._outcome(_emptied(request), Fate.UNCONFIRMED if doubtful else Fate.DEFERRED, posted)
         culprit = posted.answer.culprit if posted.answer else None
         if culprit is not None and culprit < len(request):
             yield from self._named(task, culprit, posted)
@@ -514,12 +514,12 @@ class _Delivery:
             why = f"{request.client}: {ALIKE} events from all over were refused alike ({_words(posted, 'refused')})"
             self._stop(request.client, _Stop(Reason.CLIENT_STOPPED, f"{why}; look at the mapping first"))
         reason = Reason.NOT_COUNTED if answer and answer.code is None else None
-        return self._outcome(request, Fate.REFUSED, posted, reason, tries=tries)
+        return self._outcome(request, Fate.REJECTED_BY_META, posted, reason, tries=tries)
 
     # ------------------------------------------------------------------------------------------ outcomes
 
     def _held(self, request: Request, stop: _Stop) -> Outcome:
-        return Outcome(request, Fate.HELD, self.now(), tries=0, reason=stop.reason, explanation=stop.explanation)
+        return Outcome(request, Fate.DEFERRED, self.now(), tries=0, reason=stop.reason, explanation=stop.explanation)
 
     def _outcome(
         self,

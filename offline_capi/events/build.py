@@ -78,7 +78,9 @@ def build_events(
             filtered=rows.filtered,
             warnings=_warnings(facts, verdicts.going),
             rows_of=facts.rows_of,
-            carried={key: _where(~too_large, _carried(held)) for key, held in going.identity.items() if held},
+            carried={
+                key: _where(~too_large, _carried(deferred)) for key, deferred in going.identity.items() if deferred
+            },
             store_keys=None if of_stores is None else _where(~too_large, of_stores),
         )
     )

@@ -276,7 +276,7 @@ class SeenKeys:
         names = pa.array(list(self._origins), pa.string())
         columns = {
             **{name: events.table[name] for name in ("origin", "row", "client", "event_id", "day")},
-            "fate": pa.repeat(pa.scalar(str(Fate.REJECTED)), len(events)),
+            "fate": pa.repeat(pa.scalar(str(Fate.INVALID)), len(events)),
             "reason": pa.repeat(pa.scalar(str(Reason.DUPLICATE_EVENT_ID)), len(events)),
             "field": pa.repeat(pa.scalar("event.id"), len(events)),
             "earlier_origin": names.take(pa.array(earlier >> np.uint64(_ROW_BITS))),

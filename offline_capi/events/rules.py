@@ -3,10 +3,10 @@
 A row's fate is decided in this order, and by the first that applies:
 
 1. *suppressed*: consent is missing; nothing else about the row is looked at or kept
-2. *rejected* for a fault that an earlier stage found, in the order in which they were found
-3. *held*: its client is unknown or paused
+2. *invalid* for a fault that an earlier stage found, in the order in which they were found
+3. *deferred*: its client is unknown or paused
 4. *expired*: older than Meta takes
-5. *rejected* by a rule of Meta's: time, name, id, source, identity, money, values, size
+5. *invalid* by a rule of Meta's: time, name, id, source, identity, money, values, size
 
 Warnings are for events that Meta accepts and that will match or measure badly; they are counted and sent.
 """
@@ -268,15 +268,15 @@ def _ids_without_type(facts: Facts) -> Mask:
 
 # ---------------------------------------------------------------------------------------------- the tables
 
-_REJECTED, _HELD, _EXPIRED = Fate.REJECTED, Fate.HELD, Fate.EXPIRED
+_REJECTED, _DEFERRED, _EXPIRED = Fate.INVALID, Fate.DEFERRED, Fate.EXPIRED
 _EVENT_PAGE = "D:parameters/server-event"
 _ATTRIBUTION_PAGE = "D:guides/append-attribution"
 _ATTRIBUTION_NUMBERS = ("touchpoint_ts", "attribution_share", "attribution_value")  # needed there, beside ad_id
 _LTV_PAGE = "D:guides/predicted-lifetime-value"
 
 RULES: tuple[Rule, ...] = (
-    Rule(Reason.UNKNOWN_CLIENT, "client", _HELD, _unknown_client, "ours: no pixel and no token to send with"),
-    Rule(Reason.PAUSED_CLIENT, "client", _HELD, lambda facts: facts.paused, "clients.yml: active"),
+    Rule(Reason.UNKNOWN_CLIENT, "client", _DEFERRED, _unknown_client, "ours: no pixel and no token to send with"),
+    Rule(Reason.PAUSED_CLIENT, "client", _DEFERRED, lambda facts: facts.paused, "clients.yml: active"),
     Rule(Reason.TOO_OLD, "event.time", _EXPIRED, _too_old, f"{_EVENT_PAGE}; D:offline-events; 100/2804003"),
     Rule(Reason.TOO_OLD, "event.original_event.time", _EXPIRED, _attributing(_attributed_too_late), _ATTRIBUTION_PAGE),
     Rule(Reason.MISSING_TIME, "event.time", _REJECTED, _timeless, _EVENT_PAGE),
@@ -368,7 +368,7 @@ WARNINGS: tuple[Warn, ...] = (
 def faults(facts: Facts) -> Iterator[Rule]:
     """What earlier stages found, as rules."""
     for fault in facts.rows.faults:
-        yield Rule(fault.reason, fault.field, Fate.REJECTED, partial(_at, fault.where), "the upload")
+        yield Rule(fault.reason, fault.field, Fate.INVALID, partial(_at, fault.where), "the upload")
 
 
 def _at(where: Any, _: Facts) -> Mask:
@@ -400,13 +400,13 @@ def value_rules(facts: Facts) -> Iterator[Rule]:
     for place, columns in (("event", facts.rows.event), ("custom_data", facts.rows.custom)):
         for name in (word for word in WORDS if word in columns):
             unknown = partial(_no_word_of, WORDS[name], columns[name])
-            yield Rule(Reason.UNKNOWN_VALUE, f"{place}.{name}", Fate.REJECTED, unknown, _EVENT_PAGE)
+            yield Rule(Reason.UNKNOWN_VALUE, f"{place}.{name}", Fate.INVALID, unknown, _EVENT_PAGE)
     for name, column in facts.rows.custom.items():
         asks = _question_of(name, column)
         if asks is not None:
             field = f"custom_data.{name}"
             reason = Reason.NOT_FINITE if asks is _not_finite else Reason.UNREADABLE_VALUE
-            yield Rule(reason, field, Fate.REJECTED, partial(asks, column), "RFC 8259")
+            yield Rule(reason, field, Fate.INVALID, partial(asks, column), "RFC 8259")
 
 
 def _question_of(name: str, column: Any) -> Callable[[Any, Facts], Mask] | None:

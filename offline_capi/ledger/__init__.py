@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from offline_capi.ledger.audit import AuditAction, AuditEntry, audit_entries, record_audit
 from offline_capi.ledger.days import calendar_of, keep_as_told, past_runs
-from offline_capi.ledger.history import DoubtfulRequest, forget_before, last_accepted, traffic_of
+from offline_capi.ledger.history import UnconfirmedRequest, forget_before, last_accepted, traffic_of
 from offline_capi.ledger.read_back import SentByRun, keep_read_back, read_back_of, sent_by_runs
 from offline_capi.ledger.rehearsal import Rehearsal
 from offline_capi.ledger.schema import ddl
@@ -19,12 +19,12 @@ __all__ = [
     "AuditEntry",
     "Claim",
     "ColumnShapes",
-    "DoubtfulRequest",
     "Known",
     "Ledger",
     "Rehearsal",
     "RunRecord",
     "SentByRun",
+    "UnconfirmedRequest",
     "audit_entries",
     "calendar_of",
     "ddl",

@@ -31,7 +31,7 @@ def owned_by_refused(connection: sa.Connection, owners: Mapping[int, int]) -> di
     """Those of ``owners``, ids of requests, that Meta refused: somebody says that its answer will be another now."""
     refused = set[int]()
     for some in in_parts(set(owners.values())):
-        chosen = request.c.id.in_(some), request.c.state == RequestState.REFUSED
+        chosen = request.c.id.in_(some), request.c.state == RequestState.REJECTED
         refused |= set(connection.scalars(sa.select(request.c.id).where(*chosen)))
     return {place: owner for place, owner in owners.items() if owner in refused}
 

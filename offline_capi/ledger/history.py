@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 __all__ = [
     "MARGIN",
     "WINDOW",
-    "DoubtfulRequest",
     "FailedRequest",
+    "UnconfirmedRequest",
     "clients_sent_for",
     "failed_requests",
     "forget_before",
     "last_accepted",
-    "may_be_in_doubt",
     "reported_runs",
     "reports_of",
+    "select_unconfirmed_requests",
     "traffic_of",
     "unfinished_runs",
     "uploads_run",
@@ -38,11 +38,11 @@ MARGIN = LEDGER_MARGIN
 
 
 @dataclass(frozen=True, slots=True)
-class DoubtfulRequest:
+class UnconfirmedRequest:
     """A request of whose ``events`` nobody knows whether Meta has them.
 
     Until ``repeatable_until``, Meta counts a repeat once: the next run that reads their rows sends them again. After
-    that they are held.
+    that they are deferred.
     """
 
     run_id: str
@@ -59,7 +59,8 @@ class DoubtfulRequest:
         if self.repeatable_until > now:
             return f"the next run that reads these rows sends them again and settles them, until {until}"
         return (
-            f"held: since {until} Meta would count a repeat as a second event; look for them in Meta's Events Manager"
+            f"not sent again: since {until} Meta would count a repeat as a second event; look for them in Meta's "
+            "Events Manager"
         )
 
     def to_json(self, now: datetime) -> dict[str, Any]:
@@ -138,10 +139,10 @@ def traffic_of(run_id: str, ledger: Ledger) -> dict[str, tuple[int, int]]:
     return {recipient: (int(requests), int(tries)) for recipient, requests, tries in rows}
 
 
-# ---------------------------------------------------------------------------------------------- in doubt
+# ---------------------------------------------------------------------------------------------- unconfirmed
 
 
-def may_be_in_doubt() -> sa.Select[Any]:
+def select_unconfirmed_requests() -> sa.Select[Any]:
     """Requests without a settling answer, newest first, each with its upload and its sender.
 
     Many a one is settled all the same: a request that Meta refused went again in parts, a later run took events over.
@@ -150,7 +151,7 @@ def may_be_in_doubt() -> sa.Select[Any]:
     joined = joined.join(sender, sender.c.id == request.c.sender_id, isouter=True)
     columns = (request, run.c.upload, sender.c.host, sender.c.pid, sender.c.pid_started, sender.c.lease_until)
     unanswered = request.c.state.in_([RequestState.POSTING, RequestState.UNCONFIRMED])
-    repeated = (request.c.state == RequestState.RELEASED) & request.c.doubtful_since.is_not(None)
+    repeated = (request.c.state == RequestState.RELEASED) & request.c.unconfirmed_since.is_not(None)
     return sa.select(*columns).select_from(joined).where(unanswered | repeated).order_by(request.c.id.desc())
 
 
@@ -159,6 +160,6 @@ def reports_of(run_ids: Collection[str]) -> sa.Select[Any]:
     return sa.select(run.c.id, run.c.report).where(run.c.id.in_(run_ids))
 
 
-def left_doubt(report: Mapping[str, Any] | None, client: str) -> bool:
-    """Whether a run may have left events of this client in doubt: by its books, where it closed them."""
-    return report is None or bool(report["clients"].get(client, {}).get(Fate.IN_DOUBT))
+def left_unconfirmed(report: Mapping[str, Any] | None, client: str) -> bool:
+    """Whether a run may have left events of this client unconfirmed: by its books, where it closed them."""
+    return report is None or bool(report["clients"].get(client, {}).get(Fate.UNCONFIRMED))

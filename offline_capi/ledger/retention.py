@@ -22,7 +22,7 @@ def purge_runs(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> in
 
     What is known of the source of an upload goes with the last of its runs.
 
-    A run whose requests the ledger still knows keeps its row, for ``status --in-doubt`` and ``trace``, and loses its
+    A run whose requests the ledger still knows keeps its row, for ``status --unconfirmed`` and ``trace``, and loses its
     report alone.
     """
     old = run.c.started_at < before.astimezone(UTC).isoformat()  # as runs write it, and as it sorts

@@ -21,14 +21,14 @@ from offline_capi.errors import LedgerError, UsageError
 from offline_capi.ledger.connection import explained, make_engine, transaction
 from offline_capi.ledger.erasing import owned_by_refused, scrub, without_digest
 from offline_capi.ledger.history import (
-    DoubtfulRequest,
     FailedRequest,
+    UnconfirmedRequest,
     clients_sent_for,
     failed_requests,
-    left_doubt,
-    may_be_in_doubt,
+    left_unconfirmed,
     reported_runs,
     reports_of,
+    select_unconfirmed_requests,
     unfinished_runs,
     uploads_run,
 )
@@ -56,9 +56,9 @@ OFFLINE_SOURCE = "physical_store"
 
 _STATES = {
     Fate.SENT: RequestState.ACCEPTED,
-    Fate.REFUSED: RequestState.REFUSED,
-    Fate.IN_DOUBT: RequestState.UNCONFIRMED,
-    Fate.HELD: RequestState.RELEASED,
+    Fate.REJECTED_BY_META: RequestState.REJECTED,
+    Fate.UNCONFIRMED: RequestState.UNCONFIRMED,
+    Fate.DEFERRED: RequestState.RELEASED,
 }
 
 
@@ -113,10 +113,10 @@ class Claim:
 
 
 class _Standing(NamedTuple):
-    """What a request says of its events: their fate (``None``: they may be sent), and since when they are in doubt."""
+    """What a request says of its events: their fate (``None``: may be sent), and since when they are unconfirmed."""
 
     fate: tuple[Fate, str | None] | None
-    doubtful_since: float | None = None
+    unconfirmed_since: float | None = None
     digest: bytes = b""
     marks: bytes | None = None
 
@@ -157,7 +157,7 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Write what was noted, and let go of the database: what is still unanswered is in doubt from now on."""
+        """Write what was noted, and let go of the database: what is still unanswered is unconfirmed from now on."""
         try:
             if self._senders or self._unwritten:
                 with self.writing():
@@ -265,17 +265,17 @@ class Ledger:
         """The clients for which these uploads sent anything."""
         return {name for (name,) in self.read(clients_sent_for(uploads))}
 
-    def in_doubt(self, now: datetime) -> list[DoubtfulRequest]:
-        """The requests with events in doubt, the newest first; what a run settles just now counts until it ends.
+    def unconfirmed(self, now: datetime) -> list[UnconfirmedRequest]:
+        """The requests with unconfirmed events, the newest first; what a run settles just now counts until it ends.
 
         Where no run left any, this is quick; else it reads the segments of the index that are as old as they are.
         """
         with self._transaction(writes=False) as connection:
-            found = connection.execute(may_be_in_doubt()).fetchall()
+            found = connection.execute(select_unconfirmed_requests()).fetchall()
             rows = [row for row in found if self._verdict(row, None, now, resend=False) in (_LOST, _UNSETTLED)]
             told = connection.execute(reports_of({row.run_id for row in rows})).fetchall()
             reports = {run_id: json.loads(report) if report else None for run_id, report in told}
-            doubtful = [row for row in rows if left_doubt(reports[row.run_id], row.client)]
+            doubtful = [row for row in rows if left_unconfirmed(reports[row.run_id], row.client)]
             if not doubtful:
                 return []
             self._index.refresh(connection)
@@ -303,8 +303,8 @@ class Ledger:
     def known(self, events: EventBatch, *, run_id: str | None, now: datetime, resend: bool = True) -> Known:
         """Tell events apart by what the ledger knows of them.
 
-        Fresh are events never sent, those certainly not stored, and, with ``resend``, those in doubt inside Meta's
-        window: they go again under the same ids. Without ``resend`` the doubtful ones are settled as in doubt.
+        Fresh are events never sent, those certainly not stored, and, with ``resend``, those unconfirmed inside Meta's
+        window: they go again under the same ids. Without ``resend`` the doubtful ones are settled as unconfirmed.
         """
         with self._transaction(writes=False):
             self._index.refresh(self._connection)
@@ -350,7 +350,7 @@ class Ledger:
                 "digest": _digest(granted, wanted),
                 "posted_at": now,
                 "waiting_keys": keys,
-                "doubtful_since": self._doubtful_since(granted, replaces),
+                "unconfirmed_since": self._read_unconfirmed_since(granted, replaces),
                 "value_marks": packed_marks(granted),
             }
             self._intents.append(intent)
@@ -366,8 +366,8 @@ class Ledger:
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Note what became of requests; written together with the next claim, or at once when a second has passed.
 
-        A request whose outcome is lost in between is in doubt. It has left its place in flight and no other has taken
-        it, so that there are never more in doubt than could be in flight.
+        A request whose outcome is lost in between is unconfirmed. Its place in flight is still taken, so that there
+        are never more unconfirmed than could be in flight.
         """
         self._unwritten += [_answer(outcome) for outcome in outcomes if outcome.request.id]
         if time.monotonic() - self._written_at > WRITE_EVERY:
@@ -518,18 +518,18 @@ class Ledger:
 
     def _remember_doubts(self, events: EventBatch, standings: Mapping[int, _Standing]) -> None:
         """Since when the events may be stored that are free to go all the same."""
-        doubtful = {place: standing.doubtful_since for place, standing in standings.items() if standing.fate is None}
+        doubtful = {place: standing.unconfirmed_since for place, standing in standings.items() if standing.fate is None}
         keys = events.keys if any(doubtful.values()) else []
         self._doubts |= {keys[place]: since for place, since in doubtful.items() if since is not None}
 
-    def _doubtful_since(self, events: EventBatch, replaces: str | None) -> float | None:
+    def _read_unconfirmed_since(self, events: EventBatch, replaces: str | None) -> float | None:
         """When the first request was posted that may have stored one of these events already.
 
         Meta drops repeats from the first receipt on, so that a repeat must not begin the window anew.
         """
         since = [self._doubts[key] for key in events.keys if key in self._doubts] if self._doubts else []
         if replaces is not None:
-            first = sa.select(sa.func.coalesce(request.c.doubtful_since, request.c.posted_at))
+            first = sa.select(sa.func.coalesce(request.c.unconfirmed_since, request.c.posted_at))
             since += self._connection.scalars(first.where(request.c.id == int(replaces)))
         return min(since, default=None)
 
@@ -550,19 +550,19 @@ class Ledger:
         for some in in_parts(request_ids):
             for row in self._connection.execute(sa.select(*columns).select_from(joined).where(request.c.id.in_(some))):
                 fate = self._verdict(row, run_id, now, resend)
-                verdicts[row.id] = _Standing(fate, _in_doubt_since(row), row.digest, row.value_marks)
+                verdicts[row.id] = _Standing(fate, _find_unconfirmed_since(row), row.digest, row.value_marks)
         return verdicts
 
     def _verdict(self, row: Any, run_id: str | None, now: datetime, resend: bool) -> tuple[Fate, str | None] | None:
-        since = _in_doubt_since(row)
+        since = _find_unconfirmed_since(row)
         if row.state == RequestState.RELEASED and since is None:
             return None
         if row.state == RequestState.ACCEPTED:
             return (Fate.SENT if row.run_id == run_id else Fate.ALREADY_SENT), None
-        if row.state == RequestState.REFUSED:
-            return Fate.REFUSED, _code(row) or Reason.NOT_COUNTED
+        if row.state == RequestState.REJECTED:
+            return Fate.REJECTED_BY_META, _code(row) or Reason.NOT_COUNTED
         if row.state == RequestState.POSTING and self._is_posting(row, now):
-            return Fate.HELD, Reason.OTHER_RUN
+            return Fate.DEFERRED, Reason.OTHER_RUN
         if now.timestamp() - (since or row.posted_at) >= _window_of(row).total_seconds():
             return _UNSETTLED
         return None if resend else _LOST
@@ -611,10 +611,10 @@ class Ledger:
         return [_run_record(row) for row in self.read(statement)]
 
 
-_LOST = (Fate.IN_DOUBT, Reason.LOST_ANSWER)
-_UNSETTLED = (Fate.IN_DOUBT, Reason.UNSETTLED)
+_LOST = (Fate.UNCONFIRMED, Reason.LOST_ANSWER)
+_UNSETTLED = (Fate.UNCONFIRMED, Reason.UNSETTLED)
 _ANSWER = ("code", "subcode", "trace_id")
-_CLAIMED = ("waiting_keys", "doubtful_since", "value_marks")
+_CLAIMED = ("waiting_keys", "unconfirmed_since", "value_marks")
 
 _INTENT = Prepared(
     sa.insert(request),
@@ -646,10 +646,10 @@ def _answer(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _in_doubt_since(row: Any) -> float | None:
+def _find_unconfirmed_since(row: Any) -> float | None:
     """Since when events of this request may be stored; a request that never left says nothing of earlier ones."""
-    if row.state == RequestState.RELEASED or row.doubtful_since is not None:
-        return row.doubtful_since  # type: ignore[no-any-return]  # a row's columns are Any
+    if row.state == RequestState.RELEASED or row.unconfirmed_since is not None:
+        return row.unconfirmed_since  # type: ignore[no-any-return]  # a row's columns are Any
     return float(row.posted_at)
 
 
@@ -658,15 +658,15 @@ def _window_of(row: Any) -> timedelta:
     return OFFLINE_WINDOW if row.offline else ONLINE_WINDOW
 
 
-def _doubtful(row: Any, events: int) -> DoubtfulRequest:
-    since = datetime.fromtimestamp(_in_doubt_since(row) or row.posted_at, tz=UTC)
+def _doubtful(row: Any, events: int) -> UnconfirmedRequest:
+    since = datetime.fromtimestamp(_find_unconfirmed_since(row) or row.posted_at, tz=UTC)
     until = since + _window_of(row)
-    return DoubtfulRequest(row.run_id, row.upload, row.client, row.pixel, events, since, until)
+    return UnconfirmedRequest(row.run_id, row.upload, row.client, row.pixel, events, since, until)
 
 
 def _is_mended(standing: _Standing, events: EventBatch, place: int) -> bool:
     """Whether an event that Meta refused looks different now, so that it may be tried again."""
-    refused = standing.fate is not None and standing.fate[0] is Fate.REFUSED
+    refused = standing.fate is not None and standing.fate[0] is Fate.REJECTED_BY_META
     return refused and events.slice(place, 1).digest() != standing.digest
 
 

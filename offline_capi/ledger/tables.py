@@ -32,7 +32,7 @@ class RequestState(StrEnum):
 
     POSTING = "posting"  # intent: it may be on the wire right now
     ACCEPTED = "accepted"
-    REFUSED = "refused"
+    REJECTED = "rejected"
     UNCONFIRMED = "unconfirmed"  # sent, and no answer that settles whether it was stored
     RELEASED = "released"  # certainly not stored: its events are free
 
@@ -79,7 +79,7 @@ run_part = sa.Table(
     sa.Column("tally", sa.Text, nullable=False),
 )
 
-#: A process that sends for a run; requests in state ``posting`` of a dead one are in doubt.
+#: A process that sends for a run; requests in state ``posting`` of a dead one are unconfirmed.
 sender = sa.Table(
     "sender",
     metadata,
@@ -114,7 +114,7 @@ request = sa.Table(
     # 16 bytes a key, until they are put into the index.
     sa.Column("waiting_keys", sa.LargeBinary),
     # When the oldest earlier request was posted that may have stored some of these events; null where none may.
-    sa.Column("doubtful_since", sa.Float),
+    sa.Column("unconfirmed_since", sa.Float),
     # Three bytes an event: what value and currency it had, see ``values.py``; null where that is not known any more.
     sa.Column("value_marks", sa.LargeBinary),
     sa.Index("request_run", "run_id"),

@@ -1,7 +1,7 @@
 """Which rows are meant: the conditions of ``filter``, all of which have to hold.
 
 A value that is there and cannot be compared (``12,50 €`` with ``above: 0``) says nothing about whether its row is
-meant: such a row is rejected, unless another condition leaves it out.
+meant: such a row is invalid, unless another condition leaves it out.
 """
 
 from __future__ import annotations

@@ -442,7 +442,7 @@ class _Screened(NamedTuple):
 
 
 def _screened(field: _Field, mapping: MappingSpec, excused: pa.BooleanArray) -> _Screened:
-    """Neither events nor rejections get such a value: it is gone from the field also where its row is rejected."""
+    """Neither events nor rejections get such a value: it is gone from the field also where its row is invalid."""
     searched = _search_of(field, mapping)
     finds = look_for(field.reading.values, searched) if searched else []
     if not finds:

@@ -45,7 +45,7 @@ DAY_REASONS: Mapping[str, str] = {
     DayReason.RUN_KILLED: "its run was killed",
     DayReason.RUNNING: "a run is under way",
     DayReason.SOURCE_MISSING: "its source was missing",
-    Reason.LOST_ANSWER: "an answer of Meta was lost (in doubt)",
+    Reason.LOST_ANSWER: "an answer of Meta was lost (unconfirmed)",
     Reason.CLIENT_STOPPED: "a token or permission was refused (client stopped)",
     Reason.OVER_LIMIT: "events are above limits.events_per_run",
     Reason.GATE_CLOSED: "a gate stopped it",
@@ -92,8 +92,8 @@ def debts_of(tally: Tally, *, by_event_day: bool) -> tuple[Debt, ...]:
     """
     found: Counter[tuple[date | None, str, str | None]] = Counter()
     for count, rows in tally.fates.items():
-        in_doubt = count.fate is Fate.IN_DOUBT and count.reason != Reason.UNSETTLED
-        if rows and (in_doubt or count.fate is Fate.HELD):
+        unconfirmed = count.fate is Fate.UNCONFIRMED and count.reason != Reason.UNSETTLED
+        if rows and (unconfirmed or count.fate is Fate.DEFERRED):
             client = count.client if count.reason in _WAITS_FOR_CLIENT else None
             found[count.day if by_event_day else None, str(count.reason), client] += rows
     missing = [Debt(file.day, DayReason.SOURCE_MISSING, None, 0) for file in tally.missing]

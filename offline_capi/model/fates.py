@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["REASONS", "WARNING_TEXTS", "Fate", "Reason", "ReasonText"]
+__all__ = ["FORMER_FATES", "REASONS", "WARNING_TEXTS", "Fate", "Reason", "ReasonText"]
 
 
 class Fate(StrEnum):
@@ -15,16 +15,30 @@ class Fate(StrEnum):
     SENT = "sent"
     ALREADY_SENT = "already_sent"
     EXPIRED = "expired"
-    REJECTED = "rejected"
+    INVALID = "invalid"
     SUPPRESSED = "suppressed"
-    REFUSED = "refused"
-    IN_DOUBT = "in_doubt"
-    HELD = "held"
+    REJECTED_BY_META = "rejected_by_meta"
+    UNCONFIRMED = "unconfirmed"
+    DEFERRED = "deferred"
 
     @property
     def words(self) -> str:
-        """``already sent``."""
-        return self.value.replace("_", " ")
+        """``already sent``, ``rejected by Meta``."""
+        return self.value.replace("_", " ").replace("meta", "Meta")
+
+    @classmethod
+    def _missing_(cls, value: object) -> Fate | None:
+        """Reports, staged files and ledgers written before 2026-11-29 use the former names."""
+        return FORMER_FATES.get(value) if isinstance(value, str) else None
+
+
+#: The names that fates had until 2026-11-29, when ours and Meta's verdicts got names that cannot be confused.
+FORMER_FATES: Mapping[str, Fate] = {
+    "rejected": Fate.INVALID,
+    "refused": Fate.REJECTED_BY_META,
+    "in_doubt": Fate.UNCONFIRMED,
+    "held": Fate.DEFERRED,
+}
 
 
 class Reason(StrEnum):

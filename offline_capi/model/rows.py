@@ -47,7 +47,7 @@ class SourceRows:
 class Fault:
     """Rows that cannot go on: ``where`` is a boolean array beside the rows, true at the faulty ones.
 
-    A row with several faults is rejected for the first in the sequence.
+    A row with several faults is invalid for the first in the sequence.
     """
 
     reason: Reason

@@ -203,7 +203,7 @@ class Tally:
         """Whether a gate stops the run that these books are of."""
         return any(finding.stops and finding.client is None for finding in self.gates or ())
 
-    def is_held(self, recipient: str) -> bool:
+    def is_deferred(self, recipient: str) -> bool:
         """Whether a gate holds the events of a client, or of one of its pixels."""
         holds = {finding.client for finding in self.gates or () if finding.stops}
         return None in holds or client_of(recipient) in holds

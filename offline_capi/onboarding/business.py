@@ -113,7 +113,7 @@ def _in_pairs(whole: Sequence[Column]) -> Iterator[_Key]:
 
 def _id_line(found: _Key, rows: int, events: int) -> Line:
     twice = f" but {rows - events:,} that are there twice in full" if events < rows else ""
-    without = f"; missing in {found.missing:,}, which would be rejected" if found.missing else ""
+    without = f"; missing in {found.missing:,}, which would be invalid" if found.missing else ""
     said = f"{'together ' if len(found.columns) > 1 else ''}different in all {rows:,} rows{twice}{without}"
     return Line("event", "id", found.node, said, columns=found.names)
 

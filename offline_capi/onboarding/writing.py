@@ -117,7 +117,7 @@ def _upload(name: str, proposal: Proposal, origin: Origin) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-_LIMITS = _Written("# limits: {max_rejected: 2%}", "without it, one rejected row makes a night partial")
+_LIMITS = _Written("# limits: {max_invalid: 2%}", "without it, one invalid row makes a night partial")
 
 
 def _source(name: str, origin: Origin) -> list[str]:

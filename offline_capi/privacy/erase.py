@@ -202,7 +202,7 @@ class Erased:
 class _Trace:
     """What leads to the person: forms of their values, readable ones too, and events by id, by key and by place.
 
-    ``rejected`` are ids and places of all rows that were not sent, ``explained`` those of them that stand in a source
+    ``invalid`` are ids and places of all rows that were not sent, ``explained`` those of them that stand in a source
     as somebody else's; ``others`` the first halves of all other events' keys.
     """
 
@@ -213,7 +213,7 @@ class _Trace:
     ids: set[str] = field(default_factory=set)
     keys: set[bytes] = field(default_factory=set)
     places: set[str] = field(default_factory=set)
-    rejected: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    invalid: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     explained: set[str] = field(default_factory=set)
     others: list[np.ndarray[Any, np.dtype[np.uint64]]] = field(default_factory=list)
 
@@ -223,7 +223,7 @@ class _Trace:
         if "key" in rows.schema.names:
             keys = pa.array(sorted(self.keys), _KEY_TYPE)
             found = pc.or_(found, pc.is_in(rows["key"], value_set=keys, skip_nulls=True))
-        else:  # a rejected row without an id is told apart by its place alone
+        else:  # an invalid row without an id is told apart by its place alone
             by_place = _is_among(_places(rows["origin"], rows["row"]), self.places)
             found = pc.or_(found, pc.and_(pc.is_null(rows["event_id"]), by_place))
         if self.readable.nothing:
@@ -408,7 +408,7 @@ def _look_into_sources(
     pixels = pixels_sent_for(services)
     rejects = [path for path in services.stage.files() if not path.rsplit("/", 1)[1].startswith("events-")]
     marks = [trace.marks(rows) for path in rejects for rows in services.stage.batches(path)]
-    trace.rejected = pc.unique(pa.chunked_array(marks, pa.string()))
+    trace.invalid = pc.unique(pa.chunked_array(marks, pa.string()))
 
     def look(_: PastRead, rows: HashedRows) -> None:
         erased.looked_through.source_rows += len(rows)
@@ -422,7 +422,7 @@ def _look_into_sources(
             trace.ids |= set(ids.filter(theirs).drop_null().to_pylist())
             found_by.append(ids)
         for some in found_by:
-            others = pc.and_(pc.is_in(some, value_set=trace.rejected), pc.invert(theirs))
+            others = pc.and_(pc.is_in(some, value_set=trace.invalid), pc.invert(theirs))
             trace.explained |= set(some.filter(others).to_pylist())
         for keys in keys_of_rows(rows, pixels):
             trace.keys |= set(keys.filter(theirs).drop_null().to_pylist())

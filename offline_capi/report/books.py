@@ -28,7 +28,7 @@ from offline_capi.model import (
 __all__ = ["UNDELIVERED", "Books"]
 
 #: Events that were good to go and did not arrive, as far as we know.
-UNDELIVERED = frozenset({Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD})
+UNDELIVERED = frozenset({Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED})
 
 #: What is kept of an event that did not arrive, beside its fate and reason.
 _KEPT_OF_EVENT = ("origin", "row", "client", "event_id", "day", "key")
@@ -62,7 +62,7 @@ EPOCH = date(1970, 1, 1)
 class Books:
     """The open books of a run; ``tally`` is their state at any time. Not thread-safe: one writer.
 
-    ``on_entry`` hears of progress. ``keep_rejects`` gets every batch of rejected rows to store it, ``keep_undelivered``
+    ``on_entry`` hears of progress. ``keep_rejects`` gets every batch of invalid rows to store it, ``keep_undelivered``
     the events that did not arrive, with fate and reason; a column ``known_since`` beside them is what the function of
     that name says of them. ``narrowed`` marks books of a part of the rows only, and ``absent`` are the files that the
     source lacked.
@@ -133,7 +133,7 @@ class Books:
         if fate is Fate.SENT:
             self.tally.sent_events.update(dict(_as_meta_counts(events)))
         if fate in UNDELIVERED and len(events):
-            told = fate is Fate.REFUSED or reason == Reason.UNSETTLED  # the others are owed, and no loss yet
+            told = fate is Fate.REJECTED_BY_META or reason == Reason.UNSETTLED  # the others are owed, and no loss yet
             losses = lost_events(events, fate, reason)
             self._keep_undelivered(self._with_known(losses, self._known_since(losses) if told else _none_known(losses)))
         self._on_entry(self.tally)

@@ -27,7 +27,7 @@ from offline_capi.model import (
 __all__ = ["NOT_SENT", "KeyLine", "ReasonLine", "RunReport", "Status", "explain_reason", "judge", "make_report"]
 
 #: Fates whose rows carry a reason, in the order in which a reader wants them.
-NOT_SENT = (Fate.REJECTED, Fate.EXPIRED, Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)
+NOT_SENT = (Fate.INVALID, Fate.EXPIRED, Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED)
 
 
 #: Days that became too old for Meta and are named one by one.
@@ -130,9 +130,9 @@ class RunReport:
 
     @property
     def balance(self) -> str:
-        """The identity as one line: ``260 read = 250 sent + 8 rejected + 2 expired``.
+        """The identity as one line: ``260 read = 250 sent + 8 invalid + 2 expired``.
 
-        Where clients have several pixels: ``100 read + 100 copies for further pixels = 199 sent + 1 refused``.
+        Where clients have several pixels: ``100 read + 100 copies for further pixels = 199 sent + 1 rejected by Meta``.
         """
         parts = [f"{n:,} {fate.words}" for fate, n in self.tally.by_fate().items() if n]
         sign = "=" if self.complete else "≠"
@@ -148,7 +148,7 @@ class RunReport:
         tally = self.tally.of_client(client)
         if not tally.read:
             raise UsageError(f'run {self.run_id} read no row of a configured client "{client}"')
-        limits = Limits(max_rejected=1.0, max_expired=1.0, max_suppressed=1.0)
+        limits = Limits(max_invalid=1.0, max_expired=1.0, max_suppressed=1.0)
         status, problems = judge(tally, limits, excused=frozenset())
         return replace(self, status=status, problems=problems, tally=tally, ledger="", new_ledger=False)
 
@@ -177,7 +177,7 @@ class RunReport:
         return lines
 
     def known_lines(self) -> list[str]:
-        """``7 rejected rows are known since 2026-11-26: they make no later night red``, one a fate and day."""
+        """``7 invalid rows are known since 2026-11-26: they make no later night red``, one a fate and day."""
         counted: Counter[tuple[str, str]] = Counter()
         for (fate, _, _, since), rows in self.tally.known.items():
             counted[since, fate] += rows
@@ -274,13 +274,13 @@ def judge(
 ) -> tuple[Status, tuple[str, ...]]:
     """Whether the books are those of a complete run, and if not, what is wrong with them.
 
-    Refused, in-doubt and held rows are a loss at any number; rejected, expired and suppressed rows beyond the upload's
-    limits. Rows that are held for an ``excused`` reason, their client being unknown or paused, count as rejected ones:
-    one client of many that is not there fails no night of the others, and has no excuse in a report of its own. A gate
-    that stopped the run is a problem even where it had no row to hold, and so is a file that is missing. Rows of which
-    an earlier night told for the same reason are left out: they made that night red.
+    Rows rejected by Meta, unconfirmed or deferred are a loss at any number; invalid, expired and suppressed rows beyond
+    the upload's limits. Rows deferred for an ``excused`` reason (an unknown or paused client) count as invalid: one
+    missing client does not fail the run of the others, but is not excused in a report of its own. A gate that stopped
+    the run is a problem even if it had no row to defer, and so is a missing file. Rows that an earlier run reported
+    for the same reason are left out: they failed that run.
     A run that delivered nothing of what it read is never complete, unless all of it was lost in ways that a limit of
-    100% says may take everything (P21). Nor is one of whose ``days`` one has rows and delivered none of them.
+    100% allows (P21), and neither is a run with a day in ``days`` that has rows and delivered none.
     Raises ``BalanceError`` when rows and fates do not add up.
     """
     if not tally.complete:
@@ -294,11 +294,11 @@ def judge(
         for fate, n in sorted(tally.vanished.items())
     ]
     clientless = _clientless(tally, excused)
-    lost = {fate: tally.of(fate) for fate in (Fate.REFUSED, Fate.IN_DOUBT, Fate.HELD)}
-    lost[Fate.HELD] -= clientless
+    lost = {fate: tally.of(fate) for fate in (Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED)}
+    lost[Fate.DEFERRED] -= clientless
     problems += [f"{n:,} {fate.words}" for fate, total in lost.items() if (n := total - tally.known_of(fate))]
-    rejected, expired = (tally.of(fate) - tally.known_of(fate) for fate in (Fate.REJECTED, Fate.EXPIRED))
-    problems += _beyond("rejected", rejected, tally.read, limits.max_rejected, held=clientless)
+    invalid, expired = (tally.of(fate) - tally.known_of(fate) for fate in (Fate.INVALID, Fate.EXPIRED))
+    problems += _beyond("invalid", invalid, tally.read, limits.max_invalid, deferred=clientless)
     problems += _beyond("expired", expired, tally.read, limits.max_expired)
     problems += _beyond("suppressed", tally.of(Fate.SUPPRESSED), tally.read, limits.max_suppressed)
     problems += [] if problems else _nothing_delivered(tally, limits, excused)
@@ -313,12 +313,12 @@ def _closed_days(closed: Mapping[str, str]) -> list[str]:
     return [f"{day} became too old for Meta with something owed ({why})" for day, why in sorted(closed.items())]
 
 
-def _beyond(name: str, rows: int, read: int, limit: float, held: int = 0) -> list[str]:
+def _beyond(name: str, rows: int, read: int, limit: float, deferred: int = 0) -> list[str]:
     """The problem with so many rows, those included that are held for their client; none within the limit."""
-    total = rows + held
+    total = rows + deferred
     if total <= limit * read:
         return []
-    counted = [f"{rows:,} {name}"] * bool(rows) + [f"{held:,} held"] * bool(held)
+    counted = [f"{rows:,} {name}"] * bool(rows) + [f"{deferred:,} deferred"] * bool(deferred)
     return [f"{' and '.join(counted)} ({total / read:.1%}; limits.max_{name} is {limit:.1%}){_ADVICE.get(name, '')}"]
 
 
@@ -352,7 +352,7 @@ def _missing(files: Sequence[AbsentFile]) -> list[str]:
 def _nothing_delivered(tally: Tally, limits: Limits, excused: Collection[Reason]) -> list[str]:
     """The problem where rows were read, none was sent now or before, and no limit of 100% covers them all."""
     lost = {
-        Fate.REJECTED: (tally.of(Fate.REJECTED) + _clientless(tally, excused), limits.max_rejected),
+        Fate.INVALID: (tally.of(Fate.INVALID) + _clientless(tally, excused), limits.max_invalid),
         Fate.EXPIRED: (tally.of(Fate.EXPIRED), limits.max_expired),
         Fate.SUPPRESSED: (tally.of(Fate.SUPPRESSED), limits.max_suppressed),
     }
@@ -379,7 +379,7 @@ def _days_without_delivery(
 
 
 def _clientless(tally: Tally, excused: Collection[Reason]) -> int:
-    return sum(rows for (reason, _), rows in tally.reasons(Fate.HELD).items() if reason in excused)
+    return sum(rows for (reason, _), rows in tally.reasons(Fate.DEFERRED).items() if reason in excused)
 
 
 def days_to_judge(upload: Upload, window: Window, *, oldest: datetime | None = None) -> list[date]:

@@ -48,9 +48,9 @@ from tests.airflow_provider.embedded import DAGS, REPOSITORY, EmbeddedAirflow, N
 from tests.night import APPROVALS_ZONE, yesterday  # noqa: E402
 from tests.sandbox_server import Sandbox  # noqa: E402
 
-#: The samples hold a few rows that are rejected: here they stop the night, and a failed night tells about itself.
+#: The samples hold a few rows that are invalid: here they stop the night, and a failed night tells about itself.
 GATED = """
-gates: {rejected: {action: stop, max: 0%}}
+gates: {invalid: {action: stop, max: 0%}}
 airflow:
   notify: {failure: {call: "tests.airflow_provider.told:keep", arguments: {name: red}}}
 """

@@ -113,7 +113,7 @@ def test_after_the_token_is_renewed_only_what_was_missing_is_sent(night: SampleN
     first, second = night.reports()
     assert done.state == "success"
     outlet = first.tally.of_client("nordic_outlet")
-    assert second.tally.of(Fate.SENT) == outlet.of(Fate.HELD) > 0
+    assert second.tally.of(Fate.SENT) == outlet.of(Fate.DEFERRED) > 0
     assert second.tally.of(Fate.ALREADY_SENT) == first.tally.of(Fate.SENT)
     assert all(counted == 1 for _, _, _, counted, _ in night.sandbox.tally())
 
@@ -134,7 +134,7 @@ def test_p20_the_scheduled_run_takes_up_the_day_that_an_earlier_one_left_open(ni
         ("settle", night.day),
         ("scheduled", before),
     ]
-    assert left.tally.of(Fate.HELD) == taken_up.tally.of(Fate.SENT) == len(night.sandbox.accepted_ids) > 100
+    assert left.tally.of(Fate.DEFERRED) == taken_up.tally.of(Fate.SENT) == len(night.sandbox.accepted_ids) > 100
     assert (taken_up.status, own.status) == (Status.COMPLETE, Status.COMPLETE)
     assert {path.parent.name for path in (night.home / "stage").glob("*/events-*")} == {left.run_id}
     assert f"also {night.day}, open: a token or permission was refused" in night.airflow.log
@@ -238,7 +238,7 @@ def test_p09_no_identity_and_no_token_in_airflows_database_logs_and_staged_files
     assert night.staged()
     assert len(canaries) > 300
     assert _stored(night.airflow.home, "xcom", "rendered_task_instance_fields", "dag_run", "log") > 20
-    assert any(b"1 held" in text or b"already sent" in text for text in written), "the logs were looked at"
+    assert any(b"1 deferred" in text or b"already sent" in text for text in written), "the logs were looked at"
     assert [value for value in canaries if any(value.encode() in text for text in written)] == []
 
 
@@ -274,7 +274,7 @@ def test_p09_people_in_the_columns_of_clients_and_keys_are_nowhere_in_airflow(ni
 
     files = [path for folder in (night.airflow.home, night.home / "stage") for path in folder.rglob("*")]
     written = {path: _content(path).lower() for path in [*files, *night.home.glob("ledger*")] if path.is_file()}
-    assert with_strangers.tally.reasons(Fate.HELD)["unknown_client", "client"] >= 3
+    assert with_strangers.tally.reasons(Fate.DEFERRED)["unknown_client", "client"] >= 3
     assert headless.state == "failed"
     assert any(b"does it have a header" in text for text in written.values())
     found = {

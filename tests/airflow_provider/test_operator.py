@@ -35,7 +35,7 @@ def test_rows_of_unknown_clients_within_the_limit_fail_no_task(night: SampleNigh
     done = night.run("own", what="store_purchases")
 
     (report,) = night.reports()
-    assert report.tally.reasons(Fate.HELD) == {("unknown_client", "client"): 2}
+    assert report.tally.reasons(Fate.DEFERRED) == {("unknown_client", "client"): 2}
     assert (done.state, done.xcoms["send"]["status"]) == ("success", "complete")
 
 

@@ -56,13 +56,13 @@ def test_every_error_that_is_named_exists():
 @pytest.mark.parametrize(
     ("fate", "reason", "error"),
     [
-        (Fate.HELD, Reason.CLIENT_STOPPED, errors.AccessDeniedError),
-        (Fate.HELD, Reason.UNREACHABLE, errors.TemporaryError),
-        (Fate.HELD, Reason.THROTTLED, errors.TemporaryError),
-        (Fate.HELD, Reason.OTHER_RUN, errors.TemporaryError),
-        (Fate.IN_DOUBT, Reason.LOST_ANSWER, errors.TemporaryError),
-        (Fate.HELD, Reason.OVER_LIMIT, errors.PartialLossError),
-        (Fate.REFUSED, "100/2804050", errors.PartialLossError),
+        (Fate.DEFERRED, Reason.CLIENT_STOPPED, errors.AccessDeniedError),
+        (Fate.DEFERRED, Reason.UNREACHABLE, errors.TemporaryError),
+        (Fate.DEFERRED, Reason.THROTTLED, errors.TemporaryError),
+        (Fate.DEFERRED, Reason.OTHER_RUN, errors.TemporaryError),
+        (Fate.UNCONFIRMED, Reason.LOST_ANSWER, errors.TemporaryError),
+        (Fate.DEFERRED, Reason.OVER_LIMIT, errors.PartialLossError),
+        (Fate.REJECTED_BY_META, "100/2804050", errors.PartialLossError),
     ],
 )
 def test_a_client_whose_events_did_not_all_arrive_fails_by_what_has_to_be_done(fate, reason, error):
@@ -76,8 +76,8 @@ def test_a_client_whose_events_did_not_all_arrive_fails_by_what_has_to_be_done(f
 def test_whoever_has_to_act_is_told_before_anybody_waits():
     tally = Tally(read=2)
     tally.fates.update({
-        Count(Fate.HELD, "acme", None, Reason.UNREACHABLE): 1,
-        Count(Fate.HELD, "acme", None, Reason.CLIENT_STOPPED): 1,
+        Count(Fate.DEFERRED, "acme", None, Reason.UNREACHABLE): 1,
+        Count(Fate.DEFERRED, "acme", None, Reason.CLIENT_STOPPED): 1,
     })  # fmt: skip
 
     with pytest.raises(errors.AccessDeniedError):
@@ -85,7 +85,7 @@ def test_whoever_has_to_act_is_told_before_anybody_waits():
 
 
 def test_what_the_next_run_sends_is_not_said_to_be_lost():
-    tally = Tally(read=1, fates=Counter({Count(Fate.HELD, "acme", None, Reason.OVER_LIMIT): 1}))
+    tally = Tally(read=1, fates=Counter({Count(Fate.DEFERRED, "acme", None, Reason.OVER_LIMIT): 1}))
 
     with pytest.raises(errors.PartialLossError, match="the next run goes on where this one stopped"):
         raise_for_undelivered("acme", tally)

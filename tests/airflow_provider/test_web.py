@@ -1,4 +1,4 @@
-"""Pages in Airflow's UI: runs and the report behind each, clients, key coverage over time, requests in doubt."""
+"""Pages in Airflow's UI: runs and the report behind each, clients, key coverage over time, unconfirmed requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.delivery.sending import batch, names
 
 ROOT = "/offline_capi"
 RUNS = f"{ROOT}/runs"
-PAGES = (RUNS, f"{ROOT}/clients", f"{ROOT}/coverage", f"{ROOT}/days", f"{ROOT}/in-doubt")
+PAGES = (RUNS, f"{ROOT}/clients", f"{ROOT}/coverage", f"{ROOT}/days", f"{ROOT}/unconfirmed")
 DAG = "offline_capi__store_purchases"
 
 
@@ -163,11 +163,11 @@ def test_nobody_sees_a_page_without_a_login(night: SampleNight):
 
 
 def test_whoever_may_see_one_dag_sees_nothing_of_the_others(local: History, today: date):
-    """Neither their runs nor their clients, their keys, or what of theirs is in doubt."""
+    """Neither their runs nor their clients, their keys, or what of theirs is unconfirmed."""
     hidden = local.run("credit_approvals", today - timedelta(days=1), keys={"em": 1})
     local.run("store_purchases", today - timedelta(days=1), keys={"em": 1})
-    local.post("credit_approvals", "acme_bank", 1, Fate.IN_DOUBT)
-    local.post("store_purchases", "corner_shop", 1, Fate.IN_DOUBT)
+    local.post("credit_approvals", "acme_bank", 1, Fate.UNCONFIRMED)
+    local.post("store_purchases", "corner_shop", 1, Fate.UNCONFIRMED)
     user = "viewer of store_purchases"
 
     shown = [local.page(path, user) for path in PAGES]
@@ -180,7 +180,7 @@ def test_whoever_may_see_one_dag_sees_nothing_of_the_others(local: History, toda
 
 
 def test_whoever_may_see_no_dag_sees_empty_pages(local: History):
-    local.post("credit_approvals", "acme_bank", 1, Fate.IN_DOUBT)
+    local.post("credit_approvals", "acme_bank", 1, Fate.UNCONFIRMED)
 
     shown = [local.page(path, "viewer of nothing") for path in PAGES]
 
@@ -258,27 +258,27 @@ def test_a_night_from_before_keys_were_counted_is_no_night_without_keys(local: H
     assert "No night of these with sendable events" in local.page(f"{ROOT}/coverage")
 
 
-# ---------------------------------------------------------------------------------------------- in doubt
+# ---------------------------------------------------------------------------------------------- unconfirmed
 
 
 def test_requests_in_doubt_say_what_happens_next(history: History):
-    old = history.post("credit_approvals", "acme_bank", 1200, Fate.IN_DOUBT, ago=timedelta(days=3))
-    fresh = history.post("store_purchases", "corner_shop", 3, Fate.IN_DOUBT, ago=timedelta(hours=1))
+    old = history.post("credit_approvals", "acme_bank", 1200, Fate.UNCONFIRMED, ago=timedelta(days=3))
+    fresh = history.post("store_purchases", "corner_shop", 3, Fate.UNCONFIRMED, ago=timedelta(hours=1))
     history.post("credit_approvals", "acme_bank", 5, Fate.SENT)
 
-    page = history.page(f"{ROOT}/in-doubt")
+    page = history.page(f"{ROOT}/unconfirmed")
 
     assert "1,203 events in 2 requests" in page
     first, second = page.split("<tr>")[2:]
     assert "settles them, until" in first
     assert f'href="runs/{fresh}"' in first
-    assert "held: since" in second
+    assert "not sent again: since" in second
     assert f'href="runs/{old}"' in second
     assert history.night.pixel("acme_bank") in second
 
 
 def test_nothing_in_doubt_is_said_in_a_word(local: History):
-    assert "<p>None.</p>" in local.page(f"{ROOT}/in-doubt")
+    assert "<p>None.</p>" in local.page(f"{ROOT}/unconfirmed")
 
 
 # ---------------------------------------------------------------------------------------------- days
@@ -286,7 +286,7 @@ def test_nothing_in_doubt_is_said_in_a_word(local: History):
 
 def test_p20_the_calendar_shows_what_is_owed_for_each_day_and_why(history: History):
     today = datetime.now(ZoneInfo("Europe/Berlin")).date()
-    night = Counter({Count(Fate.HELD, "corner_shop", today - timedelta(days=3), "client_stopped"): 64})
+    night = Counter({Count(Fate.DEFERRED, "corner_shop", today - timedelta(days=3), "client_stopped"): 64})
     for ago, books in {4: {}, 3: {"fates": night, "read": 64, "sendable": 64}, 2: {}}.items():
         history.run("store_purchases", today - timedelta(days=ago), zone="Europe/Berlin", **books)
 
@@ -313,7 +313,7 @@ def shown(local: History, today: date) -> dict[str, str]:
     for ago in range(1, 30):
         keys = {"em": 900 + ago, "ph": 700 - 9 * ago, "external_id": 1000, "client_user_agent": 31 * ago}
         run_id = local.run("store_purchases", today - timedelta(days=ago), keys=keys)
-    local.post("store_purchases", "corner_shop", 3, Fate.IN_DOUBT)
+    local.post("store_purchases", "corner_shop", 3, Fate.UNCONFIRMED)
     pages = {path.rpartition("/")[2]: local.page(path) for path in PAGES}
     return {**pages, "report": local.page(f"{RUNS}/{run_id}")}
 

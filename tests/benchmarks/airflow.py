@@ -145,7 +145,7 @@ def _clients(number: int) -> dict[str, Any]:
 def _add(home: Path, name: str, rows: int, clients: int) -> None:
     """The upload of the samples' purchases, of so many clients, and its rows."""
     upload = yaml.safe_load((DAGS / "uploads" / "store_purchases.yml").read_text(encoding="utf-8"))
-    upload |= {"client": {"column": "store_brand"}, "schedule": "none", "limits": {"max_rejected": 1, "max_expired": 1}}
+    upload |= {"client": {"column": "store_brand"}, "schedule": "none", "limits": {"max_invalid": 1, "max_expired": 1}}
     upload["source"] |= {"path": f"${{OFFLINE_CAPI_DATA}}/{name}/*{{date}}*"}
     (home / "dags" / "uploads" / f"{name}.yml").write_text(yaml.safe_dump(upload), encoding="utf-8")
     (home / name).mkdir()

@@ -102,7 +102,7 @@ def test_p16_an_event_that_one_pixel_refused_is_replayed_for_that_pixel_alone(ni
     with night.services() as services:
         replayed = replay_run(report.run_id, services, undelivered=True)
 
-    assert report.by_client()[f"corner_shop@{SECOND}"] == {Fate.SENT: 19, Fate.REFUSED: 1}
+    assert report.by_client()[f"corner_shop@{SECOND}"] == {Fate.SENT: 19, Fate.REJECTED_BY_META: 1}
     assert report.by_client()["corner_shop"] == report.by_client()[f"corner_shop@{THIRD}"] == {Fate.SENT: 20}
     assert replayed.balance == "1 read + 2 copies for further pixels = 1 sent + 2 already sent"
     assert set(night.counted.values()) == {1}
@@ -115,7 +115,7 @@ def test_p07_a_pixel_whose_own_token_is_revoked_costs_one_request_and_the_others
 
     report = night.send("sales")
 
-    assert report.by_client()[f"corner_shop@{THIRD}"] == {Fate.HELD: 20}
+    assert report.by_client()[f"corner_shop@{THIRD}"] == {Fate.DEFERRED: 20}
     assert report.tally.of(Fate.SENT) == 45
     assert len(sandbox.requests_to(THIRD)) == 1
 
@@ -134,7 +134,7 @@ def test_p18_the_name_of_a_further_pixel_is_no_client_to_a_row(night: Night, san
 
     report = night.send("sales")
 
-    assert report.balance == "1 read = 1 held"
+    assert report.balance == "1 read = 1 deferred"
     assert sandbox.requests_to(SECOND) == []
 
 
@@ -149,8 +149,8 @@ def test_a_pixel_that_two_clients_share_gets_an_event_of_both_once(night: Night,
 
     report = night.send("sales")
 
-    assert report.balance == "3 read + 1 copy for further pixels = 3 sent + 1 rejected"
-    assert report.tally.reasons(Fate.REJECTED) == {(Reason.DUPLICATE_EVENT_ID, "event.id"): 1}
+    assert report.balance == "3 read + 1 copy for further pixels = 3 sent + 1 invalid"
+    assert report.tally.reasons(Fate.INVALID) == {(Reason.DUPLICATE_EVENT_ID, "event.id"): 1}
     assert set(night.counted.values()) == {1}
 
 

@@ -128,7 +128,7 @@ def test_an_empty_or_unreachable_table_leaves_the_clients_as_they_were(table: Pl
 
 
 def test_an_upload_of_a_client_that_was_left_out_still_loads(table: Platform) -> None:
-    """Its rows will be held as those of an unknown client; the uploads of others are not to fail for it."""
+    """Its rows will be deferred as those of an unknown client; the uploads of others are not to fail for it."""
     fill(table, GOOD)
     table.run("pull")
     (table.home / "uploads" / "sales.yml").write_text(

@@ -1,4 +1,4 @@
-"""Rows of many clients in one table: each to its own pixel, under the platform's name, or held."""
+"""Rows of many clients in one table: each to its own pixel, under the platform's name, or deferred."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_rows_of_an_unknown_and_of_a_paused_client_are_held_and_counted_and_the_
 
     report = night.send("sales").to_json()
 
-    assert (report["rows"]["sent"], report["rows"]["held"]) == (1, 3)
-    assert report["clients"]["corner-shopp"][Fate.HELD] == 1
-    assert report["clients"]["nordic_outlet"][Fate.HELD] == 2
+    assert (report["rows"]["sent"], report["rows"]["deferred"]) == (1, 3)
+    assert report["clients"]["corner-shopp"][Fate.DEFERRED] == 1
+    assert report["clients"]["nordic_outlet"][Fate.DEFERRED] == 2
     assert {reason["reason"]: reason["rows"] for reason in report["reasons"]} == {
         Reason.UNKNOWN_CLIENT: 1,
         Reason.PAUSED_CLIENT: 2,
@@ -65,13 +65,13 @@ def test_a_value_outside_of_the_map_is_held_and_goes_once_it_is_in(night: Night)
     with night.services() as services:
         replayed = replay_run(report.run_id, services)
 
-    assert report.balance == "4 read = 1 sent + 3 held"
-    assert report.tally.reasons(Fate.HELD) == {(Reason.UNKNOWN_CLIENT, "client"): 3}
+    assert report.balance == "4 read = 1 sent + 3 deferred"
+    assert report.tally.reasons(Fate.DEFERRED) == {(Reason.UNKNOWN_CLIENT, "client"): 3}
     assert report.by_client() == {
-        "a value (not in the map)": {Fate.HELD: 3},
+        "a value (not in the map)": {Fate.DEFERRED: 3},
         "corner_shop": {Fate.SENT: 1},
     }
-    assert replayed.balance == "3 read = 2 sent + 1 held"
+    assert replayed.balance == "3 read = 2 sent + 1 deferred"
 
 
 def test_of_many_misspelt_clients_the_first_are_named_and_all_are_counted(night: Night) -> None:
@@ -86,7 +86,7 @@ def test_of_many_misspelt_clients_the_first_are_named_and_all_are_counted(night:
 
     clients = night.send("sales").by_client()
 
-    assert clients["(no client)"] == {Fate.HELD: 25}
+    assert clients["(no client)"] == {Fate.DEFERRED: 25}
     assert len(clients) == NAMED + 1
 
 
@@ -108,7 +108,7 @@ def test_p09_a_wrong_column_of_clients_writes_nobody_into_ledger_and_rejects(nig
     for rejects in night.home.rglob("rejects*.parquet"):
         kept[rejects] = str(parquet.read_table(rejects).to_pylist()).encode()
     everything = b"".join(kept.values()) + "".join(one.out + one.err for one in said).encode()
-    assert "2 held" in said[1].out
+    assert "2 deferred" in said[1].out
     assert [value for value in ("4155552628", "zyxcan") if value.encode() in everything.lower()] == []
 
 

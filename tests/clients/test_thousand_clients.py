@@ -74,10 +74,10 @@ def test_p07_p18_of_a_thousand_clients_each_gets_its_own_events_and_a_revoked_on
     }
     assert times.keys() == {1}
     assert denied == dict.fromkeys((PIXELS[client] for client in revoked), 1)
-    waiting = {Fate.HELD, Fate.IN_DOUBT}  # in doubt: cut off first, and denied when it was repeated
+    waiting = {Fate.DEFERRED, Fate.UNCONFIRMED}  # unconfirmed: cut off first, and denied when it was repeated
     assert all(fates[client].keys() <= waiting for client in revoked)
-    assert all(fates[client].keys() <= {Fate.SENT, Fate.REFUSED} for client in PIXELS.keys() - revoked)
-    assert report.tally.reasons(Fate.HELD).keys() == {(Reason.CLIENT_STOPPED, "")}
-    assert report.tally.of(Fate.REFUSED) > 0
+    assert all(fates[client].keys() <= {Fate.SENT, Fate.REJECTED_BY_META} for client in PIXELS.keys() - revoked)
+    assert report.tally.reasons(Fate.DEFERRED).keys() == {(Reason.CLIENT_STOPPED, "")}
+    assert report.tally.of(Fate.REJECTED_BY_META) > 0
     for client in PIXELS:
         assert report.of_client(client).tally.read == len(due[client])

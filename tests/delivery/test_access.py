@@ -25,10 +25,10 @@ def test_p07_an_access_fault_costs_one_request_and_no_other_client(
 
     assert len(sandbox.requests_to(PIXEL)) == 1
     assert len(sandbox.ids_of(OTHER_PIXEL)) == 80
-    assert books.counts == {Fate.SENT: 80, Fate.HELD: 80}
-    held = [outcome for outcome in books.outcomes if outcome.fate is Fate.HELD]
-    assert {outcome.reason for outcome in held} == {Reason.CLIENT_STOPPED}
-    assert len({outcome.explanation for outcome in held}) == 1
+    assert books.counts == {Fate.SENT: 80, Fate.DEFERRED: 80}
+    deferred = [outcome for outcome in books.outcomes if outcome.fate is Fate.DEFERRED]
+    assert {outcome.reason for outcome in deferred} == {Reason.CLIENT_STOPPED}
+    assert len({outcome.explanation for outcome in deferred}) == 1
 
 
 def test_p07_held_events_go_out_once_the_token_is_renewed(night: Night, sandbox: Sandbox) -> None:
@@ -47,7 +47,7 @@ def test_p07_many_bad_rows_of_one_client_do_not_stop_another_at_its_first(night:
 
     books = night.send([batch(names("a", 80)), batch(names("o", 5), client=OTHER)], max_events=1)
 
-    assert books.fates["o-0"] is Fate.REFUSED
+    assert books.fates["o-0"] is Fate.REJECTED_BY_META
     assert {books.fates[event_id] for event_id in names("o", 5)[1:]} == {Fate.SENT}
 
 
@@ -56,7 +56,7 @@ def test_p07_a_retired_version_stops_everybody(night: Night, sandbox: Sandbox) -
 
     books = night.send([batch(names("a", 20)), batch(names("o", 20), client=OTHER)], max_events=10)
 
-    assert books.counts == {Fate.HELD: 40}
+    assert books.counts == {Fate.DEFERRED: 40}
     assert len(sandbox.requests) <= 2  # the first of each client may be on its way at once
 
 

@@ -74,11 +74,11 @@ def test_p07_its_events_are_held_after_one_request_and_go_once_it_is_mended(
     sandbox.heal()
     second = night.send([batch(names("a", 8))], max_events=4)
 
-    held = [one for one in first.outcomes if one.fate is Fate.HELD]
-    assert first.counts == {Fate.HELD: 8, Fate.SENT: 8}
+    deferred = [one for one in first.outcomes if one.fate is Fate.DEFERRED]
+    assert first.counts == {Fate.DEFERRED: 8, Fate.SENT: 8}
     assert asked == 1
-    assert {one.reason for one in held} == {Reason.CLIENT_STOPPED}
-    assert "a permission is missing" in held[0].explanation
+    assert {one.reason for one in deferred} == {Reason.CLIENT_STOPPED}
+    assert "a permission is missing" in deferred[0].explanation
     assert second.counts == {Fate.SENT: 8}
 
 

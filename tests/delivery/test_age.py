@@ -88,17 +88,17 @@ def slowly_taken_apart(world: World, **fault: object) -> tuple[EventBatch, Tally
 def test_p05_what_is_left_of_a_refused_request_leaves_in_time_where_meta_names_the_event(world: World) -> None:
     _, tally = slowly_taken_apart(world, kind="refuse_events", event_ids={"e-3"}, tell="path")
 
-    assert (tally.of(Fate.SENT), tally.of(Fate.REFUSED)) == (7, 1)
+    assert (tally.of(Fate.SENT), tally.of(Fate.REJECTED_BY_META)) == (7, 1)
 
 
 def test_p05_events_of_a_refused_request_that_become_too_old_are_in_doubt_in_books_and_ledger(world: World) -> None:
     """The one at fault is looked for, and Meta may have kept its neighbours all the same (meta-capi.md 5.2)."""
     events, tally = slowly_taken_apart(world, kind="refuse_events", event_ids={"e-3"}, tell="nothing")
 
-    assert tally.of(Fate.IN_DOUBT) == 8 - tally.of(Fate.SENT) - tally.of(Fate.REFUSED) > 0
-    assert tally.reasons(Fate.IN_DOUBT) == {("lost_answer", ""): tally.of(Fate.IN_DOUBT)}
+    assert tally.of(Fate.UNCONFIRMED) == 8 - tally.of(Fate.SENT) - tally.of(Fate.REJECTED_BY_META) > 0
+    assert tally.reasons(Fate.UNCONFIRMED) == {("lost_answer", ""): tally.of(Fate.UNCONFIRMED)}
     known = world.ledger.known(events, run_id=None, now=NOW, resend=False)
-    assert {fate: len(some) for fate, _, some in known.settled}[Fate.IN_DOUBT] == tally.of(Fate.IN_DOUBT)
+    assert {fate: len(some) for fate, _, some in known.settled}[Fate.UNCONFIRMED] == tally.of(Fate.UNCONFIRMED)
 
 
 def test_p05_events_that_were_certainly_not_stored_expire_and_are_free_in_the_ledger(world: World) -> None:

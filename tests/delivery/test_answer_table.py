@@ -14,10 +14,10 @@ MAX_TRIES, MAX_WAIT = 6, 600.0
 
 #: What of it becomes an event whose request is answered so for ever, and in how many requests.
 FOR_EVER = {
-    Action.RETRY: (Fate.IN_DOUBT, MAX_TRIES),
-    Action.WAIT: (Fate.HELD, MAX_TRIES),
-    Action.ISOLATE: (Fate.REFUSED, 1),
-    Action.STOP: (Fate.HELD, 1),
+    Action.RETRY: (Fate.UNCONFIRMED, MAX_TRIES),
+    Action.WAIT: (Fate.DEFERRED, MAX_TRIES),
+    Action.ISOLATE: (Fate.REJECTED_BY_META, 1),
+    Action.STOP: (Fate.DEFERRED, 1),
 }
 PASSING = (Action.RETRY, Action.WAIT)
 
@@ -69,8 +69,8 @@ def test_p07_a_row_that_stops_does_so_for_its_client_or_for_the_app(
 
     books = night.send([batch(["a-0", "a-1"]), batch(["o-0", "o-1"], client=OTHER)], max_events=1)
 
-    others = Fate.HELD if entry.scope is Scope.APP else Fate.SENT
-    assert {books.fates["a-0"], books.fates["a-1"]} == {Fate.HELD}
+    others = Fate.DEFERRED if entry.scope is Scope.APP else Fate.SENT
+    assert {books.fates["a-0"], books.fates["a-1"]} == {Fate.DEFERRED}
     assert books.fates["o-1"] is others
     assert len(sandbox.requests_to(PIXEL)) == 1
     told = {outcome.explanation for outcome in books.outcomes if outcome.request.client == ACME}
@@ -94,7 +94,7 @@ WORDLESS = {
 def test_p06_a_fault_without_words_passes_in_six_tries_or_ends_in_ten_minutes(
     night: Night, sandbox: Sandbox, fault: dict[str, object]
 ) -> None:
-    """Twice is no matter; for ever ends in doubt or held, and never in a seventh try."""
+    """Twice is no matter; for ever ends unconfirmed or deferred, and never in a seventh try."""
     night.timeout = 1.0
     sandbox.fault(pixel=PIXEL, times=2, **fault)
     sandbox.fault(pixel=OTHER_PIXEL, **fault)
@@ -105,7 +105,7 @@ def test_p06_a_fault_without_words_passes_in_six_tries_or_ends_in_ten_minutes(
 
     assert twice.fates == {"a-0": Fate.SENT}
     assert sandbox.count_of("a-0") == 1
-    assert for_ever.fates["o-0"] in (Fate.IN_DOUBT, Fate.HELD)
+    assert for_ever.fates["o-0"] in (Fate.UNCONFIRMED, Fate.DEFERRED)
     assert len(sandbox.requests_to(OTHER_PIXEL)) == MAX_TRIES
     assert night.time.now - spent <= MAX_WAIT
 
@@ -142,7 +142,7 @@ def test_p06_a_place_in_flight_that_comes_free_too_late_holds_the_request_and_st
     books = night.send([batch(["a-0"]), batch(["o-0"], client=OTHER), batch(["a-1"])], max_events=1)
     again = night.send([batch(["o-0"], client=OTHER)])
 
-    held = [outcome for outcome in books.outcomes if outcome.fate is Fate.HELD]
-    assert books.fates == {"a-0": Fate.SENT, "o-0": Fate.HELD, "a-1": Fate.SENT}
-    assert [(outcome.reason, outcome.tries) for outcome in held] == [(Reason.NOT_SENT, 0)]
+    deferred = [outcome for outcome in books.outcomes if outcome.fate is Fate.DEFERRED]
+    assert books.fates == {"a-0": Fate.SENT, "o-0": Fate.DEFERRED, "a-1": Fate.SENT}
+    assert [(outcome.reason, outcome.tries) for outcome in deferred] == [(Reason.NOT_SENT, 0)]
     assert again.fates == {"o-0": Fate.SENT}

@@ -28,7 +28,7 @@ source: {path: "${OFFLINE_CAPI_DATA}/rows.csv"}
 window: {column: at, timezone: UTC}
 event: {name: CreditApproval, id: "{id}", action_source: chat}
 user_data: {em: email}
-limits: {max_expired: 1.0, max_rejected: 1.0}
+limits: {max_expired: 1.0, max_invalid: 1.0}
 """
 
 
@@ -119,10 +119,10 @@ def test_a_clock_that_goes_wrong_amid_a_run_holds_what_is_left(night: Night, san
 
     books = night.send([batch(names("e", 6))], max_events=1)
 
-    assert [books.fates[name] for name in names("e", 6)] == [Fate.SENT] * 2 + [Fate.IN_DOUBT] + [Fate.HELD] * 3
-    held = [outcome for outcome in books.outcomes if outcome.fate is Fate.HELD]
-    assert {outcome.reason for outcome in held} == {Reason.WRONG_CLOCK}
-    assert "2020-11-24 03:00:00 UTC" in held[0].explanation
+    assert [books.fates[name] for name in names("e", 6)] == [Fate.SENT] * 2 + [Fate.UNCONFIRMED] + [Fate.DEFERRED] * 3
+    deferred = [outcome for outcome in books.outcomes if outcome.fate is Fate.DEFERRED]
+    assert {outcome.reason for outcome in deferred} == {Reason.WRONG_CLOCK}
+    assert "2020-11-24 03:00:00 UTC" in deferred[0].explanation
     assert len(sandbox.requests) == 3
 
 

@@ -18,7 +18,7 @@ from tests.sandbox_server import Sandbox
 def test_p04_bad_events_cost_themselves(night: Night, sandbox: Sandbox, bad: int, tell: str) -> None:
     """k bad events of 1,000: 1,000 - k are sent, in at most 2k*ceil(log2 1000)+1 requests.
 
-    Where all of them are bad it is the mapping that is, and most of them are held.
+    Where all of them are bad it is the mapping that is, and most of them are deferred.
     """
     ids = names("e", 1000)
     refused = random.Random(bad).sample(ids, bad)
@@ -27,8 +27,8 @@ def test_p04_bad_events_cost_themselves(night: Night, sandbox: Sandbox, bad: int
 
     books = night.send([batch(ids)])
 
-    assert sorted(books.of(Fate.REFUSED) + books.of(Fate.HELD)) == sorted(refused)
-    assert bool(books.of(Fate.HELD)) == (bad == 1000)
+    assert sorted(books.of(Fate.REJECTED_BY_META) + books.of(Fate.DEFERRED)) == sorted(refused)
+    assert bool(books.of(Fate.DEFERRED)) == (bad == 1000)
     assert len(books.of(Fate.SENT)) == 1000 - bad
     assert set(sandbox.accepted_ids) == set(ids) - set(refused)
     assert len(sandbox.requests) <= 2 * bad * math.ceil(math.log2(1000)) + 1
@@ -41,7 +41,7 @@ def test_p04_an_event_that_meta_names_costs_one_more_request(night: Night, sandb
 
     books = night.send([batch(names("e", 1000))])
 
-    assert books.of(Fate.REFUSED) == ["e-417"]
+    assert books.of(Fate.REJECTED_BY_META) == ["e-417"]
     assert len(books.of(Fate.SENT)) == 999
     assert len(sandbox.requests) == 2
 
@@ -55,9 +55,9 @@ def test_p04_when_every_event_is_refused_alike_sending_stops_and_says_so_once(
     books = night.send([batch(names("e", 1000))])
 
     assert sandbox.accepted_ids == []
-    assert set(books.counts) == {Fate.REFUSED, Fate.HELD}
-    assert {outcome.reason for outcome in books.outcomes if outcome.fate is Fate.HELD} == {Reason.CLIENT_STOPPED}
-    assert len({outcome.explanation for outcome in books.outcomes if outcome.fate is Fate.HELD}) == 1
+    assert set(books.counts) == {Fate.REJECTED_BY_META, Fate.DEFERRED}
+    assert {outcome.reason for outcome in books.outcomes if outcome.fate is Fate.DEFERRED} == {Reason.CLIENT_STOPPED}
+    assert len({outcome.explanation for outcome in books.outcomes if outcome.fate is Fate.DEFERRED}) == 1
     assert len(sandbox.requests) < 100
 
 
@@ -68,7 +68,7 @@ def test_p04_a_cluster_of_bad_rows_does_not_hold_the_good_ones(night: Night, san
 
     books = night.send([batch(ids)])
 
-    assert books.counts == {Fate.SENT: 940, Fate.REFUSED: 60}
+    assert books.counts == {Fate.SENT: 940, Fate.REJECTED_BY_META: 60}
 
 
 def test_p04_a_short_acknowledgement_is_resolved_by_halving(night: Night, sandbox: Sandbox) -> None:
@@ -76,7 +76,7 @@ def test_p04_a_short_acknowledgement_is_resolved_by_halving(night: Night, sandbo
 
     books = night.send([batch(names("e", 64))])
 
-    assert books.of(Fate.REFUSED) == ["e-7"]
+    assert books.of(Fate.REJECTED_BY_META) == ["e-7"]
     assert len(books.of(Fate.SENT)) == 63
     assert all(sandbox.count_of(event_id) == 1 for event_id in books.of(Fate.SENT))
 
@@ -101,7 +101,7 @@ def test_p02_a_second_run_sends_nothing_neither_what_was_sent_nor_what_was_refus
     again = night.send([batch(list(reversed(names("e", 50))))], max_events=7)
 
     assert len(sandbox.requests) == before
-    assert again.counts == {Fate.ALREADY_SENT: 49, Fate.REFUSED: 1}
+    assert again.counts == {Fate.ALREADY_SENT: 49, Fate.REJECTED_BY_META: 1}
 
 
 def test_p16_a_refused_event_is_sent_once_its_row_is_mended(night: Night, sandbox: Sandbox) -> None:

@@ -77,12 +77,12 @@ def test_p03_the_command_killed_at_many_points_loses_nothing_and_counts_nothing_
     night: Night, reaper: Reaper
 ) -> None:
     with commands(night.home, night.env) as line:
-        in_doubt = [killed_at(death, f"at{i}", night, reaper, line) for i, death in enumerate(AT_POINTS)]
+        unconfirmed = [killed_at(death, f"at{i}", night, reaper, line) for i, death in enumerate(AT_POINTS)]
         in_writes = [killed_at(death, f"in{i}", night, reaper, line) for i, death in enumerate(IN_WRITES)]
         before = [killed_early(when, f"before{i}", night, reaper, line) for i, when in enumerate(BEFORE_SENDING)]
 
-    assert len(in_doubt) + len(in_writes) + len(before) == KILLS
-    assert min(in_doubt) >= 1
+    assert len(unconfirmed) + len(in_writes) + len(before) == KILLS
+    assert min(unconfirmed) >= 1
     assert 0 in before, "none was killed between the source and the first request"
     assert len(night.counted) == ROWS * KILLS
     assert set(night.counted.values()) == {1}
@@ -109,8 +109,8 @@ def killed_early(seconds: float, name: str, night: Night, reaper: Reaper, line: 
 
 
 def runs_again(sales: list[str], night: Night, reaper: Reaper, line: Commands) -> int:
-    """How many requests the killed run left in doubt: one a worker at most, and only their events come twice."""
-    doubtful = left_in_doubt(sales, night)
+    """How many requests the killed run left unconfirmed: one a worker at most, and only their events come twice."""
+    doubtful = left_unconfirmed(sales, night)
     reaper.lie_in_wait(None)
     line.start(*COMMAND)
 
@@ -124,8 +124,8 @@ def runs_again(sales: list[str], night: Night, reaper: Reaper, line: Commands) -
     return requests
 
 
-def left_in_doubt(sales: list[str], night: Night) -> list[str]:
+def left_unconfirmed(sales: list[str], night: Night) -> list[str]:
     events = batch(sales, client="corner_shop", pixel=PIXEL)
     with Ledger(night.env["OFFLINE_CAPI_LEDGER"]) as ledger:
         settled = ledger.known(events, run_id=None, now=datetime.now(UTC), resend=False).settled
-    return [id_ for fate, _, some in settled if fate is Fate.IN_DOUBT for id_ in ids_of(some)]
+    return [id_ for fate, _, some in settled if fate is Fate.UNCONFIRMED for id_ in ids_of(some)]

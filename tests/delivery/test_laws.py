@@ -192,4 +192,4 @@ def test_p01_every_event_ends_in_exactly_one_outcome(
     assert went == sorted(event_id for one in came for event_id in ids_of(one))
     for outcome in outcomes:
         if taken & set(ids_of(outcome.request.events)):
-            assert outcome.fate is Fate.HELD
+            assert outcome.fate is Fate.DEFERRED

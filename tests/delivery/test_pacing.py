@@ -141,7 +141,7 @@ def test_p08_an_allowance_that_does_not_come_back_in_time_is_not_overdrawn(world
     tally = world.run(built(of_acme_and_bank(120))[:1], Policy(concurrency=1), max_events=1)
 
     assert {pixel: own["requests"] for pixel, own in world.edge.state.memory.totals().items()} == {ACME: 100, BANK: 100}
-    assert (tally.of(Fate.SENT), tally.reasons(Fate.HELD)) == (200, {("throttled", ""): 40})
+    assert (tally.of(Fate.SENT), tally.reasons(Fate.DEFERRED)) == (200, {("throttled", ""): 40})
 
 
 def test_p08_a_run_that_meets_a_used_up_allowance_waits_for_it(world: World) -> None:

@@ -72,7 +72,7 @@ def test_p06_tries_are_bounded_and_a_lost_answer_is_in_doubt(night: Night, sandb
     books = night.send([batch(["e-1"])])
 
     assert len(sandbox.requests) == 6
-    assert books.fates == {"e-1": Fate.IN_DOUBT}
+    assert books.fates == {"e-1": Fate.UNCONFIRMED}
 
 
 def test_p06_time_is_bounded(night: Night, sandbox: Sandbox) -> None:
@@ -91,7 +91,7 @@ def test_p06_an_endpoint_that_cannot_be_reached_is_tried_for_one_request_only(ni
 
         books = night.send([batch(names("e", 50))], max_events=1)
 
-    assert books.counts == {Fate.HELD: 50}
+    assert books.counts == {Fate.DEFERRED: 50}
     assert {outcome.reason for outcome in books.outcomes} == {Reason.UNREACHABLE}
     assert sum(outcome.tries for outcome in books.outcomes) == 6
 
@@ -119,7 +119,7 @@ def test_p03_events_in_doubt_are_settled_by_the_next_run_and_count_once(night: N
 
     second = night.send([batch(names("e", 10))])
 
-    assert first.counts == {Fate.IN_DOUBT: 10}
+    assert first.counts == {Fate.UNCONFIRMED: 10}
     assert second.counts == {Fate.SENT: 10}
     assert {times for _, _, _, times, _ in sandbox.tally()} == {1}
 
@@ -151,7 +151,7 @@ def test_p08_a_wait_longer_than_the_run_may_holds_the_client(night: Night, sandb
 
     books = night.send([batch(names("e", 30))], max_events=10)
 
-    assert books.counts == {Fate.HELD: 30}
+    assert books.counts == {Fate.DEFERRED: 30}
     assert {outcome.reason for outcome in books.outcomes} == {Reason.THROTTLED}
     assert len(sandbox.requests) == 1
     assert night.time.slept == []

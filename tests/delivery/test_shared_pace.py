@@ -34,7 +34,7 @@ def test_p08_a_run_that_begins_while_a_pixel_has_to_wait_does_not_ask_again(worl
     second = world.run(built(of_acme_and_bank(3)), Policy(concurrency=1), max_events=1)
 
     assert len(world.edge.state.memory.requests(pixel=ACME_PIXEL)) == 1
-    assert (second.of(Fate.SENT), second.reasons(Fate.HELD)) == (3, {("throttled", ""): 3})
+    assert (second.of(Fate.SENT), second.reasons(Fate.DEFERRED)) == (3, {("throttled", ""): 3})
 
 
 def test_p08_a_run_that_may_wait_so_long_waits_for_what_another_was_told(world: World) -> None:
@@ -55,7 +55,7 @@ def test_p08_a_wait_of_the_app_holds_for_every_sender(world: World) -> None:
 
     second = world.run(built(rows_of("bank", 3)), Policy(concurrency=1), max_events=1)
 
-    assert second.reasons(Fate.HELD) == {("throttled", ""): 3}
+    assert second.reasons(Fate.DEFERRED) == {("throttled", ""): 3}
     assert len(world.edge.requests) == 1
 
 
@@ -92,8 +92,8 @@ def test_p08_a_throttle_that_one_sender_meets_stops_another_that_is_under_way(
         books: Books = under_way.result()
 
     assert 0 < len(books.of(Fate.SENT)) < 30
-    assert len(books.of(Fate.HELD)) == 60 - len(books.of(Fate.SENT))
-    assert {one.reason for one in books.outcomes if one.fate is Fate.HELD} == {Reason.THROTTLED}
+    assert len(books.of(Fate.DEFERRED)) == 60 - len(books.of(Fate.SENT))
+    assert {one.reason for one in books.outcomes if one.fate is Fate.DEFERRED} == {Reason.THROTTLED}
 
 
 # ---------------------------------------------------------------------------------------------- rates

@@ -84,8 +84,8 @@ def test_p08_a_wait_told_with_a_success_that_is_longer_than_the_run_may_wait_hol
 
     books = night.send([batch(names("e", 5))], max_events=1)
 
-    assert books.counts == {Fate.SENT: 1, Fate.HELD: 4}
-    assert {outcome.reason for outcome in books.outcomes if outcome.fate is Fate.HELD} == {Reason.THROTTLED}
+    assert books.counts == {Fate.SENT: 1, Fate.DEFERRED: 4}
+    assert {outcome.reason for outcome in books.outcomes if outcome.fate is Fate.DEFERRED} == {Reason.THROTTLED}
     assert len(sandbox.requests) == 1
 
 
@@ -115,9 +115,9 @@ def test_p07_a_token_that_cannot_be_used_stops_its_client_only(
 
     fates = {(outcome.request.client, outcome.fate) for outcome in outcomes}
     assert fates == {
-        ("acme_bank", Fate.HELD),
+        ("acme_bank", Fate.DEFERRED),
         ("corner_shop", Fate.SENT),
-        ("gone_since_it_was_staged", Fate.HELD),
+        ("gone_since_it_was_staged", Fate.DEFERRED),
     }
     assert says in next(outcome.explanation for outcome in outcomes if outcome.request.client == "acme_bank")
     assert not token or token not in "".join(outcome.explanation for outcome in outcomes)
@@ -141,7 +141,7 @@ def test_p07_a_token_that_an_earlier_run_found_broken_is_not_tried_again(
         outcomes = list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=night.time.clock))
 
     assert asked == [("acme_bank", environ["ACME_BANK_TOKEN"])]
-    assert [(one.fate, one.reason, one.tries) for one in outcomes] == [(Fate.HELD, Reason.CLIENT_STOPPED, 0)] * 2
+    assert [(one.fate, one.reason, one.tries) for one in outcomes] == [(Fate.DEFERRED, Reason.CLIENT_STOPPED, 0)] * 2
     words = "its token was revoked on 2026-11-20; once that is mended, `offline-capi clients test acme_bank --probe`"
     assert words in outcomes[0].explanation
     assert sandbox.requests == []
@@ -173,7 +173,7 @@ def test_p19_a_test_event_code_rides_on_a_run_that_a_person_started(
 def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
     night: Night, sandbox: Sandbox, tell: str
 ) -> None:
-    """A refused request is in doubt until its parts are claimed, and so free for another run."""
+    """A refused request is unconfirmed until its parts are claimed, and so free for another run."""
     sandbox.refuse("e-3", tell=tell)
     run, ledger = night.begin(), night.ledger
     taken: list[str] = []
@@ -187,11 +187,11 @@ def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
 
     outcomes = _delivered(night, claim)
 
-    held = [
-        event_id for outcome in outcomes if outcome.fate is Fate.HELD for event_id in ids_of(outcome.request.events)
+    deferred = [
+        event_id for outcome in outcomes if outcome.fate is Fate.DEFERRED for event_id in ids_of(outcome.request.events)
     ]
     assert "e-3" in taken
-    assert sorted(held) == sorted(taken)
+    assert sorted(deferred) == sorted(taken)
     assert sorted(event_id for outcome in outcomes for event_id in ids_of(outcome.request.events)) == names("e", 8)
 
 

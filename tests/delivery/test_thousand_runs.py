@@ -96,9 +96,9 @@ def test_p01_p18_a_thousand_runs_balance_and_no_event_reaches_another_pixel(worl
             assert (troubled.complete, troubled.read) == (True, len(rows)), seed
         healthy = world.run(built, Policy(), max_events=8)
 
-        waiting = healthy.reasons(Fate.HELD, Fate.IN_DOUBT)
+        waiting = healthy.reasons(Fate.DEFERRED, Fate.UNCONFIRMED)
         assert {reason for reason, _ in waiting} <= {"unknown_client", "paused_client"}, (seed, waiting)
-        assert healthy.of(Fate.REFUSED) == troubled.of(Fate.REFUSED), seed
+        assert healthy.of(Fate.REJECTED_BY_META) == troubled.of(Fate.REJECTED_BY_META), seed
         healed[str(seed)] = healthy
 
     events = list(world.edge.state.memory.tally())
@@ -106,7 +106,7 @@ def test_p01_p18_a_thousand_runs_balance_and_no_event_reaches_another_pixel(worl
     counted = Counter(str(id_).split("-")[1] for _, _, id_, _, _ in events)
     for night, tally in healed.items():
         sent = tally.of(Fate.SENT) + tally.of(Fate.ALREADY_SENT)
-        assert sent <= counted[night] <= sent + tally.of(Fate.REFUSED), night
+        assert sent <= counted[night] <= sent + tally.of(Fate.REJECTED_BY_META), night
     assert {fate for fate, rows in ends.items() if rows > NIGHTS / 10} == set(Fate)
     reached = {client: ids_at(world.edge, pixel) for client, pixel in PIXELS.items()}
     assert all(len(ids) > 3 * NIGHTS for ids in reached.values())

@@ -46,8 +46,8 @@ def test_a_refusal_is_told_whole(night: Night, sandbox: Sandbox, subcode: int | 
     books = night.send([batch(["e-0", "e-1"])])
 
     assert whole(books.outcomes) == [
-        ((), Fate.IN_DOUBT, 1, None, 100, subcode),
-        (("e-1",), Fate.REFUSED, 0, None, 100, subcode),
+        ((), Fate.UNCONFIRMED, 1, None, 100, subcode),
+        (("e-1",), Fate.REJECTED_BY_META, 0, None, 100, subcode),
         (("e-0",), Fate.SENT, 1, None, None, None),
     ]
     assert [one.trace_id for one in books.outcomes] == [trace_of(sandbox, place) for place in (0, 0, 1)]
@@ -58,7 +58,7 @@ def test_an_event_that_was_not_counted_is_told_whole(night: Night, sandbox: Sand
 
     books = night.send([batch(["e-0"])])
 
-    assert whole(books.outcomes) == [(("e-0",), Fate.REFUSED, 1, Reason.NOT_COUNTED, None, None)]
+    assert whole(books.outcomes) == [(("e-0",), Fate.REJECTED_BY_META, 1, Reason.NOT_COUNTED, None, None)]
 
 
 def test_a_refused_token_is_told_whole(night: Night, sandbox: Sandbox) -> None:
@@ -67,8 +67,8 @@ def test_a_refused_token_is_told_whole(night: Night, sandbox: Sandbox) -> None:
     books = night.send([batch(["e-0"]), batch(["e-1"])], max_events=1)
 
     assert whole(books.outcomes) == [
-        (("e-0",), Fate.HELD, 1, Reason.CLIENT_STOPPED, 190, 463),
-        (("e-1",), Fate.HELD, 0, Reason.CLIENT_STOPPED, None, None),
+        (("e-0",), Fate.DEFERRED, 1, Reason.CLIENT_STOPPED, 190, 463),
+        (("e-1",), Fate.DEFERRED, 0, Reason.CLIENT_STOPPED, None, None),
     ]
     assert books.outcomes[0].trace_id == trace_of(sandbox, 0)
     assert "code 190/463" in books.outcomes[1].explanation
@@ -84,7 +84,7 @@ def test_events_in_doubt_are_told_whole(
 
     books = night.send([batch(["e-0"])])
 
-    assert whole(books.outcomes) == [(("e-0",), Fate.IN_DOUBT, 6, Reason.LOST_ANSWER, code, subcode)]
+    assert whole(books.outcomes) == [(("e-0",), Fate.UNCONFIRMED, 6, Reason.LOST_ANSWER, code, subcode)]
 
 
 def test_a_throttle_that_does_not_end_is_told_whole(night: Night, sandbox: Sandbox) -> None:
@@ -93,8 +93,8 @@ def test_a_throttle_that_does_not_end_is_told_whole(night: Night, sandbox: Sandb
     books = night.send([batch(["e-0"]), batch(["e-1"])], max_events=1)
 
     assert whole(books.outcomes) == [
-        (("e-0",), Fate.HELD, 1, Reason.THROTTLED, 17, 2446079),
-        (("e-1",), Fate.HELD, 0, Reason.THROTTLED, None, None),
+        (("e-0",), Fate.DEFERRED, 1, Reason.THROTTLED, 17, 2446079),
+        (("e-1",), Fate.DEFERRED, 0, Reason.THROTTLED, None, None),
     ]
 
 
@@ -111,10 +111,10 @@ def test_a_lost_answer_and_then_a_refused_token_counts_once_also_after_metas_win
     week = datetime.now(UTC) + timedelta(days=8)
     later = night.ledger.known(batch(["e-0", "e-1"]), run_id=None, now=week)
 
-    assert whole(first.outcomes) == [(("e-0", "e-1"), Fate.IN_DOUBT, 2, Reason.LOST_ANSWER, code, None)]
+    assert whole(first.outcomes) == [(("e-0", "e-1"), Fate.UNCONFIRMED, 2, Reason.LOST_ANSWER, code, None)]
     assert first.outcomes[0].trace_id == trace_of(sandbox, 1)
     assert len(later.fresh) == 0
-    assert [(fate, ids_of(events)) for fate, _, events in later.settled] == [(Fate.IN_DOUBT, ["e-0", "e-1"])]
+    assert [(fate, ids_of(events)) for fate, _, events in later.settled] == [(Fate.UNCONFIRMED, ["e-0", "e-1"])]
     assert {times for _, _, _, times, _ in sandbox.tally()} == {1}
 
 
@@ -171,6 +171,6 @@ def test_p08_a_wait_of_the_app_that_is_longer_than_the_run_may_wait_holds_everyb
 
     books = night.send([batch(["a-0"]), batch(["o-0"], client=OTHER), batch(["a-1"], client=ACME)], max_events=1)
 
-    assert books.counts == {Fate.HELD: 3}
+    assert books.counts == {Fate.DEFERRED: 3}
     assert {outcome.reason for outcome in books.outcomes} == {Reason.THROTTLED}
     assert len(sandbox.requests) == 1

@@ -112,7 +112,7 @@ class World:
             yield known.fresh
 
     def unclaimed(self, events: EventBatch) -> list[str]:
-        """Ids of the events that the ledger has never heard of; those in doubt it has."""
+        """Ids of the events that the ledger has never heard of; those unconfirmed it has."""
         return ids_of(self.ledger.known(events, run_id=None, now=NOW, resend=False).fresh)
 
 

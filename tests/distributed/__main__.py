@@ -155,10 +155,10 @@ def all_well(deployment: Deployment, home: Path, say: Story, chosen: argparse.Na
 def of_counting(night: Night, death: Death) -> dict[str, bool]:
     counts = [(counted, arrived) for _, _, _, counted, arrived in night.sandbox.tally()]
     twice, again = sum(counted != 1 for counted, _ in counts), sum(arrived > 1 for _, arrived in counts)
-    in_doubt = len(death.clients) * EVENTS_A_REQUEST
+    unconfirmed = len(death.clients) * EVENTS_A_REQUEST
     return {
         f"{len(counts):,} events counted, {twice} of them more than once": twice == 0,
-        f"{again} came again under the same event_id, at most one request of each client cut off": again <= in_doubt,
+        f"{again} came again under the same event_id, at most one request of each client cut off": again <= unconfirmed,
     }
 
 

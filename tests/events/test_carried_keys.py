@@ -26,7 +26,7 @@ def booked(*batches: BuiltEvents) -> Tally:
 
 
 def test_keys_are_counted_among_the_events_that_could_be_sent(rows_of: Rows, build: Build) -> None:
-    """Not among rows that were rejected, without consent, too large, or a repeat of another row of the run."""
+    """Not among rows that were invalid, without consent, too large, or a repeat of another row of the run."""
     long = "x" * 4000
     rows = rows_of(
         {"event_id": ["a", "b", "b", "c", None, "d"]},

@@ -66,7 +66,7 @@ def test_the_first_row_goes_on_and_later_ones_name_it(
         {
             "row": row,
             "event_id": "a",
-            "fate": "rejected",
+            "fate": "invalid",
             "reason": "duplicate_event_id",
             "field": "event.id",
             "earlier_origin": "rows.csv",

@@ -45,8 +45,8 @@ AGES = [
     ("that limit is for stores only", "chat", "patient", 8 * DAY, "expired"),
     ("59 seconds ahead", "system_generated", "acme", -59, "sent"),
     ("the skew exactly", "system_generated", "acme", -60, "sent"),
-    ("61 seconds ahead", "system_generated", "acme", -61, "rejected"),
-    ("milliseconds for seconds", "system_generated", "acme", -1_700_000_000_000, "rejected"),
+    ("61 seconds ahead", "system_generated", "acme", -61, "invalid"),
+    ("milliseconds for seconds", "system_generated", "acme", -1_700_000_000_000, "invalid"),
 ]
 
 
@@ -58,7 +58,7 @@ def test_p05_nothing_goes_out_that_meta_would_refuse_for_its_age(
 
     built = build(rows)
 
-    reasons = {"expired": ("expired", "too_old", "event.time"), "rejected": ("rejected", "future", "event.time")}
+    reasons = {"expired": ("expired", "too_old", "event.time"), "invalid": ("invalid", "future", "event.time")}
     assert verdicts(built) == ([reasons[fate]] if fate in reasons else [])
     assert len(built.events) == (fate == "sent")
 
@@ -142,142 +142,142 @@ def _store(code: str) -> str:
 
 RULES: list[tuple[str, dict[str, Any], str | None]] = [
     ("a good row", {}, None),
-    ("a client without configuration", {"client": ["nobody"]}, "held unknown_client client"),
-    ("no client", {"client": [None]}, "held unknown_client client"),
-    ("a paused client", {"client": ["paused"]}, "held paused_client client"),
-    ("no time", {"event": {"event_time": [None]}}, "rejected missing_time event.time"),
-    ("no column for the time", {"event": {"event_time": None}}, "rejected missing_time event.time"),
-    ("no name", {"event": {"event_name": [None]}}, "rejected missing_value event.name"),
-    ("a blank name", {"event": {"event_name": [" \t"]}}, "rejected missing_value event.name"),
-    ("no column for the name", {"event": {"event_name": None}}, "rejected missing_value event.name"),
-    ("no id", {"event": {"event_id": [None]}}, "rejected missing_event_id event.id"),
-    ("an empty id", {"event": {"event_id": [""]}}, "rejected missing_event_id event.id"),
-    ("no source", {"event": {"action_source": [None]}}, "rejected missing_value event.action_source"),
-    ("an unknown source", {"event": {"action_source": ["in_store"]}}, "rejected unknown_value event.action_source"),
+    ("a client without configuration", {"client": ["nobody"]}, "deferred unknown_client client"),
+    ("no client", {"client": [None]}, "deferred unknown_client client"),
+    ("a paused client", {"client": ["paused"]}, "deferred paused_client client"),
+    ("no time", {"event": {"event_time": [None]}}, "invalid missing_time event.time"),
+    ("no column for the time", {"event": {"event_time": None}}, "invalid missing_time event.time"),
+    ("no name", {"event": {"event_name": [None]}}, "invalid missing_value event.name"),
+    ("a blank name", {"event": {"event_name": [" \t"]}}, "invalid missing_value event.name"),
+    ("no column for the name", {"event": {"event_name": None}}, "invalid missing_value event.name"),
+    ("no id", {"event": {"event_id": [None]}}, "invalid missing_event_id event.id"),
+    ("an empty id", {"event": {"event_id": [""]}}, "invalid missing_event_id event.id"),
+    ("no source", {"event": {"action_source": [None]}}, "invalid missing_value event.action_source"),
+    ("an unknown source", {"event": {"action_source": ["in_store"]}}, "invalid unknown_value event.action_source"),
     (
         "a source in another case",
         {"event": {"action_source": ["Website"]}},
-        "rejected unknown_value event.action_source",
+        "invalid unknown_value event.action_source",
     ),
     ("opt_out in words", {"event": {"opt_out": ["true"]}}, None),
     ("opt_out as a flag", {"event": {"opt_out": [True]}}, None),
-    ("opt_out in other words", {"event": {"opt_out": ["yes"]}}, "rejected unreadable_value event.opt_out"),
-    ("nobody", {"identity": {}}, "rejected no_identifier user_data"),
-    ("nobody usable", {"identity": {"em": [[None]], "ph": [[None], [None]]}}, "rejected no_identifier user_data"),
+    ("opt_out in other words", {"event": {"opt_out": ["yes"]}}, "invalid unreadable_value event.opt_out"),
+    ("nobody", {"identity": {}}, "invalid no_identifier user_data"),
+    ("nobody usable", {"identity": {"em": [[None]], "ph": [[None], [None]]}}, "invalid no_identifier user_data"),
     ("the second column has somebody", {"identity": {"em": [[None], [DIGEST]]}}, None),
     ("a Purchase", {"event": {"event_name": ["Purchase"]}, "custom": GOOD_MONEY}, None),
     ("a Purchase of nothing", {"event": {"event_name": ["Purchase"]}, "custom": {**GOOD_MONEY, "value": [0.0]}}, None),
     (
         "a Purchase without custom data",
         {"event": {"event_name": ["Purchase"]}},
-        "rejected purchase_without_value custom_data.value",
+        "invalid purchase_without_value custom_data.value",
     ),
     (
         "a Purchase without value",
         {"event": {"event_name": ["Purchase"]}, "custom": {"value": [None], "currency": ["USD"]}},
-        "rejected purchase_without_value custom_data.value",
+        "invalid purchase_without_value custom_data.value",
     ),
     (
         "a Purchase without currency",
         {"event": {"event_name": ["Purchase"]}, "custom": {"value": [1.0]}},
-        "rejected value_without_currency custom_data.currency",
+        "invalid value_without_currency custom_data.currency",
     ),
     (
         "a value without currency",
         {"custom": {"value": [1.0], "currency": [None]}},
-        "rejected value_without_currency custom_data.currency",
+        "invalid value_without_currency custom_data.currency",
     ),
     ("a currency without value", {"custom": {"value": [None], "currency": ["USD"]}}, None),
     ("a currency in lower case", {"custom": {"value": [1.0], "currency": ["usd"]}}, None),
     (
         "a currency in words",
         {"custom": {"value": [1.0], "currency": ["Dollar"]}},
-        "rejected bad_currency custom_data.currency",
+        "invalid bad_currency custom_data.currency",
     ),
     (
         "three letters that are no currency",
         {"custom": {"value": [1.0], "currency": ["USX"]}},
-        "rejected bad_currency custom_data.currency",
+        "invalid bad_currency custom_data.currency",
     ),
     (
         "the code for no currency",
         {"custom": {"value": [1.0], "currency": ["XXX"]}},
-        "rejected bad_currency custom_data.currency",
+        "invalid bad_currency custom_data.currency",
     ),
     (
         "a value that is not a number",
         {"custom": {**GOOD_MONEY, "value": [float("nan")]}},
-        "rejected not_finite custom_data.value",
+        "invalid not_finite custom_data.value",
     ),
-    ("a property without end", {"custom": {"margin": [float("-inf")]}}, "rejected not_finite custom_data.margin"),
+    ("a property without end", {"custom": {"margin": [float("-inf")]}}, "invalid not_finite custom_data.margin"),
     ("a value beyond a float's integers", {"custom": {**GOOD_MONEY, "value": [2**60 + 1]}}, None),
     ("a value as a numeric string", {"custom": {**GOOD_MONEY, "value": ["50"]}}, None),
     (
         "a value as a word",
         {"custom": {**GOOD_MONEY, "value": ["fifty"]}},
-        "rejected unreadable_value custom_data.value",
+        "invalid unreadable_value custom_data.value",
     ),
     (
         "a value with a comma",
         {"custom": {**GOOD_MONEY, "value": ["50,00"]}},
-        "rejected unreadable_value custom_data.value",
+        "invalid unreadable_value custom_data.value",
     ),
     ("contents", {"custom": {"contents": ['[{"id":"a","quantity":1}]']}}, None),
     (
         "contents that are no array",
         {"custom": {"contents": ['{"id":"a"}']}},
-        "rejected unreadable_value custom_data.contents",
+        "invalid unreadable_value custom_data.contents",
     ),
-    ("ids that are no array", {"custom": {"content_ids": ["a"]}}, "rejected unreadable_value custom_data.content_ids"),
+    ("ids that are no array", {"custom": {"content_ids": ["a"]}}, "invalid unreadable_value custom_data.content_ids"),
     (
         "a store that is no object",
         {"custom": {"store_data": ['["a"]']}},
-        "rejected unreadable_value custom_data.store_data",
+        "invalid unreadable_value custom_data.store_data",
     ),
     ("a store", {"custom": {"store_data": [_store("B" * 64)]}}, None),
     ("a store without a code", {"custom": {"store_data": ['{"store_page_id":"1"}']}}, None),
     (
         "a store code too long",
         {"custom": {"store_data": [_store("B" * 65)]}},
-        "rejected unreadable_value custom_data.store_data",
+        "invalid unreadable_value custom_data.store_data",
     ),
     (
         "a store code with a dash",
         {"custom": {"store_data": [_store("B-1")]}},
-        "rejected unreadable_value custom_data.store_data",
+        "invalid unreadable_value custom_data.store_data",
     ),
     ("an address", {"event": {"event_source_url": ["http://a.example"]}}, None),
     (
         "an address without scheme",
         {"event": {"event_source_url": ["a.example/b"]}},
-        "rejected unreadable_value event.source_url",
+        "invalid unreadable_value event.source_url",
     ),
     ("a content type", {"custom": {"content_type": ["product"]}}, None),
     (
         "a content type of one's own",
         {"custom": {"content_type": ["Product"]}},
-        "rejected unknown_value custom_data.content_type",
+        "invalid unknown_value custom_data.content_type",
     ),
     (
         "a way of delivery of one's own",
         {"custom": {"delivery_category": ["drone"]}},
-        "rejected unknown_value custom_data.delivery_category",
+        "invalid unknown_value custom_data.delivery_category",
     ),
     (
         "a segment of one's own",
         {"event": {"customer_segmentation": ["vip"]}},
-        "rejected unknown_value event.customer_segmentation",
+        "invalid unknown_value event.customer_segmentation",
     ),
     ("AppendValue", {"event": APPEND, "custom": {"predicted_ltv": [9.5], "currency": ["USD"]}}, None),
     (
         "AppendValue of nothing",
         {"event": APPEND, "custom": {"value": [9.5], "currency": ["USD"]}},
-        "rejected missing_value custom_data.predicted_ltv",
+        "invalid missing_value custom_data.predicted_ltv",
     ),
     (
         "AppendValue without currency",
         {"event": APPEND, "custom": {"predicted_ltv": [9.5]}},
-        "rejected value_without_currency custom_data.currency",
+        "invalid value_without_currency custom_data.currency",
     ),
     (
         "AppendValue to nothing",
@@ -285,38 +285,38 @@ RULES: list[tuple[str, dict[str, Any], str | None]] = [
             "event": APPEND | {"original_event_data": [None]},
             "custom": {"predicted_ltv": [9.5], "currency": ["USD"]},
         },
-        "rejected missing_value event.original_event",
+        "invalid missing_value event.original_event",
     ),
     (
         "a purchase in another case needs what a Purchase needs",
         {"event": {"event_name": ["PURCHASE"]}},
-        "rejected purchase_without_value custom_data.value",
+        "invalid purchase_without_value custom_data.value",
     ),
     ("an attribution", {"event": ATTRIBUTION}, None),
     (
         "an attribution of nothing",
         {"event": {**ATTRIBUTION, "attribution_data": [None]}},
-        "rejected missing_value event.attribution_data",
+        "invalid missing_value event.attribution_data",
     ),
     (
         "an attribution to nothing",
         {"event": {**ATTRIBUTION, "original_event_data": [None]}},
-        "rejected missing_value event.original_event",
+        "invalid missing_value event.original_event",
     ),
     (
         "an attribution without its ad",
         {"event": _attributed(ad_id=None)},
-        "rejected missing_value event.attribution_data",
+        "invalid missing_value event.attribution_data",
     ),
     (
         "an attribution without its share",
         {"event": _attributed(attribution_share=None)},
-        "rejected missing_value event.attribution_data",
+        "invalid missing_value event.attribution_data",
     ),
     (
         "a touchpoint at the second of the event",
         {"event": _attributed(touchpoint_ts=int(NOW.timestamp()) - DAY)},
-        "rejected touchpoint_too_late event.attribution_data.touchpoint_ts",
+        "invalid touchpoint_too_late event.attribution_data.touchpoint_ts",
     ),
     (
         "a touchpoint a second before the event",
@@ -326,12 +326,12 @@ RULES: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "a share of more than all",
         {"event": _attributed(attribution_share=1.01)},
-        "rejected bad_share event.attribution_data.attribution_share",
+        "invalid bad_share event.attribution_data.attribution_share",
     ),
     (
         "a share below nothing",
         {"event": _attributed(attribution_share=-0.1)},
-        "rejected bad_share event.attribution_data.attribution_share",
+        "invalid bad_share event.attribution_data.attribution_share",
     ),
     ("a share of all", {"event": _attributed(attribution_share=1)}, None),
     ("an attribution 47 hours after its event", {"event": _attributed(original_age=47 * HOUR)}, None),
@@ -349,24 +349,24 @@ RULES: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "an app without its device",
         {"event": {"action_source": ["app"], "app_data": ['{"vendor_id":"1"}']}},
-        "rejected missing_value event.app_data",
+        "invalid missing_value event.app_data",
     ),
-    ("an app without data", {"event": {"action_source": ["app"]}}, "rejected missing_value event.app_data"),
+    ("an app without data", {"event": {"action_source": ["app"]}}, "invalid missing_value event.app_data"),
     ("a message", {"event": MESSAGE}, None),
     (
         "a message without channel",
         {"event": MESSAGE | {"messaging_channel": [None]}},
-        "rejected missing_value event.messaging_channel",
+        "invalid missing_value event.messaging_channel",
     ),
     (
         "a message of an unknown channel",
         {"event": MESSAGE | {"messaging_channel": ["telegram"]}},
-        "rejected unknown_value event.messaging_channel",
+        "invalid unknown_value event.messaging_channel",
     ),
     (
         "a message of another kind",
         {"event": MESSAGE | {"event_name": ["CreditApproval"]}},
-        "rejected unknown_value event.name",
+        "invalid unknown_value event.name",
     ),
 ]
 
@@ -395,7 +395,7 @@ def test_too_little_customer_data_stays_here(rows_of: Rows, build: Build, verdic
 
     built = build(rows_of(identity={**person, **absent}))
 
-    assert verdicts(built) == [("rejected", "too_little_data", "user_data")]
+    assert verdicts(built) == [("invalid", "too_little_data", "user_data")]
 
 
 @pytest.mark.parametrize("keys", ENOUGH)
@@ -413,7 +413,7 @@ def test_an_event_must_fit_into_a_request_alone(rows_of: Rows, build: Build, ver
     built = build(rows, max_bytes=10_000)
 
     assert built.events.table["row"].to_pylist() == [1, 3]
-    assert verdicts(built) == [("rejected", "too_large", "event")]
+    assert verdicts(built) == [("invalid", "too_large", "event")]
 
 
 def test_the_byte_limit_leaves_room_for_what_stands_around_the_events(rows_of: Rows, build: Build) -> None:
@@ -451,16 +451,16 @@ def test_the_first_fault_comes_before_every_rule(rows_of: Rows, build: Build, ve
     rows = rows_of({"event_time": [None] * 3}, client=["nobody", "acme", "acme"], faults=[first, second])
 
     assert verdicts(build(rows)) == [
-        ("rejected", "unreadable_time", "event.time"),
-        ("rejected", "unknown_value", "event.name"),
-        ("rejected", "missing_time", "event.time"),
+        ("invalid", "unreadable_time", "event.time"),
+        ("invalid", "unknown_value", "event.name"),
+        ("invalid", "missing_time", "event.time"),
     ]
 
 
 def test_held_comes_before_expired_and_expired_before_rejected(rows_of: Rows, build: Build, verdicts: Verdicts) -> None:
     rows = rows_of({"event_time": [1, 1]}, {}, client=["paused", "acme"])
 
-    assert verdicts(build(rows)) == [("held", "paused_client", "client"), ("expired", "too_old", "event.time")]
+    assert verdicts(build(rows)) == [("deferred", "paused_client", "client"), ("expired", "too_old", "event.time")]
 
 
 # ---------------------------------------------------------------------------------------------- warnings
@@ -604,7 +604,7 @@ def test_a_time_outside_the_calendar_has_no_day(rows_of: Rows, build: Build) -> 
     built = build(rows_of({"event_time": [2**62, -(2**62)]}))
 
     assert built.rejections.table["day"].to_pylist() == [None, None]
-    assert built.rejections.table["fate"].to_pylist() == ["rejected", "expired"]
+    assert built.rejections.table["fate"].to_pylist() == ["invalid", "expired"]
 
 
 def test_the_books_get_value_and_currency(rows_of: Rows, build: Build) -> None:

@@ -87,16 +87,16 @@ def test_p15_more_requests_of_another_process_than_one_statement_names_are_seen(
     """Their keys wait outside the index; those of the first were read before the others came."""
     events, other = batch(names("e", MANY + 1)), Desk(desk.url)
     desk.claim(events.slice(MANY, 1))
-    assert other.fates(events.slice(MANY, 1)) == {f"e-{MANY}": Fate.HELD}
+    assert other.fates(events.slice(MANY, 1)) == {f"e-{MANY}": Fate.DEFERRED}
 
     claim_each(desk, events.slice(0, MANY))
 
-    assert Counter(other.fates(events).values()) == {Fate.HELD: MANY + 1}
+    assert Counter(other.fates(events).values()) == {Fate.DEFERRED: MANY + 1}
 
 
 def test_p16_refused_events_of_more_requests_than_one_statement_names_are_forgotten(desk: Desk) -> None:
     events = batch(names("e", MANY + 1), at=0)
-    post_each(desk, events.slice(0, MANY), Fate.REFUSED)
+    post_each(desk, events.slice(0, MANY), Fate.REJECTED_BY_META)
     desk.post(events.slice(MANY, 1), Fate.SENT)
 
     assert desk.ledger.forget(keys_in(events.key_bytes), refused=True) == MANY
@@ -141,11 +141,11 @@ def test_of_claims_in_one_transaction_all_are_there_or_none(desk: Desk) -> None:
         desk.claim(batch(["e-4"]))
 
     assert Desk(desk.url).fates(batch(names("e", 5))) == {
-        "e-0": None, "e-1": None, "e-2": None, "e-3": Fate.HELD, "e-4": Fate.HELD
+        "e-0": None, "e-1": None, "e-2": None, "e-3": Fate.DEFERRED, "e-4": Fate.DEFERRED
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("fate", [Fate.IN_DOUBT, Fate.HELD])
+@pytest.mark.parametrize("fate", [Fate.UNCONFIRMED, Fate.DEFERRED])
 def test_p18_a_request_is_taken_apart_while_another_run_writes(desk: Desk, fate: Fate) -> None:
     """Its parts are still its own; what another run took in between is not."""
     whole = desk.claim(batch(names("e", 4)))
@@ -155,12 +155,12 @@ def test_p18_a_request_is_taken_apart_while_another_run_writes(desk: Desk, fate:
     part = desk.claim(batch(["e-0", "e-1", "x"]), replaces=whole.request.id)
     rest = desk.claim(batch(["e-2", "e-3"]), replaces=whole.request.id)
     desk.record(part, Fate.SENT)
-    desk.record(rest, Fate.HELD)
+    desk.record(rest, Fate.DEFERRED)
 
     assert (ids_of(part.request.events), ids_of(part.lost)) == (["e-0", "e-1"], ["x"])
     assert (ids_of(rest.request.events), ids_of(rest.lost)) == (["e-2", "e-3"], [])
     assert desk.next_night(hours=49).fates(batch(names("e", 4))) == {
-        "e-0": Fate.ALREADY_SENT, "e-1": Fate.ALREADY_SENT, "e-2": Fate.IN_DOUBT, "e-3": Fate.IN_DOUBT
+        "e-0": Fate.ALREADY_SENT, "e-1": Fate.ALREADY_SENT, "e-2": Fate.UNCONFIRMED, "e-3": Fate.UNCONFIRMED
     }  # fmt: skip
 
 
@@ -197,7 +197,7 @@ def test_p15_a_run_whose_clock_is_an_hour_slow_is_met_all_the_same(desk: Desk) -
     slow = Desk(desk.url, START - timedelta(hours=1))
     slow.claim(batch(["e-0"]))
     late = Desk(desk.url, START)
-    assert late.fates(batch(names("e", 3))) == {"e-0": Fate.HELD, "e-1": None, "e-2": None}
+    assert late.fates(batch(names("e", 3))) == {"e-0": Fate.DEFERRED, "e-1": None, "e-2": None}
 
     slow.claim(batch(["e-1"]))
     claimed = late.claim(batch(["e-1", "e-2"]))
@@ -217,7 +217,7 @@ def test_p03_a_run_on_another_host_holds_its_events_as_long_as_it_says_that_it_l
 
     here = Desk(desk.url, desk.now)
 
-    assert here.fates(batch(["e-1"])) == {"e-1": Fate.HELD if alive else None}
+    assert here.fates(batch(["e-1"])) == {"e-1": Fate.DEFERRED if alive else None}
 
 
 OTHER_KERNEL = "0c3e9d1a-0000-4000-8000-000000000000"
@@ -242,7 +242,7 @@ def test_p15_of_a_process_that_another_kernel_counts_the_lease_decides(desk: Des
     while_it_holds = Desk(desk.url, desk.now + timedelta(seconds=LEASE - 1)).fates(batch(["e-1"]))
     when_it_is_over = Desk(desk.url, desk.now + timedelta(seconds=LEASE + 1)).fates(batch(["e-1"]))
 
-    assert (while_it_holds, when_it_is_over) == ({"e-1": Fate.HELD}, {"e-1": None})
+    assert (while_it_holds, when_it_is_over) == ({"e-1": Fate.DEFERRED}, {"e-1": None})
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_p03_of_its_own_processes_a_kernel_knows_whatever_the_lease_says(
 
     fates = [Desk(desk.url, desk.now + timedelta(seconds=after)).fates(batch(["e-1"])) for after in (1, LEASE + 1)]
 
-    assert fates == [{"e-1": Fate.HELD if alive else None}] * 2
+    assert fates == [{"e-1": Fate.DEFERRED if alive else None}] * 2
 
 
 def test_what_a_process_is_known_by_fits_into_its_columns() -> None:
@@ -282,15 +282,15 @@ def test_p03_a_doubt_that_arose_after_the_look_up_is_remembered_by_the_claim(des
     """Meta counts from the first receipt, whichever run it came from."""
     night = Desk(desk.url, START + timedelta(hours=40))
     assert night.fates(batch(["e-1"])) == {"e-1": None}
-    desk.post(batch(["e-1"]), Fate.IN_DOUBT)
+    desk.post(batch(["e-1"]), Fate.UNCONFIRMED)
 
-    night.post(batch(["e-1"]), Fate.IN_DOUBT)
+    night.post(batch(["e-1"]), Fate.UNCONFIRMED)
 
-    assert night.next_night(hours=40).fates(batch(["e-1"])) == {"e-1": Fate.IN_DOUBT}
+    assert night.next_night(hours=40).fates(batch(["e-1"])) == {"e-1": Fate.UNCONFIRMED}
 
 
 def test_a_refusal_without_a_code_has_a_reason(desk: Desk) -> None:
-    desk.post(batch(["e-1"], at=0), Fate.REFUSED)
+    desk.post(batch(["e-1"], at=0), Fate.REJECTED_BY_META)
 
     ((_, reason, _),) = desk.next_night().ledger.known(batch(["e-1"], at=0), run_id=None, now=desk.now).settled
 
@@ -299,11 +299,11 @@ def test_a_refusal_without_a_code_has_a_reason(desk: Desk) -> None:
 
 def test_a_mixed_request_has_the_shorter_of_the_two_windows(desk: Desk) -> None:
     mixed = [batch(["e-1"], action_source="physical_store"), batch(["e-2"])]
-    desk.post(_joined(mixed), Fate.IN_DOUBT)
+    desk.post(_joined(mixed), Fate.UNCONFIRMED)
 
     fates = desk.next_night(hours=49).fates(_joined(mixed))
 
-    assert fates == {"e-1": Fate.IN_DOUBT, "e-2": Fate.IN_DOUBT}
+    assert fates == {"e-1": Fate.UNCONFIRMED, "e-2": Fate.UNCONFIRMED}
 
 
 def _joined(batches: list[EventBatch]) -> EventBatch:

@@ -43,7 +43,7 @@ def test_p17_no_column_of_any_table_holds_a_forgotten_key(desk: Desk) -> None:
     """The digest of a request that held one event alone is a fingerprint of that event: it goes too."""
     crowd, alone = batch(names("crowd", 30)), batch(["alone"], at=0)
     desk.post(crowd, Fate.SENT)
-    desk.post(alone, Fate.REFUSED)
+    desk.post(alone, Fate.REJECTED_BY_META)
     digest = _digests_of_one(desk.url)
     keys = [alone.table.column("key")[0].as_py(), crowd.table.column("key")[7].as_py()]
 
@@ -117,7 +117,7 @@ def test_a_process_that_reads_keeps_the_file_from_being_scrubbed_and_that_is_tol
 def test_p16_refused_events_are_set_free_and_sent_ones_are_not(desk: Desk) -> None:
     sent, refused = batch(names("sent", 3)), batch(["refused"], at=0)
     desk.post(sent, Fate.SENT)
-    desk.post(refused, Fate.REFUSED)
+    desk.post(refused, Fate.REJECTED_BY_META)
     keys = [*sent.table.column("key").to_pylist(), *refused.table.column("key").to_pylist()]
 
     freed = desk.ledger.forget(keys, refused=True)

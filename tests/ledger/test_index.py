@@ -106,7 +106,9 @@ def test_an_index_of_many_segments_keeps_few_and_full_blocks(connection: sa.Conn
         index.merge(connection)
 
     sizes = list(connection.scalars(sa.select(segment.c["keys"]).order_by(segment.c.newest)))
-    blocks = [len(held) // 16 for held in connection.scalars(sa.select(segment_block.c["keys"]).where(OF_ENTRIES))]
+    blocks = [
+        len(deferred) // 16 for deferred in connection.scalars(sa.select(segment_block.c["keys"]).where(OF_ENTRIES))
+    ]
     found = index.find(connection, b"".join(keys))
 
     assert (sum(sizes), len(sizes) < FAN) == (20_000, True)
@@ -208,11 +210,11 @@ def test_segments_of_a_size_are_merged_and_the_largest_never(sizes: list[int], m
 
 def test_a_filter_finds_all_keys_that_it_holds_and_few_others() -> None:
     rng = np.random.default_rng(3)
-    held, others = (keys_of(rng.bytes(16 * 100_000)) for _ in range(2))
-    one = KeyFilter.for_keys(len(held))
-    one.add(held)
+    deferred, others = (keys_of(rng.bytes(16 * 100_000)) for _ in range(2))
+    one = KeyFilter.for_keys(len(deferred))
+    one.add(deferred)
 
-    assert len(one.may_hold(Probe.of(held))) == len(held)
+    assert len(one.may_hold(Probe.of(deferred))) == len(deferred)
     assert len(one.may_hold(Probe.of(others))) < 0.005 * len(others)
 
 
@@ -243,7 +245,7 @@ def test_more_blocks_than_one_statement_names_are_looked_up(connection: sa.Conne
 
 
 def test_a_segment_is_written_without_holding_its_entries(connection: sa.Connection) -> None:
-    """Forty parts of a megabyte and a half each: what is held at once are a few of them, and two bytes an entry."""
+    """Forty parts of a megabyte and a half each: what is deferred at once are a few of them, and two bytes an entry."""
     keys = [np.frombuffer(number.to_bytes(4, "big") * 4, "S16").repeat(65_536) for number in range(40)]
     parts = (Entries(some.copy(), np.full(65_536, 1)) for some in keys)
     tracemalloc.start()

@@ -28,7 +28,7 @@ def test_p03_killed_at_a_hundred_points_nothing_is_lost_and_nothing_counts_twice
 ) -> None:
     """Before a POST, on the wire with the events stored or not yet, between the answer and the ledger.
 
-    A killed run leaves at most as many requests in doubt as may be in flight.
+    A killed run leaves at most as many unconfirmed requests as may be in flight.
     """
     sandbox.clock = MOMENT
     chance = random.Random(3)
@@ -47,9 +47,9 @@ def test_p03_killed_at_a_hundred_points_nothing_is_lost_and_nothing_counts_twice
     assert 0 < sent_before < EVENTS
     assert sorted(sandbox.accepted_ids) == sorted(names("e", EVENTS))
     assert {times for *_, times, _ in sandbox.tally()} == {1}
-    assert max(in_doubt(ledger_url)) <= CONCURRENCY
+    assert max(unconfirmed(ledger_url)) <= CONCURRENCY
     repeated = sum(came - 1 for *_, came in sandbox.tally())
-    assert repeated <= sum(in_doubt(ledger_url)) * EVENTS_A_REQUEST
+    assert repeated <= sum(unconfirmed(ledger_url)) * EVENTS_A_REQUEST
 
 
 def kill_after(process: int, sandbox: Sandbox, *, requests: int, seconds: float) -> None:
@@ -67,7 +67,7 @@ def total(sandbox: Sandbox) -> int:
     return sum(pixel["requests"] for pixel in sandbox.totals.values())
 
 
-def in_doubt(ledger_url: str) -> list[int]:
+def unconfirmed(ledger_url: str) -> list[int]:
     """Requests that each killed sender left without an outcome."""
     with make_engine(ledger_url).connect() as connection:
         counted = "SELECT count(*) FROM request WHERE state = 'posting' GROUP BY sender_id"

@@ -82,9 +82,9 @@ def test_events_never_claimed_are_fresh(desk: Desk) -> None:
     ("fate", "later"),
     [
         (Fate.SENT, Fate.ALREADY_SENT),
-        (Fate.REFUSED, Fate.REFUSED),
-        (Fate.HELD, None),
-        (Fate.IN_DOUBT, None),
+        (Fate.REJECTED_BY_META, Fate.REJECTED_BY_META),
+        (Fate.DEFERRED, None),
+        (Fate.UNCONFIRMED, None),
     ],
 )
 def test_the_next_night_knows_what_became_of_an_event(desk: Desk, fate: Fate, later: Fate | None) -> None:
@@ -130,7 +130,7 @@ def test_p02_a_look_up_sees_the_index_as_it_was_while_another_process_rewrites_i
 def test_the_newest_of_two_requests_with_an_event_says_what_became_of_it(desk: Desk, merge: bool) -> None:
     """Both wait for the index, beside others whose keys sort before and after."""
     events = batch(names("e", 50))
-    desk.post(events, Fate.HELD)
+    desk.post(events, Fate.DEFERRED)
     desk.post(events.slice(10, 30), Fate.SENT)
     if merge:
         desk.merge()
@@ -154,11 +154,11 @@ def test_keys_of_many_small_requests_do_not_wait_for_the_index_for_ever(desk: De
 
 
 def test_p16_a_refused_event_is_free_once_its_row_has_changed(desk: Desk) -> None:
-    desk.post(batch(["e-1"], at=0), Fate.REFUSED)
+    desk.post(batch(["e-1"], at=0), Fate.REJECTED_BY_META)
 
     night = desk.next_night()
 
-    assert night.fates(batch(["e-1"], at=0)) == {"e-1": Fate.REFUSED}
+    assert night.fates(batch(["e-1"], at=0)) == {"e-1": Fate.REJECTED_BY_META}
     assert night.fates(batch(["e-1"], at=0, note="mended")) == {"e-1": None}
 
 
@@ -166,10 +166,10 @@ def test_p16_a_refused_event_is_free_once_its_row_has_changed(desk: Desk) -> Non
     ("source", "hours", "later"),
     [
         ("system_generated", 47.9, None),
-        ("system_generated", 48.1, Fate.IN_DOUBT),
+        ("system_generated", 48.1, Fate.UNCONFIRMED),
         ("physical_store", 48.1, None),
         ("physical_store", 7 * 24 - 0.1, None),
-        ("physical_store", 7 * 24 + 0.1, Fate.IN_DOUBT),
+        ("physical_store", 7 * 24 + 0.1, Fate.UNCONFIRMED),
     ],
 )
 def test_p03_an_event_in_doubt_goes_again_only_while_meta_drops_repeats(
@@ -177,48 +177,48 @@ def test_p03_an_event_in_doubt_goes_again_only_while_meta_drops_repeats(
 ) -> None:
     """48 h (D:deduplicate-pixel-and-server-events), 7 days for the offline key (D:offline-events)."""
     events = batch(["e-1"], action_source=source)
-    desk.post(events, Fate.IN_DOUBT)
+    desk.post(events, Fate.UNCONFIRMED)
 
     assert desk.next_night(hours=hours).fates(events) == {"e-1": later}
 
 
 def test_p03_meta_counts_from_the_first_receipt_however_often_an_event_was_repeated(desk: Desk) -> None:
-    desk.post(batch(["e-1"]), Fate.IN_DOUBT)
+    desk.post(batch(["e-1"]), Fate.UNCONFIRMED)
     second = desk.next_night(hours=40)
     second.fates(batch(["e-1"]))
-    second.post(batch(["e-1"]), Fate.IN_DOUBT)
+    second.post(batch(["e-1"]), Fate.UNCONFIRMED)
 
-    assert second.next_night(hours=40).fates(batch(["e-1"])) == {"e-1": Fate.IN_DOUBT}
+    assert second.next_night(hours=40).fates(batch(["e-1"])) == {"e-1": Fate.UNCONFIRMED}
 
 
 def test_p03_a_repeat_that_never_left_does_not_free_an_event_in_doubt(desk: Desk) -> None:
     """The first request may be stored at Meta, whatever became of the second."""
-    desk.post(batch(["e-1"]), Fate.IN_DOUBT)
+    desk.post(batch(["e-1"]), Fate.UNCONFIRMED)
     second = desk.next_night(hours=40)
     second.fates(batch(["e-1"]))
-    second.post(batch(["e-1"]), Fate.HELD)
+    second.post(batch(["e-1"]), Fate.DEFERRED)
 
-    assert second.next_night(hours=40).fates(batch(["e-1"])) == {"e-1": Fate.IN_DOUBT}
+    assert second.next_night(hours=40).fates(batch(["e-1"])) == {"e-1": Fate.UNCONFIRMED}
 
 
 def test_p03_parts_of_a_refused_request_that_never_left_stay_in_doubt(desk: Desk) -> None:
     """Meta may have kept the valid events of a refused request (meta-capi.md 5.2)."""
     whole = desk.claim(batch(names("e", 4)))
-    desk.record(whole, Fate.IN_DOUBT)
+    desk.record(whole, Fate.UNCONFIRMED)
     half = desk.claim(batch(names("e", 2)), replaces=whole.request.id)
-    desk.record(half, Fate.HELD)
+    desk.record(half, Fate.DEFERRED)
 
-    assert desk.next_night(hours=49).fates(batch(names("e", 4))) == dict.fromkeys(names("e", 4), Fate.IN_DOUBT)
+    assert desk.next_night(hours=49).fates(batch(names("e", 4))) == dict.fromkeys(names("e", 4), Fate.UNCONFIRMED)
 
 
 def test_a_living_run_holds_what_it_claimed(desk: Desk) -> None:
     desk.claim(batch(names("e", 2)))
     other = Desk(desk.url)
 
-    held = other.ledger.known(batch(names("e", 3)), run_id=other.run, now=other.now)
+    deferred = other.ledger.known(batch(names("e", 3)), run_id=other.run, now=other.now)
 
-    assert ids_of(held.fresh) == ["e-2"]
-    assert [(fate, reason) for fate, reason, _ in held.settled] == [(Fate.HELD, Reason.OTHER_RUN)]
+    assert ids_of(deferred.fresh) == ["e-2"]
+    assert [(fate, reason) for fate, reason, _ in deferred.settled] == [(Fate.DEFERRED, Reason.OTHER_RUN)]
 
 
 def test_p15_two_runs_that_both_saw_an_event_fresh_claim_it_once(desk: Desk) -> None:
@@ -281,14 +281,14 @@ def test_requests_that_were_not_accepted_are_listed_with_all_that_meta_said(desk
     said = {"code": 100, "subcode": 2804019, "trace_id": "Abc"}
     desk.post(batch(["sent"]), Fate.SENT)
     refused, lost = desk.claim(batch(["e-1"])), desk.claim(batch(["e-2", "e-3"]))
-    desk.record(refused, Fate.REFUSED, tries=2, **said)
-    desk.record(lost, Fate.IN_DOUBT, tries=6)
-    desk.record(desk.claim(batch(["e-4"])), Fate.HELD, tries=0)
+    desk.record(refused, Fate.REJECTED_BY_META, tries=2, **said)
+    desk.record(lost, Fate.UNCONFIRMED, tries=6)
+    desk.record(desk.claim(batch(["e-4"])), Fate.DEFERRED, tries=0)
 
     found = desk.ledger.failed_requests(desk.run, "acme", 9)
 
     assert found == [
-        FailedRequest(int(refused.request.id), PIXEL, "refused", 1, 2, *said.values()),  # type: ignore[arg-type]
+        FailedRequest(int(refused.request.id), PIXEL, "rejected", 1, 2, *said.values()),  # type: ignore[arg-type]
         FailedRequest(int(lost.request.id), PIXEL, "unconfirmed", 2, 6, None, None, None),
     ]
     assert desk.ledger.failed_requests(desk.run, "acme", 1) == found[:1]
@@ -312,7 +312,7 @@ def test_old_events_are_forgotten_and_young_ones_kept(desk: Desk) -> None:
 
 
 def test_an_event_sent_again_late_is_not_forgotten_with_its_first_request(desk: Desk) -> None:
-    desk.post(batch(["e-1"]), Fate.HELD)
+    desk.post(batch(["e-1"]), Fate.DEFERRED)
     night = desk.next_night(hours=24 * 80)
     night.post(batch(["e-1"]), Fate.SENT)
 
@@ -410,8 +410,8 @@ def test_events_that_are_worth_something_else_than_when_they_were_sent_are_count
 
 def test_what_was_not_sent_has_not_changed_and_a_repeat_has_its_own_worth(desk: Desk) -> None:
     """Refused events are judged by their bodies; one that goes again is worth what it was the last time."""
-    desk.post(_worth(["refused"], [1.0]), Fate.REFUSED)
-    desk.post(_worth(["again"], [1.0]), Fate.IN_DOUBT)
+    desk.post(_worth(["refused"], [1.0]), Fate.REJECTED_BY_META)
+    desk.post(_worth(["again"], [1.0]), Fate.UNCONFIRMED)
     night = desk.next_night(hours=1)
     night.post(_worth(["again"], [2.0]), Fate.SENT)
 

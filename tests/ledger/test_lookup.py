@@ -25,9 +25,9 @@ def desk(ledger_url: str) -> Desk:
 
 @pytest.mark.parametrize("merge", [True, False])
 def test_the_last_request_of_an_event_is_found_and_every_event_is_listed_once(desk: Desk, merge: bool) -> None:
-    """One in doubt went again: its first request has it no more."""
+    """One unconfirmed went again: its first request has it no more."""
     events = batch(names("e", 6))
-    desk.post(events.slice(0, 4), Fate.IN_DOUBT)
+    desk.post(events.slice(0, 4), Fate.UNCONFIRMED)
     if merge:
         desk.merge()
     night = desk.next_night(hours=1)

@@ -102,10 +102,10 @@ def test_the_migrations_end_where_the_tables_are(ledger_url: str, version: str |
 
 
 def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its_reports(ledger_url: str) -> None:
-    """Held and in-doubt rows open their day, a failed run too; a run of some clients settles none."""
+    """Held and unconfirmed rows open their day, a failed run too; a run of some clients settles none."""
     zone, night = "Europe/Berlin", datetime(2026, 11, 24, 3, tzinfo=UTC)
     fates = {
-        "held": [
+        "deferred": [
             ["held", "acme", "2026-11-20", "client_stopped", None, 4],
             ["sent", "acme", "2026-11-20", None, None, 9],
         ],
@@ -115,7 +115,7 @@ def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its
     make_old(ledger_url, "0004")
     with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
         run = sa.Table("run", sa.MetaData(), autoload_with=connection)
-        for number, (name, day) in enumerate([("held", 20), ("fine", 21), ("failed", 22), ("some", 20)]):
+        for number, (name, day) in enumerate([("deferred", 20), ("fine", 21), ("failed", 22), ("some", 20)]):
             window = Window.of_day(date(2026, 11, day), zone)
             report = {"tally": {"fates": fates[name], "narrowed": name == "some"}} if name in fates else None
             connection.execute(
@@ -150,3 +150,47 @@ def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its
         (22, "open", {"run_failed": 0}),
         (23, "open", {"never_ran": 0}),
     ]
+
+
+def test_fates_of_earlier_versions_are_renamed_in_all_that_is_kept(ledger_url: str) -> None:
+    """Before 0010 a row was rejected (by us), refused (by Meta), in doubt or held."""
+    counts = {"rejected": 4, "refused": 3, "in_doubt": 2, "held": 1, "sent": 9}
+    tally = {
+        "fates": [[fate, "acme", "2026-11-23", "future", None, rows] for fate, rows in counts.items()],
+        "known": [["rejected", "future", "event.time", "2026-11-20", 4]],
+        "vanished": {"in_doubt": 1},
+        "gates": [{"gate": "rejected", "action": "warn"}],
+    }
+    report = {
+        "rows": {"read": 19, **counts},
+        "clients": {"acme": counts},
+        "days": {"2026-11-23": counts},
+        "reasons": [{"fate": "rejected", "reason": "future"}],
+        "tally": tally,
+    }
+    make_old(ledger_url, "0009")
+    with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
+        connection.execute(sa.text("UPDATE run SET report = :report"), {"report": json.dumps(report)})
+        connection.execute(sa.text("UPDATE request SET state = 'refused', doubtful_since = 5"))
+        connection.execute(
+            sa.text("INSERT INTO run_part (run_id, part, tally) VALUES ('r', 'p', :tally)"),
+            {"tally": json.dumps({"fates": tally["fates"]})},
+        )
+
+    with Ledger(ledger_url) as ledger:
+        kept = ledger.run("r").report
+    with make_engine(ledger_url).connect() as connection:
+        state = connection.execute(sa.text("SELECT state, unconfirmed_since FROM request")).one()
+        part = json.loads(connection.scalar(sa.text("SELECT tally FROM run_part")) or "")
+
+    now = {"invalid": 4, "rejected_by_meta": 3, "unconfirmed": 2, "deferred": 1, "sent": 9}
+    assert kept is not None
+    assert (kept["rows"], kept["clients"], kept["days"]) == (
+        {"read": 19, **now},
+        {"acme": now},
+        {"2026-11-23": now},
+    )
+    assert [counted[0] for counted in kept["tally"]["fates"]] == [counted[0] for counted in part["fates"]] == list(now)
+    assert (kept["reasons"][0]["fate"], kept["tally"]["known"][0][0]) == ("invalid", "invalid")
+    assert (kept["tally"]["vanished"], kept["tally"]["gates"][0]["gate"]) == ({"unconfirmed": 1}, "invalid")
+    assert tuple(state) == ("rejected", 5)

@@ -40,7 +40,7 @@ def test_nights_behind_a_pooler_remember_each_other(pooled_db: str, schema: str 
     for _ in range(SESSIONS + 2):
         with desk.ledger.together():
             claims = [desk.claim(events.slice(start, 1)) for start in range(20)]
-        desk.ledger.record([Outcome(claim.request, Fate.HELD, desk.now) for claim in claims])
+        desk.ledger.record([Outcome(claim.request, Fate.DEFERRED, desk.now) for claim in claims])
         assert set(desk.fates(events).values()) == {None}
         desk.merge()
         desk = desk.next_night()

@@ -44,8 +44,8 @@ def test_what_is_somebody_elses_or_too_short_to_be_told_is_not_seen(text: str) -
     ("document", "fresh"),
     [
         ({"clients": ["Customer-7", "acme"]}, {"clients": ["(erased)", "acme"]}),
-        ({"fates": [["held", "Customer-7", None]]}, {"fates": [["held", "(erased)", None]]}),
-        ({"tally": {"fates": [["held", "Customer-7"]]}}, {"tally": {"fates": [["held", "(erased)"]]}}),
+        ({"fates": [["deferred", "Customer-7", None]]}, {"fates": [["deferred", "(erased)", None]]}),
+        ({"tally": {"fates": [["deferred", "Customer-7"]]}}, {"tally": {"fates": [["deferred", "(erased)"]]}}),
         ([["2026-11-20", "unknown_client", "Customer-7", 1]], [["2026-11-20", "unknown_client", "(erased)", 1]]),
         ([["2026-11-20", "unknown_client", None, 1]], None),
         ({"upload": "Customer-7"}, None),

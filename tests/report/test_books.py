@@ -16,11 +16,11 @@ NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("fate", "told", "reason"),
     [
-        (Fate.REFUSED, {"code": 100, "subcode": 2804003}, "100/2804003"),
-        (Fate.REFUSED, {"code": 100}, "100"),
-        (Fate.HELD, {"reason": Reason.CLIENT_STOPPED, "code": 190, "subcode": 463}, "client_stopped"),
-        (Fate.HELD, {"reason": Reason.UNREACHABLE}, "unreachable"),
-        (Fate.IN_DOUBT, {"reason": Reason.LOST_ANSWER}, "lost_answer"),
+        (Fate.REJECTED_BY_META, {"code": 100, "subcode": 2804003}, "100/2804003"),
+        (Fate.REJECTED_BY_META, {"code": 100}, "100"),
+        (Fate.DEFERRED, {"reason": Reason.CLIENT_STOPPED, "code": 190, "subcode": 463}, "client_stopped"),
+        (Fate.DEFERRED, {"reason": Reason.UNREACHABLE}, "unreachable"),
+        (Fate.UNCONFIRMED, {"reason": Reason.LOST_ANSWER}, "lost_answer"),
         (Fate.SENT, {}, None),
     ],
 )

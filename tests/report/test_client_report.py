@@ -44,7 +44,7 @@ def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> 
     return night
 
 
-BALANCE = "9 read + 6 copies for further pixels = 11 sent + 2 rejected + 1 suppressed + 1 refused"
+BALANCE = "9 read + 6 copies for further pixels = 11 sent + 2 invalid + 1 suppressed + 1 rejected by Meta"
 
 
 def test_p01_the_books_of_one_client_balance_by_themselves(night: Night, sandbox: Sandbox) -> None:
@@ -53,7 +53,7 @@ def test_p01_the_books_of_one_client_balance_by_themselves(night: Night, sandbox
     found = night.run("report", run, "--client", "nordic_outlet", "--json").json
 
     assert found["balance"] == BALANCE
-    assert found["problems"] == ["1 refused"]
+    assert found["problems"] == ["1 rejected by Meta"]
     assert found["clients"].keys() == {"nordic_outlet", f"nordic_outlet@{SECOND}"}
     assert {reason["reason"] for reason in found["reasons"]} >= {"bad_currency", "duplicate_event_id"}
     assert found["tally"]["requests"] == len(sandbox.requests_to(OUTLET)) + len(sandbox.requests_to(SECOND))
@@ -72,21 +72,21 @@ def test_p18_nothing_of_others_is_in_it_in_any_form(night: Night) -> None:
 
     assert all(BALANCE[:40] in text for text in (told[0], told[1], told[3]))
     assert all(word in whole for word in ("corner_shop", "nordic_outlets", "18 read"))
-    others = ("corner_shop", "nordic_outlets", "18 read", "8 held", "ROW", "TOKEN", str(night.home), "token")
+    others = ("corner_shop", "nordic_outlets", "18 read", "8 deferred", "ROW", "TOKEN", str(night.home), "token")
     assert [word for text in told for word in others if word in text] == []
 
 
 def test_a_client_whose_rows_all_wait_for_it_has_no_complete_report() -> None:
     """For the run, one paused client of many is within the limit."""
-    fates = Counter({Count(Fate.SENT, "acme", DAY): 990, Count(Fate.HELD, "bank", DAY, Reason.PAUSED_CLIENT): 10})
-    report = report_of(Tally(read=1000, fates=fates, read_of=Counter(acme=990, bank=10)), Limits(max_rejected=0.02))
+    fates = Counter({Count(Fate.SENT, "acme", DAY): 990, Count(Fate.DEFERRED, "bank", DAY, Reason.PAUSED_CLIENT): 10})
+    report = report_of(Tally(read=1000, fates=fates, read_of=Counter(acme=990, bank=10)), Limits(max_invalid=0.02))
 
     acme, bank = report.of_client("acme"), report.of_client("bank")
 
     assert [(one.status, one.problems) for one in (report, acme, bank)] == [
         ("complete", ()),
         ("complete", ()),
-        ("partial", ("10 held",)),
+        ("partial", ("10 deferred",)),
     ]
 
 
@@ -102,7 +102,7 @@ def test_a_client_of_whom_nothing_was_read_has_no_report(night: Night) -> None:
 
 def test_p01_books_of_a_client_that_do_not_balance_are_an_error_even_where_those_of_the_run_do() -> None:
     """One row of a client was booked for another."""
-    fates = Counter({Count(Fate.SENT, "acme", DAY): 3, Count(Fate.HELD, "bank", DAY, Reason.THROTTLED): 1})
+    fates = Counter({Count(Fate.SENT, "acme", DAY): 3, Count(Fate.DEFERRED, "bank", DAY, Reason.THROTTLED): 1})
     report = report_of(Tally(read=4, fates=fates, read_of=Counter(acme=2, bank=2)))
 
     with pytest.raises(BalanceError, match="2 rows were read but 3 have a fate"):

@@ -63,7 +63,7 @@ def test_p01_books_that_do_not_balance_are_an_error_and_name_both_numbers():
         report_of(tally_of(read=10, sent=9))
 
 
-@pytest.mark.parametrize("fate", ["refused", "in_doubt", "held"])
+@pytest.mark.parametrize("fate", ["rejected_by_meta", "unconfirmed", "deferred"])
 def test_p14_one_row_refused_in_doubt_or_held_makes_the_run_partial(fate):
     report = report_of(tally_of(sent=999_999, **{fate: 1}))
 
@@ -72,21 +72,21 @@ def test_p14_one_row_refused_in_doubt_or_held_makes_the_run_partial(fate):
         report.raise_for_loss()
 
 
-@pytest.mark.parametrize(("rejected", "status"), [(2, Status.COMPLETE), (3, Status.PARTIAL)])
-def test_p14_rejected_rows_count_against_the_limit_of_the_upload(rejected, status):
-    assert judge(tally_of(sent=100 - rejected, rejected=rejected), Limits(max_rejected=0.02))[0] is status
+@pytest.mark.parametrize(("invalid", "status"), [(2, Status.COMPLETE), (3, Status.PARTIAL)])
+def test_p14_rejected_rows_count_against_the_limit_of_the_upload(invalid, status):
+    assert judge(tally_of(sent=100 - invalid, invalid=invalid), Limits(max_invalid=0.02))[0] is status
 
 
 @pytest.mark.parametrize("reason", [Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT])
 @pytest.mark.parametrize(
-    ("held", "problems"), [(1, ()), (2, ("1 rejected and 2 held (3.0%; limits.max_rejected is 2.0%)",))]
+    ("deferred", "problems"), [(1, ()), (2, ("1 invalid and 2 deferred (3.0%; limits.max_invalid is 2.0%)",))]
 )
-def test_p14_rows_held_for_their_client_count_against_the_limit_of_rejected_ones(reason, held, problems):
+def test_p14_rows_held_for_their_client_count_against_the_limit_of_rejected_ones(reason, deferred, problems):
     """One client of many that is paused does not fail every night of the others."""
-    tally = tally_of(sent=99 - held, rejected=1)
-    tally += Tally(read=held, fates=Counter({Count(Fate.HELD, "acme", DAY, reason, "client"): held}))
+    tally = tally_of(sent=99 - deferred, invalid=1)
+    tally += Tally(read=deferred, fates=Counter({Count(Fate.DEFERRED, "acme", DAY, reason, "client"): deferred}))
 
-    assert judge(tally, Limits(max_rejected=0.02))[1] == problems
+    assert judge(tally, Limits(max_invalid=0.02))[1] == problems
 
 
 def test_an_empty_window_is_a_complete_run():
@@ -94,7 +94,7 @@ def test_an_empty_window_is_a_complete_run():
 
 
 def test_a_report_survives_the_ledger():
-    report = report_of(tally_of(sent=3, expired=2, held=1))
+    report = report_of(tally_of(sent=3, expired=2, deferred=1))
 
     assert RunReport.from_json(report.to_json()) == report
 
@@ -130,7 +130,7 @@ def test_the_text_says_why_rows_were_not_sent_and_what_to_do():
 @pytest.mark.parametrize("name", ["[/b]", "[red]shop[/red]", ":smile:"])
 def test_the_text_shows_what_stood_in_the_client_column_as_it_is(name: str):
     """Whatever it is: a row may name anything as its client."""
-    fates = Counter({Count(Fate.HELD, name, DAY, "unknown_client"): 1, Count(Fate.SENT, "acme", DAY): 2})
+    fates = Counter({Count(Fate.DEFERRED, name, DAY, "unknown_client"): 1, Count(Fate.SENT, "acme", DAY): 2})
     console = Console(file=io.StringIO(), width=160)
 
     print_report(report_of(Tally(read=3, fates=fates)), console)
@@ -164,12 +164,12 @@ STOPPED = GateFinding("volume", "stop", 2, 10, "volume: 2 rows read, usual are <
 @pytest.mark.parametrize(("planned", "verb"), [(False, "Nothing was sent."), (True, "Nothing would be sent.")])
 def test_p14_a_gate_that_stopped_a_run_is_told_with_the_way_through(planned, verb):
     """A run without a row to hold is partial too."""
-    tally = Tally(gates=(GateFinding("rejected", "warn", 0.2, None, "rejected: 20%"), STOPPED))
+    tally = Tally(gates=(GateFinding("invalid", "warn", 0.2, None, "invalid: 20%"), STOPPED))
 
     report = replace(report_of(tally), planned=planned)
 
     assert (report.status, report.problems) == (Status.PARTIAL, ("gate volume stopped the run",))
-    assert report.gate_lines()[:2] == ["gate (stop) volume: 2 rows read, usual are <10>", "gate (warn) rejected: 20%"]
+    assert report.gate_lines()[:2] == ["gate (stop) volume: 2 rows read, usual are <10>", "gate (warn) invalid: 20%"]
     assert report.gate_lines()[2].startswith(verb)
     assert "--force-gates" in report.gate_lines()[2]
     assert "usual are &lt;10&gt;" in render_html(report)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from offline_capi.ledger import DoubtfulRequest
+from offline_capi.ledger import UnconfirmedRequest
 from offline_capi.model import Fate
 from tests.delivery.sending import batch, names
 from tests.ledger.test_ledger import Desk
@@ -18,23 +18,23 @@ def desk(ledger_url: str) -> Desk:
     return Desk(ledger_url)
 
 
-def finish(desk: Desk, in_doubt: int) -> None:
+def finish(desk: Desk, unconfirmed: int) -> None:
     """Close the run with books as its report keeps them."""
-    report = {"balance": "", "clients": {"acme": {"sent": 1, **({"in_doubt": in_doubt} if in_doubt else {})}}}
+    report = {"balance": "", "clients": {"acme": {"sent": 1, **({"unconfirmed": unconfirmed} if unconfirmed else {})}}}
     desk.ledger.finish_run(desk.run, status="partial", report=report, now=desk.now)
 
 
-def listed(desk: Desk) -> list[DoubtfulRequest]:
-    return desk.ledger.in_doubt(desk.now)
+def listed(desk: Desk) -> list[UnconfirmedRequest]:
+    return desk.ledger.unconfirmed(desk.now)
 
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_a_request_without_an_answer_is_listed_with_all_that_is_known_of_it(desk: Desk, closed: bool) -> None:
     """Whether its run closed its books or was killed before."""
     desk.post(batch(names("a", 3)), Fate.SENT)
-    desk.post(batch(names("e", 5)), Fate.IN_DOUBT)
+    desk.post(batch(names("e", 5)), Fate.UNCONFIRMED)
     if closed:
-        finish(desk, in_doubt=5)
+        finish(desk, unconfirmed=5)
 
     (found,) = listed(desk)
 
@@ -50,18 +50,18 @@ def test_a_request_without_an_answer_is_listed_with_all_that_is_known_of_it(desk
 
 
 def test_events_of_stores_can_be_repeated_for_a_week(desk: Desk) -> None:
-    desk.post(batch(["e"], action_source="physical_store"), Fate.IN_DOUBT)
+    desk.post(batch(["e"], action_source="physical_store"), Fate.UNCONFIRMED)
 
     assert listed(desk)[0].repeatable_until == desk.now + timedelta(days=7)
 
 
 def test_what_happens_next_is_a_repeat_until_meta_would_count_it_as_a_second_event(desk: Desk) -> None:
-    desk.post(batch(["e"]), Fate.IN_DOUBT)
+    desk.post(batch(["e"]), Fate.UNCONFIRMED)
     (found,) = listed(desk)
     end = found.repeatable_until
 
     assert found.next_step(end - timedelta(seconds=1)).startswith("the next run that reads these rows sends them again")
-    assert found.next_step(end).startswith("held: since ")
+    assert found.next_step(end).startswith("not sent again: since ")
     assert found.to_json(end) == {
         "run": desk.run,
         "upload": "upload",
@@ -75,37 +75,37 @@ def test_what_happens_next_is_a_repeat_until_meta_would_count_it_as_a_second_eve
 
 
 def test_what_a_later_run_settled_is_counted_no_more(desk: Desk) -> None:
-    desk.post(batch(names("e", 5)), Fate.IN_DOUBT)
-    finish(desk, in_doubt=5)
+    desk.post(batch(names("e", 5)), Fate.UNCONFIRMED)
+    finish(desk, unconfirmed=5)
     night = desk.next_night()
     night.fates(batch(names("e", 3)))
     night.post(batch(names("e", 3)), Fate.SENT)
-    finish(night, in_doubt=0)
+    finish(night, unconfirmed=0)
 
     assert [found.events for found in listed(night)] == [2]
 
     last = night.next_night(hours=1)
     last.fates(batch(names("e", 5)))
     last.post(batch(names("e", 5)[3:]), Fate.SENT)
-    finish(last, in_doubt=0)
+    finish(last, unconfirmed=0)
 
     assert listed(last) == []
 
 
 def test_a_refused_request_that_went_again_in_parts_is_not_in_doubt(desk: Desk) -> None:
-    whole = desk.post(batch(names("e", 4)), Fate.IN_DOUBT)
-    for part, fate in ((names("e", 4)[:3], Fate.SENT), (names("e", 4)[3:], Fate.REFUSED)):
+    whole = desk.post(batch(names("e", 4)), Fate.UNCONFIRMED)
+    for part, fate in ((names("e", 4)[:3], Fate.SENT), (names("e", 4)[3:], Fate.REJECTED_BY_META)):
         desk.record(desk.claim(batch(part), replaces=whole.request.id), fate)
 
     assert listed(desk) == []
 
-    finish(desk, in_doubt=0)
+    finish(desk, unconfirmed=0)
 
     assert listed(desk) == []
 
 
 def test_a_run_that_was_killed_while_it_sent_parts_again_leaves_the_others_in_doubt(desk: Desk) -> None:
-    whole = desk.post(batch(names("e", 4)), Fate.IN_DOUBT)
+    whole = desk.post(batch(names("e", 4)), Fate.UNCONFIRMED)
     desk.record(desk.claim(batch(names("e", 4)[:3]), replaces=whole.request.id), Fate.SENT)
 
     assert [found.events for found in listed(desk)] == [1]
@@ -120,11 +120,11 @@ def test_a_request_on_the_wire_is_in_doubt_only_once_its_process_is_gone(desk: D
 
 
 def test_a_repeat_that_never_left_keeps_the_first_doubt(desk: Desk) -> None:
-    desk.post(batch(["e"]), Fate.IN_DOUBT)
-    finish(desk, in_doubt=1)
+    desk.post(batch(["e"]), Fate.UNCONFIRMED)
+    finish(desk, unconfirmed=1)
     second = desk.next_night()
     second.fates(batch(["e"]))
-    second.post(batch(["e"]), Fate.HELD)
+    second.post(batch(["e"]), Fate.DEFERRED)
     second.ledger.finish_run(second.run, status="partial", report=None, now=second.now)
 
     assert [(found.run_id, found.since) for found in listed(second)] == [(second.run, desk.now)]
