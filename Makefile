@@ -40,13 +40,13 @@ bench-airflow: $(STAMP)  ## parsing 300 uploads, a DAG beside the command line, 
 	@$(BIN)/python -m tests.benchmarks.airflow
 
 chaos: $(STAMP)  ## a million events of 50 clients in a night full of faults; seeds: CHAOS="--seed 2"
-	@$(BIN)/python -m tests.chaos $(CHAOS)
+	@$(BIN)/python -m tests.support.chaos $(CHAOS)
 
 month: $(STAMP)  ## months of 30 nights with faults between them (P20); more of them: MONTH="--months 20"
-	@$(BIN)/python -m tests.months $(MONTH)
+	@$(BIN)/python -m tests.support.months $(MONTH)
 
 fuzz: $(STAMP)  ## files, YAML, answers and confs made at random, 20,000 of each; FUZZ=1000 for fewer
-	@FUZZ=$(or $(FUZZ),20000) $(BIN)/python -m pytest -q -n 2 tests/test_fuzz.py
+	@FUZZ=$(or $(FUZZ),20000) $(BIN)/python -m pytest -q -n 2 tests/end_to_end/test_fuzz.py
 
 mutants: $(STAMP)  ## change the code at random and see whether the tests notice; MUTANTS="--seed 2 --minutes 60"
 	@$(BIN)/python tools/mutants.py $(MUTANTS)

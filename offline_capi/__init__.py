@@ -1,6 +1,6 @@
 """Send conversions that happened offline to Meta's Conversions API, nightly and in bulk.
 
-The flow, one room a stage (read ``offline_capi/pipeline.py`` next)::
+The flow, one room a stage (read ``offline_capi/pipeline/run.py`` next)::
 
     YAML ─► plan ─► read ─► map ─► normalise + hash ─► build events ─► look up in the ledger ─► cut ─► send ─► report
 

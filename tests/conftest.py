@@ -14,15 +14,15 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
 from offline_capi.sandbox import SandboxServer
-from tests.postgres import HOW_TO_GET_ONE, find_binaries, running_server
-from tests.sandbox_server import SPEC, Sandbox
+from tests.support.postgres import HOW_TO_GET_ONE, find_binaries, running_server
+from tests.support.sandbox_server import SPEC, Sandbox
 
 # A busy machine must not fail a test: laws are about values, not about time.
 settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("laws")
 
 
-#: Where the days of the tests begin; see ``tests/night.py``.
+#: Where the days of the tests begin; see ``tests/support/night.py``.
 ZONES = tuple(map(ZoneInfo, ("UTC", "Europe/Berlin", "America/New_York")))
 #: A test that begins so shortly before a midnight waits for it.
 NEAR_MIDNIGHT = timedelta(minutes=2)

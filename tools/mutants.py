@@ -59,7 +59,11 @@ def _python_files(path: Path) -> list[Path]:
 
 
 _SQLITE_ONLY = ("-k", "not postgres and not mariadb and not pool")
-_NIGHTS = ("tests/test_open_days_cli.py", "tests/test_months.py", "tests/test_outcomes.py")
+_NIGHTS = (
+    "tests/pipeline/test_open_days_cli.py",
+    "tests/end_to_end/test_months.py",
+    "tests/end_to_end/test_outcomes.py",
+)
 ROOMS: dict[str, Room] = {
     "delivery": Room(
         ["offline_capi/delivery"],
@@ -68,50 +72,73 @@ ROOMS: dict[str, Room] = {
             "--ignore=tests/delivery/test_killed_upload.py",
             "--ignore=tests/delivery/test_thousand_runs.py",
         ],
-        ["tests/delivery/test_thousand_runs.py", "tests/test_promises.py", "tests/test_chaos.py"],
+        ["tests/delivery/test_thousand_runs.py", "tests/end_to_end/test_promises.py", "tests/end_to_end/test_chaos.py"],
     ),
     "ledger": Room(
         ["offline_capi/ledger"],
         [
             "tests/ledger",
-            "tests/test_days.py",
-            "tests/test_open_days.py",
+            "tests/model/test_days.py",
+            "tests/pipeline/test_open_days.py",
             "--ignore=tests/ledger/test_killed.py",
             "--ignore=tests/ledger/test_processes.py",
             "--ignore=tests/ledger/test_poolers.py",
             *_SQLITE_ONLY,
         ],
-        ["tests/ledger", "tests/test_replay.py"],
+        ["tests/ledger", "tests/pipeline/test_replay.py"],
     ),
     "identity": Room(
         ["offline_capi/identity"],
-        ["tests/identity", "tests/audit/test_coverage.py", "tests/audit/test_profiles.py", "tests/test_golden.py"],
-        ["tests/audit", "tests/test_promises.py"],
+        [
+            "tests/identity",
+            "tests/audit/test_coverage.py",
+            "tests/audit/test_profiles.py",
+            "tests/end_to_end/test_golden.py",
+        ],
+        ["tests/audit", "tests/end_to_end/test_promises.py"],
     ),
-    "events": Room(["offline_capi/events"], ["tests/events", "tests/test_golden.py"], ["tests/test_promises.py"]),
+    "events": Room(
+        ["offline_capi/events"],
+        ["tests/events", "tests/end_to_end/test_golden.py"],
+        ["tests/end_to_end/test_promises.py"],
+    ),
     "staging": Room(
-        ["offline_capi/staging.py"],
-        ["tests/test_staging.py", "tests/test_open_days.py", "tests/test_gates.py", "tests/test_frequent.py"],
-        ["tests/test_replay.py", "tests/test_erase.py", "tests/privacy", "tests/test_promises.py"],
+        ["offline_capi/storage/staging.py"],
+        [
+            "tests/storage/test_staging.py",
+            "tests/pipeline/test_open_days.py",
+            "tests/guards/test_quality_gates.py",
+            "tests/guards/test_frequent_values.py",
+        ],
+        [
+            "tests/pipeline/test_replay.py",
+            "tests/privacy/test_erase.py",
+            "tests/privacy",
+            "tests/end_to_end/test_promises.py",
+        ],
     ),
-    "gates": Room(["offline_capi/gates.py"], ["tests/test_gates.py"], ["tests/report", "tests/test_outcomes.py"]),
+    "gates": Room(
+        ["offline_capi/guards/quality_gates.py"],
+        ["tests/guards/test_quality_gates.py"],
+        ["tests/report", "tests/end_to_end/test_outcomes.py"],
+    ),
     "privacy": Room(
-        ["offline_capi/privacy", "offline_capi/rereading.py"],
-        ["tests/privacy", "tests/test_erase.py", "tests/ledger/test_erasing.py", *_SQLITE_ONLY],
-        ["tests/test_promises.py", "tests/test_trace.py"],
+        ["offline_capi/privacy", "offline_capi/pipeline/rereading.py"],
+        ["tests/privacy", "tests/privacy/test_erase.py", "tests/ledger/test_erasing.py", *_SQLITE_ONLY],
+        ["tests/end_to_end/test_promises.py", "tests/operations/test_tracing.py"],
     ),
     "open_days": Room(
         [
-            "offline_capi/open_days.py",
-            "offline_capi/past_losses.py",
-            "offline_capi/nightly.py",
+            "offline_capi/pipeline/open_days.py",
+            "offline_capi/guards/past_losses.py",
+            "offline_capi/pipeline/settle.py",
             "offline_capi/model/days.py",
         ],
-        ["tests/test_days.py", "tests/test_past_losses.py", "tests/test_open_days.py"],
+        ["tests/model/test_days.py", "tests/guards/test_past_losses.py", "tests/pipeline/test_open_days.py"],
         _NIGHTS,
     ),
     "timetable": Room(
-        ["offline_capi/airflow_provider/timetable.py"],
+        ["offline_capi/airflow_provider/dags/timetable.py"],
         ["tests/airflow_provider/test_timetable.py"],
         ["tests/airflow_provider/test_nights.py"],
     ),

@@ -10,17 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from offline_capi.airflow_provider.dag_factory import check_uploads, upload_dags
-    from offline_capi.airflow_provider.hook import MetaConversionsHook
-    from offline_capi.airflow_provider.operator import UploadConversionsOperator
+    from offline_capi.airflow_provider.dags.dag_factory import check_uploads, upload_dags
+    from offline_capi.airflow_provider.hooks.meta_capi import MetaConversionsHook
+    from offline_capi.airflow_provider.operators.upload import UploadConversionsOperator
 
 __all__ = ["MetaConversionsHook", "UploadConversionsOperator", "check_uploads", "upload_dags"]
 
 _HOMES = {
-    "MetaConversionsHook": "hook",
-    "UploadConversionsOperator": "operator",
-    "check_uploads": "dag_factory",
-    "upload_dags": "dag_factory",
+    "MetaConversionsHook": "hooks.meta_capi",
+    "UploadConversionsOperator": "operators.upload",
+    "check_uploads": "dags.dag_factory",
+    "upload_dags": "dags.dag_factory",
 }
 
 

@@ -53,16 +53,16 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "hooks": [{"integration-name": integration, "python-modules": [f"{_PACKAGE}.hook"]}],
-        "operators": [{"integration-name": integration, "python-modules": [f"{_PACKAGE}.operator"]}],
+        "hooks": [{"integration-name": integration, "python-modules": [f"{_PACKAGE}.hooks.meta_capi"]}],
+        "operators": [{"integration-name": integration, "python-modules": [f"{_PACKAGE}.operators.upload"]}],
         "asset-uris": [
             {
                 "schemes": ["meta-capi"],
                 "handler": None,
-                "to_openlineage_converter": f"{_PACKAGE}.lineage.pixel_to_openlineage",
+                "to_openlineage_converter": f"{_PACKAGE}.observability.lineage.pixel_to_openlineage",
             }
         ],
-        "extra-links": [f"{_PACKAGE}.operator.EventsManagerLink"],
+        "extra-links": [f"{_PACKAGE}.operators.upload.EventsManagerLink"],
         "config": {
             "offline_capi": {
                 "description": "The pages of offline_capi in Airflow's UI.",
@@ -80,7 +80,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [
             {
                 "connection-type": "meta_capi",
-                "hook-class-name": f"{_PACKAGE}.hook.MetaConversionsHook",
+                "hook-class-name": f"{_PACKAGE}.hooks.meta_capi.MetaConversionsHook",
                 "hook-name": "Meta Conversions API",
                 "ui-field-behaviour": {
                     "hidden-fields": ["host", "schema", "login", "port"],

@@ -22,7 +22,7 @@ from offline_capi.audit.external_ids import (
 from offline_capi.audit.pixel import read_browser_ids
 from offline_capi.audit.profiles import ColumnDiff, ProfileDiff, diff_profiles
 from offline_capi.audit.suggestions import Suggestion
-from offline_capi.frequent import JUNK_KEYS, FrequentValue
+from offline_capi.guards.frequent_values import JUNK_KEYS, FrequentValue
 
 __all__ = [
     "JUNK_KEYS",

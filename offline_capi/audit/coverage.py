@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from offline_capi.audit.reading import audited_rows, clients_of, hashed_columns
 from offline_capi.audit.suggestions import Suggestion, Unmapped
 from offline_capi.config import Upload
-from offline_capi.config.keys import USER_DATA_KEYS
-from offline_capi.counting import Counted, marks
-from offline_capi.frequent import FrequentValue, FrequentValues, as_junk
+from offline_capi.guards.counting import Counted, marks
+from offline_capi.guards.frequent_values import FrequentValue, FrequentValues, as_junk
 from offline_capi.identity import HashedColumn
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import DroppedValues, Window
-from offline_capi.pipeline import Services
+from offline_capi.pipeline.run import Services
 
 __all__ = ["ColumnCoverage", "Coverage", "coverage"]
 

@@ -9,7 +9,7 @@ from offline_capi.config import Deployment, Upload
 from offline_capi.identity import HashedColumn, inspect_identity
 from offline_capi.mapping import FirstRows, map_rows
 from offline_capi.model import MappedRows, SourceRows, Window
-from offline_capi.pipeline import Services, identity_settings, read, read_lookups, rows_window
+from offline_capi.pipeline.run import Services, identity_settings, read, read_lookups, rows_window
 
 __all__ = ["AuditedRows", "audited_rows", "clients_of", "hashed_columns", "profiles_of"]
 

@@ -11,12 +11,12 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from offline_capi.bugs import as_internal, contain_hooks, is_meant_to_end_us
 from offline_capi.cli.shell import err, fail
 from offline_capi.config.environments import VARIABLE
 from offline_capi.errors import ConfigError, OfflineCapiError
-from offline_capi.process import set_up_process
-from offline_capi.storage import places_told
+from offline_capi.runtime.bugs import as_internal, contain_hooks, is_meant_to_end_us
+from offline_capi.runtime.process import set_up_process
+from offline_capi.storage.filesystem import places_told
 
 EnvironmentOption = Annotated[
     str | None, typer.Option("--environment", help=f"One of `environments` in clients.yml. Default: {VARIABLE}.")

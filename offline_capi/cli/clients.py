@@ -27,14 +27,14 @@ from offline_capi.cli.shell import (
     print_warnings,
 )
 from offline_capi.errors import OfflineCapiError, SourceError, UsageError
-from offline_capi.recipients import client_of
+from offline_capi.model.recipients import client_of
 
 if TYPE_CHECKING:
     from offline_capi.clients import HealthReport, Standing
     from offline_capi.clients.authorize import Authorisation, Desk, Prerequisite
     from offline_capi.config import Client, Deployment, Secret
     from offline_capi.config.settings import ClientTable, Method
-    from offline_capi.private_files import FileAccess
+    from offline_capi.storage.private_files import FileAccess
 
 clients_app = CommandApp(help="Who we send for.", no_args_is_help=True)
 app.add_typer(clients_app, name="clients")
@@ -84,7 +84,7 @@ def clients_test(
 @clients_app.command("health")
 def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Look at every token and pixel; tell what began and what ended since the last look. Stores nothing at Meta."""
-    from offline_capi.alerts import alert_of_notice, platform_teller
+    from offline_capi.operations.alerts import alert_of_notice, platform_teller
 
     deployment = load(config)
     tell = platform_teller(deployment.platform, environment_secrets())
@@ -251,8 +251,8 @@ def clients_store_key() -> None:
 @contextmanager
 def _desk(config: Path, given: str | None) -> Iterator[tuple[Deployment, Desk]]:
     from offline_capi.clients.authorize import Desk
-    from offline_capi.clients.graph import Graph
     from offline_capi.delivery import explain
+    from offline_capi.meta.graph.client import Graph
 
     deployment, secrets = load(config), environment_secrets()
     platform = deployment.platform
@@ -330,7 +330,7 @@ def print_standings(found: list[Standing]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from offline_capi.console import Console
+    from offline_capi.runtime.console import Console
 
     table = Table("client", "pixel", "status", "last test", "last accepted", "token", "days left", "missing", box=None)
     paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names

@@ -11,8 +11,8 @@ import typer
 
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, out, print_json
-from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import UsageError
+from offline_capi.runtime.nearest import did_you_mean
 
 
 @app.command("import")

@@ -20,7 +20,7 @@ from offline_capi.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from offline_capi.quality import Pulled
+    from offline_capi.operations.quality import Pulled
 
 
 @clients_app.command("quality")
@@ -30,7 +30,7 @@ def clients_quality(
     as_json: JsonOption = False,
 ) -> None:
     """Ask Meta what it got in the last seven days, keep it, and set it beside what was sent."""
-    from offline_capi.quality import pull_quality
+    from offline_capi.operations.quality import pull_quality
 
     with opened(config) as services:
         names = find_clients(services.deployment, [client] if client else None)

@@ -25,7 +25,7 @@ from offline_capi.cli.shell import (
     show,
 )
 from offline_capi.model import in_utc
-from offline_capi.private_files import replace_file
+from offline_capi.storage.private_files import replace_file
 
 if TYPE_CHECKING:
     from offline_capi.ledger import RunRecord, UnconfirmedRequest
@@ -64,7 +64,7 @@ def status(
 
 
 def _status_days(upload: str | None, since: str | None, until: str | None, config: Path, *, as_json: bool) -> None:
-    from offline_capi.open_days import read_calendar
+    from offline_capi.pipeline.open_days import read_calendar
     from offline_capi.report import print_calendar
 
     with opened(config) as services:
@@ -106,8 +106,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Print the report of a run, with what Meta counts of it once `clients quality` has asked."""
-    from offline_capi.pipeline import report_of
-    from offline_capi.quality import quality_of
+    from offline_capi.operations.quality import quality_of
+    from offline_capi.pipeline.run import report_of
     from offline_capi.report import render_html
 
     with opened(config) as services:
@@ -158,7 +158,7 @@ def replay(
 ) -> None:
     """Send what was invalid, once it is fixed; everything else is left alone."""
     from offline_capi.ledger import AuditAction, record_audit
-    from offline_capi.pipeline import replay_run
+    from offline_capi.pipeline.run import replay_run
 
     with opened(config) as services:
         past = services.ledger.newest_run() if run == "last" else services.ledger.run(run)

@@ -13,17 +13,17 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from offline_capi.border import visible
-from offline_capi.console import Console
 from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.model import Window, in_zone, yesterday
-from offline_capi.process import without_pandas
+from offline_capi.runtime.border import visible
+from offline_capi.runtime.console import Console
+from offline_capi.runtime.process import without_pandas
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
     from offline_capi.model import Tally
-    from offline_capi.nightly import Night, Settled
-    from offline_capi.pipeline import Services
+    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline.settle import Night, Settled
     from offline_capi.report import Quality, RunReport
 
 out, err = Console(), Console(stderr=True)
@@ -131,7 +131,7 @@ def load(config: Path) -> Deployment:
 @contextmanager
 def opened(config: Path) -> Iterator[Services]:
     """The configuration and its ledger, closed at the end."""
-    from offline_capi.pipeline import open_services
+    from offline_capi.pipeline.run import open_services
 
     deployment = load(config)
     if not any(upload.transform for upload in deployment.uploads.values()):
@@ -172,7 +172,7 @@ def find_clients(deployment: Deployment, names: list[str] | None) -> list[str]:
 
 
 def _or_one_of(name: str, known: Iterable[str]) -> str:
-    from offline_capi.config.nearest import did_you_mean
+    from offline_capi.runtime.nearest import did_you_mean
 
     return did_you_mean(name, known, otherwise=f"; one of: {', '.join(sorted(known))}")
 

@@ -94,6 +94,6 @@ def demo(
     ),
 ) -> None:
     """Run a whole night on data_samples/ against the sandbox, through the real Airflow DAGs."""
-    from offline_capi.demo import run_demo
+    from offline_capi.demo.night import run_demo
 
     sys.exit(run_demo(home, out))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from offline_capi.border import shown
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
@@ -24,9 +23,10 @@ from offline_capi.cli.shell import (
 )
 from offline_capi.errors import UsageError
 from offline_capi.model import in_utc
+from offline_capi.runtime.border import shown
 
 if TYPE_CHECKING:
-    from offline_capi.tracing import EventTrace, TracedDelivery, TracedRow
+    from offline_capi.operations.tracing import EventTrace, TracedDelivery, TracedRow
 
 #: The fate that a request's state means for its events, in words.
 _STATES = {
@@ -49,8 +49,8 @@ def trace(
     as_json: JsonOption = False,
 ) -> None:
     """Tell what became of one event: request, answer, Meta's trace id, copies for further pixels, rejects."""
-    from offline_capi.rereading import UnreadSource
-    from offline_capi.tracing import event_ids_of_row, trace_event
+    from offline_capi.operations.tracing import event_ids_of_row, trace_event
+    from offline_capi.pipeline.rereading import UnreadSource
 
     if (event_id is None) == (row is None):
         raise UsageError("trace: give the event's id, or --row FILE:ROW (or --row ROW --run RUN)")
@@ -129,8 +129,8 @@ def log_command(
     as_json: JsonOption = False,
 ) -> None:
     """List who erased, forced a gate, replayed, resent, authorised or deleted what was old; newest first."""
-    from offline_capi.config.nearest import did_you_mean
     from offline_capi.ledger import AuditAction, audit_entries
+    from offline_capi.runtime.nearest import did_you_mean
 
     actions = [one.value for one in AuditAction]
     if action is not None and action not in actions:

@@ -41,7 +41,7 @@ from offline_capi.errors import OfflineCapiError, UsageError
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
     from offline_capi.model import Window
-    from offline_capi.pipeline import Services
+    from offline_capi.pipeline.run import Services
     from offline_capi.report import RunReport
 
 
@@ -54,17 +54,17 @@ def check(
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
     from offline_capi.config.columns import patterns_used
-    from offline_capi.config.graph_versions import version_warnings
+    from offline_capi.meta.versions import version_warnings
 
     deployment = load(config)
     chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
     for one in chosen:
         if patterns_used(one):
-            from offline_capi.preflight import check_patterns  # loads Arrow, which most checks do without
+            from offline_capi.operations.preflight import check_patterns  # loads Arrow, which most checks do without
 
             check_patterns(one, deployment)
     if connect:
-        from offline_capi.preflight import check_columns
+        from offline_capi.operations.preflight import check_columns
 
         for one in chosen:
             check_columns(one, window_of(one, None, None), deployment, environment_secrets())
@@ -108,7 +108,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Tell what an upload would do, per day and client; sends nothing."""
-    from offline_capi.pipeline import plan_upload
+    from offline_capi.pipeline.run import plan_upload
 
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
         report = plan_upload(one, window, services, clients=clients)
@@ -130,7 +130,7 @@ def preview(
 
     with opened_upload(config, upload, since, until) as (services, one, window, _):
         if raw:
-            from offline_capi.raw_rows import preview_raw
+            from offline_capi.operations.raw_preview import preview_raw
 
             print_json(preview_raw(one, window, services, limit=limit))
         else:
@@ -144,7 +144,7 @@ def run_tests_command(
     as_json: JsonOption = False,
 ) -> None:
     """Run the examples written in uploads (given these columns, expect this event); reads no source, sends nothing."""
-    from offline_capi.upload_tests import run_tests
+    from offline_capi.operations.upload_tests import run_tests
 
     deployment = load(config)
     chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
@@ -187,10 +187,10 @@ def upload_command(
 
     A run that reaches up to yesterday is a night: it first takes up the days that earlier runs left open.
     """
-    from offline_capi.alerts import alerting
     from offline_capi.ledger import AuditAction, record_audit
-    from offline_capi.nightly import run_night
-    from offline_capi.pipeline import run_upload
+    from offline_capi.operations.alerts import alerting
+    from offline_capi.pipeline.run import run_upload
+    from offline_capi.pipeline.settle import run_night
 
     trigger = "scheduled" if scheduled else "manual"
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
@@ -245,7 +245,7 @@ def settle_command(
 ) -> None:
     """Take up what earlier runs left open, oldest first, and nothing else: for a cron every few hours."""
     from offline_capi.ledger import AuditAction, record_audit
-    from offline_capi.nightly import Settled, settle_upload
+    from offline_capi.pipeline.settle import Settled, settle_upload
 
     found: dict[str, Settled] = {}
     with opened(config) as services:
@@ -265,7 +265,7 @@ def settle_command(
 
 def tell_alerts(reports: Sequence[RunReport], services: Services) -> None:
     """Tell whoever the platform names; where that fails, say so: how the runs ended is not changed by it."""
-    from offline_capi.alerts import raise_alerts
+    from offline_capi.operations.alerts import raise_alerts
 
     for report in reports:
         try:
@@ -287,6 +287,6 @@ def delete_expired(services: Services) -> None:
 
 def expected(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:
     """About how many rows there will be, where a bar shows it."""
-    from offline_capi.preflight import rows_to_expect
+    from offline_capi.operations.preflight import rows_to_expect
 
     return rows_to_expect(upload, window, services) if err.is_terminal and not quiet else None

@@ -38,7 +38,7 @@ def version(
     if not canary:
         typer.echo(__version__)
         return
-    from offline_capi.config.graph_versions import version_warnings
+    from offline_capi.meta.versions import version_warnings
 
     deployment = load(config)
     looks, warnings = _looks(deployment), version_warnings(deployment.platform.versions, datetime.now(UTC).date())
@@ -51,10 +51,10 @@ def version(
 
 
 def _looks(deployment: Deployment) -> tuple[VersionLook, ...]:
-    from offline_capi.clients.graph import Graph
     from offline_capi.clients.health import app_credentials
     from offline_capi.clients.versions import look_at_versions
     from offline_capi.delivery import explain
+    from offline_capi.meta.graph.client import Graph
 
     platform, secrets = deployment.platform, environment_secrets()
     with Graph(platform.graph_url, platform.versions) as graph:

@@ -7,7 +7,7 @@ consults; ``authorize.py`` obtains tokens. The only HTTP beside ``delivery``'s.
 from __future__ import annotations
 
 from offline_capi.clients.health import HealthReport, Notice, check_health
-from offline_capi.clients.standing import Standing, standings
+from offline_capi.clients.overview import Standing, standings
 from offline_capi.clients.status import (
     RUN_REFUSED,
     AccessFault,

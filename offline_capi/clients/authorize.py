@@ -16,7 +16,6 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from offline_capi.clients.connection import ClientAccess, Explain, probe_pixel, read_refusal
-from offline_capi.clients.graph import Credentials, Graph, GraphAnswer
 from offline_capi.clients.health import app_credentials, inspect_token
 from offline_capi.clients.status import StatusBook
 from offline_capi.clients.token_facts import SENDING_SCOPES
@@ -24,6 +23,7 @@ from offline_capi.config import Client, Platform, Secret, SecretResolver
 from offline_capi.config.settings import Method, PlatformApp
 from offline_capi.config.token_store import TokenStore
 from offline_capi.errors import AccessDeniedError, ConfigError, TemporaryError, UsageError
+from offline_capi.meta.graph.client import Credentials, Graph, GraphAnswer
 
 __all__ = ["Authorisation", "Desk", "Prerequisite", "authorise", "prerequisites", "revoke_replaced", "rotate"]
 

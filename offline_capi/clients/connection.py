@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, Self
 
-from offline_capi.clients.graph import Credentials, Graph, GraphAnswer
 from offline_capi.config import Client, Platform, SecretResolver
 from offline_capi.errors import TemporaryError
+from offline_capi.meta.graph.client import Credentials, Graph, GraphAnswer
 
 __all__ = ["ClientAccess", "Explain", "Tested", "access_of", "probe_pixel", "read_refusal", "send_test_event"]
 

@@ -16,15 +16,15 @@ from offline_capi.clients.connection import (
     probe_pixel,
     send_test_event,
 )
-from offline_capi.clients.graph import Credentials, Graph
 from offline_capi.clients.status import RUN_REFUSED, AccessFault, ClientStatus, StatusBook
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.clients.versions import VersionLook, look_at_versions
 from offline_capi.config import Client, Deployment, Platform, Secret, SecretResolver
-from offline_capi.config.graph_versions import ENDS_SOON_DAYS, version_warnings
 from offline_capi.errors import ConfigError, TemporaryError
-from offline_capi.incidents import changed
-from offline_capi.recipients import client_of
+from offline_capi.meta.graph.client import Credentials, Graph
+from offline_capi.meta.versions import ENDS_SOON_DAYS, version_warnings
+from offline_capi.model.incidents import changed
+from offline_capi.model.recipients import client_of
 
 __all__ = ["HealthReport", "Notice", "app_credentials", "check_health", "inspect_token"]
 

@@ -15,10 +15,10 @@ from threading import Event
 from typing import Any, NamedTuple
 
 from offline_capi.clients.connection import ClientAccess, Explain, access_of, read_refusal
-from offline_capi.clients.graph import Graph, GraphAnswer
 from offline_capi.clients.health import WORKERS
 from offline_capi.config import Client, Platform, SecretResolver
 from offline_capi.errors import ConfigError, TemporaryError
+from offline_capi.meta.graph.client import Graph, GraphAnswer
 from offline_capi.model import ReadBack
 
 __all__ = ["KINDS", "LONGEST", "Unread", "covered_days", "read_back"]

@@ -13,8 +13,8 @@ from typing import Any, Self
 from offline_capi.clients.connection import Tested
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
-from offline_capi.config.secret import fingerprint
-from offline_capi.storage import JsonFolder
+from offline_capi.runtime.secret import fingerprint
+from offline_capi.storage.filesystem import JsonFolder
 
 #: The fault of a client that a run was refused: of it somebody is told by the run, if no check has told them before.
 RUN_REFUSED = "run: refused"

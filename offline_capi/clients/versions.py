@@ -8,10 +8,10 @@ from datetime import date
 from typing import Any, Literal
 
 from offline_capi.clients.connection import Explain, read_refusal
-from offline_capi.clients.graph import Credentials, Graph, GraphAnswer
 from offline_capi.config import Client, Platform, SecretResolver
-from offline_capi.config.graph_versions import Family, end_of
 from offline_capi.errors import ConfigError, TemporaryError
+from offline_capi.meta.graph.client import Credentials, Graph, GraphAnswer
+from offline_capi.meta.versions import Family, end_of
 
 __all__ = ["VersionLook", "look_at_versions"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from offline_capi.config.columns import columns_used
-from offline_capi.config.keys import USER_DATA_KEYS, UserDataKey
 from offline_capi.config.loading import load_config, load_each, load_one
 from offline_capi.config.secrets import EnvironmentSecrets, Secret, SecretResolver, database_url
 from offline_capi.config.settings import Client, Deployment, MappingSpec, Platform, SecretRef, Upload
+from offline_capi.meta.catalogue import USER_DATA_KEYS, UserDataKey
 
 __all__ = [
     "USER_DATA_KEYS",

@@ -17,8 +17,6 @@ from typing import get_args
 from offline_capi.config.columns import columns_of, columns_used, field_specs, lookup_columns, lookup_of, named_columns
 from offline_capi.config.document import Loc, dotted
 from offline_capi.config.formats import format_problem
-from offline_capi.config.keys import USER_DATA_KEYS, WORDS
-from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.queries import query_problems, read_query_text
 from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
 from offline_capi.config.settings import (
@@ -38,8 +36,10 @@ from offline_capi.config.settings import (
     Upload,
     WindowSpec,
 )
-from offline_capi.config.standard_events import near_standard_name, standard_spelling
 from offline_capi.config.wording import Finding
+from offline_capi.meta.catalogue import USER_DATA_KEYS, WORDS
+from offline_capi.meta.standard_events import near_standard_name, standard_spelling
+from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["Surroundings", "check_imports", "check_sections"]
 

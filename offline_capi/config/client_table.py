@@ -22,7 +22,7 @@ from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.settings import Client, ClientTable, SecretRef
 from offline_capi.config.wording import Finding, findings, misnamed
 from offline_capi.errors import Problem
-from offline_capi.private_files import PRIVATE, FileAccess, replace_file
+from offline_capi.storage.private_files import PRIVATE, FileAccess, replace_file
 
 __all__ = [
     "ONE_PIXEL",

@@ -16,7 +16,6 @@ from offline_capi.config.checks import Surroundings, check_imports, check_sectio
 from offline_capi.config.client_table import ONE_PIXEL, is_table, pulled_path, read_pulled, sharing_pixels
 from offline_capi.config.document import Document, Places, dotted, read_document
 from offline_capi.config.environments import Overlaid, overlay_environment
-from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.paths import anchored, project_folder
 from offline_capi.config.queries import sql_folder
 from offline_capi.config.run_texts import fill_in
@@ -31,6 +30,7 @@ from offline_capi.config.settings import (
 )
 from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
 from offline_capi.errors import ConfigError, Problem, UsageError
+from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["SharedEnvironment", "load_config", "load_each", "load_one"]
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offline_capi.config.nearest import did_you_mean
+from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["PARAMETER_NAMES", "Parameter", "QueryText", "query_problems", "read_query_text", "sql_folder"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 
-from offline_capi.config.nearest import did_you_mean
+from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["AGENT_NAMES", "MAX_TAG_CHARS", "TAG_NAMES", "fill_in", "template_problem"]
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from offline_capi.config.keys import USER_DATA_KEYS, UserDataKey
 from offline_capi.config.settings import Client, ClientTable, Environment, Platform, Upload
+from offline_capi.meta.catalogue import USER_DATA_KEYS, UserDataKey
 
 __all__ = ["json_schema", "write_schemas"]
 

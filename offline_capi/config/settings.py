@@ -38,21 +38,21 @@ from pydantic import (
 )
 
 from offline_capi.config.document import Places
-from offline_capi.config.graph_versions import FAMILIES, NEWEST, Family
-from offline_capi.config.keys import (
+from offline_capi.config.paths import anchored, project_folder
+from offline_capi.config.patterns import pattern_problem
+from offline_capi.config.queries import sql_folder
+from offline_capi.config.run_texts import AGENT_NAMES, TAG_NAMES, template_problem
+from offline_capi.meta.catalogue import (
     DATA_PROCESSING_STATES,
     EVENT_KEYS,
     REQUIRED_EVENT_KEYS,
     USER_DATA_KEYS,
     known_key,
 )
-from offline_capi.config.nearest import did_you_mean
-from offline_capi.config.paths import anchored, project_folder
-from offline_capi.config.patterns import pattern_problem
-from offline_capi.config.queries import sql_folder
-from offline_capi.config.run_texts import AGENT_NAMES, TAG_NAMES, template_problem
-from offline_capi.private_files import FileAccess
-from offline_capi.recipients import client_of, recipient_name
+from offline_capi.meta.versions import FAMILIES, NEWEST, Family
+from offline_capi.model.recipients import client_of, recipient_name
+from offline_capi.runtime.nearest import did_you_mean
+from offline_capi.storage.private_files import FileAccess
 
 __all__ = [
     "GRAPH_URL",

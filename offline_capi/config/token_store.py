@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offline_capi.config.secret import Secret
 from offline_capi.errors import ConfigError
-from offline_capi.private_files import PRIVATE, replace_file
+from offline_capi.runtime.secret import Secret
+from offline_capi.storage.private_files import PRIVATE, replace_file
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet

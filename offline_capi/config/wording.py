@@ -14,7 +14,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from offline_capi.config.document import Loc
-from offline_capi.config.nearest import did_you_mean
+from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["Finding", "findings", "locate", "misnamed"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from offline_capi.config import Secret
-from offline_capi.delivery.answers import Answer, read_answer
 from offline_capi.delivery.payload import Body, Envelope
-from offline_capi.http import HttpClient, HttpRequest
+from offline_capi.meta.graph.response import Answer, read_answer
+from offline_capi.runtime.http import HttpClient, HttpRequest
 
 __all__ = ["GraphClient", "Sender"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from offline_capi.recipients import client_of
+from offline_capi.model.recipients import client_of
 
 __all__ = ["ALL", "APP", "OwnPace", "Rates", "SharedPace", "of_pixel"]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Semaphore
 
-from offline_capi.delivery.answers import Answer, Verdict, judge_answer
 from offline_capi.delivery.payload import Body
-from offline_capi.delivery.table import Action, Scope
-from offline_capi.http import AnswerLostError, NotSentError
+from offline_capi.meta.graph.error_table import Action, Scope
+from offline_capi.meta.graph.response import Answer, Verdict, judge_answer
+from offline_capi.runtime.http import AnswerLostError, NotSentError
 
 __all__ = ["Clock", "Gate", "Gates", "Policy", "Posted", "post_until_settled"]
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from offline_capi.config import Deployment, SecretResolver
-from offline_capi.config.secret import Secret, appsecret_proof, sendable
 from offline_capi.config.settings import Client, Delivery, Platform
 from offline_capi.delivery.client import GraphClient, Sender
 from offline_capi.delivery.payload import Envelope
 from offline_capi.errors import ConfigError
-from offline_capi.recipients import client_of
+from offline_capi.model.recipients import client_of
+from offline_capi.runtime.secret import Secret, appsecret_proof, sendable
 
 __all__ = ["open_senders"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from offline_capi.delivery.answers import date_of
 from offline_capi.errors import ConfigError, TemporaryError, WrongClockError
-from offline_capi.http import HttpClient
+from offline_capi.meta.graph.response import date_of
+from offline_capi.runtime.http import HttpClient
 
 __all__ = ["MAX_CLOCK_SKEW", "ClockWitness", "clock_fault"]
 

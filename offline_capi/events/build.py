@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from offline_capi.config.settings import Client
-from offline_capi.config.standard_events import standard_spelling
 from offline_capi.errors import BalanceError
 from offline_capi.events.facts import Facts, Limits, Mask, local_days, mask_of
 from offline_capi.events.keys import event_key, store_keys
@@ -23,6 +22,7 @@ from offline_capi.events.policies import under_policies
 from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, faults, value_rules
 from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
 from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW
+from offline_capi.meta.standard_events import standard_spelling
 from offline_capi.model import BuiltEvents, EventBatch, HashedRows, Rejections
 
 __all__ = ["ENVELOPE_BYTES", "MAX_BYTES", "build_events"]

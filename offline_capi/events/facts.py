@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.border import near_misses
 from offline_capi.config.settings import Client
 from offline_capi.events.age import greatest_ages
 from offline_capi.events.payload import text
 from offline_capi.model import HashedRows
+from offline_capi.runtime.border import near_misses
 
 __all__ = ["Facts", "Limits", "Mask", "local_days", "mask_of"]
 

@@ -17,7 +17,7 @@ from offline_capi.events.facts import counts_of
 from offline_capi.events.keys import event_key
 from offline_capi.events.schema import EVENT_SCHEMA
 from offline_capi.model import BuiltEvents, EventBatch, Rejections
-from offline_capi.recipients import recipient_name
+from offline_capi.model.recipients import recipient_name
 
 __all__ = ["for_every_pixel"]
 

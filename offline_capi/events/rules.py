@@ -22,8 +22,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.config.keys import WORDS
-from offline_capi.config.standard_events import near_standard_name
 from offline_capi.events.facts import Facts, Mask, mask_of
 from offline_capi.events.payload import JSON_CUSTOM, text
 from offline_capi.events.standard import (
@@ -42,6 +40,8 @@ from offline_capi.events.standard import (
     currencies,
     events_that_need,
 )
+from offline_capi.meta.catalogue import WORDS
+from offline_capi.meta.standard_events import near_standard_name
 from offline_capi.model import Fate, Reason
 
 __all__ = ["RULES", "TOO_LARGE", "WARNINGS", "Rule", "Warn", "faults", "value_rules"]

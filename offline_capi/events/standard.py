@@ -9,7 +9,7 @@ from typing import get_args
 import pycountry
 
 from offline_capi.config.settings import ActionSource
-from offline_capi.config.standard_events import (
+from offline_capi.meta.standard_events import (
     APPEND_ATTRIBUTION,
     APPEND_VALUE,
     PURCHASE,

@@ -8,7 +8,7 @@
 All share one path (``columns.py``): a **profile** is a table of one small rule a key (``meta.py``, ``sdk.py``,
 ``param_builder.py``) and has versions, a rule turns ``Readable`` values into ``Usable``
 ones with the cause of every value it drops.
-Where rows repeat values, the work is done once a distinct value, in a run that keeps a ``Remembered`` once a run; the
+Where rows repeat values, the work is done once a distinct value, in a run that keeps a ``HashCache`` once a run; the
 answer for a row never depends on its batch.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 from offline_capi.identity.columns import PROFILES, VERSIONS, HashedColumn, default_rule, version_of
 from offline_capi.identity.digests import digest
 from offline_capi.identity.frames import hash_frame
-from offline_capi.identity.remembered import Remembered
+from offline_capi.identity.hash_cache import HashCache
 from offline_capi.identity.stage import hash_identity, inspect_identity, normalize
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 
@@ -25,10 +25,10 @@ __all__ = [
     "PROFILES",
     "VERSIONS",
     "Cause",
+    "HashCache",
     "HashedColumn",
     "Profile",
     "Readable",
-    "Remembered",
     "Rule",
     "Usable",
     "default_rule",

@@ -11,9 +11,9 @@ from functools import cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.column_bytes import holds
 from offline_capi.identity.text import first_byte_in, matches, without
 from offline_capi.identity.verdict import Cause, Readable, Rule, Usable
+from offline_capi.runtime.column_bytes import holds
 
 __all__ = ["ANYTHING", "keeping_contacts_in", "without_contact_details"]
 

@@ -11,21 +11,21 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.config.settings import ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity.clear_text import ANYTHING, keeping_contacts_in, without_contact_details
 from offline_capi.identity.declared import DIGEST, declared_digest, passing_digests, refusing_digests
 from offline_capi.identity.digests import digests
 from offline_capi.identity.distinct import distinct, repeats
+from offline_capi.identity.hash_cache import HashCache, HashCacheTable, HashedValues
 from offline_capi.identity.mending import undecorated
 from offline_capi.identity.meta import META
 from offline_capi.identity.param_builder import PARAM_BUILDER
-from offline_capi.identity.remembered import Answer, Remembered, Table
 from offline_capi.identity.sdk import SDK
 from offline_capi.identity.several import cells_of_several, parts_of
 from offline_capi.identity.text import as_text, blank_where, is_one_of, longer_than, lowered, matches
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import DroppedValues, IdentityColumn, NotedValues
 
 __all__ = [
@@ -81,7 +81,7 @@ class Surroundings:
     alike: Sequence[RowsAlike]
     today: date
     junk: Mapping[str, Collection[str]] = field(default_factory=dict)
-    remembered: Remembered | None = None
+    cache: HashCache | None = None
 
 
 class HashedColumn(NamedTuple):
@@ -223,7 +223,7 @@ def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedCol
         country = country_beside(column.country, default, unknown=default if key == "ph" else None)
     text = as_text(column.values)
     readable = Readable(text, country, column.formats, around.today, zone=column.zone)
-    parts: list[tuple[pa.BooleanArray | None, tuple[Answer, ...]]] = []
+    parts: list[tuple[pa.BooleanArray | None, tuple[HashedValues, ...]]] = []
     for where, profile, policy, junk in _told_apart(key, around.alike):
         rule = _written_rule(key, profile, column.hashed)
         asked = replace(readable if where is None else readable.at(where), policy=policy)
@@ -241,22 +241,26 @@ def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedCol
     )
 
 
-def _put_together(parts: Sequence[tuple[pa.BooleanArray | None, tuple[Answer, ...]]], rows: int) -> list[Answer]:
+def _put_together(
+    parts: Sequence[tuple[pa.BooleanArray | None, tuple[HashedValues, ...]]], rows: int
+) -> list[HashedValues]:
     if len(parts) == 1 and parts[0][0] is None:
         return list(parts[0][1])
     nothing = pa.nulls(rows, pa.string())
-    together = [Answer(nothing, nothing)] * max((len(answers) for _, answers in parts), default=1)
+    together = [HashedValues(nothing, nothing)] * max((len(answers) for _, answers in parts), default=1)
     for where, answers in parts:
         for place, answer in enumerate(answers):
             values = pc.replace_with_mask(together[place].values, where, answer.values)
             causes = together[place].cause
             if answer.cause is not None:
                 causes = pc.replace_with_mask(causes, where, answer.cause)
-            together[place] = Answer(values, causes)
+            together[place] = HashedValues(values, causes)
     return together
 
 
-def _each_value(key: str, rule: Rule, readable: Readable, around: Surroundings, *, split: bool) -> tuple[Answer, ...]:
+def _each_value(
+    key: str, rule: Rule, readable: Readable, around: Surroundings, *, split: bool
+) -> tuple[HashedValues, ...]:
     """The first value of each cell, then the second ones, and so on: one answer where no cell holds several."""
     listed = USER_DATA_KEYS[key].hashable
     cells = cells_of_several(key, readable.text, written=split) if listed else None
@@ -286,14 +290,14 @@ def _each_value(key: str, rule: Rule, readable: Readable, around: Surroundings, 
     longest = max((len(one) for one in lists), default=1)
     before = pa.nulls(len(cells), pa.string()) if whole.cause is None else whole.cause
     answers = [
-        Answer(
+        HashedValues(
             pc.replace_with_mask(whole.values, cells, pa.array([one for one, _ in firsts], pa.string())),
             pc.replace_with_mask(before, cells, pa.array([why for _, why in firsts], pa.string())),
         )
     ]
     for place in range(1, longest):
         more = pa.array([one[place] if len(one) > place else None for one in lists], pa.string())
-        answers.append(Answer(pc.replace_with_mask(pa.nulls(len(cells), pa.string()), cells, more), None))
+        answers.append(HashedValues(pc.replace_with_mask(pa.nulls(len(cells), pa.string()), cells, more), None))
     return tuple(answers)
 
 
@@ -319,42 +323,42 @@ def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
     return alike
 
 
-def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Answer:
+def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> HashedValues:
     """Rule and digest, once a distinct value where values repeat: in the batch, or in the run."""
 
-    def ask(values: Readable) -> Answer:
+    def compute(values: Readable) -> HashedValues:
         return _judged(key, rule(values), around.junk.get(key))
 
-    if not repeats(readable.text, over_batches=around.remembered is not None):
-        return ask(readable)
+    if not repeats(readable.text, over_batches=around.cache is not None):
+        return compute(readable)
     by_country = key in _READ_WITH_COUNTRY
     table = _table(key, rule, readable, around)
     if table is not None:
-        return table.answers(readable, by_country=by_country, ask=ask)
+        return table.find_or_compute(readable, by_country=by_country, compute=compute)
     few = distinct(readable, by_country=by_country)
-    return ask(few.values).at(few.rows)
+    return compute(few.values).take(few.rows)
 
 
-def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Table | None:
-    """What is remembered of values read in just this way."""
-    if around.remembered is None:
+def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> HashCacheTable | None:
+    """The cached hashes of values read in just this way."""
+    if around.cache is None:
         return None
     policy = readable.policy if key == "external_id" else None
     junk = frozenset(around.junk.get(key, ()))
-    return around.remembered.table((key, rule, readable.formats, readable.today, readable.zone, policy, junk))
+    return around.cache.get_table((key, rule, readable.formats, readable.today, readable.zone, policy, junk))
 
 
-def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> Answer:
+def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> HashedValues:
     """What goes out, without what the upload lists as nobody's. A raw ``external_id`` holds no contact details."""
     if key == "external_id" and usable.final is not None:
         usable = without_contact_details(usable, usable.final)
     sent = _outgoing(key, usable)
     if not junk:
-        return Answer(sent, usable.cause)
+        return HashedValues(sent, usable.cause)
     hashes = digests(usable.text) if USER_DATA_KEYS[key].hashing == "never" or usable.final is not None else sent
     listed = pc.or_(is_one_of(hashes, frozenset(junk)), is_one_of(sent, frozenset(junk)))
     kept = Usable(sent, usable.cause).refuse(Cause.LISTED_AS_JUNK, listed)
-    return Answer(kept.text, kept.cause)
+    return HashedValues(kept.text, kept.cause)
 
 
 def _outgoing(key: str, usable: Usable) -> pa.Array:

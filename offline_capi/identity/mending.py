@@ -16,8 +16,8 @@ import html
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.column_bytes import holds, where_begins, where_only
 from offline_capi.identity.text import is_ascii, matches, replaced
+from offline_capi.runtime.column_bytes import holds, where_begins, where_only
 
 __all__ = ["is_broken", "mended", "undecorated", "undecorated_id"]
 

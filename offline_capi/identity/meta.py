@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.identity import placeholders
-from offline_capi.identity.births import FIRST_YEAR, birth_date
+from offline_capi.identity.birth_dates import FIRST_YEAR, birth_date
 from offline_capi.identity.countries import read_country, read_state
 from offline_capi.identity.distinct import Reading, one_by_one
 from offline_capi.identity.mending import is_broken, mended, undecorated, undecorated_id

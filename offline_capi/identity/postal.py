@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pycountry
 
-from offline_capi.column_bytes import holds
 from offline_capi.identity import placeholders
 from offline_capi.identity.countries import US_POSTAL_COUNTRIES
 from offline_capi.identity.distinct import Reading, one_by_one
@@ -31,6 +30,7 @@ from offline_capi.identity.text import (
     without,
 )
 from offline_capi.identity.verdict import Cause, Readable, Usable
+from offline_capi.runtime.column_bytes import holds
 
 __all__ = ["postal_code"]
 

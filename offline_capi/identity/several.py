@@ -13,9 +13,9 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.column_bytes import holds
 from offline_capi.identity.text import first_byte_in, matches
 from offline_capi.model import LIST_MARK
+from offline_capi.runtime.column_bytes import holds
 
 __all__ = ["cells_of_several", "parts_of"]
 

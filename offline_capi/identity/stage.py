@@ -26,8 +26,8 @@ from offline_capi.identity.columns import (
     version_of,
 )
 from offline_capi.identity.digests import digest
+from offline_capi.identity.hash_cache import HashCache
 from offline_capi.identity.minors import under_13
-from offline_capi.identity.remembered import Remembered
 from offline_capi.identity.text import as_text, blank_where
 from offline_capi.identity.verdict import Cause, Readable
 from offline_capi.model import DroppedValues, HashedRows, IdentityColumn, MappedRows
@@ -48,7 +48,7 @@ def hash_identity(
     default_profile: str = "meta",
     junk: Junk = _NO_JUNK,
     junk_of: Mapping[str, Junk] = MappingProxyType({}),
-    remembered: Remembered | None = None,
+    cache: HashCache | None = None,
 ) -> HashedRows:
     """Nothing readable comes out: digests, null where a value is unusable, and the raw keys that Meta wants raw.
 
@@ -58,9 +58,9 @@ def hash_identity(
     rows of that client. Test leads of Meta's and
     children under 13 on the event's day are suppressed. Dropped values are counted by
     key, column and cause. A client that is not configured has no default country, and its ids are hashed. A run that
-    gives the same ``remembered`` with each of its batches has values that repeat hashed once.
+    gives the same ``cache`` with each of its batches has values that repeat hashed once.
     """
-    around = _surroundings(rows, clients, profile, default_profile, junk, remembered, junk_of)
+    around = _surroundings(rows, clients, profile, default_profile, junk, cache, junk_of)
     identity, columns = hash_columns(rows.identity, around)
     suppressed, children = _never_sent(rows, columns, around)
     return HashedRows(
@@ -115,10 +115,10 @@ def inspect_identity(
     profile: str | None = None,
     default_profile: str = "meta",
     junk: Junk = _NO_JUNK,
-    remembered: Remembered | None = None,
+    cache: HashCache | None = None,
 ) -> list[HashedColumn]:
     """What ``hash_identity`` makes of every source column on its own, beside what was filled and why values went."""
-    around = _surroundings(rows, clients, profile, default_profile, junk, remembered)
+    around = _surroundings(rows, clients, profile, default_profile, junk, cache)
     return list(hash_each(rows.identity, around))
 
 
@@ -145,14 +145,14 @@ def _surroundings(
     profile: str | None,
     default_profile: str,
     junk: Junk,
-    remembered: Remembered | None,
+    cache: HashCache | None,
     junk_of: Mapping[str, Junk] = MappingProxyType({}),
 ) -> Surroundings:
     names = as_text(rows.client).dictionary_encode(null_encoding="encode")
     alike, default = _alike(names, clients, profile, default_profile, junk_of), _default_countries(names, clients)
     for key, one in product(rows.identity, {choice.profile for choice in alike}):
         rule_of(key, one)
-    return Surroundings(default, default, alike, today(), junk, remembered)
+    return Surroundings(default, default, alike, today(), junk, cache)
 
 
 def today() -> date:

@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.column_bytes import bytes_of, where_begins
+from offline_capi.runtime.column_bytes import bytes_of, where_begins
 
 __all__ = [
     "as_text",

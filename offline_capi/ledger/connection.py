@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError
-from offline_capi.private_files import PRIVATE, FileAccess
+from offline_capi.storage.private_files import PRIVATE, FileAccess
 
 __all__ = [
     "BUSY_SECONDS",

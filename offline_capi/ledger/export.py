@@ -17,7 +17,7 @@ from pyarrow import csv, parquet
 
 from offline_capi.errors import UsageError
 from offline_capi.ledger.tables import request, run
-from offline_capi.private_files import PRIVATE, FileAccess, replace_file
+from offline_capi.storage.private_files import PRIVATE, FileAccess, replace_file
 
 if TYPE_CHECKING:
     from offline_capi.ledger.store import Ledger

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from offline_capi.ledger.keys import halves
 from offline_capi.ledger.tables import RequestState, request, run
 from offline_capi.model import sent_events
-from offline_capi.recipients import client_of
+from offline_capi.model.recipients import client_of
 
 if TYPE_CHECKING:
     from offline_capi.ledger.store import Ledger

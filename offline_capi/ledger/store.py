@@ -41,7 +41,7 @@ from offline_capi.ledger.segments import Entries
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
 from offline_capi.ledger.values import have_changed, packed_marks, value_marks
 from offline_capi.model import Debt, EventBatch, Fate, Outcome, Reason, Request, Tally, Window
-from offline_capi.private_files import PRIVATE, FileAccess
+from offline_capi.storage.private_files import PRIVATE, FileAccess
 
 __all__ = ["Claim", "Known", "Ledger", "RunRecord"]
 

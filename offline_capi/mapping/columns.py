@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.border import column_names
 from offline_capi.config import MappingSpec, columns_used
-from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import SourceSchemaError
 from offline_capi.mapping.ids import undecorated
 from offline_capi.mapping.text import UnfitTypeError, is_text, plain, verbatim
+from offline_capi.runtime.border import column_names
+from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["SourceColumns", "columns_needed", "require_columns"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.column_bytes import bytes_of, holds
+from offline_capi.runtime.column_bytes import bytes_of, holds
 
 __all__ = ["damaged", "is_damaged", "rounded_to_15", "undecorated", "whole_number", "whole_numbers"]
 

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.config.settings import EventName, FieldSpec
-from offline_capi.config.standard_events import standard_spelling
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import ID, Reading, either, read_field
 from offline_capi.mapping.json_text import (
@@ -29,6 +28,7 @@ from offline_capi.mapping.json_text import (
     quoted,
     rewritten,
 )
+from offline_capi.meta.standard_events import standard_spelling
 
 __all__ = ["OBJECTS", "Member", "read_members", "read_object", "wire"]
 

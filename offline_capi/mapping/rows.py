@@ -12,10 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.border import near_misses, outside_map
 from offline_capi.config import MappingSpec
 from offline_capi.config.columns import columns_of, field_specs, lookup_of
-from offline_capi.config.keys import BARE_DOMAIN, EVENT_KEYS
 from offline_capi.config.settings import Contents, FieldSpec
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.columns import SourceColumns, require_columns
@@ -31,7 +29,9 @@ from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
 from offline_capi.mapping.text import as_text, is_text
+from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS
 from offline_capi.model import DroppedValues, Fault, MappedRows, NotedValues, Reason, SourceRows, Window
+from offline_capi.runtime.border import near_misses, outside_map
 
 __all__ = ["map_rows", "placed_rows", "rows_in_window"]
 

@@ -22,11 +22,11 @@ import pyarrow.types as kinds
 
 from offline_capi.config.columns import columns_used, field_specs
 from offline_capi.config.document import Loc
-from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.config.settings import TEMPLATE_PART, FieldSpec, MappingSpec
 from offline_capi.mapping.casts import FALSE, TRUE
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.text import EXACT_FLOAT, is_text
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 
 __all__ = ["ColumnUse", "Role", "column_uses", "count_shapes"]
 

@@ -23,9 +23,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.border import is_name
-from offline_capi.bugs import is_meant_to_end_us
 from offline_capi.errors import ConfigError
+from offline_capi.runtime.border import is_name
+from offline_capi.runtime.bugs import is_meant_to_end_us
 
 __all__ = ["ROW", "Hook", "load_hook", "transformed"]
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from offline_capi.model.fates import Fate
-from offline_capi.recipients import client_of
+from offline_capi.model.recipients import client_of
 
 __all__ = ["TRAFFIC", "AbsentFile", "Count", "GateFinding", "ReadBack", "SentEvents", "Tally", "sent_events"]
 

@@ -23,7 +23,7 @@ from offline_capi.onboarding.origins import Origin, filled, name_from
 from offline_capi.onboarding.sample import Sample
 from offline_capi.sources import read_batches
 from offline_capi.sources.csv_files import header_line
-from offline_capi.sources.places import Place, files_of
+from offline_capi.sources.locate import Place, files_of
 from offline_capi.sources.streams import explained, open_text, recognised
 
 __all__ = ["dated_path", "look_at_file", "seen_from"]

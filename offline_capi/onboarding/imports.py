@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 from offline_capi.audit.yaml_lines import yaml_line
 from offline_capi.config.document import read_document, secret_advice
-from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.config.settings import CustomData
 from offline_capi.errors import UsageError
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 
 __all__ = ["TOOLS", "ImportedUpload", "import_mapping"]
 

@@ -9,8 +9,6 @@ from datetime import date, datetime
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from offline_capi.border import names_among
-from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.settings import TEMPLATE_PART, FieldSpec
 from offline_capi.errors import UsageError
 from offline_capi.mapping.ids import rounded_to_15
@@ -22,6 +20,8 @@ from offline_capi.onboarding.origins import Origin
 from offline_capi.onboarding.people import people_in, too_little
 from offline_capi.onboarding.sample import Column, Sample, gaps
 from offline_capi.onboarding.times import TimeColumn, as_time, latest_day, time_columns
+from offline_capi.runtime.border import names_among
+from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["Proposal", "check_people", "propose"]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from offline_capi.config.keys import known_key
-from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.settings import Country, Zone
 from offline_capi.config.wording import misnamed
 from offline_capi.errors import UsageError
 from offline_capi.events.standard import ACTION_SOURCES, currencies
+from offline_capi.meta.catalogue import known_key
+from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["ASKED_BY", "EXTERNAL_ID", "EXTERNAL_ID_POLICIES", "valid", "valid_keys"]
 

@@ -11,8 +11,6 @@ import pyarrow as pa
 import pyarrow.types as kinds
 import sqlalchemy as sa
 
-from offline_capi.border import shown, visible
-from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.settings import SqlSource
 from offline_capi.errors import UsageError
 from offline_capi.mapping.times import TimeRule, read_instants
@@ -21,6 +19,8 @@ from offline_capi.onboarding.lines import Line, Standing
 from offline_capi.onboarding.origins import Origin, filled, name_from
 from offline_capi.onboarding.sample import Column, Sample
 from offline_capi.onboarding.times import TimeColumn
+from offline_capi.runtime.border import shown, visible
+from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources import read_batches
 from offline_capi.sources.database_errors import Where, explained
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import yaml
 
 from offline_capi.audit.yaml_lines import yaml_line
-from offline_capi.border import visible
 from offline_capi.config import Platform, json_schema
 from offline_capi.errors import UsageError
 from offline_capi.onboarding.folder import CLIENTS, Known
@@ -20,6 +19,7 @@ from offline_capi.onboarding.lines import Answers, Line, Standing
 from offline_capi.onboarding.origins import Origin
 from offline_capi.onboarding.proposal import Proposal
 from offline_capi.onboarding.questions import EXTERNAL_ID_POLICIES
+from offline_capi.runtime.border import visible
 
 __all__ = ["PIXEL", "token_variable", "write_up"]
 

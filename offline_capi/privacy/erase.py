@@ -48,11 +48,8 @@ from offline_capi.ledger.lookup import (
     unexplained_events,
 )
 from offline_capi.model import KEY_BYTES, HashedRows, IdentityColumn, MappedRows
-from offline_capi.pipeline import Services
-from offline_capi.privacy.readable import ReadableForms
-from offline_capi.privacy.retention import LONGEST_RUN, leftover_temporary_files
-from offline_capi.recipients import client_of
-from offline_capi.rereading import (
+from offline_capi.model.recipients import client_of
+from offline_capi.pipeline.rereading import (
     PastRead,
     UnreadSource,
     event_names,
@@ -61,6 +58,9 @@ from offline_capi.rereading import (
     pixels_sent_for,
     reread_each,
 )
+from offline_capi.pipeline.run import Services
+from offline_capi.privacy.readable import ReadableForms
+from offline_capi.privacy.retention import LONGEST_RUN, leftover_temporary_files
 
 __all__ = ["Delivered", "Erased", "Person", "erase_person"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from offline_capi.border import visible
 from offline_capi.model import Fate
 from offline_capi.report.quality import Quality
 from offline_capi.report.run_report import RunReport
+from offline_capi.runtime.border import visible
 
 __all__ = ["render_html"]
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 from rich.console import Console
 from rich.text import Text
 
-from offline_capi.border import shown
 from offline_capi.model import Fate
 from offline_capi.report.run_report import ReasonLine, explain_reason
+from offline_capi.runtime.border import shown
 
 __all__ = ["print_rejects", "reject_reasons", "reject_rows"]
 

@@ -8,8 +8,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from offline_capi.border import visible
 from offline_capi.model import Fate
+from offline_capi.runtime.border import visible
 
 __all__ = ["plain_table", "shown_tables"]
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from offline_capi.config.settings import FileSource, SqlSource
 from offline_capi.model import AbsentFile, SourceRows, Window
-from offline_capi.sources.ahead import read_ahead
-from offline_capi.sources.apart import read_apart
+from offline_capi.sources.prefetch import read_ahead
 from offline_capi.sources.sql import count_rows, joined, query_columns, read_query
+from offline_capi.sources.subprocess_reader import read_apart
 
 __all__ = ["absent_files", "expected_rows", "read_ahead", "read_batches", "source_columns"]
 
@@ -120,6 +120,6 @@ def absent_files(
     """The files of the window that are not there now, day by day; none of a query, which is asked or fails."""
     if isinstance(source, SqlSource):
         return []
-    from offline_capi.sources import places
+    from offline_capi.sources import locate
 
-    return places.absent_files(source, window, zone, environ, folder)
+    return locate.absent_files(source, window, zone, environ, folder)

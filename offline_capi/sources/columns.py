@@ -17,9 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.border import column_names, is_name, list_columns
-from offline_capi.config.nearest import did_you_mean
 from offline_capi.errors import SourceSchemaError
+from offline_capi.runtime.border import column_names, is_name, list_columns
+from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["Unreadable", "as_text", "check_names", "column_of", "plain", "select"]
 

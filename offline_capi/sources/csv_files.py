@@ -26,8 +26,8 @@ from pyarrow import csv
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names
+from offline_capi.sources.locate import Place
 from offline_capi.sources.pieces import Piece
-from offline_capi.sources.places import Place
 from offline_capi.sources.quotes import Dialect, RowBlocks, UnclosedQuoteError
 from offline_capi.sources.streams import CHUNK_BYTES, check_utf8, encoding_of, open_text
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from offline_capi.border import is_name, words_of_database
 from offline_capi.config.connections import how_to_install
 from offline_capi.errors import SourceError, SourceUnavailableError
+from offline_capi.runtime.border import is_name, words_of_database
 
 __all__ = ["Where", "explained", "values_explained"]
 

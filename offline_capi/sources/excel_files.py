@@ -16,15 +16,15 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from offline_capi.border import names_among
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
-from offline_capi.sources.apart import read_apart
+from offline_capi.runtime.border import names_among
 from offline_capi.sources.columns import check_names, column_of
 from offline_capi.sources.csv_files import HEAD_LINES, clean_name
+from offline_capi.sources.locate import Place
 from offline_capi.sources.pieces import Piece
-from offline_capi.sources.places import Place
 from offline_capi.sources.streams import explaining, seekable_file
+from offline_capi.sources.subprocess_reader import read_apart
 
 __all__ = ["excel_columns", "read_excel"]
 

@@ -15,9 +15,9 @@ from offline_capi.sources.columns import check_names, select
 from offline_capi.sources.csv_files import csv_columns, read_csv
 from offline_capi.sources.excel_files import excel_columns, read_excel
 from offline_capi.sources.json_lines import jsonl_columns, read_jsonl
+from offline_capi.sources.locate import Place, files_of
 from offline_capi.sources.parquet_files import parquet_columns, parquet_rows, read_parquet
 from offline_capi.sources.pieces import Piece
-from offline_capi.sources.places import Place, files_of
 from offline_capi.sources.streams import explained, lines_about, recognised
 
 __all__ = ["file_columns", "file_rows", "read_files"]

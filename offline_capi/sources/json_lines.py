@@ -31,8 +31,8 @@ from polars.exceptions import PolarsError
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names, plain
+from offline_capi.sources.locate import Place
 from offline_capi.sources.pieces import Piece
-from offline_capi.sources.places import Place
 from offline_capi.sources.streams import CHUNK_BYTES, open_text
 
 __all__ = ["jsonl_columns", "read_jsonl"]

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from offline_capi.config.settings import FileSource
-from offline_capi.sources.apart import read_apart
 from offline_capi.sources.columns import check_names, plain
+from offline_capi.sources.locate import Place
 from offline_capi.sources.pieces import Piece
-from offline_capi.sources.places import Place
 from offline_capi.sources.streams import check_unpacked, explaining, seekable
+from offline_capi.sources.subprocess_reader import read_apart
 
 __all__ = ["parquet_columns", "parquet_rows", "read_parquet"]
 

@@ -21,11 +21,11 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
-from offline_capi.config.nearest import did_you_mean
 from offline_capi.config.queries import Parameter, QueryText, read_query_text
 from offline_capi.config.settings import SqlSource
 from offline_capi.errors import SourceError
 from offline_capi.model import Fault, Reason, SourceRows, Window
+from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources.columns import Unreadable, check_names, column_of
 from offline_capi.sources.database_errors import Where, explained, values_explained
 from offline_capi.sources.databases import (

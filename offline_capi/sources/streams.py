@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import SourceError
-from offline_capi.sources.places import COMPRESSIONS, FORMATS, Place
-from offline_capi.storage import HOW_TO_REACH, UNUSABLE, is_fault_of_store
+from offline_capi.sources.locate import COMPRESSIONS, FORMATS, Place
+from offline_capi.storage.filesystem import HOW_TO_REACH, UNUSABLE, is_fault_of_store
 
 __all__ = [
     "CHUNK_BYTES",

@@ -40,13 +40,13 @@ from typing import Any  # noqa: E402
 import pytest  # noqa: E402
 
 from offline_capi.config import load_config  # noqa: E402
-from offline_capi.demo import demo_settings  # noqa: E402
+from offline_capi.demo.night import demo_settings  # noqa: E402
+from offline_capi.demo.samples import SAMPLE_TOKENS, build_samples  # noqa: E402
 from offline_capi.ledger import Ledger  # noqa: E402
 from offline_capi.report import RunReport  # noqa: E402
-from offline_capi.samples import SAMPLE_TOKENS, build_samples  # noqa: E402
 from tests.airflow_provider.embedded import DAGS, REPOSITORY, EmbeddedAirflow, Night  # noqa: E402
-from tests.night import APPROVALS_ZONE, yesterday  # noqa: E402
-from tests.sandbox_server import Sandbox  # noqa: E402
+from tests.support.night import APPROVALS_ZONE, yesterday  # noqa: E402
+from tests.support.sandbox_server import Sandbox  # noqa: E402
 
 #: The samples hold a few rows that are invalid: here they stop the night, and a failed night tells about itself.
 GATED = """

@@ -19,8 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from offline_capi.airflow_provider.local_home import demo_environment
-from offline_capi.samples import SAMPLE_TOKENS
+from offline_capi.airflow_provider.local.home import demo_environment
+from offline_capi.demo.samples import SAMPLE_TOKENS
 
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
@@ -181,7 +181,7 @@ def _cleared(upload: str, environment: Mapping[str, str], run_id: str, tasks: li
 
 
 def _dag(upload: str) -> Any:
-    from offline_capi.airflow_provider.dag_factory import dag_id_of
+    from offline_capi.airflow_provider.dags.dag_factory import dag_id_of
 
     dags = _bag().dags
     dag = dags.get(upload) or dags[dag_id_of(upload)]
@@ -317,7 +317,7 @@ def _dag_hashes(folder: str) -> dict[str, str]:
 
 
 def _connection_test(name: str, environment: Mapping[str, str]) -> list[Any]:
-    from offline_capi.airflow_provider.hook import MetaConversionsHook
+    from offline_capi.airflow_provider.hooks.meta_capi import MetaConversionsHook
 
     _set_environment(environment)
     return list(MetaConversionsHook(name).test_connection())
@@ -337,7 +337,7 @@ def _lineage() -> dict[str, Any]:
 def _secrets(environment: Mapping[str, str], wanted: Mapping[str, str], *, masked: bool = False) -> dict[str, Any]:
     from airflow.sdk.log import redact
 
-    from offline_capi.airflow_provider.secrets import AirflowSecrets
+    from offline_capi.airflow_provider.hooks.secrets import AirflowSecrets
     from offline_capi.config import SecretRef
 
     _set_environment(environment)

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
-from offline_capi.airflow_provider.dag_factory import dag_id_of
+from offline_capi.airflow_provider.dags.dag_factory import dag_id_of
 
 
 class OneDagOnly(SimpleAuthManager):

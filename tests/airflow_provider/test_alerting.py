@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from offline_capi.samples import SAMPLE_TOKENS
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from tests.airflow_provider.conftest import SampleNight
 from tests.airflow_provider.embedded import Night
 

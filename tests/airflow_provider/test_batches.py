@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.airflow_provider.batches import MAX_UNITS, MAX_XCOM_BYTES, join_failures, make_units, staged_of
-from offline_capi.bugs import as_internal
+from offline_capi.airflow_provider.operators.batches import (
+    MAX_UNITS,
+    MAX_XCOM_BYTES,
+    join_failures,
+    make_units,
+    staged_of,
+)
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import AccessDeniedError, InternalError, PartialLossError, TemporaryError
 from offline_capi.model import Fate
 from offline_capi.report import Status
-from offline_capi.samples import SAMPLE_TOKENS
-from offline_capi.staging import Stage, StagedEvents
+from offline_capi.runtime.bugs import as_internal
+from offline_capi.storage.staging import Stage, StagedEvents
 from tests.airflow_provider.conftest import SampleNight
 
 #: What Airflow maps at most where nobody changed ``[core] max_map_length``.

@@ -12,7 +12,7 @@ import pytest
 from offline_capi.airflow_provider.provider import get_provider_info
 from offline_capi.config import Platform
 from tests.airflow_provider.embedded import EmbeddedAirflow
-from tests.sandbox_server import OTHER_PIXEL, PIXEL, TOKEN, Sandbox
+from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, TOKEN, Sandbox
 
 
 def meta_capi(sandbox: Sandbox, *, token: str = TOKEN, pixel: str = PIXEL, url: str | None = None) -> dict[str, str]:

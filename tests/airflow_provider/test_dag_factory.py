@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk import DAG, TriggerRule
 
 from offline_capi.airflow_provider import check_uploads, upload_dags
-from offline_capi.airflow_provider.timetable import DailyPartitionTimetable
+from offline_capi.airflow_provider.dags.timetable import DailyPartitionTimetable
 from offline_capi.errors import ConfigError
 from tests.airflow_provider.embedded import DAGS, REPOSITORY, EmbeddedAirflow
 
@@ -184,7 +184,7 @@ def test_a_deadline_tells_those_who_are_told_of_failures(settled: Path):
     (alert,) = upload_dags(settled)[CREDIT].deadline
 
     assert (alert.interval, alert.name) == (timedelta(hours=4), "sent within 4 h")
-    assert alert.callback.path == "offline_capi.airflow_provider.notices.tell_missed_deadline"
+    assert alert.callback.path == "offline_capi.airflow_provider.observability.callbacks.tell_missed_deadline"
     assert alert.callback.kwargs == {
         "notifiers": [{"call": "tests.airflow_provider.told:Keeper", "arguments": {"name": "pager"}}]
     }
@@ -367,7 +367,7 @@ def test_parsing_300_uploads_makes_300_dags_and_loads_nothing_heavy(settled: Pat
     }
     assert heavy.isdisjoint(loaded)
     ours = {name.split(".")[1] for name in loaded if name.startswith("offline_capi.")}
-    assert ours == {"airflow_provider", "bugs", "config", "errors", "model", "private_files", "recipients"}
+    assert ours == {"airflow_provider", "config", "errors", "meta", "model", "runtime", "storage"}
 
 
 def _in_a_process(code: str, folder: Path) -> str:

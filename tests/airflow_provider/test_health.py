@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from offline_capi.airflow_provider import check_uploads, upload_dags
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import ConfigError
-from offline_capi.samples import SAMPLE_TOKENS
 from tests.airflow_provider.conftest import SampleNight
 from tests.airflow_provider.embedded import REPOSITORY, Night
 
@@ -126,7 +126,7 @@ def test_it_may_run_by_hand_only(clients: Path):
 
 
 def test_who_is_told_of_failures_is_told_of_faults_unless_others_are_named(clients: Path):
-    from offline_capi.airflow_provider.health import told_of_health
+    from offline_capi.airflow_provider.dags.health import told_of_health
     from offline_capi.config import load_config
 
     failure = 'notify: {failure: "acme:page"}'

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.model import Fate
-from offline_capi.samples import SAMPLE_TOKENS
 from tests.airflow_provider.conftest import SampleNight
 
 UPLOAD = "store_purchases"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.model import Fate
 from offline_capi.report import Status
-from offline_capi.samples import SAMPLE_TOKENS
 from tests.airflow_provider.conftest import SampleNight
 from tests.airflow_provider.embedded import REPOSITORY
 

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.airflow_provider.notices import Notice, deadline_alerts, missing_module, tell_missed_deadline
+from offline_capi.airflow_provider.observability.callbacks import (
+    Notice,
+    deadline_alerts,
+    missing_module,
+    tell_missed_deadline,
+)
 from offline_capi.config.settings import AirflowSettings, Notifier
 from offline_capi.errors import ConfigError
 

@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.model import Fate
 from offline_capi.report import Status
-from offline_capi.samples import SAMPLE_TOKENS
 from tests.airflow_provider.conftest import SampleNight
 from tests.airflow_provider.embedded import Night
-from tests.object_storage import BUCKET, HOW_TO_GET_ONE, is_here, running_object_storage
+from tests.support.object_storage import BUCKET, HOW_TO_GET_ONE, is_here, running_object_storage
 
 UPLOAD, TOKEN = "credit_approvals", SAMPLE_TOKENS["ACME_BANK_TOKEN"]
 

@@ -1,4 +1,4 @@
-"""``python -m offline_capi.airflow_provider.one_night``: what the demo runs, as it runs it."""
+"""``python -m offline_capi.airflow_provider.local.one_night``: what the demo runs, as it runs it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from offline_capi.samples import SAMPLE_TOKENS
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from tests.airflow_provider.conftest import SampleNight
 from tests.airflow_provider.embedded import REPOSITORY, clean_environment
 
 
 def one_night(night: SampleNight, home: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "offline_capi.airflow_provider.one_night", "--dags", "dags"]
+    command = [sys.executable, "-m", "offline_capi.airflow_provider.local.one_night", "--dags", "dags"]
     window = ["--since", night.window["since"], "--until", night.window["until"]]
     return subprocess.run(
         [*command, "--upload", "store_purchases", *window, *more],

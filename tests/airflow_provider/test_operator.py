@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.model import Fate
-from offline_capi.samples import SAMPLE_TOKENS
 from tests.airflow_provider.conftest import SampleNight
 
 EVENTS_MANAGER = "https://business.facebook.com/events_manager2/list/dataset/1200000000000001/overview"

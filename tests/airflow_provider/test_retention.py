@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.ledger import Ledger, audit_entries
-from offline_capi.samples import SAMPLE_TOKENS
 from tests.airflow_provider.conftest import SampleNight
 
 

@@ -9,8 +9,8 @@ import pytest
 from airflow.sdk import RetryAction
 
 from offline_capi import errors
-from offline_capi.airflow_provider.retries import upload_retry_policy
-from offline_capi.airflow_provider.verdicts import raise_for_undelivered
+from offline_capi.airflow_provider.operators.failures import raise_for_undelivered
+from offline_capi.airflow_provider.operators.retries import upload_retry_policy
 from offline_capi.model import Count, Fate, Reason, Tally
 
 RETRY, FAIL, USUAL = RetryAction.RETRY, RetryAction.FAIL, RetryAction.DEFAULT

@@ -15,14 +15,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from offline_capi.demo import demo_settings
+from offline_capi.demo.night import demo_settings
+from offline_capi.demo.samples import SAMPLE_TOKENS, build_samples
 from offline_capi.ledger import Ledger
 from offline_capi.model import Fate
 from offline_capi.report import RunReport
-from offline_capi.samples import SAMPLE_TOKENS, build_samples
 from tests.airflow_provider.embedded import REPOSITORY
 from tests.airflow_provider.live import running_airflow
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 DAG = "offline_capi__credit_approvals"
 ACME_BANK = "1200000000000001"

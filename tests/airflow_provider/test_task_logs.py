@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from offline_capi.samples import SAMPLE_TOKENS
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from tests.airflow_provider.conftest import SampleNight
 
 UPLOAD = "store_purchases"

@@ -14,7 +14,7 @@ from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import DagRunInfo, TimeRestriction
 
-from offline_capi.airflow_provider.timetable import DailyPartitionTimetable, runs_daily
+from offline_capi.airflow_provider.dags.timetable import DailyPartitionTimetable, runs_daily
 from offline_capi.model import Window
 
 NIGHTLY = DailyPartitionTimetable("15 2 * * *", timezone="America/New_York")

@@ -15,17 +15,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from offline_capi.airflow_provider.plugin import OfflineCapiPlugin
+from offline_capi.airflow_provider.ui.plugin import OfflineCapiPlugin
 from offline_capi.clients import StatusBook, connection
 from offline_capi.clients.status import AccessFault
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
-from offline_capi.config.secret import fingerprint
 from offline_capi.config.settings import Limits
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.ledger import Ledger
 from offline_capi.model import Count, Fate, Outcome, Request, Tally, Window, debts_of
 from offline_capi.report import make_report
-from offline_capi.samples import SAMPLE_TOKENS
+from offline_capi.runtime.secret import fingerprint
 from tests.airflow_provider.browser import find_browser, look_at
 from tests.airflow_provider.conftest import SampleNight
 from tests.delivery.sending import batch, names

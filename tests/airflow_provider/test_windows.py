@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from offline_capi.airflow_provider.windows import resolve_window
+from offline_capi.airflow_provider.dags.windows import resolve_window
 from offline_capi.errors import UsageError
 
 NEW_YORK = "America/New_York"

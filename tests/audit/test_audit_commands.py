@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.night import Night, Said
-from tests.sandbox_server import Sandbox
+from tests.support.night import Night, Said
+from tests.support.sandbox_server import Sandbox
 
 SAMPLES = Path(__file__).parents[2] / "data_samples"
 WIDE = {"COLUMNS": "200"}

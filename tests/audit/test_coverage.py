@@ -14,7 +14,7 @@ import yaml
 from offline_capi.audit import Coverage, coverage
 from offline_capi.errors import ConfigError
 from offline_capi.identity import Cause
-from offline_capi.pipeline import plan_upload, preview
+from offline_capi.pipeline.run import plan_upload, preview
 from tests.audit.project import CANARY, Project
 
 SHOP_PHONE = "+1 650 555 1212"

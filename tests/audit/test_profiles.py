@@ -12,7 +12,7 @@ import pytest
 from offline_capi.audit import diff_profiles
 from offline_capi.errors import ConfigError, UsageError
 from offline_capi.identity import PROFILES, digest, normalize
-from offline_capi.pipeline import preview
+from offline_capi.pipeline.run import preview
 from tests.audit.project import CANARY, Project
 
 ROWS = [

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from offline_capi.process import set_up_process
+from offline_capi.runtime.process import set_up_process
 from tests.benchmarks.data import scale
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.night import NIGHT

@@ -26,12 +26,12 @@ import pyarrow as pa
 import yaml
 from pyarrow import csv
 
-from offline_capi.samples import SAMPLE_TOKENS
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from tests.airflow_provider.embedded import DAGS, EmbeddedAirflow, clean_environment
 from tests.benchmarks.__main__ import say
 from tests.benchmarks.data import store_rows
 from tests.benchmarks.sink import Sink
-from tests.night import STORE_ZONE, yesterday
+from tests.support.night import STORE_ZONE, yesterday
 
 UPLOADS = 300
 PARSE_BOUND = 5.0  # seconds

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from offline_capi.samples import CREDIT_APPLICATION, DATA_SAMPLES, dated, read_samples
+from offline_capi.demo.samples import CREDIT_APPLICATION, DATA_SAMPLES, dated, read_samples
 
 __all__ = ["Scaled", "credit_rows", "scale", "store_rows"]
 

@@ -27,9 +27,9 @@ pa.set_cpu_count(1)
 from facebook_business.adobjects.serverside.user_data import UserData
 
 from offline_capi.config.settings import Client, SecretRef
-from offline_capi.identity import Remembered, digest, hash_identity, normalize
+from offline_capi.identity import HashCache, digest, hash_identity, normalize
 from offline_capi.model import IdentityColumn, MappedRows
-from offline_capi.pipeline import BATCH_ROWS
+from offline_capi.pipeline.run import BATCH_ROWS
 from tests.benchmarks.clock import best
 
 KEYS = ("em", "ph", "fn", "ln", "db", "ct", "st", "zp", "country")
@@ -138,13 +138,13 @@ def in_batches(columns: dict[str, pa.Array], clients: dict[str, Client]) -> None
     starts = range(0, count, BATCH_ROWS)
     batches = [mapped({key: values.slice(at, BATCH_ROWS) for key, values in columns.items()}) for at in starts]
 
-    def run(remembered: Remembered | None) -> Remembered | None:
+    def run(cache: HashCache | None) -> HashCache | None:
         for batch in batches:
-            hash_identity(batch, clients=clients, remembered=remembered)
-        return remembered
+            hash_identity(batch, clients=clients, cache=cache)
+        return cache
 
-    known = run(Remembered())
-    ways = {"nothing remembered": lambda: None, "a run from its start": Remembered, "all known": lambda: known}
+    known = run(HashCache())
+    ways = {"nothing cached": lambda: None, "a run from its start": HashCache, "all known": lambda: known}
     print()
     for way, memory in ways.items():
         print(f"in batches of {BATCH_ROWS:,}, {way:20} {_ns(lambda memory=memory: run(memory()), count):7.0f} ns a row")

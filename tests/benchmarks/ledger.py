@@ -28,8 +28,8 @@ from offline_capi.ledger.tables import request
 from offline_capi.model import EventBatch, Fate, Outcome, Request
 from tests.benchmarks.__main__ import bench_folder, say
 from tests.delivery.sending import ACME, WINDOW, batch, names
-from tests.postgres import find_binaries, running_server
-from tests.sandbox_server import PIXEL
+from tests.support.postgres import find_binaries, running_server
+from tests.support.sandbox_server import PIXEL
 
 A_REQUEST = 1000
 A_MILLION = A_REQUEST * 1000

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.events import SeenKeys, build_events
-from offline_capi.identity import Remembered, hash_identity
+from offline_capi.identity import HashCache, hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline import EVENT_ROWS, open_services, read, run_upload
-from offline_capi.process import set_up_process, without_pandas
+from offline_capi.pipeline.run import EVENT_ROWS, open_services, read, run_upload
 from offline_capi.report import Books
-from tests.golden import environment
+from offline_capi.runtime.process import set_up_process, without_pandas
+from tests.support.golden import environment
 
 NIGHT = date(2026, 11, 23)
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
@@ -61,12 +61,12 @@ def stages(upload: str, home: Path) -> dict[str, Any]:
     one = deployment.uploads[upload]
     window, zone = Window.of_day(NIGHT, one.window.timezone), one.window.timezone
     clients, spent, rows, books = deployment.clients, Spent(), 0, Books()
-    seen, remembered = SeenKeys(), Remembered()
+    seen, cache = SeenKeys(), HashCache()
     with open_services(deployment, EnvironmentSecrets(environ), clock=lambda: NOW) as services:
         for batch in spent.each("read", read(one, window, services, ahead=False)):
             rows += len(batch)
             mapped = spent.on("map", map_rows, batch, one)
-            hashed = spent.on("hash", hash_identity, mapped, clients=clients, remembered=remembered)
+            hashed = spent.on("hash", hash_identity, mapped, clients=clients, cache=cache)
             for part in hashed.parts(EVENT_ROWS):
                 built = spent.on("build", build_events, part, clients=clients, zone=zone, now=NOW)
                 spent.on("look for repeats", seen.split, built.events)

@@ -25,9 +25,9 @@ from facebook_business.adobjects.serverside.event import Event
 
 from offline_capi.config.settings import Client, SecretRef
 from offline_capi.events import build_events
-from offline_capi.identity import Remembered, hash_identity
+from offline_capi.identity import HashCache, hash_identity
 from offline_capi.model import IdentityColumn, MappedRows
-from offline_capi.pipeline import BATCH_ROWS, EVENT_ROWS
+from offline_capi.pipeline.run import BATCH_ROWS, EVENT_ROWS
 from tests.benchmarks.identity import sample, sdk_user
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -57,7 +57,7 @@ def mapped(columns: dict[str, pa.Array], start: int) -> MappedRows:
 
 def ours(rows: int) -> float:
     """Seconds for ``rows`` rows in this process, as one run that remembers the values it has seen."""
-    return _seconds(rows, Remembered())
+    return _seconds(rows, HashCache())
 
 
 def anew(rows: int) -> float:
@@ -65,19 +65,19 @@ def anew(rows: int) -> float:
     return _seconds(rows, None)
 
 
-def _seconds(rows: int, remembered: Remembered | None) -> float:
+def _seconds(rows: int, cache: HashCache | None) -> float:
     columns = sample(rows)
     starts = range(0, rows, BATCH_ROWS)
     batches = [mapped({key: all_.slice(at, BATCH_ROWS) for key, all_ in columns.items()}, at) for at in starts]
     _bytes_of(batches[0], None)  # tables of countries and phone plans are read once
     started = time.perf_counter()
     for batch in batches:
-        _bytes_of(batch, remembered)
+        _bytes_of(batch, cache)
     return time.perf_counter() - started
 
 
-def _bytes_of(batch: MappedRows, remembered: Remembered | None) -> int:
-    hashed = hash_identity(batch, clients=CLIENTS, remembered=remembered)
+def _bytes_of(batch: MappedRows, cache: HashCache | None) -> int:
+    hashed = hash_identity(batch, clients=CLIENTS, cache=cache)
     built = (build_events(part, clients=CLIENTS, zone="UTC", now=NOW) for part in hashed.parts(EVENT_ROWS))
     return sum(one.events.body_bytes for one in built)
 
@@ -117,7 +117,7 @@ def main(rows: int) -> None:
     )
     sys.stdout.write(f"{rows:,} mapped rows with nine keys to payload bytes, ns a row\n")
     sys.stdout.write(f"official SDK, objects to JSON  {theirs * 1e9:10,.0f}\n")
-    sys.stdout.write(f"ours, nothing remembered       {alone * 1e9:10,.0f}  {theirs / alone:5.1f} times\n")
+    sys.stdout.write(f"ours, nothing cached      {alone * 1e9:10,.0f}  {theirs / alone:5.1f} times\n")
     sys.stdout.write(f"ours, one core                 {one * 1e9:10,.0f}  {theirs / one:5.1f} times\n")
     sys.stdout.write(
         f"ours, {len(cores)} cores                  {both * 1e9:10,.0f}  {theirs / both:5.1f} times (aim: 60)\n"

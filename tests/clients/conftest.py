@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.world import Platform
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from offline_capi.clients.authorize import Desk, authorise
-from offline_capi.clients.graph import Graph
 from offline_capi.config import SecretRef
-from offline_capi.config.graph_versions import FAMILIES
 from offline_capi.delivery import explain
 from offline_capi.errors import AccessDeniedError, TemporaryError
+from offline_capi.meta.graph.client import Graph
+from offline_capi.meta.versions import FAMILIES
 from tests.clients.world import (
     ACME_PIXEL,
     APP,
@@ -29,7 +29,7 @@ from tests.clients.world import (
     Platform,
     kept_secret,
 )
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 #: Method → how the world and the command are when nothing is left for a person to do.
 WAYS: dict[str, tuple[dict[str, Any], list[str]]] = {

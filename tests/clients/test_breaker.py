@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.samples import SAMPLE_TOKENS
-from tests.night import PIXELS, Night
-from tests.sandbox_server import Sandbox
+from offline_capi.demo.samples import SAMPLE_TOKENS
+from tests.support.night import PIXELS, Night
+from tests.support.sandbox_server import Sandbox
 
 TOKEN, PIXEL = SAMPLE_TOKENS["CORNER_SHOP_TOKEN"], PIXELS["CORNER_SHOP_TOKEN"]
 OTHER = PIXELS["NORDIC_OUTLET_TOKEN"]

@@ -11,7 +11,7 @@ import pytest
 from offline_capi.clients import RUN_REFUSED, AccessFault, Notice, StatusBook, check_health, refusal
 from offline_capi.delivery import explain
 from tests.clients.world import BANK_PIXEL, BANK_TOKEN, SHOP_PIXEL, SHOP_TOKEN, WORLD, Platform
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 NOW = datetime.now(UTC)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.model import Fate, Reason, Window
-from offline_capi.pipeline import begin_run, plan_upload, reconcile, replay_run, send_staged, stage_upload
+from offline_capi.pipeline.run import begin_run, plan_upload, reconcile, replay_run, send_staged, stage_upload
 from offline_capi.report import RunReport
-from offline_capi.samples import SAMPLE_TOKENS
 from tests.clients.world import ACME_PIXEL, CLIENT_BUSINESS, SHOP_PIXEL, SHOP_TOKEN, WORLD, Platform
-from tests.night import Night, yesterday
-from tests.sales import OUTLET, SHOP, sale, sales_night, write
-from tests.sandbox_server import Sandbox
+from tests.support.night import Night, yesterday
+from tests.support.sales import OUTLET, SHOP, sale, sales_night, write
+from tests.support.sandbox_server import Sandbox
 
 SECOND, THIRD = "1300000000000002", "1300000000000003"
 TOKEN, OWN = SAMPLE_TOKENS["CORNER_SHOP_TOKEN"], "EAA-of-the-third-pixel"

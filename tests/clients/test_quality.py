@@ -10,15 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from offline_capi.clients.graph import MOST_PAGES
 from offline_capi.clients.read_back import KINDS, covered_days
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.pipeline import open_services
-from offline_capi.quality import pull_quality
-from offline_capi.samples import SAMPLE_TOKENS
+from offline_capi.demo.samples import SAMPLE_TOKENS
+from offline_capi.meta.graph.client import MOST_PAGES
+from offline_capi.operations.quality import pull_quality
+from offline_capi.pipeline.run import open_services
 from tests.clients.world import CANARIES, SHOP_PIXEL, SHOP_TOKEN, Platform, kept_secret, run
-from tests.night import NOBODY, PIXELS, Night
-from tests.sandbox_server import Sandbox
+from tests.support.night import NOBODY, PIXELS, Night
+from tests.support.sandbox_server import Sandbox
 
 CLIENTS = ("corner_shop", "nordic_outlet")
 SHOP, SHOP_PIXEL_ID = SAMPLE_TOKENS["CORNER_SHOP_TOKEN"], PIXELS["CORNER_SHOP_TOKEN"]

@@ -8,11 +8,11 @@ import pytest
 from pyarrow import parquet
 
 from offline_capi.model import Fate, Reason
-from offline_capi.pipeline import replay_run
+from offline_capi.pipeline.run import replay_run
 from offline_capi.report.books import NAMED
-from tests.night import Night
-from tests.sales import sale, sales_night, write
-from tests.sandbox_server import Sandbox
+from tests.support.night import Night
+from tests.support.sales import sale, sales_night, write
+from tests.support.sandbox_server import Sandbox
 
 SHOP, OUTLET = "1200000000000002", "1200000000000003"
 

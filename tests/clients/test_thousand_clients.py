@@ -10,9 +10,9 @@ import pytest
 
 from offline_capi.model import Fate, Reason
 from offline_capi.sandbox import GrantSpec, SandboxServer, SandboxSpec
-from tests.night import Night
-from tests.sales import sale, sales_night, write
-from tests.sandbox_server import Sandbox
+from tests.support.night import Night
+from tests.support.sales import sale, sales_night, write
+from tests.support.sandbox_server import Sandbox
 
 CLIENTS, REVOKED, EVENTS, SEED = 1_000, 40, 2_000, 20261124
 PIXELS = {f"c{n}": str(1_400_000_000_000_000 + n) for n in range(CLIENTS)}

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from offline_capi.cli import app
 from offline_capi.config import Deployment, EnvironmentSecrets, load_config
-from tests.night import Night
-from tests.sandbox_server import Sandbox
+from tests.support.night import Night
+from tests.support.sandbox_server import Sandbox
 
 APP, APP_SECRET = "4000000001", "canary-app-secret"
 BUSINESS, CLIENT_BUSINESS, SYSTEM_USER = "5000000001", "5000000002", "6000000001"

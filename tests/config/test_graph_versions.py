@@ -6,7 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from offline_capi.config.graph_versions import (
+from offline_capi.config.settings import Platform
+from offline_capi.meta.versions import (
     ENDS_SOON_DAYS,
     FAMILIES,
     NEWEST,
@@ -15,7 +16,6 @@ from offline_capi.config.graph_versions import (
     upgrade_notice,
     version_warnings,
 )
-from offline_capi.config.settings import Platform
 from offline_capi.sandbox.access import VERSIONS_END
 
 TODAY = date(2026, 11, 24)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.night import ROOT
+from tests.support.night import ROOT
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def commands(home: Path, environment: Mapping[str, str]) -> Iterator[Commands]:
 
 
 def main() -> None:
-    from offline_capi.process import set_up_process
+    from offline_capi.runtime.process import set_up_process
 
     set_up_process()  # before Arrow is imported, as the command line does
     import offline_capi.cli
-    import offline_capi.pipeline
+    import offline_capi.pipeline.run
 
     child = 0
     for line in sys.stdin:

@@ -12,7 +12,7 @@ from offline_capi.ledger import Ledger
 from tests.delivery.edge import Edge
 from tests.delivery.sending import Night
 from tests.delivery.world import NOW, PIXELS, TOKENS, World, ways
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from threading import Lock
 from typing import Any
 
 from offline_capi.delivery import Envelope
-from offline_capi.delivery.answers import Answer, read_answer
 from offline_capi.delivery.payload import Body
-from offline_capi.http import AnswerLostError
+from offline_capi.meta.graph.response import Answer, read_answer
+from offline_capi.runtime.http import AnswerLostError
 from offline_capi.sandbox import Fault, SandboxState, create_app
 from offline_capi.sandbox.access import Access
 from offline_capi.sandbox.graph import TRANSPORT, EventsEdge

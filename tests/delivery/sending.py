@@ -19,7 +19,7 @@ from offline_capi.events.keys import event_key_of
 from offline_capi.events.schema import EVENT_SCHEMA
 from offline_capi.ledger import Ledger
 from offline_capi.model import EventBatch, Fate, Outcome, Window
-from tests.sandbox_server import OTHER_PIXEL, OTHER_TOKEN, PIXEL, TOKEN
+from tests.support.sandbox_server import OTHER_PIXEL, OTHER_TOKEN, PIXEL, TOKEN
 
 EM = "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f"  # meta-capi.md 2.3
 ACME, OTHER = "acme", "other"

@@ -7,7 +7,7 @@ import pytest
 from offline_capi.delivery import Policy
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, Night, batch, names
-from tests.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
+from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
 
 CREDENTIAL_FAULTS = ["revoked_token", "expired_token", "no_permission", "no_object", "no_proof"]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from offline_capi.delivery import Policy, explain, parse_code
-from offline_capi.delivery.answers import judge_answer, read_answer
-from offline_capi.delivery.messages import MAX_CHARACTERS, MAX_MESSAGES, readable_messages
-from offline_capi.delivery.table import TABLE, Action, Scope
+from offline_capi.meta.graph.error_table import TABLE, Action, Scope
+from offline_capi.meta.graph.messages import MAX_CHARACTERS, MAX_MESSAGES, readable_messages
+from offline_capi.meta.graph.response import judge_answer, read_answer
 from offline_capi.model import Fate, Reason
 from offline_capi.report.run_report import explain_reason
 from tests.delivery.sending import EM, OTHER, Night, batch, names
 from tests.delivery.test_answers import error_body
-from tests.night import Night as Project
-from tests.sandbox_server import PIXEL, Sandbox
+from tests.support.night import Night as Project
+from tests.support.sandbox_server import PIXEL, Sandbox
 
 # ---------------------------------------------------------------------------------------------- access
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from offline_capi.delivery import Policy
-from offline_capi.delivery.table import TABLE, Action, Entry, Scope
+from offline_capi.meta.graph.error_table import TABLE, Action, Entry, Scope
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch
-from tests.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
+from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
 
 MAX_TRIES, MAX_WAIT = 6, 600.0
 

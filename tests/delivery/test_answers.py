@@ -7,8 +7,8 @@ import json
 import pytest
 
 from offline_capi.delivery import explain
-from offline_capi.delivery.answers import judge_answer, read_answer
-from offline_capi.delivery.table import TABLE, Action, Scope
+from offline_capi.meta.graph.error_table import TABLE, Action, Scope
+from offline_capi.meta.graph.response import judge_answer, read_answer
 
 RETRY, WAIT, ISOLATE, STOP = Action
 EVENT, REQUEST, TOKEN, CLIENT, APP = Scope

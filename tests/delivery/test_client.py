@@ -12,7 +12,7 @@ import pytest
 
 from offline_capi.config import Secret
 from offline_capi.delivery import GraphClient
-from offline_capi.http import AnswerLostError
+from offline_capi.runtime.http import AnswerLostError
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DRIPS = {

@@ -10,7 +10,7 @@ import pytest
 from offline_capi.model import Fate, Reason
 from offline_capi.sandbox.faults import TELLS
 from tests.delivery.sending import Night, batch, names
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 
 @pytest.mark.parametrize("tell", ["path", "nothing"])

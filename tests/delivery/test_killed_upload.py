@@ -24,8 +24,8 @@ from offline_capi.model import Fate
 from tests.delivery.commands import Commands, commands
 from tests.delivery.reaper import POINTS, Death, Reaper
 from tests.delivery.sending import batch, ids_of
-from tests.night import PIXELS, Night
-from tests.sandbox_server import Sandbox
+from tests.support.night import PIXELS, Night
+from tests.support.sandbox_server import Sandbox
 
 ROWS, EVENTS_A_REQUEST, CONCURRENCY = 12, 2, 2
 PIXEL = PIXELS["CORNER_SHOP_TOKEN"]

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline_capi.delivery import Envelope, Policy, cut_requests, deliver, payload
-from offline_capi.delivery.answers import read_answer
 from offline_capi.delivery.payload import Body
-from offline_capi.http import AnswerLostError, NotSentError
+from offline_capi.meta.graph.response import read_answer
 from offline_capi.model import EventBatch, Fate, Request
+from offline_capi.runtime.http import AnswerLostError, NotSentError
 from tests.delivery.sending import ACME, OTHER, FakeTime, batch, ids_of, names
 
 batches_of_clients = st.lists(

@@ -17,9 +17,9 @@ import pytest
 
 from offline_capi.config.settings import Delivery
 from offline_capi.delivery import Clock, Policy
-from offline_capi.delivery.answers import Answer
 from offline_capi.delivery.payload import Body
 from offline_capi.ledger import Claim, Ledger
+from offline_capi.meta.graph.response import Answer
 from offline_capi.model import EventBatch, Fate, Request
 from offline_capi.sandbox.meters import Limits, Meters
 from tests.delivery.edge import Edge, Way

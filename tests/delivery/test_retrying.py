@@ -11,7 +11,7 @@ import pytest
 from offline_capi.delivery import Clock, Policy
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, Night, batch, names
-from tests.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
+from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
 
 TRANSIENT = [
     "unavailable",

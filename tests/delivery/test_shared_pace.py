@@ -17,7 +17,7 @@ from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, Books, Night, batch, names
 from tests.delivery.test_pacing import gaps, of_acme_and_bank
 from tests.delivery.world import NOW, PIXELS, World, built, rows_of
-from tests.sandbox_server import OTHER_PIXEL, Sandbox
+from tests.support.sandbox_server import OTHER_PIXEL, Sandbox
 
 ACME_PIXEL, BANK_PIXEL = PIXELS["acme"], PIXELS["bank"]
 

@@ -27,8 +27,8 @@ from offline_capi.errors import UsageError
 from offline_capi.ledger import Claim
 from offline_capi.model import Fate, Outcome, Reason, Request
 from tests.delivery.sending import ACME, OTHER, TOKENS, FakeTime, Night, batch, ids_of, names
-from tests.golden import environment
-from tests.sandbox_server import PIXEL, Sandbox
+from tests.support.golden import environment
+from tests.support.sandbox_server import PIXEL, Sandbox
 
 # ---------------------------------------------------------------------------------------------- bounds
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from offline_capi.delivery import Policy
-from offline_capi.delivery.answers import judge_answer, read_answer
 from offline_capi.delivery.posting import Gate, Gates
-from offline_capi.delivery.table import Action, Scope
+from offline_capi.meta.graph.error_table import Action, Scope
+from offline_capi.meta.graph.response import judge_answer, read_answer
 from offline_capi.model import Fate, Outcome, Reason
 from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch, ids_of, names
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 Whole = tuple[tuple[str, ...], Fate, int, Reason | None, int | None, int | None]
 

@@ -21,11 +21,11 @@ from offline_capi.ledger import Ledger
 from offline_capi.model import Fate
 from offline_capi.report import RunReport, Status
 from offline_capi.sandbox import SandboxServer, SandboxSpec
-from tests import object_storage, postgres, redis_server
 from tests.distributed.cluster import Parts, running_cluster
 from tests.distributed.deployment import DAG, EVENTS_A_REQUEST, Deployment
 from tests.distributed.night import Death, Deeds, Night
-from tests.sandbox_server import Sandbox
+from tests.support import object_storage, postgres, redis_server
+from tests.support.sandbox_server import Sandbox
 
 WORKERS = ("worker-one", "worker-two")
 DATABASES = ("airflow", "warehouse", "ledger")

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from offline_capi.sandbox import GrantSpec
 from tests.airflow_provider.embedded import DAGS
 from tests.airflow_provider.live import Api
-from tests.night import yesterday
+from tests.support.night import yesterday
 
 __all__ = ["DAG", "POOL", "UPLOAD", "Deployment"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from tests.airflow_provider.live import kill
 from tests.distributed.cluster import Cluster
 from tests.distributed.deployment import DAG, Deployment
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 __all__ = ["Death", "Deeds", "Night", "Share"]
 

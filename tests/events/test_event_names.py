@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from offline_capi.config.standard_events import STANDARD_EVENTS, near_standard_name, standard_spelling
 from offline_capi.events import event_key_of
+from offline_capi.meta.standard_events import STANDARD_EVENTS, near_standard_name, standard_spelling
 from tests.mapping.mapped import mapped, source
 
 MONEY = {"value": [1.0] * 2, "currency": ["USD"] * 2}

@@ -16,7 +16,6 @@ from facebook_business.adobjects.serverside.custom_data import CustomData
 from facebook_business.adobjects.serverside.event import Event
 
 from offline_capi.config import EnvironmentSecrets, MappingSpec, load_config
-from offline_capi.config.keys import EVENT_KEYS, WORDS
 from offline_capi.config.settings import Client, Platform
 from offline_capi.delivery.payload import Envelope, payload
 from offline_capi.events import build_events
@@ -24,8 +23,9 @@ from offline_capi.events.payload import _EVENT
 from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW, CUSTOM_DATA
 from offline_capi.identity import hash_identity
 from offline_capi.mapping import map_rows
+from offline_capi.meta.catalogue import EVENT_KEYS, WORDS
 from offline_capi.model import BuiltEvents, Fate, SourceRows, Window
-from offline_capi.pipeline import open_services, plan_upload
+from offline_capi.pipeline.run import open_services, plan_upload
 from offline_capi.sandbox.rules import find_objection
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)

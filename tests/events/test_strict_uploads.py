@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from offline_capi.model import Window
-from offline_capi.pipeline import plan_upload, preview
+from offline_capi.pipeline.run import plan_upload, preview
 from tests.audit.project import Project
-from tests.night import yesterday
+from tests.support.night import yesterday
 
 PAGE, BROWSER = "https://shop.example/thanks", "Mozilla/5.0 (X11)"
 ROWS = [

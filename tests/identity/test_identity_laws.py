@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from offline_capi.config.keys import USER_DATA_KEYS
 from offline_capi.config.settings import Client, SecretRef
 from offline_capi.identity import PROFILES, digest, hash_identity, normalize
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import LIST_MARK, IdentityColumn, MappedRows
 
 EXAMPLES = int(os.environ.get("OFFLINE_CAPI_FUZZ_EXAMPLES", "15"))

@@ -12,7 +12,7 @@ import pytest
 
 from offline_capi.config.settings import Client, ExternalIdPolicy, SecretRef
 from offline_capi.events.payload import bodies
-from offline_capi.identity import PROFILES, Remembered, hash_identity
+from offline_capi.identity import PROFILES, HashCache, hash_identity
 from offline_capi.model import LIST_MARK, HashedRows, IdentityColumn, MappedRows
 
 TODAY = datetime.now(UTC).date()
@@ -40,7 +40,7 @@ def _hash(
     columns = {key: [one] for key, one in identity.items()}
     nobody = pa.repeat(pa.scalar(value=False), count)
     rows = MappedRows("test.csv", pa.array(range(count)), pa.repeat("acme", count), event, columns, {}, nobody)
-    return hash_identity(rows, clients=clients or _client(), profile=profile, remembered=Remembered())
+    return hash_identity(rows, clients=clients or _client(), profile=profile, cache=HashCache())
 
 
 def _sent(hashed: HashedRows, key: str) -> list[list[str | None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from offline_capi.identity import PROFILES, Remembered, hash_identity
+from offline_capi.identity import PROFILES, HashCache, hash_identity
 from tests.identity.test_identity_laws import CLIENTS, HASHED, _rows
 
 
@@ -12,7 +12,7 @@ from tests.identity.test_identity_laws import CLIENTS, HASHED, _rows
 def test_a_batch_without_rows_has_no_values(profile: str) -> None:
     rows = _rows({key: [] for key in HASHED})
 
-    hashed = hash_identity(rows, clients=CLIENTS, profile=profile, remembered=Remembered())
+    hashed = hash_identity(rows, clients=CLIENTS, profile=profile, cache=HashCache())
 
     assert {len(array) for arrays in hashed.identity.values() for array in arrays} == {0}
     assert hashed.dropped == ()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from offline_capi.ledger import Ledger
 from offline_capi.model import Request
 from tests.delivery.sending import WINDOW, batch, ids_of, names
-from tests.sandbox_server import PIXEL
+from tests.support.sandbox_server import PIXEL
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.pgbouncer import HOW_TO_GET_ONE, find_binary, running_pooler
+from tests.support.pgbouncer import HOW_TO_GET_ONE, find_binary, running_pooler
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

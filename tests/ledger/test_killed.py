@@ -17,7 +17,7 @@ from offline_capi.ledger.connection import make_engine
 from offline_capi.ledger.liveness import Process
 from tests.delivery.sending import Night, batch, names
 from tests.ledger.mortal import CONCURRENCY, EVENTS_A_REQUEST, MOMENT, mortals, now
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 KILLS = 50  # on each of the two databases
 EVENTS = 1500

@@ -19,7 +19,7 @@ from offline_capi.ledger.index import EventIndex
 from offline_capi.ledger.tables import request
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, keys_in
 from tests.delivery.sending import WINDOW, batch, ids_of, names
-from tests.sandbox_server import PIXEL
+from tests.support.sandbox_server import PIXEL
 
 START = datetime(2026, 11, 24, 3, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from offline_capi.model import Fate, Outcome, keys_in
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk
 from tests.ledger.test_processes import go, heard, process
-from tests.pgbouncer import SESSIONS
+from tests.support.pgbouncer import SESSIONS
 
 
 def of_schema(url: str, schema: str) -> str:

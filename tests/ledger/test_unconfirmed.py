@@ -10,7 +10,7 @@ from offline_capi.ledger import UnconfirmedRequest
 from offline_capi.model import Fate
 from tests.delivery.sending import batch, names
 from tests.ledger.test_ledger import Desk
-from tests.sandbox_server import PIXEL
+from tests.support.sandbox_server import PIXEL
 
 
 @pytest.fixture

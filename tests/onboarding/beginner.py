@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from offline_capi.cli import app
 from offline_capi.config import Deployment, load_config
 from offline_capi.errors import ConfigError, OfflineCapiError
-from tests.night import ROOT, Said, yesterday
-from tests.sandbox_server import PIXEL
+from tests.support.night import ROOT, Said, yesterday
+from tests.support.sandbox_server import PIXEL
 
 #: What nobody but a person knows of the sales below.
 KNOWN = ("--client", "acme", "--pixel", PIXEL, "--event", "Purchase", "--action-source", "physical_store",

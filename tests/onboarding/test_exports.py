@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.exports import EXPORTS, write_export
-from tests.night import yesterday
 from tests.onboarding.beginner import Beginner
-from tests.sandbox_server import PIXEL, TOKEN, Sandbox
+from tests.support.exports import EXPORTS, write_export
+from tests.support.night import yesterday
+from tests.support.sandbox_server import PIXEL, TOKEN, Sandbox
 
 NEW_YORK, BERLIN = "America/New_York", "Europe/Berlin"
 

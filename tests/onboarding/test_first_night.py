@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.night import Said, yesterday
 from tests.onboarding.beginner import CANARY, KNOWN, Beginner, own_environment, sales
-from tests.sandbox_server import Sandbox
+from tests.support.night import Said, yesterday
+from tests.support.sandbox_server import Sandbox
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.night import Said
-from tests.sandbox_server import Sandbox
-from tests.shop import PIXEL, Shop
+from tests.support.night import Said
+from tests.support.sandbox_server import Sandbox
+from tests.support.shop import PIXEL, Shop
 
 DRT: dict[str, Any] = {
     "name": "purchases_to_meta",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.night import yesterday
 from tests.onboarding.beginner import KNOWN, Beginner
-from tests.sandbox_server import TOKEN, Sandbox
+from tests.support.night import yesterday
+from tests.support.sandbox_server import TOKEN, Sandbox
 
 
 def test_what_a_run_warns_of_is_what_the_other_side_counts_once(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.night import Said, yesterday
 from tests.onboarding.beginner import CANARY, KNOWN, Beginner, sales
+from tests.support.night import Said, yesterday
 
 
 def noon(days: int = 0) -> datetime:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config.settings import ExternalIdPolicy
-from tests.night import yesterday
 from tests.onboarding.beginner import CANARY, KNOWN, Beginner, sales
-from tests.sandbox_server import PIXEL
+from tests.support.night import yesterday
+from tests.support.sandbox_server import PIXEL
 
 
 @pytest.fixture

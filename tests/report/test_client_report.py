@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config.settings import Limits
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import BalanceError, UsageError
 from offline_capi.model import Count, Fate, Reason, Tally
-from offline_capi.samples import SAMPLE_TOKENS
-from tests.night import Night
 from tests.report.test_run_report import DAY, report_of
-from tests.sales import OUTLET, sale, sales_night, write
-from tests.sandbox_server import Sandbox
+from tests.support.night import Night
+from tests.support.sales import OUTLET, sale, sales_night, write
+from tests.support.sandbox_server import Sandbox
 
 SECOND = "1300000000000009"
 

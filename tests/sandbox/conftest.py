@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.sandbox_server import PIXEL, TOKEN, Sandbox
+from tests.support.sandbox_server import PIXEL, TOKEN, Sandbox
 
 Post = Callable[..., httpx.Response]
 

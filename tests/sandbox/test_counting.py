@@ -7,7 +7,7 @@ import pytest
 from offline_capi.sandbox.memory import Memory
 from tests.sandbox.conftest import Post
 from tests.sandbox.events import EM, NOW, lead, purchase
-from tests.sandbox_server import OTHER_PIXEL, OTHER_TOKEN, PIXEL, Sandbox
+from tests.support.sandbox_server import OTHER_PIXEL, OTHER_TOKEN, PIXEL, Sandbox
 
 HOUR = 3600
 

@@ -13,7 +13,7 @@ from offline_capi.sandbox import KINDS, Fault
 from offline_capi.sandbox.faults import FaultBook, Shot
 from tests.sandbox.conftest import Post
 from tests.sandbox.events import NOW, lead
-from tests.sandbox_server import OTHER_PIXEL, OTHER_TOKEN, PIXEL, TOKEN, Sandbox
+from tests.support.sandbox_server import OTHER_PIXEL, OTHER_TOKEN, PIXEL, TOKEN, Sandbox
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from offline_capi.sandbox import SandboxServer, SandboxSpec
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.sandbox.events import lead
-from tests.sandbox_server import Sandbox
+from tests.support.sandbox_server import Sandbox
 
 APP, SECRET, OURS, THEIRS, PIXEL, USER = (
     "4000000001",

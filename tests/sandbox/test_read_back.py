@@ -9,7 +9,7 @@ import pytest
 
 from tests.sandbox.conftest import Post
 from tests.sandbox.events import NOW, lead, purchase
-from tests.sandbox_server import OTHER_PIXEL, PIXEL, TOKEN, Sandbox
+from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, TOKEN, Sandbox
 
 HOUR = 3600
 

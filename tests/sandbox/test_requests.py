@@ -12,7 +12,7 @@ import pytest
 
 from tests.sandbox.conftest import Post
 from tests.sandbox.events import NOW, lead
-from tests.sandbox_server import APP_SECRET, OTHER_PIXEL, OTHER_TOKEN, PIXEL, SECRET_TOKEN, TOKEN, Sandbox
+from tests.support.sandbox_server import APP_SECRET, OTHER_PIXEL, OTHER_TOKEN, PIXEL, SECRET_TOKEN, TOKEN, Sandbox
 
 HEADER = {"Authorization": f"Bearer {TOKEN}"}
 EDGE = f"/v26.0/{PIXEL}/events"

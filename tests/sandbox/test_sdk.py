@@ -17,7 +17,7 @@ from facebook_business.exceptions import FacebookRequestError
 from facebook_business.session import FacebookSession
 
 from tests.sandbox.conftest import Post
-from tests.sandbox_server import APP_SECRET, PIXEL, SECRET_TOKEN, TOKEN, Sandbox
+from tests.support.sandbox_server import APP_SECRET, PIXEL, SECRET_TOKEN, TOKEN, Sandbox
 
 
 def _use(sandbox: Sandbox, token: str, app_secret: str | None = None) -> None:

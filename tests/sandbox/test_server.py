@@ -15,7 +15,7 @@ from offline_capi.errors import UsageError
 from offline_capi.sandbox import GrantSpec, SandboxServer, SandboxSpec, run_sandbox
 from tests.sandbox.conftest import Post
 from tests.sandbox.events import EM, lead, purchase
-from tests.sandbox_server import PIXEL, Sandbox
+from tests.support.sandbox_server import PIXEL, Sandbox
 
 
 def _listens(port: int) -> bool:

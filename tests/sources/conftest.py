@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from tests.mariadb import HOW_TO_GET_ONE, find_server, running_server
+from tests.support.mariadb import HOW_TO_GET_ONE, find_server, running_server
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 from offline_capi.errors import SourceError, SourceSchemaError
 from offline_capi.model import SourceRows
 from offline_capi.sources import read_batches
-from offline_capi.sources.apart import read_apart
+from offline_capi.sources.subprocess_reader import read_apart
 from tests.sources.reading import WINDOW, ZONE, query
 
 ROWS = 20_000

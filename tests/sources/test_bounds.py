@@ -35,7 +35,7 @@ GUARD_BYTES = 6 << 30
 READ = """
 import resource, sys
 from pathlib import Path
-from offline_capi.process import set_up_process
+from offline_capi.runtime.process import set_up_process
 set_up_process()
 from offline_capi.config.settings import FileSource
 from offline_capi.errors import OfflineCapiError
@@ -428,7 +428,7 @@ def test_a_large_honest_workbook_is_read(tmp_path: Path):
 
 
 def test_no_core_file_holds_the_rows_of_a_reader_that_ends_badly():
-    from offline_capi.sources.apart import read_apart
+    from offline_capi.sources.subprocess_reader import read_apart
 
     assert list(read_apart(limit_of_core_files)) == [(0, 0)]
 

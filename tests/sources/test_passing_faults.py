@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from offline_capi.errors import SourceError, SourceUnavailableError, TemporaryError
 from offline_capi.sources import read_batches
-from tests.postgres import find_binaries, running_server
 from tests.sources.reading import WINDOW, batches, query
 from tests.sources.scripts import script
+from tests.support.postgres import find_binaries, running_server
 
 
 def passing(sql: str, url: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from offline_capi.errors import SourceError
 from offline_capi.model import Window
-from offline_capi.sources.places import absent_files
+from offline_capi.sources.locate import absent_files
 from tests.sources.reading import DAY, WINDOW, batches, files, rows
 
 

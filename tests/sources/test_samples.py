@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from offline_capi.config.settings import SqlSource
+from offline_capi.demo.samples import DATA_SAMPLES, build_samples, dated
 from offline_capi.model import Window
-from offline_capi.samples import DATA_SAMPLES, build_samples, dated
 from offline_capi.sources import expected_rows
 from tests.benchmarks.data import scale
 from tests.sources.reading import DAY, WINDOW, ZONE, files, query, rows

@@ -17,9 +17,9 @@ from offline_capi.config.settings import SqlSource
 from offline_capi.errors import SourceError, SourceSchemaError
 from offline_capi.model import Window
 from offline_capi.sources import expected_rows, read_batches
-from tests.postgres import running_server, wheel_binaries
 from tests.sources.reading import DAY, WINDOW, ZONE, batches, columns_of, query, rows
 from tests.sources.scripts import script
+from tests.support.postgres import running_server, wheel_binaries
 
 LOCAL_TIME = sa.DateTime().with_variant(sqlite.DATETIME(truncate_microseconds=True), "sqlite")
 SALES = sa.Table(

@@ -1,0 +1,1 @@
+"""DAGs: made from the YAML of uploads, and the small ones of the platform."""

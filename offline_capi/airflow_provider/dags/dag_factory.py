@@ -1,0 +1,327 @@
+"""One DAG an upload, from its YAML file, and small ones beside them: clients' health and quality, settling.
+
+Two DAG files use this: one makes the DAGs, and a broken YAML becomes a DAG of its name whose only task fails with the
+problems, so that the night goes red instead of missing. The other raises all problems as one import error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial, wraps
+from inspect import signature
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, TriggerRule, get_parsing_context, task
+from airflow.sdk.definitions.param import ParamsDict
+
+from offline_capi.airflow_provider.dags.descriptions import HEALTH_PAGE, QUALITY_PAGE, SETTLE_PAGE, describe_upload
+from offline_capi.airflow_provider.dags.health import check_clients, told_of_failures
+from offline_capi.airflow_provider.dags.quality import pull_clients_quality
+from offline_capi.airflow_provider.dags.settling import settle_one
+from offline_capi.airflow_provider.dags.timetable import DailyPartitionTimetable, runs_daily
+from offline_capi.airflow_provider.dags.trigger_form import trigger_form
+from offline_capi.airflow_provider.observability.alerting import TellFailure
+from offline_capi.airflow_provider.observability.callbacks import deadline_alerts, missing_module, notices
+from offline_capi.airflow_provider.operators import tasks
+from offline_capi.airflow_provider.operators.retries import upload_retry_policy
+from offline_capi.config import Deployment, Upload, load_each
+from offline_capi.config.settings import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
+from offline_capi.errors import ConfigError, Problem
+from offline_capi.runtime.bugs import contain
+
+__all__ = [
+    "HEALTH",
+    "PREFIX",
+    "QUALITY",
+    "SETTLE",
+    "build_dag",
+    "check_uploads",
+    "dag_id_of",
+    "delivered",
+    "upload_dags",
+]
+
+PREFIX = "offline_capi__"
+#: The DAG that looks at every client's token and pixel; no upload's has this id.
+HEALTH = "offline_capi_health"
+#: The DAG that asks Meta what it got of every client.
+QUALITY = "offline_capi_quality"
+#: The DAG that settles what earlier runs owe; only where the folder gives it a schedule.
+SETTLE = "offline_capi_settle"
+TAG = "offline-capi"
+CLIENTS_FILE = "clients.yml"
+_HEALTH_PATH = "platform.airflow.health"
+#: Before the first partition anybody may backfill; with ``catchup=False`` it starts nothing by itself.
+_START = datetime(2020, 1, 1, tzinfo=UTC)
+_LONGEST_RETRY_DELAY = timedelta(hours=1)
+
+
+def dag_id_of(upload: str) -> str:
+    """Airflow's id of an upload's DAG; characters that Airflow refuses become underscores."""
+    return PREFIX + re.sub(r"[^\w.-]", "_", upload)
+
+
+def upload_dags(folder: str | Path) -> dict[str, DAG]:
+    """The DAGs of a configuration folder by their id; for a DAG file: ``globals().update(upload_dags(folder))``.
+
+    One an upload, the daily looks at the clients, and the settling of open days where that has a schedule. When Airflow
+    is about to run a task of one DAG, only that DAG is built.
+    """
+    deployment, broken = _loaded(Path(folder))
+    wanted = get_parsing_context().dag_id
+    names = sorted({*deployment.uploads, *broken} - {CLIENTS_FILE, HEALTH})
+    makers = {dag_id_of(name): partial(_upload_dag, deployment, name, broken.get(name)) for name in names}
+    makers[HEALTH] = partial(_health_dag, deployment, broken.get(CLIENTS_FILE) or broken.get(HEALTH))
+    makers[QUALITY] = partial(_quality_dag, deployment, broken.get(CLIENTS_FILE))
+    if deployment.platform.airflow.settle.schedule != "none":
+        makers[SETTLE] = partial(_settle_dag, deployment, sorted({*deployment.uploads} - {*broken}))
+    return {dag_id: make() for dag_id, make in makers.items() if wanted in (None, dag_id)}
+
+
+def check_uploads(folder: str | Path) -> None:
+    """Raise all problems of a configuration folder as one ``ConfigError``; Airflow shows it as an import error."""
+    deployment, broken = _loaded(Path(folder))
+    problems = list(dict.fromkeys(problem for error in broken.values() for problem in error.problems))
+    if problems:
+        raise ConfigError(f"{len(problems)} problems in {deployment.folder}", problems)
+
+
+def explain_config(folder: str, names: Iterable[str]) -> None:
+    """The one task of an upload whose file is broken: fail with everything that is wrong with it now.
+
+    The configuration is loaded again here. A problem quotes what the file holds, and Airflow would render that text
+    if it was an argument of the task.
+    """
+    _, broken = _loaded(Path(folder))
+    for name in names:
+        if name in broken:
+            raise broken[name]
+    raise ConfigError("Its file is good by now: Airflow has a DAG of the older one. Wait until it is parsed again.")
+
+
+def _upload_dag(deployment: Deployment, name: str, error: ConfigError | None) -> DAG:
+    return build_dag(deployment, name) if error is None else _broken_dag(deployment, dag_id_of(name), error, name)
+
+
+def build_dag(deployment: Deployment, name: str) -> DAG:
+    """The DAG of one good upload: plan, prepare, upload (one task a client), reconcile, purge."""
+    upload = deployment.uploads[name]
+    settings = deployment.airflow(upload)
+    with DAG(
+        dag_id_of(name),
+        description=upload.description or f"Offline conversions: {name}",
+        doc_md=describe_upload(upload, schedule=deployment.schedule(upload), settings=settings),
+        schedule=_schedule(deployment, upload),
+        start_date=_START,
+        catchup=False,
+        is_paused_upon_creation=True,
+        max_active_runs=1,
+        default_args=_default_args(settings),
+        tags=_tags(upload, settings),
+        deadline=deadline_alerts(settings),
+        on_failure_callback=notices(settings.notify.failure) or None,
+        on_success_callback=notices(settings.notify.success) or None,
+    ) as dag:
+        _chain_tasks({"folder": _folder_of(deployment), "upload": name}, settings)
+    # Only now: tasks that are made under a form get a copy of it each, which Airflow checks whenever it parses.
+    dag.params = ParamsDict(trigger_form(deployment, upload))
+    return dag
+
+
+def _health_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
+    """The daily look at the clients; its one task is red as long as one of them cannot be sent for."""
+    if error is not None:
+        return _broken_dag(deployment, HEALTH, error, CLIENTS_FILE, HEALTH)
+    settings = deployment.platform.airflow
+    description = "Look at every client's token and pixel before the night"
+    with _small_dag(deployment, HEALTH, settings.health, description, HEALTH_PAGE) as dag:
+        look = task(task_id="check_clients", on_failure_callback=told_of_failures(settings) or None)
+        look(_bind(check_clients, folder=_folder_of(deployment)))()
+    return dag
+
+
+def _quality_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
+    """The daily question to Meta what it got; its one task is red where Meta did not tell everything."""
+    if error is not None:
+        return _broken_dag(deployment, QUALITY, error, CLIENTS_FILE)
+    settings = deployment.platform.airflow
+    description = "Ask Meta what it got, for the morning's reports"
+    with _small_dag(deployment, QUALITY, settings.quality, description, QUALITY_PAGE) as dag:
+        dag.on_failure_callback = notices(settings.notify.failure) or None
+        task(task_id="pull_quality")(_bind(pull_clients_quality, folder=_folder_of(deployment)))()
+    return dag
+
+
+def _settle_dag(deployment: Deployment, uploads: list[str]) -> DAG:
+    """Between two nights: one task an upload, which settles what its earlier runs owe."""
+    settings = deployment.platform.airflow
+    description = "Settle what earlier runs owe: open days, unconfirmed events, deferred events"
+    with _small_dag(deployment, SETTLE, settings.settle, description, SETTLE_PAGE) as dag:
+        dag.on_failure_callback = notices(settings.notify.failure) or None
+        settle = task(task_id="settle", map_index_template="{{ upload }}", **_pool(settings.pools.upload))
+        # Airflow renders literal values of expand() too; names of good uploads hold letters, digits, _ . and - only.
+        settle(_bind(settle_one, folder=_folder_of(deployment))).expand(upload=uploads)
+    return dag
+
+
+def _small_dag(
+    deployment: Deployment,
+    dag_id: str,
+    when: HealthSettings | QualitySettings | SettleSettings,
+    description: str,
+    page: str,
+) -> DAG:
+    """A DAG without a form, at its own cron."""
+    settings = deployment.platform.airflow
+    return DAG(
+        dag_id,
+        description=description,
+        doc_md=page,
+        schedule=None if when.schedule == "none" else CronTriggerTimetable(when.schedule, timezone=when.timezone),
+        start_date=_START,
+        catchup=False,
+        is_paused_upon_creation=True,
+        max_active_runs=1,
+        default_args=_default_args(settings),
+        tags=[TAG, *settings.tags],
+    )
+
+
+def _folder_of(deployment: Deployment) -> str:
+    """The configuration folder for the tasks, by the path by which it was read.
+
+    Symbolic links stay as they are: what git-sync or a deployment puts behind one changes with every commit, and each
+    change of a path in a DAG makes a new version of the DAG.
+    """
+    return str(deployment.folder.absolute())
+
+
+def _default_args(settings: AirflowSettings) -> dict[str, Any]:
+    return {
+        "owner": settings.owner,
+        "retries": settings.retries,
+        "retry_delay": settings.retry_delay,
+        "retry_exponential_backoff": True,
+        "max_retry_delay": max(_LONGEST_RETRY_DELAY, settings.retry_delay),
+        "retry_policy": upload_retry_policy(settings.retry_delay),
+    }
+
+
+def _tags(upload: Upload, settings: AirflowSettings) -> list[str]:
+    client = [str(upload.client.constant)] if upload.client.constant else []
+    return list(dict.fromkeys([TAG, *client, *settings.tags]))
+
+
+def _chain_tasks(place: Mapping[str, str], settings: AirflowSettings) -> None:
+    """The graph. ``prepare`` is one task and ``upload`` is mapped: see ``tasks.prepare`` for why."""
+    reading, sending = _pool(settings.pools.prepare), _pool(settings.pools.upload)
+    # Airflow's decorators keep a function's types, but what they return is a promise of its value.
+    # Of what keeps a run from having books, somebody is told here; of all else, by reconcile.
+    reading["on_failure_callback"] = TellFailure(**place)
+    manifest: Any = task(task_id="plan", **reading)(_bind(tasks.plan, **place))()
+    units: Any = task(task_id="prepare", **reading)(_bind(tasks.prepare, **place))(manifest=manifest)
+    # A pool given to expand() would be ignored: it belongs to the task that is mapped.
+    send = task(
+        task_id="upload",
+        map_index_template="{{ client }}",
+        max_active_tis_per_dagrun=settings.clients_at_once,
+        **sending,
+    )(_bind(tasks.send_client, **place))
+    sent = send.expand(unit=units)
+    close = task(task_id="reconcile", trigger_rule=TriggerRule.ALL_DONE, outlets=[delivered(place["upload"])])
+    closed = close(_bind(tasks.reconcile, **place))(manifest=manifest)
+    sent >> closed >> task(task_id="purge")(_bind(tasks.purge, **place))(manifest=manifest)
+
+
+def _bind(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
+    """``function`` with these arguments, out of reach of Airflow's templates, and without messages of others.
+
+    Airflow renders every argument of a task with Jinja, connections' passwords included: a path or the name of a file
+    that holds ``{{`` would be evaluated. And it logs what a task raises, with the whole chain.
+    """
+    contained = contain(function)
+
+    @wraps(function)
+    def bound(**more: Any) -> Any:
+        return contained(**arguments, **more)
+
+    whole = signature(function)
+    rest = [parameter for name, parameter in whole.parameters.items() if name not in arguments]
+    bound.__signature__ = whole.replace(parameters=rest)  # type: ignore[attr-defined]  # what Airflow goes by
+    return bound
+
+
+def delivered(upload: str) -> Asset:
+    """The asset that has an event whenever a run of ``upload`` sent everything; for DAGs that wait for it."""
+    return Asset(name=dag_id_of(upload), uri=f"offline-capi://{quote(upload)}")
+
+
+def _pool(name: str | None) -> dict[str, Any]:
+    return {"pool": name} if name else {}
+
+
+def _schedule(deployment: Deployment, upload: Upload) -> DailyPartitionTimetable | None:
+    cron = deployment.schedule(upload)
+    return None if cron is None else DailyPartitionTimetable(cron, timezone=upload.window.timezone)
+
+
+# ---------------------------------------------------------------------------------------------- broken files
+
+
+def _loaded(folder: Path) -> tuple[Deployment, dict[str, ConfigError]]:
+    """The deployment, and the errors of the uploads that cannot become a DAG of their own, by upload or file."""
+    deployment, broken = load_each(folder)
+    unfit = {name: [*_unfit(deployment, upload)] for name, upload in deployment.uploads.items()}
+    unfit[HEALTH] = [*_not_there(deployment.platform.airflow.health.notify, CLIENTS_FILE, f"{_HEALTH_PATH}.notify")]
+    errors = {name: ConfigError(f"{name} cannot be run by Airflow as it is", bad) for name, bad in unfit.items() if bad}
+    return deployment, {**broken, **errors}
+
+
+def _unfit(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
+    """What only Airflow can find wrong with an upload that is valid by itself."""
+    yield from _unfit_schedule(deployment, upload)
+    for kind, notifiers in deployment.airflow(upload).notify:
+        path = f"airflow.notify.{kind}"
+        yield from _not_there(notifiers, deployment.place(upload, path), path)
+
+
+def _unfit_schedule(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
+    cron = deployment.schedule(upload)
+    if cron is not None and not runs_daily(cron):
+        message = (
+            f'"{cron}" does not run every day, and a run covers one day: the days between would be lost; '
+            f'run daily ("0 3 * * *"), or by hand only: schedule: none'
+        )
+        yield Problem(deployment.place(upload, "schedule"), None, "schedule", message)
+
+
+def _not_there(notifiers: Iterable[Notifier], place: str, path: str) -> Iterator[Problem]:
+    """Notifiers that cannot be called: found now rather than on the night when somebody should have been told."""
+    for notifier in notifiers:
+        module = missing_module(notifier)
+        if module:
+            message = f'"{notifier.call}" cannot be called: there is no module "{module}" here'
+            yield Problem(place, None, path, message)
+
+
+def _broken_dag(deployment: Deployment, dag_id: str, error: ConfigError, *names: str) -> DAG:
+    """A DAG under the usual name that fails each night with the problems of its file."""
+    settings = deployment.platform.airflow
+    with DAG(
+        dag_id,
+        description="Its YAML is broken: the task's log and the page of this DAG list the problems",
+        doc_md=f"```\n{error}\n```",
+        schedule="@daily",
+        start_date=_START,
+        catchup=False,
+        max_active_runs=1,
+        default_args={"owner": settings.owner, "retries": 0},
+        tags=[TAG, "config-error", *settings.tags],
+        on_failure_callback=notices(settings.notify.failure) or None,
+    ) as dag:
+        task(task_id="config_error")(_bind(explain_config, folder=_folder_of(deployment), names=names))()
+    return dag

@@ -1,0 +1,118 @@
+"""An Airflow connection of type ``meta_capi`` as a way to Meta."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.sdk import BaseHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from offline_capi.config import Secret
+    from offline_capi.delivery import Sender
+
+__all__ = ["MetaConversionsHook"]
+
+_TIMEOUT = 30.0
+
+
+class MetaConversionsHook(BaseHook):
+    """Token, pixel and endpoint of one client, from one connection, which is read when it is first used."""
+
+    conn_name_attr = "meta_capi_conn_id"
+    default_conn_name = "meta_capi_default"
+    conn_type = "meta_capi"
+    hook_name = "Meta Conversions API"
+
+    def __init__(self, meta_capi_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.meta_capi_conn_id = meta_capi_conn_id
+
+    @cached_property
+    def connection(self) -> Connection:
+        return self.get_connection(self.meta_capi_conn_id)
+
+    @property
+    def pixel_id(self) -> str:
+        """The pixel that the connection names; empty where ``clients.yml`` alone knows it."""
+        return str(self._extra("pixel_id", ""))
+
+    @property
+    def token(self) -> Secret:
+        from offline_capi.airflow_provider.hooks.secrets import token_of
+
+        return token_of(self.connection)
+
+    def get_conn(self) -> Sender:
+        """Our client for this connection: ``post(pixel, body)`` sends one request. Close it by closing ``graph``."""
+        from offline_capi.delivery import Envelope, GraphClient, Sender, appsecret_proof
+
+        secret = self._app_secret
+        envelope = Envelope(
+            partner_agent=self._extra("partner_agent", None),
+            appsecret_proof=appsecret_proof(self.token, secret) if secret else None,
+        )
+        return Sender(GraphClient(*self._endpoint, timeout=_TIMEOUT), self.token, envelope)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether token, pixel and permission fit together; what Airflow's *Test* button calls.
+
+        It sends one event that Meta refuses for its age alone, so that nothing is stored.
+        """
+        from offline_capi.clients.connection import ClientAccess, probe_pixel
+        from offline_capi.delivery import explain
+        from offline_capi.errors import ConfigError
+        from offline_capi.meta.graph.client import Credentials, Graph
+        from offline_capi.meta.versions import FAMILIES
+
+        if not self.pixel_id:
+            return False, "the connection names no pixel, and without one there is nothing to test"
+        code, now = self._extra("test_event_code", None), datetime.now(UTC)
+        try:
+            url, version = self._endpoint
+            access = ClientAccess(Credentials(self.token, self._app_secret), self._extra("partner_agent", None))
+            with Graph(url, dict.fromkeys(FAMILIES, version), timeout=_TIMEOUT) as graph:
+                tested = probe_pixel(graph, self.pixel_id, access, code=code, explain=explain, now=now)
+        except ConfigError as error:
+            return False, str(error)
+        return tested.verdict == "good", tested.words
+
+    @property
+    def _endpoint(self) -> tuple[str, str]:
+        """Raises ``ConfigError`` for an address to which the token must not go.
+
+        Who edits a connection does not see its password, and must not have it sent to a host of their own either: so a
+        connection names Meta, this machine, or what the environment of the worker names.
+        """
+        from offline_capi.config.settings import GRAPH_URL, Platform, encrypted_url, is_loopback
+        from offline_capi.errors import ConfigError
+
+        url = str(self._extra("graph_url", GRAPH_URL))
+        try:
+            url = encrypted_url(url, allow_http=self._extra("allow_http", False) in (True, "true"))
+        except ValueError as error:
+            said = str(error).replace("platform.allow_http: true", "allow_http: true among the connection's extras")
+            raise ConfigError(f"the connection's graph_url {said}") from None
+        own = os.environ.get("OFFLINE_CAPI_GRAPH_URL", "").rstrip("/")
+        if url not in (GRAPH_URL, own) and not is_loopback(urlsplit(url).hostname or ""):
+            raise ConfigError(
+                f"the connection's graph_url is neither {GRAPH_URL} nor on this machine: set OFFLINE_CAPI_GRAPH_URL to"
+                " it in the environment of the workers, and of the API server for the Test button"
+            )
+        return url, self._extra("graph_version", Platform().graph_version)
+
+    @property
+    def _app_secret(self) -> Secret | None:
+        from offline_capi.config import Secret
+
+        secret = self._extra("app_secret", "")
+        return Secret(secret) if secret else None
+
+    def _extra(self, name: str, default: Any) -> Any:
+        """A field of the connection's form; an empty one counts as not given."""
+        return self.connection.extra_dejson.get(name) or default

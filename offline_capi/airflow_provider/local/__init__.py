@@ -1,0 +1,1 @@
+"""Airflow on one machine: for the demo and for tests."""

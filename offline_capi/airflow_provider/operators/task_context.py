@@ -1,0 +1,145 @@
+"""What a task stands on: its upload, the services of its process, the window of its run.
+
+Imports nothing heavy before it is asked for something: DAG files load this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from structlog.contextvars import bind_contextvars
+
+from offline_capi.airflow_provider.dags.windows import resolve_window
+from offline_capi.errors import UsageError
+
+if TYPE_CHECKING:
+    from offline_capi.airflow_provider.hooks.secrets import AirflowSecrets
+    from offline_capi.config import Deployment, Upload
+    from offline_capi.model import Window
+    from offline_capi.pipeline.run import Services
+
+__all__ = [
+    "Place",
+    "known_clients",
+    "opened",
+    "opened_clients",
+    "opened_services",
+    "refuse_unknown_conf",
+    "run_type",
+    "speak_of",
+    "who_runs",
+    "window_of",
+]
+
+
+class Place(NamedTuple):
+    """Which upload of which configuration folder a task works for."""
+
+    folder: str
+    upload: str
+
+
+def speak_of(**ids: str | None) -> None:
+    """Put these beside every line that the task logs from now on; Airflow forgets them when the task has ended.
+
+    ``upload``, ``upload_run_id`` (the ledger's; Airflow's own ``run_id`` stands there already) and ``client``.
+    """
+    bind_contextvars(**{name: value for name, value in ids.items() if value is not None})
+
+
+@contextmanager
+def opened(place: Place, run_id: str | None = None) -> Iterator[tuple[Upload, Services]]:
+    """The upload and the services of this process, with secrets from Airflow's connections.
+
+    A disk or an object store that cannot be used is told as on the command line.
+    """
+    from offline_capi.runtime.process import set_up_process
+
+    set_up_process()
+    from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
+    from offline_capi.config import load_one
+    from offline_capi.pipeline.run import open_services
+    from offline_capi.storage.filesystem import places_told
+
+    speak_of(upload=place.upload, upload_run_id=run_id)
+    environment = AirflowEnvironment()
+    deployment = load_one(place.folder, place.upload, environ=environment)
+    with places_told(), open_services(deployment, AirflowSecrets(environment)) as services:
+        yield deployment.uploads[place.upload], services
+
+
+@contextmanager
+def opened_services(folder: str) -> Iterator[Services]:
+    """The services of this process for what is about clients and no upload, with secrets from Airflow's connections."""
+    from offline_capi.runtime.process import set_up_process
+
+    set_up_process()
+    from offline_capi.pipeline.run import open_services
+    from offline_capi.storage.filesystem import places_told
+
+    deployment, secrets = opened_clients(folder)
+    with places_told(), open_services(deployment, secrets) as services:
+        yield services
+
+
+def opened_clients(folder: str) -> tuple[Deployment, AirflowSecrets]:
+    """The platform and its clients; raises the ``ConfigError`` of ``clients.yml`` where that is faulty."""
+    from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
+    from offline_capi.config import load_each
+
+    environment = AirflowEnvironment()
+    deployment, broken = load_each(folder, environ=environment, only="")  # no upload has this name
+    for error in broken.values():
+        raise error
+    return deployment, AirflowSecrets(environment)
+
+
+def window_of(upload: Upload, context: Mapping[str, Any]) -> Window:
+    """The window of the run that ``context`` belongs to."""
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    interval = (start, end) if start and end else None
+    return resolve_window(context["params"], context["dag_run"].partition_key, interval, upload.window.timezone)
+
+
+def refuse_unknown_conf(context: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` for keys of the run's conf that its trigger form does not have.
+
+    Airflow takes any key and uses none that no form declares: a ``dryrun`` would send everything.
+    """
+    from offline_capi.runtime.nearest import did_you_mean
+
+    known = [*context["dag"].params]
+    unknown = sorted(str(key) for key in (context["dag_run"].conf or {}) if key not in known)
+    if unknown:
+        named = ", ".join(f'"{key}"{did_you_mean(key, known)}' for key in unknown)
+        fields = f"It has {', '.join(known)}" if known else "This DAG has no form"
+        raise UsageError(
+            f"the conf of this run has what the trigger form has not: {named}. {fields}. Correct it and trigger again: "
+            f"nothing was read and nothing was sent."
+        )
+
+
+def run_type(context: Mapping[str, Any]) -> str:
+    """``scheduled``, ``manual``, ``backfill``, …"""
+    kind = context["dag_run"].run_type
+    return str(getattr(kind, "value", kind))
+
+
+def who_runs(context: Mapping[str, Any]) -> str:
+    """Who stands behind a run, for the audit log: whoever triggered it, where it was a person, and the DAG's run."""
+    run = context["dag_run"]
+    user = getattr(run, "triggering_user_name", None)
+    return f"{user or run_type(context)} (Airflow {run.dag_id} {run.run_id})"
+
+
+def known_clients(wanted: Iterable[str], services: Services) -> list[str]:
+    """The wanted clients in order, each once; raises ``UsageError`` for names that nobody has."""
+    from offline_capi.runtime.nearest import did_you_mean
+
+    clients = services.deployment.clients
+    unknown = [f'"{name}"{did_you_mean(name, clients)}' for name in sorted(set(wanted) - set(clients))]
+    if unknown:
+        raise UsageError(f"no such client in clients.yml: {', '.join(unknown)}. Nothing was read and nothing was sent.")
+    return sorted(set(wanted))

@@ -1,0 +1,408 @@
+"""The tasks of a night. Each opens what it needs, calls one function of ``pipeline`` and hands on a few numbers.
+
+Nothing heavy is imported before a task runs: this module is loaded whenever a DAG file is parsed. What passes between
+tasks is a plan's figures and a small manifest of each client's files; rows travel as hashed Parquet files, fates in
+the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import structlog
+from airflow.sdk import get_current_context
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowSkipException
+
+from offline_capi.airflow_provider.dags.windows import resolve_window
+from offline_capi.airflow_provider.observability.alerting import tell_alerts
+from offline_capi.airflow_provider.observability.lineage import tell_lineage
+from offline_capi.airflow_provider.observability.metrics import count_events, count_sending
+from offline_capi.airflow_provider.observability.task_logging import log_plan, log_report, log_sending, numbers
+from offline_capi.airflow_provider.operators.batches import (
+    MAX_UNITS,
+    describe_failure,
+    join_failures,
+    make_units,
+    staged_of,
+)
+from offline_capi.airflow_provider.operators.failures import raise_for_undelivered, raise_for_unsettled
+from offline_capi.airflow_provider.operators.task_context import (
+    Place,
+    known_clients,
+    opened,
+    refuse_unknown_conf,
+    run_type,
+    speak_of,
+    who_runs,
+    window_of,
+)
+from offline_capi.errors import (
+    AccessDeniedError,
+    LedgerError,
+    OfflineCapiError,
+    PartialLossError,
+    UsageError,
+)
+from offline_capi.model import Fate
+from offline_capi.runtime.bugs import as_internal
+
+if TYPE_CHECKING:
+    from offline_capi.config import Upload
+    from offline_capi.guards.quotas import Quotas
+    from offline_capi.model import Window
+    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline.settle import Settled
+    from offline_capi.report import RunReport
+    from offline_capi.storage.staging import StagedEvents
+
+__all__ = ["plan", "prepare", "purge", "reconcile", "send_client"]
+
+#: In place of the clients, where a test event code sends everything in one task.
+_TEST_UNIT = {"client": "test events", "staged": []}
+
+#: Failed requests of a client that its log names; halving may make hundreds of one.
+_TOLD = 20
+
+_log = structlog.get_logger(__name__)
+
+
+def plan(folder: str, upload: str) -> dict[str, Any]:
+    """Resolve the window and open a run; of any but the nightly run, say first what will go.
+
+    The nightly run also opens one for each day that earlier runs left open, and says so first. A dry run ends here: it
+    opens no run, and nothing is recorded. Nor is anything of a run with a test event code.
+    """
+    from offline_capi.delivery import manual_only
+    from offline_capi.pipeline.run import begin_run
+
+    context = get_current_context()
+    refuse_unknown_conf(context)
+    trigger, form = run_type(context), context["params"]
+    manual_only(form.get("test_event_code") or None, trigger)
+    with opened(Place(folder, upload)) as (one, services):
+        window = window_of(one, context)
+        wanted = known_clients(form.get("clients") or (), services)
+        found = {} if trigger == "scheduled" else _foresee(one, window, services, wanted, form)
+        recorded = not (form.get("dry_run") or form.get("test_event_code"))
+        settles = _open_settling_runs(one, window, services) if trigger == "scheduled" and recorded else []
+        run_id = begin_run(one, window, services, trigger=trigger, narrowed=bool(wanted)) if recorded else None
+    speak_of(upload_run_id=run_id)
+    _log.info("planned", since=window.since.isoformat(), until=window.until.isoformat(), trigger=trigger)
+    manifest = {"run": run_id, "window": _ends_of(window), "clients": wanted, **found}
+    return {**manifest, "settles": settles} if settles else manifest
+
+
+def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Read, map, hash and check the window; stage one hashed file a client. Returns what each mapped task sends.
+
+    One task for all clients, although sending is mapped: clients share a source, so that a task each would query it
+    and scan it once a client, and each would reject the rows of the others. Which clients there are is known only when
+    the rows have been read.
+    """
+    from offline_capi.pipeline.run import stage_upload
+
+    form = get_current_context()["params"]
+    if form.get("test_event_code") and not form.get("dry_run"):
+        return [_TEST_UNIT]
+    run_id = _opened_run(manifest)
+    with opened(Place(folder, upload), run_id) as (one, services):
+        window = _window_in_zone(manifest["window"], one.window.timezone)
+        force = bool(form.get("force_gates"))
+        record_choices(one, services, run_id, form)
+        staged = _stage_open_days(manifest.get("settles", ()), one, services)
+        staged += stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
+        if form.get("resend"):
+            _forget_refused(run_id, services)
+        limit = min(MAX_UNITS, conf.getint("core", "max_map_length", fallback=MAX_UNITS))
+        units = make_units(staged, services.stage, run_id, limit=limit)
+    for file in staged:
+        _log.info("staged", client=file.client, events=file.events)
+    return units
+
+
+def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, int]:
+    """Send what is staged for the clients of a unit and not sent yet; fail at the end when any of it did not arrive.
+
+    A unit is one client, of which there may be staged files of several runs, or several small clients, each sent for
+    whatever becomes of the others. Killed at any point and repeated, it goes on where it was: the ledger knows each
+    request that left, answered or not.
+    """
+    context: Any = get_current_context()
+    context["client"] = unit["client"]  # for map_index_template
+    if unit == _TEST_UNIT:
+        return _send_test(Place(folder, upload))
+    from offline_capi.guards.quotas import Quotas
+
+    sent: Counter[str] = Counter()
+    failures: dict[str, OfflineCapiError] = {}
+    with opened(Place(folder, upload), unit.get("run_id")) as (one, services):
+        staged = staged_of(unit, services.stage)
+        if not staged:
+            _check_purged(unit["client"], unit["run_id"], services)
+        clients = {name: [*files] for name, files in groupby(staged, key=lambda file: file.client)}
+        quotas = Quotas(services.deployment.recipients)  # one for the whole night, the oldest day first
+        for client, files in clients.items():
+            speak_of(client=client)
+            for file in files:
+                try:
+                    sent.update(_send_file(file, one, services, quotas))
+                except Exception as raised:  # noqa: BLE001  whatever it is, the other clients are sent for
+                    error = as_internal(raised)
+                    failures.setdefault(client, error)
+                    if len(staged) > 1:
+                        _log.error(f"{describe_failure(client, error)} What else this task has is sent all the same.")
+                    if isinstance(error, AccessDeniedError):
+                        break  # Meta would refuse the client's next file as well
+    if failures:
+        raise join_failures(failures, len(clients))
+    return dict(sent)
+
+
+def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas: Quotas) -> dict[str, int]:
+    """Send one staged file, count and log what became of it; fail when any of it did not arrive."""
+    from offline_capi.pipeline.run import send_staged
+
+    started = time.monotonic()
+    speak_of(upload_run_id=staged.run_id)
+    if not services.stage.filesystem.exists(staged.path):
+        _check_purged(staged.client, staged.run_id, services)
+        return {}
+    tally = send_staged(staged, upload, services, quotas=quotas)
+    tell_lineage(upload, services, {staged.client: tally.of(Fate.SENT)})
+    log_sending(tally, services.ledger.failed_requests(staged.run_id, staged.client, _TOLD))
+    took = timedelta(seconds=time.monotonic() - started)
+    count_sending(tally, took, upload=upload.name, client=staged.client)
+    raise_for_undelivered(staged.client, tally)
+    return numbers(tally)
+
+
+def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Close the books of the run and of the open days that it took up, print them; fail when anything is missing."""
+    from offline_capi.privacy import purge_if_due
+
+    if manifest is None:
+        raise PartialLossError(f"{upload}: no run was opened, so nothing was read or sent. Look at the plan task.")
+    failed = _failed_tasks()
+    if manifest["run"] is None and failed:
+        raise PartialLossError(f"{upload}: {', '.join(failed)} failed; its log says why.")
+    run_id = _opened_run(manifest)
+    with opened(Place(folder, upload), run_id) as (one, services):
+        purge_if_due(services, who=who_runs(get_current_context()))  # a red night never gets to the task ``purge``
+        settled = _close_open_days(manifest.get("settles", ()), one, services)
+        if "prepare" in failed:
+            _give_up(run_id, services)
+        before = _closed_before(run_id, services)
+        report = _close(run_id, one, services)
+        tell_alerts(report, services)
+        count_events(report, services.deployment.recipients, before)
+    for earlier in settled.reports:
+        log_report(earlier)
+    log_report(report)
+    report.raise_for_loss()
+    raise_for_unsettled(upload, settled)
+    if failed:
+        raise PartialLossError(f"run {run_id}: everything arrived, but {', '.join(failed)} failed; its log says why.")
+    summary = {"run": run_id, "status": report.status.value, "balance": report.balance, **numbers(report.tally)}
+    _tell_asset({**summary, "window": manifest["window"]})
+    return summary
+
+
+def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
+    """Remove the staged files of a run whose books are closed; those of a failed run stay, to be sent again.
+
+    And, once a day, what is older than ``platform.retention`` says.
+    """
+    from offline_capi.privacy import purge_if_due
+
+    run_id = _opened_run(manifest)
+    with opened(Place(folder, upload), run_id) as (_, services):
+        for one in (*(settle["run"] for settle in manifest.get("settles", ())), run_id):
+            services.stage.purge_events(one)
+        purge_if_due(services, who=who_runs(get_current_context()))
+
+
+# ---------------------------------------------------------------------------------------------- what they stand on
+
+
+def _foresee(
+    upload: Upload, window: Window, services: Services, clients: list[str], form: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Print the plan of the run and return its figures; raise if it is more than the form allows."""
+    from offline_capi.pipeline.run import plan_upload
+
+    report = plan_upload(upload, window, services, clients=clients)
+    log_plan(report)
+    again = report.tally.of(Fate.REJECTED_BY_META) if form.get("resend") else 0
+    if again:
+        _log.info("events that Meta refused before go again", events=again)
+    _keep_limit(report.tally.of(Fate.SENT) + again, form.get("limit"))
+    return {"balance": report.balance, "foreseen": numbers(report.tally), **({"resent": again} if again else {})}
+
+
+def _open_settling_runs(upload: Upload, window: Window, services: Services) -> list[dict[str, Any]]:
+    """Open a run for each day that earlier runs left open, oldest first, and say which and why."""
+    from offline_capi.pipeline.run import begin_run
+    from offline_capi.pipeline.settle import plan_settling
+
+    days = plan_settling(upload, services, besides=window, announce=_log.info)
+    return [{"run": begin_run(upload, day, services, trigger="settle"), "window": _ends_of(day)} for day in days]
+
+
+def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> list[StagedEvents]:
+    """Stage the days that earlier runs left open; one whose source fails stays open, and the others have their turn."""
+    from offline_capi.pipeline.run import stage_upload
+
+    staged: list[StagedEvents] = []
+    for settle in settles:
+        window = _window_in_zone(settle["window"], upload.window.timezone)
+        try:
+            staged += stage_upload(upload, window, services, settle["run"])
+        except LedgerError:
+            raise
+        except OfflineCapiError as error:
+            _log.error(f"{window} stays open: {error}")
+            services.ledger.finish_run(settle["run"], status="failed", report=None, now=services.clock())
+    return staged
+
+
+def _close_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> Settled:
+    """Close the books of the runs over days that were open; those that were never prepared stay open."""
+    from offline_capi.pipeline.settle import Settled
+
+    settled = Settled()
+    for settle in settles:
+        run_id = settle["run"]
+        if "prepare" not in services.ledger.parts(run_id):
+            if services.ledger.run(run_id).ended_at is None:
+                services.ledger.finish_run(run_id, status="failed", report=None, now=services.clock())
+            day = _window_in_zone(settle["window"], upload.window.timezone).since.date()
+            settled.failures[day] = PartialLossError("its source could not be prepared; the log of prepare says why")
+            continue
+        report = _close(run_id, upload, services)
+        tell_alerts(report, services)
+        settled.reports.append(report)
+    return settled
+
+
+def _ends_of(window: Window) -> list[str]:
+    return [window.since.isoformat(), window.until.isoformat()]
+
+
+def _keep_limit(events: int, limit: int | None) -> None:
+    if limit is not None and events > limit:
+        raise UsageError(
+            f"the plan would send {events:,} events, more than the {limit:,} that the form allows. Narrow the days or "
+            f"clients, or raise the limit. Nothing was sent."
+        )
+
+
+def record_choices(upload: Upload, services: Services, run_id: str, form: Mapping[str, Any]) -> None:
+    """In the audit log, who forced a gate or sends again what Meta refused."""
+    from offline_capi.ledger import AuditAction, record_audit
+
+    for field, action in (("force_gates", AuditAction.FORCE_GATES), ("resend", AuditAction.RESEND)):
+        if form.get(field):
+            who = who_runs(get_current_context())
+            record_audit(services.ledger, action, upload.name, now=services.clock(), who=who, run_id=run_id)
+
+
+def _forget_refused(run_id: str, services: Services) -> None:
+    """Let the ledger take the refused ones among a run's staged events for events that were never sent."""
+    for events in services.stage.read_all_events(run_id):
+        services.ledger.forget(events.keys, refused=True)
+
+
+def _check_purged(client: str, run_id: str, services: Services) -> None:
+    """Staged events that are gone have arrived if their run is complete; else raise ``UsageError``."""
+    if not _is_complete(run_id, services):
+        raise UsageError(
+            f"{client}: the staged events of run {run_id} are gone. Clear prepare and all that follows it, "
+            f"or trigger the day anew: only what is missing is sent."
+        )
+    _log.info("everything arrived before and its staged events were purged; nothing is sent")
+
+
+def _is_complete(run_id: str, services: Services) -> bool:
+    return services.ledger.run(run_id).status == "complete"
+
+
+def _closed_before(run_id: str, services: Services) -> RunReport | None:
+    """The books as they were closed before this task was cleared or repeated."""
+    from offline_capi.report import RunReport
+
+    report = services.ledger.run(run_id).report
+    return RunReport.from_json(report) if report else None
+
+
+def _close(run_id: str, upload: Upload, services: Services) -> RunReport:
+    """Close the books; of a run that was purged, and so was complete, they are closed already."""
+    from offline_capi import pipeline
+
+    purged = next(services.stage.read_all_events(run_id, 1), None) is None
+    if purged and _is_complete(run_id, services):
+        return pipeline.report_of(run_id, services)
+    return pipeline.reconcile(run_id, upload, services)
+
+
+def _tell_asset(summary: Mapping[str, Any]) -> None:
+    """What the asset's event says, to whoever schedules by it."""
+    context: Any = get_current_context()
+    for asset in context["task"].outlets:
+        context["outlet_events"][asset].extra = dict(summary)
+
+
+def _send_test(place: Place) -> dict[str, int]:
+    """Send the whole window with the form's test event code, in this task; the ledger does not hear of it."""
+    from offline_capi.pipeline.run import run_upload
+
+    context = get_current_context()
+    form = context["params"]
+    with opened(place) as (one, services):
+        report = run_upload(
+            one,
+            window_of(one, context),
+            services,
+            trigger=run_type(context),
+            clients=form.get("clients") or (),
+            test_event_code=form["test_event_code"],
+            force_gates=bool(form.get("force_gates")),
+        )
+    log_report(report)
+    report.raise_for_loss()
+    return numbers(report.tally)
+
+
+def _opened_run(manifest: Mapping[str, Any]) -> str:
+    if manifest["run"] is None:
+        raise AirflowSkipException(
+            "no run was opened: a dry run shows only the plan, a test event code goes its own way"
+        )
+    return str(manifest["run"])
+
+
+def _window_in_zone(ends: list[str], zone: str) -> Window:
+    return resolve_window({"since": ends[0], "until": ends[1]}, None, None, zone)
+
+
+def _failed_tasks() -> list[str]:
+    """Tasks of this run that failed, mapped ones with their index; what the ledger says comes on top of it."""
+    context: Any = get_current_context()
+    own = context["ti"]
+    states = own.get_task_states(dag_id=own.dag_id, run_ids=[own.run_id])
+    tasks = (pair for of_run in states.values() for pair in of_run.items())
+    return sorted(task for task, state in tasks if state in ("failed", "upstream_failed"))
+
+
+def _give_up(run_id: str, services: Services) -> NoReturn:
+    """A run that was never prepared has no books to close: without this it would look complete with nothing read."""
+    services.ledger.finish_run(run_id, status="failed", report=None, now=services.clock())
+    raise PartialLossError(
+        f"run {run_id}: the source could not be prepared, so nothing was sent; the log of prepare says why. "
+        f"Repeating is safe."
+    )

@@ -1,0 +1,135 @@
+"""One task that does a whole upload, for people who have DAGs of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from airflow.sdk import BaseOperator, BaseOperatorLink
+
+from offline_capi.airflow_provider.observability.alerting import tell_alerts
+from offline_capi.airflow_provider.observability.lineage import tell_lineage
+from offline_capi.airflow_provider.observability.metrics import count_events, count_sending
+from offline_capi.airflow_provider.observability.task_logging import log_plan, log_report, numbers
+from offline_capi.airflow_provider.operators.failures import raise_for_undelivered, raise_for_unsettled
+from offline_capi.airflow_provider.operators.retries import upload_retry_policy
+from offline_capi.airflow_provider.operators.task_context import (
+    Place,
+    known_clients,
+    opened,
+    run_type,
+    speak_of,
+    window_of,
+)
+from offline_capi.model import Fate
+from offline_capi.runtime.bugs import contain
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import TaskInstanceKey
+
+    from offline_capi.config import Upload
+    from offline_capi.model import Window
+    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline.settle import Settled
+    from offline_capi.report import RunReport
+
+__all__ = ["EventsManagerLink", "UploadConversionsOperator"]
+
+#: Where a pixel is shown to people; third-party, not in Meta's documentation.
+_EVENTS_MANAGER = "https://business.facebook.com/events_manager2/list/dataset/{pixel}/overview"
+
+
+_log = structlog.get_logger(__name__)
+
+
+class EventsManagerLink(BaseOperatorLink):
+    """A button from the task to the pixel in Meta's Events Manager; of an upload with one client only."""
+
+    name = "Events Manager"
+    xcom_key = "events_manager"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002  as Airflow calls it
+        """What the task found out while it ran; Airflow asks it at its end, and keeps the answer as an XCom."""
+        return str(getattr(operator, "events_manager", ""))
+
+
+class UploadConversionsOperator(BaseOperator):
+    """Send what an upload's source holds for the run's window and the ledger has not seen sent.
+
+    The same as ``offline-capi upload`` in one task: repeating it sends nothing twice, and anything that did not arrive
+    fails it. ``folder`` is the configuration folder, ``upload`` a file in its ``uploads/``. ``since`` and ``until`` are
+    days or times in the upload's zone; without them, the run's partition or data interval is the window. Returns the
+    run's id, status and numbers. With ``dry_run`` it plans only, and nothing is recorded.
+    """
+
+    template_fields: Sequence[str] = ("folder", "upload", "since", "until", "clients")
+    operator_extra_links = (EventsManagerLink(),)
+    ui_color = "#e7f0fd"
+
+    def __init__(
+        self,
+        *,
+        folder: str,
+        upload: str,
+        since: str | None = None,
+        until: str | None = None,
+        clients: Sequence[str] = (),
+        dry_run: bool = False,
+        force_gates: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"retry_policy": upload_retry_policy(), **kwargs})
+        self.folder, self.upload = folder, upload
+        self.since, self.until, self.clients = since, until, clients
+        self.only_plan, self.force_gates = dry_run, force_gates
+
+    @contain
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Open, send, print the report, fail if anything is missing."""
+        with opened(Place(self.folder, self.upload)) as (upload, services):
+            form = {"since": self.since, "until": self.until}
+            window, trigger = window_of(upload, {**context, "params": form}), run_type(context)
+            report, settled = self._run(upload, window, services, trigger)
+            self.events_manager = _events_manager(upload, services)
+            for made in (*settled.reports, report):
+                if not made.planned:
+                    _tell(made, upload, services)
+                    tell_alerts(made, services)
+        for made in (*settled.reports, report):
+            log_plan(made) if made.planned else log_report(made)
+        if report.problems and not report.planned:
+            raise_for_undelivered(self.upload, report.tally)
+            report.raise_for_loss()
+        raise_for_unsettled(self.upload, settled)
+        return {"run": report.run_id, "status": report.status.value, **numbers(report.tally)}
+
+    def _run(self, upload: Upload, window: Window, services: Services, trigger: str) -> tuple[RunReport, Settled]:
+        """The report of the window; a scheduled run for all clients also takes up what earlier runs left open."""
+        from offline_capi.pipeline.run import plan_upload, run_upload
+        from offline_capi.pipeline.settle import Settled, run_night
+
+        clients = known_clients(self.clients, services)
+        if self.only_plan:
+            return plan_upload(upload, window, services, clients=clients), Settled()
+        if trigger == "scheduled" and not clients and window.reaches_last_day(services.clock()):
+            night = run_night(
+                upload, window, services, trigger=trigger, force_gates=self.force_gates, announce=_log.info
+            )
+            return night.report, night.settled
+        report = run_upload(upload, window, services, trigger=trigger, clients=clients, force_gates=self.force_gates)
+        return report, Settled()
+
+
+def _tell(report: RunReport, upload: Upload, services: Services) -> None:
+    """To Airflow's metrics and lineage."""
+    speak_of(upload_run_id=report.run_id)
+    count_sending(report.tally, report.ended_at - report.started_at, upload=report.upload)
+    count_events(report, services.deployment.recipients)
+    sent = ((client, fates.get(Fate.SENT, 0)) for client, fates in report.by_client().items())
+    tell_lineage(upload, services, {client: events for client, events in sent if events})
+
+
+def _events_manager(upload: Upload, services: Services) -> str:
+    client = services.deployment.clients.get(str(upload.client.constant))
+    return _EVENTS_MANAGER.format(pixel=client.pixel_id) if client else ""

@@ -1,0 +1,1 @@
+"""The Graph API: the client that calls it, how its responses are read, what its error codes ask for."""

@@ -1,0 +1,125 @@
+"""A look before a run: does the source have the columns, and about how many rows are to be expected?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
+from offline_capi.config.columns import lookup_of, named_columns, patterns_used
+from offline_capi.config.settings import SqlSource
+from offline_capi.errors import ConfigError, Problem, SourceError
+from offline_capi.mapping import columns_of_table, pattern_fault, placed_rows
+from offline_capi.model import Window
+from offline_capi.pipeline.run import Services, at_source, rows_window
+from offline_capi.runtime.border import column_names, list_columns
+from offline_capi.runtime.nearest import did_you_mean
+from offline_capi.sources import expected_rows, read_batches, source_columns
+
+__all__ = ["check_columns", "check_patterns", "rows_to_expect"]
+
+
+def check_patterns(upload: Upload, deployment: Deployment) -> None:
+    """Raise ``ConfigError`` with every pattern of the upload that RE2 cannot use."""
+    wrong = ((path, pattern_fault(pattern)) for path, pattern in patterns_used(upload).items())
+    problems = [_problem(upload, deployment, path, message) for path, message in wrong if message]
+    if problems:
+        raise ConfigError(f"patterns of {upload.name} that cannot be used: {len(problems)}", problems)
+
+
+def _problem(upload: Upload, deployment: Deployment, path: str, message: str) -> Problem:
+    file, _, line = deployment.place(upload.name, path).rpartition(":")
+    return Problem(file, int(line), path, message)
+
+
+def check_columns(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> dict[str, str]:
+    """The source's columns with their types. Raises ``ConfigError`` with every column that it lacks.
+
+    Also where rows of a file are placed in time by a column of which none of the first rows can be read.
+
+    A source without anything to look at (no file for the window) has no columns and no problems.
+    """
+    named = None if upload.transform else tuple(columns_used(upload))
+    found = dict(source_columns(upload.source, window, columns=named, **at_source(upload, deployment, secrets)))
+    problems = _missing(upload, found, deployment) if found and upload.transform is None else []
+    problems += _missing_in_lookups(upload, window, deployment, secrets)
+    if found and not problems:
+        problems = _unplaced(upload, window, deployment, secrets)
+    if problems:
+        counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError(f"{counted} in the columns of {upload.name}", problems)
+    return found
+
+
+def rows_to_expect(upload: Upload, window: Window, services: Services) -> int | None:
+    """About how many rows the run will read: counted by the database, else as many as the last run of its length.
+
+    ``None`` where neither is known. Only a progress bar depends on it.
+    """
+    looking_back = window.looking_back(upload.window.lookback)
+    try:
+        counted = expected_rows(upload.source, looking_back, **at_source(upload, services.deployment, services.secrets))
+    except SourceError:  # a query that cannot be counted can often be read; if not, reading it says why
+        counted = None
+    return counted if counted is not None else _rows_of_last(upload.name, window, services)
+
+
+def _rows_of_last(upload: str, window: Window, services: Services) -> int | None:
+    length = window.until - window.since
+    for record in services.ledger.runs(100):
+        if record.upload == upload and record.report and record.window.until - record.window.since == length:
+            return int(record.report["rows"]["read"])
+    return None
+
+
+def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -> list[Problem]:
+    used = columns_used(upload)
+    is_schema = isinstance(upload.source, SqlSource)
+    near = column_names(found, used, is_schema=is_schema)
+    its = list_columns(sorted(found), used, is_schema=is_schema)
+    problems = []
+    for column, paths in used.items():
+        if column in found:
+            continue
+        hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
+        problems.append(_problem(upload, deployment, paths[0], f'column "{column}" is not in the source{hint}'))
+    return problems
+
+
+def _missing_in_lookups(
+    upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver
+) -> list[Problem]:
+    """Columns that the tables of the lookups lack."""
+    problems = []
+    for name, lookup in upload.lookups.items():
+        needed = columns_of_table(upload, name)
+        there = dict(source_columns(lookup, window, columns=needed, **at_source(upload, deployment, secrets)))
+        for column in needed if there else ():
+            if column not in there:
+                is_schema = isinstance(lookup, SqlSource)
+                its = list_columns(sorted(there), needed, is_schema=is_schema)
+                near = column_names(there, needed, is_schema=is_schema)
+                hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
+                path = named_columns(upload).get(f"{name}.{column}", (f"lookups.{name}.key",))[0]
+                problems.append(_problem(upload, deployment, path, f'column "{column}" is not in {name}{hint}'))
+    return problems
+
+
+LOOKED_AT_ROWS = 1_000
+
+
+def _unplaced(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> list[Problem]:
+    if rows_window(upload, window) is None or upload.transform is not None:
+        return []
+    times = {*upload.window.columns, *(upload.event.time.columns if upload.event.time else ())}
+    needed = tuple(column for column in times if not lookup_of(column, upload))
+    batches = read_batches(
+        upload.source, window, **at_source(upload, deployment, secrets), columns=needed, batch_rows=LOOKED_AT_ROWS
+    )
+    first = next(iter(batches), None)
+    if first is None:
+        return []
+    path, filled, readable = placed_rows(first, upload)
+    if readable or not filled:
+        return []
+    message = f"none of the first {filled:,} values can be read as a time; declare format or unit under window"
+    return [_problem(upload, deployment, path, message)]

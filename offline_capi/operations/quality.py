@@ -1,0 +1,73 @@
+"""What Meta says of the events it got: asked, kept in the ledger, and set beside what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from offline_capi.clients.read_back import Unread, covered_days, read_back
+from offline_capi.delivery import explain
+from offline_capi.ledger import keep_read_back, read_back_of, sent_by_runs
+from offline_capi.meta.graph.client import Graph
+from offline_capi.meta.versions import version_warnings
+from offline_capi.model import SentEvents
+from offline_capi.model.recipients import client_of
+from offline_capi.pipeline.run import Services
+from offline_capi.report import Quality, RunReport, compare
+
+__all__ = ["Pulled", "pull_quality", "quality_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What was asked for just now. ``unread`` is what Meta did not tell; ``warnings`` are of the API's versions."""
+
+    quality: Quality
+    unread: tuple[Unread, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        return not self.unread
+
+    def to_json(self) -> dict[str, Any]:
+        unread = [{"client": one.client, "kind": one.kind, "words": one.words} for one in self.unread]
+        return {**self.quality.to_json(), "unread": unread, "warnings": list(self.warnings)}
+
+
+def pull_quality(services: Services, *, clients: Collection[str] = ()) -> Pulled:
+    """Ask Meta about every active client, or those named, keep what it told, and set our own counts beside it.
+
+    Nothing is changed at Meta. Asking again replaces what it told of the same days before.
+    """
+    deployment, now = services.deployment, services.clock().astimezone(UTC)
+    platform = deployment.platform
+    wanted = [
+        one for one in deployment.recipients.values() if (client_of(one.name) in clients if clients else one.active)
+    ]
+    with Graph(platform.graph_url, platform.versions) as graph:
+        told, unread = read_back(wanted, graph, platform, services.secrets, explain=explain, now=now)
+        warnings = (*version_warnings(platform.versions, now.date(), families=["read_back"]), *graph.notices)
+    keep_read_back(services.ledger, told, now=now, keep_for=platform.retention.read_back)
+    days = covered_days(now)
+    kept = read_back_of(services.ledger, since=days[0], until=days[-1], clients=[one.name for one in wanted])
+    return Pulled(compare(_sent_since(services, days[0]), kept), tuple(unread), warnings)
+
+
+def quality_of(report: RunReport, services: Services) -> Quality:
+    """What Meta told of the events of a run when it was asked last; nothing where it never was."""
+    about = report.tally.sent_events.keys()
+    if not about:
+        return Quality()
+    first = min(sent.day for sent in about)
+    clients = {sent.client for sent in about}
+    told = read_back_of(services.ledger, since=first, until=services.clock().astimezone(UTC).date(), clients=clients)
+    return compare(_sent_since(services, first), told, about=about) if told else Quality()
+
+
+def _sent_since(services: Services, day: date) -> list[tuple[datetime, dict[SentEvents, int]]]:
+    """No run that began before a day sent events of that day: events are never sent before they happen."""
+    runs = sent_by_runs(services.ledger, datetime.combine(day, time(), UTC))
+    return [(run.ended_at, dict(run.events)) for run in runs]

@@ -1,0 +1,373 @@
+"""Gates: a night unlike the nights before it is noticed before its first request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline_capi.config.settings import Gates
+from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
+from offline_capi.model import AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
+from offline_capi.pipeline.run import begin_run, reconcile, send_staged, stage_upload
+from tests.support.night import Night, yesterday
+from tests.support.sales import SHOP, ZONE, noon, sale, sales_night, write
+from tests.support.sandbox_server import Sandbox
+
+MONDAY = date(2026, 11, 23)
+TONIGHT = Window.of_day(MONDAY, ZONE)
+TWO_DAYS = Window(TONIGHT.since - timedelta(days=2), TONIGHT.since)
+
+
+def books(read: int = 100, value: float = 1000.0, **rows: int) -> Tally:
+    """So many rows read; those of a fate are named, ``duplicate`` are invalid ones; the rest was sent."""
+    duplicates = rows.pop("duplicate", 0)
+    fates = Counter({Count(Fate(fate), "corner_shop", MONDAY): n for fate, n in rows.items()})
+    fates[Count(Fate.INVALID, "corner_shop", MONDAY, Reason.DUPLICATE_EVENT_ID, "event_id")] = duplicates
+    return Tally(read=read, fates=fates, value={"EUR": value})
+
+
+def report(days_ago: int, tally: Tally | None = None, **other: Any) -> dict[str, Any]:
+    """A stored report of a run ``days_ago`` before tonight."""
+    window = Window.of_day(MONDAY - timedelta(days=days_ago), ZONE)
+    plain = {"window": window.to_json(), "trigger": "scheduled", "tally": (tally or books()).to_json()}
+    return {**plain, **other}
+
+
+def found(gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What gates find, by name and action."""
+    settings = Gates.model_validate(gates)
+    days = trailing_days(reports, TONIGHT, settings.days)
+    return [(finding.gate, finding.action) for finding in judge_gates(settings, tally, TONIGHT, days)]
+
+
+LAST_WEEK = [report(days_ago) for days_ago in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("gates", "tally", "expected"),
+    [
+        ({}, books(), []),
+        ({}, books(read=50, value=500), []),
+        ({}, books(read=49), [("volume", "warn")]),
+        ({}, books(read=301), [("volume", "warn")]),
+        ({"volume": "stop"}, books(read=49), [("volume", "stop")]),
+        ({"volume": "off"}, books(read=1), []),
+        ({"volume": {"min": "10%", "max": "1000%"}}, books(read=11), []),
+        ({"value": "stop"}, books(value=10), [("value EUR", "stop")]),
+        ({}, books(invalid=10), []),
+        ({}, books(invalid=11), [("invalid", "warn")]),
+        ({"invalid": {"max": "1%", "action": "stop"}}, books(invalid=2), [("invalid", "stop")]),
+        ({"expired": "stop"}, books(expired=20), [("expired", "stop")]),
+        ({}, books(suppressed=90), []),
+        ({}, books(suppressed=91), [("suppressed", "warn")]),
+        ({"suppressed": {"action": "stop", "max": "20%"}}, books(suppressed=21), [("suppressed", "stop")]),
+        ({"invalid": "off", "duplicate": "stop"}, books(duplicate=11), [("duplicate", "stop")]),
+        ({}, books(already_sent=100), []),
+    ],
+)
+def test_a_gate_finds_what_its_limits_say(gates: dict[str, Any], tally: Tally, expected: list[tuple[str, str]]) -> None:
+    assert found(gates, tally, LAST_WEEK) == expected
+
+
+def by_client(**rows: int) -> Tally:
+    tally = books(read=sum(rows.values()))
+    tally.read_of = Counter(rows)
+    return tally
+
+
+@pytest.mark.parametrize(
+    ("tonight", "said"),
+    [
+        ({"acme": 100, "beta": 900}, "; most of it by beta: 900 rows, usual are 50"),
+        ({"acme": 0, "beta": 40}, "; most of it by acme: 0 rows, usual are 100"),
+        ({"acme": 100, "gamma": 700}, "; most of it by gamma: 700 rows, usual are 0"),
+    ],
+)
+def test_a_volume_out_of_range_names_the_client_that_moved_it_most(tonight: dict[str, int], said: str) -> None:
+    """In an upload of several tenants one of them can stop all: whose rows they are has to be seen at once."""
+    settings = Gates.model_validate({"volume": "stop"})
+    days = trailing_days([report(ago, by_client(acme=100, beta=50)) for ago in range(1, 8)], TONIGHT, settings.days)
+
+    (finding,) = judge_gates(settings, by_client(**tonight), TONIGHT, days)
+
+    assert finding.sentence.endswith(said)
+
+
+def test_of_one_client_it_names_nobody() -> None:
+    settings = Gates.model_validate({"volume": "stop"})
+    days = trailing_days([report(ago, by_client(acme=100)) for ago in range(1, 8)], TONIGHT, settings.days)
+
+    (finding,) = judge_gates(settings, by_client(acme=900), TONIGHT, days)
+
+    assert "most of it" not in finding.sentence
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        LAST_WEEK[:2],
+        [report(days_ago) for days_ago in range(29, 40)],
+        [report(1)] * 9,
+        [report(days_ago, trigger="test") for days_ago in range(1, 8)],
+        [report(days_ago, trigger="replay") for days_ago in range(1, 8)],
+        [report(days_ago, Tally(read=100, narrowed=True)) for days_ago in range(1, 8)],
+        [report(days_ago, Tally(read=1, gates=(GateFinding("volume", "stop", 1, 9, ""),))) for days_ago in range(1, 8)],
+        [report(-days_ago) for days_ago in range(1, 8)],
+        [report(days_ago, window=TWO_DAYS.to_json()) for days_ago in range(1, 8)],
+    ],
+    ids=["two days", "too long ago", "one day", "tests", "replays", "one client", "stopped", "later", "longer"],
+)  # fmt: skip
+def test_what_is_no_night_of_its_own_says_nothing_of_what_is_usual(reports: list[dict[str, Any]]) -> None:
+    # Twice the figures of a usual day: a mutant once took 1 for what is usual where nothing is.
+    assert found({"volume": "stop", "value": "stop"}, books(read=500, value=5000), reports) == []
+    assert found({"volume": "stop", "value": "stop"}, books(read=0, value=0), reports) == []
+
+
+@pytest.mark.parametrize(
+    ("gates", "tally", "reports", "expected"),
+    [
+        ({}, books(read=0, value=1000), LAST_WEEK, [("rows", "stop")]),
+        ({}, books(read=1, value=1000), LAST_WEEK, [("volume", "warn")]),
+        ({"rows": "warn"}, books(read=0), LAST_WEEK, [("rows", "warn")]),
+        ({"rows": "off"}, books(read=0), LAST_WEEK, [("volume", "warn")]),
+        ({"volume": "stop"}, books(read=0), LAST_WEEK, [("volume", "stop")]),
+        ({}, books(read=0), LAST_WEEK[:2], []),
+        ({}, Tally(absent=(AbsentFile(MONDAY, "x.csv"),)), LAST_WEEK, [("volume", "warn"), ("value EUR", "warn")]),
+    ],
+    ids=["no row", "one row", "warns", "off", "volume stops", "two days only", "a file is absent"],
+)  # fmt: skip
+def test_a_night_without_rows_is_told_apart_from_a_small_one(
+    gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]], expected: list[tuple[str, str]]
+) -> None:
+    assert found(gates, tally, reports) == expected
+
+
+def empty(days_ago: int, action: str | None = None) -> dict[str, Any]:
+    """The report of a day without rows, on which the rows gate found something if ``action`` says so."""
+    findings = (GateFinding("rows", action, 0, 9, ""),) if action else ()
+    return report(days_ago, Tally(gates=findings))
+
+
+@pytest.mark.parametrize(
+    ("reports", "stops"),
+    [
+        ([report(days_ago) for days_ago in range(1, 28)], True),
+        # Closed on Mondays, since four weeks, since three, since one; and on one Monday of four, by an outage.
+        ([empty(ago) if ago % 7 == 0 else report(ago) for ago in range(1, 29)], False),
+        ([empty(ago) if ago % 7 == 0 else report(ago) for ago in range(1, 22)], False),
+        ([*LAST_WEEK[:6], empty(7, "forced")], False),
+        ([*LAST_WEEK[:6], empty(7, "warn")], False),
+        ([empty(ago) if ago == 7 else report(ago) for ago in range(1, 29)], True),
+        # An empty day that nobody has looked at, or that a gate stopped, excuses no other.
+        ([*LAST_WEEK[:6], empty(7)], True),
+        ([*LAST_WEEK[:6], empty(7, "stop")], True),
+        ([*LAST_WEEK[:6], report(7, Tally(absent=(AbsentFile(MONDAY, "x"),)))], True),
+        # Few sales: one empty day in four is usual, two are more than that.
+        ([empty(1), *(report(ago, books(read=2)) for ago in (2, 3, 4))], True),
+        ([empty(1), empty(2), *(report(ago, books(read=2)) for ago in (3, 4, 5))], False),
+    ],
+)
+def test_a_quiet_day_is_known_by_the_days_before_it(reports: list[dict[str, Any]], stops: bool) -> None:
+    gates = {"volume": "off", "value": "off"}
+
+    assert found(gates, books(read=0), reports) == ([("rows", "stop")] if stops else [])
+
+
+def test_an_optional_file_that_was_absent_makes_a_quiet_day_and_a_missing_one_none() -> None:
+    quiet, missing = (Tally(absent=(AbsentFile(MONDAY, "x", optional=flag),)) for flag in (True, False))
+
+    kept = [trailing_days([report(1, tally)], TONIGHT, 28) for tally in (quiet, missing)]
+
+    assert [len(days) for days in kept] == [1, 0]
+
+
+def test_a_weekday_is_compared_with_its_like() -> None:
+    """Mondays are weak here: a weak Monday is usual, a strong one is not."""
+    weeks = [report(days_ago, books(read=10 if days_ago % 7 == 0 else 100)) for days_ago in range(1, 29)]
+
+    assert found({"value": "off"}, books(read=10), weeks) == []
+    assert found({"value": "off"}, books(read=100), weeks) == [("volume", "warn")]
+
+
+def test_books_of_one_client_are_not_compared_with_whole_days() -> None:
+    narrowed = books(read=3, value=3, invalid=2)
+    narrowed.narrowed = True
+
+    assert found({}, narrowed, LAST_WEEK) == [("invalid", "warn")]
+
+
+def test_a_finding_names_the_figure_and_the_days_it_is_compared_with() -> None:
+    days = trailing_days(LAST_WEEK[:3], TONIGHT, 28)
+
+    (finding,) = judge_gates(Gates(), books(read=4), TONIGHT, days)
+
+    assert finding.sentence == (
+        "volume: 4 rows read, usual are 100 (median of Sun 22 Nov 100, Sat 21 Nov 100, Fri 20 Nov 100); "
+        "gates.volume allows 50% to 300%"
+    )
+    assert [one.action for one in forced([finding, GateFinding("value", "stop", 1, 2, "")])] == ["warn", "forced"]
+
+
+def test_only_a_gate_that_stops_costs_a_second_reading() -> None:
+    assert not can_stop(Gates())
+    assert can_stop(Gates.model_validate({"expired": "stop"}))
+    assert can_stop(Gates.model_validate({"suppressed": "stop"}))
+
+
+# ---------------------------------------------------------------------------------------------- whole nights
+
+
+@pytest.fixture
+def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Night:
+    """Three days with ten sales each are behind us; tonight has two, and the upload stops for that."""
+    monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
+    night = sales_night(tmp_path, sandbox)
+    days = [yesterday(ZONE) - timedelta(days=ago) for ago in (3, 2, 1)]
+    write(night, [sale(f"{day}-{i}", sold_at=noon(day)) for day in days for i in range(10)])
+    for day in days:
+        night.send("sales", day)
+    write(night, [sale("few-1"), sale("few-2")])
+    night.edit("dags/uploads/sales.yml", ("limits:", "gates: {volume: stop, value: off}\nlimits:"))
+    return night
+
+
+def test_p14_a_stopped_run_sends_nothing_and_says_why(night: Night) -> None:
+    """Every event is deferred; the report has the gate, its figures and the way through; exit code 1."""
+    before = len(night.sandbox.requests)
+
+    planned = night.run("plan", "sales")
+    said = night.run("upload", "sales")
+    data = night.run("report", "last", "--json").json
+
+    assert (said.code, len(night.sandbox.requests)) == (1, before)
+    assert "gate volume stopped the run" in said.out
+    assert "volume: 2 rows read, usual are 10 (median of" in said.out
+    assert "--force-gates" in said.out
+    assert "Nothing would be sent" in planned.out
+    assert (data["rows"]["deferred"], data["rows"]["read"], data["status"]) == (2, 2, "partial")
+    assert [(one["reason"], one["rows"]) for one in data["reasons"]] == [("gate_closed", 2)]
+    assert [(gate["gate"], gate["figure"], gate["usual"]) for gate in data["gates"]] == [("volume", 2, 10)]
+
+
+def test_a_stopped_run_is_let_pass_once(night: Night) -> None:
+    forced_run = night.run("upload", "sales", "--force-gates", "--json")
+    again = night.run("upload", "sales")
+
+    assert (forced_run.code, forced_run.json["rows"]["sent"]) == (0, 2)
+    assert [gate["action"] for gate in forced_run.json["gates"]] == ["forced"]
+    assert again.code == 1
+
+
+def test_an_empty_night_is_stopped_although_it_has_nothing_to_hold(night: Night) -> None:
+    write(night, [sale("old", sold_at=noon(yesterday(ZONE) - timedelta(days=9)))])
+
+    said = night.run("upload", "sales", "--json")
+
+    assert (said.code, said.json["rows"]["read"]) == (1, 0)
+    assert said.json["problems"] == ["gate volume stopped the run"]
+
+
+def test_a_gate_that_warns_holds_nothing_up(night: Night) -> None:
+    night.edit("dags/uploads/sales.yml", ("volume: stop", "volume: warn"))
+
+    said = night.run("upload", "sales")
+
+    assert said.code == 0
+    assert "gate (warn) volume: 2 rows read" in said.out
+
+
+def test_a_stopped_night_does_not_become_what_is_usual(night: Night) -> None:
+    for _ in range(4):
+        night.send("sales")
+
+    assert night.send("sales").gates[0].usual == 10
+
+
+def test_a_staged_night_is_stopped_between_its_first_task_and_the_second(night: Night) -> None:
+    """The rows are staged, none is given to a task that sends, and the books are closed with all of them deferred."""
+    with night.services() as services:
+        upload, window = services.deployment.uploads["sales"], Window.of_day(yesterday(ZONE), ZONE)
+        run = begin_run(upload, window, services)
+        units = stage_upload(upload, window, services, run)
+        stopped = reconcile(run, upload, services)
+        run = begin_run(upload, window, services)
+        let_pass = [
+            send_staged(u, upload, services) for u in stage_upload(upload, window, services, run, force_gates=True)
+        ]
+        passed = reconcile(run, upload, services)
+
+    assert (units, stopped.tally.of(Fate.DEFERRED), stopped.status) == ([], 2, "partial")
+    assert sum(tally.of(Fate.SENT) for tally in let_pass) == 2
+    assert (passed.status, [gate.action for gate in passed.gates]) == ("complete", ["forced"])
+
+
+# ---------------------------------------------------------------------------------------------- several clients
+
+
+def books_of(**clients: tuple[int, int]) -> Tally:
+    """Rows read and invalid of each client."""
+    fates = Counter({Count(Fate.INVALID, name, MONDAY): bad for name, (_, bad) in clients.items()})
+    read = Counter({name: rows for name, (rows, _) in clients.items()})
+    return Tally(read=sum(read.values()), fates=fates, read_of=read)
+
+
+@pytest.mark.parametrize(
+    ("action", "tally", "expected"),
+    [
+        ("stop", books_of(acme=(50, 0), beta=(200, 200)), [("stop", "beta")]),
+        ("stop", books_of(acme=(50, 6), beta=(200, 200)), [("stop", "acme"), ("stop", "beta")]),
+        # One client's good rows do not hide what became of another's.
+        ("stop", books_of(acme=(100, 90), beta=(9900, 0)), [("stop", "acme")]),
+        # A few bad rows of a small client say nothing while the run is as usual.
+        ("stop", books_of(acme=(5, 2), beta=(9900, 0)), []),
+        ("stop", books_of(acme=(100, 90)), [("stop", None)]),
+        ("warn", books_of(acme=(50, 0), beta=(200, 200)), [("warn", None)]),
+    ],
+)
+def test_p17_a_rate_gate_holds_the_clients_that_are_beyond_it_and_no_others(
+    action: str, tally: Tally, expected: list[tuple[str, str | None]]
+) -> None:
+    gates = Gates.model_validate({"invalid": {"action": action}})
+
+    assert [(one.action, one.client) for one in judge_gates(gates, tally, TONIGHT, [])] == expected
+
+
+@pytest.fixture
+def shared(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Night:
+    """A shop with 20 good sales, and an outlet with 5 good ones and 50 that cannot be read."""
+    monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
+    night = sales_night(tmp_path, sandbox)
+    night.edit("dags/uploads/sales.yml", ("limits:", "gates: {invalid: stop}\nlimits:"))
+    rows = [sale(f"shop-{n}") for n in range(20)]
+    rows += [sale(f"outlet-{n}", "Outlet", **({} if n < 5 else {"amount": "much"})) for n in range(55)]
+    write(night, rows)
+    return night
+
+
+def test_p17_bad_rows_of_one_client_hold_no_other_clients_events(shared: Night) -> None:
+    """Was: the outlet's bad rows held the shop's good ones."""
+    said = shared.run("upload", "sales")
+    data = shared.run("report", "last", "--json").json
+
+    assert (said.code, data["rows"]["sent"], data["rows"]["deferred"], data["rows"]["invalid"]) == (1, 20, 5, 50)
+    assert shared.sandbox.totals.keys() == {SHOP}
+    assert "gate invalid stopped nordic_outlet" in said.out
+    assert "Nothing was sent of nordic_outlet." in said.out
+
+
+def test_p17_a_staged_night_holds_the_one_client_too(shared: Night) -> None:
+    with shared.services() as services:
+        upload, window = services.deployment.uploads["sales"], Window.of_day(yesterday(ZONE), ZONE)
+        run = begin_run(upload, window, services)
+        units = stage_upload(upload, window, services, run)
+        for unit in units:
+            send_staged(unit, upload, services)
+        report = reconcile(run, upload, services)
+
+    assert [unit.client for unit in units] == ["corner_shop"]
+    assert (report.tally.of(Fate.SENT), report.tally.of(Fate.DEFERRED)) == (20, 5)
+    assert report.tally.reasons(Fate.DEFERRED) == {(Reason.GATE_CLOSED, ""): 5}
