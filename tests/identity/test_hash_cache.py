@@ -91,9 +91,9 @@ def test_p11_what_was_read_in_one_way_is_no_answer_for_another(monkeypatch: pyte
 
     for today in (date(2026, 11, 27), date(2026, 11, 28)):
         monkeypatch.setattr(stage, "today", lambda today=today: today)
-        for column, run in ways:
+        for column, how in ways:
             batch = _rows(rng, 500, list(words), **column)
-            assert _inspected(batch, memory, **run) == _inspected(batch, None, **run)
+            assert _inspected(batch, memory, **how) == _inspected(batch, None, **how)
 
 
 def test_a_value_is_read_once_a_run(counted: Callable[[str], Counter[Any]]) -> None:
