@@ -18,7 +18,7 @@ from offline_capi.guards.frequent_values import FrequentValue, FrequentValues, a
 from offline_capi.identity import HashedColumn
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import DroppedValues, Window
-from offline_capi.pipeline.run import Services
+from offline_capi.pipeline import Services
 
 __all__ = ["ColumnCoverage", "Coverage", "coverage"]
 

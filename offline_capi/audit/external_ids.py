@@ -23,7 +23,7 @@ from offline_capi.errors import UsageError
 from offline_capi.identity import digest
 from offline_capi.mapping import rows_of
 from offline_capi.model import Window
-from offline_capi.pipeline.run import Services
+from offline_capi.pipeline import Services
 
 __all__ = ["ExternalIdCheck", "Found", "check_external_ids", "policy_in_words", "uploads_with_ids"]
 

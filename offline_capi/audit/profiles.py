@@ -12,7 +12,7 @@ from offline_capi.audit.reading import audited_rows, hashed_columns, profiles_of
 from offline_capi.config import Upload
 from offline_capi.identity import HashedColumn, version_of
 from offline_capi.model import Window
-from offline_capi.pipeline.run import Services
+from offline_capi.pipeline import Services
 
 __all__ = ["ColumnDiff", "ProfileDiff", "diff_profiles"]
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from offline_capi.config import Deployment, Upload
 from offline_capi.identity import HashedColumn, inspect_identity
-from offline_capi.mapping import FirstRows, map_rows
+from offline_capi.mapping import FirstRows
 from offline_capi.model import MappedRows, SourceRows, Window
-from offline_capi.pipeline.run import Services, identity_settings, read, read_lookups, rows_window
+from offline_capi.pipeline import Recipe, Services, read_lookups, read_rows
 
 __all__ = ["AuditedRows", "audited_rows", "clients_of", "hashed_columns", "profiles_of"]
 
@@ -26,16 +26,17 @@ def audited_rows(
 ) -> Iterator[AuditedRows]:
     """The rows that a run of ``window`` would read; rows without consent count too, for no value goes anywhere."""
     tables, firsts = read_lookups(upload, window, services), FirstRows()
-    for rows in read(upload, window, services, every_column=every_column):
-        mapped = map_rows(rows, upload, rows_window(upload, window), lookups=tables, firsts=firsts)
-        yield AuditedRows(rows, mapped)
+    recipe = Recipe.of_upload(upload, window, services.deployment, lookups=tables)
+    for rows in read_rows(upload, window, services, every_column=every_column):
+        yield AuditedRows(rows, recipe.map_batch(rows, firsts))
 
 
 def hashed_columns(
     mapped: MappedRows, upload: Upload, deployment: Deployment, *, profile: str | None = None
 ) -> list[HashedColumn]:
     """Every column as a run would hash it, or as ``profile`` would."""
-    return inspect_identity(mapped, **{**identity_settings(upload, deployment), "profile": profile or upload.profile})
+    settings = Recipe.of_upload(upload, None, deployment).identity_settings
+    return inspect_identity(mapped, **{**settings, "profile": profile or upload.profile})
 
 
 def clients_of(upload: Upload, deployment: Deployment) -> list[str]:

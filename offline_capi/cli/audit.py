@@ -31,7 +31,7 @@ from offline_capi.errors import UsageError
 if TYPE_CHECKING:
     from offline_capi.audit import Coverage, ExternalIdCheck, Found, ProfileDiff
     from offline_capi.config import Upload
-    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline import Services
 
 profile_app = CommandApp(help="How identity is normalised before it is hashed.", no_args_is_help=True)
 external_id_app = CommandApp(help="The id that joins server and browser events.", no_args_is_help=True)

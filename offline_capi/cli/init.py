@@ -302,7 +302,7 @@ def _as_json(line: Line) -> Mapping[str, object]:
 
 def _planned(upload: str, proposal: Proposal, known: Known) -> RunReport:
     from offline_capi.operations.preflight import check_columns
-    from offline_capi.pipeline.run import open_services, plan_upload
+    from offline_capi.pipeline import open_services, plan_upload
 
     deployment, secrets = _checked(upload, known), environment_secrets()
     one = deployment.uploads[upload]

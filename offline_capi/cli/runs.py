@@ -107,11 +107,11 @@ def report(
 ) -> None:
     """Print the report of a run, with what Meta counts of it once `clients quality` has asked."""
     from offline_capi.operations.quality import quality_of
-    from offline_capi.pipeline.run import report_of
+    from offline_capi.pipeline import find_report
     from offline_capi.report import render_html
 
     with opened(config) as services:
-        found = report_of(run, services)
+        found = find_report(run, services)
         found = found.of_client(client) if client else found
         quality = quality_of(found, services)
         access = services.deployment.platform.file_access
@@ -158,7 +158,7 @@ def replay(
 ) -> None:
     """Send what was invalid, once it is fixed; everything else is left alone."""
     from offline_capi.ledger import AuditAction, record_audit
-    from offline_capi.pipeline.run import replay_run
+    from offline_capi.pipeline import replay_run
 
     with opened(config) as services:
         past = services.ledger.newest_run() if run == "last" else services.ledger.run(run)

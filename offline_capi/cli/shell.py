@@ -22,7 +22,7 @@ from offline_capi.runtime.process import without_pandas
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
     from offline_capi.model import Tally
-    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline import Services
     from offline_capi.pipeline.settle import Night, Settled
     from offline_capi.report import Quality, RunReport
 
@@ -131,7 +131,7 @@ def load(config: Path) -> Deployment:
 @contextmanager
 def opened(config: Path) -> Iterator[Services]:
     """The configuration and its ledger, closed at the end."""
-    from offline_capi.pipeline.run import open_services
+    from offline_capi.pipeline import open_services
 
     deployment = load(config)
     if not any(upload.transform for upload in deployment.uploads.values()):

@@ -41,7 +41,7 @@ from offline_capi.errors import OfflineCapiError, UsageError
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
     from offline_capi.model import Window
-    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
 
 
@@ -108,7 +108,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Tell what an upload would do, per day and client; sends nothing."""
-    from offline_capi.pipeline.run import plan_upload
+    from offline_capi.pipeline import plan_upload
 
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
         report = plan_upload(one, window, services, clients=clients)
@@ -134,7 +134,7 @@ def preview(
 
             print_json(preview_raw(one, window, services, limit=limit))
         else:
-            print_json(pipeline.preview(one, window, services, limit=limit))
+            print_json(pipeline.preview_upload(one, window, services, limit=limit))
 
 
 @app.command("test")
@@ -189,7 +189,7 @@ def upload_command(
     """
     from offline_capi.ledger import AuditAction, record_audit
     from offline_capi.operations.alerts import alerting
-    from offline_capi.pipeline.run import run_upload
+    from offline_capi.pipeline import run_upload
     from offline_capi.pipeline.settle import run_night
 
     trigger = "scheduled" if scheduled else "manual"

@@ -24,8 +24,8 @@ from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import DayReason, DayState, Fate, Reason, in_utc
 from offline_capi.model.incidents import changed, subject_of
+from offline_capi.pipeline import Services
 from offline_capi.pipeline.open_days import list_days
-from offline_capi.pipeline.run import Services
 from offline_capi.report import RunReport, Status
 from offline_capi.runtime.http import HttpClient, HttpRequest
 from offline_capi.storage.filesystem import JsonFolder

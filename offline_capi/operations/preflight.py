@@ -10,7 +10,7 @@ from offline_capi.config.settings import SqlSource
 from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.mapping import columns_of_table, pattern_fault, placed_rows
 from offline_capi.model import Window
-from offline_capi.pipeline.run import Services, at_source, rows_window
+from offline_capi.pipeline import Services, access_source_of, select_by_row
 from offline_capi.runtime.border import column_names, list_columns
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources import expected_rows, read_batches, source_columns
@@ -39,7 +39,7 @@ def check_columns(upload: Upload, window: Window, deployment: Deployment, secret
     A source without anything to look at (no file for the window) has no columns and no problems.
     """
     named = None if upload.transform else tuple(columns_used(upload))
-    found = dict(source_columns(upload.source, window, columns=named, **at_source(upload, deployment, secrets)))
+    found = dict(source_columns(upload.source, window, columns=named, **access_source_of(upload, deployment, secrets)))
     problems = _missing(upload, found, deployment) if found and upload.transform is None else []
     problems += _missing_in_lookups(upload, window, deployment, secrets)
     if found and not problems:
@@ -57,7 +57,9 @@ def rows_to_expect(upload: Upload, window: Window, services: Services) -> int | 
     """
     looking_back = window.looking_back(upload.window.lookback)
     try:
-        counted = expected_rows(upload.source, looking_back, **at_source(upload, services.deployment, services.secrets))
+        counted = expected_rows(
+            upload.source, looking_back, **access_source_of(upload, services.deployment, services.secrets)
+        )
     except SourceError:  # a query that cannot be counted can often be read; if not, reading it says why
         counted = None
     return counted if counted is not None else _rows_of_last(upload.name, window, services)
@@ -92,7 +94,7 @@ def _missing_in_lookups(
     problems = []
     for name, lookup in upload.lookups.items():
         needed = columns_of_table(upload, name)
-        there = dict(source_columns(lookup, window, columns=needed, **at_source(upload, deployment, secrets)))
+        there = dict(source_columns(lookup, window, columns=needed, **access_source_of(upload, deployment, secrets)))
         for column in needed if there else ():
             if column not in there:
                 is_schema = isinstance(lookup, SqlSource)
@@ -108,12 +110,16 @@ LOOKED_AT_ROWS = 1_000
 
 
 def _unplaced(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> list[Problem]:
-    if rows_window(upload, window) is None or upload.transform is not None:
+    if select_by_row(upload, window) is None or upload.transform is not None:
         return []
     times = {*upload.window.columns, *(upload.event.time.columns if upload.event.time else ())}
     needed = tuple(column for column in times if not lookup_of(column, upload))
     batches = read_batches(
-        upload.source, window, **at_source(upload, deployment, secrets), columns=needed, batch_rows=LOOKED_AT_ROWS
+        upload.source,
+        window,
+        **access_source_of(upload, deployment, secrets),
+        columns=needed,
+        batch_rows=LOOKED_AT_ROWS,
     )
     first = next(iter(batches), None)
     if first is None:

@@ -14,7 +14,7 @@ from offline_capi.meta.graph.client import Graph
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import SentEvents
 from offline_capi.model.recipients import client_of
-from offline_capi.pipeline.run import Services
+from offline_capi.pipeline import Services
 from offline_capi.report import Quality, RunReport, compare
 
 __all__ = ["Pulled", "pull_quality", "quality_of"]

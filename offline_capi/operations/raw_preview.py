@@ -17,7 +17,7 @@ from offline_capi.config import Upload
 from offline_capi.config.columns import named_columns
 from offline_capi.mapping import find_personal, rows_in_window, shown_text
 from offline_capi.model import SourceRows, Window
-from offline_capi.pipeline.run import Services, read, rows_window
+from offline_capi.pipeline import Services, read_rows, select_by_row
 
 __all__ = ["preview_raw", "shown_columns"]
 
@@ -26,8 +26,8 @@ _SHOWN = ("client", "window", "event", "custom_data", "consent", "filter")
 
 def preview_raw(upload: Upload, window: Window, services: Services, *, limit: int) -> list[dict[str, Any]]:
     """The first rows of the window as the source has them, every column of them, masked; nothing is sent."""
-    placed_by = rows_window(upload, window)
-    batches = read(upload, window, services, ahead=False, every_column=True)
+    placed_by = select_by_row(upload, window)
+    batches = read_rows(upload, window, services, ahead=False, every_column=True)
     rows = (row for batch in batches for row in _shown_rows(batch, upload, placed_by))
     return list(islice(rows, limit))
 

@@ -21,6 +21,7 @@ from offline_capi.events.keys import event_key_of
 from offline_capi.ledger.lookup import EventDelivery, deliveries, oldest_request
 from offline_capi.model import HashedRows
 from offline_capi.model.recipients import client_of
+from offline_capi.pipeline import Services
 from offline_capi.pipeline.rereading import (
     PastRead,
     UnreadSource,
@@ -29,7 +30,6 @@ from offline_capi.pipeline.rereading import (
     pixels_sent_for,
     reread_each,
 )
-from offline_capi.pipeline.run import Services
 
 __all__ = ["EventTrace", "TracedDelivery", "TracedRow", "event_ids_of_row", "trace_event"]
 

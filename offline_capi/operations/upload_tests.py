@@ -20,11 +20,8 @@ import pyarrow as pa
 from offline_capi.config import Deployment, Upload, columns_used
 from offline_capi.config.settings import UploadTest
 from offline_capi.errors import ConfigError, OfflineCapiError
-from offline_capi.events import build_events
-from offline_capi.identity import hash_identity
-from offline_capi.mapping import map_rows
 from offline_capi.model import BuiltEvents, Fate, HashedRows, Reason, SourceRows
-from offline_capi.pipeline.run import identity_settings
+from offline_capi.pipeline import Recipe
 from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["RowTestResult", "run_tests"]
@@ -74,21 +71,11 @@ def _outcome(test: UploadTest, upload: Upload, deployment: Deployment) -> dict[s
     names = {} if upload.transform else dict.fromkeys(columns_used(given))
     row = {**names, **test.row}
     batch = pa.record_batch([pa.array([_plain(value)]) for value in row.values()], list(row))
-    mapped = map_rows(SourceRows(batch, "test", 1), given)
-    if mapped.filtered:
+    recipe = Recipe.of_upload(given, None, deployment)
+    rows = recipe.hash_batch(SourceRows(batch, "test", 1))
+    if rows.filtered:
         return {"fate": "filtered"}
-    rows = hash_identity(mapped, **identity_settings(upload, deployment))
-    built = build_events(
-        rows,
-        clients=deployment.clients,
-        zone=upload.window.timezone,
-        now=_run_time(test, upload, rows),
-        max_age=upload.max_age,
-        max_bytes=upload.delivery.max_bytes,
-        margin=deployment.platform.age_margin,
-        skew=deployment.platform.clock_skew,
-    )
-    return _of_built(built)
+    return _of_built(recipe.build_batch(rows, _run_time(test, upload, rows)))
 
 
 def _plain(value: Any) -> Any:

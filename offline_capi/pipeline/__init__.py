@@ -1,29 +1,33 @@
 """One run, from source to report: ``run`` is read first."""
 
-from offline_capi.pipeline.run import (
-    Services,
-    begin_run,
-    open_services,
-    plan_upload,
-    preview,
-    reconcile,
-    replay_run,
-    report_of,
-    run_upload,
-    send_staged,
-    stage_upload,
-)
+from offline_capi.pipeline.closing import find_report
+from offline_capi.pipeline.context import RunContext, Services, open_services
+from offline_capi.pipeline.plan import plan_upload, preview_upload
+from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, Recipe, select_by_row
+from offline_capi.pipeline.replay import replay_run
+from offline_capi.pipeline.run import run_upload
+from offline_capi.pipeline.stages import access_source, access_source_of, read_lookups, read_rows
+from offline_capi.pipeline.tasks import begin_run, reconcile, send_staged, stage_upload
 
 __all__ = [
+    "BATCH_ROWS",
+    "EVENT_ROWS",
+    "Recipe",
+    "RunContext",
     "Services",
+    "access_source",
+    "access_source_of",
     "begin_run",
+    "find_report",
     "open_services",
     "plan_upload",
-    "preview",
+    "preview_upload",
+    "read_lookups",
+    "read_rows",
     "reconcile",
     "replay_run",
-    "report_of",
     "run_upload",
+    "select_by_row",
     "send_staged",
     "stage_upload",
 ]

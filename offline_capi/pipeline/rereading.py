@@ -24,7 +24,9 @@ from offline_capi.ledger.tables import request
 from offline_capi.mapping import FirstRows
 from offline_capi.model import HashedRows, Window
 from offline_capi.model.recipients import client_of
-from offline_capi.pipeline.run import Selection, Services, hashed, read, read_lookups
+from offline_capi.pipeline.context import Services
+from offline_capi.pipeline.recipe import Recipe
+from offline_capi.pipeline.stages import read_lookups, read_rows
 
 __all__ = [
     "PastRead",
@@ -81,10 +83,11 @@ def past_reads(runs: Iterable[RunRecord], services: Services) -> tuple[list[Past
 
 def reread(past: PastRead, services: Services) -> Iterator[HashedRows]:
     """The rows of a window, mapped and hashed as a run would do it today. Raises what reading and mapping raise."""
-    chosen = Selection(past.upload, past.window, lookups=read_lookups(past.upload, past.window, services))
+    tables = read_lookups(past.upload, past.window, services)
+    recipe = Recipe.of_upload(past.upload, past.window, services.deployment, lookups=tables)
     cache, firsts = HashCache(), FirstRows()
-    for rows in read(past.upload, past.window, services):
-        yield hashed(rows, chosen, services.deployment, cache, firsts)
+    for rows in read_rows(past.upload, past.window, services):
+        yield recipe.hash_batch(rows, firsts=firsts, cache=cache)
 
 
 def reread_each(

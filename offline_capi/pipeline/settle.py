@@ -16,8 +16,9 @@ from offline_capi.errors import LedgerError, OfflineCapiError
 from offline_capi.guards.quotas import Quotas
 from offline_capi.ledger import keep_as_told
 from offline_capi.model import Tally, UploadDay, Window
+from offline_capi.pipeline.context import Services
 from offline_capi.pipeline.open_days import describe_due_days, find_due_days, find_newly_closed_days
-from offline_capi.pipeline.run import Services, run_upload
+from offline_capi.pipeline.run import run_upload
 from offline_capi.report import RunReport, Status
 
 __all__ = ["Night", "Settled", "plan_settling", "run_night", "settle_days", "settle_upload"]

@@ -49,6 +49,7 @@ from offline_capi.ledger.lookup import (
 )
 from offline_capi.model import KEY_BYTES, HashedRows, IdentityColumn, MappedRows
 from offline_capi.model.recipients import client_of
+from offline_capi.pipeline import Services
 from offline_capi.pipeline.rereading import (
     PastRead,
     UnreadSource,
@@ -58,7 +59,6 @@ from offline_capi.pipeline.rereading import (
     pixels_sent_for,
     reread_each,
 )
-from offline_capi.pipeline.run import Services
 from offline_capi.privacy.readable import ReadableForms
 from offline_capi.privacy.retention import LONGEST_RUN, leftover_temporary_files
 

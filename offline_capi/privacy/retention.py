@@ -17,7 +17,7 @@ from typing import Any
 
 from offline_capi.ledger import AuditAction, audit_entries, forget_before, record_audit
 from offline_capi.ledger.retention import purge_audit, purge_read_back, purge_runs
-from offline_capi.pipeline.run import Services
+from offline_capi.pipeline import Services
 
 __all__ = ["LONGEST_RUN", "Purged", "ledger_cutoff", "leftover_temporary_files", "purge_expired", "purge_if_due"]
 

@@ -11,7 +11,7 @@ from airflow.sdk import Asset
 from offline_capi.airflow_provider.observability.lineage import pixel_to_openlineage, source_uris, tables_of
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Fate
-from offline_capi.pipeline.run import Services
+from offline_capi.pipeline import Services
 from tests.airflow_provider.conftest import SampleNight
 from tests.airflow_provider.embedded import DAGS
 

@@ -14,7 +14,7 @@ import yaml
 
 from offline_capi.config import EnvironmentSecrets, Upload, load_config
 from offline_capi.model import Window
-from offline_capi.pipeline.run import Services, open_services
+from offline_capi.pipeline import Services, open_services
 
 DAY = date(2026, 11, 23)
 WINDOW = Window.of_day(DAY, "UTC")

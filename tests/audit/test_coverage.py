@@ -14,7 +14,7 @@ import yaml
 from offline_capi.audit import Coverage, coverage
 from offline_capi.errors import ConfigError
 from offline_capi.identity import Cause
-from offline_capi.pipeline.run import plan_upload, preview
+from offline_capi.pipeline import plan_upload, preview_upload
 from tests.audit.project import CANARY, Project
 
 SHOP_PHONE = "+1 650 555 1212"
@@ -203,7 +203,7 @@ def test_what_is_listed_as_junk_is_never_sent_and_counted_under_its_own_cause(tm
     project.upload = {"junk": _covered(project).junk_to_write}
 
     with project.opened() as (upload, window, services):
-        events = preview(upload, window, services, limit=2_000)
+        events = preview_upload(upload, window, services, limit=2_000)
         plan = plan_upload(upload, window, services)
     again = _covered(project)
 
@@ -223,7 +223,7 @@ def test_a_junk_id_that_goes_out_raw_is_listed_by_its_hash_too(tmp_path: Path) -
     (one,) = _covered(project).frequent
     project.upload = {"junk": {"external_id": one.sha256}}
     with project.opened() as (upload, window, services):
-        events = preview(upload, window, services, limit=400)
+        events = preview_upload(upload, window, services, limit=400)
 
     assert one.sha256 == sha256(b"GUEST-ACCOUNT").hexdigest()
     assert "GUEST" not in json.dumps(events)
@@ -242,7 +242,7 @@ def test_p11_junk_is_the_same_whatever_the_batch_and_the_order(tmp_path: Path) -
         project = Project(tmp_path / f"run{at}", dict(USER_DATA), some, upload={"junk": {"ph": [SHOP]}})
         project.upload["event"] = {"name": "Purchase", "id": "s-{customer}", "action_source": "physical_store"}
         with project.opened() as (upload, window, services):
-            sent = preview(upload, window, services, limit=2_000)
+            sent = preview_upload(upload, window, services, limit=2_000)
         bodies.append({event["event_id"]: event for event in sent})
 
     assert bodies[0] == bodies[1]

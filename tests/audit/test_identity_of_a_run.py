@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from offline_capi.audit import coverage, policy_in_words
 from offline_capi.cli import app
 from offline_capi.config.settings import ExternalIdPolicy
-from offline_capi.pipeline.run import plan_upload, preview
+from offline_capi.pipeline import plan_upload, preview_upload
 from offline_capi.report import RunReport, print_report, render_html
 from tests.audit.project import DAY, Project
 
@@ -114,7 +114,7 @@ def test_children_and_test_leads_leave_a_run_green_and_counted(tmp_path: Path) -
 
     with Project(tmp_path, {"em": "mail", "db": "dob"}, rows).opened() as (upload, window, services):
         report = plan_upload(upload, window, services)
-        events = preview(upload, window, services, limit=5)
+        events = preview_upload(upload, window, services, limit=5)
 
     assert report.balance == "3 read = 1 sent + 2 suppressed"
     assert report.tally.dropped == {("db", "dob", "under_13"): 1, ("em", "mail", "test_lead"): 1}
@@ -130,7 +130,7 @@ def test_a_birth_date_that_is_an_instant_is_read_in_the_uploads_zone(tmp_path: P
         home = tmp_path / zone.partition("/")[2]
         home.mkdir()
         with Project(home, {"em": "mail", "db": "dob"}, rows, upload=window).opened() as (upload, day, services):
-            found.append(preview(upload, day, services, limit=1)[0]["user_data"]["db"])
+            found.append(preview_upload(upload, day, services, limit=1)[0]["user_data"]["db"])
 
     assert found == [_sha("19850715"), _sha("19850714")]
 
@@ -148,7 +148,7 @@ def test_a_list_of_parquet_is_several_values(tmp_path: Path) -> None:
     project = Project(tmp_path, {"em": "mails", "external_id": "customer"}, [{"mails": "unused"}], upload=source)
 
     with project.opened() as (upload, window, services):
-        events = preview(upload, window, services, limit=5)
+        events = preview_upload(upload, window, services, limit=5)
 
     assert [event["user_data"].get("em") for event in events] == [
         [_sha("a1@x.com"), _sha("b2@x.com")],

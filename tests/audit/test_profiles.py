@@ -12,7 +12,7 @@ import pytest
 from offline_capi.audit import diff_profiles
 from offline_capi.errors import ConfigError, UsageError
 from offline_capi.identity import PROFILES, digest, normalize
-from offline_capi.pipeline.run import preview
+from offline_capi.pipeline import preview_upload
 from tests.audit.project import CANARY, Project
 
 ROWS = [
@@ -95,7 +95,7 @@ def test_p10_the_nearest_choice_of_a_profile_counts(
     project.platform, project.client, project.upload = platform, client, upload
 
     with project.opened() as (one, window, services):
-        (event,) = preview(one, window, services, limit=1)
+        (event,) = preview_upload(one, window, services, limit=1)
 
     assert (
         event["user_data"]["ln"] == digest(normalize("ln", pa.array(["O'Brien-Lee Jr."]), profile=profile))[0].as_py()

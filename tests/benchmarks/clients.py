@@ -24,7 +24,7 @@ from pyarrow import parquet
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.config.client_table import good_rows, pulled_path, write_pulled
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline.run import open_services, run_upload
+from offline_capi.pipeline import open_services, run_upload
 from offline_capi.runtime.process import set_up_process, without_pandas
 from offline_capi.sandbox import SandboxServer, SandboxSpec
 from tests.benchmarks.__main__ import measured, say

@@ -23,7 +23,7 @@ from offline_capi.config import Secret
 from offline_capi.delivery import Envelope, GraphClient, Policy, Sender, cut_requests, deliver
 from offline_capi.ledger import Claim, Ledger
 from offline_capi.model import EventBatch, Fate, Outcome, Request
-from offline_capi.pipeline.run import EVENT_ROWS
+from offline_capi.pipeline import EVENT_ROWS
 from tests.benchmarks.__main__ import bench_folder, say
 from tests.benchmarks.sdk import event, execute_all
 from tests.benchmarks.sink import Sink

@@ -29,7 +29,7 @@ from facebook_business.adobjects.serverside.user_data import UserData
 from offline_capi.config.settings import Client, SecretRef
 from offline_capi.identity import HashCache, digest, hash_identity, normalize
 from offline_capi.model import IdentityColumn, MappedRows
-from offline_capi.pipeline.run import BATCH_ROWS
+from offline_capi.pipeline import BATCH_ROWS
 from tests.benchmarks.clock import best
 
 KEYS = ("em", "ph", "fn", "ln", "db", "ct", "st", "zp", "country")

@@ -20,7 +20,7 @@ from offline_capi.events import SeenKeys, build_events
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline.run import EVENT_ROWS, open_services, read, run_upload
+from offline_capi.pipeline import EVENT_ROWS, open_services, read_rows, run_upload
 from offline_capi.report import Books
 from offline_capi.runtime.process import set_up_process, without_pandas
 from tests.support.golden import environment
@@ -63,7 +63,7 @@ def stages(upload: str, home: Path) -> dict[str, Any]:
     clients, spent, rows, books = deployment.clients, Spent(), 0, Books()
     seen, cache = SeenKeys(), HashCache()
     with open_services(deployment, EnvironmentSecrets(environ), clock=lambda: NOW) as services:
-        for batch in spent.each("read", read(one, window, services, ahead=False)):
+        for batch in spent.each("read", read_rows(one, window, services, ahead=False)):
             rows += len(batch)
             mapped = spent.on("map", map_rows, batch, one)
             hashed = spent.on("hash", hash_identity, mapped, clients=clients, cache=cache)

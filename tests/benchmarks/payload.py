@@ -27,7 +27,7 @@ from offline_capi.config.settings import Client
 from offline_capi.events import SeenKeys, build_events
 from offline_capi.events.payload import bodies
 from offline_capi.model import HashedRows
-from offline_capi.pipeline.run import EVENT_ROWS
+from offline_capi.pipeline import EVENT_ROWS
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 CLIENTS = {"acme": Client.model_validate({"pixel_id": "1234567890", "token": {"env": "TOKEN"}})}

@@ -27,7 +27,7 @@ from offline_capi.config.settings import Client, SecretRef
 from offline_capi.events import build_events
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.model import IdentityColumn, MappedRows
-from offline_capi.pipeline.run import BATCH_ROWS, EVENT_ROWS
+from offline_capi.pipeline import BATCH_ROWS, EVENT_ROWS
 from tests.benchmarks.identity import sample, sdk_user
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.model import Fate, Reason, Window
-from offline_capi.pipeline.run import begin_run, plan_upload, reconcile, replay_run, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, plan_upload, reconcile, replay_run, send_staged, stage_upload
 from offline_capi.report import RunReport
 from tests.clients.world import ACME_PIXEL, CLIENT_BUSINESS, SHOP_PIXEL, SHOP_TOKEN, WORLD, Platform
 from tests.support.night import Night, yesterday

@@ -15,7 +15,7 @@ from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.meta.graph.client import MOST_PAGES
 from offline_capi.operations.quality import pull_quality
-from offline_capi.pipeline.run import open_services
+from offline_capi.pipeline import open_services
 from tests.clients.world import CANARIES, SHOP_PIXEL, SHOP_TOKEN, Platform, kept_secret, run
 from tests.support.night import NOBODY, PIXELS, Night
 from tests.support.sandbox_server import Sandbox

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from offline_capi.model import Fate, Reason
-from offline_capi.pipeline.run import replay_run
+from offline_capi.pipeline import replay_run
 from offline_capi.report.books import NAMED
 from tests.support.night import Night
 from tests.support.sales import sale, sales_night, write

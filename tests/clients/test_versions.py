@@ -9,7 +9,7 @@ import pytest
 
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline.run import begin_run, open_services, plan_upload, reconcile, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, open_services, plan_upload, reconcile, send_staged, stage_upload
 from tests.clients.world import CANARIES, Platform, kept_secret, run
 from tests.support.night import NOBODY, STORE_ZONE, Night, yesterday
 from tests.support.sandbox_server import Sandbox

@@ -12,7 +12,7 @@ from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.delivery.witness import MAX_CLOCK_SKEW, clock_fault
 from offline_capi.errors import WrongClockError
 from offline_capi.model import Fate, Reason, Window
-from offline_capi.pipeline.run import begin_run, open_services, reconcile, run_upload, stage_upload
+from offline_capi.pipeline import begin_run, open_services, reconcile, run_upload, stage_upload
 from offline_capi.report import RunReport
 from tests.delivery.sending import Night, batch, names
 from tests.support.night import NOBODY

@@ -82,7 +82,7 @@ from pathlib import Path
 from offline_capi.airflow_provider.operators.failures import raise_for_undelivered
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Window, yesterday
-from offline_capi.pipeline.run import begin_run, open_services, reconcile, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, open_services, reconcile, send_staged, stage_upload
 from datetime import UTC, datetime
 with open_services(load_config(Path("dags")), EnvironmentSecrets()) as services:
     upload = services.deployment.uploads["sales"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.pipeline.run import plan_upload
+from offline_capi.pipeline import plan_upload
 from tests.audit.project import Project
 
 

@@ -16,7 +16,7 @@ from offline_capi.config.paths import anchored, anchored_url, project_folder
 from offline_capi.errors import PartialLossError
 from offline_capi.ledger import Ledger
 from offline_capi.model import Window
-from offline_capi.pipeline.run import begin_run, open_services, reconcile, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, open_services, reconcile, send_staged, stage_upload
 from offline_capi.sandbox import SandboxServer
 from tests.support.night import Said
 from tests.support.outcomes import ZONE, Project, days_before, problem_of, row

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Fate, Reason, Window
-from offline_capi.pipeline.run import begin_run, open_services, reconcile, run_upload, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, open_services, reconcile, run_upload, send_staged, stage_upload
 from offline_capi.report import Status
 from tests.support.night import NOBODY, Night, yesterday
 from tests.support.sales import OUTLET, SHOP, ZONE, Row, noon, sale, sales_night, write

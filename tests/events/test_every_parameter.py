@@ -25,7 +25,7 @@ from offline_capi.identity import hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.meta.catalogue import EVENT_KEYS, WORDS
 from offline_capi.model import BuiltEvents, Fate, SourceRows, Window
-from offline_capi.pipeline.run import open_services, plan_upload
+from offline_capi.pipeline import open_services, plan_upload
 from offline_capi.sandbox.rules import find_objection
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)

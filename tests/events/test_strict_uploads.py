@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from offline_capi.model import Window
-from offline_capi.pipeline.run import plan_upload, preview
+from offline_capi.pipeline import plan_upload, preview_upload
 from tests.audit.project import Project
 from tests.support.night import yesterday
 
@@ -83,7 +83,7 @@ def test_names_of_rows_are_corrected_unless_the_upload_wants_them_exact(
     upload = _event(name={"column": "kind", "exact": exact}, action_source="physical_store")
 
     with Project(tmp_path, {"em": "mail"}, ROWS, upload=upload).opened() as (one, window, services):
-        events = preview(one, window, services, limit=5)
+        events = preview_upload(one, window, services, limit=5)
         report = plan_upload(one, window, services)
 
     assert [event["event_name"] for event in events] == names

@@ -19,7 +19,7 @@ from offline_capi.ledger import shapes_of
 from offline_capi.ledger.tables import source_shape
 from offline_capi.mapping import Role
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline.run import begin_run, reconcile, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
 from offline_capi.report import RunReport
 from tests.support.night import Night, yesterday
 from tests.support.sales import ZONE, noon, sale, sales_night, write

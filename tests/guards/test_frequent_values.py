@@ -9,7 +9,7 @@ import pytest
 
 from offline_capi.identity import Cause
 from offline_capi.model import Window
-from offline_capi.pipeline.run import begin_run, plan_upload, reconcile, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, plan_upload, reconcile, send_staged, stage_upload
 from tests.support.night import STORE_ZONE, Night, yesterday
 from tests.support.sales import OUTLET, sale, sales_night, write
 from tests.support.sandbox_server import Sandbox

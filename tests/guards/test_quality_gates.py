@@ -12,7 +12,7 @@ import pytest
 from offline_capi.config.settings import Gates
 from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.model import AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
-from offline_capi.pipeline.run import begin_run, reconcile, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
 from tests.support.night import Night, yesterday
 from tests.support.sales import SHOP, ZONE, noon, sale, sales_night, write
 from tests.support.sandbox_server import Sandbox

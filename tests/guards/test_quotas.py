@@ -14,7 +14,7 @@ from offline_capi.config import Client
 from offline_capi.events import EVENT_SCHEMA
 from offline_capi.guards.quotas import Quotas
 from offline_capi.model import EventBatch, Fate, Reason, Window
-from offline_capi.pipeline.run import begin_run, plan_upload, reconcile, send_staged, stage_upload
+from offline_capi.pipeline import begin_run, plan_upload, reconcile, send_staged, stage_upload
 from tests.support.night import NOBODY, Night, yesterday
 from tests.support.sales import OUTLET, SHOP, sale, sales_night, write
 from tests.support.sandbox_server import Sandbox

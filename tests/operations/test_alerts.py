@@ -17,7 +17,7 @@ from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import OfflineCapiError, SourceError
 from offline_capi.model import Fate, Window
 from offline_capi.operations.alerts import Alert, raise_alerts, raise_failure
-from offline_capi.pipeline.run import run_upload
+from offline_capi.pipeline import run_upload
 from offline_capi.report import RunReport, Status
 from tests.support.night import NOBODY, Night, yesterday
 from tests.support.sales import OUTLET, SHOP, ZONE, sale, sales_night, write

@@ -12,7 +12,7 @@ from offline_capi.config.settings import SqlSource
 from offline_capi.errors import ConfigError
 from offline_capi.model import Window
 from offline_capi.operations.preflight import check_columns, rows_to_expect
-from offline_capi.pipeline.run import read
+from offline_capi.pipeline import read_rows
 from tests.support.night import APPROVALS_ZONE, Night, yesterday
 from tests.support.sandbox_server import Sandbox
 
@@ -30,7 +30,7 @@ def test_a_query_that_cannot_be_counted_has_no_total_and_is_read(tmp_path: Path,
 
         counted = rows_to_expect(upload, window, services)
         total = rows_to_expect(uncountable, window, services)
-        rows = list(read(uncountable, window, services, ahead=False, every_column=True))
+        rows = list(read_rows(uncountable, window, services, ahead=False, every_column=True))
 
     assert counted > 0
     assert total is None

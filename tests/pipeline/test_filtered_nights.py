@@ -71,7 +71,7 @@ def test_the_report_of_a_filtered_night_is_kept_with_its_count(shop: Shop):
 
 def test_rows_staged_in_tasks_are_counted_like_those_of_one_process(shop: Shop):
     from offline_capi.model import Window
-    from offline_capi.pipeline.run import begin_run, reconcile, send_staged, stage_upload
+    from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
 
     shop.orders(order(DAY, "#1"), order(DAY, "#2", "draft"))
     shop.upload(filter={"Status": "paid"})

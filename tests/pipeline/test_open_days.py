@@ -11,6 +11,7 @@ from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import SourceError
 from offline_capi.ledger import RunRecord
 from offline_capi.model import DayState, Debt, Fate, Reason, UploadDay, Window
+from offline_capi.pipeline import replay_run, run_upload
 from offline_capi.pipeline.open_days import (
     describe_due_days,
     events_stay_in_their_day,
@@ -18,7 +19,6 @@ from offline_capi.pipeline.open_days import (
     max_age_of,
     read_calendar,
 )
-from offline_capi.pipeline.run import replay_run, run_upload
 from offline_capi.pipeline.settle import Night, Settled
 from offline_capi.report import Status
 from tests.support.nights import NAME, UPLOAD, Nights

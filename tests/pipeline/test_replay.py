@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from offline_capi.errors import ConfigError
 from offline_capi.events.schema import REJECTION_SCHEMA
-from offline_capi.pipeline.run import replay_run
+from offline_capi.pipeline import replay_run
 from offline_capi.report import RunReport
 from tests.support.night import NOBODY, Night, yesterday
 from tests.support.sales import SHOP, ZONE, noon, sale, sales_night, write

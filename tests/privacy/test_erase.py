@@ -20,7 +20,7 @@ from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
 from offline_capi.ledger import audit_entries
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline.run import Services, begin_run, reconcile, report_of, send_staged, stage_upload
+from offline_capi.pipeline import Services, begin_run, find_report, reconcile, send_staged, stage_upload
 from offline_capi.privacy import Erased, Person, erase_person, purge_expired
 from tests.support.night import Night, yesterday
 from tests.support.sales import OUTLET, SHOP, ZONE, Row, sale, sales_night, write
@@ -254,7 +254,7 @@ def test_p17_a_value_that_stood_where_a_name_should_is_written_over(night: Night
     assert sights(night, b"7911 123", b"Customer-7", b"ane.", b"ane.Doe") == {}
     assert erased.documents == 4
     with night.services() as services:
-        report = report_of(run, services)
+        report = find_report(run, services)
     assert report.tally.complete
     assert report.balance == "4 read = 1 sent + 3 deferred"
 

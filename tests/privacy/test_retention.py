@@ -11,7 +11,7 @@ import pytest
 from offline_capi.errors import ConfigError
 from offline_capi.ledger import AuditAction, audit_entries, keep_read_back, read_back_of
 from offline_capi.model import Fate, ReadBack, Window
-from offline_capi.pipeline.run import Services, begin_run, reconcile, send_staged, stage_upload
+from offline_capi.pipeline import Services, begin_run, reconcile, send_staged, stage_upload
 from offline_capi.privacy import purge_expired, purge_if_due
 from tests.support.night import Night, yesterday
 from tests.support.sales import ZONE, sale, sales_night, write

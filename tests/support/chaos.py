@@ -33,7 +33,7 @@ from pyarrow import csv
 
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Fate
-from offline_capi.pipeline.run import open_services, report_of
+from offline_capi.pipeline import find_report, open_services
 from offline_capi.report import RunReport
 from offline_capi.sandbox import SandboxServer, SandboxSpec
 from offline_capi.sandbox.faults import TELLS
@@ -376,7 +376,7 @@ class Chaos:
         """The last run's report, and fate and reason of its events that did not arrive, by event id."""
         deployment = load_config(self.home / "dags", environ=self.env)
         with open_services(deployment, EnvironmentSecrets(self.env)) as services:
-            report = report_of("last", services)
+            report = find_report("last", services)
             table = services.stage.read_undelivered(report.run_id)
         columns = ("event_id", "fate", "reason")
         rows = zip(*(table[name].to_pylist() for name in columns), strict=True) if table is not None else ()

@@ -23,7 +23,7 @@ from offline_capi import model
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.demo.samples import SAMPLE_TOKENS, build_store_files, build_warehouse
 from offline_capi.model import Window
-from offline_capi.pipeline.run import Services, open_services, run_upload
+from offline_capi.pipeline import Services, open_services, run_upload
 from offline_capi.report import RunReport
 from tests.support.golden import environment
 from tests.support.sandbox_server import Sandbox

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import UploadDay, Window
+from offline_capi.pipeline import Services, open_services, run_upload
 from offline_capi.pipeline.open_days import list_days, read_calendar
-from offline_capi.pipeline.run import Services, open_services, run_upload
 from offline_capi.pipeline.settle import Night as NightOutcome
 from offline_capi.pipeline.settle import Settled, run_night, settle_upload
 from offline_capi.report import RunReport

@@ -20,7 +20,7 @@ from offline_capi.runtime.bugs import contain
 if TYPE_CHECKING:
     from offline_capi.config.settings import AirflowSettings
     from offline_capi.operations.alerts import Alert, Tell
-    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
 
 __all__ = ["TellFailure", "tell_alerts"]

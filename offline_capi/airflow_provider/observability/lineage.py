@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from offline_capi.config import Deployment, Upload
     from offline_capi.config.settings import FileSource, SqlSource
-    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline import Services
 
 __all__ = ["pixel_to_openlineage", "source_uris", "tables_of", "tell_lineage"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from offline_capi.airflow_provider.hooks.secrets import AirflowSecrets
     from offline_capi.config import Deployment, Upload
     from offline_capi.model import Window
-    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline import Services
 
 __all__ = [
     "Place",
@@ -60,7 +60,7 @@ def opened(place: Place, run_id: str | None = None) -> Iterator[tuple[Upload, Se
     set_up_process()
     from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
     from offline_capi.config import load_one
-    from offline_capi.pipeline.run import open_services
+    from offline_capi.pipeline import open_services
     from offline_capi.storage.filesystem import places_told
 
     speak_of(upload=place.upload, upload_run_id=run_id)
@@ -76,7 +76,7 @@ def opened_services(folder: str) -> Iterator[Services]:
     from offline_capi.runtime.process import set_up_process
 
     set_up_process()
-    from offline_capi.pipeline.run import open_services
+    from offline_capi.pipeline import open_services
     from offline_capi.storage.filesystem import places_told
 
     deployment, secrets = opened_clients(folder)

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from offline_capi.config import Upload
     from offline_capi.guards.quotas import Quotas
     from offline_capi.model import Window
-    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline import Services
     from offline_capi.pipeline.settle import Settled
     from offline_capi.report import RunReport
     from offline_capi.storage.staging import StagedEvents
@@ -79,7 +79,7 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
     opens no run, and nothing is recorded. Nor is anything of a run with a test event code.
     """
     from offline_capi.delivery import manual_only
-    from offline_capi.pipeline.run import begin_run
+    from offline_capi.pipeline import begin_run
 
     context = get_current_context()
     refuse_unknown_conf(context)
@@ -105,7 +105,7 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
     and scan it once a client, and each would reject the rows of the others. Which clients there are is known only when
     the rows have been read.
     """
-    from offline_capi.pipeline.run import stage_upload
+    from offline_capi.pipeline import stage_upload
 
     form = get_current_context()["params"]
     if form.get("test_event_code") and not form.get("dry_run"):
@@ -166,7 +166,7 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
 
 def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas: Quotas) -> dict[str, int]:
     """Send one staged file, count and log what became of it; fail when any of it did not arrive."""
-    from offline_capi.pipeline.run import send_staged
+    from offline_capi.pipeline import send_staged
 
     started = time.monotonic()
     speak_of(upload_run_id=staged.run_id)
@@ -234,7 +234,7 @@ def _foresee(
     upload: Upload, window: Window, services: Services, clients: list[str], form: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Print the plan of the run and return its figures; raise if it is more than the form allows."""
-    from offline_capi.pipeline.run import plan_upload
+    from offline_capi.pipeline import plan_upload
 
     report = plan_upload(upload, window, services, clients=clients)
     log_plan(report)
@@ -247,7 +247,7 @@ def _foresee(
 
 def _open_settling_runs(upload: Upload, window: Window, services: Services) -> list[dict[str, Any]]:
     """Open a run for each day that earlier runs left open, oldest first, and say which and why."""
-    from offline_capi.pipeline.run import begin_run
+    from offline_capi.pipeline import begin_run
     from offline_capi.pipeline.settle import plan_settling
 
     days = plan_settling(upload, services, besides=window, announce=_log.info)
@@ -256,7 +256,7 @@ def _open_settling_runs(upload: Upload, window: Window, services: Services) -> l
 
 def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> list[StagedEvents]:
     """Stage the days that earlier runs left open; one whose source fails stays open, and the others have their turn."""
-    from offline_capi.pipeline.run import stage_upload
+    from offline_capi.pipeline import stage_upload
 
     staged: list[StagedEvents] = []
     for settle in settles:
@@ -346,7 +346,7 @@ def _close(run_id: str, upload: Upload, services: Services) -> RunReport:
 
     purged = next(services.stage.read_all_events(run_id, 1), None) is None
     if purged and _is_complete(run_id, services):
-        return pipeline.report_of(run_id, services)
+        return pipeline.find_report(run_id, services)
     return pipeline.reconcile(run_id, upload, services)
 
 
@@ -359,7 +359,7 @@ def _tell_asset(summary: Mapping[str, Any]) -> None:
 
 def _send_test(place: Place) -> dict[str, int]:
     """Send the whole window with the form's test event code, in this task; the ledger does not hear of it."""
-    from offline_capi.pipeline.run import run_upload
+    from offline_capi.pipeline import run_upload
 
     context = get_current_context()
     form = context["params"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from offline_capi.config import Upload
     from offline_capi.model import Window
-    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline import Services
     from offline_capi.pipeline.settle import Settled
     from offline_capi.report import RunReport
 
@@ -106,7 +106,7 @@ class UploadConversionsOperator(BaseOperator):
 
     def _run(self, upload: Upload, window: Window, services: Services, trigger: str) -> tuple[RunReport, Settled]:
         """The report of the window; a scheduled run for all clients also takes up what earlier runs left open."""
-        from offline_capi.pipeline.run import plan_upload, run_upload
+        from offline_capi.pipeline import plan_upload, run_upload
         from offline_capi.pipeline.settle import Settled, run_night
 
         clients = known_clients(self.clients, services)

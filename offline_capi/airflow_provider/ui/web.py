@@ -60,7 +60,7 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
     """The report of one run of the ledger, with what Meta counts of it once it has been asked."""
     from offline_capi.errors import UsageError
     from offline_capi.operations.quality import quality_of
-    from offline_capi.pipeline.run import Services
+    from offline_capi.pipeline import Services
     from offline_capi.report import Quality, RunReport, render_html
 
     with _opened() as (deployment, secrets, ledger):

@@ -1,0 +1,58 @@
+"""The end of a run: its books are closed, its report is kept, and what it owes is noted for later runs."""
+
+from __future__ import annotations
+
+from offline_capi.errors import UsageError
+from offline_capi.ledger import keep_as_told
+from offline_capi.meta.versions import version_warnings
+from offline_capi.model import debts_of
+from offline_capi.pipeline.context import RunContext, Services
+from offline_capi.pipeline.open_days import events_stay_in_their_day, find_newly_closed_days, is_nightly, max_age_of
+from offline_capi.report import RunReport, days_to_judge, make_report
+
+__all__ = ["close_run", "find_report", "warn_of_versions"]
+
+
+def close_run(run: RunContext) -> RunReport:
+    """Close the books of a run that the gates have judged. Raises ``BalanceError`` if rows and fates do not add up."""
+    upload, services, tally = run.upload, run.services, run.tally
+    record, ended = services.ledger.run(run.run_id), services.clock()
+    tally.notices += warn_of_versions(services)
+    nightly = is_nightly(record) and not tally.narrowed
+    closed = find_newly_closed_days(upload, services.deployment, services.ledger, ended) if nightly else []
+    tally.closed = {day.day.isoformat(): day.why for day in closed}
+    report = make_report(
+        run_id=record.id,
+        upload=upload.name,
+        window=record.window,
+        trigger=record.trigger,
+        started_at=record.started_at,
+        ended_at=ended,
+        tally=tally,
+        limits=upload.limits,
+        days=days_to_judge(upload, record.window, oldest=record.started_at - max_age_of(upload, services.deployment)),
+        environment=services.deployment.environment,
+        ledger=services.ledger.place,
+        new_ledger=len(services.ledger.runs(2)) == 1,
+    )
+    debts = debts_of(tally, by_event_day=events_stay_in_their_day(upload))
+    services.ledger.finish_run(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
+    keep_as_told(services.ledger, upload.name, closed, run_id=record.id, now=ended)
+    return report
+
+
+def warn_of_versions(services: Services) -> list[str]:
+    """Whether the version of the Graph API that events are sent in ends soon, or has ended."""
+    return version_warnings(services.deployment.platform.versions, services.clock().date(), families=["events"])
+
+
+def find_report(run_id: str, services: Services) -> RunReport:
+    """The report of a run that has ended; ``last`` is the newest. Raises ``UsageError`` if there is none."""
+    if run_id == "last":
+        ended = [record for record in services.ledger.runs(100) if record.report]
+        record = ended[0] if ended else None
+    else:
+        record = services.ledger.run(run_id)
+    if record is None or record.report is None:
+        raise UsageError(f'run "{run_id}" has no report yet; `offline-capi status` lists the runs and their states')
+    return RunReport.from_json(record.report)

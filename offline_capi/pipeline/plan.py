@@ -1,0 +1,71 @@
+"""What a run would do now: to the row, and without sending or recording anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from itertools import islice
+from typing import Any
+
+from offline_capi.config.settings import Upload
+from offline_capi.model import Fate, Window
+from offline_capi.pipeline.closing import warn_of_versions
+from offline_capi.pipeline.context import OnProgress, RunContext, Services, ignore_progress
+from offline_capi.pipeline.open_days import max_age_of
+from offline_capi.pipeline.stages import (
+    count_preparation,
+    defer_stopped,
+    judge_before_sending,
+    judge_run,
+    open_books,
+    prepare_batches,
+    skip_settled,
+)
+from offline_capi.report import RunReport, days_to_judge, make_report
+
+__all__ = ["plan_upload", "preview_upload"]
+
+
+def plan_upload(
+    upload: Upload,
+    window: Window,
+    services: Services,
+    *,
+    clients: Collection[str] = (),
+    on_progress: OnProgress = ignore_progress,
+) -> RunReport:
+    """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded."""
+    started = services.clock()
+    run = RunContext(upload, window, services, trigger="plan", clients=clients, on_progress=on_progress)
+    with open_books(run):
+        judge_before_sending(run)
+        events = count_preparation(prepare_batches(run), run.books)
+        events = run.drift.before_any(events)
+        events = skip_settled(events, run)
+        for batch in defer_stopped(events, run):
+            run.books.enter_events(batch, Fate.SENT)
+        run.tally.gates = judge_run(run, run.books)
+    run.tally.notices += warn_of_versions(services)
+    return make_report(
+        run_id="plan",
+        upload=upload.name,
+        window=window,
+        trigger=run.trigger,
+        started_at=started,
+        ended_at=services.clock(),
+        tally=run.tally,
+        limits=upload.limits,
+        days=days_to_judge(upload, window, oldest=started - max_age_of(upload, services.deployment)),
+        planned=True,
+        environment=services.deployment.environment,
+        ledger=services.ledger.place,
+        new_ledger=not services.ledger.runs(1),
+    )
+
+
+def preview_upload(upload: Upload, window: Window, services: Services, *, limit: int) -> list[dict[str, Any]]:
+    """The first ``limit`` events exactly as they would go out, hashed; nothing is sent."""
+    run = RunContext(upload, window, services, trigger="plan")
+    with open_books(run):
+        bodies = (body for batch in prepare_batches(run) for body in batch.events.table.column("body").to_pylist())
+        return [json.loads(body) for body in islice(bodies, limit)]

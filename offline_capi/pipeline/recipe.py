@@ -1,0 +1,131 @@
+"""How one batch of rows becomes events: a function of the batch and of a recipe, and of nothing else.
+
+A recipe can be pickled and holds neither environment nor secret, so that a batch may be prepared in any process. What
+depends on the whole run (repeats, quotas, gates) is in ``stages``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from offline_capi.config import Deployment
+from offline_capi.config.settings import Client, FileSource, Upload
+from offline_capi.events import build_events
+from offline_capi.identity import HashCache, hash_identity
+from offline_capi.mapping import FirstRows, LookupTable, map_rows, rows_of, rows_wanted
+from offline_capi.model import BuiltEvents, HashedRows, MappedRows, SourceRows, WantedRows, Window
+
+__all__ = ["BATCH_ROWS", "EVENT_ROWS", "Recipe", "select_by_row"]
+
+#: Rows read, mapped and hashed at once: large enough that the fixed cost of a batch does not matter.
+BATCH_ROWS = 32_768
+#: Events built, staged and looked up at once: small enough that their bodies take little memory.
+EVENT_ROWS = 8_192
+
+Observe = Callable[[SourceRows, MappedRows], None]
+
+
+def select_by_row(upload: Upload, window: Window) -> Window | None:
+    """The window by which rows are selected; ``None`` if the query, or the date in a path, has selected them."""
+    by_row = isinstance(upload.source, FileSource) and not upload.source.dated
+    return window.looking_back(upload.window.lookback) if by_row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How an upload's rows become events.
+
+    ``window`` selects rows, see ``select_by_row``. ``clients`` are all that are configured; ``only_clients`` and
+    ``only_rows`` narrow a run: other rows are left out as if they had not been read. ``frequent`` are values too common
+    to be a person's, by client, key and SHA-256. ``lookups`` are the upload's tables, **readable**.
+    """
+
+    upload: Upload
+    window: Window | None
+    clients: Mapping[str, Client]
+    default_profile: str
+    age_margin: timedelta
+    clock_skew: timedelta
+    only_clients: Collection[str] = ()
+    only_rows: WantedRows | None = None
+    frequent: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    lookups: Mapping[str, LookupTable] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of_upload(cls, upload: Upload, window: Window | None, deployment: Deployment, **narrowed: Any) -> Recipe:
+        """The recipe of an upload as it is configured, without look-up tables unless given; no window: all rows."""
+        platform = deployment.platform
+        return cls(
+            upload,
+            select_by_row(upload, window) if window else None,
+            deployment.clients,
+            platform.profile,
+            platform.age_margin,
+            platform.clock_skew,
+            **narrowed,
+        )
+
+    @property
+    def identity_settings(self) -> dict[str, Any]:
+        """How identity is normalised and hashed, as ``identity.hash_identity`` takes it."""
+        return {
+            "clients": self.clients,
+            "profile": self.upload.profile,
+            "default_profile": self.default_profile,
+            "junk": self.upload.junk,
+        }
+
+    def map_batch(self, rows: SourceRows, firsts: FirstRows | None = None) -> MappedRows:
+        """All rows of the window, readable. ``firsts`` is what ``filter: first_of`` has seen in earlier batches."""
+        return map_rows(rows, self.upload, self.window, lookups=self.lookups, firsts=firsts)
+
+    def hash_batch(
+        self,
+        rows: SourceRows,
+        *,
+        firsts: FirstRows | None = None,
+        cache: HashCache | None = None,
+        observe: Observe | None = None,
+    ) -> HashedRows:
+        """The rows that the run is about, mapped and hashed; nothing readable of them outlives this call.
+
+        ``cache`` keeps hashes of repeating values between batches, ``observe`` is shown the batch as it was read and
+        mapped.
+        """
+        mapped = self.map_batch(rows, firsts)
+        if observe is not None:
+            observe(rows, mapped)
+        mapped = rows_wanted(rows_of(mapped, self.only_clients), self.only_rows)
+        return hash_identity(mapped, **self.identity_settings, junk_of=self.frequent, cache=cache)
+
+    def build_batch(self, rows: HashedRows, now: datetime) -> BuiltEvents:
+        """The events of hashed rows, checked by Meta's rules as of ``now``; invalid and suppressed rows beside them."""
+        upload = self.upload
+        return build_events(
+            rows,
+            clients=self.clients,
+            zone=upload.window.timezone,
+            now=now,
+            max_age=upload.max_age,
+            max_bytes=upload.delivery.max_bytes,
+            margin=self.age_margin,
+            skew=self.clock_skew,
+            exact_names=upload.event.name.exact,
+            strict_website=upload.event.strict_website,
+        )
+
+    def prepare_batch(
+        self,
+        rows: SourceRows,
+        now: datetime,
+        *,
+        firsts: FirstRows | None = None,
+        cache: HashCache | None = None,
+        observe: Observe | None = None,
+    ) -> Iterator[BuiltEvents]:
+        """A batch as it was read, to events and counts, ``EVENT_ROWS`` rows at a time."""
+        for part in self.hash_batch(rows, firsts=firsts, cache=cache, observe=observe).parts(EVENT_ROWS):
+            yield self.build_batch(part, now)

@@ -1,0 +1,317 @@
+"""The stages of a run, in the order in which ``run`` uses them; each takes batches and the run's context."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+from offline_capi.clients import breaker
+from offline_capi.config import Deployment, SecretResolver
+from offline_capi.config.paths import anchored_url
+from offline_capi.config.settings import Upload
+from offline_capi.delivery import Policy, cut_requests, deliver, open_senders
+from offline_capi.errors import SourceError
+from offline_capi.events import SeenKeys, StoreRepeats, for_every_pixel, split_by_age
+from offline_capi.guards.drift import DriftWatch
+from offline_capi.guards.frequent_values import FrequentValues, junk_by_client
+from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
+from offline_capi.identity import HashCache, inspect_identity
+from offline_capi.ledger import Rehearsal, keep_shapes, shapes_of
+from offline_capi.mapping import FirstRows, LookupTable, columns_needed, columns_of_table, read_table
+from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Reason, Request, SourceRows, Window
+from offline_capi.pipeline.context import RunContext, Services
+from offline_capi.pipeline.open_days import look_into_past
+from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
+from offline_capi.report import Books
+from offline_capi.sources import absent_files, read_ahead, read_batches
+
+__all__ = [
+    "access_source",
+    "check_clock",
+    "count_preparation",
+    "defer_stopped",
+    "judge_before_sending",
+    "judge_run",
+    "learn_shapes",
+    "open_books",
+    "prepare_batches",
+    "prepare_events",
+    "read_lookups",
+    "read_rows",
+    "send_events",
+    "skip_settled",
+    "split_expired",
+]
+
+#: Reasons for which the clock alone decides that a row is not sent.
+CLOCK_REASONS = frozenset({Reason.TOO_OLD.value, Reason.FUTURE.value})
+#: Meta does not drop such events (D:using-the-api).
+TEST_NOTICE = (
+    "sent with a test event code: Meta counts these events all the same, once if the real run follows within 48 hours; "
+    "the ledger does not know them, so the real run sends all of them"
+)
+#: Runs of one window that are looked at to find its last one.
+RUNS_PER_DAY = 4
+
+
+# ---------------------------------------------------------------------------------------------- before the first row
+
+
+@contextmanager
+def open_books(run: RunContext) -> Iterator[None]:
+    """Everything that a run needs before its first row; what cannot be sent is written to the stage as it is found.
+
+    Reads the upload's look-up tables and, with ``drop_frequent``, the whole source once. A plan writes nothing.
+    """
+    services = run.services
+    run.recipe = _make_recipe(run)
+    run.past = look_into_past(
+        run.upload, run.window, run.covered, services.ledger, services.stage, services.clock(),
+        trigger=run.trigger, run_id=run.run_id or None,
+    )  # fmt: skip
+    known = {} if run.only is not None else shapes_of(services.ledger, run.upload.name)
+    run.drift = DriftWatch(
+        run.upload, services.deployment.clients, known, run_id=run.run_id or None,
+        force=run.force_gates, active=run.only is None,
+    )  # fmt: skip
+    absent = absent_files(run.upload.source, run.window, **access_source(run.upload, services))
+    open_with = partial(
+        Books, run.on_progress, narrowed=run.is_narrowed, absent=absent, known_since=run.past.known.find
+    )
+    if not run.run_id:
+        run.books = open_with()
+        yield
+        return
+    with services.stage.rejects(run.run_id) as rejects:
+        run.books = open_with(keep_rejects=rejects.write, keep_undelivered=rejects.write_undelivered)
+        yield
+
+
+def _make_recipe(run: RunContext) -> Recipe:
+    """All rows of the window count for frequent values, whichever of them the run is about."""
+    upload, deployment = run.upload, run.services.deployment
+    recipe = Recipe.of_upload(upload, run.window, deployment, lookups=read_lookups(upload, run.window, run.services))
+    if not upload.drop_frequent:
+        frequent: Mapping[str, Any] = {}
+    else:
+        shared, cache, firsts = FrequentValues(deployment.platform.frequent_value), HashCache(), FirstRows()
+        for rows in read_rows(upload, run.window, run.services):
+            mapped = recipe.map_batch(rows, firsts)
+            shared.add(inspect_identity(mapped, **recipe.identity_settings, cache=cache), mapped.client)
+        frequent = junk_by_client(shared.candidates())
+    return Recipe.of_upload(
+        upload,
+        run.window,
+        deployment,
+        lookups=recipe.lookups,
+        only_clients=run.clients,
+        only_rows=run.only,
+        frequent=frequent,
+    )
+
+
+def access_source(upload: Upload, services: Services) -> dict[str, Any]:
+    """What every look at an upload's source needs besides source and window; see ``sources``."""
+    return access_source_of(upload, services.deployment, services.secrets)
+
+
+def access_source_of(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> dict[str, Any]:
+    """The same for callers that have no ledger."""
+    return {
+        "zone": upload.window.timezone,
+        "connection_url": lambda name: anchored_url(
+            secrets.connection_url(deployment.connection(name)).reveal(), deployment.project
+        ),
+        "sql_folder": deployment.sql_folder,
+        "folder": deployment.project,
+        "environ": deployment.environ,
+    }
+
+
+def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str, LookupTable]:
+    """The tables that the upload joins, each read once. Raises ``SourceError`` if one cannot be trusted."""
+    access, tables = access_source(upload, services), {}
+    for name, lookup in upload.lookups.items():
+        batches = read_batches(lookup, window, **access, columns=columns_of_table(upload, name), batch_rows=BATCH_ROWS)
+        try:
+            tables[name] = read_table(name, lookup, batches, upload.window.timezone)
+        except SourceError as error:  # it speaks of "source", which an upload has as well
+            raise type(error)(f"lookups.{name}: {error}") from None
+    return tables
+
+
+# ---------------------------------------------------------------------------------------------- from rows to events
+
+
+def read_rows(
+    upload: Upload, window: Window, services: Services, *, ahead: bool = True, every_column: bool = False
+) -> Iterator[SourceRows]:
+    """The source's rows for the window and its look-back; with ``ahead``, the next batch is read meanwhile.
+
+    Only the columns that the upload names, unless ``every_column`` is asked for.
+    """
+    batches = read_batches(
+        upload.source,
+        window.looking_back(upload.window.lookback),
+        **access_source(upload, services),
+        columns=None if every_column else columns_needed(upload),
+        batch_rows=BATCH_ROWS,
+        apart=ahead,
+    )
+    return read_ahead(batches) if ahead else batches
+
+
+def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
+    """The rows mapped, hashed, built and checked; copied for further pixels; repeats within the run left out."""
+    seen, store_repeats, cache, firsts = SeenKeys(), StoreRepeats(), HashCache(), FirstRows()
+    for rows in read_rows(run.upload, run.window, run.services):
+        now = run.services.clock()
+        for built in run.recipe.prepare_batch(rows, now, firsts=firsts, cache=cache, observe=run.drift.look):
+            yield for_every_pixel(store_repeats.warned(seen.first_only(built)), run.recipe.clients, seen)
+
+
+def check_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
+    """The same; raises ``WrongClockError`` before any row counts as too old or too new by a clock that is wrong."""
+    for built in batches:
+        if not CLOCK_REASONS.isdisjoint(built.rejections.table.column("reason").unique().to_pylist()):
+            services.witness.check()
+        yield built
+
+
+def count_preparation(batches: Iterable[BuiltEvents], books: Books) -> Iterator[EventBatch]:
+    """The events of each batch; rows that ended before delivery are booked. The next batch is prepared meanwhile."""
+    for built in read_ahead(iter(batches)):
+        books.enter_built(built)
+        yield from built.outgoing
+
+
+def prepare_events(run: RunContext) -> Iterator[EventBatch]:
+    """The run's events, in the order of the source; events that earlier runs owe are ticked off."""
+    batches = check_clock(prepare_batches(run), run.services)
+    return run.past.owed.watch(count_preparation(batches, run.books))
+
+
+# ---------------------------------------------------------------------------------------------- what may be sent
+
+
+def judge_before_sending(run: RunContext) -> None:
+    """Let the gates judge the whole run before its first request; the source is read once more for it.
+
+    Not if no gate can stop the run, and not for a replay, which is no measure of a day.
+    """
+    if run.only is not None:
+        run.tally.gates = ()
+    elif can_stop(run.upload.gates):
+        survey = Books(narrowed=run.is_narrowed, absent=run.tally.absent)
+        deque(count_preparation(prepare_batches(run), survey), maxlen=0)
+        run.tally.gates = judge_run(run, survey)
+
+
+def judge_run(run: RunContext, books: Books) -> tuple[GateFinding, ...]:
+    """What drift and gates find in these books; what they found before holds."""
+    if books.tally.gates is not None:
+        return books.tally.gates
+    gates, window = run.upload.gates, run.window
+    records = run.services.ledger.runs_of(run.upload.name, RUNS_PER_DAY * gates.days)
+    past = trailing_days((record.report for record in records if record.report), window, gates.days)
+    findings = judge_gates(gates, books.tally, window, past)
+    return (*run.drift.findings, *(forced(findings) if run.force_gates else findings))
+
+
+def skip_settled(events: Iterable[EventBatch], run: RunContext, *, resend: bool = True) -> Iterator[EventBatch]:
+    """Events that the ledger does not know as sent, rejected by Meta or under way, up to their clients' limits.
+
+    The others are booked with their fate, those above a limit as deferred; unconfirmed ones too unless they may be
+    sent again (``resend``).
+    """
+    services = run.services
+    for batch in events:
+        known = services.ledger.known(batch, run_id=run.run_id or None, now=services.clock(), resend=resend)
+        run.tally.changed += known.changed
+        for fate, reason, settled in known.settled:
+            run.books.enter_events(settled, fate, reason)
+            run.quotas.note(settled, fate)
+        fresh, above = run.quotas.take(known.fresh)
+        run.books.enter_events(above, Fate.DEFERRED, Reason.OVER_LIMIT)
+        yield fresh
+
+
+def defer_stopped(events: Iterable[EventBatch], run: RunContext) -> Iterator[EventBatch]:
+    """The same events, except those that a gate or drift stops, of all clients or of one: they are deferred."""
+    for batch in events:
+        if run.drift.stops:
+            run.books.enter_events(batch, Fate.DEFERRED, Reason.GATE_CLOSED)
+        elif not any(finding.stops for finding in run.tally.gates or ()):
+            yield batch
+        else:
+            for (client,), own in batch.apart("client") if len(batch) else ():
+                if run.tally.is_deferred(client):
+                    run.books.enter_events(own.events, Fate.DEFERRED, Reason.GATE_CLOSED)
+                else:
+                    yield own.events
+
+
+# ---------------------------------------------------------------------------------------------- sending
+
+
+def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
+    """Cut, claim, POST, record: each request is in the ledger before it leaves and when it has been answered.
+
+    Test events are not: the ledger must not take them for sent.
+    """
+    services, settings = run.services, run.upload.delivery
+    journal = Rehearsal() if run.test_event_code else services.ledger
+    run.tally.notices += [TEST_NOTICE] if run.test_event_code else []
+    requests = cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes)
+    with open_senders(
+        services.deployment,
+        services.secrets,
+        settings,
+        test_event_code=run.test_event_code,
+        upload_tag=run.fill_upload_tag,
+        refusal=breaker(services.deployment.platform.stage),
+    ) as senders:
+        delivery = deliver(
+            _check_clock_before(journal.digested(requests), services),
+            senders=senders,
+            claim=partial(journal.claim, run.run_id),
+            policy=Policy(
+                settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency, settings.in_flight
+            ),
+            now=services.clock,
+            split_by_age=partial(split_expired, run),
+            together=journal.together,
+            while_quiet=journal.stay_alive,
+            pace=services.ledger,
+            rates=run.rates,
+        )
+        with closing(delivery) as outcomes:
+            for outcome in outcomes:
+                journal.record([outcome])
+                run.books.enter_outcome(outcome)
+
+
+def _check_clock_before(requests: Iterable[Request], services: Services) -> Iterator[Request]:
+    """The same requests; raises ``WrongClockError`` before the first if this machine's clock is wrong."""
+    for request in requests:
+        services.witness.check()
+        yield request
+
+
+def split_expired(run: RunContext, events: EventBatch) -> tuple[EventBatch, EventBatch]:
+    """Events young enough for all tries of a request that would leave now, and those that have expired meanwhile."""
+    services = run.services
+    split = split_by_age(events, clients=services.deployment.recipients, now=services.clock(), margin=run.retry_reserve)
+    if len(split[1]):
+        services.witness.check()
+    return split
+
+
+def learn_shapes(run: RunContext) -> None:
+    """Later runs know the shapes of this one, unless it was stopped or had no event that could be sent."""
+    if run.tally.sendable and not run.tally.stopped:
+        services = run.services
+        keep_shapes(services.ledger, run.upload.name, run.drift.found, run_id=run.run_id, now=services.clock())
