@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.runtime.column_bytes import bytes_of, held, holds, where_ends, where_only
+from offline_capi.runtime.column_bytes import bytes_of, find_parts, holds, where_ends, where_only
 
 __all__ = ["damaged", "is_damaged", "rounded_to_15", "undecorated", "whole_number", "whole_numbers"]
 
@@ -35,7 +35,7 @@ _EXPONENT = r"^\s*[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,3}\s*$"
 
 def undecorated(text: pa.StringArray) -> pa.StringArray:
     """Without the marks of a spreadsheet, or of Meta's Lead Ads export, that say "this is text"."""
-    found = held(text, *(mark for mark, *_ in _MARKS))
+    found = find_parts(text, *(mark for mark, *_ in _MARKS))
     # Nearly all columns that hold a mark hold it elsewhere than where values begin.
     for mark, places, shape, kept in _MARKS:
         if mark in found and _begin_with(mark, text, places):

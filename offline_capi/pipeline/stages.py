@@ -217,7 +217,8 @@ def judge_run(run: RunContext, books: Books) -> tuple[GateFinding, ...]:
     gates, window = run.upload.gates, run.window
     records = run.services.ledger.runs_of(run.upload.name, RUNS_PER_DAY * gates.days)
     past = trailing_days((record.report for record in records if record.report), window, gates.days)
-    findings = judge_gates(gates, books.tally, window, past)
+    active = {name for name, client in run.services.deployment.clients.items() if client.active}
+    findings = judge_gates(gates, books.tally, window, past, active)
     return (*run.drift.findings, *(forced(findings) if run.force_gates else findings))
 
 

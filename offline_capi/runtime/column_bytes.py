@@ -17,7 +17,7 @@ __all__ = [
     "as_one_value",
     "bytes_of",
     "count_empty",
-    "deferred",
+    "find_parts",
     "holds",
     "where_begins",
     "where_ends",
@@ -90,7 +90,7 @@ def holds(text: pa.Array, *parts: str) -> bool:
     return any(True for _ in _found(text, parts))
 
 
-def deferred(text: pa.Array, *parts: str) -> frozenset[str]:
+def find_parts(text: pa.Array, *parts: str) -> frozenset[str]:
     """Those of ``parts`` that stand anywhere in the column, found in one pass over its bytes."""
     return frozenset(_found(text, parts))
 

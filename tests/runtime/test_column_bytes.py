@@ -15,7 +15,7 @@ from offline_capi.runtime.column_bytes import (
     WINDOW_BYTES,
     as_one_value,
     count_empty,
-    deferred,
+    find_parts,
     holds,
     where_begins,
     where_ends,
@@ -38,7 +38,7 @@ def test_marks_are_found_where_they_stand(values: list[str | None]) -> None:
     column = sliced(values)
     there = [value for value in values if value]
 
-    assert deferred(column, "=", "a0", "é") == {mark for mark in ("=", "a0", "é") if mark in "".join(there)}
+    assert find_parts(column, "=", "a0", "é") == {mark for mark in ("=", "a0", "é") if mark in "".join(there)}
     assert holds(column, "=", "+") == any("=" in value or "+" in value for value in there)
     assert as_one_value(column).to_pylist() == ["".join(there).encode()]
     assert count_empty(column) == len(values) - len(there)
@@ -70,7 +70,7 @@ def test_a_mark_across_two_windows_is_found(at: int) -> None:
     column = pa.array(["x" * (WINDOW_BYTES + at), "ab", "x" * 100])
 
     assert holds(column, "ab")
-    assert deferred(column, "ab", "ba", "b") == {"ab", "b"}
+    assert find_parts(column, "ab", "ba", "b") == {"ab", "b"}
 
 
 @pytest.mark.parametrize("at", [0, WINDOW_BYTES - 1, WINDOW_BYTES, 3 * WINDOW_BYTES])
