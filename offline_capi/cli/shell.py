@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
     from offline_capi.model import Tally
     from offline_capi.pipeline import Services
-    from offline_capi.pipeline.settle import Night, Settled
+    from offline_capi.pipeline.settle import NightlyResult, SettlementResult
     from offline_capi.report import Quality, RunReport
 
 out, err = Console(), Console(stderr=True)
@@ -76,7 +76,7 @@ def announce(sentence: str) -> None:
     err.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
-def show_settled(upload: str, settled: Settled, *, quiet: bool = False) -> None:
+def show_settled(upload: str, settled: SettlementResult, *, quiet: bool = False) -> None:
     """What became of the days that were open: the report of each, and what is still owed."""
     if not quiet:
         for report in settled.reports:
@@ -90,7 +90,7 @@ def show_settled(upload: str, settled: Settled, *, quiet: bool = False) -> None:
         out.print(f"✓ {upload}: nothing is open that another run could settle now", highlight=False)
 
 
-def finish_night(night: Night, as_json: bool) -> NoReturn:
+def finish_night(night: NightlyResult, as_json: bool) -> NoReturn:
     """Show a night that was just made, earlier days first; it ends well only if nothing is owed that can be settled."""
     if as_json:
         settled = night.settled.to_json() if night.settled.touched else {}

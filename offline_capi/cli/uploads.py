@@ -190,7 +190,7 @@ def upload_command(
     from offline_capi.ledger import AuditAction, record_audit
     from offline_capi.operations.alerts import alerting
     from offline_capi.pipeline import run_upload
-    from offline_capi.pipeline.settle import run_night
+    from offline_capi.pipeline.settle import run_nightly
 
     trigger = "scheduled" if scheduled else "manual"
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
@@ -208,7 +208,7 @@ def upload_command(
                     detail={"window": str(window), **({"clients": clients} if clients else {})},
                 )
             if with_open_days:
-                night = run_night(
+                night = run_nightly(
                     one,
                     window,
                     services,
@@ -245,9 +245,9 @@ def settle_command(
 ) -> None:
     """Take up what earlier runs left open, oldest first, and nothing else: for a cron every few hours."""
     from offline_capi.ledger import AuditAction, record_audit
-    from offline_capi.pipeline.settle import Settled, settle_upload
+    from offline_capi.pipeline.settle import SettlementResult, settle_upload
 
-    found: dict[str, Settled] = {}
+    found: dict[str, SettlementResult] = {}
     with opened(config) as services:
         uploads = services.deployment.uploads
         chosen = [find(services.deployment, upload)] if upload else list(uploads.values())

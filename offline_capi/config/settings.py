@@ -1032,7 +1032,7 @@ RateGateSpec = Annotated[RateGate, BeforeValidator(_by_action, json_schema_input
 
 
 class Gates(_Node):
-    """What a night's rows are measured by before the first POST; one that stops holds the whole run."""
+    """What a run's rows are measured by before the first POST; one that stops holds the run, or clients of several."""
 
     days: int = Field(28, ge=3, le=366, description="how many days before the run are looked at")
     rows: RowsGateSpec = Field(

@@ -11,9 +11,9 @@ where a gate of the upload stops, ``run_upload`` reads the source twice, first t
 rows gate, which has nothing to hold. Staged nights are judged between their first task and the second, where the rows
 lie on disk anyway.
 
-Where an upload has rows of several clients, a rate gate that stops holds those clients alone whose own rows are beyond
-it, and the others go: no client's bad export, or bad will, holds another's events. What is compared with earlier days
-(volume, value, rows) is the upload's as a whole.
+Where an upload has rows of several clients, each client is judged by its own rows as well, and a gate that stops holds
+only the clients that are beyond it: no client's bad export, or bad will, holds another's events. The upload as a whole
+is judged too, and deferred where what is left without those clients is still beyond the gate.
 
 Pure functions: figures in, findings out.
 """
@@ -21,7 +21,7 @@ Pure functions: figures in, findings out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from statistics import median
@@ -39,6 +39,8 @@ _NO_NIGHTS = frozenset({"test", "replay"})
 _RATES = ("invalid", "expired", "suppressed", "duplicate")
 #: Where more of the days compared with had no row, an empty day is nothing unusual.
 MAX_EMPTY_SHARE = 0.25
+#: Rows of one client of several below which its own figures say too little, unless the whole run is beyond the gate.
+MIN_ROWS_OF_CLIENT = 100
 
 
 class Day(NamedTuple):
@@ -58,23 +60,28 @@ def forced(findings: Iterable[GateFinding]) -> tuple[GateFinding, ...]:
     return tuple(replace(one, action="forced") if one.stops else one for one in findings)
 
 
-def judge_gates(gates: Gates, tally: Tally, window: Window, days: Sequence[Day]) -> tuple[GateFinding, ...]:
+def judge_gates(
+    gates: Gates, tally: Tally, window: Window, days: Sequence[Day], active: Collection[str] | None = None
+) -> tuple[GateFinding, ...]:
     """The gates that ``tally`` does not pass; ``days`` are those of ``trailing_days``.
 
-    Books of some clients only are not compared with whole days, and a figure with too little behind it passes.
+    ``active`` are the clients that are configured and not paused, the only ones that are compared with their own days;
+    ``None`` stands for all. Books of some clients only are not compared with whole days, and a figure with too little
+    behind it passes.
     """
     findings = [*_rates(gates, tally)]
     if not tally.narrowed:
         alike = _like(window, days)
-        before, whose = [day.tally.read for day in alike], _moved_most(tally, alike)
-        compared = [*_trailing(gates.volume, "volume", "rows read", tally.read, before, alike, whose)]
-        for currency, amounts in _values(alike).items():
-            figure = tally.value.get(currency, 0.0)
-            compared += _trailing(gates.value, f"value {currency}", currency, figure, amounts, alike)
-        stopping = [finding for finding in compared if finding.stops]
+        own = _days_of_clients(tally, alike, active)
+        compared = _compare(gates.volume, _rows_read(), tally, alike, own)
+        for currency in _currencies(alike):
+            compared += _compare(gates.value, _worth(currency), tally, alike, own)
+        stopping = {finding.client for finding in compared if finding.stops}
+        empty = [one for one in _no_rows(gates.rows, tally, window, days, own) if one.client not in stopping]
         # Of an empty run, a trailing gate that stops has said all, and one that warns would say the same again.
-        empty = [] if stopping else [*_no_rows(gates.rows, tally, window, days)]
-        findings += empty or compared
+        repeated = {one.client for one in empty}
+        findings += [one for one in compared if one.client not in repeated]
+        findings += [] if None in stopping else empty
     return tuple(findings)
 
 
@@ -86,7 +93,7 @@ def trailing_days(reports: Iterable[Mapping[str, Any]], window: Window, days: in
 
     ``reports`` come newest first, as the ledger has them. Left out are windows of another length, runs of some clients
     only, tests, replays, and runs that a gate stopped or that lacked a file: a faulty night must not become what is
-    usual.
+    usual. Where a gate deferred some clients, the day counts for the others.
     """
     found: dict[date, Day] = {}
     for report in reports:
@@ -98,8 +105,7 @@ def trailing_days(reports: Iterable[Mapping[str, Any]], window: Window, days: in
 
 
 def _counts(report: Mapping[str, Any], tally: Tally) -> bool:
-    is_stopped = any(finding.stops for finding in tally.gates or ())
-    return not (is_stopped or tally.missing or tally.narrowed or report["trigger"] in _NO_NIGHTS)
+    return not (tally.stopped or tally.missing or tally.narrowed or report["trigger"] in _NO_NIGHTS)
 
 
 def _precedes(other: Window, window: Window, days: int) -> bool:
@@ -124,33 +130,127 @@ def _of_weekday(window: Window, days: Sequence[Day]) -> list[Day]:
     return [day for day in days if day.start.weekday() == window.since.weekday()] if one_day else []
 
 
-def _values(days: Sequence[Day]) -> dict[str, list[float]]:
-    """Each day's value by currency, for the currencies that no day lacks."""
-    every = set.intersection(*(set(day.tally.value) for day in days)) if days else set()
-    return {currency: [day.tally.value[currency] for day in days] for currency in sorted(every)}
+def _currencies(days: Sequence[Day]) -> list[str]:
+    """The currencies that no day lacks."""
+    return sorted(set.intersection(*(set(day.tally.value) for day in days))) if days else []
 
 
-# ---------------------------------------------------------------------------------------------- one gate
+def _days_of_clients(tally: Tally, days: Sequence[Day], active: Collection[str] | None) -> dict[str, list[Day]]:
+    """By client, the days that it is compared with; empty for an upload with rows of one client only.
+
+    They begin with the client's first rows, and those on which a gate held it are left out.
+    """
+    days = [day for day in days if _is_by_client(day)]
+    names = {*tally.read_of, *(name for day in days for name in day.tally.read_of)}
+    first = {name: min((day.start for day in days if day.tally.read_of[name]), default=date.max) for name in names}
+    return {
+        name: [
+            day
+            for day in days
+            if day.start >= first[name] and not any(one.stops and one.client == name for one in day.tally.gates or ())
+        ]
+        for name in sorted(names)
+        if len(names) > 1 and (active is None or name in active)
+    }
+
+
+def _is_by_client(day: Day) -> bool:
+    """Whether the books of a day were counted by client: those of earlier versions were not."""
+    return bool(day.tally.read_of) or not day.tally.read
+
+
+# ---------------------------------------------------------------------------------------------- trailing gates
+
+
+class Figure(NamedTuple):
+    """What a trailing gate compares: of a run as a whole, and of one client, ``None`` where that is not known."""
+
+    name: str
+    unit: str
+    of_all: Callable[[Tally], float]
+    of_client: Callable[[Tally, str], float | None]
+
+
+def _rows_read() -> Figure:
+    return Figure("volume", "rows read", lambda tally: tally.read, lambda tally, client: tally.read_of[client])
+
+
+def _worth(currency: str) -> Figure:
+    return Figure(
+        f"value {currency}",
+        currency,
+        lambda tally: tally.value.get(currency, 0.0),
+        lambda tally, client: tally.value_of.get((client, currency)),
+    )
+
+
+def _compare(
+    gate: TrailingGate, figure: Figure, tally: Tally, days: Sequence[Day], own: Mapping[str, Sequence[Day]]
+) -> list[GateFinding]:
+    """What a trailing gate finds: the clients beyond it, or the upload where it is beyond the gate without them too.
+
+    While the upload passes, a client is judged if it usually has ``MIN_ROWS_OF_CLIENT``; else all are, new ones too.
+    """
+    tonight, before = figure.of_all(tally), [figure.of_all(day.tally) for day in days]
+    whole = [*_trailing(gate, figure, tonight, before, days, whose=_moved_most(tally, days))]
+    found: list[GateFinding] = []
+    for least in (MIN_ROWS_OF_CLIENT, 0):
+        found = [
+            finding
+            for client, its_days in own.items()
+            if _usual_rows(client, its_days) >= least
+            for finding in _compare_client(gate, figure, tally, client, its_days, is_new_judged=least == 0)
+        ]
+        if not whole:
+            return found
+        names = [finding.client for finding in found if finding.client]
+        rest = [day for day in days if _is_by_client(day)]
+        left = [figure.of_all(one) - _sum_of(figure, one, names) for one in (tally, *(day.tally for day in rest))]
+        if names and not [*_trailing(gate, figure, left[0], left[1:], rest)]:
+            return found
+    return whole
+
+
+def _sum_of(figure: Figure, tally: Tally, clients: Iterable[str]) -> float:
+    return sum(figure.of_client(tally, client) or 0.0 for client in clients)
+
+
+def _usual_rows(client: str, days: Sequence[Day]) -> float:
+    return median(day.tally.read_of[client] for day in days) if len(days) >= LEAST_DAYS else 0.0
+
+
+def _compare_client(
+    gate: TrailingGate, figure: Figure, tally: Tally, client: str, days: Sequence[Day], *, is_new_judged: bool
+) -> Iterator[GateFinding]:
+    tonight = figure.of_client(tally, client) or 0.0
+    before = [amount for day in days if (amount := figure.of_client(day.tally, client)) is not None]
+    if len(before) == len(days):
+        yield from _trailing(gate, figure, tonight, before, days, client=client)
+    if is_new_judged and len(days) < LEAST_DAYS and tonight and gate.action != "off":
+        sentence = f"{figure.name}: {tonight:,.0f} {figure.unit} of {client}, which is new, and too much for the upload"
+        yield GateFinding(figure.name, gate.action, tonight, 0.0, sentence, client)
 
 
 def _trailing(
     gate: TrailingGate,
-    name: str,
-    unit: str,
-    figure: float,
+    figure: Figure,
+    tonight: float,
     before: Sequence[float],
     days: Sequence[Day],
+    *,
+    client: str | None = None,
     whose: str = "",
 ) -> Iterator[GateFinding]:
     usual = median(before) if len(before) >= LEAST_DAYS else 0.0
-    if gate.action == "off" or not usual or gate.min * usual <= figure <= gate.max * usual:
+    if gate.action == "off" or not usual or gate.min * usual <= tonight <= gate.max * usual:
         return
     past = ", ".join(f"{day.start:%a %d %b} {amount:,.0f}" for day, amount in zip(days, before, strict=True))
+    of_whom, name = f" of {client}" if client else "", figure.name
     sentence = (
-        f"{name}: {figure:,.0f} {unit}, usual are {usual:,.0f} (median of {past}); "
-        f"gates.{name.split()[0]} allows {gate.min:.0%} to {gate.max:.0%}{whose}"
+        f"{name}: {tonight:,.0f} {figure.unit}{of_whom}, usual are {usual:,.0f} (median of {past}); "
+        f"gates.{name.split()[0]} allows {gate.min:.0%} to {gate.max:.0%}{whose if name == 'volume' else ''}"
     )
-    yield GateFinding(name, gate.action, figure, usual, sentence)
+    yield GateFinding(name, gate.action, tonight, usual, sentence, client)
 
 
 def _moved_most(tally: Tally, days: Sequence[Day]) -> str:
@@ -163,36 +263,59 @@ def _moved_most(tally: Tally, days: Sequence[Day]) -> str:
     return f"; most of it by {name}: {tally.read_of[name]:,} rows, usual are {usual[name]:,.0f}"
 
 
-def _no_rows(gate: RowsGate, tally: Tally, window: Window, days: Sequence[Day]) -> Iterator[GateFinding]:
-    """A run without a row, meant or not; of one that lacks a file, the file is what is told of."""
-    if gate.action == "off" or tally.read or tally.filtered or tally.absent or _quiet(window, days):
+# ---------------------------------------------------------------------------------------------- the rows gate
+
+
+def _no_rows(
+    gate: RowsGate, tally: Tally, window: Window, days: Sequence[Day], own: Mapping[str, Sequence[Day]]
+) -> Iterator[GateFinding]:
+    """A run without a row, meant or not, or one client without any; where a file is absent, that is what is told.
+
+    Of a client only the rows that are meant are counted: which ones a filter left out is not known by client.
+    """
+    if gate.action == "off" or tally.absent:
         return
-    alike = _like(window, days)
-    before = [day.tally.read for day in alike]
-    past = ", ".join(f"{day.start:%a %d %b} {rows:,}" for day, rows in zip(alike, before, strict=True))
-    usual = median(before)
+    if not (tally.read or tally.filtered):
+        if not _is_quiet(window, days, _like(window, days), lambda one: one.read + one.filtered, None):
+            yield _empty(gate, [day.tally.read for day in _like(window, days)], _like(window, days))
+        return
+    for client, its_days in own.items():
+        is_usual = _usual_rows(client, its_days) >= MIN_ROWS_OF_CLIENT
+        if is_usual and not tally.read_of[client] and not _is_quiet(window, days, its_days, _reads(client), client):
+            yield _empty(gate, [day.tally.read_of[client] for day in its_days], its_days, client)
+
+
+def _reads(client: str) -> Callable[[Tally], int]:
+    return lambda tally: tally.read_of[client]
+
+
+def _empty(gate: RowsGate, before: Sequence[int], days: Sequence[Day], client: str | None = None) -> GateFinding:
+    past = ", ".join(f"{day.start:%a %d %b} {rows:,}" for day, rows in zip(days, before, strict=True))
+    usual, of_whom = median(before), f" of {client}" if client else ""
     sentence = (
-        f"rows: no row was read, usual are {usual:,.0f} (median of {past}); look whether the export or the query ran. "
-        "If there was nothing to send, gates.rows: warn lets such days pass"
+        f"rows: no row{of_whom} was read, usual are {usual:,.0f} (median of {past}); look whether the export or the "
+        "query ran. If there was nothing to send, gates.rows: warn lets such days pass"
     )
-    yield GateFinding("rows", gate.action, 0, usual, sentence)
+    return GateFinding("rows", gate.action, 0, usual, sentence, client)
 
 
-def _quiet(window: Window, days: Sequence[Day]) -> bool:
-    """Whether a day without a row is nothing unusual, as far as the days before it tell.
+def _is_quiet(
+    window: Window, days: Sequence[Day], alike: Sequence[Day], rows_of: Callable[[Tally], int], client: str | None
+) -> bool:
+    """Whether a day without a row is nothing unusual, as far as ``alike``, the days compared with, tell.
 
     So it is where there are too few of them to tell, where more than ``MAX_EMPTY_SHARE`` of them had no row, or where
     none of the same weekday had one and this gate was let pass on it: one Sunday looked at is enough for the next one.
     """
-    weekday, alike = _of_weekday(window, days), _like(window, days)
-    empty = sum(not (day.tally.read or day.tally.filtered) for day in alike)
-    looked_at = any(finding.gate == "rows" for day in weekday for finding in day.tally.gates or ())
-    never = looked_at and not any(day.tally.read for day in weekday)
+    weekday = _of_weekday(window, days)
+    empty = sum(not rows_of(day.tally) for day in alike)
+    findings = [one for day in weekday for one in day.tally.gates or () if one.gate == "rows"]
+    looked_at = any(one.client == client and not one.stops for one in findings)
+    never = looked_at and not any(rows_of(day.tally) for day in weekday)
     return never or len(alike) < LEAST_DAYS or empty > MAX_EMPTY_SHARE * len(alike)
 
 
-#: Rows of one client of several below which its own share says too little, unless the whole run is beyond the gate.
-MIN_ROWS_OF_CLIENT = 100
+# ---------------------------------------------------------------------------------------------- rate gates
 
 
 def _rates(gates: Gates, tally: Tally) -> Iterator[GateFinding]:

@@ -47,8 +47,8 @@ def without_contact_details(usable: Usable, unhashed: pa.BooleanArray | None) ->
     text = usable.text if unhashed is None else pc.if_else(pc.fill_null(unhashed, False), usable.text, None)
     if holds(text, "@") or holds(text, "%40"):
         usable = usable.refuse(Cause.READABLE_EMAIL, matches(text, _EMAIL))
-    if not first_byte_in(text, b"+(0123456789t "):
-        return usable
+    if not holds(text, *" +-()./") or not first_byte_in(text, b"+(0123456789t "):
+        return usable  # a number without groups may be any id
     digits = pc.utf8_length(without(text, "[^0-9]"))
     grouped = pc.and_not(pc.and_(matches(text, _NATIONAL), matches(text, _GROUPED)), matches(text, _ADDRESS))
     shaped = pc.or_(matches(text, _PLUS), matches(text, _NORTH_AMERICA))

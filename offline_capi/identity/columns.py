@@ -169,24 +169,25 @@ def default_rule(key: str, profile: str) -> Rule:
     return _written_rule(key, profile, None)
 
 
-def country_beside(written: Any, default: pa.Array, *, unknown: pa.Array | None = None) -> pa.Array:
+def country_beside(written: Any, default: pa.Array, *, for_unknown: bool = False) -> pa.Array:
     """Countries as a source writes them → alpha-2, with the default where nothing, or a placeholder, is written.
 
-    An unknown word is no country (``unknown``: what it is instead): filling in the default would read the values of one
-    country by another's rules. A phone number may be tried by the default, for it has to be valid there.
+    An unknown word is no country: filling in the default would read the values of one country by another's rules. A
+    phone number may be tried by the default (``for_unknown``), for it has to be valid there.
     """
-    text = lowered(as_text(written))
-    if pc.all(pc.is_null(text)).as_py():
+    words = as_text(written).dictionary_encode()
+    text = lowered(words.dictionary)
+    if text.null_count == len(text):
         return default
-    words = text.dictionary_encode()
-    read = META["country"](Readable(words.dictionary, pa.nulls(len(words.dictionary), pa.string())))
+    read = META["country"](Readable(text, pa.nulls(len(text), pa.string())))
     beside, filled = read.text.take(words.indices), pc.is_valid(text)
-    if read.cause is not None:
-        filled = pc.and_not(filled, pc.fill_null(pc.equal(read.cause, Cause.PLACEHOLDER), False).take(words.indices))
-        filled = pc.fill_null(filled, False)
-        if unknown is not None:
-            beside = pc.coalesce(beside, unknown)
-    return beside if pc.all(filled).as_py() else pc.if_else(filled, beside, default)
+    if for_unknown:
+        filled = pc.is_valid(read.text)
+    elif read.cause is not None:
+        filled = pc.and_not(filled, pc.fill_null(pc.equal(read.cause, Cause.PLACEHOLDER), False))
+    if not words.indices.null_count and pc.all(filled).as_py():
+        return beside
+    return pc.if_else(pc.fill_null(filled.take(words.indices), False), beside, default)
 
 
 def _with_country_of_rows(columns: Sequence[IdentityColumn], around: Surroundings) -> Surroundings:
@@ -204,12 +205,13 @@ def _written_rule(key: str, profile: str, hashed: bool | None) -> Rule:
     rule = rule_of(key, profile)
     if not USER_DATA_KEYS[key].hashable:
         return keeping_contacts_in(rule) if key in ANYTHING else rule
+    never_takes = key == "em" and _is_meta(profile)  # other profiles are tools', which pass digests on
     if hashed is not None:
-        return declared_digest if hashed else refusing_digests(rule)
+        return declared_digest if hashed else refusing_digests(rule, never_takes=never_takes)
     if key == "external_id":
         # The SDK hashes no id; by a client's policy, an id is whatever its browser sends.
         return rule if rule is SDK[key] else passing_digests(rule, strict=False, unless_raw=_is_meta(profile))
-    return passing_digests(rule, strict=_is_meta(profile))
+    return passing_digests(rule, strict=_is_meta(profile), never_takes=never_takes)
 
 
 def _is_meta(profile: str) -> bool:
@@ -220,7 +222,7 @@ def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedCol
     default = around.phone_country if key == "ph" else around.country
     country = default
     if column.country is not None:
-        country = country_beside(column.country, default, unknown=default if key == "ph" else None)
+        country = country_beside(column.country, default, for_unknown=key == "ph")
     text = as_text(column.values)
     readable = Readable(text, country, column.formats, around.today, zone=column.zone)
     parts: list[tuple[pa.BooleanArray | None, tuple[HashedValues, ...]]] = []
@@ -309,8 +311,10 @@ def _noted(key: str, column: IdentityColumn, text: pa.Array, sent: pa.Array) -> 
         shaped = matches(lowered(undecorated(text.filter(long))), DIGEST)
         noted["came_hashed"] = int(pc.sum(pc.and_(shaped, pc.is_valid(sent.filter(long)))).as_py() or 0)
     if key == "ge":
-        letters = pc.ascii_lower(pc.ascii_trim(text, " ."))
-        noted |= {f"written_{one}": int(pc.sum(pc.equal(letters, one)).as_py() or 0) for one in "hm"}
+        words = pc.value_counts(text)
+        letters = pc.ascii_lower(pc.ascii_trim(words.field("values"), " ."))
+        counts = words.field("counts")
+        noted |= {f"written_{one}": int(pc.sum(counts.filter(pc.equal(letters, one))).as_py() or 0) for one in "hm"}
     return {what: count for what, count in noted.items() if count}
 
 
@@ -350,7 +354,7 @@ def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Ha
 
 def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> HashedValues:
     """What goes out, without what the upload lists as nobody's. A raw ``external_id`` holds no contact details."""
-    if key == "external_id" and usable.final is not None:
+    if key == "external_id" and usable.final is not None and pc.any(usable.final).as_py():
         usable = without_contact_details(usable, usable.final)
     sent = _outgoing(key, usable)
     if not junk:

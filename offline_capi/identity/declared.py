@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from offline_capi.identity import placeholders
 from offline_capi.identity.mending import undecorated
-from offline_capi.identity.text import blank_where, extract, is_one_of, longer_than, lowered, matches
+from offline_capi.identity.text import blank_where, extract, is_one_of, longer_than, lowered, matches, of_lengths
 from offline_capi.identity.verdict import Cause, Readable, Rule, Usable
+from offline_capi.runtime.column_bytes import where_not_ascii
 
 __all__ = ["DIGEST", "declared_digest", "passing_digests", "refusing_digests"]
 
@@ -28,6 +29,9 @@ _MD5, _SHA1 = "^[0-9a-f]{32}$", "^[0-9a-f]{40}$"
 _BASE64_SHA256 = "^[A-Za-z0-9+/_-]{43}=$"
 _SUFFIXED = r"^\s*([0-9A-Fa-f]{64})\.[A-Za-z0-9_-]{8}\s*$"
 _SHORTEST = 32
+#: How each of them begins that is written in ASCII, with what may stand before it.
+_LOOSE = r"(?i)^[\s\x1f\x22'=]*(?:sha256:|0x|\\x)?[0-9a-z+/_-]{32}"
+_HEX_LENGTHS = (32, 40, 64)
 
 
 def declared_digest(readable: Readable) -> Usable:
@@ -41,11 +45,12 @@ def declared_digest(readable: Readable) -> Usable:
 
 
 @cache
-def passing_digests(rule: Rule, *, strict: bool, unless_raw: bool = False) -> Rule:
+def passing_digests(rule: Rule, *, strict: bool, unless_raw: bool = False, never_takes: bool = False) -> Rule:
     """``rule`` for what is readable; digests go out as they are. ``strict``: MD5, SHA-1
     and digests of placeholders are dropped by name, as Meta's own tools do not.
 
-    ``unless_raw``: where the client's policy sends ids as they are, a digest is an id like any other.
+    ``unless_raw``: where the client's policy sends ids as they are, a digest is an id like any other. ``never_takes``:
+    of ``rule`` it is known that it drops each digest, as that of e-mail addresses does, and makes none.
     """
 
     def passing(readable: Readable) -> Usable:
@@ -55,36 +60,46 @@ def passing_digests(rule: Rule, *, strict: bool, unless_raw: bool = False) -> Ru
             return _apart(readable, rule, _passed, strict=False)
         if not strict:
             return _with_suffix(readable, rule)
-        return _without_hex(_apart(readable, rule, _judged, strict=True))
+        usable = _apart(readable, rule, _judged, strict=True, never_takes=never_takes)
+        return usable if never_takes else _without_hex(usable)
 
     return passing
 
 
 @cache
-def refusing_digests(rule: Rule) -> Rule:
+def refusing_digests(rule: Rule, *, never_takes: bool = False) -> Rule:
     """``hashed: false``: the column is readable, and a digest in it is dropped by name."""
 
     def refusing(readable: Readable) -> Usable:
-        return _without_hex(_apart(readable, rule, _refused, strict=True))
+        usable = _apart(readable, rule, _refused, strict=True, never_takes=never_takes)
+        return usable if never_takes else _without_hex(usable)
 
     return refusing
 
 
-def _apart(readable: Readable, rule: Rule, judge: Callable[[pa.Array], Usable], *, strict: bool) -> Usable:
+def _apart(
+    readable: Readable, rule: Rule, judge: Callable[[pa.Array], Usable], *, strict: bool, never_takes: bool = False
+) -> Usable:
     """Long values that are digests judged by ``judge``, all others by ``rule``."""
     long = longer_than(readable.text, _SHORTEST - 1)
     if long is None:
         return rule(readable)
-    written = undecorated(readable.text.filter(long))
+    told = rule(readable) if never_takes else None
+    if told is not None:  # then only what the rule dropped may be a digest
+        long = pc.and_(long, pc.is_null(told.text))
+    written = readable.text.filter(long)
+    if where_not_ascii(written) is None and not pc.any(matches(written, _LOOSE)).as_py():
+        return told or rule(readable)
+    written = undecorated(written)
     text = lowered(written)
     shaped = pc.fill_null(matches(text, DIGEST), False)
     if strict:
         for pattern, looked_at in ((_MD5, text), (_SHA1, text), (_BASE64_SHA256, written)):
             shaped = pc.or_(shaped, pc.fill_null(matches(looked_at, pattern), False))
     if not pc.any(shaped).as_py():
-        return rule(readable)
+        return told or rule(readable)
     where = pc.replace_with_mask(long, long, shaped)
-    usable = rule(replace(readable, text=blank_where(readable.text, where)))
+    usable = told or rule(replace(readable, text=blank_where(readable.text, where)))
     judged = judge(text.filter(shaped))
     final = (
         pc.fill_null(usable.final, False) if usable.final is not None else pa.repeat(pa.scalar(value=False), len(where))
@@ -94,11 +109,10 @@ def _apart(readable: Readable, rule: Rule, judge: Callable[[pa.Array], Usable], 
 
 def _without_hex(usable: Usable) -> Usable:
     """What became hex digits only as it was normalised (a UUID without its dashes) is no name, place or address."""
-    long = longer_than(usable.text, _SHORTEST - 1)
-    if long is None:
+    likely = of_lengths(usable.text, _HEX_LENGTHS)
+    if likely is None:
         return usable
-    shaped = matches(usable.text.filter(long), "^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$")
-    hexed = pc.replace_with_mask(long, long, shaped)
+    hexed = pc.replace_with_mask(likely, likely, matches(usable.text.filter(likely), "^[0-9a-f]+$"))
     return usable.refuse(Cause.LOOKS_HASHED, hexed if usable.final is None else pc.and_not(hexed, usable.final))
 
 

@@ -16,8 +16,8 @@ import html
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.identity.text import is_ascii, matches, replaced
-from offline_capi.runtime.column_bytes import holds, where_begins, where_only
+from offline_capi.identity.text import matches, replaced
+from offline_capi.runtime.column_bytes import holds, where_begins, where_not_ascii, where_only
 
 __all__ = ["is_broken", "mended", "undecorated", "undecorated_id"]
 
@@ -64,12 +64,17 @@ def mended(text: pa.Array) -> pa.Array:
     """Entities as what they stand for, and UTF-8 that was read as something else as UTF-8; all else as it is."""
     if holds(text, "&"):
         text = _each(text, _ENTITY, lambda one: html.unescape(html.unescape(one)))
-    return text if is_ascii(text) else _each(text, _MOJIBAKE, _as_utf8)
+    odd = where_not_ascii(text)
+    return text if odd is None else where_only(text, odd, lambda few: _each(few, _MOJIBAKE, _as_utf8))
 
 
 def is_broken(text: pa.Array) -> pa.BooleanArray | None:
     """Where letters were lost or belong to another encoding; ``None``: nowhere."""
-    return None if is_ascii(text) else matches(text, _BROKEN)
+    odd = where_not_ascii(text)
+    if odd is None:
+        return None
+    broken = matches(text.filter(odd), _BROKEN)
+    return pc.replace_with_mask(odd, odd, broken) if pc.any(broken).as_py() else None
 
 
 def _each(text: pa.Array, pattern: str, mend: object) -> pa.Array:

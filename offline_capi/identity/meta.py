@@ -22,7 +22,6 @@ from offline_capi.identity.raw import RAW
 from offline_capi.identity.text import (
     ascii_digits,
     blank_where,
-    first_byte_in,
     frame,
     is_ascii,
     is_one_of,
@@ -34,6 +33,7 @@ from offline_capi.identity.text import (
     without,
 )
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
+from offline_capi.runtime.column_bytes import holds, where_begins
 
 __all__ = ["META"]
 
@@ -51,9 +51,15 @@ def email(readable: Readable) -> Usable:
     unusual = pc.fill_null(pc.invert(matches(usable.text, _ASCII_EMAIL)), False)
     if pc.any(unusual).as_py():
         usable = usable.patched(unusual, _unusual_email(usable.text.filter(unusual)))
-    usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(usable.text, placeholders.EMAILS))
-    usable = usable.refuse(Cause.TEST_LEAD, is_one_of(usable.text, placeholders.TEST_LEAD_EMAILS))
+    nobodys = pc.fill_null(is_one_of(usable.text, placeholders.EMAILS | placeholders.TEST_LEAD_EMAILS), False)
+    if pc.any(nobodys).as_py():
+        usable = usable.patched(nobodys, _nobodys_email(usable.text.filter(nobodys)))
     return usable.keep(Cause.NOT_AN_EMAIL, pc.less_equal(pc.binary_length(usable.text), _LONGEST_EMAIL))
+
+
+def _nobodys_email(text: pa.Array) -> Usable:
+    usable = Usable(text).refuse(Cause.TEST_LEAD, is_one_of(text, placeholders.TEST_LEAD_EMAILS))
+    return usable.keep(Cause.PLACEHOLDER, pc.is_null(text))
 
 
 def _unusual_email(text: pa.Array) -> Usable:
@@ -195,10 +201,14 @@ def _as_meant(rule: Rule) -> Rule:
     def meant(readable: Readable) -> Usable:
         text = mended(undecorated(readable.text))
         gone = [(Cause.BROKEN_TEXT, is_broken(text))]
-        if first_byte_in(text, b"<"):
-            gone.insert(0, (Cause.TEST_LEAD, matches(text, placeholders.TEST_LEAD)))
-        if first_byte_in(text, b"#"):
-            gone.append((Cause.PLACEHOLDER, matches(text, r"^\s*#\S*[!?]\s*$")))
+        likely = where_begins(text, b"<# \t")
+        few = None if likely is None else text.filter(likely)
+        if few is not None and holds(few, "<", "#"):
+            lead, error = (
+                pc.replace_with_mask(likely, likely, matches(few, pattern))
+                for pattern in (placeholders.TEST_LEAD, r"^\s*#\S*[!?]\s*$")
+            )
+            gone = [(Cause.TEST_LEAD, lead), *gone, (Cause.PLACEHOLDER, error)]
         tidy = Usable(text)
         for cause, where in gone:
             tidy = tidy if where is None else tidy.refuse(cause, where)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from offline_capi.identity.text import first_byte_in, matches
 from offline_capi.model import LIST_MARK
-from offline_capi.runtime.column_bytes import holds
+from offline_capi.runtime.column_bytes import find_parts
 
 __all__ = ["cells_of_several", "parts_of"]
 
@@ -27,13 +27,15 @@ _SEPARATORS = {"em": re.compile(r"[;,|\s]+"), "ph": re.compile(r"[;,|\n]+")}
 
 
 def cells_of_several(key: str, text: pa.Array, *, written: bool) -> pa.BooleanArray | None:
-    """Where a cell looks as if it held several values; ``None``: nowhere. Without ``written``: lists alone."""
+    """Where a cell looks as if it find_parts several values; ``None``: nowhere. Without ``written``: lists alone."""
+    separators = ";,|\n" if written and key in _SEPARATED else ""
+    found_marks = find_parts(text, LIST_MARK, *('"' * written), *separators)
     patterns = []
-    if written and holds(text, '"') and first_byte_in(text, b"[ "):
+    if '"' in found_marks and first_byte_in(text, b"[ "):
         patterns.append(_JSON_ARRAY)
-    if holds(text, LIST_MARK):
+    if LIST_MARK in found_marks:
         patterns.append(LIST_MARK)
-    if written and key in _SEPARATED and holds(text, *";,|\n"):
+    if not found_marks.isdisjoint(separators):
         patterns.append(_SEPARATED[key])
     if not patterns:
         return None

@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.runtime.column_bytes import bytes_of, where_begins
+from offline_capi.runtime.column_bytes import bytes_of, where_begins, where_not_ascii
 
 __all__ = [
     "as_text",
@@ -35,6 +35,7 @@ __all__ = [
     "longer_than",
     "lowered",
     "matches",
+    "of_lengths",
     "only_ascii",
     "replaced",
     "squeezed",
@@ -153,9 +154,9 @@ def _tidied(
 
 def _where_not_ascii(text: pa.Array, otherwise: pa.Array, kernel: Callable[[pl.Series], pl.Series]) -> pa.Array:
     """``kernel`` of the rows that are not ASCII, ``otherwise`` at the others."""
-    if is_ascii(text):
+    odd = where_not_ascii(text)
+    if odd is None:
         return otherwise
-    odd = pc.fill_null(pc.invert(pc.string_is_ascii(text)), False)
     fixed = strings(kernel(pl.Series(text.filter(odd))))
     return pc.replace_with_mask(otherwise, odd, fixed)
 
@@ -178,6 +179,16 @@ def longer_than(text: pa.Array, bytes_: int) -> pa.BooleanArray | None:
     if not len(lengths) or lengths.max() <= bytes_:
         return None
     return pc.and_(pa.array(lengths > bytes_), pc.is_valid(text)) if len(lengths) == len(text) else None
+
+
+def of_lengths(text: pa.Array, lengths: tuple[int, ...]) -> pa.BooleanArray | None:
+    """Where a value has one of these numbers of bytes; ``None`` where none has."""
+    offsets, _ = bytes_of(text)
+    own = np.diff(offsets)
+    where = own == lengths[0]
+    for length in lengths[1:]:
+        where |= own == length
+    return pc.and_(pa.array(where), pc.is_valid(text)) if where.any() else None
 
 
 def codes_in(codes: pa.Array) -> list[str | None]:

@@ -19,6 +19,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,7 +74,7 @@ def read_contents(columns: SourceColumns, spec: Contents, path: str) -> Reading:
     """One array of items a row, null where there is none."""
     if spec.json_column is not None:
         with columns.read_for(path, spec.json_column):
-            return _rewritten(json_of_lists(columns.values(spec.json_column)), _items)
+            return _rewritten(json_of_lists(columns.values(spec.json_column)))
     return _built(columns, spec, path)
 
 
@@ -138,20 +139,30 @@ def _ids(columns: SourceColumns, spec: FieldSpec, path: str) -> Reading:
 # ---------------------------------------------------------------------------------------------- JSON in the source
 
 
-def _rewritten(text: pa.StringArray, write: Callable[[str], tuple[str | None, bool]]) -> Reading:
-    """``rewritten``, and where ``write`` says that a part is missing or rounded."""
+#: Of one run: what items of so few characters become is kept, for shops sell the same again; 4 MiB together.
+MAX_KEPT_ITEMS, MAX_KEPT_CHARS = 4_096, 512
+
+
+def _rewritten(text: pa.StringArray) -> Reading:
+    """The items of each row, and where a part is missing or rounded."""
     partial: list[bool] = []
 
     def written(value: str) -> str | None:
         partial.append(False)
-        found, partial[-1] = write(value)
+        found, partial[-1] = _kept_items(value) if len(value) <= MAX_KEPT_CHARS else _items(value)
         return found
 
-    found = rewritten(text, written)
+    distinct = text.dictionary_encode()
+    found = rewritten(distinct, written)
     if not any(partial):
         return found
-    reduced = pa.array(partial, pa.bool_()).take(text.dictionary_encode().indices)
+    reduced = pa.array(partial, pa.bool_()).take(distinct.indices)
     return found._replace(reduced=pc.fill_null(reduced, False))
+
+
+@lru_cache(MAX_KEPT_ITEMS)
+def _kept_items(text: str) -> tuple[str | None, bool]:
+    return _items(text)
 
 
 def _items(text: str) -> tuple[str | None, bool]:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.runtime.column_bytes import bytes_of, holds
+from offline_capi.runtime.column_bytes import bytes_of, find_parts, holds, where_ends, where_only
 
 __all__ = ["damaged", "is_damaged", "rounded_to_15", "undecorated", "whole_number", "whole_numbers"]
 
@@ -35,9 +35,10 @@ _EXPONENT = r"^\s*[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,3}\s*$"
 
 def undecorated(text: pa.StringArray) -> pa.StringArray:
     """Without the marks of a spreadsheet, or of Meta's Lead Ads export, that say "this is text"."""
+    found = find_parts(text, *(mark for mark, *_ in _MARKS))
     # Nearly all columns that hold a mark hold it elsewhere than where values begin.
     for mark, places, shape, kept in _MARKS:
-        if holds(text, mark) and _begin_with(mark, text, places):
+        if mark in found and _begin_with(mark, text, places):
             text = pc.replace_substring_regex(text, shape, kept)
     return text
 
@@ -89,9 +90,13 @@ def rounded_to_15(text: pa.StringArray) -> int:
 
 def whole_numbers(text: pa.StringArray) -> pa.StringArray:
     """``3.0`` as ``3``, all other text as it is."""
-    if not holds(text, ".0"):
-        return text
-    return pc.replace_substring_regex(text, _WHOLE, r"\1")
+    where = where_ends(text, b"0") if holds(text, ".0") else None
+    return text if where is None else where_only(text, where, _without_fraction)
+
+
+def _without_fraction(text: pa.StringArray) -> pa.StringArray:
+    is_whole = pc.match_substring_regex(text, _WHOLE)
+    return pc.replace_substring_regex(text, _WHOLE, r"\1") if pc.any(is_whole).as_py() else text
 
 
 def whole_number(text: str) -> str:
@@ -102,7 +107,7 @@ def whole_number(text: str) -> str:
 
 def damaged(text: pa.StringArray) -> pa.BooleanArray | None:
     """Where digits of an id are gone; ``None``: nowhere."""
-    if not holds(text, "+"):
+    if not holds(text, "+") or not holds(text, "E+", "e+"):  # two bytes are searched slowly
         return None
     found = pc.match_substring_regex(text, _EXPONENT)
     return pc.fill_null(found, False) if pc.any(found).as_py() else None

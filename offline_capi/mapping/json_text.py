@@ -97,7 +97,7 @@ def _refuse(_: str) -> NoReturn:
     raise MalformedError("NaN and Infinity are no JSON")
 
 
-def rewritten(text: pa.StringArray, write: Callable[[str], str | None]) -> Reading:
+def rewritten(text: pa.StringArray | pa.DictionaryArray, write: Callable[[str], str | None]) -> Reading:
     """Each distinct text once; unreadable where ``write`` refuses, null where it finds nothing."""
     distinct = text.dictionary_encode()
     written = [_attempt(value, write) for value in distinct.dictionary.to_pylist()]

@@ -390,6 +390,10 @@ def _without_negatives(found: Reading) -> Reading:
     """The same without finite values below zero."""
     if is_text(found.values) and not pc.any(pc.starts_with(found.values, "-")).as_py():
         return found
+    if not is_text(found.values):
+        least = pc.min(found.values).as_py()
+        if least is None or least >= 0:
+            return found
     numbers = read_numbers(found.values, ".")
     below = pc.fill_null(pc.less(numbers, 0), False)
     if not pc.any(below).as_py():

@@ -7,7 +7,7 @@ The frame is Arrow-backed (``pd.ArrowDtype``), so that an integer column with a 
 - A row it leaves out is suppressed: read, counted, never sent.
 - A row it returns twice, or one that it made up, is refused: two events would share one source row.
 - An error inside the hook, ``sys.exit`` included, stops the run with the hook's name, the type of the error and the
-  line; never with its message, which may quote a row.
+  line; never with its message, which may quote a row. What it prints is withheld, too: see ``hook_output``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.errors import ConfigError
+from offline_capi.mapping.hook_output import withheld_output
 from offline_capi.runtime.border import is_name
 from offline_capi.runtime.bugs import is_meant_to_end_us
 
@@ -75,7 +76,8 @@ def _frame(batch: pa.RecordBatch, numbers: pa.Int64Array) -> pd.DataFrame:
 def _returned(hook: Hook, frame: pd.DataFrame, name: str) -> pd.DataFrame:
     failure = ""
     try:
-        result = hook(frame)
+        with withheld_output(name):
+            result = hook(frame)
     except BaseException as error:  # a hook is anyone's code and may raise anything
         if is_meant_to_end_us(error):
             raise

@@ -94,7 +94,8 @@ class Tally:
     carry each mapped key of user_data. ``sent_events`` counts what was sent as Meta counts it.
     ``noted`` counts values that went out by (key, column, what is worth knowing of them);
     ``profiles`` are the versions by which identity was read.
-    ``read_of`` counts the rows by client, of those that are configured; ``copies`` the events that go to a further
+    ``read_of`` counts the rows by client, of those that are configured, and ``value_of`` is ``value`` by client and
+    currency; ``copies`` the events that go to a further
     pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient. ``absent`` are the files
     of the window that were not there.
     """
@@ -128,6 +129,7 @@ class Tally:
     noted: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     profiles: tuple[str, ...] = ()
     filtered: int = 0
+    value_of: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -158,6 +160,10 @@ class Tally:
             self.noted + other.noted,
             tuple(sorted({*self.profiles, *other.profiles})),
             self.filtered + other.filtered,
+            {
+                key: self.value_of.get(key, 0.0) + other.value_of.get(key, 0.0)
+                for key in sorted({*self.value_of, *other.value_of})
+            },
         )
 
     @property
@@ -258,6 +264,7 @@ class Tally:
             "noted": [[*key, n] for key, n in sorted(self.noted.items())],
             "profiles": list(self.profiles),
             "filtered": self.filtered,
+            "value_of": [[*key, round(amount, 2)] for key, amount in sorted(self.value_of.items())],
         }
 
     @classmethod
@@ -292,6 +299,7 @@ class Tally:
             noted=Counter({(key, column, what): n for key, column, what, n in data.get("noted", ())}),
             profiles=tuple(data.get("profiles", ())),
             filtered=data.get("filtered", 0),
+            value_of={(client, currency): amount for client, currency, amount in data.get("value_of", ())},
         )
 
     @classmethod

@@ -7,7 +7,7 @@ from offline_capi.ledger import keep_as_told
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import debts_of
 from offline_capi.pipeline.context import RunContext, Services
-from offline_capi.pipeline.open_days import events_stay_in_their_day, find_newly_closed_days, is_nightly, max_age_of
+from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly, keeps_events_in_their_day
 from offline_capi.report import RunReport, days_to_judge, make_report
 
 __all__ = ["close_run", "find_report", "warn_of_versions"]
@@ -30,12 +30,12 @@ def close_run(run: RunContext) -> RunReport:
         ended_at=ended,
         tally=tally,
         limits=upload.limits,
-        days=days_to_judge(upload, record.window, oldest=record.started_at - max_age_of(upload, services.deployment)),
+        days=days_to_judge(upload, record.window, oldest=record.started_at - find_max_age(upload, services.deployment)),
         environment=services.deployment.environment,
         ledger=services.ledger.place,
         new_ledger=len(services.ledger.runs(2)) == 1,
     )
-    debts = debts_of(tally, by_event_day=events_stay_in_their_day(upload))
+    debts = debts_of(tally, by_event_day=keeps_events_in_their_day(upload))
     services.ledger.finish_run(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
     keep_as_told(services.ledger, upload.name, closed, run_id=record.id, now=ended)
     return report

@@ -16,7 +16,7 @@ from offline_capi.guards.drift import DriftWatch
 from offline_capi.guards.quotas import Quotas
 from offline_capi.ledger import Ledger
 from offline_capi.model import Tally, WantedRows, Window
-from offline_capi.pipeline.open_days import Past, covered_window
+from offline_capi.pipeline.open_days import EarlierRuns, find_covered_window
 from offline_capi.pipeline.recipe import Recipe
 from offline_capi.report import Books
 from offline_capi.storage.staging import Stage
@@ -85,7 +85,7 @@ class RunContext:
     recipe: Recipe = field(init=False)
     books: Books = field(init=False)
     drift: DriftWatch = field(init=False)
-    past: Past = field(init=False)
+    past: EarlierRuns = field(init=False)
 
     def __post_init__(self, shared_quotas: Quotas | None) -> None:
         self.quotas = shared_quotas or Quotas(self.services.deployment.recipients)
@@ -102,7 +102,7 @@ class RunContext:
     @property
     def covered(self) -> Window | None:
         """What it reads for all clients, the look-back included; ``None`` if it settles no day."""
-        return covered_window(self.upload, self.window, self.trigger, narrowed=self.is_narrowed)
+        return find_covered_window(self.upload, self.window, self.trigger, narrowed=self.is_narrowed)
 
     @property
     def retry_reserve(self) -> timedelta:

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from offline_capi.storage.staging import Stage
 
 __all__ = [
-    "Past",
-    "covered_window",
+    "EarlierRuns",
     "describe_due_days",
-    "events_stay_in_their_day",
+    "find_covered_window",
     "find_due_days",
     "find_newly_closed_days",
     "is_nightly",
+    "keeps_events_in_their_day",
     "list_days",
-    "look_into_past",
     "read_calendar",
+    "read_earlier_runs",
 ]
 
 #: Runs with these triggers are about some rows or about nothing that stays: no day is settled by them.
@@ -46,14 +46,14 @@ CALENDAR_DAYS = 30
 DAYS_NAMED = 8
 
 
-def covered_window(upload: Upload, window: Window, trigger: str, *, narrowed: bool) -> Window | None:
+def find_covered_window(upload: Upload, window: Window, trigger: str, *, narrowed: bool) -> Window | None:
     """What a run reads for all clients, its look-back included; None for a run that settles no day."""
     if narrowed or trigger in _SETTLES_NOTHING:
         return None
     return window.looking_back(upload.window.lookback)
 
 
-def events_stay_in_their_day(upload: Upload) -> bool:
+def keeps_events_in_their_day(upload: Upload) -> bool:
     """Whether the day of an event is always the day of the window in which its row is read."""
     if getattr(upload.source, "dated", False):
         return False  # the file's date places the rows
@@ -64,7 +64,7 @@ def events_stay_in_their_day(upload: Upload) -> bool:
     return same_column and time.timezone in (None, upload.window.timezone)
 
 
-def max_age_of(upload: Upload, deployment: Deployment) -> timedelta:
+def find_max_age(upload: Upload, deployment: Deployment) -> timedelta:
     """How old an event of this upload may be at most, the platform's margin taken off."""
     ages = [MAX_AGE]
     source = upload.event.action_source
@@ -90,13 +90,13 @@ def list_days(
     Days that are not over yet are left out, and so are days before the first run of the upload. ``runs``: what
     ``past_runs`` gave, where the caller has it already.
     """
-    zone, max_age = upload.window.timezone, max_age_of(upload, deployment)
+    zone, max_age = upload.window.timezone, find_max_age(upload, deployment)
     runs = past_runs(ledger, upload.name, now) if runs is None else runs
-    first = _first_covered_day(runs, zone)
+    first = _find_first_covered_day(runs, zone)
     if first is None:
         return []
     last = yesterday(zone, now)
-    wanted = list(days) if days is not None else list(_days_between(last - max_age, last))
+    wanted = list(days) if days is not None else list(_list_days_between(last - max_age, last))
     return calendar_of(
         ledger,
         upload.name,
@@ -124,11 +124,11 @@ def read_calendar(
     last = min(last, end - timedelta(days=1)) if end else last
     first = first or last - timedelta(days=CALENDAR_DAYS - 1)
     runs = past_runs(ledger, upload.name, now)
-    days = list_days(upload, deployment, ledger, now, _days_between(first, last), runs=runs)
-    return Calendar(upload.name, zone, first, last, _first_covered_day(runs, zone), tuple(days))
+    days = list_days(upload, deployment, ledger, now, _list_days_between(first, last), runs=runs)
+    return Calendar(upload.name, zone, first, last, _find_first_covered_day(runs, zone), tuple(days))
 
 
-def _first_covered_day(runs: Sequence[PastRun], zone: str) -> date | None:
+def _find_first_covered_day(runs: Sequence[PastRun], zone: str) -> date | None:
     """The oldest day that any run read."""
     return min(((one.covered or one.window).since.astimezone(ZoneInfo(zone)).date() for one in runs), default=None)
 
@@ -151,7 +151,9 @@ def find_newly_closed_days(upload: Upload, deployment: Deployment, ledger: Ledge
     Not those that a run is reading, this one above all: what it leaves of them is known when it has ended.
     """
     last = yesterday(upload.window.timezone, now)
-    days = list_days(upload, deployment, ledger, now, _days_between(last - timedelta(days=CLOSED_DAYS_LOOKED_AT), last))
+    days = list_days(
+        upload, deployment, ledger, now, _list_days_between(last - timedelta(days=CLOSED_DAYS_LOOKED_AT), last)
+    )
     closed = [day for day in days if day.state is DayState.CLOSED and not day.told]
     return [day for day in closed if DayReason.RUNNING not in day.reasons]
 
@@ -185,14 +187,14 @@ def _name_days(days: list[UploadDay]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """What earlier runs left that this run meets: losses already told, and events owed."""
+class EarlierRuns:
+    """What earlier runs left that matters to this one: losses already reported, and events still owed."""
 
     known: KnownLosses
     owed: OwedEvents
 
 
-def look_into_past(
+def read_earlier_runs(
     upload: Upload,
     window: Window,
     covered: Window | None,
@@ -202,24 +204,24 @@ def look_into_past(
     *,
     trigger: str,
     run_id: str | None = None,
-) -> Past:
-    """The losses of which an earlier night told, and the events that runs over the same rows owe.
+) -> EarlierRuns:
+    """The losses that earlier runs reported, and the events that runs over the same rows owe.
 
-    A night is red once for a row: a later night that reads it again counts it as known. A second run of the same window
-    is no later night, so that repeating a red run does not make it green; a settling run is one.
+    A lost row fails one run: a later run that reads it again counts it as known. A second run of the same window is no
+    later run, so that repeating a failed run does not make it succeed; a settling run is one.
     """
     if trigger in _SETTLES_NOTHING - {"plan"}:
-        return Past(KnownLosses(()), OwedEvents(()))
+        return EarlierRuns(KnownLosses(()), OwedEvents(()))
     reach = covered or window.looking_back(upload.window.lookback)
     earlier = [one for one in past_runs(ledger, upload.name, now) if one.id != run_id]
-    earlier = [one for one in earlier if _overlap(one.covered or one.window, reach)]
+    earlier = [one for one in earlier if _do_overlap(one.covered or one.window, reach)]
     told = [one for one in earlier if trigger == "settle" or one.window.until < window.until]
-    known = KnownLosses(_losses_told(told[-RUNS_LOOKED_AT:], stage))
-    owed = OwedEvents(_events_owed(upload, reach, earlier, stage) if covered else ())
-    return Past(known, owed)
+    known = KnownLosses(_read_reported_losses(told[-RUNS_LOOKED_AT:], stage))
+    owed = OwedEvents(_find_owed_events(upload, reach, earlier, stage) if covered else ())
+    return EarlierRuns(known, owed)
 
 
-def _losses_told(runs: list[PastRun], stage: Stage) -> Iterator[tuple[Any, str]]:
+def _read_reported_losses(runs: list[PastRun], stage: Stage) -> Iterator[tuple[Any, str]]:
     for one in reversed(runs):
         day = one.started_at.astimezone(one.window.since.tzinfo).date().isoformat()
         for table in (stage.read_rejects(one.id), stage.read_undelivered(one.id)):
@@ -227,11 +229,11 @@ def _losses_told(runs: list[PastRun], stage: Stage) -> Iterator[tuple[Any, str]]
                 yield table, day
 
 
-def _events_owed(upload: Upload, reach: Window, earlier: list[PastRun], stage: Stage) -> Iterator[Any]:
-    """Held and unsettled events of the runs that speak for a part of ``reach``, as far as they must be read again.
+def _find_owed_events(upload: Upload, reach: Window, earlier: list[PastRun], stage: Stage) -> Iterator[Any]:
+    """Deferred and unconfirmed events of the runs that cover a part of ``reach``, if this run has to read them again.
 
-    They must be where all of what that run covered is read again, or where each event stays in its day; then a newer
-    run over the day has told what of it left the source.
+    That is so if all that the earlier run covered is read again, or if each event stays in its day; a newer run over
+    the day has then reported which of them left the source.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -246,11 +248,11 @@ def _events_owed(upload: Upload, reach: Window, earlier: list[PastRun], stage: S
                     pc.is_in(table["fate"], pa.array([Fate.DEFERRED.value, Fate.UNCONFIRMED.value])),
                     pc.fill_null(pc.not_equal(table["reason"], Reason.UNSETTLED.value), True),
                 )
-                if events_stay_in_their_day(upload):
-                    told = [day for newer in covered_later for day in _whole_days(newer)]
+                if keeps_events_in_their_day(upload):
+                    told = [day for newer in covered_later for day in _list_whole_days(newer)]
                     owed = pc.and_(owed, pc.invert(pc.is_in(table["day"], pa.array(told, pa.date32()))))
                     if not _contains(reach, span):
-                        inside = pa.array(list(_whole_days(reach)), pa.date32())
+                        inside = pa.array(list(_list_whole_days(reach)), pa.date32())
                         owed = pc.and_(owed, pc.is_in(table["day"], inside))
                 elif not _contains(reach, span):
                     continue
@@ -259,13 +261,13 @@ def _events_owed(upload: Upload, reach: Window, earlier: list[PastRun], stage: S
             covered_later.append(span)
 
 
-def _whole_days(window: Window) -> Iterator[date]:
-    for day in _days_between(window.since.date(), window.until.date()):
+def _list_whole_days(window: Window) -> Iterator[date]:
+    for day in _list_days_between(window.since.date(), window.until.date()):
         if _contains(window, Window.of_day(day, str(window.since.tzinfo))):
             yield day
 
 
-def _days_between(first: date, last: date) -> Iterator[date]:
+def _list_days_between(first: date, last: date) -> Iterator[date]:
     """Both included."""
     for number in range((last - first).days + 1):
         yield first + timedelta(days=number)
@@ -275,5 +277,5 @@ def _contains(outer: Window, inner: Window) -> bool:
     return outer.since <= inner.since and inner.until <= outer.until
 
 
-def _overlap(one: Window, other: Window) -> bool:
+def _do_overlap(one: Window, other: Window) -> bool:
     return one.since < other.until and other.since < one.until

@@ -11,7 +11,7 @@ from offline_capi.config.settings import Upload
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline.closing import warn_of_versions
 from offline_capi.pipeline.context import OnProgress, RunContext, Services, ignore_progress
-from offline_capi.pipeline.open_days import max_age_of
+from offline_capi.pipeline.open_days import find_max_age
 from offline_capi.pipeline.stages import (
     count_preparation,
     defer_stopped,
@@ -55,7 +55,7 @@ def plan_upload(
         ended_at=services.clock(),
         tally=run.tally,
         limits=upload.limits,
-        days=days_to_judge(upload, window, oldest=started - max_age_of(upload, services.deployment)),
+        days=days_to_judge(upload, window, oldest=started - find_max_age(upload, services.deployment)),
         planned=True,
         environment=services.deployment.environment,
         ledger=services.ledger.place,

@@ -1,7 +1,7 @@
-"""A night and what earlier nights owe: the open days first, oldest first, each as a run of its own, then the night.
+"""A nightly run and what earlier runs owe: the open days, oldest first, each as a run of its own, then the window.
 
-A run a day, not one window that reaches back to the oldest of them: the days between are not read again, each day is
-judged by its own gates and limits, and one that still cannot be delivered keeps no other from it.
+One run per day, not one window back to the oldest of them: the days between are not read again, each day is judged
+by its own gates and limits, and a day that still cannot be delivered does not delay the others.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from offline_capi.pipeline.open_days import describe_due_days, find_due_days, fi
 from offline_capi.pipeline.run import run_upload
 from offline_capi.report import RunReport, Status
 
-__all__ = ["Night", "Settled", "plan_settling", "run_night", "settle_days", "settle_upload"]
+__all__ = ["NightlyResult", "SettlementResult", "plan_settling", "run_nightly", "settle_days", "settle_upload"]
 
 OnProgress = Callable[[Tally], None]
 
 
 @dataclass(slots=True)
-class Settled:
+class SettlementResult:
     """What became of the days that earlier runs left open."""
 
     reports: list[RunReport] = field(default_factory=list)
@@ -54,18 +54,18 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class NightlyResult:
     """A night's own report, and what became of the days before it."""
 
     report: RunReport
-    settled: Settled
+    settled: SettlementResult
 
     @property
     def complete(self) -> bool:
         return self.report.status is Status.COMPLETE and self.settled.complete
 
 
-def run_night(
+def run_nightly(
     upload: Upload,
     window: Window,
     services: Services,
@@ -74,7 +74,7 @@ def run_night(
     force_gates: bool = False,
     announce: Callable[[str], None] = lambda _: None,
     on_progress: OnProgress = lambda _: None,
-) -> Night:
+) -> NightlyResult:
     """Settle what earlier runs owe, as far as Meta still takes it, then send the window's own rows.
 
     ``announce`` hears first which days are taken up and why. A client's ``limits.events_per_run`` holds for the whole
@@ -93,7 +93,7 @@ def run_night(
         quotas=quotas,
         on_progress=on_progress,
     )
-    return Night(report, settled)
+    return NightlyResult(report, settled)
 
 
 def settle_upload(
@@ -102,7 +102,7 @@ def settle_upload(
     *,
     force_gates: bool = False,
     announce: Callable[[str], None] = lambda _: None,
-) -> Settled:
+) -> SettlementResult:
     """Take up what earlier runs of an upload owe, and nothing else; tell once what has become too old for Meta."""
     due = plan_settling(upload, services, announce=announce)
     settled = settle_days(upload, due, services, force_gates=force_gates)
@@ -133,9 +133,9 @@ def settle_days(
     *,
     quotas: Quotas | None = None,
     force_gates: bool = False,
-) -> Settled:
+) -> SettlementResult:
     """Run each of these days again. Raises ``LedgerError``: without the ledger no day can be settled."""
-    settled = Settled()
+    settled = SettlementResult()
     quotas = quotas or Quotas(services.deployment.recipients)
     for window in windows:
         try:

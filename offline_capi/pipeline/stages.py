@@ -23,7 +23,7 @@ from offline_capi.ledger import Rehearsal, keep_shapes, shapes_of
 from offline_capi.mapping import FirstRows, LookupTable, columns_needed, columns_of_table, read_table
 from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Reason, Request, SourceRows, Window
 from offline_capi.pipeline.context import RunContext, Services
-from offline_capi.pipeline.open_days import look_into_past
+from offline_capi.pipeline.open_days import read_earlier_runs
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.report import Books
 from offline_capi.sources import absent_files, read_ahead, read_batches
@@ -68,7 +68,7 @@ def open_books(run: RunContext) -> Iterator[None]:
     """
     services = run.services
     run.recipe = _make_recipe(run)
-    run.past = look_into_past(
+    run.past = read_earlier_runs(
         run.upload, run.window, run.covered, services.ledger, services.stage, services.clock(),
         trigger=run.trigger, run_id=run.run_id or None,
     )  # fmt: skip
@@ -217,7 +217,8 @@ def judge_run(run: RunContext, books: Books) -> tuple[GateFinding, ...]:
     gates, window = run.upload.gates, run.window
     records = run.services.ledger.runs_of(run.upload.name, RUNS_PER_DAY * gates.days)
     past = trailing_days((record.report for record in records if record.report), window, gates.days)
-    findings = judge_gates(gates, books.tally, window, past)
+    active = {name for name, client in run.services.deployment.clients.items() if client.active}
+    findings = judge_gates(gates, books.tally, window, past, active)
     return (*run.drift.findings, *(forced(findings) if run.force_gates else findings))
 
 

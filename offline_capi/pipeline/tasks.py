@@ -16,7 +16,7 @@ from offline_capi.ledger import traffic_of
 from offline_capi.model import Fate, Reason, Tally, Window
 from offline_capi.pipeline.closing import close_run
 from offline_capi.pipeline.context import RunContext, Services
-from offline_capi.pipeline.open_days import covered_window, look_into_past
+from offline_capi.pipeline.open_days import find_covered_window, read_earlier_runs
 from offline_capi.pipeline.recipe import EVENT_ROWS
 from offline_capi.pipeline.stages import (
     judge_run,
@@ -37,7 +37,7 @@ def begin_run(
     upload: Upload, window: Window, services: Services, *, trigger: str = "manual", narrowed: bool = False
 ) -> str:
     """The id of a new run; ``reconcile`` closes it."""
-    covered = covered_window(upload, window, trigger, narrowed=narrowed)
+    covered = find_covered_window(upload, window, trigger, narrowed=narrowed)
     since = covered.since if covered else None
     return services.ledger.begin_run(upload.name, window, trigger=trigger, now=services.clock(), covered_since=since)
 
@@ -88,7 +88,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
             f"{upload.name}: run {run_id} was never prepared, so nothing was read or sent. Run again."
         )
     run = RunContext(upload, record.window, services, record.trigger, run_id=run_id)
-    past = look_into_past(  # what is owed was ticked off when it was read
+    past = read_earlier_runs(  # what is owed was ticked off when it was read
         upload, record.window, None, services.ledger, services.stage, services.clock(),
         trigger=record.trigger, run_id=run_id,
     )  # fmt: skip

@@ -24,6 +24,7 @@ from offline_capi.model import (
     SentEvents,
     Tally,
 )
+from offline_capi.model.recipients import client_of
 
 __all__ = ["UNDELIVERED", "Books"]
 
@@ -104,8 +105,11 @@ class Books:
         self.tally.sendable += len(built.events)
         for key, carried in built.carried.items():
             self.tally.keys[key] = self.tally.keys.get(key, 0) + carried.true_count
-        for currency, amount in _values(built.events):
-            self.tally.value[currency] = self.tally.value.get(currency, 0.0) + amount
+        value, value_of = self.tally.value, self.tally.value_of
+        for recipient, currency, amount in _values(built.events):
+            whose = client_of(recipient), currency
+            value[currency] = value.get(currency, 0.0) + amount
+            value_of[whose] = value_of.get(whose, 0.0) + amount
         self._on_entry(self.tally)
 
     def enter_rejections(self, rejections: Rejections) -> None:
@@ -234,11 +238,12 @@ def _numbers(events: EventBatch, name: str, kind: type[Any]) -> NDArray[Any]:
     return np.frombuffer(column.buffers()[1] or b"", kind)[column.offset : column.offset + len(column)]
 
 
-def _values(events: EventBatch) -> Iterator[tuple[str, float]]:
-    """What the events are worth, by currency."""
-    amounts = pa.table([events.table.column(name) for name in ("currency", "value")], names=["currency", "value"])
-    sums = amounts.drop_null().group_by("currency").aggregate([("value", "sum")])
-    yield from zip(*(sums.column(name).to_pylist() for name in ("currency", "value_sum")), strict=True)
+def _values(events: EventBatch) -> Iterator[tuple[str, str, float]]:
+    """What the events are worth, by recipient and currency."""
+    names = ["client", "currency"]
+    amounts = pa.table([events.table.column(name) for name in (*names, "value")], names=[*names, "value"])
+    sums = amounts.drop_null().group_by(names).aggregate([("value", "sum")])
+    yield from zip(*(sums.column(name).to_pylist() for name in (*names, "value_sum")), strict=True)
 
 
 def _groups(table: pa.RecordBatch, keys: list[str]) -> Iterable[tuple[Any, ...]]:

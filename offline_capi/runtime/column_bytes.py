@@ -5,14 +5,30 @@ Most columns hold none of the marks that normalising and mapping look for, and o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["bytes_of", "holds", "where_begins", "where_only"]
+__all__ = [
+    "BLANK_STARTS",
+    "as_one_value",
+    "bytes_of",
+    "count_empty",
+    "find_parts",
+    "holds",
+    "where_begins",
+    "where_ends",
+    "where_not_ascii",
+    "where_only",
+]
+
+#: Searched at once: a copy of this size stays in the processor's cache.
+WINDOW_BYTES = 1 << 16
+#: First bytes of white space: ASCII's, and that of other scripts (U+0085, 00A0, 1680, 2000 to 205F, 3000).
+BLANK_STARTS = bytes([*range(0x21), 0xC2, 0xE1, 0xE2, 0xE3])
 
 
 def bytes_of(text: pa.Array) -> tuple[np.ndarray[Any, np.dtype[np.int32]], np.ndarray[Any, np.dtype[np.uint8]]]:
@@ -31,21 +47,77 @@ def where_begins(text: pa.Array, marks: bytes) -> pa.BooleanArray | None:
     ``None``: nowhere.
     """
     offsets, content = bytes_of(text)
+    return _marked(content, offsets[:-1] - offsets[0], marks)
+
+
+def where_ends(text: pa.Array, marks: bytes) -> pa.BooleanArray | None:
+    """The same for the end of a value."""
+    offsets, content = bytes_of(text)
+    return _marked(content, offsets[1:] - offsets[0] - 1, marks)
+
+
+def _marked(
+    content: np.ndarray[Any, np.dtype[np.uint8]], at: np.ndarray[Any, np.dtype[np.int32]], marks: bytes
+) -> pa.BooleanArray | None:
     if not len(content):
         return None
     is_mark = np.zeros(256, bool)
     is_mark[list(marks)] = True
-    where = is_mark[content.take((offsets[:-1] - offsets[0]).astype(np.intp), mode="clip")]
+    where = is_mark[content.take(at.astype(np.intp), mode="clip")]
     return pa.array(where) if where.any() else None
+
+
+def count_empty(text: pa.Array) -> int:
+    """How many values have no bytes; nulls count where they have none."""
+    offsets, _ = bytes_of(text)
+    return int(np.count_nonzero(offsets[1:] == offsets[:-1])) if len(offsets) == len(text) + 1 else len(text)
+
+
+def where_not_ascii(text: pa.Array) -> pa.BooleanArray | None:
+    """Where a value has a byte above 127; false where it is null. ``None``: nowhere."""
+    offsets, content = bytes_of(text)
+    if not len(content) or content.max() < 128:
+        return None
+    windows = range(0, len(content), WINDOW_BYTES)
+    at = np.concatenate([(content[start : start + WINDOW_BYTES] > 127).nonzero()[0] + start for start in windows])
+    where = np.zeros(len(text), bool)
+    where[np.searchsorted(offsets, at + offsets[0], side="right") - 1] = True
+    return pa.array(where) if text.null_count == 0 else pc.and_(pa.array(where), pc.is_valid(text))
 
 
 def holds(text: pa.Array, *parts: str) -> bool:
     """Whether one of ``parts`` stands anywhere in the column."""
+    return any(True for _ in _found(text, parts))
+
+
+def find_parts(text: pa.Array, *parts: str) -> frozenset[str]:
+    """Those of ``parts`` that stand anywhere in the column, found in one pass over its bytes."""
+    return frozenset(_found(text, parts))
+
+
+def _found(text: pa.Array, parts: tuple[str, ...]) -> Iterator[str]:
+    """Each part once, as soon as it is met."""
     _, content = bytes_of(text)
-    written = content.tobytes()
-    return any(part.encode() in written for part in parts)
+    wanted = {part: part.encode() for part in parts}
+    longest = max(map(len, wanted.values()))
+    for start in range(0, len(content), WINDOW_BYTES):
+        window = content[start : start + WINDOW_BYTES + longest - 1].tobytes()
+        for part, sought in list(wanted.items()):
+            # Python looks for one byte with memchr, for several byte by byte.
+            if sought[:1] in window and (len(sought) == 1 or sought in window):
+                del wanted[part]
+                yield part
+
+
+def as_one_value(text: pa.Array) -> pa.LargeBinaryArray:
+    """The bytes of the column as one value, not copied: for patterns that take longer to begin than to search."""
+    _, content = bytes_of(text)
+    ends = pa.py_buffer(np.array([0, len(content)], np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(content)])
 
 
 def where_only(text: pa.Array, where: pa.BooleanArray, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
     """The text, with ``change`` made to the values at ``where`` alone."""
-    return pc.replace_with_mask(text, where, change(text.filter(where)))
+    chosen = text.filter(where)
+    changed = change(chosen)
+    return text if changed is chosen else pc.replace_with_mask(text, where, changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from pyarrow import parquet
 from offline_capi.config.settings import FileSource
 from offline_capi.sources.columns import check_names, plain
 from offline_capi.sources.locate import Place
+from offline_capi.sources.parquet_pages import Page, read_pages
 from offline_capi.sources.pieces import Piece
 from offline_capi.sources.streams import check_unpacked, explaining, seekable
 from offline_capi.sources.subprocess_reader import read_apart
@@ -31,12 +33,16 @@ USUAL_VALUES_PER_ROW, FEW_VALUES = 32, 1_000_000
 SMALL_BATCH_ROWS = 512
 PROBED_ROWS = 1_024
 MAX_MEMORY_MIB = 400
+#: Its number in ``parquet.thrift``: each value is written as what differs from the one before.
+DELTA_BYTE_ARRAY = 7
 
 
 def read_parquet(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     file = _opened(place)
     check_names([*file.schema_arrow.names, *_paths(file.schema_arrow)], columns, f"file {place.origin}", is_schema=True)
-    if not _may_be_large(file, place, columns):
+    with _contradictions():
+        may_be_large = _may_be_large(file, place, columns)
+    if not may_be_large:
         yield from _pieces(file, columns, BATCH_ROWS)
         return
     too_large = (
@@ -59,17 +65,27 @@ def _pieces(
     file: parquet.ParquetFile, columns: Sequence[str] | None, rows: int, *, use_threads: bool = True
 ) -> Iterator[Piece]:
     paths = _paths(file.schema_arrow)
-    wanted = None if columns is None else list(columns)
+    wanted, left = None if columns is None else list(columns), file.metadata.num_rows
     for batch in _batches(file, rows, columns=wanted, use_threads=use_threads):
+        left -= len(batch)
         names = batch.schema.names if columns is None else columns
         columns_of_batch = [plain(_column(batch, name, paths)) for name in names]
         yield Piece(pa.RecordBatch.from_arrays(columns_of_batch, list(names)), (), len(file.schema_arrow))
+    if left:  # Arrow ends without an error where a column of a row group has fewer values than rows
+        raise pa.ArrowInvalid("Parquet footer")
 
 
 def _batches(file: parquet.ParquetFile, rows: int, **how: Any) -> Iterator[pa.RecordBatch]:
-    try:
+    with _contradictions():
         yield from file.iter_batches(rows, **how)
-    except (LookupError, OverflowError, ValueError) as error:  # over a footer whose parts contradict each other
+
+
+@contextmanager
+def _contradictions() -> Iterator[None]:
+    """What Python raises over a footer whose parts contradict each other is Arrow's error about a damaged file."""
+    try:
+        yield
+    except (LookupError, OverflowError, ValueError) as error:
         if isinstance(error, pa.ArrowException):
             raise
         raise pa.ArrowInvalid("Parquet footer") from None
@@ -78,10 +94,14 @@ def _batches(file: parquet.ParquetFile, rows: int, **how: Any) -> Iterator[pa.Re
 def _large_pieces(place: Place, _: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     """In a process of its own: few rows at a time, up to what the source allows a compressed file."""
     file = _opened(place)
-    packed, unpacked = place.fs.size(place.path), 0
-    for piece in _pieces(file, columns, SMALL_BATCH_ROWS, use_threads=False):
+    packed, unpacked, rows = place.fs.size(place.path), 0, SMALL_BATCH_ROWS
+    if not place.local:  # nobody has looked at its pages: as many rows as the footer says that there is room for
+        groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+        rooms = [LARGE_CHUNK_BYTES * group.num_rows // max(1, group.total_byte_size) for group in groups]
+        rows = max(SMALL_BATCH_ROWS, min([BATCH_ROWS, *rooms]))
+    for piece in _pieces(file, columns, rows, use_threads=False):
         unpacked += piece.batch.nbytes
-        check_unpacked(unpacked, packed, place)
+        check_unpacked(unpacked, packed if place.local else unpacked, place)  # by size alone: nothing was found
         yield piece
 
 
@@ -89,7 +109,8 @@ def _may_be_large(file: parquet.ParquetFile, place: Place, columns: Sequence[str
     """Whether a batch may take far more memory than the file's size lets expect.
 
     One long value in a dictionary stands for as many rows as its writer likes, a prefix for as many values, and a page
-    unpacks to thousands of times its size.
+    unpacks to thousands of times its size. The footer is asked first; of a local file its pages are asked too, for a
+    footer can be forged. Files of object stores, where each page header would be a request, count as large.
     """
     metadata, schema = file.metadata, file.schema
     wanted = [
@@ -97,22 +118,49 @@ def _may_be_large(file: parquet.ParquetFile, place: Place, columns: Sequence[str
         for number in range(len(schema))
         if columns is None or any(f"{schema.column(number).path}.".startswith(f"{name}.") for name in columns)
     ]
-    if any(schema.column(number).length > LONG_VALUE_BYTES for number in wanted):
+    if any(schema.column(number).length > LONG_VALUE_BYTES for number in wanted) or not place.local:
         return True
     texts: set[str] = set()
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, wanted):
-            unpacked, packed = chunk.total_uncompressed_size, chunk.total_compressed_size
-            if unpacked > max(LARGE_CHUNK_BYTES, USUAL_RATIO * packed) or unpacked > LONG_VALUE_BYTES * group.num_rows:
-                return True
-            if chunk.num_values > FEW_VALUES + USUAL_VALUES_PER_ROW * group.num_rows:
-                return True
-            if "DELTA_BYTE_ARRAY" in chunk.encodings:
-                return True
-            has_dictionary = any("DICTIONARY" in encoding for encoding in chunk.encodings)
-            if chunk.physical_type == "BYTE_ARRAY" and has_dictionary and unpacked > LONG_VALUE_BYTES:
-                texts.add(chunk.path_in_schema)
+    with seekable(place) as content:
+        size = content.size()
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for chunk in map(group.column, wanted):
+                try:
+                    pages = [*_pages_of(chunk, content, size)]
+                except ValueError:  # no page where the footer says that one is
+                    return True
+                if chunk.num_values != sum(page.values for page in pages if not page.is_dictionary):
+                    raise pa.ArrowInvalid("Parquet footer")
+                if _is_large(chunk, pages, group.num_rows):
+                    return True
+                is_text = chunk.physical_type == "BYTE_ARRAY"
+                if is_text and any(page.is_dictionary and page.unpacked > LONG_VALUE_BYTES for page in pages):
+                    texts.add(chunk.path_in_schema)
     return bool(texts) and _has_long_value(_opened(place, sorted(texts)), sorted(texts))
+
+
+def _pages_of(chunk: parquet.ColumnChunkMetaData, content: Any, size: int) -> Iterator[Page]:
+    """The pages from where Arrow begins to read: a dictionary, if there is one, comes before the values."""
+    start = chunk.data_page_offset
+    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+        start = chunk.dictionary_page_offset
+    end = start + chunk.total_compressed_size
+    if not 0 < start <= end <= size:
+        raise ValueError("a column that lies outside of its file")
+    yield from read_pages(content, start, end)
+
+
+def _is_large(chunk: parquet.ColumnChunkMetaData, pages: Sequence[Page], rows: int) -> bool:
+    """Whether the values of one column of a row group may take far more memory than its pages in the file."""
+    packed, unpacked = sum(page.packed for page in pages), sum(page.unpacked for page in pages)
+    return (
+        unpacked > max(LARGE_CHUNK_BYTES, USUAL_RATIO * packed)
+        or unpacked > LONG_VALUE_BYTES * min(rows, chunk.num_values)
+        or chunk.num_values > FEW_VALUES + USUAL_VALUES_PER_ROW * rows
+        or any(page.encoding == DELTA_BYTE_ARRAY or page.unpacked > LARGE_CHUNK_BYTES for page in pages)
+        # Every value of a dictionary takes a byte at least, and of texts four (their length).
+        or any(page.is_dictionary and page.values > page.unpacked for page in pages)
+    )
 
 
 def _has_long_value(file: parquet.ParquetFile, texts: list[str]) -> bool:

@@ -71,6 +71,7 @@ class RowBlocks:
     _done: int = 0
     _is_balanced: bool | None = None
     _has_quoted_values: bool | None = None
+    _may_quote_all: bool = True
 
     def cut(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Blocks that end where a row does. Raises ``UnclosedQuoteError`` before a block that cannot be cut."""
@@ -96,9 +97,13 @@ class RowBlocks:
         has_quotes = self.dialect.quoting != "none" and (b'"' in chunk or b'"' in rest)
         if has_quotes and self.dialect.has_escapes:
             return None
+        if has_quotes and not self._may_quote_all:
+            return None
         whole = b"".join((rest, memoryview(chunk)[:cut]))
-        is_simple = not has_quotes or _is_fully_quoted(whole, self.dialect.delimiter[0])
-        return (whole, chunk[cut:]) if is_simple else None
+        if has_quotes and not _is_fully_quoted(whole, self.dialect.delimiter[0]):
+            self._may_quote_all = False  # a file is written in one way: not tried again
+            return None
+        return whole, chunk[cut:]
 
     def _whole_rows(self, data: bytes, *, final: bool) -> tuple[bytes, bytes]:
         if self.dialect.quoting == "none" or b'"' not in data:
@@ -151,7 +156,7 @@ class RowBlocks:
         )
 
     def _structural_quotes(self, data: bytes, codes: npt.NDArray[np.uint8]) -> Positions:
-        quotes = np.flatnonzero(codes == QUOTE)
+        quotes = _positions(codes, QUOTE)
         if not self.dialect.has_escapes or b'\\"' not in data:
             return quotes
         escaped = [match.end() - 1 for match in re.finditer(rb'(?<!\\)(?:\\\\)*\\"', data)]
@@ -296,7 +301,7 @@ class _Lines(NamedTuple):
         row_of_line = np.concatenate(([0], np.cumsum(~self.is_inside)))[:count]
         first, last = self._values()
         spans = last > first
-        delimiters = np.flatnonzero(self.codes == delimiter[0])
+        delimiters = _positions(self.codes, delimiter[0])
         toggles = np.zeros(len(self.codes), np.uint8)
         toggles[self.quotes] = 1
         quoted = np.bitwise_xor.accumulate(toggles).take(delimiters).astype(np.bool_)
@@ -372,6 +377,13 @@ def _is_fully_quoted(data: bytes, delimiter: int) -> bool:
     return all(one.all() for one in surrounds) and is_apart and not shares_quote.any()
 
 
+def _positions(codes: npt.NDArray[np.uint8], code: int) -> Positions:
+    """Where a byte stands."""
+    windows = range(0, len(codes), WINDOW_BYTES)
+    found = [(codes[start : start + WINDOW_BYTES] == code).nonzero()[0] + start for start in windows]
+    return np.concatenate(found) if found else np.zeros(0, np.intp)
+
+
 def _has_lone_returns(data: bytes) -> bool:
     return b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
 
@@ -379,7 +391,7 @@ def _has_lone_returns(data: bytes) -> bool:
 def _line_ends(data: bytes, codes: npt.NDArray[np.uint8], *, final: bool) -> Positions:
     """Positions of the last byte of each line end; old Macs end lines with a carriage return alone."""
     if not _has_lone_returns(data):
-        return np.flatnonzero(codes == LINE_FEED)
+        return _positions(codes, LINE_FEED)
     followed = np.append(codes[1:] == LINE_FEED, not final)
     return np.flatnonzero((codes == LINE_FEED) | ((codes == CARRIAGE_RETURN) & ~followed))
 

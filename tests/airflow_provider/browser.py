@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-__all__ = ["find_browser", "look_at"]
+__all__ = ["find_browser", "look_at", "requested"]
 
 #: Airflow's UI as far as a page sees it: its theme is a class of the outermost element, and the page a frame in it.
 _AIRFLOW = """<!doctype html><html class="{theme}"><body>{frames}
@@ -59,27 +59,53 @@ def look_at(pages: Mapping[str, str], folder: Path, *, theme: str, width: int) -
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
     frames = "".join(_FRAME.format(name=name, width=width) for name in pages)
     (folder / "airflow.html").write_text(_AIRFLOW.format(theme=theme, frames=frames), encoding="utf-8")
-    with _served(folder) as url:
-        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom")
-        profile = f"--user-data-dir={folder / 'profile'}"
-        command = [browser, *flags, profile, f"{url}/airflow.html"]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    seen = re.search(r'<pre id="seen">(.+?)</pre>', shown.stdout)
-    assert seen is not None, shown.stdout[-500:]
+    with _served(folder) as (url, _):
+        shown = _open(browser, folder, f"{url}/airflow.html")
+    seen = re.search(r'<pre id="seen">(.+?)</pre>', shown)
+    assert seen is not None, shown[-500:]
     return dict(json.loads(unescape(seen.group(1))))
 
 
+def requested(pages: Mapping[str, str], folder: Path) -> list[str]:
+    """What a browser asks the server of the pages for when it shows them in Airflow, the pages themselves included."""
+    browser = find_browser()
+    assert browser is not None
+    for name, page in pages.items():
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    frames = "".join(_FRAME.format(name=name, width=1280) for name in pages)
+    (folder / "airflow.html").write_text(_AIRFLOW.format(theme="light", frames=frames), encoding="utf-8")
+    with _served(folder) as (url, asked):
+        _open(browser, folder, f"{url}/airflow.html")
+    return asked
+
+
+def _open(browser: str, folder: Path, url: str) -> str:
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom")
+    command = [browser, *flags, f"--user-data-dir={folder / 'profile'}", url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 @contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=str(folder)))
+def _served(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """The folder's address, and the paths that are asked for."""
+    asked: list[str] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Recording, asked, directory=str(folder)))
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", asked
     finally:
         server.shutdown()
         server.server_close()
 
 
-class _Silent(SimpleHTTPRequestHandler):
+class _Recording(SimpleHTTPRequestHandler):
+    def __init__(self, asked: list[str], *arguments: Any, **named: Any) -> None:
+        self._asked = asked
+        super().__init__(*arguments, **named)
+
+    def do_GET(self) -> None:
+        self._asked.append(self.path)
+        super().do_GET()
+
     def log_message(self, *_: object) -> None:
         """Nothing."""

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -128,6 +129,14 @@ class EmbeddedAirflow:
     def masked(self, environment: Mapping[str, str], **wanted: str) -> dict[str, str]:
         """The same, as Airflow's log would show it."""
         return dict(self._ask("secrets", environment=dict(environment), wanted=wanted, masked=True))
+
+    def metadata(self) -> dict[str, str]:
+        """Every row of every table of Airflow's metadata database as text, the DAGs as they now are included."""
+        return dict(self._ask("metadata"))
+
+    def load_again(self, *folders: Path) -> None:
+        """Import the hooks of the test's project anew, and the package where ``folders`` are others than before."""
+        self._ask("load_again", folders=[str(folder) for folder in folders])
 
     def _ask(self, what: str, **arguments: Any) -> Any:
         assert self._process.stdin is not None
@@ -316,6 +325,39 @@ def _dag_hashes(folder: str) -> dict[str, str]:
     return {dag.dag_id: SerializedDagModel.hash(DagSerialization.to_dict(dag)) for dag in dags}
 
 
+def _metadata() -> dict[str, str]:
+    import zlib
+
+    import sqlalchemy as sa
+    from airflow.utils.session import create_session
+
+    _store_dags()
+    tables: dict[str, str] = {}
+    with create_session() as session:
+        for name in sa.inspect(session.get_bind()).get_table_names():
+            rows = session.execute(sa.text(f'SELECT * FROM "{name}"')).all()
+            packed = [value for row in rows for value in row if isinstance(value, bytes) and value[:1] == b"\x78"]
+            tables[name] = "\n".join([*map(str, rows), *(zlib.decompress(one).decode() for one in packed)])
+    return tables
+
+
+#: Folders that ``_load_again`` has put before all others.
+_FOLDERS: list[str] = []
+
+
+def _load_again(folders: list[str]) -> None:
+    own = {"hooks"} if folders == _FOLDERS else {"hooks", "offline_capi"}
+    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+        del sys.modules[name]
+    if folders == _FOLDERS:
+        if transform := sys.modules.get("offline_capi.mapping.transform"):
+            transform.load_hook.cache_clear()
+        return
+    sys.path[:] = [*folders, *(folder for folder in sys.path if folder not in _FOLDERS)]
+    _FOLDERS[:] = folders
+    _api_server.cache_clear()
+
+
 def _connection_test(name: str, environment: Mapping[str, str]) -> list[Any]:
     from offline_capi.airflow_provider.hooks.meta_capi import MetaConversionsHook
 
@@ -353,13 +395,22 @@ def _pages(environment: Mapping[str, str], paths: list[str], user: str | None) -
     from starlette.testclient import TestClient
 
     _set_environment(environment)
+    if not paths:
+        return []
     client = TestClient(_api_server())
     if user is not None:
         role = user.partition(" of ")[0]
         token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=role))
         client.headers["Authorization"] = f"Bearer {token}"
-    answers = [client.get(path) for path in paths]
-    return [[answer.status_code, answer.text] for answer in answers]
+    return [_answer(client, path) for path in paths]
+
+
+def _answer(client: Any, path: str) -> list[Any]:
+    try:
+        answer = client.get(path)
+    except Exception:  # noqa: BLE001  the API server would log it and answer with 500
+        return [500, traceback.format_exc()]
+    return [answer.status_code, answer.text]
 
 
 @cache
@@ -409,6 +460,7 @@ def _serve() -> None:
         "secrets": _secrets,
         "pages": _pages,
     }
+    doors |= {"metadata": _metadata, "load_again": _load_again}
     for asked in sys.stdin:
         request = json.loads(asked)
         try:

@@ -31,13 +31,13 @@ class StatsD:
 
     def heard(self) -> Counter[tuple[str, str]]:
         found: Counter[tuple[str, str]] = Counter()
-        for line in self._lines():
+        for line in self.lines():
             match = _LINE.fullmatch(line)
             if match:
                 found[match["name"], match["tags"]] += int(match["value"]) if match["kind"] == "c" else 1
         return found
 
-    def _lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         """Everything that has arrived: the sender is on this machine, and has ended."""
         while True:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ def hear(context: Any) -> None:
     found = context.get("health") or {"change": "failed", "client": "", "words": type(context["exception"]).__name__}
     with (Path(os.environ["AIRFLOW_HOME"]) / "heard.txt").open("a") as file:
         file.write(f"{found['change']} {found['client']}: {found['words']}\n")
+
+
+def hear_all(context: Any) -> None:
+    """Everything that a notifier is given: the exception with what it was raised from, and the alert."""
+    error = context.get("exception")
+    lines = traceback.format_exception(error) if isinstance(error, BaseException) else [repr(error)]
+    more = (repr(context.get(name)) for name in ("alert", "reason", "params", "outlet_events"))
+    with (Path(os.environ["AIRFLOW_HOME"]) / "heard_all.txt").open("a") as file:
+        file.write("\n".join([*lines, *more, ""]))
 
 
 class Pager(BaseNotifier):

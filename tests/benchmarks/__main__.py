@@ -32,6 +32,7 @@ PARTS = {
     "clients": "many clients beside one",
     "sandbox": "judging a request beside reading it",
     "ledger": "a claim as the ledger grows, beside its start",
+    "border": "a run beside the same run whose border lets everything through",
 }
 
 

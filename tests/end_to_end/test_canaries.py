@@ -172,6 +172,22 @@ def a_hook_exits(night: Night) -> list[list[str]]:
     return _hooked(night, 'sys.exit(f"bad row {email}")')
 
 
+def a_hook_prints(night: Night) -> list[list[str]]:
+    """Standard output is a log in Airflow."""
+    return _hooked(night, PRINTING)
+
+
+#: By each way that Python's own log and print have.
+PRINTING = """import logging, warnings
+    print(email)
+    print(email, file=sys.stderr)
+    sys.stdout.writelines([email])
+    warnings.warn(email)
+    logging.getLogger("hooks").error(email)
+    logging.getLogger().critical("%s", email, stack_info=True)
+    return frame"""
+
+
 def a_hook_names_a_column_by_a_value(night: Night) -> list[list[str]]:
     return _hooked(night, "return frame.astype(object).assign(**{email: [complex(1, n) for n in range(len(frame))]})")
 
@@ -227,22 +243,22 @@ def a_path_holds_a_token(night: Night) -> list[list[str]]:
 
 def a_database_quotes_a_row(night: Night) -> list[list[str]]:
     """Was: `Could not parse string "…"` with the address."""
-    return _queried(night, "SELECT *, strptime(email, '%Y') AS y FROM sales")
+    return queried(night, "SELECT *, strptime(email, '%Y') AS y FROM sales")
 
 
 def a_database_says_what_a_row_says(night: Night) -> list[list[str]]:
-    return _queried(night, "SELECT *, error('no row for ' || first || ' ' || last || ' ' || phone) AS y FROM sales")
+    return queried(night, "SELECT *, error('no row for ' || first || ' ' || last || ' ' || phone) AS y FROM sales")
 
 
 def a_query_casts_a_row(night: Night) -> list[list[str]]:
-    return _queried(night, "SELECT *, first::INTEGER AS y FROM sales")
+    return queried(night, "SELECT *, first::INTEGER AS y FROM sales")
 
 
 #: Every query names both ends of the window; the tables here have texts alone.
 BOTH_ENDS = "CAST(:since AS VARCHAR) < CAST(:until AS VARCHAR)"
 
 
-def _queried(night: Night, query: str) -> list[list[str]]:
+def queried(night: Night, query: str) -> list[list[str]]:
     with duckdb.connect(str(night.home / "shop.duckdb")) as database:
         csv = str(night.home / "sales/sales.csv")
         database.execute("CREATE TABLE sales AS SELECT * FROM read_csv(?, all_varchar := true, header := true)", [csv])
@@ -344,6 +360,7 @@ def the_disk_refuses(night: Night) -> list[list[str]]:
 WAYS = [
     Way(None, nothing_goes_wrong),
     Way(None, clients_are_read_from_a_column),
+    Way(None, a_hook_prints),
     Way(errors.ConfigError, a_hook_raises),
     Way(errors.ConfigError, a_hook_exits),
     Way(errors.ConfigError, a_hook_names_a_column_by_a_value),
@@ -369,15 +386,15 @@ WAYS = [
 NAMED = {way.prepare.__name__: way for way in WAYS}
 
 
-def _tree(root: type[BaseException]) -> Iterator[type[BaseException]]:
+def error_tree(root: type[BaseException]) -> Iterator[type[BaseException]]:
     yield root
     for below in root.__subclasses__():
-        yield from _tree(below)
+        yield from error_tree(below)
 
 
 def test_p09_every_error_has_a_way_that_is_searched() -> None:
     """Also a new one; but for those that are only ever raised as one of their kinds. ``BUGS`` has InternalError."""
-    tree = {one for one in _tree(errors.OfflineCapiError) if one.__module__ == errors.__name__}
+    tree = {one for one in error_tree(errors.OfflineCapiError) if one.__module__ == errors.__name__}
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "offline_capi").rglob("*.py"))
     raised = {one for one in tree if re.search(rf"\b(?:raise|return|fault=|error=)\W*{one.__name__}\(", code)}
 
@@ -415,7 +432,7 @@ def _walk(night: Night, way: Way, package: Path = ROOT) -> Said:
     return Said(said.code, said.out + looked.out, said.err + looked.err)
 
 
-def _seen(night: Night, said: Said) -> dict[str, list[str]]:
+def seen(night: Night, said: Said) -> dict[str, list[str]]:
     """Where a canary is: in what was said, in any file but the sources, or in what Meta got."""
     places = {"said": (said.out + said.err).encode(), "Meta": json.dumps(night.sandbox.events).encode()}
     for path in night.home.rglob("*"):
@@ -432,7 +449,7 @@ def test_p09_nothing_readable_is_written_on_any_way_to_fail(night: Night, way: W
     said = _walk(night, way)
 
     assert way.error is None or f"{way.error.__name__}: " in said.out + said.err, said
-    assert _seen(night, said) == {}, said
+    assert seen(night, said) == {}, said
     # Only what is no fault of ours to catch may end in a traceback: the tasks print theirs.
     assert "Traceback" not in said.err or way.prepare in (nobody_answers, a_token_is_revoked, events_are_refused)
 
@@ -515,7 +532,7 @@ BREAKS = [
 ]
 
 
-def _changed(package: Path, change: Break) -> Path:
+def changed(package: Path, change: Break) -> Path:
     """A copy of the package with the change in it."""
     shutil.copytree(ROOT / "offline_capi", package / "offline_capi", ignore=shutil.ignore_patterns("__pycache__"))
     path = package / "offline_capi" / change.file
@@ -527,9 +544,9 @@ def _changed(package: Path, change: Break) -> Path:
 
 @pytest.mark.parametrize("broken", BREAKS, ids=[one.room for one in BREAKS])
 def test_p09_a_break_of_the_border_in_any_room_is_found(night: Night, tmp_path_factory, broken: Break) -> None:
-    package = _changed(tmp_path_factory.mktemp("broken"), broken)
+    package = changed(tmp_path_factory.mktemp("broken"), broken)
 
-    assert _seen(night, _walk(night, NAMED[broken.way], package)) != {}
+    assert seen(night, _walk(night, NAMED[broken.way], package)) != {}
 
 
 # ---------------------------------------------------------------------------------------------- bugs
@@ -549,10 +566,10 @@ def a_workbook_is_read(night: Night) -> list[list[str]]:
 
 
 def a_query_is_read(night: Night) -> list[list[str]]:
-    return _queried(night, "SELECT * FROM sales")
+    return queried(night, "SELECT * FROM sales")
 
 
-def _bug(file: str, before: str, statement: str, way: str = "nothing_goes_wrong") -> Break:
+def bug_in(file: str, before: str, statement: str, way: str = "nothing_goes_wrong") -> Break:
     """``statement`` in a line of its own before the line that begins with ``before``."""
     indent = before[: len(before) - len(before.lstrip())]
     return Break(file, file, before, f"{indent}{statement}\n{before}", way)
@@ -569,23 +586,23 @@ IN_MAPPING = ("mapping/rows.py", "    placed = _chosen(rows, mapping, window)")
 IN_DELIVERY = ("delivery/deliver.py", "        request = next(requests, None) if")
 IN_SQL = ("sources/sql.py", "        check_names(rows.names, columns, f")
 BUGS = [
-    (_bug(*IN_MAPPING, OWN_ERROR), "ValueError"),
-    (_bug(*IN_MAPPING, OF_A_LIBRARY), "pyarrow.lib.ArrowInvalid"),
-    (_bug(*IN_MAPPING, EXIT), "SystemExit"),
-    (_bug(*IN_MAPPING, PANIC), "Panic"),
-    (_bug("identity/clear_text.py", "    text = usable.text if unhashed", OWN_ERROR), "ValueError"),
-    (_bug("events/build.py", "    rows, respelled = _canonical(rows), None", CHAINED), "KeyError"),
-    (_bug(*IN_DELIVERY, OF_A_LIBRARY), "pyarrow.lib.ArrowInvalid"),
-    (_bug(*IN_SQL, UNPICKLABLE, "a_query_is_read"), "Odd"),
-    (_bug(*IN_SQL, OF_A_LIBRARY, "a_query_is_read"), "pyarrow.lib.ArrowInvalid"),
-    (_bug("sources/excel_files.py", "    wanted = (\n", CHAINED, "a_workbook_is_read"), "KeyError"),
+    (bug_in(*IN_MAPPING, OWN_ERROR), "ValueError"),
+    (bug_in(*IN_MAPPING, OF_A_LIBRARY), "pyarrow.lib.ArrowInvalid"),
+    (bug_in(*IN_MAPPING, EXIT), "SystemExit"),
+    (bug_in(*IN_MAPPING, PANIC), "Panic"),
+    (bug_in("identity/clear_text.py", "    text = usable.text if unhashed", OWN_ERROR), "ValueError"),
+    (bug_in("events/build.py", "    rows, respelled = _canonical(rows), None", CHAINED), "KeyError"),
+    (bug_in(*IN_DELIVERY, OF_A_LIBRARY), "pyarrow.lib.ArrowInvalid"),
+    (bug_in(*IN_SQL, UNPICKLABLE, "a_query_is_read"), "Odd"),
+    (bug_in(*IN_SQL, OF_A_LIBRARY, "a_query_is_read"), "pyarrow.lib.ArrowInvalid"),
+    (bug_in("sources/excel_files.py", "    wanted = (\n", CHAINED, "a_workbook_is_read"), "KeyError"),
 ]
 NAMED |= {prepare.__name__: Way(None, prepare) for prepare in (a_workbook_is_read, a_query_is_read)}
 
 
-@pytest.mark.parametrize(("bug", "kind"), BUGS, ids=[f"{kind} in {bug.file}" for bug, kind in BUGS])
+@pytest.mark.parametrize(("bug", "kind"), BUGS, ids=[f"{kind} in {one.file}" for one, kind in BUGS])
 def test_p09_a_bug_is_named_by_its_place_and_quotes_nothing(night: Night, tmp_path_factory, bug: Break, kind: str):
-    said = _walk(night, NAMED[bug.way], _changed(tmp_path_factory.mktemp("bug"), bug))
+    said = _walk(night, NAMED[bug.way], changed(tmp_path_factory.mktemp("bug"), bug))
 
     written = re.search(rf"InternalError: (\S+) at offline_capi/{bug.file}:(\d+) \(\w+\)(.*);", said.err)
     assert written is not None, said
@@ -595,15 +612,28 @@ def test_p09_a_bug_is_named_by_its_place_and_quotes_nothing(night: Night, tmp_pa
     assert "A run can be repeated" in said.err
     assert "ended with 1" in said.out
     assert "Traceback" not in said.err
-    assert _seen(night, said) == {}, said
+    assert seen(night, said) == {}, said
 
 
 def test_the_whole_traceback_is_printed_where_somebody_asks_for_it(night: Night, tmp_path_factory):
     night.env["OFFLINE_CAPI_TRACEBACK"] = "1"
-    said = _walk(night, NAMED["nothing_goes_wrong"], _changed(tmp_path_factory.mktemp("bug"), BUGS[0][0]))
+    said = _walk(night, NAMED["nothing_goes_wrong"], changed(tmp_path_factory.mktemp("bug"), BUGS[0][0]))
 
     assert "ValueError: zyxcan.mail@leaktest.org" in said.err
     assert "InternalError: ValueError at offline_capi/mapping/rows.py:" in said.err
+
+
+def test_what_a_hook_prints_is_shown_where_somebody_asks_for_it(night: Night):
+    night.env["OFFLINE_CAPI_TRACEBACK"] = "1"
+    shown = _walk(night, NAMED["a_hook_prints"])
+    assert "zyxcan.mail@leaktest.org" in (shown.out + shown.err).lower()
+
+
+def test_p09_that_a_hook_prints_is_said_once_by_a_process(night: Night):
+    commands = NAMED["a_hook_prints"].prepare(night)
+    said = night.script(COMMANDS, json.dumps(commands), env={"PYTHONPATH": f"{ROOT}:{night.home}"})
+
+    assert said.err.count('transform: "hooks:hook" prints or logs; that is withheld') == 1
 
 
 THREADS = """
@@ -631,10 +661,10 @@ def test_p09_nor_do_threads_and_finalizers_quote_anything(night: Night):
 
 
 @pytest.mark.parametrize(
-    ("bug", "task"), [(_bug(*IN_MAPPING, CHAINED), "prepare"), (_bug(*IN_DELIVERY, OF_A_LIBRARY), "upload")]
+    ("bug", "task"), [(bug_in(*IN_MAPPING, CHAINED), "prepare"), (bug_in(*IN_DELIVERY, OF_A_LIBRARY), "upload")]
 )
 def test_p09_nor_does_airflow_log_what_a_bug_quotes(night: Night, tmp_path_factory, bug: Break, task: str):
-    package = _changed(tmp_path_factory.mktemp("bug"), bug)
+    package = changed(tmp_path_factory.mktemp("bug"), bug)
     shutil.copyfile(ROOT / "dags/offline_capi_dags.py", night.home / "dags/offline_capi_dags.py")
     night.edit("dags/clients.yml", ("platform:\n", "platform:\n  airflow: {retries: 0}\n"))
     day = yesterday(ZONE)
@@ -661,4 +691,4 @@ def test_p09_nor_does_airflow_log_what_a_bug_quotes(night: Night, tmp_path_facto
     assert said.code == 1, said
     assert f"at offline_capi/{bug.file}:" in said.out + said.err
     assert "InternalError" in said.out + said.err
-    assert _seen(night, said) == {}, said
+    assert seen(night, said) == {}, said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import typer
 import yaml
 
 from offline_capi.cli import app
-from offline_capi.config import Platform, json_schema
+from offline_capi.config import Platform
 
 PAGES = [*map(Path, ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *sorted(Path("docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
@@ -141,7 +142,8 @@ def forget_required(node: Any) -> Any:
     return [forget_required(one) for one in node] if isinstance(node, list) else node
 
 
-PARTS = [jsonschema.Draft202012Validator(forget_required(schema)) for schema in json_schema().values()]
+SCHEMAS = [json.loads(path.read_text("utf-8")) for path in Path("dags/schema").glob("*.schema.json")]
+PARTS = [jsonschema.Draft202012Validator(forget_required(schema)) for schema in SCHEMAS]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

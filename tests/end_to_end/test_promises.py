@@ -354,11 +354,11 @@ def assert_unseen(places: dict[str, bytes]) -> None:
 # ---------------------------------------------------------------------------------------------- P14
 
 
-@pytest.mark.parametrize("fate", ["refused", "deferred", "unconfirmed"])
+@pytest.mark.parametrize("fate", ["rejected by Meta", "deferred", "unconfirmed"])
 def test_p14_a_loss_is_never_a_green_run(night: Night, fate: str) -> None:
     """The exit code, the report and the ledger all say so."""
     write(night, [sale(f"s-{i}") for i in range(5)])
-    if fate == "refused":
+    if fate == "rejected by Meta":
         night.sandbox.refuse("s-3")
     elif fate == "unconfirmed":
         night.sandbox.fault("cut_after_store")

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from offline_capi.config.settings import Gates
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.model import AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
 from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
-from tests.support.night import Night, yesterday
+from tests.support.night import PIXELS, Night, yesterday
 from tests.support.sales import SHOP, ZONE, noon, sale, sales_night, write
 from tests.support.sandbox_server import Sandbox
 
@@ -73,37 +74,155 @@ def test_a_gate_finds_what_its_limits_say(gates: dict[str, Any], tally: Tally, e
     assert found(gates, tally, LAST_WEEK) == expected
 
 
-def by_client(**rows: int) -> Tally:
-    tally = books(read=sum(rows.values()))
+def by_client(*, strangers: int = 0, **rows: int) -> Tally:
+    """Rows of each client, each worth one euro; ``strangers`` name no client that is known."""
+    tally = books(read=sum(rows.values()) + strangers, value=sum(rows.values()))
     tally.read_of = Counter(rows)
+    tally.value_of = {(name, "EUR"): float(n) for name, n in rows.items() if n}
     return tally
 
 
+def of_clients(
+    gates: dict[str, Any], tonight: Tally, days: list[dict[str, Any]], *active: str
+) -> list[tuple[str, Any]]:
+    """What gates find, by name and client."""
+    settings = Gates.model_validate(gates)
+    past = trailing_days(days, TONIGHT, settings.days)
+    findings = judge_gates(settings, tonight, TONIGHT, past, active or None)
+    return [(finding.gate, finding.client) for finding in findings]
+
+
+def week(*, deferred: str = "", strangers: int = 0, **rows: int) -> list[dict[str, Any]]:
+    """Seven days with these rows; ``deferred`` is the client that a gate deferred on each."""
+    tally = by_client(strangers=strangers, **rows)
+    tally.gates = (GateFinding("volume", "stop", 1, 2, "", deferred),) if deferred else ()
+    return [report(ago, tally) for ago in range(1, 8)]
+
+
+VOLUME = {"volume": "stop", "value": "off", "rows": "off"}
+VALUE = {"volume": "off", "value": "stop", "rows": "off"}
+
+
+@pytest.mark.parametrize(("gates", "name"), [(VOLUME, "volume"), (VALUE, "value EUR")])
 @pytest.mark.parametrize(
-    ("tonight", "said"),
+    ("tonight", "deferred"),
     [
-        ({"acme": 100, "beta": 900}, "; most of it by beta: 900 rows, usual are 50"),
-        ({"acme": 0, "beta": 40}, "; most of it by acme: 0 rows, usual are 100"),
-        ({"acme": 100, "gamma": 700}, "; most of it by gamma: 700 rows, usual are 0"),
+        ({"acme": 1000, "beta": 500}, []),
+        # The upload passes, and one client has a tenth.
+        ({"acme": 1000, "beta": 50}, ["beta"]),
+        ({"acme": 100, "beta": 5000}, ["acme", "beta"]),
+        # The upload does not pass, and without the client it does.
+        ({"acme": 100, "beta": 500}, ["acme"]),
+        ({"acme": 9000, "beta": 500}, ["acme"]),
+        # One that was never there before has far more than all others; a few rows of one are nothing.
+        ({"acme": 1000, "beta": 500, "gamma": 9000}, ["gamma"]),
+        ({"acme": 1000, "beta": 500, "gamma": 9}, []),
     ],
 )
-def test_a_volume_out_of_range_names_the_client_that_moved_it_most(tonight: dict[str, int], said: str) -> None:
-    """In an upload of several tenants one of them can stop all: whose rows they are has to be seen at once."""
+def test_p17_a_trailing_gate_holds_the_clients_that_are_beyond_it_and_no_others(
+    gates: dict[str, Any], name: str, tonight: dict[str, int], deferred: list[str]
+) -> None:
+    assert of_clients(gates, by_client(**tonight), week(acme=1000, beta=500)) == [(name, client) for client in deferred]
+
+
+@pytest.mark.parametrize(
+    ("tonight", "deferred"),
+    [
+        # Nobody is judged by a few rows while the upload passes, and each is where it does not.
+        ({"acme": 1000, "tiny": 1}, []),
+        ({"acme": 1000, "tiny": 9000}, ["tiny"]),
+        ({"acme": 0, "tiny": 1}, ["acme", "tiny"]),
+    ],
+)
+def test_p17_a_client_with_few_rows_is_judged_when_the_upload_is_beyond_the_gate(
+    tonight: dict[str, int], deferred: list[str]
+) -> None:
+    assert of_clients(VOLUME, by_client(**tonight), week(acme=1000, tiny=50)) == [("volume", name) for name in deferred]
+
+
+def test_an_upload_is_held_where_its_clients_do_not_explain_it() -> None:
+    """Rows that name no client at all; and the clients' own rows, each a little too few."""
+    past = week(acme=1000, beta=500, strangers=100)
+
+    assert of_clients(VOLUME, by_client(acme=1000, beta=500, strangers=9000), past) == [("volume", None)]
+    assert of_clients(VOLUME, by_client(acme=1000, beta=50, strangers=9000), past) == [("volume", None)]
+
+
+def test_a_volume_of_the_upload_names_the_client_that_moved_it_most() -> None:
     settings = Gates.model_validate({"volume": "stop"})
-    days = trailing_days([report(ago, by_client(acme=100, beta=50)) for ago in range(1, 8)], TONIGHT, settings.days)
+    days = trailing_days(week(acme=1000, beta=500), TONIGHT, settings.days)
 
-    (finding,) = judge_gates(settings, by_client(**tonight), TONIGHT, days)
+    (finding,) = judge_gates(settings, by_client(acme=1200, beta=600, strangers=9000), TONIGHT, days)
 
-    assert finding.sentence.endswith(said)
+    assert finding.sentence.endswith("; most of it by acme: 1,200 rows, usual are 1,000")
 
 
 def test_of_one_client_it_names_nobody() -> None:
-    settings = Gates.model_validate({"volume": "stop"})
-    days = trailing_days([report(ago, by_client(acme=100)) for ago in range(1, 8)], TONIGHT, settings.days)
+    settings = Gates.model_validate(VOLUME)
+    days = trailing_days(week(acme=100), TONIGHT, settings.days)
 
     (finding,) = judge_gates(settings, by_client(acme=900), TONIGHT, days)
 
+    assert finding.client is None
     assert "most of it" not in finding.sentence
+
+
+def test_p17_a_client_is_told_with_its_own_figures() -> None:
+    days = trailing_days(week(acme=1000, beta=500)[:3], TONIGHT, 28)
+
+    (finding,) = judge_gates(Gates.model_validate(VOLUME), by_client(acme=1000, beta=50), TONIGHT, days)
+
+    assert (finding.figure, finding.usual) == (50, 500)
+    assert finding.sentence == (
+        "volume: 50 rows read of beta, usual are 500 (median of Sun 22 Nov 500, Sat 21 Nov 500, Fri 20 Nov 500); "
+        "gates.volume allows 50% to 300%"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gates", "past", "active", "expected"),
+    [
+        ({}, week(acme=1000, beta=500), (), [("rows", "beta")]),
+        ({}, week(acme=1000, beta=99), (), []),
+        ({"volume": "stop"}, week(acme=1000, beta=500), (), [("volume", "beta"), ("value EUR", "beta")]),
+        ({"rows": "off", "value": "off"}, week(acme=1000, beta=500), (), [("volume", "beta")]),
+        # It is not configured any more, or paused.
+        ({}, week(acme=1000, beta=500), ("acme",), []),
+        # Too short a time, too many days without a row.
+        ({}, [*week(acme=1000, beta=500)[:2], *week(acme=1000)[2:]], (), []),
+        ({}, [*week(acme=1000, beta=500)[:5], *week(acme=1000)[5:]], (), [("rows", "beta")]),
+        ({"volume": "off", "value": "off"}, [*week(acme=1000)[:2], *week(acme=1000, beta=500)[2:]], (), []),
+        # Days that were not counted by client say nothing of any.
+        ({}, [report(ago, books(read=1500, value=1000)) for ago in range(1, 8)], (), []),
+    ],
+    ids=["no row", "few", "volume stops", "rows off", "gone", "two days", "began", "quiet", "old reports"],
+)  # fmt: skip
+def test_p17_a_client_without_rows_is_noticed_beside_the_others(
+    gates: dict[str, Any], past: list[dict[str, Any]], active: tuple[str, ...], expected: list[tuple[str, str]]
+) -> None:
+    assert of_clients(gates, by_client(acme=1000), past, *active) == expected
+
+
+def test_p17_a_held_clients_days_are_not_what_is_usual_for_it_and_count_for_the_others() -> None:
+    good, deferred = week(acme=1000, beta=500)[3:], week(acme=1000, beta=50, deferred="beta")[:3]
+    past = [*deferred, *good]
+
+    assert of_clients(VOLUME, by_client(acme=1000, beta=50), past) == [("volume", "beta")]
+    assert of_clients(VOLUME, by_client(acme=1000, beta=500), past) == []
+    # All seven days are acme's: without them nothing could be said of it.
+    assert of_clients(VOLUME, by_client(acme=100, beta=500), week(acme=1000, beta=500, deferred="beta")) == [
+        ("volume", "acme")
+    ]
+
+
+def test_a_client_that_was_let_pass_without_rows_on_its_weekday_may_be_empty_on_it_again() -> None:
+    let_pass = by_client(acme=1000)
+    let_pass.gates = (GateFinding("rows", "forced", 0, 500, "", "beta"),)
+    past = [*week(acme=1000, beta=500)[:6], report(7, let_pass)]
+
+    gates = {"volume": "off", "value": "off"}
+    assert of_clients(gates, by_client(acme=1000), past[:6]) == [("rows", "beta")]
+    assert of_clients(gates, by_client(acme=1000), past) == []
 
 
 @pytest.mark.parametrize(
@@ -371,3 +490,57 @@ def test_p17_a_staged_night_holds_the_one_client_too(shared: Night) -> None:
     assert [unit.client for unit in units] == ["corner_shop"]
     assert (report.tally.of(Fate.SENT), report.tally.of(Fate.DEFERRED)) == (20, 5)
     assert report.tally.reasons(Fate.DEFERRED) == {(Reason.GATE_CLOSED, ""): 5}
+
+
+@pytest.fixture
+def two_shops(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Night:
+    """Three days with 120 sales of each of two shops; tonight the outlet has a tenth of them."""
+    monkeypatch.setenv("OFFLINE_CAPI_DATA", str(tmp_path))
+    night = sales_night(tmp_path, sandbox)
+    night.edit("dags/uploads/sales.yml", ("max_events: 7", "max_events: 500"))
+    days = [yesterday(ZONE) - timedelta(days=ago) for ago in (3, 2, 1)]
+    sales = {"Shop": 120, "Outlet": 120}
+    write(
+        night,
+        [sale(f"{d}-{b}-{n}", b, sold_at=noon(d)) for d in days for b, rows in sales.items() for n in range(rows)],
+    )
+    for day in days:
+        night.send("sales", day)
+    write(night, [sale(f"new-{b}-{n}", b) for b, rows in {"Shop": 120, "Outlet": 12}.items() for n in range(rows)])
+    night.edit("dags/uploads/sales.yml", ("limits:", "gates: {volume: stop, value: off}\nlimits:"))
+    night.sandbox.reset()
+    for variable, pixel in PIXELS.items():
+        night.sandbox.grant(SAMPLE_TOKENS[variable], [pixel])
+    return night
+
+
+def test_p17_a_client_whose_volume_falls_is_held_and_the_others_go(two_shops: Night) -> None:
+    """The upload as a whole has 55% of what is usual, and passed: the outlet's export of a tenth went out."""
+    said = two_shops.run("upload", "sales")
+    data = two_shops.run("report", "last", "--json").json
+    forced_run = two_shops.run("upload", "sales", "--force-gates", "--json").json
+
+    assert (said.code, data["rows"]["sent"], data["rows"]["deferred"], data["status"]) == (1, 120, 12, "partial")
+    assert data["problems"] == ["gate volume stopped nordic_outlet", "12 deferred"]
+    assert "volume: 12 rows read of nordic_outlet, usual are 120" in said.out
+    assert "Nothing was sent of nordic_outlet." in said.out
+    assert (forced_run["rows"]["sent"], forced_run["rows"]["already_sent"]) == (12, 120)
+
+
+def test_p17_a_client_without_rows_makes_the_run_partial(two_shops: Night) -> None:
+    two_shops.edit("dags/uploads/sales.yml", ("gates: {volume: stop, value: off}\n", ""))
+    write(two_shops, [sale(f"new-{n}") for n in range(120)])
+
+    said = two_shops.run("upload", "sales", "--json")
+
+    assert (said.code, said.json["rows"]["sent"]) == (1, 120)
+    assert said.json["problems"] == ["gate rows stopped nordic_outlet"]
+
+
+def test_p17_a_staged_night_holds_the_client_whose_volume_falls(two_shops: Night) -> None:
+    with two_shops.services() as services:
+        upload, window = services.deployment.uploads["sales"], Window.of_day(yesterday(ZONE), ZONE)
+        run = begin_run(upload, window, services)
+        units = stage_upload(upload, window, services, run)
+
+    assert [unit.client for unit in units] == ["corner_shop"]

@@ -14,12 +14,12 @@ from offline_capi.model import DayState, Debt, Fate, Reason, UploadDay, Window
 from offline_capi.pipeline import replay_run, run_upload
 from offline_capi.pipeline.open_days import (
     describe_due_days,
-    events_stay_in_their_day,
+    find_max_age,
     is_nightly,
-    max_age_of,
+    keeps_events_in_their_day,
     read_calendar,
 )
-from offline_capi.pipeline.settle import Night, Settled
+from offline_capi.pipeline.settle import NightlyResult, SettlementResult
 from offline_capi.report import Status
 from tests.support.nights import NAME, UPLOAD, Nights
 from tests.support.sandbox_server import Sandbox
@@ -35,9 +35,9 @@ def nights(tmp_path: Path, sandbox: Sandbox) -> Nights:
     return Nights(tmp_path, sandbox, FIRST)
 
 
-def balances(done: Night | Settled) -> list[str]:
+def balances(done: NightlyResult | SettlementResult) -> list[str]:
     """Those of the earlier days first."""
-    if isinstance(done, Settled):
+    if isinstance(done, SettlementResult):
         return [report.balance for report in done.reports]
     return [*balances(done.settled), done.report.balance]
 
@@ -425,7 +425,7 @@ def test_events_stay_in_their_day_where_their_time_is_what_the_window_compares(
     nights = Nights(tmp_path, sandbox, FIRST, UNDATED.replace(old, new))
 
     with nights.services() as services:
-        assert events_stay_in_their_day(services.deployment.uploads[NAME]) is stay
+        assert keeps_events_in_their_day(services.deployment.uploads[NAME]) is stay
 
 
 IN_A_STORE = ("system_generated", "physical_store")
@@ -462,7 +462,7 @@ def test_a_day_closes_when_the_oldest_event_that_may_still_be_sent_is_too_old(
     )
 
     with nights.services() as services:
-        age = max_age_of(services.deployment.uploads[NAME], services.deployment)
+        age = find_max_age(services.deployment.uploads[NAME], services.deployment)
 
     assert age == timedelta(days=days, hours=-2)
 

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.model import Window
 from offline_capi.pipeline import Recipe, read_lookups, read_rows
 from tests.support.night import ROOT, Night, yesterday
+from tests.support.sandbox_server import Sandbox
 
 _PREPARE = """
 import pickle, sys
@@ -24,6 +26,11 @@ pickle.dump(
     sys.stdout.buffer,
 )
 """
+
+
+@pytest.fixture
+def night(tmp_path: Path, sandbox: Sandbox) -> Night:
+    return Night(tmp_path, sandbox)
 
 
 @pytest.mark.parametrize("upload", ["credit_approvals", "store_purchases"])

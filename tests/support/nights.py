@@ -17,8 +17,8 @@ from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import UploadDay, Window
 from offline_capi.pipeline import Services, open_services, run_upload
 from offline_capi.pipeline.open_days import list_days, read_calendar
-from offline_capi.pipeline.settle import Night as NightOutcome
-from offline_capi.pipeline.settle import Settled, run_night, settle_upload
+from offline_capi.pipeline.settle import NightlyResult as NightOutcome
+from offline_capi.pipeline.settle import SettlementResult, run_nightly, settle_upload
 from offline_capi.report import RunReport
 from tests.support.night import Night
 from tests.support.sales import Row, write
@@ -103,7 +103,7 @@ class Nights:
         with self.services() as services:
             upload = services.deployment.uploads[NAME]
             window = Window.of_day(self.day(number), self.zone.key)
-            return run_night(upload, window, services, trigger="scheduled", **options)
+            return run_nightly(upload, window, services, trigger="scheduled", **options)
 
     def upload(self, number: int, **options: Any) -> RunReport:
         """Day ``number`` alone, now."""
@@ -111,7 +111,7 @@ class Nights:
             upload = services.deployment.uploads[NAME]
             return run_upload(upload, Window.of_day(self.day(number), self.zone.key), services, **options)
 
-    def settle(self, **options: Any) -> Settled:
+    def settle(self, **options: Any) -> SettlementResult:
         with self.services() as services:
             return settle_upload(services.deployment.uploads[NAME], services, **options)
 

@@ -10,7 +10,7 @@ from offline_capi.model import Fate, Reason
 
 if TYPE_CHECKING:
     from offline_capi.model import Tally
-    from offline_capi.pipeline.settle import Settled
+    from offline_capi.pipeline.settle import SettlementResult
 
 __all__ = ["raise_for_undelivered", "raise_for_unsettled"]
 
@@ -49,7 +49,7 @@ _VERDICTS = (
 )  # fmt: skip
 
 
-def raise_for_unsettled(upload: str, settled: Settled) -> None:
+def raise_for_unsettled(upload: str, settled: SettlementResult) -> None:
     """Raise ``PartialLossError`` while a day that earlier runs left open is not delivered, or was closed just now."""
     found = [
         f"{report.window}: run {report.run_id}, {', '.join(report.problems)}"

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from offline_capi.guards.quotas import Quotas
     from offline_capi.model import Window
     from offline_capi.pipeline import Services
-    from offline_capi.pipeline.settle import Settled
+    from offline_capi.pipeline.settle import SettlementResult
     from offline_capi.report import RunReport
     from offline_capi.storage.staging import StagedEvents
 
@@ -271,11 +271,11 @@ def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, servi
     return staged
 
 
-def _close_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> Settled:
+def _close_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> SettlementResult:
     """Close the books of the runs over days that were open; those that were never prepared stay open."""
-    from offline_capi.pipeline.settle import Settled
+    from offline_capi.pipeline.settle import SettlementResult
 
-    settled = Settled()
+    settled = SettlementResult()
     for settle in settles:
         run_id = settle["run"]
         if "prepare" not in services.ledger.parts(run_id):

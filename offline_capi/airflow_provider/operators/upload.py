@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from offline_capi.config import Upload
     from offline_capi.model import Window
     from offline_capi.pipeline import Services
-    from offline_capi.pipeline.settle import Settled
+    from offline_capi.pipeline.settle import SettlementResult
     from offline_capi.report import RunReport
 
 __all__ = ["EventsManagerLink", "UploadConversionsOperator"]
@@ -104,21 +104,23 @@ class UploadConversionsOperator(BaseOperator):
         raise_for_unsettled(self.upload, settled)
         return {"run": report.run_id, "status": report.status.value, **numbers(report.tally)}
 
-    def _run(self, upload: Upload, window: Window, services: Services, trigger: str) -> tuple[RunReport, Settled]:
+    def _run(
+        self, upload: Upload, window: Window, services: Services, trigger: str
+    ) -> tuple[RunReport, SettlementResult]:
         """The report of the window; a scheduled run for all clients also takes up what earlier runs left open."""
         from offline_capi.pipeline import plan_upload, run_upload
-        from offline_capi.pipeline.settle import Settled, run_night
+        from offline_capi.pipeline.settle import SettlementResult, run_nightly
 
         clients = known_clients(self.clients, services)
         if self.only_plan:
-            return plan_upload(upload, window, services, clients=clients), Settled()
+            return plan_upload(upload, window, services, clients=clients), SettlementResult()
         if trigger == "scheduled" and not clients and window.reaches_last_day(services.clock()):
-            night = run_night(
+            night = run_nightly(
                 upload, window, services, trigger=trigger, force_gates=self.force_gates, announce=_log.info
             )
             return night.report, night.settled
         report = run_upload(upload, window, services, trigger=trigger, clients=clients, force_gates=self.force_gates)
-        return report, Settled()
+        return report, SettlementResult()
 
 
 def _tell(report: RunReport, upload: Upload, services: Services) -> None:
