@@ -148,13 +148,13 @@ _AT_FAULT = {
 def _render_error(code: int, subcode: int | None) -> str:
     entry = explain(code, subcode)
     number = f"{code}" if subcode is None else f"{code}/{subcode}"
-    rows = (
+    lines = (
         ("At fault", _AT_FAULT[Scope(entry.scope)]),
-        ("offline_capi", _DONE[Action(entry.action)]),
-        ("You", entry.do),
+        ("What offline_capi does", _DONE[Action(entry.action)]),
+        ("What you do", entry.do),
         ("Source", entry.source),
     )
-    return f"## {number}\n\n{_sentence(entry.means)}\n\n{render_table(('', ''), rows)}\n"
+    return f"## {number}\n\n{_sentence(entry.means)}\n\n" + "".join(f"- **{what}:** {text}\n" for what, text in lines)
 
 
 def render_metrics() -> str:
@@ -200,19 +200,34 @@ def _metric_calls() -> set[tuple[str, str]]:
 
 
 def render_schema(name: str, title: str, about: str) -> str:
-    """A YAML file by its JSON Schema: one table a node."""
+    """A YAML file by its JSON Schema: one table a node, under the node's name."""
     schema = json.loads((ROOT / f"dags/schema/{name}.schema.json").read_text("utf-8"))
-    described = {key: _object_of(one) for key, one in schema["$defs"].items()}
-    nodes = {"": schema, **{key: one for key, one in described.items() if one.get("properties")}}
+    nodes = {"The file": schema, **{_name_of(key): _object_of(one) for key, one in schema["$defs"].items()}}
     parts = [f"# {title}\n\n{about}\n"]
-    for key, node in nodes.items():
-        heading = f"## {key}" if key else "## The file"
-        text = node.get("description", "").replace("\n", " ")
-        rows = list(_schema_rows(node["properties"], node.get("required", ()), nodes))
-        parts.append(
-            f"{heading}\n\n{_sentence(text)}\n\n{render_table(('key', 'value', 'default', 'meaning'), rows)}\n"
-        )
+    for heading, node in nodes.items():
+        parts += _render_node(heading, node)
     return "\n".join(parts)
+
+
+def _render_node(heading: str, node: Mapping[str, Any]) -> Iterator[str]:
+    """Its keys, then the objects that are written out inside of it."""
+    required = node.get("required", ())
+    properties: Mapping[str, Any] = node.get("properties", {})
+    rows = [
+        [
+            f"`{key}`",
+            f"[{key}](#{key})" if value.get("properties") else _type_of(value),
+            _default_of(value, key in required),
+            _plain(value.get("description", "")),
+        ]
+        for key, value in properties.items()
+    ]
+    if rows:
+        table = render_table(("key", "value", "default", "meaning"), rows)
+        yield f"## {heading}\n\n{_sentence(_plain(node.get('description', '')))}\n\n{table}\n"
+    for key, value in properties.items():
+        if value.get("properties"):
+            yield from _render_node(key, value)
 
 
 def _object_of(node: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -220,38 +235,43 @@ def _object_of(node: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((one for one in node.get("anyOf", ()) if one.get("properties")), node)
 
 
-def _schema_rows(
-    properties: Mapping[str, Any], required: Sequence[str], nodes: Mapping[str, Any], before: str = ""
-) -> Iterator[list[str]]:
-    for key, value in properties.items():
-        default = value.get("default")
-        shown = (
-            "**required**" if key in required else f"`{json.dumps(default)}`" if default not in (None, {}, []) else ""
-        )
-        if len(shown) > 40:
-            shown = ""
-        yield [f"`{before}{key}`", _type_of(value, nodes), shown, value.get("description", "").replace("\n", " ")]
-        if value.get("properties"):
-            yield from _schema_rows(value["properties"], value.get("required", ()), nodes, f"{before}{key}.")
+def _name_of(definition: str) -> str:
+    """``RateGate`` → ``rate gate``, ``FieldSpec`` → ``field``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"(Spec|Settings)$", "", definition)).lower()
 
 
-def _type_of(value: Mapping[str, Any], nodes: Mapping[str, Any]) -> str:
+def _default_of(value: Mapping[str, Any], required: bool) -> str:
+    default = value.get("default")
+    if required:
+        return "**required**"
+    shown = "" if default in (None, {}, []) else f"`{json.dumps(default)}`"
+    return "" if len(shown) > LONGEST_DEFAULT_CHARS else shown
+
+
+#: Longer ones are nodes of their own, whose tables have the defaults.
+LONGEST_DEFAULT_CHARS = 40
+
+
+def _plain(text: str) -> str:
+    return text.replace("``", "`").replace("\n", " ")
+
+
+def _type_of(value: Mapping[str, Any]) -> str:
     if "$ref" in value:
-        key = value["$ref"].rsplit("/", 1)[1]
-        return f"[{key}](#{key.lower()})" if key in nodes else key
+        name = _name_of(value["$ref"].rsplit("/", 1)[1])
+        return f"[{name}](#{name.replace(' ', '-')})"
     if options := value.get("anyOf") or value.get("oneOf"):
-        kinds = dict.fromkeys(_type_of(one, nodes) for one in options if one.get("type") != "null")
-        return " or ".join(kinds)
+        return " or ".join(dict.fromkeys(_type_of(one) for one in options if one.get("type") != "null"))
     if "enum" in value:
         return ", ".join(f"`{one}`" for one in value["enum"])
     if "const" in value:
         return f"`{value['const']}`"
     kind = value.get("type", "any value")
     if kind == "array":
-        return f"list of {_type_of(value.get('items', {}), nodes)}"
+        return f"list of {_type_of(value.get('items', {}))}"
     if kind == "object" and isinstance(value.get("additionalProperties"), dict):
-        return f"name → {_type_of(value['additionalProperties'], nodes)}"
-    return str(kind)
+        return f"name → {_type_of(value['additionalProperties'])}"
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
 
 def render_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -72,7 +72,7 @@ def test_the_keys_of_a_field_are_on_the_page_of_an_upload():
     """A field is a word or an object; its keys stand on the page all the same."""
     page = PAGES["reference/upload-yaml.md"]()
 
-    _, _, field = page.partition("\n## FieldSpec\n")
+    _, _, field = page.partition("\n## field\n")
     assert {"column", "constant", "template", "coalesce", "map", "type"} <= set(
         re.findall(r"^\| `(\w+)`", field.partition("\n## ")[0], re.MULTILINE)
     )
