@@ -52,10 +52,9 @@ def environ() -> dict[str, str]:
     return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
 
 
-@pytest.fixture(scope="module")
-def session(home: Path, environ: dict[str, str], port: int) -> str:
-    """Everything that the first tutorial prints, in the order in which a reader sees it."""
-    typed = [line for block in blocks_of("tutorials/first-event.md", "console") for line in split_session(block)[0]]
+def follow(page: str, home: Path, environ: dict[str, str], port: int) -> str:
+    """Everything that a tutorial prints, typed in this folder as it is written; the sandbox on a port of our own."""
+    typed = [line for block in blocks_of(page, "console") for line in split_session(block)[0]]
     script = "\n".join(typed).replace("127.0.0.1:8420", f"127.0.0.1:{port}")
     listens = f"until (echo > /dev/tcp/127.0.0.1/{port}); do sleep 0.2; done 2> /dev/null"
     started = f"sandbox --port {port} > sandbox.log &\n{listens}"
@@ -69,20 +68,42 @@ def session(home: Path, environ: dict[str, str], port: int) -> str:
     return done.stdout
 
 
-def test_the_first_tutorial_prints_what_it_shows(session: str):
-    """Line by line and in this order; spaces between columns follow the width of the terminal."""
+def missing_lines(page: str, said: str) -> list[str]:
+    """What a page shows and the commands did not print, line by line in this order; columns may be wider."""
     shown = [
         " ".join(line.split())
-        for block in blocks_of("tutorials/first-event.md", "console")
+        for block in blocks_of(page, "console")
         for line in split_session(block)[1]
         if line.strip()
     ]
-    printed = [" ".join(line.split()) for line in session.splitlines()]
-
-    assert len(shown) > 10
+    assert shown
+    printed = [" ".join(line.split()) for line in said.splitlines()]
+    missing = []
     for line in shown:
-        assert line in printed
-        printed = printed[printed.index(line) + 1 :]
+        if line in printed:
+            printed = printed[printed.index(line) + 1 :]
+        else:
+            missing.append(line)
+    return missing
+
+
+@pytest.fixture(scope="module")
+def session(home: Path, environ: dict[str, str], port: int) -> str:
+    return follow("tutorials/first-event.md", home, environ, port)
+
+
+def test_the_first_tutorial_prints_what_it_shows(session: str):
+    assert missing_lines("tutorials/first-event.md", session) == []
+
+
+def test_the_tutorial_of_airflow_prints_what_it_shows(session: str, home: Path, environ: dict[str, str], port: int):
+    """In the folder that the first one made, with Airflow's own command line."""
+    assert "3 read = 3 already sent" in session
+
+    said = follow("tutorials/airflow.md", home, environ, port)
+
+    assert missing_lines("tutorials/airflow.md", said) == []
+    assert "offline_capi__sales" in said
 
 
 def test_the_program_for_platforms_runs(session: str, home: Path, environ: dict[str, str]):
@@ -94,6 +115,7 @@ def test_the_program_for_platforms_runs(session: str, home: Path, environ: dict[
         "OFFLINE_CAPI_LEDGER": "sqlite:///rehearsal.db",
         "OFFLINE_CAPI_GRAPH_URL": "http://127.0.0.1:9",
         "ACME_TOKEN": "any",
+        "SALES_FOLDER": str(home),
     }
 
     done = subprocess.run(
