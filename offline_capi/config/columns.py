@@ -18,7 +18,7 @@ _COLUMN_KEYS = ("column", "json_column")
 def columns_used(mapping: MappingSpec) -> dict[str, tuple[str, ...]]:
     """Every column of the source that the mapping reads → the dotted paths that name it.
 
-    ``Deployment.place`` finds their lines. With a ``transform``, these are the columns that the hook must return.
+    ``Deployment.locate`` finds their lines. With a ``transform``, these are the columns that the hook must return.
     """
     used = {column: paths for column, paths in named_columns(mapping).items() if not lookup_of(column, mapping)}
     for name, lookup in mapping.lookups.items():

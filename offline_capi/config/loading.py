@@ -26,7 +26,7 @@ from offline_capi.config.settings import (
     Deployment,
     Platform,
     Upload,
-    agreed_agent,
+    check_partner_agent,
 )
 from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
 from offline_capi.errors import ConfigError, Problem, UsageError
@@ -263,7 +263,7 @@ def _with_agents(
         here = ("clients", name, "partner_agent") if client.partner_agent else ("platform", "partner_agent")
         agent = fill_in(template, {"client": name, "environment": environment})
         try:
-            filled[name] = client.model_copy(update={"partner_agent": agreed_agent(agent)})
+            filled[name] = client.model_copy(update={"partner_agent": check_partner_agent(agent)})
         except ValueError as error:
             found.append((here, f'is "{agent}" for client "{name}", which {error}'))
     return filled

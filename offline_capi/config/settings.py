@@ -112,8 +112,8 @@ __all__ = [
     "Upload",
     "UploadTest",
     "WindowSpec",
-    "agreed_agent",
-    "encrypted_url",
+    "check_partner_agent",
+    "require_encrypted_url",
     "is_loopback",
 ]
 
@@ -129,86 +129,86 @@ LONGEST_WINDOW = timedelta(days=62)
 #: Kept beyond that: a clock may be wrong, a window may be widened, somebody may ask what was sent.
 LEDGER_MARGIN = timedelta(days=8)
 
-_DURATION = re.compile(r"(\d+)\s*([smhdw])")
+_DURATION_TEXT = re.compile(r"(\d+)\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_PLACEHOLDER = re.compile(r"\{([^{}]+?)(?::(?:integer|date))?\}")
+_SHARE_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_TEMPLATE_COLUMN = re.compile(r"\{([^{}]+?)(?::(?:integer|date))?\}")
 TEMPLATE_PART = re.compile(r"\{([^{}]+?)(?::(integer|date))?\}")  # column, and how its text is read before it goes in
 
 
-def _duration(value: object) -> object:
+def _read_duration(value: object) -> object:
     """``2d``, ``90m``, ``1w`` → timedelta. A bare number is refused: nobody can see its unit."""
     if isinstance(value, timedelta):
         return value
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = _DURATION_TEXT.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("is not a duration; write a whole number and a unit: 30s, 90m, 12h, 2d, 1w")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def _seconds(value: timedelta) -> str:
+def _write_seconds(value: timedelta) -> str:
     return f"{value // timedelta(seconds=1)}s"
 
 
-def _share(value: object) -> object:
+def _read_share(value: object) -> object:
     """``2%`` → 0.02; numbers between 0 and 1 stay."""
     if not isinstance(value, str):
         return value
-    match = _SHARE.fullmatch(value.strip())
+    match = _SHARE_TEXT.fullmatch(value.strip())
     if match is None:
         raise ValueError("is not a share; write 2% or 0.02")
     return float(match[1]) / 100
 
 
-def _by_action(value: object) -> object:
+def _expand_action(value: object) -> object:
     """``stop`` → {action: stop}."""
     return {"action": value} if isinstance(value, str) else value
 
 
 @cache
-def _zones() -> frozenset[str]:
+def _list_zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-def _zone(value: str) -> str:
-    if value not in _zones():
-        guess = did_you_mean(value, _zones(), otherwise=' such as "America/New_York" or "UTC"')
+def _check_zone(value: str) -> str:
+    if value not in _list_zones():
+        guess = did_you_mean(value, _list_zones(), otherwise=' such as "America/New_York" or "UTC"')
         raise ValueError(f'"{value}" is not an IANA time zone{guess}')
     return value
 
 
-def _partner_agent(value: str) -> str:
+def _check_agent_template(value: str) -> str:
     """Fewer than 23 characters, at least two letters (D:guides/end-to-end-implementation).
 
     With names in braces that is for ``loading`` to say, which knows the clients.
     """
     if problem := template_problem(value, AGENT_NAMES):
         raise ValueError(problem)
-    return value if "{" in value else agreed_agent(value)
+    return value if "{" in value else check_partner_agent(value)
 
 
-def agreed_agent(value: str) -> str:
+def check_partner_agent(value: str) -> str:
     """The same, as Meta takes it."""
     if len(value) >= 23 or len(re.findall(r"[A-Za-z]", value)) < 2:
         raise ValueError("needs fewer than 23 characters and at least two letters, as agreed with Meta")
     return value
 
 
-def _country(value: str) -> str:
+def _check_country(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z]{2}", value) or value.upper() == "UK":
         raise ValueError(f'"{value}" is not a two-letter country (ISO 3166-1), such as US or GB (not UK)')
     return value.upper()
 
 
-def _url(value: str) -> str:
+def _check_url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s?#@]+", value):
         raise ValueError("is not an http(s) address without query, such as https://graph.facebook.com")
     return value.rstrip("/")
 
 
-def encrypted_url(value: str, *, allow_http: bool = False) -> str:
+def require_encrypted_url(value: str, *, allow_http: bool = False) -> str:
     """An address to which a token may go: ``https``, unless it is on this machine. Raises ``ValueError``."""
-    value = _url(value)
+    value = _check_url(value)
     if value.startswith("http:") and not allow_http and not is_loopback(urlsplit(value).hostname or ""):
         raise ValueError(
             "would send the token in clear text: write https, or platform.allow_http: true where the way to that host"
@@ -227,24 +227,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _schedule(value: str) -> str:
+def _check_schedule(value: str) -> str:
     cron = r"@(hourly|daily|weekly|monthly|yearly)|[0-9A-Za-z*/,\-#?]+( +[0-9A-Za-z*/,\-#?]+){4}"
     if value != "none" and not re.fullmatch(cron, value):
         raise ValueError('is not a cron line: five fields such as "0 3 * * *", or @daily')
     return value
 
 
-def _hook(value: str) -> str:
+def _check_hook(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
         raise ValueError('is not "module:function", such as "acme.cleaning:drop_test_orders"')
     return value
 
 
-def _template(value: str) -> str:
+def _check_template(value: str) -> str:
     """Placeholders are ``{column}``, ``{column:integer}`` (``1234567.0`` is ``1234567``) or ``{column:date}``."""
-    if not _PLACEHOLDER.search(value) or re.search(r"[{}]", _PLACEHOLDER.sub("", value)):
+    if not _TEMPLATE_COLUMN.search(value) or re.search(r"[{}]", _TEMPLATE_COLUMN.sub("", value)):
         raise ValueError('is not a template: name each column in braces, such as "order-{order_id}"')
-    odd = [name for name in _PLACEHOLDER.findall(value) if name != name.strip() or re.search(r"[:!]", name)]
+    odd = [name for name in _TEMPLATE_COLUMN.findall(value) if name != name.strip() or re.search(r"[:!]", name)]
     if odd:
         raise ValueError(
             f'"{{{odd[0]}}}" must hold the name of a column, with ":integer" or ":date" after it at most: '
@@ -253,25 +253,25 @@ def _template(value: str) -> str:
     return value
 
 
-def _digest(value: str) -> str:
+def _check_digest(value: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", value):
         raise ValueError("is not a SHA-256: 64 hexadecimal digits in lower case, as `offline-capi coverage` prints it")
     return value
 
 
-def _pattern(value: str) -> str:
+def _check_pattern(value: str) -> str:
     if problem := pattern_problem(value):
         raise ValueError(problem)
     return value
 
 
-def _one_group(value: str) -> str:
+def _check_one_group(value: str) -> str:
     if problem := pattern_problem(value, one_group=True):
         raise ValueError(problem)
     return value
 
 
-def _filled(value: object) -> object:
+def _refuse_empty(value: object) -> object:
     if value in ([], (), {}):
         raise ValueError("is empty; give at least one")
     return value
@@ -279,26 +279,26 @@ def _filled(value: object) -> object:
 
 Duration = Annotated[
     timedelta,
-    PlainSerializer(_seconds, when_used="json"),
-    BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+\s*[smhdw]$")]),
+    PlainSerializer(_write_seconds, when_used="json"),
+    BeforeValidator(_read_duration, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+\s*[smhdw]$")]),
 ]
 Share = Annotated[
     float,
-    BeforeValidator(_share, json_schema_input_type=float | Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")]),
+    BeforeValidator(_read_share, json_schema_input_type=float | Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")]),
     Field(ge=0, le=1),
 ]
 Multiple = Annotated[
     float,
-    BeforeValidator(_share, json_schema_input_type=float | Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")]),
+    BeforeValidator(_read_share, json_schema_input_type=float | Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")]),
     Field(ge=0),
 ]
-Zone = Annotated[str, AfterValidator(_zone)]
-PartnerAgent = Annotated[str, AfterValidator(_partner_agent)]
-Country = Annotated[str, AfterValidator(_country)]
+Zone = Annotated[str, AfterValidator(_check_zone)]
+PartnerAgent = Annotated[str, AfterValidator(_check_agent_template)]
+Country = Annotated[str, AfterValidator(_check_country)]
 Name = Annotated[str, Field(min_length=1)]
 # identity.VERSIONS: the bare name is the newest version, and may change with an upgrade of this package.
 Profile = Literal["meta", "sdk", "param_builder", "meta@2026-11", "sdk@26.0.3", "param_builder@1.3.2"]
-Digest = Annotated[str, AfterValidator(_digest)]
+Digest = Annotated[str, AfterValidator(_check_digest)]
 
 
 class _Node(BaseModel):
@@ -312,7 +312,7 @@ class _Node(BaseModel):
 # ---------------------------------------------------------------------------------------------- secrets
 
 
-def _in_project(path: Path, info: ValidationInfo) -> Path:
+def _anchor_in_project(path: Path, info: ValidationInfo) -> Path:
     """The path as seen from the project folder, where the configuration is read from one."""
     return Path(anchored(str(path), info.context)) if info.context else path
 
@@ -323,7 +323,7 @@ class SecretRef(_Node):
     env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
         None, description="name of an environment variable"
     )
-    file: Annotated[Path, AfterValidator(_in_project)] | None = Field(
+    file: Annotated[Path, AfterValidator(_anchor_in_project)] | None = Field(
         None, description="path of a file that holds the secret alone; a relative one begins at the project folder"
     )
     connection: str | None = Field(
@@ -334,7 +334,7 @@ class SecretRef(_Node):
     )
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> SecretRef:
+    def _require_one_origin(self) -> SecretRef:
         if sum(part is not None for part in (self.env, self.file, self.connection, self.store)) != 1:
             raise ValueError("give exactly one of env, file, connection, store")
         return self
@@ -359,7 +359,7 @@ class Split(_Node):
 
     @field_validator("part")
     @classmethod
-    def _counts_from_one(cls, value: int) -> int:
+    def _refuse_zero(cls, value: int) -> int:
         if value == 0:
             raise ValueError("counts from 1, or from the end with -1")
         return value
@@ -386,7 +386,7 @@ class TextStep(_Node):
     replace: Annotated[dict[Name, str], Field(min_length=1)] | None = Field(
         None, description="text → what stands in its place, everywhere, in this order; no pattern"
     )
-    extract: Annotated[str, AfterValidator(_one_group)] | None = Field(
+    extract: Annotated[str, AfterValidator(_check_one_group)] | None = Field(
         None, description="RE2: the group of the first match, or the whole match; no match: unreadable"
     )
     split: Split | None = None
@@ -394,7 +394,7 @@ class TextStep(_Node):
 
     @model_validator(mode="before")
     @classmethod
-    def _bare_word(cls, value: object) -> object:
+    def _expand_bare_step(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         if value not in BARE_STEPS:
@@ -403,7 +403,7 @@ class TextStep(_Node):
         return {value: True}
 
     @model_validator(mode="after")
-    def _one_step(self) -> TextStep:
+    def _require_one_step(self) -> TextStep:
         if sum(part is not None for _, part in self) != 1:
             raise ValueError(f"needs exactly one of {', '.join(type(self).model_fields)}")
         return self
@@ -412,13 +412,9 @@ class TextStep(_Node):
 BARE_STEPS = ("trim", "lower", "upper")
 
 
-def _one_or_several(value: object) -> object:
-    return value if isinstance(value, (list, tuple)) or value is None else (value,)
-
-
 TextSteps = Annotated[
     tuple[TextStep, ...],
-    BeforeValidator(_one_or_several, json_schema_input_type=TextStep | tuple[TextStep, ...]),
+    BeforeValidator(_as_list, json_schema_input_type=TextStep | tuple[TextStep, ...]),
 ]
 
 
@@ -432,10 +428,10 @@ class FieldSpec(_Node):
 
     column: Name | None = Field(None, description="a column of the source")
     constant: Scalar | None = Field(None, description="the same value for every row")
-    template: Annotated[str, AfterValidator(_template)] | None = Field(
+    template: Annotated[str, AfterValidator(_check_template)] | None = Field(
         None, description='text with columns in braces, such as "order-{order_id}"; empty if any of them is'
     )
-    coalesce: Annotated[tuple[FieldSpec, ...], BeforeValidator(_filled)] | None = Field(
+    coalesce: Annotated[tuple[FieldSpec, ...], BeforeValidator(_refuse_empty)] | None = Field(
         None, description="the first of several that is not empty"
     )
     text: TextSteps = Field((), description="changes of the value as text, in order: trim, replace, extract, …")
@@ -470,18 +466,18 @@ class FieldSpec(_Node):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_forms(cls, value: object) -> object:
+    def _expand_short_form(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return {"template": value} if "{" in value else {"column": value}
 
     @field_validator("format", mode="before")
     @classmethod
-    def _one_format(cls, value: object) -> object:
+    def _wrap_format(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_origin(self) -> FieldSpec:
+    def _require_one_origin(self) -> FieldSpec:
         origins = (self.column, self.constant, self.template, self.coalesce)
         if sum(origin is not None for origin in origins) != 1:
             raise ValueError("give exactly one of column, constant, template, coalesce")
@@ -490,7 +486,7 @@ class FieldSpec(_Node):
     @property
     def columns(self) -> tuple[str, ...]:
         """Source columns that this field reads, in order."""
-        own = [self.column] if self.column else _PLACEHOLDER.findall(self.template or "")
+        own = [self.column] if self.column else _TEMPLATE_COLUMN.findall(self.template or "")
         parts = [name for part in self.coalesce or () for name in part.columns]
         return tuple(dict.fromkeys([*own, *parts, *([self.country] if self.country else [])]))
 
@@ -503,34 +499,34 @@ class EventName(FieldSpec):
     )
 
 
-def _several(value: object) -> object:
+def _as_filled_list(value: object) -> object:
     """One is a list of one. A key without a value is left for what follows to refuse."""
-    return _filled(value) if isinstance(value, (list, tuple)) or value is None else (value,)
+    return _refuse_empty(value) if isinstance(value, (list, tuple)) or value is None else (value,)
 
 
-def _constant(value: object) -> object:
+def _expand_constant(value: object) -> object:
     """For fields whose values are words of ours or of Meta's: a bare scalar is a constant (with braces, a template)."""
     if isinstance(value, str) and "{" in value:
         return value
     return {"constant": value} if isinstance(value, (str, int, float, bool)) else value
 
 
-def _currency(value: object) -> object:
+def _expand_currency(value: object) -> object:
     """``USD`` is a constant, anything else bare is a column."""
     return {"constant": value} if isinstance(value, str) and re.fullmatch(r"[A-Z]{3}", value) else value
 
 
 ColumnSpec = FieldSpec
-ConstantSpec = Annotated[FieldSpec, BeforeValidator(_constant, json_schema_input_type=FieldSpec | int | float | bool)]
-NameSpec = Annotated[EventName, BeforeValidator(_constant, json_schema_input_type=EventName | int | float | bool)]
+ConstantSpec = Annotated[FieldSpec, BeforeValidator(_expand_constant, json_schema_input_type=FieldSpec | int | float | bool)]
+NameSpec = Annotated[EventName, BeforeValidator(_expand_constant, json_schema_input_type=EventName | int | float | bool)]
 ManySpec = Annotated[
     tuple[FieldSpec, ...],
-    BeforeValidator(_several, json_schema_input_type=FieldSpec | Annotated[tuple[FieldSpec, ...], Field(min_length=1)]),
+    BeforeValidator(_as_filled_list, json_schema_input_type=FieldSpec | Annotated[tuple[FieldSpec, ...], Field(min_length=1)]),
 ]
-CurrencySpec = Annotated[FieldSpec, BeforeValidator(_currency, json_schema_input_type=FieldSpec)]
+CurrencySpec = Annotated[FieldSpec, BeforeValidator(_expand_currency, json_schema_input_type=FieldSpec)]
 Texts = Annotated[
     tuple[str, ...],
-    BeforeValidator(_several, json_schema_input_type=str | Annotated[tuple[str, ...], Field(min_length=1)]),
+    BeforeValidator(_as_filled_list, json_schema_input_type=str | Annotated[tuple[str, ...], Field(min_length=1)]),
 ]
 
 
@@ -557,7 +553,7 @@ class Contents(_Node):
         return any((self.json_column, self.title, self.description, self.brand, self.category))
 
     @model_validator(mode="after")
-    def _one_way(self) -> Contents:
+    def _require_one_origin(self) -> Contents:
         built = any(value is not None for name, value in self if name not in ("json_column", "on_error"))
         if self.json_column is not None and built:
             raise ValueError("give either json_column, or id with quantity and item_price, not both")
@@ -578,7 +574,7 @@ class OriginalEvent(_Node):
     order_id: ColumnSpec | None = None
 
     @model_validator(mode="after")
-    def _points_at_one(self) -> OriginalEvent:
+    def _require_identifier(self) -> OriginalEvent:
         if self.id is None and self.order_id is None:
             raise ValueError("needs id or order_id, or both: Meta finds the earlier event by them")
         return self
@@ -605,7 +601,7 @@ class AppData(_Node):
 
     @field_validator("extinfo")
     @classmethod
-    def _sixteen(cls, value: tuple[FieldSpec, ...] | None) -> tuple[FieldSpec, ...] | None:
+    def _check_length(cls, value: tuple[FieldSpec, ...] | None) -> tuple[FieldSpec, ...] | None:
         if value is not None and len(value) not in (1, 16):
             raise ValueError("needs one column that holds the JSON array, or a list of exactly 16")
         return value
@@ -644,7 +640,7 @@ class StoreData(_Node):
     store_code: ColumnSpec | None = Field(None, description="at most 64 letters and digits")
 
 
-def _when(value: object) -> object:
+def _expand_when(value: object) -> object:
     """A bare column, a constant or a field is the flag itself."""
     if isinstance(value, bool):
         value = {"constant": value}
@@ -745,7 +741,7 @@ class FileSource(_Node):
 # ---------------------------------------------------------------------------------------------- one upload
 
 
-def _source_kind(value: object) -> str | None:
+def _classify_source(value: object) -> str | None:
     """Which of the two a ``source`` is; only a query has a connection."""
     if isinstance(value, (SqlSource, FileSource)):
         return type(value).__name__
@@ -755,7 +751,7 @@ def _source_kind(value: object) -> str | None:
 
 
 Source = Annotated[
-    Annotated[SqlSource, Tag("SqlSource")] | Annotated[FileSource, Tag("FileSource")], Discriminator(_source_kind)
+    Annotated[SqlSource, Tag("SqlSource")] | Annotated[FileSource, Tag("FileSource")], Discriminator(_classify_source)
 ]
 
 
@@ -767,7 +763,7 @@ class WindowSpec(_Node):
     """
 
     column: Name | None = Field(None, description="the column that places a row in time")
-    template: Annotated[str, AfterValidator(_template)] | None = Field(
+    template: Annotated[str, AfterValidator(_check_template)] | None = Field(
         None, description='instead of a column: several, such as "{Date} {Time}"'
     )
     format: tuple[str, ...] = Field((), description="strptime formats, tried in order")
@@ -779,11 +775,11 @@ class WindowSpec(_Node):
 
     @field_validator("format", mode="before")
     @classmethod
-    def _one_format(cls, value: object) -> object:
+    def _wrap_format(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_origin(self) -> WindowSpec:
+    def _require_one_origin(self) -> WindowSpec:
         if (self.column is None) == (self.template is None):
             raise ValueError("give either column, or template")
         return self
@@ -791,7 +787,7 @@ class WindowSpec(_Node):
     @property
     def columns(self) -> tuple[str, ...]:
         """Source columns that place a row in time."""
-        return (self.column,) if self.column else tuple(dict.fromkeys(_PLACEHOLDER.findall(self.template or "")))
+        return (self.column,) if self.column else tuple(dict.fromkeys(_TEMPLATE_COLUMN.findall(self.template or "")))
 
 
 class Event(_Node):
@@ -805,7 +801,7 @@ class Event(_Node):
     referrer_url: ColumnSpec | None = None
     opt_out: FieldSpec | None = Field(None, description="true: for attribution only, not for delivery")
     limited_data_use: (
-        Annotated[LimitedDataUse, BeforeValidator(_when, json_schema_input_type=LimitedDataUse | FieldSpec | bool)]
+        Annotated[LimitedDataUse, BeforeValidator(_expand_when, json_schema_input_type=LimitedDataUse | FieldSpec | bool)]
         | None
     ) = Field(None, description="a column that says whose data Meta may use in a limited way only")
     customer_segmentation: ConstantSpec | None = Field(None, description="new_customer_to_business, …")
@@ -822,7 +818,7 @@ class Event(_Node):
 
     @field_validator("id")
     @classmethod
-    def _tells_events_apart(cls, value: FieldSpec) -> FieldSpec:
+    def _refuse_constant(cls, value: FieldSpec) -> FieldSpec:
         if value.constant is not None:
             raise ValueError("is the same for every row; name the business key: a column, or a template of columns")
         return value
@@ -834,11 +830,11 @@ class Consent(_Node):
     column: Name
     equals: Annotated[
         tuple[Scalar, ...],
-        BeforeValidator(_several, json_schema_input_type=Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]),
+        BeforeValidator(_as_filled_list, json_schema_input_type=Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]),
     ] = Field(description="one value or several; anything else, also empty, is no consent")
 
 
-def _as_equals(value: object) -> object:
+def _expand_in(value: object) -> object:
     """``in`` and ``not_in`` are ``equals`` and ``not_equals``, which take several values as well."""
     if not isinstance(value, dict):
         return value
@@ -850,7 +846,7 @@ def _as_equals(value: object) -> object:
     return value
 
 
-def _bound(value: str | float) -> str | float:
+def _check_bound(value: str | float) -> str | float:
     """A number, or a day or time in ISO 8601."""
     if isinstance(value, str):
         try:
@@ -860,10 +856,10 @@ def _bound(value: str | float) -> str | float:
     return value
 
 
-Bound = Annotated[int | float | str, AfterValidator(_bound)]
+Bound = Annotated[int | float | str, AfterValidator(_check_bound)]
 Values = Annotated[
     tuple[Scalar, ...],
-    BeforeValidator(_several, json_schema_input_type=Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]),
+    BeforeValidator(_as_filled_list, json_schema_input_type=Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]),
 ]
 
 
@@ -879,7 +875,7 @@ class Condition(_Node):
     at_least: Bound | None = None
     below: Bound | None = None
     at_most: Bound | None = None
-    matches: Annotated[str, AfterValidator(_pattern)] | None = Field(
+    matches: Annotated[str, AfterValidator(_check_pattern)] | None = Field(
         None, description="RE2, anywhere in the value: ^ and $ for the whole of it"
     )
     first_of: Texts | None = Field(
@@ -894,21 +890,21 @@ class Condition(_Node):
 
     @model_validator(mode="before")
     @classmethod
-    def _spellings(cls, value: object) -> object:
-        return _as_equals(value)
+    def _expand_spellings(cls, value: object) -> object:
+        return _expand_in(value)
 
     @field_validator("format", mode="before")
     @classmethod
-    def _one_format(cls, value: object) -> object:
+    def _wrap_format(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _says_something(self) -> Condition:
-        tests = [name for name in _TESTS if getattr(self, name) is not None]
+    def _require_comparison(self) -> Condition:
+        tests = [name for name in _COMPARISONS if getattr(self, name) is not None]
         if (self.column is None) == (self.first_of is None):
             raise ValueError("needs either column, or first_of")
         if self.column is not None and not tests:
-            raise ValueError(f"does not say what the column has to be: {', '.join(_TESTS).replace('is_', 'is')}")
+            raise ValueError(f"does not say what the column has to be: {', '.join(_COMPARISONS).replace('is_', 'is')}")
         if self.first_of is not None and self.model_fields_set != {"first_of"}:
             raise ValueError("first_of stands alone; write the other conditions as items of the list")
         kinds = {isinstance(bound, str) for _, bound in self.bounds}
@@ -928,22 +924,22 @@ class Condition(_Node):
         return self.first_of or ((self.column,) if self.column else ())
 
 
-_TESTS = ("equals", "not_equals", "is_", "above", "at_least", "below", "at_most", "matches")
+_COMPARISONS = ("equals", "not_equals", "is_", "above", "at_least", "below", "at_most", "matches")
 
 
-def _conditions(value: object) -> object:
+def _expand_conditions(value: object) -> object:
     """One condition is a list of one; ``{Status: paid}`` is column → what it equals."""
     if not isinstance(value, dict):
         return value
     if {"column", "first_of"} & set(value):
         return (value,)
-    return _filled(tuple({"column": column, "equals": wanted} for column, wanted in value.items()))
+    return _refuse_empty(tuple({"column": column, "equals": wanted} for column, wanted in value.items()))
 
 
 Conditions = Annotated[
     tuple[Condition, ...],
     BeforeValidator(
-        _conditions,
+        _expand_conditions,
         json_schema_input_type=Annotated[tuple[Condition, ...], Field(min_length=1)]
         | Condition
         | dict[str, Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
@@ -953,7 +949,7 @@ Conditions = Annotated[
 _LOOKUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
 
 
-def _lookup_name(value: str) -> str:
+def _check_lookup_name(value: str) -> str:
     if not _LOOKUP_NAME.fullmatch(value):
         raise ValueError("needs a name of letters, digits and _ (at most 50): columns are NAME.COLUMN")
     return value
@@ -973,13 +969,13 @@ class QueryLookup(SqlSource):
     by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
 
 
-def _lookup_kind(value: object) -> str | None:
-    kind = _source_kind(value)
+def _classify_lookup(value: object) -> str | None:
+    kind = _classify_source(value)
     return {"SqlSource": "QueryLookup", "FileSource": "FileLookup"}.get(kind or "", kind)
 
 
 Lookup = Annotated[
-    Annotated[QueryLookup, Tag("QueryLookup")] | Annotated[FileLookup, Tag("FileLookup")], Discriminator(_lookup_kind)
+    Annotated[QueryLookup, Tag("QueryLookup")] | Annotated[FileLookup, Tag("FileLookup")], Discriminator(_classify_lookup)
 ]
 
 
@@ -1024,11 +1020,11 @@ class RowsGate(_Node):
     action: GateAction = "stop"
 
 
-RowsGateSpec = Annotated[RowsGate, BeforeValidator(_by_action, json_schema_input_type=RowsGate | GateAction)]
+RowsGateSpec = Annotated[RowsGate, BeforeValidator(_expand_action, json_schema_input_type=RowsGate | GateAction)]
 TrailingGateSpec = Annotated[
-    TrailingGate, BeforeValidator(_by_action, json_schema_input_type=TrailingGate | GateAction)
+    TrailingGate, BeforeValidator(_expand_action, json_schema_input_type=TrailingGate | GateAction)
 ]
-RateGateSpec = Annotated[RateGate, BeforeValidator(_by_action, json_schema_input_type=RateGate | GateAction)]
+RateGateSpec = Annotated[RateGate, BeforeValidator(_expand_action, json_schema_input_type=RateGate | GateAction)]
 
 
 class Gates(_Node):
@@ -1053,7 +1049,7 @@ class Gates(_Node):
 DriftAction = Literal["warn", "stop", "accept"]
 
 
-def _by_default(value: object) -> object:
+def _expand_drift(value: object) -> object:
     """``warn`` → {default: warn}."""
     return {"default": value} if isinstance(value, str) else value
 
@@ -1068,11 +1064,11 @@ class Drift(_Node):
     )
     columns: dict[Name, DriftAction] = Field({}, description="column → what happens, where it is not the default")
 
-    def action(self, column: str, *, in_event_id: bool) -> DriftAction:
+    def choose_action(self, column: str, *, in_event_id: bool) -> DriftAction:
         return self.columns.get(column) or self.default or ("stop" if in_event_id else "warn")
 
 
-def _tag(value: str) -> str:
+def _check_tag(value: str) -> str:
     if problem := template_problem(value, TAG_NAMES):
         raise ValueError(problem)
     return value
@@ -1090,7 +1086,7 @@ class Delivery(_Node):
     timeout: Duration = timedelta(seconds=60)
     max_tries: int = Field(6, ge=1, le=20)
     max_wait: Duration = timedelta(minutes=10)
-    upload_tag: Annotated[str, Field(min_length=1), AfterValidator(_tag)] | None = Field(
+    upload_tag: Annotated[str, Field(min_length=1), AfterValidator(_check_tag)] | None = Field(
         None,
         description="goes out with every request; names offline uploads in Meta's tools. {upload}, {client}, {since}, "
         "{until:%Y%m%d}, {run} and {environment} are filled in",
@@ -1121,7 +1117,7 @@ class CustomData(_Node):
     properties: dict[str, FieldSpec] = {}
 
 
-def _found(value: object) -> object:
+def _expand_screening(value: object) -> object:
     return {"found": value} if isinstance(value, str) else value
 
 
@@ -1144,25 +1140,25 @@ class MappingSpec(_Node):
     client: ConstantSpec
     window: WindowSpec
     event: Event
-    user_data: Annotated[dict[Annotated[str, AfterValidator(known_key)], ManySpec], BeforeValidator(_filled)]
+    user_data: Annotated[dict[Annotated[str, AfterValidator(known_key)], ManySpec], BeforeValidator(_refuse_empty)]
     custom_data: CustomData = CustomData()
     consent: Consent | None = None
     filter: Conditions = Field(
         (), description="rows of which not all of these hold are not meant: they are left out and counted"
     )
-    lookups: dict[Annotated[str, AfterValidator(_lookup_name)], Lookup] = Field(
+    lookups: dict[Annotated[str, AfterValidator(_check_lookup_name)], Lookup] = Field(
         {}, description="name → a table joined by key; its columns are name.column"
     )
     screening: Annotated[
-        Screening, BeforeValidator(_found, json_schema_input_type=Screening | Literal["strip", "reject"])
+        Screening, BeforeValidator(_expand_screening, json_schema_input_type=Screening | Literal["strip", "reject"])
     ] = Screening()
-    transform: Annotated[str, AfterValidator(_hook)] | None = Field(
+    transform: Annotated[str, AfterValidator(_check_hook)] | None = Field(
         None,
         description='"module:function": a pandas DataFrame in, a DataFrame out; platform.python names the module',
     )
 
     @model_validator(mode="after")
-    def _ids_are_properties(self) -> MappingSpec:
+    def _check_screened_ids(self) -> MappingSpec:
         for name in self.screening.ids:
             if name not in self.custom_data.properties:
                 guess = did_you_mean(name, self.custom_data.properties)
@@ -1173,11 +1169,11 @@ class MappingSpec(_Node):
 # ---------------------------------------------------------------------------------------------- Airflow
 
 
-def _call(value: object) -> object:
+def _expand_notifier(value: object) -> object:
     return {"call": value} if isinstance(value, str) else value
 
 
-def _listed(value: object) -> object:
+def _as_list(value: object) -> object:
     """One is a list of one; none is a list, too."""
     return value if isinstance(value, (list, tuple)) or value is None else (value,)
 
@@ -1188,7 +1184,7 @@ class Notifier(_Node):
     Its module is a notifier of one of Airflow's providers, or named in ``platform.python``.
     """
 
-    call: Annotated[str, AfterValidator(_hook)] = Field(
+    call: Annotated[str, AfterValidator(_check_hook)] = Field(
         description='"module:function", or "module:Class" of a notifier; loaded when it is needed'
     )
     arguments: dict[str, Scalar | tuple[Scalar, ...]] = Field({}, description="its keyword arguments")
@@ -1197,11 +1193,11 @@ class Notifier(_Node):
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 AirflowTag = Annotated[str, Field(min_length=1, max_length=100)]  # Airflow's limit
 Tags = Annotated[
-    tuple[AirflowTag, ...], BeforeValidator(_listed, json_schema_input_type=AirflowTag | tuple[AirflowTag, ...])
+    tuple[AirflowTag, ...], BeforeValidator(_as_list, json_schema_input_type=AirflowTag | tuple[AirflowTag, ...])
 ]
 Notifiers = Annotated[
-    tuple[Annotated[Notifier, BeforeValidator(_call, json_schema_input_type=Notifier | str)], ...],
-    BeforeValidator(_listed, json_schema_input_type=Notifier | str | tuple[Notifier | str, ...]),
+    tuple[Annotated[Notifier, BeforeValidator(_expand_notifier, json_schema_input_type=Notifier | str)], ...],
+    BeforeValidator(_as_list, json_schema_input_type=Notifier | str | tuple[Notifier | str, ...]),
 ]
 
 
@@ -1237,16 +1233,16 @@ class AirflowSettings(_Node):
     deadline: Duration | None = Field(None, description="from the start of a run to its end; see notify.deadline")
     notify: Notify = Notify()
 
-    def over(self, defaults: AirflowSettings) -> AirflowSettings:
+    def merge_over(self, defaults: AirflowSettings) -> AirflowSettings:
         """These settings where they say something, else the defaults; the tags of both."""
-        merged: AirflowSettings = _over(self, defaults)
+        merged: AirflowSettings = _merge_nodes(self, defaults)
         return merged.model_copy(update={"tags": tuple(dict.fromkeys([*defaults.tags, *self.tags]))})
 
 
 class HealthSettings(_Node):
     """The daily look at every client's token and pixel, as `offline-capi clients health` does it."""
 
-    schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+    schedule: Annotated[str, AfterValidator(_check_schedule)] = Field(
         "0 12 * * *",
         description="cron; by default at noon, for whoever has to renew a token before the night. none: by hand only",
     )
@@ -1260,7 +1256,7 @@ class HealthSettings(_Node):
 class QualitySettings(_Node):
     """The daily question to Meta what it got, as `offline-capi clients quality` puts it."""
 
-    schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+    schedule: Annotated[str, AfterValidator(_check_schedule)] = Field(
         "0 5 * * *",
         description="cron; by default at five, so that morning reports hold what Meta counted. none: by hand only",
     )
@@ -1270,7 +1266,7 @@ class QualitySettings(_Node):
 class SettleSettings(_Node):
     """A DAG that only settles what earlier runs owe, between two nights; without a schedule there is none."""
 
-    schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+    schedule: Annotated[str, AfterValidator(_check_schedule)] = Field(
         "none", description='cron, such as "30 */6 * * *"; by default there is no such DAG'
     )
     timezone: Zone = "UTC"
@@ -1279,7 +1275,7 @@ class SettleSettings(_Node):
 class AirflowDefaults(AirflowSettings):
     """``platform.airflow``: what holds for every upload of the folder that does not say otherwise."""
 
-    schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(
+    schedule: Annotated[str, AfterValidator(_check_schedule)] | None = Field(
         None, description="for uploads without a schedule of their own; `schedule: none` there means by hand only"
     )
     health: HealthSettings = HealthSettings()
@@ -1287,23 +1283,23 @@ class AirflowDefaults(AirflowSettings):
     settle: SettleSettings = SettleSettings()
 
 
-def _over(own: Any, defaults: Any) -> Any:
+def _merge_nodes(own: Any, defaults: Any) -> Any:
     chosen = {name: getattr(own, name) for name in own.model_fields_set}
-    nodes = {name: _over(node, getattr(defaults, name)) for name, node in chosen.items() if isinstance(node, _Node)}
+    nodes = {name: _merge_nodes(node, getattr(defaults, name)) for name, node in chosen.items() if isinstance(node, _Node)}
     return defaults.model_copy(update={**chosen, **nodes})
 
 
 #: What a row of a test can become beside an event; ``filtered``: left out by ``filter``.
 TEST_FATES = ("filtered", "suppressed", "invalid", "expired", "deferred")
-_OF_EVENT = (*EVENT_KEYS, "user_data", "custom_data")
+_EVENT_PARTS = (*EVENT_KEYS, "user_data", "custom_data")
 
 
-def _expectation(value: object) -> object:
+def _expand_expectation(value: object) -> object:
     """``filtered`` is {fate: filtered}; all else is a fate with its reason, or a part of an event."""
     wanted = {"fate": value} if isinstance(value, str) else value
     if not isinstance(wanted, dict) or not wanted:
         raise ValueError(f"needs what the row becomes: {', '.join(TEST_FATES)}, or a part of the event in Meta's keys")
-    keys = ("fate", "reason", "field") if "fate" in wanted else _OF_EVENT
+    keys = ("fate", "reason", "field") if "fate" in wanted else _EVENT_PARTS
     for key in wanted:
         if key not in keys:
             guess = did_you_mean(str(key), keys) or f"; one of: {', '.join(keys)}"
@@ -1333,7 +1329,7 @@ class UploadTest(_Node):
     )
     expect: Annotated[
         dict[str, Any],
-        BeforeValidator(_expectation, json_schema_input_type=Literal[TEST_FATES] | dict[str, Any]),
+        BeforeValidator(_expand_expectation, json_schema_input_type=Literal[TEST_FATES] | dict[str, Any]),
     ] = Field(
         description="a part of the event in Meta's keys (present, absent or {sha256: text} for a value), or "
         "filtered, suppressed, expired, invalid, or {fate: invalid, reason: …}"
@@ -1341,8 +1337,8 @@ class UploadTest(_Node):
 
     @field_validator("run_at")
     @classmethod
-    def _is_a_time(cls, value: str | None) -> str | None:
-        return value if value is None else str(_bound(value))
+    def _check_run_at(cls, value: str | None) -> str | None:
+        return value if value is None else str(_check_bound(value))
 
 
 class Upload(MappingSpec):
@@ -1351,16 +1347,16 @@ class Upload(MappingSpec):
     name: str = Field("", description="taken from the file's name")
     description: str = ""
     source: Source
-    schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(
+    schedule: Annotated[str, AfterValidator(_check_schedule)] | None = Field(
         None, description="cron, in the window's zone; none: by hand only; without it, that of platform.airflow"
     )
     airflow: AirflowSettings = AirflowSettings()
     limits: Limits = Limits()
     gates: Gates = Gates()
-    drift: Annotated[Drift, BeforeValidator(_by_default, json_schema_input_type=Drift | DriftAction)] = Drift()
+    drift: Annotated[Drift, BeforeValidator(_expand_drift, json_schema_input_type=Drift | DriftAction)] = Drift()
     delivery: Delivery = Delivery()
     profile: Profile | None = Field(None, description="instead of the client's and the platform's")
-    junk: dict[Annotated[str, AfterValidator(known_key)], Annotated[tuple[Digest, ...], BeforeValidator(_several)]] = (
+    junk: dict[Annotated[str, AfterValidator(known_key)], Annotated[tuple[Digest, ...], BeforeValidator(_as_filled_list)]] = (
         Field({}, description="SHA-256 of normal forms that are nobody's, by key, as `coverage` finds them: never sent")
     )
     drop_frequent: bool = Field(
@@ -1383,7 +1379,7 @@ class ExternalIdPolicy(_Node):
     lower: bool = False
 
 
-def _state_number(value: object) -> object:
+def _read_state(value: object) -> object:
     """``CA``, ``California`` or Meta's own number."""
     words = {word.lower(): number for number, names in DATA_PROCESSING_STATES.items() for word in names}
     number = words.get(value.lower(), value) if isinstance(value, str) else value
@@ -1400,34 +1396,34 @@ class DataUse(_Node):
     """
 
     country: Literal[0, 1] = 0
-    state: Annotated[int, BeforeValidator(_state_number, json_schema_input_type=int | str)] = 0
+    state: Annotated[int, BeforeValidator(_read_state, json_schema_input_type=int | str)] = 0
 
     @model_validator(mode="before")
     @classmethod
-    def _country_of_a_state(cls, value: object) -> object:
+    def _imply_country(cls, value: object) -> object:
         return {"country": 1, **value} if isinstance(value, dict) and value.get("state") else value
 
     @model_validator(mode="after")
-    def _state_of_a_country(self) -> DataUse:
+    def _require_country(self) -> DataUse:
         if self.state and not self.country:
             raise ValueError("a state needs country: 1, the USA")
         return self
 
 
-def _yes_or_no(value: object) -> object:
+def _expand_data_use(value: object) -> object:
     """``true``: Meta finds out where; ``false``: no limit."""
     return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
 
-_OUTGOING = {*EVENT_KEYS, "user_data", "custom_data"} - {*REQUIRED_EVENT_KEYS}
+_OPTIONAL_PARTS = {*EVENT_KEYS, "user_data", "custom_data"} - {*REQUIRED_EVENT_KEYS}
 
 
-def _outgoing(name: str) -> str:
+def _check_outgoing(name: str) -> str:
     """The name of something that an event may hold, as Meta writes it."""
     whole, _, part = name.partition(".")
-    if name in _OUTGOING or (whole == "user_data" and part in USER_DATA_KEYS) or (whole == "custom_data" and part):
+    if name in _OPTIONAL_PARTS or (whole == "user_data" and part in USER_DATA_KEYS) or (whole == "custom_data" and part):
         return name
-    known = ", ".join(sorted(_OUTGOING))
+    known = ", ".join(sorted(_OPTIONAL_PARTS))
     raise ValueError(f'"{name}" is no field of an event; one of: {known}, user_data.KEY, custom_data.KEY')
 
 
@@ -1454,7 +1450,7 @@ class Pixel(_Node):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_form(cls, value: object) -> object:
+    def _expand_short_form(cls, value: object) -> object:
         return value if isinstance(value, (dict, Pixel)) or value is None else {"id": value}
 
 
@@ -1477,7 +1473,7 @@ class Client(_Node):
     name: str = Field("", description="taken from the key in clients.yml")
     pixel_ids: Annotated[
         tuple[Pixel, ...],
-        BeforeValidator(_several, json_schema_input_type=Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1)]),
+        BeforeValidator(_as_filled_list, json_schema_input_type=Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1)]),
     ] = Field(
         validation_alias=AliasChoices("pixel_id", "dataset_id"),
         description="Meta's pixel or dataset, the same number, or a list where each event goes to several; "
@@ -1494,9 +1490,9 @@ class Client(_Node):
     # D:offline-events, reading 1 of meta-capi.md section 4
     physical_store_max_age: Duration = Field(LONGEST_WINDOW, description="7d for datasets that refuse older ones")
     limited_data_use: Annotated[
-        DataUse | None, BeforeValidator(_yes_or_no, json_schema_input_type=DataUse | bool | None)
+        DataUse | None, BeforeValidator(_expand_data_use, json_schema_input_type=DataUse | bool | None)
     ] = Field(None, description="true, or {state: CA}; where the upload says nothing of a row")
-    allowed_fields: tuple[Annotated[str, AfterValidator(_outgoing)], ...] | None = Field(
+    allowed_fields: tuple[Annotated[str, AfterValidator(_check_outgoing)], ...] | None = Field(
         None,
         description="what may leave beside name, time, id and action_source: user_data, custom_data.value, …; "
         "all else is left out and counted",
@@ -1508,7 +1504,7 @@ class Client(_Node):
     external_business_id: Name | None = Field(
         None, description="the id that our own screens gave Facebook Business Extension for this client"
     )
-    shares_pixel_with: Annotated[tuple[Name, ...], BeforeValidator(_several)] = Field(
+    shares_pixel_with: Annotated[tuple[Name, ...], BeforeValidator(_as_filled_list)] = Field(
         (), description="clients whose pixel this may be as well; without it, one pixel has one client"
     )
     contacts: Texts = Field((), description="who is told when the token fails; never sent to Meta")
@@ -1517,7 +1513,7 @@ class Client(_Node):
 
     @field_validator("pixel_ids")
     @classmethod
-    def _told_apart(cls, value: tuple[Pixel, ...]) -> tuple[Pixel, ...]:
+    def _check_pixels(cls, value: tuple[Pixel, ...]) -> tuple[Pixel, ...]:
         if len(value) > 1 and len({pixel.id for pixel in value}) < len(value):
             raise ValueError("names one pixel twice")
         if value[0].token or value[0].app_secret or value[0].test:
@@ -1534,7 +1530,7 @@ class Client(_Node):
         """What the client's own token has to reach."""
         return tuple(pixel.id for pixel in self.pixel_ids if pixel.token is None)
 
-    def recipients(self) -> Iterator[Client]:
+    def list_recipients(self) -> Iterator[Client]:
         """The client for its first pixel, and for each further one a sibling that differs in pixel and access alone."""
         yield self
         for pixel in self.pixel_ids[1:]:
@@ -1564,7 +1560,7 @@ class ClientTable(_Node):
 
     @field_validator("secret_prefix")
     @classmethod
-    def _known_braces(cls, prefix: str | None) -> str | None:
+    def _check_braces(cls, prefix: str | None) -> str | None:
         if prefix is not None and re.search("[{}]", prefix.replace("{client}", "")):
             raise ValueError("may have {client} in it, and no other braces")
         return prefix
@@ -1579,12 +1575,12 @@ class PlatformApp(_Node):
     system_user_id: MetaId | None = Field(None, description="its system user that sends")
     token: SecretRef | None = Field(None, description="that system user's token, with business_management")
     login_config_id: MetaId | None = Field(None, description="the configuration of Facebook Login for Business")
-    redirect_uri: Annotated[str, AfterValidator(encrypted_url)] | None = Field(
+    redirect_uri: Annotated[str, AfterValidator(require_encrypted_url)] | None = Field(
         None, description="where the login returns to"
     )
 
 
-def _outlives_window(value: timedelta) -> timedelta:
+def _check_outlives_window(value: timedelta) -> timedelta:
     shortest = LONGEST_WINDOW + LEDGER_MARGIN
     if value < shortest:
         raise ValueError(
@@ -1594,7 +1590,7 @@ def _outlives_window(value: timedelta) -> timedelta:
     return value
 
 
-def _within_window(value: timedelta) -> timedelta:
+def _check_within_window(value: timedelta) -> timedelta:
     if value > LONGEST_WINDOW:
         raise ValueError(
             f"is too long: after {LONGEST_WINDOW.days} days Meta takes none of these events, and until they go they "
@@ -1603,28 +1599,28 @@ def _within_window(value: timedelta) -> timedelta:
     return value
 
 
-def _a_day_at_least(value: timedelta) -> timedelta:
+def _check_a_day_at_least(value: timedelta) -> timedelta:
     if value < timedelta(days=1):
         raise ValueError("is too short: a run may take a day, and what it is working on must not go; 1d or more")
     return value
 
 
-Period = Annotated[Duration, AfterValidator(_a_day_at_least)]
+Period = Annotated[Duration, AfterValidator(_check_a_day_at_least)]
 
 
 class Retention(_Node):
     """For how long each kind of record is kept; then it is deleted, each night, by whatever runs first that day."""
 
-    staged_events: Annotated[Period, AfterValidator(_within_window)] = Field(
+    staged_events: Annotated[Period, AfterValidator(_check_within_window)] = Field(
         timedelta(days=7), description="hashed events of runs that lost something; those of a complete run go at once"
     )
     rejects: Period = Field(
         timedelta(days=70), description="business keys and reasons of rows that were not sent, for `replay`"
     )
-    reports: Annotated[Period, AfterValidator(_outlives_window)] = Field(
+    reports: Annotated[Period, AfterValidator(_check_outlives_window)] = Field(
         timedelta(days=400), description="runs, and what each of them and its tasks counted"
     )
-    ledger: Annotated[Period, AfterValidator(_outlives_window)] = Field(
+    ledger: Annotated[Period, AfterValidator(_check_outlives_window)] = Field(
         LONGEST_WINDOW + LEDGER_MARGIN,
         description="keys of the events that were sent; longer by itself where a client's physical_store_max_age is",
     )
@@ -1632,11 +1628,11 @@ class Retention(_Node):
     audit_log: Period = Field(timedelta(days=1095), description="who did what: `offline-capi log`")
 
 
-def _ledger_kind(value: object) -> str:
+def _classify_ledger(value: object) -> str:
     return "str" if isinstance(value, str) else "SecretRef"
 
 
-def _database(value: str) -> str:
+def _check_database_url(value: str) -> str:
     if "://" not in value:
         raise ValueError(
             "is not a database URL such as sqlite:///ledger.db; with a password: {env: …} or {connection: …}"
@@ -1645,8 +1641,8 @@ def _database(value: str) -> str:
 
 
 Ledger = Annotated[
-    Annotated[SecretRef, Tag("SecretRef")] | Annotated[str, AfterValidator(_database), Tag("str")],
-    Discriminator(_ledger_kind),
+    Annotated[SecretRef, Tag("SecretRef")] | Annotated[str, AfterValidator(_check_database_url), Tag("str")],
+    Discriminator(_classify_ledger),
 ]
 
 
@@ -1725,7 +1721,7 @@ class Platform(_Node):
     )
     airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
     python: Annotated[
-        tuple[Module, ...], BeforeValidator(_listed, json_schema_input_type=Module | tuple[Module, ...])
+        tuple[Module, ...], BeforeValidator(_as_list, json_schema_input_type=Module | tuple[Module, ...])
     ] = Field(
         (),
         description="packages and modules that `transform` and `notify` may import, with all that they contain; "
@@ -1740,8 +1736,8 @@ class Platform(_Node):
 
     @field_validator("graph_url")
     @classmethod
-    def _is_encrypted(cls, value: str, info: ValidationInfo) -> str:
-        return encrypted_url(value, allow_http=bool(info.data.get("allow_http")))
+    def _check_graph_url(cls, value: str, info: ValidationInfo) -> str:
+        return require_encrypted_url(value, allow_http=bool(info.data.get("allow_http")))
 
     @property
     def file_access(self) -> FileAccess:
@@ -1754,7 +1750,7 @@ class Platform(_Node):
         return {family: getattr(self.graph_versions, family) or self.graph_version for family in FAMILIES}
 
 
-def _pixels_key(value: object) -> object:
+def _rename_dataset_id(value: object) -> object:
     """``dataset_id`` is ``pixel_id`` here as well."""
     if isinstance(value, dict) and "dataset_id" in value:
         if "pixel_id" in value:
@@ -1768,7 +1764,7 @@ class EnvironmentClient(_Node):
 
     pixel_id: Annotated[
         tuple[Pixel, ...],
-        BeforeValidator(_several, json_schema_input_type=Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1)]),
+        BeforeValidator(_as_filled_list, json_schema_input_type=Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1)]),
     ] = Field(description="another pixel than any under `clients`; dataset_id is accepted as well")
     token: SecretRef | None = Field(None, description="without it, the client's own")
     app_secret: SecretRef | None = None
@@ -1776,8 +1772,8 @@ class EnvironmentClient(_Node):
 
     @model_validator(mode="before")
     @classmethod
-    def _either_key(cls, value: object) -> object:
-        return _pixels_key(value)
+    def _accept_either_key(cls, value: object) -> object:
+        return _rename_dataset_id(value)
 
 
 class Environment(_Node):
@@ -1786,7 +1782,7 @@ class Environment(_Node):
     clients: dict[Name, EnvironmentClient] = Field(
         min_length=1, description="the clients that send there; rows of the others are deferred"
     )
-    graph_url: Annotated[str, AfterValidator(_url)] | None = None
+    graph_url: Annotated[str, AfterValidator(_check_url)] | None = None
     ledger: Ledger | None = Field(
         None, description="never that of the platform; without it, a SQLite file beside that one"
     )
@@ -1815,9 +1811,9 @@ class Deployment(_Node):
     @cached_property
     def recipients(self) -> dict[str, Client]:
         """Who gets requests: the clients, and a sibling for each further pixel, by the name that the books give it."""
-        return {one.name: one for client in self.clients.values() for one in client.recipients()}
+        return {one.name: one for client in self.clients.values() for one in client.list_recipients()}
 
-    def connection(self, name: str) -> str:
+    def resolve_connection(self, name: str) -> str:
         """The connection that is used where an upload names this one."""
         return self.connections.get(name, name)
 
@@ -1836,16 +1832,16 @@ class Deployment(_Node):
         """Where ``source.sql`` names a file."""
         return sql_folder(self.folder)
 
-    def airflow(self, upload: Upload) -> AirflowSettings:
+    def resolve_airflow(self, upload: Upload) -> AirflowSettings:
         """How Airflow runs an upload: its own settings over those of the folder."""
-        return upload.airflow.over(self.platform.airflow)
+        return upload.airflow.merge_over(self.platform.airflow)
 
-    def schedule(self, upload: Upload) -> str | None:
+    def resolve_schedule(self, upload: Upload) -> str | None:
         """The cron of an upload, its own or that of the folder; ``None`` where it runs by hand only."""
         schedule = upload.schedule or self.platform.airflow.schedule
         return None if schedule == "none" else schedule
 
-    def place(self, upload: str | Upload, path: str = "") -> str:
+    def locate(self, upload: str | Upload, path: str = "") -> str:
         """``file:line`` of ``path`` (``user_data.em[1]``) in an upload's file, or of the nearest node around it."""
         name = upload if isinstance(upload, str) else upload.name
         places = self._places.get(name)

@@ -27,7 +27,7 @@ def check_patterns(upload: Upload, deployment: Deployment) -> None:
 
 
 def _problem(upload: Upload, deployment: Deployment, path: str, message: str) -> Problem:
-    file, _, line = deployment.place(upload.name, path).rpartition(":")
+    file, _, line = deployment.locate(upload.name, path).rpartition(":")
     return Problem(file, int(line), path, message)
 
 

@@ -53,7 +53,7 @@ class RowTestResult:
 def run_tests(upload: Upload, deployment: Deployment) -> Iterator[RowTestResult]:
     """Every test of the upload, in order. A test whose row cannot be worked on at all fails with the reason."""
     for index, test in enumerate(upload.tests):
-        place = deployment.place(upload, f"tests[{index}]")
+        place = deployment.locate(upload, f"tests[{index}]")
         try:
             _check_reason(test.expect.get("reason"))
             differences = tuple(_compare_outcome(test.expect, _outcome(test, upload, deployment)))

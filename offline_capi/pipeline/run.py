@@ -491,7 +491,7 @@ def at_source(upload: Upload, deployment: Deployment, secrets: SecretResolver) -
     return {
         "zone": upload.window.timezone,
         "connection_url": lambda name: anchored_url(
-            secrets.connection_url(deployment.connection(name)).reveal(), deployment.project
+            secrets.connection_url(deployment.resolve_connection(name)).reveal(), deployment.project
         ),
         "sql_folder": deployment.sql_folder,
         "folder": deployment.project,

@@ -43,7 +43,7 @@ def test_every_use_of_a_column_has_a_path_and_a_line() -> None:
     assert paths == ("user_data.ph.country", "user_data.country")
     lines = (DAGS / "uploads" / "store_purchases.yml").read_text(encoding="utf-8").splitlines()
     for path in paths:
-        file, _, line = deployment.place(upload, path).rpartition(":")
+        file, _, line = deployment.locate(upload, path).rpartition(":")
         assert file == str(DAGS / "uploads" / "store_purchases.yml")
         assert "country" in lines[int(line) - 1]
 

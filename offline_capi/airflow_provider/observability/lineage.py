@@ -125,7 +125,7 @@ def _bare(name: str) -> str:
 def _database_uris(source: SqlSource, services: Services) -> Iterator[str]:
     from sqlalchemy import make_url
 
-    url = make_url(services.secrets.connection_url(services.deployment.connection(source.connection)).reveal())
+    url = make_url(services.secrets.connection_url(services.deployment.resolve_connection(source.connection)).reveal())
     if url.get_backend_name() == "sqlite":
         yield Path(url.database or "").resolve().as_uri()
         return
