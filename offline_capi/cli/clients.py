@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from offline_capi.clients import HealthReport, Standing
     from offline_capi.clients.authorize import Authorisation, Desk, Prerequisite
     from offline_capi.config import Client, Deployment, Secret
-    from offline_capi.config.settings import ClientTable, Method
+    from offline_capi.config.client import ClientTable, Method
     from offline_capi.storage.private_files import FileAccess
 
 clients_app = CommandApp(help="Who we send for.", no_args_is_help=True)
@@ -167,7 +167,7 @@ def _table_of(config: Path) -> tuple[ClientTable, FileAccess]:
 
 def _rows_of(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
     from offline_capi.config.queries import sql_folder
-    from offline_capi.config.settings import SqlSource
+    from offline_capi.config.source import SqlSource
     from offline_capi.model import Window
     from offline_capi.sources import read_batches
 

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from offline_capi.config.client import Client
 from offline_capi.config.columns import columns_used
+from offline_capi.config.deployment import Deployment
 from offline_capi.config.loading import load_config, load_each, load_one
+from offline_capi.config.mapping import MappingSpec
+from offline_capi.config.platform import Platform
 from offline_capi.config.secrets import EnvironmentSecrets, Secret, SecretResolver, database_url
-from offline_capi.config.settings import Client, Deployment, MappingSpec, Platform, SecretRef, Upload
+from offline_capi.config.types import SecretRef
+from offline_capi.config.upload import Upload
 from offline_capi.meta.catalogue import USER_DATA_KEYS, UserDataKey
 
 __all__ = [

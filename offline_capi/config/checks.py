@@ -14,28 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
+from offline_capi.config.airflow import AirflowSettings, HealthSettings
 from offline_capi.config.columns import columns_of, columns_used, field_specs, lookup_columns, lookup_of, named_columns
 from offline_capi.config.document import Loc, dotted
+from offline_capi.config.fields import Condition, EventName, FieldSpec
 from offline_capi.config.formats import format_problem
+from offline_capi.config.mapping import Contents, CustomData, Event, WindowSpec
 from offline_capi.config.queries import query_problems, read_query_text
 from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
-from offline_capi.config.settings import (
-    ActionSource,
-    AirflowSettings,
-    Condition,
-    Contents,
-    CustomData,
-    Event,
-    EventName,
-    FieldSpec,
-    FileLookup,
-    FileSource,
-    HealthSettings,
-    QueryLookup,
-    SqlSource,
-    Upload,
-    WindowSpec,
-)
+from offline_capi.config.source import FileLookup, FileSource, QueryLookup, SqlSource
+from offline_capi.config.types import ActionSource
+from offline_capi.config.upload import Upload
 from offline_capi.config.wording import Finding
 from offline_capi.meta.catalogue import USER_DATA_KEYS, WORDS
 from offline_capi.meta.standard_events import near_standard_name, standard_spelling

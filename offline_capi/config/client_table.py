@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from offline_capi.config.client import Client, ClientTable
 from offline_capi.config.connections import as_variable
 from offline_capi.config.document import Loc, dotted, secret_advice
 from offline_capi.config.paths import anchored, project_folder
-from offline_capi.config.settings import Client, ClientTable, SecretRef
+from offline_capi.config.types import SecretRef
 from offline_capi.config.wording import Finding, findings, misnamed
 from offline_capi.errors import Problem
 from offline_capi.storage.private_files import PRIVATE, FileAccess, replace_file

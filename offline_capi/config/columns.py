@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pydantic import BaseModel
 
 from offline_capi.config.document import Loc, dotted
-from offline_capi.config.settings import Condition, FieldSpec, MappingSpec, WindowSpec
+from offline_capi.config.fields import Condition, FieldSpec
+from offline_capi.config.mapping import MappingSpec, WindowSpec
 
 __all__ = ["columns_of", "columns_used", "field_specs", "lookup_columns", "lookup_of", "named_columns", "patterns_used"]
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from offline_capi.config.client_table import is_table
-from offline_capi.config.settings import Environment, Platform
+from offline_capi.config.deployment import Environment
+from offline_capi.config.platform import Platform
 from offline_capi.config.wording import Finding, findings, misnamed
 from offline_capi.errors import Problem
 from offline_capi.runtime.nearest import did_you_mean

@@ -13,21 +13,17 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from offline_capi.config.checks import Surroundings, check_imports, check_sections
+from offline_capi.config.client import Client, ClientTable
 from offline_capi.config.client_table import ONE_PIXEL, is_table, pulled_path, read_pulled, sharing_pixels
+from offline_capi.config.deployment import Deployment
 from offline_capi.config.document import Document, Places, dotted, read_document
 from offline_capi.config.environments import Overlaid, overlay_environment
 from offline_capi.config.paths import anchored, project_folder
+from offline_capi.config.platform import LEDGER_MARGIN, Platform
 from offline_capi.config.queries import sql_folder
 from offline_capi.config.run_texts import fill_in
-from offline_capi.config.settings import (
-    LEDGER_MARGIN,
-    Client,
-    ClientTable,
-    Deployment,
-    Platform,
-    Upload,
-    check_partner_agent,
-)
+from offline_capi.config.types import check_partner_agent
+from offline_capi.config.upload import Upload
 from offline_capi.config.wording import MISSING, Finding, findings, locate, misnamed
 from offline_capi.errors import ConfigError, Problem, UsageError
 from offline_capi.runtime.nearest import did_you_mean

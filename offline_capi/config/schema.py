@@ -14,7 +14,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from offline_capi.config.settings import Client, ClientTable, Environment, Platform, Upload
+from offline_capi.config.client import Client, ClientTable
+from offline_capi.config.deployment import Environment
+from offline_capi.config.platform import Platform
+from offline_capi.config.upload import Upload
 from offline_capi.meta.catalogue import USER_DATA_KEYS, UserDataKey
 
 __all__ = ["json_schema", "write_schemas"]

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from offline_capi.config.connections import connection_as_url, extras_of, json_object, own_variable, with_driver
 from offline_capi.config.paths import anchored_url, refuse_moved_ledger
-from offline_capi.config.settings import SecretRef
 from offline_capi.config.token_store import TokenStore
+from offline_capi.config.types import SecretRef
 from offline_capi.errors import ConfigError
 from offline_capi.runtime.secret import Secret
 

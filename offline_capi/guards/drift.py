@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import FileSource, Upload
+from offline_capi.config.source import FileSource
+from offline_capi.config.upload import Upload
 from offline_capi.ledger import ColumnShapes
 from offline_capi.mapping import ColumnUse, Role, column_uses, count_shapes
 from offline_capi.mapping.columns import SourceColumns

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import ExternalIdPolicy
+from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity.clear_text import ANYTHING, keeping_contacts_in, without_contact_details
 from offline_capi.identity.declared import DIGEST, declared_digest, passing_digests, refusing_digests

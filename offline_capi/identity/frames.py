@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from offline_capi.config.settings import ExternalIdPolicy
+from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity.columns import RowsAlike, Surroundings, country_beside, dropped_of, hash_columns, rule_of
 from offline_capi.identity.stage import today

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import Client, ExternalIdPolicy
+from offline_capi.config.client import Client, ExternalIdPolicy
 from offline_capi.identity.columns import (
     HashedColumn,
     RowsAlike,

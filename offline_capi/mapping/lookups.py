@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from offline_capi.config import MappingSpec
 from offline_capi.config.columns import lookup_columns
-from offline_capi.config.settings import FileLookup, QueryLookup
+from offline_capi.config.source import FileLookup, QueryLookup
 from offline_capi.errors import SourceError
 from offline_capi.mapping.casts import Manner, cast
 from offline_capi.mapping.columns import SourceColumns

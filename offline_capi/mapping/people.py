@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.config import MappingSpec
-from offline_capi.config.settings import FieldSpec
+from offline_capi.config.fields import FieldSpec
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import ID, Reading, read_field
 from offline_capi.mapping.ids import damaged, whole_numbers

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from offline_capi.config import MappingSpec
 from offline_capi.config.columns import columns_of, field_specs, lookup_of
-from offline_capi.config.settings import Contents, FieldSpec
+from offline_capi.config.fields import FieldSpec
+from offline_capi.config.mapping import Contents
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.columns import SourceColumns, require_columns
 from offline_capi.mapping.consent import without_consent

@@ -22,7 +22,8 @@ import pyarrow.types as kinds
 
 from offline_capi.config.columns import columns_used, field_specs
 from offline_capi.config.document import Loc
-from offline_capi.config.settings import TEMPLATE_PART, FieldSpec, MappingSpec
+from offline_capi.config.fields import TEMPLATE_PART, FieldSpec
+from offline_capi.config.mapping import MappingSpec
 from offline_capi.mapping.casts import FALSE, TRUE
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.text import EXACT_FLOAT, is_text

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.config.fields import Split, TextStep
 from offline_capi.config.patterns import with_named_group
-from offline_capi.config.settings import Split, TextStep
 from offline_capi.mapping.text import UnfitSettingError, plain
 
 __all__ = ["change_text", "find_pattern", "pattern_fault"]

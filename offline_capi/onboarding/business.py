@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.config.settings import FieldSpec
+from offline_capi.config.fields import FieldSpec
 from offline_capi.events.standard import STANDARD_EVENTS, StandardEvent, currencies
 from offline_capi.mapping.casts import truths
 from offline_capi.mapping.numerals import read_integers, read_money, read_numbers

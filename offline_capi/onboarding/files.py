@@ -16,7 +16,7 @@ from typing import Any
 
 from offline_capi.audit.suggestions import SHAPES
 from offline_capi.config.paths import project_folder
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError, UsageError
 from offline_capi.model import Window
 from offline_capi.onboarding.origins import Origin, filled, name_from

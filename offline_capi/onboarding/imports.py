@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from offline_capi.audit.yaml_lines import yaml_line
 from offline_capi.config.document import read_document, secret_advice
-from offline_capi.config.settings import CustomData
+from offline_capi.config.mapping import CustomData
 from offline_capi.errors import UsageError
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 

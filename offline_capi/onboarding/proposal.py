@@ -9,7 +9,7 @@ from datetime import date, datetime
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from offline_capi.config.settings import TEMPLATE_PART, FieldSpec
+from offline_capi.config.fields import TEMPLATE_PART, FieldSpec
 from offline_capi.errors import UsageError
 from offline_capi.mapping.ids import rounded_to_15
 from offline_capi.model import yesterday

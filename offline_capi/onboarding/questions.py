@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from offline_capi.config.settings import Country, Zone
+from offline_capi.config.types import Country, Zone
 from offline_capi.config.wording import misnamed
 from offline_capi.errors import UsageError
 from offline_capi.events.standard import ACTION_SOURCES, currencies

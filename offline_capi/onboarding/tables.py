@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.types as kinds
 import sqlalchemy as sa
 
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.errors import UsageError
 from offline_capi.mapping.times import TimeRule, read_instants
 from offline_capi.model import SourceRows, Window

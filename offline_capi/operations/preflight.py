@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
 from offline_capi.config.columns import lookup_of, named_columns, patterns_used
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.mapping import columns_of_table, pattern_fault, placed_rows
 from offline_capi.model import Window

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from offline_capi.config import Deployment, Upload, columns_used
-from offline_capi.config.settings import UploadTest
+from offline_capi.config.upload import UploadTest
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.events import build_events
 from offline_capi.identity import hash_identity

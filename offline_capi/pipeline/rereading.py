@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from offline_capi.config import Upload
 from offline_capi.config.columns import field_specs
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import ConfigError, SourceError
 from offline_capi.events.keys import event_key
 from offline_capi.identity import HashCache

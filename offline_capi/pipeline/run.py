@@ -23,7 +23,8 @@ from offline_capi.clients import breaker
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.paths import anchored_url
 from offline_capi.config.run_texts import fill_in
-from offline_capi.config.settings import FileSource, Upload
+from offline_capi.config.source import FileSource
+from offline_capi.config.upload import Upload
 from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, SourceError, UsageError
 from offline_capi.events import SeenKeys, StoreRepeats, build_events, for_every_pixel, split_by_age

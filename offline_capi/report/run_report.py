@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from offline_capi.config.settings import Limits, Upload
+from offline_capi.config.upload import Limits, Upload
 from offline_capi.errors import BalanceError, PartialLossError, UsageError
 from offline_capi.model import (
     REASONS,

@@ -14,7 +14,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from offline_capi.config.paths import anchored
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.model import AbsentFile, Window
 from offline_capi.runtime.border import shown, visible

@@ -20,7 +20,7 @@ from offline_capi.clients import StatusBook, connection
 from offline_capi.clients.status import AccessFault
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
-from offline_capi.config.settings import Limits
+from offline_capi.config.upload import Limits
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.ledger import Ledger
 from offline_capi.model import Count, Fate, Outcome, Request, Tally, Window, debts_of

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from offline_capi.config.client import ClientTable
 from offline_capi.config.client_table import good_rows
-from offline_capi.config.settings import ClientTable
 from tests.clients.world import CANARIES, SHOP_PIXEL, SHOP_TOKEN, Platform, kept_secret
 
 COLUMNS = ("name", "pixel_id", "token__env", "country", "external_id__send", "allowed_fields", "active", "contacts")

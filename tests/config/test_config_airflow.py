@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from offline_capi.config import json_schema, load_config
-from offline_capi.config.settings import AirflowDefaults, AirflowSettings
+from offline_capi.config.airflow import AirflowDefaults, AirflowSettings
 from offline_capi.errors import ConfigError
 from tests.config.good_folder import CLIENTS, UPLOAD
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from offline_capi.config import USER_DATA_KEYS, columns_used, json_schema, load_config
 from offline_capi.config.document import read_document
+from offline_capi.config.fields import FieldSpec
 from offline_capi.config.schema import as_text
-from offline_capi.config.settings import FieldSpec
 
 DAGS = Path(__file__).parents[2] / "dags"
 

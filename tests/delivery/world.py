@@ -13,7 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from offline_capi.config.settings import Client, Limits
+from offline_capi.config.client import Client
+from offline_capi.config.upload import Limits
 from offline_capi.delivery import Clock, Policy, Rates, cut_requests, deliver
 from offline_capi.events import split_by_age
 from offline_capi.events.schema import REJECTION_SCHEMA

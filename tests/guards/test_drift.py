@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from pyarrow import parquet
 
-from offline_capi.config.settings import Drift
+from offline_capi.config.upload import Drift
 from offline_capi.guards.drift import SAMPLE_ROWS, has_drifted
 from offline_capi.ledger import shapes_of
 from offline_capi.ledger.tables import source_shape

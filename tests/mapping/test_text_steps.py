@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from offline_capi.config.fields import FieldSpec
 from offline_capi.config.patterns import pattern_problem, with_named_group
-from offline_capi.config.settings import FieldSpec
 from tests.mapping.mapped import custom, faults, mapped, source
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.config.settings import Limits
+from offline_capi.config.upload import Limits
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import BalanceError, UsageError
 from offline_capi.model import Count, Fate, Reason, Tally

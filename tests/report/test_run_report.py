@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from offline_capi.config.settings import Limits, Upload
+from offline_capi.config.upload import Limits, Upload
 from offline_capi.errors import BalanceError, PartialLossError
 from offline_capi.model import REASONS, AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
 from offline_capi.report import (

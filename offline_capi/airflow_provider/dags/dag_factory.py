@@ -29,7 +29,7 @@ from offline_capi.airflow_provider.observability.callbacks import deadline_alert
 from offline_capi.airflow_provider.operators import tasks
 from offline_capi.airflow_provider.operators.retries import upload_retry_policy
 from offline_capi.config import Deployment, Upload, load_each
-from offline_capi.config.settings import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
+from offline_capi.config.airflow import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
 from offline_capi.errors import ConfigError, Problem
 from offline_capi.runtime.bugs import contain
 

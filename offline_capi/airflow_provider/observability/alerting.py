@@ -18,7 +18,7 @@ from offline_capi.errors import OfflineCapiError
 from offline_capi.runtime.bugs import contain
 
 if TYPE_CHECKING:
-    from offline_capi.config.settings import AirflowSettings
+    from offline_capi.config.airflow import AirflowSettings
     from offline_capi.operations.alerts import Alert, Tell
     from offline_capi.pipeline.run import Services
     from offline_capi.report import RunReport

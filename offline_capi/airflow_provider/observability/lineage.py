@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from offline_capi.config import Deployment, Upload
-    from offline_capi.config.settings import FileSource, SqlSource
+    from offline_capi.config.source import FileSource, SqlSource
     from offline_capi.pipeline.run import Services
 
 __all__ = ["pixel_to_openlineage", "source_uris", "tables_of", "tell_lineage"]
@@ -53,7 +53,7 @@ def tell_lineage(upload: Upload, services: Services, sent: Mapping[str, int]) ->
 
 def source_uris(upload: Upload, services: Services) -> Iterator[str]:
     """The tables of a query, the file of an SQLite database, or the folder of files."""
-    from offline_capi.config.settings import SqlSource
+    from offline_capi.config.source import SqlSource
 
     if isinstance(upload.source, SqlSource):
         yield from _database_uris(upload.source, services)
