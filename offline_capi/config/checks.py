@@ -107,7 +107,11 @@ def _check_names(names: EventName, loc: Loc) -> Iterator[Finding]:
 
 
 #: Keys by which a person is found in readable form; of a country, a state or a gender nobody is.
-_READABLE_KEYS = ("em", "ph", "fn", "ln", "f5first", "f5last", "fi", "db", "dobd", "dobm", "doby", "zp", "ct")
+_READABLE_KEYS = tuple(
+    key
+    for key, facts in USER_DATA_KEYS.items()
+    if facts.hashing == "always" and facts.kind not in ("gender", "state", "country")
+)
 
 
 def _check_ids(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:

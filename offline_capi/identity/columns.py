@@ -52,7 +52,9 @@ VERSIONS: Mapping[str, Profile] = {"meta@2026-11": META, "sdk@26.0.3": SDK, "par
 #: The newest version of each profile, under the bare name.
 PROFILES: Mapping[str, Profile] = {version.partition("@")[0]: rules for version, rules in VERSIONS.items()}
 
-_READ_WITH_COUNTRY = frozenset({"ph", "st", "zp"})
+_READ_WITH_COUNTRY = frozenset(
+    key for key, facts in USER_DATA_KEYS.items() if facts.kind in ("phone", "state", "postal_code")
+)
 
 
 class RowsAlike(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,26 +18,9 @@ from offline_capi.onboarding.lines import ENOUGH, Answers, Line, Standing, of_va
 from offline_capi.onboarding.sample import Column, Sample, gaps
 from offline_capi.onboarding.times import days_formats
 
-__all__ = ["PLURALS", "people_in", "too_little"]
+__all__ = ["people_in", "too_little"]
 
 SECTION = "user_data"
-PLURALS: Mapping[str, str] = {
-    "em": "e-mail addresses",
-    "ph": "phone numbers",
-    "fn": "first names",
-    "ln": "last names",
-    "ge": "genders",
-    "db": "dates of birth",
-    "ct": "cities",
-    "st": "states",
-    "zp": "postal codes",
-    "country": "countries",
-    "external_id": "customer ids",
-    "client_ip_address": "IP addresses",
-    "client_user_agent": "browsers' user agents",
-    "fbc": "click ids",
-    "fbp": "browser ids",
-}
 #: A person may have several of these; of every other key one column says it, and a second is somebody else's.
 _SEVERAL = frozenset({"em", "ph"})
 #: What can only be a person's own; an IP address may as well be a server's.
@@ -108,13 +91,15 @@ def _told(column: Column, key: str, sample: Sample, answers: Answers) -> Line:
     if key in _READERS:
         return _READERS[key](column, sample, answers).as_(Standing.TAKEN)
     usable = _usable(key, column)
-    because = f"{answers.because(column.name)}; {of_values(usable, column.filled)} are usable as {_plural(key)}"
+    because = (
+        f"{answers.because(column.name)}; {of_values(usable, column.filled)} are usable as {USER_DATA_KEYS[key].plural}"
+    )
     return _of(column, key, column.name, because, Standing.TAKEN)
 
 
 def _as_suggested(column: Column, found: Suggestion, node: Any) -> Line:
     fitting = round(found.fits * column.filled)
-    looks = f"{'look like' if found.key in SHAPES else 'are usable as'} {_plural(found.key)}"
+    looks = f"{'look like' if found.key in SHAPES else 'are usable as'} {USER_DATA_KEYS[found.key].plural}"
     if isinstance(node, dict) and node.get("hashed"):
         looks = "are SHA-256 digests"
     because = f"{of_values(fitting, column.filled)} {looks}{gaps(column)}"
@@ -126,7 +111,7 @@ def _as_suggested(column: Column, found: Suggestion, node: Any) -> Line:
 
 
 def _misfit(column: Column, key: str) -> Line:
-    because = f"named so, but only {of_values(_usable(key, column), column.filled)} are usable as {_plural(key)}"
+    because = f"named so, but only {_describe_usable(key, column)}"
     return _of(column, key, column.name, because, Standing.UNSURE)
 
 
@@ -134,8 +119,8 @@ def _of(column: Column, key: str, node: object, because: str, standing: Standing
     return Line(SECTION, key, reference(node) if isinstance(node, str) else node, because, standing, (column.name,))
 
 
-def _plural(key: str) -> str:
-    return PLURALS.get(key, f"the key {key}")
+def _describe_usable(key: str, column: Column) -> str:
+    return f"{of_values(_usable(key, column), column.filled)} are usable as {USER_DATA_KEYS[key].plural}"
 
 
 def _usable(key: str, column: Column, **how: Any) -> int:
