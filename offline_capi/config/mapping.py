@@ -25,7 +25,7 @@ from offline_capi.config.fields import (
 )
 from offline_capi.config.source import Lookup, check_lookup_name
 from offline_capi.config.types import Duration, Hook, Name, Node, Scalar, Zone, as_filled_list, refuse_empty
-from offline_capi.meta.catalogue import known_key
+from offline_capi.meta.catalogue import check_key
 from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = [
@@ -296,7 +296,7 @@ class MappingSpec(Node):
     client: ConstantSpec
     window: WindowSpec
     event: Event
-    user_data: Annotated[dict[Annotated[str, AfterValidator(known_key)], ManySpec], BeforeValidator(refuse_empty)]
+    user_data: Annotated[dict[Annotated[str, AfterValidator(check_key)], ManySpec], BeforeValidator(refuse_empty)]
     custom_data: CustomData = CustomData()
     consent: Consent | None = None
     filter: Conditions = Field(

@@ -24,7 +24,7 @@ from offline_capi.config.types import (
     Share,
     as_filled_list,
 )
-from offline_capi.meta.catalogue import EVENT_KEYS, known_key
+from offline_capi.meta.catalogue import EVENT_KEYS, check_key
 from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = [
@@ -183,7 +183,7 @@ def _expand_expectation(value: object) -> object:
         if key in wanted and not isinstance(wanted[key], dict):
             raise ValueError(f"{key} needs a mapping, one key: value a line")
     for key in wanted.get("user_data", ()):
-        known_key(key)
+        check_key(key)
     return wanted
 
 
@@ -229,7 +229,7 @@ class Upload(MappingSpec):
     delivery: Delivery = Delivery()
     profile: Profile | None = Field(None, description="instead of the client's and the platform's")
     junk: dict[
-        Annotated[str, AfterValidator(known_key)], Annotated[tuple[Digest, ...], BeforeValidator(as_filled_list)]
+        Annotated[str, AfterValidator(check_key)], Annotated[tuple[Digest, ...], BeforeValidator(as_filled_list)]
     ] = Field({}, description="SHA-256 of normal forms that are nobody's, by key, as `coverage` finds them: never sent")
     drop_frequent: bool = Field(
         False,

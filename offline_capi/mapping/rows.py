@@ -30,7 +30,7 @@ from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
 from offline_capi.mapping.text import as_text, is_text
-from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS
+from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS, LONG_ID_KEYS
 from offline_capi.model import DroppedValues, Fault, MappedRows, NotedValues, Reason, SourceRows, Window
 from offline_capi.runtime.border import near_misses, outside_map
 
@@ -560,15 +560,12 @@ def _rounded_ids(columns: SourceColumns, mapping: MappingSpec) -> Iterator[Noted
         ("custom_data.order_id", mapping.custom_data, "order_id"),
         ("custom_data.item_number", mapping.custom_data, "item_number"),
     )]  # fmt: skip
-    specs += [(key, spec) for key in _PERSONS_IDS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
+    specs += [(key, spec) for key in LONG_ID_KEYS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
     for path, spec in specs:
         for name in () if spec is None else spec.columns:
             values = columns.values(name)
             if (is_text(values) or pa.types.is_integer(values.type)) and (count := rounded_to_15(as_text(values))):
                 yield NotedValues(path, name, "rounded_15", count)
-
-
-_PERSONS_IDS = ("external_id", "lead_id", "subscription_id", "fb_login_id")
 
 
 # ---------------------------------------------------------------------------------------------- what is left out

@@ -27,7 +27,7 @@ from offline_capi.config.mapping import MappingSpec
 from offline_capi.mapping.casts import FALSE, TRUE
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.text import EXACT_FLOAT, is_text
-from offline_capi.meta.catalogue import USER_DATA_KEYS
+from offline_capi.meta.catalogue import LONG_ID_KEYS, USER_DATA_KEYS
 
 __all__ = ["ColumnUse", "Role", "column_uses", "count_shapes"]
 
@@ -85,9 +85,7 @@ _ROLES: Mapping[Loc, Role] = {
     ("custom_data", "contents", "quantity"): Role.NUMBER,
     ("custom_data", "contents", "item_price"): Role.NUMBER,
     **{("user_data", key): Role.IDENTITY for key, how in USER_DATA_KEYS.items() if how.hashable},
-    ("user_data", "external_id"): Role.ID,
-    ("user_data", "lead_id"): Role.ID,
-    ("user_data", "subscription_id"): Role.ID,
+    **{("user_data", key): Role.ID for key in LONG_ID_KEYS},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -11,12 +12,13 @@ __all__ = [
     "BARE_DOMAIN",
     "DATA_PROCESSING_STATES",
     "EVENT_KEYS",
+    "LONG_ID_KEYS",
     "REQUIRED_EVENT_KEYS",
     "USER_DATA_KEYS",
     "WORDS",
     "Kind",
     "UserDataKey",
-    "known_key",
+    "check_key",
 ]
 
 
@@ -107,7 +109,7 @@ USER_DATA_KEYS: Mapping[str, UserDataKey] = {
     ),
     "external_id": UserDataKey(
         "external_id", "by_policy", True, "customer id", "customer ids",
-        "externalid customerid customerno customernumber customerkey userid memberid membernumber memberno "
+        "externalid externid customerid customerno customernumber customerkey userid memberid membernumber memberno "
         "loyaltyid loyaltynumber loyaltycard accountid contactid crmid personid kundennummer kundennr",
         long_number=True,
     ),
@@ -145,7 +147,8 @@ USER_DATA_KEYS: Mapping[str, UserDataKey] = {
     "ig_account_id": _define_raw("graph_id", "Instagram account id", "Instagram account ids", long_number=True),
     "ig_sid": _define_raw("graph_id", "Instagram-scoped id", "Instagram-scoped ids", long_number=True),
     "whatsapp_business_account_id": _define_raw(
-        "graph_id", "WhatsApp business account id", "WhatsApp business account ids", source="D:business-messaging"
+        "graph_id", "WhatsApp business account id", "WhatsApp business account ids", long_number=True,
+        source="D:business-messaging",
     ),
     "f5first": _define_legacy(
         "first_letters", "first five letters of the first name", "first five letters of first names"
@@ -159,30 +162,22 @@ USER_DATA_KEYS: Mapping[str, UserDataKey] = {
     "doby": _define_legacy("birth_year", "year of birth", "years of birth"),
 }  # fmt: skip
 
-# What people, and Meta's own offline page, call the keys. Refused with a hint, for one name a key in all files.
-_OTHER_NAMES: Mapping[str, str] = {
-    "email": "em", "e_mail": "em", "mail": "em", "email_address": "em",
-    "phone": "ph", "phone_number": "ph", "mobile": "ph", "telephone": "ph",
-    "first_name": "fn", "firstname": "fn", "given_name": "fn",
-    "last_name": "ln", "lastname": "ln", "surname": "ln", "family_name": "ln",
-    "gender": "ge", "gen": "ge", "sex": "ge",
-    "birth_date": "db", "birthdate": "db", "birthday": "db", "date_of_birth": "db", "dob": "db",
-    "city": "ct", "town": "ct",
-    "state": "st", "province": "st", "region": "st",
-    "zip": "zp", "zip_code": "zp", "postal_code": "zp", "postcode": "zp",
-    "country_code": "country",
-    "customer_id": "external_id", "user_id": "external_id", "extern_id": "external_id",
-    "ip": "client_ip_address", "ip_address": "client_ip_address",
-    "user_agent": "client_user_agent",
-    "fbclid": "fbc",
-}  # fmt: skip
+#: Ids by which somebody else knows the person, and which a spreadsheet damages.
+LONG_ID_KEYS: tuple[str, ...] = tuple(
+    key for key, facts in USER_DATA_KEYS.items() if facts.long_number and facts.hashing != "always"
+)
+
+# What people, and Meta's own offline page, call the keys. Refused with a hint: a key has one name in all files.
+_KEY_BY_COLUMN_NAME: Mapping[str, str] = {
+    name: key for key, facts in USER_DATA_KEYS.items() for name in facts.column_names.split()
+}
 
 
-def known_key(name: str) -> str:
-    """``name``, if Meta knows it as a key of ``user_data``."""
+def check_key(name: str) -> str:
+    """``name``, if it is a key of ``user_data``; else a ``ValueError`` that names the key probably meant."""
     if name in USER_DATA_KEYS:
         return name
-    close = _OTHER_NAMES.get(name.lower().replace("-", "_")) or nearest(name, USER_DATA_KEYS)
+    close = _KEY_BY_COLUMN_NAME.get(re.sub(r"[\W_]", "", name.lower())) or nearest(name, USER_DATA_KEYS)
     guess = f'did you mean "{close}" ({USER_DATA_KEYS[close].meaning})? ' if close else ""
     raise ValueError(f"is not a user_data key; {guess}One of: {', '.join(USER_DATA_KEYS)}")
 

@@ -12,7 +12,7 @@ from offline_capi.config.types import Country, Zone
 from offline_capi.config.wording import misnamed
 from offline_capi.errors import UsageError
 from offline_capi.events.standard import ACTION_SOURCES, currencies
-from offline_capi.meta.catalogue import known_key
+from offline_capi.meta.catalogue import check_key
 from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["ASKED_BY", "EXTERNAL_ID", "EXTERNAL_ID_POLICIES", "valid", "valid_keys"]
@@ -60,7 +60,7 @@ def valid_keys(pairs: list[str]) -> dict[str, str]:
         if not column:
             raise UsageError(f'--map: "{pair}" is not KEY=COLUMN, such as em=contact_mail')
         try:
-            keys[column] = known_key(key)
+            keys[column] = check_key(key)
         except ValueError as error:
             raise UsageError(f'--map: "{key}" {error}') from None
     return keys

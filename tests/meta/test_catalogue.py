@@ -16,7 +16,7 @@ from offline_capi.config.client import Client
 from offline_capi.events import build_events
 from offline_capi.identity import PROFILES, hash_identity
 from offline_capi.mapping import map_rows
-from offline_capi.meta.catalogue import USER_DATA_KEYS, Kind
+from offline_capi.meta.catalogue import USER_DATA_KEYS, Kind, check_key
 from offline_capi.model import SourceRows
 from offline_capi.sandbox.rules import HASHED_LISTS, HASHED_SINGLE, RAW_SINGLE
 
@@ -92,6 +92,15 @@ def test_no_column_name_means_two_keys() -> None:
     names = Counter(name for facts in USER_DATA_KEYS.values() for name in facts.column_names.split())
 
     assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize(("key", "name"), [(k, n) for k, f in USER_DATA_KEYS.items() for n in f.column_names.split()])
+def test_a_column_name_in_place_of_a_key_is_answered_with_the_key(key: str, name: str) -> None:
+    if name == key:
+        assert check_key(name) == key
+        return
+    with pytest.raises(ValueError, match=rf'did you mean "{key}"'):
+        check_key(name.upper())
 
 
 def _send(user_data: dict[str, str], value: object) -> dict[str, str | int]:
