@@ -13,9 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 from offline_capi.config.airflow import AirflowSettings
 from offline_capi.config.client import Client, ClientTable, ConnectionTest, Pixel
 from offline_capi.config.document import Places
-from offline_capi.config.paths import project_folder
+from offline_capi.config.paths import find_project_folder
 from offline_capi.config.platform import Ledger, Platform
-from offline_capi.config.queries import sql_folder
+from offline_capi.config.queries import find_sql_folder
 from offline_capi.config.types import Name, Node, SecretRef, as_filled_list, check_url
 from offline_capi.config.upload import Upload
 from offline_capi.model.recipients import client_of
@@ -103,12 +103,12 @@ class Deployment(Node):
     @property
     def project(self) -> Path:
         """Where relative paths begin: see ``paths``."""
-        return project_folder(self.folder)
+        return find_project_folder(self.folder)
 
     @property
     def sql_folder(self) -> Path:
         """Where ``source.sql`` names a file."""
-        return sql_folder(self.folder)
+        return find_sql_folder(self.folder)
 
     def resolve_airflow(self, upload: Upload) -> AirflowSettings:
         """How Airflow runs an upload: its own settings over those of the folder."""
@@ -123,4 +123,4 @@ class Deployment(Node):
         """``file:line`` of ``path`` (``user_data.em[1]``) in an upload's file, or of the nearest node around it."""
         name = upload if isinstance(upload, str) else upload.name
         places = self._places.get(name)
-        return places.at(path) if places else name
+        return places.format_position(path) if places else name

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
-from offline_capi.config.patterns import pattern_problem
+from offline_capi.config.patterns import find_pattern_problem
 from offline_capi.config.types import Name, Node, Scalar, Texts, Zone, as_filled_list, as_list, refuse_empty
 from offline_capi.runtime.nearest import did_you_mean
 
@@ -51,13 +51,13 @@ def _check_template(value: str) -> str:
 
 
 def _check_pattern(value: str) -> str:
-    if problem := pattern_problem(value):
+    if problem := find_pattern_problem(value):
         raise ValueError(problem)
     return value
 
 
 def _check_one_group(value: str) -> str:
-    if problem := pattern_problem(value, one_group=True):
+    if problem := find_pattern_problem(value, one_group=True):
         raise ValueError(problem)
     return value
 

@@ -26,8 +26,8 @@ from pydantic import (
     model_validator,
 )
 
-from offline_capi.config.paths import anchored
-from offline_capi.config.run_texts import AGENT_NAMES, template_problem
+from offline_capi.config.paths import anchor_path
+from offline_capi.config.run_texts import AGENT_NAMES, find_template_problem
 from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = [
@@ -108,7 +108,7 @@ def _check_agent_template(value: str) -> str:
 
     With names in braces that is for ``loading`` to say, which knows the clients.
     """
-    if problem := template_problem(value, AGENT_NAMES):
+    if problem := find_template_problem(value, AGENT_NAMES):
         raise ValueError(problem)
     return value if "{" in value else check_partner_agent(value)
 
@@ -230,7 +230,7 @@ class Node(BaseModel):
 
 def _anchor_in_project(path: Path, info: ValidationInfo) -> Path:
     """The path as seen from the project folder, where the configuration is read from one."""
-    return Path(anchored(str(path), info.context)) if info.context else path
+    return Path(anchor_path(str(path), info.context)) if info.context else path
 
 
 class SecretRef(Node):

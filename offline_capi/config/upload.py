@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, field
 from offline_capi.config.airflow import AirflowSettings
 from offline_capi.config.fields import check_bound
 from offline_capi.config.mapping import MappingSpec
-from offline_capi.config.run_texts import TAG_NAMES, template_problem
+from offline_capi.config.run_texts import TAG_NAMES, find_template_problem
 from offline_capi.config.source import Source
 from offline_capi.config.types import (
     Digest,
@@ -33,7 +33,7 @@ __all__ = [
     "DriftAction",
     "GateAction",
     "Gates",
-    "Limits",
+    "LossLimits",
     "RateGate",
     "RowsGate",
     "TrailingGate",
@@ -47,7 +47,7 @@ def _expand_action(value: object) -> object:
     return {"action": value} if isinstance(value, str) else value
 
 
-class Limits(Node):
+class LossLimits(Node):
     """What a run may lose before it counts as failed, as shares of the rows read.
 
     100% says that all of them may be lost that way; without it, a run that delivers nothing of what it read is partial.
@@ -137,7 +137,7 @@ class Drift(Node):
 
 
 def _check_tag(value: str) -> str:
-    if problem := template_problem(value, TAG_NAMES):
+    if problem := find_template_problem(value, TAG_NAMES):
         raise ValueError(problem)
     return value
 
@@ -223,7 +223,7 @@ class Upload(MappingSpec):
         None, description="cron, in the window's zone; none: by hand only; without it, that of platform.airflow"
     )
     airflow: AirflowSettings = AirflowSettings()
-    limits: Limits = Limits()
+    limits: LossLimits = LossLimits()
     gates: Gates = Gates()
     drift: Annotated[Drift, BeforeValidator(_expand_drift, json_schema_input_type=Drift | DriftAction)] = Drift()
     delivery: Delivery = Delivery()

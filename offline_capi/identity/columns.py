@@ -32,8 +32,8 @@ __all__ = [
     "PROFILES",
     "VERSIONS",
     "HashedColumn",
+    "HashingContext",
     "RowsAlike",
-    "Surroundings",
     "country_beside",
     "default_rule",
     "dropped_of",
@@ -70,7 +70,7 @@ class RowsAlike(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class HashingContext:
     """What stands beside the values: default countries (alpha-2, lower case), the clients' choices, the day, junk; and
     what earlier batches of the run were told.
 
@@ -120,7 +120,7 @@ def version_of(profile: str) -> str:
 
 
 def hash_columns(
-    identity: Mapping[str, Sequence[IdentityColumn]], around: Surroundings
+    identity: Mapping[str, Sequence[IdentityColumn]], around: HashingContext
 ) -> tuple[dict[str, tuple[pa.Array, ...]], list[HashedColumn]]:
     """Every key's columns as Meta takes them, and what became of each source column."""
     columns = list(hash_each(identity, around))
@@ -133,7 +133,7 @@ def hash_columns(
     return together, columns
 
 
-def hash_each(identity: Mapping[str, Sequence[IdentityColumn]], around: Surroundings) -> Iterator[HashedColumn]:
+def hash_each(identity: Mapping[str, Sequence[IdentityColumn]], around: HashingContext) -> Iterator[HashedColumn]:
     """Every column on its own, in the order of the YAML."""
     around = _with_country_of_rows(identity.get("country", ()), around)
     for key, columns in identity.items():
@@ -191,7 +191,7 @@ def country_beside(written: Any, default: pa.Array, *, unknown: pa.Array | None 
     return beside if pc.all(filled).as_py() else pc.if_else(filled, beside, default)
 
 
-def _with_country_of_rows(columns: Sequence[IdentityColumn], around: Surroundings) -> Surroundings:
+def _with_country_of_rows(columns: Sequence[IdentityColumn], around: HashingContext) -> HashingContext:
     """The row's own country, as mapped to ``country``, before the client's default."""
     strict = default = around.country
     for column in reversed([one for one in columns if not one.hashed]):
@@ -218,7 +218,7 @@ def _is_meta(profile: str) -> bool:
     return profile.partition("@")[0] == "meta"
 
 
-def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedColumn:
+def _hashed(key: str, column: IdentityColumn, around: HashingContext) -> HashedColumn:
     default = around.phone_country if key == "ph" else around.country
     country = default
     if column.country is not None:
@@ -261,7 +261,7 @@ def _put_together(
 
 
 def _each_value(
-    key: str, rule: Rule, readable: Readable, around: Surroundings, *, split: bool
+    key: str, rule: Rule, readable: Readable, around: HashingContext, *, split: bool
 ) -> tuple[HashedValues, ...]:
     """The first value of each cell, then the second ones, and so on: one answer where no cell holds several."""
     listed = USER_DATA_KEYS[key].hashable
@@ -325,7 +325,7 @@ def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
     return alike
 
 
-def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> HashedValues:
+def _sent(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashedValues:
     """Rule and digest, once a distinct value where values repeat: in the batch, or in the run."""
 
     def compute(values: Readable) -> HashedValues:
@@ -341,7 +341,7 @@ def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Has
     return compute(few.values).take(few.rows)
 
 
-def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> HashCacheTable | None:
+def _table(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashCacheTable | None:
     """The cached hashes of values read in just this way."""
     if around.cache is None:
         return None

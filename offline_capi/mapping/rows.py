@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import MappingSpec
-from offline_capi.config.columns import columns_of, field_specs, lookup_of
+from offline_capi.config.columns import find_field_specs, find_lookup, list_columns
 from offline_capi.config.fields import FieldSpec
 from offline_capi.config.mapping import Contents
 from offline_capi.errors import ConfigError
@@ -217,7 +217,7 @@ def _window_spec(mapping: MappingSpec) -> tuple[FieldSpec, str]:
     Or of a template with that column in it, as ``{Date} {Time}``: the day of the whole is the day of its part.
     """
     window, time = mapping.window, mapping.event.time
-    looked_up = time is not None and any(lookup_of(column, mapping) for column in time.columns)  # joined later
+    looked_up = time is not None and any(find_lookup(column, mapping) for column in time.columns)  # joined later
     if time is not None and not (window.format or window.unit or looked_up):
         is_same = (time.column, time.template) == (window.column, window.template)
         if is_same or (time.template is not None and set(window.columns) <= set(time.columns)):
@@ -453,7 +453,7 @@ def _screened(field: _Field, mapping: MappingSpec, excused: pa.BooleanArray) -> 
     counted = [find._replace(where=pc.and_not(find.where, excused)) for find in finds]
     if field.name in _REQUIRED or mapping.screening.found == "reject":
         return _Screened(cleaned, tuple(Fault(Reason.FORBIDDEN_DATA, field.path, find.where) for find in counted))
-    label = " + ".join(columns_of(field.spec))
+    label = " + ".join(list_columns(field.spec))
     drops = [DroppedValues(field.path, label, find.shape, pc.sum(find.where).as_py()) for find in counted]
     return _Screened(cleaned, dropped=tuple(drop for drop in drops if drop.count))
 
@@ -576,7 +576,7 @@ _NEVER_LEFT_OUT = ("value", "currency")
 
 def _is_left_out(field: _Field) -> bool:
     """Whether the event goes without a value of the field that cannot be read."""
-    asked = {on_error for _, spec in field_specs(field.spec, ()) if (on_error := spec.on_error)}
+    asked = {on_error for _, spec in find_field_specs(field.spec, ()) if (on_error := spec.on_error)}
     asked |= {field.spec.on_error} if isinstance(field.spec, Contents) and field.spec.on_error else set()
     if asked:
         return field.custom and "reject" not in asked
@@ -588,7 +588,7 @@ def _left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Iterator[Dr
         if not _is_left_out(field):
             continue
         reading = field.reading
-        label = " + ".join(columns_of(field.spec))
+        label = " + ".join(list_columns(field.spec))
         for cause, where in (
             ("unreadable", reading.unreadable),
             ("unknown", reading.unknown),

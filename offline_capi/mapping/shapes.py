@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.config.columns import columns_used, field_specs
+from offline_capi.config.columns import find_field_specs, list_columns_used
 from offline_capi.config.document import Loc
 from offline_capi.config.fields import TEMPLATE_PART, FieldSpec
 from offline_capi.config.mapping import MappingSpec
@@ -96,7 +96,7 @@ def column_uses(mapping: MappingSpec) -> dict[str, ColumnUse]:
     for column, role, declared in _uses(mapping):
         roles.setdefault(column, []).append(role)
         settings.setdefault(column, []).append(declared)
-    paths = columns_used(mapping)
+    paths = list_columns_used(mapping)
     return {
         column: ColumnUse(
             paths[column],
@@ -111,7 +111,7 @@ def column_uses(mapping: MappingSpec) -> dict[str, ColumnUse]:
 def _uses(mapping: MappingSpec) -> Iterator[tuple[str, Role, str]]:
     """Column, role, and what the settings declare."""
     for section in ("event", "user_data", "custom_data"):
-        for loc, spec in field_specs(getattr(mapping, section), (section,)):
+        for loc, spec in find_field_specs(getattr(mapping, section), (section,)):
             if spec.map is None:
                 yield from _uses_of(loc, spec)
     for column in mapping.window.columns:

@@ -58,7 +58,7 @@ class UserDataKey(NamedTuple):
         return self.hashing != "never"
 
 
-def _define_hashed(kind: Kind, meaning: str, plural: str, names: str = "", **facts: bool) -> UserDataKey:
+def _define_hashed(kind: Kind, meaning: str, plural: str, names: str = "", **facts: Any) -> UserDataKey:
     return UserDataKey(kind, "always", True, meaning, plural, names, **facts)
 
 

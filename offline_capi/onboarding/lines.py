@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-__all__ = ["ENOUGH", "Answers", "Line", "Standing", "of_values", "percent", "reference"]
+__all__ = ["ENOUGH", "Answers", "Confidence", "Line", "describe_share", "format_percent", "refer_to_column"]
 
 #: Share of a column's values that must be readable before we are sure of what it is; fewer, and a person decides.
 ENOUGH = 0.8
 
 
-class Standing(Enum):
+class Confidence(Enum):
     """Whether a line counts: it does, it stands there commented out, or it waits for a person's word."""
 
     TAKEN = "taken"
@@ -29,15 +29,15 @@ class Line:
     key: str
     node: object
     because: str
-    standing: Standing = Standing.TAKEN
+    confidence: Confidence = Confidence.TAKEN
     columns: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
         return f"{self.section}.{self.key}" if self.key else self.section
 
-    def as_(self, standing: Standing) -> Line:
-        return replace(self, standing=standing)
+    def mark(self, confidence: Confidence) -> Line:
+        return replace(self, confidence=confidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +64,21 @@ class Answers:
     by_export: frozenset[str] = frozenset()
     export: str = ""
 
-    def because(self, name: str) -> str:
+    def explain_source(self, name: str) -> str:
         """Who said it: a person, or the export that the file was recognised as."""
         return f"as {self.export} has it" if name in self.by_export else "as you said"
 
 
-def percent(part: int, whole: int) -> str:
+def format_percent(part: int, whole: int) -> str:
     """Rounded down, so that 100% are all; ``under 1%`` is not none."""
     share = 100 * part // whole if whole else 0
     return "under 1%" if part and not share else f"{share}%"
 
 
-def of_values(part: int, whole: int) -> str:
-    return f"all {whole:,} values" if part == whole else f"{percent(part, whole)} of {whole:,} values"
+def describe_share(part: int, whole: int) -> str:
+    return f"all {whole:,} values" if part == whole else f"{format_percent(part, whole)} of {whole:,} values"
 
 
-def reference(column: str) -> object:
+def refer_to_column(column: str) -> object:
     """A column as a field names it: bare, unless that would be a template or a currency."""
     return {"column": column} if re.search(r"[{}]|^[A-Z]{3}$", column) else column

@@ -14,7 +14,7 @@ from offline_capi.onboarding.lines import Line
 from offline_capi.onboarding.sample import Sample
 from offline_capi.onboarding.times import TimeColumn
 
-__all__ = ["Origin", "filled", "name_from"]
+__all__ = ["Origin", "derive_name", "require_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Origin:
     query: Callable[[str, Sequence[Line]], str] | None = None
 
 
-def name_from(text: str) -> str:
+def derive_name(text: str) -> str:
     """A name for the upload: letters, digits and underscores."""
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "upload"
 
 
-def filled(sample: Sample, what: str) -> Sample:
+def require_rows(sample: Sample, what: str) -> Sample:
     """The sample, where there is something to judge by."""
     if not len(sample):
         raise UsageError(

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from offline_capi.config import Deployment, Upload, columns_used
+from offline_capi.config import Deployment, Upload, list_columns_used
 from offline_capi.config.upload import UploadTest
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.events import build_events
@@ -71,7 +71,7 @@ def _check_reason(reason: object) -> None:
 def _outcome(test: UploadTest, upload: Upload, deployment: Deployment) -> dict[str, Any]:
     """What the row becomes: its event, or its fate with reason and field."""
     given = upload.model_copy(update={"lookups": {}})
-    names = {} if upload.transform else dict.fromkeys(columns_used(given))
+    names = {} if upload.transform else dict.fromkeys(list_columns_used(given))
     row = {**names, **test.row}
     batch = pa.record_batch([pa.array([_plain(value)]) for value in row.values()], list(row))
     mapped = map_rows(SourceRows(batch, "test", 1), given)

@@ -20,8 +20,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from offline_capi.clients import breaker
-from offline_capi.config import Deployment, SecretResolver, database_url
-from offline_capi.config.paths import anchored_url
+from offline_capi.config import Deployment, SecretResolver, resolve_database_url
+from offline_capi.config.paths import anchor_url
 from offline_capi.config.run_texts import fill_in
 from offline_capi.config.source import FileSource
 from offline_capi.config.upload import Upload
@@ -135,7 +135,7 @@ def open_services(
     deployment: Deployment, secrets: SecretResolver, *, clock: Callable[[], datetime] = _utc_now
 ) -> Iterator[Services]:
     """Open the ledger that the configuration names, and close it at the end."""
-    url = database_url(deployment.platform.ledger, secrets, deployment.project)
+    url = resolve_database_url(deployment.platform.ledger, secrets, deployment.project)
     access = deployment.platform.file_access
     with Ledger(url.reveal(), clock=lambda: clock().timestamp(), access=access) as ledger:
         yield Services(deployment, secrets, ledger, clock)
@@ -491,7 +491,7 @@ def at_source(upload: Upload, deployment: Deployment, secrets: SecretResolver) -
     """What every look at an upload's source needs beside source and window; see ``sources``."""
     return {
         "zone": upload.window.timezone,
-        "connection_url": lambda name: anchored_url(
+        "connection_url": lambda name: anchor_url(
             secrets.connection_url(deployment.resolve_connection(name)).reveal(), deployment.project
         ),
         "sql_folder": deployment.sql_folder,

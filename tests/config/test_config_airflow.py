@@ -9,7 +9,7 @@ from datetime import timedelta
 import jsonschema
 import pytest
 
-from offline_capi.config import json_schema, load_config
+from offline_capi.config import generate_json_schema, load_config
 from offline_capi.config.airflow import AirflowDefaults, AirflowSettings
 from offline_capi.errors import ConfigError
 from tests.config.good_folder import CLIENTS, UPLOAD
@@ -134,7 +134,7 @@ def test_a_fault_is_told_at_its_place(write_folder, settings, told) -> None:
 
 
 def test_the_schema_for_editors_takes_the_short_spellings() -> None:
-    schema = json_schema()["upload"]
+    schema = generate_json_schema()["upload"]
     text = json.dumps({"$defs": schema["$defs"], "$ref": "#/$defs/AirflowSettings"})
     short = {"tags": "lending", "deadline": "4h", "notify": {"failure": "acme.alerts:page"}}
     long = {"notify": {"failure": [{"call": "acme.alerts:Page", "arguments": {"to": ["a", "b"], "level": 2}}]}}

@@ -83,10 +83,10 @@ def _pixel_uris(services: Services, sent: Mapping[str, int]) -> Iterator[tuple[s
 
 def _folder_uri(source: FileSource, deployment: Deployment) -> str:
     """The path up to its first part that stands for several; without what may be a secret."""
-    from offline_capi.config.paths import anchored
+    from offline_capi.config.paths import anchor_path
     from offline_capi.sources.locate import with_variables
 
-    path = anchored(with_variables(source.path, deployment.environ), deployment.project)
+    path = anchor_path(with_variables(source.path, deployment.environ), deployment.project)
     path = path.partition("?")[0] if "://" in path else path
     plain = re.split(r"[*?{\[]", path)[0]
     folder = plain if plain == path else plain.rpartition("/")[0]
