@@ -24,7 +24,7 @@ def _expand_notifier(value: object) -> object:
 
 
 class Notifier(Node):
-    """Who is told: a function that gets the run's context, or one of Airflow's notifiers.
+    """A recipient of notifications: a function that gets the run's context, or one of Airflow's notifiers.
 
     Its module is a notifier of one of Airflow's providers, or named in ``platform.python``.
     """
@@ -44,11 +44,11 @@ Notifiers = Annotated[
 
 
 class Notify(Node):
-    """Who is told of what; a missed deadline goes to those of ``failure`` where ``deadline`` names nobody."""
+    """Recipients by kind of notification; without ``deadline``, a missed deadline goes to those of ``failure``."""
 
     alert: Notifiers = Field(
         (),
-        description="told once when a fault begins and once when it is over, with its numbers, reason and what to do; "
+        description="notified once when an incident begins and once when it ends, with numbers, reason and remedy; "
         "without any, platform.notify is used",
     )
     failure: Notifiers = ()
@@ -64,7 +64,7 @@ class Pools(Node):
 
 
 class AirflowSettings(Node):
-    """How Airflow runs an upload. What an upload does not say, ``platform.airflow`` in ``clients.yml`` says for all."""
+    """How Airflow runs an upload. ``platform.airflow`` in ``clients.yml`` holds the defaults for all uploads."""
 
     owner: Name = "offline_capi"
     tags: Tags = ()
@@ -82,21 +82,21 @@ class AirflowSettings(Node):
 
 
 class HealthSettings(Node):
-    """The daily look at every client's token and pixel, as `offline-capi clients health` does it."""
+    """The daily check of every client's token and pixel, as `offline-capi clients health` does it."""
 
     schedule: Schedule = Field(
         "0 12 * * *",
-        description="cron; by default at noon, for whoever has to renew a token before the night. none: by hand only",
+        description="cron; by default at noon, so that tokens can be renewed before nightly runs. none: by hand only",
     )
     timezone: Zone = "UTC"
     notify: Notifiers = Field(
         (),
-        description="told when a fault begins and ends; without any those of notify.alert, else of notify.failure",
+        description="notified when an incident begins and ends; by default notify.alert, else notify.failure",
     )
 
 
 class QualitySettings(Node):
-    """The daily question to Meta what it got, as `offline-capi clients quality` puts it."""
+    """The daily query for what Meta counted, as `offline-capi clients quality` sends it."""
 
     schedule: Schedule = Field(
         "0 5 * * *",
@@ -106,14 +106,14 @@ class QualitySettings(Node):
 
 
 class SettleSettings(Node):
-    """A DAG that only settles what earlier runs owe, between two nights; without a schedule there is none."""
+    """A DAG that only delivers what earlier runs could not, between two runs; without a schedule there is none."""
 
     schedule: Schedule = Field("none", description='cron, such as "30 */6 * * *"; by default there is no such DAG')
     timezone: Zone = "UTC"
 
 
 class AirflowDefaults(AirflowSettings):
-    """``platform.airflow``: what holds for every upload of the folder that does not say otherwise."""
+    """``platform.airflow``: defaults for every upload of the folder."""
 
     schedule: Schedule | None = Field(
         None, description="for uploads without a schedule of their own; `schedule: none` there means by hand only"

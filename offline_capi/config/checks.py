@@ -1,4 +1,4 @@
-"""What a node cannot know alone: names of other files, and what a field may be asked for at its place.
+"""Checks that a node cannot make alone: names in other files, and options that depend on a field's position.
 
 A check gets one validated section of an upload and yields findings; a faulty section does not keep the others from
 being checked.
@@ -76,7 +76,7 @@ def check_sections(upload: Upload, sections: Collection[str], scope: ValidationS
         yield from _check_ids(upload, sections)
 
 
-# ---------------------------------------------------------------------------------------------- words of other places
+# ---------------------------------------------------------------------------------------------- names in other files
 
 
 def _check_client(spec: FieldSpec, scope: ValidationScope) -> Iterator[Finding]:
@@ -113,7 +113,7 @@ def _check_names(names: EventName, loc: Loc) -> Iterator[Finding]:
             )
 
 
-#: Keys by which a person is found in readable form; of a country, a state or a gender nobody is.
+#: Keys whose readable values identify a person; a country, a state or a gender does not.
 _READABLE_KEYS = tuple(
     key
     for key, facts in USER_DATA_KEYS.items()
@@ -144,7 +144,7 @@ def _check_ids(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
 
 
 def _check_words(node: Event | CustomData | Contents, loc: Loc) -> Iterator[Finding]:
-    """Fields that hold one of a few words of Meta's, where the YAML alone says which."""
+    """Fields for which Meta allows certain words only, where their values stand in the YAML itself."""
     for name, words in _FIELD_WORDS.items():
         spec = getattr(node, name, None)
         for place, word in _list_literals(spec, (*loc, name)) if isinstance(spec, FieldSpec) else ():
@@ -161,7 +161,7 @@ def _list_literals(spec: FieldSpec, loc: Loc) -> Iterator[tuple[Loc, str]]:
         yield from (((*place, "map", key), str(value)) for key, value in (part.map or {}).items())
 
 
-# ---------------------------------------------------------------------------------------------- options at their place
+# ---------------------------------------------------------------------------------------------- options by position
 
 
 def _check_custom_data(custom: CustomData, _: ValidationScope) -> Iterator[Finding]:
@@ -203,7 +203,7 @@ def _check_type_options(spec: FieldSpec | WindowSpec, loc: Loc) -> Iterator[Find
         kinds = _TYPED_OPTIONS[option]
         several = f"{', '.join(kinds[:-1])} and " if kinds[:-1] else ""
         yield (*loc, option), f"has no meaning for type {declared}, only for {several}{kinds[-1]}"
-    # One finding for a format in the wrong place: what it says does not matter there.
+    # One finding for a format in the wrong position: its content does not matter there.
     for form in () if "format" in misplaced else spec.format:
         if problem := find_format_problem(form):
             yield (*loc, "format"), problem
@@ -234,9 +234,9 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
         if spec.country and key != "ph":
             yield (*place, "country"), "belongs to ph only: it completes phone numbers"
         if spec is not field and (spec.hashed or spec.country):
-            yield place, "hashed and country stand beside coalesce, not inside it"
+            yield place, "write hashed and country next to coalesce, not inside it"
         if spec.format and spec.type is None and key != "db":
-            yield (*place, "format"), "belongs to db only, or beside type: date or timestamp"
+            yield (*place, "format"), "belongs to db only, or next to type: date or timestamp"
         else:
             yield from _check_type_options(spec, place)
 
@@ -264,7 +264,7 @@ def _check_source(source: SqlSource | FileSource, scope: ValidationScope) -> Ite
 def _check_query(
     source: SqlSource, scope: ValidationScope, here: Loc = ("source", "sql"), *, windowed: bool = True
 ) -> Iterator[Finding]:
-    """``windowed``: a query that does not ask for the window would read everything each night."""
+    """``windowed``: the query has to use the window, or each run would read everything."""
     try:
         query = scope.sql_folder.joinpath(source.sql).read_text(encoding="utf-8-sig") if source.is_file else source.sql
     except FileNotFoundError:
@@ -280,13 +280,13 @@ def _check_query(
 
 
 def _check_path(path: str, here: Loc = ("source", "path")) -> Iterator[Finding]:
-    """Braces are ``${NAME}``, ``{date}`` or ``{date:FORMAT}``; the format must tell days apart."""
+    """Braces are ``${NAME}``, ``{date}`` or ``{date:FORMAT}``; the format must distinguish days."""
     rest = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "", path)
     for name, form in re.findall(r"\{(\w*)(?::([^{}]*))?\}", rest):
         if name != "date":
             yield here, f'"{{{name}}}" means nothing here; write {{date}}, {{date:%Y%m%d}} or ${{NAME}}'
         elif form and not _has_whole_date(form):
-            yield here, f'the format "{form}" does not tell days apart; use %Y, %m and %d, or %Y and %j'
+            yield here, f'the format "{form}" does not distinguish days; use %Y, %m and %d, or %Y and %j'
     if re.search(r"[{}]", re.sub(r"\{\w*(:[^{}]*)?\}", "", rest)):
         yield here, "has a brace without its partner; write {date}, {date:%Y%m%d} or ${NAME}"
 
@@ -297,7 +297,7 @@ def _has_whole_date(form: str) -> bool:
     return bool(directives & {"F", "x", "D"} or (year and (("j" in directives) or (month and day))))
 
 
-# ---------------------------------------------------------------------------------------------- code of somebody's own
+# ---------------------------------------------------------------------------------------------- the user's own code
 
 #: Where providers of Airflow keep their notifiers; another module of theirs may start programs.
 _NOTIFIERS = re.compile(r"airflow\.providers\.[\w.]+\.notifications(\.\w+)*")
@@ -374,7 +374,7 @@ RUN_ID_CHARS = 24
 
 
 def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
-    """What only several sections together tell."""
+    """Checks that need several sections at once."""
     if not set(sections) >= _MAPPED:
         return
     for name in upload.lookups:
@@ -385,7 +385,10 @@ def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]
             yield ("lookups", name, "by"), f'"{by}" is a column of a lookup; name one of the source, or join the tables'
     for column in upload.window.columns:
         if find_lookup(column, upload):
-            yield ("window",), f'"{column}" is a column of a lookup; rows are placed before anything is looked up'
+            yield (
+                ("window",),
+                f'"{column}" is a column of a lookup; rows are assigned to the window before lookups are joined',
+            )
     if upload.transform is None:
         known = {*list_named_columns(upload), *list_columns_used(upload)}
         for index, test in enumerate(upload.tests):

@@ -41,7 +41,7 @@ LONGEST_WINDOW = timedelta(days=62)
 
 
 class ExternalIdPolicy(Node):
-    """How ``external_id`` looks for this client in every channel: it must equal what the browser pixel sends."""
+    """The form of ``external_id`` for this client: it must equal what the browser pixel sends."""
 
     send: Literal["raw", "sha256"] = "sha256"
     trim: bool = True
@@ -59,7 +59,7 @@ def _read_state(value: object) -> object:
 
 
 class DataUse(Node):
-    """Limited Data Use for all rows of a client whose upload says nothing of the row.
+    """Limited Data Use for all rows of a client whose upload has no flag for the row.
 
     ``country`` and ``state`` 0: Meta finds them out by ``client_ip_address``; a state implies the country USA (1).
     """
@@ -88,7 +88,7 @@ _OPTIONAL_PARTS = {*EVENT_KEYS, "user_data", "custom_data"} - {*REQUIRED_EVENT_K
 
 
 def _check_outgoing(name: str) -> str:
-    """The name of something that an event may hold, as Meta writes it."""
+    """``name``, if it is an optional part of an event in Meta's spelling; else a ``ValueError``."""
     whole, _, part = name.partition(".")
     if (
         name in _OPTIONAL_PARTS
@@ -117,7 +117,7 @@ class Pixel(Node):
 
     id: str = Field(pattern=r"^[1-9][0-9]{4,19}$", description="Meta's number of it")
     token: SecretRef | None = Field(None, description="instead of the client's")
-    app_secret: SecretRef | None = Field(None, description="for appsecret_proof, beside a token of its own")
+    app_secret: SecretRef | None = Field(None, description="for appsecret_proof, together with a token of its own")
     test: ConnectionTest | None = Field(None, description="a test code belongs to one pixel")
 
     @model_validator(mode="before")
@@ -127,7 +127,7 @@ class Pixel(Node):
 
 
 class ClientLimits(Node):
-    """How much may go out for a client, so that one of many does not fill the night."""
+    """How much may be sent for a client, so that one client does not take the capacity of all others."""
 
     events_per_run: int | None = Field(
         None,
@@ -165,10 +165,10 @@ class Client(Node):
     physical_store_max_age: Duration = Field(LONGEST_WINDOW, description="7d for datasets that refuse older ones")
     limited_data_use: Annotated[
         DataUse | None, BeforeValidator(_expand_data_use, json_schema_input_type=DataUse | bool | None)
-    ] = Field(None, description="true, or {state: CA}; where the upload says nothing of a row")
+    ] = Field(None, description="true, or {state: CA}; for rows without a flag of the upload")
     allowed_fields: tuple[Annotated[str, AfterValidator(_check_outgoing)], ...] | None = Field(
         None,
-        description="what may leave beside name, time, id and action_source: user_data, custom_data.value, …; "
+        description="what may be sent besides name, time, id and action_source: user_data, custom_data.value, …; "
         "all else is left out and counted",
     )
     core_mode: bool = Field(
@@ -181,7 +181,7 @@ class Client(Node):
     shares_pixel_with: Annotated[tuple[Name, ...], BeforeValidator(as_filled_list)] = Field(
         (), description="clients whose pixel this may be as well; without it, one pixel has one client"
     )
-    contacts: Texts = Field((), description="who is told when the token fails; never sent to Meta")
+    contacts: Texts = Field((), description="who is notified when the token fails; never sent to Meta")
     test: ConnectionTest | None = Field(None, description="how `clients test` marks its event")
     limits: ClientLimits = ClientLimits()
 

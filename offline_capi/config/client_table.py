@@ -1,6 +1,6 @@
 """Clients as rows of a table: the same fields and the same messages as in ``clients.yml``, each naming its row.
 
-The table is read by ``offline-capi clients pull``, which keeps what is good of it in a file beside ``clients.yml``; all
+The table is read by ``offline-capi clients pull``, which keeps its valid rows in a file next to ``clients.yml``; all
 else reads that file, so that neither a DAG file at parse time nor a night depends on the table being reachable. A row
 that is faulty leaves out its client alone: rows of that client are deferred until it is mended.
 """
@@ -37,7 +37,7 @@ __all__ = [
     "write_pulled",
 ]
 
-#: The file that holds what was pulled, and the variable that names another place for it.
+#: The file that holds what was pulled, and the variable that names another path for it.
 PULLED_FILE, PULLED = "clients.pulled.json", "OFFLINE_CAPI_CLIENTS_PULLED"
 
 Row = Mapping[str, Any]
@@ -107,7 +107,7 @@ def _update_owners(good: Mapping[int, Client], clients: Mapping[int, Row], befor
 
 
 class _Prefixes:
-    """Which secrets a row may name: whoever writes it would get at what is not the client's.
+    """Which secrets a row may name: who can write rows must not reach secrets of others.
 
     A name belongs to the client with the longest prefix that it begins with: of ``acme`` and ``acme_2`` only the second
     may name ``CAPI_ACME_2_TOKEN``, and of ``acme-2`` and ``acme_2``, whose prefixes are equal, neither.

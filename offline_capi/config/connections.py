@@ -144,7 +144,7 @@ def add_driver(url: str, name: str = "NAME") -> str:
 
 
 def _quote_password(base: str) -> str:
-    """A password may hold an @ that nobody escaped: the last one before the path ends it."""
+    """A password may hold an unescaped @: the last one before the path ends it."""
     authority, slash, path = base.partition("/")
     login, at, host = authority.rpartition("@")
     return f"{login.replace('@', '%40')}{at}{host}{slash}{path}"

@@ -55,16 +55,16 @@ class EnvironmentClient(Node):
 
 
 class Environment(Node):
-    """A second life of the folder: the same uploads to other pixels, with books of their own."""
+    """The same uploads to other pixels, with a ledger and a stage of their own."""
 
     clients: dict[Name, EnvironmentClient] = Field(
         min_length=1, description="the clients that send there; rows of the others are deferred"
     )
     graph_url: Annotated[str, AfterValidator(check_url)] | None = None
     ledger: Ledger | None = Field(
-        None, description="never that of the platform; without it, a SQLite file beside that one"
+        None, description="never that of the platform; without it, an SQLite file next to that one"
     )
-    stage: Name | None = Field(None, description="without it, a folder beside the platform's")
+    stage: Name | None = Field(None, description="without it, a folder next to the platform's")
     connections: dict[Name, Name] = Field({}, description="connection that uploads name → the one that is used instead")
 
 
@@ -83,12 +83,12 @@ class Deployment(Node):
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """Where a ``${NAME}`` in the path of a source is looked up: in what the folder was loaded with."""
+        """The environment that ``${NAME}`` in the path of a source is read from: the one the folder was loaded with."""
         return self._environ
 
     @cached_property
     def recipients(self) -> dict[str, Client]:
-        """Who gets requests: the clients, and a sibling for each further pixel, by the name that the books give it."""
+        """Recipients of requests: the clients, and a sibling for each further pixel, by their names in the ledger."""
         return {one.name: one for client in self.clients.values() for one in client.list_recipients()}
 
     def resolve_connection(self, name: str) -> str:
@@ -102,12 +102,12 @@ class Deployment(Node):
 
     @property
     def project(self) -> Path:
-        """Where relative paths begin: see ``paths``."""
+        """The folder that relative paths start from: see ``paths``."""
         return find_project_folder(self.folder)
 
     @property
     def sql_folder(self) -> Path:
-        """Where ``source.sql`` names a file."""
+        """The folder of the files that ``source.sql`` names."""
         return find_sql_folder(self.folder)
 
     def resolve_airflow(self, upload: Upload) -> AirflowSettings:

@@ -45,11 +45,11 @@ _SECRET_VALUE = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
 _URL_PASSWORD = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@'\"]*:[^/\s@'\"]+@")
-# Below these, keys are the author's own words: a column may well be called "token".
+# Below these, keys are names of the author's: a column may well be called "token".
 _FREE_KEYS = {"map", "properties", "row", "expect", "replace"}
 
 INLINE_ADVICE = (
-    "holds a secret, which must never stand in this file; name its place instead: {env: NAME_OF_VARIABLE}, "
+    "holds a secret, which must never stand in this file; write a reference instead: {env: NAME_OF_VARIABLE}, "
     "{file: /run/secrets/name} or {connection: airflow_connection_id}. If this file was ever shared, renew the secret"
 )
 URL_ADVICE = (
@@ -60,7 +60,7 @@ URL_ADVICE = (
 _TOO_DEEP = "nests too deeply; no part of the grammar is more than ten levels deep"
 _MANY_DASHES = re.compile(r"(?:- +){500}")
 _QUOTED = re.compile(r"\".*\"|'.*'")
-_COLLECTION_LIMIT = 200_000  # of lists and mappings, aliases written out: nested aliases can make a small file huge
+_MAX_COLLECTIONS = 200_000  # of lists and mappings, aliases written out: nested aliases can make a small file huge
 
 _SYNTAX: tuple[tuple[str, str], ...] = (
     ("found character '\\t'", "a tab cannot indent YAML; use spaces"),
@@ -114,7 +114,7 @@ class Places:
     file: str
     lines: Mapping[Loc, int] = field(default_factory=dict)
     todos: Mapping[int, str] = field(default_factory=dict)
-    """What a ``# TODO:`` beside a line, or alone above it, says is left to do there."""
+    """The text of each ``# TODO:`` at the end of a line, or alone above it."""
 
     def find_line(self, loc: Loc) -> int:
         """The line of the node at ``loc``, or of the nearest node around it."""
@@ -127,7 +127,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Document:
-    """One YAML file as data: ``withheld`` are the places of secrets, whose values were never taken over."""
+    """One YAML file as data: ``withheld`` are the positions of secrets, whose values were never read."""
 
     data: object
     places: Places
@@ -152,7 +152,7 @@ def read_document(raw: bytes, file: str) -> Document:
         )
     except yaml.MarkedYAMLError as error:
         sentence = _translate_syntax_error(str(error.problem or error.context))
-        # What is never closed is best looked for where it was opened.
+        # What is never closed is easiest to find where it was opened.
         opened = error.context_mark if "closed" in sentence else None
         mark = opened or error.problem_mark or error.context_mark
         return _build_unreadable(file, mark.line + 1 if mark else None, sentence)
@@ -189,7 +189,7 @@ def _build_unreadable(file: str, line: int | None, message: str) -> Document:
 
 
 def _translate_syntax_error(problem: str) -> str:
-    """Our words for the parser's; what it quotes from the file is left out, for it may be a secret."""
+    """Our words for the parser's; quotes from the file are left out, for they may be a secret."""
     ours = next((ours for theirs, ours in _SYNTAX if theirs in problem), None)
     return f"is not valid YAML: {ours or _QUOTED.sub('…', problem)}"
 
@@ -225,10 +225,10 @@ class _YamlReader:
     def _enter(self, node: yaml.Node, loc: Loc) -> bool:
         """Whether a collection may be walked: aliases can make a file endless, or larger than memory."""
         self._collections += 1
-        fits = self._collections < _COLLECTION_LIMIT and id(node) not in self._open
+        fits = self._collections < _MAX_COLLECTIONS and id(node) not in self._open
         if fits:
             self._open.add(id(node))
-        elif self._collections <= _COLLECTION_LIMIT:
+        elif self._collections <= _MAX_COLLECTIONS:
             self._note(node, loc, "an alias (*name) that contains itself, or multiplies beyond all use")
         return fits
 

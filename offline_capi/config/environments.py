@@ -64,7 +64,7 @@ def overlay_environment(
     if chosen not in valid:
         return Overlaid(platform, clients), []
     if valid[chosen].ledger is None and not _is_sqlite_file(environ.get(LEDGER_VARIABLE) or "sqlite:///any"):
-        message = f"is no SQLite file, beside which one could be made: give environments.{chosen}.ledger"
+        message = f"is no SQLite file, from which a path could be derived: give environments.{chosen}.ledger"
         return Overlaid(platform, clients), [Problem("environment", None, LEDGER_VARIABLE, message)]
     return _apply_environment(chosen, valid[chosen], environments[chosen], platform, clients, environ), []
 
@@ -98,7 +98,7 @@ def _find_faults(name: str, data: Any, platform: Mapping[str, Any], clients: Map
     if data.get("stage") is not None and data["stage"] == platform.get("stage", _get_default("stage")):
         yield (*here, "stage"), "is the platform's stage; an environment needs one of its own"
     if data.get("ledger") is None and not _is_sqlite_file(platform.get("ledger", _get_default("ledger"))):
-        yield here, "needs a ledger: the platform's is no SQLite file, beside which one could be made"
+        yield here, "needs a ledger: the platform's is no SQLite file, from which a path could be derived"
 
 
 def _find_shared_stores(name: str, data: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[Finding]:

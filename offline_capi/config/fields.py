@@ -1,6 +1,6 @@
 """One field: where its values come from and how they are read; and conditions, which compare them.
 
-A bare text is a column, a text with ``{…}`` a template, a list several columns. Where only words of ours or of Meta's
+A bare text is a column, a text with ``{…}`` a template, a list several columns. Where only words of ours or Meta's
 are possible (client, event name, action source), a bare text is a constant.
 """
 
@@ -99,7 +99,7 @@ class TextStep(Node):
     lower: Literal[True] | None = None
     upper: Literal[True] | None = None
     replace: Annotated[dict[Name, str], Field(min_length=1)] | None = Field(
-        None, description="text → what stands in its place, everywhere, in this order; no pattern"
+        None, description="text → its replacement, everywhere, in this order; no pattern"
     )
     extract: Annotated[str, AfterValidator(_check_one_group)] | None = Field(
         None, description="RE2: the group of the first match, or the whole match; no match: unreadable"
@@ -208,7 +208,7 @@ class EventName(FieldSpec):
     """The name of an event. A standard event's name in another case becomes the standard event."""
 
     exact: bool = Field(
-        False, description="true: names are meant as they are written, also where they look like a standard event's"
+        False, description="true: names are sent as written, even where they resemble a standard event's"
     )
 
 
@@ -270,7 +270,7 @@ Values = Annotated[
 
 
 class Condition(Node):
-    """What a row has to be to be meant: all that is said here holds for it. An empty value equals nothing."""
+    """Conditions that a row has to meet, all of them. An empty value equals nothing."""
 
     column: Name | None = None
     text: TextSteps = Field((), description="changes of the value as text before it is compared, as in a field")
@@ -320,7 +320,7 @@ class Condition(Node):
 
     @property
     def bounds(self) -> list[tuple[str, float | str]]:
-        """What the value is compared with in size, by how."""
+        """The bounds of the value, by kind of comparison."""
         found = ((name, getattr(self, name)) for name in ("above", "at_least", "below", "at_most"))
         return [(name, bound) for name, bound in found if bound is not None]
 

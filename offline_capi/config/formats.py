@@ -31,9 +31,9 @@ def find_format_problem(form: str) -> str | None:
     if not directives & set("YyFD") or not any(day <= directives for day in _DAYS):
         return f'"{form}" does not name a year and a day'
     if directives & set("HTR") and "p" in directives:
-        return f'"{form}" has hours of 24 beside %p; write %I for hours of 12'
+        return f'"{form}" has hours of 24 together with %p; write %I for hours of 12'
     if "I" in directives and "p" not in directives:
-        return f'"{form}" has hours of 12 without %p, which says the half of the day; write %H for hours of 24'
+        return f'"{form}" has hours of 12 without %p for the half of the day; write %H for hours of 24'
     if directives & set("HI") and "M" not in directives:
         return f'"{form}" has hours without minutes (%M)'
     if found := _ABBREVIATIONS.search(_remove_directives(form)):

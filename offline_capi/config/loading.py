@@ -24,7 +24,7 @@ from offline_capi.config.queries import find_sql_folder
 from offline_capi.config.run_texts import fill_in
 from offline_capi.config.types import check_partner_agent
 from offline_capi.config.upload import Upload
-from offline_capi.config.wording import MISSING, Finding, check_name, describe_errors, locate
+from offline_capi.config.wording import MISSING_MESSAGE, Finding, check_name, describe_errors, locate
 from offline_capi.errors import ConfigError, Problem, UsageError
 from offline_capi.runtime.nearest import did_you_mean
 
@@ -52,7 +52,7 @@ class SharedEnvironment(Mapping[str, str]):
         """Whether the value of ``name`` comes from there."""
 
 
-# Valid sections in place of faulty ones, so that the rest of a file is still checked.
+# Valid sections instead of faulty ones, so that the rest of a file is still checked.
 _STAND_INS: Mapping[str, Any] = {
     "client": "any",
     "window": {"column": "any"},
@@ -81,7 +81,7 @@ def load_each(
     """What of the configuration is good, and for each broken upload its error, by name; for clients, ``clients.yml``.
 
     An upload whose own file is good but whose client or platform settings are broken counts as broken, too. With
-    ``only``, other uploads are not looked at.
+    ``only``, other uploads are not read.
     """
     clients, uploads = _load(Path(folder), environ, only)
     errors = {CLIENTS_FILE: clients.problems} if clients.problems else {}
@@ -191,7 +191,7 @@ def _locate_problems(document: Document, found: Iterable[Finding]) -> Iterator[P
             place = locate(loc, document.data)
             # What is missing stands nowhere; the line of the node that should hold it is the nearest.
             line = document.places.find_line(place) if place else None
-            path = loc if message.startswith(MISSING) else place
+            path = loc if message.startswith(MISSING_MESSAGE) else place
             todo = document.places.todos.get(line or 0)
             yield Problem(document.places.file, line, format_path(path), f"{message}. {todo}" if todo else message)
 
@@ -329,7 +329,7 @@ def _report_shared_pixels(clients: Mapping[str, Client], document: Document) -> 
 
 
 def _check_ledger_period(platform: Platform | None, clients: Mapping[str, Client]) -> Iterator[Finding]:
-    """A period of the ledger that somebody wrote, and that a client's longer window makes too short."""
+    """An explicit retention of the ledger that is shorter than a client's longer window needs."""
     if platform is None or "ledger" not in platform.retention.model_fields_set or not clients:
         return
     name, longest = max(((name, one.physical_store_max_age) for name, one in clients.items()), key=lambda one: one[1])
@@ -363,7 +363,7 @@ def _build_platform(
     name = variables.get("graph_url", "")
     if name and isinstance(environ, SharedEnvironment) and environ.is_shared(name) and not data.get(_BY_VARIABLE):
         message = (
-            "is an Airflow variable: whoever edits variables could send every token elsewhere. Set it in the"
+            "is an Airflow variable: who edits variables could redirect every token. Set it in the"
             " environment of the workers, or platform.graph_url in clients.yml, and delete the variable; or allow it"
             f" there with platform: {_BY_VARIABLE}: true"
         )

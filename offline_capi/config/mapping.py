@@ -1,4 +1,4 @@
-"""The part of an upload that says which column becomes which field: ``window``, ``event``, ``user_data``, …
+"""The part of an upload that maps columns to fields: ``window``, ``event``, ``user_data``, …
 
 What one node can know alone is checked here; what needs other files, the folder or the position of a field in the
 grammar is checked in ``checks.py``.
@@ -63,7 +63,7 @@ class Contents(Node):
 
     @property
     def has_words(self) -> bool:
-        """Whether an item may hold more than ids, numbers and words of Meta's."""
+        """Whether an item may hold more than ids, numbers and Meta's fixed words."""
         return any((self.json_column, self.title, self.description, self.brand, self.category))
 
     @model_validator(mode="after")
@@ -144,7 +144,7 @@ class AttributionData(Node):
 
 
 class StoreData(Node):
-    """``store_data`` (D:offline-events): in which store it was."""
+    """``store_data`` (D:offline-events): the store of the sale."""
 
     store_page_id: ColumnSpec | None = None
     brand_page_id: ColumnSpec | None = None
@@ -159,23 +159,23 @@ def _expand_when(value: object) -> object:
 
 
 class LimitedDataUse(Node):
-    """Rows under Limited Data Use (MAPI:overview/data-processing-options), instead of what the client says of all.
+    """Rows under Limited Data Use (MAPI:overview/data-processing-options), instead of the client's own setting.
 
     Meta finds out the state itself where there is none, for which it wants ``client_ip_address``.
     """
 
-    when: FieldSpec = Field(description="true: limited; false: not; empty: as the client says")
+    when: FieldSpec = Field(description="true: limited; false: not; empty: the client's setting")
     state: FieldSpec | None = Field(None, description="a state of the USA: CA, California or Meta's number 1000")
 
 
 class WindowSpec(Node):
-    """Which column places a row in time for the run's window, and the zone of naive values and of days.
+    """Which column assigns a row to the run's window, and the zone of naive values and of days.
 
     Without ``format`` and ``unit``, what ``event.time`` declares for the same column, or for a template with that
     column in it, holds here too. A row of which this cannot be read is invalid.
     """
 
-    column: Name | None = Field(None, description="the column that places a row in time")
+    column: Name | None = Field(None, description="the column with the time that assigns a row to a window")
     template: Template | None = Field(None, description='instead of a column: several, such as "{Date} {Time}"')
     format: tuple[str, ...] = Field((), description="strptime formats, tried in order")
     unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of numeric timestamps")
@@ -197,7 +197,7 @@ class WindowSpec(Node):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Source columns that place a row in time."""
+        """Source columns that assign a row to the window."""
         return (self.column,) if self.column else tuple(dict.fromkeys(TEMPLATE_COLUMN.findall(self.template or "")))
 
 
@@ -216,7 +216,7 @@ class Event(Node):
             LimitedDataUse, BeforeValidator(_expand_when, json_schema_input_type=LimitedDataUse | FieldSpec | bool)
         ]
         | None
-    ) = Field(None, description="a column that says whose data Meta may use in a limited way only")
+    ) = Field(None, description="a column that flags people whose data Meta may use in a limited way only")
     customer_segmentation: ConstantSpec | None = Field(None, description="new_customer_to_business, …")
     original_event: OriginalEvent | None = Field(None, description="what AppendValue adds to")
     messaging_channel: ConstantSpec | None = Field(None, description="whatsapp, messenger or instagram")
@@ -286,12 +286,12 @@ class Screening(Node):
     found: Literal["strip", "reject"] = "strip"
     ids: tuple[str, ...] = Field(
         (),
-        description="custom properties that hold ids, such as an invoice number: e-mail addresses only are looked for",
+        description="custom properties that hold ids, such as an invoice number: searched for e-mail addresses only",
     )
 
 
 class MappingSpec(Node):
-    """The part of an upload that says which column becomes which field; all that the mapping stage sees."""
+    """The part of an upload that maps columns to fields; all that the mapping stage sees."""
 
     client: ConstantSpec
     window: WindowSpec
@@ -299,9 +299,7 @@ class MappingSpec(Node):
     user_data: Annotated[dict[Annotated[str, AfterValidator(check_key)], ManySpec], BeforeValidator(refuse_empty)]
     custom_data: CustomData = CustomData()
     consent: Consent | None = None
-    filter: Conditions = Field(
-        (), description="rows of which not all of these hold are not meant: they are left out and counted"
-    )
+    filter: Conditions = Field((), description="rows that do not meet all of these are left out and counted")
     lookups: dict[Annotated[str, AfterValidator(check_lookup_name)], Lookup] = Field(
         {}, description="name → a table joined by key; its columns are name.column"
     )

@@ -52,7 +52,7 @@ def _get_sqlite_file(url: str) -> Path | None:
 
 
 def refuse_moved_ledger(url: str, project: Path) -> None:
-    """Raise ``ConfigError`` where the ledger would be new and one lies where earlier versions looked for it.
+    """Raise ``ConfigError`` where the ledger would be new and one lies where earlier versions kept it.
 
     They took its path as seen from the shell's folder. A new ledger beside that one would send everything again. Not
     where the shell's folder is a project of its own: then that ledger is of that project.
@@ -63,7 +63,7 @@ def refuse_moved_ledger(url: str, project: Path) -> None:
     if before is None or now is None or own or here == project or now.exists() or not before.is_file():
         return
     raise ConfigError(
-        f"there is no ledger at {now}, and one at {before.absolute()}, where earlier versions looked for it.\n"
+        f"there is no ledger at {now}, and one at {before.absolute()}, where earlier versions kept it.\n"
         f"If it is the ledger of this configuration, move it there, with its -wal and -shm files if there are any; if "
         f"not, start from another folder. Without it everything would be sent again. Nothing was sent."
     )

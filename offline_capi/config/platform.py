@@ -38,7 +38,7 @@ __all__ = [
 
 #: Where Meta answers (D:using-the-api).
 GRAPH_URL = "https://graph.facebook.com"
-#: Kept beyond that: a clock may be wrong, a window may be widened, somebody may ask what was sent.
+#: Kept beyond that: a clock may be wrong, a window may be widened, a report may be needed.
 LEDGER_MARGIN = timedelta(days=8)
 
 
@@ -60,8 +60,8 @@ def _check_outlives_window(value: timedelta) -> timedelta:
     shortest = LONGEST_WINDOW + LEDGER_MARGIN
     if value < shortest:
         raise ValueError(
-            f"is too short: Meta takes events for up to {LONGEST_WINDOW.days} days, and what is forgotten by then "
-            f"would be sent and counted again, or a day that is still open be lost; {shortest.days}d or more"
+            f"is too short: Meta takes events for up to {LONGEST_WINDOW.days} days, and a key deleted before "
+            f"that would be sent and counted again, or an open day be lost; {shortest.days}d or more"
         )
     return value
 
@@ -85,7 +85,7 @@ Period = Annotated[Duration, AfterValidator(_check_a_day_at_least)]
 
 
 class Retention(Node):
-    """For how long each kind of record is kept; then it is deleted, each night, by whatever runs first that day."""
+    """For how long each kind of record is kept; older ones are deleted by the first run of a day."""
 
     staged_events: Annotated[Period, AfterValidator(_check_within_window)] = Field(
         timedelta(days=7), description="hashed events of runs that lost something; those of a complete run go at once"
@@ -132,7 +132,7 @@ class GraphVersions(Node):
 
 
 class AlertTargets(Node):
-    """Who is told of faults by the command line, and by Airflow where it names nobody itself."""
+    """Recipients of alerts of the command line, and of Airflow where it has no recipients of its own."""
 
     command: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
         None,
@@ -158,10 +158,10 @@ class Platform(Node):
         description="true: graph_url and platform.notify.webhook may be http on another machine, and so may be read on "
         "the way",
     )
-    graph_url: str = Field(GRAPH_URL, description="where Meta's API is, or what stands in for it: https, or loopback")
+    graph_url: str = Field(GRAPH_URL, description="address of Meta's API, or of a stand-in: https, or loopback")
     graph_url_variable: bool = Field(
         False,
-        description="true: the Airflow variable OFFLINE_CAPI_GRAPH_URL may say it; whoever edits variables then "
+        description="true: the Airflow variable OFFLINE_CAPI_GRAPH_URL may set it; who edits variables then "
         "decides where every token goes",
     )
     graph_version: GraphVersion = NEWEST
@@ -188,10 +188,11 @@ class Platform(Node):
         "meta", description="how identity is normalised; an upload's choice counts before a client's, this comes last"
     )
     frequent_value: Share = Field(
-        0.005, description="share of rows above which `coverage` and `drop_frequent` take a value for nobody's"
+        0.005,
+        description="share of rows above which `coverage` and `drop_frequent` regard a value as no single person's",
     )
     notify: AlertTargets = Field(
-        AlertTargets(), description="who is told once when a fault begins and once when it is over"
+        AlertTargets(), description="who is notified, once when an incident begins and once when it ends"
     )
     airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
     python: Annotated[
@@ -203,7 +204,7 @@ class Platform(Node):
     )
     file_group: bool | Name = Field(
         False,
-        description="who reads the stage, a ledger of SQLite and reports beside the user that runs this: nobody; true: "
+        description="who may read the stage, an SQLite ledger and reports besides the user of the run: nobody; true: "
         "the group that new files have; or the group of this name",
     )
     retention: Retention = Field(Retention(), description="for how long staged files, reports and the ledger are kept")

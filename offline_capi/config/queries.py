@@ -23,13 +23,13 @@ PARAMETER_NAMES = ("since", "until", "since_utc", "until_utc")
 
 
 def find_sql_folder(folder: Path) -> Path:
-    """The folder of ``.sql`` files: ``sql/`` in the configuration folder if it is there, else ``sql/`` beside it."""
+    """The folder of ``.sql`` files: ``sql/`` in the configuration folder if it is there, else ``sql/`` next to it."""
     inside = folder / "sql"
     return inside if inside.is_dir() else _get_parent(folder) / "sql"
 
 
 def _get_parent(folder: Path) -> Path:
-    """The parent as the user would write it, where that can be told from the path alone."""
+    """The parent as the user would write it, where the path alone shows it."""
     return folder.parent if folder.name not in ("", "..") else folder.resolve().parent
 
 
@@ -178,7 +178,7 @@ class _Reading:
     quotes: list[tuple[int, int]] = field(default_factory=list)
     escapes: list[int] = field(default_factory=list)  # backslashes before a colon, outside quotes
     glued: dict[int, str] = field(default_factory=dict)  # :since right behind a word: a path of JSON, or forgotten
-    odd: bool = False  # a text with a word right behind it, a lone backslash: hardly what was meant
+    odd: bool = False  # a text with a word right behind it, a lone backslash: probably a mistake
     open_at: int | None = None
 
     @classmethod

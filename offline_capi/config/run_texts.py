@@ -18,7 +18,7 @@ __all__ = ["AGENT_NAMES", "MAX_TAG_CHARS", "TAG_NAMES", "fill_in", "find_templat
 TAG_NAMES = ("upload", "client", "since", "until", "run", "environment")
 #: What ``partner_agent`` may name: it is agreed with Meta, and stands in requests that belong to no run.
 AGENT_NAMES = ("client", "environment")
-#: Ours: an event must fit into a request beside it. Meta documents no limit (D:offline-events).
+#: Ours: an event must fit into a request together with it. Meta documents no limit (D:offline-events).
 MAX_TAG_CHARS = 100
 
 _DATES = ("since", "until")

@@ -29,7 +29,7 @@ __all__ = ["EnvironmentSecrets", "Secret", "SecretResolver", "convert_connection
 
 
 class SecretResolver(Protocol):
-    """Turns references into secrets; whatever is not found is a ``ConfigError`` that says where was looked."""
+    """Turns references into secrets; a missing one is a ``ConfigError`` that names where it was searched."""
 
     def token(self, ref: SecretRef) -> Secret:
         """The secret at ``ref``: a token, an app secret, a database URL."""

@@ -39,7 +39,7 @@ class SqlSource(Node):
         return self.sql.endswith(".sql") and not re.search(r"\s", self.sql)
 
 
-#: What writers put where nothing is: SQL clients, pandas, spreadsheets; \N is COPY, Hive, MySQL and Snowflake.
+#: How SQL clients, pandas and spreadsheets write a missing value; \N is COPY, Hive, MySQL and Snowflake.
 NULL_VALUES = (
     *("", "NULL", "null", "N/A", "n/a", "NaN", "nan", "NaT", "<NA>", "#N/A"),
     *("\\N", "(null)", "[NULL]", "<null>", "<NULL>"),
@@ -97,7 +97,7 @@ class FileSource(Node):
 
     @property
     def dated(self) -> bool:
-        """Whether the path itself places a file in time; otherwise rows are placed by ``window.column``."""
+        """Whether the path contains the file's day; otherwise ``window.column`` assigns rows to the window."""
         return "{date" in self.path
 
 
@@ -125,14 +125,14 @@ def check_lookup_name(value: str) -> str:
 class FileLookup(FileSource):
     """A table in files, joined by its key. Read once a run, before the first row."""
 
-    key: Name = Field(description="the column of the table that tells its rows apart")
+    key: Name = Field(description="the column of the table that identifies its rows")
     by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
 
 
 class QueryLookup(SqlSource):
     """A table from a query, joined by its key. It may use :since and :until, and need not."""
 
-    key: Name = Field(description="the column of the table that tells its rows apart")
+    key: Name = Field(description="the column of the table that identifies its rows")
     by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["KEY", "KEY_FILE", "STORE", "TokenStore"]
 
 STORE, KEY, KEY_FILE = "OFFLINE_CAPI_STORE", "OFFLINE_CAPI_STORE_KEY", "OFFLINE_CAPI_STORE_KEY_FILE"
-DEFAULT_PATH = "offline_capi_tokens.enc"
-_HOW = (
+DEFAULT_STORE_PATH = "offline_capi_tokens.enc"
+_KEY_ADVICE = (
     f"make a key with `offline-capi clients store-key`, and set {KEY}, or {KEY_FILE} to a file that only you can read"
 )
 
@@ -44,8 +44,8 @@ class TokenStore:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> TokenStore:
-        """The store that the environment names; its key is looked for when it is needed."""
-        return cls(Path(environ.get(STORE) or DEFAULT_PATH), lambda: _read_keys(environ))
+        """The store that the environment names; its key is read when it is needed."""
+        return cls(Path(environ.get(STORE) or DEFAULT_STORE_PATH), lambda: _read_keys(environ))
 
     def check(self) -> None:
         """Raise ``ConfigError`` where a token could not be put here: before one is made, not after."""
@@ -99,7 +99,7 @@ class TokenStore:
                 file.write(self._build_fernet().encrypt(json.dumps(entries).encode()))
 
     def _read_entries(self) -> dict[str, Any]:
-        """What the file holds; read again only when it has changed, since a night asks once a client."""
+        """What the file holds; read again only when it has changed, since a run asks once a client."""
         try:
             state = self.path.stat()
             version = (state.st_mtime_ns, state.st_ino, state.st_size)
@@ -134,7 +134,7 @@ class TokenStore:
         try:
             return MultiFernet([Fernet(key) for key in self._read_keys().reveal().replace(",", " ").split()])
         except ValueError:
-            raise ConfigError(f"the key of the token store is not one; {_HOW}") from None
+            raise ConfigError(f"the key of the token store is not one; {_KEY_ADVICE}") from None
 
 
 def _read_keys(environ: Mapping[str, str]) -> Secret:
@@ -142,7 +142,7 @@ def _read_keys(environ: Mapping[str, str]) -> Secret:
         return Secret(environ[KEY])
     path = environ.get(KEY_FILE, "").strip()
     if not path:
-        raise ConfigError(f"the token store has no key: {_HOW}")
+        raise ConfigError(f"the token store has no key: {_KEY_ADVICE}")
     try:
         mode = Path(path).stat().st_mode
         if mode & (stat.S_IRWXO | stat.S_IWGRP):
@@ -155,5 +155,5 @@ def _read_keys(environ: Mapping[str, str]) -> Secret:
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"the key of the token store cannot be read from {path} ({KEY_FILE})") from None
     if not keys:
-        raise ConfigError(f"the file {path} ({KEY_FILE}) holds no key; {_HOW}")
+        raise ConfigError(f"the file {path} ({KEY_FILE}) holds no key; {_KEY_ADVICE}")
     return Secret(keys)

@@ -68,7 +68,7 @@ _SHARE_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 def _read_duration(value: object) -> object:
-    """``2d``, ``90m``, ``1w`` → timedelta. A bare number is refused: nobody can see its unit."""
+    """``2d``, ``90m``, ``1w`` → timedelta. A bare number is refused: its unit is unknown."""
     if isinstance(value, timedelta):
         return value
     match = _DURATION_TEXT.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -106,7 +106,7 @@ def _check_zone(value: str) -> str:
 def _check_agent_template(value: str) -> str:
     """Fewer than 23 characters, at least two letters (D:guides/end-to-end-implementation).
 
-    With names in braces that is for ``loading`` to say, which knows the clients.
+    With names in braces ``loading`` checks it, which knows the clients.
     """
     if problem := find_template_problem(value, AGENT_NAMES):
         raise ValueError(problem)
@@ -114,7 +114,7 @@ def _check_agent_template(value: str) -> str:
 
 
 def check_partner_agent(value: str) -> str:
-    """The same, as Meta takes it."""
+    """``value`` without names in braces, if Meta takes it; else a ``ValueError``."""
     if len(value) >= 23 or len(re.findall(r"[A-Za-z]", value)) < 2:
         raise ValueError("needs fewer than 23 characters and at least two letters, as agreed with Meta")
     return value
@@ -137,8 +137,8 @@ def require_encrypted_url(value: str, *, allow_http: bool = False) -> str:
     value = check_url(value)
     if value.startswith("http:") and not allow_http and not is_loopback(urlsplit(value).hostname or ""):
         raise ValueError(
-            "would send the token in clear text: write https, or platform.allow_http: true where the way to that host"
-            " is private"
+            "would send the token in clear text: write https, or platform.allow_http: true where the network to that"
+            " host is private"
         )
     return value
 
@@ -179,12 +179,12 @@ def refuse_empty(value: object) -> object:
 
 
 def as_list(value: object) -> object:
-    """One is a list of one; none is a list, too."""
+    """A single value as a list of one; an empty list stays."""
     return value if isinstance(value, (list, tuple)) or value is None else (value,)
 
 
 def as_filled_list(value: object) -> object:
-    """One is a list of one. A key without a value is left for what follows to refuse."""
+    """A single value as a list of one; an empty list is refused, and no value is left to the next validator."""
     return refuse_empty(value) if isinstance(value, (list, tuple)) or value is None else (value,)
 
 
@@ -234,7 +234,7 @@ def _anchor_in_project(path: Path, info: ValidationInfo) -> Path:
 
 
 class SecretRef(Node):
-    """Where a secret is found; never the secret. Exactly one of the four."""
+    """A reference to a secret, never the secret. Exactly one of the four."""
 
     env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
         None, description="name of an environment variable"
@@ -256,6 +256,6 @@ class SecretRef(Node):
         return self
 
     def __str__(self) -> str:
-        """Where the secret is found, in the words of the YAML."""
-        kind, place = next((k, v) for k, v in self if v is not None)
-        return f"{{{kind}: {place}}}"
+        """The reference, as the YAML writes it."""
+        kind, name = next((k, v) for k, v in self if v is not None)
+        return f"{{{kind}: {name}}}"

@@ -50,7 +50,7 @@ def _expand_action(value: object) -> object:
 class LossLimits(Node):
     """What a run may lose before it counts as failed, as shares of the rows read.
 
-    100% says that all of them may be lost that way; without it, a run that delivers nothing of what it read is partial.
+    With 100% all of them may be lost that way; otherwise a run that delivers none of its rows is partial.
     """
 
     max_invalid: Share = Field(
@@ -58,10 +58,8 @@ class LossLimits(Node):
         validation_alias=AliasChoices("max_invalid", "max_rejected"),
         description="2% or 0.02; rows of unknown and paused clients count with them; max_rejected is accepted as well",
     )
-    max_expired: Share = Field(0.5, description="2% or 0.02; 100%: even a run of which all expired is complete")
-    max_suppressed: Share = Field(
-        0.95, description="2% or 0.02; 100%: even a run of which nobody has consented is complete"
-    )
+    max_expired: Share = Field(0.5, description="2% or 0.02; 100%: even a run whose rows all expired is complete")
+    max_suppressed: Share = Field(0.95, description="2% or 0.02; 100%: even a run without any consent is complete")
 
 
 GateAction = Literal["warn", "stop", "off"]
@@ -83,7 +81,7 @@ class RateGate(Node):
 
 
 class RowsGate(Node):
-    """No rows at all, where the days before had some; judged at the end, for there is nothing to hold."""
+    """No rows at all, where the days before had some; checked at the end, for there is nothing to defer."""
 
     action: GateAction = "stop"
 
@@ -96,9 +94,9 @@ RateGateSpec = Annotated[RateGate, BeforeValidator(_expand_action, json_schema_i
 
 
 class Gates(Node):
-    """What a night's rows are measured by before the first POST; one that stops holds the whole run."""
+    """Quality gates that a run's rows pass before the first POST; one with ``stop`` defers the whole run."""
 
-    days: int = Field(28, ge=3, le=366, description="how many days before the run are looked at")
+    days: int = Field(28, ge=3, le=366, description="how many days before the run are compared with")
     rows: RowsGateSpec = Field(
         RowsGate(), description="no row read although the days before had rows; warn or off: such a run is complete"
     )
@@ -123,11 +121,11 @@ def _expand_drift(value: object) -> object:
 
 
 class Drift(Node):
-    """What happens where a column of the source comes in another shape than in the runs before."""
+    """What happens where the values of a column have another form than in earlier runs."""
 
     default: DriftAction | None = Field(
         None,
-        description="warn: the report says so once; stop: nothing is sent until the run is forced; accept: the new"
+        description="warn: the report mentions it once; stop: nothing is sent until the run is forced; accept: the new"
         " shape is known without a warning. Without it, stop for the columns of event.id, and warn for all others",
     )
     columns: dict[Name, DriftAction] = Field({}, description="column → what happens, where it is not the default")
@@ -161,7 +159,7 @@ class Delivery(Node):
     )
 
 
-#: What a row of a test can become beside an event; ``filtered``: left out by ``filter``.
+#: What a row of a test can become instead of an event; ``filtered``: left out by ``filter``.
 TEST_FATES = ("filtered", "suppressed", "invalid", "expired", "deferred")
 _EVENT_PARTS = (*EVENT_KEYS, "user_data", "custom_data")
 
@@ -178,7 +176,7 @@ def _expand_expectation(value: object) -> object:
             raise ValueError(f'"{key}" is not a key here{guess}')
     if "fate" in wanted and wanted["fate"] not in TEST_FATES:
         guess = did_you_mean(str(wanted["fate"]), TEST_FATES) or f"; one of: {', '.join(TEST_FATES)}"
-        raise ValueError(f'"{wanted["fate"]}" is nothing that becomes of a row{guess}')
+        raise ValueError(f'"{wanted["fate"]}" is no fate of a row{guess}')
     for key in ("user_data", "custom_data"):
         if key in wanted and not isinstance(wanted[key], dict):
             raise ValueError(f"{key} needs a mapping, one key: value a line")
@@ -230,7 +228,9 @@ class Upload(MappingSpec):
     profile: Profile | None = Field(None, description="instead of the client's and the platform's")
     junk: dict[
         Annotated[str, AfterValidator(check_key)], Annotated[tuple[Digest, ...], BeforeValidator(as_filled_list)]
-    ] = Field({}, description="SHA-256 of normal forms that are nobody's, by key, as `coverage` finds them: never sent")
+    ] = Field(
+        {}, description="SHA-256 of normal forms that belong to no person, by key, as `coverage` finds them: never sent"
+    )
     drop_frequent: bool = Field(
         False,
         description="never send values of em, ph and external_id that too many people share (platform.frequent_value); "

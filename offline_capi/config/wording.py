@@ -1,4 +1,4 @@
-"""What the validator found, in our words: a table from pydantic's kinds of error to sentences.
+"""The validator's errors in plain English: a table from pydantic's kinds of error to sentences.
 
 pydantic's own texts name Python types and quote the input; ours say what is allowed and what was probably meant.
 """
@@ -41,7 +41,7 @@ _SENTENCES: Mapping[str, str] = {
     "string_too_short": "is empty",
     "string_too_long": "must have at most {max_length} character(s)",
 }
-MISSING = _SENTENCES["missing"]
+MISSING_MESSAGE = _SENTENCES["missing"]
 _UNFORESEEN = "cannot be used here; see `offline-capi schema` for what is allowed"
 
 _PATTERNS: Mapping[str, str] = {
@@ -60,7 +60,7 @@ _MODELS: Mapping[str, str] = {
     "UploadTest": "needs a mapping with row and expect",
     "SecretRef": "needs a reference: {env: NAME}, {file: /path}, {connection: id} or {store: NAME}",
 }
-#: Keys that somebody will try, and why there are none.
+#: Keys that users will try, and why they do not exist.
 _NEVER: Mapping[str, str] = {
     "test_event_code": "belongs to one run that somebody starts by hand, never to a configuration: events sent with it "
     "count at Meta all the same. Remove it, and use `offline-capi upload UPLOAD --test-event-code CODE`",
@@ -70,7 +70,7 @@ _SCALARS = {"str", "int", "float", "bool"}
 
 
 def describe_errors(error: ValidationError, model: type[BaseModel], data: object) -> list[Finding]:
-    """Each fault once, at its place in ``data`` as the author wrote it."""
+    """Each error once, at its position in ``data`` as the author wrote it."""
     details = error.errors(include_url=False)
     return list(dict.fromkeys((_locate_error(detail, data), _describe_error(detail, model)) for detail in details))
 

@@ -1,4 +1,4 @@
-"""The keys and words of an event, as Meta knows them (D:parameters/…; SDK user_data.py, event.py, custom_data.py)."""
+"""The keys and fixed words of an event (D:parameters/…; SDK user_data.py, event.py, custom_data.py)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Kind = Literal[
 class UserDataKey(NamedTuple):
     """What Meta and we know of one key of ``user_data``. The tables of the other rooms are derived from it.
 
-    ``kind``: which rule of a profile reads its values, and which table of ours looks at them.
+    ``kind``: which rule of a profile reads its values, and which of our tables apply.
     ``several``: whether Meta takes a list.
     ``meaning``, ``plural``: how messages name one value, and many.
     ``column_names``: what sources call a column that holds it, without marks and accents; separated by blanks.
@@ -162,7 +162,7 @@ USER_DATA_KEYS: Mapping[str, UserDataKey] = {
     "doby": _define_legacy("birth_year", "year of birth", "years of birth"),
 }  # fmt: skip
 
-#: Ids by which somebody else knows the person, and which a spreadsheet damages.
+#: Ids that another system gave the person, and that spreadsheets damage.
 LONG_ID_KEYS: tuple[str, ...] = tuple(
     key for key, facts in USER_DATA_KEYS.items() if facts.long_number and facts.hashing != "always"
 )
@@ -186,7 +186,7 @@ def check_key(name: str) -> str:
 
 REQUIRED_EVENT_KEYS: tuple[str, ...] = ("event_name", "event_time", "event_id", "action_source")  # event_id: promise P2
 
-# D:parameters/server-event; SDK event.py: what an event may hold beside user_data and custom_data.
+# D:parameters/server-event; SDK event.py: what an event may hold besides user_data and custom_data.
 EVENT_KEYS: tuple[str, ...] = (
     *REQUIRED_EVENT_KEYS,
     "event_source_url",
@@ -236,5 +236,5 @@ DATA_PROCESSING_STATES: Mapping[int, tuple[str, str]] = {
 }
 
 # An address without user, path and query, as RE2 and Python write a replacement: what is left when the rest may hold
-# what must never be sent (meta-capi.md section 10.3 and 10.4).
+# data that must never be sent (meta-capi.md section 10.3 and 10.4).
 BARE_DOMAIN = (r"(?s)^(https?://)(?:[^/?#@]*@)?([^/?#@]+).*$", r"\1\2/")

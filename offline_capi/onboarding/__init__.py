@@ -1,7 +1,7 @@
-"""From a table or a file nobody has described yet to a configuration that a person reviews.
+"""From a table or a file without a description to a configuration that a user reviews.
 
 ``files.inspect_file`` and ``tables.inspect_table`` read some rows; ``propose`` says which column would become which
-field, each with the evidence and how sure it is; ``write_up`` makes of that the files of a deployment. Nothing is
+field, each with the evidence and how sure it is; ``write_up`` turns that into the files of a deployment. Nothing is
 guessed: what the rows do not show is left as a TODO that ``check`` reports. Only counts and the names of columns leave
 this room, never a value.
 """

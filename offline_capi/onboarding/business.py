@@ -1,4 +1,4 @@
-"""Which columns tell what happened: the event's id, its value and currency, consent, and whose row it is."""
+"""Columns of the event: its id, value and currency, consent, and the client of the row."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _BUSINESS = build_vocabulary(
     "bestellung auftrag pedido commande lead deal opportunity policy loan lease ticket bon"
 )
 _PLACE = build_vocabulary("line item position pos row index batch export load file seq sequence")
-_PIECES = 6
+_MAX_ID_COLUMNS = 6
 _FILLED, _NEAR = 0.98, 0.9
 _DIGITS_LOST = r"^\d[.,]\d+[eE]\+\d+$"
 _WITH_FRACTION = r"^\d+\.0+$"
@@ -107,7 +107,7 @@ def _try_single_columns(whole: Sequence[Column]) -> Iterator[_CandidateId]:
 
 
 def _try_pairs(whole: Sequence[Column]) -> Iterator[_CandidateId]:
-    for first, second in permutations(whole[:_PIECES], 2):
+    for first, second in permutations(whole[:_MAX_ID_COLUMNS], 2):
         if first.words & _BUSINESS and not first.words & _PLACE and not re.search(r"[{}:!]", first.name + second.name):
             together = pc.binary_join_element_wise(_read_as_id(first), _read_as_id(second), "\0")
             yield _CandidateId((first, second), int(pc.count_distinct(together).as_py()))
@@ -143,19 +143,19 @@ def _read_as_id(column: Column) -> pa.StringArray:
 def _describe_missing_id(named: Sequence[Column]) -> str:
     if any(column.count_matching(_DIGITS_LOST) for column in named):
         return "TODO: ids were exported as 1.2E+11, their digits are gone; export them as text, then name the column"
-    return "TODO: no column or pair of columns tells every row apart; name the business key"
+    return "TODO: no column or pair of columns identifies every row; name the business key"
 
 
 def _propose_order_lines(key: _CandidateId) -> Iterator[Line]:
-    """What Meta tells offline events apart by, beside the time (D:offline-events)."""
+    """The keys by which Meta distinguishes offline events, besides the time (D:offline-events)."""
     if key.columns[0].words & _BUSINESS:
-        for (name, said), column in zip(_ORDER.items(), key.names, strict=False):
+        for (name, said), column in zip(_ORDER_KEYS.items(), key.names, strict=False):
             yield Line("custom_data", name, refer_to_column(column), said, columns=(column,))
 
 
-_ORDER = {
-    "order_id": "with it Meta tells offline events apart",
-    "item_number": "with it Meta tells the lines of an order apart",
+_ORDER_KEYS = {
+    "order_id": "Meta distinguishes offline events by it",
+    "item_number": "Meta distinguishes the lines of an order by it",
 }
 
 
@@ -170,9 +170,9 @@ _NO_MONEY = build_vocabulary(
     "no points status balance code"
 )
 _CURRENCY = build_vocabulary("currency waehrung währung devise moneda valuta curr ccy")
-_READ = 0.95
+_MIN_READ_SHARE = 0.95
 _COMMA_ENDS, _POINT_ENDS = r"\d,\d{1,2}\D{0,5}$", r"\d\.\d{1,2}\D{0,5}$"
-_EITHER = r"^\d{1,3}[.,]\d{3}$"
+_AMBIGUOUS_NUMBER = r"^\d{1,3}[.,]\d{3}$"
 
 
 def propose_money(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
@@ -208,16 +208,16 @@ def _propose_value(column: Column) -> Line:
             kind, what, numbers, read = "money", "amounts of money", money, len(money) - money.null_count
     few = int(pc.sum(pc.less_equal(numbers, 0)).as_py() or 0)
     node = {"column": column.name, "type": kind, **({"decimal": ","} if mark == "," else {})}
-    because = f"{describe_share(read, column.filled)} are {what}{_MARKS[mark]}"
+    because = f"{describe_share(read, column.filled)} are {what}{_MARK_NOTES[mark]}"
     because += f"; {format_percent(few, read)} are zero or less: no sales?" if few else ""
-    confidence = Confidence.TAKEN if read >= _READ * column.filled and mark else Confidence.UNSURE
+    confidence = Confidence.TAKEN if read >= _MIN_READ_SHARE * column.filled and mark else Confidence.UNSURE
     return Line("custom_data", "value", node, because, confidence, (column.name,))
 
 
-_MARKS: Mapping[str | None, str] = {
+_MARK_NOTES: Mapping[str | None, str] = {
     ".": "",
     ",": " with a decimal comma",
-    None: ", and whether a comma or a point is the decimal mark cannot be told",
+    None: ", and whether a comma or a point is the decimal mark is unclear",
 }
 
 
@@ -230,7 +230,7 @@ def _find_decimal_mark(column: Column) -> str | None:
     if _is_number(column):
         return "."
     commas, points = column.count_matching(_COMMA_ENDS), column.count_matching(_POINT_ENDS)
-    if (commas and points) or (column.count_matching(_EITHER) and not commas and not points):
+    if (commas and points) or (column.count_matching(_AMBIGUOUS_NUMBER) and not commas and not points):
         return None
     return "," if commas else "."
 
@@ -256,7 +256,7 @@ def _list_texts(sample: Sample, taken: frozenset[str]) -> Iterator[Column]:
 def _propose_currency_column(column: Column) -> Line | None:
     known = pa.array(sorted(currencies()))
     codes = int(pc.sum(pc.is_in(pc.utf8_upper(column.given), known)).as_py() or 0)
-    if codes < _READ * column.filled:
+    if codes < _MIN_READ_SHARE * column.filled:
         return None
     because = f"{describe_share(codes, column.filled)} are ISO 4217 codes"
     return Line("custom_data", "currency", refer_to_column(column.name), because, columns=(column.name,))
@@ -274,16 +274,16 @@ def _ask_for_currency(named: Column | None) -> Line:
 
 # ---------------------------------------------------------------------------------------------- contents
 
-_ITEMS = r'^\s*\[\s*\{.*"id".*"quantity"|^\s*\[\s*\{.*"quantity".*"id"'
+_CONTENTS_JSON = r'^\s*\[\s*\{.*"id".*"quantity"|^\s*\[\s*\{.*"quantity".*"id"'
 
 
 def propose_contents(sample: Sample, taken: frozenset[str]) -> list[Line]:
     """A column that holds Meta's ``contents`` as JSON."""
-    holding = [(column, column.count_matching(_ITEMS)) for column in _list_texts(sample, taken)]
+    holding = [(column, column.count_matching(_CONTENTS_JSON)) for column in _list_texts(sample, taken)]
     return [
         Line("custom_data", "contents", {"json_column": column.name},
              f"{describe_share(items, column.filled)} are lists of items with id and quantity", columns=(column.name,))
-        for column, items in holding if items >= _READ * column.filled
+        for column, items in holding if items >= _MIN_READ_SHARE * column.filled
     ][:1]  # fmt: skip
 
 
@@ -291,11 +291,11 @@ def propose_contents(sample: Sample, taken: frozenset[str]) -> list[Line]:
 
 _CONSENT = build_vocabulary("consent optin permission einwilligung gdpr dsgvo consentimiento consentement")
 _CLIENT = build_vocabulary("client brand advertiser merchant tenant mandant marke vendor franchise")
-_MOST_CLIENTS = 1_000
+_MAX_CLIENTS = 1_000
 
 
 def propose_consent(sample: Sample, taken: frozenset[str]) -> list[Line]:
-    """The first column of consent; what it says must not be overlooked, so words we do not know are a TODO."""
+    """The first column of consent; values that are neither yes nor no become a TODO, for consent must not be missed."""
     named = [column for name, column in sample.columns.items() if name not in taken and _is_consent(column)]
     lines = [_propose_consent(column) for column in named if column.filled]
     return [*lines[:1], *(line.mark(Confidence.UNSURE) for line in lines[1:])]
@@ -316,12 +316,12 @@ def _propose_consent(column: Column) -> Line:
 
 
 def propose_client(sample: Sample, client: str, taken: frozenset[str]) -> list[Line]:
-    """Whose rows these are: the client that a person named, and the column that may tell several apart."""
+    """The client of the rows: the one that the user named, and the column that may hold several."""
     one = Line("client", "", client, "every row is of this client")
     named = _find_by_words(
         sample, _CLIENT, build_vocabulary("id email mail phone name first last ip agent user"), taken
     )
-    several = (column for column in named if 1 < column.distinct <= min(_MOST_CLIENTS, len(sample) // 2))
+    several = (column for column in named if 1 < column.distinct <= min(_MAX_CLIENTS, len(sample) // 2))
     return [one, *(_propose_client_column(column) for column in several)]
 
 

@@ -22,7 +22,7 @@ class Export:
     """What is known of an export: ``marks`` are the columns by which it is recognised.
 
     ``time``, ``id`` and ``value`` are a column, or a template of columns; where there are several, the first that the
-    file has counts. ``keep`` is a column with the words of the rows that are meant: all others are refunds, open orders
+    file has counts. ``keep`` is a column with the values of the rows to send: all others are refunds, open orders
     or the further lines of an order. ``keys`` is column -> key of ``user_data``; ``said`` are constants of
     ``custom_data``. ``zones`` is a column that names the time zone of the row.
     """
@@ -152,7 +152,7 @@ def recognise_export(sample: Sample) -> Export | None:
 
 
 def fill_in_answers(answers: Answers, export: Export, sample: Sample) -> Answers:
-    """What nobody has said, as the export has it; only columns that hold something."""
+    """Missing answers, filled in from the export; only columns that hold values."""
     there = {name for name, column in sample.columns.items() if column.filled}
     keys = {name: key for name, key in export.keys.items() if name in there and name not in answers.keys}
     known = {
@@ -169,7 +169,7 @@ def fill_in_answers(answers: Answers, export: Export, sample: Sample) -> Answers
 
 
 def _find_zone(export: Export, sample: Sample) -> str | None:
-    """That of all rows; several are a person's to decide."""
+    """The zone of all rows; ``None`` where there are several, for the user to decide."""
     if export.zones is None:
         return None
     named = sample.columns[export.zones].given.unique().to_pylist()
@@ -177,12 +177,12 @@ def _find_zone(export: Export, sample: Sample) -> str | None:
 
 
 def propose_constants(export: Export, answers: Answers) -> Iterator[Line]:
-    """What such events have in ``custom_data`` beside their value: the order's number, and constants."""
+    """What such events have in ``custom_data`` besides their value: the order's number, and constants."""
     if export.value and "id" in answers.by_export:
-        said = "with it Meta tells offline events apart"
+        said = "Meta distinguishes offline events by it"
         yield Line("custom_data", "order_id", refer_to_column(export.id), said, columns=(export.id,))
     for key, word in export.said.items():
-        yield Line("custom_data", key, word, f"as events of {export.title} have it")
+        yield Line("custom_data", key, word, f"as in events of {export.title}")
 
 
 def propose_filter(export: Export, sample: Sample) -> Iterator[Line]:

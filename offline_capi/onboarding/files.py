@@ -1,4 +1,4 @@
-"""A look at a file: its format, its encoding, what stands between its columns and around its rows, and its day."""
+"""Inspection of a file: format, encoding, delimiters, header and day."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from offline_capi.sources.streams import explained, open_text, recognised
 
 __all__ = ["generalise_path", "inspect_file", "rebase_source"]
 
-_HEAD = 1 << 16
+_HEAD_BYTES = 1 << 16
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_WORDS = {"csv": "CSV", "jsonl": "JSON", "parquet": "Parquet", "excel": "an Excel workbook"}
+_FORMAT_NAMES = {"csv": "CSV", "jsonl": "JSON", "parquet": "Parquet", "excel": "an Excel workbook"}
 #: Tried where a file is not UTF-8: what Windows programs write.
-_FALLBACK = "cp1252"
+_FALLBACK_ENCODING = "cp1252"
 _ROW_AND_NO_HEADER = (SHAPES["em"], SHAPES["ph"], r"^-?\d+([.,]\d+)?$", r"^\d{4}-\d\d-\d\d")
 
 
@@ -66,7 +66,7 @@ def rebase_source(config: Path, origin: Origin) -> Origin:
 
 def _describe_source(source: FileSource, place: Place) -> str:
     if place.format not in ("auto", "csv"):
-        return _WORDS[place.format]
+        return _FORMAT_NAMES[place.format]
     encoding = f", {source.encoding[-1]}" if "encoding" in source.model_fields_set else ""
     return f"CSV{encoding}, {_DELIMITERS.get(source.delimiter, source.delimiter)} between columns"
 
@@ -81,9 +81,9 @@ def _write_notes(written: str, settings: Mapping[str, object]) -> dict[str, str]
     local = "://" not in written and not written.startswith(("/", "${"))
     where = "from the folder of the command; for Airflow write it in full, or ${NAME}/…" if local else ""
     each = (
-        "{date…} is the day of the night"
+        "{date…} is the day of the run's window"
         if "{date" in written
-        else "every night reads it all, and takes its day's rows"
+        else "every run reads it all, and takes the rows of its window"
     )
     return {"path": "; ".join(filter(None, (each, where))), **{key: notes[key] for key in settings if key in notes}}
 
@@ -112,7 +112,7 @@ def _locate_first_file(path: str, environ: Mapping[str, str]) -> Place:
 
 
 def _detect_settings(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What YAML has to say of a file beside its path: nothing that goes without saying."""
+    """The settings of a file besides its path, without those that are defaults."""
     place = _locate_first_file(path, environ)
     settings: dict[str, Any] = {"format": "csv"} if place.format == "auto" else {}
     if place.format not in ("auto", "csv"):
@@ -123,7 +123,7 @@ def _detect_settings(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
         encoding = _detect_encoding(place, path)
         head = _read_head(place, (encoding,))
         _check_filled(head, path)
-    if encoding == _FALLBACK:
+    if encoding == _FALLBACK_ENCODING:
         settings["encoding"] = ["utf-8", encoding]
     return {**settings, **_detect_layout(head, path)}
 
@@ -135,7 +135,7 @@ def _check_filled(head: str, path: str) -> None:
 
 def _read_head(place: Place, encodings: tuple[str, ...]) -> str:
     with open_text(place, encodings) as stream:
-        return bytes(stream.read(_HEAD)).decode("utf-8", "ignore")
+        return bytes(stream.read(_HEAD_BYTES)).decode("utf-8", "ignore")
 
 
 # ---------------------------------------------------------------------------------------------- text
@@ -143,11 +143,11 @@ def _read_head(place: Place, encodings: tuple[str, ...]) -> str:
 
 def _detect_encoding(place: Place, path: str) -> str:
     """The first in which the whole file can be decoded; a mark, or the zeros of UTF-16, decide by themselves."""
-    for encoding in ("utf-8", _FALLBACK):
+    for encoding in ("utf-8", _FALLBACK_ENCODING):
         try:
             with open_text(place, (encoding,)) as stream:
                 decoder = codecs.getincrementaldecoder("utf-8")()
-                while chunk := stream.read(_HEAD * 64):
+                while chunk := stream.read(_HEAD_BYTES * 64):
                     decoder.decode(chunk)
                 decoder.decode(b"", final=True)
         except UnicodeDecodeError:
@@ -159,7 +159,7 @@ def _detect_encoding(place: Place, path: str) -> str:
 def _detect_layout(head: str, path: str) -> dict[str, Any]:
     """What stands between columns, before the header and after each row."""
     lines = head.splitlines(keepends=True)
-    text = "".join(lines[:-1] if len(head) >= _HEAD // 2 else lines)
+    text = "".join(lines[:-1] if len(head) >= _HEAD_BYTES // 2 else lines)
     named = header_line(text, ",", None)  # a line such as sep=; is obeyed by itself
     text = "".join(text.splitlines(keepends=True)[named:])
     settings: dict[str, Any] = {"escape": "backslash"} if _QUOTE_AFTER_BACKSLASH.search(text) else {}
@@ -176,7 +176,7 @@ def _detect_layout(head: str, path: str) -> dict[str, Any]:
         line, header = next((found for found in rows if len(found[1]) == usual), (line, header))
     if any(re.search(shape, cell.strip()) for cell in header for shape in _ROW_AND_NO_HEADER):
         raise UsageError(
-            f"the first line of {path} looks like a row, not like the names of columns; export it with a header. "
+            f"the first line of {path} is a row, and not the names of columns; export it with a header. "
             "Nothing was written"
         )
     if line > 1:
@@ -240,7 +240,7 @@ def _read_day(match: re.Match[str]) -> date | None:
 
 
 def _write_placeholder(match: re.Match[str]) -> str:
-    """With a star for the hour that some exports add: it is another one every night."""
+    """With a star for the hour that some exports add: it differs every day."""
     clock = "*" if match.end() > match.end(4) else ""
     return ("{date}" if match[2] == "-" else f"{{date:%Y{match[2]}%m{match[2]}%d}}") + clock
 

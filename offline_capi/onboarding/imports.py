@@ -78,7 +78,7 @@ class ImportedUpload:
         return [*written, *self.notes]
 
     def render(self) -> str:
-        """The file, as YAML with what is to be done beside the lines."""
+        """The file as YAML, with a TODO at the end of each line that needs one."""
         blocks = [
             [
                 "# yaml-language-server: $schema=../schema/upload.schema.json",
@@ -171,7 +171,7 @@ def _convert_to_snake_case(name: str) -> str:
 
 
 def _put_field(upload: ImportedUpload, name: str, node: Any, todo: str = "") -> bool:
-    """Put a field under its place of ours, by the name that the other tool has; false where it has none here."""
+    """Put a field under our key, found by the other tool's name of it; false where we have no such key."""
     plain = _convert_to_snake_case(name.rpartition(".")[2])
     if plain in _EVENT and not name.startswith("custom_data."):
         upload.put(
@@ -188,7 +188,7 @@ def _put_field(upload: ImportedUpload, name: str, node: Any, todo: str = "") -> 
 
 
 def _name_column(node: Any) -> Any:
-    """Where ours is a word unless it is called a column."""
+    """A column where a bare text would be a constant."""
     if isinstance(node, dict) and set(node) == {"constant"}:
         return node["constant"]
     return {"column": node} if isinstance(node, str) else node

@@ -1,4 +1,4 @@
-"""What a person named, looked at: how its rows are read, and some of them."""
+"""The source that the user named, inspected: how its rows are read, and some of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Origin", "derive_name", "require_rows"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A source that was looked at.
+    """A source that was inspected.
 
     ``node`` is ``source`` in the YAML (of a query without ``sql``, which has the upload's name) and ``notes`` what its
     keys should tell a reader. ``day`` is the one in the file's name. ``query`` writes the SQL file where there is one,

@@ -1,4 +1,4 @@
-"""Which columns tell who it was: found by ``audit``, with what it takes to read births and phones."""
+"""Columns that identify people: found by ``audit``, with the settings to read birth dates and phone numbers."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from offline_capi.audit.suggestions import SHAPES, Suggestion, Unmapped
 from offline_capi.config import USER_DATA_KEYS, Upload
 from offline_capi.events.standard import TOO_LITTLE
 from offline_capi.identity import normalize
-from offline_capi.onboarding.lines import ENOUGH, Answers, Confidence, Line, describe_share, refer_to_column
+from offline_capi.onboarding.lines import MIN_READABLE_SHARE, Answers, Confidence, Line, describe_share, refer_to_column
 from offline_capi.onboarding.sample import Column, Sample, describe_gaps
 from offline_capi.onboarding.times import list_day_formats
 
 __all__ = ["is_too_little", "propose_people"]
 
 SECTION = "user_data"
-#: A person may have several of these; of every other key one column says it, and a second is somebody else's.
-_SEVERAL = frozenset({"em", "ph"})
-#: What can only be a person's own; an IP address may as well be a server's.
-_CLEAR_BY_SHAPE = frozenset({"em", "ph", "client_user_agent", "fbc", "fbp"})
-_ONE_PERSONS = frozenset({"em", "ph", "external_id"})
-_FEWEST_TO_REPEAT = 20
+#: A person may have several of these; of every other key a second column belongs to another person.
+_KEYS_IN_SEVERAL_COLUMNS = frozenset({"em", "ph"})
+#: Keys whose shape proves that they are a person's; an IP address may be a server's.
+_KEYS_CLEAR_BY_SHAPE = frozenset({"em", "ph", "client_user_agent", "fbc", "fbp"})
+_KEYS_OF_ONE_PERSON = frozenset({"em", "ph", "external_id"})
+_MIN_ROWS_TO_REPEAT = 20
 
 
 def propose_people(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
@@ -40,7 +40,7 @@ def propose_people(sample: Sample, answers: Answers, taken: frozenset[str]) -> l
 
 
 def is_too_little(keys: Sequence[str]) -> bool:
-    """Whether Meta refuses events that tell no more of a person than these keys."""
+    """Whether Meta refuses events with no more customer data than these keys."""
     return any(set(keys) <= few for few in TOO_LITTLE)
 
 
@@ -52,7 +52,7 @@ def _suggest_keys(sample: Sample, countries: Sequence[str]) -> dict[str, Suggest
 
 
 def _list_countries(sample: Sample, answers: Answers) -> list[str]:
-    """In which national numbers may be written: what the person said, else what a column says."""
+    """In which national numbers may be written: the user's answer, else the most frequent of a column."""
     codes = _read_country_codes(_find_country_column(sample))
     frequent = sorted(pc.value_counts(codes).to_pylist(), key=lambda entry: -entry["counts"])
     return [answers.country] if answers.country else [str(entry["values"]) for entry in frequent[:5]]
@@ -60,7 +60,9 @@ def _list_countries(sample: Sample, answers: Answers) -> list[str]:
 
 def _find_country_column(sample: Sample) -> Column | None:
     named = (column for column in sample.columns.values() if column.filled and _find_key(column) == "country")
-    return next((column for column in named if len(_read_country_codes(column)) >= ENOUGH * column.filled), None)
+    return next(
+        (column for column in named if len(_read_country_codes(column)) >= MIN_READABLE_SHARE * column.filled), None
+    )
 
 
 def _read_country_codes(column: Column | None) -> pa.StringArray:
@@ -100,10 +102,10 @@ def _propose_as_suggested(column: Column, found: Suggestion, node: Any) -> Line:
     if isinstance(node, dict) and node.get("hashed"):
         looks = "are SHA-256 digests"
     because = f"{describe_share(fitting, column.filled)} {looks}{describe_gaps(column)}"
-    repeated = found.key in _ONE_PERSONS and column.distinct == 1 and column.filled >= _FEWEST_TO_REPEAT
+    repeated = found.key in _KEYS_OF_ONE_PERSON and column.distinct == 1 and column.filled >= _MIN_ROWS_TO_REPEAT
     if repeated:
-        because = f"one value in all {column.filled:,} rows: nobody's own"
-    clear = found.fits >= ENOUGH and (found.by == "name" or found.key in _CLEAR_BY_SHAPE)
+        because = f"one value in all {column.filled:,} rows: no person's own"
+    clear = found.fits >= MIN_READABLE_SHARE and (found.by == "name" or found.key in _KEYS_CLEAR_BY_SHAPE)
     return _build_line(
         column, found.key, node, because, Confidence.TAKEN if clear and not repeated else Confidence.UNSURE
     )
@@ -133,13 +135,13 @@ def _count_usable(key: str, column: Column, **how: Any) -> int:
 
 
 def _propose_birth_date(column: Column, _: Sample, __: Answers) -> Line:
-    """With the one format that reads the most values; two that read equally many are a person's to decide."""
+    """With the one format that reads the most values; where two read equally many, the user decides."""
     plain = _count_usable("db", column)
     by_format = {form: _count_usable("db", column, formats=(form,)) for form in list_day_formats()}
     best = sorted(by_format, key=lambda form: -by_format[form])[:2]
     readable, second = (by_format[form] for form in best)
     if plain >= readable:
-        confidence = Confidence.TAKEN if plain >= ENOUGH * column.filled else Confidence.UNSURE
+        confidence = Confidence.TAKEN if plain >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE
         return _build_line(
             column, "db", column.name, f"{describe_share(plain, column.filled)} are dates of birth", confidence
         )
@@ -149,7 +151,11 @@ def _propose_birth_date(column: Column, _: Sample, __: Answers) -> Line:
         return _build_line(column, "db", node, said, Confidence.UNSURE)
     said = f"{describe_share(readable, column.filled)} are dates of birth as {best[0]}{describe_gaps(column)}"
     return _build_line(
-        column, "db", node, said, Confidence.TAKEN if readable >= ENOUGH * column.filled else Confidence.UNSURE
+        column,
+        "db",
+        node,
+        said,
+        Confidence.TAKEN if readable >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE,
     )
 
 
@@ -168,14 +174,22 @@ def _propose_phone(column: Column, sample: Sample, answers: Answers) -> Line:
             return _build_phone_line(column, node, usable, f", read with {beside.name}")
     if at_home > whole:
         return _build_phone_line(column, column.name, at_home, f" of {answers.country}")
-    missing = "" if whole >= ENOUGH * column.filled or answers.country else "; the others need a country: --country"
+    missing = (
+        ""
+        if whole >= MIN_READABLE_SHARE * column.filled or answers.country
+        else "; the others need a country: --country"
+    )
     return _build_phone_line(column, column.name, whole, missing)
 
 
 def _build_phone_line(column: Column, node: object, usable: int, words: str) -> Line:
     because = f"{describe_share(usable, column.filled)} are phone numbers{words}{describe_gaps(column)}"
     return _build_line(
-        column, "ph", node, because, Confidence.TAKEN if usable >= ENOUGH * column.filled else Confidence.UNSURE
+        column,
+        "ph",
+        node,
+        because,
+        Confidence.TAKEN if usable >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE,
     )
 
 
@@ -195,7 +209,7 @@ def _settle_lines(lines: Sequence[Line], answers: Answers) -> Iterator[Line]:
     seen: set[str] = set()
     for line in lines:
         told = line.columns[0] in answers.keys
-        second = line.key in seen and line.key not in _SEVERAL
+        second = line.key in seen and line.key not in _KEYS_IN_SEVERAL_COLUMNS
         alone = line.key == "st" and not address
         if line.confidence is Confidence.TAKEN and not told and (second or alone):
             line = line.mark(Confidence.UNSURE)

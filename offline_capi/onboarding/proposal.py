@@ -31,8 +31,8 @@ from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["Proposal", "check_people", "propose"]
 
-NEEDS = (
-    "Meta needs something that tells who it was: an e-mail address, a phone number or a customer id, hashed by us; "
+PERSON_NEEDED = (
+    "Meta needs data that identifies the person: an e-mail address, a phone number or a customer id, hashed by us; "
     "first and last name together are the least it takes, and a city, a postal code, a gender or a user agent alone "
     "are not enough (D:best-practices)"
 )
@@ -58,7 +58,7 @@ class Proposal:
         return [line for line in self.lines if line.section == section]
 
     def apply_decisions(self, decide: Callable[[Line], bool], among: Collection[Line]) -> Proposal:
-        """The same with what a person decided of each line ``among`` these: taken, or commented out.
+        """The proposal with the user's decision on each line ``among`` these: active, or commented out.
 
         A field is said once: the first line taken counts, and closes what was open there.
         """
@@ -116,27 +116,33 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
     )
 
 
-_OF_IDS = ("event.id", "custom_data.order_id", "custom_data.item_number", "user_data.lead_id", "user_data.external_id")
-_ROUNDED = (
+_ID_PATHS = (
+    "event.id",
+    "custom_data.order_id",
+    "custom_data.item_number",
+    "user_data.lead_id",
+    "user_data.external_id",
+)
+_ROUNDED_MESSAGE = (
     "{name}: all long numbers end in zeros where a spreadsheet keeps no digits (it rounds to 15), so they are "
     "probably no longer the ids; export the column as text"
 )
 
 
 def _flag_rounded_ids(line: Line, sample: Sample) -> Iterator[Line]:
-    """The line; one of ids that a spreadsheet seems to have rounded is left to a person."""
-    rounded = [name for name in line.columns if line.place in _OF_IDS and rounded_to_15(sample.columns[name].text)]
+    """The line; one of ids that a spreadsheet seems to have rounded is left to the user."""
+    rounded = [name for name in line.columns if line.place in _ID_PATHS and rounded_to_15(sample.columns[name].text)]
     if not rounded or line.confidence is Confidence.OPEN:
         yield line
         return
-    words = _ROUNDED.format(name=rounded[0])
+    words = _ROUNDED_MESSAGE.format(name=rounded[0])
     yield replace(line, because=words, confidence=Confidence.UNSURE)
     if line.place == "event.id":
         yield Line("event", "id", None, f"TODO: {words}, then name the column", Confidence.OPEN)
 
 
 def _list_column_names(time: str, sample: Sample) -> Sequence[str]:
-    """The columns of a template, or the one column, whatever its name looks like."""
+    """The columns of a template, or the one column, whatever its name contains."""
     return [time] if time in sample.columns else TEMPLATE_PART.split(time)[1::3] or [time]
 
 
@@ -165,7 +171,7 @@ def _collect_columns(lines: Iterable[Line]) -> frozenset[str]:
 
 
 def _collect_people_columns(lines: Iterable[Line]) -> frozenset[str]:
-    """Columns that tell of a person are no ids of events, even where every person is there once."""
+    """Columns that identify people are no ids of events, even where every person occurs once."""
     return _collect_columns(line for line in lines if line.key != "subscription_id")
 
 
@@ -175,7 +181,8 @@ def check_people(lines: Sequence[Line], sample: Sample) -> None:
     if is_too_little([line.key for line in found if line.confidence is Confidence.TAKEN]):
         near = "".join(f"\n  {line.columns[0]}: {line.because}" for line in found)
         raise UsageError(
-            f"no column tells who the people are. {NEEDS}.\nLooked at: {', '.join(names_among(sample.columns))}{near}\n"
+            f"no column identifies the people. {PERSON_NEEDED}.\n"
+            f"Columns: {', '.join(names_among(sample.columns))}{near}\n"
             "Export such a column as well, or name one: --map em=COLUMN (or ph, external_id, …). Nothing was written"
         )
 
@@ -260,7 +267,7 @@ def _propose_time(chosen: TimeColumn) -> list[Line]:
     node = {"column": chosen.name, "type": "timestamp", "format": form}
     if not chosen.other_reading:
         return [Line("event", "time", node, f"read as {form}", columns=(chosen.name,))]
-    todo = f"TODO: day and month cannot be told apart; write the format, such as {form}"
+    todo = f"TODO: day and month cannot be distinguished; write the format, such as {form}"
     return [Line("event", "time", {**node, "format": None}, todo, Confidence.OPEN, (chosen.name,))]
 
 

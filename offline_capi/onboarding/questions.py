@@ -1,4 +1,4 @@
-"""What only a person knows: the questions that open lines ask, and what is an answer."""
+"""The questions that open lines ask the user, and the checks of the answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = ["ASKED_BY", "EXTERNAL_ID", "EXTERNAL_ID_POLICIES", "validate_answer", "validate_keys"]
 
-#: The place of an open line → what of ``Answers`` closes it, in the order in which a person is asked.
+#: The path of an open line → what of ``Answers`` closes it, in the order in which the user is asked.
 ASKED_BY: Mapping[str, str] = {
     "event.name": "event",
     "event.action_source": "action_source",

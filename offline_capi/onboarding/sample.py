@@ -15,10 +15,10 @@ from offline_capi.mapping.text import as_text, plain
 from offline_capi.model import SourceRows
 from offline_capi.onboarding.lines import format_percent
 
-__all__ = ["MOST_ROWS", "Column", "Sample", "build_vocabulary", "describe_gaps", "split_words"]
+__all__ = ["MAX_SAMPLE_ROWS", "Column", "Sample", "build_vocabulary", "describe_gaps", "split_words"]
 
 #: So many show what a column is, and are read in a second.
-MOST_ROWS = 50_000
+MAX_SAMPLE_ROWS = 50_000
 _WORD = re.compile(r"[A-Z]?[a-zß-ÿ]+|[A-ZÀ-Þ]+(?![a-z])")
 
 
@@ -79,7 +79,7 @@ class Sample:
     whole: bool
 
     @classmethod
-    def collect(cls, parts: Iterable[SourceRows], most: int = MOST_ROWS) -> Sample:
+    def collect(cls, parts: Iterable[SourceRows], most: int = MAX_SAMPLE_ROWS) -> Sample:
         """The first ``most`` rows; the source is read no further."""
         taken: list[pa.RecordBatch] = []
         rows, whole = 0, True

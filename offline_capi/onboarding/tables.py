@@ -1,4 +1,4 @@
-"""A look at a table or a query, and the SQL file that reads its window."""
+"""Inspection of a table or a query, and the SQL file that reads its window."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def inspect_table(connection: str, table: str, connection_url: ConnectionUrl) ->
 
 
 def inspect_query(connection: str, file: Path, connection_url: ConnectionUrl) -> Origin:
-    """A person's own query, which becomes the upload's as it stands."""
+    """The user's own query, which becomes the upload's unchanged."""
     text = _read_query_file(file)
     looks = (
         Sample.collect(_read_rows(connection, text, since, connection_url)) for since in (_get_now() - _RECENT, _EVER)

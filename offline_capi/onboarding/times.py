@@ -17,8 +17,8 @@ from offline_capi.onboarding.sample import Column, Sample, build_vocabulary
 
 __all__ = ["TimeColumn", "find_latest_day", "find_time_columns", "find_time_formats", "list_day_formats"]
 
-FITS = 0.95
-EARLIEST = datetime(2001, 9, 9, tzinfo=UTC)  # what has fewer than ten digits is no time of ours
+MIN_FITTING_SHARE = 0.95
+EARLIEST_TIME = datetime(2001, 9, 9, tzinfo=UTC)  # what has fewer than ten digits is no time of ours
 _CLOCKS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 #: Written with the day before the month, and the same the other way round.
 _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
@@ -63,7 +63,7 @@ def find_time_formats(column: Column, now: datetime, known: tuple[str, ...] = ()
     if not column.filled or kinds.is_boolean(column.values.type):
         return None
     readings = sorted(_try_formats(column, now), key=lambda one: (-one[1], not set(one[0]) <= set(known)))
-    if not readings or readings[0][1] < FITS * column.filled:
+    if not readings or readings[0][1] < MIN_FITTING_SHARE * column.filled:
         return None
     formats, readable = readings[0]
     rule = TimeRule(formats)
@@ -101,7 +101,7 @@ def _try_formats(column: Column, now: datetime) -> Iterator[tuple[tuple[str, ...
     """Each way to read the column, and how many values it reads; the standard way alone where it reads enough."""
     plain = _count_plausible(column, TimeRule(), now)
     yield (), plain
-    if plain < FITS * column.filled <= column.count_matching(_DATED):
+    if plain < MIN_FITTING_SHARE * column.filled <= column.count_matching(_DATED):
         for form in (day + clock for day in _DAYS for clock in _CLOCKS):
             yield (form,), _count_plausible(column, TimeRule((form,)), now)
 
@@ -110,7 +110,7 @@ def _count_plausible(column: Column, rule: TimeRule, now: datetime) -> int:
     if not _can_be_time(column.values.type):
         return 0
     found = read_instants(_read_values(column), rule)
-    low, high = (pa.scalar(end, found.type) for end in (EARLIEST, now + timedelta(days=2)))
+    low, high = (pa.scalar(end, found.type) for end in (EARLIEST_TIME, now + timedelta(days=2)))
     return int(pc.sum(pc.and_(pc.greater_equal(found, low), pc.less(found, high))).as_py() or 0)
 
 

@@ -1,4 +1,4 @@
-"""A proposal → the files of a deployment, as a person would write them: the reasons beside the lines."""
+"""A proposal → the files of a deployment, as a person would write them, with the reason at the end of each line."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from offline_capi.runtime.border import visible
 
 __all__ = ["PIXEL", "name_token_variable", "write_up"]
 
-WIDTH = 118
-_COMMENT_COLUMN = 44  # longer lines do not move the comments of their neighbours
+MAX_LINE_CHARS = 118
+_MAX_COMMENT_COLUMN = 44  # longer lines do not move the comments of their neighbours
 
 DAG_FILE = """# Airflow DAGs of offline_capi: one for each file in uploads/. To change a DAG, change its YAML.
 from pathlib import Path
@@ -63,14 +63,14 @@ def _write_schemas(folder: Path) -> dict[Path, str]:
 
 
 class _CommentedLine(NamedTuple):
-    """A line of YAML and what stands beside it."""
+    """A line of YAML and its comment."""
 
     text: str
     comment: str = ""
 
 
 def _format_node(key: str, node: object) -> str:
-    """``key: node`` in one line; a key without a value where nobody knows it yet."""
+    """``key: node`` in one line; a key without a value where it is unknown."""
     line = yaml_line({key: node})
     doubled = re.sub(r"'([^'\"\\]*)'", r'"\1"', line)  # as our samples quote
     line = doubled if _is_read_as(doubled, {key: node}) else line
@@ -86,18 +86,16 @@ def _is_read_as(line: str, wanted: dict[str, object]) -> bool:
 
 def _align_comments(lines: Sequence[_CommentedLine]) -> Iterator[str]:
     """The comments of neighbours stand in one column; what is too long for that has its comment above."""
-    column = (
-        max((len(line.text) for line in lines if line.comment and len(line.text) <= _COMMENT_COLUMN), default=0) + 2
-    )
+    column = max((len(text) for text, comment in lines if comment and len(text) <= _MAX_COMMENT_COLUMN), default=0) + 2
     for text, words in lines:
         comment = " ".join(words.split())  # names of columns may hold line breaks, which would end the comment
-        beside = f"{text:<{column}}# {comment}" if len(text) < column else f"{text}  # {comment}"
-        if comment and len(beside) > WIDTH:
+        line = f"{text:<{column}}# {comment}" if len(text) < column else f"{text}  # {comment}"
+        if comment and len(line) > MAX_LINE_CHARS:
             indent = text[: len(text) - len(text.lstrip())]
-            yield from (f"{indent}# {part}" for part in wrap(comment, WIDTH - len(indent) - 2))
+            yield from (f"{indent}# {part}" for part in wrap(comment, MAX_LINE_CHARS - len(indent) - 2))
             yield text
         else:
-            yield beside if comment else text
+            yield line if comment else text
 
 
 # ---------------------------------------------------------------------------------------------- uploads/NAME.yml
@@ -109,7 +107,7 @@ def _write_upload(name: str, proposal: Proposal, origin: Origin) -> str:
     parts = [
         ["# yaml-language-server: $schema=../schema/upload.schema.json",
          f"# Proposed by `offline-capi init` from {looked}.",
-         "# Look at every line; beside it stands what was counted. TODO: `offline-capi check` waits for your word."],
+         "# Review every line; its comment is what was counted. TODO: `offline-capi check` fails until you answer."],
         _write_section("client", proposal),
         _write_source(name, origin),
         _write_schedule(proposal),
@@ -119,7 +117,7 @@ def _write_upload(name: str, proposal: Proposal, origin: Origin) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-_LIMITS = _CommentedLine("# limits: {max_invalid: 2%}", "without it, one invalid row makes a night partial")
+_LIMITS = _CommentedLine("# limits: {max_invalid: 2%}", "without it, one invalid row makes a run partial")
 
 
 def _write_source(name: str, origin: Origin) -> list[str]:
@@ -129,7 +127,7 @@ def _write_source(name: str, origin: Origin) -> list[str]:
 
 
 def _write_schedule(proposal: Proposal) -> list[str]:
-    hint = _CommentedLine('# schedule: "0 3 * * *"', "nightly at 3 in the window's zone; without it, by hand only")
+    hint = _CommentedLine('# schedule: "0 3 * * *"', "daily at 3 in the window's zone; without it, by hand only")
     return [*_align_comments([hint]), *_write_section("window", proposal)]
 
 
@@ -140,7 +138,7 @@ def _write_section(section: str, proposal: Proposal) -> list[str]:
     empty = all(line.confidence is Confidence.UNSURE for line in lines)
     heading = f"{'# ' if empty else ''}{section}:"
     if section == "user_data":
-        heading = f"{heading:<20}# a bare word is a column; everything here is hashed before it is sent"
+        heading = f"{heading:<20}# a bare name is a column; everything here is hashed before it is sent"
     return [heading, *_align_comments([_comment_line(line, line.key, "  ") for line in lines])]
 
 
@@ -167,7 +165,7 @@ def _merge_lines(lines: Sequence[Line]) -> Iterator[Line]:
 
 
 def name_token_variable(client: str) -> str:
-    """The environment variable in which a client's token is looked for: ``acme-bank`` → ``ACME_BANK_TOKEN``."""
+    """The environment variable in which a client's token is stored: ``acme-bank`` → ``ACME_BANK_TOKEN``."""
     word = re.sub(r"[^A-Z0-9]+", "_", client.upper()).strip("_")
     return f"{'_' if word[:1].isdigit() else ''}{word or 'CLIENT'}_TOKEN"
 

@@ -89,7 +89,7 @@ def test_a_place_is_found_from_the_path_of_any_spelling() -> None:
     assert document.places.format_position("user_data.em[0]") == "x.yml:3"
     assert document.places.format_position("user_data.ph[0].column") == "x.yml:5"
     assert document.places.format_position("nowhere") == "x.yml:1"
-    assert Places("y.yml").at("a.b") == "y.yml:1"
+    assert Places("y.yml").format_position("a.b") == "y.yml:1"
 
 
 # The dumper writes Unicode line ends as they are, where the reader must fold them.
