@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from offline_capi.config.types import Duration, Hook, Name, Node, Scalar, Schedule, Zone, as_list
+from offline_capi.config.types import Duration, Hook, Name, Node, Scalar, Schedule, Zone, as_list, expand_text
 
 __all__ = [
     "AirflowDefaults",
@@ -17,10 +17,6 @@ __all__ = [
     "QualitySettings",
     "SettleSettings",
 ]
-
-
-def _expand_notifier(value: object) -> object:
-    return {"call": value} if isinstance(value, str) else value
 
 
 class Notifier(Node):
@@ -38,7 +34,7 @@ Tags = Annotated[
     tuple[AirflowTag, ...], BeforeValidator(as_list, json_schema_input_type=AirflowTag | tuple[AirflowTag, ...])
 ]
 Notifiers = Annotated[
-    tuple[Annotated[Notifier, BeforeValidator(_expand_notifier, json_schema_input_type=Notifier | str)], ...],
+    tuple[Annotated[Notifier, BeforeValidator(expand_text("call"), json_schema_input_type=Notifier | str)], ...],
     BeforeValidator(as_list, json_schema_input_type=Notifier | str | tuple[Notifier | str, ...]),
 ]
 

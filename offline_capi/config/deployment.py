@@ -26,15 +26,6 @@ __all__ = [
 ]
 
 
-def _rename_dataset_id(value: object) -> object:
-    """``dataset_id`` is ``pixel_id`` here as well."""
-    if isinstance(value, dict) and "dataset_id" in value:
-        if "pixel_id" in value:
-            raise ValueError("dataset_id is the same as pixel_id; keep one of the two")
-        return {"pixel_id" if key == "dataset_id" else key: part for key, part in value.items()}
-    return value
-
-
 class EnvironmentClient(Node):
     """What is different for a client in an environment; everything else is as under ``clients``."""
 
@@ -51,7 +42,12 @@ class EnvironmentClient(Node):
     @model_validator(mode="before")
     @classmethod
     def _accept_either_key(cls, value: object) -> object:
-        return _rename_dataset_id(value)
+        """``dataset_id`` is ``pixel_id`` here as well."""
+        if not isinstance(value, dict) or "dataset_id" not in value:
+            return value
+        if "pixel_id" in value:
+            raise ValueError("dataset_id is the same as pixel_id; keep one of the two")
+        return {"pixel_id" if key == "dataset_id" else key: part for key, part in value.items()}
 
 
 class Environment(Node):

@@ -24,7 +24,17 @@ from offline_capi.config.fields import (
     Template,
 )
 from offline_capi.config.source import Lookup, check_lookup_name
-from offline_capi.config.types import Duration, Hook, Name, Node, Scalar, Zone, as_filled_list, refuse_empty
+from offline_capi.config.types import (
+    Duration,
+    Hook,
+    Name,
+    Node,
+    Scalar,
+    Zone,
+    as_filled_list,
+    expand_text,
+    refuse_empty,
+)
 from offline_capi.meta.catalogue import check_key
 from offline_capi.runtime.nearest import did_you_mean
 
@@ -273,10 +283,6 @@ class CustomData(Node):
     properties: dict[str, FieldSpec] = Field({})
 
 
-def _expand_screening(value: object) -> object:
-    return {"found": value} if isinstance(value, str) else value
-
-
 class Screening(Node):
     """What happens where a text that goes out holds an e-mail address, a phone, card or social security number.
 
@@ -304,7 +310,7 @@ class MappingSpec(Node):
         {}, description="name → a table joined by key; its columns are name.column"
     )
     screening: Annotated[
-        Screening, BeforeValidator(_expand_screening, json_schema_input_type=Screening | Literal["strip", "reject"])
+        Screening, BeforeValidator(expand_text("found"), json_schema_input_type=Screening | Literal["strip", "reject"])
     ] = Screening()
     transform: Hook | None = Field(
         None,

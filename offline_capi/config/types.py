@@ -7,6 +7,7 @@ A short spelling is turned into the long one before validation, so that every st
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
 from ipaddress import ip_address
@@ -53,6 +54,7 @@ __all__ = [
     "as_list",
     "check_partner_agent",
     "check_url",
+    "expand_text",
     "is_loopback",
     "refuse_empty",
     "require_encrypted_url",
@@ -176,6 +178,11 @@ def refuse_empty(value: object) -> object:
     if value in ([], (), {}):
         raise ValueError("is empty; give at least one")
     return value
+
+
+def expand_text(key: str) -> Callable[[object], object]:
+    """A converter of a bare text to a mapping with this key: ``stop`` → {action: stop}."""
+    return lambda value: {key: value} if isinstance(value, str) else value
 
 
 def as_list(value: object) -> object:

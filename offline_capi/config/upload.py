@@ -23,6 +23,7 @@ from offline_capi.config.types import (
     Schedule,
     Share,
     as_filled_list,
+    expand_text,
 )
 from offline_capi.meta.catalogue import EVENT_KEYS, check_key
 from offline_capi.runtime.nearest import did_you_mean
@@ -40,11 +41,6 @@ __all__ = [
     "Upload",
     "UploadTest",
 ]
-
-
-def _expand_action(value: object) -> object:
-    """``stop`` → {action: stop}."""
-    return {"action": value} if isinstance(value, str) else value
 
 
 class LossLimits(Node):
@@ -86,11 +82,11 @@ class RowsGate(Node):
     action: GateAction = "stop"
 
 
-RowsGateSpec = Annotated[RowsGate, BeforeValidator(_expand_action, json_schema_input_type=RowsGate | GateAction)]
+RowsGateSpec = Annotated[RowsGate, BeforeValidator(expand_text("action"), json_schema_input_type=RowsGate | GateAction)]
 TrailingGateSpec = Annotated[
-    TrailingGate, BeforeValidator(_expand_action, json_schema_input_type=TrailingGate | GateAction)
+    TrailingGate, BeforeValidator(expand_text("action"), json_schema_input_type=TrailingGate | GateAction)
 ]
-RateGateSpec = Annotated[RateGate, BeforeValidator(_expand_action, json_schema_input_type=RateGate | GateAction)]
+RateGateSpec = Annotated[RateGate, BeforeValidator(expand_text("action"), json_schema_input_type=RateGate | GateAction)]
 
 
 class Gates(Node):
@@ -113,11 +109,6 @@ class Gates(Node):
 
 
 DriftAction = Literal["warn", "stop", "accept"]
-
-
-def _expand_drift(value: object) -> object:
-    """``warn`` → {default: warn}."""
-    return {"default": value} if isinstance(value, str) else value
 
 
 class Drift(Node):
@@ -223,7 +214,9 @@ class Upload(MappingSpec):
     airflow: AirflowSettings = AirflowSettings()
     limits: LossLimits = LossLimits()
     gates: Gates = Gates()
-    drift: Annotated[Drift, BeforeValidator(_expand_drift, json_schema_input_type=Drift | DriftAction)] = Drift()
+    drift: Annotated[Drift, BeforeValidator(expand_text("default"), json_schema_input_type=Drift | DriftAction)] = (
+        Drift()
+    )
     delivery: Delivery = Delivery()
     profile: Profile | None = Field(None, description="instead of the client's and the platform's")
     junk: dict[

@@ -26,6 +26,7 @@ from offline_capi.config.document import explain_secret, read_document
 from offline_capi.config.mapping import CustomData
 from offline_capi.errors import UsageError
 from offline_capi.meta.catalogue import USER_DATA_KEYS
+from offline_capi.onboarding.lines import refer_to_column
 
 __all__ = ["TOOLS", "ImportedUpload", "import_mapping"]
 
@@ -217,7 +218,7 @@ def _import_drt(data: dict[str, Any], upload: ImportedUpload) -> None:
     for key, value in destination.items():
         name = key.removesuffix("_field")
         if key.endswith("_field"):
-            node = {"column": value, "unit": "s"} if name == "event_time" else _refer_to_column(value)
+            node = {"column": value, "unit": "s"} if name == "event_time" else refer_to_column(str(value))
             if not _put_field(upload, name, node):
                 upload.notes.append(f"drt's {key} has no equal here")
         elif key not in _DRT_KNOWN:
@@ -338,7 +339,7 @@ def _convert_path(path: Any) -> tuple[Any, str]:
     column = _parse_path(str(path))
     if re.search(r"[\[\]*?]", column):
         return None, f"Segment's path {path} is of one item of a list: give a column of its own"
-    return _refer_to_column(column), ""
+    return refer_to_column(str(column)), ""
 
 
 def _parse_path(path: str) -> str:
@@ -428,7 +429,7 @@ def _import_hightouch(data: dict[str, Any], upload: ImportedUpload) -> None:
     for key, value in config.items():
         if key in _HIGHTOUCH_KNOWN or key.lower().endswith("mappings") or value in (None, "", [], {}):
             continue
-        node = _refer_to_column(value["from"]) if isinstance(value, dict) and "from" in value else None
+        node = refer_to_column(str(value["from"])) if isinstance(value, dict) and "from" in value else None
         node = _convert_constant(value) if isinstance(value, str) else node
         if node is None or not _put_field(upload, _convert_to_snake_case(key), node):
             upload.notes.append(f"Hightouch's config.{key} is not known here")
@@ -440,7 +441,7 @@ def _put_mapping(upload: ImportedUpload, one: dict[str, Any]) -> None:
     name, kind = str(one.get("to", "")), str(one.get("type") or "standard")
     node, todo = None, ""
     if kind == "standard":
-        node = _refer_to_column(str(one.get("from", "")))
+        node = refer_to_column(str(one.get("from", "")))
     elif kind == "static":
         node = _convert_constant(one.get("value"))
     elif kind == "template":
@@ -459,11 +460,6 @@ def _put_mapping(upload: ImportedUpload, one: dict[str, Any]) -> None:
 def _convert_liquid(template: str) -> Any:
     text = re.sub(r"\{\{\s*row(?:\.(\w+)|\[['\"]([^'\"]+)['\"]\])\s*\}\}", r"{\1\2}", template)
     return None if re.search(r"\{\{|\{%|\}\}", text) else {"template": text} if "{" in text else _convert_constant(text)
-
-
-def _refer_to_column(name: Any) -> Any:
-    """A column as a field names it: bare, unless that would be a template or a currency."""
-    return {"column": str(name)} if re.search(r"[{}]|^[A-Z]{3}$", str(name)) else str(name)
 
 
 TOOLS: Mapping[str, Callable[[dict[str, Any], ImportedUpload], None]] = {

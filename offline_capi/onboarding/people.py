@@ -36,7 +36,7 @@ def propose_people(sample: Sample, answers: Answers, taken: frozenset[str]) -> l
     suggested = _suggest_keys(sample, countries)
     lines = [_propose_line(column, suggested.get(column.name), sample, answers) for column in columns]
     order = list(USER_DATA_KEYS)
-    return _keep_one_per_key(sorted(filter(None, lines), key=lambda line: order.index(line.key)), answers)
+    return list(_keep_one_per_key(sorted(filter(None, lines), key=lambda line: order.index(line.key)), answers))
 
 
 def is_too_little(keys: Sequence[str]) -> bool:
@@ -199,12 +199,8 @@ _READERS = {"db": _propose_birth_date, "ph": _propose_phone}
 # ---------------------------------------------------------------------------------------------- together
 
 
-def _keep_one_per_key(lines: Sequence[Line], answers: Answers) -> list[Line]:
-    """Of a key that one column says, the first; the others stand by as comments. A state needs an address around it."""
-    return list(_settle_lines(lines, answers))
-
-
-def _settle_lines(lines: Sequence[Line], answers: Answers) -> Iterator[Line]:
+def _keep_one_per_key(lines: Sequence[Line], answers: Answers) -> Iterator[Line]:
+    """Keep the first column of a key that has one value a person, and comment out the others. A state needs an address."""
     address = {line.key for line in lines if line.confidence is Confidence.TAKEN} & {"ct", "zp", "country"}
     seen: set[str] = set()
     for line in lines:
