@@ -200,7 +200,7 @@ _READERS = {"db": _propose_birth_date, "ph": _propose_phone}
 
 
 def _keep_one_per_key(lines: Sequence[Line], answers: Answers) -> Iterator[Line]:
-    """Keep the first column of a key that has one value a person, and comment out the others. A state needs an address."""
+    """Keep the first column of a key that a person has once, and comment out the others. A state needs an address."""
     address = {line.key for line in lines if line.confidence is Confidence.TAKEN} & {"ct", "zp", "country"}
     seen: set[str] = set()
     for line in lines:
