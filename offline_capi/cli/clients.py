@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from offline_capi.clients import HealthReport, Standing
     from offline_capi.clients.authorize import Authorisation, Desk, Prerequisite
     from offline_capi.config import Client, Deployment, Secret
-    from offline_capi.config.settings import ClientTable, Method
+    from offline_capi.config.client import ClientTable, Method
     from offline_capi.storage.private_files import FileAccess
 
 clients_app = CommandApp(help="Who we send for.", no_args_is_help=True)
@@ -136,11 +136,11 @@ def _finish_look(found: HealthReport, as_json: bool) -> None:
 @clients_app.command("pull")
 def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Read the clients from their table; what is faulty in it leaves out its client, and nothing else."""
-    from offline_capi.config.client_table import good_rows, pulled_path, read_before, write_pulled
+    from offline_capi.config.client_table import locate_pulled_file, read_previous_pull, select_valid_rows, write_pulled
 
-    (table, access), path = _table_of(config), pulled_path(config, os.environ)
+    (table, access), path = _table_of(config), locate_pulled_file(config, os.environ)
     origin = table.sql if table.sql.endswith(".sql") else "the clients' query"
-    pulled = good_rows(_rows_of(table, config), origin, table, read_before(path))
+    pulled = select_valid_rows(_rows_of(table, config), origin, table, read_previous_pull(path))
     if not pulled.clients and not pulled.problems:
         raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
     write_pulled(path, pulled, datetime.now(UTC), access)
@@ -166,8 +166,8 @@ def _table_of(config: Path) -> tuple[ClientTable, FileAccess]:
 
 
 def _rows_of(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
-    from offline_capi.config.queries import sql_folder
-    from offline_capi.config.settings import SqlSource
+    from offline_capi.config.queries import find_sql_folder
+    from offline_capi.config.source import SqlSource
     from offline_capi.model import Window
     from offline_capi.sources import read_batches
 
@@ -177,7 +177,7 @@ def _rows_of(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
         Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),
         zone="UTC",
         connection_url=lambda name: secrets.connection_url(name).reveal(),
-        sql_folder=sql_folder(config),
+        sql_folder=find_sql_folder(config),
     )
     for rows in batches:
         yield from rows.batch.to_pylist()

@@ -71,9 +71,9 @@ def schema(
     which: Annotated[str, typer.Argument(help="upload or clients.")] = "upload",
 ) -> None:
     """Print the JSON Schema of the YAML files, for editors."""
-    from offline_capi.config import json_schema
+    from offline_capi.config import generate_json_schema
 
-    schemas = json_schema()
+    schemas = generate_json_schema()
     if which not in schemas:
         raise UsageError(f'schema: "{which}" is unknown; one of: {", ".join(schemas)}')
     print_json(schemas[which])

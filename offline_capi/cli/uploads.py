@@ -53,13 +53,13 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
-    from offline_capi.config.columns import patterns_used
+    from offline_capi.config.columns import list_patterns
     from offline_capi.meta.versions import version_warnings
 
     deployment = load(config)
     chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
     for one in chosen:
-        if patterns_used(one):
+        if list_patterns(one):
             from offline_capi.operations.preflight import check_patterns  # loads Arrow, which most checks do without
 
             check_patterns(one, deployment)

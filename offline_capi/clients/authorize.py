@@ -20,7 +20,8 @@ from offline_capi.clients.health import app_credentials, inspect_token
 from offline_capi.clients.status import StatusBook
 from offline_capi.clients.token_facts import SENDING_SCOPES
 from offline_capi.config import Client, Platform, Secret, SecretResolver
-from offline_capi.config.settings import Method, PlatformApp
+from offline_capi.config.client import Method
+from offline_capi.config.platform import PlatformApp
 from offline_capi.config.token_store import TokenStore
 from offline_capi.errors import AccessDeniedError, ConfigError, TemporaryError, UsageError
 from offline_capi.meta.graph.client import Credentials, Graph, GraphAnswer

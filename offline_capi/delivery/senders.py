@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from offline_capi.config import Deployment, SecretResolver
-from offline_capi.config.settings import Client, Delivery, Platform
+from offline_capi.config.client import Client
+from offline_capi.config.platform import Platform
+from offline_capi.config.upload import Delivery
 from offline_capi.delivery.client import GraphClient, Sender
 from offline_capi.delivery.payload import Envelope
 from offline_capi.errors import ConfigError

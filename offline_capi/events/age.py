@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.config.settings import Client
+from offline_capi.config.client import Client
 from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
 from offline_capi.model import EventBatch
 

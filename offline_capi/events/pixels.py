@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from offline_capi.config.settings import Client, Pixel
+from offline_capi.config.client import Client, Pixel
 from offline_capi.events.duplicates import SeenKeys
 from offline_capi.events.facts import counts_of
 from offline_capi.events.keys import event_key

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pycountry
 
-from offline_capi.config.settings import ActionSource
+from offline_capi.config.types import ActionSource
 from offline_capi.meta.standard_events import (
     APPEND_ATTRIBUTION,
     APPEND_VALUE,

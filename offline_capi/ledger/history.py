@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from offline_capi.config.settings import LEDGER_MARGIN, LONGEST_WINDOW, Client
+from offline_capi.config.client import LONGEST_WINDOW, Client
+from offline_capi.config.platform import LEDGER_MARGIN
 from offline_capi.ledger.tables import RequestState, request, run, sender
 from offline_capi.model import Fate, in_utc
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from offline_capi.clients import RUN_REFUSED, Notice, StatusBook, with_refusal, without_refusal
 from offline_capi.config import Platform, SecretResolver
-from offline_capi.config.settings import is_loopback
+from offline_capi.config.types import is_loopback
 from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import DayReason, DayState, Fate, Reason, in_utc

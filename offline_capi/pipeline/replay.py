@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import UsageError
 from offline_capi.pipeline.context import OnProgress, Services, ignore_progress
 from offline_capi.pipeline.run import run_upload

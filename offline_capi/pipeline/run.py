@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from offline_capi.config.settings import Upload
+from offline_capi.config.upload import Upload
 from offline_capi.delivery import manual_only
 from offline_capi.guards.quotas import Quotas
 from offline_capi.model import WantedRows, Window

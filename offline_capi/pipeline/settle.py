@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from offline_capi.config.settings import Upload
+from offline_capi.config.upload import Upload
 from offline_capi.errors import LedgerError, OfflineCapiError
 from offline_capi.guards.quotas import Quotas
 from offline_capi.ledger import keep_as_told

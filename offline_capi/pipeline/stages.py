@@ -10,8 +10,8 @@ from typing import Any
 
 from offline_capi.clients import breaker
 from offline_capi.config import Deployment, SecretResolver
-from offline_capi.config.paths import anchored_url
-from offline_capi.config.settings import Upload
+from offline_capi.config.paths import anchor_url
+from offline_capi.config.upload import Upload
 from offline_capi.delivery import Policy, cut_requests, deliver, open_senders
 from offline_capi.errors import SourceError
 from offline_capi.events import SeenKeys, StoreRepeats, for_every_pixel, split_by_age
@@ -122,8 +122,8 @@ def access_source_of(upload: Upload, deployment: Deployment, secrets: SecretReso
     """The same for callers that have no ledger."""
     return {
         "zone": upload.window.timezone,
-        "connection_url": lambda name: anchored_url(
-            secrets.connection_url(deployment.connection(name)).reveal(), deployment.project
+        "connection_url": lambda name: anchor_url(
+            secrets.connection_url(deployment.resolve_connection(name)).reveal(), deployment.project
         ),
         "sql_folder": deployment.sql_folder,
         "folder": deployment.project,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from offline_capi.config.settings import Upload
+from offline_capi.config.upload import Upload
 from offline_capi.errors import PartialLossError
 from offline_capi.guards.quotas import Quotas
 from offline_capi.ledger import traffic_of

@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import Client, Deployment
-from offline_capi.config.columns import field_specs
+from offline_capi.config.columns import find_field_specs
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
 from offline_capi.identity import VERSIONS, digest, hash_identity, normalize
@@ -386,7 +386,7 @@ def _recipients(person: Person, deployment: Deployment) -> dict[str, Client]:
 def _need_all_names(deployment: Deployment) -> None:
     """An event's name is part of its key: where the YAML leaves names to the source, somebody has to say them."""
     for upload in deployment.uploads.values():
-        for _, spec in field_specs(upload.event.name, ()):
+        for _, spec in find_field_specs(upload.event.name, ()):
             if spec.columns and not spec.map and not spec.coalesce:
                 raise UsageError(
                     f"upload {upload.name} takes the names of its events from the source, and the ledger's keys are "

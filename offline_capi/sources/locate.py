@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from offline_capi.config.paths import anchored
-from offline_capi.config.settings import FileSource
+from offline_capi.config.paths import anchor_path
+from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.model import AbsentFile, Window
 from offline_capi.runtime.border import shown, visible
@@ -75,7 +75,7 @@ def files_of(
     says which are lacking. The folder has to be there, and so has the file that a path without pattern and date names,
     unless ``source.optional`` says that it may be missing.
     """
-    path = anchored(with_variables(source.path, environ), folder)
+    path = anchor_path(with_variables(source.path, environ), folder)
     root, fs = _root_of(path, source.path)
     with reached(source.path, SETTING, SourceError):
         found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
@@ -92,7 +92,7 @@ def absent_files(
 
     Give it the window without its look-back: what an earlier day lacked, the run of that day has said.
     """
-    path = anchored(with_variables(source.path, environ), folder)
+    path = anchor_path(with_variables(source.path, environ), folder)
     _, fs = _root_of(path, source.path)
     days = list(_days(window, zone)) if _DATE.search(path) else [None]
     with reached(source.path, SETTING, SourceError):

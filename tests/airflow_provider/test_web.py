@@ -20,7 +20,7 @@ from offline_capi.clients import StatusBook, connection
 from offline_capi.clients.status import AccessFault
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
-from offline_capi.config.settings import Limits
+from offline_capi.config.upload import LossLimits
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.ledger import Ledger
 from offline_capi.model import Count, Fate, Outcome, Request, Tally, Window, debts_of
@@ -59,7 +59,7 @@ class History:
                 started_at=moment,
                 ended_at=moment,
                 tally=tally,
-                limits=Limits(),
+                limits=LossLimits(),
             )
             debts = debts_of(tally, by_event_day=True)
             ledger.finish_run(run_id, status=report.status.value, report=report.to_json(), now=moment, debts=debts)

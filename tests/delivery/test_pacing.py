@@ -15,7 +15,7 @@ from threading import Barrier, Event, Lock
 import pyarrow as pa
 import pytest
 
-from offline_capi.config.settings import Delivery
+from offline_capi.config.upload import Delivery
 from offline_capi.delivery import Clock, Policy
 from offline_capi.delivery.payload import Body
 from offline_capi.ledger import Claim, Ledger

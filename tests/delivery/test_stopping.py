@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config import EnvironmentSecrets, Secret, load_config
-from offline_capi.config.settings import Delivery
+from offline_capi.config.upload import Delivery
 from offline_capi.delivery import (
     Clock,
     Envelope,

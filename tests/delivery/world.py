@@ -13,7 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from offline_capi.config.settings import Client, Limits
+from offline_capi.config.client import Client
+from offline_capi.config.upload import LossLimits
 from offline_capi.delivery import Clock, Policy, Rates, cut_requests, deliver
 from offline_capi.events import split_by_age
 from offline_capi.events.schema import REJECTION_SCHEMA
@@ -98,7 +99,7 @@ class World:
             started_at=NOW,
             ended_at=time.now(),
             tally=books.tally,
-            limits=Limits(),
+            limits=LossLimits(),
         )
         self.ledger.finish_run(run, status=report.status.value, report=None, now=time.now())
         return report.tally

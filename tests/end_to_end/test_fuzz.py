@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from offline_capi.config import load_config
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import ConfigError, OfflineCapiError, Problem, UsageError
 from offline_capi.meta.graph.client import _read
 from offline_capi.meta.graph.response import judge_answer, read_answer

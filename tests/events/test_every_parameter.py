@@ -16,7 +16,8 @@ from facebook_business.adobjects.serverside.custom_data import CustomData
 from facebook_business.adobjects.serverside.event import Event
 
 from offline_capi.config import EnvironmentSecrets, MappingSpec, load_config
-from offline_capi.config.settings import Client, Platform
+from offline_capi.config.client import Client
+from offline_capi.config.platform import Platform
 from offline_capi.delivery.payload import Envelope, payload
 from offline_capi.events import build_events
 from offline_capi.events.payload import _EVENT

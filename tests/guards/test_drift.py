@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from pyarrow import parquet
 
-from offline_capi.config.settings import Drift
+from offline_capi.config.upload import Drift
 from offline_capi.guards.drift import SAMPLE_ROWS, has_drifted
 from offline_capi.ledger import shapes_of
 from offline_capi.ledger.tables import source_shape
@@ -367,9 +367,9 @@ def test_a_form_that_is_read_the_same_is_no_drift(role: Role, known: dict[str, i
 def test_the_action_of_a_column(setting: Any, id_action: str, other_action: str, amount_action: str) -> None:
     drift = Drift.model_validate(setting)
 
-    assert drift.action("id", in_event_id=True) == id_action
-    assert drift.action("other", in_event_id=False) == other_action
-    assert drift.action("amount", in_event_id=False) == amount_action
+    assert drift.choose_action("id", in_event_id=True) == id_action
+    assert drift.choose_action("other", in_event_id=False) == other_action
+    assert drift.choose_action("amount", in_event_id=False) == amount_action
 
 
 # ---------------------------------------------------------------------------------------------- shapes

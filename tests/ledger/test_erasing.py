@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from offline_capi.config.settings import Client
+from offline_capi.config.client import Client
 from offline_capi.ledger import Ledger, forget_before
 from offline_capi.ledger.history import MARGIN, WINDOW
 from offline_capi.ledger.tables import request, segment, segment_block

@@ -21,7 +21,7 @@ from offline_capi.errors import AccessDeniedError, ConfigError, TemporaryError
 if TYPE_CHECKING:
     from offline_capi.clients import HealthReport
     from offline_capi.clients import Notice as Change
-    from offline_capi.config.settings import AirflowDefaults, Notifier
+    from offline_capi.config.airflow import AirflowDefaults, Notifier
     from offline_capi.operations.alerts import Alert
 
 __all__ = ["check_clients", "told_of_failures", "told_of_health"]

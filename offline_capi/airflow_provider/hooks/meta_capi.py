@@ -89,12 +89,13 @@ class MetaConversionsHook(BaseHook):
         Who edits a connection does not see its password, and must not have it sent to a host of their own either: so a
         connection names Meta, this machine, or what the environment of the worker names.
         """
-        from offline_capi.config.settings import GRAPH_URL, Platform, encrypted_url, is_loopback
+        from offline_capi.config.platform import GRAPH_URL, Platform
+        from offline_capi.config.types import is_loopback, require_encrypted_url
         from offline_capi.errors import ConfigError
 
         url = str(self._extra("graph_url", GRAPH_URL))
         try:
-            url = encrypted_url(url, allow_http=self._extra("allow_http", False) in (True, "true"))
+            url = require_encrypted_url(url, allow_http=self._extra("allow_http", False) in (True, "true"))
         except ValueError as error:
             said = str(error).replace("platform.allow_http: true", "allow_http: true among the connection's extras")
             raise ConfigError(f"the connection's graph_url {said}") from None

@@ -225,14 +225,14 @@ def _opened(*, whole: bool = False) -> Iterator[_Opened]:
     """The configuration and its ledger; without ``whole`` no upload of it is looked at."""
     from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
     from offline_capi.config import load_each
-    from offline_capi.config.secrets import database_url
+    from offline_capi.config.secrets import resolve_database_url
     from offline_capi.ledger import Ledger
 
     environment = AirflowEnvironment()
     folder = conf.get("offline_capi", "config_folder", fallback="") or conf.get_mandatory_value("core", "dags_folder")
     deployment, _ = load_each(folder, environ=environment, only=None if whole else "")
     secrets = AirflowSecrets(environment)
-    url = database_url(deployment.platform.ledger, secrets, deployment.project).reveal()
+    url = resolve_database_url(deployment.platform.ledger, secrets, deployment.project).reveal()
     with Ledger(url, access=deployment.platform.file_access) as ledger:
         try:
             yield _Opened(deployment, secrets, ledger)
