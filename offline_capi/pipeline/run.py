@@ -26,8 +26,9 @@ from offline_capi.config.run_texts import fill_in
 from offline_capi.config.settings import FileSource, Upload
 from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
 from offline_capi.errors import PartialLossError, SourceError, UsageError
-from offline_capi.events import SeenKeys, StoreRepeats, build_events, for_every_pixel, split_by_age
+from offline_capi.events import build_events, copy_for_pixels, split_by_age
 from offline_capi.guards.drift import DriftWatch
+from offline_capi.guards.duplicates import SeenKeys, StoreRepeats
 from offline_capi.guards.frequent_values import FrequentValues, junk_by_client
 from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.guards.quotas import Quotas
@@ -422,7 +423,8 @@ def prepare(chosen: Selection, services: Services, drift: DriftWatch | None = No
                 exact_names=upload.event.name.exact,
                 strict_website=upload.event.strict_website,
             )
-            yield for_every_pixel(store_repeats.warned(seen.first_only(built)), settings.clients, seen)
+            unique = store_repeats.add_warnings(seen.reject_repeats(built))
+            yield seen.reject_repeated_copies(copy_for_pixels(unique, settings.clients))
 
 
 def by_a_right_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
