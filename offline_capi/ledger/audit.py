@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import audit
+from offline_capi.ledger.schema.tables import audit
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["AuditAction", "AuditEntry", "audit_entries", "current_user", "record_audit"]
 

@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.liveness import GONE, Process
-from offline_capi.ledger.tables import closed_day, run, sender
+from offline_capi.ledger.leases import GONE, Process
+from offline_capi.ledger.schema.tables import closed_day, run, sender
 from offline_capi.model import DayState, Debt, PastRun, UploadDay, Window, judge_day
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["calendar_of", "first_night_of", "keep_as_told", "past_runs"]
 

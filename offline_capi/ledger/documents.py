@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import closed_day, run, run_part
+from offline_capi.ledger.schema.tables import closed_day, run, run_part
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["rewrite_documents"]
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 import sqlalchemy as sa
 
 from offline_capi.ledger.prepared import in_parts
-from offline_capi.ledger.tables import RequestState, request
+from offline_capi.ledger.schema.tables import RequestState, request
 
 __all__ = ["owned_by_refused", "scrub", "without_digest"]
 

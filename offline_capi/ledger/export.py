@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from pyarrow import csv, parquet
 
 from offline_capi.errors import UsageError
-from offline_capi.ledger.tables import request, run
+from offline_capi.ledger.schema.tables import request, run
 from offline_capi.storage.private_files import PRIVATE, FileAccess, replace_file
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["EXPORT_SCHEMA", "export_events"]
 

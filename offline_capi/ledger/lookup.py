@@ -13,13 +13,13 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from offline_capi.ledger.keys import halves
-from offline_capi.ledger.tables import RequestState, request, run
+from offline_capi.ledger.index.filter import halves
+from offline_capi.ledger.schema.tables import RequestState, request, run
 from offline_capi.model import sent_events
 from offline_capi.model.recipients import client_of
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = [
     "EventDelivery",

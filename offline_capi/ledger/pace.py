@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import pace
+from offline_capi.ledger.schema.tables import pace
 
 __all__ = ["current_waits", "keep_waits", "take_slot"]
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import read_back, run
+from offline_capi.ledger.schema.tables import read_back, run
 from offline_capi.model import ReadBack, SentEvents, sent_events
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["KEPT", "SentByRun", "keep_read_back", "read_back_of", "sent_by_runs"]
 

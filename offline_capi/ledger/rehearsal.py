@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
 
-from offline_capi.ledger.store import Claim
+from offline_capi.ledger.ledger import Claim
 from offline_capi.model import Outcome, Request
 
 __all__ = ["Rehearsal"]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import audit, read_back, request, run, run_part, source_shape
+from offline_capi.ledger.schema.tables import audit, read_back, request, run, run_part, source_shape
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["purge_audit", "purge_read_back", "purge_runs"]
 

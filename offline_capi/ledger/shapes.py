@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from offline_capi.ledger.prepared import in_parts
-from offline_capi.ledger.tables import source_shape
+from offline_capi.ledger.schema.tables import source_shape
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["ColumnShapes", "keep_shapes", "shapes_of"]
 

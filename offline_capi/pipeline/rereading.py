@@ -20,7 +20,7 @@ from offline_capi.errors import ConfigError, SourceError
 from offline_capi.events.keys import event_key
 from offline_capi.identity import HashCache
 from offline_capi.ledger import RunRecord, sent_by_runs
-from offline_capi.ledger.tables import request
+from offline_capi.ledger.schema.tables import request
 from offline_capi.mapping import FirstRows
 from offline_capi.model import HashedRows, Window
 from offline_capi.model.recipients import client_of

@@ -37,7 +37,7 @@ from offline_capi.events.keys import event_key_of
 from offline_capi.identity import VERSIONS, digest, hash_identity, normalize
 from offline_capi.ledger import AuditAction, RunRecord, record_audit
 from offline_capi.ledger.documents import rewrite_documents
-from offline_capi.ledger.keys import halves, keys_of
+from offline_capi.ledger.index.filter import halves, keys_of
 from offline_capi.ledger.lookup import (
     EventDelivery,
     ForgottenDeliveries,

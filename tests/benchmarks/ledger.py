@@ -24,7 +24,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from offline_capi.ledger import Ledger
-from offline_capi.ledger.tables import request
+from offline_capi.ledger.schema.tables import request
 from offline_capi.model import EventBatch, Fate, Outcome, Request
 from tests.benchmarks.__main__ import bench_folder, say
 from tests.delivery.sending import ACME, WINDOW, batch, names

@@ -16,7 +16,7 @@ from pyarrow import parquet
 from offline_capi.config.settings import Drift
 from offline_capi.guards.drift import SAMPLE_ROWS, has_drifted
 from offline_capi.ledger import shapes_of
-from offline_capi.ledger.tables import source_shape
+from offline_capi.ledger.schema.tables import source_shape
 from offline_capi.mapping import Role
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline.run import begin_run, reconcile, send_staged, stage_upload

@@ -20,12 +20,12 @@ from alembic.migration import MigrationContext
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Claim, Ledger, ddl
-from offline_capi.ledger.claims import MERGE_REQUESTS
 from offline_capi.ledger.connection import PAGE_SIZE, make_engine, transaction
-from offline_capi.ledger.liveness import LEASE, Process
+from offline_capi.ledger.index.recent import MERGE_REQUESTS
+from offline_capi.ledger.leases import LEASE, Process
 from offline_capi.ledger.prepared import IDS_PER_STATEMENT, in_parts
 from offline_capi.ledger.schema import VERSION_TABLE
-from offline_capi.ledger.tables import metadata, request
+from offline_capi.ledger.schema.tables import metadata, request
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, keys_in
 from tests.delivery.sending import batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk, InTheMiddleError

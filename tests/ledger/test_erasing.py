@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from offline_capi.config.settings import Client
 from offline_capi.ledger import Ledger, forget_before
-from offline_capi.ledger.history import MARGIN, WINDOW
-from offline_capi.ledger.tables import request, segment, segment_block
+from offline_capi.ledger.queries import MARGIN, WINDOW
+from offline_capi.ledger.schema.tables import request, segment, segment_block
 from offline_capi.model import Fate
 from tests.delivery.sending import batch, names
 from tests.ledger.test_ledger import START, Desk

@@ -15,9 +15,9 @@ from offline_capi.errors import LedgerError
 from offline_capi.ledger import Ledger
 from offline_capi.ledger.connection import make_engine, transaction
 from offline_capi.ledger.index import EventIndex
-from offline_capi.ledger.keys import KeyFilter, Probe, ascending, keys_of
-from offline_capi.ledger.segments import BLOCK, FAN, SMALLEST, Entries, Segment, due, merged, stored, written
-from offline_capi.ledger.tables import request, segment, segment_block
+from offline_capi.ledger.index.filter import KeyFilter, Probe, ascending, keys_of
+from offline_capi.ledger.index.segments import BLOCK, FAN, SMALLEST, Entries, Segment, due, merged, stored, written
+from offline_capi.ledger.schema.tables import request, segment, segment_block
 from offline_capi.model import keys_in
 
 #: Of the blocks of a segment, those with entries; behind them stand the pieces of its filter.

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError, UsageError
 from offline_capi.ledger import Claim, Ledger, RunRecord, ddl
-from offline_capi.ledger.claims import MERGE_REQUESTS
 from offline_capi.ledger.connection import make_engine, transaction
-from offline_capi.ledger.history import FailedRequest
 from offline_capi.ledger.index import EventIndex
-from offline_capi.ledger.tables import request
+from offline_capi.ledger.index.recent import MERGE_REQUESTS
+from offline_capi.ledger.queries import FailedRequest
+from offline_capi.ledger.schema.tables import request
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, keys_in
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.support.sandbox_server import PIXEL

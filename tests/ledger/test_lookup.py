@@ -10,7 +10,7 @@ import pytest
 
 from offline_capi.ledger import AuditAction, audit_entries, record_audit
 from offline_capi.ledger.documents import rewrite_documents
-from offline_capi.ledger.keys import halves, keys_of
+from offline_capi.ledger.index.filter import halves, keys_of
 from offline_capi.ledger.lookup import deliveries, oldest_request, unexplained_events
 from offline_capi.ledger.retention import purge_audit, purge_runs
 from offline_capi.model import Fate

@@ -15,13 +15,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-import offline_capi.ledger
+import offline_capi.ledger.schema
 from offline_capi.ledger import Ledger, calendar_of, keep_read_back, past_runs, read_back_of
 from offline_capi.ledger.connection import make_engine, transaction
-from offline_capi.ledger.keys import keys_of
+from offline_capi.ledger.index.filter import keys_of
+from offline_capi.ledger.index.segments import Entries, written
 from offline_capi.ledger.schema import HEAD, OLD_VERSION_TABLE, VERSION_TABLE
-from offline_capi.ledger.segments import Entries, written
-from offline_capi.ledger.tables import metadata
+from offline_capi.ledger.schema.tables import metadata
 from offline_capi.model import Fate, ReadBack, Window
 from tests.delivery.sending import batch, names
 
@@ -30,7 +30,7 @@ TOLD = ReadBack("acme", "1", "received", date(2026, 11, 23), {"Purchase": 2}, da
 
 def _settings() -> Config:
     settings = Config()
-    settings.set_main_option("script_location", str(Path(offline_capi.ledger.__file__).parent / "migrations"))
+    settings.set_main_option("script_location", str(Path(offline_capi.ledger.schema.__file__).parent / "migrations"))
     return settings
 
 

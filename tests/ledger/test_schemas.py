@@ -15,7 +15,7 @@ from offline_capi.errors import LedgerError
 from offline_capi.ledger import Ledger, ddl
 from offline_capi.ledger.connection import driver_of, make_engine, transaction
 from offline_capi.ledger.schema import HEAD, OLD_VERSION_TABLE, VERSION_TABLE
-from offline_capi.ledger.tables import metadata
+from offline_capi.ledger.schema.tables import metadata
 from offline_capi.model import Fate
 from tests.delivery.sending import WINDOW, batch, names
 from tests.ledger.test_ledger import START, Desk

@@ -13,9 +13,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger.connection import driver_of, place_of, quoted, schema_of, transaction
-from offline_capi.ledger.tables import metadata, sent_requests
+from offline_capi.ledger.schema.tables import metadata, sent_requests
 
-__all__ = ["HEAD", "VERSION_TABLE", "ddl", "upgrade"]
+__all__ = ["HEAD", "OLD_VERSION_TABLE", "VERSION_TABLE", "ddl", "upgrade"]
 
 HEAD = "0010"  # the newest file in migrations/versions; a test holds it
 

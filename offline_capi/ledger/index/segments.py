@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from offline_capi.errors import LedgerError
-from offline_capi.ledger.keys import KeyFilter, Keys, Probe, ascending, keys_of
+from offline_capi.ledger.index.filter import KeyFilter, Keys, Probe, ascending, keys_of
 from offline_capi.ledger.prepared import Prepared, in_parts, rows_of
-from offline_capi.ledger.tables import segment, segment_block
+from offline_capi.ledger.schema.tables import segment, segment_block
 from offline_capi.model import KEY_BYTES
 
 __all__ = ["Entries", "Keep", "Segment", "due", "in_order", "merged", "stored", "written"]

@@ -20,7 +20,12 @@ import sqlalchemy as sa
 from offline_capi.errors import LedgerError, UsageError
 from offline_capi.ledger.connection import explained, make_engine, transaction
 from offline_capi.ledger.erasing import owned_by_refused, scrub, without_digest
-from offline_capi.ledger.history import (
+from offline_capi.ledger.index import NEWEST_REQUEST, EventIndex
+from offline_capi.ledger.index.segments import Entries
+from offline_capi.ledger.leases import GONE, LEASE, Process
+from offline_capi.ledger.pace import current_waits, keep_waits, take_slot
+from offline_capi.ledger.prepared import Prepared, in_parts
+from offline_capi.ledger.queries import (
     FailedRequest,
     UnconfirmedRequest,
     clients_sent_for,
@@ -32,13 +37,8 @@ from offline_capi.ledger.history import (
     unfinished_runs,
     uploads_run,
 )
-from offline_capi.ledger.index import NEWEST, EventIndex
-from offline_capi.ledger.liveness import GONE, LEASE, Process
-from offline_capi.ledger.pace import current_waits, keep_waits, take_slot
-from offline_capi.ledger.prepared import Prepared, in_parts
 from offline_capi.ledger.schema import upgrade
-from offline_capi.ledger.segments import Entries
-from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
+from offline_capi.ledger.schema.tables import RequestState, request, run, run_part, sender
 from offline_capi.ledger.values import have_changed, packed_marks, value_marks
 from offline_capi.model import Debt, EventBatch, Fate, Outcome, Reason, Request, Tally, Window
 from offline_capi.storage.private_files import PRIVATE, FileAccess
@@ -145,7 +145,7 @@ class Ledger:
         try:
             upgrade(self._connection)
             with self._transaction(writes=False):
-                self._newest, self._met_others = NEWEST.number(self._connection), False
+                self._newest, self._met_others = NEWEST_REQUEST.number(self._connection), False
         except LedgerError:
             self._connection.close()
             raise
@@ -512,7 +512,7 @@ class Ledger:
 
     def _meet_others(self) -> None:
         """See whether anybody else has claimed anything since this ledger was opened: else its look-ups still hold."""
-        newest = NEWEST.number(self._connection)
+        newest = NEWEST_REQUEST.number(self._connection)
         self._met_others = self._met_others or newest != self._newest
         self._newest = newest
 

@@ -12,10 +12,10 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from offline_capi.ledger.keys import KeyFilter, Keys, Probe, halves, keys_of
+from offline_capi.ledger.index.filter import KeyFilter, Keys, Probe, halves, keys_of
+from offline_capi.ledger.index.segments import Entries, in_order
 from offline_capi.ledger.prepared import Prepared, in_parts
-from offline_capi.ledger.segments import Entries, in_order
-from offline_capi.ledger.tables import request
+from offline_capi.ledger.schema.tables import request
 
 __all__ = ["RecentClaims"]
 

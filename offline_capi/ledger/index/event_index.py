@@ -9,13 +9,13 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from offline_capi.ledger.claims import RecentClaims
-from offline_capi.ledger.keys import Keys, Probe, keys_of
+from offline_capi.ledger.index.filter import Keys, Probe, keys_of
+from offline_capi.ledger.index.recent import RecentClaims
+from offline_capi.ledger.index.segments import Entries, Keep, Segment, due, in_order, merged, stored, written
 from offline_capi.ledger.prepared import Prepared
-from offline_capi.ledger.segments import Entries, Keep, Segment, due, in_order, merged, stored, written
-from offline_capi.ledger.tables import request, segment
+from offline_capi.ledger.schema.tables import request, segment
 
-__all__ = ["NEWEST", "EventIndex"]
+__all__ = ["NEWEST_REQUEST", "EventIndex"]
 
 
 class EventIndex:
@@ -28,7 +28,7 @@ class EventIndex:
 
     def refresh(self, connection: sa.Connection) -> None:
         """See what other processes claimed, purged or made segments of since the last look."""
-        newest = NEWEST.number(connection)
+        newest = NEWEST_REQUEST.number(connection)
         there, known = {number for (number,) in _SEGMENTS.rows(connection)}, {one.id for one in self._segments}
         if there != known:
             self._hold([*(one for one in self._segments if one.id in there), *stored(connection, there - known)])
@@ -134,5 +134,5 @@ class EventIndex:
 
 
 #: The newest request: ids only grow, claims come one after the other, whichever process makes them.
-NEWEST = Prepared(sa.select(sa.func.max(request.c.id)))
+NEWEST_REQUEST = Prepared(sa.select(sa.func.max(request.c.id)))
 _SEGMENTS = Prepared(sa.select(segment.c.id))

@@ -11,8 +11,8 @@ import numpy as np
 import sqlalchemy as sa
 from alembic import op
 
-from offline_capi.ledger.keys import keys_of
-from offline_capi.ledger.segments import Entries, written
+from offline_capi.ledger.index.filter import keys_of
+from offline_capi.ledger.index.segments import Entries, written
 
 revision = "0004"
 down_revision = "0003"

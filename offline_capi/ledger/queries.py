@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from offline_capi.config.settings import LEDGER_MARGIN, LONGEST_WINDOW, Client
-from offline_capi.ledger.tables import RequestState, request, run, sender
+from offline_capi.ledger.schema.tables import RequestState, request, run, sender
 from offline_capi.model import Fate, in_utc
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = [
     "MARGIN",
