@@ -297,7 +297,7 @@ def _given(place: str | None) -> Secret | None:
 def _nobody_sends(config: Path) -> bool:
     """Whether the token before may be revoked now: a run under way goes on with the one that it began with."""
     with opened(config) as services:
-        return not services.ledger.unfinished_runs()
+        return not services.ledger.runs.list_unfinished()
 
 
 def _record_authorisation(found: Authorisation, config: Path) -> None:

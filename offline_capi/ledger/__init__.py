@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from offline_capi.ledger.audit import AuditAction, AuditEntry, audit_entries, record_audit
 from offline_capi.ledger.days import calendar_of, keep_as_told, past_runs
-from offline_capi.ledger.ledger import Claim, Known, Ledger, RunRecord
+from offline_capi.ledger.event_states import LookupResult
+from offline_capi.ledger.journal import Claim, Journal
+from offline_capi.ledger.ledger import Ledger
 from offline_capi.ledger.queries import UnconfirmedRequest, forget_before, last_accepted, traffic_of
 from offline_capi.ledger.read_back import SentByRun, keep_read_back, read_back_of, sent_by_runs
 from offline_capi.ledger.rehearsal import Rehearsal
+from offline_capi.ledger.runs import FailedRequest, RunRecord
 from offline_capi.ledger.schema import ddl
 from offline_capi.ledger.shapes import ColumnShapes, keep_shapes, shapes_of
 
@@ -19,8 +22,10 @@ __all__ = [
     "AuditEntry",
     "Claim",
     "ColumnShapes",
-    "Known",
+    "FailedRequest",
+    "Journal",
     "Ledger",
+    "LookupResult",
     "Rehearsal",
     "RunRecord",
     "SentByRun",

@@ -13,14 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
+from offline_capi.ledger.database import Database
 from offline_capi.ledger.schema.tables import audit
-
-if TYPE_CHECKING:
-    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["AuditAction", "AuditEntry", "audit_entries", "current_user", "record_audit"]
 
@@ -72,7 +70,7 @@ def current_user() -> str:
 
 
 def record_audit(
-    ledger: Ledger,
+    database: Database,
     action: AuditAction,
     subject: str,
     *,
@@ -90,12 +88,12 @@ def record_audit(
         "detail": json.dumps(dict(detail or {}), ensure_ascii=False, sort_keys=True),
         "run_id": run_id,
     }
-    with ledger.writing() as connection:
+    with database.writing() as connection:
         connection.execute(sa.insert(audit), row)
 
 
 def audit_entries(
-    ledger: Ledger, *, since: datetime | None = None, action: AuditAction | None = None, limit: int | None = None
+    database: Database, *, since: datetime | None = None, action: AuditAction | None = None, limit: int | None = None
 ) -> list[AuditEntry]:
     """The entries from ``since`` on, newest first."""
     chosen = sa.select(audit).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
@@ -107,5 +105,5 @@ def audit_entries(
         AuditEntry(
             datetime.fromtimestamp(row.at, UTC), row.who, row.action, row.subject, json.loads(row.detail), row.run_id
         )
-        for row in ledger.read(chosen)
+        for row in database.read(chosen)
     ]

@@ -26,7 +26,7 @@ __all__ = [
     "BUSY_SECONDS",
     "PAGE_SIZE",
     "driver_of",
-    "explained",
+    "explain_errors",
     "make_engine",
     "place_of",
     "quoted",
@@ -235,7 +235,7 @@ def driver_of(connection: sa.Connection) -> Any:
 def transaction(connection: sa.Connection, *, writes: bool) -> Iterator[sa.Connection]:
     """One transaction, its errors in our words. Those that write come one after the other, whatever the database."""
     connection.info["writes"] = writes
-    with explained(connection.engine), connection.begin():
+    with explain_errors(connection.engine), connection.begin():
         if connection.dialect.name == "postgresql":
             beginning = "ledger_begin_writing" if writes else "ledger_begin_reading"
             driver_of(connection).execute(connection.get_execution_options()[beginning])
@@ -248,7 +248,7 @@ def place_of(engine: sa.Engine) -> str:
 
 
 @contextmanager
-def explained(engine: sa.Engine) -> Iterator[None]:
+def explain_errors(engine: sa.Engine) -> Iterator[None]:
     """Turn the database's errors into ours: where, what now, is it safe to repeat."""
     place = place_of(engine)
     try:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.leases import GONE, Process
+from offline_capi.ledger.database import Database
+from offline_capi.ledger.leases import LEASE_CLOSED, Process
 from offline_capi.ledger.schema.tables import closed_day, run, sender
 from offline_capi.model import DayState, Debt, PastRun, UploadDay, Window, judge_day
-
-if TYPE_CHECKING:
-    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["calendar_of", "first_night_of", "keep_as_told", "past_runs"]
 
@@ -26,7 +24,7 @@ _NO_RUNS = ("test", "plan")
 
 
 def calendar_of(
-    ledger: Ledger,
+    database: Database,
     upload: str,
     days: Iterable[date],
     *,
@@ -45,7 +43,7 @@ def calendar_of(
     wanted = [window for window in wanted if window.until <= now]
     if not wanted:
         return []
-    told = _told_days(ledger, upload)
+    told = _told_days(database, upload)
     first = first_night_of(runs, zone)
     found = []
     for window in wanted:
@@ -73,23 +71,23 @@ def first_night_of(runs: Iterable[PastRun], zone: str) -> date | None:
     return min(days, default=None)
 
 
-def past_runs(ledger: Ledger, upload: str, now: datetime) -> list[PastRun]:
+def past_runs(database: Database, upload: str, now: datetime) -> list[PastRun]:
     """The runs of an upload, oldest first."""
     chosen = (run.c.upload == upload) & run.c.trigger.not_in(_NO_RUNS)
     columns = (run.c.id, run.c.since, run.c.until, run.c.zone, run.c.started_at, run.c.ended_at, run.c.status)
-    rows = ledger.read(
+    rows = database.read(
         sa.select(*columns, run.c.covered_since, run.c.debts).where(chosen).order_by(run.c.started_at, run.c.id)
     )
     running = {row.id for row in rows if row.ended_at is None}
-    senders = _senders_of(ledger, running) if running else {}
+    senders = _senders_of(database, running) if running else {}
     return [_past_run(row, senders.get(row.id, ()), now) for row in rows]
 
 
 def keep_as_told(
-    ledger: Ledger, upload: str, days: Collection[UploadDay], *, run_id: str | None, now: datetime
+    database: Database, upload: str, days: Collection[UploadDay], *, run_id: str | None, now: datetime
 ) -> None:
     """Remember that the final loss of these days was told, so that no later run tells it again."""
-    with ledger.writing() as connection:
+    with database.writing() as connection:
         known = set(connection.scalars(sa.select(closed_day.c.day).where(closed_day.c.upload == upload)))
         fresh = [day for day in days if day.state is DayState.CLOSED and day.day.isoformat() not in known]
         if fresh:
@@ -106,14 +104,14 @@ def keep_as_told(
             connection.execute(sa.insert(closed_day), rows)
 
 
-def _told_days(ledger: Ledger, upload: str) -> set[date]:
-    rows = ledger.read(sa.select(closed_day.c.day).where(closed_day.c.upload == upload))
+def _told_days(database: Database, upload: str) -> set[date]:
+    rows = database.read(sa.select(closed_day.c.day).where(closed_day.c.upload == upload))
     return {date.fromisoformat(day) for (day,) in rows}
 
 
-def _senders_of(ledger: Ledger, run_ids: Collection[str]) -> dict[str, list[Any]]:
+def _senders_of(database: Database, run_ids: Collection[str]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for row in ledger.read(sa.select(sender).where(sender.c.run_id.in_(run_ids))):
+    for row in database.read(sa.select(sender).where(sender.c.run_id.in_(run_ids))):
         found.setdefault(row.run_id, []).append(row)
     return found
 
@@ -139,7 +137,7 @@ def _is_alive(started_at: datetime, senders: Collection[Any], now: datetime) -> 
     """Whether a run without an end may still be under way: see ``STARTING_GRACE``."""
     moment = now.astimezone(UTC).timestamp()
     alive = [Process(one.host, one.pid, one.pid_started).is_alive(one.lease_until, moment) for one in senders]
-    died = any(one.lease_until != GONE and not lives for one, lives in zip(senders, alive, strict=True))
+    died = any(one.lease_until != LEASE_CLOSED and not lives for one, lives in zip(senders, alive, strict=True))
     return any(alive) or (not died and now - started_at < STARTING_GRACE)
 
 

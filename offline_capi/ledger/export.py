@@ -51,7 +51,7 @@ def export_events(ledger: Ledger, path: Path, access: FileAccess = PRIVATE) -> i
     ids, requests = _requests(ledger)
     events = 0
     with replace_file(path, access) as file, _WRITERS[path.suffix](file, EXPORT_SCHEMA) as writer:
-        for part in ledger.entries():
+        for part in ledger.journal.read_entries():
             for start in range(0, len(part.keys), _ROWS_AT_ONCE):
                 some = part.chosen(slice(start, start + _ROWS_AT_ONCE))
                 writer.write_table(_rows(some.keys, some.owners, ids, requests))

@@ -1,4 +1,4 @@
-"""Whether the process that wrote an intent is still alive."""
+"""Leases: whether the process that wrote an intent is still alive, and how this one says that it is."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["GONE", "LEASE", "Process"]
+import sqlalchemy as sa
+
+from offline_capi.ledger.schema.tables import sender
+
+__all__ = ["LEASE_CLOSED", "LEASE_S", "Leases", "Process"]
 
 #: Seconds for which a process that this kernel does not know of is believed alive after it last wrote; it writes at
 #: least every third.
-LEASE = 120.0
+LEASE_S = 120.0
 #: The lease of a process that has closed its ledger, whether it lives on or not.
-GONE = 0.0
+LEASE_CLOSED = 0.0
 
-#: Letters of a host's name that are kept, for people; beside them there is room for 55 of the kernel.
-_HOST_LETTERS = 64
+#: Of a host's name, for people; the column has room for the kernel's 55 characters as well.
+_MAX_HOST_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,9 @@ class Process:
     @classmethod
     def current(cls) -> Process:
         return cls(
-            f"{socket.gethostname()[:_HOST_LETTERS]} {_kernel()}".strip(), os.getpid(), _started(os.getpid()) or ""
+            f"{socket.gethostname()[:_MAX_HOST_CHARS]} {_read_kernel_id()}".strip(),
+            os.getpid(),
+            _read_start(os.getpid()) or "",
         )
 
     def is_alive(self, lease_until: float, now: float) -> bool:
@@ -43,22 +49,76 @@ class Process:
 
         Hosts and containers may share a name, so that a name says nothing.
         """
-        if lease_until == GONE:
+        if lease_until == LEASE_CLOSED:
             return False
-        if _kernel() and self.host.endswith(f" {_kernel()}"):
+        if _read_kernel_id() and self.host.endswith(f" {_read_kernel_id()}"):
             try:
                 os.kill(self.pid, 0)
             except ProcessLookupError:
                 return False
             except PermissionError:  # somebody else's
                 pass
-            if (started := _started(self.pid)) is not None:
+            if (started := _read_start(self.pid)) is not None:
                 return started == self.started
         return now < lease_until
 
 
+class Leases:
+    """The leases of this process, one for each run that it sends for. Methods with a connection are part of its
+    transaction: where that fails, take the copy that was made before it.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[int, float]] = {}  # run → id of the row in ``sender``, end of the lease
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    def copy(self) -> Leases:
+        copied = Leases()
+        copied._held = self._held.copy()
+        return copied
+
+    def is_own(self, run_id: str, sender_id: int) -> bool:
+        return self._held.get(run_id, (0,))[0] == sender_id
+
+    def obtain(self, connection: sa.Connection, run_id: str, now: float) -> int:
+        """The id of the lease for a run, which begins where there is none yet."""
+        if run_id in self._held:
+            return self._held[run_id][0]
+        process = Process.current()
+        made = connection.execute(
+            sa.insert(sender).values(
+                run_id=run_id,
+                host=process.host,
+                pid=process.pid,
+                pid_started=process.started,
+                lease_until=now + LEASE_S,
+            )
+        )
+        (sender_id,) = made.inserted_primary_key or (0,)
+        self._held[run_id] = (sender_id, now + LEASE_S)
+        return sender_id
+
+    def find_due(self, now: float) -> list[str]:
+        """The runs whose lease is to be renewed."""
+        return [run_id for run_id, (_, until) in self._held.items() if until - now < LEASE_S * 2 / 3]
+
+    def renew(self, connection: sa.Connection, now: float) -> None:
+        """Renew those that are due."""
+        for run_id in self.find_due(now):
+            sender_id, _ = self._held[run_id]
+            connection.execute(sa.update(sender).where(sender.c.id == sender_id).values(lease_until=now + LEASE_S))
+            self._held[run_id] = (sender_id, now + LEASE_S)
+
+    def close(self, connection: sa.Connection) -> None:
+        """End all of them: what is still unanswered is unconfirmed from now on."""
+        held = [sender_id for sender_id, _ in self._held.values()]
+        connection.execute(sa.update(sender).where(sender.c.id.in_(held)).values(lease_until=LEASE_CLOSED))
+
+
 @cache
-def _kernel() -> str:
+def _read_kernel_id() -> str:
     """A kernel since its boot, and the namespace in which it counts processes; empty where /proc does not tell.
 
     A /proc of another namespace than ours has our numbers for other processes.
@@ -72,7 +132,7 @@ def _kernel() -> str:
     return f"{boot} {namespace}" if boot and ours else ""
 
 
-def _started(pid: int) -> str | None:
+def _read_start(pid: int) -> str | None:
     """The kernel's start time of a process (field 22 of ``/proc/<pid>/stat``); ``None`` where it is not to be seen.
 
     A zombie is dead, and has none: in a container without an init nobody may ever ask for its exit code.

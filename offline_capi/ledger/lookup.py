@@ -87,7 +87,7 @@ class EventDelivery:
 
 def deliveries(ledger: Ledger, keys: Sequence[bytes]) -> list[EventDelivery]:
     """Those of the events that the ledger knows, in the order of ``keys``."""
-    owners = ledger.owners_of(keys)
+    owners = ledger.journal.find_requests(keys)
     rows = {row.id: row for row in _requests(ledger, set(owners.values()))}
     return [_delivery(keys[place], rows[owner]) for place, owner in sorted(owners.items()) if owner in rows]
 
@@ -132,7 +132,7 @@ def unexplained_events(ledger: Ledger, explained: NDArray[np.uint64], clients: C
     ``explained`` are the first halves of keys (``keys.halves``), in order: 8 bytes tell a hundred million apart.
     """
     owners: Counter[int] = Counter()
-    for entries in ledger.entries():
+    for entries in ledger.journal.read_entries():
         first = halves(entries.keys)[0]
         at = np.minimum(np.searchsorted(explained, first), max(len(explained) - 1, 0))
         unknown = explained[at] != first if len(explained) else np.ones(len(first), bool)

@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
+from offline_capi.ledger.database import Database
 from offline_capi.ledger.schema.tables import read_back, run
 from offline_capi.model import ReadBack, SentEvents, sent_events
-
-if TYPE_CHECKING:
-    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["KEPT", "SentByRun", "keep_read_back", "read_back_of", "sent_by_runs"]
 
@@ -33,11 +31,11 @@ class SentByRun:
     events: Counter[SentEvents]
 
 
-def keep_read_back(ledger: Ledger, told: Sequence[ReadBack], *, now: datetime, keep_for: timedelta = KEPT) -> None:
+def keep_read_back(database: Database, told: Sequence[ReadBack], *, now: datetime, keep_for: timedelta = KEPT) -> None:
     """Keep what Meta told, instead of what it told before of the same kind and day; what is old is forgotten."""
     rows = [_row(one) for one in told]
     too_old = read_back.c.day < (now - keep_for).date().isoformat()
-    with ledger.writing() as connection:
+    with database.writing() as connection:
         connection.execute(sa.delete(read_back).where(too_old))
         if rows:
             keys = [{f"b_{name}": row[name] for name in _KEY} for row in rows]
@@ -45,17 +43,17 @@ def keep_read_back(ledger: Ledger, told: Sequence[ReadBack], *, now: datetime, k
             connection.execute(sa.insert(read_back), rows)
 
 
-def read_back_of(ledger: Ledger, *, since: date, until: date, clients: Collection[str] = ()) -> list[ReadBack]:
+def read_back_of(database: Database, *, since: date, until: date, clients: Collection[str] = ()) -> list[ReadBack]:
     """What Meta told of the days from ``since`` to ``until``, both included; of all clients where none is named."""
     days = read_back.c.day.between(since.isoformat(), until.isoformat())
-    rows = ledger.read(sa.select(read_back).where(days).order_by(*read_back.primary_key))
+    rows = database.read(sa.select(read_back).where(days).order_by(*read_back.primary_key))
     return [_told(row) for row in rows if not clients or row.client in clients]
 
 
-def sent_by_runs(ledger: Ledger, since: datetime) -> list[SentByRun]:
+def sent_by_runs(database: Database, since: datetime) -> list[SentByRun]:
     """What each run sent that began after ``since`` and has ended; not tests, which the real run sends once more."""
     ended = sa.select(run.c.report, run.c.ended_at).where(run.c.report.is_not(None), run.c.trigger != "test")
-    rows = ledger.read(ended.where(run.c.started_at >= _utc(since)))
+    rows = database.read(ended.where(run.c.started_at >= _utc(since)))
     return [SentByRun(datetime.fromisoformat(row.ended_at), _sent(row.report)) for row in rows]
 
 

@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
+from offline_capi.ledger.database import Database
 from offline_capi.ledger.prepared import in_parts
 from offline_capi.ledger.schema.tables import source_shape
-
-if TYPE_CHECKING:
-    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["ColumnShapes", "keep_shapes", "shapes_of"]
 
@@ -60,15 +58,15 @@ class ColumnShapes:
 Shapes = dict[str, dict[str, ColumnShapes]]
 
 
-def shapes_of(ledger: Ledger, upload: str) -> Shapes:
+def shapes_of(database: Database, upload: str) -> Shapes:
     """What is known of an upload's source, by client and column."""
-    rows = ledger.read(sa.select(source_shape.c.client, source_shape.c.shapes).where(source_shape.c.upload == upload))
+    rows = database.read(sa.select(source_shape.c.client, source_shape.c.shapes).where(source_shape.c.upload == upload))
     return dict(_read(rows))
 
 
-def keep_shapes(ledger: Ledger, upload: str, found: Shapes, *, run_id: str, now: datetime) -> None:
+def keep_shapes(database: Database, upload: str, found: Shapes, *, run_id: str, now: datetime) -> None:
     """Add what a run found to what is known. A column that is read another way now begins anew."""
-    with ledger.writing() as connection:
+    with database.writing() as connection:
         for clients in in_parts(sorted(found)):
             chosen = source_shape.c.upload == upload, source_shape.c.client.in_(clients)
             known = dict(

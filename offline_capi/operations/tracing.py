@@ -98,7 +98,7 @@ def trace_event(
     pixels = {pixel for name, own in wanted.items() if not clients or name in clients for pixel in own}
     every_name = {*names, *event_names(services)}
     keys = {event_key_of(pixel, name, event_id): name for pixel in pixels for name in every_name}
-    windows = {run.id: str(run.window) for run in services.ledger.past_runs()}
+    windows = {run.id: str(run.window) for run in services.ledger.runs.list_past()}
     found = sorted(deliveries(services.ledger, list(keys)), key=lambda one: one.request_id)
     rows = (_traced(*found) for found in _found_in_files(services, lambda rows: pc.equal(rows["event_id"], event_id)))
     return EventTrace(
@@ -119,7 +119,7 @@ def event_ids_of_row(
     """
     if origin is None and run_id is None:
         raise UsageError("a row of a query has a number within its run alone: give --run as well, or --row FILE:ROW")
-    past = [services.ledger.run(run_id)] if run_id else services.ledger.past_runs()
+    past = [services.ledger.runs.get(run_id)] if run_id else services.ledger.runs.list_past()
 
     def matches(rows: pa.RecordBatch) -> pa.BooleanArray:
         named = pc.ends_with(rows["origin"], origin) if origin else pa.repeat(pa.scalar(True), rows.num_rows)

@@ -33,7 +33,7 @@ from offline_capi.guards.frequent_values import FrequentValues, junk_by_client
 from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.guards.quotas import Quotas
 from offline_capi.identity import HashCache, hash_identity, inspect_identity
-from offline_capi.ledger import Ledger, Rehearsal, RunRecord, keep_as_told, keep_shapes, shapes_of, traffic_of
+from offline_capi.ledger import Journal, Ledger, Rehearsal, RunRecord, keep_as_told, keep_shapes, shapes_of, traffic_of
 from offline_capi.mapping import (
     FirstRows,
     LookupTable,
@@ -172,7 +172,7 @@ def run_upload(
     covered = covered_window(upload, window, kind, narrowed=bool(clients) or only is not None)
     past = past_of(upload, window, services, trigger=kind, covered=covered)
     since = covered.since if covered else None
-    with services.ledger.running(upload.name, window, trigger=kind, now=services.clock, covered_since=since) as run:
+    with services.ledger.runs.track(upload.name, window, trigger=kind, now=services.clock, covered_since=since) as run:
         with services.stage.rejects(run.id) as rejects:
             chosen = select(upload, window, services, clients, only)
             books = Books(
@@ -206,7 +206,7 @@ def replay_run(
     of them again. With ``undelivered`` it also takes events that were deferred, unconfirmed or rejected by Meta,
     even if nothing in them has changed. A second replay sends nothing.
     """
-    past = services.ledger.run(run_id)
+    past = services.ledger.runs.get(run_id)
     upload = services.deployment.uploads.get(past.upload)
     if upload is None:
         raise UsageError(
@@ -217,7 +217,7 @@ def replay_run(
     if not len(wanted.event_ids) and not wanted.places:
         raise UsageError(f"run {run_id} left nothing to replay; events that did not arrive need --undelivered")
     if undelivered:
-        services.ledger.forget(services.stage.find_rejected_keys(run_id), refused=True)
+        services.ledger.journal.forget(services.stage.find_rejected_keys(run_id), rejected=True)
     return run_upload(upload, past.window, services, trigger="replay", only=wanted, on_progress=on_progress)
 
 
@@ -254,7 +254,7 @@ def plan_upload(
         planned=True,
         environment=services.deployment.environment,
         ledger=services.ledger.place,
-        new_ledger=not services.ledger.runs(1),
+        new_ledger=not services.ledger.runs.list_newest(1),
     )
 
 
@@ -296,7 +296,7 @@ def stage_upload(
     books.tally.vanished = past.owed.unmet
     books.tally.gates = judged(chosen, services, books.tally, drift, force=force_gates)
     learn_shapes(drift, books.tally, services, run_id)
-    services.ledger.save_part(run_id, "prepare", books.tally)
+    services.ledger.runs.save_part(run_id, "prepare", books.tally)
     return [unit for unit in staged.units if not books.tally.is_deferred(unit.client)]
 
 
@@ -305,13 +305,13 @@ def send_staged(unit: StagedEvents, upload: Upload, services: Services, *, quota
     books = Books()
     fresh = unsent(services.stage.read_events(unit, EVENT_ROWS), services, unit.run_id, books, quotas=quotas)
     send(fresh, upload, services, unit.run_id, books)
-    services.ledger.save_part(unit.run_id, f"send {unit.client}", books.tally)
+    services.ledger.runs.save_part(unit.run_id, f"send {unit.client}", books.tally)
     return books.tally
 
 
 def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
     """Third task: close the run's books from what the ledger knows of every staged event, whatever the tasks said."""
-    parts = services.ledger.parts(run_id)
+    parts = services.ledger.runs.load_parts(run_id)
     if "prepare" not in parts:
         raise PartialLossError(
             f"{upload.name}: run {run_id} was never prepared, so nothing was read or sent. Run again."
@@ -329,7 +329,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
                 reason = Reason.GATE_CLOSED if is_deferred else why.get(client, Reason.NOT_SENT)
                 books.enter_events(own.events, Fate.DEFERRED, reason)
     books.enter_sending(Tally.total(parts.values()), traffic_of(run_id, services.ledger))
-    return close_run(services.ledger.run(run_id), upload, services, books.tally)
+    return close_run(services.ledger.runs.get(run_id), upload, services, books.tally)
 
 
 def defer_clients(sent: Iterable[Tally]) -> dict[str, str]:
@@ -523,7 +523,7 @@ def unsent(
     """
     quotas = quotas or Quotas(services.deployment.recipients)
     for batch in events:
-        known = services.ledger.known(batch, run_id=run_id, now=services.clock(), resend=resend)
+        known = services.ledger.journal.look_up(batch, run_id=run_id, now=services.clock(), resend=resend)
         books.tally.changed += known.changed
         for fate, reason, settled in known.settled:
             books.enter_events(settled, fate, reason)
@@ -569,7 +569,9 @@ def judged(
     if tally.gates is not None:
         return tally.gates
     gates, name, window = chosen.upload.gates, chosen.upload.name, chosen.window
-    past = (record.report for record in services.ledger.runs_of(name, RUNS_A_DAY * gates.days) if record.report)
+    past = (
+        record.report for record in services.ledger.runs.list_reported(name, RUNS_A_DAY * gates.days) if record.report
+    )
     findings = judge_gates(gates, tally, window, trailing_days(past, window, gates.days))
     return (*(drift.findings if drift else ()), *(forced(findings) if force else findings))
 
@@ -604,18 +606,18 @@ def send(
     Not so test events, which the ledger must not take for sent.
     """
     settings = upload.delivery
-    ledger = Rehearsal() if test_event_code else services.ledger
+    journal: Journal = Rehearsal() if test_event_code else services.ledger.journal
     books.tally.notices += [TEST_NOTICE] if test_event_code else []
     policy = Policy(settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency, settings.in_flight)
-    requests = ledger.digested(cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes))
+    requests = journal.start_digests(cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes))
     requests = after_a_look_at_the_clock(requests, services)
-    claim = partial(ledger.claim, run_id)
+    claim = partial(journal.claim, run_id)
     opened = open_senders(
         services.deployment,
         services.secrets,
         settings,
         test_event_code=test_event_code,
-        upload_tag=tagging(services.ledger.run(run_id), upload, services),
+        upload_tag=tagging(services.ledger.runs.get(run_id), upload, services),
         refusal=breaker(services.deployment.platform.stage),
     )
     with opened as senders:
@@ -626,14 +628,14 @@ def send(
             policy=policy,
             now=services.clock,
             split_by_age=lambda events: by_age(events, upload, services),
-            together=ledger.together,
-            while_quiet=ledger.stay_alive,
-            pace=services.ledger,
+            together=journal.claim_together,
+            while_quiet=journal.keep_alive,
+            pace=services.ledger.pace,
             rates=rates_of(services.deployment),
         )
         with closing(delivery) as outcomes:
             for outcome in outcomes:
-                ledger.record([outcome])
+                journal.record([outcome])
                 books.enter_outcome(outcome)
 
 
@@ -676,7 +678,7 @@ def begin_run(
     """The id of a new run, for tasks in several processes; ``reconcile`` closes it."""
     covered = covered_window(upload, window, trigger, narrowed=narrowed)
     since = covered.since if covered else None
-    return services.ledger.begin_run(upload.name, window, trigger=trigger, now=services.clock(), covered_since=since)
+    return services.ledger.runs.begin(upload.name, window, trigger=trigger, now=services.clock(), covered_since=since)
 
 
 def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) -> RunReport:
@@ -699,10 +701,10 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
         days=days_to_judge(upload, run.window, oldest=run.started_at - max_age_of(upload, services.deployment)),
         environment=services.deployment.environment,
         ledger=services.ledger.place,
-        new_ledger=len(services.ledger.runs(2)) == 1,
+        new_ledger=len(services.ledger.runs.list_newest(2)) == 1,
     )
     debts = debts_of(tally, by_event_day=events_stay_in_their_day(upload))
-    services.ledger.finish_run(run.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
+    services.ledger.runs.finish(run.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
     keep_as_told(services.ledger, upload.name, closed, run_id=run.id, now=ended)
     return report
 
@@ -723,7 +725,7 @@ def past_of(
 
 def past_of_run(run_id: str, upload: Upload, services: Services, *, narrowed: bool) -> Past:
     """The same for a run whose tasks are processes of their own."""
-    run = services.ledger.run(run_id)
+    run = services.ledger.runs.get(run_id)
     covered = covered_window(upload, run.window, run.trigger, narrowed=narrowed)
     return past_of(upload, run.window, services, trigger=run.trigger, covered=covered, run_id=run_id)
 
@@ -736,10 +738,10 @@ def version_notices(services: Services) -> list[str]:
 def report_of(run_id: str, services: Services) -> RunReport:
     """The report of a run that has ended; ``last`` is the newest."""
     if run_id == "last":
-        ended = [record for record in services.ledger.runs(100) if record.report]
+        ended = [record for record in services.ledger.runs.list_newest(100) if record.report]
         record = ended[0] if ended else None
     else:
-        record = services.ledger.run(run_id)
+        record = services.ledger.runs.get(run_id)
     if record is None or record.report is None:
         raise UsageError(f'run "{run_id}" has no report yet; `offline-capi status` lists the runs and their states')
     return RunReport.from_json(record.report)

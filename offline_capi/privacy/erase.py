@@ -275,7 +275,7 @@ def erase_person(person: Person, services: Services, *, read_sources: bool = Tru
     for path in services.stage.files():
         _follow(trace, services.stage.batches(path))
     erased.unreadable = sum(not _swept(path, services) for path in services.stage.torn_files())
-    uploads = {run.id: run.upload for run in ledger.past_runs()}
+    uploads = {run.id: run.upload for run in ledger.runs.list_past()}
     for path in services.stage.files():
         _clean(path, trace, services, erased)
         folder, name = path.rsplit("/", 2)[1:]
@@ -289,11 +289,11 @@ def erase_person(person: Person, services: Services, *, read_sources: bool = Tru
         erased.looked_through.temporary_files += 1
     found = sorted(trace.keys)
     erased.delivered = _delivered(deliveries(ledger, found))
-    erased.ledger = ledger.forget(found)
-    erased.scrubbed = ledger.scrub()
+    erased.ledger = ledger.journal.forget(found)
+    erased.scrubbed = ledger.journal.scrub()
     if person.identity:
         erased.unexplained = unexplained_events(ledger, _in_order(trace.others), person.clients)
-    erased.looked_through.ledger_events = erased.ledger + sum(len(part.keys) for part in ledger.entries())
+    erased.looked_through.ledger_events = erased.ledger + sum(len(part.keys) for part in ledger.journal.read_entries())
     _record(person, services, erased, who)
     return erased
 
@@ -442,7 +442,7 @@ def _unexplained(rows: pa.RecordBatch, trace: _Trace, clients: Collection[str]) 
 def _runs_kept(services: Services) -> list[RunRecord]:
     """The runs of which requests or files are kept."""
     needed = {run_id for run_id, _ in services.stage.run_files()} | runs_with_requests(services.ledger)
-    return [run for run in services.ledger.past_runs() if run.id in needed]
+    return [run for run in services.ledger.runs.list_past() if run.id in needed]
 
 
 def _rows_of_person(rows: HashedRows, trace: _Trace, clients: Collection[str]) -> pa.BooleanArray:
@@ -565,7 +565,7 @@ def _rewrite_documents(trace: _Trace, services: Services, erased: Erased) -> Non
 def _swept(path: str, services: Services) -> bool:
     """Remove a half-written file, unless its run may still be writing it."""
     run_id = unquote(path.rsplit("/", 2)[1])
-    begun = [run.started_at for run in services.ledger.unfinished_runs() if run.id == run_id]
+    begun = [run.started_at for run in services.ledger.runs.list_unfinished() if run.id == run_id]
     if begun and services.clock() - begun[0] < LONGEST_RUN:
         return False
     services.stage.remove(path)
@@ -574,7 +574,7 @@ def _swept(path: str, services: Services) -> bool:
 
 def _leave_out(run_id: str, rows: int, services: Services) -> None:
     """Rows that left a run's staged files before its books were closed are as if they had not been read."""
-    prepared = services.ledger.parts(run_id).get("prepare")
+    prepared = services.ledger.runs.load_parts(run_id).get("prepare")
     if prepared is not None:
         prepared.read -= rows
-        services.ledger.save_part(run_id, "prepare", prepared)
+        services.ledger.runs.save_part(run_id, "prepare", prepared)

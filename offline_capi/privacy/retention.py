@@ -77,7 +77,7 @@ def purge_expired(
     purged = Purged(before or ledger_cutoff(services), dry_run)
     _purge_stage(services, purged)
     purged.leftover_files += _purge_files(leftover_temporary_files(now - LONGEST_RUN), dry_run=dry_run)
-    purged.events = ledger.count_before(purged.before) if dry_run else ledger.purge(purged.before)
+    purged.events = ledger.journal.count_before(purged.before) if dry_run else ledger.journal.purge(purged.before)
     purged.reports = purge_runs(ledger, now - periods.reports, dry_run=dry_run)
     purged.read_back = purge_read_back(ledger, now - periods.read_back, dry_run=dry_run)
     purged.audit_log = purge_audit(ledger, now - periods.audit_log, dry_run=dry_run)

@@ -29,7 +29,7 @@ __all__ = ["EventStage", "Stage", "StagedEvents"]
 BATCH_ROWS = 8_192
 #: Events of a client that are written at once, as one row group.
 GROUP_ROWS = 1_024
-#: How the id of a run begins, in UTC: see ``Ledger.begin_run``.
+#: How the id of a run begins, in UTC: see ``RunStore.begin``.
 RUN_ID_TIME = "%Y%m%dT%H%M%S"
 #: Of an event id that is kept with a reject.
 MAX_ID_CHARS = 1_000

@@ -235,7 +235,7 @@ def test_what_is_known_of_a_source_goes_with_the_last_of_its_runs(night: Night) 
     with night.services() as services:
         purge_runs(services.ledger, services.clock() - timedelta(days=1))
         assert shapes_of(services.ledger, "sales")
-        services.ledger.purge(services.clock() + timedelta(days=400))
+        services.ledger.journal.purge(services.clock() + timedelta(days=400))
         purge_runs(services.ledger, services.clock() + timedelta(days=400))
         assert not shapes_of(services.ledger, "sales")
 

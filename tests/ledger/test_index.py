@@ -81,7 +81,7 @@ class Model:
         assert {asked[place]: owner for place, owner in found.items()} == {
             key: self.owners[key] for key in asked if key in self.owners
         }
-        assert one.events_of(self.connection, ids) == count
+        assert one.count_events(self.connection, ids) == count
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -35,7 +35,9 @@ def test_the_last_request_of_an_event_is_found_and_every_event_is_listed_once(de
 
     found = deliveries(night.ledger, [*events.keys, b"unknown-16-bytes"])
     entries = [
-        (key, owner) for part in night.ledger.entries() for key, owner in zip(part.keys, part.owners, strict=True)
+        (key, owner)
+        for part in night.ledger.journal.read_entries()
+        for key, owner in zip(part.keys, part.owners, strict=True)
     ]
 
     assert [one.key for one in found] == events.keys
@@ -51,8 +53,8 @@ def test_the_last_request_of_an_event_is_found_and_every_event_is_listed_once(de
 
 def test_runs_lose_their_reports_and_go_with_their_last_request(desk: Desk) -> None:
     desk.post(batch(["e"]), Fate.SENT)
-    desk.ledger.finish_run(desk.run, status="complete", report={"clients": {"Jane": {}}}, now=desk.now)
-    empty = desk.ledger.begin_run("upload", desk.ledger.run(desk.run).window, trigger="manual", now=desk.now)
+    desk.ledger.runs.finish(desk.run, status="complete", report={"clients": {"Jane": {}}}, now=desk.now)
+    empty = desk.ledger.runs.begin("upload", desk.ledger.runs.get(desk.run).window, trigger="manual", now=desk.now)
     later = START + timedelta(days=1)
 
     changed = rewrite_documents(desk.ledger, lambda report: {"clients": {}} if "Jane" in report["clients"] else None)
@@ -61,7 +63,7 @@ def test_runs_lose_their_reports_and_go_with_their_last_request(desk: Desk) -> N
     assert changed == (1, 1)
     again = [purge_runs(desk.ledger, later, dry_run=dry_run) for dry_run in (True, False)]
     assert (foreseen, gone, again) == (2, 2, [0, 0])
-    assert [(run.id, run.report) for run in desk.ledger.runs(9)] == [(desk.run, None)]
+    assert [(run.id, run.report) for run in desk.ledger.runs.list_newest(9)] == [(desk.run, None)]
     assert empty != desk.run
 
 

@@ -74,11 +74,11 @@ def test_a_ledger_of_an_earlier_version_keeps_its_memory(ledger_url: str, versio
     make_old(ledger_url, version)
 
     with Ledger(ledger_url) as ledger:
-        known = ledger.known(batch(names("e", 3)), run_id=None, now=datetime.now(UTC))
+        known = ledger.journal.look_up(batch(names("e", 3)), run_id=None, now=datetime.now(UTC))
 
         keep_read_back(ledger, [TOLD], now=TOLD.read_at)
 
-        assert [run.id for run in ledger.runs(5)] == ["r"]
+        assert [run.id for run in ledger.runs.list_newest(5)] == ["r"]
         assert read_back_of(ledger, since=TOLD.day, until=TOLD.day) == [TOLD]
     assert [(fate, len(events)) for fate, _, events in known.settled] == [(Fate.ALREADY_SENT, 2)]
     assert len(known.fresh) == 1
@@ -178,7 +178,7 @@ def test_fates_of_earlier_versions_are_renamed_in_all_that_is_kept(ledger_url: s
         )
 
     with Ledger(ledger_url) as ledger:
-        kept = ledger.run("r").report
+        kept = ledger.runs.get("r").report
     with make_engine(ledger_url).connect() as connection:
         state = connection.execute(sa.text("SELECT state, unconfirmed_since FROM request")).one()
         part = json.loads(connection.scalar(sa.text("SELECT tally FROM run_part")) or "")

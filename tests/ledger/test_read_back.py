@@ -62,13 +62,13 @@ def test_what_is_older_than_a_quarter_is_forgotten(ledger: Ledger) -> None:
 )
 def test_what_runs_sent_is_read_from_their_reports(ledger: Ledger, trigger: str, counts: bool) -> None:
     """Not that of tests: the real run sends those events once more, and Meta counts them once."""
-    run = ledger.begin_run("sales", WINDOW, trigger=trigger, now=NOW)
-    unfinished = ledger.begin_run("sales", WINDOW, trigger=trigger, now=NOW)
+    run = ledger.runs.begin("sales", WINDOW, trigger=trigger, now=NOW)
+    unfinished = ledger.runs.begin("sales", WINDOW, trigger=trigger, now=NOW)
     report = {"balance": "", "tally": Tally(read=3, sent_events=Counter({SENT: 3})).to_json()}
-    ledger.finish_run(run, status="complete", report=report, now=NOW + timedelta(minutes=5))
+    ledger.runs.finish(run, status="complete", report=report, now=NOW + timedelta(minutes=5))
 
     found = sent_by_runs(ledger, NOW)
 
     assert [(one.ended_at, one.events) for one in found] == [(NOW + timedelta(minutes=5), Counter({SENT: 3}))] * counts
     assert sent_by_runs(ledger, NOW + timedelta(seconds=1)) == []
-    assert unfinished in [one.id for one in ledger.unfinished_runs()]
+    assert unfinished in [one.id for one in ledger.runs.list_unfinished()]

@@ -68,7 +68,7 @@ def test_each_kind_goes_after_its_own_period(night: Night, days: float, files: s
         foreseen = purge_expired(after(services, days), dry_run=True)
         before = kept(night)
         purged = purge_expired(after(services, days))
-        left = services.ledger.purge(NOW + timedelta(days=1000))
+        left = services.ledger.journal.purge(NOW + timedelta(days=1000))
 
     assert len(before) == 3
     assert kept(night) == files
@@ -89,9 +89,9 @@ def test_a_report_goes_and_its_run_stays_as_long_as_the_ledger_knows_its_request
         early = purge_expired(after(services, 99))
         middle = purge_expired(after(services, 101))
         again = purge_expired(after(services, 102))
-        named, parts = services.ledger.run(run), services.ledger.parts(run)
+        named, parts = services.ledger.runs.get(run), services.ledger.runs.load_parts(run)
         late = purge_expired(after(services, 201))
-        left = services.ledger.runs(10)
+        left = services.ledger.runs.list_newest(10)
 
     assert [one.reports for one in (early, middle, again, late)] == [0, 1, 0, 1]
     assert (named.report, parts, left) == (None, {}, [])

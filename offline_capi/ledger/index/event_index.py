@@ -38,10 +38,10 @@ class EventIndex:
 
     def find(self, connection: sa.Connection, keys: bytes) -> dict[int, int]:
         """Position in ``keys``, 16 bytes each → the newest request that has the key; others are left out."""
-        places, owners = self._owners(connection, keys_of(keys))
+        places, owners = self._find_owners(connection, keys_of(keys))
         return dict(zip(places.tolist(), owners.tolist(), strict=True))
 
-    def events_of(self, connection: sa.Connection, request_ids: Collection[int]) -> Counter[int]:
+    def count_events(self, connection: sa.Connection, request_ids: Collection[int]) -> Counter[int]:
         """How many events each of these requests is the last to have; reads the segments of their time."""
         wanted = np.array(sorted(request_ids), np.int64)
         waiting = keys_of(self._recent.keys_of(request_ids))
@@ -49,17 +49,17 @@ class EventIndex:
         for one in self._segments:
             if one.may_have(wanted):
                 parts += merged(connection, [one], lambda entries: np.isin(entries.owners, wanted))
-        _, owners = self._owners(connection, in_order(parts).keys)
+        _, owners = self._find_owners(connection, in_order(parts).keys)
         return Counter(owners[np.isin(owners, wanted)].tolist())
 
-    def every_owner(self, connection: sa.Connection, keys: bytes) -> set[int]:
+    def find_all_owners(self, connection: sa.Connection, keys: bytes) -> set[int]:
         """All requests that are known to have had one of these keys, not only the newest."""
         wanted = keys_of(keys)
         probe = Probe.of(wanted)
         parts = [one.find(connection, wanted, probe)[1] for one in self._segments]
         return {int(owner) for part in (*parts, self._recent.find(wanted, probe)[1]) for owner in part}
 
-    def entries(self, connection: sa.Connection) -> Iterator[Entries]:
+    def read_entries(self, connection: sa.Connection) -> Iterator[Entries]:
         """Every key once, with the newest request that has it, some at a time: those that wait, then all others."""
         waiting = self._recent.entries()
         yield waiting
@@ -110,7 +110,7 @@ class EventIndex:
     def _entries(self) -> int:
         return sum(one.keys for one in self._segments)
 
-    def _owners(self, connection: sa.Connection, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    def _find_owners(self, connection: sa.Connection, keys: Keys) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Places in ``keys`` of those that some request has, and the newest request of each."""
         owners, probe = np.zeros(len(keys), np.int64), Probe.of(keys)
         for one in self._segments:
