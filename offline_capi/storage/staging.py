@@ -7,7 +7,7 @@ reader never meets half of one; writing again replaces them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +31,8 @@ BATCH_ROWS = 8_192
 GROUP_ROWS = 1_024
 #: How the id of a run begins, in UTC: see ``RunStore.begin``.
 RUN_ID_TIME = "%Y%m%dT%H%M%S"
+#: Between a client and a part in a file's name: no client's name has it there, for it is quoted.
+_PART_MARK = ","
 #: Of an event id that is kept with a reject.
 MAX_ID_CHARS = 1_000
 _NOT_SENT = pa.schema(
@@ -43,15 +45,21 @@ _NOT_SENT = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class StagedEvents:
-    """One client's share of a run, as a task receives it: where the file is and how much is in it."""
+    """One client's share of a run, as a task receives it: its files by part, and how many events are in them."""
 
     run_id: str
     client: str
-    path: str
+    paths: tuple[str, ...]
     events: int
 
     def to_json(self) -> dict[str, Any]:
-        return {"run_id": self.run_id, "client": self.client, "path": self.path, "events": self.events}
+        return {"run_id": self.run_id, "client": self.client, "paths": list(self.paths), "events": self.events}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StagedEvents:
+        """Earlier versions wrote one ``path``."""
+        paths = data["paths"] if "paths" in data else [data["path"]]
+        return cls(data["run_id"], data["client"], tuple(paths), data["events"])
 
 
 class _ParquetFile:
@@ -84,14 +92,14 @@ class _ParquetFile:
 
 
 class EventStage:
-    """Writes a run's events, one file a client; a context manager that keeps all files or none.
+    """Writes one part of a run's events, one file a client; a context manager that keeps all files or none.
 
     Events of one client wait for others of it, so that a row group is worth its name and, with thousands of clients,
     few files are open at once.
     """
 
-    def __init__(self, stage: Stage, run_id: str) -> None:
-        self._stage, self._run_id = stage, run_id
+    def __init__(self, stage: Stage, run_id: str, part: int) -> None:
+        self._stage, self._run_id, self._part = stage, run_id, part
         self._files: dict[str, _ParquetFile] = {}
         self._waiting: dict[str, list[EventPart]] = {}
 
@@ -99,7 +107,7 @@ class EventStage:
         parts = list(events.apart("client"))
         for (client,), own in parts:
             if client not in self._files:
-                path = self._stage.path(self._run_id, f"events-{quote(client, safe='')}.parquet")
+                path = self._stage.events_path(self._run_id, client, self._part)
                 self._files[client] = _ParquetFile(self._stage.filesystem, path)
             self._waiting.setdefault(client, []).append(own)
             if sum(part.rows for part in self._waiting[client]) >= GROUP_ROWS:
@@ -120,7 +128,7 @@ class EventStage:
     def units(self) -> list[StagedEvents]:
         """What lies there, once the block has ended."""
         return [
-            StagedEvents(self._run_id, client, file.path, file.rows) for client, file in sorted(self._files.items())
+            StagedEvents(self._run_id, client, (file.path,), file.rows) for client, file in sorted(self._files.items())
         ]
 
     def __enter__(self) -> EventStage:
@@ -130,6 +138,11 @@ class EventStage:
         with ExitStack() as stack:
             for client in self._files:
                 stack.callback(self._finish, client, keep=kind is None)
+
+
+def _read_client_and_part(path: str) -> tuple[str, int]:
+    client, _, part = path.rsplit("/", 1)[1].removesuffix(".parquet").partition(_PART_MARK)
+    return client, int(part or 0)
 
 
 def _with_bounded_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -183,19 +196,30 @@ class Stage:
     def undelivered_path(self, run_id: str) -> str:
         return self.path(run_id, "undelivered.parquet")
 
-    def events(self, run_id: str) -> EventStage:
-        return EventStage(self, run_id)
+    def events_path(self, run_id: str, client: str, part: int = 0) -> str:
+        """Part 0 has no number: earlier versions named their only file so, and a repeated task replaces it."""
+        number = f"{_PART_MARK}{part}" if part else ""
+        return self.path(run_id, f"events-{quote(client, safe='')}{number}.parquet")
+
+    def find_event_files(self, run_id: str) -> list[str]:
+        """The files of a run's events, by client and part."""
+        return sorted(self.filesystem.glob(self.path(run_id, "events-*.parquet")), key=_read_client_and_part)
+
+    def events(self, run_id: str, part: int = 0) -> EventStage:
+        """Writers of several parts do not know of each other: each has a number of its own."""
+        return EventStage(self, run_id, part)
 
     def rejects(self, run_id: str) -> RejectStage:
         return RejectStage(self, run_id)
 
     def read_events(self, unit: StagedEvents, batch_rows: int) -> Iterator[EventBatch]:
-        """The events of one unit, in the order in which they were written."""
-        return map(EventBatch, self.batches(unit.path, batch_rows))
+        """The events of a client, part after part, each in the order in which it was written."""
+        for path in unit.paths:
+            yield from map(EventBatch, self.batches(path, batch_rows))
 
     def read_all_events(self, run_id: str, batch_rows: int = BATCH_ROWS) -> Iterator[EventBatch]:
-        """Every event that a run staged."""
-        for path in sorted(self.filesystem.glob(self.path(run_id, "events-*.parquet"))):
+        """Every event that a run staged, client after client."""
+        for path in self.find_event_files(run_id):
             yield from map(EventBatch, self.batches(path, batch_rows))
 
     def read_rejects(self, run_id: str) -> pa.Table | None:

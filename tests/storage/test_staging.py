@@ -56,7 +56,7 @@ def test_every_client_has_its_events_in_one_file_and_one_piece(tmp_path: Path) -
     for client, unit in enumerate(staged.units):
         ids = [id_ for events in stage.read_events(unit, 5) for id_ in ids_of(events)]
         assert sorted(ids) == sorted(f"{client}-{number}" for number in range(EACH))
-        assert pq.ParquetFile(unit.path).num_row_groups == 1
+        assert pq.ParquetFile(unit.paths[0]).num_row_groups == 1
 
 
 def test_an_error_while_staging_leaves_no_file(tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_a_unit_says_where_its_events_are_and_names_become_paths(tmp_path: Path)
 
     path = f"{tmp_path}/run%2F1/events-shop%2Fnorth.parquet"
     assert [unit.to_json() for unit in staged.units] == [
-        {"run_id": "run/1", "client": "acme", "path": f"{tmp_path}/run%2F1/events-acme.parquet", "events": 1},
-        {"run_id": "run/1", "client": "shop/north", "path": path, "events": 2},
+        {"run_id": "run/1", "client": "acme", "paths": [f"{tmp_path}/run%2F1/events-acme.parquet"], "events": 1},
+        {"run_id": "run/1", "client": "shop/north", "paths": [path], "events": 2},
     ]
-    assert StagedEvents(**staged.units[1].to_json()) == staged.units[1]
+    assert StagedEvents.from_json(staged.units[1].to_json()) == staged.units[1]
     assert [ids_of(events) for events in stage.read_all_events("run/1", 1)] == [["c"], ["a"], ["b"]]
     assert [run for run, _ in stage.run_files()] == ["run/1", "run/1"]
 
@@ -105,9 +105,42 @@ def test_events_of_a_client_are_written_as_soon_as_they_fill_a_group(tmp_path: P
         staged.write(batch(ids[GROUP_ROWS:]))
 
     (unit,) = staged.units
-    assert (early, full) == ([], [f"{unit.path}.part"])
-    assert pq.ParquetFile(unit.path).num_row_groups == 2
+    assert (early, full) == ([], [f"{unit.paths[0]}.part"])
+    assert pq.ParquetFile(unit.paths[0]).num_row_groups == 2
     assert [name for events in stage.read_events(unit, GROUP_ROWS) for name in ids_of(events)] == ids
+
+
+def test_a_client_may_have_several_parts_and_they_are_read_in_order(tmp_path: Path) -> None:
+    """Numbers, not texts: part 10 comes after part 2. A client whose name looks like a part is another client."""
+    stage, parts = Stage(str(tmp_path)), (10, 0, 2)
+    for part in parts:
+        with stage.events("run", part) as staged:
+            staged.write(batch([f"north-{part}"], client="north"))
+    with stage.events("run") as staged:
+        staged.write(batch(["other"], client="north,1"))
+
+    unit = StagedEvents("run", "north", tuple(stage.events_path("run", "north", part) for part in sorted(parts)), 3)
+    assert [ids_of(events) for events in stage.read_events(unit, 9)] == [["north-0"], ["north-2"], ["north-10"]]
+    everything = [id_ for events in stage.read_all_events("run") for id_ in ids_of(events)]
+    assert everything == ["north-0", "north-2", "north-10", "other"]
+    stage.purge_events("run")
+    assert stage.files() == []
+
+
+def test_events_that_an_earlier_version_staged_are_read(tmp_path: Path) -> None:
+    """Its only file of a client is part 0: a task that is repeated after an update replaces it."""
+    stage = Stage(str(tmp_path))
+    with stage.events("run") as staged:
+        staged.write(batch(["old"], client="acme"))
+    path = f"{tmp_path}/run/events-acme.parquet"
+    unit = StagedEvents.from_json({"run_id": "run", "client": "acme", "path": path, "events": 1})
+
+    read = [id_ for events in stage.read_events(unit, 9) for id_ in ids_of(events)]
+    with stage.events("run") as staged:
+        staged.write(batch(["new"], client="acme"))
+
+    assert read == ["old"]
+    assert [ids_of(events) for events in stage.read_all_events("run")] == [["new"]]
 
 
 # ---------------------------------------------------------------------------------------------- rows not sent
@@ -205,7 +238,7 @@ def test_the_events_of_a_run_go_and_its_rejects_stay(tmp_path: Path) -> None:
     keep(stage, [{}], [])
     with stage.events("run") as staged:
         staged.write(batch(["a"]))
-    Path(f"{staged.units[0].path}.part").write_bytes(b"PAR1")
+    Path(f"{staged.units[0].paths[0]}.part").write_bytes(b"PAR1")
 
     stage.purge_events("run")
 

@@ -170,7 +170,7 @@ def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas:
 
     started = time.monotonic()
     speak_of(upload_run_id=staged.run_id)
-    if not services.stage.filesystem.exists(staged.path):
+    if not any(map(services.stage.filesystem.exists, staged.paths)):
         _check_purged(staged.client, staged.run_id, services)
         return {}
     tally = send_staged(staged, upload, services, quotas=quotas)
