@@ -135,7 +135,7 @@ def rejects(
 
     with opened(config) as services:
         run_id = services.ledger.runs.get_newest().id if run == "last" else services.ledger.runs.get(run).id
-        table, files = services.stage.not_sent(run_id)
+        table, files = services.stage.read_unsent(run_id)
     if as_json:
         reasons = [line.to_json() for line in reject_reasons(table)]
         print_json({"run": run_id, "files": files, "reasons": reasons, "rows": reject_rows(table, limit)})

@@ -20,9 +20,9 @@ import sqlalchemy as sa
 from offline_capi.ledger.database import Database
 from offline_capi.ledger.schema.tables import audit
 
-__all__ = ["AuditAction", "AuditEntry", "audit_entries", "current_user", "record_audit"]
+__all__ = ["AuditAction", "AuditEntry", "get_current_user", "list_audit_entries", "record_audit"]
 
-_WHO_LENGTH, _SUBJECT_LENGTH = 200, 200
+_MAX_WHO_CHARS, _MAX_SUBJECT_CHARS = 200, 200
 
 
 class AuditAction(StrEnum):
@@ -58,7 +58,7 @@ class AuditEntry:
         }
 
 
-def current_user() -> str:
+def get_current_user() -> str:
     """``user@host`` of this process, as the operating system names them."""
     try:
         user = getpass.getuser()
@@ -82,9 +82,9 @@ def record_audit(
     """Add an entry; ``who`` is the user of this process where nobody else is named."""
     row = {
         "at": now.timestamp(),
-        "who": (who or current_user())[:_WHO_LENGTH],
+        "who": (who or get_current_user())[:_MAX_WHO_CHARS],
         "action": action.value,
-        "subject": subject[:_SUBJECT_LENGTH],
+        "subject": subject[:_MAX_SUBJECT_CHARS],
         "detail": json.dumps(dict(detail or {}), ensure_ascii=False, sort_keys=True),
         "run_id": run_id,
     }
@@ -92,7 +92,7 @@ def record_audit(
         connection.execute(sa.insert(audit), row)
 
 
-def audit_entries(
+def list_audit_entries(
     database: Database, *, since: datetime | None = None, action: AuditAction | None = None, limit: int | None = None
 ) -> list[AuditEntry]:
     """The entries from ``since`` on, newest first."""

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError
-from offline_capi.ledger.connection import explain_errors, make_engine, place_of, transaction
+from offline_capi.ledger.connection import explain_errors, make_engine, open_transaction, redact_url
 from offline_capi.ledger.schema import upgrade
 from offline_capi.storage.private_files import PRIVATE, FileAccess
 
@@ -44,7 +44,7 @@ class Database:
     @property
     def place(self) -> str:
         """Its URL, without what may be secret."""
-        return place_of(self._engine)
+        return redact_url(self._engine)
 
     def wrap_writes(self, wrap: Callable[[Transaction], Transaction]) -> None:
         """From now on ``wrap`` makes the transaction of each write out of a plain one, to write more along with it."""
@@ -62,7 +62,7 @@ class Database:
 
     def reading(self) -> Transaction:
         """A transaction that sees one state of the database in all its statements."""
-        return transaction(self._connection, writes=False)
+        return open_transaction(self._connection, writes=False)
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -70,5 +70,5 @@ class Database:
         if self._connection.in_transaction():
             yield self._connection
             return
-        with self._wrap_write(transaction(self._connection, writes=True)) as connection:
+        with self._wrap_write(open_transaction(self._connection, writes=True)) as connection:
             yield connection

@@ -15,7 +15,7 @@ from offline_capi.ledger.leases import LEASE_CLOSED, Process
 from offline_capi.ledger.schema.tables import closed_day, run, sender
 from offline_capi.model import DayState, Debt, PastRun, UploadDay, Window, judge_day
 
-__all__ = ["calendar_of", "first_night_of", "keep_as_told", "past_runs"]
+__all__ = ["build_calendar", "find_first_night", "list_past_runs", "record_announced_losses"]
 
 #: A run that began so recently and has no process in the ledger yet may still be reading its source.
 STARTING_GRACE = timedelta(hours=1)
@@ -23,7 +23,7 @@ STARTING_GRACE = timedelta(hours=1)
 _NO_RUNS = ("test", "plan")
 
 
-def calendar_of(
+def build_calendar(
     database: Database,
     upload: str,
     days: Iterable[date],
@@ -34,7 +34,7 @@ def calendar_of(
     now: datetime,
     expects_every_day: bool,
 ) -> list[UploadDay]:
-    """The state of each of ``days`` (in ``zone``), in their order, from ``runs`` (see ``past_runs``).
+    """The state of each of ``days`` (in ``zone``), in their order, from ``runs`` (see ``list_past_runs``).
 
     ``max_age`` is how old an event may be when Meta still takes it. With ``expects_every_day``, a day since the first
     night of the upload that no run covered is open: it never ran. Days that are not over yet are left out.
@@ -43,12 +43,12 @@ def calendar_of(
     wanted = [window for window in wanted if window.until <= now]
     if not wanted:
         return []
-    told = _told_days(database, upload)
-    first = first_night_of(runs, zone)
+    told = _load_announced_days(database, upload)
+    first = find_first_night(runs, zone)
     found = []
     for window in wanted:
         day = window.since.date()
-        overlapping = [one for one in runs if _overlap(one.covered or one.window, window)]
+        overlapping = [one for one in runs if _do_overlap(one.covered or one.window, window)]
         found.append(
             judge_day(
                 window,
@@ -62,7 +62,7 @@ def calendar_of(
     return found
 
 
-def first_night_of(runs: Iterable[PastRun], zone: str) -> date | None:
+def find_first_night(runs: Iterable[PastRun], zone: str) -> date | None:
     """The first day that begins inside a nightly run; a backfill of older days starts no nights."""
     days = []
     for since in (one.window.since.astimezone(ZoneInfo(zone)) for one in runs if one.is_nightly):
@@ -71,7 +71,7 @@ def first_night_of(runs: Iterable[PastRun], zone: str) -> date | None:
     return min(days, default=None)
 
 
-def past_runs(database: Database, upload: str, now: datetime) -> list[PastRun]:
+def list_past_runs(database: Database, upload: str, now: datetime) -> list[PastRun]:
     """The runs of an upload, oldest first."""
     chosen = (run.c.upload == upload) & run.c.trigger.not_in(_NO_RUNS)
     columns = (run.c.id, run.c.since, run.c.until, run.c.zone, run.c.started_at, run.c.ended_at, run.c.status)
@@ -79,11 +79,11 @@ def past_runs(database: Database, upload: str, now: datetime) -> list[PastRun]:
         sa.select(*columns, run.c.covered_since, run.c.debts).where(chosen).order_by(run.c.started_at, run.c.id)
     )
     running = {row.id for row in rows if row.ended_at is None}
-    senders = _senders_of(database, running) if running else {}
-    return [_past_run(row, senders.get(row.id, ()), now) for row in rows]
+    senders = _load_senders(database, running) if running else {}
+    return [_make_past_run(row, senders.get(row.id, ()), now) for row in rows]
 
 
-def keep_as_told(
+def record_announced_losses(
     database: Database, upload: str, days: Collection[UploadDay], *, run_id: str | None, now: datetime
 ) -> None:
     """Remember that the final loss of these days was told, so that no later run tells it again."""
@@ -104,19 +104,19 @@ def keep_as_told(
             connection.execute(sa.insert(closed_day), rows)
 
 
-def _told_days(database: Database, upload: str) -> set[date]:
+def _load_announced_days(database: Database, upload: str) -> set[date]:
     rows = database.read(sa.select(closed_day.c.day).where(closed_day.c.upload == upload))
     return {date.fromisoformat(day) for (day,) in rows}
 
 
-def _senders_of(database: Database, run_ids: Collection[str]) -> dict[str, list[Any]]:
+def _load_senders(database: Database, run_ids: Collection[str]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for row in database.read(sa.select(sender).where(sender.c.run_id.in_(run_ids))):
         found.setdefault(row.run_id, []).append(row)
     return found
 
 
-def _past_run(row: Any, senders: Collection[Any], now: datetime) -> PastRun:
+def _make_past_run(row: Any, senders: Collection[Any], now: datetime) -> PastRun:
     window = Window.from_json({"since": row.since, "until": row.until, "zone": row.zone})
     started_at = datetime.fromisoformat(row.started_at)
     covered = None
@@ -141,5 +141,5 @@ def _is_alive(started_at: datetime, senders: Collection[Any], now: datetime) -> 
     return any(alive) or (not died and now - started_at < STARTING_GRACE)
 
 
-def _overlap(one: Window, other: Window) -> bool:
+def _do_overlap(one: Window, other: Window) -> bool:
     return one.since < other.until and other.since < one.until

@@ -12,9 +12,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from offline_capi.ledger.leases import Leases, Process
-from offline_capi.ledger.prepared import in_parts
+from offline_capi.ledger.prepared import split_ids
 from offline_capi.ledger.schema.tables import RequestState, request, sender
-from offline_capi.ledger.values import have_changed, value_marks
+from offline_capi.ledger.values import compute_value_marks, have_changed
 from offline_capi.model import EventBatch, Fate, Reason
 
 __all__ = [
@@ -94,7 +94,7 @@ class RequestJudge:
         columns = (request, sender.c.host, sender.c.pid, sender.c.pid_started, sender.c.lease_until)
         joined = request.join(sender, sender.c.id == request.c.sender_id, isouter=True)
         states: dict[int, EventState] = {}
-        for some in in_parts(request_ids):
+        for some in split_ids(request_ids):
             for row in connection.execute(sa.select(*columns).select_from(joined).where(request.c.id.in_(some))):
                 states[row.id] = EventState(self.judge(row), find_unconfirmed_since(row), row.digest, row.value_marks)
         return states
@@ -160,6 +160,6 @@ def _count_changed(events: EventBatch, owners: Mapping[int, int], states: Mappin
             by_owner.setdefault(owners[place], []).append(place)
     if not by_owner:
         return 0
-    marks = value_marks(events)
+    marks = compute_value_marks(events)
     kept = {owners[place]: state.marks for place, state in states.items()}
     return sum(int(have_changed(marks[places], kept[owner] or b"").sum()) for owner, places in by_owner.items())

@@ -37,7 +37,7 @@ from offline_capi.ledger.queries import (
     select_unconfirmed_requests,
 )
 from offline_capi.ledger.schema.tables import RequestState, request, sender
-from offline_capi.ledger.values import packed_marks
+from offline_capi.ledger.values import pack_marks
 from offline_capi.model import EventBatch, Fate, Outcome, Request
 
 __all__ = ["Claim", "Journal", "LedgerJournal"]
@@ -94,7 +94,7 @@ class LedgerJournal:
         self._intents: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
         with database.reading() as connection:
-            self._newest, self._met_others = NEWEST_REQUEST.number(connection), False
+            self._newest, self._met_others = NEWEST_REQUEST.fetch_number(connection), False
         database.wrap_writes(self._write_along)
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ class LedgerJournal:
                 "posted_at": now,
                 "waiting_keys": keys,
                 "unconfirmed_since": self._find_first_posted(connection, granted, replaces),
-                "value_marks": packed_marks(granted),
+                "value_marks": pack_marks(granted),
             }
             self._intents.append(intent)
             self._index.add(self._newest, keys, after=before)
@@ -275,7 +275,7 @@ class LedgerJournal:
         try:
             with transaction as connection:
                 if self._outcomes:
-                    _UPDATE_OUTCOME.many(connection, self._outcomes)
+                    _UPDATE_OUTCOME.execute_many(connection, self._outcomes)
                 self._leases.renew(connection, self._clock())
                 self._note_other_claims(connection)
                 if self._index.full:
@@ -290,12 +290,12 @@ class LedgerJournal:
 
     def _write_intents(self, connection: sa.Connection) -> None:
         if self._intents:
-            _INSERT_INTENT.many(connection, self._intents)
+            _INSERT_INTENT.execute_many(connection, self._intents)
             self._intents = []
 
     def _note_other_claims(self, connection: sa.Connection) -> None:
         """See whether another process claimed anything since this ledger was opened: else look-ups still hold."""
-        newest = NEWEST_REQUEST.number(connection)
+        newest = NEWEST_REQUEST.fetch_number(connection)
         self._met_others = self._met_others or newest != self._newest
         self._newest = newest
 

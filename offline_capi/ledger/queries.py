@@ -15,19 +15,19 @@ from offline_capi.ledger.schema.tables import RequestState, request, run, sender
 from offline_capi.model import Fate, in_utc
 
 __all__ = [
-    "MARGIN",
-    "WINDOW",
+    "LONGEST_EVENT_AGE",
+    "PURGE_MARGIN",
     "UnconfirmedRequest",
-    "forget_before",
-    "last_accepted",
+    "count_traffic",
+    "find_last_accepted",
+    "find_purge_date",
     "may_leave_unconfirmed",
     "select_reports",
     "select_unconfirmed_requests",
-    "traffic_of",
 ]
 
-WINDOW = LONGEST_WINDOW
-MARGIN = LEDGER_MARGIN
+LONGEST_EVENT_AGE = LONGEST_WINDOW
+PURGE_MARGIN = LEDGER_MARGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +69,19 @@ class UnconfirmedRequest:
         }
 
 
-def forget_before(now: datetime, clients: Iterable[Client] = ()) -> datetime:
+def find_purge_date(now: datetime, clients: Iterable[Client] = ()) -> datetime:
     """Requests posted before this hold no event that could still be sent: none is posted before it has happened."""
-    return now - max([WINDOW, *(client.physical_store_max_age for client in clients)]) - MARGIN
+    return now - max([LONGEST_EVENT_AGE, *(client.physical_store_max_age for client in clients)]) - PURGE_MARGIN
 
 
-def last_accepted(database: Database) -> dict[str, datetime]:
+def find_last_accepted(database: Database) -> dict[str, datetime]:
     """When Meta last accepted a request, by recipient; one query for all of them."""
     accepted = sa.select(request.c.client, sa.func.max(request.c.answered_at))
     rows = database.read(accepted.where(request.c.state == RequestState.ACCEPTED).group_by(request.c.client))
     return {recipient: datetime.fromtimestamp(at, UTC) for recipient, at in rows}
 
 
-def traffic_of(run_id: str, database: Database) -> dict[str, tuple[int, int]]:
+def count_traffic(run_id: str, database: Database) -> dict[str, tuple[int, int]]:
     """How many requests a run sent to each recipient, in how many tries."""
     counted = sa.select(request.c.client, sa.func.count(), sa.func.sum(request.c.tries))
     rows = database.read(counted.where(request.c.run_id == run_id, request.c.tries > 0).group_by(request.c.client))

@@ -15,10 +15,10 @@ from offline_capi.ledger.database import Database
 from offline_capi.ledger.schema.tables import read_back, run
 from offline_capi.model import ReadBack, SentEvents, sent_events
 
-__all__ = ["KEPT", "SentByRun", "keep_read_back", "read_back_of", "sent_by_runs"]
+__all__ = ["RETENTION", "SentByRun", "list_sent_by_runs", "load_read_back", "save_read_back"]
 
 #: So long what Meta told is kept: a quarter, to see how a score goes.
-KEPT = timedelta(days=93)
+RETENTION = timedelta(days=93)
 _KEY = ("client", "pixel", "kind", "day")
 _SAME = sa.and_(*(read_back.c[name] == sa.bindparam(f"b_{name}") for name in _KEY))
 
@@ -31,9 +31,11 @@ class SentByRun:
     events: Counter[SentEvents]
 
 
-def keep_read_back(database: Database, told: Sequence[ReadBack], *, now: datetime, keep_for: timedelta = KEPT) -> None:
+def save_read_back(
+    database: Database, told: Sequence[ReadBack], *, now: datetime, keep_for: timedelta = RETENTION
+) -> None:
     """Keep what Meta told, instead of what it told before of the same kind and day; what is old is forgotten."""
-    rows = [_row(one) for one in told]
+    rows = [_as_row(one) for one in told]
     too_old = read_back.c.day < (now - keep_for).date().isoformat()
     with database.writing() as connection:
         connection.execute(sa.delete(read_back).where(too_old))
@@ -43,21 +45,21 @@ def keep_read_back(database: Database, told: Sequence[ReadBack], *, now: datetim
             connection.execute(sa.insert(read_back), rows)
 
 
-def read_back_of(database: Database, *, since: date, until: date, clients: Collection[str] = ()) -> list[ReadBack]:
+def load_read_back(database: Database, *, since: date, until: date, clients: Collection[str] = ()) -> list[ReadBack]:
     """What Meta told of the days from ``since`` to ``until``, both included; of all clients where none is named."""
     days = read_back.c.day.between(since.isoformat(), until.isoformat())
     rows = database.read(sa.select(read_back).where(days).order_by(*read_back.primary_key))
-    return [_told(row) for row in rows if not clients or row.client in clients]
+    return [_read_row(row) for row in rows if not clients or row.client in clients]
 
 
-def sent_by_runs(database: Database, since: datetime) -> list[SentByRun]:
+def list_sent_by_runs(database: Database, since: datetime) -> list[SentByRun]:
     """What each run sent that began after ``since`` and has ended; not tests, which the real run sends once more."""
     ended = sa.select(run.c.report, run.c.ended_at).where(run.c.report.is_not(None), run.c.trigger != "test")
-    rows = database.read(ended.where(run.c.started_at >= _utc(since)))
-    return [SentByRun(datetime.fromisoformat(row.ended_at), _sent(row.report)) for row in rows]
+    rows = database.read(ended.where(run.c.started_at >= _as_utc_text(since)))
+    return [SentByRun(datetime.fromisoformat(row.ended_at), _count_sent(row.report)) for row in rows]
 
 
-def _row(one: ReadBack) -> dict[str, Any]:
+def _as_row(one: ReadBack) -> dict[str, Any]:
     return {
         "client": one.client,
         "pixel": one.pixel,
@@ -68,15 +70,15 @@ def _row(one: ReadBack) -> dict[str, Any]:
     }
 
 
-def _told(row: Any) -> ReadBack:
+def _read_row(row: Any) -> ReadBack:
     day, read_at = date.fromisoformat(row.day), datetime.fromisoformat(row.read_at)
     return ReadBack(row.client, row.pixel, row.kind, day, json.loads(row.figures), read_at)
 
 
-def _sent(report: str) -> Counter[SentEvents]:
+def _count_sent(report: str) -> Counter[SentEvents]:
     return sent_events(json.loads(report)["tally"])
 
 
-def _utc(moment: datetime) -> str:
+def _as_utc_text(moment: datetime) -> str:
     """As runs write their beginning, which is compared as text."""
     return moment.astimezone(UTC).isoformat()

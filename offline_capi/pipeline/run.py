@@ -33,7 +33,16 @@ from offline_capi.guards.frequent_values import FrequentValues, junk_by_client
 from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.guards.quotas import Quotas
 from offline_capi.identity import HashCache, hash_identity, inspect_identity
-from offline_capi.ledger import Journal, Ledger, Rehearsal, RunRecord, keep_as_told, keep_shapes, shapes_of, traffic_of
+from offline_capi.ledger import (
+    Journal,
+    Ledger,
+    Rehearsal,
+    RunRecord,
+    count_traffic,
+    load_shapes,
+    record_announced_losses,
+    save_shapes,
+)
 from offline_capi.mapping import (
     FirstRows,
     LookupTable,
@@ -173,7 +182,7 @@ def run_upload(
     past = past_of(upload, window, services, trigger=kind, covered=covered)
     since = covered.since if covered else None
     with services.ledger.runs.track(upload.name, window, trigger=kind, now=services.clock, covered_since=since) as run:
-        with services.stage.rejects(run.id) as rejects:
+        with services.stage.write_rejects(run.id) as rejects:
             chosen = select(upload, window, services, clients, only)
             books = Books(
                 on_progress,
@@ -213,7 +222,7 @@ def replay_run(
             f"run {run_id} was of the upload {past.upload}, which is configured no more: put it back first"
         )
     by_place = isinstance(upload.source, FileSource)
-    wanted = services.stage.wanted_rows(run_id, undelivered=undelivered, by_place=by_place)
+    wanted = services.stage.find_wanted_rows(run_id, undelivered=undelivered, by_place=by_place)
     if not len(wanted.event_ids) and not wanted.places:
         raise UsageError(f"run {run_id} left nothing to replay; events that did not arrive need --undelivered")
     if undelivered:
@@ -284,7 +293,7 @@ def stage_upload(
     chosen = select(upload, window, services, clients)
     past = past_of_run(run_id, upload, services, narrowed=chosen.narrowed)
     drift = drift_watch(chosen, services, run_id=run_id, force=force_gates)
-    with services.stage.rejects(run_id) as rejects, services.stage.events(run_id) as staged:
+    with services.stage.write_rejects(run_id) as rejects, services.stage.write_events(run_id) as staged:
         books = Books(
             keep_rejects=rejects.write,
             narrowed=chosen.narrowed,
@@ -317,7 +326,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
             f"{upload.name}: run {run_id} was never prepared, so nothing was read or sent. Run again."
         )
     past = past_of_run(run_id, upload, services, narrowed=True)  # what is owed was looked for when it was read
-    with services.stage.rejects(run_id) as rejects:
+    with services.stage.write_rejects(run_id) as rejects:
         books = Books(keep_undelivered=rejects.write_undelivered, known_since=past.known.find)
         books.tally += parts.pop("prepare")
         why = defer_clients(parts.values())
@@ -328,7 +337,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
                 is_deferred = books.tally.is_deferred(client)
                 reason = Reason.GATE_CLOSED if is_deferred else why.get(client, Reason.NOT_SENT)
                 books.enter_events(own.events, Fate.DEFERRED, reason)
-    books.enter_sending(Tally.total(parts.values()), traffic_of(run_id, services.ledger))
+    books.enter_sending(Tally.total(parts.values()), count_traffic(run_id, services.ledger))
     return close_run(services.ledger.runs.get(run_id), upload, services, books.tally)
 
 
@@ -536,14 +545,14 @@ def unsent(
 def drift_watch(chosen: Selection, services: Services, *, run_id: str | None = None, force: bool = False) -> DriftWatch:
     """Whoever compares the run's first rows with those of the runs before. A replay passes."""
     upload, is_replay = chosen.upload, chosen.only is not None
-    known = {} if is_replay else shapes_of(services.ledger, upload.name)
+    known = {} if is_replay else load_shapes(services.ledger, upload.name)
     return DriftWatch(upload, services.deployment.clients, known, run_id=run_id, force=force, active=not is_replay)
 
 
 def learn_shapes(drift: DriftWatch, tally: Tally, services: Services, run_id: str) -> None:
     """From now on the shapes of this run are known, unless it was stopped, or had no event that could be sent."""
     if tally.sendable and not tally.stopped:
-        keep_shapes(services.ledger, drift.upload.name, drift.found, run_id=run_id, now=services.clock())
+        save_shapes(services.ledger, drift.upload.name, drift.found, run_id=run_id, now=services.clock())
 
 
 def judged_first(
@@ -705,7 +714,7 @@ def close_run(run: RunRecord, upload: Upload, services: Services, tally: Tally) 
     )
     debts = debts_of(tally, by_event_day=events_stay_in_their_day(upload))
     services.ledger.runs.finish(run.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
-    keep_as_told(services.ledger, upload.name, closed, run_id=run.id, now=ended)
+    record_announced_losses(services.ledger, upload.name, closed, run_id=run.id, now=ended)
     return report
 
 

@@ -21,12 +21,12 @@ __all__ = [
     "STAGE",
     "UNUSABLE",
     "JsonFolder",
+    "hide_credentials",
     "is_fault_of_store",
-    "places_told",
     "reached",
     "root_of",
     "stage_of",
-    "without_credentials",
+    "translate_storage_errors",
 ]
 
 #: The top-level modules of s3fs, gcsfs and adlfs, and of what they stand on.
@@ -55,7 +55,7 @@ def root_of(url: str, setting: str, fault: type[OfflineCapiError], *, shown: str
             return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
     except (ImportError, ValueError) as error:
         raise fault(
-            f"{setting}: {without_credentials(named)} is on a file system that is not installed"
+            f"{setting}: {hide_credentials(named)} is on a file system that is not installed"
             f" ({type(error).__name__}).\nInstall its fsspec package (s3fs for s3://, gcsfs for gs://, adlfs for"
             f" abfs://). {_SAFE}"
         ) from None
@@ -116,24 +116,24 @@ def reached(url: str, setting: str, fault: type[OfflineCapiError]) -> Iterator[N
         if not is_fault_of_store(error):
             raise
         raise fault(
-            f"{setting}: the object store of {without_credentials(url)} cannot be used ({type(error).__name__}).\n"
+            f"{setting}: the object store of {hide_credentials(url)} cannot be used ({type(error).__name__}).\n"
             f"{HOW_TO_REACH} {_SAFE}"
         ) from None
 
 
 @contextmanager
-def places_told() -> Iterator[None]:
+def translate_storage_errors() -> Iterator[None]:
     """Where the ledger's folder, the stage or a report's file cannot be used, raise one message instead."""
     try:
         yield
     except Exception as error:
-        told = _unusable_place(error)
+        told = _explain_storage_error(error)
         if told is None:
             raise
         raise told from None
 
 
-def _unusable_place(error: Exception) -> OfflineCapiError | None:
+def _explain_storage_error(error: Exception) -> OfflineCapiError | None:
     """What to say; ``None`` where it is no matter of a place."""
     if is_fault_of_store(error):  # the stage's: a source has said so itself
         what, fix = f"{STAGE}: {UNUSABLE} ({type(error).__name__})", HOW_TO_REACH
@@ -154,6 +154,6 @@ def is_fault_of_store(error: BaseException) -> bool:
     return any(kind.__module__.partition(".")[0] in STORES for kind in kinds)
 
 
-def without_credentials(url: str) -> str:
+def hide_credentials(url: str) -> str:
     """A path as it may be shown: some object stores take user and password in the URL."""
     return without_userinfo(url)

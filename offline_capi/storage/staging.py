@@ -145,7 +145,7 @@ def _read_client_and_part(path: str) -> tuple[str, int]:
     return client, int(part or 0)
 
 
-def _with_bounded_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _drop_long_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Without ids that are none: a row's value may have megabytes. ``replay`` finds such a row by its place."""
     at = batch.schema.get_field_index("event_id")
     too_long = pc.fill_null(pc.greater(pc.utf8_length(batch.column(at)), MAX_ID_CHARS), False)
@@ -166,11 +166,11 @@ class RejectStage:
 
     def write(self, invalid: pa.RecordBatch) -> None:
         """Rows that did not become events."""
-        self._rejects.write(_with_bounded_ids(invalid))
+        self._rejects.write(_drop_long_ids(invalid))
 
     def write_undelivered(self, events: pa.RecordBatch) -> None:
         """Rejected by Meta, unconfirmed or deferred: what ``replay --undelivered`` takes up again."""
-        self._undelivered.write(_with_bounded_ids(events))
+        self._undelivered.write(_drop_long_ids(events))
 
     def __enter__(self) -> RejectStage:
         return self
@@ -205,32 +205,32 @@ class Stage:
         """The files of a run's events, by client and part."""
         return sorted(self.filesystem.glob(self.path(run_id, "events-*.parquet")), key=_read_client_and_part)
 
-    def events(self, run_id: str, part: int = 0) -> EventStage:
+    def write_events(self, run_id: str, part: int = 0) -> EventStage:
         """Writers of several parts do not know of each other: each has a number of its own."""
         return EventStage(self, run_id, part)
 
-    def rejects(self, run_id: str) -> RejectStage:
+    def write_rejects(self, run_id: str) -> RejectStage:
         return RejectStage(self, run_id)
 
     def read_events(self, unit: StagedEvents, batch_rows: int) -> Iterator[EventBatch]:
         """The events of a client, part after part, each in the order in which it was written."""
         for path in unit.paths:
-            yield from map(EventBatch, self.batches(path, batch_rows))
+            yield from map(EventBatch, self.read_batches(path, batch_rows))
 
     def read_all_events(self, run_id: str, batch_rows: int = BATCH_ROWS) -> Iterator[EventBatch]:
         """Every event that a run staged, client after client."""
         for path in self.find_event_files(run_id):
-            yield from map(EventBatch, self.batches(path, batch_rows))
+            yield from map(EventBatch, self.read_batches(path, batch_rows))
 
     def read_rejects(self, run_id: str) -> pa.Table | None:
         """All rejects of a run, or ``None`` where it had none."""
-        return self._table(self.rejects_path(run_id))
+        return self._read_table(self.rejects_path(run_id))
 
     def read_undelivered(self, run_id: str) -> pa.Table | None:
         """All events of a run that did not arrive, or ``None`` where it had none."""
-        return self._table(self.undelivered_path(run_id))
+        return self._read_table(self.undelivered_path(run_id))
 
-    def wanted_rows(self, run_id: str, *, undelivered: bool, by_place: bool) -> WantedRows:
+    def find_wanted_rows(self, run_id: str, *, undelivered: bool, by_place: bool) -> WantedRows:
         """The rows of a run that a replay takes up: its rejects, with ``undelivered`` also events that did not arrive.
 
         Business keys tell rows apart. Those without one are found by their place, and all of them with ``by_place``:
@@ -248,10 +248,10 @@ class Stage:
         }
         return WantedRows(pc.unique(table["event_id"].drop_null()), places)
 
-    def not_sent(self, run_id: str) -> tuple[pa.Table, list[str]]:
+    def read_unsent(self, run_id: str) -> tuple[pa.Table, list[str]]:
         """Rejects and undelivered events of a run in one table, and the files that they stand in."""
         paths = (self.rejects_path(run_id), self.undelivered_path(run_id))
-        tables = {path: table for path in paths if (table := self._table(path)) is not None}
+        tables = {path: table for path in paths if (table := self._read_table(path)) is not None}
         return pa.concat_tables([_NOT_SENT.empty_table(), *tables.values()], promote_options="permissive"), list(tables)
 
     def find_rejected_keys(self, run_id: str) -> list[bytes]:
@@ -262,7 +262,7 @@ class Stage:
         rejected: list[bytes] = table.filter(pc.equal(table["fate"], Fate.REJECTED_BY_META.value))["key"].to_pylist()
         return rejected
 
-    def _table(self, path: str) -> pa.Table | None:
+    def _read_table(self, path: str) -> pa.Table | None:
         if not self.filesystem.exists(path):
             return None
         with self.filesystem.open(path, "rb") as file:
@@ -275,16 +275,16 @@ class Stage:
             fates = pc.if_else(pc.equal(fates, former), fate.value, fates)
         return table.set_column(place, table.schema.field(place), fates)
 
-    def files(self) -> list[str]:
+    def list_files(self) -> list[str]:
         """Every whole Parquet file of every run."""
         return sorted(self.filesystem.glob(f"{self._root}/*/*.parquet"))
 
-    def run_files(self) -> list[tuple[str, str]]:
+    def list_run_files(self) -> list[tuple[str, str]]:
         """The files of every run, half-written ones included: the run's id, and the path."""
         paths = sorted(self.filesystem.glob(f"{self._root}/*/*.parquet*"))
         return [(unquote(path.rsplit("/", 2)[1]), path) for path in paths]
 
-    def run_began(self, run_id: str, path: str) -> datetime:
+    def find_run_start(self, run_id: str, path: str) -> datetime:
         """When a run began, by its id; where that says nothing, when this file of it was written."""
         with suppress(ValueError):
             return datetime.strptime(run_id.split("-")[0], RUN_ID_TIME).replace(tzinfo=UTC)
@@ -298,7 +298,7 @@ class Stage:
         with suppress(OSError):  # not empty, or no folder at all on an object store
             self.filesystem.rmdir(path.rsplit("/", 1)[0])
 
-    def status_files(self) -> list[str]:
+    def list_status_files(self) -> list[str]:
         """What is known of each client's access: see ``clients.status``."""
         return sorted(self.filesystem.glob(f"{self._root}/clients/*.json"))
 
@@ -313,14 +313,14 @@ class Stage:
             self.filesystem.mv(path + ".part", path)
         return document is not None
 
-    def torn_files(self) -> list[str]:
+    def list_torn_files(self) -> list[str]:
         """Files that a process is writing, or was when it died: nobody can read them.
 
         Those of a finished run are nobody's; ``erase`` removes them.
         """
         return sorted(self.filesystem.glob(f"{self._root}/*/*.part"))
 
-    def batches(self, path: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    def read_batches(self, path: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """The rows of a file."""
         with self.filesystem.open(path, "rb") as file:
             yield from pq.ParquetFile(file).iter_batches(batch_size=rows)
@@ -331,7 +331,7 @@ class Stage:
         A file that loses its last row stays, empty: whoever was told of it still finds it.
         """
         fresh, left = _ParquetFile(self.filesystem, path), 0
-        for batch in self.batches(path):
+        for batch in self.read_batches(path):
             kept = batch.filter(pc.invert(leaving(batch)))
             left += batch.num_rows - kept.num_rows
             fresh.write(kept)

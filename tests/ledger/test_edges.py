@@ -20,10 +20,10 @@ from alembic.migration import MigrationContext
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Claim, Ledger, ddl
-from offline_capi.ledger.connection import PAGE_SIZE, make_engine, transaction
-from offline_capi.ledger.index.recent import MERGE_REQUESTS
+from offline_capi.ledger.connection import PAGE_BYTES, make_engine, open_transaction
+from offline_capi.ledger.index.recent import MERGE_AT_REQUESTS
 from offline_capi.ledger.leases import LEASE_S, Process
-from offline_capi.ledger.prepared import IDS_PER_STATEMENT, in_parts
+from offline_capi.ledger.prepared import IDS_PER_STATEMENT, split_ids
 from offline_capi.ledger.schema import VERSION_TABLE
 from offline_capi.ledger.schema.tables import metadata, request
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, keys_in
@@ -37,7 +37,7 @@ def desk(ledger_url: str) -> Desk:
 
 
 def _sql(url: str, statement: str) -> None:
-    with make_engine(url).connect() as connection, transaction(connection, writes=True):
+    with make_engine(url).connect() as connection, open_transaction(connection, writes=True):
         connection.execute(sa.text(statement))
 
 
@@ -62,7 +62,7 @@ def test_more_keys_than_one_statement_takes_are_looked_up(desk: Desk) -> None:
 
 #: Requests of one event each: more than two statements name, fewer than are merged.
 MANY = 2 * IDS_PER_STATEMENT + 1
-assert MANY < MERGE_REQUESTS
+assert MANY < MERGE_AT_REQUESTS
 
 
 def claim_each(desk: Desk, events: EventBatch) -> list[Claim]:
@@ -118,7 +118,7 @@ def test_p17_digests_of_more_requests_than_one_statement_names_are_removed(desk:
 def test_parts_of_ids_joined_are_the_ids(count: int) -> None:
     ids = list(range(count, 0, -1))
 
-    parts = list(in_parts(ids, 3))
+    parts = list(split_ids(ids, 3))
 
     assert [one for part in parts for one in part] == sorted(ids)
     assert [len(part) for part in parts[:-1]] == [3] * (len(parts) - 1)
@@ -344,7 +344,7 @@ def test_an_outcome_that_could_not_be_written_is_written_when_the_ledger_is_free
     claimed = desk.claim(batch(["e-1"]))
     desk.ledger.journal.record([Outcome(claimed.request, Fate.SENT, START)])
     held = make_engine(ledger_url).connect()
-    with held as holder, transaction(holder, writes=True), pytest.raises(LedgerBusyError):
+    with held as holder, open_transaction(holder, writes=True), pytest.raises(LedgerBusyError):
         desk.ledger.journal.flush()
 
     assert desk.next_night().fates(batch(["e-1"])) == {"e-1": Fate.ALREADY_SENT}
@@ -418,7 +418,7 @@ def test_a_new_sqlite_ledger_has_large_pages_and_an_old_one_keeps_its_own(tmp_pa
         assert ledger.runs.list_newest(1) == []
 
     with closing(sqlite3.connect(file)) as plain:
-        assert plain.execute("PRAGMA page_size").fetchone() == (pages or PAGE_SIZE,)
+        assert plain.execute("PRAGMA page_size").fetchone() == (pages or PAGE_BYTES,)
 
 
 def test_a_new_ledger_is_opened_without_alembic(ledger_url: str) -> None:

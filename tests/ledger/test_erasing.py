@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from offline_capi.config.settings import Client
-from offline_capi.ledger import Ledger, forget_before
-from offline_capi.ledger.queries import MARGIN, WINDOW
+from offline_capi.ledger import Ledger, find_purge_date
+from offline_capi.ledger.queries import LONGEST_EVENT_AGE, PURGE_MARGIN
 from offline_capi.ledger.schema.tables import request, segment, segment_block
 from offline_capi.model import Fate
 from tests.delivery.sending import batch, names
@@ -139,17 +139,17 @@ def test_a_purge_forgets_no_event_that_could_still_be_sent(desk: Desk) -> None:
         desk.post(batch([f"days-{age}"], at=age), Fate.SENT)
     desk.now = START
 
-    forgotten = desk.ledger.journal.purge(forget_before(START))
+    forgotten = desk.ledger.journal.purge(find_purge_date(START))
 
     fates = desk.next_night(hours=0).fates(batch([f"days-{age}" for age in ages], at=1))
     known = {age for age in ages if fates[f"days-{age}"] is not None}
     assert forgotten == 2
-    assert {age for age in ages if age <= WINDOW.days} <= known
-    assert known == {age for age in ages if age <= (WINDOW + MARGIN).days}
+    assert {age for age in ages if age <= LONGEST_EVENT_AGE.days} <= known
+    assert known == {age for age in ages if age <= (LONGEST_EVENT_AGE + PURGE_MARGIN).days}
 
 
 def test_a_client_with_a_longer_window_keeps_the_memory_longer() -> None:
     client = Client.model_validate({"pixel_id": "12345", "token": {"env": "T"}, "physical_store_max_age": "90d"})
 
-    assert forget_before(START, [client]) == START - timedelta(days=90) - MARGIN
-    assert forget_before(START) == START - WINDOW - MARGIN
+    assert find_purge_date(START, [client]) == START - timedelta(days=90) - PURGE_MARGIN
+    assert find_purge_date(START) == START - LONGEST_EVENT_AGE - PURGE_MARGIN

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError, UsageError
 from offline_capi.ledger import Claim, Ledger, RunRecord, ddl
-from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.ledger.connection import make_engine, open_transaction
 from offline_capi.ledger.index import EventIndex
-from offline_capi.ledger.index.recent import MERGE_REQUESTS
+from offline_capi.ledger.index.recent import MERGE_AT_REQUESTS
 from offline_capi.ledger.runs import FailedRequest
 from offline_capi.ledger.schema.tables import request
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, keys_in
@@ -142,14 +142,14 @@ def test_the_newest_of_two_requests_with_an_event_says_what_became_of_it(desk: D
 
 
 def test_keys_of_many_small_requests_do_not_wait_for_the_index_for_ever(desk: Desk) -> None:
-    for number in range(MERGE_REQUESTS + 1):
+    for number in range(MERGE_AT_REQUESTS + 1):
         desk.post(batch([f"e-{number}"], at=0), Fate.SENT)
 
     with make_engine(desk.url).connect() as connection:
         waiting = connection.scalar(sa.select(sa.func.count()).where(request.c.waiting_keys.is_not(None)))
     assert waiting == 1
-    assert desk.next_night().fates(batch(["e-0", f"e-{MERGE_REQUESTS}"], at=0)) == dict.fromkeys(
-        ["e-0", f"e-{MERGE_REQUESTS}"], Fate.ALREADY_SENT
+    assert desk.next_night().fates(batch(["e-0", f"e-{MERGE_AT_REQUESTS}"], at=0)) == dict.fromkeys(
+        ["e-0", f"e-{MERGE_AT_REQUESTS}"], Fate.ALREADY_SENT
     )
 
 
@@ -366,7 +366,7 @@ def test_a_url_that_cannot_be_used_says_how_one_looks(url: str) -> None:
 def test_a_ledger_that_another_process_holds_is_busy_and_can_still_be_read(ledger_url: str) -> None:
     Ledger(ledger_url).close()
     holder = make_engine(ledger_url).connect()
-    with transaction(holder, writes=True), Ledger(ledger_url, busy_seconds=0.1) as ledger:
+    with open_transaction(holder, writes=True), Ledger(ledger_url, busy_seconds=0.1) as ledger:
         assert ledger.runs.list_newest(1) == []
 
         with pytest.raises(LedgerBusyError, match="run again"):

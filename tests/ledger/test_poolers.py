@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Ledger
-from offline_capi.ledger.connection import LOCK
+from offline_capi.ledger.connection import ADVISORY_LOCK_ID
 from offline_capi.model import Fate, Outcome, keys_in
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk
@@ -71,7 +71,7 @@ def test_whoever_waits_for_too_long_is_told_so_and_the_next_waits_as_long_as_it_
     """How long one waits must not stay in the session that another gets."""
     Ledger(pooled_db).close()
     with plain(pooled_db) as holder:
-        holder.execute(sa.text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+        holder.execute(sa.text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK_ID})"))
         with Ledger(pooled_db, busy_seconds=0.1) as ledger, pytest.raises(LedgerBusyError):
             ledger.runs.begin("upload", WINDOW, trigger="manual", now=START)
         holder.rollback()

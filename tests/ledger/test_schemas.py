@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger import Ledger, ddl
-from offline_capi.ledger.connection import driver_of, make_engine, transaction
+from offline_capi.ledger.connection import get_driver, make_engine, open_transaction
 from offline_capi.ledger.schema import HEAD, OLD_VERSION_TABLE, VERSION_TABLE
 from offline_capi.ledger.schema.tables import metadata
 from offline_capi.model import Fate
@@ -86,7 +86,7 @@ def test_what_the_url_says_to_the_driver_is_kept(postgres_db: str) -> None:
     said = {"connect_timeout": "7", "application_name": "nightly", "sslmode": "allow", "options": "-c work_mem=5MB"}
 
     with make_engine(asking(postgres_db, timeout="3", **said)).connect() as connection:
-        kept = driver_of(connection).info.get_parameters()
+        kept = get_driver(connection).info.get_parameters()
         assert connection.scalar(sa.text("SHOW work_mem")) == "5MB"
 
     assert {name: kept[name] for name in said} == said
@@ -95,7 +95,10 @@ def test_what_the_url_says_to_the_driver_is_kept(postgres_db: str) -> None:
 @pytest.mark.parametrize(("asked", "waits"), [("0", "1ms"), ("2.5", "2500ms"), ("60", "1min")])
 def test_a_transaction_waits_as_long_as_the_url_says(postgres_db: str, asked: str, waits: str) -> None:
     """PostgreSQL's own zero would be for ever."""
-    with make_engine(asking(postgres_db, timeout=asked)).connect() as connection, transaction(connection, writes=True):
+    with (
+        make_engine(asking(postgres_db, timeout=asked)).connect() as connection,
+        open_transaction(connection, writes=True),
+    ):
         assert connection.scalar(sa.text("SHOW lock_timeout")) == waits
 
 
