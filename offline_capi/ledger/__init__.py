@@ -1,6 +1,7 @@
-"""The ledger: what was sent, in SQL. Intent is written before each POST and the outcome after it.
+"""The ledger: what was sent, in SQL. The intent is written before each POST and the outcome after it.
 
-``Ledger(url)`` opens it; ``schema`` has its tables, ``index`` knows which request had each event.
+``Ledger(url)`` opens it: a ``Database`` with ``runs``, the ``journal`` of requests and the ``pace``. Below them,
+``index`` finds the request that had each event last, ``leases`` says which processes live, ``schema`` has the tables.
 """
 
 from __future__ import annotations

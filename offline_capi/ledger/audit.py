@@ -79,7 +79,7 @@ def record_audit(
     detail: Mapping[str, Any] | None = None,
     run_id: str | None = None,
 ) -> None:
-    """Add an entry; ``who`` is the user of this process where nobody else is named."""
+    """Add an entry; ``who`` defaults to the user of this process."""
     row = {
         "at": now.timestamp(),
         "who": (who or get_current_user())[:_MAX_WHO_CHARS],

@@ -1,4 +1,4 @@
-"""One connection to the ledger's database, and what its errors mean for whoever runs an upload.
+"""One connection to the ledger's database, and what its errors mean to the user.
 
 On PostgreSQL nothing here outlives a transaction: a pooler (pgbouncer in transaction mode, Supabase, Neon, RDS Proxy)
 gives each transaction another session, and takes no ``options`` from a client. So settings are made by ``SET LOCAL``,
@@ -40,7 +40,7 @@ BUSY_TIMEOUT_S = 60
 CONNECT_TIMEOUT_S = 10
 #: The longest wait that PostgreSQL takes: milliseconds in 31 bits.
 MAX_BUSY_S = (2**31 - 1) / 1000
-#: Bytes of a name in PostgreSQL, which cuts longer ones without a word.
+#: Bytes of a name in PostgreSQL, which silently truncates longer ones.
 MAX_NAME_BYTES = 63
 
 #: Any number of ours: PostgreSQL's advisory locks are shared by all users of a database.
@@ -67,17 +67,17 @@ _OWN_SETTINGS = ("timeout", "schema")
 def make_engine(url: str, *, busy_seconds: float | None = None, access: FileAccess = PRIVATE) -> sa.Engine:
     """An engine for one long-lived connection; a SQLite file and its folder are made where they are missing.
 
-    ``access`` says who else may read that file; what SQLite writes beside it has the same permissions.
+    ``access`` says who else may read that file; the files that SQLite adds to it have the same permissions.
 
     Of the URL's query, ``timeout`` says for how many seconds another process may hold the ledger, unless
     ``busy_seconds`` does, and ``schema`` in which schema of a PostgreSQL database it lives; the rest is the driver's.
     """
     try:
         parsed = _parse_url(url)
-        told = float(str(parsed.query.get("timeout", BUSY_TIMEOUT_S)))
+        asked = float(str(parsed.query.get("timeout", BUSY_TIMEOUT_S)))
     except (sa.exc.ArgumentError, ValueError):  # the second for a port or a timeout that is no number
         raise LedgerError(_UNUSABLE) from None
-    busy_seconds = told if busy_seconds is None else busy_seconds
+    busy_seconds = asked if busy_seconds is None else busy_seconds
     if not 0 <= busy_seconds <= MAX_BUSY_S:
         raise LedgerError(f"the ledger's URL: timeout is a number of seconds from 0 to {MAX_BUSY_S:.0f}. {_UNTOUCHED}")
     sqlite = parsed.get_backend_name() == "sqlite"
@@ -128,7 +128,7 @@ def _make_file(url: sa.URL, access: FileAccess) -> None:
 
 
 def _make_connect_arguments(sqlite: bool, busy_seconds: float, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What the driver is told beside what the URL asks for; SQLAlchemy lets these win."""
+    """Arguments of the driver in addition to those of the URL, over which they take precedence."""
     if sqlite:
         return {"timeout": busy_seconds, "check_same_thread": False}
     timeout = {} if "connect_timeout" in asked else {"connect_timeout": CONNECT_TIMEOUT_S}
@@ -235,7 +235,7 @@ def get_driver(connection: sa.Connection) -> Any:
 
 @contextmanager
 def open_transaction(connection: sa.Connection, *, writes: bool) -> Iterator[sa.Connection]:
-    """One transaction, its errors in our words. Those that write come one after the other, whatever the database."""
+    """One transaction, its errors translated. Those that write come one after the other, whatever the database."""
     connection.info["writes"] = writes
     with explain_errors(connection.engine), connection.begin():
         if connection.dialect.name == "postgresql":
@@ -276,7 +276,7 @@ def _is_busy(fault: object) -> bool:
 
 
 def _advise(engine: sa.Engine, fault: object) -> str:
-    """What to do about a fault of the database's that its own words do not say."""
+    """What to do about a fault of the database, where its message does not say so."""
     state, text = getattr(fault, "sqlstate", None), str(fault)
     role = quote_name(engine.url.username) if engine.url.username else "its role"
     if state == "42501":  # insufficient_privilege

@@ -43,7 +43,7 @@ def build_calendar(
     wanted = [window for window in wanted if window.until <= now]
     if not wanted:
         return []
-    told = _load_announced_days(database, upload)
+    announced = _load_announced_days(database, upload)
     first = find_first_night(runs, zone)
     found = []
     for window in wanted:
@@ -55,7 +55,7 @@ def build_calendar(
                 overlapping,
                 now=now,
                 closes_at=window.until + max_age,
-                told=day in told,
+                told=day in announced,
                 expected=expects_every_day and first is not None and day >= first,
             )
         )
@@ -86,7 +86,7 @@ def list_past_runs(database: Database, upload: str, now: datetime) -> list[PastR
 def record_announced_losses(
     database: Database, upload: str, days: Collection[UploadDay], *, run_id: str | None, now: datetime
 ) -> None:
-    """Remember that the final loss of these days was told, so that no later run tells it again."""
+    """Remember that the final loss of these days was reported, so that no later run reports it again."""
     with database.writing() as connection:
         known = set(connection.scalars(sa.select(closed_day.c.day).where(closed_day.c.upload == upload)))
         fresh = [day for day in days if day.state is DayState.CLOSED and day.day.isoformat() not in known]

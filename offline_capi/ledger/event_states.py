@@ -60,7 +60,7 @@ class EventState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RequestJudge:
-    """Judges requests as one run sees them at one moment: ``run_id`` is None for whoever only looks.
+    """Judges requests as one run sees them at one moment: ``run_id`` is None outside runs.
 
     Without ``resend``, events that are unconfirmed inside Meta's window are settled as such, instead of going again.
     """

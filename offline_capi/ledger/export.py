@@ -78,15 +78,15 @@ def _as_milliseconds(seconds: float | None) -> int | None:
 
 
 def _make_rows(keys: Any, owners: Any, ids: Any, requests: pa.Table) -> pa.Table:
-    """Keys beside what their requests say; a request that came meanwhile says nothing yet."""
+    """Keys with the columns of their requests, which are null for a request that came after they were read."""
     places = np.searchsorted(ids, owners)
     known = (places < len(ids)) & (ids[np.minimum(places, max(len(ids) - 1, 0))] == owners) if len(ids) else owners < 0
-    told = requests.take(pa.array(places, mask=~known))
+    found = requests.take(pa.array(places, mask=~known))
     hexed = pa.array(_format_hex(keys), pa.string())
     columns = {
         "event_key": hexed,
         "request_id": pa.array(owners),
-        **dict(zip(told.column_names, told.columns, strict=True)),
+        **dict(zip(found.column_names, found.columns, strict=True)),
     }
     return pa.table(columns, schema=EXPORT_SCHEMA)
 

@@ -26,7 +26,7 @@ _MAX_HOST_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, told apart from a later one with the same number by its start.
+    """A process; its start distinguishes it from a later one with the same number.
 
     ``host`` is a host's name, a space, and by what the kernel is known that counts its processes; earlier versions
     wrote the name alone.
@@ -56,7 +56,7 @@ class Process:
                 os.kill(self.pid, 0)
             except ProcessLookupError:
                 return False
-            except PermissionError:  # somebody else's
+            except PermissionError:  # another user's process
                 pass
             if (started := _read_start(self.pid)) is not None:
                 return started == self.started
@@ -119,7 +119,7 @@ class Leases:
 
 @cache
 def _read_kernel_id() -> str:
-    """A kernel since its boot, and the namespace in which it counts processes; empty where /proc does not tell.
+    """A kernel since its boot, and the namespace in which it counts processes; empty where /proc does not show it.
 
     A /proc of another namespace than ours has our numbers for other processes.
     """
@@ -135,7 +135,7 @@ def _read_kernel_id() -> str:
 def _read_start(pid: int) -> str | None:
     """The kernel's start time of a process (field 22 of ``/proc/<pid>/stat``); ``None`` where it is not to be seen.
 
-    A zombie is dead, and has none: in a container without an init nobody may ever ask for its exit code.
+    A zombie is dead, and has none: in a container without an init its exit code may never be collected.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -1,4 +1,4 @@
-"""What became of single events: the request that had each last, and all keys that the ledger holds."""
+"""Single events: the last request that had each, and all keys that the ledger holds."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def list_runs_with_requests(ledger: Ledger) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class ForgottenDeliveries:
-    """How many events of anybody were delivered whose keys retention has deleted, by the reports that are left."""
+    """How many events were delivered whose keys retention has deleted, by the reports that are left."""
 
     events: int
     first_at: datetime
@@ -131,7 +131,7 @@ def count_unexplained_events(
 ) -> Counter[str]:
     """Events of the ledger, by upload, whose keys do not begin with one of ``explained``; of all clients or some.
 
-    ``explained`` are the first halves of keys (``keys.halves``), in order: 8 bytes tell a hundred million apart.
+    ``explained`` are the first halves of keys (``filter.split_halves``), in order: 8 bytes distinguish 100 million.
     """
     owners: Counter[int] = Counter()
     for entries in ledger.journal.read_entries():

@@ -34,7 +34,7 @@ class LedgerPace:
         return {row.scope: row.not_before for row in waits}
 
     def reserve_slot(self, intervals: Mapping[str, float], now: float) -> float:
-        """Take the first moment from ``now`` on that is free in every scope; beside a claim, in its transaction."""
+        """Take the first moment from ``now`` on that is free in every scope; inside ``claim_together`` with it."""
         with self._database.writing() as connection:
             known = _read_scopes(connection, intervals)
             start = max([now, *(row["next_slot"] for row in known.values())])

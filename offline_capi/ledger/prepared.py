@@ -63,7 +63,7 @@ class Prepared:
             cursor.executemany(text, [_order_values(one, names) for one in values])
 
     def _compile(self, connection: sa.Connection) -> tuple[str, list[str] | None]:
-        """Its text, and the names of its parameters in order where the database knows them by place."""
+        """Its text, and the names of its parameters in order where the database takes them by position."""
         dialect = connection.dialect
         if dialect.name not in self._compiled:
             compiled: Any = self._statement.compile(dialect=dialect, column_keys=self._columns)

@@ -1,4 +1,4 @@
-"""What the ledger tells of the past, and for how long it has to remember it."""
+"""Queries about past requests, and for how long the ledger has to keep them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PURGE_MARGIN = LEDGER_MARGIN
 
 @dataclass(frozen=True, slots=True)
 class UnconfirmedRequest:
-    """A request of whose ``events`` nobody knows whether Meta has them.
+    """A request whose ``events`` Meta may or may not have.
 
     Until ``repeatable_until``, Meta counts a repeat once: the next run that reads their rows sends them again. After
     that they are deferred.
@@ -47,7 +47,7 @@ class UnconfirmedRequest:
     repeatable_until: datetime
 
     def next_step(self, now: datetime) -> str:
-        """What becomes of the events, as a sentence."""
+        """What happens to the events next, as a sentence."""
         until = in_utc(self.repeatable_until)
         if self.repeatable_until > now:
             return f"the next run that reads these rows sends them again and settles them, until {until}"

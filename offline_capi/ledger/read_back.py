@@ -1,4 +1,4 @@
-"""What Meta told of the events that it got, beside what was sent; no value of a row is in it."""
+"""Meta's own figures of the events that it received, to be compared with what was sent; without a value of a row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from offline_capi.model import ReadBack, SentEvents, sent_events
 
 __all__ = ["RETENTION", "SentByRun", "list_sent_by_runs", "load_read_back", "save_read_back"]
 
-#: So long what Meta told is kept: a quarter, to see how a score goes.
+#: For how long Meta's figures are kept: a quarter, to see the trend of a score.
 RETENTION = timedelta(days=93)
 _KEY = ("client", "pixel", "kind", "day")
 _SAME = sa.and_(*(read_back.c[name] == sa.bindparam(f"b_{name}") for name in _KEY))
@@ -32,10 +32,10 @@ class SentByRun:
 
 
 def save_read_back(
-    database: Database, told: Sequence[ReadBack], *, now: datetime, keep_for: timedelta = RETENTION
+    database: Database, figures: Sequence[ReadBack], *, now: datetime, keep_for: timedelta = RETENTION
 ) -> None:
-    """Keep what Meta told, instead of what it told before of the same kind and day; what is old is forgotten."""
-    rows = [_as_row(one) for one in told]
+    """Save Meta's figures in place of earlier ones of the same kind and day; delete those older than ``keep_for``."""
+    rows = [_as_row(one) for one in figures]
     too_old = read_back.c.day < (now - keep_for).date().isoformat()
     with database.writing() as connection:
         connection.execute(sa.delete(read_back).where(too_old))
@@ -46,7 +46,7 @@ def save_read_back(
 
 
 def load_read_back(database: Database, *, since: date, until: date, clients: Collection[str] = ()) -> list[ReadBack]:
-    """What Meta told of the days from ``since`` to ``until``, both included; of all clients where none is named."""
+    """Meta's figures of the days from ``since`` to ``until``, both included; of all clients where none is named."""
     days = read_back.c.day.between(since.isoformat(), until.isoformat())
     rows = database.read(sa.select(read_back).where(days).order_by(*read_back.primary_key))
     return [_read_row(row) for row in rows if not clients or row.client in clients]

@@ -39,7 +39,7 @@ def purge_runs(database: Database, before: datetime, *, dry_run: bool = False) -
 
 
 def purge_read_back(database: Database, before: datetime, *, dry_run: bool = False) -> int:
-    """Delete what Meta told of days before that of ``before``, in UTC."""
+    """Delete Meta's figures of days before that of ``before``, in UTC."""
     return _purge(database, read_back, read_back.c.day < before.astimezone(UTC).date().isoformat(), dry_run=dry_run)
 
 

@@ -1,4 +1,4 @@
-"""In which shapes the columns of an upload's source came so far: words of ``mapping.shapes``, never a value."""
+"""In which shapes the columns of an upload's source came so far: names of ``mapping.shapes``, never a value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_COUNTED_VALUES = 1_000
 
 @dataclass(slots=True)
 class ColumnShapes:
-    """Shapes of one column, and in how many of the values looked at; ``since`` is the run that first had each.
+    """Shapes of one column, and in how many of the values examined; ``since`` is the run that first had each.
 
     ``reading`` is a digest of what the upload declared about the column.
     """

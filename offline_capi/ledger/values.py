@@ -1,11 +1,11 @@
-"""What an event was worth when it was sent, in three bytes, to tell later that its row says something else now.
+"""The value of an event when it was sent, in three bytes, to detect later that its row has another value now.
 
 A request keeps one mark for each of its events, in no order that matters: 24 bits of the event's key, value and
 currency together. An unchanged event finds its mark again, always. A changed one does not, but for one in 16,000 where
 the request had a thousand events (1,000 / 2**24): it goes uncounted, and no unchanged event is ever counted.
 
-A mark beside each key in the index would be as large and would have to be carried through every merge. From a mark
-nobody learns a value without the event's key, nor for certain with it.
+A mark for each key in the index would be as large and would have to be carried through every merge. A mark
+reveals no value without the event's key, and none for certain with it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from offline_capi.errors import SourceError
 from offline_capi.model import AbsentFile, Window
 from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
-from offline_capi.storage.filesystem import hide_credentials, reached, root_of
+from offline_capi.storage.filesystem import explain_store_errors, hide_credentials, open_filesystem
 
 __all__ = ["Place", "absent_files", "files_of", "with_variables"]
 
@@ -77,7 +77,7 @@ def files_of(
     """
     path = anchored(with_variables(source.path, environ), folder)
     root, fs = _root_of(path, source.path)
-    with reached(source.path, SETTING, SourceError):
+    with explain_store_errors(source.path, SETTING, SourceError):
         found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
         if not found:
             _check_exists(fs, root, path, source.path, optional=source.optional)
@@ -95,7 +95,7 @@ def absent_files(
     path = anchored(with_variables(source.path, environ), folder)
     _, fs = _root_of(path, source.path)
     days = list(_days(window, zone)) if _DATE.search(path) else [None]
-    with reached(source.path, SETTING, SourceError):
+    with explain_store_errors(source.path, SETTING, SourceError):
         there = {pattern: bool(_matches(fs, pattern)) for pattern in _dated(path, window, zone)}
     return [
         AbsentFile(day, hide_credentials(_of_day(source.path, day)), optional=source.optional)
@@ -150,7 +150,7 @@ def _root_of(path: str, written: str) -> tuple[str, Any]:
     open_end = _OPEN_END.search(path)
     head = path[: open_end.start()].rpartition("/")[0] + "/" if open_end else path
     head = "." if head == "/" and not path.startswith("/") else head
-    fs, root = root_of(head, SETTING, SourceError, shown=written)
+    fs, root = open_filesystem(head, SETTING, SourceError, shown=written)
     return root.rstrip("/") or "/", fs
 
 

@@ -20,12 +20,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offline_capi.model import FEW_PARTS, FORMER_FATES, EventBatch, EventPart, Fate, WantedRows
-from offline_capi.storage.filesystem import stage_of
+from offline_capi.storage.filesystem import open_stage_filesystem
 from offline_capi.storage.private_files import PRIVATE, FileAccess
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
 
-#: Rows of a file looked at at once.
+#: Rows of a file read at once.
 BATCH_ROWS = 8_192
 #: Events of a client that are written at once, as one row group.
 GROUP_ROWS = 1_024
@@ -184,7 +184,7 @@ class Stage:
     """The folder of staged files, one subfolder a run."""
 
     def __init__(self, root: str, access: FileAccess = PRIVATE) -> None:
-        self.filesystem, path = stage_of(root, access)
+        self.filesystem, path = open_stage_filesystem(root, access)
         self._root = path.rstrip("/")
 
     def path(self, run_id: str, name: str) -> str:
@@ -316,7 +316,7 @@ class Stage:
     def list_torn_files(self) -> list[str]:
         """Files that a process is writing, or was when it died: nobody can read them.
 
-        Those of a finished run are nobody's; ``erase`` removes them.
+        ``erase`` removes those of a finished run.
         """
         return sorted(self.filesystem.glob(f"{self._root}/*/*.part"))
 
@@ -328,7 +328,7 @@ class Stage:
     def rewrite(self, path: str, leaving: Callable[[pa.RecordBatch], pa.BooleanArray]) -> int:
         """Write a file anew without the rows of ``leaving``, under another name first; returns how many left.
 
-        A file that loses its last row stays, empty: whoever was told of it still finds it.
+        A file that loses its last row stays, empty: a task that got its path still finds it.
         """
         fresh, left = _ParquetFile(self.filesystem, path), 0
         for batch in self.read_batches(path):

@@ -1,4 +1,4 @@
-"""Which request had each event last: keys that wait beside their requests, and the segments that they become."""
+"""Which request had each event last: keys that wait in their requests, and the segments that they become."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EventIndex:
         self._newest = 0
 
     def refresh(self, connection: sa.Connection) -> None:
-        """See what other processes claimed, purged or made segments of since the last look."""
+        """See what other processes claimed, purged or made segments of since the last refresh."""
         newest = NEWEST_REQUEST.fetch_number(connection)
         there, known = {number for (number,) in _SEGMENTS.fetch(connection)}, {one.id for one in self._segments}
         if there != known:
@@ -81,9 +81,9 @@ class EventIndex:
         return self._recent.full
 
     def add(self, request_id: int, keys: bytes, *, after: int) -> None:
-        """``keys`` wait beside this request, the newest there is; ``after`` was the newest before it."""
+        """``keys`` wait in this request, the newest there is; ``after`` was the newest before it."""
         self._recent.add(request_id, keys)
-        if self._newest == after:  # else there are some that were not looked at yet
+        if self._newest == after:  # else there are some that were not read yet
             self._newest = request_id
 
     def merge(self, connection: sa.Connection) -> None:
@@ -98,7 +98,7 @@ class EventIndex:
             self._rewrite(connection, self._segments[-number:])
 
     def forget(self, connection: sa.Connection, keys: Sequence[bytes]) -> None:
-        """Leave no byte of these keys: neither among the entries nor in what is kept beside them."""
+        """Leave no byte of these keys: neither among the entries nor in what is kept with them."""
         self.merge(connection)
         gone = split_keys(b"".join(keys))
         probe = Probe.of(gone)

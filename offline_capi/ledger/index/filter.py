@@ -1,4 +1,4 @@
-"""Event keys in numpy: put in order, compared, and told apart by a filter. 16 bytes each, as random as digests are."""
+"""Event keys in numpy: sorted, compared and filtered. 16 bytes each, as random as digests are."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Probe(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeyFilter:
-    """A Bloom filter whose marks for one key all stand in one word: one look into memory tells that it is not there."""
+    """A Bloom filter whose marks for one key all stand in one word: one read from memory shows that it is not there."""
 
     words: NDArray[np.uint64]
 

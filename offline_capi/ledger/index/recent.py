@@ -21,9 +21,9 @@ __all__ = ["RecentClaims"]
 
 #: Keys that may wait outside the index, over all processes and runs: 4 MiB, and 2 of a filter.
 MERGE_AT_KEYS = 262_144
-#: Requests whose keys may wait: each look asks the database for their ids.
+#: Requests whose keys may wait: each refresh reads their ids.
 MERGE_AT_REQUESTS = 1_024
-#: Bits of the filter for each key: of a hundred thousand keys that do not wait, a few look as if they did.
+#: Bits of the filter for each key: of a hundred thousand keys that do not wait, a few pass it.
 _BITS_PER_KEY = 64
 #: So many keys are looked for one by one, which takes 0.1 milliseconds each. All keys are put in order for more.
 _FEW_KEYS = 32
@@ -45,7 +45,7 @@ class RecentClaims:
         return self._count >= MERGE_AT_KEYS or len(self._by_request) >= MERGE_AT_REQUESTS
 
     def refresh(self, connection: sa.Connection) -> None:
-        """See what other processes claimed, or put into the index, since the last look."""
+        """See what other processes claimed, or put into the index, since the last refresh."""
         waiting = {number for (number,) in _WAITING.fetch(connection)}
         if not self._by_request.keys() <= waiting:
             self.clear()
@@ -64,7 +64,7 @@ class RecentClaims:
     def find(self, keys: Keys, probe: Probe) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Places in ``keys`` of those that wait here, and the request of each.
 
-        Nearly always there is none, and the filter knows.
+        Nearly always there is none, and the filter says so.
         """
         self._mark()
         places = self._filter.may_hold(probe)

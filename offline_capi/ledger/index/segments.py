@@ -2,7 +2,7 @@
 
 Keys are random, so that in one B-tree each thousand of them changes a thousand pages. Here they are written in order, a
 segment for each 262,144, and segments of a size are made one of now and then: a log-structured merge tree. Of each
-segment a filter is in memory that tells nearly all events which are not in it, and where each of its blocks begins.
+segment memory holds a filter, which rules out nearly all events that are not in it, and where each block begins.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from offline_capi.model import KEY_BYTES
 
 __all__ = ["Entries", "Keep", "Segment", "count_due", "load_segments", "merge_entries", "read_merged", "write_segment"]
 
-#: Entries of a block: 7.5 KiB, two pages of SQLite. Larger ones cost more where few are looked at, smaller ones where
+#: Entries of a block: 7.5 KiB, two pages of SQLite. Larger ones cost more where few are read, smaller ones where
 #: many are.
 BLOCK_ENTRIES = 320
 #: The number of a block is that of its segment and its place there, in 63 bits.
@@ -51,7 +51,7 @@ _WORDS = np.dtype("<u8")
 
 
 class Entries(NamedTuple):
-    """Keys in order, none twice, and beside each the id of the request that has it."""
+    """Keys in order, none twice, each with the id of the request that has it."""
 
     keys: Keys
     owners: NDArray[np.int64]
