@@ -39,7 +39,7 @@ Rests = NDArray[np.uint16]
 Positions = NDArray[np.intp]
 
 
-class _Keys(NamedTuple):
+class _PlacedKeys(NamedTuple):
     """Keys as two words each, and the place of the row that has them."""
 
     high: Words
@@ -114,35 +114,35 @@ class _Run:
     """
 
     fence: _Fence
-    stored: _Keys | BinaryIO
+    stored: _PlacedKeys | BinaryIO
 
     def __len__(self) -> int:
         return len(self.fence.rests)
 
     @property
     def nbytes(self) -> int:
-        kept = self.stored if isinstance(self.stored, _Keys) else ()
+        kept = self.stored if isinstance(self.stored, _PlacedKeys) else ()
         return self.fence.nbytes + sum(column.nbytes for column in kept)
 
-    def read_at(self, places: Positions) -> _Keys:
+    def read_at(self, places: Positions) -> _PlacedKeys:
         """The keys that stand there. A file is read for each: mapped, each look would bring sixteen pages in."""
-        if isinstance(self.stored, _Keys):
+        if isinstance(self.stored, _PlacedKeys):
             return _pick(self.stored, places)
         file = self.stored.fileno()
         return _read_records(
             b"".join([os.pread(file, _RECORD_BYTES, _RECORD_BYTES * place) for place in places.tolist()])
         )
 
-    def read_span(self, places: slice) -> _Keys:
+    def read_span(self, places: slice) -> _PlacedKeys:
         """The keys of a span."""
-        if isinstance(self.stored, _Keys):
+        if isinstance(self.stored, _PlacedKeys):
             return _pick(self.stored, places)
         number = places.stop - places.start
         return _read_records(os.pread(self.stored.fileno(), _RECORD_BYTES * number, _RECORD_BYTES * places.start))
 
     def close(self) -> None:
         """Release its file; its keys are gone."""
-        if not isinstance(self.stored, _Keys):
+        if not isinstance(self.stored, _PlacedKeys):
             self.stored.close()
 
 
@@ -172,7 +172,7 @@ class KeySet:
 
     def find_first_places(self, high: Words, low: Words, place: Words) -> Words:
         """For each key the place where it was first, ``NOWHERE`` where that is here; all are added."""
-        keys = _Keys(high, low, place)
+        keys = _PlacedKeys(high, low, place)
         order = _sort_order(keys)
         ordered = _pick(keys, order)
         leads = ~_find_adjacent_repeats(ordered)
@@ -184,7 +184,7 @@ class KeySet:
         earlier[order] = np.where(known[group] != NOWHERE, known[group], within)
         return earlier
 
-    def _add_new(self, keys: _Keys) -> Words:
+    def _add_new(self, keys: _PlacedKeys) -> Words:
         """Look distinct keys up, in ascending order of ``high``, and keep those that are new."""
         bounds = np.arange(len(self._shards), dtype=np.uint64) << np.uint64(64 - _SHARD_BITS)
         starts = [*np.searchsorted(keys.high, bounds), len(keys.high)]
@@ -194,7 +194,7 @@ class KeySet:
         ]
         return np.concatenate(parts)
 
-    def _add_to_shard(self, shard: list[_Run], keys: _Keys) -> Words:
+    def _add_to_shard(self, shard: list[_Run], keys: _PlacedKeys) -> Words:
         known = reduce(np.minimum, [_look_up(run, keys) for run in shard], np.full(len(keys.high), NOWHERE))
         fresh = _pick(keys, known == NOWHERE)
         if len(fresh.high):
@@ -211,11 +211,11 @@ class KeySet:
             run = merged
         shard.append(run)
 
-    def _make_run(self, number: int, parts: Iterator[_Keys]) -> _Run:
+    def _make_run(self, number: int, parts: Iterator[_PlacedKeys]) -> _Run:
         """A run of so many keys, which come in ascending order and some at a time."""
         fence = _Fence.for_keys(number)
         if number <= self._max_in_memory_keys:
-            keys = _Keys(*map(np.concatenate, zip(*parts, strict=True)))
+            keys = _PlacedKeys(*map(np.concatenate, zip(*parts, strict=True)))
             fence.note(0, keys.high)
             fence.settle()
             return _Run(fence, keys)
@@ -232,26 +232,26 @@ class KeySet:
 # ---------------------------------------------------------------------------------------------- sorted runs
 
 
-def _pick(keys: _Keys, chosen: Any) -> _Keys:
+def _pick(keys: _PlacedKeys, chosen: Any) -> _PlacedKeys:
     """The keys chosen by a slice, a mask or an order."""
-    return _Keys(keys.high[chosen], keys.low[chosen], keys.place[chosen])
+    return _PlacedKeys(keys.high[chosen], keys.low[chosen], keys.place[chosen])
 
 
-def _sort_order(keys: _Keys) -> Positions:
+def _sort_order(keys: _PlacedKeys) -> Positions:
     """An order of ascending ``high`` in which equal keys stand together, the earliest row first."""
     order = np.argsort(keys.high)
     high = keys.high[order]
     return np.lexsort((keys.low, keys.high)) if (high[1:] == high[:-1]).any() else order
 
 
-def _find_adjacent_repeats(ordered: _Keys) -> NDArray[np.bool_]:
+def _find_adjacent_repeats(ordered: _PlacedKeys) -> NDArray[np.bool_]:
     """True where a key equals the one before it."""
     same = np.zeros(len(ordered.high), bool)
     same[1:] = (ordered.high[1:] == ordered.high[:-1]) & (ordered.low[1:] == ordered.low[:-1])
     return same
 
 
-def _look_up(run: _Run, keys: _Keys) -> Words:
+def _look_up(run: _Run, keys: _PlacedKeys) -> Words:
     """For each key its place in ``run``, ``NOWHERE`` where the run has none."""
     found = np.full(len(keys.high), NOWHERE)
     at, stop, rests = run.fence.find(keys.high)
@@ -269,16 +269,16 @@ def _look_up(run: _Run, keys: _Keys) -> Words:
         at[asked] += 1
 
 
-def _merge(one: _Run, other: _Run) -> Iterator[_Keys]:
+def _merge(one: _Run, other: _Run) -> Iterator[_PlacedKeys]:
     """The keys of both in ascending order of ``high``, some at a time."""
     parts = 2 ** ((len(one) + len(other)) // _MERGE_STEP_KEYS).bit_length()
     parts = min(parts, one.fence.buckets, other.fence.buckets)
     for number in range(parts):
         both = [run.read_span(run.fence.find_span(number, parts)) for run in (one, other)]
-        keys = _Keys(*map(np.concatenate, zip(*both, strict=True)))
+        keys = _PlacedKeys(*map(np.concatenate, zip(*both, strict=True)))
         if len(keys.high):
             yield _pick(keys, np.argsort(keys.high, kind="stable"))
 
 
-def _read_records(records: bytes) -> _Keys:
-    return _Keys(*np.frombuffer(records, np.uint64).reshape(-1, 3).T.copy())
+def _read_records(records: bytes) -> _PlacedKeys:
+    return _PlacedKeys(*np.frombuffer(records, np.uint64).reshape(-1, 3).T.copy())

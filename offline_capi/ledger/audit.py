@@ -88,7 +88,7 @@ def record_audit(
         "detail": json.dumps(dict(detail or {}), ensure_ascii=False, sort_keys=True),
         "run_id": run_id,
     }
-    with database.writing() as connection:
+    with database.begin_write() as connection:
         connection.execute(sa.insert(audit), row)
 
 

@@ -52,20 +52,20 @@ class Database:
 
     def read(self, statement: Any) -> Sequence[Any]:
         """All rows of a query, in a transaction of its own."""
-        with self.reading() as connection:
+        with self.begin_read() as connection:
             return connection.execute(statement).fetchall()
 
     def write(self, statement: Any) -> None:
-        """Execute one statement; inside ``writing`` it is a part of that transaction."""
-        with self.writing() as connection:
+        """Execute one statement; inside ``begin_write`` it is a part of that transaction."""
+        with self.begin_write() as connection:
             connection.execute(statement)
 
-    def reading(self) -> Transaction:
+    def begin_read(self) -> Transaction:
         """A transaction that sees one state of the database in all its statements."""
         return open_transaction(self._connection, writes=False)
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
+    def begin_write(self) -> Iterator[sa.Connection]:
         """A transaction that writes; inside another one it is a part of that."""
         if self._connection.in_transaction():
             yield self._connection

@@ -87,7 +87,7 @@ def record_announced_losses(
     database: Database, upload: str, days: Collection[UploadDay], *, run_id: str | None, now: datetime
 ) -> None:
     """Remember that the final loss of these days was reported, so that no later run reports it again."""
-    with database.writing() as connection:
+    with database.begin_write() as connection:
         known = set(connection.scalars(sa.select(closed_day.c.day).where(closed_day.c.upload == upload)))
         fresh = [day for day in days if day.state is DayState.CLOSED and day.day.isoformat() not in known]
         if fresh:

@@ -29,7 +29,7 @@ def rewrite_documents(database: Database, change: Callable[[Any], Any]) -> tuple
             looked += 1
             if document is not None:
                 text = json.dumps(document, ensure_ascii=False)
-                with database.writing() as connection:
+                with database.begin_write() as connection:
                     connection.execute(sa.update(table).where(here).values({column.name: text}))
                 changed += 1
     return looked, changed

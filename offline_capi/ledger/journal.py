@@ -93,14 +93,14 @@ class LedgerJournal:
         self._outcomes: list[dict[str, Any]] = []
         self._intents: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
-        with database.reading() as connection:
+        with database.begin_read() as connection:
             self._newest, self._met_others = NEWEST_REQUEST.fetch_number(connection), False
         database.wrap_writes(self._write_along)
 
     def close(self) -> None:
         """Write the outcomes that are left and end the leases: requests without an answer are unconfirmed now."""
         if self._leases or self._outcomes:
-            with self._database.writing() as connection:
+            with self._database.begin_write() as connection:
                 self._leases.close(connection)
 
     # ------------------------------------------------------------------------------------------ sending
@@ -111,14 +111,14 @@ class LedgerJournal:
         Fresh are events never sent, those certainly not stored, and, with ``resend``, those unconfirmed inside Meta's
         window: they go again under the same ids. Without ``resend`` they are settled as unconfirmed.
         """
-        with self._database.reading() as connection:
+        with self._database.begin_read() as connection:
             self._index.refresh(connection)
             owners = self._index.find(connection, events.key_bytes)
         if not owners:
             return LookupResult(events)
         self.flush()  # for the outcomes of requests of this run
         judge = RequestJudge(self._leases, run_id, now, resend)
-        with self._database.reading() as connection:
+        with self._database.begin_read() as connection:
             states = read_event_states(connection, events, owners, judge)
         self._remember_unconfirmed(events, states)
         return settle(events, owners, states)
@@ -136,7 +136,7 @@ class LedgerJournal:
         whose events go again in smaller ones.
         """
         now = self._clock()
-        with self._database.writing() as connection:
+        with self._database.begin_write() as connection:
             granted, lost = self._split_granted(connection, wanted.events, run_id, now)
             # 63 bits that sort by time, and newer than every other: a later claim takes an event over from an earlier.
             before, self._newest = self._newest, max(int(now * 1000) << 21, self._newest + 1)
@@ -165,7 +165,7 @@ class LedgerJournal:
     @contextmanager
     def claim_together(self) -> Iterator[None]:
         """Claims made inside are one transaction: they wait for the disk once."""
-        with self._database.writing():
+        with self._database.begin_write():
             yield
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
@@ -181,13 +181,13 @@ class LedgerJournal:
     def flush(self) -> None:
         """Write the outcomes that were noted."""
         if self._outcomes:
-            with self._database.writing():
+            with self._database.begin_write():
                 pass
 
     def keep_alive(self) -> None:
         """Renew leases that are due, while a request takes minutes; outcomes do not wait for it either."""
         if self._outcomes or self._leases.find_due(self._clock()):
-            with self._database.writing():
+            with self._database.begin_write():
                 pass
 
     # ------------------------------------------------------------------------------------------ what was sent
@@ -198,7 +198,7 @@ class LedgerJournal:
         Where no run left any, this is quick; else it reads the segments of the index that are as old as they are.
         """
         judge = RequestJudge(self._leases, None, now, resend=False)
-        with self._database.reading() as connection:
+        with self._database.begin_read() as connection:
             found = connection.execute(select_unconfirmed_requests()).fetchall()
             rows = [row for row in found if judge.is_unconfirmed(row)]
             texts = connection.execute(select_reports({row.run_id for row in rows})).fetchall()
@@ -213,14 +213,14 @@ class LedgerJournal:
     def find_requests(self, keys: Sequence[bytes]) -> dict[int, int]:
         """Position in ``keys`` → the id of the newest request that has the key; unknown ones are left out."""
         self.flush()
-        with self._database.reading() as connection:
+        with self._database.begin_read() as connection:
             self._index.refresh(connection)
             return self._index.find(connection, b"".join(keys))
 
     def read_entries(self) -> Iterator[Entries]:
         """Every event's key and request, a part at a time; no other call of this ledger may come in between."""
         self.flush()
-        with self._database.reading() as connection:
+        with self._database.begin_read() as connection:
             self._index.refresh(connection)
             yield from self._index.read_entries(connection)
 
@@ -231,7 +231,7 @@ class LedgerJournal:
 
         A forgotten event is one that was never sent: a source that still holds it will send it again.
         """
-        with self._database.writing() as connection:
+        with self._database.begin_write() as connection:
             self._index.refresh(connection)
             owners = self._index.find(connection, b"".join(keys))
             if rejected:
@@ -248,7 +248,7 @@ class LedgerJournal:
     def purge(self, before: datetime) -> int:
         """Forget events whose request was posted before ``before``; returns how many."""
         old, left = request.c.posted_at < before.timestamp(), sa.select(request.c.sender_id)
-        with self._database.writing() as connection:
+        with self._database.begin_write() as connection:
             forgotten = self._index.purge(connection, connection.scalars(sa.select(request.c.id).where(old)).all())
             connection.execute(sa.delete(request).where(old))
             ended = sender.c.lease_until < before.timestamp()
@@ -258,7 +258,7 @@ class LedgerJournal:
     def count_before(self, before: datetime) -> int:
         """How many events ``purge`` would forget."""
         old = sa.select(request.c.id).where(request.c.posted_at < before.timestamp())
-        with self._database.reading() as connection:
+        with self._database.begin_read() as connection:
             self._index.refresh(connection)
             return self._index.count_events(connection, connection.scalars(old).all()).total()
 

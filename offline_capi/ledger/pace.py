@@ -25,7 +25,7 @@ class LedgerPace:
         table.
         """
         if own:
-            with self._database.writing() as connection:
+            with self._database.begin_write() as connection:
                 known = _read_scopes(connection, own)
                 for scope, until in own.items():
                     if until > known.get(scope, {}).get("not_before", 0.0):
@@ -35,7 +35,7 @@ class LedgerPace:
 
     def reserve_slot(self, intervals: Mapping[str, float], now: float) -> float:
         """Take the first moment from ``now`` on that is free in every scope; inside ``claim_together`` with it."""
-        with self._database.writing() as connection:
+        with self._database.begin_write() as connection:
             known = _read_scopes(connection, intervals)
             start = max([now, *(row["next_slot"] for row in known.values())])
             for scope, seconds in intervals.items():

@@ -37,7 +37,7 @@ def save_read_back(
     """Save Meta's figures in place of earlier ones of the same kind and day; delete those older than ``keep_for``."""
     rows = [_as_row(one) for one in figures]
     too_old = read_back.c.day < (now - keep_for).date().isoformat()
-    with database.writing() as connection:
+    with database.begin_write() as connection:
         connection.execute(sa.delete(read_back).where(too_old))
         if rows:
             keys = [{f"b_{name}": row[name] for name in _KEY} for row in rows]

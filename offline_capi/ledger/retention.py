@@ -28,7 +28,7 @@ def purge_runs(database: Database, before: datetime, *, dry_run: bool = False) -
     if dry_run:
         chosen = sa.select(sa.func.count()).select_from(run).where(had_report | (old & ~needed))
         return int(database.read(chosen)[0][0])
-    with database.writing() as connection:
+    with database.begin_write() as connection:
         stripped = connection.scalar(sa.select(sa.func.count()).select_from(run).where(had_report))
         connection.execute(sa.delete(run_part).where(run_part.c.run_id.in_(sa.select(run.c.id).where(old))))
         connection.execute(sa.update(run).where(old & needed).values(report=None))
@@ -51,5 +51,5 @@ def purge_audit(database: Database, before: datetime, *, dry_run: bool = False) 
 def _purge(database: Database, table: sa.Table, old: sa.ColumnElement[bool], *, dry_run: bool) -> int:
     if dry_run:
         return int(database.read(sa.select(sa.func.count()).select_from(table).where(old))[0][0])
-    with database.writing() as connection:
+    with database.begin_write() as connection:
         return connection.execute(sa.delete(table).where(old)).rowcount

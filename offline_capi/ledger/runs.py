@@ -142,7 +142,7 @@ class RunStore:
 
     def save_part(self, run_id: str, part: str, tally: Tally) -> None:
         """Keep what one task of a run counted; a repeated task replaces what it counted before."""
-        with self._database.writing() as connection:
+        with self._database.begin_write() as connection:
             connection.execute(sa.delete(run_part).where(run_part.c.run_id == run_id, run_part.c.part == part))
             connection.execute(sa.insert(run_part).values(run_id=run_id, part=part, tally=json.dumps(tally.to_json())))
 

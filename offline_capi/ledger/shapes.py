@@ -25,7 +25,7 @@ MAX_COUNTED_VALUES = 1_000
 class ColumnShapes:
     """Shapes of one column, and in how many of the values examined; ``since`` is the run that first had each.
 
-    ``reading`` is a digest of what the upload declared about the column.
+    ``begin_read`` is a digest of what the upload declared about the column.
     """
 
     reading: str
@@ -66,7 +66,7 @@ def load_shapes(database: Database, upload: str) -> Shapes:
 
 def save_shapes(database: Database, upload: str, found: Shapes, *, run_id: str, now: datetime) -> None:
     """Add what a run found to what is known. A column that is read another way now begins anew."""
-    with database.writing() as connection:
+    with database.begin_write() as connection:
         for clients in split_ids(sorted(found)):
             chosen = source_shape.c.upload == upload, source_shape.c.client.in_(clients)
             known = dict(

@@ -68,7 +68,7 @@ def fill(ledger: Ledger, keys: int) -> None:
     for million in range(-(-keys // A_MILLION)):
         blob = rng.bytes(16 * A_MILLION)
         rows = [old_request(million * A_REQUEST + n, blob[n * 16_000 : (n + 1) * 16_000]) for n in range(A_REQUEST)]
-        with ledger.writing() as connection:
+        with ledger.begin_write() as connection:
             connection.execute(sa.insert(request), rows)
             ledger.journal._index.merge(connection)
 
