@@ -52,10 +52,10 @@ _STEPS = {"met": "[green]✓[/]", "missing": "[red]✗[/]", "by hand": "[yellow]
 def clients_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Show how the clients stand: last test, last event accepted, token, days to its end, permissions, last error."""
     from offline_capi.clients import StatusBook, standings
-    from offline_capi.ledger import last_accepted
+    from offline_capi.ledger import find_last_accepted
 
     with opened(config) as services:
-        accepted, deployment = last_accepted(services.ledger), services.deployment
+        accepted, deployment = find_last_accepted(services.ledger), services.deployment
     book = StatusBook(deployment.platform.stage)
     found = standings(deployment.recipients, environment_secrets(), book, datetime.now(UTC), accepted)
     if as_json:
@@ -297,7 +297,7 @@ def _given(place: str | None) -> Secret | None:
 def _nobody_sends(config: Path) -> bool:
     """Whether the token before may be revoked now: a run under way goes on with the one that it began with."""
     with opened(config) as services:
-        return not services.ledger.unfinished_runs()
+        return not services.ledger.runs.list_unfinished()
 
 
 def _record_authorisation(found: Authorisation, config: Path) -> None:

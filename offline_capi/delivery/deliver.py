@@ -68,7 +68,7 @@ class Claimed(Protocol):
 
 
 class Claims(Protocol):
-    """Writes the intent; see ``ledger.Ledger.claim``."""
+    """Writes the intent; see ``ledger.Journal.claim``."""
 
     def __call__(self, wanted: Request, *, replaces: str | None = None) -> Claimed: ...
 

@@ -26,7 +26,7 @@ def of_pixel(pixel: str) -> str:
 
 
 class SharedPace(Protocol):
-    """What senders know together; times are Unix seconds. See ``ledger.Ledger``."""
+    """What senders know together; times are Unix seconds. See ``ledger.LedgerPace``."""
 
     def exchange_waits(self, own: Mapping[str, float], now: float) -> Mapping[str, float]:
         """Tell until when each scope has to wait, and hear the same of everybody, as far as it is not over."""

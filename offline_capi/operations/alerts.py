@@ -281,7 +281,7 @@ class _Outbox:
                 self._statuses.write(without_refusal(status))
 
     def _refused(self, client: str, report: RunReport) -> Alert:
-        failed = self._services.ledger.failed_requests(report.run_id, client, 1)
+        failed = self._services.ledger.runs.list_failed_requests(report.run_id, client, 1)
         code = f"{failed[0].code}/{failed[0].subcode}".removesuffix("/None") if failed and failed[0].code else None
         answer = f"Meta answered {code} (offline-capi explain {code}). " if code else ""
         deferred = sum(

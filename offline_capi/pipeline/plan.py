@@ -59,7 +59,7 @@ def plan_upload(
         planned=True,
         environment=services.deployment.environment,
         ledger=services.ledger.place,
-        new_ledger=not services.ledger.runs(1),
+        new_ledger=not services.ledger.runs.list_newest(1),
     )
 
 

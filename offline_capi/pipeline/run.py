@@ -86,7 +86,7 @@ def run_upload(
 def _record_run(run: RunContext) -> Iterator[None]:
     """The run in the ledger, from its first line on; one that ends in an error is marked as failed."""
     covered, services = run.covered, run.services
-    with services.ledger.running(
+    with services.ledger.runs.track(
         run.upload.name,
         run.window,
         trigger=run.trigger,

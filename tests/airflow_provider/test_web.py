@@ -50,7 +50,7 @@ class History:
         moment = datetime(day.year, day.month, day.day, 3, tzinfo=UTC) + timedelta(days=1, minutes=next(self.runs))
         window = Window.of_day(day, zone)
         with Ledger(self.url) as ledger:
-            run_id = ledger.begin_run(upload, window, trigger="scheduled", now=moment, covered_since=window.since)
+            run_id = ledger.runs.begin(upload, window, trigger="scheduled", now=moment, covered_since=window.since)
             report = make_report(
                 run_id=run_id,
                 upload=upload,
@@ -62,18 +62,18 @@ class History:
                 limits=LossLimits(),
             )
             debts = debts_of(tally, by_event_day=True)
-            ledger.finish_run(run_id, status=report.status.value, report=report.to_json(), now=moment, debts=debts)
+            ledger.runs.finish(run_id, status=report.status.value, report=report.to_json(), now=moment, debts=debts)
         return run_id
 
     def post(self, upload: str, client: str, events: int, fate: Fate, *, ago: timedelta = timedelta()) -> str:
         """A request of a run that closed no books."""
         at = datetime.now(UTC) - ago
         with Ledger(self.url, clock=at.timestamp) as ledger:
-            run_id = ledger.begin_run(upload, Window.of_day(at.date(), "UTC"), trigger="scheduled", now=at)
+            run_id = ledger.runs.begin(upload, Window.of_day(at.date(), "UTC"), trigger="scheduled", now=at)
             pixel = self.night.pixel(client)
             some = batch(names(f"{run_id}-{client}", events), client=client, pixel=pixel, at=at.timestamp())
-            claim = ledger.claim(run_id, Request("", client, pixel, some))
-            ledger.record([Outcome(claim.request, fate, at)])
+            claim = ledger.journal.claim(run_id, Request("", client, pixel, some))
+            ledger.journal.record([Outcome(claim.request, fate, at)])
         return run_id
 
     def page(self, path: str, user: str = "admin") -> str:

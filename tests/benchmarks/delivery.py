@@ -63,15 +63,16 @@ class WithLedger:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, now = ledger, datetime.now(UTC)
-        self._run = ledger.begin_run("benchmark", WINDOW, trigger="manual", now=now)
-        self.claim = partial(ledger.claim, self._run)
-        self.together, self.record, self.digested = ledger.together, ledger.record, ledger.digested
+        self._run = ledger.runs.begin("benchmark", WINDOW, trigger="manual", now=now)
+        self.claim = partial(ledger.journal.claim, self._run)
+        self.together, self.record = ledger.journal.claim_together, ledger.journal.record
+        self.digested = ledger.journal.start_digests
 
     def fresh(self, events: EventBatch) -> EventBatch:
-        return self._ledger.known(events, run_id=self._run, now=datetime.now(UTC)).fresh
+        return self._ledger.journal.look_up(events, run_id=self._run, now=datetime.now(UTC)).fresh
 
     def finish(self) -> None:
-        self._ledger.finish_run(self._run, status="ok", report=None, now=datetime.now(UTC))
+        self._ledger.runs.finish(self._run, status="ok", report=None, now=datetime.now(UTC))
 
 
 @contextmanager

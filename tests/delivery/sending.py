@@ -120,32 +120,32 @@ class Night:
         requests = cut_requests(self._fresh(events, run, books), max_events=max_events, max_bytes=2_000_000)
         with GraphClient(self.url, "v26.0", timeout=self.timeout) as graph:
             senders = {client: Sender(graph, Secret(token), Envelope()) for client, token in self.tokens.items()}
-            claim = partial(self.ledger.claim, run)
+            claim = partial(self.ledger.journal.claim, run)
             delivery = deliver(
                 requests,
                 senders=senders,
                 claim=claim,
                 policy=self.policy,
                 clock=clock,
-                together=self.ledger.together if self.sharing else nullcontext,
+                together=self.ledger.journal.claim_together if self.sharing else nullcontext,
                 while_quiet=self.while_quiet,
-                pace=self.ledger if self.sharing else None,
+                pace=self.ledger.pace if self.sharing else None,
                 rates=self.rates,
                 now=self.now,
             )
             with closing(delivery) as outcomes:
                 for outcome in outcomes:
-                    self.ledger.record([outcome])
+                    self.ledger.journal.record([outcome])
                     books.enter(outcome)
-        self.ledger.flush()
+        self.ledger.journal.flush()
         return books
 
     def begin(self) -> str:
-        return self.ledger.begin_run("upload", WINDOW, trigger="manual", now=datetime.now(UTC))
+        return self.ledger.runs.begin("upload", WINDOW, trigger="manual", now=datetime.now(UTC))
 
     def _fresh(self, events: Iterable[EventBatch], run: str, books: Books) -> Iterator[EventBatch]:
         for one in events:
-            known = self.ledger.known(one, run_id=run, now=datetime.now(UTC))
+            known = self.ledger.journal.look_up(one, run_id=run, now=datetime.now(UTC))
             for fate, _, settled in known.settled:
                 books.fates.update(dict.fromkeys(ids_of(settled), fate))
                 books.seen.update(ids_of(settled))

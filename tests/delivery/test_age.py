@@ -97,7 +97,7 @@ def test_p05_events_of_a_refused_request_that_become_too_old_are_in_doubt_in_boo
 
     assert tally.of(Fate.UNCONFIRMED) == 8 - tally.of(Fate.SENT) - tally.of(Fate.REJECTED_BY_META) > 0
     assert tally.reasons(Fate.UNCONFIRMED) == {("lost_answer", ""): tally.of(Fate.UNCONFIRMED)}
-    known = world.ledger.known(events, run_id=None, now=NOW, resend=False)
+    known = world.ledger.journal.look_up(events, run_id=None, now=NOW, resend=False)
     assert {fate: len(some) for fate, _, some in known.settled}[Fate.UNCONFIRMED] == tally.of(Fate.UNCONFIRMED)
 
 

@@ -313,10 +313,10 @@ def test_answers_that_come_close_together_are_followed_by_claims_in_one_transact
 ) -> None:
     """The ledger waits for its disk once for all of them. "Close" is made long, so that no machine is too slow."""
     monkeypatch.setattr(importlib.import_module("offline_capi.delivery.deliver"), "GATHER", 20.0)
-    way, ledger = world.senders["acme"], world.ledger
+    way, journal = world.senders["acme"], world.ledger.journal
     world.senders["acme"] = OneByOne(way, Barrier(4), [Event() for _ in range(4)])
     claimed: list[list[str]] = []
-    claim, together = ledger.claim, ledger.together
+    claim, together = journal.claim, journal.claim_together
 
     @contextmanager
     def counted() -> Iterator[None]:
@@ -328,8 +328,8 @@ def test_answers_that_come_close_together_are_followed_by_claims_in_one_transact
         claimed[-1] += ids_of(wanted.events)
         return claim(run, wanted, replaces=replaces)
 
-    monkeypatch.setattr(ledger, "together", counted)
-    monkeypatch.setattr(ledger, "claim", noted)
+    monkeypatch.setattr(journal, "claim_together", counted)
+    monkeypatch.setattr(journal, "claim", noted)
 
     tally = world.run(built(rows_of("acme", 9)), Policy(concurrency=4), max_events=1)
 

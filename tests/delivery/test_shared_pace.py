@@ -61,10 +61,10 @@ def test_p08_a_wait_of_the_app_holds_for_every_sender(world: World) -> None:
 
 def test_what_a_sender_was_told_is_over_when_its_time_is(world: World) -> None:
     now = NOW.timestamp()
-    world.ledger.exchange_waits({"pixel 1": now + 10}, now)
+    world.ledger.pace.exchange_waits({"pixel 1": now + 10}, now)
 
-    assert world.ledger.exchange_waits({"pixel 1": now + 5}, now) == {"pixel 1": now + 10}
-    assert world.ledger.exchange_waits({}, now + 10) == {}
+    assert world.ledger.pace.exchange_waits({"pixel 1": now + 5}, now) == {"pixel 1": now + 10}
+    assert world.ledger.pace.exchange_waits({}, now + 10) == {}
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_a_rate_is_that_of_all_senders_together(two: tuple[Night, Night], sandbo
 def test_a_turn_is_given_once(world: World, scopes: list[str]) -> None:
     now = NOW.timestamp()
 
-    turns = [world.ledger.reserve_slot(dict.fromkeys(scopes, 2.0), now) for _ in range(3)]
+    turns = [world.ledger.pace.reserve_slot(dict.fromkeys(scopes, 2.0), now) for _ in range(3)]
 
     assert turns == [now, now + 2, now + 4]
-    assert world.ledger.reserve_slot({"b": 1.0}, now) == (now if scopes == ["a"] else now + 6)
-    assert world.ledger.reserve_slot({"a": 1.0}, now + 60) == now + 60
+    assert world.ledger.pace.reserve_slot({"b": 1.0}, now) == (now if scopes == ["a"] else now + 6)
+    assert world.ledger.pace.reserve_slot({"a": 1.0}, now + 60) == now + 60

@@ -110,7 +110,7 @@ def test_p07_a_token_that_cannot_be_used_stops_its_client_only(
 
     with open_senders(deployment, EnvironmentSecrets(environ), Delivery()) as senders:
         requests = cut_requests(events, max_events=2, max_bytes=100_000)
-        claim = partial(night.ledger.claim, run)
+        claim = partial(night.ledger.journal.claim, run)
         outcomes = list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=night.time.clock))
 
     fates = {(outcome.request.client, outcome.fate) for outcome in outcomes}
@@ -137,7 +137,7 @@ def test_p07_a_token_that_an_earlier_run_found_broken_is_not_tried_again(
 
     with open_senders(deployment, EnvironmentSecrets(environ), Delivery(), refusal=refuse) as senders:
         requests = cut_requests([batch(names("a", 3), client="acme_bank")], max_events=2, max_bytes=100_000)
-        claim = partial(night.ledger.claim, run)
+        claim = partial(night.ledger.journal.claim, run)
         outcomes = list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=night.time.clock))
 
     assert asked == [("acme_bank", environ["ACME_BANK_TOKEN"])]
@@ -179,7 +179,7 @@ def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
     taken: list[str] = []
 
     def claim(wanted: Request, *, replaces: str | None = None) -> Claim:
-        granted = ledger.claim(run, wanted, replaces=replaces)
+        granted = ledger.journal.claim(run, wanted, replaces=replaces)
         if replaces is None or "e-3" not in ids_of(wanted.events):
             return granted
         taken.extend(ids_of(granted.request.events))

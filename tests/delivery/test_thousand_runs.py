@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from offline_capi.delivery import Policy
-from offline_capi.events import SeenKeys, build_events
+from offline_capi.events import build_events
+from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.model import BuiltEvents, Fate, HashedRows, Tally
 from tests.delivery.edge import Edge
 from tests.delivery.sending import EM
@@ -58,7 +59,7 @@ def some_rows(chance: random.Random, seed: int) -> HashedRows:
 
 def built_from(rows: HashedRows) -> list[BuiltEvents]:
     seen = SeenKeys()
-    return [seen.first_only(build_events(part, clients=CLIENTS, zone="UTC", now=NOW)) for part in rows.parts(9)]
+    return [seen.reject_repeats(build_events(part, clients=CLIENTS, zone="UTC", now=NOW)) for part in rows.parts(9)]
 
 
 def some_trouble(chance: random.Random, edge: Edge) -> None:

@@ -109,7 +109,7 @@ def test_a_lost_answer_and_then_a_refused_token_counts_once_also_after_metas_win
     first = night.send([batch(["e-0", "e-1"])])
     sandbox.heal()
     week = datetime.now(UTC) + timedelta(days=8)
-    later = night.ledger.known(batch(["e-0", "e-1"]), run_id=None, now=week)
+    later = night.ledger.journal.look_up(batch(["e-0", "e-1"]), run_id=None, now=week)
 
     assert whole(first.outcomes) == [(("e-0", "e-1"), Fate.UNCONFIRMED, 2, Reason.LOST_ANSWER, code, None)]
     assert first.outcomes[0].trace_id == trace_of(sandbox, 1)

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from offline_capi.errors import LedgerError
-from offline_capi.ledger.connection import driver_of, place_of, quoted, schema_of, transaction
-from offline_capi.ledger.tables import metadata, sent_requests
+from offline_capi.ledger.connection import get_driver, get_schema, open_transaction, quote_name, redact_url
+from offline_capi.ledger.schema.tables import metadata, sent_requests
 
-__all__ = ["HEAD", "VERSION_TABLE", "ddl", "upgrade"]
+__all__ = ["HEAD", "OLD_VERSION_TABLE", "VERSION_TABLE", "ddl", "upgrade"]
 
 HEAD = "0010"  # the newest file in migrations/versions; a test holds it
 
@@ -46,16 +46,16 @@ def upgrade(connection: sa.Connection) -> None:
 
     Where there is nothing to do it only reads, so that a ledger can be looked at while a run writes.
     """
-    with transaction(connection, writes=False):
-        if _version(connection, _names(connection)) == HEAD:
+    with open_transaction(connection, writes=False):
+        if _read_version(connection, _read_names(connection)) == HEAD:
             return
-    with transaction(connection, writes=True):
+    with open_transaction(connection, writes=True):
         _make_schema(connection)
-        names = _names(connection)
+        names = _read_names(connection)
         if VERSION_TABLE in names:
-            if (version := _version(connection, names)) != HEAD:
+            if (version := _read_version(connection, names)) != HEAD:
                 _migrate(connection, version)
-        elif version := _version_of_old(connection, names):
+        elif version := _guess_old_version(connection, names):
             _VERSION.create(connection, checkfirst=False)
             connection.execute(sa.insert(_VERSION).values(version_num=version))
             _migrate(connection, version)
@@ -64,18 +64,18 @@ def upgrade(connection: sa.Connection) -> None:
             _create(connection)
 
 
-def _names(connection: sa.Connection, schema: str | None = None) -> set[str]:
+def _read_names(connection: sa.Connection, schema: str | None = None) -> set[str]:
     """The names that are taken in a schema: where none is given, in that where new tables are made."""
     if connection.dialect.name == "sqlite":
         return set(connection.scalars(_NAMES_IN_SQLITE))
     return set(connection.scalars(_NAMES_IN_POSTGRESQL, {"schema": schema}))
 
 
-def _version(connection: sa.Connection, names: set[str]) -> str | None:
+def _read_version(connection: sa.Connection, names: set[str]) -> str | None:
     return connection.scalar(sa.select(_VERSION.c.version_num)) if VERSION_TABLE in names else None
 
 
-def _version_of_old(connection: sa.Connection, names: set[str]) -> str | None:
+def _guess_old_version(connection: sa.Connection, names: set[str]) -> str | None:
     """The version of a ledger from before it had a version table of its own, by its tables; ``None`` where none is.
 
     What stands in ``alembic_version`` may be another application's.
@@ -90,9 +90,9 @@ def _version_of_old(connection: sa.Connection, names: set[str]) -> str | None:
 
 
 def _make_schema(connection: sa.Connection) -> None:
-    schema = schema_of(connection)
+    schema = get_schema(connection)
     if schema is not None and not connection.scalar(_SCHEMA_EXISTS, {"schema": schema}):
-        driver_of(connection).execute(f"CREATE SCHEMA {quoted(schema)}")
+        get_driver(connection).execute(f"CREATE SCHEMA {quote_name(schema)}")
 
 
 def _refuse_to_share(connection: sa.Connection, names: set[str]) -> None:
@@ -101,24 +101,24 @@ def _refuse_to_share(connection: sa.Connection, names: set[str]) -> None:
     if connection.dialect.name == "sqlite":
         if taken:
             raise LedgerError(
-                f"the ledger {place_of(engine)}: this database belongs to another application as well, which has "
+                f"the ledger {redact_url(engine)}: this database belongs to another application as well, which has "
                 f"{taken} in it. Nothing was changed and nothing was sent; give the ledger a file of its own."
             )
         return
     here = connection.scalar(sa.select(sa.func.current_schema()))
     if taken:
         raise LedgerError(
-            f'the ledger {place_of(engine)}: schema "{here}" of this database belongs to another application as well, '
-            f"which has {taken} in it. Nothing was changed and nothing was sent; give the ledger a schema of its own: "
-            "add ?schema=offline_capi to its URL. Where its role may not make one, an administrator says `CREATE "
-            f"SCHEMA offline_capi AUTHORIZATION {quoted(engine.url.username or 'its role')}`."
+            f'the ledger {redact_url(engine)}: schema "{here}" of this database belongs to another application as '
+            f"well, which has {taken} in it. Nothing was changed and nothing was sent; give the ledger a schema of its "
+            "own: add ?schema=offline_capi to its URL. Where its role may not make one, an administrator says `CREATE "
+            f"SCHEMA offline_capi AUTHORIZATION {quote_name(engine.url.username or 'its role')}`."
         )
-    if here in ("public", None) or schema_of(connection) is not None:
+    if here in ("public", None) or get_schema(connection) is not None:
         return
-    public = _names(connection, "public")
+    public = _read_names(connection, "public")
     if public >= OLD_TABLES and VERSION_TABLE not in public:
         raise LedgerError(
-            f'the ledger {place_of(engine)}: its URL leads to schema "{here}", and earlier versions of offline_capi '
+            f'the ledger {redact_url(engine)}: its URL leads to schema "{here}", and earlier versions of offline_capi '
             'ignored that: a ledger of theirs stands in schema "public" and knows what was sent. Take the search_path '
             f"out of the URL to go on with it, or move its tables first (`ALTER TABLE public.run SET SCHEMA {here}`, "
             f"and so on). For a new ledger, which would send everything again, write ?schema={here}. Nothing was sent."

@@ -1,4 +1,4 @@
-"""Event keys in numpy: put in order, compared, and told apart by a filter. 16 bytes each, as random as digests are."""
+"""Event keys in numpy: sorted, compared and filtered. 16 bytes each, as random as digests are."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from offline_capi.model import KEY_BYTES
 
-__all__ = ["KeyFilter", "Keys", "Probe", "ascending", "halves", "keys_of"]
+__all__ = ["KeyFilter", "Keys", "Probe", "argsort_keys", "split_halves", "split_keys"]
 
 #: Compared byte by byte. Numpy takes zero bytes at the end for padding, which changes nothing among equally long ones.
 Keys = NDArray[np.bytes_]
 
 #: Bits of a filter for each key, and how many of them it marks: of a thousand keys that are not there, two seem to be.
-_BITS = 16
-_WORD = 64
+_BITS_PER_KEY = 16
+_WORD_BITS = 64
 #: The marks of a key by two of its bytes, in one step: numpy makes way for other threads at each, and may have to wait.
 #: Six bits each of a product that spreads over all of them; filters on disk hold them, so they may never change.
 _SPREAD = np.arange(2**16, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -26,23 +26,23 @@ _MARKS = np.bitwise_or.reduce(
 )
 
 
-def keys_of(blob: bytes) -> Keys:
+def split_keys(blob: bytes) -> Keys:
     """The keys that stand one after the other in ``blob``."""
     return np.frombuffer(blob, f"S{KEY_BYTES}")
 
 
-def halves(keys: Keys) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def split_halves(keys: Keys) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """The first and the last eight bytes of each key, as numbers that sort as the bytes do."""
     pairs = np.ascontiguousarray(keys).view(">u8").reshape(-1, 2).astype(np.uint64)
     return pairs[:, 0], pairs[:, 1]
 
 
-def ascending(keys: Keys) -> NDArray[np.intp]:
+def argsort_keys(keys: Keys) -> NDArray[np.intp]:
     """The places of the keys in their order; equal ones keep theirs.
 
     By their first halves, which takes a tenth of the time: those are equal where keys are, and nearly nowhere else.
     """
-    high, low = halves(keys)
+    high, low = split_halves(keys)
     order = np.argsort(high)
     ranked = high[order]
     return order if (ranked[1:] > ranked[:-1]).all() else np.lexsort((low, high))
@@ -62,18 +62,18 @@ class Probe(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeyFilter:
-    """A Bloom filter whose marks for one key all stand in one word: one look into memory tells that it is not there."""
+    """A Bloom filter whose marks for one key all stand in one word: one read from memory shows that it is not there."""
 
     words: NDArray[np.uint64]
 
     @classmethod
-    def for_keys(cls, count: int, *, bits: int = _BITS) -> KeyFilter:
+    def for_keys(cls, count: int, *, bits: int = _BITS_PER_KEY) -> KeyFilter:
         """An empty one that ``count`` keys will be added to, with so many bits for each."""
-        return cls(np.zeros(max(1, -(-count * bits // _WORD)), np.uint64))
+        return cls(np.zeros(max(1, -(-count * bits // _WORD_BITS)), np.uint64))
 
     def add(self, keys: Keys) -> None:
         probe = Probe.of(keys)
-        places, marks = self._places(probe), probe.marks
+        places, marks = self._find_words(probe), probe.marks
         while len(places):  # of keys that share a word, one is marked each time; ufunc.at takes twice as long
             self.words[places] |= marks
             missing = self.words[places] & marks != marks
@@ -81,8 +81,8 @@ class KeyFilter:
 
     def may_hold(self, probe: Probe) -> NDArray[np.intp]:
         """Places of the keys that may have been added; the others certainly were not."""
-        return np.flatnonzero(self.words[self._places(probe)] & probe.marks == probe.marks)
+        return np.flatnonzero(self.words[self._find_words(probe)] & probe.marks == probe.marks)
 
-    def _places(self, probe: Probe) -> NDArray[np.int64]:
+    def _find_words(self, probe: Probe) -> NDArray[np.int64]:
         """In the order of the keys, so that those that come in order are looked up in order."""
         return (probe.place * np.uint64(len(self.words)) >> np.uint64(32)).astype(np.int64)

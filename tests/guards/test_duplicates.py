@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -16,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offline_capi.events import EVENT_SCHEMA, REJECTION_SCHEMA, SeenKeys, event_key_of
+from offline_capi.events import EVENT_SCHEMA, REJECTION_SCHEMA, event_key_of
+from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.model import BuiltEvents, EventBatch, HashedRows
 
 
@@ -156,7 +158,7 @@ def test_hundreds_of_thousands_of_keys_even_if_they_crowd_together(bits: int) ->
     chance = np.random.default_rng(3)
     words = chance.integers(0, 2**bits - 1, (300_000, 2), np.uint64, endpoint=True)
     words[-50_000:] = words[:50_000]
-    seen, fresh = SeenKeys(in_memory=1_000), 0
+    seen, fresh = SeenKeys(max_in_memory_keys=1_000), 0
     for start in range(0, len(words), 50_000):
         first, again = seen.split(_many(words[start : start + 50_000], start))
         fresh += len(first)
@@ -168,7 +170,7 @@ def test_hundreds_of_thousands_of_keys_even_if_they_crowd_together(bits: int) ->
 
 @pytest.mark.parametrize("batch", [500, 5000])
 def test_memory_is_less_than_three_bytes_an_event_and_a_bounded_rest(batch: int) -> None:
-    seen = SeenKeys(in_memory=50)
+    seen = SeenKeys(max_in_memory_keys=50)
 
     for start in range(0, 20_000, batch):
         seen.split(_events([event_key_of("1", "Lead", str(i)) for i in range(start, start + batch)], start))
@@ -180,9 +182,9 @@ def test_memory_is_less_than_three_bytes_an_event_and_a_bounded_rest(batch: int)
 _KILLED = """
 import os, sys
 from pathlib import Path
-from offline_capi.events import SeenKeys
-from tests.events.test_duplicates import _events, _key
-seen = SeenKeys(in_memory=0, folder=Path(sys.argv[1]))
+from offline_capi.guards.duplicates import SeenKeys
+from tests.guards.test_duplicates import _events, _key
+seen = SeenKeys(max_in_memory_keys=0, folder=Path(sys.argv[1]))
 seen.split(_events([_key(1), _key(2)]))
 assert seen.nbytes < 2 * 24, "the keys are to be in files"
 os.kill(os.getpid(), 9)
@@ -193,6 +195,18 @@ def test_nothing_stays_on_disk_even_of_a_process_that_is_killed(tmp_path: Path) 
     killed = subprocess.run([sys.executable, "-c", _KILLED, tmp_path], cwd=Path(__file__).parents[2], check=False)
 
     assert (killed.returncode, list(tmp_path.iterdir())) == (-signal.SIGKILL, [])
+
+
+def test_a_file_is_closed_when_its_keys_were_merged_into_another(tmp_path: Path) -> None:
+    """Both of the merged ones, at once: not when Python happens to collect them."""
+    seen = SeenKeys(max_in_memory_keys=0, folder=tmp_path)
+
+    with warnings.catch_warnings(record=True) as unclosed:
+        warnings.simplefilter("always", ResourceWarning)
+        for number in range(20):
+            seen.split(_events([_key(number)], number))
+
+    assert (len(seen), unclosed) == (20, [])
 
 
 def test_an_empty_batch_is_nothing() -> None:

@@ -12,21 +12,21 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from offline_capi.ledger.keys import KeyFilter, Keys, Probe, halves, keys_of
-from offline_capi.ledger.prepared import Prepared, in_parts
-from offline_capi.ledger.segments import Entries, in_order
-from offline_capi.ledger.tables import request
+from offline_capi.ledger.index.filter import KeyFilter, Keys, Probe, split_halves, split_keys
+from offline_capi.ledger.index.segments import Entries, merge_entries
+from offline_capi.ledger.prepared import Prepared, split_ids
+from offline_capi.ledger.schema.tables import request
 
 __all__ = ["RecentClaims"]
 
 #: Keys that may wait outside the index, over all processes and runs: 4 MiB, and 2 of a filter.
-MERGE_AT = 262_144
-#: Requests whose keys may wait: each look asks the database for their ids.
-MERGE_REQUESTS = 1_024
-#: Bits of the filter for each key: of a hundred thousand keys that do not wait, a few look as if they did.
-_BITS = 64
+MERGE_AT_KEYS = 262_144
+#: Requests whose keys may wait: each refresh reads their ids.
+MERGE_AT_REQUESTS = 1_024
+#: Bits of the filter for each key: of a hundred thousand keys that do not wait, a few pass it.
+_BITS_PER_KEY = 64
 #: So many keys are looked for one by one, which takes 0.1 milliseconds each. All keys are put in order for more.
-_FEW = 32
+_FEW_KEYS = 32
 
 
 class RecentClaims:
@@ -35,21 +35,21 @@ class RecentClaims:
     def __init__(self) -> None:
         self._by_request: dict[int, bytes] = {}
         self._count = 0
-        self._filter = KeyFilter.for_keys(MERGE_AT, bits=_BITS)
+        self._filter = KeyFilter.for_keys(MERGE_AT_KEYS, bits=_BITS_PER_KEY)
         self._sorted: Entries | None = None
         self._unmarked: list[bytes] = []
 
     @property
     def full(self) -> bool:
         """Whether it is time to put them into the index."""
-        return self._count >= MERGE_AT or len(self._by_request) >= MERGE_REQUESTS
+        return self._count >= MERGE_AT_KEYS or len(self._by_request) >= MERGE_AT_REQUESTS
 
     def refresh(self, connection: sa.Connection) -> None:
-        """See what other processes claimed, or put into the index, since the last look."""
-        waiting = {number for (number,) in _WAITING.rows(connection)}
+        """See what other processes claimed, or put into the index, since the last refresh."""
+        waiting = {number for (number,) in _WAITING.fetch(connection)}
         if not self._by_request.keys() <= waiting:
             self.clear()
-        for some in in_parts(waiting - self._by_request.keys()):
+        for some in split_ids(waiting - self._by_request.keys()):
             chosen = sa.select(request.c.id, request.c.waiting_keys).where(request.c.id.in_(some))
             for request_id, keys in connection.execute(chosen):
                 self.add(request_id, keys)
@@ -57,31 +57,31 @@ class RecentClaims:
     def add(self, request_id: int, keys: bytes) -> None:
         """``keys``: one after the other, as a request carries them."""
         self._by_request[request_id] = keys
-        self._count += len(keys_of(keys))
+        self._count += len(split_keys(keys))
         self._unmarked.append(keys)
         self._sorted = None
 
     def find(self, keys: Keys, probe: Probe) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Places in ``keys`` of those that wait here, and the request of each.
 
-        Nearly always there is none, and the filter knows.
+        Nearly always there is none, and the filter says so.
         """
         self._mark()
         places = self._filter.may_hold(probe)
         if not len(places):
             return places, np.empty(0, np.int64)
         wanted = keys[places]
-        here = self.entries() if len(places) > _FEW else self._those(wanted)
+        here = self.read_entries() if len(places) > _FEW_KEYS else self._select_candidates(wanted)
         waits, owners = here.find(wanted)
         return places[waits], owners
 
-    def entries(self) -> Entries:
+    def read_entries(self) -> Entries:
         """All of them, in order."""
         if self._sorted is None:
-            self._sorted = in_order([self._in_time()])
+            self._sorted = merge_entries([self._concatenate_by_age()])
         return self._sorted
 
-    def keys_of(self, request_ids: Collection[int]) -> bytes:
+    def read_keys(self, request_ids: Collection[int]) -> bytes:
         """The keys that these requests carry."""
         return b"".join(keys for request_id, keys in self._by_request.items() if request_id in request_ids)
 
@@ -91,21 +91,21 @@ class RecentClaims:
     def _mark(self) -> None:
         """Let the filter know what was added since it was last asked."""
         if self._unmarked:
-            self._filter.add(keys_of(b"".join(self._unmarked)))
+            self._filter.add(split_keys(b"".join(self._unmarked)))
             self._unmarked = []
 
-    def _those(self, wanted: Keys) -> Entries:
+    def _select_candidates(self, wanted: Keys) -> Entries:
         """The entries that begin as one of a few keys does."""
-        every, begin = self._in_time(), halves(wanted)[0]
-        high = halves(every.keys)[0]
-        return in_order([every.chosen(np.logical_or.reduce([high == one for one in begin]))])
+        every, begin = self._concatenate_by_age(), split_halves(wanted)[0]
+        high = split_halves(every.keys)[0]
+        return merge_entries([every.select(np.logical_or.reduce([high == one for one in begin]))])
 
-    def _in_time(self) -> Entries:
+    def _concatenate_by_age(self) -> Entries:
         """All of them, from the oldest request on."""
         ids = sorted(self._by_request)
         blobs = [self._by_request[request_id] for request_id in ids]
         return Entries(
-            keys_of(b"".join(blobs)), np.repeat(np.array(ids, np.int64), [len(keys_of(blob)) for blob in blobs])
+            split_keys(b"".join(blobs)), np.repeat(np.array(ids, np.int64), [len(split_keys(blob)) for blob in blobs])
         )
 
 

@@ -60,7 +60,7 @@ run = sa.Table(
     sa.Index("run_upload", "upload", "started_at"),
 )
 
-#: Days that became too old for Meta while something was owed, and when that was told; ``debts`` as JSON.
+#: Days that became too old for Meta while something was owed, and when that was reported; ``debts`` as JSON.
 closed_day = sa.Table(
     "closed_day",
     metadata,
@@ -147,7 +147,7 @@ segment_block = sa.Table(
     sa.Column("owners", sa.LargeBinary, nullable=False),
 )
 
-#: What Meta told of the events that it got: one row a pixel, kind and day in UTC, ``figures`` as JSON.
+#: What Meta reports of the events that it received: one row a pixel, kind and day in UTC, ``figures`` as JSON.
 read_back = sa.Table(
     "read_back",
     metadata,
@@ -193,7 +193,7 @@ audit = sa.Table(
     sa.Index("audit_action", "action", "at"),
 )
 
-#: For users' own SQL, beside the keys that ``offline-capi ledger export`` writes: one row a request that left.
+#: For users' own SQL, to join with the keys that ``offline-capi ledger export`` writes: one row a request that left.
 sent_requests = sa.DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy's own
     "CREATE VIEW sent_requests AS SELECT request.id AS request_id, request.run_id AS run_id, run.upload AS upload, "
     "run.since AS since, run.until AS until, request.client AS client, request.pixel AS pixel, "

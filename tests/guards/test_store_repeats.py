@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from offline_capi.events import StoreRepeats
+from offline_capi.guards.duplicates import StoreRepeats
 
 PERSON, OTHER = "a" * 64, "b" * 64
 TIME = 1_795_000_000
@@ -25,7 +25,7 @@ def _warnings(build: Any, rows_of: Any, columns: dict[str, list[Any]], batches: 
     rows = rows_of(event, people, custom, client=columns.get("client"))
     repeats, counted = StoreRepeats(), {}
     for part in rows.parts(len(rows) // batches):
-        for code, number in repeats.warned(build(part, now=_now())).warnings.items():
+        for code, number in repeats.add_warnings(build(part, now=_now())).warnings.items():
             counted[code] = counted.get(code, 0) + number
     return counted
 
@@ -69,6 +69,6 @@ def test_a_million_events_take_a_few_bytes_each(rows_of, build) -> None:
     for start in range(0, rows, 20_000):
         part = rows_of({"event_time": [TIME + start + at for at in range(20_000)],
                         "action_source": ["physical_store"] * 20_000}, first_row=start + 1)  # fmt: skip
-        assert repeats.warned(build(part, now=_now())).warnings == {}
+        assert repeats.add_warnings(build(part, now=_now())).warnings == {}
 
     assert repeats.nbytes < 10 * rows

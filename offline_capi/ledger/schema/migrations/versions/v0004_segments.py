@@ -11,8 +11,8 @@ import numpy as np
 import sqlalchemy as sa
 from alembic import op
 
-from offline_capi.ledger.keys import keys_of
-from offline_capi.ledger.segments import Entries, written
+from offline_capi.ledger.index.filter import split_keys
+from offline_capi.ledger.index.segments import Entries, write_segment
 
 revision = "0004"
 down_revision = "0003"
@@ -41,7 +41,7 @@ def upgrade() -> None:
     )
     connection = op.get_bind()
     count = connection.execute(sa.text("SELECT count(*) FROM event")).scalar()
-    written(connection, _events(connection), int(count or 0))
+    write_segment(connection, _events(connection), int(count or 0))
     op.drop_table("event")
 
 
@@ -50,4 +50,4 @@ def _events(connection: sa.Connection) -> Iterator[Entries]:
     last = b""
     while rows := connection.execute(_SOME, {"last": last}).fetchall():
         last = bytes(rows[-1].key)
-        yield Entries(keys_of(b"".join(bytes(row.key) for row in rows)), np.array([row.request_id for row in rows]))
+        yield Entries(split_keys(b"".join(bytes(row.key) for row in rows)), np.array([row.request_id for row in rows]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from offline_capi.ledger.schema import VERSION_TABLE
-from offline_capi.ledger.tables import metadata
+from offline_capi.ledger.schema.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=metadata, version_table=VERSION_TABLE
