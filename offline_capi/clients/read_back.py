@@ -19,12 +19,11 @@ from offline_capi.clients.health import WORKERS
 from offline_capi.config import Client, Platform, SecretResolver
 from offline_capi.errors import ConfigError, TemporaryError
 from offline_capi.meta.graph.client import Graph, GraphAnswer
+from offline_capi.meta.limits import STATISTICS_WINDOW
 from offline_capi.model import ReadBack
 
-__all__ = ["KINDS", "LONGEST", "Unread", "covered_days", "read_back"]
+__all__ = ["KINDS", "Unread", "covered_days", "read_back"]
 
-#: Statistics reach back so far from the moment of asking (MAPI: Ads Pixel Stats, end_time).
-LONGEST = timedelta(days=7)
 #: Codes that the client's other questions would meet too; so would those that ask to wait (meta-capi.md 6.2).
 _OF_TOKEN = (102, 104, 190)
 
@@ -71,7 +70,7 @@ class _Question(NamedTuple):
 def covered_days(now: datetime) -> list[date]:
     """The days in UTC that statistics asked for now can cover whole, and today."""
     today = now.astimezone(UTC).date()
-    return [today - timedelta(days=back) for back in range(LONGEST.days - 1, -1, -1)]
+    return [today - timedelta(days=back) for back in range(STATISTICS_WINDOW.days - 1, -1, -1)]
 
 
 def read_back(

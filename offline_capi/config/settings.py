@@ -49,6 +49,7 @@ from offline_capi.meta.catalogue import (
     USER_DATA_KEYS,
     known_key,
 )
+from offline_capi.meta.limits import MAX_EVENTS_PER_REQUEST, MAX_PHYSICAL_STORE_AGE, MAX_REQUEST_BYTES
 from offline_capi.meta.versions import FAMILIES, NEWEST, Family
 from offline_capi.model.recipients import client_of, recipient_name
 from offline_capi.runtime.nearest import did_you_mean
@@ -57,7 +58,6 @@ from offline_capi.storage.private_files import FileAccess
 __all__ = [
     "GRAPH_URL",
     "LEDGER_MARGIN",
-    "LONGEST_WINDOW",
     "ActionSource",
     "AirflowDefaults",
     "AirflowSettings",
@@ -124,9 +124,8 @@ ActionSource = Literal[
 
 #: Where Meta answers (D:using-the-api).
 GRAPH_URL = "https://graph.facebook.com"
-#: The oldest events that Meta takes, of physical stores (D:offline-events; meta-capi.md section 4).
-LONGEST_WINDOW = timedelta(days=62)
-#: Kept beyond that: a clock may be wrong, a window may be widened, somebody may ask what was sent.
+#: Kept beyond the age of the oldest events that Meta takes: a clock may be wrong, a window may be widened, somebody may
+#: ask what was sent.
 LEDGER_MARGIN = timedelta(days=8)
 
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
@@ -1082,9 +1081,12 @@ class Delivery(_Node):
     """How requests are cut and sent."""
 
     max_events: int = Field(
-        1000, ge=1, le=1000, description="events a request; 1,000 is Meta's limit (D:using-the-api)"
+        MAX_EVENTS_PER_REQUEST,
+        ge=1,
+        le=MAX_EVENTS_PER_REQUEST,
+        description="events a request; 1,000 is Meta's limit (D:using-the-api)",
     )
-    max_bytes: int = Field(2_000_000, ge=10_000, description="bytes a request; Meta publishes no limit")
+    max_bytes: int = Field(MAX_REQUEST_BYTES, ge=10_000, description="bytes a request; Meta publishes no limit")
     concurrency: int = Field(4, ge=1, le=16, description="requests in flight for one client")
     in_flight: int = Field(8, ge=1, le=64, description="requests in flight over all clients")
     timeout: Duration = timedelta(seconds=60)
@@ -1492,7 +1494,9 @@ class Client(_Node):
     partner_agent: PartnerAgent | None = Field(None, description="instead of the platform's")
     app_secret: SecretRef | None = Field(None, description="for appsecret_proof")
     # D:offline-events, reading 1 of meta-capi.md section 4
-    physical_store_max_age: Duration = Field(LONGEST_WINDOW, description="7d for datasets that refuse older ones")
+    physical_store_max_age: Duration = Field(
+        MAX_PHYSICAL_STORE_AGE, description="7d for datasets that refuse older ones"
+    )
     limited_data_use: Annotated[
         DataUse | None, BeforeValidator(_yes_or_no, json_schema_input_type=DataUse | bool | None)
     ] = Field(None, description="true, or {state: CA}; where the upload says nothing of a row")
@@ -1585,20 +1589,20 @@ class PlatformApp(_Node):
 
 
 def _outlives_window(value: timedelta) -> timedelta:
-    shortest = LONGEST_WINDOW + LEDGER_MARGIN
+    shortest = MAX_PHYSICAL_STORE_AGE + LEDGER_MARGIN
     if value < shortest:
         raise ValueError(
-            f"is too short: Meta takes events for up to {LONGEST_WINDOW.days} days, and what is forgotten by then "
-            f"would be sent and counted again, or a day that is still open be lost; {shortest.days}d or more"
+            f"is too short: Meta takes events for up to {MAX_PHYSICAL_STORE_AGE.days} days, and what is forgotten by "
+            f"then would be sent and counted again, or a day that is still open be lost; {shortest.days}d or more"
         )
     return value
 
 
 def _within_window(value: timedelta) -> timedelta:
-    if value > LONGEST_WINDOW:
+    if value > MAX_PHYSICAL_STORE_AGE:
         raise ValueError(
-            f"is too long: after {LONGEST_WINDOW.days} days Meta takes none of these events, and until they go they "
-            f"are hashed identity on a disk; {LONGEST_WINDOW.days}d or less"
+            f"is too long: after {MAX_PHYSICAL_STORE_AGE.days} days Meta takes none of these events, and until they go "
+            f"they are hashed identity on a disk; {MAX_PHYSICAL_STORE_AGE.days}d or less"
         )
     return value
 
@@ -1625,7 +1629,7 @@ class Retention(_Node):
         timedelta(days=400), description="runs, and what each of them and its tasks counted"
     )
     ledger: Annotated[Period, AfterValidator(_outlives_window)] = Field(
-        LONGEST_WINDOW + LEDGER_MARGIN,
+        MAX_PHYSICAL_STORE_AGE + LEDGER_MARGIN,
         description="keys of the events that were sent; longer by itself where a client's physical_store_max_age is",
     )
     read_back: Period = Field(timedelta(days=93), description="what Meta counted, from `clients quality`")

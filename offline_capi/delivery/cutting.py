@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow.compute as pc
 
+from offline_capi.meta.limits import ENVELOPE_BYTES
 from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Request
 
 __all__ = ["MAX_PENDING", "cut_requests"]
@@ -20,9 +21,6 @@ MAX_PENDING = 500_000
 IN_MEMORY = 65_536
 
 _Keep = Callable[[EventPart], EventPart]
-
-#: Bytes that JSON needs around the events: brackets, partner_agent, test_event_code; one more an event for its comma.
-ENVELOPE = 512
 
 
 @dataclass(slots=True)
@@ -70,7 +68,7 @@ def cut_requests(
         keep = _keeper(len(parts), sum(own.rows for own in waiting.values()))
         for (client, pixel), part in parts:
             own = waiting.get((client, pixel)) or _Waiting(client, pixel, since=came)
-            full = [*_filled(own, part, max_events, max_bytes - ENVELOPE, keep)]
+            full = [*_filled(own, part, max_events, max_bytes - ENVELOPE_BYTES, keep)]
             if full:
                 waiting.pop((client, pixel), None)
                 own.since = came

@@ -9,7 +9,7 @@ several pixels), ``age.py`` (what has become too old while it waited).
 from __future__ import annotations
 
 from offline_capi.events.age import split_by_age
-from offline_capi.events.build import MAX_BYTES, build_events
+from offline_capi.events.build import build_events
 from offline_capi.events.duplicates import SeenKeys, StoreRepeats
 from offline_capi.events.keys import event_key, event_key_of
 from offline_capi.events.pixels import for_every_pixel
@@ -17,7 +17,6 @@ from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
 
 __all__ = [
     "EVENT_SCHEMA",
-    "MAX_BYTES",
     "REJECTION_SCHEMA",
     "SeenKeys",
     "StoreRepeats",

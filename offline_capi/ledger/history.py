@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from offline_capi.config.settings import LEDGER_MARGIN, LONGEST_WINDOW, Client
+from offline_capi.config.settings import LEDGER_MARGIN, Client
 from offline_capi.ledger.tables import RequestState, request, run, sender
+from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.model import Fate, in_utc
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ __all__ = [
     "uploads_run",
 ]
 
-WINDOW = LONGEST_WINDOW
+WINDOW = MAX_PHYSICAL_STORE_AGE
 MARGIN = LEDGER_MARGIN
 
 

@@ -40,6 +40,7 @@ from offline_capi.ledger.schema import upgrade
 from offline_capi.ledger.segments import Entries
 from offline_capi.ledger.tables import RequestState, request, run, run_part, sender
 from offline_capi.ledger.values import have_changed, packed_marks, value_marks
+from offline_capi.meta.limits import OFFLINE_DEDUPLICATION_WINDOW, ONLINE_DEDUPLICATION_WINDOW
 from offline_capi.model import Debt, EventBatch, Fate, Outcome, Reason, Request, Tally, Window
 from offline_capi.storage.private_files import PRIVATE, FileAccess
 
@@ -48,10 +49,6 @@ __all__ = ["Claim", "Known", "Ledger", "RunRecord"]
 #: Seconds that an outcome may wait for the next claim, to be written in one transaction with it.
 WRITE_EVERY = 1.0
 
-#: Meta drops a repeated event for so long after it first came
-#: (D:deduplicate-pixel-and-server-events; D:offline-events).
-ONLINE_WINDOW = timedelta(hours=48)
-OFFLINE_WINDOW = timedelta(days=7)
 OFFLINE_SOURCE = "physical_store"
 
 _STATES = {
@@ -655,7 +652,7 @@ def _find_unconfirmed_since(row: Any) -> float | None:
 
 def _window_of(row: Any) -> timedelta:
     """For how long Meta drops repeats of the events of a request."""
-    return OFFLINE_WINDOW if row.offline else ONLINE_WINDOW
+    return OFFLINE_DEDUPLICATION_WINDOW if row.offline else ONLINE_DEDUPLICATION_WINDOW
 
 
 def _doubtful(row: Any, events: int) -> UnconfirmedRequest:

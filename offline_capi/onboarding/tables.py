@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from offline_capi.config.settings import SqlSource
 from offline_capi.errors import UsageError
 from offline_capi.mapping.times import TimeRule, read_instants
+from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.model import SourceRows, Window
 from offline_capi.onboarding.lines import Line, Standing
 from offline_capi.onboarding.origins import Origin, filled, name_from
@@ -28,7 +29,7 @@ __all__ = ["look_at_query", "look_at_table"]
 
 ConnectionUrl = Callable[[str], str]
 #: A query is first asked for what Meta takes at all (D:offline-events), then for anything.
-_RECENT, _EVER = timedelta(days=62), datetime(2000, 1, 1, tzinfo=UTC)
+_EVER = datetime(2000, 1, 1, tzinfo=UTC)
 _NOTES = {"connection": "an Airflow connection, or a URL in the environment", "sql": "sees :since and :until"}
 
 
@@ -51,7 +52,9 @@ def look_at_table(connection: str, table: str, connection_url: ConnectionUrl) ->
 def look_at_query(connection: str, file: Path, connection_url: ConnectionUrl) -> Origin:
     """A person's own query, which becomes the upload's as it stands."""
     text = _text_of(file)
-    looks = (Sample.of(_rows(connection, text, since, connection_url)) for since in (_now() - _RECENT, _EVER))
+    looks = (
+        Sample.of(_rows(connection, text, since, connection_url)) for since in (_now() - MAX_PHYSICAL_STORE_AGE, _EVER)
+    )
     return Origin(
         name=name_from(file.stem),
         described=f"query {file.name}",
