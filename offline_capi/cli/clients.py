@@ -94,9 +94,8 @@ def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = 
 
 def _look(deployment: Deployment, names: list[str], codes: dict[str, str], **told: Any) -> HealthReport:
     from offline_capi.clients import check_health
-    from offline_capi.delivery import explain
 
-    return check_health(deployment, environment_secrets(), explain=explain, clients=names, test_codes=codes, **told)
+    return check_health(deployment, environment_secrets(), clients=names, test_codes=codes, **told)
 
 
 def _test_codes(deployment: Deployment, names: list[str], given: str | None) -> dict[str, str]:
@@ -251,13 +250,12 @@ def clients_store_key() -> None:
 @contextmanager
 def _desk(config: Path, given: str | None) -> Iterator[tuple[Deployment, Desk]]:
     from offline_capi.clients.authorize import Desk
-    from offline_capi.delivery import explain
-    from offline_capi.meta.graph.client import Graph
+    from offline_capi.meta.graph.client import GraphClient
 
     deployment, secrets = load(config), environment_secrets()
     platform = deployment.platform
-    with Graph(platform.graph_url, platform.versions) as graph:
-        yield deployment, Desk(platform, secrets, secrets.store, graph, explain, given=_given(given))
+    with GraphClient(platform.graph_url, platform.versions) as graph:
+        yield deployment, Desk(platform, secrets, secrets.store, graph, given=_given(given))
         print_warnings(graph.notices, err)
 
 

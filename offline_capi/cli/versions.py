@@ -53,13 +53,12 @@ def version(
 def _looks(deployment: Deployment) -> tuple[VersionLook, ...]:
     from offline_capi.clients.health import app_credentials
     from offline_capi.clients.versions import look_at_versions
-    from offline_capi.delivery import explain
-    from offline_capi.meta.graph.client import Graph
+    from offline_capi.meta.graph.client import GraphClient
 
     platform, secrets = deployment.platform, environment_secrets()
-    with Graph(platform.graph_url, platform.versions) as graph:
+    with GraphClient(platform.graph_url, platform.versions) as graph:
         of_app = app_credentials(platform, secrets)
-        return look_at_versions(graph, platform, secrets, deployment.clients.values(), app=of_app, explain=explain)
+        return look_at_versions(graph, platform, secrets, deployment.clients.values(), app=of_app)
 
 
 def print_looks(looks: tuple[VersionLook, ...]) -> None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from offline_capi.clients.connection import ClientAccess, Explain, probe_pixel, read_refusal
+from offline_capi.clients.connection import ClientAccess, probe_pixel, read_refusal
 from offline_capi.clients.health import app_credentials, inspect_token
 from offline_capi.clients.status import StatusBook
 from offline_capi.clients.token_facts import SENDING_SCOPES
@@ -23,7 +23,8 @@ from offline_capi.config import Client, Platform, Secret, SecretResolver
 from offline_capi.config.settings import Method, PlatformApp
 from offline_capi.config.token_store import TokenStore
 from offline_capi.errors import AccessDeniedError, ConfigError, TemporaryError, UsageError
-from offline_capi.meta.graph.client import Credentials, Graph, GraphAnswer
+from offline_capi.meta.graph.client import Credentials, GraphClient
+from offline_capi.meta.graph.response import Response
 
 __all__ = ["Authorisation", "Desk", "Prerequisite", "authorise", "prerequisites", "revoke_replaced", "rotate"]
 
@@ -71,8 +72,7 @@ class Desk:
     platform: Platform
     secrets: SecretResolver
     store: TokenStore
-    graph: Graph
-    explain: Explain
+    graph: GraphClient
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     given: Secret | None = None
     done: list[str] = field(default_factory=list)
@@ -99,12 +99,12 @@ class Desk:
         """The platform's system user."""
         return self.credentials(self.secrets.token(self.of_app("token")))
 
-    def call(self, what: str, path: str, who: Credentials | None, method: _Verb = "get", **fields: Any) -> GraphAnswer:
+    def call(self, what: str, path: str, who: Credentials | None, method: _Verb = "get", **fields: Any) -> Response:
         """The answer to a call that has to succeed; otherwise the error says what could not be done, and why."""
         answer = self.graph.call(path, who, method=method, **fields)
         if answer.ok:
             return answer
-        verdict, words = read_refusal(answer, self.explain)
+        verdict, words = read_refusal(answer)
         kind = AccessDeniedError if verdict == "fault" else TemporaryError
         trace = f" (trace {answer.trace_id})" if answer.trace_id else ""
         raise kind(f"{what}: {words}{trace}. Nothing of the client was changed; repeating is safe.")
@@ -362,7 +362,7 @@ def _prove(client: Client, access: ClientAccess, desk: Desk) -> None:
             f"{client.name}: the new token lacks {', '.join(lacking)}. Nothing was changed: let the client grant it."
         )
     for pixel in client.pixels:
-        tested = probe_pixel(desk.graph, pixel, access, explain=desk.explain, now=desk.clock())
+        tested = probe_pixel(desk.graph, pixel, access, now=desk.clock())
         if tested.verdict != "good":
             kind = AccessDeniedError if tested.verdict == "fault" else TemporaryError
             raise kind(

@@ -6,34 +6,20 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from offline_capi.config import Client, Platform, SecretResolver
 from offline_capi.errors import TemporaryError
-from offline_capi.meta.graph.client import Credentials, Graph, GraphAnswer
+from offline_capi.meta.graph.client import Credentials, GraphClient
+from offline_capi.meta.graph.error_table import Action, Scope, explain
+from offline_capi.meta.graph.response import Response
 
-__all__ = ["ClientAccess", "Explain", "Tested", "access_of", "probe_pixel", "read_refusal", "send_test_event"]
+__all__ = ["ClientAccess", "Tested", "access_of", "probe_pixel", "read_refusal", "send_test_event"]
 
 #: An event one day older than Meta takes is refused with this, and only when all else is right (meta-capi.md 8.6, b).
 PROBE_AGE, TOO_OLD = 8 * 86_400, (100, 2804003)
 NAME = "ConnectionTest"
 
-
-class Explained(Protocol):
-    """A row of the table of Meta's codes."""
-
-    @property
-    def means(self) -> str: ...
-    @property
-    def do(self) -> str: ...
-    @property
-    def action(self) -> str: ...
-    @property
-    def scope(self) -> str: ...
-
-
-#: What a code, its subcode and the text of its error mean: ``delivery.explain``.
-Explain = Callable[[int, int | None, str], Explained]
 Verdict = Literal["good", "fault", "unclear"]
 
 
@@ -79,31 +65,28 @@ def access_of(client: Client, platform: Platform, secrets: SecretResolver) -> Cl
     return ClientAccess(credentials, client.partner_agent or platform.partner_agent)
 
 
-def send_test_event(
-    graph: Graph, pixel: str, access: ClientAccess, *, code: str, explain: Explain, now: datetime
-) -> Tested:
+def send_test_event(graph: GraphClient, pixel: str, access: ClientAccess, *, code: str, now: datetime) -> Tested:
     """Send one event of this moment, marked with the test event code: good is 200 and one event received.
 
     Meta shows it under Test Events, and counts it all the same (D:using-the-api).
     """
-    return _tested("test", graph, pixel, access, code=code, explain=explain, now=now)
+    return _tested("test", graph, pixel, access, code=code, now=now)
 
 
 def probe_pixel(
-    graph: Graph, pixel: str, access: ClientAccess, *, code: str | None = None, explain: Explain, now: datetime
+    graph: GraphClient, pixel: str, access: ClientAccess, *, code: str | None = None, now: datetime
 ) -> Tested:
     """Send one event that Meta refuses for its age alone, so that nothing is stored."""
-    return _tested("probe", graph, pixel, access, code=code, explain=explain, now=now)
+    return _tested("probe", graph, pixel, access, code=code, now=now)
 
 
 def _tested(
     kind: Literal["test", "probe"],
-    graph: Graph,
+    graph: GraphClient,
     pixel: str,
     access: ClientAccess,
     *,
     code: str | None,
-    explain: Explain,
     now: datetime,
 ) -> Tested:
     at = now.astimezone(UTC).isoformat(timespec="seconds")
@@ -119,7 +102,7 @@ def _tested(
         )
     except TemporaryError as error:
         return Tested(kind, pixel, at, "unclear", str(error))
-    verdict, words = _JUDGES[kind](answer) or read_refusal(answer, explain)
+    verdict, words = _JUDGES[kind](answer) or read_refusal(answer)
     return Tested(kind, pixel, at, verdict, words, answer.status, answer.code, answer.subcode, answer.trace_id)
 
 
@@ -137,7 +120,7 @@ def _event(at: float) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------- reading the answer
 
 
-def _judge_test(answer: GraphAnswer) -> tuple[Verdict, str] | None:
+def _judge_test(answer: Response) -> tuple[Verdict, str] | None:
     if not answer.ok:
         return None
     received = answer.data.get("events_received")
@@ -146,7 +129,7 @@ def _judge_test(answer: GraphAnswer) -> tuple[Verdict, str] | None:
     return "fault", f"Meta answered HTTP {answer.status} and did not count the test event; look into Events Manager"
 
 
-def _judge_probe(answer: GraphAnswer) -> tuple[Verdict, str] | None:
+def _judge_probe(answer: Response) -> tuple[Verdict, str] | None:
     if (answer.code, answer.subcode) == TOO_OLD:
         return "good", "token, pixel and permission are right; nothing was stored"
     if answer.ok:
@@ -154,10 +137,10 @@ def _judge_probe(answer: GraphAnswer) -> tuple[Verdict, str] | None:
     return None
 
 
-_JUDGES: dict[str, Callable[[GraphAnswer], tuple[Verdict, str] | None]] = {"test": _judge_test, "probe": _judge_probe}
+_JUDGES: dict[str, Callable[[Response], tuple[Verdict, str] | None]] = {"test": _judge_test, "probe": _judge_probe}
 
 
-def read_refusal(answer: GraphAnswer, explain: Explain) -> tuple[Verdict, str]:
+def read_refusal(answer: Response) -> tuple[Verdict, str]:
     """Whether a refusal tells of the client's access, in words.
 
     What passes by itself, concerns everybody or faults our event, as a wrong clock does, tells nothing of the client.
@@ -166,6 +149,10 @@ def read_refusal(answer: GraphAnswer, explain: Explain) -> tuple[Verdict, str]:
     if answer.code is None:
         return "unclear", f"Meta answered HTTP {answer.status} without a word of its own; try again later"
     entry = explain(answer.code, answer.subcode, answer.error_text)
-    passes = entry.action in ("retry", "wait") or entry.scope == "app" or (entry.scope == "event" and answer.subcode)
+    passes = (
+        entry.action in (Action.RETRY, Action.WAIT)
+        or entry.scope is Scope.APP
+        or (entry.scope is Scope.EVENT and answer.subcode)
+    )
     number = f"{answer.code}/{answer.subcode}" if answer.subcode else str(answer.code)
     return "unclear" if passes else "fault", f"Meta answered {number}: {entry.means}. What now: {entry.do}"

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from offline_capi.clients.connection import (
     ClientAccess,
-    Explain,
     Tested,
     access_of,
     probe_pixel,
@@ -21,7 +20,7 @@ from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.clients.versions import VersionLook, look_at_versions
 from offline_capi.config import Client, Deployment, Platform, Secret, SecretResolver
 from offline_capi.errors import ConfigError, TemporaryError
-from offline_capi.meta.graph.client import Credentials, Graph
+from offline_capi.meta.graph.client import Credentials, GraphClient
 from offline_capi.meta.versions import ENDS_SOON_DAYS, version_warnings
 from offline_capi.model.incidents import changed
 from offline_capi.model.recipients import client_of
@@ -91,7 +90,6 @@ def check_health(
     deployment: Deployment,
     secrets: SecretResolver,
     *,
-    explain: Explain,
     clients: Collection[str] = (),
     test_codes: Mapping[str, str] | None = None,
     on_notice: OnNotice = _unheard,
@@ -101,16 +99,16 @@ def check_health(
 
     A probe stores nothing at Meta; a client with a test event code in ``test_codes`` is sent a test event instead. Each
     fault is a notice when it begins and when it ends, and none in the nights between; ``on_notice`` hears it before it
-    is remembered, so that one that fails is told again. ``explain`` is ``delivery.explain``.
+    is remembered, so that one that fails is told again.
     """
     platform = deployment.platform
     book, now = StatusBook(platform.stage), clock()
     wanted = [one for one in deployment.recipients.values() if (_is_of(one, clients) if clients else one.active)]
-    with Graph(platform.graph_url, platform.versions, connections=WORKERS) as graph:
+    with GraphClient(platform.graph_url, platform.versions, connections=WORKERS) as graph:
         app = app_credentials(platform, secrets)
-        versions = look_at_versions(graph, platform, secrets, wanted, app=app, explain=explain)
+        versions = look_at_versions(graph, platform, secrets, wanted, app=app)
         owners = frozenset(one.name for one in wanted if deployment.has_own_token(one.name))
-        examiner = _Examiner(platform, secrets, app, graph, explain, now, test_codes or {}, owners)
+        examiner = _Examiner(platform, secrets, app, graph, now, test_codes or {}, owners)
         with ThreadPoolExecutor(WORKERS) as pool:
             looks = [*pool.map(examiner.look_at, wanted)]
     settled = [_settle(one, look, book, on_notice, now) for one, look in zip(wanted, looks, strict=True)]
@@ -163,8 +161,7 @@ class _Examiner:
     platform: Platform
     secrets: SecretResolver
     app: Credentials | None
-    graph: Graph
-    explain: Explain
+    graph: GraphClient
     now: datetime
     test_codes: Mapping[str, str]
     owners: Collection[str]
@@ -188,9 +185,9 @@ class _Examiner:
     def _test(self, client: Client, access: ClientAccess) -> Tested:
         code = self.test_codes.get(client.name)
         if code is not None:
-            return send_test_event(self.graph, client.pixel_id, access, code=code, explain=self.explain, now=self.now)
+            return send_test_event(self.graph, client.pixel_id, access, code=code, now=self.now)
         mark = client.test.code if client.test else None
-        return probe_pixel(self.graph, client.pixel_id, access, code=mark, explain=self.explain, now=self.now)
+        return probe_pixel(self.graph, client.pixel_id, access, code=mark, now=self.now)
 
 
 def app_credentials(platform: Platform, secrets: SecretResolver) -> Credentials | None:
@@ -200,7 +197,7 @@ def app_credentials(platform: Platform, secrets: SecretResolver) -> Credentials 
     return Credentials(Secret(f"{platform.app.id}|{secrets.token(platform.app.secret).reveal()}"))
 
 
-def inspect_token(graph: Graph, app: Credentials | None, token: Secret) -> TokenFacts | None:
+def inspect_token(graph: GraphClient, app: Credentials | None, token: Secret) -> TokenFacts | None:
     """What Meta tells of a token; ``None`` without an app to ask with, and for tokens of apps that are not ours."""
     if app is None:
         return None

@@ -14,11 +14,13 @@ from datetime import UTC, date, datetime, timedelta
 from threading import Event
 from typing import Any, NamedTuple
 
-from offline_capi.clients.connection import ClientAccess, Explain, access_of, read_refusal
+from offline_capi.clients.connection import ClientAccess, access_of, read_refusal
 from offline_capi.clients.health import WORKERS
 from offline_capi.config import Client, Platform, SecretResolver
 from offline_capi.errors import ConfigError, TemporaryError
-from offline_capi.meta.graph.client import Graph, GraphAnswer
+from offline_capi.meta.graph.client import GraphClient
+from offline_capi.meta.graph.error_table import Action, Scope, explain
+from offline_capi.meta.graph.response import Response
 from offline_capi.meta.limits import STATISTICS_WINDOW
 from offline_capi.model import ReadBack
 
@@ -75,15 +77,14 @@ def covered_days(now: datetime) -> list[date]:
 
 def read_back(
     clients: Iterable[Client],
-    graph: Graph,
+    graph: GraphClient,
     platform: Platform,
     secrets: SecretResolver,
     *,
-    explain: Explain,
     now: datetime,
 ) -> tuple[list[ReadBack], list[Unread]]:
     """All that Meta tells about the pixels of these clients, and what it did not tell. Nothing is changed at Meta."""
-    reader = _Reader(graph, platform, secrets, explain, now)
+    reader = _Reader(graph, platform, secrets, now)
     with ThreadPoolExecutor(WORKERS) as pool:
         found = [*pool.map(reader.read, clients)]
     return [one for told, _ in found for one in told], [one for _, unread in found for one in unread]
@@ -93,10 +94,9 @@ def read_back(
 class _Reader:
     """Asks about one client after the other; safe to share between threads. ``halted`` is set by what stops the app."""
 
-    graph: Graph
+    graph: GraphClient
     platform: Platform
     secrets: SecretResolver
-    explain: Explain
     now: datetime
     halted: Event = field(default_factory=Event)
 
@@ -130,12 +130,12 @@ class _Reader:
         figures = question.figures([row for page in pages for row in _rows(page)], asked)
         return [ReadBack(client.name, client.pixel_id, kind, day, told, asked.now) for day, told in figures.items()]
 
-    def _refused(self, answer: GraphAnswer) -> _NotToldError:
-        entry = self.explain(answer.code or 0, answer.subcode, answer.error_text)
-        if answer.code is not None and entry.scope == "app":
+    def _refused(self, answer: Response) -> _NotToldError:
+        entry = explain(answer.code or 0, answer.subcode, answer.error_text)
+        if answer.code is not None and entry.scope is Scope.APP:
             self.halted.set()
-        ends_all = answer.code in _OF_TOKEN or entry.action == "wait" or "appsecret_proof" in answer.error_text
-        return _NotToldError(read_refusal(answer, self.explain)[1], ends_all=ends_all)
+        ends_all = answer.code in _OF_TOKEN or entry.action is Action.WAIT or "appsecret_proof" in answer.error_text
+        return _NotToldError(read_refusal(answer)[1], ends_all=ends_all)
 
 
 class _NotToldError(Exception):
@@ -146,7 +146,7 @@ class _NotToldError(Exception):
         super().__init__(words)
 
 
-def _rows(answer: GraphAnswer) -> list[Mapping[str, Any]]:
+def _rows(answer: Response) -> list[Mapping[str, Any]]:
     """The entries of a list; Dataset Quality puts its own beside each other, under the name that was asked for."""
     named = (row for name in ("web", "offline") for row in _dicts(answer.data.get(name)))
     return [*answer.rows, *named]

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
-from offline_capi.clients.connection import Explain, read_refusal
+from offline_capi.clients.connection import read_refusal
 from offline_capi.config import Client, Platform, SecretResolver
 from offline_capi.errors import ConfigError, TemporaryError
-from offline_capi.meta.graph.client import Credentials, Graph, GraphAnswer
+from offline_capi.meta.graph.client import Credentials, GraphClient
+from offline_capi.meta.graph.response import Response
 from offline_capi.meta.versions import Family, end_of
 
 __all__ = ["VersionLook", "look_at_versions"]
@@ -37,13 +38,12 @@ class VersionLook:
 
 
 def look_at_versions(
-    graph: Graph,
+    graph: GraphClient,
     platform: Platform,
     secrets: SecretResolver,
     clients: Iterable[Client],
     *,
     app: Credentials | None,
-    explain: Explain,
 ) -> tuple[VersionLook, ...]:
     """Ask for our app, or else for the pixel of a client, in each version; nothing where there is no token to ask with.
 
@@ -52,9 +52,7 @@ def look_at_versions(
     asker = (platform.app.id, app) if platform.app and app else _first_token(clients, secrets)
     if asker is None:
         return ()
-    return tuple(
-        _look(graph, version, families, asker, explain) for version, families in _by_version(platform.versions).items()
-    )
+    return tuple(_look(graph, version, families, asker) for version, families in _by_version(platform.versions).items())
 
 
 def _first_token(clients: Iterable[Client], secrets: SecretResolver) -> tuple[str, Credentials] | None:
@@ -73,7 +71,7 @@ def _by_version(versions: Mapping[Family, str]) -> dict[str, tuple[Family, ...]]
 
 
 def _look(
-    graph: Graph, version: str, families: tuple[Family, ...], asker: tuple[str, Credentials], explain: Explain
+    graph: GraphClient, version: str, families: tuple[Family, ...], asker: tuple[str, Credentials]
 ) -> VersionLook:
     path, who = asker
     ends = end_of(version, families[0]).day
@@ -81,14 +79,14 @@ def _look(
         answer = graph.call(path, who, family=families[0], fields="id")
     except (TemporaryError, ConfigError) as error:
         return VersionLook(version, families, "unclear", str(error), ends=ends)
-    return VersionLook(version, families, *_judged(version, answer, explain), answer.version, ends)
+    return VersionLook(version, families, *_judged(version, answer), answer.version, ends)
 
 
-def _judged(version: str, answer: GraphAnswer, explain: Explain) -> tuple[Verdict, str]:
+def _judged(version: str, answer: Response) -> tuple[Verdict, str]:
     if answer.code in _REFUSED:
-        return "refused", f"Meta refuses version {version}: {read_refusal(answer, explain)[1]}"
+        return "refused", f"Meta refuses version {version}: {read_refusal(answer)[1]}"
     if answer.upgraded or answer.version not in (None, version):
         return "other", f"Meta answers version {version} as {answer.version or 'another'}: raise it in clients.yml"
     if answer.ok or answer.code is not None:
         return "served", f"Meta serves version {version}"
-    return "unclear", read_refusal(answer, explain)[1]
+    return "unclear", read_refusal(answer)[1]

@@ -20,14 +20,14 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from offline_capi.delivery.client import Sender
 from offline_capi.delivery.pace import ALL, APP, OwnPace, Rates, SharedPace, of_pixel
 from offline_capi.delivery.payload import Body, payload
 from offline_capi.delivery.posting import Clock, Gate, Gates, Policy, Posted, post_until_settled
+from offline_capi.delivery.senders import Sender
 from offline_capi.delivery.witness import clock_fault
 from offline_capi.errors import ConfigError
 from offline_capi.meta.graph.error_table import Action, Scope
-from offline_capi.meta.graph.response import Answer
+from offline_capi.meta.graph.response import Response
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request
 
 __all__ = ["Claimed", "Claims", "deliver"]
@@ -362,7 +362,7 @@ class _Delivery:
     def _post(self, request: Request, sender: Sender, gates: Gates) -> Posted:
         body = partial(payload, request.events, sender.envelope)
 
-        def post(parts: Body) -> Answer:
+        def post(parts: Body) -> Response:
             answer = sender.post(request.pixel, parts)
             fault = clock_fault(self.now(), answer.date) if answer.date is not None else None
             if fault:

@@ -11,7 +11,7 @@ from threading import Event, Lock, Semaphore
 
 from offline_capi.delivery.payload import Body
 from offline_capi.meta.graph.error_table import Action, Scope
-from offline_capi.meta.graph.response import Answer, Verdict, judge_answer
+from offline_capi.meta.graph.response import Classification, Response, classify_response
 from offline_capi.runtime.http import AnswerLostError, NotSentError
 
 __all__ = ["Clock", "Gate", "Gates", "Policy", "Posted", "post_until_settled"]
@@ -131,8 +131,8 @@ class Posted:
     """
 
     tries: int = 0
-    answer: Answer | None = None
-    verdict: Verdict | None = None
+    answer: Response | None = None
+    verdict: Classification | None = None
     maybe_stored: bool = False
     explanation: str = ""
     throttled: Scope | None = None
@@ -144,7 +144,7 @@ class Posted:
 
 
 def post_until_settled(
-    post: Callable[[Body], Answer],
+    post: Callable[[Body], Response],
     body: Callable[[], Body],
     events: int,
     *,
@@ -177,7 +177,7 @@ def post_until_settled(
     return replace(posted, throttled=gates.held_by(clock))
 
 
-def _try(post: Callable[[Body], Answer], body: Body, events: int, before: Posted) -> Posted:
+def _try(post: Callable[[Body], Response], body: Body, events: int, before: Posted) -> Posted:
     tries = before.tries + 1
     try:
         answer = post(body)
@@ -185,11 +185,11 @@ def _try(post: Callable[[Body], Answer], body: Body, events: int, before: Posted
         return Posted(tries, maybe_stored=before.maybe_stored, explanation=str(error), lasting=error.lasting)
     except AnswerLostError as error:
         return Posted(tries, maybe_stored=True, explanation=str(error))
-    verdict = judge_answer(answer, events)
-    return Posted(tries, answer, verdict, before.maybe_stored or verdict.stored, throttled=_throttled(verdict))
+    verdict = classify_response(answer, events)
+    return Posted(tries, answer, verdict, before.maybe_stored or verdict.maybe_stored, throttled=_throttled(verdict))
 
 
-def _throttled(verdict: Verdict) -> Scope | None:
+def _throttled(verdict: Classification) -> Scope | None:
     if verdict.action is not Action.WAIT:
         return None
     return verdict.entry.scope if verdict.entry else Scope.CLIENT
@@ -207,9 +207,9 @@ def _mind(posted: Posted, pause: float, gates: Gates, clock: Clock) -> float:
         gates.of(verdict.entry.scope if verdict.entry else Scope.CLIENT).deny(posted)
     if answer is None:
         return 0.0
-    gates.client.close_for(_slowed(answer.usage), clock)
+    gates.client.close_for(_slowed(answer.client_usage), clock)
     gates.everybody.close_for(_slowed(answer.app_usage), clock)
-    told = answer.wait or 0.0
+    told = answer.wait_s or 0.0
     if told or posted.throttled:
         gates.of(posted.throttled or Scope.CLIENT).close_for(told if posted.settled else told + pause, clock)
     return told or (pause if posted.throttled else 0.0)

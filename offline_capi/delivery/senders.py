@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from offline_capi.config import Deployment, SecretResolver
 from offline_capi.config.settings import Client, Delivery, Platform
-from offline_capi.delivery.client import GraphClient, Sender
-from offline_capi.delivery.payload import Envelope
+from offline_capi.delivery.payload import Body, Envelope
 from offline_capi.errors import ConfigError
+from offline_capi.meta.graph.client import GraphClient
+from offline_capi.meta.graph.response import Response
 from offline_capi.model.recipients import client_of
 from offline_capi.runtime.secret import Secret, appsecret_proof, sendable
 
-__all__ = ["open_senders"]
+__all__ = ["Sender", "open_senders"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Sends the events of one client: its token, and what accompanies its events."""
+
+    graph: GraphClient
+    token: Secret
+    envelope: Envelope
+
+    def post(self, pixel: str, body: Body) -> Response:
+        """See ``GraphClient.post_events``."""
+        return self.graph.post_events(pixel, self.token, body)
 
 
 @contextmanager
@@ -35,9 +49,9 @@ def open_senders(
     ``refusal`` says why nothing should be sent with a client's token, where that is known already.
     """
     platform = deployment.platform
-    timeout = delivery.timeout.total_seconds()
+    timeout_s = delivery.timeout.total_seconds()
     with GraphClient(
-        platform.graph_url, platform.versions["events"], timeout=timeout, connections=delivery.in_flight
+        platform.graph_url, platform.versions, timeout_s=timeout_s, connections=delivery.in_flight
     ) as graph:
         beside = Envelope(test_event_code=test_event_code)
         yield _Senders(graph, deployment.recipients, platform, secrets, beside, upload_tag, refusal)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from offline_capi.errors import ConfigError, TemporaryError, WrongClockError
-from offline_capi.meta.graph.response import date_of
+from offline_capi.meta.graph.response import parse_date
 from offline_capi.runtime.http import HttpClient
 
 __all__ = ["MAX_CLOCK_SKEW", "ClockWitness", "clock_fault"]
@@ -73,7 +73,7 @@ class ClockWitness:
         except ConfigError:  # told when the run sends
             return None
         try:
-            return date_of(http.head("", timeout=ASK_WITHIN_S).headers)
+            return parse_date(http.head("", timeout=ASK_WITHIN_S).headers)
         except TemporaryError:
             return None
         finally:

@@ -8,9 +8,8 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from offline_capi.clients.read_back import Unread, covered_days, read_back
-from offline_capi.delivery import explain
 from offline_capi.ledger import keep_read_back, read_back_of, sent_by_runs
-from offline_capi.meta.graph.client import Graph
+from offline_capi.meta.graph.client import GraphClient
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import SentEvents
 from offline_capi.model.recipients import client_of
@@ -47,8 +46,8 @@ def pull_quality(services: Services, *, clients: Collection[str] = ()) -> Pulled
     wanted = [
         one for one in deployment.recipients.values() if (client_of(one.name) in clients if clients else one.active)
     ]
-    with Graph(platform.graph_url, platform.versions) as graph:
-        told, unread = read_back(wanted, graph, platform, services.secrets, explain=explain, now=now)
+    with GraphClient(platform.graph_url, platform.versions) as graph:
+        told, unread = read_back(wanted, graph, platform, services.secrets, now=now)
         warnings = (*version_warnings(platform.versions, now.date(), families=["read_back"]), *graph.notices)
     keep_read_back(services.ledger, told, now=now, keep_for=platform.retention.read_back)
     days = covered_days(now)

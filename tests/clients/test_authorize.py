@@ -10,9 +10,8 @@ import pytest
 
 from offline_capi.clients.authorize import Desk, authorise
 from offline_capi.config import SecretRef
-from offline_capi.delivery import explain
 from offline_capi.errors import AccessDeniedError, TemporaryError
-from offline_capi.meta.graph.client import Graph
+from offline_capi.meta.graph.client import GraphClient
 from offline_capi.meta.versions import FAMILIES
 from tests.clients.world import (
     ACME_PIXEL,
@@ -298,9 +297,9 @@ def test_p09_no_token_is_shown_by_a_traceback_with_its_locals(platform: Platform
     """Where Meta refuses, or is not there: every frame's variables hold secrets only as such."""
     sandbox.fault("no_permission")
     client = platform.deployment.clients["acme"]
-    with Graph(url or sandbox.url, dict.fromkeys(FAMILIES, "v26.0")) as graph:
+    with GraphClient(url or sandbox.url, dict.fromkeys(FAMILIES, "v26.0")) as graph:
         store, given = platform.secrets.store, platform.secrets.token(SecretRef(env="CLIENT_TOKEN"))
-        desk = Desk(platform.deployment.platform, platform.secrets, store, graph, explain, given=given)
+        desk = Desk(platform.deployment.platform, platform.secrets, store, graph, given=given)
         with pytest.raises((AccessDeniedError, TemporaryError)) as caught:
             authorise(client, "token", desk)
 

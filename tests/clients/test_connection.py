@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from offline_capi.clients import RUN_REFUSED, AccessFault, Notice, StatusBook, check_health, refusal
-from offline_capi.delivery import explain
 from tests.clients.world import BANK_PIXEL, BANK_TOKEN, SHOP_PIXEL, SHOP_TOKEN, WORLD, Platform
 from tests.support.sandbox_server import Sandbox
 
@@ -22,7 +21,6 @@ def look(platform: Platform, *clients: str, now: datetime = NOW, heard: list[Not
         return check_health(
             platform.deployment,
             platform.secrets,
-            explain=explain,
             clients=clients or ("shop", "bank"),
             on_notice=(heard if heard is not None else []).append,
             clock=lambda: now,
@@ -155,7 +153,7 @@ def test_a_notice_that_could_not_be_given_is_given_again(platform: Platform, san
 
     sandbox.fault("revoked_token", pixel=SHOP_PIXEL)
     with pytest.raises(ConnectionError):
-        check_health(platform.deployment, platform.secrets, explain=explain, clients=["shop"], on_notice=broken)
+        check_health(platform.deployment, platform.secrets, clients=["shop"], on_notice=broken)
 
     assert [notice.change for notice in look(platform, "shop").notices] == ["began"]
 

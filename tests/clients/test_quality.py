@@ -13,7 +13,7 @@ import pytest
 from offline_capi.clients.read_back import KINDS, covered_days
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.demo.samples import SAMPLE_TOKENS
-from offline_capi.meta.graph.client import MOST_PAGES
+from offline_capi.meta.graph.client import MAX_PAGES
 from offline_capi.operations.quality import pull_quality
 from offline_capi.pipeline.run import open_services
 from tests.clients.world import CANARIES, SHOP_PIXEL, SHOP_TOKEN, Platform, kept_secret, run
@@ -227,12 +227,12 @@ def test_p09_no_token_is_in_what_is_printed_or_kept(platform: Platform, sandbox:
 
 
 def test_a_list_without_an_end_is_not_taken_for_a_whole_one(night: Night) -> None:
-    night.sandbox.tell(page=1, checks={f"check_{n}": "failed" for n in range(MOST_PAGES + 1)})
+    night.sandbox.tell(page=1, checks={f"check_{n}": "failed" for n in range(MAX_PAGES + 1)})
 
     told = pull(night, "corner_shop")
 
     assert [one["kind"] for one in told["unread"]] == ["checks"]
-    assert f"more than {MOST_PAGES} pages" in told["unread"][0]["words"]
+    assert f"more than {MAX_PAGES} pages" in told["unread"][0]["words"]
     assert told["checks"] == []
 
 

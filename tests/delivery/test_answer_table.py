@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from offline_capi.delivery import Policy
-from offline_capi.meta.graph.error_table import TABLE, Action, Entry, Scope
+from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Entry, Scope
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch
 from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
@@ -32,7 +32,7 @@ def answered(sandbox: Sandbox, entry: Entry, **more: object) -> None:
     )
 
 
-@pytest.mark.parametrize("entry", TABLE, ids=named)
+@pytest.mark.parametrize("entry", ERROR_TABLE, ids=named)
 def test_p06_a_row_of_the_table_decides_how_often_its_answer_is_heard(
     night: Night, sandbox: Sandbox, entry: Entry
 ) -> None:
@@ -47,7 +47,7 @@ def test_p06_a_row_of_the_table_decides_how_often_its_answer_is_heard(
     assert night.time.now <= MAX_WAIT
 
 
-@pytest.mark.parametrize("entry", [entry for entry in TABLE if entry.action in PASSING], ids=named)
+@pytest.mark.parametrize("entry", [entry for entry in ERROR_TABLE if entry.action in PASSING], ids=named)
 def test_p06_what_passes_is_sent_the_same_night_and_counts_once(night: Night, sandbox: Sandbox, entry: Entry) -> None:
     answered(sandbox, entry, times=2)
 
@@ -58,7 +58,7 @@ def test_p06_what_passes_is_sent_the_same_night_and_counts_once(night: Night, sa
     assert sandbox.count_of("a-0") == 1
 
 
-@pytest.mark.parametrize("entry", [entry for entry in TABLE if entry.action is Action.STOP], ids=named)
+@pytest.mark.parametrize("entry", [entry for entry in ERROR_TABLE if entry.action is Action.STOP], ids=named)
 def test_p07_a_row_that_stops_does_so_for_its_client_or_for_the_app(
     night: Night, sandbox: Sandbox, entry: Entry
 ) -> None:

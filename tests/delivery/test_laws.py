@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from offline_capi.delivery import Envelope, Policy, cut_requests, deliver, payload
 from offline_capi.delivery.payload import Body
-from offline_capi.meta.graph.response import read_answer
+from offline_capi.meta.graph.response import parse_response
 from offline_capi.model import EventBatch, Fate, Request
 from offline_capi.runtime.http import AnswerLostError, NotSentError
 from tests.delivery.sending import ACME, OTHER, FakeTime, batch, ids_of, names
@@ -148,7 +148,7 @@ class Scripted:
             raise answer
         if answer is None:
             answer = (200, {}, json.dumps({"events_received": len(json.loads(b"".join(body))["data"])}).encode())
-        return read_answer(*answer)
+        return parse_response(*answer)
 
 
 @dataclass

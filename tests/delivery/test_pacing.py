@@ -19,7 +19,7 @@ from offline_capi.config.settings import Delivery
 from offline_capi.delivery import Clock, Policy
 from offline_capi.delivery.payload import Body
 from offline_capi.ledger import Claim, Ledger
-from offline_capi.meta.graph.response import Answer
+from offline_capi.meta.graph.response import Response
 from offline_capi.model import EventBatch, Fate, Request
 from offline_capi.sandbox.meters import Limits, Meters
 from tests.delivery.edge import Edge, Way
@@ -206,7 +206,7 @@ class Crowded(Wrapped):
     slow: bool = False
     came: list[Body] = field(default_factory=list)
 
-    def post(self, pixel: str, body: Body) -> Answer:
+    def post(self, pixel: str, body: Body) -> Response:
         self.came.append(body)
         if self.slow and len(self.came) > 1:
             self.crowd.wait()
@@ -269,7 +269,7 @@ class Together:
 class Meeting(Wrapped):
     together: Together
 
-    def post(self, pixel: str, body: Body) -> Answer:
+    def post(self, pixel: str, body: Body) -> Response:
         self.together.meet()
         return self.way.post(pixel, body)
 
@@ -297,7 +297,7 @@ class OneByOne(Wrapped):
     turns: list[Event]
     came: list[Body] = field(default_factory=list)
 
-    def post(self, pixel: str, body: Body) -> Answer:
+    def post(self, pixel: str, body: Body) -> Response:
         self.came.append(body)
         if len(self.came) == 1:
             return self.way.post(pixel, body)

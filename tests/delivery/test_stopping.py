@@ -15,7 +15,6 @@ from offline_capi.config.settings import Delivery
 from offline_capi.delivery import (
     Clock,
     Envelope,
-    GraphClient,
     Policy,
     Sender,
     cut_requests,
@@ -25,8 +24,9 @@ from offline_capi.delivery import (
 )
 from offline_capi.errors import UsageError
 from offline_capi.ledger import Claim
+from offline_capi.meta.graph.client import GraphClient
 from offline_capi.model import Fate, Outcome, Reason, Request
-from tests.delivery.sending import ACME, OTHER, TOKENS, FakeTime, Night, batch, ids_of, names
+from tests.delivery.sending import ACME, OTHER, TOKENS, VERSIONS, FakeTime, Night, batch, ids_of, names
 from tests.support.golden import environment
 from tests.support.sandbox_server import PIXEL, Sandbox
 
@@ -197,7 +197,7 @@ def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
 
 def _delivered(night: Night, claim: Callable[..., Claim]) -> list[Outcome]:
     requests = cut_requests([batch(names("e", 8))], max_events=8, max_bytes=100_000)
-    with GraphClient(night.url, "v26.0", timeout=5) as graph:
+    with GraphClient(night.url, VERSIONS, timeout_s=5) as graph:
         senders = {ACME: Sender(graph, Secret(TOKENS[ACME]), Envelope())}
         return list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=FakeTime().clock))
 

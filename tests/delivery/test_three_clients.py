@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from offline_capi.config import Secret
-from offline_capi.delivery import Clock, Envelope, Policy, appsecret_proof
+from offline_capi.delivery import Clock, Envelope, Policy
 from offline_capi.model import EventBatch, Fate, Reason
+from offline_capi.runtime.secret import appsecret_proof
 from tests.delivery.edge import Edge, Way
 from tests.delivery.world import PIXELS, TOKENS, World, built, rows_of
 

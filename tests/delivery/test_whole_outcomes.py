@@ -11,7 +11,7 @@ import pytest
 from offline_capi.delivery import Policy
 from offline_capi.delivery.posting import Gate, Gates
 from offline_capi.meta.graph.error_table import Action, Scope
-from offline_capi.meta.graph.response import judge_answer, read_answer
+from offline_capi.meta.graph.response import classify_response, parse_response
 from offline_capi.model import Fate, Outcome, Reason
 from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch, ids_of, names
 from tests.support.sandbox_server import Sandbox
@@ -140,8 +140,8 @@ def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_repeated(
 
     books = night.send([batch(names("e", 4))])
 
-    assert judge_answer(read_answer(status, {}, body), 10).action is Action.RETRY
-    assert judge_answer(read_answer(499, {}, body), 10).action is Action.ISOLATE
+    assert classify_response(parse_response(status, {}, body), 10).action is Action.RETRY
+    assert classify_response(parse_response(499, {}, body), 10).action is Action.ISOLATE
     assert whole(books.outcomes) == [(tuple(names("e", 4)), Fate.SENT, 2, None, None, None)]
 
 

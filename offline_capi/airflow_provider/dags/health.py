@@ -43,7 +43,6 @@ def check_clients(folder: str) -> dict[str, int]:
     again.
     """
     from offline_capi.clients import check_health
-    from offline_capi.delivery import explain
     from offline_capi.operations.alerts import platform_teller
 
     deployment, secrets = opened_clients(folder)
@@ -51,7 +50,7 @@ def check_clients(folder: str) -> dict[str, int]:
     refuse_unknown_conf(context)
     listeners = notices(told_of_health(deployment.platform.airflow))
     tell = partial(_tell, context, listeners, platform_teller(deployment.platform, secrets))
-    found = check_health(deployment, secrets, explain=explain, on_notice=tell)
+    found = check_health(deployment, secrets, on_notice=tell)
     _log_standing(found)
     _raise_for_unusable(found)
     changes = [change.change for change in found.notices]
