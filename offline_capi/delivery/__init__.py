@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from offline_capi.delivery.cutting import cut_requests
+from offline_capi.delivery.attempts import Clock, Policy
+from offline_capi.delivery.clock import ClockWitness
 from offline_capi.delivery.deliver import deliver
 from offline_capi.delivery.pace import Rates
 from offline_capi.delivery.payload import Envelope, manual_only, payload
-from offline_capi.delivery.posting import Clock, Policy
+from offline_capi.delivery.requests import cut_requests
 from offline_capi.delivery.senders import Sender, open_senders
-from offline_capi.delivery.witness import ClockWitness
 
 __all__ = [
     "Clock",

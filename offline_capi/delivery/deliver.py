@@ -20,11 +20,11 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from offline_capi.delivery.attempts import Clock, Gate, Gates, Policy, Posted, post_until_settled
+from offline_capi.delivery.clock import clock_fault
 from offline_capi.delivery.pace import ALL, APP, OwnPace, Rates, SharedPace, of_pixel
 from offline_capi.delivery.payload import Body, payload
-from offline_capi.delivery.posting import Clock, Gate, Gates, Policy, Posted, post_until_settled
 from offline_capi.delivery.senders import Sender
-from offline_capi.delivery.witness import clock_fault
 from offline_capi.errors import ConfigError
 from offline_capi.meta.graph.error_table import Action, Scope
 from offline_capi.meta.graph.response import Response

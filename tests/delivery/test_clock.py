@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.delivery.witness import MAX_CLOCK_SKEW, clock_fault
+from offline_capi.delivery.clock import MAX_CLOCK_SKEW, clock_fault
 from offline_capi.errors import WrongClockError
 from offline_capi.model import Fate, Reason, Window
 from offline_capi.pipeline.run import begin_run, open_services, reconcile, run_upload, stage_upload

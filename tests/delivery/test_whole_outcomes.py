@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from offline_capi.delivery import Policy
-from offline_capi.delivery.posting import Gate, Gates
+from offline_capi.delivery.attempts import Gate, Gates
 from offline_capi.meta.graph.error_table import Action, Scope
 from offline_capi.meta.graph.response import classify_response, parse_response
 from offline_capi.model import Fate, Outcome, Reason
