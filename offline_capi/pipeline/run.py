@@ -24,7 +24,16 @@ from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.paths import anchored_url
 from offline_capi.config.run_texts import fill_in
 from offline_capi.config.settings import FileSource, Upload
-from offline_capi.delivery import ClockWitness, Policy, Rates, cut_requests, deliver, manual_only, open_senders
+from offline_capi.delivery import (
+    ClockWitness,
+    DeliveryPolicy,
+    Rates,
+    RetryPolicy,
+    check_test_event_code,
+    cut_requests,
+    deliver,
+    open_senders,
+)
 from offline_capi.errors import PartialLossError, SourceError, UsageError
 from offline_capi.events import SeenKeys, StoreRepeats, build_events, for_every_pixel, split_by_age
 from offline_capi.guards.drift import DriftWatch
@@ -166,7 +175,7 @@ def run_upload(
     next run sends all of it. ``force_gates`` lets a run pass that a gate would stop. ``quotas`` are what is left of
     each client's limit, where this run shares them with others of the same night.
     """
-    manual_only(test_event_code, trigger)
+    check_test_event_code(test_event_code, trigger)
     kind = "test" if test_event_code else trigger
     covered = covered_window(upload, window, kind, narrowed=bool(clients) or only is not None)
     past = past_of(upload, window, services, trigger=kind, covered=covered)
@@ -604,7 +613,8 @@ def send(
     settings = upload.delivery
     ledger = Rehearsal() if test_event_code else services.ledger
     books.tally.notices += [TEST_NOTICE] if test_event_code else []
-    policy = Policy(settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency, settings.in_flight)
+    retry = RetryPolicy(settings.max_tries, settings.max_wait.total_seconds())
+    policy = DeliveryPolicy(retry, settings.concurrency, settings.in_flight)
     requests = ledger.digested(cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes))
     requests = after_a_look_at_the_clock(requests, services)
     claim = partial(ledger.claim, run_id)
@@ -625,7 +635,7 @@ def send(
             now=services.clock,
             split_by_age=lambda events: by_age(events, upload, services),
             together=ledger.together,
-            while_quiet=ledger.stay_alive,
+            on_idle=ledger.stay_alive,
             pace=services.ledger,
             rates=rates_of(services.deployment),
         )

@@ -20,7 +20,7 @@ from typing import Any
 from facebook_business.adobjects.serverside.event import Event
 
 from offline_capi.config import Secret
-from offline_capi.delivery import Envelope, Policy, Sender, cut_requests, deliver
+from offline_capi.delivery import DeliveryPolicy, Envelope, Sender, cut_requests, deliver
 from offline_capi.ledger import Claim, Ledger
 from offline_capi.meta.graph.client import GraphClient
 from offline_capi.meta.versions import FAMILIES
@@ -97,7 +97,7 @@ def night(events: Sequence[EventBatch], url: str, remembering: Remembering) -> f
         senders = {ACME: Sender(graph, Secret("token"), Envelope("benchmark"))}
         requests = ledger.digested(cut_requests(map(ledger.fresh, events), max_events=1000, max_bytes=2_000_000))
         for outcome in deliver(
-            requests, senders=senders, claim=ledger.claim, policy=Policy(), together=ledger.together
+            requests, senders=senders, claim=ledger.claim, policy=DeliveryPolicy(), together=ledger.together
         ):
             ledger.record([outcome])
             sent += len(outcome.request) if outcome.fate is Fate.SENT else 0

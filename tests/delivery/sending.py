@@ -14,7 +14,7 @@ from functools import partial
 import pyarrow as pa
 
 from offline_capi.config.secrets import Secret
-from offline_capi.delivery import Clock, Envelope, Policy, Rates, Sender, cut_requests, deliver
+from offline_capi.delivery import Clock, DeliveryPolicy, Envelope, Rates, Sender, cut_requests, deliver
 from offline_capi.events.keys import event_key_of
 from offline_capi.events.schema import EVENT_SCHEMA
 from offline_capi.ledger import Ledger
@@ -107,11 +107,11 @@ class Night:
     url: str
     ledger: Ledger
     time: FakeTime = field(default_factory=FakeTime)
-    policy: Policy = field(default_factory=lambda: Policy(concurrency=1))
+    policy: DeliveryPolicy = field(default_factory=lambda: DeliveryPolicy(concurrency=1))
     tokens: Mapping[str, str] = field(default_factory=lambda: TOKENS)
     timeout: float = 5.0
     clock: Clock | None = None
-    while_quiet: Callable[[], None] = field(default=lambda: None)
+    on_idle: Callable[[], None] = field(default=lambda: None)
     rates: Rates | None = None
     sharing: bool = False
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
@@ -131,7 +131,7 @@ class Night:
                 policy=self.policy,
                 clock=clock,
                 together=self.ledger.together if self.sharing else nullcontext,
-                while_quiet=self.while_quiet,
+                on_idle=self.on_idle,
                 pace=self.ledger if self.sharing else None,
                 rates=self.rates,
                 now=self.now,

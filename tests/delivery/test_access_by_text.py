@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.delivery import Policy
+from offline_capi.delivery import DeliveryPolicy
 from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Scope, explain, parse_code
 from offline_capi.meta.graph.messages import MAX_CHARACTERS, MAX_MESSAGES, mask_messages
 from offline_capi.meta.graph.response import classify_response, parse_response
@@ -66,7 +66,7 @@ def test_p04_a_subcode_of_events_is_believed_whatever_the_text_says(subcode: int
 def test_p07_its_events_are_held_after_one_request_and_go_once_it_is_mended(
     night: Night, sandbox: Sandbox, message: str
 ) -> None:
-    night.policy = Policy(concurrency=4)
+    night.policy = DeliveryPolicy(concurrency=4)
     sandbox.fault("unavailable", status=400, code=100, is_transient=False, message=message, pixel=PIXEL)
 
     first = night.send([batch(names("a", 8)), batch(names("o", 8), client=OTHER)], max_events=4)

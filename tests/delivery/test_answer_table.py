@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from offline_capi.delivery import Policy
+from offline_capi.delivery import DeliveryPolicy, RetryPolicy
 from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Entry, Scope
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch
@@ -122,7 +122,7 @@ def test_p06_pauses_grow_and_are_jittered_in_full(night: Night, sandbox: Sandbox
 
 @pytest.mark.parametrize(("wait", "tries"), [(0.0, 1), (4.0, 3), (600.0, 6)])
 def test_p06_no_try_begins_after_the_time_is_up(night: Night, sandbox: Sandbox, wait: float, tries: int) -> None:
-    night.policy = Policy(max_wait=wait, concurrency=1)
+    night.policy = DeliveryPolicy(RetryPolicy(max_wait_s=wait), concurrency=1)
     night.time = FakeTime()
     sandbox.fault("unavailable")
 
@@ -136,7 +136,7 @@ def test_p06_a_place_in_flight_that_comes_free_too_late_holds_the_request_and_st
     night: Night, sandbox: Sandbox
 ) -> None:
     """One place for all; the first request of a client keeps it for longer than the others may wait."""
-    night.policy = Policy(concurrency=1, in_flight=1, max_wait=0.1)
+    night.policy = DeliveryPolicy(RetryPolicy(max_wait_s=0.1), concurrency=1, in_flight=1)
     sandbox.fault("slow", delay=1.0, pixel=PIXEL, times=1)
 
     books = night.send([batch(["a-0"]), batch(["o-0"], client=OTHER), batch(["a-1"])], max_events=1)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from offline_capi.delivery import Policy
-from offline_capi.delivery.attempts import Gate, Gates
+from offline_capi.delivery import DeliveryPolicy
+from offline_capi.delivery.throttle import Throttle, Throttles
 from offline_capi.meta.graph.error_table import Action, Scope
 from offline_capi.meta.graph.response import classify_response, parse_response
 from offline_capi.model import Fate, Outcome, Reason
@@ -155,22 +155,42 @@ def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_repeated(
 def test_p08_whoever_is_closed_for_longer_holds_a_request_back(
     client: float, everybody: float, whose: Scope | None
 ) -> None:
-    time, gates = FakeTime(), Gates(Gate(), Gate(), slots=None)  # type: ignore[arg-type]  # nothing is posted
-    gates.client.close_for(client, time.clock)
-    gates.everybody.close_for(everybody, time.clock)
+    time, throttles = FakeTime(), Throttles(Throttle(), Throttle(), slots=None)  # type: ignore[arg-type]  # nothing is posted
+    throttles.client.hold_for(client, time.clock)
+    throttles.everybody.hold_for(everybody, time.clock)
 
-    assert gates.held_by(time.clock) is whose
+    assert throttles.find_longer_hold(time.clock) is whose
 
 
 def test_p08_a_wait_of_the_app_that_is_longer_than_the_run_may_wait_holds_everybody(
     night: Night, sandbox: Sandbox
 ) -> None:
     """The first request of all is told, whichever it is; one of the other client that was begun meets it as well."""
-    night.policy = Policy(concurrency=1, in_flight=1)
+    night.policy = DeliveryPolicy(concurrency=1, in_flight=1)
     sandbox.fault("app_throttled", retry_after=3600)
 
     books = night.send([batch(["a-0"]), batch(["o-0"], client=OTHER), batch(["a-1"], client=ACME)], max_events=1)
 
     assert books.counts == {Fate.DEFERRED: 3}
     assert {outcome.reason for outcome in books.outcomes} == {Reason.THROTTLED}
+    assert len(sandbox.requests) == 1
+
+
+def test_p08_a_request_held_by_another_senders_throttle_is_throttled_and_not_late(
+    night: Night, sandbox: Sandbox
+) -> None:
+    """It was never tried, and no stop of its own run explains it: the throttle does, not a turn that did not come."""
+    night.sharing = True
+    sandbox.fault("user_throttled", retry_after=3600, times=1)
+    night.send([batch(["e-0"])])
+
+    books = night.send([batch(["e-1"]), batch(["e-2"])], max_events=1)
+
+    assert whole(books.outcomes) == [
+        (("e-1",), Fate.DEFERRED, 0, Reason.THROTTLED, None, None),
+        (("e-2",), Fate.DEFERRED, 0, Reason.THROTTLED, None, None),
+    ]
+    assert {one.explanation for one in books.outcomes} == {
+        f"{ACME}: Meta asked to wait; its other events wait for the next run"
+    }
     assert len(sandbox.requests) == 1
