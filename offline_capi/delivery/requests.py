@@ -44,7 +44,7 @@ class _PendingRequest:
             self.bytes += part.body_bytes + part.rows
 
     def take(self) -> EventBatch:
-        """All of them, in one; nothing waits then."""
+        """All waiting events in one batch; nothing waits afterwards."""
         whole = EventBatch.joined(part.events for part in self.parts)
         self.parts, self.rows, self.bytes = [], 0, 0
         return whole
@@ -61,7 +61,7 @@ def cut_requests(
     Order is kept within a client. What does not fill a request waits, until ``max_pending`` events have come after it;
     an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
     """
-    waiting: dict[tuple[str, str], _PendingRequest] = {}  # those that wait for longest stand first
+    waiting: dict[tuple[str, str], _PendingRequest] = {}  # longest waiting first
     events_seen = 0
     for batch in batches:
         parts = list(batch.apart("client", "pixel"))
@@ -81,13 +81,13 @@ def cut_requests(
 
 
 def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) -> Iterator[_PendingRequest]:
-    """Those that wait from before ``since`` on, which wait no more."""
+    """Remove and return what has waited since before ``since``."""
     while waiting and next(iter(waiting.values())).since < since:
         yield waiting.pop(next(iter(waiting)))
 
 
 def _choose_keep(parts: int, rows: int) -> _Keep:
-    """How parts of a batch are kept that have to wait: a few rows must not hold all others of it in memory."""
+    """How waiting parts of a batch are kept: a few rows must not keep the whole batch in memory."""
     if parts > FEW_PARTS:
         return lambda part: part  # they are on disk already
     move = EventBatch.copied if rows < MAX_ROWS_IN_MEMORY else EventBatch.on_disk
@@ -95,7 +95,7 @@ def _choose_keep(parts: int, rows: int) -> _Keep:
 
 
 def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: int, keep: _Keep) -> Iterator[EventBatch]:
-    """Full pieces, in order; what is left waits."""
+    """Full pieces, in order; the rest waits."""
     if waiting.rows + part.rows < max_events and waiting.bytes + part.body_bytes + part.rows <= budget:
         waiting.add(keep(part))
         return

@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from offline_capi.clients import breaker
+from offline_capi.clients import make_refusal_check
 from offline_capi.config import Deployment, SecretResolver, database_url
 from offline_capi.config.paths import anchored_url
 from offline_capi.config.run_texts import fill_in
@@ -624,7 +624,7 @@ def send(
         settings,
         test_event_code=test_event_code,
         upload_tag=tagging(services.ledger.run(run_id), upload, services),
-        refusal=breaker(services.deployment.platform.stage),
+        refusal=make_refusal_check(services.deployment.platform.stage),
     )
     with opened as senders:
         delivery = deliver(

@@ -1,4 +1,4 @@
-"""The table of answers, row by row, as a sender lives it: what is repeated, what is not, who stops (P6)."""
+"""The table of answers, row by row, as a sender lives it: what is retried, what is not, who stops (P6)."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_p06_no_try_begins_after_the_time_is_up(night: Night, sandbox: Sandbox, 
     assert night.time.now <= wait
 
 
-def test_p06_a_place_in_flight_that_comes_free_too_late_holds_the_request_and_stops_nobody(
+def test_p06_a_slot_in_flight_that_comes_free_too_late_holds_the_request_and_stops_nobody(
     night: Night, sandbox: Sandbox
 ) -> None:
     """One place for all; the first request of a client keeps it for longer than the others may wait."""

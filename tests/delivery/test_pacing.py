@@ -99,7 +99,7 @@ def test_p08_the_allowance_of_the_app_is_everybody_s(world: World, percent: floa
     assert least or not any(after_acme)
 
 
-def test_p08_requests_that_wait_for_a_place_hear_of_a_wait_too(world: World) -> None:
+def test_p08_requests_that_wait_for_a_slot_hear_of_a_wait_too(world: World) -> None:
     """Four of a client's requests were begun, with one place for all: the first of them is told to wait."""
     world.edge.fault("too_many_requests", retry_after=50, times=1, first_request=2)
 

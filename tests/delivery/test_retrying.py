@@ -1,4 +1,4 @@
-"""Transient faults are repeated, permanent ones never (P6); what Meta asks for is obeyed (P8)."""
+"""Transient faults are retried, permanent ones never (P6); what Meta asks for is obeyed (P8)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TRANSIENT = [
 
 
 @pytest.mark.parametrize("kind", TRANSIENT)
-def test_p06_a_passing_fault_is_repeated_and_counts_once(night: Night, sandbox: Sandbox, kind: str) -> None:
+def test_p06_a_passing_fault_is_retried_and_counts_once(night: Night, sandbox: Sandbox, kind: str) -> None:
     sandbox.fault(kind, times=2)
 
     books = night.send([batch(names("e", 5))])
@@ -43,7 +43,7 @@ def test_p06_a_passing_fault_is_repeated_and_counts_once(night: Night, sandbox: 
 
 
 @pytest.mark.parametrize("code", [4, 17, 32, 341, 613, 80000, 80001, 80003, 80004, 80014, 1, 2, -1])
-def test_p06_codes_that_pass_are_repeated_whatever_the_status(night: Night, sandbox: Sandbox, code: int) -> None:
+def test_p06_codes_that_pass_are_retried_whatever_the_status(night: Night, sandbox: Sandbox, code: int) -> None:
     sandbox.fault("unavailable", status=400, code=code, times=1, is_transient=False)
 
     books = night.send([batch(["e-1"])])
@@ -51,14 +51,14 @@ def test_p06_codes_that_pass_are_repeated_whatever_the_status(night: Night, sand
     assert books.fates == {"e-1": Fate.SENT}
 
 
-def test_p06_an_unknown_code_is_repeated_where_meta_calls_it_transient(night: Night, sandbox: Sandbox) -> None:
+def test_p06_an_unknown_code_is_retried_where_meta_calls_it_transient(night: Night, sandbox: Sandbox) -> None:
     sandbox.fault("unavailable", status=400, code=424242, times=1, is_transient=True)
 
     assert night.send([batch(["e-1"])]).fates == {"e-1": Fate.SENT}
 
 
 @pytest.mark.parametrize("code", [100, 190])
-def test_p06_permanent_faults_are_never_repeated(night: Night, sandbox: Sandbox, code: int) -> None:
+def test_p06_permanent_faults_are_never_retried(night: Night, sandbox: Sandbox, code: int) -> None:
     sandbox.fault("unavailable", status=400, code=code, is_transient=False)
 
     night.send([batch(["e-1"])])

@@ -133,10 +133,10 @@ def test_a_client_s_pixels_share_its_rate() -> None:
 
     assert rates.get_intervals_s("acme") == rates.get_intervals_s("acme@2") == {"client acme": 0.25, "all": 0.1}
     assert rates.get_intervals_s("bank") == {"all": 0.1}
-    assert Rates().intervals("acme") == {}
+    assert Rates().get_intervals_s("acme") == {}
 
 
-def test_tries_that_are_repeated_take_their_turns(world: World) -> None:
+def test_tries_that_are_retried_take_their_turns(world: World) -> None:
     world.rates = Rates({"acme": 0.1})
     world.edge.fault("unavailable", times=2, first_request=2)
 

@@ -44,7 +44,7 @@ def test_a_client_has_no_more_requests_in_flight_than_allowed(night: Night, sand
 
 
 def test_p06_no_token_is_tried_again_after_it_was_refused(night: Night, sandbox: Sandbox) -> None:
-    """Requests that wait to be repeated when the token is revoked do not go out any more."""
+    """Requests that wait for a retry when the token is revoked do not go out any more."""
     night.policy, night.clock = DeliveryPolicy(concurrency=4), Clock(jitter=lambda: 0.2)
     sandbox.fault("unavailable", first_request=2, last_request=4)
     sandbox.fault("revoked_token", first_request=5)
@@ -209,8 +209,8 @@ def _delivered(night: Night, claim: Callable[..., Claim]) -> list[Outcome]:
 # ---------------------------------------------------------------------------------------------- ended early
 
 
-def test_p03_sending_that_is_broken_off_repeats_nothing_and_loses_nothing(night: Night, sandbox: Sandbox) -> None:
-    """Ctrl-C: what is on the wire is answered, what waits to be repeated is not, and the next run settles all."""
+def test_p03_sending_that_is_broken_off_retries_nothing_and_loses_nothing(night: Night, sandbox: Sandbox) -> None:
+    """Ctrl-C: what is on the wire is answered, what waits for a retry is not, and the next run settles all."""
     night.policy, night.clock, night.on_idle = DeliveryPolicy(concurrency=4), Clock(jitter=lambda: 1.0), _interrupt
     sandbox.fault("store_then_fail", first_request=2)
 

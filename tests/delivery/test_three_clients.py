@@ -122,7 +122,7 @@ def test_p07_a_refused_token_is_not_tried_for_another_client_that_uses_it(world:
     assert ACME not in said
 
 
-def test_p07_what_waits_to_be_repeated_stays_when_the_token_is_refused_to_another_client(world: World) -> None:
+def test_p07_what_waits_for_a_retry_stays_when_the_token_is_refused_to_another_client(world: World) -> None:
     """In real time: the answer to Acme comes while Bank's request waits two seconds for its second try."""
     world.senders["bank"] = Way(world.edge, TOKEN)
     world.edge.state.access.grant(TOKEN, [ACME, BANK])

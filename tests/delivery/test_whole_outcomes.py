@@ -31,7 +31,7 @@ def trace_of(sandbox: Sandbox, place: int) -> str:
     return str(sandbox.requests[place]["trace_id"])
 
 
-def test_a_success_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+def test_a_success_is_reported_whole(night: Night, sandbox: Sandbox) -> None:
     books = night.send([batch(["e-0", "e-1"])])
 
     assert whole(books.outcomes) == [(("e-0", "e-1"), Fate.SENT, 1, None, None, None)]
@@ -39,7 +39,7 @@ def test_a_success_is_told_whole(night: Night, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("subcode", [2804003, None])
-def test_a_refusal_is_told_whole(night: Night, sandbox: Sandbox, subcode: int | None) -> None:
+def test_a_refusal_is_reported_whole(night: Night, sandbox: Sandbox, subcode: int | None) -> None:
     """Code and subcode are what ``explain`` takes; the trace is what Meta's support asks for."""
     sandbox.refuse("e-1", code=100, subcode=subcode)
 
@@ -53,7 +53,7 @@ def test_a_refusal_is_told_whole(night: Night, sandbox: Sandbox, subcode: int | 
     assert [one.trace_id for one in books.outcomes] == [trace_of(sandbox, place) for place in (0, 0, 1)]
 
 
-def test_an_event_that_was_not_counted_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+def test_an_event_that_was_not_counted_is_reported_whole(night: Night, sandbox: Sandbox) -> None:
     sandbox.fault("short_answer", event_ids=["e-0"])
 
     books = night.send([batch(["e-0"])])
@@ -61,7 +61,7 @@ def test_an_event_that_was_not_counted_is_told_whole(night: Night, sandbox: Sand
     assert whole(books.outcomes) == [(("e-0",), Fate.REJECTED_BY_META, 1, Reason.NOT_COUNTED, None, None)]
 
 
-def test_a_refused_token_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+def test_a_refused_token_is_reported_whole(night: Night, sandbox: Sandbox) -> None:
     sandbox.fault("expired_token")
 
     books = night.send([batch(["e-0"]), batch(["e-1"])], max_events=1)
@@ -77,7 +77,7 @@ def test_a_refused_token_is_told_whole(night: Night, sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("kind", "code", "subcode"), [("cut_after_store", None, None), ("unavailable", 2, None), ("unknown_error", 1, 99)]
 )
-def test_events_in_doubt_are_told_whole(
+def test_events_in_doubt_are_reported_whole(
     night: Night, sandbox: Sandbox, kind: str, code: int | None, subcode: int | None
 ) -> None:
     sandbox.fault(kind)
@@ -87,7 +87,7 @@ def test_events_in_doubt_are_told_whole(
     assert whole(books.outcomes) == [(("e-0",), Fate.UNCONFIRMED, 6, Reason.LOST_ANSWER, code, subcode)]
 
 
-def test_a_throttle_that_does_not_end_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+def test_a_throttle_that_does_not_end_is_reported_whole(night: Night, sandbox: Sandbox) -> None:
     sandbox.fault("user_throttled", retry_after=3600)
 
     books = night.send([batch(["e-0"]), batch(["e-1"])], max_events=1)
@@ -131,7 +131,7 @@ def test_a_lost_answer_and_then_a_refused_token_is_settled_by_the_next_run(night
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 599])
-def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_repeated(
+def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_retried(
     night: Night, sandbox: Sandbox, status: int
 ) -> None:
     """It is none of an event: taken apart, every event of the request would be refused."""

@@ -96,7 +96,7 @@ class GraphClient:
         """
         version = self._versions[family or _FAMILIES.get(path.rpartition("/")[2], "management")]
         all_fields = {**fields, "method": None if method == "post" else method}
-        request = _form_request(f"{version}/{path}", credentials, all_fields)
+        request = _make_form_request(f"{version}/{path}", credentials, all_fields)
         try:
             answer = self._http.post(request)
         except TemporaryError as error:
@@ -105,7 +105,7 @@ class GraphClient:
             self._notices[notice] = None
         return parse_response(*answer, keep_data=True)
 
-    def pages(self, path: str, credentials: Credentials | None, **fields: Any) -> Iterator[Response]:
+    def list_pages(self, path: str, credentials: Credentials | None, **fields: Any) -> Iterator[Response]:
         """The pages of a list, in order; one that is no success is the last.
 
         Raises ``TemporaryError`` where there seems to be no end: a part of a list must not pass for all of it.
@@ -124,7 +124,7 @@ class GraphClient:
         return tuple(self._notices)
 
 
-def _form_request(path: str, credentials: Credentials | None, fields: Mapping[str, Any]) -> HttpRequest:
+def _make_form_request(path: str, credentials: Credentials | None, fields: Mapping[str, Any]) -> HttpRequest:
     """Secrets are revealed only here, where nothing is sent: no traceback of a failed call can show a variable."""
     form = {
         name: value.reveal() if isinstance(value, Secret) else value if isinstance(value, str) else json.dumps(value)

@@ -27,8 +27,8 @@ _IMPERSONAL = frozenset({"event_name", "action_source"})
 def mask_messages(messages: object, sent: Sequence[bytes | memoryview] = ()) -> tuple[str, ...]:
     """Meta's messages as sentences of a report, each once.
 
-    Meta documents no text of them, and one could quote the request. So a word stays only where it looks like a word and
-    is none of the values of ``sent``, the request's body: what Meta knows of a row it has from there.
+    Meta does not document their text, and one could quote the request. So a word stays only where it looks like one and
+    is no value of ``sent``, the request's body, from which Meta knows all that it knows of a row.
     """
     entries = messages if isinstance(messages, list) else [messages]
     texts = [one.get("message") if isinstance(one, dict) else one for one in entries]
@@ -57,7 +57,7 @@ def _parse_json(sent: Sequence[bytes | memoryview]) -> object:
 
 
 def _split_values(data: object) -> Iterator[str]:
-    """Every word of every value, in small letters."""
+    """Every word of every value, case folded."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from () if key in _IMPERSONAL else _split_values(value)

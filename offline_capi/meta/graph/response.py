@@ -73,7 +73,7 @@ class Response:
     @property
     def error_text(self) -> str:
         """Meta's text of an error: to be matched, and never shown."""
-        return _error_text(_as_object(self.data.get("error")))
+        return _join_error_text(_as_object(self.data.get("error")))
 
     @property
     def rows(self) -> list[Mapping[str, Any]]:
@@ -129,7 +129,7 @@ def parse_response(
         upgraded=upgrade is not None,
     )
     error = data.get("error")
-    response = _with_error(response, error) if isinstance(error, dict) else response
+    response = _add_error(response, error) if isinstance(error, dict) else response
     usage = _parse_usage(named, throttled=_is_throttle(response))
     waits = [seconds for seconds in (usage.wait_s, _parse_retry_after(named, now)) if seconds]
     return replace(
@@ -141,8 +141,8 @@ def parse_response(
     )
 
 
-def _with_error(response: Response, error: Mapping[str, Any]) -> Response:
-    texts = _error_text(error)
+def _add_error(response: Response, error: Mapping[str, Any]) -> Response:
+    texts = _join_error_text(error)
     code, subcode = (
         _parse_int(error.get("code")),
         _parse_int(error.get("error_subcode")) or None,
@@ -163,16 +163,16 @@ def _with_error(response: Response, error: Mapping[str, Any]) -> Response:
 def classify_response(response: Response, events_sent: int) -> Classification:
     """Accepted, or what to do: the code decides, then the count of events, then the status."""
     if response.code is not None:
-        entry = response.access_fault or _entry_of(response)
+        entry = response.access_fault or _find_entry(response)
         return Classification(False, entry.action, entry, entry.action in (Action.RETRY, Action.ISOLATE))
     if 200 <= response.status < 300 and response.events_received is not None:
         accepted = response.events_received >= events_sent
         return Classification(accepted, None if accepted else Action.ISOLATE, None, maybe_stored=True)
-    action = _action_of_status(response)
+    action = _classify_status(response)
     return Classification(False, action, None, maybe_stored=action is Action.RETRY)
 
 
-def _action_of_status(response: Response) -> Action:
+def _classify_status(response: Response) -> Action:
     """Without a Graph error it was not Meta that answered: that is transient, unless it is a redirect."""
     own = _BY_STATUS.get(response.status)
     if own is not None:
@@ -182,12 +182,12 @@ def _action_of_status(response: Response) -> Action:
     return Action.RETRY if transient and not redirect else Action.STOP
 
 
-def _entry_of(response: Response) -> Entry:
+def _find_entry(response: Response) -> Entry:
     return find_entry(response.code or 0, response.subcode, transient=response.transient or response.status >= 500)
 
 
 def _is_throttle(response: Response) -> bool:
-    return response.status == 429 or (response.code is not None and _entry_of(response).action is Action.WAIT)
+    return response.status == 429 or (response.code is not None and _find_entry(response).action is Action.WAIT)
 
 
 # ---------------------------------------------------------------------------------------------- lenient reading
@@ -205,7 +205,7 @@ def _as_object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _error_text(error: Mapping[str, Any]) -> str:
+def _join_error_text(error: Mapping[str, Any]) -> str:
     return " ".join(str(error.get(key, "")) for key in ("message", "error_user_title", "error_user_msg"))
 
 
@@ -277,8 +277,8 @@ def _parse_usage(headers: Mapping[str, str], *, throttled: bool) -> _Usage:
     found = {
         name: _find_allowances(_parse_json(text)) for name, text in headers.items() if re.search("usage|throttle", name)
     }
-    app = [_max_percent(one) for name, some in found.items() if "app-usage" in name for one in some]
-    client = [_max_percent(one) for name, some in found.items() if "app-usage" not in name for one in some]
+    app = [_find_max_percent(one) for name, some in found.items() if "app-usage" in name for one in some]
+    client = [_find_max_percent(one) for name, some in found.items() if "app-usage" not in name for one in some]
     allowances = [one for some in found.values() for one in some]
     waits = [_wait_s(one, throttled=throttled) for one in allowances]
     if throttled and not any(waits):
@@ -295,14 +295,14 @@ def _find_allowances(data: object, depth: int = 8) -> list[dict[str, float]]:
     return ([own] if own else []) + [one for _, value in pairs for one in _find_allowances(value, depth - 1)]
 
 
-def _max_percent(allowance: Mapping[str, float]) -> float:
+def _find_max_percent(allowance: Mapping[str, float]) -> float:
     return max((number for key, number in allowance.items() if key in _PERCENTS), default=0.0)
 
 
 def _wait_s(allowance: Mapping[str, float], *, throttled: bool) -> float:
     """Seconds. Without a usage in the object, the time to regain access counts; with a throttle the reset time too."""
     if not _PERCENTS.isdisjoint(allowance):
-        waits = [key for key, least in WAIT_FROM_PERCENT.items() if _max_percent(allowance) >= least]
+        waits = [key for key, least in WAIT_FROM_PERCENT.items() if _find_max_percent(allowance) >= least]
     else:
         waits = [REGAIN, RESET] if throttled else [REGAIN]
     return max(allowance.get(key, 0.0) * _SECONDS_PER_UNIT[key] for key in waits) if waits else 0.0
