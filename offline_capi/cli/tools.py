@@ -24,8 +24,8 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say what one of Meta's error codes means, and what to do."""
-    from offline_capi.delivery import explain as entry_of
-    from offline_capi.delivery import parse_code
+    from offline_capi.meta.graph.error_table import explain as entry_of
+    from offline_capi.meta.graph.error_table import parse_code
     from offline_capi.model import REASONS, WARNING_TEXTS
 
     said = " ".join(code)

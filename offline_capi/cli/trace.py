@@ -103,7 +103,7 @@ def _print_delivery(sent: TracedDelivery) -> None:
     of_run = f"run {one.run_id} of {one.upload or 'an upload that is forgotten'}, {sent.window or 'window forgotten'}"
     _say(f"    {of_run}; request {one.request_id} of {one.events:,} events, {tries}{trace_id}", style="dim")
     if code:
-        from offline_capi.delivery import explain
+        from offline_capi.meta.graph.error_table import explain
 
         entry = explain(one.code or 0, one.subcode)
         _say(f"    {entry.means}; {entry.do}", style="dim")

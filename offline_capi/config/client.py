@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, field_validator, model_validator
@@ -22,10 +21,10 @@ from offline_capi.config.types import (
     as_filled_list,
 )
 from offline_capi.meta.catalogue import DATA_PROCESSING_STATES, EVENT_KEYS, REQUIRED_EVENT_KEYS, USER_DATA_KEYS
+from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.model.recipients import recipient_name
 
 __all__ = [
-    "LONGEST_WINDOW",
     "Client",
     "ClientLimits",
     "ClientTable",
@@ -35,9 +34,6 @@ __all__ = [
     "Method",
     "Pixel",
 ]
-
-#: The oldest events that Meta takes, of physical stores (D:offline-events; meta-capi.md section 4).
-LONGEST_WINDOW = timedelta(days=62)
 
 
 class ExternalIdPolicy(Node):
@@ -162,7 +158,9 @@ class Client(Node):
     partner_agent: PartnerAgent | None = Field(None, description="instead of the platform's")
     app_secret: SecretRef | None = Field(None, description="for appsecret_proof")
     # D:offline-events, reading 1 of meta-capi.md section 4
-    physical_store_max_age: Duration = Field(LONGEST_WINDOW, description="7d for datasets that refuse older ones")
+    physical_store_max_age: Duration = Field(
+        MAX_PHYSICAL_STORE_AGE, description="7d for datasets that refuse older ones"
+    )
     limited_data_use: Annotated[
         DataUse | None, BeforeValidator(_expand_data_use, json_schema_input_type=DataUse | bool | None)
     ] = Field(None, description="true, or {state: CA}; for rows without a flag of the upload")

@@ -8,7 +8,6 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from offline_capi.config.airflow import AirflowDefaults
-from offline_capi.config.client import LONGEST_WINDOW
 from offline_capi.config.types import (
     Duration,
     MetaId,
@@ -22,6 +21,7 @@ from offline_capi.config.types import (
     as_list,
     require_encrypted_url,
 )
+from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.meta.versions import FAMILIES, NEWEST, Family
 from offline_capi.storage.private_files import FileAccess
 
@@ -57,20 +57,20 @@ class PlatformApp(Node):
 
 
 def _check_outlives_window(value: timedelta) -> timedelta:
-    shortest = LONGEST_WINDOW + LEDGER_MARGIN
+    shortest = MAX_PHYSICAL_STORE_AGE + LEDGER_MARGIN
     if value < shortest:
         raise ValueError(
-            f"is too short: Meta takes events for up to {LONGEST_WINDOW.days} days, and a key deleted before "
+            f"is too short: Meta takes events for up to {MAX_PHYSICAL_STORE_AGE.days} days, and a key deleted before "
             f"that would be sent and counted again, or an open day be lost; {shortest.days}d or more"
         )
     return value
 
 
 def _check_within_window(value: timedelta) -> timedelta:
-    if value > LONGEST_WINDOW:
+    if value > MAX_PHYSICAL_STORE_AGE:
         raise ValueError(
-            f"is too long: after {LONGEST_WINDOW.days} days Meta takes none of these events, and until they go they "
-            f"are hashed identity on a disk; {LONGEST_WINDOW.days}d or less"
+            f"is too long: after {MAX_PHYSICAL_STORE_AGE.days} days Meta takes none of these events, and until "
+            f"they go they are hashed identity on a disk; {MAX_PHYSICAL_STORE_AGE.days}d or less"
         )
     return value
 
@@ -97,7 +97,7 @@ class Retention(Node):
         timedelta(days=400), description="runs, and what each of them and its tasks counted"
     )
     ledger: Annotated[Period, AfterValidator(_check_outlives_window)] = Field(
-        LONGEST_WINDOW + LEDGER_MARGIN,
+        MAX_PHYSICAL_STORE_AGE + LEDGER_MARGIN,
         description="keys of the events that were sent; longer by itself where a client's physical_store_max_age is",
     )
     read_back: Period = Field(timedelta(days=93), description="what Meta counted, from `clients quality`")

@@ -26,6 +26,7 @@ from offline_capi.config.types import (
     expand_text,
 )
 from offline_capi.meta.catalogue import EVENT_KEYS, check_key
+from offline_capi.meta.limits import MAX_EVENTS_PER_REQUEST, MAX_REQUEST_BYTES
 from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = [
@@ -135,9 +136,12 @@ class Delivery(Node):
     """How requests are cut and sent."""
 
     max_events: int = Field(
-        1000, ge=1, le=1000, description="events a request; 1,000 is Meta's limit (D:using-the-api)"
+        MAX_EVENTS_PER_REQUEST,
+        ge=1,
+        le=MAX_EVENTS_PER_REQUEST,
+        description="events a request; 1,000 is Meta's limit (D:using-the-api)",
     )
-    max_bytes: int = Field(2_000_000, ge=10_000, description="bytes a request; Meta publishes no limit")
+    max_bytes: int = Field(MAX_REQUEST_BYTES, ge=10_000, description="bytes a request; Meta publishes no limit")
     concurrency: int = Field(4, ge=1, le=16, description="requests in flight for one client")
     in_flight: int = Field(8, ge=1, le=64, description="requests in flight over all clients")
     timeout: Duration = timedelta(seconds=60)

@@ -9,14 +9,13 @@ old while it waited).
 from __future__ import annotations
 
 from offline_capi.events.age import split_by_age
-from offline_capi.events.build import MAX_BYTES, build_events
+from offline_capi.events.build import build_events
 from offline_capi.events.keys import event_key, event_key_of
 from offline_capi.events.pixels import copy_for_pixels
 from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
 
 __all__ = [
     "EVENT_SCHEMA",
-    "MAX_BYTES",
     "REJECTION_SCHEMA",
     "build_events",
     "copy_for_pixels",

@@ -9,10 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from offline_capi.config.client import LONGEST_WINDOW, Client
+from offline_capi.config.client import Client
 from offline_capi.config.platform import LEDGER_MARGIN
 from offline_capi.ledger.database import Database
 from offline_capi.ledger.schema.tables import RequestState, request, run, sender
+from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.model import Fate, in_utc
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
     "select_unconfirmed_requests",
 ]
 
-LONGEST_EVENT_AGE = LONGEST_WINDOW
+LONGEST_EVENT_AGE = MAX_PHYSICAL_STORE_AGE
 PURGE_MARGIN = LEDGER_MARGIN
 
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from offline_capi.config.source import SqlSource
 from offline_capi.errors import UsageError
 from offline_capi.mapping.times import TimeRule, read_instants
+from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.model import SourceRows, Window
 from offline_capi.onboarding.lines import Confidence, Line
 from offline_capi.onboarding.origins import Origin, derive_name, require_rows
@@ -28,7 +29,7 @@ __all__ = ["inspect_query", "inspect_table"]
 
 ConnectionUrl = Callable[[str], str]
 #: A query is first asked for what Meta takes at all (D:offline-events), then for anything.
-_RECENT, _EVER = timedelta(days=62), datetime(2000, 1, 1, tzinfo=UTC)
+_EVER = datetime(2000, 1, 1, tzinfo=UTC)
 _NOTES = {"connection": "an Airflow connection, or a URL in the environment", "sql": "sees :since and :until"}
 
 
@@ -54,7 +55,8 @@ def inspect_query(connection: str, file: Path, connection_url: ConnectionUrl) ->
     """The user's own query, which becomes the upload's unchanged."""
     text = _read_query_file(file)
     looks = (
-        Sample.collect(_read_rows(connection, text, since, connection_url)) for since in (_get_now() - _RECENT, _EVER)
+        Sample.collect(_read_rows(connection, text, since, connection_url))
+        for since in (_get_now() - MAX_PHYSICAL_STORE_AGE, _EVER)
     )
     return Origin(
         name=derive_name(file.stem),

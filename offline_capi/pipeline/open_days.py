@@ -11,9 +11,10 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
+from offline_capi.events.standard import PHYSICAL_STORE
 from offline_capi.guards.past_losses import KnownLosses, OwedEvents
 from offline_capi.ledger import build_calendar, list_past_runs
+from offline_capi.meta.limits import MAX_EVENT_AGE
 from offline_capi.model import Calendar, DayReason, DayState, Fate, PastRun, Reason, UploadDay, Window, yesterday
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def keeps_events_in_their_day(upload: Upload) -> bool:
 
 def find_max_age(upload: Upload, deployment: Deployment) -> timedelta:
     """How old an event of this upload may be at most, the platform's margin taken off."""
-    ages = [MAX_AGE]
+    ages = [MAX_EVENT_AGE]
     source = upload.event.action_source
     if getattr(source, "constant", None) in (None, PHYSICAL_STORE):
         name = upload.client.constant

@@ -8,11 +8,11 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
-from offline_capi.clients import breaker
+from offline_capi.clients import make_refusal_check
 from offline_capi.config import Deployment, SecretResolver
 from offline_capi.config.paths import anchor_url
 from offline_capi.config.upload import Upload
-from offline_capi.delivery import Policy, cut_requests, deliver, open_senders
+from offline_capi.delivery import DeliveryPolicy, RetryPolicy, cut_requests, deliver, open_senders
 from offline_capi.errors import SourceError
 from offline_capi.events import copy_for_pixels, split_by_age
 from offline_capi.guards.drift import DriftWatch
@@ -275,19 +275,21 @@ def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
         settings,
         test_event_code=run.test_event_code,
         upload_tag=run.fill_upload_tag,
-        refusal=breaker(services.deployment.platform.stage),
+        refusal=make_refusal_check(services.deployment.platform.stage),
     ) as senders:
         delivery = deliver(
             _check_clock_before(journal.start_digests(requests), services),
             senders=senders,
             claim=partial(journal.claim, run.run_id),
-            policy=Policy(
-                settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency, settings.in_flight
+            policy=DeliveryPolicy(
+                RetryPolicy(settings.max_tries, settings.max_wait.total_seconds()),
+                settings.concurrency,
+                settings.in_flight,
             ),
             now=services.clock,
             split_by_age=partial(split_expired, run),
             together=journal.claim_together,
-            while_quiet=journal.keep_alive,
+            on_idle=journal.keep_alive,
             pace=services.ledger.pace,
             rates=run.rates,
         )

@@ -197,7 +197,7 @@ def test_p09_clients_stand_as_the_last_look_found_them_and_no_token_is_shown(his
     facts = TokenFacts("system_user", "1", valid=True, expires_at=ends.timestamp())
     since = "2026-11-20T03:00:00+00:00"
     fault = AccessFault("run: refused", "the token was revoked", stops=True, since=since)
-    tested = connection.Tested("probe", history.night.pixel("acme_bank"), since, "good", "")
+    tested = connection.ConnectionTestResult("probe", history.night.pixel("acme_bank"), since, "good", "")
     known = replace(book.read("acme_bank"), fingerprint=fingerprint(Secret(token)), tested=tested, token=facts)
     book.write(replace(known, faults=(fault,)))
     history.post("store_purchases", "corner_shop", 3, Fate.SENT)

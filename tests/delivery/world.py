@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from offline_capi.config.client import Client
 from offline_capi.config.upload import LossLimits
-from offline_capi.delivery import Clock, Policy, Rates, cut_requests, deliver
+from offline_capi.delivery import Clock, DeliveryPolicy, Rates, cut_requests, deliver
 from offline_capi.events import split_by_age
 from offline_capi.events.schema import REJECTION_SCHEMA
 from offline_capi.ledger import Ledger
@@ -68,7 +68,7 @@ class World:
     sharing: bool = False
 
     def run(
-        self, built: Sequence[BuiltEvents], policy: Policy, *, max_events: int, clock: Clock | None = None
+        self, built: Sequence[BuiltEvents], policy: DeliveryPolicy, *, max_events: int, clock: Clock | None = None
     ) -> Tally:
         """``run_upload`` from built events on; closing the books raises where they do not balance."""
         time, books = NightTime(self.edge), Books()
@@ -81,7 +81,7 @@ class World:
             clock=clock or time.clock,
             now=time.now,
             split_by_age=lambda events: self.by_age(
-                events, clients=CLIENTS, now=time.now(), margin=timedelta(seconds=policy.max_wait)
+                events, clients=CLIENTS, now=time.now(), margin=timedelta(seconds=policy.retry.max_wait_s)
             ),
             together=self.ledger.journal.claim_together,
             pace=self.ledger.pace if self.sharing else None,

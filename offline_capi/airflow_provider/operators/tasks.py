@@ -78,13 +78,13 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
     The nightly run also opens one for each day that earlier runs left open, and says so first. A dry run ends here: it
     opens no run, and nothing is recorded. Nor is anything of a run with a test event code.
     """
-    from offline_capi.delivery import manual_only
+    from offline_capi.delivery import check_test_event_code
     from offline_capi.pipeline import begin_run
 
     context = get_current_context()
     refuse_unknown_conf(context)
     trigger, form = run_type(context), context["params"]
-    manual_only(form.get("test_event_code") or None, trigger)
+    check_test_event_code(form.get("test_event_code") or None, trigger)
     with opened(Place(folder, upload)) as (one, services):
         window = window_of(one, context)
         wanted = known_clients(form.get("clients") or (), services)

@@ -81,14 +81,14 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
 @app.get("/clients", response_class=HTMLResponse)
 def show_clients(user: GetUserDep) -> str:
     """How the clients stand for which any upload sends that this user may see."""
-    from offline_capi.clients import StatusBook, standings
+    from offline_capi.clients import StatusBook, build_overviews
     from offline_capi.ledger import find_last_accepted
 
     with _opened(whole=True) as (deployment, _, ledger):
         recipients, accepted = _recipients_seen(_Sight(user), deployment, ledger), find_last_accepted(ledger)
     # No token is looked up: a web server has no need of any client's secret.
-    found = standings(recipients, None, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
-    return _page("clients", "Clients", standings=found)
+    found = build_overviews(recipients, None, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
+    return _page("clients", "Clients", overviews=found)
 
 
 @app.get("/coverage", response_class=HTMLResponse)
