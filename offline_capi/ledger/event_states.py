@@ -15,6 +15,7 @@ from offline_capi.ledger.leases import Leases, Process
 from offline_capi.ledger.prepared import split_ids
 from offline_capi.ledger.schema.tables import RequestState, request, sender
 from offline_capi.ledger.values import compute_value_marks, have_changed
+from offline_capi.meta.limits import OFFLINE_DEDUPLICATION_WINDOW, ONLINE_DEDUPLICATION_WINDOW
 from offline_capi.model import EventBatch, Fate, Reason
 
 __all__ = [
@@ -27,10 +28,6 @@ __all__ = [
     "settle",
 ]
 
-#: Meta drops a repeated event for so long after it first came
-#: (D:deduplicate-pixel-and-server-events; D:offline-events).
-ONLINE_DEDUPLICATION_WINDOW = timedelta(hours=48)
-OFFLINE_DEDUPLICATION_WINDOW = timedelta(days=7)
 
 Settled = tuple[Fate, str | None]
 _LOST_ANSWER: Settled = (Fate.UNCONFIRMED, Reason.LOST_ANSWER)
