@@ -34,9 +34,14 @@ def version(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the version; with --canary, also how Meta takes the versions of its API that are configured."""
+    """Print the version and what computes SHA-256; with --canary, also how Meta takes the configured Graph versions."""
     if not canary:
-        typer.echo(__version__)
+        from offline_capi.runtime.sha256 import KERNEL
+
+        if as_json:
+            print_json({"version": __version__, "sha256": KERNEL})
+        else:
+            typer.echo(f"{__version__}\nSHA-256 by {KERNEL}")
         return
     from offline_capi.meta.versions import version_warnings
 

@@ -15,7 +15,6 @@ from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity.clear_text import ANYTHING, keeping_contacts_in, without_contact_details
 from offline_capi.identity.declared import DIGEST, declared_digest, passing_digests, refusing_digests
-from offline_capi.identity.digests import digests
 from offline_capi.identity.distinct import distinct, repeats
 from offline_capi.identity.hash_cache import HashCache, HashCacheTable, HashedValues
 from offline_capi.identity.mending import undecorated
@@ -27,6 +26,7 @@ from offline_capi.identity.text import as_text, blank_where, is_one_of, longer_t
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import DroppedValues, IdentityColumn, NotedValues
+from offline_capi.runtime.sha256 import hash_to_hex
 
 __all__ = [
     "PROFILES",
@@ -361,7 +361,7 @@ def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> HashedVal
     sent = _outgoing(key, usable)
     if not junk:
         return HashedValues(sent, usable.cause)
-    hashes = digests(usable.text) if USER_DATA_KEYS[key].hashing == "never" or usable.final is not None else sent
+    hashes = hash_to_hex(usable.text) if USER_DATA_KEYS[key].hashing == "never" or usable.final is not None else sent
     listed = pc.or_(is_one_of(hashes, frozenset(junk)), is_one_of(sent, frozenset(junk)))
     kept = Usable(sent, usable.cause).refuse(Cause.LISTED_AS_JUNK, listed)
     return HashedValues(kept.text, kept.cause)
@@ -373,9 +373,9 @@ def _outgoing(key: str, usable: Usable) -> pa.Array:
         return usable.text
     final = usable.final
     if final is None:
-        return digests(usable.text)
+        return hash_to_hex(usable.text)
     final = pc.fill_null(final, False)
-    return pc.if_else(final, usable.text, digests(blank_where(usable.text, final)))
+    return pc.if_else(final, usable.text, hash_to_hex(blank_where(usable.text, final)))
 
 
 def _lists(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
