@@ -17,8 +17,7 @@ from typing import Any
 import typer
 
 from offline_capi.cli import app
-from offline_capi.meta.graph.error_table import TABLE as ERROR_CODES
-from offline_capi.meta.graph.error_table import Action, Scope, explain
+from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Scope, explain
 from offline_capi.model import REASONS, WARNING_TEXTS, Fate, Reason
 
 ROOT = Path(__file__).parents[1]
@@ -124,7 +123,7 @@ def _sentence(text: str) -> str:
 
 def render_error_codes() -> str:
     """Meta's error codes as `explain` gives them, one heading each."""
-    entries = sorted(ERROR_CODES, key=lambda entry: (entry.code, entry.subcode or 0))
+    entries = sorted(ERROR_TABLE, key=lambda entry: (entry.code, entry.subcode or 0))
     return "# Error codes of Meta\n\n`offline-capi explain CODE` prints the same.\n\n" + "\n".join(
         _render_error(entry.code, entry.subcode) for entry in entries
     )

@@ -16,7 +16,7 @@ from offline_capi.config.environments import VARIABLE
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.runtime.bugs import as_internal, contain_hooks, is_meant_to_end_us
 from offline_capi.runtime.process import set_up_process
-from offline_capi.storage.filesystem import places_told
+from offline_capi.storage.filesystem import translate_storage_errors
 
 EnvironmentOption = Annotated[
     str | None, typer.Option("--environment", help=f"One of `environments` in clients.yml. Default: {VARIABLE}.")
@@ -70,7 +70,7 @@ def main() -> NoReturn:
     set_up_process()
     contain_hooks()
     try:
-        with places_told():
+        with translate_storage_errors():
             app(standalone_mode=True)
     except ConfigError as error:
         fail(error, 2)

@@ -30,7 +30,7 @@ from offline_capi.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment
-    from offline_capi.onboarding import Answers, Known, Line, Origin, Proposal
+    from offline_capi.onboarding import Answers, Line, Origin, ProjectState, Proposal
     from offline_capi.report import RunReport
 
 Ask = Callable[[str, str], str]
@@ -69,17 +69,17 @@ def init(
 ) -> None:
     """Look at a table or file, and write client, upload and SQL for it, with the evidence; check and plan them."""
     from offline_capi import onboarding
-    from offline_capi.onboarding.questions import valid, valid_keys
+    from offline_capi.onboarding.questions import validate_answer, validate_keys
 
     ask = _default if yes or as_json else _asked
-    known = onboarding.known_in(config, os.environ)
-    origin = onboarding.seen_from(config, _origin(source, connection, table, sql, ask))
+    known = onboarding.read_project(config, os.environ)
+    origin = onboarding.rebase_source(config, _origin(source, connection, table, sql, ask))
     upload = _name(name, origin, known, ask, force=force)
     said = {"pixel": pixel, "event": event, "action_source": action_source, "timezone": timezone, "country": country,
             "currency": currency, "time": time, "id": event_id, "value": value,
             "external_id": external_id}  # fmt: skip
-    checked: dict[str, Any] = {key: valid(key, text) for key, text in said.items()}
-    answers = onboarding.Answers(client=_client(client, known, ask), **checked, keys=valid_keys(keys or []))
+    checked: dict[str, Any] = {key: validate_answer(key, text) for key, text in said.items()}
+    answers = onboarding.Answers(client=_client(client, known, ask), **checked, keys=validate_keys(keys or []))
     answers = _from_client(_pixel(answers, known, ask), known)
     answers, proposal = _talk(origin, answers, known, ask)
     if not as_json:
@@ -87,7 +87,7 @@ def init(
     if ask is _asked:
         proposal = _confirmed(proposal, origin)
     files = onboarding.write_up(upload, proposal, origin, answers, known, force=force)
-    files = onboarding.missing_only(files, force=force)
+    files = onboarding.select_missing(files, force=force)
     if ask is _asked and not _yes(f"Write {len(files)} files ({', '.join(map(str, files))})?", default=True):
         raise UsageError("stopped. Nothing was written")
     onboarding.save(files)
@@ -123,12 +123,12 @@ def _origin(source: str | None, connection: str | None, table: str | None, sql: 
     from offline_capi import onboarding
 
     if connection is not None and source is None and table is not None and sql is None:
-        return onboarding.look_at_table(connection, table, _connection_url)
+        return onboarding.inspect_table(connection, table, _connection_url)
     if connection is not None and source is None and sql is not None and table is None:
-        return onboarding.look_at_query(connection, sql, _connection_url)
+        return onboarding.inspect_query(connection, sql, _connection_url)
     if connection or table or sql:
         raise UsageError("name a file, or --connection with one of --table and --sql. Nothing was written")
-    return onboarding.look_at_file(source or ask(_WHICH_FILE, "") or _no_file(), os.environ)
+    return onboarding.inspect_file(source or ask(_WHICH_FILE, "") or _no_file(), os.environ)
 
 
 _WHICH_FILE = "Which file holds the rows? CSV, JSON lines or Parquet"
@@ -142,10 +142,10 @@ def _connection_url(name: str) -> str:
     return str(environment_secrets().connection_url(name).reveal())
 
 
-def _name(name: str | None, origin: Origin, known: Known, ask: Ask, *, force: bool) -> str:
-    from offline_capi.onboarding.questions import valid
+def _name(name: str | None, origin: Origin, known: ProjectState, ask: Ask, *, force: bool) -> str:
+    from offline_capi.onboarding.questions import validate_answer
 
-    chosen = valid("name", name or ask("Name of the upload", origin.name)) or origin.name
+    chosen = validate_answer("name", name or ask("Name of the upload", origin.name)) or origin.name
     if chosen in known.uploads and not force:
         place = known.folder / "uploads"
         raise UsageError(
@@ -155,11 +155,13 @@ def _name(name: str | None, origin: Origin, known: Known, ask: Ask, *, force: bo
     return chosen
 
 
-def _client(client: str | None, known: Known, ask: Ask) -> str:
-    from offline_capi.onboarding.questions import valid
+def _client(client: str | None, known: ProjectState, ask: Ask) -> str:
+    from offline_capi.onboarding.questions import validate_answer
 
     only = next(iter(known.clients)) if len(known.clients) == 1 else ""
-    chosen = valid("client", client or ask("Whose rows are these? A name for the client, such as acme_bank", only))
+    chosen = validate_answer(
+        "client", client or ask("Whose rows are these? A name for the client, such as acme_bank", only)
+    )
     if chosen is None:
         names = (
             f"; one of {', '.join(sorted(known.clients)[:10])}, or a new one"
@@ -170,27 +172,27 @@ def _client(client: str | None, known: Known, ask: Ask) -> str:
     return chosen
 
 
-def _pixel(answers: Answers, known: Known, ask: Ask) -> Answers:
+def _pixel(answers: Answers, known: ProjectState, ask: Ask) -> Answers:
     if answers.pixel or answers.client in known.clients:
         return answers
     return _answered(answers, "pixel", "The client's pixel or dataset id", ask, lambda _: None)
 
 
-def _from_client(answers: Answers, known: Known) -> Answers:
+def _from_client(answers: Answers, known: ProjectState) -> Answers:
     """A client that is known already has a country; a zone of its own says nothing of this source."""
     client = known.clients.get(answers.client)
     return replace(answers, country=answers.country or (client.country if client else None))
 
 
-def _talk(origin: Origin, answers: Answers, known: Known, ask: Ask) -> tuple[Answers, Proposal]:
+def _talk(origin: Origin, answers: Answers, known: ProjectState, ask: Ask) -> tuple[Answers, Proposal]:
     """Every open line asked about, in order; what is left empty stays a TODO."""
-    from offline_capi.onboarding import Standing, propose
+    from offline_capi.onboarding import Confidence, propose
     from offline_capi.onboarding.questions import ASKED_BY, EXTERNAL_ID
 
     now = datetime.now(UTC)
     proposal = propose(origin, answers, now)
     for place, name in ASKED_BY.items() if ask is _asked else ():
-        line = next((line for line in proposal.of(Standing.OPEN) if line.place == place), None)
+        line = next((line for line in proposal.list_lines(Confidence.OPEN) if line.place == place), None)
         if line is not None and not (place == "custom_data.currency" and line.columns):
             question = f"{place}: {_asked_for(line.because)} (empty: later)"
             answers = _answered(answers, name, question, ask, lambda said: propose(origin, said, now))
@@ -200,7 +202,7 @@ def _talk(origin: Origin, answers: Answers, known: Known, ask: Ask) -> tuple[Ans
             answers, "country", "Country of phone numbers without one (empty: unknown)", ask, lambda _: None
         )
         proposal = propose(origin, answers, now)
-    has_ids = any(line.key == "external_id" for line in proposal.of(Standing.TAKEN))
+    has_ids = any(line.key == "external_id" for line in proposal.list_lines(Confidence.TAKEN))
     if ask is _asked and has_ids and answers.external_id is None and answers.client not in known.clients:
         answers = _answered(answers, "external_id", EXTERNAL_ID, ask, lambda _: None)
     return answers, proposal
@@ -208,11 +210,11 @@ def _talk(origin: Origin, answers: Answers, known: Known, ask: Ask) -> tuple[Ans
 
 def _answered(answers: Answers, name: str, question: str, ask: Ask, attempt: Callable[[Answers], object]) -> Answers:
     """Asked again until the answer is one."""
-    from offline_capi.onboarding.questions import valid
+    from offline_capi.onboarding.questions import validate_answer
 
     while True:
         try:
-            answer: Any = valid(name, ask(question, ""))
+            answer: Any = validate_answer(name, ask(question, ""))
             said = replace(answers, **{name: answer})
             attempt(said)
         except UsageError as error:
@@ -225,14 +227,18 @@ def _answered(answers: Answers, name: str, question: str, ask: Ask, attempt: Cal
 
 def _confirmed(proposal: Proposal, origin: Origin) -> Proposal:
     """Nothing counts that the person did not take: all at once, or line by line."""
-    from offline_capi.onboarding import Standing
+    from offline_capi.onboarding import Confidence
     from offline_capi.onboarding.proposal import check_people
 
-    among = [line for line in proposal.of(Standing.TAKEN, Standing.UNSURE) if line.columns and line.section != "client"]
+    among = [
+        line
+        for line in proposal.list_lines(Confidence.TAKEN, Confidence.UNSURE)
+        if line.columns and line.section != "client"
+    ]
     if _yes("Take what is proposed (unsure lines stay comments)?", default=True):
         return proposal
-    decided = proposal.decided(
-        lambda line: _yes(f"  {', '.join(line.columns)} → {line.place}?", default=line.standing is Standing.TAKEN),
+    decided = proposal.apply_decisions(
+        lambda line: _yes(f"  {', '.join(line.columns)} → {line.place}?", default=line.confidence is Confidence.TAKEN),
         among,
     )
     check_people(decided.lines, origin.sample)
@@ -243,7 +249,7 @@ def _confirmed(proposal: Proposal, origin: Origin) -> Proposal:
 
 
 def print_proposal(origin: Origin, proposal: Proposal) -> None:
-    from offline_capi.onboarding import Standing
+    from offline_capi.onboarding import Confidence
 
     rows = f"{len(origin.sample):,} {'rows' if origin.sample.whole else 'first rows'}"
     out.print(Text.assemble((origin.name, "bold"), f"  {origin.described}"))
@@ -251,8 +257,8 @@ def print_proposal(origin: Origin, proposal: Proposal) -> None:
     if proposal.export:
         out.print(f"  recognised as {proposal.export}", highlight=False)
     lines = [line for line in proposal.lines if line.columns]
-    _show("becomes", [line for line in lines if line.standing is Standing.TAKEN], "green")
-    _show("unsure: becomes a comment", [line for line in lines if line.standing is Standing.UNSURE], "yellow")
+    _show("becomes", [line for line in lines if line.confidence is Confidence.TAKEN], "green")
+    _show("unsure: becomes a comment", [line for line in lines if line.confidence is Confidence.UNSURE], "yellow")
     if proposal.aside:
         out.print(Padding(Text(f"left aside: {', '.join(proposal.aside)}", style="dim"), (1, 0, 0, 2)))
     out.print()
@@ -273,7 +279,7 @@ def _show(heading: str, lines: Sequence[Line], style: str) -> None:
 
 
 def _finish(
-    upload: str, proposal: Proposal, answers: Answers, known: Known, files: Sequence[Path], *, as_json: bool
+    upload: str, proposal: Proposal, answers: Answers, known: ProjectState, files: Sequence[Path], *, as_json: bool
 ) -> NoReturn:
     """Check and plan what was written; exits 2 while something of it waits for a person."""
     data = {"upload": upload, "client": answers.client, "first_night": proposal.first_night.isoformat(),
@@ -297,10 +303,10 @@ def _finish(
 
 def _as_json(line: Line) -> Mapping[str, object]:
     return {"place": line.place, "columns": line.columns, "node": line.node, "because": line.because,
-            "standing": line.standing.value}  # fmt: skip
+            "confidence": line.confidence.value}  # fmt: skip
 
 
-def _planned(upload: str, proposal: Proposal, known: Known) -> RunReport:
+def _planned(upload: str, proposal: Proposal, known: ProjectState) -> RunReport:
     from offline_capi.operations.preflight import check_columns
     from offline_capi.pipeline import open_services, plan_upload
 
@@ -312,7 +318,7 @@ def _planned(upload: str, proposal: Proposal, known: Known) -> RunReport:
         return plan_upload(one, window, services)
 
 
-def _checked(upload: str, known: Known) -> Deployment:
+def _checked(upload: str, known: ProjectState) -> Deployment:
     """The upload with its client; every problem of the two, and none of other uploads."""
     from offline_capi.config import load_each
 
@@ -323,12 +329,12 @@ def _checked(upload: str, known: Known) -> Deployment:
     return deployment
 
 
-def print_open(error: ConfigError, proposal: Proposal, upload: str, answers: Answers, known: Known) -> None:
+def print_open(error: ConfigError, proposal: Proposal, upload: str, answers: Answers, known: ProjectState) -> None:
     """What ``check`` reports, each with what is to be decided there."""
-    from offline_capi.onboarding import Standing
+    from offline_capi.onboarding import Confidence
     from offline_capi.onboarding.writing import PIXEL
 
-    todo = {line.place: line.because for line in proposal.of(Standing.OPEN)}
+    todo = {line.place: line.because for line in proposal.list_lines(Confidence.OPEN)}
     todo[f"clients.{answers.client}.pixel_id"] = PIXEL
     waits = f"reported by `{_command('check', known, upload)}` until it is done"
     out.print(Text.assemble("\n", (f"! left to you: {len(error.problems)}", "bold yellow"), f"  {waits}"))
@@ -345,7 +351,7 @@ def _asked_for(because: str) -> str:
     return because.removeprefix("TODO: ")
 
 
-def print_planned(report: RunReport, upload: str, proposal: Proposal, answers: Answers, known: Known) -> None:
+def print_planned(report: RunReport, upload: str, proposal: Proposal, answers: Answers, known: ProjectState) -> None:
     from offline_capi.report import print_report
 
     out.print(Text.assemble(("✓ checked", "bold green"), "  no problems, and the source has every column\n"))
@@ -355,12 +361,12 @@ def print_planned(report: RunReport, upload: str, proposal: Proposal, answers: A
         out.print(Text.assemble(f"  {what}\n", (f"    {command}", "cyan")), soft_wrap=True)
 
 
-def _next(upload: str, proposal: Proposal, answers: Answers, known: Known) -> list[tuple[str, str]]:
+def _next(upload: str, proposal: Proposal, answers: Answers, known: ProjectState) -> list[tuple[str, str]]:
     """A rehearsal keeps its own ledger: what the sandbox took must not count as sent when the night is in earnest."""
-    from offline_capi.onboarding.writing import token_variable
+    from offline_capi.onboarding.writing import name_token_variable
 
     client = known.clients.get(answers.client)
-    variable = client.token.env if client else token_variable(answers.client)
+    variable = client.token.env if client else name_token_variable(answers.client)
     night = _command("upload", known, upload, proposal)
     elsewhere = "OFFLINE_CAPI_GRAPH_URL=http://127.0.0.1:8420 OFFLINE_CAPI_LEDGER=sqlite:///rehearsal.db"
     return [
@@ -375,6 +381,6 @@ def _next(upload: str, proposal: Proposal, answers: Answers, known: Known) -> li
     ]
 
 
-def _command(verb: str, known: Known, upload: str, proposal: Proposal | None = None) -> str:
+def _command(verb: str, known: ProjectState, upload: str, proposal: Proposal | None = None) -> str:
     folder = "" if known.folder == DEFAULT_CONFIG else f" --config {known.folder}"
     return f"offline-capi {verb} {upload}{f' --since {proposal.first_night}' if proposal else ''}{folder}"

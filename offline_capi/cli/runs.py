@@ -56,7 +56,7 @@ def status(
         _print_unconfirmed_requests(run, config, as_json=as_json)
         return
     with opened(config) as services:
-        runs = [services.ledger.run(run)] if run else services.ledger.runs(limit)
+        runs = [services.ledger.runs.get(run)] if run else services.ledger.runs.list_newest(limit)
     if as_json:
         print_json([record.to_json() for record in runs])
     else:
@@ -87,8 +87,8 @@ def _status_days(upload: str | None, since: str | None, until: str | None, confi
 
 def _print_unconfirmed_requests(run: str | None, config: Path, *, as_json: bool) -> None:
     with opened(config) as services:
-        now, only = services.clock(), services.ledger.run(run).id if run else None
-        doubts = [one for one in services.ledger.unconfirmed(now) if only in (None, one.run_id)]
+        now, only = services.clock(), services.ledger.runs.get(run).id if run else None
+        doubts = [one for one in services.ledger.journal.find_unconfirmed(now) if only in (None, one.run_id)]
     if as_json:
         print_json([one.to_json(now) for one in doubts])
     else:
@@ -134,8 +134,8 @@ def rejects(
     from offline_capi.report import print_rejects, reject_reasons, reject_rows
 
     with opened(config) as services:
-        run_id = services.ledger.newest_run().id if run == "last" else services.ledger.run(run).id
-        table, files = services.stage.not_sent(run_id)
+        run_id = services.ledger.runs.get_newest().id if run == "last" else services.ledger.runs.get(run).id
+        table, files = services.stage.read_unsent(run_id)
     if as_json:
         reasons = [line.to_json() for line in reject_reasons(table)]
         print_json({"run": run_id, "files": files, "reasons": reasons, "rows": reject_rows(table, limit)})
@@ -161,7 +161,7 @@ def replay(
     from offline_capi.pipeline import replay_run
 
     with opened(config) as services:
-        past = services.ledger.newest_run() if run == "last" else services.ledger.run(run)
+        past = services.ledger.runs.get_newest() if run == "last" else services.ledger.runs.get(run)
         detail = {"window": str(past.window), "undelivered": undelivered}
         record_audit(
             services.ledger, AuditAction.REPLAY, past.upload, now=services.clock(), detail=detail, run_id=past.id

@@ -24,8 +24,8 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say what one of Meta's error codes means, and what to do."""
-    from offline_capi.delivery import explain as entry_of
-    from offline_capi.delivery import parse_code
+    from offline_capi.meta.graph.error_table import explain as entry_of
+    from offline_capi.meta.graph.error_table import parse_code
     from offline_capi.model import REASONS, WARNING_TEXTS
 
     said = " ".join(code)
@@ -71,9 +71,9 @@ def schema(
     which: Annotated[str, typer.Argument(help="upload or clients.")] = "upload",
 ) -> None:
     """Print the JSON Schema of the YAML files, for editors."""
-    from offline_capi.config import json_schema
+    from offline_capi.config import generate_json_schema
 
-    schemas = json_schema()
+    schemas = generate_json_schema()
     if which not in schemas:
         raise UsageError(f'schema: "{which}" is unknown; one of: {", ".join(schemas)}')
     print_json(schemas[which])

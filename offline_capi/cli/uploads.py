@@ -53,13 +53,13 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
-    from offline_capi.config.columns import patterns_used
+    from offline_capi.config.columns import list_patterns
     from offline_capi.meta.versions import version_warnings
 
     deployment = load(config)
     chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
     for one in chosen:
-        if patterns_used(one):
+        if list_patterns(one):
             from offline_capi.operations.preflight import check_patterns  # loads Arrow, which most checks do without
 
             check_patterns(one, deployment)
@@ -197,7 +197,7 @@ def upload_command(
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
         total = expected(one, window, services, quiet=as_json)
         with alerting(one.name, services), progress(one.name, quiet=as_json, total=total) as on_progress:
-            if not services.ledger.runs(1):
+            if not services.ledger.runs.list_newest(1):
                 announce(f"! new ledger: {services.ledger.place}")
             if force_gates:  # before it runs: who forced a night stands in the log however it ends
                 record_audit(

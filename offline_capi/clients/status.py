@@ -1,4 +1,4 @@
-"""What is known of each client's access, kept between nights: one small file a client, in the stage folder.
+"""What is known of each client's access, kept between runs: one small file a client, in the stage folder.
 
 A file a client, because tasks of many clients write at the same time and none may wait for another, or see anything of
 it; in the stage folder, because every worker of a deployment reaches that one.
@@ -10,16 +10,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from offline_capi.clients.connection import Tested
+from offline_capi.clients.connection import ConnectionTestResult
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
 from offline_capi.runtime.secret import fingerprint
 from offline_capi.storage.filesystem import JsonFolder
 
-#: The fault of a client that a run was refused: of it somebody is told by the run, if no check has told them before.
+#: Key of the fault that a run was refused. The run reports it, unless a check has reported the cause before.
 RUN_REFUSED = "run: refused"
 
-__all__ = ["AccessFault", "ClientStatus", "StatusBook", "breaker", "refusal", "with_refusal", "without_refusal"]
+__all__ = [
+    "AccessFault",
+    "ClientStatus",
+    "StatusBook",
+    "add_refusal",
+    "find_refusal",
+    "make_refusal_check",
+    "remove_refusal",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class ClientStatus:
 
     client: str
     fingerprint: str | None = None
-    tested: Tested | None = None
+    tested: ConnectionTestResult | None = None
     token: TokenFacts | None = None
     faults: tuple[AccessFault, ...] = ()
     authorization: Mapping[str, Any] = field(default_factory=dict)
@@ -52,39 +60,38 @@ class ClientStatus:
         return cls(
             data["client"],
             data["fingerprint"],
-            Tested.from_json(tested) if tested else None,
+            ConnectionTestResult.from_json(tested) if tested else None,
             TokenFacts.from_json(token) if token else None,
             tuple(AccessFault(**fault) for fault in data["faults"]),
             data["authorization"],
         )
 
 
-def refusal(status: ClientStatus, fingerprint: str) -> str | None:
+def find_refusal(status: ClientStatus, fingerprint: str) -> str | None:
     """Why nothing should be sent with this token, or ``None``: the circuit breaker, as a run consults it.
 
-    A fault that stops opens it, and a good test closes it again. A token other than the one that was tested is given a
-    chance.
+    A fault with ``stops`` opens it, and a good test closes it. A token other than the one that was tested may be tried.
     """
     if status.fingerprint != fingerprint:
         return None
     return next((f"{fault.words} (since {fault.since})" for fault in status.faults if fault.stops), None)
 
 
-def with_refusal(status: ClientStatus, at: str) -> ClientStatus:
-    """With the note that a run was refused and somebody was told. It stops no run: the next one asks Meta again."""
+def add_refusal(status: ClientStatus, at: str) -> ClientStatus:
+    """Note that a run was refused and that this was reported. It stops no run: the next one asks Meta again."""
     fault = AccessFault(RUN_REFUSED, "Meta refused the token or the pixel when a run sent", stops=False, since=at)
     return replace(status, faults=(*status.faults, fault))
 
 
-def without_refusal(status: ClientStatus) -> ClientStatus:
-    """Without that note."""
+def remove_refusal(status: ClientStatus) -> ClientStatus:
+    """Remove that note."""
     return replace(status, faults=tuple(fault for fault in status.faults if fault.key != RUN_REFUSED))
 
 
-def breaker(stage: str) -> Callable[[str, Secret], str | None]:
+def make_refusal_check(stage: str) -> Callable[[str, Secret], str | None]:
     """Why a run should send nothing for a client with this token, by what the last check of it found."""
     book = StatusBook(stage)
-    return lambda client, token: refusal(book.read(client), fingerprint(token))
+    return lambda client, token: find_refusal(book.read(client), fingerprint(token))
 
 
 class StatusBook:

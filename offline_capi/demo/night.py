@@ -121,7 +121,7 @@ def _show_reports(settings: Mapping[str, str], home: Path, console: Console) -> 
 
     sent = 0
     with Ledger(settings["OFFLINE_CAPI_LEDGER"]) as ledger:
-        for record in reversed(ledger.runs(len(UPLOADS))):
+        for record in reversed(ledger.runs.list_newest(len(UPLOADS))):
             if record.report is not None:
                 report = RunReport.from_json(record.report)
                 console.print()

@@ -30,7 +30,6 @@ from offline_capi.events.standard import (
     APPEND_ATTRIBUTION,
     APPEND_VALUE,
     CRM,
-    MAX_ATTRIBUTION_AGE,
     MESSAGING,
     PURCHASE,
     STANDARD_EVENTS,
@@ -41,6 +40,7 @@ from offline_capi.events.standard import (
     events_that_need,
 )
 from offline_capi.meta.catalogue import WORDS
+from offline_capi.meta.limits import MAX_ATTRIBUTION_AGE
 from offline_capi.meta.standard_events import near_standard_name
 from offline_capi.model import Fate, Reason
 

@@ -27,7 +27,7 @@ from datetime import date, timedelta
 from statistics import median
 from typing import Any, NamedTuple
 
-from offline_capi.config.settings import Gates, RateGate, RowsGate, TrailingGate
+from offline_capi.config.upload import Gates, RateGate, RowsGate, TrailingGate
 from offline_capi.model import Fate, GateFinding, Reason, Tally, Window
 
 __all__ = ["can_stop", "forced", "judge_gates", "trailing_days"]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import TEMPLATE_PART, FieldSpec
+from offline_capi.config.fields import TEMPLATE_PART, FieldSpec
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.casts import Manner, cast
 from offline_capi.mapping.columns import SourceColumns

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import MappingSpec
-from offline_capi.config.columns import columns_of, field_specs, lookup_of
-from offline_capi.config.settings import Contents, FieldSpec
+from offline_capi.config.columns import find_field_specs, find_lookup, list_columns
+from offline_capi.config.fields import FieldSpec
+from offline_capi.config.mapping import Contents
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.columns import SourceColumns, require_columns
 from offline_capi.mapping.consent import without_consent
@@ -29,7 +30,7 @@ from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
 from offline_capi.mapping.text import as_text, is_text
-from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS
+from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS, LONG_ID_KEYS
 from offline_capi.model import DroppedValues, Fault, MappedRows, NotedValues, Reason, SourceRows, Window
 from offline_capi.runtime.border import near_misses, outside_map
 
@@ -216,7 +217,7 @@ def _window_spec(mapping: MappingSpec) -> tuple[FieldSpec, str]:
     Or of a template with that column in it, as ``{Date} {Time}``: the day of the whole is the day of its part.
     """
     window, time = mapping.window, mapping.event.time
-    looked_up = time is not None and any(lookup_of(column, mapping) for column in time.columns)  # joined later
+    looked_up = time is not None and any(find_lookup(column, mapping) for column in time.columns)  # joined later
     if time is not None and not (window.format or window.unit or looked_up):
         is_same = (time.column, time.template) == (window.column, window.template)
         if is_same or (time.template is not None and set(window.columns) <= set(time.columns)):
@@ -456,7 +457,7 @@ def _screened(field: _Field, mapping: MappingSpec, excused: pa.BooleanArray) -> 
     counted = [find._replace(where=pc.and_not(find.where, excused)) for find in finds]
     if field.name in _REQUIRED or mapping.screening.found == "reject":
         return _Screened(cleaned, tuple(Fault(Reason.FORBIDDEN_DATA, field.path, find.where) for find in counted))
-    label = " + ".join(columns_of(field.spec))
+    label = " + ".join(list_columns(field.spec))
     drops = [DroppedValues(field.path, label, find.shape, pc.sum(find.where).as_py()) for find in counted]
     return _Screened(cleaned, dropped=tuple(drop for drop in drops if drop.count))
 
@@ -563,15 +564,12 @@ def _rounded_ids(columns: SourceColumns, mapping: MappingSpec) -> Iterator[Noted
         ("custom_data.order_id", mapping.custom_data, "order_id"),
         ("custom_data.item_number", mapping.custom_data, "item_number"),
     )]  # fmt: skip
-    specs += [(key, spec) for key in _PERSONS_IDS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
+    specs += [(key, spec) for key in LONG_ID_KEYS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
     for path, spec in specs:
         for name in () if spec is None else spec.columns:
             values = columns.values(name)
             if (is_text(values) or pa.types.is_integer(values.type)) and (count := rounded_to_15(as_text(values))):
                 yield NotedValues(path, name, "rounded_15", count)
-
-
-_PERSONS_IDS = ("external_id", "lead_id", "subscription_id", "fb_login_id")
 
 
 # ---------------------------------------------------------------------------------------------- what is left out
@@ -582,7 +580,7 @@ _NEVER_LEFT_OUT = ("value", "currency")
 
 def _is_left_out(field: _Field) -> bool:
     """Whether the event goes without a value of the field that cannot be read."""
-    asked = {on_error for _, spec in field_specs(field.spec, ()) if (on_error := spec.on_error)}
+    asked = {on_error for _, spec in find_field_specs(field.spec, ()) if (on_error := spec.on_error)}
     asked |= {field.spec.on_error} if isinstance(field.spec, Contents) and field.spec.on_error else set()
     if asked:
         return field.custom and "reject" not in asked
@@ -594,7 +592,7 @@ def _left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Iterator[Dr
         if not _is_left_out(field):
             continue
         reading = field.reading
-        label = " + ".join(columns_of(field.spec))
+        label = " + ".join(list_columns(field.spec))
         for cause, where in (
             ("unreadable", reading.unreadable),
             ("unknown", reading.unknown),

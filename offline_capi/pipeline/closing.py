@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from offline_capi.errors import UsageError
-from offline_capi.ledger import keep_as_told
+from offline_capi.ledger import record_announced_losses
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import debts_of
 from offline_capi.pipeline.context import RunContext, Services
@@ -16,7 +16,7 @@ __all__ = ["close_run", "find_report", "warn_of_versions"]
 def close_run(run: RunContext) -> RunReport:
     """Close the books of a run that the gates have judged. Raises ``BalanceError`` if rows and fates do not add up."""
     upload, services, tally = run.upload, run.services, run.tally
-    record, ended = services.ledger.run(run.run_id), services.clock()
+    record, ended = services.ledger.runs.get(run.run_id), services.clock()
     tally.notices += warn_of_versions(services)
     nightly = is_nightly(record) and not tally.narrowed
     closed = find_newly_closed_days(upload, services.deployment, services.ledger, ended) if nightly else []
@@ -33,11 +33,11 @@ def close_run(run: RunContext) -> RunReport:
         days=days_to_judge(upload, record.window, oldest=record.started_at - find_max_age(upload, services.deployment)),
         environment=services.deployment.environment,
         ledger=services.ledger.place,
-        new_ledger=len(services.ledger.runs(2)) == 1,
+        new_ledger=len(services.ledger.runs.list_newest(2)) == 1,
     )
     debts = debts_of(tally, by_event_day=keeps_events_in_their_day(upload))
-    services.ledger.finish_run(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
-    keep_as_told(services.ledger, upload.name, closed, run_id=record.id, now=ended)
+    services.ledger.runs.finish(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
+    record_announced_losses(services.ledger, upload.name, closed, run_id=record.id, now=ended)
     return report
 
 
@@ -49,10 +49,10 @@ def warn_of_versions(services: Services) -> list[str]:
 def find_report(run_id: str, services: Services) -> RunReport:
     """The report of a run that has ended; ``last`` is the newest. Raises ``UsageError`` if there is none."""
     if run_id == "last":
-        ended = [record for record in services.ledger.runs(100) if record.report]
+        ended = [record for record in services.ledger.runs.list_newest(100) if record.report]
         record = ended[0] if ended else None
     else:
-        record = services.ledger.run(run_id)
+        record = services.ledger.runs.get(run_id)
     if record is None or record.report is None:
         raise UsageError(f'run "{run_id}" has no report yet; `offline-capi status` lists the runs and their states')
     return RunReport.from_json(record.report)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
-from offline_capi.config.settings import Upload
+from offline_capi.config.upload import Upload
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline.closing import warn_of_versions
 from offline_capi.pipeline.context import OnProgress, RunContext, Services, ignore_progress
@@ -59,7 +59,7 @@ def plan_upload(
         planned=True,
         environment=services.deployment.environment,
         ledger=services.ledger.place,
-        new_ledger=not services.ledger.runs(1),
+        new_ledger=not services.ledger.runs.list_newest(1),
     )
 
 

@@ -8,18 +8,19 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
-from offline_capi.clients import breaker
+from offline_capi.clients import make_refusal_check
 from offline_capi.config import Deployment, SecretResolver
-from offline_capi.config.paths import anchored_url
-from offline_capi.config.settings import Upload
-from offline_capi.delivery import Policy, cut_requests, deliver, open_senders
+from offline_capi.config.paths import anchor_url
+from offline_capi.config.upload import Upload
+from offline_capi.delivery import DeliveryPolicy, RetryPolicy, cut_requests, deliver, open_senders
 from offline_capi.errors import SourceError
-from offline_capi.events import SeenKeys, StoreRepeats, for_every_pixel, split_by_age
+from offline_capi.events import copy_for_pixels, split_by_age
 from offline_capi.guards.drift import DriftWatch
+from offline_capi.guards.duplicates import SeenKeys, StoreRepeats
 from offline_capi.guards.frequent_values import FrequentValues, junk_by_client
 from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import HashCache, inspect_identity
-from offline_capi.ledger import Rehearsal, keep_shapes, shapes_of
+from offline_capi.ledger import Journal, Rehearsal, load_shapes, save_shapes
 from offline_capi.mapping import FirstRows, LookupTable, columns_needed, columns_of_table, read_table
 from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Reason, Request, SourceRows, Window
 from offline_capi.pipeline.context import RunContext, Services
@@ -72,7 +73,7 @@ def open_books(run: RunContext) -> Iterator[None]:
         run.upload, run.window, run.covered, services.ledger, services.stage, services.clock(),
         trigger=run.trigger, run_id=run.run_id or None,
     )  # fmt: skip
-    known = {} if run.only is not None else shapes_of(services.ledger, run.upload.name)
+    known = {} if run.only is not None else load_shapes(services.ledger, run.upload.name)
     run.drift = DriftWatch(
         run.upload, services.deployment.clients, known, run_id=run.run_id or None,
         force=run.force_gates, active=run.only is None,
@@ -85,7 +86,7 @@ def open_books(run: RunContext) -> Iterator[None]:
         run.books = open_with()
         yield
         return
-    with services.stage.rejects(run.run_id) as rejects:
+    with services.stage.write_rejects(run.run_id) as rejects:
         run.books = open_with(keep_rejects=rejects.write, keep_undelivered=rejects.write_undelivered)
         yield
 
@@ -122,8 +123,8 @@ def access_source_of(upload: Upload, deployment: Deployment, secrets: SecretReso
     """The same for callers that have no ledger."""
     return {
         "zone": upload.window.timezone,
-        "connection_url": lambda name: anchored_url(
-            secrets.connection_url(deployment.connection(name)).reveal(), deployment.project
+        "connection_url": lambda name: anchor_url(
+            secrets.connection_url(deployment.resolve_connection(name)).reveal(), deployment.project
         ),
         "sql_folder": deployment.sql_folder,
         "folder": deployment.project,
@@ -170,7 +171,8 @@ def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
     for rows in read_rows(run.upload, run.window, run.services):
         now = run.services.clock()
         for built in run.recipe.prepare_batch(rows, now, firsts=firsts, cache=cache, observe=run.drift.look):
-            yield for_every_pixel(store_repeats.warned(seen.first_only(built)), run.recipe.clients, seen)
+            unique = store_repeats.add_warnings(seen.reject_repeats(built))
+            yield seen.reject_repeated_copies(copy_for_pixels(unique, run.recipe.clients))
 
 
 def check_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
@@ -215,7 +217,7 @@ def judge_run(run: RunContext, books: Books) -> tuple[GateFinding, ...]:
     if books.tally.gates is not None:
         return books.tally.gates
     gates, window = run.upload.gates, run.window
-    records = run.services.ledger.runs_of(run.upload.name, RUNS_PER_DAY * gates.days)
+    records = run.services.ledger.runs.list_reported(run.upload.name, RUNS_PER_DAY * gates.days)
     past = trailing_days((record.report for record in records if record.report), window, gates.days)
     active = {name for name, client in run.services.deployment.clients.items() if client.active}
     findings = judge_gates(gates, books.tally, window, past, active)
@@ -230,7 +232,7 @@ def skip_settled(events: Iterable[EventBatch], run: RunContext, *, resend: bool 
     """
     services = run.services
     for batch in events:
-        known = services.ledger.known(batch, run_id=run.run_id or None, now=services.clock(), resend=resend)
+        known = services.ledger.journal.look_up(batch, run_id=run.run_id or None, now=services.clock(), resend=resend)
         run.tally.changed += known.changed
         for fate, reason, settled in known.settled:
             run.books.enter_events(settled, fate, reason)
@@ -264,7 +266,7 @@ def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
     Test events are not: the ledger must not take them for sent.
     """
     services, settings = run.services, run.upload.delivery
-    journal = Rehearsal() if run.test_event_code else services.ledger
+    journal: Journal = Rehearsal() if run.test_event_code else services.ledger.journal
     run.tally.notices += [TEST_NOTICE] if run.test_event_code else []
     requests = cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes)
     with open_senders(
@@ -273,20 +275,22 @@ def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
         settings,
         test_event_code=run.test_event_code,
         upload_tag=run.fill_upload_tag,
-        refusal=breaker(services.deployment.platform.stage),
+        refusal=make_refusal_check(services.deployment.platform.stage),
     ) as senders:
         delivery = deliver(
-            _check_clock_before(journal.digested(requests), services),
+            _check_clock_before(journal.start_digests(requests), services),
             senders=senders,
             claim=partial(journal.claim, run.run_id),
-            policy=Policy(
-                settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency, settings.in_flight
+            policy=DeliveryPolicy(
+                RetryPolicy(settings.max_tries, settings.max_wait.total_seconds()),
+                settings.concurrency,
+                settings.in_flight,
             ),
             now=services.clock,
             split_by_age=partial(split_expired, run),
-            together=journal.together,
-            while_quiet=journal.stay_alive,
-            pace=services.ledger,
+            together=journal.claim_together,
+            on_idle=journal.keep_alive,
+            pace=services.ledger.pace,
             rates=run.rates,
         )
         with closing(delivery) as outcomes:
@@ -315,4 +319,4 @@ def learn_shapes(run: RunContext) -> None:
     """Later runs know the shapes of this one, unless it was stopped or had no event that could be sent."""
     if run.tally.sendable and not run.tally.stopped:
         services = run.services
-        keep_shapes(services.ledger, run.upload.name, run.drift.found, run_id=run.run_id, now=services.clock())
+        save_shapes(services.ledger, run.upload.name, run.drift.found, run_id=run.run_id, now=services.clock())

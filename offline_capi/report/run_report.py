@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from offline_capi.config.settings import Limits, Upload
+from offline_capi.config.upload import LossLimits, Upload
 from offline_capi.errors import BalanceError, PartialLossError, UsageError
 from offline_capi.model import (
     REASONS,
@@ -148,7 +148,7 @@ class RunReport:
         tally = self.tally.of_client(client)
         if not tally.read:
             raise UsageError(f'run {self.run_id} read no row of a configured client "{client}"')
-        limits = Limits(max_invalid=1.0, max_expired=1.0, max_suppressed=1.0)
+        limits = LossLimits(max_invalid=1.0, max_expired=1.0, max_suppressed=1.0)
         status, problems = judge(tally, limits, excused=frozenset())
         return replace(self, status=status, problems=problems, tally=tally, ledger="", new_ledger=False)
 
@@ -270,7 +270,7 @@ _CLIENTLESS = frozenset({Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT})
 
 
 def judge(
-    tally: Tally, limits: Limits, *, excused: Collection[Reason] = _CLIENTLESS, days: Collection[date] = ()
+    tally: Tally, limits: LossLimits, *, excused: Collection[Reason] = _CLIENTLESS, days: Collection[date] = ()
 ) -> tuple[Status, tuple[str, ...]]:
     """Whether the books are those of a complete run, and if not, what is wrong with them.
 
@@ -349,7 +349,7 @@ def _missing(files: Sequence[AbsentFile]) -> list[str]:
     ]
 
 
-def _nothing_delivered(tally: Tally, limits: Limits, excused: Collection[Reason]) -> list[str]:
+def _nothing_delivered(tally: Tally, limits: LossLimits, excused: Collection[Reason]) -> list[str]:
     """The problem where rows were read, none was sent now or before, and no limit of 100% covers them all."""
     lost = {
         Fate.INVALID: (tally.of(Fate.INVALID) + _clientless(tally, excused), limits.max_invalid),
@@ -368,7 +368,7 @@ def _nothing_delivered(tally: Tally, limits: Limits, excused: Collection[Reason]
 
 
 def _days_without_delivery(
-    tally: Tally, limits: Limits, excused: Collection[Reason], days: Collection[date]
+    tally: Tally, limits: LossLimits, excused: Collection[Reason], days: Collection[date]
 ) -> list[str]:
     """The same for single days, which others of the run would hide."""
     found: list[str] = []
@@ -408,7 +408,7 @@ def make_report(
     started_at: datetime,
     ended_at: datetime,
     tally: Tally,
-    limits: Limits,
+    limits: LossLimits,
     days: Collection[date] = (),
     planned: bool = False,
     ledger: str = "",

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from offline_capi.config.settings import FileSource, SqlSource
+from offline_capi.config.source import FileSource, SqlSource
 from offline_capi.model import AbsentFile, SourceRows, Window
 from offline_capi.sources.prefetch import read_ahead
 from offline_capi.sources.sql import count_rows, joined, query_columns, read_query

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.model import Fault, Reason, SourceRows, Window
 from offline_capi.sources.columns import check_names, select
 from offline_capi.sources.csv_files import csv_columns, read_csv

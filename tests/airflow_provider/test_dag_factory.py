@@ -367,7 +367,8 @@ def test_parsing_300_uploads_makes_300_dags_and_loads_nothing_heavy(settled: Pat
     }
     assert heavy.isdisjoint(loaded)
     ours = {name.split(".")[1] for name in loaded if name.startswith("offline_capi.")}
-    assert ours == {"airflow_provider", "config", "errors", "meta", "model", "runtime", "storage"}
+    assert ours == {"airflow_provider", "config", "delivery", "errors", "meta", "model", "runtime", "storage"}
+    assert [name for name in loaded if name.startswith("offline_capi.delivery.")] == ["offline_capi.delivery.retry"]
 
 
 def _in_a_process(code: str, folder: Path) -> str:

@@ -80,7 +80,7 @@ def inputs(source: Mapping[str, str], environ: Mapping[str, str], tmp_path: Path
 
 
 def load_source(source: Mapping[str, str]):
-    from offline_capi.config.settings import FileSource, SqlSource
+    from offline_capi.config.source import FileSource, SqlSource
 
     return (SqlSource if "sql" in source else FileSource).model_validate(source)
 

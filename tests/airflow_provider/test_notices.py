@@ -12,7 +12,7 @@ from offline_capi.airflow_provider.observability.callbacks import (
     missing_module,
     tell_missed_deadline,
 )
-from offline_capi.config.settings import AirflowSettings, Notifier
+from offline_capi.config.airflow import AirflowSettings, Notifier
 from offline_capi.errors import ConfigError
 
 TOLD = "tests.airflow_provider.told"

@@ -20,7 +20,7 @@ from offline_capi.clients import StatusBook, connection
 from offline_capi.clients.status import AccessFault
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
-from offline_capi.config.settings import Limits
+from offline_capi.config.upload import LossLimits
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.ledger import Ledger
 from offline_capi.model import Count, Fate, Outcome, Request, Tally, Window, debts_of
@@ -50,7 +50,7 @@ class History:
         moment = datetime(day.year, day.month, day.day, 3, tzinfo=UTC) + timedelta(days=1, minutes=next(self.runs))
         window = Window.of_day(day, zone)
         with Ledger(self.url) as ledger:
-            run_id = ledger.begin_run(upload, window, trigger="scheduled", now=moment, covered_since=window.since)
+            run_id = ledger.runs.begin(upload, window, trigger="scheduled", now=moment, covered_since=window.since)
             report = make_report(
                 run_id=run_id,
                 upload=upload,
@@ -59,21 +59,21 @@ class History:
                 started_at=moment,
                 ended_at=moment,
                 tally=tally,
-                limits=Limits(),
+                limits=LossLimits(),
             )
             debts = debts_of(tally, by_event_day=True)
-            ledger.finish_run(run_id, status=report.status.value, report=report.to_json(), now=moment, debts=debts)
+            ledger.runs.finish(run_id, status=report.status.value, report=report.to_json(), now=moment, debts=debts)
         return run_id
 
     def post(self, upload: str, client: str, events: int, fate: Fate, *, ago: timedelta = timedelta()) -> str:
         """A request of a run that closed no books."""
         at = datetime.now(UTC) - ago
         with Ledger(self.url, clock=at.timestamp) as ledger:
-            run_id = ledger.begin_run(upload, Window.of_day(at.date(), "UTC"), trigger="scheduled", now=at)
+            run_id = ledger.runs.begin(upload, Window.of_day(at.date(), "UTC"), trigger="scheduled", now=at)
             pixel = self.night.pixel(client)
             some = batch(names(f"{run_id}-{client}", events), client=client, pixel=pixel, at=at.timestamp())
-            claim = ledger.claim(run_id, Request("", client, pixel, some))
-            ledger.record([Outcome(claim.request, fate, at)])
+            claim = ledger.journal.claim(run_id, Request("", client, pixel, some))
+            ledger.journal.record([Outcome(claim.request, fate, at)])
         return run_id
 
     def page(self, path: str, user: str = "admin") -> str:
@@ -197,7 +197,7 @@ def test_p09_clients_stand_as_the_last_look_found_them_and_no_token_is_shown(his
     facts = TokenFacts("system_user", "1", valid=True, expires_at=ends.timestamp())
     since = "2026-11-20T03:00:00+00:00"
     fault = AccessFault("run: refused", "the token was revoked", stops=True, since=since)
-    tested = connection.Tested("probe", history.night.pixel("acme_bank"), since, "good", "")
+    tested = connection.ConnectionTestResult("probe", history.night.pixel("acme_bank"), since, "good", "")
     known = replace(book.read("acme_bank"), fingerprint=fingerprint(Secret(token)), tested=tested, token=facts)
     book.write(replace(known, faults=(fault,)))
     history.post("store_purchases", "corner_shop", 3, Fate.SENT)

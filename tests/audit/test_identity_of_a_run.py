@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from offline_capi.audit import coverage, policy_in_words
 from offline_capi.cli import app
-from offline_capi.config.settings import ExternalIdPolicy
+from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.pipeline import plan_upload, preview_upload
 from offline_capi.report import RunReport, print_report, render_html
 from tests.audit.project import DAY, Project

@@ -367,7 +367,7 @@ def test_p14_a_loss_is_never_a_green_run(night: Night, fate: str) -> None:
 
     said = night.run("upload", "sales")
     with night.services() as services:
-        listed = services.ledger.runs(10)
+        listed = services.ledger.runs.list_newest(10)
 
     assert said.code == 1
     assert fate in said.out.splitlines()[3]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from offline_capi.errors import ConfigError
-from offline_capi.events import StoreRepeats, rules, split_by_age
+from offline_capi.events import rules, split_by_age
 from offline_capi.events.standard import STANDARD_EVENTS
+from offline_capi.guards.duplicates import StoreRepeats
 from offline_capi.model import WARNING_TEXTS, BuiltEvents, HashedRows, Reason
 from offline_capi.sandbox.rules import MESSAGING_EVENTS
 from tests.events.conftest import CLIENTS

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from offline_capi.errors import UsageError
 from offline_capi.model import SourceRows
-from offline_capi.onboarding import Answers, Origin, Proposal, Standing, propose
-from offline_capi.onboarding.files import dated_path
+from offline_capi.onboarding import Answers, Confidence, Origin, Proposal, propose
+from offline_capi.onboarding.files import generalise_path
 from offline_capi.onboarding.sample import Sample
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
@@ -35,15 +35,15 @@ def table(**columns: Any) -> dict[str, Any]:
 
 def proposal(columns: dict[str, Any], **said: Any) -> Proposal:
     batch = pa.RecordBatch.from_pydict(columns)
-    origin = Origin("sales", "rows", {"path": "sales.csv"}, {}, Sample.of([SourceRows(batch, "sales", 1)]))
+    origin = Origin("sales", "rows", {"path": "sales.csv"}, {}, Sample.collect([SourceRows(batch, "sales", 1)]))
     return propose(origin, Answers(**{**SAID, **said}), NOW)
 
 
-def lines(found: Proposal, place: str) -> list[tuple[Any, Standing]]:
-    return [(line.node, line.standing) for line in found.lines if line.place == place]
+def lines(found: Proposal, place: str) -> list[tuple[Any, Confidence]]:
+    return [(line.node, line.confidence) for line in found.lines if line.place == place]
 
 
-TAKEN, UNSURE, OPEN = Standing.TAKEN, Standing.UNSURE, Standing.OPEN
+TAKEN, UNSURE, OPEN = Confidence.TAKEN, Confidence.UNSURE, Confidence.OPEN
 
 
 # ---------------------------------------------------------------------------------------------- when
@@ -97,7 +97,7 @@ def test_the_event_is_told_from_what_happened_to_its_row() -> None:
         ([datetime(2026, 11, 23, 10, tzinfo=UTC)] * ROWS, ("UTC", TAKEN)),
     ],
 )
-def test_a_zone_is_asked_for_only_where_values_have_none(values: list[Any], zone: tuple[Any, Standing]) -> None:
+def test_a_zone_is_asked_for_only_where_values_have_none(values: list[Any], zone: tuple[Any, Confidence]) -> None:
     assert lines(proposal(table(sold_at=values), timezone=None), "window.timezone") == [zone]
 
 
@@ -212,7 +212,7 @@ def test_births_get_the_format_that_their_rows_prove(births: list[str], expected
 def test_births_that_can_be_read_in_two_ways_are_unsure() -> None:
     found = proposal(table(birth_date=["02/03/1980"] * ROWS))
 
-    assert [standing for _, standing in lines(found, "user_data.db")] == [UNSURE]
+    assert [confidence for _, confidence in lines(found, "user_data.db")] == [UNSURE]
 
 
 def test_several_addresses_of_a_person_are_taken_and_several_cities_are_not() -> None:
@@ -246,7 +246,7 @@ def test_a_person_may_name_a_column_that_looks_like_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "node", "standing"),
+    ("values", "node", "confidence"),
     [
         (["12.50", "1,234.00"] * 20, {}, TAKEN),
         (["12,50", "1.234,00"] * 20, {"decimal": ","}, TAKEN),
@@ -260,19 +260,19 @@ def test_a_person_may_name_a_column_that_looks_like_nothing() -> None:
     ],
 )
 def test_a_value_is_taken_where_its_decimal_mark_is_certain(
-    values: list[Any], node: dict[str, str], standing: Standing
+    values: list[Any], node: dict[str, str], confidence: Confidence
 ) -> None:
     found = lines(proposal(table(amount=values)), "custom_data.value")
 
-    assert found[0] == ({"column": "amount", "type": "number", **node}, standing)
-    assert [standing for _, standing in found[1:]] == ([] if standing is TAKEN else [OPEN])
+    assert found[0] == ({"column": "amount", "type": "number", **node}, confidence)
+    assert [confidence for _, confidence in found[1:]] == ([] if confidence is TAKEN else [OPEN])
 
 
 def test_two_amounts_are_a_persons_to_choose() -> None:
     found = lines(proposal(table(total=["99.00"] * ROWS)), "custom_data.value")
     told = lines(proposal(table(total=["99.00"] * ROWS), value="total"), "custom_data.value")
 
-    assert [standing for _, standing in found] == [UNSURE, UNSURE, OPEN]
+    assert [confidence for _, confidence in found] == [UNSURE, UNSURE, OPEN]
     assert told == [({"column": "total", "type": "number"}, TAKEN)]
 
 
@@ -307,7 +307,7 @@ def test_rows_of_several_clients_are_noticed() -> None:
 def test_nothing_said_is_nothing_made_up() -> None:
     found = proposal(table(), event=None, action_source=None, timezone=None)
 
-    assert {line.place for line in found.of(OPEN)} == {"event.name", "event.action_source", "window.timezone"}
+    assert {line.place for line in found.list_lines(OPEN)} == {"event.name", "event.action_source", "window.timezone"}
 
 
 # ---------------------------------------------------------------------------------------------- names
@@ -324,14 +324,14 @@ def test_nothing_said_is_nothing_made_up() -> None:
     ],
 )
 def test_the_day_in_a_name_becomes_every_day(path: str, written: str) -> None:
-    assert dated_path(path)[0] == written
+    assert generalise_path(path)[0] == written
 
 
 @given(st.dates(date(2001, 1, 1), date(2099, 12, 31)), st.sampled_from(["%Y-%m-%d", "%Y%m%d", "%Y.%m.%d"]))
 def test_a_day_is_found_however_it_is_written(day: date, form: str) -> None:
     """The path of that day is the path that it was read from."""
     path = f"in/sales-{day.strftime(form)}-x.csv"
-    written, found = dated_path(path)
+    written, found = generalise_path(path)
 
     assert found == day
     assert "{date" in written

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.config.settings import ExternalIdPolicy
+from offline_capi.config.client import ExternalIdPolicy
 from tests.onboarding.beginner import CANARY, KNOWN, Beginner, sales
 from tests.support.night import yesterday
 from tests.support.sandbox_server import PIXEL

@@ -153,7 +153,7 @@ def test_events_are_exported_by_key_and_join_the_view_of_sent_requests(night: Ni
     run = night.send("sales").run_id
     with night.services() as services:
         if merged:
-            services.ledger.purge(datetime.now(UTC) - timedelta(days=999))
+            services.ledger.journal.purge(datetime.now(UTC) - timedelta(days=999))
         count = export_events(services.ledger, night.home / "events.parquet")
         export_events(services.ledger, night.home / "events.csv")
         with pytest.raises(UsageError, match=r"neither \.parquet nor \.csv"):

@@ -29,7 +29,7 @@ from offline_capi.airflow_provider.observability.callbacks import deadline_alert
 from offline_capi.airflow_provider.operators import tasks
 from offline_capi.airflow_provider.operators.retries import upload_retry_policy
 from offline_capi.config import Deployment, Upload, load_each
-from offline_capi.config.settings import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
+from offline_capi.config.airflow import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
 from offline_capi.errors import ConfigError, Problem
 from offline_capi.runtime.bugs import contain
 
@@ -110,11 +110,11 @@ def _upload_dag(deployment: Deployment, name: str, error: ConfigError | None) ->
 def build_dag(deployment: Deployment, name: str) -> DAG:
     """The DAG of one good upload: plan, prepare, upload (one task a client), reconcile, purge."""
     upload = deployment.uploads[name]
-    settings = deployment.airflow(upload)
+    settings = deployment.resolve_airflow(upload)
     with DAG(
         dag_id_of(name),
         description=upload.description or f"Offline conversions: {name}",
-        doc_md=describe_upload(upload, schedule=deployment.schedule(upload), settings=settings),
+        doc_md=describe_upload(upload, schedule=deployment.resolve_schedule(upload), settings=settings),
         schedule=_schedule(deployment, upload),
         start_date=_START,
         catchup=False,
@@ -265,7 +265,7 @@ def _pool(name: str | None) -> dict[str, Any]:
 
 
 def _schedule(deployment: Deployment, upload: Upload) -> DailyPartitionTimetable | None:
-    cron = deployment.schedule(upload)
+    cron = deployment.resolve_schedule(upload)
     return None if cron is None else DailyPartitionTimetable(cron, timezone=upload.window.timezone)
 
 
@@ -284,19 +284,19 @@ def _loaded(folder: Path) -> tuple[Deployment, dict[str, ConfigError]]:
 def _unfit(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
     """What only Airflow can find wrong with an upload that is valid by itself."""
     yield from _unfit_schedule(deployment, upload)
-    for kind, notifiers in deployment.airflow(upload).notify:
+    for kind, notifiers in deployment.resolve_airflow(upload).notify:
         path = f"airflow.notify.{kind}"
-        yield from _not_there(notifiers, deployment.place(upload, path), path)
+        yield from _not_there(notifiers, deployment.locate(upload, path), path)
 
 
 def _unfit_schedule(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
-    cron = deployment.schedule(upload)
+    cron = deployment.resolve_schedule(upload)
     if cron is not None and not runs_daily(cron):
         message = (
             f'"{cron}" does not run every day, and a run covers one day: the days between would be lost; '
             f'run daily ("0 3 * * *"), or by hand only: schedule: none'
         )
-        yield Problem(deployment.place(upload, "schedule"), None, "schedule", message)
+        yield Problem(deployment.locate(upload, "schedule"), None, "schedule", message)
 
 
 def _not_there(notifiers: Iterable[Notifier], place: str, path: str) -> Iterator[Problem]:

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from offline_capi.config.settings import AirflowSettings, Consent, CustomData, Event, FieldSpec, SqlSource, Upload
+from offline_capi.config.airflow import AirflowSettings
+from offline_capi.config.fields import FieldSpec
+from offline_capi.config.mapping import Consent, CustomData, Event
+from offline_capi.config.source import SqlSource
+from offline_capi.config.upload import Upload
 
 __all__ = ["HEALTH_PAGE", "QUALITY_PAGE", "SETTLE_PAGE", "describe_upload"]
 

@@ -19,9 +19,9 @@ from offline_capi.airflow_provider.operators.task_context import opened_clients,
 from offline_capi.errors import AccessDeniedError, ConfigError, TemporaryError
 
 if TYPE_CHECKING:
+    from offline_capi.clients import AccessChange as Change
     from offline_capi.clients import HealthReport
-    from offline_capi.clients import Notice as Change
-    from offline_capi.config.settings import AirflowDefaults, Notifier
+    from offline_capi.config.airflow import AirflowDefaults, Notifier
     from offline_capi.operations.alerts import Alert
 
 __all__ = ["check_clients", "told_of_failures", "told_of_health"]
@@ -43,7 +43,6 @@ def check_clients(folder: str) -> dict[str, int]:
     again.
     """
     from offline_capi.clients import check_health
-    from offline_capi.delivery import explain
     from offline_capi.operations.alerts import platform_teller
 
     deployment, secrets = opened_clients(folder)
@@ -51,10 +50,10 @@ def check_clients(folder: str) -> dict[str, int]:
     refuse_unknown_conf(context)
     listeners = notices(told_of_health(deployment.platform.airflow))
     tell = partial(_tell, context, listeners, platform_teller(deployment.platform, secrets))
-    found = check_health(deployment, secrets, explain=explain, on_notice=tell)
+    found = check_health(deployment, secrets, on_change=tell)
     _log_standing(found)
     _raise_for_unusable(found)
-    changes = [change.change for change in found.notices]
+    changes = [change.change for change in found.changes]
     return {"clients": len(found.statuses), "began": changes.count("began"), "ended": changes.count("ended")}
 
 
@@ -92,7 +91,7 @@ def _log_standing(found: HealthReport) -> None:
             _log.warning(fault.words, client=status.client, since=fault.since, stops=fault.stops)
     for client, why in found.unclear.items():
         _log.warning(f"could not be looked at: {why}", client=client)
-    _log.info("looked at", clients=len(found.statuses), changes=len(found.notices), unclear=len(found.unclear))
+    _log.info("looked at", clients=len(found.statuses), changes=len(found.changes), unclear=len(found.unclear))
 
 
 def _raise_for_unusable(found: HealthReport) -> None:

@@ -17,7 +17,7 @@ from airflow.sdk.log import mask_secret
 
 from offline_capi.config import EnvironmentSecrets, Secret, SecretRef
 from offline_capi.config.loading import SharedEnvironment
-from offline_capi.config.secrets import connection_as_url
+from offline_capi.config.secrets import convert_connection_to_url
 from offline_capi.errors import ConfigError
 
 __all__ = ["AirflowEnvironment", "AirflowSecrets", "token_of"]
@@ -61,7 +61,7 @@ class AirflowSecrets:
         connection = None if self._environment.has_own(name) else _connection(name)
         if connection is None:
             return _masked(self._environment.connection_url(name))
-        url = connection_as_url(json.dumps(_fields(connection)), name)
+        url = convert_connection_to_url(json.dumps(_fields(connection)), name)
         if url is None:
             raise ConfigError(f'the Airflow connection "{name}" has no type that stands for a database')
         return _masked(Secret(url))

@@ -18,7 +18,7 @@ from offline_capi.errors import OfflineCapiError
 from offline_capi.runtime.bugs import contain
 
 if TYPE_CHECKING:
-    from offline_capi.config.settings import AirflowSettings
+    from offline_capi.config.airflow import AirflowSettings
     from offline_capi.operations.alerts import Alert, Tell
     from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
@@ -33,7 +33,7 @@ def tell_alerts(report: RunReport, services: Services) -> None:
     from offline_capi.operations.alerts import raise_alerts
 
     upload = services.deployment.uploads[report.upload]
-    tell = _teller(services.deployment.airflow(upload), get_current_context())
+    tell = _teller(services.deployment.resolve_airflow(upload), get_current_context())
     try:
         for alert in raise_alerts(report, services, tell=tell):
             _log.info(f"told: {alert.change}: {alert.title}")
@@ -57,7 +57,7 @@ class TellFailure:
         if not isinstance(error, Exception) or isinstance(error, UsageError):
             return  # what a person gave wrong, they see at once
         with opened(Place(self.folder, self.upload)) as (upload, services):
-            tell = _teller(services.deployment.airflow(upload), context)
+            tell = _teller(services.deployment.resolve_airflow(upload), context)
             raise_failure(self.upload, error, services, tell=tell)
 
 

@@ -17,7 +17,7 @@ from airflow.sdk import BaseNotifier
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from offline_capi.config.settings import AirflowSettings, Notifier
+from offline_capi.config.airflow import AirflowSettings, Notifier
 from offline_capi.errors import ConfigError
 
 __all__ = ["Notice", "deadline_alerts", "missing_module", "notices", "tell_missed_deadline"]

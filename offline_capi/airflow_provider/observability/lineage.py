@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from offline_capi.config import Deployment, Upload
-    from offline_capi.config.settings import FileSource, SqlSource
+    from offline_capi.config.source import FileSource, SqlSource
     from offline_capi.pipeline import Services
 
 __all__ = ["pixel_to_openlineage", "source_uris", "tables_of", "tell_lineage"]
@@ -53,7 +53,7 @@ def tell_lineage(upload: Upload, services: Services, sent: Mapping[str, int]) ->
 
 def source_uris(upload: Upload, services: Services) -> Iterator[str]:
     """The tables of a query, the file of an SQLite database, or the folder of files."""
-    from offline_capi.config.settings import SqlSource
+    from offline_capi.config.source import SqlSource
 
     if isinstance(upload.source, SqlSource):
         yield from _database_uris(upload.source, services)
@@ -83,10 +83,10 @@ def _pixel_uris(services: Services, sent: Mapping[str, int]) -> Iterator[tuple[s
 
 def _folder_uri(source: FileSource, deployment: Deployment) -> str:
     """The path up to its first part that stands for several; without what may be a secret."""
-    from offline_capi.config.paths import anchored
+    from offline_capi.config.paths import anchor_path
     from offline_capi.sources.locate import with_variables
 
-    path = anchored(with_variables(source.path, deployment.environ), deployment.project)
+    path = anchor_path(with_variables(source.path, deployment.environ), deployment.project)
     path = path.partition("?")[0] if "://" in path else path
     plain = re.split(r"[*?{\[]", path)[0]
     folder = plain if plain == path else plain.rpartition("/")[0]
@@ -125,7 +125,7 @@ def _bare(name: str) -> str:
 def _database_uris(source: SqlSource, services: Services) -> Iterator[str]:
     from sqlalchemy import make_url
 
-    url = make_url(services.secrets.connection_url(services.deployment.connection(source.connection)).reveal())
+    url = make_url(services.secrets.connection_url(services.deployment.resolve_connection(source.connection)).reveal())
     if url.get_backend_name() == "sqlite":
         yield Path(url.database or "").resolve().as_uri()
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.history import FailedRequest
+    from offline_capi.ledger import FailedRequest
     from offline_capi.model import Tally
     from offline_capi.report import Quality, RunReport
     from offline_capi.runtime.console import Console

@@ -64,7 +64,7 @@ def staged_of(unit: Mapping[str, Any], stage: Stage) -> list[StagedEvents]:
     found = unit["staged"]
     if isinstance(found, str):
         found = json.loads(stage.filesystem.cat_file(found)) if stage.filesystem.exists(found) else []
-    return [StagedEvents(**one) for one in found]
+    return [StagedEvents.from_json(one) for one in found]
 
 
 def join_failures(failures: Mapping[str, OfflineCapiError], clients: int) -> OfflineCapiError:

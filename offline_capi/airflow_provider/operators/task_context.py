@@ -61,12 +61,12 @@ def opened(place: Place, run_id: str | None = None) -> Iterator[tuple[Upload, Se
     from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
     from offline_capi.config import load_one
     from offline_capi.pipeline import open_services
-    from offline_capi.storage.filesystem import places_told
+    from offline_capi.storage.filesystem import translate_storage_errors
 
     speak_of(upload=place.upload, upload_run_id=run_id)
     environment = AirflowEnvironment()
     deployment = load_one(place.folder, place.upload, environ=environment)
-    with places_told(), open_services(deployment, AirflowSecrets(environment)) as services:
+    with translate_storage_errors(), open_services(deployment, AirflowSecrets(environment)) as services:
         yield deployment.uploads[place.upload], services
 
 
@@ -77,10 +77,10 @@ def opened_services(folder: str) -> Iterator[Services]:
 
     set_up_process()
     from offline_capi.pipeline import open_services
-    from offline_capi.storage.filesystem import places_told
+    from offline_capi.storage.filesystem import translate_storage_errors
 
     deployment, secrets = opened_clients(folder)
-    with places_told(), open_services(deployment, secrets) as services:
+    with translate_storage_errors(), open_services(deployment, secrets) as services:
         yield services
 
 

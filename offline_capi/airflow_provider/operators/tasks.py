@@ -78,13 +78,13 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
     The nightly run also opens one for each day that earlier runs left open, and says so first. A dry run ends here: it
     opens no run, and nothing is recorded. Nor is anything of a run with a test event code.
     """
-    from offline_capi.delivery import manual_only
+    from offline_capi.delivery import check_test_event_code
     from offline_capi.pipeline import begin_run
 
     context = get_current_context()
     refuse_unknown_conf(context)
     trigger, form = run_type(context), context["params"]
-    manual_only(form.get("test_event_code") or None, trigger)
+    check_test_event_code(form.get("test_event_code") or None, trigger)
     with opened(Place(folder, upload)) as (one, services):
         window = window_of(one, context)
         wanted = known_clients(form.get("clients") or (), services)
@@ -170,12 +170,12 @@ def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas:
 
     started = time.monotonic()
     speak_of(upload_run_id=staged.run_id)
-    if not services.stage.filesystem.exists(staged.path):
+    if not any(map(services.stage.filesystem.exists, staged.paths)):
         _check_purged(staged.client, staged.run_id, services)
         return {}
     tally = send_staged(staged, upload, services, quotas=quotas)
     tell_lineage(upload, services, {staged.client: tally.of(Fate.SENT)})
-    log_sending(tally, services.ledger.failed_requests(staged.run_id, staged.client, _TOLD))
+    log_sending(tally, services.ledger.runs.list_failed_requests(staged.run_id, staged.client, _TOLD))
     took = timedelta(seconds=time.monotonic() - started)
     count_sending(tally, took, upload=upload.name, client=staged.client)
     raise_for_undelivered(staged.client, tally)
@@ -267,7 +267,7 @@ def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, servi
             raise
         except OfflineCapiError as error:
             _log.error(f"{window} stays open: {error}")
-            services.ledger.finish_run(settle["run"], status="failed", report=None, now=services.clock())
+            services.ledger.runs.finish(settle["run"], status="failed", report=None, now=services.clock())
     return staged
 
 
@@ -278,9 +278,9 @@ def _close_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, servi
     settled = SettlementResult()
     for settle in settles:
         run_id = settle["run"]
-        if "prepare" not in services.ledger.parts(run_id):
-            if services.ledger.run(run_id).ended_at is None:
-                services.ledger.finish_run(run_id, status="failed", report=None, now=services.clock())
+        if "prepare" not in services.ledger.runs.load_parts(run_id):
+            if services.ledger.runs.get(run_id).ended_at is None:
+                services.ledger.runs.finish(run_id, status="failed", report=None, now=services.clock())
             day = _window_in_zone(settle["window"], upload.window.timezone).since.date()
             settled.failures[day] = PartialLossError("its source could not be prepared; the log of prepare says why")
             continue
@@ -315,7 +315,7 @@ def record_choices(upload: Upload, services: Services, run_id: str, form: Mappin
 def _forget_refused(run_id: str, services: Services) -> None:
     """Let the ledger take the refused ones among a run's staged events for events that were never sent."""
     for events in services.stage.read_all_events(run_id):
-        services.ledger.forget(events.keys, refused=True)
+        services.ledger.journal.forget(events.keys, rejected=True)
 
 
 def _check_purged(client: str, run_id: str, services: Services) -> None:
@@ -329,14 +329,14 @@ def _check_purged(client: str, run_id: str, services: Services) -> None:
 
 
 def _is_complete(run_id: str, services: Services) -> bool:
-    return services.ledger.run(run_id).status == "complete"
+    return services.ledger.runs.get(run_id).status == "complete"
 
 
 def _closed_before(run_id: str, services: Services) -> RunReport | None:
     """The books as they were closed before this task was cleared or repeated."""
     from offline_capi.report import RunReport
 
-    report = services.ledger.run(run_id).report
+    report = services.ledger.runs.get(run_id).report
     return RunReport.from_json(report) if report else None
 
 
@@ -401,7 +401,7 @@ def _failed_tasks() -> list[str]:
 
 def _give_up(run_id: str, services: Services) -> NoReturn:
     """A run that was never prepared has no books to close: without this it would look complete with nothing read."""
-    services.ledger.finish_run(run_id, status="failed", report=None, now=services.clock())
+    services.ledger.runs.finish(run_id, status="failed", report=None, now=services.clock())
     raise PartialLossError(
         f"run {run_id}: the source could not be prepared, so nothing was sent; the log of prepare says why. "
         f"Repeating is safe."

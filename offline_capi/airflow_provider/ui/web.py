@@ -51,7 +51,7 @@ def show_runs(user: GetUserDep) -> str:
     """The last runs of every upload whose DAG this user may see."""
     seen = _Sight(user)
     with _opened() as (_, __, ledger):
-        runs = [run for run in ledger.runs(LAST_RUNS) if seen.upload(run.upload)]
+        runs = [run for run in ledger.runs.list_newest(LAST_RUNS) if seen.upload(run.upload)]
     return _page("runs", "Conversions sent", runs=runs)
 
 
@@ -65,7 +65,7 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
 
     with _opened() as (deployment, secrets, ledger):
         try:
-            run = ledger.run(ledger_run)
+            run = ledger.runs.get(ledger_run)
         except UsageError:
             raise HTTPException(404, "the ledger has no such run") from None
         report = RunReport.from_json(run.report) if run.report else None
@@ -81,14 +81,14 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
 @app.get("/clients", response_class=HTMLResponse)
 def show_clients(user: GetUserDep) -> str:
     """How the clients stand for which any upload sends that this user may see."""
-    from offline_capi.clients import StatusBook, standings
-    from offline_capi.ledger import last_accepted
+    from offline_capi.clients import StatusBook, build_overviews
+    from offline_capi.ledger import find_last_accepted
 
     with _opened(whole=True) as (deployment, _, ledger):
-        recipients, accepted = _recipients_seen(_Sight(user), deployment, ledger), last_accepted(ledger)
+        recipients, accepted = _recipients_seen(_Sight(user), deployment, ledger), find_last_accepted(ledger)
     # No token is looked up: a web server has no need of any client's secret.
-    found = standings(recipients, None, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
-    return _page("clients", "Clients", standings=found)
+    found = build_overviews(recipients, None, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
+    return _page("clients", "Clients", overviews=found)
 
 
 @app.get("/coverage", response_class=HTMLResponse)
@@ -98,7 +98,9 @@ def show_coverage(user: GetUserDep, upload: str = "", after: str = "") -> str:
 
     seen, now = _Sight(user), datetime.now(UTC)
     with _opened() as (_, __, ledger):
-        names = [name for name in ledger.uploads() if seen.upload(name) and name > after and upload in ("", name)]
+        names = [
+            name for name in ledger.runs.list_uploads() if seen.upload(name) and name > after and upload in ("", name)
+        ]
         nights = {name: _nights(name, ledger, now) for name in names[:UPLOADS_SHOWN]}
     uploads = [(name, days, key_plots(days)) for name, days in nights.items()]
     more = names[UPLOADS_SHOWN - 1] if len(names) > UPLOADS_SHOWN else ""
@@ -110,7 +112,7 @@ def show_doubts(user: GetUserDep) -> str:
     """The requests that nobody knows the end of, of every upload whose DAG this user may see."""
     seen, now = _Sight(user), datetime.now(UTC)
     with _opened() as (_, __, ledger):
-        doubts = [one for one in ledger.unconfirmed(now) if seen.upload(one.upload)]
+        doubts = [one for one in ledger.journal.find_unconfirmed(now) if seen.upload(one.upload)]
     return _page("unconfirmed", "Unconfirmed", doubts=doubts, now=now)
 
 
@@ -169,7 +171,7 @@ def _recipients_seen(seen: _Sight, deployment: "Deployment", ledger: "Ledger") -
 
     visible = {name: upload for name, upload in deployment.uploads.items() if seen.upload(name)}
     constants = (upload.client.constant for upload in visible.values())
-    names = {*constants, *(client_of(recipient) for recipient in ledger.clients_of(visible))}
+    names = {*constants, *(client_of(recipient) for recipient in ledger.runs.list_clients(visible))}
     return {name: one for name, one in deployment.recipients.items() if client_of(name) in names}
 
 
@@ -178,7 +180,7 @@ def _nights(upload: str, ledger: "Ledger", now: datetime) -> list["Day"]:
     from offline_capi.guards.quality_gates import trailing_days
     from offline_capi.model import Window
 
-    runs = ledger.runs_of(upload, RUNS_LOOKED_AT)
+    runs = ledger.runs.list_reported(upload, RUNS_LOOKED_AT)
     zone = runs[0].window.since.tzinfo if runs else UTC
     tomorrow = Window.of_day_at(now.astimezone(zone) + timedelta(days=1))
     days = trailing_days((run.report for run in runs if run.report), tomorrow, NIGHTS)
@@ -225,14 +227,14 @@ def _opened(*, whole: bool = False) -> Iterator[_Opened]:
     """The configuration and its ledger; without ``whole`` no upload of it is looked at."""
     from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
     from offline_capi.config import load_each
-    from offline_capi.config.secrets import database_url
+    from offline_capi.config.secrets import resolve_database_url
     from offline_capi.ledger import Ledger
 
     environment = AirflowEnvironment()
     folder = conf.get("offline_capi", "config_folder", fallback="") or conf.get_mandatory_value("core", "dags_folder")
     deployment, _ = load_each(folder, environ=environment, only=None if whole else "")
     secrets = AirflowSecrets(environment)
-    url = database_url(deployment.platform.ledger, secrets, deployment.project).reveal()
+    url = resolve_database_url(deployment.platform.ledger, secrets, deployment.project).reveal()
     with Ledger(url, access=deployment.platform.file_access) as ledger:
         try:
             yield _Opened(deployment, secrets, ledger)
