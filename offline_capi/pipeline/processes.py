@@ -43,7 +43,8 @@ _START = f"from {set_up_process.__module__} import set_up_process as s; s(); fro
 
 _KILLED = (
     "a process that prepares rows ended without an answer {attempts} times over the same batch of {origin}: it was "
-    "killed, or found no memory. Nothing of that batch was sent. Repeating is safe; with less memory, set engine.processes: 1"
+    "killed, or found no memory. Nothing of that batch was sent. Repeating is safe; where memory is short, set "
+    "engine.processes: 1"
 )
 
 
