@@ -180,6 +180,9 @@ def upload_command(
     settle: Annotated[
         bool, typer.Option("--settle/--no-settle", help="Also take up the days that earlier runs left open.")
     ] = True,
+    processes: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Worker processes that prepare rows; see engine.processes.")
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -194,6 +197,7 @@ def upload_command(
 
     trigger = "scheduled" if scheduled else "manual"
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
+        one = set_processes(one, processes)
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
         total = expected(one, window, services, quiet=as_json)
         with alerting(one.name, services), progress(one.name, quiet=as_json, total=total) as on_progress:
@@ -232,6 +236,19 @@ def upload_command(
                 tell_alerts([report], services)
             delete_expired(services)
     finish_night(night, as_json) if with_open_days else finish(report, as_json)
+
+
+def set_processes(upload: Upload, processes: str | None) -> Upload:
+    """The upload with another number of worker processes; ``UsageError`` if it is none."""
+    from offline_capi.config.upload import Engine
+
+    if processes is None:
+        return upload
+    try:
+        engine = Engine(processes=processes if processes == "auto" else int(processes))
+    except ValueError:
+        raise UsageError(f'--processes: "{processes}" is neither auto nor a number from 1 to 64') from None
+    return upload.model_copy(update={"engine": engine})
 
 
 @app.command("settle")

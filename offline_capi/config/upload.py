@@ -33,6 +33,7 @@ __all__ = [
     "Delivery",
     "Drift",
     "DriftAction",
+    "Engine",
     "GateAction",
     "Gates",
     "LossLimits",
@@ -154,6 +155,16 @@ class Delivery(Node):
     )
 
 
+class Engine(Node):
+    """Where the rows of a run are mapped, hashed and built into events."""
+
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        1,
+        description="worker processes; auto: one for each core but one, at most 4. Windows below about 100,000 rows"
+        " never start them, and an upload with filter.first_of has none",
+    )
+
+
 #: What a row of a test can become instead of an event; ``filtered``: left out by ``filter``.
 TEST_FATES = ("filtered", "suppressed", "invalid", "expired", "deferred")
 _EVENT_PARTS = (*EVENT_KEYS, "user_data", "custom_data")
@@ -222,6 +233,7 @@ class Upload(MappingSpec):
         Drift()
     )
     delivery: Delivery = Delivery()
+    engine: Engine = Engine()
     profile: Profile | None = Field(None, description="instead of the client's and the platform's")
     junk: dict[
         Annotated[str, AfterValidator(check_key)], Annotated[tuple[Digest, ...], BeforeValidator(as_filled_list)]

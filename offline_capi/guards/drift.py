@@ -301,6 +301,11 @@ class DriftWatch:
                     seen.counts.update({f"{role}:{shape}": n for shape, n in counts.items()})
         self._rows += len(places)  # last: rows are read ahead in a thread, and are judged once enough were counted
 
+    @property
+    def is_sampling(self) -> bool:
+        """Whether more rows are to be looked at."""
+        return self.active and self._rows < SAMPLE_ROWS
+
     def before_any(self, events: Iterable[Any]) -> Iterator[Any]:
         """The same batches of events, the first of them when enough rows were looked at, or all of the run."""
         waiting: list[Any] = []

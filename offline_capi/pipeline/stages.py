@@ -25,6 +25,7 @@ from offline_capi.mapping import FirstRows, LookupTable, columns_needed, columns
 from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Reason, Request, SourceRows, Window
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import read_earlier_runs
+from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.report import Books
 from offline_capi.sources import absent_files, read_ahead, read_batches
@@ -54,6 +55,8 @@ TEST_NOTICE = (
     "sent with a test event code: Meta counts these events all the same, once if the real run follows within 48 hours; "
     "the ledger does not know them, so the real run sends all of them"
 )
+#: Batches that are prepared in this process before workers are started, which takes a second.
+BATCHES_BEFORE_WORKERS = 3
 #: Runs of one window that are looked at to find its last one.
 RUNS_PER_DAY = 4
 
@@ -167,12 +170,27 @@ def read_rows(
 
 def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
     """The rows mapped, hashed, built and checked; copied for further pixels; repeats within the run left out."""
-    seen, store_repeats, cache, firsts = SeenKeys(), StoreRepeats(), HashCache(), FirstRows()
-    for rows in read_rows(run.upload, run.window, run.services):
-        now = run.services.clock()
-        for built in run.recipe.prepare_batch(rows, now, firsts=firsts, cache=cache, observe=run.drift.look):
-            unique = store_repeats.add_warnings(seen.reject_repeats(built))
-            yield seen.reject_repeated_copies(copy_for_pixels(unique, run.recipe.clients))
+    seen, store_repeats = SeenKeys(), StoreRepeats()
+    for built in _build_batches(run):
+        unique = store_repeats.add_warnings(seen.reject_repeats(built))
+        yield seen.reject_repeated_copies(copy_for_pixels(unique, run.recipe.clients))
+
+
+def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
+    """The first batches here, the others in worker processes if the upload has any: small windows never start them.
+
+    Drift looks at the first rows, which are readable: they are prepared here. ``first_of`` needs all rows in one order.
+    """
+    cache, firsts, clock = HashCache(), FirstRows(), run.services.clock
+    batches = iter(read_rows(run.upload, run.window, run.services))
+    in_order = any(condition.first_of for condition in run.upload.filter)
+    processes = 0 if in_order else count_processes(run.upload.engine.processes)
+    for number, rows in enumerate(batches, start=1):
+        yield from run.recipe.prepare_batch(rows, clock(), firsts=firsts, cache=cache, observe=run.drift.look)
+        if processes and number >= BATCHES_BEFORE_WORKERS and not run.drift.is_sampling:
+            with WorkerPool(run.recipe, processes) as workers:
+                yield from workers.prepare(batches, clock)
+            return
 
 
 def check_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
