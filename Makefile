@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs format bench bench-airflow chaos month fuzz mutants distributed clean install
+.PHONY: help demo test test-fast check docs format bench bench-airflow chaos month fuzz mutants distributed clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: $(STAMP)  ## one night of two uploads: sandbox, warehouse, the Airflow DAG
 
 test: $(STAMP)  ## every test, on up to four cores
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-fast: $(STAMP)  ## the quick tests of the rooms that changed since main
+	@$(BIN)/python tools/test_fast.py
 
 check: $(STAMP)  ## format, lint, types, import contracts, licences: the same as CI
 	$(BIN)/ruff format --check .
