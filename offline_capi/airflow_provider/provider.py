@@ -59,7 +59,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "schemes": ["meta-capi"],
                 "handler": None,
-                "to_openlineage_converter": f"{_PACKAGE}.observability.lineage.pixel_to_openlineage",
+                "to_openlineage_converter": f"{_PACKAGE}.observability.lineage.convert_pixel_to_openlineage",
             }
         ],
         "extra-links": [f"{_PACKAGE}.operators.upload.EventsManagerLink"],

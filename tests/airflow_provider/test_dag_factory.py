@@ -184,7 +184,7 @@ def test_a_deadline_tells_those_who_are_told_of_failures(settled: Path):
     (alert,) = upload_dags(settled)[CREDIT].deadline
 
     assert (alert.interval, alert.name) == (timedelta(hours=4), "sent within 4 h")
-    assert alert.callback.path == "offline_capi.airflow_provider.observability.callbacks.tell_missed_deadline"
+    assert alert.callback.path == "offline_capi.airflow_provider.observability.callbacks.report_missed_deadline"
     assert alert.callback.kwargs == {
         "notifiers": [{"call": "tests.airflow_provider.told:Keeper", "arguments": {"name": "pager"}}]
     }

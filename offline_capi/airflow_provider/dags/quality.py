@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from airflow.sdk import get_current_context
 
-from offline_capi.airflow_provider.operators.task_context import opened_services, refuse_unknown_conf
+from offline_capi.airflow_provider.operators.task_context import open_client_services, refuse_unknown_conf
 from offline_capi.errors import PartialLossError
 
 __all__ = ["pull_clients_quality"]
@@ -25,7 +25,7 @@ def pull_clients_quality(folder: str) -> dict[str, int]:
 
     context: Any = get_current_context()
     refuse_unknown_conf(context)
-    with opened_services(folder) as services:
+    with open_client_services(folder) as services:
         pulled = pull_quality(services)
     log_quality(pulled.quality)
     for words in pulled.warnings:

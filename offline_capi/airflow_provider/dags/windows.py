@@ -32,9 +32,9 @@ def resolve_window(
     """
     try:
         if params.get("since") or params.get("until"):
-            return _window_of_form(params, ZoneInfo(zone))
+            return _parse_form(params, ZoneInfo(zone))
         if partition_key:
-            return _window_of_key(partition_key, zone)
+            return _parse_partition_key(partition_key, zone)
         if data_interval and data_interval[0] < data_interval[1]:
             return Window(*(in_zone(at, ZoneInfo(zone)) for at in data_interval))
     except OverflowError:
@@ -42,12 +42,12 @@ def resolve_window(
     raise UsageError(f"this run does not say which days it covers. {_ADVICE}")
 
 
-def _window_of_form(params: Mapping[str, Any], zone: ZoneInfo) -> Window:
+def _parse_form(params: Mapping[str, Any], zone: ZoneInfo) -> Window:
     """``until`` may be left out: the window is then one day long, as on the command line."""
     if not params.get("since"):
         raise UsageError(f"until is given without since. {_ADVICE}")
-    since = _moment("since", params["since"], zone)
-    until = _moment("until", params["until"], zone) if params.get("until") else since + timedelta(days=1)
+    since = _parse_moment("since", params["since"], zone)
+    until = _parse_moment("until", params["until"], zone) if params.get("until") else since + timedelta(days=1)
     if since.astimezone(UTC) >= until.astimezone(UTC):
         raise UsageError(
             f"since {params['since']} is not before until {params['until']}. Until is not included: for one day, "
@@ -56,7 +56,7 @@ def _window_of_form(params: Mapping[str, Any], zone: ZoneInfo) -> Window:
     return Window(since, until)
 
 
-def _moment(name: str, value: str, zone: ZoneInfo) -> datetime:
+def _parse_moment(name: str, value: str, zone: ZoneInfo) -> datetime:
     """A date (its local midnight), or a time; naive times are in ``zone``, aware ones are turned to it."""
     try:
         moment = datetime.fromisoformat(value)
@@ -65,7 +65,7 @@ def _moment(name: str, value: str, zone: ZoneInfo) -> datetime:
     return moment.replace(tzinfo=zone) if moment.tzinfo is None else in_zone(moment, zone)
 
 
-def _window_of_key(partition_key: str, zone: str) -> Window:
+def _parse_partition_key(partition_key: str, zone: str) -> Window:
     try:
         day = date.fromisoformat(partition_key)
     except ValueError as error:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from offline_capi.report import Quality, RunReport
     from offline_capi.runtime.console import Console
 
-__all__ = ["log_plan", "log_quality", "log_report", "log_sending", "numbers"]
+__all__ = ["count_fates", "log_plan", "log_quality", "log_report", "log_sending"]
 
 _log = structlog.get_logger(__name__)
 
 
-def numbers(tally: Tally) -> dict[str, int]:
+def count_fates(tally: Tally) -> dict[str, int]:
     """Rows read, and rows by fate: small enough for an XCom."""
     return {"read": tally.read, **{fate.value: rows for fate, rows in tally.by_fate().items() if rows}}
 

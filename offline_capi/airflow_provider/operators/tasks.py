@@ -20,27 +20,27 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from offline_capi.airflow_provider.dags.windows import resolve_window
-from offline_capi.airflow_provider.observability.alerting import tell_alerts
-from offline_capi.airflow_provider.observability.lineage import tell_lineage
+from offline_capi.airflow_provider.observability.alerting import send_alerts
+from offline_capi.airflow_provider.observability.lineage import report_lineage
 from offline_capi.airflow_provider.observability.metrics import count_events, count_sending
-from offline_capi.airflow_provider.observability.task_logging import log_plan, log_report, log_sending, numbers
+from offline_capi.airflow_provider.observability.task_logging import count_fates, log_plan, log_report, log_sending
 from offline_capi.airflow_provider.operators.batches import (
     MAX_UNITS,
     describe_failure,
     join_failures,
     make_units,
-    staged_of,
+    read_staged,
 )
 from offline_capi.airflow_provider.operators.failures import raise_for_undelivered, raise_for_unsettled
 from offline_capi.airflow_provider.operators.task_context import (
-    Place,
-    known_clients,
-    opened,
+    TaskLocation,
+    bind_log_context,
+    describe_actor,
+    get_run_type,
+    get_window,
+    open_upload,
     refuse_unknown_conf,
-    run_type,
-    speak_of,
-    who_runs,
-    window_of,
+    require_clients,
 )
 from offline_capi.errors import (
     AccessDeniedError,
@@ -67,7 +67,7 @@ __all__ = ["plan", "prepare", "purge", "reconcile", "send_client"]
 _TEST_UNIT = {"client": "test events", "staged": []}
 
 #: Failed requests of a client that its log names; halving may make hundreds of one.
-_TOLD = 20
+MAX_LOGGED_REQUESTS = 20
 
 _log = structlog.get_logger(__name__)
 
@@ -83,18 +83,18 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
 
     context = get_current_context()
     refuse_unknown_conf(context)
-    trigger, form = run_type(context), context["params"]
+    trigger, form = get_run_type(context), context["params"]
     check_test_event_code(form.get("test_event_code") or None, trigger)
-    with opened(Place(folder, upload)) as (one, services):
-        window = window_of(one, context)
-        wanted = known_clients(form.get("clients") or (), services)
-        found = {} if trigger == "scheduled" else _foresee(one, window, services, wanted, form)
+    with open_upload(TaskLocation(folder, upload)) as (one, services):
+        window = get_window(one, context)
+        wanted = require_clients(form.get("clients") or (), services)
+        found = {} if trigger == "scheduled" else _log_forecast(one, window, services, wanted, form)
         recorded = not (form.get("dry_run") or form.get("test_event_code"))
         settles = _open_settling_runs(one, window, services) if trigger == "scheduled" and recorded else []
         run_id = begin_run(one, window, services, trigger=trigger, narrowed=bool(wanted)) if recorded else None
-    speak_of(upload_run_id=run_id)
+    bind_log_context(upload_run_id=run_id)
     _log.info("planned", since=window.since.isoformat(), until=window.until.isoformat(), trigger=trigger)
-    manifest = {"run": run_id, "window": _ends_of(window), "clients": wanted, **found}
+    manifest = {"run": run_id, "window": _list_ends(window), "clients": wanted, **found}
     return {**manifest, "settles": settles} if settles else manifest
 
 
@@ -110,15 +110,15 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
     form = get_current_context()["params"]
     if form.get("test_event_code") and not form.get("dry_run"):
         return [_TEST_UNIT]
-    run_id = _opened_run(manifest)
-    with opened(Place(folder, upload), run_id) as (one, services):
-        window = _window_in_zone(manifest["window"], one.window.timezone)
+    run_id = _require_run(manifest)
+    with open_upload(TaskLocation(folder, upload), run_id) as (one, services):
+        window = _parse_window(manifest["window"], one.window.timezone)
         force = bool(form.get("force_gates"))
         record_choices(one, services, run_id, form)
         staged = _stage_open_days(manifest.get("settles", ()), one, services)
         staged += stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
         if form.get("resend"):
-            _forget_refused(run_id, services)
+            _forget_rejected(run_id, services)
         limit = min(MAX_UNITS, conf.getint("core", "max_map_length", fallback=MAX_UNITS))
         units = make_units(staged, services.stage, run_id, limit=limit)
     for file in staged:
@@ -136,19 +136,19 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
     context: Any = get_current_context()
     context["client"] = unit["client"]  # for map_index_template
     if unit == _TEST_UNIT:
-        return _send_test(Place(folder, upload))
+        return _send_test(TaskLocation(folder, upload))
     from offline_capi.guards.quotas import Quotas
 
     sent: Counter[str] = Counter()
     failures: dict[str, OfflineCapiError] = {}
-    with opened(Place(folder, upload), unit.get("run_id")) as (one, services):
-        staged = staged_of(unit, services.stage)
+    with open_upload(TaskLocation(folder, upload), unit.get("run_id")) as (one, services):
+        staged = read_staged(unit, services.stage)
         if not staged:
             _check_purged(unit["client"], unit["run_id"], services)
         clients = {name: [*files] for name, files in groupby(staged, key=lambda file: file.client)}
         quotas = Quotas(services.deployment.recipients)  # one for the whole night, the oldest day first
         for client, files in clients.items():
-            speak_of(client=client)
+            bind_log_context(client=client)
             for file in files:
                 try:
                     sent.update(_send_file(file, one, services, quotas))
@@ -169,17 +169,17 @@ def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas:
     from offline_capi.pipeline import send_staged
 
     started = time.monotonic()
-    speak_of(upload_run_id=staged.run_id)
+    bind_log_context(upload_run_id=staged.run_id)
     if not any(map(services.stage.filesystem.exists, staged.paths)):
         _check_purged(staged.client, staged.run_id, services)
         return {}
     tally = send_staged(staged, upload, services, quotas=quotas)
-    tell_lineage(upload, services, {staged.client: tally.of(Fate.SENT)})
-    log_sending(tally, services.ledger.runs.list_failed_requests(staged.run_id, staged.client, _TOLD))
+    report_lineage(upload, services, {staged.client: tally.of(Fate.SENT)})
+    log_sending(tally, services.ledger.runs.list_failed_requests(staged.run_id, staged.client, MAX_LOGGED_REQUESTS))
     took = timedelta(seconds=time.monotonic() - started)
     count_sending(tally, took, upload=upload.name, client=staged.client)
     raise_for_undelivered(staged.client, tally)
-    return numbers(tally)
+    return count_fates(tally)
 
 
 def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -188,18 +188,20 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
 
     if manifest is None:
         raise PartialLossError(f"{upload}: no run was opened, so nothing was read or sent. Look at the plan task.")
-    failed = _failed_tasks()
+    failed = _list_failed_tasks()
     if manifest["run"] is None and failed:
         raise PartialLossError(f"{upload}: {', '.join(failed)} failed; its log says why.")
-    run_id = _opened_run(manifest)
-    with opened(Place(folder, upload), run_id) as (one, services):
-        purge_if_due(services, who=who_runs(get_current_context()))  # a red night never gets to the task ``purge``
+    run_id = _require_run(manifest)
+    with open_upload(TaskLocation(folder, upload), run_id) as (one, services):
+        purge_if_due(
+            services, who=describe_actor(get_current_context())
+        )  # a red night never gets to the task ``purge``
         settled = _close_open_days(manifest.get("settles", ()), one, services)
         if "prepare" in failed:
-            _give_up(run_id, services)
-        before = _closed_before(run_id, services)
+            _fail_unprepared(run_id, services)
+        before = _find_earlier_report(run_id, services)
         report = _close(run_id, one, services)
-        tell_alerts(report, services)
+        send_alerts(report, services)
         count_events(report, services.deployment.recipients, before)
     for earlier in settled.reports:
         log_report(earlier)
@@ -208,8 +210,8 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
     raise_for_unsettled(upload, settled)
     if failed:
         raise PartialLossError(f"run {run_id}: everything arrived, but {', '.join(failed)} failed; its log says why.")
-    summary = {"run": run_id, "status": report.status.value, "balance": report.balance, **numbers(report.tally)}
-    _tell_asset({**summary, "window": manifest["window"]})
+    summary = {"run": run_id, "status": report.status.value, "balance": report.balance, **count_fates(report.tally)}
+    _annotate_asset({**summary, "window": manifest["window"]})
     return summary
 
 
@@ -220,17 +222,17 @@ def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
     """
     from offline_capi.privacy import purge_if_due
 
-    run_id = _opened_run(manifest)
-    with opened(Place(folder, upload), run_id) as (_, services):
+    run_id = _require_run(manifest)
+    with open_upload(TaskLocation(folder, upload), run_id) as (_, services):
         for one in (*(settle["run"] for settle in manifest.get("settles", ())), run_id):
             services.stage.purge_events(one)
-        purge_if_due(services, who=who_runs(get_current_context()))
+        purge_if_due(services, who=describe_actor(get_current_context()))
 
 
 # ---------------------------------------------------------------------------------------------- what they stand on
 
 
-def _foresee(
+def _log_forecast(
     upload: Upload, window: Window, services: Services, clients: list[str], form: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Print the plan of the run and return its figures; raise if it is more than the form allows."""
@@ -241,8 +243,8 @@ def _foresee(
     again = report.tally.of(Fate.REJECTED_BY_META) if form.get("resend") else 0
     if again:
         _log.info("events that Meta refused before go again", events=again)
-    _keep_limit(report.tally.of(Fate.SENT) + again, form.get("limit"))
-    return {"balance": report.balance, "foreseen": numbers(report.tally), **({"resent": again} if again else {})}
+    _check_limit(report.tally.of(Fate.SENT) + again, form.get("limit"))
+    return {"balance": report.balance, "foreseen": count_fates(report.tally), **({"resent": again} if again else {})}
 
 
 def _open_settling_runs(upload: Upload, window: Window, services: Services) -> list[dict[str, Any]]:
@@ -251,7 +253,7 @@ def _open_settling_runs(upload: Upload, window: Window, services: Services) -> l
     from offline_capi.pipeline.settle import plan_settling
 
     days = plan_settling(upload, services, besides=window, announce=_log.info)
-    return [{"run": begin_run(upload, day, services, trigger="settle"), "window": _ends_of(day)} for day in days]
+    return [{"run": begin_run(upload, day, services, trigger="settle"), "window": _list_ends(day)} for day in days]
 
 
 def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> list[StagedEvents]:
@@ -260,7 +262,7 @@ def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, servi
 
     staged: list[StagedEvents] = []
     for settle in settles:
-        window = _window_in_zone(settle["window"], upload.window.timezone)
+        window = _parse_window(settle["window"], upload.window.timezone)
         try:
             staged += stage_upload(upload, window, services, settle["run"])
         except LedgerError:
@@ -281,20 +283,20 @@ def _close_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, servi
         if "prepare" not in services.ledger.runs.load_parts(run_id):
             if services.ledger.runs.get(run_id).ended_at is None:
                 services.ledger.runs.finish(run_id, status="failed", report=None, now=services.clock())
-            day = _window_in_zone(settle["window"], upload.window.timezone).since.date()
+            day = _parse_window(settle["window"], upload.window.timezone).since.date()
             settled.failures[day] = PartialLossError("its source could not be prepared; the log of prepare says why")
             continue
         report = _close(run_id, upload, services)
-        tell_alerts(report, services)
+        send_alerts(report, services)
         settled.reports.append(report)
     return settled
 
 
-def _ends_of(window: Window) -> list[str]:
+def _list_ends(window: Window) -> list[str]:
     return [window.since.isoformat(), window.until.isoformat()]
 
 
-def _keep_limit(events: int, limit: int | None) -> None:
+def _check_limit(events: int, limit: int | None) -> None:
     if limit is not None and events > limit:
         raise UsageError(
             f"the plan would send {events:,} events, more than the {limit:,} that the form allows. Narrow the days or "
@@ -308,11 +310,11 @@ def record_choices(upload: Upload, services: Services, run_id: str, form: Mappin
 
     for field, action in (("force_gates", AuditAction.FORCE_GATES), ("resend", AuditAction.RESEND)):
         if form.get(field):
-            who = who_runs(get_current_context())
+            who = describe_actor(get_current_context())
             record_audit(services.ledger, action, upload.name, now=services.clock(), who=who, run_id=run_id)
 
 
-def _forget_refused(run_id: str, services: Services) -> None:
+def _forget_rejected(run_id: str, services: Services) -> None:
     """Let the ledger take the refused ones among a run's staged events for events that were never sent."""
     for events in services.stage.read_all_events(run_id):
         services.ledger.journal.forget(events.keys, rejected=True)
@@ -332,7 +334,7 @@ def _is_complete(run_id: str, services: Services) -> bool:
     return services.ledger.runs.get(run_id).status == "complete"
 
 
-def _closed_before(run_id: str, services: Services) -> RunReport | None:
+def _find_earlier_report(run_id: str, services: Services) -> RunReport | None:
     """The books as they were closed before this task was cleared or repeated."""
     from offline_capi.report import RunReport
 
@@ -350,35 +352,35 @@ def _close(run_id: str, upload: Upload, services: Services) -> RunReport:
     return pipeline.reconcile(run_id, upload, services)
 
 
-def _tell_asset(summary: Mapping[str, Any]) -> None:
+def _annotate_asset(summary: Mapping[str, Any]) -> None:
     """What the asset's event says, to whoever schedules by it."""
     context: Any = get_current_context()
     for asset in context["task"].outlets:
         context["outlet_events"][asset].extra = dict(summary)
 
 
-def _send_test(place: Place) -> dict[str, int]:
+def _send_test(location: TaskLocation) -> dict[str, int]:
     """Send the whole window with the form's test event code, in this task; the ledger does not hear of it."""
     from offline_capi.pipeline import run_upload
 
     context = get_current_context()
     form = context["params"]
-    with opened(place) as (one, services):
+    with open_upload(location) as (one, services):
         report = run_upload(
             one,
-            window_of(one, context),
+            get_window(one, context),
             services,
-            trigger=run_type(context),
+            trigger=get_run_type(context),
             clients=form.get("clients") or (),
             test_event_code=form["test_event_code"],
             force_gates=bool(form.get("force_gates")),
         )
     log_report(report)
     report.raise_for_loss()
-    return numbers(report.tally)
+    return count_fates(report.tally)
 
 
-def _opened_run(manifest: Mapping[str, Any]) -> str:
+def _require_run(manifest: Mapping[str, Any]) -> str:
     if manifest["run"] is None:
         raise AirflowSkipException(
             "no run was opened: a dry run shows only the plan, a test event code goes its own way"
@@ -386,11 +388,11 @@ def _opened_run(manifest: Mapping[str, Any]) -> str:
     return str(manifest["run"])
 
 
-def _window_in_zone(ends: list[str], zone: str) -> Window:
+def _parse_window(ends: list[str], zone: str) -> Window:
     return resolve_window({"since": ends[0], "until": ends[1]}, None, None, zone)
 
 
-def _failed_tasks() -> list[str]:
+def _list_failed_tasks() -> list[str]:
     """Tasks of this run that failed, mapped ones with their index; what the ledger says comes on top of it."""
     context: Any = get_current_context()
     own = context["ti"]
@@ -399,7 +401,7 @@ def _failed_tasks() -> list[str]:
     return sorted(task for task, state in tasks if state in ("failed", "upstream_failed"))
 
 
-def _give_up(run_id: str, services: Services) -> NoReturn:
+def _fail_unprepared(run_id: str, services: Services) -> NoReturn:
     """A run that was never prepared has no books to close: without this it would look complete with nothing read."""
     services.ledger.runs.finish(run_id, status="failed", report=None, now=services.clock())
     raise PartialLossError(

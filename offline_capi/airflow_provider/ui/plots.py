@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from offline_capi.guards.quality_gates import Day
 
-__all__ = ["FRAME", "Dot", "Frame", "KeyPlot", "key_plots"]
+__all__ = ["FRAME", "Dot", "Frame", "KeyPlot", "make_key_plots"]
 
 
 class Frame(NamedTuple):
@@ -67,12 +67,12 @@ class KeyPlot:
         return lines
 
 
-def key_plots(days: Sequence[Day]) -> list[KeyPlot]:
+def make_key_plots(days: Sequence[Day]) -> list[KeyPlot]:
     """A plot for each key that was mapped on any of the ``days``, which come oldest first and have sendable events."""
     keys = dict.fromkeys(key for day in reversed(days) for key in day.tally.keys)
-    return [KeyPlot(key, tuple(_dot(day, key, days) for day in days if key in day.tally.keys)) for key in keys]
+    return [KeyPlot(key, tuple(_make_dot(day, key, days) for day in days if key in day.tally.keys)) for key in keys]
 
 
-def _dot(day: Day, key: str, days: Sequence[Day]) -> Dot:
+def _make_dot(day: Day, key: str, days: Sequence[Day]) -> Dot:
     share = day.tally.keys[key] / day.tally.sendable
     return Dot(day.start, share, FRAME.x(day.start, days[0].start, days[-1].start), FRAME.y(share))

@@ -20,7 +20,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from offline_capi.airflow_provider.dags.dag_factory import dag_id_of
+from offline_capi.airflow_provider.dags.dag_factory import make_dag_id
 from offline_capi.model import in_utc
 from offline_capi.runtime.bugs import as_internal
 
@@ -49,10 +49,10 @@ app = FastAPI(title="offline_capi", docs_url=None, redoc_url=None, openapi_url=N
 @app.get("/runs", response_class=HTMLResponse)
 def show_runs(user: GetUserDep) -> str:
     """The last runs of every upload whose DAG this user may see."""
-    seen = _Sight(user)
-    with _opened() as (_, __, ledger):
+    seen = _Visibility(user)
+    with _open_ledger() as (_, __, ledger):
         runs = [run for run in ledger.runs.list_newest(LAST_RUNS) if seen.upload(run.upload)]
-    return _page("runs", "Conversions sent", runs=runs)
+    return _render_page("runs", "Conversions sent", runs=runs)
 
 
 @app.get("/runs/{ledger_run}", response_class=HTMLResponse)
@@ -63,19 +63,19 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
     from offline_capi.pipeline import Services
     from offline_capi.report import Quality, RunReport, render_html
 
-    with _opened() as (deployment, secrets, ledger):
+    with _open_ledger() as (deployment, secrets, ledger):
         try:
             run = ledger.runs.get(ledger_run)
         except UsageError:
             raise HTTPException(404, "the ledger has no such run") from None
         report = RunReport.from_json(run.report) if run.report else None
         told = quality_of(report, Services(deployment, secrets, ledger)) if report else Quality()
-    details = DagDetails(id=dag_id_of(run.upload))
+    details = DagDetails(id=make_dag_id(run.upload))
     if not get_auth_manager().is_authorized_dag(method="GET", details=details, user=user):
         raise HTTPException(403, "you may not see the DAG of this upload")
     if report is None:
         raise HTTPException(404, f"run {run.id} is {run.status} and has no report")
-    return render_html(report, quality=told, head=_templates().get_template("frame.html.j2").render())
+    return render_html(report, quality=told, head=_load_templates().get_template("frame.html.j2").render())
 
 
 @app.get("/clients", response_class=HTMLResponse)
@@ -84,36 +84,39 @@ def show_clients(user: GetUserDep) -> str:
     from offline_capi.clients import StatusBook, build_overviews
     from offline_capi.ledger import find_last_accepted
 
-    with _opened(whole=True) as (deployment, _, ledger):
-        recipients, accepted = _recipients_seen(_Sight(user), deployment, ledger), find_last_accepted(ledger)
+    with _open_ledger(whole=True) as (deployment, _, ledger):
+        recipients, accepted = (
+            _list_visible_recipients(_Visibility(user), deployment, ledger),
+            find_last_accepted(ledger),
+        )
     # No token is looked up: a web server has no need of any client's secret.
     found = build_overviews(recipients, None, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
-    return _page("clients", "Clients", overviews=found)
+    return _render_page("clients", "Clients", overviews=found)
 
 
 @app.get("/coverage", response_class=HTMLResponse)
 def show_coverage(user: GetUserDep, upload: str = "", after: str = "") -> str:
     """By what the events of each night can be matched: of one upload, or of those whose names come after ``after``."""
-    from offline_capi.airflow_provider.ui.plots import FRAME, key_plots
+    from offline_capi.airflow_provider.ui.plots import FRAME, make_key_plots
 
-    seen, now = _Sight(user), datetime.now(UTC)
-    with _opened() as (_, __, ledger):
+    seen, now = _Visibility(user), datetime.now(UTC)
+    with _open_ledger() as (_, __, ledger):
         names = [
             name for name in ledger.runs.list_uploads() if seen.upload(name) and name > after and upload in ("", name)
         ]
-        nights = {name: _nights(name, ledger, now) for name in names[:UPLOADS_SHOWN]}
-    uploads = [(name, days, key_plots(days)) for name, days in nights.items()]
+        nights = {name: _list_nights(name, ledger, now) for name in names[:UPLOADS_SHOWN]}
+    uploads = [(name, days, make_key_plots(days)) for name, days in nights.items()]
     more = names[UPLOADS_SHOWN - 1] if len(names) > UPLOADS_SHOWN else ""
-    return _page("coverage", "Key coverage", uploads=uploads, frame=FRAME, nights=NIGHTS, more=more)
+    return _render_page("coverage", "Key coverage", uploads=uploads, frame=FRAME, nights=NIGHTS, more=more)
 
 
 @app.get("/unconfirmed", response_class=HTMLResponse)
-def show_doubts(user: GetUserDep) -> str:
+def show_unconfirmed(user: GetUserDep) -> str:
     """The requests that nobody knows the end of, of every upload whose DAG this user may see."""
-    seen, now = _Sight(user), datetime.now(UTC)
-    with _opened() as (_, __, ledger):
-        doubts = [one for one in ledger.journal.find_unconfirmed(now) if seen.upload(one.upload)]
-    return _page("unconfirmed", "Unconfirmed", doubts=doubts, now=now)
+    seen, now = _Visibility(user), datetime.now(UTC)
+    with _open_ledger() as (_, __, ledger):
+        unconfirmed = [one for one in ledger.journal.find_unconfirmed(now) if seen.upload(one.upload)]
+    return _render_page("unconfirmed", "Unconfirmed", unconfirmed=unconfirmed, now=now)
 
 
 @app.get("/days", response_class=HTMLResponse)
@@ -121,26 +124,26 @@ def show_days(user: GetUserDep, upload: str = "", after: str = "") -> str:
     """What is owed for each day: of one upload, or of those whose names come after ``after``."""
     from offline_capi.pipeline.open_days import read_calendar
 
-    seen, now = _Sight(user), datetime.now(UTC)
-    with _opened(whole=True) as (deployment, _, ledger):
+    seen, now = _Visibility(user), datetime.now(UTC)
+    with _open_ledger(whole=True) as (deployment, _, ledger):
         visible = [name for name in sorted(deployment.uploads) if seen.upload(name) and name > after]
         names = [name for name in visible if upload in ("", name)]
         shown = [deployment.uploads[name] for name in names[:UPLOADS_SHOWN]]
         calendars = [read_calendar(one, deployment, ledger, now) for one in shown]
     more = names[UPLOADS_SHOWN - 1] if len(names) > UPLOADS_SHOWN else ""
-    return _page("days", "Days", calendars=calendars, more=more)
+    return _render_page("days", "Days", calendars=calendars, more=more)
 
 
 @app.get("/dags/{dag_id}/runs/{run_id:path}", dependencies=[Depends(requires_access_dag("GET"))])
 def find_report(dag_id: str, run_id: str, request: Request) -> RedirectResponse:
     """From a run of Airflow's to that of the ledger, which its plan task names."""
-    ledger_run = _ledger_run_of(dag_id, run_id)
+    ledger_run = _find_ledger_run(dag_id, run_id)
     if ledger_run is None:
         raise HTTPException(404, "this run opened none in the ledger: it is not planned yet, or a dry run or a test")
     return RedirectResponse(f"{request.scope['root_path']}/runs/{quote(ledger_run)}")
 
 
-def _ledger_run_of(dag_id: str, run_id: str) -> str | None:
+def _find_ledger_run(dag_id: str, run_id: str) -> str | None:
     """The ledger's run that a task of this run returned the id of."""
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
@@ -154,7 +157,7 @@ def _ledger_run_of(dag_id: str, run_id: str) -> str | None:
 # ---------------------------------------------------------------------------------------------- what is seen
 
 
-class _Sight:
+class _Visibility:
     """What a user may see."""
 
     def __init__(self, user: Any) -> None:
@@ -162,10 +165,10 @@ class _Sight:
 
     def upload(self, name: str) -> bool:
         """Whether they may see the DAG of this upload."""
-        return dag_id_of(name) in self._dags
+        return make_dag_id(name) in self._dags
 
 
-def _recipients_seen(seen: _Sight, deployment: "Deployment", ledger: "Ledger") -> dict[str, "Client"]:
+def _list_visible_recipients(seen: _Visibility, deployment: "Deployment", ledger: "Ledger") -> dict[str, "Client"]:
     """All pixels of the clients that a visible upload names, or has sent for where its rows name them."""
     from offline_capi.model.recipients import client_of
 
@@ -175,7 +178,7 @@ def _recipients_seen(seen: _Sight, deployment: "Deployment", ledger: "Ledger") -
     return {name: one for name, one in deployment.recipients.items() if client_of(name) in names}
 
 
-def _nights(upload: str, ledger: "Ledger", now: datetime) -> list["Day"]:
+def _list_nights(upload: str, ledger: "Ledger", now: datetime) -> list["Day"]:
     """The last nights on which the upload had sendable events, oldest first, each as its last run counted it."""
     from offline_capi.guards.quality_gates import trailing_days
     from offline_capi.model import Window
@@ -190,40 +193,40 @@ def _nights(upload: str, ledger: "Ledger", now: datetime) -> list["Day"]:
 # ---------------------------------------------------------------------------------------------- how it is shown
 
 
-def _page(here: str, title: str, **what: Any) -> str:
+def _render_page(here: str, title: str, **what: Any) -> str:
     name = f"{here.replace('-', '_')}.html.j2"
-    return _templates().get_template(name).render(here=here, title=title, **what)
+    return _load_templates().get_template(name).render(here=here, title=title, **what)
 
 
 @cache
-def _templates() -> Environment:
+def _load_templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("offline_capi.airflow_provider.ui"), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters |= {"moment": _moment, "day": _day, "n": "{:,}".format, "share": "{:.1%}".format}
+    environment.filters |= {"moment": _format_moment, "day": _format_day, "n": "{:,}".format, "share": "{:.1%}".format}
     return environment
 
 
-def _moment(moment: datetime | str) -> str:
+def _format_moment(moment: datetime | str) -> str:
     at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     return in_utc(at)
 
 
-def _day(day: date) -> str:
+def _format_day(day: date) -> str:
     return f"{day.day} {day:%b}"
 
 
 # ---------------------------------------------------------------------------------------------- what is read
 
 
-class _Opened(NamedTuple):
+class _PageContext(NamedTuple):
     deployment: "Deployment"
     secrets: "SecretResolver"
     ledger: "Ledger"
 
 
 @contextmanager
-def _opened(*, whole: bool = False) -> Iterator[_Opened]:
+def _open_ledger(*, whole: bool = False) -> Iterator[_PageContext]:
     """The configuration and its ledger; without ``whole`` no upload of it is looked at."""
     from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
     from offline_capi.config import load_each
@@ -237,7 +240,7 @@ def _opened(*, whole: bool = False) -> Iterator[_Opened]:
     url = resolve_database_url(deployment.platform.ledger, secrets, deployment.project).reveal()
     with Ledger(url, access=deployment.platform.file_access) as ledger:
         try:
-            yield _Opened(deployment, secrets, ledger)
+            yield _PageContext(deployment, secrets, ledger)
         except HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  whatever a page was made from
