@@ -32,6 +32,8 @@ from offline_capi.airflow_provider.observability.callbacks import (
 )
 from offline_capi.airflow_provider.operators import tasks
 from offline_capi.airflow_provider.operators.retries import upload_retry_policy
+from offline_capi.airflow_provider.operators.run_link import record_failed_start
+from offline_capi.airflow_provider.operators.task_context import TaskLocation
 from offline_capi.config import Deployment, Upload, load_each
 from offline_capi.config.airflow import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
 from offline_capi.errors import ConfigError, Problem
@@ -103,6 +105,8 @@ def explain_config(folder: str, names: Iterable[str]) -> None:
     _, broken = _load(Path(folder))
     for name in names:
         if name in broken:
+            if name not in (CLIENTS_FILE, HEALTH) and CLIENTS_FILE not in broken:  # else no ledger is known
+                record_failed_start(TaskLocation(folder, name), broken[name])
             raise broken[name]
     raise ConfigError("Its file is good by now: Airflow has a DAG of the older one. Wait until it is parsed again.")
 

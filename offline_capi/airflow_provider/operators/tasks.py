@@ -32,6 +32,7 @@ from offline_capi.airflow_provider.operators.batches import (
     read_staged,
 )
 from offline_capi.airflow_provider.operators.failures import raise_for_undelivered, raise_for_unsettled
+from offline_capi.airflow_provider.operators.run_link import leave_run_id, recorded_start
 from offline_capi.airflow_provider.operators.task_context import (
     TaskLocation,
     bind_log_context,
@@ -49,7 +50,7 @@ from offline_capi.errors import (
     PartialLossError,
     UsageError,
 )
-from offline_capi.model import Fate
+from offline_capi.model import Fate, Reason
 from offline_capi.runtime.bugs import as_internal
 
 if TYPE_CHECKING:
@@ -73,11 +74,16 @@ _log = structlog.get_logger(__name__)
 
 
 def plan(folder: str, upload: str) -> dict[str, Any]:
-    """Resolve the window and open a run; of any but the nightly run, say first what will go.
+    """Resolve the window and open a run; unless it is scheduled, log first what it would send.
 
-    The nightly run also opens one for each day that earlier runs left open, and says so first. A dry run ends here: it
-    opens no run, and nothing is recorded. Nor is anything of a run with a test event code.
+    A scheduled run also opens one for each day that earlier runs left open, and logs which. A dry run ends here: its
+    report is kept and nothing else. A run with a test event code opens its run where it is sent.
     """
+    with recorded_start(TaskLocation(folder, upload)):
+        return _plan(folder, upload)
+
+
+def _plan(folder: str, upload: str) -> dict[str, Any]:
     from offline_capi.delivery import check_test_event_code
     from offline_capi.pipeline import begin_run
 
@@ -92,7 +98,9 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
         recorded = not (form.get("dry_run") or form.get("test_event_code"))
         settles = _open_settling_runs(one, window, services) if trigger == "scheduled" and recorded else []
         run_id = begin_run(one, window, services, trigger=trigger, narrowed=bool(wanted)) if recorded else None
-    bind_log_context(upload_run_id=run_id)
+    if run_id:
+        bind_log_context(upload_run_id=run_id)
+        leave_run_id(run_id)
     _log.info("planned", since=window.since.isoformat(), until=window.until.isoformat(), trigger=trigger)
     manifest = {"run": run_id, "window": _list_ends(window), "clients": wanted, **found}
     return {**manifest, "settles": settles} if settles else manifest
@@ -105,7 +113,7 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
     and scan it once a client, and each would reject the rows of the others. Which clients there are is known only when
     the rows have been read.
     """
-    from offline_capi.pipeline import stage_upload
+    from offline_capi.pipeline import record_failure, stage_upload
 
     form = get_current_context()["params"]
     if form.get("test_event_code") and not form.get("dry_run"):
@@ -115,10 +123,16 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
         window = _parse_window(manifest["window"], one.window.timezone)
         force = bool(form.get("force_gates"))
         record_choices(one, services, run_id, form)
-        staged = _stage_open_days(manifest.get("settles", ()), one, services)
-        staged += stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
-        if form.get("resend"):
-            _forget_rejected(run_id, services)
+        try:
+            staged = _stage_open_days(manifest.get("settles", ()), one, services)
+            staged += stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
+            if form.get("resend"):
+                _forget_rejected(run_id, services)
+        except LedgerError:
+            raise
+        except Exception as error:
+            record_failure(run_id, error, services)
+            raise
         limit = min(MAX_UNITS, conf.getint("core", "max_map_length", fallback=MAX_UNITS))
         units = make_units(staged, services.stage, run_id, limit=limit)
     for file in staged:
@@ -235,15 +249,22 @@ def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
 def _log_forecast(
     upload: Upload, window: Window, services: Services, clients: list[str], form: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Print the plan of the run and return its figures; raise if it is more than the form allows."""
-    from offline_capi.pipeline import plan_upload
+    """Log the plan of the run and return its figures; raise if it is more than the form allows.
+
+    The plan of a dry run is kept, for the Conversions tab.
+    """
+    from offline_capi.pipeline import plan_upload, record_plan
 
     report = plan_upload(upload, window, services, clients=clients)
+    if form.get("dry_run"):
+        report = record_plan(report, services)
+        leave_run_id(report.run_id)
     log_plan(report)
     again = report.tally.of(Fate.REJECTED_BY_META) if form.get("resend") else 0
     if again:
         _log.info("events that Meta refused before go again", events=again)
-    _check_limit(report.tally.of(Fate.SENT) + again, form.get("limit"))
+    refused = report.tally.reasons(Fate.DEFERRED).get((Reason.CLIENT_STOPPED, ""), 0)  # a run asks Meta once more
+    _check_limit(report.tally.of(Fate.SENT) + refused + again, form.get("limit"))
     return {"balance": report.balance, "foreseen": count_fates(report.tally), **({"resent": again} if again else {})}
 
 
@@ -258,7 +279,7 @@ def _open_settling_runs(upload: Upload, window: Window, services: Services) -> l
 
 def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> list[StagedEvents]:
     """Stage the days that earlier runs left open; one whose source fails stays open, and the others have their turn."""
-    from offline_capi.pipeline import stage_upload
+    from offline_capi.pipeline import record_failure, stage_upload
 
     staged: list[StagedEvents] = []
     for settle in settles:
@@ -269,7 +290,7 @@ def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, servi
             raise
         except OfflineCapiError as error:
             _log.error(f"{window} stays open: {error}")
-            services.ledger.runs.finish(settle["run"], status="failed", report=None, now=services.clock())
+            record_failure(settle["run"], error, services)
     return staged
 
 
@@ -375,6 +396,7 @@ def _send_test(location: TaskLocation) -> dict[str, int]:
             test_event_code=form["test_event_code"],
             force_gates=bool(form.get("force_gates")),
         )
+    leave_run_id(report.run_id)
     log_report(report)
     report.raise_for_loss()
     return count_fates(report.tally)
@@ -403,8 +425,12 @@ def _list_failed_tasks() -> list[str]:
 
 def _fail_unprepared(run_id: str, services: Services) -> NoReturn:
     """A run that was never prepared has no books to close: without this it would look complete with nothing read."""
-    services.ledger.runs.finish(run_id, status="failed", report=None, now=services.clock())
-    raise PartialLossError(
+    from offline_capi.pipeline import record_failure
+
+    error = PartialLossError(
         f"run {run_id}: the source could not be prepared, so nothing was sent; the log of prepare says why. "
         f"Repeating is safe."
     )
+    if services.ledger.runs.get(run_id).report is None:  # it was killed, or its ledger could not be reached
+        record_failure(run_id, error, services)
+    raise error

@@ -14,6 +14,7 @@ from offline_capi.airflow_provider.observability.metrics import count_events, co
 from offline_capi.airflow_provider.observability.task_logging import count_fates, log_plan, log_report
 from offline_capi.airflow_provider.operators.failures import raise_for_undelivered, raise_for_unsettled
 from offline_capi.airflow_provider.operators.retries import upload_retry_policy
+from offline_capi.airflow_provider.operators.run_link import leave_run_id
 from offline_capi.airflow_provider.operators.task_context import (
     TaskLocation,
     bind_log_context,
@@ -91,6 +92,8 @@ class UploadConversionsOperator(BaseOperator):
             form = {"since": self.since, "until": self.until}
             window, trigger = get_window(upload, {**context, "params": form}), get_run_type(context)
             report, settled = self._run(upload, window, services, trigger)
+            if not report.planned:
+                leave_run_id(report.run_id)
             self.events_manager = _make_events_manager_url(upload, services)
             for made in (*settled.reports, report):
                 if not made.planned:
