@@ -49,7 +49,7 @@ FATE_TEXTS: Mapping[Fate, str] = {
     Fate.INVALID: "The row cannot become an event; once the source or the mapping is corrected, it can be sent.",
     Fate.SUPPRESSED: "The row's consent column does not say yes. Left out on purpose, never sent, and no error.",
     Fate.REJECTED_BY_META: "Meta refused the event; it is not sent again unchanged.",
-    Fate.UNCONFIRMED: "The event left and no answer came. A later run repeats it under the same id: Meta counts it once.",
+    Fate.UNCONFIRMED: "The event left and no answer came. A later run repeats it under the same id, counted once.",
     Fate.DEFERRED: "The event is good and waits. A later run sends it, as long as Meta accepts its age.",
 }
 

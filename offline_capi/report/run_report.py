@@ -486,11 +486,10 @@ def make_report(
 
 
 def _sum_by_currency(values: Mapping[tuple[str, str], float]) -> dict[str, float]:
-    currencies = sorted({currency for _, currency in values})
-    return {
-        name: round(sum(amount for (_, currency), amount in values.items() if currency == name), 2)
-        for name in currencies
-    }
+    sums: dict[str, float] = {}
+    for (_, currency), amount in values.items():
+        sums[currency] = sums.get(currency, 0.0) + amount
+    return {currency: round(amount, 2) for currency, amount in sorted(sums.items())}
 
 
 def _format_newest(newest: Mapping[str, int]) -> str | None:

@@ -319,7 +319,7 @@ def shown(local: History, today: date) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize(("theme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(21, 24, 28)")])
+@pytest.mark.parametrize(("theme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(22, 29, 43)")])
 def test_every_page_follows_the_theme_of_airflow_and_fits(
     shown: dict[str, str], tmp_path: Path, theme: str, paper: str, width: int
 ):

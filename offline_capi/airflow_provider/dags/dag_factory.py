@@ -18,7 +18,13 @@ from urllib.parse import quote
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, TriggerRule, get_parsing_context, task
 from airflow.sdk.definitions.param import ParamsDict
 
-from offline_capi.airflow_provider.dags.descriptions import HEALTH_PAGE, QUALITY_PAGE, SETTLE_PAGE, describe_upload
+from offline_capi.airflow_provider.dags.descriptions import (
+    HEALTH_PAGE,
+    QUALITY_PAGE,
+    SETTLE_PAGE,
+    describe_in_one_line,
+    describe_upload,
+)
 from offline_capi.airflow_provider.dags.health import check_clients, make_failure_callbacks
 from offline_capi.airflow_provider.dags.quality import pull_clients_quality
 from offline_capi.airflow_provider.dags.settling import settle_one
@@ -123,7 +129,7 @@ def build_dag(deployment: Deployment, name: str) -> DAG:
     settings = deployment.resolve_airflow(upload)
     with DAG(
         make_dag_id(name),
-        description=upload.description or f"Offline conversions: {name}",
+        description=describe_in_one_line(upload, deployment.resolve_schedule(upload)),
         doc_md=describe_upload(upload, schedule=deployment.resolve_schedule(upload), settings=settings),
         schedule=_schedule(deployment, upload),
         start_date=_START,
@@ -225,7 +231,7 @@ def _make_default_args(settings: AirflowSettings) -> dict[str, Any]:
 
 def _make_tags(upload: Upload, settings: AirflowSettings) -> list[str]:
     client = [str(upload.client.constant)] if upload.client.constant else []
-    return list(dict.fromkeys([TAG, *client, *settings.tags]))
+    return list(dict.fromkeys([TAG, *client, upload.window.timezone, *settings.tags]))
 
 
 def _chain_tasks(location: Mapping[str, str], settings: AirflowSettings) -> None:

@@ -12,7 +12,7 @@ from offline_capi.config.mapping import Consent, CustomData, Event
 from offline_capi.config.source import SqlSource
 from offline_capi.config.upload import Upload
 
-__all__ = ["HEALTH_PAGE", "QUALITY_PAGE", "SETTLE_PAGE", "describe_upload"]
+__all__ = ["HEALTH_PAGE", "QUALITY_PAGE", "SETTLE_PAGE", "describe_in_one_line", "describe_upload"]
 
 HEALTH_PAGE = """
 Looks at the token and the pixel of every active client, as `offline-capi clients health` does: permissions, days to
@@ -40,6 +40,12 @@ _RECEIPT = """
 What was sent is in the ledger, not in Airflow: running, clearing or backfilling a day again sends only what is missing.
 To send a range of days, trigger the DAG with since and until, or start a backfill; a dry run shows what would go.
 """
+
+
+def describe_in_one_line(upload: Upload, schedule: str | None) -> str:
+    """The description of the DAG: what it sends, and its schedule with the zone, which Airflow does not show."""
+    text = upload.description or f"Offline conversions: {upload.name}"
+    return f"{text.rstrip('. ')}. Runs at {schedule} {upload.window.timezone}." if schedule else text
 
 
 def describe_upload(upload: Upload, *, schedule: str | None, settings: AirflowSettings) -> str:

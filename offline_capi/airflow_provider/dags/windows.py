@@ -2,7 +2,8 @@
 
 A manual run in Airflow 3 has neither a logical date nor a data interval, and a plain cron string gives an interval of
 no length. So the window comes from what the person or the timetable said, in this order: the form's ``since`` and
-``until``, the partition key (a day), a data interval that has a length.
+``until``, the partition key (a day), a data interval that has a length, and for a run by hand the day before it was
+triggered.
 """
 
 from __future__ import annotations
@@ -24,11 +25,17 @@ _ADVICE = (
 
 
 def resolve_window(
-    params: Mapping[str, Any], partition_key: str | None, data_interval: tuple[datetime, datetime] | None, zone: str
+    params: Mapping[str, Any],
+    partition_key: str | None,
+    data_interval: tuple[datetime, datetime] | None,
+    zone: str,
+    *,
+    triggered_at: datetime | None = None,
 ) -> Window:
-    """The window of a run in ``zone``; the same arguments give the same window whenever it is asked for.
+    """The window of a run in ``zone``; the same arguments give the same window at any time.
 
-    Raises ``UsageError`` when none of the three says anything, or when what is said cannot be read.
+    ``triggered_at`` is given for runs by hand. Raises ``UsageError`` when nothing says which days, or when what is
+    said cannot be read.
     """
     try:
         if params.get("since") or params.get("until"):
@@ -37,6 +44,8 @@ def resolve_window(
             return _parse_partition_key(partition_key, zone)
         if data_interval and data_interval[0] < data_interval[1]:
             return Window(*(in_zone(at, ZoneInfo(zone)) for at in data_interval))
+        if triggered_at is not None:
+            return Window.of_day(in_zone(triggered_at, ZoneInfo(zone)).date() - timedelta(days=1), zone)
     except OverflowError:
         raise UsageError(f"a day of this run is at the end of the calendar (year 1 or 9999). {_ADVICE}") from None
     raise UsageError(f"this run does not say which days it covers. {_ADVICE}")

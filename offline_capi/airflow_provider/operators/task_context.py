@@ -100,7 +100,9 @@ def get_window(upload: Upload, context: Mapping[str, Any]) -> Window:
     """The window of the run that ``context`` belongs to."""
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     interval = (start, end) if start and end else None
-    return resolve_window(context["params"], context["dag_run"].partition_key, interval, upload.window.timezone)
+    run = context["dag_run"]
+    by_hand = run.run_after if get_run_type(context) == "manual" else None
+    return resolve_window(context["params"], run.partition_key, interval, upload.window.timezone, triggered_at=by_hand)
 
 
 def refuse_unknown_conf(context: Mapping[str, Any]) -> None:

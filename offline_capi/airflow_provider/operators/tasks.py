@@ -117,7 +117,7 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
 
     form = get_current_context()["params"]
     if form.get("test_event_code") and not form.get("dry_run"):
-        return [_TEST_UNIT]
+        return [{**_TEST_UNIT, "window": manifest["window"]}]
     run_id = _require_run(manifest)
     with open_upload(TaskLocation(folder, upload), run_id) as (one, services):
         window = _parse_window(manifest["window"], one.window.timezone)
@@ -149,8 +149,8 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
     """
     context: Any = get_current_context()
     context["client"] = unit["client"]  # for map_index_template
-    if unit == _TEST_UNIT:
-        return _send_test(TaskLocation(folder, upload))
+    if unit["client"] == _TEST_UNIT["client"]:
+        return _send_test(TaskLocation(folder, upload), unit["window"])
     from offline_capi.guards.quotas import Quotas
 
     sent: Counter[str] = Counter()
@@ -380,8 +380,8 @@ def _annotate_asset(summary: Mapping[str, Any]) -> None:
         context["outlet_events"][asset].extra = dict(summary)
 
 
-def _send_test(location: TaskLocation) -> dict[str, int]:
-    """Send the whole window with the form's test event code, in this task; the ledger does not hear of it."""
+def _send_test(location: TaskLocation, window: list[str]) -> dict[str, int]:
+    """Send the whole window with the form's test event code, in this task; the ledger keeps the report alone."""
     from offline_capi.pipeline import run_upload
 
     context = get_current_context()
@@ -389,7 +389,7 @@ def _send_test(location: TaskLocation) -> dict[str, int]:
     with open_upload(location) as (one, services):
         report = run_upload(
             one,
-            get_window(one, context),
+            _parse_window(window, one.window.timezone),
             services,
             trigger=get_run_type(context),
             clients=form.get("clients") or (),
