@@ -125,7 +125,7 @@ def show_unconfirmed(user: GetUserDep) -> str:
     seen, now = _Visibility(user), datetime.now(UTC)
     with _open_ledger() as (_, __, ledger):
         unconfirmed = [one for one in ledger.journal.find_unconfirmed(now) if seen.upload(one.upload)]
-    return _render_page("unconfirmed", "Unconfirmed", unconfirmed=unconfirmed, now=now)
+    return _render_page("unconfirmed", "Unconfirmed", requests=unconfirmed, now=now)
 
 
 @app.get("/days", response_class=HTMLResponse)
