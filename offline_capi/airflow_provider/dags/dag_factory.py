@@ -1,7 +1,7 @@
-"""One DAG an upload, from its YAML file, and small ones beside them: clients' health and quality, settling.
+"""One DAG per upload, from its YAML file, and small ones: clients' health and quality, settling.
 
 Two DAG files use this: one makes the DAGs, and a broken YAML becomes a DAG of its name whose only task fails with the
-problems, so that the night goes red instead of missing. The other raises all problems as one import error.
+problems, so that the run goes red instead of missing. The other raises all problems as one import error.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 PREFIX = "offline_capi__"
-#: The DAG that looks at every client's token and pixel; no upload's has this id.
+#: The DAG that checks every client's token and pixel; no upload's has this id.
 HEALTH = "offline_capi_health"
 #: The DAG that asks Meta what it got of every client.
 QUALITY = "offline_capi_quality"
@@ -80,7 +80,7 @@ def make_dag_id(upload: str) -> str:
 def upload_dags(folder: str | Path) -> dict[str, DAG]:
     """The DAGs of a configuration folder by their id; for a DAG file: ``globals().update(upload_dags(folder))``.
 
-    One an upload, the daily looks at the clients, and the settling of open days where that has a schedule. When Airflow
+    One per upload, the daily checks of clients, and the settling of open days where it has a schedule. When Airflow
     is about to run a task of one DAG, only that DAG is built.
     """
     deployment, broken = _load(Path(folder))
@@ -149,11 +149,11 @@ def build_dag(deployment: Deployment, name: str) -> DAG:
 
 
 def _build_health_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
-    """The daily look at the clients; its one task is red as long as one of them cannot be sent for."""
+    """The daily check of the clients; its one task is red as long as one of them cannot be sent for."""
     if error is not None:
         return _build_broken_dag(deployment, HEALTH, error, CLIENTS_FILE, HEALTH)
     settings = deployment.platform.airflow
-    description = "Look at every client's token and pixel before the night"
+    description = "Check every client's token and pixel before the scheduled runs"
     with _build_small_dag(deployment, HEALTH, settings.health, description, HEALTH_PAGE) as dag:
         look = task(task_id="check_clients", on_failure_callback=make_failure_callbacks(settings) or None)
         look(_bind(check_clients, folder=_get_folder(deployment)))()
@@ -161,11 +161,11 @@ def _build_health_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
 
 
 def _build_quality_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
-    """The daily question to Meta what it got; its one task is red where Meta did not tell everything."""
+    """The daily query of Meta's counts; its one task is red where Meta did not answer everything."""
     if error is not None:
         return _build_broken_dag(deployment, QUALITY, error, CLIENTS_FILE)
     settings = deployment.platform.airflow
-    description = "Ask Meta what it got, for the morning's reports"
+    description = "Ask Meta what it counted, for the morning's reports"
     with _build_small_dag(deployment, QUALITY, settings.quality, description, QUALITY_PAGE) as dag:
         dag.on_failure_callback = make_callbacks(settings.notify.failure) or None
         task(task_id="pull_quality")(_bind(pull_clients_quality, folder=_get_folder(deployment)))()
@@ -173,7 +173,7 @@ def _build_quality_dag(deployment: Deployment, error: ConfigError | None) -> DAG
 
 
 def _build_settle_dag(deployment: Deployment, uploads: list[str]) -> DAG:
-    """Between two nights: one task an upload, which settles what its earlier runs owe."""
+    """One task per upload, which settles what its earlier runs owe, between two scheduled runs."""
     settings = deployment.platform.airflow
     description = "Settle what earlier runs owe: open days, unconfirmed events, deferred events"
     with _build_small_dag(deployment, SETTLE, settings.settle, description, SETTLE_PAGE) as dag:
@@ -238,7 +238,7 @@ def _chain_tasks(location: Mapping[str, str], settings: AirflowSettings) -> None
     """The graph. ``prepare`` is one task and ``upload`` is mapped: see ``tasks.prepare`` for why."""
     reading, sending = _make_pool_arguments(settings.pools.prepare), _make_pool_arguments(settings.pools.upload)
     # Airflow's decorators keep a function's types, but what they return is a promise of its value.
-    # Of what keeps a run from having books, somebody is told here; of all else, by reconcile.
+    # Failures before a run has books are reported here; all others by reconcile.
     reading["on_failure_callback"] = FailureAlert(**location)
     manifest: Any = task(task_id="plan", **reading)(_bind(tasks.plan, **location))()
     units: Any = task(task_id="prepare", **reading)(_bind(tasks.prepare, **location))(manifest=manifest)
@@ -322,7 +322,7 @@ def _find_schedule_problems(deployment: Deployment, upload: Upload) -> Iterator[
 
 
 def _find_missing_notifiers(notifiers: Iterable[Notifier], file: str, path: str) -> Iterator[Problem]:
-    """Notifiers that cannot be called: found now rather than on the night when somebody should have been told."""
+    """Notifiers that cannot be called: found now rather than when an alert is due."""
     for notifier in notifiers:
         module = find_missing_module(notifier)
         if module:
@@ -331,7 +331,7 @@ def _find_missing_notifiers(notifiers: Iterable[Notifier], file: str, path: str)
 
 
 def _build_broken_dag(deployment: Deployment, dag_id: str, error: ConfigError, *names: str) -> DAG:
-    """A DAG under the usual name that fails each night with the problems of its file."""
+    """A DAG under the usual name that fails each day with the problems of its file."""
     settings = deployment.platform.airflow
     with DAG(
         dag_id,

@@ -1,4 +1,4 @@
-"""An upload in words: what its DAG's page in Airflow says. Pure text from the settings; no row and no secret."""
+"""The documentation of an upload's DAG in Airflow, from its settings; no row and no secret."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from offline_capi.config.upload import Upload
 __all__ = ["HEALTH_PAGE", "QUALITY_PAGE", "SETTLE_PAGE", "describe_in_one_line", "describe_upload"]
 
 HEALTH_PAGE = """
-Looks at the token and the pixel of every active client, as `offline-capi clients health` does: permissions, days to
+Checks the token and the pixel of every active client, as `offline-capi clients health` does: permissions, days to
 expiry, and an event that Meta refuses for its age alone, so that nothing is stored.
 
 - Its task is **red** as long as a client cannot be sent for; other clients are sent as usual.
-- A fault is told **once** when it begins and once when it ends: by `platform.airflow.health.notify` in `clients.yml`,
-  or else those of `notify.alert`, or else those who are told of failures.
-- A client that was stopped is sent again from the first good look on.
+- A fault is reported **once** when it begins and once when it ends: by `platform.airflow.health.notify` in
+  `clients.yml`, or else `notify.alert`, or else `notify.failure`.
+- A client that was stopped is sent for again after the first good check.
 """
 
 QUALITY_PAGE = """
-Asks Meta what it got of every active client in the last seven days, as `offline-capi clients quality` does, and keeps
-it in the ledger: the reports of the last nights then show what Meta counted beside what was sent. Nothing is changed at
-Meta. Its task is red where Meta did not tell everything; repeating is safe.
+Asks Meta what it counted of every active client in the last seven days, as `offline-capi clients quality` does, and
+keeps it in the ledger: the reports of the last days then show Meta's counts next to what was sent. Nothing is changed at
+Meta. Its task is red where Meta did not answer everything; repeating is safe.
 """
 SETTLE_PAGE = """
 Settles what earlier runs of each upload owe, as `offline-capi settle` does: open days, unconfirmed and deferred

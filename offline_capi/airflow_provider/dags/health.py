@@ -1,6 +1,6 @@
-"""The daily look at every client's token and pixel: a fault is found before the night, and told once.
+"""The daily check of every client's token and pixel: faults are found before a run meets them, and reported once.
 
-Whoever is told gets the task's context with ``health`` in it, a fault that began or ended: ``{{ health.client }}``,
+Notifiers get the task's context with ``health`` in it, a fault that began or ended: ``{{ health.client }}``,
 ``{{ health.change }}``, ``{{ health.words }}``, ``{{ health.contacts }}`` in the arguments of one of Airflow's
 notifiers, ``context["health"]`` in a function; and with ``alert``, as for any other fault.
 """
@@ -35,12 +35,12 @@ _log = structlog.get_logger(__name__)
 
 
 def check_clients(folder: str) -> dict[str, int]:
-    """Look at every active client, tell what changed; fail while one cannot be sent for or could not be looked at.
+    """Check every active client and report changes; fail while one cannot be sent for or could not be checked.
 
     It fails as well while a version of the Graph API in use ends within 30 days.
 
-    Nothing is stored at Meta. What began or ended is told before it is remembered: where telling fails, it is told
-    again.
+    Nothing is stored at Meta. What began or ended is reported before it is stored: a report that fails is
+    repeated.
     """
     from offline_capi.clients import check_health
     from offline_capi.operations.alerts import platform_teller
@@ -49,8 +49,8 @@ def check_clients(folder: str) -> dict[str, int]:
     context = get_current_context()
     refuse_unknown_conf(context)
     listeners = make_callbacks(list_health_notifiers(deployment.platform.airflow))
-    tell = partial(_notify, context, listeners, platform_teller(deployment.platform, secrets))
-    found = check_health(deployment, secrets, on_change=tell)
+    notify = partial(_notify, context, listeners, platform_teller(deployment.platform, secrets))
+    found = check_health(deployment, secrets, on_change=notify)
     _log_result(found)
     _raise_for_unusable(found)
     changes = [change.change for change in found.changes]
@@ -58,12 +58,12 @@ def check_clients(folder: str) -> dict[str, int]:
 
 
 def list_health_notifiers(settings: AirflowDefaults) -> tuple[Notifier, ...]:
-    """Those whom the folder names for it, else those who are told of faults, else those of failures."""
+    """``health.notify``, or else ``notify.alert``, or else ``notify.failure``."""
     return settings.health.notify or settings.notify.alert or settings.notify.failure
 
 
 def make_failure_callbacks(settings: AirflowDefaults) -> list[Callback]:
-    """For a task that failed itself; of a client's fault they have been told, once."""
+    """For a task that failed itself: a client's fault has been reported already."""
     return [partial(_notify_unless_reported, notice) for notice in make_callbacks(list_health_notifiers(settings))]
 
 
@@ -92,14 +92,14 @@ def _log_result(found: HealthReport) -> None:
         for fault in status.faults:
             _log.warning(fault.words, client=status.client, since=fault.since, stops=fault.stops)
     for client, why in found.unclear.items():
-        _log.warning(f"could not be looked at: {why}", client=client)
-    _log.info("looked at", clients=len(found.statuses), changes=len(found.changes), unclear=len(found.unclear))
+        _log.warning(f"could not be checked: {why}", client=client)
+    _log.info("checked", clients=len(found.statuses), changes=len(found.changes), unclear=len(found.unclear))
 
 
 def _raise_for_unusable(found: HealthReport) -> None:
-    """Repeating comes first: it may clear up what was unclear, and tells nobody anything twice."""
+    """A retry comes first: it may settle what was unclear, and reports nothing twice."""
     if found.unclear:
-        raise TemporaryError(f"could not look at {_format_names(found.unclear)}. Repeating is safe.")
+        raise TemporaryError(f"could not check {_format_names(found.unclear)}. Repeating is safe.")
     stopped = [status.client for status in found.statuses if any(fault.stops for fault in status.faults)]
     if stopped:
         raise AccessDeniedError(

@@ -1,4 +1,4 @@
-"""Between two nights: settle what earlier runs of an upload owe, and nothing else."""
+"""Settle what earlier runs of an upload owe, between two scheduled runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which range of source time a run covers: one function, and nothing in it looks at the clock.
+"""Which range of source time a run covers: one function that does not read the clock.
 
 A manual run in Airflow 3 has neither a logical date nor a data interval, and a plain cron string gives an interval of
 no length. So the window comes from what the person or the timetable said, in this order: the form's ``since`` and

@@ -1,4 +1,4 @@
-"""Run one night of one upload's DAG in this process, on an embedded metadata database.
+"""Run one upload's DAG once in this process, on an embedded metadata database.
 
 ::
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the night in the Airflow home of this process; returns how many tasks failed."""
+    """Run the DAG in the Airflow home of this process; returns how many tasks failed."""
     home = Path(os.environ.get("AIRFLOW_HOME", ".airflow"))
     for name, value in make_demo_environment(home, options.dags).items():
         os.environ.setdefault(name, value)

@@ -1,6 +1,6 @@
-"""Telling people how a run went, by functions and Airflow notifiers that an upload's YAML names.
+"""Callbacks for how a run went: functions and Airflow notifiers that an upload's YAML names.
 
-They are loaded when somebody is to be told, so that a DAG file loads nothing for them.
+They are imported when they are called, so that a DAG file imports nothing for them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["AlertCallback", "find_missing_module", "make_callbacks", "make_deadl
 
 
 class AlertCallback:
-    """A callback of Airflow's: called with the run's context, it tells whoever ``call`` names."""
+    """An Airflow callback: called with the run's context, it calls what ``call`` names."""
 
     def __init__(self, call: str, arguments: Mapping[str, Any]) -> None:
         self.call, self.arguments = call, dict(arguments)
@@ -35,8 +35,8 @@ class AlertCallback:
         is_notifier = inspect.isclass(called) and issubclass(called, BaseNotifier)
         if module.startswith("airflow.providers.") and not is_notifier:
             raise ConfigError(f'notify: "{self.call}" is no notifier of Airflow: name a class that is one')
-        tell: Any = called(**self.arguments) if inspect.isclass(called) else partial(called, **self.arguments)
-        tell(context)
+        notify: Any = called(**self.arguments) if inspect.isclass(called) else partial(called, **self.arguments)
+        notify(context)
 
 
 def make_callbacks(notifiers: Iterable[Notifier]) -> list[Callable[[Any], None]]:
@@ -45,11 +45,11 @@ def make_callbacks(notifiers: Iterable[Notifier]) -> list[Callable[[Any], None]]
 
 
 def make_deadline_alerts(settings: AirflowSettings) -> list[DeadlineAlert] | None:
-    """The alert of a run that is not over in time; who is told of failures is told of it, unless others are named."""
+    """The alert of a run that is not over in time: by ``notify.deadline``, or else by ``notify.failure``."""
     if settings.deadline is None:
         return None
-    told = settings.notify.deadline or settings.notify.failure
-    arguments = {"notifiers": [notifier.model_dump(mode="json") for notifier in told]}
+    notifiers = settings.notify.deadline or settings.notify.failure
+    arguments = {"notifiers": [notifier.model_dump(mode="json") for notifier in notifiers]}
     callback = SyncCallback(f"{__name__}.{report_missed_deadline.__name__}", arguments)
     return [
         DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, settings.deadline, callback, name=_format_deadline(settings))

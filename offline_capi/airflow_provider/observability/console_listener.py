@@ -58,6 +58,6 @@ def _get_state(state: Any) -> str:
 
 
 def format_first_line(error: Any) -> str:
-    """What went wrong, as far as one line tells it."""
+    """Type and first line of an error."""
     lines = str(error or "").strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else ""

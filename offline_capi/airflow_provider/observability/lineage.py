@@ -1,4 +1,4 @@
-"""Where an upload's rows come from and which pixel they went to, for whoever reads Airflow's hook lineage.
+"""Where an upload's rows come from and which pixel they went to, for readers of Airflow's hook lineage.
 
 OpenLineage's provider does, and so do plugins of catalogues. Without a reader nothing is looked up. A table is named as
 Airflow names assets (``postgres://host:5432/database/schema/table``), files by their folder, a pixel by ours:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["count_events", "count_sending"]
 
-#: The client of rows that say none, or one that nobody knows.
+#: The client of rows that name none, or one that is not configured.
 UNKNOWN_CLIENT = "unknown"
 
 

@@ -29,7 +29,7 @@ __all__ = ["MAX_UNITS", "MAX_XCOM_BYTES", "describe_failure", "join_failures", "
 MAX_UNITS = 256
 #: What the units of a run may come to as an XCom, a row of Airflow's database; more is kept in the stage.
 MAX_XCOM_BYTES = 65_536
-#: What a client costs beside its events (a request at least, a look into the ledger), counted as events.
+#: Overhead of a client (at least one request, one ledger lookup), counted as events.
 CLIENT_COST_EVENTS = 100
 _MAX_NAME_CHARS = 80
 #: Failures that do not pass, the one to act on first: see ``retries``.
@@ -74,12 +74,12 @@ def join_failures(failures: Mapping[str, OfflineCapiError], clients: int) -> Off
     """
     if len(failures) == 1:
         return next(iter(failures.values()))
-    told = "\n".join(f"  {describe_failure(client, error)}" for client, error in failures.items())
+    lines = "\n".join(f"  {describe_failure(client, error)}" for client, error in failures.items())
     found = [*failures.values()]
     kind: type[OfflineCapiError] = TemporaryError
     if all(isinstance(error, _FINAL) for error in found):
         kind = next(kind for kind in _FINAL if any(isinstance(error, kind) for error in found))
-    return kind(f"{len(found)} of {clients} clients of this task:\n{told}")
+    return kind(f"{len(found)} of {clients} clients of this task:\n{lines}")
 
 
 def describe_failure(client: str, error: OfflineCapiError) -> str:

@@ -25,7 +25,7 @@ class _FateError:
     advice: str
 
 
-#: First match wins: somebody who has to act comes before waiting, waiting before a loss that is final.
+#: First match wins: an action by a person before a retry, a retry before a final loss.
 _FATE_ERRORS = (
     _FateError(
         (Fate.DEFERRED,), (Reason.CLIENT_STOPPED,), AccessDeniedError,

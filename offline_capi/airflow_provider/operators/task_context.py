@@ -1,4 +1,4 @@
-"""What a task stands on: its upload, the services of its process, the window of its run.
+"""What a task needs: its upload, the services of its process, the window of its run.
 
 Imports nothing heavy before it is asked for something: DAG files load this module.
 """
@@ -42,7 +42,7 @@ class TaskLocation(NamedTuple):
 
 
 def bind_log_context(**ids: str | None) -> None:
-    """Put these beside every line that the task logs from now on; Airflow forgets them when the task has ended.
+    """Add these fields to every record that the task logs from now on; Airflow clears them when the task has ended.
 
     ``upload``, ``upload_run_id`` (the ledger's; Airflow's own ``run_id`` stands there already) and ``client``.
     """
@@ -53,7 +53,7 @@ def bind_log_context(**ids: str | None) -> None:
 def open_upload(location: TaskLocation, run_id: str | None = None) -> Iterator[tuple[Upload, Services]]:
     """The upload and the services of this process, with secrets from Airflow's connections.
 
-    A disk or an object store that cannot be used is told as on the command line.
+    A disk or an object store that cannot be used raises the same message as on the command line.
     """
     from offline_capi.runtime.process import set_up_process
 
@@ -130,14 +130,14 @@ def get_run_type(context: Mapping[str, Any]) -> str:
 
 
 def describe_actor(context: Mapping[str, Any]) -> str:
-    """Who stands behind a run, for the audit log: whoever triggered it, where it was a person, and the DAG's run."""
+    """Who started a run, for the audit log: the user who triggered it, or the run type, and the DAG run."""
     run = context["dag_run"]
     user = getattr(run, "triggering_user_name", None)
     return f"{user or get_run_type(context)} (Airflow {run.dag_id} {run.run_id})"
 
 
 def require_clients(wanted: Iterable[str], services: Services) -> list[str]:
-    """The wanted clients in order, each once; raises ``UsageError`` for names that nobody has."""
+    """The wanted clients in order, each once; raises ``UsageError`` for unknown names."""
     from offline_capi.runtime.nearest import did_you_mean
 
     clients = services.deployment.clients

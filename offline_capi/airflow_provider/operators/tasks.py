@@ -1,4 +1,4 @@
-"""The tasks of a night. Each opens what it needs, calls one function of ``pipeline`` and hands on a few numbers.
+"""The tasks of a run. Each opens what it needs, calls one function of ``pipeline`` and returns a few numbers.
 
 Nothing heavy is imported before a task runs: this module is loaded whenever a DAG file is parsed. What passes between
 tasks is a plan's figures and a small manifest of each client's files; rows travel as hashed Parquet files, fates in
@@ -144,7 +144,7 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
     """Send what is staged for the clients of a unit and not sent yet; fail at the end when any of it did not arrive.
 
     A unit is one client, of which there may be staged files of several runs, or several small clients, each sent for
-    whatever becomes of the others. Killed at any point and repeated, it goes on where it was: the ledger knows each
+    whether or not the others fail. Killed at any point and repeated, it goes on where it was: the ledger knows each
     request that left, answered or not.
     """
     context: Any = get_current_context()
@@ -160,7 +160,7 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
         if not staged:
             _check_purged(unit["client"], unit["run_id"], services)
         clients = {name: [*files] for name, files in groupby(staged, key=lambda file: file.client)}
-        quotas = Quotas(services.deployment.recipients)  # one for the whole night, the oldest day first
+        quotas = Quotas(services.deployment.recipients)  # one for the whole run, the oldest day first
         for client, files in clients.items():
             bind_log_context(client=client)
             for file in files:
@@ -179,7 +179,7 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
 
 
 def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas: Quotas) -> dict[str, int]:
-    """Send one staged file, count and log what became of it; fail when any of it did not arrive."""
+    """Send one staged file, count and log its outcome; fail when any of it did not arrive."""
     from offline_capi.pipeline import send_staged
 
     started = time.monotonic()
@@ -209,7 +209,7 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
     with open_upload(TaskLocation(folder, upload), run_id) as (one, services):
         purge_if_due(
             services, who=describe_actor(get_current_context())
-        )  # a red night never gets to the task ``purge``
+        )  # a failed run never gets to the task ``purge``
         settled = _close_open_days(manifest.get("settles", ()), one, services)
         if "prepare" in failed:
             _fail_unprepared(run_id, services)
@@ -243,7 +243,7 @@ def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
         purge_if_due(services, who=describe_actor(get_current_context()))
 
 
-# ---------------------------------------------------------------------------------------------- what they stand on
+# ---------------------------------------------------------------------------------------------- helpers
 
 
 def _log_forecast(
@@ -374,7 +374,7 @@ def _close(run_id: str, upload: Upload, services: Services) -> RunReport:
 
 
 def _annotate_asset(summary: Mapping[str, Any]) -> None:
-    """What the asset's event says, to whoever schedules by it."""
+    """The extra of the asset's event, for DAGs that are scheduled by it."""
     context: Any = get_current_context()
     for asset in context["task"].outlets:
         context["outlet_events"][asset].extra = dict(summary)

@@ -1,4 +1,4 @@
-"""One task that does a whole upload, for people who have DAGs of their own."""
+"""One task for a whole upload, for DAGs of your own."""
 
 from __future__ import annotations
 

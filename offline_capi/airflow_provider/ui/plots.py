@@ -1,4 +1,4 @@
-"""How the keys of an upload's events went from night to night, as coordinates of small plots of one size."""
+"""Coordinates of small plots: the share of an upload's events that carries each key, by day."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FRAME", "Dot", "Frame", "KeyPlot", "make_key_plots"]
 
 
 class Frame(NamedTuple):
-    """The size of a plot, and where in it 0 to 100% and the nights are."""
+    """The size of a plot, and the area in it for 0 to 100% and for the days."""
 
     width: int = 320
     height: int = 130
@@ -24,7 +24,7 @@ class Frame(NamedTuple):
     bottom: int = 102
 
     def x(self, day: date, first: date, last: date) -> float:
-        """One night alone stands in the middle."""
+        """A single day is centred."""
         along = (day - first).days / (last - first).days if last > first else 0.5
         return round(self.left + along * (self.right - self.left), 1)
 
@@ -36,7 +36,7 @@ FRAME = Frame()
 
 
 class Dot(NamedTuple):
-    """One night."""
+    """One day."""
 
     day: date
     share: float
@@ -46,7 +46,7 @@ class Dot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeyPlot:
-    """The nights at which a key of user_data was mapped, oldest first."""
+    """The days on which a key of user_data was mapped, oldest first."""
 
     key: str
     dots: tuple[Dot, ...]
@@ -57,7 +57,7 @@ class KeyPlot:
 
     @property
     def lines(self) -> list[list[Dot]]:
-        """Nights that follow each other: no line is drawn over one of which nothing is known."""
+        """Runs of consecutive days: no line is drawn across a day without figures."""
         lines: list[list[Dot]] = []
         for dot in self.dots:
             if lines and (dot.day - lines[-1][-1].day).days == 1:

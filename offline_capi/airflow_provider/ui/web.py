@@ -38,9 +38,9 @@ __all__ = ["app"]
 RUN_STATUSES = ("complete", "partial", "failed", "running")
 #: How many runs the page of runs shows.
 LAST_RUNS = 100
-#: How many nights the plots show.
+#: How many days the plots show.
 NIGHTS = 30
-#: Runs that are looked at to find them: some nights have a backfill or a replay beside the nightly run.
+#: Runs read to find them: some days have a backfill or a replay in addition to the scheduled run.
 RUNS_LOOKED_AT = 2 * NIGHTS
 #: Uploads that the page of plots shows at once: the reports of each are read.
 UPLOADS_SHOWN = 10
@@ -105,7 +105,7 @@ def show_clients(user: GetUserDep) -> str:
 
 @app.get("/coverage", response_class=HTMLResponse)
 def show_coverage(user: GetUserDep, upload: str = "", after: str = "") -> str:
-    """By what the events of each night can be matched: of one upload, or of those whose names come after ``after``."""
+    """Key coverage by day: of one upload, or of those whose names come after ``after``."""
     from offline_capi.airflow_provider.ui.plots import FRAME, make_key_plots
 
     seen, now = _Visibility(user), datetime.now(UTC)
@@ -121,7 +121,7 @@ def show_coverage(user: GetUserDep, upload: str = "", after: str = "") -> str:
 
 @app.get("/unconfirmed", response_class=HTMLResponse)
 def show_unconfirmed(user: GetUserDep) -> str:
-    """The requests that nobody knows the end of, of every upload whose DAG this user may see."""
+    """Requests with an unconfirmed outcome, of every upload whose DAG this user may see."""
     seen, now = _Visibility(user), datetime.now(UTC)
     with _open_ledger() as (_, __, ledger):
         unconfirmed = [one for one in ledger.journal.find_unconfirmed(now) if seen.upload(one.upload)]
@@ -225,7 +225,7 @@ def _describe_unreported(run: "RunRecord") -> str:
 
 
 class _Visibility:
-    """What a user may see."""
+    """The DAGs that a user may see."""
 
     def __init__(self, user: Any) -> None:
         self._dags = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
@@ -246,7 +246,7 @@ def _list_visible_recipients(seen: _Visibility, deployment: "Deployment", ledger
 
 
 def _list_nights(upload: str, ledger: "Ledger", now: datetime) -> list["Day"]:
-    """The last nights on which the upload had sendable events, oldest first, each as its last run counted it."""
+    """The last days with sendable events, oldest first, each as its last run counted it."""
     from offline_capi.guards.quality_gates import trailing_days
     from offline_capi.model import Window
 
@@ -306,7 +306,7 @@ class _PageContext(NamedTuple):
 
 @contextmanager
 def _open_ledger(*, whole: bool = False) -> Iterator[_PageContext]:
-    """The configuration and its ledger; without ``whole`` no upload of it is looked at."""
+    """The configuration and its ledger; without ``whole`` no upload is loaded."""
     from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
     from offline_capi.config import load_each
     from offline_capi.config.secrets import resolve_database_url
