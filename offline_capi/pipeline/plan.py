@@ -14,6 +14,7 @@ from offline_capi.pipeline.context import OnProgress, RunContext, Services, igno
 from offline_capi.pipeline.open_days import find_max_age
 from offline_capi.pipeline.stages import (
     count_preparation,
+    defer_refused,
     defer_stopped,
     judge_before_sending,
     judge_run,
@@ -42,7 +43,7 @@ def plan_upload(
         events = count_preparation(prepare_batches(run), run.books)
         events = run.drift.before_any(events)
         events = skip_settled(events, run)
-        for batch in defer_stopped(events, run):
+        for batch in defer_refused(defer_stopped(events, run), run):
             run.books.enter_events(batch, Fate.SENT)
         run.tally.gates = judge_run(run, run.books)
     run.tally.notices += warn_of_versions(services)
