@@ -149,7 +149,9 @@ class FieldSpec(Node):
     )
     text: TextSteps = Field((), description="changes of the value as text, in order: trim, replace, extract, …")
     map: dict[str, Scalar] | None = Field(
-        None, description="value in the source → value to send; keys are compared as text"
+        None,
+        description="value in the source → value to send; keys are compared as text. A value that is a target already "
+        "stays as it is (but of client)",
     )
     default: Scalar | None = Field(None, description="used where the result is empty")
     type: Literal["string", "number", "integer", "money", "boolean", "timestamp", "date"] | None = Field(

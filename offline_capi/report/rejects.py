@@ -25,7 +25,7 @@ def reject_reasons(table: pa.Table) -> list[ReasonLine]:
     keys = ["fate", "reason", "field"]
     columns = table.group_by(keys).aggregate([([], "count_all")]).select([*keys, "count_all"]).to_pydict().values()
     lines = [
-        ReasonLine(Fate(fate), reason or "", field or "", rows, *explain_reason(reason or ""))
+        ReasonLine(Fate(fate), reason or "", field or "", rows, *explain_reason(reason or "", field or ""))
         for fate, reason, field, rows in zip(*columns, strict=True)
     ]
     return sorted(lines, key=lambda line: (-line.rows, line.fate, line.reason, line.field))
