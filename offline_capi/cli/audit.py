@@ -81,7 +81,7 @@ def profile_conformance(as_json: JsonOption = False) -> None:
 
     found = run_conformance()
     if as_json:
-        print_json([one.to_json() for one in found])
+        print_json({"profiles": [one.to_json() for one in found]})
     else:
         for one in found:
             mark, colour = ("✗", "red") if one.misses else ("✓", "green")

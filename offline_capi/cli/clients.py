@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,7 +60,7 @@ def clients_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     book = StatusBook(deployment.platform.stage)
     found = build_overviews(deployment.recipients, environment_secrets(), book, datetime.now(UTC), accepted)
     if as_json:
-        print_json([standing.to_json() for standing in found])
+        print_json({"clients": [standing.to_json() for standing in found]})
     else:
         print_overviews(found)
 
@@ -144,7 +145,7 @@ def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
         raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
     write_pulled(path, pulled, datetime.now(UTC), access)
     if as_json:
-        print_json({"clients": len(pulled.clients), "problems": [str(problem) for problem in pulled.problems]})
+        print_json({"clients": len(pulled.clients), "problems": [asdict(problem) for problem in pulled.problems]})
     else:
         for problem in pulled.problems:
             _say(f"✗ {problem}", "red")
@@ -233,7 +234,7 @@ def clients_prerequisites(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOp
     with _open_context(config, None) as (_, context):
         found = check_prerequisites(context)
     if as_json:
-        print_json([one.to_json() for one in found])
+        print_json({"prerequisites": [one.to_json() for one in found]})
     else:
         print_prerequisites(found)
     sys.exit(1 if any(one.state == "missing" for one in found) else 0)

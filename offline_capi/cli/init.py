@@ -20,6 +20,7 @@ from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
+    describe_problems,
     environment_secrets,
     err,
     out,
@@ -290,7 +291,7 @@ def _finish(
         report = _planned(upload, proposal, known)
     except ConfigError as error:
         if as_json:
-            print_json({**data, "problems": [str(problem) for problem in error.problems], "plan": None})
+            print_json({**data, "problems": describe_problems(error), "plan": None})
         else:
             print_open(error, proposal, upload, answers, known)
         sys.exit(2)
@@ -315,7 +316,7 @@ def _planned(upload: str, proposal: Proposal, known: ProjectState) -> RunReport:
     window = window_of(one, proposal.first_night.isoformat(), None)
     check_columns(one, window, deployment, secrets)
     with open_services(deployment, secrets) as services:
-        return plan_upload(one, window, services)
+        return plan_upload(one, window, services, check_access=False)  # its token comes next
 
 
 def _checked(upload: str, known: ProjectState) -> Deployment:

@@ -20,10 +20,12 @@ from offline_capi.cli.shell import (
     moment_of,
     opened,
     out,
+    print_indented,
     print_json,
     progress,
     show,
 )
+from offline_capi.errors import UsageError
 from offline_capi.model import in_utc
 from offline_capi.storage.private_files import replace_file
 
@@ -58,7 +60,7 @@ def status(
     with opened(config) as services:
         runs = [services.ledger.runs.get(run)] if run else services.ledger.runs.list_newest(limit)
     if as_json:
-        print_json([record.to_json() for record in runs])
+        print_json({"runs": [record.to_json() for record in runs]})
     else:
         print_runs(runs)
 
@@ -79,7 +81,7 @@ def _status_days(upload: str | None, since: str | None, until: str | None, confi
             )
             calendars.append(read_calendar(one, deployment, services.ledger, now, first=first, end=end))
     if as_json:
-        print_json([calendar.to_json() for calendar in calendars])
+        print_json({"uploads": [calendar.to_json() for calendar in calendars]})
         return
     for calendar in calendars:
         print_calendar(calendar, out)
@@ -90,7 +92,7 @@ def _print_unconfirmed_requests(run: str | None, config: Path, *, as_json: bool)
         now, only = services.clock(), services.ledger.runs.get(run).id if run else None
         doubts = [one for one in services.ledger.journal.find_unconfirmed(now) if only in (None, one.run_id)]
     if as_json:
-        print_json([one.to_json(now) for one in doubts])
+        print_json({"requests": [one.to_json(now) for one in doubts]})
     else:
         print_doubts(doubts, now)
 
@@ -107,11 +109,17 @@ def report(
 ) -> None:
     """Print the report of a run, with what Meta counts of it once `clients quality` has asked."""
     from offline_capi.operations.quality import quality_of
-    from offline_capi.pipeline import find_report
-    from offline_capi.report import render_html
+    from offline_capi.pipeline import find_ended_run
+    from offline_capi.report import RunReport, render_html
 
     with opened(config) as services:
-        found = find_report(run, services)
+        record = find_ended_run(run, services)
+        if record.report is None:
+            if html:
+                raise UsageError(f"run {record.id} failed and has no page. {record.error}")
+            print_json({"run": record.to_json()}) if as_json else print_runs([record])
+            return
+        found = RunReport.from_json(record.report)
         found = found.of_client(client) if client else found
         quality = quality_of(found, services)
         access = services.deployment.platform.file_access
@@ -134,7 +142,8 @@ def rejects(
     from offline_capi.report import print_rejects, reject_reasons, reject_rows
 
     with opened(config) as services:
-        run_id = services.ledger.runs.get_newest().id if run == "last" else services.ledger.runs.get(run).id
+        record = services.ledger.runs.get_newest() if run == "last" else services.ledger.runs.get(run)
+        run_id = record.id
         table, files = services.stage.read_unsent(run_id)
     if as_json:
         reasons = [line.to_json() for line in reject_reasons(table)]
@@ -143,7 +152,9 @@ def rejects(
     print_rejects(table, limit, out)
     for file in files:
         out.print(file, style="dim", highlight=False, markup=False, soft_wrap=True)
-    if not files:
+    if not files and record.error:
+        print_runs([record])
+    elif not files:
         out.print(f"run {run_id}: no rejects", highlight=False)
 
 
@@ -184,6 +195,9 @@ def print_runs(runs: list[RunRecord]) -> None:
     marks = {"complete": "[green]✓[/]", "partial": "[yellow]![/]", "failed": "[red]✗[/]", "running": "…"}
     for run in runs:
         out.print(f"{marks[run.status]} {run.id}  {run.upload}  {run.window}", highlight=False)
-        out.print(f"  {run.balance or run.status}", style="dim", highlight=False)
+        if run.error:
+            print_indented(f"failed with {run.error}", style="red")
+        else:
+            out.print(f"  {run.balance or run.status}", style="dim", highlight=False)
     if not runs:
         out.print("no runs yet")

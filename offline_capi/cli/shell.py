@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from offline_capi.errors import OfflineCapiError, UsageError
+from offline_capi.errors import ConfigError, OfflineCapiError, UsageError
 from offline_capi.model import Window, in_zone, yesterday
 from offline_capi.runtime.border import visible
 from offline_capi.runtime.console import Console
@@ -43,7 +46,21 @@ DEFAULT_CONFIG = Path("dags")
 # ---------------------------------------------------------------------------------------------- printing
 
 
-def print_json(data: Any) -> None:
+#: Of the shapes that ``--json`` prints (docs/reference/json): it grows when a key is renamed or goes.
+JSON_VERSION = 1
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """An object of ``docs/reference/json``, with the version of its shape."""
+    print_plain_json({"version": JSON_VERSION, **data})
+
+
+def describe_problems(error: OfflineCapiError) -> list[dict[str, Any]]:
+    """Each problem of a configuration by file, line, path and message; none for other errors."""
+    return [asdict(problem) for problem in error.problems] if isinstance(error, ConfigError) else []
+
+
+def print_plain_json(data: Any) -> None:
     """JSON as people read it, but for what a terminal obeys, hides or reorders: that is escaped, as JSON allows."""
     text = json.dumps(data, indent=2, ensure_ascii=False)
     if not text.replace("\n", "").isprintable():
@@ -51,9 +68,25 @@ def print_json(data: Any) -> None:
     typer.echo(text)
 
 
+def print_indented(text: str, *, mark: str = "  ", style: str = "", console: Console | None = None) -> None:
+    """Print ``text`` after ``mark``; on a terminal its further lines stand under its first.
+
+    A pipe gets it in one line, however long, as ``grep`` wants it.
+    """
+    paper = console or out
+    if not paper.is_terminal:
+        paper.print(f"{mark}{text}", style=style, highlight=False, markup=False, soft_wrap=True)
+        return
+    table = Table.grid(padding=0)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text(mark, style=style), Text(text, style=style))
+    paper.print(table)
+
+
 def print_warnings(warnings: Iterable[str], console: Console = out) -> None:
     for words in warnings:
-        console.print(f"! {words}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        print_indented(words, mark="! ", style="yellow", console=console)
 
 
 def show(found: RunReport, as_json: bool, quality: Quality | None = None) -> None:
@@ -113,7 +146,8 @@ def progress(name: str, *, quiet: bool, total: int | None = None) -> Iterator[Ca
 
 def fail(error: OfflineCapiError, code: int) -> NoReturn:
     if "--json" in sys.argv:
-        print_json({"error": type(error).__name__, "message": str(error)})
+        problems = describe_problems(error)
+        print_json({"error": type(error).__name__, "message": str(error), "problems": problems})
     err.print(f"[bold red]{type(error).__name__}[/]: ", end="")
     err.print(str(error), markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from offline_capi.cli.app import app
-from offline_capi.cli.shell import JsonOption, out, print_json
+from offline_capi.cli.shell import JsonOption, out, print_json, print_plain_json
 from offline_capi.errors import UsageError
 
 
@@ -76,7 +76,7 @@ def schema(
     schemas = generate_json_schema()
     if which not in schemas:
         raise UsageError(f'schema: "{which}" is unknown; one of: {", ".join(schemas)}')
-    print_json(schemas[which])
+    print_plain_json(schemas[which])
 
 
 @app.command()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,7 @@ from offline_capi.cli.shell import (
     opened_upload,
     out,
     print_json,
+    print_plain_json,
     print_warnings,
     progress,
     show,
@@ -37,10 +39,11 @@ from offline_capi.cli.shell import (
     window_of,
 )
 from offline_capi.errors import OfflineCapiError, UsageError
+from offline_capi.model import Fate
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
-    from offline_capi.model import Window
+    from offline_capi.model import Tally, Window
     from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
 
@@ -123,7 +126,7 @@ def preview(
     since: SinceOption = None,
     until: UntilOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,  # noqa: ARG001  the events are JSON either way
+    as_json: JsonOption = False,
 ) -> None:
     """Print the first events as JSON, exactly as they would go out; sends nothing."""
     from offline_capi import pipeline
@@ -132,9 +135,11 @@ def preview(
         if raw:
             from offline_capi.operations.raw_preview import preview_raw
 
-            print_json(preview_raw(one, window, services, limit=limit))
+            rows = preview_raw(one, window, services, limit=limit)
+            print_json({"rows": rows}) if as_json else print_plain_json(rows)
         else:
-            print_json(pipeline.preview_upload(one, window, services, limit=limit))
+            events = pipeline.preview_upload(one, window, services, limit=limit)
+            print_json({"events": events}) if as_json else print_plain_json(events)
 
 
 @app.command("test")
@@ -196,7 +201,17 @@ def upload_command(
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
         total = expected(one, window, services, quiet=as_json)
-        with alerting(one.name, services), progress(one.name, quiet=as_json, total=total) as on_progress:
+        counted: list[Tally] = []
+
+        def note(tally: Tally) -> None:
+            counted[:] = [tally]
+            on_progress(tally)
+
+        with (
+            _told_of_interruption(one.name, counted),
+            alerting(one.name, services),
+            progress(one.name, quiet=as_json, total=total) as on_progress,
+        ):
             if not services.ledger.runs.list_newest(1):
                 announce(f"! new ledger: {services.ledger.place}")
             if force_gates:  # before it runs: who forced a night stands in the log however it ends
@@ -215,7 +230,7 @@ def upload_command(
                     trigger=trigger,
                     force_gates=force_gates,
                     announce=announce,
-                    on_progress=on_progress,
+                    on_progress=note,
                 )
                 tell_alerts([*night.settled.reports, night.report], services)
             else:
@@ -227,11 +242,26 @@ def upload_command(
                     clients=clients,
                     test_event_code=test_event_code,
                     force_gates=force_gates,
-                    on_progress=on_progress,
+                    on_progress=note,
                 )
                 tell_alerts([report], services)
             delete_expired(services)
     finish_night(night, as_json) if with_open_days else finish(report, as_json)
+
+
+@contextmanager
+def _told_of_interruption(upload: str, counted: Sequence[Tally]) -> Iterator[None]:
+    """Ctrl-C ends an upload with what it sent until then, and that repeating is safe."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sent = counted[0].of(Fate.SENT) if counted else 0
+        err.print(
+            f"{upload} stopped by hand: {sent:,} events were sent and are recorded. Requests under way are recorded as "
+            "unconfirmed until the next run settles them. The same command again is safe: it sends what is missing.",
+            highlight=False,
+        )
+        sys.exit(130)
 
 
 @app.command("settle")
@@ -257,7 +287,7 @@ def settle_command(
             found[one.name] = settle_upload(one, services, force_gates=force_gates, announce=announce)
             tell_alerts(found[one.name].reports, services)
     if as_json:
-        print_json({name: settled.to_json() for name, settled in found.items()})
+        print_json({"uploads": {name: settled.to_json() for name, settled in found.items()}})
     for name, settled in found.items():
         show_settled(name, settled, quiet=as_json)
     sys.exit(0 if all(settled.complete for settled in found.values()) else 1)

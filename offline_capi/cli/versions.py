@@ -36,7 +36,7 @@ def version(
 ) -> None:
     """Print the version; with --canary, also how Meta takes the versions of its API that are configured."""
     if not canary:
-        typer.echo(__version__)
+        print_json({"offline_capi": __version__}) if as_json else typer.echo(__version__)
         return
     from offline_capi.meta.versions import version_warnings
 
@@ -46,7 +46,7 @@ def version(
         version_warnings(deployment.platform.versions, datetime.now(UTC).date()),
     )
     if as_json:
-        print_json({"version": __version__, "versions": [look.to_json() for look in checks], "warnings": warnings})
+        print_json({"offline_capi": __version__, "versions": [look.to_json() for look in checks], "warnings": warnings})
     else:
         print_version_checks(checks)
         print_warnings(warnings)

@@ -14,7 +14,7 @@ from offline_capi.ledger.ledger import Ledger
 from offline_capi.ledger.queries import UnconfirmedRequest, count_traffic, find_last_accepted, find_purge_date
 from offline_capi.ledger.read_back import SentByRun, list_sent_by_runs, load_read_back, save_read_back
 from offline_capi.ledger.rehearsal import Rehearsal
-from offline_capi.ledger.runs import FailedRequest, RunRecord
+from offline_capi.ledger.runs import FailedRequest, RunError, RunRecord, describe_error
 from offline_capi.ledger.schema import ddl
 from offline_capi.ledger.shapes import ColumnShapes, load_shapes, save_shapes
 
@@ -28,12 +28,14 @@ __all__ = [
     "Ledger",
     "LookupResult",
     "Rehearsal",
+    "RunError",
     "RunRecord",
     "SentByRun",
     "UnconfirmedRequest",
     "build_calendar",
     "count_traffic",
     "ddl",
+    "describe_error",
     "find_last_accepted",
     "find_purge_date",
     "list_audit_entries",

@@ -1,4 +1,4 @@
-"""The JSON that the ledger keeps: reports of runs, books of their tasks, and what is owed for a run or a day."""
+"""The JSON that the ledger keeps: reports and errors of runs, books of their tasks, debts of a run or a day."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def rewrite_documents(database: Database, change: Callable[[Any], Any]) -> tuple
     One at a time: a report may be large.
     """
     looked = changed = 0
-    kept = ((run, run.c.report), (run_part, run_part.c.tally), (run, run.c.debts), (closed_day, closed_day.c.debts))
+    kept = (
+        (run, run.c.report), (run, run.c.debts), (run, run.c.error), (run_part, run_part.c.tally),
+        (closed_day, closed_day.c.debts),
+    )  # fmt: skip
     for table, column in kept:
         for key in database.read(sa.select(*table.primary_key).where(column.is_not(None))):
             here = sa.and_(*(one == value for one, value in zip(table.primary_key, key, strict=True)))

@@ -1,4 +1,4 @@
-"""Runs: when each began and ended, its report, the parts of its tasks, and the requests of it that failed."""
+"""Runs: when each began and ended, its report or error, the parts of its tasks, and its requests that failed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,38 @@ from offline_capi.errors import UsageError
 from offline_capi.ledger.database import Database
 from offline_capi.ledger.schema.tables import RequestState, request, run, run_part
 from offline_capi.model import Debt, Tally, Window
+from offline_capi.runtime.bugs import as_internal
 
-__all__ = ["FailedRequest", "RunRecord", "RunStore"]
+__all__ = ["FailedRequest", "RunError", "RunRecord", "RunStore", "describe_error"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """The error that ended a run: its kind (``SourceError``) and its message, which holds no value of a row."""
+
+    kind: str
+    message: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "message": self.message}
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+def describe_error(error: BaseException) -> RunError:
+    """What may be kept of any exception: of one that is not ours its kind and place, without its message."""
+    if isinstance(error, KeyboardInterrupt):
+        return RunError("Interrupted", "stopped by hand; what was sent is recorded, and running again is safe")
+    if not isinstance(error, Exception):  # the end of the process
+        return RunError(type(error).__name__, "the process ended. What was sent is recorded; running again is safe")
+    known = as_internal(error)
+    return RunError(type(known).__name__, str(known))
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as the ledger has it; ``report`` is the JSON of its report once it has ended."""
+    """A run as the ledger has it; ``report`` is the JSON of its report once it has ended, ``error`` why it failed."""
 
     id: str
     upload: str
@@ -32,6 +57,7 @@ class RunRecord:
     ended_at: datetime | None
     status: str
     report: dict[str, Any] | None
+    error: RunError | None = None
 
     @property
     def balance(self) -> str:
@@ -47,6 +73,7 @@ class RunRecord:
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
             "status": self.status,
             "report": self.report,
+            "error": self.error.to_json() if self.error else None,
         }
 
 
@@ -107,8 +134,8 @@ class RunStore:
         run_id = self.begin(upload, window, trigger=trigger, now=now(), covered_since=covered_since)
         try:
             yield self.get(run_id)
-        except BaseException:
-            self.finish(run_id, status="failed", report=None, now=now())
+        except BaseException as error:
+            self.finish(run_id, status="failed", report=None, now=now(), error=describe_error(error))
             raise
 
     def finish(
@@ -119,11 +146,13 @@ class RunStore:
         report: Mapping[str, Any] | None,
         now: datetime,
         debts: Sequence[Debt] | None = None,
+        error: RunError | None = None,
     ) -> None:
         """Close a run. ``debts`` are what it leaves to later runs; None where its tally is not known."""
         text = json.dumps(report, ensure_ascii=False) if report is not None else None
         owed = json.dumps([debt.to_json() for debt in debts]) if debts is not None else None
-        ended = {"status": status, "report": text, "ended_at": now.isoformat(), "debts": owed}
+        why = json.dumps(error.to_json(), ensure_ascii=False) if error is not None else None
+        ended = {"status": status, "report": text, "ended_at": now.isoformat(), "debts": owed, "error": why}
         self._database.write(sa.update(run).where(run.c.id == run_id).values(**ended))
 
     def get(self, run_id: str) -> RunRecord:
@@ -201,6 +230,7 @@ class RunStore:
                 ended_at=datetime.fromisoformat(row.ended_at) if row.ended_at else None,
                 status=row.status,
                 report=json.loads(row.report) if row.report else None,
+                error=RunError(**json.loads(row.error)) if row.error else None,
             )
             for row in self._database.read(statement)
         ]

@@ -1,6 +1,6 @@
 """One run, from source to report: ``run`` is read first."""
 
-from offline_capi.pipeline.closing import find_report
+from offline_capi.pipeline.closing import find_ended_run, find_report
 from offline_capi.pipeline.context import RunContext, Services, open_services
 from offline_capi.pipeline.plan import plan_upload, preview_upload
 from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, Recipe, select_by_row
@@ -18,6 +18,7 @@ __all__ = [
     "access_source",
     "access_source_of",
     "begin_run",
+    "find_ended_run",
     "find_report",
     "open_services",
     "plan_upload",

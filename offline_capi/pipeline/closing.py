@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from offline_capi.errors import UsageError
-from offline_capi.ledger import record_announced_losses
+from offline_capi.ledger import RunRecord, record_announced_losses
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import debts_of
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly, keeps_events_in_their_day
 from offline_capi.report import RunReport, days_to_judge, make_report
 
-__all__ = ["close_run", "find_report", "warn_of_versions"]
+__all__ = ["close_run", "find_ended_run", "find_report", "warn_of_versions"]
 
 
 def close_run(run: RunContext) -> RunReport:
@@ -47,12 +47,26 @@ def warn_of_versions(services: Services) -> list[str]:
 
 
 def find_report(run_id: str, services: Services) -> RunReport:
-    """The report of a run that has ended; ``last`` is the newest. Raises ``UsageError`` if there is none."""
+    """The report of a run that has ended; ``last`` is the newest that has one. Raises ``UsageError`` if it has none."""
+    runs = services.ledger.runs
     if run_id == "last":
-        ended = [record for record in services.ledger.runs.list_newest(100) if record.report]
-        record = ended[0] if ended else None
+        record = next((one for one in runs.list_newest(100) if one.report), None) or find_ended_run(run_id, services)
     else:
-        record = services.ledger.runs.get(run_id)
-    if record is None or record.report is None:
-        raise UsageError(f'run "{run_id}" has no report yet; `offline-capi status` lists the runs and their states')
+        record = find_ended_run(run_id, services)
+    if record.report is None:
+        raise UsageError(f"run {record.id} failed and has no report. {record.error or ''}".rstrip())
     return RunReport.from_json(record.report)
+
+
+def find_ended_run(run_id: str, services: Services) -> RunRecord:
+    """A run that has a report, or an error that ended it; ``last`` is the newest. Raises ``UsageError`` otherwise."""
+    runs = services.ledger.runs
+    if run_id != "last":
+        record = runs.get(run_id)
+    else:
+        record = next((one for one in runs.list_newest(100) if one.report or one.error), None) or runs.get_newest()
+    if record.report is None and record.error is None:
+        raise UsageError(
+            f"run {record.id} has no report yet: it is {record.status}; `offline-capi status` lists the runs"
+        )
+    return record

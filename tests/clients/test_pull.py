@@ -81,7 +81,7 @@ def test_each_faulty_row_is_named_and_costs_its_client_alone(table: Platform) ->
     said = table.run("pull", "--json")
 
     assert (said.code, said.json["clients"], list(table.deployment.clients)) == (1, 1, ["shop"])
-    told = "\n".join(said.json["problems"])
+    told = "\n".join("{file}  {path}  {message}".format(**one) for one in said.json["problems"])
     for words in (
         "row 2  clients.a_bad_pixel.pixel_id  is not a pixel id",
         'b_bad_country.country  "UK" is not a two-letter country',

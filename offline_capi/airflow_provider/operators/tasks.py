@@ -256,6 +256,7 @@ def _open_settling_runs(upload: Upload, window: Window, services: Services) -> l
 
 def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> list[StagedEvents]:
     """Stage the days that earlier runs left open; one whose source fails stays open, and the others have their turn."""
+    from offline_capi.ledger import describe_error
     from offline_capi.pipeline import stage_upload
 
     staged: list[StagedEvents] = []
@@ -267,7 +268,9 @@ def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, servi
             raise
         except OfflineCapiError as error:
             _log.error(f"{window} stays open: {error}")
-            services.ledger.runs.finish(settle["run"], status="failed", report=None, now=services.clock())
+            services.ledger.runs.finish(
+                settle["run"], status="failed", report=None, now=services.clock(), error=describe_error(error)
+            )
     return staged
 
 

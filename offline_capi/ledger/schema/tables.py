@@ -56,6 +56,8 @@ run = sa.Table(
     sa.Column("covered_since", sa.String(40)),
     # What it left to later runs, as JSON (``model.Debt``); null while it has no books.
     sa.Column("debts", sa.Text),
+    # The error that ended it, as JSON (``runs.RunError``); null for a run that ended by itself.
+    sa.Column("error", sa.Text),
     sa.Index("run_started", "started_at"),
     sa.Index("run_upload", "upload", "started_at"),
 )
