@@ -13,6 +13,7 @@ from rich.text import Text
 from offline_capi.cli.app import CommandApp, app
 from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
+    ClientOption,
     ConfigOption,
     JsonOption,
     SinceOption,
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from offline_capi.config import Upload
     from offline_capi.pipeline import Services
 
-profile_app = CommandApp(help="How identity is normalised before it is hashed.", no_args_is_help=True)
-external_id_app = CommandApp(help="The id that joins server and browser events.", no_args_is_help=True)
+profile_app = CommandApp(path="profile ", help="How identity is normalised before it is hashed.", no_args_is_help=True)
+external_id_app = CommandApp(
+    path="external-id ", help="The id that joins server and browser events.", no_args_is_help=True
+)
 app.add_typer(profile_app, name="profile")
 app.add_typer(external_id_app, name="external-id")
 
@@ -44,14 +47,15 @@ def coverage(
     upload: UploadArgument,
     since: SinceOption = None,
     until: UntilOption = None,
+    client: ClientOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Tell which keys are mapped, filled and usable, what is lost and why, and what could be mapped as well."""
     from offline_capi.audit import coverage as cover
 
-    with opened_upload(config, upload, since, until) as (services, one, window, _):
-        found = cover(one, window, services)
+    with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
+        found = cover(one, window, services, clients=clients)
     print_json(found.to_json()) if as_json else print_coverage(found)
 
 

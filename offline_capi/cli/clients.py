@@ -24,6 +24,7 @@ from offline_capi.cli.shell import (
     load,
     opened,
     out,
+    print_indented,
     print_json,
     print_warnings,
 )
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from offline_capi.config.client import ClientTable, Method
     from offline_capi.storage.private_files import FileAccess
 
-clients_app = CommandApp(help="Who we send for.", no_args_is_help=True)
+clients_app = CommandApp(path="clients ", help="Who we send for.", no_args_is_help=True)
 app.add_typer(clients_app, name="clients")
 
 ClientArgument = Annotated[str, typer.Argument(help="Name of a client in clients.yml.")]
@@ -337,12 +338,16 @@ def print_overviews(found: list[ClientOverview]) -> None:
         status = f"[{_MARKS[one.state]}]{one.state}[/]"
         tested, accepted = ((at or "never")[:16].replace("T", " ") for at in (one.tested_at, one.last_accepted_at))
         left = "" if one.days_left is None else str(one.days_left)
-        access = (one.token_kind or "", left, escape(", ".join(one.missing)))
+        access = (
+            escape(" ".join(filter(None, (one.token_kind, one.token_from)))),
+            left,
+            escape(", ".join(one.missing)),
+        )
         table.add_row(one.client, one.pixel, status, tested, accepted, *access)
     paper.print(table, highlight=False)
     for one in found:
         if one.last_error:
-            out.print(f"! {one.client}: {one.last_error}", highlight=False, markup=False, soft_wrap=True)
+            print_indented(f"{one.client}: {one.last_error}", mark="! ")
 
 
 def print_health(found: HealthReport) -> None:
@@ -356,7 +361,7 @@ def print_health(found: HealthReport) -> None:
             _say(f"{'✗' if fault.stops else '!'} {status.client}: {fault.words}", "red" if fault.stops else "yellow")
     for change in found.changes:
         if change.change == "ended":
-            _say(f"✓ {change.client}: over: {change.words}", "green")
+            _say(f"✓ {change.client}: ended: {_first_sentence(change.words)}", "green")
     print_warnings([*found.warnings, *(look.words for look in found.versions if look.verdict == "refused")])
 
 
@@ -372,6 +377,11 @@ def print_authorization(found: Authorization) -> None:
         _say(f"✓ {step}", "green")
     for number, step in enumerate(found.by_hand, start=1):
         _say(f"{number}. {step}")
+
+
+def _first_sentence(words: str) -> str:
+    """Of a fault that has ended, what it was; what to do about it no longer matters."""
+    return words.partition(". What now:")[0].removesuffix(".")
 
 
 def _say(line: str, style: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,16 +32,27 @@ if TYPE_CHECKING:
 
 out, err = Console(), Console(stderr=True)
 
+DEFAULT_CONFIG = Path("dags")
+
 ConfigOption = Annotated[Path, typer.Option("--config", help="Folder that holds clients.yml and uploads/.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-UploadArgument = Annotated[str, typer.Argument(help="Name of a file in uploads/, without .yml.")]
+
+
+def _complete_upload(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For the shell's completion: the files in uploads/."""
+    uploads = Path(ctx.params.get("config") or DEFAULT_CONFIG) / "uploads"
+    return sorted(path.stem for path in uploads.glob("*.y*ml") if path.stem.startswith(incomplete))
+
+
+UploadArgument = Annotated[
+    str, typer.Argument(help="Name of a file in uploads/, without .yml.", autocompletion=_complete_upload)
+]
 SinceOption = Annotated[
-    str | None, typer.Option(help="Start: a date or time in the upload's zone. Default: yesterday.")
+    str | None,
+    typer.Option(help="Start, in the upload's zone: a date, a time, today, yesterday or -7d. Default: yesterday."),
 ]
 UntilOption = Annotated[str | None, typer.Option(help="End, exclusive. Default: one day after --since.")]
 ClientOption = Annotated[list[str] | None, typer.Option("--client", help="Only this client's rows; may be repeated.")]
-
-DEFAULT_CONFIG = Path("dags")
 
 
 # ---------------------------------------------------------------------------------------------- printing
@@ -82,6 +94,11 @@ def print_indented(text: str, *, mark: str = "  ", style: str = "", console: Con
     table.add_column(overflow="fold")
     table.add_row(Text(mark, style=style), Text(text, style=style))
     paper.print(table)
+
+
+def count_noun(number: int, noun: str) -> str:
+    """``1 upload``, ``2 uploads``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def print_warnings(warnings: Iterable[str], console: Console = out) -> None:
@@ -217,16 +234,31 @@ def window_of(upload: Upload, since: str | None, until: str | None) -> Window:
     start = moment_of(since, zone, "--since") if since else _midnight(yesterday(zone.key, datetime.now(UTC)), zone)
     end = moment_of(until, zone, "--until") if until else start + timedelta(days=1)
     if start.astimezone(UTC) >= end.astimezone(UTC):  # of one zone, Python compares wall clocks
-        raise UsageError(f"--since {start} is not before --until {end}; the window is half-open")
+        raise UsageError(
+            f"--since {start} is not before --until {end}. --until is the first moment that is left out: for one day, "
+            "give the next day, or leave it out. Nothing was sent"
+        )
     return Window(start, end)
 
 
+_DAYS_AGO = re.compile(r"-(\d{1,4})d")
+
+
 def moment_of(text: str, zone: tzinfo, option: str) -> datetime:
-    """A date or time as an option names it, in ``zone`` where it names none."""
+    """A date or time as an option names it, in ``zone`` where it names none: also today, yesterday and ``-7d``."""
+    word = text.strip().lower()
+    ago = 0 if word == "today" else 1 if word == "yesterday" else None
+    if match := _DAYS_AGO.fullmatch(word):
+        ago = int(match[1])
+    if ago is not None:
+        return datetime.combine(datetime.now(zone).date() - timedelta(days=ago), time(), zone)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f'{option} "{text}" is neither a date (2026-11-23) nor a time (2026-11-23T06:00)') from None
+        raise UsageError(
+            f'{option} "{text}" is no day: write a date (2026-11-23), a time (2026-11-23T06:00), today, yesterday, or '
+            "-7d for seven days ago. Nothing was sent"
+        ) from None
     return moment.replace(tzinfo=zone) if moment.tzinfo is None else in_zone(moment, zone)
 
 

@@ -21,6 +21,7 @@ from offline_capi.cli.shell import (
     UntilOption,
     UploadArgument,
     announce,
+    count_noun,
     environment_secrets,
     err,
     find,
@@ -80,7 +81,8 @@ def check(
     else:
         seen = " and their sources' columns" if connect else ""
         where = f", environment {deployment.environment}" if deployment.environment else ""
-        counted = f"{len(names)} uploads ({', '.join(names)}){seen}, {len(deployment.clients)} clients"
+        clients = count_noun(len(deployment.clients), "client")
+        counted = f"{count_noun(len(names), 'upload')} ({', '.join(names)}){seen}, {clients}"
         out.print(f"✓ {counted}{where}: no problems")
         for client, words in ids.items():
             out.print(Text(f"  {client}: external_id goes out {words}", style="dim"), soft_wrap=True)
@@ -125,20 +127,23 @@ def preview(
     raw: Annotated[bool, typer.Option("--raw", help="Rows before the mapping, with people's data masked.")] = False,
     since: SinceOption = None,
     until: UntilOption = None,
+    client: ClientOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Print the first events as JSON, exactly as they would go out; sends nothing."""
     from offline_capi import pipeline
 
-    with opened_upload(config, upload, since, until) as (services, one, window, _):
+    if raw and client:
+        raise UsageError("--raw shows rows before they belong to a client: leave out one of --raw and --client")
+    with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
         if raw:
             from offline_capi.operations.raw_preview import preview_raw
 
             rows = preview_raw(one, window, services, limit=limit)
             print_json({"rows": rows}) if as_json else print_plain_json(rows)
         else:
-            events = pipeline.preview_upload(one, window, services, limit=limit)
+            events = pipeline.preview_upload(one, window, services, limit=limit, clients=clients)
             print_json({"events": events}) if as_json else print_plain_json(events)
 
 
@@ -185,13 +190,19 @@ def upload_command(
     settle: Annotated[
         bool, typer.Option("--settle/--no-settle", help="Also take up the days that earlier runs left open.")
     ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: the same as `plan`.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Send the rows of a window. Running it again sends nothing twice.
 
-    A run that reaches up to yesterday is a night: it first takes up the days that earlier runs left open.
+    A run that reaches up to yesterday first takes up the days that earlier runs left open.
     """
+    if dry_run:
+        if test_event_code or force_gates:
+            raise UsageError("--dry-run sends nothing: leave out --test-event-code and --force-gates")
+        plan(upload, since, until, client, config, as_json)
+        return
     from offline_capi.ledger import AuditAction, record_audit
     from offline_capi.operations.alerts import alerting
     from offline_capi.pipeline import run_upload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import yaml
 
 from offline_capi.audit.yaml_lines import yaml_line
-from offline_capi.config import Platform, generate_json_schema
+from offline_capi.config import USER_DATA_KEYS, Platform, generate_json_schema
 from offline_capi.errors import UsageError
 from offline_capi.onboarding.folder import CLIENTS, ProjectState
 from offline_capi.onboarding.lines import Answers, Confidence, Line
@@ -138,8 +138,16 @@ def _write_section(section: str, proposal: Proposal) -> list[str]:
     empty = all(line.confidence is Confidence.UNSURE for line in lines)
     heading = f"{'# ' if empty else ''}{section}:"
     if section == "user_data":
-        heading = f"{heading:<20}# a bare name is a column; everything here is hashed before it is sent"
+        heading = f"{heading:<20}# a bare name is a column; {_describe_hashing({line.key for line in lines})}"
     return [heading, *_align_comments([_comment_line(line, line.key, "  ") for line in lines])]
+
+
+def _describe_hashing(keys: Collection[str]) -> str:
+    """Which of the keys are hashed before they are sent, and which Meta wants as they are."""
+    raw = [key for key in USER_DATA_KEYS if key in keys and USER_DATA_KEYS[key].hashing == "never"]
+    policy = ["external_id as its client says"] if "external_id" in keys else []
+    others = "; ".join([*([f"{', '.join(raw)} as it is, for Meta wants no hash there"] if raw else []), *policy])
+    return f"values are hashed before they are sent{f', but {others}' if others else ''}"
 
 
 def _comment_line(line: Line, key: str, indent: str) -> _CommentedLine:

@@ -91,9 +91,11 @@ def _enter_planned(batch: EventBatch, run: RunContext, find_stop: Callable[[str]
             run.tally.notices.append(stop.explanation)
 
 
-def preview_upload(upload: Upload, window: Window, services: Services, *, limit: int) -> list[dict[str, Any]]:
+def preview_upload(
+    upload: Upload, window: Window, services: Services, *, limit: int, clients: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """The first ``limit`` events exactly as they would go out, hashed; nothing is sent."""
-    run = RunContext(upload, window, services, trigger="plan")
+    run = RunContext(upload, window, services, trigger="plan", clients=clients)
     with open_books(run):
         bodies = (body for batch in prepare_batches(run) for body in batch.events.table.column("body").to_pylist())
         return [json.loads(body) for body in islice(bodies, limit)]

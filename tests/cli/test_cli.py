@@ -171,7 +171,7 @@ def test_version(night: Night) -> None:
         (["schema", "uplaod"], "uplaod"),
         (["preview", "credit_approvals", "--limit", "0"], "--limit"),
         (["status", "no-such-run"], "no-such-run"),
-        (["report", "last"], "last"),
+        (["report", "last"], "no run yet"),
     ],
 )
 def test_what_cannot_be_carried_out_ends_with_two(night: Night, arguments: list[str], word: str) -> None:

@@ -51,7 +51,7 @@ def test_a_client_of_a_table_is_one_of_yaml(table: Platform) -> None:
         "contacts: a@shop.example}\n"
     )
 
-    assert (said.code, said.json) == (0, {"clients": 1, "problems": []})
+    assert (said.code, said.json) == (0, {"version": 1, "clients": 1, "problems": []})
     assert from_table == table.deployment.clients
 
 
