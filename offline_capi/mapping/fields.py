@@ -83,6 +83,8 @@ def _read(columns: SourceColumns, spec: FieldSpec, kind: str, *, only_keys: bool
     for wanted in _steps(spec.type or kind, "string" if kind == ID and is_ours else kind):
         values, lost = _cast(values, wanted, manner.ours if is_ours else manner)
         unreadable, broken = (unreadable, either(broken, lost)) if wanted == ID else (either(unreadable, lost), broken)
+    if spec.divide is not None:
+        values = pc.divide(pc.cast(values, pa.float64()), float(spec.divide))
     if spec.default is None:
         return Reading(values, unreadable, found.unknown, broken)
     return _defaulted(Reading(values, unreadable, damaged=broken), _default(spec, kind, manner))

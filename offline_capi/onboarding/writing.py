@@ -35,15 +35,13 @@ globals().update(upload_dags(Path(__file__).parent))
 """
 
 
-def write_up(
-    name: str, proposal: Proposal, origin: Origin, answers: Answers, known: ProjectState, *, force: bool = False
-) -> dict[Path, str]:
+def write_up(name: str, proposal: Proposal, origin: Origin, answers: Answers, known: ProjectState) -> dict[Path, str]:
     """Every file of the deployment that the upload needs and that is not there: path → text.
 
-    An existing ``clients.yml`` that does not name the client gets it only with ``force``; nothing in it is changed.
+    An existing ``clients.yml`` that does not name the client gets it; nothing else in it is changed.
     """
     folder = known.folder
-    files = {folder / CLIENTS: _write_clients(answers, known, force=force)}
+    files = {folder / CLIENTS: _write_clients(answers, known)}
     if origin.query is not None:
         files[known.queries / "extract" / f"{name}.sql"] = origin.query(name, proposal.lines)
     files[folder / "uploads" / f"{name}.yml"] = _write_upload(name, proposal, origin)
@@ -117,7 +115,9 @@ def _write_upload(name: str, proposal: Proposal, origin: Origin) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-_LIMITS = _CommentedLine("# limits: {max_invalid: 2%}", "without it, one invalid row makes a run partial")
+_LIMITS = _CommentedLine(
+    "limits: {max_invalid: 5%}", "up to so many invalid rows a run is complete, and names them; without it none may be"
+)
 
 
 def _write_source(name: str, origin: Origin) -> list[str]:
@@ -138,7 +138,10 @@ def _write_section(section: str, proposal: Proposal) -> list[str]:
     empty = all(line.confidence is Confidence.UNSURE for line in lines)
     heading = f"{'# ' if empty else ''}{section}:"
     if section == "user_data":
-        heading = f"{heading:<20}# a bare name is a column; {_describe_hashing({line.key for line in lines})}"
+        active = {line.key for line in lines if line.confidence is not Confidence.UNSURE}
+        comment = f"a bare name is a column; {_describe_hashing(active)}"
+        head = [*_align_comments([_CommentedLine(f"{heading:<18}", comment)])]
+        return [*head, *_align_comments([_comment_line(line, line.key, "  ") for line in lines])]
     return [heading, *_align_comments([_comment_line(line, line.key, "  ") for line in lines])]
 
 
@@ -146,8 +149,8 @@ def _describe_hashing(keys: Collection[str]) -> str:
     """Which of the keys are hashed before they are sent, and which Meta wants as they are."""
     raw = [key for key in USER_DATA_KEYS if key in keys and USER_DATA_KEYS[key].hashing == "never"]
     policy = ["external_id as its client says"] if "external_id" in keys else []
-    others = "; ".join([*([f"{', '.join(raw)} as it is, for Meta wants no hash there"] if raw else []), *policy])
-    return f"values are hashed before they are sent{f', but {others}' if others else ''}"
+    others = [*([f"{', '.join(raw)} not hashed, as Meta wants"] if raw else []), *policy]
+    return "values are hashed before they are sent" + (f", but {', '.join(others)}" if others else "")
 
 
 def _comment_line(line: Line, key: str, indent: str) -> _CommentedLine:
@@ -178,18 +181,12 @@ def name_token_variable(client: str) -> str:
     return f"{'_' if word[:1].isdigit() else ''}{word or 'CLIENT'}_TOKEN"
 
 
-def _write_clients(answers: Answers, known: ProjectState, *, force: bool) -> str:
+def _write_clients(answers: Answers, known: ProjectState) -> str:
     if known.clients_text is None:
         return _write_new_clients(answers)
     if answers.client in known.clients:
         return known.clients_text
-    entry = list(_write_client(answers))
-    if not force:
-        raise UsageError(
-            f"{known.folder / CLIENTS} has no client {answers.client}, and is not touched. Add these lines under "
-            "clients:, or let --force add them, and run init again. Nothing was written\n" + "\n".join(entry)
-        )
-    return _add_client(known, entry)
+    return _add_client(known, list(_write_client(answers)))
 
 
 def _write_new_clients(answers: Answers) -> str:

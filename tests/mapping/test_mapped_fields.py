@@ -224,3 +224,11 @@ def test_a_value_outside_of_a_map_is_named_where_the_column_holds_codes():
     assert [name for _, name, _ in faults(mapped(codes, event=event, user_data={"em": "email", "fn": "kind"}))] == [
         "event.name"
     ]
+
+
+def test_a_number_can_be_divided():
+    rows = source(c=["14475", "1", None])
+
+    assert custom(rows, "p", {"column": "c", "type": "number", "divide": 100}) == [144.75, 0.01, None]
+    with pytest.raises(ValueError, match="divide needs type"):
+        mapped(rows, custom_data={"value": {"column": "c", "divide": 100}})
