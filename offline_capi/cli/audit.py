@@ -24,6 +24,7 @@ from offline_capi.cli.shell import (
     opened,
     opened_upload,
     out,
+    print_indented,
     print_json,
     window_of,
 )
@@ -142,9 +143,19 @@ def print_coverage(found: Coverage) -> None:
         shares = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
         rows.append((key, column, *shares, lost))
     _show(("key", "column", *numbers, "lost, and why"), rows, numbers)
-    out.print(Text(f"  not mapped: {', '.join(found.unmapped)}", style="dim"), soft_wrap=True)
+    worth = [key for key in _MATCH_BEST if key in found.unmapped]
+    if worth:
+        others = len(found.unmapped) - len(worth)
+        print_indented(
+            f"not mapped, and most worth it where the source has them: {', '.join(worth)} ({others} more with --json)",
+            style="dim",
+        )
     _print_suggestions(found)
     _print_frequent(found)
+
+
+#: Keys of which most sources have some, those first that match most (D:best-practices).
+_MATCH_BEST = ("em", "ph", "external_id", "fn", "ln", "zp", "ct", "st", "country", "db", "ge", "fbc", "fbp")
 
 
 def _print_suggestions(found: Coverage) -> None:

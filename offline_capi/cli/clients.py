@@ -326,6 +326,14 @@ def _finish_authorization(found: Authorization, lacking: list[Prerequisite], as_
 # ---------------------------------------------------------------------------------------------- printing
 
 
+#: Columns that the table of clients needs; on a narrower terminal each client has lines of its own.
+_TABLE_WIDTH = 140
+
+
+def _shorten_time(at: str | None) -> str:
+    return (at or "never")[:16].replace("T", " ")
+
+
 def print_overviews(found: list[ClientOverview]) -> None:
     from rich.markup import escape
     from rich.table import Table
@@ -334,9 +342,20 @@ def print_overviews(found: list[ClientOverview]) -> None:
 
     table = Table("client", "pixel", "status", "last test", "last accepted", "token", "days left", "missing", box=None)
     paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names
+    if paper.width < _TABLE_WIDTH:
+        for one in found:
+            out.print(f"{escape(one.client)}  {one.pixel}  [{_MARKS[one.state]}]{one.state}[/]", highlight=False)
+            tested, accepted = (_shorten_time(at) for at in (one.tested_at, one.last_accepted_at))
+            left = "" if one.days_left is None else f", {one.days_left} days left"
+            missing = f"; missing: {', '.join(one.missing)}" if one.missing else ""
+            token = " ".join(filter(None, (one.token_kind, one.token_from)))
+            print_indented(f"last test {tested}, last accepted {accepted}; token {token}{left}{missing}", style="dim")
+            if one.last_error:
+                print_indented(one.last_error, mark="  ! ", style="red")
+        return
     for one in found:
         status = f"[{_MARKS[one.state]}]{one.state}[/]"
-        tested, accepted = ((at or "never")[:16].replace("T", " ") for at in (one.tested_at, one.last_accepted_at))
+        tested, accepted = (_shorten_time(at) for at in (one.tested_at, one.last_accepted_at))
         left = "" if one.days_left is None else str(one.days_left)
         access = (
             escape(" ".join(filter(None, (one.token_kind, one.token_from)))),

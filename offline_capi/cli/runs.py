@@ -186,7 +186,7 @@ def print_doubts(doubts: list[UnconfirmedRequest], now: datetime) -> None:
     for one in doubts:
         what = f"{one.run_id}  {one.upload}  {one.client}  pixel {one.pixel}  {one.events:,} events"
         out.print(f"? {what}  since {in_utc(one.since)}", highlight=False, markup=False)
-        out.print(f"  {one.next_step(now)}", style="dim", highlight=False, markup=False, soft_wrap=True)
+        print_indented(one.next_step(now), style="dim")
     if not doubts:
         out.print("nothing is unconfirmed")
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import (
@@ -31,6 +30,7 @@ from offline_capi.cli.shell import (
     opened,
     opened_upload,
     out,
+    print_indented,
     print_json,
     print_plain_json,
     print_warnings,
@@ -85,7 +85,7 @@ def check(
         counted = f"{count_noun(len(names), 'upload')} ({', '.join(names)}){seen}, {clients}"
         out.print(f"✓ {counted}{where}: no problems")
         for client, words in ids.items():
-            out.print(Text(f"  {client}: external_id goes out {words}", style="dim"), soft_wrap=True)
+            print_indented(f"{client}: external_id goes out {words}", style="dim")
         print_warnings(warnings)
 
 
