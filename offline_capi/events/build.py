@@ -19,7 +19,7 @@ from offline_capi.events.facts import Facts, Limits, Mask, local_days, mask_of
 from offline_capi.events.keys import event_key, store_keys
 from offline_capi.events.payload import bodies, text
 from offline_capi.events.policies import under_policies
-from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, faults, value_rules
+from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, faults, name_values, value_rules
 from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
 from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW
 from offline_capi.meta.limits import ENVELOPE_BYTES, MAX_REQUEST_BYTES
@@ -164,7 +164,8 @@ def _judge(facts: Facts) -> _Verdicts:
     rows = len(facts.rows)
     verdicts = _Verdicts(facts.suppressed, np.full(rows, -1, np.int16))
     for rule in (*faults(facts), *RULES, *value_rules(facts)):
-        verdicts.add(rule, rule.applies(facts))
+        for one in name_values(rule, facts):
+            verdicts.add(one, one.applies(facts))
     return verdicts
 
 

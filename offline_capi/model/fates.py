@@ -159,7 +159,9 @@ REASONS: Mapping[Reason, ReasonText] = {
         "a spreadsheet has written an id with an exponent, such as 1.18E+15: its other digits are gone",
         "export again with the column as text",
     ),
-    Reason.UNKNOWN_VALUE: ReasonText("a value is not in the declared map", "add it to the map or give a default"),
+    Reason.UNKNOWN_VALUE: ReasonText(
+        "a value is not in the declared map", "add the value to the map, as the source writes it, or give a default"
+    ),
     Reason.NO_IDENTIFIER: ReasonText(
         "no usable identifier of a person",
         "map one more of em, ph, external_id, …, and look at the report's dropped values: the mapped ones are empty or"
@@ -180,7 +182,10 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.VALUE_WITHOUT_CURRENCY: ReasonText(
         "a value needs a currency", "fill the column, or map custom_data.currency"
     ),
-    Reason.BAD_CURRENCY: ReasonText("the currency is not an ISO 4217 code", "map the source's words to codes"),
+    Reason.BAD_CURRENCY: ReasonText(
+        "the currency is not an ISO 4217 code",
+        "give custom_data.currency a map from the source's words to codes: map: {Euro: EUR}; codes stay as they are",
+    ),
     Reason.FORBIDDEN_DATA: ReasonText("a field holds data that must never be sent", "remove it from the mapping"),
     Reason.TOO_LARGE: ReasonText("the event alone exceeds the request's byte limit", "shorten contents or properties"),
     Reason.UNKNOWN_CLIENT: ReasonText(

@@ -79,7 +79,7 @@ def _write_notes(written: str, settings: Mapping[str, object]) -> dict[str, str]
         "escape": 'quotes inside values are written as \\"',
     }
     local = "://" not in written and not written.startswith(("/", "${"))
-    where = "from the folder of the command; for Airflow write it in full, or ${NAME}/…" if local else ""
+    where = "relative to the project's folder, the one above dags/; or ${NAME}/…" if local else ""
     each = (
         "{date…} is the day of the run's window"
         if "{date" in written

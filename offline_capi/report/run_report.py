@@ -26,6 +26,7 @@ from offline_capi.model import (
     in_utc,
 )
 from offline_capi.runtime.border import visible
+from offline_capi.runtime.currency_words import find_currency_code
 
 __all__ = [
     "NOT_SENT",
@@ -550,19 +551,29 @@ def _copies(tally: Tally) -> str:
 
 def _reason_lines(tally: Tally, fate: Fate) -> list[ReasonLine]:
     return [
-        ReasonLine(fate, reason, field, rows, *explain_reason(reason))
+        ReasonLine(fate, reason, field, rows, *explain_reason(reason, field))
         for (reason, field), rows in sorted(tally.reasons(fate).items(), key=lambda item: (-item[1], item[0]))
     ]
 
 
-def explain_reason(reason: str) -> tuple[str, str]:
-    """Our sentence for a reason; Meta's codes (``100/2804003``) are explained by ``offline-capi explain``."""
+def explain_reason(reason: str, field: str = "") -> tuple[str, str]:
+    """Our sentence for a reason; Meta's codes (``100/2804003``) are explained by ``offline-capi explain``.
+
+    ``field`` may name a value of a column of codes (``custom_data.currency with "Euro"``): then the advice is the line
+    of YAML to write.
+    """
     try:
         text = REASONS[Reason(reason)]
     except ValueError:
         if not reason:
             return "no reason was recorded", "look at the run's notices, and report this to us if they do not say it"
         return f"Meta answered {reason}", f"offline-capi explain {reason}"
+    path, _, value = field.partition(" with ")
+    if value and reason == Reason.BAD_CURRENCY:
+        code = find_currency_code(value.strip('"')) or "CODE"
+        return text.what, f"under {path}, write map: {{{value}: {code}}}; codes such as EUR stay as they are"
+    if value and reason == Reason.UNKNOWN_VALUE:
+        return text.what, f"add to the map of {path}: {value}: what to send in its place; or give a default"
     return text.what, text.fix
 
 
