@@ -24,7 +24,7 @@ from offline_capi.model import (
     SentEvents,
     Tally,
 )
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 
 __all__ = ["UNDELIVERED", "Books"]
 
@@ -107,7 +107,7 @@ class Books:
             self.tally.keys[key] = self.tally.keys.get(key, 0) + carried.true_count
         value, value_of = self.tally.value, self.tally.value_of
         for recipient, currency, amount in _values(built.events):
-            whose = client_of(recipient), currency
+            whose = get_client_name(recipient), currency
             value[currency] = value.get(currency, 0.0) + amount
             value_of[whose] = value_of.get(whose, 0.0) + amount
         self._on_entry(self.tally)
@@ -212,7 +212,7 @@ def _as_meta_counts(events: EventBatch) -> Iterator[tuple[SentEvents, int]]:
 
 def _told_apart(events: EventBatch, name: str) -> tuple[list[str], NDArray[np.int64]]:
     """The values of a column, and which of them each event has; mostly one, seen without a kernel: see ``_numbers``."""
-    common = events.common(name)
+    common = events.find_common(name)
     if common is not None:
         return [common], np.zeros(1, np.int64)
     encoded = events.table.column(name).dictionary_encode()

@@ -43,13 +43,13 @@ def check_clients(folder: str) -> dict[str, int]:
     again.
     """
     from offline_capi.clients import check_health
-    from offline_capi.operations.alerts import platform_teller
+    from offline_capi.operations.alerts import make_notifier
 
     deployment, secrets = opened_clients(folder)
     context = get_current_context()
     refuse_unknown_conf(context)
     listeners = notices(told_of_health(deployment.platform.airflow))
-    tell = partial(_tell, context, listeners, platform_teller(deployment.platform, secrets))
+    tell = partial(_tell, context, listeners, make_notifier(deployment.platform, secrets))
     found = check_health(deployment, secrets, on_change=tell)
     _log_standing(found)
     _raise_for_unusable(found)

@@ -174,7 +174,7 @@ def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas:
         _check_purged(staged.client, staged.run_id, services)
         return {}
     tally = send_staged(staged, upload, services, quotas=quotas)
-    tell_lineage(upload, services, {staged.client: tally.of(Fate.SENT)})
+    tell_lineage(upload, services, {staged.client: tally.count(Fate.SENT)})
     log_sending(tally, services.ledger.runs.list_failed_requests(staged.run_id, staged.client, _TOLD))
     took = timedelta(seconds=time.monotonic() - started)
     count_sending(tally, took, upload=upload.name, client=staged.client)
@@ -238,10 +238,10 @@ def _foresee(
 
     report = plan_upload(upload, window, services, clients=clients)
     log_plan(report)
-    again = report.tally.of(Fate.REJECTED_BY_META) if form.get("resend") else 0
+    again = report.tally.count(Fate.REJECTED_BY_META) if form.get("resend") else 0
     if again:
         _log.info("events that Meta refused before go again", events=again)
-    _keep_limit(report.tally.of(Fate.SENT) + again, form.get("limit"))
+    _keep_limit(report.tally.count(Fate.SENT) + again, form.get("limit"))
     return {"balance": report.balance, "foreseen": numbers(report.tally), **({"resent": again} if again else {})}
 
 

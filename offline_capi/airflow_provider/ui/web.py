@@ -21,7 +21,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from offline_capi.airflow_provider.dags.dag_factory import dag_id_of
-from offline_capi.model import in_utc
+from offline_capi.model import format_utc
 from offline_capi.runtime.bugs import as_internal
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def show_runs(user: GetUserDep) -> str:
 def show_report(ledger_run: str, user: GetUserDep) -> str:
     """The report of one run of the ledger, with what Meta counts of it once it has been asked."""
     from offline_capi.errors import UsageError
-    from offline_capi.operations.quality import quality_of
+    from offline_capi.operations.quality import load_quality
     from offline_capi.pipeline import Services
     from offline_capi.report import Quality, RunReport, render_html
 
@@ -69,7 +69,7 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
         except UsageError:
             raise HTTPException(404, "the ledger has no such run") from None
         report = RunReport.from_json(run.report) if run.report else None
-        told = quality_of(report, Services(deployment, secrets, ledger)) if report else Quality()
+        told = load_quality(report, Services(deployment, secrets, ledger)) if report else Quality()
     details = DagDetails(id=dag_id_of(run.upload))
     if not get_auth_manager().is_authorized_dag(method="GET", details=details, user=user):
         raise HTTPException(403, "you may not see the DAG of this upload")
@@ -167,23 +167,23 @@ class _Sight:
 
 def _recipients_seen(seen: _Sight, deployment: "Deployment", ledger: "Ledger") -> dict[str, "Client"]:
     """All pixels of the clients that a visible upload names, or has sent for where its rows name them."""
-    from offline_capi.model.recipients import client_of
+    from offline_capi.model.recipients import get_client_name
 
     visible = {name: upload for name, upload in deployment.uploads.items() if seen.upload(name)}
     constants = (upload.client.constant for upload in visible.values())
-    names = {*constants, *(client_of(recipient) for recipient in ledger.runs.list_clients(visible))}
-    return {name: one for name, one in deployment.recipients.items() if client_of(name) in names}
+    names = {*constants, *(get_client_name(recipient) for recipient in ledger.runs.list_clients(visible))}
+    return {name: one for name, one in deployment.recipients.items() if get_client_name(name) in names}
 
 
 def _nights(upload: str, ledger: "Ledger", now: datetime) -> list["Day"]:
     """The last nights on which the upload had sendable events, oldest first, each as its last run counted it."""
-    from offline_capi.guards.quality_gates import trailing_days
+    from offline_capi.guards.quality_gates import list_trailing_days
     from offline_capi.model import Window
 
     runs = ledger.runs.list_reported(upload, RUNS_LOOKED_AT)
     zone = runs[0].window.since.tzinfo if runs else UTC
     tomorrow = Window.of_day_at(now.astimezone(zone) + timedelta(days=1))
-    days = trailing_days((run.report for run in runs if run.report), tomorrow, NIGHTS)
+    days = list_trailing_days((run.report for run in runs if run.report), tomorrow, NIGHTS)
     return [day for day in reversed(days) if day.tally.sendable]
 
 
@@ -206,7 +206,7 @@ def _templates() -> Environment:
 
 def _moment(moment: datetime | str) -> str:
     at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return in_utc(at)
+    return format_utc(at)
 
 
 def _day(day: date) -> str:
