@@ -19,7 +19,7 @@ from pathlib import Path
 import pycountry
 import yaml
 
-from offline_capi.identity.countries import known_to_standards, words_of
+from offline_capi.identity.countries import find_standard_code, fold_name
 
 TARGET = Path(__file__).parent.parent / "offline_capi" / "identity" / "data" / "country_names.txt"
 SHORTEST = 5  # shorter ones are abbreviations of counties and states, and of anything else
@@ -34,13 +34,13 @@ def main(wheel: Path) -> None:
     meanings = defaultdict(set)
     for code, written in names.items():
         for name in written:
-            meanings[words_of(str(name))].add(code)
-    places = {words_of(part) for place in pycountry.subdivisions for part in re.split(r"[;,/()\[\]]", place.name)}
+            meanings[fold_name(str(name))].add(code)
+    places = {fold_name(part) for place in pycountry.subdivisions for part in re.split(r"[;,/()\[\]]", place.name)}
     kept = {
         word: code.lower()
         for word, (code, *others) in ((word, sorted(codes)) for word, codes in meanings.items())
         if not others and code in ISO and word.isascii() and word.isalpha() and len(word) >= SHORTEST
-        if word not in places and known_to_standards(word) is None
+        if word not in places and find_standard_code(word) is None
     }  # fmt: skip
     header = [
         f"Names of countries beyond ISO 3166 and CLDR, from {wheel.name}, by tools/country_names.py",

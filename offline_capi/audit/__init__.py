@@ -11,13 +11,13 @@ All read an upload's own rows of a window, as a run would, and record nothing.
 from __future__ import annotations
 
 from offline_capi.audit.conformance import Conformance, Miss, run_conformance
-from offline_capi.audit.coverage import ColumnCoverage, Coverage, coverage
+from offline_capi.audit.coverage import ColumnCoverage, Coverage, measure_coverage
 from offline_capi.audit.external_ids import (
     ExternalIdCheck,
     Found,
     check_external_ids,
-    policy_in_words,
-    uploads_with_ids,
+    describe_policy,
+    list_uploads_with_ids,
 )
 from offline_capi.audit.pixel import read_browser_ids
 from offline_capi.audit.profiles import ColumnDiff, ProfileDiff, diff_profiles
@@ -37,10 +37,10 @@ __all__ = [
     "ProfileDiff",
     "Suggestion",
     "check_external_ids",
-    "coverage",
+    "describe_policy",
     "diff_profiles",
-    "policy_in_words",
+    "list_uploads_with_ids",
+    "measure_coverage",
     "read_browser_ids",
     "run_conformance",
-    "uploads_with_ids",
 ]

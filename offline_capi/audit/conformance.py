@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from offline_capi.identity import VERSIONS, Readable, default_rule
+from offline_capi.identity import VERSIONS, Readable, get_default_rule
 
-__all__ = ["Conformance", "Miss", "Vector", "run_conformance", "vectors"]
+__all__ = ["Conformance", "Miss", "Vector", "load_vectors", "run_conformance"]
 
 #: The day on which the sources were run: the parameter builder takes no year after the next.
 RUN_ON = date(2026, 11, 29)
@@ -71,14 +71,14 @@ def run_conformance() -> list[Conformance]:
     found = []
     for version in VERSIONS:
         for source, title in SOURCES.items():
-            own = [one for one in vectors(source) if one.profile == version.partition("@")[0]]
-            misses = [Miss(one, got) for one in own if (got := _normal(one, version)) != one.expected]
+            own = [one for one in load_vectors(source) if one.profile == version.partition("@")[0]]
+            misses = [Miss(one, got) for one in own if (got := _normalize(one, version)) != one.expected]
             if own:
                 found.append(Conformance(version, title, len(own), tuple(misses)))
     return found
 
 
-def vectors(source: str) -> Iterator[Vector]:
+def load_vectors(source: str) -> Iterator[Vector]:
     """The vectors of one source, by profile."""
     text = (files("offline_capi.identity") / "vectors" / f"{source}.tsv").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
@@ -91,8 +91,8 @@ def vectors(source: str) -> Iterator[Vector]:
                 )
 
 
-def _normal(vector: Vector, version: str) -> str | None:
+def _normalize(vector: Vector, version: str) -> str | None:
     country = pa.array([vector.country and vector.country.lower()], pa.string())
     readable = Readable(pa.array([vector.value], pa.string()), country, today=RUN_ON)
-    normal: str | None = default_rule(vector.key, version)(readable).text[0].as_py()
+    normal: str | None = get_default_rule(vector.key, version)(readable).text[0].as_py()
     return normal

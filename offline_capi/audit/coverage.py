@@ -10,17 +10,17 @@ from typing import Any
 import polars as pl
 import pyarrow.compute as pc
 
-from offline_capi.audit.reading import audited_rows, clients_of, hashed_columns
+from offline_capi.audit.reading import hash_audited_columns, list_clients, read_audited_rows
 from offline_capi.audit.suggestions import Suggestion, Unmapped
 from offline_capi.config import Upload
-from offline_capi.guards.counting import Counted, marks
+from offline_capi.guards.counting import Counted, compute_marks
 from offline_capi.guards.frequent_values import FrequentValue, FrequentValues, as_junk
 from offline_capi.identity import HashedColumn
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import DroppedValues, Window
 from offline_capi.pipeline import Services
 
-__all__ = ["ColumnCoverage", "Coverage", "coverage"]
+__all__ = ["ColumnCoverage", "Coverage", "measure_coverage"]
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class ColumnCoverage:
 
     def add(self, column: HashedColumn) -> None:
         self.usable += len(column.values) - column.values.null_count
-        self._values.add(pl.DataFrame({"value": marks(column.values)}).drop_nulls())
+        self._values.add(pl.DataFrame({"value": compute_marks(column.values)}).drop_nulls())
         causes = [] if column.cause is None else pc.value_counts(column.cause.drop_null()).to_pylist()
         self.noted.update(column.noted)
         self.dropped.update({entry["values"]: entry["counts"] for entry in causes})
@@ -95,20 +95,20 @@ class Coverage:
         return {key: [*self.junk.get(key, ()), *new.get(key, ())] for key in every} if new else {}
 
 
-def coverage(upload: Upload, window: Window, services: Services, *, clients: Collection[str] = ()) -> Coverage:
+def measure_coverage(upload: Upload, window: Window, services: Services, *, clients: Collection[str] = ()) -> Coverage:
     """Read the rows of ``window``, every source column included, and count; only counts and digests leave this."""
     deployment, rows = services.deployment, 0
     columns: dict[tuple[str, str], ColumnCoverage] = {}
-    unmapped = Unmapped(upload, _countries(upload, services))
+    unmapped = Unmapped(upload, _list_countries(upload, services))
     frequent = FrequentValues(deployment.platform.frequent_value)
-    for batch in audited_rows(upload, window, services, every_column=True, clients=clients):
+    for batch in read_audited_rows(upload, window, services, every_column=True, clients=clients):
         rows += len(batch.mapped)
-        unmapped.look(batch.source.batch)
-        hashed = hashed_columns(batch.mapped, upload, deployment)
+        unmapped.observe(batch.source.batch)
+        hashed = hash_audited_columns(batch.mapped, upload, deployment)
         frequent.add(hashed)
         for column in hashed:
             columns.setdefault((column.key, column.label), ColumnCoverage()).add(column)
-        _lost_in_mapping(columns, batch.mapped.dropped)
+        _add_lost_in_mapping(columns, batch.mapped.dropped)
         for note in batch.mapped.noted:
             if note.key in USER_DATA_KEYS:
                 columns.setdefault((note.key, note.column), ColumnCoverage()).noted[note.what] += note.count
@@ -117,18 +117,18 @@ def coverage(upload: Upload, window: Window, services: Services, *, clients: Col
         window=window,
         rows=rows,
         columns=columns,
-        suggestions=tuple(unmapped.suggestions()),
-        frequent=tuple(frequent.candidates()),
+        suggestions=tuple(unmapped.list_suggestions()),
+        frequent=tuple(frequent.list_candidates()),
         junk=upload.junk,
     )
 
 
-def _lost_in_mapping(columns: dict[tuple[str, str], ColumnCoverage], dropped: tuple[DroppedValues, ...]) -> None:
+def _add_lost_in_mapping(columns: dict[tuple[str, str], ColumnCoverage], dropped: tuple[DroppedValues, ...]) -> None:
     for one in dropped:
         columns.setdefault((one.key, one.column), ColumnCoverage()).dropped[one.cause] += one.count
 
 
-def _countries(upload: Upload, services: Services) -> list[str]:
+def _list_countries(upload: Upload, services: Services) -> list[str]:
     """In which a phone of an unmapped column may be written."""
     clients = services.deployment.clients
-    return sorted({country for name in clients_of(upload, services.deployment) if (country := clients[name].country)})
+    return sorted({country for name in list_clients(upload, services.deployment) if (country := clients[name].country)})

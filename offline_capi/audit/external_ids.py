@@ -1,7 +1,7 @@
 """Whether the server's ``external_id`` equals the browser's for the same people, and what would make it so.
 
 Meta joins the two by this id alone, and silently does not where one side hashes, trims, pads or lower-cases and the
-other does not (meta-capi.md 2.5, D:parameters/external-id). The browser's ids are looked for among the server's in
+other does not (meta-capi.md 2.5, D:parameters/external-id). The browser's ids are searched among the server's in
 every form that people are known to give them; only how many were found leaves this module.
 """
 
@@ -14,22 +14,22 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.audit.forms import Form, Remedy, forms_of, kinds_of
-from offline_capi.audit.reading import audited_rows, clients_of, hashed_columns, profiles_of
-from offline_capi.audit.yaml_lines import yaml_line
+from offline_capi.audit.forms import Form, Remedy, count_kinds, list_forms
+from offline_capi.audit.reading import hash_audited_columns, list_clients, list_profiles, read_audited_rows
+from offline_capi.audit.yaml_lines import render_yaml_line
 from offline_capi.config import Upload
 from offline_capi.config.client import Client, ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity import digest
-from offline_capi.mapping import rows_of
+from offline_capi.mapping import select_clients
 from offline_capi.model import Window
 from offline_capi.pipeline import Services
 
-__all__ = ["ExternalIdCheck", "Found", "check_external_ids", "policy_in_words", "uploads_with_ids"]
+__all__ = ["ExternalIdCheck", "Found", "check_external_ids", "describe_policy", "list_uploads_with_ids"]
 
-_FEWEST = 0.01  # of the browser's ids: fewer may fit some form by chance
-_ENOUGH = 0.95
-_MOST_FORMS = 3
+_MIN_SHARE = 0.01  # of the browser's ids: fewer may fit some form by chance
+_SUFFICIENT_SHARE = 0.95
+_MAX_FORMS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ExternalIdCheck:
-    """What was found, the form of most ids first; ``browser_kinds`` counts the browser's ids by what they look like."""
+    """What was found, the form of most ids first; ``browser_kinds`` counts the browser's ids by kind."""
 
     client: str
     uploads: tuple[str, ...]
@@ -82,7 +82,7 @@ class ExternalIdCheck:
         }
 
 
-def policy_in_words(policy: ExternalIdPolicy, profile: str) -> str:
+def describe_policy(policy: ExternalIdPolicy, profile: str) -> str:
     """How a client's ids go out, and which of Meta's tools would send the same (meta-capi.md 2.5 and 12)."""
     name = profile.partition("@")[0]
     if name == "sdk" or (name == "meta" and policy.send == "raw" and not policy.lower):
@@ -96,33 +96,35 @@ def policy_in_words(policy: ExternalIdPolicy, profile: str) -> str:
     return "raw, in lower case: equals none of Meta's tools; only a site that lower-cases its ids itself"
 
 
-def uploads_with_ids(client: str, services: Services) -> list[Upload]:
+def list_uploads_with_ids(client: str, services: Services) -> list[Upload]:
     """The uploads that send ids of a client."""
     deployment = services.deployment
     mapped = (one for one in deployment.uploads.values() if "external_id" in one.user_data)
-    return [one for one in mapped if client in clients_of(one, deployment)]
+    return [one for one in mapped if client in list_clients(one, deployment)]
 
 
 def check_external_ids(
     client: str, browser: pa.Array, uploads: Sequence[tuple[Upload, Window]], services: Services
 ) -> ExternalIdCheck:
-    """Look for the browser's ids among those of the client's rows in these uploads and windows.
+    """Search the browser's ids among those of the client's rows in these uploads and windows.
 
     Raises ``UsageError`` where there is nothing to compare with.
     """
     browser, settings = browser.unique(), services.deployment.clients[client]
-    server = _server_ids(client, uploads, services)
+    server = _read_server_ids(client, uploads, services)
     if not len(server.sent):
         raise UsageError(f"{client} has no external_id in these windows; name others with --since and --until")
     now = Form("as sent now", server.sent, Remedy())
-    forms = _all_forms(now, server, browser, settings)
+    forms = _list_all_forms(now, server, browser, settings)
     return ExternalIdCheck(
         client=client,
         uploads=tuple(upload.name for upload, _ in uploads),
         browser_ids=len(browser),
-        browser_kinds=kinds_of(browser),
+        browser_kinds=count_kinds(browser),
         server_ids=len(server.sent),
-        found=tuple(_found(form, ids, client, uploads, services) for form, ids in _matches(forms, browser)),
+        found=tuple(
+            _describe_match(form, ids, client, uploads, services) for form, ids in _match_forms(forms, browser)
+        ),
     )
 
 
@@ -136,47 +138,49 @@ class _ServerIds(NamedTuple):
     sent: pa.Array
 
 
-def _server_ids(client: str, uploads: Sequence[tuple[Upload, Window]], services: Services) -> _ServerIds:
+def _read_server_ids(client: str, uploads: Sequence[tuple[Upload, Window]], services: Services) -> _ServerIds:
     readable, sent = [pa.array([], pa.string())], [pa.array([], pa.string())]
     for upload, window in uploads:
-        for batch in audited_rows(upload, window, services):
-            rows = rows_of(batch.mapped, [client])
+        for batch in read_audited_rows(upload, window, services):
+            rows = select_clients(batch.mapped, [client])
             columns = rows.identity.get("external_id", ())
             rows = replace(rows, identity={"external_id": columns})
             readable += [column.values.unique() for column in columns if not column.hashed]
-            sent += [column.values.unique() for column in hashed_columns(rows, upload, services.deployment)]
-    return _ServerIds(_distinct(readable), _distinct(sent))
+            sent += [column.values.unique() for column in hash_audited_columns(rows, upload, services.deployment)]
+    return _ServerIds(_collect_distinct(readable), _collect_distinct(sent))
 
 
-def _distinct(arrays: Iterable[pa.Array]) -> pa.Array:
+def _collect_distinct(arrays: Iterable[pa.Array]) -> pa.Array:
     return pa.chunked_array(list(arrays)).unique().drop_null()
 
 
 # ---------------------------------------------------------------------------------------------- comparing
 
 
-def _all_forms(now: Form, server: _ServerIds, browser: pa.Array, settings: Client) -> Iterator[Form]:
+def _list_all_forms(now: Form, server: _ServerIds, browser: pa.Array, settings: Client) -> Iterator[Form]:
     yield now
-    yield from forms_of(server.readable, browser, settings.external_id)
+    yield from list_forms(server.readable, browser, settings.external_id)
     hashed_here = browser.filter(pc.is_in(digest(pc.utf8_trim_whitespace(browser)), server.sent))
-    yield Form("raw, where the server sends its hash", hashed_here, Remedy(words=_HASH_IN_BROWSER))
+    yield Form("raw, where the server sends its hash", hashed_here, Remedy(words=_HASH_IN_BROWSER_ADVICE))
 
 
-_HASH_IN_BROWSER = "hash the id in the browser as well, or map a column that holds it readable and write send: raw"
+_HASH_IN_BROWSER_ADVICE = (
+    "hash the id in the browser as well, or map a column that holds it readable and write send: raw"
+)
 
 
-def _matches(forms: Iterator[Form], browser: pa.Array) -> Iterator[tuple[Form, int]]:
+def _match_forms(forms: Iterator[Form], browser: pa.Array) -> Iterator[tuple[Form, int]]:
     """The form of most ids, then the form of most that are left, while these are too many for chance."""
     hits: list[tuple[Form, pa.BooleanArray]] = []
     for form in forms:
         hits.append((form._replace(values=None), pc.is_in(browser, value_set=form.values)))
-        if _count(hits[-1][1]) >= _ENOUGH * len(browser):
+        if _count(hits[-1][1]) >= _SUFFICIENT_SHARE * len(browser):
             break
     left = pa.repeat(pa.scalar(value=True), len(browser))
-    for _ in range(_MOST_FORMS):
+    for _ in range(_MAX_FORMS):
         form, hit = max(hits, key=lambda one: _count(pc.and_(one[1], left)))
         count = _count(pc.and_(hit, left))
-        if count < max(1, _FEWEST * len(browser)):
+        if count < max(1, _MIN_SHARE * len(browser)):
             return
         yield form, count
         left = pc.and_not(left, hit)
@@ -189,14 +193,16 @@ def _count(mask: pa.BooleanArray) -> int:
 # ---------------------------------------------------------------------------------------------- what to do
 
 
-def _found(form: Form, ids: int, client: str, uploads: Sequence[tuple[Upload, Window]], services: Services) -> Found:
+def _describe_match(
+    form: Form, ids: int, client: str, uploads: Sequence[tuple[Upload, Window]], services: Services
+) -> Found:
     if form.words == "as sent now":
         return Found(form.words, ids, {}, now=True)
-    write = dict(_lines(form.remedy, client, uploads, services))
+    write = dict(_render_yaml_lines(form.remedy, client, uploads, services))
     return Found(form.words, ids, write, form.remedy.words)
 
 
-def _lines(
+def _render_yaml_lines(
     remedy: Remedy, client: str, uploads: Sequence[tuple[Upload, Window]], services: Services
 ) -> Iterator[tuple[str, str]]:
     settings = services.deployment.clients[client]
@@ -204,12 +210,13 @@ def _lines(
     if remedy.policy is not None and remedy.policy != settings.external_id:
         wanted["external_id"] = remedy.policy.model_dump(exclude_defaults=True) or {"send": remedy.policy.send}
     if any(
-        {one.partition("@")[0] for one in profiles_of(upload, services.deployment)} != {"meta"} for upload, _ in uploads
+        {one.partition("@")[0] for one in list_profiles(upload, services.deployment)} != {"meta"}
+        for upload, _ in uploads
     ):
         wanted["profile"] = "meta"  # no other profile heeds a policy
     if wanted and remedy.policy is not None:
-        yield "clients.yml", yaml_line({client: wanted})
+        yield "clients.yml", render_yaml_line({client: wanted})
     for upload, _ in uploads:
         columns = [spec.column for spec in upload.user_data["external_id"] if spec.column]
         if remedy.field and columns:
-            yield f"uploads/{upload.name}.yml", yaml_line({"external_id": remedy.field(columns[0])})
+            yield f"uploads/{upload.name}.yml", render_yaml_line({"external_id": remedy.field(columns[0])})

@@ -17,21 +17,21 @@ import pyarrow.compute as pc
 from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.identity import PROFILES, Readable, digest
 
-__all__ = ["Form", "Remedy", "forms_of", "kinds_of"]
+__all__ = ["Form", "Remedy", "count_kinds", "list_forms"]
 
 Change = Callable[[pa.Array], pa.Array]
 Field = Callable[[str], object]
 """A source column → what the upload's YAML says under ``external_id``."""
 
-_MOST_PREFIXES = 3
-# A prefix is shown: so common, it is the system's and tells nothing of a person.
-_COMMON_PREFIX = 0.2
-_FEWEST_WITH_PREFIX = 10
-_LONGEST_PADDED = 18  # as many digits as a 64-bit number surely has
+_MAX_PREFIXES = 3
+# A prefix is shown: so common, it is the system's and reveals nothing of a person.
+_COMMON_PREFIX_SHARE = 0.2
+_MIN_IDS_WITH_PREFIX = 10
+_MAX_PADDED_DIGITS = 18  # as many digits as a 64-bit number surely has
 
 
 class Remedy(NamedTuple):
-    """How the server gets to a form: a policy and a field to write, or in words what else has to change."""
+    """How the server gets to a form: a policy and a field to write, or as text what else has to change."""
 
     policy: ExternalIdPolicy | None = None
     field: Field | None = None
@@ -46,24 +46,24 @@ class Form(NamedTuple):
     remedy: Remedy
 
 
-def forms_of(server: pa.Array, browser: pa.Array, policy: ExternalIdPolicy) -> Iterator[Form]:
+def list_forms(server: pa.Array, browser: pa.Array, policy: ExternalIdPolicy) -> Iterator[Form]:
     """Every form of the server's readable ids that could be the browser's, the simplest first."""
-    yield from _by_policy(server, policy)
-    encodings = [encoding for encoding in ENCODINGS if encoding.kind in {*kinds_of(browser), "raw"}]
-    for rewriting, encoding in product(_rewritings(pc.utf8_trim_whitespace(server).unique(), browser), encodings):
+    yield from _list_policy_forms(server, policy)
+    encodings = [encoding for encoding in ENCODINGS if encoding.kind in {*count_kinds(browser), "raw"}]
+    for rewriting, encoding in product(_list_rewritings(pc.utf8_trim_whitespace(server).unique(), browser), encodings):
         by_policy = ExternalIdPolicy(send=encoding.send) if encoding.send else None
-        remedy = Remedy(by_policy, rewriting.field, _listed(rewriting.remedy, encoding.remedy, between="; "))
-        yield Form(_listed(rewriting.words, encoding.words), encoding.encode(rewriting.values), remedy)
+        remedy = Remedy(by_policy, rewriting.field, _join_parts(rewriting.remedy, encoding.remedy, between="; "))
+        yield Form(_join_parts(rewriting.words, encoding.words), encoding.encode(rewriting.values), remedy)
 
 
-def _listed(*words: str, between: str = ", ") -> str:
+def _join_parts(*words: str, between: str = ", ") -> str:
     return between.join(filter(None, words))
 
 
 # ---------------------------------------------------------------------------------------------- encodings
 
-#: What an id looks like, the first that fits. 32 hex digits may also be a UUID: raw forms are tried for all.
-KINDS: Mapping[str, str] = {
+#: Kinds of ids; the first that matches counts. 32 hex digits may also be a UUID: raw forms are tried for all.
+ID_KIND_PATTERNS: Mapping[str, str] = {
     "sha256": r"^[0-9a-f]{64}$",
     "sha256_in_capitals": r"^(?i:[0-9a-f]{64})$",
     "sha1": r"^(?i:[0-9a-f]{40})$",
@@ -72,10 +72,10 @@ KINDS: Mapping[str, str] = {
 }
 
 
-def kinds_of(ids: pa.Array) -> dict[str, int]:
-    """How many ids look like what, most first."""
+def count_kinds(ids: pa.Array) -> dict[str, int]:
+    """How many ids are of which kind, most first."""
     left, counts = ids, dict[str, int]()
-    for kind, pattern in KINDS.items():
+    for kind, pattern in ID_KIND_PATTERNS.items():
         hit = pc.match_substring_regex(left, pattern)
         counts[kind] = int(pc.sum(hit).as_py() or 0)
         left = left.filter(pc.invert(hit))
@@ -92,7 +92,7 @@ class Encoding(NamedTuple):
     remedy: str = ""
 
 
-def _by_hashlib(name: str) -> Change:
+def _make_hashlib_encoder(name: str) -> Change:
     def encode(text: pa.Array) -> pa.Array:
         hashes = (hashlib.new(name, one.encode(), usedforsecurity=False).hexdigest() for one in text.to_pylist())
         return pa.array(list(hashes), pa.string())
@@ -100,7 +100,7 @@ def _by_hashlib(name: str) -> Change:
     return encode
 
 
-_UNKNOWN_TO_META = "send the id raw or as SHA-256 in the browser: Meta documents no other digest"
+_UNKNOWN_DIGEST_ADVICE = "send the id raw or as SHA-256 in the browser: Meta documents no other digest"
 ENCODINGS = (
     Encoding("raw", "raw", lambda text: text, "raw"),
     Encoding("hashed", "sha256", digest, "sha256"),
@@ -112,30 +112,30 @@ ENCODINGS = (
         "hashed twice", "sha256", lambda text: digest(digest(text)), None,
         "hash once: the site hands the pixel a digest, which is hashed again",
     ),
-    Encoding("as MD5", "md5", _by_hashlib("md5"), None, _UNKNOWN_TO_META),
-    Encoding("as SHA-1", "sha1", _by_hashlib("sha1"), None, _UNKNOWN_TO_META),
+    Encoding("as MD5", "md5", _make_hashlib_encoder("md5"), None, _UNKNOWN_DIGEST_ADVICE),
+    Encoding("as SHA-1", "sha1", _make_hashlib_encoder("sha1"), None, _UNKNOWN_DIGEST_ADVICE),
 )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------- policies
 
 
-def _by_policy(server: pa.Array, now: ExternalIdPolicy) -> Iterator[Form]:
+def _list_policy_forms(server: pa.Array, now: ExternalIdPolicy) -> Iterator[Form]:
     """What each policy sends, by the rule that a run uses."""
-    choices = (ExternalIdPolicy(send=send, trim=trim, lower=lower) for send, trim, lower in _CHOICES)
+    choices = (ExternalIdPolicy(send=send, trim=trim, lower=lower) for send, trim, lower in _POLICY_CHOICES)
     for policy in sorted(choices, key=lambda one: sum(mine != theirs for mine, theirs in zip(one, now, strict=True))):
         readable = Readable(server, pa.nulls(len(server), pa.string()), policy=policy)
         text = PROFILES["meta"]["external_id"](readable).text.drop_null()
         values = text if policy.send == "raw" else digest(text)
-        yield Form(_policy_in_words(policy), values, Remedy(policy))
+        yield Form(_describe_policy(policy), values, Remedy(policy))
 
 
-_SEND: tuple[Literal["raw", "sha256"], ...] = ("raw", "sha256")
-_CHOICES = tuple(product(_SEND, (True, False), (False, True)))
+_SEND_FORMS: tuple[Literal["raw", "sha256"], ...] = ("raw", "sha256")
+_POLICY_CHOICES = tuple(product(_SEND_FORMS, (True, False), (False, True)))
 
 
-def _policy_in_words(policy: ExternalIdPolicy) -> str:
-    return _listed(
+def _describe_policy(policy: ExternalIdPolicy) -> str:
+    return _join_parts(
         "" if policy.trim else "with outer blanks",
         "in lower case" if policy.lower else "",
         "hashed" if policy.send == "sha256" else "raw",
@@ -165,12 +165,12 @@ def _as_integer(column: str) -> object:
     return {"column": column, "type": "integer"}
 
 
-_AS_IS = Rewriting("", lambda ids: ids)
-_NUMERIC = (
-    Rewriting("without leading zeros", lambda ids: pc.utf8_ltrim(_numbers(ids), "0"), field=_as_integer),
+_UNCHANGED = Rewriting("", lambda ids: ids)
+_NUMERIC_REWRITINGS = (
+    Rewriting("without leading zeros", lambda ids: pc.utf8_ltrim(_select_numbers(ids), "0"), field=_as_integer),
     Rewriting('without the ".0" behind it', lambda ids: _cut(ids, r"^(\d+)\.0$"), field=_as_integer),
 )
-_TEXTUAL = (
+_TEXT_REWRITINGS = (
     Rewriting("in capitals", pc.utf8_upper, "write it in capitals in the source: upper(...)"),
     Rewriting(
         "in lower case, without blanks", lambda ids: pc.replace_substring_regex(pc.utf8_lower(ids), r"\s+", ""),
@@ -181,59 +181,61 @@ _TEXTUAL = (
         "write it in lower case and without dashes and braces in the source",
     ),
     Rewriting(
-        'with ".0" behind it', lambda ids: pc.binary_join_element_wise(_numbers(ids), ".0", ""),
+        'with ".0" behind it', lambda ids: pc.binary_join_element_wise(_select_numbers(ids), ".0", ""),
         "write it as a whole number in the browser: there it went through a floating-point number",
     ),
 )  # fmt: skip
 
 
-def _rewritings(server: pa.Array, browser: pa.Array) -> Iterator[_Rewritten]:
+def _list_rewritings(server: pa.Array, browser: pa.Array) -> Iterator[_Rewritten]:
     """A prefix taken off, what is left rewritten, a prefix put on."""
-    old = ["", *_prefixes(server)]
-    new = ["", *dict.fromkeys([*_prefixes(browser), *old[1:]])]
-    padded = [_padding(width) for width in _widths(browser)]
+    old = ["", *_list_prefixes(server)]
+    new = ["", *dict.fromkeys([*_list_prefixes(browser), *old[1:]])]
+    padded = [_make_padding(width) for width in _list_widths(browser)]
     for off, on in product(old, new):
         if off and off == on:
             continue
         bare = pc.utf8_slice_codeunits(server.filter(pc.starts_with(server, off)), len(off))
-        for one in (_AS_IS, *_NUMERIC, *padded, *(() if on else _TEXTUAL)):
+        for one in (_UNCHANGED, *_NUMERIC_REWRITINGS, *padded, *(() if on else _TEXT_REWRITINGS)):
             yield _Rewritten(
-                _listed(
+                _join_parts(
                     f'without the prefix "{off}"' if off else "", one.words, f'with the prefix "{on}"' if on else ""
                 ),
                 pc.binary_join_element_wise(on, one.change(bare), "").drop_null(),
-                *_undone(off, one, on),
+                *_plan_change(off, one, on),
             )
 
 
-def _undone(off: str, one: Rewriting, on: str) -> tuple[str, Field | None]:
+def _plan_change(off: str, one: Rewriting, on: str) -> tuple[str, Field | None]:
     """What to change: one template or cast where that is all, else steps in the source."""
-    if on and not off and one is _AS_IS:
+    if on and not off and one is _UNCHANGED:
         return "", lambda column: f"{on}{{{column}}}"
     if one.field and not (off or on):
         return "", one.field
-    steps = _listed(
+    steps = _join_parts(
         f'take "{off}" off' if off else "", one.words if one.field else "", f'put "{on}" in front' if on else ""
     )
-    return _listed(f"in the source: {steps}" if steps else "", one.remedy, between="; "), None
+    return _join_parts(f"in the source: {steps}" if steps else "", one.remedy, between="; "), None
 
 
-def _padding(width: int) -> Rewriting:
+def _make_padding(width: int) -> Rewriting:
     words = f"padded with zeros to {width} digits"
     return Rewriting(
-        words, lambda ids: pc.utf8_lpad(_numbers(ids), width, "0"), f"pad it in the source: lpad(..., {width}, '0')"
+        words,
+        lambda ids: pc.utf8_lpad(_select_numbers(ids), width, "0"),
+        f"pad it in the source: lpad(..., {width}, '0')",
     )
 
 
-def _widths(browser: pa.Array) -> list[int]:
+def _list_widths(browser: pa.Array) -> list[int]:
     """Lengths of the browser's numbers, where one can see them, else all that are usual."""
     numbers = pc.extract_regex(browser, r"^\D*(?P<number>\d+)$").drop_null()
     seen = pc.value_counts(pc.utf8_length(pc.struct_field(numbers, "number"))).to_pylist()
-    commonest = sorted(seen, key=lambda one: (-one["counts"], one["values"]))[:_MOST_PREFIXES]
-    return [one["values"] for one in commonest] or list(range(4, _LONGEST_PADDED + 1))
+    commonest = sorted(seen, key=lambda one: (-one["counts"], one["values"]))[:_MAX_PREFIXES]
+    return [one["values"] for one in commonest] or list(range(4, _MAX_PADDED_DIGITS + 1))
 
 
-def _numbers(ids: pa.Array) -> pa.Array:
+def _select_numbers(ids: pa.Array) -> pa.Array:
     """The ids that are digits throughout, null for the others."""
     return pc.if_else(pc.match_substring_regex(ids, r"^\d+$"), ids, None)
 
@@ -242,9 +244,9 @@ def _cut(ids: pa.Array, pattern: str) -> pa.Array:
     return pc.if_else(pc.match_substring_regex(ids, pattern), pc.replace_substring_regex(ids, pattern, r"\1"), None)
 
 
-def _prefixes(ids: pa.Array) -> list[str]:
+def _list_prefixes(ids: pa.Array) -> list[str]:
     """What stands before the digits of many ids, the commonest first."""
     found = pc.extract_regex(ids, r"^(?P<prefix>\D{1,12})\d+$").drop_null()
     counts = pc.value_counts(pc.struct_field(found, "prefix")).to_pylist()
-    often = [one for one in counts if one["counts"] >= max(_FEWEST_WITH_PREFIX, _COMMON_PREFIX * len(ids))]
-    return [one["values"] for one in sorted(often, key=lambda one: (-one["counts"], one["values"]))[:_MOST_PREFIXES]]
+    often = [one for one in counts if one["counts"] >= max(_MIN_IDS_WITH_PREFIX, _COMMON_PREFIX_SHARE * len(ids))]
+    return [one["values"] for one in sorted(often, key=lambda one: (-one["counts"], one["values"]))[:_MAX_PREFIXES]]

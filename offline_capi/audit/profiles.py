@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.audit.reading import audited_rows, hashed_columns, profiles_of
+from offline_capi.audit.reading import hash_audited_columns, list_profiles, read_audited_rows
 from offline_capi.config import Upload
-from offline_capi.identity import HashedColumn, version_of
+from offline_capi.identity import HashedColumn, resolve_version
 from offline_capi.model import Window
 from offline_capi.pipeline import Services
 
@@ -60,7 +60,7 @@ class ProfileDiff:
     @property
     def versions(self) -> tuple[tuple[str, ...], str]:
         """The versions compared: those of now, and the other one."""
-        return tuple(version_of(one) for one in self.now), version_of(self.then)
+        return tuple(resolve_version(one) for one in self.now), resolve_version(self.then)
 
     def to_json(self) -> dict[str, Any]:
         columns = [{"key": key, "column": label, **diff.to_json()} for (key, label), diff in self.columns.items()]
@@ -77,16 +77,16 @@ class ProfileDiff:
 
 def diff_profiles(upload: Upload, window: Window, services: Services, *, to: str) -> ProfileDiff:
     """Hash the rows of ``window`` as a run would and as profile ``to`` would; only counts leave this function."""
-    version_of(to)
+    resolve_version(to)
     deployment, rows, columns = services.deployment, 0, dict[tuple[str, str], ColumnDiff]()
-    for batch in audited_rows(upload, window, services):
+    for batch in read_audited_rows(upload, window, services):
         rows += len(batch.mapped)
-        now = hashed_columns(batch.mapped, upload, deployment)
-        then = hashed_columns(batch.mapped, upload, deployment, profile=to)
+        now = hash_audited_columns(batch.mapped, upload, deployment)
+        then = hash_audited_columns(batch.mapped, upload, deployment, profile=to)
         for one, other in zip(now, then, strict=True):
             place = (one.key, one.label)
             columns[place] = columns.get(place, ColumnDiff()) + _diff(one, other)
-    return ProfileDiff(upload.name, window, tuple(profiles_of(upload, deployment)), to, rows, columns)
+    return ProfileDiff(upload.name, window, tuple(list_profiles(upload, deployment)), to, rows, columns)
 
 
 def _diff(now: HashedColumn, then: HashedColumn) -> ColumnDiff:

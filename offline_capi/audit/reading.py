@@ -11,7 +11,7 @@ from offline_capi.mapping import FirstRows
 from offline_capi.model import MappedRows, SourceRows, Window
 from offline_capi.pipeline import Recipe, Services, read_lookups, read_rows
 
-__all__ = ["AuditedRows", "audited_rows", "clients_of", "hashed_columns", "profiles_of"]
+__all__ = ["AuditedRows", "hash_audited_columns", "list_clients", "list_profiles", "read_audited_rows"]
 
 
 class AuditedRows(NamedTuple):
@@ -21,7 +21,7 @@ class AuditedRows(NamedTuple):
     mapped: MappedRows
 
 
-def audited_rows(
+def read_audited_rows(
     upload: Upload, window: Window, services: Services, *, every_column: bool = False, clients: Collection[str] = ()
 ) -> Iterator[AuditedRows]:
     """The rows that a run of ``window`` would read; rows without consent count too, for no value goes anywhere.
@@ -34,7 +34,7 @@ def audited_rows(
         yield AuditedRows(rows, recipe.map_batch(rows, firsts))
 
 
-def hashed_columns(
+def hash_audited_columns(
     mapped: MappedRows, upload: Upload, deployment: Deployment, *, profile: str | None = None
 ) -> list[HashedColumn]:
     """Every column as a run would hash it, or as ``profile`` would."""
@@ -42,7 +42,7 @@ def hashed_columns(
     return inspect_identity(mapped, **{**settings, "profile": profile or upload.profile})
 
 
-def clients_of(upload: Upload, deployment: Deployment) -> list[str]:
+def list_clients(upload: Upload, deployment: Deployment) -> list[str]:
     """The configured clients whose rows the upload may hold: all, where a column says freely whose a row is."""
     spec = upload.client
     if spec.constant is None and spec.map is None:
@@ -51,9 +51,9 @@ def clients_of(upload: Upload, deployment: Deployment) -> list[str]:
     return [name for name in deployment.clients if name in named]
 
 
-def profiles_of(upload: Upload, deployment: Deployment) -> list[str]:
+def list_profiles(upload: Upload, deployment: Deployment) -> list[str]:
     """The profiles by which a run would read the upload's rows."""
     if upload.profile:
         return [upload.profile]
-    chosen = (deployment.clients[name].profile for name in clients_of(upload, deployment))
+    chosen = (deployment.clients[name].profile for name in list_clients(upload, deployment))
     return sorted({profile or deployment.platform.profile for profile in chosen}) or [deployment.platform.profile]

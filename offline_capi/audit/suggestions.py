@@ -1,4 +1,4 @@
-"""Columns that no key of ``user_data`` reads, and the keys that they look like: by name, and by the shape of values."""
+"""Columns that no key of ``user_data`` reads, and the keys that they may hold: by name, and by the shape of values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.audit.names import Named, key_of
-from offline_capi.audit.yaml_lines import yaml_line
+from offline_capi.audit.names import Named, find_key
+from offline_capi.audit.yaml_lines import render_yaml_line
 from offline_capi.config.fields import FieldSpec
 from offline_capi.config.upload import Upload
 from offline_capi.identity import normalize
@@ -20,13 +20,13 @@ from offline_capi.meta.catalogue import USER_DATA_KEYS
 __all__ = ["Suggestion", "Unmapped"]
 
 #: A column is suggested for the key of its name where so many of its values fit, or for its values alone.
-FITS_BY_NAME = 0.5
-FITS_BY_SHAPE = 0.9
-FEWEST_BY_SHAPE = 5
-_LOOKED_AT = 2_000  # values a batch
+MIN_SHARE_BY_NAME = 0.5
+MIN_SHARE_BY_SHAPE = 0.9
+MIN_VALUES_BY_SHAPE = 5
+_SAMPLE_ROWS = 2_000  # values a batch
 
-#: What values of a key look like that nothing else looks like, whatever the column's name.
-SHAPES: Mapping[str, str] = {
+#: Shapes that only values of this key have, in a column of any name.
+KEY_PATTERNS: Mapping[str, str] = {
     "em": r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
     "ph": r"^\+[1-9][\d\s().\-/]{6,}$",
     "client_ip_address": r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7})$",
@@ -34,9 +34,9 @@ SHAPES: Mapping[str, str] = {
     "fbc": r"^fb\.\d\.\d{13}\.[A-Za-z0-9_\-]{20,}",
     "fbp": r"^fb\.\d\.\d{13}\.\d{5,20}$",
 }
-#: What values of a key look like in a column of its name, where the key's own rule takes any text.
-_SHAPES_BY_NAME: Mapping[str, str] = {"client_user_agent": r"[A-Za-z]/\d"}  # product/version (RFC 9110, 10.1.5)
-_DIGEST = r"^[0-9A-Fa-f]{64}$"
+#: The shape of a key's values in a column of its name, where the key's own rule takes any text.
+_KEY_PATTERNS_BY_NAME: Mapping[str, str] = {"client_user_agent": r"[A-Za-z]/\d"}  # product/version (RFC 9110, 10.1.5)
+_DIGEST_PATTERN = r"^[0-9A-Fa-f]{64}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,75 +55,79 @@ class Suggestion:
 
 @dataclass(slots=True)
 class Unmapped:
-    """Looks at an even sample of every batch's columns that ``user_data`` leaves aside."""
+    """Reads an even sample of every batch's columns that ``user_data`` leaves aside."""
 
     upload: Upload
     countries: Sequence[str]
     _fits: dict[tuple[str, Named, str], list[int]] = field(default_factory=dict)
 
-    def look(self, batch: pa.RecordBatch) -> None:
-        rows = pa.array(np.unique(np.linspace(0, max(len(batch) - 1, 0), _LOOKED_AT).astype(np.int64)))
-        taken = _columns_of_people(self.upload)
+    def observe(self, batch: pa.RecordBatch) -> None:
+        rows = pa.array(np.unique(np.linspace(0, max(len(batch) - 1, 0), _SAMPLE_ROWS).astype(np.int64)))
+        taken = _list_mapped_columns(self.upload)
         for name in batch.schema.names if len(batch) else ():
             if name not in taken:
-                self._look_at(name, batch.column(name).take(rows))
+                self._observe_column(name, batch.column(name).take(rows))
 
-    def suggestions(self) -> list[Suggestion]:
+    def list_suggestions(self) -> list[Suggestion]:
         """The best for each column, for keys that can take another column."""
         found: dict[str, Suggestion] = {}
         for (column, named, by), (fitting, filled) in self._fits.items():
             share = fitting / filled if filled else 0.0
-            enough = share >= FITS_BY_NAME if by == "name" else share >= FITS_BY_SHAPE and filled >= FEWEST_BY_SHAPE
+            enough = (
+                share >= MIN_SHARE_BY_NAME
+                if by == "name"
+                else share >= MIN_SHARE_BY_SHAPE and filled >= MIN_VALUES_BY_SHAPE
+            )
             better = column not in found or (by == "name", share) > (found[column].by == "name", found[column].fits)
             if enough and better and _has_room(self.upload, named.key):
-                found[column] = Suggestion(column, named.key, by, share, self._line(column, named))
+                found[column] = Suggestion(column, named.key, by, share, self._render_line(column, named))
         return list(found.values())
 
-    def _look_at(self, column: str, values: pa.Array) -> None:
+    def _observe_column(self, column: str, values: pa.Array) -> None:
         text = values.cast(pa.string()).drop_null()
         text = text.filter(pc.not_equal(pc.utf8_trim_whitespace(text), ""))
-        for named, by in _candidates(column, text):
+        for named, by in _list_candidates(column, text):
             fits = self._fits.setdefault((column, named, by), [0, 0])
-            fits[0] += self._fitting(named, by, text)
+            fits[0] += self._count_fitting(named, by, text)
             fits[1] += len(text)
 
-    def _fitting(self, named: Named, by: str, text: pa.Array) -> int:
+    def _count_fitting(self, named: Named, by: str, text: pa.Array) -> int:
         if named.hashed:
-            return _matching(text, _DIGEST)
-        shape = (_SHAPES_BY_NAME if by == "name" else SHAPES).get(named.key)
+            return _count_matching(text, _DIGEST_PATTERN)
+        shape = (_KEY_PATTERNS_BY_NAME if by == "name" else KEY_PATTERNS).get(named.key)
         shaped = text if shape is None else text.filter(pc.match_substring_regex(text, shape))
         if not len(shaped):
             return 0
         unfit = (normalize(named.key, shaped, country=one).null_count for one in (*self.countries, None))
         return len(shaped) - int(min(unfit))
 
-    def _line(self, column: str, named: Named) -> str:
-        new = FieldSpec(column=column, hashed=named.hashed or None, country=self._country_beside(named))
-        specs = [_written(spec) for spec in (*self.upload.user_data.get(named.key, ()), new)]
-        return yaml_line({named.key: specs if len(specs) > 1 else specs[0]})
+    def _render_line(self, column: str, named: Named) -> str:
+        new = FieldSpec(column=column, hashed=named.hashed or None, country=self._choose_country(named))
+        specs = [_render_spec(spec) for spec in (*self.upload.user_data.get(named.key, ()), new)]
+        return render_yaml_line({named.key: specs if len(specs) > 1 else specs[0]})
 
-    def _country_beside(self, named: Named) -> str | None:
-        """A phone is read in the country that the upload reads beside it already."""
+    def _choose_country(self, named: Named) -> str | None:
+        """A phone is read with the country that the upload maps already."""
         specs = self.upload.user_data.get("country", ())
         return specs[0].column if named.key == "ph" and not named.hashed and specs else None
 
 
-def _candidates(column: str, text: pa.Array) -> Iterator[tuple[Named, str]]:
-    named = key_of(column)
+def _list_candidates(column: str, text: pa.Array) -> Iterator[tuple[Named, str]]:
+    named = find_key(column)
     if named is not None:
         # A column called "email" may hold digests all the same.
-        digests = bool(len(text)) and _matching(text, _DIGEST) > FITS_BY_NAME * len(text)
+        digests = bool(len(text)) and _count_matching(text, _DIGEST_PATTERN) > MIN_SHARE_BY_NAME * len(text)
         hashed = (named.hashed or digests) and USER_DATA_KEYS[named.key].hashable
         yield Named(named.key, hashed), "name"
     else:
-        yield from ((Named(key, False), "shape") for key in SHAPES)
+        yield from ((Named(key, False), "shape") for key in KEY_PATTERNS)
 
 
-def _matching(text: pa.Array, pattern: str) -> int:
+def _count_matching(text: pa.Array, pattern: str) -> int:
     return int(pc.sum(pc.match_substring_regex(text, pattern)).as_py() or 0)
 
 
-def _columns_of_people(upload: Upload) -> Collection[str]:
+def _list_mapped_columns(upload: Upload) -> Collection[str]:
     return {name for specs in upload.user_data.values() for spec in specs for name in spec.columns}
 
 
@@ -131,7 +135,7 @@ def _has_room(upload: Upload, key: str) -> bool:
     return key not in upload.user_data or USER_DATA_KEYS[key].several
 
 
-def _written(spec: FieldSpec) -> Any:
+def _render_spec(spec: FieldSpec) -> Any:
     """A field as its author would write it: a bare column where that says it all."""
     plain = spec.model_dump(mode="json", exclude_defaults=True)
     return plain["column"] if set(plain) == {"column"} else plain

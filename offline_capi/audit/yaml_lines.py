@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import yaml
 
-__all__ = ["yaml_line"]
+__all__ = ["render_yaml_line"]
 
 
-def yaml_line(node: Mapping[str, object]) -> str:
+def render_yaml_line(node: Mapping[str, object]) -> str:
     """``node`` as one line of YAML: ``em: [email, {column: email_sha256, hashed: true}]``."""
     flow: str = yaml.dump(
         dict(node), Dumper=_OneLine, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False
@@ -21,9 +21,9 @@ class _OneLine(yaml.SafeDumper):
     """Escapes line breaks, which names of columns may hold: a line that is commented out has to stay one."""
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = '"' if len(f"{text}.".splitlines()) > 1 else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_OneLine.add_representer(str, _text)
+_OneLine.add_representer(str, _represent_text)

@@ -53,7 +53,7 @@ def coverage(
     as_json: JsonOption = False,
 ) -> None:
     """Tell which keys are mapped, filled and usable, what is lost and why, and what could be mapped as well."""
-    from offline_capi.audit import coverage as cover
+    from offline_capi.audit import measure_coverage as cover
 
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
         found = cover(one, window, services, clients=clients)
@@ -120,9 +120,9 @@ def external_id_check(
 
 
 def uploads_to_check(client: str, upload: str | None, services: Services) -> list[Upload]:
-    from offline_capi.audit import uploads_with_ids
+    from offline_capi.audit import list_uploads_with_ids
 
-    known = uploads_with_ids(client, services)
+    known = list_uploads_with_ids(client, services)
     chosen = known if upload is None else [one for one in known if one == find(services.deployment, upload)]
     if not chosen:
         raise UsageError(f"{upload or 'no upload'} maps external_id for {client}; map it under user_data first")

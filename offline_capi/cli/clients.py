@@ -29,7 +29,7 @@ from offline_capi.cli.shell import (
     print_warnings,
 )
 from offline_capi.errors import OfflineCapiError, SourceError, UsageError
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 
 if TYPE_CHECKING:
     from offline_capi.clients import ClientOverview, HealthReport
@@ -86,10 +86,10 @@ def clients_test(
 @clients_app.command("health")
 def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Look at every token and pixel; tell what began and what ended since the last look. Stores nothing at Meta."""
-    from offline_capi.operations.alerts import alert_of_notice, platform_teller
+    from offline_capi.operations.alerts import alert_of_notice, make_notifier
 
     deployment = load(config)
-    tell = platform_teller(deployment.platform, environment_secrets())
+    tell = make_notifier(deployment.platform, environment_secrets())
     told = {"on_change": lambda change: tell(alert_of_notice(change))} if tell else {}
     _finish_look(_look(deployment, [], {}, **told), as_json)
 
@@ -265,7 +265,7 @@ def _with_own_token(deployment: Deployment, name: str) -> Client:
     """Whom a token is for: not one pixel of a client, where the client's token serves others as well."""
     chosen = _recipient(deployment, name)
     if not deployment.has_own_token(name):
-        owner = client_of(name)
+        owner = get_client_name(name)
         raise UsageError(f"{name} sends with the token of {owner}: name {owner}. Nothing was changed.")
     return chosen
 

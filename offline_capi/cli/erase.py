@@ -20,7 +20,7 @@ from offline_capi.cli.shell import (
     print_warnings,
 )
 from offline_capi.errors import UsageError
-from offline_capi.model import in_utc
+from offline_capi.model import format_utc
 
 if TYPE_CHECKING:
     from offline_capi.privacy import Erased
@@ -80,14 +80,16 @@ def print_erased(erased: Erased) -> None:
         notes.append(f"written over in {erased.documents:,} reports, books or statuses, where it stood readable")
     if erased.remembered_since:
         since = erased.remembered_since
-        notes.append(f"the ledger goes back to {in_utc(since)}: of what was sent before, nothing is kept")
+        notes.append(f"the ledger goes back to {format_utc(since)}: of what was sent before, nothing is kept")
     if gone := erased.forgotten:
         notes.append(
-            f"before that, {gone.events:,} events of anybody were delivered to Meta ({in_utc(gone.first_at)} to "
-            f"{in_utc(gone.last_at)}): only Meta can tell whether this person's are among them"
+            f"before that, {gone.events:,} events of anybody were delivered to Meta ({format_utc(gone.first_at)} to "
+            f"{format_utc(gone.last_at)}): only Meta can tell whether this person's are among them"
         )
     for one in erased.delivered:
-        when = in_utc(one.first_at) if one.events == 1 else f"{in_utc(one.first_at)} to {in_utc(one.last_at)}"
+        when = (
+            format_utc(one.first_at) if one.events == 1 else f"{format_utc(one.first_at)} to {format_utc(one.last_at)}"
+        )
         sure = "delivered to Meta" if one.certain else "perhaps delivered to Meta"
         notes.append(f"{sure}: {one.events:,} events of {one.client}, pixel {one.pixel}, {when}; ask Meta there")
     if erased.in_source:

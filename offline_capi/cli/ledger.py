@@ -11,7 +11,7 @@ import typer
 from offline_capi.cli.app import CommandApp, app
 from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, moment_of, opened, out, print_json
 from offline_capi.errors import UsageError
-from offline_capi.model import in_utc
+from offline_capi.model import format_utc
 
 ledger_app = CommandApp(
     path="ledger ", help="What was sent, and for how long that is remembered.", no_args_is_help=True
@@ -30,10 +30,10 @@ def purge(
 ) -> None:
     """Delete what is older than platform.retention says: staged files, rejects, reports, events of the ledger."""
     from offline_capi.privacy import purge_expired
-    from offline_capi.privacy.retention import ledger_cutoff
+    from offline_capi.privacy.retention import compute_ledger_cutoff
 
     with opened(config) as services:
-        latest = ledger_cutoff(services)
+        latest = compute_ledger_cutoff(services)
         moment = moment_of(before, UTC, "--before") if before else latest
         if moment > latest:
             raise UsageError(
@@ -45,7 +45,7 @@ def purge(
         print_json(purged.to_json())
         return
     verb = "would be forgotten" if dry_run else "forgotten"
-    out.print(f"{verb}: {purged.events:,} events sent before {in_utc(moment)}", highlight=False)
+    out.print(f"{verb}: {purged.events:,} events sent before {format_utc(moment)}", highlight=False)
     out.print(
         f"{'would be deleted' if dry_run else 'deleted'}: {purged.staged_files:,} files of staged events, "
         f"{purged.reject_files:,} of rejects, {purged.leftover_files:,} left by killed processes, "
@@ -79,6 +79,6 @@ def key(
     event_id: Annotated[str, typer.Argument(help="The event's id.")],
 ) -> None:
     """Print the key under which the ledger knows an event: 32 hex digits."""
-    from offline_capi.events.keys import event_key_of
+    from offline_capi.events.keys import make_event_key
 
-    typer.echo(event_key_of(pixel, event_name, event_id).hex())
+    typer.echo(make_event_key(pixel, event_name, event_id).hex())

@@ -25,7 +25,7 @@ from offline_capi.cli.shell import (
     progress,
     show,
 )
-from offline_capi.model import in_utc
+from offline_capi.model import format_utc
 from offline_capi.storage.private_files import replace_file
 
 if TYPE_CHECKING:
@@ -107,14 +107,14 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Print the report of a run, with what Meta counts of it once `clients quality` has asked."""
-    from offline_capi.operations.quality import quality_of
+    from offline_capi.operations.quality import load_quality
     from offline_capi.pipeline import find_report
     from offline_capi.report import render_html
 
     with opened(config) as services:
         found = find_report(run, services)
         found = found.of_client(client) if client else found
-        quality = quality_of(found, services)
+        quality = load_quality(found, services)
         access = services.deployment.platform.file_access
     if html:
         with replace_file(html, access) as file:
@@ -178,7 +178,7 @@ def replay(
 def print_doubts(doubts: list[UnconfirmedRequest], now: datetime) -> None:
     for one in doubts:
         what = f"{one.run_id}  {one.upload}  {one.client}  pixel {one.pixel}  {one.events:,} events"
-        out.print(f"? {what}  since {in_utc(one.since)}", highlight=False, markup=False)
+        out.print(f"? {what}  since {format_utc(one.since)}", highlight=False, markup=False)
         print_indented(one.next_step(now), style="dim")
     if not doubts:
         out.print("nothing is unconfirmed")

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from offline_capi.errors import ConfigError, OfflineCapiError, UsageError
-from offline_capi.model import Window, in_zone, yesterday
+from offline_capi.model import Window, convert_to_zone, find_yesterday
 from offline_capi.runtime.border import visible
 from offline_capi.runtime.console import Console
 from offline_capi.runtime.process import without_pandas
@@ -231,7 +231,7 @@ def _or_one_of(name: str, known: Iterable[str]) -> str:
 def window_of(upload: Upload, since: str | None, until: str | None) -> Window:
     """The window that --since and --until name, in the upload's zone; yesterday where neither is given."""
     zone = ZoneInfo(upload.window.timezone)
-    start = moment_of(since, zone, "--since") if since else _midnight(yesterday(zone.key, datetime.now(UTC)), zone)
+    start = moment_of(since, zone, "--since") if since else _midnight(find_yesterday(zone.key, datetime.now(UTC)), zone)
     end = moment_of(until, zone, "--until") if until else start + timedelta(days=1)
     if start.astimezone(UTC) >= end.astimezone(UTC):  # of one zone, Python compares wall clocks
         raise UsageError(
@@ -259,7 +259,7 @@ def moment_of(text: str, zone: tzinfo, option: str) -> datetime:
             f'{option} "{text}" is no day: write a date (2026-11-23), a time (2026-11-23T06:00), today, yesterday, or '
             "-7d for seven days ago. Nothing was sent"
         ) from None
-    return moment.replace(tzinfo=zone) if moment.tzinfo is None else in_zone(moment, zone)
+    return moment.replace(tzinfo=zone) if moment.tzinfo is None else convert_to_zone(moment, zone)
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

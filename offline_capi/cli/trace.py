@@ -22,7 +22,7 @@ from offline_capi.cli.shell import (
     print_warnings,
 )
 from offline_capi.errors import UsageError
-from offline_capi.model import in_utc
+from offline_capi.model import format_utc
 from offline_capi.runtime.border import shown
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def trace(
     as_json: JsonOption = False,
 ) -> None:
     """Tell what became of one event: request, answer, Meta's trace id, copies for further pixels, rejects."""
-    from offline_capi.operations.tracing import event_ids_of_row, trace_event
+    from offline_capi.operations.tracing import find_event_ids_of_row, trace_event
     from offline_capi.pipeline.rereading import UnreadSource
 
     if (event_id is None) == (row is None):
@@ -59,7 +59,7 @@ def trace(
         ids, unread = [event_id or ""], list[UnreadSource]()
         if row is not None:
             origin, number = _place(row)
-            ids, unread = event_ids_of_row(number, services, origin=origin, run_id=run)
+            ids, unread = find_event_ids_of_row(number, services, origin=origin, run_id=run)
         traces = [trace_event(one, services, clients=clients, names=event_name or ()) for one in ids]
     known = any(one.known for one in traces)
     if as_json:
@@ -90,13 +90,13 @@ def print_trace(trace: EventTrace) -> None:
     if not trace.known:
         _say("  nothing is known of it: it was never sent, or under another name or client, or it is forgotten")
     if trace.remembered_since:
-        _say(f"  the ledger goes back to {in_utc(trace.remembered_since)}", style="dim")
+        _say(f"  the ledger goes back to {format_utc(trace.remembered_since)}", style="dim")
 
 
 def _print_delivery(sent: TracedDelivery) -> None:
     one = sent.delivery
     code = f" ({one.code}/{one.subcode})" if one.subcode else f" ({one.code})" if one.code else ""
-    when = in_utc(one.answered_at or one.posted_at)
+    when = format_utc(one.answered_at or one.posted_at)
     _say(f"  {_STATES[one.state]}{code}  {sent.event_name}  {one.client}  pixel {one.pixel}  {when}")
     tries = "1 try" if one.tries == 1 else f"{one.tries} tries"
     trace_id = f", Meta's trace id {one.trace_id}" if one.trace_id else ""
@@ -145,7 +145,7 @@ def log_command(
         return
     for entry in entries:
         run = f"  run {entry.run_id}" if entry.run_id else ""
-        _say(f"{in_utc(entry.at)}  {entry.action}  {entry.subject}{run}  by {entry.who}")
+        _say(f"{format_utc(entry.at)}  {entry.action}  {entry.subject}{run}  by {entry.who}")
         if entry.detail:
             _say(f"  {', '.join(f'{name} {_shown(value)}' for name, value in entry.detail.items())}", style="dim")
     if not entries:

@@ -91,15 +91,15 @@ def check(
 
 def _external_ids(deployment: Deployment, uploads: Sequence[Upload]) -> dict[str, str]:
     """How each client's ids go out, of those that send any; `external-id check` compares them with a browser's."""
-    from offline_capi.audit import policy_in_words
-    from offline_capi.audit.reading import clients_of
+    from offline_capi.audit import describe_policy
+    from offline_capi.audit.reading import list_clients
 
     words: dict[str, str] = {}
     for upload in uploads:
-        for name in clients_of(upload, deployment) if "external_id" in upload.user_data else ():
+        for name in list_clients(upload, deployment) if "external_id" in upload.user_data else ():
             client = deployment.clients[name]
             profile = upload.profile or client.profile or deployment.platform.profile
-            words[name] = policy_in_words(client.external_id, profile)
+            words[name] = describe_policy(client.external_id, profile)
     return words
 
 
@@ -207,7 +207,7 @@ def upload_command(
         plan(upload, since, until, client, config, as_json)
         return
     from offline_capi.ledger import AuditAction, record_audit
-    from offline_capi.operations.alerts import alerting
+    from offline_capi.operations.alerts import alert_on_error
     from offline_capi.pipeline import run_upload
     from offline_capi.pipeline.settle import run_nightly
 
@@ -224,7 +224,7 @@ def upload_command(
 
         with (
             _told_of_interruption(one.name, counted),
-            alerting(one.name, services),
+            alert_on_error(one.name, services),
             progress(one.name, quiet=as_json, total=total) as on_progress,
         ):
             if not services.ledger.runs.list_newest(1):
@@ -283,7 +283,7 @@ def _told_of_interruption(upload: str, counted: Sequence[Tally]) -> Iterator[Non
     try:
         yield
     except KeyboardInterrupt:
-        sent = counted[0].of(Fate.SENT) if counted else 0
+        sent = counted[0].count(Fate.SENT) if counted else 0
         err.print(
             f"{upload} stopped by hand: {sent:,} events were sent and are recorded. Requests under way are recorded as "
             "unconfirmed until the next run settles them. The same command again is safe: it sends what is missing.",
@@ -345,6 +345,6 @@ def delete_expired(services: Services) -> None:
 
 def expected(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:
     """About how many rows there will be, where a bar shows it."""
-    from offline_capi.operations.preflight import rows_to_expect
+    from offline_capi.operations.preflight import estimate_rows
 
-    return rows_to_expect(upload, window, services) if err.is_terminal and not quiet else None
+    return estimate_rows(upload, window, services) if err.is_terminal and not quiet else None

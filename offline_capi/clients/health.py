@@ -22,8 +22,8 @@ from offline_capi.config import Client, Deployment, Platform, Secret, SecretReso
 from offline_capi.errors import ConfigError, TemporaryError
 from offline_capi.meta.graph.client import Credentials, GraphClient
 from offline_capi.meta.versions import ENDS_SOON_DAYS, version_warnings
-from offline_capi.model.incidents import changed
-from offline_capi.model.recipients import client_of
+from offline_capi.model.incidents import find_changes
+from offline_capi.model.recipients import get_client_name
 
 __all__ = ["AccessChange", "HealthReport", "check_health", "inspect_token", "make_app_credentials"]
 
@@ -125,7 +125,7 @@ def check_health(
 
 def _is_wanted(recipient: Client, names: Collection[str]) -> bool:
     """Whether the recipient is named, or its client is."""
-    return recipient.name in names or client_of(recipient.name) in names
+    return recipient.name in names or get_client_name(recipient.name) in names
 
 
 # ---------------------------------------------------------------------------------------------- one recipient
@@ -253,7 +253,7 @@ def _find_changes(client: Client, before: Iterable[AccessFault], now: Iterable[A
     """What began and what ended. A fault that a run has reported is not reported again by its cause."""
     known = {fault.key: fault for fault in before if fault.reported}
     present = {fault.key: fault for fault in now}
-    began, ended = changed(known, present)
+    began, ended = find_changes(known, present)
     if RUN_REFUSED in known and any(fault.stops for fault in present.values()):
         began = [key for key in began if not present[key].stops]
         ended = [key for key in ended if key != RUN_REFUSED]

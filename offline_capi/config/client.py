@@ -22,7 +22,7 @@ from offline_capi.config.types import (
 )
 from offline_capi.meta.catalogue import DATA_PROCESSING_STATES, EVENT_KEYS, REQUIRED_EVENT_KEYS, USER_DATA_KEYS
 from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
-from offline_capi.model.recipients import recipient_name
+from offline_capi.model.recipients import make_recipient_name
 
 __all__ = [
     "Client",
@@ -206,7 +206,7 @@ class Client(Node):
         """The client for its first pixel, and for each further one a sibling that differs in pixel and access alone."""
         yield self
         for pixel in self.pixel_ids[1:]:
-            names = {"name": recipient_name(self.name, pixel.id), "pixel_ids": (Pixel(id=pixel.id),)}
+            names = {"name": make_recipient_name(self.name, pixel.id), "pixel_ids": (Pixel(id=pixel.id),)}
             access = {"token": pixel.token, "app_secret": pixel.app_secret} if pixel.token else {}
             yield self.model_copy(update={**names, **access, "test": pixel.test})
 

@@ -18,7 +18,7 @@ from offline_capi.config.platform import Ledger, Platform
 from offline_capi.config.queries import find_sql_folder
 from offline_capi.config.types import Name, Node, SecretRef, as_filled_list, check_url
 from offline_capi.config.upload import Upload
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 
 __all__ = [
     "Deployment",
@@ -93,7 +93,7 @@ class Deployment(Node):
 
     def has_own_token(self, recipient: str) -> bool:
         """Whether a token is a recipient's own, and not that with which a further pixel's client sends."""
-        client = self.clients[client_of(recipient)]
+        client = self.clients[get_client_name(recipient)]
         return recipient == client.name or self.recipients[recipient].token != client.token
 
     @property

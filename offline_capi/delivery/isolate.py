@@ -28,7 +28,7 @@ def isolate(events: EventBatch, culprit: int | None, *, is_part: bool) -> Isolat
     count = len(events)
     if culprit is None or culprit >= count:
         return Isolation(None, _halve(events))
-    rest = EventBatch.joined((events.slice(0, culprit), events.slice(culprit + 1, count)))
+    rest = EventBatch.join((events.slice(0, culprit), events.slice(culprit + 1, count)))
     in_halves = is_part and len(rest) > 1
     return Isolation(events.slice(culprit, 1), _halve(rest) if in_halves else (rest,))
 

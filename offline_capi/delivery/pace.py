@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Protocol
 
 from offline_capi.delivery.clock import Clock
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 
 __all__ = ["ALL_SCOPE", "APP_SCOPE", "OwnPace", "PaceKeeper", "Rates", "SharedPace", "make_pixel_scope"]
 
@@ -72,7 +72,7 @@ class Rates:
         """Scope → seconds that a request takes of it."""
         own, intervals = self.of_recipient.get(recipient), {}
         if own:
-            intervals[f"client {client_of(recipient)}"] = 1 / own
+            intervals[f"client {get_client_name(recipient)}"] = 1 / own
         if self.in_all:
             intervals[ALL_SCOPE] = 1 / self.in_all
         return intervals

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from offline_capi.meta.limits import ENVELOPE_BYTES
-from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Request
+from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Request
 
 __all__ = ["MAX_PENDING_EVENTS", "cut_requests"]
 
@@ -45,7 +45,7 @@ class _PendingRequest:
 
     def take(self) -> EventBatch:
         """All waiting events in one batch; nothing waits afterwards."""
-        whole = EventBatch.joined(part.events for part in self.parts)
+        whole = EventBatch.join(part.events for part in self.parts)
         self.parts, self.rows, self.bytes = [], 0, 0
         return whole
 
@@ -64,7 +64,7 @@ def cut_requests(
     waiting: dict[tuple[str, str], _PendingRequest] = {}  # longest waiting first
     events_seen = 0
     for batch in batches:
-        parts = list(batch.apart("client", "pixel"))
+        parts = list(batch.partition_by("client", "pixel"))
         keep = _choose_keep(len(parts), sum(own.rows for own in waiting.values()))
         for (client, pixel), part in parts:
             own = waiting.get((client, pixel)) or _PendingRequest(client, pixel, since=events_seen)
@@ -88,9 +88,9 @@ def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) ->
 
 def _choose_keep(parts: int, rows: int) -> _Keep:
     """How waiting parts of a batch are kept: a few rows must not keep the whole batch in memory."""
-    if parts > FEW_PARTS:
+    if parts > MAX_IN_MEMORY_PARTS:
         return lambda part: part  # they are on disk already
-    move = EventBatch.copied if rows < MAX_ROWS_IN_MEMORY else EventBatch.on_disk
+    move = EventBatch.copy if rows < MAX_ROWS_IN_MEMORY else EventBatch.on_disk
     return lambda part: EventPart.whole(move(part.events))
 
 

@@ -14,7 +14,7 @@ from offline_capi.delivery.payload import Body, Envelope
 from offline_capi.errors import ConfigError
 from offline_capi.meta.graph.client import GraphClient
 from offline_capi.meta.graph.response import Response
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 from offline_capi.runtime.secret import Secret, appsecret_proof, sendable
 
 __all__ = ["Sender", "open_senders"]
@@ -80,12 +80,12 @@ class _Senders(dict[str, Sender]):
             raise ConfigError("it is no longer in clients.yml; put it back and run again")
         token = sendable(self._secrets.token(client.token))
         if refused := self._refusal(name, token):
-            again = f"offline-capi clients test {client_of(name)} --probe"  # which needs no test event code
+            again = f"offline-capi clients test {get_client_name(name)} --probe"  # which needs no test event code
             raise ConfigError(f"{refused}; once that is fixed, `{again}` lets it send again")
         secret = self._secrets.token(client.app_secret) if client.app_secret else None
         envelope = replace(
             self._envelope,
-            upload_tag=self._upload_tag(client_of(name)),
+            upload_tag=self._upload_tag(get_client_name(name)),
             partner_agent=client.partner_agent or self._platform.partner_agent,
             appsecret_proof=appsecret_proof(token, secret) if secret else None,
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from offline_capi.errors import UsageError
-from offline_capi.model import Fate, yesterday
+from offline_capi.model import Fate, find_yesterday
 from offline_capi.runtime.process import PYTHON
 from offline_capi.storage.private_files import replace_file
 
@@ -72,7 +72,7 @@ def last_night(now: datetime) -> date:
     from offline_capi.config import load_config
 
     uploads = load_config(DAGS).uploads
-    return min(yesterday(uploads[name].window.timezone, now) for name in UPLOADS)
+    return min(find_yesterday(uploads[name].window.timezone, now) for name in UPLOADS)
 
 
 class _Steps:
@@ -128,7 +128,7 @@ def _show_reports(settings: Mapping[str, str], home: Path, console: Console) -> 
                 print_report(report, console)
                 with replace_file(home / f"report-{report.upload}.html") as file:
                     file.write(render_html(report).encode())
-                sent += report.tally.of(Fate.SENT)
+                sent += report.tally.count(Fate.SENT)
     return sent
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from offline_capi.events.age import split_by_age
 from offline_capi.events.build import build_events
-from offline_capi.events.keys import event_key, event_key_of
+from offline_capi.events.keys import make_event_key, make_event_keys
 from offline_capi.events.pixels import copy_for_pixels
 from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
 
@@ -19,7 +19,7 @@ __all__ = [
     "REJECTION_SCHEMA",
     "build_events",
     "copy_for_pixels",
-    "event_key",
-    "event_key_of",
+    "make_event_key",
+    "make_event_keys",
     "split_by_age",
 ]

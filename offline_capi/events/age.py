@@ -16,11 +16,11 @@ from offline_capi.events.standard import PHYSICAL_STORE
 from offline_capi.meta.limits import MAX_EVENT_AGE
 from offline_capi.model import EventBatch
 
-__all__ = ["greatest_ages", "split_by_age"]
+__all__ = ["compute_max_ages", "split_by_age"]
 
 
-def greatest_ages(action_source: Any, client: Any, clients: Mapping[str, Client]) -> NDArray[np.float64]:
-    """Seconds beside the rows: Meta's seven days, or the client's limit for physical_store; NaN for unknown clients."""
+def compute_max_ages(action_source: Any, client: Any, clients: Mapping[str, Client]) -> NDArray[np.float64]:
+    """Seconds per row: Meta's seven days, or the client's limit for physical_store; NaN for unknown clients."""
     general = np.full(len(client), MAX_EVENT_AGE.total_seconds())
     in_store = pc.fill_null(pc.equal(action_source, PHYSICAL_STORE), False)
     if not in_store.true_count:
@@ -32,10 +32,10 @@ def greatest_ages(action_source: Any, client: Any, clients: Mapping[str, Client]
     return np.where(in_store.to_numpy(zero_copy_only=False), own, general)
 
 
-def _least_age(events: EventBatch, clients: Mapping[str, Client]) -> timedelta:
+def _find_least_max_age(events: EventBatch, clients: Mapping[str, Client]) -> timedelta:
     column = events.table.column("client")
     first = column[0].as_py() if len(column) else ""
-    names = [first] if events.all_have("client", first) else column.unique().to_pylist()
+    names = [first] if events.has_only("client", first) else column.unique().to_pylist()
     return min([MAX_EVENT_AGE, *(clients[name].physical_store_max_age for name in names if name in clients)])
 
 
@@ -48,9 +48,9 @@ def split_by_age(
     """
     table, nothing = events.table, events.slice(0, 0)
     oldest = now.timestamp() - table.column("event_time").to_numpy().min(initial=now.timestamp())
-    if oldest <= (_least_age(events, clients) - margin).total_seconds():  # nearly always
+    if oldest <= (_find_least_max_age(events, clients) - margin).total_seconds():  # nearly always
         return events, nothing
-    greatest = greatest_ages(table.column("action_source"), table.column("client"), clients)
+    greatest = compute_max_ages(table.column("action_source"), table.column("client"), clients)
     expired = now.timestamp() - table.column("event_time").to_numpy() > greatest - margin.total_seconds()
     if not expired.any():
         return events, nothing

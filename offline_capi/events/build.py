@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from offline_capi.config.client import Client
 from offline_capi.errors import BalanceError
-from offline_capi.events.facts import Facts, Limits, Mask, local_days, mask_of
-from offline_capi.events.keys import event_key, store_keys
-from offline_capi.events.payload import bodies, text
-from offline_capi.events.policies import under_policies
-from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, faults, name_values, value_rules
+from offline_capi.events.facts import AgeLimits, Facts, Mask, compute_local_days, mask_of
+from offline_capi.events.keys import make_event_keys, store_keys
+from offline_capi.events.payload import as_text, build_bodies
+from offline_capi.events.policies import apply_policies
+from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, list_fault_rules, list_value_rules, name_values
 from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
 from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW
 from offline_capi.meta.limits import ENVELOPE_BYTES, MAX_REQUEST_BYTES
@@ -47,44 +47,46 @@ def build_events(
     ``zone`` is the zone of ``day``; ``now`` is aware; ``max_bytes`` is the limit of a request, and an event must fit
     into one alone. A standard event's name in another case becomes the standard event, unless ``exact_names``;
     ``strict_website`` rejects website events of which Meta's pages want more. What a client does not let out is left
-    out before any rule looks. The same row gives the same bytes and the same key whatever batch it comes in. The order
+    out before any rule runs. The same row gives the same bytes and the same key in any batch. The order
     of ``rules.py`` decides where several things are wrong. A batch must stay below 2 GiB of JSON: about a million
     events.
     """
-    rows, respelled = _canonical(rows), None
+    rows, respelled = _canonicalise(rows), None
     if not exact_names:
-        rows, respelled = _with_standard_names(rows)
-    limits = Limits(now, max_age, margin, skew)
-    facts = Facts(under_policies(rows, clients), clients, limits, exact_names, strict_website, respelled)
-    day = local_days(facts.event_time, zone)
+        rows, respelled = _standardise_names(rows)
+    limits = AgeLimits(now, max_age, margin, skew)
+    facts = Facts(apply_policies(rows, clients), clients, limits, exact_names, strict_website, respelled)
+    day = compute_local_days(facts.event_time, zone)
     verdicts = _judge(facts)
-    going = _rows_where(verdicts.going, facts.rows)
+    going = _select_rows(verdicts.going, facts.rows)
     events = _assemble(going, facts, day, verdicts.going)
     too_large = mask_of(pc.greater(pc.binary_length(events["body"]), max_bytes - ENVELOPE_BYTES))
     of_stores = store_keys(going, events["pixel"])
     verdicts.add_among_going(TOO_LARGE, too_large)
-    return _balanced(
+    return _require_balance(
         BuiltEvents(
             rows=len(rows),
-            events=EventBatch(_where(~too_large, events)),
-            rejections=_rejections(facts, day, verdicts),
-            suppressed=_suppressed(facts, day),
+            events=EventBatch(_select(~too_large, events)),
+            rejections=_make_rejections(facts, day, verdicts),
+            suppressed=_count_suppressed(facts, day),
             dropped=facts.rows.dropped,
             noted=facts.rows.noted,
             profiles=facts.rows.profiles if rows.identity else (),
             outside=rows.outside,
             filtered=rows.filtered,
-            warnings=_warnings(facts, verdicts.going),
+            warnings=_count_warnings(facts, verdicts.going),
             rows_of=facts.rows_of,
             carried={
-                key: _where(~too_large, _carried(deferred)) for key, deferred in going.identity.items() if deferred
+                key: _select(~too_large, _find_carried(deferred))
+                for key, deferred in going.identity.items()
+                if deferred
             },
-            store_keys=None if of_stores is None else _where(~too_large, of_stores),
+            store_keys=None if of_stores is None else _select(~too_large, of_stores),
         )
     )
 
 
-def _balanced(built: BuiltEvents) -> BuiltEvents:
+def _require_balance(built: BuiltEvents) -> BuiltEvents:
     suppressed = sum(built.suppressed.values())
     if len(built.events) + len(built.rejections) + suppressed != built.rows:
         raise BalanceError(
@@ -97,33 +99,33 @@ def _balanced(built: BuiltEvents) -> BuiltEvents:
 # ---------------------------------------------------------------------------------------------- one form for all
 
 
-def _canonical(rows: HashedRows) -> HashedRows:
+def _canonicalise(rows: HashedRows) -> HashedRows:
     """The same rows with one string layout, and the currency in upper case, as ISO 4217 writes it."""
-    custom = {name: _one_layout(column) for name, column in rows.custom.items()}
+    custom = {name: _unify_layout(column) for name, column in rows.custom.items()}
     if "currency" in custom:
-        custom["currency"] = _of_distinct(pc.ascii_upper, text(custom["currency"]))
-    event = {name: _one_layout(column) for name, column in rows.event.items()}
+        custom["currency"] = _apply_to_distinct(pc.ascii_upper, as_text(custom["currency"]))
+    event = {name: _unify_layout(column) for name, column in rows.event.items()}
     times = {"event_time": rows.event["event_time"].cast(pa.int64())} if "event_time" in event else {}
     return replace(rows, event=event | times, custom=custom)
 
 
-def _with_standard_names(rows: HashedRows) -> tuple[HashedRows, Mask | None]:
+def _standardise_names(rows: HashedRows) -> tuple[HashedRows, Mask | None]:
     """Standard events in Meta's spelling, and where that is another one than the row's."""
     given = rows.event.get("event_name")
     if given is None:
         return rows, None
-    spelled = _of_distinct(lambda names: pa.array(map(standard_spelling, names.to_pylist()), pa.string()), given)
+    spelled = _apply_to_distinct(lambda names: pa.array(map(standard_spelling, names.to_pylist()), pa.string()), given)
     respelled = mask_of(pc.not_equal(spelled, given))
     return (replace(rows, event={**rows.event, "event_name": spelled}), respelled) if respelled.any() else (rows, None)
 
 
-def _one_layout(column: Any) -> Any:
+def _unify_layout(column: Any) -> Any:
     """Numbers and flags as they are, all else as strings of the one layout that Arrow's kernels share."""
     keeps = pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)
-    return column if keeps else text(column)
+    return column if keeps else as_text(column)
 
 
-def _of_distinct(change: Callable[[Any], Any], column: Any) -> Any:
+def _apply_to_distinct(change: Callable[[Any], Any], column: Any) -> Any:
     """``change`` worked out once for each distinct value."""
     encoded = column.dictionary_encode()
     return change(encoded.dictionary).take(encoded.indices)
@@ -154,7 +156,7 @@ class _Verdicts:
             self.rules.append(rule)
 
     def add_among_going(self, rule: Rule, where: Mask) -> None:
-        """Like ``add``, with ``where`` beside the rows that still go out."""
+        """Like ``add``, with ``where`` aligned with the rows that still go out."""
         rows = self.going
         rows[rows] = where
         self.add(rule, rows)
@@ -163,7 +165,7 @@ class _Verdicts:
 def _judge(facts: Facts) -> _Verdicts:
     rows = len(facts.rows)
     verdicts = _Verdicts(facts.suppressed, np.full(rows, -1, np.int16))
-    for rule in (*faults(facts), *RULES, *value_rules(facts)):
+    for rule in (*list_fault_rules(facts), *RULES, *list_value_rules(facts)):
         for one in name_values(rule, facts):
             verdicts.add(one, one.applies(facts))
     return verdicts
@@ -174,42 +176,42 @@ def _judge(facts: Facts) -> _Verdicts:
 
 def _assemble(rows: HashedRows, facts: Facts, day: Any, going: Mask) -> Any:
     """The rows that go out as events, under ``EVENT_SCHEMA``; ``going`` says which of the facts are theirs."""
-    pixel, days, value = (_where(going, column) for column in (facts.pixel, day, facts.value))
+    pixel, days, value = (_select(going, column) for column in (facts.pixel, day, facts.value))
     events = {
         "origin": pa.repeat(pa.scalar(rows.origin, pa.string()), len(rows)),
         "row": rows.row,
-        "client": text(rows.client),
+        "client": as_text(rows.client),
         "pixel": pixel,
-        **{name: _column(rows.event, name, len(rows)) for name in ("event_name", "event_id", "action_source")},
-        "event_time": _column(rows.event, "event_time", len(rows)),
+        **{name: _get_column(rows.event, name, len(rows)) for name in ("event_name", "event_id", "action_source")},
+        "event_time": _get_column(rows.event, "event_time", len(rows)),
         "day": days,
         "value": value,
-        "currency": _column(rows.custom, "currency", len(rows)),
+        "currency": _get_column(rows.custom, "currency", len(rows)),
     }
-    events["key"] = event_key(pixel, events["event_name"], events["event_id"])
-    events["body"] = bodies(rows)
-    return _batch(events, EVENT_SCHEMA)
+    events["key"] = make_event_keys(pixel, events["event_name"], events["event_id"])
+    events["body"] = build_bodies(rows)
+    return _make_batch(events, EVENT_SCHEMA)
 
 
-def _carried(columns: Sequence[Any]) -> Any:
+def _find_carried(columns: Sequence[Any]) -> Any:
     """True where one of the columns of a key has a value."""
     return reduce(pc.or_, [column.is_valid() for column in columns])
 
 
-def _column(columns: Mapping[str, Any], name: str, rows: int) -> Any:
+def _get_column(columns: Mapping[str, Any], name: str, rows: int) -> Any:
     column = columns.get(name)
     return pa.nulls(rows, pa.string()) if column is None else column
 
 
-def _batch(columns: Mapping[str, Any], schema: Any) -> Any:
+def _make_batch(columns: Mapping[str, Any], schema: Any) -> Any:
     return pa.RecordBatch.from_arrays([columns[f.name].cast(f.type) for f in schema], schema=schema)
 
 
-def _where(mask: Mask, columns: Any) -> Any:
+def _select(mask: Mask, columns: Any) -> Any:
     return columns if mask.all() else columns.filter(pa.array(mask))
 
 
-def _rows_where(mask: Mask, rows: HashedRows) -> HashedRows:
+def _select_rows(mask: Mask, rows: HashedRows) -> HashedRows:
     """The rows at which ``mask`` is true. Faults and suppressed rows are behind us then."""
     if mask.all():
         return rows
@@ -226,7 +228,7 @@ def _rows_where(mask: Mask, rows: HashedRows) -> HashedRows:
     )
 
 
-def _warnings(facts: Facts, going: Mask) -> dict[str, int]:
+def _count_warnings(facts: Facts, going: Mask) -> dict[str, int]:
     counts = {warning.code: int((warning.applies(facts) & going).sum()) for warning in WARNINGS}
     return {code: count for code, count in counts.items() if count}
 
@@ -234,29 +236,29 @@ def _warnings(facts: Facts, going: Mask) -> dict[str, int]:
 # ---------------------------------------------------------------------------------------------- what does not
 
 
-def _rejections(facts: Facts, day: Any, verdicts: _Verdicts) -> Rejections:
+def _make_rejections(facts: Facts, day: Any, verdicts: _Verdicts) -> Rejections:
     chosen = pa.array(verdicts.stopped)
     codes = pa.array(verdicts.codes[verdicts.stopped])
     columns = {
         "row": facts.rows.row.filter(chosen),
         "client": facts.client_named.filter(chosen),
-        "event_id": facts.event("event_id").filter(chosen),
+        "event_id": facts.get_event("event_id").filter(chosen),
         "day": day.filter(chosen),
-        "fate": _named((rule.fate for rule in verdicts.rules), codes),
-        "reason": _named((rule.reason for rule in verdicts.rules), codes),
-        "field": _named((rule.field for rule in verdicts.rules), codes),
+        "fate": _take_names((rule.fate for rule in verdicts.rules), codes),
+        "reason": _take_names((rule.reason for rule in verdicts.rules), codes),
+        "field": _take_names((rule.field for rule in verdicts.rules), codes),
         "origin": pa.repeat(pa.scalar(facts.rows.origin, pa.string()), len(codes)),
         "earlier_origin": pa.nulls(len(codes)),
         "earlier_row": pa.nulls(len(codes)),
     }
-    return Rejections(_batch(columns, REJECTION_SCHEMA))
+    return Rejections(_make_batch(columns, REJECTION_SCHEMA))
 
 
-def _named(words: Iterable[str], codes: Any) -> Any:
+def _take_names(words: Iterable[str], codes: Any) -> Any:
     return pa.array([str(word) for word in words], pa.string()).take(codes)
 
 
-def _suppressed(facts: Facts, day: Any) -> dict[tuple[str | None, date | None], int]:
+def _count_suppressed(facts: Facts, day: Any) -> dict[tuple[str | None, date | None], int]:
     if not facts.suppressed.any():
         return {}
     columns = {"client": facts.client_named, "day": day}

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from offline_capi.config.client import Client
-from offline_capi.events.age import greatest_ages
-from offline_capi.events.payload import text
+from offline_capi.events.age import compute_max_ages
+from offline_capi.events.payload import as_text
 from offline_capi.model import HashedRows
 from offline_capi.runtime.border import near_misses
 
-__all__ = ["Facts", "Limits", "Mask", "local_days", "mask_of"]
+__all__ = ["AgeLimits", "Facts", "Mask", "compute_local_days", "mask_of"]
 
 Mask = NDArray[np.bool_]
 
@@ -34,7 +34,7 @@ def mask_of(booleans: Any) -> Mask:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AgeLimits:
     """How old and how far ahead an event may be, in seconds of the clock that ``now`` was read from.
 
     ``max_age`` narrows Meta's limit and never widens it; ``margin`` is taken off Meta's limit, because an event must
@@ -46,48 +46,48 @@ class Limits:
     margin: timedelta
     skew: timedelta
 
-    def oldest_age(self, allowed: NDArray[np.float64]) -> NDArray[np.float64]:
+    def narrow_ages(self, allowed: NDArray[np.float64]) -> NDArray[np.float64]:
         narrowed = allowed - self.margin.total_seconds()
         return narrowed if self.max_age is None else np.minimum(narrowed, self.max_age.total_seconds())
 
 
 @dataclass(frozen=True)
 class Facts:
-    """One batch of rows, looked at."""
+    """What the rules need to know of one batch of rows."""
 
     rows: HashedRows
     clients: Mapping[str, Client]
-    limits: Limits
+    limits: AgeLimits
     #: Names are meant as they are written, also where they are nearly a standard event's.
     exact_names: bool = False
     strict_website: bool = False
     #: Where a name in another case has become the standard event.
     respelled: Mask | None = None
 
-    def event(self, name: str) -> Any:
+    def get_event(self, name: str) -> Any:
         """An event-level field as strings; all null where the upload does not map it."""
         column = self.rows.event.get(name)
-        return self._nulls(pa.string()) if column is None else text(column)
+        return self._make_nulls(pa.string()) if column is None else as_text(column)
 
-    def custom(self, name: str) -> Any:
+    def get_custom(self, name: str) -> Any:
         column = self.rows.custom.get(name)
-        return self._nulls(pa.string()) if column is None else column
+        return self._make_nulls(pa.string()) if column is None else column
 
     def has(self, name: str) -> Mask:
         """Whether the row has the parameter, of the event itself or of custom_data."""
         column = self.rows.event.get(name, self.rows.custom.get(name))
-        return self.none() if column is None else mask_of(column.is_valid())
+        return self.mask_none() if column is None else mask_of(column.is_valid())
 
-    def named(self, holds: Callable[[str], bool]) -> Mask:
+    def match_names(self, holds: Callable[[str], bool]) -> Mask:
         """Whether the event has a name for which ``holds``."""
-        return _flags(self._names, holds)
+        return _flag_values(self._names, holds)
 
-    def came_from(self, action_source: str) -> Mask:
-        return _flags(self._sources, action_source.__eq__)
+    def is_from(self, action_source: str) -> Mask:
+        return _flag_values(self._sources, action_source.__eq__)
 
     @cached_property
     def _names(self) -> Any:
-        return self.event("event_name").dictionary_encode()
+        return self.get_event("event_name").dictionary_encode()
 
     @property
     def different_names(self) -> int:
@@ -95,12 +95,12 @@ class Facts:
 
     @cached_property
     def _sources(self) -> Any:
-        return self.event("action_source").dictionary_encode()
+        return self.get_event("action_source").dictionary_encode()
 
-    def _nulls(self, kind: Any) -> Any:
+    def _make_nulls(self, kind: Any) -> Any:
         return pa.nulls(len(self.rows), kind)
 
-    def none(self) -> Mask:
+    def mask_none(self) -> Mask:
         return np.zeros(len(self.rows), bool)
 
     @cached_property
@@ -114,7 +114,7 @@ class Facts:
     @cached_property
     def event_time(self) -> Any:
         column = self.rows.event.get("event_time")
-        return self._nulls(pa.int64()) if column is None else column
+        return self._make_nulls(pa.int64()) if column is None else column
 
     @cached_property
     def age(self) -> NDArray[np.float64]:
@@ -125,18 +125,20 @@ class Facts:
     @cached_property
     def oldest_age(self) -> NDArray[np.float64]:
         """The age at which each row becomes too old: Meta's seven days, or the client's limit for physical_store."""
-        return self.limits.oldest_age(greatest_ages(self.event("action_source"), text(self.rows.client), self.clients))
+        return self.limits.narrow_ages(
+            compute_max_ages(self.get_event("action_source"), as_text(self.rows.client), self.clients)
+        )
 
     # ------------------------------------------------------------------------------------------ clients
 
     @cached_property
     def _client_codes(self) -> tuple[list[Client | None], Any]:
-        """The clients that occur, ``None`` last for unknown ones, and each row's place among them."""
-        encoded = text(self.rows.client).dictionary_encode()
+        """The clients that occur, ``None`` last for unknown ones, and each row's index among them."""
+        encoded = as_text(self.rows.client).dictionary_encode()
         known = [self.clients.get(name) for name in encoded.dictionary.to_pylist()]
         return [*known, None], pc.fill_null(encoded.indices, len(known))
 
-    def _per_client(self, of: Callable[[Client], float]) -> NDArray[np.float64]:
+    def _expand_per_client(self, of: Callable[[Client], float]) -> NDArray[np.float64]:
         """What each row's client says, NaN where it is unknown."""
         clients, codes = self._client_codes
         answers = np.array([np.nan if client is None else of(client) for client in clients])
@@ -149,7 +151,7 @@ class Facts:
 
         A wrong column may hold names or numbers of people (``border.NearMisses``).
         """
-        clients = text(self.rows.client)
+        clients = as_text(self.rows.client)
         encoded = clients.dictionary_encode()
         names = encoded.dictionary.to_pylist()
         if all(name in self.clients for name in names):
@@ -166,18 +168,18 @@ class Facts:
     @cached_property
     def rows_of(self) -> dict[str, int]:
         """Rows by client, of those that are known."""
-        return {name: rows for name, rows in counts_of(text(self.rows.client)).items() if name in self.clients}
+        return {name: rows for name, rows in counts_of(as_text(self.rows.client)).items() if name in self.clients}
 
     @cached_property
     def paused(self) -> Mask:
-        paused: Mask = self._per_client(lambda client: float(client.active)) == 0
+        paused: Mask = self._expand_per_client(lambda client: float(client.active)) == 0
         return paused
 
     # ------------------------------------------------------------------------------------------ user_data
 
     def has_any(self, keys: set[str]) -> Mask:
         """Whether the row has a usable value for at least one of ``keys``."""
-        found = self.none()
+        found = self.mask_none()
         for column in (column for key in keys for column in self.rows.identity[key]):
             if column.null_count == 0:
                 return np.ones(len(self.rows), bool)
@@ -189,11 +191,11 @@ class Facts:
     @cached_property
     def value(self) -> Any:
         """The value as a number for the books, null where it is not one."""
-        column = self.custom("value")
-        return column.cast(pa.float64(), safe=False) if column.type != pa.string() else _numbers(column)
+        column = self.get_custom("value")
+        return column.cast(pa.float64(), safe=False) if column.type != pa.string() else _parse_numbers(column)
 
 
-def _flags(encoded: Any, holds: Callable[[str], bool]) -> Mask:
+def _flag_values(encoded: Any, holds: Callable[[str], bool]) -> Mask:
     """``holds`` asked once for each distinct value; false where there is none."""
     answers = [holds(value) for value in encoded.dictionary.to_pylist()]
     if not any(answers):
@@ -202,38 +204,38 @@ def _flags(encoded: Any, holds: Callable[[str], bool]) -> Mask:
     return flags
 
 
-_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+_NUMBER_PATTERN = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 
 
-def _numbers(strings: Any) -> Any:
-    numeric = pc.match_substring_regex(strings, _NUMBER)
+def _parse_numbers(strings: Any) -> Any:
+    numeric = pc.match_substring_regex(strings, _NUMBER_PATTERN)
     return pc.if_else(numeric, strings, None).cast(pa.float64())
 
 
 # ---------------------------------------------------------------------------------------------- days
 
-_QUARTER = 900  # Offsets from UTC have been multiples of a quarter of an hour since 1972.
-_FIRST_QUARTER = -(62_135_596_800 - 86_400) // _QUARTER  # years 1 to 9999, a day inside datetime's limits
-_LAST_QUARTER = (253_402_300_799 - 2 * 86_400) // _QUARTER
+_QUARTER_S = 900  # Offsets from UTC have been multiples of a quarter of an hour since 1972.
+_FIRST_QUARTER = -(62_135_596_800 - 86_400) // _QUARTER_S  # years 1 to 9999, a day inside datetime's limits
+_LAST_QUARTER = (253_402_300_799 - 2 * 86_400) // _QUARTER_S
 
 
-def local_days(seconds: Any, zone: str) -> Any:
+def compute_local_days(seconds: Any, zone: str) -> Any:
     """UTC seconds → the local date in ``zone`` (date32), null where there is none in the calendar."""
-    quarters = pc.if_else(seconds.is_valid(), pa.array(_floor(seconds), pa.int64()), None).dictionary_encode()
-    days = [None if quarter is None else _local_day(quarter, zone) for quarter in quarters.dictionary.to_pylist()]
+    quarters = pc.if_else(seconds.is_valid(), pa.array(_count_quarters(seconds), pa.int64()), None).dictionary_encode()
+    days = [None if quarter is None else _find_local_day(quarter, zone) for quarter in quarters.dictionary.to_pylist()]
     return pa.array(days, pa.date32()).take(quarters.indices)
 
 
-def _floor(seconds: Any) -> NDArray[np.int64]:
+def _count_quarters(seconds: Any) -> NDArray[np.int64]:
     whole: NDArray[np.int64] = pc.fill_null(seconds, 0).to_numpy()
-    return whole // _QUARTER
+    return whole // _QUARTER_S
 
 
 @lru_cache(maxsize=16_384)
-def _local_day(quarter: int, zone: str) -> date | None:
+def _find_local_day(quarter: int, zone: str) -> date | None:
     if not _FIRST_QUARTER <= quarter <= _LAST_QUARTER:
         return None
-    return datetime.fromtimestamp(quarter * _QUARTER, ZoneInfo(zone)).date()
+    return datetime.fromtimestamp(quarter * _QUARTER_S, ZoneInfo(zone)).date()
 
 
 def counts_of(values: Any) -> dict[str, int]:

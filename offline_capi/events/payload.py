@@ -27,17 +27,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.errors import ConfigError
-from offline_capi.events.standard import CUSTOM_DATA
+from offline_capi.events.standard import CUSTOM_DATA_KEYS
 from offline_capi.meta.catalogue import USER_DATA_KEYS
-from offline_capi.model import HashedRows, bytes_of
+from offline_capi.model import HashedRows, get_bytes
 
-__all__ = ["JSON_CUSTOM", "bodies", "text"]
+__all__ = ["JSON_BRACKETS", "as_text", "build_bodies"]
 
 # ---------------------------------------------------------------------------------------------- values
 
 
-def text(array: Any) -> Any:
-    """The values as an Arrow string array, whatever string layout or type they came in."""
+def as_text(array: Any) -> Any:
+    """The values as an Arrow string array, from any string layout or type."""
     return array if array.type == pa.string() else array.cast(pa.string())
 
 
@@ -48,26 +48,26 @@ _ESCAPES = {
 }
 
 
-def _escaped(array: Any) -> Any:
-    strings = text(array)
-    return reduce(lambda done, mark: pc.replace_substring(done, mark, _ESCAPES[mark]), _marks(strings), strings)
+def _escape(array: Any) -> Any:
+    strings = as_text(array)
+    return reduce(lambda done, mark: pc.replace_substring(done, mark, _ESCAPES[mark]), _find_marks(strings), strings)
 
 
-def _marks(strings: Any) -> list[str]:
-    """The characters in need of an escape that the column holds: looked for in its bytes, seldom any."""
-    raw = bytes(bytes_of(strings))
-    if not raw or (_least(raw) >= 0x20 and b'"' not in raw and b"\\" not in raw):
+def _find_marks(strings: Any) -> list[str]:
+    """The characters in need of an escape that the column holds: searched for in its bytes, rarely any."""
+    raw = bytes(get_bytes(strings))
+    if not raw or (_find_least(raw) >= 0x20 and b'"' not in raw and b"\\" not in raw):
         return []
     return [mark for mark in _ESCAPES if mark.encode() in raw]
 
 
-def _least(raw: bytes) -> int:
+def _find_least(raw: bytes) -> int:
     return int(np.frombuffer(raw, np.uint8).min())
 
 
-def _integer(array: Any) -> Any:
-    strings = text(array)
-    quoted = pc.binary_join_element_wise('"', _escaped(strings), '"', "")
+def _encode_integer(array: Any) -> Any:
+    strings = as_text(array)
+    quoted = pc.binary_join_element_wise('"', _escape(strings), '"', "")
     return pc.if_else(pc.match_substring_regex(strings, r"^(0|[1-9][0-9]*)$"), strings, quoted)
 
 
@@ -80,14 +80,14 @@ class _Kind:
     closing: str
 
 
-_TEXT = _Kind('"', _escaped, '"')
-_INTEGER = _Kind("", _integer, "")
-_AS_IS = _Kind("", text, "")  # numbers, booleans, and strings that hold JSON already
-_ARRAY = _Kind("[", text, "]")
+_TEXT_KIND = _Kind('"', _escape, '"')
+_INTEGER_KIND = _Kind("", _encode_integer, "")
+_RAW_KIND = _Kind("", as_text, "")  # numbers, booleans, and strings that hold JSON already
+_ARRAY_KIND = _Kind("[", as_text, "]")
 
 
-def _kind_of(array: Any) -> _Kind:
-    return _TEXT if array.type == pa.string() else _AS_IS
+def _choose_kind(array: Any) -> _Kind:
+    return _TEXT_KIND if array.type == pa.string() else _RAW_KIND
 
 
 # ---------------------------------------------------------------------------------------------- objects
@@ -108,40 +108,40 @@ class _Member(NamedTuple):
     def opening(self) -> str:
         return f"{json.dumps(self.name, ensure_ascii=False)}:{self.kind.opening}"
 
-    def between(self, before: str, after: str) -> Any:
+    def wrap(self, before: str, after: str) -> Any:
         """Literals around the values, null where the row has none."""
         ends = [after] if after else []
         return pc.binary_join_element_wise(before, self.kind.json(self.column), *ends, "")
 
 
-def _around_certain(members: Sequence[_Member], sure: int) -> list[Any]:
+def _join_around_certain(members: Sequence[_Member], sure: int) -> list[Any]:
     """Members joined by commas: around one that no row lacks, every other one brings its own comma."""
-    before = [member.between(member.opening, member.kind.closing + ",") for member in members[:sure]]
-    after = [piece for member in members[sure + 1 :] for piece in _following(member)]
-    return [*before, *_parts(members[sure]), *after]
+    before = [member.wrap(member.opening, member.kind.closing + ",") for member in members[:sure]]
+    after = [piece for member in members[sure + 1 :] for piece in _list_following(member)]
+    return [*before, *_list_parts(members[sure]), *after]
 
 
-def _parts(member: _Member, before: str = "") -> list[Any]:
+def _list_parts(member: _Member, before: str = "") -> list[Any]:
     return [before + member.opening, member.kind.json(member.column), member.kind.closing]
 
 
-def _following(member: _Member) -> list[Any]:
+def _list_following(member: _Member) -> list[Any]:
     if member.certain:
-        return _parts(member, before=",")
-    return [member.between("," + member.opening, member.kind.closing)]
+        return _list_parts(member, before=",")
+    return [member.wrap("," + member.opening, member.kind.closing)]
 
 
-def _among_uncertain(members: Sequence[_Member]) -> tuple[str, Any, str]:
+def _join_uncertain(members: Sequence[_Member]) -> tuple[str, Any, str]:
     """Members joined by commas where each may be absent: what begins them, the join ("" where all are), what ends them.
 
     Each begins with a quote, and most end alike: what they share stands in the separator and costs nothing a member.
     """
     shared = members[0].kind.closing if len({member.kind.closing for member in members}) == 1 else ""
-    parts = [member.between(member.opening[1:], member.kind.closing.removesuffix(shared)) for member in members]
-    return '"', _joined(parts, f'{shared},"'), shared
+    parts = [member.wrap(member.opening[1:], member.kind.closing.removesuffix(shared)) for member in members]
+    return '"', _join_present(parts, f'{shared},"'), shared
 
 
-def _joined(parts: Sequence[Any], separator: str) -> Any:
+def _join_present(parts: Sequence[Any], separator: str) -> Any:
     """What each row has of the parts, with the separator in between; "" where a row has nothing."""
     present = reduce(pc.or_, [part.is_valid() for part in parts])
     # A join that skips nulls leaves a row of nothing but nulls out of its result altogether (pyarrow 26).
@@ -149,7 +149,7 @@ def _joined(parts: Sequence[Any], separator: str) -> Any:
     return pc.binary_join_element_wise(first, *parts[1:], separator, null_handling="skip")
 
 
-def _concatenated(pieces: Iterable[Any]) -> Any:
+def _concatenate(pieces: Iterable[Any]) -> Any:
     """Columns and literals, one after the other; a null is nothing. Neighbouring literals become one."""
     runs = groupby(pieces, key=lambda piece: isinstance(piece, str))
     merged = [piece for literal, run in runs for piece in (["".join(run)] if literal else run)]
@@ -159,47 +159,47 @@ def _concatenated(pieces: Iterable[Any]) -> Any:
 # ---------------------------------------------------------------------------------------------- event level
 
 # D:parameters/server-event; meta-capi.md section 1.3.
-_EVENT: Mapping[str, _Kind] = {
-    "event_name": _TEXT,
-    "event_time": _AS_IS,
-    "event_id": _TEXT,
-    "action_source": _TEXT,
-    "event_source_url": _TEXT,
-    "referrer_url": _TEXT,
-    "opt_out": _AS_IS,
-    "messaging_channel": _TEXT,
-    "customer_segmentation": _TEXT,
-    "data_processing_options": _AS_IS,
-    "data_processing_options_country": _AS_IS,
-    "data_processing_options_state": _AS_IS,
-    "original_event_data": _AS_IS,
-    "app_data": _AS_IS,
-    "attribution_data": _AS_IS,
-    "advanced_measurement_table": _TEXT,
+_EVENT_KINDS: Mapping[str, _Kind] = {
+    "event_name": _TEXT_KIND,
+    "event_time": _RAW_KIND,
+    "event_id": _TEXT_KIND,
+    "action_source": _TEXT_KIND,
+    "event_source_url": _TEXT_KIND,
+    "referrer_url": _TEXT_KIND,
+    "opt_out": _RAW_KIND,
+    "messaging_channel": _TEXT_KIND,
+    "customer_segmentation": _TEXT_KIND,
+    "data_processing_options": _RAW_KIND,
+    "data_processing_options_country": _RAW_KIND,
+    "data_processing_options_state": _RAW_KIND,
+    "original_event_data": _RAW_KIND,
+    "app_data": _RAW_KIND,
+    "attribution_data": _RAW_KIND,
+    "advanced_measurement_table": _TEXT_KIND,
 }
 
 
-def bodies(rows: HashedRows) -> Any:
+def build_bodies(rows: HashedRows) -> Any:
     """The JSON of each row's event, as an Arrow array of UTF-8 bytes. Each row has an event name."""
-    _refuse_unknown("event", rows.event, _EVENT)
+    _refuse_unknown("event", rows.event, _EVENT_KINDS)
     _refuse_unknown("user_data", rows.identity, USER_DATA_KEYS)
     if not len(rows):
         return pa.array([], pa.binary())
-    event = [_Member(name, kind, rows.event[name]) for name, kind in _EVENT.items() if name in rows.event]
-    pieces = ["{", *_around_certain(event, 0), *_nested("user_data", _user_data(rows))]
-    return _concatenated([*pieces, *_nested("custom_data", _custom_data(rows.custom)), "}"]).cast(pa.binary())
+    event = [_Member(name, kind, rows.event[name]) for name, kind in _EVENT_KINDS.items() if name in rows.event]
+    pieces = ["{", *_join_around_certain(event, 0), *_nest("user_data", _list_user_data(rows))]
+    return _concatenate([*pieces, *_nest("custom_data", _list_custom_data(rows.custom)), "}"]).cast(pa.binary())
 
 
-def _nested(name: str, members: Sequence[_Member]) -> list[Any]:
+def _nest(name: str, members: Sequence[_Member]) -> list[Any]:
     """An object as a later member of the event, left out where it would be empty."""
     opening = f',"{name}":{{'
     sure = next((place for place, member in enumerate(members) if member.certain), None)
     if sure is not None:
-        return [opening, *_around_certain(members, sure), "}"]
-    return _nested_or_nothing(opening, *_among_uncertain(members)) if members else []
+        return [opening, *_join_around_certain(members, sure), "}"]
+    return _nest_if_any(opening, *_join_uncertain(members)) if members else []
 
 
-def _nested_or_nothing(opening: str, begin: str, joined: Any, end: str) -> list[Any]:
+def _nest_if_any(opening: str, begin: str, joined: Any, end: str) -> list[Any]:
     present = pc.not_equal(joined, "")
     if pc.all(present).as_py():
         return [opening, begin, joined, end, "}"]
@@ -216,42 +216,49 @@ def _refuse_unknown(place: str, given: Iterable[str], known: Iterable[str]) -> N
 # ---------------------------------------------------------------------------------------------- user_data
 
 
-def _user_data(rows: HashedRows) -> list[_Member]:
+def _list_user_data(rows: HashedRows) -> list[_Member]:
     held = rows.identity
-    return [_identity(key, held[key], rows.columns.get(key, len(held[key]))) for key in USER_DATA_KEYS if held.get(key)]
+    return [
+        _make_identity_member(key, held[key], rows.columns.get(key, len(held[key])))
+        for key in USER_DATA_KEYS
+        if held.get(key)
+    ]
 
 
-def _identity(key: str, columns: Sequence[Any], of_yaml: int) -> _Member:
-    strings = [text(column) for column in columns]
+def _make_identity_member(key: str, columns: Sequence[Any], of_yaml: int) -> _Member:
+    strings = [as_text(column) for column in columns]
     if USER_DATA_KEYS[key].several and len(strings) > 1:
-        values = _quoted_list(strings)
+        values = _quote_list(strings)
         if of_yaml > 1:
-            return _Member(key, _ARRAY, values)
+            return _Member(key, _ARRAY_KIND, values)
         more = reduce(pc.or_, [column.is_valid() for column in strings[1:]])
-        return _Member(key, _AS_IS, pc.if_else(more, pc.binary_join_element_wise("[", values, "]", ""), values))
-    kind = _INTEGER if USER_DATA_KEYS[key].is_integer else _TEXT
+        return _Member(key, _RAW_KIND, pc.if_else(more, pc.binary_join_element_wise("[", values, "]", ""), values))
+    kind = _INTEGER_KIND if USER_DATA_KEYS[key].is_integer else _TEXT_KIND
     return _Member(key, kind, pc.coalesce(*strings))
 
 
-def _quoted_list(columns: Sequence[Any]) -> Any:
+def _quote_list(columns: Sequence[Any]) -> Any:
     """The values of several columns as JSON strings joined by commas, each value once; null where all are null."""
-    distinct = [reduce(_unless_equal, columns[:place], column) for place, column in enumerate(columns)]
-    quoted = [pc.binary_join_element_wise('"', _escaped(column), '"', "") for column in distinct]
-    joined = _joined(quoted, ",")
+    distinct = [reduce(_drop_equal, columns[:place], column) for place, column in enumerate(columns)]
+    quoted = [pc.binary_join_element_wise('"', _escape(column), '"', "") for column in distinct]
+    joined = _join_present(quoted, ",")
     return pc.if_else(pc.equal(joined, ""), None, joined)
 
 
-def _unless_equal(column: Any, earlier: Any) -> Any:
+def _drop_equal(column: Any, earlier: Any) -> Any:
     return pc.if_else(pc.fill_null(pc.equal(column, earlier), False), None, column)
 
 
 # ---------------------------------------------------------------------------------------------- custom_data
 
 # These hold JSON that goes in as it stands, with its brackets; the others go by their type.
-JSON_CUSTOM = {"content_ids": "[]", "contents": "[]", "store_data": "{}"}
+JSON_BRACKETS = {"content_ids": "[]", "contents": "[]", "store_data": "{}"}
 
 
-def _custom_data(custom: Mapping[str, Any]) -> list[_Member]:
-    properties = sorted(set(custom) - set(CUSTOM_DATA))
-    names = [name for name in CUSTOM_DATA if name in custom] + properties
-    return [_Member(name, _AS_IS if name in JSON_CUSTOM else _kind_of(custom[name]), custom[name]) for name in names]
+def _list_custom_data(custom: Mapping[str, Any]) -> list[_Member]:
+    properties = sorted(set(custom) - set(CUSTOM_DATA_KEYS))
+    names = [name for name in CUSTOM_DATA_KEYS if name in custom] + properties
+    return [
+        _Member(name, _RAW_KIND if name in JSON_BRACKETS else _choose_kind(custom[name]), custom[name])
+        for name in names
+    ]

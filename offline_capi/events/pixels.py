@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from offline_capi.config.client import Client, Pixel
 from offline_capi.events.facts import counts_of
-from offline_capi.events.keys import event_key
+from offline_capi.events.keys import make_event_keys
 from offline_capi.events.schema import EVENT_SCHEMA
 from offline_capi.model import BuiltEvents, EventBatch
-from offline_capi.model.recipients import recipient_name
+from offline_capi.model.recipients import make_recipient_name
 
 __all__ = ["copy_for_pixels"]
 
@@ -41,10 +41,10 @@ def _copy_by_place(events: pa.RecordBatch, clients: Mapping[str, Client]) -> Ite
 
 
 def _copy_events(events: pa.RecordBatch, names: list[str], pixels: list[Pixel | None], owners: Any) -> pa.RecordBatch:
-    """Those of the events whose client has such a pixel, for that pixel; ``owners`` are places among ``names``."""
+    """Those of the events whose client has such a pixel, for that pixel; ``owners`` are indices into ``names``."""
     ids = pa.array([pixel and pixel.id for pixel in pixels], pa.string())
     recipients = pa.array(
-        [pixel and recipient_name(name, pixel.id) for name, pixel in zip(names, pixels, strict=True)], pa.string()
+        [pixel and make_recipient_name(name, pixel.id) for name, pixel in zip(names, pixels, strict=True)], pa.string()
     )
     theirs = ids.take(owners)
     chosen = theirs.is_valid()
@@ -52,6 +52,6 @@ def _copy_events(events: pa.RecordBatch, names: list[str], pixels: list[Pixel | 
     columns = {name: kept.column(name) for name in EVENT_SCHEMA.names} | {
         "client": recipients.take(owners).filter(chosen),
         "pixel": pixel,
-        "key": event_key(pixel, kept.column("event_name"), kept.column("event_id")),
+        "key": make_event_keys(pixel, kept.column("event_name"), kept.column("event_id")),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA)

@@ -24,19 +24,19 @@ __all__ = [
     "APPEND_ATTRIBUTION",
     "APPEND_VALUE",
     "CLOCK_SKEW",
-    "CORE_CUSTOM",
+    "CORE_CUSTOM_KEYS",
     "CRM",
-    "CUSTOM_DATA",
+    "CUSTOM_DATA_KEYS",
     "MESSAGING",
     "PHYSICAL_STORE",
     "PURCHASE",
     "STANDARD_EVENTS",
     "SYSTEM",
-    "TOO_LITTLE",
+    "WEAK_KEY_SETS",
     "WEBSITE",
     "StandardEvent",
-    "currencies",
-    "events_that_need",
+    "list_currencies",
+    "list_events_requiring",
 ]
 
 ACTION_SOURCES: tuple[str, ...] = get_args(ActionSource)  # D:parameters/server-event
@@ -51,13 +51,13 @@ AGE_MARGIN = timedelta(hours=1)  # ours: an event that is fresh when built must 
 CLOCK_SKEW = timedelta(seconds=60)  # RS PR #3376: production senders allow a minute; Meta documents no tolerance
 
 
-def events_that_need(parameter: str) -> list[str]:
+def list_events_requiring(parameter: str) -> list[str]:
     return [name for name, event in STANDARD_EVENTS.items() if parameter in event.required]
 
 
 # The standard keys of custom_data in the order in which they are written (D:parameters/custom-data; D:offline-events;
 # D:conversion-leads-integration).
-CUSTOM_DATA: tuple[str, ...] = (
+CUSTOM_DATA_KEYS: tuple[str, ...] = (
     "value",
     "currency",
     "predicted_ltv",
@@ -78,20 +78,20 @@ CUSTOM_DATA: tuple[str, ...] = (
     "store_data",
 )
 # Core Setup drops custom parameters (meta-capi.md 10.4), and the predicted value (D:guides/predicted-lifetime-value).
-CORE_CUSTOM = frozenset(CUSTOM_DATA) - {"predicted_ltv"}
+CORE_CUSTOM_KEYS = frozenset(CUSTOM_DATA_KEYS) - {"predicted_ltv"}
 
 # D:best-practices, since Graph v13.0: user_data that holds nothing beyond one of these sets is refused (100/2804050).
-TOO_LITTLE: tuple[frozenset[str], ...] = (
+WEAK_KEY_SETS: tuple[frozenset[str], ...] = (
     frozenset({"ct", "country", "st", "zp", "ge", "client_user_agent"}),
     frozenset({"db", "client_user_agent"}),
     frozenset({"fn", "ge"}),
     frozenset({"ln", "ge"}),
 )
 
-_NO_MONEY = frozenset({"XTS", "XXX"})  # ISO 4217's codes for tests and for "no currency"
+_NON_CURRENCY_CODES = frozenset({"XTS", "XXX"})  # ISO 4217's codes for tests and for "no currency"
 
 
 @cache
-def currencies() -> frozenset[str]:
+def list_currencies() -> frozenset[str]:
     """The ISO 4217 codes that a value can be given in, in upper case."""
-    return frozenset(currency.alpha_3 for currency in pycountry.currencies) - _NO_MONEY
+    return frozenset(currency.alpha_3 for currency in pycountry.currencies) - _NON_CURRENCY_CODES

@@ -1,4 +1,4 @@
-"""How often values were seen in a stream of batches: eight bytes a distinct value, whatever its text."""
+"""How often values were seen in a stream of batches: eight bytes per distinct value, of any length."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import polars as pl
 import pyarrow as pa
 
-__all__ = ["Counted", "marks"]
+__all__ = ["Counted", "compute_marks"]
 
 _FEW = 100_000
 
 
-def marks(values: pa.Array) -> pl.Series:
+def compute_marks(values: pa.Array) -> pl.Series:
     """A 64-bit mark for each text, null where it is null: equal texts have equal marks, in this process."""
     text = pl.Series(values).cast(pl.String)
     return pl.select(pl.when(text.is_not_null()).then(text.hash())).to_series()

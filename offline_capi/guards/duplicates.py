@@ -1,6 +1,6 @@
 """What a run sends twice: rows with the same event, and events of stores that Meta takes for one.
 
-Both are known of a whole run, so that no stage of one batch can find them. Keys and the places of their rows are kept
+Both are known of a whole run, so no stage of one batch can find them. Keys and the positions of their rows are kept
 in a ``KeySet``, whose temporary files hold digests and row numbers, nothing about a person.
 """
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from offline_capi.events.schema import REJECTION_SCHEMA
-from offline_capi.guards.key_set import MAX_IN_MEMORY_KEYS, NOWHERE, KeySet, Words
+from offline_capi.guards.key_set import MAX_IN_MEMORY_KEYS, NO_POSITION, KeySet, Uint64Array
 from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, Rejections
 
 __all__ = ["SeenKeys", "StoreRepeats"]
@@ -68,7 +68,7 @@ class SeenKeys:
     def split(self, events: EventBatch) -> tuple[EventBatch, Rejections]:
         """The events whose key is new, and the others as rejections that name the row they repeat.
 
-        Rows of equal key are told apart by order alone: the first one seen goes on. The events given are remembered,
+        Rows of equal key are distinguished by order alone: the first one seen goes on. The events given are remembered,
         so give each batch once.
         """
         again, repeats = self._find_repeats(events)
@@ -77,24 +77,24 @@ class SeenKeys:
     def _find_repeats(self, events: EventBatch) -> tuple[NDArray[np.bool_], Rejections]:
         """Where an event repeats an earlier one, and those events as rejections."""
         earlier = self._find_earlier_places(events)
-        again = earlier != NOWHERE
+        again = earlier != NO_POSITION
         if not again.any():
             return again, Rejections(pa.RecordBatch.from_pylist([], REJECTION_SCHEMA))
         return again, self._make_rejections(events.filter(pa.array(again)), earlier[again])
 
-    def _find_earlier_places(self, events: EventBatch) -> Words:
-        """For each event the place of the first row with its key, ``NOWHERE`` where this is the first."""
+    def _find_earlier_places(self, events: EventBatch) -> Uint64Array:
+        """For each event the position of the first row with its key, ``NO_POSITION`` where this is the first."""
         words = np.frombuffer(events.key_bytes, ">u8").reshape(-1, 2).astype(np.uint64)
         return self._keys.find_first_places(words[:, 0].copy(), words[:, 1].copy(), self._number_rows(events))
 
-    def _number_rows(self, events: EventBatch) -> Words:
+    def _number_rows(self, events: EventBatch) -> Uint64Array:
         encoded = events.table["origin"].dictionary_encode()
         numbers = [self._origins.setdefault(name, len(self._origins)) for name in encoded.dictionary.to_pylist()]
         origins = np.array(numbers, np.uint64)[encoded.indices.to_numpy()]
-        places: Words = (origins << np.uint64(_ROW_BITS)) | events.table["row"].to_numpy().astype(np.uint64)
+        places: Uint64Array = (origins << np.uint64(_ROW_BITS)) | events.table["row"].to_numpy().astype(np.uint64)
         return places
 
-    def _make_rejections(self, events: EventBatch, earlier: Words) -> Rejections:
+    def _make_rejections(self, events: EventBatch, earlier: Uint64Array) -> Rejections:
         names = pa.array(list(self._origins), pa.string())
         columns = {
             **{name: events.table[name] for name in ("origin", "row", "client", "event_id", "day")},
@@ -112,7 +112,7 @@ class SeenKeys:
 class StoreRepeats:
     """Events of stores that Meta will count as one with an earlier one of the run, though their ids differ.
 
-    They are counted as warnings and sent: Meta keeps the first, and only the upload can tell them apart.
+    They are counted as warnings and sent: Meta keeps the first, and only the upload can distinguish them.
     """
 
     WARNINGS = ("store_event_of_same_person", "store_event_of_same_order")

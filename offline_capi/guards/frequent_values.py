@@ -1,15 +1,15 @@
 """Values that stand in too many people's rows to be one person's: the shop's own phone, ``noemail@ourshop.com``.
 
-What is sent for a row must not depend on its neighbours (promise P11): a rule that looked at a batch, or at a window,
-would hash a value tonight and drop it tomorrow, when a re-run or the look-back sees the same row beside others. So the
+What is sent for a row must not depend on its neighbours (promise P11): a rule that depended on a batch, or on a window,
+would hash a value in one run and drop it in the next, when a re-run reads the same row with others. So the
 decision and its use are apart. Here a whole window is counted and candidates are named by their SHA-256; once somebody
 has written them into the upload (``junk: {ph: [...]}``), they are dropped from every row, in every batch and every
 run, under their own cause (``listed_as_junk``), at the cost of one look-up a value, and of nothing where none is
 listed. An upload with ``drop_frequent: true`` does not wait for somebody: each run counts its whole window first.
 
 A value is a candidate where it stands in more than ``share`` of the rows of a client that have a usable value of the
-key, in at least ``FEWEST_ROWS`` of them, and beside more than ``FEWEST_PEOPLE`` different people, told apart by their
-other identifiers: one good customer with a hundred receipts is one person, however large her share. Names, places,
+key, in at least ``MIN_ROWS`` of them, and with more than ``MIN_PEOPLE`` different people, distinguished by their
+other identifiers: one good customer with a hundred receipts is one person, however large her share. Names, cities,
 dates and the like are left out: many people share them rightly.
 
 Each client's rows are counted, and judged, alone: what one client writes into a shared table, by mistake or on purpose,
@@ -26,16 +26,16 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from offline_capi.guards.counting import Counted, marks
+from offline_capi.guards.counting import Counted, compute_marks
 from offline_capi.identity import HashedColumn, digest
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 
-__all__ = ["FEWEST_PEOPLE", "FEWEST_ROWS", "JUNK_KEYS", "FrequentValue", "FrequentValues", "as_junk", "junk_by_client"]
+__all__ = ["JUNK_KEYS", "MIN_PEOPLE", "MIN_ROWS", "FrequentValue", "FrequentValues", "as_junk", "group_junk_by_client"]
 
-FEWEST_ROWS = 100
-FEWEST_PEOPLE = 20
+MIN_ROWS = 100
+MIN_PEOPLE = 20
 
-#: Keys whose value means one person → the keys that tell people apart beside it, in this order.
+#: Keys whose value means one person → the keys that distinguish people with it, in this order.
 JUNK_KEYS: Mapping[str, tuple[str, ...]] = {
     "em": ("external_id", "ph", "ln", "fn"),
     "ph": ("external_id", "em", "ln", "fn"),
@@ -45,7 +45,7 @@ JUNK_KEYS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class FrequentValue:
-    """A value by the SHA-256 of its normal form, the rows it stands in, and how many people it stands beside."""
+    """A value by the SHA-256 of its normal form, the rows that hold it, and the number of people it occurs with."""
 
     key: str
     sha256: str
@@ -60,27 +60,27 @@ class FrequentValue:
 
 @dataclass(slots=True)
 class FrequentValues:
-    """Counts values and the people beside them, batch by batch; neither batches nor their order make a difference."""
+    """Counts values and the people they occur with, batch by batch; batches and their order make no difference."""
 
     share: float
     _pairs: dict[str, Counted] = field(default_factory=dict)
     _digests: dict[int, str] = field(default_factory=dict)
 
     def add(self, columns: Sequence[HashedColumn], clients: pa.Array | None = None) -> None:
-        """``clients`` stand beside the values; without them all rows are counted as one client's."""
+        """``clients`` are aligned with the values; without them all rows are counted as one client's."""
         whose = None if clients is None else pl.Series(clients.cast(pa.string()))
         for key, others in JUNK_KEYS.items():
             own = [column for column in columns if column.key == key]
-            beside = _person([column for other in others for column in columns if column.key == other])
+            beside = _identify_person([column for other in others for column in columns if column.key == other])
             for column in own:
-                value = marks(column.values)
+                value = compute_marks(column.values)
                 person = pl.repeat(None, len(value), dtype=pl.UInt64, eager=True) if beside is None else beside
                 client = pl.repeat(None, len(value), dtype=pl.String, eager=True) if whose is None else whose
                 seen = pl.DataFrame({"client": client, "value": value, "person": person})
                 self._pairs.setdefault(key, Counted()).add(seen.drop_nulls("value"))
                 self._remember(key, column.values, seen)
 
-    def candidates(self) -> Iterator[FrequentValue]:
+    def list_candidates(self) -> Iterator[FrequentValue]:
         """By key, the most frequent first."""
         for key, pairs in self._pairs.items():
             values = (
@@ -88,7 +88,7 @@ class FrequentValues:
             )
             values = values.with_columns(total=pl.col("rows").sum().over("client"))
             rows, people = pl.col("rows"), pl.col("people")
-            frequent = (rows >= FEWEST_ROWS) & (rows > self.share * pl.col("total")) & (people > FEWEST_PEOPLE)
+            frequent = (rows >= MIN_ROWS) & (rows > self.share * pl.col("total")) & (people > MIN_PEOPLE)
             found = values.filter(frequent).sort("rows", "client", descending=[True, False])
             for client, value, number, beside, total in found.iter_rows():
                 yield FrequentValue(key, self._digests[value], number, number / total, beside, client)
@@ -101,10 +101,10 @@ class FrequentValues:
         first = pl.DataFrame({"value": value}).with_row_index().filter(pl.col("value").is_in(often.implode()))
         first = first.unique("value", keep="first")
         texts = values.take(pa.array(first["index"].to_numpy()))
-        self._digests |= dict(zip(first["value"].to_list(), _digests(key, texts), strict=True))
+        self._digests |= dict(zip(first["value"].to_list(), _list_digests(key, texts), strict=True))
 
 
-def junk_by_client(found: Iterable[FrequentValue]) -> dict[str, dict[str, list[str]]]:
+def group_junk_by_client(found: Iterable[FrequentValue]) -> dict[str, dict[str, list[str]]]:
     """The values of each client as ``junk`` of an upload names them."""
     by_client: dict[str, list[FrequentValue]] = {}
     for one in found:
@@ -121,7 +121,7 @@ def as_junk(found: Iterable[FrequentValue]) -> dict[str, list[str]]:
     return junk
 
 
-def _digests(key: str, sent: pa.Array) -> list[str]:
+def _list_digests(key: str, sent: pa.Array) -> list[str]:
     """``sent`` as ``junk`` names it: what goes out hashed is its own name."""
     if USER_DATA_KEYS[key].hashing == "always":
         return list(sent.to_pylist())
@@ -129,8 +129,8 @@ def _digests(key: str, sent: pa.Array) -> list[str]:
     return [text if re.fullmatch("[0-9a-f]{64}", text) else hashed for text, hashed in pairs]
 
 
-def _person(columns: Sequence[HashedColumn]) -> pl.Series | None:
-    """Who a row speaks of, as far as these columns can tell; null where they are empty."""
+def _identify_person(columns: Sequence[HashedColumn]) -> pl.Series | None:
+    """A hash of the person of a row, from these columns; null where they are empty."""
     if not columns:
         return None
-    return pl.select(pl.coalesce(*[pl.lit(marks(column.values)) for column in columns])).to_series()
+    return pl.select(pl.coalesce(*[pl.lit(compute_marks(column.values)) for column in columns])).to_series()

@@ -1,9 +1,9 @@
-"""A set of keys of two words each: which of a batch are new, exactly, with two and a half bytes of memory a key.
+"""A set of keys of two 64-bit halves: which of a batch are new, exactly, with two and a half bytes of memory a key.
 
 Keys are digests or hashes, hence evenly spread: their first bits choose a shard, and each shard holds a few sorted runs
 that are merged as they grow (a log-structured merge). Of a run in a file only a fence stays in memory, 18 to 20 bits a
 key: where each bucket of keys with the same next bits begins, and 16 further bits of each key. The keys and their
-places lie in a temporary file, which is read where the fence says that a key may be there.
+positions lie in a temporary file, which is read where the fence says that a key may be there.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NOWHERE", "KeySet", "Words"]
+__all__ = ["NO_POSITION", "KeySet", "Uint64Array"]
 
 #: Keys of the largest run that stays in memory by default: 0.8 MB.
 MAX_IN_MEMORY_KEYS = 32_768
 #: Shards are merged one after the other: a quarter of the fences, at most, is in memory twice meanwhile.
 _SHARD_BITS = 2
-#: Keys of a bucket, eight at least: of 4,000 or more that are not in a run one looks like one that is.
+#: Keys of a bucket, eight at least: of 4,000 or more that are not in a run one is taken for one that is.
 _BUCKET_KEYS = 16
 _REST_BITS = 16
 #: Keys that are merged at a time: some copies of them come and go.
 _MERGE_STEP_KEYS = 16_384
-#: The place of a key that was not there before.
-NOWHERE = np.uint64(2**64 - 1)
-_RECORD_BYTES = 24  # in a file: two words, and the place
+#: The position of a key that was not there before.
+NO_POSITION = np.uint64(2**64 - 1)
+_RECORD_BYTES = 24  # in a file: two halves, and the position
 
-Words = NDArray[np.uint64]
+Uint64Array = NDArray[np.uint64]
 Rests = NDArray[np.uint16]
 Positions = NDArray[np.intp]
 
 
 class _PlacedKeys(NamedTuple):
-    """Keys as two words each, and the place of the row that has them."""
+    """Keys as two halves each, and the position of their row."""
 
-    high: Words
-    low: Words
-    place: Words
+    high: Uint64Array
+    low: Uint64Array
+    place: Uint64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class _Fence:
     rests: Rests
 
     @classmethod
-    def for_keys(cls, number: int) -> _Fence:
+    def create(cls, number: int) -> _Fence:
         """For so many keys; ``note`` all of them, from the first on, and ``settle`` it."""
         buckets = 2 ** max(1, (number // _BUCKET_KEYS).bit_length())
         return cls(np.zeros(buckets + 1, np.uint32), np.empty(number, np.uint16))
@@ -72,7 +72,7 @@ class _Fence:
     def nbytes(self) -> int:
         return self.starts.nbytes + self.rests.nbytes
 
-    def note(self, at: int, high: Words) -> None:
+    def note(self, at: int, high: Uint64Array) -> None:
         """The keys that stand from ``at`` on."""
         buckets, self.rests[at : at + len(high)] = self._locate(high)
         first = int(buckets[0])
@@ -83,8 +83,8 @@ class _Fence:
         """All keys are noted: what was counted becomes where each bucket begins."""
         np.cumsum(self.starts, out=self.starts)
 
-    def find(self, high: Words) -> tuple[Positions, Positions, Rests]:
-        """For each key where the first may stand that looks like it, where its bucket ends, and its rest."""
+    def find(self, high: Uint64Array) -> tuple[Positions, Positions, Rests]:
+        """For each key where the first candidate with its rest may stand, where its bucket ends, and its rest."""
         buckets, rests = self._locate(high)
         start, stop = self.starts[buckets].astype(np.intp), self.starts[buckets + 1].astype(np.intp)
         low, up = start, stop
@@ -99,7 +99,7 @@ class _Fence:
         width = self.buckets // parts
         return slice(int(self.starts[number * width]), int(self.starts[(number + 1) * width]))
 
-    def _locate(self, high: Words) -> tuple[Positions, Rests]:
+    def _locate(self, high: Uint64Array) -> tuple[Positions, Rests]:
         """The bucket of each key, and its rest."""
         bits = _REST_BITS + self.buckets.bit_length() - 1
         seen = high << np.uint64(_SHARD_BITS) >> np.uint64(64 - bits)
@@ -125,7 +125,7 @@ class _Run:
         return self.fence.nbytes + sum(column.nbytes for column in kept)
 
     def read_at(self, places: Positions) -> _PlacedKeys:
-        """The keys that stand there. A file is read for each: mapped, each look would bring sixteen pages in."""
+        """The keys that stand there. A file is read for each: mapped, each read would load sixteen pages."""
         if isinstance(self.stored, _PlacedKeys):
             return _pick(self.stored, places)
         file = self.stored.fileno()
@@ -147,7 +147,7 @@ class _Run:
 
 
 class KeySet:
-    """Distinct keys, each with the place where it was first.
+    """Distinct keys, each with the position where it first occurred.
 
     ``len(keys)`` is their number, ``keys.nbytes`` the memory that they take. Runs of more than ``max_in_memory_keys``
     go to temporary files (in ``folder``, else the system's) that no other process can open.
@@ -165,13 +165,13 @@ class KeySet:
     def nbytes(self) -> int:
         return sum(run.nbytes for shard in self._shards for run in shard)
 
-    def find_repeats(self, high: Words, low: Words) -> NDArray[np.bool_]:
+    def find_repeats(self, high: Uint64Array, low: Uint64Array) -> NDArray[np.bool_]:
         """Where a key repeats an earlier one, of these or of those given before; all are added."""
-        repeats: NDArray[np.bool_] = self.find_first_places(high, low, np.zeros_like(high)) != NOWHERE
+        repeats: NDArray[np.bool_] = self.find_first_places(high, low, np.zeros_like(high)) != NO_POSITION
         return repeats
 
-    def find_first_places(self, high: Words, low: Words, place: Words) -> Words:
-        """For each key the place where it was first, ``NOWHERE`` where that is here; all are added."""
+    def find_first_places(self, high: Uint64Array, low: Uint64Array, place: Uint64Array) -> Uint64Array:
+        """For each key the position of its first occurrence, ``NO_POSITION`` where this is it; all are added."""
         keys = _PlacedKeys(high, low, place)
         order = _sort_order(keys)
         ordered = _pick(keys, order)
@@ -179,13 +179,13 @@ class KeySet:
         leaders = _pick(ordered, leads)
         known = self._add_new(leaders)
         group = np.cumsum(leads) - 1
-        within = np.where(leads, NOWHERE, leaders.place[group])
+        within = np.where(leads, NO_POSITION, leaders.place[group])
         earlier = np.empty_like(within)
-        earlier[order] = np.where(known[group] != NOWHERE, known[group], within)
+        earlier[order] = np.where(known[group] != NO_POSITION, known[group], within)
         return earlier
 
-    def _add_new(self, keys: _PlacedKeys) -> Words:
-        """Look distinct keys up, in ascending order of ``high``, and keep those that are new."""
+    def _add_new(self, keys: _PlacedKeys) -> Uint64Array:
+        """Find distinct keys, in ascending order of ``high``, and keep those that are new."""
         bounds = np.arange(len(self._shards), dtype=np.uint64) << np.uint64(64 - _SHARD_BITS)
         starts = [*np.searchsorted(keys.high, bounds), len(keys.high)]
         parts = [
@@ -194,9 +194,9 @@ class KeySet:
         ]
         return np.concatenate(parts)
 
-    def _add_to_shard(self, shard: list[_Run], keys: _PlacedKeys) -> Words:
-        known = reduce(np.minimum, [_look_up(run, keys) for run in shard], np.full(len(keys.high), NOWHERE))
-        fresh = _pick(keys, known == NOWHERE)
+    def _add_to_shard(self, shard: list[_Run], keys: _PlacedKeys) -> Uint64Array:
+        known = reduce(np.minimum, [_find_in_run(run, keys) for run in shard], np.full(len(keys.high), NO_POSITION))
+        fresh = _pick(keys, known == NO_POSITION)
         if len(fresh.high):
             self._add_run(shard, self._make_run(len(fresh.high), iter([fresh])))
         return known
@@ -213,7 +213,7 @@ class KeySet:
 
     def _make_run(self, number: int, parts: Iterator[_PlacedKeys]) -> _Run:
         """A run of so many keys, which come in ascending order and some at a time."""
-        fence = _Fence.for_keys(number)
+        fence = _Fence.create(number)
         if number <= self._max_in_memory_keys:
             keys = _PlacedKeys(*map(np.concatenate, zip(*parts, strict=True)))
             fence.note(0, keys.high)
@@ -251,9 +251,9 @@ def _find_adjacent_repeats(ordered: _PlacedKeys) -> NDArray[np.bool_]:
     return same
 
 
-def _look_up(run: _Run, keys: _PlacedKeys) -> Words:
-    """For each key its place in ``run``, ``NOWHERE`` where the run has none."""
-    found = np.full(len(keys.high), NOWHERE)
+def _find_in_run(run: _Run, keys: _PlacedKeys) -> Uint64Array:
+    """For each key its position in ``run``, ``NO_POSITION`` where the run has none."""
+    found = np.full(len(keys.high), NO_POSITION)
     at, stop, rests = run.fence.find(keys.high)
     asked = np.arange(len(at))
     while True:
@@ -264,7 +264,7 @@ def _look_up(run: _Run, keys: _PlacedKeys) -> Words:
         there = run.read_at(at[asked])
         same = (there.high == keys.high[asked]) & (there.low == keys.low[asked])
         found[asked[same]] = there.place[same]
-        # Several keys of a bucket may look alike: the one sought may be the next.
+        # Several keys of a bucket may have equal rests: the one sought may be the next.
         asked = asked[~same]
         at[asked] += 1
 

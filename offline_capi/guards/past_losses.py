@@ -1,7 +1,7 @@
-"""What earlier runs of an upload did not deliver, beside what this run reads: losses already told, and debts.
+"""What earlier runs of an upload did not deliver, compared with what this run reads: known losses, and debts.
 
-A row that was invalid, expired or refused before, for the same reason, is counted apart: it fails the night on which
-it is first met, and no night after that. An event that was owed and is not read again has left the source.
+A row that was invalid, expired or refused before, for the same reason, is counted separately: it fails the run that
+first meets it, and no run after that. An event that was owed and is not read again has left the source.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from offline_capi.model import KEY_BYTES, EventBatch
 __all__ = ["KnownLosses", "OwedEvents"]
 
 _SEPARATOR = "\x1f"
-_IDENTITY = ("fate", "reason", "field", "client", "event_id", "origin", "row")
+_LOSS_COLUMNS = ("fate", "reason", "field", "client", "event_id", "origin", "row")
 
 
 class KnownLosses:
-    """Rows of which earlier runs told that they were not delivered, and since when.
+    """Rows that earlier runs reported as not delivered, and since when.
 
-    A row is known by its client and event id, or by its place in the source where it has no event id, together with
-    its fate, reason and field: mended, or wrong in another way, it is a new row.
+    A row is known by its client and event id, or by its row number where it has no event id, together with
+    its fate, reason and field: corrected, or wrong in another way, it is a new row.
     """
 
     def __init__(self, losses: Iterable[tuple[pa.Table, str]]) -> None:
@@ -39,15 +39,15 @@ class KnownLosses:
         self._names, self._days = _join_chunks(names), _join_chunks(days)
 
     def find(self, losses: pa.RecordBatch) -> pa.Array:
-        """For each row the day on which it was first told, ISO; null for a row that is new."""
+        """For each row the day on which it was first reported, ISO; null for a row that is new."""
         return self._days.take(pc.index_in(_name_rows(losses), self._names))
 
 
 def _name_rows(table: pa.RecordBatch | pa.Table) -> Any:
     """One text a row that is equal for the same loss of the same row."""
-    columns = {name: _as_text(table, name) for name in _IDENTITY}
+    columns = {name: _as_text(table, name) for name in _LOSS_COLUMNS}
     has_id = pc.not_equal(columns["event_id"], "")
-    for name in ("origin", "row"):  # a place says nothing of a row that has a name
+    for name in ("origin", "row"):  # a row with an event id is identified by that alone
         columns[name] = pc.if_else(has_id, "", columns[name])
     return pc.binary_join_element_wise(*columns.values(), _SEPARATOR)
 
@@ -75,7 +75,7 @@ class OwedEvents:
                 self._fates.setdefault(key, fate)
         keys = sorted(self._fates)
         self._keys = np.frombuffer(b"".join(keys), f"V{KEY_BYTES}")
-        self._first_bytes = _leading_numbers(self._keys)
+        self._first_bytes = _read_leading_numbers(self._keys)
         self._met = np.zeros(len(keys), bool)
 
     def watch(self, events: Iterable[EventBatch]) -> Iterator[EventBatch]:
@@ -86,9 +86,9 @@ class OwedEvents:
             yield batch
 
     def _tick_off(self, keys: np.ndarray[Any, Any]) -> None:
-        numbers = _leading_numbers(keys)
+        numbers = _read_leading_numbers(keys)
         places = np.searchsorted(self._first_bytes, numbers)
-        # Two owed keys may share their first eight bytes: the second of them is looked for one place further.
+        # Two owed keys may share their first eight bytes: the second of them is searched one position further.
         for step in range(2):
             at = np.minimum(places + step, len(self._keys) - 1)
             self._met[at[self._keys[at] == keys]] = True
@@ -100,6 +100,6 @@ class OwedEvents:
         return Counter(self._fates[bytes(key)] for key in keys)
 
 
-def _leading_numbers(keys: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _read_leading_numbers(keys: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The first eight bytes of each key as a number that sorts as the bytes do."""
     return np.ascontiguousarray(keys.view(np.uint8).reshape(-1, KEY_BYTES)[:, :8]).view(">u8").ravel()

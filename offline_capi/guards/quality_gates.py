@@ -1,14 +1,14 @@
-"""Gates: is this night's input like that of the nights before it? Asked before the first POST.
+"""Gates: is the input of this run like that of earlier runs? Evaluated before the first POST.
 
-A **rate** gate looks at a share of the rows read (invalid, expired, suppressed, duplicate), a **trailing** gate
+A **rate** gate limits a share of the rows read (invalid, expired, suppressed, duplicate), a **trailing** gate
 compares the run's volume and value with the median of the same upload's days before it. Each warns or stops, as the
 YAML says. The **rows** gate asks whether a run without any row is an empty export or a quiet day: it is what
 ``_quiet`` says.
 
 When they are asked: a gate that only warns changes nothing, so it is judged from the run's own figures and costs
-nothing. A gate that stops has to know the whole night before anything leaves, and the night does not fit into memory:
+nothing. A gate that stops has to know the whole run before anything is sent, and a run does not fit into memory:
 where a gate of the upload stops, ``run_upload`` reads the source twice, first to judge and then to send; not for the
-rows gate, which has nothing to hold. Staged nights are judged between their first task and the second, where the rows
+rows gate, which has nothing to hold. Staged runs are judged between their first task and the second, where the rows
 lie on disk anyway.
 
 Where an upload has rows of several clients, each client is judged by its own rows as well, and a gate that stops holds
@@ -30,13 +30,13 @@ from typing import Any, NamedTuple
 from offline_capi.config.upload import Gates, RateGate, RowsGate, TrailingGate
 from offline_capi.model import Fate, GateFinding, Reason, Tally, Window
 
-__all__ = ["can_stop", "forced", "judge_gates", "trailing_days"]
+__all__ = ["can_stop", "force_findings", "judge_gates", "list_trailing_days"]
 
 #: Fewer days say nothing of what is usual. With as many of the same weekday, only those are compared with.
-LEAST_DAYS = 3
+MIN_DAYS = 3
 #: A run of these is no night of its own: test events go again, a replay holds what was left over.
-_NO_NIGHTS = frozenset({"test", "plan", "replay"})
-_RATES = ("invalid", "expired", "suppressed", "duplicate")
+_EXCLUDED_TRIGGERS = frozenset({"test", "plan", "replay"})
+_RATE_NAMES = ("invalid", "expired", "suppressed", "duplicate")
 #: Where more of the days compared with had no row, an empty day is nothing unusual.
 MAX_EMPTY_SHARE = 0.25
 #: Rows of one client of several below which its own figures say too little, unless the whole run is beyond the gate.
@@ -52,32 +52,32 @@ class Day(NamedTuple):
 
 def can_stop(gates: Gates) -> bool:
     """Whether a gate of the upload may hold a run, so that it has to be judged before anything is sent."""
-    return any(getattr(gates, name).action == "stop" for name in ("volume", "value", *_RATES))
+    return any(getattr(gates, name).action == "stop" for name in ("volume", "value", *_RATE_NAMES))
 
 
-def forced(findings: Iterable[GateFinding]) -> tuple[GateFinding, ...]:
-    """The same findings, let through by whoever looked at them."""
+def force_findings(findings: Iterable[GateFinding]) -> tuple[GateFinding, ...]:
+    """The same findings, let through by an operator."""
     return tuple(replace(one, action="forced") if one.stops else one for one in findings)
 
 
 def judge_gates(
     gates: Gates, tally: Tally, window: Window, days: Sequence[Day], active: Collection[str] | None = None
 ) -> tuple[GateFinding, ...]:
-    """The gates that ``tally`` does not pass; ``days`` are those of ``trailing_days``.
+    """The gates that ``tally`` does not pass; ``days`` are those of ``list_trailing_days``.
 
     ``active`` are the clients that are configured and not paused, the only ones that are compared with their own days;
     ``None`` stands for all. Books of some clients only are not compared with whole days, and a figure with too little
     behind it passes.
     """
-    findings = [*_rates(gates, tally)]
+    findings = [*_check_rates(gates, tally)]
     if not tally.narrowed:
-        alike = _like(window, days)
-        own = _days_of_clients(tally, alike, active)
-        compared = _compare(gates.volume, _rows_read(), tally, alike, own)
-        for currency in _currencies(alike):
-            compared += _compare(gates.value, _worth(currency), tally, alike, own)
+        alike = _select_similar(window, days)
+        own = _group_days_by_client(tally, alike, active)
+        compared = _compare(gates.volume, _make_rows_figure(), tally, alike, own)
+        for currency in _list_currencies(alike):
+            compared += _compare(gates.value, _make_value_figure(currency), tally, alike, own)
         stopping = {finding.client for finding in compared if finding.stops}
-        empty = [one for one in _no_rows(gates.rows, tally, window, days, own) if one.client not in stopping]
+        empty = [one for one in _check_rows(gates.rows, tally, window, days, own) if one.client not in stopping]
         # Of an empty run, a trailing gate that stops has said all, and one that warns would say the same again.
         repeated = {one.client for one in empty}
         findings += [one for one in compared if one.client not in repeated]
@@ -88,54 +88,54 @@ def judge_gates(
 # ---------------------------------------------------------------------------------------------- what is compared with
 
 
-def trailing_days(reports: Iterable[Mapping[str, Any]], window: Window, days: int) -> list[Day]:
+def list_trailing_days(reports: Iterable[Mapping[str, Any]], window: Window, days: int) -> list[Day]:
     """The ``days`` before ``window`` for which there is a report, newest first; of several runs of one day the last.
 
     ``reports`` come newest first, as the ledger has them. Left out are windows of another length, runs of some clients
-    only, tests, replays, and runs that a gate stopped or that lacked a file: a faulty night must not become what is
+    only, tests, replays, and runs that a gate stopped or that lacked a file: a faulty run must not become what is
     usual. Where a gate deferred some clients, the day counts for the others.
     """
     found: dict[date, Day] = {}
     for report in reports:
         tally = Tally.from_json(report["tally"])
         other = Window.from_json(report["window"])
-        if _counts(report, tally) and _precedes(other, window, days):
+        if _counts(report, tally) and _is_before(other, window, days):
             found.setdefault(other.since.date(), Day(other.since.date(), tally))
     return [found[start] for start in sorted(found, reverse=True)]
 
 
 def _counts(report: Mapping[str, Any], tally: Tally) -> bool:
-    return not (tally.stopped or tally.missing or tally.narrowed or report["trigger"] in _NO_NIGHTS)
+    return not (tally.stopped or tally.missing or tally.narrowed or report["trigger"] in _EXCLUDED_TRIGGERS)
 
 
-def _precedes(other: Window, window: Window, days: int) -> bool:
+def _is_before(other: Window, window: Window, days: int) -> bool:
     """Wall time, so that the day on which the clocks change is a day."""
-    same_length = _length(other) == _length(window)
+    same_length = _measure_length(other) == _measure_length(window)
     return same_length and timedelta(0) < window.since - other.since <= timedelta(days=days)
 
 
-def _length(window: Window) -> timedelta:
+def _measure_length(window: Window) -> timedelta:
     return window.until.replace(tzinfo=None) - window.since.replace(tzinfo=None)
 
 
-def _like(window: Window, days: Sequence[Day]) -> Sequence[Day]:
+def _select_similar(window: Window, days: Sequence[Day]) -> Sequence[Day]:
     """Days of the same weekday where there are enough: a shop that is closed on Sundays sells nothing on Sundays."""
-    weekday = _of_weekday(window, days)
-    return weekday if len(weekday) >= LEAST_DAYS else days
+    weekday = _select_weekday(window, days)
+    return weekday if len(weekday) >= MIN_DAYS else days
 
 
-def _of_weekday(window: Window, days: Sequence[Day]) -> list[Day]:
+def _select_weekday(window: Window, days: Sequence[Day]) -> list[Day]:
     """Those of the window's weekday; none where the window is not one day."""
-    one_day = _length(window) == timedelta(days=1)
+    one_day = _measure_length(window) == timedelta(days=1)
     return [day for day in days if day.start.weekday() == window.since.weekday()] if one_day else []
 
 
-def _currencies(days: Sequence[Day]) -> list[str]:
+def _list_currencies(days: Sequence[Day]) -> list[str]:
     """The currencies that no day lacks."""
     return sorted(set.intersection(*(set(day.tally.value) for day in days))) if days else []
 
 
-def _days_of_clients(tally: Tally, days: Sequence[Day], active: Collection[str] | None) -> dict[str, list[Day]]:
+def _group_days_by_client(tally: Tally, days: Sequence[Day], active: Collection[str] | None) -> dict[str, list[Day]]:
     """By client, the days that it is compared with; empty for an upload with rows of one client only.
 
     They begin with the client's first rows, and those on which a gate held it are left out.
@@ -171,11 +171,11 @@ class Figure(NamedTuple):
     of_client: Callable[[Tally, str], float | None]
 
 
-def _rows_read() -> Figure:
+def _make_rows_figure() -> Figure:
     return Figure("volume", "rows read", lambda tally: tally.read, lambda tally, client: tally.read_of[client])
 
 
-def _worth(currency: str) -> Figure:
+def _make_value_figure(currency: str) -> Figure:
     return Figure(
         f"value {currency}",
         currency,
@@ -192,13 +192,13 @@ def _compare(
     While the upload passes, a client is judged if it usually has ``MIN_ROWS_OF_CLIENT``; else all are, new ones too.
     """
     tonight, before = figure.of_all(tally), [figure.of_all(day.tally) for day in days]
-    whole = [*_trailing(gate, figure, tonight, before, days, whose=_moved_most(tally, days))]
+    whole = [*_check_trailing(gate, figure, tonight, before, days, whose=_find_most_changed(tally, days))]
     found: list[GateFinding] = []
     for least in (MIN_ROWS_OF_CLIENT, 0):
         found = [
             finding
             for client, its_days in own.items()
-            if _usual_rows(client, its_days) >= least
+            if _compute_usual_rows(client, its_days) >= least
             for finding in _compare_client(gate, figure, tally, client, its_days, is_new_judged=least == 0)
         ]
         if not whole:
@@ -206,7 +206,7 @@ def _compare(
         names = [finding.client for finding in found if finding.client]
         rest = [day for day in days if _is_by_client(day)]
         left = [figure.of_all(one) - _sum_of(figure, one, names) for one in (tally, *(day.tally for day in rest))]
-        if names and not [*_trailing(gate, figure, left[0], left[1:], rest)]:
+        if names and not [*_check_trailing(gate, figure, left[0], left[1:], rest)]:
             return found
     return whole
 
@@ -215,8 +215,8 @@ def _sum_of(figure: Figure, tally: Tally, clients: Iterable[str]) -> float:
     return sum(figure.of_client(tally, client) or 0.0 for client in clients)
 
 
-def _usual_rows(client: str, days: Sequence[Day]) -> float:
-    return median(day.tally.read_of[client] for day in days) if len(days) >= LEAST_DAYS else 0.0
+def _compute_usual_rows(client: str, days: Sequence[Day]) -> float:
+    return median(day.tally.read_of[client] for day in days) if len(days) >= MIN_DAYS else 0.0
 
 
 def _compare_client(
@@ -225,13 +225,13 @@ def _compare_client(
     tonight = figure.of_client(tally, client) or 0.0
     before = [amount for day in days if (amount := figure.of_client(day.tally, client)) is not None]
     if len(before) == len(days):
-        yield from _trailing(gate, figure, tonight, before, days, client=client)
-    if is_new_judged and len(days) < LEAST_DAYS and tonight and gate.action != "off":
+        yield from _check_trailing(gate, figure, tonight, before, days, client=client)
+    if is_new_judged and len(days) < MIN_DAYS and tonight and gate.action != "off":
         sentence = f"{figure.name}: {tonight:,.0f} {figure.unit} of {client}, which is new, and too much for the upload"
         yield GateFinding(figure.name, gate.action, tonight, 0.0, sentence, client)
 
 
-def _trailing(
+def _check_trailing(
     gate: TrailingGate,
     figure: Figure,
     tonight: float,
@@ -241,7 +241,7 @@ def _trailing(
     client: str | None = None,
     whose: str = "",
 ) -> Iterator[GateFinding]:
-    usual = median(before) if len(before) >= LEAST_DAYS else 0.0
+    usual = median(before) if len(before) >= MIN_DAYS else 0.0
     if gate.action == "off" or not usual or gate.min * usual <= tonight <= gate.max * usual:
         return
     past = ", ".join(f"{day.start:%a %d %b} {amount:,.0f}" for day, amount in zip(days, before, strict=True))
@@ -253,7 +253,7 @@ def _trailing(
     yield GateFinding(name, gate.action, tonight, usual, sentence, client)
 
 
-def _moved_most(tally: Tally, days: Sequence[Day]) -> str:
+def _find_most_changed(tally: Tally, days: Sequence[Day]) -> str:
     """Of several clients, the one whose rows differ most from what is usual for it."""
     names = sorted({*tally.read_of, *(name for day in days for name in day.tally.read_of)})
     if len(names) < 2 or not days:
@@ -266,26 +266,30 @@ def _moved_most(tally: Tally, days: Sequence[Day]) -> str:
 # ---------------------------------------------------------------------------------------------- the rows gate
 
 
-def _no_rows(
+def _check_rows(
     gate: RowsGate, tally: Tally, window: Window, days: Sequence[Day], own: Mapping[str, Sequence[Day]]
 ) -> Iterator[GateFinding]:
-    """A run without a row, meant or not, or one client without any; where a file is absent, that is what is told.
+    """A run without a row, meant or not, or one client without any; where a file is absent, that is reported instead.
 
     Of a client only the rows that are meant are counted: which ones a filter left out is not known by client.
     """
     if gate.action == "off" or tally.absent:
         return
     if not (tally.read or tally.filtered):
-        if not _is_quiet(window, days, _like(window, days), lambda one: one.read + one.filtered, None):
-            yield _empty(gate, [day.tally.read for day in _like(window, days)], _like(window, days))
+        if not _is_quiet(window, days, _select_similar(window, days), lambda one: one.read + one.filtered, None):
+            yield _empty(gate, [day.tally.read for day in _select_similar(window, days)], _select_similar(window, days))
         return
     for client, its_days in own.items():
-        is_usual = _usual_rows(client, its_days) >= MIN_ROWS_OF_CLIENT
-        if is_usual and not tally.read_of[client] and not _is_quiet(window, days, its_days, _reads(client), client):
+        is_usual = _compute_usual_rows(client, its_days) >= MIN_ROWS_OF_CLIENT
+        if (
+            is_usual
+            and not tally.read_of[client]
+            and not _is_quiet(window, days, its_days, _make_row_counter(client), client)
+        ):
             yield _empty(gate, [day.tally.read_of[client] for day in its_days], its_days, client)
 
 
-def _reads(client: str) -> Callable[[Tally], int]:
+def _make_row_counter(client: str) -> Callable[[Tally], int]:
     return lambda tally: tally.read_of[client]
 
 
@@ -293,7 +297,7 @@ def _empty(gate: RowsGate, before: Sequence[int], days: Sequence[Day], client: s
     past = ", ".join(f"{day.start:%a %d %b} {rows:,}" for day, rows in zip(days, before, strict=True))
     usual, of_whom = median(before), f" of {client}" if client else ""
     sentence = (
-        f"rows: no row{of_whom} was read, usual are {usual:,.0f} (median of {past}); look whether the export or the "
+        f"rows: no row{of_whom} was read, usual are {usual:,.0f} (median of {past}); check whether the export or the "
         "query ran. If there was nothing to send, gates.rows: warn lets such days pass"
     )
     return GateFinding("rows", gate.action, 0, usual, sentence, client)
@@ -302,28 +306,28 @@ def _empty(gate: RowsGate, before: Sequence[int], days: Sequence[Day], client: s
 def _is_quiet(
     window: Window, days: Sequence[Day], alike: Sequence[Day], rows_of: Callable[[Tally], int], client: str | None
 ) -> bool:
-    """Whether a day without a row is nothing unusual, as far as ``alike``, the days compared with, tell.
+    """Whether a day without a row is nothing unusual, as far as ``alike``, the days compared with, show.
 
-    So it is where there are too few of them to tell, where more than ``MAX_EMPTY_SHARE`` of them had no row, or where
-    none of the same weekday had one and this gate was let pass on it: one Sunday looked at is enough for the next one.
+    So it is where there are too few of them to decide, where more than ``MAX_EMPTY_SHARE`` of them had no row, or where
+    none of the same weekday had one and this gate was let pass on it: one approved Sunday is enough for the next one.
     """
-    weekday = _of_weekday(window, days)
+    weekday = _select_weekday(window, days)
     empty = sum(not rows_of(day.tally) for day in alike)
     findings = [one for day in weekday for one in day.tally.gates or () if one.gate == "rows"]
     looked_at = any(one.client == client and not one.stops for one in findings)
     never = looked_at and not any(rows_of(day.tally) for day in weekday)
-    return never or len(alike) < LEAST_DAYS or empty > MAX_EMPTY_SHARE * len(alike)
+    return never or len(alike) < MIN_DAYS or empty > MAX_EMPTY_SHARE * len(alike)
 
 
 # ---------------------------------------------------------------------------------------------- rate gates
 
 
-def _rates(gates: Gates, tally: Tally) -> Iterator[GateFinding]:
-    for name in _RATES:
+def _check_rates(gates: Gates, tally: Tally) -> Iterator[GateFinding]:
+    for name in _RATE_NAMES:
         gate: RateGate = getattr(gates, name)
         if gate.action == "off":
             continue
-        lost = _lost(name, tally)
+        lost = _count_lost(name, tally)
         rows, several = sum(lost.values()), len(tally.read_of) > 1
         is_beyond = rows > gate.max * tally.read
         own = [
@@ -343,7 +347,7 @@ def _rate(name: str, gate: RateGate, rows: int, read: int, client: str | None = 
     return GateFinding(name, gate.action, share, None, sentence, client)
 
 
-def _lost(name: str, tally: Tally) -> Counter[str | None]:
+def _count_lost(name: str, tally: Tally) -> Counter[str | None]:
     """Rows by client that a rate gate counts; those of nobody's under ``None``."""
     fate = {"expired": Fate.EXPIRED, "suppressed": Fate.SUPPRESSED}.get(name, Fate.INVALID)
     lost: Counter[str | None] = Counter()

@@ -38,7 +38,7 @@ class Quotas:
         encoded = events.table.column("client").dictionary_encode()
         names, owners = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
         left = np.array([max(self._left.get(name, len(events)), 0) for name in names])
-        within = _order_within(owners) < left[owners]
+        within = _rank_within(owners) < left[owners]
         self._count(names, owners[within])
         if within.all():
             return events, events.slice(0, 0)
@@ -50,7 +50,7 @@ class Quotas:
                 self._left[name] -= int(rows)
 
 
-def _order_within(owners: NDArray[Any]) -> NDArray[np.intp]:
+def _rank_within(owners: NDArray[Any]) -> NDArray[np.intp]:
     """For each event how many of the same owner stand before it."""
     order = np.argsort(owners, kind="stable")
     ordered = owners[order]

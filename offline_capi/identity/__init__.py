@@ -1,4 +1,4 @@
-"""Readable identity in, digests out: the one place where personal data is looked at.
+"""Readable identity in, digests out: the only package that reads personal data.
 
 - ``hash_identity`` is the stage of the pipeline: ``MappedRows`` → ``HashedRows``; ``inspect_identity`` is the same for
   those who count, column by column.
@@ -14,7 +14,7 @@ answer for a row never depends on its batch.
 
 from __future__ import annotations
 
-from offline_capi.identity.columns import PROFILES, VERSIONS, HashedColumn, default_rule, version_of
+from offline_capi.identity.columns import PROFILES, VERSIONS, HashedColumn, get_default_rule, resolve_version
 from offline_capi.identity.digests import digest
 from offline_capi.identity.frames import hash_frame
 from offline_capi.identity.hash_cache import HashCache
@@ -31,11 +31,11 @@ __all__ = [
     "Readable",
     "Rule",
     "Usable",
-    "default_rule",
     "digest",
+    "get_default_rule",
     "hash_frame",
     "hash_identity",
     "inspect_identity",
     "normalize",
-    "version_of",
+    "resolve_version",
 ]

@@ -11,12 +11,12 @@ from functools import cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.identity.text import first_byte_in, matches, without
+from offline_capi.identity.text import find_matches, may_begin_with, remove_matches
 from offline_capi.identity.verdict import Cause, Readable, Rule, Usable
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.runtime.column_bytes import holds
 
-__all__ = ["ANYTHING", "keeping_contacts_in", "without_contact_details"]
+__all__ = ["ANYTHING", "drop_contact_details", "guard_against_contacts"]
 
 #: Keys that go out unhashed and whose shape lets a contact detail through; the others are digits or ids of one shape.
 ANYTHING = frozenset(
@@ -33,26 +33,28 @@ _ADDRESS = r"^[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|^[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9
 
 
 @cache
-def keeping_contacts_in(rule: Rule) -> Rule:
+def guard_against_contacts(rule: Rule) -> Rule:
     """``rule`` of a key that is never hashed, without contact details."""
 
-    def kept(readable: Readable) -> Usable:
-        return without_contact_details(rule(readable), None)
+    def apply_rule(readable: Readable) -> Usable:
+        return drop_contact_details(rule(readable), None)
 
-    return kept
+    return apply_rule
 
 
-def without_contact_details(usable: Usable, unhashed: pa.BooleanArray | None) -> Usable:
+def drop_contact_details(usable: Usable, unhashed: pa.BooleanArray | None) -> Usable:
     """Drop what is, or holds, an e-mail address or is a phone number, where ``unhashed`` (``None``: everywhere).
 
-    Bare digits may be any id and stay. The answer depends on the value alone, not on a country beside it.
+    Bare digits may be any id and stay. The answer depends on the value alone, not on the row's country.
     """
     text = usable.text if unhashed is None else pc.if_else(pc.fill_null(unhashed, False), usable.text, None)
     if holds(text, "@") or holds(text, "%40"):
-        usable = usable.refuse(Cause.READABLE_EMAIL, matches(text, _EMAIL))
-    if not holds(text, *" +-()./") or not first_byte_in(text, b"+(0123456789t "):
+        usable = usable.refuse(Cause.READABLE_EMAIL, find_matches(text, _EMAIL))
+    if not holds(text, *" +-()./") or not may_begin_with(text, b"+(0123456789t "):
         return usable  # a number without groups may be any id
-    digits = pc.utf8_length(without(text, "[^0-9]"))
-    grouped = pc.and_not(pc.and_(matches(text, _NATIONAL), matches(text, _GROUPED)), matches(text, _ADDRESS))
-    shaped = pc.or_(matches(text, _PLUS), matches(text, _NORTH_AMERICA))
+    digits = pc.utf8_length(remove_matches(text, "[^0-9]"))
+    grouped = pc.and_not(
+        pc.and_(find_matches(text, _NATIONAL), find_matches(text, _GROUPED)), find_matches(text, _ADDRESS)
+    )
+    shaped = pc.or_(find_matches(text, _PLUS), find_matches(text, _NORTH_AMERICA))
     return usable.refuse(Cause.READABLE_PHONE, pc.or_(shaped, pc.and_(grouped, pc.greater_equal(digits, 9))))

@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 
 from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.errors import UsageError
-from offline_capi.identity.clear_text import ANYTHING, keeping_contacts_in, without_contact_details
-from offline_capi.identity.declared import DIGEST, declared_digest, passing_digests, refusing_digests
-from offline_capi.identity.distinct import distinct, repeats
+from offline_capi.identity.clear_text import ANYTHING, drop_contact_details, guard_against_contacts
+from offline_capi.identity.declared import DIGEST_PATTERN, pass_digests, read_declared_digest, refuse_digests
+from offline_capi.identity.distinct import find_distinct, has_repeats
 from offline_capi.identity.hash_cache import HashCache, HashCacheTable, HashedValues
-from offline_capi.identity.mending import undecorated
 from offline_capi.identity.meta import META
 from offline_capi.identity.param_builder import PARAM_BUILDER
+from offline_capi.identity.repair import strip_decoration
 from offline_capi.identity.sdk import SDK
-from offline_capi.identity.several import cells_of_several, parts_of
-from offline_capi.identity.text import as_text, blank_where, is_one_of, longer_than, lowered, matches
+from offline_capi.identity.several import find_cells_of_several, split_cell
+from offline_capi.identity.text import as_text, blank_where, find_longer_than, find_matches, is_one_of, lower_text
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import DroppedValues, IdentityColumn, NotedValues
@@ -34,15 +34,15 @@ __all__ = [
     "HashedColumn",
     "HashingContext",
     "RowsAlike",
-    "country_beside",
-    "default_rule",
-    "dropped_of",
+    "compute_normal_forms",
+    "get_default_rule",
+    "get_rule",
     "hash_columns",
     "hash_each",
-    "normal_forms",
-    "noted_of",
-    "rule_of",
-    "version_of",
+    "list_dropped",
+    "list_noted",
+    "resolve_countries",
+    "resolve_version",
 ]
 
 #: Every rule set there ever was, by name and version: a version's rules never change once it is released. Whoever
@@ -71,8 +71,8 @@ class RowsAlike(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HashingContext:
-    """What stands beside the values: default countries (alpha-2, lower case), the clients' choices, the day, junk; and
-    what earlier batches of the run were told.
+    """Context of the values: default countries (alpha-2, lower case), the clients' choices, the day, junk; and
+    results from earlier batches of the run.
 
     ``phone_country`` is the country in which a national phone number is read: that of ``country``, and the client's
     default where the row names a country that nobody knows.
@@ -87,7 +87,7 @@ class HashingContext:
 
 
 class HashedColumn(NamedTuple):
-    """What became of one source column of a key: ``values`` as they are sent, and why those that are gone are gone.
+    """Result for one source column of a key: ``values`` as they are sent, and the cause of every dropped value.
 
     ``further`` are the second, third, … values of cells that hold several. ``noted`` counts values that went out, by
     what is worth knowing of them: how many came hashed, or are letters that mean two things.
@@ -102,15 +102,15 @@ class HashedColumn(NamedTuple):
     noted: Mapping[str, int] = MappingProxyType({})
 
 
-def rule_of(key: str, profile: str) -> Rule:
+def get_rule(key: str, profile: str) -> Rule:
     """The rule of a key; a ``UsageError`` names what is allowed."""
-    table = PROFILES[profile] if profile in PROFILES else VERSIONS[version_of(profile)]
+    table = PROFILES[profile] if profile in PROFILES else VERSIONS[resolve_version(profile)]
     if key not in table:
         raise UsageError(f'"{key}" is not a key of user_data; one of: {", ".join(table)}')
     return table[key]
 
 
-def version_of(profile: str) -> str:
+def resolve_version(profile: str) -> str:
     """``meta@2026-11`` for ``meta``: the newest, unless a version is named; a ``UsageError`` names what there is."""
     newest = {version.partition("@")[0]: version for version in VERSIONS}
     version = newest.get(profile, profile)
@@ -122,26 +122,28 @@ def version_of(profile: str) -> str:
 def hash_columns(
     identity: Mapping[str, Sequence[IdentityColumn]], around: HashingContext
 ) -> tuple[dict[str, tuple[pa.Array, ...]], list[HashedColumn]]:
-    """Every key's columns as Meta takes them, and what became of each source column."""
+    """Every key's columns as Meta takes them, and the result for each source column."""
     columns = list(hash_each(identity, around))
     hashed: dict[str, list[pa.Array]] = {}
     for column in columns:
         hashed.setdefault(column.key, []).append(column.values)
     for column in columns:
         hashed[column.key] += column.further
-    together = {key: _lists(own) if USER_DATA_KEYS[key].several else _first(own) for key, own in hashed.items()}
+    together = {
+        key: _drop_repeated(own) if USER_DATA_KEYS[key].several else _pick_first(own) for key, own in hashed.items()
+    }
     return together, columns
 
 
 def hash_each(identity: Mapping[str, Sequence[IdentityColumn]], around: HashingContext) -> Iterator[HashedColumn]:
     """Every column on its own, in the order of the YAML."""
-    around = _with_country_of_rows(identity.get("country", ()), around)
+    around = _add_country_of_rows(identity.get("country", ()), around)
     for key, columns in identity.items():
         for column in columns:
-            yield _hashed(key, column, around)
+            yield _hash_column(key, column, around)
 
 
-def dropped_of(columns: Sequence[HashedColumn]) -> tuple[DroppedValues, ...]:
+def list_dropped(columns: Sequence[HashedColumn]) -> tuple[DroppedValues, ...]:
     """What the columns lost, counted by cause."""
     return tuple(
         DroppedValues(column.key, column.label, str(entry["values"]), int(entry["counts"]))
@@ -151,34 +153,34 @@ def dropped_of(columns: Sequence[HashedColumn]) -> tuple[DroppedValues, ...]:
     )
 
 
-def noted_of(columns: Sequence[HashedColumn]) -> tuple[NotedValues, ...]:
+def list_noted(columns: Sequence[HashedColumn]) -> tuple[NotedValues, ...]:
     """What is worth knowing of values that went out."""
     return tuple(
         NotedValues(column.key, column.label, what, count) for column in columns for what, count in column.noted.items()
     )
 
 
-def normal_forms(key: str, readable: Readable, profile: str) -> pa.Array:
+def compute_normal_forms(key: str, readable: Readable, profile: str) -> pa.Array:
     """What would be hashed, or sent as it is; null where unusable."""
-    if not repeats(readable.text):
-        return default_rule(key, profile)(readable).text
-    few = distinct(readable, by_country=key in _READ_WITH_COUNTRY)
-    return default_rule(key, profile)(few.values).text.take(few.rows)
+    if not has_repeats(readable.text):
+        return get_default_rule(key, profile)(readable).text
+    few = find_distinct(readable, by_country=key in _READ_WITH_COUNTRY)
+    return get_default_rule(key, profile)(few.values).text.take(few.rows)
 
 
-def default_rule(key: str, profile: str) -> Rule:
+def get_default_rule(key: str, profile: str) -> Rule:
     """The rule of a key for a column of which nobody said whether it is hashed."""
-    return _written_rule(key, profile, None)
+    return _build_rule(key, profile, None)
 
 
-def country_beside(written: Any, default: pa.Array, *, for_unknown: bool = False) -> pa.Array:
+def resolve_countries(written: Any, default: pa.Array, *, for_unknown: bool = False) -> pa.Array:
     """Countries as a source writes them → alpha-2, with the default where nothing, or a placeholder, is written.
 
     An unknown word is no country: filling in the default would read the values of one country by another's rules. A
     phone number may be tried by the default (``for_unknown``), for it has to be valid there.
     """
     words = as_text(written).dictionary_encode()
-    text = lowered(words.dictionary)
+    text = lower_text(words.dictionary)
     if text.null_count == len(text):
         return default
     read = META["country"](Readable(text, pa.nulls(len(text), pa.string())))
@@ -192,47 +194,47 @@ def country_beside(written: Any, default: pa.Array, *, for_unknown: bool = False
     return pc.if_else(pc.fill_null(filled.take(words.indices), False), beside, default)
 
 
-def _with_country_of_rows(columns: Sequence[IdentityColumn], around: HashingContext) -> HashingContext:
+def _add_country_of_rows(columns: Sequence[IdentityColumn], around: HashingContext) -> HashingContext:
     """The row's own country, as mapped to ``country``, before the client's default."""
     strict = default = around.country
     for column in reversed([one for one in columns if not one.hashed]):
-        strict = country_beside(column.values, strict)
+        strict = resolve_countries(column.values, strict)
     if strict is default or not strict.null_count or default.null_count == len(default):
         return replace(around, country=strict, phone_country=strict)
     return replace(around, country=strict, phone_country=pc.coalesce(strict, default))
 
 
-def _written_rule(key: str, profile: str, hashed: bool | None) -> Rule:
+def _build_rule(key: str, profile: str, hashed: bool | None) -> Rule:
     """The rule of a key for a column as its author declared it: digests insisted on, refused, or passed on."""
-    rule = rule_of(key, profile)
+    rule = get_rule(key, profile)
     if not USER_DATA_KEYS[key].hashable:
-        return keeping_contacts_in(rule) if key in ANYTHING else rule
+        return guard_against_contacts(rule) if key in ANYTHING else rule
     never_takes = key == "em" and _is_meta(profile)  # other profiles are tools', which pass digests on
     if hashed is not None:
-        return declared_digest if hashed else refusing_digests(rule, never_takes=never_takes)
+        return read_declared_digest if hashed else refuse_digests(rule, never_takes=never_takes)
     if key == "external_id":
-        # The SDK hashes no id; by a client's policy, an id is whatever its browser sends.
-        return rule if rule is SDK[key] else passing_digests(rule, strict=False, unless_raw=_is_meta(profile))
-    return passing_digests(rule, strict=_is_meta(profile), never_takes=never_takes)
+        # The SDK hashes no id; by a client's policy, an id is what its browser sends.
+        return rule if rule is SDK[key] else pass_digests(rule, strict=False, unless_raw=_is_meta(profile))
+    return pass_digests(rule, strict=_is_meta(profile), never_takes=never_takes)
 
 
 def _is_meta(profile: str) -> bool:
     return profile.partition("@")[0] == "meta"
 
 
-def _hashed(key: str, column: IdentityColumn, around: HashingContext) -> HashedColumn:
+def _hash_column(key: str, column: IdentityColumn, around: HashingContext) -> HashedColumn:
     default = around.phone_country if key == "ph" else around.country
     country = default
     if column.country is not None:
-        country = country_beside(column.country, default, for_unknown=key == "ph")
+        country = resolve_countries(column.country, default, for_unknown=key == "ph")
     text = as_text(column.values)
     readable = Readable(text, country, column.formats, around.today, zone=column.zone)
     parts: list[tuple[pa.BooleanArray | None, tuple[HashedValues, ...]]] = []
-    for where, profile, policy, junk in _told_apart(key, around.alike):
-        rule = _written_rule(key, profile, column.hashed)
-        asked = replace(readable if where is None else readable.at(where), policy=policy)
+    for where, profile, policy, junk in _merge_alike(key, around.alike):
+        rule = _build_rule(key, profile, column.hashed)
+        asked = replace(readable if where is None else readable.select(where), policy=policy)
         theirs = replace(around, junk={key: (*around.junk.get(key, ()), *junk[key])}) if key in junk else around
-        parts.append((where, _each_value(key, rule, asked, theirs, split=_is_meta(profile))))
+        parts.append((where, _hash_each_value(key, rule, asked, theirs, split=_is_meta(profile))))
     first, *further = _put_together(parts, len(text))
     return HashedColumn(
         key=key,
@@ -241,7 +243,7 @@ def _hashed(key: str, column: IdentityColumn, around: HashingContext) -> HashedC
         values=first.values,
         cause=first.cause,
         further=tuple(one.values for one in further),
-        noted=_noted(key, column, text, first.values),
+        noted=_count_noted(key, column, text, first.values),
     )
 
 
@@ -262,20 +264,20 @@ def _put_together(
     return together
 
 
-def _each_value(
+def _hash_each_value(
     key: str, rule: Rule, readable: Readable, around: HashingContext, *, split: bool
 ) -> tuple[HashedValues, ...]:
     """The first value of each cell, then the second ones, and so on: one answer where no cell holds several."""
     listed = USER_DATA_KEYS[key].hashable
-    cells = cells_of_several(key, readable.text, written=split) if listed else None
-    whole = _sent(key, rule, readable, around)
+    cells = find_cells_of_several(key, readable.text, written=split) if listed else None
+    whole = _hash_values(key, rule, readable, around)
     if cells is None:
         return (whole,)
-    written = readable.at(cells)
-    cut = [parts_of(key, cell) for cell in written.text.to_pylist()]
+    written = readable.select(cells)
+    cut = [split_cell(key, cell) for cell in written.text.to_pylist()]
     owner = pa.array([row for row, (parts, _) in enumerate(cut) for _ in parts], pa.int64())
     flat = pa.array([part for parts, _ in cut for part in parts], pa.string())
-    told = _sent(key, rule, replace(readable, text=flat, country=written.country.take(owner)), around)
+    told = _hash_values(key, rule, replace(readable, text=flat, country=written.country.take(owner)), around)
     values = told.values.to_pylist()
     causes = [None] * len(values) if told.cause is None else told.cause.to_pylist()
     firsts: list[tuple[str | None, str | None]] = []
@@ -305,12 +307,12 @@ def _each_value(
     return tuple(answers)
 
 
-def _noted(key: str, column: IdentityColumn, text: pa.Array, sent: pa.Array) -> dict[str, int]:
-    """Digests that nobody declared; ``h`` and ``m``, of which M is a man or, beside H, a woman (mujer)."""
+def _count_noted(key: str, column: IdentityColumn, text: pa.Array, sent: pa.Array) -> dict[str, int]:
+    """Digests that nobody declared; ``h`` and ``m``, where M means male or, in data with H, female (mujer)."""
     noted = {}
-    long = longer_than(text, 63) if column.hashed is None and USER_DATA_KEYS[key].hashable else None
+    long = find_longer_than(text, 63) if column.hashed is None and USER_DATA_KEYS[key].hashable else None
     if long is not None:
-        shaped = matches(lowered(undecorated(text.filter(long))), DIGEST)
+        shaped = find_matches(lower_text(strip_decoration(text.filter(long))), DIGEST_PATTERN)
         noted["came_hashed"] = int(pc.sum(pc.and_(shaped, pc.is_valid(sent.filter(long)))).as_py() or 0)
     if key == "ge":
         words = pc.value_counts(text)
@@ -320,7 +322,7 @@ def _noted(key: str, column: IdentityColumn, text: pa.Array, sent: pa.Array) -> 
     return {what: count for what, count in noted.items() if count}
 
 
-def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
+def _merge_alike(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
     """Only ``external_id`` has a policy: for every other key, rows of one profile and no junk stay together."""
     if key == "external_id" or len(alike) == 1 or any(key in rows.junk for rows in alike):
         return alike
@@ -329,23 +331,23 @@ def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
     return alike
 
 
-def _sent(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashedValues:
+def _hash_values(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashedValues:
     """Rule and digest, once a distinct value where values repeat: in the batch, or in the run."""
 
     def compute(values: Readable) -> HashedValues:
-        return _judged(key, rule(values), around.junk.get(key))
+        return _judge(key, rule(values), around.junk.get(key))
 
-    if not repeats(readable.text, over_batches=around.cache is not None):
+    if not has_repeats(readable.text, over_batches=around.cache is not None):
         return compute(readable)
     by_country = key in _READ_WITH_COUNTRY
-    table = _table(key, rule, readable, around)
+    table = _get_table(key, rule, readable, around)
     if table is not None:
         return table.find_or_compute(readable, by_country=by_country, compute=compute)
-    few = distinct(readable, by_country=by_country)
+    few = find_distinct(readable, by_country=by_country)
     return compute(few.values).take(few.rows)
 
 
-def _table(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashCacheTable | None:
+def _get_table(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashCacheTable | None:
     """The cached hashes of values read in just this way."""
     if around.cache is None:
         return None
@@ -354,11 +356,11 @@ def _table(key: str, rule: Rule, readable: Readable, around: HashingContext) -> 
     return around.cache.get_table((key, rule, readable.formats, readable.today, readable.zone, policy, junk))
 
 
-def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> HashedValues:
+def _judge(key: str, usable: Usable, junk: Collection[str] | None) -> HashedValues:
     """What goes out, without what the upload lists as nobody's. A raw ``external_id`` holds no contact details."""
     if key == "external_id" and usable.final is not None and pc.any(usable.final).as_py():
-        usable = without_contact_details(usable, usable.final)
-    sent = _outgoing(key, usable)
+        usable = drop_contact_details(usable, usable.final)
+    sent = _make_outgoing(key, usable)
     if not junk:
         return HashedValues(sent, usable.cause)
     hashes = hash_to_hex(usable.text) if USER_DATA_KEYS[key].hashing == "never" or usable.final is not None else sent
@@ -367,7 +369,7 @@ def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> HashedVal
     return HashedValues(kept.text, kept.cause)
 
 
-def _outgoing(key: str, usable: Usable) -> pa.Array:
+def _make_outgoing(key: str, usable: Usable) -> pa.Array:
     """Digests, except what goes out as it is."""
     if USER_DATA_KEYS[key].hashing == "never":
         return usable.text
@@ -378,7 +380,7 @@ def _outgoing(key: str, usable: Usable) -> pa.Array:
     return pc.if_else(final, usable.text, hash_to_hex(blank_where(usable.text, final)))
 
 
-def _lists(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
+def _drop_repeated(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
     """One array a column; a value that stands in an earlier column of the row already is null."""
     kept: list[pa.Array] = []
     for values in columns:
@@ -388,6 +390,6 @@ def _lists(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
     return tuple(kept)
 
 
-def _first(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
+def _pick_first(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:
     """A single-valued key keeps the first usable value of the row."""
     return (pc.coalesce(*columns),)

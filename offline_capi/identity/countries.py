@@ -1,7 +1,7 @@
 """Countries and states as people write them → ISO codes.
 
 Codes and official names come from pycountry (ISO 3166), names in a hundred languages from babel (Unicode CLDR), what
-people, shops and CRMs write beside those (``UAE``, ``Holland``, ``Republic of Ireland``) from the data of the package
+people, shops and CRMs write besides those (``UAE``, ``Holland``, ``Republic of Ireland``) from the data of the package
 countrynames: see ``tools/country_names.py``. Here stands only how a name is decorated: an article in front or behind, a
 code in brackets.
 """
@@ -27,12 +27,12 @@ from offline_capi.identity.verdict import Cause
 
 __all__ = [
     "US_POSTAL_COUNTRIES",
-    "country_code",
-    "known_to_standards",
+    "find_country_code",
+    "find_standard_code",
+    "fold_name",
+    "list_subdivisions",
     "read_country",
     "read_state",
-    "subdivisions",
-    "words_of",
 ]
 
 # Each has its own ISO code and uses the ZIP codes and state codes of the United States Postal Service.
@@ -53,7 +53,7 @@ _WORLD_LANGUAGES = ("en", "es", "fr", "de", "pt", "it", "nl", "pl", "tr", "ru", 
 
 
 @cache
-def words_of(text: str) -> str:
+def fold_name(text: str) -> str:
     """Letters and digits only, lower-case, without accents: how names are compared, never how they are sent."""
     apart = unicodedata.normalize("NFKD", text.lower())
     return "".join(letter for letter in apart if letter.isalnum())
@@ -63,8 +63,8 @@ def read_country(text: str, _: str | None = None) -> Reading:
     """Code, alpha-3, number or name in English or a language of the country → alpha-2 in lower case."""
     if placeholders.is_placeholder(text):
         return None, Cause.PLACEHOLDER
-    found = country_code(text)
-    if found is None and words_of(text) == "na":  # n/a, #N/A, N.A., (NA): the bare code alone is Namibia
+    found = find_country_code(text)
+    if found is None and fold_name(text) == "na":  # n/a, #N/A, N.A., (NA): the bare code alone is Namibia
         return None, Cause.PLACEHOLDER
     return (found, None) if found else (None, Cause.UNKNOWN_COUNTRY)
 
@@ -78,44 +78,44 @@ _NOT_SAID = frozenset({"na", "nd", "nv", "sd", "si", "sn", "ka"})  # n.a., n.d.,
 
 
 @cache
-def country_code(text: str) -> str | None:
+def find_country_code(text: str) -> str | None:
     """The country's alpha-2 code in lower case; ``None`` where unknown or where two countries share the name."""
     text = text.strip()
     if text[:1] == "(" and text[-1:] == ")":
         text = text[1:-1].strip()
-        return country_code(text) if words_of(text) not in _NOT_SAID else None
-    word = words_of(text)
+        return find_country_code(text) if fold_name(text) not in _NOT_SAID else None
+    word = fold_name(text)
     if not word:
         return None
     brackets = _BRACKETS.match(text)
     if brackets:
-        return _known(word) or _same(brackets["name"], brackets["aside"])
+        return _find_code(word) or _match_aside(brackets["name"], brackets["aside"])
     short = len(word) <= 3 and word.isascii() and not _CODE.fullmatch(text.lower())
     if short and (word in _NOT_SAID or not _DOTTED_CODE.fullmatch(text.lower())):
         return None  # "n/a" and "s/n" are no codes; "U.S." is one
     bare = _ARTICLE.sub("", text.lower())
-    known = _known(word) or (_known(words_of(bare)) if bare != text.lower() else None)
+    known = _find_code(word) or (_find_code(fold_name(bare)) if bare != text.lower() else None)
     _, comma, last = text.rpartition(",")
-    return known or (country_code(last) if comma else None)  # "Scotland, UK"
+    return known or (find_country_code(last) if comma else None)  # "Scotland, UK"
 
 
-def _same(name: str, aside: str) -> str | None:
+def _match_aside(name: str, aside: str) -> str | None:
     """A country named twice; ``Georgia (US)`` and ``Congo (somewhere)`` are not certain."""
-    code = country_code(name)
-    return code if code is not None and code == country_code(aside) else None
+    code = find_country_code(name)
+    return code if code is not None and code == find_country_code(aside) else None
 
 
-def _known(word: str) -> str | None:
-    return known_to_standards(word) or _further_names().get(word)
+def _find_code(word: str) -> str | None:
+    return find_standard_code(word) or _load_further_names().get(word)
 
 
-def known_to_standards(word: str) -> str | None:
-    """The code of a name, already in ``words_of``, by ISO 3166 and CLDR alone."""
-    return _codes().get(word) or _translations().get(word)
+def find_standard_code(word: str) -> str | None:
+    """The code of a name, already in ``fold_name``, by ISO 3166 and CLDR alone."""
+    return _load_codes().get(word) or _load_translations().get(word)
 
 
 @cache
-def _further_names() -> Mapping[str, str]:
+def _load_further_names() -> Mapping[str, str]:
     """What countrynames has beyond the standards."""
     lines = (Path(__file__).parent / "data" / "country_names.txt").read_text(encoding="utf-8").splitlines()
     listed = (line.split() for line in lines if line and not line.startswith("#"))
@@ -123,16 +123,18 @@ def _further_names() -> Mapping[str, str]:
 
 
 @cache
-def _codes() -> Mapping[str, str]:
+def _load_codes() -> Mapping[str, str]:
     """What ISO 3166-1 itself says."""
     table: dict[str, str] = {}
     for country in pycountry.countries:
         code = country.alpha_2.lower()
         names = (country.alpha_2, country.alpha_3, country.numeric, country.name)
         also = (getattr(country, "official_name", ""), getattr(country, "common_name", ""))
-        table |= {words_of(name): code for name in (*names, *also) if name}
-    nations = (re.split(r"[\[\];]", part.name) for part in subdivisions("GB") if part.code in _NATIONS)  # Wales; Cymru
-    parts = {words_of(name): "gb" for names in nations for name in names}
+        table |= {fold_name(name): code for name in (*names, *also) if name}
+    nations = (
+        re.split(r"[\[\];]", part.name) for part in list_subdivisions("GB") if part.code in _NATIONS
+    )  # Wales; Cymru
+    parts = {fold_name(name): "gb" for names in nations for name in names}
     return table | parts | _RESERVED
 
 
@@ -140,28 +142,28 @@ _NATIONS = frozenset({"GB-ENG", "GB-SCT", "GB-WLS", "GB-NIR"})
 
 
 @cache
-def _translations() -> Mapping[str, str]:
+def _load_translations() -> Mapping[str, str]:
     """Names from CLDR; a name that means two countries in two languages is left out, unless English decides."""
     meanings: defaultdict[str, set[str]] = defaultdict(set)
-    for word, code in _names(_languages()):
+    for word, code in _list_names(_list_languages()):
         meanings[word].add(code)
     sure = {word: next(iter(codes)) for word, codes in meanings.items() if len(codes) == 1}
-    return sure | dict(_names(("en",)))
+    return sure | dict(_list_names(("en",)))
 
 
-def _languages() -> Iterable[str]:
+def _list_languages() -> Iterable[str]:
     official = (get_official_languages(country.alpha_2) for country in pycountry.countries)
     return dict.fromkeys([*_WORLD_LANGUAGES, *(language for several in official for language in several)])
 
 
-def _names(languages: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _list_names(languages: Iterable[str]) -> Iterator[tuple[str, str]]:
     for language in languages:
-        for code, name in _territories(language).items():
+        for code, name in _load_territories(language).items():
             if len(code) == 2 and code.isalpha() and code not in ("ZZ", "EU", "EZ", "UN", "QO", "XA", "XB"):
-                yield words_of(name), code.lower()
+                yield fold_name(name), code.lower()
 
 
-def _territories(language: str) -> Mapping[str, str]:
+def _load_territories(language: str) -> Mapping[str, str]:
     """Names of countries in a language; none where CLDR has no data for it.
 
     From babel's file itself: ``Locale.territories`` keeps all that it knows of a language, 85 MiB for a hundred.
@@ -182,19 +184,19 @@ def read_state(text: str, country: str | None) -> Reading:
 
     Where no country is known, a name of a US state, then of a Canadian province, is taken for it.
     """
-    text = _without_country(text, country)
-    word = words_of(text)
+    text = _strip_country(text, country)
+    word = fold_name(text)
     if country in US_POSTAL_COUNTRIES:
-        code = _states("US").get(word)
+        code = _load_states("US").get(word)
         return (code, None) if code else (None, Cause.UNKNOWN_STATE)
-    known = {"ca": _states("CA"), None: _states("CA") | _states("US")}.get(country, {})
-    return known.get(word) or _letters(text), None
+    known = {"ca": _load_states("CA"), None: _load_states("CA") | _load_states("US")}.get(country, {})
+    return known.get(word) or _keep_letters(text), None
 
 
 _ISO_CODE = re.compile(r"([a-z]{2})-([a-z0-9]{1,3})")
 
 
-def _without_country(text: str, country: str | None) -> str:
+def _strip_country(text: str, country: str | None) -> str:
     """``nsw`` for ``AU-NSW``: ISO 3166-2 writes the country before the part's own code."""
     code = _ISO_CODE.fullmatch(text.lower().strip())
     if code is None or (country is not None and code[1] != country):
@@ -203,20 +205,20 @@ def _without_country(text: str, country: str | None) -> str:
     return code[2] if known or country is not None else text
 
 
-def _letters(text: str) -> str:
+def _keep_letters(text: str) -> str:
     return "".join(letter for letter in text.lower() if unicodedata.category(letter)[0] in "LMN")
 
 
 @cache
-def _states(country: str) -> dict[str, str]:
+def _load_states(country: str) -> dict[str, str]:
     table = dict(_POSTAL_STATES) if country == "US" else {}
-    for state in subdivisions(country):
+    for state in list_subdivisions(country):
         code = state.code.partition("-")[2].lower()
-        table |= dict.fromkeys((words_of(state.name), words_of(state.code), code), code)
+        table |= dict.fromkeys((fold_name(state.name), fold_name(state.code), code), code)
     return table
 
 
-def subdivisions(country: str) -> Iterable[Any]:
+def list_subdivisions(country: str) -> Iterable[Any]:
     """ISO 3166-2 of one country."""
     found = pycountry.subdivisions.get(country_code=country)  # type: ignore[no-untyped-call]  # half typed
     return found or ()

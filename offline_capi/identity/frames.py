@@ -9,8 +9,15 @@ import pyarrow as pa
 
 from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.errors import UsageError
-from offline_capi.identity.columns import HashingContext, RowsAlike, country_beside, dropped_of, hash_columns, rule_of
-from offline_capi.identity.stage import today
+from offline_capi.identity.columns import (
+    HashingContext,
+    RowsAlike,
+    get_rule,
+    hash_columns,
+    list_dropped,
+    resolve_countries,
+)
+from offline_capi.identity.stage import get_today
 from offline_capi.model import IdentityColumn
 
 if TYPE_CHECKING:
@@ -37,16 +44,16 @@ def hash_frame(
     ``hashed`` names columns that are SHA-256 already. ``result.attrs["dropped"]`` counts the values that were unusable.
     """
     _check(df, columns, profile)
-    beside = _country(df, country)
+    beside = _read_country(df, country)
     declared = formats or {}
     identity: dict[str, list[IdentityColumn]] = {}
     for name, key in columns.items():
-        column = IdentityColumn(_arrow(df[name]), name, name in hashed or None, None, tuple(declared.get(name, ())))
+        column = IdentityColumn(_as_arrow(df[name]), name, name in hashed or None, None, tuple(declared.get(name, ())))
         identity.setdefault(key, []).append(column)
     alike = [RowsAlike(None, profile, external_id or ExternalIdPolicy())]
-    values, told = hash_columns(identity, HashingContext(beside, beside, alike, today()))
-    result = _replaced(df, columns, values)
-    result.attrs["dropped"] = dropped_of(told)
+    values, told = hash_columns(identity, HashingContext(beside, beside, alike, get_today()))
+    result = _replace_columns(df, columns, values)
+    result.attrs["dropped"] = list_dropped(told)
     return result
 
 
@@ -55,25 +62,27 @@ def _check(df: pd.DataFrame, columns: Mapping[str, str], profile: str) -> None:
     if missing:
         raise UsageError(f"the frame has no column {', '.join(missing)}; it has: {', '.join(map(str, df.columns))}")
     for key in columns.values():
-        rule_of(key, profile)
+        get_rule(key, profile)
 
 
-def _country(df: pd.DataFrame, country: str | None) -> pa.Array:
+def _read_country(df: pd.DataFrame, country: str | None) -> pa.Array:
     unknown = pa.nulls(len(df), pa.string())
     if country is None:
         return unknown
-    return country_beside(_arrow(df[country]) if country in df.columns else pa.repeat(country, len(df)), unknown)
+    return resolve_countries(_as_arrow(df[country]) if country in df.columns else pa.repeat(country, len(df)), unknown)
 
 
-def _arrow(series: pd.Series) -> pa.Array:
+def _as_arrow(series: pd.Series) -> pa.Array:
     try:
         return pa.array(series, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # numbers and text in one column: each value as it prints
         return pa.array(series.map(str, na_action="ignore"), pa.string(), from_pandas=True)
 
 
-def _replaced(df: pd.DataFrame, columns: Mapping[str, str], values: Mapping[str, Sequence[pa.Array]]) -> pd.DataFrame:
-    """Key columns in the place of their source columns; a single-valued key stands at its first."""
+def _replace_columns(
+    df: pd.DataFrame, columns: Mapping[str, str], values: Mapping[str, Sequence[pa.Array]]
+) -> pd.DataFrame:
+    """Key columns replace their source columns; a single-valued key stands at its first."""
     waiting = {key: list(arrays) for key, arrays in values.items()}
     parts: dict[str, pd.Series] = {}
     for name in df.columns:

@@ -12,25 +12,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.identity import placeholders
-from offline_capi.identity.birth_dates import FIRST_YEAR, birth_date
+from offline_capi.identity.birth_dates import FIRST_YEAR, normalize_birth_date
 from offline_capi.identity.countries import read_country, read_state
-from offline_capi.identity.distinct import Reading, one_by_one
-from offline_capi.identity.mending import is_broken, mended, undecorated, undecorated_id
-from offline_capi.identity.phones import phone
-from offline_capi.identity.postal import postal_code
+from offline_capi.identity.distinct import Reading, read_one_by_one
+from offline_capi.identity.phones import normalize_phone
+from offline_capi.identity.postal import normalize_postal_code
 from offline_capi.identity.raw import RAW
+from offline_capi.identity.repair import is_broken, repair_encoding, strip_decoration, strip_id_decoration
 from offline_capi.identity.text import (
-    ascii_digits,
+    as_strings,
     blank_where,
-    frame,
+    find_matches,
+    fold_digits,
     is_ascii,
     is_one_of,
-    lowered,
-    matches,
-    strings,
-    trimmed,
-    whole_numbers,
-    without,
+    lower_text,
+    make_frame,
+    remove_matches,
+    strip_zero_fraction,
+    trim_text,
 )
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 from offline_capi.meta.catalogue import USER_DATA_KEYS, Kind
@@ -43,30 +43,30 @@ _EMAIL = (
     r"@(?:[\p{L}\p{N}_](?:[\p{L}\p{N}\p{M}_-]*[\p{L}\p{N}\p{M}_])?\.)+[\p{L}\p{M}][\p{L}\p{N}\p{M}-]*[\p{L}\p{N}\p{M}]$"
 )
 _ASCII_EMAIL = r"^[!#-'*+./0-9=?A-Z^-~-]+@(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+[a-z][a-z0-9-]*[a-z0-9]$"
-_LONGEST_EMAIL = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets
+_MAX_EMAIL_CHARS = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets
 
 
-def email(readable: Readable) -> Usable:
+def normalize_email(readable: Readable) -> Usable:
     """Trimmed, lower-case. Dots and ``+tag`` stay: no rule of one provider is Meta's rule."""
-    usable = Usable(lowered(readable.text))
-    unusual = pc.fill_null(pc.invert(matches(usable.text, _ASCII_EMAIL)), False)
+    usable = Usable(lower_text(readable.text))
+    unusual = pc.fill_null(pc.invert(find_matches(usable.text, _ASCII_EMAIL)), False)
     if pc.any(unusual).as_py():
-        usable = usable.patched(unusual, _unusual_email(usable.text.filter(unusual)))
+        usable = usable.patch(unusual, _normalize_unusual_email(usable.text.filter(unusual)))
     nobodys = pc.fill_null(is_one_of(usable.text, placeholders.EMAILS | placeholders.TEST_LEAD_EMAILS), False)
     if pc.any(nobodys).as_py():
-        usable = usable.patched(nobodys, _nobodys_email(usable.text.filter(nobodys)))
-    return usable.keep(Cause.NOT_AN_EMAIL, pc.less_equal(pc.binary_length(usable.text), _LONGEST_EMAIL))
+        usable = usable.patch(nobodys, _drop_placeholder_emails(usable.text.filter(nobodys)))
+    return usable.keep(Cause.NOT_AN_EMAIL, pc.less_equal(pc.binary_length(usable.text), _MAX_EMAIL_CHARS))
 
 
-def _nobodys_email(text: pa.Array) -> Usable:
+def _drop_placeholder_emails(text: pa.Array) -> Usable:
     usable = Usable(text).refuse(Cause.TEST_LEAD, is_one_of(text, placeholders.TEST_LEAD_EMAILS))
     return usable.keep(Cause.PLACEHOLDER, pc.is_null(text))
 
 
-def _unusual_email(text: pa.Array) -> Usable:
+def _normalize_unusual_email(text: pa.Array) -> Usable:
     """Addresses in other scripts, and what is no address."""
-    usable = Usable(text).refuse(Cause.PLACEHOLDER, is_one_of(text, placeholders.WORDS))
-    return usable.keep(Cause.NOT_AN_EMAIL, matches(text, _EMAIL))
+    usable = Usable(text).refuse(Cause.PLACEHOLDER, is_one_of(text, placeholders.TEXTS))
+    return usable.keep(Cause.NOT_AN_EMAIL, find_matches(text, _EMAIL))
 
 
 # Blanks, punctuation, symbols and control characters of every script (D: "no punctuation"). Blanks go too, as in the
@@ -74,37 +74,37 @@ def _unusual_email(text: pa.Array) -> Usable:
 _NOT_IN_A_NAME = r"[\s\p{P}\p{S}\p{Cc}\p{Cf}]+"
 
 
-def _bare_name(readable: Readable) -> Usable:
-    text = lowered(readable.text)
+def _normalize_bare_name(readable: Readable) -> Usable:
+    text = lower_text(readable.text)
     usable = Usable(text).refuse(Cause.PLACEHOLDER, _is_no_name(text))
-    bare = without(usable.text, _NOT_IN_A_NAME)
-    usable = usable.become(lowered(bare), Cause.NO_LETTERS)
-    return usable.keep(Cause.NO_LETTERS, matches(usable.text, r"\p{L}"))
+    bare = remove_matches(usable.text, _NOT_IN_A_NAME)
+    usable = usable.become(lower_text(bare), Cause.NO_LETTERS)
+    return usable.keep(Cause.NO_LETTERS, find_matches(usable.text, r"\p{L}"))
 
 
 def _is_no_name(text: pa.Array) -> pa.BooleanArray:
-    return is_one_of(text, placeholders.WORDS | placeholders.NAMES)
+    return is_one_of(text, placeholders.TEXTS | placeholders.NAMES)
 
 
-def name(readable: Readable) -> Usable:
+def normalize_name(readable: Readable) -> Usable:
     """Lower-case letters of any script, no blanks, no punctuation; titles and accents stay."""
-    usable = _bare_name(readable)
+    usable = _normalize_bare_name(readable)
     return usable.refuse(Cause.PLACEHOLDER, _is_no_name(usable.text))
 
 
-def _first_letters(count: int) -> Callable[[Readable], Usable]:
-    def rule(readable: Readable) -> Usable:
-        whole = name(readable)
-        usable = Usable(lowered(pc.utf8_slice_codeunits(whole.text, 0, count)), whole.cause)
-        usable = usable.keep(Cause.NO_LETTERS, matches(usable.text, r"\p{L}"))
+def _take_first_letters(count: int) -> Callable[[Readable], Usable]:
+    def apply_rule(readable: Readable) -> Usable:
+        whole = normalize_name(readable)
+        usable = Usable(lower_text(pc.utf8_slice_codeunits(whole.text, 0, count)), whole.cause)
+        usable = usable.keep(Cause.NO_LETTERS, find_matches(usable.text, r"\p{L}"))
         return usable.refuse(Cause.PLACEHOLDER, _is_no_name(usable.text))
 
-    return rule
+    return apply_rule
 
 
-def gender(readable: Readable) -> Usable:
+def normalize_gender(readable: Readable) -> Usable:
     """``f`` or ``m``, from a table of words."""
-    return one_by_one(Readable(lowered(readable.text), pa.nulls(len(readable), pa.string())), _read_gender)
+    return read_one_by_one(Readable(lower_text(readable.text), pa.nulls(len(readable), pa.string())), _read_gender)
 
 
 def _read_gender(text: str, _: str | None) -> Reading:
@@ -114,7 +114,7 @@ def _read_gender(text: str, _: str | None) -> Reading:
     return (found, None) if found else (None, Cause.UNKNOWN_WORD)
 
 
-_GENDER_WORDS = {
+_GENDER_NAMES = {
     "f": "f female woman girl lady she her mrs ms miss madam "
     "w weiblich frau femme féminin feminin mme mujer femenino femenina feminino feminina mulher sra "
     "femmina femminile donna vrouw vrouwelijk kvinna kvinne kvinde nainen kobieta žena nő kadın kadin "
@@ -124,87 +124,89 @@ _GENDER_WORDS = {
     "mand mies mężczyzna muž férfi erkek мужчина мужской муж άνδρας ذكر رجل גבר זכר पुरुष 男 男性 남 남자 남성 "
     "ชาย nam laki-laki pria",
 }
-_GENDERS = {word: code for code, words in _GENDER_WORDS.items() for word in words.split()}
+_GENDERS = {word: code for code, words in _GENDER_NAMES.items() for word in words.split()}
 
 
-def country(readable: Readable) -> Usable:
+def normalize_country(readable: Readable) -> Usable:
     """ISO 3166-1 alpha-2, from codes, numbers and names."""
-    return one_by_one(Readable(lowered(readable.text), pa.nulls(len(readable), pa.string())), read_country)
+    return read_one_by_one(Readable(lower_text(readable.text), pa.nulls(len(readable), pa.string())), read_country)
 
 
-def state(readable: Readable) -> Usable:
+def normalize_state(readable: Readable) -> Usable:
     """US and Canadian codes; elsewhere letters only, lower-case."""
-    text = lowered(readable.text)
+    text = lower_text(readable.text)
     usable = Usable(text).refuse(Cause.PLACEHOLDER, _is_no_name(text))
-    read = one_by_one(Readable(usable.text, readable.country), read_state)
+    read = read_one_by_one(Readable(usable.text, readable.country), read_state)
     merged = Usable(read.text, read.cause if usable.cause is None else pc.coalesce(usable.cause, read.cause))
-    merged = merged.become(lowered(read.text), Cause.NO_LETTERS)
+    merged = merged.become(lower_text(read.text), Cause.NO_LETTERS)
     merged = merged.refuse(Cause.PLACEHOLDER, _is_no_name(merged.text))
-    return merged.keep(Cause.NO_LETTERS, matches(merged.text, r"\p{L}"))
+    return merged.keep(Cause.NO_LETTERS, find_matches(merged.text, r"\p{L}"))
 
 
-def external_id(readable: Readable) -> Usable:
+def normalize_external_id(readable: Readable) -> Usable:
     """By the client's one policy, and nothing beyond it: the id must equal what its browser pixel sends."""
     policy = readable.policy
-    written = undecorated_id(readable.text)
+    written = strip_id_decoration(readable.text)
     text = pc.utf8_trim_whitespace(written) if policy.trim else written
-    text = frame(text=text)["text"].str.to_lowercase() if policy.lower else text
-    usable = Usable(_unless_blank(strings(text) if policy.lower else text))
-    broken = None if is_ascii(usable.text) else matches(usable.text, r"[\u{80}-\u{84}\u{86}-\u{9F}\u{FFFD}]")
+    text = make_frame(text=text)["text"].str.to_lowercase() if policy.lower else text
+    usable = Usable(_drop_blank(as_strings(text) if policy.lower else text))
+    broken = None if is_ascii(usable.text) else find_matches(usable.text, r"[\u{80}-\u{84}\u{86}-\u{9F}\u{FFFD}]")
     usable = usable if broken is None else usable.refuse(Cause.BROKEN_TEXT, broken)
-    usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(lowered(usable.text), placeholders.WORDS))
+    usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(lower_text(usable.text), placeholders.TEXTS))
     return replace(usable, final=pa.repeat(pa.scalar(policy.send == "raw"), len(readable)))
 
 
-def _unless_blank(text: pa.Array) -> pa.Array:
+def _drop_blank(text: pa.Array) -> pa.Array:
     return blank_where(text, pc.equal(pc.utf8_trim_whitespace(text), ""))
 
 
-def _number_between(first: int, last: int | None, digits: int) -> Callable[[Readable], Usable]:
+def _make_number_rule(first: int, last: int | None, digits: int) -> Callable[[Readable], Usable]:
     """A legacy part of a birth date, padded to ``digits``; ``last`` is this year where it is ``None``."""
 
-    def rule(readable: Readable) -> Usable:
-        text = whole_numbers(ascii_digits(trimmed(readable.text)))
-        usable = Usable(text).keep(Cause.WRONG_SHAPE, matches(text, rf"^[0-9]{{{1 if digits < 4 else 4},{digits}}}$"))
+    def apply_rule(readable: Readable) -> Usable:
+        text = strip_zero_fraction(fold_digits(trim_text(readable.text)))
+        usable = Usable(text).keep(
+            Cause.WRONG_SHAPE, find_matches(text, rf"^[0-9]{{{1 if digits < 4 else 4},{digits}}}$")
+        )
         number = usable.text.cast(pa.int32())
         upper = readable.today.year if last is None else last
         fits = pc.and_(pc.greater_equal(number, first), pc.less_equal(number, upper))
         padded = Usable(pc.utf8_lpad(usable.text, digits, "0"), usable.cause)
         return padded.keep(Cause.OUT_OF_RANGE, pc.fill_null(fits, True))
 
-    return rule
+    return apply_rule
 
 
 _RULES: Mapping[Kind, Callable[[Readable], Usable]] = {
-    "email": email,
-    "phone": phone,
-    "name": name,
-    "gender": gender,
-    "birth_date": birth_date,
-    "city": name,
-    "state": state,
-    "postal_code": postal_code,
-    "country": country,
-    "external_id": external_id,
-    "first_letters": _first_letters(5),
-    "first_letter": _first_letters(1),
-    "birth_day": _number_between(1, 31, 2),
-    "birth_month": _number_between(1, 12, 2),
-    "birth_year": _number_between(FIRST_YEAR, None, 4),
+    "email": normalize_email,
+    "phone": normalize_phone,
+    "name": normalize_name,
+    "gender": normalize_gender,
+    "birth_date": normalize_birth_date,
+    "city": normalize_name,
+    "state": normalize_state,
+    "postal_code": normalize_postal_code,
+    "country": normalize_country,
+    "external_id": normalize_external_id,
+    "first_letters": _take_first_letters(5),
+    "first_letter": _take_first_letters(1),
+    "birth_day": _make_number_rule(1, 31, 2),
+    "birth_month": _make_number_rule(1, 12, 2),
+    "birth_year": _make_number_rule(FIRST_YEAR, None, 4),
 }
 
 
 def _as_meant(rule: Rule) -> Rule:
     """``rule`` of the texts as they were before a spreadsheet, a shop or an encoding wrote them."""
 
-    def meant(readable: Readable) -> Usable:
-        text = mended(undecorated(readable.text))
+    def apply_rule(readable: Readable) -> Usable:
+        text = repair_encoding(strip_decoration(readable.text))
         gone = [(Cause.BROKEN_TEXT, is_broken(text))]
         likely = where_begins(text, b"<# \t")
         few = None if likely is None else text.filter(likely)
         if few is not None and holds(few, "<", "#"):
             lead, error = (
-                pc.replace_with_mask(likely, likely, matches(few, pattern))
+                pc.replace_with_mask(likely, likely, find_matches(few, pattern))
                 for pattern in (placeholders.TEST_LEAD, r"^\s*#\S*[!?]\s*$")
             )
             gone = [(Cause.TEST_LEAD, lead), *gone, (Cause.PLACEHOLDER, error)]
@@ -212,9 +214,9 @@ def _as_meant(rule: Rule) -> Rule:
         for cause, where in gone:
             tidy = tidy if where is None else tidy.refuse(cause, where)
         usable = rule(replace(readable, text=tidy.text))
-        return usable if tidy.cause is None else usable.also(tidy.cause)
+        return usable if tidy.cause is None else usable.add_causes(tidy.cause)
 
-    return meant
+    return apply_rule
 
 
 META: Profile = {

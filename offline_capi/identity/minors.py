@@ -17,9 +17,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["under_13"]
+__all__ = ["find_under_13"]
 
-AGE = 13
+MIN_AGE_YEARS = 13
 # Meta takes no event older than 62 days; for older ones, which expire anyway, this reaches back seven years.
 _YEARS_BACK = 20
 
@@ -29,26 +29,30 @@ class _Births(NamedTuple):
     thirteenth: np.ndarray[tuple[int], np.dtype[np.int64]]  # days since 1970 on which somebody born that day is 13
 
 
-def under_13(births: Sequence[pa.Array], event_time: pa.Array | None, zone: str, today: date) -> pa.BooleanArray | None:
+def find_under_13(
+    births: Sequence[pa.Array], event_time: pa.Array | None, zone: str, today: date
+) -> pa.BooleanArray | None:
     """Where a digest of a birth date is that of somebody under 13 on the event's day in ``zone``; ``None``: nowhere.
 
     An event without a time is judged by ``today``.
     """
     found: pa.BooleanArray | None = None
-    known = _known(today)
+    known = _load_births(today)
     for digests in births:
         place = pc.index_in(digests, value_set=known.digests)
         if place.null_count == len(place):
             continue
         young = pc.is_valid(place)
-        days = _days(None if event_time is None else event_time.filter(young), zone, today)
+        days = _count_days(None if event_time is None else event_time.filter(young), zone, today)
         child = pa.array(known.thirteenth[place.drop_null().to_numpy()] > days)
         where = pc.replace_with_mask(young, young, child)
         found = where if found is None else pc.or_(found, where)
     return found if found is not None and pc.any(found).as_py() else None
 
 
-def _days(event_time: pa.Array | None, zone: str, today: date) -> int | np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _count_days(
+    event_time: pa.Array | None, zone: str, today: date
+) -> int | np.ndarray[tuple[int], np.dtype[np.int64]]:
     fallback = (today - date(1970, 1, 1)).days
     if event_time is None:
         return fallback
@@ -57,15 +61,16 @@ def _days(event_time: pa.Array | None, zone: str, today: date) -> int | np.ndarr
 
 
 @cache
-def _known(today: date) -> _Births:
+def _load_births(today: date) -> _Births:
     days = [today - timedelta(days=back) for back in range(-1, _YEARS_BACK * 366)]
     digests = [sha256(day.strftime("%Y%m%d").encode()).hexdigest() for day in days]
     return _Births(
-        pa.array(digests), np.array([(_birthday(day, AGE) - date(1970, 1, 1)).days for day in days], np.int64)
+        pa.array(digests),
+        np.array([(_find_birthday(day, MIN_AGE_YEARS) - date(1970, 1, 1)).days for day in days], np.int64),
     )
 
 
-def _birthday(born: date, age: int) -> date:
+def _find_birthday(born: date, age: int) -> date:
     try:
         return born.replace(year=born.year + age)
     except ValueError:  # 29 February

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from offline_capi.identity.distinct import Reading, one_by_one
-from offline_capi.identity.raw import RAW, untouched
+from offline_capi.identity.distinct import Reading, read_one_by_one
+from offline_capi.identity.raw import RAW, keep_untouched
 from offline_capi.identity.sdk import SDK
-from offline_capi.identity.text import matches
+from offline_capi.identity.text import find_matches
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 
 __all__ = ["PARAM_BUILDER"]
@@ -44,32 +44,32 @@ def _trim(text: str) -> str:
     return _OUTER_BLANKS.sub("", text)
 
 
-def _email(text: str, _: date) -> str | None:
+def _normalize_email(text: str, _: date) -> str | None:
     tidy = _trim(text.lower())
     return tidy if _EMAIL.fullmatch(tidy) else None
 
 
-def _phone(text: str, _: date) -> str | None:
+def _normalize_phone(text: str, _: date) -> str | None:
     return re.sub(r"[^0-9]", "", text).lstrip("0") or None
 
 
-def _name(text: str, _: date) -> str | None:
+def _normalize_name(text: str, _: date) -> str | None:
     return _BLANKS_AND_PUNCTUATION.sub("", text).lower() or None
 
 
-def _city(text: str, _: date) -> str | None:
+def _normalize_city(text: str, _: date) -> str | None:
     latin = re.sub(r"[^a-zA-Z0-9]", "", text).lower()
     return latin if latin[:1].isalpha() else None
 
 
-def _two_letters(section: str) -> Normalizer:
+def _make_two_letter_rule(section: str) -> Normalizer:
     """A name that is, or contains, a known one gives its code; anything else is cut to two letters."""
 
     def normalize(text: str, _: date) -> str | None:
         letters = re.sub(r"[^a-z]", "", text.lower())
         if len(letters) <= 2:
             return letters or None
-        known = _names()[section]
+        known = _load_names()[section]
         inside = (code for word, code in known.items() if word in letters)
         return (known.get(letters) or next(inside, letters))[:2]
 
@@ -77,7 +77,7 @@ def _two_letters(section: str) -> Normalizer:
 
 
 @cache
-def _names() -> Mapping[str, Mapping[str, str]]:
+def _load_names() -> Mapping[str, Mapping[str, str]]:
     """The tables ``state`` (provinces of Canada, then the fifty states) and ``country``."""
     sections: dict[str, dict[str, str]] = {}
     for line in _NAMES_FILE.read_text(encoding="ascii").splitlines():
@@ -89,27 +89,27 @@ def _names() -> Mapping[str, Mapping[str, str]]:
     return sections
 
 
-def _zip(text: str, _: date) -> str | None:
+def _normalize_zip(text: str, _: date) -> str | None:
     front = _trim(text.lower().partition("-")[0])
-    return front if _units(front) >= 2 else None
+    return front if _count_units(front) >= 2 else None
 
 
-def _units(text: str) -> int:
+def _count_units(text: str) -> int:
     """JavaScript's length: UTF-16 code units."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _birth_date(text: str, today: date) -> str | None:
+def _normalize_birth_date(text: str, today: date) -> str | None:
     groups = re.findall(r"[0-9]+", text)
     if len(groups) >= 3:
         first, second, third = (int(group) for group in groups[:3])
-        found = _year_month_day(first, second, third, today)
+        found = _order_date(first, second, third, today)
         if found is not None:
             return found
     return groups[0] if len(groups) == 1 and len(groups[0]) == 8 else None
 
 
-def _year_month_day(first: int, second: int, third: int, today: date) -> str | None:
+def _order_date(first: int, second: int, third: int, today: date) -> str | None:
     """The year is the number above 31, else the last; of the other two the month comes first if it can."""
     if first > 31:
         year, one, two = first, second, third
@@ -122,41 +122,41 @@ def _year_month_day(first: int, second: int, third: int, today: date) -> str | N
     return f"{year:04}{month:02}{day:02}" if plausible else None
 
 
-_WORDS = {
+_GENDER_NAMES = {
     "m": "man male boy gentleman guy sir mister mr son father dad daddy papa uncle nephew brother husband boyfriend "
     "groom widower king prince duke count emperor god lord lad fellow chap bloke dude he him his himself m",
     "f": "woman female girl lady miss ms mrs madam ma'am daughter mother mom mama mommy aunt niece sister wife "
     "girlfriend bride widow queen princess duchess countess empress goddess maiden lass gal chick dame belle she her "
     "hers herself f",
 }
-_GENDERS = {word: code for code, words in _WORDS.items() for word in words.split()}
+_GENDERS = {word: code for code, words in _GENDER_NAMES.items() for word in words.split()}
 
 
-def _gender(text: str, _: date) -> str | None:
+def _normalize_gender(text: str, _: date) -> str | None:
     return _GENDERS.get(_trim(text.lower()))
 
 
-def _external_id(text: str, _: date) -> str | None:
+def _normalize_external_id(text: str, _: date) -> str | None:
     return _BLANKS.sub("", text).lower() or None
 
 
 _NORMALIZERS: Mapping[str, Normalizer] = {
-    "em": _email,
-    "ph": _phone,
-    "fn": _name,
-    "ln": _name,
-    "ge": _gender,
-    "db": _birth_date,
-    "ct": _city,
-    "st": _two_letters("state"),
-    "zp": _zip,
-    "country": _two_letters("country"),
-    "external_id": _external_id,
+    "em": _normalize_email,
+    "ph": _normalize_phone,
+    "fn": _normalize_name,
+    "ln": _normalize_name,
+    "ge": _normalize_gender,
+    "db": _normalize_birth_date,
+    "ct": _normalize_city,
+    "st": _make_two_letter_rule("state"),
+    "zp": _normalize_zip,
+    "country": _make_two_letter_rule("country"),
+    "external_id": _normalize_external_id,
 }
 
 
-def _rule(normalize: Normalizer) -> Rule:
-    def rule(readable: Readable) -> Usable:
+def _make_rule(normalize: Normalizer) -> Rule:
+    def apply_rule(readable: Readable) -> Usable:
         def read(text: str, _: str | None) -> Reading:
             if not text:
                 return None, None
@@ -164,17 +164,17 @@ def _rule(normalize: Normalizer) -> Rule:
             normal = digest[1].lower() if digest else normalize(text, readable.today)
             return normal, (Cause.REFUSED_BY_BUILDER if normal is None else None)
 
-        usable = one_by_one(Readable(readable.text, pa.nulls(len(readable), pa.string())), read)
-        return Usable(usable.text, usable.cause, matches(readable.text, _DIGEST))
+        usable = read_one_by_one(Readable(readable.text, pa.nulls(len(readable), pa.string())), read)
+        return Usable(usable.text, usable.cause, find_matches(readable.text, _DIGEST))
 
-    return rule
+    return apply_rule
 
 
-# The builder does not know the legacy parts: the SDK beside it does.
+# The builder does not know the legacy parts: the SDK does.
 _LEGACY = {key: rule for key, rule in SDK.items() if key not in _NORMALIZERS and key not in RAW}
 
 PARAM_BUILDER: Profile = {
-    **{key: _rule(normalize) for key, normalize in _NORMALIZERS.items()},
+    **{key: _make_rule(normalize) for key, normalize in _NORMALIZERS.items()},
     **_LEGACY,
-    **dict.fromkeys(RAW, untouched),
+    **dict.fromkeys(RAW, keep_untouched),
 }

@@ -3,7 +3,7 @@
 A number that carries its country code needs to be *possible*: nothing was guessed. A number that we complete with a
 country must be *valid* there, or a wrong country column would silently hash strangers. Bare digits that begin with the
 country's calling code and go on as a valid number are that number; those that are too long to be national, or that
-stand beside no country at all, are taken for international if that makes them valid.
+come without any country, are taken for international if that makes them valid.
 
 Common shapes (digits, blanks, ``+ ( ) - . /``) are decided by expressions taken from the library's own metadata; the
 library itself decides the rest, once for each distinct number and country. The expressions only ever accept: what they
@@ -26,21 +26,21 @@ import pyarrow.compute as pc
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberDesc, ValidationResult
 
 from offline_capi.identity import placeholders
-from offline_capi.identity.distinct import Reading, one_by_one
+from offline_capi.identity.distinct import Reading, read_one_by_one
 from offline_capi.identity.text import (
-    ascii_digits,
-    codes_in,
-    frame,
-    only_ascii,
-    squeezed,
-    strings,
-    trimmed,
-    whole_numbers,
-    word_list,
+    as_strings,
+    fold_digits,
+    keep_ascii,
+    list_codes,
+    make_frame,
+    make_value_list,
+    remove_bytes,
+    strip_zero_fraction,
+    trim_text,
 )
 from offline_capi.identity.verdict import Cause, Readable, Usable
 
-__all__ = ["phone", "read_phone"]
+__all__ = ["normalize_phone", "read_phone"]
 
 _SEPARATORS = b" ().-/"
 _KINDS = (
@@ -52,15 +52,15 @@ _EXIT_CODE = re.compile(r"^(?:0011|011|00)(?=[1-9])")  # Australia, North Americ
 _INTERNATIONAL_DIGITS = range(11, 16)  # below 11, national numbers of one country are valid numbers of another
 
 
-def phone(readable: Readable) -> Usable:
+def normalize_phone(readable: Readable) -> Usable:
     """The vectorised way for what it recognises, the library for the rest; both give the same answer."""
-    text = whole_numbers(ascii_digits(trimmed(readable.text)))
-    quick = _recognised(text, readable.country)
+    text = strip_zero_fraction(fold_digits(trim_text(readable.text)))
+    quick = _recognise(text, readable.country)
     rest = pc.and_(pc.is_valid(text), pc.is_null(quick))
     if not pc.any(rest).as_py():
         return Usable(quick)
-    read = one_by_one(replace(readable, text=text).at(rest), read_phone)
-    return Usable(quick).patched(rest, read)
+    read = read_one_by_one(replace(readable, text=text).select(rest), read_phone)
+    return Usable(quick).patch(rest, read)
 
 
 # ---------------------------------------------------------------------------------------------- the library's way
@@ -70,26 +70,26 @@ def read_phone(text: str, country: str | None) -> Reading:
     """One number, by the library: as written with ``+``, else in its country, else as bare international digits."""
     if _SCIENTIFIC.fullmatch(text):
         return None, Cause.NOT_A_NUMBER
-    text = _without_mobile_mark(text, country)
-    number = _parsed(text, country)
+    text = _strip_mobile_mark(text, country)
+    number = _parse(text, country)
     if number is not None and text.lstrip("( ")[:1] in ("+", "＋"):
-        return _judged(number, _is_possible(number))
+        return _judge(number, _is_possible(number))
     whole = _own_code(text, country)
     if whole is not None:
-        return _judged(whole, usable=True)
+        return _judge(whole, usable=True)
     if number is not None and phonenumbers.is_valid_number(number):
-        return _judged(number, usable=True)
-    foreign = _international(text, country, number)
+        return _judge(number, usable=True)
+    foreign = _read_international(text, country, number)
     if foreign is not None:
-        return _judged(foreign, usable=True)
-    return None, _cause(text, country, number)
+        return _judge(foreign, usable=True)
+    return None, _find_cause(text, country, number)
 
 
 _MEXICO = re.compile(r"(?P<code>\+|00|011)?\s*52[\s().-]*1[\s().-]*(?P<national>(?:[0-9][\s().-]*){10})")
 _MEXICO_HOME = re.compile(r"(?:01|04[45])[\s().-]*(?P<national>(?:[0-9][\s().-]*){10})")
 
 
-def _without_mobile_mark(text: str, country: str | None) -> str:
+def _strip_mobile_mark(text: str, country: str | None) -> str:
     """Mexico's numbers as they have been since August 2019: without the 1 for mobiles behind 52, without 01, 044, 045.
 
     WhatsApp still writes the 1. libphonenumber knows no number with it any more. (Argentina's 9 behind 54 belongs to
@@ -98,12 +98,12 @@ def _without_mobile_mark(text: str, country: str | None) -> str:
     text = text.strip()
     marked = _MEXICO.fullmatch(text)
     if marked and (marked["code"] or country in ("mx", None)):
-        return f"+52{_bare(marked['national'])}"
+        return f"+52{_strip_separators(marked['national'])}"
     home = _MEXICO_HOME.fullmatch(text) if country == "mx" else None
-    return f"+52{_bare(home['national'])}" if home else text
+    return f"+52{_strip_separators(home['national'])}" if home else text
 
 
-def _parsed(text: str, country: str | None) -> PhoneNumber | None:
+def _parse(text: str, country: str | None) -> PhoneNumber | None:
     try:
         return phonenumbers.parse(text, country.upper() if country else None)
     except phonenumbers.NumberParseException as error:
@@ -118,11 +118,11 @@ def _is_possible(number: PhoneNumber) -> bool:
     return reason == ValidationResult.IS_POSSIBLE or phonenumbers.is_valid_number(number)
 
 
-def _judged(number: PhoneNumber, usable: bool) -> Reading:
+def _judge(number: PhoneNumber, usable: bool) -> Reading:
     national = phonenumbers.national_significant_number(number)
     if national in placeholders.DIGITS:
         return None, Cause.PLACEHOLDER
-    return (f"{number.country_code}{national}", None) if usable else (None, _length_cause(number))
+    return (f"{number.country_code}{national}", None) if usable else (None, _find_length_cause(number))
 
 
 def _own_code(text: str, country: str | None) -> PhoneNumber | None:
@@ -131,41 +131,41 @@ def _own_code(text: str, country: str | None) -> PhoneNumber | None:
     Here we part from the library, which may read Germany's 49 151 23456789 as a number in the area 04915: a national
     number is hardly ever written without its zero, an international one very often without its plus.
     """
-    digits = _bare(text)
+    digits = _strip_separators(text)
     code = str(phonenumbers.country_code_for_region(country.upper())) if country else ""
     if not (digits.isdecimal() and code and digits.startswith(code)):
         return None
-    number = _parsed("+" + digits, None)
+    number = _parse("+" + digits, None)
     return number if number is not None and phonenumbers.is_valid_number(number) else None
 
 
-def _bare(text: str) -> str:
+def _strip_separators(text: str) -> str:
     return re.sub(r"[ ().\-/]", "", text)
 
 
-def _international(text: str, country: str | None, national: PhoneNumber | None) -> PhoneNumber | None:
+def _read_international(text: str, country: str | None, national: PhoneNumber | None) -> PhoneNumber | None:
     """Bare digits read as if a ``+`` stood before them."""
-    digits = _bare(text)
+    digits = _strip_separators(text)
     bare = _EXIT_CODE.sub("", digits)
-    may_be = bare != digits or country is None or national is None or _too_long(national)
+    may_be = bare != digits or country is None or national is None or _is_too_long(national)
     if not (may_be and bare.isdecimal() and bare.isascii() and len(bare) <= _INTERNATIONAL_DIGITS[-1]):
         return None
     if bare == digits and len(bare) not in _INTERNATIONAL_DIGITS:
         return None
-    number = _parsed(_without_mobile_mark("+" + bare, None), None)
+    number = _parse(_strip_mobile_mark("+" + bare, None), None)
     return number if number is not None and phonenumbers.is_valid_number(number) else None
 
 
-def _too_long(number: PhoneNumber) -> bool:
+def _is_too_long(number: PhoneNumber) -> bool:
     return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.TOO_LONG
 
 
-def _cause(text: str, country: str | None, number: PhoneNumber | None) -> Cause:
+def _find_cause(text: str, country: str | None, number: PhoneNumber | None) -> Cause:
     digits = re.sub(r"\D", "", text)
     if digits in placeholders.DIGITS:
         return Cause.PLACEHOLDER
     if number is not None:
-        return _length_cause(number)
+        return _find_length_cause(number)
     national = country is None and "+" not in text and len(digits) > 4
     return Cause.NO_COUNTRY if national else Cause.NOT_A_NUMBER
 
@@ -177,7 +177,7 @@ _LENGTHS = {
 }
 
 
-def _length_cause(number: PhoneNumber) -> Cause:
+def _find_length_cause(number: PhoneNumber) -> Cause:
     return _LENGTHS.get(phonenumbers.is_possible_number_with_reason(number), Cause.NOT_VALID)
 
 
@@ -199,22 +199,22 @@ class _Numbering(NamedTuple):
     general: str | None
 
 
-def _recognised(text: pa.Array, country: pa.Array) -> pa.Array:
-    """Normal forms of the common shapes; null where the library must look."""
+def _recognise(text: pa.Array, country: pa.Array) -> pa.Array:
+    """Normal forms of the common shapes; null where the library has to decide."""
     # Expressions take digits of every script for digits, those too that only the next Python will know.
-    compact = _with_plus(squeezed(only_ascii(text), _SEPARATORS), country)
-    place = _places(compact, country)
-    known = codes_in(place)
+    compact = _add_plus(remove_bytes(keep_ascii(text), _SEPARATORS), country)
+    place = _choose_regions(compact, country)
+    known = list_codes(place)
     if len(known) == 1:
-        return _accepted(compact, known[0])
+        return _accept(compact, known[0])
     found = pa.nulls(len(text), pa.string())
     for one in filter(None, known):
         where = pc.fill_null(pc.equal(place, one), False)
-        found = pc.replace_with_mask(found, where, _accepted(compact.filter(where), one))
+        found = pc.replace_with_mask(found, where, _accept(compact.filter(where), one))
     return found
 
 
-def _with_plus(compact: pa.Array, country: pa.Array) -> pa.Array:
+def _add_plus(compact: pa.Array, country: pa.Array) -> pa.Array:
     """``+44…`` for ``0044…`` or ``01144…``, in countries where no national number begins like that."""
     zero = pc.fill_null(pc.starts_with(compact, "0"), False)
     if not pc.any(zero).as_py():
@@ -224,7 +224,7 @@ def _with_plus(compact: pa.Array, country: pa.Array) -> pa.Array:
 
 def _exit_code_as_plus(compact: pa.Array, country: pa.Array) -> pa.Array:
     codes: dict[str | None, list[str]] = {}
-    for one in filter(None, codes_in(country)):
+    for one in filter(None, list_codes(country)):
         codes.setdefault(_exit_codes(one), []).append(one)
     for code, countries in codes.items():
         if code is not None:
@@ -246,48 +246,48 @@ def _exit_codes(country: str) -> str | None:
     return "00" if home.international_prefix == "00" else None
 
 
-def _places(compact: pa.Array, country: pa.Array) -> pa.Array:
+def _choose_regions(compact: pa.Array, country: pa.Array) -> pa.Array:
     """Where each number is read: in its country, or under ``+44`` where it says so; null: nowhere."""
     plus = pc.fill_null(pc.starts_with(compact, "+"), False)
-    countries = codes_in(country)
-    own = _numbering(countries[0]) if len(countries) == 1 and countries[0] else None
+    countries = list_codes(country)
+    own = _load_numbering(countries[0]) if len(countries) == 1 and countries[0] else None
     if own is not None and own.main:
         plus = pc.and_(plus, pc.invert(pc.starts_with(compact, f"+{own.code}")))
     if not pc.any(plus).as_py():
         return country
-    return pc.replace_with_mask(country, plus, _calling_codes(compact.filter(plus)))
+    return pc.replace_with_mask(country, plus, _find_calling_codes(compact.filter(plus)))
 
 
-def _calling_codes(compact: pa.Array) -> pa.Array:
+def _find_calling_codes(compact: pa.Array) -> pa.Array:
     """``+44`` for ``+442079460958``; null where no calling code stands."""
     words = pc.utf8_slice_codeunits(compact, 1, 4).dictionary_encode()
-    codes = pa.array([_calling_code(head) for head in words.dictionary.to_pylist()], pa.string())
+    codes = pa.array([_find_calling_code(head) for head in words.dictionary.to_pylist()], pa.string())
     return codes.take(words.indices)
 
 
 @cache
-def _calling_code(head: str) -> str | None:
+def _find_calling_code(head: str) -> str | None:
     known = (head[:length] for length in (1, 2, 3))
-    return next((f"+{code}" for code in known if code.isdecimal() and int(code) in _regions()), None)
+    return next((f"+{code}" for code in known if code.isdecimal() and int(code) in _load_regions()), None)
 
 
-def _accepted(compact: pa.Array, place: str | None) -> pa.Array:
-    numbering = _numbering(place) if place else None
+def _accept(compact: pa.Array, place: str | None) -> pa.Array:
+    numbering = _load_numbering(place) if place else None
     if numbering is None:
         return pa.nulls(len(compact), pa.string())
-    digits = frame(text=compact)["text"]
+    digits = make_frame(text=compact)["text"]
     rest = digits.str.strip_prefix(f"+{numbering.code}")
     bare = digits.str.starts_with(numbering.code)
     if numbering.code != numbering.trunk and bare.any():
         rest = digits.str.strip_prefix(numbering.code).zip_with(bare.fill_null(value=False), rest)
-    return strings(_completed(rest, numbering))
+    return as_strings(_complete(rest, numbering))
 
 
-def _completed(rest: pl.Series, numbering: _Numbering) -> pl.Series:
+def _complete(rest: pl.Series, numbering: _Numbering) -> pl.Series:
     """Calling code and national number, where what stands behind the calling code is surely one."""
     national = rest.str.strip_prefix(numbering.trunk) if numbering.trunk else rest
     sure = national.str.contains(f"^(?:{numbering.national})$")
-    sure &= ~national.is_in(word_list(placeholders.DIGITS))
+    sure &= ~national.is_in(make_value_list(placeholders.DIGITS))
     if numbering.general:
         sure &= national.str.contains(f"^(?:{numbering.general})$")
     if numbering.exit_code:
@@ -295,20 +295,20 @@ def _completed(rest: pl.Series, numbering: _Numbering) -> pl.Series:
     if numbering.prefix:
         before = rest.str.extract(f"^({numbering.prefix})", 1)
         sure &= before.is_null() | (before == numbering.trunk)
-    columns = frame(sure=sure, national=national)
+    columns = make_frame(sure=sure, national=national)
     return columns.select(pl.when("sure").then(pl.concat_str(pl.lit(numbering.code), "national"))).to_series()
 
 
 @cache
-def _regions() -> dict[int, tuple[str, ...]]:
+def _load_regions() -> dict[int, tuple[str, ...]]:
     return dict(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
 
 
 @cache
-def _numbering(place: str) -> _Numbering | None:
-    """The library's metadata of a place as expressions; ``None`` where it has none."""
+def _load_numbering(place: str) -> _Numbering | None:
+    """The library's metadata of a region as expressions; ``None`` where it has none."""
     written_out = place[0] == "+"
-    region = _regions()[int(place[1:])][0] if written_out else place.upper()
+    region = _load_regions()[int(place[1:])][0] if written_out else place.upper()
     home = PhoneMetadata.metadata_for_region(region)
     if home is None:
         return None
@@ -316,24 +316,24 @@ def _numbering(place: str) -> _Numbering | None:
     trunk = home.national_prefix or "" if prefix else ""
     return _Numbering(
         code=str(home.country_code),
-        main=_regions()[int(home.country_code or 0)][0] == region,
+        main=_load_regions()[int(home.country_code or 0)][0] == region,
         trunk=trunk,
         prefix=None if prefix == trunk else prefix,
         exit_code=None if written_out or home.country_code == 1 else home.international_prefix,
-        national="|".join(_patterns(home, _KINDS)),
+        national="|".join(_list_patterns(home, _KINDS)),
         # In North America every kind lies inside the general pattern; elsewhere (Germany's 49…) the library needs both.
-        general=None if home.country_code == 1 else "|".join(_patterns(home, ("general_desc",))),
+        general=None if home.country_code == 1 else "|".join(_list_patterns(home, ("general_desc",))),
     )
 
 
-def _patterns(home: PhoneMetadata, kinds: tuple[str, ...]) -> Iterator[str]:
+def _list_patterns(home: PhoneMetadata, kinds: tuple[str, ...]) -> Iterator[str]:
     """Of every country that shares the calling code, unless leading digits pick it: the library tries them in turn.
 
     Kinds with lengths that home or the main country does not have (Canada's 310-1234) are left out: whether a prefix
     is cut off those, only the library knows.
     """
-    regions = _regions().get(home.country_code or 0, ())
-    lengths = _lengths(home) & _lengths(PhoneMetadata.metadata_for_region(regions[0]) if regions else None)
+    regions = _load_regions().get(home.country_code or 0, ())
+    lengths = _list_lengths(home) & _list_lengths(PhoneMetadata.metadata_for_region(regions[0]) if regions else None)
     for region in regions:
         shared = PhoneMetadata.metadata_for_region(region)
         if shared is None or (shared.leading_digits and region != home.id):
@@ -346,5 +346,5 @@ def _patterns(home: PhoneMetadata, kinds: tuple[str, ...]) -> Iterator[str]:
         )
 
 
-def _lengths(home: PhoneMetadata | None) -> set[int]:
+def _list_lengths(home: PhoneMetadata | None) -> set[int]:
     return set(home.general_desc.possible_length) if home and home.general_desc else set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-__all__ = ["DATES", "DIGITS", "EMAILS", "HASHES", "NAMES", "TEST_LEAD", "TEST_LEAD_EMAILS", "WORDS", "is_placeholder"]
+__all__ = ["DATES", "DIGITS", "EMAILS", "HASHES", "NAMES", "TEST_LEAD", "TEST_LEAD_EMAILS", "TEXTS", "is_placeholder"]
 
 # "na" and "blank" are missing on purpose: Na and Blank are surnames, NA is Namibia.
 _PLAIN = frozenset(
@@ -34,14 +34,14 @@ _ERRORS = frozenset(
 _MARKS = frozenset({*"-–—.…?*0/_\\", "--", "---", "..", "...", "??", "???", "**", "***"})
 _AROUND = ("{}", "({})", "<{}>", "[{}]", "{{{}}}", '"{}"', "'{}'", "-{}-", "- {} -", "{}.", "*{}*", "#{}")
 
-WORDS = frozenset({around.format(word) for word in _PLAIN for around in _AROUND} | _ERRORS | _MARKS) | {
+TEXTS = frozenset({around.format(word) for word in _PLAIN for around in _AROUND} | _ERRORS | _MARKS) | {
     "(na)", "<na>", "[na]", '"na"', "#na", "[object object]", "[object undefined]", "[]", "{}", "()", "<>", "(blank)",
 }  # fmt: skip
 
 
 def is_placeholder(text: str) -> bool:
     """Whether a text in lower case means that there is none, with blanks inside or not: ``n / a``, ``N. A.``."""
-    return text in WORDS or re.sub(r"\s+", "", text) in WORDS or bool(re.fullmatch(r"#\S*[!?]", text))
+    return text in TEXTS or re.sub(r"\s+", "", text) in TEXTS or bool(re.fullmatch(r"#\S*[!?]", text))
 
 
 #: Meta's Lead Ads testing tool fills a lead with these (meta-capi.md 15, to 4).
@@ -76,10 +76,10 @@ DIGITS = frozenset(
 
 DATES = frozenset({"19000101"})  # what spreadsheets and SQL Server make of an empty date
 
-# Without that of user@example.com, the address in the examples of the parameter builder: whoever sends it is testing.
+# Without that of user@example.com, the address in the examples of the parameter builder: senders of it are testing.
 HASHES = frozenset(
     sha256(text.encode()).hexdigest()
-    for text in WORDS
+    for text in TEXTS
     | NAMES
     | (EMAILS - {"user@example.com"})
     | {"", " ", "na", "N/A", "NULL", "None", "NaN", "0000000000", "00000"}

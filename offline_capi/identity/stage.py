@@ -16,23 +16,23 @@ from offline_capi.identity.columns import (
     HashedColumn,
     HashingContext,
     RowsAlike,
-    country_beside,
-    dropped_of,
+    compute_normal_forms,
+    get_rule,
     hash_columns,
     hash_each,
-    normal_forms,
-    noted_of,
-    rule_of,
-    version_of,
+    list_dropped,
+    list_noted,
+    resolve_countries,
+    resolve_version,
 )
 from offline_capi.identity.digests import digest
 from offline_capi.identity.hash_cache import HashCache
-from offline_capi.identity.minors import under_13
+from offline_capi.identity.minors import find_under_13
 from offline_capi.identity.text import as_text, blank_where
 from offline_capi.identity.verdict import Cause, Readable
 from offline_capi.model import DroppedValues, HashedRows, IdentityColumn, MappedRows
 
-__all__ = ["hash_identity", "inspect_identity", "normalize", "today"]
+__all__ = ["get_today", "hash_identity", "inspect_identity", "normalize"]
 
 Junk = Mapping[str, Collection[str]]
 """SHA-256 of normal forms that are never sent, by key."""
@@ -52,7 +52,7 @@ def hash_identity(
 ) -> HashedRows:
     """Nothing readable comes out: digests, null where a value is unusable, and the raw keys that Meta wants raw.
 
-    Each row is read with its own client's default country, profile and ``external_id`` policy, and never looked at
+    Each row is read with its own client's default country, profile and ``external_id`` policy, and never compared
     together with other rows: the batch does not matter. ``profile`` counts before the clients' choices,
     ``default_profile`` where a client has none. ``junk`` is dropped wherever it stands, ``junk_of`` a client in
     rows of that client. Test leads of Meta's and
@@ -60,9 +60,9 @@ def hash_identity(
     key, column and cause. A client that is not configured has no default country, and its ids are hashed. A run that
     gives the same ``cache`` with each of its batches has values that repeat hashed once.
     """
-    around = _surroundings(rows, clients, profile, default_profile, junk, cache, junk_of)
+    around = _build_context(rows, clients, profile, default_profile, junk, cache, junk_of)
     identity, columns = hash_columns(rows.identity, around)
-    suppressed, children = _never_sent(rows, columns, around)
+    suppressed, children = _find_never_sent(rows, columns, around)
     return HashedRows(
         origin=rows.origin,
         row=rows.row,
@@ -72,16 +72,16 @@ def hash_identity(
         custom=rows.custom,
         suppressed=suppressed,
         faults=rows.faults,
-        dropped=(*rows.dropped, *dropped_of(columns), *children),
+        dropped=(*rows.dropped, *list_dropped(columns), *children),
         outside=rows.outside,
         filtered=rows.filtered,
-        noted=(*rows.noted, *noted_of(columns)),
+        noted=(*rows.noted, *list_noted(columns)),
         columns={key: len(own) for key, own in rows.identity.items()},
-        profiles=tuple(sorted({version_of(alike.profile) for alike in around.alike})),
+        profiles=tuple(sorted({resolve_version(alike.profile) for alike in around.alike})),
     )
 
 
-def _never_sent(
+def _find_never_sent(
     rows: MappedRows, columns: Sequence[HashedColumn], around: HashingContext
 ) -> tuple[pa.BooleanArray, tuple[DroppedValues, ...]]:
     """Rows without consent, Meta's own test leads, and children: none of them is sent, and none is an error."""
@@ -94,8 +94,8 @@ def _never_sent(
         return suppressed, ()
     births = [values for column in columns if column.key == "db" for values in (column.values, *column.further)]
     if any(alike.profile.partition("@")[0] == "sdk" for alike in around.alike):  # hashes a date as it is written
-        births += [_births_read(column, around) for column in mapped]
-    children = under_13(births, rows.event.get("event_time"), mapped[0].zone or "UTC", around.today)
+        births += [_read_births(column, around) for column in mapped]
+    children = find_under_13(births, rows.event.get("event_time"), mapped[0].zone or "UTC", around.today)
     if children is None:
         return suppressed, ()
     count = int(pc.sum(pc.and_not(children, suppressed)).as_py() or 0)
@@ -103,9 +103,9 @@ def _never_sent(
     return pc.or_(suppressed, children), (counted,) if count else ()
 
 
-def _births_read(column: IdentityColumn, around: HashingContext) -> pa.Array:
+def _read_births(column: IdentityColumn, around: HashingContext) -> pa.Array:
     readable = Readable(as_text(column.values), around.country, column.formats, around.today, zone=column.zone)
-    return digest(normal_forms("db", readable, "meta"))
+    return digest(compute_normal_forms("db", readable, "meta"))
 
 
 def inspect_identity(
@@ -117,8 +117,8 @@ def inspect_identity(
     junk: Junk = _NO_JUNK,
     cache: HashCache | None = None,
 ) -> list[HashedColumn]:
-    """What ``hash_identity`` makes of every source column on its own, beside what was filled and why values went."""
-    around = _surroundings(rows, clients, profile, default_profile, junk, cache)
+    """What ``hash_identity`` makes of every source column on its own, what was filled and why values were dropped."""
+    around = _build_context(rows, clients, profile, default_profile, junk, cache)
     return list(hash_each(rows.identity, around))
 
 
@@ -127,19 +127,19 @@ def normalize(
 ) -> pa.Array:
     """What would be hashed (or sent raw) for these values of ``key``; null where a value is unusable.
 
-    ``country`` is one country or an array beside the values, in any form that the key ``country`` takes; it completes
+    ``country`` is one country or an array of one per value, in any form that the key ``country`` takes; it completes
     national phone numbers and decides the rules of states and postal codes. ``formats`` are strptime formats of dates.
     """
     text = as_text(values)
-    readable = Readable(text, _countries(country, len(text)), tuple(formats), today())
-    normal = normal_forms(key, readable, profile)
+    readable = Readable(text, _resolve_countries(country, len(text)), tuple(formats), get_today())
+    normal = compute_normal_forms(key, readable, profile)
     if key == "em" and profile.partition("@")[0] == "param_builder":
         # CPB: getNormalizedPII makes nothing of an MD5, which getNormalizedAndHashedPII passes on.
         return blank_where(normal, pc.equal(pc.binary_length(normal), 32))
     return normal
 
 
-def _surroundings(
+def _build_context(
     rows: MappedRows,
     clients: Mapping[str, Client],
     profile: str | None,
@@ -149,33 +149,36 @@ def _surroundings(
     junk_of: Mapping[str, Junk] = MappingProxyType({}),
 ) -> HashingContext:
     names = as_text(rows.client).dictionary_encode(null_encoding="encode")
-    alike, default = _alike(names, clients, profile, default_profile, junk_of), _default_countries(names, clients)
+    alike, default = (
+        _group_alike(names, clients, profile, default_profile, junk_of),
+        _list_default_countries(names, clients),
+    )
     for key, one in product(rows.identity, {choice.profile for choice in alike}):
-        rule_of(key, one)
-    return HashingContext(default, default, alike, today(), junk, cache)
+        get_rule(key, one)
+    return HashingContext(default, default, alike, get_today(), junk, cache)
 
 
-def today() -> date:
+def get_today() -> date:
     """Birth dates end here. UTC, so that two machines agree."""
     return datetime.now(UTC).date()
 
 
-def _countries(country: Any, count: int) -> pa.Array:
+def _resolve_countries(country: Any, count: int) -> pa.Array:
     unknown = pa.nulls(count, pa.string())
     if country is None:
         return unknown
     written = pa.array([country]) if isinstance(country, str) else country
-    codes = country_beside(written, pa.nulls(len(written), pa.string()))
+    codes = resolve_countries(written, pa.nulls(len(written), pa.string()))
     return pa.repeat(codes[0], count) if isinstance(country, str) else codes
 
 
-def _default_countries(names: pa.DictionaryArray, clients: Mapping[str, Client]) -> pa.Array:
+def _list_default_countries(names: pa.DictionaryArray, clients: Mapping[str, Client]) -> pa.Array:
     known = [clients.get(name) if name else None for name in names.dictionary.to_pylist()]
     codes = pa.array([one.country.lower() if one and one.country else None for one in known], pa.string())
     return pa.repeat(codes[0], len(names)) if len(codes) == 1 else codes.take(names.indices)
 
 
-def _alike(
+def _group_alike(
     names: pa.DictionaryArray,
     clients: Mapping[str, Client],
     profile: str | None,

@@ -23,27 +23,27 @@ import pyarrow.compute as pc
 from offline_capi.runtime.column_bytes import bytes_of, where_begins, where_not_ascii
 
 __all__ = [
+    "as_strings",
     "as_text",
-    "ascii_digits",
     "blank_where",
-    "codes_in",
     "extract",
-    "first_byte_in",
-    "frame",
+    "find_lengths",
+    "find_longer_than",
+    "find_matches",
+    "fold_digits",
     "is_ascii",
     "is_one_of",
-    "longer_than",
-    "lowered",
-    "matches",
-    "of_lengths",
-    "only_ascii",
-    "replaced",
-    "squeezed",
-    "strings",
-    "trimmed",
-    "whole_numbers",
-    "without",
-    "word_list",
+    "keep_ascii",
+    "list_codes",
+    "lower_text",
+    "make_frame",
+    "make_value_list",
+    "may_begin_with",
+    "remove_bytes",
+    "remove_matches",
+    "replace_matches",
+    "strip_zero_fraction",
+    "trim_text",
 ]
 
 # Zero-width characters, bidi marks, soft hyphens, variation selectors, byte-order marks: nobody sees or types them.
@@ -58,24 +58,24 @@ def as_text(values: Any) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_floating(array.type):
-        return _floats_as_text(array)
+        return _render_floats(array)
     return array if array.type == pa.string() else array.cast(pa.string())
 
 
-def _floats_as_text(array: pa.Array) -> pa.Array:
-    # Beyond 2^53 a float no longer tells neighbouring ids apart: better none than a neighbour's.
+def _render_floats(array: pa.Array) -> pa.Array:
+    # Beyond 2^53 a float cannot represent neighbouring ids: better none than a neighbour's.
     exact = pc.less(pc.abs(array), 2.0**53)
     whole = pc.and_(exact, pc.equal(pc.floor(array), array))
     as_int = pc.if_else(whole, array, None).cast(pa.int64()).cast(pa.string())
     return pc.coalesce(as_int, pc.if_else(pc.and_(exact, pc.invert(whole)), array.cast(pa.string()), None))
 
 
-def frame(**columns: Any) -> pl.DataFrame:
+def make_frame(**columns: Any) -> pl.DataFrame:
     """Arrow arrays as a polars frame, without copying the text."""
     return pl.DataFrame({name: pl.Series(name, array) for name, array in columns.items()})
 
 
-def strings(series: pl.Series) -> pa.Array:
+def as_strings(series: pl.Series) -> pa.Array:
     """A polars series as plain Arrow strings."""
     return series.cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
 
@@ -84,40 +84,40 @@ def _mask(series: pl.Series) -> pa.BooleanArray:
     return series.to_arrow()
 
 
-def matches(text: pa.Array, pattern: str) -> pa.BooleanArray:
+def find_matches(text: pa.Array, pattern: str) -> pa.BooleanArray:
     """Where ``pattern`` (Rust syntax) is found; null where the text is null."""
     return _mask(pl.Series(text).str.contains(pattern))
 
 
-def without(text: pa.Array, pattern: str) -> pa.Array:
+def remove_matches(text: pa.Array, pattern: str) -> pa.Array:
     """The text with every match of ``pattern`` removed."""
-    return replaced(text, pattern, "")
+    return replace_matches(text, pattern, "")
 
 
-def replaced(text: pa.Array, pattern: str, by: str) -> pa.Array:
+def replace_matches(text: pa.Array, pattern: str, by: str) -> pa.Array:
     """The text with every match of ``pattern`` replaced."""
-    return strings(pl.Series(text).str.replace_all(pattern, by))
+    return as_strings(pl.Series(text).str.replace_all(pattern, by))
 
 
 def extract(text: pa.Array, pattern: str, group: int = 1) -> pa.Array:
     """What ``group`` of ``pattern`` matched; null where nothing did."""
-    return strings(pl.Series(text).str.extract(pattern, group))
+    return as_strings(pl.Series(text).str.extract(pattern, group))
 
 
-def only_ascii(text: pa.Array) -> pa.Array:
+def keep_ascii(text: pa.Array) -> pa.Array:
     """The text where it is ASCII, null elsewhere."""
     return text if is_ascii(text) else pc.if_else(pc.string_is_ascii(text), text, None)
 
 
-def is_one_of(text: pa.Array, words: frozenset[str]) -> pa.BooleanArray:
-    """Where the text is one of ``words``; null where it is null."""
-    return _mask(pl.Series(text).is_in(word_list(words)))
+def is_one_of(text: pa.Array, values: frozenset[str]) -> pa.BooleanArray:
+    """Where the text is one of ``values``; null where it is null."""
+    return _mask(pl.Series(text).is_in(make_value_list(values)))
 
 
 @cache
-def word_list(words: frozenset[str]) -> pl.Series:
-    """The words as one list, as polars' ``is_in`` takes them."""
-    return pl.Series([sorted(words)])
+def make_value_list(values: frozenset[str]) -> pl.Series:
+    """The values as one list, as polars' ``is_in`` takes them."""
+    return pl.Series([sorted(values)])
 
 
 def blank_where(text: pa.Array, where: pa.BooleanArray) -> pa.Array:
@@ -125,39 +125,39 @@ def blank_where(text: pa.Array, where: pa.BooleanArray) -> pa.Array:
     return pc.if_else(where, pa.scalar(None, pa.string()), text)
 
 
-def trimmed(text: pa.Array) -> pa.Array:
+def trim_text(text: pa.Array) -> pa.Array:
     """Composed (NFC), without invisible characters and outer blanks; null where nothing is left."""
-    return _tidied(text, pc.ascii_trim_whitespace, lambda s: _visible(s).str.strip_chars())
+    return _tidy(text, pc.ascii_trim_whitespace, lambda s: _strip_invisible(s).str.strip_chars())
 
 
-def lowered(text: pa.Array) -> pa.Array:
-    """``trimmed`` and lower-case."""
-    return _tidied(
+def lower_text(text: pa.Array) -> pa.Array:
+    """``trim_text`` and lower-case."""
+    return _tidy(
         text,
         lambda a: pc.ascii_lower(pc.ascii_trim_whitespace(a)),
         # Lower-casing may leave a sequence that composes ("İ" followed by a mark), so compose again.
-        lambda s: _visible(s).str.to_lowercase().str.normalize("NFC").str.strip_chars(),
+        lambda s: _strip_invisible(s).str.to_lowercase().str.normalize("NFC").str.strip_chars(),
     )
 
 
-def _visible(series: pl.Series) -> pl.Series:
+def _strip_invisible(series: pl.Series) -> pl.Series:
     return series.str.replace_all(_INVISIBLE, "").str.normalize("NFC")
 
 
-def _tidied(
+def _tidy(
     text: pa.Array, ascii_kernel: Callable[[pa.Array], pa.Array], unicode_kernel: Callable[[pl.Series], pl.Series]
 ) -> pa.Array:
-    tidy = _where_not_ascii(text, ascii_kernel(text), unicode_kernel)
+    tidy = _apply_to_non_ascii(text, ascii_kernel(text), unicode_kernel)
     empty = pc.equal(pc.binary_length(tidy), 0)
     return blank_where(tidy, empty) if pc.any(empty).as_py() else tidy
 
 
-def _where_not_ascii(text: pa.Array, otherwise: pa.Array, kernel: Callable[[pl.Series], pl.Series]) -> pa.Array:
+def _apply_to_non_ascii(text: pa.Array, otherwise: pa.Array, kernel: Callable[[pl.Series], pl.Series]) -> pa.Array:
     """``kernel`` of the rows that are not ASCII, ``otherwise`` at the others."""
     odd = where_not_ascii(text)
     if odd is None:
         return otherwise
-    fixed = strings(kernel(pl.Series(text.filter(odd))))
+    fixed = as_strings(kernel(pl.Series(text.filter(odd))))
     return pc.replace_with_mask(otherwise, odd, fixed)
 
 
@@ -167,12 +167,12 @@ def is_ascii(text: pa.Array) -> bool:
     return bool(len(content) == 0 or content.max() < 128)
 
 
-def first_byte_in(text: pa.Array, marks: bytes) -> bool:
+def may_begin_with(text: pa.Array, marks: bytes) -> bool:
     """Whether any value may begin with one of ``marks``."""
     return where_begins(text, marks) is not None
 
 
-def longer_than(text: pa.Array, bytes_: int) -> pa.BooleanArray | None:
+def find_longer_than(text: pa.Array, bytes_: int) -> pa.BooleanArray | None:
     """Where a value has more than ``bytes_`` bytes; ``None`` where none has."""
     offsets, _ = bytes_of(text)
     lengths = np.diff(offsets)
@@ -181,7 +181,7 @@ def longer_than(text: pa.Array, bytes_: int) -> pa.BooleanArray | None:
     return pc.and_(pa.array(lengths > bytes_), pc.is_valid(text)) if len(lengths) == len(text) else None
 
 
-def of_lengths(text: pa.Array, lengths: tuple[int, ...]) -> pa.BooleanArray | None:
+def find_lengths(text: pa.Array, lengths: tuple[int, ...]) -> pa.BooleanArray | None:
     """Where a value has one of these numbers of bytes; ``None`` where none has."""
     offsets, _ = bytes_of(text)
     own = np.diff(offsets)
@@ -191,8 +191,8 @@ def of_lengths(text: pa.Array, lengths: tuple[int, ...]) -> pa.BooleanArray | No
     return pc.and_(pa.array(where), pc.is_valid(text)) if where.any() else None
 
 
-def codes_in(codes: pa.Array) -> list[str | None]:
-    """The distinct values of a column of country codes; a column of one code is told by its bytes."""
+def list_codes(codes: pa.Array) -> list[str | None]:
+    """The distinct values of a column of country codes; a column of one code is recognised by its bytes."""
     _, content = bytes_of(codes)
     if len(codes) and codes.null_count == 0 and len(content) == 2 * len(codes):
         pairs = content.view(np.uint16)
@@ -202,18 +202,18 @@ def codes_in(codes: pa.Array) -> list[str | None]:
     return found
 
 
-def ascii_digits(text: pa.Array) -> pa.Array:
+def fold_digits(text: pa.Array) -> pa.Array:
     """Full-width forms as ASCII (NFKC), and the decimal digits of every script as 0 to 9; ASCII rows stay."""
-    return _where_not_ascii(text, text, lambda s: _decimal(s.str.normalize("NFKC")))
+    return _apply_to_non_ascii(text, text, lambda s: _convert_decimals(s.str.normalize("NFKC")))
 
 
-def _decimal(series: pl.Series) -> pl.Series:
-    digits = _foreign_digits()
+def _convert_decimals(series: pl.Series) -> pl.Series:
+    digits = _list_foreign_digits()
     return series.str.replace_many(list(digits), list(digits.values()))
 
 
 @cache
-def _foreign_digits() -> dict[str, str]:
+def _list_foreign_digits() -> dict[str, str]:
     """Every decimal digit that is not ASCII → its ASCII digit."""
     found = {}
     for code in range(128, sys.maxunicode + 1):
@@ -222,34 +222,34 @@ def _foreign_digits() -> dict[str, str]:
     return found
 
 
-def whole_numbers(text: pa.Array) -> pa.Array:
+def strip_zero_fraction(text: pa.Array) -> pa.Array:
     """The text without a ``.0`` that a column of numbers left behind it."""
     tail = pc.ends_with(text, ".0")
     if not pc.any(tail).as_py():
         return text
-    return pc.if_else(pc.and_(tail, matches(text, r"^[0-9]+\.0$")), pc.utf8_slice_codeunits(text, 0, -2), text)
+    return pc.if_else(pc.and_(tail, find_matches(text, r"^[0-9]+\.0$")), pc.utf8_slice_codeunits(text, 0, -2), text)
 
 
-def squeezed(text: pa.Array, unwanted: bytes) -> pa.Array:
+def remove_bytes(text: pa.Array, unwanted: bytes) -> pa.Array:
     """The text without the ASCII characters in ``unwanted``: one pass over the bytes of the whole column."""
     offsets, content = bytes_of(text)
     written = content.tobytes()
     left = written.translate(None, unwanted)
     if len(left) == len(written):
         return text
-    wanted = np.frombuffer(written.translate(_ones_but(unwanted)), np.uint8)
+    wanted = np.frombuffer(written.translate(_make_keep_table(unwanted)), np.uint8)
     kept = np.zeros(len(content) + 1, np.int32)
     np.cumsum(wanted, out=kept[1:])
-    valid = None if text.null_count == 0 else _validity(text)
+    valid = None if text.null_count == 0 else _get_validity(text)
     parts = [valid, pa.py_buffer(kept[offsets - offsets[0]]), pa.py_buffer(left)]
     return pa.Array.from_buffers(pa.string(), len(text), parts)
 
 
 @cache
-def _ones_but(unwanted: bytes) -> bytes:
+def _make_keep_table(unwanted: bytes) -> bytes:
     """A table for ``bytes.translate``: 1 for what stays."""
     return bytes(byte not in unwanted for byte in range(256))
 
 
-def _validity(text: pa.Array) -> pa.Buffer:
+def _get_validity(text: pa.Array) -> pa.Buffer:
     return pc.is_valid(text).buffers()[1]

@@ -59,7 +59,7 @@ _DEFAULT_POLICY = ExternalIdPolicy()
 class Readable:
     """Values of one key as the source writes them.
 
-    ``country`` holds ISO 3166-1 alpha-2 codes in lower case beside the text, null where unknown; ``formats`` are the
+    ``country`` holds ISO 3166-1 alpha-2 codes in lower case, one per value, null where unknown; ``formats`` are the
     declared date formats; ``today`` ends the range of birth dates; ``policy`` is the client's for ``external_id``;
     ``zone`` is the IANA zone in which a birth date that is an instant is read.
     """
@@ -74,14 +74,14 @@ class Readable:
     def __len__(self) -> int:
         return len(self.text)
 
-    def at(self, where: pa.BooleanArray) -> Readable:
+    def select(self, where: pa.BooleanArray) -> Readable:
         """The values at ``where``."""
         return replace(self, text=self.text.filter(where), country=self.country.filter(where))
 
 
 @dataclass(frozen=True, slots=True)
 class Usable:
-    """Normal forms beside the values, null where unusable; ``cause`` says why a value that was there is gone.
+    """Normal forms aligned with the values, null where unusable; ``cause`` says why a value that was there is gone.
 
     ``final`` is true where a text of a hashed key must go out as it is.
     """
@@ -110,11 +110,11 @@ class Usable:
         """Take ``text`` instead; a value for which it is null is dropped with ``cause``."""
         return replace(self.keep(cause, pc.is_valid(text)), text=blank_where(text, pc.is_null(self.text)))
 
-    def also(self, cause: pa.Array) -> Usable:
-        """Name ``cause`` where a value was gone before this rule looked."""
+    def add_causes(self, cause: pa.Array) -> Usable:
+        """Name ``cause`` where a value was dropped before this rule ran."""
         return replace(self, cause=cause if self.cause is None else pc.coalesce(self.cause, cause))
 
-    def patched(self, where: pa.BooleanArray, part: Usable) -> Usable:
+    def patch(self, where: pa.BooleanArray, part: Usable) -> Usable:
         """Take the answers of ``part`` for the rows at ``where``."""
         causes = pa.nulls(len(self.text), pa.string()) if self.cause is None else self.cause
         new = pa.nulls(len(part.text), pa.string()) if part.cause is None else part.cause

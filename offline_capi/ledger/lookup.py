@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from offline_capi.ledger.index.filter import split_halves
 from offline_capi.ledger.schema.tables import RequestState, request, run
-from offline_capi.model import sent_events
-from offline_capi.model.recipients import client_of
+from offline_capi.model import read_sent_events
+from offline_capi.model.recipients import get_client_name
 
 if TYPE_CHECKING:
     from offline_capi.ledger.ledger import Ledger
@@ -118,7 +118,7 @@ class ForgottenDeliveries:
 def count_forgotten_deliveries(ledger: Ledger) -> ForgottenDeliveries | None:
     """What runs sent of which the ledger knows no request any more; ``None`` where it knows them all."""
     rows = ledger.read(sa.select(run.c.report, run.c.ended_at).where(_FORGOTTEN))
-    sent = [(sent_events(json.loads(row.report)["tally"]).total(), row.ended_at) for row in rows]
+    sent = [(read_sent_events(json.loads(row.report)["tally"]).total(), row.ended_at) for row in rows]
     ends = [datetime.fromisoformat(ended_at) for events, ended_at in sent if events]
     return ForgottenDeliveries(sum(events for events, _ in sent), min(ends), max(ends)) if ends else None
 
@@ -144,7 +144,7 @@ def count_unexplained_events(
         owners.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
     found: Counter[str] = Counter()
     for row in _load_requests(ledger, owners):
-        if not clients or client_of(row.client) in clients:
+        if not clients or get_client_name(row.client) in clients:
             found[row.upload or row.run_id] += owners[row.id]
     return found
 

@@ -14,7 +14,7 @@ from offline_capi.config.platform import LEDGER_MARGIN
 from offline_capi.ledger.database import Database
 from offline_capi.ledger.schema.tables import RequestState, request, run, sender
 from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
-from offline_capi.model import Fate, in_utc
+from offline_capi.model import Fate, format_utc
 
 __all__ = [
     "LONGEST_EVENT_AGE",
@@ -50,7 +50,7 @@ class UnconfirmedRequest:
 
     def next_step(self, now: datetime) -> str:
         """What happens to the events next, as a sentence."""
-        until = in_utc(self.repeatable_until)
+        until = format_utc(self.repeatable_until)
         if self.repeatable_until > now:
             return f"the next run that reads these rows sends them again and settles them, until {until}"
         return (

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from offline_capi.ledger.database import Database
 from offline_capi.ledger.schema.tables import read_back, run
-from offline_capi.model import ReadBack, SentEvents, sent_events
+from offline_capi.model import ReadBack, SentEvents, read_sent_events
 
 __all__ = ["RETENTION", "SentByRun", "list_sent_by_runs", "load_read_back", "save_read_back"]
 
@@ -78,7 +78,7 @@ def _read_row(row: Any) -> ReadBack:
 
 
 def _count_sent(report: str) -> Counter[SentEvents]:
-    return sent_events(json.loads(report)["tally"])
+    return read_sent_events(json.loads(report)["tally"])
 
 
 def _as_utc_text(moment: datetime) -> str:

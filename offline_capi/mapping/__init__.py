@@ -7,32 +7,32 @@ an event, ``screening`` for what must never be sent, ``transform`` for the panda
 not meant, ``lookups`` for tables joined by a key.
 """
 
-from offline_capi.mapping.columns import columns_needed
+from offline_capi.mapping.columns import list_columns_needed
 from offline_capi.mapping.filtering import FirstRows
-from offline_capi.mapping.lookups import LookupTable, columns_of_table, read_table
-from offline_capi.mapping.narrow import rows_of, rows_wanted
-from offline_capi.mapping.rows import map_rows, placed_rows, rows_in_window
+from offline_capi.mapping.lookups import LookupTable, list_table_columns, read_table
+from offline_capi.mapping.narrow import select_clients, select_wanted
+from offline_capi.mapping.rows import inspect_row_times, map_rows, select_rows_in_window
 from offline_capi.mapping.screening import find_personal
-from offline_capi.mapping.shapes import ColumnUse, Role, column_uses, count_shapes
+from offline_capi.mapping.shapes import ColumnUse, Role, count_shapes, list_column_uses
 from offline_capi.mapping.text import as_text as shown_text
-from offline_capi.mapping.text_steps import pattern_fault
+from offline_capi.mapping.text_steps import find_pattern_fault
 
 __all__ = [
     "ColumnUse",
     "FirstRows",
     "LookupTable",
     "Role",
-    "column_uses",
-    "columns_needed",
-    "columns_of_table",
     "count_shapes",
+    "find_pattern_fault",
     "find_personal",
+    "inspect_row_times",
+    "list_column_uses",
+    "list_columns_needed",
+    "list_table_columns",
     "map_rows",
-    "pattern_fault",
-    "placed_rows",
     "read_table",
-    "rows_in_window",
-    "rows_of",
-    "rows_wanted",
+    "select_clients",
+    "select_rows_in_window",
+    "select_wanted",
     "shown_text",
 ]

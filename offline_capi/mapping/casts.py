@@ -13,17 +13,20 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.config.fields import FieldSpec
-from offline_capi.mapping.ids import damaged, whole_numbers
+from offline_capi.mapping.ids import find_damaged, strip_zero_fraction
 from offline_capi.mapping.numerals import read_integers, read_money, read_numbers
 from offline_capi.mapping.text import UnfitTypeError, as_text, is_text
 from offline_capi.mapping.times import TimeRule, read_dates, read_instants
 
-__all__ = ["CASTS", "TRUE", "Manner", "cast", "truths"]
+__all__ = ["CASTS", "TRUE_TEXTS", "Manner", "cast", "read_booleans"]
 
 # Compared without case. Other languages: declare them with ``map``.
-TRUE = ("true", "t", "yes", "y", "on", "1")
-FALSE = ("false", "f", "no", "n", "off", "0")
-_WORDS, _MEANING = pa.array([*TRUE, *FALSE]), pa.array([True] * len(TRUE) + [False] * len(FALSE))
+TRUE_TEXTS = ("true", "t", "yes", "y", "on", "1")
+FALSE_TEXTS = ("false", "f", "no", "n", "off", "0")
+_WORDS, _MEANING = (
+    pa.array([*TRUE_TEXTS, *FALSE_TEXTS]),
+    pa.array([True] * len(TRUE_TEXTS) + [False] * len(FALSE_TEXTS)),
+)
 
 
 class Manner(NamedTuple):
@@ -33,7 +36,7 @@ class Manner(NamedTuple):
     decimal: str = "."
 
     @classmethod
-    def declared(cls, spec: FieldSpec, zone: str) -> Manner:
+    def from_spec(cls, spec: FieldSpec, zone: str) -> Manner:
         """As ``spec`` says; naive times stand in ``zone`` where it names none."""
         return cls(TimeRule(spec.format, spec.unit, spec.timezone or zone), spec.decimal)
 
@@ -43,34 +46,34 @@ class Manner(NamedTuple):
         return self._replace(decimal=".")
 
 
-def _number(values: pa.Array, manner: Manner) -> pa.Array:
-    return read_numbers(_numeric(values), manner.decimal)
+def _read_number(values: pa.Array, manner: Manner) -> pa.Array:
+    return read_numbers(_require_numeric(values), manner.decimal)
 
 
-def _integer(values: pa.Array, manner: Manner) -> pa.Array:
-    return read_integers(_numeric(values), manner.decimal)
+def _read_integer(values: pa.Array, manner: Manner) -> pa.Array:
+    return read_integers(_require_numeric(values), manner.decimal)
 
 
-def _numeric(values: pa.Array) -> pa.Array:
+def _require_numeric(values: pa.Array) -> pa.Array:
     kind = values.type
     if is_text(values) or kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind):
         return values
     raise UnfitTypeError(f"{kind} is no number")
 
 
-def _money(values: pa.Array, manner: Manner) -> pa.Array:
-    return read_money(_numeric(values), manner.decimal)
+def _read_money(values: pa.Array, manner: Manner) -> pa.Array:
+    return read_money(_require_numeric(values), manner.decimal)
 
 
-def _id(values: pa.Array, _: Manner) -> pa.Array:
-    """Text of which no digit is gone; a whole number has no fraction, whatever type it came in."""
+def _read_id(values: pa.Array, _: Manner) -> pa.Array:
+    """Text of which no digit is gone; a whole number has no fraction, in any source type."""
     text = as_text(values)
-    where = damaged(text)
-    return whole_numbers(text if where is None else pc.if_else(where, pa.scalar(None, pa.string()), text))
+    where = find_damaged(text)
+    return strip_zero_fraction(text if where is None else pc.if_else(where, pa.scalar(None, pa.string()), text))
 
 
-def truths(values: pa.Array) -> pa.BooleanArray:
-    """Booleans as they are; ``TRUE`` and ``FALSE`` words and 1 and 0 as what they mean; null for everything else.
+def read_booleans(values: pa.Array) -> pa.BooleanArray:
+    """Booleans as they are; ``TRUE_TEXTS``, ``FALSE_TEXTS``, 1 and 0 as what they mean; null for everything else.
 
     ``01`` and ``00`` are single bytes, as which some databases keep booleans.
     """
@@ -84,11 +87,11 @@ def truths(values: pa.Array) -> pa.BooleanArray:
 
 CASTS: dict[str, Callable[[pa.Array, Manner], pa.Array]] = {
     "string": lambda values, _: as_text(values),
-    "number": _number,
-    "integer": _integer,
-    "money": _money,
-    "id": _id,
-    "boolean": lambda values, _: truths(values),
+    "number": _read_number,
+    "integer": _read_integer,
+    "money": _read_money,
+    "id": _read_id,
+    "boolean": lambda values, _: read_booleans(values),
     "timestamp": lambda values, manner: read_instants(values, manner.time),
     "date": lambda values, manner: read_dates(values, manner.time),
 }

@@ -14,16 +14,16 @@ import pyarrow.types as kinds
 
 from offline_capi.config import MappingSpec, list_columns_used
 from offline_capi.errors import SourceSchemaError
-from offline_capi.mapping.ids import undecorated
-from offline_capi.mapping.text import UnfitTypeError, is_text, plain, verbatim
+from offline_capi.mapping.ids import strip_decoration
+from offline_capi.mapping.text import UnfitTypeError, is_text, keep_verbatim, trim_text
 from offline_capi.runtime.border import column_names
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["SourceColumns", "columns_needed", "require_columns"]
+__all__ = ["SourceColumns", "list_columns_needed", "require_columns"]
 
 
-def columns_needed(mapping: MappingSpec) -> tuple[str, ...] | None:
-    """The source columns that ``mapping`` reads; ``None``: all, for nobody knows what a transform hook looks at."""
+def list_columns_needed(mapping: MappingSpec) -> tuple[str, ...] | None:
+    """The source columns that ``mapping`` reads; ``None``: all, because a transform hook may read any column."""
     return None if mapping.transform else tuple(list_columns_used(mapping))
 
 
@@ -31,7 +31,7 @@ def require_columns(mapping: MappingSpec, names: list[str], origin: str) -> None
     """Raise one ``SourceSchemaError`` that names every column of the YAML that is not there exactly once."""
     times, used = Counter(names), list_columns_used(mapping)
     near = column_names(times, used)
-    faults = [_fault(column, used[column], times[column], near) for column in used if times[column] != 1]
+    faults = [_describe_fault(column, used[column], times[column], near) for column in used if times[column] != 1]
     if faults:
         rows = "the rows after the transform hook" if mapping.transform else "the source"
         lines = "\n".join(f"  {fault}" for fault in faults)
@@ -41,7 +41,7 @@ def require_columns(mapping: MappingSpec, names: list[str], origin: str) -> None
         )
 
 
-def _fault(column: str, paths: tuple[str, ...], times: int, near: list[str]) -> str:
+def _describe_fault(column: str, paths: tuple[str, ...], times: int, near: list[str]) -> str:
     where = ", ".join(paths)
     if times:
         return f'{where}  column "{column}" is there {times} times; give the others another name'
@@ -66,22 +66,22 @@ class SourceColumns:
     def __len__(self) -> int:
         return int(self.batch.num_rows)
 
-    def values(self, name: str) -> pa.Array:
+    def get_values(self, name: str) -> pa.Array:
         """The column; text without the white space around it, null where blank."""
         if name not in self._plain:
-            values = self._undecorated(name)
-            self._plain[name] = plain(values) if is_text(values) else values
+            values = self._get_undecorated(name)
+            self._plain[name] = trim_text(values) if is_text(values) else values
         return self._plain[name]
 
-    def written(self, name: str) -> pa.Array:
+    def get_written(self, name: str) -> pa.Array:
         """The column; text as the source wrote it, null where blank."""
-        values = self._undecorated(name)
-        return verbatim(values) if is_text(values) else values
+        values = self._get_undecorated(name)
+        return keep_verbatim(values) if is_text(values) else values
 
-    def _undecorated(self, name: str) -> pa.Array:
+    def _get_undecorated(self, name: str) -> pa.Array:
         if name not in self._bare:
-            values = _decoded(self.batch.column(name))
-            self._bare[name] = undecorated(values) if is_text(values) else values
+            values = _decode(self.batch.column(name))
+            self._bare[name] = strip_decoration(values) if is_text(values) else values
         return self._bare[name]
 
     @contextmanager
@@ -96,11 +96,11 @@ class SourceColumns:
                 "Map another column, or cast it in the source; nothing of this batch was sent."
             ) from None
 
-    def repeated(self, value: Any) -> pa.Array:
+    def repeat_value(self, value: Any) -> pa.Array:
         return pa.repeat(pa.scalar(value), len(self))
 
 
-def _decoded(values: pa.Array) -> pa.Array:
+def _decode(values: pa.Array) -> pa.Array:
     """Without dictionary or run-length encoding; the three kinds of Arrow strings and columns of nulls as strings."""
     if kinds.is_dictionary(values.type):
         values = values.dictionary_decode()

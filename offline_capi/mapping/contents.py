@@ -27,17 +27,17 @@ import pyarrow.compute as pc
 from offline_capi.config.fields import FieldSpec
 from offline_capi.config.mapping import Contents
 from offline_capi.mapping.columns import SourceColumns
-from offline_capi.mapping.fields import ID, Reading, either, read_field
-from offline_capi.mapping.ids import is_damaged, whole_number
+from offline_capi.mapping.fields import ID_KIND, Reading, combine_masks, read_field
+from offline_capi.mapping.ids import is_damaged, strip_one_zero_fraction
 from offline_capi.mapping.json_text import (
     MalformedError,
-    compact,
+    build_json_object,
+    dump_compact,
     is_list,
-    json_object,
-    json_of_lists,
-    json_value,
-    quoted,
-    rewritten,
+    parse_json,
+    quote_text,
+    render_json_lists,
+    rewrite_distinct,
 )
 from offline_capi.mapping.numerals import read_numbers
 from offline_capi.mapping.objects import Member, read_members
@@ -56,7 +56,7 @@ ITEM_KINDS = {
     "category": "string",
     "delivery_category": "string",
 }
-ITEM = tuple(Member(key, key, {"id": ID, "quantity": "number"}.get(key, kind)) for key, kind in ITEM_KINDS.items())
+ITEM = tuple(Member(key, key, {"id": ID_KIND, "quantity": "number"}.get(key, kind)) for key, kind in ITEM_KINDS.items())
 # What exports of shops call the keys, the first that is there: WooCommerce, Shopify, Square, GA4 (item_id, item_name).
 OTHER_NAMES = {
     "id": ("sku", "item_id", "product_id", "content_id", "variant_id", "product_sku"),
@@ -75,27 +75,27 @@ def read_contents(columns: SourceColumns, spec: Contents, path: str) -> Reading:
     """One array of items a row, null where there is none."""
     if spec.json_column is not None:
         with columns.read_for(path, spec.json_column):
-            return _rewritten(json_of_lists(columns.values(spec.json_column)))
-    return _built(columns, spec, path)
+            return _rewrite_items(render_json_lists(columns.get_values(spec.json_column)))
+    return _build_items(columns, spec, path)
 
 
-def _built(columns: SourceColumns, spec: Contents, path: str) -> Reading:
+def _build_items(columns: SourceColumns, spec: Contents, path: str) -> Reading:
     """One item a row, made of columns; no item where the id is empty. An empty quantity is unreadable."""
     read = read_members(columns, spec, ITEM, path)
-    quantity, rounded = _whole_quantities(read["quantity"].values)
+    quantity, rounded = _round_quantities(read["quantity"].values)
     read["quantity"] = read["quantity"]._replace(values=quantity)
     there = read["id"].values.is_valid()
-    unreadable = either(*(found.unreadable for found in read.values()), pc.and_(there, quantity.is_null()))
-    unknown = either(*(found.unknown for found in read.values()))
+    unreadable = combine_masks(*(found.unreadable for found in read.values()), pc.and_(there, quantity.is_null()))
+    unknown = combine_masks(*(found.unknown for found in read.values()))
     whole = there if unreadable is None else pc.and_not(there, unreadable)
     item = pc.if_else(
-        whole, json_object({key: found.values for key, found in read.items()}), pa.scalar(None, pa.string())
+        whole, build_json_object({key: found.values for key, found in read.items()}), pa.scalar(None, pa.string())
     )
     reduced = pc.and_(rounded, whole) if pc.any(rounded).as_py() else None
     return Reading(pc.binary_join_element_wise("[", item, "]", ""), unreadable, unknown, read["id"].damaged, reduced)
 
 
-def _whole_quantities(texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
+def _round_quantities(texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
     """Quantities above zero as whole numbers of at least 1, and which of them were rounded."""
     numbers = pc.cast(texts, pa.float64())
     above = pc.if_else(pc.greater(numbers, 0), numbers, pa.scalar(None, pa.float64()))
@@ -109,32 +109,32 @@ def _whole_quantities(texts: pa.StringArray) -> tuple[pa.StringArray, pa.Boolean
 
 def read_content_ids(columns: SourceColumns, specs: Iterable[FieldSpec], path: str) -> Reading:
     """The ids of all columns in one array a row; a text that begins with ``[`` is a JSON array of ids itself."""
-    found = [_ids(columns, spec, path) for spec in specs]
+    found = [_read_ids(columns, spec, path) for spec in specs]
     # Not null_handling="skip": pyarrow 26 returns fewer rows than it was given where a row is all null.
     ended = [pc.fill_null(pc.binary_join_element_wise(part.values, ",", ""), "") for part in found]
     joined = pc.utf8_rtrim(pc.binary_join_element_wise(*ended, ""), characters=",")
     filled = pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined)
     return Reading(
         pc.binary_join_element_wise("[", filled, "]", ""),
-        either(*(part.unreadable for part in found)),
-        either(*(part.unknown for part in found)),
-        either(*(part.damaged for part in found)),
+        combine_masks(*(part.unreadable for part in found)),
+        combine_masks(*(part.unknown for part in found)),
+        combine_masks(*(part.damaged for part in found)),
     )
 
 
-def _ids(columns: SourceColumns, spec: FieldSpec, path: str) -> Reading:
+def _read_ids(columns: SourceColumns, spec: FieldSpec, path: str) -> Reading:
     """The members of the array, without its brackets."""
-    if spec.column is not None and is_list(columns.values(spec.column).type):
-        return rewritten(json_of_lists(columns.values(spec.column)), _members)
-    found = read_field(columns, spec, path, ID)
+    if spec.column is not None and is_list(columns.get_values(spec.column).type):
+        return rewrite_distinct(render_json_lists(columns.get_values(spec.column)), _render_members)
+    found = read_field(columns, spec, path, ID_KIND)
     if spec.type == "string" or spec.constant is not None:
-        return found._replace(values=quoted(found.values))
+        return found._replace(values=quote_text(found.values))
     several = pc.fill_null(pc.match_substring_regex(found.values, r"^[\[{]|[,;|\n]"), False)
     if not pc.any(several).as_py():
-        return found._replace(values=quoted(found.values))
-    read = rewritten(pc.if_else(several, found.values, pa.scalar(None, pa.string())), _members)
-    values = pc.if_else(several, read.values, quoted(found.values))
-    return found._replace(values=values, unreadable=either(found.unreadable, read.unreadable))
+        return found._replace(values=quote_text(found.values))
+    read = rewrite_distinct(pc.if_else(several, found.values, pa.scalar(None, pa.string())), _render_members)
+    values = pc.if_else(several, read.values, quote_text(found.values))
+    return found._replace(values=values, unreadable=combine_masks(found.unreadable, read.unreadable))
 
 
 # ---------------------------------------------------------------------------------------------- JSON in the source
@@ -144,17 +144,17 @@ def _ids(columns: SourceColumns, spec: FieldSpec, path: str) -> Reading:
 MAX_KEPT_ITEMS, MAX_KEPT_CHARS = 4_096, 512
 
 
-def _rewritten(text: pa.StringArray) -> Reading:
+def _rewrite_items(text: pa.StringArray) -> Reading:
     """The items of each row, and where a part is missing or rounded."""
     partial: list[bool] = []
 
-    def written(value: str) -> str | None:
+    def write_items(value: str) -> str | None:
         partial.append(False)
-        found, partial[-1] = _kept_items(value) if len(value) <= MAX_KEPT_CHARS else _items(value)
+        found, partial[-1] = _read_items_cached(value) if len(value) <= MAX_KEPT_CHARS else _read_items(value)
         return found
 
     distinct = text.dictionary_encode()
-    found = rewritten(distinct, written)
+    found = rewrite_distinct(distinct, write_items)
     if not any(partial):
         return found
     reduced = pa.array(partial, pa.bool_()).take(distinct.indices)
@@ -162,32 +162,32 @@ def _rewritten(text: pa.StringArray) -> Reading:
 
 
 @lru_cache(MAX_KEPT_ITEMS)
-def _kept_items(text: str) -> tuple[str | None, bool]:
-    return _items(text)
+def _read_items_cached(text: str) -> tuple[str | None, bool]:
+    return _read_items(text)
 
 
-def _items(text: str) -> tuple[str | None, bool]:
+def _read_items(text: str) -> tuple[str | None, bool]:
     """The items that can be read, and whether one was left out or rounded; refused where none can be."""
     items, lost = [], 0
-    found = _array(text)
+    found = _parse_array(text)
     for item in found:
         try:
-            items.append(_item(item))
+            items.append(_read_item(item))
         except (ValueError, OverflowError, RecursionError):
             lost += 1
     if found and not items:
         raise MalformedError("no item that can be read")
     is_rounded = any(rounded for _, rounded in items)
-    return (compact([item for item, _ in items]) if items else None), bool(lost) or is_rounded
+    return (dump_compact([item for item, _ in items]) if items else None), bool(lost) or is_rounded
 
 
-def _array(text: str) -> list[object]:
+def _parse_array(text: str) -> list[object]:
     """The array, from JSON, from JSON inside a JSON text, or as Python prints it; one object is an array of one."""
     try:
-        value = json_value(text)
-        value = json_value(value) if isinstance(value, str) else value
+        value = parse_json(text)
+        value = parse_json(value) if isinstance(value, str) else value
     except ValueError:
-        value = _printed(text)
+        value = _parse_printed(text)
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
@@ -198,7 +198,7 @@ def _array(text: str) -> list[object]:
 MAX_PRINTED_CHARS = 100_000
 
 
-def _printed(text: str) -> object:
+def _parse_printed(text: str) -> object:
     r"""``[{'id': 'A1'}]``, and what two rounds of escaping left: ``"[{\"id\":1}]"`` without its outer quotes."""
     if len(text) > MAX_PRINTED_CHARS:
         raise MalformedError("too long to be read as Python prints it")
@@ -208,16 +208,16 @@ def _printed(text: str) -> object:
         raise MalformedError("neither JSON nor a printed list") from no_literal
 
 
-def _members(text: str) -> str | None:
+def _render_members(text: str) -> str | None:
     if text.startswith("["):
-        found = [_id(value) for value in _array(text) if value is not None]
+        found = [_read_id(value) for value in _parse_array(text) if value is not None]
     else:
         inner = text[1:-1] if text.startswith("{") and text.endswith("}") else text
-        found = [_id(part.strip().strip("\"'")) for part in re.split(r"[,;|\n]", inner) if part.strip()]
-    return compact(found)[1:-1] if found else None
+        found = [_read_id(part.strip().strip("\"'")) for part in re.split(r"[,;|\n]", inner) if part.strip()]
+    return dump_compact(found)[1:-1] if found else None
 
 
-def _item(item: object) -> tuple[dict[str, object], bool]:
+def _read_item(item: object) -> tuple[dict[str, object], bool]:
     if not isinstance(item, dict):
         raise MalformedError("no object")
     item = {str(key): value for key, value in item.items()}
@@ -227,24 +227,24 @@ def _item(item: object) -> tuple[dict[str, object], bool]:
             item[key] = item.pop(other)
     if item.get("id") is None or item.get("quantity") is None:
         raise MalformedError("no id, or no quantity")
-    quantity = _number(item["quantity"])
+    quantity = _read_number(item["quantity"])
     if quantity <= 0:
         raise MalformedError("a quantity of zero or less")
     whole = max(1, math.floor(quantity + 0.5))
     known = {key: _VALUE[kind](item[key]) for key, kind in ITEM_KINDS.items() if item.get(key) is not None}
-    known |= {"id": _id(item["id"]), "quantity": whole}
-    others = {key: _sorted(item[key]) for key in sorted(item) if key not in ITEM_KINDS and item[key] is not None}
-    compact(others)  # what is no JSON costs its item, not the others
+    known |= {"id": _read_id(item["id"]), "quantity": whole}
+    others = {key: _sort_keys(item[key]) for key in sorted(item) if key not in ITEM_KINDS and item[key] is not None}
+    dump_compact(others)  # what is no JSON costs its item, not the others
     return {key: known[key] for key in ITEM_KINDS if key in known} | others, whole != quantity
 
 
-def _sorted(value: object) -> object:
+def _sort_keys(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    return [_sorted(part) for part in value] if isinstance(value, list) else value
+        return {key: _sort_keys(value[key]) for key in sorted(value)}
+    return [_sort_keys(part) for part in value] if isinstance(value, list) else value
 
 
-def _id(value: object) -> str:
+def _read_id(value: object) -> str:
     """Texts trimmed, whole numbers without ``.0``; nothing else is an id."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise MalformedError("no id")
@@ -255,10 +255,10 @@ def _id(value: object) -> str:
     text = str(value).strip()
     if not text or is_damaged(text):
         raise MalformedError("an empty id, or one whose digits are gone")
-    return whole_number(text)
+    return strip_one_zero_fraction(text)
 
 
-def _text(value: object) -> str:
+def _read_text(value: object) -> str:
     if isinstance(value, (dict, list)):
         raise MalformedError("no text")
     text = value if isinstance(value, str) else json.dumps(value)
@@ -266,7 +266,7 @@ def _text(value: object) -> str:
     return text
 
 
-def _number(value: object) -> int | float:
+def _read_number(value: object) -> int | float:
     """Exact and finite; whole numbers without ``.0``, as they are in columns."""
     if isinstance(value, str):
         value = read_numbers(pa.array([value.strip()]), ".")[0].as_py() if value.isascii() else None
@@ -275,4 +275,4 @@ def _number(value: object) -> int | float:
     return int(value) if value == int(value) and abs(value) <= EXACT_FLOAT else value
 
 
-_VALUE: dict[str, Callable[[object], object]] = {"string": _text, "integer": _number, "number": _number}
+_VALUE: dict[str, Callable[[object], object]] = {"string": _read_text, "integer": _read_number, "number": _read_number}

@@ -26,7 +26,7 @@ _USA, _ANYWHERE = 1, 0
 def read_data_use(columns: SourceColumns, spec: LimitedDataUse, path: str) -> dict[str, Reading]:
     """By Meta's names; a flag that cannot be read, or a state that is none, is a fault and never "no limits"."""
     flag = read_field(columns, spec.when, path, "boolean")
-    number, unknown = _state(columns, spec, path)
+    number, unknown = _read_state(columns, spec, path)
     country = pc.if_else(number.is_valid(), _USA, _ANYWHERE)
     limited = pc.if_else(flag.values, True, pa.scalar(None, pa.bool_()))
     options = pc.if_else(flag.values, _LIMITED, _FREE)
@@ -39,19 +39,19 @@ def read_data_use(columns: SourceColumns, spec: LimitedDataUse, path: str) -> di
     }
 
 
-def _state(columns: SourceColumns, spec: LimitedDataUse, path: str) -> tuple[pa.Int64Array, pa.BooleanArray]:
-    """Meta's number of each row's state, null where it has none; and where a word is no state of the USA."""
+def _read_state(columns: SourceColumns, spec: LimitedDataUse, path: str) -> tuple[pa.Int64Array, pa.BooleanArray]:
+    """Meta's number of each row's state, null where it has none; and where a value is no state of the USA."""
     if spec.state is None:
-        return pa.nulls(len(columns), pa.int64()), columns.repeated(False)
+        return pa.nulls(len(columns), pa.int64()), columns.repeat_value(False)
     words = read_field(columns, spec.state, f"{path}.state", "string").values
     words = pc.if_else(pc.equal(words, "0"), pa.scalar(None, pa.string()), words)  # as in a client's setting: not said
-    names, numbers = _states()
+    names, numbers = _load_states()
     numbered = numbers.take(pc.index_in(pc.utf8_lower(words), value_set=names))
     return numbered, pc.and_(words.is_valid(), numbered.is_null())
 
 
 @cache
-def _states() -> tuple[pa.StringArray, pa.Int64Array]:
+def _load_states() -> tuple[pa.StringArray, pa.Int64Array]:
     """Codes, names and Meta's numbers → Meta's number: 0 for the states that have no rules of their own."""
     usa = [one for one in pycountry.subdivisions if one.country_code == "US"]
     states = {word.lower(): 0 for one in usa for word in (one.code.removeprefix("US-"), one.name)}

@@ -22,10 +22,10 @@ from offline_capi.config.fields import Condition, FieldSpec
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.consent import equals_any
-from offline_capi.mapping.fields import ID, read_field
+from offline_capi.mapping.fields import ID_KIND, read_field
 from offline_capi.mapping.text import UnfitSettingError, as_text
 from offline_capi.mapping.text_steps import find_pattern
-from offline_capi.model import Fault, Reason
+from offline_capi.model import Reason, RowFault
 
 __all__ = ["FirstRows", "MeantRows", "find_meant_rows"]
 
@@ -33,19 +33,19 @@ _COMPARE = {"above": pc.greater, "at_least": pc.greater_equal, "below": pc.less,
 
 
 class MeantRows(NamedTuple):
-    """``where`` beside the rows; a fault for each condition that cannot be told of rows that are there."""
+    """``where`` aligned with the rows; a fault for each condition that cannot be evaluated for some rows."""
 
     where: pa.BooleanArray
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[RowFault, ...] = ()
 
 
 class _Keys(NamedTuple):
-    """Hashes of keys, two words each, in ascending order of ``high``."""
+    """Hashes of keys, two 64-bit halves each, in ascending order of ``high``."""
 
     high: NDArray[np.uint64]
     low: NDArray[np.uint64]
 
-    def only(self, chosen: NDArray[Any]) -> _Keys:
+    def select(self, chosen: NDArray[Any]) -> _Keys:
         return _Keys(self.high[chosen], self.low[chosen])
 
     def holds(self, keys: _Keys) -> NDArray[np.bool_]:
@@ -53,7 +53,7 @@ class _Keys(NamedTuple):
         found = np.zeros(len(keys.high), bool)
         at = np.searchsorted(self.high, keys.high)
         open_ = np.arange(len(at))
-        while len(open_):  # once, unless two keys share a word
+        while len(open_):  # once, unless two keys share a half
             open_ = open_[at[open_] < len(self.high)]
             open_ = open_[self.high[at[open_]] == keys.high[open_]]
             same = self.low[at[open_]] == keys.low[open_]
@@ -76,18 +76,18 @@ class FirstRows:
         first = np.flatnonzero(series.is_first_distinct().to_numpy() & there)
         words = _Keys(*(series.gather(first).hash(seed).to_numpy() for seed in (1, 2)))
         order = np.argsort(words.high)
-        words, first = words.only(order), first[order]
+        words, first = words.select(order), first[order]
         fresh = ~reduce(np.logical_or, [run.holds(words) for run in self._runs], np.zeros(len(first), bool))
         new: NDArray[np.bool_] = ~there
         new[first[fresh]] = True
-        self._remember(words.only(fresh))
+        self._remember(words.select(fresh))
         return new
 
     def _remember(self, fresh: _Keys) -> None:
         """Runs of like size are merged, so that there are few."""
         while self._runs and len(self._runs[-1].high) <= 2 * len(fresh.high):
             both = _Keys(*map(np.concatenate, zip(self._runs.pop(), fresh, strict=True)))
-            fresh = both.only(np.argsort(both.high))
+            fresh = both.select(np.argsort(both.high))
         if len(fresh.high):
             self._runs.append(fresh)
 
@@ -95,32 +95,34 @@ class FirstRows:
 def find_meant_rows(
     columns: SourceColumns, conditions: Sequence[Condition], excused: pa.BooleanArray, firsts: FirstRows
 ) -> MeantRows:
-    """The rows that all conditions keep. ``excused`` rows are kept whatever they hold, and are nobody's first row."""
-    where, faults = columns.repeated(True), []
+    """The rows that all conditions keep. ``excused`` rows are always kept, and never count as a first row."""
+    where, faults = columns.repeat_value(True), []
     for index, condition in enumerate(conditions):
         if condition.column is not None:
             path = f"filter[{index}].column"
-            kept, unreadable = _kept(columns, condition, path)
+            kept, unreadable = _keep_matching(columns, condition, path)
             where = pc.and_(where, kept)
             if unreadable is not None:
-                faults.append(Fault(Reason.UNREADABLE_VALUE, path, unreadable))
+                faults.append(RowFault(Reason.UNREADABLE_VALUE, path, unreadable))
     where = pc.or_(where, excused)
     for index, condition in enumerate(conditions):
         if condition.first_of is not None:
-            keys = _keys(columns, condition, f"filter[{index}].first_of")
+            keys = _read_keys(columns, condition, f"filter[{index}].first_of")
             candidates = pc.and_not(where, excused)
             new = firsts.find_new(pc.if_else(candidates, keys, pa.scalar(None, pa.string())))
             where = pc.and_(where, pa.array(new))
     return MeantRows(where, tuple(faults))
 
 
-def _kept(columns: SourceColumns, condition: Condition, path: str) -> tuple[pa.BooleanArray, pa.BooleanArray | None]:
-    """The rows that one condition keeps, those included of which it cannot be told; and which those are."""
+def _keep_matching(
+    columns: SourceColumns, condition: Condition, path: str
+) -> tuple[pa.BooleanArray, pa.BooleanArray | None]:
+    """The rows that one condition keeps, undecidable ones included; and which those are."""
     name, tests = condition.column or "", []
     if condition.text:
         values = read_field(columns, FieldSpec(column=name, text=condition.text), path, "string").values
     else:
-        values = columns.values(name)
+        values = columns.get_values(name)
     try:
         with columns.read_for(path, name):
             if condition.equals is not None:
@@ -136,32 +138,35 @@ def _kept(columns: SourceColumns, condition: Condition, path: str) -> tuple[pa.B
         tests.append(empty if condition.is_ == "empty" else pc.invert(empty))
     unreadable = None
     if condition.bounds:
-        within, unreadable = _within(columns, condition, path)
+        within, unreadable = _compare_bounds(columns, condition, path)
         tests.append(within)
     return reduce(pc.and_, tests), unreadable
 
 
-def _within(columns: SourceColumns, condition: Condition, path: str) -> tuple[pa.BooleanArray, pa.BooleanArray | None]:
+def _compare_bounds(
+    columns: SourceColumns, condition: Condition, path: str
+) -> tuple[pa.BooleanArray, pa.BooleanArray | None]:
     """Where the value lies within the bounds, or cannot be compared; and where it cannot."""
     is_time = isinstance(condition.bounds[0][1], str)
     how = {name: getattr(condition, name) for name in ("text", "format", "unit", "timezone", "decimal")}
     reading = read_field(columns, FieldSpec(column=condition.column, **how), path, "timestamp" if is_time else "number")
     zone = ZoneInfo(condition.timezone or columns.zone)
     tests = [
-        _COMPARE[name](reading.values, _scalar(bound, zone, reading.values.type)) for name, bound in condition.bounds
+        _COMPARE[name](reading.values, _make_scalar(bound, zone, reading.values.type))
+        for name, bound in condition.bounds
     ]
     within = pc.fill_null(reduce(pc.and_, tests), False)
     return (within if reading.unreadable is None else pc.or_(within, reading.unreadable)), reading.unreadable
 
 
-def _scalar(bound: str | float, zone: ZoneInfo, kind: pa.DataType) -> pa.Scalar:
+def _make_scalar(bound: str | float, zone: ZoneInfo, kind: pa.DataType) -> pa.Scalar:
     if not isinstance(bound, str):
         return pa.scalar(float(bound))
     moment = datetime.fromisoformat(bound)
     return pa.scalar(moment if moment.tzinfo else moment.replace(tzinfo=zone)).cast(kind)
 
 
-def _keys(columns: SourceColumns, condition: Condition, path: str) -> pa.StringArray:
+def _read_keys(columns: SourceColumns, condition: Condition, path: str) -> pa.StringArray:
     """Null where a part of the key is empty: nobody knows which row is the first then."""
-    parts = [read_field(columns, FieldSpec(column=name), path, ID).values for name in condition.columns]
+    parts = [read_field(columns, FieldSpec(column=name), path, ID_KIND).values for name in condition.columns]
     return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "\x1f", null_handling="emit_null")

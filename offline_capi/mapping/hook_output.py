@@ -13,11 +13,11 @@ from typing import Any
 
 from offline_capi.runtime.bugs import TRACEBACK
 
-__all__ = ["withheld_output"]
+__all__ = ["withhold_output"]
 
 
 @contextmanager
-def withheld_output(name: str) -> Iterator[None]:
+def withhold_output(name: str) -> Iterator[None]:
     """While this lasts, what this thread prints, warns or logs is dropped; one sentence on stderr says so, once.
 
     Other threads print as before. Withheld is what goes through ``sys.stdout``, ``sys.stderr`` and the handlers of the
@@ -49,9 +49,9 @@ class _Dropped:
         self.thread, self.anything = thread, False
 
     def __call__(self, record: logging.LogRecord) -> bool:
-        return not self.drops(record.thread)
+        return not self.should_drop(record.thread)
 
-    def drops(self, thread: int | None) -> bool:
+    def should_drop(self, thread: int | None) -> bool:
         self.anything = self.anything or thread == self.thread
         return thread == self.thread
 
@@ -63,7 +63,7 @@ class _Stream:
         self._stream, self._dropped = stream, dropped
 
     def write(self, text: str) -> int:
-        return len(text) if self._dropped.drops(threading.get_ident()) else int(self._stream.write(text))
+        return len(text) if self._dropped.should_drop(threading.get_ident()) else int(self._stream.write(text))
 
     def writelines(self, lines: list[str]) -> None:
         for line in lines:

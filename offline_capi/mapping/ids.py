@@ -1,11 +1,11 @@
-"""Ids as the system wrote them that made them: what a spreadsheet or a float added is undone, or told.
+"""Ids as the system wrote them that made them: what a spreadsheet or a float added is undone, or reported.
 
 Undone, because it is certain: ``="1001"`` and ``'1002`` (marks by which a spreadsheet keeps text as text), and ``3.0``
 (a whole number that went through a column of floats: the same number is ``3`` in every other source). Never undone:
 ``1.18E+15``, of which digits are gone. The letters that Meta's Lead Ads export puts before ids, phone numbers and
 postal codes (``l:1180…``, ``p:+49…``, ``z:02134``) are undone like a spreadsheet's marks.
 
-``rounded_to_15`` finds what no single value shows: a column of which every long number ends in zeros where a
+``count_rounded_to_15`` finds what no single value shows: a column of which every long number ends in zeros where a
 spreadsheet keeps no digits.
 """
 
@@ -19,7 +19,14 @@ import pyarrow.compute as pc
 
 from offline_capi.runtime.column_bytes import bytes_of, find_parts, holds, where_ends, where_only
 
-__all__ = ["damaged", "is_damaged", "rounded_to_15", "undecorated", "whole_number", "whole_numbers"]
+__all__ = [
+    "count_rounded_to_15",
+    "find_damaged",
+    "is_damaged",
+    "strip_decoration",
+    "strip_one_zero_fraction",
+    "strip_zero_fraction",
+]
 
 _FORMULA = r'^\s*="([^"]*)"\s*$'
 # Only before what is a number, a date or a phone number as a whole: names begin with an apostrophe, too ('t Hart).
@@ -33,7 +40,7 @@ _META_MARK = (
 _EXPONENT = r"^\s*[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,3}\s*$"
 
 
-def undecorated(text: pa.StringArray) -> pa.StringArray:
+def strip_decoration(text: pa.StringArray) -> pa.StringArray:
     """Without the marks of a spreadsheet, or of Meta's Lead Ads export, that say "this is text"."""
     found = find_parts(text, *(mark for mark, *_ in _MARKS))
     # Nearly all columns that hold a mark hold it elsewhere than where values begin.
@@ -44,7 +51,7 @@ def undecorated(text: pa.StringArray) -> pa.StringArray:
 
 
 def _begin_with(mark: str, text: pa.StringArray, places: tuple[int, ...]) -> bool:
-    """Whether a mark may stand at one of the ``places`` of any value; at the first place, also behind blanks."""
+    """Whether a mark may stand at one of the ``offsets`` of any value; at the first, also behind blanks."""
     offsets, stored = bytes_of(text)
     starts = (offsets[:-1] - offsets[0]).astype(np.intp)
     for place in places:
@@ -66,17 +73,17 @@ _MARKS = (
 KEPT_DIGITS = 15
 #: Zeros at the end that chance does not explain: one in a million.
 CERTAIN_ZEROS = 6
-_LOOKED_AT = 64
+_SAMPLE_VALUES = 64
 
 
-def rounded_to_15(text: pa.StringArray) -> int:
+def count_rounded_to_15(text: pa.StringArray) -> int:
     """How many values are numbers that a spreadsheet seems to have rounded to 15 digits; 0 unless all long ones are.
 
     A number of 16 to 25 digits is long. One id may well end in zeros, so all of a column's together have to have more
     zeros there than chance explains.
     """
     is_long, is_cut = rf"^[0-9]{{{KEPT_DIGITS + 1},25}}$", rf"^[0-9]{{{KEPT_DIGITS}}}0+$"
-    head = text[:_LOOKED_AT]
+    head = text[:_SAMPLE_VALUES]
     seen = pc.match_substring_regex(head, is_long)
     if not pc.any(seen).as_py() or pc.any(pc.and_not(seen, pc.match_substring_regex(head, is_cut))).as_py():
         return 0  # nearly always
@@ -88,24 +95,24 @@ def rounded_to_15(text: pa.StringArray) -> int:
     return len(long) if zeros >= CERTAIN_ZEROS else 0
 
 
-def whole_numbers(text: pa.StringArray) -> pa.StringArray:
+def strip_zero_fraction(text: pa.StringArray) -> pa.StringArray:
     """``3.0`` as ``3``, all other text as it is."""
     where = where_ends(text, b"0") if holds(text, ".0") else None
-    return text if where is None else where_only(text, where, _without_fraction)
+    return text if where is None else where_only(text, where, _strip_fraction)
 
 
-def _without_fraction(text: pa.StringArray) -> pa.StringArray:
+def _strip_fraction(text: pa.StringArray) -> pa.StringArray:
     is_whole = pc.match_substring_regex(text, _WHOLE)
     return pc.replace_substring_regex(text, _WHOLE, r"\1") if pc.any(is_whole).as_py() else text
 
 
-def whole_number(text: str) -> str:
+def strip_one_zero_fraction(text: str) -> str:
     """The same of one text."""
     found = _ONE_WHOLE.fullmatch(text)
     return found[1] if found else text
 
 
-def damaged(text: pa.StringArray) -> pa.BooleanArray | None:
+def find_damaged(text: pa.StringArray) -> pa.BooleanArray | None:
     """Where digits of an id are gone; ``None``: nowhere."""
     if not holds(text, "+") or not holds(text, "E+", "e+"):  # two bytes are searched slowly
         return None

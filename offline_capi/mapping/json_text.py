@@ -1,6 +1,6 @@
 """JSON as text: written column by column, read once a distinct value.
 
-Whatever a source holds as JSON is read and written again compactly, so that the same meaning has the same bytes.
+JSON from a source is read and written again compactly, so that the same meaning has the same bytes.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.mapping.fields import Reading
-from offline_capi.mapping.text import as_text, is_text, plain
+from offline_capi.mapping.text import as_text, is_text, trim_text
 
 __all__ = [
     "MalformedError",
-    "compact",
+    "build_json_object",
+    "dump_compact",
     "is_list",
-    "json_array",
-    "json_object",
-    "json_of_lists",
-    "json_value",
-    "json_values",
-    "of_distinct",
-    "quoted",
-    "rewritten",
+    "map_distinct",
+    "parse_json",
+    "parse_json_array",
+    "quote_text",
+    "render_json_lists",
+    "render_json_values",
+    "rewrite_distinct",
 ]
 
 
@@ -38,31 +38,31 @@ class MalformedError(ValueError):
 # ---------------------------------------------------------------------------------------------- written
 
 
-def json_object(members: Mapping[str, pa.Array]) -> pa.StringArray:
+def build_json_object(members: Mapping[str, pa.Array]) -> pa.StringArray:
     """``{"key":value,…}`` of the members (JSON text each) that have a value, null where none has."""
-    pieces = [_member(key, values) for key, values in members.items()]
+    pieces = [_build_member(key, values) for key, values in members.items()]
     joined = pc.ascii_ltrim(pc.binary_join_element_wise(*pieces, ""), characters=",")
     filled = pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined)
     return pc.binary_join_element_wise("{", filled, "}", "")
 
 
-def _member(key: str, values: pa.Array) -> pa.StringArray:
+def _build_member(key: str, values: pa.Array) -> pa.StringArray:
     member = pc.binary_join_element_wise(f',"{key}":', values, "")
     return pc.fill_null(member, "") if member.null_count else member
 
 
-def json_values(values: pa.Array) -> pa.StringArray:
+def render_json_values(values: pa.Array) -> pa.StringArray:
     """Text quoted, numbers and flags as they are."""
-    return quoted(values) if is_text(values) else as_text(values)
+    return quote_text(values) if is_text(values) else as_text(values)
 
 
-def quoted(text: pa.StringArray) -> pa.StringArray:
+def quote_text(text: pa.StringArray) -> pa.StringArray:
     if pc.any(pc.match_substring_regex(text, r'[\x00-\x1f"\\]')).as_py():
-        return of_distinct(text, lambda value: json.dumps(value, ensure_ascii=False))
+        return map_distinct(text, lambda value: json.dumps(value, ensure_ascii=False))
     return pc.binary_join_element_wise('"', text, '"', "")
 
 
-def compact(value: object) -> str:
+def dump_compact(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     text.encode()  # lone surrogates are legal in JSON and not in UTF-8: refused here, as one
     return text
@@ -75,19 +75,19 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))
 
 
-def json_of_lists(values: pa.Array) -> pa.StringArray:
+def render_json_lists(values: pa.Array) -> pa.StringArray:
     """Lists of a typed source (Parquet) as JSON; text as it is."""
     if not is_list(values.type):
-        return plain(as_text(values))
+        return trim_text(as_text(values))
     return pa.array([None if row is None else json.dumps(row, default=str) for row in values.to_pylist()], pa.string())
 
 
-def json_value(text: str) -> Any:
+def parse_json(text: str) -> Any:
     return json.loads(text, parse_constant=_refuse)
 
 
-def json_array(text: str) -> list[Any]:
-    value = json_value(text)
+def parse_json_array(text: str) -> list[Any]:
+    value = parse_json(text)
     if not isinstance(value, list):
         raise MalformedError("no array")
     return value
@@ -97,7 +97,7 @@ def _refuse(_: str) -> NoReturn:
     raise MalformedError("NaN and Infinity are no JSON")
 
 
-def rewritten(text: pa.StringArray | pa.DictionaryArray, write: Callable[[str], str | None]) -> Reading:
+def rewrite_distinct(text: pa.StringArray | pa.DictionaryArray, write: Callable[[str], str | None]) -> Reading:
     """Each distinct text once; unreadable where ``write`` refuses, null where it finds nothing."""
     distinct = text.dictionary_encode()
     written = [_attempt(value, write) for value in distinct.dictionary.to_pylist()]
@@ -115,6 +115,6 @@ def _attempt(value: str, write: Callable[[str], str | None]) -> tuple[str | None
         return None, False
 
 
-def of_distinct(text: pa.StringArray, write: Callable[[str], str]) -> pa.StringArray:
+def map_distinct(text: pa.StringArray, write: Callable[[str], str]) -> pa.StringArray:
     distinct = text.dictionary_encode()
     return pa.array([write(value) for value in distinct.dictionary.to_pylist()], pa.string()).take(distinct.indices)

@@ -1,4 +1,4 @@
-"""Tables joined to the source's rows by a key: read once a run, then looked up a column at a time."""
+"""Tables joined to the source's rows by a key: read once a run, then joined a column at a time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from offline_capi.config.source import FileLookup, QueryLookup
 from offline_capi.errors import SourceError
 from offline_capi.mapping.casts import Manner, cast
 from offline_capi.mapping.columns import SourceColumns
-from offline_capi.mapping.fields import ID
+from offline_capi.mapping.fields import ID_KIND
 from offline_capi.model import DroppedValues, SourceRows
 
-__all__ = ["MAX_LOOKUP_ROWS", "LookupTable", "columns_of_table", "join_lookups", "read_table"]
+__all__ = ["MAX_LOOKUP_ROWS", "LookupTable", "join_lookups", "list_table_columns", "read_table"]
 
 #: More rows than this belong into a join of the warehouse: the key and the columns in use are held in memory.
 MAX_LOOKUP_ROWS = 5_000_000
@@ -28,7 +28,7 @@ _ADVICE = "Nothing was sent; correct the table and run again."
 
 
 class LookupTable:
-    """Distinct keys and the columns beside them, **readable**: it stays in memory, and no part of it is printed.
+    """Distinct keys and their columns, **readable**: it stays in memory, and no part of it is printed.
 
     Keys are found by their hash in a sorted array and then compared, so that a batch does not index the table anew.
     """
@@ -47,7 +47,7 @@ class LookupTable:
         return (LookupTable, (self._keys, self._columns))
 
     def find(self, keys: pa.StringArray) -> pa.Int64Array:
-        """The place of each key in the table; null where it is not there."""
+        """The row of each key in the table; null where the table lacks it."""
         if not len(self):
             return pa.nulls(len(keys), pa.int64())
         sought = pl.Series(keys).hash(1).to_numpy()
@@ -66,11 +66,11 @@ class LookupTable:
         return pa.array(found, mask=found < 0)
 
     def take(self, places: pa.Int64Array) -> dict[str, pa.Array]:
-        """The columns beside the keys at these places; null where there is none."""
+        """The columns at these rows of the table; null where there is none."""
         return {name: column.take(places) for name, column in self._columns.items()}
 
 
-def columns_of_table(mapping: MappingSpec, name: str) -> tuple[str, ...]:
+def list_table_columns(mapping: MappingSpec, name: str) -> tuple[str, ...]:
     """The columns to read of a lookup's table: the key and those that the mapping names."""
     return tuple(dict.fromkeys([mapping.lookups[name].key, *list_lookup_columns(mapping, name)]))
 
@@ -96,14 +96,14 @@ def read_table(name: str, lookup: FileLookup | QueryLookup, batches: Iterable[So
                 f"Join it in the source's query, or let the lookup's query select fewer. {_ADVICE}"
             )
         with columns.read_for(f"lookups.{name}.key", lookup.key):
-            key = cast(columns.values(lookup.key), ID, Manner())
+            key = cast(columns.get_values(lookup.key), ID_KIND, Manner())
         there = key.is_valid()
         keys.append(key.filter(there))
-        parts.append({column: columns.values(column).filter(there) for column in batch.batch.schema.names})
+        parts.append({column: columns.get_values(column).filter(there) for column in batch.batch.schema.names})
     joined = pa.concat_arrays(keys) if keys else pa.array([], pa.string())
     repeated = len(joined) - pc.count_distinct(joined).as_py()
     _refuse(repeated, f"rows of the table that repeat the key of another ({lookup.key})")
-    return LookupTable(joined, {column: _joined([part[column] for part in parts]) for column in (parts or [{}])[0]})
+    return LookupTable(joined, {column: _join_parts([part[column] for part in parts]) for column in (parts or [{}])[0]})
 
 
 def _refuse(rows: int, words: str) -> None:
@@ -111,7 +111,7 @@ def _refuse(rows: int, words: str) -> None:
         raise SourceError(f"{words}: {rows:,}. {_ADVICE}")
 
 
-def _joined(parts: Sequence[pa.Array]) -> pa.Array:
+def _join_parts(parts: Sequence[pa.Array]) -> pa.Array:
     """One array; of parts that a file or driver typed differently, the text."""
     kinds = {part.type for part in parts}
     return pa.concat_arrays(parts if len(kinds) == 1 else [cast(part, "string", Manner()) for part in parts])
@@ -128,23 +128,23 @@ def join_lookups(
     for name, lookup in mapping.lookups.items():
         by = lookup.by or lookup.key
         with columns.read_for(f"lookups.{name}.by", by):
-            keys = cast(columns.values(by), ID, Manner())
+            keys = cast(columns.get_values(by), ID_KIND, Manner())
         places = tables[name].find(keys)
         found = tables[name].take(places)
-        absent[name] = pc.and_(columns.values(by).is_valid(), places.is_null())
+        absent[name] = pc.and_(columns.get_values(by).is_valid(), places.is_null())
         for column in list_lookup_columns(mapping, name):
             values = found.get(column, pa.nulls(len(columns), pa.string()))
-            batch = _with_column(batch, f"{name}.{column}", values)
+            batch = _add_column(batch, f"{name}.{column}", values)
     return batch, absent
 
 
-def _with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
+def _add_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
     """A column of the source with that name is covered by the lookup's."""
     kept = {one: batch.column(at) for at, one in enumerate(batch.schema.names) if one != name}
     return pa.RecordBatch.from_arrays([*kept.values(), values], [*kept, name])
 
 
-def absent_keys(
+def count_absent_keys(
     mapping: MappingSpec, absent: Mapping[str, pa.BooleanArray], excused: pa.BooleanArray
 ) -> Iterable[DroppedValues]:
     """Keys that no table has, counted."""

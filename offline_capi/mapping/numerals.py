@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from offline_capi.mapping.text import EXACT_FLOAT, as_text, is_text
 
-__all__ = ["SIGNS", "money_sign", "read_integers", "read_money", "read_numbers"]
+__all__ = ["CURRENCY_SIGNS", "find_money_signs", "read_integers", "read_money", "read_numbers"]
 
 _GROUP_SPACES = "[ \u00a0\u202f\u2009'\u2019]"
 
@@ -37,7 +37,7 @@ _MINUS_AFTER = r"^([^+-]*[\d.,])-$"
 _INDIAN = r"^([+-]?[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d*)?)$"
 #: How shops write what has no sign of its own, and whose currency a sign is where only one has it. A dollar, a pound, a
 #: krone or a rupee alone may be of several.
-SIGNS = {
+CURRENCY_SIGNS = {
     "€": "EUR", "₹": "INR", "₽": "RUB", "₩": "KRW", "₺": "TRY", "₴": "UAH", "₪": "ILS", "₫": "VND", "₱": "PHP",
     "₦": "NGN", "฿": "THB", "₸": "KZT", "₡": "CRC", "₲": "PYG", "₵": "GHS", "₾": "GEL", "₼": "AZN", "₮": "MNT",
     "US$": "USD", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD",
@@ -58,10 +58,10 @@ class _MoneyShapes(NamedTuple):
 
 
 @cache
-def _money_shapes() -> _MoneyShapes:
+def _build_money_shapes() -> _MoneyShapes:
     from pycountry import currencies  # only where an upload reads money
 
-    words = sorted({*SIGNS, *(one.alpha_3 for one in currencies)}, key=len, reverse=True)
+    words = sorted({*CURRENCY_SIGNS, *(one.alpha_3 for one in currencies)}, key=len, reverse=True)
     currency = rf"(?:{'|'.join(map(re.escape, words))}|\p{{Sc}})"
     return _MoneyShapes(
         rf"^{_BLANK}([+-]?){_BLANK}{currency}{_BLANK}([+-]?){_BLANK}([\d.,].*)$",
@@ -80,7 +80,7 @@ class _Spelling(NamedTuple):
 
 
 @cache
-def _spellings(decimal: str) -> tuple[_Spelling, ...]:
+def _list_spellings(decimal: str) -> tuple[_Spelling, ...]:
     d, g = (r"\.", ",") if decimal == "." else (",", r"\.")
     foreign = "," if decimal == "." else "."
     return (
@@ -94,10 +94,10 @@ def _spellings(decimal: str) -> tuple[_Spelling, ...]:
     )
 
 
-def _canonical(text: pa.StringArray, decimal: str) -> pa.StringArray:
+def _canonicalise(text: pa.StringArray, decimal: str) -> pa.StringArray:
     """The same numbers with a point and without separators; null where the text is no number."""
     found = pa.nulls(len(text), pa.string())
-    for spelling in _spellings(decimal):
+    for spelling in _list_spellings(decimal):
         fits = pc.match_substring_regex(text, spelling.shape)
         if pc.any(fits).as_py():
             bare = pc.replace_substring_regex(text, spelling.separators, "") if spelling.separators else text
@@ -106,12 +106,12 @@ def _canonical(text: pa.StringArray, decimal: str) -> pa.StringArray:
     return found
 
 
-def _parsed(text: pa.StringArray, kind: pl.DataType | type[pl.DataType]) -> pa.Array:
+def _parse(text: pa.StringArray, kind: pl.DataType | type[pl.DataType]) -> pa.Array:
     """What a machine would write, null for the rest. One value at a time: neighbours play no part."""
     return pl.Series(pl.from_arrow(text)).cast(kind, strict=False).to_arrow()
 
 
-def _with_rest(text: pa.StringArray, known: pa.Array, rest: pa.Array) -> pa.Array:
+def _fill_rest(text: pa.StringArray, known: pa.Array, rest: pa.Array) -> pa.Array:
     """``known``, completed where it is null although there is text."""
     return pc.replace_with_mask(known, _open(text, known), rest)
 
@@ -122,7 +122,7 @@ def _open(text: pa.StringArray, known: pa.Array) -> pa.BooleanArray:
 
 def read_numbers(values: pa.Array, decimal: str) -> pa.DoubleArray:
     """Finite float64, null where there is no number. Takes text, or any column of numbers."""
-    numbers = _numbers_of_text(values, decimal) if is_text(values) else _as_floats(values)
+    numbers = _read_numbers_of_text(values, decimal) if is_text(values) else _as_floats(values)
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
 
@@ -130,19 +130,19 @@ def _as_floats(values: pa.Array) -> pa.DoubleArray:
     # A float32 of 9.99 means 9.99, not 9.989999771: its shortest text is what the source wrote. The float nearest to a
     # decimal is that of its text, too: Arrow's own cast does not promise it.
     if pa.types.is_float32(values.type) or pa.types.is_decimal(values.type):
-        return _parsed(as_text(values), pl.Float64)
+        return _parse(as_text(values), pl.Float64)
     return pc.cast(values, pa.float64(), safe=False)
 
 
-def _numbers_of_text(text: pa.StringArray, decimal: str) -> pa.DoubleArray:
-    quick = _parsed(_machine_text(text, decimal), pl.Float64)
+def _read_numbers_of_text(text: pa.StringArray, decimal: str) -> pa.DoubleArray:
+    quick = _parse(_rewrite_for_machine(text, decimal), pl.Float64)
     if quick.null_count == text.null_count:
         return quick
     rest = text.filter(_open(text, quick))
-    return _with_rest(text, quick, _parsed(_canonical(rest, decimal), pl.Float64))
+    return _fill_rest(text, quick, _parse(_canonicalise(rest, decimal), pl.Float64))
 
 
-def _machine_text(text: pa.StringArray, decimal: str) -> pa.StringArray:
+def _rewrite_for_machine(text: pa.StringArray, decimal: str) -> pa.StringArray:
     """For a decimal comma: commas as points, and nothing for texts whose points may separate thousands."""
     if decimal == ".":
         return text
@@ -157,13 +157,13 @@ def read_integers(values: pa.Array, decimal: str) -> pa.Int64Array:
     float columns must stay below 2^53.
     """
     if is_text(values):
-        return _integers_of_text(values, decimal)
+        return _read_integers_of_text(values, decimal)
     if pa.types.is_decimal(values.type):
-        return _integers_of_text(as_text(values), ".")
-    return _parsed(_whole(values), pl.Int64)
+        return _read_integers_of_text(as_text(values), ".")
+    return _parse(_keep_whole(values), pl.Int64)
 
 
-def _whole(values: pa.Array) -> pa.Array:
+def _keep_whole(values: pa.Array) -> pa.Array:
     """A column of numbers, null where a float may have lost digits or has a fraction."""
     if not pa.types.is_floating(values.type):
         return values
@@ -172,13 +172,13 @@ def _whole(values: pa.Array) -> pa.Array:
     return pc.if_else(fits, exact, None)
 
 
-def _integers_of_text(text: pa.StringArray, decimal: str) -> pa.Int64Array:
-    quick = _parsed(text, pl.Int64)
+def _read_integers_of_text(text: pa.StringArray, decimal: str) -> pa.Int64Array:
+    quick = _parse(text, pl.Int64)
     if quick.null_count == text.null_count:
         return quick
-    rest = _canonical(text.filter(_open(text, quick)), decimal)
+    rest = _canonicalise(text.filter(_open(text, quick)), decimal)
     digits = pc.replace_substring_regex(rest, r"\.0*$", "")
-    return _with_rest(text, quick, _parsed(digits, pl.Int64))
+    return _fill_rest(text, quick, _parse(digits, pl.Int64))
 
 
 # ---------------------------------------------------------------------------------------------- money
@@ -190,12 +190,12 @@ def read_money(values: pa.Array, decimal: str) -> pa.DoubleArray:
     if not is_text(values) or numbers.null_count == values.null_count:
         return numbers
     rest = values.filter(_open(values, numbers))
-    return _with_rest(values, numbers, read_numbers(_bare(rest, decimal), decimal))
+    return _fill_rest(values, numbers, read_numbers(_strip_currency(rest, decimal), decimal))
 
 
-def _bare(text: pa.StringArray, decimal: str) -> pa.StringArray:
+def _strip_currency(text: pa.StringArray, decimal: str) -> pa.StringArray:
     """The number alone, below zero with a minus before it."""
-    text, shapes = _in_ascii_digits(text, decimal), _money_shapes()
+    text, shapes = _fold_digits(text, decimal), _build_money_shapes()
     for sign in "\u2212\ufe63\uff0d":
         text = pc.replace_substring(text, sign, "-")
     bracketed = pc.fill_null(pc.match_substring_regex(text, r"\(.*\d.*\)"), False)
@@ -209,19 +209,19 @@ def _bare(text: pa.StringArray, decimal: str) -> pa.StringArray:
     return pc.if_else(indian, pc.replace_substring(text, ",", ""), text)
 
 
-def _in_ascii_digits(text: pa.StringArray, decimal: str = ".") -> pa.StringArray:
+def _fold_digits(text: pa.StringArray, decimal: str = ".") -> pa.StringArray:
     """Decimal digits of any script, and the marks that go with them, as ASCII has them.
 
-    The Arabic decimal separator (U+066B) is a decimal mark whatever ``decimal`` says of the others.
+    The Arabic decimal separator (U+066B) is a decimal mark, independent of ``decimal``.
     """
     if pc.all(pc.string_is_ascii(text)).as_py() is not False:
         return text
     return pa.array(
-        [None if value is None else _ascii_digits(value, decimal) for value in text.to_pylist()], pa.string()
+        [None if value is None else _fold_digits_of(value, decimal) for value in text.to_pylist()], pa.string()
     )
 
 
-def _ascii_digits(value: str, decimal: str) -> str:
+def _fold_digits_of(value: str, decimal: str) -> str:
     marks = _MARKS | {"\u066b": decimal}
     return "".join(marks.get(char, char) if not char.isdecimal() else str(unicodedata.decimal(char)) for char in value)
 
@@ -237,7 +237,7 @@ _MARKS = {
 }
 
 
-def money_sign(text: pa.StringArray) -> pa.StringArray:
+def find_money_signs(text: pa.StringArray) -> pa.StringArray:
     """What ``read_money`` reads of a number and ``read_numbers`` does not; null where it is nothing of this.
 
     A sign, a code, ``( )``, a minus after it, the true minus, ``1,23,456`` for Indian groups, ``digits`` for those of
@@ -245,8 +245,8 @@ def money_sign(text: pa.StringArray) -> pa.StringArray:
     """
     if not pc.any(pc.match_substring_regex(text, r"[0-9.,(]|[^\x00-\x7F]")).as_py():
         return pa.nulls(len(text), pa.string())  # words alone: the shapes take a millisecond to begin with
-    folded = _in_ascii_digits(text)
-    found = pc.extract_regex(folded, _money_shapes().sign)
+    folded = _fold_digits(text)
+    found = pc.extract_regex(folded, _build_money_shapes().sign)
     signs = [pc.struct_field(found, name) for name in ("before", "after")]
     sign = pc.coalesce(*(pc.if_else(pc.equal(each, ""), pa.scalar(None, pa.string()), each) for each in signs))
     brackets = pc.if_else(pc.match_substring_regex(folded, _BRACKETS), "( )", pa.scalar(None, pa.string()))

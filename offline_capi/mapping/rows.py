@@ -18,23 +18,23 @@ from offline_capi.config.fields import FieldSpec
 from offline_capi.config.mapping import Contents
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.columns import SourceColumns, require_columns
-from offline_capi.mapping.consent import without_consent
+from offline_capi.mapping.consent import find_without_consent
 from offline_capi.mapping.contents import read_content_ids, read_contents
 from offline_capi.mapping.data_use import read_data_use
-from offline_capi.mapping.fields import ID, Reading, read_field
+from offline_capi.mapping.fields import ID_KIND, Reading, read_field
 from offline_capi.mapping.filtering import FirstRows, find_meant_rows
-from offline_capi.mapping.ids import rounded_to_15
-from offline_capi.mapping.lookups import LookupTable, absent_keys, join_lookups
-from offline_capi.mapping.numerals import SIGNS, money_sign, read_numbers
-from offline_capi.mapping.objects import OBJECTS, read_object, wire
+from offline_capi.mapping.ids import count_rounded_to_15
+from offline_capi.mapping.lookups import LookupTable, count_absent_keys, join_lookups
+from offline_capi.mapping.numerals import CURRENCY_SIGNS, find_money_signs, read_numbers
+from offline_capi.mapping.objects import OBJECTS, as_wire_values, read_object
 from offline_capi.mapping.people import read_identity
-from offline_capi.mapping.screening import Searched, look_for
+from offline_capi.mapping.screening import Searched, find_unsendable
 from offline_capi.mapping.text import as_text, is_text
 from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS, LONG_ID_KEYS
-from offline_capi.model import DroppedValues, Fault, MappedRows, NotedValues, Reason, SourceRows, Window
+from offline_capi.model import DroppedValues, MappedRows, NotedValues, Reason, RowFault, SourceRows, Window
 from offline_capi.runtime.border import is_code, near_misses, outside_map
 
-__all__ = ["map_rows", "placed_rows", "rows_in_window"]
+__all__ = ["inspect_row_times", "map_rows", "select_rows_in_window"]
 
 
 def map_rows(
@@ -55,48 +55,48 @@ def map_rows(
     hook is at fault; a bad row is a fault in the result. A suppressed row has no faults; a line that could not be read
     is never suppressed, nor left out by a filter.
     """
-    placed = _chosen(rows, mapping, window)
-    columns, absent = _joined(placed, rows, mapping, lookups)
+    placed = _choose_rows(rows, mapping, window)
+    columns, absent = _join_lookups(placed, rows, mapping, lookups)
     chosen = placed
-    undecided: tuple[Fault, ...] = ()
+    undecided: tuple[RowFault, ...] = ()
     if mapping.filter:
         meant = find_meant_rows(
             columns, mapping.filter, pc.or_(placed.malformed, placed.left_out), firsts or FirstRows()
         )
-        chosen = replace(placed, batch=columns.batch).only(meant.where)
+        chosen = replace(placed, batch=columns.batch).select(meant.where)
         columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
         undecided = tuple(replace(fault, where=fault.where.filter(meant.where)) for fault in meant.faults)
         absent = {name: where.filter(meant.where) for name, where in absent.items()}
     read = list(_read_all(columns, mapping))
     identity, dropped = read_identity(columns, mapping)
-    suppressed = pc.and_not(pc.or_(without_consent(columns, mapping.consent), chosen.left_out), chosen.malformed)
+    suppressed = pc.and_not(pc.or_(find_without_consent(columns, mapping.consent), chosen.left_out), chosen.malformed)
     excused = pc.or_(suppressed, chosen.malformed)
-    screened = [_screened(field, mapping, excused) for field in read]
+    screened = [_screen(field, mapping, excused) for field in read]
     event = {one.field.name: one.field.reading.values for one in screened if not one.field.custom}
     return MappedRows(
         origin=rows.origin,
         row=chosen.numbers,
         client=event["client"],
-        event={name: wire(event[name]) for name in EVENT_KEYS if name in event},
+        event={name: as_wire_values(event[name]) for name in EVENT_KEYS if name in event},
         identity=identity,
         custom={one.field.name: one.field.reading.values for one in screened if one.field.custom},
         suppressed=suppressed,
         faults=(
             *chosen.faults,
-            *_unplaced(chosen, excused),
+            *_list_unplaced(chosen, excused),
             *(replace(fault, where=pc.and_not(fault.where, excused)) for fault in undecided),
             *(fault for one in screened for fault in one.faults),
-            *_faults(read, excused),
-            *_other_currencies(read, columns, excused),
+            *_list_faults(read, excused),
+            *_find_other_currencies(read, columns, excused),
         ),
         outside=len(rows) - len(placed.numbers),
         dropped=(
             *dropped,
             *(drop for one in screened for drop in one.dropped),
-            *_left_out(read, excused),
-            *absent_keys(mapping, absent, excused),
+            *_count_left_out(read, excused),
+            *count_absent_keys(mapping, absent, excused),
         ),
-        noted=tuple(_rounded_ids(columns, mapping)),
+        noted=tuple(_note_rounded_ids(columns, mapping)),
         filtered=len(placed.numbers) - len(chosen.numbers),
     )
 
@@ -110,9 +110,9 @@ class _Chosen:
 
     batch: pa.RecordBatch
     numbers: pa.Int64Array
-    faults: tuple[Fault, ...]
+    faults: tuple[RowFault, ...]
     left_out: pa.BooleanArray
-    unplaced: Fault | None = None
+    unplaced: RowFault | None = None
 
     @property
     def malformed(self) -> pa.BooleanArray:
@@ -122,26 +122,26 @@ class _Chosen:
             found = pc.or_(found, fault.where)
         return found
 
-    def only(self, mask: pa.BooleanArray) -> _Chosen:
-        faults = tuple(Fault(fault.reason, fault.field, fault.where.filter(mask)) for fault in self.faults)
+    def select(self, mask: pa.BooleanArray) -> _Chosen:
+        faults = tuple(RowFault(fault.reason, fault.field, fault.where.filter(mask)) for fault in self.faults)
         unplaced = self.unplaced and replace(self.unplaced, where=self.unplaced.where.filter(mask))
         left_out = self.left_out.filter(mask)
         return _Chosen(self.batch.filter(mask), self.numbers.filter(mask), faults, left_out, unplaced)
 
 
-def _chosen(rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _Chosen:
+def _choose_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _Chosen:
     """The window first, where its column is in the source, so that a hook sees only the rows of the run."""
     numbers = pa.array(np.arange(rows.first_row, rows.first_row + len(rows), dtype=np.int64))
     chosen = _Chosen(rows.batch, numbers, rows.faults, pa.repeat(pa.scalar(False), len(rows)))
     if mapping.transform is None:
         require_columns(mapping, rows.batch.schema.names, rows.origin)
-        return _inside(chosen, rows, mapping, window)
+        return _keep_inside(chosen, rows, mapping, window)
     early = set(mapping.window.columns) <= set(rows.batch.schema.names)
-    hooked = _hooked(_inside(chosen, rows, mapping, window) if early else chosen, mapping, rows.origin)
-    return hooked if early else _inside(hooked, rows, mapping, window)
+    hooked = _apply_hook(_keep_inside(chosen, rows, mapping, window) if early else chosen, mapping, rows.origin)
+    return hooked if early else _keep_inside(hooked, rows, mapping, window)
 
 
-def _joined(
+def _join_lookups(
     chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, lookups: Mapping[str, LookupTable]
 ) -> tuple[SourceColumns, dict[str, pa.BooleanArray]]:
     """The columns with those of the lookups, and where a lookup has no row for a key."""
@@ -152,37 +152,37 @@ def _joined(
     return SourceColumns(batch, rows.origin, mapping.window.timezone), absent
 
 
-def _hooked(chosen: _Chosen, mapping: MappingSpec, origin: str) -> _Chosen:
-    from offline_capi.mapping.transform import transformed  # pandas, which a process without hooks does without
+def _apply_hook(chosen: _Chosen, mapping: MappingSpec, origin: str) -> _Chosen:
+    from offline_capi.mapping.transform import apply_hook  # pandas, which a process without hooks does without
 
-    batch, left_out = transformed(chosen.batch, chosen.numbers, mapping.transform or "")
+    batch, left_out = apply_hook(chosen.batch, chosen.numbers, mapping.transform or "")
     require_columns(mapping, batch.schema.names, origin)
     return replace(chosen, batch=batch, left_out=left_out)
 
 
-def _inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _Chosen:
-    """Without the rows whose time lies outside. Where that cannot be told, the row stays and has a fault."""
+def _keep_inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _Chosen:
+    """Without the rows whose time lies outside. Where that is undecidable, the row stays and has a fault."""
     if window is None:
         return chosen
     columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
-    spec, path = _window_spec(mapping)
-    time = wire(read_field(columns, spec, path, "timestamp").values)
+    spec, path = _choose_window_spec(mapping)
+    time = as_wire_values(read_field(columns, spec, path, "timestamp").values)
     since, until = (int(end.timestamp()) for end in (window.since, window.until))
     inside = pc.fill_null(pc.and_(pc.greater_equal(time, since), pc.less(time, until)), True)
     if time.null_count and mapping.event.time not in (None, spec):  # else it is the event's own time that is missing
-        unplaced = Fault(Reason.UNREADABLE_WINDOW, path, pc.and_not(time.is_null(), chosen.malformed))
+        unplaced = RowFault(Reason.UNREADABLE_WINDOW, path, pc.and_not(time.is_null(), chosen.malformed))
         chosen = replace(chosen, unplaced=unplaced)
-    return chosen if pc.all(inside).as_py() in (True, None) else chosen.only(inside)
+    return chosen if pc.all(inside).as_py() in (True, None) else chosen.select(inside)
 
 
-def rows_in_window(
+def select_rows_in_window(
     rows: SourceRows, mapping: MappingSpec, window: Window | None
 ) -> tuple[pa.RecordBatch, pa.Int64Array]:
-    """The rows of ``window`` as the source gave them, and their numbers; all where a hook makes what places them."""
+    """The rows of ``window`` as the source gave them, and their numbers; all where a hook computes their time."""
     numbers = pa.array(np.arange(rows.first_row, rows.first_row + len(rows), dtype=np.int64))
     chosen = _Chosen(rows.batch, numbers, rows.faults, pa.repeat(pa.scalar(False), len(rows)))
     if set(mapping.window.columns) <= set(rows.batch.schema.names):
-        chosen = _inside(chosen, rows, mapping, window)
+        chosen = _keep_inside(chosen, rows, mapping, window)
     return chosen.batch, chosen.numbers
 
 
@@ -194,24 +194,24 @@ class PlacedRows(NamedTuple):
     readable: int
 
 
-def placed_rows(rows: SourceRows, mapping: MappingSpec) -> PlacedRows:
-    """How well the rows can be told in or out of a window, before any is. Only the window's columns are looked at."""
+def inspect_row_times(rows: SourceRows, mapping: MappingSpec) -> PlacedRows:
+    """How many rows have a usable time, before the window is applied. Only the window's columns are read."""
     columns = SourceColumns(rows.batch, rows.origin, mapping.window.timezone)
-    spec, path = _window_spec(mapping)
+    spec, path = _choose_window_spec(mapping)
     reading = read_field(columns, spec, path, "timestamp")
     readable = len(reading.values) - reading.values.null_count
     lost = 0 if reading.unreadable is None else pc.sum(reading.unreadable).as_py()
     return PlacedRows(path, readable + lost, readable)
 
 
-def _time_spec(mapping: MappingSpec) -> FieldSpec:
+def _choose_time_spec(mapping: MappingSpec) -> FieldSpec:
     window = mapping.window
     if mapping.event.time is not None:
         return mapping.event.time
     return FieldSpec(column=window.column, template=window.template, format=window.format, unit=window.unit)
 
 
-def _window_spec(mapping: MappingSpec) -> tuple[FieldSpec, str]:
+def _choose_window_spec(mapping: MappingSpec) -> tuple[FieldSpec, str]:
     """As the window declares; one that declares nothing is read as ``event.time`` where that is of the same column.
 
     Or of a template with that column in it, as ``{Date} {Time}``: the day of the whole is the day of its part.
@@ -245,7 +245,7 @@ class _Field(NamedTuple):
 # Wire name (D:parameters/server-event) → its key under ``event`` and its type.
 _EVENT = (
     ("event_time", "time", "timestamp"),
-    ("event_id", "id", ID),
+    ("event_id", "id", ID_KIND),
     ("event_name", "name", "string"),
     ("action_source", "action_source", "string"),
     ("event_source_url", "source_url", "string"),
@@ -269,8 +269,8 @@ _CUSTOM_KINDS = {
     "predicted_ltv": "number",
     "net_revenue": "number",
     "num_items": "integer",
-    "order_id": ID,
-    "item_number": ID,
+    "order_id": ID_KIND,
+    "item_number": ID_KIND,
 }
 
 # What these declare, or are as constants, custom properties keep; all others are text.
@@ -289,8 +289,8 @@ _REQUIRED = {
 def _read_all(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
     """Client and event first, then custom data: the first fault of a row is the one reported."""
     yield _Field("client", "client", _read_client(columns, mapping.client))
-    yield from _event(columns, mapping)
-    yield from _custom(columns, mapping)
+    yield from _read_event_fields(columns, mapping)
+    yield from _read_custom_fields(columns, mapping)
 
 
 def _read_client(columns: SourceColumns, spec: FieldSpec) -> Reading:
@@ -301,11 +301,11 @@ def _read_client(columns: SourceColumns, spec: FieldSpec) -> Reading:
     read = read_field(columns, spec, "client", "string", only_keys=True)
     forged = pc.ends_with(read.values, outside_map(""))
     values = pc.if_else(forged, None, read.values) if pc.any(forged).as_py() else read.values
-    named = values if read.unknown is None else pc.if_else(read.unknown, _unmapped(columns, spec), values)
+    named = values if read.unknown is None else pc.if_else(read.unknown, _mark_unmapped(columns, spec), values)
     return Reading(named, read.unreadable)
 
 
-def _unmapped(columns: SourceColumns, spec: FieldSpec) -> pa.StringArray:
+def _mark_unmapped(columns: SourceColumns, spec: FieldSpec) -> pa.StringArray:
     """A mark where the map lacks the value: with the value where that is a key of the map misspelt."""
     said = read_field(columns, spec.model_copy(update={"map": None, "default": None}), "client", "string").values
     distinct = said.dictionary_encode()
@@ -314,10 +314,10 @@ def _unmapped(columns: SourceColumns, spec: FieldSpec) -> pa.StringArray:
     return pc.fill_null(pa.array(marked, pa.string()).take(distinct.indices), outside_map(None))
 
 
-def _event(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
+def _read_event_fields(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
     for name, key, kind in _EVENT:
-        spec = _time_spec(mapping) if key == "time" else getattr(mapping.event, key)
-        path = _window_spec(mapping)[1] if key == "time" and mapping.event.time is None else f"event.{key}"
+        spec = _choose_time_spec(mapping) if key == "time" else getattr(mapping.event, key)
+        path = _choose_window_spec(mapping)[1] if key == "time" and mapping.event.time is None else f"event.{key}"
         if spec is not None:
             reading = read_field(columns, spec, path, kind)
             yield _Field(name, path, reading, spec=spec, codes=_unknown_codes(columns, spec, reading, mapping))
@@ -330,24 +330,27 @@ def _event(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
         yield from (_Field(name, path, reading) for name, reading in read.items())
 
 
-def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
+def _read_custom_fields(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
     """The standard keys in the grammar's order, then the properties in the YAML's."""
     data = mapping.custom_data
     for name in type(data).model_fields:
         spec, path = getattr(data, name), f"custom_data.{name}"
         if name == "properties" or spec is None:
             continue
-        reading = _standard(columns, name, spec, path)
-        signs, no_numbers = _money_signs(columns, name, spec, reading), _not_finite(columns, name, spec, reading)
+        reading = _read_standard(columns, name, spec, path)
+        signs, no_numbers = (
+            _find_money_signs(columns, name, spec, reading),
+            _find_not_finite(columns, name, spec, reading),
+        )
         codes = _unknown_codes(columns, spec, reading, mapping)
         yield _Field(name, path, reading, custom=True, spec=spec, signs=signs, not_finite=no_numbers, codes=codes)
     for name, spec in data.properties.items():
         path = f"custom_data.properties.{name}"
         _refuse_standard(name, path, type(data).model_fields)
-        yield _Field(name, path, read_field(columns, spec, path, _property_kind(spec)), custom=True, spec=spec)
+        yield _Field(name, path, read_field(columns, spec, path, _choose_property_kind(spec)), custom=True, spec=spec)
 
 
-#: Of one batch and field; a column that mixes more is told by the first of them.
+#: Of one batch and field; a column that mixes more is reported by the first of them.
 MAX_SIGNS = 20
 #: A column with more different values outside of its map holds no codes.
 MAX_UNKNOWN_CODES = 12
@@ -361,53 +364,53 @@ def _unknown_codes(columns: SourceColumns, spec: Any, reading: Reading, mapping:
         return None
     if spec.column in {name for specs in mapping.user_data.values() for one in specs for name in one.columns}:
         return None
-    texts = pc.if_else(reading.unknown, pc.utf8_trim_whitespace(as_text(columns.values(spec.column))), None)
+    texts = pc.if_else(reading.unknown, pc.utf8_trim_whitespace(as_text(columns.get_values(spec.column))), None)
     found = pc.unique(texts.drop_null()).to_pylist()
     if len(found) > MAX_UNKNOWN_CODES or spec.text:
         return None
     return pc.if_else(pc.is_in(texts, value_set=pa.array(list(filter(is_code, found)), pa.string())), texts, None)
 
 
-def _money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.StringArray | None:
-    """Beside an amount that cannot be read: the sign that stands there, where ``type: money`` would read it."""
+def _find_money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.StringArray | None:
+    """For an amount that cannot be read: the currency sign in it, where ``type: money`` would read it."""
     is_amount = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) == "number" and spec.column is not None
     if reading.unreadable is None or not is_amount or spec.text:
         return None
-    values, where = columns.values(spec.column), reading.unreadable
+    values, where = columns.get_values(spec.column), reading.unreadable
     if not is_text(values) or spec.type not in (None, "number"):
         return None
-    signs = money_sign(values.filter(where))
+    signs = find_money_signs(values.filter(where))
     return pc.replace_with_mask(pa.nulls(len(values), pa.string()), pc.fill_null(where, False), signs)
 
 
-def _not_finite(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.BooleanArray | None:
+def _find_not_finite(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.BooleanArray | None:
     """Where a number cannot be read because it is NaN or infinite, as databases and pandas write what they computed."""
     is_number = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) in ("number", "integer")
     if reading.unreadable is None or not is_number or spec.column is None:
         return None
-    values, where = columns.values(spec.column), pc.fill_null(reading.unreadable, False)
+    values, where = columns.get_values(spec.column), pc.fill_null(reading.unreadable, False)
     if is_text(values):
         found = pc.match_substring_regex(values.filter(where), r"(?i)^\s*[+-]?(nan|inf(inity)?)\s*$")
         return pc.replace_with_mask(where, where, pc.fill_null(found, False))
     return pc.fill_null(pc.invert(pc.is_finite(values)), False) if pa.types.is_floating(values.type) else None
 
 
-def _standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Reading:
+def _read_standard(columns: SourceColumns, name: str, spec: Any, path: str) -> Reading:
     if name == "contents":
         return read_contents(columns, spec, path)
     if name == "content_ids":
         return read_content_ids(columns, spec, path)
     if name in OBJECTS:
         return read_object(columns, spec, name, path)
-    found = read_field(columns, spec, path, _custom_kind(name, spec))
-    return _without_negatives(found) if name in _NOT_NEGATIVE and not spec.allow_negative else found
+    found = read_field(columns, spec, path, _choose_custom_kind(name, spec))
+    return _drop_negatives(found) if name in _NOT_NEGATIVE and not spec.allow_negative else found
 
 
 #: Meta's own uploaders refuse these below zero (meta-capi.md 15, on 3.1). A profit (net_revenue) may be a loss.
 _NOT_NEGATIVE = ("value", "num_items", "predicted_ltv")
 
 
-def _without_negatives(found: Reading) -> Reading:
+def _drop_negatives(found: Reading) -> Reading:
     """The same without finite values below zero."""
     if is_text(found.values) and not pc.any(pc.starts_with(found.values, "-")).as_py():
         return found
@@ -423,10 +426,10 @@ def _without_negatives(found: Reading) -> Reading:
     return found._replace(values=pc.if_else(below, pa.scalar(None, found.values.type), found.values), negative=below)
 
 
-def _custom_kind(name: str, spec: FieldSpec) -> str:
+def _choose_custom_kind(name: str, spec: FieldSpec) -> str:
     """Meta takes a flag or a text as ``status``, and its own samples write ``value`` as text: so may an upload."""
     if name == "status":
-        return _property_kind(spec)
+        return _choose_property_kind(spec)
     return "string" if name == "value" and spec.type == "string" else _CUSTOM_KINDS.get(name, "string")
 
 
@@ -435,7 +438,7 @@ def _refuse_standard(name: str, path: str, standard: Any) -> None:
         raise ConfigError(f"{path}: {name} is a standard key; write it as custom_data.{name}")
 
 
-def _property_kind(spec: FieldSpec) -> str:
+def _choose_property_kind(spec: FieldSpec) -> str:
     declared = spec.type or _CONSTANT_KINDS.get(type(spec.constant), "string")
     declared = _DECLARED_KINDS.get(declared, declared)
     return declared if declared in _PROPERTY_KINDS else "string"
@@ -443,7 +446,7 @@ def _property_kind(spec: FieldSpec) -> str:
 
 # ---------------------------------------------------------------------------------------------- what must never be sent
 
-# How the standard fields are searched; words of Meta's, which are compared with a list later, are not.
+# How the standard fields are searched; Meta's fixed values, which are compared with a list later, are not.
 _SEARCHED = {
     "event_name": Searched.TEXT,
     "event_id": Searched.EVENT_IDS,
@@ -462,21 +465,21 @@ class _Screened(NamedTuple):
     """A field without what must never be sent, and what was done about it."""
 
     field: _Field
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[RowFault, ...] = ()
     dropped: tuple[DroppedValues, ...] = ()
 
 
-def _screened(field: _Field, mapping: MappingSpec, excused: pa.BooleanArray) -> _Screened:
+def _screen(field: _Field, mapping: MappingSpec, excused: pa.BooleanArray) -> _Screened:
     """Neither events nor rejections get such a value: it is gone from the field also where its row is invalid."""
     searched = _search_of(field, mapping)
-    finds = look_for(field.reading.values, searched) if searched else []
+    finds = find_unsendable(field.reading.values, searched) if searched else []
     if not finds:
         return _Screened(field)
-    clean = _without(field.reading.values, reduce(pc.or_, [find.where for find in finds]), searched)
+    clean = _remove_found(field.reading.values, reduce(pc.or_, [find.where for find in finds]), searched)
     cleaned = field._replace(reading=Reading(clean))
     counted = [find._replace(where=pc.and_not(find.where, excused)) for find in finds]
     if field.name in _REQUIRED or mapping.screening.found == "reject":
-        return _Screened(cleaned, tuple(Fault(Reason.FORBIDDEN_DATA, field.path, find.where) for find in counted))
+        return _Screened(cleaned, tuple(RowFault(Reason.FORBIDDEN_DATA, field.path, find.where) for find in counted))
     label = " + ".join(list_columns(field.spec))
     drops = [DroppedValues(field.path, label, find.shape, pc.sum(find.where).as_py()) for find in counted]
     return _Screened(cleaned, dropped=tuple(drop for drop in drops if drop.count))
@@ -484,7 +487,7 @@ def _screened(field: _Field, mapping: MappingSpec, excused: pa.BooleanArray) -> 
 
 def _search_of(field: _Field, mapping: MappingSpec) -> Searched | None:
     """``None`` where no row of the source can put a text into the field."""
-    if not is_text(field.reading.values) or not _written_by_rows(field.spec):
+    if not is_text(field.reading.values) or not _is_from_rows(field.spec):
         return None
     if field.name in mapping.custom_data.properties and field.custom:
         return Searched.IDS if field.name in mapping.screening.ids else Searched.TEXT
@@ -492,14 +495,14 @@ def _search_of(field: _Field, mapping: MappingSpec) -> Searched | None:
     return Searched.IDS if wordless else _SEARCHED.get(field.name)
 
 
-def _written_by_rows(spec: Any) -> bool:
+def _is_from_rows(spec: Any) -> bool:
     """Whether values come as they stand in the source: a constant or the values of a map are the YAML's own."""
     if not isinstance(spec, FieldSpec):
         return spec is not None
     return spec.map is None and (spec.coalesce is not None or spec.constant is None)
 
 
-def _without(values: pa.StringArray, where: pa.BooleanArray, searched: Searched | None) -> pa.StringArray:
+def _remove_found(values: pa.StringArray, where: pa.BooleanArray, searched: Searched | None) -> pa.StringArray:
     """Nothing where such a value is; of an address its domain."""
     nothing = pa.scalar(None, pa.string())
     rest = pc.replace_substring_regex(values, *BARE_DOMAIN) if searched is Searched.ADDRESS else nothing
@@ -510,31 +513,31 @@ def _without(values: pa.StringArray, where: pa.BooleanArray, searched: Searched 
 # ---------------------------------------------------------------------------------------------- faults
 
 
-def _unplaced(chosen: _Chosen, excused: pa.BooleanArray) -> Iterator[Fault]:
-    """Rows of which nobody can tell whether they are the run's."""
+def _list_unplaced(chosen: _Chosen, excused: pa.BooleanArray) -> Iterator[RowFault]:
+    """Rows that cannot be assigned to a window."""
     if chosen.unplaced is not None:
         where = pc.and_not(chosen.unplaced.where, excused)
         if pc.any(where).as_py():
             yield replace(chosen.unplaced, where=where)
 
 
-def _faults(fields: Any, excused: pa.BooleanArray) -> Iterator[Fault]:
+def _list_faults(fields: Any, excused: pa.BooleanArray) -> Iterator[RowFault]:
     """What is wrong with the rows that are not ``excused``; nothing for fields without a fault."""
     for field in fields:
-        for reason, path, where in _causes(field):
+        for reason, path, where in _list_causes(field):
             left = None if where is None else pc.and_not(where, excused)
             if left is not None and pc.any(left).as_py():
-                yield Fault(reason, path, left)
+                yield RowFault(reason, path, left)
 
 
-def _causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None]]:
+def _list_causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None]]:
     """Why rows cannot go, in which field, and which; nothing of what is left out."""
     if not _is_left_out(field):
         unreadable = field.reading.unreadable
         if field.name == "event_time":
             yield Reason.UNREADABLE_TIME, field.path, unreadable
         else:
-            yield from _signs(field)
+            yield from _list_signs(field)
             yield Reason.NOT_FINITE, field.path, field.not_finite
             yield Reason.UNREADABLE_VALUE, field.path, unreadable
         if field.codes is not None:
@@ -552,8 +555,8 @@ def _causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None
         yield _REQUIRED[field.name], field.path, field.reading.missing if field.reading.values.null_count else None
 
 
-def _signs(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None]]:
-    """What stands beside a number that would be read as money, by the sign."""
+def _list_signs(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None]]:
+    """Amounts with a currency sign that ``type: money`` would read, by sign."""
     if field.signs is None or field.reading.unreadable is None:
         return
     for sign in pc.unique(field.signs.filter(field.reading.unreadable)).drop_null().to_pylist()[:MAX_SIGNS]:
@@ -561,30 +564,32 @@ def _signs(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None]
         yield Reason.MONEY_SIGN, f'{field.path} with "{sign}"', where
 
 
-def _other_currencies(fields: Iterable[_Field], columns: SourceColumns, excused: pa.BooleanArray) -> Iterator[Fault]:
+def _find_other_currencies(
+    fields: Iterable[_Field], columns: SourceColumns, excused: pa.BooleanArray
+) -> Iterator[RowFault]:
     """Amounts whose own sign says another currency than the event: 12.50 € is no 12.50 dollars."""
     custom = {field.name: field for field in fields if field.custom}
     value, currency = custom.get("value"), custom.get("currency")
     if value is None or currency is None or value.spec.type != "money" or value.spec.column is None:
         return
-    texts = columns.values(value.spec.column)
+    texts = columns.get_values(value.spec.column)
     if not is_text(texts):
         return
-    signs = money_sign(texts).dictionary_encode()
+    signs = find_money_signs(texts).dictionary_encode()
     codes = [
-        SIGNS.get(sign, sign if len(sign) == 3 and sign.isalpha() else "") or None
+        CURRENCY_SIGNS.get(sign, sign if len(sign) == 3 and sign.isalpha() else "") or None
         for sign in signs.dictionary.to_pylist()
     ]
     said = pa.array(codes, pa.string()).take(signs.indices)
     where = pc.fill_null(pc.not_equal(said, pc.utf8_upper(currency.reading.values)), False)
     if pc.any(where := pc.and_not(where, excused)).as_py():
-        yield Fault(Reason.OTHER_CURRENCY, value.path, where)
+        yield RowFault(Reason.OTHER_CURRENCY, value.path, where)
 
 
 # ---------------------------------------------------------------------------------------------- ids of spreadsheets
 
 
-def _rounded_ids(columns: SourceColumns, mapping: MappingSpec) -> Iterator[NotedValues]:
+def _note_rounded_ids(columns: SourceColumns, mapping: MappingSpec) -> Iterator[NotedValues]:
     """Columns of ids in which every long number ends in zeros, as a spreadsheet leaves them (15 digits)."""
     specs = [(path, getattr(section, name)) for path, section, name in (
         ("event.id", mapping.event, "id"),
@@ -594,8 +599,10 @@ def _rounded_ids(columns: SourceColumns, mapping: MappingSpec) -> Iterator[Noted
     specs += [(key, spec) for key in LONG_ID_KEYS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
     for path, spec in specs:
         for name in () if spec is None else spec.columns:
-            values = columns.values(name)
-            if (is_text(values) or pa.types.is_integer(values.type)) and (count := rounded_to_15(as_text(values))):
+            values = columns.get_values(name)
+            if (is_text(values) or pa.types.is_integer(values.type)) and (
+                count := count_rounded_to_15(as_text(values))
+            ):
                 yield NotedValues(path, name, "rounded_15", count)
 
 
@@ -614,7 +621,7 @@ def _is_left_out(field: _Field) -> bool:
     return field.custom and field.name not in _NEVER_LEFT_OUT
 
 
-def _left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Iterator[DroppedValues]:
+def _count_left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Iterator[DroppedValues]:
     for field in fields:
         if not _is_left_out(field):
             continue

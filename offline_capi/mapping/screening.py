@@ -1,12 +1,12 @@
-"""What must never be sent, looked for in the texts that go out (Business Tools Terms §1.h, meta-capi.md section 10.3).
+"""Find what must never be sent in the texts that go out (Business Tools Terms §1.h, meta-capi.md section 10.3).
 
-Four shapes: e-mail addresses, phone numbers, payment cards, social security numbers. One regular expression looks at a
+Four shapes: e-mail addresses, phone numbers, payment cards, social security numbers. One regular expression scans a
 whole column and seldom finds anything; what it finds is then decided text by text. So that order numbers, ids and
 prices are not taken for any of them:
 
 - ids (item, content, and what ``screening.ids`` names) are searched for e-mail addresses and for phone numbers with
   their plus; those of events and orders also for phone numbers that are written in groups, and for mobile numbers that
-  begin with 00; bare digits are an id, whatever their length, and numbers, flags, constants and the values of a ``map``
+  begin with 00; bare digits are an id, of any length, and numbers, flags, constants and the values of a ``map``
   are not searched at all;
 - a phone number is a valid one with its plus, or of the ten digits of North America in groups (``415-555-2671``, and
   not ``4155552671``); in an address only after ``?`` or ``#``, or in a parameter that is called like one;
@@ -31,7 +31,7 @@ from phonenumbers import PhoneNumberType
 
 from offline_capi.runtime.column_bytes import as_one_value, holds
 
-__all__ = ["CARD", "EMAIL", "PHONE", "SOCIAL_SECURITY", "Find", "Searched", "find_personal", "look_for"]
+__all__ = ["CARD", "EMAIL", "PHONE", "SOCIAL_SECURITY", "Find", "Searched", "find_personal", "find_unsendable"]
 
 EMAIL, PHONE, CARD, SOCIAL_SECURITY = "email_address", "phone_number", "card_number", "social_security_number"
 
@@ -54,32 +54,32 @@ class Find(NamedTuple):
 
 
 def find_personal(values: pa.StringArray) -> pa.BooleanArray:
-    """Where anything that is looked for stands in a text, whatever the text is."""
+    """Where any of these patterns occurs, in any kind of text."""
     found = pa.repeat(pa.scalar(False), len(values))
     for searched in (Searched.TEXT, Searched.ADDRESS, Searched.IDS):
-        for find in look_for(values, searched):
+        for find in find_unsendable(values, searched):
             found = pc.or_(found, find.where)
     return found
 
 
-def look_for(values: pa.StringArray, searched: Searched) -> list[Find]:
+def find_unsendable(values: pa.StringArray, searched: Searched) -> list[Find]:
     """Where ``values`` hold what must never be sent; nothing for nearly every column."""
     loose = _LOOSE[searched]
-    # Nearly all columns of ids are passed over by one look at their bytes.
+    # Nearly all columns of ids are skipped after one scan of their bytes.
     if searched in (Searched.IDS, Searched.EVENT_IDS) and not holds(values, "@", "+", "%"):
-        if searched is Searched.IDS or not _stands_anywhere(_LOOSE_GROUPED_ANYWHERE, values):
+        if searched is Searched.IDS or not _is_anywhere(_LOOSE_GROUPED_ANYWHERE, values):
             return []
         loose = _LOOSE_GROUPED
     suspects = pc.fill_null(pc.match_substring_regex(values, loose), False)
     if not pc.any(suspects).as_py():
         return []
     distinct = pc.if_else(suspects, values, pa.scalar(None, pa.string())).dictionary_encode()
-    shapes = [_shape(text, searched) for text in distinct.dictionary.to_pylist()]
+    shapes = [_find_shape(text, searched) for text in distinct.dictionary.to_pylist()]
     found = pa.array(shapes, pa.string()).take(distinct.indices)
     return [Find(shape, pc.fill_null(pc.equal(found, shape), False)) for shape in dict.fromkeys(filter(None, shapes))]
 
 
-def _stands_anywhere(pattern: str, values: pa.StringArray) -> bool:
+def _is_anywhere(pattern: str, values: pa.StringArray) -> bool:
     """Whether a pattern is in the bytes of a column."""
     return bool(pc.match_substring_regex(as_one_value(values), pattern)[0].as_py())
 
@@ -94,7 +94,7 @@ _LOOSE_DIGITS = (
     r"|[2-6]\d{3}(?:(?:[ -]|%20)?\d){10}"  # card
 )
 _LOOSE_PLUS = r"(?:\+|%2[Bb])\(?[0-9]"
-# What may stand before the number in an id of an event: the upload's own word, as in "order-".
+# What may stand before the number in an id of an event: the upload's own prefix, as in "order-".
 _ID_PREFIX = r"^(?:[A-Za-z]{1,20}[-_:#/. ]{1,2})?"
 _LOOSE_GROUPED = (
     _ID_PREFIX
@@ -114,34 +114,34 @@ _LOOSE: dict[Searched, str] = {
 # ---------------------------------------------------------------------------------------------- for certain
 
 
-def _shape(text: str | None, searched: Searched) -> str | None:
+def _find_shape(text: str | None, searched: Searched) -> str | None:
     return None if text is None else _SHAPE_IN[searched](text)
 
 
-def _in_text(text: str) -> str | None:
+def _find_in_text(text: str) -> str | None:
     return next((shape for shape, holds in _SHAPES.items() if holds(text)), None)
 
 
-def _in_ids(text: str) -> str | None:
+def _find_in_ids(text: str) -> str | None:
     """An id is often put together, so that something may stand before and behind what must not be sent."""
     if _holds_email(text, _EMAIL_IN_ID):
         return EMAIL
     written = (match[0] for match in _PLUS_IN_ID.finditer(unquote(text)))
-    return PHONE if any(_is_phone(number) for one in written for number in _beginnings(one)) else None
+    return PHONE if any(_is_phone(number) for one in written for number in _list_beginnings(one)) else None
 
 
-def _beginnings(written: str) -> Iterator[str]:
+def _list_beginnings(written: str) -> Iterator[str]:
     """``+1 415 555 2671-1`` by the ends of its groups, as far as a phone number can be long."""
     for end in re.finditer(r"(?<=\d)(?!\d)", written):
         if _LEAST_DIGITS <= sum(map(str.isdigit, written[: end.start()])) <= _MOST_DIGITS:
             yield written[: end.start()]
 
 
-def _in_event_ids(text: str) -> str | None:
+def _find_in_event_ids(text: str) -> str | None:
     number = _PREFIX_OF_ID.sub("", text.strip())
     without_line = _SUFFIX_OF_ID.sub("", number)
     found = (_holds_phone(one) or _is_grouped(one) or _is_mobile(one) for one in dict.fromkeys((number, without_line)))
-    return _in_ids(text) or (PHONE if any(found) else None)
+    return _find_in_ids(text) or (PHONE if any(found) else None)
 
 
 _EMAIL_IN_ID = re.compile(r"\w(?:@|%40)(?:[\w-]+\.)+([^\W\d_]{2,24})")
@@ -177,8 +177,8 @@ def _is_mobile(text: str) -> bool:
     return phonenumbers.number_type(number) in (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
 
 
-def _in_address(address: str) -> str | None:
-    """Its path may look like a phone number; what follows it is what people filled in."""
+def _find_in_address(address: str) -> str | None:
+    """Its path may resemble a phone number; what follows it is what people filled in."""
     plain = unquote(address)
     filled_in = "".join(_AFTER_PATH.findall(plain))
     if _PHONE_PARAMETER.search(filled_in) or _holds_phone(filled_in):
@@ -189,33 +189,35 @@ def _in_address(address: str) -> str | None:
 _AFTER_PATH = re.compile(r"(?s)[?#].*")
 
 
-def _in_items(items: str) -> str | None:
-    """Their ids are read as ids, all other texts as words: also those in lists, in objects and as names of members."""
+def _find_in_items(items: str) -> str | None:
+    """Their ids are read as ids, all others as plain text: also those in lists, in objects and as names of members."""
     try:
         found = json.loads(items)
     except (ValueError, RecursionError):
-        return _in_text(items)
-    return next(filter(None, (_in_ids(text) if is_id else _in_text(text) for text, is_id in _texts(found))), None)
+        return _find_in_text(items)
+    return next(
+        filter(None, (_find_in_ids(text) if is_id else _find_in_text(text) for text, is_id in _list_texts(found))), None
+    )
 
 
-def _texts(value: Any, *, is_id: bool = False) -> Iterator[tuple[str, bool]]:
+def _list_texts(value: Any, *, is_id: bool = False) -> Iterator[tuple[str, bool]]:
     if isinstance(value, str):
         yield value, is_id
     elif isinstance(value, list):
         for part in value:
-            yield from _texts(part, is_id=is_id)
+            yield from _list_texts(part, is_id=is_id)
     elif isinstance(value, dict):
         for key, part in value.items():
             yield key, False
-            yield from _texts(part, is_id=key == "id" or key.endswith("_id"))
+            yield from _list_texts(part, is_id=key == "id" or key.endswith("_id"))
 
 
 _SHAPE_IN = {
-    Searched.TEXT: _in_text,
-    Searched.ADDRESS: _in_address,
-    Searched.ITEMS: _in_items,
-    Searched.IDS: _in_ids,
-    Searched.EVENT_IDS: _in_event_ids,
+    Searched.TEXT: _find_in_text,
+    Searched.ADDRESS: _find_in_address,
+    Searched.ITEMS: _find_in_items,
+    Searched.IDS: _find_in_ids,
+    Searched.EVENT_IDS: _find_in_event_ids,
 }
 
 _EMAIL = re.compile(r"\w(?:@|%40)(?:[\w-]+\.)+([^\W\d_]{2,24})(?![\w-])")
@@ -257,10 +259,10 @@ _ISSUED = re.compile(
 
 
 def _holds_card(text: str) -> bool:
-    return any(map(_is_card, _digits_of_cards(text)))
+    return any(map(_is_card, _find_card_digits(text)))
 
 
-def _digits_of_cards(text: str) -> Iterator[str]:
+def _find_card_digits(text: str) -> Iterator[str]:
     return (re.sub(r"\D", "", match[0]) for match in _CARD_DIGITS.finditer(text))
 
 

@@ -1,8 +1,8 @@
 """In which shape a source's columns come: how values are written, counted and never kept.
 
-A shape is a word of this module (``digits/4``, ``comma``, ``dmy``) or, for ids with a prefix, a pattern of character
+A shape is a name from this module (``digits/4``, ``comma``, ``dmy``) or, for ids with a prefix, a pattern of character
 classes (``a-9``: letters, a dash, digits). No character of a value but a separator stands in it. What a column is
-looked at for depends on what it is read as: see ``Role``.
+counted depends on what the column is read as: see ``Role``.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from offline_capi.config.columns import find_field_specs, list_columns_used
 from offline_capi.config.document import Loc
 from offline_capi.config.fields import TEMPLATE_PART, FieldSpec
 from offline_capi.config.mapping import MappingSpec
-from offline_capi.mapping.casts import FALSE, TRUE
+from offline_capi.mapping.casts import FALSE_TEXTS, TRUE_TEXTS
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.text import EXACT_FLOAT, is_text
 from offline_capi.meta.catalogue import LONG_ID_KEYS, USER_DATA_KEYS
 
-__all__ = ["ColumnUse", "Role", "column_uses", "count_shapes"]
+__all__ = ["ColumnUse", "Role", "count_shapes", "list_column_uses"]
 
 #: Longer ids have one length: that of this many characters.
-MAX_LENGTH = 20
+MAX_DIGITS = 20
 #: Runs of letters, digits and separators in an id; what has more has no structure that could change.
-MAX_PATTERN = 9
+MAX_PATTERN_CHARS = 9
 
 Codes = npt.NDArray[np.int64]
 
@@ -89,11 +89,11 @@ _ROLES: Mapping[Loc, Role] = {
 }
 
 
-def column_uses(mapping: MappingSpec) -> dict[str, ColumnUse]:
+def list_column_uses(mapping: MappingSpec) -> dict[str, ColumnUse]:
     """The columns of the source whose shape matters; not those of lookups, nor those compared with a ``map``."""
     roles: dict[str, list[Role]] = {}
     settings: dict[str, list[str]] = {}
-    for column, role, declared in _uses(mapping):
+    for column, role, declared in _list_uses(mapping):
         roles.setdefault(column, []).append(role)
         settings.setdefault(column, []).append(declared)
     paths = list_columns_used(mapping)
@@ -108,20 +108,20 @@ def column_uses(mapping: MappingSpec) -> dict[str, ColumnUse]:
     }
 
 
-def _uses(mapping: MappingSpec) -> Iterator[tuple[str, Role, str]]:
+def _list_uses(mapping: MappingSpec) -> Iterator[tuple[str, Role, str]]:
     """Column, role, and what the settings declare."""
     for section in ("event", "user_data", "custom_data"):
         for loc, spec in find_field_specs(getattr(mapping, section), (section,)):
             if spec.map is None:
-                yield from _uses_of(loc, spec)
+                yield from _list_uses_of(loc, spec)
     for column in mapping.window.columns:
         yield column, Role.TIME, mapping.window.model_dump_json(exclude={"lookback"})
     if mapping.consent is not None:
         yield mapping.consent.column, Role.BOOLEAN, mapping.consent.model_dump_json()
 
 
-def _uses_of(loc: Loc, spec: FieldSpec) -> Iterator[tuple[str, Role, str]]:
-    named = [(spec.column, None)] if spec.column else [(name, kind) for name, kind in _placeholders(spec)]
+def _list_uses_of(loc: Loc, spec: FieldSpec) -> Iterator[tuple[str, Role, str]]:
+    named = [(spec.column, None)] if spec.column else [(name, kind) for name, kind in _list_placeholders(spec)]
     declared = f"{loc} {spec.model_dump_json(exclude={'on_error'})}"
     for column, kind in named:
         own = _DECLARED.get(kind or spec.type or "")
@@ -132,7 +132,7 @@ def _uses_of(loc: Loc, spec: FieldSpec) -> Iterator[tuple[str, Role, str]]:
             yield column, Role.TIME, declared
 
 
-def _placeholders(spec: FieldSpec) -> Iterator[tuple[str, str | None]]:
+def _list_placeholders(spec: FieldSpec) -> Iterator[tuple[str, str | None]]:
     parts = TEMPLATE_PART.split(spec.template or "")
     yield from zip(parts[1::3], parts[2::3], strict=True)
 
@@ -145,7 +145,7 @@ def count_shapes(columns: SourceColumns, name: str, role: Role, groups: pa.Array
 
     Rows of no group are left out. A column that cannot be read in its role has the shape ``other``.
     """
-    codes, words = _SHAPES[role](columns.values(name))
+    codes, words = _SHAPES[role](columns.get_values(name))
     encoded = groups.cast(pa.string()).dictionary_encode()
     owners = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     there = (codes >= 0) & (owners >= 0)
@@ -161,36 +161,36 @@ def count_shapes(columns: SourceColumns, name: str, role: Role, groups: pa.Array
 Shaped = tuple[Codes, list[str]]
 
 
-def _by_words(values: pa.Array, choose: Callable[[], pa.Array]) -> Shaped:
-    """Shapes given as an array of words beside the values."""
+def _encode_shapes(values: pa.Array, choose: Callable[[], pa.Array]) -> Shaped:
+    """Shapes given as an array of names aligned with the values."""
     words = pc.if_else(values.is_valid(), choose(), pa.scalar(None, pa.string())).dictionary_encode()
     return pc.fill_null(words.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), words.dictionary.to_pylist()
 
 
-def _alike(values: pa.Array, word: str) -> Shaped:
+def _make_uniform(values: pa.Array, word: str) -> Shaped:
     return np.where(values.is_valid().to_numpy(zero_copy_only=False), 0, -1), [word]
 
 
-def _whole(values: pa.Array) -> npt.NDArray[np.float64]:
+def _select_whole(values: pa.Array) -> npt.NDArray[np.float64]:
     """Numbers without a fraction; NaN for all others."""
     numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     fits = (np.trunc(numbers) == numbers) & (np.abs(numbers) <= EXACT_FLOAT)
     return np.where(fits, numbers, np.nan)
 
 
-def _lengths(numbers: npt.NDArray[Any]) -> Codes:
+def _count_digits(numbers: npt.NDArray[Any]) -> Codes:
     """How many digits whole numbers have before the point; a sign is none."""
     sizes = np.abs(numbers.astype(np.float64))
-    return np.asarray(np.minimum(np.floor(np.log10(np.maximum(sizes, 1))) + 1, MAX_LENGTH), np.int64)
+    return np.asarray(np.minimum(np.floor(np.log10(np.maximum(sizes, 1))) + 1, MAX_DIGITS), np.int64)
 
 
-def _of_numbers(values: pa.Array, whole: str, fraction: str) -> Shaped:
+def _shape_numeric(values: pa.Array, whole: str, fraction: str) -> Shaped:
     """Numbers that come as such: whole ones with their number of digits, all others."""
     is_there = values.is_valid().to_numpy(zero_copy_only=False)
-    numbers = _whole(values) if not kinds.is_integer(values.type) else pc.fill_null(values, 0).to_numpy()
+    numbers = _select_whole(values) if not kinds.is_integer(values.type) else pc.fill_null(values, 0).to_numpy()
     is_whole = ~np.isnan(numbers.astype(np.float64))
-    codes = np.where(is_whole, _lengths(np.where(is_whole, numbers, 0)), 0)
-    words = [fraction, *(f"{whole}/{length}" for length in range(1, MAX_LENGTH + 1))]
+    codes = np.where(is_whole, _count_digits(np.where(is_whole, numbers, 0)), 0)
+    words = [fraction, *(f"{whole}/{length}" for length in range(1, MAX_DIGITS + 1))]
     return np.where(is_there, codes, -1), words
 
 
@@ -232,14 +232,14 @@ class _Texts(NamedTuple):
     def lengths(self) -> Codes:
         return np.asarray(self.ends - self.starts)
 
-    def first(self) -> npt.NDArray[np.uint8]:
+    def get_first_bytes(self) -> npt.NDArray[np.uint8]:
         """The first byte of each, 0 of an empty one."""
         found = np.zeros(len(self.starts), np.uint8)
         there = self.lengths > 0
         found[there] = self.codes[self.starts[there]]
         return found
 
-    def digests(self) -> npt.NDArray[np.bool_]:
+    def find_digests(self) -> npt.NDArray[np.bool_]:
         """Whether each text is 64 hex digits, or begins with them and a point, as the parameter builder's do."""
         long = self.lengths >= 64
         if not long.any():
@@ -250,14 +250,14 @@ class _Texts(NamedTuple):
         is_whole = (self.lengths == 64) | (follows == ord("."))
         return np.asarray(long & is_whole & (until[ends] - until[self.starts] == 64))
 
-    def trailing_zeros(self) -> Codes:
+    def count_trailing_zeros(self) -> Codes:
         others = np.flatnonzero(self.codes != ord("0"))
         if not len(others):
             return self.lengths
         last = others[np.maximum(np.searchsorted(others, self.ends) - 1, 0)]
         return np.where((last >= self.starts) & (last < self.ends), self.ends - last - 1, self.lengths)
 
-    def patterns(self) -> tuple[Codes, list[str]]:
+    def find_patterns(self) -> tuple[Codes, list[str]]:
         """Each run of letters as ``a``, of digits as ``9``; long patterns, and texts of other scripts, as ``~``."""
         classes = _CLASSES.take(self.codes)
         is_run = (classes == _LETTER) | (classes == _NINE)
@@ -268,11 +268,11 @@ class _Texts(NamedTuple):
         offsets = np.concatenate((until[self.starts], until[-1:])).astype(np.int32)
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(classes[~repeats].tobytes())]
         runs = pa.StringArray.from_buffers(len(self.starts), buffers[1], buffers[2])
-        long = pa.array(np.diff(offsets) > MAX_PATTERN)
+        long = pa.array(np.diff(offsets) > MAX_PATTERN_CHARS)
         found = pc.if_else(long, pa.scalar("~"), runs).dictionary_encode()
         return found.indices.to_numpy(zero_copy_only=False).astype(np.int64), found.dictionary.to_pylist()
 
-    def digits_after_last(self, marks: bytes) -> Codes:
+    def count_digits_after_last(self, marks: bytes) -> Codes:
         """How many digits follow the last of ``marks`` in each text; -1 where there is none."""
         places = np.flatnonzero(np.logical_or.reduce([self.codes == mark for mark in marks]))
         if not len(places):
@@ -282,7 +282,7 @@ class _Texts(NamedTuple):
         return np.where((last >= self.starts) & (last < self.ends), until[self.ends] - until[last], -1)
 
 
-def _distinct(values: pa.Array, parts: tuple[Codes, ...], name: Callable[..., str]) -> Shaped:
+def _name_distinct(values: pa.Array, parts: tuple[Codes, ...], name: Callable[..., str]) -> Shaped:
     """Shapes by what is distinct in several arrays of small numbers: ``name`` sees each combination once."""
     key = parts[0]
     for part in parts[1:]:
@@ -299,26 +299,28 @@ def _distinct(values: pa.Array, parts: tuple[Codes, ...], name: Callable[..., st
 _DECORATED = re.compile(r"a?[ #_:/.\-]{0,2}9|9[ #_:/.\-]{0,2}a?")
 
 
-def _id_shapes(values: pa.Array) -> Shaped:
+def _shape_ids(values: pa.Array) -> Shaped:
     kind = values.type
     if _is_number(kind):
-        return _of_numbers(values, "float" if kinds.is_floating(kind) else "int", "fraction")
+        return _shape_numeric(values, "float" if kinds.is_floating(kind) else "int", "fraction")
     if not is_text(values):
-        return _alike(values, "boolean" if kinds.is_boolean(kind) else "time" if kinds.is_temporal(kind) else "other")
+        return _make_uniform(
+            values, "boolean" if kinds.is_boolean(kind) else "time" if kinds.is_temporal(kind) else "other"
+        )
     texts = _Texts.of(values)
-    codes, patterns = texts.patterns()
-    is_digest = texts.digests()
-    after = texts.digits_after_last(b".")
+    codes, patterns = texts.find_patterns()
+    is_digest = texts.find_digests()
+    after = texts.count_digits_after_last(b".")
     # All behind the point is zero: then the zeros at the end are as many as its digits.
-    fraction_is_zero = (after > 0) & (texts.trailing_zeros() >= after) if (after > 0).any() else after > 0
-    is_padded = (texts.first() == ord("0")) & (texts.lengths > 1)
+    fraction_is_zero = (after > 0) & (texts.count_trailing_zeros() >= after) if (after > 0).any() else after > 0
+    is_padded = (texts.get_first_bytes() == ord("0")) & (texts.lengths > 1)
 
     def name(pattern: int, length: int, digest: int, zero: int, padded: int) -> str:
         shape = patterns[pattern]
         if digest:
             return "digest"
         if shape == "9":
-            return f"{'padded' if padded else 'digits'}/{min(length, MAX_LENGTH)}"
+            return f"{'padded' if padded else 'digits'}/{min(length, MAX_DIGITS)}"
         if shape in ("9.9", "-9.9"):
             return "whole.0" if zero else "fraction"
         if re.fullmatch(r"-?9([.,]9)?a\+9", shape):
@@ -328,17 +330,17 @@ def _id_shapes(values: pa.Array) -> Shaped:
     is_digits = np.array([pattern == "9" for pattern in patterns], np.bool_)
     lengths = np.where(is_digits[codes], texts.lengths, 0) if len(codes) else codes
     flags = (is_digest.astype(np.int64), fraction_is_zero.astype(np.int64), is_padded.astype(np.int64))
-    return _distinct(values, (codes, lengths, *flags), name)
+    return _name_distinct(values, (codes, lengths, *flags), name)
 
 
-def _number_shapes(values: pa.Array) -> Shaped:
+def _shape_numbers(values: pa.Array) -> Shaped:
     if _is_number(values.type):
-        return _alike(values, "number")
+        return _make_uniform(values, "number")
     if not is_text(values):
-        return _alike(values, "other")
+        return _make_uniform(values, "other")
     texts = _Texts.of(values)
-    codes, patterns = texts.patterns()
-    after = texts.digits_after_last(b".,")
+    codes, patterns = texts.find_patterns()
+    after = texts.count_digits_after_last(b".,")
 
     def name(pattern: int, digits: int) -> str:
         marks = re.sub(r"[^9.,]", "", patterns[pattern])
@@ -353,7 +355,7 @@ def _number_shapes(values: pa.Array) -> Shaped:
             return "whole"
         return "open" if digits == 3 else "dot" if points else "comma"
 
-    return _distinct(values, (codes, after), name)
+    return _name_distinct(values, (codes, after), name)
 
 
 _ISO = r"^\d{4}-\d\d-\d\d(?:$|[T ])"
@@ -361,20 +363,20 @@ _ZONE = r"\d\d:\d\d.*(?:[Zz]| ?UTC|[+-]\d\d(?::?\d\d)?)$"
 _DAY = r"^(?P<first>\d{1,4})[/.\-](?P<second>\d{1,2})[/.\-](?P<third>\d{2,4})(?:$|\D)"
 
 
-def _time_shapes(values: pa.Array) -> Shaped:
+def _shape_times(values: pa.Array) -> Shaped:
     kind = values.type
     if _is_number(kind):
-        return _of_numbers(pc.trunc(pc.cast(values, pa.float64(), safe=False)), "epoch", "other")
+        return _shape_numeric(pc.trunc(pc.cast(values, pa.float64(), safe=False)), "epoch", "other")
     if kinds.is_timestamp(kind):
-        return _alike(values, "zoned" if kind.tz else "iso")
+        return _make_uniform(values, "zoned" if kind.tz else "iso")
     if kinds.is_date(kind):
-        return _alike(values, "iso")
+        return _make_uniform(values, "iso")
     if not is_text(values):
-        return _alike(values, "other")
-    return _by_words(values, lambda: _written_times(values))
+        return _make_uniform(values, "other")
+    return _encode_shapes(values, lambda: _shape_written_times(values))
 
 
-def _written_times(values: pa.StringArray) -> pa.StringArray:
+def _shape_written_times(values: pa.StringArray) -> pa.StringArray:
     is_iso = pc.match_substring_regex(values, _ISO)
     words = pc.if_else(pc.match_substring_regex(values, _ZONE), "zoned", "iso")
     if pc.all(is_iso).as_py() is not False:
@@ -382,7 +384,7 @@ def _written_times(values: pa.StringArray) -> pa.StringArray:
     rest = pc.if_else(is_iso, pa.scalar(None, pa.string()), values)
     digits = pc.match_substring_regex(rest, r"^\d+(?:\.\d+)?$")
     sizes = pc.utf8_length(pc.replace_substring_regex(rest, r"\..*$", ""))
-    epochs = pc.binary_join_element_wise("epoch", pc.cast(pc.min_element_wise(sizes, MAX_LENGTH), pa.string()), "/")
+    epochs = pc.binary_join_element_wise("epoch", pc.cast(pc.min_element_wise(sizes, MAX_DIGITS), pa.string()), "/")
     parts = pc.extract_regex(rest, _DAY)
     first, second = (pc.cast(pc.struct_field(parts, name), pa.int32()) for name in ("first", "second"))
     order = pc.case_when(
@@ -397,31 +399,31 @@ def _written_times(values: pa.StringArray) -> pa.StringArray:
     return pc.if_else(is_iso, words, pc.if_else(digits, epochs, order))
 
 
-def _identity_shapes(values: pa.Array) -> Shaped:
+def _shape_identity(values: pa.Array) -> Shaped:
     if not is_text(values):
-        return _alike(values, "plain")
+        return _make_uniform(values, "plain")
     there = values.is_valid().to_numpy(zero_copy_only=False)
-    return np.where(there, _Texts.of(values).digests().astype(np.int64), -1), ["plain", "digest"]
+    return np.where(there, _Texts.of(values).find_digests().astype(np.int64), -1), ["plain", "digest"]
 
 
-_TRUTHS = pa.array([*TRUE, *FALSE])
-_SPELLINGS = pa.array([f"{yes}/{no}" for yes, no in zip(TRUE, FALSE, strict=True)] * 2)
+_TRUTHS = pa.array([*TRUE_TEXTS, *FALSE_TEXTS])
+_SPELLINGS = pa.array([f"{yes}/{no}" for yes, no in zip(TRUE_TEXTS, FALSE_TEXTS, strict=True)] * 2)
 
 
-def _boolean_shapes(values: pa.Array) -> Shaped:
+def _shape_booleans(values: pa.Array) -> Shaped:
     if kinds.is_boolean(values.type):
-        return _alike(values, "boolean")
+        return _make_uniform(values, "boolean")
     if not is_text(values) and not _is_number(values.type):
-        return _alike(values, "words")
+        return _make_uniform(values, "words")
     text = pc.utf8_lower(pc.cast(values, pa.string()))
     text = pc.replace_substring_regex(text, r"^([01])\.0+$", r"\1")
-    return _by_words(values, lambda: pc.fill_null(_SPELLINGS.take(pc.index_in(text, value_set=_TRUTHS)), "words"))
+    return _encode_shapes(values, lambda: pc.fill_null(_SPELLINGS.take(pc.index_in(text, value_set=_TRUTHS)), "words"))
 
 
 _SHAPES: Mapping[Role, Callable[[pa.Array], Shaped]] = {
-    Role.ID: _id_shapes,
-    Role.NUMBER: _number_shapes,
-    Role.TIME: _time_shapes,
-    Role.IDENTITY: _identity_shapes,
-    Role.BOOLEAN: _boolean_shapes,
+    Role.ID: _shape_ids,
+    Role.NUMBER: _shape_numbers,
+    Role.TIME: _shape_times,
+    Role.IDENTITY: _shape_identity,
+    Role.BOOLEAN: _shape_booleans,
 }

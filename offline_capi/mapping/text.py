@@ -18,7 +18,7 @@ import pyarrow.types as kinds
 
 from offline_capi.runtime.column_bytes import BLANK_STARTS, count_empty, where_begins
 
-__all__ = ["EXACT_FLOAT", "UnfitSettingError", "UnfitTypeError", "as_text", "is_text", "plain", "verbatim"]
+__all__ = ["EXACT_FLOAT", "UnfitSettingError", "UnfitTypeError", "as_text", "is_text", "keep_verbatim", "trim_text"]
 
 EXACT_FLOAT = float(2**53 - 1)  # from 2^53 on, a whole number shares its float with a neighbour
 
@@ -28,7 +28,7 @@ class UnfitTypeError(TypeError):
 
 
 class UnfitSettingError(Exception):
-    """The YAML asks for what cannot be, whatever the rows hold. Its message names settings only, never a value."""
+    """The YAML asks for something impossible, for any rows. Its message names settings only, never a value."""
 
 
 def is_text(values: pa.Array) -> bool:
@@ -36,7 +36,7 @@ def is_text(values: pa.Array) -> bool:
     return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
 
 
-def plain(values: pa.Array) -> pa.StringArray:
+def trim_text(values: pa.Array) -> pa.StringArray:
     """Text without the white space around it, null where nothing is left."""
     trimmed = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
     # Arrow gives the nulls of what it has made no bytes.
@@ -45,7 +45,7 @@ def plain(values: pa.Array) -> pa.StringArray:
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
 
-def verbatim(values: pa.Array) -> pa.StringArray:
+def keep_verbatim(values: pa.Array) -> pa.StringArray:
     """Text as the source wrote it, null where it is blank."""
     text = pc.cast(values, pa.string())
     if text.null_count or count_empty(text):
@@ -71,7 +71,7 @@ def _cast(values: pa.Array) -> pa.StringArray:
     return pc.cast(values, pa.string())
 
 
-def _float_text(values: pa.Array) -> pa.StringArray:
+def _render_floats(values: pa.Array) -> pa.StringArray:
     exact = pc.cast(values, pa.float64())
     whole = pc.and_(pc.equal(exact, pc.trunc(exact)), pc.less_equal(pc.abs(exact), EXACT_FLOAT))
     digits = pc.cast(pc.cast(pc.if_else(whole, exact, None), pa.int64()), pa.string())
@@ -81,14 +81,14 @@ def _float_text(values: pa.Array) -> pa.StringArray:
     return pc.coalesce(digits, pc.cast(finite, pa.string()))
 
 
-def _decimal_text(values: pa.Array) -> pa.StringArray:
-    text = _without_exponents(pc.cast(values, pa.string()))
+def _render_decimals(values: pa.Array) -> pa.StringArray:
+    text = _remove_exponents(pc.cast(values, pa.string()))
     if values.type.scale <= 0:
         return text
     return pc.replace_substring_regex(pc.replace_substring_regex(text, r"(\.\d*?)0+$", r"\1"), r"\.$", "")
 
 
-def _without_exponents(text: pa.StringArray) -> pa.StringArray:
+def _remove_exponents(text: pa.StringArray) -> pa.StringArray:
     """Arrow writes very small decimals, zero among them, as ``1E-7``: the same number must have one text."""
     short = pc.fill_null(pc.match_substring(text, "E"), False)
     if not pc.any(short).as_py():
@@ -97,23 +97,27 @@ def _without_exponents(text: pa.StringArray) -> pa.StringArray:
     return pc.replace_with_mask(text, short, pa.array(long, pa.string()))
 
 
-def _timestamp_text(values: pa.Array) -> pa.StringArray:
+def _render_timestamps(values: pa.Array) -> pa.StringArray:
     wall = pc.cast(values.view(pa.timestamp(values.type.unit)), pa.timestamp("us"), safe=False)
     text = pc.replace_substring(pc.cast(wall, pa.string()), " ", "T")
-    text = pc.replace_substring_regex(text, r"\.?0{1,6}$|(\.\d*?)0+$", r"\1") if _fractional(wall) else _seconds(text)
+    text = (
+        pc.replace_substring_regex(text, r"\.?0{1,6}$|(\.\d*?)0+$", r"\1")
+        if _has_fraction(wall)
+        else _cut_to_seconds(text)
+    )
     return pc.binary_join_element_wise(text, "Z", "") if values.type.tz else text
 
 
-def _fractional(wall: pa.Array) -> bool:
+def _has_fraction(wall: pa.Array) -> bool:
     whole = pc.equal(wall, pc.cast(pc.cast(wall, pa.timestamp("s"), safe=False), pa.timestamp("us")))
     return pc.all(whole).as_py() is False
 
 
-def _seconds(text: pa.StringArray) -> pa.StringArray:
+def _cut_to_seconds(text: pa.StringArray) -> pa.StringArray:
     return pc.utf8_slice_codeunits(text, 0, len("2026-11-20T10:00:00"))
 
 
-def _uuid_text(values: pa.Array) -> pa.StringArray:
+def _render_uuids(values: pa.Array) -> pa.StringArray:
     digits = pl.Series(values.storage.cast(pa.binary())).bin.encode("hex").to_arrow().cast(pa.string())
     cuts = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))
     return pc.binary_join_element_wise(*(pc.utf8_slice_codeunits(digits, *cut) for cut in cuts), "-")
@@ -123,7 +127,7 @@ def _is_any_text(kind: pa.DataType) -> bool:
     return bool(kinds.is_large_string(kind) or kinds.is_string_view(kind))
 
 
-def _casts_cleanly(kind: pa.DataType) -> bool:
+def _is_cast_cleanly(kind: pa.DataType) -> bool:
     return bool(kinds.is_integer(kind) or kinds.is_boolean(kind) or kinds.is_date(kind) or kinds.is_time(kind))
 
 
@@ -136,9 +140,9 @@ _RENDERERS: tuple[tuple[Callable[[pa.DataType], Any], Callable[[pa.Array], pa.St
     (_is_any_text, _cast),
     (kinds.is_null, _cast),
     (kinds.is_date64, lambda values: _cast(pc.cast(values, pa.date32()))),
-    (_casts_cleanly, _cast),
-    (kinds.is_floating, _float_text),
-    (kinds.is_decimal, _decimal_text),
-    (kinds.is_timestamp, _timestamp_text),
-    (_is_uuid, _uuid_text),
+    (_is_cast_cleanly, _cast),
+    (kinds.is_floating, _render_floats),
+    (kinds.is_decimal, _render_decimals),
+    (kinds.is_timestamp, _render_timestamps),
+    (_is_uuid, _render_uuids),
 )

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from offline_capi.config.fields import Split, TextStep
 from offline_capi.config.patterns import name_group
-from offline_capi.mapping.text import UnfitSettingError, plain
+from offline_capi.mapping.text import UnfitSettingError, trim_text
 
-__all__ = ["change_text", "find_pattern", "pattern_fault"]
+__all__ = ["change_text", "find_pattern", "find_pattern_fault"]
 
 _GROUP = "kept"
 
@@ -28,23 +28,23 @@ def change_text(text: pa.StringArray, steps: Iterable[TextStep]) -> tuple[pa.Str
     lost: pa.BooleanArray | None = None
     for step in steps:
         before = text.is_valid()
-        text = _changed(text, step)
+        text = _apply_step(text, step)
         gone = pc.and_(before, text.is_null())
         lost = gone if lost is None else pc.or_(lost, gone)
-    return plain(text), lost if lost is not None and pc.any(lost).as_py() else None
+    return trim_text(text), lost if lost is not None and pc.any(lost).as_py() else None
 
 
-def _changed(text: pa.StringArray, step: TextStep) -> pa.StringArray:
+def _apply_step(text: pa.StringArray, step: TextStep) -> pa.StringArray:
     name, how = next((name, how) for name, how in step if how is not None)
     return _STEPS[name](text, how)
 
 
 def find_pattern(text: pa.StringArray, pattern: str) -> pa.BooleanArray:
     """Where the pattern is found; null where the text is."""
-    return _by_re2(partial(pc.match_substring_regex, text, pattern))
+    return _run_re2(partial(pc.match_substring_regex, text, pattern))
 
 
-def pattern_fault(pattern: str) -> str | None:
+def find_pattern_fault(pattern: str) -> str | None:
     """Why RE2 cannot use a pattern; ``None`` where it can."""
     try:
         find_pattern(pa.array([""]), pattern)  # of no text Arrow does not compile it
@@ -53,11 +53,11 @@ def pattern_fault(pattern: str) -> str | None:
     return None
 
 
-def _by_re2(search: Callable[[], Any]) -> Any:
+def _run_re2(search: Callable[[], Any]) -> Any:
     try:
         return search()
     except pa.ArrowInvalid as error:
-        # After Arrow's own words come RE2's about the pattern, which stands in the YAML.
+        # Arrow's text is followed by RE2's about the pattern, which comes from the YAML.
         raise UnfitSettingError(f"the pattern is none of RE2's: {str(error).partition(': ')[2]}") from None
 
 
@@ -72,7 +72,7 @@ def _replace(text: pa.StringArray, changes: dict[str, str]) -> pa.StringArray:
 
 
 def _extract(text: pa.StringArray, pattern: str) -> pa.StringArray:
-    found = _by_re2(partial(pc.extract_regex, text, name_group(pattern, _GROUP)))
+    found = _run_re2(partial(pc.extract_regex, text, name_group(pattern, _GROUP)))
     return pc.if_else(found.is_valid(), pc.struct_field(found, _GROUP), pa.scalar(None, pa.string()))
 
 

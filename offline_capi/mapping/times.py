@@ -29,14 +29,14 @@ from offline_capi.config.formats import ISO_FORMAT, find_format_problem, find_na
 from offline_capi.mapping.numerals import read_numbers
 from offline_capi.mapping.text import UnfitSettingError, UnfitTypeError, as_text, is_text
 
-__all__ = ["BANDS", "INSTANT", "ISO", "TimeRule", "read_dates", "read_instants"]
+__all__ = ["BANDS", "INSTANT_TYPE", "ISO", "TimeRule", "read_dates", "read_instants"]
 
-INSTANT = pa.timestamp("s", "UTC")
+INSTANT_TYPE = pa.timestamp("s", "UTC")
 ISO = ISO_FORMAT
-UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 # Each unit from 2001-09-09 to 2286-11-20: ten, thirteen and sixteen digits. No number is in two bands.
-BANDS: tuple[tuple[float, float, int], ...] = tuple((1e9 * per, 1e10 * per, per) for per in UNITS.values())
+BANDS: tuple[tuple[float, float, int], ...] = tuple((1e9 * per, 1e10 * per, per) for per in UNITS_PER_SECOND.values())
 
 _EARLIEST = -30_610_224_000  # the year 1000: "26" under %Y is a mistake, not antiquity
 
@@ -71,22 +71,22 @@ def read_instants(values: pa.Array, rule: TimeRule) -> pa.TimestampArray:
 def read_dates(values: pa.Array, rule: TimeRule) -> pa.Date32Array:
     """Calendar days, null where unreadable: the day as it is written, or, of an Arrow instant, its day in the zone."""
     if is_text(values):
-        return _written_days(values, rule)
+        return _read_written_days(values, rule)
     if kinds.is_date(values.type):
         return pc.cast(values, pa.date32())
     if kinds.is_timestamp(values.type) and not values.type.tz:
-        return _days(values.view(pa.timestamp(values.type.unit, "UTC")), "UTC")
-    return _days(read_instants(values, rule), rule.zone)
+        return _convert_to_days(values.view(pa.timestamp(values.type.unit, "UTC")), "UTC")
+    return _convert_to_days(read_instants(values, rule), rule.zone)
 
 
-def _days(instants: pa.TimestampArray, zone: str) -> pa.Date32Array:
-    return _series(instants).dt.convert_time_zone(zone).dt.date().to_arrow()
+def _convert_to_days(instants: pa.TimestampArray, zone: str) -> pa.Date32Array:
+    return _as_series(instants).dt.convert_time_zone(zone).dt.date().to_arrow()
 
 
-def _written_days(text: pa.StringArray, rule: TimeRule) -> pa.Date32Array:
+def _read_written_days(text: pa.StringArray, rule: TimeRule) -> pa.Date32Array:
     if rule.formats:
         zone = rule.zone if any("%z" in form or find_named_offset(form) is not None for form in rule.formats) else "UTC"
-        return _days(read_instants(text, rule._replace(zone=zone)), zone)
+        return _convert_to_days(read_instants(text, rule._replace(zone=zone)), zone)
     dated = pc.or_(pc.match_substring_regex(text, _NAIVE), pc.match_substring_regex(text, _ZONED))
     days = pc.utf8_slice_codeunits(pc.if_else(dated, text, pa.scalar(None, pa.string())), 0, len("2026-11-20"))
     return pc.cast(days, pa.date32())
@@ -95,31 +95,33 @@ def _written_days(text: pa.StringArray, rule: TimeRule) -> pa.Date32Array:
 # ---------------------------------------------------------------------------------------------- by Arrow type
 
 
-def _of_timestamps(values: pa.TimestampArray, rule: TimeRule) -> pa.TimestampArray:
+def _read_timestamps(values: pa.TimestampArray, rule: TimeRule) -> pa.TimestampArray:
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[values.type.unit]
-    seconds = (_series(values.view(pa.int64())) // per_second).to_arrow()
-    return _instants(seconds) if values.type.tz else _placed(pc.cast(seconds, pa.timestamp("s")), rule.zone)
+    seconds = (_as_series(values.view(pa.int64())) // per_second).to_arrow()
+    return _make_instants(seconds) if values.type.tz else _localise(pc.cast(seconds, pa.timestamp("s")), rule.zone)
 
 
-def _of_dates(values: pa.Array, rule: TimeRule) -> pa.TimestampArray:
-    return _placed(pc.cast(pc.cast(values, pa.date32()), pa.timestamp("s")), rule.zone)
+def _read_dates(values: pa.Array, rule: TimeRule) -> pa.TimestampArray:
+    return _localise(pc.cast(pc.cast(values, pa.date32()), pa.timestamp("s")), rule.zone)
 
 
-def _of_numbers(values: pa.Array, rule: TimeRule) -> pa.TimestampArray:
+def _read_numbers(values: pa.Array, rule: TimeRule) -> pa.TimestampArray:
     """Numbers of the declared unit; with declared formats, the text of the numbers (``20261120``)."""
     if rule.formats:
-        return _of_text(as_text(values), rule)
-    numbers = _series(values if kinds.is_integer(values.type) else read_numbers(as_text(values), "."))
-    return _instants((_by_unit(numbers, UNITS[rule.unit]) if rule.unit else _by_band(numbers)).to_arrow())
+        return _read_text(as_text(values), rule)
+    numbers = _as_series(values if kinds.is_integer(values.type) else read_numbers(as_text(values), "."))
+    return _make_instants(
+        (_scale_by_unit(numbers, UNITS_PER_SECOND[rule.unit]) if rule.unit else _scale_by_band(numbers)).to_arrow()
+    )
 
 
-def _of_text(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
+def _read_text(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
     if rule.formats:
-        return _first(text, [_reader(form) for form in rule.formats], rule)
-    return _first(text, [_of_digits] if rule.unit else [_of_iso, _of_digits], rule)
+        return _try_readers(text, [_make_reader(form) for form in rule.formats], rule)
+    return _try_readers(text, [_read_digits] if rule.unit else [_read_iso, _read_digits], rule)
 
 
-def _first(text: pa.StringArray, readers: list[Callable[..., pa.Array]], rule: TimeRule) -> pa.TimestampArray:
+def _try_readers(text: pa.StringArray, readers: list[Callable[..., pa.Array]], rule: TimeRule) -> pa.TimestampArray:
     """Each reader sees what those before it could not read."""
     found = readers[0](text, rule)
     for read in readers[1:]:
@@ -131,121 +133,121 @@ def _first(text: pa.StringArray, readers: list[Callable[..., pa.Array]], rule: T
 
 
 _READERS: tuple[tuple[Callable[[pa.DataType], Any], Callable[..., pa.TimestampArray]], ...] = (
-    (kinds.is_timestamp, _of_timestamps),
-    (kinds.is_date, _of_dates),
-    (kinds.is_integer, _of_numbers),
-    (kinds.is_floating, _of_numbers),
-    (kinds.is_decimal, _of_numbers),
-    (kinds.is_string, _of_text),
+    (kinds.is_timestamp, _read_timestamps),
+    (kinds.is_date, _read_dates),
+    (kinds.is_integer, _read_numbers),
+    (kinds.is_floating, _read_numbers),
+    (kinds.is_decimal, _read_numbers),
+    (kinds.is_string, _read_text),
 )
 
 
 # ---------------------------------------------------------------------------------------------- numbers
 
 
-def _of_digits(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
+def _read_digits(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
     bare = pc.match_substring_regex(text, r"^-?\d+(?:\.\d+)?$")
     digits = read_numbers(pc.if_else(bare, text, pa.scalar(None, pa.string())), ".")
-    return _of_numbers(digits, TimeRule(unit=rule.unit))
+    return _read_numbers(digits, TimeRule(unit=rule.unit))
 
 
-def _by_unit(numbers: pl.Series, per_second: int) -> pl.Series:
+def _scale_by_unit(numbers: pl.Series, per_second: int) -> pl.Series:
     """Floored, null beyond the years that a time can have."""
     seconds = numbers // per_second
     wide = seconds.abs() <= timedelta(days=365_250).total_seconds()
     return seconds.zip_with(wide.fill_null(False), seconds.clear(len(seconds))).cast(pl.Int64, strict=False)
 
 
-def _by_band(numbers: pl.Series) -> pl.Series:
+def _scale_by_band(numbers: pl.Series) -> pl.Series:
     found = pl.repeat(None, len(numbers), dtype=pl.Int64, eager=True)
     for low, high, per_second in BANDS:
         inside = ((numbers >= low) & (numbers < high)).fill_null(False)
-        found = _by_unit(numbers, per_second).zip_with(inside, found)
+        found = _scale_by_unit(numbers, per_second).zip_with(inside, found)
     return found
 
 
 # ---------------------------------------------------------------------------------------------- text
 
 
-def _of_iso(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
+def _read_iso(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
     """ISO 8601 dates and times, with or without offset; a blank instead of the T, a comma for the point, ``UTC``."""
     naive = pc.match_substring_regex(text, _NAIVE)
-    found = _placed(_naive(pc.if_else(naive, text, pa.scalar(None, pa.string()))), rule.zone)
+    found = _localise(_parse_naive(pc.if_else(naive, text, pa.scalar(None, pa.string()))), rule.zone)
     if found.null_count == text.null_count:
         return found
     zoned = pc.match_substring_regex(text, _ZONED)
-    return pc.coalesce(found, _zoned(pc.if_else(zoned, text, pa.scalar(None, pa.string()))))
+    return pc.coalesce(found, _parse_zoned(pc.if_else(zoned, text, pa.scalar(None, pa.string()))))
 
 
-def _naive(text: pa.StringArray) -> pa.TimestampArray:
+def _parse_naive(text: pa.StringArray) -> pa.TimestampArray:
     return pc.cast(pc.utf8_slice_codeunits(text, 0, len("2026-11-20T10:00:00")), pa.timestamp("s"))
 
 
-def _zoned(text: pa.StringArray) -> pa.TimestampArray:
-    return pc.cast(_tidied(text) if _any(pc.match_substring_regex(text, _ODD_ZONED)) else text, INSTANT)
+def _parse_zoned(text: pa.StringArray) -> pa.TimestampArray:
+    return pc.cast(_tidy_offsets(text) if _has_any(pc.match_substring_regex(text, _ODD_ZONED)) else text, INSTANT_TYPE)
 
 
-def _tidied(text: pa.StringArray) -> pa.StringArray:
+def _tidy_offsets(text: pa.StringArray) -> pa.StringArray:
     """Offsets the way Arrow reads them: no fraction, no blank before, ``Z`` for ``UTC`` and ``z``."""
     bare = pc.replace_substring_regex(text, _ZONED_PARTS, r"\1T\2\3\4")
     return pc.replace_substring_regex(bare, r"^(.{10}T[\d:]+)$", r"\1Z")
 
 
-def _reader(form: str) -> Callable[..., pa.TimestampArray]:
+def _make_reader(form: str) -> Callable[..., pa.TimestampArray]:
     if form == ISO:
-        return _of_iso
-    pattern = _pattern(form)
-    return lambda text, rule: _strptime(text, form, pattern, rule.zone)
+        return _read_iso
+    pattern = _build_pattern(form)
+    return lambda text, rule: _parse_format(text, form, pattern, rule.zone)
 
 
-def _pattern(form: str) -> str:
+def _build_pattern(form: str) -> str:
     """The same format for polars; ``UnfitSettingError`` where it cannot name one moment."""
     if problem := find_format_problem(form):
         raise UnfitSettingError(problem)
     return form.replace(".%f", "%.f").replace("%T", "%H:%M:%S")
 
 
-def _strptime(text: pa.StringArray, form: str, pattern: str, zone: str) -> pa.TimestampArray:
+def _parse_format(text: pa.StringArray, form: str, pattern: str, zone: str) -> pa.TimestampArray:
     has_offset, offset = "%z" in pattern, find_named_offset(form)
-    series = _series(pc.replace_substring_regex(text, "[Zz]$", "+00:00") if has_offset else text)
+    series = _as_series(pc.replace_substring_regex(text, "[Zz]$", "+00:00") if has_offset else text)
     try:
         parsed = series.str.to_datetime(pattern, time_unit="us", strict=False)
     except pl.exceptions.ComputeError:
         raise UnfitSettingError(f'"{form}" is not a time format that can be read') from None
-    seconds = _series(parsed.to_physical().to_arrow()) // UNITS["us"]
+    seconds = _as_series(parsed.to_physical().to_arrow()) // UNITS_PER_SECOND["us"]
     sane = seconds.zip_with((seconds >= _EARLIEST).fill_null(False), seconds.clear(len(seconds)))
     if has_offset:
-        return _instants(sane.to_arrow())
+        return _make_instants(sane.to_arrow())
     if offset is not None:
-        return _instants((sane - int(offset.total_seconds())).to_arrow())
-    return _placed(pc.cast(sane.to_arrow(), pa.timestamp("s")), zone)
+        return _make_instants((sane - int(offset.total_seconds())).to_arrow())
+    return _localise(pc.cast(sane.to_arrow(), pa.timestamp("s")), zone)
 
 
 # ---------------------------------------------------------------------------------------------- zones
 
 
-def _placed(wall: pa.TimestampArray, zone: str) -> pa.TimestampArray:
+def _localise(wall: pa.TimestampArray, zone: str) -> pa.TimestampArray:
     """Wall time in ``zone`` as instants."""
-    local = _series(wall)
-    found = _in_zone(local, zone)
+    local = _as_series(wall)
+    found = _convert_from_zone(local, zone)
     if found.null_count() > local.null_count():
         # A skipped time has the offset of the day before; no gap in the zone rules is longer than a day.
-        found = found.fill_null(_in_zone(local - timedelta(days=1), zone) + timedelta(days=1))
-    return _instants((found.dt.epoch("s")).to_arrow())
+        found = found.fill_null(_convert_from_zone(local - timedelta(days=1), zone) + timedelta(days=1))
+    return _make_instants((found.dt.epoch("s")).to_arrow())
 
 
-def _in_zone(local: pl.Series, zone: str) -> pl.Series:
+def _convert_from_zone(local: pl.Series, zone: str) -> pl.Series:
     placed = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     return placed.dt.convert_time_zone("UTC")
 
 
-def _instants(seconds: pa.Array) -> pa.TimestampArray:
-    return pc.cast(pc.cast(seconds, pa.int64()), INSTANT)
+def _make_instants(seconds: pa.Array) -> pa.TimestampArray:
+    return pc.cast(pc.cast(seconds, pa.int64()), INSTANT_TYPE)
 
 
-def _series(values: pa.Array) -> pl.Series:
+def _as_series(values: pa.Array) -> pl.Series:
     return pl.Series(pl.from_arrow(values))
 
 
-def _any(mask: pa.BooleanArray) -> bool:
+def _has_any(mask: pa.BooleanArray) -> bool:
     return bool(pc.any(mask).as_py())

@@ -24,13 +24,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.errors import ConfigError
-from offline_capi.mapping.hook_output import withheld_output
+from offline_capi.mapping.hook_output import withhold_output
 from offline_capi.runtime.border import is_name
 from offline_capi.runtime.bugs import is_meant_to_end_us
 
-__all__ = ["ROW", "Hook", "load_hook", "transformed"]
+__all__ = ["ROW_COLUMN", "Hook", "apply_hook", "load_hook"]
 
-ROW = "source_row"
+ROW_COLUMN = "source_row"
 
 Hook = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -49,39 +49,39 @@ def load_hook(name: str) -> Hook:
     if failure:
         raise ConfigError(
             f'transform: "{name}" cannot be imported ({failure}); '
-            "is the module installed, or beside the DAG files, and the function in it?"
+            "is the module installed, or in the DAG folder, and does it define the function?"
         )
     if not callable(hook):
         raise ConfigError(f'transform: "{name}" is no function')
     return hook
 
 
-def transformed(batch: pa.RecordBatch, numbers: pa.Int64Array, name: str) -> tuple[pa.RecordBatch, pa.BooleanArray]:
+def apply_hook(batch: pa.RecordBatch, numbers: pa.Int64Array, name: str) -> tuple[pa.RecordBatch, pa.BooleanArray]:
     """The batch as the hook returned it, in the order of ``numbers``, and where the hook left a row out.
 
     Rows left out are rows of nulls here.
     """
-    frame = _returned(load_hook(name), _frame(batch, numbers), name)
-    place = _places(frame, numbers, name)
-    columns = {str(column): _column(frame, index, name) for index, column in enumerate(frame.columns)}
+    frame = _call_hook(load_hook(name), _make_frame(batch, numbers), name)
+    place = _find_positions(frame, numbers, name)
+    columns = {str(column): _read_column(frame, index, name) for index, column in enumerate(frame.columns)}
     return pa.record_batch([values.take(place) for values in columns.values()], list(columns)), place.is_null()
 
 
-def _frame(batch: pa.RecordBatch, numbers: pa.Int64Array) -> pd.DataFrame:
+def _make_frame(batch: pa.RecordBatch, numbers: pa.Int64Array) -> pd.DataFrame:
     frame: pd.DataFrame = batch.to_pandas(types_mapper=pd.ArrowDtype)
-    frame.index = pd.Index(numbers.to_pandas(), name=ROW)
+    frame.index = pd.Index(numbers.to_pandas(), name=ROW_COLUMN)
     return frame
 
 
-def _returned(hook: Hook, frame: pd.DataFrame, name: str) -> pd.DataFrame:
+def _call_hook(hook: Hook, frame: pd.DataFrame, name: str) -> pd.DataFrame:
     failure = ""
     try:
-        with withheld_output(name):
+        with withhold_output(name):
             result = hook(frame)
     except BaseException as error:  # a hook is anyone's code and may raise anything
         if is_meant_to_end_us(error):
             raise
-        failure = f"{type(error).__name__} at {_line(error.__traceback__)}"
+        failure = f"{type(error).__name__} at {_find_line(error.__traceback__)}"
     # Raised outside the handler: the hook's own error may quote a row and must not ride along as context.
     if failure:
         raise ConfigError(
@@ -90,28 +90,28 @@ def _returned(hook: Hook, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         )
     if not isinstance(result, pd.DataFrame):
         raise ConfigError(f'transform: "{name}" returned {type(result).__name__}, not a DataFrame')
-    if ROW not in result.index.names:
+    if ROW_COLUMN not in result.index.names:
         return pd.DataFrame(result)
-    if ROW in result.columns:
-        raise ConfigError(f'transform: "{name}" returned "{ROW}" as index and as column; return one of them')
-    return pd.DataFrame(result.reset_index(ROW))
+    if ROW_COLUMN in result.columns:
+        raise ConfigError(f'transform: "{name}" returned "{ROW_COLUMN}" as index and as column; return one of them')
+    return pd.DataFrame(result.reset_index(ROW_COLUMN))
 
 
-def _line(trace: TracebackType | None) -> str:
+def _find_line(trace: TracebackType | None) -> str:
     """Where the hook was: the last line of the user's own file, not of a library that it called."""
     frames = traceback.extract_tb(trace)[1:]
     own = [frame for frame in frames if frames and frame.filename == frames[0].filename]
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "its call"
 
 
-def _places(frame: pd.DataFrame, numbers: pa.Int64Array, name: str) -> pa.Int32Array:
+def _find_positions(frame: pd.DataFrame, numbers: pa.Int64Array, name: str) -> pa.Int32Array:
     """For each source row, where the hook put it; null where it left it out."""
-    if ROW not in frame.columns:
+    if ROW_COLUMN not in frame.columns:
         raise ConfigError(
-            f'transform: "{name}" lost the index "{ROW}", which says which source row each row is. '
+            f'transform: "{name}" lost the index "{ROW_COLUMN}", which says which source row each row is. '
             "After merge or groupby put it back: df.reset_index() before, .set_index(...) after."
         )
-    returned = _row_numbers(frame, name)
+    returned = _read_row_numbers(frame, name)
     if pc.count_distinct(returned, mode="all").as_py() != len(returned):
         raise ConfigError(f'transform: "{name}" returned a source row more than once; one row is one event')
     place = pc.index_in(numbers, value_set=returned)
@@ -120,14 +120,16 @@ def _places(frame: pd.DataFrame, numbers: pa.Int64Array, name: str) -> pa.Int32A
     return place
 
 
-def _row_numbers(frame: pd.DataFrame, name: str) -> pa.Int64Array:
+def _read_row_numbers(frame: pd.DataFrame, name: str) -> pa.Int64Array:
     try:
-        return pa.array(frame.pop(ROW), pa.int64(), from_pandas=True)
+        return pa.array(frame.pop(ROW_COLUMN), pa.int64(), from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        raise ConfigError(f'transform: "{name}" changed "{ROW}"; it must hold the row numbers it came with') from None
+        raise ConfigError(
+            f'transform: "{name}" changed "{ROW_COLUMN}"; it must hold the row numbers it came with'
+        ) from None
 
 
-def _column(frame: pd.DataFrame, index: int, name: str) -> pa.Array:
+def _read_column(frame: pd.DataFrame, index: int, name: str) -> pa.Array:
     try:
         values = pa.array(frame.iloc[:, index], from_pandas=True)
         values.validate(full=True)

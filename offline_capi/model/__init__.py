@@ -4,13 +4,13 @@
 digests) → ``EventBatch`` (payload bytes, staged and sent) → ``Request`` → ``Outcome``. Readable and hashed rows are
 different types, so that forgetting to hash does not type-check.
 
-All are frozen and wrap Arrow data; none holds a row as a Python object. ``Tally`` counts what became of them. Nothing
+All are frozen and wrap Arrow data; none holds a row as a Python object. ``Tally`` counts their fates. Nothing
 here imports anything heavy: Arrow appears in annotations, and is loaded by what works on it.
 """
 
 from __future__ import annotations
 
-from offline_capi.model.batch import FEW_PARTS, KEY_BYTES, EventBatch, EventPart, bytes_of, keys_in
+from offline_capi.model.batch import KEY_BYTES, MAX_IN_MEMORY_PARTS, EventBatch, EventPart, get_bytes, list_keys
 from offline_capi.model.days import (
     DAY_REASONS,
     Calendar,
@@ -19,18 +19,18 @@ from offline_capi.model.days import (
     Debt,
     PastRun,
     UploadDay,
-    debts_of,
     judge_day,
+    list_debts,
 )
 from offline_capi.model.fates import FATE_TEXTS, FORMER_FATES, REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
 from offline_capi.model.rows import (
-    LIST_MARK,
+    LIST_SEPARATOR,
     DroppedValues,
-    Fault,
     HashedRows,
     IdentityColumn,
     MappedRows,
     NotedValues,
+    RowFault,
     SourceRows,
     WantedRows,
 )
@@ -43,17 +43,17 @@ from offline_capi.model.tally import (
     ReadBack,
     SentEvents,
     Tally,
-    sent_events,
+    read_sent_events,
 )
-from offline_capi.model.window import Window, in_utc, in_zone, start_of_day, yesterday
+from offline_capi.model.window import Window, convert_to_zone, find_yesterday, format_utc, start_of_day
 
 __all__ = [
     "DAY_REASONS",
     "FATE_TEXTS",
-    "FEW_PARTS",
     "FORMER_FATES",
     "KEY_BYTES",
-    "LIST_MARK",
+    "LIST_SEPARATOR",
+    "MAX_IN_MEMORY_PARTS",
     "REASONS",
     "TRAFFIC",
     "WARNING_TEXTS",
@@ -68,7 +68,6 @@ __all__ = [
     "EventBatch",
     "EventPart",
     "Fate",
-    "Fault",
     "GateFinding",
     "HashedRows",
     "IdentityColumn",
@@ -81,19 +80,20 @@ __all__ = [
     "ReasonText",
     "Rejections",
     "Request",
+    "RowFault",
     "SentEvents",
     "SourceRows",
     "Tally",
     "UploadDay",
     "WantedRows",
     "Window",
-    "bytes_of",
-    "debts_of",
-    "in_utc",
-    "in_zone",
+    "convert_to_zone",
+    "find_yesterday",
+    "format_utc",
+    "get_bytes",
     "judge_day",
-    "keys_in",
-    "sent_events",
+    "list_debts",
+    "list_keys",
+    "read_sent_events",
     "start_of_day",
-    "yesterday",
 ]

@@ -1,4 +1,4 @@
-"""Events ready to be sent, and how they are told apart, copied and joined without a Python object each."""
+"""Events ready to be sent, and how they are identified, copied and joined without a Python object each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FEW_PARTS", "KEY_BYTES", "EventBatch", "EventPart", "bytes_of", "keys_in"]
+__all__ = ["KEY_BYTES", "MAX_IN_MEMORY_PARTS", "EventBatch", "EventPart", "get_bytes", "list_keys"]
 
 #: Bytes of an event's key: a collision among a hundred million is one in 10**22.
 KEY_BYTES = 16
 #: So many parts of a batch may wait for others in memory: to write it to disk takes ten times as long as to copy it.
-FEW_PARTS = 64
+MAX_IN_MEMORY_PARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class EventBatch:
     @property
     def keys(self) -> list[bytes]:
         """The events' keys."""
-        return keys_in(self.key_bytes)
+        return list_keys(self.key_bytes)
 
     @property
     def key_bytes(self) -> bytes:
@@ -48,39 +48,39 @@ class EventBatch:
     @property
     def body_bytes(self) -> int:
         """Bytes of all bodies together."""
-        ends = _ends(self.table.column("body"))
+        ends = _get_ends(self.table.column("body"))
         return int(ends[-1] - ends[0])
 
-    def bytes_of(self, name: str) -> memoryview:
-        """The values of a column, see ``bytes_of``."""
-        return bytes_of(self.table.column(name))
+    def get_bytes(self, name: str) -> memoryview:
+        """The values of a column, see ``get_bytes``."""
+        return get_bytes(self.table.column(name))
 
     def digest(self) -> bytes:
-        """SHA-256 over the bodies, in order: what was sent can be told later without keeping it."""
-        return hashlib.sha256(self.bytes_of("body")).digest()
+        """SHA-256 over the bodies, in order: what was sent can be recognised later without keeping it."""
+        return hashlib.sha256(self.get_bytes("body")).digest()
 
-    def all_have(self, name: str, text: str) -> bool:
+    def has_only(self, name: str, text: str) -> bool:
         """Whether ``text`` is the value of every event in a column without nulls."""
-        value, ends = text.encode(), _ends(self.table.column(name))
+        value, ends = text.encode(), _get_ends(self.table.column(name))
         as_long = bool((ends[1:] - ends[:-1] == len(value)).all())
-        return as_long and bytes(self.bytes_of(name)) == value * len(self)  # views are compared byte by byte
+        return as_long and bytes(self.get_bytes(name)) == value * len(self)  # views are compared byte by byte
 
-    def common(self, name: str) -> str | None:
+    def find_common(self, name: str) -> str | None:
         """The text that every event has in a column without nulls; ``None`` where they differ, or there is none."""
-        ends = _ends(self.table.column(name))
-        first = str(self.bytes_of(name)[: ends[1] - ends[0]], "utf-8") if len(self) else None
-        return first if first is not None and self.all_have(name, first) else None
+        ends = _get_ends(self.table.column(name))
+        first = str(self.get_bytes(name)[: ends[1] - ends[0]], "utf-8") if len(self) else None
+        return first if first is not None and self.has_only(name, first) else None
 
-    def apart(self, *names: str) -> Iterator[tuple[tuple[str, ...], EventPart]]:
+    def partition_by(self, *names: str) -> Iterator[tuple[tuple[str, ...], EventPart]]:
         """The events by what they have in these columns of texts, in the order in which that first appears.
 
         However many parts there are, the events are copied once: the parts are slices of one batch, and that is on disk
-        where they are more than ``FEW_PARTS``.
+        where they are more than ``MAX_IN_MEMORY_PARTS``.
         """
         import numpy as np
         import pyarrow as pa
 
-        alike = [self.common(name) for name in names]
+        alike = [self.find_common(name) for name in names]
         if None not in alike:  # nearly always: a source of one client
             yield tuple(map(str, alike)), EventPart.whole(self)
             return
@@ -92,17 +92,17 @@ class EventBatch:
         if len(distinct) > 1:
             order = np.argsort(ranks[np.searchsorted(distinct, codes)], kind="stable")
             grouped = self.take(pa.array(order))
-        if len(distinct) > FEW_PARTS:
+        if len(distinct) > MAX_IN_MEMORY_PARTS:
             grouped = grouped.on_disk()
         sequence = np.argsort(firsts)
         places = np.unravel_index(distinct[sequence], shape)
         texts = [column.dictionary.take(pa.array(at)).to_pylist() for column, at in zip(columns, places, strict=True)]
-        ends, start = _ends(grouped.table.column("body")).tolist(), 0
+        ends, start = _get_ends(grouped.table.column("body")).tolist(), 0
         for key, size in zip(zip(*texts, strict=True), sizes[sequence].tolist(), strict=True):
             yield key, EventPart(grouped, start, size, ends[start + size] - ends[start])
             start += size
 
-    def copied(self) -> EventBatch:
+    def copy(self) -> EventBatch:
         """The same events without the larger batch of which they are a slice."""
         import numpy as np
         import pyarrow as pa
@@ -125,7 +125,7 @@ class EventBatch:
             return self
 
     @classmethod
-    def joined(cls, batches: Iterable[EventBatch]) -> EventBatch:
+    def join(cls, batches: Iterable[EventBatch]) -> EventBatch:
         """All of them in one, copied; there has to be one at least."""
         import pyarrow as pa
 
@@ -159,23 +159,23 @@ class EventPart:
         return self.batch.slice(self.start, self.rows)
 
 
-def keys_in(blob: bytes) -> list[bytes]:
+def list_keys(blob: bytes) -> list[bytes]:
     """The keys of a blob, one by one; twenty times as fast as Arrow's ``to_pylist``."""
     import numpy as np
 
     return cast("list[bytes]", np.frombuffer(blob, f"V{KEY_BYTES}").tolist())
 
 
-def bytes_of(column: pa.StringArray | pa.BinaryArray) -> memoryview:
+def get_bytes(column: pa.StringArray | pa.BinaryArray) -> memoryview:
     """The values of a column one after the other, as they lie in memory; those that a slice leaves out are not there.
 
     Kernels of Arrow let go of the interpreter, and a busy process makes them wait a millisecond to get it back.
     """
-    ends, values = _ends(column), column.buffers()[2]
+    ends, values = _get_ends(column), column.buffers()[2]
     return memoryview(values or b"").cast("B")[int(ends[0]) : int(ends[-1])]
 
 
-def _ends(column: pa.StringArray | pa.BinaryArray) -> Any:
+def _get_ends(column: pa.StringArray | pa.BinaryArray) -> Any:
     """Where each value ends in the column's bytes, and before it where the first begins."""
     import numpy as np
 

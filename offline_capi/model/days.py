@@ -17,7 +17,17 @@ from offline_capi.model.fates import Fate, Reason
 from offline_capi.model.tally import Tally
 from offline_capi.model.window import Window
 
-__all__ = ["DAY_REASONS", "Calendar", "DayReason", "DayState", "Debt", "PastRun", "UploadDay", "debts_of", "judge_day"]
+__all__ = [
+    "DAY_REASONS",
+    "Calendar",
+    "DayReason",
+    "DayState",
+    "Debt",
+    "PastRun",
+    "UploadDay",
+    "judge_day",
+    "list_debts",
+]
 
 
 class DayState(StrEnum):
@@ -61,7 +71,7 @@ DAY_REASONS: Mapping[str, str] = {
 #: Rows that wait for somebody to configure or activate their client: reading them again before that changes nothing.
 _WAITS_FOR_CLIENT = frozenset({Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT})
 
-_OWED_BY_NIGHTS_ONLY = frozenset({DayReason.RUN_FAILED, DayReason.SOURCE_MISSING})
+_OWED_BY_SCHEDULED_RUNS_ONLY = frozenset({DayReason.RUN_FAILED, DayReason.SOURCE_MISSING})
 
 
 class Debt(NamedTuple):
@@ -84,7 +94,7 @@ class Debt(NamedTuple):
         return cls(date.fromisoformat(day) if day else None, reason, client, rows)
 
 
-def debts_of(tally: Tally, *, by_event_day: bool) -> tuple[Debt, ...]:
+def list_debts(tally: Tally, *, by_event_day: bool) -> tuple[Debt, ...]:
     """The debts that the books of a run leave.
 
     ``by_event_day`` says that the day of an event is the day of the window that its row was read in, so that a debt
@@ -123,7 +133,7 @@ class PastRun:
         """Whether it covers the last day that was over when it began: a backfill of older days is none."""
         return self.covered is not None and self.window.reaches_last_day(self.started_at)
 
-    def debts_for(self, day: Window) -> tuple[Debt, ...]:
+    def list_debts_for(self, day: Window) -> tuple[Debt, ...]:
         """What it left for a day that it read."""
         if self.debts is None:
             reason = DayReason.RUNNING if self.alive else DayReason.RUN_FAILED
@@ -146,7 +156,7 @@ class UploadDay:
     closes_at: datetime | None = None
     #: The runs whose debts these are.
     run_ids: tuple[str, ...] = ()
-    #: For a closed day: whether its loss was told.
+    #: For a closed day: whether its loss was reported.
     told: bool = False
 
     @property
@@ -170,7 +180,7 @@ class UploadDay:
 
     @property
     def causes(self) -> list[str]:
-        """Why it is open or closed, in words, without the rows; the cause of most rows first."""
+        """Why it is open or closed, as text, without the rows; the cause of most rows first."""
         return [DAY_REASONS.get(reason, reason.replace("_", " ")) for reason in self.reasons]
 
     def is_due(self, clients: Iterable[str]) -> bool:
@@ -220,14 +230,14 @@ class Calendar:
             return f"no run of {self.upload} before {self.first_known} is known"
         return ""
 
-    def of_state(self, *states: DayState) -> list[UploadDay]:
+    def list_in_state(self, *states: DayState) -> list[UploadDay]:
         return [day for day in self.days if day.state in states]
 
-    def owed(self) -> list[UploadDay]:
+    def list_owed(self) -> list[UploadDay]:
         """The days that are not complete, oldest first."""
-        return self.of_state(DayState.OPEN, DayState.CLOSED)
+        return self.list_in_state(DayState.OPEN, DayState.CLOSED)
 
-    def weeks(self) -> Iterator[tuple[date, list[tuple[date | None, UploadDay | None]]]]:
+    def list_weeks(self) -> Iterator[tuple[date, list[tuple[date | None, UploadDay | None]]]]:
         """Each Monday with the seven days of its week; no date outside the calendar, no state where no run is known."""
         by_day = {day.day: day for day in self.days}
         monday = self.first - timedelta(days=self.first.weekday())
@@ -255,15 +265,15 @@ def judge_day(
 
     The last run that covered a part of the day speaks for that part; a run that settles nothing only adds debts. A part
     that no run covered is a debt where the upload was ``expected`` to run on that day. Where it was not, as for a
-    backfill of days before the first night, a run that failed or found no source owes nothing either: whoever started
-    it was told.
+    backfill of days before the first scheduled run, a run that failed or found no source owes nothing either: its user
+    saw the error.
     """
-    spans = _Spans(day, () if expected else _OWED_BY_NIGHTS_ONLY)
+    spans = _Spans(day, () if expected else _OWED_BY_SCHEDULED_RUNS_ONLY)
     open_since: datetime | None = None
     for run in runs:
         spans.enter(run)
         open_since = (open_since or run.started_at) if spans.owing else None
-    debts, run_ids = spans.debts()
+    debts, run_ids = spans.collect_debts()
     if expected and spans.has_gap:
         debts = (*debts, Debt(day.since.date(), DayReason.NEVER_RAN, None, 0))
         open_since = min(open_since or day.until, day.until)
@@ -311,18 +321,18 @@ class _Spans:
 
     @property
     def owing(self) -> bool:
-        return bool(self.debts()[0])
+        return bool(self.collect_debts()[0])
 
     @property
     def has_gap(self) -> bool:
         return not all(span.covered for span in self._spans)
 
-    def debts(self) -> tuple[tuple[Debt, ...], tuple[str, ...]]:
+    def collect_debts(self) -> tuple[tuple[Debt, ...], tuple[str, ...]]:
         """The debts of all parts, each run's counted once, and the runs that left them."""
         owing = {
             run.id: debts
             for span in self._spans
             for run in span.speakers
-            if (debts := tuple(debt for debt in run.debts_for(self._day) if debt.reason not in self._excused))
+            if (debts := tuple(debt for debt in run.list_debts_for(self._day) if debt.reason not in self._excused))
         }
         return tuple(debt for debts in owing.values() for debt in debts), tuple(owing)

@@ -10,7 +10,7 @@ __all__ = ["FATE_TEXTS", "FORMER_FATES", "REASONS", "WARNING_TEXTS", "Fate", "Re
 
 
 class Fate(StrEnum):
-    """What became of a row. Every row read ends in exactly one."""
+    """The result for a row. Every row read ends in exactly one."""
 
     SENT = "sent"
     ALREADY_SENT = "already_sent"
@@ -108,29 +108,30 @@ class ReasonText(NamedTuple):
 REASONS: Mapping[Reason, ReasonText] = {
     Reason.MALFORMED_ROW: ReasonText(
         "the line cannot be split into the file's columns",
-        "mend the file: a delimiter that is not quoted, or a quote that is not doubled, is the usual cause"
+        "correct the file: a delimiter that is not quoted, or a quote that is not doubled, is the usual cause"
         ' (for quotes written as \\" set source.escape)',
     ),
     Reason.MALFORMED_JSON: ReasonText(
-        "the line is no JSON object", "mend what writes the file: one object in braces a line, or one array of objects"
+        "the line is no JSON object",
+        "correct what writes the file: one object in braces a line, or one array of objects",
     ),
     Reason.UNREADABLE_TIME: ReasonText(
-        "the event time cannot be read", "declare format, unit or timezone under event.time, or mend the source"
+        "the event time cannot be read", "declare format, unit or timezone under event.time, or correct the source"
     ),
     Reason.UNREADABLE_WINDOW: ReasonText(
-        "what places the row in time is empty or cannot be read, so that nobody knows whose day it is",
-        "declare format, unit or timezone under window, or mend the source",
+        "the row's time is empty or cannot be read, so that it cannot be assigned to a day",
+        "declare format, unit or timezone under window, or correct the source",
     ),
     Reason.MISSING_TIME: ReasonText(
         "the event time is empty", "fill it in the source; it is never taken from the clock"
     ),
     Reason.FUTURE: ReasonText(
-        "the event time lies in the future", "look at the time zone of the source: naive values are the usual cause"
+        "the event time lies in the future", "check the time zone of the source: naive values are the usual cause"
     ),
     Reason.TOO_OLD: ReasonText("older than Meta accepts", "run more often, or backfill inside Meta's window"),
     Reason.MISSING_VALUE: ReasonText("a required field is empty", "fill it in the source or give a default"),
     Reason.UNREADABLE_VALUE: ReasonText(
-        "a value cannot be read as what the field holds", "mend the source, or declare type, decimal or format"
+        "a value cannot be read as what the field holds", "correct the source, or declare type, decimal or format"
     ),
     Reason.MONEY_SIGN: ReasonText(
         "a number is written with the sign or code of a currency, in brackets or with a trailing minus",
@@ -152,8 +153,8 @@ REASONS: Mapping[Reason, ReasonText] = {
         "an attribution share is not between 0 and 1", "write the shares of one order so that they sum to 1"
     ),
     Reason.OTHER_CURRENCY: ReasonText(
-        "the sign beside the number is of another currency than the event's",
-        "map custom_data.currency from the source, or mend the source",
+        "the currency sign of the number differs from the event's currency",
+        "map custom_data.currency from the source, or correct the source",
     ),
     Reason.DAMAGED_ID: ReasonText(
         "a spreadsheet has written an id with an exponent, such as 1.18E+15: its other digits are gone",
@@ -164,7 +165,7 @@ REASONS: Mapping[Reason, ReasonText] = {
     ),
     Reason.NO_IDENTIFIER: ReasonText(
         "no usable identifier of a person",
-        "map one more of em, ph, external_id, …, and look at the report's dropped values: the mapped ones are empty or"
+        "map one more of em, ph, external_id, …, and check the report's dropped values: the mapped ones are empty or"
         " unusable here",
     ),
     Reason.TOO_LITTLE_DATA: ReasonText(
@@ -172,11 +173,11 @@ REASONS: Mapping[Reason, ReasonText] = {
     ),
     Reason.MISSING_EVENT_ID: ReasonText("a part of the event id is empty", "use business keys that are never null"),
     Reason.DUPLICATE_EVENT_ID: ReasonText(
-        "an earlier row of this run has the same event id", "add the column that tells the two rows apart to event.id"
+        "an earlier row of this run has the same event id", "add the column that distinguishes the two rows to event.id"
     ),
     Reason.PURCHASE_WITHOUT_VALUE: ReasonText(
         "a Purchase needs a value and a currency, and the value is empty",
-        "fill the column in the source (NaN, NULL and the other words of source.null_values count as empty); "
+        "fill the column in the source (NaN, NULL and the other entries of source.null_values count as empty); "
         "if no column is mapped, map custom_data.value",
     ),
     Reason.VALUE_WITHOUT_CURRENCY: ReasonText(
@@ -207,17 +208,17 @@ REASONS: Mapping[Reason, ReasonText] = {
     ),
     Reason.UNSETTLED: ReasonText(
         "sent without an answer, and too long ago for Meta to count a repeat once",
-        "look for the event in Meta's Events Manager; it is not sent again, because it could count twice",
+        "search for the event in Meta's Events Manager; it is not sent again, because it could count twice",
     ),
-    Reason.UNREACHABLE: ReasonText("the endpoint could not be reached", "look at the network and graph_url; run again"),
+    Reason.UNREACHABLE: ReasonText("the endpoint could not be reached", "check the network and graph_url; run again"),
     Reason.THROTTLED: ReasonText("Meta asked us to wait longer than the run may", "run again later"),
-    Reason.OTHER_RUN: ReasonText("another run is sending this event", "nothing; look at that run's report"),
+    Reason.OTHER_RUN: ReasonText("another run is sending this event", "nothing; see that run's report"),
     Reason.NOT_COUNTED: ReasonText(
-        "taken without an error, and not counted as received", "look at the event in Meta's Events Manager"
+        "taken without an error, and not counted as received", "check the event in Meta's Events Manager"
     ),
     Reason.GATE_CLOSED: ReasonText(
         "a gate, or a column that drifted, stopped the run before its first request",
-        "look at the gates in the report; if they are right, upload once more with --force-gates",
+        "check the gates in the report; if they are right, upload once more with --force-gates",
     ),
     Reason.OVER_LIMIT: ReasonText(
         "the client's limit of events a run is reached", "run again: the next ones go, as many as limits.events_per_run"
@@ -271,7 +272,7 @@ WARNING_TEXTS: Mapping[str, ReasonText] = {
         "an added value that is not later than its event", "take the time at which the value became known"
     ),
     "limited_data_use_without_ip": ReasonText(
-        "limited data use, and nothing by which Meta finds the place",
+        "limited data use, and nothing by which Meta can derive the location",
         "give the state, or map user_data.client_ip_address",
     ),
 }

@@ -5,14 +5,14 @@ A module of its own, for the settings may import nothing that imports Arrow.
 
 from __future__ import annotations
 
-__all__ = ["client_of", "recipient_name"]
+__all__ = ["get_client_name", "make_recipient_name"]
 
 
-def recipient_name(client: str, pixel: str) -> str:
+def make_recipient_name(client: str, pixel: str) -> str:
     """The name of a client's further pixel; no client has an ``@`` in its own."""
     return f"{client}@{pixel}"
 
 
-def client_of(recipient: str) -> str:
+def get_client_name(recipient: str) -> str:
     """The client of a recipient: of itself, or of one of its further pixels."""
     return recipient.partition("@")[0]

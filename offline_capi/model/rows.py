@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "LIST_MARK",
+    "LIST_SEPARATOR",
     "DroppedValues",
-    "Fault",
     "HashedRows",
     "IdentityColumn",
     "MappedRows",
     "NotedValues",
+    "RowFault",
     "SourceRows",
     "WantedRows",
 ]
@@ -36,7 +36,7 @@ class SourceRows:
     batch: pa.RecordBatch
     origin: str
     first_row: int
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[RowFault, ...] = ()
     width: int = 0
 
     def __len__(self) -> int:
@@ -44,8 +44,8 @@ class SourceRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Rows that cannot go on: ``where`` is a boolean array beside the rows, true at the faulty ones.
+class RowFault:
+    """Rows that cannot go on: ``where`` is a boolean array aligned with the rows, true at the faulty ones.
 
     A row with several faults is invalid for the first in the sequence.
     """
@@ -56,17 +56,17 @@ class Fault:
 
 
 #: Between the values of a list in an ``IdentityColumn``: the record separator of ASCII, which nobody types.
-LIST_MARK = "\x1e"
+LIST_SEPARATOR = "\x1e"
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityColumn:
-    """One source column for an identity key: strings beside the rows, null where empty.
+    """One source column for an identity key: strings aligned with the rows, null where empty.
 
     ``hashed`` says that the column was declared as SHA-256 already, or as readable; ``None``: nobody said, and digests
     are passed on. ``zone`` is the zone in which birth dates that are instants are read. ``country`` is an array of
-    countries as the source writes them, beside the values (``None``: only the client's default). ``label`` names the
-    source column for reports. The values of a list stand in one text, with ``LIST_MARK`` between them.
+    countries as the source writes them, one per value (``None``: only the client's default). ``label`` names the
+    source column for reports. The values of a list stand in one text, with ``LIST_SEPARATOR`` between them.
     """
 
     values: pa.Array
@@ -102,7 +102,7 @@ class MappedRows:
     identity: Mapping[str, Sequence[IdentityColumn]]
     custom: Mapping[str, pa.Array]
     suppressed: pa.BooleanArray
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[RowFault, ...] = ()
     outside: int = 0
     dropped: tuple[DroppedValues, ...] = ()
     noted: tuple[NotedValues, ...] = ()
@@ -144,7 +144,7 @@ class NotedValues:
 class WantedRows:
     """Which rows of a window a replay is about; all others are left alone.
 
-    ``event_ids`` are business keys; ``places`` are row numbers by origin, for rows that are told apart by their place.
+    ``event_ids`` are business keys; ``places`` are row numbers by origin, for rows identified by their position.
     """
 
     event_ids: pa.Array
@@ -155,8 +155,8 @@ class WantedRows:
 class HashedRows:
     """``MappedRows`` whose identity is digests (64 lower-case hex), or the raw form for keys that Meta wants raw.
 
-    ``identity``: user_data key → arrays of strings beside the rows, null where there is no usable value; several
-    arrays where several columns feed a list key, or where a cell holds several values; ``columns`` tells the two apart:
+    ``identity``: user_data key → arrays of strings aligned with the rows, null where there is no usable value; several
+    arrays where several columns feed a list key, or where a cell holds several values; ``columns`` separates the two:
     how many columns of the YAML feed each key. ``profiles`` are the versions by which they were read.
     """
 
@@ -167,7 +167,7 @@ class HashedRows:
     identity: Mapping[str, Sequence[pa.Array]]
     custom: Mapping[str, pa.Array]
     suppressed: pa.BooleanArray
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[RowFault, ...] = ()
     dropped: tuple[DroppedValues, ...] = ()
     outside: int = 0
     noted: tuple[NotedValues, ...] = ()
@@ -178,7 +178,7 @@ class HashedRows:
     def __len__(self) -> int:
         return len(self.row)
 
-    def parts(self, rows: int) -> Iterator[HashedRows]:
+    def split(self, rows: int) -> Iterator[HashedRows]:
         """The same rows in parts of at most ``rows``, without copying; what is counted once stands in the first."""
         for start in range(0, max(len(self), 1), rows):
             yield HashedRows(
@@ -189,7 +189,7 @@ class HashedRows:
                 {key: [column.slice(start, rows) for column in columns] for key, columns in self.identity.items()},
                 {name: column.slice(start, rows) for name, column in self.custom.items()},
                 self.suppressed.slice(start, rows),
-                tuple(Fault(fault.reason, fault.field, fault.where.slice(start, rows)) for fault in self.faults),
+                tuple(RowFault(fault.reason, fault.field, fault.where.slice(start, rows)) for fault in self.faults),
                 self.dropped if start == 0 else (),
                 self.outside if start == 0 else 0,
                 self.noted if start == 0 else (),

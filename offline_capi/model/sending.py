@@ -40,10 +40,10 @@ class BuiltEvents:
 
     ``outside`` counts rows of the source that were left to other runs, ``filtered`` those that are not meant.
     ``suppressed`` counts by (client, day). ``warnings`` counts events that Meta accepts but that will match or measure
-    badly, by a short code. ``carried`` says beside the events which of them carry a usable value of each mapped key of
+    badly, by a short code. ``carried``, aligned with the events, says which carry a usable value of each mapped key of
     user_data. ``rows_of`` counts the rows by client, of those that are configured.
 
-    ``store_keys`` says beside the events by what Meta tells those of stores apart: see ``events.keys.store_keys``.
+    ``store_keys``, aligned with the events, identifies store events for Meta: see ``events.keys.store_keys``.
     ``copies`` are the events once more, for further pixels of their clients. ``copied`` counts them by recipient, those
     included that are among the rejections: to a pixel that two clients share, an event of one may be that of another.
     """
@@ -91,8 +91,8 @@ class Request:
 class Outcome:
     """What Meta answered to one request, as far as we know it: all its events share ``fate``.
 
-    ``code`` and ``subcode`` are Meta's, where it gave any; ``explanation`` is in our words, never Meta's text (it is
-    localised and may quote the payload). ``notices`` are for the report whatever the fate.
+    ``code`` and ``subcode`` are Meta's, where it gave any; ``explanation`` is our text, never Meta's (it is
+    localised and may quote the payload). ``notices`` are for the report, for every fate.
     """
 
     request: Request

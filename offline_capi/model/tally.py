@@ -1,4 +1,4 @@
-"""What is counted: the books of a run, what its gates found, what Meta tells later."""
+"""What is counted: the books of a run, what its gates found, what Meta reports later."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from offline_capi.model.fates import Fate
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 
-__all__ = ["TRAFFIC", "AbsentFile", "Count", "GateFinding", "ReadBack", "SentEvents", "Tally", "sent_events"]
+__all__ = ["TRAFFIC", "AbsentFile", "Count", "GateFinding", "ReadBack", "SentEvents", "Tally", "read_sent_events"]
 
 
 class Count(NamedTuple):
@@ -25,7 +25,7 @@ class Count(NamedTuple):
 
 
 class SentEvents(NamedTuple):
-    """Events that one figure of Meta's can be set beside; ``day`` is that of the event in UTC, whatever the zone."""
+    """Events comparable with one figure of Meta's; ``day`` is that of the event in UTC, in every zone."""
 
     client: str
     pixel: str
@@ -89,9 +89,9 @@ class Tally:
     ``read`` counts rows as they come in, independently of ``fates``; that the two agree is the promise. ``outside``
     counts source rows that were left to other runs, ``filtered`` those of the window that are not meant; neither is in
     ``read``. ``value`` is what the events are worth, by currency. ``narrowed``
-    marks books of some clients or some rows only; ``gates`` is ``None`` until somebody has looked. ``sendable`` counts
+    marks books of some clients or some rows only; ``gates`` is ``None`` until they were evaluated. ``sendable`` counts
     the events that passed every check of their rows, whether or not they were sent before; ``keys`` how many of those
-    carry each mapped key of user_data. ``sent_events`` counts what was sent as Meta counts it.
+    carry each mapped key of user_data. ``read_sent_events`` counts what was sent as Meta counts it.
     ``noted`` counts values that went out by (key, column, what is worth knowing of them);
     ``profiles`` are the versions by which identity was read.
     ``read_of`` counts the rows by client, of those that are configured, and ``value_of`` is ``value`` by client and
@@ -120,11 +120,11 @@ class Tally:
     read_of: Counter[str] = field(default_factory=Counter)
     copies: Counter[str] = field(default_factory=Counter)
     traffic: Counter[tuple[str, str]] = field(default_factory=Counter)
-    #: Rows that an earlier run told of, by (fate, reason, field, the day on which it did); counted in ``fates`` too.
+    #: Rows that an earlier run reported, by (fate, reason, field, the day on which it did); counted in ``fates`` too.
     known: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     #: Events that earlier runs owed and the source no longer has, by the fate that those runs left them with.
     vanished: Counter[str] = field(default_factory=Counter)
-    #: Days whose final loss this run tells: ISO day -> why.
+    #: Days whose final loss this run reports: ISO day -> why.
     closed: dict[str, str] = field(default_factory=dict)
     absent: tuple[AbsentFile, ...] = ()
     changed: int = 0
@@ -197,9 +197,9 @@ class Tally:
         """Whether every row read, and every copy of an event for a further pixel, has exactly one fate."""
         return self.accounted == self.read + self.copied
 
-    def of_client(self, client: str) -> Tally:
+    def select_client(self, client: str) -> Tally:
         """The books of one client alone, all its pixels included; what is not counted by client is left out."""
-        names = {client, *(name for name in self.copies if client_of(name) == client)}
+        names = {client, *(name for name in self.copies if get_client_name(name) == client)}
         traffic = Counter({key: n for key, n in self.traffic.items() if key[0] in names})
         requests, tries, sent_bytes = (sum(traffic[name, what] for name in names) for what in TRAFFIC)
         return Tally(
@@ -232,20 +232,20 @@ class Tally:
     def is_deferred(self, recipient: str) -> bool:
         """Whether a gate holds the events of a client, or of one of its pixels."""
         holds = {finding.client for finding in self.gates or () if finding.stops}
-        return None in holds or client_of(recipient) in holds
+        return None in holds or get_client_name(recipient) in holds
 
-    def of(self, fate: Fate) -> int:
+    def count(self, fate: Fate) -> int:
         return sum(n for count, n in self.fates.items() if count.fate is fate)
 
-    def known_of(self, fate: Fate) -> int:
-        """Rows with this fate that an earlier run told of, for the same reason."""
+    def count_known(self, fate: Fate) -> int:
+        """Rows with this fate that an earlier run reported, for the same reason."""
         return sum(n for (known_fate, *_), n in self.known.items() if known_fate == fate)
 
-    def by_fate(self) -> dict[Fate, int]:
+    def count_by_fate(self) -> dict[Fate, int]:
         """Rows per fate, every fate named, zero included."""
-        return {fate: self.of(fate) for fate in Fate}
+        return {fate: self.count(fate) for fate in Fate}
 
-    def reasons(self, *fates: Fate) -> Counter[tuple[str, str]]:
+    def count_reasons(self, *fates: Fate) -> Counter[tuple[str, str]]:
         """Rows per (reason, field) among the fates given."""
         chosen: Counter[tuple[str, str]] = Counter()
         for count, n in self.fates.items():
@@ -311,7 +311,7 @@ class Tally:
             gates=None if data.get("gates") is None else tuple(GateFinding(**finding) for finding in data["gates"]),
             sendable=data.get("sendable", 0),  # nor of these, before keys were counted
             keys=dict(data.get("keys", {})),
-            sent_events=sent_events(data),
+            sent_events=read_sent_events(data),
             read_of=Counter(data.get("read_of", {})),
             copies=Counter(data.get("copies", {})),
             traffic=Counter({(recipient, what): n for recipient, what, n in data.get("traffic", ())}),
@@ -335,7 +335,7 @@ class Tally:
         return sum(parts, cls())
 
 
-def sent_events(tally: Mapping[str, Any]) -> Counter[SentEvents]:
+def read_sent_events(tally: Mapping[str, Any]) -> Counter[SentEvents]:
     """What books as JSON say of events sent, without reading the rest of them; nothing where they are older."""
     counted: Counter[SentEvents] = Counter()
     for client, pixel, name, day, n in tally.get("sent_events", ()):
@@ -345,10 +345,10 @@ def sent_events(tally: Mapping[str, Any]) -> Counter[SentEvents]:
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """What Meta told about a client's pixel: a later word on the same kind and day replaces it.
+    """What Meta reported about a client's pixel: a later figure of the same kind and day replaces it.
 
-    ``kind`` is one of ``clients.read_back.KINDS``, which says what ``figures`` holds. ``day`` is in UTC: the day told
-    of, or the day of asking where Meta tells of no day.
+    ``kind`` is one of ``clients.read_back.KINDS``, which says what ``figures`` holds. ``day`` is in UTC: that reported
+    or the day of asking where Meta names no day.
     """
 
     client: str

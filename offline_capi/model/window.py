@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-__all__ = ["Window", "in_utc", "in_zone", "start_of_day", "yesterday"]
+__all__ = ["Window", "convert_to_zone", "find_yesterday", "format_utc", "start_of_day"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Window:
         """Whether it covers the end of the last day that is over at ``now``: a backfill of older days does not."""
         return self.until >= Window.of_day_at(now.astimezone(self.since.tzinfo)).since
 
-    def looking_back(self, lookback: timedelta) -> Window:
+    def extend_back(self, lookback: timedelta) -> Window:
         """The same window, begun earlier by ``lookback`` of wall time, for rows that arrive late."""
         return Window(self.since - lookback, self.until)
 
@@ -62,7 +62,7 @@ class Window:
             zone: tzinfo = ZoneInfo(data["zone"])
         except (ZoneInfoNotFoundError, ValueError):
             zone = UTC
-        return cls(*(in_zone(datetime.fromisoformat(data[end]), zone) for end in ("since", "until")))
+        return cls(*(convert_to_zone(datetime.fromisoformat(data[end]), zone) for end in ("since", "until")))
 
     def __str__(self) -> str:
         """``2026-11-23`` for a whole day in its zone, else both ends."""
@@ -79,32 +79,32 @@ def start_of_day(day: date, zone: tzinfo) -> datetime:
     """
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
     before, after = (midnight.replace(fold=fold).astimezone(UTC) for fold in (1, 0))
-    if _local_date(after - timedelta(microseconds=1), zone) < day:
+    if _find_local_date(after - timedelta(microseconds=1), zone) < day:
         return midnight
     while after - before > timedelta(seconds=1):  # the clocks skip this midnight and some of the evening before it
         middle = before + (after - before) // 2
-        before, after = (middle, after) if _local_date(middle, zone) < day else (before, middle)
+        before, after = (middle, after) if _find_local_date(middle, zone) < day else (before, middle)
     return after.replace(microsecond=0).astimezone(zone)
 
 
-def in_zone(moment: datetime, zone: tzinfo) -> datetime:
+def convert_to_zone(moment: datetime, zone: tzinfo) -> datetime:
     """The same instant in ``zone``; the first one of a day as ``start_of_day`` has it."""
     local = moment.astimezone(UTC).astimezone(zone)
     start = start_of_day(local.date(), zone)
     return start if start.astimezone(UTC) == moment.astimezone(UTC) else local
 
 
-def yesterday(zone: str, now: datetime) -> date:
-    """The last calendar day that is over in ``zone``, whatever day it is where the caller sits."""
+def find_yesterday(zone: str, now: datetime) -> date:
+    """The last calendar day that is over in ``zone``, independent of the caller's own zone."""
     local = ZoneInfo(zone)
-    today = start_of_day(_local_date(now, local), local)
-    return _local_date(today.astimezone(UTC) - timedelta(microseconds=1), local)
+    today = start_of_day(_find_local_date(now, local), local)
+    return _find_local_date(today.astimezone(UTC) - timedelta(microseconds=1), local)
 
 
-def _local_date(moment: datetime, zone: tzinfo) -> date:
+def _find_local_date(moment: datetime, zone: tzinfo) -> date:
     return moment.astimezone(UTC).astimezone(zone).date()
 
 
-def in_utc(moment: datetime) -> str:
+def format_utc(moment: datetime) -> str:
     """A moment as people read it: ``2026-11-24 03:00 UTC``."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

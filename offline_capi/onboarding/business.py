@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.config.fields import FieldSpec
-from offline_capi.events.standard import STANDARD_EVENTS, StandardEvent, currencies
-from offline_capi.mapping.casts import truths
+from offline_capi.events.standard import STANDARD_EVENTS, StandardEvent, list_currencies
+from offline_capi.mapping.casts import read_booleans
 from offline_capi.mapping.numerals import read_integers, read_money, read_numbers
 from offline_capi.onboarding.lines import Answers, Confidence, Line, describe_share, format_percent, refer_to_column
 from offline_capi.onboarding.sample import Column, Sample, build_vocabulary, split_words
@@ -290,7 +290,7 @@ def _list_texts(sample: Sample, taken: frozenset[str]) -> Iterator[Column]:
 
 
 def _propose_currency_column(column: Column) -> Line | None:
-    known = pa.array(sorted(currencies()))
+    known = pa.array(sorted(list_currencies()))
     listed = pc.is_in(pc.utf8_upper(column.given), known)
     codes, words = int(pc.sum(listed).as_py() or 0), sorted(set(column.given.filter(pc.invert(listed)).to_pylist()))
     is_named = bool(column.words & _CURRENCY)
@@ -366,7 +366,7 @@ def _is_consent(column: Column) -> bool:
 
 
 def _propose_consent(column: Column) -> Line:
-    values = truths(column.values if kinds.is_boolean(column.values.type) else column.given)
+    values = read_booleans(column.values if kinds.is_boolean(column.values.type) else column.given)
     yes = int(pc.sum(values).as_py() or 0)
     if len(values.drop_null()) == column.filled:
         because = f"{describe_share(yes, column.filled)} mean yes; rows of all others are never sent"

@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from offline_capi.audit.suggestions import SHAPES
+from offline_capi.audit.suggestions import KEY_PATTERNS
 from offline_capi.config.paths import find_project_folder
 from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError, UsageError
@@ -33,7 +33,7 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _FORMAT_NAMES = {"csv": "CSV", "jsonl": "JSON", "parquet": "Parquet", "excel": "an Excel workbook"}
 #: Tried where a file is not UTF-8: what Windows programs write.
 _FALLBACK_ENCODING = "cp1252"
-_ROW_AND_NO_HEADER = (SHAPES["em"], SHAPES["ph"], r"^-?\d+([.,]\d+)?$", r"^\d{4}-\d\d-\d\d")
+_ROW_AND_NO_HEADER = (KEY_PATTERNS["em"], KEY_PATTERNS["ph"], r"^-?\d+([.,]\d+)?$", r"^\d{4}-\d\d-\d\d")
 
 
 def inspect_file(path: str, environ: Mapping[str, str]) -> Origin:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from offline_capi.audit.yaml_lines import yaml_line
+from offline_capi.audit.yaml_lines import render_yaml_line
 from offline_capi.config.document import explain_secret, read_document
 from offline_capi.config.mapping import CustomData
 from offline_capi.errors import UsageError
@@ -101,7 +101,7 @@ def _write_section(name: str, lines: Mapping[str, _ImportedNode]) -> Iterator[st
 
 
 def _write_line(key: str, written: _ImportedNode, indent: str) -> str:
-    text = indent + re.sub(r": null$", ":", yaml_line({key: written.node}))
+    text = indent + re.sub(r": null$", ":", render_yaml_line({key: written.node}))
     todo = " ".join(written.todo.split())
     return f"{text}  # TODO: {todo}" if todo else text
 

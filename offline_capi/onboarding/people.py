@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from offline_capi.audit.names import key_of
-from offline_capi.audit.suggestions import SHAPES, Suggestion, Unmapped
+from offline_capi.audit.names import find_key
+from offline_capi.audit.suggestions import KEY_PATTERNS, Suggestion, Unmapped
 from offline_capi.config import USER_DATA_KEYS, Upload
-from offline_capi.events.standard import TOO_LITTLE
+from offline_capi.events.standard import WEAK_KEY_SETS
 from offline_capi.identity import normalize
 from offline_capi.onboarding.lines import MIN_READABLE_SHARE, Answers, Confidence, Line, describe_share, refer_to_column
 from offline_capi.onboarding.sample import Column, Sample, describe_gaps
@@ -65,14 +65,14 @@ def _propose_full_name(column: Column) -> Iterator[Line]:
 
 def is_too_little(keys: Sequence[str]) -> bool:
     """Whether Meta refuses events with no more customer data than these keys."""
-    return any(set(keys) <= few for few in TOO_LITTLE)
+    return any(set(keys) <= few for few in WEAK_KEY_SETS)
 
 
 def _suggest_keys(sample: Sample, countries: Sequence[str]) -> dict[str, Suggestion]:
     nothing_mapped: Any = {"user_data": {}}
     unmapped = Unmapped(Upload.model_construct(**nothing_mapped), countries)
-    unmapped.look(sample.batch)
-    return {one.column: one for one in unmapped.suggestions()}
+    unmapped.observe(sample.batch)
+    return {one.column: one for one in unmapped.list_suggestions()}
 
 
 def _list_countries(sample: Sample, answers: Answers) -> list[str]:
@@ -94,7 +94,7 @@ def _read_country_codes(column: Column | None) -> pa.StringArray:
 
 
 def _find_key(column: Column) -> str | None:
-    named = key_of(column.name)
+    named = find_key(column.name)
     return None if named is None or named.hashed else named.key
 
 
@@ -122,7 +122,7 @@ def _propose_as_answered(column: Column, key: str, sample: Sample, answers: Answ
 
 def _propose_as_suggested(column: Column, found: Suggestion, node: Any) -> Line:
     fitting = round(found.fits * column.filled)
-    looks = f"{'look like' if found.key in SHAPES else 'are usable as'} {USER_DATA_KEYS[found.key].plural}"
+    looks = f"{'look like' if found.key in KEY_PATTERNS else 'are usable as'} {USER_DATA_KEYS[found.key].plural}"
     if isinstance(node, dict) and node.get("hashed"):
         looks = "are SHA-256 digests"
     because = f"{describe_share(fitting, column.filled)} {looks}{describe_gaps(column)}"

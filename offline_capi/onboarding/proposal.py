@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from offline_capi.config.fields import TEMPLATE_PART, FieldSpec
 from offline_capi.errors import UsageError
-from offline_capi.mapping.ids import rounded_to_15
-from offline_capi.model import yesterday
+from offline_capi.mapping.ids import count_rounded_to_15
+from offline_capi.model import find_yesterday
 from offline_capi.onboarding.business import (
     propose_client,
     propose_consent,
@@ -146,7 +146,9 @@ _ROUNDED_MESSAGE = (
 
 def _flag_rounded_ids(line: Line, sample: Sample) -> Iterator[Line]:
     """The line; one of ids that a spreadsheet seems to have rounded is left to the user."""
-    rounded = [name for name in line.columns if line.place in _ID_PATHS and rounded_to_15(sample.columns[name].text)]
+    rounded = [
+        name for name in line.columns if line.place in _ID_PATHS and count_rounded_to_15(sample.columns[name].text)
+    ]
     if not rounded or line.confidence is Confidence.OPEN:
         yield line
         return
@@ -304,13 +306,13 @@ def _choose_first_day(origin: Origin, chosen: TimeColumn | None, answers: Answer
     """The day in the file's name, else the last day that has rows, else yesterday."""
     zone = answers.timezone or "UTC"
     if origin.day is not None or chosen is None:
-        return origin.day or yesterday(zone, now)
+        return origin.day or find_yesterday(zone, now)
     instants = (
         origin.latest(chosen, zone)
         if origin.latest
         else chosen.read_instants(_build_time_column(chosen.name, origin.sample), zone)
     )
-    return find_latest_day(instants, zone, now) or yesterday(zone, now)
+    return find_latest_day(instants, zone, now) or find_yesterday(zone, now)
 
 
 # ---------------------------------------------------------------------------------------------- what

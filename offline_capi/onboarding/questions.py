@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from offline_capi.config.types import Country, Zone
 from offline_capi.config.wording import check_name
 from offline_capi.errors import UsageError
-from offline_capi.events.standard import ACTION_SOURCES, currencies
+from offline_capi.events.standard import ACTION_SOURCES, list_currencies
 from offline_capi.meta.catalogue import check_key
 from offline_capi.runtime.nearest import did_you_mean
 
@@ -113,7 +113,7 @@ _FIXED_ZONES = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Paci
 
 
 def _check_currency(value: str) -> str:
-    if value.upper() not in currencies():
+    if value.upper() not in list_currencies():
         raise ValueError(f'"{value}" is not an ISO 4217 code such as USD or EUR')
     return value.upper()
 

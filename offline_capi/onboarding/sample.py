@@ -10,8 +10,8 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.mapping.ids import undecorated
-from offline_capi.mapping.text import as_text, plain
+from offline_capi.mapping.ids import strip_decoration
+from offline_capi.mapping.text import as_text, trim_text
 from offline_capi.model import SourceRows
 from offline_capi.onboarding.lines import format_percent
 
@@ -41,7 +41,7 @@ class Column:
 
     @cached_property
     def text(self) -> pa.StringArray:
-        return plain(undecorated(as_text(self.values)))
+        return trim_text(strip_decoration(as_text(self.values)))
 
     @cached_property
     def given(self) -> pa.StringArray:

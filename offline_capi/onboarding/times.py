@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.audit.names import key_of
+from offline_capi.audit.names import find_key
 from offline_capi.mapping.times import TimeRule, read_instants
 from offline_capi.onboarding.sample import Column, Sample, build_vocabulary
 
@@ -127,7 +127,7 @@ def _read_clock(column: Column, formats: tuple[str, ...]) -> pa.Array:
 
 
 def _is_birth_column(name: str) -> bool:
-    named = key_of(name)
+    named = find_key(name)
     return named is not None and named.key == "db"
 
 

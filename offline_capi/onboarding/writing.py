@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import yaml
 
-from offline_capi.audit.yaml_lines import yaml_line
+from offline_capi.audit.yaml_lines import render_yaml_line
 from offline_capi.config import USER_DATA_KEYS, Platform, generate_json_schema
 from offline_capi.errors import UsageError
 from offline_capi.onboarding.folder import CLIENTS, ProjectState
@@ -69,7 +69,7 @@ class _CommentedLine(NamedTuple):
 
 def _format_node(key: str, node: object) -> str:
     """``key: node`` in one line; a key without a value where it is unknown."""
-    line = yaml_line({key: node})
+    line = render_yaml_line({key: node})
     doubled = re.sub(r"'([^'\"\\]*)'", r'"\1"', line)  # as our samples quote
     line = doubled if _is_read_as(doubled, {key: node}) else line
     return re.sub(r": null(?=[,}])", ": ", re.sub(r": null$", ":", line))

@@ -1,6 +1,6 @@
-"""Who has to do something is told: once when a fault begins, and once when it is over, however many nights lie between.
+"""Alerts: one when a fault begins, and one when it is over, however many runs lie between.
 
-What was told is remembered in the stage, where every worker sees it: of an upload and of the versions of the Graph API
+What was sent is remembered in the stage, where every worker sees it: of an upload and of the versions of the Graph API
 in ``alerts/``, of a client's access in the file that its health checks write as well. It is remembered after it was
 told: a message that cannot be delivered is tried again with the next run.
 """
@@ -22,31 +22,31 @@ from offline_capi.config import Platform, SecretResolver
 from offline_capi.config.types import is_loopback
 from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.meta.versions import version_warnings
-from offline_capi.model import DayReason, DayState, Fate, Reason, in_utc
-from offline_capi.model.incidents import changed, subject_of
+from offline_capi.model import DayReason, DayState, Fate, Reason, format_utc
+from offline_capi.model.incidents import find_changes, get_subject
 from offline_capi.pipeline import Services
 from offline_capi.pipeline.open_days import list_days
 from offline_capi.report import RunReport, Status
 from offline_capi.runtime.http import HttpClient, HttpRequest
 from offline_capi.storage.filesystem import JsonFolder
 
-__all__ = ["Alert", "Tell", "alert_of_notice", "alerting", "platform_teller", "raise_alerts", "raise_failure"]
+__all__ = ["Alert", "Notify", "alert_of_notice", "alert_on_error", "make_notifier", "raise_alerts", "raise_failure"]
 
 #: How long a command of ``platform.notify`` may take, and a webhook to answer.
 NOTIFY_TIMEOUT_S = 60
 #: Reasons that one message lists.
 MAX_REASONS = 10
-_LOST = (Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED)
+_LOST_FATES = (Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED)
 LOSS, _VERSIONS = "loss", "graph versions"
 
-Tell = Callable[["Alert"], None]
+Notify = Callable[["Alert"], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A fault that began or ended, as somebody is told of it: no value of a row and no token stands in it.
+    """A fault that began or ended, as its alert reports it: no value of a row and no token stands in it.
 
-    ``key`` says which fault it is, the words before its colon what it is about. A fault with several ``causes`` is told
+    ``key`` says which fault it is, the text before its colon what it is about. A fault with several ``causes`` is sent
     again when one comes to them, not when one of several ends. ``text`` says what happened, why, and what to do;
     ``balance`` is that of the run, ``contacts`` are the client's.
     """
@@ -77,36 +77,36 @@ class Alert:
         return {**asdict(self), "causes": list(self.causes), "contacts": list(self.contacts), "message": self.message}
 
 
-# ---------------------------------------------------------------------------------------------- what is told
+# ---------------------------------------------------------------------------------------------- what is sent
 
 
 def raise_alerts(
-    report: RunReport, services: Services, *, tell: Tell | None = None, more: Sequence[Alert] = ()
+    report: RunReport, services: Services, *, tell: Notify | None = None, more: Sequence[Alert] = ()
 ) -> list[Alert]:
-    """Tell what began and ended with this run, by ``tell`` or else by ``platform.notify``; returns what was told.
+    """Send what began and ended with this run, by ``notify`` or else by ``platform.notify``; returns what was sent.
 
     ``more`` are faults of the upload that the report does not show, such as days that are open; all of them, each time:
-    one that is left out has ended. Plans and test events tell nothing, a replay or a run of some clients ends nothing.
-    Where nobody is named, nothing is remembered. Raises ``OfflineCapiError`` where somebody could not be told.
+    one that is left out has ended. Plans and test events send nothing, a replay or a run of some clients ends nothing.
+    Where nobody is named, nothing is remembered. Raises ``OfflineCapiError`` where an alert could not be delivered.
     """
-    tell = tell or platform_teller(services.deployment.platform, services.secrets)
+    tell = tell or make_notifier(services.deployment.platform, services.secrets)
     if tell is None or report.planned or report.trigger == "test":
         return []
     whole = not report.tally.narrowed and report.trigger != "replay"
     outbox = _Outbox(services, tell)
     outbox.tell_access(report)
     open_days = _open_days(report.upload, services) if whole else []
-    outbox.tell_scope(report.upload, [*_losses(report), *open_days, *more], ends=whole, report=report)
+    outbox.tell_scope(report.upload, [*_list_losses(report), *open_days, *more], ends=whole, report=report)
     versions = version_warnings(services.deployment.platform.versions, services.clock().astimezone(UTC).date())
-    outbox.tell_scope(_VERSIONS, map(_version_alert, versions))
+    outbox.tell_scope(_VERSIONS, map(_make_version_alert, versions))
     return outbox.finish()
 
 
 def raise_failure(
-    upload: str, error: Exception, services: Services, *, tell: Tell | None = None, run: str | None = None
+    upload: str, error: Exception, services: Services, *, tell: Notify | None = None, run: str | None = None
 ) -> list[Alert]:
-    """Tell of a run that failed before it had a report; the next run that has one tells that it is over."""
-    tell = tell or platform_teller(services.deployment.platform, services.secrets)
+    """Alert that a run failed before it had a report; the next run that has one reports that it is over."""
+    tell = tell or make_notifier(services.deployment.platform, services.secrets)
     if tell is None:
         return []
     ours = isinstance(error, OfflineCapiError)
@@ -118,8 +118,8 @@ def raise_failure(
 
 
 @contextmanager
-def alerting(upload: str, services: Services) -> Iterator[None]:
-    """Tell of an error that ends the run inside, and let it go on; not of one of the person at the command line."""
+def alert_on_error(upload: str, services: Services) -> Iterator[None]:
+    """Alert on an error that ends the run inside, and re-raise it; not on a usage error at the command line."""
     try:
         yield
     except OfflineCapiError as error:
@@ -129,7 +129,7 @@ def alerting(upload: str, services: Services) -> Iterator[None]:
 
 
 def alert_of_notice(notice: AccessChange) -> Alert:
-    """What a look at the clients found, which has settled itself that it is told once."""
+    """What a check of the clients found, which ensures itself that it is sent once."""
     verb = "is over" if notice.change == "ended" else "cannot be sent for" if notice.stops else "needs attention"
     return Alert(
         notice.key,
@@ -141,9 +141,9 @@ def alert_of_notice(notice: AccessChange) -> Alert:
     )
 
 
-def _losses(report: RunReport) -> Iterator[Alert]:
-    """The fault of a run that is not complete; what clients were refused for is told of each client."""
-    causes = [*_causes(report)]
+def _list_losses(report: RunReport) -> Iterator[Alert]:
+    """The fault of a run that is not complete; refusals are sent per client."""
+    causes = [*_list_causes(report)]
     if report.status is Status.COMPLETE or not causes:
         return
     lines = [line for line in report.reasons() if line.reason != Reason.CLIENT_STOPPED]
@@ -166,7 +166,7 @@ def _losses(report: RunReport) -> Iterator[Alert]:
 def _open_days(upload: str, services: Services) -> list[Alert]:
     """Days that no run covered or whose run was killed, and that no run has taken up yet.
 
-    Other open days are told as the loss of the run that left them, or as the fault of a client.
+    Other open days are reported as the loss of the run that left them, or as the fault of a client.
     """
     one = services.deployment.uploads.get(upload)
     if one is None:
@@ -174,12 +174,12 @@ def _open_days(upload: str, services: Services) -> list[Alert]:
     days = [
         day
         for day in list_days(one, services.deployment, services.ledger, services.clock())
-        if day.state is DayState.OPEN and _UNTOLD_BY_RUNS & set(day.reasons)
+        if day.state is DayState.OPEN and _NOT_REPORTED_BY_RUNS & set(day.reasons)
     ]
     if not days:
         return []
     lines = [
-        f"{day.day}: {day.why}; Meta takes it until {in_utc(day.closes_at)}"
+        f"{day.day}: {day.why}; Meta takes it until {format_utc(day.closes_at)}"
         for day in days[:MAX_REASONS]
         if day.closes_at
     ]
@@ -191,16 +191,16 @@ def _open_days(upload: str, services: Services) -> list[Alert]:
 
 
 #: Reasons for which a day is open without a report that says so.
-_UNTOLD_BY_RUNS = {DayReason.NEVER_RAN, DayReason.RUN_KILLED}
+_NOT_REPORTED_BY_RUNS = {DayReason.NEVER_RAN, DayReason.RUN_KILLED}
 
 
-def _causes(report: RunReport) -> Iterator[str]:
-    """What is wrong with a run, without its numbers, which are others each night."""
+def _list_causes(report: RunReport) -> Iterator[str]:
+    """What is wrong with a run, without its numbers, which differ from run to run."""
     without_numbers = dict.fromkeys(re.sub(r"\d[\d,.]*", "#", problem) for problem in report.problems)
-    by_reason = {f"# {fate.words}" for fate in _LOST}
+    by_reason = {f"# {fate.words}" for fate in _LOST_FATES}
     yield from (problem for problem in without_numbers if problem not in by_reason)
     for line in report.reasons():
-        if line.fate in _LOST and line.reason not in (Reason.CLIENT_STOPPED, Reason.GATE_CLOSED, *_CLIENTLESS):
+        if line.fate in _LOST_FATES and line.reason not in (Reason.CLIENT_STOPPED, Reason.GATE_CLOSED, *_CLIENTLESS):
             yield f"{line.fate.value} {line.reason}"
 
 
@@ -208,19 +208,19 @@ def _causes(report: RunReport) -> Iterator[str]:
 _CLIENTLESS = (Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT)
 
 
-def _version_alert(words: str) -> Alert:
+def _make_version_alert(words: str) -> Alert:
     version = re.search(r"v\d+\.\d+ \([^)]*\) (may end|ends|ended|may have ended)", words)
     which = version[0] if version else re.sub(r"\d+ days?", "", words)
     return Alert(f"version: {which}", "A version of the Graph API ends", words)
 
 
-# ---------------------------------------------------------------------------------------------- told once
+# ---------------------------------------------------------------------------------------------- sent once
 
 
 class _Outbox:
-    """Tells what is news and remembers it. A message that fails keeps none of the others back."""
+    """Sends what is new and remembers it. A message that fails keeps none of the others back."""
 
-    def __init__(self, services: Services, tell: Tell) -> None:
+    def __init__(self, services: Services, tell: Notify) -> None:
         self._services, self._tell = services, tell
         stage = services.deployment.platform.stage
         self._told, self._statuses = JsonFolder(stage, "alerts"), StatusBook(stage)
@@ -239,32 +239,32 @@ class _Outbox:
     def tell_scope(
         self, scope: str, faults: Iterable[Alert], *, ends: bool = True, report: RunReport | None = None
     ) -> None:
-        """Tell of the faults of an upload, or of the versions, that were not told yet, and of those that are over.
+        """Send the faults of an upload, or of the versions, that were not sent yet, and those that are over.
 
-        That a night was lost is not over because an earlier day, of a backfill for instance, was delivered.
+        The loss of a run is not over because an earlier day, of a backfill for instance, was delivered.
         """
         before: dict[str, dict[str, str]] = self._told.read(scope) or {}
         present = {key: fault for fault in faults for key in fault.keys}
         until = report.window.until.astimezone(UTC).isoformat() if report else ""
-        began, over = changed(before, present)
+        began, over = find_changes(before, present)
         staying = {key for key, told in before.items() if not ends or told.get("until", "") > until}
         over = [key for key in over if key not in staying]
         after = {key: told for key, told in before.items() if key in present or key in staying}
         for key in present:
-            if key in after and subject_of(key) == LOSS:
+            if key in after and get_subject(key) == LOSS:
                 after[key] = {**after[key], "until": max(after[key].get("until", ""), until)}
         for fault in dict.fromkeys(present[key] for key in began):
             if self._deliver(fault):
                 told = {"title": fault.title, "since": self._now, **({"until": until} if fault.key == LOSS else {})}
                 after |= {key: told for key in fault.keys if key in began}
-        for key in {subject_of(key): key for key in over}.values():
-            if not self._deliver(_over(key, scope, before[key], report)):
+        for key in {get_subject(key): key for key in over}.values():
+            if not self._deliver(_make_end_alert(key, scope, before[key], report)):
                 after[key] = before[key]
         if after != before:
             self._told.write(scope, after)
 
     def tell_access(self, report: RunReport) -> None:
-        """Tell of clients that Meta refused, if neither a check nor a run has; and that they are sent for again."""
+        """Send clients that Meta refused, if neither a check nor a run has; and that they receive events again."""
         stopped, sent = set[str](), set[str]()
         for count in report.tally.fates:
             if count.client and count.fate is Fate.DEFERRED and count.reason == Reason.CLIENT_STOPPED:
@@ -275,18 +275,18 @@ class _Outbox:
             status = self._statuses.read(client)
             refused = any(fault.key == RUN_REFUSED and fault.reported for fault in status.faults)
             known = refused or any(fault.stops for fault in status.faults)
-            if client in stopped and not known and self._deliver(self._refused(client, report)):
+            if client in stopped and not known and self._deliver(self._make_refused_alert(client, report)):
                 self._statuses.write(mark_refusal_reported(status))
-            elif client not in stopped and refused and self._deliver(self._accepted(client, report)):
+            elif client not in stopped and refused and self._deliver(self._make_accepted_alert(client, report)):
                 self._statuses.write(remove_run_refusal(status))
 
-    def _refused(self, client: str, report: RunReport) -> Alert:
+    def _make_refused_alert(self, client: str, report: RunReport) -> Alert:
         failed = self._services.ledger.runs.list_failed_requests(report.run_id, client, 1)
         code = f"{failed[0].code}/{failed[0].subcode}".removesuffix("/None") if failed and failed[0].code else None
         answer = f"Meta answered {code} (offline-capi explain {code}). " if code else ""
         deferred = sum(
             rows
-            for (reason, _), rows in report.tally.of_client(client).reasons(Fate.DEFERRED).items()
+            for (reason, _), rows in report.tally.select_client(client).count_reasons(Fate.DEFERRED).items()
             if reason == Reason.CLIENT_STOPPED
         )
         return Alert(
@@ -298,15 +298,17 @@ class _Outbox:
             run=report.run_id,
             client=client,
             balance=report.of_client(client).balance,
-            contacts=self._contacts(client),
+            contacts=self._list_contacts(client),
         )
 
-    def _accepted(self, client: str, report: RunReport) -> Alert:
+    def _make_accepted_alert(self, client: str, report: RunReport) -> Alert:
         words = f"Meta takes its events again: {report.of_client(client).balance}."
-        ended: Alert = replace(self._refused(client, report), title=f"{client}: is sent for again", text=words)
+        ended: Alert = replace(
+            self._make_refused_alert(client, report), title=f"{client}: is sent for again", text=words
+        )
         return replace(ended, change="ended")
 
-    def _contacts(self, client: str) -> tuple[str, ...]:
+    def _list_contacts(self, client: str) -> tuple[str, ...]:
         found = self._services.deployment.recipients.get(client)
         return found.contacts if found else ()
 
@@ -320,7 +322,7 @@ class _Outbox:
         return True
 
 
-def _over(key: str, scope: str, told: Mapping[str, str], report: RunReport | None) -> Alert:
+def _make_end_alert(key: str, scope: str, told: Mapping[str, str], report: RunReport | None) -> Alert:
     upload, run, balance = (report.upload, report.run_id, report.balance) if report else (None, None, None)
     text = f"It began {told['since']}: {told['title']}\n{balance or ''}".strip()
     return Alert(key, f"{scope}: a fault is over", text, change="ended", upload=upload, balance=balance, run=run)
@@ -329,10 +331,10 @@ def _over(key: str, scope: str, told: Mapping[str, str], report: RunReport | Non
 # ---------------------------------------------------------------------------------------------- platform.notify
 
 
-def platform_teller(platform: Platform, secrets: SecretResolver) -> Tell | None:
-    """Tells those whom ``platform.notify`` names; ``None`` where it names nobody."""
+def make_notifier(platform: Platform, secrets: SecretResolver) -> Notify | None:
+    """Sends to the targets of ``platform.notify``; ``None`` where it names none."""
     targets = platform.notify
-    tellers: list[Tell] = []
+    tellers: list[Notify] = []
     if targets.command is not None:
         command = targets.command
         tellers.append(lambda alert: _run_command(command, alert))

@@ -1,4 +1,4 @@
-"""A look before a run: does the source have the columns, and about how many rows are to be expected?"""
+"""Checks before a run: does the source have the columns, and about how many rows are to be expected?"""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from offline_capi.config import Deployment, SecretResolver, Upload, list_columns
 from offline_capi.config.columns import find_lookup, list_named_columns, list_patterns
 from offline_capi.config.source import SqlSource
 from offline_capi.errors import ConfigError, Problem, SourceError
-from offline_capi.mapping import columns_of_table, pattern_fault, placed_rows
+from offline_capi.mapping import find_pattern_fault, inspect_row_times, list_table_columns
 from offline_capi.model import Window
 from offline_capi.pipeline import Services, access_source_of, select_by_row
 from offline_capi.runtime.border import column_names, list_columns
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources import expected_rows, read_batches, source_columns
 
-__all__ = ["check_columns", "check_patterns", "rows_to_expect"]
+__all__ = ["check_columns", "check_patterns", "estimate_rows"]
 
 
 def check_patterns(upload: Upload, deployment: Deployment) -> None:
     """Raise ``ConfigError`` with every pattern of the upload that RE2 cannot use."""
-    wrong = ((path, pattern_fault(pattern)) for path, pattern in list_patterns(upload).items())
-    problems = [_problem(upload, deployment, path, message) for path, message in wrong if message]
+    wrong = ((path, find_pattern_fault(pattern)) for path, pattern in list_patterns(upload).items())
+    problems = [_make_problem(upload, deployment, path, message) for path, message in wrong if message]
     if problems:
         raise ConfigError(f"patterns of {upload.name} that cannot be used: {len(problems)}", problems)
 
 
-def _problem(upload: Upload, deployment: Deployment, path: str, message: str) -> Problem:
+def _make_problem(upload: Upload, deployment: Deployment, path: str, message: str) -> Problem:
     file, _, line = deployment.locate(upload.name, path).rpartition(":")
     return Problem(file, int(line), path, message)
 
@@ -36,36 +36,36 @@ def check_columns(upload: Upload, window: Window, deployment: Deployment, secret
 
     Also where rows of a file are placed in time by a column of which none of the first rows can be read.
 
-    A source without anything to look at (no file for the window) has no columns and no problems.
+    A source without anything to read (no file for the window) has no columns and no problems.
     """
     named = None if upload.transform else tuple(list_columns_used(upload))
     found = dict(source_columns(upload.source, window, columns=named, **access_source_of(upload, deployment, secrets)))
-    problems = _missing(upload, found, deployment) if found and upload.transform is None else []
-    problems += _missing_in_lookups(upload, window, deployment, secrets)
+    problems = _find_missing(upload, found, deployment) if found and upload.transform is None else []
+    problems += _find_missing_in_lookups(upload, window, deployment, secrets)
     if found and not problems:
-        problems = _unplaced(upload, window, deployment, secrets)
+        problems = _find_unplaced(upload, window, deployment, secrets)
     if problems:
         counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(f"{counted} in the columns of {upload.name}", problems)
     return found
 
 
-def rows_to_expect(upload: Upload, window: Window, services: Services) -> int | None:
+def estimate_rows(upload: Upload, window: Window, services: Services) -> int | None:
     """About how many rows the run will read: counted by the database, else as many as the last run of its length.
 
     ``None`` where neither is known. Only a progress bar depends on it.
     """
-    looking_back = window.looking_back(upload.window.lookback)
+    looking_back = window.extend_back(upload.window.lookback)
     try:
         counted = expected_rows(
             upload.source, looking_back, **access_source_of(upload, services.deployment, services.secrets)
         )
     except SourceError:  # a query that cannot be counted can often be read; if not, reading it says why
         counted = None
-    return counted if counted is not None else _rows_of_last(upload.name, window, services)
+    return counted if counted is not None else _find_rows_of_last(upload.name, window, services)
 
 
-def _rows_of_last(upload: str, window: Window, services: Services) -> int | None:
+def _find_rows_of_last(upload: str, window: Window, services: Services) -> int | None:
     length = window.until - window.since
     for record in services.ledger.runs.list_newest(100):
         if (
@@ -78,7 +78,7 @@ def _rows_of_last(upload: str, window: Window, services: Services) -> int | None
     return None
 
 
-def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -> list[Problem]:
+def _find_missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -> list[Problem]:
     used = list_columns_used(upload)
     is_schema = isinstance(upload.source, SqlSource)
     near = column_names(found, used, is_schema=is_schema)
@@ -88,17 +88,17 @@ def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -
         if column in found:
             continue
         hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
-        problems.append(_problem(upload, deployment, paths[0], f'column "{column}" is not in the source{hint}'))
+        problems.append(_make_problem(upload, deployment, paths[0], f'column "{column}" is not in the source{hint}'))
     return problems
 
 
-def _missing_in_lookups(
+def _find_missing_in_lookups(
     upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver
 ) -> list[Problem]:
     """Columns that the tables of the lookups lack."""
     problems = []
     for name, lookup in upload.lookups.items():
-        needed = columns_of_table(upload, name)
+        needed = list_table_columns(upload, name)
         there = dict(source_columns(lookup, window, columns=needed, **access_source_of(upload, deployment, secrets)))
         for column in needed if there else ():
             if column not in there:
@@ -107,14 +107,14 @@ def _missing_in_lookups(
                 near = column_names(there, needed, is_schema=is_schema)
                 hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
                 path = list_named_columns(upload).get(f"{name}.{column}", (f"lookups.{name}.key",))[0]
-                problems.append(_problem(upload, deployment, path, f'column "{column}" is not in {name}{hint}'))
+                problems.append(_make_problem(upload, deployment, path, f'column "{column}" is not in {name}{hint}'))
     return problems
 
 
-LOOKED_AT_ROWS = 1_000
+SAMPLE_ROWS = 1_000
 
 
-def _unplaced(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> list[Problem]:
+def _find_unplaced(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> list[Problem]:
     if select_by_row(upload, window) is None or upload.transform is not None:
         return []
     times = {*upload.window.columns, *(upload.event.time.columns if upload.event.time else ())}
@@ -124,13 +124,13 @@ def _unplaced(upload: Upload, window: Window, deployment: Deployment, secrets: S
         window,
         **access_source_of(upload, deployment, secrets),
         columns=needed,
-        batch_rows=LOOKED_AT_ROWS,
+        batch_rows=SAMPLE_ROWS,
     )
     first = next(iter(batches), None)
     if first is None:
         return []
-    path, filled, readable = placed_rows(first, upload)
+    path, filled, readable = inspect_row_times(first, upload)
     if readable or not filled:
         return []
     message = f"none of the first {filled:,} values can be read as a time; declare format or unit under window"
-    return [_problem(upload, deployment, path, message)]
+    return [_make_problem(upload, deployment, path, message)]

@@ -1,4 +1,4 @@
-"""What Meta says of the events it got: asked, kept in the ledger, and set beside what was sent."""
+"""What Meta says of the events it got: asked, kept in the ledger, and compared with what was sent."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from offline_capi.ledger import list_sent_by_runs, load_read_back, save_read_bac
 from offline_capi.meta.graph.client import GraphClient
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import SentEvents
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 from offline_capi.pipeline import Services
 from offline_capi.report import Quality, RunReport, compare
 
-__all__ = ["FetchResult", "pull_quality", "quality_of"]
+__all__ = ["FetchResult", "load_quality", "pull_quality"]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """What was asked for just now. ``unread`` is what Meta did not tell; ``warnings`` are of the API's versions."""
+    """What was asked for just now. ``unread`` is what Meta did not answer; ``warnings`` are of the API's versions."""
 
     quality: Quality
     unread: tuple[UnansweredQuestion, ...]
@@ -37,14 +37,16 @@ class FetchResult:
 
 
 def pull_quality(services: Services, *, clients: Collection[str] = ()) -> FetchResult:
-    """Ask Meta about every active client, or those named, keep what it told, and set our own counts beside it.
+    """Ask Meta about every active client, or those named, keep its answers, and compare them with our own counts.
 
-    Nothing is changed at Meta. Asking again replaces what it told of the same days before.
+    Nothing is changed at Meta. Asking again replaces its earlier answers for the same days.
     """
     deployment, now = services.deployment, services.clock().astimezone(UTC)
     platform = deployment.platform
     wanted = [
-        one for one in deployment.recipients.values() if (client_of(one.name) in clients if clients else one.active)
+        one
+        for one in deployment.recipients.values()
+        if (get_client_name(one.name) in clients if clients else one.active)
     ]
     with GraphClient(platform.graph_url, platform.versions) as graph:
         told, unread = read_back(wanted, graph, platform, services.secrets, now=now)
@@ -52,21 +54,21 @@ def pull_quality(services: Services, *, clients: Collection[str] = ()) -> FetchR
     save_read_back(services.ledger, told, now=now, keep_for=platform.retention.read_back)
     days = list_covered_days(now)
     kept = load_read_back(services.ledger, since=days[0], until=days[-1], clients=[one.name for one in wanted])
-    return FetchResult(compare(_sent_since(services, days[0]), kept), tuple(unread), warnings)
+    return FetchResult(compare(_list_sent_since(services, days[0]), kept), tuple(unread), warnings)
 
 
-def quality_of(report: RunReport, services: Services) -> Quality:
-    """What Meta told of the events of a run when it was asked last; nothing where it never was."""
+def load_quality(report: RunReport, services: Services) -> Quality:
+    """Meta's latest answers about the events of a run; nothing where it never was."""
     about = report.tally.sent_events.keys()
     if not about:
         return Quality()
     first = min(sent.day for sent in about)
     clients = {sent.client for sent in about}
     told = load_read_back(services.ledger, since=first, until=services.clock().astimezone(UTC).date(), clients=clients)
-    return compare(_sent_since(services, first), told, about=about) if told else Quality()
+    return compare(_list_sent_since(services, first), told, about=about) if told else Quality()
 
 
-def _sent_since(services: Services, day: date) -> list[tuple[datetime, dict[SentEvents, int]]]:
+def _list_sent_since(services: Services, day: date) -> list[tuple[datetime, dict[SentEvents, int]]]:
     """No run that began before a day sent events of that day: events are never sent before they happen."""
     runs = list_sent_by_runs(services.ledger, datetime.combine(day, time(), UTC))
     return [(run.ended_at, dict(run.events)) for run in runs]

@@ -32,7 +32,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class RowTestResult:
-    """How one test ended: ``differences`` is empty where it passed. ``place`` is its file and line."""
+    """How one test ended: ``differences`` is empty where it passed. ``place`` is the test's file and line."""
 
     upload: str
     name: str
@@ -53,7 +53,7 @@ def run_tests(upload: Upload, deployment: Deployment) -> Iterator[RowTestResult]
         place = deployment.locate(upload, f"tests[{index}]")
         try:
             _check_reason(test.expect.get("reason"))
-            differences = tuple(_compare_outcome(test.expect, _outcome(test, upload, deployment)))
+            differences = tuple(_compare_outcome(test.expect, _compute_outcome(test, upload, deployment)))
         except OfflineCapiError as error:
             differences = (str(error).splitlines()[0],)
         yield RowTestResult(upload.name, test.name or f"test {index + 1}", place, differences)
@@ -65,20 +65,20 @@ def _check_reason(reason: object) -> None:
         raise ConfigError(f'expect.reason: "{reason}" is no reason{did_you_mean(str(reason), known)}')
 
 
-def _outcome(test: UploadTest, upload: Upload, deployment: Deployment) -> dict[str, Any]:
+def _compute_outcome(test: UploadTest, upload: Upload, deployment: Deployment) -> dict[str, Any]:
     """What the row becomes: its event, or its fate with reason and field."""
     given = upload.model_copy(update={"lookups": {}})
     names = {} if upload.transform else dict.fromkeys(list_columns_used(given))
     row = {**names, **test.row}
-    batch = pa.record_batch([pa.array([_plain(value)]) for value in row.values()], list(row))
+    batch = pa.record_batch([pa.array([_as_plain(value)]) for value in row.values()], list(row))
     recipe = Recipe.of_upload(given, None, deployment)
     rows = recipe.hash_batch(SourceRows(batch, "test", 1))
     if rows.filtered:
         return {"fate": "filtered"}
-    return _of_built(recipe.build_batch(rows, _run_time(test, upload, rows)))
+    return _read_built(recipe.build_batch(rows, _run_time(test, upload, rows)))
 
 
-def _plain(value: Any) -> Any:
+def _as_plain(value: Any) -> Any:
     """A number of the YAML without the text that it keeps."""
     return float(value) if isinstance(value, float) else value
 
@@ -91,7 +91,7 @@ def _run_time(test: UploadTest, upload: Upload, rows: HashedRows) -> datetime:
     return datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _of_built(built: BuiltEvents) -> dict[str, Any]:
+def _read_built(built: BuiltEvents) -> dict[str, Any]:
     if len(built.events):
         event: dict[str, Any] = json.loads(built.events.table.column("body")[0].as_py())
         return event
@@ -109,12 +109,12 @@ def _compare_outcome(expected: dict[str, Any], found: dict[str, Any]) -> Iterato
     if ("fate" in expected) == ("fate" in found):
         yield from _compare_members(expected, found, "")
     elif "fate" in found:
-        yield f"expected an event, and the row is {_in_words(found)}"
+        yield f"expected an event, and the row is {_describe(found)}"
     else:
-        yield f"expected {_in_words(expected)}, and the row is an event"
+        yield f"expected {_describe(expected)}, and the row is an event"
 
 
-def _in_words(fate: dict[str, Any]) -> str:
+def _describe(fate: dict[str, Any]) -> str:
     field = f" ({fate['field']})" if fate.get("field") else ""
     return f"{fate['fate'].replace('_', ' ')}{': ' + fate['reason'] if fate.get('reason') else ''}{field}"
 
@@ -133,13 +133,13 @@ def _compare(wanted: Any, got: Any, path: str) -> Iterator[str]:
     elif wanted == PRESENT:
         yield from [] if got is not None else [f"{path}: expected a value, got none"]
     elif wanted is None or wanted == ABSENT:
-        yield from [] if got is None else [f"{path}: expected no value, got {_shown(got, path)}"]
+        yield from [] if got is None else [f"{path}: expected no value, got {_show(got, path)}"]
     elif isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
         for index, (one, other) in enumerate(zip(wanted, got, strict=True)):
             yield from _compare(one, other, f"{path}[{index}]")
     elif not _is_same(_as_sent(wanted, path), got):
         hint = "; it goes out as SHA-256: write {sha256: text}" if _is_digest(got) and not _is_digest(wanted) else ""
-        yield f"{path}: expected {_shown(wanted, path)}, got {_shown(got, path)}{hint}"
+        yield f"{path}: expected {_show(wanted, path)}, got {_show(got, path)}{hint}"
 
 
 def _as_sent(wanted: Any, path: str) -> Any:
@@ -164,7 +164,7 @@ def _is_digest(value: Any) -> bool:
     return isinstance(one, str) and _DIGEST.fullmatch(one) is not None
 
 
-def _shown(value: Any, path: str) -> str:
+def _show(value: Any, path: str) -> str:
     """Of a person nothing but digests: a test's output ends in the logs of a CI."""
     if value is None:
         return "none"

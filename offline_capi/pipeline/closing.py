@@ -8,7 +8,7 @@ from typing import Any
 from offline_capi.errors import UsageError
 from offline_capi.ledger import RunRecord, record_announced_losses
 from offline_capi.meta.versions import version_warnings
-from offline_capi.model import Window, debts_of
+from offline_capi.model import Window, list_debts
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly, keeps_events_in_their_day
 from offline_capi.report import RunReport, days_to_judge, make_failure_report, make_report
@@ -47,7 +47,7 @@ def close_run(run: RunContext) -> RunReport:
         ledger=services.ledger.place,
         new_ledger=len(services.ledger.runs.list_newest(2)) == 1,
     )
-    debts = debts_of(tally, by_event_day=keeps_events_in_their_day(upload))
+    debts = list_debts(tally, by_event_day=keeps_events_in_their_day(upload))
     services.ledger.runs.finish(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
     record_announced_losses(services.ledger, upload.name, closed, run_id=record.id, now=ended)
     return report

@@ -15,7 +15,7 @@ from offline_capi.events.standard import PHYSICAL_STORE
 from offline_capi.guards.past_losses import KnownLosses, OwedEvents
 from offline_capi.ledger import build_calendar, list_past_runs
 from offline_capi.meta.limits import MAX_EVENT_AGE
-from offline_capi.model import Calendar, DayReason, DayState, Fate, PastRun, Reason, UploadDay, Window, yesterday
+from offline_capi.model import Calendar, DayReason, DayState, Fate, PastRun, Reason, UploadDay, Window, find_yesterday
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
@@ -51,7 +51,7 @@ def find_covered_window(upload: Upload, window: Window, trigger: str, *, narrowe
     """What a run reads for all clients, its look-back included; None for a run that settles no day."""
     if narrowed or trigger in _SETTLES_NOTHING:
         return None
-    return window.looking_back(upload.window.lookback)
+    return window.extend_back(upload.window.lookback)
 
 
 def keeps_events_in_their_day(upload: Upload) -> bool:
@@ -96,7 +96,7 @@ def list_days(
     first = _find_first_covered_day(runs, zone)
     if first is None:
         return []
-    last = yesterday(zone, now)
+    last = find_yesterday(zone, now)
     wanted = list(days) if days is not None else list(_list_days_between(last - max_age, last))
     return build_calendar(
         ledger,
@@ -121,7 +121,7 @@ def read_calendar(
 ) -> Calendar:
     """The days from ``first`` to before ``end``, by default the last ``CALENDAR_DAYS``, as far as they are over."""
     zone = upload.window.timezone
-    last = yesterday(zone, now)
+    last = find_yesterday(zone, now)
     last = min(last, end - timedelta(days=1)) if end else last
     first = first or last - timedelta(days=CALENDAR_DAYS - 1)
     runs = list_past_runs(ledger, upload.name, now)
@@ -139,7 +139,7 @@ def find_due_days(
 ) -> list[UploadDay]:
     """The open days that are worth reading again now, oldest first; not those that a run of ``besides`` reads."""
     active = [name for name, client in deployment.clients.items() if client.active]
-    read_anyway = besides.looking_back(upload.window.lookback) if besides else None
+    read_anyway = besides.extend_back(upload.window.lookback) if besides else None
     due = [day for day in list_days(upload, deployment, ledger, now) if day.is_due(active)]
     if read_anyway is None:
         return due
@@ -151,7 +151,7 @@ def find_newly_closed_days(upload: Upload, deployment: Deployment, ledger: Ledge
 
     Not those that a run is reading, this one above all: what it leaves of them is known when it has ended.
     """
-    last = yesterday(upload.window.timezone, now)
+    last = find_yesterday(upload.window.timezone, now)
     days = list_days(
         upload, deployment, ledger, now, _list_days_between(last - timedelta(days=CLOSED_DAYS_LOOKED_AT), last)
     )
@@ -213,7 +213,7 @@ def read_earlier_runs(
     """
     if trigger in _SETTLES_NOTHING - {"plan"}:
         return EarlierRuns(KnownLosses(()), OwedEvents(()))
-    reach = covered or window.looking_back(upload.window.lookback)
+    reach = covered or window.extend_back(upload.window.lookback)
     earlier = [one for one in list_past_runs(ledger, upload.name, now) if one.id != run_id]
     earlier = [one for one in earlier if _do_overlap(one.covered or one.window, reach)]
     told = [one for one in earlier if trigger == "settle" or one.window.until < window.until]

@@ -45,7 +45,7 @@ def plan_upload(
     with open_books(run):
         judge_before_sending(run)
         events = count_preparation(prepare_batches(run), run.books)
-        events = run.drift.before_any(events)
+        events = run.drift.hold_until_sampled(events)
         events = skip_settled(events, run)
         events = defer_stopped(events, run)
         for batch in defer_refused(events, run) if check_access else events:

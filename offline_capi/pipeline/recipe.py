@@ -17,7 +17,7 @@ from offline_capi.config.source import FileSource
 from offline_capi.config.upload import Upload
 from offline_capi.events import build_events
 from offline_capi.identity import HashCache, hash_identity
-from offline_capi.mapping import FirstRows, LookupTable, map_rows, rows_of, rows_wanted
+from offline_capi.mapping import FirstRows, LookupTable, map_rows, select_clients, select_wanted
 from offline_capi.model import BuiltEvents, HashedRows, MappedRows, SourceRows, WantedRows, Window
 
 __all__ = ["BATCH_ROWS", "EVENT_ROWS", "Recipe", "select_by_row"]
@@ -33,7 +33,7 @@ Observe = Callable[[SourceRows, MappedRows], None]
 def select_by_row(upload: Upload, window: Window) -> Window | None:
     """The window by which rows are selected; ``None`` if the query, or the date in a path, has selected them."""
     by_row = isinstance(upload.source, FileSource) and not upload.source.dated
-    return window.looking_back(upload.window.lookback) if by_row else None
+    return window.extend_back(upload.window.lookback) if by_row else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Recipe:
         mapped = self.map_batch(rows, firsts)
         if observe is not None:
             observe(rows, mapped)
-        mapped = rows_wanted(rows_of(mapped, self.only_clients), self.only_rows)
+        mapped = select_wanted(select_clients(mapped, self.only_clients), self.only_rows)
         return hash_identity(mapped, **self.identity_settings, junk_of=self.frequent, cache=cache)
 
     def build_batch(self, rows: HashedRows, now: datetime) -> BuiltEvents:
@@ -129,5 +129,5 @@ class Recipe:
         observe: Observe | None = None,
     ) -> Iterator[BuiltEvents]:
         """A batch as it was read, to events and counts, ``EVENT_ROWS`` rows at a time."""
-        for part in self.hash_batch(rows, firsts=firsts, cache=cache, observe=observe).parts(EVENT_ROWS):
+        for part in self.hash_batch(rows, firsts=firsts, cache=cache, observe=observe).split(EVENT_ROWS):
             yield self.build_batch(part, now)

@@ -17,13 +17,13 @@ from offline_capi.config import Upload
 from offline_capi.config.columns import find_field_specs
 from offline_capi.config.source import FileSource
 from offline_capi.errors import ConfigError, SourceError
-from offline_capi.events.keys import event_key
+from offline_capi.events.keys import make_event_keys
 from offline_capi.identity import HashCache
 from offline_capi.ledger import RunRecord, list_sent_by_runs
 from offline_capi.ledger.schema.tables import request
 from offline_capi.mapping import FirstRows
 from offline_capi.model import HashedRows, Window
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 from offline_capi.pipeline.context import Services
 from offline_capi.pipeline.recipe import Recipe
 from offline_capi.pipeline.stages import read_lookups, read_rows
@@ -121,9 +121,9 @@ def pixels_sent_for(services: Services) -> dict[str, set[str]]:
     """The pixels of each client: those that are configured, and those that the ledger knows from earlier."""
     pixels: dict[str, set[str]] = {}
     for name, one in services.deployment.recipients.items():
-        pixels.setdefault(client_of(name), set()).add(one.pixel_id)
+        pixels.setdefault(get_client_name(name), set()).add(one.pixel_id)
     for name, pixel in services.ledger.read(sa.select(request.c.client, request.c.pixel).distinct()):
-        pixels.setdefault(client_of(name), set()).add(pixel)
+        pixels.setdefault(get_client_name(name), set()).add(pixel)
     return pixels
 
 
@@ -139,7 +139,7 @@ def keys_of_rows(rows: HashedRows, pixels: Mapping[str, Collection[str]]) -> Ite
     theirs = [sorted(pixels.get(name or "", ())) for name in clients.dictionary.to_pylist()]
     for place in range(max(map(len, theirs), default=0)):
         chosen = pa.array([own[place] if place < len(own) else None for own in theirs], pa.string())
-        yield event_key(chosen.take(clients.indices), names.cast(pa.string()), ids.cast(pa.string()))
+        yield make_event_keys(chosen.take(clients.indices), names.cast(pa.string()), ids.cast(pa.string()))
 
 
 def _around(windows: Collection[Window]) -> Window:

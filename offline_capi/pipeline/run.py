@@ -72,7 +72,7 @@ def run_upload(
         with open_books(run):
             judge_before_sending(run)
             events = prepare_events(run)  # read, map, hash, build, check: batch by batch
-            events = run.drift.before_any(events)  # the first rows are compared with earlier runs
+            events = run.drift.hold_until_sampled(events)  # the first rows are compared with earlier runs
             events = skip_settled(events, run)  # the ledger knows what was sent
             events = defer_stopped(events, run)  # quality gates and drift
             send_events(events, run)  # claim in the ledger, POST, record the answer

@@ -24,11 +24,11 @@ from offline_capi.errors import ConfigError, SourceError
 from offline_capi.events import copy_for_pixels, split_by_age
 from offline_capi.guards.drift import DriftWatch
 from offline_capi.guards.duplicates import SeenKeys, StoreRepeats
-from offline_capi.guards.frequent_values import FrequentValues, junk_by_client
-from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
+from offline_capi.guards.frequent_values import FrequentValues, group_junk_by_client
+from offline_capi.guards.quality_gates import can_stop, force_findings, judge_gates, list_trailing_days
 from offline_capi.identity import HashCache, inspect_identity
 from offline_capi.ledger import Journal, Rehearsal, load_shapes, save_shapes
-from offline_capi.mapping import FirstRows, LookupTable, columns_needed, columns_of_table, read_table
+from offline_capi.mapping import FirstRows, LookupTable, list_columns_needed, list_table_columns, read_table
 from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Outcome, Reason, Request, SourceRows, Window
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import read_earlier_runs
@@ -114,7 +114,7 @@ def _make_recipe(run: RunContext) -> Recipe:
         for rows in read_rows(upload, run.window, run.services):
             mapped = recipe.map_batch(rows, firsts)
             shared.add(inspect_identity(mapped, **recipe.identity_settings, cache=cache), mapped.client)
-        frequent = junk_by_client(shared.candidates())
+        frequent = group_junk_by_client(shared.list_candidates())
     return Recipe.of_upload(
         upload,
         run.window,
@@ -148,7 +148,9 @@ def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str
     """The tables that the upload joins, each read once. Raises ``SourceError`` if one cannot be trusted."""
     access, tables = access_source(upload, services), {}
     for name, lookup in upload.lookups.items():
-        batches = read_batches(lookup, window, **access, columns=columns_of_table(upload, name), batch_rows=BATCH_ROWS)
+        batches = read_batches(
+            lookup, window, **access, columns=list_table_columns(upload, name), batch_rows=BATCH_ROWS
+        )
         try:
             tables[name] = read_table(name, lookup, batches, upload.window.timezone)
         except SourceError as error:  # it speaks of "source", which an upload has as well
@@ -168,9 +170,9 @@ def read_rows(
     """
     batches = read_batches(
         upload.source,
-        window.looking_back(upload.window.lookback),
+        window.extend_back(upload.window.lookback),
         **access_source(upload, services),
-        columns=None if every_column else columns_needed(upload),
+        columns=None if every_column else list_columns_needed(upload),
         batch_rows=BATCH_ROWS,
         apart=ahead,
     )
@@ -195,7 +197,7 @@ def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
     in_order = any(condition.first_of for condition in run.upload.filter)
     processes = 0 if in_order else count_processes(run.upload.engine.processes)
     for number, rows in enumerate(batches, start=1):
-        yield from run.recipe.prepare_batch(rows, clock(), firsts=firsts, cache=cache, observe=run.drift.look)
+        yield from run.recipe.prepare_batch(rows, clock(), firsts=firsts, cache=cache, observe=run.drift.observe)
         if processes and number >= BATCHES_BEFORE_WORKERS and not run.drift.is_sampling:
             with WorkerPool(run.recipe, processes) as workers:
                 yield from workers.prepare(batches, clock)
@@ -245,10 +247,10 @@ def judge_run(run: RunContext, books: Books) -> tuple[GateFinding, ...]:
         return books.tally.gates
     gates, window = run.upload.gates, run.window
     records = run.services.ledger.runs.list_reported(run.upload.name, RUNS_PER_DAY * gates.days)
-    past = trailing_days((record.report for record in records if record.report), window, gates.days)
+    past = list_trailing_days((record.report for record in records if record.report), window, gates.days)
     active = {name for name, client in run.services.deployment.clients.items() if client.active}
     findings = judge_gates(gates, books.tally, window, past, active)
-    return (*run.drift.findings, *(forced(findings) if run.force_gates else findings))
+    return (*run.drift.findings, *(force_findings(findings) if run.force_gates else findings))
 
 
 def skip_settled(events: Iterable[EventBatch], run: RunContext, *, resend: bool = True) -> Iterator[EventBatch]:
@@ -277,7 +279,7 @@ def defer_stopped(events: Iterable[EventBatch], run: RunContext) -> Iterator[Eve
         elif not any(finding.stops for finding in run.tally.gates or ()):
             yield batch
         else:
-            for (client,), own in batch.apart("client") if len(batch) else ():
+            for (client,), own in batch.partition_by("client") if len(batch) else ():
                 if run.tally.is_deferred(client):
                     run.books.enter_events(own.events, Fate.DEFERRED, Reason.GATE_CLOSED)
                 else:
@@ -369,7 +371,7 @@ def defer_refused(events: Iterable[EventBatch], run: RunContext) -> Iterator[Eve
     """The events that a run would send; those of clients that cannot be sent for are deferred, with the cause said."""
     book, causes = StatusBook(run.services.deployment.platform.stage), dict[str, str | None]()
     for batch in events:
-        for (client,), own in batch.apart("client") if len(batch) else ():
+        for (client,), own in batch.partition_by("client") if len(batch) else ():
             if client not in causes:
                 token, problem = _find_fingerprint(client, run.services)
                 causes[client] = problem or find_stop(book.read(client), token)

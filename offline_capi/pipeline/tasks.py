@@ -100,7 +100,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
         for events in skip_settled(services.stage.read_all_events(run_id), run, resend=False):
             fresh, expired = split_expired(run, events)
             run.books.enter_events(expired, Fate.EXPIRED, Reason.TOO_OLD)
-            for (client,), own in fresh.apart("client") if len(fresh) else ():
+            for (client,), own in fresh.partition_by("client") if len(fresh) else ():
                 stopped = run.tally.is_deferred(client)
                 reason = Reason.GATE_CLOSED if stopped else reasons.get(client) or _find_unsent_reason(client, services)
                 run.books.enter_events(own.events, Fate.DEFERRED, reason)

@@ -6,7 +6,7 @@ to a person. The source does, where their rows still stand in it, and so it is r
 the ledger still knows something. Reports and statuses hold nobody, unless a value stood where a name should: then it
 is written over.
 
-What "complete" means. Everything that is kept was looked through and holds nothing of the person any more. Of the
+What "complete" means. Everything that is kept was searched and holds nothing of the person any more. Of the
 ledger that can be said in two ways: every event in it belongs to a row that was read again just now and is somebody
 else's; or the person's event ids were given, and those are all that was asked for. Otherwise there are events whose
 rows are gone from the source, one of which may be the person's, and the answer says so.
@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 from offline_capi.config import Client, Deployment
 from offline_capi.config.columns import find_field_specs
 from offline_capi.errors import UsageError
-from offline_capi.events.keys import event_key_of
+from offline_capi.events.keys import make_event_key
 from offline_capi.identity import VERSIONS, digest, hash_identity, normalize
 from offline_capi.ledger import AuditAction, RunRecord, record_audit
 from offline_capi.ledger.documents import rewrite_documents
@@ -48,7 +48,7 @@ from offline_capi.ledger.lookup import (
     list_runs_with_requests,
 )
 from offline_capi.model import KEY_BYTES, HashedRows, IdentityColumn, MappedRows
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 from offline_capi.pipeline import Services
 from offline_capi.pipeline.rereading import (
     PastRead,
@@ -60,12 +60,12 @@ from offline_capi.pipeline.rereading import (
     reread_each,
 )
 from offline_capi.privacy.readable import ReadableForms
-from offline_capi.privacy.retention import LONGEST_RUN, leftover_temporary_files
+from offline_capi.privacy.retention import MAX_RUN_DURATION, list_leftover_files
 
 __all__ = ["Delivered", "Erased", "Person", "erase_person"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_BETWEEN = "\x1f"  # stands in no client's name
+_SEPARATOR = "\x1f"  # stands in no client's name
 _KEY_TYPE = pa.binary(KEY_BYTES)
 
 
@@ -73,7 +73,7 @@ _KEY_TYPE = pa.binary(KEY_BYTES)
 class Person:
     """Who is to be erased: readable values by key of user_data (``em``, ``ph``, ``external_id``), or event ids.
 
-    ``event_names`` are names that events may have beside those in the YAML; ``clients`` empty means all.
+    ``event_names`` are names that events may have besides those in the YAML; ``clients`` empty means all.
     """
 
     identity: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Delivered:
 
 @dataclass(slots=True)
 class LookedThrough:
-    """How much of each kind of record was looked at; ``source_rows`` were read again from the uploads' sources."""
+    """How much of each kind of record was searched; ``source_rows`` were read again from the uploads' sources."""
 
     staged_files: int = 0
     reject_files: int = 0
@@ -134,7 +134,7 @@ class Erased:
     counts, by upload, events of the ledger whose rows stand in no source any more, ``unexplained_rejects`` rows that
     were not sent. ``remembered_since`` is how far back
     the ledger goes, and ``forgotten`` what was delivered before that, to anybody: no key of it is kept, so that only
-    Meta can tell whether the person is in it.
+    Meta can determine whether the person is in it.
     """
 
     staged: int = 0
@@ -176,7 +176,7 @@ class Erased:
             if unknown := found.total():
                 where = ", ".join(f"{name} {events:,}" for name, events in sorted(found.items()))
                 reasons.append(
-                    f"of {unknown:,} {what} ({where}) nobody can tell whose they are: {why}, and only event ids, or "
+                    f"of {unknown:,} {what} ({where}) the owner is unknown: {why}, and only event ids, or "
                     "digests of them, are kept. If some may be this person's, name their ids: --event-id"
                 )
         return reasons
@@ -200,9 +200,9 @@ class Erased:
 
 @dataclass(slots=True)
 class _Trace:
-    """What leads to the person: forms of their values, readable ones too, and events by id, by key and by place.
+    """What leads to the person: forms of their values, readable ones too, and events by id, by key and by row.
 
-    ``invalid`` are ids and places of all rows that were not sent, ``explained`` those of them that stand in a source
+    ``invalid`` are ids and positions of all rows that were not sent, ``explained`` those of them that stand in a source
     as somebody else's; ``others`` the first halves of all other events' keys.
     """
 
@@ -217,38 +217,41 @@ class _Trace:
     explained: set[str] = field(default_factory=set)
     others: list[np.ndarray[Any, np.dtype[np.uint64]]] = field(default_factory=list)
 
-    def hits(self, rows: pa.RecordBatch) -> pa.BooleanArray:
+    def find_hits(self, rows: pa.RecordBatch) -> pa.BooleanArray:
         """Rows of any staged file that belong to an event of the person."""
-        found = _is_among(self.named(rows["client"], rows["event_id"]), self.ids)
+        found = _is_among(self.name_events(rows["client"], rows["event_id"]), self.ids)
         if "key" in rows.schema.names:
             keys = pa.array(sorted(self.keys), _KEY_TYPE)
             found = pc.or_(found, pc.is_in(rows["key"], value_set=keys, skip_nulls=True))
-        else:  # an invalid row without an id is told apart by its place alone
-            by_place = _is_among(_places(rows["origin"], rows["row"]), self.places)
+        else:  # an invalid row without an id is identified by its position alone
+            by_place = _is_among(_join_positions(rows["origin"], rows["row"]), self.places)
             found = pc.or_(found, pc.and_(pc.is_null(rows["event_id"]), by_place))
         if self.readable.nothing:
             return found
         shown = [
-            self.readable.where(rows[name]) for name in ("client", "event_id", "field") if name in rows.schema.names
+            self.readable.find_in(rows[name]) for name in ("client", "event_id", "field") if name in rows.schema.names
         ]
-        shown.append(pc.and_(_is_among(rows["client"], self.readable.ids), pc.invert(self._are_known(rows["client"]))))
+        shown.append(pc.and_(_is_among(rows["client"], self.readable.ids), pc.invert(self._is_known(rows["client"]))))
         mentioned = reduce(pc.or_, shown)
         return pc.or_(found, pc.and_(mentioned, _is_among(rows["client"], self.clients)) if self.clients else mentioned)
 
-    def named(self, clients: Any, event_ids: Any) -> Any:
+    def name_events(self, clients: Any, event_ids: Any) -> Any:
         """Client and event id in one text; of all clients that are not configured the first is empty."""
         encoded = clients.cast(pa.string()).dictionary_encode()
         owners = [
-            client_of(name) if name and client_of(name) in self.known else "" for name in encoded.dictionary.to_pylist()
+            get_client_name(name) if name and get_client_name(name) in self.known else ""
+            for name in encoded.dictionary.to_pylist()
         ]
         texts = pc.fill_null(pa.array(owners, pa.string()).take(encoded.indices), "")
-        return pc.binary_join_element_wise(texts, event_ids.cast(pa.string()), _BETWEEN)
+        return pc.binary_join_element_wise(texts, event_ids.cast(pa.string()), _SEPARATOR)
 
-    def marks(self, rows: pa.RecordBatch) -> Any:
-        """By what a row that was not sent is found again in its source: its id, or its place where it has none."""
-        return pc.coalesce(self.named(rows["client"], rows["event_id"]), _places(rows["origin"], rows["row"]))
+    def make_marks(self, rows: pa.RecordBatch) -> Any:
+        """By what a row that was not sent is found again in its source: its id, or its position where it has none."""
+        return pc.coalesce(
+            self.name_events(rows["client"], rows["event_id"]), _join_positions(rows["origin"], rows["row"])
+        )
 
-    def _are_known(self, clients: Any) -> pa.BooleanArray:
+    def _is_known(self, clients: Any) -> pa.BooleanArray:
         return _is_among(clients, self.known)
 
 
@@ -259,40 +262,40 @@ def erase_person(person: Person, services: Services, *, read_sources: bool = Tru
     knows: that takes as long as reading them did. ``who`` stands in the audit log.
     """
     deployment, ledger = services.deployment, services.ledger
-    recipients = _recipients(person, deployment)
+    recipients = _select_recipients(person, deployment)
     trace = _Trace(
-        _forms(person, deployment),
-        ReadableForms.of(person.identity, _normal_forms(person, deployment)),
+        _list_forms(person, deployment),
+        ReadableForms.of(person.identity, _compute_normal_forms(person, deployment)),
         [*recipients] if person.clients else (),
         frozenset(deployment.clients),
     )
-    owners = ("", *map(client_of, recipients))  # "": a row whose client nobody knows
-    trace.ids |= {f"{owner}{_BETWEEN}{event_id}" for owner in owners for event_id in person.event_ids}
-    trace.keys |= set(_possible_keys(person, services))
+    owners = ("", *map(get_client_name, recipients))  # "": a row whose client nobody knows
+    trace.ids |= {f"{owner}{_SEPARATOR}{event_id}" for owner in owners for event_id in person.event_ids}
+    trace.keys |= set(_list_possible_keys(person, services))
     erased = Erased(remembered_since=find_oldest_request(ledger), forgotten=count_forgotten_deliveries(ledger))
     if person.identity:
-        _look_into_sources(trace, person, services, erased, read_sources=read_sources)
+        _search_sources(trace, person, services, erased, read_sources=read_sources)
     for path in services.stage.list_files():
         _follow(trace, services.stage.read_batches(path))
-    erased.unreadable = sum(not _swept(path, services) for path in services.stage.list_torn_files())
+    erased.unreadable = sum(not _sweep(path, services) for path in services.stage.list_torn_files())
     uploads = {run.id: run.upload for run in ledger.runs.list_past()}
     for path in services.stage.list_files():
         _clean(path, trace, services, erased)
         folder, name = path.rsplit("/", 2)[1:]
         if person.identity and not name.startswith("events-"):
-            unknown = sum(_unexplained(rows, trace, person.clients) for rows in services.stage.read_batches(path))
+            unknown = sum(_count_unexplained(rows, trace, person.clients) for rows in services.stage.read_batches(path))
             erased.unexplained_rejects[uploads.get(unquote(folder), unquote(folder))] += unknown
     erased.unexplained_rejects = +erased.unexplained_rejects
     _rewrite_documents(trace, services, erased)
-    for temporary in leftover_temporary_files(None):  # a living process does not need its name any more
+    for temporary in list_leftover_files(None):  # a living process does not need its name any more
         temporary.unlink(missing_ok=True)
         erased.looked_through.temporary_files += 1
     found = sorted(trace.keys)
-    erased.delivered = _delivered(find_deliveries(ledger, found))
+    erased.delivered = _group_delivered(find_deliveries(ledger, found))
     erased.ledger = ledger.journal.forget(found)
     erased.scrubbed = ledger.journal.scrub()
     if person.identity:
-        erased.unexplained = count_unexplained_events(ledger, _in_order(trace.others), person.clients)
+        erased.unexplained = count_unexplained_events(ledger, _sort_distinct(trace.others), person.clients)
     erased.looked_through.ledger_events = erased.ledger + sum(len(part.keys) for part in ledger.journal.read_entries())
     _record(person, services, erased, who)
     return erased
@@ -308,24 +311,24 @@ def _record(person: Person, services: Services, erased: Erased, who: str | None)
     record_audit(services.ledger, AuditAction.ERASE, "a person", now=services.clock(), who=who, detail=detail)
 
 
-# ---------------------------------------------------------------------------------------------- what to look for
+# ---------------------------------------------------------------------------------------------- what to search for
 
 
-def _forms(person: Person, deployment: Deployment) -> frozenset[str]:
+def _list_forms(person: Person, deployment: Deployment) -> frozenset[str]:
     """Every form in which an upload may have sent the values."""
     return frozenset(
         form
         for key, values in person.identity.items()
         for value in values
-        for form in _forms_of(key, value, person.country, deployment)
+        for form in _list_forms_of(key, value, person.country, deployment)
     )
 
 
-def _forms_of(key: str, value: str, country: str | None, deployment: Deployment) -> set[str]:
+def _list_forms_of(key: str, value: str, country: str | None, deployment: Deployment) -> set[str]:
     """One value under every profile, country and policy; a SHA-256 also stands for itself."""
     found = {form for form in (value.strip().lower(),) if _DIGEST.fullmatch(form)}
     for profile in VERSIONS:
-        found |= _hashed(key, value, profile, country, deployment)
+        found |= _hash_value(key, value, profile, country, deployment)
     if key == "external_id":
         found |= {value, value.strip(), *digest(pa.array([value, value.strip()])).to_pylist()}
     if not found:
@@ -333,7 +336,7 @@ def _forms_of(key: str, value: str, country: str | None, deployment: Deployment)
     return found
 
 
-def _hashed(key: str, value: str, profile: str, country: str | None, deployment: Deployment) -> set[str]:
+def _hash_value(key: str, value: str, profile: str, country: str | None, deployment: Deployment) -> set[str]:
     """As uploads of any client would hash it, by its own policy; without a country given, in its own and in none."""
     clients = [*deployment.clients, ""]  # "": one that has left, of whom nothing is known
     count = len(clients)
@@ -351,7 +354,7 @@ def _hashed(key: str, value: str, profile: str, country: str | None, deployment:
     return {form for column in hashed.identity.get(key, ()) for form in column.to_pylist() if form is not None}
 
 
-def _normal_forms(person: Person, deployment: Deployment) -> dict[str, set[str]]:
+def _compute_normal_forms(person: Person, deployment: Deployment) -> dict[str, set[str]]:
     """What would be hashed of each value, by key: as a readable text it may stand where it should not."""
     countries = {person.country} if person.country else {None, *(one.country for one in deployment.clients.values())}
     return {
@@ -365,7 +368,7 @@ def _normal_forms(person: Person, deployment: Deployment) -> dict[str, set[str]]
     }
 
 
-def _possible_keys(person: Person, services: Services) -> Iterator[bytes]:
+def _list_possible_keys(person: Person, services: Services) -> Iterator[bytes]:
     """The ledger's keys of the event ids, for every pixel and name that the YAML or an earlier run knows."""
     if person.event_ids and not person.event_names:
         _need_all_names(services.deployment)
@@ -373,14 +376,16 @@ def _possible_keys(person: Person, services: Services) -> Iterator[bytes]:
     wanted = pixels_sent_for(services)
     pixels = {pixel for name, own in wanted.items() if not person.clients or name in person.clients for pixel in own}
     yield from (
-        event_key_of(pixel, name, event_id) for pixel in pixels for name in names for event_id in person.event_ids
+        make_event_key(pixel, name, event_id) for pixel in pixels for name in names for event_id in person.event_ids
     )
 
 
-def _recipients(person: Person, deployment: Deployment) -> dict[str, Client]:
-    """Whom events of the person were sent for: the clients that were named, or all, with all their pixels."""
+def _select_recipients(person: Person, deployment: Deployment) -> dict[str, Client]:
+    """The clients that events of the person were sent for: those named, or all, with all their pixels."""
     everybody = deployment.recipients
-    return {name: one for name, one in everybody.items() if not person.clients or client_of(name) in person.clients}
+    return {
+        name: one for name, one in everybody.items() if not person.clients or get_client_name(name) in person.clients
+    }
 
 
 def _need_all_names(deployment: Deployment) -> None:
@@ -397,28 +402,26 @@ def _need_all_names(deployment: Deployment) -> None:
 # ---------------------------------------------------------------------------------------------- where it is found
 
 
-def _look_into_sources(
-    trace: _Trace, person: Person, services: Services, erased: Erased, *, read_sources: bool
-) -> None:
+def _search_sources(trace: _Trace, person: Person, services: Services, erased: Erased, *, read_sources: bool) -> None:
     """Find the person's events among the rows of every window that runs read, and remember whose all others are."""
-    reads, unread = past_reads(_runs_kept(services), services)
+    reads, unread = past_reads(_list_runs_kept(services), services)
     if not read_sources:
         erased.source_skipped = bool(reads or unread)
         return
     pixels = pixels_sent_for(services)
     rejects = [path for path in services.stage.list_files() if not path.rsplit("/", 1)[1].startswith("events-")]
-    marks = [trace.marks(rows) for path in rejects for rows in services.stage.read_batches(path)]
+    marks = [trace.make_marks(rows) for path in rejects for rows in services.stage.read_batches(path)]
     trace.invalid = pc.unique(pa.chunked_array(marks, pa.string()))
 
-    def look(_: PastRead, rows: HashedRows) -> None:
+    def collect(_: PastRead, rows: HashedRows) -> None:
         erased.looked_through.source_rows += len(rows)
-        theirs = _rows_of_person(rows, trace, person.clients)
+        theirs = _find_rows_of_person(rows, trace, person.clients)
         erased.in_source += theirs.true_count
-        places = _places(pa.repeat(rows.origin, len(rows)), rows.row)
+        places = _join_positions(pa.repeat(rows.origin, len(rows)), rows.row)
         trace.places |= set(places.filter(theirs).to_pylist())
         found_by = [places]
         if "event_id" in rows.event:
-            ids = trace.named(rows.client, rows.event["event_id"])
+            ids = trace.name_events(rows.client, rows.event["event_id"])
             trace.ids |= set(ids.filter(theirs).drop_null().to_pylist())
             found_by.append(ids)
         for some in found_by:
@@ -426,26 +429,26 @@ def _look_into_sources(
             trace.explained |= set(some.filter(others).to_pylist())
         for keys in keys_of_rows(rows, pixels):
             trace.keys |= set(keys.filter(theirs).drop_null().to_pylist())
-            trace.others.append(_first_halves(keys.filter(pc.invert(theirs)).drop_null()))
+            trace.others.append(_get_first_halves(keys.filter(pc.invert(theirs)).drop_null()))
 
-    erased.unread = [*unread, *reread_each(reads, services, look)]
+    erased.unread = [*unread, *reread_each(reads, services, collect)]
 
 
-def _unexplained(rows: pa.RecordBatch, trace: _Trace, clients: Collection[str]) -> int:
+def _count_unexplained(rows: pa.RecordBatch, trace: _Trace, clients: Collection[str]) -> int:
     """Rows that were not sent and stand in no source that was read; of these clients, or of nobody, where named."""
-    unknown = pc.invert(_is_among(trace.marks(rows), trace.explained))
+    unknown = pc.invert(_is_among(trace.make_marks(rows), trace.explained))
     if clients:
         unknown = pc.and_(unknown, pc.or_(pc.is_null(rows["client"]), _is_among(rows["client"], trace.clients)))
     return int(unknown.true_count)
 
 
-def _runs_kept(services: Services) -> list[RunRecord]:
+def _list_runs_kept(services: Services) -> list[RunRecord]:
     """The runs of which requests or files are kept."""
     needed = {run_id for run_id, _ in services.stage.list_run_files()} | list_runs_with_requests(services.ledger)
     return [run for run in services.ledger.runs.list_past() if run.id in needed]
 
 
-def _rows_of_person(rows: HashedRows, trace: _Trace, clients: Collection[str]) -> pa.BooleanArray:
+def _find_rows_of_person(rows: HashedRows, trace: _Trace, clients: Collection[str]) -> pa.BooleanArray:
     """Rows that a form or a readable value of the person stands in; of these clients only, where some are named."""
     digests = {form for form in trace.forms if _DIGEST.fullmatch(form)}
     found = pa.repeat(pa.scalar(False), len(rows))
@@ -453,19 +456,19 @@ def _rows_of_person(rows: HashedRows, trace: _Trace, clients: Collection[str]) -
         for column in columns:
             found = pc.or_(found, _is_among(column, trace.forms if key == "external_id" else digests))
     if "event_id" in rows.event:
-        found = pc.or_(found, trace.readable.where(rows.event["event_id"].cast(pa.string())))
-    found = pc.or_(found, trace.readable.where(rows.client.cast(pa.string())))
+        found = pc.or_(found, trace.readable.find_in(rows.event["event_id"].cast(pa.string())))
+    found = pc.or_(found, trace.readable.find_in(rows.client.cast(pa.string())))
     return pc.and_(found, _is_among(rows.client, clients)) if clients else found
 
 
 def _follow(trace: _Trace, batches: Iterable[pa.RecordBatch]) -> None:
     """Add the events of the person that a file holds: by their identity, or by an id or key that is known already."""
     for rows in batches:
-        mask = trace.hits(rows)
+        mask = trace.find_hits(rows)
         if "body" in rows.schema.names:
             mask = pc.or_(mask, _is_about(rows, trace))
         found = rows.filter(mask)
-        trace.ids |= set(trace.named(found["client"], found["event_id"]).drop_null().to_pylist())
+        trace.ids |= set(trace.name_events(found["client"], found["event_id"]).drop_null().to_pylist())
         if "key" in rows.schema.names:
             trace.keys |= set(found["key"].to_pylist())
 
@@ -476,7 +479,7 @@ def _is_about(rows: pa.RecordBatch, trace: _Trace) -> pa.BooleanArray:
     if not trace.forms:
         return pa.array([False] * len(bodies))
     sights = [pc.match_substring(bodies, json.dumps(form, ensure_ascii=False)) for form in trace.forms]
-    seen = reduce(pc.or_, [*sights, trace.readable.where(bodies.cast(pa.string()))])
+    seen = reduce(pc.or_, [*sights, trace.readable.find_in(bodies.cast(pa.string()))])
     if trace.clients:
         seen = pc.and_(seen, _is_among(rows["client"], trace.clients))
     sure = (sight and _holds(bodies[at].as_py(), trace) for at, sight in enumerate(seen.to_pylist()))
@@ -495,30 +498,30 @@ def _holds(body: bytes, trace: _Trace) -> bool:
             value in trace.forms and (key == "external_id" or _DIGEST.fullmatch(value)) for value in map(str, values)
         ):
             return True
-        if any(trace.readable.are_in(value) for value in map(str, values)):
+        if any(trace.readable.is_in(value) for value in map(str, values)):
             return True
     return False
 
 
-def _places(origins: Any, rows: Any) -> Any:
-    return pc.binary_join_element_wise(origins.cast(pa.string()), rows.cast(pa.string()), _BETWEEN)
+def _join_positions(origins: Any, rows: Any) -> Any:
+    return pc.binary_join_element_wise(origins.cast(pa.string()), rows.cast(pa.string()), _SEPARATOR)
 
 
 def _is_among(texts: Any, values: Collection[str]) -> pa.BooleanArray:
     return pc.is_in(texts.cast(pa.string()), value_set=pa.array(sorted(values), pa.string()), skip_nulls=True)
 
 
-def _first_halves(keys: pa.Array) -> Any:
+def _get_first_halves(keys: pa.Array) -> Any:
     """Of an array without nulls."""
     stored = memoryview(keys.buffers()[1] or b"").cast("B")
     return split_halves(split_keys(bytes(stored[KEY_BYTES * keys.offset : KEY_BYTES * (keys.offset + len(keys))])))[0]
 
 
-def _in_order(parts: Sequence[Any]) -> Any:
+def _sort_distinct(parts: Sequence[Any]) -> Any:
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
 
 
-def _delivered(found: Iterable[EventDelivery]) -> list[Delivered]:
+def _group_delivered(found: Iterable[EventDelivery]) -> list[Delivered]:
     """What Meta has of the events, by client, pixel and whether it is certain."""
     groups: dict[tuple[str, str, bool], list[datetime]] = {}
     for one in found:
@@ -539,9 +542,9 @@ def _clean(path: str, trace: _Trace, services: Services, erased: Erased) -> None
     staged = name.startswith("events-")
     looked = erased.looked_through
     looked.staged_files, looked.reject_files = looked.staged_files + staged, looked.reject_files + (not staged)
-    if not any(pc.any(trace.hits(rows)).as_py() for rows in services.stage.read_batches(path)):
+    if not any(pc.any(trace.find_hits(rows)).as_py() for rows in services.stage.read_batches(path)):
         return
-    left = services.stage.rewrite(path, trace.hits)
+    left = services.stage.rewrite(path, trace.find_hits)
     erased.files += 1
     if staged:
         erased.staged += left
@@ -554,7 +557,7 @@ def _rewrite_documents(trace: _Trace, services: Services, erased: Erased) -> Non
     """Reports, tasks' books and clients' statuses: a value of the person that stands in one is written over."""
     if trace.readable.nothing:
         return
-    change = partial(trace.readable.written_over, clients=trace.known)
+    change = partial(trace.readable.overwrite, clients=trace.known)
     looked, changed = rewrite_documents(services.ledger, change)
     erased.looked_through.reports, erased.documents = looked, changed
     for path in services.stage.list_status_files():
@@ -562,11 +565,11 @@ def _rewrite_documents(trace: _Trace, services: Services, erased: Erased) -> Non
         erased.documents += services.stage.rewrite_json(path, change)
 
 
-def _swept(path: str, services: Services) -> bool:
+def _sweep(path: str, services: Services) -> bool:
     """Remove a half-written file, unless its run may still be writing it."""
     run_id = unquote(path.rsplit("/", 2)[1])
     begun = [run.started_at for run in services.ledger.runs.list_unfinished() if run.id == run_id]
-    if begun and services.clock() - begun[0] < LONGEST_RUN:
+    if begun and services.clock() - begun[0] < MAX_RUN_DURATION:
         return False
     services.stage.remove(path)
     return True

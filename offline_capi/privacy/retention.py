@@ -1,7 +1,7 @@
 """Retention: what is older than ``platform.retention`` says is deleted, wherever it is kept.
 
 Staged events, rejects, runs with their reports, the ledger's keys, what Meta counted, the audit log, and what a killed
-process left behind. It is due once a day, and whatever runs first after that does it; the audit log remembers when.
+process left behind. It is due once a day, and the first command after that does it; the audit log remembers when.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ from offline_capi.ledger import AuditAction, find_purge_date, list_audit_entries
 from offline_capi.ledger.retention import purge_audit, purge_read_back, purge_runs
 from offline_capi.pipeline import Services
 
-__all__ = ["LONGEST_RUN", "Purged", "ledger_cutoff", "leftover_temporary_files", "purge_expired", "purge_if_due"]
+__all__ = [
+    "MAX_RUN_DURATION",
+    "Purged",
+    "compute_ledger_cutoff",
+    "list_leftover_files",
+    "purge_expired",
+    "purge_if_due",
+]
 
 #: A run that began earlier and has not ended was killed; what it was writing is nobody's.
-LONGEST_RUN = timedelta(days=1)
-#: Less than a day: a night that starts a minute earlier than the one before must not wait for the next.
+MAX_RUN_DURATION = timedelta(days=1)
+#: Less than a day: a run that starts a minute earlier than the day before must not wait a day.
 _PURGE_INTERVAL = timedelta(hours=20)
 #: As ``EventBatch.on_disk`` names them: removed at once, unless the process is killed at that very moment.
 _TEMPORARY_NAME = re.compile(r"offline_capi-[a-z0-9_]{8}")
@@ -51,7 +58,7 @@ class Purged:
         return asdict(self) | {"before": self.before.isoformat(), "forgotten": self.events}
 
 
-def ledger_cutoff(services: Services) -> datetime:
+def compute_ledger_cutoff(services: Services) -> datetime:
     """The latest time before which the ledger's events may be forgotten: none of them could be sent again."""
     clients = services.deployment.clients.values()
     now = services.clock()
@@ -74,9 +81,9 @@ def purge_expired(
     The ledger's events go that were sent before ``before``: by default the latest time that is safe.
     """
     ledger, now, periods = services.ledger, services.clock(), services.deployment.platform.retention
-    purged = Purged(before or ledger_cutoff(services), dry_run)
+    purged = Purged(before or compute_ledger_cutoff(services), dry_run)
     _purge_stage(services, purged)
-    purged.leftover_files += _purge_files(leftover_temporary_files(now - LONGEST_RUN), dry_run=dry_run)
+    purged.leftover_files += _purge_files(list_leftover_files(now - MAX_RUN_DURATION), dry_run=dry_run)
     purged.events = ledger.journal.count_before(purged.before) if dry_run else ledger.journal.purge(purged.before)
     purged.reports = purge_runs(ledger, now - periods.reports, dry_run=dry_run)
     purged.read_back = purge_read_back(ledger, now - periods.read_back, dry_run=dry_run)
@@ -93,7 +100,7 @@ def _purge_stage(services: Services, purged: Purged) -> None:
     for run_id, path in stage.list_run_files():
         name, age = path.rsplit("/", 1)[1], now - stage.find_run_start(run_id, path)
         if name.endswith(".part"):
-            kind, period = "leftover_files", LONGEST_RUN
+            kind, period = "leftover_files", MAX_RUN_DURATION
         elif name.startswith("events-"):
             kind, period = "staged_files", periods.staged_events
         else:
@@ -104,8 +111,8 @@ def _purge_stage(services: Services, purged: Purged) -> None:
                 stage.remove(path)
 
 
-def leftover_temporary_files(before: datetime | None = None) -> Iterator[Path]:
-    """Files of events that a process of this machine was killed beside; those last written before ``before``."""
+def list_leftover_files(before: datetime | None = None) -> Iterator[Path]:
+    """Files of events left behind by a killed process of this machine; those last written before ``before``."""
     for path in Path(tempfile.gettempdir()).glob("offline_capi-*"):
         with suppress(OSError):  # another's, or gone meanwhile
             written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -24,7 +24,7 @@ from offline_capi.model import (
     SentEvents,
     Tally,
 )
-from offline_capi.model.recipients import client_of
+from offline_capi.model.recipients import get_client_name
 
 __all__ = ["UNDELIVERED", "Books"]
 
@@ -113,7 +113,7 @@ class Books:
                 self.tally.keys_of[client, key] = self.tally.keys_of.get((client, key), 0) + own
         value, value_of = self.tally.value, self.tally.value_of
         for recipient, currency, amount in _values(built.events):
-            whose = client_of(recipient), currency
+            whose = get_client_name(recipient), currency
             value[currency] = value.get(currency, 0.0) + amount
             value_of[whose] = value_of.get(whose, 0.0) + amount
         self._on_entry(self.tally)
@@ -153,7 +153,7 @@ class Books:
         """What events that were sent are worth, and how recent they are."""
         sent_value, newest_sent = self.tally.sent_value, self.tally.newest_sent
         for recipient, currency, amount in _values(events):
-            whose = client_of(recipient), currency
+            whose = get_client_name(recipient), currency
             sent_value[whose] = sent_value.get(whose, 0.0) + amount
         times = _numbers(events, "event_time", np.int64)
         for client, chosen in _split_by_client(events).items():
@@ -214,11 +214,11 @@ def _split_by_client(events: EventBatch) -> dict[str, NDArray[np.bool_] | None]:
         return {}
     names, codes = _told_apart(events, "client")
     if len(names) == 1:
-        return {client_of(names[0]): None}
+        return {get_client_name(names[0]): None}
     masks: dict[str, Any] = {}
     for code, name in enumerate(names):
         mask = codes == code
-        masks[client_of(name)] = masks[client_of(name)] | mask if client_of(name) in masks else mask
+        masks[get_client_name(name)] = masks[get_client_name(name)] | mask if get_client_name(name) in masks else mask
     return masks
 
 
@@ -248,7 +248,7 @@ def _as_meta_counts(events: EventBatch) -> Iterator[tuple[SentEvents, int]]:
 
 def _told_apart(events: EventBatch, name: str) -> tuple[list[str], NDArray[np.int64]]:
     """The values of a column, and which of them each event has; mostly one, seen without a kernel: see ``_numbers``."""
-    common = events.common(name)
+    common = events.find_common(name)
     if common is not None:
         return [common], np.zeros(1, np.int64)
     encoded = events.table.column(name).dictionary_encode()

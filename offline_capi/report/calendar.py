@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from offline_capi.model import Calendar, DayState, UploadDay, in_utc
+from offline_capi.model import Calendar, DayState, UploadDay, format_utc
 
 __all__ = ["print_calendar"]
 
@@ -19,13 +19,13 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 def print_calendar(calendar: Calendar, console: Console) -> None:
     """Print what is owed for each day, weeks as rows; the reasons stand below, oldest first."""
-    counts = ", ".join(f"{len(days)} {state.value}" for state in DayState if (days := calendar.of_state(state)))
+    counts = ", ".join(f"{len(days)} {state.value}" for state in DayState if (days := calendar.list_in_state(state)))
     console.print(Text.assemble((calendar.upload, "bold"), f"  {calendar.zone}  {counts or 'no days'}"))
     if calendar.days:
         console.print(Text("  " + " " * 10 + "".join(f"{name:>6}" for name in _WEEKDAYS), style="dim"))
-        for monday, week in calendar.weeks():
+        for monday, week in calendar.list_weeks():
             console.print(_line(monday, week))
-    for day in calendar.owed():
+    for day in calendar.list_owed():
         console.print(Padding(_explain(day), (0, 0, 0, 2)))
     if calendar.remark:
         console.print(Padding(Text(calendar.remark, style="dim"), (0, 0, 0, 2)))
@@ -42,8 +42,8 @@ def _line(monday: date, week: list[tuple[date | None, UploadDay | None]]) -> Tex
 def _explain(day: UploadDay) -> Text:
     mark, style = _MARKS[day.state]
     if day.state is DayState.CLOSED:
-        end = f"too old for Meta since {in_utc(day.closes_at)}" if day.closes_at else "too old for Meta"
+        end = f"too old for Meta since {format_utc(day.closes_at)}" if day.closes_at else "too old for Meta"
         end += ", told" if day.told else ", not told yet"
     else:
-        end = f"Meta takes it until {in_utc(day.closes_at)}" if day.closes_at else ""
+        end = f"Meta takes it until {format_utc(day.closes_at)}" if day.closes_at else ""
     return Text.assemble((f"{mark} {day.day}  ", style), f"{day.state.value}: {day.why}; {end}")

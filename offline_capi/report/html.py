@@ -31,6 +31,6 @@ def render_html(report: RunReport, *, head: str = "", quality: Quality | None = 
         quality=quality,
         report=report,
         tally=report.tally,
-        fates=[fate for fate in Fate if report.tally.of(fate)],
+        fates=[fate for fate in Fate if report.tally.count(fate)],
         fate_texts=FATE_TEXTS,
     )

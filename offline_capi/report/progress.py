@@ -30,7 +30,7 @@ def show_progress(
             yield lambda tally: bar.update(
                 task,
                 completed=tally.accounted if total else tally.read,
-                sent=f"{tally.of(Fate.SENT):,}",
+                sent=f"{tally.count(Fate.SENT):,}",
                 rate=_rate(bar, tally),
             )
     else:
@@ -70,6 +70,6 @@ class _Lines:
         self._last = now
         rate = tally.accounted / (now - self._started)
         self._console.print(
-            f"{self._name}: {tally.read:,} rows read{self._of}, {tally.of(Fate.SENT):,} sent, {rate:,.0f} rows/s",
+            f"{self._name}: {tally.read:,} rows read{self._of}, {tally.count(Fate.SENT):,} sent, {rate:,.0f} rows/s",
             highlight=False,
         )

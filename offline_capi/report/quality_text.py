@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from offline_capi.model import in_utc
+from offline_capi.model import format_utc
 from offline_capi.report.quality import Quality, ScoreLine
 from offline_capi.report.tables import plain_table, shown_tables
 
@@ -23,7 +23,7 @@ def print_quality(quality: Quality, console: Console) -> None:
 
 
 def _sections(quality: Quality) -> Iterator[RenderableType]:
-    read_at = f", read {in_utc(quality.read_at)}" if quality.read_at else ""
+    read_at = f", read {format_utc(quality.read_at)}" if quality.read_at else ""
     yield Text(f"  what Meta counts{read_at}", style="bold")
     yield from (Padding(Text(remark, style="yellow"), (0, 0, 0, 2)) for remark in quality.remarks)
     yield from shown_tables(_counts(quality), _uploads(quality), _scores(quality), _checks(quality))

@@ -23,7 +23,7 @@ from offline_capi.model import (
     ReasonText,
     Tally,
     Window,
-    in_utc,
+    format_utc,
 )
 from offline_capi.runtime.border import visible
 from offline_capi.runtime.currency_words import find_currency_code
@@ -167,7 +167,7 @@ class RunReport:
         """
         if self.status is Status.FAILED:
             return "failed before its books were closed; what was sent until then is recorded"
-        parts = [f"{n:,} {fate.words}" for fate, n in self.tally.by_fate().items() if n]
+        parts = [f"{n:,} {fate.words}" for fate, n in self.tally.count_by_fate().items() if n]
         sign = "=" if self.complete else "≠"
         return f"{self.tally.read:,} read{_copies(self.tally)} {sign} {' + '.join(parts) or '0'}"
 
@@ -178,7 +178,7 @@ class RunReport:
         absent; so is the ledger. Raises
         ``UsageError`` where the run read nothing of the client, ``BalanceError`` where its books do not balance.
         """
-        tally = self.tally.of_client(client)
+        tally = self.tally.select_client(client)
         if not tally.read:
             raise UsageError(f'run {self.run_id} read no row of a configured client "{client}"')
         limits = LossLimits(max_invalid=1.0, max_expired=1.0, max_suppressed=1.0)
@@ -214,7 +214,7 @@ class RunReport:
         age = self.ended_at - newest
         hours = age / timedelta(hours=1)
         old = f"{hours:,.0f} hours" if hours < _HOURS_AS_DAYS else f"{age.days:,} days"
-        return f"newest event: {in_utc(newest)}, {old if hours >= 1 else 'less than an hour'} before the run ended"
+        return f"newest event: {format_utc(newest)}, {old if hours >= 1 else 'less than an hour'} before the run ended"
 
     def gate_lines(self) -> list[str]:
         """What each gate found; after one that stops, how to let the run pass once."""
@@ -346,13 +346,13 @@ def judge(
         for fate, n in sorted(tally.vanished.items())
     ]
     clientless = _clientless(tally, excused)
-    lost = {fate: tally.of(fate) for fate in (Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED)}
+    lost = {fate: tally.count(fate) for fate in (Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED)}
     lost[Fate.DEFERRED] -= clientless
-    problems += [f"{n:,} {fate.words}" for fate, total in lost.items() if (n := total - tally.known_of(fate))]
-    invalid, expired = (tally.of(fate) - tally.known_of(fate) for fate in (Fate.INVALID, Fate.EXPIRED))
+    problems += [f"{n:,} {fate.words}" for fate, total in lost.items() if (n := total - tally.count_known(fate))]
+    invalid, expired = (tally.count(fate) - tally.count_known(fate) for fate in (Fate.INVALID, Fate.EXPIRED))
     problems += _beyond("invalid", invalid, tally.read, limits.max_invalid, deferred=clientless)
     problems += _beyond("expired", expired, tally.read, limits.max_expired)
-    problems += _beyond("suppressed", tally.of(Fate.SUPPRESSED), tally.read, limits.max_suppressed)
+    problems += _beyond("suppressed", tally.count(Fate.SUPPRESSED), tally.read, limits.max_suppressed)
     problems += [] if problems else _nothing_delivered(tally, limits, excused)
     problems += [] if problems else _days_without_delivery(tally, limits, excused, days)
     return (Status.PARTIAL if problems else Status.COMPLETE), tuple(problems)
@@ -404,13 +404,13 @@ def _missing(files: Sequence[AbsentFile]) -> list[str]:
 def _nothing_delivered(tally: Tally, limits: LossLimits, excused: Collection[Reason]) -> list[str]:
     """The problem where rows were read, none was sent now or before, and no limit of 100% covers them all."""
     lost = {
-        Fate.INVALID: (tally.of(Fate.INVALID) + _clientless(tally, excused), limits.max_invalid),
-        Fate.EXPIRED: (tally.of(Fate.EXPIRED), limits.max_expired),
-        Fate.SUPPRESSED: (tally.of(Fate.SUPPRESSED), limits.max_suppressed),
+        Fate.INVALID: (tally.count(Fate.INVALID) + _clientless(tally, excused), limits.max_invalid),
+        Fate.EXPIRED: (tally.count(Fate.EXPIRED), limits.max_expired),
+        Fate.SUPPRESSED: (tally.count(Fate.SUPPRESSED), limits.max_suppressed),
     }
     covered = sum(rows for rows, limit in lost.values() if limit >= 1)
     told_before = tally.known.total() == tally.accounted
-    if tally.of(Fate.SENT) or tally.of(Fate.ALREADY_SENT) or tally.accounted == covered or told_before:
+    if tally.count(Fate.SENT) or tally.count(Fate.ALREADY_SENT) or tally.accounted == covered or told_before:
         return []
     counted = " and ".join(f"{rows:,} {fate.words}" for fate, (rows, _) in lost.items() if rows)
     settings = " or ".join(f"limits.max_{fate.value}" for fate, (rows, limit) in lost.items() if rows and limit < 1)
@@ -431,7 +431,7 @@ def _days_without_delivery(
 
 
 def _clientless(tally: Tally, excused: Collection[Reason]) -> int:
-    return sum(rows for (reason, _), rows in tally.reasons(Fate.DEFERRED).items() if reason in excused)
+    return sum(rows for (reason, _), rows in tally.count_reasons(Fate.DEFERRED).items() if reason in excused)
 
 
 def days_to_judge(upload: Upload, window: Window, *, oldest: datetime | None = None) -> list[date]:
@@ -541,7 +541,7 @@ def _new(ledger: str) -> str:
 def _rows(tally: Tally) -> dict[str, int]:
     copies = {"copies": tally.copied} if tally.copied else {}
     filtered = {"filtered": tally.filtered} if tally.filtered else {}
-    return {"read": tally.read, **copies, **_plain(tally.by_fate()), **filtered}
+    return {"read": tally.read, **copies, **_plain(tally.count_by_fate()), **filtered}
 
 
 def _copies(tally: Tally) -> str:
@@ -552,7 +552,7 @@ def _copies(tally: Tally) -> str:
 def _reason_lines(tally: Tally, fate: Fate) -> list[ReasonLine]:
     return [
         ReasonLine(fate, reason, field, rows, *explain_reason(reason, field))
-        for (reason, field), rows in sorted(tally.reasons(fate).items(), key=lambda item: (-item[1], item[0]))
+        for (reason, field), rows in sorted(tally.count_reasons(fate).items(), key=lambda item: (-item[1], item[0]))
     ]
 
 

@@ -121,7 +121,7 @@ def _advised(what: str, fix: str) -> Text:
 
 def _by_fate(header: str, groups: Mapping[str, Mapping[Fate, int]], report: RunReport) -> Table:
     """Rows of each group by fate; none where there is one group only, which the balance has told of."""
-    fates = [fate for fate in Fate if report.tally.of(fate)]
+    fates = [fate for fate in Fate if report.tally.count(fate)]
     shown = groups.items() if len(groups) > 1 else ()
     rows = ((name, *(f"{counts.get(fate, 0):,}" for fate in fates)) for name, counts in shown)
     return plain_table((header, *(fate.words for fate in fates)), rows)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from offline_capi.config.source import FileSource
-from offline_capi.model import Fault, Reason, SourceRows, Window
+from offline_capi.model import Reason, RowFault, SourceRows, Window
 from offline_capi.sources.columns import check_names, select
 from offline_capi.sources.csv_files import csv_columns, read_csv
 from offline_capi.sources.excel_files import excel_columns, read_excel
@@ -96,10 +96,10 @@ def _read_file(
             first += part.batch.num_rows
 
 
-def _faults(piece: Piece, file_format: str) -> tuple[Fault, ...]:
+def _faults(piece: Piece, file_format: str) -> tuple[RowFault, ...]:
     if not len(piece.malformed):
         return ()
     where = np.zeros(piece.batch.num_rows, dtype=bool)
     where[list(piece.malformed)] = True
     reason = Reason.MALFORMED_JSON if file_format == "jsonl" else Reason.MALFORMED_ROW
-    return (Fault(reason, "", pa.array(where)),)
+    return (RowFault(reason, "", pa.array(where)),)

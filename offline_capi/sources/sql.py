@@ -24,7 +24,7 @@ from sqlalchemy.ext.compiler import compiles
 from offline_capi.config.queries import Parameter, QueryText, read_query_text
 from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError
-from offline_capi.model import Fault, Reason, SourceRows, Window
+from offline_capi.model import Reason, RowFault, SourceRows, Window
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources.columns import Unreadable, check_names, column_of
 from offline_capi.sources.database_errors import Where, explained, values_explained
@@ -94,14 +94,14 @@ def _together(parts: Sequence[SourceRows]) -> SourceRows:
     )
 
 
-def _all_faults(parts: Sequence[SourceRows]) -> Iterator[Fault]:
+def _all_faults(parts: Sequence[SourceRows]) -> Iterator[RowFault]:
     kinds = dict.fromkeys((fault.reason, fault.field) for part in parts for fault in part.faults)
     for kind in kinds:
         found = [
             next((fault.where for fault in part.faults if (fault.reason, fault.field) == kind), _nowhere(len(part)))
             for part in parts
         ]
-        yield Fault(*kind, pa.concat_arrays(found))
+        yield RowFault(*kind, pa.concat_arrays(found))
 
 
 def _nowhere(rows: int) -> pa.BooleanArray:
@@ -282,7 +282,7 @@ def _next_batch(
         for name, array in arrays.items():
             if Unreadable in set(map(type, values[name])):
                 lost = [isinstance(value, Unreadable) and value.text is None for value in values[name]]
-                faults += [Fault(Reason.UNREADABLE_VALUE, name, pa.array(lost))] * any(lost)
+                faults += [RowFault(Reason.UNREADABLE_VALUE, name, pa.array(lost))] * any(lost)
             elif array.null_count < len(array):
                 kinds.setdefault(name, array.type)
         return SourceRows(pa.RecordBatch.from_pydict(arrays), origin, first, tuple(faults), len(rows.names))

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from offline_capi.model import FEW_PARTS, FORMER_FATES, EventBatch, EventPart, Fate, WantedRows
+from offline_capi.model import FORMER_FATES, MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Fate, WantedRows
 from offline_capi.storage.filesystem import open_stage_filesystem
 from offline_capi.storage.private_files import PRIVATE, FileAccess
 
@@ -104,7 +104,7 @@ class EventStage:
         self._waiting: dict[str, list[EventPart]] = {}
 
     def write(self, events: EventBatch) -> None:
-        parts = list(events.apart("client"))
+        parts = list(events.partition_by("client"))
         for (client,), own in parts:
             if client not in self._files:
                 path = self._stage.events_path(self._run_id, client, self._part)
@@ -112,12 +112,12 @@ class EventStage:
             self._waiting.setdefault(client, []).append(own)
             if sum(part.rows for part in self._waiting[client]) >= GROUP_ROWS:
                 self._write_waiting(client)
-            elif len(parts) <= FEW_PARTS:  # else a few rows would hold all others of the batch in memory
+            elif len(parts) <= MAX_IN_MEMORY_PARTS:  # else a few rows would hold all others of the batch in memory
                 self._waiting[client][-1] = EventPart.whole(own.events.on_disk())
 
     def _write_waiting(self, client: str) -> None:
         if waiting := self._waiting.pop(client, None):
-            self._files[client].write(EventBatch.joined(part.events for part in waiting).table)
+            self._files[client].write(EventBatch.join(part.events for part in waiting).table)
 
     def _finish(self, client: str, *, keep: bool) -> None:
         if keep:

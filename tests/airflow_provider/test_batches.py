@@ -144,8 +144,8 @@ def test_where_airflow_maps_fewer_tasks_than_there_are_clients_they_share_one(ni
 
     (report,) = night.reports()
     assert (done.state, done.tasks[BOTH]) == ("success", "success")
-    assert len(night.sandbox.accepted_ids) == report.tally.of(Fate.SENT) > 100
-    assert done.xcoms[BOTH]["sent"] == report.tally.of(Fate.SENT)
+    assert len(night.sandbox.accepted_ids) == report.tally.count(Fate.SENT) > 100
+    assert done.xcoms[BOTH]["sent"] == report.tally.count(Fate.SENT)
     assert night.staged() == []
 
 
@@ -157,5 +157,5 @@ def test_p07_one_clients_revoked_token_leaves_the_others_of_its_task_delivered(n
     (report,) = night.reports()
     assert (done.tasks[BOTH], done.tries[BOTH]) == ("failed", 1)
     assert report.status is Status.PARTIAL
-    assert report.tally.of(Fate.SENT) == len(night.sandbox.ids_of(night.pixel("nordic_outlet"))) > 0
+    assert report.tally.count(Fate.SENT) == len(night.sandbox.ids_of(night.pixel("nordic_outlet"))) > 0
     assert len(night.sandbox.requests_to(night.pixel("corner_shop"))) == 1

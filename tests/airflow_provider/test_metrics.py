@@ -76,7 +76,7 @@ def test_events_by_fate_and_what_sending_took_are_counted_by_upload_and_client(n
     assert {tag: heard["events.sent", tag] for tag in tags.values()} == {
         tag: clients[client][Fate.SENT] for client, tag in tags.items()
     }
-    assert by_fate(heard) == {fate.value: rows for fate, rows in report.tally.by_fate().items() if rows}
+    assert by_fate(heard) == {fate.value: rows for fate, rows in report.tally.count_by_fate().items() if rows}
     assert sum(heard["requests", tag] for tag in tags.values()) == len(night.sandbox.requests) == report.tally.requests
     assert sum(heard["tries", tag] for tag in tags.values()) == report.tally.tries
     assert [heard["send.duration", tag] for tag in tags.values()] == [1, 1]
@@ -109,5 +109,5 @@ def test_the_operator_counts_the_same(night: SampleNight, statsd: StatsD):
     run(night, statsd, "own")
 
     heard, (report,) = statsd.heard(), night.reports()
-    assert heard["events.sent", "upload=credit_approvals,client=acme_bank"] == report.tally.of(Fate.SENT) > 100
+    assert heard["events.sent", "upload=credit_approvals,client=acme_bank"] == report.tally.count(Fate.SENT) > 100
     assert heard["requests", "upload=credit_approvals"] == report.tally.requests

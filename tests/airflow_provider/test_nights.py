@@ -31,7 +31,7 @@ def test_a_night_is_planned_prepared_sent_per_client_reconciled_and_purged(night
     assert done.tasks == {**GREEN, **{f"upload {client}": "success" for client in CLIENTS[upload]}}
     assert report.status is Status.COMPLETE
     assert report.complete
-    assert len(night.sandbox.accepted_ids) == report.tally.of(Fate.SENT) > 100
+    assert len(night.sandbox.accepted_ids) == report.tally.count(Fate.SENT) > 100
     assert night.staged() == []
 
 
@@ -44,8 +44,8 @@ def test_p02_a_second_night_of_the_same_day_sends_nothing(night: SampleNight):
     first, second = night.reports()
     assert again.state == "success"
     assert len(night.sandbox.requests) == requests
-    assert second.tally.of(Fate.SENT) == 0
-    assert second.tally.of(Fate.ALREADY_SENT) == first.tally.of(Fate.SENT)
+    assert second.tally.count(Fate.SENT) == 0
+    assert second.tally.count(Fate.ALREADY_SENT) == first.tally.count(Fate.SENT)
 
 
 def test_what_passes_between_tasks_is_small_and_the_plan_of_a_manual_run_equals_what_then_happens(night: SampleNight):
@@ -96,7 +96,7 @@ def test_p07_p14_one_clients_revoked_token_leaves_the_others_green_and_the_run_r
     assert done.tries["upload nordic_outlet"] == 1
     assert (done.tasks["reconcile"], done.tasks["purge"]) == ("failed", "upstream_failed")
     assert report.status is Status.PARTIAL
-    assert report.tally.of(Fate.SENT) == len(night.sandbox.ids_of(night.pixel("corner_shop"))) > 0
+    assert report.tally.count(Fate.SENT) == len(night.sandbox.ids_of(night.pixel("corner_shop"))) > 0
     assert night.sandbox.ids_of(night.pixel("nordic_outlet")) == []
     assert len(night.sandbox.requests_to(night.pixel("nordic_outlet"))) == 1
     assert report.run_id not in _delivered(night.airflow.home)
@@ -112,9 +112,9 @@ def test_after_the_token_is_renewed_only_what_was_missing_is_sent(night: SampleN
 
     first, second = night.reports()
     assert done.state == "success"
-    outlet = first.tally.of_client("nordic_outlet")
-    assert second.tally.of(Fate.SENT) == outlet.of(Fate.DEFERRED) > 0
-    assert second.tally.of(Fate.ALREADY_SENT) == first.tally.of(Fate.SENT)
+    outlet = first.tally.select_client("nordic_outlet")
+    assert second.tally.count(Fate.SENT) == outlet.of(Fate.DEFERRED) > 0
+    assert second.tally.count(Fate.ALREADY_SENT) == first.tally.count(Fate.SENT)
     assert all(counted == 1 for _, _, _, counted, _ in night.sandbox.tally())
 
 
@@ -134,7 +134,7 @@ def test_p20_the_scheduled_run_takes_up_the_day_that_an_earlier_one_left_open(ni
         ("settle", night.day),
         ("scheduled", before),
     ]
-    assert left.tally.of(Fate.DEFERRED) == taken_up.tally.of(Fate.SENT) == len(night.sandbox.accepted_ids) > 100
+    assert left.tally.count(Fate.DEFERRED) == taken_up.tally.count(Fate.SENT) == len(night.sandbox.accepted_ids) > 100
     assert (taken_up.status, own.status) == (Status.COMPLETE, Status.COMPLETE)
     assert {path.parent.name for path in (night.home / "stage").glob("*/events-*")} == {left.run_id}
     assert f"also {night.day}, open: a token or permission was refused" in night.airflow.log
@@ -205,7 +205,7 @@ def test_tokens_settings_and_names_in_paths_may_be_airflow_variables_of_the_envi
 
     (report,) = night.reports()
     assert done.state == "success"
-    assert len(night.sandbox.accepted_ids) == report.tally.of(Fate.SENT) > 100
+    assert len(night.sandbox.accepted_ids) == report.tally.count(Fate.SENT) > 100
 
 
 def test_where_tokens_go_is_no_airflow_variable(night: SampleNight):
@@ -274,7 +274,7 @@ def test_p09_people_in_the_columns_of_clients_and_keys_are_nowhere_in_airflow(ni
 
     files = [path for folder in (night.airflow.home, night.home / "stage") for path in folder.rglob("*")]
     written = {path: _content(path).lower() for path in [*files, *night.home.glob("ledger*")] if path.is_file()}
-    assert with_strangers.tally.reasons(Fate.DEFERRED)["unknown_client", "client"] >= 3
+    assert with_strangers.tally.count_reasons(Fate.DEFERRED)["unknown_client", "client"] >= 3
     assert headless.state == "failed"
     assert any(b"does it have a header" in text for text in written.values())
     found = {

@@ -75,7 +75,7 @@ def test_a_night_on_object_storage_sends_what_an_earlier_try_has_staged(elsewher
     assert (failed.state, failed.tasks["upload acme_bank"]) == ("failed", "failed")
     assert (done.state, done.tries["prepare"]) == ("success", 1), "nothing was staged again"
     assert report.status is Status.COMPLETE
-    assert report.tally.of(Fate.SENT) == len(elsewhere.night.sandbox.accepted_ids) > 100
+    assert report.tally.count(Fate.SENT) == len(elsewhere.night.sandbox.accepted_ids) > 100
     assert not (elsewhere.night.home / "stage").exists()
 
 

@@ -16,7 +16,7 @@ def test_one_task_sends_the_upload_and_again_sends_nothing(night: SampleNight):
 
     reports = night.reports()
     assert (first.state, second.state) == ("success", "success")
-    assert first.xcoms["send"]["sent"] == len(night.sandbox.accepted_ids) == reports[0].tally.of(Fate.SENT) > 100
+    assert first.xcoms["send"]["sent"] == len(night.sandbox.accepted_ids) == reports[0].tally.count(Fate.SENT) > 100
     assert second.xcoms["send"]["run"] == reports[1].run_id
     assert len(night.sandbox.requests) == requests
     assert first.links == {"send": {"events_manager": EVENTS_MANAGER}}, "its button leads to the pixel"
@@ -35,7 +35,7 @@ def test_rows_of_unknown_clients_within_the_limit_fail_no_task(night: SampleNigh
     done = night.run("own", what="store_purchases")
 
     (report,) = night.reports()
-    assert report.tally.reasons(Fate.DEFERRED) == {("unknown_client", "client"): 2}
+    assert report.tally.count_reasons(Fate.DEFERRED) == {("unknown_client", "client"): 2}
     assert (done.state, done.xcoms["send"]["status"]) == ("success", "complete")
 
 

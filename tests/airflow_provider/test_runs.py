@@ -16,7 +16,7 @@ def test_a_scheduled_run_covers_its_partition_and_reads_the_source_once(night: S
     assert done.state == "success"
     assert report.window.to_json()["since"] == f"{night.day}T00:00:00+01:00"
     assert "foreseen" not in done.xcoms["plan"]
-    assert len(night.sandbox.accepted_ids) == report.tally.of(Fate.SENT) > 100
+    assert len(night.sandbox.accepted_ids) == report.tally.count(Fate.SENT) > 100
 
 
 CLEARED = (

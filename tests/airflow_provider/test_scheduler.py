@@ -91,7 +91,7 @@ def test_p03_p15_a_killed_worker_and_a_backfill_at_the_same_time_count_every_eve
     with Ledger(environment["OFFLINE_CAPI_LEDGER"]) as ledger:
         reports = [RunReport.from_json(run.report) for run in ledger.runs.list_newest(10) if run.report]
     assert {report.status.value for report in reports} == {"complete"}
-    assert sum(report.tally.of(Fate.SENT) for report in reports) == len(sandbox.accepted_ids)
+    assert sum(report.tally.count(Fate.SENT) for report in reports) == len(sandbox.accepted_ids)
     tokens = [token.encode() for token in SAMPLE_TOKENS.values()]
     written = [path.read_bytes() for path in (tmp_path / "airflow").rglob("*") if path.is_file()]
     assert not [token for token in tokens if any(token in text for text in written)], "LocalExecutor echoes task logs"

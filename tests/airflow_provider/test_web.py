@@ -24,7 +24,7 @@ from offline_capi.config import Secret
 from offline_capi.config.upload import LossLimits
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.ledger import Ledger
-from offline_capi.model import REASONS, Count, Fate, Outcome, Reason, Request, Tally, Window, debts_of
+from offline_capi.model import REASONS, Count, Fate, Outcome, Reason, Request, Tally, Window, list_debts
 from offline_capi.report import make_report
 from offline_capi.runtime.secret import fingerprint
 from tests.airflow_provider.browser import find_browser, look_at
@@ -62,7 +62,7 @@ class History:
                 tally=tally,
                 limits=LossLimits(),
             )
-            debts = debts_of(tally, by_event_day=True)
+            debts = list_debts(tally, by_event_day=True)
             ledger.runs.finish(run_id, status=report.status.value, report=report.to_json(), now=moment, debts=debts)
         return run_id
 
@@ -130,7 +130,7 @@ def test_the_report_of_a_night_says_why_rows_were_not_sent_and_which_keys_the_ot
     assert report.reasons()
     assert all(f">{line.what}</td>" in page and f">{line.fix}</td>" in page for line in report.reasons())
     told = sum(line.rows for line in report.reasons())
-    assert told + report.tally.of(Fate.SENT) + report.tally.of(Fate.SUPPRESSED) == report.tally.read
+    assert told + report.tally.count(Fate.SENT) + report.tally.count(Fate.SUPPRESSED) == report.tally.read
     assert {line.key: 0 < line.share <= 1 for line in report.key_lines()}.keys() >= {"em", "ph"}
     assert all(f"<code>{line.key}</code>" in page for line in report.key_lines())
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from offline_capi.audit import Coverage, coverage
+from offline_capi.audit import Coverage, measure_coverage
 from offline_capi.errors import ConfigError
 from offline_capi.identity import Cause
 from offline_capi.pipeline import plan_upload, preview_upload
@@ -23,7 +23,7 @@ SHOP = sha256(b"16505551212").hexdigest()
 
 def _covered(project: Project) -> Coverage:
     with project.opened() as (upload, window, services):
-        return coverage(upload, window, services)
+        return measure_coverage(upload, window, services)
 
 
 def _people(count: int, **more: Any) -> list[dict[str, Any]]:

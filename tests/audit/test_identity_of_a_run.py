@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from offline_capi.audit import coverage, policy_in_words
+from offline_capi.audit import describe_policy, measure_coverage
 from offline_capi.cli import app
 from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.pipeline import plan_upload, preview_upload
@@ -33,7 +33,7 @@ def test_a_report_tells_what_came_hashed_and_which_rules_read_the_rest(tmp_path:
 
     with project.opened() as (upload, window, services):
         report = plan_upload(upload, window, services)
-        seen = coverage(upload, window, services)
+        seen = measure_coverage(upload, window, services)
 
     words = " ".join(report.identity_lines())
     assert "em: 2 of mail came hashed" in words
@@ -64,7 +64,7 @@ def test_ids_that_a_spreadsheet_rounded_are_told_by_report_and_coverage(tmp_path
 
     with project.opened() as (upload, window, services):
         report = plan_upload(upload, window, services)
-        seen = coverage(upload, window, services)
+        seen = measure_coverage(upload, window, services)
 
     told = [line for line in report.identity_lines() if "it rounds to 15" in line]
     assert [line.split(":")[0] for line in told] == ["event.id", "lead_id"]
@@ -169,8 +169,8 @@ def test_conformance_is_a_command() -> None:
 def test_check_names_the_tool_that_a_policy_equals() -> None:
     raw, hashed, lower = ExternalIdPolicy(send="raw"), ExternalIdPolicy(), ExternalIdPolicy(lower=True)
 
-    assert "official SDK" in policy_in_words(raw, "meta")
-    assert "parameter builder lower-cases ids first" in policy_in_words(hashed, "meta@2026-11")
-    assert "equals Meta's parameter builder, for ids without blanks" in policy_in_words(lower, "meta")
-    assert "equals Meta's parameter builder" in policy_in_words(hashed, "param_builder")
-    assert "none of Meta's tools" in policy_in_words(ExternalIdPolicy(send="raw", lower=True), "meta")
+    assert "official SDK" in describe_policy(raw, "meta")
+    assert "parameter builder lower-cases ids first" in describe_policy(hashed, "meta@2026-11")
+    assert "equals Meta's parameter builder, for ids without blanks" in describe_policy(lower, "meta")
+    assert "equals Meta's parameter builder" in describe_policy(hashed, "param_builder")
+    assert "none of Meta's tools" in describe_policy(ExternalIdPolicy(send="raw", lower=True), "meta")

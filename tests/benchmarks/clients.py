@@ -119,7 +119,7 @@ def night(home: Path, upload: str, url: str) -> dict[str, Any]:
         seconds = time.perf_counter() - started
     cpu = time.process_time() - processor
     figures = {"seconds": seconds, "cpu": cpu, "peak_mib": memory.peak_mib, "requests": tally.requests}
-    return figures | {"sent": tally.of(Fate.SENT)}
+    return figures | {"sent": tally.count(Fate.SENT)}
 
 
 def table(home: Path, count: int) -> dict[str, Any]:

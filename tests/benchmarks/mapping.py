@@ -16,7 +16,7 @@ import pyarrow as pa
 from offline_capi.config import MappingSpec
 from offline_capi.mapping import map_rows
 from offline_capi.mapping.numerals import read_integers, read_numbers
-from offline_capi.mapping.text import as_text, plain, verbatim
+from offline_capi.mapping.text import as_text, keep_verbatim, trim_text
 from offline_capi.mapping.times import TimeRule, read_instants
 from offline_capi.model import SourceRows
 
@@ -80,8 +80,8 @@ def main(rows: int) -> None:
     batch = source(rows)
     column, floats = batch.column, pa.array(range(rows)).cast(pa.float64())
     steps: dict[str, Callable[[], object]] = {
-        "trim and null blanks": lambda: plain(column("email2")),
-        "null blanks only": lambda: verbatim(column("email")),
+        "trim and null blanks": lambda: trim_text(column("email2")),
+        "null blanks only": lambda: keep_verbatim(column("email")),
         "floats as text": lambda: as_text(floats),
         "numbers, 1 in 20 with separators": lambda: read_numbers(column("amount"), "."),
         "integers": lambda: read_integers(column("count"), "."),

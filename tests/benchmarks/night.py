@@ -48,7 +48,7 @@ def night(upload: str, home: Path, url: str) -> dict[str, Any]:
         seconds = time.perf_counter() - started
     return {
         "rows": report.tally.read,
-        "sent": report.tally.of(Fate.SENT),
+        "sent": report.tally.count(Fate.SENT),
         "seconds": seconds,
         "cpu": time.process_time() - processor,
     }
@@ -68,7 +68,7 @@ def stages(upload: str, home: Path) -> dict[str, Any]:
             rows += len(batch)
             mapped = spent.on("map", map_rows, batch, one)
             hashed = spent.on("hash", hash_identity, mapped, clients=clients, cache=cache)
-            for part in hashed.parts(EVENT_ROWS):
+            for part in hashed.split(EVENT_ROWS):
                 built = spent.on("build", build_events, part, clients=clients, zone=zone, now=NOW)
                 spent.on("look for repeats", seen.split, built.events)
                 books.enter_built(built)

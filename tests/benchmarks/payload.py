@@ -25,7 +25,7 @@ from facebook_business.adobjects.serverside.user_data import UserData
 
 from offline_capi.config.client import Client
 from offline_capi.events import build_events
-from offline_capi.events.payload import bodies
+from offline_capi.events.payload import build_bodies
 from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.model import HashedRows
 from offline_capi.pipeline import EVENT_ROWS
@@ -84,8 +84,8 @@ def measure(rows: int = 32 * BATCH, sdk_events: int = 3_000) -> dict[str, float]
     seen = SeenKeys()
     for start in range(0, rows, BATCH):
         batch = hashed_rows(BATCH, 1 + start, random)
-        for part in batch.parts(EVENT_ROWS):
-            payload += _timed(partial(bodies, part))[1]
+        for part in batch.split(EVENT_ROWS):
+            payload += _timed(partial(build_bodies, part))[1]
             built, seconds = _timed(partial(build_events, part, clients=CLIENTS, zone="UTC", now=NOW))
             build += seconds
             duplicates += _timed(partial(seen.split, built.events))[1]

@@ -79,7 +79,7 @@ def _seconds(rows: int, cache: HashCache | None) -> float:
 
 def _bytes_of(batch: MappedRows, cache: HashCache | None) -> int:
     hashed = hash_identity(batch, clients=CLIENTS, cache=cache)
-    built = (build_events(part, clients=CLIENTS, zone="UTC", now=NOW) for part in hashed.parts(EVENT_ROWS))
+    built = (build_events(part, clients=CLIENTS, zone="UTC", now=NOW) for part in hashed.split(EVENT_ROWS))
     return sum(one.events.body_bytes for one in built)
 
 

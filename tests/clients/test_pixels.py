@@ -116,7 +116,7 @@ def test_p07_a_pixel_whose_own_token_is_revoked_costs_one_request_and_the_others
     report = night.send("sales")
 
     assert report.by_client()[f"corner_shop@{THIRD}"] == {Fate.DEFERRED: 20}
-    assert report.tally.of(Fate.SENT) == 45
+    assert report.tally.count(Fate.SENT) == 45
     assert len(sandbox.requests_to(THIRD)) == 1
 
 
@@ -150,12 +150,12 @@ def test_a_pixel_that_two_clients_share_gets_an_event_of_both_once(night: Night,
     report = night.send("sales")
 
     assert report.balance == "3 read + 1 copy for further pixels = 3 sent + 1 invalid"
-    assert report.tally.reasons(Fate.INVALID) == {(Reason.DUPLICATE_EVENT_ID, "event.id"): 1}
+    assert report.tally.count_reasons(Fate.INVALID) == {(Reason.DUPLICATE_EVENT_ID, "event.id"): 1}
     assert set(night.counted.values()) == {1}
 
 
 def test_p17_a_person_is_erased_from_every_pixels_books(night: Night) -> None:
-    sent = night.send("sales").tally.of(Fate.SENT)
+    sent = night.send("sales").tally.count(Fate.SENT)
 
     erased = night.run("erase", "--client", "corner_shop", "--event-id", "s-3", "--json")
 

@@ -66,7 +66,7 @@ def test_a_value_outside_of_the_map_is_held_and_goes_once_it_is_in(night: Night)
         replayed = replay_run(report.run_id, services)
 
     assert report.balance == "4 read = 1 sent + 3 deferred"
-    assert report.tally.reasons(Fate.DEFERRED) == {(Reason.UNKNOWN_CLIENT, "client"): 3}
+    assert report.tally.count_reasons(Fate.DEFERRED) == {(Reason.UNKNOWN_CLIENT, "client"): 3}
     assert report.by_client() == {
         "a value (not in the map)": {Fate.DEFERRED: 3},
         "corner_shop": {Fate.SENT: 1},

@@ -77,7 +77,7 @@ def test_p07_p18_of_a_thousand_clients_each_gets_its_own_events_and_a_revoked_on
     waiting = {Fate.DEFERRED, Fate.UNCONFIRMED}  # unconfirmed: cut off first, and denied when it was repeated
     assert all(fates[client].keys() <= waiting for client in revoked)
     assert all(fates[client].keys() <= {Fate.SENT, Fate.REJECTED_BY_META} for client in PIXELS.keys() - revoked)
-    assert report.tally.reasons(Fate.DEFERRED).keys() == {(Reason.CLIENT_STOPPED, "")}
-    assert report.tally.of(Fate.REJECTED_BY_META) > 0
+    assert report.tally.count_reasons(Fate.DEFERRED).keys() == {(Reason.CLIENT_STOPPED, "")}
+    assert report.tally.count(Fate.REJECTED_BY_META) > 0
     for client in PIXELS:
         assert report.of_client(client).tally.read == len(due[client])

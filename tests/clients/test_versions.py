@@ -98,7 +98,7 @@ def test_meta_s_header_is_told_by_a_staged_run_too(night: Night, sandbox: Sandbo
         report = reconcile(run_id, upload, services)
 
     assert sum(WARNED in notice for notice in report.tally.notices) == 1
-    assert report.tally.sent_events.total() == report.tally.of(Fate.SENT) > 0
+    assert report.tally.sent_events.total() == report.tally.count(Fate.SENT) > 0
 
 
 def test_a_run_without_the_header_says_nothing_of_it(night: Night) -> None:

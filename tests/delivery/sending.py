@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from offline_capi.config.secrets import Secret
 from offline_capi.delivery import Clock, DeliveryPolicy, Envelope, Rates, Sender, cut_requests, deliver
-from offline_capi.events.keys import event_key_of
+from offline_capi.events.keys import make_event_key
 from offline_capi.events.schema import EVENT_SCHEMA
 from offline_capi.ledger import Ledger
 from offline_capi.meta.graph.client import GraphClient
@@ -58,7 +58,7 @@ def batch(
         "action_source": [action_source] * count,
         "value": [None] * count,
         "currency": [None] * count,
-        "key": [event_key_of(whose, "CreditApproval", event_id) for event_id in ids],
+        "key": [make_event_key(whose, "CreditApproval", event_id) for event_id in ids],
         "body": [_body(event_id, moment, action_source, note) for event_id in ids],
     }
     return EventBatch(pa.RecordBatch.from_pydict(columns, schema=EVENT_SCHEMA))

@@ -41,7 +41,7 @@ def test_p05_a_request_leaves_only_if_it_stays_fresh_for_as_long_as_it_may_wait(
 
     tally = world.run(built(events), ONE_AT_A_TIME, max_events=10)
 
-    assert tally.of(Fate.SENT if posted else Fate.EXPIRED) == 1
+    assert tally.count(Fate.SENT if posted else Fate.EXPIRED) == 1
     assert [request["code"] for request in world.edge.requests] == ([4, None] if posted else [])
     assert world.unclaimed(events) == ([] if posted else ["e-0"])
 
@@ -58,9 +58,9 @@ def test_p05_a_slow_upload_that_crosses_the_edge_stops_sending_in_time(world: Wo
     tally = world.run(built(events), policy, max_events=1)
 
     assert refused_for_age(world.edge) == 0
-    assert tally.of(Fate.SENT) > 5
-    assert tally.of(Fate.EXPIRED) == 20 - tally.of(Fate.SENT) > 5
-    assert tally.reasons(Fate.EXPIRED) == {("too_old", ""): tally.of(Fate.EXPIRED)}
+    assert tally.count(Fate.SENT) > 5
+    assert tally.count(Fate.EXPIRED) == 20 - tally.count(Fate.SENT) > 5
+    assert tally.count_reasons(Fate.EXPIRED) == {("too_old", ""): tally.count(Fate.EXPIRED)}
     arrived = {event_id for request in world.edge.requests for event_id in request["event_ids"]}
     assert sorted(world.unclaimed(events)) == sorted(set(names("e", 20)) - arrived)
 
@@ -88,22 +88,22 @@ def slowly_taken_apart(world: World, **fault: object) -> tuple[EventBatch, Tally
 def test_p05_what_is_left_of_a_refused_request_leaves_in_time_where_meta_names_the_event(world: World) -> None:
     _, tally = slowly_taken_apart(world, kind="refuse_events", event_ids={"e-3"}, tell="path")
 
-    assert (tally.of(Fate.SENT), tally.of(Fate.REJECTED_BY_META)) == (7, 1)
+    assert (tally.count(Fate.SENT), tally.count(Fate.REJECTED_BY_META)) == (7, 1)
 
 
 def test_p05_events_of_a_refused_request_that_become_too_old_are_in_doubt_in_books_and_ledger(world: World) -> None:
     """The one at fault is looked for, and Meta may have kept its neighbours all the same (meta-capi.md 5.2)."""
     events, tally = slowly_taken_apart(world, kind="refuse_events", event_ids={"e-3"}, tell="nothing")
 
-    assert tally.of(Fate.UNCONFIRMED) == 8 - tally.of(Fate.SENT) - tally.of(Fate.REJECTED_BY_META) > 0
-    assert tally.reasons(Fate.UNCONFIRMED) == {("lost_answer", ""): tally.of(Fate.UNCONFIRMED)}
+    assert tally.count(Fate.UNCONFIRMED) == 8 - tally.count(Fate.SENT) - tally.count(Fate.REJECTED_BY_META) > 0
+    assert tally.count_reasons(Fate.UNCONFIRMED) == {("lost_answer", ""): tally.count(Fate.UNCONFIRMED)}
     known = world.ledger.journal.look_up(events, run_id=None, now=NOW, resend=False)
-    assert {fate: len(some) for fate, _, some in known.settled}[Fate.UNCONFIRMED] == tally.of(Fate.UNCONFIRMED)
+    assert {fate: len(some) for fate, _, some in known.settled}[Fate.UNCONFIRMED] == tally.count(Fate.UNCONFIRMED)
 
 
 def test_p05_events_that_were_certainly_not_stored_expire_and_are_free_in_the_ledger(world: World) -> None:
     """A proxy found the request too large: Meta has not seen it."""
     events, tally = slowly_taken_apart(world, kind="html", status=413, min_events=5)
 
-    assert tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.EXPIRED: 4, Fate.SENT: 4}
+    assert tally.count_by_fate() == dict.fromkeys(Fate, 0) | {Fate.EXPIRED: 4, Fate.SENT: 4}
     assert len(world.unclaimed(events)) == 4

@@ -71,14 +71,14 @@ def test_the_clock_mended_the_same_rows_are_sent(project: Project) -> None:
     with pytest.raises(WrongClockError):
         run(project, lambda: NOW + 30 * DAY)
 
-    assert run(project, lambda: NOW).tally.of(Fate.SENT) == 4
+    assert run(project, lambda: NOW).tally.count(Fate.SENT) == 4
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_clock_within_the_tolerance_sends(project: Project, sign: int) -> None:
     report = run(project, lambda: NOW + sign * (MAX_CLOCK_SKEW - 2 * SECOND))
 
-    assert report.tally.of(Fate.SENT) == (4 if sign > 0 else 3)  # by the slower clock the newest row lies ahead
+    assert report.tally.count(Fate.SENT) == (4 if sign > 0 else 3)  # by the slower clock the newest row lies ahead
     assert find_clock_fault(NOW + sign * MAX_CLOCK_SKEW, NOW.timestamp()) is None
     assert find_clock_fault(NOW + sign * (MAX_CLOCK_SKEW + SECOND), NOW.timestamp()) is not None
 
@@ -86,13 +86,13 @@ def test_a_clock_within_the_tolerance_sends(project: Project, sign: int) -> None
 def test_where_nobody_can_be_asked_the_rows_are_judged_by_the_clock_there_is(project: Project) -> None:
     report = run(project, lambda: NOW + 30 * DAY, OFFLINE_CAPI_GRAPH_URL=NOBODY)
 
-    assert report.tally.of(Fate.EXPIRED) == 4
+    assert report.tally.count(Fate.EXPIRED) == 4
 
 
 def test_a_right_clock_calls_old_rows_expired(project: Project) -> None:
     project.sandbox.clock = (NOW + 30 * DAY).timestamp()
 
-    assert run(project, lambda: NOW + 30 * DAY).tally.of(Fate.EXPIRED) == 4
+    assert run(project, lambda: NOW + 30 * DAY).tally.count(Fate.EXPIRED) == 4
 
 
 def test_tasks_that_prepare_and_that_close_the_books_look_at_the_clock_too(project: Project) -> None:

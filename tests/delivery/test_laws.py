@@ -56,7 +56,7 @@ def test_requests_are_full_across_batches() -> None:
 def test_requests_are_full_although_every_batch_has_a_few_rows_of_every_client() -> None:
     clients = [f"c{number:02}" for number in range(30)]
     own = {client: batch(names(client, 40), client=client) for client in clients}
-    came = [EventBatch.joined(own[client].slice(start, 4) for client in clients) for start in range(0, 40, 4)]
+    came = [EventBatch.join(own[client].slice(start, 4) for client in clients) for start in range(0, 40, 4)]
 
     requests = list(cut_requests(came, max_events=20, max_bytes=1_000_000))
 

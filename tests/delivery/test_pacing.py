@@ -68,7 +68,7 @@ def test_p08_no_request_of_the_client_comes_earlier_than_told(
 
     tally = world.run(built(of_acme_and_bank(4)), DeliveryPolicy(concurrency=1), max_events=1)
 
-    assert tally.of(Fate.SENT) == 8
+    assert tally.count(Fate.SENT) == 8
     assert gaps(world.edge, ACME)[0] >= seconds
     assert len(world.edge.state.memory.requests(pixel=BANK)) == 4
 
@@ -105,7 +105,7 @@ def test_p08_requests_that_wait_for_a_slot_hear_of_a_wait_too(world: World) -> N
 
     tally = world.run(built(rows_of("acme", 9)), DeliveryPolicy(concurrency=4, in_flight=1), max_events=1)
 
-    assert tally.of(Fate.SENT) == 9
+    assert tally.count(Fate.SENT) == 9
     assert gaps(world.edge, ACME)[1] >= 50
 
 
@@ -125,7 +125,7 @@ def test_p08_an_allowance_that_comes_back_in_time_is_never_used_up(world: World,
 
     tally = world.run(built(rows_of("acme", 250)), DeliveryPolicy(concurrency=1), max_events=1)
 
-    assert tally.of(Fate.SENT) == 250
+    assert tally.count(Fate.SENT) == 250
     assert {request["status"] for request in world.edge.requests} == {200}
     assert sum(gaps(world.edge, ACME)[:74]) == 0
     assert tally.tries == 250
@@ -141,7 +141,7 @@ def test_p08_an_allowance_that_does_not_come_back_in_time_is_not_overdrawn(world
     tally = world.run(built(of_acme_and_bank(120))[:1], DeliveryPolicy(concurrency=1), max_events=1)
 
     assert {pixel: own["requests"] for pixel, own in world.edge.state.memory.totals().items()} == {ACME: 100, BANK: 100}
-    assert (tally.of(Fate.SENT), tally.reasons(Fate.DEFERRED)) == (200, {("throttled", ""): 40})
+    assert (tally.count(Fate.SENT), tally.count_reasons(Fate.DEFERRED)) == (200, {("throttled", ""): 40})
 
 
 def test_p08_a_run_that_meets_a_used_up_allowance_waits_for_it(world: World) -> None:
@@ -152,7 +152,7 @@ def test_p08_a_run_that_meets_a_used_up_allowance_waits_for_it(world: World) -> 
     tally = world.run(built(rows_of("acme", 2)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert [request["code"] for request in world.edge.requests] == [None, 80004, None]
-    assert tally.of(Fate.SENT) == 1
+    assert tally.count(Fate.SENT) == 1
     assert gaps(world.edge, ACME)[1] >= 240
 
 
@@ -239,7 +239,7 @@ def test_a_slow_and_a_throttled_client_hold_nobody_up() -> None:
         tally = world.run([one for own in rows for one in built(own)], DeliveryPolicy(), max_events=1, clock=clock)
 
     assert not crowd.held_up  # neither was answered, or allowed again, before everybody else had come
-    assert tally.of(Fate.SENT) == len(CLIENTS) * REQUESTS_EACH
+    assert tally.count(Fate.SENT) == len(CLIENTS) * REQUESTS_EACH
 
 
 # ---------------------------------------------------------------------------------------------- in flight
@@ -285,7 +285,7 @@ def test_no_more_requests_are_in_flight_over_all_clients_than_allowed(world: Wor
         [one for own in rows for one in built(own)], DeliveryPolicy(concurrency=4, in_flight=in_flight), max_events=1
     )
 
-    assert tally.of(Fate.SENT) == 12
+    assert tally.count(Fate.SENT) == 12
     assert together.most == in_flight
 
 
@@ -333,7 +333,7 @@ def test_answers_that_come_close_together_are_followed_by_claims_in_one_transact
 
     tally = world.run(built(rows_of("acme", 9)), DeliveryPolicy(concurrency=4), max_events=1)
 
-    assert tally.of(Fate.SENT) == 9
+    assert tally.count(Fate.SENT) == 9
     assert [len(ids) for ids in claimed] == [1, 4, 4]
 
 

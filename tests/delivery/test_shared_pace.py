@@ -34,7 +34,7 @@ def test_p08_a_run_that_begins_while_a_pixel_has_to_wait_does_not_ask_again(worl
     second = world.run(built(of_acme_and_bank(3)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert len(world.edge.state.memory.requests(pixel=ACME_PIXEL)) == 1
-    assert (second.of(Fate.SENT), second.reasons(Fate.DEFERRED)) == (3, {("throttled", ""): 3})
+    assert (second.of(Fate.SENT), second.count_reasons(Fate.DEFERRED)) == (3, {("throttled", ""): 3})
 
 
 def test_p08_a_run_that_may_wait_so_long_waits_for_what_another_was_told(world: World) -> None:
@@ -57,7 +57,7 @@ def test_p08_a_wait_of_the_app_holds_for_every_sender(world: World) -> None:
 
     second = world.run(built(rows_of("bank", 3)), DeliveryPolicy(concurrency=1), max_events=1)
 
-    assert second.reasons(Fate.DEFERRED) == {("throttled", ""): 3}
+    assert second.count_reasons(Fate.DEFERRED) == {("throttled", ""): 3}
     assert len(world.edge.requests) == 1
 
 
@@ -113,7 +113,7 @@ def test_a_client_s_rate_is_kept_and_is_nobody_else_s(world: World, sharing: boo
 
     tally = world.run(built(of_acme_and_bank(6)), DeliveryPolicy(concurrency=1), max_events=1)
 
-    assert tally.of(Fate.SENT) == 12
+    assert tally.count(Fate.SENT) == 12
     assert all(gap >= 1.99 for gap in gaps(world.edge, ACME_PIXEL))
     assert sum(gaps(world.edge, ACME_PIXEL)) < 2 * 6
 
@@ -124,7 +124,7 @@ def test_the_rate_over_all_clients_is_kept(world: World) -> None:
     tally = world.run(built(rows_of("acme", 8)), DeliveryPolicy(concurrency=1), max_events=1)
 
     times = [request["at"] for request in world.edge.requests]
-    assert tally.of(Fate.SENT) == 8
+    assert tally.count(Fate.SENT) == 8
     assert all(later - earlier >= 3.99 for earlier, later in pairwise(times))
 
 

@@ -59,7 +59,7 @@ def some_rows(chance: random.Random, seed: int) -> HashedRows:
 
 def built_from(rows: HashedRows) -> list[BuiltEvents]:
     seen = SeenKeys()
-    return [seen.reject_repeats(build_events(part, clients=CLIENTS, zone="UTC", now=NOW)) for part in rows.parts(9)]
+    return [seen.reject_repeats(build_events(part, clients=CLIENTS, zone="UTC", now=NOW)) for part in rows.split(9)]
 
 
 def some_trouble(chance: random.Random, edge: Edge) -> None:
@@ -94,11 +94,11 @@ def test_p01_p18_a_thousand_runs_balance_and_no_event_reaches_another_pixel(worl
             some_trouble(chance, world.edge)
             troubled = world.run(built, some_policy(chance), max_events=chance.randint(2, 9))
             world.edge.state.faults.clear()
-            ends.update(dict(troubled.by_fate()))
+            ends.update(dict(troubled.count_by_fate()))
             assert (troubled.complete, troubled.read) == (True, len(rows)), seed
         healthy = world.run(built, DeliveryPolicy(), max_events=8)
 
-        waiting = healthy.reasons(Fate.DEFERRED, Fate.UNCONFIRMED)
+        waiting = healthy.count_reasons(Fate.DEFERRED, Fate.UNCONFIRMED)
         assert {reason for reason, _ in waiting} <= {"unknown_client", "paused_client"}, (seed, waiting)
         assert healthy.of(Fate.REJECTED_BY_META) == troubled.of(Fate.REJECTED_BY_META), seed
         healed[str(seed)] = healthy
@@ -107,8 +107,8 @@ def test_p01_p18_a_thousand_runs_balance_and_no_event_reaches_another_pixel(worl
     assert {times for *_, times, _ in events} == {1}
     counted = Counter(str(id_).split("-")[1] for _, _, id_, _, _ in events)
     for night, tally in healed.items():
-        sent = tally.of(Fate.SENT) + tally.of(Fate.ALREADY_SENT)
-        assert sent <= counted[night] <= sent + tally.of(Fate.REJECTED_BY_META), night
+        sent = tally.count(Fate.SENT) + tally.count(Fate.ALREADY_SENT)
+        assert sent <= counted[night] <= sent + tally.count(Fate.REJECTED_BY_META), night
     assert {fate for fate, rows in ends.items() if rows > NIGHTS / 10} == set(Fate)
     reached = {client: ids_at(world.edge, pixel) for client, pixel in PIXELS.items()}
     assert all(len(ids) > 3 * NIGHTS for ids in reached.values())

@@ -57,9 +57,9 @@ def test_p07_one_of_three_clients_is_denied_and_costs_one_request(
 
     tally = world.run(built(mixed()), DeliveryPolicy(concurrency=concurrency), max_events=4)
 
-    assert tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: 2 * EACH, Fate.DEFERRED: EACH}
+    assert tally.count_by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: 2 * EACH, Fate.DEFERRED: EACH}
     assert len(world.edge.state.memory.requests(pixel=ACME)) == 1
-    assert tally.reasons(Fate.DEFERRED) == {(Reason.CLIENT_STOPPED, ""): EACH}
+    assert tally.count_reasons(Fate.DEFERRED) == {(Reason.CLIENT_STOPPED, ""): EACH}
     assert len(tally.notices) == 1
     assert {client for client, totals in world.edge.state.memory.totals().items() if totals["counted"] == EACH} == {
         pixel for pixel in PIXELS.values() if pixel != ACME
@@ -75,9 +75,9 @@ def test_p07_a_token_that_is_revoked_amid_the_run_is_used_no_more(world: World, 
 
     refused = [request for request in world.edge.state.memory.requests(pixel=ACME) if request["status"] != 200]
     assert len(refused) == 1
-    assert tally.of(Fate.SENT) + tally.of(Fate.DEFERRED) == 3 * EACH
-    assert tally.of(Fate.SENT) >= 2 * EACH
-    assert tally.reasons(Fate.DEFERRED) == {(Reason.CLIENT_STOPPED, ""): tally.of(Fate.DEFERRED)}
+    assert tally.count(Fate.SENT) + tally.count(Fate.DEFERRED) == 3 * EACH
+    assert tally.count(Fate.SENT) >= 2 * EACH
+    assert tally.count_reasons(Fate.DEFERRED) == {(Reason.CLIENT_STOPPED, ""): tally.count(Fate.DEFERRED)}
     assert len(tally.notices) == 1
     assert "code" in tally.notices[0]
 
@@ -89,7 +89,7 @@ def test_p07_a_proof_that_is_wanted_and_given_is_no_fault(world: World) -> None:
 
     tally = world.run(built(mixed()), DeliveryPolicy(), max_events=4)
 
-    assert tally.of(Fate.SENT) == 3 * EACH
+    assert tally.count(Fate.SENT) == 3 * EACH
 
 
 class MadeLater(dict[str, Way]):
@@ -113,7 +113,7 @@ def test_p07_a_refused_token_is_not_tried_for_another_client_that_uses_it(world:
 
     tally = world.run([one for own in rows for one in built(own)], DeliveryPolicy(), max_events=1)
 
-    assert tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: MANY, Fate.DEFERRED: 2 * MANY}
+    assert tally.count_by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: MANY, Fate.DEFERRED: 2 * MANY}
     assert [len(world.edge.state.memory.requests(pixel=pixel)) for pixel in (ACME, BANK)] == [1, 0]
     (said,) = [notice for notice in tally.notices if notice.startswith("bank: ")]
     assert "Meta refused its token for another pixel" in said
@@ -132,5 +132,5 @@ def test_p07_what_waits_for_a_retry_stays_when_the_token_is_refused_to_another_c
 
     tally = world.run(rows, DeliveryPolicy(), max_events=1, clock=Clock(jitter=lambda: 1.0))
 
-    assert tally.of(Fate.SENT) == 0
+    assert tally.count(Fate.SENT) == 0
     assert [len(world.edge.state.memory.requests(pixel=pixel)) for pixel in (ACME, BANK)] == [1, 1]

@@ -176,8 +176,10 @@ def of_books(ledger: str, deployment: Deployment) -> dict[str, bool]:
         second, first = [RunReport.from_json(run.report) for run in books.runs.list_newest(10) if run.report]
     return {
         f"the ledger's report balances: {first.balance}": first.complete and first.status is Status.COMPLETE,
-        f"the ledger says {first.tally.of(Fate.SENT):,} sent": first.tally.of(Fate.SENT) == deployment.total,
-        f"and of the repetition {second.tally.of(Fate.ALREADY_SENT):,} already sent": second.tally.of(Fate.ALREADY_SENT)
+        f"the ledger says {first.tally.count(Fate.SENT):,} sent": first.tally.count(Fate.SENT) == deployment.total,
+        f"and of the repetition {second.tally.count(Fate.ALREADY_SENT):,} already sent": second.tally.count(
+            Fate.ALREADY_SENT
+        )
         == deployment.total,
     }
 

@@ -286,6 +286,6 @@ def assert_mended(night: Night, upload: str = CREDIT) -> None:
 
     tally = report.tally
     assert (report.status, report.complete) == ("complete", True), report.problems
-    rows = {fate.value: n for fate, n in tally.by_fate().items()}
+    rows = {fate.value: n for fate, n in tally.count_by_fate().items()}
     assert rows["sent"] + rows["already_sent"] == len(night.counted) > 0
     assert set(night.counted.values()) == {1}

@@ -150,7 +150,7 @@ def table(tmp_path_factory: pytest.TempPathFactory, sandbox_server: SandboxServe
     """Every row of the table, run once, by one process."""
     sandbox = Sandbox(sandbox_server)
     sandbox.reset()
-    day = model.yesterday(ZONE, datetime.now(UTC))
+    day = model.find_yesterday(ZONE, datetime.now(UTC))
     project = Project(tmp_path_factory.mktemp("outcomes"), sandbox.url)
     sandbox.cut_next(stored=True)
     sandbox.refuse(*(f"refused_by_Meta-{number}" for number in range(2)))
@@ -244,7 +244,7 @@ def test_p21_of_several_days_the_one_without_a_file_is_named_and_the_others_are_
     project: Project, sandbox: Sandbox
 ) -> None:
     """Nothing is told of the days of the look-back: their own runs have done so. It is read when it has come."""
-    day = model.yesterday(ZONE, datetime.now(UTC))
+    day = model.find_yesterday(ZONE, datetime.now(UTC))
     before, lacking, _ = days = [day - timedelta(days=ago) for ago in (2, 1, 0)]
     project.upload("x", more="")
     project.write("dags/uploads/x.yml", (project.home / "dags/uploads/x.yml").read_text().replace(
@@ -271,7 +271,7 @@ def test_p21_of_several_days_the_one_without_a_file_is_named_and_the_others_are_
 
 def test_p21_an_upload_from_another_folder_knows_what_was_sent(project: Project, sandbox: Sandbox) -> None:
     """The ledger, the stage and the files are those of the project; the making of a ledger is said, once."""
-    day = model.yesterday(ZONE, datetime.now(UTC))
+    day = model.find_yesterday(ZONE, datetime.now(UTC))
     elsewhere = project.home.parent / "elsewhere"
     elsewhere.mkdir()
     project.upload("x", "data/*.csv")
@@ -325,7 +325,7 @@ def test_a_relative_path_begins_at_the_project_wherever_it_is_named(
 
 def test_a_ledger_where_earlier_versions_made_it_is_not_left_behind(project: Project, sandbox: Sandbox) -> None:
     """They took the shell's folder: a new ledger elsewhere would send everything again."""
-    day = model.yesterday(ZONE, datetime.now(UTC))
+    day = model.find_yesterday(ZONE, datetime.now(UTC))
     elsewhere = project.home.parent / "elsewhere"
     elsewhere.mkdir()
     project.upload("x")
@@ -345,7 +345,7 @@ def test_a_ledger_where_earlier_versions_made_it_is_not_left_behind(project: Pro
 @pytest.mark.parametrize(("below", "written"), [("first", "data/x.csv"), ("", "{home}/x.csv")])
 def test_init_names_a_file_as_its_project_sees_it(project: Project, below: str, written: str) -> None:
     """Typed in another folder than that of the project: what it writes is read from everywhere."""
-    day = model.yesterday(ZONE, datetime.now(UTC))
+    day = model.find_yesterday(ZONE, datetime.now(UTC))
     folder, file = project.home.parent, f"{below}/data/x.csv" if below else "x.csv"
     (folder / file).write_text("sale,sold_at,email,amount,consent\n" + "\n".join(row(str(n), day) for n in range(9)))
     init = ["init", file, "--client", "acme", "--event", "Lead", "--action-source", "other", "--timezone", ZONE]

@@ -87,18 +87,18 @@ def test_p01_no_row_is_lost_without_a_word_whatever_fails(night: Night) -> None:
         night.sandbox.heal()
         healthy = night.send("sales")
 
-        ends.update(fate for fate, n in troubled.tally.by_fate().items() if n)
+        ends.update(fate for fate, n in troubled.tally.count_by_fate().items() if n)
         assert (troubled.complete, troubled.tally.read) == (True, len(rows)), (seed, troubled.balance)
         assert (healthy.complete, healthy.tally.read) == (True, len(rows)), (seed, healthy.balance)
-        assert healthy.tally.reasons(Fate.DEFERRED).keys() <= {(Reason.UNKNOWN_CLIENT, "client")}, (
+        assert healthy.tally.count_reasons(Fate.DEFERRED).keys() <= {(Reason.UNKNOWN_CLIENT, "client")}, (
             seed,
             healthy.balance,
         )
-        assert healthy.tally.of(Fate.UNCONFIRMED) == 0, (seed, healthy.balance)
+        assert healthy.tally.count(Fate.UNCONFIRMED) == 0, (seed, healthy.balance)
         arrived = [times for name, times in night.counted.items() if f"/r{seed}-" in name]
-        done = healthy.tally.of(Fate.SENT) + healthy.tally.of(Fate.ALREADY_SENT)
+        done = healthy.tally.count(Fate.SENT) + healthy.tally.count(Fate.ALREADY_SENT)
         assert (len(arrived), set(arrived) <= {1}) == (done, True), (seed, troubled.balance, healthy.balance)
-        assert healthy.tally.of(Fate.REJECTED_BY_META) == troubled.tally.of(Fate.REJECTED_BY_META), (
+        assert healthy.tally.count(Fate.REJECTED_BY_META) == troubled.tally.count(Fate.REJECTED_BY_META), (
             seed,
             healthy.balance,
         )
@@ -119,9 +119,9 @@ def test_p02_the_same_rows_in_another_shape_send_nothing(night: Night) -> None:
     night.edit("dags/uploads/sales.yml", ("max_events: 7", "max_events: 5"))
     reshaped = night.send("sales")
 
-    assert first.tally.of(Fate.SENT) >= 20
+    assert first.tally.count(Fate.SENT) >= 20
     for again in (same, reshaped):
-        assert (again.tally.of(Fate.SENT), again.tally.of(Fate.ALREADY_SENT)) == (0, first.tally.of(Fate.SENT))
+        assert (again.tally.count(Fate.SENT), again.tally.count(Fate.ALREADY_SENT)) == (0, first.tally.count(Fate.SENT))
     assert len(night.sandbox.requests) == requests
 
 
@@ -141,9 +141,9 @@ def test_p02_the_same_query_in_another_shape_sends_nothing(night: Night) -> None
     night.edit("dags/uploads/credit_approvals.yml", ("limits:", "delivery: {max_events: 3}\nlimits:"))
     reshaped = night.send("credit_approvals")
 
-    assert first.tally.of(Fate.SENT) > 0
+    assert first.tally.count(Fate.SENT) > 0
     for again in (same, reshaped):
-        assert (again.tally.of(Fate.SENT), again.tally.of(Fate.ALREADY_SENT)) == (0, first.tally.of(Fate.SENT))
+        assert (again.tally.count(Fate.SENT), again.tally.count(Fate.ALREADY_SENT)) == (0, first.tally.count(Fate.SENT))
     assert len(night.sandbox.requests) == requests
 
 
@@ -188,7 +188,7 @@ def test_p05_a_second_before_the_edge_goes_out_and_a_second_behind_it_does_not(
         report = run_upload(deployment.uploads["aged"], Window(NOW - 99 * DAY, NOW + 99 * DAY), services)
 
     assert set(night.sandbox.accepted_ids) == {id_ for id_ in times if id_.endswith(" in")}
-    assert report.tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: 4, Fate.EXPIRED: 3, Fate.INVALID: 1}
+    assert report.tally.count_by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: 4, Fate.EXPIRED: 3, Fate.INVALID: 1}
     assert [request["code"] for request in night.sandbox.requests] == [None]
 
 
@@ -329,7 +329,7 @@ def test_p09_no_identity_and_no_token_is_readable_in_staged_files(night: Night) 
     kept = kept_in(night)
     assert any("events-" in place for place in kept)
     assert any("rejects" in place for place in kept)
-    assert report.tally.of(Fate.SENT) == len(night.counted) > 0
+    assert report.tally.count(Fate.SENT) == len(night.counted) > 0
     assert_unseen({**kept, "report": str(report.to_json()).encode(), "returned": repr((units, tallies)).encode()})
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from offline_capi.config.client import Client
 from offline_capi.events import build_events
-from offline_capi.model import BuiltEvents, Fault, HashedRows, Reason
+from offline_capi.model import BuiltEvents, HashedRows, Reason, RowFault
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 DIGEST = "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f"  # John_Smith@gmail.com, Meta's own sample
@@ -66,7 +66,7 @@ def _rows(
         identity={key: [pa.array(values, pa.string()) for values in arrays] for key, arrays in people.items()},
         custom={name: _array(values) for name, values in (custom or {}).items()},
         suppressed=pa.array(suppressed or [False] * count, pa.bool_()),
-        faults=tuple(Fault(reason, field, pa.array(where, pa.bool_())) for reason, field, where in faults),
+        faults=tuple(RowFault(reason, field, pa.array(where, pa.bool_())) for reason, field, where in faults),
     )
 
 

@@ -171,7 +171,7 @@ def test_p18_one_clients_policy_never_touches_anothers_rows(
     rows = rows_of({"event_source_url": [URL] * len(who)}, custom={"tier": ["gold"] * len(who)}, client=who)
 
     whole = bodies(build(rows, clients=clients))
-    parts = [event for part in rows.parts(cut) for event in bodies(build(part, clients=clients))]
+    parts = [event for part in rows.split(cut) for event in bodies(build(part, clients=clients))]
 
     assert whole == parts
     assert ["tier" in event.get("custom_data", {}) for event in whole] == [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from offline_capi.events import event_key_of
+from offline_capi.events import make_event_key
 from offline_capi.meta.standard_events import STANDARD_EVENTS, near_standard_name, standard_spelling
 from tests.mapping.mapped import mapped, source
 
@@ -49,7 +49,7 @@ def test_rows_in_another_case_become_the_standard_event_with_its_key(rows_of, bu
 
     assert [body["event_name"] for body in bodies(built)] == ["Purchase", "Own"]
     assert built.events.table["event_name"].to_pylist() == ["Purchase", "Own"]
-    assert built.events.keys[0] == event_key_of("1234567890", "Purchase", "a")
+    assert built.events.keys[0] == make_event_key("1234567890", "Purchase", "a")
     assert built.warnings == {"event_name_case": 1}
 
 

@@ -20,8 +20,8 @@ from offline_capi.config.client import Client
 from offline_capi.config.platform import Platform
 from offline_capi.delivery.payload import Envelope, make_payload
 from offline_capi.events import build_events
-from offline_capi.events.payload import _EVENT
-from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW, CUSTOM_DATA
+from offline_capi.events.payload import _EVENT_KINDS
+from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW, CUSTOM_DATA_KEYS
 from offline_capi.identity import hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.meta.catalogue import EVENT_KEYS, WORDS
@@ -186,8 +186,8 @@ def test_the_tables_above_leave_no_parameter_out() -> None:
     event = {name for _, _, expected in EVENT for name in expected}
     custom = {name for _, _, expected in CUSTOM for name in expected}
 
-    assert event == set(EVENT_KEYS) == set(_EVENT)
-    assert custom >= set(CUSTOM_DATA)
+    assert event == set(EVENT_KEYS) == set(_EVENT_KINDS)
+    assert custom >= set(CUSTOM_DATA_KEYS)
     assert set(Event.param_types) - {"user_data", "custom_data"} <= event
     assert set(CustomData.param_types) - {"custom_properties"} <= custom
 
@@ -287,7 +287,7 @@ def test_p05_margin_and_skew_are_settings_of_the_platform(tmp_path: Path, platfo
             services,
         )
 
-    assert report.tally.of(Fate.SENT) == sendable
+    assert report.tally.count(Fate.SENT) == sendable
 
 
 def test_p05_the_defaults_are_an_hour_and_a_minute() -> None:

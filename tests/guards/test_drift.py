@@ -79,8 +79,8 @@ def test_p14_an_id_that_comes_in_another_form_stops_the_run_before_anything_is_s
 
 def test_a_stopped_drift_is_let_pass_once_and_known_from_then_on(night: Night) -> None:
     write(night, changed("sale", "{}.0".format))
-    assert night.send("sales").tally.of(Fate.DEFERRED) == 10
-    assert night.send("sales").tally.of(Fate.DEFERRED) == 10, "stopped until somebody accepts it"
+    assert night.send("sales").tally.count(Fate.DEFERRED) == 10
+    assert night.send("sales").tally.count(Fate.DEFERRED) == 10, "stopped until somebody accepts it"
 
     accepted = night.run("upload", "sales", "--force-gates", "--no-settle", "--json")
     write(night, changed("sale", lambda value: f"9{value}.0"))
@@ -98,7 +98,7 @@ def test_a_source_that_is_reverted_runs_without_a_word(night: Night) -> None:
 
     write(night, LATER)
     report = night.send("sales")
-    assert (report.tally.of(Fate.SENT), report.gates) == (10, ())
+    assert (report.tally.count(Fate.SENT), report.gates) == (10, ())
 
 
 @pytest.mark.parametrize("drift", ["accept", "{default: accept}", "{columns: {sale: accept}}"])
@@ -187,8 +187,8 @@ def test_a_staged_night_is_stopped_by_drift_and_a_repeated_task_says_it_again(ni
         sent = [send_staged(unit, upload, services) for unit in forced]
         passed = reconcile(run, upload, services)
 
-    assert (units, stopped.tally.of(Fate.DEFERRED), drifted(stopped)) == ([], 10, [("drift sale", "stop")])
-    assert (sum(tally.of(Fate.SENT) for tally in sent), drifted(passed)) == (10, [("drift sale", "forced")])
+    assert (units, stopped.tally.count(Fate.DEFERRED), drifted(stopped)) == ([], 10, [("drift sale", "stop")])
+    assert (sum(tally.count(Fate.SENT) for tally in sent), drifted(passed)) == (10, [("drift sale", "forced")])
 
 
 def test_small_batches_are_held_until_enough_rows_were_looked_at(night: Night) -> None:
@@ -197,8 +197,8 @@ def test_small_batches_are_held_until_enough_rows_were_looked_at(night: Night) -
         write(night, [sale(f"{3000 + number}{i}") for i in range(3)], f"a{number}.csv")
     write(night, [sale(f"{i}.0") for i in range(3)], "z.csv")
 
-    assert (report := night.send("sales")).tally.of(Fate.SENT) == 0
-    assert report.tally.of(Fate.DEFERRED) == 12
+    assert (report := night.send("sales")).tally.count(Fate.SENT) == 0
+    assert report.tally.count(Fate.DEFERRED) == 12
     assert SAMPLE_ROWS > 12
 
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offline_capi.events import EVENT_SCHEMA, REJECTION_SCHEMA, event_key_of
+from offline_capi.events import EVENT_SCHEMA, REJECTION_SCHEMA, make_event_key
 from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.model import BuiltEvents, EventBatch, HashedRows
 
@@ -173,7 +173,7 @@ def test_memory_is_less_than_three_bytes_an_event_and_a_bounded_rest(batch: int)
     seen = SeenKeys(max_in_memory_keys=50)
 
     for start in range(0, 20_000, batch):
-        seen.split(_events([event_key_of("1", "Lead", str(i)) for i in range(start, start + batch)], start))
+        seen.split(_events([make_event_key("1", "Lead", str(i)) for i in range(start, start + batch)], start))
 
     assert len(seen) == 20_000
     assert 20_000 * 2 <= seen.nbytes < 20_000 * 2.6 + 4 * 2 * 50 * 24

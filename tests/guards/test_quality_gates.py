@@ -11,7 +11,7 @@ import pytest
 
 from offline_capi.config.upload import Gates
 from offline_capi.demo.samples import SAMPLE_TOKENS
-from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
+from offline_capi.guards.quality_gates import can_stop, force_findings, judge_gates, list_trailing_days
 from offline_capi.model import AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
 from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
 from tests.support.night import PIXELS, Night, yesterday
@@ -41,7 +41,7 @@ def report(days_ago: int, tally: Tally | None = None, **other: Any) -> dict[str,
 def found(gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """What gates find, by name and action."""
     settings = Gates.model_validate(gates)
-    days = trailing_days(reports, TONIGHT, settings.days)
+    days = list_trailing_days(reports, TONIGHT, settings.days)
     return [(finding.gate, finding.action) for finding in judge_gates(settings, tally, TONIGHT, days)]
 
 
@@ -87,7 +87,7 @@ def of_clients(
 ) -> list[tuple[str, Any]]:
     """What gates find, by name and client."""
     settings = Gates.model_validate(gates)
-    past = trailing_days(days, TONIGHT, settings.days)
+    past = list_trailing_days(days, TONIGHT, settings.days)
     findings = judge_gates(settings, tonight, TONIGHT, past, active or None)
     return [(finding.gate, finding.client) for finding in findings]
 
@@ -150,7 +150,7 @@ def test_an_upload_is_held_where_its_clients_do_not_explain_it() -> None:
 
 def test_a_volume_of_the_upload_names_the_client_that_moved_it_most() -> None:
     settings = Gates.model_validate({"volume": "stop"})
-    days = trailing_days(week(acme=1000, beta=500), TONIGHT, settings.days)
+    days = list_trailing_days(week(acme=1000, beta=500), TONIGHT, settings.days)
 
     (finding,) = judge_gates(settings, by_client(acme=1200, beta=600, strangers=9000), TONIGHT, days)
 
@@ -159,7 +159,7 @@ def test_a_volume_of_the_upload_names_the_client_that_moved_it_most() -> None:
 
 def test_of_one_client_it_names_nobody() -> None:
     settings = Gates.model_validate(VOLUME)
-    days = trailing_days(week(acme=100), TONIGHT, settings.days)
+    days = list_trailing_days(week(acme=100), TONIGHT, settings.days)
 
     (finding,) = judge_gates(settings, by_client(acme=900), TONIGHT, days)
 
@@ -168,7 +168,7 @@ def test_of_one_client_it_names_nobody() -> None:
 
 
 def test_p17_a_client_is_told_with_its_own_figures() -> None:
-    days = trailing_days(week(acme=1000, beta=500)[:3], TONIGHT, 28)
+    days = list_trailing_days(week(acme=1000, beta=500)[:3], TONIGHT, 28)
 
     (finding,) = judge_gates(Gates.model_validate(VOLUME), by_client(acme=1000, beta=50), TONIGHT, days)
 
@@ -299,7 +299,7 @@ def test_a_quiet_day_is_known_by_the_days_before_it(reports: list[dict[str, Any]
 def test_an_optional_file_that_was_absent_makes_a_quiet_day_and_a_missing_one_none() -> None:
     quiet, missing = (Tally(absent=(AbsentFile(MONDAY, "x", optional=flag),)) for flag in (True, False))
 
-    kept = [trailing_days([report(1, tally)], TONIGHT, 28) for tally in (quiet, missing)]
+    kept = [list_trailing_days([report(1, tally)], TONIGHT, 28) for tally in (quiet, missing)]
 
     assert [len(days) for days in kept] == [1, 0]
 
@@ -320,7 +320,7 @@ def test_books_of_one_client_are_not_compared_with_whole_days() -> None:
 
 
 def test_a_finding_names_the_figure_and_the_days_it_is_compared_with() -> None:
-    days = trailing_days(LAST_WEEK[:3], TONIGHT, 28)
+    days = list_trailing_days(LAST_WEEK[:3], TONIGHT, 28)
 
     (finding,) = judge_gates(Gates(), books(read=4), TONIGHT, days)
 
@@ -328,7 +328,10 @@ def test_a_finding_names_the_figure_and_the_days_it_is_compared_with() -> None:
         "volume: 4 rows read, usual are 100 (median of Sun 22 Nov 100, Sat 21 Nov 100, Fri 20 Nov 100); "
         "gates.volume allows 50% to 300%"
     )
-    assert [one.action for one in forced([finding, GateFinding("value", "stop", 1, 2, "")])] == ["warn", "forced"]
+    assert [one.action for one in force_findings([finding, GateFinding("value", "stop", 1, 2, "")])] == [
+        "warn",
+        "forced",
+    ]
 
 
 def test_only_a_gate_that_stops_costs_a_second_reading() -> None:
@@ -419,8 +422,8 @@ def test_a_staged_night_is_stopped_between_its_first_task_and_the_second(night: 
         ]
         passed = reconcile(run, upload, services)
 
-    assert (units, stopped.tally.of(Fate.DEFERRED), stopped.status) == ([], 2, "partial")
-    assert sum(tally.of(Fate.SENT) for tally in let_pass) == 2
+    assert (units, stopped.tally.count(Fate.DEFERRED), stopped.status) == ([], 2, "partial")
+    assert sum(tally.count(Fate.SENT) for tally in let_pass) == 2
     assert (passed.status, [gate.action for gate in passed.gates]) == ("complete", ["forced"])
 
 
@@ -488,8 +491,8 @@ def test_p17_a_staged_night_holds_the_one_client_too(shared: Night) -> None:
         report = reconcile(run, upload, services)
 
     assert [unit.client for unit in units] == ["corner_shop"]
-    assert (report.tally.of(Fate.SENT), report.tally.of(Fate.DEFERRED)) == (20, 5)
-    assert report.tally.reasons(Fate.DEFERRED) == {(Reason.GATE_CLOSED, ""): 5}
+    assert (report.tally.count(Fate.SENT), report.tally.count(Fate.DEFERRED)) == (20, 5)
+    assert report.tally.count_reasons(Fate.DEFERRED) == {(Reason.GATE_CLOSED, ""): 5}
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_the_first_events_go_and_the_next_run_takes_up_the_rest(night: Night, sa
     second = night.send("sales")
 
     assert first.balance == "30 read = 25 sent + 5 deferred"
-    assert first.tally.reasons(Fate.DEFERRED) == {(Reason.OVER_LIMIT, ""): 5}
+    assert first.tally.count_reasons(Fate.DEFERRED) == {(Reason.OVER_LIMIT, ""): 5}
     assert went == shops(0, 10)
     assert second.balance == "30 read = 5 sent + 25 already sent"
     assert set(sandbox.ids_of(SHOP)) == shops(0, 15)
@@ -72,9 +72,9 @@ def test_the_limit_holds_for_a_run_whose_tasks_are_repeated(night: Night, sandbo
         report = reconcile(run, upload, services)
 
     assert set(sandbox.ids_of(SHOP)) == shops(0, 10)
-    assert [tally.reasons(Fate.DEFERRED) for tally in sent] == [{(Reason.OVER_LIMIT, ""): 5}, {}]
+    assert [tally.count_reasons(Fate.DEFERRED) for tally in sent] == [{(Reason.OVER_LIMIT, ""): 5}, {}]
     assert report.balance == "30 read = 25 sent + 5 deferred"
-    assert report.tally.reasons(Fate.DEFERRED) == {(Reason.OVER_LIMIT, ""): 5}
+    assert report.tally.count_reasons(Fate.DEFERRED) == {(Reason.OVER_LIMIT, ""): 5}
 
 
 # ---------------------------------------------------------------------------------------------- the law

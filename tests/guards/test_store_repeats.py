@@ -24,7 +24,7 @@ def _warnings(build: Any, rows_of: Any, columns: dict[str, list[Any]], batches: 
     custom = {name: columns[name] for name in ("order_id", "item_number") if name in columns}
     rows = rows_of(event, people, custom, client=columns.get("client"))
     repeats, counted = StoreRepeats(), {}
-    for part in rows.parts(len(rows) // batches):
+    for part in rows.split(len(rows) // batches):
         for code, number in repeats.add_warnings(build(part, now=_now())).warnings.items():
             counted[code] = counted.get(code, 0) + number
     return counted

@@ -18,7 +18,7 @@ from offline_capi.config.client import Client
 from offline_capi.config.types import SecretRef
 from offline_capi.identity import PROFILES, digest, hash_identity, normalize
 from offline_capi.meta.catalogue import USER_DATA_KEYS
-from offline_capi.model import LIST_MARK, IdentityColumn, MappedRows
+from offline_capi.model import LIST_SEPARATOR, IdentityColumn, MappedRows
 
 EXAMPLES = int(os.environ.get("OFFLINE_CAPI_FUZZ_EXAMPLES", "15"))
 KEYS = sorted(PROFILES["meta"])
@@ -68,7 +68,7 @@ def test_p10_what_leaves_is_a_digest_or_nothing(profile: str, values: list[str |
         value for key in HASHED for array in hashed.identity[key] for value in array.to_pylist() if value is not None
     }
     # external_id raw, each of several in a cell on its own and without outer blanks; digests passed on
-    own = {part.strip() for value in values if value is not None for part in value.split(LIST_MARK)}
+    own = {part.strip() for value in values if value is not None for part in value.split(LIST_SEPARATOR)}
     own = own if profile != "meta" else set()
     assert all(re.fullmatch("[0-9a-f]{64}", value) or value.strip() in own for value in sent)
 

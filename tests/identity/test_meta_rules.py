@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from offline_capi.identity import normalize
-from offline_capi.identity.columns import rule_of
+from offline_capi.identity.columns import get_rule
 from offline_capi.identity.verdict import Cause, Readable
 
 
@@ -203,6 +203,6 @@ def test_country_beside_each_value() -> None:
 def test_a_name_that_is_none_is_counted_under_its_cause(key: str, value: str, cause: Cause) -> None:
     written = Readable(pa.array([value], pa.string()), pa.nulls(1, pa.string()))
 
-    usable = rule_of(key, "meta")(written)
+    usable = get_rule(key, "meta")(written)
 
     assert (usable.text.to_pylist(), usable.cause.to_pylist()) == ([None], [cause])

@@ -12,9 +12,9 @@ import pytest
 
 from offline_capi.config.client import Client, ExternalIdPolicy
 from offline_capi.config.types import SecretRef
-from offline_capi.events.payload import bodies
+from offline_capi.events.payload import build_bodies
 from offline_capi.identity import PROFILES, HashCache, hash_identity
-from offline_capi.model import LIST_MARK, HashedRows, IdentityColumn, MappedRows
+from offline_capi.model import LIST_SEPARATOR, HashedRows, IdentityColumn, MappedRows
 
 TODAY = datetime.now(UTC).date()
 
@@ -187,14 +187,14 @@ def test_an_unknown_country_does_not_take_the_phone_along() -> None:
 @pytest.mark.parametrize(
     "cell",
     ["a1@x.com;b2@x.com", "a1@x.com, b2@x.com", "a1@x.com|b2@x.com", "a1@x.com\nb2@x.com", '["a1@x.com","b2@x.com"]',
-     f"a1@x.com{LIST_MARK}b2@x.com", "a1@x.com;b2@x.com;a1@x.com", "a1@x.com; n/a; b2@x.com"],
+     f"a1@x.com{LIST_SEPARATOR}b2@x.com", "a1@x.com;b2@x.com;a1@x.com", "a1@x.com; n/a; b2@x.com"],
 )  # fmt: skip
 def test_several_addresses_in_a_cell_are_several_values(cell: str) -> None:
     """Each once, an array in the event; its neighbours stay strings, whatever stands in the batch."""
     hashed = _hash(em=_column(cell, "c3@x.com"))
 
-    first, second = bodies(hashed).to_pylist()
-    alone = bodies(_hash(em=_column("c3@x.com"))).to_pylist()
+    first, second = build_bodies(hashed).to_pylist()
+    alone = build_bodies(_hash(em=_column("c3@x.com"))).to_pylist()
     assert _sent(hashed, "em") == [[_sha("a1@x.com"), _sha("c3@x.com")], [_sha("b2@x.com"), None]]
     assert f'"em":["{_sha("a1@x.com")}","{_sha("b2@x.com")}"]'.encode() in first
     assert [second] == alone
@@ -211,7 +211,7 @@ def test_a_phone_cell_is_several_only_where_every_part_is_a_number() -> None:
 
 def test_lists_of_other_keys_come_from_the_source_alone() -> None:
     """A separator in a name or an id is part of it; a list of Parquet is a list."""
-    hashed = _hash(fn=_column("Ann;Bea", f"Ann{LIST_MARK}Bea"), external_id=_column("1;2", '["1","2"]'))
+    hashed = _hash(fn=_column("Ann;Bea", f"Ann{LIST_SEPARATOR}Bea"), external_id=_column("1;2", '["1","2"]'))
 
     assert _sent(hashed, "fn") == [[_sha("annbea"), _sha("ann")], [None, _sha("bea")]]
     assert _sent(hashed, "external_id") == [[_sha("1;2"), _sha("1")], [None, _sha("2")]]

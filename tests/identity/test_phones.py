@@ -15,7 +15,7 @@ from phonenumbers import PhoneNumberFormat as Form
 from phonenumbers import PhoneNumberType as Kind
 
 from offline_capi.identity import normalize
-from offline_capi.identity.phones import phone, read_phone
+from offline_capi.identity.phones import normalize_phone, read_phone
 from offline_capi.identity.verdict import Cause, Readable
 
 EACH = int(os.environ.get("OFFLINE_CAPI_PHONES_EACH", "4"))
@@ -54,7 +54,7 @@ def _whole(text: str) -> str:
 def _compared(texts: list[str], countries: list[str | None]) -> list[int]:
     """Rows for which the room's way and the library's way differ."""
     text, country = pa.array(texts, pa.string()), pa.array(countries, pa.string())
-    both = phone(Readable(text, country)).text.to_pylist()
+    both = normalize_phone(Readable(text, country)).text.to_pylist()
     plain = [read_phone(_whole(number.strip()), place)[0] for number, place in zip(texts, countries, strict=True)]
     return [n for n in range(len(texts)) if both[n] != plain[n]]
 
@@ -169,7 +169,7 @@ def test_spellings(written: str, country: str | None, normal: str) -> None:
 )
 def test_unusable_numbers_have_a_cause(written: str, country: str | None, cause: Cause) -> None:
     """Never hashed as they are, and counted by what is wrong."""
-    usable = phone(Readable(pa.array([written]), pa.array([country], pa.string())))
+    usable = normalize_phone(Readable(pa.array([written]), pa.array([country], pa.string())))
 
     assert (usable.text.to_pylist(), usable.cause.to_pylist()) == ([None], [cause])
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from spellings import SPELLINGS, Spelling
 
-from offline_capi.identity import Readable, Usable, default_rule
+from offline_capi.identity import Readable, Usable, get_default_rule
 
 
 def _read(*rows: Spelling) -> Usable:
@@ -17,7 +17,7 @@ def _read(*rows: Spelling) -> Usable:
     readable = Readable(
         pa.array(written, pa.string()), pa.array(countries, pa.string()), today=date(2026, 11, 29), zone="Europe/Berlin"
     )
-    return default_rule(rows[0].key, "meta@2026-11")(readable)
+    return get_default_rule(rows[0].key, "meta@2026-11")(readable)
 
 
 def _outcomes(usable: Usable) -> list[str]:

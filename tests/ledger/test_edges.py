@@ -26,7 +26,7 @@ from offline_capi.ledger.leases import LEASE_S, Process
 from offline_capi.ledger.prepared import IDS_PER_STATEMENT, split_ids
 from offline_capi.ledger.schema import VERSION_TABLE
 from offline_capi.ledger.schema.tables import metadata, request
-from offline_capi.model import EventBatch, Fate, Outcome, Reason, keys_in
+from offline_capi.model import EventBatch, Fate, Outcome, Reason, list_keys
 from tests.delivery.sending import batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk, InTheMiddleError
 
@@ -99,7 +99,7 @@ def test_p16_refused_events_of_more_requests_than_one_statement_names_are_forgot
     post_each(desk, events.slice(0, MANY), Fate.REJECTED_BY_META)
     desk.post(events.slice(MANY, 1), Fate.SENT)
 
-    assert desk.ledger.journal.forget(keys_in(events.key_bytes), rejected=True) == MANY
+    assert desk.ledger.journal.forget(list_keys(events.key_bytes), rejected=True) == MANY
     assert Counter(desk.next_night().fates(events).values()) == {None: MANY, Fate.ALREADY_SENT: 1}
 
 
@@ -107,7 +107,7 @@ def test_p17_digests_of_more_requests_than_one_statement_names_are_removed(desk:
     events = batch(names("e", MANY), at=0)
     post_each(desk, events, Fate.SENT)
 
-    assert desk.ledger.journal.forget(keys_in(events.key_bytes)) == MANY
+    assert desk.ledger.journal.forget(list_keys(events.key_bytes)) == MANY
     desk.ledger.close()
 
     with make_engine(desk.url).connect() as connection:

@@ -28,7 +28,7 @@ from offline_capi.ledger.index.segments import (
     write_segment,
 )
 from offline_capi.ledger.schema.tables import request, segment, segment_block
-from offline_capi.model import keys_in
+from offline_capi.model import list_keys
 
 #: Of the blocks of a segment, those with entries; behind them stand the pieces of its filter.
 OF_ENTRIES = segment_block.c.id % 2**24 < 2**23
@@ -51,7 +51,7 @@ class Model:
         pool = self.random.randbytes(16 * 3000)
         alike = [bytes(8) + number.to_bytes(8, "big") for number in range(300)]  # no digests, but keys all the same
         zeros = [number.to_bytes(4, "big") + bytes(12) for number in range(300)]
-        self.pool = [*keys_in(pool), *alike, *zeros]
+        self.pool = [*list_keys(pool), *alike, *zeros]
 
     def some(self, most: int) -> list[bytes]:
         return self.random.sample(self.pool, self.random.randint(1, most))

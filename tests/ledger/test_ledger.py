@@ -17,7 +17,7 @@ from offline_capi.ledger.index import EventIndex
 from offline_capi.ledger.index.recent import MERGE_AT_REQUESTS
 from offline_capi.ledger.runs import FailedRequest
 from offline_capi.ledger.schema.tables import request
-from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, keys_in
+from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, list_keys
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.support.sandbox_server import PIXEL
 
@@ -116,7 +116,7 @@ def test_p02_a_look_up_sees_the_index_as_it_was_while_another_process_rewrites_i
     def find(index: EventIndex, connection: sa.Connection, keys: bytes) -> dict[int, int]:
         if not forgotten:
             forgotten.append("e-7")
-            other.ledger.journal.forget(keys_in(batch(["e-7"]).key_bytes))
+            other.ledger.journal.forget(list_keys(batch(["e-7"]).key_bytes))
         return look(index, connection, keys)
 
     monkeypatch.setattr(EventIndex, "find", find)

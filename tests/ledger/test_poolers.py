@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Ledger
 from offline_capi.ledger.connection import ADVISORY_LOCK_ID
-from offline_capi.model import Fate, Outcome, keys_in
+from offline_capi.model import Fate, Outcome, list_keys
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk
 from tests.ledger.test_processes import go, heard, process
@@ -50,7 +50,7 @@ def test_nights_behind_a_pooler_remember_each_other(pooled_db: str, schema: str 
     night = desk.next_night()
 
     assert set(night.fates(events).values()) == {Fate.ALREADY_SENT}
-    assert night.ledger.journal.forget(keys_in(events.key_bytes)[:100]) == 100
+    assert night.ledger.journal.forget(list_keys(events.key_bytes)[:100]) == 100
     assert Counter(night.fates(events).values()) == {None: 100, Fate.ALREADY_SENT: 400}
     assert night.ledger.journal.purge(night.now) == 400
     assert [run.upload for run in night.ledger.runs.list_newest(9)] == ["upload"] * (SESSIONS + 4)

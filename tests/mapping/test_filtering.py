@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from offline_capi.errors import ConfigError
 from offline_capi.mapping import FirstRows, map_rows
-from offline_capi.model import Fault, Reason, SourceRows, Window
+from offline_capi.model import Reason, RowFault, SourceRows, Window
 from tests.mapping.mapped import faults, mapped, mapping, source
 
 DAY = Window.of_day(date(2026, 11, 20), "UTC")
@@ -96,7 +96,7 @@ def test_a_value_that_cannot_be_compared_rejects_its_row_unless_another_conditio
 
 def test_a_line_that_could_not_be_read_is_never_filtered():
     rows = source(state=["ok", None])
-    torn = SourceRows(rows.batch, rows.origin, 1, (Fault(Reason.MALFORMED_ROW, "", pa.array([False, True])),))
+    torn = SourceRows(rows.batch, rows.origin, 1, (RowFault(Reason.MALFORMED_ROW, "", pa.array([False, True])),))
 
     done = mapped(torn, filter=[{"column": "state", "equals": "ok"}, {"first_of": "id"}])
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from offline_capi.errors import SourceError
-from offline_capi.mapping import LookupTable, columns_of_table, map_rows, read_table
-from offline_capi.model import Fault, Reason, SourceRows, Window
+from offline_capi.mapping import LookupTable, list_table_columns, map_rows, read_table
+from offline_capi.model import Reason, RowFault, SourceRows, Window
 from tests.mapping.mapped import faults, mapping, source
 
 SPEC = mapping(
@@ -32,7 +32,7 @@ def test_columns_of_a_table_stand_beside_the_rows_and_missing_keys_are_counted()
 
     done = map_rows(rows, SPEC, lookups={"crm": crm})
 
-    assert columns_of_table(SPEC, "crm") == ("number", "mail", "tier")
+    assert list_table_columns(SPEC, "crm") == ("number", "mail", "tier")
     assert done.custom["tier"].to_pylist() == ["tin", "gold", "none", "none", "gold"]
     assert done.identity["em"][0].values.to_pylist() == [None, "a@example.com", None, None, "a@example.com"]
     assert [(d.key, d.column, d.cause, d.count) for d in done.dropped] == [("lookups.crm", "customer", "not_found", 1)]
@@ -63,7 +63,7 @@ def test_a_key_in_two_rows_is_refused_with_a_count_and_without_the_value():
 
 def test_a_table_with_lines_that_cannot_be_read_is_refused():
     batch = pa.record_batch({"number": ["1", None], "mail": ["a", None], "tier": ["x", None]})
-    torn = SourceRows(batch, "crm.csv", 1, (Fault(Reason.MALFORMED_ROW, "", pa.array([False, True])),))
+    torn = SourceRows(batch, "crm.csv", 1, (RowFault(Reason.MALFORMED_ROW, "", pa.array([False, True])),))
 
     with pytest.raises(SourceError, match="rows of the table that cannot be read: 1"):
         read_table("crm", SPEC.lookups["crm"], [torn], "UTC")

@@ -12,8 +12,8 @@ import yaml
 
 from offline_capi.config import MappingSpec
 from offline_capi.errors import SourceSchemaError
-from offline_capi.mapping import columns_needed, map_rows
-from offline_capi.model import Fault, Reason, SourceRows, Window
+from offline_capi.mapping import list_columns_needed, map_rows
+from offline_capi.model import Reason, RowFault, SourceRows, Window
 from tests.mapping.mapped import faults, mapped, mapping, source
 
 EVENT = {"name": "Purchase", "id": "order-{id}", "action_source": "other"}
@@ -139,7 +139,7 @@ class TestConsent:
 
 def test_a_line_that_the_source_could_not_read_has_that_fault_only_and_is_never_suppressed():
     rows = source(ok=["yes", None], id=["1", None], at=["2026-11-20", None])
-    broken = Fault(Reason.MALFORMED_ROW, "", pa.array([False, True]))
+    broken = RowFault(Reason.MALFORMED_ROW, "", pa.array([False, True]))
 
     done = map_rows(
         SourceRows(rows.batch, rows.origin, 1, (broken,)), mapping(consent={"column": "ok", "equals": True})
@@ -278,8 +278,8 @@ def test_a_column_that_is_there_twice_is_refused():
 
 
 def test_columns_needed_are_those_of_the_yaml_or_all_where_a_hook_may_look_at_any():
-    assert set(columns_needed(mapping()) or ()) == {"at", "id", "email"}
-    assert columns_needed(mapping(transform="a:b")) is None
+    assert set(list_columns_needed(mapping()) or ()) == {"at", "id", "email"}
+    assert list_columns_needed(mapping(transform="a:b")) is None
 
 
 UPLOADS = Path(__file__).parents[2] / "dags" / "uploads"
@@ -291,7 +291,7 @@ def sample(name: str) -> MappingSpec:
 
 
 def test_the_sample_upload_credit_approvals():
-    columns = {name: ["x"] * 3 for name in columns_needed(sample("credit_approvals")) or ()} | {
+    columns = {name: ["x"] * 3 for name in list_columns_needed(sample("credit_approvals")) or ()} | {
         "application_id": ["1234567.0", "1234568", "1234569"],
         "credit_limit": ["12,500.00", "9000", "7.500,00"],
         "currency_name": ["US Dollar", "euro", "Doubloon"],
@@ -310,7 +310,7 @@ def test_the_sample_upload_credit_approvals():
 
 
 def test_the_sample_upload_store_purchases():
-    columns = {name: ["x"] * 2 for name in columns_needed(sample("store_purchases")) or ()} | {
+    columns = {name: ["x"] * 2 for name in list_columns_needed(sample("store_purchases")) or ()} | {
         "receipt_no": ["17", "18"],
         "line_no": [1, 2],
         "store_brand": ["corner shop", "Nordic Outlet"],

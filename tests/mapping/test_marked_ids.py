@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from offline_capi.mapping.ids import rounded_to_15, undecorated
+from offline_capi.mapping.ids import count_rounded_to_15, strip_decoration
 from tests.mapping.mapped import mapped, source
 
 
@@ -39,9 +39,9 @@ from tests.mapping.mapped import mapped, source
 def test_marks_of_metas_export_are_undone_where_that_is_certain(text: str, bare: str) -> None:
     column = pa.array(["first", text, None, "last"])
 
-    assert undecorated(column).to_pylist() == ["first", bare, None, "last"]
-    assert undecorated(column.slice(1, 2)).to_pylist() == [bare, None]
-    assert undecorated(pa.array([text])).to_pylist() == [bare]
+    assert strip_decoration(column).to_pylist() == ["first", bare, None, "last"]
+    assert strip_decoration(column.slice(1, 2)).to_pylist() == [bare, None]
+    assert strip_decoration(pa.array([text])).to_pylist() == [bare]
 
 
 def test_ids_and_people_of_metas_export_are_mapped_without_marks() -> None:
@@ -75,4 +75,4 @@ def test_ids_and_people_of_metas_export_are_mapped_without_marks() -> None:
     ],
 )
 def test_a_column_that_was_rounded_to_15_digits_is_told_from_chance(ids: list[str | None], count: int) -> None:
-    assert rounded_to_15(pa.array(ids, pa.string())) == count
+    assert count_rounded_to_15(pa.array(ids, pa.string())) == count

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_capi.mapping.screening import CARD, EMAIL, PHONE, SOCIAL_SECURITY, Searched, look_for
+from offline_capi.mapping.screening import CARD, EMAIL, PHONE, SOCIAL_SECURITY, Searched, find_unsendable
 from tests.mapping.mapped import faults, mapped, source
 
 # Card numbers are the issuers' own published test numbers; phone numbers are reserved for fiction or examples.
@@ -75,7 +75,7 @@ INNOCENT_ADDRESSES = [
 
 
 def _shapes(text: str, searched: Searched) -> list[str]:
-    return [find.shape for find in look_for(pa.array([text]), searched)]
+    return [find.shape for find in find_unsendable(pa.array([text]), searched)]
 
 
 @pytest.mark.parametrize(("text", "shape"), TEXTS)
@@ -162,14 +162,14 @@ def test_a_row_is_judged_alone_and_nothing_is_too_odd(texts):
     for searched in Searched:
         together = {
             (find.shape, row)
-            for find in look_for(pa.array(texts, pa.string()), searched)
+            for find in find_unsendable(pa.array(texts, pa.string()), searched)
             for row, found in enumerate(find.where.to_pylist())
             if found
         }
         alone = {
             (find.shape, row)
             for row, text in enumerate(texts)
-            for find in look_for(pa.array([text], pa.string()), searched)
+            for find in find_unsendable(pa.array([text], pa.string()), searched)
         }
         assert together == alone
 

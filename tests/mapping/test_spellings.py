@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from offline_capi.config.formats import find_format_problem
-from offline_capi.mapping.numerals import money_sign, read_money, read_numbers
+from offline_capi.mapping.numerals import find_money_signs, read_money, read_numbers
 from offline_capi.mapping.times import TimeRule, read_instants
 from tests.mapping.mapped import faults, mapped, source
 
@@ -125,7 +125,7 @@ def test_money_is_read_where_it_is_declared(text, with_point, with_comma, sign):
     plain = read_numbers(values, ".").to_pylist()[0]
     assert plain in (None, with_point)
     if plain is None and with_point is not None and sign is not None:
-        assert money_sign(values).to_pylist() == [sign]
+        assert find_money_signs(values).to_pylist() == [sign]
 
 
 @pytest.mark.parametrize(

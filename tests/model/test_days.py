@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from offline_capi.model import Calendar, DayState, Debt, Fate, PastRun, Reason, Tally, UploadDay, Window, judge_day
-from offline_capi.model.days import DAY_REASONS, DayReason, debts_of
+from offline_capi.model.days import DAY_REASONS, DayReason, list_debts
 from offline_capi.model.tally import AbsentFile, Count
 
 DAY, ZONE = date(2026, 11, 20), ZoneInfo("Europe/Berlin")
@@ -243,14 +243,14 @@ def test_the_books_of_a_run_leave_what_it_held_and_what_is_in_doubt_while_it_can
     tally = Tally(fates=Counter(fates), absent=absent)
     missing = Debt(DAY, DayReason.SOURCE_MISSING, None, 0)
 
-    assert debts_of(tally, by_event_day=True) == (
+    assert list_debts(tally, by_event_day=True) == (
         missing,
         Debt(other, "client_stopped", None, 1),
         Debt(DAY, "client_stopped", None, 7),
         Debt(DAY, "lost_answer", None, 8),
         Debt(DAY, "paused_client", "outlet", 6),
     )
-    assert debts_of(tally, by_event_day=False) == (
+    assert list_debts(tally, by_event_day=False) == (
         missing,
         Debt(None, "client_stopped", None, 8),
         Debt(None, "lost_answer", None, 8),
@@ -288,14 +288,16 @@ def test_a_calendar_says_which_of_the_days_asked_for_it_does_not_know() -> None:
 def test_a_calendar_has_whole_weeks_from_monday_and_nothing_outside_its_days() -> None:
     """From a Friday to the Sunday of the next week; 23 November is a Monday."""
     shown = calendar(DAY, date(2026, 11, 29))
-    weeks = list(shown.weeks())
+    weeks = list(shown.list_weeks())
 
     assert [monday for monday, _ in weeks] == [date(2026, 11, 16), date(2026, 11, 23)]
     assert weeks[0][1][:4] == [(None, None)] * 4
     assert weeks[0][1][4:] == [(day.day, day) for day in shown.days]
     assert weeks[1][1] == [(date(2026, 11, day), None) for day in range(23, 30)]
-    assert [day.day for day in shown.owed()] == [DAY, DAY + timedelta(days=2)]
-    assert [monday for monday, _ in calendar(date(2026, 11, 23), date(2026, 11, 23)).weeks()] == [date(2026, 11, 23)]
+    assert [day.day for day in shown.list_owed()] == [DAY, DAY + timedelta(days=2)]
+    assert [monday for monday, _ in calendar(date(2026, 11, 23), date(2026, 11, 23)).list_weeks()] == [
+        date(2026, 11, 23)
+    ]
 
 
 def test_a_calendar_as_json() -> None:

@@ -34,11 +34,11 @@ def test_bytes_keys_and_equal_columns(texts: list[str], start: int):
     events = batch(texts, min(start, len(texts)))
     left = texts[start:] if start < len(texts) else []
 
-    assert bytes(events.bytes_of("body")) == "".join(left).encode()
+    assert bytes(events.get_bytes("body")) == "".join(left).encode()
     assert events.body_bytes == (pc.sum(pc.binary_length(events.table.column("body"))).as_py() or 0)
     assert events.keys == events.table.column("key").to_pylist()
     for text in ("", "a", "ü", "physical_store"):
-        assert events.all_have("client", text) == all(one == text for one in left)
+        assert events.has_only("client", text) == all(one == text for one in left)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["acme", "bank", "ü"]), st.sampled_from(["1", "2"])), max_size=12))
@@ -48,7 +48,7 @@ def test_events_apart_are_the_same_events_in_the_order_in_which_their_keys_come(
     table["body"] = [b"{}" * (at % 3) for at in range(len(keys))]
     names = {"client": pa.string(), "pixel": pa.string(), "at": pa.int64(), "body": pa.binary()}
 
-    parts = list(EventBatch(pa.RecordBatch.from_pydict(table, schema=pa.schema(names))).apart("client", "pixel"))
+    parts = list(EventBatch(pa.RecordBatch.from_pydict(table, schema=pa.schema(names))).partition_by("client", "pixel"))
 
     assert [key for key, _ in parts] == list(dict.fromkeys(keys))
     for key, part in parts:
@@ -64,7 +64,7 @@ def test_events_on_disk_are_the_same_and_leave_no_file(tmp_path: Path):
         kept = events.on_disk()
 
     assert kept.table.equals(events.table)
-    assert events.slice(3, 4).copied().table.equals(events.slice(3, 4).table)
+    assert events.slice(3, 4).copy().table.equals(events.slice(3, 4).table)
     assert list(tmp_path.iterdir()) == []
 
 

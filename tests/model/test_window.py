@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from offline_capi.cli.shell import moment_of
-from offline_capi.model import Window, in_zone, start_of_day, yesterday
+from offline_capi.model import Window, convert_to_zone, find_yesterday, start_of_day
 
 SANTIAGO, HAVANA, TORONTO = "America/Santiago", "America/Havana", "America/Toronto"
 #: 2026-09-06 began at 01:00 in Santiago, and at the instant that UTC calls 04:00.
@@ -48,7 +48,7 @@ def test_the_earlier_of_two_midnights_begins_the_day_whatever_moment_of_it_is_gi
 def test_looking_back_over_a_skipped_midnight_ends_at_a_midnight():
     after = Window.of_day(SKIPPED + timedelta(days=1), SANTIAGO)
 
-    assert [utc(after.looking_back(timedelta(days=days)).since) for days in (1, 2)] == [
+    assert [utc(after.extend_back(timedelta(days=days)).since) for days in (1, 2)] == [
         "2026-09-06 04:00",
         "2026-09-05 04:00",
     ]
@@ -79,10 +79,10 @@ def test_a_window_of_an_hour_that_the_clocks_repeat_is_one():
     ],
 )
 def test_only_the_first_instant_of_a_day_is_its_midnight(moment: str, local: str):
-    assert f"{in_zone(datetime.fromisoformat(moment), ZoneInfo(SANTIAGO)):%Y-%m-%d %H:%M}" == local
+    assert f"{convert_to_zone(datetime.fromisoformat(moment), ZoneInfo(SANTIAGO)):%Y-%m-%d %H:%M}" == local
 
 
 def test_yesterday_is_the_day_that_was_there():
     """Samoa went from 2011-12-29 to 2011-12-31."""
-    assert yesterday("Pacific/Apia", datetime(2011, 12, 31, 1, tzinfo=UTC)) == date(2011, 12, 29)
-    assert yesterday(SANTIAGO, datetime(2026, 9, 6, 4, 30, tzinfo=UTC)) == date(2026, 9, 5)
+    assert find_yesterday("Pacific/Apia", datetime(2011, 12, 31, 1, tzinfo=UTC)) == date(2011, 12, 29)
+    assert find_yesterday(SANTIAGO, datetime(2026, 9, 6, 4, 30, tzinfo=UTC)) == date(2026, 9, 5)

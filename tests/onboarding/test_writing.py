@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from offline_capi.audit.names import key_of
+from offline_capi.audit.names import find_key
 from offline_capi.config import load_config
 from offline_capi.model import SourceRows
 from offline_capi.onboarding import Answers, Origin, propose, read_project, save, write_up
@@ -59,7 +59,9 @@ def written(columns: dict[str, object], folder: Path, **said: object) -> str:
 @example(["NO", "yes", "UA"])  # as user agents are, which may be any text
 @example(["NO", "yes", "'"])
 @given(
-    st.lists(ODD.filter(lambda name: name not in table() and key_of(name) is None), unique=True, min_size=3, max_size=3)
+    st.lists(
+        ODD.filter(lambda name: name not in table() and find_key(name) is None), unique=True, min_size=3, max_size=3
+    )
 )
 def test_a_column_keeps_its_name_whatever_it_is(names: list[str]) -> None:
     """It is neither a boolean, a template, a currency nor another line of YAML."""

@@ -125,7 +125,7 @@ def test_a_refused_client_is_sent_for_again_and_that_is_told_once(night: Night):
     night.sandbox.grant(SHOP_TOKEN, [SHOP])
     (report, told), (_, silence) = upload(night), upload(night)
 
-    assert report.tally.of(Fate.SENT) == 2
+    assert report.tally.count(Fate.SENT) == 2
     assert [(alert.change, alert.title) for alert in told] == [("ended", "corner_shop: is sent for again")]
     assert silence == []
 

@@ -11,7 +11,7 @@ from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.config.source import SqlSource
 from offline_capi.errors import ConfigError
 from offline_capi.model import Window
-from offline_capi.operations.preflight import check_columns, rows_to_expect
+from offline_capi.operations.preflight import check_columns, estimate_rows
 from offline_capi.pipeline import read_rows
 from tests.support.night import APPROVALS_ZONE, Night, yesterday
 from tests.support.sandbox_server import Sandbox
@@ -28,8 +28,8 @@ def test_a_query_that_cannot_be_counted_has_no_total_and_is_read(tmp_path: Path,
         source = SqlSource(connection=upload.source.connection, sql=UNCOUNTABLE)
         uncountable = upload.model_copy(update={"source": source})
 
-        counted = rows_to_expect(upload, window, services)
-        total = rows_to_expect(uncountable, window, services)
+        counted = estimate_rows(upload, window, services)
+        total = estimate_rows(uncountable, window, services)
         rows = list(read_rows(uncountable, window, services, ahead=False, every_column=True))
 
     assert counted > 0

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from pyarrow import csv, parquet
 
 from offline_capi.errors import UsageError
-from offline_capi.events.keys import event_key_of
+from offline_capi.events.keys import make_event_key
 from offline_capi.ledger import Ledger
 from offline_capi.ledger.export import export_events
-from offline_capi.operations.tracing import EventTrace, event_ids_of_row, trace_event
+from offline_capi.operations.tracing import EventTrace, find_event_ids_of_row, trace_event
 from tests.support.night import Night
 from tests.support.sales import SHOP, sale, sales_night, write
 from tests.support.sandbox_server import Sandbox
@@ -85,13 +85,13 @@ def test_what_was_not_sent_is_traced_to_its_row_and_reason(night: Night) -> None
 def test_a_row_leads_to_its_event_through_the_source_and_through_what_was_kept(night: Night) -> None:
     run = night.send("sales").run_id
     with night.services() as services:
-        sent = event_ids_of_row(2, services, origin="sales.csv")
-        of_run = event_ids_of_row(6, services, run_id=run)
+        sent = find_event_ids_of_row(2, services, origin="sales.csv")
+        of_run = find_event_ids_of_row(6, services, run_id=run)
         (night.home / "sales/sales.csv").unlink()
-        invalid = event_ids_of_row(5, services, origin="sales.csv")
-        gone = event_ids_of_row(2, services, origin="sales.csv")
+        invalid = find_event_ids_of_row(5, services, origin="sales.csv")
+        gone = find_event_ids_of_row(2, services, origin="sales.csv")
         with pytest.raises(UsageError, match="give --run as well"):
-            event_ids_of_row(2, services)
+            find_event_ids_of_row(2, services)
 
     assert [ids for ids, _ in (sent, of_run, invalid, gone)] == [["good-1"], ["zoë | 1"], ["bad"], []]
 
@@ -145,7 +145,7 @@ def test_the_key_that_sql_makes_is_that_of_the_ledger(postgres_db: str, event_id
             ),
             given,
         )
-        assert made.scalar() == event_key_of(*given.values()).hex()
+        assert made.scalar() == make_event_key(*given.values()).hex()
 
 
 @pytest.mark.parametrize("merged", [True, False])
@@ -161,7 +161,7 @@ def test_events_are_exported_by_key_and_join_the_view_of_sent_requests(night: Ni
         view = services.ledger.read(sa.text("SELECT request_id, upload, state, trace_id FROM sent_requests"))
 
     table = parquet.read_table(night.home / "events.parquet")
-    (mine,) = table.filter(pc.equal(table["event_key"], event_key_of(SHOP, "Purchase", "good-2").hex())).to_pylist()
+    (mine,) = table.filter(pc.equal(table["event_key"], make_event_key(SHOP, "Purchase", "good-2").hex())).to_pylist()
     assert (count, table.num_rows, csv.read_csv(night.home / "events.csv").num_rows) == (5, 5, 5)
     assert (mine["state"], mine["client"], mine["upload"], mine["run_id"]) == ("accepted", "corner_shop", "sales", run)
     assert (mine["request_id"], "sales", "accepted", mine["trace_id"]) in [tuple(row) for row in view]

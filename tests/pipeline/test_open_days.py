@@ -87,7 +87,7 @@ def test_p20_an_answer_lost_longer_ago_than_metas_window_is_told_once_and_never_
     after = nights.run(4)
 
     settled = late.settled.reports[0]
-    assert settled.tally.reasons(Fate.UNCONFIRMED) == {(Reason.UNSETTLED, ""): 2}
+    assert settled.tally.count_reasons(Fate.UNCONFIRMED) == {(Reason.UNSETTLED, ""): 2}
     assert (settled.status, late.complete, after.complete) == (Status.PARTIAL, False, True)
     assert balances(after) == ["1 read = 1 sent"]
     assert nights.states() == "complete complete complete complete complete"
@@ -399,8 +399,8 @@ def test_p20_an_event_that_meta_refused_makes_no_later_night_red(nights: Nights)
 
     second = nights.run(1)
 
-    assert (first.report.tally.of(Fate.REJECTED_BY_META), first.complete) == (1, False)
-    assert (second.report.tally.of(Fate.REJECTED_BY_META), second.complete) == (1, True)
+    assert (first.report.tally.count(Fate.REJECTED_BY_META), first.complete) == (1, False)
+    assert (second.report.tally.count(Fate.REJECTED_BY_META), second.complete) == (1, True)
     assert nights.states() == "complete complete"
 
 

@@ -73,7 +73,7 @@ def test_p25_a_run_with_workers_is_the_run_without(name: str, night: Night, smal
     for report in (here, there):
         report.pop("started_at"), report.pop("ended_at")
     assert here == there
-    assert (sent.balance, again.tally.of("sent")) == (here["balance"], 0)
+    assert (sent.balance, again.tally.count("sent")) == (here["balance"], 0)
 
 
 @pytest.mark.parametrize("processes", [1, 3])

@@ -17,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from offline_capi.errors import UsageError
-from offline_capi.events.keys import event_key_of
+from offline_capi.events.keys import make_event_key
 from offline_capi.ledger import list_audit_entries
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline import Services, begin_run, find_report, reconcile, send_staged, stage_upload
@@ -31,7 +31,7 @@ MAIL, PHONE, ID = (
     hashlib.sha256(text).hexdigest() for text in (b"jane.doe@example.com", b"447911123456", b"Customer-7")
 )
 KEYS = [
-    event_key_of(pixel, "Purchase", name) for pixel, name in ((SHOP, "jane-1"), (OUTLET, "jane-2"), (SHOP, "jane-3"))
+    make_event_key(pixel, "Purchase", name) for pixel, name in ((SHOP, "jane-1"), (OUTLET, "jane-2"), (SHOP, "jane-3"))
 ]
 
 
@@ -109,7 +109,7 @@ def test_p17_a_person_is_erased_by_any_key(night: Night, key: str, value: str) -
     assert sights(night) == {}
     assert (erased.staged, erased.rejects, erased.ledger, erased.complete) == (3, 3, 3, True)
     again = night.send("sales")
-    assert again.tally.of(Fate.ALREADY_SENT) == 20
+    assert again.tally.count(Fate.ALREADY_SENT) == 20
 
 
 def test_p17_the_command_reads_the_value_from_standard_input_and_is_idempotent(night: Night) -> None:

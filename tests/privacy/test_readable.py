@@ -29,15 +29,15 @@ FORMS = ReadableForms.of(
     ],
 )
 def test_an_address_or_a_number_is_seen_in_every_spelling(text: str) -> None:
-    assert FORMS.are_in(text)
-    assert FORMS.where(pa.array([None, "nothing", text])).to_pylist() == [False, False, True]
+    assert FORMS.is_in(text)
+    assert FORMS.find_in(pa.array([None, "nothing", text])).to_pylist() == [False, False, True]
 
 
 @pytest.mark.parametrize("text", ["", "doe@example.com", "51234567", "16505551213", "20261120", "Customer-7"])
 def test_what_is_somebody_elses_or_too_short_to_be_told_is_not_seen(text: str) -> None:
     """A national number of eight digits is any number without its leading zero."""
-    assert not FORMS.are_in(text)
-    assert FORMS.where(pa.array([text])).to_pylist() == [False]
+    assert not FORMS.is_in(text)
+    assert FORMS.find_in(pa.array([text])).to_pylist() == [False]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_what_is_somebody_elses_or_too_short_to_be_told_is_not_seen(text: str) -
     ],
 )  # fmt: skip
 def test_a_document_is_written_over_where_it_holds_a_value_of_the_person(document: Any, fresh: Any) -> None:
-    assert FORMS.written_over(document, clients=["acme"]) == fresh
+    assert FORMS.overwrite(document, clients=["acme"]) == fresh
 
 
 def test_an_id_that_is_the_name_of_a_configured_client_stays() -> None:
-    assert FORMS.written_over({"clients": ["Customer-7"]}, clients=["Customer-7"]) is None
+    assert FORMS.overwrite({"clients": ["Customer-7"]}, clients=["Customer-7"]) is None

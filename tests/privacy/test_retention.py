@@ -165,7 +165,7 @@ def test_a_forgotten_event_could_not_be_sent_any_more(night: Night) -> None:
         stage_upload(upload, window, later, run)
         report = reconcile(run, upload, later)
 
-    assert (report.tally.of(Fate.SENT), report.tally.of(Fate.EXPIRED)) == (0, 2)
+    assert (report.tally.count(Fate.SENT), report.tally.count(Fate.EXPIRED)) == (0, 2)
 
 
 @pytest.mark.parametrize(

@@ -206,4 +206,4 @@ def test_books_of_one_client_have_its_events_only() -> None:
     tally = replace(tally_of(sent=3), sent_events=Counter({mine: 2, other: 1}))
 
     assert (tally + tally).sent_events == Counter({mine: 4, other: 2})
-    assert tally.of_client("acme").sent_events == Counter({mine: 2})
+    assert tally.select_client("acme").sent_events == Counter({mine: 2})

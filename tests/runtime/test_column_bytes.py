@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from offline_capi.identity.meta import META
 from offline_capi.identity.verdict import Cause, Readable
-from offline_capi.mapping.ids import damaged, whole_numbers
-from offline_capi.mapping.text import plain, verbatim
+from offline_capi.mapping.ids import find_damaged, strip_zero_fraction
+from offline_capi.mapping.text import keep_verbatim, trim_text
 from offline_capi.runtime.column_bytes import (
     WINDOW_BYTES,
     as_one_value,
@@ -61,8 +61,8 @@ def test_blank_values_are_null_and_all_others_as_they_are(values: list[str | Non
     # U+001C to U+001F: white space for Python and for Arrow; U+200B for neither.
     filled = [value if value is not None and value.strip() else None for value in values]
 
-    assert verbatim(sliced(values)).to_pylist() == filled
-    assert plain(sliced(values)).to_pylist() == [value and value.strip() for value in filled]
+    assert keep_verbatim(sliced(values)).to_pylist() == filled
+    assert trim_text(sliced(values)).to_pylist() == [value and value.strip() for value in filled]
 
 
 @pytest.mark.parametrize("at", range(-3, 3))
@@ -98,14 +98,14 @@ def test_what_is_not_changed_is_not_copied() -> None:
     ],
 )
 def test_a_whole_number_has_no_fraction_among_others(written: str, read: str) -> None:
-    assert whole_numbers(pa.array(["x", written, None])).to_pylist() == ["x", read, None]
+    assert strip_zero_fraction(pa.array(["x", written, None])).to_pylist() == ["x", read, None]
 
 
 def test_digits_are_gone_with_either_letter_of_an_exponent() -> None:
     column = pa.array(["1.18E+15", "1,2e+10", "+15E", "e+12", None])
 
-    assert damaged(column) == pa.array([True, True, False, False, False])
-    assert damaged(pa.array(["+1650", "4+5"])) is None
+    assert find_damaged(column) == pa.array([True, True, False, False, False])
+    assert find_damaged(pa.array(["+1650", "4+5"])) is None
 
 
 def test_a_test_lead_behind_a_blank_is_one_whatever_its_neighbours() -> None:

@@ -63,7 +63,7 @@ def test_a_date_in_the_path_stands_for_the_days_of_the_window(tmp_path, pattern,
 def test_a_window_of_three_days_reads_three_dated_files_in_order_and_not_the_day_it_ends_on(tmp_path):
     write(tmp_path, *(f"{DAY + timedelta(days=n)}.csv" for n in range(-3, 3)))
 
-    found = names(files(tmp_path / "{date}.csv"), window=WINDOW.looking_back(timedelta(days=2)))
+    found = names(files(tmp_path / "{date}.csv"), window=WINDOW.extend_back(timedelta(days=2)))
 
     assert found == ["2026-11-21.csv", "2026-11-22.csv", "2026-11-23.csv"]
 
@@ -80,7 +80,7 @@ def test_days_are_those_of_the_zone_not_of_utc(tmp_path):
 def test_a_month_in_the_path_is_read_once_however_many_days_it_stands_for(tmp_path):
     write(tmp_path, "2026-11.csv")
 
-    found = names(files(tmp_path / "{date:%Y-%m}.csv"), window=WINDOW.looking_back(timedelta(days=5)))
+    found = names(files(tmp_path / "{date:%Y-%m}.csv"), window=WINDOW.extend_back(timedelta(days=5)))
 
     assert found == ["2026-11.csv"]
 
@@ -132,7 +132,7 @@ def test_absent_files_are_named_day_by_day(tmp_path, path, lacking, optional):
     write(tmp_path, "2026-11-23.csv", "22/a.csv", "23/a.txt", "none/_SUCCESS")
 
     found = absent_files(
-        files(path, optional=optional), WINDOW.looking_back(timedelta(days=1)), "Europe/Berlin", {}, tmp_path
+        files(path, optional=optional), WINDOW.extend_back(timedelta(days=1)), "Europe/Berlin", {}, tmp_path
     )
 
     told = [(str(file.day) if file.day else None, file.pattern, file.optional) for file in found]

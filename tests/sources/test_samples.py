@@ -18,7 +18,7 @@ from offline_capi.sources import expected_rows
 from tests.benchmarks.data import scale
 from tests.sources.reading import DAY, WINDOW, ZONE, files, query, rows
 
-SINCE_TWO_DAYS = Window.of_day(DAY, "America/New_York").looking_back(timedelta(days=2))
+SINCE_TWO_DAYS = Window.of_day(DAY, "America/New_York").extend_back(timedelta(days=2))
 
 
 @pytest.fixture(scope="module")

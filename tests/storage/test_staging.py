@@ -29,7 +29,7 @@ def mixed(part: int, parts: int) -> EventBatch:
         batch([f"{client}-{number}" for number in range(part, EACH, parts)], client=f"c{client:03}")
         for client in range(CLIENTS)
     ]
-    rows = EventBatch.joined(own)
+    rows = EventBatch.join(own)
     return rows.take(pa.array([*range(0, len(rows), 2), *range(1, len(rows), 2)]))
 
 

@@ -254,7 +254,7 @@ class Chaos:
 
     def unsettled(self) -> dict[str, int]:
         """Rows of the last run that another one would settle, by reason: a busy machine may hold some, too."""
-        waiting = self.report()[0].tally.reasons(Fate.DEFERRED, Fate.UNCONFIRMED)
+        waiting = self.report()[0].tally.count_reasons(Fate.DEFERRED, Fate.UNCONFIRMED)
         made = {lot.reason for lot in LOTS.values()}
         return {reason: rows for (reason, _), rows in waiting.items() if reason not in made}
 
@@ -395,7 +395,7 @@ class Chaos:
             *((making, lot, len(self.sales.of(making))) for making, lot in LOTS.items()),
             ("torn", MALFORMED, PARTS),
         ):
-            booked = sum(n for (reason, _), n in tally.reasons(lot.fate).items() if reason == (lot.reason or ""))
+            booked = sum(n for (reason, _), n in tally.count_reasons(lot.fate).items() if reason == (lot.reason or ""))
             if booked != rows:
                 yield f"rows {name}: {booked:,} booked as {lot.fate} {lot.reason}, {rows:,} were made"
         yield from (f"{rows:,} events wait: {reason}" for reason, rows in self.unsettled().items())

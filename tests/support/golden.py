@@ -43,7 +43,7 @@ def events_of(upload: str, environ: Mapping[str, str], *, batch_rows: int = 65_5
     deployment, secrets = load_config(Path("dags"), environ=environ), EnvironmentSecrets(environ)
     spec = deployment.uploads[upload]
     zone = spec.window.timezone
-    window = Window.of_day(NIGHT, zone).looking_back(spec.window.lookback)
+    window = Window.of_day(NIGHT, zone).extend_back(spec.window.lookback)
     batches = read_batches(
         spec.source,
         window,

@@ -41,7 +41,7 @@ NOBODY = "http://127.0.0.1:9"
 
 
 def yesterday(zone: str) -> date:
-    return model.yesterday(zone, datetime.now(UTC))
+    return model.find_yesterday(zone, datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,13 @@ def check_clients(folder: str) -> dict[str, int]:
     repeated.
     """
     from offline_capi.clients import check_health
-    from offline_capi.operations.alerts import platform_teller
+    from offline_capi.operations.alerts import make_notifier
 
     deployment, secrets = load_clients(folder)
     context = get_current_context()
     refuse_unknown_conf(context)
     listeners = make_callbacks(list_health_notifiers(deployment.platform.airflow))
-    notify = partial(_notify, context, listeners, platform_teller(deployment.platform, secrets))
+    notify = partial(_notify, context, listeners, make_notifier(deployment.platform, secrets))
     found = check_health(deployment, secrets, on_change=notify)
     _log_result(found)
     _raise_for_unusable(found)

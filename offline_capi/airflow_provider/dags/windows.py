@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from offline_capi.errors import UsageError
-from offline_capi.model import Window, in_zone
+from offline_capi.model import Window, convert_to_zone
 
 __all__ = ["resolve_window"]
 
@@ -43,9 +43,9 @@ def resolve_window(
         if partition_key:
             return _parse_partition_key(partition_key, zone)
         if data_interval and data_interval[0] < data_interval[1]:
-            return Window(*(in_zone(at, ZoneInfo(zone)) for at in data_interval))
+            return Window(*(convert_to_zone(at, ZoneInfo(zone)) for at in data_interval))
         if triggered_at is not None:
-            return Window.of_day(in_zone(triggered_at, ZoneInfo(zone)).date() - timedelta(days=1), zone)
+            return Window.of_day(convert_to_zone(triggered_at, ZoneInfo(zone)).date() - timedelta(days=1), zone)
     except OverflowError:
         raise UsageError(f"a day of this run is at the end of the calendar (year 1 or 9999). {_ADVICE}") from None
     raise UsageError(f"this run does not say which days it covers. {_ADVICE}")
@@ -71,7 +71,7 @@ def _parse_moment(name: str, value: str, zone: ZoneInfo) -> datetime:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{name} is not a date such as 2026-11-22. {_ADVICE}") from error
-    return moment.replace(tzinfo=zone) if moment.tzinfo is None else in_zone(moment, zone)
+    return moment.replace(tzinfo=zone) if moment.tzinfo is None else convert_to_zone(moment, zone)
 
 
 def _parse_partition_key(partition_key: str, zone: str) -> Window:

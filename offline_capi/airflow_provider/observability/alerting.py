@@ -19,7 +19,7 @@ from offline_capi.runtime.bugs import contain
 
 if TYPE_CHECKING:
     from offline_capi.config.airflow import AirflowSettings
-    from offline_capi.operations.alerts import Alert, Tell
+    from offline_capi.operations.alerts import Alert, Notify
     from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
 
@@ -61,7 +61,7 @@ class FailureAlert:
             raise_failure(self.upload, error, services, tell=tell)
 
 
-def _make_sender(settings: AirflowSettings, context: Mapping[str, Any]) -> Tell | None:
+def _make_sender(settings: AirflowSettings, context: Mapping[str, Any]) -> Notify | None:
     """Sends to what ``notify.alert`` names; ``None`` where it names nothing, so that ``platform.notify`` is used."""
     listeners = make_callbacks(settings.notify.alert)
     if not listeners:

@@ -24,12 +24,12 @@ _log = structlog.get_logger(__name__)
 
 def count_fates(tally: Tally) -> dict[str, int]:
     """Rows read, and rows by fate: small enough for an XCom."""
-    return {"read": tally.read, **{fate.value: rows for fate, rows in tally.by_fate().items() if rows}}
+    return {"read": tally.read, **{fate.value: rows for fate, rows in tally.count_by_fate().items() if rows}}
 
 
 def log_sending(tally: Tally, failed: Sequence[FailedRequest]) -> None:
     """What one client's sending came to, what was said of it, and the first requests that were not accepted."""
-    events = {fate.value: rows for fate, rows in tally.by_fate().items() if rows}
+    events = {fate.value: rows for fate, rows in tally.count_by_fate().items() if rows}
     _log.info("sending ended", requests=tally.requests, tries=tally.tries, **events)
     for notice in tally.notices:
         _log.warning(notice)

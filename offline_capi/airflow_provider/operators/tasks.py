@@ -188,7 +188,7 @@ def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas:
         _check_purged(staged.client, staged.run_id, services)
         return {}
     tally = send_staged(staged, upload, services, quotas=quotas)
-    report_lineage(upload, services, {staged.client: tally.of(Fate.SENT)})
+    report_lineage(upload, services, {staged.client: tally.count(Fate.SENT)})
     log_sending(tally, services.ledger.runs.list_failed_requests(staged.run_id, staged.client, MAX_LOGGED_REQUESTS))
     took = timedelta(seconds=time.monotonic() - started)
     count_sending(tally, took, upload=upload.name, client=staged.client)
@@ -260,11 +260,11 @@ def _log_forecast(
         report = record_plan(report, services)
         leave_run_id(report.run_id)
     log_plan(report)
-    again = report.tally.of(Fate.REJECTED_BY_META) if form.get("resend") else 0
+    again = report.tally.count(Fate.REJECTED_BY_META) if form.get("resend") else 0
     if again:
         _log.info("events that Meta refused before go again", events=again)
-    refused = report.tally.reasons(Fate.DEFERRED).get((Reason.CLIENT_STOPPED, ""), 0)  # a run asks Meta once more
-    _check_limit(report.tally.of(Fate.SENT) + refused + again, form.get("limit"))
+    refused = report.tally.count_reasons(Fate.DEFERRED).get((Reason.CLIENT_STOPPED, ""), 0)  # a run asks Meta once more
+    _check_limit(report.tally.count(Fate.SENT) + refused + again, form.get("limit"))
     return {"balance": report.balance, "foreseen": count_fates(report.tally), **({"resent": again} if again else {})}
 
 

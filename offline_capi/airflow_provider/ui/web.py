@@ -24,7 +24,7 @@ from offline_capi.airflow_provider.dags.dag_factory import make_dag_id
 from offline_capi.airflow_provider.dags.trigger_form import list_possible_clients
 from offline_capi.airflow_provider.operators.run_link import RUN_XCOM_KEY
 from offline_capi.meta.catalogue import USER_DATA_KEYS
-from offline_capi.model import in_utc
+from offline_capi.model import format_utc
 from offline_capi.runtime.bugs import as_internal
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def show_runs(user: GetUserDep, upload: str = "", status: str = "") -> str:
 def show_report(ledger_run: str, user: GetUserDep) -> str:
     """The report of one run of the ledger, with what Meta counts of it once it has been asked."""
     from offline_capi.errors import UsageError
-    from offline_capi.operations.quality import quality_of
+    from offline_capi.operations.quality import load_quality
     from offline_capi.pipeline import Services
     from offline_capi.report import Quality, RunReport, render_html
 
@@ -78,7 +78,7 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
         except UsageError:
             raise HTTPException(404, "the ledger has no such run") from None
         report = RunReport.from_json(run.report) if run.report else None
-        quality = quality_of(report, Services(deployment, secrets, ledger)) if report else Quality()
+        quality = load_quality(report, Services(deployment, secrets, ledger)) if report else Quality()
     details = DagDetails(id=make_dag_id(run.upload))
     if not get_auth_manager().is_authorized_dag(method="GET", details=details, user=user):
         raise HTTPException(403, "you may not see the DAG of this upload")
@@ -214,7 +214,9 @@ def _list_failed_tasks(dag_id: str, run_id: str) -> list[str]:
 
 def _describe_unreported(run: "RunRecord") -> str:
     if run.ended_at is None:
-        return f"Run {run.id} over {run.window} began {in_utc(run.started_at)} and has not ended: its report follows."
+        return (
+            f"Run {run.id} over {run.window} began {format_utc(run.started_at)} and has not ended: its report follows."
+        )
     return (
         f"Run {run.id} over {run.window} ended without a report: its process was stopped. What was sent until then is "
         f"recorded, and running again is safe and sends only what is missing. The task's log has more."
@@ -237,23 +239,23 @@ class _Visibility:
 
 def _list_visible_recipients(seen: _Visibility, deployment: "Deployment", ledger: "Ledger") -> dict[str, "Client"]:
     """All pixels of the clients that a visible upload can send for (see ``list_possible_clients``), or has sent for."""
-    from offline_capi.model.recipients import client_of
+    from offline_capi.model.recipients import get_client_name
 
     visible = {name: upload for name, upload in deployment.uploads.items() if seen.upload(name)}
     possible = (name for upload in visible.values() for name in list_possible_clients(deployment, upload))
-    names = {*possible, *(client_of(recipient) for recipient in ledger.runs.list_clients(visible))}
-    return {name: one for name, one in deployment.recipients.items() if client_of(name) in names}
+    names = {*possible, *(get_client_name(recipient) for recipient in ledger.runs.list_clients(visible))}
+    return {name: one for name, one in deployment.recipients.items() if get_client_name(name) in names}
 
 
 def _list_nights(upload: str, ledger: "Ledger", now: datetime) -> list["Day"]:
     """The last days with sendable events, oldest first, each as its last run counted it."""
-    from offline_capi.guards.quality_gates import trailing_days
+    from offline_capi.guards.quality_gates import list_trailing_days
     from offline_capi.model import Window
 
     runs = ledger.runs.list_reported(upload, RUNS_LOOKED_AT)
     zone = runs[0].window.since.tzinfo if runs else UTC
     tomorrow = Window.of_day_at(now.astimezone(zone) + timedelta(days=1))
-    days = trailing_days((run.report for run in runs if run.report), tomorrow, NIGHTS)
+    days = list_trailing_days((run.report for run in runs if run.report), tomorrow, NIGHTS)
     return [day for day in reversed(days) if day.tally.sendable]
 
 
@@ -282,7 +284,7 @@ def _load_templates() -> Environment:
 
 def _format_moment(moment: datetime | str) -> str:
     at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return in_utc(at)
+    return format_utc(at)
 
 
 def _get_meaning(key: str) -> str:

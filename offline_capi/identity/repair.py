@@ -6,7 +6,7 @@
 - UTF-8 that was read as Windows-1252 or Latin-1 (``MÃ¼ller``): undone where the whole text goes back to valid UTF-8.
 
 A text that lost letters (U+FFFD), or holds control characters that no name has (U+0080 to U+009F: Windows-1252 read as
-Latin-1, but Mac Roman and code page 850 look the same), cannot be told: ``broken``.
+Latin-1, but Mac Roman and code page 850 look the same), stays undecided: ``broken``.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ import html
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.identity.text import matches, replaced
+from offline_capi.identity.text import find_matches, replace_matches
 from offline_capi.runtime.column_bytes import holds, where_begins, where_not_ascii, where_only
 
-__all__ = ["is_broken", "mended", "undecorated", "undecorated_id"]
+__all__ = ["is_broken", "repair_encoding", "strip_decoration", "strip_id_decoration"]
 
 _FORMULA = r'^\s*="(.*)"\s*$'
 _QUOTED = r'^\s*"(.*)"\s*$'
 _MARKS = b"='\"\x1f \t"
 
 
-def undecorated(text: pa.Array) -> pa.Array:
+def strip_decoration(text: pa.Array) -> pa.Array:
     """The text without a spreadsheet's decoration."""
     where = where_begins(text, _MARKS)
-    return text if where is None else where_only(text, where, _bare)
+    return text if where is None else where_only(text, where, _strip_marks)
 
 
-def _bare(text: pa.Array) -> pa.Array:
+def _strip_marks(text: pa.Array) -> pa.Array:
     if not holds(text, "=", "'", '"', "\x1f"):  # they begin with a blank
         return text
-    bare = replaced(replaced(text, r"^[\s\x1f]*\x1f[\s\x1f]*", ""), _FORMULA, "$1")
-    return replaced(replaced(bare, _QUOTED, "$1"), r"^\s*'(.*?)'?\s*$", "$1")
+    bare = replace_matches(replace_matches(text, r"^[\s\x1f]*\x1f[\s\x1f]*", ""), _FORMULA, "$1")
+    return replace_matches(replace_matches(bare, _QUOTED, "$1"), r"^\s*'(.*?)'?\s*$", "$1")
 
 
-def undecorated_id(text: pa.Array) -> pa.Array:
+def strip_id_decoration(text: pa.Array) -> pa.Array:
     """The same for ids that go out byte by byte: an apostrophe goes only from the front of a number."""
     where = where_begins(text, _MARKS)
-    return text if where is None else where_only(text, where, _bare_id)
+    return text if where is None else where_only(text, where, _strip_id_marks)
 
 
-def _bare_id(text: pa.Array) -> pa.Array:
+def _strip_id_marks(text: pa.Array) -> pa.Array:
     if not holds(text, "=", "'", "\x1f"):
         return text
-    bare = replaced(replaced(text, r"^\x1f+", ""), _FORMULA, "$1")
-    return replaced(bare, r"^\s*'([0-9]+)\s*$", "$1")
+    bare = replace_matches(replace_matches(text, r"^\x1f+", ""), _FORMULA, "$1")
+    return replace_matches(bare, r"^\s*'([0-9]+)\s*$", "$1")
 
 
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});"
@@ -60,12 +60,12 @@ _MOJIBAKE = _LEAD + _FOLLOWS
 _BROKEN = r"[\u{80}-\u{84}\u{86}-\u{9F}\u{FFFD}]|[ÂÃ]" + _FOLLOWS
 
 
-def mended(text: pa.Array) -> pa.Array:
+def repair_encoding(text: pa.Array) -> pa.Array:
     """Entities as what they stand for, and UTF-8 that was read as something else as UTF-8; all else as it is."""
     if holds(text, "&"):
-        text = _each(text, _ENTITY, lambda one: html.unescape(html.unescape(one)))
+        text = _repair_matches(text, _ENTITY, lambda one: html.unescape(html.unescape(one)))
     odd = where_not_ascii(text)
-    return text if odd is None else where_only(text, odd, lambda few: _each(few, _MOJIBAKE, _as_utf8))
+    return text if odd is None else where_only(text, odd, lambda few: _repair_matches(few, _MOJIBAKE, _as_utf8))
 
 
 def is_broken(text: pa.Array) -> pa.BooleanArray | None:
@@ -73,12 +73,12 @@ def is_broken(text: pa.Array) -> pa.BooleanArray | None:
     odd = where_not_ascii(text)
     if odd is None:
         return None
-    broken = matches(text.filter(odd), _BROKEN)
+    broken = find_matches(text.filter(odd), _BROKEN)
     return pc.replace_with_mask(odd, odd, broken) if pc.any(broken).as_py() else None
 
 
-def _each(text: pa.Array, pattern: str, mend: object) -> pa.Array:
-    odd = pc.fill_null(matches(text, pattern), False)
+def _repair_matches(text: pa.Array, pattern: str, mend: object) -> pa.Array:
+    odd = pc.fill_null(find_matches(text, pattern), False)
     if not pc.any(odd).as_py():
         return text
     return pc.replace_with_mask(text, odd, pa.array([mend(one) for one in text.filter(odd).to_pylist()], pa.string()))  # type: ignore[operator]
@@ -88,13 +88,13 @@ def _as_utf8(text: str) -> str:
     """Twice at most: exports go wrong on their way in and on their way out."""
     for _ in range(2):
         try:
-            text = b"".join(map(_byte, text)).decode()
+            text = b"".join(map(_encode_byte, text)).decode()
         except (UnicodeDecodeError, UnicodeEncodeError):
             break
     return text
 
 
-def _byte(letter: str) -> bytes:
+def _encode_byte(letter: str) -> bytes:
     """The byte that Windows-1252 shows as ``letter``; the five that it does not define, as Latin-1 shows them."""
     try:
         return letter.encode("cp1252")
