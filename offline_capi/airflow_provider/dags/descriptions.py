@@ -26,8 +26,8 @@ expiry, and an event that Meta refuses for its age alone, so that nothing is sto
 
 QUALITY_PAGE = """
 Asks Meta what it counted of every active client in the last seven days, as `offline-capi clients quality` does, and
-keeps it in the ledger: the reports of the last days then show Meta's counts next to what was sent. Nothing is changed at
-Meta. Its task is red where Meta did not answer everything; repeating is safe.
+keeps it in the ledger: the reports of the last days then show Meta's counts next to what was sent. Nothing is changed
+at Meta. Its task is red where Meta did not answer everything; repeating is safe.
 """
 SETTLE_PAGE = """
 Settles what earlier runs of each upload owe, as `offline-capi settle` does: open days, unconfirmed and deferred
