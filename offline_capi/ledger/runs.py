@@ -20,6 +20,10 @@ from offline_capi.model import Debt, Tally, Window
 __all__ = ["FailedRequest", "RunRecord", "RunStore"]
 
 
+#: Of an error, what a list of runs shows.
+MAX_PROBLEM_CHARS = 300
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run as the ledger has it; ``report`` is the JSON of its report once it has ended.
@@ -43,9 +47,10 @@ class RunRecord:
 
     @property
     def problem(self) -> str:
-        """The first line of what was wrong with it."""
+        """What was wrong with it first, on one line of at most ``MAX_PROBLEM_CHARS``."""
         problems = self.report["problems"] if self.report else ()
-        return str(problems[0]).partition("\n")[0] if problems else ""
+        text = " ".join(str(problems[0]).split()) if problems else ""
+        return text if len(text) <= MAX_PROBLEM_CHARS else f"{text[: MAX_PROBLEM_CHARS - 1]}…"
 
     def to_json(self) -> dict[str, Any]:
         return {
