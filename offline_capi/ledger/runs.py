@@ -147,7 +147,9 @@ class RunStore:
         self._database.write(sa.update(run).where(run.c.id == run_id).values(**ended))
 
     def get(self, run_id: str) -> RunRecord:
-        """Raises ``UsageError`` where there is no such run."""
+        """``last`` is the newest. Raises ``UsageError`` where there is no such run."""
+        if run_id == "last":
+            return self.get_newest()
         found = self._select(sa.select(run).where(run.c.id == run_id))
         if not found:
             raise UsageError(f'the ledger has no run "{run_id}"; `offline-capi status` lists the last ones')
