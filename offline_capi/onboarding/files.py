@@ -176,7 +176,7 @@ def _detect_layout(head: str, path: str) -> dict[str, Any]:
         line, header = next((found for found in rows if len(found[1]) == usual), (line, header))
     if any(re.search(shape, cell.strip()) for cell in header for shape in _ROW_AND_NO_HEADER):
         raise UsageError(
-            f"the first line of {path} is a row, and not the names of columns; export it with a header. "
+            f"the first line of {path} looks like a row, not like the names of columns; export it with a header. "
             "Nothing was written"
         )
     if line > 1:

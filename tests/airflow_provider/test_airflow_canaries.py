@@ -241,14 +241,14 @@ OUT = "Zyxcanlast"
 MANIFEST = 'manifest = {"run": run_id,'
 #: One change to a copy of the package for each surface, which puts a canary there.
 SURFACES = {
-    "log": ("airflow_provider/tasks.py", '_log.info("planned",', f'_log.info("planned {OUT}",'),
-    "pages": ("airflow_provider/web.py", "title=title, **what)", f'title=title + "{OUT}", **what)'),
-    "metrics": ("airflow_provider/metrics.py", '_NOBODY = "unknown"', f'_NOBODY = "{OUT}"'),
-    "lineage": ("airflow_provider/lineage.py", '{"events": events})', f'{{"events": events, "last": "{OUT}"}})'),
-    "file heard_all.txt": ("alerts.py", '{self.title}\\n{self.text}"', f'{{self.title}}\\n{OUT}"'),
-    "table xcom": ("airflow_provider/tasks.py", MANIFEST, MANIFEST.replace("{", f'{{"last": "{OUT}", ')),
+    "log": ("airflow_provider/operators/tasks.py", '_log.info("planned",', f'_log.info("planned {OUT}",'),
+    "pages": ("airflow_provider/ui/web.py", "title=title, **what)", f'title=title + "{OUT}", **what)'),
+    "metrics": ("airflow_provider/observability/metrics.py", '_NOBODY = "unknown"', f'_NOBODY = "{OUT}"'),
+    "lineage": ("airflow_provider/observability/lineage.py", '{"events": events})', f'{{"events": events, "last": "{OUT}"}})'),
+    "file heard_all.txt": ("operations/alerts.py", '{self.title}\\n{self.text}"', f'{{self.title}}\\n{OUT}"'),
+    "table xcom": ("airflow_provider/operators/tasks.py", MANIFEST, MANIFEST.replace("{", f'{{"last": "{OUT}", ')),
     "table rendered_task_instance_fields": None,  # of the task that gets what the other returned
-    "table serialized_dag": ("airflow_provider/dag_factory.py", 'f"Offline conversions: {name}"', f'"{OUT}"'),
+    "table serialized_dag": ("airflow_provider/dags/descriptions.py", 'f"Offline conversions: {upload.name}"', f'"{OUT}"'),
 }  # fmt: skip
 
 

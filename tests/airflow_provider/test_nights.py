@@ -147,7 +147,7 @@ def test_b10_an_empty_form_sends_yesterday(night: SampleNight):
     (report,) = night.reports()
     assert done.state == "success"
     assert report.window == Window.of_day(night.day, STORE_ZONE)
-    assert report.tally.of(Fate.SENT) == len(night.sandbox.accepted_ids) > 0
+    assert report.tally.count(Fate.SENT) == len(night.sandbox.accepted_ids) > 0
 
 
 def test_a_run_that_says_half_of_its_days_fails_at_once(night: SampleNight):

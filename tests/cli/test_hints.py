@@ -28,8 +28,22 @@ _FILLED = {
 }  # fmt: skip
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}|<[^<>]*>")
 #: Commands that only a person ends, that ask, or that need what a test has no place for: they are parsed, not run.
-_PARSED_ONLY = {"sandbox", "demo", "init", "import", "ddl", "clients authorize", "clients rotate", "clients pull",
-                "clients prerequisites", "profile diff", "external-id check", "clients quality", "test", "erase"}  # fmt: skip
+_PARSED_ONLY = {
+    "sandbox",
+    "demo",
+    "init",
+    "import",
+    "ddl",
+    "clients authorize",
+    "clients rotate",
+    "clients pull",
+    "clients prerequisites",
+    "profile diff",
+    "external-id check",
+    "clients quality",
+    "test",
+    "erase",
+}
 
 
 def list_hints() -> list[tuple[str, str]]:

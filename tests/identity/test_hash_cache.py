@@ -17,7 +17,7 @@ from offline_capi.config.types import SecretRef
 from offline_capi.identity import PROFILES, HashCache, Readable, Usable, digest, hash_cache, inspect_identity, stage
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import IdentityColumn, MappedRows, Window
-from offline_capi.pipeline import run
+from offline_capi.pipeline import RunContext, stages
 from tests.support.night import Night, yesterday
 from tests.support.sandbox_server import Sandbox
 
@@ -91,7 +91,7 @@ def test_p11_what_was_read_in_one_way_is_no_answer_for_another(monkeypatch: pyte
     ]
 
     for today in (date(2026, 11, 27), date(2026, 11, 28)):
-        monkeypatch.setattr(stage, "today", lambda today=today: today)
+        monkeypatch.setattr(stage, "get_today", lambda today=today: today)
         for column, how in ways:
             batch = _rows(rng, 500, list(words), **column)
             assert _inspected(batch, memory, **how) == _inspected(batch, None, **how)
@@ -144,14 +144,15 @@ def test_a_night_reads_each_place_once(
     tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, counted: Callable[[str], Counter[Any]]
 ) -> None:
     """In many batches, as a large source has them."""
-    monkeypatch.setattr(run, "BATCH_ROWS", 60)
+    monkeypatch.setattr(stages, "BATCH_ROWS", 60)
     places = counted("ct")
 
     with Night(tmp_path, sandbox).fill().services() as services:
         upload = services.deployment.uploads["store_purchases"]
         window = Window.of_day(yesterday(upload.window.timezone), upload.window.timezone)
-        chosen = run.Selection(upload, window)
-        batches = sum(1 for _ in run.prepare(chosen, services))
+        run = RunContext(upload, window, services, trigger="plan")
+        with stages.open_books(run):
+            batches = sum(1 for _ in stages.prepare_batches(run))
 
     assert batches > 3
     assert set(places.values()) == {1}
