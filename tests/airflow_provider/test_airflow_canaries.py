@@ -243,7 +243,7 @@ MANIFEST = 'manifest = {"run": run_id,'
 SURFACES = {
     "log": ("airflow_provider/operators/tasks.py", '_log.info("planned",', f'_log.info("planned {OUT}",'),
     "pages": ("airflow_provider/ui/web.py", "title=title, **what)", f'title=title + "{OUT}", **what)'),
-    "metrics": ("airflow_provider/observability/metrics.py", '_NOBODY = "unknown"', f'_NOBODY = "{OUT}"'),
+    "metrics": ("airflow_provider/observability/metrics.py", 'UNKNOWN_CLIENT = "unknown"', f'UNKNOWN_CLIENT = "{OUT}"'),
     "lineage": ("airflow_provider/observability/lineage.py", '{"events": events})', f'{{"events": events, "last": "{OUT}"}})'),
     "file heard_all.txt": ("operations/alerts.py", '{self.title}\\n{self.text}"', f'{{self.title}}\\n{OUT}"'),
     "table xcom": ("airflow_provider/operators/tasks.py", MANIFEST, MANIFEST.replace("{", f'{{"last": "{OUT}", ')),
