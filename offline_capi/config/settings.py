@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cache, cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -674,10 +674,20 @@ class SqlSource(_Node):
     connection: Name = Field(description="an Airflow connection id, or a name whose URL is in the environment")
     sql: Name = Field(description="path of a .sql file under sql/, or the query itself; uses :since and :until")
 
+    #: A query selects the rows of the window, names its columns and types them; its rows have no numbers to find again.
+    selects_rows_itself: ClassVar[bool] = True
+    keeps_row_numbers: ClassVar[bool] = False
+    has_declared_names: ClassVar[bool] = True
+    has_declared_types: ClassVar[bool] = True
+
     @property
     def is_file(self) -> bool:
         """Whether ``sql`` names a file; a query has blanks in it."""
         return self.sql.endswith(".sql") and not re.search(r"\s", self.sql)
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"query {quote(self.sql)} on connection {quote(self.connection)}"
 
 
 #: What writers put where nothing is: SQL clients, pandas, spreadsheets; \N is COPY, Hive, MySQL and Snowflake.
@@ -736,10 +746,23 @@ class FileSource(_Node):
         False, description="true: a day without a file is a day without rows; else such a run is not complete"
     )
 
+    #: A row is found again by file and number. Names of columns may be the first line of a text, and thus a row's.
+    keeps_row_numbers: ClassVar[bool] = True
+    has_declared_names: ClassVar[bool] = False
+
     @property
-    def dated(self) -> bool:
-        """Whether the path itself places a file in time; otherwise rows are placed by ``window.column``."""
+    def selects_rows_itself(self) -> bool:
+        """Whether the date in the path has selected the rows; otherwise ``window.column`` does, row by row."""
         return "{date" in self.path
+
+    @property
+    def has_declared_types(self) -> bool:
+        """Whether the format gives a column one type: a text in it is no accident of one batch."""
+        return self.format == "parquet" or ".parquet" in self.path
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"files {quote(self.path)}"
 
 
 # ---------------------------------------------------------------------------------------------- one upload
@@ -754,7 +777,7 @@ def _source_kind(value: object) -> str | None:
     return "SqlSource" if {"connection", "sql"} & set(value) else "FileSource" if "path" in value else None
 
 
-Source = Annotated[
+SourceSettings = Annotated[
     Annotated[SqlSource, Tag("SqlSource")] | Annotated[FileSource, Tag("FileSource")], Discriminator(_source_kind)
 ]
 
@@ -1350,7 +1373,7 @@ class Upload(MappingSpec):
 
     name: str = Field("", description="taken from the file's name")
     description: str = ""
-    source: Source
+    source: SourceSettings
     schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(
         None, description="cron, in the window's zone; none: by hand only; without it, that of platform.airflow"
     )

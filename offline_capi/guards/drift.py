@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import FileSource, Upload
+from offline_capi.config.settings import Upload
 from offline_capi.ledger import ColumnShapes
 from offline_capi.mapping import ColumnUse, Role, column_uses, count_shapes
 from offline_capi.mapping.columns import SourceColumns
@@ -353,7 +353,7 @@ class DriftWatch:
         known = before.without(self.run_id)
         for role in self._uses[name].roles:
             old, new = _of_role(known, role), _of_role(seen.counts, role)
-            if change := has_drifted(role, old, new, typed=self._is_typed):
+            if change := has_drifted(role, old, new, typed=self.upload.source.has_declared_types):
                 yield role, change, sum(new[shape] for shape in change.new), sum(new.values())
 
     def _new_or_lost_columns(self) -> Iterator[GateFinding]:
@@ -375,12 +375,6 @@ class DriftWatch:
                     f"{', '.join(map(str, sorted(known)))} ({change}); all that the upload reads are there",
                 )
                 return
-
-    @property
-    def _is_typed(self) -> bool:
-        """Whether the source gives a column one type: a text in it is no accident of one batch."""
-        source = self.upload.source
-        return not isinstance(source, FileSource) or source.format == "parquet" or ".parquet" in source.path
 
     def _sentence(self, name: str, role: Role, change: Change, share: tuple[int, int], clients: Collection[str]) -> str:
         more = len(clients) - MAX_CLIENTS_NAMED

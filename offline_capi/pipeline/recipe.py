@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from offline_capi.config import Deployment
-from offline_capi.config.settings import Client, FileSource, Upload
+from offline_capi.config.settings import Client, Upload
 from offline_capi.events import build_events
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.mapping import FirstRows, LookupTable, map_rows, rows_of, rows_wanted
@@ -30,8 +30,7 @@ Observe = Callable[[SourceRows, MappedRows], None]
 
 def select_by_row(upload: Upload, window: Window) -> Window | None:
     """The window by which rows are selected; ``None`` if the query, or the date in a path, has selected them."""
-    by_row = isinstance(upload.source, FileSource) and not upload.source.dated
-    return window.looking_back(upload.window.lookback) if by_row else None
+    return None if upload.source.selects_rows_itself else window.looking_back(upload.window.lookback)
 
 
 @dataclass(frozen=True, slots=True)

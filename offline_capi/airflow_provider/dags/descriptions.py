@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from offline_capi.config.settings import AirflowSettings, Consent, CustomData, Event, FieldSpec, SqlSource, Upload
+from offline_capi.config.settings import AirflowSettings, Consent, CustomData, Event, FieldSpec, Upload
 
 __all__ = ["HEALTH_PAGE", "QUALITY_PAGE", "SETTLE_PAGE", "describe_upload"]
 
@@ -53,20 +53,13 @@ def _runs(upload: Upload, schedule: str | None, settings: AirflowSettings) -> st
 def _facts(upload: Upload, runs: str) -> str:
     facts = {
         "Runs": runs,
-        "Reads": _source(upload),
+        "Reads": upload.source.describe(_code),
         "Covers": _window(upload),
         "Client": in_words(upload.client),
         "Consent": _consent(upload.consent),
         "Invalid rows allowed": f"{upload.limits.max_invalid:.0%} of the rows read",
     }
     return "\n".join(f"- **{name}:** {text}" for name, text in facts.items() if text)
-
-
-def _source(upload: Upload) -> str:
-    source = upload.source
-    if isinstance(source, SqlSource):
-        return f"query {_code(source.sql)} on connection {_code(source.connection)}"
-    return f"files {_code(source.path)}"
 
 
 def _window(upload: Upload) -> str:

@@ -27,8 +27,7 @@ from offline_capi.errors import SourceError
 from offline_capi.model import Fault, Reason, SourceRows, Window
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources.columns import Unreadable, check_names, column_of
-from offline_capi.sources.database_errors import Where, explained, values_explained
-from offline_capi.sources.databases import (
+from offline_capi.sources.sql.dialects import (
     Fetch,
     abandon,
     compares_instants_as_local,
@@ -39,8 +38,9 @@ from offline_capi.sources.databases import (
     prepare_session,
     window_parameters,
 )
+from offline_capi.sources.sql.errors import Where, explained, values_explained
 
-__all__ = ["count_rows", "joined", "query_columns", "read_query"]
+__all__ = ["count_rows", "joined", "query_columns", "query_text", "read_query"]
 
 # Rows asked for at a time: few enough to stay in the processor's cache until they are Arrow columns, which halves the
 # time that 8,192 take.
@@ -166,7 +166,7 @@ def _executed(
     limit_s: int | None = None,
 ) -> Iterator[_RowStream]:
     """The query, executed, with the text of ``around`` before and behind it."""
-    query = _text_of(source, sql_folder)
+    query = query_text(source, sql_folder)
     where = replace(where, text=query)
     with explained(where):
         engine = engine_for(url, where)
@@ -211,7 +211,8 @@ def _compile_statement(statement: _Statement, compiler: Any, **options: Any) -> 
     )
 
 
-def _text_of(source: SqlSource, sql_folder: Path) -> str:
+def query_text(source: SqlSource, sql_folder: Path) -> str:
+    """The query as its author wrote it. Raises ``SourceError`` where its file cannot be read."""
     if not source.is_file:
         return source.sql
     path = sql_folder / source.sql
