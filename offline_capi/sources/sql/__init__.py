@@ -12,7 +12,8 @@ from offline_capi.config.settings import SqlSource
 from offline_capi.model import AbsentFile, SourceRows, Window
 from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
 from offline_capi.sources.sql.datasets import dataset_uris
-from offline_capi.sources.sql.query import count_rows, joined, query_columns, query_text, read_query
+from offline_capi.sources.sql.query import count_rows, joined, query_columns, read_query
+from offline_capi.sources.sql.statement import query_text
 from offline_capi.sources.subprocess_reader import read_in_subprocess
 
 __all__ = ["SqlReader"]
@@ -24,8 +25,8 @@ SUBPROCESS_BATCH_ROWS = 8_192
 class SqlReader(Source):
     """The rows of a query, in its own order; a query that should be the same on every run says ``ORDER BY``."""
 
-    def __init__(self, settings: SqlSource, access: SourceAccess) -> None:
-        self._settings, self._access = settings, access
+    def __init__(self, settings: SqlSource, access: SourceAccess, *, arrow_native: bool = True) -> None:
+        self._settings, self._access, self._arrow_native = settings, access, arrow_native
 
     def read(
         self,
@@ -35,11 +36,13 @@ class SqlReader(Source):
         batch_rows: int = BATCH_ROWS,
         in_subprocess: bool = False,
     ) -> Iterator[SourceRows]:
-        if not in_subprocess:
-            yield from read_query(*self._arguments(window), columns=columns, batch_rows=batch_rows)
-            return
-        read = partial(read_query, columns=columns, batch_rows=min(batch_rows, SUBPROCESS_BATCH_ROWS))
-        yield from joined(read_in_subprocess(read, *self._arguments(window)), batch_rows)
+        read = partial(read_query, columns=columns, arrow_native=self._arrow_native)
+        arguments = self._arguments(window)
+        if in_subprocess:
+            read = partial(read, batch_rows=min(batch_rows, SUBPROCESS_BATCH_ROWS))
+            yield from joined(read_in_subprocess(read, *arguments), batch_rows)
+        else:
+            yield from read(*arguments, batch_rows=batch_rows)
 
     def read_columns(self, window: Window, *, columns: Sequence[str] | None = None) -> list[tuple[str, str]]:  # noqa: ARG002
         """The query's columns, typed by its first rows; all of them, whatever an upload reads."""
