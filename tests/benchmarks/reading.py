@@ -73,7 +73,9 @@ def time_reading(url: str, rows: int, *, arrow: bool) -> float:
     source = SqlSource(connection="warehouse", sql="extract/credit_approvals.sql")
     access = SourceAccess(ZONE, lambda _: url, Path("sql"))
     start = process_time()
-    count = sum(map(len, SqlReader(source, access, arrow_native=arrow).read(Window.of_day(NIGHT, ZONE), batch_rows=32_768)))
+    count = sum(
+        map(len, SqlReader(source, access, arrow_native=arrow).read(Window.of_day(NIGHT, ZONE), batch_rows=32_768))
+    )
     spent = process_time() - start
     assert count == rows, f"{count} of {rows} rows were read"
     return spent

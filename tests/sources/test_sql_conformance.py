@@ -94,7 +94,8 @@ VALUES: dict[str, list[str]] = {
         "'infinity'::timestamp", "'-infinity'::timestamp", "'20000-01-01 10:00:00.25'::timestamp",
         "'0044-03-15 00:00:00 BC'::timestamp", "'2026-10-25 02:30:00+02'::timestamptz",
         "'2026-10-25 02:30:00+01'::timestamptz", "'infinity'::timestamptz",
-        "timestamp '2026-03-29 02:30' at time zone 'Europe/Berlin'", "'10:00'::time", "'10:00+02'::timetz",
+        "timestamp '2026-03-29 02:30' at time zone 'Europe/Berlin'", "'10:00'::time", "'24:00'::time",
+        "CASE WHEN i % 3 = 0 THEN '10:00:00.5' END::time", "'10:00+02'::timetz",
         "'1 day'::interval", "array[1, 2, null]", "array['a', null]", "array[1.5::float4]",
         "'{\"a\": [1, 2.50, \"é\"]}'::json", "'{\"b\": 1, \"a\": null}'::jsonb", "'\"text\"'::jsonb",
         "'6b3c1a7e-0000-4000-8000-000000000001'::uuid", "'10.0.0.1'::inet", "row(1, 'a')", "'[1,3)'::int4range",
@@ -122,10 +123,6 @@ VALUES: dict[str, list[str]] = {
 }  # fmt: skip
 #: What Arrow cannot give, or not as SQLAlchemy does: the query is read by SQLAlchemy, and a notice names the type.
 NOT_AS_ARROW = {
-    "postgresql": [
-        "'12.3'::money", "'a'::\"char\"", "1::oid", "'10:00+02'::timetz", "'1 day'::interval", "array[1.5::float4]",
-        "'10.0.0.1'::inet", "row(1, 'a')", "'[1,3)'::int4range",
-    ],
     "duckdb": [
         "interval 1 day", "{'a': 1}", "map {'a': 1}", "timestamp_ns '2026-01-01 00:00:00.123456789'", "'101'::bit",
     ],
@@ -266,13 +263,14 @@ def test_a_value_that_fails_half_way_is_not_quoted(postgres_db: str):
 
     told = Database("postgresql", postgres_db).result(sql, arrow=True)
 
-    assert "a value makes it fail" in told[1]
+    assert told == Database("postgresql", postgres_db).result(sql, arrow=False)
+    assert "a value" in told[1]
     assert "person" not in told[1]
 
 
 def test_a_function_cannot_write_through_copy(postgres_db: str):
-    script(postgres_db, "CREATE TABLE kept (a int)",
-           "CREATE FUNCTION write_it() RETURNS int LANGUAGE sql AS 'INSERT INTO kept VALUES (1) RETURNING a'")  # fmt: skip
+    writes = "CREATE FUNCTION write_it() RETURNS int LANGUAGE sql AS 'INSERT INTO kept VALUES (1) RETURNING a'"
+    script(postgres_db, "CREATE TABLE kept (a int)", writes)
     database = Database("postgresql", postgres_db)
 
     told = database.result("SELECT write_it() AS a", arrow=True)
@@ -285,8 +283,8 @@ def test_rows_that_are_read_again_as_literals_are_those_of_one_snapshot(tmp_path
     """A writer between two batches changes nothing, also where the second half is read by another statement."""
     url = f"sqlite:///{tmp_path / 'shop.db'}"
     sqlite3.connect(tmp_path / "shop.db").execute("PRAGMA journal_mode = WAL")
-    script(url, "CREATE TABLE sale (id INTEGER, amount)", "INSERT INTO sale WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL"
-           " SELECT i + 1 FROM n WHERE i < 4000) SELECT i, CASE WHEN i > 3000 THEN i ELSE i + 0.5 END FROM n")  # fmt: skip
+    rows = f"SELECT i, CASE WHEN i > 3000 THEN i ELSE i + 0.5 END FROM {NUMBERS['sqlite'].format(rows=4000)}"
+    script(url, "CREATE TABLE sale (id INTEGER, amount)", f"INSERT INTO sale {rows}")
     reading = Database("sqlite", url).read("SELECT * FROM sale ORDER BY id DESC", arrow=True, batch_rows=1_024)
     first = next(reading)
 

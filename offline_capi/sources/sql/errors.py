@@ -83,6 +83,8 @@ def arrow_explained(where: Where, engine: sa.Engine, errors: tuple[type[Exceptio
     """The same for what an Arrow driver raises after its first rows: the connection, or else a value, is the cause."""
     try:
         yield
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise _of_database(error, where, engine) from None
     except errors as error:
         if passing := _passing(error, _first_line(error)):
             what, fix = passing
