@@ -149,9 +149,9 @@ def test_all_types_beside_each_other_are_the_same(database: Database):
     """A fault of one column leaves the others alone, and a column's kind holds over batches of any size."""
     dull = NOT_AS_ARROW.get(database.dialect, [])
     values = [value for value in VALUES[database.dialect] if value not in dull]
-    sql = database.rows(3_000, ", ".join([*(f"{value} AS c{at}" for at, value in enumerate(values)), "i"]))
+    sql = database.rows(20_000, ", ".join([*(f"{value} AS c{at}" for at, value in enumerate(values)), "i"]))
 
-    for batch_rows in (700, 65_536):
+    for batch_rows in (700, 2_500, 65_536):
         through_arrow = database.result(sql, arrow=True, batch_rows=batch_rows)
         assert through_arrow == database.result(sql, arrow=False, batch_rows=batch_rows)
 
@@ -308,8 +308,8 @@ def test_the_arrow_strategy_is_what_reads(dialect: str, request: pytest.FixtureR
         duckdb.connect(str(where[dialect])).close()
     url = request.getfixturevalue("postgres_db") if dialect == "postgresql" else f"{dialect}:///{where[dialect]}"
     with _prepared(query("SELECT 1 AS a"), WINDOW, ZONE, url, Path()) as prepared:
-        with _opened(prepared, True) as rows:
+        with _opened(prepared, 1_024, arrow_native=True) as rows:
             assert type(rows).__name__ == "ArrowStream"
-        with _opened(prepared, False) as rows:
+        with _opened(prepared, 1_024, arrow_native=False) as rows:
             assert type(rows).__name__ == "_RowStream"
     assert sa.make_url(url).get_backend_name() == dialect

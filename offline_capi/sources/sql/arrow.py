@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,7 +31,9 @@ __all__ = ["ArrowStream", "NotArrowError", "open_arrow"]
 
 #: Rows whose columns get their kinds at once: as many as SQLAlchemy's are fetched, so that both find the same kinds.
 CHUNK_ROWS = 1_024
-DUCKDB_BATCH_ROWS = 16 * CHUNK_ROWS
+#: As many as travel between processes at once; a multiple of the above.
+BLOCK_ROWS = 8 * CHUNK_ROWS
+DUCKDB_BATCH_ROWS = 2 * BLOCK_ROWS
 #: How long SQLite waits for a lock: as long as Python's driver does.
 SQLITE_BUSY_MS = 5_000
 #: Flags of a row fit into one integer: what has more columns is read through SQLAlchemy.
@@ -62,14 +65,16 @@ class ArrowStream:
 
 
 @contextmanager
-def open_arrow(statement: Statement, engine: sa.Engine, where: Where, allowed: bool) -> Iterator[ArrowStream]:
+def open_arrow(statement: Statement, engine: sa.Engine, where: Where, *, batch_rows: int) -> Iterator[ArrowStream]:
     """The statement, executed, and its first rows. Raises ``NotArrowError`` where SQLAlchemy has to read it."""
-    opened = OPENERS.get(engine.dialect.name) if allowed else None
+    block_rows = max(CHUNK_ROWS, min(batch_rows, BLOCK_ROWS) // CHUNK_ROWS * CHUNK_ROWS)
+    opened = OPENERS.get(engine.dialect.name)
     if opened is None:
         raise NotArrowError
     with ExitStack() as stack:
         try:
-            errors, names, chunks = opened(statement, engine, stack)
+            errors, names, batches, converters = opened(statement, engine, stack)
+            chunks = _converted(batches, names, converters, block_rows)
             first = next(chunks, None)
         except ImportError:
             raise NotArrowError from None
@@ -80,7 +85,8 @@ def open_arrow(statement: Statement, engine: sa.Engine, where: Where, allowed: b
         yield ArrowStream(names, _explained_chunks(first, chunks, where, engine, errors))
 
 
-Opened = tuple[tuple[type[Exception], ...], list[str], Iterator[Mapping[str, Values]]]
+#: What the driver may raise while rows are read, the columns' names, batches of any size, a converter for each column.
+Opened = tuple[tuple[type[Exception], ...], list[str], Iterator[pa.RecordBatch], list[Convert]]
 
 
 def _explained_chunks(
@@ -101,25 +107,42 @@ def _explained_chunks(
         yield chunk
 
 
-def _cut(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of exactly ``CHUNK_ROWS``, and what is left."""
+def _cut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of exactly ``rows``, and what is left."""
     rest: pa.RecordBatch | None = None
     for batch in batches:
         whole = batch if rest is None or not rest.num_rows else pa.concat_batches([rest, batch])
-        end = whole.num_rows - whole.num_rows % CHUNK_ROWS
-        for start in range(0, end, CHUNK_ROWS):
-            yield whole.slice(start, CHUNK_ROWS)
+        end = whole.num_rows - whole.num_rows % rows
+        for start in range(0, end, rows):
+            yield whole.slice(start, rows)
         rest = whole.slice(end)
     if rest is not None and rest.num_rows:
         yield rest
 
 
 def _converted(
-    batches: Iterator[pa.RecordBatch], names: Sequence[str], converters: Sequence[Convert]
+    batches: Iterator[pa.RecordBatch], names: Sequence[str], converters: Sequence[Convert], block_rows: int
 ) -> Iterator[Mapping[str, Values]]:
-    for chunk in _cut(batches):
-        columns = zip(names, converters, chunk.columns, strict=True)
-        yield {name: convert(column) for name, convert, column in columns}
+    """Rows by column, ``CHUNK_ROWS`` at a time; ``block_rows`` once each column has had a value and where all are Arrow.
+
+    By then a column's kind is settled, so that larger pieces lead to the same columns and cost less.
+    """
+    empty = set(names)
+    for block in _cut(batches, block_rows):
+        if not empty:
+            whole = [convert(column) for convert, column in zip(converters, block.columns, strict=True)]
+            if all(isinstance(column, pa.Array) for column in whole):
+                yield dict(zip(names, whole, strict=True))
+                continue
+        for start in range(0, block.num_rows, CHUNK_ROWS):
+            columns = zip(names, converters, block.slice(start, CHUNK_ROWS).columns, strict=True)
+            chunk = {name: convert(column) for name, convert, column in columns}
+            empty -= {name for name in empty if _has_value(chunk[name])}
+            yield chunk
+
+
+def _has_value(column: Values) -> bool:
+    return column.null_count < len(column) if isinstance(column, pa.Array) else any(one is not None for one in column)
 
 
 def _choose(fields: Sequence[tuple[str, str]], known: Callable[[str], Convert | None]) -> list[Convert]:
@@ -195,7 +218,7 @@ def _wide_time(number: int, kind: pa.DataType) -> str:
 # ---------------------------------------------------------------------------------------------- PostgreSQL
 
 #: Rows of CSV that are parsed at once, and a size after which fewer are.
-COPY_ROWS, COPY_BYTES = 8 * CHUNK_ROWS, 4 << 20
+COPY_ROWS, COPY_BYTES = BLOCK_ROWS, 4 << 20
 #: Names of psycopg's types → how a column of PostgreSQL's texts becomes what psycopg makes of each of them. Where that
 #: fails, and for every other type, psycopg's own loaders do it, value by value.
 POSTGRES_TYPES: Mapping[str, Callable[[pa.Array], pa.Array]] = {
@@ -245,7 +268,7 @@ def _open_postgres(statement: Statement, engine: sa.Engine, stack: ExitStack) ->
     if copied.status != ExecStatus.COPY_OUT:
         raise NotArrowError
     batches = _parse_csv(_copied_rows(driver.pgconn), len(names))
-    return (Error, pa.ArrowException), names, _converted(batches, names, converters)
+    return (Error, pa.ArrowException), names, batches, converters
 
 
 def _convert_texts(convert: Callable[[pa.Array], pa.Array] | None, load: Callable[[bytes], Any]) -> Convert:
@@ -315,7 +338,7 @@ def _next_block(rows: Iterator[bytes]) -> bytes:
 
 def _postgres_literal(parameter: sa.BindParameter[Any]) -> str:
     """One of the window's four times: no text from outside comes here."""
-    value: datetime = parameter.value
+    value: Any = parameter.value
     return f"'{value.isoformat(' ')}'::TIMESTAMP {'WITH' if value.tzinfo else 'WITHOUT'} TIME ZONE"
 
 
@@ -368,7 +391,7 @@ def _open_duckdb(statement: Statement, engine: sa.Engine, stack: ExitStack) -> O
     reader = relation.to_arrow_reader(DUCKDB_BATCH_ROWS)
     stack.callback(reader.close)
     names = [name for name, _ in fields]
-    return (OSError, pa.ArrowException, Error), names, _converted(iter(reader), names, converters)
+    return (OSError, pa.ArrowException, Error), names, iter(reader), converters
 
 
 # ---------------------------------------------------------------------------------------------- SQLite
@@ -394,7 +417,7 @@ def _open_sqlite(statement: Statement, engine: sa.Engine, stack: ExitStack) -> O
         session.execute("PRAGMA query_only = ON")
     query = statement.render(str, lambda _: "?")
     rows = _SqliteRows(connection, f"(\n{query}\n)", [one.value for one in statement.parameters])
-    return (OSError, pa.ArrowException, Error), rows.names, rows.chunks()
+    return (OSError, pa.ArrowException, Error), rows.names, rows.read_batches(), rows.converters
 
 
 @dataclass(slots=True)
@@ -415,7 +438,7 @@ class _SqliteRows:
 
     def __post_init__(self) -> None:
         """Types are those of the first rows; a column of NULLs alone comes as literals, for nobody knows its type."""
-        first = list(self._run(f"SELECT * FROM {self.query} LIMIT {CHUNK_ROWS}"))  # noqa: S608
+        first = list(self._run(f"SELECT * FROM {self.query} LIMIT {CHUNK_ROWS}", CHUNK_ROWS))  # noqa: S608
         schema = first[0].schema if first else pa.schema([])
         self.names = list(schema.names)
         if not first or len(schema) > MAX_SQLITE_COLUMNS or any(re.search(r":\d+$", name) for name in self.names):
@@ -427,17 +450,21 @@ class _SqliteRows:
             if pa.types.is_binary(column.type) or column.null_count == len(column)
         }
 
-    def chunks(self) -> Iterator[Mapping[str, Values]]:
+    @property
+    def converters(self) -> list[Convert]:
+        return [partial(self._values, at) for at in range(len(self.names))]
+
+    def read_batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows; a batch in which a column is not of its type is read again, with that column as literals."""
         while True:
             mixed: set[int] = set()
             try:
-                for batch in self._run(self._statement()):
+                for batch in self._run(self._statement(), BLOCK_ROWS):
                     mixed = self._find_mixed(batch)
                     if mixed:
                         break
                     self.read += batch.num_rows
-                    columns = enumerate(zip(self.names, batch.columns[:-1], strict=True))
-                    yield {name: self._values(at, column) for at, (name, column) in columns}
+                    yield batch.select(range(len(self.names)))
             except OSError as error:  # the driver refuses what it cannot convert
                 mismatch = re.search(r"Type mismatch in column (\d+)", str(error))
                 if mismatch is None or int(mismatch[1]) in self.quoted:
@@ -473,8 +500,11 @@ class _SqliteRows:
             yield f"((min('', {listed}) < '' OR max('', {listed}) >= x'') << {SHARED_FLAG})"
 
     def _find_mixed(self, batch: pa.RecordBatch) -> set[int]:
+        """Columns whose flag is raised, or to which the driver gave another type, as it looks at more rows at once."""
         found = int(np.bitwise_or.reduce(batch.column(batch.num_columns - 1).to_numpy(zero_copy_only=False)))
-        return {at for at in range(SHARED_FLAG + 1) if found >> at & 1} if found else set()
+        kinds = enumerate(zip(batch.schema.types, self.kinds, strict=False))
+        retyped = {at for at, (kind, usual) in kinds if kind != usual and at not in self.quoted}
+        return retyped | ({at for at in range(SHARED_FLAG + 1) if found >> at & 1} if found else set())
 
     def _values(self, at: int, column: pa.Array) -> Values:
         if at in self.quoted:
@@ -489,9 +519,9 @@ class _SqliteRows:
             return [None if value is None else _decoded(value) for value in column.view(pa.binary()).to_pylist()]
         return column
 
-    def _run(self, text: str) -> Iterator[pa.RecordBatch]:
+    def _run(self, text: str, rows: int) -> Iterator[pa.RecordBatch]:
         with self.connection.cursor() as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(CHUNK_ROWS)})
+            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(rows)})
             cursor.execute(text, self.parameters or None)
             with cursor.fetch_record_batch() as reader:
                 for batch in reader:
@@ -500,6 +530,7 @@ class _SqliteRows:
 
 
 def _is_ascii(column: pa.Array) -> bool:
+    """Of the buffer as a whole, which also holds the values of neighbouring rows."""
     content = column.buffers()[2]
     return content is None or not content.size or int(np.frombuffer(content, np.int8).min()) >= 0
 

@@ -70,13 +70,16 @@ def read_query(
     ``arrow_native`` allows drivers that give Arrow; the rows are the same without. A value that Python
     cannot hold comes as the database's text; where it has none that could be read, its row comes with a fault.
     """
-    with _prepared(source, window, zone, url, sql_folder) as query, _opened(query, arrow_native) as rows:
+    with (
+        _prepared(source, window, zone, url, sql_folder) as query,
+        _opened(query, batch_rows, arrow_native=arrow_native) as rows,
+    ):
         check_names(rows.names, columns, query.where.origin, is_schema=True)
         yield from joined(_batches(rows, columns or rows.names, query.where.origin), batch_rows)
 
 
 @contextmanager
-def _opened(query: _Query, arrow_native: bool) -> Iterator[_RowStream | ArrowStream]:
+def _opened(query: _Query, batch_rows: int, *, arrow_native: bool) -> Iterator[_RowStream | ArrowStream]:
     """The query's rows as Arrow where its driver can give them all, else through SQLAlchemy.
 
     Whatever keeps an Arrow driver from the first rows, a refused query as well, is left to SQLAlchemy: what is wrong is
@@ -85,7 +88,10 @@ def _opened(query: _Query, arrow_native: bool) -> Iterator[_RowStream | ArrowStr
     with ExitStack() as stack:
         rows: _RowStream | ArrowStream
         try:
-            rows = stack.enter_context(open_arrow(query.statement(), query.engine, query.where, arrow_native))
+            if not arrow_native:
+                raise NotArrowError
+            statement, engine = query.statement(), query.engine
+            rows = stack.enter_context(open_arrow(statement, engine, query.where, batch_rows=batch_rows))
         except NotArrowError as reason:
             rows = stack.enter_context(_executed(query))
             if reason.is_notice:
