@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import select
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,10 +65,12 @@ class ArrowStream:
 
 
 @contextmanager
-def open_arrow(statement: Statement, engine: sa.Engine, where: Where, *, batch_rows: int) -> Iterator[ArrowStream]:
+def open_arrow(
+    statement: Statement, engine: sa.Engine, where: Where, *, batch_rows: int, allowed: bool
+) -> Iterator[ArrowStream]:
     """The statement, executed, and its first rows. Raises ``NotArrowError`` where SQLAlchemy has to read it."""
     block_rows = max(CHUNK_ROWS, min(batch_rows, BLOCK_ROWS) // CHUNK_ROWS * CHUNK_ROWS)
-    opened = OPENERS.get(engine.dialect.name)
+    opened = OPENERS.get(engine.dialect.name) if allowed else None
     if opened is None:
         raise NotArrowError
     with ExitStack() as stack:
@@ -123,7 +125,7 @@ def _cut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatc
 def _converted(
     batches: Iterator[pa.RecordBatch], names: Sequence[str], converters: Sequence[Convert], block_rows: int
 ) -> Iterator[Mapping[str, Values]]:
-    """Rows by column, ``CHUNK_ROWS`` at a time; ``block_rows`` once each column has had a value and where all are Arrow.
+    """Rows by column, ``CHUNK_ROWS`` at a time; ``block_rows`` once each column had a value and where all are Arrow.
 
     By then a column's kind is settled, so that larger pieces lead to the same columns and cost less.
     """
@@ -417,7 +419,9 @@ def _open_sqlite(statement: Statement, engine: sa.Engine, stack: ExitStack) -> O
         session.execute("PRAGMA query_only = ON")
     query = statement.render(str, lambda _: "?")
     rows = _SqliteRows(connection, f"(\n{query}\n)", [one.value for one in statement.parameters])
-    return (OSError, pa.ArrowException, Error), rows.names, rows.read_batches(), rows.converters
+    batches = rows.read_batches()
+    stack.callback(batches.close)  # before the connection: its cursor still reads from it
+    return (OSError, pa.ArrowException, Error), rows.names, batches, rows.converters
 
 
 @dataclass(slots=True)
@@ -454,7 +458,7 @@ class _SqliteRows:
     def converters(self) -> list[Convert]:
         return [partial(self._values, at) for at in range(len(self.names))]
 
-    def read_batches(self) -> Iterator[pa.RecordBatch]:
+    def read_batches(self) -> Generator[pa.RecordBatch]:
         """All rows; a batch in which a column is not of its type is read again, with that column as literals."""
         while True:
             mixed: set[int] = set()

@@ -88,10 +88,10 @@ def _opened(query: _Query, batch_rows: int, *, arrow_native: bool) -> Iterator[_
     with ExitStack() as stack:
         rows: _RowStream | ArrowStream
         try:
-            if not arrow_native:
-                raise NotArrowError
             statement, engine = query.statement(), query.engine
-            rows = stack.enter_context(open_arrow(statement, engine, query.where, batch_rows=batch_rows))
+            rows = stack.enter_context(
+                open_arrow(statement, engine, query.where, batch_rows=batch_rows, allowed=arrow_native)
+            )
         except NotArrowError as reason:
             rows = stack.enter_context(_executed(query))
             if reason.is_notice:
