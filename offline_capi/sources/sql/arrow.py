@@ -24,7 +24,7 @@ from pyarrow import csv
 
 from offline_capi.sources.columns import AWARE, DECIMAL, NAIVE, Unreadable
 from offline_capi.sources.sql.dialects import prepare_session
-from offline_capi.sources.sql.errors import Where, arrow_explained
+from offline_capi.sources.sql.errors import Where, arrow_explained, explained
 from offline_capi.sources.sql.statement import Statement
 
 __all__ = ["ArrowStream", "NotArrowError", "open_arrow"]
@@ -82,6 +82,9 @@ def open_arrow(
             raise NotArrowError from None
         except NotArrowError:
             raise
+        except sa.exc.DBAPIError:  # no connection: SQLAlchemy would wait for it a second time
+            with explained(where, engine):
+                raise
         except Exception as error:  # noqa: BLE001  whatever it is, SQLAlchemy tries next and says what is wrong
             raise NotArrowError(f"its Arrow driver fails ({type(error).__name__})", is_notice=True) from None
         yield ArrowStream(names, _explained_chunks(first, chunks, where, engine, errors))
