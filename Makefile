@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-airflow chaos month fuzz mutants distributed clean install
+.PHONY: help demo test test-fast check docs format bench bench-airflow chaos month fuzz mutants distributed clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,12 +22,19 @@ demo: $(STAMP)  ## one night of two uploads: sandbox, warehouse, the Airflow DAG
 test: $(STAMP)  ## every test, on up to four cores
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+test-fast: $(STAMP)  ## the quick tests of the rooms that changed since main
+	@$(BIN)/python tools/test_fast.py
+
 check: $(STAMP)  ## format, lint, types, import contracts, licences: the same as CI
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/licences.py --check
+
+docs: $(STAMP)  ## build the documentation site into .site/html; a warning ends it
+	@$(BIN)/python tools/docs_site.py
+	@$(BIN)/zensical build --clean --strict
 
 format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff format .
@@ -59,4 +66,4 @@ $(VENV)/.distributed: $(STAMP)
 	@touch $@
 
 clean:  ## remove what the demo and the benchmarks leave behind
-	rm -rf .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo .bench .site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

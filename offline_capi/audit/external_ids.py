@@ -18,7 +18,7 @@ from offline_capi.audit.forms import Form, Remedy, forms_of, kinds_of
 from offline_capi.audit.reading import audited_rows, clients_of, hashed_columns, profiles_of
 from offline_capi.audit.yaml_lines import yaml_line
 from offline_capi.config import Upload
-from offline_capi.config.settings import Client, ExternalIdPolicy
+from offline_capi.config.client import Client, ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity import digest
 from offline_capi.mapping import rows_of

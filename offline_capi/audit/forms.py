@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import ExternalIdPolicy
+from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.identity import PROFILES, Readable, digest
 
 __all__ = ["Form", "Remedy", "forms_of", "kinds_of"]

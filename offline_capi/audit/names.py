@@ -6,40 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from offline_capi.identity.countries import words_of
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 
 __all__ = ["Named", "key_of"]
 
-_NAMES: Mapping[str, str] = {
-    "em": "em email emailaddress emailaddr mail mailaddress correo correoelectronico courriel posta epost sahkoposti",
-    "ph": "ph phone phonenumber phoneno mobile mobilephone mobilenumber cell cellphone tel telephone telephonenumber "
-    "telefon telefono telefone handy celular msisdn",
-    "fn": "fn firstname fname givenname forename vorname prenom nombre nome fornavn fornamn voornaam",
-    "ln": "ln lastname lname surname familyname nachname apellido apellidos cognome sobrenome etternavn efternamn "
-    "achternaam",
-    "ge": "ge gen gender sex geschlecht genero sexe sesso",
-    "db": "db dob birthdate birthday dateofbirth birth bday geburtsdatum geburtstag datenaissance fechanacimiento",
-    "ct": "ct city town locality ort stadt ville ciudad citta cidade",
-    "st": "st state province region stateprovince bundesland provincia estado departement",
-    "zp": "zp zip zipcode postal postalcode postcode plz cap codepostal codigopostal cep pincode",
-    "country": "country countrycode countryname land pays pais paese nation",
-    "external_id": "externalid customerid customerno customernumber customerkey userid memberid membernumber memberno "
-    "loyaltyid loyaltynumber loyaltycard accountid contactid crmid personid kundennummer kundennr",
-    "client_ip_address": "ip ipaddress ipaddr clientip clientipaddress remoteaddr",
-    "client_user_agent": "useragent clientuseragent ua browseragent",
-    "fbc": "fbc clickid fbclid",
-    "fbp": "fbp browserid",
-    "lead_id": "leadid leadgenid metaleadid facebookleadid",
-    "madid": "madid idfa aaid gaid gpsadid advertisingid mobileadvertisingid",
-    "subscription_id": "subscriptionid subscription",
-    "fb_login_id": "fbloginid facebookloginid",
-    "ctwa_clid": "ctwaclid",
-    "page_scoped_user_id": "pagescopeduserid psid",
-}  # fmt: skip
-_KEYS = {name: key for key, names in _NAMES.items() for name in names.split()}
+_KEYS = {name: key for key, facts in USER_DATA_KEYS.items() for name in facts.column_names.split()}
 _HASHED = frozenset({"sha256", "sha", "hash", "hashed"})
 # The column says something about an e-mail address or a phone and is none, or it speaks of somebody else.
 _ABOUT = frozenset(

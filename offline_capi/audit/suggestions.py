@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from offline_capi.audit.names import Named, key_of
 from offline_capi.audit.yaml_lines import yaml_line
-from offline_capi.config.settings import FieldSpec, Upload
+from offline_capi.config.fields import FieldSpec
+from offline_capi.config.upload import Upload
 from offline_capi.identity import normalize
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ from offline_capi.cli.shell import (
     load,
     opened,
     out,
+    print_indented,
     print_json,
     print_warnings,
 )
@@ -30,13 +32,13 @@ from offline_capi.errors import OfflineCapiError, SourceError, UsageError
 from offline_capi.model.recipients import client_of
 
 if TYPE_CHECKING:
-    from offline_capi.clients import HealthReport, Standing
-    from offline_capi.clients.authorize import Authorisation, Desk, Prerequisite
+    from offline_capi.clients import ClientOverview, HealthReport
+    from offline_capi.clients.authorize import Authorization, AuthorizationContext, Prerequisite
     from offline_capi.config import Client, Deployment, Secret
-    from offline_capi.config.settings import ClientTable, Method
+    from offline_capi.config.client import ClientTable, Method
     from offline_capi.storage.private_files import FileAccess
 
-clients_app = CommandApp(help="Who we send for.", no_args_is_help=True)
+clients_app = CommandApp(path="clients ", help="Who we send for.", no_args_is_help=True)
 app.add_typer(clients_app, name="clients")
 
 ClientArgument = Annotated[str, typer.Argument(help="Name of a client in clients.yml.")]
@@ -51,17 +53,17 @@ _STEPS = {"met": "[green]✓[/]", "missing": "[red]✗[/]", "by hand": "[yellow]
 @clients_app.command("list")
 def clients_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Show how the clients stand: last test, last event accepted, token, days to its end, permissions, last error."""
-    from offline_capi.clients import StatusBook, standings
-    from offline_capi.ledger import last_accepted
+    from offline_capi.clients import StatusBook, build_overviews
+    from offline_capi.ledger import find_last_accepted
 
     with opened(config) as services:
-        accepted, deployment = last_accepted(services.ledger), services.deployment
+        accepted, deployment = find_last_accepted(services.ledger), services.deployment
     book = StatusBook(deployment.platform.stage)
-    found = standings(deployment.recipients, environment_secrets(), book, datetime.now(UTC), accepted)
+    found = build_overviews(deployment.recipients, environment_secrets(), book, datetime.now(UTC), accepted)
     if as_json:
-        print_json([standing.to_json() for standing in found])
+        print_json({"clients": [standing.to_json() for standing in found]})
     else:
-        print_standings(found)
+        print_overviews(found)
 
 
 @clients_app.command("test")
@@ -88,15 +90,14 @@ def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = 
 
     deployment = load(config)
     tell = platform_teller(deployment.platform, environment_secrets())
-    told = {"on_notice": lambda notice: tell(alert_of_notice(notice))} if tell else {}
+    told = {"on_change": lambda change: tell(alert_of_notice(change))} if tell else {}
     _finish_look(_look(deployment, [], {}, **told), as_json)
 
 
 def _look(deployment: Deployment, names: list[str], codes: dict[str, str], **told: Any) -> HealthReport:
     from offline_capi.clients import check_health
-    from offline_capi.delivery import explain
 
-    return check_health(deployment, environment_secrets(), explain=explain, clients=names, test_codes=codes, **told)
+    return check_health(deployment, environment_secrets(), clients=names, test_codes=codes, **told)
 
 
 def _test_codes(deployment: Deployment, names: list[str], given: str | None) -> dict[str, str]:
@@ -136,16 +137,16 @@ def _finish_look(found: HealthReport, as_json: bool) -> None:
 @clients_app.command("pull")
 def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Read the clients from their table; what is faulty in it leaves out its client, and nothing else."""
-    from offline_capi.config.client_table import good_rows, pulled_path, read_before, write_pulled
+    from offline_capi.config.client_table import locate_pulled_file, read_previous_pull, select_valid_rows, write_pulled
 
-    (table, access), path = _table_of(config), pulled_path(config, os.environ)
+    (table, access), path = _table_of(config), locate_pulled_file(config, os.environ)
     origin = table.sql if table.sql.endswith(".sql") else "the clients' query"
-    pulled = good_rows(_rows_of(table, config), origin, table, read_before(path))
+    pulled = select_valid_rows(_rows_of(table, config), origin, table, read_previous_pull(path))
     if not pulled.clients and not pulled.problems:
         raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
     write_pulled(path, pulled, datetime.now(UTC), access)
     if as_json:
-        print_json({"clients": len(pulled.clients), "problems": [str(problem) for problem in pulled.problems]})
+        print_json({"clients": len(pulled.clients), "problems": [asdict(problem) for problem in pulled.problems]})
     else:
         for problem in pulled.problems:
             _say(f"✗ {problem}", "red")
@@ -166,13 +167,13 @@ def _table_of(config: Path) -> tuple[ClientTable, FileAccess]:
 
 
 def _rows_of(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
-    from offline_capi.config.queries import sql_folder
-    from offline_capi.config.settings import SqlSource
+    from offline_capi.config.queries import find_sql_folder
+    from offline_capi.config.source import SqlSource
     from offline_capi.model import Window
     from offline_capi.sources import SourceAccess, open_source
 
     secrets = environment_secrets()
-    access = SourceAccess("UTC", lambda name: secrets.connection_url(name).reveal(), sql_folder(config))
+    access = SourceAccess("UTC", lambda name: secrets.connection_url(name).reveal(), find_sql_folder(config))
     source = open_source(SqlSource(connection=table.connection, sql=table.sql), access)
     for rows in source.read(Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))):
         yield from rows.batch.to_pylist()
@@ -194,15 +195,15 @@ def clients_authorize(
     as_json: JsonOption = False,
 ) -> None:
     """Obtain a token for a client, test it and switch to it; what only a person can do is printed, numbered."""
-    from offline_capi.clients.authorize import authorise, prerequisites
+    from offline_capi.clients.authorize import authorize, check_prerequisites
 
     way = _method(method)
-    with _desk(config, given) as (deployment, desk):
+    with _open_context(config, given) as (deployment, context):
         chosen = _with_own_token(deployment, client)
-        asked = [] if way == "token" or deployment.platform.app is None else prerequisites(desk)
-        found = authorise(chosen, way, desk, revoke=revoke and _nobody_sends(config))
-    _record_authorisation(found, config)
-    _finish_authorisation(found, [one for one in asked if one.state == "missing"], as_json)
+        asked = [] if way == "token" or deployment.platform.app is None else check_prerequisites(context)
+        found = authorize(chosen, way, context, revoke=revoke and _nobody_sends(config))
+    _record_authorization(found, config)
+    _finish_authorization(found, [one for one in asked if one.state == "missing"], as_json)
 
 
 @clients_app.command("rotate")
@@ -215,21 +216,21 @@ def clients_rotate(
     """Exchange a client's token for a new one without a gap: tested, switched, the old one revoked."""
     from offline_capi.clients.authorize import rotate
 
-    with _desk(config, None) as (deployment, desk):
-        found = rotate(_with_own_token(deployment, client), desk, revoke=revoke and _nobody_sends(config))
-    _record_authorisation(found, config)
-    _finish_authorisation(found, [], as_json)
+    with _open_context(config, None) as (deployment, context):
+        found = rotate(_with_own_token(deployment, client), context, revoke=revoke and _nobody_sends(config))
+    _record_authorization(found, config)
+    _finish_authorization(found, [], as_json)
 
 
 @clients_app.command("prerequisites")
 def clients_prerequisites(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Check what a platform needs before it may send for others, as far as Meta's API tells."""
-    from offline_capi.clients.authorize import prerequisites
+    from offline_capi.clients.authorize import check_prerequisites
 
-    with _desk(config, None) as (_, desk):
-        found = prerequisites(desk)
+    with _open_context(config, None) as (_, context):
+        found = check_prerequisites(context)
     if as_json:
-        print_json([one.to_json() for one in found])
+        print_json({"prerequisites": [one.to_json() for one in found]})
     else:
         print_prerequisites(found)
     sys.exit(1 if any(one.state == "missing" for one in found) else 0)
@@ -244,15 +245,14 @@ def clients_store_key() -> None:
 
 
 @contextmanager
-def _desk(config: Path, given: str | None) -> Iterator[tuple[Deployment, Desk]]:
-    from offline_capi.clients.authorize import Desk
-    from offline_capi.delivery import explain
-    from offline_capi.meta.graph.client import Graph
+def _open_context(config: Path, given: str | None) -> Iterator[tuple[Deployment, AuthorizationContext]]:
+    from offline_capi.clients.authorize import AuthorizationContext
+    from offline_capi.meta.graph.client import GraphClient
 
     deployment, secrets = load(config), environment_secrets()
     platform = deployment.platform
-    with Graph(platform.graph_url, platform.versions) as graph:
-        yield deployment, Desk(platform, secrets, secrets.store, graph, explain, given=_given(given))
+    with GraphClient(platform.graph_url, platform.versions) as graph:
+        yield deployment, AuthorizationContext(platform, secrets, secrets.store, graph, given=_given(given))
         print_warnings(graph.notices, err)
 
 
@@ -266,12 +266,12 @@ def _with_own_token(deployment: Deployment, name: str) -> Client:
 
 
 def _method(word: str) -> Method:
-    from offline_capi.clients.authorize import WAYS
+    from offline_capi.clients.authorize import TOKEN_SOURCES
 
-    for method in WAYS:
+    for method in TOKEN_SOURCES:
         if method == word:
             return method
-    raise UsageError(f'--method "{word}" is unknown; one of: {", ".join(WAYS)}')
+    raise UsageError(f'--method "{word}" is unknown; one of: {", ".join(TOKEN_SOURCES)}')
 
 
 def _given(place: str | None) -> Secret | None:
@@ -292,10 +292,10 @@ def _given(place: str | None) -> Secret | None:
 def _nobody_sends(config: Path) -> bool:
     """Whether the token before may be revoked now: a run under way goes on with the one that it began with."""
     with opened(config) as services:
-        return not services.ledger.unfinished_runs()
+        return not services.ledger.runs.list_unfinished()
 
 
-def _record_authorisation(found: Authorisation, config: Path) -> None:
+def _record_authorization(found: Authorization, config: Path) -> None:
     """In the audit log, where a token was switched: it is, whether or not the ledger can be written."""
     from offline_capi.ledger import AuditAction, record_audit
 
@@ -309,19 +309,27 @@ def _record_authorisation(found: Authorisation, config: Path) -> None:
         print_warnings([f"the token is switched, but does not stand in the audit log: {error}"], err)
 
 
-def _finish_authorisation(found: Authorisation, lacking: list[Prerequisite], as_json: bool) -> None:
+def _finish_authorization(found: Authorization, lacking: list[Prerequisite], as_json: bool) -> None:
     if as_json:
         print_json(found.to_json() | {"prerequisites": [one.to_json() for one in lacking]})
     else:
         print_prerequisites(lacking)
-        print_authorisation(found)
+        print_authorization(found)
     sys.exit(0 if found.complete else 1)
 
 
 # ---------------------------------------------------------------------------------------------- printing
 
 
-def print_standings(found: list[Standing]) -> None:
+#: Columns that the table of clients needs; on a narrower terminal each client has lines of its own.
+_TABLE_WIDTH = 140
+
+
+def _shorten_time(at: str | None) -> str:
+    return (at or "never")[:16].replace("T", " ")
+
+
+def print_overviews(found: list[ClientOverview]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -329,16 +337,31 @@ def print_standings(found: list[Standing]) -> None:
 
     table = Table("client", "pixel", "status", "last test", "last accepted", "token", "days left", "missing", box=None)
     paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names
+    if paper.width < _TABLE_WIDTH:
+        for one in found:
+            out.print(f"{escape(one.client)}  {one.pixel}  [{_MARKS[one.state]}]{one.state}[/]", highlight=False)
+            tested, accepted = (_shorten_time(at) for at in (one.tested_at, one.last_accepted_at))
+            left = "" if one.days_left is None else f", {one.days_left} days left"
+            missing = f"; missing: {', '.join(one.missing)}" if one.missing else ""
+            token = " ".join(filter(None, (one.token_kind, one.token_from)))
+            print_indented(f"last test {tested}, last accepted {accepted}; token {token}{left}{missing}", style="dim")
+            if one.last_error:
+                print_indented(one.last_error, mark="  ! ", style="red")
+        return
     for one in found:
         status = f"[{_MARKS[one.state]}]{one.state}[/]"
-        tested, accepted = ((at or "never")[:16].replace("T", " ") for at in (one.tested_at, one.last_accepted_at))
+        tested, accepted = (_shorten_time(at) for at in (one.tested_at, one.last_accepted_at))
         left = "" if one.days_left is None else str(one.days_left)
-        access = (one.token_kind or "", left, escape(", ".join(one.missing)))
+        access = (
+            escape(" ".join(filter(None, (one.token_kind, one.token_from)))),
+            left,
+            escape(", ".join(one.missing)),
+        )
         table.add_row(one.client, one.pixel, status, tested, accepted, *access)
     paper.print(table, highlight=False)
     for one in found:
         if one.last_error:
-            out.print(f"! {one.client}: {one.last_error}", highlight=False, markup=False, soft_wrap=True)
+            print_indented(f"{one.client}: {one.last_error}", mark="! ")
 
 
 def print_health(found: HealthReport) -> None:
@@ -350,9 +373,9 @@ def print_health(found: HealthReport) -> None:
             _say(f"✓ {status.client}: {status.tested.words}{trace}", "green")
         for fault in status.faults:
             _say(f"{'✗' if fault.stops else '!'} {status.client}: {fault.words}", "red" if fault.stops else "yellow")
-    for notice in found.notices:
-        if notice.change == "ended":
-            _say(f"✓ {notice.client}: over: {notice.words}", "green")
+    for change in found.changes:
+        if change.change == "ended":
+            _say(f"✓ {change.client}: ended: {_first_sentence(change.words)}", "green")
     print_warnings([*found.warnings, *(look.words for look in found.versions if look.verdict == "refused")])
 
 
@@ -363,11 +386,16 @@ def print_prerequisites(found: list[Prerequisite]) -> None:
         out.print(f"{_STEPS[one.state]} {escape(one.name)}: {escape(one.words)}", highlight=False, soft_wrap=True)
 
 
-def print_authorisation(found: Authorisation) -> None:
+def print_authorization(found: Authorization) -> None:
     for step in found.done:
         _say(f"✓ {step}", "green")
     for number, step in enumerate(found.by_hand, start=1):
         _say(f"{number}. {step}")
+
+
+def _first_sentence(words: str) -> str:
+    """Of a fault that has ended, what it was; what to do about it no longer matters."""
+    return words.partition(". What now:")[0].removesuffix(".")
 
 
 def _say(line: str, style: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -29,27 +30,27 @@ def import_command(
 ) -> None:
     """Write a first upload from another tool's mapping, with a TODO where meaning is lost."""
     from offline_capi.config import load_each
-    from offline_capi.onboarding.folder import known_in, missing_only, save
+    from offline_capi.onboarding.folder import read_project, save, select_missing
     from offline_capi.onboarding.imports import TOOLS, import_mapping
 
     if tool not in TOOLS:
         raise UsageError(f'there is no import from "{tool}"{did_you_mean(tool, TOOLS) or "; " + ", ".join(TOOLS)}')
     upload = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", file.stem).strip("_.-") or tool
-    known = known_in(config, os.environ)
+    known = read_project(config, os.environ)
     found = import_mapping(tool, file, client)
     if client is None:
         owners = [one.name for one in known.clients.values() if found.pixel in one.pixels] or [*known.clients]
         owner = owners[0] if len(owners) == 1 else None
         found = import_mapping(tool, file, owner) if owner else found
     path = config / "uploads" / f"{upload}.yml"
-    save(missing_only({path: found.text()}, force=force))
+    save(select_missing({path: found.render()}, force=force))
     _, errors = load_each(config, only=upload)
-    problems = [str(problem) for error in errors.values() for problem in error.problems]
+    problems = [problem for error in errors.values() for problem in error.problems]
     if as_json:
-        print_json({"written": str(path), "todos": found.todos, "problems": problems})
+        print_json({"written": str(path), "todos": found.todos, "problems": [asdict(one) for one in problems]})
         return
     out.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
-    for heading, lines in (("to do", found.todos), ("check finds", problems)):
+    for heading, lines in (("to do", found.todos), ("check finds", [str(one) for one in problems])):
         for line in lines:
             out.print(f"  {heading}: {line}", markup=False, highlight=False, soft_wrap=True)
     if not problems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
+    describe_problems,
     environment_secrets,
     err,
     out,
@@ -30,7 +32,7 @@ from offline_capi.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment
-    from offline_capi.onboarding import Answers, Known, Line, Origin, Proposal
+    from offline_capi.onboarding import Answers, Line, Origin, ProjectState, Proposal
     from offline_capi.report import RunReport
 
 Ask = Callable[[str, str], str]
@@ -69,25 +71,33 @@ def init(
 ) -> None:
     """Look at a table or file, and write client, upload and SQL for it, with the evidence; check and plan them."""
     from offline_capi import onboarding
-    from offline_capi.onboarding.questions import valid, valid_keys
+    from offline_capi.onboarding.questions import validate_answer, validate_keys
 
     ask = _default if yes or as_json else _asked
-    known = onboarding.known_in(config, os.environ)
-    origin = onboarding.seen_from(config, _origin(source, connection, table, sql, ask))
-    upload = _name(name, origin, known, ask, force=force)
+    known = onboarding.read_project(config, os.environ)
+    origin = onboarding.rebase_source(config, _origin(source, connection, table, sql, ask))
     said = {"pixel": pixel, "event": event, "action_source": action_source, "timezone": timezone, "country": country,
             "currency": currency, "time": time, "id": event_id, "value": value,
             "external_id": external_id}  # fmt: skip
-    checked: dict[str, Any] = {key: valid(key, text) for key, text in said.items()}
-    answers = onboarding.Answers(client=_client(client, known, ask), **checked, keys=valid_keys(keys or []))
+    checked: dict[str, Any] = {key: validate_answer(key, text) for key, text in said.items()}
+    validate_answer("client", client)
+    seen: tuple[Line, ...] = ()
+    if ask is _asked:  # what was found stands before what is asked about it
+        first = onboarding.Answers(client=client or "client", **checked, keys=validate_keys(keys or []))
+        found = onboarding.propose(origin, first, datetime.now(UTC))
+        print_proposal(origin, found)
+        seen = found.lines
+    upload = _name(name, origin, known, ask, force=force)
+    answers = onboarding.Answers(client=_client(client, known, ask), **checked, keys=validate_keys(keys or []))
     answers = _from_client(_pixel(answers, known, ask), known)
     answers, proposal = _talk(origin, answers, known, ask)
-    if not as_json:
+    if ask is not _asked and not as_json:
         print_proposal(origin, proposal)
-    if ask is _asked:
-        proposal = _confirmed(proposal, origin)
-    files = onboarding.write_up(upload, proposal, origin, answers, known, force=force)
-    files = onboarding.missing_only(files, force=force)
+    elif ask is _asked:
+        print_changes(proposal, seen)
+        answers, proposal = _confirmed(answers, proposal, origin, known, ask)
+    files = onboarding.write_up(upload, proposal, origin, answers, known)
+    files = onboarding.select_missing(files, force=force)
     if ask is _asked and not _yes(f"Write {len(files)} files ({', '.join(map(str, files))})?", default=True):
         raise UsageError("stopped. Nothing was written")
     onboarding.save(files)
@@ -102,16 +112,21 @@ def _default(_: str, default: str) -> str:
     return default
 
 
+def _wrap(question: str) -> str:
+    """In lines of the terminal's width; a prompt that wraps by itself breaks within words."""
+    return "\n".join(textwrap.wrap(question, max(min(out.width, 100) - 12, 40), subsequent_indent="  "))
+
+
 def _asked(question: str, default: str) -> str:
     try:
-        return str(typer.prompt(question, default=default, show_default=bool(default)))
+        return str(typer.prompt(_wrap(question), default=default, show_default=bool(default)))
     except typer.Abort:
         raise UsageError(_NOBODY) from None
 
 
 def _yes(question: str, *, default: bool) -> bool:
     try:
-        return typer.confirm(question, default=default)
+        return typer.confirm(_wrap(question), default=default)
     except typer.Abort:
         raise UsageError(_NOBODY) from None
 
@@ -123,12 +138,12 @@ def _origin(source: str | None, connection: str | None, table: str | None, sql: 
     from offline_capi import onboarding
 
     if connection is not None and source is None and table is not None and sql is None:
-        return onboarding.look_at_table(connection, table, _connection_url)
+        return onboarding.inspect_table(connection, table, _connection_url)
     if connection is not None and source is None and sql is not None and table is None:
-        return onboarding.look_at_query(connection, sql, _connection_url)
+        return onboarding.inspect_query(connection, sql, _connection_url)
     if connection or table or sql:
         raise UsageError("name a file, or --connection with one of --table and --sql. Nothing was written")
-    return onboarding.look_at_file(source or ask(_WHICH_FILE, "") or _no_file(), os.environ)
+    return onboarding.inspect_file(source or ask(_WHICH_FILE, "") or _no_file(), os.environ)
 
 
 _WHICH_FILE = "Which file holds the rows? CSV, JSON lines or Parquet"
@@ -142,55 +157,72 @@ def _connection_url(name: str) -> str:
     return str(environment_secrets().connection_url(name).reveal())
 
 
-def _name(name: str | None, origin: Origin, known: Known, ask: Ask, *, force: bool) -> str:
-    from offline_capi.onboarding.questions import valid
+def _name(name: str | None, origin: Origin, known: ProjectState, ask: Ask, *, force: bool) -> str:
+    from offline_capi.onboarding.questions import validate_answer
 
-    chosen = valid("name", name or ask("Name of the upload", origin.name)) or origin.name
-    if chosen in known.uploads and not force:
-        place = known.folder / "uploads"
-        raise UsageError(
-            f'there is an upload "{chosen}" in {place} already, and it is not touched. Give another name with --name, '
-            "or replace it with --force. Nothing was written"
-        )
-    return chosen
+    def check(answer: str) -> str:
+        chosen = validate_answer("name", answer) or origin.name
+        if chosen in known.uploads and not force:
+            place = known.folder / "uploads"
+            raise UsageError(
+                f'there is an upload "{chosen}" in {place} already, and it is not touched. Give another name with '
+                "--name, or replace it with --force. Nothing was written"
+            )
+        return chosen
+
+    return check(name) if name else _ask_until_valid(ask, "Name of the upload", origin.name, check)
 
 
-def _client(client: str | None, known: Known, ask: Ask) -> str:
-    from offline_capi.onboarding.questions import valid
+def _ask_until_valid(ask: Ask, question: str, default: str, check: Callable[[str], str]) -> str:
+    while True:
+        try:
+            return check(ask(question, default))
+        except UsageError as error:
+            if ask is not _asked or str(error) == _NOBODY:
+                raise
+            err.print(Text(f"  {error}", style="yellow"))
+
+
+def _client(client: str | None, known: ProjectState, ask: Ask) -> str:
+    from offline_capi.onboarding.questions import validate_answer
+
+    def check(answer: str) -> str:
+        chosen = validate_answer("client", answer)
+        if chosen is None:
+            names = (
+                f"; one of {', '.join(sorted(known.clients)[:10])}, or a new one"
+                if known.clients
+                else ", such as acme_bank"
+            )
+            raise UsageError(f"--client: say whose rows these are{names}. Nothing was written")
+        return chosen
 
     only = next(iter(known.clients)) if len(known.clients) == 1 else ""
-    chosen = valid("client", client or ask("Whose rows are these? A name for the client, such as acme_bank", only))
-    if chosen is None:
-        names = (
-            f"; one of {', '.join(sorted(known.clients)[:10])}, or a new one"
-            if known.clients
-            else ", such as acme_bank"
-        )
-        raise UsageError(f"--client: say whose rows these are{names}. Nothing was written")
-    return chosen
+    question = "Whose rows are these? A name for the client, such as acme_bank"
+    return check(client) if client else _ask_until_valid(ask, question, only, check)
 
 
-def _pixel(answers: Answers, known: Known, ask: Ask) -> Answers:
+def _pixel(answers: Answers, known: ProjectState, ask: Ask) -> Answers:
     if answers.pixel or answers.client in known.clients:
         return answers
     return _answered(answers, "pixel", "The client's pixel or dataset id", ask, lambda _: None)
 
 
-def _from_client(answers: Answers, known: Known) -> Answers:
+def _from_client(answers: Answers, known: ProjectState) -> Answers:
     """A client that is known already has a country; a zone of its own says nothing of this source."""
     client = known.clients.get(answers.client)
     return replace(answers, country=answers.country or (client.country if client else None))
 
 
-def _talk(origin: Origin, answers: Answers, known: Known, ask: Ask) -> tuple[Answers, Proposal]:
+def _talk(origin: Origin, answers: Answers, known: ProjectState, ask: Ask) -> tuple[Answers, Proposal]:
     """Every open line asked about, in order; what is left empty stays a TODO."""
-    from offline_capi.onboarding import Standing, propose
+    from offline_capi.onboarding import Confidence, propose
     from offline_capi.onboarding.questions import ASKED_BY, EXTERNAL_ID
 
     now = datetime.now(UTC)
     proposal = propose(origin, answers, now)
     for place, name in ASKED_BY.items() if ask is _asked else ():
-        line = next((line for line in proposal.of(Standing.OPEN) if line.place == place), None)
+        line = next((line for line in proposal.list_lines(Confidence.OPEN) if line.place == place), None)
         if line is not None and not (place == "custom_data.currency" and line.columns):
             question = f"{place}: {_asked_for(line.because)} (empty: later)"
             answers = _answered(answers, name, question, ask, lambda said: propose(origin, said, now))
@@ -200,7 +232,21 @@ def _talk(origin: Origin, answers: Answers, known: Known, ask: Ask) -> tuple[Ans
             answers, "country", "Country of phone numbers without one (empty: unknown)", ask, lambda _: None
         )
         proposal = propose(origin, answers, now)
-    has_ids = any(line.key == "external_id" for line in proposal.of(Standing.TAKEN))
+    outcome = next((line for line in proposal.list_section("filter") if line.columns), None)
+    if ask is _asked and outcome is not None and not proposal.export and answers.no_conversions is None:
+        node: Any = outcome.node
+        bad = node.get("not_equals", ())
+        default = ", ".join([bad] if isinstance(bad, str) else bad) or "none"
+        held = outcome.because.partition("; ")[0].partition(": keep")[0].removeprefix("it holds ")
+        said = ask(
+            f"{outcome.columns[0]} holds {held}. Which of these are no conversions, and are not to be sent? Words with "
+            "commas between them, or none",
+            default,
+        )
+        words = () if said.strip() == "none" else tuple(word.strip() for word in said.split(",") if word.strip())
+        answers = replace(answers, no_conversions=words)
+        proposal = propose(origin, answers, now)
+    has_ids = any(line.key == "external_id" for line in proposal.list_lines(Confidence.TAKEN))
     if ask is _asked and has_ids and answers.external_id is None and answers.client not in known.clients:
         answers = _answered(answers, "external_id", EXTERNAL_ID, ask, lambda _: None)
     return answers, proposal
@@ -208,11 +254,11 @@ def _talk(origin: Origin, answers: Answers, known: Known, ask: Ask) -> tuple[Ans
 
 def _answered(answers: Answers, name: str, question: str, ask: Ask, attempt: Callable[[Answers], object]) -> Answers:
     """Asked again until the answer is one."""
-    from offline_capi.onboarding.questions import valid
+    from offline_capi.onboarding.questions import validate_answer
 
     while True:
         try:
-            answer: Any = valid(name, ask(question, ""))
+            answer: Any = validate_answer(name, ask(question, ""))
             said = replace(answers, **{name: answer})
             attempt(said)
         except UsageError as error:
@@ -223,27 +269,55 @@ def _answered(answers: Answers, name: str, question: str, ask: Ask, attempt: Cal
             return said
 
 
-def _confirmed(proposal: Proposal, origin: Origin) -> Proposal:
-    """Nothing counts that the person did not take: all at once, or line by line."""
-    from offline_capi.onboarding import Standing
+def _confirmed(
+    answers: Answers, proposal: Proposal, origin: Origin, known: ProjectState, ask: Ask
+) -> tuple[Answers, Proposal]:
+    """Nothing counts that the person did not take: all at once, or line by line, or after another answer."""
+    from offline_capi.onboarding import Confidence, propose
     from offline_capi.onboarding.proposal import check_people
 
-    among = [line for line in proposal.of(Standing.TAKEN, Standing.UNSURE) if line.columns and line.section != "client"]
-    if _yes("Take what is proposed (unsure lines stay comments)?", default=True):
-        return proposal
-    decided = proposal.decided(
-        lambda line: _yes(f"  {', '.join(line.columns)} → {line.place}?", default=line.standing is Standing.TAKEN),
+    while True:
+        taken = ask(
+            "Take what is proposed (unsure lines stay comments)? y, n for line by line, or what to answer again: "
+            + ", ".join(_ANSWERED_AGAIN),
+            "y",
+        ).strip()
+        if taken in _ANSWERED_AGAIN:
+            before = proposal.lines
+            answers = _answered(
+                answers, taken, f"{taken} (now: {getattr(answers, taken) or 'open'})", ask,
+                lambda said: propose(origin, said, datetime.now(UTC)),
+            )  # fmt: skip
+            answers = _from_client(answers, known)
+            proposal = propose(origin, answers, datetime.now(UTC))
+            print_changes(proposal, before)
+        elif taken.lower() in ("y", "yes"):
+            return answers, proposal
+        elif taken.lower() in ("n", "no"):
+            break
+        else:
+            err.print(Text(f'  "{taken}" is no answer here', style="yellow"))
+    among = [
+        line
+        for line in proposal.list_lines(Confidence.TAKEN, Confidence.UNSURE)
+        if line.columns and line.section != "client"
+    ]
+    decided = proposal.apply_decisions(
+        lambda line: _yes(f"  {', '.join(line.columns)} → {line.place}?", default=line.confidence is Confidence.TAKEN),
         among,
     )
     check_people(decided.lines, origin.sample)
-    return decided
+    return answers, decided
+
+
+_ANSWERED_AGAIN = ("pixel", "event", "action_source", "timezone", "country", "currency", "time", "id", "value")
 
 
 # ---------------------------------------------------------------------------------------------- what is shown
 
 
 def print_proposal(origin: Origin, proposal: Proposal) -> None:
-    from offline_capi.onboarding import Standing
+    from offline_capi.onboarding import Confidence
 
     rows = f"{len(origin.sample):,} {'rows' if origin.sample.whole else 'first rows'}"
     out.print(Text.assemble((origin.name, "bold"), f"  {origin.described}"))
@@ -251,11 +325,27 @@ def print_proposal(origin: Origin, proposal: Proposal) -> None:
     if proposal.export:
         out.print(f"  recognised as {proposal.export}", highlight=False)
     lines = [line for line in proposal.lines if line.columns]
-    _show("becomes", [line for line in lines if line.standing is Standing.TAKEN], "green")
-    _show("unsure: becomes a comment", [line for line in lines if line.standing is Standing.UNSURE], "yellow")
+    _show("becomes", [line for line in lines if line.confidence is Confidence.TAKEN], "green")
+    _show("unsure: becomes a comment", [line for line in lines if line.confidence is Confidence.UNSURE], "yellow")
     if proposal.aside:
-        out.print(Padding(Text(f"left aside: {', '.join(proposal.aside)}", style="dim"), (1, 0, 0, 2)))
+        aside = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        for header in ("column", "left aside, because"):
+            aside.add_column(header, overflow="fold")
+        for name, why in proposal.aside.items():
+            aside.add_row(Text(name), Text(why, style="dim"))
+        out.print(Padding(aside, (1, 0, 0, 2)))
     out.print()
+
+
+def print_changes(proposal: Proposal, before: Sequence[Line]) -> None:
+    """The lines that the answers have changed, or made."""
+    from offline_capi.onboarding import Confidence
+
+    changed = [line for line in proposal.lines if line not in before and line.confidence is not Confidence.OPEN]
+    for line in changed:
+        columns = f"{', '.join(line.columns)} → " if line.columns else ""
+        node = "" if line.columns else f": {line.node}"
+        out.print(Text.assemble(f"  {columns}", (line.place, "green"), f"{node}  {line.because}"))
 
 
 def _show(heading: str, lines: Sequence[Line], style: str) -> None:
@@ -273,7 +363,7 @@ def _show(heading: str, lines: Sequence[Line], style: str) -> None:
 
 
 def _finish(
-    upload: str, proposal: Proposal, answers: Answers, known: Known, files: Sequence[Path], *, as_json: bool
+    upload: str, proposal: Proposal, answers: Answers, known: ProjectState, files: Sequence[Path], *, as_json: bool
 ) -> NoReturn:
     """Check and plan what was written; exits 2 while something of it waits for a person."""
     data = {"upload": upload, "client": answers.client, "first_night": proposal.first_night.isoformat(),
@@ -284,7 +374,7 @@ def _finish(
         report = _planned(upload, proposal, known)
     except ConfigError as error:
         if as_json:
-            print_json({**data, "problems": [str(problem) for problem in error.problems], "plan": None})
+            print_json({**data, "problems": describe_problems(error), "plan": None})
         else:
             print_open(error, proposal, upload, answers, known)
         sys.exit(2)
@@ -297,10 +387,10 @@ def _finish(
 
 def _as_json(line: Line) -> Mapping[str, object]:
     return {"place": line.place, "columns": line.columns, "node": line.node, "because": line.because,
-            "standing": line.standing.value}  # fmt: skip
+            "confidence": line.confidence.value}  # fmt: skip
 
 
-def _planned(upload: str, proposal: Proposal, known: Known) -> RunReport:
+def _planned(upload: str, proposal: Proposal, known: ProjectState) -> RunReport:
     from offline_capi.operations.preflight import check_columns
     from offline_capi.pipeline import open_services, plan_upload
 
@@ -309,10 +399,10 @@ def _planned(upload: str, proposal: Proposal, known: Known) -> RunReport:
     window = window_of(one, proposal.first_night.isoformat(), None)
     check_columns(one, window, deployment, secrets)
     with open_services(deployment, secrets) as services:
-        return plan_upload(one, window, services)
+        return plan_upload(one, window, services, check_access=False)  # its token comes next
 
 
-def _checked(upload: str, known: Known) -> Deployment:
+def _checked(upload: str, known: ProjectState) -> Deployment:
     """The upload with its client; every problem of the two, and none of other uploads."""
     from offline_capi.config import load_each
 
@@ -323,12 +413,12 @@ def _checked(upload: str, known: Known) -> Deployment:
     return deployment
 
 
-def print_open(error: ConfigError, proposal: Proposal, upload: str, answers: Answers, known: Known) -> None:
+def print_open(error: ConfigError, proposal: Proposal, upload: str, answers: Answers, known: ProjectState) -> None:
     """What ``check`` reports, each with what is to be decided there."""
-    from offline_capi.onboarding import Standing
+    from offline_capi.onboarding import Confidence
     from offline_capi.onboarding.writing import PIXEL
 
-    todo = {line.place: line.because for line in proposal.of(Standing.OPEN)}
+    todo = {line.place: line.because for line in proposal.list_lines(Confidence.OPEN)}
     todo[f"clients.{answers.client}.pixel_id"] = PIXEL
     waits = f"reported by `{_command('check', known, upload)}` until it is done"
     out.print(Text.assemble("\n", (f"! left to you: {len(error.problems)}", "bold yellow"), f"  {waits}"))
@@ -345,7 +435,7 @@ def _asked_for(because: str) -> str:
     return because.removeprefix("TODO: ")
 
 
-def print_planned(report: RunReport, upload: str, proposal: Proposal, answers: Answers, known: Known) -> None:
+def print_planned(report: RunReport, upload: str, proposal: Proposal, answers: Answers, known: ProjectState) -> None:
     from offline_capi.report import print_report
 
     out.print(Text.assemble(("✓ checked", "bold green"), "  no problems, and the source has every column\n"))
@@ -355,12 +445,12 @@ def print_planned(report: RunReport, upload: str, proposal: Proposal, answers: A
         out.print(Text.assemble(f"  {what}\n", (f"    {command}", "cyan")), soft_wrap=True)
 
 
-def _next(upload: str, proposal: Proposal, answers: Answers, known: Known) -> list[tuple[str, str]]:
+def _next(upload: str, proposal: Proposal, answers: Answers, known: ProjectState) -> list[tuple[str, str]]:
     """A rehearsal keeps its own ledger: what the sandbox took must not count as sent when the night is in earnest."""
-    from offline_capi.onboarding.writing import token_variable
+    from offline_capi.onboarding.writing import name_token_variable
 
     client = known.clients.get(answers.client)
-    variable = client.token.env if client else token_variable(answers.client)
+    variable = client.token.env if client else name_token_variable(answers.client)
     night = _command("upload", known, upload, proposal)
     elsewhere = "OFFLINE_CAPI_GRAPH_URL=http://127.0.0.1:8420 OFFLINE_CAPI_LEDGER=sqlite:///rehearsal.db"
     return [
@@ -375,6 +465,6 @@ def _next(upload: str, proposal: Proposal, answers: Answers, known: Known) -> li
     ]
 
 
-def _command(verb: str, known: Known, upload: str, proposal: Proposal | None = None) -> str:
+def _command(verb: str, known: ProjectState, upload: str, proposal: Proposal | None = None) -> str:
     folder = "" if known.folder == DEFAULT_CONFIG else f" --config {known.folder}"
     return f"offline-capi {verb} {upload}{f' --since {proposal.first_night}' if proposal else ''}{folder}"

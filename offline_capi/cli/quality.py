@@ -20,7 +20,7 @@ from offline_capi.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from offline_capi.operations.quality import Pulled
+    from offline_capi.operations.quality import FetchResult
 
 
 @clients_app.command("quality")
@@ -42,7 +42,7 @@ def clients_quality(
     sys.exit(0 if pulled.complete else 1)
 
 
-def print_pulled(pulled: Pulled) -> None:
+def print_pulled(pulled: FetchResult) -> None:
     from offline_capi.report import print_quality
 
     if pulled.quality:

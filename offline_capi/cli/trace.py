@@ -103,7 +103,7 @@ def _print_delivery(sent: TracedDelivery) -> None:
     of_run = f"run {one.run_id} of {one.upload or 'an upload that is forgotten'}, {sent.window or 'window forgotten'}"
     _say(f"    {of_run}; request {one.request_id} of {one.events:,} events, {tries}{trace_id}", style="dim")
     if code:
-        from offline_capi.delivery import explain
+        from offline_capi.meta.graph.error_table import explain
 
         entry = explain(one.code or 0, one.subcode)
         _say(f"    {entry.means}; {entry.do}", style="dim")
@@ -129,7 +129,7 @@ def log_command(
     as_json: JsonOption = False,
 ) -> None:
     """List who erased, forced a gate, replayed, resent, authorised or deleted what was old; newest first."""
-    from offline_capi.ledger import AuditAction, audit_entries
+    from offline_capi.ledger import AuditAction, list_audit_entries
     from offline_capi.runtime.nearest import did_you_mean
 
     actions = [one.value for one in AuditAction]
@@ -139,9 +139,9 @@ def log_command(
     with opened(config) as services:
         start = moment_of(since, UTC, "--since") if since else None
         chosen = AuditAction(action) if action else None
-        entries = audit_entries(services.ledger, since=start, action=chosen, limit=limit)
+        entries = list_audit_entries(services.ledger, since=start, action=chosen, limit=limit)
     if as_json:
-        print_json([entry.to_json() for entry in entries])
+        print_json({"entries": [entry.to_json() for entry in entries]})
         return
     for entry in entries:
         run = f"  run {entry.run_id}" if entry.run_id else ""

@@ -1,36 +1,42 @@
-"""Who we send for: authorisation, tokens, connection tests, health.
+"""The clients that we send for: authorization, tokens, connection tests, health.
 
-``check_health`` looks at every client and remembers what it found; ``refusal`` is the circuit breaker that a run
-consults; ``authorize.py`` obtains tokens. The only HTTP beside ``delivery``'s.
+``check_health`` checks every client and remembers the result; ``make_refusal_check`` gives the circuit breaker on
+revoked tokens that a run consults; ``authorize.py`` obtains tokens.
 """
 
 from __future__ import annotations
 
-from offline_capi.clients.health import HealthReport, Notice, check_health
-from offline_capi.clients.overview import Standing, standings
+from offline_capi.clients.health import AccessChange, HealthReport, check_health
+from offline_capi.clients.overview import ClientOverview, build_overviews
 from offline_capi.clients.status import (
     RUN_REFUSED,
     AccessFault,
     ClientStatus,
     StatusBook,
-    breaker,
-    refusal,
-    with_refusal,
-    without_refusal,
+    end_run_refusal,
+    find_refusal,
+    find_stop,
+    make_refusal_check,
+    mark_refusal_reported,
+    record_run_refusal,
+    remove_run_refusal,
 )
 
 __all__ = [
     "RUN_REFUSED",
+    "AccessChange",
     "AccessFault",
+    "ClientOverview",
     "ClientStatus",
     "HealthReport",
-    "Notice",
-    "Standing",
     "StatusBook",
-    "breaker",
+    "build_overviews",
     "check_health",
-    "refusal",
-    "standings",
-    "with_refusal",
-    "without_refusal",
+    "end_run_refusal",
+    "find_refusal",
+    "find_stop",
+    "make_refusal_check",
+    "mark_refusal_reported",
+    "record_run_refusal",
+    "remove_run_refusal",
 ]

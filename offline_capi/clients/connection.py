@@ -1,58 +1,47 @@
-"""Does the way to a client's pixel work? One event that Meta takes, or one that it refuses for its age alone."""
+"""Connection tests of a client's pixel: one event that Meta accepts, or one that it refuses only for its age."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, Self
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Self
 
 from offline_capi.config import Client, Platform, SecretResolver
 from offline_capi.errors import TemporaryError
-from offline_capi.meta.graph.client import Credentials, Graph, GraphAnswer
+from offline_capi.meta.graph.client import Credentials, GraphClient
+from offline_capi.meta.graph.error_table import Action, Scope, explain
+from offline_capi.meta.graph.response import Response
+from offline_capi.meta.limits import MAX_EVENT_AGE
 
-__all__ = ["ClientAccess", "Explain", "Tested", "access_of", "probe_pixel", "read_refusal", "send_test_event"]
+__all__ = ["ClientAccess", "ConnectionTestResult", "probe_pixel", "read_refusal", "resolve_access", "send_test_event"]
 
-#: An event one day older than Meta takes is refused with this, and only when all else is right (meta-capi.md 8.6, b).
-PROBE_AGE, TOO_OLD = 8 * 86_400, (100, 2804003)
-NAME = "ConnectionTest"
+#: One day older than Meta accepts …
+PROBE_AGE_S = (MAX_EVENT_AGE + timedelta(days=1)).total_seconds()
+#: … which it refuses with this code, and only when all else is right (meta-capi.md 8.6, b).
+TOO_OLD_CODE = (100, 2804003)
+EVENT_NAME = "ConnectionTest"
 
-
-class Explained(Protocol):
-    """A row of the table of Meta's codes."""
-
-    @property
-    def means(self) -> str: ...
-    @property
-    def do(self) -> str: ...
-    @property
-    def action(self) -> str: ...
-    @property
-    def scope(self) -> str: ...
-
-
-#: What a code, its subcode and the text of its error mean: ``delivery.explain``.
-Explain = Callable[[int, int | None, str], Explained]
-Verdict = Literal["good", "fault", "unclear"]
+TestVerdict = Literal["good", "fault", "unclear"]
 
 
 @dataclass(frozen=True, slots=True)
 class ClientAccess:
-    """All that a client's requests carry beside events."""
+    """What a client's requests carry in addition to events."""
 
     credentials: Credentials
     partner_agent: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
-    """How one test ended. ``unclear``: nothing was learnt of the client, such as when Meta could not be reached."""
+class ConnectionTestResult:
+    """Result of one test. ``unclear``: nothing was learnt about the client, for example when Meta was unreachable."""
 
     kind: Literal["test", "probe"]
     pixel: str
     at: str
-    verdict: Verdict
+    verdict: TestVerdict
     words: str
     http: int | None = None
     code: int | None = None
@@ -68,11 +57,11 @@ class Tested:
 
     @property
     def cause(self) -> str:
-        """What the fault is, the same each night that it lasts."""
+        """Identifies the fault: the same for as long as it lasts."""
         return f"{self.code}/{self.subcode}" if self.code is not None else f"http {self.http}"
 
 
-def access_of(client: Client, platform: Platform, secrets: SecretResolver) -> ClientAccess:
+def resolve_access(client: Client, platform: Platform, secrets: SecretResolver) -> ClientAccess:
     """What the client's requests carry; ``ConfigError`` where its token cannot be had."""
     secret = secrets.token(client.app_secret) if client.app_secret else None
     credentials = Credentials(secrets.token(client.token), secret)
@@ -80,34 +69,33 @@ def access_of(client: Client, platform: Platform, secrets: SecretResolver) -> Cl
 
 
 def send_test_event(
-    graph: Graph, pixel: str, access: ClientAccess, *, code: str, explain: Explain, now: datetime
-) -> Tested:
+    graph: GraphClient, pixel: str, access: ClientAccess, *, code: str, now: datetime
+) -> ConnectionTestResult:
     """Send one event of this moment, marked with the test event code: good is 200 and one event received.
 
     Meta shows it under Test Events, and counts it all the same (D:using-the-api).
     """
-    return _tested("test", graph, pixel, access, code=code, explain=explain, now=now)
+    return _run_test("test", graph, pixel, access, code=code, now=now)
 
 
 def probe_pixel(
-    graph: Graph, pixel: str, access: ClientAccess, *, code: str | None = None, explain: Explain, now: datetime
-) -> Tested:
+    graph: GraphClient, pixel: str, access: ClientAccess, *, code: str | None = None, now: datetime
+) -> ConnectionTestResult:
     """Send one event that Meta refuses for its age alone, so that nothing is stored."""
-    return _tested("probe", graph, pixel, access, code=code, explain=explain, now=now)
+    return _run_test("probe", graph, pixel, access, code=code, now=now)
 
 
-def _tested(
+def _run_test(
     kind: Literal["test", "probe"],
-    graph: Graph,
+    graph: GraphClient,
     pixel: str,
     access: ClientAccess,
     *,
     code: str | None,
-    explain: Explain,
     now: datetime,
-) -> Tested:
+) -> ConnectionTestResult:
     at = now.astimezone(UTC).isoformat(timespec="seconds")
-    event = _event(now.timestamp() - (PROBE_AGE if kind == "probe" else 0))
+    event = _make_event(now.timestamp() - (PROBE_AGE_S if kind == "probe" else 0))
     try:
         answer = graph.call(
             f"{pixel}/events",
@@ -118,15 +106,17 @@ def _tested(
             partner_agent=access.partner_agent,
         )
     except TemporaryError as error:
-        return Tested(kind, pixel, at, "unclear", str(error))
-    verdict, words = _JUDGES[kind](answer) or read_refusal(answer, explain)
-    return Tested(kind, pixel, at, verdict, words, answer.status, answer.code, answer.subcode, answer.trace_id)
+        return ConnectionTestResult(kind, pixel, at, "unclear", str(error))
+    verdict, words = _CLASSIFIERS[kind](answer) or read_refusal(answer)
+    return ConnectionTestResult(
+        kind, pixel, at, verdict, words, answer.status, answer.code, answer.subcode, answer.trace_id
+    )
 
 
-def _event(at: float) -> dict[str, Any]:
-    """About nobody: the digest is of a word of ours."""
+def _make_event(at: float) -> dict[str, Any]:
+    """An event about nobody: the digest is of a constant."""
     return {
-        "event_name": NAME,
+        "event_name": EVENT_NAME,
         "event_id": f"offline-capi-connection-test-{int(at)}",
         "event_time": int(at),
         "action_source": "system_generated",
@@ -137,7 +127,7 @@ def _event(at: float) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------- reading the answer
 
 
-def _judge_test(answer: GraphAnswer) -> tuple[Verdict, str] | None:
+def _classify_test(answer: Response) -> tuple[TestVerdict, str] | None:
     if not answer.ok:
         return None
     received = answer.data.get("events_received")
@@ -146,26 +136,33 @@ def _judge_test(answer: GraphAnswer) -> tuple[Verdict, str] | None:
     return "fault", f"Meta answered HTTP {answer.status} and did not count the test event; look into Events Manager"
 
 
-def _judge_probe(answer: GraphAnswer) -> tuple[Verdict, str] | None:
-    if (answer.code, answer.subcode) == TOO_OLD:
+def _classify_probe(answer: Response) -> tuple[TestVerdict, str] | None:
+    if (answer.code, answer.subcode) == TOO_OLD_CODE:
         return "good", "token, pixel and permission are right; nothing was stored"
     if answer.ok:
         return "good", "token, pixel and permission are right; Meta took the event although it is 8 days old"
     return None
 
 
-_JUDGES: dict[str, Callable[[GraphAnswer], tuple[Verdict, str] | None]] = {"test": _judge_test, "probe": _judge_probe}
+_CLASSIFIERS: dict[str, Callable[[Response], tuple[TestVerdict, str] | None]] = {
+    "test": _classify_test,
+    "probe": _classify_probe,
+}
 
 
-def read_refusal(answer: GraphAnswer, explain: Explain) -> tuple[Verdict, str]:
-    """Whether a refusal tells of the client's access, in words.
+def read_refusal(answer: Response) -> tuple[TestVerdict, str]:
+    """Whether a refusal is about the client's access, and a sentence for people.
 
-    What passes by itself, concerns everybody or faults our event, as a wrong clock does, tells nothing of the client.
-    An invalid parameter without a subcode does, where a single event that is right fails with it (meta-capi.md 6.2).
+    Transient errors, errors of the app and errors of our event (a wrong clock) say nothing about the client. An invalid
+    parameter without a subcode does, if a single correct event fails with it (meta-capi.md 6.2).
     """
     if answer.code is None:
-        return "unclear", f"Meta answered HTTP {answer.status} without a word of its own; try again later"
+        return "unclear", f"Meta answered HTTP {answer.status} without an error of its own; try again later"
     entry = explain(answer.code, answer.subcode, answer.error_text)
-    passes = entry.action in ("retry", "wait") or entry.scope == "app" or (entry.scope == "event" and answer.subcode)
+    passes = (
+        entry.action in (Action.RETRY, Action.WAIT)
+        or entry.scope is Scope.APP
+        or (entry.scope is Scope.EVENT and answer.subcode)
+    )
     number = f"{answer.code}/{answer.subcode}" if answer.subcode else str(answer.code)
     return "unclear" if passes else "fault", f"Meta answered {number}: {entry.means}. What now: {entry.do}"

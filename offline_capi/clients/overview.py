@@ -1,4 +1,4 @@
-"""How each client stands: what is known of its access without asking Meta, and what the last look found."""
+"""An overview of each client: what is known of its access without asking Meta, and what the last check found."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from offline_capi.clients.status import ClientStatus, StatusBook, refusal
+from offline_capi.clients.status import ClientStatus, StatusBook, find_stop
 from offline_capi.config import Client, SecretResolver
 from offline_capi.errors import ConfigError
 from offline_capi.meta.graph.client import Credentials
 
-__all__ = ["Standing", "standings"]
+__all__ = ["ClientOverview", "build_overviews"]
 
 State = Literal["good", "untested", "warning", "stopped", "paused"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ClientOverview:
     """One client, or one of its further pixels.
 
     ``fingerprint`` tells tokens apart without showing one: the first 8 hex of its SHA-256.
 
-    ``state``: ``stopped`` means that nothing can be sent; ``untested`` that nobody has looked since this token came.
+    ``state``: ``stopped`` means that nothing can be sent; ``untested`` that there was no check with this token.
     """
 
     client: str
@@ -47,62 +47,64 @@ class Standing:
         return asdict(self)
 
 
-def standings(
+def build_overviews(
     recipients: Mapping[str, Client],
     secrets: SecretResolver | None,
     book: StatusBook,
     now: datetime,
     accepted: Mapping[str, datetime] | None = None,
-) -> list[Standing]:
-    """Every recipient with where its token comes from and what is known of it; a token not to be had is its problem.
+) -> list[ClientOverview]:
+    """Every recipient with the source of its token and what is known of it.
 
-    Without ``secrets`` no token is looked up: what is known is of the token that the last look found.
+    A token that cannot be resolved is its ``problem``.
+
+    Without ``secrets`` no token is looked up: what is known is about the token of the last check.
 
     ``accepted`` says when Meta last took events of each, as the ledger has it.
     """
     known, took = book.read_all(recipients), accepted or {}
-    return [_standing(one, secrets, known[name], now, took.get(name)) for name, one in sorted(recipients.items())]
+    return [_build_overview(one, secrets, known[name], now, took.get(name)) for name, one in sorted(recipients.items())]
 
 
-def _standing(
+def _build_overview(
     client: Client, secrets: SecretResolver | None, status: ClientStatus, now: datetime, accepted: datetime | None
-) -> Standing:
-    fingerprint, problem = (status.fingerprint, None) if secrets is None else _token_of(client, secrets)
+) -> ClientOverview:
+    fingerprint, problem = (status.fingerprint, None) if secrets is None else _resolve_fingerprint(client, secrets)
     known = status if status.fingerprint == fingerprint else ClientStatus(client.name)  # of another token
     token = known.token
-    left = token.days_left(now) if token else None
-    return Standing(
+    left = token.count_days_left(now) if token else None
+    return ClientOverview(
         client=client.name,
         pixel=client.pixel_id,
         active=client.active,
         token_from=str(client.token),
         fingerprint=fingerprint,
         problem=problem,
-        state=_state(client, known, problem),
+        state=_derive_state(client, known, problem),
         tested_at=known.tested.at if known.tested else None,
         last_accepted_at=accepted.isoformat(timespec="seconds") if accepted else None,
         trace_id=known.tested.trace_id if known.tested else None,
         token_kind=token.kind if token else None,
         days_left=None if left is None else int(left),
-        missing=token.missing() if token else (),
-        limited_elsewhere=token.limited_elsewhere(client.pixel_id) if token else (),
-        last_error=problem or next((fault.words for fault in known.faults), None),
+        missing=token.list_missing_scopes() if token else (),
+        limited_elsewhere=token.list_scopes_limited_elsewhere(client.pixel_id) if token else (),
+        last_error=problem or next((fault.words for fault in known.faults if not fault.over), None),
         authorization=status.authorization,
     )
 
 
-def _token_of(client: Client, secrets: SecretResolver) -> tuple[str | None, str | None]:
+def _resolve_fingerprint(client: Client, secrets: SecretResolver) -> tuple[str | None, str | None]:
     try:
         return Credentials(secrets.token(client.token)).fingerprint, None
     except ConfigError as error:
         return None, str(error)
 
 
-def _state(client: Client, status: ClientStatus, problem: str | None) -> State:
+def _derive_state(client: Client, status: ClientStatus, problem: str | None) -> State:
     if not client.active:
         return "paused"
-    if problem or refusal(status, status.fingerprint or ""):
+    if problem or find_stop(status, status.fingerprint):
         return "stopped"
     if status.tested is None:
         return "untested"
-    return "warning" if status.faults else "good"
+    return "warning" if any(not fault.over for fault in status.faults) else "good"

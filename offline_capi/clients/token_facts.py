@@ -1,4 +1,4 @@
-"""What ``debug_token`` tells of a token: whose it is, what it may do, how long it lives (meta-capi.md 8.6)."""
+"""Meta's facts about a token from ``debug_token``: owner, permissions, expiry (meta-capi.md 8.6)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-__all__ = ["EXPIRY_WARNINGS", "SENDING_SCOPES", "TokenFacts"]
+__all__ = ["EXPIRY_WARNING_DAYS", "SENDING_SCOPES", "TokenFacts"]
 
 #: Days before its end at which a token is warned of, once each (meta-capi.md 8.4).
-EXPIRY_WARNINGS = (1, 7, 14)
+EXPIRY_WARNING_DAYS = (1, 7, 14)
 #: What a token needs for sending events on behalf of a client (D:set-up-conversions-api-as-a-platform).
 SENDING_SCOPES = ("ads_management",)
 
@@ -32,8 +32,8 @@ class TokenFacts:
     subcode: int | None = None
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Self | None:
-        """The ``data`` of an answer of ``debug_token``; ``None`` where Meta tells nothing of the token."""
+    def parse(cls, data: Mapping[str, Any]) -> Self | None:
+        """The ``data`` of an answer of ``debug_token``; ``None`` where Meta says nothing about the token."""
         if "is_valid" not in data:
             return None
         error = data.get("error") or {}
@@ -44,32 +44,32 @@ class TokenFacts:
             valid=data["is_valid"] is True,
             expires_at=float(min(ends)) if ends else None,
             scopes=tuple(map(str, data.get("scopes") or ())),
-            granular=dict(_granular(data.get("granular_scopes") or ())),
+            granular=dict(_parse_granular(data.get("granular_scopes") or ())),
             code=error.get("code"),
             subcode=error.get("subcode"),
         )
 
-    def days_left(self, now: datetime) -> float | None:
+    def count_days_left(self, now: datetime) -> float | None:
         return None if self.expires_at is None else (self.expires_at - now.timestamp()) / 86_400
 
-    def warning_due(self, now: datetime) -> int | None:
+    def find_due_warning(self, now: datetime) -> int | None:
         """The least of 1, 7 and 14 days within which the token ends; ``None`` where its end is farther, or past."""
-        left = self.days_left(now)
+        left = self.count_days_left(now)
         if left is None or left <= 0:
             return None
-        return next((days for days in EXPIRY_WARNINGS if left <= days), None)
+        return next((days for days in EXPIRY_WARNING_DAYS if left <= days), None)
 
-    def missing(self) -> tuple[str, ...]:
-        """Permissions that sending needs and the token has not."""
+    def list_missing_scopes(self) -> tuple[str, ...]:
+        """Permissions that sending needs and the token lacks."""
         return tuple(scope for scope in SENDING_SCOPES if scope not in self.scopes)
 
-    def limited_elsewhere(self, pixel: str) -> tuple[str, ...]:
+    def list_scopes_limited_elsewhere(self, pixel: str) -> tuple[str, ...]:
         """Permissions limited to objects of which the pixel is none: a hint only, for its business may be one."""
         return tuple(
             scope for scope in SENDING_SCOPES if self.granular.get(scope) and pixel not in self.granular[scope]
         )
 
-    def expires_on(self) -> str | None:
+    def format_expiry(self) -> str | None:
         return None if self.expires_at is None else datetime.fromtimestamp(self.expires_at, UTC).date().isoformat()
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class TokenFacts:
         return cls(**{**data, "scopes": tuple(data["scopes"]), "granular": granular})
 
 
-def _granular(entries: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _parse_granular(entries: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
     for entry in entries:
         if isinstance(entry, dict) and entry.get("scope"):
             yield str(entry["scope"]), tuple(map(str, entry.get("target_ids") or ()))

@@ -1,4 +1,4 @@
-"""What a node cannot know alone: names of other files, and what a field may be asked for at its place.
+"""Checks that a node cannot make alone: names in other files, and options that depend on a field's position.
 
 A check gets one validated section of an upload and yields findings; a faulty section does not keep the others from
 being checked.
@@ -14,34 +14,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from offline_capi.config.columns import columns_of, columns_used, field_specs, lookup_columns, lookup_of, named_columns
-from offline_capi.config.document import Loc, dotted
-from offline_capi.config.formats import format_problem
-from offline_capi.config.queries import query_problems, read_query_text
-from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
-from offline_capi.config.settings import (
-    ActionSource,
-    AirflowSettings,
-    Condition,
-    Contents,
-    CustomData,
-    Event,
-    EventName,
-    FieldSpec,
-    FileLookup,
-    FileSource,
-    HealthSettings,
-    QueryLookup,
-    SqlSource,
-    Upload,
-    WindowSpec,
+from offline_capi.config.airflow import AirflowSettings, HealthSettings
+from offline_capi.config.columns import (
+    find_field_specs,
+    find_lookup,
+    list_columns,
+    list_columns_used,
+    list_lookup_columns,
+    list_named_columns,
 )
+from offline_capi.config.document import Loc, format_path
+from offline_capi.config.fields import Condition, EventName, FieldSpec
+from offline_capi.config.formats import find_format_problem
+from offline_capi.config.mapping import Contents, CustomData, Event, WindowSpec
+from offline_capi.config.queries import find_query_problems, read_query_text
+from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
+from offline_capi.config.source import FileLookup, FileSource, QueryLookup, SqlSource
+from offline_capi.config.types import ActionSource
+from offline_capi.config.upload import Upload
 from offline_capi.config.wording import Finding
 from offline_capi.meta.catalogue import USER_DATA_KEYS, WORDS
 from offline_capi.meta.standard_events import near_standard_name, standard_spelling
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["Surroundings", "check_imports", "check_sections"]
+__all__ = ["ValidationScope", "check_imports", "check_sections"]
 
 _FIELD_WORDS: Mapping[str, tuple[str, ...]] = {"action_source": get_args(ActionSource), **WORDS}
 _TYPED_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -53,7 +49,7 @@ _TYPED_OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ValidationScope:
     """What an upload may refer to."""
 
     sql_folder: Path
@@ -62,37 +58,37 @@ class Surroundings:
     #: What ``platform.python`` names; ``None`` where that cannot be read.
     python: Collection[str] | None = None
 
-    def queries(self) -> list[str]:
+    def list_queries(self) -> list[str]:
         return [path.relative_to(self.sql_folder).as_posix() for path in self.sql_folder.rglob("*.sql")]
 
 
-def check_sections(upload: Upload, sections: Collection[str], around: Surroundings) -> Iterator[Finding]:
+def check_sections(upload: Upload, sections: Collection[str], scope: ValidationScope) -> Iterator[Finding]:
     """What is wrong with the named sections of an upload that is valid by itself."""
     for section, check in _CHECKS.items():
         if section in sections:
-            yield from check(getattr(upload, section), around)
+            yield from check(getattr(upload, section), scope)
     yield from _check_whole(upload, sections)
     if "delivery" in sections:
-        yield from _check_tag(upload, around)
+        yield from _check_tag(upload, scope)
     if "drift" in sections:
         yield from _check_drift(upload)
     if {"event", "user_data"} <= set(sections):
         yield from _check_ids(upload, sections)
 
 
-# ---------------------------------------------------------------------------------------------- words of other places
+# ---------------------------------------------------------------------------------------------- names in other files
 
 
-def _check_client(spec: FieldSpec, around: Surroundings) -> Iterator[Finding]:
-    for loc, name in _literals(spec, ("client",)):
-        if name not in around.clients:
-            known = ", ".join(sorted(around.clients)[:10]) or "none yet"
-            guess = did_you_mean(name, around.clients) or ";"
+def _check_client(spec: FieldSpec, scope: ValidationScope) -> Iterator[Finding]:
+    for loc, name in _list_literals(spec, ("client",)):
+        if name not in scope.clients:
+            known = ", ".join(sorted(scope.clients)[:10]) or "none yet"
+            guess = did_you_mean(name, scope.clients) or ";"
             yield loc, f'client "{name}" is not in clients.yml{guess} clients: {known}'
     yield from _check_fields(spec, ("client",))
 
 
-def _check_event(event: Event, _: Surroundings) -> Iterator[Finding]:
+def _check_event(event: Event, _: ValidationScope) -> Iterator[Finding]:
     yield from _check_names(event.name, ("event", "name"))
     if event.original_event is not None:
         yield from _check_names(event.original_event.name, ("event", "original_event", "name"))
@@ -102,23 +98,27 @@ def _check_event(event: Event, _: Surroundings) -> Iterator[Finding]:
 
 def _check_names(names: EventName, loc: Loc) -> Iterator[Finding]:
     """Names that the YAML alone decides, where they are nearly a standard event's."""
-    for place, name in _literals(names, loc) if not names.exact else ():
+    for place, name in _list_literals(names, loc) if not names.exact else ():
         if (standard := standard_spelling(name)) != name:
             yield (
                 place,
                 f'"{name}" is a custom event to Meta: names of standard events count in their own case alone; '
-                f'did you mean "{standard}"? If not, write exact: true in {dotted(loc)}',
+                f'did you mean "{standard}"? If not, write exact: true in {format_path(loc)}',
             )
         elif near := near_standard_name(name):
             yield (
                 place,
                 f'"{name}" would be a custom event; did you mean "{near}"? If it is a name of your own, '
-                f"confirm it: exact: true in {dotted(loc)}",
+                f"confirm it: exact: true in {format_path(loc)}",
             )
 
 
-#: Keys by which a person is found in readable form; of a country, a state or a gender nobody is.
-_READABLE_KEYS = ("em", "ph", "fn", "ln", "f5first", "f5last", "fi", "db", "dobd", "dobm", "doby", "zp", "ct")
+#: Keys whose readable values identify a person; a country, a state or a gender does not.
+_READABLE_KEYS = tuple(
+    key
+    for key, facts in USER_DATA_KEYS.items()
+    if facts.hashing == "always" and facts.kind not in ("gender", "state", "country")
+)
 
 
 def _check_ids(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
@@ -128,13 +128,13 @@ def _check_ids(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
         for key in _READABLE_KEYS
         for spec in upload.user_data.get(key, ())
         if not spec.hashed
-        for column in columns_of(spec.model_copy(update={"country": None}))
+        for column in list_columns(spec.model_copy(update={"country": None}))
     }
     ids: list[tuple[Loc, FieldSpec | None]] = [(("event", "id"), upload.event.id)]
     if "custom_data" in sections:
         ids.append((("custom_data", "order_id"), upload.custom_data.order_id))
     for loc, spec in ids:
-        for column in columns_of(spec) if spec is not None and spec.map is None else ():
+        for column in list_columns(spec) if spec is not None and spec.map is None else ():
             if column in readable:
                 yield (
                     loc,
@@ -144,27 +144,27 @@ def _check_ids(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
 
 
 def _check_words(node: Event | CustomData | Contents, loc: Loc) -> Iterator[Finding]:
-    """Fields that hold one of a few words of Meta's, where the YAML alone says which."""
+    """Fields for which Meta allows certain words only, where their values stand in the YAML itself."""
     for name, words in _FIELD_WORDS.items():
         spec = getattr(node, name, None)
-        for place, word in _literals(spec, (*loc, name)) if isinstance(spec, FieldSpec) else ():
+        for place, word in _list_literals(spec, (*loc, name)) if isinstance(spec, FieldSpec) else ():
             if word not in words:
                 guess = did_you_mean(word, words) or ";"
                 yield place, f'"{word}" is unknown{guess} one of: {", ".join(words)}'
 
 
-def _literals(spec: FieldSpec, loc: Loc) -> Iterator[tuple[Loc, str]]:
+def _list_literals(spec: FieldSpec, loc: Loc) -> Iterator[tuple[Loc, str]]:
     """The values that a field can take by the YAML alone: constants, results of a map, defaults."""
-    for place, part in field_specs(spec, loc):
+    for place, part in find_field_specs(spec, loc):
         own = (((*place, key), getattr(part, key)) for key in ("constant", "default"))
         yield from ((at, str(value)) for at, value in own if value is not None)
         yield from (((*place, "map", key), str(value)) for key, value in (part.map or {}).items())
 
 
-# ---------------------------------------------------------------------------------------------- options at their place
+# ---------------------------------------------------------------------------------------------- options by position
 
 
-def _check_custom_data(custom: CustomData, _: Surroundings) -> Iterator[Finding]:
+def _check_custom_data(custom: CustomData, _: ValidationScope) -> Iterator[Finding]:
     yield from _check_words(custom, ("custom_data",))
     if custom.contents is not None:
         yield from _check_words(custom.contents, ("custom_data", "contents"))
@@ -180,7 +180,7 @@ _MAY_BE_NEGATIVE = tuple(("custom_data", name) for name in ("value", "num_items"
 
 def _check_fields(node: object, loc: Loc) -> Iterator[Finding]:
     """Fields outside user_data."""
-    for place, spec in field_specs(node, loc):
+    for place, spec in find_field_specs(node, loc):
         if spec.hashed:
             yield (*place, "hashed"), "belongs to user_data only: nothing else is sent hashed"
         if spec.country:
@@ -203,13 +203,13 @@ def _check_type_options(spec: FieldSpec | WindowSpec, loc: Loc) -> Iterator[Find
         kinds = _TYPED_OPTIONS[option]
         several = f"{', '.join(kinds[:-1])} and " if kinds[:-1] else ""
         yield (*loc, option), f"has no meaning for type {declared}, only for {several}{kinds[-1]}"
-    # One finding for a format in the wrong place: what it says does not matter there.
+    # One finding for a format in the wrong position: its content does not matter there.
     for form in () if "format" in misplaced else spec.format:
-        if problem := format_problem(form):
+        if problem := find_format_problem(form):
             yield (*loc, "format"), problem
 
 
-def _check_user_data(user_data: Mapping[str, tuple[FieldSpec, ...]], _: Surroundings) -> Iterator[Finding]:
+def _check_user_data(user_data: Mapping[str, tuple[FieldSpec, ...]], _: ValidationScope) -> Iterator[Finding]:
     for key, columns in user_data.items():
         if len(columns) > 1 and not USER_DATA_KEYS[key].several:
             yield (
@@ -221,7 +221,7 @@ def _check_user_data(user_data: Mapping[str, tuple[FieldSpec, ...]], _: Surround
 
 
 def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
-    for place, spec in field_specs(field, loc):
+    for place, spec in find_field_specs(field, loc):
         if spec.hashed and not USER_DATA_KEYS[key].hashable:
             yield (*place, "hashed"), "Meta wants this key as it is, never hashed; map the readable column"
         if spec.on_error:
@@ -234,9 +234,9 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
         if spec.country and key != "ph":
             yield (*place, "country"), "belongs to ph only: it completes phone numbers"
         if spec is not field and (spec.hashed or spec.country):
-            yield place, "hashed and country stand beside coalesce, not inside it"
+            yield place, "write hashed and country next to coalesce, not inside it"
         if spec.format and spec.type is None and key != "db":
-            yield (*place, "format"), "belongs to db only, or beside type: date or timestamp"
+            yield (*place, "format"), "belongs to db only, or next to type: date or timestamp"
         else:
             yield from _check_type_options(spec, place)
 
@@ -245,7 +245,7 @@ def _check_identity(key: str, field: FieldSpec, loc: Loc) -> Iterator[Finding]:
 
 
 def _check_drift(upload: Upload) -> Iterator[Finding]:
-    used = columns_used(upload)
+    used = list_columns_used(upload)
     for name in upload.drift.columns:
         if name not in used:
             yield ("drift", "columns", name), f'the upload reads no column "{name}"{did_you_mean(name, used)}'
@@ -254,50 +254,50 @@ def _check_drift(upload: Upload) -> Iterator[Finding]:
 # ---------------------------------------------------------------------------------------------- source
 
 
-def _check_source(source: SqlSource | FileSource, around: Surroundings) -> Iterator[Finding]:
+def _check_source(source: SqlSource | FileSource, scope: ValidationScope) -> Iterator[Finding]:
     if isinstance(source, FileSource):
         yield from _check_path(source.path)
     elif isinstance(source, SqlSource):
-        yield from _check_query(source, around)
+        yield from _check_query(source, scope)
 
 
 def _check_query(
-    source: SqlSource, around: Surroundings, here: Loc = ("source", "sql"), *, windowed: bool = True
+    source: SqlSource, scope: ValidationScope, here: Loc = ("source", "sql"), *, windowed: bool = True
 ) -> Iterator[Finding]:
-    """``windowed``: a query that does not ask for the window would read everything each night."""
+    """``windowed``: the query has to use the window, or each run would read everything."""
     try:
-        query = around.sql_folder.joinpath(source.sql).read_text(encoding="utf-8-sig") if source.is_file else source.sql
+        query = scope.sql_folder.joinpath(source.sql).read_text(encoding="utf-8-sig") if source.is_file else source.sql
     except FileNotFoundError:
         yield (
             here,
-            f'there is no file "{source.sql}" in {around.sql_folder}{did_you_mean(source.sql, around.queries())}',
+            f'there is no file "{source.sql}" in {scope.sql_folder}{did_you_mean(source.sql, scope.list_queries())}',
         )
     except (OSError, UnicodeDecodeError):
-        yield here, f'the file "{source.sql}" in {around.sql_folder} cannot be read as UTF-8 text'
+        yield here, f'the file "{source.sql}" in {scope.sql_folder} cannot be read as UTF-8 text'
     else:
-        problems = query_problems(query) if windowed else read_query_text(query).problems
+        problems = find_query_problems(query) if windowed else read_query_text(query).problems
         yield from ((here, problem) for problem in problems)
 
 
 def _check_path(path: str, here: Loc = ("source", "path")) -> Iterator[Finding]:
-    """Braces are ``${NAME}``, ``{date}`` or ``{date:FORMAT}``; the format must tell days apart."""
+    """Braces are ``${NAME}``, ``{date}`` or ``{date:FORMAT}``; the format must distinguish days."""
     rest = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "", path)
     for name, form in re.findall(r"\{(\w*)(?::([^{}]*))?\}", rest):
         if name != "date":
             yield here, f'"{{{name}}}" means nothing here; write {{date}}, {{date:%Y%m%d}} or ${{NAME}}'
-        elif form and not _tells_days_apart(form):
-            yield here, f'the format "{form}" does not tell days apart; use %Y, %m and %d, or %Y and %j'
+        elif form and not _has_whole_date(form):
+            yield here, f'the format "{form}" does not distinguish days; use %Y, %m and %d, or %Y and %j'
     if re.search(r"[{}]", re.sub(r"\{\w*(:[^{}]*)?\}", "", rest)):
         yield here, "has a brace without its partner; write {date}, {date:%Y%m%d} or ${NAME}"
 
 
-def _tells_days_apart(form: str) -> bool:
+def _has_whole_date(form: str) -> bool:
     directives = set(re.findall(r"%-?([A-Za-z])", form))
     year, month, day = directives & {"Y", "y"}, directives & {"m", "b", "B"}, directives & {"d"}
     return bool(directives & {"F", "x", "D"} or (year and (("j" in directives) or (month and day))))
 
 
-# ---------------------------------------------------------------------------------------------- code of somebody's own
+# ---------------------------------------------------------------------------------------------- the user's own code
 
 #: Where providers of Airflow keep their notifiers; another module of theirs may start programs.
 _NOTIFIERS = re.compile(r"airflow\.providers\.[\w.]+\.notifications(\.\w+)*")
@@ -323,20 +323,20 @@ def _check_module(name: str, loc: Loc, python: Collection[str]) -> Iterator[Find
         )
 
 
-def _check_transform(transform: str | None, around: Surroundings) -> Iterator[Finding]:
-    if transform is not None and around.python is not None:
-        yield from _check_module(transform, ("transform",), around.python)
+def _check_transform(transform: str | None, scope: ValidationScope) -> Iterator[Finding]:
+    if transform is not None and scope.python is not None:
+        yield from _check_module(transform, ("transform",), scope.python)
 
 
-def _check_airflow(settings: AirflowSettings, around: Surroundings) -> Iterator[Finding]:
-    if around.python is not None:
-        yield from check_imports(settings, ("airflow",), around.python)
+def _check_airflow(settings: AirflowSettings, scope: ValidationScope) -> Iterator[Finding]:
+    if scope.python is not None:
+        yield from check_imports(settings, ("airflow",), scope.python)
 
 
 # ---------------------------------------------------------------------------------------------- filter, lookups
 
 
-def _check_filter(conditions: tuple[Condition, ...], _: Surroundings) -> Iterator[Finding]:
+def _check_filter(conditions: tuple[Condition, ...], _: ValidationScope) -> Iterator[Finding]:
     firsts = [index for index, condition in enumerate(conditions) if condition.first_of]
     yield from ((("filter", index), "is a second first_of; one names all its columns") for index in firsts[1:])
     for index, condition in enumerate(conditions):
@@ -346,24 +346,24 @@ def _check_filter(conditions: tuple[Condition, ...], _: Surroundings) -> Iterato
             ):
                 yield ("filter", index, option), "has a meaning only where the column is compared with a date or time"
         for form in condition.format:
-            if problem := format_problem(form):
+            if problem := find_format_problem(form):
                 yield ("filter", index, "format"), problem
 
 
-def _check_lookups(lookups: Mapping[str, FileLookup | QueryLookup], around: Surroundings) -> Iterator[Finding]:
+def _check_lookups(lookups: Mapping[str, FileLookup | QueryLookup], scope: ValidationScope) -> Iterator[Finding]:
     for name, lookup in lookups.items():
         if isinstance(lookup, FileLookup):
             yield from _check_path(lookup.path, ("lookups", name, "path"))
         else:
-            yield from _check_query(lookup, around, ("lookups", name, "sql"), windowed=False)
+            yield from _check_query(lookup, scope, ("lookups", name, "sql"), windowed=False)
 
 
-def _check_tag(upload: Upload, around: Surroundings) -> Iterator[Finding]:
+def _check_tag(upload: Upload, scope: ValidationScope) -> Iterator[Finding]:
     """Whether ``upload_tag`` fits once its names are filled in."""
     day = datetime(2026, 12, 31, tzinfo=UTC)
-    names = {"upload": upload.name, "client": max(around.clients, key=len, default=""), "run": "-" * RUN_ID_CHARS}
+    names = {"upload": upload.name, "client": max(scope.clients, key=len, default=""), "run": "-" * RUN_ID_CHARS}
     dates = {"since": day, "until": day}
-    tag = fill_in(upload.delivery.upload_tag or "", names | {"environment": around.environment}, dates)
+    tag = fill_in(upload.delivery.upload_tag or "", names | {"environment": scope.environment}, dates)
     tag = json.dumps(tag)[1:-1]
     if len(tag) > MAX_TAG_CHARS:
         yield ("delivery", "upload_tag"), f"is {len(tag)} characters long in a request; {MAX_TAG_CHARS} at most"
@@ -374,20 +374,23 @@ RUN_ID_CHARS = 24
 
 
 def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]:
-    """What only several sections together tell."""
+    """Checks that need several sections at once."""
     if not set(sections) >= _MAPPED:
         return
     for name in upload.lookups:
-        if not lookup_columns(upload, name):
+        if not list_lookup_columns(upload, name):
             yield ("lookups", name), f"is read for nothing: no field names a column of it, such as {name}.COLUMN"
         by = upload.lookups[name].by or ""
-        if lookup_of(by, upload):
+        if find_lookup(by, upload):
             yield ("lookups", name, "by"), f'"{by}" is a column of a lookup; name one of the source, or join the tables'
     for column in upload.window.columns:
-        if lookup_of(column, upload):
-            yield ("window",), f'"{column}" is a column of a lookup; rows are placed before anything is looked up'
+        if find_lookup(column, upload):
+            yield (
+                ("window",),
+                f'"{column}" is a column of a lookup; rows are assigned to the window before lookups are joined',
+            )
     if upload.transform is None:
-        known = {*named_columns(upload), *columns_used(upload)}
+        known = {*list_named_columns(upload), *list_columns_used(upload)}
         for index, test in enumerate(upload.tests):
             # A column that nothing reads is harmless; one that looks like a column that the row lacks is mistyped.
             for column in [name for name in test.row if name not in known]:

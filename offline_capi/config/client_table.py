@@ -1,6 +1,6 @@
 """Clients as rows of a table: the same fields and the same messages as in ``clients.yml``, each naming its row.
 
-The table is read by ``offline-capi clients pull``, which keeps what is good of it in a file beside ``clients.yml``; all
+The table is read by ``offline-capi clients pull``, which keeps its valid rows in a file next to ``clients.yml``; all
 else reads that file, so that neither a DAG file at parse time nor a night depends on the table being reachable. A row
 that is faulty leaves out its client alone: rows of that client are deferred until it is mended.
 """
@@ -16,27 +16,28 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from offline_capi.config.client import Client, ClientTable
 from offline_capi.config.connections import as_variable
-from offline_capi.config.document import Loc, dotted, secret_advice
-from offline_capi.config.paths import anchored, project_folder
-from offline_capi.config.settings import Client, ClientTable, SecretRef
-from offline_capi.config.wording import Finding, findings, misnamed
+from offline_capi.config.document import Loc, explain_secret, format_path
+from offline_capi.config.paths import anchor_path, find_project_folder
+from offline_capi.config.types import SecretRef
+from offline_capi.config.wording import Finding, check_name, describe_errors
 from offline_capi.errors import Problem
 from offline_capi.storage.private_files import PRIVATE, FileAccess, replace_file
 
 __all__ = [
     "ONE_PIXEL",
-    "Pulled",
-    "good_rows",
+    "PulledClients",
+    "find_shared_pixels",
     "is_table",
-    "pulled_path",
-    "read_before",
+    "locate_pulled_file",
+    "read_previous_pull",
     "read_pulled",
-    "sharing_pixels",
+    "select_valid_rows",
     "write_pulled",
 ]
 
-#: The file that holds what was pulled, and the variable that names another place for it.
+#: The file that holds what was pulled, and the variable that names another path for it.
 PULLED_FILE, PULLED = "clients.pulled.json", "OFFLINE_CAPI_CLIENTS_PULLED"
 
 Row = Mapping[str, Any]
@@ -45,7 +46,7 @@ _Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class PulledClients:
     """What is good of a table: name → fields, as ``clients.yml`` would hold them.
 
     ``owners`` are the clients of each pixel: those that are good, and those of the pull before whose rows are still
@@ -62,9 +63,9 @@ def is_table(section: object) -> bool:
     return isinstance(section, dict) and any(isinstance(section.get(key), str) for key in ("connection", "sql"))
 
 
-def good_rows(
-    rows: Iterable[Row], origin: str, table: ClientTable | None = None, before: Pulled | None = None
-) -> Pulled:
+def select_valid_rows(
+    rows: Iterable[Row], origin: str, table: ClientTable | None = None, before: PulledClients | None = None
+) -> PulledClients:
     """The clients of the table, and every problem of every row. ``before`` is what the last pull kept.
 
     A column is a field; ``external_id__send`` stands for ``send`` within ``external_id``, and a text in brackets or
@@ -72,35 +73,41 @@ def good_rows(
     of sharing it, the one that was pulled before stays; where neither was, both are left out: which of the two is
     meant, a table without an order cannot say.
     """
-    numbered = [(number, _fields(row)) for number, row in enumerate(rows, start=1)]
+    numbered = [(number, _read_fields(row)) for number, row in enumerate(rows, start=1)]
     clients = {number: fields for number, fields in numbered if isinstance(fields.get("name"), str)}
     found: list[tuple[int, Finding]] = [(n, (("name",), "is missing")) for n, _ in numbered if n not in clients]
-    models = dict(_models(clients, found))
+    models = dict(_validate_rows(clients, found))
     prefixes = _Prefixes(table, {fields["name"] for fields in clients.values()})
-    found += ((number, finding) for number, model in models.items() for finding in prefixes.foreign(model, model.name))
-    before = before or Pulled({}, (), {})
-    found += _rivals(clients, models, before)
+    found += (
+        (number, finding)
+        for number, model in models.items()
+        for finding in prefixes.find_foreign_secrets(model, model.name)
+    )
+    before = before or PulledClients({}, (), {})
+    found += _find_rivals(clients, models, before)
     bad = {number for number, _ in found}
-    return Pulled(
-        {fields["name"]: _unnamed(fields) for number, fields in clients.items() if number not in bad},
-        tuple(_problem(origin, number, clients.get(number, {}), finding) for number, finding in sorted(found)),
-        _owners_now({number: model for number, model in models.items() if number not in bad}, clients, before.owners),
+    return PulledClients(
+        {fields["name"]: _remove_name(fields) for number, fields in clients.items() if number not in bad},
+        tuple(_build_problem(origin, number, clients.get(number, {}), finding) for number, finding in sorted(found)),
+        _update_owners(
+            {number: model for number, model in models.items() if number not in bad}, clients, before.owners
+        ),
     )
 
 
-def _owners_now(good: Mapping[int, Client], clients: Mapping[int, Row], before: Owners) -> dict[str, list[str]]:
+def _update_owners(good: Mapping[int, Client], clients: Mapping[int, Row], before: Owners) -> dict[str, list[str]]:
     there = {fields["name"] for fields in clients.values()}
     now = {pixel: [name for name in names if name in there] for pixel, names in before.items()}
-    moved = {model.name: set(_pixels(model)) for model in good.values()}
+    moved = {model.name: set(_list_pixels(model)) for model in good.values()}
     now = {pixel: [name for name in names if pixel in moved.get(name, {pixel})] for pixel, names in now.items()}
     for model in good.values():
-        for pixel in _pixels(model):
+        for pixel in _list_pixels(model):
             now[pixel] = sorted({*now.get(pixel, ()), model.name})
     return {pixel: names for pixel, names in now.items() if names}
 
 
 class _Prefixes:
-    """Which secrets a row may name: whoever writes it would get at what is not the client's.
+    """Which secrets a row may name: who can write rows must not reach secrets of others.
 
     A name belongs to the client with the longest prefix that it begins with: of ``acme`` and ``acme_2`` only the second
     may name ``CAPI_ACME_2_TOKEN``, and of ``acme-2`` and ``acme_2``, whose prefixes are equal, neither.
@@ -111,23 +118,23 @@ class _Prefixes:
         self._files = table is not None and table.secret_files
         self._owners: dict[str, list[str]] = {}
         for client in sorted(clients) if "{client}" in self._prefix else ():
-            self._owners.setdefault(self._of(client), []).append(client)
+            self._owners.setdefault(self._build_prefix(client), []).append(client)
 
-    def _of(self, client: str) -> str:
+    def _build_prefix(self, client: str) -> str:
         return self._prefix.replace("{client}", as_variable(client))
 
-    def foreign(self, model: BaseModel, client: str, loc: Loc = ()) -> Iterator[Finding]:
+    def find_foreign_secrets(self, model: BaseModel, client: str, loc: Loc = ()) -> Iterator[Finding]:
         """References of a row to secrets that are not its client's."""
         if isinstance(model, SecretRef):
-            yield from ((loc, why) for why in self._why_not(model, client))
+            yield from ((loc, why) for why in self._explain_refusal(model, client))
             return
         for key, value in model:
             for part in value if isinstance(value, tuple) else (value,):
                 if isinstance(part, BaseModel):
-                    yield from self.foreign(part, client, (*loc, key))
+                    yield from self.find_foreign_secrets(part, client, (*loc, key))
 
-    def _why_not(self, secret: SecretRef, client: str) -> Iterator[str]:
-        name, prefix = secret.env or secret.connection or secret.store, self._of(client)
+    def _explain_refusal(self, secret: SecretRef, client: str) -> Iterator[str]:
+        name, prefix = secret.env or secret.connection or secret.store, self._build_prefix(client)
         if secret.file is not None and not self._files:
             yield "names a file, which rows may not (any file could be read so); clients.secret_files allows it"
         if name is None or not prefix:
@@ -142,31 +149,31 @@ class _Prefixes:
             yield f"names a secret whose name belongs to client {others} as well (clients.secret_prefix)"
 
 
-def _problem(origin: str, row: int, fields: Row, finding: Finding) -> Problem:
+def _build_problem(origin: str, row: int, fields: Row, finding: Finding) -> Problem:
     loc, message = finding
     name = str(fields.get("name", ""))
-    sayable = ("clients", name) if name and secret_advice(name) is None else ()
-    return Problem(f"{origin}, row {row}", None, dotted((*sayable, *loc)), message)
+    sayable = ("clients", name) if name and explain_secret(name) is None else ()
+    return Problem(f"{origin}, row {row}", None, format_path((*sayable, *loc)), message)
 
 
-def _unnamed(fields: Row) -> dict[str, Any]:
+def _remove_name(fields: Row) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != "name"}
 
 
-def _fields(row: Row) -> dict[str, Any]:
+def _read_fields(row: Row) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for column, value in row.items():
         outer, _, inner = column.partition("__")
         if value is None or value == "":
             continue
         if inner:
-            fields.setdefault(outer, {})[inner] = _value(value)
+            fields.setdefault(outer, {})[inner] = _read_value(value)
         else:
-            fields[outer] = _value(value)
+            fields[outer] = _read_value(value)
     return fields
 
 
-def _value(value: Any) -> Any:
+def _read_value(value: Any) -> Any:
     """JSON where a text is one; whole numbers that a database hands over as such stay numbers."""
     if not isinstance(value, str) or value[:1] not in "[{":
         return value
@@ -176,38 +183,40 @@ def _value(value: Any) -> Any:
         return value
 
 
-def _models(clients: Mapping[int, Row], found: list[tuple[int, Finding]]) -> Iterator[tuple[int, Client]]:
+def _validate_rows(clients: Mapping[int, Row], found: list[tuple[int, Finding]]) -> Iterator[tuple[int, Client]]:
     for number, fields in clients.items():
-        secrets = [*_secrets(fields)]
+        secrets = [*_find_secrets(fields)]
         found += ((number, secret) for secret in secrets)
-        found += ((number, (("name",), message)) for message in misnamed(fields["name"]))
+        found += ((number, (("name",), message)) for message in check_name(fields["name"]))
         try:
             client = Client.model_validate(fields)
         except ValidationError as error:
             withheld = {loc[:1] for loc, _ in secrets}
-            faults = findings(error, Client, fields)
+            faults = describe_errors(error, Client, fields)
             found += ((number, fault) for fault in faults if fault[0][:1] not in withheld)
         else:
             yield number, client
 
 
-def _secrets(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[Finding]:
+def _find_secrets(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[Finding]:
     if isinstance(value, str):
-        advice = secret_advice(value)
+        advice = explain_secret(value)
         if advice:
             yield loc, advice
     elif isinstance(value, (dict, list)):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _secrets(part, (*loc, key))
+            yield from _find_secrets(part, (*loc, key))
 
 
-def _rivals(clients: Mapping[int, Row], models: Mapping[int, Client], before: Pulled) -> Iterator[tuple[int, Finding]]:
+def _find_rivals(
+    clients: Mapping[int, Row], models: Mapping[int, Client], before: PulledClients
+) -> Iterator[tuple[int, Finding]]:
     rows: dict[str, list[int]] = {}
     for number, fields in clients.items():
         rows.setdefault(fields["name"], []).append(number)
     alone: dict[int, Client] = {}
     for name, numbers in rows.items():
-        same = [n for n in numbers if _as_kept(_unnamed(clients[n])) == before.clients.get(name)]
+        same = [n for n in numbers if _serialise_fields(_remove_name(clients[n])) == before.clients.get(name)]
         kept = numbers[0] if len(numbers) == 1 else next(iter(same), None)
         stays = "; the one that was pulled before stays" if kept is not None else ""
         for number in numbers:
@@ -215,37 +224,37 @@ def _rivals(clients: Mapping[int, Row], models: Mapping[int, Client], before: Pu
                 yield number, (("name",), f"stands {len(numbers)} times; a client has one row{stays}")
             elif number in models:
                 alone[number] = models[number]
-    for one, other in sharing_pixels(alone):
+    for one, other in find_shared_pixels(alone):
         for number, rival in ((one, other), (other, one)):
-            name, shared = models[rival].name, {*_pixels(models[one])} & {*_pixels(models[other])}
-            if not _owns(models[number].name, shared, before.owners) or _owns(name, shared, before.owners):
+            name, shared = models[rival].name, {*_list_pixels(models[one])} & {*_list_pixels(models[other])}
+            if not _is_owner(models[number].name, shared, before.owners) or _is_owner(name, shared, before.owners):
                 yield number, (("pixel_id",), f'is also the pixel of client "{name}" (row {rival}); {ONE_PIXEL}')
     by_name = {model.name: model for model in alone.values()}
     for number, model in alone.items():
-        if taken := _taken(model, by_name, {name for name in rows if name not in by_name}, before.owners):
+        if taken := _find_owner(model, by_name, {name for name in rows if name not in by_name}, before.owners):
             yield (
                 number,
                 (("pixel_id",), f'was the pixel of client "{taken}" at the last pull, and stays so; {ONE_PIXEL}'),
             )
 
 
-def _pixels(model: Client) -> tuple[str, ...]:
+def _list_pixels(model: Client) -> tuple[str, ...]:
     return tuple(pixel.id for pixel in model.pixel_ids)
 
 
-def _owns(name: str, pixels: Collection[str], owners: Owners) -> bool:
+def _is_owner(name: str, pixels: Collection[str], owners: Owners) -> bool:
     return any(name in owners.get(pixel, ()) for pixel in pixels)
 
 
-def _as_kept(fields: Row) -> dict[str, Any]:
+def _serialise_fields(fields: Row) -> dict[str, Any]:
     """The fields as the file of a pull gives them back."""
     kept: dict[str, Any] = json.loads(json.dumps(fields, default=str))
     return kept
 
 
-def _taken(model: Client, good: Mapping[str, Client], faulty: Collection[str], owners: Owners) -> str | None:
+def _find_owner(model: Client, good: Mapping[str, Client], faulty: Collection[str], owners: Owners) -> str | None:
     """The client whose row is there and faulty, and that had one of the pixels at the last pull."""
-    for pixel in _pixels(model):
+    for pixel in _list_pixels(model):
         names = owners.get(pixel, ())
         is_new = model.name not in names and not any(name in good for name in names)
         if is_new and (found := next((name for name in names if name in faulty), None)):
@@ -256,7 +265,7 @@ def _taken(model: Client, good: Mapping[str, Client], faulty: Collection[str], o
 ONE_PIXEL = "one pixel, one client, unless both say shares_pixel_with"
 
 
-def sharing_pixels(clients: Mapping[_Key, Client]) -> Iterator[tuple[_Key, _Key]]:
+def find_shared_pixels(clients: Mapping[_Key, Client]) -> Iterator[tuple[_Key, _Key]]:
     """Pairs of clients with one pixel that do not both say so; each client with the first of each of its pixels."""
     first: dict[str, _Key] = {}
     for key, client in clients.items():
@@ -270,19 +279,19 @@ def sharing_pixels(clients: Mapping[_Key, Client]) -> Iterator[tuple[_Key, _Key]
 # ---------------------------------------------------------------------------------------------- the file
 
 
-def pulled_path(folder: Path, environ: Mapping[str, str]) -> Path:
+def locate_pulled_file(folder: Path, environ: Mapping[str, str]) -> Path:
     named = environ.get(PULLED)
-    return Path(anchored(named, project_folder(folder))) if named else folder / PULLED_FILE
+    return Path(anchor_path(named, find_project_folder(folder))) if named else folder / PULLED_FILE
 
 
-def write_pulled(path: Path, pulled: Pulled, at: datetime, access: FileAccess = PRIVATE) -> None:
+def write_pulled(path: Path, pulled: PulledClients, at: datetime, access: FileAccess = PRIVATE) -> None:
     """Replace the file, whole or not at all."""
     content = {"pulled_at": at.isoformat(timespec="seconds"), "clients": pulled.clients, "owners": pulled.owners}
     with replace_file(path, access) as file:
         file.write(json.dumps(content, ensure_ascii=False, default=str).encode())
 
 
-def read_before(path: Path) -> Pulled:
+def read_previous_pull(path: Path) -> PulledClients:
     """What the last pull kept; nothing where there was none. Files of earlier versions do not name the owners."""
     owners: dict[str, list[str]] = {}
     try:
@@ -290,13 +299,13 @@ def read_before(path: Path) -> Pulled:
         clients = dict(pulled["clients"])
         if "owners" in pulled:
             named = {str(pixel): list(map(str, names)) for pixel, names in pulled["owners"].items()}
-            return Pulled(clients, (), named)
+            return PulledClients(clients, (), named)
         for name, fields in clients.items():
-            for pixel in _pixels(Client.model_validate({**fields, "name": name})):
+            for pixel in _list_pixels(Client.model_validate({**fields, "name": name})):
                 owners.setdefault(pixel, []).append(name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Pulled({}, (), {})
-    return Pulled(clients, (), owners)
+        return PulledClients({}, (), {})
+    return PulledClients(clients, (), owners)
 
 
 def read_pulled(path: Path) -> tuple[dict[str, Any], list[Problem]]:

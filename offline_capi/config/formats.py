@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-__all__ = ["ISO_FORMAT", "format_problem", "named_offset"]
+__all__ = ["ISO_FORMAT", "find_format_problem", "find_named_offset"]
 
 ISO_FORMAT = "iso"
 # Python's directives that polars reads alike. %Z is not among them: it would be skipped and its zone lost.
@@ -21,7 +21,7 @@ _ABBREVIATIONS = re.compile(
 )
 
 
-def format_problem(form: str) -> str | None:
+def find_format_problem(form: str) -> str | None:
     """Why a format cannot name one moment or one day, for the author of the YAML; ``None`` where it can."""
     if form == ISO_FORMAT:
         return None
@@ -31,12 +31,12 @@ def format_problem(form: str) -> str | None:
     if not directives & set("YyFD") or not any(day <= directives for day in _DAYS):
         return f'"{form}" does not name a year and a day'
     if directives & set("HTR") and "p" in directives:
-        return f'"{form}" has hours of 24 beside %p; write %I for hours of 12'
+        return f'"{form}" has hours of 24 together with %p; write %I for hours of 12'
     if "I" in directives and "p" not in directives:
-        return f'"{form}" has hours of 12 without %p, which says the half of the day; write %H for hours of 24'
+        return f'"{form}" has hours of 12 without %p for the half of the day; write %H for hours of 24'
     if directives & set("HI") and "M" not in directives:
         return f'"{form}" has hours without minutes (%M)'
-    if found := _ABBREVIATIONS.search(_literal(form)):
+    if found := _ABBREVIATIONS.search(_remove_directives(form)):
         return (
             f'"{found[0]}" in "{form}" is text, and its zone would be lost; cut it off in the source and set timezone,'
             " or export an offset and write %z"
@@ -44,9 +44,9 @@ def format_problem(form: str) -> str | None:
     return None
 
 
-def named_offset(form: str) -> timedelta | None:
+def find_named_offset(form: str) -> timedelta | None:
     """The offset that stands in the format itself, as ``Z`` or ``+00:00``; ``None`` where none does."""
-    literal = _literal(form)
+    literal = _remove_directives(form)
     if _UTC.search(literal):
         return timedelta(0)
     if found := _OFFSET.search(literal):
@@ -55,5 +55,5 @@ def named_offset(form: str) -> timedelta | None:
     return None
 
 
-def _literal(form: str) -> str:
+def _remove_directives(form: str) -> str:
     return re.sub(r"%[-_0]?.", "\0", form)

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from offline_capi.errors import ConfigError
 
-__all__ = ["anchored", "anchored_url", "project_folder", "refuse_moved_ledger"]
+__all__ = ["anchor_path", "anchor_url", "find_project_folder", "refuse_moved_ledger"]
 
 DAGS = "dags"
 CLIENTS = "clients.yml"
@@ -24,20 +24,20 @@ CLIENTS = "clients.yml"
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!file:|:memory:)([^?]+)(\?.*)?", re.IGNORECASE)
 
 
-def project_folder(folder: Path) -> Path:
+def find_project_folder(folder: Path) -> Path:
     """The folder that relative paths of the configuration in ``folder`` begin at; absolute, symbolic links kept."""
     absolute = folder.resolve() if ".." in folder.parts else folder.absolute()
     return absolute.parent if absolute.name == DAGS else absolute
 
 
-def anchored(path: str, project: Path) -> str:
+def anchor_path(path: str, project: Path) -> str:
     """The path as seen from the project folder; URLs, absolute paths and those of a home folder stay as they are."""
     if project == Path() or "://" in path or path.startswith("~"):
         return path
     return os.path.join(project, path)  # noqa: PTH118  keeps a slash at the end
 
 
-def anchored_url(url: str, project: Path) -> str:
+def anchor_url(url: str, project: Path) -> str:
     """The database URL with the path of an SQLite file as seen from the project folder."""
     match = _SQLITE.fullmatch(url)
     if match is None or match[2].startswith("/"):
@@ -45,25 +45,25 @@ def anchored_url(url: str, project: Path) -> str:
     return f"{match[1]}{quote(str(project), safe='/')}/{match[2]}{match[3] or ''}"
 
 
-def _file_of(url: str) -> Path | None:
+def _get_sqlite_file(url: str) -> Path | None:
     """The file of an SQLite URL; ``None`` of any other."""
     match = _SQLITE.fullmatch(url)
     return Path(unquote(match[2])) if match else None
 
 
 def refuse_moved_ledger(url: str, project: Path) -> None:
-    """Raise ``ConfigError`` where the ledger would be new and one lies where earlier versions looked for it.
+    """Raise ``ConfigError`` where the ledger would be new and one lies where earlier versions kept it.
 
     They took its path as seen from the shell's folder. A new ledger beside that one would send everything again. Not
     where the shell's folder is a project of its own: then that ledger is of that project.
     """
-    before, now = _file_of(url), _file_of(anchored_url(url, project))
+    before, now = _get_sqlite_file(url), _get_sqlite_file(anchor_url(url, project))
     here = Path.cwd()
     own = any((here / place).exists() for place in (CLIENTS, f"{DAGS}/{CLIENTS}"))
     if before is None or now is None or own or here == project or now.exists() or not before.is_file():
         return
     raise ConfigError(
-        f"there is no ledger at {now}, and one at {before.absolute()}, where earlier versions looked for it.\n"
+        f"there is no ledger at {now}, and one at {before.absolute()}, where earlier versions kept it.\n"
         f"If it is the ledger of this configuration, move it there, with its -wal and -shm files if there are any; if "
         f"not, start from another folder. Without it everything would be sent again. Nothing was sent."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MAX_PATTERN_CHARS", "pattern_problem", "with_named_group"]
+__all__ = ["MAX_PATTERN_CHARS", "find_pattern_problem", "name_group"]
 
 MAX_PATTERN_CHARS = 500
 
@@ -22,7 +22,7 @@ _FOREIGN = (
 )
 
 
-def pattern_problem(pattern: str, *, one_group: bool = False) -> str | None:
+def find_pattern_problem(pattern: str, *, one_group: bool = False) -> str | None:
     """Why a pattern cannot be used; ``None`` where nothing is known against it."""
     if not pattern:
         return "is empty"
@@ -32,21 +32,21 @@ def pattern_problem(pattern: str, *, one_group: bool = False) -> str | None:
     for shape, what in _FOREIGN:
         if shape.search(plain):
             return f"{what}, which RE2 does not know: see github.com/google/re2/wiki/Syntax"
-    if one_group and len(_groups(pattern)) > 1:
+    if one_group and len(_find_groups(pattern)) > 1:
         return "has several groups; write (?:…) for all but the one to keep"
     return None
 
 
-def with_named_group(pattern: str, name: str) -> str:
+def name_group(pattern: str, name: str) -> str:
     """The pattern with its one group named ``name``; around the whole where it has none."""
-    groups = _groups(pattern)
+    groups = _find_groups(pattern)
     if not groups:
         return f"(?P<{name}>{pattern})"
     start, end = groups[0]
     return f"{pattern[:start]}(?P<{name}>{pattern[end:]}"
 
 
-def _groups(pattern: str) -> list[tuple[int, int]]:
+def _find_groups(pattern: str) -> list[tuple[int, int]]:
     """Where capturing groups begin: the span of what opens each."""
     opening = (match for match in _TOKEN.finditer(pattern) if match[0] == "(" or re.match(r"\(\?P?<", match[0]))
     return [match.span() for match in opening]

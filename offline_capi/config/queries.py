@@ -17,19 +17,19 @@ from pathlib import Path
 
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["PARAMETER_NAMES", "Parameter", "QueryText", "query_problems", "read_query_text", "sql_folder"]
+__all__ = ["PARAMETER_NAMES", "Parameter", "QueryText", "find_query_problems", "find_sql_folder", "read_query_text"]
 
 PARAMETER_NAMES = ("since", "until", "since_utc", "until_utc")
 
 
-def sql_folder(folder: Path) -> Path:
-    """The folder of ``.sql`` files: ``sql/`` in the configuration folder if it is there, else ``sql/`` beside it."""
+def find_sql_folder(folder: Path) -> Path:
+    """The folder of ``.sql`` files: ``sql/`` in the configuration folder if it is there, else ``sql/`` next to it."""
     inside = folder / "sql"
-    return inside if inside.is_dir() else _parent(folder) / "sql"
+    return inside if inside.is_dir() else _get_parent(folder) / "sql"
 
 
-def _parent(folder: Path) -> Path:
-    """The parent as the user would write it, where that can be told from the path alone."""
+def _get_parent(folder: Path) -> Path:
+    """The parent as the user would write it, where the path alone shows it."""
     return folder.parent if folder.name not in ("", "..") else folder.resolve().parent
 
 
@@ -65,7 +65,7 @@ class QueryText:
         return [end for end in ("since", "until") if end not in used]
 
 
-def query_problems(query: str) -> list[str]:
+def find_query_problems(query: str) -> list[str]:
     """Why an upload cannot run this query, whatever database will run it."""
     text = read_query_text(query)
     never = (
@@ -78,18 +78,20 @@ def read_query_text(query: str, dialect: str | None = None) -> QueryText:
     """The query as the database ``dialect`` (SQLAlchemy's name for it) reads it; without, as every database does."""
     known = GRAMMARS.get(dialect or "")
     grammars = (known,) if known else tuple(dict.fromkeys(GRAMMARS.values()))
-    readings = [_Reading.of(query, grammar) for grammar in grammars]
+    readings = [_Reading.scan(query, grammar) for grammar in grammars]
     closed = [reading for reading in readings if reading.open_at is None]
     if not closed:
         opened = readings[0].open_at or 0
         mark = _SPECIAL.match(query, opened)
-        return QueryText((query,), (f"line {_line(query, opened)}: what {mark and mark[0]} begins there has no end",))
-    likely = _most_likely(closed)
+        return QueryText(
+            (query,), (f"line {_find_line(query, opened)}: what {mark and mark[0]} begins there has no end",)
+        )
+    likely = _choose_readings(closed)
     first = likely[0]
     other = next((each for each in likely if each.parameters.keys() != first.parameters.keys()), None)
     if other is not None:
-        return QueryText((query,), (_ambiguity(query, first, other),))
-    text = first.pieces(query)
+        return QueryText((query,), (_describe_ambiguity(query, first, other),))
+    text = first.split_pieces(query)
     if known:
         # Unused here and used as `check` read it: it would have been refused, had the database been known.
         lost = [end for end in text.unused_ends if end not in read_query_text(query).unused_ends]
@@ -176,11 +178,11 @@ class _Reading:
     quotes: list[tuple[int, int]] = field(default_factory=list)
     escapes: list[int] = field(default_factory=list)  # backslashes before a colon, outside quotes
     glued: dict[int, str] = field(default_factory=dict)  # :since right behind a word: a path of JSON, or forgotten
-    odd: bool = False  # a text with a word right behind it, a lone backslash: hardly what was meant
+    odd: bool = False  # a text with a word right behind it, a lone backslash: probably a mistake
     open_at: int | None = None
 
     @classmethod
-    def of(cls, query: str, grammar: _Grammar) -> _Reading:
+    def scan(cls, query: str, grammar: _Grammar) -> _Reading:
         reading, at = cls(), 0
         while reading.open_at is None and (found := _SPECIAL.search(query, at)):
             at = reading._take(query, found.start(), found[0], grammar)
@@ -195,9 +197,9 @@ class _Reading:
             self.escapes += [at] * is_escape
             self.odd |= not is_escape
             return at + 1 + is_escape
-        if (end := _end_of_comment(query, at, special, grammar)) is not None:
+        if (end := _find_end_of_comment(query, at, special, grammar)) is not None:
             self.comments.append((at, end))
-        elif (end := _end_of_quote(query, at, special, grammar)) is not None:
+        elif (end := _find_end_of_quote(query, at, special, grammar)) is not None:
             self.quotes.append((at, end))
             self.odd |= special in "'\"" and query[end : end + 1].isidentifier()
         else:
@@ -223,18 +225,18 @@ class _Reading:
     def has_both_ends(self) -> bool:
         return {name.removesuffix("_utc") for name in self.parameters.values()} >= {"since", "until"}
 
-    def pieces(self, query: str) -> QueryText:
+    def split_pieces(self, query: str) -> QueryText:
         pieces: list[str | Parameter] = []
         at, text = 0, ""
-        for start in sorted([*self.parameters, *self.escapes, *self._last_semicolons(query)]):
+        for start in sorted([*self.parameters, *self.escapes, *self._find_last_semicolons(query)]):
             text += query[at:start]
             at = start + 1
             if name := self.parameters.get(start):
-                pieces += [text, Parameter(name, _line(query, start))]
+                pieces += [text, Parameter(name, _find_line(query, start))]
                 at, text = at + len(name), ""
-        return QueryText((*pieces, text + query[at:]), tuple(self._problems(query)))
+        return QueryText((*pieces, text + query[at:]), tuple(self._find_problems(query)))
 
-    def _last_semicolons(self, query: str) -> Iterator[int]:
+    def _find_last_semicolons(self, query: str) -> Iterator[int]:
         """Those after which only blanks and comments come."""
         begins = {end: start for start, end in self.comments}
         at = len(query)
@@ -243,29 +245,29 @@ class _Reading:
                 yield at - 1
             at = begins.get(at, at - 1)
 
-    def _problems(self, query: str) -> Iterator[str]:
+    def _find_problems(self, query: str) -> Iterator[str]:
         for at, name in self.parameters.items():
             if name not in PARAMETER_NAMES:
-                yield _not_given(query, at, name)
+                yield _describe_unknown_parameter(query, at, name)
         for at, name in self.glued.items():
             yield (
-                f"line {_line(query, at)}: :{name} stands right behind another word; write a blank before the"
+                f"line {_find_line(query, at)}: :{name} stands right behind another word; write a blank before the"
                 f" parameter, or \\:{name} where a path into JSON is meant"
             )
         for start, end in self.quotes:
             if found := _ESCAPED_COLON.search(query, start, end):
                 yield (
-                    f"line {_line(query, found.end() - 1)}: \\: stands in quotes, where a colon needs no backslash and"
-                    " the database would see one; write : alone"
+                    f"line {_find_line(query, found.end() - 1)}: \\: stands in quotes, where a colon needs no backslash"
+                    " and the database would see one; write : alone"
                 )
 
 
-def _end_of_comment(query: str, at: int, special: str, grammar: _Grammar) -> int | None:
+def _find_end_of_comment(query: str, at: int, special: str, grammar: _Grammar) -> int | None:
     """Where the comment ends that begins here, beyond the query where it does not; ``None`` where none begins."""
     if special == "/*":
         if grammar.blank_after_dashes and query.startswith(("/*!", "/*M!"), at):
             return None
-        return _end_of_block(query, at, nested=grammar.nested_comments)
+        return _find_end_of_block(query, at, nested=grammar.nested_comments)
     begins = {
         "--": not grammar.blank_after_dashes or query[at + 2 : at + 3].strip() == "",
         "#": grammar.hash_comments,
@@ -277,7 +279,7 @@ def _end_of_comment(query: str, at: int, special: str, grammar: _Grammar) -> int
     return len(query) if end < 0 else end
 
 
-def _end_of_block(query: str, at: int, *, nested: bool) -> int:
+def _find_end_of_block(query: str, at: int, *, nested: bool) -> int:
     depth = 0
     for mark in re.compile(r"/\*|\*/").finditer(query, at):
         depth += 1 if mark[0] == "/*" and (nested or not depth) else -1 if mark[0] == "*/" else 0
@@ -286,37 +288,37 @@ def _end_of_block(query: str, at: int, *, nested: bool) -> int:
     return len(query) + 1
 
 
-def _end_of_quote(query: str, at: int, special: str, grammar: _Grammar) -> int | None:
+def _find_end_of_quote(query: str, at: int, special: str, grammar: _Grammar) -> int | None:
     """Where the quotes end that begin here, beyond the query where they do not; ``None`` where none begin."""
     if special == "[":
         found = _BRACKETS.match(query, at) if grammar.brackets else None
         return found.end() if found else len(query) + 1 if grammar.brackets else None
     if special == "$":
-        tag = _DOLLARS.match(query, at) if grammar.dollars and not _in_word(query, at) else None
-        return tag and _behind(query, tag[0], tag.end())
+        tag = _DOLLARS.match(query, at) if grammar.dollars and not _is_in_word(query, at) else None
+        return tag and _skip_past(query, tag[0], tag.end())
     if special not in _QUOTED:
         return None
-    prefix = query[at - 1 : at].lower() if at and not _in_word(query, at - 1) else ""
+    prefix = query[at - 1 : at].lower() if at and not _is_in_word(query, at - 1) else ""
     if grammar.q_quotes and special == "'" and prefix == "q":
         opening = query[at + 1 : at + 2]
-        return _behind(query, f"{_PARTNER.get(opening, opening)}'", at + 2)
+        return _skip_past(query, f"{_PARTNER.get(opening, opening)}'", at + 2)
     if grammar.triple_quotes and query.startswith(special * 3, at):
-        return _behind(query, special * 3, at + 3)
+        return _skip_past(query, special * 3, at + 3)
     escapes = grammar.double_backslash if special == '"' else special == "'" and (grammar.backslash or prefix == "e")
     found = (_ESCAPED if escapes else _QUOTED)[special].match(query, at)
     return found.end() if found else len(query) + 1
 
 
-def _in_word(query: str, at: int) -> bool:
+def _is_in_word(query: str, at: int) -> bool:
     return at > 0 and (query[at - 1].isalnum() or query[at - 1] in "_$")
 
 
-def _behind(query: str, mark: str, start: int) -> int:
+def _skip_past(query: str, mark: str, start: int) -> int:
     found = query.find(mark, start)
     return len(query) + 1 if found < 0 else found + len(mark)
 
 
-def _most_likely(readings: Sequence[_Reading]) -> Sequence[_Reading]:
+def _choose_readings(readings: Sequence[_Reading]) -> Sequence[_Reading]:
     """Those in which nothing is odd, and of these those that use both ends; all where none is better.
 
     A guess for ``check`` alone: the run reads by the grammar of its database.
@@ -325,29 +327,29 @@ def _most_likely(readings: Sequence[_Reading]) -> Sequence[_Reading]:
     return [reading for reading in plain if reading.has_both_ends] or plain
 
 
-def _ambiguity(query: str, one: _Reading, other: _Reading) -> str:
+def _describe_ambiguity(query: str, one: _Reading, other: _Reading) -> str:
     at = min(one.parameters.keys() ^ other.parameters.keys())
     name = one.parameters.get(at) or other.parameters[at]
     if name not in PARAMETER_NAMES:
-        return _not_given(query, at, name)
+        return _describe_unknown_parameter(query, at, name)
     spans = (*one.comments, *other.comments, *one.quotes, *other.quotes)
     start = max((start for start, end in spans if start <= at < end), default=at)
     mark = next((mark for mark in _ALIKE if query.startswith(mark, start)), "")
     hint = _ALIKE.get(mark, "write the comments and texts before it so that every database reads them alike")
     return (
-        f"line {_line(query, at)}: whether :{name} is a parameter, or part of what {mark or 'stands before it'} begins"
-        f" in line {_line(query, start)}, depends on the database; {hint}"
+        f"line {_find_line(query, at)}: whether :{name} is a parameter, or part of what {mark or 'stands before it'}"
+        f" begins in line {_find_line(query, start)}, depends on the database; {hint}"
     )
 
 
-def _not_given(query: str, at: int, name: str) -> str:
+def _describe_unknown_parameter(query: str, at: int, name: str) -> str:
     guess = did_you_mean(name, PARAMETER_NAMES, otherwise=".")
     given = ", ".join(f":{each}" for each in PARAMETER_NAMES)
     return (
-        f"line {_line(query, at)}: it uses :{name}, which is not given{guess} Given are {given}; a colon that is meant"
-        " as such is written \\:"
+        f"line {_find_line(query, at)}: it uses :{name}, which is not given{guess} Given are {given}; a colon that is"
+        " meant as such is written \\:"
     )
 
 
-def _line(query: str, at: int) -> int:
+def _find_line(query: str, at: int) -> int:
     return query.count("\n", 0, at) + 1

@@ -12,13 +12,13 @@ from types import MappingProxyType
 
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["AGENT_NAMES", "MAX_TAG_CHARS", "TAG_NAMES", "fill_in", "template_problem"]
+__all__ = ["AGENT_NAMES", "MAX_TAG_CHARS", "TAG_NAMES", "fill_in", "find_template_problem"]
 
 #: What ``upload_tag`` may name: the window's ends are in the upload's zone.
 TAG_NAMES = ("upload", "client", "since", "until", "run", "environment")
 #: What ``partner_agent`` may name: it is agreed with Meta, and stands in requests that belong to no run.
 AGENT_NAMES = ("client", "environment")
-#: Ours: an event must fit into a request beside it. Meta documents no limit (D:offline-events).
+#: Ours: an event must fit into a request together with it. Meta documents no limit (D:offline-events).
 MAX_TAG_CHARS = 100
 
 _DATES = ("since", "until")
@@ -27,7 +27,7 @@ _NAME = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 _DIRECTIVES = re.compile(r"(?:%[YymdjHMBbUVGu%]|[^%])*")
 
 
-def template_problem(text: str, names: tuple[str, ...]) -> str | None:
+def find_template_problem(text: str, names: tuple[str, ...]) -> str | None:
     """What is wrong with the braces of a text; ``None`` where nothing is."""
     for name, form in _NAME.findall(text):
         if name not in names:
@@ -45,8 +45,8 @@ def template_problem(text: str, names: tuple[str, ...]) -> str | None:
 def fill_in(text: str, names: Mapping[str, str], dates: Mapping[str, datetime] = MappingProxyType({})) -> str:
     """The text with the names filled in."""
 
-    def value(match: re.Match[str]) -> str:
+    def fill(match: re.Match[str]) -> str:
         moment = dates.get(match[1])
         return moment.strftime(match[2] or _DATE_FORMAT) if moment else names[match[1]]
 
-    return _NAME.sub(value, text)
+    return _NAME.sub(fill, text)

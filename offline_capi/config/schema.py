@@ -14,10 +14,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from offline_capi.config.settings import Client, ClientTable, Environment, Platform, Upload
+from offline_capi.config.client import Client, ClientTable
+from offline_capi.config.deployment import Environment
+from offline_capi.config.platform import Platform
+from offline_capi.config.upload import Upload
 from offline_capi.meta.catalogue import USER_DATA_KEYS, UserDataKey
 
-__all__ = ["json_schema", "write_schemas"]
+__all__ = ["generate_json_schema", "write_schemas"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SHORT_FIELD = {
@@ -44,44 +47,44 @@ class _ClientsFile(BaseModel):
     environments: dict[str, Environment] = Field({}, description="name → what is different in that environment")
 
 
-def json_schema() -> dict[str, dict[str, Any]]:
+def generate_json_schema() -> dict[str, dict[str, Any]]:
     """The schemas of the two kinds of file: ``upload`` and ``clients``."""
-    return {"upload": _upload_schema(), "clients": _schema_of(_ClientsFile)}
+    return {"upload": _generate_upload_schema(), "clients": _generate_schema(_ClientsFile)}
 
 
 def write_schemas(folder: Path) -> None:
     """Write each schema to ``folder`` as ``KIND.schema.json``."""
-    for kind, schema in json_schema().items():
-        (folder / f"{kind}.schema.json").write_text(as_text(schema), encoding="utf-8")
+    for kind, schema in generate_json_schema().items():
+        (folder / f"{kind}.schema.json").write_text(as_json_text(schema), encoding="utf-8")
 
 
-def as_text(schema: Mapping[str, Any]) -> str:
+def as_json_text(schema: Mapping[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _upload_schema() -> dict[str, Any]:
-    schema = _schema_of(Upload)
+def _generate_upload_schema() -> dict[str, Any]:
+    schema = _generate_schema(Upload)
     schema["title"] = "offline-capi upload"
     columns = schema["properties"]["user_data"]["additionalProperties"]
     schema["properties"]["user_data"] = {
         "type": "object",
         "description": "customer information, by Meta's keys",
-        "properties": {key: {"description": _meaning(facts), **columns} for key, facts in USER_DATA_KEYS.items()},
+        "properties": {key: {"description": _describe_key(facts), **columns} for key, facts in USER_DATA_KEYS.items()},
         "additionalProperties": False,
         "minProperties": 1,
     }
     return schema
 
 
-def _meaning(facts: UserDataKey) -> str:
+def _describe_key(facts: UserDataKey) -> str:
     return f"{facts.meaning}; {_HASHING[facts.hashing]}; {'one column or several' if facts.several else 'one column'}"
 
 
-def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+def _generate_schema(model: type[BaseModel]) -> dict[str, Any]:
     _, tree = models_json_schema([(model, "validation")])
     definitions = tree["$defs"]
     for definition in definitions.values():
-        _without_name(definition)
+        _remove_name(definition)
     for field in {"FieldSpec", "EventName"} & set(definitions):
         definitions[field] = {"anyOf": [_SHORT_FIELD, definitions[field]]}
     if "Pixel" in definitions:
@@ -90,7 +93,7 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
         properties = definitions["Condition"]["properties"]
         properties |= {"in": properties["equals"], "not_in": properties["not_equals"]}
     for client in (definitions[name] for name in ("Client", "EnvironmentClient") if name in definitions):
-        _with_either_id(client)
+        _accept_either_id(client)
     for name, (key, former) in _FORMER_KEYS.items():
         if name in definitions:
             definitions[name]["properties"][former] = definitions[name]["properties"][key]
@@ -98,15 +101,15 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 #: Keys that are accepted under their former name too: model → (key, former name).
-_FORMER_KEYS = {"Limits": ("max_invalid", "max_rejected"), "Gates": ("invalid", "rejected")}
+_FORMER_KEYS = {"LossLimits": ("max_invalid", "max_rejected"), "Gates": ("invalid", "rejected")}
 
 
-def _without_name(definition: dict[str, Any]) -> None:
+def _remove_name(definition: dict[str, Any]) -> None:
     """The name of an upload or client is not written in it: it is the file's name, or its key."""
     definition.get("properties", {}).pop("name", None) if definition.get("title") in ("Upload", "Client") else None
 
 
-def _with_either_id(client: dict[str, Any]) -> None:
+def _accept_either_id(client: dict[str, Any]) -> None:
     client["properties"]["dataset_id"] = client["properties"]["pixel_id"]
     client["required"] = [key for key in client["required"] if key != "pixel_id"]
     client["oneOf"] = [{"required": ["pixel_id"]}, {"required": ["dataset_id"]}]

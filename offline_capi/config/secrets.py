@@ -12,18 +12,24 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from offline_capi.config.connections import connection_as_url, extras_of, json_object, own_variable, with_driver
-from offline_capi.config.paths import anchored_url, refuse_moved_ledger
-from offline_capi.config.settings import SecretRef
+from offline_capi.config.connections import (
+    add_driver,
+    convert_connection_to_url,
+    get_own_variable,
+    parse_extras,
+    parse_json_object,
+)
+from offline_capi.config.paths import anchor_url, refuse_moved_ledger
 from offline_capi.config.token_store import TokenStore
+from offline_capi.config.types import SecretRef
 from offline_capi.errors import ConfigError
 from offline_capi.runtime.secret import Secret
 
-__all__ = ["EnvironmentSecrets", "Secret", "SecretResolver", "connection_as_url", "database_url"]
+__all__ = ["EnvironmentSecrets", "Secret", "SecretResolver", "convert_connection_to_url", "resolve_database_url"]
 
 
 class SecretResolver(Protocol):
-    """Turns references into secrets; whatever is not found is a ``ConfigError`` that says where was looked."""
+    """Turns references into secrets; a missing one is a ``ConfigError`` that names where it was searched."""
 
     def token(self, ref: SecretRef) -> Secret:
         """The secret at ``ref``: a token, an app secret, a database URL."""
@@ -46,12 +52,12 @@ class EnvironmentSecrets:
 
     def token(self, ref: SecretRef) -> Secret:
         if ref.env is not None:
-            return self._variable(ref.env)
+            return self._read_variable(ref.env)
         if ref.file is not None:
-            return _from_file(ref.file)
+            return _read_file(ref.file)
         if ref.store is not None:
             return self.store.token(ref.store)
-        return self._from_connection(str(ref.connection))
+        return self._read_connection_secret(str(ref.connection))
 
     @cached_property
     def store(self) -> TokenStore:
@@ -59,8 +65,8 @@ class EnvironmentSecrets:
         return TokenStore.of(self._environ)
 
     def connection_url(self, name: str) -> Secret:
-        text, variable = self._connection(name)
-        url = connection_as_url(text, name, is_ours=variable == own_variable(name))
+        text, variable = self._find_connection(name)
+        url = convert_connection_to_url(text, name, is_ours=variable == get_own_variable(name))
         if url is None:
             raise ConfigError(
                 f'connection "{name}": {variable} is neither a URL such as postgresql://user@host/db '
@@ -70,35 +76,38 @@ class EnvironmentSecrets:
 
     def has_own(self, name: str) -> bool:
         """Whether the connection ``name`` stands in our own variable, which comes before Airflow's connections."""
-        return bool(self._environ.get(own_variable(name), "").strip())
+        return bool(self._environ.get(get_own_variable(name), "").strip())
 
-    def _variable(self, name: str) -> Secret:
+    def _read_variable(self, name: str) -> Secret:
         value = self._environ.get(name, "").strip()
         if not value:
             raise ConfigError(f"set the environment variable {name}: it is not set, or empty")
         return Secret(value)
 
-    def _from_connection(self, name: str) -> Secret:
-        text, variable = self._connection(name)
-        secret = _password_of(text)
+    def _read_connection_secret(self, name: str) -> Secret:
+        text, variable = self._find_connection(name)
+        secret = _find_password(text)
         if not secret:
             raise ConfigError(f'connection "{name}": {variable} has neither a password nor extra.access_token')
         return Secret(secret)
 
-    def _connection(self, name: str) -> tuple[str, str]:
+    def _find_connection(self, name: str) -> tuple[str, str]:
         """The text of a connection and the variable that held it."""
-        variables = _connection_variables(name)
+        variables = _list_connection_variables(name)
         found = next((variable for variable in variables if self._environ.get(variable, "").strip()), None)
         if found is None:
-            raise ConfigError(f'connection "{name}" is not known: set {" or ".join(variables)}, as a URL')
+            raise ConfigError(
+                f'connection "{name}" is not known: set {" or ".join(variables)} to its URL, such as '
+                "postgresql://user:password@host/database or sqlite:///shop.db"
+            )
         return self._environ[found].strip(), found
 
 
-def _connection_variables(name: str) -> tuple[str, str]:
-    return own_variable(name), f"AIRFLOW_CONN_{name.upper()}"
+def _list_connection_variables(name: str) -> tuple[str, str]:
+    return get_own_variable(name), f"AIRFLOW_CONN_{name.upper()}"
 
 
-def _from_file(path: Path) -> Secret:
+def _read_file(path: Path) -> Secret:
     try:
         value = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -109,39 +118,39 @@ def _from_file(path: Path) -> Secret:
     return Secret(value)
 
 
-def database_url(place: SecretRef | str, secrets: SecretResolver, project: Path | None = None) -> Secret:
+def resolve_database_url(place: SecretRef | str, secrets: SecretResolver, project: Path | None = None) -> Secret:
     """The SQLAlchemy URL of the ledger, written out or referred to; with ``project``, an SQLite file as seen from it.
 
     Raises ``ConfigError`` where the ledger seems to lie where earlier versions put it: see ``paths``.
     """
     if isinstance(place, str):
-        url = with_driver(place)
+        url = add_driver(place)
     elif place.connection is not None:
         url = secrets.connection_url(place.connection).reveal()
     else:
-        url = with_driver(secrets.token(place).reveal())
+        url = add_driver(secrets.token(place).reveal())
     if project is None:
         return Secret(url)
     refuse_moved_ledger(url, project)
-    return Secret(anchored_url(url, project))
+    return Secret(anchor_url(url, project))
 
 
 # ---------------------------------------------------------------------------------------------- tokens of connections
 
 
-def _password_of(text: str) -> str | None:
+def _find_password(text: str) -> str | None:
     """The password of a connection, else the ``access_token`` among its extras."""
     if text.startswith("{"):
-        fields = json_object(text) or {}
-        return fields.get("password") or extras_of(fields).get("access_token")
-    return _userinfo_password(text) or _query_token(text)
+        fields = parse_json_object(text) or {}
+        return fields.get("password") or parse_extras(fields).get("access_token")
+    return _find_userinfo_password(text) or _find_query_token(text)
 
 
-def _userinfo_password(uri: str) -> str | None:
+def _find_userinfo_password(uri: str) -> str | None:
     userinfo, at, _ = uri.partition("://")[2].rpartition("@")
     return unquote(userinfo.partition(":")[2]) or None if at else None
 
 
-def _query_token(uri: str) -> str | None:
+def _find_query_token(uri: str) -> str | None:
     options = dict(parse_qsl(urlsplit(uri).query))
-    return options.get("access_token") or (json_object(options.get("__extra__", "")) or {}).get("access_token")
+    return options.get("access_token") or (parse_json_object(options.get("__extra__", "")) or {}).get("access_token")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["KEY", "KEY_FILE", "STORE", "TokenStore"]
 
 STORE, KEY, KEY_FILE = "OFFLINE_CAPI_STORE", "OFFLINE_CAPI_STORE_KEY", "OFFLINE_CAPI_STORE_KEY_FILE"
-DEFAULT_PATH = "offline_capi_tokens.enc"
-_HOW = (
+DEFAULT_STORE_PATH = "offline_capi_tokens.enc"
+_KEY_ADVICE = (
     f"make a key with `offline-capi clients store-key`, and set {KEY}, or {KEY_FILE} to a file that only you can read"
 )
 
@@ -39,22 +39,22 @@ class TokenStore:
 
     def __init__(self, path: Path, keys: Callable[[], Secret]) -> None:
         self.path = path
-        self._keys = keys
+        self._read_keys = keys
         self._seen: tuple[tuple[int, int, int], dict[str, Any]] | None = None
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> TokenStore:
-        """The store that the environment names; its key is looked for when it is needed."""
-        return cls(Path(environ.get(STORE) or DEFAULT_PATH), lambda: _keys(environ))
+        """The store that the environment names; its key is read when it is needed."""
+        return cls(Path(environ.get(STORE) or DEFAULT_STORE_PATH), lambda: _read_keys(environ))
 
     def check(self) -> None:
         """Raise ``ConfigError`` where a token could not be put here: before one is made, not after."""
-        self._fernet()
-        self._entries()
+        self._build_fernet()
+        self._read_entries()
 
     def token(self, name: str) -> Secret:
         """The token to send with; ``ConfigError`` where there is none of that name."""
-        entry = self._entries().get(name)
+        entry = self._read_entries().get(name)
         if entry is None:
             raise ConfigError(
                 f'the store {self.path} holds no token "{name}": `offline-capi clients authorize` puts one there'
@@ -62,60 +62,60 @@ class TokenStore:
         return Secret(entry["token"])
 
     def names(self) -> list[str]:
-        return sorted(self._entries())
+        return sorted(self._read_entries())
 
     def replaced(self, name: str) -> list[Secret]:
         """Tokens that ``name`` had before and that are to be revoked: see ``forget_replaced``."""
-        return [Secret(token) for token in self._entries().get(name, {}).get("replaced", ())]
+        return [Secret(token) for token in self._read_entries().get(name, {}).get("replaced", ())]
 
     def put(self, name: str, token: Secret) -> None:
         """Make ``token`` the one that is sent with, at one stroke; the one before it is kept until it is revoked."""
-        with self._changing() as entries:
+        with self._edit_entries() as entries:
             old = entries.get(name, {"token": token.reveal(), "replaced": []})
             before = {*old["replaced"], old["token"]} - {token.reveal()}
             entries[name] = {"token": token.reveal(), "replaced": sorted(before)}
 
     def forget_replaced(self, name: str, token: Secret) -> None:
         """A token that ``name`` had before is revoked, and kept no longer."""
-        with self._changing() as entries:
+        with self._edit_entries() as entries:
             entries[name]["replaced"] = [one for one in entries[name]["replaced"] if one != token.reveal()]
 
     def rewrite(self) -> None:
         """Encrypt all with the first key: afterwards the older keys are not needed any more."""
-        with self._changing():
+        with self._edit_entries():
             pass
 
     # ------------------------------------------------------------------------------------------ the file
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, Any]]:
+    def _edit_entries(self) -> Iterator[dict[str, Any]]:
         PRIVATE.make_folder(self.path.parent)
         number = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(number) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed
-            entries = json.loads(json.dumps(self._entries()))  # a change that fails must not be seen
+            entries = json.loads(json.dumps(self._read_entries()))  # a change that fails must not be seen
             yield entries
             with replace_file(self.path) as file:
-                file.write(self._fernet().encrypt(json.dumps(entries).encode()))
+                file.write(self._build_fernet().encrypt(json.dumps(entries).encode()))
 
-    def _entries(self) -> dict[str, Any]:
-        """What the file holds; read again only when it has changed, since a night asks once a client."""
+    def _read_entries(self) -> dict[str, Any]:
+        """What the file holds; read again only when it has changed, since a run asks once a client."""
         try:
             state = self.path.stat()
             version = (state.st_mtime_ns, state.st_ino, state.st_size)
             if self._seen is None or self._seen[0] != version:
-                self._seen = (version, self._decrypted(self.path.read_bytes()))
+                self._seen = (version, self._decrypt(self.path.read_bytes()))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise ConfigError(f"the token store {self.path} cannot be read: {error.strerror}") from None
         return self._seen[1]
 
-    def _decrypted(self, content: bytes) -> dict[str, Any]:
+    def _decrypt(self, content: bytes) -> dict[str, Any]:
         from cryptography.fernet import InvalidToken
 
         try:
-            entries: dict[str, Any] = json.loads(self._fernet().decrypt(content))
+            entries: dict[str, Any] = json.loads(self._build_fernet().decrypt(content))
         except (InvalidToken, ValueError):
             raise ConfigError(
                 f"the token store {self.path} does not open with this key, or was damaged; give the key that it was "
@@ -123,7 +123,7 @@ class TokenStore:
             ) from None
         return entries
 
-    def _fernet(self) -> MultiFernet:
+    def _build_fernet(self) -> MultiFernet:
         # Only who uses the store needs the library, and it takes a while to import.
         try:
             from cryptography.fernet import Fernet, MultiFernet
@@ -132,17 +132,17 @@ class TokenStore:
                 "the token store needs the package cryptography: pip install 'offline-capi[store]'"
             ) from None
         try:
-            return MultiFernet([Fernet(key) for key in self._keys().reveal().replace(",", " ").split()])
+            return MultiFernet([Fernet(key) for key in self._read_keys().reveal().replace(",", " ").split()])
         except ValueError:
-            raise ConfigError(f"the key of the token store is not one; {_HOW}") from None
+            raise ConfigError(f"the key of the token store is not one; {_KEY_ADVICE}") from None
 
 
-def _keys(environ: Mapping[str, str]) -> Secret:
+def _read_keys(environ: Mapping[str, str]) -> Secret:
     if environ.get(KEY, "").strip():
         return Secret(environ[KEY])
     path = environ.get(KEY_FILE, "").strip()
     if not path:
-        raise ConfigError(f"the token store has no key: {_HOW}")
+        raise ConfigError(f"the token store has no key: {_KEY_ADVICE}")
     try:
         mode = Path(path).stat().st_mode
         if mode & (stat.S_IRWXO | stat.S_IWGRP):
@@ -155,5 +155,5 @@ def _keys(environ: Mapping[str, str]) -> Secret:
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"the key of the token store cannot be read from {path} ({KEY_FILE})") from None
     if not keys:
-        raise ConfigError(f"the file {path} ({KEY_FILE}) holds no key; {_HOW}")
+        raise ConfigError(f"the file {path} ({KEY_FILE}) holds no key; {_KEY_ADVICE}")
     return Secret(keys)

@@ -1,4 +1,4 @@
-"""What the validator found, in our words: a table from pydantic's kinds of error to sentences.
+"""The validator's errors in plain English: a table from pydantic's kinds of error to sentences.
 
 pydantic's own texts name Python types and quote the input; ours say what is allowed and what was probably meant.
 """
@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from offline_capi.config.document import Loc
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["Finding", "findings", "locate", "misnamed"]
+__all__ = ["Finding", "check_name", "describe_errors", "locate"]
 
 Finding = tuple[Loc, str]
 
@@ -41,7 +41,7 @@ _SENTENCES: Mapping[str, str] = {
     "string_too_short": "is empty",
     "string_too_long": "must have at most {max_length} character(s)",
 }
-MISSING = _SENTENCES["missing"]
+MISSING_MESSAGE = _SENTENCES["missing"]
 _UNFORESEEN = "cannot be used here; see `offline-capi schema` for what is allowed"
 
 _PATTERNS: Mapping[str, str] = {
@@ -60,7 +60,7 @@ _MODELS: Mapping[str, str] = {
     "UploadTest": "needs a mapping with row and expect",
     "SecretRef": "needs a reference: {env: NAME}, {file: /path}, {connection: id} or {store: NAME}",
 }
-#: Keys that somebody will try, and why there are none.
+#: Keys that users will try, and why they do not exist.
 _NEVER: Mapping[str, str] = {
     "test_event_code": "belongs to one run that somebody starts by hand, never to a configuration: events sent with it "
     "count at Meta all the same. Remove it, and use `offline-capi upload UPLOAD --test-event-code CODE`",
@@ -69,13 +69,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # what Airflow allows in
 _SCALARS = {"str", "int", "float", "bool"}
 
 
-def findings(error: ValidationError, model: type[BaseModel], data: object) -> list[Finding]:
-    """Each fault once, at its place in ``data`` as the author wrote it."""
+def describe_errors(error: ValidationError, model: type[BaseModel], data: object) -> list[Finding]:
+    """Each error once, at its position in ``data`` as the author wrote it."""
     details = error.errors(include_url=False)
-    return list(dict.fromkeys((_place(detail, data), _sentence(detail, model)) for detail in details))
+    return list(dict.fromkeys((_locate_error(detail, data), _describe_error(detail, model)) for detail in details))
 
 
-def misnamed(name: str) -> Iterator[str]:
+def check_name(name: str) -> Iterator[str]:
     """What is wrong with the name of an upload or a client."""
     if not _NAME.fullmatch(name):
         yield "needs a name of letters, digits, _ . and - (at most 100)"
@@ -83,10 +83,10 @@ def misnamed(name: str) -> Iterator[str]:
 
 def locate(loc: Loc, data: object) -> Loc:
     """``loc`` without the steps that the author did not write: short spellings and the names of union members."""
-    return tuple(_steps(loc, data))
+    return tuple(_keep_written_steps(loc, data))
 
 
-def _steps(loc: Loc, node: Any) -> Iterator[str | int]:
+def _keep_written_steps(loc: Loc, node: Any) -> Iterator[str | int]:
     for part in loc:
         within = part in node if isinstance(node, dict) else isinstance(part, int) and isinstance(node, list)
         if within:
@@ -94,12 +94,12 @@ def _steps(loc: Loc, node: Any) -> Iterator[str | int]:
             yield part
 
 
-def _place(detail: ErrorDetails, data: object) -> Loc:
+def _locate_error(detail: ErrorDetails, data: object) -> Loc:
     place = locate(detail["loc"], data)
     return (*place, detail["loc"][-1]) if detail["type"] == "missing" else place
 
 
-def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def _describe_error(detail: ErrorDetails, model: type[BaseModel]) -> str:
     special = _SPECIAL.get(detail["type"])
     if detail["loc"] and detail["loc"][-1] in _SCALARS and detail["type"].endswith("_type"):
         return "needs one text, one number, or true or false"
@@ -110,64 +110,64 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
     return _SENTENCES.get(detail["type"], _UNFORESEEN).format(**detail.get("ctx", {}))
 
 
-def _unknown_key(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def _describe_unknown_key(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["loc"][-1] in _NEVER:
         return _NEVER[str(detail["loc"][-1])]
-    allowed = sorted(_keys_at(model, detail["loc"][:-1]))
+    allowed = sorted(_find_keys(model, detail["loc"][:-1]))
     guess = did_you_mean(str(detail["loc"][-1]), allowed)
-    return f"is not a key here{guess or ';'} {_one_of(allowed)}"
+    return f"is not a key here{guess or ';'} {_list_allowed(allowed)}"
 
 
-def _unknown_word(detail: ErrorDetails, _: type[BaseModel]) -> str:
+def _describe_unknown_word(detail: ErrorDetails, _: type[BaseModel]) -> str:
     allowed = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
     word = str(detail["input"])
-    return f'"{word}" is unknown{did_you_mean(word, allowed) or ";"} {_one_of(allowed)}'
+    return f'"{word}" is unknown{did_you_mean(word, allowed) or ";"} {_list_allowed(allowed)}'
 
 
-def _one_of(allowed: list[str]) -> str:
+def _list_allowed(allowed: list[str]) -> str:
     return f"one of: {', '.join(allowed)}"
 
 
-def _wrong_shape(detail: ErrorDetails, _: type[BaseModel]) -> str:
+def _describe_wrong_shape(detail: ErrorDetails, _: type[BaseModel]) -> str:
     return _MODELS.get(str(detail["ctx"]["class_name"]), _SENTENCES["dict_type"])
 
 
-def _wrong_pattern(detail: ErrorDetails, _: type[BaseModel]) -> str:
+def _describe_wrong_pattern(detail: ErrorDetails, _: type[BaseModel]) -> str:
     return _PATTERNS.get(str(detail["ctx"]["pattern"]), _UNFORESEEN)
 
 
 _SPECIAL: Mapping[str, Callable[[ErrorDetails, type[BaseModel]], str]] = {
-    "extra_forbidden": _unknown_key,
-    "literal_error": _unknown_word,
-    "model_type": _wrong_shape,
-    "string_pattern_mismatch": _wrong_pattern,
+    "extra_forbidden": _describe_unknown_key,
+    "literal_error": _describe_unknown_word,
+    "model_type": _describe_wrong_shape,
+    "string_pattern_mismatch": _describe_wrong_pattern,
 }
 
 
 # ---------------------------------------------------------------------------------------------- which keys are allowed
 
 
-def _keys_at(model: type[BaseModel], loc: Loc) -> set[str]:
+def _find_keys(model: type[BaseModel], loc: Loc) -> set[str]:
     """The keys that the grammar allows at ``loc``; the name of the whole is given by its file or key."""
     here: list[Any] = [model]
     for part in loc:
         here = [deeper for annotation in here for deeper in _descend(annotation, part)]
-    keys = {key for annotation in here if _is_model(annotation) for key in _spelled(annotation)}
+    keys = {key for annotation in here if _is_model(annotation) for key in _map_spellings(annotation)}
     return keys - {"name"} if here and here[0] is model else keys
 
 
 def _descend(annotation: Any, part: str | int) -> Iterator[Any]:
     if _is_model(annotation):
-        field = _spelled(annotation).get(str(part))
+        field = _map_spellings(annotation).get(str(part))
         # The name of a union's member is a step of pydantic's that leads nowhere.
-        yield from _members(field.annotation) if field else [annotation] if annotation.__name__ == part else []
+        yield from _expand_union(field.annotation) if field else [annotation] if annotation.__name__ == part else []
     elif get_origin(annotation) is dict:
-        yield from _members(get_args(annotation)[1])
+        yield from _expand_union(get_args(annotation)[1])
     elif get_origin(annotation) is tuple:
-        yield from _members(get_args(annotation)[0])
+        yield from _expand_union(get_args(annotation)[0])
 
 
-def _spelled(model: Any) -> dict[str, Any]:
+def _map_spellings(model: Any) -> dict[str, Any]:
     """The fields of a model by the key that an author writes."""
     spellings = ((field.validation_alias, name, field) for name, field in model.model_fields.items())
     return {
@@ -175,13 +175,13 @@ def _spelled(model: Any) -> dict[str, Any]:
     }
 
 
-def _members(annotation: Any) -> Iterator[Any]:
+def _expand_union(annotation: Any) -> Iterator[Any]:
     """The alternatives of an annotation, each without its decoration."""
     if get_origin(annotation) is Annotated:
-        yield from _members(get_args(annotation)[0])
+        yield from _expand_union(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, types.UnionType):
         for member in get_args(annotation):
-            yield from _members(member)
+            yield from _expand_union(member)
     else:
         yield annotation
 

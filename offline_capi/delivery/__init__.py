@@ -1,36 +1,65 @@
-"""Events → fates: cut into requests, claimed, posted, repeated, taken apart, answered.
+"""Events → outcomes: cut into requests, claimed, posted, retried, isolated.
 
-``deliver.py`` is the story, ``table.py`` what Meta's codes mean, ``posting.py`` the one place that repeats and waits,
-``client.py`` the only HTTP.
+``dispatch.py`` is the story; its parts have one reason each:
+
+- ``requests``, ``payload``: events into requests, requests into bytes
+- ``scheduler``: which request leaves next; ``throttle``, ``pace``: when it may
+- ``attempts``: the tries of one request; ``retry``: the policy that decides on them, and on retries of a whole run
+- ``breaker``: what stops sending, and for whom
+- ``isolate``: which parts of a refused request are sent again
+- ``outcomes``: what ledger and report get
+- ``senders``: each client's token; ``clock``: time, and whether ours is right
 """
 
 from __future__ import annotations
 
-from offline_capi.delivery.client import GraphClient, Sender
-from offline_capi.delivery.cutting import cut_requests
-from offline_capi.delivery.deliver import deliver
-from offline_capi.delivery.pace import Rates
-from offline_capi.delivery.payload import Envelope, manual_only, payload
-from offline_capi.delivery.posting import Clock, Policy
-from offline_capi.delivery.senders import open_senders
-from offline_capi.delivery.witness import ClockWitness
-from offline_capi.meta.graph.error_table import explain, parse_code
-from offline_capi.runtime.secret import appsecret_proof
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from offline_capi.delivery.clock import Clock, ClockWitness
+    from offline_capi.delivery.dispatch import deliver
+    from offline_capi.delivery.pace import Rates
+    from offline_capi.delivery.payload import Envelope, check_test_event_code, make_payload
+    from offline_capi.delivery.requests import cut_requests
+    from offline_capi.delivery.retry import RetryPolicy
+    from offline_capi.delivery.scheduler import DeliveryPolicy
+    from offline_capi.delivery.senders import Sender, open_senders
 
 __all__ = [
     "Clock",
     "ClockWitness",
+    "DeliveryPolicy",
     "Envelope",
-    "GraphClient",
-    "Policy",
     "Rates",
+    "RetryPolicy",
     "Sender",
-    "appsecret_proof",
+    "check_test_event_code",
     "cut_requests",
     "deliver",
-    "explain",
-    "manual_only",
+    "make_payload",
     "open_senders",
-    "parse_code",
-    "payload",
 ]
+
+_HOMES = {
+    "Clock": "clock",
+    "ClockWitness": "clock",
+    "DeliveryPolicy": "scheduler",
+    "Envelope": "payload",
+    "Rates": "pace",
+    "RetryPolicy": "retry",
+    "Sender": "senders",
+    "check_test_event_code": "payload",
+    "cut_requests": "requests",
+    "deliver": "dispatch",
+    "make_payload": "payload",
+    "open_senders": "senders",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is asked for: a DAG file needs the retry policy, and must not load Arrow for it."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

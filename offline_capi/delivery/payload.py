@@ -1,4 +1,4 @@
-"""The bytes of one request: bodies that are JSON already, joined, with what stands beside them."""
+"""The bytes of one request: bodies that are JSON already, joined, and the envelope around them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from offline_capi.errors import UsageError
 from offline_capi.model import EventBatch
 
-__all__ = ["Body", "Envelope", "manual_only", "payload"]
+__all__ = ["Body", "Envelope", "check_test_event_code", "make_payload"]
 
 #: The bytes of a request in parts, one after the other.
 Body = tuple[bytes | memoryview, ...]
@@ -20,7 +20,7 @@ Body = tuple[bytes | memoryview, ...]
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Request-level fields beside ``data`` (D:parameters/main-body; D:using-the-api)."""
+    """Request-level fields next to ``data`` (D:parameters/main-body; D:using-the-api)."""
 
     partner_agent: str | None = None
     appsecret_proof: str | None = None
@@ -28,22 +28,26 @@ class Envelope:
     upload_tag: str | None = None
 
 
-def payload(events: EventBatch, envelope: Envelope) -> Body:
+def make_payload(events: EventBatch, envelope: Envelope) -> Body:
     """``{"data":[…],"partner_agent":"…"}`` in three parts, of which only the middle one was copied.
 
     The same events give the same bytes.
     """
     fields = {name: value for name, value in asdict(envelope).items() if value}
-    beside = json.dumps(fields, separators=(",", ":"))[1:]
+    envelope_json = json.dumps(fields, separators=(",", ":"))[1:]
     column = events.table.column("body")
     bodies = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column), b",")
-    return b'{"data":[', memoryview(bodies[0].as_buffer()), b"]}" if beside == "}" else f"],{beside}".encode()
+    return (
+        b'{"data":[',
+        memoryview(bodies[0].as_buffer()),
+        b"]}" if envelope_json == "}" else f"],{envelope_json}".encode(),
+    )
 
 
-def manual_only(test_event_code: str | None, trigger: str) -> None:
-    """Raise ``UsageError`` where a test event code would ride on a run that nobody started by hand.
+def check_test_event_code(test_event_code: str | None, trigger: str) -> None:
+    """Raise ``UsageError`` for a test event code on a run that nobody started by hand.
 
-    Meta shows such events in its Test Events tab and counts them all the same (D:using-the-api): left in a nightly run,
+    Meta shows such events in its Test Events tab and counts them all the same (D:using-the-api): in a scheduled run
     the code turns real conversions into tests that nobody notices.
     """
     if test_event_code is None:

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.config.settings import Client
-from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
+from offline_capi.config.client import Client
+from offline_capi.events.standard import PHYSICAL_STORE
+from offline_capi.meta.limits import MAX_EVENT_AGE
 from offline_capi.model import EventBatch
 
 __all__ = ["greatest_ages", "split_by_age"]
@@ -20,7 +21,7 @@ __all__ = ["greatest_ages", "split_by_age"]
 
 def greatest_ages(action_source: Any, client: Any, clients: Mapping[str, Client]) -> NDArray[np.float64]:
     """Seconds beside the rows: Meta's seven days, or the client's limit for physical_store; NaN for unknown clients."""
-    general = np.full(len(client), MAX_AGE.total_seconds())
+    general = np.full(len(client), MAX_EVENT_AGE.total_seconds())
     in_store = pc.fill_null(pc.equal(action_source, PHYSICAL_STORE), False)
     if not in_store.true_count:
         return general
@@ -35,7 +36,7 @@ def _least_age(events: EventBatch, clients: Mapping[str, Client]) -> timedelta:
     column = events.table.column("client")
     first = column[0].as_py() if len(column) else ""
     names = [first] if events.all_have("client", first) else column.unique().to_pylist()
-    return min([MAX_AGE, *(clients[name].physical_store_max_age for name in names if name in clients)])
+    return min([MAX_EVENT_AGE, *(clients[name].physical_store_max_age for name in names if name in clients)])
 
 
 def split_by_age(

@@ -13,22 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.config.settings import Client
+from offline_capi.config.client import Client
 from offline_capi.errors import BalanceError
 from offline_capi.events.facts import Facts, Limits, Mask, local_days, mask_of
 from offline_capi.events.keys import event_key, store_keys
 from offline_capi.events.payload import bodies, text
 from offline_capi.events.policies import under_policies
-from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, faults, value_rules
+from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, faults, name_values, value_rules
 from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
 from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW
+from offline_capi.meta.limits import ENVELOPE_BYTES, MAX_REQUEST_BYTES
 from offline_capi.meta.standard_events import standard_spelling
 from offline_capi.model import BuiltEvents, EventBatch, HashedRows, Rejections
 
-__all__ = ["ENVELOPE_BYTES", "MAX_BYTES", "build_events"]
-
-MAX_BYTES = 2_000_000  # ours, as in the settings of delivery; Meta publishes no limit (meta-capi.md 5.1)
-ENVELOPE_BYTES = 512  # what stands around the events of a request: data, partner_agent, test_event_code, upload_tag
+__all__ = ["build_events"]
 
 
 def build_events(
@@ -38,7 +36,7 @@ def build_events(
     zone: str,
     now: datetime,
     max_age: timedelta | None = None,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int = MAX_REQUEST_BYTES,
     margin: timedelta = AGE_MARGIN,
     skew: timedelta = CLOCK_SKEW,
     exact_names: bool = False,
@@ -166,7 +164,8 @@ def _judge(facts: Facts) -> _Verdicts:
     rows = len(facts.rows)
     verdicts = _Verdicts(facts.suppressed, np.full(rows, -1, np.int16))
     for rule in (*faults(facts), *RULES, *value_rules(facts)):
-        verdicts.add(rule, rule.applies(facts))
+        for one in name_values(rule, facts):
+            verdicts.add(one, one.applies(facts))
     return verdicts
 
 

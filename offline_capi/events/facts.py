@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.config.settings import Client
+from offline_capi.config.client import Client
 from offline_capi.events.age import greatest_ages
 from offline_capi.events.payload import text
 from offline_capi.model import HashedRows

@@ -8,22 +8,18 @@ to it because Meta tells events apart by ``event_name`` and ``event_id`` within 
 from __future__ import annotations
 
 import hashlib
-from binascii import unhexlify
 from typing import Any
 
-import numpy as np
 import polars as pl
-import polars_hash as plh
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.events.payload import text
 from offline_capi.events.standard import PHYSICAL_STORE
 from offline_capi.model import KEY_BYTES, HashedRows
+from offline_capi.runtime.sha256 import hash_to_keys
 
 __all__ = ["event_key", "event_key_of", "store_keys"]
-
-_HEX_DIGITS = 64
 
 
 def event_key_of(pixel: str, event_name: str, event_id: str) -> bytes:
@@ -34,11 +30,7 @@ def event_key_of(pixel: str, event_name: str, event_id: str) -> bytes:
 
 def event_key(pixel: Any, event_name: Any, event_id: Any) -> Any:
     """The keys of many events: three string arrays in, ``fixed_size_binary(16)`` out, null where a part is null."""
-    joined = pc.binary_join_element_wise(_with_length(pixel), _with_length(event_name), event_id, "")
-    hexed = pl.DataFrame({"joined": pl.from_arrow(joined)}).select(plh.col("joined").chash.sha2_256())
-    digests = hexed.to_series().to_arrow().cast(pa.string())
-    keys = _halves(digests.fill_null("0" * _HEX_DIGITS) if joined.null_count else digests)
-    return pc.if_else(joined.is_valid(), keys, None) if joined.null_count else keys
+    return hash_to_keys(pc.binary_join_element_wise(_with_length(pixel), _with_length(event_name), event_id, ""))
 
 
 def store_keys(rows: HashedRows, pixel: Any) -> Any:
@@ -66,11 +58,3 @@ def _with_length(part: Any) -> Any:
     encoded = part.dictionary_encode()
     lengths = pc.binary_length(encoded.dictionary).cast(pa.string())
     return pc.binary_join_element_wise(lengths, encoded.dictionary, ":").take(encoded.indices)
-
-
-def _halves(digests: Any) -> Any:
-    """64 hex digits a value → the first 16 bytes of each."""
-    first, length = digests.offset * _HEX_DIGITS, len(digests) * _HEX_DIGITS
-    whole = np.frombuffer(unhexlify(digests.buffers()[2].slice(first, length) if length else b""), np.uint8)
-    keys = np.ascontiguousarray(whole.reshape(-1, _HEX_DIGITS // 2)[:, :KEY_BYTES])
-    return pa.Array.from_buffers(pa.binary(KEY_BYTES), len(digests), [None, pa.py_buffer(keys)])

@@ -28,37 +28,10 @@ import pyarrow.compute as pc
 
 from offline_capi.errors import ConfigError
 from offline_capi.events.standard import CUSTOM_DATA
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import HashedRows, bytes_of
 
-__all__ = ["JSON_CUSTOM", "LIST_KEYS", "USER_DATA", "bodies", "text"]
-
-# Order of members of user_data: hashed keys, then raw ones, then the legacy parts (D:customer-information-parameters).
-LIST_KEYS = ("em", "ph", "fn", "ln", "ge", "db", "ct", "st", "zp", "country", "external_id")
-INTEGER_KEYS = ("lead_id", "fb_login_id")
-USER_DATA: tuple[str, ...] = (
-    *LIST_KEYS,
-    *INTEGER_KEYS,
-    "client_ip_address",
-    "client_user_agent",
-    "fbc",
-    "fbp",
-    "subscription_id",
-    "anon_id",
-    "madid",
-    "page_id",
-    "page_scoped_user_id",
-    "ctwa_clid",
-    "ig_account_id",
-    "ig_sid",
-    "whatsapp_business_account_id",
-    "f5first",
-    "f5last",
-    "fi",
-    "dobd",
-    "dobm",
-    "doby",
-)
-
+__all__ = ["JSON_CUSTOM", "bodies", "text"]
 
 # ---------------------------------------------------------------------------------------------- values
 
@@ -209,7 +182,7 @@ _EVENT: Mapping[str, _Kind] = {
 def bodies(rows: HashedRows) -> Any:
     """The JSON of each row's event, as an Arrow array of UTF-8 bytes. Each row has an event name."""
     _refuse_unknown("event", rows.event, _EVENT)
-    _refuse_unknown("user_data", rows.identity, USER_DATA)
+    _refuse_unknown("user_data", rows.identity, USER_DATA_KEYS)
     if not len(rows):
         return pa.array([], pa.binary())
     event = [_Member(name, kind, rows.event[name]) for name, kind in _EVENT.items() if name in rows.event]
@@ -245,18 +218,18 @@ def _refuse_unknown(place: str, given: Iterable[str], known: Iterable[str]) -> N
 
 def _user_data(rows: HashedRows) -> list[_Member]:
     held = rows.identity
-    return [_identity(key, held[key], rows.columns.get(key, len(held[key]))) for key in USER_DATA if held.get(key)]
+    return [_identity(key, held[key], rows.columns.get(key, len(held[key]))) for key in USER_DATA_KEYS if held.get(key)]
 
 
 def _identity(key: str, columns: Sequence[Any], of_yaml: int) -> _Member:
     strings = [text(column) for column in columns]
-    if key in LIST_KEYS and len(strings) > 1:
+    if USER_DATA_KEYS[key].several and len(strings) > 1:
         values = _quoted_list(strings)
         if of_yaml > 1:
             return _Member(key, _ARRAY, values)
         more = reduce(pc.or_, [column.is_valid() for column in strings[1:]])
         return _Member(key, _AS_IS, pc.if_else(more, pc.binary_join_element_wise("[", values, "]", ""), values))
-    kind = _INTEGER if key in INTEGER_KEYS else _TEXT
+    kind = _INTEGER if USER_DATA_KEYS[key].is_integer else _TEXT
     return _Member(key, kind, pc.coalesce(*strings))
 
 

@@ -11,46 +11,36 @@ from typing import Any
 
 import pyarrow as pa
 
-from offline_capi.config.settings import Client, Pixel
-from offline_capi.events.duplicates import SeenKeys
+from offline_capi.config.client import Client, Pixel
 from offline_capi.events.facts import counts_of
 from offline_capi.events.keys import event_key
 from offline_capi.events.schema import EVENT_SCHEMA
-from offline_capi.model import BuiltEvents, EventBatch, Rejections
+from offline_capi.model import BuiltEvents, EventBatch
 from offline_capi.model.recipients import recipient_name
 
-__all__ = ["for_every_pixel"]
+__all__ = ["copy_for_pixels"]
 
 
-def for_every_pixel(built: BuiltEvents, clients: Mapping[str, Client], seen: SeenKeys) -> BuiltEvents:
-    """The same rows, with their events once more for each further pixel of their clients.
-
-    A copy that repeats an event of this run, as it may where clients share a pixel, is among the rejections.
-    """
-    copies = [*_copies(built.events.table, clients)]
+def copy_for_pixels(built: BuiltEvents, clients: Mapping[str, Client]) -> BuiltEvents:
+    """The same rows, with their events once more for each further pixel of their clients."""
+    copies = [*_copy_by_place(built.events.table, clients)]
     if not copies:
         return built
     every = EventBatch(pa.concat_batches(copies))
-    first, repeats = seen.split(every)
-    return replace(
-        built,
-        copies=first,
-        copied=counts_of(every.table.column("client")),
-        rejections=Rejections(pa.concat_batches([built.rejections.table, repeats.table])),
-    )
+    return replace(built, copies=every, copied=counts_of(every.table.column("client")))
 
 
-def _copies(events: pa.RecordBatch, clients: Mapping[str, Client]) -> Iterator[pa.RecordBatch]:
+def _copy_by_place(events: pa.RecordBatch, clients: Mapping[str, Client]) -> Iterator[pa.RecordBatch]:
     """The events for their clients' second pixels, then for their third ones, and so on."""
     encoded = events.column("client").dictionary_encode()
     names = encoded.dictionary.to_pylist()
     further = [clients[name].pixel_ids[1:] for name in names]
     for place in range(max(map(len, further), default=0)):
         pixels = [theirs[place] if place < len(theirs) else None for theirs in further]
-        yield _copied(events, names, pixels, encoded.indices)
+        yield _copy_events(events, names, pixels, encoded.indices)
 
 
-def _copied(events: pa.RecordBatch, names: list[str], pixels: list[Pixel | None], owners: Any) -> pa.RecordBatch:
+def _copy_events(events: pa.RecordBatch, names: list[str], pixels: list[Pixel | None], owners: Any) -> pa.RecordBatch:
     """Those of the events whose client has such a pixel, for that pixel; ``owners`` are places among ``names``."""
     ids = pa.array([pixel and pixel.id for pixel in pixels], pa.string())
     recipients = pa.array(

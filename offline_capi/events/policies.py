@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import Client, DataUse
+from offline_capi.config.client import Client, DataUse
 from offline_capi.events.payload import text
 from offline_capi.events.standard import CORE_CUSTOM
 from offline_capi.meta.catalogue import BARE_DOMAIN, REQUIRED_EVENT_KEYS

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pycountry
 
-from offline_capi.config.settings import ActionSource
+from offline_capi.config.types import ActionSource
 from offline_capi.meta.standard_events import (
     APPEND_ATTRIBUTION,
     APPEND_VALUE,
@@ -27,8 +27,6 @@ __all__ = [
     "CORE_CUSTOM",
     "CRM",
     "CUSTOM_DATA",
-    "MAX_AGE",
-    "MAX_ATTRIBUTION_AGE",
     "MESSAGING",
     "PHYSICAL_STORE",
     "PURCHASE",
@@ -49,8 +47,6 @@ MESSAGING = "business_messaging"
 SYSTEM = "system_generated"
 CRM = "crm"  # D:conversion-leads-integration: event_source of the stages of a lead
 
-MAX_AGE = timedelta(days=7)  # D:parameters/server-event; physical_store has a client's own limit (D:offline-events)
-MAX_ATTRIBUTION_AGE = timedelta(hours=48)  # D:guides/append-attribution: since the original event
 AGE_MARGIN = timedelta(hours=1)  # ours: an event that is fresh when built must still be fresh when it arrives (P5)
 CLOCK_SKEW = timedelta(seconds=60)  # RS PR #3376: production senders allow a minute; Meta documents no tolerance
 

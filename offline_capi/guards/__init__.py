@@ -1,1 +1,1 @@
-"""What may stop or defer events of a whole run: quality gates, quotas, drift, frequent values, known losses."""
+"""What is known of a whole run and may stop, defer or reject its events: gates, quotas, duplicates, drift, losses."""

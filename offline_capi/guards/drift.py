@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import Upload
+from offline_capi.config.upload import Upload
 from offline_capi.ledger import ColumnShapes
 from offline_capi.mapping import ColumnUse, Role, column_uses, count_shapes
 from offline_capi.mapping.columns import SourceColumns
@@ -300,6 +300,11 @@ class DriftWatch:
                     seen.counts.update({f"{role}:{shape}": n for shape, n in counts.items()})
         self._rows += len(places)  # last: rows are read ahead in a thread, and are judged once enough were counted
 
+    @property
+    def is_sampling(self) -> bool:
+        """Whether more rows are to be looked at."""
+        return self.active and self._rows < SAMPLE_ROWS
+
     def before_any(self, events: Iterable[Any]) -> Iterator[Any]:
         """The same batches of events, the first of them when enough rows were looked at, or all of the run."""
         waiting: list[Any] = []
@@ -332,7 +337,7 @@ class DriftWatch:
                     changes.setdefault(name, []).append((client, role, change, new, total))
         yield from self._new_or_lost_columns()
         for name, found in changes.items():
-            action = self.upload.drift.action(name, in_event_id=self._uses[name].in_event_id)
+            action = self.upload.drift.choose_action(name, in_event_id=self._uses[name].in_event_id)
             if action != "accept":
                 _, role, change, _, _ = found[0]
                 clients = list(dict.fromkeys(client for client, *_ in found))
@@ -358,7 +363,7 @@ class DriftWatch:
 
     def _new_or_lost_columns(self) -> Iterator[GateFinding]:
         """The source as a whole has a number of columns that no earlier run of one of its clients has seen."""
-        action = self.upload.drift.action(ALL_COLUMNS, in_event_id=False)
+        action = self.upload.drift.choose_action(ALL_COLUMNS, in_event_id=False)
         for client, columns in sorted(self.found.items()) if action != "accept" else ():
             before = self.known.get(client, {}).get(ALL_COLUMNS)
             known = {_length(shape) for shape in before.without(self.run_id)} if before else set()

@@ -27,7 +27,7 @@ from datetime import date, timedelta
 from statistics import median
 from typing import Any, NamedTuple
 
-from offline_capi.config.settings import Gates, RateGate, RowsGate, TrailingGate
+from offline_capi.config.upload import Gates, RateGate, RowsGate, TrailingGate
 from offline_capi.model import Fate, GateFinding, Reason, Tally, Window
 
 __all__ = ["can_stop", "forced", "judge_gates", "trailing_days"]
@@ -35,7 +35,7 @@ __all__ = ["can_stop", "forced", "judge_gates", "trailing_days"]
 #: Fewer days say nothing of what is usual. With as many of the same weekday, only those are compared with.
 LEAST_DAYS = 3
 #: A run of these is no night of its own: test events go again, a replay holds what was left over.
-_NO_NIGHTS = frozenset({"test", "replay"})
+_NO_NIGHTS = frozenset({"test", "plan", "replay"})
 _RATES = ("invalid", "expired", "suppressed", "duplicate")
 #: Where more of the days compared with had no row, an empty day is nothing unusual.
 MAX_EMPTY_SHARE = 0.25

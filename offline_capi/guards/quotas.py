@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from offline_capi.config.settings import Client
+from offline_capi.config.client import Client
 from offline_capi.model import EventBatch, Fate
 
 __all__ = ["Quotas"]

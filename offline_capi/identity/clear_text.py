@@ -13,12 +13,15 @@ import pyarrow.compute as pc
 
 from offline_capi.identity.text import first_byte_in, matches, without
 from offline_capi.identity.verdict import Cause, Readable, Rule, Usable
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.runtime.column_bytes import holds
 
 __all__ = ["ANYTHING", "keeping_contacts_in", "without_contact_details"]
 
 #: Keys that go out unhashed and whose shape lets a contact detail through; the others are digits or ids of one shape.
-ANYTHING = frozenset({"external_id", "client_user_agent", "subscription_id", "anon_id", "ctwa_clid"})
+ANYTHING = frozenset(
+    key for key, facts in USER_DATA_KEYS.items() if facts.kind in ("external_id", "printable", "token")
+)
 
 _EMAIL = r"(?i)[^\s@<>\x22()]+(?:@|%40)[^\s@]+\.[\p{L}\p{N}-]{2,}"
 _PLUS = r"^\s*(?:tel:)?\+[0-9][0-9 ().\-/]{6,20}$"

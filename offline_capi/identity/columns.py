@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import ExternalIdPolicy
+from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.errors import UsageError
 from offline_capi.identity.clear_text import ANYTHING, keeping_contacts_in, without_contact_details
 from offline_capi.identity.declared import DIGEST, declared_digest, passing_digests, refusing_digests
-from offline_capi.identity.digests import digests
 from offline_capi.identity.distinct import distinct, repeats
 from offline_capi.identity.hash_cache import HashCache, HashCacheTable, HashedValues
 from offline_capi.identity.mending import undecorated
@@ -27,13 +26,14 @@ from offline_capi.identity.text import as_text, blank_where, is_one_of, longer_t
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import DroppedValues, IdentityColumn, NotedValues
+from offline_capi.runtime.sha256 import hash_to_hex
 
 __all__ = [
     "PROFILES",
     "VERSIONS",
     "HashedColumn",
+    "HashingContext",
     "RowsAlike",
-    "Surroundings",
     "country_beside",
     "default_rule",
     "dropped_of",
@@ -52,7 +52,9 @@ VERSIONS: Mapping[str, Profile] = {"meta@2026-11": META, "sdk@26.0.3": SDK, "par
 #: The newest version of each profile, under the bare name.
 PROFILES: Mapping[str, Profile] = {version.partition("@")[0]: rules for version, rules in VERSIONS.items()}
 
-_READ_WITH_COUNTRY = frozenset({"ph", "st", "zp"})
+_READ_WITH_COUNTRY = frozenset(
+    key for key, facts in USER_DATA_KEYS.items() if facts.kind in ("phone", "state", "postal_code")
+)
 
 
 class RowsAlike(NamedTuple):
@@ -68,7 +70,7 @@ class RowsAlike(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class HashingContext:
     """What stands beside the values: default countries (alpha-2, lower case), the clients' choices, the day, junk; and
     what earlier batches of the run were told.
 
@@ -118,7 +120,7 @@ def version_of(profile: str) -> str:
 
 
 def hash_columns(
-    identity: Mapping[str, Sequence[IdentityColumn]], around: Surroundings
+    identity: Mapping[str, Sequence[IdentityColumn]], around: HashingContext
 ) -> tuple[dict[str, tuple[pa.Array, ...]], list[HashedColumn]]:
     """Every key's columns as Meta takes them, and what became of each source column."""
     columns = list(hash_each(identity, around))
@@ -131,7 +133,7 @@ def hash_columns(
     return together, columns
 
 
-def hash_each(identity: Mapping[str, Sequence[IdentityColumn]], around: Surroundings) -> Iterator[HashedColumn]:
+def hash_each(identity: Mapping[str, Sequence[IdentityColumn]], around: HashingContext) -> Iterator[HashedColumn]:
     """Every column on its own, in the order of the YAML."""
     around = _with_country_of_rows(identity.get("country", ()), around)
     for key, columns in identity.items():
@@ -190,7 +192,7 @@ def country_beside(written: Any, default: pa.Array, *, for_unknown: bool = False
     return pc.if_else(pc.fill_null(filled.take(words.indices), False), beside, default)
 
 
-def _with_country_of_rows(columns: Sequence[IdentityColumn], around: Surroundings) -> Surroundings:
+def _with_country_of_rows(columns: Sequence[IdentityColumn], around: HashingContext) -> HashingContext:
     """The row's own country, as mapped to ``country``, before the client's default."""
     strict = default = around.country
     for column in reversed([one for one in columns if not one.hashed]):
@@ -218,7 +220,7 @@ def _is_meta(profile: str) -> bool:
     return profile.partition("@")[0] == "meta"
 
 
-def _hashed(key: str, column: IdentityColumn, around: Surroundings) -> HashedColumn:
+def _hashed(key: str, column: IdentityColumn, around: HashingContext) -> HashedColumn:
     default = around.phone_country if key == "ph" else around.country
     country = default
     if column.country is not None:
@@ -261,7 +263,7 @@ def _put_together(
 
 
 def _each_value(
-    key: str, rule: Rule, readable: Readable, around: Surroundings, *, split: bool
+    key: str, rule: Rule, readable: Readable, around: HashingContext, *, split: bool
 ) -> tuple[HashedValues, ...]:
     """The first value of each cell, then the second ones, and so on: one answer where no cell holds several."""
     listed = USER_DATA_KEYS[key].hashable
@@ -327,7 +329,7 @@ def _told_apart(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
     return alike
 
 
-def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> HashedValues:
+def _sent(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashedValues:
     """Rule and digest, once a distinct value where values repeat: in the batch, or in the run."""
 
     def compute(values: Readable) -> HashedValues:
@@ -343,7 +345,7 @@ def _sent(key: str, rule: Rule, readable: Readable, around: Surroundings) -> Has
     return compute(few.values).take(few.rows)
 
 
-def _table(key: str, rule: Rule, readable: Readable, around: Surroundings) -> HashCacheTable | None:
+def _table(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashCacheTable | None:
     """The cached hashes of values read in just this way."""
     if around.cache is None:
         return None
@@ -359,7 +361,7 @@ def _judged(key: str, usable: Usable, junk: Collection[str] | None) -> HashedVal
     sent = _outgoing(key, usable)
     if not junk:
         return HashedValues(sent, usable.cause)
-    hashes = digests(usable.text) if USER_DATA_KEYS[key].hashing == "never" or usable.final is not None else sent
+    hashes = hash_to_hex(usable.text) if USER_DATA_KEYS[key].hashing == "never" or usable.final is not None else sent
     listed = pc.or_(is_one_of(hashes, frozenset(junk)), is_one_of(sent, frozenset(junk)))
     kept = Usable(sent, usable.cause).refuse(Cause.LISTED_AS_JUNK, listed)
     return HashedValues(kept.text, kept.cause)
@@ -371,9 +373,9 @@ def _outgoing(key: str, usable: Usable) -> pa.Array:
         return usable.text
     final = usable.final
     if final is None:
-        return digests(usable.text)
+        return hash_to_hex(usable.text)
     final = pc.fill_null(final, False)
-    return pc.if_else(final, usable.text, digests(blank_where(usable.text, final)))
+    return pc.if_else(final, usable.text, hash_to_hex(blank_where(usable.text, final)))
 
 
 def _lists(columns: Sequence[pa.Array]) -> tuple[pa.Array, ...]:

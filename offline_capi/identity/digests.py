@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars_hash as plh
 import pyarrow as pa
 
-from offline_capi.identity.text import as_text, frame, strings
+from offline_capi.identity.text import as_text
+from offline_capi.runtime.sha256 import hash_to_hex
 
-__all__ = ["digest", "digests"]
+__all__ = ["digest"]
 
 
 def digest(values: Any) -> pa.Array:
     """SHA-256 of the UTF-8 bytes of each value, 64 lower-case hex; null stays null. Nothing is normalised here."""
-    return digests(as_text(values))
-
-
-def digests(text: pa.Array) -> pa.Array:
-    return strings(frame(text=text).select(plh.col("text").chash.sha2_256()).to_series())
+    return hash_to_hex(as_text(values))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from offline_capi.config.settings import ExternalIdPolicy
+from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.errors import UsageError
-from offline_capi.identity.columns import RowsAlike, Surroundings, country_beside, dropped_of, hash_columns, rule_of
+from offline_capi.identity.columns import HashingContext, RowsAlike, country_beside, dropped_of, hash_columns, rule_of
 from offline_capi.identity.stage import today
 from offline_capi.model import IdentityColumn
 
@@ -44,7 +44,7 @@ def hash_frame(
         column = IdentityColumn(_arrow(df[name]), name, name in hashed or None, None, tuple(declared.get(name, ())))
         identity.setdefault(key, []).append(column)
     alike = [RowsAlike(None, profile, external_id or ExternalIdPolicy())]
-    values, told = hash_columns(identity, Surroundings(beside, beside, alike, today()))
+    values, told = hash_columns(identity, HashingContext(beside, beside, alike, today()))
     result = _replaced(df, columns, values)
     result.attrs["dropped"] = dropped_of(told)
     return result

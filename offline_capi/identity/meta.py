@@ -33,6 +33,7 @@ from offline_capi.identity.text import (
     without,
 )
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
+from offline_capi.meta.catalogue import USER_DATA_KEYS, Kind
 from offline_capi.runtime.column_bytes import holds, where_begins
 
 __all__ = ["META"]
@@ -174,24 +175,22 @@ def _number_between(first: int, last: int | None, digits: int) -> Callable[[Read
     return rule
 
 
-_HASHED: Mapping[str, Callable[[Readable], Usable]] = {
-    "em": email,
-    "ph": phone,
-    "fn": name,
-    "ln": name,
-    "ge": gender,
-    "db": birth_date,
-    "ct": name,
-    "st": state,
-    "zp": postal_code,
+_RULES: Mapping[Kind, Callable[[Readable], Usable]] = {
+    "email": email,
+    "phone": phone,
+    "name": name,
+    "gender": gender,
+    "birth_date": birth_date,
+    "city": name,
+    "state": state,
+    "postal_code": postal_code,
     "country": country,
     "external_id": external_id,
-    "f5first": _first_letters(5),
-    "f5last": _first_letters(5),
-    "fi": _first_letters(1),
-    "dobd": _number_between(1, 31, 2),
-    "dobm": _number_between(1, 12, 2),
-    "doby": _number_between(FIRST_YEAR, None, 4),
+    "first_letters": _first_letters(5),
+    "first_letter": _first_letters(1),
+    "birth_day": _number_between(1, 31, 2),
+    "birth_month": _number_between(1, 12, 2),
+    "birth_year": _number_between(FIRST_YEAR, None, 4),
 }
 
 
@@ -219,6 +218,10 @@ def _as_meant(rule: Rule) -> Rule:
 
 
 META: Profile = {
-    **{key: rule if key == "external_id" else _as_meant(rule) for key, rule in _HASHED.items()},
+    **{
+        key: _RULES[facts.kind] if key == "external_id" else _as_meant(_RULES[facts.kind])
+        for key, facts in USER_DATA_KEYS.items()
+        if facts.hashable and facts.kind in _RULES
+    },
     **RAW,
 }

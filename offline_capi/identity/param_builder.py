@@ -171,7 +171,7 @@ def _rule(normalize: Normalizer) -> Rule:
 
 
 # The builder does not know the legacy parts: the SDK beside it does.
-_LEGACY = {key: SDK[key] for key in ("f5first", "f5last", "fi", "dobd", "dobm", "doby")}
+_LEGACY = {key: rule for key, rule in SDK.items() if key not in _NORMALIZERS and key not in RAW}
 
 PARAM_BUILDER: Profile = {
     **{key: _rule(normalize) for key, normalize in _NORMALIZERS.items()},

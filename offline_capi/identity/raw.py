@@ -16,6 +16,7 @@ from offline_capi.identity.distinct import Reading, one_by_one
 from offline_capi.identity.mending import undecorated_id
 from offline_capi.identity.text import first_byte_in, is_one_of, lowered, matches
 from offline_capi.identity.verdict import Cause, Readable, Rule, Usable
+from offline_capi.meta.catalogue import USER_DATA_KEYS, Kind
 
 __all__ = ["RAW", "untouched"]
 
@@ -101,27 +102,23 @@ def _browser_id(pattern: str) -> Callable[[Readable], Usable]:
 _FRONT = r"^fb\.[0-9]\.[0-9]{13}\."
 _SUFFIX = r"(?:\.(?:[A-Za-z0-9_-]{8}|[A-Za-z0-9]{2}))?$"  # the parameter builder's (CPB)
 _NO_ID = rf"(?i){_FRONT}(?:undefined|null|nan|none|nil|false|true|object|fbclid|unknown|n-a|test|0+)(?:\.|$)"
-_TOKEN = _shaped(r"^[^\s\p{Cc}]+$")
-_GRAPH_ID = _shaped(r"^[1-9][0-9]{0,24}$")
 
-RAW: Mapping[str, Rule] = {
-    "client_ip_address": ip_address,
-    "client_user_agent": _shaped(r"^[^\p{Cc}]+$"),
+_RULES: Mapping[Kind, Rule] = {
+    "ip_address": ip_address,
+    "printable": _shaped(r"^[^\p{Cc}]+$"),
+    "token": _shaped(r"^[^\s\p{Cc}]+$"),
+    "graph_id": _shaped(r"^[1-9][0-9]{0,24}$"),
+    "advertising_id": advertising_id,
+    # 15 to 17 digits; a wrong one can cost the whole request (2804036, D:conversion-leads), so a float is not repaired.
+    "lead_id": _shaped(r"^[1-9][0-9]{14,16}$"),
     # D:parameters/fbp-and-fbc: fb.{subdomain index}.{milliseconds}.{id}. 13 digits: seconds are the usual mistake. A
     # click id has letters, digits, "-" and "_": more is the rest of an address. Not repaired: where a click id ends,
     # only the site knows, and Meta tells one that was changed (meta-capi.md 2.5).
-    "fbc": _browser_id(rf"{_FRONT}[A-Za-z0-9_-]+{_SUFFIX}"),
-    "fbp": _browser_id(rf"{_FRONT}[0-9]+{_SUFFIX}"),
-    "subscription_id": _shaped(r"^[^\p{Cc}]+$"),
-    "fb_login_id": _GRAPH_ID,
-    # 15 to 17 digits; a wrong one can cost the whole request (2804036, D:conversion-leads), so a float is not repaired.
-    "lead_id": _shaped(r"^[1-9][0-9]{14,16}$"),
-    "anon_id": _TOKEN,
-    "madid": advertising_id,
-    "page_id": _GRAPH_ID,
-    "page_scoped_user_id": _GRAPH_ID,
-    "ctwa_clid": _TOKEN,
-    "ig_account_id": _GRAPH_ID,
-    "ig_sid": _GRAPH_ID,
-    "whatsapp_business_account_id": _GRAPH_ID,
+    "click_id": _browser_id(rf"{_FRONT}[A-Za-z0-9_-]+{_SUFFIX}"),
+    "browser_id": _browser_id(rf"{_FRONT}[0-9]+{_SUFFIX}"),
+}
+RAW: Mapping[str, Rule] = {
+    key: _RULES[facts.kind]
+    for key, facts in USER_DATA_KEYS.items()
+    if facts.hashing == "never" and facts.kind in _RULES
 }

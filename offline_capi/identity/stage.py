@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import Client, ExternalIdPolicy
+from offline_capi.config.client import Client, ExternalIdPolicy
 from offline_capi.identity.columns import (
     HashedColumn,
+    HashingContext,
     RowsAlike,
-    Surroundings,
     country_beside,
     dropped_of,
     hash_columns,
@@ -82,7 +82,7 @@ def hash_identity(
 
 
 def _never_sent(
-    rows: MappedRows, columns: Sequence[HashedColumn], around: Surroundings
+    rows: MappedRows, columns: Sequence[HashedColumn], around: HashingContext
 ) -> tuple[pa.BooleanArray, tuple[DroppedValues, ...]]:
     """Rows without consent, Meta's own test leads, and children: none of them is sent, and none is an error."""
     suppressed = rows.suppressed
@@ -103,7 +103,7 @@ def _never_sent(
     return pc.or_(suppressed, children), (counted,) if count else ()
 
 
-def _births_read(column: IdentityColumn, around: Surroundings) -> pa.Array:
+def _births_read(column: IdentityColumn, around: HashingContext) -> pa.Array:
     readable = Readable(as_text(column.values), around.country, column.formats, around.today, zone=column.zone)
     return digest(normal_forms("db", readable, "meta"))
 
@@ -147,12 +147,12 @@ def _surroundings(
     junk: Junk,
     cache: HashCache | None,
     junk_of: Mapping[str, Junk] = MappingProxyType({}),
-) -> Surroundings:
+) -> HashingContext:
     names = as_text(rows.client).dictionary_encode(null_encoding="encode")
     alike, default = _alike(names, clients, profile, default_profile, junk_of), _default_countries(names, clients)
     for key, one in product(rows.identity, {choice.profile for choice in alike}):
         rule_of(key, one)
-    return Surroundings(default, default, alike, today(), junk, cache)
+    return HashingContext(default, default, alike, today(), junk, cache)
 
 
 def today() -> date:

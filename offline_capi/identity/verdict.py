@@ -10,7 +10,7 @@ from enum import StrEnum
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import ExternalIdPolicy
+from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.identity.text import blank_where
 
 __all__ = ["Cause", "Profile", "Readable", "Rule", "Usable"]

@@ -13,18 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import audit
+from offline_capi.ledger.database import Database
+from offline_capi.ledger.schema.tables import audit
 
-if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+__all__ = ["AuditAction", "AuditEntry", "get_current_user", "list_audit_entries", "record_audit"]
 
-__all__ = ["AuditAction", "AuditEntry", "audit_entries", "current_user", "record_audit"]
-
-_WHO_LENGTH, _SUBJECT_LENGTH = 200, 200
+_MAX_WHO_CHARS, _MAX_SUBJECT_CHARS = 200, 200
 
 
 class AuditAction(StrEnum):
@@ -60,7 +58,7 @@ class AuditEntry:
         }
 
 
-def current_user() -> str:
+def get_current_user() -> str:
     """``user@host`` of this process, as the operating system names them."""
     try:
         user = getpass.getuser()
@@ -72,7 +70,7 @@ def current_user() -> str:
 
 
 def record_audit(
-    ledger: Ledger,
+    database: Database,
     action: AuditAction,
     subject: str,
     *,
@@ -81,21 +79,21 @@ def record_audit(
     detail: Mapping[str, Any] | None = None,
     run_id: str | None = None,
 ) -> None:
-    """Add an entry; ``who`` is the user of this process where nobody else is named."""
+    """Add an entry; ``who`` defaults to the user of this process."""
     row = {
         "at": now.timestamp(),
-        "who": (who or current_user())[:_WHO_LENGTH],
+        "who": (who or get_current_user())[:_MAX_WHO_CHARS],
         "action": action.value,
-        "subject": subject[:_SUBJECT_LENGTH],
+        "subject": subject[:_MAX_SUBJECT_CHARS],
         "detail": json.dumps(dict(detail or {}), ensure_ascii=False, sort_keys=True),
         "run_id": run_id,
     }
-    with ledger.writing() as connection:
+    with database.begin_write() as connection:
         connection.execute(sa.insert(audit), row)
 
 
-def audit_entries(
-    ledger: Ledger, *, since: datetime | None = None, action: AuditAction | None = None, limit: int | None = None
+def list_audit_entries(
+    database: Database, *, since: datetime | None = None, action: AuditAction | None = None, limit: int | None = None
 ) -> list[AuditEntry]:
     """The entries from ``since`` on, newest first."""
     chosen = sa.select(audit).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
@@ -107,5 +105,5 @@ def audit_entries(
         AuditEntry(
             datetime.fromtimestamp(row.at, UTC), row.who, row.action, row.subject, json.loads(row.detail), row.run_id
         )
-        for row in ledger.read(chosen)
+        for row in database.read(chosen)
     ]

@@ -1,4 +1,4 @@
-"""One connection to the ledger's database, and what its errors mean for whoever runs an upload.
+"""One connection to the ledger's database, and what its errors mean to the user.
 
 On PostgreSQL nothing here outlives a transaction: a pooler (pgbouncer in transaction mode, Supabase, Neon, RDS Proxy)
 gives each transaction another session, and takes no ``options`` from a client. So settings are made by ``SET LOCAL``,
@@ -23,40 +23,42 @@ from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.storage.private_files import PRIVATE, FileAccess
 
 __all__ = [
-    "BUSY_SECONDS",
-    "PAGE_SIZE",
-    "driver_of",
-    "explained",
+    "BUSY_TIMEOUT_S",
+    "PAGE_BYTES",
+    "explain_errors",
+    "get_driver",
+    "get_schema",
     "make_engine",
-    "place_of",
-    "quoted",
-    "schema_of",
-    "transaction",
+    "open_transaction",
+    "quote_name",
+    "redact_url",
 ]
 
 #: Seconds to wait for another process that writes.
-BUSY_SECONDS = 60
+BUSY_TIMEOUT_S = 60
 #: Seconds to wait for a server to answer, where the URL does not say ``connect_timeout``.
 CONNECT_TIMEOUT_S = 10
 #: The longest wait that PostgreSQL takes: milliseconds in 31 bits.
 MAX_BUSY_S = (2**31 - 1) / 1000
-#: Bytes of a name in PostgreSQL, which cuts longer ones without a word.
+#: Bytes of a name in PostgreSQL, which silently truncates longer ones.
 MAX_NAME_BYTES = 63
 
 #: Any number of ours: PostgreSQL's advisory locks are shared by all users of a database.
-LOCK = 0x0FF11E
+ADVISORY_LOCK_ID = 0x0FF11E
 
 #: What a transaction begins with, in one message to the server. Whoever reads sees one state of the database in all its
 #: statements, as SQLite has it: another process may merge segments of the index in between. Whoever writes takes turns,
 #: and sees what the one before committed, whatever isolation the database is set to by default.
 _BEGIN_READING = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {settings}"
-_BEGIN_WRITING = f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {{settings}}; SELECT pg_advisory_xact_lock({LOCK})"
+_BEGIN_WRITING = (
+    f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {{settings}}; SELECT pg_advisory_xact_lock({ADVISORY_LOCK_ID})"
+)
 
 #: A power cut must not forget an intent whose request is on the wire, so every commit is synced (FULL).
 _PRAGMAS = ("synchronous=FULL", "cache_size=-16384")
 #: Bytes of a page of a new file: blobs of eight and sixteen thousand bytes are what is written and read. SQLite's own
 #: 4,096 take a sixth more time, and larger ones nothing less.
-PAGE_SIZE = 16_384
+PAGE_BYTES = 16_384
 
 #: Settings of ours in the URL's query; all others are the driver's.
 _OWN_SETTINGS = ("timeout", "schema")
@@ -65,25 +67,25 @@ _OWN_SETTINGS = ("timeout", "schema")
 def make_engine(url: str, *, busy_seconds: float | None = None, access: FileAccess = PRIVATE) -> sa.Engine:
     """An engine for one long-lived connection; a SQLite file and its folder are made where they are missing.
 
-    ``access`` says who else may read that file; what SQLite writes beside it has the same permissions.
+    ``access`` says who else may read that file; the files that SQLite adds to it have the same permissions.
 
     Of the URL's query, ``timeout`` says for how many seconds another process may hold the ledger, unless
     ``busy_seconds`` does, and ``schema`` in which schema of a PostgreSQL database it lives; the rest is the driver's.
     """
     try:
-        parsed = _parsed(url)
-        told = float(str(parsed.query.get("timeout", BUSY_SECONDS)))
+        parsed = _parse_url(url)
+        asked = float(str(parsed.query.get("timeout", BUSY_TIMEOUT_S)))
     except (sa.exc.ArgumentError, ValueError):  # the second for a port or a timeout that is no number
         raise LedgerError(_UNUSABLE) from None
-    busy_seconds = told if busy_seconds is None else busy_seconds
+    busy_seconds = asked if busy_seconds is None else busy_seconds
     if not 0 <= busy_seconds <= MAX_BUSY_S:
         raise LedgerError(f"the ledger's URL: timeout is a number of seconds from 0 to {MAX_BUSY_S:.0f}. {_UNTOUCHED}")
     sqlite = parsed.get_backend_name() == "sqlite"
-    schema = _schema_in(parsed)
+    schema = _read_schema(parsed)
     parsed = parsed.difference_update_query(_OWN_SETTINGS)
     if sqlite:
         _make_file(parsed, access)
-    arguments = _arguments(sqlite, busy_seconds, parsed.query)
+    arguments = _make_connect_arguments(sqlite, busy_seconds, parsed.query)
     try:
         with warnings.catch_warnings(action="error", category=sa.exc.SAWarning):
             engine = sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool, connect_args=arguments)
@@ -97,7 +99,7 @@ def make_engine(url: str, *, busy_seconds: float | None = None, access: FileAcce
     if sqlite:
         _prepare_sqlite(engine, busy_seconds)
     else:
-        engine.update_execution_options(**_beginnings(busy_seconds, schema), ledger_schema=schema)
+        engine.update_execution_options(**_make_beginnings(busy_seconds, schema), ledger_schema=schema)
     return engine
 
 
@@ -125,8 +127,8 @@ def _make_file(url: sa.URL, access: FileAccess) -> None:
         os.close(number)
 
 
-def _arguments(sqlite: bool, busy_seconds: float, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What the driver is told beside what the URL asks for; SQLAlchemy lets these win."""
+def _make_connect_arguments(sqlite: bool, busy_seconds: float, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the driver in addition to those of the URL, over which they take precedence."""
     if sqlite:
         return {"timeout": busy_seconds, "check_same_thread": False}
     timeout = {} if "connect_timeout" in asked else {"connect_timeout": CONNECT_TIMEOUT_S}
@@ -143,7 +145,7 @@ _SPELLINGS = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
 _USERINFO = re.compile(r"[^:/]*(?::[^@]*)?@")  # as SQLAlchemy reads it: a password ends at its first @
 
 
-def _parsed(url: str) -> sa.URL:
+def _parse_url(url: str) -> sa.URL:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return parsed
@@ -159,7 +161,7 @@ def _parsed(url: str) -> sa.URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def _schema_in(url: sa.URL) -> str | None:
+def _read_schema(url: sa.URL) -> str | None:
     """The schema that the URL names, if any."""
     schema = url.query.get("schema")
     if schema is None:
@@ -174,23 +176,23 @@ def _schema_in(url: sa.URL) -> str | None:
     return schema
 
 
-def _beginnings(busy_seconds: float, schema: str | None) -> dict[str, str]:
+def _make_beginnings(busy_seconds: float, schema: str | None) -> dict[str, str]:
     """What a transaction on PostgreSQL begins with, as options of the engine."""
     settings = f"SET LOCAL lock_timeout = {max(1, int(busy_seconds * 1000))}"  # 0 would be for ever
     if schema is not None:
-        settings += f"; SET LOCAL search_path TO {quoted(schema)}"
+        settings += f"; SET LOCAL search_path TO {quote_name(schema)}"
     return {
         "ledger_begin_reading": _BEGIN_READING.format(settings=settings),
         "ledger_begin_writing": _BEGIN_WRITING.format(settings=settings),
     }
 
 
-def quoted(name: str) -> str:
+def quote_name(name: str) -> str:
     """A name for a statement's text; SQLAlchemy would double its per cent signs, for statements with parameters."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def schema_of(connection: sa.Connection) -> str | None:
+def get_schema(connection: sa.Connection) -> str | None:
     """The schema that the ledger's URL names, if any."""
     schema: str | None = connection.get_execution_options().get("ledger_schema")
     return schema
@@ -202,7 +204,7 @@ def _prepare_sqlite(engine: sa.Engine, busy_seconds: float) -> None:
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
         connection.isolation_level = None
-        connection.execute(f"PRAGMA page_size={PAGE_SIZE}")  # says nothing to a file that has pages already
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # says nothing to a file that has pages already
         _use_wal(connection, time.monotonic() + busy_seconds)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
@@ -210,7 +212,7 @@ def _prepare_sqlite(engine: sa.Engine, busy_seconds: float) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        driver_of(connection).execute("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
+        get_driver(connection).execute("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
 
 
 def _use_wal(connection: Any, give_up_at: float) -> None:
@@ -226,31 +228,31 @@ def _use_wal(connection: Any, give_up_at: float) -> None:
             return
 
 
-def driver_of(connection: sa.Connection) -> Any:
+def get_driver(connection: sa.Connection) -> Any:
     """The driver's own connection, for what runs too often to go through SQLAlchemy."""
     return connection.connection.dbapi_connection
 
 
 @contextmanager
-def transaction(connection: sa.Connection, *, writes: bool) -> Iterator[sa.Connection]:
-    """One transaction, its errors in our words. Those that write come one after the other, whatever the database."""
+def open_transaction(connection: sa.Connection, *, writes: bool) -> Iterator[sa.Connection]:
+    """One transaction, its errors translated. Those that write come one after the other, whatever the database."""
     connection.info["writes"] = writes
-    with explained(connection.engine), connection.begin():
+    with explain_errors(connection.engine), connection.begin():
         if connection.dialect.name == "postgresql":
             beginning = "ledger_begin_writing" if writes else "ledger_begin_reading"
-            driver_of(connection).execute(connection.get_execution_options()[beginning])
+            get_driver(connection).execute(connection.get_execution_options()[beginning])
         yield connection
 
 
-def place_of(engine: sa.Engine) -> str:
+def redact_url(engine: sa.Engine) -> str:
     """Where the ledger is, without a password."""
     return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 @contextmanager
-def explained(engine: sa.Engine) -> Iterator[None]:
+def explain_errors(engine: sa.Engine) -> Iterator[None]:
     """Turn the database's errors into ours: where, what now, is it safe to repeat."""
-    place = place_of(engine)
+    place = redact_url(engine)
     try:
         yield
     except (sa.exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
@@ -261,7 +263,8 @@ def explained(engine: sa.Engine) -> Iterator[None]:
                 "when that process is done, or look for one that hangs."
             ) from None
         raise LedgerError(
-            f"the ledger {place} cannot be used: {type(fault).__name__}: {_first_line(fault)}. {_advice(engine, fault)}"
+            f"the ledger {place} cannot be used: {type(fault).__name__}: {_get_first_line(fault)}. "
+            f"{_advise(engine, fault)}"
             "Nothing is sent without it; what was sent is recorded. Running again is safe."
         ) from None
 
@@ -272,10 +275,10 @@ def _is_busy(fault: object) -> bool:
     return primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or getattr(fault, "sqlstate", None) == "55P03"
 
 
-def _advice(engine: sa.Engine, fault: object) -> str:
-    """What to do about a fault of the database's that its own words do not say."""
+def _advise(engine: sa.Engine, fault: object) -> str:
+    """What to do about a fault of the database, where its message does not say so."""
     state, text = getattr(fault, "sqlstate", None), str(fault)
-    role = quoted(engine.url.username) if engine.url.username else "its role"
+    role = quote_name(engine.url.username) if engine.url.username else "its role"
     if state == "42501":  # insufficient_privilege
         return (
             f"Ask the database's administrator for `CREATE SCHEMA offline_capi AUTHORIZATION {role}`, and add "
@@ -291,6 +294,6 @@ def _advice(engine: sa.Engine, fault: object) -> str:
     return ""
 
 
-def _first_line(error: object) -> str:
+def _get_first_line(error: object) -> str:
     """Databases quote values on later lines (``DETAIL``); the first names the fault."""
     return str(error).strip().splitlines()[0] if str(error).strip() else "no message"

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.liveness import GONE, Process
-from offline_capi.ledger.tables import closed_day, run, sender
+from offline_capi.ledger.database import Database
+from offline_capi.ledger.leases import LEASE_CLOSED, Process
+from offline_capi.ledger.schema.tables import closed_day, run, sender
 from offline_capi.model import DayState, Debt, PastRun, UploadDay, Window, judge_day
 
-if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
-
-__all__ = ["calendar_of", "first_night_of", "keep_as_told", "past_runs"]
+__all__ = ["build_calendar", "find_first_night", "list_past_runs", "record_announced_losses"]
 
 #: A run that began so recently and has no process in the ledger yet may still be reading its source.
 STARTING_GRACE = timedelta(hours=1)
@@ -25,8 +23,8 @@ STARTING_GRACE = timedelta(hours=1)
 _NO_RUNS = ("test", "plan")
 
 
-def calendar_of(
-    ledger: Ledger,
+def build_calendar(
+    database: Database,
     upload: str,
     days: Iterable[date],
     *,
@@ -36,7 +34,7 @@ def calendar_of(
     now: datetime,
     expects_every_day: bool,
 ) -> list[UploadDay]:
-    """The state of each of ``days`` (in ``zone``), in their order, from ``runs`` (see ``past_runs``).
+    """The state of each of ``days`` (in ``zone``), in their order, from ``runs`` (see ``list_past_runs``).
 
     ``max_age`` is how old an event may be when Meta still takes it. With ``expects_every_day``, a day since the first
     night of the upload that no run covered is open: it never ran. Days that are not over yet are left out.
@@ -45,26 +43,26 @@ def calendar_of(
     wanted = [window for window in wanted if window.until <= now]
     if not wanted:
         return []
-    told = _told_days(ledger, upload)
-    first = first_night_of(runs, zone)
+    announced = _load_announced_days(database, upload)
+    first = find_first_night(runs, zone)
     found = []
     for window in wanted:
         day = window.since.date()
-        overlapping = [one for one in runs if _overlap(one.covered or one.window, window)]
+        overlapping = [one for one in runs if _do_overlap(one.covered or one.window, window)]
         found.append(
             judge_day(
                 window,
                 overlapping,
                 now=now,
                 closes_at=window.until + max_age,
-                told=day in told,
+                told=day in announced,
                 expected=expects_every_day and first is not None and day >= first,
             )
         )
     return found
 
 
-def first_night_of(runs: Iterable[PastRun], zone: str) -> date | None:
+def find_first_night(runs: Iterable[PastRun], zone: str) -> date | None:
     """The first day that begins inside a nightly run; a backfill of older days starts no nights."""
     days = []
     for since in (one.window.since.astimezone(ZoneInfo(zone)) for one in runs if one.is_nightly):
@@ -73,23 +71,23 @@ def first_night_of(runs: Iterable[PastRun], zone: str) -> date | None:
     return min(days, default=None)
 
 
-def past_runs(ledger: Ledger, upload: str, now: datetime) -> list[PastRun]:
+def list_past_runs(database: Database, upload: str, now: datetime) -> list[PastRun]:
     """The runs of an upload, oldest first."""
     chosen = (run.c.upload == upload) & run.c.trigger.not_in(_NO_RUNS)
     columns = (run.c.id, run.c.since, run.c.until, run.c.zone, run.c.started_at, run.c.ended_at, run.c.status)
-    rows = ledger.read(
+    rows = database.read(
         sa.select(*columns, run.c.covered_since, run.c.debts).where(chosen).order_by(run.c.started_at, run.c.id)
     )
     running = {row.id for row in rows if row.ended_at is None}
-    senders = _senders_of(ledger, running) if running else {}
-    return [_past_run(row, senders.get(row.id, ()), now) for row in rows]
+    senders = _load_senders(database, running) if running else {}
+    return [_make_past_run(row, senders.get(row.id, ()), now) for row in rows]
 
 
-def keep_as_told(
-    ledger: Ledger, upload: str, days: Collection[UploadDay], *, run_id: str | None, now: datetime
+def record_announced_losses(
+    database: Database, upload: str, days: Collection[UploadDay], *, run_id: str | None, now: datetime
 ) -> None:
-    """Remember that the final loss of these days was told, so that no later run tells it again."""
-    with ledger.writing() as connection:
+    """Remember that the final loss of these days was reported, so that no later run reports it again."""
+    with database.begin_write() as connection:
         known = set(connection.scalars(sa.select(closed_day.c.day).where(closed_day.c.upload == upload)))
         fresh = [day for day in days if day.state is DayState.CLOSED and day.day.isoformat() not in known]
         if fresh:
@@ -106,19 +104,19 @@ def keep_as_told(
             connection.execute(sa.insert(closed_day), rows)
 
 
-def _told_days(ledger: Ledger, upload: str) -> set[date]:
-    rows = ledger.read(sa.select(closed_day.c.day).where(closed_day.c.upload == upload))
+def _load_announced_days(database: Database, upload: str) -> set[date]:
+    rows = database.read(sa.select(closed_day.c.day).where(closed_day.c.upload == upload))
     return {date.fromisoformat(day) for (day,) in rows}
 
 
-def _senders_of(ledger: Ledger, run_ids: Collection[str]) -> dict[str, list[Any]]:
+def _load_senders(database: Database, run_ids: Collection[str]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for row in ledger.read(sa.select(sender).where(sender.c.run_id.in_(run_ids))):
+    for row in database.read(sa.select(sender).where(sender.c.run_id.in_(run_ids))):
         found.setdefault(row.run_id, []).append(row)
     return found
 
 
-def _past_run(row: Any, senders: Collection[Any], now: datetime) -> PastRun:
+def _make_past_run(row: Any, senders: Collection[Any], now: datetime) -> PastRun:
     window = Window.from_json({"since": row.since, "until": row.until, "zone": row.zone})
     started_at = datetime.fromisoformat(row.started_at)
     covered = None
@@ -139,9 +137,9 @@ def _is_alive(started_at: datetime, senders: Collection[Any], now: datetime) -> 
     """Whether a run without an end may still be under way: see ``STARTING_GRACE``."""
     moment = now.astimezone(UTC).timestamp()
     alive = [Process(one.host, one.pid, one.pid_started).is_alive(one.lease_until, moment) for one in senders]
-    died = any(one.lease_until != GONE and not lives for one, lives in zip(senders, alive, strict=True))
+    died = any(one.lease_until != LEASE_CLOSED and not lives for one, lives in zip(senders, alive, strict=True))
     return any(alive) or (not died and now - started_at < STARTING_GRACE)
 
 
-def _overlap(one: Window, other: Window) -> bool:
+def _do_overlap(one: Window, other: Window) -> bool:
     return one.since < other.until and other.since < one.until

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import closed_day, run, run_part
-
-if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+from offline_capi.ledger.database import Database
+from offline_capi.ledger.schema.tables import closed_day, run, run_part
 
 __all__ = ["rewrite_documents"]
 
 
-def rewrite_documents(ledger: Ledger, change: Callable[[Any], Any]) -> tuple[int, int]:
+def rewrite_documents(database: Database, change: Callable[[Any], Any]) -> tuple[int, int]:
     """Replace each document by what ``change`` makes of it, unless that is ``None``; how many there are, and changed.
 
     One at a time: a report may be large.
@@ -24,14 +22,14 @@ def rewrite_documents(ledger: Ledger, change: Callable[[Any], Any]) -> tuple[int
     looked = changed = 0
     kept = ((run, run.c.report), (run_part, run_part.c.tally), (run, run.c.debts), (closed_day, closed_day.c.debts))
     for table, column in kept:
-        for key in ledger.read(sa.select(*table.primary_key).where(column.is_not(None))):
+        for key in database.read(sa.select(*table.primary_key).where(column.is_not(None))):
             here = sa.and_(*(one == value for one, value in zip(table.primary_key, key, strict=True)))
-            found = ledger.read(sa.select(column).where(here))
+            found = database.read(sa.select(column).where(here))
             document = change(json.loads(found[0][0])) if found and found[0][0] else None
             looked += 1
             if document is not None:
                 text = json.dumps(document, ensure_ascii=False)
-                with ledger.writing() as connection:
+                with database.begin_write() as connection:
                     connection.execute(sa.update(table).where(here).values({column.name: text}))
                 changed += 1
     return looked, changed

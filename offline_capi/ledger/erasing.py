@@ -7,33 +7,33 @@ from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.prepared import in_parts
-from offline_capi.ledger.tables import RequestState, request
+from offline_capi.ledger.prepared import split_ids
+from offline_capi.ledger.schema.tables import RequestState, request
 
-__all__ = ["owned_by_refused", "scrub", "without_digest"]
+__all__ = ["clear_digests", "keep_rejected", "scrub"]
 
 _NO_DIGEST = bytes(32)
 
 
-def without_digest(connection: sa.Connection, request_ids: Collection[int]) -> None:
+def clear_digests(connection: sa.Connection, request_ids: Collection[int]) -> None:
     """Remove the digests of those requests that held one event alone: such a one is a fingerprint of its body.
 
     And of all of them the marks, which could confirm what an event was worth (``values.py``). What a request counted
     stays: numbers, codes, times.
     """
-    for some in in_parts(request_ids):
+    for some in split_ids(request_ids):
         connection.execute(sa.update(request).where(request.c.id.in_(some)).values(value_marks=None))
         alone = request.c.id.in_(some), request.c.events == 1
         connection.execute(sa.update(request).where(*alone).values(digest=_NO_DIGEST))
 
 
-def owned_by_refused(connection: sa.Connection, owners: Mapping[int, int]) -> dict[int, int]:
-    """Those of ``owners``, ids of requests, that Meta refused: somebody says that its answer will be another now."""
-    refused = set[int]()
-    for some in in_parts(set(owners.values())):
+def keep_rejected(connection: sa.Connection, owners: Mapping[int, int]) -> dict[int, int]:
+    """Those of ``owners``, ids of requests, that Meta rejected: its answer is expected to be another now."""
+    rejected = set[int]()
+    for some in split_ids(set(owners.values())):
         chosen = request.c.id.in_(some), request.c.state == RequestState.REJECTED
-        refused |= set(connection.scalars(sa.select(request.c.id).where(*chosen)))
-    return {place: owner for place, owner in owners.items() if owner in refused}
+        rejected |= set(connection.scalars(sa.select(request.c.id).where(*chosen)))
+    return {place: owner for place, owner in owners.items() if owner in rejected}
 
 
 def scrub(connection: sa.Connection) -> bool:

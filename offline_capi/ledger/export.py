@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from pyarrow import csv, parquet
 
 from offline_capi.errors import UsageError
-from offline_capi.ledger.tables import request, run
+from offline_capi.ledger.schema.tables import request, run
 from offline_capi.storage.private_files import PRIVATE, FileAccess, replace_file
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = ["EXPORT_SCHEMA", "export_events"]
 
@@ -41,25 +41,25 @@ EXPORT_SCHEMA = pa.schema(
     ]
 )
 _WRITERS = {".parquet": parquet.ParquetWriter, ".csv": csv.CSVWriter}
-_ROWS_AT_ONCE = 65_536
+_BATCH_ROWS = 65_536
 
 
 def export_events(ledger: Ledger, path: Path, access: FileAccess = PRIVATE) -> int:
     """Write every event that the ledger knows to a ``.parquet`` or ``.csv`` file, whole or not at all; how many."""
     if path.suffix not in _WRITERS:
         raise UsageError(f'"{path.name}" is neither .parquet nor .csv: its name says how it is written')
-    ids, requests = _requests(ledger)
+    ids, requests = _load_requests(ledger)
     events = 0
     with replace_file(path, access) as file, _WRITERS[path.suffix](file, EXPORT_SCHEMA) as writer:
-        for part in ledger.entries():
-            for start in range(0, len(part.keys), _ROWS_AT_ONCE):
-                some = part.chosen(slice(start, start + _ROWS_AT_ONCE))
-                writer.write_table(_rows(some.keys, some.owners, ids, requests))
+        for part in ledger.journal.read_entries():
+            for start in range(0, len(part.keys), _BATCH_ROWS):
+                some = part.select(slice(start, start + _BATCH_ROWS))
+                writer.write_table(_make_rows(some.keys, some.owners, ids, requests))
                 events += len(some.keys)
     return events
 
 
-def _requests(ledger: Ledger) -> tuple[Any, pa.Table]:
+def _load_requests(ledger: Ledger) -> tuple[Any, pa.Table]:
     """All requests, and their ids in order."""
     joined = request.join(run, run.c.id == request.c.run_id, isouter=True)
     names = ("run_id", "client", "pixel", "state", "code", "subcode", "trace_id")
@@ -68,29 +68,29 @@ def _requests(ledger: Ledger) -> tuple[Any, pa.Table]:
     rows = ledger.read(sa.select(*columns, *times).select_from(joined).order_by(request.c.id))
     ids = np.array([row.id for row in rows], np.int64)
     table = {name: [getattr(row, name) for row in rows] for name in ("upload", *names)}
-    moments = {name: [_milliseconds(getattr(row, name)) for row in rows] for name in ("posted_at", "answered_at")}
+    moments = {name: [_as_milliseconds(getattr(row, name)) for row in rows] for name in ("posted_at", "answered_at")}
     own = pa.schema([field for field in EXPORT_SCHEMA if field.name not in ("event_key", "request_id")])
     return ids, pa.table({**table, **moments}, schema=own)
 
 
-def _milliseconds(seconds: float | None) -> int | None:
+def _as_milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
 
 
-def _rows(keys: Any, owners: Any, ids: Any, requests: pa.Table) -> pa.Table:
-    """Keys beside what their requests say; a request that came meanwhile says nothing yet."""
+def _make_rows(keys: Any, owners: Any, ids: Any, requests: pa.Table) -> pa.Table:
+    """Keys with the columns of their requests, which are null for a request that came after they were read."""
     places = np.searchsorted(ids, owners)
     known = (places < len(ids)) & (ids[np.minimum(places, max(len(ids) - 1, 0))] == owners) if len(ids) else owners < 0
-    told = requests.take(pa.array(places, mask=~known))
-    hexed = pa.array(_hex_digits(keys), pa.string())
+    found = requests.take(pa.array(places, mask=~known))
+    hexed = pa.array(_format_hex(keys), pa.string())
     columns = {
         "event_key": hexed,
         "request_id": pa.array(owners),
-        **dict(zip(told.column_names, told.columns, strict=True)),
+        **dict(zip(found.column_names, found.columns, strict=True)),
     }
     return pa.table(columns, schema=EXPORT_SCHEMA)
 
 
-def _hex_digits(keys: Any) -> Iterator[str]:
+def _format_hex(keys: Any) -> Iterator[str]:
     raw = keys.tobytes().hex()
     return (raw[start : start + 32] for start in range(0, len(raw), 32))

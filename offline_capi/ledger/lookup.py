@@ -1,4 +1,4 @@
-"""What became of single events: the request that had each last, and all keys that the ledger holds."""
+"""Single events: the last request that had each, and all keys that the ledger holds."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from offline_capi.ledger.keys import halves
-from offline_capi.ledger.tables import RequestState, request, run
+from offline_capi.ledger.index.filter import split_halves
+from offline_capi.ledger.schema.tables import RequestState, request, run
 from offline_capi.model import sent_events
 from offline_capi.model.recipients import client_of
 
 if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+    from offline_capi.ledger.ledger import Ledger
 
 __all__ = [
     "EventDelivery",
     "ForgottenDeliveries",
-    "deliveries",
-    "forgotten_deliveries",
-    "oldest_request",
-    "runs_with_requests",
-    "unexplained_events",
+    "count_forgotten_deliveries",
+    "count_unexplained_events",
+    "find_deliveries",
+    "find_oldest_request",
+    "list_runs_with_requests",
 ]
 
 #: Ids a statement; SQLite takes 32,766 parameters.
@@ -85,27 +85,27 @@ class EventDelivery:
         }
 
 
-def deliveries(ledger: Ledger, keys: Sequence[bytes]) -> list[EventDelivery]:
+def find_deliveries(ledger: Ledger, keys: Sequence[bytes]) -> list[EventDelivery]:
     """Those of the events that the ledger knows, in the order of ``keys``."""
-    owners = ledger.owners_of(keys)
-    rows = {row.id: row for row in _requests(ledger, set(owners.values()))}
-    return [_delivery(keys[place], rows[owner]) for place, owner in sorted(owners.items()) if owner in rows]
+    owners = ledger.journal.find_requests(keys)
+    rows = {row.id: row for row in _load_requests(ledger, set(owners.values()))}
+    return [_make_delivery(keys[place], rows[owner]) for place, owner in sorted(owners.items()) if owner in rows]
 
 
-def oldest_request(ledger: Ledger) -> datetime | None:
+def find_oldest_request(ledger: Ledger) -> datetime | None:
     """Since when the ledger remembers what was sent."""
     ((posted_at,),) = ledger.read(sa.select(sa.func.min(request.c.posted_at)))
     return None if posted_at is None else datetime.fromtimestamp(posted_at, UTC)
 
 
-def runs_with_requests(ledger: Ledger) -> set[str]:
+def list_runs_with_requests(ledger: Ledger) -> set[str]:
     """The ids of the runs of which the ledger still knows requests."""
     return {run_id for (run_id,) in ledger.read(sa.select(request.c.run_id).distinct())}
 
 
 @dataclass(frozen=True, slots=True)
 class ForgottenDeliveries:
-    """How many events of anybody were delivered whose keys retention has deleted, by the reports that are left."""
+    """How many events were delivered whose keys retention has deleted, by the reports that are left."""
 
     events: int
     first_at: datetime
@@ -115,7 +115,7 @@ class ForgottenDeliveries:
         return {"events": self.events, "first_at": self.first_at.isoformat(), "last_at": self.last_at.isoformat()}
 
 
-def forgotten_deliveries(ledger: Ledger) -> ForgottenDeliveries | None:
+def count_forgotten_deliveries(ledger: Ledger) -> ForgottenDeliveries | None:
     """What runs sent of which the ledger knows no request any more; ``None`` where it knows them all."""
     rows = ledger.read(sa.select(run.c.report, run.c.ended_at).where(_FORGOTTEN))
     sent = [(sent_events(json.loads(row.report)["tally"]).total(), row.ended_at) for row in rows]
@@ -123,29 +123,33 @@ def forgotten_deliveries(ledger: Ledger) -> ForgottenDeliveries | None:
     return ForgottenDeliveries(sum(events for events, _ in sent), min(ends), max(ends)) if ends else None
 
 
-_FORGOTTEN = run.c.report.is_not(None) & (run.c.trigger != "test") & run.c.id.not_in(sa.select(request.c.run_id))
+_FORGOTTEN = (
+    run.c.report.is_not(None) & run.c.trigger.not_in(("test", "plan")) & run.c.id.not_in(sa.select(request.c.run_id))
+)
 
 
-def unexplained_events(ledger: Ledger, explained: NDArray[np.uint64], clients: Collection[str] = ()) -> Counter[str]:
+def count_unexplained_events(
+    ledger: Ledger, explained: NDArray[np.uint64], clients: Collection[str] = ()
+) -> Counter[str]:
     """Events of the ledger, by upload, whose keys do not begin with one of ``explained``; of all clients or some.
 
-    ``explained`` are the first halves of keys (``keys.halves``), in order: 8 bytes tell a hundred million apart.
+    ``explained`` are the first halves of keys (``filter.split_halves``), in order: 8 bytes distinguish 100 million.
     """
     owners: Counter[int] = Counter()
-    for entries in ledger.entries():
-        first = halves(entries.keys)[0]
+    for entries in ledger.journal.read_entries():
+        first = split_halves(entries.keys)[0]
         at = np.minimum(np.searchsorted(explained, first), max(len(explained) - 1, 0))
         unknown = explained[at] != first if len(explained) else np.ones(len(first), bool)
         ids, counts = np.unique(entries.owners[unknown], return_counts=True)
         owners.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
     found: Counter[str] = Counter()
-    for row in _requests(ledger, owners):
+    for row in _load_requests(ledger, owners):
         if not clients or client_of(row.client) in clients:
             found[row.upload or row.run_id] += owners[row.id]
     return found
 
 
-def _requests(ledger: Ledger, request_ids: Collection[int]) -> list[Any]:
+def _load_requests(ledger: Ledger, request_ids: Collection[int]) -> list[Any]:
     names = ("id", "run_id", "client", "pixel", "state", "events", "posted_at", "answered_at", "tries", "code")
     columns = [request.c[name] for name in (*names, "subcode", "trace_id")]
     joined = request.join(run, run.c.id == request.c.run_id, isouter=True)
@@ -157,7 +161,7 @@ def _requests(ledger: Ledger, request_ids: Collection[int]) -> list[Any]:
     return rows
 
 
-def _delivery(key: bytes, row: Any) -> EventDelivery:
+def _make_delivery(key: bytes, row: Any) -> EventDelivery:
     return EventDelivery(
         key,
         row.id,

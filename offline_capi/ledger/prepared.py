@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.connection import driver_of
+from offline_capi.ledger.connection import get_driver
 
-__all__ = ["IDS_PER_STATEMENT", "Prepared", "in_parts", "rows_of"]
+__all__ = ["IDS_PER_STATEMENT", "Prepared", "fetch_rows", "split_ids"]
 
 #: Ids that one statement names; SQLite takes 32,766 parameters, and a longer text takes longer to be made.
 IDS_PER_STATEMENT = 500
@@ -22,16 +22,16 @@ IDS_PER_STATEMENT = 500
 Id = TypeVar("Id", int, str)
 
 
-def in_parts(ids: Iterable[Id], size: int = IDS_PER_STATEMENT) -> Iterator[list[Id]]:
+def split_ids(ids: Iterable[Id], size: int = IDS_PER_STATEMENT) -> Iterator[list[Id]]:
     """The ids in order, at most ``size`` at a time."""
     ordered = sorted(ids)
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
 
 
-def rows_of(connection: sa.Connection, text: str, values: Any = ()) -> list[tuple[Any, ...]]:
+def fetch_rows(connection: sa.Connection, text: str, values: Any = ()) -> list[tuple[Any, ...]]:
     """What a text of the database's own selects."""
-    with closing(driver_of(connection).cursor()) as cursor:
+    with closing(get_driver(connection).cursor()) as cursor:
         cursor.execute(text, values)
         return cursor.fetchall()  # type: ignore[no-any-return]  # drivers are Any
 
@@ -46,24 +46,24 @@ class Prepared:
         self._statement, self._columns = statement, columns
         self._compiled: dict[str, tuple[str, list[str] | None]] = {}
 
-    def rows(self, connection: sa.Connection, **values: Any) -> list[tuple[Any, ...]]:
+    def fetch(self, connection: sa.Connection, **values: Any) -> list[tuple[Any, ...]]:
         """What it selects."""
-        text, names = self._text(connection)
-        return rows_of(connection, text, _given(values, names))
+        text, names = self._compile(connection)
+        return fetch_rows(connection, text, _order_values(values, names))
 
-    def number(self, connection: sa.Connection) -> int:
+    def fetch_number(self, connection: sa.Connection) -> int:
         """The one number that it selects; 0 where that is null."""
-        ((number,),) = self.rows(connection)
+        ((number,),) = self.fetch(connection)
         return int(number or 0)
 
-    def many(self, connection: sa.Connection, values: Sequence[Mapping[str, Any]]) -> None:
+    def execute_many(self, connection: sa.Connection, values: Sequence[Mapping[str, Any]]) -> None:
         """Once for each of ``values``."""
-        text, names = self._text(connection)
-        with closing(driver_of(connection).cursor()) as cursor:
-            cursor.executemany(text, [_given(one, names) for one in values])
+        text, names = self._compile(connection)
+        with closing(get_driver(connection).cursor()) as cursor:
+            cursor.executemany(text, [_order_values(one, names) for one in values])
 
-    def _text(self, connection: sa.Connection) -> tuple[str, list[str] | None]:
-        """Its text, and the names of its parameters in order where the database knows them by place."""
+    def _compile(self, connection: sa.Connection) -> tuple[str, list[str] | None]:
+        """Its text, and the names of its parameters in order where the database takes them by position."""
         dialect = connection.dialect
         if dialect.name not in self._compiled:
             compiled: Any = self._statement.compile(dialect=dialect, column_keys=self._columns)
@@ -71,5 +71,5 @@ class Prepared:
         return self._compiled[dialect.name]
 
 
-def _given(values: Mapping[str, Any], names: Sequence[str] | None) -> Any:
+def _order_values(values: Mapping[str, Any], names: Sequence[str] | None) -> Any:
     return values if names is None else tuple([values[name] for name in names])

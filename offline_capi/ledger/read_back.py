@@ -1,4 +1,4 @@
-"""What Meta told of the events that it got, beside what was sent; no value of a row is in it."""
+"""Meta's own figures of the events that it received, to be compared with what was sent; without a value of a row."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import read_back, run
+from offline_capi.ledger.database import Database
+from offline_capi.ledger.schema.tables import read_back, run
 from offline_capi.model import ReadBack, SentEvents, sent_events
 
-if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+__all__ = ["RETENTION", "SentByRun", "list_sent_by_runs", "load_read_back", "save_read_back"]
 
-__all__ = ["KEPT", "SentByRun", "keep_read_back", "read_back_of", "sent_by_runs"]
-
-#: So long what Meta told is kept: a quarter, to see how a score goes.
-KEPT = timedelta(days=93)
+#: For how long Meta's figures are kept: a quarter, to see the trend of a score.
+RETENTION = timedelta(days=93)
 _KEY = ("client", "pixel", "kind", "day")
 _SAME = sa.and_(*(read_back.c[name] == sa.bindparam(f"b_{name}") for name in _KEY))
 
@@ -33,11 +31,13 @@ class SentByRun:
     events: Counter[SentEvents]
 
 
-def keep_read_back(ledger: Ledger, told: Sequence[ReadBack], *, now: datetime, keep_for: timedelta = KEPT) -> None:
-    """Keep what Meta told, instead of what it told before of the same kind and day; what is old is forgotten."""
-    rows = [_row(one) for one in told]
+def save_read_back(
+    database: Database, figures: Sequence[ReadBack], *, now: datetime, keep_for: timedelta = RETENTION
+) -> None:
+    """Save Meta's figures in place of earlier ones of the same kind and day; delete those older than ``keep_for``."""
+    rows = [_as_row(one) for one in figures]
     too_old = read_back.c.day < (now - keep_for).date().isoformat()
-    with ledger.writing() as connection:
+    with database.begin_write() as connection:
         connection.execute(sa.delete(read_back).where(too_old))
         if rows:
             keys = [{f"b_{name}": row[name] for name in _KEY} for row in rows]
@@ -45,21 +45,23 @@ def keep_read_back(ledger: Ledger, told: Sequence[ReadBack], *, now: datetime, k
             connection.execute(sa.insert(read_back), rows)
 
 
-def read_back_of(ledger: Ledger, *, since: date, until: date, clients: Collection[str] = ()) -> list[ReadBack]:
-    """What Meta told of the days from ``since`` to ``until``, both included; of all clients where none is named."""
+def load_read_back(database: Database, *, since: date, until: date, clients: Collection[str] = ()) -> list[ReadBack]:
+    """Meta's figures of the days from ``since`` to ``until``, both included; of all clients where none is named."""
     days = read_back.c.day.between(since.isoformat(), until.isoformat())
-    rows = ledger.read(sa.select(read_back).where(days).order_by(*read_back.primary_key))
-    return [_told(row) for row in rows if not clients or row.client in clients]
+    rows = database.read(sa.select(read_back).where(days).order_by(*read_back.primary_key))
+    return [_read_row(row) for row in rows if not clients or row.client in clients]
 
 
-def sent_by_runs(ledger: Ledger, since: datetime) -> list[SentByRun]:
+def list_sent_by_runs(database: Database, since: datetime) -> list[SentByRun]:
     """What each run sent that began after ``since`` and has ended; not tests, which the real run sends once more."""
-    ended = sa.select(run.c.report, run.c.ended_at).where(run.c.report.is_not(None), run.c.trigger != "test")
-    rows = ledger.read(ended.where(run.c.started_at >= _utc(since)))
-    return [SentByRun(datetime.fromisoformat(row.ended_at), _sent(row.report)) for row in rows]
+    ended = sa.select(run.c.report, run.c.ended_at).where(
+        run.c.report.is_not(None), run.c.trigger.not_in(("test", "plan"))
+    )
+    rows = database.read(ended.where(run.c.started_at >= _as_utc_text(since)))
+    return [SentByRun(datetime.fromisoformat(row.ended_at), _count_sent(row.report)) for row in rows]
 
 
-def _row(one: ReadBack) -> dict[str, Any]:
+def _as_row(one: ReadBack) -> dict[str, Any]:
     return {
         "client": one.client,
         "pixel": one.pixel,
@@ -70,15 +72,15 @@ def _row(one: ReadBack) -> dict[str, Any]:
     }
 
 
-def _told(row: Any) -> ReadBack:
+def _read_row(row: Any) -> ReadBack:
     day, read_at = date.fromisoformat(row.day), datetime.fromisoformat(row.read_at)
     return ReadBack(row.client, row.pixel, row.kind, day, json.loads(row.figures), read_at)
 
 
-def _sent(report: str) -> Counter[SentEvents]:
+def _count_sent(report: str) -> Counter[SentEvents]:
     return sent_events(json.loads(report)["tally"])
 
 
-def _utc(moment: datetime) -> str:
+def _as_utc_text(moment: datetime) -> str:
     """As runs write their beginning, which is compared as text."""
     return moment.astimezone(UTC).isoformat()

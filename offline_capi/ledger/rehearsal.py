@@ -1,4 +1,4 @@
-"""A stand-in for the ledger while test events are sent: it grants every claim and remembers nothing."""
+"""The journal of test events: it grants every claim and keeps nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
 
-from offline_capi.ledger.store import Claim
+from offline_capi.ledger.journal import Claim
 from offline_capi.model import Outcome, Request
 
 __all__ = ["Rehearsal"]
@@ -22,17 +22,17 @@ class Rehearsal:
     def __init__(self) -> None:
         self._numbers = count(1)
 
-    def digested(self, requests: Iterable[Request]) -> Iterator[Request]:
+    def start_digests(self, requests: Iterable[Request]) -> Iterator[Request]:
         yield from requests
 
-    def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:  # noqa: ARG002  as Ledger's
+    def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:  # noqa: ARG002  as the ledger's
         return Claim(replace(wanted, id=f"test-{next(self._numbers)}"), wanted.events.slice(0, 0))
 
-    def together(self) -> AbstractContextManager[None]:
+    def claim_together(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Nothing is kept."""
 
-    def stay_alive(self) -> None:
+    def keep_alive(self) -> None:
         """Nobody waits for a test."""

@@ -1,23 +1,20 @@
-"""Old rows of the ledger's smaller tables; the events themselves go with ``Ledger.purge``."""
+"""Old rows of the ledger's smaller tables; the events themselves go with ``LedgerJournal.purge``."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.tables import audit, read_back, request, run, run_part, source_shape
-
-if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
+from offline_capi.ledger.database import Database
+from offline_capi.ledger.schema.tables import audit, read_back, request, run, run_part, source_shape
 
 __all__ = ["purge_audit", "purge_read_back", "purge_runs"]
 
 _WITH_REQUESTS = sa.select(request.c.run_id)
 
 
-def purge_runs(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> int:
+def purge_runs(database: Database, before: datetime, *, dry_run: bool = False) -> int:
     """Delete runs that began before ``before``, with reports and tasks' books; returns how many lost something.
 
     What is known of the source of an upload goes with the last of its runs.
@@ -30,8 +27,8 @@ def purge_runs(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> in
     had_report = old & needed & (run.c.report.is_not(None) | run.c.id.in_(sa.select(run_part.c.run_id)))
     if dry_run:
         chosen = sa.select(sa.func.count()).select_from(run).where(had_report | (old & ~needed))
-        return int(ledger.read(chosen)[0][0])
-    with ledger.writing() as connection:
+        return int(database.read(chosen)[0][0])
+    with database.begin_write() as connection:
         stripped = connection.scalar(sa.select(sa.func.count()).select_from(run).where(had_report))
         connection.execute(sa.delete(run_part).where(run_part.c.run_id.in_(sa.select(run.c.id).where(old))))
         connection.execute(sa.update(run).where(old & needed).values(report=None))
@@ -41,18 +38,18 @@ def purge_runs(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> in
         return int(stripped or 0) + deleted
 
 
-def purge_read_back(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> int:
-    """Delete what Meta told of days before that of ``before``, in UTC."""
-    return _purge(ledger, read_back, read_back.c.day < before.astimezone(UTC).date().isoformat(), dry_run=dry_run)
+def purge_read_back(database: Database, before: datetime, *, dry_run: bool = False) -> int:
+    """Delete Meta's figures of days before that of ``before``, in UTC."""
+    return _purge(database, read_back, read_back.c.day < before.astimezone(UTC).date().isoformat(), dry_run=dry_run)
 
 
-def purge_audit(ledger: Ledger, before: datetime, *, dry_run: bool = False) -> int:
+def purge_audit(database: Database, before: datetime, *, dry_run: bool = False) -> int:
     """Delete entries of the audit log that are older than ``before``."""
-    return _purge(ledger, audit, audit.c.at < before.timestamp(), dry_run=dry_run)
+    return _purge(database, audit, audit.c.at < before.timestamp(), dry_run=dry_run)
 
 
-def _purge(ledger: Ledger, table: sa.Table, old: sa.ColumnElement[bool], *, dry_run: bool) -> int:
+def _purge(database: Database, table: sa.Table, old: sa.ColumnElement[bool], *, dry_run: bool) -> int:
     if dry_run:
-        return int(ledger.read(sa.select(sa.func.count()).select_from(table).where(old))[0][0])
-    with ledger.writing() as connection:
+        return int(database.read(sa.select(sa.func.count()).select_from(table).where(old))[0][0])
+    with database.begin_write() as connection:
         return connection.execute(sa.delete(table).where(old)).rowcount

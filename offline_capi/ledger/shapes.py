@@ -1,4 +1,4 @@
-"""In which shapes the columns of an upload's source came so far: words of ``mapping.shapes``, never a value."""
+"""In which shapes the columns of an upload's source came so far: names of ``mapping.shapes``, never a value."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
-from offline_capi.ledger.prepared import in_parts
-from offline_capi.ledger.tables import source_shape
+from offline_capi.ledger.database import Database
+from offline_capi.ledger.prepared import split_ids
+from offline_capi.ledger.schema.tables import source_shape
 
-if TYPE_CHECKING:
-    from offline_capi.ledger.store import Ledger
-
-__all__ = ["ColumnShapes", "keep_shapes", "shapes_of"]
+__all__ = ["ColumnShapes", "load_shapes", "save_shapes"]
 
 #: Values are counted up to here: then nothing is written any more while nothing new comes.
-MAX_COUNT = 1_000
+MAX_COUNTED_VALUES = 1_000
 
 
 @dataclass(slots=True)
 class ColumnShapes:
-    """Shapes of one column, and in how many of the values looked at; ``since`` is the run that first had each.
+    """Shapes of one column, and in how many of the values examined; ``since`` is the run that first had each.
 
-    ``reading`` is a digest of what the upload declared about the column.
+    ``begin_read`` is a digest of what the upload declared about the column.
     """
 
     reading: str
@@ -41,7 +39,7 @@ class ColumnShapes:
     def add(self, found: Mapping[str, int], run_id: str) -> None:
         for shape, n in found.items():
             self.since.setdefault(shape, run_id)
-            self.counts[shape] = min(self.counts[shape] + n, MAX_COUNT)
+            self.counts[shape] = min(self.counts[shape] + n, MAX_COUNTED_VALUES)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,24 +58,24 @@ class ColumnShapes:
 Shapes = dict[str, dict[str, ColumnShapes]]
 
 
-def shapes_of(ledger: Ledger, upload: str) -> Shapes:
+def load_shapes(database: Database, upload: str) -> Shapes:
     """What is known of an upload's source, by client and column."""
-    rows = ledger.read(sa.select(source_shape.c.client, source_shape.c.shapes).where(source_shape.c.upload == upload))
-    return dict(_read(rows))
+    rows = database.read(sa.select(source_shape.c.client, source_shape.c.shapes).where(source_shape.c.upload == upload))
+    return dict(_parse_rows(rows))
 
 
-def keep_shapes(ledger: Ledger, upload: str, found: Shapes, *, run_id: str, now: datetime) -> None:
+def save_shapes(database: Database, upload: str, found: Shapes, *, run_id: str, now: datetime) -> None:
     """Add what a run found to what is known. A column that is read another way now begins anew."""
-    with ledger.writing() as connection:
-        for clients in in_parts(sorted(found)):
+    with database.begin_write() as connection:
+        for clients in split_ids(sorted(found)):
             chosen = source_shape.c.upload == upload, source_shape.c.client.in_(clients)
             known = dict(
-                _read(connection.execute(sa.select(source_shape.c.client, source_shape.c.shapes).where(*chosen)))
+                _parse_rows(connection.execute(sa.select(source_shape.c.client, source_shape.c.shapes).where(*chosen)))
             )
             changed = []
             for client in clients:
-                before = _written(known.get(client, {}))
-                after = _written(_merged(known.get(client, {}), found[client], run_id))
+                before = _format_columns(known.get(client, {}))
+                after = _format_columns(_merge(known.get(client, {}), found[client], run_id))
                 if after != before:
                     changed.append({"upload": upload, "client": client, "shapes": after})
             if changed:
@@ -88,7 +86,7 @@ def keep_shapes(ledger: Ledger, upload: str, found: Shapes, *, run_id: str, now:
                 connection.execute(sa.insert(source_shape), [{**row, "written_at": at} for row in changed])
 
 
-def _merged(known: dict[str, ColumnShapes], found: Mapping[str, ColumnShapes], run_id: str) -> dict[str, ColumnShapes]:
+def _merge(known: dict[str, ColumnShapes], found: Mapping[str, ColumnShapes], run_id: str) -> dict[str, ColumnShapes]:
     for column, shapes in found.items():
         if column not in known or known[column].reading != shapes.reading:
             known[column] = ColumnShapes(shapes.reading)
@@ -96,10 +94,10 @@ def _merged(known: dict[str, ColumnShapes], found: Mapping[str, ColumnShapes], r
     return known
 
 
-def _written(columns: Mapping[str, ColumnShapes]) -> str:
+def _format_columns(columns: Mapping[str, ColumnShapes]) -> str:
     return json.dumps({name: columns[name].to_json() for name in sorted(columns)}, ensure_ascii=False)
 
 
-def _read(rows: Iterable[Any]) -> Iterator[tuple[str, dict[str, ColumnShapes]]]:
+def _parse_rows(rows: Iterable[Any]) -> Iterator[tuple[str, dict[str, ColumnShapes]]]:
     for client, text in rows:
         yield client, {name: ColumnShapes.from_json(one) for name, one in json.loads(text).items()}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.config.settings import FieldSpec
+from offline_capi.config.fields import FieldSpec
 from offline_capi.mapping.ids import damaged, whole_numbers
 from offline_capi.mapping.numerals import read_integers, read_money, read_numbers
 from offline_capi.mapping.text import UnfitTypeError, as_text, is_text

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.config import MappingSpec, columns_used
+from offline_capi.config import MappingSpec, list_columns_used
 from offline_capi.errors import SourceSchemaError
 from offline_capi.mapping.ids import undecorated
 from offline_capi.mapping.text import UnfitTypeError, is_text, plain, verbatim
@@ -24,12 +24,12 @@ __all__ = ["SourceColumns", "columns_needed", "require_columns"]
 
 def columns_needed(mapping: MappingSpec) -> tuple[str, ...] | None:
     """The source columns that ``mapping`` reads; ``None``: all, for nobody knows what a transform hook looks at."""
-    return None if mapping.transform else tuple(columns_used(mapping))
+    return None if mapping.transform else tuple(list_columns_used(mapping))
 
 
 def require_columns(mapping: MappingSpec, names: list[str], origin: str) -> None:
     """Raise one ``SourceSchemaError`` that names every column of the YAML that is not there exactly once."""
-    times, used = Counter(names), columns_used(mapping)
+    times, used = Counter(names), list_columns_used(mapping)
     near = column_names(times, used)
     faults = [_fault(column, used[column], times[column], near) for column in used if times[column] != 1]
     if faults:

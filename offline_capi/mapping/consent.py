@@ -8,7 +8,7 @@ from functools import reduce
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import Consent
+from offline_capi.config.mapping import Consent
 from offline_capi.mapping.casts import truths
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.numerals import read_numbers

@@ -24,7 +24,8 @@ from functools import lru_cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.settings import Contents, FieldSpec
+from offline_capi.config.fields import FieldSpec
+from offline_capi.config.mapping import Contents
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import ID, Reading, either, read_field
 from offline_capi.mapping.ids import is_damaged, whole_number

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pycountry
 
-from offline_capi.config.settings import LimitedDataUse
+from offline_capi.config.mapping import LimitedDataUse
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import Reading, read_field
 from offline_capi.meta.catalogue import DATA_PROCESSING_STATES

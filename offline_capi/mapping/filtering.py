@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.config.settings import Condition, FieldSpec
+from offline_capi.config.fields import Condition, FieldSpec
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.consent import equals_any

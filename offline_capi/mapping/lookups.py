@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import MappingSpec
-from offline_capi.config.columns import lookup_columns
-from offline_capi.config.settings import FileLookup, QueryLookup
+from offline_capi.config.columns import list_lookup_columns
+from offline_capi.config.source import FileLookup, QueryLookup
 from offline_capi.errors import SourceError
 from offline_capi.mapping.casts import Manner, cast
 from offline_capi.mapping.columns import SourceColumns
@@ -72,7 +72,7 @@ class LookupTable:
 
 def columns_of_table(mapping: MappingSpec, name: str) -> tuple[str, ...]:
     """The columns to read of a lookup's table: the key and those that the mapping names."""
-    return tuple(dict.fromkeys([mapping.lookups[name].key, *lookup_columns(mapping, name)]))
+    return tuple(dict.fromkeys([mapping.lookups[name].key, *list_lookup_columns(mapping, name)]))
 
 
 def read_table(name: str, lookup: FileLookup | QueryLookup, batches: Iterable[SourceRows], zone: str) -> LookupTable:
@@ -132,7 +132,7 @@ def join_lookups(
         places = tables[name].find(keys)
         found = tables[name].take(places)
         absent[name] = pc.and_(columns.values(by).is_valid(), places.is_null())
-        for column in lookup_columns(mapping, name):
+        for column in list_lookup_columns(mapping, name):
             values = found.get(column, pa.nulls(len(columns), pa.string()))
             batch = _with_column(batch, f"{name}.{column}", values)
     return batch, absent

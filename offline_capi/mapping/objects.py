@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.config.settings import EventName, FieldSpec
+from offline_capi.config.fields import EventName, FieldSpec
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import ID, Reading, either, read_field
 from offline_capi.mapping.json_text import (

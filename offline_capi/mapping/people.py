@@ -9,30 +9,18 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.config import MappingSpec
-from offline_capi.config.settings import FieldSpec
+from offline_capi.config.fields import FieldSpec
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.fields import ID, Reading, read_field
 from offline_capi.mapping.ids import damaged, whole_numbers
 from offline_capi.mapping.text import as_text, is_text
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import LIST_MARK, DroppedValues, IdentityColumn
 
 __all__ = ["read_identity"]
 
 # A birth date that is a date or a timestamp in Arrow needs no format: it is written as ISO 8601 for the next stage.
-_DAY_KEYS = {"db"}
 _ISO_DAY = ("%Y-%m-%d",)
-# Numbers by which a person is known elsewhere: a spreadsheet writes them with an exponent, a float with a fraction.
-_ID_KEYS = {
-    "ph",
-    "external_id",
-    "lead_id",
-    "subscription_id",
-    "fb_login_id",
-    "page_id",
-    "page_scoped_user_id",
-    "ig_account_id",
-    "ig_sid",
-}
 
 
 def read_identity(
@@ -62,7 +50,7 @@ def _losses(reading: Reading) -> Iterator[tuple[str, int]]:
 
 def _person(columns: SourceColumns, key: str, spec: FieldSpec, path: str) -> tuple[IdentityColumn, Reading]:
     as_day = spec.type == "date" or _is_day(columns, key, spec)
-    kind = ID if key in _ID_KEYS and not spec.hashed else "string"
+    kind = ID if USER_DATA_KEYS[key].long_number and not spec.hashed else "string"
     reading = _readable(columns, spec.model_copy(update={"type": "date"}) if as_day else spec, path, kind)
     column = IdentityColumn(
         values=reading.values,
@@ -81,7 +69,8 @@ def _country(columns: SourceColumns, name: str, path: str) -> pa.StringArray:
 
 
 def _is_day(columns: SourceColumns, key: str, spec: FieldSpec) -> bool:
-    return key in _DAY_KEYS and spec.column is not None and kinds.is_temporal(columns.values(spec.column).type)
+    is_date = USER_DATA_KEYS[key].kind == "birth_date"
+    return is_date and spec.column is not None and kinds.is_temporal(columns.values(spec.column).type)
 
 
 def _readable(columns: SourceColumns, spec: FieldSpec, path: str, kind: str) -> Reading:

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import MappingSpec
-from offline_capi.config.columns import columns_of, field_specs, lookup_of
-from offline_capi.config.settings import Contents, FieldSpec
+from offline_capi.config.columns import find_field_specs, find_lookup, list_columns
+from offline_capi.config.fields import FieldSpec
+from offline_capi.config.mapping import Contents
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.columns import SourceColumns, require_columns
 from offline_capi.mapping.consent import without_consent
@@ -29,9 +30,9 @@ from offline_capi.mapping.objects import OBJECTS, read_object, wire
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, look_for
 from offline_capi.mapping.text import as_text, is_text
-from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS
+from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS, LONG_ID_KEYS
 from offline_capi.model import DroppedValues, Fault, MappedRows, NotedValues, Reason, SourceRows, Window
-from offline_capi.runtime.border import near_misses, outside_map
+from offline_capi.runtime.border import is_code, near_misses, outside_map
 
 __all__ = ["map_rows", "placed_rows", "rows_in_window"]
 
@@ -216,7 +217,7 @@ def _window_spec(mapping: MappingSpec) -> tuple[FieldSpec, str]:
     Or of a template with that column in it, as ``{Date} {Time}``: the day of the whole is the day of its part.
     """
     window, time = mapping.window, mapping.event.time
-    looked_up = time is not None and any(lookup_of(column, mapping) for column in time.columns)  # joined later
+    looked_up = time is not None and any(find_lookup(column, mapping) for column in time.columns)  # joined later
     if time is not None and not (window.format or window.unit or looked_up):
         is_same = (time.column, time.template) == (window.column, window.template)
         if is_same or (time.template is not None and set(window.columns) <= set(time.columns)):
@@ -238,6 +239,7 @@ class _Field(NamedTuple):
     spec: Any = None
     signs: pa.StringArray | None = None
     not_finite: pa.BooleanArray | None = None
+    codes: pa.StringArray | None = None
 
 
 # Wire name (D:parameters/server-event) → its key under ``event`` and its type.
@@ -296,7 +298,7 @@ def _read_client(columns: SourceColumns, spec: FieldSpec) -> Reading:
 
     Here it may still be anything, a person's name too; ``border.NearMisses`` says what of it is ever named.
     """
-    read = read_field(columns, spec, "client", "string")
+    read = read_field(columns, spec, "client", "string", only_keys=True)
     forged = pc.ends_with(read.values, outside_map(""))
     values = pc.if_else(forged, None, read.values) if pc.any(forged).as_py() else read.values
     named = values if read.unknown is None else pc.if_else(read.unknown, _unmapped(columns, spec), values)
@@ -317,7 +319,8 @@ def _event(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
         spec = _time_spec(mapping) if key == "time" else getattr(mapping.event, key)
         path = _window_spec(mapping)[1] if key == "time" and mapping.event.time is None else f"event.{key}"
         if spec is not None:
-            yield _Field(name, path, read_field(columns, spec, path, kind), spec=spec)
+            reading = read_field(columns, spec, path, kind)
+            yield _Field(name, path, reading, spec=spec, codes=_unknown_codes(columns, spec, reading, mapping))
     for name, key in _EVENT_OBJECTS:
         if (node := getattr(mapping.event, key)) is not None:
             yield _Field(name, f"event.{key}", read_object(columns, node, name, f"event.{key}"), spec=node)
@@ -336,7 +339,8 @@ def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
             continue
         reading = _standard(columns, name, spec, path)
         signs, no_numbers = _money_signs(columns, name, spec, reading), _not_finite(columns, name, spec, reading)
-        yield _Field(name, path, reading, custom=True, spec=spec, signs=signs, not_finite=no_numbers)
+        codes = _unknown_codes(columns, spec, reading, mapping)
+        yield _Field(name, path, reading, custom=True, spec=spec, signs=signs, not_finite=no_numbers, codes=codes)
     for name, spec in data.properties.items():
         path = f"custom_data.properties.{name}"
         _refuse_standard(name, path, type(data).model_fields)
@@ -345,6 +349,23 @@ def _custom(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
 
 #: Of one batch and field; a column that mixes more is told by the first of them.
 MAX_SIGNS = 20
+#: A column with more different values outside of its map holds no codes.
+MAX_UNKNOWN_CODES = 12
+
+
+def _unknown_codes(columns: SourceColumns, spec: Any, reading: Reading, mapping: MappingSpec) -> pa.StringArray | None:
+    """The values that the field's map lacks, where the column holds codes and is no column of ``user_data``."""
+    if reading.unknown is None or not isinstance(spec, FieldSpec) or not (spec.map and spec.column):
+        return None
+    if not pc.any(reading.values.is_valid()).as_py():  # no row is in the map: nobody knows what the column holds
+        return None
+    if spec.column in {name for specs in mapping.user_data.values() for one in specs for name in one.columns}:
+        return None
+    texts = pc.if_else(reading.unknown, pc.utf8_trim_whitespace(as_text(columns.values(spec.column))), None)
+    found = pc.unique(texts.drop_null()).to_pylist()
+    if len(found) > MAX_UNKNOWN_CODES or spec.text:
+        return None
+    return pc.if_else(pc.is_in(texts, value_set=pa.array(list(filter(is_code, found)), pa.string())), texts, None)
 
 
 def _money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.StringArray | None:
@@ -456,7 +477,7 @@ def _screened(field: _Field, mapping: MappingSpec, excused: pa.BooleanArray) -> 
     counted = [find._replace(where=pc.and_not(find.where, excused)) for find in finds]
     if field.name in _REQUIRED or mapping.screening.found == "reject":
         return _Screened(cleaned, tuple(Fault(Reason.FORBIDDEN_DATA, field.path, find.where) for find in counted))
-    label = " + ".join(columns_of(field.spec))
+    label = " + ".join(list_columns(field.spec))
     drops = [DroppedValues(field.path, label, find.shape, pc.sum(find.where).as_py()) for find in counted]
     return _Screened(cleaned, dropped=tuple(drop for drop in drops if drop.count))
 
@@ -516,7 +537,14 @@ def _causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray | None
             yield from _signs(field)
             yield Reason.NOT_FINITE, field.path, field.not_finite
             yield Reason.UNREADABLE_VALUE, field.path, unreadable
-        yield Reason.UNKNOWN_VALUE, field.path, field.reading.unknown
+        if field.codes is not None:
+            for code in sorted(pc.unique(field.codes.drop_null()).to_pylist()):
+                where = pc.fill_null(pc.equal(field.codes, code), False)
+                yield Reason.UNKNOWN_VALUE, f'{field.path} with "{code}"', where
+        unknown = field.reading.unknown
+        if unknown is not None and field.codes is not None:
+            unknown = pc.and_(unknown, field.codes.is_null())
+        yield Reason.UNKNOWN_VALUE, field.path, unknown
         yield Reason.DAMAGED_ID, field.path, field.reading.damaged
         yield Reason.NEGATIVE_VALUE, field.path, field.reading.negative
         yield Reason.UNREADABLE_VALUE, field.path, field.reading.reduced
@@ -563,15 +591,12 @@ def _rounded_ids(columns: SourceColumns, mapping: MappingSpec) -> Iterator[Noted
         ("custom_data.order_id", mapping.custom_data, "order_id"),
         ("custom_data.item_number", mapping.custom_data, "item_number"),
     )]  # fmt: skip
-    specs += [(key, spec) for key in _PERSONS_IDS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
+    specs += [(key, spec) for key in LONG_ID_KEYS for spec in mapping.user_data.get(key, ()) if not spec.hashed]
     for path, spec in specs:
         for name in () if spec is None else spec.columns:
             values = columns.values(name)
             if (is_text(values) or pa.types.is_integer(values.type)) and (count := rounded_to_15(as_text(values))):
                 yield NotedValues(path, name, "rounded_15", count)
-
-
-_PERSONS_IDS = ("external_id", "lead_id", "subscription_id", "fb_login_id")
 
 
 # ---------------------------------------------------------------------------------------------- what is left out
@@ -582,7 +607,7 @@ _NEVER_LEFT_OUT = ("value", "currency")
 
 def _is_left_out(field: _Field) -> bool:
     """Whether the event goes without a value of the field that cannot be read."""
-    asked = {on_error for _, spec in field_specs(field.spec, ()) if (on_error := spec.on_error)}
+    asked = {on_error for _, spec in find_field_specs(field.spec, ()) if (on_error := spec.on_error)}
     asked |= {field.spec.on_error} if isinstance(field.spec, Contents) and field.spec.on_error else set()
     if asked:
         return field.custom and "reject" not in asked
@@ -594,7 +619,7 @@ def _left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Iterator[Dr
         if not _is_left_out(field):
             continue
         reading = field.reading
-        label = " + ".join(columns_of(field.spec))
+        label = " + ".join(list_columns(field.spec))
         for cause, where in (
             ("unreadable", reading.unreadable),
             ("unknown", reading.unknown),

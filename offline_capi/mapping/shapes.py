@@ -20,13 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.config.columns import columns_used, field_specs
+from offline_capi.config.columns import find_field_specs, list_columns_used
 from offline_capi.config.document import Loc
-from offline_capi.config.settings import TEMPLATE_PART, FieldSpec, MappingSpec
+from offline_capi.config.fields import TEMPLATE_PART, FieldSpec
+from offline_capi.config.mapping import MappingSpec
 from offline_capi.mapping.casts import FALSE, TRUE
 from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.text import EXACT_FLOAT, is_text
-from offline_capi.meta.catalogue import USER_DATA_KEYS
+from offline_capi.meta.catalogue import LONG_ID_KEYS, USER_DATA_KEYS
 
 __all__ = ["ColumnUse", "Role", "column_uses", "count_shapes"]
 
@@ -84,9 +85,7 @@ _ROLES: Mapping[Loc, Role] = {
     ("custom_data", "contents", "quantity"): Role.NUMBER,
     ("custom_data", "contents", "item_price"): Role.NUMBER,
     **{("user_data", key): Role.IDENTITY for key, how in USER_DATA_KEYS.items() if how.hashable},
-    ("user_data", "external_id"): Role.ID,
-    ("user_data", "lead_id"): Role.ID,
-    ("user_data", "subscription_id"): Role.ID,
+    **{("user_data", key): Role.ID for key in LONG_ID_KEYS},
 }
 
 
@@ -97,7 +96,7 @@ def column_uses(mapping: MappingSpec) -> dict[str, ColumnUse]:
     for column, role, declared in _uses(mapping):
         roles.setdefault(column, []).append(role)
         settings.setdefault(column, []).append(declared)
-    paths = columns_used(mapping)
+    paths = list_columns_used(mapping)
     return {
         column: ColumnUse(
             paths[column],
@@ -112,7 +111,7 @@ def column_uses(mapping: MappingSpec) -> dict[str, ColumnUse]:
 def _uses(mapping: MappingSpec) -> Iterator[tuple[str, Role, str]]:
     """Column, role, and what the settings declare."""
     for section in ("event", "user_data", "custom_data"):
-        for loc, spec in field_specs(getattr(mapping, section), (section,)):
+        for loc, spec in find_field_specs(getattr(mapping, section), (section,)):
             if spec.map is None:
                 yield from _uses_of(loc, spec)
     for column in mapping.window.columns:

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.patterns import with_named_group
-from offline_capi.config.settings import Split, TextStep
+from offline_capi.config.fields import Split, TextStep
+from offline_capi.config.patterns import name_group
 from offline_capi.mapping.text import UnfitSettingError, plain
 
 __all__ = ["change_text", "find_pattern", "pattern_fault"]
@@ -72,7 +72,7 @@ def _replace(text: pa.StringArray, changes: dict[str, str]) -> pa.StringArray:
 
 
 def _extract(text: pa.StringArray, pattern: str) -> pa.StringArray:
-    found = _by_re2(partial(pc.extract_regex, text, with_named_group(pattern, _GROUP)))
+    found = _by_re2(partial(pc.extract_regex, text, name_group(pattern, _GROUP)))
     return pc.if_else(found.is_valid(), pc.struct_field(found, _GROUP), pa.scalar(None, pa.string()))
 
 

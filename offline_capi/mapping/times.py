@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.config.formats import ISO_FORMAT, format_problem, named_offset
+from offline_capi.config.formats import ISO_FORMAT, find_format_problem, find_named_offset
 from offline_capi.mapping.numerals import read_numbers
 from offline_capi.mapping.text import UnfitSettingError, UnfitTypeError, as_text, is_text
 
@@ -85,7 +85,7 @@ def _days(instants: pa.TimestampArray, zone: str) -> pa.Date32Array:
 
 def _written_days(text: pa.StringArray, rule: TimeRule) -> pa.Date32Array:
     if rule.formats:
-        zone = rule.zone if any("%z" in form or named_offset(form) is not None for form in rule.formats) else "UTC"
+        zone = rule.zone if any("%z" in form or find_named_offset(form) is not None for form in rule.formats) else "UTC"
         return _days(read_instants(text, rule._replace(zone=zone)), zone)
     dated = pc.or_(pc.match_substring_regex(text, _NAIVE), pc.match_substring_regex(text, _ZONED))
     days = pc.utf8_slice_codeunits(pc.if_else(dated, text, pa.scalar(None, pa.string())), 0, len("2026-11-20"))
@@ -200,13 +200,13 @@ def _reader(form: str) -> Callable[..., pa.TimestampArray]:
 
 def _pattern(form: str) -> str:
     """The same format for polars; ``UnfitSettingError`` where it cannot name one moment."""
-    if problem := format_problem(form):
+    if problem := find_format_problem(form):
         raise UnfitSettingError(problem)
     return form.replace(".%f", "%.f").replace("%T", "%H:%M:%S")
 
 
 def _strptime(text: pa.StringArray, form: str, pattern: str, zone: str) -> pa.TimestampArray:
-    has_offset, offset = "%z" in pattern, named_offset(form)
+    has_offset, offset = "%z" in pattern, find_named_offset(form)
     series = _series(pc.replace_substring_regex(text, "[Zz]$", "+00:00") if has_offset else text)
     try:
         parsed = series.str.to_datetime(pattern, time_unit="us", strict=False)

@@ -1,9 +1,10 @@
-"""The keys and words of an event, as Meta knows them (D:parameters/…; SDK user_data.py, event.py, custom_data.py)."""
+"""The keys and fixed words of an event (D:parameters/…; SDK user_data.py, event.py, custom_data.py)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from offline_capi.runtime.nearest import nearest
 
@@ -11,20 +12,45 @@ __all__ = [
     "BARE_DOMAIN",
     "DATA_PROCESSING_STATES",
     "EVENT_KEYS",
+    "LONG_ID_KEYS",
     "REQUIRED_EVENT_KEYS",
     "USER_DATA_KEYS",
     "WORDS",
+    "Kind",
     "UserDataKey",
-    "known_key",
+    "check_key",
 ]
 
 
-class UserDataKey(NamedTuple):
-    """How a key travels: whether it is hashed, and whether it may hold a list."""
+#: What the values of a key are; each profile of ``identity`` has its own rule for each kind that it knows.
+Kind = Literal[
+    "email", "phone", "name", "gender", "birth_date", "city", "state", "postal_code", "country", "external_id",
+    "first_letters", "first_letter", "birth_day", "birth_month", "birth_year",
+    "ip_address", "click_id", "browser_id", "advertising_id", "lead_id", "graph_id", "token", "printable",
+]  # fmt: skip
 
+
+class UserDataKey(NamedTuple):
+    """What Meta and we know of one key of ``user_data``. The tables of the other rooms are derived from it.
+
+    ``kind``: which rule of a profile reads its values, and which of our tables apply.
+    ``several``: whether Meta takes a list.
+    ``meaning``, ``plural``: how messages name one value, and many.
+    ``column_names``: what sources call a column that holds it, without marks and accents; separated by blanks.
+    ``long_number``: may be digits alone, which spreadsheets round and floats write with an exponent.
+    ``is_integer``: written to the payload as a JSON number.
+    ``source``: the page of meta-capi.md's list of sources.
+    """
+
+    kind: Kind
     hashing: Literal["always", "by_policy", "never"]
     several: bool
     meaning: str
+    plural: str
+    column_names: str = ""
+    long_number: bool = False
+    is_integer: bool = False
+    source: str = "D:parameters/customer-information-parameters"
 
     @property
     def hashable(self) -> bool:
@@ -32,77 +58,126 @@ class UserDataKey(NamedTuple):
         return self.hashing != "never"
 
 
-def _hashed(meaning: str) -> UserDataKey:
-    return UserDataKey("always", True, meaning)
+def _define_hashed(kind: Kind, meaning: str, plural: str, names: str = "", **facts: Any) -> UserDataKey:
+    return UserDataKey(kind, "always", True, meaning, plural, names, **facts)
 
 
-def _legacy(meaning: str) -> UserDataKey:
-    return UserDataKey("always", False, meaning)
+def _define_legacy(kind: Kind, meaning: str, plural: str) -> UserDataKey:
+    return UserDataKey(kind, "always", False, meaning, plural, source="SDK user_data.py")
 
 
-def _raw(meaning: str) -> UserDataKey:
-    return UserDataKey("never", False, meaning)
+def _define_raw(kind: Kind, meaning: str, plural: str, names: str = "", **facts: Any) -> UserDataKey:
+    return UserDataKey(kind, "never", False, meaning, plural, names, **facts)
 
 
+#: One row a key, in the order in which the payload holds them (meta-capi.md section 2.1).
 USER_DATA_KEYS: Mapping[str, UserDataKey] = {
-    "em": _hashed("email"),
-    "ph": _hashed("phone"),
-    "fn": _hashed("first name"),
-    "ln": _hashed("last name"),
-    "ge": _hashed("gender"),
-    "db": _hashed("date of birth"),
-    "ct": _hashed("city"),
-    "st": _hashed("state"),
-    "zp": _hashed("zip or postal code"),
-    "country": _hashed("country"),
-    "external_id": UserDataKey("by_policy", True, "customer id"),
-    "client_ip_address": _raw("IP address"),
-    "client_user_agent": _raw("browser's user agent"),
-    "fbc": _raw("click id"),
-    "fbp": _raw("browser id"),
-    "subscription_id": _raw("subscription id"),
-    "fb_login_id": _raw("Facebook login id"),
-    "lead_id": _raw("lead id"),
-    "anon_id": _raw("install id"),
-    "madid": _raw("mobile advertising id"),
-    "page_id": _raw("page id"),
-    "page_scoped_user_id": _raw("page-scoped user id"),
-    "ctwa_clid": _raw("click-to-WhatsApp id"),
-    "ig_account_id": _raw("Instagram account id"),
-    "ig_sid": _raw("Instagram-scoped id"),
-    "whatsapp_business_account_id": _raw("WhatsApp business account id"),
-    "f5first": _legacy("first five letters of the first name"),
-    "f5last": _legacy("first five letters of the last name"),
-    "fi": _legacy("first initial"),
-    "dobd": _legacy("day of birth"),
-    "dobm": _legacy("month of birth"),
-    "doby": _legacy("year of birth"),
-}
-
-# What people, and Meta's own offline page, call the keys. Refused with a hint, for one name a key in all files.
-_OTHER_NAMES: Mapping[str, str] = {
-    "email": "em", "e_mail": "em", "mail": "em", "email_address": "em",
-    "phone": "ph", "phone_number": "ph", "mobile": "ph", "telephone": "ph",
-    "first_name": "fn", "firstname": "fn", "given_name": "fn",
-    "last_name": "ln", "lastname": "ln", "surname": "ln", "family_name": "ln",
-    "gender": "ge", "gen": "ge", "sex": "ge",
-    "birth_date": "db", "birthdate": "db", "birthday": "db", "date_of_birth": "db", "dob": "db",
-    "city": "ct", "town": "ct",
-    "state": "st", "province": "st", "region": "st",
-    "zip": "zp", "zip_code": "zp", "postal_code": "zp", "postcode": "zp",
-    "country_code": "country",
-    "customer_id": "external_id", "user_id": "external_id", "extern_id": "external_id",
-    "ip": "client_ip_address", "ip_address": "client_ip_address",
-    "user_agent": "client_user_agent",
-    "fbclid": "fbc",
+    "em": _define_hashed(
+        "email", "email", "e-mail addresses",
+        "em email emailaddress emailaddr mail mailaddress correo correoelectronico courriel posta epost sahkoposti",
+    ),
+    "ph": _define_hashed(
+        "phone", "phone", "phone numbers",
+        "ph phone phonenumber phoneno mobile mobilephone mobilenumber cell cellphone tel telephone telephonenumber "
+        "telefon telefono telefone handy celular msisdn",
+        long_number=True,
+    ),
+    "fn": _define_hashed(
+        "name", "first name", "first names",
+        "fn first firstname fname givenname forename vorname prenom nombre nome fornavn fornamn voornaam",
+    ),
+    "ln": _define_hashed(
+        "name", "last name", "last names",
+        "ln last lastname lname surname familyname nachname apellido apellidos cognome sobrenome etternavn efternamn "
+        "achternaam",
+    ),
+    "ge": _define_hashed("gender", "gender", "genders", "ge gen gender sex geschlecht genero sexe sesso"),
+    "db": _define_hashed(
+        "birth_date", "date of birth", "dates of birth",
+        "db dob birthdate birthday dateofbirth birth bday geburtsdatum geburtstag datenaissance fechanacimiento",
+    ),
+    "ct": _define_hashed("city", "city", "cities", "ct city town locality ort stadt ville ciudad citta cidade"),
+    "st": _define_hashed(
+        "state", "state", "states", "st state province region stateprovince bundesland provincia estado departement"
+    ),
+    "zp": _define_hashed(
+        "postal_code", "zip or postal code", "postal codes",
+        "zp zip zipcode postal postalcode postcode plz cap codepostal codigopostal cep pincode",
+    ),
+    "country": _define_hashed(
+        "country", "country", "countries", "country ctry cntry countrycode countryname land pays pais paese nation"
+    ),
+    "external_id": UserDataKey(
+        "external_id", "by_policy", True, "customer id", "customer ids",
+        "externalid externid customerid customerno customernumber customerkey userid memberid membernumber memberno "
+        "loyaltyid loyaltyno loyaltynumber loyaltycard accountid contactid crmid personid kundennummer kundennr",
+        long_number=True,
+    ),
+    "lead_id": _define_raw(
+        "lead_id", "lead id", "lead ids", "leadid leadgenid metaleadid facebookleadid", long_number=True,
+        is_integer=True,
+    ),
+    "fb_login_id": _define_raw(
+        "graph_id", "Facebook login id", "Facebook login ids", "fbloginid facebookloginid", long_number=True,
+        is_integer=True,
+    ),
+    "client_ip_address": _define_raw(
+        "ip_address", "IP address", "IP addresses", "ip ipaddress ipaddr clientip clientipaddress remoteaddr"
+    ),
+    "client_user_agent": _define_raw(
+        "printable", "browser's user agent", "browsers' user agents", "useragent clientuseragent ua browseragent"
+    ),
+    "fbc": _define_raw(
+        "click_id", "click id", "click ids", "fbc clickid fbclid", source="D:parameters/fbp-and-fbc"
+    ),
+    "fbp": _define_raw("browser_id", "browser id", "browser ids", "fbp browserid", source="D:parameters/fbp-and-fbc"),
+    "subscription_id": _define_raw(
+        "printable", "subscription id", "subscription ids", "subscriptionid subscription", long_number=True
+    ),
+    "anon_id": _define_raw("token", "install id", "install ids"),
+    "madid": _define_raw(
+        "advertising_id", "mobile advertising id", "mobile advertising ids",
+        "madid idfa aaid gaid gpsadid advertisingid mobileadvertisingid",
+    ),
+    "page_id": _define_raw("graph_id", "page id", "page ids", long_number=True),
+    "page_scoped_user_id": _define_raw(
+        "graph_id", "page-scoped user id", "page-scoped user ids", "pagescopeduserid psid", long_number=True
+    ),
+    "ctwa_clid": _define_raw("token", "click-to-WhatsApp id", "click-to-WhatsApp ids", "ctwaclid"),
+    "ig_account_id": _define_raw("graph_id", "Instagram account id", "Instagram account ids", long_number=True),
+    "ig_sid": _define_raw("graph_id", "Instagram-scoped id", "Instagram-scoped ids", long_number=True),
+    "whatsapp_business_account_id": _define_raw(
+        "graph_id", "WhatsApp business account id", "WhatsApp business account ids", long_number=True,
+        source="D:business-messaging",
+    ),
+    "f5first": _define_legacy(
+        "first_letters", "first five letters of the first name", "first five letters of first names"
+    ),
+    "f5last": _define_legacy(
+        "first_letters", "first five letters of the last name", "first five letters of last names"
+    ),
+    "fi": _define_legacy("first_letter", "first initial", "first initials"),
+    "dobd": _define_legacy("birth_day", "day of birth", "days of birth"),
+    "dobm": _define_legacy("birth_month", "month of birth", "months of birth"),
+    "doby": _define_legacy("birth_year", "year of birth", "years of birth"),
 }  # fmt: skip
 
+#: Ids that another system gave the person, and that spreadsheets damage.
+LONG_ID_KEYS: tuple[str, ...] = tuple(
+    key for key, facts in USER_DATA_KEYS.items() if facts.long_number and facts.hashing != "always"
+)
 
-def known_key(name: str) -> str:
-    """``name``, if Meta knows it as a key of ``user_data``."""
+# What people, and Meta's own offline page, call the keys. Refused with a hint: a key has one name in all files.
+_KEY_BY_COLUMN_NAME: Mapping[str, str] = {
+    name: key for key, facts in USER_DATA_KEYS.items() for name in facts.column_names.split()
+}
+
+
+def check_key(name: str) -> str:
+    """``name``, if it is a key of ``user_data``; else a ``ValueError`` that names the key probably meant."""
     if name in USER_DATA_KEYS:
         return name
-    close = _OTHER_NAMES.get(name.lower().replace("-", "_")) or nearest(name, USER_DATA_KEYS)
+    close = _KEY_BY_COLUMN_NAME.get(re.sub(r"[\W_]", "", name.lower())) or nearest(name, USER_DATA_KEYS)
     guess = f'did you mean "{close}" ({USER_DATA_KEYS[close].meaning})? ' if close else ""
     raise ValueError(f"is not a user_data key; {guess}One of: {', '.join(USER_DATA_KEYS)}")
 
@@ -111,7 +186,7 @@ def known_key(name: str) -> str:
 
 REQUIRED_EVENT_KEYS: tuple[str, ...] = ("event_name", "event_time", "event_id", "action_source")  # event_id: promise P2
 
-# D:parameters/server-event; SDK event.py: what an event may hold beside user_data and custom_data.
+# D:parameters/server-event; SDK event.py: what an event may hold besides user_data and custom_data.
 EVENT_KEYS: tuple[str, ...] = (
     *REQUIRED_EVENT_KEYS,
     "event_source_url",
@@ -161,5 +236,5 @@ DATA_PROCESSING_STATES: Mapping[int, tuple[str, str]] = {
 }
 
 # An address without user, path and query, as RE2 and Python write a replacement: what is left when the rest may hold
-# what must never be sent (meta-capi.md section 10.3 and 10.4).
+# data that must never be sent (meta-capi.md section 10.3 and 10.4).
 BARE_DOMAIN = (r"(?s)^(https?://)(?:[^/?#@]*@)?([^/?#@]+).*$", r"\1\2/")

@@ -22,7 +22,7 @@ from offline_capi.model.days import (
     debts_of,
     judge_day,
 )
-from offline_capi.model.fates import FORMER_FATES, REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
+from offline_capi.model.fates import FATE_TEXTS, FORMER_FATES, REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
 from offline_capi.model.rows import (
     LIST_MARK,
     DroppedValues,
@@ -49,6 +49,7 @@ from offline_capi.model.window import Window, in_utc, in_zone, start_of_day, yes
 
 __all__ = [
     "DAY_REASONS",
+    "FATE_TEXTS",
     "FEW_PARTS",
     "FORMER_FATES",
     "KEY_BYTES",

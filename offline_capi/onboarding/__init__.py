@@ -1,35 +1,35 @@
-"""From a table or a file nobody has described yet to a configuration that a person reviews.
+"""From a table or a file without a description to a configuration that a user reviews.
 
-``files.look_at_file`` and ``tables.look_at_table`` read some rows; ``propose`` says which column would become which
-field, each with the evidence and how sure it is; ``write_up`` makes of that the files of a deployment. Nothing is
+``files.inspect_file`` and ``tables.inspect_table`` read some rows; ``propose`` says which column would become which
+field, each with the evidence and how sure it is; ``write_up`` turns that into the files of a deployment. Nothing is
 guessed: what the rows do not show is left as a TODO that ``check`` reports. Only counts and the names of columns leave
 this room, never a value.
 """
 
 from __future__ import annotations
 
-from offline_capi.onboarding.files import look_at_file, seen_from
-from offline_capi.onboarding.folder import Known, known_in, missing_only, save
-from offline_capi.onboarding.lines import Answers, Line, Standing
+from offline_capi.onboarding.files import inspect_file, rebase_source
+from offline_capi.onboarding.folder import ProjectState, read_project, save, select_missing
+from offline_capi.onboarding.lines import Answers, Confidence, Line
 from offline_capi.onboarding.origins import Origin
 from offline_capi.onboarding.proposal import Proposal, propose
-from offline_capi.onboarding.tables import look_at_query, look_at_table
+from offline_capi.onboarding.tables import inspect_query, inspect_table
 from offline_capi.onboarding.writing import write_up
 
 __all__ = [
     "Answers",
-    "Known",
+    "Confidence",
     "Line",
     "Origin",
+    "ProjectState",
     "Proposal",
-    "Standing",
-    "known_in",
-    "look_at_file",
-    "look_at_query",
-    "look_at_table",
-    "missing_only",
+    "inspect_file",
+    "inspect_query",
+    "inspect_table",
     "propose",
+    "read_project",
+    "rebase_source",
     "save",
-    "seen_from",
+    "select_missing",
     "write_up",
 ]

@@ -1,4 +1,4 @@
-"""Which columns tell what happened: the event's id, its value and currency, consent, and whose row it is."""
+"""Columns of the event: its id, value and currency, consent, and the client of the row."""
 
 from __future__ import annotations
 
@@ -6,65 +6,82 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.config.settings import FieldSpec
+from offline_capi.config.fields import FieldSpec
 from offline_capi.events.standard import STANDARD_EVENTS, StandardEvent, currencies
 from offline_capi.mapping.casts import truths
 from offline_capi.mapping.numerals import read_integers, read_money, read_numbers
-from offline_capi.onboarding.lines import Answers, Line, Standing, of_values, percent, reference
-from offline_capi.onboarding.sample import Column, Sample, vocabulary
+from offline_capi.onboarding.lines import Answers, Confidence, Line, describe_share, format_percent, refer_to_column
+from offline_capi.onboarding.sample import Column, Sample, build_vocabulary, split_words
+from offline_capi.runtime.border import is_code
+from offline_capi.runtime.currency_words import find_currency_code
 
-__all__ = ["client_lines", "consent_lines", "content_lines", "id_lines", "money_lines"]
+__all__ = [
+    "propose_client",
+    "propose_consent",
+    "propose_contents",
+    "propose_id",
+    "propose_money",
+    "propose_outcome_filter",
+]
 
 Words = frozenset[str]
 
 
-def _by_words(sample: Sample, wanted: Words, other: Words, taken: frozenset[str]) -> list[Column]:
+def _find_by_words(sample: Sample, wanted: Words, other: Words, taken: frozenset[str]) -> list[Column]:
     found = (column for name, column in sample.columns.items() if name not in taken and column.filled)
     return [column for column in found if column.words & wanted and not column.words & other]
 
 
 # ---------------------------------------------------------------------------------------------- event.id
 
-_ID = vocabulary("id no nr num number key code ref reference uuid guid nummer numero numéro beleg belegnr bon")
-_BUSINESS = vocabulary(
+_ID = build_vocabulary("id no nr num number key code ref reference uuid guid nummer numero numéro beleg belegnr bon")
+_BUSINESS = build_vocabulary(
     "order receipt invoice transaction application contract booking sale purchase payment event beleg rechnung "
     "bestellung auftrag pedido commande lead deal opportunity policy loan lease ticket bon"
 )
-_PLACE = vocabulary("line item position pos row index batch export load file seq sequence")
-_PIECES = 6
+_PLACE = build_vocabulary("line item position pos row index batch export load file seq sequence")
+_MAX_ID_COLUMNS = 6
 _FILLED, _NEAR = 0.98, 0.9
 _DIGITS_LOST = r"^\d[.,]\d+[eE]\+\d+$"
 _WITH_FRACTION = r"^\d+\.0+$"
 
 
-def id_lines(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
+def propose_id(
+    sample: Sample, answers: Answers, taken: frozenset[str], *, also: Sequence[str] = (), times: Sequence[str] = ()
+) -> list[Line]:
     """``event.id``: a column, or two together, whose values are never missing and all different but for rows that were
-    exported twice; else a TODO, with the nearest as a comment."""
+    exported twice; else a TODO, with the nearest as a comment.
+
+    Where no other will do: a column of ``also``, ids that identify people, alone or with one of ``times``.
+    """
     if answers.id is not None:
-        return [Line("event", "id", answers.id, answers.because("id"), columns=_columns_of(answers.id, sample))]
-    named = _by_words(sample, _ID | _BUSINESS, frozenset(), taken)
+        return [
+            Line("event", "id", answers.id, answers.explain_source("id"), columns=_list_columns(answers.id, sample))
+        ]
+    named = _find_by_words(sample, _ID | _BUSINESS, frozenset(), taken)
     whole = [column for column in named if column.filled >= _FILLED * len(sample) and _is_id(column)]
     whole.sort(key=lambda column: (not column.words & _BUSINESS, not column.words & _ID))
-    candidates = [*_alone(whole), *_in_pairs(whole)]
-    events = _different_rows(sample)
+    candidates = [*_try_single_columns(whole), *_try_pairs(whole)]
+    events = _count_different_rows(sample)
+    candidates += _try_people(sample, also, times) if events else []
     found = next((one for one in candidates if one.distinct >= events - one.missing), None)
     if found is not None:
-        return [_id_line(found, len(sample), events), *_order_lines(found)]
-    todo = Line("event", "id", None, _no_id(named), Standing.OPEN)
+        return [_build_id_line(found, len(sample), events), *_propose_order_lines(found)]
+    todo = Line("event", "id", None, _describe_missing_id(named, also, times), Confidence.OPEN)
     nearest = max(candidates, key=lambda one: one.distinct, default=None)
     if nearest is None or nearest.distinct < _NEAR * events:
         return [todo]
-    return [_near_line(nearest, len(sample)), todo, *_order_lines(nearest)]
+    return [_build_near_line(nearest, len(sample)), todo, *_propose_order_lines(nearest)]
 
 
-class _Key(NamedTuple):
+class _CandidateId(NamedTuple):
     """A candidate: one column, or two, and how many different values they have."""
 
     columns: tuple[Column, ...]
@@ -80,11 +97,11 @@ class _Key(NamedTuple):
 
     @property
     def node(self) -> object:
-        pieces = "-".join(map(_piece, self.columns))
-        return reference(self.names[0]) if pieces == f"{{{self.names[0]}}}" else pieces
+        pieces = "-".join(map(_write_template_part, self.columns))
+        return refer_to_column(self.names[0]) if pieces == f"{{{self.names[0]}}}" else pieces
 
 
-def _columns_of(template: str, sample: Sample) -> tuple[str, ...]:
+def _list_columns(template: str, sample: Sample) -> tuple[str, ...]:
     return tuple(name for name in FieldSpec.model_validate(template).columns if name in sample.columns)
 
 
@@ -92,110 +109,129 @@ def _is_id(column: Column) -> bool:
     kind = column.values.type
     if kinds.is_floating(kind):
         return bool(pc.all(pc.equal(column.values, pc.trunc(column.values))).as_py())
-    return bool(kinds.is_string(kind) or kinds.is_integer(kind)) and not column.matching(_DIGITS_LOST)
+    return bool(kinds.is_string(kind) or kinds.is_integer(kind)) and not column.count_matching(_DIGITS_LOST)
 
 
-def _different_rows(sample: Sample) -> int:
+def _count_different_rows(sample: Sample) -> int:
     return len(pl.DataFrame({name: column.text for name, column in sample.columns.items()}).unique())
 
 
-def _alone(whole: Sequence[Column]) -> Iterator[_Key]:
+def _try_single_columns(whole: Sequence[Column]) -> Iterator[_CandidateId]:
     ids = (column for column in whole if not column.words & _PLACE)
-    yield from (_Key((column,), int(pc.count_distinct(_as_read(column)).as_py())) for column in ids)
+    yield from (_CandidateId((column,), int(pc.count_distinct(_read_as_id(column)).as_py())) for column in ids)
 
 
-def _in_pairs(whole: Sequence[Column]) -> Iterator[_Key]:
-    for first, second in permutations(whole[:_PIECES], 2):
+def _try_pairs(whole: Sequence[Column]) -> Iterator[_CandidateId]:
+    for first, second in permutations(whole[:_MAX_ID_COLUMNS], 2):
         if first.words & _BUSINESS and not first.words & _PLACE and not re.search(r"[{}:!]", first.name + second.name):
-            together = pc.binary_join_element_wise(_as_read(first), _as_read(second), "\0")
-            yield _Key((first, second), int(pc.count_distinct(together).as_py()))
+            together = pc.binary_join_element_wise(_read_as_id(first), _read_as_id(second), "\0")
+            yield _CandidateId((first, second), int(pc.count_distinct(together).as_py()))
 
 
-def _id_line(found: _Key, rows: int, events: int) -> Line:
+def _try_people(sample: Sample, also: Sequence[str], times: Sequence[str]) -> Iterator[_CandidateId]:
+    """A lead's own id; and a person who occurs several times, with the time at which it happened."""
+    columns = [sample.columns[name] for name in also if sample.columns[name].filled >= _FILLED * len(sample)]
+    columns = [column for column in columns if _is_id(column) and not re.search(r"[{}:!]", column.name)]
+    for column in columns:
+        if "lead" in column.words:
+            yield _CandidateId((column,), int(pc.count_distinct(_read_as_id(column)).as_py()))
+    for column in columns:
+        for time in (sample.columns[name] for name in times if not re.search(r"[{}:!]", name)):
+            if column.distinct < column.filled:
+                together = pc.binary_join_element_wise(_read_as_id(column), _read_as_id(time), "\0")
+                yield _CandidateId((column, time), int(pc.count_distinct(together).as_py()))
+
+
+def _build_id_line(found: _CandidateId, rows: int, events: int) -> Line:
     twice = f" but {rows - events:,} that are there twice in full" if events < rows else ""
     without = f"; missing in {found.missing:,}, which would be invalid" if found.missing else ""
     said = f"{'together ' if len(found.columns) > 1 else ''}different in all {rows:,} rows{twice}{without}"
     return Line("event", "id", found.node, said, columns=found.names)
 
 
-def _near_line(near: _Key, rows: int) -> Line:
-    said = f"different in {percent(near.distinct, rows)} of {rows:,} rows; of the others only the first would be sent"
-    return Line("event", "id", near.node, said, Standing.UNSURE, near.names)
+def _build_near_line(near: _CandidateId, rows: int) -> Line:
+    share = format_percent(near.distinct, rows)
+    said = f"different in {share} of {rows:,} rows; of the others only the first would be sent"
+    return Line("event", "id", near.node, said, Confidence.UNSURE, near.names)
 
 
-def _piece(column: Column) -> str:
+def _write_template_part(column: Column) -> str:
     """A whole number that an export wrote as ``1234567.0`` is the number."""
     return f"{{{column.name}:integer}}" if _holds_floats(column) else f"{{{column.name}}}"
 
 
 def _holds_floats(column: Column) -> bool:
-    return bool(kinds.is_floating(column.values.type) or column.matching(_WITH_FRACTION))
+    return bool(kinds.is_floating(column.values.type) or column.count_matching(_WITH_FRACTION))
 
 
-def _as_read(column: Column) -> pa.StringArray:
+def _read_as_id(column: Column) -> pa.StringArray:
     """The values as an event's id holds them: ``1234567.0`` and ``1234567`` are one."""
     return pc.cast(read_integers(column.text, "."), pa.string()) if _holds_floats(column) else column.text
 
 
-def _no_id(named: Sequence[Column]) -> str:
-    if any(column.matching(_DIGITS_LOST) for column in named):
+def _describe_missing_id(named: Sequence[Column], people: Sequence[str], times: Sequence[str]) -> str:
+    if any(column.count_matching(_DIGITS_LOST) for column in named):
         return "TODO: ids were exported as 1.2E+11, their digits are gone; export them as text, then name the column"
-    return "TODO: no column or pair of columns tells every row apart; name the business key"
+    pair = f'; if a person has one event at a time, --id "{{{people[0]}}}-{{{times[0]}}}"' if people and times else ""
+    return (
+        f"TODO: no column or pair of columns that is named as an id differs in every row; name the business key{pair}"
+    )
 
 
-def _order_lines(key: _Key) -> Iterator[Line]:
-    """What Meta tells offline events apart by, beside the time (D:offline-events)."""
+def _propose_order_lines(key: _CandidateId) -> Iterator[Line]:
+    """The keys by which Meta distinguishes offline events, besides the time (D:offline-events)."""
     if key.columns[0].words & _BUSINESS:
-        for (name, said), column in zip(_ORDER.items(), key.names, strict=False):
-            yield Line("custom_data", name, reference(column), said, columns=(column,))
+        for (name, said), column in zip(_ORDER_KEYS.items(), key.names, strict=False):
+            yield Line("custom_data", name, refer_to_column(column), said, columns=(column,))
 
 
-_ORDER = {
-    "order_id": "with it Meta tells offline events apart",
-    "item_number": "with it Meta tells the lines of an order apart",
+_ORDER_KEYS = {
+    "order_id": "Meta distinguishes offline events by it",
+    "item_number": "Meta distinguishes the lines of an order by it",
 }
 
 
 # ---------------------------------------------------------------------------------------------- value and currency
 
-_MONEY = vocabulary(
+_MONEY = build_vocabulary(
     "amount value total price revenue sum sales turnover gross betrag umsatz preis summe gesamt montant prix importe "
     "valor kwota bedrag belopp importo totale credit"
 )
-_NO_MONEY = vocabulary(
+_CENTS = build_vocabulary("cents cent minor pence penny ore øre öre grosz kopecks centavos centimes")
+_NO_MONEY = build_vocabulary(
     "tax vat mwst shipping discount unit quantity qty count items currency waehrung währung score date at name type id "
     "no points status balance code"
 )
-_CURRENCY = vocabulary("currency waehrung währung devise moneda valuta curr ccy")
-_READ = 0.95
+_CURRENCY = build_vocabulary("currency waehrung währung devise moneda valuta curr ccy")
+_MIN_READ_SHARE = 0.95
 _COMMA_ENDS, _POINT_ENDS = r"\d,\d{1,2}\D{0,5}$", r"\d\.\d{1,2}\D{0,5}$"
-_EITHER = r"^\d{1,3}[.,]\d{3}$"
+_AMBIGUOUS_NUMBER = r"^\d{1,3}[.,]\d{3}$"
 
 
-def money_lines(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
+def propose_money(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
     """``value`` and ``currency``; a TODO where the event needs them and the rows do not show them."""
     needed = "value" in STANDARD_EVENTS.get(answers.event or "", StandardEvent()).required
-    values = list(_values(sample, answers, taken))
-    if needed and not any(line.standing is Standing.TAKEN for line in values):
+    values = list(_propose_values(sample, answers, taken))
+    if needed and not any(line.confidence is Confidence.TAKEN for line in values):
         because = f"TODO: {answers.event} needs a value, and no column is clearly one; name it"
-        values.append(Line("custom_data", "value", {"column": None, "type": "number"}, because, Standing.OPEN))
-    return [*values, *_currency(sample, answers, taken, needed=bool(values) or needed)]
+        values.append(Line("custom_data", "value", {"column": None, "type": "number"}, because, Confidence.OPEN))
+    return [*values, *_propose_currency(sample, answers, taken, needed=bool(values) or needed)]
 
 
-def _values(sample: Sample, answers: Answers, taken: frozenset[str]) -> Iterator[Line]:
+def _propose_values(sample: Sample, answers: Answers, taken: frozenset[str]) -> Iterator[Line]:
     if answers.value is not None:
-        yield _value(sample.columns[answers.value]).as_(Standing.TAKEN)
+        yield _propose_value(sample.columns[answers.value]).mark(Confidence.TAKEN)
         return
-    named = [_value(column) for column in _by_words(sample, _MONEY, _NO_MONEY, taken)]
-    sure = [line for line in named if line.standing is Standing.TAKEN]
+    named = [_propose_value(column) for column in _find_by_words(sample, _MONEY, _NO_MONEY, taken)]
+    sure = [line for line in named if line.confidence is Confidence.TAKEN]
     several = f"; which of {', '.join(line.columns[0] for line in sure)}?"
     for line in named:
         doubtful = line in sure and len(sure) > 1
-        yield replace(line, because=line.because + several, standing=Standing.UNSURE) if doubtful else line
+        yield replace(line, because=line.because + several, confidence=Confidence.UNSURE) if doubtful else line
 
 
-def _value(column: Column) -> Line:
-    mark = _decimal(column)
+def _propose_value(column: Column) -> Line:
+    mark = _find_decimal_mark(column)
     numbers = read_numbers(column.values if _is_number(column) else column.given, mark or ".")
     read = len(numbers) - numbers.null_count
     kind, what = "number", "numbers"
@@ -204,17 +240,20 @@ def _value(column: Column) -> Line:
         if len(money) - money.null_count > read:
             kind, what, numbers, read = "money", "amounts of money", money, len(money) - money.null_count
     few = int(pc.sum(pc.less_equal(numbers, 0)).as_py() or 0)
-    node = {"column": column.name, "type": kind, **({"decimal": ","} if mark == "," else {})}
-    because = f"{of_values(read, column.filled)} are {what}{_MARKS[mark]}"
-    because += f"; {percent(few, read)} are zero or less: no sales?" if few else ""
-    standing = Standing.TAKEN if read >= _READ * column.filled and mark else Standing.UNSURE
-    return Line("custom_data", "value", node, because, standing, (column.name,))
+    node: dict[str, Any] = {"column": column.name, "type": kind, **({"decimal": ","} if mark == "," else {})}
+    because = f"{describe_share(read, column.filled)} are {what}{_MARK_NOTES[mark]}"
+    if column.words & _CENTS and read and not pc.any(pc.not_equal(numbers, pc.round(numbers))).as_py():
+        node["divide"] = 100
+        because += f"; whole numbers, and the name says {next(iter(column.words & _CENTS))}: divided by 100"
+    because += f"; {format_percent(few, read)} are zero or less: no sales?" if few else ""
+    confidence = Confidence.TAKEN if read >= _MIN_READ_SHARE * column.filled and mark else Confidence.UNSURE
+    return Line("custom_data", "value", node, because, confidence, (column.name,))
 
 
-_MARKS: Mapping[str | None, str] = {
+_MARK_NOTES: Mapping[str | None, str] = {
     ".": "",
     ",": " with a decimal comma",
-    None: ", and whether a comma or a point is the decimal mark cannot be told",
+    None: ", and whether a comma or a point is the decimal mark is unclear",
 }
 
 
@@ -222,104 +261,174 @@ def _is_number(column: Column) -> bool:
     return not kinds.is_string(column.values.type)
 
 
-def _decimal(column: Column) -> str | None:
+def _find_decimal_mark(column: Column) -> str | None:
     """The decimal mark, where the values show it; ``None`` where they could be read either way."""
     if _is_number(column):
         return "."
-    commas, points = column.matching(_COMMA_ENDS), column.matching(_POINT_ENDS)
-    if (commas and points) or (column.matching(_EITHER) and not commas and not points):
+    commas, points = column.count_matching(_COMMA_ENDS), column.count_matching(_POINT_ENDS)
+    if (commas and points) or (column.count_matching(_AMBIGUOUS_NUMBER) and not commas and not points):
         return None
     return "," if commas else "."
 
 
-def _currency(sample: Sample, answers: Answers, taken: frozenset[str], *, needed: bool) -> Iterator[Line]:
+def _propose_currency(sample: Sample, answers: Answers, taken: frozenset[str], *, needed: bool) -> Iterator[Line]:
     if answers.currency is not None:
         yield Line("custom_data", "currency", answers.currency, "as you said, for every row")
         return
-    by_values = [line for column in _texts(sample, taken) if (line := _currency_column(column))]
+    by_values = [line for column in _list_texts(sample, taken) if (line := _propose_currency_column(column))]
     if by_values:
         yield by_values[0]
-        yield from (line.as_(Standing.UNSURE) for line in by_values[1:])
+        yield from (line.mark(Confidence.UNSURE) for line in by_values[1:])
     elif needed:
-        yield _open_currency(next(iter(_by_words(sample, _CURRENCY, frozenset(), taken)), None))
+        yield _ask_for_currency(next(iter(_find_by_words(sample, _CURRENCY, frozenset(), taken)), None))
 
 
-def _texts(sample: Sample, taken: frozenset[str]) -> Iterator[Column]:
+def _list_texts(sample: Sample, taken: frozenset[str]) -> Iterator[Column]:
     for name, column in sample.columns.items():
         if name not in taken and column.filled and kinds.is_string(column.values.type):
             yield column
 
 
-def _currency_column(column: Column) -> Line | None:
+def _propose_currency_column(column: Column) -> Line | None:
     known = pa.array(sorted(currencies()))
-    codes = int(pc.sum(pc.is_in(pc.utf8_upper(column.given), known)).as_py() or 0)
-    if codes < _READ * column.filled:
+    listed = pc.is_in(pc.utf8_upper(column.given), known)
+    codes, words = int(pc.sum(listed).as_py() or 0), sorted(set(column.given.filter(pc.invert(listed)).to_pylist()))
+    is_named = bool(column.words & _CURRENCY)
+    if not is_named and codes < _MIN_READ_SHARE * column.filled:
         return None
-    because = f"{of_values(codes, column.filled)} are ISO 4217 codes"
-    return Line("custom_data", "currency", reference(column.name), because, columns=(column.name,))
+    meant = {word: find_currency_code(word) for word in words[:_MAX_CURRENCY_WORDS]}
+    if words and len(words) <= _MAX_CURRENCY_WORDS and all(meant.values()):
+        said = ", ".join(f"{word} as {code}" for word, code in meant.items())
+        because = f"{describe_share(codes, column.filled)} are ISO 4217 codes, which stay as they are; {said}"
+        node = {"column": column.name, "map": meant}
+        return Line("custom_data", "currency", node, because, columns=(column.name,))
+    if codes < _MIN_READ_SHARE * column.filled:
+        return None
+    because = f"{describe_share(codes, column.filled)} are ISO 4217 codes"
+    return Line("custom_data", "currency", refer_to_column(column.name), because, columns=(column.name,))
 
 
-def _open_currency(named: Column | None) -> Line:
+_MAX_CURRENCY_WORDS = 12
+
+
+def _ask_for_currency(named: Column | None) -> Line:
     if named is None:
         because = "TODO: no column holds ISO 4217 codes; write one for all rows, such as USD, or name a column"
-        return Line("custom_data", "currency", {"column": None}, because, Standing.OPEN)
+        return Line("custom_data", "currency", {"column": None}, because, Confidence.OPEN)
     because = (
         f"TODO: {named.name} holds words, not ISO 4217 codes; write {{column: {named.name}, map: {{WORD: USD, …}}}}"
     )
-    return Line("custom_data", "currency", {"column": None}, because, Standing.OPEN, (named.name,))
+    return Line("custom_data", "currency", {"column": None}, because, Confidence.OPEN, (named.name,))
 
 
 # ---------------------------------------------------------------------------------------------- contents
 
-_ITEMS = r'^\s*\[\s*\{.*"id".*"quantity"|^\s*\[\s*\{.*"quantity".*"id"'
+_CONTENTS_JSON = r'^\s*\[\s*\{.*"id".*"quantity"|^\s*\[\s*\{.*"quantity".*"id"'
 
 
-def content_lines(sample: Sample, taken: frozenset[str]) -> list[Line]:
+def propose_contents(sample: Sample, taken: frozenset[str]) -> list[Line]:
     """A column that holds Meta's ``contents`` as JSON."""
-    holding = [(column, column.matching(_ITEMS)) for column in _texts(sample, taken)]
+    holding = [(column, column.count_matching(_CONTENTS_JSON)) for column in _list_texts(sample, taken)]
     return [
         Line("custom_data", "contents", {"json_column": column.name},
-             f"{of_values(items, column.filled)} are lists of items with id and quantity", columns=(column.name,))
-        for column, items in holding if items >= _READ * column.filled
+             f"{describe_share(items, column.filled)} are lists of items with id and quantity", columns=(column.name,))
+        for column, items in holding if items >= _MIN_READ_SHARE * column.filled
     ][:1]  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------- consent, client
 
-_CONSENT = vocabulary("consent optin permission einwilligung gdpr dsgvo consentimiento consentement")
-_CLIENT = vocabulary("client brand advertiser merchant tenant mandant marke vendor franchise")
-_MOST_CLIENTS = 1_000
+_CONSENT = build_vocabulary("consent optin permission einwilligung gdpr dsgvo consentimiento consentement")
+_NEWSLETTER = build_vocabulary("newsletter subscribed subscriber")
+_CLIENT = build_vocabulary("client brand advertiser merchant tenant mandant marke vendor franchise")
+_MAX_CLIENTS = 1_000
 
 
-def consent_lines(sample: Sample, taken: frozenset[str]) -> list[Line]:
-    """The first column of consent; what it says must not be overlooked, so words we do not know are a TODO."""
+def propose_consent(sample: Sample, taken: frozenset[str]) -> list[Line]:
+    """The first column of consent; values that are neither yes nor no become a TODO, for consent must not be missed."""
     named = [column for name, column in sample.columns.items() if name not in taken and _is_consent(column)]
-    lines = [_consent(column) for column in named if column.filled]
-    return [*lines[:1], *(line.as_(Standing.UNSURE) for line in lines[1:])]
+    lines = [_propose_consent(column) for column in named if column.filled]
+    lines = [
+        replace(
+            line.mark(Confidence.UNSURE),
+            because=f"{line.because.removeprefix('TODO: ')}; is it consent to a newsletter alone, or to ads too?",
+        )
+        if split_words(line.columns[0]) & _NEWSLETTER
+        else line
+        for line in lines
+    ]
+    sure = [line for line in lines if line.confidence is not Confidence.UNSURE]
+    return [*sure[:1], *(line.mark(Confidence.UNSURE) for line in lines if line not in sure[:1])]
 
 
 def _is_consent(column: Column) -> bool:
-    return bool(column.words & _CONSENT) or column.words >= {"opt", "in"}
+    return bool(column.words & (_CONSENT | _NEWSLETTER)) or column.words >= {"opt", "in"}
 
 
-def _consent(column: Column) -> Line:
+def _propose_consent(column: Column) -> Line:
     values = truths(column.values if kinds.is_boolean(column.values.type) else column.given)
     yes = int(pc.sum(values).as_py() or 0)
     if len(values.drop_null()) == column.filled:
-        because = f"{of_values(yes, column.filled)} mean yes; rows of all others are never sent"
+        because = f"{describe_share(yes, column.filled)} mean yes; rows of all others are never sent"
         return Line("consent", "", {"column": column.name, "equals": True}, because, columns=(column.name,))
     because = f"TODO: {column.name} holds words that are neither yes nor no; write those that mean consent"
-    return Line("consent", "", {"column": column.name, "equals": None}, because, Standing.OPEN, (column.name,))
+    return Line("consent", "", {"column": column.name, "equals": None}, because, Confidence.OPEN, (column.name,))
 
 
-def client_lines(sample: Sample, client: str, taken: frozenset[str]) -> list[Line]:
-    """Whose rows these are: the client that a person named, and the column that may tell several apart."""
+# ---------------------------------------------------------------------------------------------- is it a conversion?
+
+_OUTCOME = build_vocabulary("status stage state outcome result disposition phase")
+#: Words by which a row says that nothing was sold or won, or no longer.
+_NO_CONVERSION = build_vocabulary(
+    "refunded refund returned return cancelled canceled cancel void voided disqualified unqualified rejected declined "
+    "failed lost expired chargeback reversed test spam duplicate storniert erstattet abgelehnt"
+)
+_MAX_OUTCOMES = 12
+
+
+def propose_outcome_filter(
+    sample: Sample, taken: frozenset[str], no_conversions: Sequence[str] | None = None
+) -> list[Line]:
+    """Rows that say themselves that they are no conversions are left out; a stage or status without such words is
+    shown, for whoever knows which rows count. ``no_conversions`` is the user's own list.
+    """
+    lines: list[Line] = []
+    for name, column in sample.columns.items():
+        if name in taken or not column.words & _OUTCOME or not 1 < column.distinct <= _MAX_OUTCOMES:
+            continue
+        counts = {str(one["values"]): one["counts"] for one in pc.value_counts(column.given).to_pylist()}
+        shown_words = [word for word in sorted(counts, key=lambda word: (-counts[word], word)) if is_code(word)]
+        if len(shown_words) < len(counts):  # not a column of words: a state, a text
+            continue
+        bad = [word for word in shown_words if word.casefold() in _NO_CONVERSION]
+        if no_conversions is not None and not lines:
+            named = {word.casefold() for word in no_conversions}
+            bad = [word for word in shown_words if word.casefold() in named]
+            if not bad:
+                continue
+        listed = ", ".join(f"{word} {counts[word]:,}" for word in shown_words)
+        if bad:
+            share = format_percent(sum(counts[word] for word in bad), len(sample))
+            said = f"it holds {listed}; {share} of rows are no conversions and are left out, counted: is that all?"
+            node: dict[str, Any] = {"column": name, "not_equals": bad if len(bad) > 1 else bad[0]}
+            lines.append(Line("filter", "", node, said, columns=(name,)))
+        elif column.words & {"status", "stage"}:
+            said = f"it holds {listed}: keep those that are conversions"
+            node = {"column": name, "equals": shown_words}
+            lines.append(Line("filter", "", node, said, Confidence.UNSURE, (name,)))
+    return [*lines[:1], *(line.mark(Confidence.UNSURE) for line in lines[1:])]
+
+
+def propose_client(sample: Sample, client: str, taken: frozenset[str]) -> list[Line]:
+    """The client of the rows: the one that the user named, and the column that may hold several."""
     one = Line("client", "", client, "every row is of this client")
-    named = _by_words(sample, _CLIENT, vocabulary("id email mail phone name first last ip agent user"), taken)
-    several = (column for column in named if 1 < column.distinct <= min(_MOST_CLIENTS, len(sample) // 2))
-    return [one, *(_client_column(column) for column in several)]
+    named = _find_by_words(
+        sample, _CLIENT, build_vocabulary("id email mail phone name first last ip agent user"), taken
+    )
+    several = (column for column in named if 1 < column.distinct <= min(_MAX_CLIENTS, len(sample) // 2))
+    return [one, *(_propose_client_column(column) for column in several)]
 
 
-def _client_column(column: Column) -> Line:
+def _propose_client_column(column: Column) -> Line:
     because = f"{column.distinct:,} different values: rows of several clients? Then map each to its client"
-    return Line("client", "", {"column": column.name, "map": {}}, because, Standing.UNSURE, (column.name,))
+    return Line("client", "", {"column": column.name, "map": {}}, because, Confidence.UNSURE, (column.name,))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow.compute as pc
 
-from offline_capi.onboarding.lines import Answers, Line, percent, reference
+from offline_capi.onboarding.lines import Answers, Line, format_percent, refer_to_column
 from offline_capi.onboarding.sample import Column, Sample
 
-__all__ = ["EXPORTS", "Export", "answered", "constant_lines", "keep_lines", "recognised"]
+__all__ = ["EXPORTS", "Export", "fill_in_answers", "propose_constants", "propose_filter", "recognise_export"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Export:
     """What is known of an export: ``marks`` are the columns by which it is recognised.
 
     ``time``, ``id`` and ``value`` are a column, or a template of columns; where there are several, the first that the
-    file has counts. ``keep`` is a column with the words of the rows that are meant: all others are refunds, open orders
+    file has counts. ``keep`` is a column with the values of the rows to send: all others are refunds, open orders
     or the further lines of an order. ``keys`` is column -> key of ``user_data``; ``said`` are constants of
     ``custom_data``. ``zones`` is a column that names the time zone of the row.
     """
@@ -146,13 +147,13 @@ _ZONES = {
 }
 
 
-def recognised(sample: Sample) -> Export | None:
+def recognise_export(sample: Sample) -> Export | None:
     """The export whose columns these are."""
     return next((one for one in EXPORTS if set(one.marks) <= set(sample.columns)), None)
 
 
-def answered(answers: Answers, export: Export, sample: Sample) -> Answers:
-    """What nobody has said, as the export has it; only columns that hold something."""
+def fill_in_answers(answers: Answers, export: Export, sample: Sample) -> Answers:
+    """Missing answers, filled in from the export; only columns that hold values."""
     there = {name for name, column in sample.columns.items() if column.filled}
     keys = {name: key for name, key in export.keys.items() if name in there and name not in answers.keys}
     known = {
@@ -161,40 +162,43 @@ def answered(answers: Answers, export: Export, sample: Sample) -> Answers:
         "time": next((one for one in export.time if one in there or "{" in one), None),
         "id": export.id,
         "value": next((one for one in export.value if one in there), None),
-        "timezone": export.timezone or _zone(export, sample),
+        "timezone": export.timezone or _find_zone(export, sample),
     }
-    unsaid = {name: word for name, word in known.items() if getattr(answers, name) is None and word is not None}
+    unsaid: dict[str, Any] = {
+        name: word for name, word in known.items() if getattr(answers, name) is None and word is not None
+    }
     by_export = frozenset(unsaid) | frozenset(keys)
     return replace(answers, **unsaid, keys={**keys, **answers.keys}, by_export=by_export, export=export.title)
 
 
-def _zone(export: Export, sample: Sample) -> str | None:
-    """That of all rows; several are a person's to decide."""
+def _find_zone(export: Export, sample: Sample) -> str | None:
+    """The zone of all rows; ``None`` where there are several, for the user to decide."""
     if export.zones is None:
         return None
     named = sample.columns[export.zones].given.unique().to_pylist()
     return _ZONES.get(named[0]) if len(named) == 1 else None
 
 
-def constant_lines(export: Export, answers: Answers) -> Iterator[Line]:
-    """What such events have in ``custom_data`` beside their value: the order's number, and constants."""
+def propose_constants(export: Export, answers: Answers) -> Iterator[Line]:
+    """What such events have in ``custom_data`` besides their value: the order's number, and constants."""
     if export.value and "id" in answers.by_export:
-        said = "with it Meta tells offline events apart"
-        yield Line("custom_data", "order_id", reference(export.id), said, columns=(export.id,))
+        said = "Meta distinguishes offline events by it"
+        yield Line("custom_data", "order_id", refer_to_column(export.id), said, columns=(export.id,))
     for key, word in export.said.items():
-        yield Line("custom_data", key, word, f"as events of {export.title} have it")
+        yield Line("custom_data", key, word, f"as in events of {export.title}")
 
 
-def keep_lines(export: Export, sample: Sample) -> Iterator[Line]:
+def propose_filter(export: Export, sample: Sample) -> Iterator[Line]:
     """Which rows are meant: refunds, open orders and the further lines of an order are left out and counted."""
     if export.keep is None or export.keep[0] not in sample.columns:
         return
     name, words = export.keep
     column = sample.columns[name]
-    because = f"{percent(_equal(column, words), len(sample))} of {len(sample):,} rows; all others are left out, counted"
+    share = format_percent(_count_equal(column, words), len(sample))
+    because = f"{share} of {len(sample):,} rows; all others are left out, counted"
     equals: object = list(words) if len(words) > 1 else words[0]
     yield Line("filter", "", {name: equals}, because, columns=(name,))
 
 
-def _equal(column: Column, words: tuple[str, ...]) -> int:
+def _count_equal(column: Column, words: tuple[str, ...]) -> int:
     return sum(int(pc.sum(pc.equal(column.given, word)).as_py() or 0) for word in words)

@@ -1,4 +1,4 @@
-"""A look at a file: its format, its encoding, what stands between its columns and around its rows, and its day."""
+"""Inspection of a file: format, encoding, delimiters, header and day."""
 
 from __future__ import annotations
 
@@ -15,61 +15,61 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from offline_capi.audit.suggestions import SHAPES
-from offline_capi.config.paths import project_folder
-from offline_capi.config.settings import FileSource
+from offline_capi.config.paths import find_project_folder
+from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError, UsageError
 from offline_capi.model import Window
-from offline_capi.onboarding.origins import Origin, filled, name_from
+from offline_capi.onboarding.origins import Origin, derive_name, require_rows
 from offline_capi.onboarding.sample import Sample
 from offline_capi.sources import SourceAccess, open_source
 from offline_capi.sources.files.csv import header_line
 from offline_capi.sources.files.locate import FileLocation, files_of
 from offline_capi.sources.files.streams import explained, open_text, recognised
 
-__all__ = ["dated_path", "look_at_file", "seen_from"]
+__all__ = ["generalise_path", "inspect_file", "rebase_source"]
 
-_HEAD = 1 << 16
+_HEAD_BYTES = 1 << 16
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_WORDS = {"csv": "CSV", "jsonl": "JSON", "parquet": "Parquet", "excel": "an Excel workbook"}
+_FORMAT_NAMES = {"csv": "CSV", "jsonl": "JSON", "parquet": "Parquet", "excel": "an Excel workbook"}
 #: Tried where a file is not UTF-8: what Windows programs write.
-_FALLBACK = "cp1252"
+_FALLBACK_ENCODING = "cp1252"
 _ROW_AND_NO_HEADER = (SHAPES["em"], SHAPES["ph"], r"^-?\d+([.,]\d+)?$", r"^\d{4}-\d\d-\d\d")
 
 
-def look_at_file(path: str, environ: Mapping[str, str]) -> Origin:
+def inspect_file(path: str, environ: Mapping[str, str]) -> Origin:
     """A file, a folder of files or a pattern. Raises ``UsageError`` or ``SourceError`` where rows cannot be read."""
-    settings = _settings(path, environ)
+    settings = _detect_settings(path, environ)
     source = FileSource.model_validate({"path": path, **settings})
-    sample = Sample.of(open_source(source, SourceAccess("UTC", str, environ=environ)).read(_any_day()))
-    written, day = dated_path(path)
+    sample = Sample.collect(open_source(source, SourceAccess("UTC", str, environ=environ)).read(_build_any_window()))
+    written, day = generalise_path(path)
     return Origin(
-        name=name_from(_without_day(PurePosixPath(path).name)),
-        described=_described(source, _locate_first(path, environ)),
+        name=derive_name(_remove_day(PurePosixPath(path).name)),
+        described=_describe_source(source, _locate_first_file(path, environ)),
         node={"path": written, **settings},
-        notes=_notes(written, settings),
-        sample=filled(sample, path),
+        notes=_write_notes(written, settings),
+        sample=require_rows(sample, path),
         day=day,
     )
 
 
-def seen_from(config: Path, origin: Origin) -> Origin:
+def rebase_source(config: Path, origin: Origin) -> Origin:
     """The source as the configuration in ``config`` has to name it: typed from the shell's folder, read from the
     project's."""
-    path, project = origin.node.get("path"), project_folder(config)
+    path, project = origin.node.get("path"), find_project_folder(config)
     if not isinstance(path, str) or "://" in path or path.startswith(("/", "~", "$")) or project == Path.cwd():
         return origin
     here = os.path.relpath(path, project)
     return replace(origin, node={**origin.node, "path": str(Path.cwd() / path) if here.startswith("..") else here})
 
 
-def _described(source: FileSource, location: FileLocation) -> str:
+def _describe_source(source: FileSource, location: FileLocation) -> str:
     if location.format not in ("auto", "csv"):
-        return _WORDS[location.format]
+        return _FORMAT_NAMES[location.format]
     encoding = f", {source.encoding[-1]}" if "encoding" in source.model_fields_set else ""
     return f"CSV{encoding}, {_DELIMITERS.get(source.delimiter, source.delimiter)} between columns"
 
 
-def _notes(written: str, settings: Mapping[str, object]) -> dict[str, str]:
+def _write_notes(written: str, settings: Mapping[str, object]) -> dict[str, str]:
     notes = {"encoding": "it is not UTF-8; tried in this order, file by file", "delimiter": "between columns"}
     notes |= {
         "header_row": "the line with the names of the columns; those before it are no rows",
@@ -77,22 +77,22 @@ def _notes(written: str, settings: Mapping[str, object]) -> dict[str, str]:
         "escape": 'quotes inside values are written as \\"',
     }
     local = "://" not in written and not written.startswith(("/", "${"))
-    where = "from the folder of the command; for Airflow write it in full, or ${NAME}/…" if local else ""
+    where = "relative to the project's folder, the one above dags/; or ${NAME}/…" if local else ""
     each = (
-        "{date…} is the day of the night"
+        "{date…} is the day of the run's window"
         if "{date" in written
-        else "every night reads it all, and takes its day's rows"
+        else "every run reads it all, and takes the rows of its window"
     )
     return {"path": "; ".join(filter(None, (each, where))), **{key: notes[key] for key in settings if key in notes}}
 
 
-def _any_day() -> Window:
+def _build_any_window() -> Window:
     return Window.of_day(datetime.now(UTC).date(), "UTC")
 
 
-def _locate_first(path: str, environ: Mapping[str, str]) -> FileLocation:
+def _locate_first_file(path: str, environ: Mapping[str, str]) -> FileLocation:
     """The first of the files, as its bytes say; ``auto`` where neither they nor its name tell its format."""
-    locations = files_of(FileSource(path=path), _any_day(), "UTC", environ)
+    locations = files_of(FileSource(path=path), _build_any_window(), "UTC", environ)
     if not locations:
         raise UsageError(
             f"there is no file to read at {path}; name a CSV, JSON, Parquet or Excel file. Nothing was written"
@@ -109,21 +109,21 @@ def _locate_first(path: str, environ: Mapping[str, str]) -> FileLocation:
 # ---------------------------------------------------------------------------------------------- format
 
 
-def _settings(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What YAML has to say of a file beside its path: nothing that goes without saying."""
-    location = _locate_first(path, environ)
+def _detect_settings(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of a file besides its path, without those that are defaults."""
+    location = _locate_first_file(path, environ)
     settings: dict[str, Any] = {"format": "csv"} if location.format == "auto" else {}
     if location.format not in ("auto", "csv"):
         with explained(location):
-            _check_filled(_head(location, ("latin-1",)) if location.format == "jsonl" else " ", path)
+            _check_filled(_read_head(location, ("latin-1",)) if location.format == "jsonl" else " ", path)
         return settings
     with explained(location):
-        encoding = _encoding(location, path)
-        head = _head(location, (encoding,))
+        encoding = _detect_encoding(location, path)
+        head = _read_head(location, (encoding,))
         _check_filled(head, path)
-    if encoding == _FALLBACK:
+    if encoding == _FALLBACK_ENCODING:
         settings["encoding"] = ["utf-8", encoding]
-    return {**settings, **_layout(head, path)}
+    return {**settings, **_detect_layout(head, path)}
 
 
 def _check_filled(head: str, path: str) -> None:
@@ -131,21 +131,21 @@ def _check_filled(head: str, path: str) -> None:
         raise UsageError(f"{path} is empty, without even a header; name a file that has rows. Nothing was written")
 
 
-def _head(location: FileLocation, encodings: tuple[str, ...]) -> str:
+def _read_head(location: FileLocation, encodings: tuple[str, ...]) -> str:
     with open_text(location, encodings) as stream:
-        return bytes(stream.read(_HEAD)).decode("utf-8", "ignore")
+        return bytes(stream.read(_HEAD_BYTES)).decode("utf-8", "ignore")
 
 
 # ---------------------------------------------------------------------------------------------- text
 
 
-def _encoding(location: FileLocation, path: str) -> str:
+def _detect_encoding(location: FileLocation, path: str) -> str:
     """The first in which the whole file can be decoded; a mark, or the zeros of UTF-16, decide by themselves."""
-    for encoding in ("utf-8", _FALLBACK):
+    for encoding in ("utf-8", _FALLBACK_ENCODING):
         try:
             with open_text(location, (encoding,)) as stream:
                 decoder = codecs.getincrementaldecoder("utf-8")()
-                while chunk := stream.read(_HEAD * 64):
+                while chunk := stream.read(_HEAD_BYTES * 64):
                     decoder.decode(chunk)
                 decoder.decode(b"", final=True)
         except UnicodeDecodeError:
@@ -154,17 +154,17 @@ def _encoding(location: FileLocation, path: str) -> str:
     raise UsageError(f"{path} is neither UTF-8 nor Windows-1252; save it as CSV (UTF-8) first. Nothing was written")
 
 
-def _layout(head: str, path: str) -> dict[str, Any]:
+def _detect_layout(head: str, path: str) -> dict[str, Any]:
     """What stands between columns, before the header and after each row."""
     lines = head.splitlines(keepends=True)
-    text = "".join(lines[:-1] if len(head) >= _HEAD // 2 else lines)
+    text = "".join(lines[:-1] if len(head) >= _HEAD_BYTES // 2 else lines)
     named = header_line(text, ",", None)  # a line such as sep=; is obeyed by itself
     text = "".join(text.splitlines(keepends=True)[named:])
     settings: dict[str, Any] = {"escape": "backslash"} if _QUOTE_AFTER_BACKSLASH.search(text) else {}
     escape = "\\" if settings else None
-    best = max(_DELIMITERS, key=lambda delimiter: _evenness(text, delimiter, escape))
-    rows = list(_rows(text, best, escape))
-    usual = _usual_width(rows)
+    best = max(_DELIMITERS, key=lambda delimiter: _measure_evenness(text, delimiter, escape))
+    rows = list(_split_rows(text, best, escape))
+    usual = _find_usual_width(rows)
     at = next((number for number, (_, row) in enumerate(rows) if len(row) >= usual - 1), 0)
     line, header = rows[at] if rows else (1, [])
     follows = [row for _, row in rows[at + 1 :]]
@@ -174,7 +174,7 @@ def _layout(head: str, path: str) -> dict[str, Any]:
         line, header = next((found for found in rows if len(found[1]) == usual), (line, header))
     if any(re.search(shape, cell.strip()) for cell in header for shape in _ROW_AND_NO_HEADER):
         raise UsageError(
-            f"the first line of {path} looks like a row, not like the names of columns; export it with a header. "
+            f"the first line of {path} is a row, and not the names of columns; export it with a header. "
             "Nothing was written"
         )
     if line > 1:
@@ -187,20 +187,20 @@ def _layout(head: str, path: str) -> dict[str, Any]:
 _QUOTE_AFTER_BACKSLASH = re.compile(r'[^"\\,;|\t]\\"[^\s,;|\t]|[^"\\,;|\t]\\" ')
 
 
-def _usual_width(rows: list[tuple[int, list[str]]]) -> int:
+def _find_usual_width(rows: list[tuple[int, list[str]]]) -> int:
     widths = Counter(len(row) for _, row in rows)
     return max(widths, key=lambda width: (widths[width], width), default=0)
 
 
-def _evenness(text: str, delimiter: str, escape: str | None) -> tuple[float, int]:
-    rows = list(_rows(text, delimiter, escape))
-    usual = _usual_width(rows)
+def _measure_evenness(text: str, delimiter: str, escape: str | None) -> tuple[float, int]:
+    rows = list(_split_rows(text, delimiter, escape))
+    usual = _find_usual_width(rows)
     if usual <= 1:
         return 0.0, 0
     return sum(len(row) == usual for _, row in rows) / len(rows), usual
 
 
-def _rows(text: str, delimiter: str, escape: str | None) -> Iterator[tuple[int, list[str]]]:
+def _split_rows(text: str, delimiter: str, escape: str | None) -> Iterator[tuple[int, list[str]]]:
     """Each row with the number of its first line; a text that the reader of Python gives up on ends there."""
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, escapechar=escape)
     while True:
@@ -220,27 +220,29 @@ _DAY = re.compile(
 )
 
 
-def dated_path(path: str) -> tuple[str, date | None]:
+def generalise_path(path: str) -> tuple[str, date | None]:
     """``sales_20261123_0430.csv`` → ``sales_{date:%Y%m%d}*.csv`` and the day; the path itself where it names none."""
-    days = [day for match in _DAY.finditer(path) if (day := _day_of(match))]
+    days = [day for match in _DAY.finditer(path) if (day := _read_day(match))]
     if not days:
         return path, None
-    return _DAY.sub(lambda match: _placeholder(match) if _day_of(match) == days[-1] else match[0], path), days[-1]
+    return _DAY.sub(lambda match: _write_placeholder(match) if _read_day(match) == days[-1] else match[0], path), days[
+        -1
+    ]
 
 
-def _day_of(match: re.Match[str]) -> date | None:
+def _read_day(match: re.Match[str]) -> date | None:
     try:
         return date(int(match[1]), int(match[3]), int(match[4]))
     except ValueError:  # the 31st of a month that has none
         return None
 
 
-def _placeholder(match: re.Match[str]) -> str:
-    """With a star for the hour that some exports add: it is another one every night."""
+def _write_placeholder(match: re.Match[str]) -> str:
+    """With a star for the hour that some exports add: it differs every day."""
     clock = "*" if match.end() > match.end(4) else ""
     return ("{date}" if match[2] == "-" else f"{{date:%Y{match[2]}%m{match[2]}%d}}") + clock
 
 
-def _without_day(name: str) -> str:
+def _remove_day(name: str) -> str:
     stem = name.split(".")[0] if _DAY.search(name) is None else _DAY.sub("", name).split(".")[0]
     return re.sub(r"[*?\[\]]", "", stem)

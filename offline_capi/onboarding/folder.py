@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_capi.config import Client, load_each
-from offline_capi.config.queries import sql_folder
+from offline_capi.config.queries import find_sql_folder
 from offline_capi.errors import OfflineCapiError, UsageError
 
-__all__ = ["CLIENTS", "Known", "known_in", "missing_only", "save"]
+__all__ = ["CLIENTS", "ProjectState", "read_project", "save", "select_missing"]
 
 CLIENTS = "clients.yml"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ProjectState:
     """What a folder holds: its clients, the names of its uploads, the text of ``clients.yml`` and whether its clients
     are rows of a table, and whether Airflow finds DAGs in it."""
 
@@ -29,22 +29,22 @@ class Known:
 
     @property
     def queries(self) -> Path:
-        return sql_folder(self.folder)
+        return find_sql_folder(self.folder)
 
 
-def known_in(folder: Path, environ: Mapping[str, str]) -> Known:
+def read_project(folder: Path, environ: Mapping[str, str]) -> ProjectState:
     """An empty or missing folder knows nothing. Raises ``ConfigError`` where ``clients.yml`` is broken."""
     if not (folder / CLIENTS).exists():
-        return Known(folder, {}, _uploads(folder), None, from_table=False, has_dags=_has_dags(folder))
+        return ProjectState(folder, {}, _list_uploads(folder), None, from_table=False, has_dags=_has_dags(folder))
     deployment, errors = load_each(folder, environ=environ)
     if CLIENTS in errors:
         raise errors[CLIENTS]
     text = (folder / CLIENTS).read_text(encoding="utf-8-sig")
     from_table = deployment.clients_from is not None
-    return Known(folder, deployment.clients, _uploads(folder), text, from_table, _has_dags(folder))
+    return ProjectState(folder, deployment.clients, _list_uploads(folder), text, from_table, _has_dags(folder))
 
 
-def _uploads(folder: Path) -> frozenset[str]:
+def _list_uploads(folder: Path) -> frozenset[str]:
     return frozenset(path.stem for suffix in ("yml", "yaml") for path in (folder / "uploads").glob(f"*.{suffix}"))
 
 
@@ -52,11 +52,12 @@ def _has_dags(folder: Path) -> bool:
     return any("upload_dags" in path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*.py"))
 
 
-def missing_only(files: Mapping[Path, str], *, force: bool) -> dict[Path, str]:
+def select_missing(files: Mapping[Path, str], *, force: bool) -> dict[Path, str]:
     """What is to be written: files that are not there, or hold something else. Raises ``UsageError`` before anything is
-    written where one is there with other content, unless ``force`` says that it may be replaced."""
+    written where one is there with other content, unless ``force`` says that it may be replaced. ``clients.yml`` may
+    always be: its new text is the old one and a client more."""
     new = {path: text for path, text in files.items() if not _is_there(path, text)}
-    taken = [path for path in new if path.exists()]
+    taken = [path for path in new if path.exists() and path.name != CLIENTS]
     if taken and not force:
         listed = "\n".join(f"  {path}" for path in taken)
         raise UsageError(

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from offline_capi.audit.yaml_lines import yaml_line
-from offline_capi.config.document import read_document, secret_advice
-from offline_capi.config.settings import CustomData
+from offline_capi.config.document import explain_secret, read_document
+from offline_capi.config.mapping import CustomData
 from offline_capi.errors import UsageError
 from offline_capi.meta.catalogue import USER_DATA_KEYS
+from offline_capi.onboarding.lines import refer_to_column
 
 __all__ = ["TOOLS", "ImportedUpload", "import_mapping"]
 
@@ -53,7 +54,7 @@ _ACTIONS = {
 }  # fmt: skip
 
 
-class _Written(NamedTuple):
+class _ImportedNode(NamedTuple):
     node: Any
     todo: str = ""
 
@@ -64,12 +65,12 @@ class ImportedUpload:
 
     tool: str
     file: str
-    lines: dict[str, dict[str, _Written]] = field(default_factory=lambda: {name: {} for name in SECTIONS})
+    lines: dict[str, dict[str, _ImportedNode]] = field(default_factory=lambda: {name: {} for name in SECTIONS})
     notes: list[str] = field(default_factory=list)
     pixel: str | None = None
 
     def put(self, section: str, key: str, node: Any, todo: str = "") -> None:
-        self.lines[section][key] = _Written(node, todo)
+        self.lines[section][key] = _ImportedNode(node, todo)
 
     @property
     def todos(self) -> list[str]:
@@ -77,8 +78,8 @@ class ImportedUpload:
         written = [line.todo for lines in self.lines.values() for line in lines.values() if line.todo]
         return [*written, *self.notes]
 
-    def text(self) -> str:
-        """The file, as YAML with what is to be done beside the lines."""
+    def render(self) -> str:
+        """The file as YAML, with a TODO at the end of each line that needs one."""
         blocks = [
             [
                 "# yaml-language-server: $schema=../schema/upload.schema.json",
@@ -86,20 +87,20 @@ class ImportedUpload:
                 *(f"# TODO: {note}" for note in self.notes),
             ]
         ]
-        blocks += [list(_section(name, lines)) for name, lines in self.lines.items() if lines]
+        blocks += [list(_write_section(name, lines)) for name, lines in self.lines.items() if lines]
         return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def _section(name: str, lines: Mapping[str, _Written]) -> Iterator[str]:
+def _write_section(name: str, lines: Mapping[str, _ImportedNode]) -> Iterator[str]:
     if "" in lines:
-        yield _line(name, lines[""], "")
+        yield _write_line(name, lines[""], "")
         return
     yield f"{name}:"
     for key, written in lines.items():
-        yield _line(key, written, "  ")
+        yield _write_line(key, written, "  ")
 
 
-def _line(key: str, written: _Written, indent: str) -> str:
+def _write_line(key: str, written: _ImportedNode, indent: str) -> str:
     text = indent + re.sub(r": null$", ":", yaml_line({key: written.node}))
     todo = " ".join(written.todo.split())
     return f"{text}  # TODO: {todo}" if todo else text
@@ -126,7 +127,7 @@ def _complete(upload: ImportedUpload) -> None:
     if "action_source" not in event:
         upload.put("event", "action_source", None, "where it happened: website, physical_store, system_generated, …")
     if not upload.lines["window"]:
-        time = event.get("time", _Written(None)).node
+        time = event.get("time", _ImportedNode(None)).node
         column = time.get("column") if isinstance(time, dict) else time
         todo = "the zone of times that carry none" if column else "the column that says when the event happened"
         upload.put("window", "column", column, "" if column else todo)
@@ -160,21 +161,23 @@ def _read(path: Path, tool: str) -> dict[str, Any]:
     return data
 
 
-def _constant(value: Any) -> Any:
+def _convert_constant(value: Any) -> Any:
     """A value of the other tool as ours; nothing of a secret."""
-    return None if isinstance(value, str) and secret_advice(value) else {"constant": value}
+    return None if isinstance(value, str) and explain_secret(value) else {"constant": value}
 
 
-def _snake(name: str) -> str:
+def _convert_to_snake_case(name: str) -> str:
     """``dateOfBirth`` → ``date_of_birth``, ``leadID`` → ``lead_id``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name)).lower().replace(" ", "_").replace("-", "_")
 
 
-def _place(upload: ImportedUpload, name: str, node: Any, todo: str = "") -> bool:
-    """Put a field under its place of ours, by the name that the other tool has; false where it has none here."""
-    plain = _snake(name.rpartition(".")[2])
+def _put_field(upload: ImportedUpload, name: str, node: Any, todo: str = "") -> bool:
+    """Put a field under our key, found by the other tool's name of it; false where we have no such key."""
+    plain = _convert_to_snake_case(name.rpartition(".")[2])
     if plain in _EVENT and not name.startswith("custom_data."):
-        upload.put("event", _EVENT[plain], _worded(node) if plain in ("event_name", "action_source") else node, todo)
+        upload.put(
+            "event", _EVENT[plain], _name_column(node) if plain in ("event_name", "action_source") else node, todo
+        )
     elif plain in _PERSON and not name.startswith("custom_data."):
         upload.put("user_data", _PERSON[plain], node, todo)
     elif plain in CustomData.model_fields and plain not in ("properties", "store_data", "contents"):
@@ -185,8 +188,8 @@ def _place(upload: ImportedUpload, name: str, node: Any, todo: str = "") -> bool
     return True
 
 
-def _worded(node: Any) -> Any:
-    """Where ours is a word unless it is called a column."""
+def _name_column(node: Any) -> Any:
+    """A column where a bare text would be a constant."""
     if isinstance(node, dict) and set(node) == {"constant"}:
         return node["constant"]
     return {"column": node} if isinstance(node, str) else node
@@ -204,7 +207,7 @@ _DRT_KNOWN = {
 }  # fmt: skip
 
 
-def _from_drt(data: dict[str, Any], upload: ImportedUpload) -> None:
+def _import_drt(data: dict[str, Any], upload: ImportedUpload) -> None:
     destination = data.get("destination")
     if not isinstance(destination, dict) or destination.get("type") != "meta_conversions":
         raise UsageError("this is no drt sync to Meta: it needs destination.type: meta_conversions")
@@ -215,8 +218,8 @@ def _from_drt(data: dict[str, Any], upload: ImportedUpload) -> None:
     for key, value in destination.items():
         name = key.removesuffix("_field")
         if key.endswith("_field"):
-            node = {"column": value, "unit": "s"} if name == "event_time" else _column(value)
-            if not _place(upload, name, node):
+            node = {"column": value, "unit": "s"} if name == "event_time" else refer_to_column(str(value))
+            if not _put_field(upload, name, node):
                 upload.notes.append(f"drt's {key} has no equal here")
         elif key not in _DRT_KNOWN:
             upload.notes.append(f"drt's destination.{key} has no equal here")
@@ -224,10 +227,10 @@ def _from_drt(data: dict[str, Any], upload: ImportedUpload) -> None:
         upload.put("custom_data", "currency", str(destination.get("currency") or "USD"))
     if "event_time_field" not in destination:
         upload.put("event", "time", None, "drt took the time of sending; here the event's own time is needed")
-    _drt_source(data, destination, upload)
+    _import_drt_source(data, destination, upload)
 
 
-def _drt_source(data: dict[str, Any], destination: dict[str, Any], upload: ImportedUpload) -> None:
+def _import_drt_source(data: dict[str, Any], destination: dict[str, Any], upload: ImportedUpload) -> None:
     sync = data.get("sync") if isinstance(data.get("sync"), dict) else {}
     column = str((sync or {}).get("cursor_field") or destination.get("event_time_field") or "")
     model = str(data.get("model") or "").strip().rstrip(";")
@@ -250,7 +253,7 @@ def _drt_source(data: dict[str, Any], destination: dict[str, Any], upload: Impor
 # ---------------------------------------------------------------------------------------------- Segment
 
 
-def _from_segment(data: dict[str, Any], upload: ImportedUpload) -> None:
+def _import_segment(data: dict[str, Any], upload: ImportedUpload) -> None:
     mapping = next((data[key] for key in ("mapping", "mappings", "settings", "inputs") if data.get(key)), None)
     if not isinstance(mapping, dict) or "user_data" not in mapping:
         raise UsageError("this is no mapping of Segment's Facebook Conversions API: it needs mapping.user_data")
@@ -288,14 +291,14 @@ def _is_directive(node: Any) -> bool:
 def _put_directive(upload: ImportedUpload, name: str, directive: Any) -> None:
     if directive in (None, "", [], {}):
         return
-    node, todo = _of_directive(directive)
-    if not _place(upload, name, node, todo):
+    node, todo = _convert_directive(directive)
+    if not _put_field(upload, name, node, todo):
         upload.notes.append(f"Segment's {name} has no equal here")
 
 
 def _put_properties(upload: ImportedUpload, properties: dict[str, Any]) -> None:
-    found = {key: _of_directive(part) for key, part in properties.items() if part not in (None, "")}
-    standard = {key: pair for key, pair in found.items() if _place(upload, f"custom_data.{key}", *pair)}
+    found = {key: _convert_directive(part) for key, part in properties.items() if part not in (None, "")}
+    standard = {key: pair for key, pair in found.items() if _put_field(upload, f"custom_data.{key}", *pair)}
     rest = {key: pair for key, pair in found.items() if key not in standard}
     if rest:
         todo = "; ".join(pair[1] for pair in rest.values() if pair[1])
@@ -307,18 +310,18 @@ def _put_contents(upload: ImportedUpload, directive: Any) -> None:
     if not (isinstance(path, list) and path):
         upload.notes.append("Segment's contents: give custom_data.contents.json_column, or id and quantity")
         return
-    column = _path(path[0] if isinstance(path[0], str) else path[0].get("@path", ""))
+    column = _parse_path(path[0] if isinstance(path[0], str) else path[0].get("@path", ""))
     items = path[1] if len(path) > 1 and isinstance(path[1], dict) else {}
-    names = {key: _path(part.get("@path", "")) for key, part in items.items() if isinstance(part, dict)}
+    names = {key: _parse_path(part.get("@path", "")) for key, part in items.items() if isinstance(part, dict)}
     other = ", ".join(f"{ours} from {theirs}" for ours, theirs in names.items() if ours != theirs)
     todo = f"the members of the items are taken as {other}: write them so in the source" if other else ""
     upload.put("custom_data", "contents", {"json_column": column}, todo)
 
 
-def _of_directive(directive: Any) -> tuple[Any, str]:
+def _convert_directive(directive: Any) -> tuple[Any, str]:
     """A directive of Segment's as a field, and what is to be done where it is more than a field can say."""
     if not isinstance(directive, dict):
-        return _of_list(directive) if isinstance(directive, list) else (_constant(directive), "")
+        return _convert_list(directive) if isinstance(directive, list) else (_convert_constant(directive), "")
     for name, convert in _DIRECTIVES.items():
         if name in directive:
             found: tuple[Any, str] = convert(directive[name])
@@ -327,32 +330,32 @@ def _of_directive(directive: Any) -> tuple[Any, str]:
     return None, f"Segment's {names} has no equal here"
 
 
-def _of_list(parts: list[Any]) -> tuple[Any, str]:
-    found = [_of_directive(part) for part in parts]
+def _convert_list(parts: list[Any]) -> tuple[Any, str]:
+    found = [_convert_directive(part) for part in parts]
     return [node for node, _ in found], "; ".join(todo for _, todo in found if todo)
 
 
-def _of_path(path: Any) -> tuple[Any, str]:
-    column = _path(str(path))
+def _convert_path(path: Any) -> tuple[Any, str]:
+    column = _parse_path(str(path))
     if re.search(r"[\[\]*?]", column):
         return None, f"Segment's path {path} is of one item of a list: give a column of its own"
-    return _column(column), ""
+    return refer_to_column(str(column)), ""
 
 
-def _path(path: str) -> str:
+def _parse_path(path: str) -> str:
     """``$.properties.revenue`` and ``$.context['ip']`` → the dotted name by which JSON is read here."""
     dotted = re.sub(r"\[['\"]([^'\"]+)['\"]\]", r".\1", path)
     return dotted.removeprefix("$").lstrip(".")
 
 
-def _of_template(template: Any) -> tuple[Any, str]:
-    text = re.sub(r"\{\{\s*([\w.$]+)\s*\}\}", lambda match: f"{{{_path(match[1])}}}", str(template))
+def _convert_template(template: Any) -> tuple[Any, str]:
+    text = re.sub(r"\{\{\s*([\w.$]+)\s*\}\}", lambda match: f"{{{_parse_path(match[1])}}}", str(template))
     if re.search(r"\{\{|\}\}", text):
         return None, "Segment's template has more than names in it"
-    return ({"template": text} if "{" in text else _constant(text)), ""
+    return ({"template": text} if "{" in text else _convert_constant(text)), ""
 
 
-def _of_if(condition: Any) -> tuple[Any, str]:
+def _convert_if(condition: Any) -> tuple[Any, str]:
     """``exists A then A else B`` is the first of the two that is not empty; anything else is a decision of its own."""
     tested = condition.get("exists", condition.get("blank")) if isinstance(condition, dict) else None
     if tested is None:
@@ -362,35 +365,35 @@ def _of_if(condition: Any) -> tuple[Any, str]:
         first, second = second, first
     if first != tested:
         return None, "Segment's @if takes another value than the one that it tests"
-    parts = [_of_directive(part) for part in (first, second) if part is not None]
+    parts = [_convert_directive(part) for part in (first, second) if part is not None]
     todo = "; ".join(todo for _, todo in parts if todo)
     nodes = [node for node, _ in parts if node is not None]
     return ({"coalesce": nodes} if len(nodes) > 1 else nodes[0] if nodes else None), todo
 
 
-def _of_case(case: Any) -> tuple[Any, str]:
-    return _with_step(case, str(case.get("operator", "")), ("lower", "upper"))
+def _convert_case(case: Any) -> tuple[Any, str]:
+    return _convert_step(case, str(case.get("operator", "")), ("lower", "upper"))
 
 
-def _of_replace(change: Any) -> tuple[Any, str]:
+def _convert_replace(change: Any) -> tuple[Any, str]:
     step = {"replace": {str(change.get("pattern", "")): str(change.get("replacement", ""))}}
-    return _with_step(change, step, ())
+    return _convert_step(change, step, ())
 
 
-def _with_step(directive: Any, step: Any, known: tuple[str, ...]) -> tuple[Any, str]:
-    node, todo = _of_directive(directive.get("value"))
+def _convert_step(directive: Any, step: Any, known: tuple[str, ...]) -> tuple[Any, str]:
+    node, todo = _convert_directive(directive.get("value"))
     if node is None or (known and step not in known):
         return node, todo or "Segment's change of the text has no equal here"
     return {**(node if isinstance(node, dict) else {"column": node}), "text": [step]}, todo
 
 
 _DIRECTIVES: Mapping[str, Callable[[Any], tuple[Any, str]]] = {
-    "@path": _of_path,
-    "@template": _of_template,
-    "@if": _of_if,
-    "@case": _of_case,
-    "@replace": _of_replace,
-    "@literal": lambda value: (_constant(value), ""),
+    "@path": _convert_path,
+    "@template": _convert_template,
+    "@if": _convert_if,
+    "@case": _convert_case,
+    "@replace": _convert_replace,
+    "@literal": lambda value: (_convert_constant(value), ""),
 }
 
 
@@ -411,7 +414,7 @@ def _put_trigger(upload: ImportedUpload, trigger: str) -> None:
 _HIGHTOUCH_KNOWN = frozenset({"mappings", "object", "mode", "type", "configVersion", "externalIdMapping"})
 
 
-def _from_hightouch(data: dict[str, Any], upload: ImportedUpload) -> None:
+def _import_hightouch(data: dict[str, Any], upload: ImportedUpload) -> None:
     config = data.get("config")
     mappings = [
         one
@@ -426,9 +429,9 @@ def _from_hightouch(data: dict[str, Any], upload: ImportedUpload) -> None:
     for key, value in config.items():
         if key in _HIGHTOUCH_KNOWN or key.lower().endswith("mappings") or value in (None, "", [], {}):
             continue
-        node = _column(value["from"]) if isinstance(value, dict) and "from" in value else None
-        node = _constant(value) if isinstance(value, str) else node
-        if node is None or not _place(upload, _snake(key), node):
+        node = refer_to_column(str(value["from"])) if isinstance(value, dict) and "from" in value else None
+        node = _convert_constant(value) if isinstance(value, str) else node
+        if node is None or not _put_field(upload, _convert_to_snake_case(key), node):
             upload.notes.append(f"Hightouch's config.{key} is not known here")
     upload.put("source", "connection", "warehouse", "the source of Hightouch's model: an Airflow connection, or a name")
     upload.put("source", "sql", None, "the query of Hightouch's model, with :since and :until")
@@ -438,34 +441,29 @@ def _put_mapping(upload: ImportedUpload, one: dict[str, Any]) -> None:
     name, kind = str(one.get("to", "")), str(one.get("type") or "standard")
     node, todo = None, ""
     if kind == "standard":
-        node = _column(str(one.get("from", "")))
+        node = refer_to_column(str(one.get("from", "")))
     elif kind == "static":
-        node = _constant(one.get("value"))
+        node = _convert_constant(one.get("value"))
     elif kind == "template":
-        node = _of_liquid(str(one.get("template", "")))
+        node = _convert_liquid(str(one.get("template", "")))
         todo = "" if node else "Hightouch's template has more than names of columns in it"
     else:
         todo = f"Hightouch's {kind} has no equal here"
-    if not _place(upload, name, node, todo):
-        properties = upload.lines["custom_data"].get("properties", _Written({})).node
+    if not _put_field(upload, name, node, todo):
+        properties = upload.lines["custom_data"].get("properties", _ImportedNode({})).node
         if node is None:
             upload.notes.append(f"Hightouch's mapping to {name}: {todo}")
         else:
             upload.put("custom_data", "properties", {**properties, name.rpartition(".")[2]: node})
 
 
-def _of_liquid(template: str) -> Any:
+def _convert_liquid(template: str) -> Any:
     text = re.sub(r"\{\{\s*row(?:\.(\w+)|\[['\"]([^'\"]+)['\"]\])\s*\}\}", r"{\1\2}", template)
-    return None if re.search(r"\{\{|\{%|\}\}", text) else {"template": text} if "{" in text else _constant(text)
-
-
-def _column(name: Any) -> Any:
-    """A column as a field names it: bare, unless that would be a template or a currency."""
-    return {"column": str(name)} if re.search(r"[{}]|^[A-Z]{3}$", str(name)) else str(name)
+    return None if re.search(r"\{\{|\{%|\}\}", text) else {"template": text} if "{" in text else _convert_constant(text)
 
 
 TOOLS: Mapping[str, Callable[[dict[str, Any], ImportedUpload], None]] = {
-    "drt": _from_drt,
-    "segment": _from_segment,
-    "hightouch": _from_hightouch,
+    "drt": _import_drt,
+    "segment": _import_segment,
+    "hightouch": _import_hightouch,
 }

@@ -1,4 +1,4 @@
-"""What a person named, looked at: how its rows are read, and some of them."""
+"""The source that the user named, inspected: how its rows are read, and some of them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from offline_capi.onboarding.lines import Line
 from offline_capi.onboarding.sample import Sample
 from offline_capi.onboarding.times import TimeColumn
 
-__all__ = ["Origin", "filled", "name_from"]
+__all__ = ["Origin", "derive_name", "require_rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A source that was looked at.
+    """A source that was inspected.
 
     ``node`` is ``source`` in the YAML (of a query without ``sql``, which has the upload's name) and ``notes`` what its
     keys should tell a reader. ``day`` is the one in the file's name. ``query`` writes the SQL file where there is one,
@@ -36,12 +36,12 @@ class Origin:
     query: Callable[[str, Sequence[Line]], str] | None = None
 
 
-def name_from(text: str) -> str:
+def derive_name(text: str) -> str:
     """A name for the upload: letters, digits and underscores."""
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "upload"
 
 
-def filled(sample: Sample, what: str) -> Sample:
+def require_rows(sample: Sample, what: str) -> Sample:
     """The sample, where there is something to judge by."""
     if not len(sample):
         raise UsageError(

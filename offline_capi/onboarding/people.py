@@ -1,8 +1,9 @@
-"""Which columns tell who it was: found by ``audit``, with what it takes to read births and phones."""
+"""Columns that identify people: found by ``audit``, with the settings to read birth dates and phone numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,77 +15,85 @@ from offline_capi.audit.suggestions import SHAPES, Suggestion, Unmapped
 from offline_capi.config import USER_DATA_KEYS, Upload
 from offline_capi.events.standard import TOO_LITTLE
 from offline_capi.identity import normalize
-from offline_capi.onboarding.lines import ENOUGH, Answers, Line, Standing, of_values, reference
-from offline_capi.onboarding.sample import Column, Sample, gaps
-from offline_capi.onboarding.times import days_formats
+from offline_capi.onboarding.lines import MIN_READABLE_SHARE, Answers, Confidence, Line, describe_share, refer_to_column
+from offline_capi.onboarding.sample import Column, Sample, describe_gaps
+from offline_capi.onboarding.times import list_day_formats
 
-__all__ = ["PLURALS", "people_in", "too_little"]
+__all__ = ["is_too_little", "propose_people"]
 
 SECTION = "user_data"
-PLURALS: Mapping[str, str] = {
-    "em": "e-mail addresses",
-    "ph": "phone numbers",
-    "fn": "first names",
-    "ln": "last names",
-    "ge": "genders",
-    "db": "dates of birth",
-    "ct": "cities",
-    "st": "states",
-    "zp": "postal codes",
-    "country": "countries",
-    "external_id": "customer ids",
-    "client_ip_address": "IP addresses",
-    "client_user_agent": "browsers' user agents",
-    "fbc": "click ids",
-    "fbp": "browser ids",
-}
-#: A person may have several of these; of every other key one column says it, and a second is somebody else's.
-_SEVERAL = frozenset({"em", "ph"})
-#: What can only be a person's own; an IP address may as well be a server's.
-_CLEAR_BY_SHAPE = frozenset({"em", "ph", "client_user_agent", "fbc", "fbp"})
-_ONE_PERSONS = frozenset({"em", "ph", "external_id"})
-_FEWEST_TO_REPEAT = 20
+#: A person may have several of these; of every other key a second column belongs to another person.
+_KEYS_IN_SEVERAL_COLUMNS = frozenset({"em", "ph"})
+#: Keys whose shape proves that they are a person's; an IP address may be a server's.
+_KEYS_CLEAR_BY_SHAPE = frozenset({"em", "ph", "client_user_agent", "fbc", "fbp"})
+_KEYS_OF_ONE_PERSON = frozenset({"em", "ph", "external_id"})
+_MIN_ROWS_TO_REPEAT = 20
 
 
-def people_in(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
+def propose_people(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
     """A line for every column that looks like a key of ``user_data``, in Meta's order of keys."""
-    countries = _countries(sample, answers)
+    countries = _list_countries(sample, answers)
     columns = [column for name, column in sample.columns.items() if name not in taken and column.filled]
-    suggested = _suggested(sample, countries)
-    lines = [_line(column, suggested.get(column.name), sample, answers) for column in columns]
+    suggested = _suggest_keys(sample, countries)
+    lines = [_propose_line(column, suggested.get(column.name), sample, answers) for column in columns]
+    lines += [line for column in columns for line in _propose_full_name(column) if column.name not in answers.keys]
     order = list(USER_DATA_KEYS)
-    return _one_a_key(sorted(filter(None, lines), key=lambda line: order.index(line.key)), answers)
+    return list(_keep_one_per_key(sorted(filter(None, lines), key=lambda line: order.index(line.key)), answers))
 
 
-def too_little(keys: Sequence[str]) -> bool:
-    """Whether Meta refuses events that tell no more of a person than these keys."""
+_FULL_NAME = re.compile(r"(?i)^(?:(?:full|customer|client|contact|buyer|guest)[\W_]*)?name$")
+_LAST_FIRST = r"^[^,\d@]+,[^,\d@]+$"
+_FIRST_LAST = r"^[^,\s\d@]+(?: [^,\s\d@]+){1,3}$"
+
+
+def _propose_full_name(column: Column) -> Iterator[Line]:
+    """First and last name out of one column; nothing where the values are not written in one way."""
+    if not _FULL_NAME.match(column.name):
+        return
+    for pattern, by, first, last, how in (
+        (_LAST_FIRST, ",", 2, 1, "last name, first name"),
+        (_FIRST_LAST, " ", 1, -1, "first name last name"),
+    ):
+        fitting = column.count_matching(pattern)
+        if fitting >= MIN_READABLE_SHARE * column.filled:
+            because = f"{describe_share(fitting, column.filled)} are written as {how}{describe_gaps(column)}"
+            for key, part in (("fn", first), ("ln", last)):
+                node = {"column": column.name, "text": [{"split": {"by": by, "part": part}}, "trim"]}
+                yield _build_line(column, key, node, because, Confidence.TAKEN)
+            return
+
+
+def is_too_little(keys: Sequence[str]) -> bool:
+    """Whether Meta refuses events with no more customer data than these keys."""
     return any(set(keys) <= few for few in TOO_LITTLE)
 
 
-def _suggested(sample: Sample, countries: Sequence[str]) -> dict[str, Suggestion]:
+def _suggest_keys(sample: Sample, countries: Sequence[str]) -> dict[str, Suggestion]:
     nothing_mapped: Any = {"user_data": {}}
     unmapped = Unmapped(Upload.model_construct(**nothing_mapped), countries)
     unmapped.look(sample.batch)
     return {one.column: one for one in unmapped.suggestions()}
 
 
-def _countries(sample: Sample, answers: Answers) -> list[str]:
-    """In which national numbers may be written: what the person said, else what a column says."""
-    codes = _codes(_country_column(sample))
+def _list_countries(sample: Sample, answers: Answers) -> list[str]:
+    """In which national numbers may be written: the user's answer, else the most frequent of a column."""
+    codes = _read_country_codes(_find_country_column(sample))
     frequent = sorted(pc.value_counts(codes).to_pylist(), key=lambda entry: -entry["counts"])
     return [answers.country] if answers.country else [str(entry["values"]) for entry in frequent[:5]]
 
 
-def _country_column(sample: Sample) -> Column | None:
-    named = (column for column in sample.columns.values() if column.filled and _key(column) == "country")
-    return next((column for column in named if len(_codes(column)) >= ENOUGH * column.filled), None)
+def _find_country_column(sample: Sample) -> Column | None:
+    named = (column for column in sample.columns.values() if column.filled and _find_key(column) == "country")
+    return next(
+        (column for column in named if len(_read_country_codes(column)) >= MIN_READABLE_SHARE * column.filled), None
+    )
 
 
-def _codes(column: Column | None) -> pa.StringArray:
+def _read_country_codes(column: Column | None) -> pa.StringArray:
     return pa.array([], pa.string()) if column is None else normalize("country", column.given).drop_null()
 
 
-def _key(column: Column) -> str | None:
+def _find_key(column: Column) -> str | None:
     named = key_of(column.name)
     return None if named is None or named.hashed else named.key
 
@@ -92,53 +101,61 @@ def _key(column: Column) -> str | None:
 # ---------------------------------------------------------------------------------------------- one column
 
 
-def _line(column: Column, suggestion: Suggestion | None, sample: Sample, answers: Answers) -> Line | None:
+def _propose_line(column: Column, suggestion: Suggestion | None, sample: Sample, answers: Answers) -> Line | None:
     if column.name in answers.keys:
-        return _told(column, answers.keys[column.name], sample, answers)
+        return _propose_as_answered(column, answers.keys[column.name], sample, answers)
     node = column.name if suggestion is None else yaml.safe_load(f"{{{suggestion.line}}}")[suggestion.key]
-    key = suggestion.key if suggestion else _key(column)
+    key = suggestion.key if suggestion else _find_key(column)
     if key in _READERS and isinstance(node, str):
         return _READERS[key](column, sample, answers)
     if suggestion is not None:
-        return _as_suggested(column, suggestion, node)
-    return _misfit(column, key) if key else None
+        return _propose_as_suggested(column, suggestion, node)
+    return _propose_misfit(column, key) if key else None
 
 
-def _told(column: Column, key: str, sample: Sample, answers: Answers) -> Line:
+def _propose_as_answered(column: Column, key: str, sample: Sample, answers: Answers) -> Line:
     if key in _READERS:
-        return _READERS[key](column, sample, answers).as_(Standing.TAKEN)
-    usable = _usable(key, column)
-    because = f"{answers.because(column.name)}; {of_values(usable, column.filled)} are usable as {_plural(key)}"
-    return _of(column, key, column.name, because, Standing.TAKEN)
+        return _READERS[key](column, sample, answers).mark(Confidence.TAKEN)
+    because = f"{answers.explain_source(column.name)}; {_describe_usable(key, column)}"
+    return _build_line(column, key, column.name, because, Confidence.TAKEN)
 
 
-def _as_suggested(column: Column, found: Suggestion, node: Any) -> Line:
+def _propose_as_suggested(column: Column, found: Suggestion, node: Any) -> Line:
     fitting = round(found.fits * column.filled)
-    looks = f"{'look like' if found.key in SHAPES else 'are usable as'} {_plural(found.key)}"
+    looks = f"{'look like' if found.key in SHAPES else 'are usable as'} {USER_DATA_KEYS[found.key].plural}"
     if isinstance(node, dict) and node.get("hashed"):
         looks = "are SHA-256 digests"
-    because = f"{of_values(fitting, column.filled)} {looks}{gaps(column)}"
-    repeated = found.key in _ONE_PERSONS and column.distinct == 1 and column.filled >= _FEWEST_TO_REPEAT
+    because = f"{describe_share(fitting, column.filled)} {looks}{describe_gaps(column)}"
+    repeated = found.key in _KEYS_OF_ONE_PERSON and column.distinct == 1 and column.filled >= _MIN_ROWS_TO_REPEAT
     if repeated:
-        because = f"one value in all {column.filled:,} rows: nobody's own"
-    clear = found.fits >= ENOUGH and (found.by == "name" or found.key in _CLEAR_BY_SHAPE)
-    return _of(column, found.key, node, because, Standing.TAKEN if clear and not repeated else Standing.UNSURE)
+        because = f"one value in all {column.filled:,} rows: no person's own"
+    clear = found.fits >= MIN_READABLE_SHARE and (found.by == "name" or found.key in _KEYS_CLEAR_BY_SHAPE)
+    return _build_line(
+        column, found.key, node, because, Confidence.TAKEN if clear and not repeated else Confidence.UNSURE
+    )
 
 
-def _misfit(column: Column, key: str) -> Line:
-    because = f"named so, but only {of_values(_usable(key, column), column.filled)} are usable as {_plural(key)}"
-    return _of(column, key, column.name, because, Standing.UNSURE)
+def _propose_misfit(column: Column, key: str) -> Line:
+    because = f"named so, but only {_describe_usable(key, column)}"
+    if key == "fbc" and "fbclid" in column.name.lower():
+        because = (
+            "the click's id without its time: with a column of the click in milliseconds, write "
+            f'"fb.1.{{CLICK_MS:integer}}.{{{column.name}}}"'
+        )
+    return _build_line(column, key, column.name, because, Confidence.UNSURE)
 
 
-def _of(column: Column, key: str, node: object, because: str, standing: Standing) -> Line:
-    return Line(SECTION, key, reference(node) if isinstance(node, str) else node, because, standing, (column.name,))
+def _build_line(column: Column, key: str, node: object, because: str, confidence: Confidence) -> Line:
+    return Line(
+        SECTION, key, refer_to_column(node) if isinstance(node, str) else node, because, confidence, (column.name,)
+    )
 
 
-def _plural(key: str) -> str:
-    return PLURALS.get(key, f"the key {key}")
+def _describe_usable(key: str, column: Column) -> str:
+    return f"{describe_share(_count_usable(key, column), column.filled)} are usable as {USER_DATA_KEYS[key].plural}"
 
 
-def _usable(key: str, column: Column, **how: Any) -> int:
+def _count_usable(key: str, column: Column, **how: Any) -> int:
     found = normalize(key, column.given, **how)
     return len(found) - int(found.null_count)
 
@@ -146,67 +163,81 @@ def _usable(key: str, column: Column, **how: Any) -> int:
 # ---------------------------------------------------------------------------------------------- births and phones
 
 
-def _births(column: Column, _: Sample, __: Answers) -> Line:
-    """With the one format that reads the most values; two that read equally many are a person's to decide."""
-    plain = _usable("db", column)
-    by_format = {form: _usable("db", column, formats=(form,)) for form in days_formats()}
+def _propose_birth_date(column: Column, _: Sample, __: Answers) -> Line:
+    """With the one format that reads the most values; where two read equally many, the user decides."""
+    plain = _count_usable("db", column)
+    by_format = {form: _count_usable("db", column, formats=(form,)) for form in list_day_formats()}
     best = sorted(by_format, key=lambda form: -by_format[form])[:2]
     readable, second = (by_format[form] for form in best)
     if plain >= readable:
-        standing = Standing.TAKEN if plain >= ENOUGH * column.filled else Standing.UNSURE
-        return _of(column, "db", column.name, f"{of_values(plain, column.filled)} are dates of birth", standing)
+        confidence = Confidence.TAKEN if plain >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE
+        return _build_line(
+            column, "db", column.name, f"{describe_share(plain, column.filled)} are dates of birth", confidence
+        )
     node = {"column": column.name, "format": best[0]}
     if readable == second:
-        said = f"{of_values(readable, column.filled)} could be {best[0]} or {best[1]}: write the one that it is"
-        return _of(column, "db", node, said, Standing.UNSURE)
-    said = f"{of_values(readable, column.filled)} are dates of birth as {best[0]}{gaps(column)}"
-    return _of(column, "db", node, said, Standing.TAKEN if readable >= ENOUGH * column.filled else Standing.UNSURE)
+        said = f"{describe_share(readable, column.filled)} could be {best[0]} or {best[1]}: write the one that it is"
+        return _build_line(column, "db", node, said, Confidence.UNSURE)
+    said = f"{describe_share(readable, column.filled)} are dates of birth as {best[0]}{describe_gaps(column)}"
+    return _build_line(
+        column,
+        "db",
+        node,
+        said,
+        Confidence.TAKEN if readable >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE,
+    )
 
 
-def _phones(column: Column, sample: Sample, answers: Answers) -> Line:
+def _propose_phone(column: Column, sample: Sample, answers: Answers) -> Line:
     """In the country of their row, else in the client's."""
-    beside = _country_column(sample)
-    whole, at_home = _usable("ph", column), 0
+    beside = _find_country_column(sample)
+    whole, at_home = _count_usable("ph", column), 0
     if answers.country:
-        at_home = _usable("ph", column, country=answers.country)
+        at_home = _count_usable("ph", column, country=answers.country)
     if beside is not None:
         countries = pc.fill_null(beside.text, answers.country) if answers.country else beside.text
         in_row = normalize("ph", column.text, country=countries)
         usable = len(in_row) - in_row.null_count
         if usable > max(whole, at_home):
             node = {"column": column.name, "country": beside.name}
-            return _phone_line(column, node, usable, f", read with {beside.name}")
+            return _build_phone_line(column, node, usable, f", read with {beside.name}")
     if at_home > whole:
-        return _phone_line(column, column.name, at_home, f" of {answers.country}")
-    missing = "" if whole >= ENOUGH * column.filled or answers.country else "; the others need a country: --country"
-    return _phone_line(column, column.name, whole, missing)
+        return _build_phone_line(column, column.name, at_home, f" of {answers.country}")
+    missing = (
+        ""
+        if whole >= MIN_READABLE_SHARE * column.filled or answers.country
+        else "; the others need a country: --country"
+    )
+    return _build_phone_line(column, column.name, whole, missing)
 
 
-def _phone_line(column: Column, node: object, usable: int, words: str) -> Line:
-    because = f"{of_values(usable, column.filled)} are phone numbers{words}{gaps(column)}"
-    return _of(column, "ph", node, because, Standing.TAKEN if usable >= ENOUGH * column.filled else Standing.UNSURE)
+def _build_phone_line(column: Column, node: object, usable: int, words: str) -> Line:
+    because = f"{describe_share(usable, column.filled)} are phone numbers{words}{describe_gaps(column)}"
+    return _build_line(
+        column,
+        "ph",
+        node,
+        because,
+        Confidence.TAKEN if usable >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE,
+    )
 
 
-_READERS = {"db": _births, "ph": _phones}
+_READERS = {"db": _propose_birth_date, "ph": _propose_phone}
 
 
 # ---------------------------------------------------------------------------------------------- together
 
 
-def _one_a_key(lines: Sequence[Line], answers: Answers) -> list[Line]:
-    """Of a key that one column says, the first; the others stand by as comments. A state needs an address around it."""
-    return list(_settled(lines, answers))
-
-
-def _settled(lines: Sequence[Line], answers: Answers) -> Iterator[Line]:
-    address = {line.key for line in lines if line.standing is Standing.TAKEN} & {"ct", "zp", "country"}
+def _keep_one_per_key(lines: Sequence[Line], answers: Answers) -> Iterator[Line]:
+    """Keep the first column of a key that a person has once, and comment out the others. A state needs an address."""
+    address = {line.key for line in lines if line.confidence is Confidence.TAKEN} & {"ct", "zp", "country"}
     seen: set[str] = set()
     for line in lines:
         told = line.columns[0] in answers.keys
-        second = line.key in seen and line.key not in _SEVERAL
+        second = line.key in seen and line.key not in _KEYS_IN_SEVERAL_COLUMNS
         alone = line.key == "st" and not address
-        if line.standing is Standing.TAKEN and not told and (second or alone):
-            line = line.as_(Standing.UNSURE)
-        if line.standing is Standing.TAKEN:
+        if line.confidence is Confidence.TAKEN and not told and (second or alone):
+            line = line.mark(Confidence.UNSURE)
+        if line.confidence is Confidence.TAKEN:
             seen.add(line.key)
         yield line

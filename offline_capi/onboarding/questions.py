@@ -1,4 +1,4 @@
-"""What only a person knows: the questions that open lines ask, and what is an answer."""
+"""The questions that open lines ask the user, and the checks of the answers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from offline_capi.config.settings import Country, Zone
-from offline_capi.config.wording import misnamed
+from offline_capi.config.types import Country, Zone
+from offline_capi.config.wording import check_name
 from offline_capi.errors import UsageError
 from offline_capi.events.standard import ACTION_SOURCES, currencies
-from offline_capi.meta.catalogue import known_key
+from offline_capi.meta.catalogue import check_key
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["ASKED_BY", "EXTERNAL_ID", "EXTERNAL_ID_POLICIES", "valid", "valid_keys"]
+__all__ = ["ASKED_BY", "EXTERNAL_ID", "EXTERNAL_ID_POLICIES", "validate_answer", "validate_keys"]
 
-#: The place of an open line → what of ``Answers`` closes it, in the order in which a person is asked.
+#: The path of an open line → what of ``Answers`` closes it, in the order in which the user is asked.
 ASKED_BY: Mapping[str, str] = {
     "event.name": "event",
     "event.action_source": "action_source",
@@ -41,7 +41,7 @@ EXTERNAL_ID = (
 )
 
 
-def valid(name: str, value: str | None) -> str | None:
+def validate_answer(name: str, value: str | None) -> str | None:
     """An answer as it is kept; nothing stays nothing. Raises ``UsageError`` with what would be one."""
     if value is None or not value.strip():
         return None
@@ -49,10 +49,10 @@ def valid(name: str, value: str | None) -> str | None:
     try:
         return check(value.strip()) if check else value.strip()
     except ValueError as error:
-        raise UsageError(f"--{name.replace('_', '-')}: {_words(error)}") from None
+        raise UsageError(f"--{name.replace('_', '-')}: {_extract_message(error)}") from None
 
 
-def valid_keys(pairs: list[str]) -> dict[str, str]:
+def validate_keys(pairs: list[str]) -> dict[str, str]:
     """``em=kontakt`` → {kontakt: em}."""
     keys = {}
     for pair in pairs:
@@ -60,60 +60,71 @@ def valid_keys(pairs: list[str]) -> dict[str, str]:
         if not column:
             raise UsageError(f'--map: "{pair}" is not KEY=COLUMN, such as em=contact_mail')
         try:
-            keys[column] = known_key(key)
+            keys[column] = check_key(key)
         except ValueError as error:
             raise UsageError(f'--map: "{key}" {error}') from None
     return keys
 
 
-def _words(error: ValueError) -> str:
+def _extract_message(error: ValueError) -> str:
     """Ours, also where pydantic has wrapped them."""
     return str(error.errors()[0]["ctx"]["error"]) if isinstance(error, ValidationError) else str(error)
 
 
-def _typed(kind: Any) -> Callable[[str], str]:
+def _build_type_check(kind: Any) -> Callable[[str], str]:
     return TypeAdapter(kind).validate_python
 
 
-def _pixel(value: str) -> str:
+def _check_pixel(value: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]{4,19}", value):
         raise ValueError("is not a pixel or dataset id: 5 to 20 digits, as Events Manager shows it")
     return value
 
 
-def _client(value: str) -> str:
-    for problem in misnamed(value):
+def _check_client(value: str) -> str:
+    for problem in check_name(value):
         raise ValueError(problem)
     return value
 
 
-def _action_source(value: str) -> str:
+def _check_action_source(value: str) -> str:
     if value not in ACTION_SOURCES:
         guess = did_you_mean(value, ACTION_SOURCES) or ";"
         raise ValueError(f'"{value}" is unknown{guess} one of: {", ".join(ACTION_SOURCES)}')
     return value
 
 
-def _external_id(value: str) -> str:
+def _check_external_id(value: str) -> str:
     if value not in EXTERNAL_ID_POLICIES:
         guess = did_you_mean(value, EXTERNAL_ID_POLICIES) or ";"
         raise ValueError(f'"{value}" is unknown{guess} one of: {", ".join(EXTERNAL_ID_POLICIES)}')
     return value
 
 
-def _currency(value: str) -> str:
+def _check_timezone(value: str) -> str:
+    """A zone of places: ``EST`` is five hours behind all year, which no shop's clock is."""
+    zone: str = _build_type_check(Zone)(value)
+    if zone in _FIXED_ZONES:
+        raise ValueError(f'"{zone}" has no daylight saving time; name the place, such as "{_FIXED_ZONES[zone]}"')
+    return zone
+
+
+_FIXED_ZONES = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu", "MET": "Europe/Berlin"}
+
+
+def _check_currency(value: str) -> str:
     if value.upper() not in currencies():
         raise ValueError(f'"{value}" is not an ISO 4217 code such as USD or EUR')
     return value.upper()
 
 
 _CHECKS: Mapping[str, Callable[[str], str]] = {
-    "client": _client,
-    "name": _client,
-    "pixel": _pixel,
-    "action_source": _action_source,
-    "timezone": _typed(Zone),
-    "country": _typed(Country),
-    "currency": _currency,
-    "external_id": _external_id,
+    "client": _check_client,
+    "name": _check_client,
+    "pixel": _check_pixel,
+    "action_source": _check_action_source,
+    "timezone": _check_timezone,
+    "country": _build_type_check(Country),
+    "currency": _check_currency,
+    "external_id": _check_external_id,
 }

@@ -13,21 +13,21 @@ import pyarrow.compute as pc
 from offline_capi.mapping.ids import undecorated
 from offline_capi.mapping.text import as_text, plain
 from offline_capi.model import SourceRows
-from offline_capi.onboarding.lines import percent
+from offline_capi.onboarding.lines import format_percent
 
-__all__ = ["MOST_ROWS", "Column", "Sample", "gaps", "vocabulary", "words_in"]
+__all__ = ["MAX_SAMPLE_ROWS", "Column", "Sample", "build_vocabulary", "describe_gaps", "split_words"]
 
 #: So many show what a column is, and are read in a second.
-MOST_ROWS = 50_000
+MAX_SAMPLE_ROWS = 50_000
 _WORD = re.compile(r"[A-Z]?[a-zß-ÿ]+|[A-ZÀ-Þ]+(?![a-z])")
 
 
-def words_in(name: str) -> frozenset[str]:
+def split_words(name: str) -> frozenset[str]:
     """``orderTotal_EUR`` → order, total, eur."""
     return frozenset(word.lower() for word in _WORD.findall(name))
 
 
-def vocabulary(text: str) -> frozenset[str]:
+def build_vocabulary(text: str) -> frozenset[str]:
     """The words of a list that is written as a text."""
     return frozenset(text.split())
 
@@ -58,17 +58,17 @@ class Column:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        return words_in(self.name)
+        return split_words(self.name)
 
-    def matching(self, pattern: str) -> int:
+    def count_matching(self, pattern: str) -> int:
         """How many values fit."""
         return int(pc.sum(pc.match_substring_regex(self.given, pattern)).as_py() or 0)
 
 
-def gaps(column: Column) -> str:
+def describe_gaps(column: Column) -> str:
     """What to add to a finding where not every row has a value."""
     rows = len(column.text)
-    return f"; filled in {percent(column.filled, rows)} of rows" if column.filled < rows else ""
+    return f"; filled in {format_percent(column.filled, rows)} of rows" if column.filled < rows else ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Sample:
     whole: bool
 
     @classmethod
-    def of(cls, parts: Iterable[SourceRows], most: int = MOST_ROWS) -> Sample:
+    def collect(cls, parts: Iterable[SourceRows], most: int = MAX_SAMPLE_ROWS) -> Sample:
         """The first ``most`` rows; the source is read no further."""
         taken: list[pa.RecordBatch] = []
         rows, whole = 0, True
@@ -89,7 +89,7 @@ class Sample:
             if rows == most:
                 whole = False
                 break
-        return cls(_joined(taken), whole)
+        return cls(_join_batches(taken), whole)
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -99,13 +99,13 @@ class Sample:
         return {name: Column(name, self.batch.column(name)) for name in self.batch.schema.names}
 
 
-def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+def _join_batches(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """One batch of every column of any; a column of several kinds is text."""
     names = dict.fromkeys(name for batch in batches for name in batch.schema.names)
-    return pa.RecordBatch.from_pydict({name: _column(name, batches) for name in names})
+    return pa.RecordBatch.from_pydict({name: _join_column(name, batches) for name in names})
 
 
-def _column(name: str, batches: Sequence[pa.RecordBatch]) -> pa.Array:
+def _join_column(name: str, batches: Sequence[pa.RecordBatch]) -> pa.Array:
     parts = [batch.column(name) if name in batch.schema.names else pa.nulls(len(batch)) for batch in batches]
     kinds = {part.type for part in parts if part.null_count < len(part)}
     kind = kinds.pop() if len(kinds) == 1 else pa.string()

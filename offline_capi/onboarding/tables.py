@@ -1,4 +1,4 @@
-"""A look at a table or a query, and the SQL file that reads its window."""
+"""Inspection of a table or a query, and the SQL file that reads its window."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.types as kinds
 import sqlalchemy as sa
 
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.errors import UsageError
 from offline_capi.mapping.times import TimeRule, read_instants
+from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.model import SourceRows, Window
-from offline_capi.onboarding.lines import Line, Standing
-from offline_capi.onboarding.origins import Origin, filled, name_from
+from offline_capi.onboarding.lines import Confidence, Line
+from offline_capi.onboarding.origins import Origin, derive_name, require_rows
 from offline_capi.onboarding.sample import Column, Sample
 from offline_capi.onboarding.times import TimeColumn
 from offline_capi.runtime.border import shown, visible
@@ -24,49 +25,54 @@ from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources import SourceAccess, open_source
 from offline_capi.sources.sql.errors import Where, explained
 
-__all__ = ["look_at_query", "look_at_table"]
+__all__ = ["inspect_query", "inspect_table"]
 
 ConnectionUrl = Callable[[str], str]
 #: A query is first asked for what Meta takes at all (D:offline-events), then for anything.
-_RECENT, _EVER = timedelta(days=62), datetime(2000, 1, 1, tzinfo=UTC)
+_EVER = datetime(2000, 1, 1, tzinfo=UTC)
 _NOTES = {"connection": "an Airflow connection, or a URL in the environment", "sql": "sees :since and :until"}
 
 
-def look_at_table(connection: str, table: str, connection_url: ConnectionUrl) -> Origin:
+def inspect_table(connection: str, table: str, connection_url: ConnectionUrl) -> Origin:
     """A table or view; ``schema.table`` where it is not in the usual schema."""
-    list(_rows(connection, "SELECT 1 AS one", _EVER, connection_url))  # what is wrong with a connection, it says best
+    list(
+        _read_rows(connection, "SELECT 1 AS one", _EVER, connection_url)
+    )  # what is wrong with a connection, it says best
     found = _find(connection, table, connection_url(connection))
-    rows = Sample.of(_rows(connection, f"SELECT * FROM {found.name}", _EVER, connection_url))  # noqa: S608  quoted
+    rows = Sample.collect(_read_rows(connection, f"SELECT * FROM {found.name}", _EVER, connection_url))  # noqa: S608  quoted
     return Origin(
-        name=name_from(table.rpartition(".")[2]),
+        name=derive_name(table.rpartition(".")[2]),
         described=f"table {table} of {found.dialect}",
         node={"connection": connection},
         notes=_NOTES,
-        sample=filled(rows, f"the table {table}"),
-        latest=lambda time, zone: _latest(connection, found, time, zone, connection_url),
-        query=lambda name, lines: _query(name, found, lines, rows),
+        sample=require_rows(rows, f"the table {table}"),
+        latest=lambda time, zone: _find_latest_time(connection, found, time, zone, connection_url),
+        query=lambda name, lines: _write_query(name, found, lines, rows),
     )
 
 
-def look_at_query(connection: str, file: Path, connection_url: ConnectionUrl) -> Origin:
-    """A person's own query, which becomes the upload's as it stands."""
-    text = _text_of(file)
-    looks = (Sample.of(_rows(connection, text, since, connection_url)) for since in (_now() - _RECENT, _EVER))
+def inspect_query(connection: str, file: Path, connection_url: ConnectionUrl) -> Origin:
+    """The user's own query, which becomes the upload's unchanged."""
+    text = _read_query_file(file)
+    looks = (
+        Sample.collect(_read_rows(connection, text, since, connection_url))
+        for since in (_get_now() - MAX_PHYSICAL_STORE_AGE, _EVER)
+    )
     return Origin(
-        name=name_from(file.stem),
+        name=derive_name(file.stem),
         described=f"query {file.name}",
         node={"connection": connection},
         notes=_NOTES,
-        sample=filled(next((rows for rows in looks if len(rows)), Sample.of([])), f"the query {file}"),
+        sample=require_rows(next((rows for rows in looks if len(rows)), Sample.collect([])), f"the query {file}"),
         query=lambda _, __: text,
     )
 
 
-def _now() -> datetime:
+def _get_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _text_of(file: Path) -> str:
+def _read_query_file(file: Path) -> str:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -76,9 +82,9 @@ def _text_of(file: Path) -> str:
     return text
 
 
-def _rows(connection: str, query: str, since: datetime, connection_url: ConnectionUrl) -> Iterator[SourceRows]:
+def _read_rows(connection: str, query: str, since: datetime, connection_url: ConnectionUrl) -> Iterator[SourceRows]:
     source = SqlSource(connection=connection, sql=f"{query}\n")  # a line end, so that it is no file's name
-    window = Window(since, _now() + timedelta(days=1))
+    window = Window(since, _get_now() + timedelta(days=1))
     return open_source(source, SourceAccess("UTC", connection_url)).read(window)
 
 
@@ -101,47 +107,47 @@ def _find(connection: str, table: str, url: str) -> _Table:
             inspector = sa.inspect(engine)
             if not inspector.has_table(name, schema or None):
                 known = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
-                raise UsageError(_no_table(connection, table, known))
+                raise UsageError(_describe_missing_table(connection, table, known))
     finally:
         engine.dispose()
-    quote = _quoting(engine.dialect)
+    quote = _build_quoting(engine.dialect)
     return _Table(".".join(map(quote, filter(None, (schema, name)))), engine.dialect.name, quote)
 
 
-def _no_table(connection: str, table: str, known: Sequence[str]) -> str:
+def _describe_missing_table(connection: str, table: str, known: Sequence[str]) -> str:
     few = ", ".join(map(shown, sorted(known)[:10])) or "none"
     guess = did_you_mean(table, map(shown, known)) or f"; there are {few}"
     return f'--table: there is no table or view "{table}" on connection {connection}{guess}\nNothing was written'
 
 
-def _quoting(dialect: sa.Dialect) -> Callable[[str], str]:
+def _build_quoting(dialect: sa.Dialect) -> Callable[[str], str]:
     return lambda name: str(dialect.identifier_preparer.quote(name))
 
 
-def _latest(
+def _find_latest_time(
     connection: str, table: _Table, time: TimeColumn, zone: str, connection_url: ConnectionUrl
 ) -> pa.TimestampArray:
     """The last time of the table, as its values are read; of those in the sample's spelling alone."""
     query = f"SELECT MAX({table.quote(time.name)}) AS latest FROM {table.name}"  # noqa: S608  quoted by the dialect
-    found = Sample.of(_rows(connection, query, _EVER, connection_url)).columns["latest"]
+    found = Sample.collect(_read_rows(connection, query, _EVER, connection_url)).columns["latest"]
     return read_instants(found.values, TimeRule(time.formats, zone=zone))
 
 
 # ---------------------------------------------------------------------------------------------- the query
 
 
-def _query(name: str, table: _Table, lines: Sequence[Line], sample: Sample) -> str:
+def _write_query(name: str, table: _Table, lines: Sequence[Line], sample: Sample) -> str:
     """Only the columns that a line reads, also one that is commented out, and only the rows of the window."""
     used = {column for line in lines for column in line.columns}
     columns = [table.quote(column) for column in sample.columns if column in used]
     time = next((line for line in lines if line.place == "window.column"), None)
     zone = next((line.node for line in lines if line.place == "window.timezone"), None)
-    where = _where(table, time, sample, str(zone))
+    where = _build_where(table, time, sample, str(zone))
     return "\n".join([f"-- {name}: rows of {visible(table.name)} in the window.", *where.comments,
-                      f"SELECT {_wrapped(columns)}", f"FROM {table.name}", *where.conditions, ""])  # fmt: skip
+                      f"SELECT {_wrap_columns(columns)}", f"FROM {table.name}", *where.conditions, ""])  # fmt: skip
 
 
-def _wrapped(columns: Sequence[str]) -> str:
+def _wrap_columns(columns: Sequence[str]) -> str:
     lines = [""]
     for column in columns:
         if len(lines[-1]) + len(column) > 100:
@@ -172,11 +178,11 @@ _TEXTS: Mapping[str, str] = {
 }
 
 
-def _where(table: _Table, time: Line | None, sample: Sample, zone: str) -> _Where:
-    if time is None or time.standing is not Standing.TAKEN:
+def _build_where(table: _Table, time: Line | None, sample: Sample, zone: str) -> _Where:
+    if time is None or time.confidence is not Confidence.TAKEN:
         return _Where(["-- TODO: WHERE the row's time is from :since on and before :until; see window.column."], [])
     column = sample.columns[time.columns[0]]
-    ends = _ends(column)
+    ends = _choose_end_formats(column)
     if ends is None:
         todo = f"-- TODO: WHERE {visible(column.name)} is from :since on and before :until; not comparable as it is."
         return _Where([todo], [])
@@ -187,7 +193,7 @@ def _where(table: _Table, time: Line | None, sample: Sample, zone: str) -> _Wher
     )
 
 
-def _ends(column: Column) -> tuple[str, ...] | None:
+def _choose_end_formats(column: Column) -> tuple[str, ...] | None:
     """``None`` where the database would compare something else than time."""
     kind = column.values.type
     if kinds.is_timestamp(kind):
@@ -195,5 +201,5 @@ def _ends(column: Column) -> tuple[str, ...] | None:
     if kinds.is_date(kind):
         return _DAY
     texts = _TEXTS if kinds.is_string(kind) else {}
-    text = next((text for shape, text in texts.items() if column.matching(shape) == column.filled), None)
+    text = next((text for shape, text in texts.items() if column.count_matching(shape) == column.filled), None)
     return None if text is None else tuple(text.format(end=end) for end in _WALL)

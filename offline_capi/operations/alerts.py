@@ -17,9 +17,9 @@ from datetime import UTC
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from offline_capi.clients import RUN_REFUSED, Notice, StatusBook, with_refusal, without_refusal
+from offline_capi.clients import RUN_REFUSED, AccessChange, StatusBook, mark_refusal_reported, remove_run_refusal
 from offline_capi.config import Platform, SecretResolver
-from offline_capi.config.settings import is_loopback
+from offline_capi.config.types import is_loopback
 from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import DayReason, DayState, Fate, Reason, in_utc
@@ -128,7 +128,7 @@ def alerting(upload: str, services: Services) -> Iterator[None]:
         raise
 
 
-def alert_of_notice(notice: Notice) -> Alert:
+def alert_of_notice(notice: AccessChange) -> Alert:
     """What a look at the clients found, which has settled itself that it is told once."""
     verb = "is over" if notice.change == "ended" else "cannot be sent for" if notice.stops else "needs attention"
     return Alert(
@@ -273,15 +273,15 @@ class _Outbox:
                 sent.add(count.client)
         for client in sorted(stopped | sent):
             status = self._statuses.read(client)
-            refused = any(fault.key == RUN_REFUSED for fault in status.faults)
+            refused = any(fault.key == RUN_REFUSED and fault.reported for fault in status.faults)
             known = refused or any(fault.stops for fault in status.faults)
             if client in stopped and not known and self._deliver(self._refused(client, report)):
-                self._statuses.write(with_refusal(status, self._now))
+                self._statuses.write(mark_refusal_reported(status))
             elif client not in stopped and refused and self._deliver(self._accepted(client, report)):
-                self._statuses.write(without_refusal(status))
+                self._statuses.write(remove_run_refusal(status))
 
     def _refused(self, client: str, report: RunReport) -> Alert:
-        failed = self._services.ledger.failed_requests(report.run_id, client, 1)
+        failed = self._services.ledger.runs.list_failed_requests(report.run_id, client, 1)
         code = f"{failed[0].code}/{failed[0].subcode}".removesuffix("/None") if failed and failed[0].code else None
         answer = f"Meta answered {code} (offline-capi explain {code}). " if code else ""
         deferred = sum(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from offline_capi.config import Deployment, SecretResolver, Upload, columns_used
-from offline_capi.config.columns import lookup_of, named_columns, patterns_used
+from offline_capi.config import Deployment, SecretResolver, Upload, list_columns_used
+from offline_capi.config.columns import find_lookup, list_named_columns, list_patterns
 from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.mapping import columns_of_table, pattern_fault, placed_rows
 from offline_capi.model import Window
@@ -19,14 +19,14 @@ __all__ = ["check_columns", "check_patterns", "rows_to_expect"]
 
 def check_patterns(upload: Upload, deployment: Deployment) -> None:
     """Raise ``ConfigError`` with every pattern of the upload that RE2 cannot use."""
-    wrong = ((path, pattern_fault(pattern)) for path, pattern in patterns_used(upload).items())
+    wrong = ((path, pattern_fault(pattern)) for path, pattern in list_patterns(upload).items())
     problems = [_problem(upload, deployment, path, message) for path, message in wrong if message]
     if problems:
         raise ConfigError(f"patterns of {upload.name} that cannot be used: {len(problems)}", problems)
 
 
 def _problem(upload: Upload, deployment: Deployment, path: str, message: str) -> Problem:
-    file, _, line = deployment.place(upload.name, path).rpartition(":")
+    file, _, line = deployment.locate(upload.name, path).rpartition(":")
     return Problem(file, int(line), path, message)
 
 
@@ -37,7 +37,7 @@ def check_columns(upload: Upload, window: Window, deployment: Deployment, secret
 
     A source without anything to look at (no file for the window) has no columns and no problems.
     """
-    named = None if upload.transform else tuple(columns_used(upload))
+    named = None if upload.transform else tuple(list_columns_used(upload))
     source = open_source(upload.source, make_source_access(upload, deployment, secrets))
     found = dict(source.read_columns(window, columns=named))
     problems = _missing(upload, found, deployment) if found and upload.transform is None else []
@@ -66,14 +66,19 @@ def rows_to_expect(upload: Upload, window: Window, services: Services) -> int | 
 
 def _rows_of_last(upload: str, window: Window, services: Services) -> int | None:
     length = window.until - window.since
-    for record in services.ledger.runs(100):
-        if record.upload == upload and record.report and record.window.until - record.window.since == length:
+    for record in services.ledger.runs.list_newest(100):
+        if (
+            record.upload == upload
+            and record.report
+            and record.status != "failed"
+            and record.window.until - record.window.since == length
+        ):
             return int(record.report["rows"]["read"])
     return None
 
 
 def _missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -> list[Problem]:
-    used = columns_used(upload)
+    used = list_columns_used(upload)
     is_schema = upload.source.has_declared_names
     near = column_names(found, used, is_schema=is_schema)
     its = list_columns(sorted(found), used, is_schema=is_schema)
@@ -101,7 +106,7 @@ def _missing_in_lookups(
                 its = list_columns(sorted(there), needed, is_schema=is_schema)
                 near = column_names(there, needed, is_schema=is_schema)
                 hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
-                path = named_columns(upload).get(f"{name}.{column}", (f"lookups.{name}.key",))[0]
+                path = list_named_columns(upload).get(f"{name}.{column}", (f"lookups.{name}.key",))[0]
                 problems.append(_problem(upload, deployment, path, f'column "{column}" is not in {name}{hint}'))
     return problems
 
@@ -113,7 +118,7 @@ def _unplaced(upload: Upload, window: Window, deployment: Deployment, secrets: S
     if select_by_row(upload, window) is None or upload.transform is not None:
         return []
     times = {*upload.window.columns, *(upload.event.time.columns if upload.event.time else ())}
-    needed = tuple(column for column in times if not lookup_of(column, upload))
+    needed = tuple(column for column in times if not find_lookup(column, upload))
     source = open_source(upload.source, make_source_access(upload, deployment, secrets))
     first = next(source.read(window, columns=needed, batch_rows=LOOKED_AT_ROWS), None)
     if first is None:

@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from offline_capi.clients.read_back import Unread, covered_days, read_back
-from offline_capi.delivery import explain
-from offline_capi.ledger import keep_read_back, read_back_of, sent_by_runs
-from offline_capi.meta.graph.client import Graph
+from offline_capi.clients.read_back import UnansweredQuestion, list_covered_days, read_back
+from offline_capi.ledger import list_sent_by_runs, load_read_back, save_read_back
+from offline_capi.meta.graph.client import GraphClient
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import SentEvents
 from offline_capi.model.recipients import client_of
 from offline_capi.pipeline import Services
 from offline_capi.report import Quality, RunReport, compare
 
-__all__ = ["Pulled", "pull_quality", "quality_of"]
+__all__ = ["FetchResult", "pull_quality", "quality_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class FetchResult:
     """What was asked for just now. ``unread`` is what Meta did not tell; ``warnings`` are of the API's versions."""
 
     quality: Quality
-    unread: tuple[Unread, ...]
+    unread: tuple[UnansweredQuestion, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -37,7 +36,7 @@ class Pulled:
         return {**self.quality.to_json(), "unread": unread, "warnings": list(self.warnings)}
 
 
-def pull_quality(services: Services, *, clients: Collection[str] = ()) -> Pulled:
+def pull_quality(services: Services, *, clients: Collection[str] = ()) -> FetchResult:
     """Ask Meta about every active client, or those named, keep what it told, and set our own counts beside it.
 
     Nothing is changed at Meta. Asking again replaces what it told of the same days before.
@@ -47,13 +46,13 @@ def pull_quality(services: Services, *, clients: Collection[str] = ()) -> Pulled
     wanted = [
         one for one in deployment.recipients.values() if (client_of(one.name) in clients if clients else one.active)
     ]
-    with Graph(platform.graph_url, platform.versions) as graph:
-        told, unread = read_back(wanted, graph, platform, services.secrets, explain=explain, now=now)
+    with GraphClient(platform.graph_url, platform.versions) as graph:
+        told, unread = read_back(wanted, graph, platform, services.secrets, now=now)
         warnings = (*version_warnings(platform.versions, now.date(), families=["read_back"]), *graph.notices)
-    keep_read_back(services.ledger, told, now=now, keep_for=platform.retention.read_back)
-    days = covered_days(now)
-    kept = read_back_of(services.ledger, since=days[0], until=days[-1], clients=[one.name for one in wanted])
-    return Pulled(compare(_sent_since(services, days[0]), kept), tuple(unread), warnings)
+    save_read_back(services.ledger, told, now=now, keep_for=platform.retention.read_back)
+    days = list_covered_days(now)
+    kept = load_read_back(services.ledger, since=days[0], until=days[-1], clients=[one.name for one in wanted])
+    return FetchResult(compare(_sent_since(services, days[0]), kept), tuple(unread), warnings)
 
 
 def quality_of(report: RunReport, services: Services) -> Quality:
@@ -63,11 +62,11 @@ def quality_of(report: RunReport, services: Services) -> Quality:
         return Quality()
     first = min(sent.day for sent in about)
     clients = {sent.client for sent in about}
-    told = read_back_of(services.ledger, since=first, until=services.clock().astimezone(UTC).date(), clients=clients)
+    told = load_read_back(services.ledger, since=first, until=services.clock().astimezone(UTC).date(), clients=clients)
     return compare(_sent_since(services, first), told, about=about) if told else Quality()
 
 
 def _sent_since(services: Services, day: date) -> list[tuple[datetime, dict[SentEvents, int]]]:
     """No run that began before a day sent events of that day: events are never sent before they happen."""
-    runs = sent_by_runs(services.ledger, datetime.combine(day, time(), UTC))
+    runs = list_sent_by_runs(services.ledger, datetime.combine(day, time(), UTC))
     return [(run.ended_at, dict(run.events)) for run in runs]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import Upload
-from offline_capi.config.columns import named_columns
+from offline_capi.config.columns import list_named_columns
 from offline_capi.mapping import find_personal, rows_in_window, shown_text
 from offline_capi.model import SourceRows, Window
 from offline_capi.pipeline import Services, read_rows, select_by_row
@@ -35,7 +35,7 @@ def preview_raw(upload: Upload, window: Window, services: Services, *, limit: in
 def shown_columns(upload: Upload) -> frozenset[str]:
     """The columns whose values may be shown."""
     people = {lookup.by or lookup.key for lookup in upload.lookups.values()}
-    return frozenset({*named_columns(upload, _SHOWN)} - {*named_columns(upload, ("user_data",))} - people)
+    return frozenset({*list_named_columns(upload, _SHOWN)} - {*list_named_columns(upload, ("user_data",))} - people)
 
 
 def _shown_rows(rows: SourceRows, upload: Upload, window: Window | None) -> Iterator[dict[str, Any]]:
@@ -56,7 +56,7 @@ _ROWS_AT_ONCE = 100  # rows that nobody asked for are not worked on
 def _names(names: list[str], upload: Upload) -> list[str]:
     """The columns' names; of one that nobody names and that holds a person's data, a first row taken for a header."""
     personal = find_personal(pa.array(names)).to_pylist()
-    known = named_columns(upload)
+    known = list_named_columns(upload)
     return [f"column {at + 1}" if personal[at] and name not in known else name for at, name in enumerate(names)]
 
 

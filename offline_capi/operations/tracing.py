@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
-from offline_capi.ledger.lookup import EventDelivery, deliveries, oldest_request
+from offline_capi.ledger.lookup import EventDelivery, find_deliveries, find_oldest_request
 from offline_capi.model import HashedRows
 from offline_capi.model.recipients import client_of
 from offline_capi.pipeline import Services
@@ -98,14 +98,14 @@ def trace_event(
     pixels = {pixel for name, own in wanted.items() if not clients or name in clients for pixel in own}
     every_name = {*names, *event_names(services)}
     keys = {event_key_of(pixel, name, event_id): name for pixel in pixels for name in every_name}
-    windows = {run.id: str(run.window) for run in services.ledger.past_runs()}
-    found = sorted(deliveries(services.ledger, list(keys)), key=lambda one: one.request_id)
+    windows = {run.id: str(run.window) for run in services.ledger.runs.list_past()}
+    found = sorted(find_deliveries(services.ledger, list(keys)), key=lambda one: one.request_id)
     rows = (_traced(*found) for found in _found_in_files(services, lambda rows: pc.equal(rows["event_id"], event_id)))
     return EventTrace(
         event_id,
         [TracedDelivery(keys[one.key], windows.get(one.run_id), one) for one in found],
         [row for row in rows if not clients or client_of(row.client or "") in clients],
-        oldest_request(services.ledger),
+        find_oldest_request(services.ledger),
     )
 
 
@@ -119,7 +119,7 @@ def event_ids_of_row(
     """
     if origin is None and run_id is None:
         raise UsageError("a row of a query has a number within its run alone: give --run as well, or --row FILE:ROW")
-    past = [services.ledger.run(run_id)] if run_id else services.ledger.past_runs()
+    past = [services.ledger.runs.get(run_id)] if run_id else services.ledger.runs.list_past()
 
     def matches(rows: pa.RecordBatch) -> pa.BooleanArray:
         named = pc.ends_with(rows["origin"], origin) if origin else pa.repeat(pa.scalar(True), rows.num_rows)
@@ -144,9 +144,9 @@ def _found_in_files(
     services: Services, matches: Callable[[pa.RecordBatch], Any]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The rows of staged files, rejects and undelivered events that match: run, name of the file, columns."""
-    for path in services.stage.files():
+    for path in services.stage.list_files():
         folder, file = path.rsplit("/", 2)[1:]
-        for rows in services.stage.batches(path):
+        for rows in services.stage.read_batches(path):
             hits = rows.filter(matches(rows))
             wanted = [name for name in hits.schema.names if name != "body"]
             yield from ((unquote(folder), file, hit) for hit in hits.select(wanted).to_pylist())

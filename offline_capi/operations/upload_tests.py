@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from offline_capi.config import Deployment, Upload, columns_used
-from offline_capi.config.settings import UploadTest
+from offline_capi.config import Deployment, Upload, list_columns_used
+from offline_capi.config.upload import UploadTest
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.model import BuiltEvents, Fate, HashedRows, Reason, SourceRows
 from offline_capi.pipeline import Recipe
@@ -50,7 +50,7 @@ class RowTestResult:
 def run_tests(upload: Upload, deployment: Deployment) -> Iterator[RowTestResult]:
     """Every test of the upload, in order. A test whose row cannot be worked on at all fails with the reason."""
     for index, test in enumerate(upload.tests):
-        place = deployment.place(upload, f"tests[{index}]")
+        place = deployment.locate(upload, f"tests[{index}]")
         try:
             _check_reason(test.expect.get("reason"))
             differences = tuple(_compare_outcome(test.expect, _outcome(test, upload, deployment)))
@@ -68,7 +68,7 @@ def _check_reason(reason: object) -> None:
 def _outcome(test: UploadTest, upload: Upload, deployment: Deployment) -> dict[str, Any]:
     """What the row becomes: its event, or its fate with reason and field."""
     given = upload.model_copy(update={"lookups": {}})
-    names = {} if upload.transform else dict.fromkeys(columns_used(given))
+    names = {} if upload.transform else dict.fromkeys(list_columns_used(given))
     row = {**names, **test.row}
     batch = pa.record_batch([pa.array([_plain(value)]) for value in row.values()], list(row))
     recipe = Recipe.of_upload(given, None, deployment)

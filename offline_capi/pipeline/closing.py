@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from offline_capi.errors import UsageError
-from offline_capi.ledger import keep_as_told
+from offline_capi.ledger import RunRecord, record_announced_losses
 from offline_capi.meta.versions import version_warnings
-from offline_capi.model import debts_of
+from offline_capi.model import Window, debts_of
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly, keeps_events_in_their_day
-from offline_capi.report import RunReport, days_to_judge, make_report
+from offline_capi.report import RunReport, days_to_judge, make_failure_report, make_report
+from offline_capi.runtime.bugs import as_internal
 
-__all__ = ["close_run", "find_report", "warn_of_versions"]
+__all__ = [
+    "close_run",
+    "describe_failure",
+    "find_report",
+    "record_failed_start",
+    "record_failure",
+    "record_plan",
+    "warn_of_versions",
+]
 
 
 def close_run(run: RunContext) -> RunReport:
     """Close the books of a run that the gates have judged. Raises ``BalanceError`` if rows and fates do not add up."""
     upload, services, tally = run.upload, run.services, run.tally
-    record, ended = services.ledger.run(run.run_id), services.clock()
+    record, ended = services.ledger.runs.get(run.run_id), services.clock()
     tally.notices += warn_of_versions(services)
     nightly = is_nightly(record) and not tally.narrowed
     closed = find_newly_closed_days(upload, services.deployment, services.ledger, ended) if nightly else []
@@ -33,12 +45,49 @@ def close_run(run: RunContext) -> RunReport:
         days=days_to_judge(upload, record.window, oldest=record.started_at - find_max_age(upload, services.deployment)),
         environment=services.deployment.environment,
         ledger=services.ledger.place,
-        new_ledger=len(services.ledger.runs(2)) == 1,
+        new_ledger=len(services.ledger.runs.list_newest(2)) == 1,
     )
     debts = debts_of(tally, by_event_day=keeps_events_in_their_day(upload))
-    services.ledger.finish_run(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
-    keep_as_told(services.ledger, upload.name, closed, run_id=record.id, now=ended)
+    services.ledger.runs.finish(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
+    record_announced_losses(services.ledger, upload.name, closed, run_id=record.id, now=ended)
     return report
+
+
+def describe_failure(record: RunRecord, error: Exception, services: Services) -> dict[str, Any]:
+    """The JSON report of a run that ends with ``error``."""
+    return make_failure_report(
+        as_internal(error),
+        run_id=record.id,
+        upload=record.upload,
+        window=record.window,
+        trigger=record.trigger,
+        started_at=record.started_at,
+        ended_at=services.clock(),
+        ledger=services.ledger.place,
+        environment=services.deployment.environment,
+    ).to_json()
+
+
+def record_failure(run_id: str, error: Exception, services: Services) -> None:
+    """Mark a run as failed, with the message of ``error`` in its report."""
+    report = describe_failure(services.ledger.runs.get(run_id), error, services)
+    services.ledger.runs.finish(run_id, status="failed", report=report, now=services.clock())
+
+
+def record_failed_start(upload: str, window: Window, error: Exception, services: Services, *, trigger: str) -> str:
+    """Record a run that failed before it was opened; returns its id. It settles no day."""
+    run_id = services.ledger.runs.begin(upload, window, trigger=trigger, now=services.clock())
+    record_failure(run_id, error, services)
+    return run_id
+
+
+def record_plan(report: RunReport, services: Services) -> RunReport:
+    """Keep the report of a dry run among the runs, as ``trigger`` ``plan``: it is listed, and nothing goes by it."""
+    runs = services.ledger.runs
+    run_id = runs.begin(report.upload, report.window, trigger="plan", now=report.started_at)
+    kept = replace(report, run_id=run_id)
+    runs.finish(run_id, status=kept.status.value, report=kept.to_json(), now=kept.ended_at)
+    return kept
 
 
 def warn_of_versions(services: Services) -> list[str]:
@@ -49,10 +98,10 @@ def warn_of_versions(services: Services) -> list[str]:
 def find_report(run_id: str, services: Services) -> RunReport:
     """The report of a run that has ended; ``last`` is the newest. Raises ``UsageError`` if there is none."""
     if run_id == "last":
-        ended = [record for record in services.ledger.runs(100) if record.report]
+        ended = [record for record in services.ledger.runs.list_newest(100) if record.report]
         record = ended[0] if ended else None
     else:
-        record = services.ledger.run(run_id)
+        record = services.ledger.runs.get(run_id)
     if record is None or record.report is None:
         raise UsageError(f'run "{run_id}" has no report yet; `offline-capi status` lists the runs and their states')
     return RunReport.from_json(record.report)

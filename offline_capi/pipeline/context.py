@@ -8,9 +8,9 @@ from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from offline_capi.config import Deployment, SecretResolver, database_url
+from offline_capi.config import Deployment, SecretResolver, resolve_database_url
 from offline_capi.config.run_texts import fill_in
-from offline_capi.config.settings import Upload
+from offline_capi.config.upload import Upload
 from offline_capi.delivery import ClockWitness, Rates
 from offline_capi.guards.drift import DriftWatch
 from offline_capi.guards.quotas import Quotas
@@ -55,7 +55,7 @@ def open_services(
     deployment: Deployment, secrets: SecretResolver, *, clock: Callable[[], datetime] = read_utc_clock
 ) -> Iterator[Services]:
     """Open the ledger that the configuration names, and close it at the end."""
-    url = database_url(deployment.platform.ledger, secrets, deployment.project)
+    url = resolve_database_url(deployment.platform.ledger, secrets, deployment.project)
     access = deployment.platform.file_access
     with Ledger(url.reveal(), clock=lambda: clock().timestamp(), access=access) as ledger:
         yield Services(deployment, secrets, ledger, clock)

@@ -11,9 +11,10 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from offline_capi.events.standard import MAX_AGE, PHYSICAL_STORE
+from offline_capi.events.standard import PHYSICAL_STORE
 from offline_capi.guards.past_losses import KnownLosses, OwedEvents
-from offline_capi.ledger import calendar_of, past_runs
+from offline_capi.ledger import build_calendar, list_past_runs
+from offline_capi.meta.limits import MAX_EVENT_AGE
 from offline_capi.model import Calendar, DayReason, DayState, Fate, PastRun, Reason, UploadDay, Window, yesterday
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def keeps_events_in_their_day(upload: Upload) -> bool:
 
 def find_max_age(upload: Upload, deployment: Deployment) -> timedelta:
     """How old an event of this upload may be at most, the platform's margin taken off."""
-    ages = [MAX_AGE]
+    ages = [MAX_EVENT_AGE]
     source = upload.event.action_source
     if getattr(source, "constant", None) in (None, PHYSICAL_STORE):
         name = upload.client.constant
@@ -88,16 +89,16 @@ def list_days(
     """The calendar of an upload, oldest first: ``days``, or all since the first night that Meta may still take.
 
     Days that are not over yet are left out, and so are days before the first run of the upload. ``runs``: what
-    ``past_runs`` gave, where the caller has it already.
+    ``list_past_runs`` gave, where the caller has it already.
     """
     zone, max_age = upload.window.timezone, find_max_age(upload, deployment)
-    runs = past_runs(ledger, upload.name, now) if runs is None else runs
+    runs = list_past_runs(ledger, upload.name, now) if runs is None else runs
     first = _find_first_covered_day(runs, zone)
     if first is None:
         return []
     last = yesterday(zone, now)
     wanted = list(days) if days is not None else list(_list_days_between(last - max_age, last))
-    return calendar_of(
+    return build_calendar(
         ledger,
         upload.name,
         [day for day in wanted if first <= day <= last],
@@ -123,7 +124,7 @@ def read_calendar(
     last = yesterday(zone, now)
     last = min(last, end - timedelta(days=1)) if end else last
     first = first or last - timedelta(days=CALENDAR_DAYS - 1)
-    runs = past_runs(ledger, upload.name, now)
+    runs = list_past_runs(ledger, upload.name, now)
     days = list_days(upload, deployment, ledger, now, _list_days_between(first, last), runs=runs)
     return Calendar(upload.name, zone, first, last, _find_first_covered_day(runs, zone), tuple(days))
 
@@ -213,7 +214,7 @@ def read_earlier_runs(
     if trigger in _SETTLES_NOTHING - {"plan"}:
         return EarlierRuns(KnownLosses(()), OwedEvents(()))
     reach = covered or window.looking_back(upload.window.lookback)
-    earlier = [one for one in past_runs(ledger, upload.name, now) if one.id != run_id]
+    earlier = [one for one in list_past_runs(ledger, upload.name, now) if one.id != run_id]
     earlier = [one for one in earlier if _do_overlap(one.covered or one.window, reach)]
     told = [one for one in earlier if trigger == "settle" or one.window.until < window.until]
     known = KnownLosses(_read_reported_losses(told[-RUNS_LOOKED_AT:], stage))

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from offline_capi.config import Deployment
-from offline_capi.config.settings import Client, Upload
+from offline_capi.config.client import Client
+from offline_capi.config.upload import Upload
 from offline_capi.events import build_events
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.mapping import FirstRows, LookupTable, map_rows, rows_of, rows_wanted

@@ -21,16 +21,16 @@ def replay_run(
     of them again. With ``undelivered`` it also takes events that were deferred, unconfirmed or rejected by Meta,
     even if nothing in them has changed. A second replay sends nothing. Raises ``UsageError`` if nothing is left.
     """
-    past = services.ledger.run(run_id)
+    past = services.ledger.runs.get(run_id)
     upload = services.deployment.uploads.get(past.upload)
     if upload is None:
         raise UsageError(
             f"run {run_id} was of the upload {past.upload}, which is configured no more: put it back first"
         )
     by_place = upload.source.keeps_row_numbers
-    wanted = services.stage.wanted_rows(run_id, undelivered=undelivered, by_place=by_place)
+    wanted = services.stage.find_wanted_rows(run_id, undelivered=undelivered, by_place=by_place)
     if not len(wanted.event_ids) and not wanted.places:
         raise UsageError(f"run {run_id} left nothing to replay; events that did not arrive need --undelivered")
     if undelivered:
-        services.ledger.forget(services.stage.find_rejected_keys(run_id), refused=True)
+        services.ledger.journal.forget(services.stage.find_rejected_keys(run_id), rejected=True)
     return run_upload(upload, past.window, services, trigger="replay", only=wanted, on_progress=on_progress)

@@ -14,12 +14,12 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from offline_capi.config import Upload
-from offline_capi.config.columns import field_specs
+from offline_capi.config.columns import find_field_specs
 from offline_capi.errors import ConfigError, SourceError
 from offline_capi.events.keys import event_key
 from offline_capi.identity import HashCache
-from offline_capi.ledger import RunRecord, sent_by_runs
-from offline_capi.ledger.tables import request
+from offline_capi.ledger import RunRecord, list_sent_by_runs
+from offline_capi.ledger.schema.tables import request
 from offline_capi.mapping import FirstRows
 from offline_capi.model import HashedRows, Window
 from offline_capi.model.recipients import client_of
@@ -106,10 +106,12 @@ def reread_each(
 def event_names(services: Services) -> set[str]:
     """The names that events may have: those in the YAML, and those that runs sent."""
     uploads = services.deployment.uploads.values()
-    specs = (spec for upload in uploads for _, spec in field_specs(upload.event.name, ()))
+    specs = (spec for upload in uploads for _, spec in find_field_specs(upload.event.name, ()))
     written = {value for spec in specs for value in (spec.constant, spec.default, *(spec.map or {}).values())}
     sent = {
-        one.event_name for run in sent_by_runs(services.ledger, datetime.fromtimestamp(0, UTC)) for one in run.events
+        one.event_name
+        for run in list_sent_by_runs(services.ledger, datetime.fromtimestamp(0, UTC))
+        for one in run.events
     }
     return {str(name) for name in written if name is not None} | sent
 

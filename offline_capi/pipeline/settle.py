@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from offline_capi.config.settings import Upload
+from offline_capi.config.upload import Upload
 from offline_capi.errors import LedgerError, OfflineCapiError
 from offline_capi.guards.quotas import Quotas
-from offline_capi.ledger import keep_as_told
+from offline_capi.ledger import record_announced_losses
 from offline_capi.model import Tally, UploadDay, Window
 from offline_capi.pipeline.context import Services
 from offline_capi.pipeline.open_days import describe_due_days, find_due_days, find_newly_closed_days
@@ -108,7 +108,7 @@ def settle_upload(
     settled = settle_days(upload, due, services, force_gates=force_gates)
     now = services.clock()
     settled.closed = find_newly_closed_days(upload, services.deployment, services.ledger, now)
-    keep_as_told(services.ledger, upload.name, settled.closed, run_id=None, now=now)
+    record_announced_losses(services.ledger, upload.name, settled.closed, run_id=None, now=now)
     return settled
 
 

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import UTC
 from functools import partial
 from typing import Any
 
-from offline_capi.clients import breaker
+from offline_capi.clients import (
+    StatusBook,
+    end_run_refusal,
+    find_stop,
+    make_refusal_check,
+    record_run_refusal,
+)
 from offline_capi.config import Deployment, SecretResolver
-from offline_capi.config.paths import anchored_url
-from offline_capi.config.settings import Upload
-from offline_capi.delivery import Policy, cut_requests, deliver, open_senders
-from offline_capi.errors import SourceError
-from offline_capi.events import SeenKeys, StoreRepeats, for_every_pixel, split_by_age
+from offline_capi.config.paths import anchor_url
+from offline_capi.config.upload import Upload
+from offline_capi.delivery import DeliveryPolicy, RetryPolicy, cut_requests, deliver, open_senders
+from offline_capi.errors import ConfigError, SourceError
+from offline_capi.events import copy_for_pixels, split_by_age
 from offline_capi.guards.drift import DriftWatch
+from offline_capi.guards.duplicates import SeenKeys, StoreRepeats
 from offline_capi.guards.frequent_values import FrequentValues, junk_by_client
 from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.identity import HashCache, inspect_identity
-from offline_capi.ledger import Rehearsal, keep_shapes, shapes_of
+from offline_capi.ledger import Journal, Rehearsal, load_shapes, save_shapes
 from offline_capi.mapping import FirstRows, LookupTable, columns_needed, columns_of_table, read_table
-from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Reason, Request, SourceRows, Window
+from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Outcome, Reason, Request, SourceRows, Window
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import read_earlier_runs
+from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.report import Books
+from offline_capi.runtime.secret import fingerprint, sendable
 from offline_capi.sources import SourceAccess, open_source, prefetch_batches
 
 __all__ = [
     "check_clock",
     "count_preparation",
+    "defer_refused",
     "defer_stopped",
     "judge_before_sending",
     "judge_run",
@@ -53,6 +64,8 @@ TEST_NOTICE = (
     "sent with a test event code: Meta counts these events all the same, once if the real run follows within 48 hours; "
     "the ledger does not know them, so the real run sends all of them"
 )
+#: Batches that are prepared in this process before workers are started, which takes a second.
+BATCHES_BEFORE_WORKERS = 3
 #: Runs of one window that are looked at to find its last one.
 RUNS_PER_DAY = 4
 
@@ -72,7 +85,7 @@ def open_books(run: RunContext) -> Iterator[None]:
         run.upload, run.window, run.covered, services.ledger, services.stage, services.clock(),
         trigger=run.trigger, run_id=run.run_id or None,
     )  # fmt: skip
-    known = {} if run.only is not None else shapes_of(services.ledger, run.upload.name)
+    known = {} if run.only is not None else load_shapes(services.ledger, run.upload.name)
     run.drift = DriftWatch(
         run.upload, services.deployment.clients, known, run_id=run.run_id or None,
         force=run.force_gates, active=run.only is None,
@@ -86,7 +99,7 @@ def open_books(run: RunContext) -> Iterator[None]:
         run.books = open_with()
         yield
         return
-    with services.stage.rejects(run.run_id) as rejects:
+    with services.stage.write_rejects(run.run_id) as rejects:
         run.books = open_with(keep_rejects=rejects.write, keep_undelivered=rejects.write_undelivered)
         yield
 
@@ -118,8 +131,8 @@ def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretRe
     """What the upload's source and its look-up tables need besides their settings."""
     return SourceAccess(
         zone=upload.window.timezone,
-        connection_url=lambda name: anchored_url(
-            secrets.connection_url(deployment.connection(name)).reveal(), deployment.project
+        connection_url=lambda name: anchor_url(
+            secrets.connection_url(deployment.resolve_connection(name)).reveal(), deployment.project
         ),
         sql_folder=deployment.sql_folder,
         folder=deployment.project,
@@ -162,11 +175,27 @@ def read_rows(
 
 def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
     """The rows mapped, hashed, built and checked; copied for further pixels; repeats within the run left out."""
-    seen, store_repeats, cache, firsts = SeenKeys(), StoreRepeats(), HashCache(), FirstRows()
-    for rows in read_rows(run.upload, run.window, run.services):
-        now = run.services.clock()
-        for built in run.recipe.prepare_batch(rows, now, firsts=firsts, cache=cache, observe=run.drift.look):
-            yield for_every_pixel(store_repeats.warned(seen.first_only(built)), run.recipe.clients, seen)
+    seen, store_repeats = SeenKeys(), StoreRepeats()
+    for built in _build_batches(run):
+        unique = store_repeats.add_warnings(seen.reject_repeats(built))
+        yield seen.reject_repeated_copies(copy_for_pixels(unique, run.recipe.clients))
+
+
+def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
+    """The first batches here, the others in worker processes if the upload has any: small windows never start them.
+
+    Drift looks at the first rows, which are readable: they are prepared here. ``first_of`` needs all rows in one order.
+    """
+    cache, firsts, clock = HashCache(), FirstRows(), run.services.clock
+    batches = iter(read_rows(run.upload, run.window, run.services))
+    in_order = any(condition.first_of for condition in run.upload.filter)
+    processes = 0 if in_order else count_processes(run.upload.engine.processes)
+    for number, rows in enumerate(batches, start=1):
+        yield from run.recipe.prepare_batch(rows, clock(), firsts=firsts, cache=cache, observe=run.drift.look)
+        if processes and number >= BATCHES_BEFORE_WORKERS and not run.drift.is_sampling:
+            with WorkerPool(run.recipe, processes) as workers:
+                yield from workers.prepare(batches, clock)
+            return
 
 
 def check_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
@@ -211,7 +240,7 @@ def judge_run(run: RunContext, books: Books) -> tuple[GateFinding, ...]:
     if books.tally.gates is not None:
         return books.tally.gates
     gates, window = run.upload.gates, run.window
-    records = run.services.ledger.runs_of(run.upload.name, RUNS_PER_DAY * gates.days)
+    records = run.services.ledger.runs.list_reported(run.upload.name, RUNS_PER_DAY * gates.days)
     past = trailing_days((record.report for record in records if record.report), window, gates.days)
     active = {name for name, client in run.services.deployment.clients.items() if client.active}
     findings = judge_gates(gates, books.tally, window, past, active)
@@ -226,7 +255,7 @@ def skip_settled(events: Iterable[EventBatch], run: RunContext, *, resend: bool 
     """
     services = run.services
     for batch in events:
-        known = services.ledger.known(batch, run_id=run.run_id or None, now=services.clock(), resend=resend)
+        known = services.ledger.journal.look_up(batch, run_id=run.run_id or None, now=services.clock(), resend=resend)
         run.tally.changed += known.changed
         for fate, reason, settled in known.settled:
             run.books.enter_events(settled, fate, reason)
@@ -260,7 +289,7 @@ def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
     Test events are not: the ledger must not take them for sent.
     """
     services, settings = run.services, run.upload.delivery
-    journal = Rehearsal() if run.test_event_code else services.ledger
+    journal: Journal = Rehearsal() if run.test_event_code else services.ledger.journal
     run.tally.notices += [TEST_NOTICE] if run.test_event_code else []
     requests = cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes)
     with open_senders(
@@ -269,26 +298,82 @@ def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
         settings,
         test_event_code=run.test_event_code,
         upload_tag=run.fill_upload_tag,
-        refusal=breaker(services.deployment.platform.stage),
+        refusal=make_refusal_check(services.deployment.platform.stage),
     ) as senders:
         delivery = deliver(
-            _check_clock_before(journal.digested(requests), services),
+            _check_clock_before(journal.start_digests(requests), services),
             senders=senders,
             claim=partial(journal.claim, run.run_id),
-            policy=Policy(
-                settings.max_tries, settings.max_wait.total_seconds(), settings.concurrency, settings.in_flight
+            policy=DeliveryPolicy(
+                RetryPolicy(settings.max_tries, settings.max_wait.total_seconds()),
+                settings.concurrency,
+                settings.in_flight,
             ),
             now=services.clock,
             split_by_age=partial(split_expired, run),
-            together=journal.together,
-            while_quiet=journal.stay_alive,
-            pace=services.ledger,
+            together=journal.claim_together,
+            on_idle=journal.keep_alive,
+            pace=services.ledger.pace,
             rates=run.rates,
         )
         with closing(delivery) as outcomes:
+            record_access = make_access_recorder(services)
             for outcome in outcomes:
                 journal.record([outcome])
                 run.books.enter_outcome(outcome)
+                record_access(outcome)
+
+
+def make_access_recorder(services: Services) -> Callable[[Outcome], None]:
+    """Records in a client's status file that it was refused, and why, or that Meta accepts its events again.
+
+    At the first outcome of each kind, so that every table, page and plan shows it while the run is still sending.
+    """
+    book, known = StatusBook(services.deployment.platform.stage), set[tuple[str, bool]]()
+
+    def record_access(outcome: Outcome) -> None:
+        client = outcome.request.client
+        refused = outcome.fate is Fate.DEFERRED and outcome.reason == Reason.CLIENT_STOPPED
+        if not (refused or outcome.fate is Fate.SENT) or (client, refused) in known:
+            return
+        known.add((client, refused))
+        before = book.read(client)
+        if refused:
+            words = outcome.explanation.removeprefix(f"{client}: ") or "sending stopped after an access fault"
+            at = services.clock().astimezone(UTC).isoformat(timespec="seconds")
+            after = record_run_refusal(before, _find_fingerprint(client, services)[0], words, at)
+        else:
+            after = end_run_refusal(before)
+        if after != before:
+            book.write(after)
+
+    return record_access
+
+
+def _find_fingerprint(recipient: str, services: Services) -> tuple[str | None, str]:
+    """Of the token with which a recipient would be sent for, or why there is none."""
+    client = services.deployment.recipients.get(recipient)
+    if client is None:
+        return None, "it is no longer in clients.yml; put it back and run again"
+    try:
+        return fingerprint(sendable(services.secrets.token(client.token))), ""
+    except ConfigError as error:
+        return None, str(error)
+
+
+def defer_refused(events: Iterable[EventBatch], run: RunContext) -> Iterator[EventBatch]:
+    """The events that a run would send; those of clients that cannot be sent for are deferred, with the cause said."""
+    book, causes = StatusBook(run.services.deployment.platform.stage), dict[str, str | None]()
+    for batch in events:
+        for (client,), own in batch.apart("client") if len(batch) else ():
+            if client not in causes:
+                token, problem = _find_fingerprint(client, run.services)
+                causes[client] = problem or find_stop(book.read(client), token)
+                run.tally.notices += [f"{client}: {causes[client]}"] if causes[client] else []
+            if causes[client]:
+                run.books.enter_events(own.events, Fate.DEFERRED, Reason.CLIENT_STOPPED)
+            else:
+                yield own.events
 
 
 def _check_clock_before(requests: Iterable[Request], services: Services) -> Iterator[Request]:
@@ -311,4 +396,4 @@ def learn_shapes(run: RunContext) -> None:
     """Later runs know the shapes of this one, unless it was stopped or had no event that could be sent."""
     if run.tally.sendable and not run.tally.stopped:
         services = run.services
-        keep_shapes(services.ledger, run.upload.name, run.drift.found, run_id=run.run_id, now=services.clock())
+        save_shapes(services.ledger, run.upload.name, run.drift.found, run_id=run.run_id, now=services.clock())

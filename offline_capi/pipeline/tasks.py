@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from offline_capi.config.settings import Upload
+from offline_capi.clients import StatusBook, find_stop
+from offline_capi.config.upload import Upload
 from offline_capi.errors import PartialLossError
 from offline_capi.guards.quotas import Quotas
-from offline_capi.ledger import traffic_of
+from offline_capi.ledger import count_traffic
 from offline_capi.model import Fate, Reason, Tally, Window
 from offline_capi.pipeline.closing import close_run
 from offline_capi.pipeline.context import RunContext, Services
@@ -39,7 +40,7 @@ def begin_run(
     """The id of a new run; ``reconcile`` closes it."""
     covered = find_covered_window(upload, window, trigger, narrowed=narrowed)
     since = covered.since if covered else None
-    return services.ledger.begin_run(upload.name, window, trigger=trigger, now=services.clock(), covered_since=since)
+    return services.ledger.runs.begin(upload.name, window, trigger=trigger, now=services.clock(), covered_since=since)
 
 
 def stage_upload(
@@ -55,25 +56,25 @@ def stage_upload(
 
     If a gate stops the run there is nothing to send; ``reconcile`` then books what was staged as deferred.
     """
-    trigger = services.ledger.run(run_id).trigger
+    trigger = services.ledger.runs.get(run_id).trigger
     run = RunContext(upload, window, services, trigger, clients=clients, force_gates=force_gates, run_id=run_id)
-    with open_books(run), services.stage.events(run_id) as staged:
+    with open_books(run), services.stage.write_events(run_id) as staged:
         for events in prepare_events(run):
             staged.write(events)
     run.tally.vanished = run.past.owed.unmet
     run.tally.gates = judge_run(run, run.books)
     learn_shapes(run)
-    services.ledger.save_part(run_id, "prepare", run.tally)
+    services.ledger.runs.save_part(run_id, "prepare", run.tally)
     return [unit for unit in staged.units if not run.tally.is_deferred(unit.client)]
 
 
 def send_staged(unit: StagedEvents, upload: Upload, services: Services, *, quotas: Quotas | None = None) -> Tally:
     """Second task, per client: send one staged file. Repeating it sends only what is missing."""
-    record = services.ledger.run(unit.run_id)
+    record = services.ledger.runs.get(unit.run_id)
     run = RunContext(upload, record.window, services, record.trigger, shared_quotas=quotas, run_id=unit.run_id)
     run.books = Books()
     send_events(skip_settled(services.stage.read_events(unit, EVENT_ROWS), run), run)
-    services.ledger.save_part(unit.run_id, f"send {unit.client}", run.tally)
+    services.ledger.runs.save_part(unit.run_id, f"send {unit.client}", run.tally)
     return run.tally
 
 
@@ -82,7 +83,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
 
     Raises ``PartialLossError`` if the first task never ended.
     """
-    record, parts = services.ledger.run(run_id), services.ledger.parts(run_id)
+    record, parts = services.ledger.runs.get(run_id), services.ledger.runs.load_parts(run_id)
     if "prepare" not in parts:
         raise PartialLossError(
             f"{upload.name}: run {run_id} was never prepared, so nothing was read or sent. Run again."
@@ -92,7 +93,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
         upload, record.window, None, services.ledger, services.stage, services.clock(),
         trigger=record.trigger, run_id=run_id,
     )  # fmt: skip
-    with services.stage.rejects(run_id) as rejects:
+    with services.stage.write_rejects(run_id) as rejects:
         run.books = Books(keep_undelivered=rejects.write_undelivered, known_since=past.known.find)
         run.books.tally += parts.pop("prepare")
         reasons = find_deferral_reasons(parts.values())
@@ -101,10 +102,16 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
             run.books.enter_events(expired, Fate.EXPIRED, Reason.TOO_OLD)
             for (client,), own in fresh.apart("client") if len(fresh) else ():
                 stopped = run.tally.is_deferred(client)
-                reason = Reason.GATE_CLOSED if stopped else reasons.get(client, Reason.NOT_SENT)
+                reason = Reason.GATE_CLOSED if stopped else reasons.get(client) or _find_unsent_reason(client, services)
                 run.books.enter_events(own.events, Fate.DEFERRED, reason)
-    run.books.enter_sending(Tally.total(parts.values()), traffic_of(run_id, services.ledger))
+    run.books.enter_sending(Tally.total(parts.values()), count_traffic(run_id, services.ledger))
     return close_run(run)
+
+
+def _find_unsent_reason(client: str, services: Services) -> Reason:
+    """Why a client's events never left where its sending task left no count: it was killed, or refused before."""
+    status = StatusBook(services.deployment.platform.stage).read(client)
+    return Reason.CLIENT_STOPPED if find_stop(status, status.fingerprint) else Reason.NOT_SENT
 
 
 def find_deferral_reasons(sent: Iterable[Tally]) -> dict[str, str]:

@@ -31,21 +31,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import Client, Deployment
-from offline_capi.config.columns import field_specs
+from offline_capi.config.columns import find_field_specs
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
 from offline_capi.identity import VERSIONS, digest, hash_identity, normalize
 from offline_capi.ledger import AuditAction, RunRecord, record_audit
 from offline_capi.ledger.documents import rewrite_documents
-from offline_capi.ledger.keys import halves, keys_of
+from offline_capi.ledger.index.filter import split_halves, split_keys
 from offline_capi.ledger.lookup import (
     EventDelivery,
     ForgottenDeliveries,
-    deliveries,
-    forgotten_deliveries,
-    oldest_request,
-    runs_with_requests,
-    unexplained_events,
+    count_forgotten_deliveries,
+    count_unexplained_events,
+    find_deliveries,
+    find_oldest_request,
+    list_runs_with_requests,
 )
 from offline_capi.model import KEY_BYTES, HashedRows, IdentityColumn, MappedRows
 from offline_capi.model.recipients import client_of
@@ -269,18 +269,18 @@ def erase_person(person: Person, services: Services, *, read_sources: bool = Tru
     owners = ("", *map(client_of, recipients))  # "": a row whose client nobody knows
     trace.ids |= {f"{owner}{_BETWEEN}{event_id}" for owner in owners for event_id in person.event_ids}
     trace.keys |= set(_possible_keys(person, services))
-    erased = Erased(remembered_since=oldest_request(ledger), forgotten=forgotten_deliveries(ledger))
+    erased = Erased(remembered_since=find_oldest_request(ledger), forgotten=count_forgotten_deliveries(ledger))
     if person.identity:
         _look_into_sources(trace, person, services, erased, read_sources=read_sources)
-    for path in services.stage.files():
-        _follow(trace, services.stage.batches(path))
-    erased.unreadable = sum(not _swept(path, services) for path in services.stage.torn_files())
-    uploads = {run.id: run.upload for run in ledger.past_runs()}
-    for path in services.stage.files():
+    for path in services.stage.list_files():
+        _follow(trace, services.stage.read_batches(path))
+    erased.unreadable = sum(not _swept(path, services) for path in services.stage.list_torn_files())
+    uploads = {run.id: run.upload for run in ledger.runs.list_past()}
+    for path in services.stage.list_files():
         _clean(path, trace, services, erased)
         folder, name = path.rsplit("/", 2)[1:]
         if person.identity and not name.startswith("events-"):
-            unknown = sum(_unexplained(rows, trace, person.clients) for rows in services.stage.batches(path))
+            unknown = sum(_unexplained(rows, trace, person.clients) for rows in services.stage.read_batches(path))
             erased.unexplained_rejects[uploads.get(unquote(folder), unquote(folder))] += unknown
     erased.unexplained_rejects = +erased.unexplained_rejects
     _rewrite_documents(trace, services, erased)
@@ -288,12 +288,12 @@ def erase_person(person: Person, services: Services, *, read_sources: bool = Tru
         temporary.unlink(missing_ok=True)
         erased.looked_through.temporary_files += 1
     found = sorted(trace.keys)
-    erased.delivered = _delivered(deliveries(ledger, found))
-    erased.ledger = ledger.forget(found)
-    erased.scrubbed = ledger.scrub()
+    erased.delivered = _delivered(find_deliveries(ledger, found))
+    erased.ledger = ledger.journal.forget(found)
+    erased.scrubbed = ledger.journal.scrub()
     if person.identity:
-        erased.unexplained = unexplained_events(ledger, _in_order(trace.others), person.clients)
-    erased.looked_through.ledger_events = erased.ledger + sum(len(part.keys) for part in ledger.entries())
+        erased.unexplained = count_unexplained_events(ledger, _in_order(trace.others), person.clients)
+    erased.looked_through.ledger_events = erased.ledger + sum(len(part.keys) for part in ledger.journal.read_entries())
     _record(person, services, erased, who)
     return erased
 
@@ -386,7 +386,7 @@ def _recipients(person: Person, deployment: Deployment) -> dict[str, Client]:
 def _need_all_names(deployment: Deployment) -> None:
     """An event's name is part of its key: where the YAML leaves names to the source, somebody has to say them."""
     for upload in deployment.uploads.values():
-        for _, spec in field_specs(upload.event.name, ()):
+        for _, spec in find_field_specs(upload.event.name, ()):
             if spec.columns and not spec.map and not spec.coalesce:
                 raise UsageError(
                     f"upload {upload.name} takes the names of its events from the source, and the ledger's keys are "
@@ -406,8 +406,8 @@ def _look_into_sources(
         erased.source_skipped = bool(reads or unread)
         return
     pixels = pixels_sent_for(services)
-    rejects = [path for path in services.stage.files() if not path.rsplit("/", 1)[1].startswith("events-")]
-    marks = [trace.marks(rows) for path in rejects for rows in services.stage.batches(path)]
+    rejects = [path for path in services.stage.list_files() if not path.rsplit("/", 1)[1].startswith("events-")]
+    marks = [trace.marks(rows) for path in rejects for rows in services.stage.read_batches(path)]
     trace.invalid = pc.unique(pa.chunked_array(marks, pa.string()))
 
     def look(_: PastRead, rows: HashedRows) -> None:
@@ -441,8 +441,8 @@ def _unexplained(rows: pa.RecordBatch, trace: _Trace, clients: Collection[str]) 
 
 def _runs_kept(services: Services) -> list[RunRecord]:
     """The runs of which requests or files are kept."""
-    needed = {run_id for run_id, _ in services.stage.run_files()} | runs_with_requests(services.ledger)
-    return [run for run in services.ledger.past_runs() if run.id in needed]
+    needed = {run_id for run_id, _ in services.stage.list_run_files()} | list_runs_with_requests(services.ledger)
+    return [run for run in services.ledger.runs.list_past() if run.id in needed]
 
 
 def _rows_of_person(rows: HashedRows, trace: _Trace, clients: Collection[str]) -> pa.BooleanArray:
@@ -511,7 +511,7 @@ def _is_among(texts: Any, values: Collection[str]) -> pa.BooleanArray:
 def _first_halves(keys: pa.Array) -> Any:
     """Of an array without nulls."""
     stored = memoryview(keys.buffers()[1] or b"").cast("B")
-    return halves(keys_of(bytes(stored[KEY_BYTES * keys.offset : KEY_BYTES * (keys.offset + len(keys))])))[0]
+    return split_halves(split_keys(bytes(stored[KEY_BYTES * keys.offset : KEY_BYTES * (keys.offset + len(keys))])))[0]
 
 
 def _in_order(parts: Sequence[Any]) -> Any:
@@ -539,7 +539,7 @@ def _clean(path: str, trace: _Trace, services: Services, erased: Erased) -> None
     staged = name.startswith("events-")
     looked = erased.looked_through
     looked.staged_files, looked.reject_files = looked.staged_files + staged, looked.reject_files + (not staged)
-    if not any(pc.any(trace.hits(rows)).as_py() for rows in services.stage.batches(path)):
+    if not any(pc.any(trace.hits(rows)).as_py() for rows in services.stage.read_batches(path)):
         return
     left = services.stage.rewrite(path, trace.hits)
     erased.files += 1
@@ -557,7 +557,7 @@ def _rewrite_documents(trace: _Trace, services: Services, erased: Erased) -> Non
     change = partial(trace.readable.written_over, clients=trace.known)
     looked, changed = rewrite_documents(services.ledger, change)
     erased.looked_through.reports, erased.documents = looked, changed
-    for path in services.stage.status_files():
+    for path in services.stage.list_status_files():
         erased.looked_through.client_statuses += 1
         erased.documents += services.stage.rewrite_json(path, change)
 
@@ -565,7 +565,7 @@ def _rewrite_documents(trace: _Trace, services: Services, erased: Erased) -> Non
 def _swept(path: str, services: Services) -> bool:
     """Remove a half-written file, unless its run may still be writing it."""
     run_id = unquote(path.rsplit("/", 2)[1])
-    begun = [run.started_at for run in services.ledger.unfinished_runs() if run.id == run_id]
+    begun = [run.started_at for run in services.ledger.runs.list_unfinished() if run.id == run_id]
     if begun and services.clock() - begun[0] < LONGEST_RUN:
         return False
     services.stage.remove(path)
@@ -574,7 +574,7 @@ def _swept(path: str, services: Services) -> bool:
 
 def _leave_out(run_id: str, rows: int, services: Services) -> None:
     """Rows that left a run's staged files before its books were closed are as if they had not been read."""
-    prepared = services.ledger.parts(run_id).get("prepare")
+    prepared = services.ledger.runs.load_parts(run_id).get("prepare")
     if prepared is not None:
         prepared.read -= rows
-        services.ledger.save_part(run_id, "prepare", prepared)
+        services.ledger.runs.save_part(run_id, "prepare", prepared)

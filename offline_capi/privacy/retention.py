@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from offline_capi.ledger import AuditAction, audit_entries, forget_before, record_audit
+from offline_capi.ledger import AuditAction, find_purge_date, list_audit_entries, record_audit
 from offline_capi.ledger.retention import purge_audit, purge_read_back, purge_runs
 from offline_capi.pipeline import Services
 
@@ -55,12 +55,12 @@ def ledger_cutoff(services: Services) -> datetime:
     """The latest time before which the ledger's events may be forgotten: none of them could be sent again."""
     clients = services.deployment.clients.values()
     now = services.clock()
-    return min(forget_before(now, clients), now - services.deployment.platform.retention.ledger)
+    return min(find_purge_date(now, clients), now - services.deployment.platform.retention.ledger)
 
 
 def purge_if_due(services: Services, *, who: str | None = None) -> Purged | None:
     """``purge_expired`` unless it was done today; ``None`` then. Looking costs one query."""
-    last = audit_entries(services.ledger, action=AuditAction.PURGE, limit=1)
+    last = list_audit_entries(services.ledger, action=AuditAction.PURGE, limit=1)
     if last and services.clock() - last[0].at < _PURGE_INTERVAL:
         return None
     return purge_expired(services, who=who)
@@ -77,7 +77,7 @@ def purge_expired(
     purged = Purged(before or ledger_cutoff(services), dry_run)
     _purge_stage(services, purged)
     purged.leftover_files += _purge_files(leftover_temporary_files(now - LONGEST_RUN), dry_run=dry_run)
-    purged.events = ledger.count_before(purged.before) if dry_run else ledger.purge(purged.before)
+    purged.events = ledger.journal.count_before(purged.before) if dry_run else ledger.journal.purge(purged.before)
     purged.reports = purge_runs(ledger, now - periods.reports, dry_run=dry_run)
     purged.read_back = purge_read_back(ledger, now - periods.read_back, dry_run=dry_run)
     purged.audit_log = purge_audit(ledger, now - periods.audit_log, dry_run=dry_run)
@@ -90,8 +90,8 @@ def purge_expired(
 def _purge_stage(services: Services, purged: Purged) -> None:
     """Files of the stage, by the age of their runs."""
     stage, now, periods = services.stage, services.clock(), services.deployment.platform.retention
-    for run_id, path in stage.run_files():
-        name, age = path.rsplit("/", 1)[1], now - stage.run_began(run_id, path)
+    for run_id, path in stage.list_run_files():
+        name, age = path.rsplit("/", 1)[1], now - stage.find_run_start(run_id, path)
         if name.endswith(".part"):
             kind, period = "leftover_files", LONGEST_RUN
         elif name.startswith("events-"):

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from offline_capi.config.settings import FileSource, SourceSettings, SqlSource
+from offline_capi.config.source import FileSource, SourceSettings, SqlSource
 from offline_capi.model import AbsentFile, SourceRows, Window
 
 __all__ = ["BATCH_ROWS", "Source", "SourceAccess", "open_source"]

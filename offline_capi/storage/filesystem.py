@@ -21,12 +21,12 @@ __all__ = [
     "STAGE",
     "UNUSABLE",
     "JsonFolder",
+    "explain_store_errors",
+    "hide_credentials",
     "is_fault_of_store",
-    "places_told",
-    "reached",
-    "root_of",
-    "stage_of",
-    "without_credentials",
+    "open_filesystem",
+    "open_stage_filesystem",
+    "translate_storage_errors",
 ]
 
 #: The top-level modules of s3fs, gcsfs and adlfs, and of what they stand on.
@@ -42,7 +42,9 @@ HOW_TO_REACH = (
 _SAFE = "Nothing was sent; repeating is safe."
 
 
-def root_of(url: str, setting: str, fault: type[OfflineCapiError], *, shown: str | None = None) -> tuple[Any, str]:
+def open_filesystem(
+    url: str, setting: str, fault: type[OfflineCapiError], *, shown: str | None = None
+) -> tuple[Any, str]:
     """The file system of a path or URL, and the path on it; raises ``fault`` where that cannot be had.
 
     ``shown`` is what a message says in place of ``url``: the path as it was written, before variables were filled in.
@@ -51,22 +53,22 @@ def root_of(url: str, setting: str, fault: type[OfflineCapiError], *, shown: str
     import fsspec  # most commands open no file system
 
     try:
-        with reached(named, setting, fault):  # some look for credentials as soon as they are made
+        with explain_store_errors(named, setting, fault):  # some look for credentials as soon as they are made
             return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
     except (ImportError, ValueError) as error:
         raise fault(
-            f"{setting}: {without_credentials(named)} is on a file system that is not installed"
+            f"{setting}: {hide_credentials(named)} is on a file system that is not installed"
             f" ({type(error).__name__}).\nInstall its fsspec package (s3fs for s3://, gcsfs for gs://, adlfs for"
             f" abfs://). {_SAFE}"
         ) from None
 
 
-def stage_of(url: str, access: FileAccess | None = None) -> tuple[Any, str]:
+def open_stage_filesystem(url: str, access: FileAccess | None = None) -> tuple[Any, str]:
     """The file system of the stage and the path on it. A local one makes files that are no more open than its folder.
 
     ``access`` says how open that is to be: an older folder is tightened. Without it, it is as it is.
     """
-    files, path = root_of(url, STAGE, ConfigError)
+    files, path = open_filesystem(url, STAGE, ConfigError)
     if "file" not in (files.protocol, *files.protocol):
         return files, path
     from offline_capi.storage.stage_files import StageFiles
@@ -78,7 +80,7 @@ class JsonFolder:
     """Small JSON files by name in a folder of the stage, which every worker of a deployment reaches."""
 
     def __init__(self, stage: str, folder: str) -> None:
-        self._files, root = stage_of(stage)
+        self._files, root = open_stage_filesystem(stage)
         self._folder = f"{root.rstrip('/')}/{folder}"
 
     def read(self, name: str) -> Any:
@@ -108,7 +110,7 @@ class JsonFolder:
 
 
 @contextmanager
-def reached(url: str, setting: str, fault: type[OfflineCapiError]) -> Iterator[None]:
+def explain_store_errors(url: str, setting: str, fault: type[OfflineCapiError]) -> Iterator[None]:
     """Raise ``fault`` where the store of ``url`` refuses or does not answer; other errors go on as they are."""
     try:
         yield
@@ -116,25 +118,25 @@ def reached(url: str, setting: str, fault: type[OfflineCapiError]) -> Iterator[N
         if not is_fault_of_store(error):
             raise
         raise fault(
-            f"{setting}: the object store of {without_credentials(url)} cannot be used ({type(error).__name__}).\n"
+            f"{setting}: the object store of {hide_credentials(url)} cannot be used ({type(error).__name__}).\n"
             f"{HOW_TO_REACH} {_SAFE}"
         ) from None
 
 
 @contextmanager
-def places_told() -> Iterator[None]:
+def translate_storage_errors() -> Iterator[None]:
     """Where the ledger's folder, the stage or a report's file cannot be used, raise one message instead."""
     try:
         yield
     except Exception as error:
-        told = _unusable_place(error)
-        if told is None:
+        explained = _explain_storage_error(error)
+        if explained is None:
             raise
-        raise told from None
+        raise explained from None
 
 
-def _unusable_place(error: Exception) -> OfflineCapiError | None:
-    """What to say; ``None`` where it is no matter of a place."""
+def _explain_storage_error(error: Exception) -> OfflineCapiError | None:
+    """The error to raise instead; ``None`` where the fault has nothing to do with storage."""
     if is_fault_of_store(error):  # the stage's: a source has said so itself
         what, fix = f"{STAGE}: {UNUSABLE} ({type(error).__name__})", HOW_TO_REACH
     elif isinstance(error, OSError):
@@ -154,6 +156,6 @@ def is_fault_of_store(error: BaseException) -> bool:
     return any(kind.__module__.partition(".")[0] in STORES for kind in kinds)
 
 
-def without_credentials(url: str) -> str:
+def hide_credentials(url: str) -> str:
     """A path as it may be shown: some object stores take user and password in the URL."""
     return without_userinfo(url)

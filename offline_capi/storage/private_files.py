@@ -2,7 +2,7 @@
 
 A digest of a phone number is soon found by trying all numbers, so that a staged file is to be kept as its rows are. New
 files are 0600 in folders of 0700, whatever the process's umask is; ``platform.file_group`` opens them to a group (0640,
-0750). Writing never follows a link that somebody else may have put into a shared folder.
+0750). Writing never follows a link that another user may have put into a shared folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OTHERS, _GROUP = stat.S_IRWXO, stat.S_IRWXG
 
 @dataclass(frozen=True, slots=True)
 class FileAccess:
-    """Who reads files at rest beside their owner: nobody, or the members of a group.
+    """Who may read files at rest in addition to their owner: no one, or the members of a group.
 
     ``group`` is its name, or ``True`` for the group that the process, or a set-group-ID folder, gives a file anyway.
     """
@@ -102,14 +102,14 @@ def replace_file(path: Path, access: FileAccess = PRIVATE) -> Iterator[IO[bytes]
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(path.lstat().st_mode):
             raise UsageError(f"{path} is a link, or no regular file: nothing was written. Name the file itself.")
-    number, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(number, "wb") as file:
             access.apply(number)
             yield file
             file.flush()
             os.fsync(number)
-        Path(beside).replace(path)
+        Path(temporary).replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise

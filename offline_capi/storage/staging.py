@@ -7,7 +7,7 @@ reader never meets half of one; writing again replaces them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,17 +20,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offline_capi.model import FEW_PARTS, FORMER_FATES, EventBatch, EventPart, Fate, WantedRows
-from offline_capi.storage.filesystem import stage_of
+from offline_capi.storage.filesystem import open_stage_filesystem
 from offline_capi.storage.private_files import PRIVATE, FileAccess
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
 
-#: Rows of a file looked at at once.
+#: Rows of a file read at once.
 BATCH_ROWS = 8_192
 #: Events of a client that are written at once, as one row group.
 GROUP_ROWS = 1_024
-#: How the id of a run begins, in UTC: see ``Ledger.begin_run``.
+#: How the id of a run begins, in UTC: see ``RunStore.begin``.
 RUN_ID_TIME = "%Y%m%dT%H%M%S"
+#: Between a client and a part in a file's name: no client's name has it there, for it is quoted.
+_PART_MARK = ","
 #: Of an event id that is kept with a reject.
 MAX_ID_CHARS = 1_000
 _NOT_SENT = pa.schema(
@@ -43,15 +45,21 @@ _NOT_SENT = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class StagedEvents:
-    """One client's share of a run, as a task receives it: where the file is and how much is in it."""
+    """One client's share of a run, as a task receives it: its files by part, and how many events are in them."""
 
     run_id: str
     client: str
-    path: str
+    paths: tuple[str, ...]
     events: int
 
     def to_json(self) -> dict[str, Any]:
-        return {"run_id": self.run_id, "client": self.client, "path": self.path, "events": self.events}
+        return {"run_id": self.run_id, "client": self.client, "paths": list(self.paths), "events": self.events}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StagedEvents:
+        """Earlier versions wrote one ``path``."""
+        paths = data["paths"] if "paths" in data else [data["path"]]
+        return cls(data["run_id"], data["client"], tuple(paths), data["events"])
 
 
 class _ParquetFile:
@@ -84,14 +92,14 @@ class _ParquetFile:
 
 
 class EventStage:
-    """Writes a run's events, one file a client; a context manager that keeps all files or none.
+    """Writes one part of a run's events, one file a client; a context manager that keeps all files or none.
 
     Events of one client wait for others of it, so that a row group is worth its name and, with thousands of clients,
     few files are open at once.
     """
 
-    def __init__(self, stage: Stage, run_id: str) -> None:
-        self._stage, self._run_id = stage, run_id
+    def __init__(self, stage: Stage, run_id: str, part: int) -> None:
+        self._stage, self._run_id, self._part = stage, run_id, part
         self._files: dict[str, _ParquetFile] = {}
         self._waiting: dict[str, list[EventPart]] = {}
 
@@ -99,7 +107,7 @@ class EventStage:
         parts = list(events.apart("client"))
         for (client,), own in parts:
             if client not in self._files:
-                path = self._stage.path(self._run_id, f"events-{quote(client, safe='')}.parquet")
+                path = self._stage.events_path(self._run_id, client, self._part)
                 self._files[client] = _ParquetFile(self._stage.filesystem, path)
             self._waiting.setdefault(client, []).append(own)
             if sum(part.rows for part in self._waiting[client]) >= GROUP_ROWS:
@@ -120,7 +128,7 @@ class EventStage:
     def units(self) -> list[StagedEvents]:
         """What lies there, once the block has ended."""
         return [
-            StagedEvents(self._run_id, client, file.path, file.rows) for client, file in sorted(self._files.items())
+            StagedEvents(self._run_id, client, (file.path,), file.rows) for client, file in sorted(self._files.items())
         ]
 
     def __enter__(self) -> EventStage:
@@ -132,7 +140,12 @@ class EventStage:
                 stack.callback(self._finish, client, keep=kind is None)
 
 
-def _with_bounded_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _read_client_and_part(path: str) -> tuple[str, int]:
+    client, _, part = path.rsplit("/", 1)[1].removesuffix(".parquet").partition(_PART_MARK)
+    return client, int(part or 0)
+
+
+def _drop_long_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Without ids that are none: a row's value may have megabytes. ``replay`` finds such a row by its place."""
     at = batch.schema.get_field_index("event_id")
     too_long = pc.fill_null(pc.greater(pc.utf8_length(batch.column(at)), MAX_ID_CHARS), False)
@@ -153,11 +166,11 @@ class RejectStage:
 
     def write(self, invalid: pa.RecordBatch) -> None:
         """Rows that did not become events."""
-        self._rejects.write(_with_bounded_ids(invalid))
+        self._rejects.write(_drop_long_ids(invalid))
 
     def write_undelivered(self, events: pa.RecordBatch) -> None:
         """Rejected by Meta, unconfirmed or deferred: what ``replay --undelivered`` takes up again."""
-        self._undelivered.write(_with_bounded_ids(events))
+        self._undelivered.write(_drop_long_ids(events))
 
     def __enter__(self) -> RejectStage:
         return self
@@ -171,7 +184,7 @@ class Stage:
     """The folder of staged files, one subfolder a run."""
 
     def __init__(self, root: str, access: FileAccess = PRIVATE) -> None:
-        self.filesystem, path = stage_of(root, access)
+        self.filesystem, path = open_stage_filesystem(root, access)
         self._root = path.rstrip("/")
 
     def path(self, run_id: str, name: str) -> str:
@@ -183,30 +196,41 @@ class Stage:
     def undelivered_path(self, run_id: str) -> str:
         return self.path(run_id, "undelivered.parquet")
 
-    def events(self, run_id: str) -> EventStage:
-        return EventStage(self, run_id)
+    def events_path(self, run_id: str, client: str, part: int = 0) -> str:
+        """Part 0 has no number: earlier versions named their only file so, and a repeated task replaces it."""
+        number = f"{_PART_MARK}{part}" if part else ""
+        return self.path(run_id, f"events-{quote(client, safe='')}{number}.parquet")
 
-    def rejects(self, run_id: str) -> RejectStage:
+    def find_event_files(self, run_id: str) -> list[str]:
+        """The files of a run's events, by client and part."""
+        return sorted(self.filesystem.glob(self.path(run_id, "events-*.parquet")), key=_read_client_and_part)
+
+    def write_events(self, run_id: str, part: int = 0) -> EventStage:
+        """Writers of several parts do not know of each other: each has a number of its own."""
+        return EventStage(self, run_id, part)
+
+    def write_rejects(self, run_id: str) -> RejectStage:
         return RejectStage(self, run_id)
 
     def read_events(self, unit: StagedEvents, batch_rows: int) -> Iterator[EventBatch]:
-        """The events of one unit, in the order in which they were written."""
-        return map(EventBatch, self.batches(unit.path, batch_rows))
+        """The events of a client, part after part, each in the order in which it was written."""
+        for path in unit.paths:
+            yield from map(EventBatch, self.read_batches(path, batch_rows))
 
     def read_all_events(self, run_id: str, batch_rows: int = BATCH_ROWS) -> Iterator[EventBatch]:
-        """Every event that a run staged."""
-        for path in sorted(self.filesystem.glob(self.path(run_id, "events-*.parquet"))):
-            yield from map(EventBatch, self.batches(path, batch_rows))
+        """Every event that a run staged, client after client."""
+        for path in self.find_event_files(run_id):
+            yield from map(EventBatch, self.read_batches(path, batch_rows))
 
     def read_rejects(self, run_id: str) -> pa.Table | None:
         """All rejects of a run, or ``None`` where it had none."""
-        return self._table(self.rejects_path(run_id))
+        return self._read_table(self.rejects_path(run_id))
 
     def read_undelivered(self, run_id: str) -> pa.Table | None:
         """All events of a run that did not arrive, or ``None`` where it had none."""
-        return self._table(self.undelivered_path(run_id))
+        return self._read_table(self.undelivered_path(run_id))
 
-    def wanted_rows(self, run_id: str, *, undelivered: bool, by_place: bool) -> WantedRows:
+    def find_wanted_rows(self, run_id: str, *, undelivered: bool, by_place: bool) -> WantedRows:
         """The rows of a run that a replay takes up: its rejects, with ``undelivered`` also events that did not arrive.
 
         Business keys tell rows apart. Those without one are found by their place, and all of them with ``by_place``:
@@ -224,10 +248,10 @@ class Stage:
         }
         return WantedRows(pc.unique(table["event_id"].drop_null()), places)
 
-    def not_sent(self, run_id: str) -> tuple[pa.Table, list[str]]:
+    def read_unsent(self, run_id: str) -> tuple[pa.Table, list[str]]:
         """Rejects and undelivered events of a run in one table, and the files that they stand in."""
         paths = (self.rejects_path(run_id), self.undelivered_path(run_id))
-        tables = {path: table for path in paths if (table := self._table(path)) is not None}
+        tables = {path: table for path in paths if (table := self._read_table(path)) is not None}
         return pa.concat_tables([_NOT_SENT.empty_table(), *tables.values()], promote_options="permissive"), list(tables)
 
     def find_rejected_keys(self, run_id: str) -> list[bytes]:
@@ -238,7 +262,7 @@ class Stage:
         rejected: list[bytes] = table.filter(pc.equal(table["fate"], Fate.REJECTED_BY_META.value))["key"].to_pylist()
         return rejected
 
-    def _table(self, path: str) -> pa.Table | None:
+    def _read_table(self, path: str) -> pa.Table | None:
         if not self.filesystem.exists(path):
             return None
         with self.filesystem.open(path, "rb") as file:
@@ -251,16 +275,16 @@ class Stage:
             fates = pc.if_else(pc.equal(fates, former), fate.value, fates)
         return table.set_column(place, table.schema.field(place), fates)
 
-    def files(self) -> list[str]:
+    def list_files(self) -> list[str]:
         """Every whole Parquet file of every run."""
         return sorted(self.filesystem.glob(f"{self._root}/*/*.parquet"))
 
-    def run_files(self) -> list[tuple[str, str]]:
+    def list_run_files(self) -> list[tuple[str, str]]:
         """The files of every run, half-written ones included: the run's id, and the path."""
         paths = sorted(self.filesystem.glob(f"{self._root}/*/*.parquet*"))
         return [(unquote(path.rsplit("/", 2)[1]), path) for path in paths]
 
-    def run_began(self, run_id: str, path: str) -> datetime:
+    def find_run_start(self, run_id: str, path: str) -> datetime:
         """When a run began, by its id; where that says nothing, when this file of it was written."""
         with suppress(ValueError):
             return datetime.strptime(run_id.split("-")[0], RUN_ID_TIME).replace(tzinfo=UTC)
@@ -274,7 +298,7 @@ class Stage:
         with suppress(OSError):  # not empty, or no folder at all on an object store
             self.filesystem.rmdir(path.rsplit("/", 1)[0])
 
-    def status_files(self) -> list[str]:
+    def list_status_files(self) -> list[str]:
         """What is known of each client's access: see ``clients.status``."""
         return sorted(self.filesystem.glob(f"{self._root}/clients/*.json"))
 
@@ -289,14 +313,14 @@ class Stage:
             self.filesystem.mv(path + ".part", path)
         return document is not None
 
-    def torn_files(self) -> list[str]:
+    def list_torn_files(self) -> list[str]:
         """Files that a process is writing, or was when it died: nobody can read them.
 
-        Those of a finished run are nobody's; ``erase`` removes them.
+        ``erase`` removes those of a finished run.
         """
         return sorted(self.filesystem.glob(f"{self._root}/*/*.part"))
 
-    def batches(self, path: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    def read_batches(self, path: str, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """The rows of a file."""
         with self.filesystem.open(path, "rb") as file:
             yield from pq.ParquetFile(file).iter_batches(batch_size=rows)
@@ -304,10 +328,10 @@ class Stage:
     def rewrite(self, path: str, leaving: Callable[[pa.RecordBatch], pa.BooleanArray]) -> int:
         """Write a file anew without the rows of ``leaving``, under another name first; returns how many left.
 
-        A file that loses its last row stays, empty: whoever was told of it still finds it.
+        A file that loses its last row stays, empty: a task that got its path still finds it.
         """
         fresh, left = _ParquetFile(self.filesystem, path), 0
-        for batch in self.batches(path):
+        for batch in self.read_batches(path):
             kept = batch.filter(pc.invert(leaving(batch)))
             left += batch.num_rows - kept.num_rows
             fresh.write(kept)

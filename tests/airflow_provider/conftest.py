@@ -141,11 +141,11 @@ class SampleNight:
     def reports(self) -> list[RunReport]:
         """What the ledger says of the runs that closed their books, oldest first."""
         with Ledger(self.environment["OFFLINE_CAPI_LEDGER"]) as ledger:
-            return [RunReport.from_json(run.report) for run in reversed(ledger.runs(100)) if run.report]
+            return [RunReport.from_json(run.report) for run in reversed(ledger.runs.list_newest(100)) if run.report]
 
     def run_states(self) -> list[str]:
         with Ledger(self.environment["OFFLINE_CAPI_LEDGER"]) as ledger:
-            return [run.status for run in reversed(ledger.runs(100))]
+            return [run.status for run in reversed(ledger.runs.list_newest(100))]
 
     def pixel(self, client: str) -> str:
         return load_config(DAGS, environ=self.environment).clients[client].pixel_id

@@ -25,11 +25,11 @@ from typing import Any
 import pytest
 
 from offline_capi import errors
-from tests import test_canaries as canaries
 from tests.airflow_provider.embedded import EmbeddedAirflow
 from tests.airflow_provider.embedded import Night as Done
 from tests.airflow_provider.test_metrics import StatsD
 from tests.airflow_provider.test_web import PAGES
+from tests.end_to_end import test_canaries as canaries
 from tests.end_to_end.test_canaries import BREAKS, BUGS, CANARIES, HELD, NAMED, SIGHTS, TROUBLED, Way, changed, seen
 from tests.support.night import ROOT, Night, Said, yesterday
 from tests.support.sales import ZONE, sale, sales_night, write

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
-from offline_capi.ledger import Ledger, audit_entries
+from offline_capi.ledger import Ledger, list_audit_entries
 from tests.airflow_provider.conftest import SampleNight
 
 
@@ -17,7 +17,7 @@ def test_a_red_night_deletes_what_is_old_and_stays_red(night: SampleNight):
     done = night.run("store_purchases", force_gates=True)
 
     with Ledger(night.environment["OFFLINE_CAPI_LEDGER"]) as ledger:
-        entries = audit_entries(ledger)
+        entries = list_audit_entries(ledger)
     assert (done.state, done.tasks["purge"]) == ("failed", "upstream_failed")
     assert not old.exists()
     assert night.staged() != []

@@ -89,7 +89,7 @@ def test_p03_p15_a_killed_worker_and_a_backfill_at_the_same_time_count_every_eve
     assert all(counted == 1 for _, _, _, counted, _ in sandbox.tally())
     assert sum(arrived > 1 for _, _, _, _, arrived in sandbox.tally()) <= 10, "at most one request was unconfirmed"
     with Ledger(environment["OFFLINE_CAPI_LEDGER"]) as ledger:
-        reports = [RunReport.from_json(run.report) for run in ledger.runs(10) if run.report]
+        reports = [RunReport.from_json(run.report) for run in ledger.runs.list_newest(10) if run.report]
     assert {report.status.value for report in reports} == {"complete"}
     assert sum(report.tally.of(Fate.SENT) for report in reports) == len(sandbox.accepted_ids)
     tokens = [token.encode() for token in SAMPLE_TOKENS.values()]

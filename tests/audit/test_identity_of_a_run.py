@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from offline_capi.audit import coverage, policy_in_words
 from offline_capi.cli import app
-from offline_capi.config.settings import ExternalIdPolicy
+from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.pipeline import plan_upload, preview_upload
 from offline_capi.report import RunReport, print_report, render_html
 from tests.audit.project import DAY, Project
@@ -160,7 +160,7 @@ def test_a_list_of_parquet_is_several_values(tmp_path: Path) -> None:
 def test_conformance_is_a_command() -> None:
     said = CliRunner().invoke(app, ["profile", "conformance", "--json"])
 
-    told = json.loads(said.output)
+    told = json.loads(said.output)["profiles"]
     assert said.exit_code == 0
     assert {one["profile"] for one in told} == {"meta@2026-11", "sdk@26.0.3", "param_builder@1.3.2"}
     assert all(one["passed"] == one["vectors"] > 0 for one in told)

@@ -22,7 +22,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.config.client_table import good_rows, pulled_path, write_pulled
+from offline_capi.config.client_table import locate_pulled_file, select_valid_rows, write_pulled
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline import open_services, run_upload
 from offline_capi.runtime.process import set_up_process, without_pandas
@@ -78,8 +78,8 @@ def lay_out(home: Path, rows: int, clients: int) -> None:
 
 
 def keep_clients(home: Path, count: int) -> None:
-    pulled = good_rows(client_rows(count), "crm")
-    write_pulled(pulled_path(home / "dags", {}), pulled, datetime.now(UTC))
+    pulled = select_valid_rows(client_rows(count), "crm")
+    write_pulled(locate_pulled_file(home / "dags", {}), pulled, datetime.now(UTC))
 
 
 def sales(client: Any) -> pa.Table:

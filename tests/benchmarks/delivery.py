@@ -20,8 +20,10 @@ from typing import Any
 from facebook_business.adobjects.serverside.event import Event
 
 from offline_capi.config import Secret
-from offline_capi.delivery import Envelope, GraphClient, Policy, Sender, cut_requests, deliver
+from offline_capi.delivery import DeliveryPolicy, Envelope, Sender, cut_requests, deliver
 from offline_capi.ledger import Claim, Ledger
+from offline_capi.meta.graph.client import GraphClient
+from offline_capi.meta.versions import FAMILIES
 from offline_capi.model import EventBatch, Fate, Outcome, Request
 from offline_capi.pipeline import EVENT_ROWS
 from tests.benchmarks.__main__ import bench_folder, say
@@ -63,15 +65,16 @@ class WithLedger:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, now = ledger, datetime.now(UTC)
-        self._run = ledger.begin_run("benchmark", WINDOW, trigger="manual", now=now)
-        self.claim = partial(ledger.claim, self._run)
-        self.together, self.record, self.digested = ledger.together, ledger.record, ledger.digested
+        self._run = ledger.runs.begin("benchmark", WINDOW, trigger="manual", now=now)
+        self.claim = partial(ledger.journal.claim, self._run)
+        self.together, self.record = ledger.journal.claim_together, ledger.journal.record
+        self.digested = ledger.journal.start_digests
 
     def fresh(self, events: EventBatch) -> EventBatch:
-        return self._ledger.known(events, run_id=self._run, now=datetime.now(UTC)).fresh
+        return self._ledger.journal.look_up(events, run_id=self._run, now=datetime.now(UTC)).fresh
 
     def finish(self) -> None:
-        self._ledger.finish_run(self._run, status="ok", report=None, now=datetime.now(UTC))
+        self._ledger.runs.finish(self._run, status="ok", report=None, now=datetime.now(UTC))
 
 
 @contextmanager
@@ -91,11 +94,11 @@ def on_sqlite(synchronous: str) -> Iterator[WithLedger]:
 def night(events: Sequence[EventBatch], url: str, remembering: Remembering) -> float:
     """Seconds to look up, cut, claim, send and record all events, the ledger's end included."""
     started, sent = time.perf_counter(), 0
-    with remembering() as ledger, GraphClient(url, "v26.0", timeout=60) as graph:
+    with remembering() as ledger, GraphClient(url, dict.fromkeys(FAMILIES, "v26.0"), timeout_s=60) as graph:
         senders = {ACME: Sender(graph, Secret("token"), Envelope("benchmark"))}
         requests = ledger.digested(cut_requests(map(ledger.fresh, events), max_events=1000, max_bytes=2_000_000))
         for outcome in deliver(
-            requests, senders=senders, claim=ledger.claim, policy=Policy(), together=ledger.together
+            requests, senders=senders, claim=ledger.claim, policy=DeliveryPolicy(), together=ledger.together
         ):
             ledger.record([outcome])
             sent += len(outcome.request) if outcome.fate is Fate.SENT else 0

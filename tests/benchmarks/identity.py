@@ -26,7 +26,8 @@ pa.set_cpu_count(1)
 
 from facebook_business.adobjects.serverside.user_data import UserData
 
-from offline_capi.config.settings import Client, SecretRef
+from offline_capi.config.client import Client
+from offline_capi.config.types import SecretRef
 from offline_capi.identity import HashCache, digest, hash_identity, normalize
 from offline_capi.model import IdentityColumn, MappedRows
 from offline_capi.pipeline import BATCH_ROWS

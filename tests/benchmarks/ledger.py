@@ -24,7 +24,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from offline_capi.ledger import Ledger
-from offline_capi.ledger.tables import request
+from offline_capi.ledger.schema.tables import request
 from offline_capi.model import EventBatch, Fate, Outcome, Request
 from tests.benchmarks.__main__ import bench_folder, say
 from tests.delivery.sending import ACME, WINDOW, batch, names
@@ -49,17 +49,17 @@ class Figures:
 
 def grow(ledger: Ledger, keys: int) -> Iterator[tuple[int, float, float]]:
     """Fill it; after each step the size and the milliseconds of a look-up (median) and a claim (mean) of 1,000."""
-    run, template = ledger.begin_run("benchmark", WINDOW, trigger="manual", now=datetime.now(UTC)), some_events()
+    run, template = ledger.runs.begin("benchmark", WINDOW, trigger="manual", now=datetime.now(UTC)), some_events()
     step = max(1, keys // (STEPS * A_LOOK * A_REQUEST))
     for done in range(STEPS):
         looks, claims = [], []
         for number in range(step):
             events = with_keys(template, done * step + number)
-            looks.append(timed(lambda: ledger.known(events, run_id=run, now=datetime.now(UTC))) / A_LOOK)  # noqa: B023
+            looks.append(timed(lambda: ledger.journal.look_up(events, run_id=run, now=datetime.now(UTC))) / A_LOOK)  # noqa: B023
             claims += [timed(lambda: send(ledger, run, part)) for part in parts(events)]  # noqa: B023
         size = (done + 1) * step * A_LOOK * A_REQUEST
         yield size, 1000 * statistics.median(looks), 1000 * statistics.fmean(claims)
-    ledger.finish_run(run, status="ok", report=None, now=datetime.now(UTC))
+    ledger.runs.finish(run, status="ok", report=None, now=datetime.now(UTC))
 
 
 def fill(ledger: Ledger, keys: int) -> None:
@@ -68,9 +68,9 @@ def fill(ledger: Ledger, keys: int) -> None:
     for million in range(-(-keys // A_MILLION)):
         blob = rng.bytes(16 * A_MILLION)
         rows = [old_request(million * A_REQUEST + n, blob[n * 16_000 : (n + 1) * 16_000]) for n in range(A_REQUEST)]
-        with ledger.writing() as connection:
+        with ledger.begin_write() as connection:
             connection.execute(sa.insert(request), rows)
-            ledger._index.merge(connection)
+            ledger.journal._index.merge(connection)
 
 
 def old_request(number: int, keys: bytes) -> dict[str, object]:
@@ -90,8 +90,8 @@ def old_request(number: int, keys: bytes) -> dict[str, object]:
 
 
 def send(ledger: Ledger, run: str, events: EventBatch) -> None:
-    request = ledger.claim(run, Request("", ACME, PIXEL, events)).request
-    ledger.record([Outcome(request, Fate.SENT, datetime.now(UTC))])
+    request = ledger.journal.claim(run, Request("", ACME, PIXEL, events)).request
+    ledger.journal.record([Outcome(request, Fate.SENT, datetime.now(UTC))])
 
 
 def some_events() -> EventBatch:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.events import SeenKeys, build_events
+from offline_capi.events import build_events
+from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import Fate, Window

@@ -23,9 +23,10 @@ from facebook_business.adobjects.serverside.custom_data import CustomData
 from facebook_business.adobjects.serverside.event import Event
 from facebook_business.adobjects.serverside.user_data import UserData
 
-from offline_capi.config.settings import Client
-from offline_capi.events import SeenKeys, build_events
+from offline_capi.config.client import Client
+from offline_capi.events import build_events
 from offline_capi.events.payload import bodies
+from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.model import HashedRows
 from offline_capi.pipeline import EVENT_ROWS
 

@@ -18,7 +18,7 @@ from time import process_time
 
 import sqlalchemy as sa
 
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.model import Window
 from offline_capi.runtime.process import set_up_process
 from offline_capi.sources import SourceAccess

@@ -23,7 +23,8 @@ from facebook_business.adobjects.serverside.action_source import ActionSource
 from facebook_business.adobjects.serverside.custom_data import CustomData
 from facebook_business.adobjects.serverside.event import Event
 
-from offline_capi.config.settings import Client, SecretRef
+from offline_capi.config.client import Client
+from offline_capi.config.types import SecretRef
 from offline_capi.events import build_events
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.model import IdentityColumn, MappedRows

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from offline_capi.clients.authorize import Desk, authorise
+from offline_capi.clients.authorize import AuthorizationContext
+from offline_capi.clients.authorize import authorize as obtain_token
 from offline_capi.config import SecretRef
-from offline_capi.delivery import explain
 from offline_capi.errors import AccessDeniedError, TemporaryError
-from offline_capi.meta.graph.client import Graph
+from offline_capi.meta.graph.client import GraphClient
 from offline_capi.meta.versions import FAMILIES
 from tests.clients.world import (
     ACME_PIXEL,
@@ -58,7 +58,7 @@ def test_each_way_ends_with_a_token_that_sends(platform: Platform, sandbox: Sand
     assert (said.code, said.json["stored_as"], said.json["by_hand"]) == (0, "acme", [])
     assert (sent.code, sandbox.ids_of(ACME_PIXEL) != []) == (0, True)
     assert platform.status("acme")["authorization"]["state"] == "complete"
-    assert platform.run("list", "--json").json[0]["fingerprint"] == said.json["fingerprint"]
+    assert platform.run("list", "--json").json["clients"][0]["fingerprint"] == said.json["fingerprint"]
 
 
 #: Method → what the world lacks, and words of what a person has to do for it.
@@ -247,7 +247,7 @@ def test_a_store_key_is_one(platform: Platform) -> None:
     assert authorize(platform, "token", "--from", "env:CLIENT_TOKEN").code == 0
 
 
-# ---------------------------------------------------------------------------------------------- prerequisites
+# ---------------------------------------------------------------------------------------------- check_prerequisites
 
 
 def test_prerequisites_are_looked_up_as_far_as_the_api_tells(platform: Platform) -> None:
@@ -298,12 +298,12 @@ def test_p09_no_token_is_shown_by_a_traceback_with_its_locals(platform: Platform
     """Where Meta refuses, or is not there: every frame's variables hold secrets only as such."""
     sandbox.fault("no_permission")
     client = platform.deployment.clients["acme"]
-    with Graph(url or sandbox.url, dict.fromkeys(FAMILIES, "v26.0")) as graph:
+    with GraphClient(url or sandbox.url, dict.fromkeys(FAMILIES, "v26.0")) as graph:
         store, given = platform.secrets.store, platform.secrets.token(SecretRef(env="CLIENT_TOKEN"))
-        desk = Desk(platform.deployment.platform, platform.secrets, store, graph, explain, given=given)
+        context = AuthorizationContext(platform.deployment.platform, platform.secrets, store, graph, given=given)
         with pytest.raises((AccessDeniedError, TemporaryError)) as caught:
-            authorise(client, "token", desk)
+            obtain_token(client, "token", context)
 
     told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-    assert any("desk = Desk(" in line for line in told.format())
+    assert any("context = AuthorizationContext(" in line for line in told.format())
     assert kept_secret(*told.format())

@@ -8,23 +8,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from offline_capi.clients import RUN_REFUSED, AccessFault, Notice, StatusBook, check_health, refusal
-from offline_capi.delivery import explain
+from offline_capi.clients import RUN_REFUSED, AccessChange, AccessFault, StatusBook, check_health, find_refusal
 from tests.clients.world import BANK_PIXEL, BANK_TOKEN, SHOP_PIXEL, SHOP_TOKEN, WORLD, Platform
 from tests.support.sandbox_server import Sandbox
 
 NOW = datetime.now(UTC)
 
 
-def look(platform: Platform, *clients: str, now: datetime = NOW, heard: list[Notice] | None = None):
+def look(platform: Platform, *clients: str, now: datetime = NOW, heard: list[AccessChange] | None = None):
     platform.sandbox.clock = now.timestamp()
     try:
         return check_health(
             platform.deployment,
             platform.secrets,
-            explain=explain,
             clients=clients or ("shop", "bank"),
-            on_notice=(heard if heard is not None else []).append,
+            on_change=(heard if heard is not None else []).append,
             clock=lambda: now,
         )
     finally:
@@ -85,7 +83,7 @@ FAULTS = {
     "no_object": ("the token may not use it", True),
     "no_proof": ("appsecret_proof", True),
     "unavailable": ("service is down", False),
-    "html": ("without a word of its own", False),
+    "html": ("without an error of its own", False),
     "cut_before_store": ("no answer", False),
     "app_throttled": ("rate limit", False),
     "old_version": ("retired", False),
@@ -135,7 +133,7 @@ def test_a_token_that_cannot_be_had_is_said_where_to_put(platform: Platform, san
 
 
 def test_a_fault_is_told_once_when_it_begins_and_once_when_it_ends(platform: Platform, sandbox: Sandbox) -> None:
-    heard: list[Notice] = []
+    heard: list[AccessChange] = []
     for night in range(5):
         if night == 1:
             sandbox.fault("revoked_token", pixel=SHOP_PIXEL)
@@ -150,19 +148,19 @@ def test_a_fault_is_told_once_when_it_begins_and_once_when_it_ends(platform: Pla
 
 
 def test_a_notice_that_could_not_be_given_is_given_again(platform: Platform, sandbox: Sandbox) -> None:
-    def broken(_: Notice) -> None:
+    def broken(_: AccessChange) -> None:
         raise ConnectionError
 
     sandbox.fault("revoked_token", pixel=SHOP_PIXEL)
     with pytest.raises(ConnectionError):
-        check_health(platform.deployment, platform.secrets, explain=explain, clients=["shop"], on_notice=broken)
+        check_health(platform.deployment, platform.secrets, clients=["shop"], on_change=broken)
 
-    assert [notice.change for notice in look(platform, "shop").notices] == ["began"]
+    assert [notice.change for notice in look(platform, "shop").changes] == ["began"]
 
 
 def test_the_end_of_a_token_is_warned_of_14_7_and_1_days_before(platform: Platform) -> None:
     platform.token_is(SHOP_TOKEN, expires_at=int((NOW + timedelta(days=20)).timestamp()))
-    told = [(day, *look(platform, "shop", now=NOW + timedelta(days=day)).notices) for day in range(20)]
+    told = [(day, *look(platform, "shop", now=NOW + timedelta(days=day)).changes) for day in range(20)]
 
     assert [(day, notices[0].key) for day, *notices in told if notices] == [
         (6, "expires: 14"),
@@ -176,7 +174,7 @@ def test_a_permission_that_was_taken_away_is_found_before_the_night(platform: Pl
     look(platform)
     platform.token_is(SHOP_TOKEN, scopes=["ads_read"])
 
-    (notice,) = look(platform).notices
+    (notice,) = look(platform).changes
 
     assert (notice.client, notice.key, notice.change) == ("shop", "permissions: ads_management", "began")
 
@@ -194,7 +192,7 @@ def test_meta_is_asked_about_tokens_of_its_own_app_only(platform: Platform) -> N
 def test_the_breaker_opens_at_a_fault_and_a_good_test_closes_it(platform: Platform, sandbox: Sandbox) -> None:
     def blocked() -> str | None:
         status = StatusBook(platform.deployment.platform.stage).read("shop")
-        return refusal(status, platform.status("shop")["fingerprint"])
+        return find_refusal(status, platform.status("shop")["fingerprint"])
 
     look(platform, "shop")
     at_first = blocked()
@@ -219,8 +217,8 @@ def test_another_token_than_the_one_that_failed_is_given_a_chance(platform: Plat
     sandbox.fault("revoked_token", pixel=SHOP_PIXEL)
     (status,) = look(platform, "shop").statuses
 
-    assert refusal(status, status.fingerprint or "") is not None
-    assert refusal(status, "another") is None
+    assert find_refusal(status, status.fingerprint or "") is not None
+    assert find_refusal(status, "another") is None
 
 
 def test_a_run_that_was_refused_opens_the_breaker_and_a_good_look_closes_it(platform: Platform) -> None:
@@ -230,12 +228,12 @@ def test_a_run_that_was_refused_opens_the_breaker_and_a_good_look_closes_it(plat
 
     fault = AccessFault(RUN_REFUSED, "Meta answered 190", stops=True, since="2026-11-24T03:00:00+00:00")
     book.write(replace(good, fingerprint=token, faults=(fault,)))
-    opened = refusal(book.read("shop"), token)
+    opened = find_refusal(book.read("shop"), token)
     after = look(platform, "shop")
 
     assert opened == "Meta answered 190 (since 2026-11-24T03:00:00+00:00)"
-    assert refusal(book.read("shop"), token) is None
-    assert [(notice.key, notice.change) for notice in after.notices] == [("run: refused", "ended")]
+    assert find_refusal(book.read("shop"), token) is None
+    assert [(notice.key, notice.change) for notice in after.changes] == [("run: refused", "ended")]
 
 
 def test_p07_one_client_of_a_hundred_that_is_refused_is_no_matter_of_the_others(
@@ -282,7 +280,7 @@ def test_a_torn_status_is_as_if_there_were_none(platform: Platform) -> None:
     platform.run("test", "shop", "--probe")
     (platform.home / "stage" / "clients" / "shop.json").write_text('{"client": "sh', encoding="utf-8")
 
-    assert platform.run("list", "--json").json[2]["state"] == "untested"
+    assert platform.run("list", "--json").json["clients"][2]["state"] == "untested"
     assert platform.run("test", "shop", "--probe").code == 0
 
 
@@ -312,7 +310,7 @@ def test_the_list_says_how_each_client_stands(platform: Platform, sandbox: Sandb
     platform.be(tokens=tokens)
     platform.run("health")
 
-    plain, data = platform.run("list"), platform.run("list", "--json").json
+    plain, data = platform.run("list"), platform.run("list", "--json").json["clients"]
 
     assert [(one["client"], one["state"], one["days_left"], one["missing"]) for one in data] == [
         ("acme", "stopped", None, []),

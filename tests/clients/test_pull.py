@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from offline_capi.config.client_table import good_rows
-from offline_capi.config.settings import ClientTable
+from offline_capi.config.client import ClientTable
+from offline_capi.config.client_table import select_valid_rows
 from tests.clients.world import CANARIES, SHOP_PIXEL, SHOP_TOKEN, Platform, kept_secret
 
 COLUMNS = ("name", "pixel_id", "token__env", "country", "external_id__send", "allowed_fields", "active", "contacts")
@@ -51,7 +51,7 @@ def test_a_client_of_a_table_is_one_of_yaml(table: Platform) -> None:
         "contacts: a@shop.example}\n"
     )
 
-    assert (said.code, said.json) == (0, {"clients": 1, "problems": []})
+    assert (said.code, said.json) == (0, {"version": 1, "clients": 1, "problems": []})
     assert from_table == table.deployment.clients
 
 
@@ -81,7 +81,7 @@ def test_each_faulty_row_is_named_and_costs_its_client_alone(table: Platform) ->
     said = table.run("pull", "--json")
 
     assert (said.code, said.json["clients"], list(table.deployment.clients)) == (1, 1, ["shop"])
-    told = "\n".join(said.json["problems"])
+    told = "\n".join("{file}  {path}  {message}".format(**one) for one in said.json["problems"])
     for words in (
         "row 2  clients.a_bad_pixel.pixel_id  is not a pixel id",
         'b_bad_country.country  "UK" is not a two-letter country',
@@ -97,8 +97,8 @@ def test_each_faulty_row_is_named_and_costs_its_client_alone(table: Platform) ->
 
 def test_two_clients_may_share_a_pixel_when_both_say_so() -> None:
     one = GOOD | {"name": "one", "shares_pixel_with": "two"}
-    both = good_rows([one, GOOD | {"name": "two", "shares_pixel_with": "one"}], "clients.sql")
-    half = good_rows([one, GOOD | {"name": "two", "pixel_id": f'["100009", "{SHOP_PIXEL}"]'}], "clients.sql")
+    both = select_valid_rows([one, GOOD | {"name": "two", "shares_pixel_with": "one"}], "clients.sql")
+    half = select_valid_rows([one, GOOD | {"name": "two", "pixel_id": f'["100009", "{SHOP_PIXEL}"]'}], "clients.sql")
 
     assert (list(both.clients), both.problems) == (["one", "two"], ())
     assert (half.clients, len(half.problems)) == ({}, 2)
@@ -106,7 +106,7 @@ def test_two_clients_may_share_a_pixel_when_both_say_so() -> None:
 
 @pytest.mark.parametrize("column", ["token", "name", "contacts", "partner_agent", "token__env", "unheard_of"])
 def test_p09_a_token_in_the_table_is_refused_and_never_shown(column: str) -> None:
-    found = good_rows([GOOD | {column: SHOP_TOKEN}], "clients.sql")
+    found = select_valid_rows([GOOD | {column: SHOP_TOKEN}], "clients.sql")
 
     assert found.clients == {}
     assert found.problems
@@ -185,7 +185,7 @@ def test_p17_a_second_row_of_anothers_name_changes_nothing_for_it(table: Platfor
 @pytest.mark.parametrize("pixel", ["１１１１１１", "٠١٢٣٤٥٦", "0111111", "1111"])
 def test_p17_a_pixel_has_one_spelling(pixel: str) -> None:
     """Was: other digits and zeros before made another pixel of it for us, and maybe not for Meta."""
-    found = good_rows([GOOD | {"pixel_id": pixel}], "clients.sql")
+    found = select_valid_rows([GOOD | {"pixel_id": pixel}], "clients.sql")
 
     assert found.clients == {}
     assert "is not a pixel id" in str(found.problems[0])
@@ -222,7 +222,7 @@ def test_p17_a_row_names_only_secrets_that_the_platform_lets_it(rule: str, row: 
     table = ClientTable.model_validate(yaml.safe_load(f"{{connection: crm, sql: clients.sql{rule}}}"))
     fields = {key: value for key, value in GOOD.items() if key != "token__env"} | row
 
-    found = good_rows([fields], "clients.sql", table)
+    found = select_valid_rows([fields], "clients.sql", table)
 
     assert (list(found.clients), said in str(found.problems)) == ([] if said else ["shop"], True)
 
@@ -244,7 +244,7 @@ def test_p17_a_row_names_no_secret_of_another_client(rivals: tuple[str, ...], se
         for number, (name, secret) in enumerate(zip(rivals, secrets, strict=True))
     ]
 
-    found = good_rows(rows, "clients.sql", ClientTable.model_validate(yaml.safe_load(settings)))
+    found = select_valid_rows(rows, "clients.sql", ClientTable.model_validate(yaml.safe_load(settings)))
 
     assert sorted(found.clients) == sorted(good)
     assert len(found.problems) == len(rivals) - len(good)

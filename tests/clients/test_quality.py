@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from offline_capi.clients.read_back import KINDS, covered_days
+from offline_capi.clients.read_back import QUESTIONS, list_covered_days
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.demo.samples import SAMPLE_TOKENS
-from offline_capi.meta.graph.client import MOST_PAGES
+from offline_capi.meta.graph.client import MAX_PAGES
 from offline_capi.operations.quality import pull_quality
 from offline_capi.pipeline import open_services
 from tests.clients.world import CANARIES, SHOP_PIXEL, SHOP_TOKEN, Platform, kept_secret, run
@@ -43,7 +43,7 @@ def pull(night: Night, *clients: str) -> dict[str, Any]:
 
 def test_what_meta_counts_stands_beside_what_was_sent(night: Night) -> None:
     said = run(night, "clients", "quality", "--json")
-    first = datetime.combine(covered_days(datetime.now(UTC))[0], time(), UTC).timestamp()
+    first = datetime.combine(list_covered_days(datetime.now(UTC))[0], time(), UTC).timestamp()
     arrived = [event for event in night.sandbox.events if event["event_time"] >= first]
 
     lines = said.json["lines"]
@@ -156,7 +156,7 @@ def test_a_question_that_meta_refuses_is_a_sentence_and_the_others_are_asked(
     assert all(words in one["words"] for one in told["unread"])
     asked = [call.rpartition("/")[2] for call in night.sandbox.server.get("calls")]
     ends = code in (190, 80004)
-    assert len(asked) == ([*KINDS].index(kinds[0]) + 1 if ends else len(KINDS))
+    assert len(asked) == ([*QUESTIONS].index(kinds[0]) + 1 if ends else len(QUESTIONS))
 
 
 def test_a_limit_of_the_app_ends_the_questions_about_everybody(night: Night) -> None:
@@ -227,12 +227,12 @@ def test_p09_no_token_is_in_what_is_printed_or_kept(platform: Platform, sandbox:
 
 
 def test_a_list_without_an_end_is_not_taken_for_a_whole_one(night: Night) -> None:
-    night.sandbox.tell(page=1, checks={f"check_{n}": "failed" for n in range(MOST_PAGES + 1)})
+    night.sandbox.tell(page=1, checks={f"check_{n}": "failed" for n in range(MAX_PAGES + 1)})
 
     told = pull(night, "corner_shop")
 
     assert [one["kind"] for one in told["unread"]] == ["checks"]
-    assert f"more than {MOST_PAGES} pages" in told["unread"][0]["words"]
+    assert f"more than {MAX_PAGES} pages" in told["unread"][0]["words"]
     assert told["checks"] == []
 
 

@@ -93,7 +93,7 @@ def test_meta_s_header_is_told_by_a_staged_run_too(night: Night, sandbox: Sandbo
     with night.services() as services:
         upload = services.deployment.uploads[UPLOAD]
         run_id = begin_run(upload, Window.of_day(yesterday(STORE_ZONE), STORE_ZONE), services)
-        for unit in stage_upload(upload, services.ledger.run(run_id).window, services, run_id):
+        for unit in stage_upload(upload, services.ledger.runs.get(run_id).window, services, run_id):
             send_staged(unit, upload, services)
         report = reconcile(run_id, upload, services)
 
@@ -186,5 +186,5 @@ def test_meta_s_header_is_told_beside_the_json_of_an_authorisation(platform: Pla
 
     said = platform.run("prerequisites", "--json")
 
-    assert isinstance(said.json, list)
+    assert isinstance(said.json["prerequisites"], list)
     assert " ".join(said.error.split()).count(WARNED) == 1

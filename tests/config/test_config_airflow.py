@@ -9,8 +9,8 @@ from datetime import timedelta
 import jsonschema
 import pytest
 
-from offline_capi.config import json_schema, load_config
-from offline_capi.config.settings import AirflowDefaults, AirflowSettings
+from offline_capi.config import generate_json_schema, load_config
+from offline_capi.config.airflow import AirflowDefaults, AirflowSettings
 from offline_capi.errors import ConfigError
 from tests.config.good_folder import CLIENTS, UPLOAD
 
@@ -33,7 +33,7 @@ def test_an_upload_says_what_is_its_own_and_the_folder_the_rest(write_folder) ->
     own = "airflow: {retries: 0, tags: [lending], pools: {upload: meta}, notify: {success: ['acme.chat:tell']}}\n"
     deployment = load_config(write_folder(DEFAULTS, approvals=UPLOAD + own), environ={})
 
-    settings = deployment.airflow(deployment.uploads["approvals"])
+    settings = deployment.resolve_airflow(deployment.uploads["approvals"])
 
     assert (settings.owner, settings.retries, settings.retry_delay) == ("marketing data", 0, timedelta(minutes=5))
     assert settings.tags == ("nightly", "lending")
@@ -55,15 +55,15 @@ def test_an_upload_says_what_is_its_own_and_the_folder_the_rest(write_folder) ->
 def test_an_upload_runs_by_its_own_schedule_else_by_the_folders(write_folder, clients, schedule, runs) -> None:
     deployment = load_config(write_folder(clients, approvals=UPLOAD + schedule), environ={})
 
-    assert deployment.schedule(deployment.uploads["approvals"]) == runs
+    assert deployment.resolve_schedule(deployment.uploads["approvals"]) == runs
 
 
 def test_settings_over_themselves_or_over_nothing_are_the_same() -> None:
     settings = AirflowSettings.model_validate({"owner": "me", "tags": ["a"], "notify": {"deadline": "a.b:c"}})
 
-    assert settings.over(settings) == settings
-    assert settings.over(AirflowSettings()) == settings
-    assert AirflowSettings().over(settings) == settings
+    assert settings.merge_over(settings) == settings
+    assert settings.merge_over(AirflowSettings()) == settings
+    assert AirflowSettings().merge_over(settings) == settings
 
 
 def platform(settings: str) -> str:
@@ -134,7 +134,7 @@ def test_a_fault_is_told_at_its_place(write_folder, settings, told) -> None:
 
 
 def test_the_schema_for_editors_takes_the_short_spellings() -> None:
-    schema = json_schema()["upload"]
+    schema = generate_json_schema()["upload"]
     text = json.dumps({"$defs": schema["$defs"], "$ref": "#/$defs/AirflowSettings"})
     short = {"tags": "lending", "deadline": "4h", "notify": {"failure": "acme.alerts:page"}}
     long = {"notify": {"failure": [{"call": "acme.alerts:Page", "arguments": {"to": ["a", "b"], "level": 2}}]}}

@@ -85,11 +85,11 @@ def test_no_depth_ends_the_process(opened: str, times: int) -> None:
 def test_a_place_is_found_from_the_path_of_any_spelling() -> None:
     document = read_document(b"user_data:\n  em:\n    - email\n    - {column: other}\n  ph: phone\n", "x.yml")
 
-    assert document.places.at("user_data.em[1].column") == "x.yml:4"
-    assert document.places.at("user_data.em[0]") == "x.yml:3"
-    assert document.places.at("user_data.ph[0].column") == "x.yml:5"
-    assert document.places.at("nowhere") == "x.yml:1"
-    assert Places("y.yml").at("a.b") == "y.yml:1"
+    assert document.places.format_position("user_data.em[1].column") == "x.yml:4"
+    assert document.places.format_position("user_data.em[0]") == "x.yml:3"
+    assert document.places.format_position("user_data.ph[0].column") == "x.yml:5"
+    assert document.places.format_position("nowhere") == "x.yml:1"
+    assert Places("y.yml").format_position("a.b") == "y.yml:1"
 
 
 # The dumper writes Unicode line ends as they are, where the reader must fold them.

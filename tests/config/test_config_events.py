@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from offline_capi.config import load_config
-from offline_capi.config.settings import Client, DataUse, Event, FieldSpec, MappingSpec, Screening
+from offline_capi.config.client import Client, DataUse
+from offline_capi.config.fields import FieldSpec
+from offline_capi.config.mapping import Event, MappingSpec, Screening
 from offline_capi.errors import ConfigError
 from tests.config.good_folder import CLIENTS, UPLOAD
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.config import EnvironmentSecrets, Secret, SecretRef, database_url, load_config, load_each
-from offline_capi.config.secrets import connection_as_url
+from offline_capi.config import EnvironmentSecrets, Secret, SecretRef, load_config, load_each, resolve_database_url
+from offline_capi.config.secrets import convert_connection_to_url
 from offline_capi.errors import ConfigError
 from tests.config.good_folder import CLIENTS, UPLOAD
 
@@ -217,7 +217,7 @@ def test_what_is_not_found_says_where_was_looked(ref: dict[str, str], said: str)
     ],
 )
 def test_a_connection_becomes_sqlalchemys_url(written: str, url: str | None) -> None:
-    assert connection_as_url(written) == url
+    assert convert_connection_to_url(written) == url
 
 
 def test_our_own_variable_comes_before_airflows() -> None:
@@ -249,4 +249,4 @@ def test_the_ledgers_url_is_written_out_or_referred_to(place: SecretRef | str, u
         {"LEDGER": "postgresql://u:p@h/ledger", "OFFLINE_CAPI_CONN_LEDGER": "sqlite:////var/ledger.db"}
     )
 
-    assert database_url(place, secrets).reveal() == url
+    assert resolve_database_url(place, secrets).reveal() == url

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from offline_capi.config import EnvironmentSecrets
-from offline_capi.config.connections import connection_as_url, how_to_install
+from offline_capi.config.connections import convert_connection_to_url, explain_install
 from offline_capi.errors import ConfigError
 
 LOGIN = {"login": "u", "password": "p@ss/w:rd", "host": "h"}
@@ -18,7 +18,7 @@ SAFE = "u:p%40ss%2Fw%3Ard@h"
 
 
 def url_of(conn_type: str, extra: dict[str, object] | None = None, **fields: object) -> str | None:
-    return connection_as_url(json.dumps({"conn_type": conn_type, **fields, "extra": extra or {}}), "warehouse")
+    return convert_connection_to_url(json.dumps({"conn_type": conn_type, **fields, "extra": extra or {}}), "warehouse")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_connection_of_airflows_form_becomes_sqlalchemys_url(conn_type, fields
     ],
 )
 def test_a_uri_of_airflow_becomes_sqlalchemys_url(uri: str, url: str) -> None:
-    assert connection_as_url(uri, "warehouse") == url
+    assert convert_connection_to_url(uri, "warehouse") == url
 
 
 def test_a_url_in_our_own_variable_is_sqlalchemys_already() -> None:
@@ -221,12 +221,12 @@ def test_what_only_a_hook_of_airflow_can_use_says_what_to_write(conn_type, field
     "uri", ["postgresql://u:s3cr3t@canaryPW@host:5432/db?sslmode=require", "mysql://u:s3cr3t@canaryPW@host/db"]
 )
 def test_a_password_with_an_unescaped_at_sign_is_the_password(uri: str) -> None:
-    url = sa.make_url(str(connection_as_url(uri)))
+    url = sa.make_url(str(convert_connection_to_url(uri)))
 
     assert (url.username, url.password, url.host, url.database) == ("u", "s3cr3t@canaryPW", "host", "db")
 
 
 def test_an_unknown_database_is_told_to_bring_its_dialect() -> None:
-    assert how_to_install("exasol").startswith("Install the SQLAlchemy dialect of this database")
-    assert how_to_install("mysql.mysqldb") == "Install it: pip install mysqlclient."
-    assert how_to_install("mysql") != how_to_install("psycopg")
+    assert explain_install("exasol").startswith("Install the SQLAlchemy dialect of this database")
+    assert explain_install("mysql.mysqldb") == "Install it: pip install mysqlclient."
+    assert explain_install("mysql") != explain_install("psycopg")

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from offline_capi.config.settings import Platform
+from offline_capi.config.platform import Platform
 from offline_capi.meta.versions import (
     ENDS_SOON_DAYS,
     FAMILIES,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_capi.config.queries import GRAMMARS, Parameter, query_problems, read_query_text
+from offline_capi.config.queries import GRAMMARS, Parameter, find_query_problems, read_query_text
 
 ENDS = "at >= :since AND at < :until"
 
@@ -55,7 +55,7 @@ CLEAR = {
 
 @pytest.mark.parametrize("query", CLEAR.values(), ids=CLEAR.keys())
 def test_both_ends_are_found_and_nothing_else(query: str) -> None:
-    assert query_problems(query) == []
+    assert find_query_problems(query) == []
     assert sorted(names(query)) == ["since", "until"]
 
 
@@ -108,7 +108,7 @@ def test_a_query_is_read_by_the_rules_of_its_database(dialect: str, query: str) 
     ],
 )  # fmt: skip
 def test_what_cannot_be_told_apart_is_refused_with_its_line(query: str, line: int, said: str) -> None:
-    (problem, *_) = query_problems(query)
+    (problem, *_) = find_query_problems(query)
 
     assert problem.startswith(f"line {line}: ")
     assert said in problem
@@ -123,7 +123,7 @@ def test_what_cannot_be_told_apart_is_refused_with_its_line(query: str, line: in
     ],
 )
 def test_an_end_that_is_never_asked_for_is_named(query: str, missing: list[str]) -> None:
-    found = query_problems(query)
+    found = find_query_problems(query)
 
     assert found == [
         f"the query never uses :{end} (or :{end}_utc), so every run would read all rows" for end in missing
@@ -142,7 +142,7 @@ def test_what_a_database_reads_otherwise_than_check_did_is_refused_by_the_run() 
     """``check`` takes # for the operator that it seems to be; MySQL takes the rest of the line for a comment."""
     query = f"SELECT * FROM t WHERE data #>> '{{a}}' = 'x' AND {ENDS}"
 
-    assert query_problems(query) == []
+    assert find_query_problems(query) == []
     assert read_query_text(query, "postgresql").problems == ()
     assert read_query_text(query, "mysql").problems == (
         "on mysql every :since of the query stands in a comment or in quotes",

@@ -11,7 +11,7 @@ from typing import Any
 
 from offline_capi.delivery import Envelope
 from offline_capi.delivery.payload import Body
-from offline_capi.meta.graph.response import Answer, read_answer
+from offline_capi.meta.graph.response import Response, parse_response
 from offline_capi.runtime.http import AnswerLostError
 from offline_capi.sandbox import Fault, SandboxState, create_app
 from offline_capi.sandbox.access import Access
@@ -26,7 +26,7 @@ class Way:
     token: str
     envelope: Envelope = field(default_factory=Envelope)
 
-    def post(self, pixel: str, body: Body) -> Answer:
+    def post(self, pixel: str, body: Body) -> Response:
         return self.edge.answer(pixel, self.token, b"".join(body))
 
 
@@ -51,7 +51,7 @@ class Edge:
     def requests(self) -> list[dict[str, Any]]:
         return self.state.memory.requests(limit=1_000_000)
 
-    def answer(self, pixel: str, token: str, body: bytes) -> Answer:
+    def answer(self, pixel: str, token: str, body: bytes) -> Response:
         """What a POST is answered; raises ``AnswerLostError`` where the connection is cut."""
         exchange = _Exchange(body)
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
@@ -68,7 +68,7 @@ class Edge:
             self._loop.run_until_complete(self._edge(scope, exchange.receive, exchange.send))
         if exchange.aborted:
             raise AnswerLostError("the connection was cut")
-        return read_answer(exchange.status, exchange.headers, exchange.body)
+        return parse_response(exchange.status, exchange.headers, exchange.body)
 
 
 class _Exchange:

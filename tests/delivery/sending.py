@@ -14,10 +14,12 @@ from functools import partial
 import pyarrow as pa
 
 from offline_capi.config.secrets import Secret
-from offline_capi.delivery import Clock, Envelope, GraphClient, Policy, Rates, Sender, cut_requests, deliver
+from offline_capi.delivery import Clock, DeliveryPolicy, Envelope, Rates, Sender, cut_requests, deliver
 from offline_capi.events.keys import event_key_of
 from offline_capi.events.schema import EVENT_SCHEMA
 from offline_capi.ledger import Ledger
+from offline_capi.meta.graph.client import GraphClient
+from offline_capi.meta.versions import FAMILIES
 from offline_capi.model import EventBatch, Fate, Outcome, Window
 from tests.support.sandbox_server import OTHER_PIXEL, OTHER_TOKEN, PIXEL, TOKEN
 
@@ -25,6 +27,7 @@ EM = "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f"  # meta-
 ACME, OTHER = "acme", "other"
 PIXELS = {ACME: PIXEL, OTHER: OTHER_PIXEL}
 TOKENS = {ACME: TOKEN, OTHER: OTHER_TOKEN}
+VERSIONS = dict.fromkeys(FAMILIES, "v26.0")
 #: One moment for all tests: an event that is made twice is the same event, whatever the clock does in between.
 STARTED = time.time()
 
@@ -104,11 +107,11 @@ class Night:
     url: str
     ledger: Ledger
     time: FakeTime = field(default_factory=FakeTime)
-    policy: Policy = field(default_factory=lambda: Policy(concurrency=1))
+    policy: DeliveryPolicy = field(default_factory=lambda: DeliveryPolicy(concurrency=1))
     tokens: Mapping[str, str] = field(default_factory=lambda: TOKENS)
     timeout: float = 5.0
     clock: Clock | None = None
-    while_quiet: Callable[[], None] = field(default=lambda: None)
+    on_idle: Callable[[], None] = field(default=lambda: None)
     rates: Rates | None = None
     sharing: bool = False
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
@@ -118,34 +121,34 @@ class Night:
         run = run_id or self.begin()
         books, clock = Books(), self.clock or self.time.clock
         requests = cut_requests(self._fresh(events, run, books), max_events=max_events, max_bytes=2_000_000)
-        with GraphClient(self.url, "v26.0", timeout=self.timeout) as graph:
+        with GraphClient(self.url, VERSIONS, timeout_s=self.timeout) as graph:
             senders = {client: Sender(graph, Secret(token), Envelope()) for client, token in self.tokens.items()}
-            claim = partial(self.ledger.claim, run)
+            claim = partial(self.ledger.journal.claim, run)
             delivery = deliver(
                 requests,
                 senders=senders,
                 claim=claim,
                 policy=self.policy,
                 clock=clock,
-                together=self.ledger.together if self.sharing else nullcontext,
-                while_quiet=self.while_quiet,
-                pace=self.ledger if self.sharing else None,
+                together=self.ledger.journal.claim_together if self.sharing else nullcontext,
+                on_idle=self.on_idle,
+                pace=self.ledger.pace if self.sharing else None,
                 rates=self.rates,
                 now=self.now,
             )
             with closing(delivery) as outcomes:
                 for outcome in outcomes:
-                    self.ledger.record([outcome])
+                    self.ledger.journal.record([outcome])
                     books.enter(outcome)
-        self.ledger.flush()
+        self.ledger.journal.flush()
         return books
 
     def begin(self) -> str:
-        return self.ledger.begin_run("upload", WINDOW, trigger="manual", now=datetime.now(UTC))
+        return self.ledger.runs.begin("upload", WINDOW, trigger="manual", now=datetime.now(UTC))
 
     def _fresh(self, events: Iterable[EventBatch], run: str, books: Books) -> Iterator[EventBatch]:
         for one in events:
-            known = self.ledger.known(one, run_id=run, now=datetime.now(UTC))
+            known = self.ledger.journal.look_up(one, run_id=run, now=datetime.now(UTC))
             for fate, _, settled in known.settled:
                 books.fates.update(dict.fromkeys(ids_of(settled), fate))
                 books.seen.update(ids_of(settled))

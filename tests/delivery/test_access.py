@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from offline_capi.delivery import Policy
+from offline_capi.delivery import DeliveryPolicy
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, Night, batch, names
 from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
@@ -18,7 +18,7 @@ def test_p07_an_access_fault_costs_one_request_and_no_other_client(
     night: Night, sandbox: Sandbox, kind: str, concurrency: int
 ) -> None:
     """100/33 and the appsecret_proof fault look like bad events and are not: nothing is taken apart."""
-    night.policy = Policy(concurrency=concurrency)
+    night.policy = DeliveryPolicy(concurrency=concurrency)
     sandbox.fault(kind, pixel=PIXEL)
 
     books = night.send([batch(names("a", 80)), batch(names("o", 80), client=OTHER)], max_events=10)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.delivery import Policy, explain, parse_code
-from offline_capi.meta.graph.error_table import TABLE, Action, Scope
-from offline_capi.meta.graph.messages import MAX_CHARACTERS, MAX_MESSAGES, readable_messages
-from offline_capi.meta.graph.response import judge_answer, read_answer
+from offline_capi.delivery import DeliveryPolicy
+from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Scope, explain, parse_code
+from offline_capi.meta.graph.messages import MAX_CHARACTERS, MAX_MESSAGES, mask_messages
+from offline_capi.meta.graph.response import classify_response, parse_response
 from offline_capi.model import Fate, Reason
 from offline_capi.report.run_report import explain_reason
 from tests.delivery.sending import EM, OTHER, Night, batch, names
@@ -44,29 +44,29 @@ NO_ACCESS_FAULTS = [
 @pytest.mark.parametrize("message", ACCESS)
 @pytest.mark.parametrize("subcode", [None, 0, 1349125])
 def test_p07_code_100_that_speaks_of_access_stops_the_client(message: str, subcode: int | None) -> None:
-    verdict = judge_answer(read_answer(400, {}, error_body(100, message=message, error_subcode=subcode)), 8)
+    verdict = classify_response(parse_response(400, {}, error_body(100, message=message, error_subcode=subcode)), 8)
 
     assert verdict.entry is not None
-    assert (verdict.action, verdict.entry.scope, verdict.stored) == (Action.STOP, Scope.CLIENT, False)
+    assert (verdict.action, verdict.entry.scope, verdict.maybe_stored) == (Action.STOP, Scope.CLIENT, False)
 
 
 @pytest.mark.parametrize("message", NO_ACCESS_FAULTS)
 def test_p04_code_100_that_speaks_of_an_event_is_isolated(message: str) -> None:
-    assert judge_answer(read_answer(400, {}, error_body(100, message=message)), 8).action is Action.ISOLATE
+    assert classify_response(parse_response(400, {}, error_body(100, message=message)), 8).action is Action.ISOLATE
 
 
 @pytest.mark.parametrize("subcode", [2804019, 2804999, 2804003])
 def test_p04_a_subcode_of_events_is_believed_whatever_the_text_says(subcode: int) -> None:
     body = error_body(100, subcode, message="(#100) Missing permissions")
 
-    assert judge_answer(read_answer(400, {}, body), 8).action is Action.ISOLATE
+    assert classify_response(parse_response(400, {}, body), 8).action is Action.ISOLATE
 
 
 @pytest.mark.parametrize("message", ACCESS[:2])
 def test_p07_its_events_are_held_after_one_request_and_go_once_it_is_mended(
     night: Night, sandbox: Sandbox, message: str
 ) -> None:
-    night.policy = Policy(concurrency=4)
+    night.policy = DeliveryPolicy(concurrency=4)
     sandbox.fault("unavailable", status=400, code=100, is_transient=False, message=message, pixel=PIXEL)
 
     first = night.send([batch(names("a", 8)), batch(names("o", 8), client=OTHER)], max_events=4)
@@ -110,7 +110,7 @@ BUSINESS = '{{"1": [{{"type": "ads_management", "call_count": {}, "estimated_tim
     ],
 )
 def test_p08_a_time_told_beside_low_use_is_no_wait(headers: dict[str, str], status: int, seconds: float | None) -> None:
-    assert read_answer(status, headers, b"{}").wait == seconds
+    assert parse_response(status, headers, b"{}").wait_s == seconds
 
 
 def test_p08_headers_at_low_use_slow_nobody_down(night: Night, sandbox: Sandbox) -> None:
@@ -190,7 +190,7 @@ SENT = json.dumps(
     ],
 )
 def test_p09_no_message_repeats_a_value_of_a_row(quoted: str) -> None:
-    told = " ".join(readable_messages([f"Parameter {quoted} of a Purchase was ignored"], [SENT[:9], SENT[9:]]))
+    told = " ".join(mask_messages([f"Parameter {quoted} of a Purchase was ignored"], [SENT[:9], SENT[9:]]))
 
     assert "Parameter" in told
     assert "Purchase was ignored" in told
@@ -202,21 +202,21 @@ def test_p09_no_message_repeats_a_value_of_a_row(quoted: str) -> None:
     "messages", [None, [], {}, "", [None, 7, "", "  ", ["x"]], {"message": ""}, [{"text": "x"}], True]
 )
 def test_what_is_no_message_is_none(messages: object) -> None:
-    assert readable_messages(messages) == ()
+    assert mask_messages(messages) == ()
 
 
 def test_messages_are_bounded() -> None:
-    told = readable_messages([f"word {'abc ' * 999}{'x' * i}" for i in range(99)] + ["other"])
+    told = mask_messages([f"word {'abc ' * 999}{'x' * i}" for i in range(99)] + ["other"])
 
     assert len(told) == 1
     assert len(told[0]) <= MAX_CHARACTERS + 40
-    assert len(readable_messages([f"Word {'abcdefghijklm'[i]}" for i in range(13)])) == MAX_MESSAGES
+    assert len(mask_messages([f"Word {'abcdefghijklm'[i]}" for i in range(13)])) == MAX_MESSAGES
 
 
 # ---------------------------------------------------------------------------------------------- codes
 
 
-@pytest.mark.parametrize("entry", TABLE, ids=lambda entry: f"{entry.code}/{entry.subcode}")
+@pytest.mark.parametrize("entry", ERROR_TABLE, ids=lambda entry: f"{entry.code}/{entry.subcode}")
 def test_every_code_of_a_report_is_explained_as_the_report_spells_it(entry: object) -> None:
     code, subcode = entry.code, entry.subcode  # type: ignore[attr-defined]
     spelled = f"{code}/{subcode}" if subcode else str(code)
@@ -253,7 +253,7 @@ def test_2804001_is_a_click_id() -> None:
 
 
 def test_no_source_is_a_file_that_nobody_has() -> None:
-    sources = [explain(entry.code, entry.subcode).source for entry in TABLE] + [explain(424242).source]
+    sources = [explain(entry.code, entry.subcode).source for entry in ERROR_TABLE] + [explain(424242).source]
 
     assert not any(".md" in source or source in ("RS", "L", "B", "CRM") for source in sources)
 

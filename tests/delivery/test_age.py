@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from offline_capi.delivery import Policy
+from offline_capi.delivery import DeliveryPolicy, RetryPolicy
 from offline_capi.model import EventBatch, Fate, Tally
 from tests.delivery.edge import Edge
 from tests.delivery.sending import batch, names
@@ -15,7 +15,7 @@ from tests.delivery.world import NOW, PIXELS, World, built
 
 WEEK = timedelta(days=7)
 MAX_WAIT = timedelta(minutes=10)
-ONE_AT_A_TIME = Policy(max_wait=MAX_WAIT.total_seconds(), concurrency=1)
+ONE_AT_A_TIME = DeliveryPolicy(RetryPolicy(max_wait_s=MAX_WAIT.total_seconds()), concurrency=1)
 #: Meta's code for an event that is too old (L; CRM; RS).
 TOO_OLD = (100, 2804003)
 
@@ -46,7 +46,7 @@ def test_p05_a_request_leaves_only_if_it_stays_fresh_for_as_long_as_it_may_wait(
     assert world.unclaimed(events) == ([] if posted else ["e-0"])
 
 
-def slow_night(world: World) -> tuple[EventBatch, Policy]:
+def slow_night(world: World) -> tuple[EventBatch, DeliveryPolicy]:
     """Twenty requests, each told to wait five minutes; their events are fresh for an hour."""
     world.edge.fault("too_many_requests", retry_after=300, every=2)
     return aged(names("e", 20), WEEK - timedelta(hours=1)), ONE_AT_A_TIME
@@ -97,7 +97,7 @@ def test_p05_events_of_a_refused_request_that_become_too_old_are_in_doubt_in_boo
 
     assert tally.of(Fate.UNCONFIRMED) == 8 - tally.of(Fate.SENT) - tally.of(Fate.REJECTED_BY_META) > 0
     assert tally.reasons(Fate.UNCONFIRMED) == {("lost_answer", ""): tally.of(Fate.UNCONFIRMED)}
-    known = world.ledger.known(events, run_id=None, now=NOW, resend=False)
+    known = world.ledger.journal.look_up(events, run_id=None, now=NOW, resend=False)
     assert {fate: len(some) for fate, _, some in known.settled}[Fate.UNCONFIRMED] == tally.of(Fate.UNCONFIRMED)
 
 

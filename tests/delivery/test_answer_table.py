@@ -1,11 +1,11 @@
-"""The table of answers, row by row, as a sender lives it: what is repeated, what is not, who stops (P6)."""
+"""The table of answers, row by row, as a sender lives it: what is retried, what is not, who stops (P6)."""
 
 from __future__ import annotations
 
 import pytest
 
-from offline_capi.delivery import Policy
-from offline_capi.meta.graph.error_table import TABLE, Action, Entry, Scope
+from offline_capi.delivery import DeliveryPolicy, RetryPolicy
+from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Entry, Scope
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch
 from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
@@ -32,7 +32,7 @@ def answered(sandbox: Sandbox, entry: Entry, **more: object) -> None:
     )
 
 
-@pytest.mark.parametrize("entry", TABLE, ids=named)
+@pytest.mark.parametrize("entry", ERROR_TABLE, ids=named)
 def test_p06_a_row_of_the_table_decides_how_often_its_answer_is_heard(
     night: Night, sandbox: Sandbox, entry: Entry
 ) -> None:
@@ -47,7 +47,7 @@ def test_p06_a_row_of_the_table_decides_how_often_its_answer_is_heard(
     assert night.time.now <= MAX_WAIT
 
 
-@pytest.mark.parametrize("entry", [entry for entry in TABLE if entry.action in PASSING], ids=named)
+@pytest.mark.parametrize("entry", [entry for entry in ERROR_TABLE if entry.action in PASSING], ids=named)
 def test_p06_what_passes_is_sent_the_same_night_and_counts_once(night: Night, sandbox: Sandbox, entry: Entry) -> None:
     answered(sandbox, entry, times=2)
 
@@ -58,7 +58,7 @@ def test_p06_what_passes_is_sent_the_same_night_and_counts_once(night: Night, sa
     assert sandbox.count_of("a-0") == 1
 
 
-@pytest.mark.parametrize("entry", [entry for entry in TABLE if entry.action is Action.STOP], ids=named)
+@pytest.mark.parametrize("entry", [entry for entry in ERROR_TABLE if entry.action is Action.STOP], ids=named)
 def test_p07_a_row_that_stops_does_so_for_its_client_or_for_the_app(
     night: Night, sandbox: Sandbox, entry: Entry
 ) -> None:
@@ -122,7 +122,7 @@ def test_p06_pauses_grow_and_are_jittered_in_full(night: Night, sandbox: Sandbox
 
 @pytest.mark.parametrize(("wait", "tries"), [(0.0, 1), (4.0, 3), (600.0, 6)])
 def test_p06_no_try_begins_after_the_time_is_up(night: Night, sandbox: Sandbox, wait: float, tries: int) -> None:
-    night.policy = Policy(max_wait=wait, concurrency=1)
+    night.policy = DeliveryPolicy(RetryPolicy(max_wait_s=wait), concurrency=1)
     night.time = FakeTime()
     sandbox.fault("unavailable")
 
@@ -132,11 +132,11 @@ def test_p06_no_try_begins_after_the_time_is_up(night: Night, sandbox: Sandbox, 
     assert night.time.now <= wait
 
 
-def test_p06_a_place_in_flight_that_comes_free_too_late_holds_the_request_and_stops_nobody(
+def test_p06_a_slot_in_flight_that_comes_free_too_late_holds_the_request_and_stops_nobody(
     night: Night, sandbox: Sandbox
 ) -> None:
     """One place for all; the first request of a client keeps it for longer than the others may wait."""
-    night.policy = Policy(concurrency=1, in_flight=1, max_wait=0.1)
+    night.policy = DeliveryPolicy(RetryPolicy(max_wait_s=0.1), concurrency=1, in_flight=1)
     sandbox.fault("slow", delay=1.0, pixel=PIXEL, times=1)
 
     books = night.send([batch(["a-0"]), batch(["o-0"], client=OTHER), batch(["a-1"])], max_events=1)

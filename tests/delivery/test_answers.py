@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from offline_capi.delivery import explain
-from offline_capi.meta.graph.error_table import TABLE, Action, Scope
-from offline_capi.meta.graph.response import judge_answer, read_answer
+from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Scope, explain
+from offline_capi.meta.graph.response import classify_response, parse_response
 
 RETRY, WAIT, ISOLATE, STOP = Action
 EVENT, REQUEST, TOKEN, CLIENT, APP = Scope
@@ -73,14 +72,14 @@ def error_body(code: object, subcode: int | None = None, **more: object) -> byte
 def test_p06_a_code_decides_and_not_the_status(
     code: int, subcode: int | None, action: Action, scope: Scope, status: int
 ) -> None:
-    verdict = judge_answer(read_answer(status, {}, error_body(code, subcode)), 10)
+    verdict = classify_response(parse_response(status, {}, error_body(code, subcode)), 10)
 
     assert (verdict.action, verdict.entry and verdict.entry.scope) == (action, scope)
 
 
 @pytest.mark.parametrize("subcode", EVENT_FAULTS)
 def test_p04_a_fault_of_an_event_is_isolated(subcode: int) -> None:
-    verdict = judge_answer(read_answer(400, {}, error_body(100, subcode)), 10)
+    verdict = classify_response(parse_response(400, {}, error_body(100, subcode)), 10)
 
     assert (verdict.action, verdict.accepted) == (ISOLATE, False)
 
@@ -92,19 +91,19 @@ def test_p07_a_dataset_that_does_not_exist_is_no_fault_of_an_event() -> None:
 def test_p07_a_missing_proof_is_told_from_a_bad_event_by_what_it_names() -> None:
     body = error_body(100, message="API calls from the server require an appsecret_proof argument")
 
-    verdict = judge_answer(read_answer(400, {}, body), 10)
+    verdict = classify_response(parse_response(400, {}, body), 10)
 
     assert (verdict.action, verdict.entry and verdict.entry.scope) == (STOP, CLIENT)
 
 
 @pytest.mark.parametrize(("transient", "action"), [(True, RETRY), (False, ISOLATE)])
 def test_p06_transient_decides_about_unknown_codes(transient: bool, action: Action) -> None:
-    assert judge_answer(read_answer(400, {}, error_body(424242, is_transient=transient)), 1).action is action
+    assert classify_response(parse_response(400, {}, error_body(424242, is_transient=transient)), 1).action is action
 
 
 def test_p06_not_transient_does_not_override_a_throttle_nor_transient_a_permanent_fault() -> None:
-    assert judge_answer(read_answer(400, {}, error_body(17, is_transient=False)), 1).action is WAIT
-    assert judge_answer(read_answer(400, {}, error_body(190, is_transient=True)), 1).action is STOP
+    assert classify_response(parse_response(400, {}, error_body(17, is_transient=False)), 1).action is WAIT
+    assert classify_response(parse_response(400, {}, error_body(190, is_transient=True)), 1).action is STOP
 
 
 @pytest.mark.parametrize(
@@ -127,19 +126,19 @@ def test_p06_not_transient_does_not_override_a_throttle_nor_transient_a_permanen
     ],
 )
 def test_p06_an_answer_without_meta_s_words_is_judged_by_its_status(status: int, body: bytes, action: Action) -> None:
-    verdict = judge_answer(read_answer(status, {}, body), 10)
+    verdict = classify_response(parse_response(status, {}, body), 10)
 
     assert (verdict.accepted, verdict.action) == (False, action)
 
 
 @pytest.mark.parametrize("body", [b'{"events_received": 3}', b'{"events_received":"3","messages":[]}'])
 def test_a_success_needs_nothing_but_the_count(body: bytes) -> None:
-    assert judge_answer(read_answer(200, {}, body), 3).accepted
+    assert classify_response(parse_response(200, {}, body), 3).accepted
 
 
 @pytest.mark.parametrize(("received", "action"), [(0, ISOLATE), (9, ISOLATE), (10, None)])
 def test_p04_a_short_count_is_looked_into(received: int, action: Action | None) -> None:
-    assert judge_answer(read_answer(200, {}, b'{"events_received": %d}' % received), 10).action is action
+    assert classify_response(parse_response(200, {}, b'{"events_received": %d}' % received), 10).action is action
 
 
 @pytest.mark.parametrize(
@@ -161,7 +160,7 @@ def test_p04_a_short_count_is_looked_into(received: int, action: Action | None) 
     ],
 )
 def test_p04_the_index_of_the_culprit_is_found_wherever_meta_names_it(more: dict[str, object]) -> None:
-    assert read_answer(400, {}, error_body(100, 2804019, **more)).culprit == 417
+    assert parse_response(400, {}, error_body(100, 2804019, **more)).culprit == 417
 
 
 @pytest.mark.parametrize(
@@ -174,18 +173,18 @@ def test_p04_the_index_of_the_culprit_is_found_wherever_meta_names_it(more: dict
     ],
 )
 def test_p04_an_answer_that_names_no_event_names_none(more: dict[str, object]) -> None:
-    assert read_answer(400, {}, error_body(100, 2804019, **more)).culprit is None
+    assert parse_response(400, {}, error_body(100, 2804019, **more)).culprit is None
 
 
 @pytest.mark.parametrize("code", ["190", 190])
 def test_a_code_is_read_as_a_number_or_a_text(code: object) -> None:
-    assert read_answer(401, {}, error_body(code)).code == 190
+    assert parse_response(401, {}, error_body(code)).code == 190
 
 
 def test_p09_a_trace_id_that_is_none_is_not_kept() -> None:
     """It is shown in reports: nothing that could be a value of a row may come in its place."""
-    assert read_answer(400, {}, error_body(100, fbtrace_id="AbC-1_x")).trace_id == "AbC-1_x"
-    assert read_answer(400, {}, error_body(100, fbtrace_id="someone@example.com")).trace_id is None
+    assert parse_response(400, {}, error_body(100, fbtrace_id="AbC-1_x")).trace_id == "AbC-1_x"
+    assert parse_response(400, {}, error_body(100, fbtrace_id="someone@example.com")).trace_id is None
 
 
 @pytest.mark.parametrize(
@@ -207,7 +206,7 @@ def test_p08_the_longest_wait_that_an_answer_tells_is_obeyed(headers: dict[str, 
     """``Retry-After`` comes as seconds or as a date; Meta's own headers count minutes or seconds (MAPI)."""
     half_past = 1795489230.0  # 2026-11-24 03:00:30 UTC
 
-    assert (read_answer(429, headers, b"", now=lambda: half_past).wait or None) == seconds
+    assert (parse_response(429, headers, b"", now=lambda: half_past).wait_s or None) == seconds
 
 
 @pytest.mark.parametrize(
@@ -225,12 +224,12 @@ def test_p08_the_longest_wait_that_an_answer_tells_is_obeyed(headers: dict[str, 
     ],
 )
 def test_p08_usage_headers_are_read_leniently(header: str, text: str, client: float, app: float) -> None:
-    answer = read_answer(200, {header: text}, b"{}")
+    answer = parse_response(200, {header: text}, b"{}")
 
-    assert (answer.usage, answer.app_usage) == (client, app)
+    assert (answer.client_usage, answer.app_usage) == (client, app)
 
 
 def test_every_row_of_the_table_is_told_apart_and_says_what_to_do() -> None:
-    assert len({(entry.code, entry.subcode) for entry in TABLE}) == len(TABLE)
-    assert all(entry.means and entry.do and entry.source for entry in TABLE)
-    assert all(explain(entry.code, entry.subcode).means == entry.means for entry in TABLE)
+    assert len({(entry.code, entry.subcode) for entry in ERROR_TABLE}) == len(ERROR_TABLE)
+    assert all(entry.means and entry.do and entry.source for entry in ERROR_TABLE)
+    assert all(explain(entry.code, entry.subcode).means == entry.means for entry in ERROR_TABLE)

@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from offline_capi.config import Secret
-from offline_capi.delivery import GraphClient
+from offline_capi.meta.graph.client import GraphClient
 from offline_capi.runtime.http import AnswerLostError
+from tests.delivery.sending import VERSIONS
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DRIPS = {
@@ -49,7 +50,7 @@ def dripping(at_once: bytes, then: bytes) -> Iterator[str]:
 @pytest.mark.parametrize(("at_once", "then"), DRIPS.values(), ids=DRIPS)
 def test_p06_an_answer_that_drips_is_given_up_when_its_time_is_over(at_once: bytes, then: bytes) -> None:
     """The time limit holds for the whole answer, not between two bytes only. It is over before the server's last."""
-    with dripping(at_once, then) as url, GraphClient(url, "v26.0", timeout=1) as graph:
+    with dripping(at_once, then) as url, GraphClient(url, VERSIONS, timeout_s=1) as graph:
         started = time.monotonic()
         with pytest.raises(AnswerLostError):
             graph.post_events("1", Secret("token"), (b"{}",))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.delivery.witness import MAX_CLOCK_SKEW, clock_fault
+from offline_capi.delivery.clock import MAX_CLOCK_SKEW, find_clock_fault
 from offline_capi.errors import WrongClockError
 from offline_capi.model import Fate, Reason, Window
 from offline_capi.pipeline import begin_run, open_services, reconcile, run_upload, stage_upload
@@ -79,8 +79,8 @@ def test_a_clock_within_the_tolerance_sends(project: Project, sign: int) -> None
     report = run(project, lambda: NOW + sign * (MAX_CLOCK_SKEW - 2 * SECOND))
 
     assert report.tally.of(Fate.SENT) == (4 if sign > 0 else 3)  # by the slower clock the newest row lies ahead
-    assert clock_fault(NOW + sign * MAX_CLOCK_SKEW, NOW.timestamp()) is None
-    assert clock_fault(NOW + sign * (MAX_CLOCK_SKEW + SECOND), NOW.timestamp()) is not None
+    assert find_clock_fault(NOW + sign * MAX_CLOCK_SKEW, NOW.timestamp()) is None
+    assert find_clock_fault(NOW + sign * (MAX_CLOCK_SKEW + SECOND), NOW.timestamp()) is not None
 
 
 def test_where_nobody_can_be_asked_the_rows_are_judged_by_the_clock_there_is(project: Project) -> None:

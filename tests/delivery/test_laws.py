@@ -10,9 +10,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_capi.delivery import Envelope, Policy, cut_requests, deliver, payload
+from offline_capi.delivery import DeliveryPolicy, Envelope, RetryPolicy, cut_requests, deliver, make_payload
 from offline_capi.delivery.payload import Body
-from offline_capi.meta.graph.response import read_answer
+from offline_capi.meta.graph.response import parse_response
 from offline_capi.model import EventBatch, Fate, Request
 from offline_capi.runtime.http import AnswerLostError, NotSentError
 from tests.delivery.sending import ACME, OTHER, FakeTime, batch, ids_of, names
@@ -42,7 +42,7 @@ def test_requests_joined_are_the_events_that_came(
     for request in requests:
         assert 1 <= len(request) <= max_events
         assert set(request.events.table.column("client").to_pylist()) == {request.client}
-        assert sum(map(len, payload(request.events, Envelope("partner")))) <= max_bytes or len(request) == 1
+        assert sum(map(len, make_payload(request.events, Envelope("partner")))) <= max_bytes or len(request) == 1
 
 
 def test_requests_are_full_across_batches() -> None:
@@ -93,7 +93,7 @@ def test_a_mixed_batch_is_cut_apart() -> None:
 def test_a_payload_is_json_with_the_bodies_as_they_are() -> None:
     events = batch(names("e", 3))
 
-    sent = json.loads(b"".join(payload(events, Envelope(partner_agent="acme_1_0", test_event_code="TEST1"))))
+    sent = json.loads(b"".join(make_payload(events, Envelope(partner_agent="acme_1_0", test_event_code="TEST1"))))
 
     assert sent == {
         "data": [json.loads(body) for body in events.table.column("body").to_pylist()],
@@ -148,7 +148,7 @@ class Scripted:
             raise answer
         if answer is None:
             answer = (200, {}, json.dumps({"events_received": len(json.loads(b"".join(body))["data"])}).encode())
-        return read_answer(*answer)
+        return parse_response(*answer)
 
 
 @dataclass
@@ -182,7 +182,7 @@ def test_p01_every_event_ends_in_exactly_one_outcome(
     came = [batch(names(f"b{i}", size), client=client) for i, (client, size) in enumerate(plan)]
     requests = list(cut_requests(came, max_events=4, max_bytes=1_000_000))
     senders = {client: Scripted(scripts.get(client, []), f"token of {client}") for client in (ACME, OTHER)}
-    policy = Policy(max_tries=3, concurrency=concurrency)
+    policy = DeliveryPolicy(RetryPolicy(max_tries=3), concurrency=concurrency)
 
     outcomes = list(
         deliver(requests, senders=senders, claim=_claims(taken), policy=policy, clock=FakeTime().clock)  # type: ignore[arg-type]

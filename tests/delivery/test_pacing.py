@@ -15,11 +15,11 @@ from threading import Barrier, Event, Lock
 import pyarrow as pa
 import pytest
 
-from offline_capi.config.settings import Delivery
-from offline_capi.delivery import Clock, Policy
+from offline_capi.config.upload import Delivery
+from offline_capi.delivery import Clock, DeliveryPolicy
 from offline_capi.delivery.payload import Body
 from offline_capi.ledger import Claim, Ledger
-from offline_capi.meta.graph.response import Answer
+from offline_capi.meta.graph.response import Response
 from offline_capi.model import EventBatch, Fate, Request
 from offline_capi.sandbox.meters import Limits, Meters
 from tests.delivery.edge import Edge, Way
@@ -66,7 +66,7 @@ def test_p08_no_request_of_the_client_comes_earlier_than_told(
     plain = {"delay": 0} if kind == "slow" else {"usage": 0}
     world.edge.fault(kind, pixel=ACME, times=1, headers=headers, **plain)
 
-    tally = world.run(built(of_acme_and_bank(4)), Policy(concurrency=1), max_events=1)
+    tally = world.run(built(of_acme_and_bank(4)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert tally.of(Fate.SENT) == 8
     assert gaps(world.edge, ACME)[0] >= seconds
@@ -77,7 +77,7 @@ def test_p08_no_request_of_the_client_comes_earlier_than_told(
 def test_p08_slows_at_75_per_cent_and_pauses_at_90(world: World, percent: float, least: float) -> None:
     world.edge.fault("slow", delay=0, pixel=ACME, headers=business(percent))
 
-    world.run(built(rows_of("acme", 5)), Policy(concurrency=1), max_events=1)
+    world.run(built(rows_of("acme", 5)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert len(gaps(world.edge, ACME)) == 4
     assert all(gap >= least for gap in gaps(world.edge, ACME))
@@ -90,7 +90,7 @@ def test_p08_the_allowance_of_the_app_is_everybody_s(world: World, percent: floa
     headers = {"X-App-Usage": json.dumps({"call_count": percent})}
     world.edge.fault("slow", delay=0, pixel=ACME, headers=headers)
 
-    world.run(built(of_acme_and_bank(4)), Policy(concurrency=1, in_flight=1), max_events=1)
+    world.run(built(of_acme_and_bank(4)), DeliveryPolicy(concurrency=1, in_flight=1), max_events=1)
 
     after_acme = [
         later["at"] - earlier["at"] for earlier, later in pairwise(world.edge.requests) if earlier["pixel"] == ACME
@@ -99,11 +99,11 @@ def test_p08_the_allowance_of_the_app_is_everybody_s(world: World, percent: floa
     assert least or not any(after_acme)
 
 
-def test_p08_requests_that_wait_for_a_place_hear_of_a_wait_too(world: World) -> None:
+def test_p08_requests_that_wait_for_a_slot_hear_of_a_wait_too(world: World) -> None:
     """Four of a client's requests were begun, with one place for all: the first of them is told to wait."""
     world.edge.fault("too_many_requests", retry_after=50, times=1, first_request=2)
 
-    tally = world.run(built(rows_of("acme", 9)), Policy(concurrency=4, in_flight=1), max_events=1)
+    tally = world.run(built(rows_of("acme", 9)), DeliveryPolicy(concurrency=4, in_flight=1), max_events=1)
 
     assert tally.of(Fate.SENT) == 9
     assert gaps(world.edge, ACME)[1] >= 50
@@ -123,7 +123,7 @@ def test_p08_an_allowance_that_comes_back_in_time_is_never_used_up(world: World,
     """
     world.edge.state.meters = Meters(Limits(seconds=300, **allowance))
 
-    tally = world.run(built(rows_of("acme", 250)), Policy(concurrency=1), max_events=1)
+    tally = world.run(built(rows_of("acme", 250)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert tally.of(Fate.SENT) == 250
     assert {request["status"] for request in world.edge.requests} == {200}
@@ -138,7 +138,7 @@ def test_p08_an_allowance_that_does_not_come_back_in_time_is_not_overdrawn(world
     """
     world.edge.state.meters = Meters(Limits(pixel_calls=100))
 
-    tally = world.run(built(of_acme_and_bank(120))[:1], Policy(concurrency=1), max_events=1)
+    tally = world.run(built(of_acme_and_bank(120))[:1], DeliveryPolicy(concurrency=1), max_events=1)
 
     assert {pixel: own["requests"] for pixel, own in world.edge.state.memory.totals().items()} == {ACME: 100, BANK: 100}
     assert (tally.of(Fate.SENT), tally.reasons(Fate.DEFERRED)) == (200, {("throttled", ""): 40})
@@ -147,9 +147,9 @@ def test_p08_an_allowance_that_does_not_come_back_in_time_is_not_overdrawn(world
 def test_p08_a_run_that_meets_a_used_up_allowance_waits_for_it(world: World) -> None:
     """Used up by somebody else: the first request is throttled and told for how long, and comes again then."""
     world.edge.state.meters = Meters(Limits(pixel_calls=1, seconds=240))
-    world.run(built(rows_of("acme", 1)), Policy(), max_events=1)
+    world.run(built(rows_of("acme", 1)), DeliveryPolicy(), max_events=1)
 
-    tally = world.run(built(rows_of("acme", 2)), Policy(concurrency=1), max_events=1)
+    tally = world.run(built(rows_of("acme", 2)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert [request["code"] for request in world.edge.requests] == [None, 80004, None]
     assert tally.of(Fate.SENT) == 1
@@ -206,7 +206,7 @@ class Crowded(Wrapped):
     slow: bool = False
     came: list[Body] = field(default_factory=list)
 
-    def post(self, pixel: str, body: Body) -> Answer:
+    def post(self, pixel: str, body: Body) -> Response:
         self.came.append(body)
         if self.slow and len(self.came) > 1:
             self.crowd.wait()
@@ -236,7 +236,7 @@ def test_a_slow_and_a_throttled_client_hold_nobody_up() -> None:
     with closing(edge), Ledger("sqlite://", clock=NOW.timestamp) as ledger:
         clock = Clock(lambda: passed[0], sleep, lambda: 0.5)
         world = World(edge, ledger, senders)
-        tally = world.run([one for own in rows for one in built(own)], Policy(), max_events=1, clock=clock)
+        tally = world.run([one for own in rows for one in built(own)], DeliveryPolicy(), max_events=1, clock=clock)
 
     assert not crowd.held_up  # neither was answered, or allowed again, before everybody else had come
     assert tally.of(Fate.SENT) == len(CLIENTS) * REQUESTS_EACH
@@ -269,7 +269,7 @@ class Together:
 class Meeting(Wrapped):
     together: Together
 
-    def post(self, pixel: str, body: Body) -> Answer:
+    def post(self, pixel: str, body: Body) -> Response:
         self.together.meet()
         return self.way.post(pixel, body)
 
@@ -282,7 +282,7 @@ def test_no_more_requests_are_in_flight_over_all_clients_than_allowed(world: Wor
     rows = [rows_of(client, 4) for client in PIXELS]
 
     tally = world.run(
-        [one for own in rows for one in built(own)], Policy(concurrency=4, in_flight=in_flight), max_events=1
+        [one for own in rows for one in built(own)], DeliveryPolicy(concurrency=4, in_flight=in_flight), max_events=1
     )
 
     assert tally.of(Fate.SENT) == 12
@@ -297,7 +297,7 @@ class OneByOne(Wrapped):
     turns: list[Event]
     came: list[Body] = field(default_factory=list)
 
-    def post(self, pixel: str, body: Body) -> Answer:
+    def post(self, pixel: str, body: Body) -> Response:
         self.came.append(body)
         if len(self.came) == 1:
             return self.way.post(pixel, body)
@@ -312,11 +312,11 @@ def test_answers_that_come_close_together_are_followed_by_claims_in_one_transact
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ledger waits for its disk once for all of them. "Close" is made long, so that no machine is too slow."""
-    monkeypatch.setattr(importlib.import_module("offline_capi.delivery.deliver"), "GATHER", 20.0)
-    way, ledger = world.senders["acme"], world.ledger
+    monkeypatch.setattr(importlib.import_module("offline_capi.delivery.dispatch"), "ANSWER_BATCH_WINDOW_S", 20.0)
+    way, journal = world.senders["acme"], world.ledger.journal
     world.senders["acme"] = OneByOne(way, Barrier(4), [Event() for _ in range(4)])
     claimed: list[list[str]] = []
-    claim, together = ledger.claim, ledger.together
+    claim, together = journal.claim, journal.claim_together
 
     @contextmanager
     def counted() -> Iterator[None]:
@@ -328,14 +328,14 @@ def test_answers_that_come_close_together_are_followed_by_claims_in_one_transact
         claimed[-1] += ids_of(wanted.events)
         return claim(run, wanted, replaces=replaces)
 
-    monkeypatch.setattr(ledger, "together", counted)
-    monkeypatch.setattr(ledger, "claim", noted)
+    monkeypatch.setattr(journal, "claim_together", counted)
+    monkeypatch.setattr(journal, "claim", noted)
 
-    tally = world.run(built(rows_of("acme", 9)), Policy(concurrency=4), max_events=1)
+    tally = world.run(built(rows_of("acme", 9)), DeliveryPolicy(concurrency=4), max_events=1)
 
     assert tally.of(Fate.SENT) == 9
     assert [len(ids) for ids in claimed] == [1, 4, 4]
 
 
 def test_the_bounds_of_requests_in_flight_are_settings() -> None:
-    assert (Delivery().concurrency, Delivery().in_flight) == (Policy().concurrency, Policy().in_flight)
+    assert (Delivery().concurrency, Delivery().in_flight) == (DeliveryPolicy().concurrency, DeliveryPolicy().in_flight)

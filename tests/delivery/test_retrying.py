@@ -1,4 +1,4 @@
-"""Transient faults are repeated, permanent ones never (P6); what Meta asks for is obeyed (P8)."""
+"""Transient faults are retried, permanent ones never (P6); what Meta asks for is obeyed (P8)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from offline_capi.delivery import Clock, Policy
+from offline_capi.delivery import Clock, DeliveryPolicy, RetryPolicy
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, Night, batch, names
 from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
@@ -31,7 +31,7 @@ TRANSIENT = [
 
 
 @pytest.mark.parametrize("kind", TRANSIENT)
-def test_p06_a_passing_fault_is_repeated_and_counts_once(night: Night, sandbox: Sandbox, kind: str) -> None:
+def test_p06_a_passing_fault_is_retried_and_counts_once(night: Night, sandbox: Sandbox, kind: str) -> None:
     sandbox.fault(kind, times=2)
 
     books = night.send([batch(names("e", 5))])
@@ -43,7 +43,7 @@ def test_p06_a_passing_fault_is_repeated_and_counts_once(night: Night, sandbox: 
 
 
 @pytest.mark.parametrize("code", [4, 17, 32, 341, 613, 80000, 80001, 80003, 80004, 80014, 1, 2, -1])
-def test_p06_codes_that_pass_are_repeated_whatever_the_status(night: Night, sandbox: Sandbox, code: int) -> None:
+def test_p06_codes_that_pass_are_retried_whatever_the_status(night: Night, sandbox: Sandbox, code: int) -> None:
     sandbox.fault("unavailable", status=400, code=code, times=1, is_transient=False)
 
     books = night.send([batch(["e-1"])])
@@ -51,14 +51,14 @@ def test_p06_codes_that_pass_are_repeated_whatever_the_status(night: Night, sand
     assert books.fates == {"e-1": Fate.SENT}
 
 
-def test_p06_an_unknown_code_is_repeated_where_meta_calls_it_transient(night: Night, sandbox: Sandbox) -> None:
+def test_p06_an_unknown_code_is_retried_where_meta_calls_it_transient(night: Night, sandbox: Sandbox) -> None:
     sandbox.fault("unavailable", status=400, code=424242, times=1, is_transient=True)
 
     assert night.send([batch(["e-1"])]).fates == {"e-1": Fate.SENT}
 
 
 @pytest.mark.parametrize("code", [100, 190])
-def test_p06_permanent_faults_are_never_repeated(night: Night, sandbox: Sandbox, code: int) -> None:
+def test_p06_permanent_faults_are_never_retried(night: Night, sandbox: Sandbox, code: int) -> None:
     sandbox.fault("unavailable", status=400, code=code, is_transient=False)
 
     night.send([batch(["e-1"])])
@@ -76,7 +76,7 @@ def test_p06_tries_are_bounded_and_a_lost_answer_is_in_doubt(night: Night, sandb
 
 
 def test_p06_time_is_bounded(night: Night, sandbox: Sandbox) -> None:
-    night.policy = Policy(max_tries=20, max_wait=100.0, concurrency=1)
+    night.policy = DeliveryPolicy(RetryPolicy(max_tries=20, max_wait_s=100.0), concurrency=1)
     sandbox.fault("unavailable")
 
     night.send([batch(["e-1"])])
@@ -134,7 +134,7 @@ def test_p08_retry_after_is_obeyed(night: Night, sandbox: Sandbox) -> None:
 
 def test_p08_a_client_that_was_told_to_wait_waits_with_all_its_requests(night: Night, sandbox: Sandbox) -> None:
     """Not only the request that was told: another one meanwhile would come earlier than Meta said. In real time."""
-    night.policy, night.clock = Policy(concurrency=2), Clock(jitter=lambda: 0.0)
+    night.policy, night.clock = DeliveryPolicy(concurrency=2), Clock(jitter=lambda: 0.0)
     sandbox.fault("too_many_requests", times=1, retry_after=1, event_ids=["e-2"])
     sandbox.fault("slow", delay=0.5, event_ids=["e-4"])  # it flies beside that one, until the other has been told
 
@@ -167,7 +167,7 @@ def test_p08_usage_headers_slow_us_down(night: Night, sandbox: Sandbox, usage: f
 
 
 def test_p08_a_client_that_waits_does_not_hold_up_the_others(night: Night, sandbox: Sandbox) -> None:
-    night.policy = Policy(concurrency=1, max_tries=2, max_wait=60)
+    night.policy = DeliveryPolicy(RetryPolicy(max_tries=2, max_wait_s=60), concurrency=1)
     sandbox.fault("account_throttled", pixel=PIXEL, retry_after=20)
 
     mixed = [batch([f"{name}-{i}"], client=client) for i in range(60) for name, client in (("a", ACME), ("o", OTHER))]

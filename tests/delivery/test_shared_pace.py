@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.delivery import Clock, Policy, Rates
+from offline_capi.delivery import Clock, DeliveryPolicy, Rates, RetryPolicy
 from offline_capi.ledger import Ledger
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, Books, Night, batch, names
@@ -30,8 +30,8 @@ def test_p08_a_run_that_begins_while_a_pixel_has_to_wait_does_not_ask_again(worl
     world.sharing = True
     world.edge.fault("account_throttled", pixel=ACME_PIXEL, retry_after=3600, usage=0)
 
-    world.run(built(rows_of("acme", 1)), Policy(concurrency=1), max_events=1)
-    second = world.run(built(of_acme_and_bank(3)), Policy(concurrency=1), max_events=1)
+    world.run(built(rows_of("acme", 1)), DeliveryPolicy(concurrency=1), max_events=1)
+    second = world.run(built(of_acme_and_bank(3)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert len(world.edge.state.memory.requests(pixel=ACME_PIXEL)) == 1
     assert (second.of(Fate.SENT), second.reasons(Fate.DEFERRED)) == (3, {("throttled", ""): 3})
@@ -40,9 +40,11 @@ def test_p08_a_run_that_begins_while_a_pixel_has_to_wait_does_not_ask_again(worl
 def test_p08_a_run_that_may_wait_so_long_waits_for_what_another_was_told(world: World) -> None:
     world.sharing = True
     world.edge.fault("account_throttled", pixel=ACME_PIXEL, retry_after=700, usage=0, times=1)
-    world.run(built(rows_of("acme", 1)), Policy(max_wait=60), max_events=1)
+    world.run(built(rows_of("acme", 1)), DeliveryPolicy(RetryPolicy(max_wait_s=60)), max_events=1)
 
-    second = world.run(built(rows_of("acme", 2)), Policy(max_wait=900, concurrency=1), max_events=1)
+    second = world.run(
+        built(rows_of("acme", 2)), DeliveryPolicy(RetryPolicy(max_wait_s=900), concurrency=1), max_events=1
+    )
 
     assert second.of(Fate.SENT) == 2
     assert gaps(world.edge, ACME_PIXEL)[0] >= 700
@@ -51,9 +53,9 @@ def test_p08_a_run_that_may_wait_so_long_waits_for_what_another_was_told(world: 
 def test_p08_a_wait_of_the_app_holds_for_every_sender(world: World) -> None:
     world.sharing = True
     world.edge.fault("app_throttled", retry_after=3600, usage=0, times=1)
-    world.run(built(rows_of("acme", 1)), Policy(concurrency=1), max_events=1)
+    world.run(built(rows_of("acme", 1)), DeliveryPolicy(concurrency=1), max_events=1)
 
-    second = world.run(built(rows_of("bank", 3)), Policy(concurrency=1), max_events=1)
+    second = world.run(built(rows_of("bank", 3)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert second.reasons(Fate.DEFERRED) == {("throttled", ""): 3}
     assert len(world.edge.requests) == 1
@@ -61,10 +63,10 @@ def test_p08_a_wait_of_the_app_holds_for_every_sender(world: World) -> None:
 
 def test_what_a_sender_was_told_is_over_when_its_time_is(world: World) -> None:
     now = NOW.timestamp()
-    world.ledger.exchange_waits({"pixel 1": now + 10}, now)
+    world.ledger.pace.exchange_waits({"pixel 1": now + 10}, now)
 
-    assert world.ledger.exchange_waits({"pixel 1": now + 5}, now) == {"pixel 1": now + 10}
-    assert world.ledger.exchange_waits({}, now + 10) == {}
+    assert world.ledger.pace.exchange_waits({"pixel 1": now + 5}, now) == {"pixel 1": now + 10}
+    assert world.ledger.pace.exchange_waits({}, now + 10) == {}
 
 
 @pytest.fixture
@@ -73,7 +75,13 @@ def two(tmp_path: Path, sandbox: Sandbox) -> Iterator[tuple[Night, Night]]:
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     with closing(Ledger(url)) as one, closing(Ledger(url)) as other:
         yield tuple(  # type: ignore[misc]
-            Night(sandbox.url, ledger, clock=Clock(), sharing=True, policy=Policy(concurrency=1, max_wait=10))
+            Night(
+                sandbox.url,
+                ledger,
+                clock=Clock(),
+                sharing=True,
+                policy=DeliveryPolicy(RetryPolicy(max_wait_s=10), concurrency=1),
+            )
             for ledger in (one, other)
         )
 
@@ -103,7 +111,7 @@ def test_p08_a_throttle_that_one_sender_meets_stops_another_that_is_under_way(
 def test_a_client_s_rate_is_kept_and_is_nobody_else_s(world: World, sharing: bool) -> None:
     world.sharing, world.rates = sharing, Rates({"acme": 0.5})
 
-    tally = world.run(built(of_acme_and_bank(6)), Policy(concurrency=1), max_events=1)
+    tally = world.run(built(of_acme_and_bank(6)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert tally.of(Fate.SENT) == 12
     assert all(gap >= 1.99 for gap in gaps(world.edge, ACME_PIXEL))
@@ -113,7 +121,7 @@ def test_a_client_s_rate_is_kept_and_is_nobody_else_s(world: World, sharing: boo
 def test_the_rate_over_all_clients_is_kept(world: World) -> None:
     world.sharing, world.rates = True, Rates(in_all=0.25)
 
-    tally = world.run(built(rows_of("acme", 8)), Policy(concurrency=1), max_events=1)
+    tally = world.run(built(rows_of("acme", 8)), DeliveryPolicy(concurrency=1), max_events=1)
 
     times = [request["at"] for request in world.edge.requests]
     assert tally.of(Fate.SENT) == 8
@@ -123,16 +131,16 @@ def test_the_rate_over_all_clients_is_kept(world: World) -> None:
 def test_a_client_s_pixels_share_its_rate() -> None:
     rates = Rates({"acme": 4, "acme@2": 4}, in_all=10)
 
-    assert rates.intervals("acme") == rates.intervals("acme@2") == {"client acme": 0.25, "all": 0.1}
-    assert rates.intervals("bank") == {"all": 0.1}
-    assert Rates().intervals("acme") == {}
+    assert rates.get_intervals_s("acme") == rates.get_intervals_s("acme@2") == {"client acme": 0.25, "all": 0.1}
+    assert rates.get_intervals_s("bank") == {"all": 0.1}
+    assert Rates().get_intervals_s("acme") == {}
 
 
-def test_tries_that_are_repeated_take_their_turns(world: World) -> None:
+def test_tries_that_are_retried_take_their_turns(world: World) -> None:
     world.rates = Rates({"acme": 0.1})
     world.edge.fault("unavailable", times=2, first_request=2)
 
-    world.run(built(rows_of("acme", 4)), Policy(concurrency=1), max_events=1)
+    world.run(built(rows_of("acme", 4)), DeliveryPolicy(concurrency=1), max_events=1)
 
     times = [request["at"] for request in world.edge.requests]
     assert len(times) == 6
@@ -142,7 +150,7 @@ def test_tries_that_are_repeated_take_their_turns(world: World) -> None:
 def test_a_rate_is_that_of_all_senders_together(two: tuple[Night, Night], sandbox: Sandbox) -> None:
     """Ten requests each at ten a second: two seconds for both, whoever has more luck."""
     for night in two:
-        night.policy, night.rates = Policy(), Rates({ACME: 10})
+        night.policy, night.rates = DeliveryPolicy(), Rates({ACME: 10})
 
     with ThreadPoolExecutor(2) as pool:
         ways = [
@@ -161,8 +169,8 @@ def test_a_rate_is_that_of_all_senders_together(two: tuple[Night, Night], sandbo
 def test_a_turn_is_given_once(world: World, scopes: list[str]) -> None:
     now = NOW.timestamp()
 
-    turns = [world.ledger.reserve_slot(dict.fromkeys(scopes, 2.0), now) for _ in range(3)]
+    turns = [world.ledger.pace.reserve_slot(dict.fromkeys(scopes, 2.0), now) for _ in range(3)]
 
     assert turns == [now, now + 2, now + 4]
-    assert world.ledger.reserve_slot({"b": 1.0}, now) == (now if scopes == ["a"] else now + 6)
-    assert world.ledger.reserve_slot({"a": 1.0}, now + 60) == now + 60
+    assert world.ledger.pace.reserve_slot({"b": 1.0}, now) == (now if scopes == ["a"] else now + 6)
+    assert world.ledger.pace.reserve_slot({"a": 1.0}, now + 60) == now + 60

@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config import EnvironmentSecrets, Secret, load_config
-from offline_capi.config.settings import Delivery
+from offline_capi.config.upload import Delivery
 from offline_capi.delivery import (
     Clock,
+    DeliveryPolicy,
     Envelope,
-    GraphClient,
-    Policy,
     Sender,
+    check_test_event_code,
     cut_requests,
     deliver,
-    manual_only,
     open_senders,
 )
 from offline_capi.errors import UsageError
 from offline_capi.ledger import Claim
+from offline_capi.meta.graph.client import GraphClient
 from offline_capi.model import Fate, Outcome, Reason, Request
-from tests.delivery.sending import ACME, OTHER, TOKENS, FakeTime, Night, batch, ids_of, names
+from tests.delivery.sending import ACME, OTHER, TOKENS, VERSIONS, FakeTime, Night, batch, ids_of, names
 from tests.support.golden import environment
 from tests.support.sandbox_server import PIXEL, Sandbox
 
@@ -35,7 +35,7 @@ from tests.support.sandbox_server import PIXEL, Sandbox
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_a_client_has_no_more_requests_in_flight_than_allowed(night: Night, sandbox: Sandbox, concurrency: int) -> None:
-    night.policy = Policy(concurrency=concurrency)
+    night.policy = DeliveryPolicy(concurrency=concurrency)
     sandbox.fault("slow", delay=0.5)
 
     night.send([batch(names("e", 6))], max_events=1)
@@ -44,8 +44,8 @@ def test_a_client_has_no_more_requests_in_flight_than_allowed(night: Night, sand
 
 
 def test_p06_no_token_is_tried_again_after_it_was_refused(night: Night, sandbox: Sandbox) -> None:
-    """Requests that wait to be repeated when the token is revoked do not go out any more."""
-    night.policy, night.clock = Policy(concurrency=4), Clock(jitter=lambda: 0.2)
+    """Requests that wait for a retry when the token is revoked do not go out any more."""
+    night.policy, night.clock = DeliveryPolicy(concurrency=4), Clock(jitter=lambda: 0.2)
     sandbox.fault("unavailable", first_request=2, last_request=4)
     sandbox.fault("revoked_token", first_request=5)
 
@@ -110,8 +110,10 @@ def test_p07_a_token_that_cannot_be_used_stops_its_client_only(
 
     with open_senders(deployment, EnvironmentSecrets(environ), Delivery()) as senders:
         requests = cut_requests(events, max_events=2, max_bytes=100_000)
-        claim = partial(night.ledger.claim, run)
-        outcomes = list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=night.time.clock))
+        claim = partial(night.ledger.journal.claim, run)
+        outcomes = list(
+            deliver(requests, senders=senders, claim=claim, policy=DeliveryPolicy(), clock=night.time.clock)
+        )
 
     fates = {(outcome.request.client, outcome.fate) for outcome in outcomes}
     assert fates == {
@@ -137,12 +139,14 @@ def test_p07_a_token_that_an_earlier_run_found_broken_is_not_tried_again(
 
     with open_senders(deployment, EnvironmentSecrets(environ), Delivery(), refusal=refuse) as senders:
         requests = cut_requests([batch(names("a", 3), client="acme_bank")], max_events=2, max_bytes=100_000)
-        claim = partial(night.ledger.claim, run)
-        outcomes = list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=night.time.clock))
+        claim = partial(night.ledger.journal.claim, run)
+        outcomes = list(
+            deliver(requests, senders=senders, claim=claim, policy=DeliveryPolicy(), clock=night.time.clock)
+        )
 
     assert asked == [("acme_bank", environ["ACME_BANK_TOKEN"])]
     assert [(one.fate, one.reason, one.tries) for one in outcomes] == [(Fate.DEFERRED, Reason.CLIENT_STOPPED, 0)] * 2
-    words = "its token was revoked on 2026-11-20; once that is mended, `offline-capi clients test acme_bank --probe`"
+    words = "its token was revoked on 2026-11-20; once that is fixed, `offline-capi clients test acme_bank --probe`"
     assert words in outcomes[0].explanation
     assert sandbox.requests == []
 
@@ -163,7 +167,7 @@ def test_p19_a_test_event_code_rides_on_a_run_that_a_person_started(
     code: str | None, trigger: str, says: str | None
 ) -> None:
     with pytest.raises(UsageError, match=says) if says else nullcontext():
-        manual_only(code, trigger)
+        check_test_event_code(code, trigger)
 
 
 # ---------------------------------------------------------------------------------------------- another run in between
@@ -179,7 +183,7 @@ def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
     taken: list[str] = []
 
     def claim(wanted: Request, *, replaces: str | None = None) -> Claim:
-        granted = ledger.claim(run, wanted, replaces=replaces)
+        granted = ledger.journal.claim(run, wanted, replaces=replaces)
         if replaces is None or "e-3" not in ids_of(wanted.events):
             return granted
         taken.extend(ids_of(granted.request.events))
@@ -197,17 +201,17 @@ def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
 
 def _delivered(night: Night, claim: Callable[..., Claim]) -> list[Outcome]:
     requests = cut_requests([batch(names("e", 8))], max_events=8, max_bytes=100_000)
-    with GraphClient(night.url, "v26.0", timeout=5) as graph:
+    with GraphClient(night.url, VERSIONS, timeout_s=5) as graph:
         senders = {ACME: Sender(graph, Secret(TOKENS[ACME]), Envelope())}
-        return list(deliver(requests, senders=senders, claim=claim, policy=Policy(), clock=FakeTime().clock))
+        return list(deliver(requests, senders=senders, claim=claim, policy=DeliveryPolicy(), clock=FakeTime().clock))
 
 
 # ---------------------------------------------------------------------------------------------- ended early
 
 
-def test_p03_sending_that_is_broken_off_repeats_nothing_and_loses_nothing(night: Night, sandbox: Sandbox) -> None:
-    """Ctrl-C: what is on the wire is answered, what waits to be repeated is not, and the next run settles all."""
-    night.policy, night.clock, night.while_quiet = Policy(concurrency=4), Clock(jitter=lambda: 1.0), _interrupt
+def test_p03_sending_that_is_broken_off_retries_nothing_and_loses_nothing(night: Night, sandbox: Sandbox) -> None:
+    """Ctrl-C: what is on the wire is answered, what waits for a retry is not, and the next run settles all."""
+    night.policy, night.clock, night.on_idle = DeliveryPolicy(concurrency=4), Clock(jitter=lambda: 1.0), _interrupt
     sandbox.fault("store_then_fail", first_request=2)
 
     with pytest.raises(KeyboardInterrupt):
@@ -215,7 +219,7 @@ def test_p03_sending_that_is_broken_off_repeats_nothing_and_loses_nothing(night:
     came = len(sandbox.requests)
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("post")]
     sandbox.heal()
-    night.while_quiet = lambda: None
+    night.on_idle = lambda: None
     books = night.send([batch(names("e", 40))], max_events=2)
 
     assert left == []
@@ -231,7 +235,7 @@ def _interrupt() -> None:
 def test_a_consumer_is_called_back_while_an_answer_takes_long(night: Night, sandbox: Sandbox) -> None:
     """So that the ledger can say that this process lives: its lease would run out otherwise."""
     called: list[str] = []
-    night.while_quiet = partial(called.append, "quiet")
+    night.on_idle = partial(called.append, "quiet")
     sandbox.fault("slow", delay=2.5, times=1)
 
     night.send([batch(["e-1"])])

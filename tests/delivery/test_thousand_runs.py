@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from offline_capi.delivery import Policy
-from offline_capi.events import SeenKeys, build_events
+from offline_capi.delivery import DeliveryPolicy, RetryPolicy
+from offline_capi.events import build_events
+from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.model import BuiltEvents, Fate, HashedRows, Tally
 from tests.delivery.edge import Edge
 from tests.delivery.sending import EM
@@ -58,7 +59,7 @@ def some_rows(chance: random.Random, seed: int) -> HashedRows:
 
 def built_from(rows: HashedRows) -> list[BuiltEvents]:
     seen = SeenKeys()
-    return [seen.first_only(build_events(part, clients=CLIENTS, zone="UTC", now=NOW)) for part in rows.parts(9)]
+    return [seen.reject_repeats(build_events(part, clients=CLIENTS, zone="UTC", now=NOW)) for part in rows.parts(9)]
 
 
 def some_trouble(chance: random.Random, edge: Edge) -> None:
@@ -72,8 +73,9 @@ def some_trouble(chance: random.Random, edge: Edge) -> None:
     edge.state.bad_event = chance.choice(["reject_all", "keep_valid"])
 
 
-def some_policy(chance: random.Random) -> Policy:
-    return Policy(chance.randint(1, 6), chance.choice([0.0, 60.0, 600.0]), chance.randint(1, 4), chance.randint(4, 8))
+def some_policy(chance: random.Random) -> DeliveryPolicy:
+    retry = RetryPolicy(chance.randint(1, 6), chance.choice([0.0, 60.0, 600.0]))
+    return DeliveryPolicy(retry, chance.randint(1, 4), chance.randint(4, 8))
 
 
 def test_p01_p18_a_thousand_runs_balance_and_no_event_reaches_another_pixel(world: World) -> None:
@@ -94,7 +96,7 @@ def test_p01_p18_a_thousand_runs_balance_and_no_event_reaches_another_pixel(worl
             world.edge.state.faults.clear()
             ends.update(dict(troubled.by_fate()))
             assert (troubled.complete, troubled.read) == (True, len(rows)), seed
-        healthy = world.run(built, Policy(), max_events=8)
+        healthy = world.run(built, DeliveryPolicy(), max_events=8)
 
         waiting = healthy.reasons(Fate.DEFERRED, Fate.UNCONFIRMED)
         assert {reason for reason, _ in waiting} <= {"unknown_client", "paused_client"}, (seed, waiting)

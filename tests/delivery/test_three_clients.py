@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from offline_capi.config import Secret
-from offline_capi.delivery import Clock, Envelope, Policy, appsecret_proof
+from offline_capi.delivery import Clock, DeliveryPolicy, Envelope
 from offline_capi.model import EventBatch, Fate, Reason
+from offline_capi.runtime.secret import appsecret_proof
 from tests.delivery.edge import Edge, Way
 from tests.delivery.world import PIXELS, TOKENS, World, built, rows_of
 
@@ -54,7 +55,7 @@ def test_p07_one_of_three_clients_is_denied_and_costs_one_request(
 ) -> None:
     fault(world.edge)
 
-    tally = world.run(built(mixed()), Policy(concurrency=concurrency), max_events=4)
+    tally = world.run(built(mixed()), DeliveryPolicy(concurrency=concurrency), max_events=4)
 
     assert tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: 2 * EACH, Fate.DEFERRED: EACH}
     assert len(world.edge.state.memory.requests(pixel=ACME)) == 1
@@ -70,7 +71,7 @@ def test_p07_a_token_that_is_revoked_amid_the_run_is_used_no_more(world: World, 
     """Four requests of the client were let out together, and wait for the one place in flight: none of them leaves."""
     world.edge.fault(kind, pixel=ACME, first_request=4)
 
-    tally = world.run(built(mixed()), Policy(concurrency=4, in_flight=1), max_events=2)
+    tally = world.run(built(mixed()), DeliveryPolicy(concurrency=4, in_flight=1), max_events=2)
 
     refused = [request for request in world.edge.state.memory.requests(pixel=ACME) if request["status"] != 200]
     assert len(refused) == 1
@@ -86,7 +87,7 @@ def test_p07_a_proof_that_is_wanted_and_given_is_no_fault(world: World) -> None:
     proof = appsecret_proof(Secret(TOKEN), Secret("secret"))
     world.senders["acme"] = Way(world.edge, TOKEN, Envelope(appsecret_proof=proof))
 
-    tally = world.run(built(mixed()), Policy(), max_events=4)
+    tally = world.run(built(mixed()), DeliveryPolicy(), max_events=4)
 
     assert tally.of(Fate.SENT) == 3 * EACH
 
@@ -110,7 +111,7 @@ def test_p07_a_refused_token_is_not_tried_for_another_client_that_uses_it(world:
     revoked(world.edge)
     rows = [rows_of(client, MANY) for client in ("acme", "bank", "shop")]
 
-    tally = world.run([one for own in rows for one in built(own)], Policy(), max_events=1)
+    tally = world.run([one for own in rows for one in built(own)], DeliveryPolicy(), max_events=1)
 
     assert tally.by_fate() == dict.fromkeys(Fate, 0) | {Fate.SENT: MANY, Fate.DEFERRED: 2 * MANY}
     assert [len(world.edge.state.memory.requests(pixel=pixel)) for pixel in (ACME, BANK)] == [1, 0]
@@ -121,7 +122,7 @@ def test_p07_a_refused_token_is_not_tried_for_another_client_that_uses_it(world:
     assert ACME not in said
 
 
-def test_p07_what_waits_to_be_repeated_stays_when_the_token_is_refused_to_another_client(world: World) -> None:
+def test_p07_what_waits_for_a_retry_stays_when_the_token_is_refused_to_another_client(world: World) -> None:
     """In real time: the answer to Acme comes while Bank's request waits two seconds for its second try."""
     world.senders["bank"] = Way(world.edge, TOKEN)
     world.edge.state.access.grant(TOKEN, [ACME, BANK])
@@ -129,7 +130,7 @@ def test_p07_what_waits_to_be_repeated_stays_when_the_token_is_refused_to_anothe
     world.edge.fault("unavailable", pixel=BANK)
     rows = [one for client in ("bank", "acme") for one in built(rows_of(client, 1))]
 
-    tally = world.run(rows, Policy(), max_events=1, clock=Clock(jitter=lambda: 1.0))
+    tally = world.run(rows, DeliveryPolicy(), max_events=1, clock=Clock(jitter=lambda: 1.0))
 
     assert tally.of(Fate.SENT) == 0
     assert [len(world.edge.state.memory.requests(pixel=pixel)) for pixel in (ACME, BANK)] == [1, 1]

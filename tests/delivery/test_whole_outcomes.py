@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from offline_capi.delivery import Policy
-from offline_capi.delivery.posting import Gate, Gates
+from offline_capi.delivery import DeliveryPolicy
+from offline_capi.delivery.throttle import Throttle, Throttles
 from offline_capi.meta.graph.error_table import Action, Scope
-from offline_capi.meta.graph.response import judge_answer, read_answer
+from offline_capi.meta.graph.response import classify_response, parse_response
 from offline_capi.model import Fate, Outcome, Reason
 from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch, ids_of, names
 from tests.support.sandbox_server import Sandbox
@@ -31,7 +31,7 @@ def trace_of(sandbox: Sandbox, place: int) -> str:
     return str(sandbox.requests[place]["trace_id"])
 
 
-def test_a_success_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+def test_a_success_is_reported_whole(night: Night, sandbox: Sandbox) -> None:
     books = night.send([batch(["e-0", "e-1"])])
 
     assert whole(books.outcomes) == [(("e-0", "e-1"), Fate.SENT, 1, None, None, None)]
@@ -39,7 +39,7 @@ def test_a_success_is_told_whole(night: Night, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("subcode", [2804003, None])
-def test_a_refusal_is_told_whole(night: Night, sandbox: Sandbox, subcode: int | None) -> None:
+def test_a_refusal_is_reported_whole(night: Night, sandbox: Sandbox, subcode: int | None) -> None:
     """Code and subcode are what ``explain`` takes; the trace is what Meta's support asks for."""
     sandbox.refuse("e-1", code=100, subcode=subcode)
 
@@ -53,7 +53,7 @@ def test_a_refusal_is_told_whole(night: Night, sandbox: Sandbox, subcode: int | 
     assert [one.trace_id for one in books.outcomes] == [trace_of(sandbox, place) for place in (0, 0, 1)]
 
 
-def test_an_event_that_was_not_counted_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+def test_an_event_that_was_not_counted_is_reported_whole(night: Night, sandbox: Sandbox) -> None:
     sandbox.fault("short_answer", event_ids=["e-0"])
 
     books = night.send([batch(["e-0"])])
@@ -61,7 +61,7 @@ def test_an_event_that_was_not_counted_is_told_whole(night: Night, sandbox: Sand
     assert whole(books.outcomes) == [(("e-0",), Fate.REJECTED_BY_META, 1, Reason.NOT_COUNTED, None, None)]
 
 
-def test_a_refused_token_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+def test_a_refused_token_is_reported_whole(night: Night, sandbox: Sandbox) -> None:
     sandbox.fault("expired_token")
 
     books = night.send([batch(["e-0"]), batch(["e-1"])], max_events=1)
@@ -77,7 +77,7 @@ def test_a_refused_token_is_told_whole(night: Night, sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("kind", "code", "subcode"), [("cut_after_store", None, None), ("unavailable", 2, None), ("unknown_error", 1, 99)]
 )
-def test_events_in_doubt_are_told_whole(
+def test_events_in_doubt_are_reported_whole(
     night: Night, sandbox: Sandbox, kind: str, code: int | None, subcode: int | None
 ) -> None:
     sandbox.fault(kind)
@@ -87,7 +87,7 @@ def test_events_in_doubt_are_told_whole(
     assert whole(books.outcomes) == [(("e-0",), Fate.UNCONFIRMED, 6, Reason.LOST_ANSWER, code, subcode)]
 
 
-def test_a_throttle_that_does_not_end_is_told_whole(night: Night, sandbox: Sandbox) -> None:
+def test_a_throttle_that_does_not_end_is_reported_whole(night: Night, sandbox: Sandbox) -> None:
     sandbox.fault("user_throttled", retry_after=3600)
 
     books = night.send([batch(["e-0"]), batch(["e-1"])], max_events=1)
@@ -109,7 +109,7 @@ def test_a_lost_answer_and_then_a_refused_token_counts_once_also_after_metas_win
     first = night.send([batch(["e-0", "e-1"])])
     sandbox.heal()
     week = datetime.now(UTC) + timedelta(days=8)
-    later = night.ledger.known(batch(["e-0", "e-1"]), run_id=None, now=week)
+    later = night.ledger.journal.look_up(batch(["e-0", "e-1"]), run_id=None, now=week)
 
     assert whole(first.outcomes) == [(("e-0", "e-1"), Fate.UNCONFIRMED, 2, Reason.LOST_ANSWER, code, None)]
     assert first.outcomes[0].trace_id == trace_of(sandbox, 1)
@@ -131,7 +131,7 @@ def test_a_lost_answer_and_then_a_refused_token_is_settled_by_the_next_run(night
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 599])
-def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_repeated(
+def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_retried(
     night: Night, sandbox: Sandbox, status: int
 ) -> None:
     """It is none of an event: taken apart, every event of the request would be refused."""
@@ -140,8 +140,8 @@ def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_repeated(
 
     books = night.send([batch(names("e", 4))])
 
-    assert judge_answer(read_answer(status, {}, body), 10).action is Action.RETRY
-    assert judge_answer(read_answer(499, {}, body), 10).action is Action.ISOLATE
+    assert classify_response(parse_response(status, {}, body), 10).action is Action.RETRY
+    assert classify_response(parse_response(499, {}, body), 10).action is Action.ISOLATE
     assert whole(books.outcomes) == [(tuple(names("e", 4)), Fate.SENT, 2, None, None, None)]
 
 
@@ -155,22 +155,42 @@ def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_repeated(
 def test_p08_whoever_is_closed_for_longer_holds_a_request_back(
     client: float, everybody: float, whose: Scope | None
 ) -> None:
-    time, gates = FakeTime(), Gates(Gate(), Gate(), slots=None)  # type: ignore[arg-type]  # nothing is posted
-    gates.client.close_for(client, time.clock)
-    gates.everybody.close_for(everybody, time.clock)
+    time, throttles = FakeTime(), Throttles(Throttle(), Throttle(), slots=None)  # type: ignore[arg-type]  # nothing is posted
+    throttles.client.hold_for(client, time.clock)
+    throttles.everybody.hold_for(everybody, time.clock)
 
-    assert gates.held_by(time.clock) is whose
+    assert throttles.find_longer_hold(time.clock) is whose
 
 
 def test_p08_a_wait_of_the_app_that_is_longer_than_the_run_may_wait_holds_everybody(
     night: Night, sandbox: Sandbox
 ) -> None:
     """The first request of all is told, whichever it is; one of the other client that was begun meets it as well."""
-    night.policy = Policy(concurrency=1, in_flight=1)
+    night.policy = DeliveryPolicy(concurrency=1, in_flight=1)
     sandbox.fault("app_throttled", retry_after=3600)
 
     books = night.send([batch(["a-0"]), batch(["o-0"], client=OTHER), batch(["a-1"], client=ACME)], max_events=1)
 
     assert books.counts == {Fate.DEFERRED: 3}
     assert {outcome.reason for outcome in books.outcomes} == {Reason.THROTTLED}
+    assert len(sandbox.requests) == 1
+
+
+def test_p08_a_request_held_by_another_senders_throttle_is_throttled_and_not_late(
+    night: Night, sandbox: Sandbox
+) -> None:
+    """It was never tried, and no stop of its own run explains it: the throttle does, not a turn that did not come."""
+    night.sharing = True
+    sandbox.fault("user_throttled", retry_after=3600, times=1)
+    night.send([batch(["e-0"])])
+
+    books = night.send([batch(["e-1"]), batch(["e-2"])], max_events=1)
+
+    assert whole(books.outcomes) == [
+        (("e-1",), Fate.DEFERRED, 0, Reason.THROTTLED, None, None),
+        (("e-2",), Fate.DEFERRED, 0, Reason.THROTTLED, None, None),
+    ]
+    assert {one.explanation for one in books.outcomes} == {
+        f"{ACME}: Meta asked to wait; its other events wait for the next run"
+    }
     assert len(sandbox.requests) == 1

@@ -13,8 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from offline_capi.config.settings import Client, Limits
-from offline_capi.delivery import Clock, Policy, Rates, cut_requests, deliver
+from offline_capi.config.client import Client
+from offline_capi.config.upload import LossLimits
+from offline_capi.delivery import Clock, DeliveryPolicy, Rates, cut_requests, deliver
 from offline_capi.events import split_by_age
 from offline_capi.events.schema import REJECTION_SCHEMA
 from offline_capi.ledger import Ledger
@@ -67,28 +68,28 @@ class World:
     sharing: bool = False
 
     def run(
-        self, built: Sequence[BuiltEvents], policy: Policy, *, max_events: int, clock: Clock | None = None
+        self, built: Sequence[BuiltEvents], policy: DeliveryPolicy, *, max_events: int, clock: Clock | None = None
     ) -> Tally:
         """``run_upload`` from built events on; closing the books raises where they do not balance."""
         time, books = NightTime(self.edge), Books()
-        run = self.ledger.begin_run("upload", WINDOW, trigger="manual", now=NOW + timedelta(seconds=next(self.runs)))
+        run = self.ledger.runs.begin("upload", WINDOW, trigger="manual", now=NOW + timedelta(seconds=next(self.runs)))
         delivery = deliver(
             cut_requests(self._fresh(built, run, books, time), max_events=max_events, max_bytes=20_000),
             senders=self.senders,
-            claim=partial(self.ledger.claim, run),
+            claim=partial(self.ledger.journal.claim, run),
             policy=policy,
             clock=clock or time.clock,
             now=time.now,
             split_by_age=lambda events: self.by_age(
-                events, clients=CLIENTS, now=time.now(), margin=timedelta(seconds=policy.max_wait)
+                events, clients=CLIENTS, now=time.now(), margin=timedelta(seconds=policy.retry.max_wait_s)
             ),
-            together=self.ledger.together,
-            pace=self.ledger if self.sharing else None,
+            together=self.ledger.journal.claim_together,
+            pace=self.ledger.pace if self.sharing else None,
             rates=self.rates,
         )
         with closing(delivery) as outcomes:
             for outcome in outcomes:
-                self.ledger.record([outcome])
+                self.ledger.journal.record([outcome])
                 books.enter_outcome(outcome)
         report = make_report(
             run_id=run,
@@ -98,22 +99,22 @@ class World:
             started_at=NOW,
             ended_at=time.now(),
             tally=books.tally,
-            limits=Limits(),
+            limits=LossLimits(),
         )
-        self.ledger.finish_run(run, status=report.status.value, report=None, now=time.now())
+        self.ledger.runs.finish(run, status=report.status.value, report=None, now=time.now())
         return report.tally
 
     def _fresh(self, built: Sequence[BuiltEvents], run: str, books: Books, time: NightTime) -> Iterator[EventBatch]:
         for one in built:
             books.enter_built(one)
-            known = self.ledger.known(one.events, run_id=run, now=time.now())
+            known = self.ledger.journal.look_up(one.events, run_id=run, now=time.now())
             for fate, reason, settled in known.settled:
                 books.enter_events(settled, fate, reason)
             yield known.fresh
 
     def unclaimed(self, events: EventBatch) -> list[str]:
         """Ids of the events that the ledger has never heard of; those unconfirmed it has."""
-        return ids_of(self.ledger.known(events, run_id=None, now=NOW, resend=False).fresh)
+        return ids_of(self.ledger.journal.look_up(events, run_id=None, now=NOW, resend=False).fresh)
 
 
 def ways(edge: Edge, pixels: Mapping[str, str], tokens: Mapping[str, str]) -> dict[str, Any]:

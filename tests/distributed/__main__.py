@@ -173,7 +173,7 @@ def of_workers(deeds: Deeds, death: Death) -> dict[str, bool]:
 
 def of_books(ledger: str, deployment: Deployment) -> dict[str, bool]:
     with Ledger(ledger) as books:
-        second, first = [RunReport.from_json(run.report) for run in books.runs(10) if run.report]
+        second, first = [RunReport.from_json(run.report) for run in books.runs.list_newest(10) if run.report]
     return {
         f"the ledger's report balances: {first.balance}": first.complete and first.status is Status.COMPLETE,
         f"the ledger says {first.tally.of(Fate.SENT):,} sent": first.tally.of(Fate.SENT) == deployment.total,

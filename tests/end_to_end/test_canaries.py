@@ -583,7 +583,7 @@ PANIC = 'raise type("Panic", (BaseException,), {})("Zyxcanfirst")'
 UNPICKLABLE = 'raise type("Odd", (Exception,), {})(lambda: "Zyxcanfirst")'
 
 IN_MAPPING = ("mapping/rows.py", "    placed = _chosen(rows, mapping, window)")
-IN_DELIVERY = ("delivery/deliver.py", "        request = next(requests, None) if")
+IN_DELIVERY = ("delivery/scheduler.py", "        request = next(self.requests, None) if")
 IN_SQL = ("sources/sql/query.py", "        check_names(rows.names, columns, f")
 BUGS = [
     (bug_in(*IN_MAPPING, OWN_ERROR), "ValueError"),

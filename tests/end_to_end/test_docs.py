@@ -1,13 +1,15 @@
-"""README and docs/ say what is true: every command and option on them exists, and every link leads somewhere."""
+"""README, CONTRIBUTING, SECURITY and docs/ say what is true: commands, options, YAML, links, tests and paths exist."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jsonschema
 import pytest
 import typer
 import yaml
@@ -15,7 +17,7 @@ import yaml
 from offline_capi.cli import app
 from offline_capi.config import Platform
 
-PAGES = [Path("README.md"), *sorted(Path("docs").rglob("*.md"))]
+PAGES = [*map(Path, ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *sorted(Path("docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PROGRAM = "offline-capi"
@@ -46,7 +48,7 @@ def commands_in(page: Path, text: str) -> Iterator[Shown]:
 
 def commands_of(page: Path, line: str) -> Iterator[Shown]:
     """The command of a line, environment variables before it left out."""
-    words = shlex.split(line, comments=True) if PROGRAM in line else []
+    words = shlex.split(line.partition(" > ")[0], comments=True) if PROGRAM in line else []
     while words and ASSIGNMENT.fullmatch(words[0]):
         words.pop(0)
     if words and words[0] == PROGRAM:
@@ -113,9 +115,47 @@ def test_the_pages_show_every_command_that_settles_traces_or_erases():
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_settings_of_the_platform_that_a_page_shows_are_valid(page: Path):
-    for _, language, block in FENCE.findall(page.read_text(encoding="utf-8")):
-        shown = yaml.safe_load(block) if language == "yaml" else {}
-        Platform.model_validate(shown.get("platform", {}))
+    for block in yaml_of(page):
+        Platform.model_validate(block.get("platform", {}))
+
+
+class Loader(yaml.SafeLoader):
+    """Dates stay text, as the configuration reads them."""
+
+    def construct_yaml_timestamp(self, node: yaml.Node) -> str:
+        return str(node.value)
+
+
+Loader.add_constructor("tag:yaml.org,2002:timestamp", Loader.construct_yaml_timestamp)
+
+
+def yaml_of(page: Path) -> list[dict[str, Any]]:
+    text = page.read_text(encoding="utf-8")
+    return [yaml.load(block, Loader) for _, kind, block in FENCE.findall(text) if kind == "yaml"]
+
+
+def forget_required(node: Any) -> Any:
+    """A schema that part of a file fits as well."""
+    if isinstance(node, dict):
+        kept = {key: forget_required(value) for key, value in node.items() if key != "required"}
+        return {key: value for key, value in kept.items() if key != "oneOf" or any(value)}
+    return [forget_required(one) for one in node] if isinstance(node, list) else node
+
+
+SCHEMAS = [json.loads(path.read_text("utf-8")) for path in Path("dags/schema").glob("*.schema.json")]
+PARTS = [jsonschema.Draft202012Validator(forget_required(schema)) for schema in SCHEMAS]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_yaml_on_a_page_is_part_of_an_upload_or_of_the_clients(page: Path):
+    """By the JSON Schema that editors use, except for files of other programs."""
+    for block in yaml_of(page):
+        if "jobs" not in block:  # a workflow of GitHub
+            assert any(part.is_valid(block) for part in PARTS), block
+
+
+def test_yaml_that_fits_no_file_is_found():
+    assert not any(part.is_valid({"limits": {"max_refused": "5%"}}) for part in PARTS)
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -155,9 +195,24 @@ def test_every_test_and_target_that_a_page_names_exists(page: Path):
 
 
 def test_promises_are_proven_where_the_table_says():
-    """Each folder or file that a line of the table names holds a test of that promise."""
-    for page in (Path("README.md"), Path("docs/promises.md")):
-        for promise, line in re.findall(r"^\|.*`(test_p\d\d_)…` in (.*)\|$", page.read_text("utf-8"), re.MULTILINE):
-            for name in re.findall(r"`(tests/[\w/.]+)`", line):
-                files = [Path(name)] if name.endswith(".py") else sorted(Path(name).rglob("test_*.py"))
-                assert any(f"def {promise}" in one.read_text("utf-8") for one in files), f"{page}: {promise} in {name}"
+    """Each folder or file that a line of the table names holds a test of that promise; no promise has no line."""
+    page = Path("docs/promises.md").read_text("utf-8")
+    proven = re.findall(r"^\|.*`(test_p\d\d_)…` in (.*)\|$", page, re.MULTILINE)
+    for promise, line in proven:
+        for name in re.findall(r"`(tests/[\w/.]+)`", line):
+            files = [Path(name)] if name.endswith(".py") else sorted(Path(name).rglob("test_*.py"))
+            assert any(f"def {promise}" in one.read_text("utf-8") for one in files), f"{promise} in {name}"
+
+    named = {f"test_p{int(number):02}_" for number in re.findall(r"^\| P(\d+) \|", page, re.MULTILINE)}
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in Path("tests").rglob("test_*.py"))
+    assert named - {"test_p13_"} == {promise for promise, _ in proven}  # P13 is speed: benchmarks
+    assert {f"{one}_" for one in re.findall(r"def (test_p\d\d)_", tests)} <= named
+
+
+@pytest.mark.parametrize("page", [*PAGES, Path("DECISIONS.md")], ids=str)
+def test_every_file_of_the_repository_that_a_page_names_exists(page: Path):
+    """Paths in backticks below the folders of the repository; a name with a placeholder is none."""
+    named = re.findall(r"`((?:offline_capi|tests|tools|sql|dags|docs|data_samples)/[\w./-]+)`", page.read_text("utf-8"))
+
+    generated = {"dags/uploads/sales.yml", "dags/schema", "dags/clients.pulled.json"}
+    assert [one for one in named if not Path(one).exists() and one not in generated] == []

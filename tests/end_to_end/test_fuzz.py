@@ -14,11 +14,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from offline_capi.config import load_config
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import ConfigError, OfflineCapiError, Problem, UsageError
-from offline_capi.meta.graph.client import _read
-from offline_capi.meta.graph.response import judge_answer, read_answer
-from offline_capi.runtime.http import HttpAnswer
+from offline_capi.meta.graph.response import classify_response, parse_response
 from tests.config.good_folder import CLIENTS, UPLOAD
 from tests.sources.reading import WINDOW, open_at
 
@@ -243,12 +241,14 @@ HEADERS = st.dictionaries(
 @example(400, {}, b'{"error": {"error_data": ' + b"[" * 900 + b"]" * 900 + b"}}")
 @example(400, {"X-App-Usage": "[" * 100_000}, b"")
 def test_any_answer_of_meta_is_judged(status, headers, body):
-    answer = read_answer(status, headers, body, now=lambda: 1.8e9, sent=[b'{"em": "x"}'])
-    verdict = judge_answer(answer, 1)
+    answer = parse_response(status, headers, body, now=lambda: 1.8e9, sent=[b'{"em": "x"}'])
+    verdict = classify_response(answer, 1)
 
     assert verdict.accepted or verdict.action is not None
-    assert answer.wait is None or answer.wait >= 0
-    _read(HttpAnswer(status, headers, body))
+    assert answer.wait_s is None or answer.wait_s >= 0
+    call = parse_response(status, headers, body, keep_data=True)
+    assert call.after is None or call.ok or call.data
+    assert all(isinstance(row, dict) for row in call.rows)
 
 
 @FUZZ

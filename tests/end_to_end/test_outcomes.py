@@ -12,7 +12,7 @@ import pytest
 
 from offline_capi import model
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.config.paths import anchored, anchored_url, project_folder
+from offline_capi.config.paths import anchor_path, anchor_url, find_project_folder
 from offline_capi.errors import PartialLossError
 from offline_capi.ledger import Ledger
 from offline_capi.model import Window
@@ -262,7 +262,7 @@ def test_p21_of_several_days_the_one_without_a_file_is_named_and_the_others_are_
     assert first.json["missing"] == [{"day": str(lacking), "pattern": pattern, "optional": False}]
     assert (first.json["rows"]["sent"], again.json["rows"]["sent"]) == (2, 1)
     assert (again.code, again.json["missing"]) == (0, [])
-    assert [run["report"]["missing"] for run in listed.json] == [[], first.json["missing"]]
+    assert [run["report"]["missing"] for run in listed.json["runs"]] == [[], first.json["missing"]]
     assert sorted(filter(None, sandbox.accepted_ids)) == [f"x-{one}" for one in days]
 
 
@@ -367,7 +367,7 @@ def test_init_names_a_file_as_its_project_sees_it(project: Project, below: str, 
     ],
 )
 def test_the_project_folder_is_told_by_the_name_alone(folder: str, project_: str) -> None:
-    assert project_folder(Path(folder)) == Path(project_)
+    assert find_project_folder(Path(folder)) == Path(project_)
 
 
 @pytest.mark.parametrize(
@@ -383,13 +383,13 @@ def test_the_project_folder_is_told_by_the_name_alone(folder: str, project_: str
     ],
 )
 def test_only_the_relative_file_of_an_sqlite_url_is_moved(url: str, seen: str) -> None:
-    assert anchored_url(url, Path("/p")) == seen
+    assert anchor_url(url, Path("/p")) == seen
 
 
 def test_a_project_folder_with_any_name_keeps_its_ledger(tmp_path: Path) -> None:
     """SQLAlchemy takes what stands after a question mark or a percent sign for something else."""
     project = tmp_path / "50%25 a?b #1 ü"
-    url = anchored_url("sqlite:///x.db", project)
+    url = anchor_url("sqlite:///x.db", project)
 
     with Ledger(url):
         pass
@@ -402,4 +402,4 @@ def test_a_project_folder_with_any_name_keeps_its_ledger(tmp_path: Path) -> None
     [("data/x.csv", "/p/data/x.csv"), ("/x.csv", "/x.csv"), ("s3://b/x", "s3://b/x"), ("~/x", "~/x"), ("d/", "/p/d/")],
 )
 def test_absolute_paths_and_urls_stay_as_they_are(path: str, seen: str) -> None:
-    assert anchored(path, Path("/p")) == seen
+    assert anchor_path(path, Path("/p")) == seen

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from offline_capi.config.settings import Client
+from offline_capi.config.client import Client
 from offline_capi.events import build_events
 from offline_capi.model import BuiltEvents, Fault, HashedRows, Reason
 

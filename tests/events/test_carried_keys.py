@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_capi.events import SeenKeys
+from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.model import BuiltEvents, HashedRows, Tally
 from offline_capi.report import Books
 from tests.events.conftest import DIGEST
@@ -35,7 +35,7 @@ def test_keys_are_counted_among_the_events_that_could_be_sent(rows_of: Rows, bui
         suppressed=[False, False, False, False, False, True],
     )
 
-    tally = booked(SeenKeys().first_only(build(rows, max_bytes=4000)))
+    tally = booked(SeenKeys().reject_repeats(build(rows, max_bytes=4000)))
 
     assert (tally.sendable, tally.keys) == (2, {"em": 1, "external_id": 2})
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_capi.config.settings import Client
+from offline_capi.config.client import Client
 from offline_capi.model import BuiltEvents, HashedRows
 
 Rows = Callable[..., HashedRows]

@@ -115,7 +115,7 @@ _PROGRAM = """
 import hashlib
 from datetime import UTC, datetime
 import pyarrow as pa
-from offline_capi.config.settings import Client
+from offline_capi.config.client import Client
 from offline_capi.events import build_events
 from offline_capi.model import HashedRows
 

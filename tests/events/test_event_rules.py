@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from offline_capi.errors import ConfigError
-from offline_capi.events import StoreRepeats, rules, split_by_age
+from offline_capi.events import rules, split_by_age
 from offline_capi.events.standard import STANDARD_EVENTS
+from offline_capi.guards.duplicates import StoreRepeats
 from offline_capi.model import WARNING_TEXTS, BuiltEvents, HashedRows, Reason
 from offline_capi.sandbox.rules import MESSAGING_EVENTS
 from tests.events.conftest import CLIENTS
@@ -191,7 +192,12 @@ RULES: list[tuple[str, dict[str, Any], str | None]] = [
     ("a currency in lower case", {"custom": {"value": [1.0], "currency": ["usd"]}}, None),
     (
         "a currency in words",
-        {"custom": {"value": [1.0], "currency": ["Dollar"]}},
+        {"custom": {"value": [1.0], "currency": ["Euro"]}},
+        'invalid bad_currency custom_data.currency with "EURO"',
+    ),
+    (
+        "somebody in the place of a currency",
+        {"custom": {"value": [1.0], "currency": ["Zelda"]}},
         "invalid bad_currency custom_data.currency",
     ),
     (

@@ -16,8 +16,9 @@ from facebook_business.adobjects.serverside.custom_data import CustomData
 from facebook_business.adobjects.serverside.event import Event
 
 from offline_capi.config import EnvironmentSecrets, MappingSpec, load_config
-from offline_capi.config.settings import Client, Platform
-from offline_capi.delivery.payload import Envelope, payload
+from offline_capi.config.client import Client
+from offline_capi.config.platform import Platform
+from offline_capi.delivery.payload import Envelope, make_payload
 from offline_capi.events import build_events
 from offline_capi.events.payload import _EVENT
 from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW, CUSTOM_DATA
@@ -238,7 +239,7 @@ def test_the_sample_of_metas_platform_guide_comes_out_of_rows() -> None:
     mapped = map_rows(SourceRows(rows, "rows", 1), MappingSpec.model_validate(upload))
     hashed = hash_identity(mapped, clients=CLIENTS)
     built = build_events(hashed, clients=CLIENTS, zone="UTC", now=datetime.fromtimestamp(1579645300, UTC))
-    request = json.loads(b"".join(payload(built.events, Envelope(partner_agent="datapartner"))))
+    request = json.loads(b"".join(make_payload(built.events, Envelope(partner_agent="datapartner"))))
 
     for event in request["data"]:
         assert event.pop("event_id")

@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 from pyarrow import parquet
 
-from offline_capi.config.settings import Drift
+from offline_capi.config.upload import Drift
 from offline_capi.guards.drift import SAMPLE_ROWS, has_drifted
-from offline_capi.ledger import shapes_of
-from offline_capi.ledger.tables import source_shape
+from offline_capi.ledger import load_shapes
+from offline_capi.ledger.schema.tables import source_shape
 from offline_capi.mapping import Role
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
@@ -153,7 +153,7 @@ def test_a_column_that_is_lost_and_not_read_is_counted(night: Night) -> None:
     write(night, [row | {"spare": "x"} for row in BEFORE])
     night.send("sales")
     with night.services() as services:
-        assert shapes_of(services.ledger, "sales")["corner_shop"][""].counts.keys() == {"columns/15", "columns/16"}
+        assert load_shapes(services.ledger, "sales")["corner_shop"][""].counts.keys() == {"columns/15", "columns/16"}
     write(night, [row | {"a": "1", "b": "2", "c": "3"} for row in LATER])
 
     assert "(2 new)" in night.send("sales").gates[0].sentence
@@ -234,10 +234,10 @@ def test_what_is_known_of_a_source_goes_with_the_last_of_its_runs(night: Night) 
 
     with night.services() as services:
         purge_runs(services.ledger, services.clock() - timedelta(days=1))
-        assert shapes_of(services.ledger, "sales")
-        services.ledger.purge(services.clock() + timedelta(days=400))
+        assert load_shapes(services.ledger, "sales")
+        services.ledger.journal.purge(services.clock() + timedelta(days=400))
         purge_runs(services.ledger, services.clock() + timedelta(days=400))
-        assert not shapes_of(services.ledger, "sales")
+        assert not load_shapes(services.ledger, "sales")
 
 
 def test_check_names_a_column_that_the_upload_does_not_read(night: Night) -> None:
@@ -367,9 +367,9 @@ def test_a_form_that_is_read_the_same_is_no_drift(role: Role, known: dict[str, i
 def test_the_action_of_a_column(setting: Any, id_action: str, other_action: str, amount_action: str) -> None:
     drift = Drift.model_validate(setting)
 
-    assert drift.action("id", in_event_id=True) == id_action
-    assert drift.action("other", in_event_id=False) == other_action
-    assert drift.action("amount", in_event_id=False) == amount_action
+    assert drift.choose_action("id", in_event_id=True) == id_action
+    assert drift.choose_action("other", in_event_id=False) == other_action
+    assert drift.choose_action("amount", in_event_id=False) == amount_action
 
 
 # ---------------------------------------------------------------------------------------------- shapes

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from offline_capi.config.settings import Gates
+from offline_capi.config.upload import Gates
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.guards.quality_gates import can_stop, forced, judge_gates, trailing_days
 from offline_capi.model import AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pytest
 
 from offline_capi import hash_frame
-from offline_capi.config.settings import Client, SecretRef
+from offline_capi.config.client import Client
+from offline_capi.config.types import SecretRef
 from offline_capi.identity import PROFILES, Cause, HashedColumn, digest, hash_identity, inspect_identity, normalize
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import IdentityColumn, MappedRows

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from offline_capi.config.settings import Client, ExternalIdPolicy, SecretRef
+from offline_capi.config.client import Client, ExternalIdPolicy
+from offline_capi.config.types import SecretRef
 from offline_capi.identity import PROFILES, HashCache, Readable, Usable, digest, hash_cache, inspect_identity, stage
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import IdentityColumn, MappedRows, Window

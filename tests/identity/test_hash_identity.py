@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from offline_capi import hash_frame
-from offline_capi.config.settings import Client, ExternalIdPolicy, SecretRef
+from offline_capi.config.client import Client, ExternalIdPolicy
+from offline_capi.config.types import SecretRef
 from offline_capi.errors import UsageError
 from offline_capi.identity import hash_identity, inspect_identity
 from offline_capi.model import HashedRows, IdentityColumn, MappedRows

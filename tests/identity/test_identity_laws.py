@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from offline_capi.config.settings import Client, SecretRef
+from offline_capi.config.client import Client
+from offline_capi.config.types import SecretRef
 from offline_capi.identity import PROFILES, digest, hash_identity, normalize
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import LIST_MARK, IdentityColumn, MappedRows

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from offline_capi.config.settings import Client, ExternalIdPolicy, SecretRef
+from offline_capi.config.client import Client, ExternalIdPolicy
+from offline_capi.config.types import SecretRef
 from offline_capi.events.payload import bodies
 from offline_capi.identity import PROFILES, HashCache, hash_identity
 from offline_capi.model import LIST_MARK, HashedRows, IdentityColumn, MappedRows

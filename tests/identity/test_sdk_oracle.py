@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pytest
 from facebook_business.adobjects.serverside.normalize import Normalize
 
-from offline_capi.config.settings import Client, SecretRef
+from offline_capi.config.client import Client
+from offline_capi.config.types import SecretRef
 from offline_capi.identity import PROFILES, hash_identity, normalize
 from offline_capi.model import IdentityColumn, MappedRows
 

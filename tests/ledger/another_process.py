@@ -25,11 +25,11 @@ def main() -> None:
 
 
 def claim(ledger: Ledger, count: int) -> None:
-    run = ledger.begin_run("upload", WINDOW, trigger="manual", now=datetime.now(UTC))
-    events = ledger.known(batch(names("e", count)), run_id=run, now=datetime.now(UTC)).fresh
+    run = ledger.runs.begin("upload", WINDOW, trigger="manual", now=datetime.now(UTC))
+    events = ledger.journal.look_up(batch(names("e", count)), run_id=run, now=datetime.now(UTC)).fresh
     got: list[str] = []
     for start in range(0, len(events), 50):
-        got += ids_of(ledger.claim(run, Request("", "acme", PIXEL, events.slice(start, 50))).request.events)
+        got += ids_of(ledger.journal.claim(run, Request("", "acme", PIXEL, events.slice(start, 50))).request.events)
     print(" ".join(got), flush=True)  # noqa: T201  read by the test
     sys.stdin.readline()
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from offline_capi.delivery import Clock, Policy
+from offline_capi.delivery import Clock, DeliveryPolicy
 from offline_capi.ledger import Ledger
 from offline_capi.model import EventBatch
 from tests.delivery.sending import Night, batch, names
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def send(ledger_url: str, endpoint: str, events: EventBatch) -> None:
-    policy, clock = Policy(concurrency=CONCURRENCY), Clock(jitter=lambda: 0.0)
+    policy, clock = DeliveryPolicy(concurrency=CONCURRENCY), Clock(jitter=lambda: 0.0)
     with Ledger(ledger_url) as ledger:
         night = Night(endpoint, ledger, policy=policy, clock=clock, now=now)
         night.send([events], max_events=EVENTS_A_REQUEST)

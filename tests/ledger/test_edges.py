@@ -20,12 +20,12 @@ from alembic.migration import MigrationContext
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Claim, Ledger, ddl
-from offline_capi.ledger.claims import MERGE_REQUESTS
-from offline_capi.ledger.connection import PAGE_SIZE, make_engine, transaction
-from offline_capi.ledger.liveness import LEASE, Process
-from offline_capi.ledger.prepared import IDS_PER_STATEMENT, in_parts
+from offline_capi.ledger.connection import PAGE_BYTES, make_engine, open_transaction
+from offline_capi.ledger.index.recent import MERGE_AT_REQUESTS
+from offline_capi.ledger.leases import LEASE_S, Process
+from offline_capi.ledger.prepared import IDS_PER_STATEMENT, split_ids
 from offline_capi.ledger.schema import VERSION_TABLE
-from offline_capi.ledger.tables import metadata, request
+from offline_capi.ledger.schema.tables import metadata, request
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, keys_in
 from tests.delivery.sending import batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk, InTheMiddleError
@@ -37,7 +37,7 @@ def desk(ledger_url: str) -> Desk:
 
 
 def _sql(url: str, statement: str) -> None:
-    with make_engine(url).connect() as connection, transaction(connection, writes=True):
+    with make_engine(url).connect() as connection, open_transaction(connection, writes=True):
         connection.execute(sa.text(statement))
 
 
@@ -52,7 +52,7 @@ def test_more_keys_than_one_statement_takes_are_looked_up(desk: Desk) -> None:
         desk.post(many.slice(place, 1), Fate.SENT)
     desk.merge()
 
-    known = desk.next_night().ledger.known(many, run_id=None, now=desk.now)
+    known = desk.next_night().ledger.journal.look_up(many, run_id=None, now=desk.now)
 
     assert [(fate, ids_of(events)) for fate, _, events in known.settled] == [
         (Fate.ALREADY_SENT, [f"e-{place}" for place in sent])
@@ -62,18 +62,18 @@ def test_more_keys_than_one_statement_takes_are_looked_up(desk: Desk) -> None:
 
 #: Requests of one event each: more than two statements name, fewer than are merged.
 MANY = 2 * IDS_PER_STATEMENT + 1
-assert MANY < MERGE_REQUESTS
+assert MANY < MERGE_AT_REQUESTS
 
 
 def claim_each(desk: Desk, events: EventBatch) -> list[Claim]:
     """A request for each event, all claimed in one transaction."""
-    with desk.ledger.together():
+    with desk.ledger.journal.claim_together():
         return [desk.claim(events.slice(place, 1)) for place in range(len(events))]
 
 
 def post_each(desk: Desk, events: EventBatch, fate: Fate) -> None:
-    desk.ledger.record([Outcome(claim.request, fate, desk.now) for claim in claim_each(desk, events)])
-    desk.ledger.flush()
+    desk.ledger.journal.record([Outcome(claim.request, fate, desk.now) for claim in claim_each(desk, events)])
+    desk.ledger.journal.flush()
 
 
 def test_p02_events_of_more_requests_than_one_statement_names_are_known(desk: Desk) -> None:
@@ -99,7 +99,7 @@ def test_p16_refused_events_of_more_requests_than_one_statement_names_are_forgot
     post_each(desk, events.slice(0, MANY), Fate.REJECTED_BY_META)
     desk.post(events.slice(MANY, 1), Fate.SENT)
 
-    assert desk.ledger.forget(keys_in(events.key_bytes), refused=True) == MANY
+    assert desk.ledger.journal.forget(keys_in(events.key_bytes), rejected=True) == MANY
     assert Counter(desk.next_night().fates(events).values()) == {None: MANY, Fate.ALREADY_SENT: 1}
 
 
@@ -107,7 +107,7 @@ def test_p17_digests_of_more_requests_than_one_statement_names_are_removed(desk:
     events = batch(names("e", MANY), at=0)
     post_each(desk, events, Fate.SENT)
 
-    assert desk.ledger.forget(keys_in(events.key_bytes)) == MANY
+    assert desk.ledger.journal.forget(keys_in(events.key_bytes)) == MANY
     desk.ledger.close()
 
     with make_engine(desk.url).connect() as connection:
@@ -118,7 +118,7 @@ def test_p17_digests_of_more_requests_than_one_statement_names_are_removed(desk:
 def test_parts_of_ids_joined_are_the_ids(count: int) -> None:
     ids = list(range(count, 0, -1))
 
-    parts = list(in_parts(ids, 3))
+    parts = list(split_ids(ids, 3))
 
     assert [one for part in parts for one in part] == sorted(ids)
     assert [len(part) for part in parts[:-1]] == [3] * (len(parts) - 1)
@@ -129,14 +129,14 @@ def test_of_claims_in_one_transaction_all_are_there_or_none(desk: Desk) -> None:
     """Nothing of the first ones is left in memory either, such as the sender whose row went with them."""
 
     def claim_in_vain() -> None:
-        with desk.ledger.together():
+        with desk.ledger.journal.claim_together():
             desk.claim(batch(["e-1"]))
             desk.claim(batch(["e-2"]))
             raise InTheMiddleError
 
     with pytest.raises(InTheMiddleError):
         claim_in_vain()
-    with desk.ledger.together():
+    with desk.ledger.journal.claim_together():
         desk.claim(batch(["e-3"]))
         desk.claim(batch(["e-4"]))
 
@@ -167,9 +167,9 @@ def test_p18_a_request_is_taken_apart_while_another_run_writes(desk: Desk, fate:
 def test_no_events_are_no_trouble(desk: Desk) -> None:
     nothing = batch([])
 
-    assert len(desk.ledger.known(nothing, run_id=None, now=desk.now).fresh) == 0
+    assert len(desk.ledger.journal.look_up(nothing, run_id=None, now=desk.now).fresh) == 0
     assert len(desk.claim(nothing).request) == 0
-    assert desk.ledger.purge(desk.now) == 0
+    assert desk.ledger.journal.purge(desk.now) == 0
 
 
 def test_an_event_that_stands_twice_in_a_request_is_known_once(desk: Desk) -> None:
@@ -179,7 +179,7 @@ def test_an_event_that_stands_twice_in_a_request_is_known_once(desk: Desk) -> No
     night = desk.next_night()
 
     assert night.fates(batch(["e-1", "e-2"])) == dict.fromkeys(["e-1", "e-2"], Fate.ALREADY_SENT)
-    assert night.ledger.purge(night.now + timedelta(days=1)) == 2
+    assert night.ledger.journal.purge(night.now + timedelta(days=1)) == 2
 
 
 def test_requests_made_in_the_same_instant_have_ids_of_their_own(desk: Desk) -> None:
@@ -211,9 +211,9 @@ def test_p03_a_run_on_another_host_holds_its_events_as_long_as_it_says_that_it_l
     desk.claim(batch(["e-1"]))
     _sql(desk.url, "UPDATE sender SET host = 'elsewhere'")
     for _ in range(4):
-        desk.now += timedelta(seconds=LEASE / 2)
+        desk.now += timedelta(seconds=LEASE_S / 2)
         if alive:
-            desk.ledger.stay_alive()
+            desk.ledger.journal.keep_alive()
 
     here = Desk(desk.url, desk.now)
 
@@ -239,8 +239,8 @@ def test_p15_of_a_process_that_another_kernel_counts_the_lease_decides(desk: Des
     desk.claim(batch(["e-1"]))
     _sql(desk.url, f"UPDATE sender SET host = '{host}', pid = {pid}")
 
-    while_it_holds = Desk(desk.url, desk.now + timedelta(seconds=LEASE - 1)).fates(batch(["e-1"]))
-    when_it_is_over = Desk(desk.url, desk.now + timedelta(seconds=LEASE + 1)).fates(batch(["e-1"]))
+    while_it_holds = Desk(desk.url, desk.now + timedelta(seconds=LEASE_S - 1)).fates(batch(["e-1"]))
+    when_it_is_over = Desk(desk.url, desk.now + timedelta(seconds=LEASE_S + 1)).fates(batch(["e-1"]))
 
     assert (while_it_holds, when_it_is_over) == ({"e-1": Fate.DEFERRED}, {"e-1": None})
 
@@ -257,7 +257,7 @@ def test_p03_of_its_own_processes_a_kernel_knows_whatever_the_lease_says(
     desk.claim(batch(["e-1"]))
     _sql(desk.url, f"UPDATE sender SET pid = {pid}, pid_started = '{started}'")
 
-    fates = [Desk(desk.url, desk.now + timedelta(seconds=after)).fates(batch(["e-1"])) for after in (1, LEASE + 1)]
+    fates = [Desk(desk.url, desk.now + timedelta(seconds=after)).fates(batch(["e-1"])) for after in (1, LEASE_S + 1)]
 
     assert fates == [{"e-1": Fate.DEFERRED if alive else None}] * 2
 
@@ -292,7 +292,9 @@ def test_p03_a_doubt_that_arose_after_the_look_up_is_remembered_by_the_claim(des
 def test_a_refusal_without_a_code_has_a_reason(desk: Desk) -> None:
     desk.post(batch(["e-1"], at=0), Fate.REJECTED_BY_META)
 
-    ((_, reason, _),) = desk.next_night().ledger.known(batch(["e-1"], at=0), run_id=None, now=desk.now).settled
+    ((_, reason, _),) = (
+        desk.next_night().ledger.journal.look_up(batch(["e-1"], at=0), run_id=None, now=desk.now).settled
+    )
 
     assert reason is Reason.NOT_COUNTED
 
@@ -316,8 +318,8 @@ def _joined(batches: list[EventBatch]) -> EventBatch:
 def test_a_request_of_the_very_moment_is_kept(desk: Desk) -> None:
     desk.post(batch(["e-1"]), Fate.SENT)
 
-    assert desk.ledger.purge(desk.now) == 0
-    assert desk.ledger.purge(desk.now + timedelta(microseconds=1)) == 1
+    assert desk.ledger.journal.purge(desk.now) == 0
+    assert desk.ledger.journal.purge(desk.now + timedelta(microseconds=1)) == 1
 
 
 def test_senders_are_forgotten_with_their_last_request(desk: Desk) -> None:
@@ -325,7 +327,7 @@ def test_senders_are_forgotten_with_their_last_request(desk: Desk) -> None:
     night = desk.next_night(hours=24 * 80)
     night.post(batch(["e-2"]), Fate.SENT)
 
-    night.ledger.purge(night.now - timedelta(days=70))
+    night.ledger.journal.purge(night.now - timedelta(days=70))
 
     engine = make_engine(desk.url)
     with engine.connect() as connection:
@@ -340,10 +342,10 @@ def test_an_outcome_that_could_not_be_written_is_written_when_the_ledger_is_free
     desk.ledger.close()
     desk.ledger = Ledger(ledger_url, clock=lambda: START.timestamp(), busy_seconds=0.1)
     claimed = desk.claim(batch(["e-1"]))
-    desk.ledger.record([Outcome(claimed.request, Fate.SENT, START)])
+    desk.ledger.journal.record([Outcome(claimed.request, Fate.SENT, START)])
     held = make_engine(ledger_url).connect()
-    with held as holder, transaction(holder, writes=True), pytest.raises(LedgerBusyError):
-        desk.ledger.flush()
+    with held as holder, open_transaction(holder, writes=True), pytest.raises(LedgerBusyError):
+        desk.ledger.journal.flush()
 
     assert desk.next_night().fates(batch(["e-1"])) == {"e-1": Fate.ALREADY_SENT}
 
@@ -367,9 +369,9 @@ def test_a_ledger_that_may_only_be_read_can_be_read_and_says_so(tmp_path: Path) 
     Desk(f"sqlite:///{path}").next_night().ledger.close()
 
     with Ledger(f"sqlite:///file:{path}?mode=ro&uri=true") as ledger:
-        assert len(ledger.runs(5)) == 2
+        assert len(ledger.runs.list_newest(5)) == 2
         with pytest.raises(LedgerError, match="readonly"):
-            ledger.begin_run("upload", ledger.runs(1)[0].window, trigger="manual", now=START)
+            ledger.runs.begin("upload", ledger.runs.list_newest(1)[0].window, trigger="manual", now=START)
 
     assert not Path("file:").exists()
 
@@ -413,10 +415,10 @@ def test_a_new_sqlite_ledger_has_large_pages_and_an_old_one_keeps_its_own(tmp_pa
         with closing(sqlite3.connect(file)) as old:
             old.executescript(f"PRAGMA page_size={pages}; CREATE TABLE other (x)")
     with Ledger(f"sqlite:///{file}") as ledger:
-        assert ledger.runs(1) == []
+        assert ledger.runs.list_newest(1) == []
 
     with closing(sqlite3.connect(file)) as plain:
-        assert plain.execute("PRAGMA page_size").fetchone() == (pages or PAGE_SIZE,)
+        assert plain.execute("PRAGMA page_size").fetchone() == (pages or PAGE_BYTES,)
 
 
 def test_a_new_ledger_is_opened_without_alembic(ledger_url: str) -> None:

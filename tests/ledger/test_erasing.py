@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from offline_capi.config.settings import Client
-from offline_capi.ledger import Ledger, forget_before
-from offline_capi.ledger.history import MARGIN, WINDOW
-from offline_capi.ledger.tables import request, segment, segment_block
+from offline_capi.config.client import Client
+from offline_capi.ledger import Ledger, find_purge_date
+from offline_capi.ledger.queries import LONGEST_EVENT_AGE, PURGE_MARGIN
+from offline_capi.ledger.schema.tables import request, segment, segment_block
 from offline_capi.model import Fate
 from tests.delivery.sending import batch, names
 from tests.ledger.test_ledger import START, Desk
@@ -31,8 +31,8 @@ def test_p17_a_forgotten_event_is_one_that_was_never_sent(desk: Desk, merge: boo
     if merge:
         desk.merge()
 
-    forgotten = desk.ledger.forget(events.slice(3, 2).table.column("key").to_pylist())
-    again = desk.ledger.forget(events.slice(3, 2).table.column("key").to_pylist())
+    forgotten = desk.ledger.journal.forget(events.slice(3, 2).table.column("key").to_pylist())
+    again = desk.ledger.journal.forget(events.slice(3, 2).table.column("key").to_pylist())
 
     fates = desk.next_night().fates(events)
     assert (forgotten, again) == (2, 0)
@@ -47,7 +47,7 @@ def test_p17_no_column_of_any_table_holds_a_forgotten_key(desk: Desk) -> None:
     digest = _digests_of_one(desk.url)
     keys = [alone.table.column("key")[0].as_py(), crowd.table.column("key")[7].as_py()]
 
-    desk.ledger.forget(keys)
+    desk.ledger.journal.forget(keys)
     desk.ledger.close()
 
     held = _all_bytes(desk.url)
@@ -82,9 +82,9 @@ def test_p17_no_page_of_sqlite_keeps_a_forgotten_key(tmp_path: Path) -> None:
     keys = [key for some in events for key in some.slice(0, 50).table.column("key").to_pylist()]
     before = _seen(tmp_path, keys)
 
-    desk.ledger.forget(keys)
+    desk.ledger.journal.forget(keys)
     without = _seen(tmp_path, keys)
-    scrubbed = desk.ledger.scrub()
+    scrubbed = desk.ledger.journal.scrub()
 
     assert before == len(keys)
     assert without > 0  # deleting alone leaves bytes behind
@@ -107,9 +107,9 @@ def test_a_process_that_reads_keeps_the_file_from_being_scrubbed_and_that_is_tol
     desk.ledger.close()
 
     with Ledger(url, busy_seconds=0.1) as ledger:
-        during = ledger.scrub()
+        during = ledger.journal.scrub()
         reader.close()
-        after = ledger.scrub()
+        after = ledger.journal.scrub()
 
     assert (during, after) == (False, True)
 
@@ -120,7 +120,7 @@ def test_p16_refused_events_are_set_free_and_sent_ones_are_not(desk: Desk) -> No
     desk.post(refused, Fate.REJECTED_BY_META)
     keys = [*sent.table.column("key").to_pylist(), *refused.table.column("key").to_pylist()]
 
-    freed = desk.ledger.forget(keys, refused=True)
+    freed = desk.ledger.journal.forget(keys, rejected=True)
 
     night = desk.next_night()
     assert freed == 1
@@ -139,17 +139,17 @@ def test_a_purge_forgets_no_event_that_could_still_be_sent(desk: Desk) -> None:
         desk.post(batch([f"days-{age}"], at=age), Fate.SENT)
     desk.now = START
 
-    forgotten = desk.ledger.purge(forget_before(START))
+    forgotten = desk.ledger.journal.purge(find_purge_date(START))
 
     fates = desk.next_night(hours=0).fates(batch([f"days-{age}" for age in ages], at=1))
     known = {age for age in ages if fates[f"days-{age}"] is not None}
     assert forgotten == 2
-    assert {age for age in ages if age <= WINDOW.days} <= known
-    assert known == {age for age in ages if age <= (WINDOW + MARGIN).days}
+    assert {age for age in ages if age <= LONGEST_EVENT_AGE.days} <= known
+    assert known == {age for age in ages if age <= (LONGEST_EVENT_AGE + PURGE_MARGIN).days}
 
 
 def test_a_client_with_a_longer_window_keeps_the_memory_longer() -> None:
     client = Client.model_validate({"pixel_id": "12345", "token": {"env": "T"}, "physical_store_max_age": "90d"})
 
-    assert forget_before(START, [client]) == START - timedelta(days=90) - MARGIN
-    assert forget_before(START) == START - WINDOW - MARGIN
+    assert find_purge_date(START, [client]) == START - timedelta(days=90) - PURGE_MARGIN
+    assert find_purge_date(START) == START - LONGEST_EVENT_AGE - PURGE_MARGIN

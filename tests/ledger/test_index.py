@@ -13,11 +13,21 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger import Ledger
-from offline_capi.ledger.connection import make_engine, transaction
+from offline_capi.ledger.connection import make_engine, open_transaction
 from offline_capi.ledger.index import EventIndex
-from offline_capi.ledger.keys import KeyFilter, Probe, ascending, keys_of
-from offline_capi.ledger.segments import BLOCK, FAN, SMALLEST, Entries, Segment, due, merged, stored, written
-from offline_capi.ledger.tables import request, segment, segment_block
+from offline_capi.ledger.index.filter import KeyFilter, Probe, argsort_keys, split_keys
+from offline_capi.ledger.index.segments import (
+    BLOCK_ENTRIES,
+    FAN_SEGMENTS,
+    SMALLEST_SIZE_ENTRIES,
+    Entries,
+    Segment,
+    count_due,
+    load_segments,
+    read_merged,
+    write_segment,
+)
+from offline_capi.ledger.schema.tables import request, segment, segment_block
 from offline_capi.model import keys_in
 
 #: Of the blocks of a segment, those with entries; behind them stand the pieces of its filter.
@@ -27,7 +37,7 @@ OF_ENTRIES = segment_block.c.id % 2**24 < 2**23
 @pytest.fixture
 def connection(ledger_url: str) -> Iterator[sa.Connection]:
     Ledger(ledger_url).close()
-    with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
+    with make_engine(ledger_url).connect() as connection, open_transaction(connection, writes=True):
         yield connection
 
 
@@ -81,7 +91,7 @@ class Model:
         assert {asked[place]: owner for place, owner in found.items()} == {
             key: self.owners[key] for key in asked if key in self.owners
         }
-        assert one.events_of(self.connection, ids) == count
+        assert one.count_events(self.connection, ids) == count
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -111,9 +121,9 @@ def test_an_index_of_many_segments_keeps_few_and_full_blocks(connection: sa.Conn
     ]
     found = index.find(connection, b"".join(keys))
 
-    assert (sum(sizes), len(sizes) < FAN) == (20_000, True)
-    assert (sum(blocks), max(blocks)) == (20_000, BLOCK)
-    assert sum(size < BLOCK for size in blocks) <= len(sizes)
+    assert (sum(sizes), len(sizes) < FAN_SEGMENTS) == (20_000, True)
+    assert (sum(blocks), max(blocks)) == (20_000, BLOCK_ENTRIES)
+    assert sum(size < BLOCK_ENTRIES for size in blocks) <= len(sizes)
     assert [found[place] for place in range(0, 20_000, 1000)] == list(range(1, 21))
 
 
@@ -137,7 +147,7 @@ def test_a_block_that_is_gone_is_told_and_not_taken_for_events_never_sent(
 
 def of_random_keys(connection: sa.Connection, number: int) -> Segment:
     keys = np.sort(np.frombuffer(np.random.default_rng(2).bytes(16 * number), "S16"))
-    return written(connection, [Entries(keys, np.arange(1, number + 1))], number)
+    return write_segment(connection, [Entries(keys, np.arange(1, number + 1))], number)
 
 
 @pytest.mark.parametrize("place", ["first", "last", "middle", "everywhere"])
@@ -145,13 +155,13 @@ def of_random_keys(connection: sa.Connection, number: int) -> Segment:
 def test_p02_a_few_keys_are_merged_with_many(connection: sa.Connection, place: str, newer: bool) -> None:
     """Most of the ranges that are merged hold none of the few."""
     begins = {"first": [0] * 5, "last": [255] * 5, "middle": [127] * 5, "everywhere": [0, 60, 120, 180, 255]}[place]
-    few = Entries(keys_of(b"".join(bytes([begin, place]) + b"few-keys-of-16" for place, begin in enumerate(begins))),
+    few = Entries(split_keys(b"".join(bytes([begin, place]) + b"few-keys-of-16" for place, begin in enumerate(begins))),
                   np.full(5, 999_999))  # fmt: skip
-    small, large = written(connection, [few], 5), of_random_keys(connection, 262_144)
+    small, large = write_segment(connection, [few], 5), of_random_keys(connection, 262_144)
     assert small is not None
 
     both = [large, small] if newer else [small, large]
-    parts = list(merged(connection, both))
+    parts = list(read_merged(connection, both))
 
     keys, owners = np.concatenate([part.keys for part in parts]), np.concatenate([part.owners for part in parts])
     assert len(parts) == 16
@@ -164,7 +174,7 @@ def test_p02_a_few_keys_are_merged_with_many(connection: sa.Connection, place: s
 def test_a_filter_of_many_pieces_is_read_as_it_was_written(connection: sa.Connection) -> None:
     made = of_random_keys(connection, 100_000)
 
-    (read,) = stored(connection, [made.id])
+    (read,) = load_segments(connection, [made.id])
 
     assert connection.scalar(sa.select(sa.func.count()).where(~OF_ENTRIES)) == 4
     assert np.array_equal(read.filter.words, made.filter.words)
@@ -176,7 +186,7 @@ def test_one_piece_of_a_filter_that_is_gone_is_told(connection: sa.Connection, p
     connection.execute(sa.delete(segment_block).where(segment_block.c.id % 2**24 == 2**23 + place))
 
     with pytest.raises(LedgerError, match=r"1 blocks are missing"):
-        stored(connection, [made.id])
+        load_segments(connection, [made.id])
 
 
 def test_a_filter_that_an_earlier_version_wrote_is_read_from_its_row(connection: sa.Connection) -> None:
@@ -184,7 +194,7 @@ def test_a_filter_that_an_earlier_version_wrote_is_read_from_its_row(connection:
     connection.execute(sa.update(segment).values(filter=made.filter.words.tobytes()))
     connection.execute(sa.delete(segment_block).where(~OF_ENTRIES))
 
-    (read,) = stored(connection, [made.id])
+    (read,) = load_segments(connection, [made.id])
 
     assert np.array_equal(read.filter.words, made.filter.words)
 
@@ -195,22 +205,22 @@ def test_a_filter_that_an_earlier_version_wrote_is_read_from_its_row(connection:
         ([], 0),
         ([10, 10, 10], 0),
         ([10, 10, 10, 10], 4),
-        ([SMALLEST, 10, 10, 10], 0),
-        ([SMALLEST] * 3 + [10], 0),
-        ([SMALLEST] * 4, 4),
-        ([SMALLEST] * 4 + [10] * 2, 6),
-        ([SMALLEST * FAN] * 4, 4),
-        ([SMALLEST * FAN] * 3 + [SMALLEST] * 3 + [10] * 3, 0),
-        ([SMALLEST * FAN**2] * 9, 0),
+        ([SMALLEST_SIZE_ENTRIES, 10, 10, 10], 0),
+        ([SMALLEST_SIZE_ENTRIES] * 3 + [10], 0),
+        ([SMALLEST_SIZE_ENTRIES] * 4, 4),
+        ([SMALLEST_SIZE_ENTRIES] * 4 + [10] * 2, 6),
+        ([SMALLEST_SIZE_ENTRIES * FAN_SEGMENTS] * 4, 4),
+        ([SMALLEST_SIZE_ENTRIES * FAN_SEGMENTS] * 3 + [SMALLEST_SIZE_ENTRIES] * 3 + [10] * 3, 0),
+        ([SMALLEST_SIZE_ENTRIES * FAN_SEGMENTS**2] * 9, 0),
     ],
 )
 def test_segments_of_a_size_are_merged_and_the_largest_never(sizes: list[int], merged: int) -> None:
-    assert due(sizes) == merged
+    assert count_due(sizes) == merged
 
 
 def test_a_filter_finds_all_keys_that_it_holds_and_few_others() -> None:
     rng = np.random.default_rng(3)
-    deferred, others = (keys_of(rng.bytes(16 * 100_000)) for _ in range(2))
+    deferred, others = (split_keys(rng.bytes(16 * 100_000)) for _ in range(2))
     one = KeyFilter.for_keys(len(deferred))
     one.add(deferred)
 
@@ -222,26 +232,26 @@ def test_keys_are_ordered_as_their_bytes_are() -> None:
     rng = random.Random(4)
     keys = [bytes(rng.choices((0, 1, 255), k=16)) for _ in range(500)]
 
-    assert keys_of(b"".join(keys))[ascending(keys_of(b"".join(keys)))].tolist() == [
+    assert split_keys(b"".join(keys))[argsort_keys(split_keys(b"".join(keys)))].tolist() == [
         key.rstrip(b"\0") for key in sorted(keys)
     ]
 
 
 def test_more_blocks_than_one_statement_names_are_looked_up(connection: sa.Connection) -> None:
     """One key of every third block of a segment, and beside each one that is not there."""
-    count = 3 * BLOCK * 5_000
+    count = 3 * BLOCK_ENTRIES * 5_000
     keys = np.zeros((count, 2), ">u8")
     keys[:, 0] = np.arange(count, dtype=np.uint64) << np.uint64(40)
-    entries = Entries(keys_of(keys.tobytes()), np.arange(1, count + 1))
-    made = written(connection, [entries], count)
-    asked = entries.keys[:: 3 * BLOCK]
-    others = keys[:: 3 * BLOCK] + np.array([0, 1], np.uint64)
-    both = np.concatenate([asked, keys_of(others.astype(">u8").tobytes())])
+    entries = Entries(split_keys(keys.tobytes()), np.arange(1, count + 1))
+    made = write_segment(connection, [entries], count)
+    asked = entries.keys[:: 3 * BLOCK_ENTRIES]
+    others = keys[:: 3 * BLOCK_ENTRIES] + np.array([0, 1], np.uint64)
+    both = np.concatenate([asked, split_keys(others.astype(">u8").tobytes())])
 
     places, owners = made.find(connection, both, Probe.of(both))
 
     assert places.tolist() == list(range(5_000))
-    assert owners.tolist() == list(range(1, count + 1, 3 * BLOCK))
+    assert owners.tolist() == list(range(1, count + 1, 3 * BLOCK_ENTRIES))
 
 
 def test_a_segment_is_written_without_holding_its_entries(connection: sa.Connection) -> None:
@@ -250,7 +260,7 @@ def test_a_segment_is_written_without_holding_its_entries(connection: sa.Connect
     parts = (Entries(some.copy(), np.full(65_536, 1)) for some in keys)
     tracemalloc.start()
     try:
-        written(connection, parts, 40 * 65_536)
+        write_segment(connection, parts, 40 * 65_536)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

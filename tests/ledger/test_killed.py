@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from offline_capi.ledger import Ledger
 from offline_capi.ledger.connection import make_engine
-from offline_capi.ledger.liveness import Process
+from offline_capi.ledger.leases import Process
 from tests.delivery.sending import Night, batch, names
 from tests.ledger.mortal import CONCURRENCY, EVENTS_A_REQUEST, MOMENT, mortals, now
 from tests.support.sandbox_server import Sandbox

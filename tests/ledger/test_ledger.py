@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError, UsageError
 from offline_capi.ledger import Claim, Ledger, RunRecord, ddl
-from offline_capi.ledger.claims import MERGE_REQUESTS
-from offline_capi.ledger.connection import make_engine, transaction
-from offline_capi.ledger.history import FailedRequest
+from offline_capi.ledger.connection import make_engine, open_transaction
 from offline_capi.ledger.index import EventIndex
-from offline_capi.ledger.tables import request
+from offline_capi.ledger.index.recent import MERGE_AT_REQUESTS
+from offline_capi.ledger.runs import FailedRequest
+from offline_capi.ledger.schema.tables import request
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, keys_in
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.support.sandbox_server import PIXEL
@@ -37,14 +37,14 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.url, clock=lambda: self.now.timestamp())
-        self.run = self.ledger.begin_run("upload", WINDOW, trigger="manual", now=self.now)
+        self.run = self.ledger.runs.begin("upload", WINDOW, trigger="manual", now=self.now)
 
     def claim(self, events: EventBatch, *, replaces: str | None = None) -> Claim:
-        return self.ledger.claim(self.run, Request("", "acme", PIXEL, events), replaces=replaces)
+        return self.ledger.journal.claim(self.run, Request("", "acme", PIXEL, events), replaces=replaces)
 
     def record(self, claim: Claim, fate: Fate, **more: object) -> None:
-        self.ledger.record([Outcome(claim.request, fate, self.now, **more)])  # type: ignore[arg-type]
-        self.ledger.flush()
+        self.ledger.journal.record([Outcome(claim.request, fate, self.now, **more)])  # type: ignore[arg-type]
+        self.ledger.journal.flush()
 
     def post(self, events: EventBatch, fate: Fate) -> Claim:
         claim = self.claim(events)
@@ -53,7 +53,7 @@ class Desk:
 
     def fates(self, events: EventBatch, *, run: str | None = None) -> dict[str, Fate | None]:
         """The settled fate of each event, ``None`` where it may be sent."""
-        known = self.ledger.known(events, run_id=run or self.run, now=self.now)
+        known = self.ledger.journal.look_up(events, run_id=run or self.run, now=self.now)
         fates: dict[str, Fate | None] = dict.fromkeys(ids_of(known.fresh))
         for fate, _, settled in known.settled:
             fates |= dict.fromkeys(ids_of(settled), fate)
@@ -61,7 +61,7 @@ class Desk:
 
     def merge(self) -> None:
         """Put waiting keys into the index: purging does, here of nothing."""
-        self.ledger.purge(datetime.fromtimestamp(0, tz=UTC))
+        self.ledger.journal.purge(datetime.fromtimestamp(0, tz=UTC))
 
     def next_night(self, *, hours: float = 24) -> Desk:
         """The same ledger opened again later, by a new run."""
@@ -116,7 +116,7 @@ def test_p02_a_look_up_sees_the_index_as_it_was_while_another_process_rewrites_i
     def find(index: EventIndex, connection: sa.Connection, keys: bytes) -> dict[int, int]:
         if not forgotten:
             forgotten.append("e-7")
-            other.ledger.forget(keys_in(batch(["e-7"]).key_bytes))
+            other.ledger.journal.forget(keys_in(batch(["e-7"]).key_bytes))
         return look(index, connection, keys)
 
     monkeypatch.setattr(EventIndex, "find", find)
@@ -142,14 +142,14 @@ def test_the_newest_of_two_requests_with_an_event_says_what_became_of_it(desk: D
 
 
 def test_keys_of_many_small_requests_do_not_wait_for_the_index_for_ever(desk: Desk) -> None:
-    for number in range(MERGE_REQUESTS + 1):
+    for number in range(MERGE_AT_REQUESTS + 1):
         desk.post(batch([f"e-{number}"], at=0), Fate.SENT)
 
     with make_engine(desk.url).connect() as connection:
         waiting = connection.scalar(sa.select(sa.func.count()).where(request.c.waiting_keys.is_not(None)))
     assert waiting == 1
-    assert desk.next_night().fates(batch(["e-0", f"e-{MERGE_REQUESTS}"], at=0)) == dict.fromkeys(
-        ["e-0", f"e-{MERGE_REQUESTS}"], Fate.ALREADY_SENT
+    assert desk.next_night().fates(batch(["e-0", f"e-{MERGE_AT_REQUESTS}"], at=0)) == dict.fromkeys(
+        ["e-0", f"e-{MERGE_AT_REQUESTS}"], Fate.ALREADY_SENT
     )
 
 
@@ -215,7 +215,7 @@ def test_a_living_run_holds_what_it_claimed(desk: Desk) -> None:
     desk.claim(batch(names("e", 2)))
     other = Desk(desk.url)
 
-    deferred = other.ledger.known(batch(names("e", 3)), run_id=other.run, now=other.now)
+    deferred = other.ledger.journal.look_up(batch(names("e", 3)), run_id=other.run, now=other.now)
 
     assert ids_of(deferred.fresh) == ["e-2"]
     assert [(fate, reason) for fate, reason, _ in deferred.settled] == [(Fate.DEFERRED, Reason.OTHER_RUN)]
@@ -234,15 +234,15 @@ def test_p15_two_runs_that_both_saw_an_event_fresh_claim_it_once(desk: Desk) -> 
 
 
 def test_a_run_can_be_looked_up_with_its_parts(desk: Desk) -> None:
-    desk.ledger.save_part(desk.run, "send acme", Tally(read=3))
-    desk.ledger.save_part(desk.run, "send acme", Tally(read=5))
-    desk.ledger.finish_run(desk.run, status="ok", report={"balance": "5 = 5"}, now=desk.now)
+    desk.ledger.runs.save_part(desk.run, "send acme", Tally(read=3))
+    desk.ledger.runs.save_part(desk.run, "send acme", Tally(read=5))
+    desk.ledger.runs.finish(desk.run, status="ok", report={"balance": "5 = 5"}, now=desk.now)
 
-    record = desk.ledger.run(desk.run)
+    record = desk.ledger.runs.get(desk.run)
 
     assert (record.status, record.window, record.balance) == ("ok", WINDOW, "5 = 5")
-    assert desk.ledger.parts(desk.run)["send acme"].read == 5
-    assert [run.id for run in desk.ledger.runs(5)] == [desk.run]
+    assert desk.ledger.runs.load_parts(desk.run)["send acme"].read == 5
+    assert [run.id for run in desk.ledger.runs.list_newest(5)] == [desk.run]
 
 
 def test_a_run_that_ends_in_an_error_is_marked_as_failed(desk: Desk) -> None:
@@ -250,7 +250,7 @@ def test_a_run_that_ends_in_an_error_is_marked_as_failed(desk: Desk) -> None:
     started, ended = desk.now, desk.now + timedelta(minutes=5)
 
     def fail() -> None:
-        with desk.ledger.running("other", WINDOW, trigger="replay", now=lambda: desk.now) as run:
+        with desk.ledger.runs.track("other", WINDOW, trigger="replay", now=lambda: desk.now) as run:
             seen.append(run)
             desk.now = ended
             raise InTheMiddleError
@@ -260,20 +260,20 @@ def test_a_run_that_ends_in_an_error_is_marked_as_failed(desk: Desk) -> None:
 
     (run,) = seen
     assert (run.status, run.started_at, run.ended_at) == ("running", started, None)
-    assert desk.ledger.run(run.id) == replace(run, status="failed", ended_at=ended)
-    assert desk.ledger.run(desk.run).status == "running"
+    assert desk.ledger.runs.get(run.id) == replace(run, status="failed", ended_at=ended)
+    assert desk.ledger.runs.get(desk.run).status == "running"
 
 
 def test_runs_of_the_same_second_have_one_order(desk: Desk) -> None:
     """By their ids, so that a page and the next agree."""
-    ids = [desk.ledger.begin_run("upload", WINDOW, trigger="manual", now=desk.now) for _ in range(9)]
+    ids = [desk.ledger.runs.begin("upload", WINDOW, trigger="manual", now=desk.now) for _ in range(9)]
     for run_id in ids:
-        desk.ledger.finish_run(run_id, status="complete", report={"balance": ""}, now=desk.now)
-    later = desk.ledger.begin_run("upload", WINDOW, trigger="manual", now=desk.now + timedelta(seconds=1))
+        desk.ledger.runs.finish(run_id, status="complete", report={"balance": ""}, now=desk.now)
+    later = desk.ledger.runs.begin("upload", WINDOW, trigger="manual", now=desk.now + timedelta(seconds=1))
 
-    assert [run.id for run in desk.ledger.runs(99)] == [later, *sorted([desk.run, *ids], reverse=True)]
-    assert [run.id for run in desk.ledger.runs(3)] == [later, *sorted([desk.run, *ids], reverse=True)[:2]]
-    assert [run.id for run in desk.ledger.runs_of("upload", 99)] == sorted(ids, reverse=True)
+    assert [run.id for run in desk.ledger.runs.list_newest(99)] == [later, *sorted([desk.run, *ids], reverse=True)]
+    assert [run.id for run in desk.ledger.runs.list_newest(3)] == [later, *sorted([desk.run, *ids], reverse=True)[:2]]
+    assert [run.id for run in desk.ledger.runs.list_reported("upload", 99)] == sorted(ids, reverse=True)
 
 
 def test_requests_that_were_not_accepted_are_listed_with_all_that_meta_said(desk: Desk) -> None:
@@ -285,19 +285,23 @@ def test_requests_that_were_not_accepted_are_listed_with_all_that_meta_said(desk
     desk.record(lost, Fate.UNCONFIRMED, tries=6)
     desk.record(desk.claim(batch(["e-4"])), Fate.DEFERRED, tries=0)
 
-    found = desk.ledger.failed_requests(desk.run, "acme", 9)
+    found = desk.ledger.runs.list_failed_requests(desk.run, "acme", 9)
 
     assert found == [
         FailedRequest(int(refused.request.id), PIXEL, "rejected", 1, 2, *said.values()),  # type: ignore[arg-type]
         FailedRequest(int(lost.request.id), PIXEL, "unconfirmed", 2, 6, None, None, None),
     ]
-    assert desk.ledger.failed_requests(desk.run, "acme", 1) == found[:1]
-    assert desk.ledger.failed_requests(desk.run, "beta", 9) == desk.ledger.failed_requests("r", "acme", 9) == []
+    assert desk.ledger.runs.list_failed_requests(desk.run, "acme", 1) == found[:1]
+    assert (
+        desk.ledger.runs.list_failed_requests(desk.run, "beta", 9)
+        == desk.ledger.runs.list_failed_requests("r", "acme", 9)
+        == []
+    )
 
 
 def test_an_unknown_run_is_said_so(desk: Desk) -> None:
     with pytest.raises(UsageError, match="no run"):
-        desk.ledger.run("nonsense")
+        desk.ledger.runs.get("nonsense")
 
 
 def test_old_events_are_forgotten_and_young_ones_kept(desk: Desk) -> None:
@@ -305,7 +309,7 @@ def test_old_events_are_forgotten_and_young_ones_kept(desk: Desk) -> None:
     night = desk.next_night(hours=24 * 80)
     night.post(batch(names("new", 2)), Fate.SENT)
 
-    forgotten = night.ledger.purge(night.now - timedelta(days=70))
+    forgotten = night.ledger.journal.purge(night.now - timedelta(days=70))
 
     assert forgotten == 3
     assert night.fates(batch(["old-0", "new-0"]), run="another") == {"old-0": None, "new-0": Fate.ALREADY_SENT}
@@ -316,7 +320,7 @@ def test_an_event_sent_again_late_is_not_forgotten_with_its_first_request(desk: 
     night = desk.next_night(hours=24 * 80)
     night.post(batch(["e-1"]), Fate.SENT)
 
-    night.ledger.purge(night.now - timedelta(days=70))
+    night.ledger.journal.purge(night.now - timedelta(days=70))
 
     assert night.next_night().fates(batch(["e-1"])) == {"e-1": Fate.ALREADY_SENT}
 
@@ -362,11 +366,11 @@ def test_a_url_that_cannot_be_used_says_how_one_looks(url: str) -> None:
 def test_a_ledger_that_another_process_holds_is_busy_and_can_still_be_read(ledger_url: str) -> None:
     Ledger(ledger_url).close()
     holder = make_engine(ledger_url).connect()
-    with transaction(holder, writes=True), Ledger(ledger_url, busy_seconds=0.1) as ledger:
-        assert ledger.runs(1) == []
+    with open_transaction(holder, writes=True), Ledger(ledger_url, busy_seconds=0.1) as ledger:
+        assert ledger.runs.list_newest(1) == []
 
         with pytest.raises(LedgerBusyError, match="run again"):
-            ledger.begin_run("upload", WINDOW, trigger="manual", now=START)
+            ledger.runs.begin("upload", WINDOW, trigger="manual", now=START)
     holder.close()
 
 
@@ -399,7 +403,7 @@ def test_events_that_are_worth_something_else_than_when_they_were_sent_are_count
     night = desk.next_night()
 
     def changed(events: EventBatch) -> int:
-        return night.ledger.known(events, run_id=night.run, now=night.now).changed
+        return night.ledger.journal.look_up(events, run_id=night.run, now=night.now).changed
 
     assert changed(_worth(ids, before)) == 0
     assert changed(_worth([*reversed(ids)], [*reversed(before)])) == 0
@@ -416,7 +420,7 @@ def test_what_was_not_sent_has_not_changed_and_a_repeat_has_its_own_worth(desk: 
     night.post(_worth(["again"], [2.0]), Fate.SENT)
 
     later = night.next_night(hours=1)
-    known = later.ledger.known(_worth(["refused", "again"], [5.0, 2.0]), run_id=later.run, now=later.now)
+    known = later.ledger.journal.look_up(_worth(["refused", "again"], [5.0, 2.0]), run_id=later.run, now=later.now)
 
     assert known.changed == 0
 
@@ -424,10 +428,10 @@ def test_what_was_not_sent_has_not_changed_and_a_repeat_has_its_own_worth(desk: 
 def test_a_request_of_an_older_version_or_with_an_erased_event_says_nothing_of_values(desk: Desk) -> None:
     ids = names("e", 3)
     desk.post(_worth(ids, [1.0, 2.0, 3.0]), Fate.SENT)
-    desk.ledger.forget(_worth(ids[:1], [1.0]).keys)
+    desk.ledger.journal.forget(_worth(ids[:1], [1.0]).keys)
 
     night = desk.next_night()
-    known = night.ledger.known(_worth(ids[1:], [5.0, 5.0]), run_id=night.run, now=night.now)
+    known = night.ledger.journal.look_up(_worth(ids[1:], [5.0, 5.0]), run_id=night.run, now=night.now)
 
     assert (known.changed, len(known.settled)) == (0, 1)
     assert night.ledger.read(sa.select(request.c.value_marks)) == [(None,)]

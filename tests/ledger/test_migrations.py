@@ -15,13 +15,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-import offline_capi.ledger
-from offline_capi.ledger import Ledger, calendar_of, keep_read_back, past_runs, read_back_of
-from offline_capi.ledger.connection import make_engine, transaction
-from offline_capi.ledger.keys import keys_of
+import offline_capi.ledger.schema
+from offline_capi.ledger import Ledger, build_calendar, list_past_runs, load_read_back, save_read_back
+from offline_capi.ledger.connection import make_engine, open_transaction
+from offline_capi.ledger.index.filter import split_keys
+from offline_capi.ledger.index.segments import Entries, write_segment
 from offline_capi.ledger.schema import HEAD, OLD_VERSION_TABLE, VERSION_TABLE
-from offline_capi.ledger.segments import Entries, written
-from offline_capi.ledger.tables import metadata
+from offline_capi.ledger.schema.tables import metadata
 from offline_capi.model import Fate, ReadBack, Window
 from tests.delivery.sending import batch, names
 
@@ -30,7 +30,7 @@ TOLD = ReadBack("acme", "1", "received", date(2026, 11, 23), {"Purchase": 2}, da
 
 def _settings() -> Config:
     settings = Config()
-    settings.set_main_option("script_location", str(Path(offline_capi.ledger.__file__).parent / "migrations"))
+    settings.set_main_option("script_location", str(Path(offline_capi.ledger.schema.__file__).parent / "migrations"))
     return settings
 
 
@@ -55,12 +55,12 @@ def _fill(connection: sa.Connection) -> None:
     if sa.inspect(connection).has_table("event"):  # until 0003
         connection.execute(sa.text(_EVENT), {"key": indexed})
     else:
-        written(connection, [Entries(keys_of(indexed), np.array([7]))], 1)
+        write_segment(connection, [Entries(split_keys(indexed), np.array([7]))], 1)
 
 
 def make_old(url: str, version: str) -> None:
     """A ledger as a version of offline_capi made it, with data in it."""
-    with make_engine(url).connect() as connection, transaction(connection, writes=True):
+    with make_engine(url).connect() as connection, open_transaction(connection, writes=True):
         settings = _settings()
         settings.attributes["connection"] = connection
         command.upgrade(settings, version)
@@ -74,12 +74,12 @@ def test_a_ledger_of_an_earlier_version_keeps_its_memory(ledger_url: str, versio
     make_old(ledger_url, version)
 
     with Ledger(ledger_url) as ledger:
-        known = ledger.known(batch(names("e", 3)), run_id=None, now=datetime.now(UTC))
+        known = ledger.journal.look_up(batch(names("e", 3)), run_id=None, now=datetime.now(UTC))
 
-        keep_read_back(ledger, [TOLD], now=TOLD.read_at)
+        save_read_back(ledger, [TOLD], now=TOLD.read_at)
 
-        assert [run.id for run in ledger.runs(5)] == ["r"]
-        assert read_back_of(ledger, since=TOLD.day, until=TOLD.day) == [TOLD]
+        assert [run.id for run in ledger.runs.list_newest(5)] == ["r"]
+        assert load_read_back(ledger, since=TOLD.day, until=TOLD.day) == [TOLD]
     assert [(fate, len(events)) for fate, _, events in known.settled] == [(Fate.ALREADY_SENT, 2)]
     assert len(known.fresh) == 1
 
@@ -113,7 +113,7 @@ def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its
         "some": [["sent", "acme", "2026-11-20", None, None, 9]],
     }
     make_old(ledger_url, "0004")
-    with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
+    with make_engine(ledger_url).connect() as connection, open_transaction(connection, writes=True):
         run = sa.Table("run", sa.MetaData(), autoload_with=connection)
         for number, (name, day) in enumerate([("deferred", 20), ("fine", 21), ("failed", 22), ("some", 20)]):
             window = Window.of_day(date(2026, 11, day), zone)
@@ -132,11 +132,11 @@ def test_the_open_days_of_a_ledger_before_there_were_any_are_worked_out_from_its
             )
 
     with Ledger(ledger_url) as ledger:
-        days = calendar_of(
+        days = build_calendar(
             ledger,
             "sales",
             [date(2026, 11, day) for day in range(19, 24)],
-            runs=past_runs(ledger, "sales", night),
+            runs=list_past_runs(ledger, "sales", night),
             zone=zone,
             max_age=timedelta(days=7),
             now=night,
@@ -169,7 +169,7 @@ def test_fates_of_earlier_versions_are_renamed_in_all_that_is_kept(ledger_url: s
         "tally": tally,
     }
     make_old(ledger_url, "0009")
-    with make_engine(ledger_url).connect() as connection, transaction(connection, writes=True):
+    with make_engine(ledger_url).connect() as connection, open_transaction(connection, writes=True):
         connection.execute(sa.text("UPDATE run SET report = :report"), {"report": json.dumps(report)})
         connection.execute(sa.text("UPDATE request SET state = 'refused', doubtful_since = 5"))
         connection.execute(
@@ -178,7 +178,7 @@ def test_fates_of_earlier_versions_are_renamed_in_all_that_is_kept(ledger_url: s
         )
 
     with Ledger(ledger_url) as ledger:
-        kept = ledger.run("r").report
+        kept = ledger.runs.get("r").report
     with make_engine(ledger_url).connect() as connection:
         state = connection.execute(sa.text("SELECT state, unconfirmed_since FROM request")).one()
         part = json.loads(connection.scalar(sa.text("SELECT tally FROM run_part")) or "")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerBusyError, LedgerError
 from offline_capi.ledger import Ledger
-from offline_capi.ledger.connection import LOCK
+from offline_capi.ledger.connection import ADVISORY_LOCK_ID
 from offline_capi.model import Fate, Outcome, keys_in
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk
@@ -38,9 +38,9 @@ def test_nights_behind_a_pooler_remember_each_other(pooled_db: str, schema: str 
     url = of_schema(pooled_db, schema) if schema else pooled_db
     events, desk = batch(names("e", 500), at=0), Desk(url)
     for _ in range(SESSIONS + 2):
-        with desk.ledger.together():
+        with desk.ledger.journal.claim_together():
             claims = [desk.claim(events.slice(start, 1)) for start in range(20)]
-        desk.ledger.record([Outcome(claim.request, Fate.DEFERRED, desk.now) for claim in claims])
+        desk.ledger.journal.record([Outcome(claim.request, Fate.DEFERRED, desk.now) for claim in claims])
         assert set(desk.fates(events).values()) == {None}
         desk.merge()
         desk = desk.next_night()
@@ -50,10 +50,10 @@ def test_nights_behind_a_pooler_remember_each_other(pooled_db: str, schema: str 
     night = desk.next_night()
 
     assert set(night.fates(events).values()) == {Fate.ALREADY_SENT}
-    assert night.ledger.forget(keys_in(events.key_bytes)[:100]) == 100
+    assert night.ledger.journal.forget(keys_in(events.key_bytes)[:100]) == 100
     assert Counter(night.fates(events).values()) == {None: 100, Fate.ALREADY_SENT: 400}
-    assert night.ledger.purge(night.now) == 400
-    assert [run.upload for run in night.ledger.runs(9)] == ["upload"] * (SESSIONS + 4)
+    assert night.ledger.journal.purge(night.now) == 400
+    assert [run.upload for run in night.ledger.runs.list_newest(9)] == ["upload"] * (SESSIONS + 4)
 
 
 def test_more_processes_than_sessions_claim_every_event_once(pooled_db: str) -> None:
@@ -71,9 +71,9 @@ def test_whoever_waits_for_too_long_is_told_so_and_the_next_waits_as_long_as_it_
     """How long one waits must not stay in the session that another gets."""
     Ledger(pooled_db).close()
     with plain(pooled_db) as holder:
-        holder.execute(sa.text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+        holder.execute(sa.text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK_ID})"))
         with Ledger(pooled_db, busy_seconds=0.1) as ledger, pytest.raises(LedgerBusyError):
-            ledger.begin_run("upload", WINDOW, trigger="manual", now=START)
+            ledger.runs.begin("upload", WINDOW, trigger="manual", now=START)
         holder.rollback()
 
     with plain(pooled_db) as one, plain(pooled_db) as other:  # all sessions that there are
@@ -114,6 +114,6 @@ def test_p03_what_a_killed_run_claimed_behind_a_pooler_can_be_sent_again_at_once
         with Ledger(pooled_db) as ledger:
             other.kill()
             other.wait()
-            free = ledger.known(events, run_id=None, now=datetime.now(UTC)).fresh
+            free = ledger.journal.look_up(events, run_id=None, now=datetime.now(UTC)).fresh
 
     assert sorted(ids_of(free)) == sorted(names("e", 100))

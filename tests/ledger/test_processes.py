@@ -59,10 +59,10 @@ def test_p03_what_a_killed_run_claimed_can_be_sent_again_at_once(ledger_url: str
         go(other)
         assert len(heard(other)) == 100
         with Ledger(ledger_url) as ledger:
-            alive = ledger.known(events, run_id=None, now=now)
+            alive = ledger.journal.look_up(events, run_id=None, now=now)
             other.kill()
             other.wait()
-            dead = ledger.known(events, run_id=None, now=now)
+            dead = ledger.journal.look_up(events, run_id=None, now=now)
 
     assert [(fate, len(deferred)) for fate, _, deferred in alive.settled] == [(Fate.DEFERRED, 100)]
     assert sorted(ids_of(dead.fresh)) == sorted(names("e", 100))

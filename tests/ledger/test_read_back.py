@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from offline_capi.ledger import Ledger, keep_read_back, read_back_of, sent_by_runs
-from offline_capi.ledger.read_back import KEPT
+from offline_capi.ledger import Ledger, list_sent_by_runs, load_read_back, save_read_back
+from offline_capi.ledger.read_back import RETENTION
 from offline_capi.model import ReadBack, SentEvents, Tally
 from tests.delivery.sending import WINDOW
 
@@ -26,23 +26,23 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
         yield ledger
 
 
-def told(ledger: Ledger, *clients: str, since: date = DAY - KEPT) -> list[ReadBack]:
-    return read_back_of(ledger, since=since, until=NOW.date(), clients=clients)
+def told(ledger: Ledger, *clients: str, since: date = DAY - RETENTION) -> list[ReadBack]:
+    return load_read_back(ledger, since=since, until=NOW.date(), clients=clients)
 
 
 def test_a_later_word_replaces_an_earlier_one_of_the_same_kind_and_day(ledger: Ledger) -> None:
     others = [replace(TOLD, kind="results"), replace(TOLD, pixel="2"), replace(TOLD, day=NOW.date())]
-    keep_read_back(ledger, [TOLD, *others], now=NOW)
+    save_read_back(ledger, [TOLD, *others], now=NOW)
     later = replace(TOLD, figures={"Purchase": 4}, read_at=NOW + timedelta(hours=1))
-    keep_read_back(ledger, [later], now=NOW)
-    keep_read_back(ledger, [], now=NOW)
+    save_read_back(ledger, [later], now=NOW)
+    save_read_back(ledger, [], now=NOW)
 
     assert Counter(map(repr, told(ledger))) == Counter(map(repr, [later, *others]))
 
 
 def test_what_is_asked_for_are_days_and_clients(ledger: Ledger) -> None:
     other = replace(TOLD, client="other", day=DAY - timedelta(days=1))
-    keep_read_back(ledger, [TOLD, other], now=NOW)
+    save_read_back(ledger, [TOLD, other], now=NOW)
 
     assert told(ledger, "other") == [other]
     assert told(ledger, since=DAY) == [TOLD]
@@ -50,9 +50,12 @@ def test_what_is_asked_for_are_days_and_clients(ledger: Ledger) -> None:
 
 
 def test_what_is_older_than_a_quarter_is_forgotten(ledger: Ledger) -> None:
-    old, young = replace(TOLD, day=(NOW - KEPT).date() - timedelta(days=1)), replace(TOLD, day=(NOW - KEPT).date())
-    keep_read_back(ledger, [old, young], now=NOW)
-    keep_read_back(ledger, [TOLD], now=NOW)
+    old, young = (
+        replace(TOLD, day=(NOW - RETENTION).date() - timedelta(days=1)),
+        replace(TOLD, day=(NOW - RETENTION).date()),
+    )
+    save_read_back(ledger, [old, young], now=NOW)
+    save_read_back(ledger, [TOLD], now=NOW)
 
     assert told(ledger, since=old.day) == [young, TOLD]
 
@@ -62,13 +65,13 @@ def test_what_is_older_than_a_quarter_is_forgotten(ledger: Ledger) -> None:
 )
 def test_what_runs_sent_is_read_from_their_reports(ledger: Ledger, trigger: str, counts: bool) -> None:
     """Not that of tests: the real run sends those events once more, and Meta counts them once."""
-    run = ledger.begin_run("sales", WINDOW, trigger=trigger, now=NOW)
-    unfinished = ledger.begin_run("sales", WINDOW, trigger=trigger, now=NOW)
+    run = ledger.runs.begin("sales", WINDOW, trigger=trigger, now=NOW)
+    unfinished = ledger.runs.begin("sales", WINDOW, trigger=trigger, now=NOW)
     report = {"balance": "", "tally": Tally(read=3, sent_events=Counter({SENT: 3})).to_json()}
-    ledger.finish_run(run, status="complete", report=report, now=NOW + timedelta(minutes=5))
+    ledger.runs.finish(run, status="complete", report=report, now=NOW + timedelta(minutes=5))
 
-    found = sent_by_runs(ledger, NOW)
+    found = list_sent_by_runs(ledger, NOW)
 
     assert [(one.ended_at, one.events) for one in found] == [(NOW + timedelta(minutes=5), Counter({SENT: 3}))] * counts
-    assert sent_by_runs(ledger, NOW + timedelta(seconds=1)) == []
-    assert unfinished in [one.id for one in ledger.unfinished_runs()]
+    assert list_sent_by_runs(ledger, NOW + timedelta(seconds=1)) == []
+    assert unfinished in [one.id for one in ledger.runs.list_unfinished()]

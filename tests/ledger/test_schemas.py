@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from offline_capi.errors import LedgerError
 from offline_capi.ledger import Ledger, ddl
-from offline_capi.ledger.connection import driver_of, make_engine, transaction
+from offline_capi.ledger.connection import get_driver, make_engine, open_transaction
 from offline_capi.ledger.schema import HEAD, OLD_VERSION_TABLE, VERSION_TABLE
-from offline_capi.ledger.tables import metadata
+from offline_capi.ledger.schema.tables import metadata
 from offline_capi.model import Fate
 from tests.delivery.sending import WINDOW, batch, names
 from tests.ledger.test_ledger import START, Desk
@@ -86,7 +86,7 @@ def test_what_the_url_says_to_the_driver_is_kept(postgres_db: str) -> None:
     said = {"connect_timeout": "7", "application_name": "nightly", "sslmode": "allow", "options": "-c work_mem=5MB"}
 
     with make_engine(asking(postgres_db, timeout="3", **said)).connect() as connection:
-        kept = driver_of(connection).info.get_parameters()
+        kept = get_driver(connection).info.get_parameters()
         assert connection.scalar(sa.text("SHOW work_mem")) == "5MB"
 
     assert {name: kept[name] for name in said} == said
@@ -95,7 +95,10 @@ def test_what_the_url_says_to_the_driver_is_kept(postgres_db: str) -> None:
 @pytest.mark.parametrize(("asked", "waits"), [("0", "1ms"), ("2.5", "2500ms"), ("60", "1min")])
 def test_a_transaction_waits_as_long_as_the_url_says(postgres_db: str, asked: str, waits: str) -> None:
     """PostgreSQL's own zero would be for ever."""
-    with make_engine(asking(postgres_db, timeout=asked)).connect() as connection, transaction(connection, writes=True):
+    with (
+        make_engine(asking(postgres_db, timeout=asked)).connect() as connection,
+        open_transaction(connection, writes=True),
+    ):
         assert connection.scalar(sa.text("SHOW lock_timeout")) == waits
 
 
@@ -128,7 +131,7 @@ def test_every_spelling_of_a_driver_of_libpq_means_psycopg(postgres_db: str, dri
     url = sa.make_url(postgres_db).set(drivername=driver).render_as_string(hide_password=False)
 
     with Ledger(url) as ledger:
-        assert ledger.runs(1) == []
+        assert ledger.runs.list_newest(1) == []
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ def test_a_name_and_a_password_with_at_signs_as_they_should_be_written_are_taken
     try:
         run_sql(postgres_db, "ALTER ROLE \"a@b\" PASSWORD 'p@ss%%40/?#'")  # as the driver wants it
         with Ledger(url.set(username="a@b", password="p@ss%40/?#").render_as_string(hide_password=False)) as ledger:
-            assert ledger.runs(1) == []
+            assert ledger.runs.list_newest(1) == []
     finally:
         run_sql(postgres_db, 'REASSIGN OWNED BY "a@b" TO CURRENT_USER', 'DROP OWNED BY "a@b"', 'DROP ROLE "a@b"')
 
@@ -309,7 +312,7 @@ def test_a_role_that_may_not_make_a_schema_is_told_what_to_ask_for_and_that_does
     assert f'`CREATE SCHEMA offline_capi AUTHORIZATION "{role}"`' in str(refused.value)
     run_sql(postgres_db, *advised(role, "CREATE"))
     with Ledger(url) as ledger:
-        assert ledger.runs(1) == []
+        assert ledger.runs.list_newest(1) == []
     assert tables_in(postgres_db, "offline_capi") == TABLES
 
 
@@ -327,7 +330,7 @@ def test_a_role_with_the_rights_that_are_advised_uses_tables_that_somebody_else_
 
     night = desk.next_night()
     assert night.fates(batch(["e-1"])) == {"e-1": Fate.ALREADY_SENT}
-    assert night.ledger.purge(night.now) == 1
+    assert night.ledger.journal.purge(night.now) == 1
 
 
 def test_a_role_that_may_only_select_can_look(postgres_db: str, role: str) -> None:
@@ -339,6 +342,6 @@ def test_a_role_that_may_only_select_can_look(postgres_db: str, role: str) -> No
     )
 
     with Ledger(as_role(postgres_db, role)) as ledger:
-        assert ledger.runs(1) == []
+        assert ledger.runs.list_newest(1) == []
         with pytest.raises(LedgerError, match="permission denied"):
-            ledger.begin_run("upload", WINDOW, trigger="manual", now=START)
+            ledger.runs.begin("upload", WINDOW, trigger="manual", now=START)

@@ -21,11 +21,11 @@ def desk(ledger_url: str) -> Desk:
 def finish(desk: Desk, unconfirmed: int) -> None:
     """Close the run with books as its report keeps them."""
     report = {"balance": "", "clients": {"acme": {"sent": 1, **({"unconfirmed": unconfirmed} if unconfirmed else {})}}}
-    desk.ledger.finish_run(desk.run, status="partial", report=report, now=desk.now)
+    desk.ledger.runs.finish(desk.run, status="partial", report=report, now=desk.now)
 
 
 def listed(desk: Desk) -> list[UnconfirmedRequest]:
-    return desk.ledger.unconfirmed(desk.now)
+    return desk.ledger.journal.find_unconfirmed(desk.now)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -125,7 +125,7 @@ def test_a_repeat_that_never_left_keeps_the_first_doubt(desk: Desk) -> None:
     second = desk.next_night()
     second.fates(batch(["e"]))
     second.post(batch(["e"]), Fate.DEFERRED)
-    second.ledger.finish_run(second.run, status="partial", report=None, now=second.now)
+    second.ledger.runs.finish(second.run, status="partial", report=None, now=second.now)
 
     assert [(found.run_id, found.since) for found in listed(second)] == [(second.run, desk.now)]
 
@@ -133,7 +133,7 @@ def test_a_repeat_that_never_left_keeps_the_first_doubt(desk: Desk) -> None:
 def test_the_uploads_and_the_clients_they_sent_for_are_known(desk: Desk) -> None:
     desk.post(batch(["e"]), Fate.SENT)
 
-    assert desk.ledger.uploads() == ["upload"]
-    assert desk.ledger.clients_of({"upload"}) == {"acme"}
-    assert desk.ledger.clients_of({"another"}) == set()
-    assert desk.ledger.clients_of(set()) == set()
+    assert desk.ledger.runs.list_uploads() == ["upload"]
+    assert desk.ledger.runs.list_clients({"upload"}) == {"acme"}
+    assert desk.ledger.runs.list_clients({"another"}) == set()
+    assert desk.ledger.runs.list_clients(set()) == set()

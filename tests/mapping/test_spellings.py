@@ -14,7 +14,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from offline_capi.config.formats import format_problem
+from offline_capi.config.formats import find_format_problem
 from offline_capi.mapping.numerals import money_sign, read_money, read_numbers
 from offline_capi.mapping.times import TimeRule, read_instants
 from tests.mapping.mapped import faults, mapped, source
@@ -240,7 +240,7 @@ def test_times_are_the_instants_that_they_say(text, form, instant):
     ],
 )
 def test_a_format_that_loses_something_is_a_problem_of_the_configuration(form, problem):
-    assert problem in (format_problem(form) or "")
+    assert problem in (find_format_problem(form) or "")
 
 
 # ---------------------------------------------------------------------------------------------- ids

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from offline_capi.config.patterns import pattern_problem, with_named_group
-from offline_capi.config.settings import FieldSpec
+from offline_capi.config.fields import FieldSpec
+from offline_capi.config.patterns import find_pattern_problem, name_group
 from tests.mapping.mapped import custom, faults, mapped, source
 
 
@@ -126,4 +126,4 @@ def test_a_step_that_cannot_be_is_refused_in_words(step, said):
     ],
 )
 def test_the_group_of_a_pattern_is_found_as_re2_reads_it(pattern, named):
-    assert (pattern_problem(pattern, one_group=True), with_named_group(pattern, "g")) == (None, named)
+    assert (find_pattern_problem(pattern, one_group=True), name_group(pattern, "g")) == (None, named)

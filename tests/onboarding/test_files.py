@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from offline_capi.errors import OfflineCapiError, SourceError, UsageError
-from offline_capi.onboarding import Origin, look_at_file
+from offline_capi.onboarding import Origin, inspect_file
 from tests.onboarding.beginner import CANARY
 
 NAMES = ["order_no", "mail", "city"]
@@ -26,7 +26,7 @@ def as_csv(delimiter: str, *, rows: int = len(VALUES)) -> str:
 def look(folder: Path, name: str, content: bytes) -> Origin:
     path = folder / name
     path.write_bytes(content)
-    return look_at_file(str(path), {})
+    return inspect_file(str(path), {})
 
 
 def read(origin: Origin) -> list[list[str]]:
@@ -66,7 +66,7 @@ def test_every_format_is_read(tmp_path: Path) -> None:
     parquet.write_table(pa.Table.from_pylist(objects), tmp_path / "sales.parquet")
 
     found = [
-        look_at_file(str(tmp_path / "sales.parquet"), {}),
+        inspect_file(str(tmp_path / "sales.parquet"), {}),
         look(tmp_path, "sales.jsonl", "\n".join(map(json.dumps, objects)).encode()),
         look(tmp_path, "sales.csv.gz", gzip.compress(as_csv(",").encode())),
         look(tmp_path, "sales.txt", as_csv(";").encode()),
@@ -81,7 +81,7 @@ def test_a_folder_is_looked_at_whole(tmp_path: Path) -> None:
     for day in (22, 23):
         (tmp_path / f"sales_2026-11-{day}.csv").write_text(as_csv(","), encoding="utf-8")
 
-    origin = look_at_file(str(tmp_path), {})
+    origin = inspect_file(str(tmp_path), {})
 
     assert len(origin.sample) == 60
     assert origin.day is None
@@ -90,7 +90,7 @@ def test_a_folder_is_looked_at_whole(tmp_path: Path) -> None:
 def test_a_path_may_name_a_variable(tmp_path: Path) -> None:
     (tmp_path / "sales.csv").write_text(as_csv(","), encoding="utf-8")
 
-    origin = look_at_file("${DATA}/sales.csv", {"DATA": str(tmp_path)})
+    origin = inspect_file("${DATA}/sales.csv", {"DATA": str(tmp_path)})
 
     assert (origin.node["path"], origin.name) == ("${DATA}/sales.csv", "sales")
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_not_there_is_looked_for_among_its_neighbours(tmp_path: P
     (tmp_path / "sales.csv").write_text(as_csv(","), encoding="utf-8")
 
     with pytest.raises(SourceError, match=r'did you mean "sales\.csv"'):
-        look_at_file(str(tmp_path / "slaes.csv"), {})
+        inspect_file(str(tmp_path / "slaes.csv"), {})
 
 
 @pytest.mark.parametrize(

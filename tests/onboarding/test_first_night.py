@@ -122,7 +122,7 @@ def test_machines_are_told_the_same(beginner: Beginner) -> None:
     assert said.code == 0
     assert (said.json["first_night"], said.json["problems"]) == (str(yesterday("UTC")), [])
     assert said.json["plan"]["rows"]["sent"] == 60
-    assert lines["user_data.em"]["standing"] == "taken"
+    assert lines["user_data.em"]["confidence"] == "taken"
     assert CANARY not in said.out
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from offline_capi.errors import UsageError
 from offline_capi.model import SourceRows
-from offline_capi.onboarding import Answers, Origin, Proposal, Standing, propose
-from offline_capi.onboarding.files import dated_path
+from offline_capi.onboarding import Answers, Confidence, Origin, Proposal, propose
+from offline_capi.onboarding.files import generalise_path
 from offline_capi.onboarding.sample import Sample
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
@@ -35,15 +35,15 @@ def table(**columns: Any) -> dict[str, Any]:
 
 def proposal(columns: dict[str, Any], **said: Any) -> Proposal:
     batch = pa.RecordBatch.from_pydict(columns)
-    origin = Origin("sales", "rows", {"path": "sales.csv"}, {}, Sample.of([SourceRows(batch, "sales", 1)]))
+    origin = Origin("sales", "rows", {"path": "sales.csv"}, {}, Sample.collect([SourceRows(batch, "sales", 1)]))
     return propose(origin, Answers(**{**SAID, **said}), NOW)
 
 
-def lines(found: Proposal, place: str) -> list[tuple[Any, Standing]]:
-    return [(line.node, line.standing) for line in found.lines if line.place == place]
+def lines(found: Proposal, place: str) -> list[tuple[Any, Confidence]]:
+    return [(line.node, line.confidence) for line in found.lines if line.place == place]
 
 
-TAKEN, UNSURE, OPEN = Standing.TAKEN, Standing.UNSURE, Standing.OPEN
+TAKEN, UNSURE, OPEN = Confidence.TAKEN, Confidence.UNSURE, Confidence.OPEN
 
 
 # ---------------------------------------------------------------------------------------------- when
@@ -97,7 +97,7 @@ def test_the_event_is_told_from_what_happened_to_its_row() -> None:
         ([datetime(2026, 11, 23, 10, tzinfo=UTC)] * ROWS, ("UTC", TAKEN)),
     ],
 )
-def test_a_zone_is_asked_for_only_where_values_have_none(values: list[Any], zone: tuple[Any, Standing]) -> None:
+def test_a_zone_is_asked_for_only_where_values_have_none(values: list[Any], zone: tuple[Any, Confidence]) -> None:
     assert lines(proposal(table(sold_at=values), timezone=None), "window.timezone") == [zone]
 
 
@@ -212,7 +212,7 @@ def test_births_get_the_format_that_their_rows_prove(births: list[str], expected
 def test_births_that_can_be_read_in_two_ways_are_unsure() -> None:
     found = proposal(table(birth_date=["02/03/1980"] * ROWS))
 
-    assert [standing for _, standing in lines(found, "user_data.db")] == [UNSURE]
+    assert [confidence for _, confidence in lines(found, "user_data.db")] == [UNSURE]
 
 
 def test_several_addresses_of_a_person_are_taken_and_several_cities_are_not() -> None:
@@ -246,7 +246,7 @@ def test_a_person_may_name_a_column_that_looks_like_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "node", "standing"),
+    ("values", "node", "confidence"),
     [
         (["12.50", "1,234.00"] * 20, {}, TAKEN),
         (["12,50", "1.234,00"] * 20, {"decimal": ","}, TAKEN),
@@ -260,19 +260,19 @@ def test_a_person_may_name_a_column_that_looks_like_nothing() -> None:
     ],
 )
 def test_a_value_is_taken_where_its_decimal_mark_is_certain(
-    values: list[Any], node: dict[str, str], standing: Standing
+    values: list[Any], node: dict[str, str], confidence: Confidence
 ) -> None:
     found = lines(proposal(table(amount=values)), "custom_data.value")
 
-    assert found[0] == ({"column": "amount", "type": "number", **node}, standing)
-    assert [standing for _, standing in found[1:]] == ([] if standing is TAKEN else [OPEN])
+    assert found[0] == ({"column": "amount", "type": "number", **node}, confidence)
+    assert [confidence for _, confidence in found[1:]] == ([] if confidence is TAKEN else [OPEN])
 
 
 def test_two_amounts_are_a_persons_to_choose() -> None:
     found = lines(proposal(table(total=["99.00"] * ROWS)), "custom_data.value")
     told = lines(proposal(table(total=["99.00"] * ROWS), value="total"), "custom_data.value")
 
-    assert [standing for _, standing in found] == [UNSURE, UNSURE, OPEN]
+    assert [confidence for _, confidence in found] == [UNSURE, UNSURE, OPEN]
     assert told == [({"column": "total", "type": "number"}, TAKEN)]
 
 
@@ -280,7 +280,8 @@ def test_two_amounts_are_a_persons_to_choose() -> None:
     ("values", "said", "expected"),
     [
         (["EUR", "gbp"] * 20, None, ("currency", TAKEN)),
-        (["euro"] * 40, None, ({"column": None}, OPEN)),
+        (["euro"] * 40, None, ({"column": "currency", "map": {"euro": "EUR"}}, TAKEN)),
+        (["dollars"] * 40, None, ({"column": None}, OPEN)),
         (None, None, ({"column": None}, OPEN)),
         (None, "EUR", ("EUR", TAKEN)),
     ],
@@ -307,7 +308,7 @@ def test_rows_of_several_clients_are_noticed() -> None:
 def test_nothing_said_is_nothing_made_up() -> None:
     found = proposal(table(), event=None, action_source=None, timezone=None)
 
-    assert {line.place for line in found.of(OPEN)} == {"event.name", "event.action_source", "window.timezone"}
+    assert {line.place for line in found.list_lines(OPEN)} == {"event.name", "event.action_source", "window.timezone"}
 
 
 # ---------------------------------------------------------------------------------------------- names
@@ -324,15 +325,83 @@ def test_nothing_said_is_nothing_made_up() -> None:
     ],
 )
 def test_the_day_in_a_name_becomes_every_day(path: str, written: str) -> None:
-    assert dated_path(path)[0] == written
+    assert generalise_path(path)[0] == written
 
 
 @given(st.dates(date(2001, 1, 1), date(2099, 12, 31)), st.sampled_from(["%Y-%m-%d", "%Y%m%d", "%Y.%m.%d"]))
 def test_a_day_is_found_however_it_is_written(day: date, form: str) -> None:
     """The path of that day is the path that it was read from."""
     path = f"in/sales-{day.strftime(form)}-x.csv"
-    written, found = dated_path(path)
+    written, found = generalise_path(path)
 
     assert found == day
     assert "{date" in written
     assert written.replace("{date}", "{date:%Y-%m-%d}").replace(f"{{date:{form}}}", day.strftime(form)) == path
+
+
+# ---------------------------------------------------------------------------------------------- headers as people write
+
+
+def test_headers_as_people_write_them() -> None:
+    """First, Last, Ctry and Loyalty No are the commonest headers of a CRM."""
+    found = proposal(
+        table(
+            First=["Ana"] * ROWS,
+            Last=["Li"] * ROWS,
+            Ctry=["US"] * ROWS,
+            **{"Loyalty No": [f"L{n % 7}" for n in range(ROWS)]},
+        )
+    )
+
+    keys = {line.columns[0]: line.key for line in found.list_section("user_data") if line.columns}
+    assert {"First": "fn", "Last": "ln", "Ctry": "country", "Loyalty No": "external_id"}.items() <= keys.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"), [("Garc\u00eda, Kwame", (",", 2), (",", 1)), ("Kwame Garc\u00eda", (" ", 1), (" ", -1))]
+)
+def test_a_full_name_is_split(name: str, first: tuple[str, int], last: tuple[str, int]) -> None:
+    found = proposal(table(**{"Full Name": [name] * ROWS}))
+
+    for key, (by, part) in (("fn", first), ("ln", last)):
+        ((node, how),) = lines(found, f"user_data.{key}")
+        assert (node["text"], how) == ([{"split": {"by": by, "part": part}}, "trim"], TAKEN)
+
+
+def test_cents_are_divided_and_other_whole_numbers_are_not() -> None:
+    cents = proposal(table(amount=None, amount_cents=[14475] * ROWS), currency="USD")
+    whole = proposal(table(amount=[14475] * ROWS), currency="USD")
+
+    ((node, _),) = lines(cents, "custom_data.value")
+    assert node == {"column": "amount_cents", "type": "number", "divide": 100}
+    assert "divide" not in lines(whole, "custom_data.value")[0][0]
+
+
+def test_rows_that_are_no_conversions_are_left_out() -> None:
+    """A refunded row never goes out as a Purchase; a stage whose words are not known is asked about."""
+    status = proposal(table(Status=["completed", "refunded", "Cancelled", "completed"] * (ROWS // 4)))
+    stage = proposal(table(Stage=["New", "Won"] * (ROWS // 2)))
+
+    assert lines(status, "filter") == [({"column": "Status", "not_equals": ["Cancelled", "refunded"]}, TAKEN)]
+    assert [how for _, how in lines(stage, "filter")] == [UNSURE]
+
+
+def test_an_id_that_exists_is_never_denied() -> None:
+    """A lead's id that is none of Meta's, and a member with a time, tell events apart."""
+    lead = proposal(table(order_id=None, **{"Lead ID": [f"Q-{n}" for n in range(ROWS)]}))
+    member = proposal(table(order_id=None, member_id=[f"m{n % 7}" for n in range(ROWS)]))
+    told = proposal(table(member_id=[f"m{n % 7}" for n in range(ROWS)]), id="{member_id}-{order_id}")
+
+    assert lines(lead, "event.id") == [("Lead ID", TAKEN)]
+    ((node, how),) = lines(member, "event.id")
+    assert (node.startswith("{member_id}-"), how) == (True, TAKEN)
+    assert ("member_id", TAKEN) in lines(told, "user_data.external_id")
+
+
+def test_every_column_left_aside_has_its_reason() -> None:
+    found = proposal(table(Notes=["x"] * ROWS, Empty=[None] * ROWS, fbclid=["IwAR" + "x" * 30] * ROWS))
+
+    assert found.aside["Notes"] == "one value in every row"
+    assert found.aside["Empty"] == "empty in every row"
+    assert all(found.aside.values())
+    assert "fb.1." in next(line.because for line in found.lines if "fbclid" in line.columns)

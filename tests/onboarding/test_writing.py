@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from offline_capi.audit.names import key_of
 from offline_capi.config import load_config
 from offline_capi.model import SourceRows
-from offline_capi.onboarding import Answers, Origin, known_in, propose, save, write_up
+from offline_capi.onboarding import Answers, Origin, propose, read_project, save, write_up
 from offline_capi.onboarding.sample import Sample
 from tests.onboarding.test_proposals import NOW, ROWS, table
 
@@ -46,10 +46,10 @@ def written(columns: dict[str, object], folder: Path, **said: object) -> str:
     for kind in ("clients", "upload"):  # so that they need not be made
         (folder / "schema").mkdir(exist_ok=True)
         (folder / f"schema/{kind}.schema.json").touch()
-    sample = Sample.of([SourceRows(pa.RecordBatch.from_pydict(columns), "sales", 1)])
+    sample = Sample.collect([SourceRows(pa.RecordBatch.from_pydict(columns), "sales", 1)])
     origin = Origin("sales", "rows", {"path": "sales.csv"}, {}, sample)
     answers = Answers("acme", "1234567890", "Purchase", "physical_store", "UTC", **said)
-    files = write_up("sales", propose(origin, answers, NOW), origin, answers, known_in(folder, {}))
+    files = write_up("sales", propose(origin, answers, NOW), origin, answers, read_project(folder, {}))
     save({path: text for path, text in files.items() if path.suffix == ".yml"})
     return files[folder / "uploads/sales.yml"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.errors import ConfigError
 from offline_capi.model import Window
 from offline_capi.operations.preflight import check_columns, rows_to_expect

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from offline_capi.config import load_config
-from offline_capi.config.settings import TEST_FATES
+from offline_capi.config.upload import TEST_FATES
 from offline_capi.model import Fate
 from offline_capi.operations.upload_tests import run_tests
 from tests.support.sandbox_server import Sandbox

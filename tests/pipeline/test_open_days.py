@@ -113,7 +113,7 @@ def test_p20_a_killed_run_leaves_its_day_open(nights: Nights) -> None:
     nights.move_to(nights.at(1))
     with nights.services() as services:  # what a process leaves that dies before its first request
         window = Window.of_day(nights.day(0), nights.zone.key)
-        services.ledger.begin_run(NAME, window, trigger="scheduled", now=nights.moment, covered_since=window.since)
+        services.ledger.runs.begin(NAME, window, trigger="scheduled", now=nights.moment, covered_since=window.since)
     just_now = nights.days()[nights.day(0)]
     night = nights.run(1)
 

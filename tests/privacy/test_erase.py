@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import event_key_of
-from offline_capi.ledger import audit_entries
+from offline_capi.ledger import list_audit_entries
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline import Services, begin_run, find_report, reconcile, send_staged, stage_upload
 from offline_capi.privacy import Erased, Person, erase_person, purge_expired
@@ -279,7 +279,7 @@ def test_p17_files_of_a_killed_process_are_removed(
 def test_p17_the_audit_log_says_who_erased_and_not_whom(night: Night) -> None:
     with night.services() as services:
         erase_person(Person({"em": [PERSON["email"]]}, event_ids=["jane-bad-1"]), services, who="ann@desk")
-        (entry,) = audit_entries(services.ledger)
+        (entry,) = list_audit_entries(services.ledger)
 
     told = repr(entry).lower()
     assert (entry.who, entry.action, entry.subject) == ("ann@desk", "erase", "a person")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.errors import ConfigError
-from offline_capi.ledger import AuditAction, audit_entries, keep_read_back, read_back_of
+from offline_capi.ledger import AuditAction, list_audit_entries, load_read_back, save_read_back
 from offline_capi.model import Fate, ReadBack, Window
 from offline_capi.pipeline import Services, begin_run, reconcile, send_staged, stage_upload
 from offline_capi.privacy import purge_expired, purge_if_due
@@ -68,7 +68,7 @@ def test_each_kind_goes_after_its_own_period(night: Night, days: float, files: s
         foreseen = purge_expired(after(services, days), dry_run=True)
         before = kept(night)
         purged = purge_expired(after(services, days))
-        left = services.ledger.purge(NOW + timedelta(days=1000))
+        left = services.ledger.journal.purge(NOW + timedelta(days=1000))
 
     assert len(before) == 3
     assert kept(night) == files
@@ -89,9 +89,9 @@ def test_a_report_goes_and_its_run_stays_as_long_as_the_ledger_knows_its_request
         early = purge_expired(after(services, 99))
         middle = purge_expired(after(services, 101))
         again = purge_expired(after(services, 102))
-        named, parts = services.ledger.run(run), services.ledger.parts(run)
+        named, parts = services.ledger.runs.get(run), services.ledger.runs.load_parts(run)
         late = purge_expired(after(services, 201))
-        left = services.ledger.runs(10)
+        left = services.ledger.runs.list_newest(10)
 
     assert [one.reports for one in (early, middle, again, late)] == [0, 1, 0, 1]
     assert (named.report, parts, left) == (None, {}, [])
@@ -100,10 +100,10 @@ def test_a_report_goes_and_its_run_stays_as_long_as_the_ledger_knows_its_request
 def test_what_meta_counted_and_the_audit_log_go_too(night: Night) -> None:
     told = ReadBack("corner_shop", "1", "received", NOW.date(), {"Purchase": 1}, NOW)
     with night.services() as services:
-        keep_read_back(services.ledger, [told], now=NOW)
+        save_read_back(services.ledger, [told], now=NOW)
         purge_expired(after(services, 0))
         purged = [purge_expired(after(services, days)) for days in (92, 94.5, 1094, 1096)]
-        left = read_back_of(services.ledger, since=NOW.date(), until=NOW.date())
+        left = load_read_back(services.ledger, since=NOW.date(), until=NOW.date())
 
     assert [one.read_back for one in purged] == [0, 1, 0, 0]
     assert [one.audit_log for one in purged] == [0, 0, 0, 1]
@@ -131,7 +131,7 @@ def test_it_is_due_once_a_day_and_the_audit_log_remembers(night: Night) -> None:
     red_run(night)
     with night.services() as services:
         done = [purge_if_due(after(services, days), who="cron") for days in (0, 0.5, 1, 1.5, 8, 8.1)]
-        entries = audit_entries(services.ledger, action=AuditAction.PURGE)
+        entries = list_audit_entries(services.ledger, action=AuditAction.PURGE)
 
     assert [one is not None for one in done] == [True, False, True, False, True, False]
     assert [(entry.who, dict(entry.detail)) for entry in entries] == [("cron", {"staged_files": 1})] + [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.config.settings import Limits
+from offline_capi.config.upload import LossLimits
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import BalanceError, UsageError
 from offline_capi.model import Count, Fate, Reason, Tally
@@ -79,7 +79,7 @@ def test_p18_nothing_of_others_is_in_it_in_any_form(night: Night) -> None:
 def test_a_client_whose_rows_all_wait_for_it_has_no_complete_report() -> None:
     """For the run, one paused client of many is within the limit."""
     fates = Counter({Count(Fate.SENT, "acme", DAY): 990, Count(Fate.DEFERRED, "bank", DAY, Reason.PAUSED_CLIENT): 10})
-    report = report_of(Tally(read=1000, fates=fates, read_of=Counter(acme=990, bank=10)), Limits(max_invalid=0.02))
+    report = report_of(Tally(read=1000, fates=fates, read_of=Counter(acme=990, bank=10)), LossLimits(max_invalid=0.02))
 
     acme, bank = report.of_client("acme"), report.of_client("bank")
 
@@ -112,10 +112,10 @@ def test_p01_books_of_a_client_that_do_not_balance_are_an_error_even_where_those
 
 
 def test_the_list_of_clients_says_when_events_of_each_were_last_accepted(night: Night) -> None:
-    before = night.run("clients", "list", "--json").json
+    before = night.run("clients", "list", "--json").json["clients"]
     night.send("sales")
 
-    after = {one["client"]: one["last_accepted_at"] for one in night.run("clients", "list", "--json").json}
+    after = {one["client"]: one["last_accepted_at"] for one in night.run("clients", "list", "--json").json["clients"]}
 
     assert {one["last_accepted_at"] for one in before} == {None}
     assert {client for client, at in after.items() if at} == {"nordic_outlet", f"nordic_outlet@{SECOND}"}

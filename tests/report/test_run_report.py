@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from offline_capi.config.settings import Limits, Upload
+from offline_capi.config.upload import LossLimits, Upload
 from offline_capi.errors import BalanceError, PartialLossError
 from offline_capi.model import REASONS, AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
 from offline_capi.report import (
@@ -37,7 +37,7 @@ def tally_of(read: int | None = None, **rows: int) -> Tally:
     return Tally(read=sum(rows.values()) if read is None else read, fates=fates)
 
 
-def report_of(tally: Tally, limits: Limits | None = None) -> RunReport:
+def report_of(tally: Tally, limits: LossLimits | None = None) -> RunReport:
     moment = datetime(2026, 11, 24, 3, tzinfo=UTC)
     return make_report(
         run_id="r1",
@@ -47,7 +47,7 @@ def report_of(tally: Tally, limits: Limits | None = None) -> RunReport:
         started_at=moment,
         ended_at=moment,
         tally=tally,
-        limits=limits or Limits(),
+        limits=limits or LossLimits(),
     )
 
 
@@ -68,13 +68,13 @@ def test_p14_one_row_refused_in_doubt_or_held_makes_the_run_partial(fate):
     report = report_of(tally_of(sent=999_999, **{fate: 1}))
 
     assert report.status is Status.PARTIAL
-    with pytest.raises(PartialLossError, match=f"1 {fate.replace('_', ' ')}"):
+    with pytest.raises(PartialLossError, match=f"1 {Fate(fate).words}"):
         report.raise_for_loss()
 
 
 @pytest.mark.parametrize(("invalid", "status"), [(2, Status.COMPLETE), (3, Status.PARTIAL)])
 def test_p14_rejected_rows_count_against_the_limit_of_the_upload(invalid, status):
-    assert judge(tally_of(sent=100 - invalid, invalid=invalid), Limits(max_invalid=0.02))[0] is status
+    assert judge(tally_of(sent=100 - invalid, invalid=invalid), LossLimits(max_invalid=0.02))[0] is status
 
 
 @pytest.mark.parametrize("reason", [Reason.UNKNOWN_CLIENT, Reason.PAUSED_CLIENT])
@@ -86,11 +86,11 @@ def test_p14_rows_held_for_their_client_count_against_the_limit_of_rejected_ones
     tally = tally_of(sent=99 - deferred, invalid=1)
     tally += Tally(read=deferred, fates=Counter({Count(Fate.DEFERRED, "acme", DAY, reason, "client"): deferred}))
 
-    assert judge(tally, Limits(max_invalid=0.02))[1] == problems
+    assert judge(tally, LossLimits(max_invalid=0.02))[1] == problems
 
 
 def test_an_empty_window_is_a_complete_run():
-    assert judge(Tally(), Limits()) == (Status.COMPLETE, ())
+    assert judge(Tally(), LossLimits()) == (Status.COMPLETE, ())
 
 
 def test_a_report_survives_the_ledger():
@@ -118,7 +118,7 @@ def test_tallies_add_up_in_any_grouping(entries):
 def test_the_text_says_why_rows_were_not_sent_and_what_to_do():
     console = Console(file=io.StringIO(), width=160)
 
-    print_report(report_of(tally_of(sent=3, expired=2), Limits(max_expired=0.1)), console)
+    print_report(report_of(tally_of(sent=3, expired=2), LossLimits(max_expired=0.1)), console)
 
     text = console.file.getvalue()
     assert "5 read = 3 sent + 2 expired" in text
@@ -255,7 +255,7 @@ MIDNIGHT = datetime(2026, 11, 22, 5, tzinfo=UTC)
 def test_p21_a_day_of_which_nothing_was_delivered_is_not_hidden_by_others(
     tally: Tally, limits: dict[str, float], problem: str
 ) -> None:
-    status, problems = judge(tally, Limits(**limits), days=[DAY])
+    status, problems = judge(tally, LossLimits(**limits), days=[DAY])
 
     assert (status, bool(problems)) == (Status.PARTIAL if problem else Status.COMPLETE, bool(problem))
     assert "".join(problems).startswith(problem.replace("the 1 row read", "the 1 row read was"))
@@ -315,7 +315,7 @@ def test_a_report_of_an_earlier_version_is_read():
 def test_many_missing_files_are_counted():
     absent = tuple(AbsentFile(DAY + timedelta(days=n), f"{n}.csv") for n in range(8))
 
-    (problem,) = judge(Tally(absent=absent), Limits())[1]
+    (problem,) = judge(Tally(absent=absent), LossLimits())[1]
 
     assert ("2026-11-27 (4.csv) and 3 more; " in problem, "5.csv" in problem) == (True, False)
 

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from offline_capi.config.settings import FileSource, SqlSource
+from offline_capi.config.source import FileSource, SqlSource
 from offline_capi.model import SourceRows, Window
 from offline_capi.sources import Source, SourceAccess, open_source
 

@@ -37,7 +37,7 @@ import resource, sys
 from pathlib import Path
 from offline_capi.runtime.process import set_up_process
 set_up_process()
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import OfflineCapiError
 from tests.sources.reading import WINDOW, open_at
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.demo.samples import DATA_SAMPLES, build_samples, dated
 from offline_capi.model import Window
 from tests.benchmarks.data import scale

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError, SourceSchemaError
 from offline_capi.model import Window
 from tests.sources.reading import DAY, WINDOW, batches, columns_of, open_at, query, rows

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config import EnvironmentSecrets, SecretRef
-from offline_capi.config.client_table import Pulled, write_pulled
+from offline_capi.config.client_table import PulledClients, write_pulled
 from offline_capi.config.token_store import KEY_FILE, STORE, TokenStore
 from offline_capi.errors import ConfigError, OfflineCapiError, UsageError
 from offline_capi.ledger import Ledger
@@ -160,7 +160,9 @@ def test_the_write_ahead_log_is_as_closed_as_the_ledger(tmp_path: Path):
 
 def test_pulled_clients_and_exports_are_private(tmp_path: Path):
     write_pulled(
-        tmp_path / "clients.pulled.json", Pulled({"acme": {"contacts": ["a@b.example"]}}, (), {}), datetime.now(UTC)
+        tmp_path / "clients.pulled.json",
+        PulledClients({"acme": {"contacts": ["a@b.example"]}}, (), {}),
+        datetime.now(UTC),
     )
     with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
         export_events(ledger, tmp_path / "events.parquet")

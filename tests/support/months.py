@@ -148,10 +148,10 @@ def _run(project: Nights, month: Month, night: int, chance: random.Random, *, he
 def _collect(project: Nights, month: Month) -> None:
     """What the runs of the month told of for the first time."""
     with project.services() as services:
-        for run in services.ledger.runs(1_000):
+        for run in services.ledger.runs.list_newest(1_000):
             if run.report:
                 month.closed.update(list(run.report["tally"].get("closed", {})))
-            table, _ = services.stage.not_sent(run.id)
+            table, _ = services.stage.read_unsent(run.id)
             rows = table.to_pylist()
             for row in rows:
                 final = row["fate"] in ("invalid", "expired", "refused") or row["reason"] == Reason.UNSETTLED

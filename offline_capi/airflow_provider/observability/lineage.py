@@ -1,4 +1,4 @@
-"""Where an upload's rows come from and which pixel they went to, for whoever reads Airflow's hook lineage.
+"""Where an upload's rows come from and which pixel they went to, for readers of Airflow's hook lineage.
 
 OpenLineage's provider does, and so do plugins of catalogues. Without a reader nothing is looked up. A table is named as
 Airflow names assets (``postgres://host:5432/database/schema/table``), files by their folder, a pixel by ours:
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from offline_capi.config import Upload
     from offline_capi.pipeline import Services
 
-__all__ = ["pixel_to_openlineage", "tell_lineage"]
+__all__ = ["convert_pixel_to_openlineage", "report_lineage"]
 
 SCHEME = "meta-capi"
 
 _log = structlog.get_logger(__name__)
 
 
-def tell_lineage(upload: Upload, services: Services, sent: Mapping[str, int]) -> None:
+def report_lineage(upload: Upload, services: Services, sent: Mapping[str, int]) -> None:
     """Tell what was read and where it went: ``sent`` is how many events each client's pixel got.
 
     It comes after the sending, and whatever cannot be named is left out rather than failing the task.
@@ -43,14 +43,14 @@ def tell_lineage(upload: Upload, services: Services, sent: Mapping[str, int]) ->
         access = make_source_access(upload, services.deployment, services.secrets)
         for uri in open_source(upload.source, access).list_datasets():
             collector.add_input_asset(reader, uri=uri)
-        for uri, events in _pixel_uris(services, sent):
+        for uri, events in _list_pixel_uris(services, sent):
             collector.add_output_asset(reader, uri=uri, asset_extra={"events": events})
     # OSError: no file of the query here; ValueError: another provider refuses the form of its URI
     except (ConfigError, SourceError, OSError, ValueError) as error:
         _log.warning("lineage is incomplete", cause=type(error).__name__)
 
 
-def pixel_to_openlineage(asset: Any, lineage_context: Any) -> Any:  # noqa: ARG001  as Airflow calls it
+def convert_pixel_to_openlineage(asset: Any, lineage_context: Any) -> Any:  # noqa: ARG001  as Airflow calls it
     """The pixel as OpenLineage names data, with how many events it got; Airflow finds this by the asset's scheme."""
     from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
 
@@ -61,7 +61,7 @@ def pixel_to_openlineage(asset: Any, lineage_context: Any) -> Any:  # noqa: ARG0
     return OutputDataset(f"{uri.scheme}://{uri.netloc}", uri.path.lstrip("/"), outputFacets=statistics)
 
 
-def _pixel_uris(services: Services, sent: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+def _list_pixel_uris(services: Services, sent: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     host = urlsplit(services.deployment.platform.graph_url).netloc
     for client, events in sent.items():
         yield f"{SCHEME}://{host}/{services.deployment.recipients[client].pixel_id}", events

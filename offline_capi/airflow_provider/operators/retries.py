@@ -1,4 +1,4 @@
-"""What Airflow does after a failure: decided by the kind of error, within the task's count of retries.
+"""Airflow's retries of a task, derived from delivery's retry policy.
 
 Errors are named by dotted path, so that a DAG file loads nothing for them.
 """
@@ -9,29 +9,21 @@ from datetime import timedelta
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-__all__ = ["upload_retry_policy"]
+from offline_capi.delivery.retry import RetryPolicy, RunRetry
 
-_RETRY = {
-    "TemporaryError": (timedelta(minutes=2), "a fault that passes: only what is missing is sent again"),
-    "LedgerBusyError": (timedelta(seconds=30), "another process held the ledger"),
-}
-_FAIL = {
-    "ConfigError": "the configuration or the trigger form has to be put right first",
-    "SourceSchemaError": "the source has other columns than the upload names",
-    "AccessDeniedError": "the token or the pixel's permission has to be renewed first",
-    "PartialLossError": "what was lost is known, and repeating does not change it",
-    "BalanceError": "a bug in offline_capi: please report it",
-}
+__all__ = ["upload_retry_policy"]
 
 
 def upload_retry_policy(usual: timedelta = timedelta(minutes=5)) -> ExceptionRetryPolicy:
-    """Wait and repeat what passes, fail at once what somebody has to mend; anything else is repeated as usual.
+    """Retry transient faults, fail at once where a person has to act; any other error is retried as usual.
 
-    What passes is waited for as long as such faults take, but not longer than the ``usual`` delay.
+    A transient fault is waited for as long as the policy says, but not longer than the ``usual`` delay.
     """
-    retry = [
-        RetryRule(f"offline_capi.errors.{name}", RetryAction.RETRY, retry_delay=min(delay, usual), reason=reason)
-        for name, (delay, reason) in _RETRY.items()
-    ]
-    fail = [RetryRule(f"offline_capi.errors.{name}", RetryAction.FAIL, reason=reason) for name, reason in _FAIL.items()]
-    return ExceptionRetryPolicy(rules=[*retry, *fail])
+    return ExceptionRetryPolicy(rules=[_make_rule(after, usual) for after in RetryPolicy().after_run])
+
+
+def _make_rule(after: RunRetry, usual: timedelta) -> RetryRule:
+    path = f"{after.error.__module__}.{after.error.__qualname__}"
+    if after.delay is None:
+        return RetryRule(path, RetryAction.FAIL, reason=after.reason)
+    return RetryRule(path, RetryAction.RETRY, retry_delay=min(after.delay, usual), reason=after.reason)

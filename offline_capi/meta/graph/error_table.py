@@ -1,8 +1,8 @@
-"""Meta's error codes as data: whose fault, what we do, what it means, who does what about it.
+"""Meta's error codes as data: scope, our action, meaning, what the user should do.
 
 From meta-capi.md section 6, whose source keys stand in the last column. Codes decide, not the text of a message (parts
 of it are localised) and never the HTTP status alone (throttling arrives as 400 too). The one exception is code 100,
-which Meta also gives for faults of access, without a subcode that says so: see ``access_fault``.
+which Meta also gives for faults of access, without a subcode that says so: see ``find_access_fault``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["Action", "Entry", "Scope", "access_fault", "entry_for", "explain", "parse_code"]
+__all__ = ["Action", "Entry", "Scope", "explain", "find_access_fault", "find_entry", "parse_code"]
 
 
 class Scope(StrEnum):
@@ -49,10 +49,10 @@ _R, _W, _I, _S = Action.RETRY, Action.WAIT, Action.ISOLATE, Action.STOP
 _EVENT, _REQUEST, _TOKEN, _CLIENT, _APP = Scope.EVENT, Scope.REQUEST, Scope.TOKEN, Scope.CLIENT, Scope.APP
 _RENEW = "renew the client's token (offline-capi clients list shows where it comes from) and run again"
 _GRANT = "give the system user the pixel with UPLOAD, or the app the permission, and run again"
-_MEND = "mend the row's field; offline-capi rejects shows which rows"
-_NOTHING = "nothing: it is repeated by itself"
+_FIX = "fix the row's field; offline-capi rejects shows which rows"
+_NOTHING = "nothing: it is retried automatically"
 
-#: Source keys in words, for those who do not have our list of them.
+#: Source keys spelled out for users, who do not have our list of them.
 _SOURCES = {
     "D:best-practices": "Meta's Conversions API documentation, Best Practices",
     "D:dataset-quality-api": "Meta's Conversions API documentation, Dataset Quality API",
@@ -70,7 +70,7 @@ _SOURCES = {
     "third party": "third parties, not Meta's documentation",
 }
 
-TABLE: tuple[Entry, ...] = (
+ERROR_TABLE: tuple[Entry, ...] = (
     Entry(1, None, _REQUEST, _R, "an unknown error at Meta", _NOTHING, "Graph errors; RS"),
     Entry(2, None, _REQUEST, _R, "Meta's service is down", _NOTHING, "Graph errors; RS"),
     Entry(3, None, _CLIENT, _S, "the app lacks a capability", _GRANT, "Graph errors"),
@@ -78,45 +78,43 @@ TABLE: tuple[Entry, ...] = (
     Entry(10, None, _CLIENT, _S, "permission denied", _GRANT, "Graph errors"),
     Entry(17, None, _CLIENT, _W, "the user or account has reached its rate limit", _NOTHING, "MAPI"),
     Entry(32, None, _CLIENT, _W, "the page has reached its rate limit", _NOTHING, "Graph errors"),
-    Entry(100, None, _EVENT, _I, "an invalid parameter", _MEND, "Ads Pixel events reference"),
+    Entry(100, None, _EVENT, _I, "an invalid parameter", _FIX, "Ads Pixel events reference"),
     Entry(100, 33, _CLIENT, _S, "the pixel does not exist, or the token may not use it", _GRANT, "RS; Graph"),
     Entry(100, 34, _REQUEST, _S, "a parameter of another endpoint", "report this to us", "third party"),
     Entry(100, 38, _REQUEST, _S, "a parameter of another endpoint", "report this to us", "third party"),
     Entry(100, 2044055, _CLIENT, _S, "the dataset does not exist", "look at pixel_id", "D:dataset-quality-api"),
     Entry(100, 2804003, _EVENT, _I, "the event is too old", "run more often", "L; CRM; RS"),
     Entry(100, 2804004, _EVENT, _I, "the event lies in the future", "look at the source's time zone", "third party"),
-    Entry(100, 2804008, _EVENT, _I, "an entry of contents has no id", _MEND, "third party"),
-    Entry(100, 2804009, _EVENT, _I, "a Purchase without value", _MEND, "third party"),
-    Entry(100, 2804010, _EVENT, _I, "a Purchase without currency", _MEND, "third party"),
+    Entry(100, 2804008, _EVENT, _I, "an entry of contents has no id", _FIX, "third party"),
+    Entry(100, 2804009, _EVENT, _I, "a Purchase without value", _FIX, "third party"),
+    Entry(100, 2804010, _EVENT, _I, "a Purchase without currency", _FIX, "third party"),
     Entry(100, 2804016, _EVENT, _I, "customer data that is not hashed", "report this to us", "JAVA421"),
-    Entry(100, 2804019, _EVENT, _I, "a missing, unknown or wrongly typed field", _MEND, "NODE258"),
-    Entry(100, 2804023, _EVENT, _I, "a value without currency", _MEND, "third party"),
-    Entry(100, 2804036, _EVENT, _I, "an invalid lead_id", _MEND, "third party"),
-    Entry(100, 2804043, _EVENT, _I, "app data with a bad extinfo", _MEND, "third party"),
-    Entry(100, 2804050, _EVENT, _I, "too little customer information", _MEND, "D:best-practices"),
+    Entry(100, 2804019, _EVENT, _I, "a missing, unknown or wrongly typed field", _FIX, "NODE258"),
+    Entry(100, 2804023, _EVENT, _I, "a value without currency", _FIX, "third party"),
+    Entry(100, 2804036, _EVENT, _I, "an invalid lead_id", _FIX, "third party"),
+    Entry(100, 2804043, _EVENT, _I, "app data with a bad extinfo", _FIX, "third party"),
+    Entry(100, 2804050, _EVENT, _I, "too little customer information", _FIX, "D:best-practices"),
     Entry(
         100,
         2804001,
         _EVENT,
         _I,
         "a click id in the wrong shape",
-        "mend the row's fbc (fb.1.<milliseconds>.<fbclid>, its case kept); offline-capi rejects shows which rows",
+        "fix the row's fbc (fb.1.<milliseconds>.<fbclid>, its case kept); offline-capi rejects shows which rows",
         "Adsmurai facebook-conversions-api-client#6",
     ),
     *(
-        Entry(100, subcode, _EVENT, _I, "an invalid parameter; which one is not documented", _MEND, "RS; third party")
+        Entry(100, subcode, _EVENT, _I, "an invalid parameter; which one is not documented", _FIX, "RS; third party")
         for subcode in (2804007, 2804014, 2804017, 2804048)
     ),
-    Entry(100, 2804030, _EVENT, _I, "a choice about limited data use is missing", _MEND, "offline-uploader issue #26"),
-    Entry(100, 2804063, _EVENT, _I, "a message without its channel", _MEND, "third party"),
-    Entry(100, 2804066, _EVENT, _I, "an event name that messaging does not know", _MEND, "third party"),
-    Entry(100, 2804069, _EVENT, _I, "a message without page_id or WhatsApp account", _MEND, "third party"),
-    Entry(100, 2804079, _EVENT, _I, "a message without ig_account_id", _MEND, "third party"),
-    Entry(100, 2804087, _EVENT, _I, "an invalid ctwa_clid", _MEND, "third party"),
+    Entry(100, 2804030, _EVENT, _I, "a choice about limited data use is missing", _FIX, "offline-uploader issue #26"),
+    Entry(100, 2804063, _EVENT, _I, "a message without its channel", _FIX, "third party"),
+    Entry(100, 2804066, _EVENT, _I, "an event name that messaging does not know", _FIX, "third party"),
+    Entry(100, 2804069, _EVENT, _I, "a message without page_id or WhatsApp account", _FIX, "third party"),
+    Entry(100, 2804079, _EVENT, _I, "a message without ig_account_id", _FIX, "third party"),
+    Entry(100, 2804087, _EVENT, _I, "an invalid ctwa_clid", _FIX, "third party"),
     *(
-        Entry(
-            100, subcode, _EVENT, _I, "a missing page or WhatsApp account, or another dataset's", _MEND, "third party"
-        )
+        Entry(100, subcode, _EVENT, _I, "a missing page or WhatsApp account, or another dataset's", _FIX, "third party")
         for subcode in (2804116, 2804117, 2804118, 2804132)
     ),
     Entry(102, None, _TOKEN, _S, "the session has ended", _RENEW, "Graph errors"),
@@ -160,7 +158,7 @@ _UNKNOWN = Entry(
 )
 _NEGATIVE = Entry(-1, None, _REQUEST, _R, "an internal error at Meta", _NOTHING, "third party")
 _TRANSIENT = Entry(0, None, _REQUEST, _R, "an error that Meta calls transient", _NOTHING, "Graph errors")
-_BY_CODE = {(entry.code, entry.subcode): entry for entry in TABLE}
+_BY_CODE = {(entry.code, entry.subcode): entry for entry in ERROR_TABLE}
 
 _PROOF = Entry(
     100,
@@ -191,34 +189,34 @@ _SUBCODES = {
     1815356: 100,
 }
 
-#: How Meta's ``message``, which is English whatever the locale, speaks of access or of a missing object.
-_SAYS_ACCESS = re.compile(
+#: Wording of Meta's ``message`` (English whatever the locale) about access or a missing object.
+_ACCESS_WORDING = re.compile(
     r"permission|privilege|\baccess(?:ing|_token)?\b|authori[sz]|\bnot allowed\b|\bforbidden\b|reviewable feature"
     r"|(?:does|do|did) ?(?:not|n.t) exist|non-?exist|(?:cannot|can ?not|can.t|could not) be (?:loaded|found|accessed)"
     r"|\bnot found\b|\bno such\b|\bunsupported (?:get|post|delete)? ?request|\bunknown (?:object|pixel|dataset|alias)"
     r"|\binvalid (?:object|pixel|dataset)",
     re.IGNORECASE,
 )
-#: A text that names a part of an event speaks of that one, whatever else it says.
-_SAYS_EVENT = re.compile(r"\b(?:user_data|custom_data|app_data|event_\w+|action_source)\b|\bdata\[", re.IGNORECASE)
-#: Subcodes of events; one of them that we do not know is a fault of an event as well (meta-capi.md 6.3).
-_OF_EVENTS = range(2804000, 2805000)
+#: A text that names a part of an event is about that event, whatever else it says.
+_EVENT_WORDING = re.compile(r"\b(?:user_data|custom_data|app_data|event_\w+|action_source)\b|\bdata\[", re.IGNORECASE)
+#: Subcodes of events; an unknown one of them is an event's fault as well (meta-capi.md 6.3).
+_EVENT_SUBCODES = range(2804000, 2805000)
 
 
-def access_fault(code: int | None, subcode: int | None, text: str) -> Entry | None:
-    """What a ``text`` says of the client's access where code 100 has no subcode of its own; ``None``: nothing.
+def find_access_fault(code: int | None, subcode: int | None, text: str) -> Entry | None:
+    """The access problem that ``text`` names where code 100 has no subcode of its own; ``None`` where it names none.
 
-    These look like an invalid event and are not: taking the request apart would refuse every event of the client.
+    These look like an invalid event and are not: splitting the request would reject every event of the client.
     """
-    if code != 100 or subcode in _OF_EVENTS or (subcode and (code, subcode) in _BY_CODE):
+    if code != 100 or subcode in _EVENT_SUBCODES or (subcode and (code, subcode) in _BY_CODE):
         return None
     if "appsecret_proof" in text:
         return _PROOF
-    return _NO_ACCESS if _SAYS_ACCESS.search(text) and not _SAYS_EVENT.search(text) else None
+    return _NO_ACCESS if _ACCESS_WORDING.search(text) and not _EVENT_WORDING.search(text) else None
 
 
-def entry_for(code: int, subcode: int | None, *, transient: bool = False) -> Entry:
-    """The row of a code; ``transient`` turns an unknown code into one to repeat, and never overrides a known one."""
+def find_entry(code: int, subcode: int | None, *, transient: bool = False) -> Entry:
+    """The row of a code; ``transient`` makes an unknown code one to retry, and never overrides a known one."""
     found = _BY_CODE.get((code, subcode)) or _BY_CODE.get((code, None))
     if found is None and 200 <= code <= 299:
         found = _BY_CODE[200, None]
@@ -230,8 +228,8 @@ def entry_for(code: int, subcode: int | None, *, transient: bool = False) -> Ent
 
 
 def explain(code: int, subcode: int | None = None, text: str = "") -> Entry:
-    """The row for a code, its source in words; ``text`` is the error's own, where there is one."""
-    found = access_fault(code, subcode, text) or entry_for(code, subcode)
+    """The row for a code, with its source spelled out; ``text`` is the error's own, where there is one."""
+    found = find_access_fault(code, subcode, text) or find_entry(code, subcode)
     source = "; ".join(_SOURCES.get(one, one) for one in found.source.split("; "))
     return found._replace(code=code, subcode=subcode, source=source)
 
@@ -251,7 +249,9 @@ def parse_code(text: str) -> tuple[int, int | None] | None:
         return None
     code, subcode = int(match[1]), int(match[2]) if match[2] else None
     if subcode is None and (code, None) not in _BY_CODE:
-        whose = next((entry.code for entry in TABLE if entry.subcode == code), 100 if code in _OF_EVENTS else None)
+        whose = next(
+            (entry.code for entry in ERROR_TABLE if entry.subcode == code), 100 if code in _EVENT_SUBCODES else None
+        )
         whose = whose or _SUBCODES.get(code)
         return (code, None) if whose is None else (whose, code)
     return code, subcode or None

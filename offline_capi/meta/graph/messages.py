@@ -1,4 +1,4 @@
-"""The ``messages`` of a success, made fit for a report: bounded, printable, and without any value of a row."""
+"""The ``messages`` of a success, masked for a report: bounded, printable, without any value of a row."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-__all__ = ["MAX_MESSAGES", "readable_messages"]
+__all__ = ["MAX_MESSAGES", "mask_messages"]
 
-#: Messages of one answer that are kept, and characters of each: a report is no log.
+#: Messages kept of one response, and characters of each: a report is no log.
 MAX_MESSAGES = 5
 MAX_CHARACTERS = 300
 
-#: What takes the place of a word that is not shown.
+#: Replaces a word that is not shown.
 HIDDEN = "…"
 #: Plain words and short numbers. Whatever else there is (addresses, digests, ids, phone numbers, other scripts) could
 #: be a value, or move a terminal's cursor.
@@ -20,53 +20,53 @@ _WORD = re.compile(r"[A-Za-z]{1,24}(?:_[A-Za-z]{1,24}){0,5}|\d{1,4}")
 #: Pieces of a text: what stands between blanks and punctuation.
 _PIECE = re.compile(r"[^\s,;:!?()\[\]{}\"'<>|=/-]+")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
-#: Of an event, what says nothing about a person: an event's name and where it happened.
+#: Fields of an event that say nothing about a person.
 _IMPERSONAL = frozenset({"event_name", "action_source"})
 
 
-def readable_messages(messages: object, sent: Sequence[bytes | memoryview] = ()) -> tuple[str, ...]:
+def mask_messages(messages: object, sent: Sequence[bytes | memoryview] = ()) -> tuple[str, ...]:
     """Meta's messages as sentences of a report, each once.
 
-    Meta documents no text of them, and one could quote the request. So a word stays only where it looks like a word and
-    is none of the values of ``sent``, the request's body: what Meta knows of a row it has from there.
+    Meta does not document their text, and one could quote the request. So a word stays only where it looks like one and
+    is no value of ``sent``, the request's body, from which Meta knows all that it knows of a row.
     """
     entries = messages if isinstance(messages, list) else [messages]
     texts = [one.get("message") if isinstance(one, dict) else one for one in entries]
     kept = [text[:MAX_CHARACTERS] for text in texts if isinstance(text, str) and text.strip()][:MAX_MESSAGES]
     if not kept:
         return ()
-    values = frozenset(_words_of(_parsed(sent)))
-    return tuple(dict.fromkeys(f"Meta's answer says: {_shown(text, values)}" for text in kept))
+    values = frozenset(_split_values(_parse_json(sent)))
+    return tuple(dict.fromkeys(f"Meta's answer says: {_mask(text, values)}" for text in kept))
 
 
-def _shown(text: str, values: frozenset[str]) -> str:
-    def judged(piece: re.Match[str]) -> str:
+def _mask(text: str, values: frozenset[str]) -> str:
+    def mask_word(piece: re.Match[str]) -> str:
         word = piece[0].rstrip(".")
-        shown = _WORD.fullmatch(word) and values.isdisjoint(_split(word))
+        shown = _WORD.fullmatch(word) and values.isdisjoint(_split_words(word))
         return (word if shown else HIDDEN) + "." * (len(piece[0]) - len(word))
 
     plain = _UNPRINTABLE.sub(HIDDEN, " ".join(text.split()))
-    return re.sub(rf"(?:{HIDDEN}\s*)+{HIDDEN}", HIDDEN, _PIECE.sub(judged, plain))
+    return re.sub(rf"(?:{HIDDEN}\s*)+{HIDDEN}", HIDDEN, _PIECE.sub(mask_word, plain))
 
 
-def _parsed(sent: Sequence[bytes | memoryview]) -> object:
+def _parse_json(sent: Sequence[bytes | memoryview]) -> object:
     try:
         return json.loads(b"".join(sent)) if sent else None
     except (ValueError, RecursionError):
         return None
 
 
-def _words_of(data: object) -> Iterator[str]:
-    """Every word of every value, in small letters."""
+def _split_values(data: object) -> Iterator[str]:
+    """Every word of every value, case folded."""
     if isinstance(data, dict):
         for key, value in data.items():
-            yield from () if key in _IMPERSONAL else _words_of(value)
+            yield from () if key in _IMPERSONAL else _split_values(value)
     elif isinstance(data, list):
         for value in data:
-            yield from _words_of(value)
+            yield from _split_values(value)
     elif data is not None:
-        yield from _split(str(data))
+        yield from _split_words(str(data))
 
 
-def _split(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.casefold())

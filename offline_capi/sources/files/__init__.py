@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from offline_capi.config.paths import anchored
-from offline_capi.config.settings import FileSource
+from offline_capi.config.paths import anchor_path
+from offline_capi.config.source import FileSource
 from offline_capi.model import AbsentFile, Fault, Reason, SourceRows, Window
 from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
 from offline_capi.sources.columns import check_names, select
@@ -78,7 +78,7 @@ class FileReader(Source):
 
     def list_datasets(self) -> list[str]:
         """The path up to its first part that stands for several; without what may be a secret."""
-        path = anchored(with_variables(self._settings.path, self._access.environ), self._access.folder)
+        path = anchor_path(with_variables(self._settings.path, self._access.environ), self._access.folder)
         path = path.partition("?")[0] if "://" in path else path
         plain = re.split(r"[*?{\[]", path)[0]
         folder = plain if plain == path else plain.rpartition("/")[0]

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pyarrow import csv
 
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names
 from offline_capi.sources.files.locate import FileLocation

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.runtime.border import names_among
 from offline_capi.sources.columns import check_names, column_of

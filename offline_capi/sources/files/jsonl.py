@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from polars.exceptions import PolarsError
 
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names, plain
 from offline_capi.sources.files.locate import FileLocation

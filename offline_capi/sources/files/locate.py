@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from offline_capi.config.paths import anchored
-from offline_capi.config.settings import FileSource
+from offline_capi.config.paths import anchor_path
+from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.model import AbsentFile, Window
 from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
-from offline_capi.storage.filesystem import reached, root_of, without_credentials
+from offline_capi.storage.filesystem import explain_store_errors, hide_credentials, open_filesystem
 
 __all__ = ["FileLocation", "absent_files", "files_of", "with_variables"]
 
@@ -75,9 +75,9 @@ def files_of(
     says which are lacking. The folder has to be there, and so has the file that a path without pattern and date names,
     unless ``source.optional`` says that it may be missing.
     """
-    path = anchored(with_variables(source.path, environ), folder)
+    path = anchor_path(with_variables(source.path, environ), folder)
     root, fs = _root_of(path, source.path)
-    with reached(source.path, SETTING, SourceError):
+    with explain_store_errors(source.path, SETTING, SourceError):
         found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
         if not found:
             _check_exists(fs, root, path, source.path, optional=source.optional)
@@ -92,13 +92,13 @@ def absent_files(
 
     Give it the window without its look-back: what an earlier day lacked, the run of that day has said.
     """
-    path = anchored(with_variables(source.path, environ), folder)
+    path = anchor_path(with_variables(source.path, environ), folder)
     _, fs = _root_of(path, source.path)
     days = list(_days(window, zone)) if _DATE.search(path) else [None]
-    with reached(source.path, SETTING, SourceError):
+    with explain_store_errors(source.path, SETTING, SourceError):
         there = {pattern: bool(_matches(fs, pattern)) for pattern in _dated(path, window, zone)}
     return [
-        AbsentFile(day, without_credentials(_of_day(source.path, day)), optional=source.optional)
+        AbsentFile(day, hide_credentials(_of_day(source.path, day)), optional=source.optional)
         for day in days
         if not there[_of_day(path, day)]
     ]
@@ -115,7 +115,7 @@ def with_variables(path: str, environ: Mapping[str, str]) -> str:
 def _variable(name: str, path: str, environ: Mapping[str, str]) -> str:
     if not environ.get(name):
         raise SourceError(
-            f"{SETTING}: the environment variable {name} is not set, but {without_credentials(path)} needs it.\n"
+            f"{SETTING}: the environment variable {name} is not set, but {hide_credentials(path)} needs it.\n"
             f"Set {name} where the job runs (in Airflow: for the worker, or as an Airflow variable). Nothing was sent; "
             "repeating is safe."
         )
@@ -150,7 +150,7 @@ def _root_of(path: str, written: str) -> tuple[str, Any]:
     open_end = _OPEN_END.search(path)
     head = path[: open_end.start()].rpartition("/")[0] + "/" if open_end else path
     head = "." if head == "/" and not path.startswith("/") else head
-    fs, root = root_of(head, SETTING, SourceError, shown=written)
+    fs, root = open_filesystem(head, SETTING, SourceError, shown=written)
     return root.rstrip("/") or "/", fs
 
 
@@ -172,7 +172,7 @@ def _is_data(relative: str) -> bool:
 def _as_written(written: str, root: str, path: str) -> str:
     """A path for people: with its variables as the YAML has them, for one of them may be a secret."""
     if _VARIABLE.search(written) or "://" in path:
-        return without_credentials(written)
+        return hide_credentials(written)
     return root
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.sources.columns import check_names, plain
 from offline_capi.sources.files.locate import FileLocation
 from offline_capi.sources.files.parquet_pages import Page, read_pages

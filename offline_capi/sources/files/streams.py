@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from offline_capi.config.settings import FileSource
+from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.files.locate import COMPRESSIONS, FORMATS, FileLocation
 from offline_capi.storage.filesystem import HOW_TO_REACH, UNUSABLE, is_fault_of_store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.model import AbsentFile, SourceRows, Window
 from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
 from offline_capi.sources.sql.datasets import dataset_uris

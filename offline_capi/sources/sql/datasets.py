@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-__all__ = ["dataset_uris", "tables_of"]
+__all__ = ["dataset_uris", "find_tables"]
 
 #: Dialect of SQLAlchemy → scheme of Airflow's assets, where they differ.
 _SCHEMES = {"postgresql": "postgres", "mariadb": "mysql"}
@@ -22,14 +22,14 @@ _TABLE = re.compile(rf"\b(?:FROM|JOIN)\s+({_NAME}(?:\.{_NAME})*)(?!\s*\(|[\w.])"
 _NAMED_QUERY = re.compile(rf"({_NAME})\s+AS\s+(?:NOT\s+)?(?:MATERIALIZED\s+)?\(", re.IGNORECASE)
 
 
-def tables_of(query: str) -> list[str]:
+def find_tables(query: str) -> list[str]:
     """The tables after FROM and JOIN, as written but unquoted, each once; named queries (WITH) are none."""
     text = _NO_TABLE.sub(" ", _ASIDE.sub(" ", query))
-    own = {_bare(name) for name in _NAMED_QUERY.findall(text)} | {"LATERAL", "lateral"}
-    return [name for name in dict.fromkeys(_bare(found) for found in _TABLE.findall(text)) if name not in own]
+    own = {_strip_quotes(name) for name in _NAMED_QUERY.findall(text)} | {"LATERAL", "lateral"}
+    return [name for name in dict.fromkeys(_strip_quotes(found) for found in _TABLE.findall(text)) if name not in own]
 
 
-def _bare(name: str) -> str:
+def _strip_quotes(name: str) -> str:
     return re.sub(r'["`\[\]]', "", name)
 
 
@@ -37,10 +37,10 @@ def dataset_uris(query: str, url: sa.URL) -> list[str]:
     """The tables that ``query`` reads; of SQLite and DuckDB the database's file."""
     if url.get_backend_name() in ("sqlite", "duckdb"):
         return [Path(url.database or "").resolve().as_uri()]
-    return [_table_uri(url, table) for table in tables_of(query)]
+    return [_make_table_uri(url, table) for table in find_tables(query)]
 
 
-def _table_uri(url: sa.URL, table: str) -> str:
+def _make_table_uri(url: sa.URL, table: str) -> str:
     """The table in its database and schema, which are the connection's as far as the query names none."""
     dialect = url.get_backend_name()
     around = [*(url.database or "").split("/"), _SCHEMA.get(dialect, "")]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from offline_capi.config.connections import how_to_install
+from offline_capi.config.connections import explain_install
 from offline_capi.errors import SourceError, SourceUnavailableError
 from offline_capi.runtime.border import is_name, words_of_database
 
@@ -49,7 +49,7 @@ def explained(where: Where, engine: sa.Engine | None = None) -> Iterator[None]:
     except (sa.exc.NoSuchModuleError, ImportError) as error:
         raise SourceError(
             f"connection {where.connection}: no driver for this kind of database is installed"
-            f" ({getattr(error, 'name', None) or 'unknown dialect'}).\n{how_to_install(_missing(error))} {AGAIN}"
+            f" ({getattr(error, 'name', None) or 'unknown dialect'}).\n{explain_install(_missing(error))} {AGAIN}"
         ) from None
     except sa.exc.ResourceClosedError:
         raise SourceError(f"{where.origin}: it gives no rows, as a SELECT does.\nWrite one SELECT. {AGAIN}") from None

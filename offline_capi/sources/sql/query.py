@@ -22,7 +22,7 @@ import sqlalchemy as sa
 import structlog
 
 from offline_capi.config.queries import Parameter, QueryText
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError
 from offline_capi.model import Fault, Reason, SourceRows, Window
 from offline_capi.sources.columns import Unreadable, check_names, column_of

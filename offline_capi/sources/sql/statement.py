@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
 from offline_capi.config.queries import QueryText, read_query_text
-from offline_capi.config.settings import SqlSource
+from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources.sql.errors import Where

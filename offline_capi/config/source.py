@@ -1,0 +1,171 @@
+"""``source`` and ``lookups`` of an upload: rows of a query or of files.
+
+A lookup is a source with a key, and so stands here and not with the fields that name its columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from offline_capi.config.types import Name, Node, Texts
+
+__all__ = [
+    "FileLookup",
+    "FileSource",
+    "Lookup",
+    "QueryLookup",
+    "SourceSettings",
+    "SqlSource",
+    "check_lookup_name",
+]
+
+
+class SqlSource(Node):
+    """Rows from a query.
+
+    It sees ``:since`` and ``:until`` (naive wall time in the window's zone), and ``:since_utc`` and ``:until_utc``
+    (aware, for columns with a time zone).
+    """
+
+    connection: Name = Field(description="an Airflow connection id, or a name whose URL is in the environment")
+    sql: Name = Field(description="path of a .sql file under sql/, or the query itself; uses :since and :until")
+
+    #: A query selects the rows of the window, names its columns and types them; its rows have no numbers to find again.
+    selects_rows_itself: ClassVar[bool] = True
+    keeps_row_numbers: ClassVar[bool] = False
+    has_declared_names: ClassVar[bool] = True
+    has_declared_types: ClassVar[bool] = True
+
+    @property
+    def is_file(self) -> bool:
+        """Whether ``sql`` names a file; a query has blanks in it."""
+        return self.sql.endswith(".sql") and not re.search(r"\s", self.sql)
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"query {quote(self.sql)} on connection {quote(self.connection)}"
+
+
+#: How SQL clients, pandas and spreadsheets write a missing value; \N is COPY, Hive, MySQL and Snowflake.
+NULL_VALUES = (
+    *("", "NULL", "null", "N/A", "n/a", "NaN", "nan", "NaT", "<NA>", "#N/A"),
+    *("\\N", "(null)", "[NULL]", "<null>", "<NULL>"),
+)
+
+
+class FileSource(Node):
+    """Rows from files: a path, a folder, or a pattern; local or any fsspec URL.
+
+    ``{date}`` (or ``{date:%Y%m%d}``) in the path stands for the days of the window, in its zone; ``${NAME}`` for an
+    environment variable, read when the files are.
+    """
+
+    path: Name = Field(
+        description="may hold *, {date} or {date:%Y%m%d}, and ${NAME} of an environment variable; a relative one "
+        "begins at the project folder: the folder around dags/, else the configuration folder"
+    )
+    format: Literal["auto", "csv", "jsonl", "parquet", "excel"] = Field(
+        "auto", description="auto: by the file's first bytes and its name; jsonl reads JSON arrays too"
+    )
+    encoding: Texts = Field(("utf-8",), description="tried in order, file by file; a byte-order mark is recognised")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    quoting: Literal["standard", "loose", "none"] = Field(
+        "standard",
+        description="CSV. standard: RFC 4180, and values that swallowed rows are malformed; loose: a quote inside an "
+        "unquoted value is a character, and a quoted value may hold lines that look like rows; none: quotes are "
+        "characters everywhere",
+    )
+    escape: Literal["backslash"] | None = Field(
+        None, description='CSV. backslash: \\" is a quote inside a value, as MySQL and Spark write it'
+    )
+    header_row: int | None = Field(
+        None,
+        ge=1,
+        description="CSV and Excel: the line that holds the names of the columns; lines before it are no rows. "
+        "Without it, the first line, or the first of 50 that holds every column that the upload reads",
+    )
+    footer_rows: int = Field(0, ge=0, le=1000, description="CSV and Excel: how many lines at the end are no rows")
+    trailing_delimiter: bool = Field(False, description="CSV: rows end in a delimiter, and the header does not")
+    sheet: Name | None = Field(None, description="Excel: the sheet; without it, the first")
+    max_line_mib: int = Field(
+        16, ge=8, le=256, description="JSON: the longest line, or object; a file with a longer one is refused"
+    )
+    max_unpacked_gib: int = Field(64, ge=1, description="compressed files: how much of one is read")
+    max_ratio: int = Field(
+        200,
+        ge=10,
+        description="compressed files: how many times its size one may have unpacked, beyond the first 64 MiB",
+    )
+    max_workbook_mib: int = Field(400, ge=64, description="Excel: how much memory one workbook may take")
+    null_values: tuple[str, ...] = Field(NULL_VALUES, description="CSV: what is empty, where it is not quoted")
+    optional: bool = Field(
+        False, description="true: a day without a file is a day without rows; else such a run is not complete"
+    )
+
+    #: A row is found again by file and number. Names of columns may be the first line of a text, and thus a row's.
+    keeps_row_numbers: ClassVar[bool] = True
+    has_declared_names: ClassVar[bool] = False
+
+    @property
+    def selects_rows_itself(self) -> bool:
+        """Whether the path contains the file's day; otherwise ``window.column`` assigns rows to the window."""
+        return "{date" in self.path
+
+    @property
+    def has_declared_types(self) -> bool:
+        """Whether the format gives a column one type: a text in it is no accident of one batch."""
+        return self.format == "parquet" or ".parquet" in self.path
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"files {quote(self.path)}"
+
+
+def _classify_source(value: object) -> str | None:
+    """Which of the two a ``source`` is; only a query has a connection."""
+    if isinstance(value, (SqlSource, FileSource)):
+        return type(value).__name__
+    if not isinstance(value, dict):
+        return None
+    return "SqlSource" if {"connection", "sql"} & set(value) else "FileSource" if "path" in value else None
+
+
+SourceSettings = Annotated[
+    Annotated[SqlSource, Tag("SqlSource")] | Annotated[FileSource, Tag("FileSource")], Discriminator(_classify_source)
+]
+_LOOKUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
+
+
+def check_lookup_name(value: str) -> str:
+    if not _LOOKUP_NAME.fullmatch(value):
+        raise ValueError("needs a name of letters, digits and _ (at most 50): columns are NAME.COLUMN")
+    return value
+
+
+class FileLookup(FileSource):
+    """A table in files, joined by its key. Read once a run, before the first row."""
+
+    key: Name = Field(description="the column of the table that identifies its rows")
+    by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
+
+
+class QueryLookup(SqlSource):
+    """A table from a query, joined by its key. It may use :since and :until, and need not."""
+
+    key: Name = Field(description="the column of the table that identifies its rows")
+    by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
+
+
+def _classify_lookup(value: object) -> str | None:
+    kind = _classify_source(value)
+    return {"SqlSource": "QueryLookup", "FileSource": "FileLookup"}.get(kind or "", kind)
+
+
+Lookup = Annotated[
+    Annotated[QueryLookup, Tag("QueryLookup")] | Annotated[FileLookup, Tag("FileLookup")],
+    Discriminator(_classify_lookup),
+]

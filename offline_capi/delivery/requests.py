@@ -1,0 +1,126 @@
+"""Events → requests: one client and pixel each, bounded by count and by bytes, full across batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow.compute as pc
+
+from offline_capi.meta.limits import ENVELOPE_BYTES
+from offline_capi.model import FEW_PARTS, EventBatch, EventPart, Request
+
+__all__ = ["MAX_PENDING_EVENTS", "cut_requests"]
+
+#: Events of all clients that may come before one that waits for a fuller request goes out without it. As many may wait
+#: where the rows of many clients are mixed: 400 MB on disk, and requests of 500 events where there are 1,000 clients.
+MAX_PENDING_EVENTS = 500_000
+
+#: Events that may wait in memory; those that come to more are put on disk.
+MAX_ROWS_IN_MEMORY = 65_536
+
+_Keep = Callable[[EventPart], EventPart]
+
+
+@dataclass(slots=True)
+class _PendingRequest:
+    """Events of one client and pixel, short of a full request; ``bytes`` are those of their bodies and commas.
+
+    ``since`` is how many events had come, of all clients, when the first of these did.
+    """
+
+    client: str
+    pixel: str
+    since: int = 0
+    parts: list[EventPart] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+
+    def add(self, part: EventPart) -> None:
+        if part.rows:
+            self.parts.append(part)
+            self.rows += part.rows
+            self.bytes += part.body_bytes + part.rows
+
+    def take(self) -> EventBatch:
+        """All waiting events in one batch; nothing waits afterwards."""
+        whole = EventBatch.joined(part.events for part in self.parts)
+        self.parts, self.rows, self.bytes = [], 0, 0
+        return whole
+
+    def make_request(self) -> Request:
+        return Request("", self.client, self.pixel, self.take())
+
+
+def cut_requests(
+    batches: Iterable[EventBatch], *, max_events: int, max_bytes: int, max_pending: int = MAX_PENDING_EVENTS
+) -> Iterator[Request]:
+    """Cut events into requests of at most ``max_events`` and ``max_bytes``, none mixed from two clients or pixels.
+
+    Order is kept within a client. What does not fill a request waits, until ``max_pending`` events have come after it;
+    an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
+    """
+    waiting: dict[tuple[str, str], _PendingRequest] = {}  # longest waiting first
+    events_seen = 0
+    for batch in batches:
+        parts = list(batch.apart("client", "pixel"))
+        keep = _choose_keep(len(parts), sum(own.rows for own in waiting.values()))
+        for (client, pixel), part in parts:
+            own = waiting.get((client, pixel)) or _PendingRequest(client, pixel, since=events_seen)
+            full = [*_fill(own, part, max_events, max_bytes - ENVELOPE_BYTES, keep)]
+            if full:
+                waiting.pop((client, pixel), None)
+                own.since = events_seen
+            if own.rows:
+                waiting[client, pixel] = own
+            yield from (Request("", client, pixel, piece) for piece in full)
+        events_seen += len(batch)
+        yield from (own.make_request() for own in _pop_overdue(waiting, events_seen - max_pending))
+    yield from (own.make_request() for own in waiting.values())
+
+
+def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) -> Iterator[_PendingRequest]:
+    """Remove and return what has waited since before ``since``."""
+    while waiting and next(iter(waiting.values())).since < since:
+        yield waiting.pop(next(iter(waiting)))
+
+
+def _choose_keep(parts: int, rows: int) -> _Keep:
+    """How waiting parts of a batch are kept: a few rows must not keep the whole batch in memory."""
+    if parts > FEW_PARTS:
+        return lambda part: part  # they are on disk already
+    move = EventBatch.copied if rows < MAX_ROWS_IN_MEMORY else EventBatch.on_disk
+    return lambda part: EventPart.whole(move(part.events))
+
+
+def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: int, keep: _Keep) -> Iterator[EventBatch]:
+    """Full pieces, in order; the rest waits."""
+    if waiting.rows + part.rows < max_events and waiting.bytes + part.body_bytes + part.rows <= budget:
+        waiting.add(keep(part))
+        return
+    events = part.events
+    while waiting.rows and len(events):
+        room = max_events - waiting.rows
+        waiting.add(EventPart.whole(events.slice(0, room)))
+        events = events.slice(room, len(events))
+        *full, rest = _cut_pieces(waiting.take(), max_events, budget)
+        waiting.add(EventPart.whole(rest))
+        yield from full
+    *full, rest = _cut_pieces(events, max_events, budget)
+    if len(rest):
+        waiting.add(keep(EventPart.whole(rest)))
+    yield from full
+
+
+def _cut_pieces(events: EventBatch, max_events: int, budget: int) -> list[EventBatch]:
+    """Greedy cuts; the last piece is short of both limits, and may be empty."""
+    ends = np.cumsum(pc.binary_length(events.table.column("body")).to_numpy() + 1)
+    pieces, start, used = [], 0, 0
+    while len(events) - start >= max_events or (start < len(events) and ends[-1] - used > budget):
+        fits = int(np.searchsorted(ends, used + budget, side="right")) - start
+        size = max(1, min(max_events, fits))
+        pieces.append(events.slice(start, size))
+        start += size
+        used = ends[start - 1]
+    return [*pieces, events.slice(start, len(events) - start)]

@@ -1,0 +1,140 @@
+"""What a run sends twice: rows with the same event, and events of stores that Meta takes for one.
+
+Both are known of a whole run, so that no stage of one batch can find them. Keys and the places of their rows are kept
+in a ``KeySet``, whose temporary files hold digests and row numbers, nothing about a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from offline_capi.events.schema import REJECTION_SCHEMA
+from offline_capi.guards.key_set import MAX_IN_MEMORY_KEYS, NOWHERE, KeySet, Words
+from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, Rejections
+
+__all__ = ["SeenKeys", "StoreRepeats"]
+
+_ROW_BITS = 40  # rows of one origin; the bits above number the origins
+
+
+class SeenKeys:
+    """The keys of a run's events so far. The first row with a key goes on, every later one is a rejection.
+
+    ``len(seen)`` is the number of distinct keys, ``seen.nbytes`` the memory that they take.
+    """
+
+    def __init__(self, max_in_memory_keys: int = MAX_IN_MEMORY_KEYS, folder: Path | None = None) -> None:
+        self._origins: dict[str, int] = {}
+        self._keys = KeySet(max_in_memory_keys, folder)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @property
+    def nbytes(self) -> int:
+        return self._keys.nbytes
+
+    def reject_repeats(self, built: BuiltEvents) -> BuiltEvents:
+        """The same rows, with events that repeat an earlier one of this run among the rejections."""
+        again, repeats = self._find_repeats(built.events)
+        if not len(repeats):
+            return built
+        first, tables = pa.array(~again), [built.rejections.table, repeats.table]
+        return replace(
+            built,
+            events=built.events.filter(first),
+            rejections=Rejections(pa.concat_batches(tables)),
+            carried={key: carried.filter(first) for key, carried in built.carried.items()},
+            store_keys=None if built.store_keys is None else built.store_keys.filter(first),
+        )
+
+    def reject_repeated_copies(self, built: BuiltEvents) -> BuiltEvents:
+        """The same, with copies for further pixels that repeat an event of this run among the rejections.
+
+        Clients may share a pixel: to it, an event of one may be that of another.
+        """
+        if built.copies is None:
+            return built
+        first, repeats = self.split(built.copies)
+        return replace(
+            built, copies=first, rejections=Rejections(pa.concat_batches([built.rejections.table, repeats.table]))
+        )
+
+    def split(self, events: EventBatch) -> tuple[EventBatch, Rejections]:
+        """The events whose key is new, and the others as rejections that name the row they repeat.
+
+        Rows of equal key are told apart by order alone: the first one seen goes on. The events given are remembered,
+        so give each batch once.
+        """
+        again, repeats = self._find_repeats(events)
+        return (events.filter(pa.array(~again)) if len(repeats) else events), repeats
+
+    def _find_repeats(self, events: EventBatch) -> tuple[NDArray[np.bool_], Rejections]:
+        """Where an event repeats an earlier one, and those events as rejections."""
+        earlier = self._find_earlier_places(events)
+        again = earlier != NOWHERE
+        if not again.any():
+            return again, Rejections(pa.RecordBatch.from_pylist([], REJECTION_SCHEMA))
+        return again, self._make_rejections(events.filter(pa.array(again)), earlier[again])
+
+    def _find_earlier_places(self, events: EventBatch) -> Words:
+        """For each event the place of the first row with its key, ``NOWHERE`` where this is the first."""
+        words = np.frombuffer(events.key_bytes, ">u8").reshape(-1, 2).astype(np.uint64)
+        return self._keys.find_first_places(words[:, 0].copy(), words[:, 1].copy(), self._number_rows(events))
+
+    def _number_rows(self, events: EventBatch) -> Words:
+        encoded = events.table["origin"].dictionary_encode()
+        numbers = [self._origins.setdefault(name, len(self._origins)) for name in encoded.dictionary.to_pylist()]
+        origins = np.array(numbers, np.uint64)[encoded.indices.to_numpy()]
+        places: Words = (origins << np.uint64(_ROW_BITS)) | events.table["row"].to_numpy().astype(np.uint64)
+        return places
+
+    def _make_rejections(self, events: EventBatch, earlier: Words) -> Rejections:
+        names = pa.array(list(self._origins), pa.string())
+        columns = {
+            **{name: events.table[name] for name in ("origin", "row", "client", "event_id", "day")},
+            "fate": pa.repeat(pa.scalar(str(Fate.INVALID)), len(events)),
+            "reason": pa.repeat(pa.scalar(str(Reason.DUPLICATE_EVENT_ID)), len(events)),
+            "field": pa.repeat(pa.scalar("event.id"), len(events)),
+            "earlier_origin": names.take(pa.array(earlier >> np.uint64(_ROW_BITS))),
+            "earlier_row": pa.array((earlier & np.uint64(2**_ROW_BITS - 1)).astype(np.int64)),
+        }
+        return Rejections(
+            pa.RecordBatch.from_arrays([columns[f.name] for f in REJECTION_SCHEMA], schema=REJECTION_SCHEMA)
+        )
+
+
+class StoreRepeats:
+    """Events of stores that Meta will count as one with an earlier one of the run, though their ids differ.
+
+    They are counted as warnings and sent: Meta keeps the first, and only the upload can tell them apart.
+    """
+
+    WARNINGS = ("store_event_of_same_person", "store_event_of_same_order")
+
+    def __init__(self) -> None:
+        self._seen = KeySet()
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that what was seen takes."""
+        return self._seen.nbytes
+
+    def add_warnings(self, built: BuiltEvents) -> BuiltEvents:
+        """The same events, with those that repeat an earlier one among the warnings."""
+        if built.store_keys is None:
+            return built
+        keys = built.store_keys.filter(built.store_keys["high"].is_valid())
+        repeats = self._seen.find_repeats(keys["high"].to_numpy(), keys["low"].to_numpy())
+        if not repeats.any():
+            return built
+        ordered = keys["ordered"].to_numpy(zero_copy_only=False)
+        counts = dict(
+            zip(self.WARNINGS, (int((repeats & ~ordered).sum()), int((repeats & ordered).sum())), strict=True)
+        )
+        return replace(built, warnings={**built.warnings, **{code: n for code, n in counts.items() if n}})

@@ -1,0 +1,284 @@
+"""A set of keys of two words each: which of a batch are new, exactly, with two and a half bytes of memory a key.
+
+Keys are digests or hashes, hence evenly spread: their first bits choose a shard, and each shard holds a few sorted runs
+that are merged as they grow (a log-structured merge). Of a run in a file only a fence stays in memory, 18 to 20 bits a
+key: where each bucket of keys with the same next bits begins, and 16 further bits of each key. The keys and their
+places lie in a temporary file, which is read where the fence says that a key may be there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NOWHERE", "KeySet", "Words"]
+
+#: Keys of the largest run that stays in memory by default: 0.8 MB.
+MAX_IN_MEMORY_KEYS = 32_768
+#: Shards are merged one after the other: a quarter of the fences, at most, is in memory twice meanwhile.
+_SHARD_BITS = 2
+#: Keys of a bucket, eight at least: of 4,000 or more that are not in a run one looks like one that is.
+_BUCKET_KEYS = 16
+_REST_BITS = 16
+#: Keys that are merged at a time: some copies of them come and go.
+_MERGE_STEP_KEYS = 16_384
+#: The place of a key that was not there before.
+NOWHERE = np.uint64(2**64 - 1)
+_RECORD_BYTES = 24  # in a file: two words, and the place
+
+Words = NDArray[np.uint64]
+Rests = NDArray[np.uint16]
+Positions = NDArray[np.intp]
+
+
+class _PlacedKeys(NamedTuple):
+    """Keys as two words each, and the place of the row that has them."""
+
+    high: Words
+    low: Words
+    place: Words
+
+
+@dataclass(frozen=True, slots=True)
+class _Fence:
+    """What is known in memory of keys in ascending order: those of bucket ``b`` stand from ``starts[b]`` on.
+
+    ``rests`` has the bits of each key that follow those of its bucket.
+    """
+
+    starts: NDArray[np.uint32]
+    rests: Rests
+
+    @classmethod
+    def for_keys(cls, number: int) -> _Fence:
+        """For so many keys; ``note`` all of them, from the first on, and ``settle`` it."""
+        buckets = 2 ** max(1, (number // _BUCKET_KEYS).bit_length())
+        return cls(np.zeros(buckets + 1, np.uint32), np.empty(number, np.uint16))
+
+    @property
+    def buckets(self) -> int:
+        """How many, a power of two."""
+        return len(self.starts) - 1
+
+    @property
+    def nbytes(self) -> int:
+        return self.starts.nbytes + self.rests.nbytes
+
+    def note(self, at: int, high: Words) -> None:
+        """The keys that stand from ``at`` on."""
+        buckets, self.rests[at : at + len(high)] = self._locate(high)
+        first = int(buckets[0])
+        counts = np.bincount(buckets - first)
+        self.starts[first + 1 : first + 1 + len(counts)] += counts.astype(np.uint32)
+
+    def settle(self) -> None:
+        """All keys are noted: what was counted becomes where each bucket begins."""
+        np.cumsum(self.starts, out=self.starts)
+
+    def find(self, high: Words) -> tuple[Positions, Positions, Rests]:
+        """For each key where the first may stand that looks like it, where its bucket ends, and its rest."""
+        buckets, rests = self._locate(high)
+        start, stop = self.starts[buckets].astype(np.intp), self.starts[buckets + 1].astype(np.intp)
+        low, up = start, stop
+        for _ in range(int((stop - start).max(initial=0)).bit_length()):  # a binary search in all buckets at once
+            middle = (low + up) >> 1
+            below = (low < up) & (self.rests.take(middle, mode="clip") < rests)
+            low, up = np.where(below, middle + 1, low), np.where(below, up, middle)
+        return low, stop, rests
+
+    def find_span(self, number: int, parts: int) -> slice:
+        """Where the keys stand of one of so many equal parts of all there can be: a power of two, a bucket or more."""
+        width = self.buckets // parts
+        return slice(int(self.starts[number * width]), int(self.starts[(number + 1) * width]))
+
+    def _locate(self, high: Words) -> tuple[Positions, Rests]:
+        """The bucket of each key, and its rest."""
+        bits = _REST_BITS + self.buckets.bit_length() - 1
+        seen = high << np.uint64(_SHARD_BITS) >> np.uint64(64 - bits)
+        return (seen >> np.uint64(_REST_BITS)).astype(np.intp), seen.astype(np.uint16)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Distinct keys of one shard in ascending order of ``high``: in memory, or in a file, 24 bytes a key.
+
+    The file has no name: it goes with its run, also where the process is killed.
+    """
+
+    fence: _Fence
+    stored: _PlacedKeys | BinaryIO
+
+    def __len__(self) -> int:
+        return len(self.fence.rests)
+
+    @property
+    def nbytes(self) -> int:
+        kept = self.stored if isinstance(self.stored, _PlacedKeys) else ()
+        return self.fence.nbytes + sum(column.nbytes for column in kept)
+
+    def read_at(self, places: Positions) -> _PlacedKeys:
+        """The keys that stand there. A file is read for each: mapped, each look would bring sixteen pages in."""
+        if isinstance(self.stored, _PlacedKeys):
+            return _pick(self.stored, places)
+        file = self.stored.fileno()
+        return _read_records(
+            b"".join([os.pread(file, _RECORD_BYTES, _RECORD_BYTES * place) for place in places.tolist()])
+        )
+
+    def read_span(self, places: slice) -> _PlacedKeys:
+        """The keys of a span."""
+        if isinstance(self.stored, _PlacedKeys):
+            return _pick(self.stored, places)
+        number = places.stop - places.start
+        return _read_records(os.pread(self.stored.fileno(), _RECORD_BYTES * number, _RECORD_BYTES * places.start))
+
+    def close(self) -> None:
+        """Release its file; its keys are gone."""
+        if not isinstance(self.stored, _PlacedKeys):
+            self.stored.close()
+
+
+class KeySet:
+    """Distinct keys, each with the place where it was first.
+
+    ``len(keys)`` is their number, ``keys.nbytes`` the memory that they take. Runs of more than ``max_in_memory_keys``
+    go to temporary files (in ``folder``, else the system's) that no other process can open.
+    """
+
+    def __init__(self, max_in_memory_keys: int = MAX_IN_MEMORY_KEYS, folder: Path | None = None) -> None:
+        self._shards: list[list[_Run]] = [[] for _ in range(1 << _SHARD_BITS)]
+        self._max_in_memory_keys = max_in_memory_keys
+        self._folder = folder
+
+    def __len__(self) -> int:
+        return sum(len(run) for shard in self._shards for run in shard)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(run.nbytes for shard in self._shards for run in shard)
+
+    def find_repeats(self, high: Words, low: Words) -> NDArray[np.bool_]:
+        """Where a key repeats an earlier one, of these or of those given before; all are added."""
+        repeats: NDArray[np.bool_] = self.find_first_places(high, low, np.zeros_like(high)) != NOWHERE
+        return repeats
+
+    def find_first_places(self, high: Words, low: Words, place: Words) -> Words:
+        """For each key the place where it was first, ``NOWHERE`` where that is here; all are added."""
+        keys = _PlacedKeys(high, low, place)
+        order = _sort_order(keys)
+        ordered = _pick(keys, order)
+        leads = ~_find_adjacent_repeats(ordered)
+        leaders = _pick(ordered, leads)
+        known = self._add_new(leaders)
+        group = np.cumsum(leads) - 1
+        within = np.where(leads, NOWHERE, leaders.place[group])
+        earlier = np.empty_like(within)
+        earlier[order] = np.where(known[group] != NOWHERE, known[group], within)
+        return earlier
+
+    def _add_new(self, keys: _PlacedKeys) -> Words:
+        """Look distinct keys up, in ascending order of ``high``, and keep those that are new."""
+        bounds = np.arange(len(self._shards), dtype=np.uint64) << np.uint64(64 - _SHARD_BITS)
+        starts = [*np.searchsorted(keys.high, bounds), len(keys.high)]
+        parts = [
+            self._add_to_shard(shard, _pick(keys, slice(start, stop)))
+            for shard, start, stop in zip(self._shards, starts, starts[1:], strict=False)
+        ]
+        return np.concatenate(parts)
+
+    def _add_to_shard(self, shard: list[_Run], keys: _PlacedKeys) -> Words:
+        known = reduce(np.minimum, [_look_up(run, keys) for run in shard], np.full(len(keys.high), NOWHERE))
+        fresh = _pick(keys, known == NOWHERE)
+        if len(fresh.high):
+            self._add_run(shard, self._make_run(len(fresh.high), iter([fresh])))
+        return known
+
+    def _add_run(self, shard: list[_Run], run: _Run) -> None:
+        """Add a run; runs of like size are merged, so that a shard holds few: each more than twice the next."""
+        while shard and len(shard[-1]) <= 2 * len(run):
+            other = shard.pop()
+            merged = self._make_run(len(other) + len(run), _merge(other, run))
+            other.close()
+            run.close()
+            run = merged
+        shard.append(run)
+
+    def _make_run(self, number: int, parts: Iterator[_PlacedKeys]) -> _Run:
+        """A run of so many keys, which come in ascending order and some at a time."""
+        fence = _Fence.for_keys(number)
+        if number <= self._max_in_memory_keys:
+            keys = _PlacedKeys(*map(np.concatenate, zip(*parts, strict=True)))
+            fence.note(0, keys.high)
+            fence.settle()
+            return _Run(fence, keys)
+        file, at = TemporaryFile(dir=self._folder), 0  # noqa: SIM115  it is closed with its run
+        for keys in parts:
+            fence.note(at, keys.high)
+            file.write(np.stack(keys, axis=1).data)
+            at += len(keys.high)
+        file.flush()
+        fence.settle()
+        return _Run(fence, file)
+
+
+# ---------------------------------------------------------------------------------------------- sorted runs
+
+
+def _pick(keys: _PlacedKeys, chosen: Any) -> _PlacedKeys:
+    """The keys chosen by a slice, a mask or an order."""
+    return _PlacedKeys(keys.high[chosen], keys.low[chosen], keys.place[chosen])
+
+
+def _sort_order(keys: _PlacedKeys) -> Positions:
+    """An order of ascending ``high`` in which equal keys stand together, the earliest row first."""
+    order = np.argsort(keys.high)
+    high = keys.high[order]
+    return np.lexsort((keys.low, keys.high)) if (high[1:] == high[:-1]).any() else order
+
+
+def _find_adjacent_repeats(ordered: _PlacedKeys) -> NDArray[np.bool_]:
+    """True where a key equals the one before it."""
+    same = np.zeros(len(ordered.high), bool)
+    same[1:] = (ordered.high[1:] == ordered.high[:-1]) & (ordered.low[1:] == ordered.low[:-1])
+    return same
+
+
+def _look_up(run: _Run, keys: _PlacedKeys) -> Words:
+    """For each key its place in ``run``, ``NOWHERE`` where the run has none."""
+    found = np.full(len(keys.high), NOWHERE)
+    at, stop, rests = run.fence.find(keys.high)
+    asked = np.arange(len(at))
+    while True:
+        asked = asked[at[asked] < stop[asked]]
+        asked = asked[run.fence.rests[at[asked]] == rests[asked]]
+        if not len(asked):
+            return found
+        there = run.read_at(at[asked])
+        same = (there.high == keys.high[asked]) & (there.low == keys.low[asked])
+        found[asked[same]] = there.place[same]
+        # Several keys of a bucket may look alike: the one sought may be the next.
+        asked = asked[~same]
+        at[asked] += 1
+
+
+def _merge(one: _Run, other: _Run) -> Iterator[_PlacedKeys]:
+    """The keys of both in ascending order of ``high``, some at a time."""
+    parts = 2 ** ((len(one) + len(other)) // _MERGE_STEP_KEYS).bit_length()
+    parts = min(parts, one.fence.buckets, other.fence.buckets)
+    for number in range(parts):
+        both = [run.read_span(run.fence.find_span(number, parts)) for run in (one, other)]
+        keys = _PlacedKeys(*map(np.concatenate, zip(*both, strict=True)))
+        if len(keys.high):
+            yield _pick(keys, np.argsort(keys.high, kind="stable"))
+
+
+def _read_records(records: bytes) -> _PlacedKeys:
+    return _PlacedKeys(*np.frombuffer(records, np.uint64).reshape(-1, 3).T.copy())

@@ -1,0 +1,74 @@
+"""Events of stores that Meta counts as one though their ids differ: counted in the run, and sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from offline_capi.guards.duplicates import StoreRepeats
+
+PERSON, OTHER = "a" * 64, "b" * 64
+TIME = 1_795_000_000
+
+
+def _warnings(build: Any, rows_of: Any, columns: dict[str, list[Any]], batches: int = 1) -> dict[str, int]:
+    """What a run warns of, its rows in so many batches."""
+    event = {
+        "event_time": [TIME] * 2,
+        "event_name": ["Lead"] * 2,
+        "action_source": ["physical_store"] * 2,
+        **{name: values for name, values in columns.items() if name.startswith("event_") or name == "action_source"},
+    }
+    people = {"em": [columns.get("em", [PERSON] * 2)]}
+    custom = {name: columns[name] for name in ("order_id", "item_number") if name in columns}
+    rows = rows_of(event, people, custom, client=columns.get("client"))
+    repeats, counted = StoreRepeats(), {}
+    for part in rows.parts(len(rows) // batches):
+        for code, number in repeats.add_warnings(build(part, now=_now())).warnings.items():
+            counted[code] = counted.get(code, 0) + number
+    return counted
+
+
+def _now() -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(TIME + 3600, UTC)
+
+
+SAME_PERSON, SAME_ORDER = {"store_event_of_same_person": 1}, {"store_event_of_same_order": 1}
+
+# D:offline-events: pixel, second, name, item number, and the order id or else everything that says who it was.
+CASES: list[tuple[str, dict[str, list[Any]], dict[str, int]]] = [
+    ("the same person at the same second", {}, SAME_PERSON),
+    ("another second", {"event_time": [TIME, TIME + 1]}, {}),
+    ("another name", {"event_name": ["Lead", "Contact"]}, {}),
+    ("one name in two cases", {"event_name": ["Lead", "LEAD"]}, {"event_name_case": 1, **SAME_PERSON}),
+    ("another person", {"em": [PERSON, OTHER]}, {}),
+    ("another pixel", {"client": ["acme", "beta"]}, {}),
+    ("events of no store", {"action_source": ["phone_call"] * 2}, {}),
+    ("one of them of no store", {"action_source": ["physical_store", "phone_call"]}, {}),
+    ("two orders", {"order_id": ["1", "2"]}, {}),
+    ("one order", {"order_id": ["1", "1"]}, SAME_ORDER),
+    ("one order of two people", {"order_id": ["1", "1"], "em": [PERSON, OTHER]}, SAME_ORDER),
+    ("two lines of an order", {"order_id": ["1", "1"], "item_number": ["1", "2"]}, {}),
+    ("an order and none", {"order_id": ["1", None]}, {}),
+    ("two lines of no order", {"item_number": ["1", "2"]}, {}),
+    ("the same event id", {"event_id": ["x", "x"]}, SAME_PERSON),
+]
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize(("columns", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_what_meta_counts_as_one_is_counted_and_sent(rows_of, build, columns, expected, batches) -> None:
+    assert _warnings(build, rows_of, columns, batches) == expected
+
+
+def test_a_million_events_take_a_few_bytes_each(rows_of, build) -> None:
+    repeats, rows = StoreRepeats(), 200_000
+    for start in range(0, rows, 20_000):
+        part = rows_of({"event_time": [TIME + start + at for at in range(20_000)],
+                        "action_source": ["physical_store"] * 20_000}, first_row=start + 1)  # fmt: skip
+        assert repeats.add_warnings(build(part, now=_now())).warnings == {}
+
+    assert repeats.nbytes < 10 * rows
