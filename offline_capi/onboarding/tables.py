@@ -22,8 +22,8 @@ from offline_capi.onboarding.sample import Column, Sample
 from offline_capi.onboarding.times import TimeColumn
 from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
-from offline_capi.sources import read_batches
-from offline_capi.sources.database_errors import Where, explained
+from offline_capi.sources import SourceAccess, open_source
+from offline_capi.sources.sql.errors import Where, explained
 
 __all__ = ["inspect_query", "inspect_table"]
 
@@ -85,7 +85,7 @@ def _read_query_file(file: Path) -> str:
 def _read_rows(connection: str, query: str, since: datetime, connection_url: ConnectionUrl) -> Iterator[SourceRows]:
     source = SqlSource(connection=connection, sql=f"{query}\n")  # a line end, so that it is no file's name
     window = Window(since, _get_now() + timedelta(days=1))
-    return read_batches(source, window, zone="UTC", connection_url=connection_url, sql_folder=Path())
+    return open_source(source, SourceAccess("UTC", connection_url)).read(window)
 
 
 # ---------------------------------------------------------------------------------------------- the table
