@@ -29,7 +29,8 @@ _FILLED = {
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}|<[^<>]*>")
 #: Commands that only a person ends, that ask, or that need what a test has no place for: they are parsed, not run.
 _PARSED_ONLY = {"sandbox", "demo", "init", "import", "ddl", "clients authorize", "clients rotate", "clients pull",
-                "clients prerequisites", "profile diff", "external-id check", "clients quality", "test", "erase"}  # fmt: skip
+                "clients prerequisites", "profile diff", "external-id check", "clients quality", "test",
+                "erase"}  # fmt: skip
 
 
 def list_hints() -> list[tuple[str, str]]:

@@ -48,8 +48,8 @@ COMMANDS: dict[str, list[list[str]]] = {
     "error": [["upload", "no_such"], ["check", "--config", "faulty"], ["status", "no-such-run"]],
 }
 #: Commands whose outputs other tests look at: they need a platform's app, a table of clients or a browser's export.
-_ELSEWHERE = {"test", "replay", "import", "clients pull", "clients authorize", "clients rotate", "clients prerequisites",
-              "external-id check", "ledger key"}  # fmt: skip
+_ELSEWHERE = {"test", "replay", "import", "clients pull", "clients authorize", "clients rotate",
+              "clients prerequisites", "external-id check", "ledger key"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
