@@ -185,7 +185,8 @@ REASONS: Mapping[Reason, ReasonText] = {
         "set active: true in clients.yml, or name it under the environment, and run again",
     ),
     Reason.CLIENT_STOPPED: ReasonText(
-        "sending stopped for this client after an access fault", "renew its token or permission and run again"
+        "nothing can be sent for this client: its token is missing, or Meta refused the token, pixel or permission",
+        "the report says at its top which it is; set or renew it, and run again",
     ),
     Reason.LOST_ANSWER: ReasonText(
         "sent, but no answer says whether it arrived", "run again within Meta's window: the same ids count once"
