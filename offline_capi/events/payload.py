@@ -56,13 +56,9 @@ def _escape(array: Any) -> Any:
 def _find_marks(strings: Any) -> list[str]:
     """The characters in need of an escape that the column holds: searched for in its bytes, rarely any."""
     raw = bytes(get_bytes(strings))
-    if not raw or (_find_least(raw) >= 0x20 and b'"' not in raw and b"\\" not in raw):
+    if not raw or (np.frombuffer(raw, np.uint8).min() >= 0x20 and b'"' not in raw and b"\\" not in raw):
         return []
     return [mark for mark in _ESCAPES if mark.encode() in raw]
-
-
-def _find_least(raw: bytes) -> int:
-    return int(np.frombuffer(raw, np.uint8).min())
 
 
 def _encode_integer(array: Any) -> Any:
@@ -84,10 +80,6 @@ _TEXT_KIND = _Kind('"', _escape, '"')
 _INTEGER_KIND = _Kind("", _encode_integer, "")
 _RAW_KIND = _Kind("", as_text, "")  # numbers, booleans, and strings that hold JSON already
 _ARRAY_KIND = _Kind("[", as_text, "]")
-
-
-def _choose_kind(array: Any) -> _Kind:
-    return _TEXT_KIND if array.type == pa.string() else _RAW_KIND
 
 
 # ---------------------------------------------------------------------------------------------- objects
@@ -259,6 +251,10 @@ def _list_custom_data(custom: Mapping[str, Any]) -> list[_Member]:
     properties = sorted(set(custom) - set(CUSTOM_DATA_KEYS))
     names = [name for name in CUSTOM_DATA_KEYS if name in custom] + properties
     return [
-        _Member(name, _RAW_KIND if name in JSON_BRACKETS else _choose_kind(custom[name]), custom[name])
+        _Member(
+            name,
+            _TEXT_KIND if custom[name].type == pa.string() and name not in JSON_BRACKETS else _RAW_KIND,
+            custom[name],
+        )
         for name in names
     ]

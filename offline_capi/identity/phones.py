@@ -147,17 +147,18 @@ def _read_international(text: str, country: str | None, national: PhoneNumber | 
     """Bare digits read as if a ``+`` stood before them."""
     digits = _strip_separators(text)
     bare = _EXIT_CODE.sub("", digits)
-    may_be = bare != digits or country is None or national is None or _is_too_long(national)
+    may_be = (
+        bare != digits
+        or country is None
+        or national is None
+        or phonenumbers.is_possible_number_with_reason(national) == ValidationResult.TOO_LONG
+    )
     if not (may_be and bare.isdecimal() and bare.isascii() and len(bare) <= _INTERNATIONAL_DIGITS[-1]):
         return None
     if bare == digits and len(bare) not in _INTERNATIONAL_DIGITS:
         return None
     number = _parse(_strip_mobile_mark("+" + bare, None), None)
     return number if number is not None and phonenumbers.is_valid_number(number) else None
-
-
-def _is_too_long(number: PhoneNumber) -> bool:
-    return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.TOO_LONG
 
 
 def _find_cause(text: str, country: str | None, number: PhoneNumber | None) -> Cause:

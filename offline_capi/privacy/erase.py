@@ -295,7 +295,9 @@ def erase_person(person: Person, services: Services, *, read_sources: bool = Tru
     erased.ledger = ledger.journal.forget(found)
     erased.scrubbed = ledger.journal.scrub()
     if person.identity:
-        erased.unexplained = count_unexplained_events(ledger, _sort_distinct(trace.others), person.clients)
+        erased.unexplained = count_unexplained_events(
+            ledger, np.unique(np.concatenate(trace.others)) if trace.others else np.empty(0, np.uint64), person.clients
+        )
     erased.looked_through.ledger_events = erased.ledger + sum(len(part.keys) for part in ledger.journal.read_entries())
     _record(person, services, erased, who)
     return erased
@@ -515,10 +517,6 @@ def _get_first_halves(keys: pa.Array) -> Any:
     """Of an array without nulls."""
     stored = memoryview(keys.buffers()[1] or b"").cast("B")
     return split_halves(split_keys(bytes(stored[KEY_BYTES * keys.offset : KEY_BYTES * (keys.offset + len(keys))])))[0]
-
-
-def _sort_distinct(parts: Sequence[Any]) -> Any:
-    return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
 
 
 def _group_delivered(found: Iterable[EventDelivery]) -> list[Delivered]:

@@ -91,7 +91,7 @@ def test_p11_what_was_read_in_one_way_is_no_answer_for_another(monkeypatch: pyte
     ]
 
     for today in (date(2026, 11, 27), date(2026, 11, 28)):
-        monkeypatch.setattr(stage, "today", lambda today=today: today)
+        monkeypatch.setattr(stage, "get_today", lambda today=today: today)
         for column, how in ways:
             batch = _rows(rng, 500, list(words), **column)
             assert _inspected(batch, memory, **how) == _inspected(batch, None, **how)

@@ -81,7 +81,7 @@ def test_p20_a_loss_is_told_once_with_balance_reason_and_advice_and_its_end_once
     (began,), (ended,) = told[0], told[3]
     assert began.balance == "3 read = 3 deferred"
     assert began.balance in began.text
-    assert "the endpoint could not be reached. What now: look at the network and graph_url; run again" in began.text
+    assert "the endpoint could not be reached. What now: check the network and graph_url; run again" in began.text
     assert began.title.startswith("sales, 20")
     assert ended.balance == "3 read = 3 sent"
     assert began.title in ended.text
