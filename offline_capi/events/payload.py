@@ -185,7 +185,7 @@ def build_bodies(rows: HashedRows) -> Any:
 def _nest(name: str, members: Sequence[_Member]) -> list[Any]:
     """An object as a later member of the event, left out where it would be empty."""
     opening = f',"{name}":{{'
-    sure = next((place for place, member in enumerate(members) if member.certain), None)
+    sure = next((index for index, member in enumerate(members) if member.certain), None)
     if sure is not None:
         return [opening, *_join_around_certain(members, sure), "}"]
     return _nest_if_any(opening, *_join_uncertain(members)) if members else []
@@ -198,11 +198,11 @@ def _nest_if_any(opening: str, begin: str, joined: Any, end: str) -> list[Any]:
     return [pc.binary_join_element_wise(opening + begin, pc.if_else(present, joined, None), end + "}", "")]
 
 
-def _refuse_unknown(place: str, given: Iterable[str], known: Iterable[str]) -> None:
+def _refuse_unknown(section: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Meta refuses unknown keys inside an event, and dropping them in silence would lose data (NODE258)."""
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ConfigError(f"{place}: Meta knows no parameter {', '.join(unknown)} there; remove it from the mapping")
+        raise ConfigError(f"{section}: Meta knows no parameter {', '.join(unknown)} there; remove it from the mapping")
 
 
 # ---------------------------------------------------------------------------------------------- user_data
@@ -231,7 +231,7 @@ def _make_identity_member(key: str, columns: Sequence[Any], of_yaml: int) -> _Me
 
 def _quote_list(columns: Sequence[Any]) -> Any:
     """The values of several columns as JSON strings joined by commas, each value once; null where all are null."""
-    distinct = [reduce(_drop_equal, columns[:place], column) for place, column in enumerate(columns)]
+    distinct = [reduce(_drop_equal, columns[:index], column) for index, column in enumerate(columns)]
     quoted = [pc.binary_join_element_wise('"', _escape(column), '"', "") for column in distinct]
     joined = _join_present(quoted, ",")
     return pc.if_else(pc.equal(joined, ""), None, joined)
