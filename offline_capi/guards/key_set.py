@@ -167,7 +167,7 @@ class KeySet:
 
     def find_repeats(self, high: Uint64Array, low: Uint64Array) -> NDArray[np.bool_]:
         """Where a key repeats an earlier one, of these or of those given before; all are added."""
-        repeats: NDArray[np.bool_] = self.find_first_places(high, low, np.zeros_like(high)) != NO_POSITION
+        repeats: NDArray[np.bool_] = self.find_first_positions(high, low, np.zeros_like(high)) != NO_POSITION
         return repeats
 
     def find_first_positions(self, high: Uint64Array, low: Uint64Array, position: Uint64Array) -> Uint64Array:

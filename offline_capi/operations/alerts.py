@@ -94,11 +94,11 @@ def raise_alerts(
         return []
     whole = not report.tally.narrowed and report.trigger != "replay"
     outbox = _Outbox(services, notify)
-    outbox.tell_access(report)
+    outbox.notify_access(report)
     open_days = _open_days(report.upload, services) if whole else []
-    outbox.tell_scope(report.upload, [*_list_losses(report), *open_days, *more], ends=whole, report=report)
+    outbox.notify_scope(report.upload, [*_list_losses(report), *open_days, *more], ends=whole, report=report)
     versions = version_warnings(services.deployment.platform.versions, services.clock().astimezone(UTC).date())
-    outbox.tell_scope(_VERSIONS, map(_make_version_alert, versions))
+    outbox.notify_scope(_VERSIONS, map(_make_version_alert, versions))
     return outbox.finish()
 
 
@@ -113,7 +113,7 @@ def raise_failure(
     text = str(error) if ours else "An error that nobody foresaw: its log shows where. Please report it."
     alert = Alert(f"failed: {type(error).__name__}", f"{upload}: the run failed", text, upload=upload, run=run)
     outbox = _Outbox(services, notify)
-    outbox.tell_scope(upload, [alert], ends=False)
+    outbox.notify_scope(upload, [alert], ends=False)
     return outbox.finish()
 
 
@@ -223,7 +223,7 @@ class _Outbox:
     def __init__(self, services: Services, notify: Notify) -> None:
         self._services, self._notify = services, notify
         stage = services.deployment.platform.stage
-        self._told, self._statuses = JsonFolder(stage, "alerts"), StatusBook(stage)
+        self._sent, self._statuses = JsonFolder(stage, "alerts"), StatusBook(stage)
         self._now = services.clock().astimezone(UTC).isoformat(timespec="seconds")
         self._sent: list[Alert] = []
         self._failed: list[str] = []
@@ -236,14 +236,14 @@ class _Outbox:
             )
         return self._sent
 
-    def tell_scope(
+    def notify_scope(
         self, scope: str, faults: Iterable[Alert], *, ends: bool = True, report: RunReport | None = None
     ) -> None:
         """Send the faults of an upload, or of the versions, that were not sent yet, and those that are over.
 
         The loss of a run is not over because an earlier day, of a backfill for instance, was delivered.
         """
-        before: dict[str, dict[str, str]] = self._told.read(scope) or {}
+        before: dict[str, dict[str, str]] = self._sent.read(scope) or {}
         present = {key: fault for fault in faults for key in fault.keys}
         until = report.window.until.astimezone(UTC).isoformat() if report else ""
         began, over = find_changes(before, present)
@@ -261,9 +261,9 @@ class _Outbox:
             if not self._deliver(_make_end_alert(key, scope, before[key], report)):
                 after[key] = before[key]
         if after != before:
-            self._told.write(scope, after)
+            self._sent.write(scope, after)
 
-    def tell_access(self, report: RunReport) -> None:
+    def notify_access(self, report: RunReport) -> None:
         """Send clients that Meta refused, if neither a check nor a run has; and that they receive events again."""
         stopped, sent = set[str](), set[str]()
         for count in report.tally.fates:
@@ -334,18 +334,18 @@ def _make_end_alert(key: str, scope: str, alerted: Mapping[str, str], report: Ru
 def make_notifier(platform: Platform, secrets: SecretResolver) -> Notify | None:
     """Sends to the targets of ``platform.notify``; ``None`` where it names none."""
     targets = platform.notify
-    tellers: list[Notify] = []
+    senders: list[Notify] = []
     if targets.command is not None:
         command = targets.command
-        tellers.append(lambda alert: _run_command(command, alert))
+        senders.append(lambda alert: _run_command(command, alert))
     if targets.webhook is not None:
         reference = targets.webhook
-        tellers.append(lambda alert: _post(secrets.token(reference).reveal(), alert, allow_http=platform.allow_http))
-    if not tellers:
+        senders.append(lambda alert: _post(secrets.token(reference).reveal(), alert, allow_http=platform.allow_http))
+    if not senders:
         return None
 
     def notify(alert: Alert) -> None:
-        for one in tellers:
+        for one in senders:
             one(alert)
 
     return notify
