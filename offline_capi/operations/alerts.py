@@ -223,7 +223,7 @@ class _Outbox:
     def __init__(self, services: Services, notify: Notify) -> None:
         self._services, self._notify = services, notify
         stage = services.deployment.platform.stage
-        self._sent, self._statuses = JsonFolder(stage, "alerts"), StatusBook(stage)
+        self._remembered, self._statuses = JsonFolder(stage, "alerts"), StatusBook(stage)
         self._now = services.clock().astimezone(UTC).isoformat(timespec="seconds")
         self._sent: list[Alert] = []
         self._failed: list[str] = []
@@ -243,7 +243,7 @@ class _Outbox:
 
         The loss of a run is not over because an earlier day, of a backfill for instance, was delivered.
         """
-        before: dict[str, dict[str, str]] = self._sent.read(scope) or {}
+        before: dict[str, dict[str, str]] = self._remembered.read(scope) or {}
         present = {key: fault for fault in faults for key in fault.keys}
         until = report.window.until.astimezone(UTC).isoformat() if report else ""
         began, over = find_changes(before, present)
@@ -261,7 +261,7 @@ class _Outbox:
             if not self._deliver(_make_end_alert(key, scope, before[key], report)):
                 after[key] = before[key]
         if after != before:
-            self._sent.write(scope, after)
+            self._remembered.write(scope, after)
 
     def notify_access(self, report: RunReport) -> None:
         """Send clients that Meta refused, if neither a check nor a run has; and that they receive events again."""

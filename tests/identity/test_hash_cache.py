@@ -17,7 +17,7 @@ from offline_capi.config.types import SecretRef
 from offline_capi.identity import PROFILES, HashCache, Readable, Usable, digest, hash_cache, inspect_identity, stage
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import IdentityColumn, MappedRows, Window
-from offline_capi.pipeline import run
+from offline_capi.pipeline import run, stages
 from tests.support.night import Night, yesterday
 from tests.support.sandbox_server import Sandbox
 
@@ -144,7 +144,7 @@ def test_a_night_reads_each_place_once(
     tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, counted: Callable[[str], Counter[Any]]
 ) -> None:
     """In many batches, as a large source has them."""
-    monkeypatch.setattr(run, "BATCH_ROWS", 60)
+    monkeypatch.setattr(stages, "BATCH_ROWS", 60)
     places = counted("ct")
 
     with Night(tmp_path, sandbox).fill().services() as services:
