@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs format bench bench-airflow chaos month fuzz mutants distributed clean install
+.PHONY: help demo test test-fast check docs release-check format bench bench-airflow chaos month fuzz mutants distributed clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: $(STAMP)  ## one night of two uploads: sandbox, warehouse, the Airflow DAG
 test: $(STAMP)  ## every test, on up to four cores
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+test-fast: $(STAMP)  ## the quick tests of the rooms that changed since main
+	@$(BIN)/python tools/test_fast.py
+
 check: $(STAMP)  ## format, lint, types, import contracts, licences: the same as CI
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,6 +35,9 @@ check: $(STAMP)  ## format, lint, types, import contracts, licences: the same as
 docs: $(STAMP)  ## build the documentation site into .site/html; a warning ends it
 	@$(BIN)/python tools/docs_site.py
 	@$(BIN)/zensical build --clean --strict
+
+release-check: $(STAMP)  ## build sdist and wheel into dist/, install the wheel into an empty venv, do the main job there
+	@$(BIN)/python tools/release_check.py
 
 format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff format .
@@ -63,4 +69,4 @@ $(VENV)/.distributed: $(STAMP)
 	@touch $@
 
 clean:  ## remove what the demo and the benchmarks leave behind
-	rm -rf .demo .bench .site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist .demo .bench .site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,24 +14,37 @@ _CONNECTION_FORM = {
     "pixel_id": {
         "label": "Pixel / dataset id",
         "schema": {"type": ["string", "null"], "pattern": r"^[1-9][0-9]{4,19}$"},
-        "description": "Where events are sent; needed for the Test button. clients.yml names the pixel of each client.",
+        "description": "Needed for the Test button alone: clients.yml names the pixel of each client.",
     },
-    "app_secret": {"label": "App secret", "schema": _SECRET, "description": "Only if the app demands a proof."},
-    "partner_agent": {"label": "Partner agent", "schema": _OPTIONAL_TEXT},
-    "graph_url": {"label": "Graph URL", "schema": {**_OPTIONAL_TEXT, "default": "https://graph.facebook.com"}},
+    "app_secret": {
+        "label": "App secret",
+        "schema": _SECRET,
+        "description": "Only if the app requires proof of the secret (Require App Secret); it signs each request.",
+    },
+    "partner_agent": {
+        "label": "Partner agent",
+        "schema": _OPTIONAL_TEXT,
+        "description": "The name agreed with Meta for partners who send for others. Empty: as in clients.yml.",
+    },
+    "graph_url": {
+        "label": "Graph URL",
+        "schema": {**_OPTIONAL_TEXT, "default": "https://graph.facebook.com"},
+        "description": "Leave it as it is, except for a sandbox on this machine. The token goes to no other host.",
+    },
     "allow_http": {
         "label": "Allow http",
         "schema": {"type": ["boolean", "null"], "default": False},
-        "description": "Send the token in clear text, where the way to the Graph URL is private.",
+        "description": "Permits a Graph URL with http, over which the token travels unencrypted.",
     },
     "graph_version": {
         "label": "Graph version",
         "schema": {"type": ["string", "null"], "pattern": r"^v\d+\.\d+$", "default": "v27.0"},
+        "description": "Version of the Graph API, such as v27.0.",
     },
     "test_event_code": {
         "label": "Test event code",
         "schema": _OPTIONAL_TEXT,
-        "description": "For tests by hand. A scheduled run never uses it.",
+        "description": "From Events Manager, for tests by hand. A scheduled run never uses it.",
     },
 }
 
@@ -59,7 +72,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "schemes": ["meta-capi"],
                 "handler": None,
-                "to_openlineage_converter": f"{_PACKAGE}.observability.lineage.pixel_to_openlineage",
+                "to_openlineage_converter": f"{_PACKAGE}.observability.lineage.convert_pixel_to_openlineage",
             }
         ],
         "extra-links": [f"{_PACKAGE}.operators.upload.EventsManagerLink"],
@@ -83,9 +96,12 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": f"{_PACKAGE}.hooks.meta_capi.MetaConversionsHook",
                 "hook-name": "Meta Conversions API",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["host", "schema", "login", "port"],
-                    "relabeling": {"password": "Access token"},
-                    "placeholders": {"password": "token of a system user that may send events to the pixel"},
+                    "hidden-fields": ["host", "schema", "login"],
+                    "relabeling": {"password": "Access token", "port": "Port (443)"},
+                    "placeholders": {
+                        "password": "token of a system user that may send events to the pixel",
+                        "port": "443: Airflow 3.3's Test button refuses a stored connection without a port",
+                    },
                 },
                 "conn-fields": _CONNECTION_FORM,
             }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,13 +95,13 @@ class Coverage:
         return {key: [*self.junk.get(key, ()), *new.get(key, ())] for key in every} if new else {}
 
 
-def measure_coverage(upload: Upload, window: Window, services: Services) -> Coverage:
+def measure_coverage(upload: Upload, window: Window, services: Services, *, clients: Collection[str] = ()) -> Coverage:
     """Read the rows of ``window``, every source column included, and count; only counts and digests leave this."""
     deployment, rows = services.deployment, 0
     columns: dict[tuple[str, str], ColumnCoverage] = {}
     unmapped = Unmapped(upload, _list_countries(upload, services))
     frequent = FrequentValues(deployment.platform.frequent_value)
-    for batch in read_audited_rows(upload, window, services, every_column=True):
+    for batch in read_audited_rows(upload, window, services, every_column=True, clients=clients):
         rows += len(batch.mapped)
         unmapped.observe(batch.source.batch)
         hashed = hash_audited_columns(batch.mapped, upload, deployment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from offline_capi.config import Deployment, Upload
@@ -22,11 +22,14 @@ class AuditedRows(NamedTuple):
 
 
 def read_audited_rows(
-    upload: Upload, window: Window, services: Services, *, every_column: bool = False
+    upload: Upload, window: Window, services: Services, *, every_column: bool = False, clients: Collection[str] = ()
 ) -> Iterator[AuditedRows]:
-    """The rows that a run of ``window`` would read; rows without consent count too, for no value goes anywhere."""
+    """The rows that a run of ``window`` would read; rows without consent count too, for no value goes anywhere.
+
+    ``clients`` narrows the mapped rows, not those of the source.
+    """
     tables, firsts = read_lookups(upload, window, services), FirstRows()
-    recipe = Recipe.of_upload(upload, window, services.deployment, lookups=tables)
+    recipe = Recipe.of_upload(upload, window, services.deployment, lookups=tables, only_clients=clients)
     for rows in read_rows(upload, window, services, every_column=every_column):
         yield AuditedRows(rows, recipe.map_batch(rows, firsts))
 

@@ -6,12 +6,17 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from rich.padding import Padding
+from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 
-from offline_capi.cli.shell import err, fail
+from offline_capi import __version__
+from offline_capi.cli.help_text import ROOT_EPILOG, write_epilog
+from offline_capi.cli.shell import err, fail, out
 from offline_capi.config.environments import VARIABLE
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.runtime.bugs import as_internal, contain_hooks, is_meant_to_end_us
@@ -25,18 +30,82 @@ EnvironmentOption = Annotated[
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class _Help:
+    """A flag takes no value, and so its help names no type; examples keep their lines."""
+
+    params: list[Any]
+    _lines: str | None
+
+    def __init__(self, *arguments: Any, epilog: str | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._lines = epilog
+        _hide_types_of_flags(self.params)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        _hide_types_of_flags([option] if option else [])
+        return option
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)  # type: ignore[misc]
+        for line in (self._lines or "").splitlines():
+            out.print(Padding(Text(line.strip()), (0, 0, 0, len(line) - len(line.lstrip()) + 1)))
+
+
+class _Command(_Help, TyperCommand):
+    pass
+
+
+class _Group(_Help, TyperGroup):
+    pass
+
+
+def _hide_types_of_flags(parameters: Sequence[Any]) -> None:
+    for one in parameters:
+        if getattr(one, "is_flag", False):
+            one.metavar = ""
+
+
 class CommandApp(typer.Typer):
-    """Every command that reads a configuration takes ``--environment``, which holds for the whole process."""
+    """Every command that reads a configuration takes ``--environment``, which holds for the whole process.
+
+    ``path`` is what stands before its commands' names: ``clients `` for ``clients list``.
+    """
+
+    def __init__(self, *, path: str = "", **options: Any) -> None:
+        super().__init__(cls=_Group, **options)
+        self._path = path
 
     def command(self, *names: Any, **options: Any) -> Callable[[Function], Function]:
-        register = super().command(*names, **options)
+        def register(function: Any) -> Any:
+            name = names[0] if names else function.__name__.replace("_", "-")
+            settings = {"cls": _Command, "epilog": write_epilog(f"{self._path}{name}"), **options}
+            return super(CommandApp, self).command(*names, **settings)(function)
 
         def decorate(function: Function) -> Function:
             has_config = "config" in inspect.signature(function).parameters
-            register(_with_environment(function) if has_config else function)
+            ended = _end_interrupted(function)
+            register(_with_environment(ended) if has_config else ended)
             return function
 
         return decorate
+
+
+def _end_interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same; Ctrl-C ends it in one sentence and exit code 130. Typer would end it without a word."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except KeyboardInterrupt:
+            err.print(INTERRUPTED, highlight=False)
+            sys.exit(130)
+
+    return command
+
+
+INTERRUPTED = "stopped by hand. What was sent is recorded; running again is safe and sends only what is missing."
 
 
 def _with_environment(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,9 +129,25 @@ app = CommandApp(
     name="offline-capi",
     help="Send conversions that happened offline to Meta's Conversions API, nightly and in bulk.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=ROOT_EPILOG,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Send conversions that happened offline to Meta's Conversions API, nightly and in bulk."""
 
 
 def main() -> NoReturn:
@@ -77,7 +162,7 @@ def main() -> NoReturn:
     except OfflineCapiError as error:
         fail(error, 1)
     except KeyboardInterrupt:
-        err.print("stopped. What was sent is recorded; running again is safe and sends only what is missing.")
+        err.print(INTERRUPTED, highlight=False)
         sys.exit(130)
     except BaseException as error:
         if is_meant_to_end_us(error):

@@ -13,6 +13,7 @@ from rich.text import Text
 from offline_capi.cli.app import CommandApp, app
 from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
+    ClientOption,
     ConfigOption,
     JsonOption,
     SinceOption,
@@ -23,6 +24,7 @@ from offline_capi.cli.shell import (
     opened,
     opened_upload,
     out,
+    print_indented,
     print_json,
     window_of,
 )
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
     from offline_capi.config import Upload
     from offline_capi.pipeline import Services
 
-profile_app = CommandApp(help="How identity is normalised before it is hashed.", no_args_is_help=True)
-external_id_app = CommandApp(help="The id that joins server and browser events.", no_args_is_help=True)
+profile_app = CommandApp(path="profile ", help="How identity is normalised before it is hashed.", no_args_is_help=True)
+external_id_app = CommandApp(
+    path="external-id ", help="The id that joins server and browser events.", no_args_is_help=True
+)
 app.add_typer(profile_app, name="profile")
 app.add_typer(external_id_app, name="external-id")
 
@@ -44,14 +48,15 @@ def coverage(
     upload: UploadArgument,
     since: SinceOption = None,
     until: UntilOption = None,
+    client: ClientOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Tell which keys are mapped, filled and usable, what is lost and why, and what could be mapped as well."""
     from offline_capi.audit import measure_coverage as cover
 
-    with opened_upload(config, upload, since, until) as (services, one, window, _):
-        found = cover(one, window, services)
+    with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
+        found = cover(one, window, services, clients=clients)
     print_json(found.to_json()) if as_json else print_coverage(found)
 
 
@@ -81,7 +86,7 @@ def profile_conformance(as_json: JsonOption = False) -> None:
 
     found = run_conformance()
     if as_json:
-        print_json([one.to_json() for one in found])
+        print_json({"profiles": [one.to_json() for one in found]})
     else:
         for one in found:
             mark, colour = ("✗", "red") if one.misses else ("✓", "green")
@@ -138,9 +143,19 @@ def print_coverage(found: Coverage) -> None:
         shares = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
         rows.append((key, column, *shares, lost))
     _show(("key", "column", *numbers, "lost, and why"), rows, numbers)
-    out.print(Text(f"  not mapped: {', '.join(found.unmapped)}", style="dim"), soft_wrap=True)
+    worth = [key for key in _MATCH_BEST if key in found.unmapped]
+    if worth:
+        others = len(found.unmapped) - len(worth)
+        print_indented(
+            f"not mapped, and most worth it where the source has them: {', '.join(worth)} ({others} more with --json)",
+            style="dim",
+        )
     _print_suggestions(found)
     _print_frequent(found)
+
+
+#: Keys of which most sources have some, those first that match most (D:best-practices).
+_MATCH_BEST = ("em", "ph", "external_id", "fn", "ln", "zp", "ct", "st", "country", "db", "ge", "fbc", "fbp")
 
 
 def _print_suggestions(found: Coverage) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ from offline_capi.cli.shell import (
     load,
     opened,
     out,
+    print_indented,
     print_json,
     print_warnings,
 )
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from offline_capi.config.client import ClientTable, Method
     from offline_capi.storage.private_files import FileAccess
 
-clients_app = CommandApp(help="Who we send for.", no_args_is_help=True)
+clients_app = CommandApp(path="clients ", help="Who we send for.", no_args_is_help=True)
 app.add_typer(clients_app, name="clients")
 
 ClientArgument = Annotated[str, typer.Argument(help="Name of a client in clients.yml.")]
@@ -59,7 +61,7 @@ def clients_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     book = StatusBook(deployment.platform.stage)
     found = build_overviews(deployment.recipients, environment_secrets(), book, datetime.now(UTC), accepted)
     if as_json:
-        print_json([standing.to_json() for standing in found])
+        print_json({"clients": [standing.to_json() for standing in found]})
     else:
         print_overviews(found)
 
@@ -144,7 +146,7 @@ def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
         raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
     write_pulled(path, pulled, datetime.now(UTC), access)
     if as_json:
-        print_json({"clients": len(pulled.clients), "problems": [str(problem) for problem in pulled.problems]})
+        print_json({"clients": len(pulled.clients), "problems": [asdict(problem) for problem in pulled.problems]})
     else:
         for problem in pulled.problems:
             _say(f"✗ {problem}", "red")
@@ -233,7 +235,7 @@ def clients_prerequisites(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOp
     with _open_context(config, None) as (_, context):
         found = check_prerequisites(context)
     if as_json:
-        print_json([one.to_json() for one in found])
+        print_json({"prerequisites": [one.to_json() for one in found]})
     else:
         print_prerequisites(found)
     sys.exit(1 if any(one.state == "missing" for one in found) else 0)
@@ -324,6 +326,14 @@ def _finish_authorization(found: Authorization, lacking: list[Prerequisite], as_
 # ---------------------------------------------------------------------------------------------- printing
 
 
+#: Columns that the table of clients needs; on a narrower terminal each client has lines of its own.
+_TABLE_WIDTH = 140
+
+
+def _shorten_time(at: str | None) -> str:
+    return (at or "never")[:16].replace("T", " ")
+
+
 def print_overviews(found: list[ClientOverview]) -> None:
     from rich.markup import escape
     from rich.table import Table
@@ -332,16 +342,31 @@ def print_overviews(found: list[ClientOverview]) -> None:
 
     table = Table("client", "pixel", "status", "last test", "last accepted", "token", "days left", "missing", box=None)
     paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names
+    if paper.width < _TABLE_WIDTH:
+        for one in found:
+            out.print(f"{escape(one.client)}  {one.pixel}  [{_MARKS[one.state]}]{one.state}[/]", highlight=False)
+            tested, accepted = (_shorten_time(at) for at in (one.tested_at, one.last_accepted_at))
+            left = "" if one.days_left is None else f", {one.days_left} days left"
+            missing = f"; missing: {', '.join(one.missing)}" if one.missing else ""
+            token = " ".join(filter(None, (one.token_kind, one.token_from)))
+            print_indented(f"last test {tested}, last accepted {accepted}; token {token}{left}{missing}", style="dim")
+            if one.last_error:
+                print_indented(one.last_error, mark="  ! ", style="red")
+        return
     for one in found:
         status = f"[{_MARKS[one.state]}]{one.state}[/]"
-        tested, accepted = ((at or "never")[:16].replace("T", " ") for at in (one.tested_at, one.last_accepted_at))
+        tested, accepted = (_shorten_time(at) for at in (one.tested_at, one.last_accepted_at))
         left = "" if one.days_left is None else str(one.days_left)
-        access = (one.token_kind or "", left, escape(", ".join(one.missing)))
+        access = (
+            escape(" ".join(filter(None, (one.token_kind, one.token_from)))),
+            left,
+            escape(", ".join(one.missing)),
+        )
         table.add_row(one.client, one.pixel, status, tested, accepted, *access)
     paper.print(table, highlight=False)
     for one in found:
         if one.last_error:
-            out.print(f"! {one.client}: {one.last_error}", highlight=False, markup=False, soft_wrap=True)
+            print_indented(f"{one.client}: {one.last_error}", mark="! ")
 
 
 def print_health(found: HealthReport) -> None:
@@ -355,7 +380,7 @@ def print_health(found: HealthReport) -> None:
             _say(f"{'✗' if fault.stops else '!'} {status.client}: {fault.words}", "red" if fault.stops else "yellow")
     for change in found.changes:
         if change.change == "ended":
-            _say(f"✓ {change.client}: over: {change.words}", "green")
+            _say(f"✓ {change.client}: ended: {_first_sentence(change.words)}", "green")
     print_warnings([*found.warnings, *(look.words for look in found.versions if look.verdict == "refused")])
 
 
@@ -371,6 +396,11 @@ def print_authorization(found: Authorization) -> None:
         _say(f"✓ {step}", "green")
     for number, step in enumerate(found.by_hand, start=1):
         _say(f"{number}. {step}")
+
+
+def _first_sentence(words: str) -> str:
+    """Of a fault that has ended, what it was; what to do about it no longer matters."""
+    return words.partition(". What now:")[0].removesuffix(".")
 
 
 def _say(line: str, style: str = "") -> None:

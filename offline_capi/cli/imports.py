@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -44,12 +45,12 @@ def import_command(
     path = config / "uploads" / f"{upload}.yml"
     save(select_missing({path: found.render()}, force=force))
     _, errors = load_each(config, only=upload)
-    problems = [str(problem) for error in errors.values() for problem in error.problems]
+    problems = [problem for error in errors.values() for problem in error.problems]
     if as_json:
-        print_json({"written": str(path), "todos": found.todos, "problems": problems})
+        print_json({"written": str(path), "todos": found.todos, "problems": [asdict(one) for one in problems]})
         return
     out.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
-    for heading, lines in (("to do", found.todos), ("check finds", problems)):
+    for heading, lines in (("to do", found.todos), ("check finds", [str(one) for one in problems])):
         for line in lines:
             out.print(f"  {heading}: {line}", markup=False, highlight=False, soft_wrap=True)
     if not problems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
+    describe_problems,
     environment_secrets,
     err,
     out,
@@ -74,19 +76,27 @@ def init(
     ask = _default if yes or as_json else _asked
     known = onboarding.read_project(config, os.environ)
     origin = onboarding.rebase_source(config, _origin(source, connection, table, sql, ask))
-    upload = _name(name, origin, known, ask, force=force)
     said = {"pixel": pixel, "event": event, "action_source": action_source, "timezone": timezone, "country": country,
             "currency": currency, "time": time, "id": event_id, "value": value,
             "external_id": external_id}  # fmt: skip
     checked: dict[str, Any] = {key: validate_answer(key, text) for key, text in said.items()}
+    validate_answer("client", client)
+    seen: tuple[Line, ...] = ()
+    if ask is _asked:  # what was found stands before what is asked about it
+        first = onboarding.Answers(client=client or "client", **checked, keys=validate_keys(keys or []))
+        found = onboarding.propose(origin, first, datetime.now(UTC))
+        print_proposal(origin, found)
+        seen = found.lines
+    upload = _name(name, origin, known, ask, force=force)
     answers = onboarding.Answers(client=_client(client, known, ask), **checked, keys=validate_keys(keys or []))
     answers = _from_client(_pixel(answers, known, ask), known)
     answers, proposal = _talk(origin, answers, known, ask)
-    if not as_json:
+    if ask is not _asked and not as_json:
         print_proposal(origin, proposal)
-    if ask is _asked:
-        proposal = _confirmed(proposal, origin)
-    files = onboarding.write_up(upload, proposal, origin, answers, known, force=force)
+    elif ask is _asked:
+        print_changes(proposal, seen)
+        answers, proposal = _confirmed(answers, proposal, origin, known, ask)
+    files = onboarding.write_up(upload, proposal, origin, answers, known)
     files = onboarding.select_missing(files, force=force)
     if ask is _asked and not _yes(f"Write {len(files)} files ({', '.join(map(str, files))})?", default=True):
         raise UsageError("stopped. Nothing was written")
@@ -102,16 +112,21 @@ def _default(_: str, default: str) -> str:
     return default
 
 
+def _wrap(question: str) -> str:
+    """In lines of the terminal's width; a prompt that wraps by itself breaks within words."""
+    return "\n".join(textwrap.wrap(question, max(min(out.width, 100) - 12, 40), subsequent_indent="  "))
+
+
 def _asked(question: str, default: str) -> str:
     try:
-        return str(typer.prompt(question, default=default, show_default=bool(default)))
+        return str(typer.prompt(_wrap(question), default=default, show_default=bool(default)))
     except typer.Abort:
         raise UsageError(_NOBODY) from None
 
 
 def _yes(question: str, *, default: bool) -> bool:
     try:
-        return typer.confirm(question, default=default)
+        return typer.confirm(_wrap(question), default=default)
     except typer.Abort:
         raise UsageError(_NOBODY) from None
 
@@ -145,31 +160,46 @@ def _connection_url(name: str) -> str:
 def _name(name: str | None, origin: Origin, known: ProjectState, ask: Ask, *, force: bool) -> str:
     from offline_capi.onboarding.questions import validate_answer
 
-    chosen = validate_answer("name", name or ask("Name of the upload", origin.name)) or origin.name
-    if chosen in known.uploads and not force:
-        place = known.folder / "uploads"
-        raise UsageError(
-            f'there is an upload "{chosen}" in {place} already, and it is not touched. Give another name with --name, '
-            "or replace it with --force. Nothing was written"
-        )
-    return chosen
+    def check(answer: str) -> str:
+        chosen = validate_answer("name", answer) or origin.name
+        if chosen in known.uploads and not force:
+            place = known.folder / "uploads"
+            raise UsageError(
+                f'there is an upload "{chosen}" in {place} already, and it is not touched. Give another name with '
+                "--name, or replace it with --force. Nothing was written"
+            )
+        return chosen
+
+    return check(name) if name else _ask_until_valid(ask, "Name of the upload", origin.name, check)
+
+
+def _ask_until_valid(ask: Ask, question: str, default: str, check: Callable[[str], str]) -> str:
+    while True:
+        try:
+            return check(ask(question, default))
+        except UsageError as error:
+            if ask is not _asked or str(error) == _NOBODY:
+                raise
+            err.print(Text(f"  {error}", style="yellow"))
 
 
 def _client(client: str | None, known: ProjectState, ask: Ask) -> str:
     from offline_capi.onboarding.questions import validate_answer
 
+    def check(answer: str) -> str:
+        chosen = validate_answer("client", answer)
+        if chosen is None:
+            names = (
+                f"; one of {', '.join(sorted(known.clients)[:10])}, or a new one"
+                if known.clients
+                else ", such as acme_bank"
+            )
+            raise UsageError(f"--client: say whose rows these are{names}. Nothing was written")
+        return chosen
+
     only = next(iter(known.clients)) if len(known.clients) == 1 else ""
-    chosen = validate_answer(
-        "client", client or ask("Whose rows are these? A name for the client, such as acme_bank", only)
-    )
-    if chosen is None:
-        names = (
-            f"; one of {', '.join(sorted(known.clients)[:10])}, or a new one"
-            if known.clients
-            else ", such as acme_bank"
-        )
-        raise UsageError(f"--client: say whose rows these are{names}. Nothing was written")
-    return chosen
+    question = "Whose rows are these? A name for the client, such as acme_bank"
+    return check(client) if client else _ask_until_valid(ask, question, only, check)
 
 
 def _pixel(answers: Answers, known: ProjectState, ask: Ask) -> Answers:
@@ -202,6 +232,20 @@ def _talk(origin: Origin, answers: Answers, known: ProjectState, ask: Ask) -> tu
             answers, "country", "Country of phone numbers without one (empty: unknown)", ask, lambda _: None
         )
         proposal = propose(origin, answers, now)
+    outcome = next((line for line in proposal.list_section("filter") if line.columns), None)
+    if ask is _asked and outcome is not None and not proposal.export and answers.no_conversions is None:
+        node: Any = outcome.node
+        bad = node.get("not_equals", ())
+        default = ", ".join([bad] if isinstance(bad, str) else bad) or "none"
+        held = outcome.because.partition("; ")[0].partition(": keep")[0].removeprefix("it holds ")
+        said = ask(
+            f"{outcome.columns[0]} holds {held}. Which of these are no conversions, and are not to be sent? Words with "
+            "commas between them, or none",
+            default,
+        )
+        words = () if said.strip() == "none" else tuple(word.strip() for word in said.split(",") if word.strip())
+        answers = replace(answers, no_conversions=words)
+        proposal = propose(origin, answers, now)
     has_ids = any(line.key == "external_id" for line in proposal.list_lines(Confidence.TAKEN))
     if ask is _asked and has_ids and answers.external_id is None and answers.client not in known.clients:
         answers = _answered(answers, "external_id", EXTERNAL_ID, ask, lambda _: None)
@@ -225,24 +269,48 @@ def _answered(answers: Answers, name: str, question: str, ask: Ask, attempt: Cal
             return said
 
 
-def _confirmed(proposal: Proposal, origin: Origin) -> Proposal:
-    """Nothing counts that the person did not take: all at once, or line by line."""
-    from offline_capi.onboarding import Confidence
+def _confirmed(
+    answers: Answers, proposal: Proposal, origin: Origin, known: ProjectState, ask: Ask
+) -> tuple[Answers, Proposal]:
+    """Nothing counts that the person did not take: all at once, or line by line, or after another answer."""
+    from offline_capi.onboarding import Confidence, propose
     from offline_capi.onboarding.proposal import check_people
 
+    while True:
+        taken = ask(
+            "Take what is proposed (unsure lines stay comments)? y, n for line by line, or what to answer again: "
+            + ", ".join(_ANSWERED_AGAIN),
+            "y",
+        ).strip()
+        if taken in _ANSWERED_AGAIN:
+            before = proposal.lines
+            answers = _answered(
+                answers, taken, f"{taken} (now: {getattr(answers, taken) or 'open'})", ask,
+                lambda said: propose(origin, said, datetime.now(UTC)),
+            )  # fmt: skip
+            answers = _from_client(answers, known)
+            proposal = propose(origin, answers, datetime.now(UTC))
+            print_changes(proposal, before)
+        elif taken.lower() in ("y", "yes"):
+            return answers, proposal
+        elif taken.lower() in ("n", "no"):
+            break
+        else:
+            err.print(Text(f'  "{taken}" is no answer here', style="yellow"))
     among = [
         line
         for line in proposal.list_lines(Confidence.TAKEN, Confidence.UNSURE)
         if line.columns and line.section != "client"
     ]
-    if _yes("Take what is proposed (unsure lines stay comments)?", default=True):
-        return proposal
     decided = proposal.apply_decisions(
         lambda line: _yes(f"  {', '.join(line.columns)} → {line.place}?", default=line.confidence is Confidence.TAKEN),
         among,
     )
     check_people(decided.lines, origin.sample)
-    return decided
+    return answers, decided
+
+
+_ANSWERED_AGAIN = ("pixel", "event", "action_source", "timezone", "country", "currency", "time", "id", "value")
 
 
 # ---------------------------------------------------------------------------------------------- what is shown
@@ -260,8 +328,24 @@ def print_proposal(origin: Origin, proposal: Proposal) -> None:
     _show("becomes", [line for line in lines if line.confidence is Confidence.TAKEN], "green")
     _show("unsure: becomes a comment", [line for line in lines if line.confidence is Confidence.UNSURE], "yellow")
     if proposal.aside:
-        out.print(Padding(Text(f"left aside: {', '.join(proposal.aside)}", style="dim"), (1, 0, 0, 2)))
+        aside = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        for header in ("column", "left aside, because"):
+            aside.add_column(header, overflow="fold")
+        for name, why in proposal.aside.items():
+            aside.add_row(Text(name), Text(why, style="dim"))
+        out.print(Padding(aside, (1, 0, 0, 2)))
     out.print()
+
+
+def print_changes(proposal: Proposal, before: Sequence[Line]) -> None:
+    """The lines that the answers have changed, or made."""
+    from offline_capi.onboarding import Confidence
+
+    changed = [line for line in proposal.lines if line not in before and line.confidence is not Confidence.OPEN]
+    for line in changed:
+        columns = f"{', '.join(line.columns)} → " if line.columns else ""
+        node = "" if line.columns else f": {line.node}"
+        out.print(Text.assemble(f"  {columns}", (line.place, "green"), f"{node}  {line.because}"))
 
 
 def _show(heading: str, lines: Sequence[Line], style: str) -> None:
@@ -290,7 +374,7 @@ def _finish(
         report = _planned(upload, proposal, known)
     except ConfigError as error:
         if as_json:
-            print_json({**data, "problems": [str(problem) for problem in error.problems], "plan": None})
+            print_json({**data, "problems": describe_problems(error), "plan": None})
         else:
             print_open(error, proposal, upload, answers, known)
         sys.exit(2)
@@ -315,7 +399,7 @@ def _planned(upload: str, proposal: Proposal, known: ProjectState) -> RunReport:
     window = window_of(one, proposal.first_night.isoformat(), None)
     check_columns(one, window, deployment, secrets)
     with open_services(deployment, secrets) as services:
-        return plan_upload(one, window, services)
+        return plan_upload(one, window, services, check_access=False)  # its token comes next
 
 
 def _checked(upload: str, known: ProjectState) -> Deployment:

@@ -13,7 +13,9 @@ from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, mom
 from offline_capi.errors import UsageError
 from offline_capi.model import format_utc
 
-ledger_app = CommandApp(help="What was sent, and for how long that is remembered.", no_args_is_help=True)
+ledger_app = CommandApp(
+    path="ledger ", help="What was sent, and for how long that is remembered.", no_args_is_help=True
+)
 app.add_typer(ledger_app, name="ledger")
 
 

@@ -20,6 +20,7 @@ from offline_capi.cli.shell import (
     moment_of,
     opened,
     out,
+    print_indented,
     print_json,
     progress,
     show,
@@ -58,7 +59,7 @@ def status(
     with opened(config) as services:
         runs = [services.ledger.runs.get(run)] if run else services.ledger.runs.list_newest(limit)
     if as_json:
-        print_json([record.to_json() for record in runs])
+        print_json({"runs": [record.to_json() for record in runs]})
     else:
         print_runs(runs)
 
@@ -79,7 +80,7 @@ def _status_days(upload: str | None, since: str | None, until: str | None, confi
             )
             calendars.append(read_calendar(one, deployment, services.ledger, now, first=first, end=end))
     if as_json:
-        print_json([calendar.to_json() for calendar in calendars])
+        print_json({"uploads": [calendar.to_json() for calendar in calendars]})
         return
     for calendar in calendars:
         print_calendar(calendar, out)
@@ -90,7 +91,7 @@ def _print_unconfirmed_requests(run: str | None, config: Path, *, as_json: bool)
         now, only = services.clock(), services.ledger.runs.get(run).id if run else None
         doubts = [one for one in services.ledger.journal.find_unconfirmed(now) if only in (None, one.run_id)]
     if as_json:
-        print_json([one.to_json(now) for one in doubts])
+        print_json({"requests": [one.to_json(now) for one in doubts]})
     else:
         print_doubts(doubts, now)
 
@@ -134,7 +135,8 @@ def rejects(
     from offline_capi.report import print_rejects, reject_reasons, reject_rows
 
     with opened(config) as services:
-        run_id = services.ledger.runs.get_newest().id if run == "last" else services.ledger.runs.get(run).id
+        record = services.ledger.runs.get_newest() if run == "last" else services.ledger.runs.get(run)
+        run_id = record.id
         table, files = services.stage.read_unsent(run_id)
     if as_json:
         reasons = [line.to_json() for line in reject_reasons(table)]
@@ -143,7 +145,9 @@ def rejects(
     print_rejects(table, limit, out)
     for file in files:
         out.print(file, style="dim", highlight=False, markup=False, soft_wrap=True)
-    if not files:
+    if not files and record.status == "failed":
+        print_runs([record])
+    elif not files:
         out.print(f"run {run_id}: no rejects", highlight=False)
 
 
@@ -175,7 +179,7 @@ def print_doubts(doubts: list[UnconfirmedRequest], now: datetime) -> None:
     for one in doubts:
         what = f"{one.run_id}  {one.upload}  {one.client}  pixel {one.pixel}  {one.events:,} events"
         out.print(f"? {what}  since {format_utc(one.since)}", highlight=False, markup=False)
-        out.print(f"  {one.next_step(now)}", style="dim", highlight=False, markup=False, soft_wrap=True)
+        print_indented(one.next_step(now), style="dim")
     if not doubts:
         out.print("nothing is unconfirmed")
 
@@ -184,6 +188,9 @@ def print_runs(runs: list[RunRecord]) -> None:
     marks = {"complete": "[green]✓[/]", "partial": "[yellow]![/]", "failed": "[red]✗[/]", "running": "…"}
     for run in runs:
         out.print(f"{marks[run.status]} {run.id}  {run.upload}  {run.window}", highlight=False)
-        out.print(f"  {run.balance or run.status}", style="dim", highlight=False)
+        if run.status == "failed" and run.report:
+            print_indented(run.report["problems"][0], style="red")
+        else:
+            out.print(f"  {run.balance or run.status}", style="dim", highlight=False)
     if not runs:
         out.print("no runs yet")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from offline_capi.errors import OfflineCapiError, UsageError
+from offline_capi.errors import ConfigError, OfflineCapiError, UsageError
 from offline_capi.model import Window, convert_to_zone, find_yesterday
 from offline_capi.runtime.border import visible
 from offline_capi.runtime.console import Console
@@ -28,22 +32,47 @@ if TYPE_CHECKING:
 
 out, err = Console(), Console(stderr=True)
 
+DEFAULT_CONFIG = Path("dags")
+
 ConfigOption = Annotated[Path, typer.Option("--config", help="Folder that holds clients.yml and uploads/.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-UploadArgument = Annotated[str, typer.Argument(help="Name of a file in uploads/, without .yml.")]
+
+
+def _complete_upload(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For the shell's completion: the files in uploads/."""
+    uploads = Path(ctx.params.get("config") or DEFAULT_CONFIG) / "uploads"
+    return sorted(path.stem for path in uploads.glob("*.y*ml") if path.stem.startswith(incomplete))
+
+
+UploadArgument = Annotated[
+    str, typer.Argument(help="Name of a file in uploads/, without .yml.", autocompletion=_complete_upload)
+]
 SinceOption = Annotated[
-    str | None, typer.Option(help="Start: a date or time in the upload's zone. Default: yesterday.")
+    str | None,
+    typer.Option(help="Start, in the upload's zone: a date, a time, today, yesterday or -7d. Default: yesterday."),
 ]
 UntilOption = Annotated[str | None, typer.Option(help="End, exclusive. Default: one day after --since.")]
 ClientOption = Annotated[list[str] | None, typer.Option("--client", help="Only this client's rows; may be repeated.")]
-
-DEFAULT_CONFIG = Path("dags")
 
 
 # ---------------------------------------------------------------------------------------------- printing
 
 
-def print_json(data: Any) -> None:
+#: Of the shapes that ``--json`` prints (docs/reference/json): it grows when a key is renamed or goes.
+JSON_VERSION = 1
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """An object of ``docs/reference/json``, with the version of its shape."""
+    print_plain_json({"version": JSON_VERSION, **data})
+
+
+def describe_problems(error: OfflineCapiError) -> list[dict[str, Any]]:
+    """Each problem of a configuration by file, line, path and message; none for other errors."""
+    return [asdict(problem) for problem in error.problems] if isinstance(error, ConfigError) else []
+
+
+def print_plain_json(data: Any) -> None:
     """JSON as people read it, but for what a terminal obeys, hides or reorders: that is escaped, as JSON allows."""
     text = json.dumps(data, indent=2, ensure_ascii=False)
     if not text.replace("\n", "").isprintable():
@@ -51,9 +80,30 @@ def print_json(data: Any) -> None:
     typer.echo(text)
 
 
+def print_indented(text: str, *, mark: str = "  ", style: str = "", console: Console | None = None) -> None:
+    """Print ``text`` after ``mark``; on a terminal its further lines stand under its first.
+
+    A pipe gets it in one line, however long, as ``grep`` wants it.
+    """
+    paper = console or out
+    if not paper.is_terminal:
+        paper.print(f"{mark}{text}", style=style, highlight=False, markup=False, soft_wrap=True)
+        return
+    table = Table.grid(padding=0)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text(mark, style=style), Text(text, style=style))
+    paper.print(table)
+
+
+def count_noun(number: int, noun: str) -> str:
+    """``1 upload``, ``2 uploads``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def print_warnings(warnings: Iterable[str], console: Console = out) -> None:
     for words in warnings:
-        console.print(f"! {words}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        print_indented(words, mark="! ", style="yellow", console=console)
 
 
 def show(found: RunReport, as_json: bool, quality: Quality | None = None) -> None:
@@ -113,7 +163,8 @@ def progress(name: str, *, quiet: bool, total: int | None = None) -> Iterator[Ca
 
 def fail(error: OfflineCapiError, code: int) -> NoReturn:
     if "--json" in sys.argv:
-        print_json({"error": type(error).__name__, "message": str(error)})
+        problems = describe_problems(error)
+        print_json({"error": type(error).__name__, "message": str(error), "problems": problems})
     err.print(f"[bold red]{type(error).__name__}[/]: ", end="")
     err.print(str(error), markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)
@@ -183,16 +234,31 @@ def window_of(upload: Upload, since: str | None, until: str | None) -> Window:
     start = moment_of(since, zone, "--since") if since else _midnight(find_yesterday(zone.key, datetime.now(UTC)), zone)
     end = moment_of(until, zone, "--until") if until else start + timedelta(days=1)
     if start.astimezone(UTC) >= end.astimezone(UTC):  # of one zone, Python compares wall clocks
-        raise UsageError(f"--since {start} is not before --until {end}; the window is half-open")
+        raise UsageError(
+            f"--since {start} is not before --until {end}. --until is the first moment that is left out: for one day, "
+            "give the next day, or leave it out. Nothing was sent"
+        )
     return Window(start, end)
 
 
+_DAYS_AGO = re.compile(r"-(\d{1,4})d")
+
+
 def moment_of(text: str, zone: tzinfo, option: str) -> datetime:
-    """A date or time as an option names it, in ``zone`` where it names none."""
+    """A date or time as an option names it, in ``zone`` where it names none: also today, yesterday and ``-7d``."""
+    word = text.strip().lower()
+    ago = 0 if word == "today" else 1 if word == "yesterday" else None
+    if match := _DAYS_AGO.fullmatch(word):
+        ago = int(match[1])
+    if ago is not None:
+        return datetime.combine(datetime.now(zone).date() - timedelta(days=ago), time(), zone)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f'{option} "{text}" is neither a date (2026-11-23) nor a time (2026-11-23T06:00)') from None
+        raise UsageError(
+            f'{option} "{text}" is no day: write a date (2026-11-23), a time (2026-11-23T06:00), today, yesterday, or '
+            "-7d for seven days ago. Nothing was sent"
+        ) from None
     return moment.replace(tzinfo=zone) if moment.tzinfo is None else convert_to_zone(moment, zone)
 
 

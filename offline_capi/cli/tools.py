@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from offline_capi.cli.app import app
-from offline_capi.cli.shell import JsonOption, out, print_json
+from offline_capi.cli.shell import JsonOption, out, print_indented, print_json, print_plain_json
 from offline_capi.errors import UsageError
 
 
@@ -35,7 +35,8 @@ def explain(
         if as_json:
             print_json({"reason": said, "means": ours.what, "do": ours.fix})
         else:
-            out.print(f"[bold]{said}[/]  {ours.what}\n  you: {ours.fix}", highlight=False)
+            out.print(f"[bold]{said}[/]  {ours.what}", highlight=False)
+            print_indented(ours.fix, mark="  what to do: ")
         return
     if numbers is None:
         raise UsageError(
@@ -47,13 +48,14 @@ def explain(
     else:
         number = "/".join(str(part) for part in numbers if part is not None)
         out.print(f"[bold]{number}[/]  {entry.means}", highlight=False)
-        out.print(f"  at fault: {entry.scope}   we: {entry.action}   you: {entry.do}", highlight=False)
-        out.print(f"  source: {entry.source}", style="dim", highlight=False)
+        print_indented(entry.do, mark="  what to do: ")
+        print_indented(f"{entry.action} (at fault: the {entry.scope})", mark="  what offline-capi does: ")
+        print_indented(entry.source, mark="  source: ", style="dim")
 
 
 @app.command()
 def sandbox(
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8420,
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 for a free one.", min=0, max=65535)] = 8420,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     name: Annotated[
         list[str] | None, typer.Option(help="A name under which others reach this machine; may be repeated.")
@@ -62,8 +64,11 @@ def sandbox(
     """Run a local Graph API that validates as Meta does and shows what it was sent."""
     from offline_capi.sandbox import SandboxSpec, run_sandbox
 
-    out.print(f"sandbox: http://{host}:{port} (page), graph_url for uploads; every token may write; Ctrl-C stops it")
-    run_sandbox(host=host, port=port, spec=SandboxSpec(hosts=name or ()))
+    def announce_address(bound: int) -> None:
+        url = f"http://{host}:{bound}"
+        print_indented(f"sandbox: {url} (page), graph_url for uploads; every token may write; Ctrl-C stops it", mark="")
+
+    run_sandbox(host=host, port=port, spec=SandboxSpec(hosts=name or ()), on_listening=announce_address)
 
 
 @app.command()
@@ -76,7 +81,7 @@ def schema(
     schemas = generate_json_schema()
     if which not in schemas:
         raise UsageError(f'schema: "{which}" is unknown; one of: {", ".join(schemas)}')
-    print_json(schemas[which])
+    print_plain_json(schemas[which])
 
 
 @app.command()

@@ -141,7 +141,7 @@ def log_command(
         chosen = AuditAction(action) if action else None
         entries = list_audit_entries(services.ledger, since=start, action=chosen, limit=limit)
     if as_json:
-        print_json([entry.to_json() for entry in entries])
+        print_json({"entries": [entry.to_json() for entry in entries]})
         return
     for entry in entries:
         run = f"  run {entry.run_id}" if entry.run_id else ""

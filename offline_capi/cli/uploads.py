@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import (
@@ -20,6 +20,7 @@ from offline_capi.cli.shell import (
     UntilOption,
     UploadArgument,
     announce,
+    count_noun,
     environment_secrets,
     err,
     find,
@@ -29,7 +30,9 @@ from offline_capi.cli.shell import (
     opened,
     opened_upload,
     out,
+    print_indented,
     print_json,
+    print_plain_json,
     print_warnings,
     progress,
     show,
@@ -37,10 +40,11 @@ from offline_capi.cli.shell import (
     window_of,
 )
 from offline_capi.errors import OfflineCapiError, UsageError
+from offline_capi.model import Fate
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
-    from offline_capi.model import Window
+    from offline_capi.model import Tally, Window
     from offline_capi.pipeline import Services
     from offline_capi.report import RunReport
 
@@ -77,10 +81,11 @@ def check(
     else:
         seen = " and their sources' columns" if connect else ""
         where = f", environment {deployment.environment}" if deployment.environment else ""
-        counted = f"{len(names)} uploads ({', '.join(names)}){seen}, {len(deployment.clients)} clients"
+        clients = count_noun(len(deployment.clients), "client")
+        counted = f"{count_noun(len(names), 'upload')} ({', '.join(names)}){seen}, {clients}"
         out.print(f"✓ {counted}{where}: no problems")
         for client, words in ids.items():
-            out.print(Text(f"  {client}: external_id goes out {words}", style="dim"), soft_wrap=True)
+            print_indented(f"{client}: external_id goes out {words}", style="dim")
         print_warnings(warnings)
 
 
@@ -122,19 +127,24 @@ def preview(
     raw: Annotated[bool, typer.Option("--raw", help="Rows before the mapping, with people's data masked.")] = False,
     since: SinceOption = None,
     until: UntilOption = None,
+    client: ClientOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,  # noqa: ARG001  the events are JSON either way
+    as_json: JsonOption = False,
 ) -> None:
     """Print the first events as JSON, exactly as they would go out; sends nothing."""
     from offline_capi import pipeline
 
-    with opened_upload(config, upload, since, until) as (services, one, window, _):
+    if raw and client:
+        raise UsageError("--raw shows rows before they belong to a client: leave out one of --raw and --client")
+    with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
         if raw:
             from offline_capi.operations.raw_preview import preview_raw
 
-            print_json(preview_raw(one, window, services, limit=limit))
+            rows = preview_raw(one, window, services, limit=limit)
+            print_json({"rows": rows}) if as_json else print_plain_json(rows)
         else:
-            print_json(pipeline.preview_upload(one, window, services, limit=limit))
+            events = pipeline.preview_upload(one, window, services, limit=limit, clients=clients)
+            print_json({"events": events}) if as_json else print_plain_json(events)
 
 
 @app.command("test")
@@ -183,13 +193,19 @@ def upload_command(
     processes: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Worker processes that prepare rows; see engine.processes.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: the same as `plan`.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Send the rows of a window. Running it again sends nothing twice.
 
-    A run that reaches up to yesterday is a night: it first takes up the days that earlier runs left open.
+    A run that reaches up to yesterday first takes up the days that earlier runs left open.
     """
+    if dry_run:
+        if test_event_code or force_gates:
+            raise UsageError("--dry-run sends nothing: leave out --test-event-code and --force-gates")
+        plan(upload, since, until, client, config, as_json)
+        return
     from offline_capi.ledger import AuditAction, record_audit
     from offline_capi.operations.alerts import alert_on_error
     from offline_capi.pipeline import run_upload
@@ -200,7 +216,17 @@ def upload_command(
         one = set_processes(one, processes)
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
         total = expected(one, window, services, quiet=as_json)
-        with alert_on_error(one.name, services), progress(one.name, quiet=as_json, total=total) as on_progress:
+        counted: list[Tally] = []
+
+        def note(tally: Tally) -> None:
+            counted[:] = [tally]
+            on_progress(tally)
+
+        with (
+            _told_of_interruption(one.name, counted),
+            alert_on_error(one.name, services),
+            progress(one.name, quiet=as_json, total=total) as on_progress,
+        ):
             if not services.ledger.runs.list_newest(1):
                 announce(f"! new ledger: {services.ledger.place}")
             if force_gates:  # before it runs: who forced a night stands in the log however it ends
@@ -219,7 +245,7 @@ def upload_command(
                     trigger=trigger,
                     force_gates=force_gates,
                     announce=announce,
-                    on_progress=on_progress,
+                    on_progress=note,
                 )
                 tell_alerts([*night.settled.reports, night.report], services)
             else:
@@ -231,7 +257,7 @@ def upload_command(
                     clients=clients,
                     test_event_code=test_event_code,
                     force_gates=force_gates,
-                    on_progress=on_progress,
+                    on_progress=note,
                 )
                 tell_alerts([report], services)
             delete_expired(services)
@@ -249,6 +275,21 @@ def set_processes(upload: Upload, processes: str | None) -> Upload:
     except ValueError:
         raise UsageError(f'--processes: "{processes}" is neither auto nor a number from 1 to 64') from None
     return upload.model_copy(update={"engine": engine})
+
+
+@contextmanager
+def _told_of_interruption(upload: str, counted: Sequence[Tally]) -> Iterator[None]:
+    """Ctrl-C ends an upload with what it sent until then, and that repeating is safe."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sent = counted[0].count(Fate.SENT) if counted else 0
+        err.print(
+            f"{upload} stopped by hand: {sent:,} events were sent and are recorded. Requests under way are recorded as "
+            "unconfirmed until the next run settles them. The same command again is safe: it sends what is missing.",
+            highlight=False,
+        )
+        sys.exit(130)
 
 
 @app.command("settle")
@@ -274,7 +315,7 @@ def settle_command(
             found[one.name] = settle_upload(one, services, force_gates=force_gates, announce=announce)
             tell_alerts(found[one.name].reports, services)
     if as_json:
-        print_json({name: settled.to_json() for name, settled in found.items()})
+        print_json({"uploads": {name: settled.to_json() for name, settled in found.items()}})
     for name, settled in found.items():
         show_settled(name, settled, quiet=as_json)
     sys.exit(0 if all(settled.complete for settled in found.values()) else 1)

@@ -39,7 +39,7 @@ def version(
         from offline_capi.runtime.sha256 import KERNEL
 
         if as_json:
-            print_json({"version": __version__, "sha256": KERNEL})
+            print_json({"offline_capi": __version__, "sha256": KERNEL})
         else:
             typer.echo(f"{__version__}\nSHA-256 by {KERNEL}")
         return
@@ -51,7 +51,7 @@ def version(
         version_warnings(deployment.platform.versions, datetime.now(UTC).date()),
     )
     if as_json:
-        print_json({"version": __version__, "versions": [look.to_json() for look in checks], "warnings": warnings})
+        print_json({"offline_capi": __version__, "versions": [look.to_json() for look in checks], "warnings": warnings})
     else:
         print_version_checks(checks)
         print_warnings(warnings)

@@ -13,10 +13,13 @@ from offline_capi.clients.status import (
     AccessFault,
     ClientStatus,
     StatusBook,
-    add_refusal,
+    end_run_refusal,
     find_refusal,
+    find_stop,
     make_refusal_check,
-    remove_refusal,
+    mark_refusal_reported,
+    record_run_refusal,
+    remove_run_refusal,
 )
 
 __all__ = [
@@ -27,10 +30,13 @@ __all__ = [
     "ClientStatus",
     "HealthReport",
     "StatusBook",
-    "add_refusal",
     "build_overviews",
     "check_health",
+    "end_run_refusal",
     "find_refusal",
+    "find_stop",
     "make_refusal_check",
-    "remove_refusal",
+    "mark_refusal_reported",
+    "record_run_refusal",
+    "remove_run_refusal",
 ]

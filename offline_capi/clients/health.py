@@ -250,8 +250,9 @@ def _record(
 
 
 def _find_changes(client: Client, before: Iterable[AccessFault], now: Iterable[AccessFault]) -> Iterator[AccessChange]:
-    """What began and what ended. After a run was refused, that run has reported that Meta refuses the client."""
-    known, present = {fault.key: fault for fault in before}, {fault.key: fault for fault in now}
+    """What began and what ended. A fault that a run has reported is not reported again by its cause."""
+    known = {fault.key: fault for fault in before if fault.reported}
+    present = {fault.key: fault for fault in now}
     began, ended = find_changes(known, present)
     if RUN_REFUSED in known and any(fault.stops for fault in present.values()):
         began = [key for key in began if not present[key].stops]

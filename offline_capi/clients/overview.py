@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from offline_capi.clients.status import ClientStatus, StatusBook, find_refusal
+from offline_capi.clients.status import ClientStatus, StatusBook, find_stop
 from offline_capi.config import Client, SecretResolver
 from offline_capi.errors import ConfigError
 from offline_capi.meta.graph.client import Credentials
@@ -88,7 +88,7 @@ def _build_overview(
         days_left=None if left is None else int(left),
         missing=token.list_missing_scopes() if token else (),
         limited_elsewhere=token.list_scopes_limited_elsewhere(client.pixel_id) if token else (),
-        last_error=problem or next((fault.words for fault in known.faults), None),
+        last_error=problem or next((fault.words for fault in known.faults if not fault.over), None),
         authorization=status.authorization,
     )
 
@@ -103,8 +103,8 @@ def _resolve_fingerprint(client: Client, secrets: SecretResolver) -> tuple[str |
 def _derive_state(client: Client, status: ClientStatus, problem: str | None) -> State:
     if not client.active:
         return "paused"
-    if problem or find_refusal(status, status.fingerprint or ""):
+    if problem or find_stop(status, status.fingerprint):
         return "stopped"
     if status.tested is None:
         return "untested"
-    return "warning" if status.faults else "good"
+    return "warning" if any(not fault.over for fault in status.faults) else "good"

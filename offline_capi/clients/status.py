@@ -16,28 +16,37 @@ from offline_capi.config import Secret
 from offline_capi.runtime.secret import fingerprint
 from offline_capi.storage.filesystem import JsonFolder
 
-#: Key of the fault that a run was refused. The run reports it, unless a check has reported the cause before.
+#: Key of the fault that a run met: Meta refused the token or the pixel, or there was no token to send with.
 RUN_REFUSED = "run: refused"
 
 __all__ = [
     "AccessFault",
     "ClientStatus",
     "StatusBook",
-    "add_refusal",
+    "end_run_refusal",
     "find_refusal",
+    "find_stop",
     "make_refusal_check",
-    "remove_refusal",
+    "mark_refusal_reported",
+    "record_run_refusal",
+    "remove_run_refusal",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class AccessFault:
-    """Something wrong with a client's access, since when; one that ``stops`` keeps its events from being sent."""
+    """Something wrong with a client's access, since when; one that ``stops`` keeps its events from being sent.
+
+    ``reported``: the contacts of the client have been notified of it. ``over``: it has ended, and that has not been
+    reported yet.
+    """
 
     key: str
     words: str
     stops: bool
     since: str
+    reported: bool = True
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +86,55 @@ def find_refusal(status: ClientStatus, fingerprint: str) -> str | None:
     return next((f"{fault.words} (since {fault.since})" for fault in status.faults if fault.stops), None)
 
 
-def add_refusal(status: ClientStatus, at: str) -> ClientStatus:
-    """Note that a run was refused and that this was reported. It stops no run: the next one asks Meta again."""
-    fault = AccessFault(RUN_REFUSED, "Meta refused the token or the pixel when a run sent", stops=False, since=at)
-    return replace(status, faults=(*status.faults, fault))
+def find_stop(status: ClientStatus, fingerprint: str | None) -> str | None:
+    """Why the client counts as stopped with this token, or ``None``: what every table, page and plan shows.
+
+    What the last check found, or else what the last run met. The latter does not open the breaker: the next run asks
+    Meta once more, so that a permission that was restored needs no command.
+    """
+    if status.fingerprint != fingerprint:
+        return None
+    by_check = find_refusal(status, fingerprint) if fingerprint else None
+    return by_check or next(
+        (f"{one.words} (since {one.since})" for one in status.faults if one.key == RUN_REFUSED and not one.over), None
+    )
 
 
-def remove_refusal(status: ClientStatus) -> ClientStatus:
-    """Remove that note."""
+def record_run_refusal(status: ClientStatus, fingerprint: str | None, words: str, at: str) -> ClientStatus:
+    """The status after a run was refused with this token (``None``: there was none), and why.
+
+    What was known of another token is dropped; whether its fault was reported is not.
+    """
+    reported = any(fault.reported for fault in status.faults if fault.stops or fault.key == RUN_REFUSED)
+    if status.fingerprint != fingerprint:
+        status = ClientStatus(status.client, fingerprint, authorization=status.authorization)
+    if any(fault.stops for fault in status.faults):
+        return status  # a check has found the cause
+    before = next((fault for fault in status.faults if fault.key == RUN_REFUSED), None)
+    since = before.since if before and not before.over else at
+    fault = AccessFault(RUN_REFUSED, words, stops=False, since=since, reported=reported)
+    others = (one for one in status.faults if one.key != RUN_REFUSED)
+    return replace(status, faults=(fault, *others))
+
+
+def end_run_refusal(status: ClientStatus) -> ClientStatus:
+    """The status once Meta has accepted events of a run again; kept as ``over`` until that is reported."""
+    faults = (
+        replace(fault, over=True) if fault.key == RUN_REFUSED else fault
+        for fault in status.faults
+        if fault.key != RUN_REFUSED or fault.reported
+    )
+    return replace(status, faults=tuple(faults))
+
+
+def mark_refusal_reported(status: ClientStatus) -> ClientStatus:
+    """The same, with the refusal reported."""
+    faults = (replace(fault, reported=True) if fault.key == RUN_REFUSED else fault for fault in status.faults)
+    return replace(status, faults=tuple(faults))
+
+
+def remove_run_refusal(status: ClientStatus) -> ClientStatus:
+    """The same without the refusal of a run."""
     return replace(status, faults=tuple(fault for fault in status.faults if fault.key != RUN_REFUSED))
 
 

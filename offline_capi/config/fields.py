@@ -149,7 +149,9 @@ class FieldSpec(Node):
     )
     text: TextSteps = Field((), description="changes of the value as text, in order: trim, replace, extract, …")
     map: dict[str, Scalar] | None = Field(
-        None, description="value in the source → value to send; keys are compared as text"
+        None,
+        description="value in the source → value to send; keys are compared as text. A value that is a target already "
+        "stays as it is (but of client)",
     )
     default: Scalar | None = Field(None, description="used where the result is empty")
     type: Literal["string", "number", "integer", "money", "boolean", "timestamp", "date"] | None = Field(
@@ -160,6 +162,9 @@ class FieldSpec(Node):
     unit: Literal["s", "ms", "us"] | None = Field(None, description="unit of numeric timestamps")
     timezone: Zone | None = Field(None, description="zone of timestamps that carry none")
     decimal: Literal[".", ","] = Field(".", description="the decimal mark; the other one separates thousands")
+    divide: Annotated[int, Field(ge=2, le=1_000_000)] | None = Field(
+        None, description="divide the number by this, such as 100 for cents; needs type number, integer or money"
+    )
     hashed: bool | None = Field(
         None,
         description="whether the column holds SHA-256 digests already (user_data only): true drops what is none, false "
@@ -194,6 +199,8 @@ class FieldSpec(Node):
         origins = (self.column, self.constant, self.template, self.coalesce)
         if sum(origin is not None for origin in origins) != 1:
             raise ValueError("give exactly one of column, constant, template, coalesce")
+        if self.divide is not None and self.type not in ("number", "integer", "money"):
+            raise ValueError("divide needs type: number (or integer, or money)")
         return self
 
     @property

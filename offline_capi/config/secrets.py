@@ -96,7 +96,10 @@ class EnvironmentSecrets:
         variables = _list_connection_variables(name)
         found = next((variable for variable in variables if self._environ.get(variable, "").strip()), None)
         if found is None:
-            raise ConfigError(f'connection "{name}" is not known: set {" or ".join(variables)}, as a URL')
+            raise ConfigError(
+                f'connection "{name}" is not known: set {" or ".join(variables)} to its URL, such as '
+                "postgresql://user:password@host/database or sqlite:///shop.db"
+            )
         return self._environ[found].strip(), found
 
 

@@ -99,6 +99,10 @@ def _list_zones() -> frozenset[str]:
 
 
 def _check_zone(value: str) -> str:
+    if re.fullmatch(r"(?i)(?:gmt|utc)?[+-]\d{1,2}(?::?\d\d)?", value):
+        raise ValueError(
+            f'"{value}" is an offset, which changes with daylight saving time; name the place, such as "Europe/Berlin"'
+        )
     if value not in _list_zones():
         guess = did_you_mean(value, _list_zones(), otherwise=' such as "America/New_York" or "UTC"')
         raise ValueError(f'"{value}" is not an IANA time zone{guess}')

@@ -105,12 +105,12 @@ def _build_samples(home: Path, night: date) -> None:
 
 def _run_dag(upload: str, night: date, home: Path, settings: Mapping[str, str]) -> int:
     """One night of one DAG, in a process of its own: Airflow reads its settings when it is imported."""
-    from offline_capi.airflow_provider.local.home import demo_environment
+    from offline_capi.airflow_provider.local.home import make_demo_environment
 
     until = night + timedelta(days=1)
     command = [*PYTHON, "-m", "offline_capi.airflow_provider.local.one_night", "--dags", str(DAGS)]
     command += ["--upload", upload, "--since", night.isoformat(), "--until", until.isoformat()]
-    environment = {**os.environ, **demo_environment(home / "airflow", DAGS), **settings}
+    environment = {**os.environ, **make_demo_environment(home / "airflow", DAGS), **settings}
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
 
 

@@ -19,7 +19,7 @@ from offline_capi.events.facts import AgeLimits, Facts, Mask, compute_local_days
 from offline_capi.events.keys import make_event_keys, store_keys
 from offline_capi.events.payload import as_text, build_bodies
 from offline_capi.events.policies import apply_policies
-from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, list_fault_rules, list_value_rules
+from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, list_fault_rules, list_value_rules, name_values
 from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
 from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW
 from offline_capi.meta.limits import ENVELOPE_BYTES, MAX_REQUEST_BYTES
@@ -166,7 +166,8 @@ def _judge(facts: Facts) -> _Verdicts:
     rows = len(facts.rows)
     verdicts = _Verdicts(facts.suppressed, np.full(rows, -1, np.int16))
     for rule in (*list_fault_rules(facts), *RULES, *list_value_rules(facts)):
-        verdicts.add(rule, rule.applies(facts))
+        for one in name_values(rule, facts):
+            verdicts.add(one, one.applies(facts))
     return verdicts
 
 

@@ -43,8 +43,9 @@ from offline_capi.meta.catalogue import WORDS
 from offline_capi.meta.limits import MAX_ATTRIBUTION_AGE
 from offline_capi.meta.standard_events import near_standard_name
 from offline_capi.model import Fate, Reason
+from offline_capi.runtime.currency_words import find_currency_code
 
-__all__ = ["RULES", "TOO_LARGE", "WARNINGS", "Rule", "Warn", "list_fault_rules", "list_value_rules"]
+__all__ = ["RULES", "TOO_LARGE", "WARNINGS", "Rule", "Warn", "list_fault_rules", "list_value_rules", "name_values"]
 
 Asks = Callable[[Facts], Mask]
 
@@ -395,6 +396,22 @@ def list_fault_rules(facts: Facts) -> Iterator[Rule]:
 
 def _mark_rows(where: Any, _: Facts) -> Mask:
     return mask_of(where)
+
+
+def name_values(rule: Rule, facts: Facts) -> Iterator[Rule]:
+    """The rule; before that of currencies, one for each value that is the name or sign of a currency.
+
+    Any other text is not named: a wrong column may hold anything.
+    """
+    if rule.reason is Reason.BAD_CURRENCY:
+        currency = facts.get_custom("currency")
+        found = pc.unique(currency.filter(pa.array(rule.applies(facts)))).drop_null().to_pylist()
+        for word in (word for word in found if find_currency_code(word) is not None):
+            where = pc.fill_null(pc.equal(currency, word), False)
+            yield Rule(
+                rule.reason, f'{rule.field} with "{word.strip()}"', rule.fate, partial(_mark_rows, where), rule.source
+            )
+    yield rule
 
 
 # ---------------------------------------------------------------------------------------------- values that JSON needs

@@ -34,8 +34,8 @@ __all__ = ["can_stop", "force_findings", "judge_gates", "list_trailing_days"]
 
 #: Fewer days say nothing of what is usual. With as many of the same weekday, only those are compared with.
 MIN_DAYS = 3
-#: Runs that are no comparable day: test events are sent again, a replay holds what was left over.
-_EXCLUDED_TRIGGERS = frozenset({"test", "replay"})
+#: A run of these is no night of its own: test events go again, a replay holds what was left over.
+_EXCLUDED_TRIGGERS = frozenset({"test", "plan", "replay"})
 _RATE_NAMES = ("invalid", "expired", "suppressed", "duplicate")
 #: Where more of the days compared with had no row, an empty day is nothing unusual.
 MAX_EMPTY_SHARE = 0.25

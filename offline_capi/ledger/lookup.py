@@ -123,7 +123,9 @@ def count_forgotten_deliveries(ledger: Ledger) -> ForgottenDeliveries | None:
     return ForgottenDeliveries(sum(events for events, _ in sent), min(ends), max(ends)) if ends else None
 
 
-_FORGOTTEN = run.c.report.is_not(None) & (run.c.trigger != "test") & run.c.id.not_in(sa.select(request.c.run_id))
+_FORGOTTEN = (
+    run.c.report.is_not(None) & run.c.trigger.not_in(("test", "plan")) & run.c.id.not_in(sa.select(request.c.run_id))
+)
 
 
 def count_unexplained_events(

@@ -54,7 +54,9 @@ def load_read_back(database: Database, *, since: date, until: date, clients: Col
 
 def list_sent_by_runs(database: Database, since: datetime) -> list[SentByRun]:
     """What each run sent that began after ``since`` and has ended; not tests, which the real run sends once more."""
-    ended = sa.select(run.c.report, run.c.ended_at).where(run.c.report.is_not(None), run.c.trigger != "test")
+    ended = sa.select(run.c.report, run.c.ended_at).where(
+        run.c.report.is_not(None), run.c.trigger.not_in(("test", "plan"))
+    )
     rows = database.read(ended.where(run.c.started_at >= _as_utc_text(since)))
     return [SentByRun(datetime.fromisoformat(row.ended_at), _count_sent(row.report)) for row in rows]
 

@@ -20,9 +20,17 @@ from offline_capi.model import Debt, Tally, Window
 __all__ = ["FailedRequest", "RunRecord", "RunStore"]
 
 
+#: Of an error, what a list of runs shows.
+MAX_PROBLEM_CHARS = 300
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as the ledger has it; ``report`` is the JSON of its report once it has ended."""
+    """A run as the ledger has it; ``report`` is the JSON of its report once it has ended.
+
+    A ``failed`` run may have a report too: it says with which error it failed. ``trigger`` is ``plan`` for a dry run
+    and ``test`` for a run with a test event code; neither settles a day or counts for a gate.
+    """
 
     id: str
     upload: str
@@ -36,6 +44,13 @@ class RunRecord:
     @property
     def balance(self) -> str:
         return str(self.report["balance"]) if self.report else ""
+
+    @property
+    def problem(self) -> str:
+        """What was wrong with it first, on one line of at most ``MAX_PROBLEM_CHARS``."""
+        problems = self.report["problems"] if self.report else ()
+        text = " ".join(str(problems[0]).split()) if problems else ""
+        return text if len(text) <= MAX_PROBLEM_CHARS else f"{text[: MAX_PROBLEM_CHARS - 1]}…"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -102,13 +117,18 @@ class RunStore:
         trigger: str,
         now: Callable[[], datetime],
         covered_since: datetime | None = None,
+        report_failure: Callable[[RunRecord, Exception], Mapping[str, Any] | None] = lambda _record, _error: None,
     ) -> Iterator[RunRecord]:
-        """Begin a run; one that ends in an error is marked as failed. Whoever succeeds calls ``finish``."""
+        """Begin a run; one that ends in an error is marked as failed, with the report that ``report_failure`` makes.
+
+        Whoever succeeds calls ``finish``.
+        """
         run_id = self.begin(upload, window, trigger=trigger, now=now(), covered_since=covered_since)
         try:
-            yield self.get(run_id)
-        except BaseException:
-            self.finish(run_id, status="failed", report=None, now=now())
+            yield (record := self.get(run_id))
+        except BaseException as error:
+            report = report_failure(record, error) if isinstance(error, Exception) else None
+            self.finish(run_id, status="failed", report=report, now=now())
             raise
 
     def finish(
@@ -127,7 +147,9 @@ class RunStore:
         self._database.write(sa.update(run).where(run.c.id == run_id).values(**ended))
 
     def get(self, run_id: str) -> RunRecord:
-        """Raises ``UsageError`` where there is no such run."""
+        """``last`` is the newest. Raises ``UsageError`` where there is no such run."""
+        if run_id == "last":
+            return self.get_newest()
         found = self._select(sa.select(run).where(run.c.id == run_id))
         if not found:
             raise UsageError(f'the ledger has no run "{run_id}"; `offline-capi status` lists the last ones')
@@ -161,19 +183,28 @@ class RunStore:
 
     # ------------------------------------------------------------------------------------------ many runs
 
-    def list_newest(self, limit: int) -> list[RunRecord]:
-        """The last runs, newest first."""
-        return self._select(sa.select(run).order_by(run.c.started_at.desc(), run.c.id.desc()).limit(limit))
+    def list_newest(
+        self, limit: int, *, uploads: Collection[str] | None = None, status: str = "", plans: bool = False
+    ) -> list[RunRecord]:
+        """The last runs, newest first; only of these ``uploads`` and this ``status`` where given.
+
+        Recorded dry runs are among them with ``plans``.
+        """
+        chosen = sa.select(run) if plans else sa.select(run).where(run.c.trigger != "plan")
+        chosen = chosen if uploads is None else chosen.where(run.c.upload.in_(uploads))
+        chosen = chosen.where(run.c.status == status) if status else chosen
+        return self._select(chosen.order_by(run.c.started_at.desc(), run.c.id.desc()).limit(limit))
 
     def list_past(self) -> list[RunRecord]:
-        """Every run that is still known, but tests, oldest first; without their reports, which may be large."""
+        """Every run that is still known, but tests and plans, oldest first; without reports, which may be large."""
         columns = [column for column in run.c if column.name != "report"]
-        chosen = sa.select(*columns, sa.null().label("report")).where(run.c.trigger != "test")
+        chosen = sa.select(*columns, sa.null().label("report")).where(run.c.trigger.not_in(("test", "plan")))
         return self._select(chosen.order_by(run.c.started_at, run.c.id))
 
     def list_reported(self, upload: str, limit: int) -> list[RunRecord]:
-        """The last runs of one upload that have a report, newest first."""
-        ended = sa.select(run).where(run.c.upload == upload, run.c.report.is_not(None))
+        """The last runs of one upload whose books were closed, newest first."""
+        closed = sa.and_(run.c.report.is_not(None), run.c.status != "failed", run.c.trigger != "plan")
+        ended = sa.select(run).where(run.c.upload == upload, closed)
         return self._select(ended.order_by(run.c.started_at.desc(), run.c.id.desc()).limit(limit))
 
     def list_unfinished(self) -> list[RunRecord]:

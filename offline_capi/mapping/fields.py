@@ -2,9 +2,10 @@
 
 - Blank text is missing. In a ``coalesce``, the first part that is not missing decides, readable or not: a wrong value
   is never papered over by the next column.
-- ``map`` compares the trimmed text; case is ignored unless two keys differ in case only. What is in no key is unknown,
-  and a ``default`` replaces it.
-- A ``default`` never replaces a value that is there but cannot be read.
+- ``map`` compares the trimmed text; case is ignored unless two keys differ in case only. A value that no key has and
+  that is a target already (``EUR`` with ``{Euro: EUR}``) stays what it is. Any other is unknown, and a ``default``
+  takes its place.
+- A ``default`` never takes the place of a value that is there but cannot be read.
 """
 
 from __future__ import annotations
@@ -58,23 +59,25 @@ def combine_masks(*masks: pa.BooleanArray | None) -> pa.BooleanArray | None:
     return reduce(pc.or_, there) if there else None
 
 
-def read_field(columns: SourceColumns, spec: FieldSpec, path: str, kind: str) -> Reading:
+def read_field(columns: SourceColumns, spec: FieldSpec, path: str, kind: str, *, only_keys: bool = False) -> Reading:
     """The field as ``kind``. ``path`` is where it stands in the YAML, for messages.
+
+    With ``only_keys`` a value that is a target of the map is unknown unless it is a key too.
 
     Raises ``SourceSchemaError`` where the column's type can never hold the field, ``ConfigError`` where the YAML asks
     for what cannot be: both are true of every row alike.
     """
     try:
         with columns.read_for(path, *spec.columns):
-            return _read(columns, spec, kind)
+            return _read(columns, spec, kind, only_keys=only_keys)
     except UnfitSettingError as wrong:
         raise ConfigError(f"{path}: {wrong}") from None
 
 
-def _read(columns: SourceColumns, spec: FieldSpec, kind: str) -> Reading:
+def _read(columns: SourceColumns, spec: FieldSpec, kind: str, *, only_keys: bool = False) -> Reading:
     manner = Manner.from_spec(spec, columns.zone)
     origin = _read_origin(columns, spec, kind)
-    found = _apply_map(_apply_text_steps(origin, spec, kind), spec)
+    found = _apply_map(_apply_text_steps(origin, spec, kind), spec, only_keys=only_keys)
     values, unreadable, broken = found.values, found.unreadable, found.damaged
     is_ours = spec.map is not None or spec.constant is not None or bool(spec.text and not is_text(origin.values))
     for wanted in _list_steps(spec.type or kind, "string" if kind == ID_KIND and is_ours else kind):
@@ -84,6 +87,8 @@ def _read(columns: SourceColumns, spec: FieldSpec, kind: str) -> Reading:
             if wanted == ID_KIND
             else (combine_masks(unreadable, lost), broken)
         )
+    if spec.divide is not None:
+        values = pc.divide(pc.cast(values, pa.float64()), float(spec.divide))
     if spec.default is None:
         return Reading(values, unreadable, found.unknown, broken)
     return _apply_default(Reading(values, unreadable, damaged=broken), _read_default(spec, kind, manner))
@@ -176,14 +181,24 @@ def _apply_text_steps(found: Reading, spec: FieldSpec, kind: str) -> Reading:
     )
 
 
-def _apply_map(found: Reading, spec: FieldSpec) -> Reading:
+def _apply_map(found: Reading, spec: FieldSpec, *, only_keys: bool) -> Reading:
     if spec.map is None:
         return found
     text = as_text(found.values)
     keys, fold = _fold_keys(spec.map)
     index = pc.index_in(pc.utf8_lower(text) if fold else text, value_set=keys)
+    targets = _make_scalars(list(spec.map.values()))
+    if index.null_count > text.null_count and not only_keys:
+        known, fold = _fold_keys(dict.fromkeys(as_text(targets).to_pylist()))
+        index = pc.coalesce(index, _find_targets(text, targets, known, fold=fold))
     unknown = pc.and_(text.is_valid(), index.is_null()) if index.null_count > text.null_count else None
-    return Reading(_make_scalars(list(spec.map.values())).take(index), found.unreadable, unknown, found.damaged)
+    return Reading(targets.take(index), found.unreadable, unknown, found.damaged)
+
+
+def _find_targets(text: pa.StringArray, targets: pa.Array, known: pa.StringArray, *, fold: bool) -> pa.Array:
+    """Where a value is a target of the map: the first entry that has it."""
+    first = pc.index_in(known, value_set=pc.utf8_lower(as_text(targets)) if fold else as_text(targets))
+    return first.take(pc.index_in(pc.utf8_lower(text) if fold else text, value_set=known))
 
 
 def _fold_keys(words: dict[str, Any]) -> tuple[pa.StringArray, bool]:

@@ -32,7 +32,7 @@ from offline_capi.mapping.screening import Searched, find_unsendable
 from offline_capi.mapping.text import as_text, is_text
 from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS, LONG_ID_KEYS
 from offline_capi.model import DroppedValues, MappedRows, NotedValues, Reason, RowFault, SourceRows, Window
-from offline_capi.runtime.border import near_misses, outside_map
+from offline_capi.runtime.border import is_code, near_misses, outside_map
 
 __all__ = ["inspect_row_times", "map_rows", "select_rows_in_window"]
 
@@ -239,6 +239,7 @@ class _Field(NamedTuple):
     spec: Any = None
     signs: pa.StringArray | None = None
     not_finite: pa.BooleanArray | None = None
+    codes: pa.StringArray | None = None
 
 
 # Wire name (D:parameters/server-event) → its key under ``event`` and its type.
@@ -297,7 +298,7 @@ def _read_client(columns: SourceColumns, spec: FieldSpec) -> Reading:
 
     Here it may still be anything, a person's name too; ``border.NearMisses`` says what of it is ever named.
     """
-    read = read_field(columns, spec, "client", "string")
+    read = read_field(columns, spec, "client", "string", only_keys=True)
     forged = pc.ends_with(read.values, outside_map(""))
     values = pc.if_else(forged, None, read.values) if pc.any(forged).as_py() else read.values
     named = values if read.unknown is None else pc.if_else(read.unknown, _mark_unmapped(columns, spec), values)
@@ -318,7 +319,8 @@ def _read_event_fields(columns: SourceColumns, mapping: MappingSpec) -> Iterator
         spec = _choose_time_spec(mapping) if key == "time" else getattr(mapping.event, key)
         path = _choose_window_spec(mapping)[1] if key == "time" and mapping.event.time is None else f"event.{key}"
         if spec is not None:
-            yield _Field(name, path, read_field(columns, spec, path, kind), spec=spec)
+            reading = read_field(columns, spec, path, kind)
+            yield _Field(name, path, reading, spec=spec, codes=_unknown_codes(columns, spec, reading, mapping))
     for name, key in _EVENT_OBJECTS:
         if (node := getattr(mapping.event, key)) is not None:
             yield _Field(name, f"event.{key}", read_object(columns, node, name, f"event.{key}"), spec=node)
@@ -340,7 +342,8 @@ def _read_custom_fields(columns: SourceColumns, mapping: MappingSpec) -> Iterato
             _find_money_signs(columns, name, spec, reading),
             _find_not_finite(columns, name, spec, reading),
         )
-        yield _Field(name, path, reading, custom=True, spec=spec, signs=signs, not_finite=no_numbers)
+        codes = _unknown_codes(columns, spec, reading, mapping)
+        yield _Field(name, path, reading, custom=True, spec=spec, signs=signs, not_finite=no_numbers, codes=codes)
     for name, spec in data.properties.items():
         path = f"custom_data.properties.{name}"
         _refuse_standard(name, path, type(data).model_fields)
@@ -349,6 +352,23 @@ def _read_custom_fields(columns: SourceColumns, mapping: MappingSpec) -> Iterato
 
 #: Of one batch and field; a column that mixes more is reported by the first of them.
 MAX_SIGNS = 20
+#: A column with more different values outside of its map holds no codes.
+MAX_UNKNOWN_CODES = 12
+
+
+def _unknown_codes(columns: SourceColumns, spec: Any, reading: Reading, mapping: MappingSpec) -> pa.StringArray | None:
+    """The values that the field's map lacks, where the column holds codes and is no column of ``user_data``."""
+    if reading.unknown is None or not isinstance(spec, FieldSpec) or not (spec.map and spec.column):
+        return None
+    if not pc.any(reading.values.is_valid()).as_py():  # no row is in the map: nobody knows what the column holds
+        return None
+    if spec.column in {name for specs in mapping.user_data.values() for one in specs for name in one.columns}:
+        return None
+    texts = pc.if_else(reading.unknown, pc.utf8_trim_whitespace(as_text(columns.get_values(spec.column))), None)
+    found = pc.unique(texts.drop_null()).to_pylist()
+    if len(found) > MAX_UNKNOWN_CODES or spec.text:
+        return None
+    return pc.if_else(pc.is_in(texts, value_set=pa.array(list(filter(is_code, found)), pa.string())), texts, None)
 
 
 def _find_money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.StringArray | None:
@@ -520,7 +540,14 @@ def _list_causes(field: _Field) -> Iterator[tuple[Reason, str, pa.BooleanArray |
             yield from _list_signs(field)
             yield Reason.NOT_FINITE, field.path, field.not_finite
             yield Reason.UNREADABLE_VALUE, field.path, unreadable
-        yield Reason.UNKNOWN_VALUE, field.path, field.reading.unknown
+        if field.codes is not None:
+            for code in sorted(pc.unique(field.codes.drop_null()).to_pylist()):
+                where = pc.fill_null(pc.equal(field.codes, code), False)
+                yield Reason.UNKNOWN_VALUE, f'{field.path} with "{code}"', where
+        unknown = field.reading.unknown
+        if unknown is not None and field.codes is not None:
+            unknown = pc.and_(unknown, field.codes.is_null())
+        yield Reason.UNKNOWN_VALUE, field.path, unknown
         yield Reason.DAMAGED_ID, field.path, field.reading.damaged
         yield Reason.NEGATIVE_VALUE, field.path, field.reading.negative
         yield Reason.UNREADABLE_VALUE, field.path, field.reading.reduced

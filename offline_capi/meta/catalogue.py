@@ -84,11 +84,11 @@ USER_DATA_KEYS: Mapping[str, UserDataKey] = {
     ),
     "fn": _define_hashed(
         "name", "first name", "first names",
-        "fn firstname fname givenname forename vorname prenom nombre nome fornavn fornamn voornaam",
+        "fn first firstname fname givenname forename vorname prenom nombre nome fornavn fornamn voornaam",
     ),
     "ln": _define_hashed(
         "name", "last name", "last names",
-        "ln lastname lname surname familyname nachname apellido apellidos cognome sobrenome etternavn efternamn "
+        "ln last lastname lname surname familyname nachname apellido apellidos cognome sobrenome etternavn efternamn "
         "achternaam",
     ),
     "ge": _define_hashed("gender", "gender", "genders", "ge gen gender sex geschlecht genero sexe sesso"),
@@ -105,12 +105,12 @@ USER_DATA_KEYS: Mapping[str, UserDataKey] = {
         "zp zip zipcode postal postalcode postcode plz cap codepostal codigopostal cep pincode",
     ),
     "country": _define_hashed(
-        "country", "country", "countries", "country countrycode countryname land pays pais paese nation"
+        "country", "country", "countries", "country ctry cntry countrycode countryname land pays pais paese nation"
     ),
     "external_id": UserDataKey(
         "external_id", "by_policy", True, "customer id", "customer ids",
         "externalid externid customerid customerno customernumber customerkey userid memberid membernumber memberno "
-        "loyaltyid loyaltynumber loyaltycard accountid contactid crmid personid kundennummer kundennr",
+        "loyaltyid loyaltyno loyaltynumber loyaltycard accountid contactid crmid personid kundennummer kundennr",
         long_number=True,
     ),
     "lead_id": _define_raw(

@@ -22,7 +22,7 @@ from offline_capi.model.days import (
     judge_day,
     list_debts,
 )
-from offline_capi.model.fates import FORMER_FATES, REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
+from offline_capi.model.fates import FATE_TEXTS, FORMER_FATES, REASONS, WARNING_TEXTS, Fate, Reason, ReasonText
 from offline_capi.model.rows import (
     LIST_SEPARATOR,
     DroppedValues,
@@ -49,6 +49,7 @@ from offline_capi.model.window import Window, convert_to_zone, find_yesterday, f
 
 __all__ = [
     "DAY_REASONS",
+    "FATE_TEXTS",
     "FORMER_FATES",
     "KEY_BYTES",
     "LIST_SEPARATOR",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["FORMER_FATES", "REASONS", "WARNING_TEXTS", "Fate", "Reason", "ReasonText"]
+__all__ = ["FATE_TEXTS", "FORMER_FATES", "REASONS", "WARNING_TEXTS", "Fate", "Reason", "ReasonText"]
 
 
 class Fate(StrEnum):
@@ -38,6 +38,19 @@ FORMER_FATES: Mapping[str, Fate] = {
     "refused": Fate.REJECTED_BY_META,
     "in_doubt": Fate.UNCONFIRMED,
     "held": Fate.DEFERRED,
+}
+
+
+#: What each fate means, for somebody who reads a report for the first time.
+FATE_TEXTS: Mapping[Fate, str] = {
+    Fate.SENT: "Meta accepted the event in this run.",
+    Fate.ALREADY_SENT: "An earlier run sent the event; Meta has it, and it is not sent again.",
+    Fate.EXPIRED: "The event is older than Meta accepts; it is not sent.",
+    Fate.INVALID: "The row cannot become an event; once the source or the mapping is corrected, it can be sent.",
+    Fate.SUPPRESSED: "The row's consent column does not say yes. Left out on purpose, never sent, and no error.",
+    Fate.REJECTED_BY_META: "Meta refused the event; it is not sent again unchanged.",
+    Fate.UNCONFIRMED: "The event left and no answer came. A later run repeats it under the same id, counted once.",
+    Fate.DEFERRED: "The event is good and waits. A later run sends it, as long as Meta accepts its age.",
 }
 
 
@@ -147,7 +160,9 @@ REASONS: Mapping[Reason, ReasonText] = {
         "a spreadsheet has written an id with an exponent, such as 1.18E+15: its other digits are gone",
         "export again with the column as text",
     ),
-    Reason.UNKNOWN_VALUE: ReasonText("a value is not in the declared map", "add it to the map or give a default"),
+    Reason.UNKNOWN_VALUE: ReasonText(
+        "a value is not in the declared map", "add the value to the map, as the source writes it, or give a default"
+    ),
     Reason.NO_IDENTIFIER: ReasonText(
         "no usable identifier of a person",
         "map one more of em, ph, external_id, …, and check the report's dropped values: the mapped ones are empty or"
@@ -168,7 +183,10 @@ REASONS: Mapping[Reason, ReasonText] = {
     Reason.VALUE_WITHOUT_CURRENCY: ReasonText(
         "a value needs a currency", "fill the column, or map custom_data.currency"
     ),
-    Reason.BAD_CURRENCY: ReasonText("the currency is not an ISO 4217 code", "map the source's values to codes"),
+    Reason.BAD_CURRENCY: ReasonText(
+        "the currency is not an ISO 4217 code",
+        "give custom_data.currency a map from the source's words to codes: map: {Euro: EUR}; codes stay as they are",
+    ),
     Reason.FORBIDDEN_DATA: ReasonText("a field holds data that must never be sent", "remove it from the mapping"),
     Reason.TOO_LARGE: ReasonText("the event alone exceeds the request's byte limit", "shorten contents or properties"),
     Reason.UNKNOWN_CLIENT: ReasonText(
@@ -181,7 +199,9 @@ REASONS: Mapping[Reason, ReasonText] = {
         "set active: true in clients.yml, or name it under the environment, and run again",
     ),
     Reason.CLIENT_STOPPED: ReasonText(
-        "sending stopped for this client after an access fault", "renew its token or permission and run again"
+        "Meta refused the client's token or pixel, or there is no token to send with",
+        "the cause stands at the top of the report and in `offline-capi clients list`; renew the token or permission, "
+        "then run again",
     ),
     Reason.LOST_ANSWER: ReasonText(
         "sent, but no answer says whether it arrived", "run again within Meta's window: the same ids count once"

@@ -97,7 +97,9 @@ class Tally:
     ``read_of`` counts the rows by client, of those that are configured, and ``value_of`` is ``value`` by client and
     currency; ``copies`` the events that go to a further
     pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient. ``absent`` are the files
-    of the window that were not there.
+    of the window that were not there. ``sent_value`` is what the events sent are worth, by client and currency, and
+    ``newest_sent`` the time of the newest of them by client, in seconds since the epoch. ``sendable_of`` and
+    ``keys_of`` are ``sendable`` and ``keys`` by client, copies for further pixels included.
     """
 
     read: int = 0
@@ -130,6 +132,10 @@ class Tally:
     profiles: tuple[str, ...] = ()
     filtered: int = 0
     value_of: dict[tuple[str, str], float] = field(default_factory=dict)
+    sent_value: dict[tuple[str, str], float] = field(default_factory=dict)
+    newest_sent: dict[str, int] = field(default_factory=dict)
+    sendable_of: Counter[str] = field(default_factory=Counter)
+    keys_of: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -164,6 +170,16 @@ class Tally:
                 key: self.value_of.get(key, 0.0) + other.value_of.get(key, 0.0)
                 for key in sorted({*self.value_of, *other.value_of})
             },
+            {
+                key: self.sent_value.get(key, 0.0) + other.sent_value.get(key, 0.0)
+                for key in sorted({*self.sent_value, *other.sent_value})
+            },
+            {
+                client: max(self.newest_sent.get(client, 0), other.newest_sent.get(client, 0))
+                for client in sorted({*self.newest_sent, *other.newest_sent})
+            },
+            self.sendable_of + other.sendable_of,
+            {key: self.keys_of.get(key, 0) + other.keys_of.get(key, 0) for key in (*self.keys_of, *other.keys_of)},
         )
 
     @property
@@ -197,6 +213,10 @@ class Tally:
             copies=Counter({name: n for name, n in self.copies.items() if name in names}),
             traffic=traffic,
             sent_events=Counter({sent: n for sent, n in self.sent_events.items() if sent.client in names}),
+            sent_value={key: amount for key, amount in self.sent_value.items() if key[0] == client},
+            newest_sent={name: at for name, at in self.newest_sent.items() if name == client},
+            sendable=self.sendable_of[client],
+            keys={key: n for (name, key), n in self.keys_of.items() if name == client},
         )
 
     @property
@@ -265,6 +285,10 @@ class Tally:
             "profiles": list(self.profiles),
             "filtered": self.filtered,
             "value_of": [[*key, round(amount, 2)] for key, amount in sorted(self.value_of.items())],
+            "sent_value": [[*key, round(amount, 2)] for key, amount in sorted(self.sent_value.items())],
+            "newest_sent": dict(sorted(self.newest_sent.items())),
+            "sendable_of": dict(sorted(self.sendable_of.items())),
+            "keys_of": [[*key, n] for key, n in self.keys_of.items()],
         }
 
     @classmethod
@@ -300,6 +324,10 @@ class Tally:
             profiles=tuple(data.get("profiles", ())),
             filtered=data.get("filtered", 0),
             value_of={(client, currency): amount for client, currency, amount in data.get("value_of", ())},
+            sent_value={(client, currency): amount for client, currency, amount in data.get("sent_value", ())},
+            newest_sent=dict(data.get("newest_sent", {})),
+            sendable_of=Counter(data.get("sendable_of", {})),
+            keys_of={(client, key): n for client, key, n in data.get("keys_of", ())},
         )
 
     @classmethod

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -18,9 +18,18 @@ from offline_capi.events.standard import STANDARD_EVENTS, StandardEvent, list_cu
 from offline_capi.mapping.casts import read_booleans
 from offline_capi.mapping.numerals import read_integers, read_money, read_numbers
 from offline_capi.onboarding.lines import Answers, Confidence, Line, describe_share, format_percent, refer_to_column
-from offline_capi.onboarding.sample import Column, Sample, build_vocabulary
+from offline_capi.onboarding.sample import Column, Sample, build_vocabulary, split_words
+from offline_capi.runtime.border import is_code
+from offline_capi.runtime.currency_words import find_currency_code
 
-__all__ = ["propose_client", "propose_consent", "propose_contents", "propose_id", "propose_money"]
+__all__ = [
+    "propose_client",
+    "propose_consent",
+    "propose_contents",
+    "propose_id",
+    "propose_money",
+    "propose_outcome_filter",
+]
 
 Words = frozenset[str]
 
@@ -44,9 +53,14 @@ _DIGITS_LOST = r"^\d[.,]\d+[eE]\+\d+$"
 _WITH_FRACTION = r"^\d+\.0+$"
 
 
-def propose_id(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
+def propose_id(
+    sample: Sample, answers: Answers, taken: frozenset[str], *, also: Sequence[str] = (), times: Sequence[str] = ()
+) -> list[Line]:
     """``event.id``: a column, or two together, whose values are never missing and all different but for rows that were
-    exported twice; else a TODO, with the nearest as a comment."""
+    exported twice; else a TODO, with the nearest as a comment.
+
+    Where no other will do: a column of ``also``, ids that identify people, alone or with one of ``times``.
+    """
     if answers.id is not None:
         return [
             Line("event", "id", answers.id, answers.explain_source("id"), columns=_list_columns(answers.id, sample))
@@ -56,10 +70,11 @@ def propose_id(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[
     whole.sort(key=lambda column: (not column.words & _BUSINESS, not column.words & _ID))
     candidates = [*_try_single_columns(whole), *_try_pairs(whole)]
     events = _count_different_rows(sample)
+    candidates += _try_people(sample, also, times) if events else []
     found = next((one for one in candidates if one.distinct >= events - one.missing), None)
     if found is not None:
         return [_build_id_line(found, len(sample), events), *_propose_order_lines(found)]
-    todo = Line("event", "id", None, _describe_missing_id(named), Confidence.OPEN)
+    todo = Line("event", "id", None, _describe_missing_id(named, also, times), Confidence.OPEN)
     nearest = max(candidates, key=lambda one: one.distinct, default=None)
     if nearest is None or nearest.distinct < _NEAR * events:
         return [todo]
@@ -113,6 +128,20 @@ def _try_pairs(whole: Sequence[Column]) -> Iterator[_CandidateId]:
             yield _CandidateId((first, second), int(pc.count_distinct(together).as_py()))
 
 
+def _try_people(sample: Sample, also: Sequence[str], times: Sequence[str]) -> Iterator[_CandidateId]:
+    """A lead's own id; and a person who occurs several times, with the time at which it happened."""
+    columns = [sample.columns[name] for name in also if sample.columns[name].filled >= _FILLED * len(sample)]
+    columns = [column for column in columns if _is_id(column) and not re.search(r"[{}:!]", column.name)]
+    for column in columns:
+        if "lead" in column.words:
+            yield _CandidateId((column,), int(pc.count_distinct(_read_as_id(column)).as_py()))
+    for column in columns:
+        for time in (sample.columns[name] for name in times if not re.search(r"[{}:!]", name)):
+            if column.distinct < column.filled:
+                together = pc.binary_join_element_wise(_read_as_id(column), _read_as_id(time), "\0")
+                yield _CandidateId((column, time), int(pc.count_distinct(together).as_py()))
+
+
 def _build_id_line(found: _CandidateId, rows: int, events: int) -> Line:
     twice = f" but {rows - events:,} that are there twice in full" if events < rows else ""
     without = f"; missing in {found.missing:,}, which would be invalid" if found.missing else ""
@@ -140,10 +169,13 @@ def _read_as_id(column: Column) -> pa.StringArray:
     return pc.cast(read_integers(column.text, "."), pa.string()) if _holds_floats(column) else column.text
 
 
-def _describe_missing_id(named: Sequence[Column]) -> str:
+def _describe_missing_id(named: Sequence[Column], people: Sequence[str], times: Sequence[str]) -> str:
     if any(column.count_matching(_DIGITS_LOST) for column in named):
         return "TODO: ids were exported as 1.2E+11, their digits are gone; export them as text, then name the column"
-    return "TODO: no column or pair of columns identifies every row; name the business key"
+    pair = f'; if a person has one event at a time, --id "{{{people[0]}}}-{{{times[0]}}}"' if people and times else ""
+    return (
+        f"TODO: no column or pair of columns that is named as an id differs in every row; name the business key{pair}"
+    )
 
 
 def _propose_order_lines(key: _CandidateId) -> Iterator[Line]:
@@ -165,6 +197,7 @@ _MONEY = build_vocabulary(
     "amount value total price revenue sum sales turnover gross betrag umsatz preis summe gesamt montant prix importe "
     "valor kwota bedrag belopp importo totale credit"
 )
+_CENTS = build_vocabulary("cents cent minor pence penny ore øre öre grosz kopecks centavos centimes")
 _NO_MONEY = build_vocabulary(
     "tax vat mwst shipping discount unit quantity qty count items currency waehrung währung score date at name type id "
     "no points status balance code"
@@ -207,8 +240,11 @@ def _propose_value(column: Column) -> Line:
         if len(money) - money.null_count > read:
             kind, what, numbers, read = "money", "amounts of money", money, len(money) - money.null_count
     few = int(pc.sum(pc.less_equal(numbers, 0)).as_py() or 0)
-    node = {"column": column.name, "type": kind, **({"decimal": ","} if mark == "," else {})}
+    node: dict[str, Any] = {"column": column.name, "type": kind, **({"decimal": ","} if mark == "," else {})}
     because = f"{describe_share(read, column.filled)} are {what}{_MARK_NOTES[mark]}"
+    if column.words & _CENTS and read and not pc.any(pc.not_equal(numbers, pc.round(numbers))).as_py():
+        node["divide"] = 100
+        because += f"; whole numbers, and the name says {next(iter(column.words & _CENTS))}: divided by 100"
     because += f"; {format_percent(few, read)} are zero or less: no sales?" if few else ""
     confidence = Confidence.TAKEN if read >= _MIN_READ_SHARE * column.filled and mark else Confidence.UNSURE
     return Line("custom_data", "value", node, because, confidence, (column.name,))
@@ -255,11 +291,24 @@ def _list_texts(sample: Sample, taken: frozenset[str]) -> Iterator[Column]:
 
 def _propose_currency_column(column: Column) -> Line | None:
     known = pa.array(sorted(list_currencies()))
-    codes = int(pc.sum(pc.is_in(pc.utf8_upper(column.given), known)).as_py() or 0)
+    listed = pc.is_in(pc.utf8_upper(column.given), known)
+    codes, words = int(pc.sum(listed).as_py() or 0), sorted(set(column.given.filter(pc.invert(listed)).to_pylist()))
+    is_named = bool(column.words & _CURRENCY)
+    if not is_named and codes < _MIN_READ_SHARE * column.filled:
+        return None
+    meant = {word: find_currency_code(word) for word in words[:_MAX_CURRENCY_WORDS]}
+    if words and len(words) <= _MAX_CURRENCY_WORDS and all(meant.values()):
+        said = ", ".join(f"{word} as {code}" for word, code in meant.items())
+        because = f"{describe_share(codes, column.filled)} are ISO 4217 codes, which stay as they are; {said}"
+        node = {"column": column.name, "map": meant}
+        return Line("custom_data", "currency", node, because, columns=(column.name,))
     if codes < _MIN_READ_SHARE * column.filled:
         return None
     because = f"{describe_share(codes, column.filled)} are ISO 4217 codes"
     return Line("custom_data", "currency", refer_to_column(column.name), because, columns=(column.name,))
+
+
+_MAX_CURRENCY_WORDS = 12
 
 
 def _ask_for_currency(named: Column | None) -> Line:
@@ -290,6 +339,7 @@ def propose_contents(sample: Sample, taken: frozenset[str]) -> list[Line]:
 # ---------------------------------------------------------------------------------------------- consent, client
 
 _CONSENT = build_vocabulary("consent optin permission einwilligung gdpr dsgvo consentimiento consentement")
+_NEWSLETTER = build_vocabulary("newsletter subscribed subscriber")
 _CLIENT = build_vocabulary("client brand advertiser merchant tenant mandant marke vendor franchise")
 _MAX_CLIENTS = 1_000
 
@@ -298,11 +348,21 @@ def propose_consent(sample: Sample, taken: frozenset[str]) -> list[Line]:
     """The first column of consent; values that are neither yes nor no become a TODO, for consent must not be missed."""
     named = [column for name, column in sample.columns.items() if name not in taken and _is_consent(column)]
     lines = [_propose_consent(column) for column in named if column.filled]
-    return [*lines[:1], *(line.mark(Confidence.UNSURE) for line in lines[1:])]
+    lines = [
+        replace(
+            line.mark(Confidence.UNSURE),
+            because=f"{line.because.removeprefix('TODO: ')}; is it consent to a newsletter alone, or to ads too?",
+        )
+        if split_words(line.columns[0]) & _NEWSLETTER
+        else line
+        for line in lines
+    ]
+    sure = [line for line in lines if line.confidence is not Confidence.UNSURE]
+    return [*sure[:1], *(line.mark(Confidence.UNSURE) for line in lines if line not in sure[:1])]
 
 
 def _is_consent(column: Column) -> bool:
-    return bool(column.words & _CONSENT) or column.words >= {"opt", "in"}
+    return bool(column.words & (_CONSENT | _NEWSLETTER)) or column.words >= {"opt", "in"}
 
 
 def _propose_consent(column: Column) -> Line:
@@ -313,6 +373,50 @@ def _propose_consent(column: Column) -> Line:
         return Line("consent", "", {"column": column.name, "equals": True}, because, columns=(column.name,))
     because = f"TODO: {column.name} holds words that are neither yes nor no; write those that mean consent"
     return Line("consent", "", {"column": column.name, "equals": None}, because, Confidence.OPEN, (column.name,))
+
+
+# ---------------------------------------------------------------------------------------------- is it a conversion?
+
+_OUTCOME = build_vocabulary("status stage state outcome result disposition phase")
+#: Words by which a row says that nothing was sold or won, or no longer.
+_NO_CONVERSION = build_vocabulary(
+    "refunded refund returned return cancelled canceled cancel void voided disqualified unqualified rejected declined "
+    "failed lost expired chargeback reversed test spam duplicate storniert erstattet abgelehnt"
+)
+_MAX_OUTCOMES = 12
+
+
+def propose_outcome_filter(
+    sample: Sample, taken: frozenset[str], no_conversions: Sequence[str] | None = None
+) -> list[Line]:
+    """Rows that say themselves that they are no conversions are left out; a stage or status without such words is
+    shown, for whoever knows which rows count. ``no_conversions`` is the user's own list.
+    """
+    lines: list[Line] = []
+    for name, column in sample.columns.items():
+        if name in taken or not column.words & _OUTCOME or not 1 < column.distinct <= _MAX_OUTCOMES:
+            continue
+        counts = {str(one["values"]): one["counts"] for one in pc.value_counts(column.given).to_pylist()}
+        shown_words = [word for word in sorted(counts, key=lambda word: (-counts[word], word)) if is_code(word)]
+        if len(shown_words) < len(counts):  # not a column of words: a state, a text
+            continue
+        bad = [word for word in shown_words if word.casefold() in _NO_CONVERSION]
+        if no_conversions is not None and not lines:
+            named = {word.casefold() for word in no_conversions}
+            bad = [word for word in shown_words if word.casefold() in named]
+            if not bad:
+                continue
+        listed = ", ".join(f"{word} {counts[word]:,}" for word in shown_words)
+        if bad:
+            share = format_percent(sum(counts[word] for word in bad), len(sample))
+            said = f"it holds {listed}; {share} of rows are no conversions and are left out, counted: is that all?"
+            node: dict[str, Any] = {"column": name, "not_equals": bad if len(bad) > 1 else bad[0]}
+            lines.append(Line("filter", "", node, said, columns=(name,)))
+        elif column.words & {"status", "stage"}:
+            said = f"it holds {listed}: keep those that are conversions"
+            node = {"column": name, "equals": shown_words}
+            lines.append(Line("filter", "", node, said, Confidence.UNSURE, (name,)))
+    return [*lines[:1], *(line.mark(Confidence.UNSURE) for line in lines[1:])]
 
 
 def propose_client(sample: Sample, client: str, taken: frozenset[str]) -> list[Line]:

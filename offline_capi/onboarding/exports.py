@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -163,7 +164,9 @@ def fill_in_answers(answers: Answers, export: Export, sample: Sample) -> Answers
         "value": next((one for one in export.value if one in there), None),
         "timezone": export.timezone or _find_zone(export, sample),
     }
-    unsaid = {name: word for name, word in known.items() if getattr(answers, name) is None and word is not None}
+    unsaid: dict[str, Any] = {
+        name: word for name, word in known.items() if getattr(answers, name) is None and word is not None
+    }
     by_export = frozenset(unsaid) | frozenset(keys)
     return replace(answers, **unsaid, keys={**keys, **answers.keys}, by_export=by_export, export=export.title)
 

@@ -79,7 +79,7 @@ def _write_notes(written: str, settings: Mapping[str, object]) -> dict[str, str]
         "escape": 'quotes inside values are written as \\"',
     }
     local = "://" not in written and not written.startswith(("/", "${"))
-    where = "from the folder of the command; for Airflow write it in full, or ${NAME}/…" if local else ""
+    where = "relative to the project's folder, the one above dags/; or ${NAME}/…" if local else ""
     each = (
         "{date…} is the day of the run's window"
         if "{date" in written
@@ -176,7 +176,7 @@ def _detect_layout(head: str, path: str) -> dict[str, Any]:
         line, header = next((found for found in rows if len(found[1]) == usual), (line, header))
     if any(re.search(shape, cell.strip()) for cell in header for shape in _ROW_AND_NO_HEADER):
         raise UsageError(
-            f"the first line of {path} is a row, and not the names of columns; export it with a header. "
+            f"the first line of {path} looks like a row, not like the names of columns; export it with a header. "
             "Nothing was written"
         )
     if line > 1:

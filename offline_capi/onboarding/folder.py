@@ -54,9 +54,10 @@ def _has_dags(folder: Path) -> bool:
 
 def select_missing(files: Mapping[Path, str], *, force: bool) -> dict[Path, str]:
     """What is to be written: files that are not there, or hold something else. Raises ``UsageError`` before anything is
-    written where one is there with other content, unless ``force`` says that it may be replaced."""
+    written where one is there with other content, unless ``force`` says that it may be replaced. ``clients.yml`` may
+    always be: its new text is the old one and a client more."""
     new = {path: text for path, text in files.items() if not _is_there(path, text)}
-    taken = [path for path in new if path.exists()]
+    taken = [path for path in new if path.exists() and path.name != CLIENTS]
     if taken and not force:
         listed = "\n".join(f"  {path}" for path in taken)
         raise UsageError(

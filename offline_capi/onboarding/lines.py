@@ -59,6 +59,8 @@ class Answers:
     id: str | None = None
     value: str | None = None
     external_id: str | None = None
+    #: Words of the column of outcomes whose rows are no conversions; empty: every row is one.
+    no_conversions: tuple[str, ...] | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     #: Answers taken from the file itself, a known export: names of the fields above, and columns of ``keys``.
     by_export: frozenset[str] = frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,8 +36,31 @@ def propose_people(sample: Sample, answers: Answers, taken: frozenset[str]) -> l
     columns = [column for name, column in sample.columns.items() if name not in taken and column.filled]
     suggested = _suggest_keys(sample, countries)
     lines = [_propose_line(column, suggested.get(column.name), sample, answers) for column in columns]
+    lines += [line for column in columns for line in _propose_full_name(column) if column.name not in answers.keys]
     order = list(USER_DATA_KEYS)
     return list(_keep_one_per_key(sorted(filter(None, lines), key=lambda line: order.index(line.key)), answers))
+
+
+_FULL_NAME = re.compile(r"(?i)^(?:(?:full|customer|client|contact|buyer|guest)[\W_]*)?name$")
+_LAST_FIRST = r"^[^,\d@]+,[^,\d@]+$"
+_FIRST_LAST = r"^[^,\s\d@]+(?: [^,\s\d@]+){1,3}$"
+
+
+def _propose_full_name(column: Column) -> Iterator[Line]:
+    """First and last name out of one column; nothing where the values are not written in one way."""
+    if not _FULL_NAME.match(column.name):
+        return
+    for pattern, by, first, last, how in (
+        (_LAST_FIRST, ",", 2, 1, "last name, first name"),
+        (_FIRST_LAST, " ", 1, -1, "first name last name"),
+    ):
+        fitting = column.count_matching(pattern)
+        if fitting >= MIN_READABLE_SHARE * column.filled:
+            because = f"{describe_share(fitting, column.filled)} are written as {how}{describe_gaps(column)}"
+            for key, part in (("fn", first), ("ln", last)):
+                node = {"column": column.name, "text": [{"split": {"by": by, "part": part}}, "trim"]}
+                yield _build_line(column, key, node, because, Confidence.TAKEN)
+            return
 
 
 def is_too_little(keys: Sequence[str]) -> bool:
@@ -113,6 +137,11 @@ def _propose_as_suggested(column: Column, found: Suggestion, node: Any) -> Line:
 
 def _propose_misfit(column: Column, key: str) -> Line:
     because = f"named so, but only {_describe_usable(key, column)}"
+    if key == "fbc" and "fbclid" in column.name.lower():
+        because = (
+            "the click's id without its time: with a column of the click in milliseconds, write "
+            f'"fb.1.{{CLICK_MS:integer}}.{{{column.name}}}"'
+        )
     return _build_line(column, key, column.name, because, Confidence.UNSURE)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -19,6 +19,7 @@ from offline_capi.onboarding.business import (
     propose_contents,
     propose_id,
     propose_money,
+    propose_outcome_filter,
 )
 from offline_capi.onboarding.exports import Export, fill_in_answers, propose_constants, propose_filter, recognise_export
 from offline_capi.onboarding.lines import Answers, Confidence, Line, describe_share
@@ -40,14 +41,15 @@ PERSON_NEEDED = (
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What would be written: ``lines`` for the upload, the day of the ``first_night``, ``aside`` the other columns.
+    """What would be written: ``lines`` for the upload, the day of the ``first_night``, ``aside`` the other columns,
+    each with the reason.
 
     ``export`` is what the file was recognised as.
     """
 
     lines: tuple[Line, ...]
     first_night: date
-    aside: tuple[str, ...]
+    aside: Mapping[str, str]
     needs_country: bool
     export: str = ""
 
@@ -85,10 +87,21 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
     chosen = _choose_time(times, answers)
     used = frozenset(_list_column_names(chosen.name, sample) if chosen else []) | frozenset(answers.keys)
     looks_like = propose_people(sample, answers, used - frozenset(answers.keys))
-    ids = propose_id(sample, answers, used | _collect_people_columns(looks_like))
-    people = [line for line in looks_like if line.columns[0] not in _collect_columns(ids) - frozenset(answers.keys)]
+    ids = propose_id(
+        sample,
+        answers,
+        used | _collect_people_columns(looks_like),
+        also=[line.columns[0] for line in looks_like if line.key in _ALSO_IDS],
+        times=[chosen.name] if chosen and chosen.name in sample.columns else [],
+    )
+    claimed = frozenset() if answers.id else _collect_columns(ids) - frozenset(answers.keys)
+    people = [line for line in looks_like if line.columns[0] not in claimed or line.key in _ALSO_IDS]
     used |= _collect_columns([*ids, *(line for line in people if line.confidence is Confidence.TAKEN)])
-    kept = [] if export is None else list(propose_filter(export, sample))
+    kept = (
+        propose_outcome_filter(sample, used, answers.no_conversions)
+        if export is None
+        else list(propose_filter(export, sample))
+    )
     used |= _collect_columns(kept)
     consent = [] if any(line.section == "consent" for line in kept) else propose_consent(sample, used)
     used |= _collect_columns(consent)
@@ -109,13 +122,15 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
     return Proposal(
         lines=tuple(lines),
         first_night=_choose_first_day(origin, chosen, answers, now),
-        aside=_list_unused_columns(sample, lines),
+        aside=_explain_unused_columns(sample, lines, times),
         needs_country=answers.country is None
         and Confidence.UNSURE in {line.confidence for line in people if line.key == "ph"},
         export="" if export is None else export.title,
     )
 
 
+#: Keys of people whose values may tell events apart as well: a lead is one event, a member and a time are another.
+_ALSO_IDS = ("lead_id", "external_id")
 _ID_PATHS = (
     "event.id",
     "custom_data.order_id",
@@ -189,8 +204,22 @@ def check_people(lines: Sequence[Line], sample: Sample) -> None:
         )
 
 
-def _list_unused_columns(sample: Sample, lines: Sequence[Line]) -> tuple[str, ...]:
-    return tuple(name for name in sample.columns if name not in _collect_columns(lines))
+def _explain_unused_columns(sample: Sample, lines: Sequence[Line], times: Sequence[TimeColumn]) -> dict[str, str]:
+    """Each column that no line reads, and why; no value of it is named."""
+    used, clocks = _collect_columns(lines), {one.name for one in times}
+    return {name: _explain_unused(column, clocks) for name, column in sample.columns.items() if name not in used}
+
+
+def _explain_unused(column: Column, clocks: Collection[str]) -> str:
+    if not column.filled:
+        return "empty in every row"
+    if column.name in clocks:
+        return "a time, but not the event's; --time takes it"
+    if "fbclid" in column.name.lower():
+        return 'a click id without its time; with the click in milliseconds, write fbc: "fb.1.{TIME:integer}.{…}"'
+    if column.distinct == 1:
+        return "one value in every row"
+    return "neither its name nor its values are those of a field of Meta's; --map KEY=COLUMN takes it all the same"
 
 
 # ---------------------------------------------------------------------------------------------- when

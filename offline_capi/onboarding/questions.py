@@ -101,6 +101,17 @@ def _check_external_id(value: str) -> str:
     return value
 
 
+def _check_timezone(value: str) -> str:
+    """A zone of places: ``EST`` is five hours behind all year, which no shop's clock is."""
+    zone: str = _build_type_check(Zone)(value)
+    if zone in _FIXED_ZONES:
+        raise ValueError(f'"{zone}" has no daylight saving time; name the place, such as "{_FIXED_ZONES[zone]}"')
+    return zone
+
+
+_FIXED_ZONES = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu", "MET": "Europe/Berlin"}
+
+
 def _check_currency(value: str) -> str:
     if value.upper() not in list_currencies():
         raise ValueError(f'"{value}" is not an ISO 4217 code such as USD or EUR')
@@ -112,7 +123,7 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
     "name": _check_client,
     "pixel": _check_pixel,
     "action_source": _check_action_source,
-    "timezone": _build_type_check(Zone),
+    "timezone": _check_timezone,
     "country": _build_type_check(Country),
     "currency": _check_currency,
     "external_id": _check_external_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import yaml
 
 from offline_capi.audit.yaml_lines import render_yaml_line
-from offline_capi.config import Platform, generate_json_schema
+from offline_capi.config import USER_DATA_KEYS, Platform, generate_json_schema
 from offline_capi.errors import UsageError
 from offline_capi.onboarding.folder import CLIENTS, ProjectState
 from offline_capi.onboarding.lines import Answers, Confidence, Line
@@ -35,15 +35,13 @@ globals().update(upload_dags(Path(__file__).parent))
 """
 
 
-def write_up(
-    name: str, proposal: Proposal, origin: Origin, answers: Answers, known: ProjectState, *, force: bool = False
-) -> dict[Path, str]:
+def write_up(name: str, proposal: Proposal, origin: Origin, answers: Answers, known: ProjectState) -> dict[Path, str]:
     """Every file of the deployment that the upload needs and that is not there: path → text.
 
-    An existing ``clients.yml`` that does not name the client gets it only with ``force``; nothing in it is changed.
+    An existing ``clients.yml`` that does not name the client gets it; nothing else in it is changed.
     """
     folder = known.folder
-    files = {folder / CLIENTS: _write_clients(answers, known, force=force)}
+    files = {folder / CLIENTS: _write_clients(answers, known)}
     if origin.query is not None:
         files[known.queries / "extract" / f"{name}.sql"] = origin.query(name, proposal.lines)
     files[folder / "uploads" / f"{name}.yml"] = _write_upload(name, proposal, origin)
@@ -117,7 +115,9 @@ def _write_upload(name: str, proposal: Proposal, origin: Origin) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-_LIMITS = _CommentedLine("# limits: {max_invalid: 2%}", "without it, one invalid row makes a run partial")
+_LIMITS = _CommentedLine(
+    "limits: {max_invalid: 5%}", "up to so many invalid rows a run is complete, and names them; without it none may be"
+)
 
 
 def _write_source(name: str, origin: Origin) -> list[str]:
@@ -138,8 +138,19 @@ def _write_section(section: str, proposal: Proposal) -> list[str]:
     empty = all(line.confidence is Confidence.UNSURE for line in lines)
     heading = f"{'# ' if empty else ''}{section}:"
     if section == "user_data":
-        heading = f"{heading:<20}# a bare name is a column; everything here is hashed before it is sent"
+        active = {line.key for line in lines if line.confidence is not Confidence.UNSURE}
+        comment = f"a bare name is a column; {_describe_hashing(active)}"
+        head = [*_align_comments([_CommentedLine(f"{heading:<18}", comment)])]
+        return [*head, *_align_comments([_comment_line(line, line.key, "  ") for line in lines])]
     return [heading, *_align_comments([_comment_line(line, line.key, "  ") for line in lines])]
+
+
+def _describe_hashing(keys: Collection[str]) -> str:
+    """Which of the keys are hashed before they are sent, and which Meta wants as they are."""
+    raw = [key for key in USER_DATA_KEYS if key in keys and USER_DATA_KEYS[key].hashing == "never"]
+    policy = ["external_id as its client says"] if "external_id" in keys else []
+    others = [*([f"{', '.join(raw)} not hashed, as Meta wants"] if raw else []), *policy]
+    return "values are hashed before they are sent" + (f", but {', '.join(others)}" if others else "")
 
 
 def _comment_line(line: Line, key: str, indent: str) -> _CommentedLine:
@@ -170,18 +181,12 @@ def name_token_variable(client: str) -> str:
     return f"{'_' if word[:1].isdigit() else ''}{word or 'CLIENT'}_TOKEN"
 
 
-def _write_clients(answers: Answers, known: ProjectState, *, force: bool) -> str:
+def _write_clients(answers: Answers, known: ProjectState) -> str:
     if known.clients_text is None:
         return _write_new_clients(answers)
     if answers.client in known.clients:
         return known.clients_text
-    entry = list(_write_client(answers))
-    if not force:
-        raise UsageError(
-            f"{known.folder / CLIENTS} has no client {answers.client}, and is not touched. Add these lines under "
-            "clients:, or let --force add them, and run init again. Nothing was written\n" + "\n".join(entry)
-        )
-    return _add_client(known, entry)
+    return _add_client(known, list(_write_client(answers)))
 
 
 def _write_new_clients(answers: Answers) -> str:

@@ -17,7 +17,7 @@ from datetime import UTC
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from offline_capi.clients import RUN_REFUSED, AccessChange, StatusBook, add_refusal, remove_refusal
+from offline_capi.clients import RUN_REFUSED, AccessChange, StatusBook, mark_refusal_reported, remove_run_refusal
 from offline_capi.config import Platform, SecretResolver
 from offline_capi.config.types import is_loopback
 from offline_capi.errors import OfflineCapiError, UsageError
@@ -273,12 +273,12 @@ class _Outbox:
                 sent.add(count.client)
         for client in sorted(stopped | sent):
             status = self._statuses.read(client)
-            refused = any(fault.key == RUN_REFUSED for fault in status.faults)
+            refused = any(fault.key == RUN_REFUSED and fault.reported for fault in status.faults)
             known = refused or any(fault.stops for fault in status.faults)
             if client in stopped and not known and self._deliver(self._make_refused_alert(client, report)):
-                self._statuses.write(add_refusal(status, self._now))
+                self._statuses.write(mark_refusal_reported(status))
             elif client not in stopped and refused and self._deliver(self._make_accepted_alert(client, report)):
-                self._statuses.write(remove_refusal(status))
+                self._statuses.write(remove_run_refusal(status))
 
     def _make_refused_alert(self, client: str, report: RunReport) -> Alert:
         failed = self._services.ledger.runs.list_failed_requests(report.run_id, client, 1)

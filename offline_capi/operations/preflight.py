@@ -68,7 +68,12 @@ def estimate_rows(upload: Upload, window: Window, services: Services) -> int | N
 def _find_rows_of_last(upload: str, window: Window, services: Services) -> int | None:
     length = window.until - window.since
     for record in services.ledger.runs.list_newest(100):
-        if record.upload == upload and record.report and record.window.until - record.window.since == length:
+        if (
+            record.upload == upload
+            and record.report
+            and record.status != "failed"
+            and record.window.until - record.window.since == length
+        ):
             return int(record.report["rows"]["read"])
     return None
 

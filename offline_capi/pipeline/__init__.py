@@ -1,6 +1,6 @@
 """One run, from source to report: ``run`` is read first."""
 
-from offline_capi.pipeline.closing import find_report
+from offline_capi.pipeline.closing import find_report, record_failed_start, record_failure, record_plan
 from offline_capi.pipeline.context import RunContext, Services, open_services
 from offline_capi.pipeline.plan import plan_upload, preview_upload
 from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, Recipe, select_by_row
@@ -25,6 +25,9 @@ __all__ = [
     "read_lookups",
     "read_rows",
     "reconcile",
+    "record_failed_start",
+    "record_failure",
+    "record_plan",
     "replay_run",
     "run_upload",
     "select_by_row",

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from offline_capi.errors import UsageError
-from offline_capi.ledger import record_announced_losses
+from offline_capi.ledger import RunRecord, record_announced_losses
 from offline_capi.meta.versions import version_warnings
-from offline_capi.model import list_debts
+from offline_capi.model import Window, list_debts
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly, keeps_events_in_their_day
-from offline_capi.report import RunReport, days_to_judge, make_report
+from offline_capi.report import RunReport, days_to_judge, make_failure_report, make_report
+from offline_capi.runtime.bugs import as_internal
 
-__all__ = ["close_run", "find_report", "warn_of_versions"]
+__all__ = [
+    "close_run",
+    "describe_failure",
+    "find_report",
+    "record_failed_start",
+    "record_failure",
+    "record_plan",
+    "warn_of_versions",
+]
 
 
 def close_run(run: RunContext) -> RunReport:
@@ -39,6 +51,43 @@ def close_run(run: RunContext) -> RunReport:
     services.ledger.runs.finish(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
     record_announced_losses(services.ledger, upload.name, closed, run_id=record.id, now=ended)
     return report
+
+
+def describe_failure(record: RunRecord, error: Exception, services: Services) -> dict[str, Any]:
+    """The JSON report of a run that ends with ``error``."""
+    return make_failure_report(
+        as_internal(error),
+        run_id=record.id,
+        upload=record.upload,
+        window=record.window,
+        trigger=record.trigger,
+        started_at=record.started_at,
+        ended_at=services.clock(),
+        ledger=services.ledger.place,
+        environment=services.deployment.environment,
+    ).to_json()
+
+
+def record_failure(run_id: str, error: Exception, services: Services) -> None:
+    """Mark a run as failed, with the message of ``error`` in its report."""
+    report = describe_failure(services.ledger.runs.get(run_id), error, services)
+    services.ledger.runs.finish(run_id, status="failed", report=report, now=services.clock())
+
+
+def record_failed_start(upload: str, window: Window, error: Exception, services: Services, *, trigger: str) -> str:
+    """Record a run that failed before it was opened; returns its id. It settles no day."""
+    run_id = services.ledger.runs.begin(upload, window, trigger=trigger, now=services.clock())
+    record_failure(run_id, error, services)
+    return run_id
+
+
+def record_plan(report: RunReport, services: Services) -> RunReport:
+    """Keep the report of a dry run among the runs, as ``trigger`` ``plan``: it is listed, and nothing goes by it."""
+    runs = services.ledger.runs
+    run_id = runs.begin(report.upload, report.window, trigger="plan", now=report.started_at)
+    kept = replace(report, run_id=run_id)
+    runs.finish(run_id, status=kept.status.value, report=kept.to_json(), now=kept.ended_at)
+    return kept
 
 
 def warn_of_versions(services: Services) -> list[str]:

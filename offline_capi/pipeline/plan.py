@@ -14,6 +14,7 @@ from offline_capi.pipeline.context import OnProgress, RunContext, Services, igno
 from offline_capi.pipeline.open_days import find_max_age
 from offline_capi.pipeline.stages import (
     count_preparation,
+    defer_refused,
     defer_stopped,
     judge_before_sending,
     judge_run,
@@ -32,9 +33,13 @@ def plan_upload(
     services: Services,
     *,
     clients: Collection[str] = (),
+    check_access: bool = True,
     on_progress: OnProgress = ignore_progress,
 ) -> RunReport:
-    """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded."""
+    """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded.
+
+    Without ``check_access`` no token is looked up: for a mapping that is tried before there is one.
+    """
     started = services.clock()
     run = RunContext(upload, window, services, trigger="plan", clients=clients, on_progress=on_progress)
     with open_books(run):
@@ -42,7 +47,8 @@ def plan_upload(
         events = count_preparation(prepare_batches(run), run.books)
         events = run.drift.hold_until_sampled(events)
         events = skip_settled(events, run)
-        for batch in defer_stopped(events, run):
+        events = defer_stopped(events, run)
+        for batch in defer_refused(events, run) if check_access else events:
             run.books.enter_events(batch, Fate.SENT)
         run.tally.gates = judge_run(run, run.books)
     run.tally.notices += warn_of_versions(services)
@@ -63,9 +69,11 @@ def plan_upload(
     )
 
 
-def preview_upload(upload: Upload, window: Window, services: Services, *, limit: int) -> list[dict[str, Any]]:
+def preview_upload(
+    upload: Upload, window: Window, services: Services, *, limit: int, clients: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """The first ``limit`` events exactly as they would go out, hashed; nothing is sent."""
-    run = RunContext(upload, window, services, trigger="plan")
+    run = RunContext(upload, window, services, trigger="plan", clients=clients)
     with open_books(run):
         bodies = (body for batch in prepare_batches(run) for body in batch.events.table.column("body").to_pylist())
         return [json.loads(body) for body in islice(bodies, limit)]

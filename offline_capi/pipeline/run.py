@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from offline_capi.config.upload import Upload
 from offline_capi.delivery import check_test_event_code
 from offline_capi.guards.quotas import Quotas
 from offline_capi.model import WantedRows, Window
-from offline_capi.pipeline.closing import close_run
+from offline_capi.pipeline.closing import close_run, describe_failure
 from offline_capi.pipeline.context import OnProgress, RunContext, Services, ignore_progress
 from offline_capi.pipeline.stages import (
     defer_stopped,
@@ -84,7 +85,7 @@ def run_upload(
 
 @contextmanager
 def _record_run(run: RunContext) -> Iterator[None]:
-    """The run in the ledger, from its first line on; one that ends in an error is marked as failed."""
+    """The run in the ledger from its first line on; one that ends in an error is marked as failed, with the message."""
     covered, services = run.covered, run.services
     with services.ledger.runs.track(
         run.upload.name,
@@ -92,6 +93,7 @@ def _record_run(run: RunContext) -> Iterator[None]:
         trigger=run.trigger,
         now=services.clock,
         covered_since=covered.since if covered else None,
+        report_failure=partial(describe_failure, services=services),
     ) as record:
         run.run_id = record.id
         yield

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import UTC
 from functools import partial
 from typing import Any
 
-from offline_capi.clients import make_refusal_check
+from offline_capi.clients import (
+    StatusBook,
+    end_run_refusal,
+    find_stop,
+    make_refusal_check,
+    record_run_refusal,
+)
 from offline_capi.config import Deployment, SecretResolver
 from offline_capi.config.paths import anchor_url
 from offline_capi.config.upload import Upload
 from offline_capi.delivery import DeliveryPolicy, RetryPolicy, cut_requests, deliver, open_senders
-from offline_capi.errors import SourceError
+from offline_capi.errors import ConfigError, SourceError
 from offline_capi.events import copy_for_pixels, split_by_age
 from offline_capi.guards.drift import DriftWatch
 from offline_capi.guards.duplicates import SeenKeys, StoreRepeats
@@ -22,18 +29,20 @@ from offline_capi.guards.quality_gates import can_stop, force_findings, judge_ga
 from offline_capi.identity import HashCache, inspect_identity
 from offline_capi.ledger import Journal, Rehearsal, load_shapes, save_shapes
 from offline_capi.mapping import FirstRows, LookupTable, list_columns_needed, list_table_columns, read_table
-from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Reason, Request, SourceRows, Window
+from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Outcome, Reason, Request, SourceRows, Window
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import read_earlier_runs
 from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.report import Books
+from offline_capi.runtime.secret import fingerprint, sendable
 from offline_capi.sources import absent_files, read_ahead, read_batches
 
 __all__ = [
     "access_source",
     "check_clock",
     "count_preparation",
+    "defer_refused",
     "defer_stopped",
     "judge_before_sending",
     "judge_run",
@@ -314,9 +323,63 @@ def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
             rates=run.rates,
         )
         with closing(delivery) as outcomes:
+            record_access = make_access_recorder(services)
             for outcome in outcomes:
                 journal.record([outcome])
                 run.books.enter_outcome(outcome)
+                record_access(outcome)
+
+
+def make_access_recorder(services: Services) -> Callable[[Outcome], None]:
+    """Records in a client's status file that it was refused, and why, or that Meta accepts its events again.
+
+    At the first outcome of each kind, so that every table, page and plan shows it while the run is still sending.
+    """
+    book, known = StatusBook(services.deployment.platform.stage), set[tuple[str, bool]]()
+
+    def record_access(outcome: Outcome) -> None:
+        client = outcome.request.client
+        refused = outcome.fate is Fate.DEFERRED and outcome.reason == Reason.CLIENT_STOPPED
+        if not (refused or outcome.fate is Fate.SENT) or (client, refused) in known:
+            return
+        known.add((client, refused))
+        before = book.read(client)
+        if refused:
+            words = outcome.explanation.removeprefix(f"{client}: ") or "sending stopped after an access fault"
+            at = services.clock().astimezone(UTC).isoformat(timespec="seconds")
+            after = record_run_refusal(before, _find_fingerprint(client, services)[0], words, at)
+        else:
+            after = end_run_refusal(before)
+        if after != before:
+            book.write(after)
+
+    return record_access
+
+
+def _find_fingerprint(recipient: str, services: Services) -> tuple[str | None, str]:
+    """Of the token with which a recipient would be sent for, or why there is none."""
+    client = services.deployment.recipients.get(recipient)
+    if client is None:
+        return None, "it is no longer in clients.yml; put it back and run again"
+    try:
+        return fingerprint(sendable(services.secrets.token(client.token))), ""
+    except ConfigError as error:
+        return None, str(error)
+
+
+def defer_refused(events: Iterable[EventBatch], run: RunContext) -> Iterator[EventBatch]:
+    """The events that a run would send; those of clients that cannot be sent for are deferred, with the cause said."""
+    book, causes = StatusBook(run.services.deployment.platform.stage), dict[str, str | None]()
+    for batch in events:
+        for (client,), own in batch.partition_by("client") if len(batch) else ():
+            if client not in causes:
+                token, problem = _find_fingerprint(client, run.services)
+                causes[client] = problem or find_stop(book.read(client), token)
+                run.tally.notices += [f"{client}: {causes[client]}"] if causes[client] else []
+            if causes[client]:
+                run.books.enter_events(own.events, Fate.DEFERRED, Reason.CLIENT_STOPPED)
+            else:
+                yield own.events
 
 
 def _check_clock_before(requests: Iterable[Request], services: Services) -> Iterator[Request]:

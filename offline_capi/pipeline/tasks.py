@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+from offline_capi.clients import StatusBook, find_stop
 from offline_capi.config.upload import Upload
 from offline_capi.errors import PartialLossError
 from offline_capi.guards.quotas import Quotas
@@ -101,10 +102,16 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
             run.books.enter_events(expired, Fate.EXPIRED, Reason.TOO_OLD)
             for (client,), own in fresh.partition_by("client") if len(fresh) else ():
                 stopped = run.tally.is_deferred(client)
-                reason = Reason.GATE_CLOSED if stopped else reasons.get(client, Reason.NOT_SENT)
+                reason = Reason.GATE_CLOSED if stopped else reasons.get(client) or _find_unsent_reason(client, services)
                 run.books.enter_events(own.events, Fate.DEFERRED, reason)
     run.books.enter_sending(Tally.total(parts.values()), count_traffic(run_id, services.ledger))
     return close_run(run)
+
+
+def _find_unsent_reason(client: str, services: Services) -> Reason:
+    """Why a client's events never left where its sending task left no count: it was killed, or refused before."""
+    status = StatusBook(services.deployment.platform.stage).read(client)
+    return Reason.CLIENT_STOPPED if find_stop(status, status.fingerprint) else Reason.NOT_SENT
 
 
 def find_deferral_reasons(sent: Iterable[Tally]) -> dict[str, str]:

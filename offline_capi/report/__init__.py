@@ -16,6 +16,7 @@ from offline_capi.report.run_report import (
     Status,
     days_to_judge,
     judge,
+    make_failure_report,
     make_report,
 )
 from offline_capi.report.tables import plain_table, shown_tables
@@ -31,6 +32,7 @@ __all__ = [
     "compare",
     "days_to_judge",
     "judge",
+    "make_failure_report",
     "make_report",
     "plain_table",
     "print_calendar",

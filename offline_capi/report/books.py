@@ -103,8 +103,14 @@ class Books:
             self.tally.noted[(note.key, note.column, note.what)] += note.count
         self.tally.warnings.update(built.warnings)
         self.tally.sendable += len(built.events)
+        clients = _split_by_client(built.events)
+        for client, chosen in clients.items():
+            self.tally.sendable_of[client] += len(built.events) if chosen is None else int(chosen.sum())
         for key, carried in built.carried.items():
             self.tally.keys[key] = self.tally.keys.get(key, 0) + carried.true_count
+            for client, chosen in clients.items():
+                own = carried.true_count if chosen is None else int((_as_mask(carried) & chosen).sum())
+                self.tally.keys_of[client, key] = self.tally.keys_of.get((client, key), 0) + own
         value, value_of = self.tally.value, self.tally.value_of
         for recipient, currency, amount in _values(built.events):
             whose = get_client_name(recipient), currency
@@ -136,11 +142,23 @@ class Books:
             self.tally.fates[Count(fate, name, day, reason)] += rows
         if fate is Fate.SENT:
             self.tally.sent_events.update(dict(_as_meta_counts(events)))
+            self._enter_sent_value(events)
         if fate in UNDELIVERED and len(events):
             told = fate is Fate.REJECTED_BY_META or reason == Reason.UNSETTLED  # the others are owed, and no loss yet
             losses = lost_events(events, fate, reason)
             self._keep_undelivered(self._with_known(losses, self._known_since(losses) if told else _none_known(losses)))
         self._on_entry(self.tally)
+
+    def _enter_sent_value(self, events: EventBatch) -> None:
+        """What events that were sent are worth, and how recent they are."""
+        sent_value, newest_sent = self.tally.sent_value, self.tally.newest_sent
+        for recipient, currency, amount in _values(events):
+            whose = get_client_name(recipient), currency
+            sent_value[whose] = sent_value.get(whose, 0.0) + amount
+        times = _numbers(events, "event_time", np.int64)
+        for client, chosen in _split_by_client(events).items():
+            newest = int((times if chosen is None else times[chosen]).max())
+            newest_sent[client] = max(newest_sent.get(client, newest), newest)
 
     def _with_known(self, losses: pa.RecordBatch, known_since: pa.Array) -> pa.RecordBatch:
         """The rows with the day on which an earlier run told of each; those of which one did are counted."""
@@ -188,6 +206,24 @@ def _clients_and_days(events: EventBatch) -> Iterator[tuple[str, date, int]]:
     both = (clients.indices.to_numpy().astype(np.int64) << 32) + _days(events)
     for pair, rows in zip(*np.unique(both, return_counts=True), strict=True):
         yield clients.dictionary[int(pair) >> 32].as_py(), EPOCH + timedelta(days=int(pair) & 0xFFFFFFFF), int(rows)
+
+
+def _split_by_client(events: EventBatch) -> dict[str, NDArray[np.bool_] | None]:
+    """Which events are of each client; ``None`` where all are, nothing where there are none."""
+    if not len(events):
+        return {}
+    names, codes = _told_apart(events, "client")
+    if len(names) == 1:
+        return {get_client_name(names[0]): None}
+    masks: dict[str, Any] = {}
+    for code, name in enumerate(names):
+        mask = codes == code
+        masks[get_client_name(name)] = masks[get_client_name(name)] | mask if get_client_name(name) in masks else mask
+    return masks
+
+
+def _as_mask(values: pa.BooleanArray) -> NDArray[np.bool_]:
+    return np.asarray(values.fill_null(False).to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _days_of(client: str, events: EventBatch) -> Iterator[tuple[str, date, int]]:

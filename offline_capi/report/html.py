@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from offline_capi.model import Fate
+from offline_capi.model import FATE_TEXTS, Fate
 from offline_capi.report.quality import Quality
 from offline_capi.report.run_report import RunReport
 from offline_capi.runtime.border import visible
@@ -32,5 +32,5 @@ def render_html(report: RunReport, *, head: str = "", quality: Quality | None = 
         report=report,
         tally=report.tally,
         fates=[fate for fate in Fate if report.tally.count(fate)],
-        all_fates=list(Fate),
+        fate_texts=FATE_TEXTS,
     )

@@ -199,7 +199,9 @@ def _differences(lines: Iterable[QualityLine]) -> Iterator[str]:
         groups[line.client, line.pixel, line.event_name].append(line)
     for (client, pixel, name), of_name in groups.items():
         sent, fresh = sum(line.sent for line in of_name), sum(line.fresh for line in of_name)
+        twice = sum(line.deduplicated or 0 for line in of_name)
         received = sum(line.received for line in of_name)
+        received -= min(twice, max(received - sent, 0))  # what came twice, Meta itself counts once
         missing = sent - received
         if sent and abs(missing) >= max(LEAST_EVENTS, LEAST_SHARE * sent):
             what = f"{client}: Meta counts {received:,} of {sent:,} {name} events sent to pixel {pixel}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from offline_capi.model import Fate
@@ -25,7 +26,7 @@ def reject_reasons(table: pa.Table) -> list[ReasonLine]:
     keys = ["fate", "reason", "field"]
     columns = table.group_by(keys).aggregate([([], "count_all")]).select([*keys, "count_all"]).to_pydict().values()
     lines = [
-        ReasonLine(Fate(fate), reason or "", field or "", rows, *explain_reason(reason or ""))
+        ReasonLine(Fate(fate), reason or "", field or "", rows, *explain_reason(reason or "", field or ""))
         for fate, reason, field, rows in zip(*columns, strict=True)
     ]
     return sorted(lines, key=lambda line: (-line.rows, line.fate, line.reason, line.field))
@@ -40,7 +41,14 @@ def reject_rows(table: pa.Table, limit: int) -> list[dict[str, Any]]:
 def print_rejects(table: pa.Table, limit: int, console: Console) -> None:
     """Each reason with its count and fix, then the first ``limit`` rows, one line each however narrow the terminal."""
     for text in (*_reasons(table), *_rows(table, limit)):
-        console.print(text, soft_wrap=True)
+        if console.is_terminal:  # its further lines stand under its first
+            console.print(Padding.indent(text[_indent_of(text) :], _indent_of(text)))
+        else:
+            console.print(text, soft_wrap=True)
+
+
+def _indent_of(text: Text) -> int:
+    return len(text.plain) - len(text.plain.lstrip())
 
 
 def _reasons(table: pa.Table) -> Iterator[Text]:

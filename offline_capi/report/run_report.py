@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from offline_capi.config.upload import LossLimits, Upload
-from offline_capi.errors import BalanceError, PartialLossError, UsageError
+from offline_capi.errors import BalanceError, OfflineCapiError, PartialLossError, UsageError
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import (
     REASONS,
     WARNING_TEXTS,
@@ -22,14 +23,31 @@ from offline_capi.model import (
     ReasonText,
     Tally,
     Window,
+    format_utc,
 )
+from offline_capi.runtime.border import visible
+from offline_capi.runtime.currency_words import find_currency_code
 
-__all__ = ["NOT_SENT", "KeyLine", "ReasonLine", "RunReport", "Status", "explain_reason", "judge", "make_report"]
+__all__ = [
+    "NOT_SENT",
+    "KeyLine",
+    "ReasonLine",
+    "RunReport",
+    "Status",
+    "explain_reason",
+    "judge",
+    "make_failure_report",
+    "make_report",
+]
 
-#: Fates whose rows carry a reason, in the order in which a reader wants them.
-NOT_SENT = (Fate.INVALID, Fate.EXPIRED, Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED)
+#: Fates whose rows carry a reason.
+NOT_SENT = (Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED, Fate.INVALID, Fate.EXPIRED)
+#: Those of them of events that were good to go: at any number a loss, and shown before rows that could not become one.
+UNDELIVERED = NOT_SENT[:3]
 
 
+#: From so many hours on, an age is given in days.
+_HOURS_AS_DAYS = 72
 #: Days that became too old for Meta and are named one by one.
 CLOSED_DAYS_NAMED = 7
 
@@ -37,7 +55,7 @@ CLOSED_DAYS_NAMED = 7
 class Status(StrEnum):
     """How a run ended. Only ``COMPLETE`` is a green task and exit code 0.
 
-    ``FAILED`` is a run that could not go on and has no report: see the table of outcomes in the documentation.
+    ``FAILED`` is a run that could not go on: its report holds the error alone.
     """
 
     COMPLETE = "complete"
@@ -67,6 +85,12 @@ class KeyLine:
     key: str
     events: int
     share: float
+
+    @property
+    def meaning(self) -> str:
+        """``email`` for ``em``; empty where the name says it."""
+        found = USER_DATA_KEYS.get(self.key)
+        return found.meaning if found and found.meaning != self.key else ""
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "share": round(self.share, 4)}
@@ -119,6 +143,12 @@ class RunReport:
         return ", ".join(self.tally.profiles)
 
     @property
+    def client(self) -> str:
+        """The client that a report of one client is about; empty for the report of a run."""
+        own = self.tally.read_of
+        return next(iter(own)) if self.tally.narrowed and len(own) == 1 else ""
+
+    @property
     def complete(self) -> bool:
         """Whether every row read, and every copy for a further pixel, has exactly one fate."""
         return self.tally.complete
@@ -133,7 +163,10 @@ class RunReport:
         """The identity as one line: ``260 read = 250 sent + 8 invalid + 2 expired``.
 
         Where clients have several pixels: ``100 read + 100 copies for further pixels = 199 sent + 1 rejected by Meta``.
+        A failed run has none.
         """
+        if self.status is Status.FAILED:
+            return "failed before its books were closed; what was sent until then is recorded"
         parts = [f"{n:,} {fate.words}" for fate, n in self.tally.count_by_fate().items() if n]
         sign = "=" if self.complete else "≠"
         return f"{self.tally.read:,} read{_copies(self.tally)} {sign} {' + '.join(parts) or '0'}"
@@ -153,8 +186,9 @@ class RunReport:
         return replace(self, status=status, problems=problems, tally=tally, ledger="", new_ledger=False)
 
     def reasons(self) -> list[ReasonLine]:
-        """Why rows were not sent, most rows first within each fate."""
-        return [line for fate in NOT_SENT for line in _reason_lines(self.tally, fate)]
+        """Why rows were not sent, by harm: undelivered events before rows that became none, most rows first in each."""
+        lines = [line for fate in NOT_SENT for line in _reason_lines(self.tally, fate)]
+        return sorted(lines, key=lambda line: (line.fate not in UNDELIVERED, -line.rows))
 
     def warnings(self) -> list[tuple[int, ReasonText]]:
         """How many events were sent with a warning, and which; most events first."""
@@ -165,6 +199,22 @@ class RunReport:
         """What the events are matched by, in the order of the YAML; nothing where no event could be sent."""
         sendable = self.tally.sendable
         return [KeyLine(key, n, n / sendable) for key, n in self.tally.keys.items()] if sendable else []
+
+    def value_line(self) -> str:
+        """``EUR 3,448.77 and USD 12.00 sent``: what the events sent are worth; empty where none has a value."""
+        worth = _sum_by_currency(self.tally.sent_value)
+        verb = "would be sent" if self.planned else "sent"
+        return f"{' and '.join(f'{name} {amount:,.2f}' for name, amount in worth.items())} {verb}" if worth else ""
+
+    def freshness_line(self) -> str:
+        """When the newest event sent happened, and how long that was before the end of the run; empty without one."""
+        if not self.tally.newest_sent:
+            return ""
+        newest = datetime.fromtimestamp(max(self.tally.newest_sent.values()), UTC)
+        age = self.ended_at - newest
+        hours = age / timedelta(hours=1)
+        old = f"{hours:,.0f} hours" if hours < _HOURS_AS_DAYS else f"{age.days:,} days"
+        return f"newest event: {format_utc(newest)}, {old if hours >= 1 else 'less than an hour'} before the run ended"
 
     def gate_lines(self) -> list[str]:
         """What each gate found; after one that stops, how to let the run pass once."""
@@ -237,6 +287,8 @@ class RunReport:
             "gates": [finding.to_json() for finding in self.gates],
             "balance": self.balance,
             "rows": _rows(self.tally),
+            "value_sent": _sum_by_currency(self.tally.sent_value),
+            "newest_sent": _format_newest(self.tally.newest_sent),
             "changed_since_sent": self.tally.changed,
             "reasons": [line.to_json() for line in self.reasons()],
             "keys": [line.to_json() for line in self.key_lines()],
@@ -434,6 +486,54 @@ def make_report(
     )
 
 
+def _sum_by_currency(values: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for (_, currency), amount in values.items():
+        sums[currency] = sums.get(currency, 0.0) + amount
+    return {currency: round(amount, 2) for currency, amount in sorted(sums.items())}
+
+
+def _format_newest(newest: Mapping[str, int]) -> str | None:
+    return datetime.fromtimestamp(max(newest.values()), UTC).isoformat() if newest else None
+
+
+#: Of the message of an error, what a report keeps.
+MAX_ERROR_CHARS = 4_000
+
+
+def make_failure_report(
+    error: OfflineCapiError,
+    *,
+    run_id: str,
+    upload: str,
+    window: Window,
+    trigger: str,
+    started_at: datetime,
+    ended_at: datetime,
+    ledger: str = "",
+    environment: str = "",
+) -> RunReport:
+    """The report of a run that ended with ``error``, whose message is its only problem.
+
+    The message is bounded, and its control characters are made visible.
+    """
+    text = visible(f"{type(error).__name__}: {error}", keep="\n")
+    problem = text if len(text) <= MAX_ERROR_CHARS else f"{text[: MAX_ERROR_CHARS - 1]}…"
+    return RunReport(
+        run_id,
+        upload,
+        window,
+        trigger,
+        started_at,
+        ended_at,
+        Status.FAILED,
+        (problem,),
+        Tally(),
+        ledger=ledger,
+        environment=environment,
+    )
+
+
 def _new(ledger: str) -> str:
     return f"the ledger {ledger} is new: what was sent before it was made would be sent again"
 
@@ -451,19 +551,29 @@ def _copies(tally: Tally) -> str:
 
 def _reason_lines(tally: Tally, fate: Fate) -> list[ReasonLine]:
     return [
-        ReasonLine(fate, reason, field, rows, *explain_reason(reason))
+        ReasonLine(fate, reason, field, rows, *explain_reason(reason, field))
         for (reason, field), rows in sorted(tally.count_reasons(fate).items(), key=lambda item: (-item[1], item[0]))
     ]
 
 
-def explain_reason(reason: str) -> tuple[str, str]:
-    """Our sentence for a reason; Meta's codes (``100/2804003``) are explained by ``offline-capi explain``."""
+def explain_reason(reason: str, field: str = "") -> tuple[str, str]:
+    """Our sentence for a reason; Meta's codes (``100/2804003``) are explained by ``offline-capi explain``.
+
+    ``field`` may name a value of a column of codes (``custom_data.currency with "Euro"``): then the advice is the line
+    of YAML to write.
+    """
     try:
         text = REASONS[Reason(reason)]
     except ValueError:
         if not reason:
             return "no reason was recorded", "look at the run's notices, and report this to us if they do not say it"
         return f"Meta answered {reason}", f"offline-capi explain {reason}"
+    path, _, value = field.partition(" with ")
+    if value and reason == Reason.BAD_CURRENCY:
+        code = find_currency_code(value.strip('"')) or "CODE"
+        return text.what, f"under {path}, write map: {{{value}: {code}}}; codes such as EUR stay as they are"
+    if value and reason == Reason.UNKNOWN_VALUE:
+        return text.what, f"add to the map of {path}: {value}: what to send in its place; or give a default"
     return text.what, text.fix
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -38,19 +39,20 @@ def print_days(report: RunReport, console: Console) -> None:
 
 
 def _sections(report: RunReport) -> list[RenderableType]:
-    sections: list[RenderableType] = [_headline(report), Text(f"  {report.balance}", style="bold")]
+    sections: list[RenderableType] = [_headline(report), Padding.indent(Text(report.balance, style="bold"), 2)]
     lines = (
-        *report.problems,
         *report.gate_lines(),
         *report.notices(),
+        *report.problems,
         *report.known_lines(),
         *report.identity_lines(),
     )
-    sections += [Text(f"  {line}", style="yellow") for line in lines]
+    sections += [Padding.indent(Text(line, style="yellow"), 2) for line in lines]
     profiles = [f"identity profile {report.profiles}"] if report.profiles else []
     ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
-    details = (report.filtered_line(), *_keys(report), *profiles, *_changed(report), *ledger)
-    sections += [Text(f"  {line}", style="dim") for line in details if line]
+    figures = (report.value_line(), report.freshness_line(), report.filtered_line())
+    details = (*figures, *_keys(report), *profiles, *_changed(report), *ledger)
+    sections += [Padding.indent(Text(line, style="dim"), 2) for line in details if line]
     clients = _by_fate("client", report.by_client(), report)
     return [*sections, *shown_tables(_reasons(report), _dropped(report), _warnings(report), clients)]
 

@@ -5,6 +5,7 @@ shown only if it is known not to be a value of a row:
 
 - ``list_columns``: the columns of a source, where they look like names and the header is known to be one;
 - ``NearMisses``: the client that a row names, where it is a known client misspelt;
+- ``is_code``: a value of a column of codes, such as currencies or kinds of events;
 - ``words_of_database``: of a database's message the words of the query itself, and the vocabulary of databases;
 - ``shown`` and ``visible``: any other text, bounded, its control and format characters made visible.
 """
@@ -20,6 +21,7 @@ __all__ = [
     "MAX_SHOWN_CHARS",
     "NearMisses",
     "column_names",
+    "is_code",
     "is_name",
     "list_columns",
     "names_among",
@@ -192,6 +194,20 @@ def _deletions(letters: str) -> Iterator[str]:
 def near_misses(known: frozenset[str]) -> NearMisses:
     """The same, made once for the names of a deployment."""
     return NearMisses(known)
+
+
+# ---------------------------------------------------------------------------------------------- codes
+
+_CODE = re.compile(r"[^\W\d_]{1,12}|[^\w\s@.+'\"-]{1,2}")
+
+
+def is_code(text: str) -> bool:
+    """Whether a text is one short word without digits, or one or two signs: ``Euro``, ``€``, ``Refunded``.
+
+    A first name is such a word too: callers ask this only of columns that identify nobody and that are known to hold
+    codes, because other rows of theirs hold values that the configuration names.
+    """
+    return _CODE.fullmatch(text) is not None
 
 
 # ---------------------------------------------------------------------------------------------- databases

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
@@ -106,16 +106,27 @@ def _server(app: FastAPI) -> uvicorn.Server:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=512)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or "no such port"
         raise UsageError(
-            f"The sandbox cannot listen on {host}:{port} ({error.strerror}). Choose another port, or 0 for a free one."
+            f"The sandbox cannot listen on {host}:{port} ({why}). Choose another port, or 0 for a free one."
         ) from error
 
 
-def run_sandbox(host: str = "127.0.0.1", port: int = 8420, spec: SandboxSpec | None = None) -> None:
-    """Serve in the foreground until interrupted. Raises ``UsageError`` where the port is taken."""
+def run_sandbox(
+    host: str = "127.0.0.1",
+    port: int = 8420,
+    spec: SandboxSpec | None = None,
+    *,
+    on_listening: Callable[[int], None] = lambda _port: None,
+) -> None:
+    """Serve in the foreground until interrupted; ``on_listening`` is given the port once it is open.
+
+    Raises ``UsageError`` where the port is taken.
+    """
     spec = spec or SandboxSpec()
     with _listen(host, port) as listener:
+        on_listening(listener.getsockname()[1])
         serve(listener, replace(spec, hosts=[*spec.hosts, host]))
 
 

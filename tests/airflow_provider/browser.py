@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import IO, Any
 
-__all__ = ["find_browser", "look_at", "requested"]
+__all__ = ["find_browser", "look_at", "print_page", "requested"]
 
 #: Airflow's UI as far as a page sees it: its theme is a class of the outermost element, and the page a frame in it.
 _AIRFLOW = """<!doctype html><html class="{theme}"><body>{frames}
@@ -109,3 +113,47 @@ class _Recording(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+def print_page(page: Path, folder: Path) -> bytes:
+    """The PDF of a page as a person prints it: without the option "background graphics"."""
+    browser = find_browser()
+    assert browser is not None
+    (to_browser, write), (read, from_browser) = os.pipe(), os.pipe()
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
+    wrapped = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
+    command = ["bash", "-c", wrapped, "bash", browser, *flags, f"--user-data-dir={folder / 'profile'}", "about:blank"]
+    process = subprocess.Popen(command, pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL)
+    os.close(to_browser)
+    os.close(from_browser)
+    with open(write, "wb", buffering=0) as commands, open(read, "rb") as answers:  # noqa: PTH123  file descriptors
+        try:
+            target = _command(commands, answers, "Target.createTarget", url=page.as_uri())["targetId"]
+            session = _command(commands, answers, "Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            _command(commands, answers, "Page.enable", session)
+            state = {"expression": "location.protocol + document.readyState"}
+            while (
+                _command(commands, answers, "Runtime.evaluate", session, **state)["result"]["value"] != "file:complete"
+            ):
+                time.sleep(0.1)
+            printed = _command(commands, answers, "Page.printToPDF", session, printBackground=False)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+    return base64.b64decode(printed["data"])
+
+
+_numbers = count(1)
+
+
+def _command(commands: IO[bytes], answers: IO[bytes], method: str, session: str | None = None, **params: Any) -> Any:
+    """One command of the DevTools protocol, and its result."""
+    number = next(_numbers)
+    message = {"id": number, "method": method, "params": params, **({"sessionId": session} if session else {})}
+    commands.write(json.dumps(message).encode() + b"\0")
+    while True:
+        text = b"".join(iter(lambda: answers.read(1), b"\0"))
+        answer = json.loads(text)
+        if answer.get("id") == number:
+            assert "error" not in answer, answer
+            return answer["result"]

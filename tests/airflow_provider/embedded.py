@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from offline_capi.airflow_provider.local.home import demo_environment
+from offline_capi.airflow_provider.local.home import make_demo_environment
 from offline_capi.demo.samples import SAMPLE_TOKENS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ OWN = (
 def clean_environment(home: Path, dags: Path = DAGS) -> dict[str, str]:
     """The environment for an Airflow in ``home``, without whatever Airflow settings the machine has."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", *OWN))}
-    return {**kept, **demo_environment(home, dags)}
+    return {**kept, **make_demo_environment(home, dags)}
 
 
 @dataclass(frozen=True)
@@ -190,10 +190,10 @@ def _cleared(upload: str, environment: Mapping[str, str], run_id: str, tasks: li
 
 
 def _dag(upload: str) -> Any:
-    from offline_capi.airflow_provider.dags.dag_factory import dag_id_of
+    from offline_capi.airflow_provider.dags.dag_factory import make_dag_id
 
     dags = _bag().dags
-    dag = dags.get(upload) or dags[dag_id_of(upload)]
+    dag = dags.get(upload) or dags[make_dag_id(upload)]
     dag.deadline = None  # Airflow 3.3's dag.test() fails on any DAG that has one
     return dag
 

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
-from offline_capi.airflow_provider.dags.dag_factory import dag_id_of
+from offline_capi.airflow_provider.dags.dag_factory import make_dag_id
 
 
 class OneDagOnly(SimpleAuthManager):
@@ -15,5 +15,5 @@ class OneDagOnly(SimpleAuthManager):
 
     def is_authorized_dag(self, *, user: Any, details: DagDetails | None = None, **more: Any) -> bool:
         only = user.username.partition(" of ")[2]
-        seen = not only or details is None or details.id == dag_id_of(only)
+        seen = not only or details is None or details.id == make_dag_id(only)
         return seen and super().is_authorized_dag(user=user, details=details, **more)

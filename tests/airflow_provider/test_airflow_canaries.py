@@ -240,16 +240,24 @@ def test_p09_nothing_readable_is_on_any_surface_of_airflow_on_any_way_to_fail(ro
 OUT = "Zyxcanlast"
 MANIFEST = 'manifest = {"run": run_id,'
 #: One change to a copy of the package for each surface, which puts a canary there.
-SURFACES = {
-    "log": ("airflow_provider/tasks.py", '_log.info("planned",', f'_log.info("planned {OUT}",'),
-    "pages": ("airflow_provider/web.py", "title=title, **what)", f'title=title + "{OUT}", **what)'),
-    "metrics": ("airflow_provider/metrics.py", '_NOBODY = "unknown"', f'_NOBODY = "{OUT}"'),
-    "lineage": ("airflow_provider/lineage.py", '{"events": events})', f'{{"events": events, "last": "{OUT}"}})'),
-    "file heard_all.txt": ("alerts.py", '{self.title}\\n{self.text}"', f'{{self.title}}\\n{OUT}"'),
-    "table xcom": ("airflow_provider/tasks.py", MANIFEST, MANIFEST.replace("{", f'{{"last": "{OUT}", ')),
+SURFACES: dict[str, tuple[str, str, str] | None] = {
+    "log": ("airflow_provider/operators/tasks.py", '_log.info("planned",', f'_log.info("planned {OUT}",'),
+    "pages": ("airflow_provider/ui/web.py", "title=title, **what)", f'title=title + "{OUT}", **what)'),
+    "metrics": ("airflow_provider/observability/metrics.py", 'UNKNOWN_CLIENT = "unknown"', f'UNKNOWN_CLIENT = "{OUT}"'),
+    "lineage": (
+        "airflow_provider/observability/lineage.py",
+        '{"events": events})',
+        f'{{"events": events, "last": "{OUT}"}})',
+    ),
+    "file heard_all.txt": ("operations/alerts.py", '{self.title}\\n{self.text}"', f'{{self.title}}\\n{OUT}"'),
+    "table xcom": ("airflow_provider/operators/tasks.py", MANIFEST, MANIFEST.replace("{", f'{{"last": "{OUT}", ')),
     "table rendered_task_instance_fields": None,  # of the task that gets what the other returned
-    "table serialized_dag": ("airflow_provider/dag_factory.py", 'f"Offline conversions: {name}"', f'"{OUT}"'),
-}  # fmt: skip
+    "table serialized_dag": (
+        "airflow_provider/dags/descriptions.py",
+        'f"Offline conversions: {upload.name}"',
+        f'"{OUT}"',
+    ),
+}
 
 
 def test_p09_a_canary_on_any_surface_of_airflow_is_found(room: Room, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_what_meta_does_not_tell_reddens_the_task_once_and_names_the_client(nigh
     done = night.airflow.run(QUALITY, night.environment)
 
     assert (done.state, done.tries) == ("failed", {"pull_quality": 1})
-    assert "Meta did not tell everything of nordic_outlet" in night.airflow.log[since:]
+    assert "Meta did not answer everything for nordic_outlet" in night.airflow.log[since:]
 
 
 def test_a_small_dag_refuses_settings_that_it_does_not_have(night: SampleNight):

@@ -13,7 +13,7 @@ from offline_capi.airflow_provider.operators.batches import (
     MAX_XCOM_BYTES,
     join_failures,
     make_units,
-    staged_of,
+    read_staged,
 )
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import AccessDeniedError, InternalError, PartialLossError, TemporaryError
@@ -41,7 +41,7 @@ def staged(stage: Stage, events: dict[str, int], *runs: str) -> list[StagedEvent
 
 
 def names_of(unit: dict[str, object], stage: Stage) -> list[str]:
-    return list(dict.fromkeys(file.client for file in staged_of(unit, stage)))
+    return list(dict.fromkeys(file.client for file in read_staged(unit, stage)))
 
 
 def test_hundreds_of_clients_have_a_unit_each_under_their_own_name(stage: Stage):
@@ -65,7 +65,7 @@ def test_thousands_of_clients_share_units_each_in_exactly_one_and_the_large_ones
     found = [names_of(unit, stage) for unit in units]
     assert len(units) <= MAX_UNITS < AIRFLOWS_LIMIT / 2
     assert sorted(name for names in found for name in names) == [*events]
-    assert sorted(str(file) for unit in units for file in staged_of(unit, stage)) == sorted(map(str, files))
+    assert sorted(str(file) for unit in units for file in read_staged(unit, stage)) == sorted(map(str, files))
     assert [max(events, key=events.__getitem__)] in found or max(events.values()) < sum(events.values()) / MAX_UNITS
     assert {unit["client"] for unit in units if len(names_of(unit, stage)) == 1} <= {*events}
     assert len(json.dumps(units)) <= MAX_XCOM_BYTES
@@ -78,11 +78,11 @@ def test_files_of_several_runs_of_a_client_stand_in_its_one_unit(stage: Stage):
 
     of_client: dict[str, list[int]] = {}
     for number, unit in enumerate(units):
-        for file in staged_of(unit, stage):
+        for file in read_staged(unit, stage):
             of_client.setdefault(file.client, []).append(number)
     assert {len(numbers) for numbers in of_client.values()} == {2}
     assert {len({*numbers}) for numbers in of_client.values()} == {1}
-    assert [file.run_id for file in staged_of(units[0], stage)[:2]] == ["r-2", "r-1"]
+    assert [file.run_id for file in read_staged(units[0], stage)[:2]] == ["r-2", "r-1"]
 
 
 def test_a_lower_limit_of_airflows_is_kept_too(stage: Stage):
@@ -98,7 +98,7 @@ def test_what_is_too_much_for_an_xcom_lies_in_the_stage_and_is_purged_with_the_e
     assert stage.filesystem.exists(units[0]["staged"])
     assert names_of(units[0], stage)[0] == "shop_0000"
     stage.purge_events("r-1")
-    assert [staged_of(unit, stage) for unit in units] == [[]] * len(units)
+    assert [read_staged(unit, stage) for unit in units] == [[]] * len(units)
 
 
 ACCESS, LOSS, PASSES = (

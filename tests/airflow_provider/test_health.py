@@ -126,7 +126,7 @@ def test_it_may_run_by_hand_only(clients: Path):
 
 
 def test_who_is_told_of_failures_is_told_of_faults_unless_others_are_named(clients: Path):
-    from offline_capi.airflow_provider.dags.health import told_of_health
+    from offline_capi.airflow_provider.dags.health import list_health_notifiers
     from offline_capi.config import load_config
 
     failure = 'notify: {failure: "acme:page"}'
@@ -134,7 +134,7 @@ def test_who_is_told_of_failures_is_told_of_faults_unless_others_are_named(clien
     clients.write_text(clients.read_text().replace(failure, f'{failure}, health: {{notify: "acme:mail"}}'))
     own = load_config(clients.parent).platform.airflow
 
-    assert [notifier.call for settings in (usual, own) for notifier in told_of_health(settings)] == [
+    assert [notifier.call for settings in (usual, own) for notifier in list_health_notifiers(settings)] == [
         "acme:page",
         "acme:mail",
     ]

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Asset
 
-from offline_capi.airflow_provider.observability.lineage import pixel_to_openlineage, source_uris, tables_of
+from offline_capi.airflow_provider.observability.lineage import (
+    convert_pixel_to_openlineage,
+    find_tables,
+    list_source_uris,
+)
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Fate
 from offline_capi.pipeline import Services
@@ -66,7 +70,7 @@ def test_a_night_that_sends_nothing_for_a_client_that_is_stopped_says_so(night: 
     ],
 )
 def test_the_tables_of_a_query_are_those_after_from_and_join(query: str, tables: list[str]):
-    assert tables_of(query) == tables
+    assert find_tables(query) == tables
 
 
 def inputs(source: Mapping[str, str], environ: Mapping[str, str], tmp_path: Path) -> list[str]:
@@ -76,7 +80,7 @@ def inputs(source: Mapping[str, str], environ: Mapping[str, str], tmp_path: Path
     deployment = load_config(DAGS, environ={"OFFLINE_CAPI_LEDGER": "sqlite://", **environ})
     upload = deployment.uploads["credit_approvals"].model_copy(update={"source": load_source(source)})
     with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
-        return list(source_uris(upload, Services(deployment, EnvironmentSecrets(environ), ledger)))
+        return list(list_source_uris(upload, Services(deployment, EnvironmentSecrets(environ), ledger)))
 
 
 def load_source(source: Mapping[str, str]):
@@ -123,7 +127,7 @@ def test_files_are_their_folder_without_what_may_be_secret(tmp_path: Path, path:
 def test_openlineage_names_a_pixel_by_the_graphs_host():
     pytest.importorskip("openlineage.client", reason="needs OpenLineage's client: pip install openlineage-python")
 
-    pixel = pixel_to_openlineage(Asset(uri="meta-capi://graph.facebook.com/12345", extra={"events": 7}), None)
+    pixel = convert_pixel_to_openlineage(Asset(uri="meta-capi://graph.facebook.com/12345", extra={"events": 7}), None)
 
     assert (pixel.namespace, pixel.name) == ("meta-capi://graph.facebook.com", "12345")
     assert pixel.outputFacets["outputStatistics"].rowCount == 7

@@ -81,7 +81,9 @@ def fill(history: History) -> str:
     history.post(UPLOAD, "corner_shop", 3, Fate.UNCONFIRMED)
     since = "2026-11-20T03:00:00+00:00"
     book = StatusBook(str(history.night.home / "stage"))
-    tested = connection.Tested("probe", history.night.pixel("corner_shop"), since, "good", hostile("tested"))
+    tested = connection.ConnectionTestResult(
+        "probe", history.night.pixel("corner_shop"), since, "good", hostile("tested")
+    )
     facts = TokenFacts(hostile("token-kind"), hostile("token-app"), valid=True)
     fault = AccessFault(hostile("fault"), hostile("fault-text"), stops=True, since=since)
     known = replace(book.read("corner_shop"), fingerprint=hostile("fingerprint"), tested=tested, token=facts)
@@ -108,18 +110,22 @@ def test_p23_markup_in_texts_of_the_ledger_is_shown_and_not_executed(history: Hi
 
 def test_p23_nor_is_markup_in_the_name_of_an_upload(history: History, tmp_path: Path) -> None:
     """Airflow refuses such a name for a DAG, so that it is put into the pages' own templates."""
-    from offline_capi.airflow_provider import web
+    from offline_capi.airflow_provider.ui import web
 
     run_id, now = fill(history), datetime.now(UTC)
     name, more = {"upload": hostile("upload")}, {"status": hostile("status"), "trigger": hostile("trigger")}
     with Ledger(history.url) as ledger:
-        runs = [replace(run, **name, **more) for run in ledger.runs(9)]
-        doubts = [replace(one, **name, client=hostile("doubt")) for one in ledger.unconfirmed(now)]
-        report = RunReport.from_json(ledger.run(run_id).report or {})
+        runs = [replace(run, **name, **more) for run in ledger.runs.list_newest(9)]
+        open_requests = [replace(one, **name, client=hostile("doubt")) for one in ledger.journal.find_unconfirmed(now)]
+        report = RunReport.from_json(ledger.runs.get(run_id).report or {})
+    filters = {"uploads": [hostile("upload")], "upload": hostile("upload"), "statuses": [], "status": "", "last": 9}
     pages = {
-        "runs": web._page("runs", hostile("title"), runs=runs),
-        "doubts": web._page("unconfirmed", "Unconfirmed", doubts=doubts, now=now),
-        "coverage": web._page("coverage", "Keys", uploads=[(*name.values(), [], [])], frame=None, nights=30, more="x"),
+        "runs": web._render_page("runs", hostile("title"), runs=runs, links={}, **filters),
+        "unconfirmed": web._render_page("unconfirmed", "Unconfirmed", requests=open_requests, now=now),
+        "message": web._render_page("message", hostile("title"), lines=[hostile("upload")]),
+        "coverage": web._render_page(
+            "coverage", "Keys", uploads=[(*name.values(), [], [])], frame=None, nights=30, more="x"
+        ),
         "report": render_html(replace(report, **name, ledger=hostile("ledger"), environment=hostile("environment"))),
     }
 

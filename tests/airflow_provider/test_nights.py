@@ -13,10 +13,11 @@ import pytest
 from pyarrow import parquet
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
-from offline_capi.model import Fate
+from offline_capi.model import Fate, Window
 from offline_capi.report import Status
 from tests.airflow_provider.conftest import SampleNight
 from tests.airflow_provider.embedded import REPOSITORY
+from tests.support.night import STORE_ZONE
 
 GREEN = {"plan": "success", "prepare": "success", "reconcile": "success", "purge": "success"}
 CLIENTS = {"credit_approvals": ["acme_bank"], "store_purchases": ["corner_shop", "nordic_outlet"]}
@@ -113,7 +114,7 @@ def test_after_the_token_is_renewed_only_what_was_missing_is_sent(night: SampleN
     first, second = night.reports()
     assert done.state == "success"
     outlet = first.tally.select_client("nordic_outlet")
-    assert second.tally.count(Fate.SENT) == outlet.of(Fate.DEFERRED) > 0
+    assert second.tally.count(Fate.SENT) == outlet.count(Fate.DEFERRED) > 0
     assert second.tally.count(Fate.ALREADY_SENT) == first.tally.count(Fate.SENT)
     assert all(counted == 1 for _, _, _, counted, _ in night.sandbox.tally())
 
@@ -140,8 +141,17 @@ def test_p20_the_scheduled_run_takes_up_the_day_that_an_earlier_one_left_open(ni
     assert f"also {night.day}, open: a token or permission was refused" in night.airflow.log
 
 
-def test_a_run_that_does_not_say_which_days_it_covers_fails_at_once(night: SampleNight):
+def test_b10_an_empty_form_sends_yesterday(night: SampleNight):
     done = night.run("store_purchases", since=None, until=None)
+
+    (report,) = night.reports()
+    assert done.state == "success"
+    assert report.window == Window.of_day(night.day, STORE_ZONE)
+    assert report.tally.count(Fate.SENT) == len(night.sandbox.accepted_ids) > 0
+
+
+def test_a_run_that_says_half_of_its_days_fails_at_once(night: SampleNight):
+    done = night.run("store_purchases", since=None)
 
     assert done.state == "failed"
     assert (done.tasks["plan"], done.tries["plan"]) == ("failed", 1)
@@ -153,7 +163,7 @@ def test_a_run_that_could_not_be_prepared_is_failed_in_the_ledger_too(night: Sam
     """Without its books it would look like a night with nothing to send."""
     (night.home / "stage").write_text("a file where the folder of staged files should be")
 
-    done = night.run("store_purchases", retries=0)
+    done = night.run("store_purchases", retries=0, kind="scheduled")
 
     assert (done.tasks["plan"], done.tasks["prepare"], done.tasks["reconcile"]) == ("success", "failed", "failed")
     assert night.run_states() == ["failed"]
@@ -191,7 +201,7 @@ def test_what_the_trigger_form_does_not_have_is_refused_and_nothing_is_sent(nigh
     assert (done.state, done.tasks["plan"], done.tries["plan"]) == ("failed", "failed", 1)
     assert told in night.airflow.log[since:]
     assert night.sandbox.requests == []
-    assert night.run_states() == []
+    assert night.run_states() == ["failed"], "with its error"
 
 
 def test_tokens_settings_and_names_in_paths_may_be_airflow_variables_of_the_environments_names(night: SampleNight):

@@ -93,7 +93,7 @@ def test_a_plan_of_more_events_than_the_limit_stops_the_run_before_anything_is_s
 
     assert (stopped.state, stopped.tasks["plan"], stopped.tries["plan"]) == ("failed", "failed", 1)
     assert f"would send {planned} events, more than the {planned - 1} that the form allows" in night.airflow.log
-    assert (night.sandbox.requests, night.run_states()) == ([], [])
+    assert (night.sandbox.requests, night.run_states()) == ([], ["failed"])
 
 
 def test_refused_events_go_again_when_the_form_says_so_and_the_plan_tells_it(night: SampleNight):
@@ -105,7 +105,7 @@ def test_refused_events_go_again_when_the_form_says_so_and_the_plan_tells_it(nig
     resent = night.run(UPLOAD, resend=True)
 
     assert (first.state, left.state, resent.state) == ("failed", "failed", "success")
-    assert left.xcoms["plan"]["foreseen"]["refused"] == resent.xcoms["plan"]["resent"] == 1
+    assert left.xcoms["plan"]["foreseen"]["rejected_by_meta"] == resent.xcoms["plan"]["resent"] == 1
     assert resent.xcoms["reconcile"]["sent"] == night.sandbox.count_of(REFUSED) == 1
     assert all(counted == 1 for _, _, _, counted, _ in night.sandbox.tally())
 

@@ -61,8 +61,8 @@ def test_a_place_that_cannot_be_used_is_told_as_on_the_command_line(night: Sampl
 
     said = night.airflow.log[since:]
     stage.unlink()
-    mended = night.clear(UPLOAD, failed.run_id, "prepare", "upload", "reconcile", "purge")
-    assert (failed.state, failed.tasks["prepare"]) == ("failed", "failed")
+    mended = night.clear(UPLOAD, failed.run_id, "plan", "prepare", "upload", "reconcile", "purge")
+    assert (failed.state, failed.tasks["plan"]) == ("failed", "failed")
     assert re.search(rf"OfflineCapiError: {re.escape(str(stage))}\S* cannot be used: ", said)
     assert "OFFLINE_CAPI_STAGE" in said
     assert mended.state == "success"

@@ -14,7 +14,7 @@ from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import DagRunInfo, TimeRestriction
 
-from offline_capi.airflow_provider.dags.timetable import DailyPartitionTimetable, runs_daily
+from offline_capi.airflow_provider.dags.timetable import DailyPartitionTimetable, is_daily
 from offline_capi.model import Window
 
 NIGHTLY = DailyPartitionTimetable("15 2 * * *", timezone="America/New_York")
@@ -125,13 +125,13 @@ def test_a_partition_key_given_by_hand_is_a_day_in_the_uploads_zone():
 
 @pytest.mark.parametrize("cron", ["0 3 * * *", "15 2,14 * * *", "0 */6 * * *", "@daily", "@hourly"])
 def test_a_schedule_that_fires_every_day_is_accepted(cron):
-    assert runs_daily(cron)
+    assert is_daily(cron)
     DailyPartitionTimetable(cron, timezone="UTC").validate()
 
 
 @pytest.mark.parametrize("cron", ["0 3 * * 1", "0 3 * * 1-5", "0 3 1 * *", "0 3 */2 * *", "@weekly", "@monthly"])
 def test_a_schedule_that_would_lose_days_is_refused(cron):
-    assert not runs_daily(cron)
+    assert not is_daily(cron)
     with pytest.raises(AirflowTimetableInvalid, match="does not run every day"):
         DailyPartitionTimetable(cron, timezone="UTC").validate()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -23,7 +24,7 @@ from offline_capi.config import Secret
 from offline_capi.config.upload import LossLimits
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.ledger import Ledger
-from offline_capi.model import Count, Fate, Outcome, Request, Tally, Window, list_debts
+from offline_capi.model import REASONS, Count, Fate, Outcome, Reason, Request, Tally, Window, list_debts
 from offline_capi.report import make_report
 from offline_capi.runtime.secret import fingerprint
 from tests.airflow_provider.browser import find_browser, look_at
@@ -127,23 +128,94 @@ def test_the_report_of_a_night_says_why_rows_were_not_sent_and_which_keys_the_ot
 
     page = unescape(answer)
     assert report.reasons()
-    assert all(f"<td>{line.what}</td>" in page and f"<td>{line.fix}</td>" in page for line in report.reasons())
+    assert all(f">{line.what}</td>" in page and f">{line.fix}</td>" in page for line in report.reasons())
     told = sum(line.rows for line in report.reasons())
     assert told + report.tally.count(Fate.SENT) + report.tally.count(Fate.SUPPRESSED) == report.tally.read
     assert {line.key: 0 < line.share <= 1 for line in report.key_lines()}.keys() >= {"em", "ph"}
     assert all(f"<code>{line.key}</code>" in page for line in report.key_lines())
 
 
-def test_what_has_no_report_says_so(night: SampleNight):
-    done = night.run("store_purchases", dry_run=True)
-
-    unknown, dry, empty = night.airflow.pages(
-        night.environment, f"{RUNS}/20200101T000000-0000", f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}", RUNS
+def test_a_run_that_is_unknown_or_not_planned_yet_has_a_page_that_says_so(night: SampleNight):
+    unknown, early, empty = night.airflow.pages(
+        night.environment, f"{RUNS}/20200101T000000-0000", f"{ROOT}/dags/{DAG}/runs/manual__never", RUNS
     )
 
-    assert (unknown[0], dry[0], empty[0]) == (404, 404, 200)
-    assert "opened none in the ledger" in dry[1]
+    assert (unknown[0], early[0], empty[0]) == (404, 200, 200)
+    assert "the ledger has no such run" in unknown[1]
+    assert "has opened a run in the ledger yet" in early[1]
+    assert all(page[1].startswith("<!doctype html>") for page in (unknown, early))
     assert "No run yet" in empty[1]
+
+
+def test_b8_a_dry_run_has_its_plan_in_the_tab_and_in_the_list(night: SampleNight):
+    done = night.run("store_purchases", dry_run=True)
+
+    tab, listed = night.airflow.pages(night.environment, f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}", RUNS)
+
+    assert tab[0] == 200
+    assert done.xcoms["plan"]["balance"] in tab[1]
+    assert "Nothing was sent: the figures say what a run would do now" in tab[1]
+    assert ">dry run</span>" in listed[1]
+    assert night.run_states() == []
+
+
+def test_b8_a_test_has_its_report_in_the_tab(night: SampleNight):
+    done = night.run("store_purchases", test_event_code="TEST12345")
+
+    ((status, page),) = night.airflow.pages(night.environment, f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}")
+
+    assert status == 200
+    assert "sent with a test event code" in page
+
+
+def test_b9_a_run_that_failed_in_plan_is_listed_with_its_error_and_leads_back_to_airflow(night: SampleNight):
+    done = night.run("store_purchases", limit=1)
+
+    tab, listed, filtered, none = night.airflow.pages(
+        night.environment,
+        f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}",
+        RUNS,
+        f"{RUNS}?status=failed&upload=store_purchases",
+        f"{RUNS}?status=complete",
+    )
+
+    assert done.state == "failed"
+    assert tab[0] == 200
+    assert "more than the 1 that the form allows" in tab[1]
+    assert "more than the 1 that the form allows" in listed[1]
+    assert "more than the 1 that the form allows" in filtered[1]
+    assert f'href="../dags/{DAG}/runs/{quote(done.run_id)}"' in listed[1]
+    assert "No run is like this" in none[1]
+
+
+def test_b9_a_failure_of_the_source_keeps_its_error_through_prepare_and_reconcile(night: SampleNight):
+    shutil.rmtree(night.home / "store_purchases")
+    (night.home / "store_purchases").write_text("no folder")
+
+    done = night.run("store_purchases", kind="scheduled", retries=0)
+
+    ((status, page),) = night.airflow.pages(night.environment, f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}")
+    assert done.state == "failed"
+    assert status == 200
+    assert 'class="status failed"' in page or 'class="status partial"' in page
+    assert 'class="problem' in page
+
+
+def test_b6_the_tab_says_the_true_cause_of_a_deferral_and_the_clients_page_agrees(night: SampleNight):
+    night.sandbox.revoke(SAMPLE_TOKENS["NORDIC_OUTLET_TOKEN"])
+    done = night.run("store_purchases", retries=0)
+
+    tab, clients = night.airflow.pages(
+        night.environment, f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}", f"{ROOT}/clients"
+    )
+
+    page = unescape(tab[1])
+    assert REASONS[Reason.CLIENT_STOPPED].what in page
+    assert REASONS[Reason.NOT_SENT].what not in page
+    assert page.index("code 190") < page.index("Not sent, and what to do")
+    (row,) = (row for row in clients[1].split("<tr>") if ">nordic_outlet<" in row)
+    assert "stopped" in row
+    assert "code 190" in unescape(row)
 
 
 def test_the_navigation_leads_to_the_runs_and_the_clients(local: History):
@@ -255,7 +327,7 @@ def test_of_several_runs_of_a_night_the_last_counts_and_a_run_of_some_clients_do
 def test_a_night_from_before_keys_were_counted_is_no_night_without_keys(local: History, today: date):
     local.run("store_purchases", today - timedelta(days=1), sendable=0)
 
-    assert "No night of these with sendable events" in local.page(f"{ROOT}/coverage")
+    assert "No day of these with sendable events" in local.page(f"{ROOT}/coverage")
 
 
 # ---------------------------------------------------------------------------------------------- unconfirmed
@@ -319,7 +391,7 @@ def shown(local: History, today: date) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize(("theme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(21, 24, 28)")])
+@pytest.mark.parametrize(("theme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(22, 29, 43)")])
 def test_every_page_follows_the_theme_of_airflow_and_fits(
     shown: dict[str, str], tmp_path: Path, theme: str, paper: str, width: int
 ):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from offline_capi.airflow_provider.dags.windows import resolve_window
 from offline_capi.errors import UsageError
+from offline_capi.model import Window
 
 NEW_YORK = "America/New_York"
 KEY = "2026-11-22"
@@ -86,6 +87,18 @@ def test_windows_of_days_in_a_row_leave_no_gap_and_no_overlap():
     windows = [resolve_window({}, day, None, NEW_YORK) for day in days]
 
     assert [w.until for w in windows[:-1]] == [w.since for w in windows[1:]]
+
+
+def test_b10_an_empty_form_means_the_day_before_the_run_was_triggered():
+    """In the upload's zone, and the same whenever a task asks."""
+    just_after_midnight = datetime(2026, 11, 11, 5, 30, tzinfo=UTC)
+
+    window = resolve_window({}, None, None, NEW_YORK, triggered_at=just_after_midnight)
+
+    assert window == Window.of_day(date(2026, 11, 10), NEW_YORK)
+    assert resolve_window({}, KEY, None, NEW_YORK, triggered_at=just_after_midnight) == resolve_window(
+        {}, KEY, None, NEW_YORK
+    )
 
 
 @pytest.mark.parametrize(

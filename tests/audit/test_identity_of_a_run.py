@@ -160,7 +160,7 @@ def test_a_list_of_parquet_is_several_values(tmp_path: Path) -> None:
 def test_conformance_is_a_command() -> None:
     said = CliRunner().invoke(app, ["profile", "conformance", "--json"])
 
-    told = json.loads(said.output)
+    told = json.loads(said.output)["profiles"]
     assert said.exit_code == 0
     assert {one["profile"] for one in told} == {"meta@2026-11", "sdk@26.0.3", "param_builder@1.3.2"}
     assert all(one["passed"] == one["vectors"] > 0 for one in told)

@@ -43,6 +43,7 @@ def test_check_names_what_it_checked(night: Night) -> None:
         "nordic_outlet": "hashed",
     }
     assert connected.json == {
+        "version": 1,
         "external_ids": policies,
         "uploads": UPLOADS,
         "clients": ["acme_bank", "corner_shop", "nordic_outlet"],
@@ -76,7 +77,7 @@ def test_one_evening_told_in_plain_lines(night: Night) -> None:
     """Without a terminal nothing is coloured, and a second upload says that nothing was left to send."""
     first, second = night.run("upload", UPLOADS[0]), night.run("upload", UPLOADS[0])
     status, report = night.run("status"), night.run("report", "last")
-    runs = night.run("status", "--json").json
+    runs = night.run("status", "--json").json["runs"]
     page = night.run("report", "--html", "report.html")
 
     said = [first, second, status, report, page]
@@ -98,22 +99,23 @@ def test_what_is_in_doubt_is_listed_with_what_happens_next(night: Night) -> None
     desk.post(batch(["e-1", "e-2"]), Fate.UNCONFIRMED)
     later = desk.next_night(hours=0)
 
-    told, listed = night.run("status", "--unconfirmed"), night.run("status", "--unconfirmed", "--json").json
+    told, listed = night.run("status", "--unconfirmed"), night.run("status", "--unconfirmed", "--json").json["requests"]
     of_the_other = night.run("status", "--unconfirmed", later.run, "--json")
 
     assert nothing.out.strip() == "nothing is unconfirmed"
     assert f"{desk.run}  upload  acme  pixel {PIXEL}  2 events  since " in told.out
     assert "the next run that reads these rows sends them again" in told.out
     assert [(one["run"], one["pixel"], one["events"]) for one in listed] == [(desk.run, PIXEL, 2)]
-    assert (of_the_other.code, of_the_other.json) == (0, [])
+    assert (of_the_other.code, of_the_other.json["requests"]) == (0, [])
 
 
 def test_preview_shows_events_as_they_go_out(night: Night) -> None:
     shown = night.run("preview", UPLOADS[1], "--limit", "2", "--json")
     night.run("upload", UPLOADS[1])
 
-    assert (shown.code, len(shown.json), shown.err) == (0, 2, "")
-    assert all(event in night.sandbox.events for event in shown.json)
+    assert (shown.code, len(shown.json["events"]), shown.err) == (0, 2, "")
+    assert all(event in night.sandbox.events for event in shown.json["events"])
+    assert night.run("preview", UPLOADS[1], "--limit", "2").json == shown.json["events"]
 
 
 def test_a_run_can_be_narrowed_to_clients(night: Night) -> None:
@@ -153,7 +155,7 @@ def test_clients_are_listed_with_the_standing_of_their_tokens(night: Night) -> N
 
     assert plain.code == data.code == 0
     assert "ACME_BANK_TOKEN" in plain.out
-    assert [client["client"] for client in data.json] == ["acme_bank", "corner_shop", "nordic_outlet"]
+    assert [client["client"] for client in data.json["clients"]] == ["acme_bank", "corner_shop", "nordic_outlet"]
     assert "sandbox-token" not in plain.out + plain.err + data.out + data.err
 
 
@@ -169,7 +171,7 @@ def test_version(night: Night) -> None:
         (["schema", "uplaod"], "uplaod"),
         (["preview", "credit_approvals", "--limit", "0"], "--limit"),
         (["status", "no-such-run"], "no-such-run"),
-        (["report", "last"], "last"),
+        (["report", "last"], "no run yet"),
     ],
 )
 def test_what_cannot_be_carried_out_ends_with_two(night: Night, arguments: list[str], word: str) -> None:

@@ -58,7 +58,7 @@ def test_each_way_ends_with_a_token_that_sends(platform: Platform, sandbox: Sand
     assert (said.code, said.json["stored_as"], said.json["by_hand"]) == (0, "acme", [])
     assert (sent.code, sandbox.ids_of(ACME_PIXEL) != []) == (0, True)
     assert platform.status("acme")["authorization"]["state"] == "complete"
-    assert platform.run("list", "--json").json[0]["fingerprint"] == said.json["fingerprint"]
+    assert platform.run("list", "--json").json["clients"][0]["fingerprint"] == said.json["fingerprint"]
 
 
 #: Method → what the world lacks, and words of what a person has to do for it.

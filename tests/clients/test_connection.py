@@ -280,7 +280,7 @@ def test_a_torn_status_is_as_if_there_were_none(platform: Platform) -> None:
     platform.run("test", "shop", "--probe")
     (platform.home / "stage" / "clients" / "shop.json").write_text('{"client": "sh', encoding="utf-8")
 
-    assert platform.run("list", "--json").json[2]["state"] == "untested"
+    assert platform.run("list", "--json").json["clients"][2]["state"] == "untested"
     assert platform.run("test", "shop", "--probe").code == 0
 
 
@@ -310,7 +310,7 @@ def test_the_list_says_how_each_client_stands(platform: Platform, sandbox: Sandb
     platform.be(tokens=tokens)
     platform.run("health")
 
-    plain, data = platform.run("list"), platform.run("list", "--json").json
+    plain, data = platform.run("list"), platform.run("list", "--json").json["clients"]
 
     assert [(one["client"], one["state"], one["days_left"], one["missing"]) for one in data] == [
         ("acme", "stopped", None, []),

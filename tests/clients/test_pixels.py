@@ -175,7 +175,7 @@ def two_pixels(platform: Platform) -> Platform:
 
 def test_each_pixel_is_looked_at_and_stands_for_itself(two_pixels: Platform) -> None:
     health = two_pixels.run("health", "--json").json
-    listed = {one["client"]: one for one in two_pixels.run("list", "--json").json}
+    listed = {one["client"]: one for one in two_pixels.run("list", "--json").json["clients"]}
 
     assert [one["client"] for one in health["clients"]] == ["acme", "shop", f"shop@{SECOND}", "bank"]
     assert (listed["shop"]["state"], listed["shop"]["pixel"]) == ("good", SHOP_PIXEL)

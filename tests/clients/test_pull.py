@@ -51,7 +51,7 @@ def test_a_client_of_a_table_is_one_of_yaml(table: Platform) -> None:
         "contacts: a@shop.example}\n"
     )
 
-    assert (said.code, said.json) == (0, {"clients": 1, "problems": []})
+    assert (said.code, said.json) == (0, {"version": 1, "clients": 1, "problems": []})
     assert from_table == table.deployment.clients
 
 
@@ -81,7 +81,7 @@ def test_each_faulty_row_is_named_and_costs_its_client_alone(table: Platform) ->
     said = table.run("pull", "--json")
 
     assert (said.code, said.json["clients"], list(table.deployment.clients)) == (1, 1, ["shop"])
-    told = "\n".join(said.json["problems"])
+    told = "\n".join("{file}  {path}  {message}".format(**one) for one in said.json["problems"])
     for words in (
         "row 2  clients.a_bad_pixel.pixel_id  is not a pixel id",
         'b_bad_country.country  "UK" is not a two-letter country',

@@ -186,5 +186,5 @@ def test_meta_s_header_is_told_beside_the_json_of_an_authorisation(platform: Pla
 
     said = platform.run("prerequisites", "--json")
 
-    assert isinstance(said.json, list)
+    assert isinstance(said.json["prerequisites"], list)
     assert " ".join(said.error.split()).count(WARNED) == 1

@@ -34,7 +34,7 @@ def test_p08_a_run_that_begins_while_a_pixel_has_to_wait_does_not_ask_again(worl
     second = world.run(built(of_acme_and_bank(3)), DeliveryPolicy(concurrency=1), max_events=1)
 
     assert len(world.edge.state.memory.requests(pixel=ACME_PIXEL)) == 1
-    assert (second.of(Fate.SENT), second.count_reasons(Fate.DEFERRED)) == (3, {("throttled", ""): 3})
+    assert (second.count(Fate.SENT), second.count_reasons(Fate.DEFERRED)) == (3, {("throttled", ""): 3})
 
 
 def test_p08_a_run_that_may_wait_so_long_waits_for_what_another_was_told(world: World) -> None:
@@ -46,7 +46,7 @@ def test_p08_a_run_that_may_wait_so_long_waits_for_what_another_was_told(world: 
         built(rows_of("acme", 2)), DeliveryPolicy(RetryPolicy(max_wait_s=900), concurrency=1), max_events=1
     )
 
-    assert second.of(Fate.SENT) == 2
+    assert second.count(Fate.SENT) == 2
     assert gaps(world.edge, ACME_PIXEL)[0] >= 700
 
 

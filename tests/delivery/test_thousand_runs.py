@@ -100,7 +100,7 @@ def test_p01_p18_a_thousand_runs_balance_and_no_event_reaches_another_pixel(worl
 
         waiting = healthy.count_reasons(Fate.DEFERRED, Fate.UNCONFIRMED)
         assert {reason for reason, _ in waiting} <= {"unknown_client", "paused_client"}, (seed, waiting)
-        assert healthy.of(Fate.REJECTED_BY_META) == troubled.of(Fate.REJECTED_BY_META), seed
+        assert healthy.count(Fate.REJECTED_BY_META) == troubled.count(Fate.REJECTED_BY_META), seed
         healed[str(seed)] = healthy
 
     events = list(world.edge.state.memory.tally())

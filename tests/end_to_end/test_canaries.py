@@ -471,14 +471,14 @@ class Break:
 BREAKS = [
     Break(
         "sources",
-        "border.py",
+        "runtime/border.py",
         "    shown_names = column_names(",
         "    return str(names)\n    shown_names = column_names(",
         "a_header_is_missing",
     ),
     Break(
         "sources, words",
-        "border.py",
+        "runtime/border.py",
         "    if is_schema or _has",
         "    if True or _has",
         "a_header_is_missing_above_words",
@@ -491,7 +491,7 @@ BREAKS = [
         "a_database_says_what_a_row_says",
     ),
     Break(
-        "sources, places", "sources/places.py", "    if _VARIABLE.search(written) or", "    if", "a_path_holds_a_token"
+        "sources, places", "sources/locate.py", "    if _VARIABLE.search(written) or", "    if", "a_path_holds_a_token"
     ),
     Break(
         "mapping, hooks",
@@ -582,7 +582,7 @@ EXIT = 'raise SystemExit("Zyxcanfirst")'
 PANIC = 'raise type("Panic", (BaseException,), {})("Zyxcanfirst")'
 UNPICKLABLE = 'raise type("Odd", (Exception,), {})(lambda: "Zyxcanfirst")'
 
-IN_MAPPING = ("mapping/rows.py", "    placed = _chosen(rows, mapping, window)")
+IN_MAPPING = ("mapping/rows.py", "    placed = _choose_rows(rows, mapping, window)")
 IN_DELIVERY = ("delivery/scheduler.py", "        request = next(self.requests, None) if")
 IN_SQL = ("sources/sql.py", "        check_names(rows.names, columns, f")
 BUGS = [
@@ -591,7 +591,7 @@ BUGS = [
     (bug_in(*IN_MAPPING, EXIT), "SystemExit"),
     (bug_in(*IN_MAPPING, PANIC), "Panic"),
     (bug_in("identity/clear_text.py", "    text = usable.text if unhashed", OWN_ERROR), "ValueError"),
-    (bug_in("events/build.py", "    rows, respelled = _canonical(rows), None", CHAINED), "KeyError"),
+    (bug_in("events/build.py", "    rows, respelled = _canonicalise(rows), None", CHAINED), "KeyError"),
     (bug_in(*IN_DELIVERY, OF_A_LIBRARY), "pyarrow.lib.ArrowInvalid"),
     (bug_in(*IN_SQL, UNPICKLABLE, "a_query_is_read"), "Odd"),
     (bug_in(*IN_SQL, OF_A_LIBRARY, "a_query_is_read"), "pyarrow.lib.ArrowInvalid"),

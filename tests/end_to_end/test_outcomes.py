@@ -262,7 +262,7 @@ def test_p21_of_several_days_the_one_without_a_file_is_named_and_the_others_are_
     assert first.json["missing"] == [{"day": str(lacking), "pattern": pattern, "optional": False}]
     assert (first.json["rows"]["sent"], again.json["rows"]["sent"]) == (2, 1)
     assert (again.code, again.json["missing"]) == (0, [])
-    assert [run["report"]["missing"] for run in listed.json] == [[], first.json["missing"]]
+    assert [run["report"]["missing"] for run in listed.json["runs"]] == [[], first.json["missing"]]
     assert sorted(filter(None, sandbox.accepted_ids)) == [f"x-{one}" for one in days]
 
 

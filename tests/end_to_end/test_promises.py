@@ -395,7 +395,7 @@ def test_p14_what_a_run_may_lose_is_the_uploads_own_limit(
 
     sent = night.run("upload", "sales", "--since", str(first), "--until", str(last + timedelta(days=1)))
     page = night.run("report", "--html", "report.html", "--json")
-    listed = night.run("status", "--json").json
+    listed = night.run("status", "--json").json["runs"]
 
     status = "partial" if code else "complete"
     assert (sent.code, said in sent.out) == (code, True), sent.out

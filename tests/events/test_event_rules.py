@@ -192,7 +192,12 @@ RULES: list[tuple[str, dict[str, Any], str | None]] = [
     ("a currency in lower case", {"custom": {"value": [1.0], "currency": ["usd"]}}, None),
     (
         "a currency in words",
-        {"custom": {"value": [1.0], "currency": ["Dollar"]}},
+        {"custom": {"value": [1.0], "currency": ["Euro"]}},
+        'invalid bad_currency custom_data.currency with "EURO"',
+    ),
+    (
+        "somebody in the place of a currency",
+        {"custom": {"value": [1.0], "currency": ["Zelda"]}},
         "invalid bad_currency custom_data.currency",
     ),
     (

@@ -17,7 +17,7 @@ from offline_capi.config.types import SecretRef
 from offline_capi.identity import PROFILES, HashCache, Readable, Usable, digest, hash_cache, inspect_identity, stage
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import IdentityColumn, MappedRows, Window
-from offline_capi.pipeline import run, stages
+from offline_capi.pipeline import RunContext, stages
 from tests.support.night import Night, yesterday
 from tests.support.sandbox_server import Sandbox
 
@@ -150,8 +150,9 @@ def test_a_night_reads_each_place_once(
     with Night(tmp_path, sandbox).fill().services() as services:
         upload = services.deployment.uploads["store_purchases"]
         window = Window.of_day(yesterday(upload.window.timezone), upload.window.timezone)
-        chosen = run.Selection(upload, window)
-        batches = sum(1 for _ in run.prepare(chosen, services))
+        run = RunContext(upload, window, services, trigger="plan")
+        with stages.open_books(run):
+            batches = sum(1 for _ in stages.prepare_batches(run))
 
     assert batches > 3
     assert set(places.values()) == {1}

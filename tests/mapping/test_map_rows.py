@@ -306,7 +306,7 @@ def test_the_sample_upload_credit_approvals():
     assert set(rows.event["event_time"].to_pylist()) == {1795235400}
     assert rows.custom["value"].to_pylist() == [12500.0, 9000.0, 7500.0]
     assert rows.custom["predicted_ltv"].to_pylist() == [12500.0, 3.5, 1.0]
-    assert faults(rows) == [("unknown_value", "custom_data.currency", [3])]
+    assert faults(rows) == [("unknown_value", 'custom_data.currency with "Doubloon"', [3])]
 
 
 def test_the_sample_upload_store_purchases():

@@ -106,7 +106,7 @@ class TestMap:
         without = mapped(source(c=["a", "b", None]), custom_data={"status": spec})
         with_default = mapped(source(c=["a", "b", None]), custom_data={"status": spec | {"default": "Z"}})
 
-        assert faults(strict) == [("unknown_value", "custom_data.status", [2])]
+        assert faults(strict) == [("unknown_value", 'custom_data.status with "b"', [2])]
         assert faults(without) == []
         assert [(one.key, one.cause, one.count) for one in without.dropped] == [("custom_data.status", "unknown", 1)]
         assert with_default.custom["status"].to_pylist() == ["A", "Z", "Z"]
@@ -195,3 +195,40 @@ def test_a_column_that_can_never_fit_is_named_with_its_type_and_its_place(values
         custom(source(c=values), "p", spec)
 
     assert said in str(raised.value)
+
+
+def test_a_map_lets_values_pass_that_are_targets_already():
+    """Who maps the few odd words of a column of codes must not lose the good rows by it."""
+    rows = source(c=["Euro", "EUR", "eur", " EUR ", "USD", None])
+
+    assert custom(rows, "p", {"column": "c", "map": {"Euro": "EUR"}}) == ["EUR", "EUR", "EUR", "EUR", None, None]
+
+
+def test_targets_of_other_types_pass_as_well():
+    rows = source(c=["ja", "true", "false", "1"])
+
+    assert custom(rows, "p", {"column": "c", "map": {"ja": True, "nein": False}}) == ["true", "true", "false", None]
+
+
+def test_a_value_outside_of_a_map_is_named_where_the_column_holds_codes():
+    """Other rows of the column are in the map, and it identifies nobody; anything else is not named."""
+    event = {"name": {"column": "kind", "map": {"won": "Purchase"}}, "id": "{id}", "action_source": "other"}
+    codes = source(kind=["won", "Lost", "zelda@example.com", "4155551234"])
+    nobody = source(kind=["Zelda", "Scott"])
+
+    assert faults(mapped(codes, event=event)) == [
+        ("unknown_value", 'event.name with "Lost"', [2]),
+        ("unknown_value", "event.name", [3, 4]),
+    ]
+    assert faults(mapped(nobody, event=event)) == [("unknown_value", "event.name", [1, 2])]
+    assert [name for _, name, _ in faults(mapped(codes, event=event, user_data={"em": "email", "fn": "kind"}))] == [
+        "event.name"
+    ]
+
+
+def test_a_number_can_be_divided():
+    rows = source(c=["14475", "1", None])
+
+    assert custom(rows, "p", {"column": "c", "type": "number", "divide": 100}) == [144.75, 0.01, None]
+    with pytest.raises(ValueError, match="divide needs type"):
+        mapped(rows, custom_data={"value": {"column": "c", "divide": 100}})

@@ -61,9 +61,12 @@ class Beginner:
 
     def init(self, *arguments: str, typed: Sequence[str] = ()) -> Said:
         """The command in this process; ``typed`` are the answers to its prompts. An error of a user is its message."""
+        return self.call("init", *arguments, typed=typed)
+
+    def call(self, *arguments: str, typed: Sequence[str] = ()) -> Said:
         with chdir(self.home):
             done = CliRunner().invoke(
-                app, ["init", *arguments], input="".join(f"{line}\n" for line in typed), env={**_UNSET, **self.env}
+                app, [*arguments], input="".join(f"{line}\n" for line in typed), env={**_UNSET, **self.env}
             )
         if isinstance(done.exception, OfflineCapiError):
             return Said(2 if isinstance(done.exception, ConfigError) else 1, done.stdout, str(done.exception))

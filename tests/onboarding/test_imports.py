@@ -154,7 +154,7 @@ def test_a_sync_of_hightouch_becomes_an_upload_that_names_what_is_left(shop: Sho
         "currency": {"constant": "EUR"},
         "properties": {"store": {"template": "{country}-{store}"}},
     }
-    assert ["source.sql" in problem for problem in said.json["problems"]] == [True]
+    assert ["source.sql" in problem["path"] for problem in said.json["problems"]] == [True]
     todos = " ".join(said.json["todos"])
     assert all(word in todos for word in ("ht_sync_run_id", "custom_data.note", "config.dataProcessing"))
 

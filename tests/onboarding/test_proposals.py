@@ -280,7 +280,8 @@ def test_two_amounts_are_a_persons_to_choose() -> None:
     ("values", "said", "expected"),
     [
         (["EUR", "gbp"] * 20, None, ("currency", TAKEN)),
-        (["euro"] * 40, None, ({"column": None}, OPEN)),
+        (["euro"] * 40, None, ({"column": "currency", "map": {"euro": "EUR"}}, TAKEN)),
+        (["dollars"] * 40, None, ({"column": None}, OPEN)),
         (None, None, ({"column": None}, OPEN)),
         (None, "EUR", ("EUR", TAKEN)),
     ],
@@ -336,3 +337,71 @@ def test_a_day_is_found_however_it_is_written(day: date, form: str) -> None:
     assert found == day
     assert "{date" in written
     assert written.replace("{date}", "{date:%Y-%m-%d}").replace(f"{{date:{form}}}", day.strftime(form)) == path
+
+
+# ---------------------------------------------------------------------------------------------- headers as people write
+
+
+def test_headers_as_people_write_them() -> None:
+    """First, Last, Ctry and Loyalty No are the commonest headers of a CRM."""
+    found = proposal(
+        table(
+            First=["Ana"] * ROWS,
+            Last=["Li"] * ROWS,
+            Ctry=["US"] * ROWS,
+            **{"Loyalty No": [f"L{n % 7}" for n in range(ROWS)]},
+        )
+    )
+
+    keys = {line.columns[0]: line.key for line in found.list_section("user_data") if line.columns}
+    assert {"First": "fn", "Last": "ln", "Ctry": "country", "Loyalty No": "external_id"}.items() <= keys.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"), [("Garc\u00eda, Kwame", (",", 2), (",", 1)), ("Kwame Garc\u00eda", (" ", 1), (" ", -1))]
+)
+def test_a_full_name_is_split(name: str, first: tuple[str, int], last: tuple[str, int]) -> None:
+    found = proposal(table(**{"Full Name": [name] * ROWS}))
+
+    for key, (by, part) in (("fn", first), ("ln", last)):
+        ((node, how),) = lines(found, f"user_data.{key}")
+        assert (node["text"], how) == ([{"split": {"by": by, "part": part}}, "trim"], TAKEN)
+
+
+def test_cents_are_divided_and_other_whole_numbers_are_not() -> None:
+    cents = proposal(table(amount=None, amount_cents=[14475] * ROWS), currency="USD")
+    whole = proposal(table(amount=[14475] * ROWS), currency="USD")
+
+    ((node, _),) = lines(cents, "custom_data.value")
+    assert node == {"column": "amount_cents", "type": "number", "divide": 100}
+    assert "divide" not in lines(whole, "custom_data.value")[0][0]
+
+
+def test_rows_that_are_no_conversions_are_left_out() -> None:
+    """A refunded row never goes out as a Purchase; a stage whose words are not known is asked about."""
+    status = proposal(table(Status=["completed", "refunded", "Cancelled", "completed"] * (ROWS // 4)))
+    stage = proposal(table(Stage=["New", "Won"] * (ROWS // 2)))
+
+    assert lines(status, "filter") == [({"column": "Status", "not_equals": ["Cancelled", "refunded"]}, TAKEN)]
+    assert [how for _, how in lines(stage, "filter")] == [UNSURE]
+
+
+def test_an_id_that_exists_is_never_denied() -> None:
+    """A lead's id that is none of Meta's, and a member with a time, tell events apart."""
+    lead = proposal(table(order_id=None, **{"Lead ID": [f"Q-{n}" for n in range(ROWS)]}))
+    member = proposal(table(order_id=None, member_id=[f"m{n % 7}" for n in range(ROWS)]))
+    told = proposal(table(member_id=[f"m{n % 7}" for n in range(ROWS)]), id="{member_id}-{order_id}")
+
+    assert lines(lead, "event.id") == [("Lead ID", TAKEN)]
+    ((node, how),) = lines(member, "event.id")
+    assert (node.startswith("{member_id}-"), how) == (True, TAKEN)
+    assert ("member_id", TAKEN) in lines(told, "user_data.external_id")
+
+
+def test_every_column_left_aside_has_its_reason() -> None:
+    found = proposal(table(Notes=["x"] * ROWS, Empty=[None] * ROWS, fbclid=["IwAR" + "x" * 30] * ROWS))
+
+    assert found.aside["Notes"] == "one value in every row"
+    assert found.aside["Empty"] == "empty in every row"
+    assert all(found.aside.values())
+    assert "fb.1." in next(line.because for line in found.lines if "fbclid" in line.columns)

@@ -185,10 +185,10 @@ def test_who_forced_a_gate_and_who_replayed_stands_in_the_log(night: Night) -> N
     only = night.run("log", "--action", "replay")
     wrong = night.run("log", "--action", "replays")
 
-    actions = [(entry["action"], entry["subject"]) for entry in said.json]
+    actions = [(entry["action"], entry["subject"]) for entry in said.json["entries"]]
     assert actions == [("replay", "sales"), ("purge", "retention"), ("force_gates", "sales")]
-    assert said.json[0]["run"] == forced.json["run"]
+    assert said.json["entries"][0]["run"] == forced.json["run"]
     assert replayed.json["run"] != forced.json["run"]
-    assert all("@" in entry["who"] for entry in said.json)
+    assert all("@" in entry["who"] for entry in said.json["entries"])
     assert only.out.count("replay") == 1
     assert (wrong.code, 'did you mean "replay"?' in wrong.err) == (2, True)

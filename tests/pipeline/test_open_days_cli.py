@@ -26,7 +26,7 @@ def test_p20_a_run_over_yesterday_takes_up_the_day_before_and_says_so_first(nigh
     nights.write(1, nights.sell(1, "c"))
     nights.sandbox.revoke(SAMPLE_TOKENS["CORNER_SHOP_TOKEN"])
     red = nights.night.run("upload", "sales", "--since", str(nights.day(0)))
-    calendar = nights.night.run("status", "sales", "--days", "--json").json[0]
+    calendar = nights.night.run("status", "sales", "--days", "--json").json["uploads"][0]
     nights.sandbox.grant(SAMPLE_TOKENS["CORNER_SHOP_TOKEN"], [PIXEL])
 
     green = nights.night.run("upload", "sales", "--json")

@@ -112,10 +112,10 @@ def test_p01_books_of_a_client_that_do_not_balance_are_an_error_even_where_those
 
 
 def test_the_list_of_clients_says_when_events_of_each_were_last_accepted(night: Night) -> None:
-    before = night.run("clients", "list", "--json").json
+    before = night.run("clients", "list", "--json").json["clients"]
     night.send("sales")
 
-    after = {one["client"]: one["last_accepted_at"] for one in night.run("clients", "list", "--json").json}
+    after = {one["client"]: one["last_accepted_at"] for one in night.run("clients", "list", "--json").json["clients"]}
 
     assert {one["last_accepted_at"] for one in before} == {None}
     assert {client for client, at in after.items() if at} == {"nordic_outlet", f"nordic_outlet@{SECOND}"}

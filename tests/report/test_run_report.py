@@ -68,7 +68,7 @@ def test_p14_one_row_refused_in_doubt_or_held_makes_the_run_partial(fate):
     report = report_of(tally_of(sent=999_999, **{fate: 1}))
 
     assert report.status is Status.PARTIAL
-    with pytest.raises(PartialLossError, match=f"1 {fate.replace('_', ' ')}"):
+    with pytest.raises(PartialLossError, match=f"1 {Fate(fate).words}"):
         report.raise_for_loss()
 
 

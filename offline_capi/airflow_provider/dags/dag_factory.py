@@ -1,7 +1,7 @@
-"""One DAG an upload, from its YAML file, and small ones beside them: clients' health and quality, settling.
+"""One DAG per upload, from its YAML file, and small ones: clients' health and quality, settling.
 
 Two DAG files use this: one makes the DAGs, and a broken YAML becomes a DAG of its name whose only task fails with the
-problems, so that the night goes red instead of missing. The other raises all problems as one import error.
+problems, so that the run goes red instead of missing. The other raises all problems as one import error.
 """
 
 from __future__ import annotations
@@ -18,16 +18,28 @@ from urllib.parse import quote
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, TriggerRule, get_parsing_context, task
 from airflow.sdk.definitions.param import ParamsDict
 
-from offline_capi.airflow_provider.dags.descriptions import HEALTH_PAGE, QUALITY_PAGE, SETTLE_PAGE, describe_upload
-from offline_capi.airflow_provider.dags.health import check_clients, told_of_failures
+from offline_capi.airflow_provider.dags.descriptions import (
+    HEALTH_PAGE,
+    QUALITY_PAGE,
+    SETTLE_PAGE,
+    describe_in_one_line,
+    describe_upload,
+)
+from offline_capi.airflow_provider.dags.health import check_clients, make_failure_callbacks
 from offline_capi.airflow_provider.dags.quality import pull_clients_quality
 from offline_capi.airflow_provider.dags.settling import settle_one
-from offline_capi.airflow_provider.dags.timetable import DailyPartitionTimetable, runs_daily
-from offline_capi.airflow_provider.dags.trigger_form import trigger_form
-from offline_capi.airflow_provider.observability.alerting import TellFailure
-from offline_capi.airflow_provider.observability.callbacks import deadline_alerts, missing_module, notices
+from offline_capi.airflow_provider.dags.timetable import DailyPartitionTimetable, is_daily
+from offline_capi.airflow_provider.dags.trigger_form import build_trigger_form
+from offline_capi.airflow_provider.observability.alerting import FailureAlert
+from offline_capi.airflow_provider.observability.callbacks import (
+    find_missing_module,
+    make_callbacks,
+    make_deadline_alerts,
+)
 from offline_capi.airflow_provider.operators import tasks
 from offline_capi.airflow_provider.operators.retries import upload_retry_policy
+from offline_capi.airflow_provider.operators.run_link import record_failed_start
+from offline_capi.airflow_provider.operators.task_context import TaskLocation
 from offline_capi.config import Deployment, Upload, load_each
 from offline_capi.config.airflow import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
 from offline_capi.errors import ConfigError, Problem
@@ -40,13 +52,13 @@ __all__ = [
     "SETTLE",
     "build_dag",
     "check_uploads",
-    "dag_id_of",
-    "delivered",
+    "make_dag_id",
+    "make_delivered_asset",
     "upload_dags",
 ]
 
 PREFIX = "offline_capi__"
-#: The DAG that looks at every client's token and pixel; no upload's has this id.
+#: The DAG that checks every client's token and pixel; no upload's has this id.
 HEALTH = "offline_capi_health"
 #: The DAG that asks Meta what it got of every client.
 QUALITY = "offline_capi_quality"
@@ -60,7 +72,7 @@ _START = datetime(2020, 1, 1, tzinfo=UTC)
 _LONGEST_RETRY_DELAY = timedelta(hours=1)
 
 
-def dag_id_of(upload: str) -> str:
+def make_dag_id(upload: str) -> str:
     """Airflow's id of an upload's DAG; characters that Airflow refuses become underscores."""
     return PREFIX + re.sub(r"[^\w.-]", "_", upload)
 
@@ -68,23 +80,23 @@ def dag_id_of(upload: str) -> str:
 def upload_dags(folder: str | Path) -> dict[str, DAG]:
     """The DAGs of a configuration folder by their id; for a DAG file: ``globals().update(upload_dags(folder))``.
 
-    One an upload, the daily looks at the clients, and the settling of open days where that has a schedule. When Airflow
+    One per upload, the daily checks of clients, and the settling of open days where it has a schedule. When Airflow
     is about to run a task of one DAG, only that DAG is built.
     """
-    deployment, broken = _loaded(Path(folder))
+    deployment, broken = _load(Path(folder))
     wanted = get_parsing_context().dag_id
     names = sorted({*deployment.uploads, *broken} - {CLIENTS_FILE, HEALTH})
-    makers = {dag_id_of(name): partial(_upload_dag, deployment, name, broken.get(name)) for name in names}
-    makers[HEALTH] = partial(_health_dag, deployment, broken.get(CLIENTS_FILE) or broken.get(HEALTH))
-    makers[QUALITY] = partial(_quality_dag, deployment, broken.get(CLIENTS_FILE))
+    makers = {make_dag_id(name): partial(_build_upload_dag, deployment, name, broken.get(name)) for name in names}
+    makers[HEALTH] = partial(_build_health_dag, deployment, broken.get(CLIENTS_FILE) or broken.get(HEALTH))
+    makers[QUALITY] = partial(_build_quality_dag, deployment, broken.get(CLIENTS_FILE))
     if deployment.platform.airflow.settle.schedule != "none":
-        makers[SETTLE] = partial(_settle_dag, deployment, sorted({*deployment.uploads} - {*broken}))
+        makers[SETTLE] = partial(_build_settle_dag, deployment, sorted({*deployment.uploads} - {*broken}))
     return {dag_id: make() for dag_id, make in makers.items() if wanted in (None, dag_id)}
 
 
 def check_uploads(folder: str | Path) -> None:
     """Raise all problems of a configuration folder as one ``ConfigError``; Airflow shows it as an import error."""
-    deployment, broken = _loaded(Path(folder))
+    deployment, broken = _load(Path(folder))
     problems = list(dict.fromkeys(problem for error in broken.values() for problem in error.problems))
     if problems:
         raise ConfigError(f"{len(problems)} problems in {deployment.folder}", problems)
@@ -96,15 +108,19 @@ def explain_config(folder: str, names: Iterable[str]) -> None:
     The configuration is loaded again here. A problem quotes what the file holds, and Airflow would render that text
     if it was an argument of the task.
     """
-    _, broken = _loaded(Path(folder))
+    _, broken = _load(Path(folder))
     for name in names:
         if name in broken:
+            if name not in (CLIENTS_FILE, HEALTH) and CLIENTS_FILE not in broken:  # else no ledger is known
+                record_failed_start(TaskLocation(folder, name), broken[name])
             raise broken[name]
     raise ConfigError("Its file is good by now: Airflow has a DAG of the older one. Wait until it is parsed again.")
 
 
-def _upload_dag(deployment: Deployment, name: str, error: ConfigError | None) -> DAG:
-    return build_dag(deployment, name) if error is None else _broken_dag(deployment, dag_id_of(name), error, name)
+def _build_upload_dag(deployment: Deployment, name: str, error: ConfigError | None) -> DAG:
+    return (
+        build_dag(deployment, name) if error is None else _build_broken_dag(deployment, make_dag_id(name), error, name)
+    )
 
 
 def build_dag(deployment: Deployment, name: str) -> DAG:
@@ -112,63 +128,65 @@ def build_dag(deployment: Deployment, name: str) -> DAG:
     upload = deployment.uploads[name]
     settings = deployment.resolve_airflow(upload)
     with DAG(
-        dag_id_of(name),
-        description=upload.description or f"Offline conversions: {name}",
+        make_dag_id(name),
+        description=describe_in_one_line(upload, deployment.resolve_schedule(upload)),
         doc_md=describe_upload(upload, schedule=deployment.resolve_schedule(upload), settings=settings),
         schedule=_schedule(deployment, upload),
         start_date=_START,
         catchup=False,
         is_paused_upon_creation=True,
         max_active_runs=1,
-        default_args=_default_args(settings),
-        tags=_tags(upload, settings),
-        deadline=deadline_alerts(settings),
-        on_failure_callback=notices(settings.notify.failure) or None,
-        on_success_callback=notices(settings.notify.success) or None,
+        default_args=_make_default_args(settings),
+        tags=_make_tags(upload, settings),
+        deadline=make_deadline_alerts(settings),
+        on_failure_callback=make_callbacks(settings.notify.failure) or None,
+        on_success_callback=make_callbacks(settings.notify.success) or None,
     ) as dag:
-        _chain_tasks({"folder": _folder_of(deployment), "upload": name}, settings)
+        _chain_tasks({"folder": _get_folder(deployment), "upload": name}, settings)
     # Only now: tasks that are made under a form get a copy of it each, which Airflow checks whenever it parses.
-    dag.params = ParamsDict(trigger_form(deployment, upload))
+    dag.params = ParamsDict(build_trigger_form(deployment, upload))
     return dag
 
 
-def _health_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
-    """The daily look at the clients; its one task is red as long as one of them cannot be sent for."""
+def _build_health_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
+    """The daily check of the clients; its one task is red as long as one of them cannot be sent for."""
     if error is not None:
-        return _broken_dag(deployment, HEALTH, error, CLIENTS_FILE, HEALTH)
+        return _build_broken_dag(deployment, HEALTH, error, CLIENTS_FILE, HEALTH)
     settings = deployment.platform.airflow
-    description = "Look at every client's token and pixel before the night"
-    with _small_dag(deployment, HEALTH, settings.health, description, HEALTH_PAGE) as dag:
-        look = task(task_id="check_clients", on_failure_callback=told_of_failures(settings) or None)
-        look(_bind(check_clients, folder=_folder_of(deployment)))()
+    description = "Check every client's token and pixel before the scheduled runs"
+    with _build_small_dag(deployment, HEALTH, settings.health, description, HEALTH_PAGE) as dag:
+        look = task(task_id="check_clients", on_failure_callback=make_failure_callbacks(settings) or None)
+        look(_bind(check_clients, folder=_get_folder(deployment)))()
     return dag
 
 
-def _quality_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
-    """The daily question to Meta what it got; its one task is red where Meta did not tell everything."""
+def _build_quality_dag(deployment: Deployment, error: ConfigError | None) -> DAG:
+    """The daily query of Meta's counts; its one task is red where Meta did not answer everything."""
     if error is not None:
-        return _broken_dag(deployment, QUALITY, error, CLIENTS_FILE)
+        return _build_broken_dag(deployment, QUALITY, error, CLIENTS_FILE)
     settings = deployment.platform.airflow
-    description = "Ask Meta what it got, for the morning's reports"
-    with _small_dag(deployment, QUALITY, settings.quality, description, QUALITY_PAGE) as dag:
-        dag.on_failure_callback = notices(settings.notify.failure) or None
-        task(task_id="pull_quality")(_bind(pull_clients_quality, folder=_folder_of(deployment)))()
+    description = "Ask Meta what it counted, for the morning's reports"
+    with _build_small_dag(deployment, QUALITY, settings.quality, description, QUALITY_PAGE) as dag:
+        dag.on_failure_callback = make_callbacks(settings.notify.failure) or None
+        task(task_id="pull_quality")(_bind(pull_clients_quality, folder=_get_folder(deployment)))()
     return dag
 
 
-def _settle_dag(deployment: Deployment, uploads: list[str]) -> DAG:
-    """Between two nights: one task an upload, which settles what its earlier runs owe."""
+def _build_settle_dag(deployment: Deployment, uploads: list[str]) -> DAG:
+    """One task per upload, which settles what its earlier runs owe, between two scheduled runs."""
     settings = deployment.platform.airflow
     description = "Settle what earlier runs owe: open days, unconfirmed events, deferred events"
-    with _small_dag(deployment, SETTLE, settings.settle, description, SETTLE_PAGE) as dag:
-        dag.on_failure_callback = notices(settings.notify.failure) or None
-        settle = task(task_id="settle", map_index_template="{{ upload }}", **_pool(settings.pools.upload))
+    with _build_small_dag(deployment, SETTLE, settings.settle, description, SETTLE_PAGE) as dag:
+        dag.on_failure_callback = make_callbacks(settings.notify.failure) or None
+        settle = task(
+            task_id="settle", map_index_template="{{ upload }}", **_make_pool_arguments(settings.pools.upload)
+        )
         # Airflow renders literal values of expand() too; names of good uploads hold letters, digits, _ . and - only.
-        settle(_bind(settle_one, folder=_folder_of(deployment))).expand(upload=uploads)
+        settle(_bind(settle_one, folder=_get_folder(deployment))).expand(upload=uploads)
     return dag
 
 
-def _small_dag(
+def _build_small_dag(
     deployment: Deployment,
     dag_id: str,
     when: HealthSettings | QualitySettings | SettleSettings,
@@ -186,12 +204,12 @@ def _small_dag(
         catchup=False,
         is_paused_upon_creation=True,
         max_active_runs=1,
-        default_args=_default_args(settings),
+        default_args=_make_default_args(settings),
         tags=[TAG, *settings.tags],
     )
 
 
-def _folder_of(deployment: Deployment) -> str:
+def _get_folder(deployment: Deployment) -> str:
     """The configuration folder for the tasks, by the path by which it was read.
 
     Symbolic links stay as they are: what git-sync or a deployment puts behind one changes with every commit, and each
@@ -200,7 +218,7 @@ def _folder_of(deployment: Deployment) -> str:
     return str(deployment.folder.absolute())
 
 
-def _default_args(settings: AirflowSettings) -> dict[str, Any]:
+def _make_default_args(settings: AirflowSettings) -> dict[str, Any]:
     return {
         "owner": settings.owner,
         "retries": settings.retries,
@@ -211,30 +229,32 @@ def _default_args(settings: AirflowSettings) -> dict[str, Any]:
     }
 
 
-def _tags(upload: Upload, settings: AirflowSettings) -> list[str]:
+def _make_tags(upload: Upload, settings: AirflowSettings) -> list[str]:
     client = [str(upload.client.constant)] if upload.client.constant else []
-    return list(dict.fromkeys([TAG, *client, *settings.tags]))
+    return list(dict.fromkeys([TAG, *client, upload.window.timezone, *settings.tags]))
 
 
-def _chain_tasks(place: Mapping[str, str], settings: AirflowSettings) -> None:
+def _chain_tasks(location: Mapping[str, str], settings: AirflowSettings) -> None:
     """The graph. ``prepare`` is one task and ``upload`` is mapped: see ``tasks.prepare`` for why."""
-    reading, sending = _pool(settings.pools.prepare), _pool(settings.pools.upload)
+    reading, sending = _make_pool_arguments(settings.pools.prepare), _make_pool_arguments(settings.pools.upload)
     # Airflow's decorators keep a function's types, but what they return is a promise of its value.
-    # Of what keeps a run from having books, somebody is told here; of all else, by reconcile.
-    reading["on_failure_callback"] = TellFailure(**place)
-    manifest: Any = task(task_id="plan", **reading)(_bind(tasks.plan, **place))()
-    units: Any = task(task_id="prepare", **reading)(_bind(tasks.prepare, **place))(manifest=manifest)
+    # Failures before a run has books are reported here; all others by reconcile.
+    reading["on_failure_callback"] = FailureAlert(**location)
+    manifest: Any = task(task_id="plan", **reading)(_bind(tasks.plan, **location))()
+    units: Any = task(task_id="prepare", **reading)(_bind(tasks.prepare, **location))(manifest=manifest)
     # A pool given to expand() would be ignored: it belongs to the task that is mapped.
     send = task(
         task_id="upload",
         map_index_template="{{ client }}",
         max_active_tis_per_dagrun=settings.clients_at_once,
         **sending,
-    )(_bind(tasks.send_client, **place))
+    )(_bind(tasks.send_client, **location))
     sent = send.expand(unit=units)
-    close = task(task_id="reconcile", trigger_rule=TriggerRule.ALL_DONE, outlets=[delivered(place["upload"])])
-    closed = close(_bind(tasks.reconcile, **place))(manifest=manifest)
-    sent >> closed >> task(task_id="purge")(_bind(tasks.purge, **place))(manifest=manifest)
+    close = task(
+        task_id="reconcile", trigger_rule=TriggerRule.ALL_DONE, outlets=[make_delivered_asset(location["upload"])]
+    )
+    closed = close(_bind(tasks.reconcile, **location))(manifest=manifest)
+    sent >> closed >> task(task_id="purge")(_bind(tasks.purge, **location))(manifest=manifest)
 
 
 def _bind(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
@@ -255,12 +275,12 @@ def _bind(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
     return bound
 
 
-def delivered(upload: str) -> Asset:
+def make_delivered_asset(upload: str) -> Asset:
     """The asset that has an event whenever a run of ``upload`` sent everything; for DAGs that wait for it."""
-    return Asset(name=dag_id_of(upload), uri=f"offline-capi://{quote(upload)}")
+    return Asset(name=make_dag_id(upload), uri=f"offline-capi://{quote(upload)}")
 
 
-def _pool(name: str | None) -> dict[str, Any]:
+def _make_pool_arguments(name: str | None) -> dict[str, Any]:
     return {"pool": name} if name else {}
 
 
@@ -272,26 +292,28 @@ def _schedule(deployment: Deployment, upload: Upload) -> DailyPartitionTimetable
 # ---------------------------------------------------------------------------------------------- broken files
 
 
-def _loaded(folder: Path) -> tuple[Deployment, dict[str, ConfigError]]:
+def _load(folder: Path) -> tuple[Deployment, dict[str, ConfigError]]:
     """The deployment, and the errors of the uploads that cannot become a DAG of their own, by upload or file."""
     deployment, broken = load_each(folder)
-    unfit = {name: [*_unfit(deployment, upload)] for name, upload in deployment.uploads.items()}
-    unfit[HEALTH] = [*_not_there(deployment.platform.airflow.health.notify, CLIENTS_FILE, f"{_HEALTH_PATH}.notify")]
+    unfit = {name: [*_find_problems(deployment, upload)] for name, upload in deployment.uploads.items()}
+    unfit[HEALTH] = [
+        *_find_missing_notifiers(deployment.platform.airflow.health.notify, CLIENTS_FILE, f"{_HEALTH_PATH}.notify")
+    ]
     errors = {name: ConfigError(f"{name} cannot be run by Airflow as it is", bad) for name, bad in unfit.items() if bad}
     return deployment, {**broken, **errors}
 
 
-def _unfit(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
+def _find_problems(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
     """What only Airflow can find wrong with an upload that is valid by itself."""
-    yield from _unfit_schedule(deployment, upload)
+    yield from _find_schedule_problems(deployment, upload)
     for kind, notifiers in deployment.resolve_airflow(upload).notify:
         path = f"airflow.notify.{kind}"
-        yield from _not_there(notifiers, deployment.locate(upload, path), path)
+        yield from _find_missing_notifiers(notifiers, deployment.locate(upload, path), path)
 
 
-def _unfit_schedule(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
+def _find_schedule_problems(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
     cron = deployment.resolve_schedule(upload)
-    if cron is not None and not runs_daily(cron):
+    if cron is not None and not is_daily(cron):
         message = (
             f'"{cron}" does not run every day, and a run covers one day: the days between would be lost; '
             f'run daily ("0 3 * * *"), or by hand only: schedule: none'
@@ -299,17 +321,17 @@ def _unfit_schedule(deployment: Deployment, upload: Upload) -> Iterator[Problem]
         yield Problem(deployment.locate(upload, "schedule"), None, "schedule", message)
 
 
-def _not_there(notifiers: Iterable[Notifier], place: str, path: str) -> Iterator[Problem]:
-    """Notifiers that cannot be called: found now rather than on the night when somebody should have been told."""
+def _find_missing_notifiers(notifiers: Iterable[Notifier], file: str, path: str) -> Iterator[Problem]:
+    """Notifiers that cannot be called: found now rather than when an alert is due."""
     for notifier in notifiers:
-        module = missing_module(notifier)
+        module = find_missing_module(notifier)
         if module:
             message = f'"{notifier.call}" cannot be called: there is no module "{module}" here'
-            yield Problem(place, None, path, message)
+            yield Problem(file, None, path, message)
 
 
-def _broken_dag(deployment: Deployment, dag_id: str, error: ConfigError, *names: str) -> DAG:
-    """A DAG under the usual name that fails each night with the problems of its file."""
+def _build_broken_dag(deployment: Deployment, dag_id: str, error: ConfigError, *names: str) -> DAG:
+    """A DAG under the usual name that fails each day with the problems of its file."""
     settings = deployment.platform.airflow
     with DAG(
         dag_id,
@@ -321,7 +343,7 @@ def _broken_dag(deployment: Deployment, dag_id: str, error: ConfigError, *names:
         max_active_runs=1,
         default_args={"owner": settings.owner, "retries": 0},
         tags=[TAG, "config-error", *settings.tags],
-        on_failure_callback=notices(settings.notify.failure) or None,
+        on_failure_callback=make_callbacks(settings.notify.failure) or None,
     ) as dag:
-        task(task_id="config_error")(_bind(explain_config, folder=_folder_of(deployment), names=names))()
+        task(task_id="config_error")(_bind(explain_config, folder=_get_folder(deployment), names=names))()
     return dag

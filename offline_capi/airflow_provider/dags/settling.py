@@ -1,4 +1,4 @@
-"""Between two nights: settle what earlier runs of an upload owe, and nothing else."""
+"""Settle what earlier runs of an upload owe, between two scheduled runs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import structlog
 from airflow.sdk import get_current_context
 
-from offline_capi.airflow_provider.observability.alerting import tell_alerts
+from offline_capi.airflow_provider.observability.alerting import send_alerts
 from offline_capi.airflow_provider.observability.task_logging import log_report
 from offline_capi.airflow_provider.operators.failures import raise_for_unsettled
-from offline_capi.airflow_provider.operators.task_context import Place, opened, refuse_unknown_conf
+from offline_capi.airflow_provider.operators.task_context import TaskLocation, open_upload, refuse_unknown_conf
 
 __all__ = ["settle_one"]
 
@@ -24,10 +24,10 @@ def settle_one(folder: str, upload: str) -> dict[str, int]:
     refuse_unknown_conf(context)
     from offline_capi.pipeline.settle import settle_upload
 
-    with opened(Place(folder, upload)) as (one, services):
+    with open_upload(TaskLocation(folder, upload)) as (one, services):
         settled = settle_upload(one, services, announce=_log.info)
         for report in settled.reports:
-            tell_alerts(report, services)
+            send_alerts(report, services)
     for report in settled.reports:
         log_report(report)
     if not settled.touched:

@@ -27,13 +27,13 @@ from offline_capi.model import start_of_day
 if TYPE_CHECKING:
     from pendulum import DateTime
 
-__all__ = ["DailyPartitionTimetable", "runs_daily"]
+__all__ = ["DailyPartitionTimetable", "is_daily"]
 
 _PRESETS = ("@daily", "@midnight", "@hourly")
 _A_DAY = timedelta(days=1)
 
 
-def runs_daily(cron: str) -> bool:
+def is_daily(cron: str) -> bool:
     """Whether ``cron`` fires on every day of the year: each run covers one day, so a skipped day would be lost."""
     return cron in _PRESETS or cron.split()[2:] == ["*", "*", "*"]
 
@@ -53,7 +53,7 @@ class DailyPartitionTimetable(CronPartitionTimetable):
 
     def validate(self) -> None:
         super().validate()
-        if not runs_daily(self._expression):
+        if not is_daily(self._expression):
             raise AirflowTimetableInvalid(f'"{self._expression}" does not run every day; days between would be lost')
 
     def serialize(self) -> dict[str, Any]:
@@ -87,20 +87,20 @@ class DailyPartitionTimetable(CronPartitionTimetable):
         return self._start(day)
 
     def _get_partition_date(self, *, run_date: DateTime) -> DateTime:
-        today = self._start(self._day_of(run_date))
-        return self._start(self._day_of(today - timedelta(microseconds=1)))
+        today = self._start(self._get_day(run_date))
+        return self._start(self._get_day(today - timedelta(microseconds=1)))
 
     def _format_key(self, partition_date: DateTime) -> str:
-        return self._day_of(partition_date).isoformat()
+        return self._get_day(partition_date).isoformat()
 
     def _get_next(self, current: DateTime) -> DateTime:
-        first = self._day_of(current)
-        ticks = (tick for days in count() for tick in self._ticks(first + days * _A_DAY))
+        first = self._get_day(current)
+        ticks = (tick for days in count() for tick in self._list_ticks(first + days * _A_DAY))
         return pendulum.instance(next(tick for tick in ticks if tick > current))
 
     def _get_prev(self, current: DateTime) -> DateTime:
-        last = self._day_of(current)
-        ticks = (tick for days in count() for tick in reversed(self._ticks(last - days * _A_DAY)))
+        last = self._get_day(current)
+        ticks = (tick for days in count() for tick in reversed(self._list_ticks(last - days * _A_DAY)))
         return pendulum.instance(next(tick for tick in ticks if tick < current))
 
     @cached_property
@@ -112,7 +112,7 @@ class DailyPartitionTimetable(CronPartitionTimetable):
         )
         return sorted(time(int(hour), int(minute)) for hour in hours for minute in minutes)
 
-    def _ticks(self, day: date) -> list[datetime]:
+    def _list_ticks(self, day: date) -> list[datetime]:
         """When it runs on a local day, in order; never on a day that does not exist."""
         if not self._has(day):
             return []
@@ -121,11 +121,11 @@ class DailyPartitionTimetable(CronPartitionTimetable):
         return sorted({min(max(at, start), last) for at in times})
 
     def _has(self, day: date) -> bool:
-        return self._day_of(self._start(day)) == day
+        return self._get_day(self._start(day)) == day
 
     def _start(self, day: date) -> DateTime:
         return pendulum.instance(start_of_day(day, self._timezone).astimezone(UTC))
 
-    def _day_of(self, moment: datetime) -> date:
+    def _get_day(self, moment: datetime) -> date:
         local = moment.astimezone(UTC).astimezone(self._timezone)
         return date(local.year, local.month, local.day)

@@ -1,8 +1,9 @@
-"""Which range of source time a run covers: one function, and nothing in it looks at the clock.
+"""Which range of source time a run covers: one function that does not read the clock.
 
 A manual run in Airflow 3 has neither a logical date nor a data interval, and a plain cron string gives an interval of
 no length. So the window comes from what the person or the timetable said, in this order: the form's ``since`` and
-``until``, the partition key (a day), a data interval that has a length.
+``until``, the partition key (a day), a data interval that has a length, and for a run by hand the day before it was
+triggered.
 """
 
 from __future__ import annotations
@@ -24,30 +25,38 @@ _ADVICE = (
 
 
 def resolve_window(
-    params: Mapping[str, Any], partition_key: str | None, data_interval: tuple[datetime, datetime] | None, zone: str
+    params: Mapping[str, Any],
+    partition_key: str | None,
+    data_interval: tuple[datetime, datetime] | None,
+    zone: str,
+    *,
+    triggered_at: datetime | None = None,
 ) -> Window:
-    """The window of a run in ``zone``; the same arguments give the same window whenever it is asked for.
+    """The window of a run in ``zone``; the same arguments give the same window at any time.
 
-    Raises ``UsageError`` when none of the three says anything, or when what is said cannot be read.
+    ``triggered_at`` is given for runs by hand. Raises ``UsageError`` when nothing says which days, or when what is
+    said cannot be read.
     """
     try:
         if params.get("since") or params.get("until"):
-            return _window_of_form(params, ZoneInfo(zone))
+            return _parse_form(params, ZoneInfo(zone))
         if partition_key:
-            return _window_of_key(partition_key, zone)
+            return _parse_partition_key(partition_key, zone)
         if data_interval and data_interval[0] < data_interval[1]:
             return Window(*(convert_to_zone(at, ZoneInfo(zone)) for at in data_interval))
+        if triggered_at is not None:
+            return Window.of_day(convert_to_zone(triggered_at, ZoneInfo(zone)).date() - timedelta(days=1), zone)
     except OverflowError:
         raise UsageError(f"a day of this run is at the end of the calendar (year 1 or 9999). {_ADVICE}") from None
     raise UsageError(f"this run does not say which days it covers. {_ADVICE}")
 
 
-def _window_of_form(params: Mapping[str, Any], zone: ZoneInfo) -> Window:
+def _parse_form(params: Mapping[str, Any], zone: ZoneInfo) -> Window:
     """``until`` may be left out: the window is then one day long, as on the command line."""
     if not params.get("since"):
         raise UsageError(f"until is given without since. {_ADVICE}")
-    since = _moment("since", params["since"], zone)
-    until = _moment("until", params["until"], zone) if params.get("until") else since + timedelta(days=1)
+    since = _parse_moment("since", params["since"], zone)
+    until = _parse_moment("until", params["until"], zone) if params.get("until") else since + timedelta(days=1)
     if since.astimezone(UTC) >= until.astimezone(UTC):
         raise UsageError(
             f"since {params['since']} is not before until {params['until']}. Until is not included: for one day, "
@@ -56,7 +65,7 @@ def _window_of_form(params: Mapping[str, Any], zone: ZoneInfo) -> Window:
     return Window(since, until)
 
 
-def _moment(name: str, value: str, zone: ZoneInfo) -> datetime:
+def _parse_moment(name: str, value: str, zone: ZoneInfo) -> datetime:
     """A date (its local midnight), or a time; naive times are in ``zone``, aware ones are turned to it."""
     try:
         moment = datetime.fromisoformat(value)
@@ -65,7 +74,7 @@ def _moment(name: str, value: str, zone: ZoneInfo) -> datetime:
     return moment.replace(tzinfo=zone) if moment.tzinfo is None else convert_to_zone(moment, zone)
 
 
-def _window_of_key(partition_key: str, zone: str) -> Window:
+def _parse_partition_key(partition_key: str, zone: str) -> Window:
     try:
         day = date.fromisoformat(partition_key)
     except ValueError as error:

@@ -40,13 +40,13 @@ class MetaConversionsHook(BaseHook):
     @property
     def pixel_id(self) -> str:
         """The pixel that the connection names; empty where ``clients.yml`` alone knows it."""
-        return str(self._extra("pixel_id", ""))
+        return str(self._get_extra("pixel_id", ""))
 
     @property
     def token(self) -> Secret:
-        from offline_capi.airflow_provider.hooks.secrets import token_of
+        from offline_capi.airflow_provider.hooks.secrets import extract_token
 
-        return token_of(self.connection)
+        return extract_token(self.connection)
 
     def get_conn(self) -> Sender:
         """Our client for this connection: ``post(pixel, body)`` sends one request. Close it by closing ``graph``."""
@@ -57,7 +57,7 @@ class MetaConversionsHook(BaseHook):
 
         secret = self._app_secret
         envelope = Envelope(
-            partner_agent=self._extra("partner_agent", None),
+            partner_agent=self._get_extra("partner_agent", None),
             appsecret_proof=appsecret_proof(self.token, secret) if secret else None,
         )
         url, version = self._endpoint
@@ -76,10 +76,10 @@ class MetaConversionsHook(BaseHook):
 
         if not self.pixel_id:
             return False, "the connection names no pixel, and without one there is nothing to test"
-        code, now = self._extra("test_event_code", None), datetime.now(UTC)
+        code, now = self._get_extra("test_event_code", None), datetime.now(UTC)
         try:
             url, version = self._endpoint
-            access = ClientAccess(Credentials(self.token, self._app_secret), self._extra("partner_agent", None))
+            access = ClientAccess(Credentials(self.token, self._app_secret), self._get_extra("partner_agent", None))
             with GraphClient(url, dict.fromkeys(FAMILIES, version), timeout_s=_TIMEOUT_S) as graph:
                 tested = probe_pixel(graph, self.pixel_id, access, code=code, now=now)
         except ConfigError as error:
@@ -97,9 +97,9 @@ class MetaConversionsHook(BaseHook):
         from offline_capi.config.types import is_loopback, require_encrypted_url
         from offline_capi.errors import ConfigError
 
-        url = str(self._extra("graph_url", GRAPH_URL))
+        url = str(self._get_extra("graph_url", GRAPH_URL))
         try:
-            url = require_encrypted_url(url, allow_http=self._extra("allow_http", False) in (True, "true"))
+            url = require_encrypted_url(url, allow_http=self._get_extra("allow_http", False) in (True, "true"))
         except ValueError as error:
             said = str(error).replace("platform.allow_http: true", "allow_http: true among the connection's extras")
             raise ConfigError(f"the connection's graph_url {said}") from None
@@ -109,15 +109,15 @@ class MetaConversionsHook(BaseHook):
                 f"the connection's graph_url is neither {GRAPH_URL} nor on this machine: set OFFLINE_CAPI_GRAPH_URL to"
                 " it in the environment of the workers, and of the API server for the Test button"
             )
-        return url, self._extra("graph_version", Platform().graph_version)
+        return url, self._get_extra("graph_version", Platform().graph_version)
 
     @property
     def _app_secret(self) -> Secret | None:
         from offline_capi.config import Secret
 
-        secret = self._extra("app_secret", "")
+        secret = self._get_extra("app_secret", "")
         return Secret(secret) if secret else None
 
-    def _extra(self, name: str, default: Any) -> Any:
+    def _get_extra(self, name: str, default: Any) -> Any:
         """A field of the connection's form; an empty one counts as not given."""
         return self.connection.extra_dejson.get(name) or default

@@ -20,7 +20,7 @@ from offline_capi.config.loading import SharedEnvironment
 from offline_capi.config.secrets import convert_connection_to_url
 from offline_capi.errors import ConfigError
 
-__all__ = ["AirflowEnvironment", "AirflowSecrets", "token_of"]
+__all__ = ["AirflowEnvironment", "AirflowSecrets", "extract_token"]
 
 
 class AirflowEnvironment(SharedEnvironment):
@@ -52,22 +52,22 @@ class AirflowSecrets:
         self._environment = EnvironmentSecrets(environment)
 
     def token(self, ref: SecretRef) -> Secret:
-        connection = None if ref.connection is None else _connection(ref.connection)
+        connection = None if ref.connection is None else _find_connection(ref.connection)
         if connection is None:
-            return _masked(self._environment.token(ref))
-        return token_of(connection)
+            return _mask(self._environment.token(ref))
+        return extract_token(connection)
 
     def connection_url(self, name: str) -> Secret:
-        connection = None if self._environment.has_own(name) else _connection(name)
+        connection = None if self._environment.has_own(name) else _find_connection(name)
         if connection is None:
-            return _masked(self._environment.connection_url(name))
-        url = convert_connection_to_url(json.dumps(_fields(connection)), name)
+            return _mask(self._environment.connection_url(name))
+        url = convert_connection_to_url(json.dumps(_list_fields(connection)), name)
         if url is None:
             raise ConfigError(f'the Airflow connection "{name}" has no type that stands for a database')
-        return _masked(Secret(url))
+        return _mask(Secret(url))
 
 
-def token_of(connection: Any) -> Secret:
+def extract_token(connection: Any) -> Secret:
     """The token that an Airflow connection holds: its password, else ``access_token`` among its extras."""
     value = connection.password or connection.extra_dejson.get("access_token")
     if not value:
@@ -75,22 +75,22 @@ def token_of(connection: Any) -> Secret:
             f'the Airflow connection "{connection.conn_id}" holds no token: put it into the password, '
             "shown as Access token in the form"
         )
-    return _masked(Secret(value))
+    return _mask(Secret(value))
 
 
-def _connection(name: str) -> Any | None:
+def _find_connection(name: str) -> Any | None:
     try:
         return BaseHook.get_connection(name)
     except AirflowNotFoundException:
         return None
 
 
-def _masked(secret: Secret) -> Secret:
+def _mask(secret: Secret) -> Secret:
     mask_secret(secret.reveal())
     return secret
 
 
-def _fields(connection: Any) -> dict[str, Any]:
+def _list_fields(connection: Any) -> dict[str, Any]:
     """The connection as Airflow's JSON spells it."""
     names = ("conn_type", "login", "password", "host", "port", "schema", "extra")
     return {name: getattr(connection, name) for name in names}

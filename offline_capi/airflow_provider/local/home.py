@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["SQLITE_WAIT", "demo_environment"]
+__all__ = ["SQLITE_WAIT", "make_demo_environment"]
 
 #: Seconds that Airflow's processes wait for each other's lock on an SQLite file; with SQLite's own 5, schedulers died.
 SQLITE_WAIT = {"timeout": 60}
 
 
-def demo_environment(home: Path, dags: Path) -> dict[str, str]:
+def make_demo_environment(home: Path, dags: Path) -> dict[str, str]:
     """Environment variables for an embedded Airflow in ``home`` that reads the DAG files of ``dags``."""
     home, dags = home.resolve(), dags.resolve()
     return {

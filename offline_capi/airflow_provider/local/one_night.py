@@ -1,4 +1,4 @@
-"""Run one night of one upload's DAG in this process, on an embedded metadata database.
+"""Run one upload's DAG once in this process, on an embedded metadata database.
 
 ::
 
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from offline_capi.airflow_provider.local.home import demo_environment
+from offline_capi.airflow_provider.local.home import make_demo_environment
 from offline_capi.errors import ConfigError, UsageError
 from offline_capi.runtime.bugs import contain_hooks
 
@@ -29,7 +29,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run, print, exit code: 0 all well, 1 a task failed, 2 there is no such upload."""
-    options = _parser().parse_args(arguments)
+    options = _make_parser().parse_args(arguments)
     try:
         return 1 if _run(options) else 0
     except ConfigError as error:
@@ -38,19 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the night in the Airflow home of this process; returns how many tasks failed."""
+    """Run the DAG in the Airflow home of this process; returns how many tasks failed."""
     home = Path(os.environ.get("AIRFLOW_HOME", ".airflow"))
-    for name, value in demo_environment(home, options.dags).items():
+    for name, value in make_demo_environment(home, options.dags).items():
         os.environ.setdefault(name, value)
     log = home / "logs" / "one_night.log"
-    with _log_apart(log, verbose=options.verbose) as terminal:
+    with _redirect_output(log, verbose=options.verbose) as terminal:
         failed = _run_night(options, terminal)
         if failed and not options.verbose:
             terminal.write(f"  {failed} failed; Airflow's log is {os.path.relpath(log)}\n")
     return failed
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="offline_capi.airflow_provider.local.one_night", description=__doc__)
     parser.add_argument("--dags", type=Path, default=Path("dags"), help="folder of the DAG files")
     parser.add_argument("--upload", required=True, help="name of a file in uploads/, without .yml")
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _log_apart(log: Path, *, verbose: bool) -> Iterator[IO[str]]:
+def _redirect_output(log: Path, *, verbose: bool) -> Iterator[IO[str]]:
     """Turn everything this process prints to ``log``, by file descriptor, and yield the terminal.
 
     Airflow writes through several loggers, and some keep the stream they found when they were imported.
@@ -90,17 +90,17 @@ def _run_night(options: argparse.Namespace, terminal: IO[str]) -> int:
     """Run the DAG to its end; returns how many of its tasks failed."""
     from airflow.sdk.listener import get_listener_manager
 
-    from offline_capi.airflow_provider.observability.console_listener import Announcer
+    from offline_capi.airflow_provider.observability.console_listener import ConsoleListener
 
     _migrate()
     dag = _find_dag(options.dags, options.upload)
-    announcer = Announcer(terminal)
+    announcer = ConsoleListener(terminal)
     listeners: Any = get_listener_manager()
     listeners.add_listener(announcer)
     terminal.write(f"  {dag.dag_id}, {options.since} to {options.until}\n")
     conf = {"since": options.since, "until": options.until, "clients": options.client, "dry_run": options.dry_run}
     run = dag.test(run_conf=conf)
-    announcer.tell_rest(run.get_task_instances())
+    announcer.print_rest(run.get_task_instances())
     return announcer.failed
 
 
@@ -118,15 +118,15 @@ def _migrate() -> None:
 def _find_dag(dags: Path, upload: str) -> Any:
     from airflow.dag_processing.dagbag import DagBag
 
-    from offline_capi.airflow_provider.dags.dag_factory import PREFIX, dag_id_of
+    from offline_capi.airflow_provider.dags.dag_factory import PREFIX, make_dag_id
 
     bag = DagBag(dag_folder=str(dags.resolve()), bundle_path=dags.resolve())
-    if dag_id_of(upload) not in bag.dags:
+    if make_dag_id(upload) not in bag.dags:
         known = (
             ", ".join(sorted(dag_id.removeprefix(PREFIX) for dag_id in bag.dags if dag_id.startswith(PREFIX))) or "none"
         )
         raise UsageError("\n".join([f"no upload {upload} in {dags}; known: {known}", *bag.import_errors.values()]))
-    dag = bag.dags[dag_id_of(upload)]
+    dag = bag.dags[make_dag_id(upload)]
     dag.deadline = None  # Airflow 3.3's dag.test() fails on any DAG that has one
     return dag
 

@@ -1,6 +1,6 @@
-"""Telling people how a run went, by functions and Airflow notifiers that an upload's YAML names.
+"""Callbacks for how a run went: functions and Airflow notifiers that an upload's YAML names.
 
-They are loaded when somebody is to be told, so that a DAG file loads nothing for them.
+They are imported when they are called, so that a DAG file imports nothing for them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from offline_capi.config.airflow import AirflowSettings, Notifier
 from offline_capi.errors import ConfigError
 
-__all__ = ["Notice", "deadline_alerts", "missing_module", "notices", "tell_missed_deadline"]
+__all__ = ["AlertCallback", "find_missing_module", "make_callbacks", "make_deadline_alerts", "report_missed_deadline"]
 
 
-class Notice:
-    """A callback of Airflow's: called with the run's context, it tells whoever ``call`` names."""
+class AlertCallback:
+    """An Airflow callback: called with the run's context, it calls what ``call`` names."""
 
     def __init__(self, call: str, arguments: Mapping[str, Any]) -> None:
         self.call, self.arguments = call, dict(arguments)
@@ -35,32 +35,34 @@ class Notice:
         is_notifier = inspect.isclass(called) and issubclass(called, BaseNotifier)
         if module.startswith("airflow.providers.") and not is_notifier:
             raise ConfigError(f'notify: "{self.call}" is no notifier of Airflow: name a class that is one')
-        tell: Any = called(**self.arguments) if inspect.isclass(called) else partial(called, **self.arguments)
-        tell(context)
+        notify: Any = called(**self.arguments) if inspect.isclass(called) else partial(called, **self.arguments)
+        notify(context)
 
 
-def notices(notifiers: Iterable[Notifier]) -> list[Callable[[Any], None]]:
+def make_callbacks(notifiers: Iterable[Notifier]) -> list[Callable[[Any], None]]:
     """A callback for each of them."""
-    return [Notice(notifier.call, notifier.arguments) for notifier in notifiers]
+    return [AlertCallback(notifier.call, notifier.arguments) for notifier in notifiers]
 
 
-def deadline_alerts(settings: AirflowSettings) -> list[DeadlineAlert] | None:
-    """The alert of a run that is not over in time; who is told of failures is told of it, unless others are named."""
+def make_deadline_alerts(settings: AirflowSettings) -> list[DeadlineAlert] | None:
+    """The alert of a run that is not over in time: by ``notify.deadline``, or else by ``notify.failure``."""
     if settings.deadline is None:
         return None
-    told = settings.notify.deadline or settings.notify.failure
-    arguments = {"notifiers": [notifier.model_dump(mode="json") for notifier in told]}
-    callback = SyncCallback(f"{__name__}.{tell_missed_deadline.__name__}", arguments)
-    return [DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, settings.deadline, callback, name=_name(settings))]
+    notifiers = settings.notify.deadline or settings.notify.failure
+    arguments = {"notifiers": [notifier.model_dump(mode="json") for notifier in notifiers]}
+    callback = SyncCallback(f"{__name__}.{report_missed_deadline.__name__}", arguments)
+    return [
+        DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, settings.deadline, callback, name=_format_deadline(settings))
+    ]
 
 
-def tell_missed_deadline(notifiers: Sequence[Mapping[str, Any]], context: Any = None) -> None:
+def report_missed_deadline(notifiers: Sequence[Mapping[str, Any]], context: Any = None) -> None:
     """What Airflow calls when a deadline has passed; without notifiers its home page alone shows it."""
     for notifier in notifiers:
-        Notice(**notifier)(context or {})
+        AlertCallback(**notifier)(context or {})
 
 
-def missing_module(notifier: Notifier) -> str | None:
+def find_missing_module(notifier: Notifier) -> str | None:
     """The module that ``call`` names, if there is none of this name here. Only the packages around it are loaded."""
     module = notifier.call.partition(":")[0]
     try:
@@ -69,6 +71,6 @@ def missing_module(notifier: Notifier) -> str | None:
         return error.name or module
 
 
-def _name(settings: AirflowSettings) -> str:
+def _format_deadline(settings: AirflowSettings) -> str:
     hours = (settings.deadline or timedelta()) / timedelta(hours=1)
     return f"sent within {hours:g} h"

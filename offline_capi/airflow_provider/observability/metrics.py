@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["count_events", "count_sending"]
 
-#: The client of rows that say none, or one that nobody knows.
-_NOBODY = "unknown"
+#: The client of rows that name none, or one that is not configured.
+UNKNOWN_CLIENT = "unknown"
 
 
 def count_sending(tally: Tally, duration: timedelta, **tags: str) -> None:
     """What one sending took, whether or not everything arrived; ``tags`` say of which upload, and of which client."""
-    fit = _fit(tags)
+    fit = _normalize_tags(tags)
     stats.incr("offline_capi.requests", tally.requests, tags=fit)
     stats.incr("offline_capi.tries", tally.tries, tags=fit)
     stats.timing("offline_capi.send.duration", duration, tags=fit)
@@ -42,20 +42,28 @@ def count_events(report: RunReport, clients: Container[str], before: RunReport |
 
     A row may name a client that is none of ``clients``, and what it says there is no tag.
     """
-    earlier: Counter[tuple[Fate, str]] = _by_client(before.tally, clients) if before else Counter()
-    for (fate, client), events in (_by_client(report.tally, clients) - earlier).items():
-        stats.incr(f"offline_capi.events.{fate.value}", events, tags=_fit({"upload": report.upload, "client": client}))
-    stats.timing("offline_capi.run.duration", report.ended_at - report.started_at, tags=_fit({"upload": report.upload}))
+    earlier: Counter[tuple[Fate, str]] = _count_by_client(before.tally, clients) if before else Counter()
+    for (fate, client), events in (_count_by_client(report.tally, clients) - earlier).items():
+        stats.incr(
+            f"offline_capi.events.{fate.value}",
+            events,
+            tags=_normalize_tags({"upload": report.upload, "client": client}),
+        )
+    stats.timing(
+        "offline_capi.run.duration",
+        report.ended_at - report.started_at,
+        tags=_normalize_tags({"upload": report.upload}),
+    )
 
 
-def _by_client(tally: Tally, clients: Container[str]) -> Counter[tuple[Fate, str]]:
+def _count_by_client(tally: Tally, clients: Container[str]) -> Counter[tuple[Fate, str]]:
     events: Counter[tuple[Fate, str]] = Counter()
     for count, rows in tally.fates.items():
         client = count.client if count.client in clients else None
-        events[count.fate, client or _NOBODY] += rows
+        events[count.fate, client or UNKNOWN_CLIENT] += rows
     return events
 
 
-def _fit(tags: Mapping[str, str]) -> dict[str, str]:
+def _normalize_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Where tags are part of the name, as in InfluxDB's StatsD, Airflow drops a metric for one foreign character."""
     return {name: stats.normalize_name_for_stats(value, log_warning=False) for name, value in tags.items()}

@@ -23,15 +23,15 @@ from offline_capi.errors import (
 if TYPE_CHECKING:
     from offline_capi.storage.staging import Stage, StagedEvents
 
-__all__ = ["MAX_UNITS", "MAX_XCOM_BYTES", "describe_failure", "join_failures", "make_units", "staged_of"]
+__all__ = ["MAX_UNITS", "MAX_XCOM_BYTES", "describe_failure", "join_failures", "make_units", "read_staged"]
 
 #: Mapped tasks of one run: well below Airflow's default of 1,024.
 MAX_UNITS = 256
 #: What the units of a run may come to as an XCom, a row of Airflow's database; more is kept in the stage.
 MAX_XCOM_BYTES = 65_536
-#: What a client costs beside its events (a request at least, a look into the ledger), counted as events.
+#: Overhead of a client (at least one request, one ledger lookup), counted as events.
 CLIENT_COST_EVENTS = 100
-_MAX_NAME = 80
+_MAX_NAME_CHARS = 80
 #: Failures that do not pass, the one to act on first: see ``retries``.
 _FINAL = (AccessDeniedError, BalanceError, SourceSchemaError, ConfigError, PartialLossError)
 
@@ -47,17 +47,17 @@ def make_units(
     files: dict[str, list[StagedEvents]] = {}
     for one in staged:
         files.setdefault(one.client, []).append(one)
-    batches = _batches({name: sum(one.events for one in own) for name, own in files.items()}, limit)
+    batches = _group_clients({name: sum(one.events for one in own) for name, own in files.items()}, limit)
     units = [
-        {"client": _label(clients), "staged": [one.to_json() for name in clients for one in files[name]]}
+        {"client": _make_label(clients), "staged": [one.to_json() for name in clients for one in files[name]]}
         for clients in batches
     ]
     if len(json.dumps(units)) <= MAX_XCOM_BYTES:
         return units
-    return [_kept_in_stage(unit, number, stage, run_id) for number, unit in enumerate(units)]
+    return [_keep_in_stage(unit, number, stage, run_id) for number, unit in enumerate(units)]
 
 
-def staged_of(unit: Mapping[str, Any], stage: Stage) -> list[StagedEvents]:
+def read_staged(unit: Mapping[str, Any], stage: Stage) -> list[StagedEvents]:
     """The staged files of a unit, those of one client next to each other; none where the stage was purged."""
     from offline_capi.storage.staging import StagedEvents
 
@@ -74,12 +74,12 @@ def join_failures(failures: Mapping[str, OfflineCapiError], clients: int) -> Off
     """
     if len(failures) == 1:
         return next(iter(failures.values()))
-    told = "\n".join(f"  {describe_failure(client, error)}" for client, error in failures.items())
+    lines = "\n".join(f"  {describe_failure(client, error)}" for client, error in failures.items())
     found = [*failures.values()]
     kind: type[OfflineCapiError] = TemporaryError
     if all(isinstance(error, _FINAL) for error in found):
         kind = next(kind for kind in _FINAL if any(isinstance(error, kind) for error in found))
-    return kind(f"{len(found)} of {clients} clients of this task:\n{told}")
+    return kind(f"{len(found)} of {clients} clients of this task:\n{lines}")
 
 
 def describe_failure(client: str, error: OfflineCapiError) -> str:
@@ -88,7 +88,7 @@ def describe_failure(client: str, error: OfflineCapiError) -> str:
     return text if text.startswith(client) else f"{client}: {text}"
 
 
-def _batches(events: Mapping[str, int], limit: int) -> Iterator[list[str]]:
+def _group_clients(events: Mapping[str, int], limit: int) -> Iterator[list[str]]:
     """The clients, alone as far as that is possible; with too many, the large ones alone and the small ones together.
 
     At most half of the units are of large clients, since each has more than its share of all the work; of the others,
@@ -111,15 +111,15 @@ def _batches(events: Mapping[str, int], limit: int) -> Iterator[list[str]]:
         yield batch
 
 
-def _label(clients: Sequence[str]) -> str:
+def _make_label(clients: Sequence[str]) -> str:
     """What Airflow shows for the mapped task."""
     if len(clients) == 1:
         return clients[0]
-    first, last = (name[:_MAX_NAME] for name in (clients[0], clients[-1]))
+    first, last = (name[:_MAX_NAME_CHARS] for name in (clients[0], clients[-1]))
     return f"{len(clients)} clients, {first} to {last}"
 
 
-def _kept_in_stage(unit: Mapping[str, Any], number: int, stage: Stage, run_id: str) -> dict[str, Any]:
+def _keep_in_stage(unit: Mapping[str, Any], number: int, stage: Stage, run_id: str) -> dict[str, Any]:
     path = stage.path(run_id, f"events-unit-{number:04}.json")  # purged with the files that it names
     stage.filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
     stage.filesystem.pipe_file(path + ".part", json.dumps(unit["staged"]).encode())

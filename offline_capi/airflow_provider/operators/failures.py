@@ -16,7 +16,7 @@ __all__ = ["raise_for_undelivered", "raise_for_unsettled"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
+class _FateError:
     """Which error a fate ends a client's task with; Airflow's retry policy acts on its kind."""
 
     fates: tuple[Fate, ...]
@@ -25,24 +25,24 @@ class _Verdict:
     advice: str
 
 
-#: First match wins: somebody who has to act comes before waiting, waiting before a loss that is final.
-_VERDICTS = (
-    _Verdict(
+#: First match wins: an action by a person before a retry, a retry before a final loss.
+_FATE_ERRORS = (
+    _FateError(
         (Fate.DEFERRED,), (Reason.CLIENT_STOPPED,), AccessDeniedError,
         "Meta refused the token or the pixel. Renew its permission, then clear this task or run again: "
         "only what is missing is sent",
     ),
-    _Verdict(
+    _FateError(
         (Fate.DEFERRED,), (Reason.UNREACHABLE, Reason.THROTTLED, Reason.OTHER_RUN, Reason.NOT_SENT), TemporaryError,
         "They wait; repeating sends only them",
     ),
-    _Verdict((Fate.UNCONFIRMED,), (), TemporaryError,
+    _FateError((Fate.UNCONFIRMED,), (), TemporaryError,
              "No answer came; repeating uses the same event ids, so Meta counts each once"),
-    _Verdict(
+    _FateError(
         (Fate.DEFERRED,), (Reason.OVER_LIMIT,), PartialLossError,
         "They are above limits.events_per_run; the next run goes on where this one stopped",
     ),
-    _Verdict(
+    _FateError(
         (Fate.REJECTED_BY_META, Fate.DEFERRED), (), PartialLossError,
         "Repeating does not change it: see the report for the reasons"
     ),
@@ -66,11 +66,11 @@ def raise_for_unsettled(upload: str, settled: SettlementResult) -> None:
 
 def raise_for_undelivered(client: str, tally: Tally) -> None:
     """Raise the error that fits the worst of what did not arrive; return when everything did."""
-    for verdict in _VERDICTS:
+    for rule in _FATE_ERRORS:
         rows = sum(
             rows
             for count, rows in tally.fates.items()
-            if count.fate in verdict.fates and (not verdict.reasons or count.reason in verdict.reasons)
+            if count.fate in rule.fates and (not rule.reasons or count.reason in rule.reasons)
         )
         if rows:
-            raise verdict.error(f"{client}: {rows:,} events were not delivered. {verdict.advice}.")
+            raise rule.error(f"{client}: {rows:,} events were not delivered. {rule.advice}.")

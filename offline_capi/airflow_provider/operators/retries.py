@@ -15,7 +15,7 @@ __all__ = ["upload_retry_policy"]
 
 
 def upload_retry_policy(usual: timedelta = timedelta(minutes=5)) -> ExceptionRetryPolicy:
-    """Retry transient faults, fail at once where somebody has to act; any other error is retried as usual.
+    """Retry transient faults, fail at once where a person has to act; any other error is retried as usual.
 
     A transient fault is waited for as long as the policy says, but not longer than the ``usual`` delay.
     """

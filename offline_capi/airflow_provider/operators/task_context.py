@@ -1,4 +1,4 @@
-"""What a task stands on: its upload, the services of its process, the window of its run.
+"""What a task needs: its upload, the services of its process, the window of its run.
 
 Imports nothing heavy before it is asked for something: DAG files load this module.
 """
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from offline_capi.pipeline import Services
 
 __all__ = [
-    "Place",
-    "known_clients",
-    "opened",
-    "opened_clients",
-    "opened_services",
+    "TaskLocation",
+    "bind_log_context",
+    "describe_actor",
+    "get_run_type",
+    "get_window",
+    "load_clients",
+    "open_client_services",
+    "open_upload",
     "refuse_unknown_conf",
-    "run_type",
-    "speak_of",
-    "who_runs",
-    "window_of",
+    "require_clients",
 ]
 
 
-class Place(NamedTuple):
+class TaskLocation(NamedTuple):
     """Which upload of which configuration folder a task works for."""
 
     folder: str
     upload: str
 
 
-def speak_of(**ids: str | None) -> None:
-    """Put these beside every line that the task logs from now on; Airflow forgets them when the task has ended.
+def bind_log_context(**ids: str | None) -> None:
+    """Add these fields to every record that the task logs from now on; Airflow clears them when the task has ended.
 
     ``upload``, ``upload_run_id`` (the ledger's; Airflow's own ``run_id`` stands there already) and ``client``.
     """
@@ -50,10 +50,10 @@ def speak_of(**ids: str | None) -> None:
 
 
 @contextmanager
-def opened(place: Place, run_id: str | None = None) -> Iterator[tuple[Upload, Services]]:
+def open_upload(location: TaskLocation, run_id: str | None = None) -> Iterator[tuple[Upload, Services]]:
     """The upload and the services of this process, with secrets from Airflow's connections.
 
-    A disk or an object store that cannot be used is told as on the command line.
+    A disk or an object store that cannot be used raises the same message as on the command line.
     """
     from offline_capi.runtime.process import set_up_process
 
@@ -63,15 +63,15 @@ def opened(place: Place, run_id: str | None = None) -> Iterator[tuple[Upload, Se
     from offline_capi.pipeline import open_services
     from offline_capi.storage.filesystem import translate_storage_errors
 
-    speak_of(upload=place.upload, upload_run_id=run_id)
+    bind_log_context(upload=location.upload, upload_run_id=run_id)
     environment = AirflowEnvironment()
-    deployment = load_one(place.folder, place.upload, environ=environment)
+    deployment = load_one(location.folder, location.upload, environ=environment)
     with translate_storage_errors(), open_services(deployment, AirflowSecrets(environment)) as services:
-        yield deployment.uploads[place.upload], services
+        yield deployment.uploads[location.upload], services
 
 
 @contextmanager
-def opened_services(folder: str) -> Iterator[Services]:
+def open_client_services(folder: str) -> Iterator[Services]:
     """The services of this process for what is about clients and no upload, with secrets from Airflow's connections."""
     from offline_capi.runtime.process import set_up_process
 
@@ -79,12 +79,12 @@ def opened_services(folder: str) -> Iterator[Services]:
     from offline_capi.pipeline import open_services
     from offline_capi.storage.filesystem import translate_storage_errors
 
-    deployment, secrets = opened_clients(folder)
+    deployment, secrets = load_clients(folder)
     with translate_storage_errors(), open_services(deployment, secrets) as services:
         yield services
 
 
-def opened_clients(folder: str) -> tuple[Deployment, AirflowSecrets]:
+def load_clients(folder: str) -> tuple[Deployment, AirflowSecrets]:
     """The platform and its clients; raises the ``ConfigError`` of ``clients.yml`` where that is faulty."""
     from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
     from offline_capi.config import load_each
@@ -96,11 +96,13 @@ def opened_clients(folder: str) -> tuple[Deployment, AirflowSecrets]:
     return deployment, AirflowSecrets(environment)
 
 
-def window_of(upload: Upload, context: Mapping[str, Any]) -> Window:
+def get_window(upload: Upload, context: Mapping[str, Any]) -> Window:
     """The window of the run that ``context`` belongs to."""
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     interval = (start, end) if start and end else None
-    return resolve_window(context["params"], context["dag_run"].partition_key, interval, upload.window.timezone)
+    run = context["dag_run"]
+    by_hand = run.run_after if get_run_type(context) == "manual" else None
+    return resolve_window(context["params"], run.partition_key, interval, upload.window.timezone, triggered_at=by_hand)
 
 
 def refuse_unknown_conf(context: Mapping[str, Any]) -> None:
@@ -121,21 +123,21 @@ def refuse_unknown_conf(context: Mapping[str, Any]) -> None:
         )
 
 
-def run_type(context: Mapping[str, Any]) -> str:
+def get_run_type(context: Mapping[str, Any]) -> str:
     """``scheduled``, ``manual``, ``backfill``, …"""
     kind = context["dag_run"].run_type
     return str(getattr(kind, "value", kind))
 
 
-def who_runs(context: Mapping[str, Any]) -> str:
-    """Who stands behind a run, for the audit log: whoever triggered it, where it was a person, and the DAG's run."""
+def describe_actor(context: Mapping[str, Any]) -> str:
+    """Who started a run, for the audit log: the user who triggered it, or the run type, and the DAG run."""
     run = context["dag_run"]
     user = getattr(run, "triggering_user_name", None)
-    return f"{user or run_type(context)} (Airflow {run.dag_id} {run.run_id})"
+    return f"{user or get_run_type(context)} (Airflow {run.dag_id} {run.run_id})"
 
 
-def known_clients(wanted: Iterable[str], services: Services) -> list[str]:
-    """The wanted clients in order, each once; raises ``UsageError`` for names that nobody has."""
+def require_clients(wanted: Iterable[str], services: Services) -> list[str]:
+    """The wanted clients in order, each once; raises ``UsageError`` for unknown names."""
     from offline_capi.runtime.nearest import did_you_mean
 
     clients = services.deployment.clients

@@ -1,4 +1,4 @@
-"""The tasks of a night. Each opens what it needs, calls one function of ``pipeline`` and hands on a few numbers.
+"""The tasks of a run. Each opens what it needs, calls one function of ``pipeline`` and returns a few numbers.
 
 Nothing heavy is imported before a task runs: this module is loaded whenever a DAG file is parsed. What passes between
 tasks is a plan's figures and a small manifest of each client's files; rows travel as hashed Parquet files, fates in
@@ -20,27 +20,28 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from offline_capi.airflow_provider.dags.windows import resolve_window
-from offline_capi.airflow_provider.observability.alerting import tell_alerts
-from offline_capi.airflow_provider.observability.lineage import tell_lineage
+from offline_capi.airflow_provider.observability.alerting import send_alerts
+from offline_capi.airflow_provider.observability.lineage import report_lineage
 from offline_capi.airflow_provider.observability.metrics import count_events, count_sending
-from offline_capi.airflow_provider.observability.task_logging import log_plan, log_report, log_sending, numbers
+from offline_capi.airflow_provider.observability.task_logging import count_fates, log_plan, log_report, log_sending
 from offline_capi.airflow_provider.operators.batches import (
     MAX_UNITS,
     describe_failure,
     join_failures,
     make_units,
-    staged_of,
+    read_staged,
 )
 from offline_capi.airflow_provider.operators.failures import raise_for_undelivered, raise_for_unsettled
+from offline_capi.airflow_provider.operators.run_link import leave_run_id, recorded_start
 from offline_capi.airflow_provider.operators.task_context import (
-    Place,
-    known_clients,
-    opened,
+    TaskLocation,
+    bind_log_context,
+    describe_actor,
+    get_run_type,
+    get_window,
+    open_upload,
     refuse_unknown_conf,
-    run_type,
-    speak_of,
-    who_runs,
-    window_of,
+    require_clients,
 )
 from offline_capi.errors import (
     AccessDeniedError,
@@ -49,7 +50,7 @@ from offline_capi.errors import (
     PartialLossError,
     UsageError,
 )
-from offline_capi.model import Fate
+from offline_capi.model import Fate, Reason
 from offline_capi.runtime.bugs import as_internal
 
 if TYPE_CHECKING:
@@ -67,34 +68,41 @@ __all__ = ["plan", "prepare", "purge", "reconcile", "send_client"]
 _TEST_UNIT = {"client": "test events", "staged": []}
 
 #: Failed requests of a client that its log names; halving may make hundreds of one.
-_TOLD = 20
+MAX_LOGGED_REQUESTS = 20
 
 _log = structlog.get_logger(__name__)
 
 
 def plan(folder: str, upload: str) -> dict[str, Any]:
-    """Resolve the window and open a run; of any but the nightly run, say first what will go.
+    """Resolve the window and open a run; unless it is scheduled, log first what it would send.
 
-    The nightly run also opens one for each day that earlier runs left open, and says so first. A dry run ends here: it
-    opens no run, and nothing is recorded. Nor is anything of a run with a test event code.
+    A scheduled run also opens one for each day that earlier runs left open, and logs which. A dry run ends here: its
+    report is kept and nothing else. A run with a test event code opens its run where it is sent.
     """
+    with recorded_start(TaskLocation(folder, upload)):
+        return _plan(folder, upload)
+
+
+def _plan(folder: str, upload: str) -> dict[str, Any]:
     from offline_capi.delivery import check_test_event_code
     from offline_capi.pipeline import begin_run
 
     context = get_current_context()
     refuse_unknown_conf(context)
-    trigger, form = run_type(context), context["params"]
+    trigger, form = get_run_type(context), context["params"]
     check_test_event_code(form.get("test_event_code") or None, trigger)
-    with opened(Place(folder, upload)) as (one, services):
-        window = window_of(one, context)
-        wanted = known_clients(form.get("clients") or (), services)
-        found = {} if trigger == "scheduled" else _foresee(one, window, services, wanted, form)
+    with open_upload(TaskLocation(folder, upload)) as (one, services):
+        window = get_window(one, context)
+        wanted = require_clients(form.get("clients") or (), services)
+        found = {} if trigger == "scheduled" else _log_forecast(one, window, services, wanted, form)
         recorded = not (form.get("dry_run") or form.get("test_event_code"))
         settles = _open_settling_runs(one, window, services) if trigger == "scheduled" and recorded else []
         run_id = begin_run(one, window, services, trigger=trigger, narrowed=bool(wanted)) if recorded else None
-    speak_of(upload_run_id=run_id)
+    if run_id:
+        bind_log_context(upload_run_id=run_id)
+        leave_run_id(run_id)
     _log.info("planned", since=window.since.isoformat(), until=window.until.isoformat(), trigger=trigger)
-    manifest = {"run": run_id, "window": _ends_of(window), "clients": wanted, **found}
+    manifest = {"run": run_id, "window": _list_ends(window), "clients": wanted, **found}
     return {**manifest, "settles": settles} if settles else manifest
 
 
@@ -105,20 +113,26 @@ def prepare(folder: str, upload: str, manifest: Mapping[str, Any]) -> list[dict[
     and scan it once a client, and each would reject the rows of the others. Which clients there are is known only when
     the rows have been read.
     """
-    from offline_capi.pipeline import stage_upload
+    from offline_capi.pipeline import record_failure, stage_upload
 
     form = get_current_context()["params"]
     if form.get("test_event_code") and not form.get("dry_run"):
-        return [_TEST_UNIT]
-    run_id = _opened_run(manifest)
-    with opened(Place(folder, upload), run_id) as (one, services):
-        window = _window_in_zone(manifest["window"], one.window.timezone)
+        return [{**_TEST_UNIT, "window": manifest["window"]}]
+    run_id = _require_run(manifest)
+    with open_upload(TaskLocation(folder, upload), run_id) as (one, services):
+        window = _parse_window(manifest["window"], one.window.timezone)
         force = bool(form.get("force_gates"))
         record_choices(one, services, run_id, form)
-        staged = _stage_open_days(manifest.get("settles", ()), one, services)
-        staged += stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
-        if form.get("resend"):
-            _forget_refused(run_id, services)
+        try:
+            staged = _stage_open_days(manifest.get("settles", ()), one, services)
+            staged += stage_upload(one, window, services, run_id, clients=manifest["clients"], force_gates=force)
+            if form.get("resend"):
+                _forget_rejected(run_id, services)
+        except LedgerError:
+            raise
+        except Exception as error:
+            record_failure(run_id, error, services)
+            raise
         limit = min(MAX_UNITS, conf.getint("core", "max_map_length", fallback=MAX_UNITS))
         units = make_units(staged, services.stage, run_id, limit=limit)
     for file in staged:
@@ -130,25 +144,25 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
     """Send what is staged for the clients of a unit and not sent yet; fail at the end when any of it did not arrive.
 
     A unit is one client, of which there may be staged files of several runs, or several small clients, each sent for
-    whatever becomes of the others. Killed at any point and repeated, it goes on where it was: the ledger knows each
+    whether or not the others fail. Killed at any point and repeated, it goes on where it was: the ledger knows each
     request that left, answered or not.
     """
     context: Any = get_current_context()
     context["client"] = unit["client"]  # for map_index_template
-    if unit == _TEST_UNIT:
-        return _send_test(Place(folder, upload))
+    if unit["client"] == _TEST_UNIT["client"]:
+        return _send_test(TaskLocation(folder, upload), unit["window"])
     from offline_capi.guards.quotas import Quotas
 
     sent: Counter[str] = Counter()
     failures: dict[str, OfflineCapiError] = {}
-    with opened(Place(folder, upload), unit.get("run_id")) as (one, services):
-        staged = staged_of(unit, services.stage)
+    with open_upload(TaskLocation(folder, upload), unit.get("run_id")) as (one, services):
+        staged = read_staged(unit, services.stage)
         if not staged:
             _check_purged(unit["client"], unit["run_id"], services)
         clients = {name: [*files] for name, files in groupby(staged, key=lambda file: file.client)}
-        quotas = Quotas(services.deployment.recipients)  # one for the whole night, the oldest day first
+        quotas = Quotas(services.deployment.recipients)  # one for the whole run, the oldest day first
         for client, files in clients.items():
-            speak_of(client=client)
+            bind_log_context(client=client)
             for file in files:
                 try:
                     sent.update(_send_file(file, one, services, quotas))
@@ -165,21 +179,21 @@ def send_client(folder: str, upload: str, unit: Mapping[str, Any]) -> dict[str, 
 
 
 def _send_file(staged: StagedEvents, upload: Upload, services: Services, quotas: Quotas) -> dict[str, int]:
-    """Send one staged file, count and log what became of it; fail when any of it did not arrive."""
+    """Send one staged file, count and log its outcome; fail when any of it did not arrive."""
     from offline_capi.pipeline import send_staged
 
     started = time.monotonic()
-    speak_of(upload_run_id=staged.run_id)
+    bind_log_context(upload_run_id=staged.run_id)
     if not any(map(services.stage.filesystem.exists, staged.paths)):
         _check_purged(staged.client, staged.run_id, services)
         return {}
     tally = send_staged(staged, upload, services, quotas=quotas)
-    tell_lineage(upload, services, {staged.client: tally.count(Fate.SENT)})
-    log_sending(tally, services.ledger.runs.list_failed_requests(staged.run_id, staged.client, _TOLD))
+    report_lineage(upload, services, {staged.client: tally.count(Fate.SENT)})
+    log_sending(tally, services.ledger.runs.list_failed_requests(staged.run_id, staged.client, MAX_LOGGED_REQUESTS))
     took = timedelta(seconds=time.monotonic() - started)
     count_sending(tally, took, upload=upload.name, client=staged.client)
     raise_for_undelivered(staged.client, tally)
-    return numbers(tally)
+    return count_fates(tally)
 
 
 def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -188,18 +202,20 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
 
     if manifest is None:
         raise PartialLossError(f"{upload}: no run was opened, so nothing was read or sent. Look at the plan task.")
-    failed = _failed_tasks()
+    failed = _list_failed_tasks()
     if manifest["run"] is None and failed:
         raise PartialLossError(f"{upload}: {', '.join(failed)} failed; its log says why.")
-    run_id = _opened_run(manifest)
-    with opened(Place(folder, upload), run_id) as (one, services):
-        purge_if_due(services, who=who_runs(get_current_context()))  # a red night never gets to the task ``purge``
+    run_id = _require_run(manifest)
+    with open_upload(TaskLocation(folder, upload), run_id) as (one, services):
+        purge_if_due(
+            services, who=describe_actor(get_current_context())
+        )  # a failed run never gets to the task ``purge``
         settled = _close_open_days(manifest.get("settles", ()), one, services)
         if "prepare" in failed:
-            _give_up(run_id, services)
-        before = _closed_before(run_id, services)
+            _fail_unprepared(run_id, services)
+        before = _find_earlier_report(run_id, services)
         report = _close(run_id, one, services)
-        tell_alerts(report, services)
+        send_alerts(report, services)
         count_events(report, services.deployment.recipients, before)
     for earlier in settled.reports:
         log_report(earlier)
@@ -208,8 +224,8 @@ def reconcile(folder: str, upload: str, manifest: Mapping[str, Any] | None) -> d
     raise_for_unsettled(upload, settled)
     if failed:
         raise PartialLossError(f"run {run_id}: everything arrived, but {', '.join(failed)} failed; its log says why.")
-    summary = {"run": run_id, "status": report.status.value, "balance": report.balance, **numbers(report.tally)}
-    _tell_asset({**summary, "window": manifest["window"]})
+    summary = {"run": run_id, "status": report.status.value, "balance": report.balance, **count_fates(report.tally)}
+    _annotate_asset({**summary, "window": manifest["window"]})
     return summary
 
 
@@ -220,29 +236,36 @@ def purge(folder: str, upload: str, manifest: Mapping[str, Any]) -> None:
     """
     from offline_capi.privacy import purge_if_due
 
-    run_id = _opened_run(manifest)
-    with opened(Place(folder, upload), run_id) as (_, services):
+    run_id = _require_run(manifest)
+    with open_upload(TaskLocation(folder, upload), run_id) as (_, services):
         for one in (*(settle["run"] for settle in manifest.get("settles", ())), run_id):
             services.stage.purge_events(one)
-        purge_if_due(services, who=who_runs(get_current_context()))
+        purge_if_due(services, who=describe_actor(get_current_context()))
 
 
-# ---------------------------------------------------------------------------------------------- what they stand on
+# ---------------------------------------------------------------------------------------------- helpers
 
 
-def _foresee(
+def _log_forecast(
     upload: Upload, window: Window, services: Services, clients: list[str], form: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Print the plan of the run and return its figures; raise if it is more than the form allows."""
-    from offline_capi.pipeline import plan_upload
+    """Log the plan of the run and return its figures; raise if it is more than the form allows.
+
+    The plan of a dry run is kept, for the Conversions tab.
+    """
+    from offline_capi.pipeline import plan_upload, record_plan
 
     report = plan_upload(upload, window, services, clients=clients)
+    if form.get("dry_run"):
+        report = record_plan(report, services)
+        leave_run_id(report.run_id)
     log_plan(report)
     again = report.tally.count(Fate.REJECTED_BY_META) if form.get("resend") else 0
     if again:
         _log.info("events that Meta refused before go again", events=again)
-    _keep_limit(report.tally.count(Fate.SENT) + again, form.get("limit"))
-    return {"balance": report.balance, "foreseen": numbers(report.tally), **({"resent": again} if again else {})}
+    refused = report.tally.count_reasons(Fate.DEFERRED).get((Reason.CLIENT_STOPPED, ""), 0)  # a run asks Meta once more
+    _check_limit(report.tally.count(Fate.SENT) + refused + again, form.get("limit"))
+    return {"balance": report.balance, "foreseen": count_fates(report.tally), **({"resent": again} if again else {})}
 
 
 def _open_settling_runs(upload: Upload, window: Window, services: Services) -> list[dict[str, Any]]:
@@ -251,23 +274,23 @@ def _open_settling_runs(upload: Upload, window: Window, services: Services) -> l
     from offline_capi.pipeline.settle import plan_settling
 
     days = plan_settling(upload, services, besides=window, announce=_log.info)
-    return [{"run": begin_run(upload, day, services, trigger="settle"), "window": _ends_of(day)} for day in days]
+    return [{"run": begin_run(upload, day, services, trigger="settle"), "window": _list_ends(day)} for day in days]
 
 
 def _stage_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, services: Services) -> list[StagedEvents]:
     """Stage the days that earlier runs left open; one whose source fails stays open, and the others have their turn."""
-    from offline_capi.pipeline import stage_upload
+    from offline_capi.pipeline import record_failure, stage_upload
 
     staged: list[StagedEvents] = []
     for settle in settles:
-        window = _window_in_zone(settle["window"], upload.window.timezone)
+        window = _parse_window(settle["window"], upload.window.timezone)
         try:
             staged += stage_upload(upload, window, services, settle["run"])
         except LedgerError:
             raise
         except OfflineCapiError as error:
             _log.error(f"{window} stays open: {error}")
-            services.ledger.runs.finish(settle["run"], status="failed", report=None, now=services.clock())
+            record_failure(settle["run"], error, services)
     return staged
 
 
@@ -281,20 +304,20 @@ def _close_open_days(settles: Sequence[Mapping[str, Any]], upload: Upload, servi
         if "prepare" not in services.ledger.runs.load_parts(run_id):
             if services.ledger.runs.get(run_id).ended_at is None:
                 services.ledger.runs.finish(run_id, status="failed", report=None, now=services.clock())
-            day = _window_in_zone(settle["window"], upload.window.timezone).since.date()
+            day = _parse_window(settle["window"], upload.window.timezone).since.date()
             settled.failures[day] = PartialLossError("its source could not be prepared; the log of prepare says why")
             continue
         report = _close(run_id, upload, services)
-        tell_alerts(report, services)
+        send_alerts(report, services)
         settled.reports.append(report)
     return settled
 
 
-def _ends_of(window: Window) -> list[str]:
+def _list_ends(window: Window) -> list[str]:
     return [window.since.isoformat(), window.until.isoformat()]
 
 
-def _keep_limit(events: int, limit: int | None) -> None:
+def _check_limit(events: int, limit: int | None) -> None:
     if limit is not None and events > limit:
         raise UsageError(
             f"the plan would send {events:,} events, more than the {limit:,} that the form allows. Narrow the days or "
@@ -308,11 +331,11 @@ def record_choices(upload: Upload, services: Services, run_id: str, form: Mappin
 
     for field, action in (("force_gates", AuditAction.FORCE_GATES), ("resend", AuditAction.RESEND)):
         if form.get(field):
-            who = who_runs(get_current_context())
+            who = describe_actor(get_current_context())
             record_audit(services.ledger, action, upload.name, now=services.clock(), who=who, run_id=run_id)
 
 
-def _forget_refused(run_id: str, services: Services) -> None:
+def _forget_rejected(run_id: str, services: Services) -> None:
     """Let the ledger take the refused ones among a run's staged events for events that were never sent."""
     for events in services.stage.read_all_events(run_id):
         services.ledger.journal.forget(events.keys, rejected=True)
@@ -332,7 +355,7 @@ def _is_complete(run_id: str, services: Services) -> bool:
     return services.ledger.runs.get(run_id).status == "complete"
 
 
-def _closed_before(run_id: str, services: Services) -> RunReport | None:
+def _find_earlier_report(run_id: str, services: Services) -> RunReport | None:
     """The books as they were closed before this task was cleared or repeated."""
     from offline_capi.report import RunReport
 
@@ -350,35 +373,36 @@ def _close(run_id: str, upload: Upload, services: Services) -> RunReport:
     return pipeline.reconcile(run_id, upload, services)
 
 
-def _tell_asset(summary: Mapping[str, Any]) -> None:
-    """What the asset's event says, to whoever schedules by it."""
+def _annotate_asset(summary: Mapping[str, Any]) -> None:
+    """The extra of the asset's event, for DAGs that are scheduled by it."""
     context: Any = get_current_context()
     for asset in context["task"].outlets:
         context["outlet_events"][asset].extra = dict(summary)
 
 
-def _send_test(place: Place) -> dict[str, int]:
-    """Send the whole window with the form's test event code, in this task; the ledger does not hear of it."""
+def _send_test(location: TaskLocation, window: list[str]) -> dict[str, int]:
+    """Send the whole window with the form's test event code, in this task; the ledger keeps the report alone."""
     from offline_capi.pipeline import run_upload
 
     context = get_current_context()
     form = context["params"]
-    with opened(place) as (one, services):
+    with open_upload(location) as (one, services):
         report = run_upload(
             one,
-            window_of(one, context),
+            _parse_window(window, one.window.timezone),
             services,
-            trigger=run_type(context),
+            trigger=get_run_type(context),
             clients=form.get("clients") or (),
             test_event_code=form["test_event_code"],
             force_gates=bool(form.get("force_gates")),
         )
+    leave_run_id(report.run_id)
     log_report(report)
     report.raise_for_loss()
-    return numbers(report.tally)
+    return count_fates(report.tally)
 
 
-def _opened_run(manifest: Mapping[str, Any]) -> str:
+def _require_run(manifest: Mapping[str, Any]) -> str:
     if manifest["run"] is None:
         raise AirflowSkipException(
             "no run was opened: a dry run shows only the plan, a test event code goes its own way"
@@ -386,11 +410,11 @@ def _opened_run(manifest: Mapping[str, Any]) -> str:
     return str(manifest["run"])
 
 
-def _window_in_zone(ends: list[str], zone: str) -> Window:
+def _parse_window(ends: list[str], zone: str) -> Window:
     return resolve_window({"since": ends[0], "until": ends[1]}, None, None, zone)
 
 
-def _failed_tasks() -> list[str]:
+def _list_failed_tasks() -> list[str]:
     """Tasks of this run that failed, mapped ones with their index; what the ledger says comes on top of it."""
     context: Any = get_current_context()
     own = context["ti"]
@@ -399,10 +423,14 @@ def _failed_tasks() -> list[str]:
     return sorted(task for task, state in tasks if state in ("failed", "upstream_failed"))
 
 
-def _give_up(run_id: str, services: Services) -> NoReturn:
+def _fail_unprepared(run_id: str, services: Services) -> NoReturn:
     """A run that was never prepared has no books to close: without this it would look complete with nothing read."""
-    services.ledger.runs.finish(run_id, status="failed", report=None, now=services.clock())
-    raise PartialLossError(
+    from offline_capi.pipeline import record_failure
+
+    error = PartialLossError(
         f"run {run_id}: the source could not be prepared, so nothing was sent; the log of prepare says why. "
         f"Repeating is safe."
     )
+    if services.ledger.runs.get(run_id).report is None:  # it was killed, or its ledger could not be reached
+        record_failure(run_id, error, services)
+    raise error

@@ -1,4 +1,4 @@
-"""One task that does a whole upload, for people who have DAGs of their own."""
+"""One task for a whole upload, for DAGs of your own."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
-from offline_capi.airflow_provider.observability.alerting import tell_alerts
-from offline_capi.airflow_provider.observability.lineage import tell_lineage
+from offline_capi.airflow_provider.observability.alerting import send_alerts
+from offline_capi.airflow_provider.observability.lineage import report_lineage
 from offline_capi.airflow_provider.observability.metrics import count_events, count_sending
-from offline_capi.airflow_provider.observability.task_logging import log_plan, log_report, numbers
+from offline_capi.airflow_provider.observability.task_logging import count_fates, log_plan, log_report
 from offline_capi.airflow_provider.operators.failures import raise_for_undelivered, raise_for_unsettled
 from offline_capi.airflow_provider.operators.retries import upload_retry_policy
+from offline_capi.airflow_provider.operators.run_link import leave_run_id
 from offline_capi.airflow_provider.operators.task_context import (
-    Place,
-    known_clients,
-    opened,
-    run_type,
-    speak_of,
-    window_of,
+    TaskLocation,
+    bind_log_context,
+    get_run_type,
+    get_window,
+    open_upload,
+    require_clients,
 )
 from offline_capi.model import Fate
 from offline_capi.runtime.bugs import contain
@@ -87,22 +88,24 @@ class UploadConversionsOperator(BaseOperator):
     @contain
     def execute(self, context: Any) -> dict[str, Any]:
         """Open, send, print the report, fail if anything is missing."""
-        with opened(Place(self.folder, self.upload)) as (upload, services):
+        with open_upload(TaskLocation(self.folder, self.upload)) as (upload, services):
             form = {"since": self.since, "until": self.until}
-            window, trigger = window_of(upload, {**context, "params": form}), run_type(context)
+            window, trigger = get_window(upload, {**context, "params": form}), get_run_type(context)
             report, settled = self._run(upload, window, services, trigger)
-            self.events_manager = _events_manager(upload, services)
+            if not report.planned:
+                leave_run_id(report.run_id)
+            self.events_manager = _make_events_manager_url(upload, services)
             for made in (*settled.reports, report):
                 if not made.planned:
-                    _tell(made, upload, services)
-                    tell_alerts(made, services)
+                    _report_run(made, upload, services)
+                    send_alerts(made, services)
         for made in (*settled.reports, report):
             log_plan(made) if made.planned else log_report(made)
         if report.problems and not report.planned:
             raise_for_undelivered(self.upload, report.tally)
             report.raise_for_loss()
         raise_for_unsettled(self.upload, settled)
-        return {"run": report.run_id, "status": report.status.value, **numbers(report.tally)}
+        return {"run": report.run_id, "status": report.status.value, **count_fates(report.tally)}
 
     def _run(
         self, upload: Upload, window: Window, services: Services, trigger: str
@@ -111,7 +114,7 @@ class UploadConversionsOperator(BaseOperator):
         from offline_capi.pipeline import plan_upload, run_upload
         from offline_capi.pipeline.settle import SettlementResult, run_nightly
 
-        clients = known_clients(self.clients, services)
+        clients = require_clients(self.clients, services)
         if self.only_plan:
             return plan_upload(upload, window, services, clients=clients), SettlementResult()
         if trigger == "scheduled" and not clients and window.reaches_last_day(services.clock()):
@@ -123,15 +126,15 @@ class UploadConversionsOperator(BaseOperator):
         return report, SettlementResult()
 
 
-def _tell(report: RunReport, upload: Upload, services: Services) -> None:
+def _report_run(report: RunReport, upload: Upload, services: Services) -> None:
     """To Airflow's metrics and lineage."""
-    speak_of(upload_run_id=report.run_id)
+    bind_log_context(upload_run_id=report.run_id)
     count_sending(report.tally, report.ended_at - report.started_at, upload=report.upload)
     count_events(report, services.deployment.recipients)
     sent = ((client, fates.get(Fate.SENT, 0)) for client, fates in report.by_client().items())
-    tell_lineage(upload, services, {client: events for client, events in sent if events})
+    report_lineage(upload, services, {client: events for client, events in sent if events})
 
 
-def _events_manager(upload: Upload, services: Services) -> str:
+def _make_events_manager_url(upload: Upload, services: Services) -> str:
     client = services.deployment.clients.get(str(upload.client.constant))
     return _EVENTS_MANAGER.format(pixel=client.pixel_id) if client else ""

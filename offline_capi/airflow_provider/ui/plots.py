@@ -1,4 +1,4 @@
-"""How the keys of an upload's events went from night to night, as coordinates of small plots of one size."""
+"""Coordinates of small plots: the share of an upload's events that carries each key, by day."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from offline_capi.guards.quality_gates import Day
 
-__all__ = ["FRAME", "Dot", "Frame", "KeyPlot", "key_plots"]
+__all__ = ["FRAME", "Dot", "Frame", "KeyPlot", "make_key_plots"]
 
 
 class Frame(NamedTuple):
-    """The size of a plot, and where in it 0 to 100% and the nights are."""
+    """The size of a plot, and the area in it for 0 to 100% and for the days."""
 
     width: int = 320
     height: int = 130
@@ -24,7 +24,7 @@ class Frame(NamedTuple):
     bottom: int = 102
 
     def x(self, day: date, first: date, last: date) -> float:
-        """One night alone stands in the middle."""
+        """A single day is centred."""
         along = (day - first).days / (last - first).days if last > first else 0.5
         return round(self.left + along * (self.right - self.left), 1)
 
@@ -36,7 +36,7 @@ FRAME = Frame()
 
 
 class Dot(NamedTuple):
-    """One night."""
+    """One day."""
 
     day: date
     share: float
@@ -46,7 +46,7 @@ class Dot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeyPlot:
-    """The nights at which a key of user_data was mapped, oldest first."""
+    """The days on which a key of user_data was mapped, oldest first."""
 
     key: str
     dots: tuple[Dot, ...]
@@ -57,7 +57,7 @@ class KeyPlot:
 
     @property
     def lines(self) -> list[list[Dot]]:
-        """Nights that follow each other: no line is drawn over one of which nothing is known."""
+        """Runs of consecutive days: no line is drawn across a day without figures."""
         lines: list[list[Dot]] = []
         for dot in self.dots:
             if lines and (dot.day - lines[-1][-1].day).days == 1:
@@ -67,12 +67,12 @@ class KeyPlot:
         return lines
 
 
-def key_plots(days: Sequence[Day]) -> list[KeyPlot]:
+def make_key_plots(days: Sequence[Day]) -> list[KeyPlot]:
     """A plot for each key that was mapped on any of the ``days``, which come oldest first and have sendable events."""
     keys = dict.fromkeys(key for day in reversed(days) for key in day.tally.keys)
-    return [KeyPlot(key, tuple(_dot(day, key, days) for day in days if key in day.tally.keys)) for key in keys]
+    return [KeyPlot(key, tuple(_make_dot(day, key, days) for day in days if key in day.tally.keys)) for key in keys]
 
 
-def _dot(day: Day, key: str, days: Sequence[Day]) -> Dot:
+def _make_dot(day: Day, key: str, days: Sequence[Day]) -> Dot:
     share = day.tally.keys[key] / day.tally.sendable
     return Dot(day.start, share, FRAME.x(day.start, days[0].start, days[-1].start), FRAME.y(share))

@@ -1,0 +1,47 @@
+"""Runs that fail, stop or cannot send: each keeps why, and what is printed agrees with what happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from offline_capi.demo.samples import SAMPLE_TOKENS
+from tests.support.night import Night
+from tests.support.sandbox_server import Sandbox
+
+UPLOAD = "credit_approvals"
+
+
+@pytest.fixture
+def night(tmp_path: Path, sandbox: Sandbox) -> Night:
+    return Night(tmp_path, sandbox).fill()
+
+
+def test_a_failed_run_keeps_its_error(night: Night) -> None:
+    """`status`, `report` and `rejects` print it, also of the last run, and in JSON."""
+    night.edit("sql/extract/credit_approvals.sql", ("FROM ", "FROM no_such_"))
+    failed = night.run("upload", UPLOAD)
+    run = night.run("status", "--json").json["runs"][0]
+
+    assert failed.code == 1
+    assert (run["status"], run["report"]["status"]) == ("failed", "failed")
+    assert "no_such_" in run["report"]["problems"][0]
+    for command in (("status", run["run"]), ("report", run["run"]), ("report", "last"), ("rejects", run["run"])):
+        assert "no_such_" in " ".join(night.run(*command).out.split()), command
+
+
+@pytest.mark.parametrize("cause", ["missing token", "stopped client"])
+def test_a_plan_defers_what_the_upload_will_defer(night: Night, cause: str) -> None:
+    env = {"ACME_BANK_TOKEN": ""} if cause == "missing token" else {}
+    if cause == "stopped client":
+        night.sandbox.revoke(SAMPLE_TOKENS["ACME_BANK_TOKEN"])
+        assert night.run("clients", "health").code == 1
+
+    plan = night.run("plan", UPLOAD, "--json", env=env).json
+    sent = night.run("upload", UPLOAD, "--json", env=env).json
+
+    assert plan["rows"]["sent"] == 0
+    assert plan["rows"]["deferred"] == sent["rows"]["deferred"] > 0
+    assert plan["reasons"] == sent["reasons"]
+    assert set(plan["notices"]) >= {line for line in sent["notices"] if line.startswith("acme_bank")}

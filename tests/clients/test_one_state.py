@@ -1,0 +1,88 @@
+"""A client has one state: whatever meets a fault first sets it, and every command shows the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline_capi.clients import RUN_REFUSED, StatusBook
+from offline_capi.demo.samples import SAMPLE_TOKENS
+from tests.support.night import PIXELS, Night
+from tests.support.sandbox_server import Sandbox
+
+CLIENT = "corner_shop"
+TOKEN, PIXEL = SAMPLE_TOKENS["CORNER_SHOP_TOKEN"], PIXELS["CORNER_SHOP_TOKEN"]
+
+
+@pytest.fixture
+def night(tmp_path: Path, sandbox: Sandbox) -> Night:
+    return Night(tmp_path, sandbox).fill()
+
+
+def state_of(night: Night, client: str = CLIENT, **more: Any) -> tuple[str, str | None]:
+    """What `clients list` shows of a client: its state, and its last error."""
+    (found,) = (one for one in night.run("clients", "list", "--json", **more).json if one["client"] == client)
+    return found["state"], found["last_error"]
+
+
+def test_a_run_that_is_refused_stops_the_client_with_its_cause_and_plan_agrees(night: Night, sandbox: Sandbox) -> None:
+    sandbox.revoke(TOKEN)
+    ran = night.run("upload", "store_purchases", "--json").json
+
+    state, why = state_of(night)
+    planned = night.run("plan", "store_purchases", "--json").json
+
+    assert state == "stopped"
+    assert "code 190" in (why or "")
+    assert state_of(night, "nordic_outlet")[0] != "stopped"
+    assert planned["rows"]["deferred"] == ran["rows"]["deferred"] > 0
+    assert planned["rows"]["sent"] == 0, "the other client's were sent by the run"
+    assert any(notice.startswith(f"{CLIENT}: ") and "code 190" in notice for notice in planned["notices"])
+    assert TOKEN not in str(planned) + str(why)
+
+
+def test_a_good_test_clears_what_a_run_met(night: Night, sandbox: Sandbox) -> None:
+    sandbox.revoke(TOKEN)
+    night.run("upload", "store_purchases")
+    sandbox.grant(TOKEN, [PIXEL])
+
+    tested = night.run("clients", "test", CLIENT, "--probe")
+
+    assert tested.code == 0
+    assert state_of(night) == ("good", None)
+    planned = night.run("plan", "store_purchases", "--json").json
+    assert "client_stopped" not in {line["reason"] for line in planned["reasons"]}
+    assert planned["rows"]["sent"] > 0
+
+
+def test_so_does_the_next_run_that_meta_accepts_without_any_command(night: Night, sandbox: Sandbox) -> None:
+    sandbox.revoke(TOKEN)
+    night.run("upload", "store_purchases")
+    sandbox.grant(TOKEN, [PIXEL])
+
+    again = night.run("upload", "store_purchases")
+
+    assert again.code == 0
+    assert state_of(night)[0] == "untested"
+    assert [one.key for one in StatusBook(str(night.home / "stage")).read(CLIENT).faults if not one.over] == []
+
+
+def test_a_token_that_is_missing_is_seen_by_plan_before_a_run(night: Night) -> None:
+    planned = night.run("plan", "store_purchases", "--json", env={"CORNER_SHOP_TOKEN": ""}).json
+
+    assert (
+        {"client_stopped", "unknown_client"}
+        >= {line["reason"] for line in planned["reasons"] if line["fate"] == "deferred"}
+        >= {"client_stopped"}
+    )
+    assert any("CORNER_SHOP_TOKEN" in notice for notice in planned["notices"])
+
+
+def test_a_refusal_of_another_token_says_nothing_of_a_new_one(night: Night, sandbox: Sandbox) -> None:
+    sandbox.revoke(TOKEN)
+    night.run("upload", "store_purchases")
+
+    assert StatusBook(str(night.home / "stage")).read(CLIENT).faults[0].key == RUN_REFUSED
+    assert state_of(night, env={"CORNER_SHOP_TOKEN": "EAA-a-new-one"})[0] == "untested"
