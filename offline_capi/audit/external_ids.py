@@ -161,7 +161,7 @@ def _list_all_forms(now: Form, server: _ServerIds, browser: pa.Array, settings: 
     yield now
     yield from list_forms(server.readable, browser, settings.external_id)
     hashed_here = browser.filter(pc.is_in(digest(pc.utf8_trim_whitespace(browser)), server.sent))
-    yield Form("raw, where the server sends its hash", hashed_here, Remedy(words=_HASH_IN_BROWSER_ADVICE))
+    yield Form("raw, where the server sends its hash", hashed_here, Remedy(description=_HASH_IN_BROWSER_ADVICE))
 
 
 _HASH_IN_BROWSER_ADVICE = (
@@ -196,10 +196,10 @@ def _count(mask: pa.BooleanArray) -> int:
 def _describe_match(
     form: Form, ids: int, client: str, uploads: Sequence[tuple[Upload, Window]], services: Services
 ) -> Found:
-    if form.words == "as sent now":
-        return Found(form.words, ids, {}, now=True)
+    if form.description == "as sent now":
+        return Found(form.description, ids, {}, now=True)
     write = dict(_render_yaml_lines(form.remedy, client, uploads, services))
-    return Found(form.words, ids, write, form.remedy.words)
+    return Found(form.description, ids, write, form.remedy.description)
 
 
 def _render_yaml_lines(

@@ -35,13 +35,13 @@ class Remedy(NamedTuple):
 
     policy: ExternalIdPolicy | None = None
     field: Field | None = None
-    words: str = ""
+    description: str = ""
 
 
 class Form(NamedTuple):
     """Server ids written in one way."""
 
-    words: str
+    description: str
     values: pa.Array
     remedy: Remedy
 
@@ -53,11 +53,11 @@ def list_forms(server: pa.Array, browser: pa.Array, policy: ExternalIdPolicy) ->
     for rewriting, encoding in product(_list_rewritings(pc.utf8_trim_whitespace(server).unique(), browser), encodings):
         by_policy = ExternalIdPolicy(send=encoding.send) if encoding.send else None
         remedy = Remedy(by_policy, rewriting.field, _join_parts(rewriting.remedy, encoding.remedy, between="; "))
-        yield Form(_join_parts(rewriting.words, encoding.words), encoding.encode(rewriting.values), remedy)
+        yield Form(_join_parts(rewriting.description, encoding.description), encoding.encode(rewriting.values), remedy)
 
 
-def _join_parts(*words: str, between: str = ", ") -> str:
-    return between.join(filter(None, words))
+def _join_parts(*parts: str, between: str = ", ") -> str:
+    return between.join(filter(None, parts))
 
 
 # ---------------------------------------------------------------------------------------------- encodings
@@ -85,7 +85,7 @@ def count_kinds(ids: pa.Array) -> dict[str, int]:
 class Encoding(NamedTuple):
     """How a rewritten id goes out. Without a policy that does it (``send``), ``remedy`` says what the browser must."""
 
-    words: str
+    description: str
     kind: str
     encode: Change
     send: Literal["raw", "sha256"] | None = None
@@ -148,14 +148,14 @@ def _describe_policy(policy: ExternalIdPolicy) -> str:
 class Rewriting(NamedTuple):
     """A way in which systems rewrite an id, and what undoes it on the server's side."""
 
-    words: str
+    description: str
     change: Change
     remedy: str = ""
     field: Field | None = None
 
 
 class _Rewritten(NamedTuple):
-    words: str
+    description: str
     values: pa.Array
     remedy: str
     field: Field | None
@@ -199,7 +199,9 @@ def _list_rewritings(server: pa.Array, browser: pa.Array) -> Iterator[_Rewritten
         for one in (_UNCHANGED, *_NUMERIC_REWRITINGS, *padded, *(() if on else _TEXT_REWRITINGS)):
             yield _Rewritten(
                 _join_parts(
-                    f'without the prefix "{off}"' if off else "", one.words, f'with the prefix "{on}"' if on else ""
+                    f'without the prefix "{off}"' if off else "",
+                    one.description,
+                    f'with the prefix "{on}"' if on else "",
                 ),
                 pc.binary_join_element_wise(on, one.change(bare), "").drop_null(),
                 *_plan_change(off, one, on),
@@ -213,15 +215,15 @@ def _plan_change(off: str, one: Rewriting, on: str) -> tuple[str, Field | None]:
     if one.field and not (off or on):
         return "", one.field
     steps = _join_parts(
-        f'take "{off}" off' if off else "", one.words if one.field else "", f'put "{on}" in front' if on else ""
+        f'take "{off}" off' if off else "", one.description if one.field else "", f'put "{on}" in front' if on else ""
     )
     return _join_parts(f"in the source: {steps}" if steps else "", one.remedy, between="; "), None
 
 
 def _make_padding(width: int) -> Rewriting:
-    words = f"padded with zeros to {width} digits"
+    description = f"padded with zeros to {width} digits"
     return Rewriting(
-        words,
+        description,
         lambda ids: pc.utf8_lpad(_select_numbers(ids), width, "0"),
         f"pad it in the source: lpad(..., {width}, '0')",
     )

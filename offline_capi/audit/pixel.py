@@ -111,11 +111,11 @@ def _find_in_csv(text: str) -> Iterator[str]:
     delimiter = max(",;\t|", key=head.count)
     rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
     header = [name.strip().lower() for name in next(rows, [])]
-    places = [at for at, name in enumerate(header) if name in _ID_NAMES]
-    yield from () if places else _find_in_address(head)
+    positions = [at for at, name in enumerate(header) if name in _ID_NAMES]
+    yield from () if positions else _find_in_address(head)
     for row in rows:
-        yield from (row[at] for at in places if at < len(row))
-        yield from () if places else (one for cell in row for one in _find_in_address(cell))
+        yield from (row[at] for at in positions if at < len(row))
+        yield from () if positions else (one for cell in row for one in _find_in_address(cell))
 
 
 def _find_in_address(text: str) -> Iterator[str]:

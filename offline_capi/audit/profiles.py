@@ -84,8 +84,8 @@ def diff_profiles(upload: Upload, window: Window, services: Services, *, to: str
         now = hash_audited_columns(batch.mapped, upload, deployment)
         then = hash_audited_columns(batch.mapped, upload, deployment, profile=to)
         for one, other in zip(now, then, strict=True):
-            place = (one.key, one.label)
-            columns[place] = columns.get(place, ColumnDiff()) + _diff(one, other)
+            slot = (one.key, one.label)
+            columns[slot] = columns.get(slot, ColumnDiff()) + _diff(one, other)
     return ProfileDiff(upload.name, window, tuple(list_profiles(upload, deployment)), to, rows, columns)
 
 

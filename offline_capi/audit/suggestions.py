@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,7 +63,7 @@ class Unmapped:
 
     def observe(self, batch: pa.RecordBatch) -> None:
         rows = pa.array(np.unique(np.linspace(0, max(len(batch) - 1, 0), _SAMPLE_ROWS).astype(np.int64)))
-        taken = _list_mapped_columns(self.upload)
+        taken = {name for specs in self.upload.user_data.values() for spec in specs for name in spec.columns}
         for name in batch.schema.names if len(batch) else ():
             if name not in taken:
                 self._observe_column(name, batch.column(name).take(rows))
@@ -125,10 +125,6 @@ def _list_candidates(column: str, text: pa.Array) -> Iterator[tuple[Named, str]]
 
 def _count_matching(text: pa.Array, pattern: str) -> int:
     return int(pc.sum(pc.match_substring_regex(text, pattern)).as_py() or 0)
-
-
-def _list_mapped_columns(upload: Upload) -> Collection[str]:
-    return {name for specs in upload.user_data.values() for spec in specs for name in spec.columns}
 
 
 def _has_room(upload: Upload, key: str) -> bool:

@@ -142,8 +142,8 @@ class Facts:
         """What each row's client says, NaN where it is unknown."""
         clients, codes = self._client_codes
         answers = np.array([np.nan if client is None else of(client) for client in clients])
-        beside: NDArray[np.float64] = answers[codes.to_numpy()]
-        return beside
+        expanded: NDArray[np.float64] = answers[codes.to_numpy()]
+        return expanded
 
     @cached_property
     def client_named(self) -> Any:

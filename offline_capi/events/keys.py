@@ -48,7 +48,7 @@ def store_keys(rows: HashedRows, pixel: Any) -> Any:
     everybody = [] if not order.null_count else [one for columns in rows.identity.values() for one in columns]
     people = [pc.if_else(order.is_valid(), None, as_text(one)) for one in everybody]
     parts = [pixel, rows.event["event_time"], as_text(rows.event["event_name"]), item, order, *people]
-    frame = pl.DataFrame({str(place): pl.from_arrow(part) for place, part in enumerate(parts)})
+    frame = pl.DataFrame({str(index): pl.from_arrow(part) for index, part in enumerate(parts)})
     words = [pc.if_else(in_store, frame.hash_rows(seed).to_arrow(), None) for seed in (1, 2)]
     return pa.RecordBatch.from_arrays([*words, order.is_valid()], names=["high", "low", "ordered"])
 

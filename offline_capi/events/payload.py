@@ -56,13 +56,9 @@ def _escape(array: Any) -> Any:
 def _find_marks(strings: Any) -> list[str]:
     """The characters in need of an escape that the column holds: searched for in its bytes, rarely any."""
     raw = bytes(get_bytes(strings))
-    if not raw or (_find_least(raw) >= 0x20 and b'"' not in raw and b"\\" not in raw):
+    if not raw or (np.frombuffer(raw, np.uint8).min() >= 0x20 and b'"' not in raw and b"\\" not in raw):
         return []
     return [mark for mark in _ESCAPES if mark.encode() in raw]
-
-
-def _find_least(raw: bytes) -> int:
-    return int(np.frombuffer(raw, np.uint8).min())
 
 
 def _encode_integer(array: Any) -> Any:
@@ -84,10 +80,6 @@ _TEXT_KIND = _Kind('"', _escape, '"')
 _INTEGER_KIND = _Kind("", _encode_integer, "")
 _RAW_KIND = _Kind("", as_text, "")  # numbers, booleans, and strings that hold JSON already
 _ARRAY_KIND = _Kind("[", as_text, "]")
-
-
-def _choose_kind(array: Any) -> _Kind:
-    return _TEXT_KIND if array.type == pa.string() else _RAW_KIND
 
 
 # ---------------------------------------------------------------------------------------------- objects
@@ -193,7 +185,7 @@ def build_bodies(rows: HashedRows) -> Any:
 def _nest(name: str, members: Sequence[_Member]) -> list[Any]:
     """An object as a later member of the event, left out where it would be empty."""
     opening = f',"{name}":{{'
-    sure = next((place for place, member in enumerate(members) if member.certain), None)
+    sure = next((index for index, member in enumerate(members) if member.certain), None)
     if sure is not None:
         return [opening, *_join_around_certain(members, sure), "}"]
     return _nest_if_any(opening, *_join_uncertain(members)) if members else []
@@ -206,11 +198,11 @@ def _nest_if_any(opening: str, begin: str, joined: Any, end: str) -> list[Any]:
     return [pc.binary_join_element_wise(opening + begin, pc.if_else(present, joined, None), end + "}", "")]
 
 
-def _refuse_unknown(place: str, given: Iterable[str], known: Iterable[str]) -> None:
+def _refuse_unknown(section: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Meta refuses unknown keys inside an event, and dropping them in silence would lose data (NODE258)."""
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ConfigError(f"{place}: Meta knows no parameter {', '.join(unknown)} there; remove it from the mapping")
+        raise ConfigError(f"{section}: Meta knows no parameter {', '.join(unknown)} there; remove it from the mapping")
 
 
 # ---------------------------------------------------------------------------------------------- user_data
@@ -239,7 +231,7 @@ def _make_identity_member(key: str, columns: Sequence[Any], of_yaml: int) -> _Me
 
 def _quote_list(columns: Sequence[Any]) -> Any:
     """The values of several columns as JSON strings joined by commas, each value once; null where all are null."""
-    distinct = [reduce(_drop_equal, columns[:place], column) for place, column in enumerate(columns)]
+    distinct = [reduce(_drop_equal, columns[:index], column) for index, column in enumerate(columns)]
     quoted = [pc.binary_join_element_wise('"', _escape(column), '"', "") for column in distinct]
     joined = _join_present(quoted, ",")
     return pc.if_else(pc.equal(joined, ""), None, joined)
@@ -259,6 +251,10 @@ def _list_custom_data(custom: Mapping[str, Any]) -> list[_Member]:
     properties = sorted(set(custom) - set(CUSTOM_DATA_KEYS))
     names = [name for name in CUSTOM_DATA_KEYS if name in custom] + properties
     return [
-        _Member(name, _RAW_KIND if name in JSON_BRACKETS else _choose_kind(custom[name]), custom[name])
+        _Member(
+            name,
+            _TEXT_KIND if custom[name].type == pa.string() and name not in JSON_BRACKETS else _RAW_KIND,
+            custom[name],
+        )
         for name in names
     ]

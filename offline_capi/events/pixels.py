@@ -35,8 +35,8 @@ def _copy_by_place(events: pa.RecordBatch, clients: Mapping[str, Client]) -> Ite
     encoded = events.column("client").dictionary_encode()
     names = encoded.dictionary.to_pylist()
     further = [clients[name].pixel_ids[1:] for name in names]
-    for place in range(max(map(len, further), default=0)):
-        pixels = [theirs[place] if place < len(theirs) else None for theirs in further]
+    for index in range(max(map(len, further), default=0)):
+        pixels = [theirs[index] if index < len(theirs) else None for theirs in further]
         yield _copy_events(events, names, pixels, encoded.indices)
 
 

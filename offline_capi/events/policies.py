@@ -47,14 +47,16 @@ class _Clients:
     """The few clients of a batch, ``None`` where unknown, and each row's index among them."""
 
     known: Sequence[Client | None]
-    places: Any
+    client_indices: Any
 
     def has_any(self, holds: Callable[[Client], bool]) -> bool:
         return any(client is not None and holds(client) for client in self.known)
 
     def expand(self, of: Callable[[Client], object], kind: Any) -> Any:
         """What each row's client says, null where it is unknown."""
-        return pa.array([None if client is None else of(client) for client in self.known], kind).take(self.places)
+        return pa.array([None if client is None else of(client) for client in self.known], kind).take(
+            self.client_indices
+        )
 
 
 # ---------------------------------------------------------------------------------------------- taken away

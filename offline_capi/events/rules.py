@@ -436,10 +436,10 @@ def _is_not_a_number(column: Any, facts: Facts) -> Mask:
 
 def list_value_rules(facts: Facts) -> Iterator[Rule]:
     """One rule for each column whose values might not be sendable, by its type or by the values that Meta accepts."""
-    for place, columns in (("event", facts.rows.event), ("custom_data", facts.rows.custom)):
+    for section, columns in (("event", facts.rows.event), ("custom_data", facts.rows.custom)):
         for name in (word for word in WORDS if word in columns):
             unknown = partial(_is_none_of, WORDS[name], columns[name])
-            yield Rule(Reason.UNKNOWN_VALUE, f"{place}.{name}", Fate.INVALID, unknown, _EVENT_PAGE)
+            yield Rule(Reason.UNKNOWN_VALUE, f"{section}.{name}", Fate.INVALID, unknown, _EVENT_PAGE)
     for name, column in facts.rows.custom.items():
         asks = _choose_question(name, column)
         if asks is not None:

@@ -284,11 +284,11 @@ class DriftWatch:
         missing = SAMPLE_ROWS - self._rows
         if not self.active or missing <= 0 or not len(mapped):
             return
-        places = pc.subtract(mapped.row.slice(0, missing), rows.first_row)
+        positions = pc.subtract(mapped.row.slice(0, missing), rows.first_row)
         names = [name for name in self._uses if name in rows.batch.schema.names]
-        whole = len(places) and places[-1].as_py() - places[0].as_py() + 1 == len(places)
+        whole = len(positions) and positions[-1].as_py() - positions[0].as_py() + 1 == len(positions)
         batch = rows.batch.select(names)
-        sample = batch.slice(places[0].as_py(), len(places)) if whole else batch.take(places)
+        sample = batch.slice(positions[0].as_py(), len(positions)) if whole else batch.take(positions)
         columns = SourceColumns(sample, rows.origin, self.upload.window.timezone)
         owners = mapped.client.slice(0, missing).cast(pa.string())
         owners = pc.if_else(pc.is_in(owners, value_set=pa.array(self.clients, pa.string())), owners, None)
@@ -302,7 +302,7 @@ class DriftWatch:
                 for client, counts in count_shapes(columns, name, role, owners).items():
                     seen = self.found.setdefault(client, {}).setdefault(name, ColumnShapes(use.reading))
                     seen.counts.update({f"{role}:{shape}": n for shape, n in counts.items()})
-        self._rows += len(places)  # last: rows are read ahead in a thread, and are judged once enough were counted
+        self._rows += len(positions)  # last: rows are read ahead in a thread, and are judged once enough were counted
 
     @property
     def is_sampling(self) -> bool:

@@ -76,23 +76,23 @@ class SeenKeys:
 
     def _find_repeats(self, events: EventBatch) -> tuple[NDArray[np.bool_], Rejections]:
         """Where an event repeats an earlier one, and those events as rejections."""
-        earlier = self._find_earlier_places(events)
+        earlier = self._find_earlier_positions(events)
         again = earlier != NO_POSITION
         if not again.any():
             return again, Rejections(pa.RecordBatch.from_pylist([], REJECTION_SCHEMA))
         return again, self._make_rejections(events.filter(pa.array(again)), earlier[again])
 
-    def _find_earlier_places(self, events: EventBatch) -> Uint64Array:
+    def _find_earlier_positions(self, events: EventBatch) -> Uint64Array:
         """For each event the position of the first row with its key, ``NO_POSITION`` where this is the first."""
         words = np.frombuffer(events.key_bytes, ">u8").reshape(-1, 2).astype(np.uint64)
-        return self._keys.find_first_places(words[:, 0].copy(), words[:, 1].copy(), self._number_rows(events))
+        return self._keys.find_first_positions(words[:, 0].copy(), words[:, 1].copy(), self._number_rows(events))
 
     def _number_rows(self, events: EventBatch) -> Uint64Array:
         encoded = events.table["origin"].dictionary_encode()
         numbers = [self._origins.setdefault(name, len(self._origins)) for name in encoded.dictionary.to_pylist()]
         origins = np.array(numbers, np.uint64)[encoded.indices.to_numpy()]
-        places: Uint64Array = (origins << np.uint64(_ROW_BITS)) | events.table["row"].to_numpy().astype(np.uint64)
-        return places
+        positions: Uint64Array = (origins << np.uint64(_ROW_BITS)) | events.table["row"].to_numpy().astype(np.uint64)
+        return positions
 
     def _make_rejections(self, events: EventBatch, earlier: Uint64Array) -> Rejections:
         names = pa.array(list(self._origins), pa.string())

@@ -71,10 +71,12 @@ class FrequentValues:
         whose = None if clients is None else pl.Series(clients.cast(pa.string()))
         for key, others in JUNK_KEYS.items():
             own = [column for column in columns if column.key == key]
-            beside = _identify_person([column for other in others for column in columns if column.key == other])
+            other_people = _identify_person([column for other in others for column in columns if column.key == other])
             for column in own:
                 value = compute_marks(column.values)
-                person = pl.repeat(None, len(value), dtype=pl.UInt64, eager=True) if beside is None else beside
+                person = (
+                    pl.repeat(None, len(value), dtype=pl.UInt64, eager=True) if other_people is None else other_people
+                )
                 client = pl.repeat(None, len(value), dtype=pl.String, eager=True) if whose is None else whose
                 seen = pl.DataFrame({"client": client, "value": value, "person": person})
                 self._pairs.setdefault(key, Counted()).add(seen.drop_nulls("value"))
@@ -90,8 +92,8 @@ class FrequentValues:
             rows, people = pl.col("rows"), pl.col("people")
             frequent = (rows >= MIN_ROWS) & (rows > self.share * pl.col("total")) & (people > MIN_PEOPLE)
             found = values.filter(frequent).sort("rows", "client", descending=[True, False])
-            for client, value, number, beside, total in found.iter_rows():
-                yield FrequentValue(key, self._digests[value], number, number / total, beside, client)
+            for client, value, number, other_people, total in found.iter_rows():
+                yield FrequentValue(key, self._digests[value], number, number / total, other_people, client)
 
     def _remember(self, key: str, values: pa.Array, seen: pl.DataFrame) -> None:
         """The digests of what is frequent here: what is frequent in all batches together is so in one at least."""

@@ -44,7 +44,7 @@ class _PlacedKeys(NamedTuple):
 
     high: Uint64Array
     low: Uint64Array
-    place: Uint64Array
+    position: Uint64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +124,21 @@ class _Run:
         kept = self.stored if isinstance(self.stored, _PlacedKeys) else ()
         return self.fence.nbytes + sum(column.nbytes for column in kept)
 
-    def read_at(self, places: Positions) -> _PlacedKeys:
+    def read_at(self, positions: Positions) -> _PlacedKeys:
         """The keys that stand there. A file is read for each: mapped, each read would load sixteen pages."""
         if isinstance(self.stored, _PlacedKeys):
-            return _pick(self.stored, places)
+            return _pick(self.stored, positions)
         file = self.stored.fileno()
         return _read_records(
-            b"".join([os.pread(file, _RECORD_BYTES, _RECORD_BYTES * place) for place in places.tolist()])
+            b"".join([os.pread(file, _RECORD_BYTES, _RECORD_BYTES * position) for position in positions.tolist()])
         )
 
-    def read_span(self, places: slice) -> _PlacedKeys:
+    def read_span(self, positions: slice) -> _PlacedKeys:
         """The keys of a span."""
         if isinstance(self.stored, _PlacedKeys):
-            return _pick(self.stored, places)
-        number = places.stop - places.start
-        return _read_records(os.pread(self.stored.fileno(), _RECORD_BYTES * number, _RECORD_BYTES * places.start))
+            return _pick(self.stored, positions)
+        number = positions.stop - positions.start
+        return _read_records(os.pread(self.stored.fileno(), _RECORD_BYTES * number, _RECORD_BYTES * positions.start))
 
     def close(self) -> None:
         """Release its file; its keys are gone."""
@@ -167,19 +167,19 @@ class KeySet:
 
     def find_repeats(self, high: Uint64Array, low: Uint64Array) -> NDArray[np.bool_]:
         """Where a key repeats an earlier one, of these or of those given before; all are added."""
-        repeats: NDArray[np.bool_] = self.find_first_places(high, low, np.zeros_like(high)) != NO_POSITION
+        repeats: NDArray[np.bool_] = self.find_first_positions(high, low, np.zeros_like(high)) != NO_POSITION
         return repeats
 
-    def find_first_places(self, high: Uint64Array, low: Uint64Array, place: Uint64Array) -> Uint64Array:
+    def find_first_positions(self, high: Uint64Array, low: Uint64Array, position: Uint64Array) -> Uint64Array:
         """For each key the position of its first occurrence, ``NO_POSITION`` where this is it; all are added."""
-        keys = _PlacedKeys(high, low, place)
+        keys = _PlacedKeys(high, low, position)
         order = _sort_order(keys)
         ordered = _pick(keys, order)
         leads = ~_find_adjacent_repeats(ordered)
         leaders = _pick(ordered, leads)
         known = self._add_new(leaders)
         group = np.cumsum(leads) - 1
-        within = np.where(leads, NO_POSITION, leaders.place[group])
+        within = np.where(leads, NO_POSITION, leaders.position[group])
         earlier = np.empty_like(within)
         earlier[order] = np.where(known[group] != NO_POSITION, known[group], within)
         return earlier
@@ -234,7 +234,7 @@ class KeySet:
 
 def _pick(keys: _PlacedKeys, chosen: Any) -> _PlacedKeys:
     """The keys chosen by a slice, a mask or an order."""
-    return _PlacedKeys(keys.high[chosen], keys.low[chosen], keys.place[chosen])
+    return _PlacedKeys(keys.high[chosen], keys.low[chosen], keys.position[chosen])
 
 
 def _sort_order(keys: _PlacedKeys) -> Positions:
@@ -263,7 +263,7 @@ def _find_in_run(run: _Run, keys: _PlacedKeys) -> Uint64Array:
             return found
         there = run.read_at(at[asked])
         same = (there.high == keys.high[asked]) & (there.low == keys.low[asked])
-        found[asked[same]] = there.place[same]
+        found[asked[same]] = there.position[same]
         # Several keys of a bucket may have equal rests: the one sought may be the next.
         asked = asked[~same]
         at[asked] += 1

@@ -34,8 +34,8 @@ class KnownLosses:
         names, days = [], []
         for table, day in losses:
             names.append(_name_rows(table))
-            told = table["known_since"] if "known_since" in table.column_names else pa.nulls(len(table), pa.string())
-            days.append(pc.fill_null(told, day))
+            since = table["known_since"] if "known_since" in table.column_names else pa.nulls(len(table), pa.string())
+            days.append(pc.fill_null(since, day))
         self._names, self._days = _join_chunks(names), _join_chunks(days)
 
     def find(self, losses: pa.RecordBatch) -> pa.Array:
@@ -87,10 +87,10 @@ class OwedEvents:
 
     def _tick_off(self, keys: np.ndarray[Any, Any]) -> None:
         numbers = _read_leading_numbers(keys)
-        places = np.searchsorted(self._first_bytes, numbers)
+        positions = np.searchsorted(self._first_bytes, numbers)
         # Two owed keys may share their first eight bytes: the second of them is searched one position further.
         for step in range(2):
-            at = np.minimum(places + step, len(self._keys) - 1)
+            at = np.minimum(positions + step, len(self._keys) - 1)
             self._met[at[self._keys[at] == keys]] = True
 
     @property

@@ -191,8 +191,8 @@ def _compare(
 
     While the upload passes, a client is judged if it usually has ``MIN_ROWS_OF_CLIENT``; else all are, new ones too.
     """
-    tonight, before = figure.of_all(tally), [figure.of_all(day.tally) for day in days]
-    whole = [*_check_trailing(gate, figure, tonight, before, days, whose=_find_most_changed(tally, days))]
+    current, before = figure.of_all(tally), [figure.of_all(day.tally) for day in days]
+    whole = [*_check_trailing(gate, figure, current, before, days, whose=_find_most_changed(tally, days))]
     found: list[GateFinding] = []
     for least in (MIN_ROWS_OF_CLIENT, 0):
         found = [
@@ -222,19 +222,19 @@ def _compute_usual_rows(client: str, days: Sequence[Day]) -> float:
 def _compare_client(
     gate: TrailingGate, figure: Figure, tally: Tally, client: str, days: Sequence[Day], *, is_new_judged: bool
 ) -> Iterator[GateFinding]:
-    tonight = figure.of_client(tally, client) or 0.0
+    current = figure.of_client(tally, client) or 0.0
     before = [amount for day in days if (amount := figure.of_client(day.tally, client)) is not None]
     if len(before) == len(days):
-        yield from _check_trailing(gate, figure, tonight, before, days, client=client)
-    if is_new_judged and len(days) < MIN_DAYS and tonight and gate.action != "off":
-        sentence = f"{figure.name}: {tonight:,.0f} {figure.unit} of {client}, which is new, and too much for the upload"
-        yield GateFinding(figure.name, gate.action, tonight, 0.0, sentence, client)
+        yield from _check_trailing(gate, figure, current, before, days, client=client)
+    if is_new_judged and len(days) < MIN_DAYS and current and gate.action != "off":
+        sentence = f"{figure.name}: {current:,.0f} {figure.unit} of {client}, which is new, and too much for the upload"
+        yield GateFinding(figure.name, gate.action, current, 0.0, sentence, client)
 
 
 def _check_trailing(
     gate: TrailingGate,
     figure: Figure,
-    tonight: float,
+    current: float,
     before: Sequence[float],
     days: Sequence[Day],
     *,
@@ -242,15 +242,15 @@ def _check_trailing(
     whose: str = "",
 ) -> Iterator[GateFinding]:
     usual = median(before) if len(before) >= MIN_DAYS else 0.0
-    if gate.action == "off" or not usual or gate.min * usual <= tonight <= gate.max * usual:
+    if gate.action == "off" or not usual or gate.min * usual <= current <= gate.max * usual:
         return
     past = ", ".join(f"{day.start:%a %d %b} {amount:,.0f}" for day, amount in zip(days, before, strict=True))
     of_whom, name = f" of {client}" if client else "", figure.name
     sentence = (
-        f"{name}: {tonight:,.0f} {figure.unit}{of_whom}, usual are {usual:,.0f} (median of {past}); "
+        f"{name}: {current:,.0f} {figure.unit}{of_whom}, usual are {usual:,.0f} (median of {past}); "
         f"gates.{name.split()[0]} allows {gate.min:.0%} to {gate.max:.0%}{whose if name == 'volume' else ''}"
     )
-    yield GateFinding(name, gate.action, tonight, usual, sentence, client)
+    yield GateFinding(name, gate.action, current, usual, sentence, client)
 
 
 def _find_most_changed(tally: Tally, days: Sequence[Day]) -> str:

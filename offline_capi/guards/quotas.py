@@ -55,6 +55,6 @@ def _rank_within(owners: NDArray[Any]) -> NDArray[np.intp]:
     order = np.argsort(owners, kind="stable")
     ordered = owners[order]
     starts = np.searchsorted(ordered, ordered)
-    places = np.empty(len(owners), np.intp)
-    places[order] = np.arange(len(owners)) - starts
-    return places
+    ranks = np.empty(len(owners), np.intp)
+    ranks[order] = np.arange(len(owners)) - starts
+    return ranks

@@ -45,8 +45,8 @@ __all__ = [
     "resolve_version",
 ]
 
-#: Every rule set there ever was, by name and version: a version's rules never change once it is released. Whoever
-#: changes a rule adds a version, and leaves the old table under its own (``tests/identity/test_profile_versions.py``).
+#: Every rule set there ever was, by name and version: a version's rules never change once it is released.
+#: To change a rule, add a version and keep the old table under its own (``tests/identity/test_profile_versions.py``).
 #: What changes without us are the libraries' tables of phone numbers, postal codes and country names.
 VERSIONS: Mapping[str, Profile] = {"meta@2026-11": META, "sdk@26.0.3": SDK, "param_builder@1.3.2": PARAM_BUILDER}
 #: The newest version of each profile, under the bare name.
@@ -184,14 +184,14 @@ def resolve_countries(written: Any, default: pa.Array, *, for_unknown: bool = Fa
     if text.null_count == len(text):
         return default
     read = META["country"](Readable(text, pa.nulls(len(text), pa.string())))
-    beside, filled = read.text.take(words.indices), pc.is_valid(text)
+    resolved, filled = read.text.take(words.indices), pc.is_valid(text)
     if for_unknown:
         filled = pc.is_valid(read.text)
     elif read.cause is not None:
         filled = pc.and_not(filled, pc.fill_null(pc.equal(read.cause, Cause.PLACEHOLDER), False))
     if not words.indices.null_count and pc.all(filled).as_py():
-        return beside
-    return pc.if_else(pc.fill_null(filled.take(words.indices), False), beside, default)
+        return resolved
+    return pc.if_else(pc.fill_null(filled.take(words.indices), False), resolved, default)
 
 
 def _add_country_of_rows(columns: Sequence[IdentityColumn], around: HashingContext) -> HashingContext:
@@ -255,12 +255,12 @@ def _put_together(
     nothing = pa.nulls(rows, pa.string())
     together = [HashedValues(nothing, nothing)] * max((len(answers) for _, answers in parts), default=1)
     for where, answers in parts:
-        for place, answer in enumerate(answers):
-            values = pc.replace_with_mask(together[place].values, where, answer.values)
-            causes = together[place].cause
+        for position, answer in enumerate(answers):
+            values = pc.replace_with_mask(together[position].values, where, answer.values)
+            causes = together[position].cause
             if answer.cause is not None:
                 causes = pc.replace_with_mask(causes, where, answer.cause)
-            together[place] = HashedValues(values, causes)
+            together[position] = HashedValues(values, causes)
     return together
 
 
@@ -277,9 +277,9 @@ def _hash_each_value(
     cut = [split_cell(key, cell) for cell in written.text.to_pylist()]
     owner = pa.array([row for row, (parts, _) in enumerate(cut) for _ in parts], pa.int64())
     flat = pa.array([part for parts, _ in cut for part in parts], pa.string())
-    told = _hash_values(key, rule, replace(readable, text=flat, country=written.country.take(owner)), around)
-    values = told.values.to_pylist()
-    causes = [None] * len(values) if told.cause is None else told.cause.to_pylist()
+    result = _hash_values(key, rule, replace(readable, text=flat, country=written.country.take(owner)), around)
+    values = result.values.to_pylist()
+    causes = [None] * len(values) if result.cause is None else result.cause.to_pylist()
     firsts: list[tuple[str | None, str | None]] = []
     lists: list[list[str]] = []
     start = 0
@@ -301,8 +301,8 @@ def _hash_each_value(
             pc.replace_with_mask(before, cells, pa.array([why for _, why in firsts], pa.string())),
         )
     ]
-    for place in range(1, longest):
-        more = pa.array([one[place] if len(one) > place else None for one in lists], pa.string())
+    for position in range(1, longest):
+        more = pa.array([one[position] if len(one) > position else None for one in lists], pa.string())
         answers.append(HashedValues(pc.replace_with_mask(pa.nulls(len(cells), pa.string()), cells, more), None))
     return tuple(answers)
 

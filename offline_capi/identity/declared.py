@@ -1,4 +1,4 @@
-"""Values that are SHA-256 already: passed on in lower case, never hashed again, whatever the key and the profile.
+"""Values that are SHA-256 already: passed on in lower case, never hashed again, for every key and profile.
 
 All of Meta's own tools pass a value of 64 hex digits on in a hashed key (meta-capi.md 15, to 2.1: SDK, CPB, the offline
 uploader and the tag template, read and run). CPB puts ``.`` and eight characters (older: two) behind its digests, which
@@ -94,12 +94,12 @@ def _judge_digests(
     long = find_longer_than(readable.text, _MIN_DIGEST_CHARS - 1)
     if long is None:
         return rule(readable)
-    told = rule(readable) if never_takes else None
-    if told is not None:  # then only what the rule dropped may be a digest
-        long = pc.and_(long, pc.is_null(told.text))
+    result = rule(readable) if never_takes else None
+    if result is not None:  # then only what the rule dropped may be a digest
+        long = pc.and_(long, pc.is_null(result.text))
     written = readable.text.filter(long)
     if where_not_ascii(written) is None and not pc.any(find_matches(written, _LOOSE_PATTERN)).as_py():
-        return told or rule(readable)
+        return result or rule(readable)
     written = strip_decoration(written)
     text = lower_text(written)
     shaped = pc.fill_null(find_matches(text, DIGEST_PATTERN), False)
@@ -107,9 +107,9 @@ def _judge_digests(
         for pattern, looked_at in ((_MD5, text), (_SHA1, text), (_BASE64_SHA256, written)):
             shaped = pc.or_(shaped, pc.fill_null(find_matches(looked_at, pattern), False))
     if not pc.any(shaped).as_py():
-        return told or rule(readable)
+        return result or rule(readable)
     where = pc.replace_with_mask(long, long, shaped)
-    usable = told or rule(replace(readable, text=blank_where(readable.text, where)))
+    usable = result or rule(replace(readable, text=blank_where(readable.text, where)))
     judged = judge(text.filter(shaped))
     final = (
         pc.fill_null(usable.final, False) if usable.final is not None else pa.repeat(pa.scalar(value=False), len(where))

@@ -82,6 +82,6 @@ def _estimate_distinct(text: pa.Array) -> float:
 def read_one_by_one(readable: Readable, read: Callable[[str, str | None], Reading]) -> Usable:
     """``read`` each distinct (text, country) in plain Python: for what no kernel can do, and for rare shapes."""
     pairs = list(zip(readable.text.to_pylist(), readable.country.to_pylist(), strict=True))
-    told = {(text, country): (None, None) if text is None else read(text, country) for text, country in set(pairs)}
-    normal, cause = ([told[pair][place] for pair in pairs] for place in (0, 1))
+    readings = {(text, country): (None, None) if text is None else read(text, country) for text, country in set(pairs)}
+    normal, cause = ([readings[pair][index] for pair in pairs] for index in (0, 1))
     return Usable(pa.array(normal, pa.string()), pa.array(cause, pa.string()))

@@ -44,16 +44,16 @@ def hash_frame(
     ``hashed`` names columns that are SHA-256 already. ``result.attrs["dropped"]`` counts the values that were unusable.
     """
     _check(df, columns, profile)
-    beside = _read_country(df, country)
+    resolved = _read_country(df, country)
     declared = formats or {}
     identity: dict[str, list[IdentityColumn]] = {}
     for name, key in columns.items():
         column = IdentityColumn(_as_arrow(df[name]), name, name in hashed or None, None, tuple(declared.get(name, ())))
         identity.setdefault(key, []).append(column)
     alike = [RowsAlike(None, profile, external_id or ExternalIdPolicy())]
-    values, told = hash_columns(identity, HashingContext(beside, beside, alike, get_today()))
+    values, results = hash_columns(identity, HashingContext(resolved, resolved, alike, get_today()))
     result = _replace_columns(df, columns, values)
-    result.attrs["dropped"] = list_dropped(told)
+    result.attrs["dropped"] = list_dropped(results)
     return result
 
 
@@ -90,10 +90,10 @@ def _replace_columns(
         if key is None:
             parts[name] = df[name]
         elif waiting[key]:
-            place = len(values[key]) - len(waiting[key]) + 1
-            label = key if place == 1 else f"{key}_{place}"
+            position = len(values[key]) - len(waiting[key]) + 1
+            label = key if position == 1 else f"{key}_{position}"
             parts[label] = waiting[key].pop(0).to_pandas().set_axis(df.index).rename(label)
     for key, arrays in waiting.items():
-        for place, array in enumerate(arrays, len(values[key]) - len(arrays) + 1):
-            parts[f"{key}_{place}"] = array.to_pandas().set_axis(df.index).rename(f"{key}_{place}")
+        for position, array in enumerate(arrays, len(values[key]) - len(arrays) + 1):
+            parts[f"{key}_{position}"] = array.to_pandas().set_axis(df.index).rename(f"{key}_{position}")
     return type(df)(parts, index=df.index)

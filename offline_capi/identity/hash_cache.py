@@ -52,19 +52,19 @@ class HashCacheTable:
     ) -> HashedValues:
         """The answer for each row; only values never seen are asked for, once each, and kept while there is room."""
         written, known = _make_cache_keys(readable, by_country=by_country), self
-        place = pc.index_in(written, value_set=self.written)
-        new = pc.and_(place.is_null(), written.is_valid())
+        position = pc.index_in(written, value_set=self.written)
+        new = pc.and_(position.is_null(), written.is_valid())
         if pc.any(new).as_py():
             few = find_distinct(readable.select(new), by_country=by_country)
             known = self._extend(_make_cache_keys(few.values, by_country=by_country), compute(few.values))
-            place = pc.replace_with_mask(place, new, pc.add(few.rows, pa.scalar(len(self.written), pa.int32())))
+            position = pc.replace_with_mask(position, new, pc.add(few.rows, pa.scalar(len(self.written), pa.int32())))
             if known.nbytes <= MAX_TABLE_BYTES:
                 self.written, self.values, self.cause = known.written, known.values, known.cause
-        return HashedValues(known.values, known.cause).take(place)
+        return HashedValues(known.values, known.cause).take(position)
 
-    def _extend(self, written: pa.Array, told: HashedValues) -> HashCacheTable:
-        cause = pa.nulls(len(written), pa.string()) if told.cause is None else told.cause
-        added = ((self.written, written), (self.values, told.values), (self.cause, cause))
+    def _extend(self, written: pa.Array, results: HashedValues) -> HashCacheTable:
+        cause = pa.nulls(len(written), pa.string()) if results.cause is None else results.cause
+        added = ((self.written, written), (self.values, results.values), (self.cause, cause))
         return HashCacheTable(*map(pa.concat_arrays, added))
 
     @property

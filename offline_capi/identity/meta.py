@@ -149,15 +149,12 @@ def normalize_external_id(readable: Readable) -> Usable:
     written = strip_id_decoration(readable.text)
     text = pc.utf8_trim_whitespace(written) if policy.trim else written
     text = make_frame(text=text)["text"].str.to_lowercase() if policy.lower else text
-    usable = Usable(_drop_blank(as_strings(text) if policy.lower else text))
+    text = as_strings(text) if policy.lower else text
+    usable = Usable(blank_where(text, pc.equal(pc.utf8_trim_whitespace(text), "")))
     broken = None if is_ascii(usable.text) else find_matches(usable.text, r"[\u{80}-\u{84}\u{86}-\u{9F}\u{FFFD}]")
     usable = usable if broken is None else usable.refuse(Cause.BROKEN_TEXT, broken)
     usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(lower_text(usable.text), placeholders.TEXTS))
     return replace(usable, final=pa.repeat(pa.scalar(policy.send == "raw"), len(readable)))
-
-
-def _drop_blank(text: pa.Array) -> pa.Array:
-    return blank_where(text, pc.equal(pc.utf8_trim_whitespace(text), ""))
 
 
 def _make_number_rule(first: int, last: int | None, digits: int) -> Callable[[Readable], Usable]:

@@ -39,12 +39,12 @@ def find_under_13(
     found: pa.BooleanArray | None = None
     known = _load_births(today)
     for digests in births:
-        place = pc.index_in(digests, value_set=known.digests)
-        if place.null_count == len(place):
+        position = pc.index_in(digests, value_set=known.digests)
+        if position.null_count == len(position):
             continue
-        young = pc.is_valid(place)
+        young = pc.is_valid(position)
         days = _count_days(None if event_time is None else event_time.filter(young), zone, today)
-        child = pa.array(known.thirteenth[place.drop_null().to_numpy()] > days)
+        child = pa.array(known.thirteenth[position.drop_null().to_numpy()] > days)
         where = pc.replace_with_mask(young, young, child)
         found = where if found is None else pc.or_(found, where)
     return found if found is not None and pc.any(found).as_py() else None

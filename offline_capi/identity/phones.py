@@ -147,17 +147,18 @@ def _read_international(text: str, country: str | None, national: PhoneNumber | 
     """Bare digits read as if a ``+`` stood before them."""
     digits = _strip_separators(text)
     bare = _EXIT_CODE.sub("", digits)
-    may_be = bare != digits or country is None or national is None or _is_too_long(national)
+    may_be = (
+        bare != digits
+        or country is None
+        or national is None
+        or phonenumbers.is_possible_number_with_reason(national) == ValidationResult.TOO_LONG
+    )
     if not (may_be and bare.isdecimal() and bare.isascii() and len(bare) <= _INTERNATIONAL_DIGITS[-1]):
         return None
     if bare == digits and len(bare) not in _INTERNATIONAL_DIGITS:
         return None
     number = _parse(_strip_mobile_mark("+" + bare, None), None)
     return number if number is not None and phonenumbers.is_valid_number(number) else None
-
-
-def _is_too_long(number: PhoneNumber) -> bool:
-    return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.TOO_LONG
 
 
 def _find_cause(text: str, country: str | None, number: PhoneNumber | None) -> Cause:
@@ -203,13 +204,13 @@ def _recognise(text: pa.Array, country: pa.Array) -> pa.Array:
     """Normal forms of the common shapes; null where the library has to decide."""
     # Expressions take digits of every script for digits, those too that only the next Python will know.
     compact = _add_plus(remove_bytes(keep_ascii(text), _SEPARATORS), country)
-    place = _choose_regions(compact, country)
-    known = list_codes(place)
+    area = _choose_regions(compact, country)
+    known = list_codes(area)
     if len(known) == 1:
         return _accept(compact, known[0])
     found = pa.nulls(len(text), pa.string())
     for one in filter(None, known):
-        where = pc.fill_null(pc.equal(place, one), False)
+        where = pc.fill_null(pc.equal(area, one), False)
         found = pc.replace_with_mask(found, where, _accept(compact.filter(where), one))
     return found
 
@@ -271,8 +272,8 @@ def _find_calling_code(head: str) -> str | None:
     return next((f"+{code}" for code in known if code.isdecimal() and int(code) in _load_regions()), None)
 
 
-def _accept(compact: pa.Array, place: str | None) -> pa.Array:
-    numbering = _load_numbering(place) if place else None
+def _accept(compact: pa.Array, area: str | None) -> pa.Array:
+    numbering = _load_numbering(area) if area else None
     if numbering is None:
         return pa.nulls(len(compact), pa.string())
     digits = make_frame(text=compact)["text"]
@@ -305,10 +306,10 @@ def _load_regions() -> dict[int, tuple[str, ...]]:
 
 
 @cache
-def _load_numbering(place: str) -> _Numbering | None:
+def _load_numbering(area: str) -> _Numbering | None:
     """The library's metadata of a region as expressions; ``None`` where it has none."""
-    written_out = place[0] == "+"
-    region = _load_regions()[int(place[1:])][0] if written_out else place.upper()
+    written_out = area[0] == "+"
+    region = _load_regions()[int(area[1:])][0] if written_out else area.upper()
     home = PhoneMetadata.metadata_for_region(region)
     if home is None:
         return None

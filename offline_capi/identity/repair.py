@@ -77,11 +77,11 @@ def is_broken(text: pa.Array) -> pa.BooleanArray | None:
     return pc.replace_with_mask(odd, odd, broken) if pc.any(broken).as_py() else None
 
 
-def _repair_matches(text: pa.Array, pattern: str, mend: object) -> pa.Array:
+def _repair_matches(text: pa.Array, pattern: str, repair: object) -> pa.Array:
     odd = pc.fill_null(find_matches(text, pattern), False)
     if not pc.any(odd).as_py():
         return text
-    return pc.replace_with_mask(text, odd, pa.array([mend(one) for one in text.filter(odd).to_pylist()], pa.string()))  # type: ignore[operator]
+    return pc.replace_with_mask(text, odd, pa.array([repair(one) for one in text.filter(odd).to_pylist()], pa.string()))  # type: ignore[operator]
 
 
 def _as_utf8(text: str) -> str:

@@ -200,6 +200,6 @@ def _group_alike(
     own = [(one, policy, junk_of[name] if name else _NO_JUNK) for one, policy, name in distinct]
     if len(distinct) == 1:
         return [RowsAlike(None, *own[0])]
-    places = {choice: at for at, choice in enumerate(distinct)}
-    number = pa.array([places[choice] for choice in choices], pa.int32()).take(names.indices)
+    positions = {choice: at for at, choice in enumerate(distinct)}
+    number = pa.array([positions[choice] for choice in choices], pa.int32()).take(names.indices)
     return [RowsAlike(pc.equal(number, at), *choice) for at, choice in enumerate(own)]

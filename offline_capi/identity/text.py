@@ -240,7 +240,7 @@ def remove_bytes(text: pa.Array, unwanted: bytes) -> pa.Array:
     wanted = np.frombuffer(written.translate(_make_keep_table(unwanted)), np.uint8)
     kept = np.zeros(len(content) + 1, np.int32)
     np.cumsum(wanted, out=kept[1:])
-    valid = None if text.null_count == 0 else _get_validity(text)
+    valid = None if text.null_count == 0 else pc.is_valid(text).buffers()[1]
     parts = [valid, pa.py_buffer(kept[offsets - offsets[0]]), pa.py_buffer(left)]
     return pa.Array.from_buffers(pa.string(), len(text), parts)
 
@@ -249,7 +249,3 @@ def remove_bytes(text: pa.Array, unwanted: bytes) -> pa.Array:
 def _make_keep_table(unwanted: bytes) -> bytes:
     """A table for ``bytes.translate``: 1 for what stays."""
     return bytes(byte not in unwanted for byte in range(256))
-
-
-def _get_validity(text: pa.Array) -> pa.Buffer:
-    return pc.is_valid(text).buffers()[1]

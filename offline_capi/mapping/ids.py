@@ -44,19 +44,19 @@ def strip_decoration(text: pa.StringArray) -> pa.StringArray:
     """Without the marks of a spreadsheet, or of Meta's Lead Ads export, that say "this is text"."""
     found = find_parts(text, *(mark for mark, *_ in _MARKS))
     # Nearly all columns that hold a mark hold it elsewhere than where values begin.
-    for mark, places, shape, kept in _MARKS:
-        if mark in found and _begin_with(mark, text, places):
+    for mark, positions, shape, kept in _MARKS:
+        if mark in found and _begin_with(mark, text, positions):
             text = pc.replace_substring_regex(text, shape, kept)
     return text
 
 
-def _begin_with(mark: str, text: pa.StringArray, places: tuple[int, ...]) -> bool:
-    """Whether a mark may stand at one of the ``offsets`` of any value; at the first, also behind blanks."""
+def _begin_with(mark: str, text: pa.StringArray, positions: tuple[int, ...]) -> bool:
+    """Whether a mark may stand at one of the ``positions`` of any value; at the first, also behind blanks."""
     offsets, stored = bytes_of(text)
     starts = (offsets[:-1] - offsets[0]).astype(np.intp)
-    for place in places:
-        found = stored.take(starts + place, mode="clip")
-        if (found == ord(mark)).any() or (place == 0 and (found <= ord(" ")).any()):
+    for position in positions:
+        found = stored.take(starts + position, mode="clip")
+        if (found == ord(mark)).any() or (position == 0 and (found <= ord(" ")).any()):
             return True
     return False
 

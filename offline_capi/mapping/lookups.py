@@ -57,17 +57,17 @@ class LookupTable:
         while len(open_):  # once, unless two keys of the table share their hash
             open_ = open_[at[open_] < len(self)]
             open_ = open_[self._hashes[at[open_]] == sought[open_]]
-            places = self._order[at[open_]]
-            same = pc.equal(self._keys.take(pa.array(places)), keys.take(pa.array(open_)))
+            positions = self._order[at[open_]]
+            same = pc.equal(self._keys.take(pa.array(positions)), keys.take(pa.array(open_)))
             equal = same.to_numpy(zero_copy_only=False).astype(bool)
-            found[open_[equal]] = places[equal]
+            found[open_[equal]] = positions[equal]
             open_ = open_[~equal]
             at[open_] += 1
         return pa.array(found, mask=found < 0)
 
-    def take(self, places: pa.Int64Array) -> dict[str, pa.Array]:
+    def take(self, positions: pa.Int64Array) -> dict[str, pa.Array]:
         """The columns at these rows of the table; null where there is none."""
-        return {name: column.take(places) for name, column in self._columns.items()}
+        return {name: column.take(positions) for name, column in self._columns.items()}
 
 
 def list_table_columns(mapping: MappingSpec, name: str) -> tuple[str, ...]:
@@ -129,9 +129,9 @@ def join_lookups(
         by = lookup.by or lookup.key
         with columns.read_for(f"lookups.{name}.by", by):
             keys = cast(columns.get_values(by), ID_KIND, Manner())
-        places = tables[name].find(keys)
-        found = tables[name].take(places)
-        absent[name] = pc.and_(columns.get_values(by).is_valid(), places.is_null())
+        positions = tables[name].find(keys)
+        found = tables[name].take(positions)
+        absent[name] = pc.and_(columns.get_values(by).is_valid(), positions.is_null())
         for column in list_lookup_columns(mapping, name):
             values = found.get(column, pa.nulls(len(columns), pa.string()))
             batch = _add_column(batch, f"{name}.{column}", values)

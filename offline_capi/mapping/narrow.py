@@ -25,8 +25,8 @@ def select_wanted(mapped: MappedRows, wanted: WantedRows | None) -> MappedRows:
     if wanted is None:
         return mapped
     by_key = pc.is_in(mapped.event["event_id"], value_set=wanted.event_ids, skip_nulls=True)
-    places = wanted.places.get(mapped.origin, pa.array([], pa.int64()))
-    return _filter_rows(pc.or_(by_key, pc.is_in(mapped.row, value_set=places)), mapped)
+    row_numbers = wanted.places.get(mapped.origin, pa.array([], pa.int64()))
+    return _filter_rows(pc.or_(by_key, pc.is_in(mapped.row, value_set=row_numbers)), mapped)
 
 
 def _filter_rows(mask: pa.BooleanArray, mapped: MappedRows) -> MappedRows:

@@ -127,7 +127,7 @@ def _read_device(columns: SourceColumns, specs: tuple[FieldSpec, ...], path: str
     """A column that holds the array as JSON, or sixteen fields; nothing where all are empty."""
     if len(specs) == 1:
         return rewrite_distinct(_read_list(columns, specs[0], path), _render_device)
-    read = [read_field(columns, spec, f"{path}[{place}]", "string") for place, spec in enumerate(specs)]
+    read = [read_field(columns, spec, f"{path}[{index}]", "string") for index, spec in enumerate(specs)]
     texts = [quote_text(pc.fill_null(found.values, "")) for found in read]
     listed = pc.binary_join_element_wise("[", pc.binary_join_element_wise(*texts, ","), "]", "")
     there = reduce(pc.or_, [found.values.is_valid() for found in read])

@@ -74,7 +74,7 @@ def find_unsendable(values: pa.StringArray, searched: Searched) -> list[Find]:
     if not pc.any(suspects).as_py():
         return []
     distinct = pc.if_else(suspects, values, pa.scalar(None, pa.string())).dictionary_encode()
-    shapes = [_find_shape(text, searched) for text in distinct.dictionary.to_pylist()]
+    shapes = [None if text is None else _SHAPE_IN[searched](text) for text in distinct.dictionary.to_pylist()]
     found = pa.array(shapes, pa.string()).take(distinct.indices)
     return [Find(shape, pc.fill_null(pc.equal(found, shape), False)) for shape in dict.fromkeys(filter(None, shapes))]
 
@@ -112,10 +112,6 @@ _LOOSE: dict[Searched, str] = {
 }
 
 # ---------------------------------------------------------------------------------------------- for certain
-
-
-def _find_shape(text: str | None, searched: Searched) -> str | None:
-    return None if text is None else _SHAPE_IN[searched](text)
 
 
 def _find_in_text(text: str) -> str | None:
@@ -259,11 +255,7 @@ _ISSUED = re.compile(
 
 
 def _holds_card(text: str) -> bool:
-    return any(map(_is_card, _find_card_digits(text)))
-
-
-def _find_card_digits(text: str) -> Iterator[str]:
-    return (re.sub(r"\D", "", match[0]) for match in _CARD_DIGITS.finditer(text))
+    return any(_is_card(re.sub(r"\D", "", match[0])) for match in _CARD_DIGITS.finditer(text))
 
 
 def _is_card(digits: str) -> bool:

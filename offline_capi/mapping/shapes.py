@@ -274,10 +274,10 @@ class _Texts(NamedTuple):
 
     def count_digits_after_last(self, marks: bytes) -> Codes:
         """How many digits follow the last of ``marks`` in each text; -1 where there is none."""
-        places = np.flatnonzero(np.logical_or.reduce([self.codes == mark for mark in marks]))
-        if not len(places):
+        positions = np.flatnonzero(np.logical_or.reduce([self.codes == mark for mark in marks]))
+        if not len(positions):
             return np.full(len(self.starts), -1)
-        last = places[np.maximum(np.searchsorted(places, self.ends) - 1, 0)]
+        last = positions[np.maximum(np.searchsorted(positions, self.ends) - 1, 0)]
         until = np.concatenate(([0], np.cumsum(_CLASSES.take(self.codes) == _NINE)))
         return np.where((last >= self.starts) & (last < self.ends), until[self.ends] - until[last], -1)
 

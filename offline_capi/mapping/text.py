@@ -103,7 +103,7 @@ def _render_timestamps(values: pa.Array) -> pa.StringArray:
     text = (
         pc.replace_substring_regex(text, r"\.?0{1,6}$|(\.\d*?)0+$", r"\1")
         if _has_fraction(wall)
-        else _cut_to_seconds(text)
+        else pc.utf8_slice_codeunits(text, 0, len("2026-11-20T10:00:00"))
     )
     return pc.binary_join_element_wise(text, "Z", "") if values.type.tz else text
 
@@ -111,10 +111,6 @@ def _render_timestamps(values: pa.Array) -> pa.StringArray:
 def _has_fraction(wall: pa.Array) -> bool:
     whole = pc.equal(wall, pc.cast(pc.cast(wall, pa.timestamp("s"), safe=False), pa.timestamp("us")))
     return pc.all(whole).as_py() is False
-
-
-def _cut_to_seconds(text: pa.StringArray) -> pa.StringArray:
-    return pc.utf8_slice_codeunits(text, 0, len("2026-11-20T10:00:00"))
 
 
 def _render_uuids(values: pa.Array) -> pa.StringArray:

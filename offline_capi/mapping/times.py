@@ -184,7 +184,9 @@ def _parse_naive(text: pa.StringArray) -> pa.TimestampArray:
 
 
 def _parse_zoned(text: pa.StringArray) -> pa.TimestampArray:
-    return pc.cast(_tidy_offsets(text) if _has_any(pc.match_substring_regex(text, _ODD_ZONED)) else text, INSTANT_TYPE)
+    return pc.cast(
+        _tidy_offsets(text) if pc.any(pc.match_substring_regex(text, _ODD_ZONED)).as_py() else text, INSTANT_TYPE
+    )
 
 
 def _tidy_offsets(text: pa.StringArray) -> pa.StringArray:
@@ -247,7 +249,3 @@ def _make_instants(seconds: pa.Array) -> pa.TimestampArray:
 
 def _as_series(values: pa.Array) -> pl.Series:
     return pl.Series(pl.from_arrow(values))
-
-
-def _has_any(mask: pa.BooleanArray) -> bool:
-    return bool(pc.any(mask).as_py())

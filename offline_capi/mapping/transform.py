@@ -62,9 +62,9 @@ def apply_hook(batch: pa.RecordBatch, numbers: pa.Int64Array, name: str) -> tupl
     Rows left out are rows of nulls here.
     """
     frame = _call_hook(load_hook(name), _make_frame(batch, numbers), name)
-    place = _find_positions(frame, numbers, name)
+    positions = _find_positions(frame, numbers, name)
     columns = {str(column): _read_column(frame, index, name) for index, column in enumerate(frame.columns)}
-    return pa.record_batch([values.take(place) for values in columns.values()], list(columns)), place.is_null()
+    return pa.record_batch([values.take(positions) for values in columns.values()], list(columns)), positions.is_null()
 
 
 def _make_frame(batch: pa.RecordBatch, numbers: pa.Int64Array) -> pd.DataFrame:
@@ -114,10 +114,10 @@ def _find_positions(frame: pd.DataFrame, numbers: pa.Int64Array, name: str) -> p
     returned = _read_row_numbers(frame, name)
     if pc.count_distinct(returned, mode="all").as_py() != len(returned):
         raise ConfigError(f'transform: "{name}" returned a source row more than once; one row is one event')
-    place = pc.index_in(numbers, value_set=returned)
-    if len(returned) != len(place) - place.null_count:
+    positions = pc.index_in(numbers, value_set=returned)
+    if len(returned) != len(positions) - positions.null_count:
         raise ConfigError(f'transform: "{name}" returned rows that are not in the source; it may only change or drop')
-    return place
+    return positions
 
 
 def _read_row_numbers(frame: pd.DataFrame, name: str) -> pa.Int64Array:

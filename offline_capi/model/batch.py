@@ -95,8 +95,10 @@ class EventBatch:
         if len(distinct) > MAX_IN_MEMORY_PARTS:
             grouped = grouped.on_disk()
         sequence = np.argsort(firsts)
-        places = np.unravel_index(distinct[sequence], shape)
-        texts = [column.dictionary.take(pa.array(at)).to_pylist() for column, at in zip(columns, places, strict=True)]
+        positions = np.unravel_index(distinct[sequence], shape)
+        texts = [
+            column.dictionary.take(pa.array(at)).to_pylist() for column, at in zip(columns, positions, strict=True)
+        ]
         ends, start = _get_ends(grouped.table.column("body")).tolist(), 0
         for key, size in zip(zip(*texts, strict=True), sizes[sequence].tolist(), strict=True):
             yield key, EventPart(grouped, start, size, ends[start + size] - ends[start])

@@ -2,7 +2,7 @@
 
 What was sent is remembered in the stage, where every worker sees it: of an upload and of the versions of the Graph API
 in ``alerts/``, of a client's access in the file that its health checks write as well. It is remembered after it was
-told: a message that cannot be delivered is tried again with the next run.
+sent: a message that cannot be delivered is tried again with the next run.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Alert:
 
 
 def raise_alerts(
-    report: RunReport, services: Services, *, tell: Notify | None = None, more: Sequence[Alert] = ()
+    report: RunReport, services: Services, *, notify: Notify | None = None, more: Sequence[Alert] = ()
 ) -> list[Alert]:
     """Send what began and ended with this run, by ``notify`` or else by ``platform.notify``; returns what was sent.
 
@@ -89,31 +89,31 @@ def raise_alerts(
     one that is left out has ended. Plans and test events send nothing, a replay or a run of some clients ends nothing.
     Where nobody is named, nothing is remembered. Raises ``OfflineCapiError`` where an alert could not be delivered.
     """
-    tell = tell or make_notifier(services.deployment.platform, services.secrets)
-    if tell is None or report.planned or report.trigger == "test":
+    notify = notify or make_notifier(services.deployment.platform, services.secrets)
+    if notify is None or report.planned or report.trigger == "test":
         return []
     whole = not report.tally.narrowed and report.trigger != "replay"
-    outbox = _Outbox(services, tell)
-    outbox.tell_access(report)
+    outbox = _Outbox(services, notify)
+    outbox.notify_access(report)
     open_days = _open_days(report.upload, services) if whole else []
-    outbox.tell_scope(report.upload, [*_list_losses(report), *open_days, *more], ends=whole, report=report)
+    outbox.notify_scope(report.upload, [*_list_losses(report), *open_days, *more], ends=whole, report=report)
     versions = version_warnings(services.deployment.platform.versions, services.clock().astimezone(UTC).date())
-    outbox.tell_scope(_VERSIONS, map(_make_version_alert, versions))
+    outbox.notify_scope(_VERSIONS, map(_make_version_alert, versions))
     return outbox.finish()
 
 
 def raise_failure(
-    upload: str, error: Exception, services: Services, *, tell: Notify | None = None, run: str | None = None
+    upload: str, error: Exception, services: Services, *, notify: Notify | None = None, run: str | None = None
 ) -> list[Alert]:
     """Alert that a run failed before it had a report; the next run that has one reports that it is over."""
-    tell = tell or make_notifier(services.deployment.platform, services.secrets)
-    if tell is None:
+    notify = notify or make_notifier(services.deployment.platform, services.secrets)
+    if notify is None:
         return []
     ours = isinstance(error, OfflineCapiError)
     text = str(error) if ours else "An error that nobody foresaw: its log shows where. Please report it."
     alert = Alert(f"failed: {type(error).__name__}", f"{upload}: the run failed", text, upload=upload, run=run)
-    outbox = _Outbox(services, tell)
-    outbox.tell_scope(upload, [alert], ends=False)
+    outbox = _Outbox(services, notify)
+    outbox.notify_scope(upload, [alert], ends=False)
     return outbox.finish()
 
 
@@ -220,10 +220,10 @@ def _make_version_alert(words: str) -> Alert:
 class _Outbox:
     """Sends what is new and remembers it. A message that fails keeps none of the others back."""
 
-    def __init__(self, services: Services, tell: Notify) -> None:
-        self._services, self._tell = services, tell
+    def __init__(self, services: Services, notify: Notify) -> None:
+        self._services, self._notify = services, notify
         stage = services.deployment.platform.stage
-        self._told, self._statuses = JsonFolder(stage, "alerts"), StatusBook(stage)
+        self._remembered, self._statuses = JsonFolder(stage, "alerts"), StatusBook(stage)
         self._now = services.clock().astimezone(UTC).isoformat(timespec="seconds")
         self._sent: list[Alert] = []
         self._failed: list[str] = []
@@ -236,34 +236,34 @@ class _Outbox:
             )
         return self._sent
 
-    def tell_scope(
+    def notify_scope(
         self, scope: str, faults: Iterable[Alert], *, ends: bool = True, report: RunReport | None = None
     ) -> None:
         """Send the faults of an upload, or of the versions, that were not sent yet, and those that are over.
 
         The loss of a run is not over because an earlier day, of a backfill for instance, was delivered.
         """
-        before: dict[str, dict[str, str]] = self._told.read(scope) or {}
+        before: dict[str, dict[str, str]] = self._remembered.read(scope) or {}
         present = {key: fault for fault in faults for key in fault.keys}
         until = report.window.until.astimezone(UTC).isoformat() if report else ""
         began, over = find_changes(before, present)
-        staying = {key for key, told in before.items() if not ends or told.get("until", "") > until}
+        staying = {key for key, alerted in before.items() if not ends or alerted.get("until", "") > until}
         over = [key for key in over if key not in staying]
-        after = {key: told for key, told in before.items() if key in present or key in staying}
+        after = {key: alerted for key, alerted in before.items() if key in present or key in staying}
         for key in present:
             if key in after and get_subject(key) == LOSS:
                 after[key] = {**after[key], "until": max(after[key].get("until", ""), until)}
         for fault in dict.fromkeys(present[key] for key in began):
             if self._deliver(fault):
-                told = {"title": fault.title, "since": self._now, **({"until": until} if fault.key == LOSS else {})}
-                after |= {key: told for key in fault.keys if key in began}
+                alerted = {"title": fault.title, "since": self._now, **({"until": until} if fault.key == LOSS else {})}
+                after |= {key: alerted for key in fault.keys if key in began}
         for key in {get_subject(key): key for key in over}.values():
             if not self._deliver(_make_end_alert(key, scope, before[key], report)):
                 after[key] = before[key]
         if after != before:
-            self._told.write(scope, after)
+            self._remembered.write(scope, after)
 
-    def tell_access(self, report: RunReport) -> None:
+    def notify_access(self, report: RunReport) -> None:
         """Send clients that Meta refused, if neither a check nor a run has; and that they receive events again."""
         stopped, sent = set[str](), set[str]()
         for count in report.tally.fates:
@@ -314,7 +314,7 @@ class _Outbox:
 
     def _deliver(self, alert: Alert) -> bool:
         try:
-            self._tell(alert)
+            self._notify(alert)
         except Exception as error:  # noqa: BLE001  a notifier may raise anything; the run goes on
             self._failed.append(str(error) if isinstance(error, OfflineCapiError) else type(error).__name__)
             return False
@@ -322,9 +322,9 @@ class _Outbox:
         return True
 
 
-def _make_end_alert(key: str, scope: str, told: Mapping[str, str], report: RunReport | None) -> Alert:
+def _make_end_alert(key: str, scope: str, alerted: Mapping[str, str], report: RunReport | None) -> Alert:
     upload, run, balance = (report.upload, report.run_id, report.balance) if report else (None, None, None)
-    text = f"It began {told['since']}: {told['title']}\n{balance or ''}".strip()
+    text = f"It began {alerted['since']}: {alerted['title']}\n{balance or ''}".strip()
     return Alert(key, f"{scope}: a fault is over", text, change="ended", upload=upload, balance=balance, run=run)
 
 
@@ -334,36 +334,36 @@ def _make_end_alert(key: str, scope: str, told: Mapping[str, str], report: RunRe
 def make_notifier(platform: Platform, secrets: SecretResolver) -> Notify | None:
     """Sends to the targets of ``platform.notify``; ``None`` where it names none."""
     targets = platform.notify
-    tellers: list[Notify] = []
+    senders: list[Notify] = []
     if targets.command is not None:
         command = targets.command
-        tellers.append(lambda alert: _run_command(command, alert))
+        senders.append(lambda alert: _run_command(command, alert))
     if targets.webhook is not None:
         reference = targets.webhook
-        tellers.append(lambda alert: _post(secrets.token(reference).reveal(), alert, allow_http=platform.allow_http))
-    if not tellers:
+        senders.append(lambda alert: _post(secrets.token(reference).reveal(), alert, allow_http=platform.allow_http))
+    if not senders:
         return None
 
-    def tell(alert: Alert) -> None:
-        for one in tellers:
+    def notify(alert: Alert) -> None:
+        for one in senders:
             one(alert)
 
-    return tell
+    return notify
 
 
 def _run_command(command: Sequence[str], alert: Alert) -> None:
     """Start the program with the alert as JSON on its standard input. What it prints is not ours to repeat."""
-    place = f"platform.notify.command: {command[0]}"
+    target = f"platform.notify.command: {command[0]}"
     try:
         subprocess.run(  # noqa: S603  the operator's own program, without a shell
             command, input=_as_json(alert), capture_output=True, timeout=NOTIFY_TIMEOUT_S, check=True
         )
     except subprocess.CalledProcessError as error:
-        raise OfflineCapiError(f"{place} ended with {error.returncode}") from None
+        raise OfflineCapiError(f"{target} ended with {error.returncode}") from None
     except subprocess.TimeoutExpired:
-        raise OfflineCapiError(f"{place} took longer than {NOTIFY_TIMEOUT_S} s") from None
+        raise OfflineCapiError(f"{target} took longer than {NOTIFY_TIMEOUT_S} s") from None
     except OSError as error:
-        raise OfflineCapiError(f"{place} cannot be started: {error.strerror or type(error).__name__}") from None
+        raise OfflineCapiError(f"{target} cannot be started: {error.strerror or type(error).__name__}") from None
 
 
 def _post(url: str, alert: Alert, *, allow_http: bool) -> None:

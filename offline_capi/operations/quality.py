@@ -49,9 +49,9 @@ def pull_quality(services: Services, *, clients: Collection[str] = ()) -> FetchR
         if (get_client_name(one.name) in clients if clients else one.active)
     ]
     with GraphClient(platform.graph_url, platform.versions) as graph:
-        told, unread = read_back(wanted, graph, platform, services.secrets, now=now)
+        answers, unread = read_back(wanted, graph, platform, services.secrets, now=now)
         warnings = (*version_warnings(platform.versions, now.date(), families=["read_back"]), *graph.notices)
-    save_read_back(services.ledger, told, now=now, keep_for=platform.retention.read_back)
+    save_read_back(services.ledger, answers, now=now, keep_for=platform.retention.read_back)
     days = list_covered_days(now)
     kept = load_read_back(services.ledger, since=days[0], until=days[-1], clients=[one.name for one in wanted])
     return FetchResult(compare(_list_sent_since(services, days[0]), kept), tuple(unread), warnings)
@@ -64,8 +64,10 @@ def load_quality(report: RunReport, services: Services) -> Quality:
         return Quality()
     first = min(sent.day for sent in about)
     clients = {sent.client for sent in about}
-    told = load_read_back(services.ledger, since=first, until=services.clock().astimezone(UTC).date(), clients=clients)
-    return compare(_list_sent_since(services, first), told, about=about) if told else Quality()
+    answers = load_read_back(
+        services.ledger, since=first, until=services.clock().astimezone(UTC).date(), clients=clients
+    )
+    return compare(_list_sent_since(services, first), answers, about=about) if answers else Quality()
 
 
 def _list_sent_since(services: Services, day: date) -> list[tuple[datetime, dict[SentEvents, int]]]:

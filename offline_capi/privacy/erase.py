@@ -1,7 +1,7 @@
 """Erase a person: out of everything that is kept, so that no key of theirs is found again, and say what nobody knows.
 
-How a person is found. Staged files hold hashed identity: by e-mail address, phone number or external id, whatever
-profile or country hashed it. Rejects hold business keys, and the ledger 16-byte keys made of them: neither leads back
+How a person is found. Staged files hold hashed identity: by e-mail address, phone number or external id, under any
+profile or country. Rejects hold business keys, and the ledger 16-byte keys made of them: neither leads back
 to a person. The source does, where their rows still stand in it, and so it is read again, for every window of which
 the ledger still knows something. Reports and statuses hold nobody, unless a value stood where a name should: then it
 is written over.
@@ -212,7 +212,7 @@ class _Trace:
     known: frozenset[str]
     ids: set[str] = field(default_factory=set)
     keys: set[bytes] = field(default_factory=set)
-    places: set[str] = field(default_factory=set)
+    positions: set[str] = field(default_factory=set)
     invalid: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     explained: set[str] = field(default_factory=set)
     others: list[np.ndarray[Any, np.dtype[np.uint64]]] = field(default_factory=list)
@@ -224,7 +224,7 @@ class _Trace:
             keys = pa.array(sorted(self.keys), _KEY_TYPE)
             found = pc.or_(found, pc.is_in(rows["key"], value_set=keys, skip_nulls=True))
         else:  # an invalid row without an id is identified by its position alone
-            by_place = _is_among(_join_positions(rows["origin"], rows["row"]), self.places)
+            by_place = _is_among(_join_positions(rows["origin"], rows["row"]), self.positions)
             found = pc.or_(found, pc.and_(pc.is_null(rows["event_id"]), by_place))
         if self.readable.nothing:
             return found
@@ -295,7 +295,9 @@ def erase_person(person: Person, services: Services, *, read_sources: bool = Tru
     erased.ledger = ledger.journal.forget(found)
     erased.scrubbed = ledger.journal.scrub()
     if person.identity:
-        erased.unexplained = count_unexplained_events(ledger, _sort_distinct(trace.others), person.clients)
+        erased.unexplained = count_unexplained_events(
+            ledger, np.unique(np.concatenate(trace.others)) if trace.others else np.empty(0, np.uint64), person.clients
+        )
     erased.looked_through.ledger_events = erased.ledger + sum(len(part.keys) for part in ledger.journal.read_entries())
     _record(person, services, erased, who)
     return erased
@@ -417,9 +419,9 @@ def _search_sources(trace: _Trace, person: Person, services: Services, erased: E
         erased.looked_through.source_rows += len(rows)
         theirs = _find_rows_of_person(rows, trace, person.clients)
         erased.in_source += theirs.true_count
-        places = _join_positions(pa.repeat(rows.origin, len(rows)), rows.row)
-        trace.places |= set(places.filter(theirs).to_pylist())
-        found_by = [places]
+        positions = _join_positions(pa.repeat(rows.origin, len(rows)), rows.row)
+        trace.positions |= set(positions.filter(theirs).to_pylist())
+        found_by = [positions]
         if "event_id" in rows.event:
             ids = trace.name_events(rows.client, rows.event["event_id"])
             trace.ids |= set(ids.filter(theirs).drop_null().to_pylist())
@@ -517,10 +519,6 @@ def _get_first_halves(keys: pa.Array) -> Any:
     return split_halves(split_keys(bytes(stored[KEY_BYTES * keys.offset : KEY_BYTES * (keys.offset + len(keys))])))[0]
 
 
-def _sort_distinct(parts: Sequence[Any]) -> Any:
-    return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
-
-
 def _group_delivered(found: Iterable[EventDelivery]) -> list[Delivered]:
     """What Meta has of the events, by client, pixel and whether it is certain."""
     groups: dict[tuple[str, str, bool], list[datetime]] = {}
@@ -540,8 +538,8 @@ def _clean(path: str, trace: _Trace, services: Services, erased: Erased) -> None
     """Rewrite a file that holds rows of the person; others are not touched."""
     folder, name = path.rsplit("/", 2)[1:]
     staged = name.startswith("events-")
-    looked = erased.looked_through
-    looked.staged_files, looked.reject_files = looked.staged_files + staged, looked.reject_files + (not staged)
+    searched = erased.looked_through
+    searched.staged_files, searched.reject_files = searched.staged_files + staged, searched.reject_files + (not staged)
     if not any(pc.any(trace.find_hits(rows)).as_py() for rows in services.stage.read_batches(path)):
         return
     left = services.stage.rewrite(path, trace.find_hits)
@@ -558,8 +556,8 @@ def _rewrite_documents(trace: _Trace, services: Services, erased: Erased) -> Non
     if trace.readable.nothing:
         return
     change = partial(trace.readable.overwrite, clients=trace.known)
-    looked, changed = rewrite_documents(services.ledger, change)
-    erased.looked_through.reports, erased.documents = looked, changed
+    searched, changed = rewrite_documents(services.ledger, change)
+    erased.looked_through.reports, erased.documents = searched, changed
     for path in services.stage.list_status_files():
         erased.looked_through.client_statuses += 1
         erased.documents += services.stage.rewrite_json(path, change)

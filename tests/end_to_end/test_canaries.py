@@ -81,12 +81,12 @@ import json, sys, traceback
 from pathlib import Path
 from offline_capi.airflow_provider.operators.failures import raise_for_undelivered
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.model import Window, yesterday
+from offline_capi.model import Window, find_yesterday
 from offline_capi.pipeline import begin_run, open_services, reconcile, send_staged, stage_upload
 from datetime import UTC, datetime
 with open_services(load_config(Path("dags")), EnvironmentSecrets()) as services:
     upload = services.deployment.uploads["sales"]
-    window = Window.of_day(yesterday("Europe/Berlin", datetime.now(UTC)), "Europe/Berlin")
+    window = Window.of_day(find_yesterday("Europe/Berlin", datetime.now(UTC)), "Europe/Berlin")
     run = begin_run(upload, window, services)
     for unit in stage_upload(upload, window, services, run):
         print(repr(unit), unit)

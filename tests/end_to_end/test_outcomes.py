@@ -89,7 +89,7 @@ TABLE: dict[str, Outcome] = {
         more="drift: stop",
     ),
     "a column drifts": Outcome(
-        "complete", 0, "drift consent: words in 2 of 3 values looked at", rows=(GRANTED, GRANTED, {}), days_with_rows=1
+        "complete", 0, "drift consent: words in 2 of 3 values sampled", rows=(GRANTED, GRANTED, {}), days_with_rows=1
     ),
     "a column drifts and a person forces it": Outcome(
         "complete", 0, rows=(GRANTED, GRANTED, {}), days_with_rows=1, more="drift: stop", options=("--force-gates",)

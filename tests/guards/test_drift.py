@@ -66,7 +66,7 @@ def test_p14_an_id_that_comes_in_another_form_stops_the_run_before_anything_is_s
         10, "partial", "gate drift sale stopped the run"
     )  # fmt: skip
     sentence = (
-        "drift sale: whole numbers with a fraction like 123.0 in 10 of 10 values looked at of corner_shop; "
+        "drift sale: whole numbers with a fraction like 123.0 in 10 of 10 values sampled of corner_shop; "
         "known so far: digits like 123. It is read by event.id"
     )
     assert [gate["sentence"] for gate in data["gates"]] == [sentence]

@@ -50,7 +50,7 @@ def upload(
         clients = ["corner_shop"] if narrowed else []
         window = Window.of_day(day or yesterday(ZONE), ZONE)
         report = run_upload(one, window, services, clients=clients, **options)
-        told = raise_alerts(report, services, tell=heard.append, more=more)
+        told = raise_alerts(report, services, notify=heard.append, more=more)
     assert told == heard
     return report, heard
 
@@ -81,7 +81,7 @@ def test_p20_a_loss_is_told_once_with_balance_reason_and_advice_and_its_end_once
     (began,), (ended,) = told[0], told[3]
     assert began.balance == "3 read = 3 deferred"
     assert began.balance in began.text
-    assert "the endpoint could not be reached. What now: look at the network and graph_url; run again" in began.text
+    assert "the endpoint could not be reached. What now: check the network and graph_url; run again" in began.text
     assert began.title.startswith("sales, 20")
     assert ended.balance == "3 read = 3 sent"
     assert began.title in ended.text
@@ -107,7 +107,7 @@ def test_p07_a_client_that_meta_refuses_is_told_once_with_its_code_whatever_uplo
     with night.services() as services:
         two = services.deployment.uploads["sales_too"]
         other = raise_alerts(
-            run_upload(two, report.window, services), services, tell=lambda alert: pytest.fail(alert.title)
+            run_upload(two, report.window, services), services, notify=lambda alert: pytest.fail(alert.title)
         )
 
     (alert,) = told
@@ -202,7 +202,7 @@ def test_a_version_that_ends_soon_is_told_once_for_all_uploads_and_when_it_has_e
         heard: list[Alert] = []
         with night.services() as services:
             later = replace(services, clock=lambda now=now: datetime.fromisoformat(now).replace(tzinfo=UTC))
-            raise_alerts(report, later, tell=heard.append)
+            raise_alerts(report, later, notify=heard.append)
         found.append([alert.text.partition(",")[0] for alert in heard if alert.key.startswith("version")])
 
     ends = "Graph version v25.0 (events) ends on 2028-07-29"
@@ -213,7 +213,7 @@ def test_a_run_that_fails_before_it_has_a_report_is_told_once_and_its_end_is(nig
     heard: list[Alert] = []
     with night.services() as services:
         for _ in range(2):
-            raise_failure("sales", SourceError("the warehouse does not answer"), services, tell=heard.append)
+            raise_failure("sales", SourceError("the warehouse does not answer"), services, notify=heard.append)
     over = upload(night)[1]
 
     assert [(alert.title, alert.text) for alert in heard] == [
@@ -225,7 +225,7 @@ def test_a_run_that_fails_before_it_has_a_report_is_told_once_and_its_end_is(nig
 def test_p09_an_error_that_is_not_ours_is_not_quoted(night: Night):
     heard: list[Alert] = []
     with night.services() as services:
-        raise_failure("sales", KeyError("somebody@example.com"), services, tell=heard.append)
+        raise_failure("sales", KeyError("somebody@example.com"), services, notify=heard.append)
 
     assert "somebody" not in json.dumps([alert.to_json() for alert in heard])
 
@@ -243,8 +243,8 @@ def test_who_could_not_be_told_is_told_with_the_next_run_and_the_others_at_once(
     with night.services() as services:
         report = run_upload(services.deployment.uploads["sales"], Window.of_day(yesterday(ZONE), ZONE), services)
         with pytest.raises(OfflineCapiError, match="1 messages could not be delivered"):
-            raise_alerts(report, services, tell=tell)
-        later = raise_alerts(report, services, tell=heard.append)
+            raise_alerts(report, services, notify=tell)
+        later = raise_alerts(report, services, notify=heard.append)
 
     assert [alert.key for alert in heard] == ["loss", "run: refused"]
     assert later == heard[1:]

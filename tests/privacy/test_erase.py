@@ -160,7 +160,7 @@ def test_p17_rows_that_left_the_source_leave_a_doubt_and_their_event_ids_end_it(
 
     assert (by_address.code, by_address.json["complete"], by_address.json["ledger"]) == (1, False, 0)
     assert (by_address.json["unexplained"], by_address.json["unexplained_rejects"]) == ({"sales": 3}, {})
-    assert "of 3 events in the ledger (sales 3) nobody can tell whose they are" in by_address.json["not_known"][0]
+    assert "of 3 events in the ledger (sales 3) the owner is unknown" in by_address.json["not_known"][0]
     assert (by_ids.code, by_ids.json["complete"], by_ids.json["ledger"]) == (0, True, 3)
     assert (again.code, again.json["complete"], again.json["unexplained"]) == (0, True, {})
     assert sights(night) == {}

@@ -35,7 +35,7 @@ def send_alerts(report: RunReport, services: Services) -> None:
     upload = services.deployment.uploads[report.upload]
     tell = _make_sender(services.deployment.resolve_airflow(upload), get_current_context())
     try:
-        for alert in raise_alerts(report, services, tell=tell):
+        for alert in raise_alerts(report, services, notify=tell):
             _log.info(f"alert sent: {alert.change}: {alert.title}")
     except OfflineCapiError as error:
         _log.error(str(error))
@@ -58,7 +58,7 @@ class FailureAlert:
             return  # whoever triggered the run sees it at once
         with open_upload(TaskLocation(self.folder, self.upload)) as (upload, services):
             tell = _make_sender(services.deployment.resolve_airflow(upload), context)
-            raise_failure(self.upload, error, services, tell=tell)
+            raise_failure(self.upload, error, services, notify=tell)
 
 
 def _make_sender(settings: AirflowSettings, context: Mapping[str, Any]) -> Notify | None:
