@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from offline_capi.errors import UsageError
 from offline_capi.ledger import record_announced_losses
 from offline_capi.meta.versions import version_warnings
@@ -9,6 +11,7 @@ from offline_capi.model import debts_of
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly, keeps_events_in_their_day
 from offline_capi.report import RunReport, days_to_judge, make_report
+from offline_capi.runtime.telemetry import count_run
 
 __all__ = ["close_run", "find_report", "warn_of_versions"]
 
@@ -38,6 +41,13 @@ def close_run(run: RunContext) -> RunReport:
     debts = debts_of(tally, by_event_day=keeps_events_in_their_day(upload))
     services.ledger.runs.finish(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
     record_announced_losses(services.ledger, upload.name, closed, run_id=record.id, now=ended)
+    if record.report is None:  # books that a scheduler closes again were counted when they were closed first
+        events: Counter[tuple[str, str]] = Counter()
+        for count, rows in tally.fates.items():
+            client = count.client if count.client in services.deployment.recipients else None
+            events[client or "unknown", count.fate.value] += rows
+        duration_s = (ended - record.started_at).total_seconds()
+        count_run(upload.name, events, requests=tally.requests, tries=tally.tries, duration_s=duration_s)
     return report
 
 

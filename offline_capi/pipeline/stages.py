@@ -28,6 +28,7 @@ from offline_capi.pipeline.open_days import read_earlier_runs
 from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.report import Books
+from offline_capi.runtime.telemetry import trace_batches
 from offline_capi.sources import absent_files, read_ahead, read_batches
 
 __all__ = [
@@ -165,7 +166,8 @@ def read_rows(
         batch_rows=BATCH_ROWS,
         apart=ahead,
     )
-    return read_ahead(batches) if ahead else batches
+    batches = read_ahead(batches) if ahead else batches
+    return iter(trace_batches("read", batches, len))
 
 
 def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
@@ -210,7 +212,7 @@ def count_preparation(batches: Iterable[BuiltEvents], books: Books) -> Iterator[
 
 def prepare_events(run: RunContext) -> Iterator[EventBatch]:
     """The run's events, in the order of the source; events that earlier runs owe are ticked off."""
-    batches = check_clock(prepare_batches(run), run.services)
+    batches = check_clock(trace_batches("prepare", prepare_batches(run), lambda built: len(built.events)), run.services)
     return run.past.owed.watch(count_preparation(batches, run.books))
 
 
