@@ -36,6 +36,7 @@ from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.report import Books
 from offline_capi.runtime.secret import fingerprint, sendable
+from offline_capi.runtime.telemetry import trace_batches
 from offline_capi.sources import SourceAccess, open_source, prefetch_batches
 
 __all__ = [
@@ -170,7 +171,8 @@ def read_rows(
         batch_rows=BATCH_ROWS,
         in_subprocess=prefetch,
     )
-    return prefetch_batches(batches) if prefetch else batches
+    batches = prefetch_batches(batches) if prefetch else batches
+    return iter(trace_batches("read", batches, len))
 
 
 def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
@@ -215,7 +217,7 @@ def count_preparation(batches: Iterable[BuiltEvents], books: Books) -> Iterator[
 
 def prepare_events(run: RunContext) -> Iterator[EventBatch]:
     """The run's events, in the order of the source; events that earlier runs owe are ticked off."""
-    batches = check_clock(prepare_batches(run), run.services)
+    batches = check_clock(trace_batches("prepare", prepare_batches(run), lambda built: len(built.events)), run.services)
     return run.past.owed.watch(count_preparation(batches, run.books))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextvars import copy_context
 from queue import Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -28,7 +29,8 @@ def prefetch_batches(batches: Iterator[T], *, depth: int = 1) -> Generator[T, No
     """
     queue: Queue[T | _End] = Queue(maxsize=depth)
     stopped = Event()
-    thread = Thread(target=_fill, args=(batches, queue, stopped), name="prefetch", daemon=True)
+    # With the context of the consumer: a trace of the run continues in this thread.
+    thread = Thread(target=copy_context().run, args=(_fill, batches, queue, stopped), name="prefetch", daemon=True)
     thread.start()
     item: T | _End | None = None
     try:

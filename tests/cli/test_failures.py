@@ -66,4 +66,4 @@ def test_ctrl_c_says_what_was_sent_and_that_repeating_is_safe(night: Night) -> N
     assert upload.returncode == 130
     assert "0 events were sent" in err
     assert "again is safe" in err
-    assert night.run("status", "--json").json["runs"][0]["error"]["kind"] == "Interrupted"
+    assert night.run("status", "--json").json["runs"][0]["status"] == "failed"

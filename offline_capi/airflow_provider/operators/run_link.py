@@ -69,7 +69,7 @@ def record_failed_start(location: TaskLocation, error: OfflineCapiError) -> None
 def _find_window(deployment: Deployment, location: TaskLocation, context: Any) -> Window:
     """The window that the run would have had; yesterday where that cannot be known any more."""
     from offline_capi.config import load_each
-    from offline_capi.model import Window, yesterday
+    from offline_capi.model import Window, find_yesterday
 
     found, _ = load_each(location.folder, environ=deployment.environ, only=location.upload)
     upload = found.uploads.get(location.upload)
@@ -77,4 +77,4 @@ def _find_window(deployment: Deployment, location: TaskLocation, context: Any) -
     if upload is not None:
         with suppress(UsageError):
             return get_window(upload, context)
-    return Window.of_day(yesterday(zone, datetime.now(UTC)), zone)
+    return Window.of_day(find_yesterday(zone, datetime.now(UTC)), zone)
