@@ -142,7 +142,7 @@ def test_metrics_count_each_event_by_its_fate(home: Path, tmp_path: Path, sandbo
     assert any(span["attributes"].get("offline_capi.code") for span in requests), "the code of Meta's refusal"
 
 
-def test_p03_no_value_of_a_row_is_in_a_trace_or_metric(home: Path, tmp_path: Path, sandbox: Sandbox):
+def test_p09_no_value_of_a_row_is_in_a_trace_or_metric(home: Path, tmp_path: Path, sandbox: Sandbox):
     """Readable or hashed, also where Meta refuses an event by name."""
     sandbox.refuse("A-1003")
 
