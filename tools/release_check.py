@@ -71,7 +71,13 @@ def build_distributions(out: Path, *, isolated: bool = True) -> tuple[Path, Path
 
 def list_package_files() -> set[str]:
     """The files of the package in the repository that belong into a distribution."""
-    tracked = subprocess.run(["git", "ls-files", "-z", PACKAGE], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", PACKAGE],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if tracked.returncode == 0 and tracked.stdout:
         return {name for name in tracked.stdout.split("\0") if name and (ROOT / name).exists()}
     found = (path for path in (ROOT / PACKAGE).rglob("*") if path.is_file() and path.suffix not in {".so", ".pyd"})

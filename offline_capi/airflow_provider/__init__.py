@@ -12,13 +12,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from offline_capi.airflow_provider.dags.dag_factory import check_uploads, upload_dags
     from offline_capi.airflow_provider.hooks.meta_capi import MetaConversionsHook
+    from offline_capi.airflow_provider.notifications.failure import UploadFailureNotifier
     from offline_capi.airflow_provider.operators.upload import UploadConversionsOperator
+    from offline_capi.airflow_provider.sensors.delivered import DeliveredUpToSensor
 
-__all__ = ["MetaConversionsHook", "UploadConversionsOperator", "check_uploads", "upload_dags"]
+__all__ = [
+    "DeliveredUpToSensor",
+    "MetaConversionsHook",
+    "UploadConversionsOperator",
+    "UploadFailureNotifier",
+    "check_uploads",
+    "upload_dags",
+]
 
 _HOMES = {
+    "DeliveredUpToSensor": "sensors.delivered",
     "MetaConversionsHook": "hooks.meta_capi",
     "UploadConversionsOperator": "operators.upload",
+    "UploadFailureNotifier": "notifications.failure",
     "check_uploads": "dags.dag_factory",
     "upload_dags": "dags.dag_factory",
 }

@@ -46,6 +46,11 @@ class _Help:
         _hide_types_of_flags([option] if option else [])
         return option
 
+    def get_params(self, ctx: Any) -> Any:
+        found = super().get_params(ctx)  # type: ignore[misc]
+        _hide_types_of_flags(found)  # those of completion are added later
+        return found
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)  # type: ignore[misc]
         for line in (self._lines or "").splitlines():

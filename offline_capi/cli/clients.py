@@ -170,17 +170,12 @@ def _rows_of(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
     from offline_capi.config.queries import find_sql_folder
     from offline_capi.config.source import SqlSource
     from offline_capi.model import Window
-    from offline_capi.sources import read_batches
+    from offline_capi.sources import SourceAccess, open_source
 
     secrets = environment_secrets()
-    batches = read_batches(
-        SqlSource(connection=table.connection, sql=table.sql),
-        Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),
-        zone="UTC",
-        connection_url=lambda name: secrets.connection_url(name).reveal(),
-        sql_folder=find_sql_folder(config),
-    )
-    for rows in batches:
+    access = SourceAccess("UTC", lambda name: secrets.connection_url(name).reveal(), find_sql_folder(config))
+    source = open_source(SqlSource(connection=table.connection, sql=table.sql), access)
+    for rows in source.read(Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))):
         yield from rows.batch.to_pylist()
 
 

@@ -257,7 +257,7 @@ def _check_drift(upload: Upload) -> Iterator[Finding]:
 def _check_source(source: SqlSource | FileSource, scope: ValidationScope) -> Iterator[Finding]:
     if isinstance(source, FileSource):
         yield from _check_path(source.path)
-    else:
+    elif isinstance(source, SqlSource):
         yield from _check_query(source, scope)
 
 

@@ -80,7 +80,7 @@ _PACKAGES: Mapping[str, str] = {
     "trino": "'trino[sqlalchemy]'",
     "clickhouse": "clickhouse-sqlalchemy",
     "clickhousedb": "clickhouse-connect",
-    "duckdb": "duckdb-engine",
+    "duckdb": "'offline-capi[duckdb]'",
     "oracledb": "oracledb",
     "cx_oracle": "cx_Oracle",
 }

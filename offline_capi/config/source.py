@@ -6,7 +6,8 @@ A lookup is a source with a key, and so stands here and not with the fields that
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -17,7 +18,7 @@ __all__ = [
     "FileSource",
     "Lookup",
     "QueryLookup",
-    "Source",
+    "SourceSettings",
     "SqlSource",
     "check_lookup_name",
 ]
@@ -33,10 +34,20 @@ class SqlSource(Node):
     connection: Name = Field(description="an Airflow connection id, or a name whose URL is in the environment")
     sql: Name = Field(description="path of a .sql file under sql/, or the query itself; uses :since and :until")
 
+    #: A query selects the rows of the window, names its columns and types them; its rows have no numbers to find again.
+    selects_rows_itself: ClassVar[bool] = True
+    keeps_row_numbers: ClassVar[bool] = False
+    has_declared_names: ClassVar[bool] = True
+    has_declared_types: ClassVar[bool] = True
+
     @property
     def is_file(self) -> bool:
         """Whether ``sql`` names a file; a query has blanks in it."""
         return self.sql.endswith(".sql") and not re.search(r"\s", self.sql)
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"query {quote(self.sql)} on connection {quote(self.connection)}"
 
 
 #: How SQL clients, pandas and spreadsheets write a missing value; \N is COPY, Hive, MySQL and Snowflake.
@@ -95,10 +106,23 @@ class FileSource(Node):
         False, description="true: a day without a file is a day without rows; else such a run is not complete"
     )
 
+    #: A row is found again by file and number. Names of columns may be the first line of a text, and thus a row's.
+    keeps_row_numbers: ClassVar[bool] = True
+    has_declared_names: ClassVar[bool] = False
+
     @property
-    def dated(self) -> bool:
+    def selects_rows_itself(self) -> bool:
         """Whether the path contains the file's day; otherwise ``window.column`` assigns rows to the window."""
         return "{date" in self.path
+
+    @property
+    def has_declared_types(self) -> bool:
+        """Whether the format gives a column one type: a text in it is no accident of one batch."""
+        return self.format == "parquet" or ".parquet" in self.path
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"files {quote(self.path)}"
 
 
 def _classify_source(value: object) -> str | None:
@@ -110,7 +134,7 @@ def _classify_source(value: object) -> str | None:
     return "SqlSource" if {"connection", "sql"} & set(value) else "FileSource" if "path" in value else None
 
 
-Source = Annotated[
+SourceSettings = Annotated[
     Annotated[SqlSource, Tag("SqlSource")] | Annotated[FileSource, Tag("FileSource")], Discriminator(_classify_source)
 ]
 _LOOKUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")

@@ -11,7 +11,7 @@ from offline_capi.config.airflow import AirflowSettings
 from offline_capi.config.fields import check_bound
 from offline_capi.config.mapping import MappingSpec
 from offline_capi.config.run_texts import TAG_NAMES, find_template_problem
-from offline_capi.config.source import Source
+from offline_capi.config.source import SourceSettings
 from offline_capi.config.types import (
     Digest,
     Duration,
@@ -222,7 +222,7 @@ class Upload(MappingSpec):
 
     name: str = Field("", description="taken from the file's name")
     description: str = ""
-    source: Source
+    source: SourceSettings
     schedule: Schedule | None = Field(
         None, description="cron, in the window's zone; none: by hand only; without it, that of platform.airflow"
     )

@@ -28,6 +28,7 @@ from offline_capi.delivery.throttle import Throttles
 from offline_capi.meta.graph.error_table import Action
 from offline_capi.meta.graph.response import Response
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request
+from offline_capi.runtime.telemetry import capture_context, trace_span
 
 __all__ = ["ClaimResult", "Claims", "deliver"]
 
@@ -107,6 +108,8 @@ class _Delivery:
     closing: Event = field(default_factory=Event)
     slots: Semaphore = field(init=False)
     outcomes: OutcomeBuilder = field(init=False)
+    #: The span of the run, for the threads that post.
+    trace_context: object = field(default_factory=capture_context)
 
     def __post_init__(self) -> None:
         self.slots = Semaphore(self.scheduler.policy.in_flight)
@@ -193,15 +196,32 @@ class _Delivery:
                 self.breaker.trip_for_clock(fault)
             return response
 
-        return post_until_settled(
-            post,
-            partial(make_payload, request.events, sender.envelope),
-            len(request),
-            policy=self.scheduler.policy.retry,
-            clock=self.scheduler.clock,
-            throttles=throttles,
-            on_stop=partial(self.breaker.trip_for_refusal, request),
-        )
+        with trace_span(
+            "request",
+            parent=self.trace_context,
+            kind="CLIENT",
+            client=request.client,
+            pixel=request.pixel,
+            events=len(request),
+            request_id=request.id,
+        ) as annotate:
+            result = post_until_settled(
+                post,
+                partial(make_payload, request.events, sender.envelope),
+                len(request),
+                policy=self.scheduler.policy.retry,
+                clock=self.scheduler.clock,
+                throttles=throttles,
+                on_stop=partial(self.breaker.trip_for_refusal, request),
+            )
+            accepted = bool(result.classification and result.classification.accepted)
+            annotate(tries=result.tries, accepted=accepted, maybe_stored=result.maybe_stored)
+            if result.response is not None:
+                response = result.response
+                annotate(
+                    status=response.status, code=response.code, subcode=response.subcode, meta_trace=response.trace_id
+                )
+        return result
 
     # ------------------------------------------------------------------------------------------ settling
 

@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.config.source import FileSource
 from offline_capi.config.upload import Upload
 from offline_capi.ledger import ColumnShapes
 from offline_capi.mapping import ColumnUse, Role, count_shapes, list_column_uses
@@ -363,7 +362,7 @@ class DriftWatch:
         known = before.without(self.run_id)
         for role in self._uses[name].roles:
             old, new = _select_role(known, role), _select_role(seen.counts, role)
-            if change := has_drifted(role, old, new, typed=self._is_typed):
+            if change := has_drifted(role, old, new, typed=self.upload.source.has_declared_types):
                 yield role, change, sum(new[shape] for shape in change.new), sum(new.values())
 
     def _find_new_or_lost_columns(self) -> Iterator[GateFinding]:
@@ -385,12 +384,6 @@ class DriftWatch:
                     f"{', '.join(map(str, sorted(known)))} ({change}); all that the upload reads are there",
                 )
                 return
-
-    @property
-    def _is_typed(self) -> bool:
-        """Whether the source gives a column one type: a text in it is no accident of one batch."""
-        source = self.upload.source
-        return not isinstance(source, FileSource) or source.format == "parquet" or ".parquet" in source.path
 
     def _describe_change(
         self, name: str, role: Role, change: Change, share: tuple[int, int], clients: Collection[str]

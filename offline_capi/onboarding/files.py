@@ -21,10 +21,10 @@ from offline_capi.errors import SourceError, UsageError
 from offline_capi.model import Window
 from offline_capi.onboarding.origins import Origin, derive_name, require_rows
 from offline_capi.onboarding.sample import Sample
-from offline_capi.sources import read_batches
-from offline_capi.sources.csv_files import header_line
-from offline_capi.sources.locate import Place, files_of
-from offline_capi.sources.streams import explained, open_text, recognised
+from offline_capi.sources import SourceAccess, open_source
+from offline_capi.sources.files.csv import header_line
+from offline_capi.sources.files.locate import FileLocation, files_of
+from offline_capi.sources.files.streams import explained, open_text, recognised
 
 __all__ = ["generalise_path", "inspect_file", "rebase_source"]
 
@@ -40,9 +40,7 @@ def inspect_file(path: str, environ: Mapping[str, str]) -> Origin:
     """A file, a folder of files or a pattern. Raises ``UsageError`` or ``SourceError`` where rows cannot be read."""
     settings = _detect_settings(path, environ)
     source = FileSource.model_validate({"path": path, **settings})
-    sample = Sample.collect(
-        read_batches(source, _build_any_window(), zone="UTC", connection_url=str, sql_folder=Path(), environ=environ)
-    )
+    sample = Sample.collect(open_source(source, SourceAccess("UTC", str, environ=environ)).read(_build_any_window()))
     written, day = generalise_path(path)
     return Origin(
         name=derive_name(_remove_day(PurePosixPath(path).name)),
@@ -64,9 +62,9 @@ def rebase_source(config: Path, origin: Origin) -> Origin:
     return replace(origin, node={**origin.node, "path": str(Path.cwd() / path) if here.startswith("..") else here})
 
 
-def _describe_source(source: FileSource, place: Place) -> str:
-    if place.format not in ("auto", "csv"):
-        return _FORMAT_NAMES[place.format]
+def _describe_source(source: FileSource, location: FileLocation) -> str:
+    if location.format not in ("auto", "csv"):
+        return _FORMAT_NAMES[location.format]
     encoding = f", {source.encoding[-1]}" if "encoding" in source.model_fields_set else ""
     return f"CSV{encoding}, {_DELIMITERS.get(source.delimiter, source.delimiter)} between columns"
 
@@ -92,20 +90,20 @@ def _build_any_window() -> Window:
     return Window.of_day(datetime.now(UTC).date(), "UTC")
 
 
-def _locate_first_file(path: str, environ: Mapping[str, str]) -> Place:
+def _locate_first_file(path: str, environ: Mapping[str, str]) -> FileLocation:
     """The first of the files, as its bytes say; ``auto`` where neither they nor its name tell its format."""
-    places = files_of(FileSource(path=path), _build_any_window(), "UTC", environ)
-    if not places:
+    locations = files_of(FileSource(path=path), _build_any_window(), "UTC", environ)
+    if not locations:
         raise UsageError(
             f"there is no file to read at {path}; name a CSV, JSON, Parquet or Excel file. Nothing was written"
         )
-    with explained(places[0]):
+    with explained(locations[0]):
         try:
-            return recognised(places[0], "auto")
+            return recognised(locations[0], "auto")
         except SourceError:
-            if places[0].format != "auto":
+            if locations[0].format != "auto":
                 raise
-            return replace(recognised(places[0], "csv"), format="auto")
+            return replace(recognised(locations[0], "csv"), format="auto")
 
 
 # ---------------------------------------------------------------------------------------------- format
@@ -113,15 +111,15 @@ def _locate_first_file(path: str, environ: Mapping[str, str]) -> Place:
 
 def _detect_settings(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
     """The settings of a file besides its path, without those that are defaults."""
-    place = _locate_first_file(path, environ)
-    settings: dict[str, Any] = {"format": "csv"} if place.format == "auto" else {}
-    if place.format not in ("auto", "csv"):
-        with explained(place):
-            _check_filled(_read_head(place, ("latin-1",)) if place.format == "jsonl" else " ", path)
+    location = _locate_first_file(path, environ)
+    settings: dict[str, Any] = {"format": "csv"} if location.format == "auto" else {}
+    if location.format not in ("auto", "csv"):
+        with explained(location):
+            _check_filled(_read_head(location, ("latin-1",)) if location.format == "jsonl" else " ", path)
         return settings
-    with explained(place):
-        encoding = _detect_encoding(place, path)
-        head = _read_head(place, (encoding,))
+    with explained(location):
+        encoding = _detect_encoding(location, path)
+        head = _read_head(location, (encoding,))
         _check_filled(head, path)
     if encoding == _FALLBACK_ENCODING:
         settings["encoding"] = ["utf-8", encoding]
@@ -133,19 +131,19 @@ def _check_filled(head: str, path: str) -> None:
         raise UsageError(f"{path} is empty, without even a header; name a file that has rows. Nothing was written")
 
 
-def _read_head(place: Place, encodings: tuple[str, ...]) -> str:
-    with open_text(place, encodings) as stream:
+def _read_head(location: FileLocation, encodings: tuple[str, ...]) -> str:
+    with open_text(location, encodings) as stream:
         return bytes(stream.read(_HEAD_BYTES)).decode("utf-8", "ignore")
 
 
 # ---------------------------------------------------------------------------------------------- text
 
 
-def _detect_encoding(place: Place, path: str) -> str:
+def _detect_encoding(location: FileLocation, path: str) -> str:
     """The first in which the whole file can be decoded; a mark, or the zeros of UTF-16, decide by themselves."""
     for encoding in ("utf-8", _FALLBACK_ENCODING):
         try:
-            with open_text(place, (encoding,)) as stream:
+            with open_text(location, (encoding,)) as stream:
                 decoder = codecs.getincrementaldecoder("utf-8")()
                 while chunk := stream.read(_HEAD_BYTES * 64):
                     decoder.decode(chunk)

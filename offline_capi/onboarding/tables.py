@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as kinds
 import sqlalchemy as sa
 
@@ -22,8 +23,8 @@ from offline_capi.onboarding.sample import Column, Sample
 from offline_capi.onboarding.times import TimeColumn
 from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
-from offline_capi.sources import read_batches
-from offline_capi.sources.database_errors import Where, explained
+from offline_capi.sources import SourceAccess, open_source
+from offline_capi.sources.sql.errors import Where, explained
 
 __all__ = ["inspect_query", "inspect_table"]
 
@@ -85,7 +86,7 @@ def _read_query_file(file: Path) -> str:
 def _read_rows(connection: str, query: str, since: datetime, connection_url: ConnectionUrl) -> Iterator[SourceRows]:
     source = SqlSource(connection=connection, sql=f"{query}\n")  # a line end, so that it is no file's name
     window = Window(since, _get_now() + timedelta(days=1))
-    return read_batches(source, window, zone="UTC", connection_url=connection_url, sql_folder=Path())
+    return open_source(source, SourceAccess("UTC", connection_url)).read(window)
 
 
 # ---------------------------------------------------------------------------------------------- the table
@@ -182,15 +183,39 @@ def _build_where(table: _Table, time: Line | None, sample: Sample, zone: str) ->
     if time is None or time.confidence is not Confidence.TAKEN:
         return _Where(["-- TODO: WHERE the row's time is from :since on and before :until; see window.column."], [])
     column = sample.columns[time.columns[0]]
-    ends = _choose_end_formats(column)
+    ends = _choose_end_formats(column) or _count_end_seconds(column, table.dialect)
     if ends is None:
         todo = f"-- TODO: WHERE {visible(column.name)} is from :since on and before :until; not comparable as it is."
         return _Where([todo], [])
     known = "in UTC, for it has a zone" if ends is _AWARE else f"as wall time in {zone}, for it has none"
+    if kinds.is_integer(column.values.type):
+        known = "as a Unix time"
     name = table.quote(column.name)
     return _Where(
         [f"-- {visible(column.name)} is compared {known}."], [f"WHERE {name} >= {ends[0]}", f"  AND {name} < {ends[1]}"]
     )
+
+
+#: A moment in UTC as seconds since 1970, by dialect; others have a TODO.
+_SECONDS: Mapping[str, str] = {
+    "sqlite": "CAST(STRFTIME('%s', {end}) AS INTEGER)",
+    "postgresql": "EXTRACT(EPOCH FROM CAST({end} AS TIMESTAMPTZ))",
+    "mysql": "TIMESTAMPDIFF(SECOND, '1970-01-01', {end})",
+    "mariadb": "TIMESTAMPDIFF(SECOND, '1970-01-01', {end})",
+    "duckdb": "EPOCH(CAST({end} AS TIMESTAMPTZ))",
+}
+#: Unix times from here on are milliseconds, or microseconds: in seconds they would be the year 5138, or 5,000,000.
+_MILLISECONDS_FROM, _MICROSECONDS_FROM = 10**11, 10**14
+
+
+def _count_end_seconds(column: Column, dialect: str) -> tuple[str, ...] | None:
+    """The ends of the window as the column counts time; ``None`` where that is not known of the dialect."""
+    if not kinds.is_integer(column.values.type) or dialect not in _SECONDS:
+        return None
+    largest = pc.max(column.values).as_py() or 0
+    factor = 10**6 if largest >= _MICROSECONDS_FROM else 1_000 if largest >= _MILLISECONDS_FROM else 1
+    seconds = (_SECONDS[dialect].format(end=end) for end in _AWARE)
+    return tuple(f"{one} * {factor}" if factor > 1 else one for one in seconds)
 
 
 def _choose_end_formats(column: Column) -> tuple[str, ...] | None:

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 from offline_capi.config import Deployment, SecretResolver, Upload, list_columns_used
 from offline_capi.config.columns import find_lookup, list_named_columns, list_patterns
-from offline_capi.config.source import SqlSource
 from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.mapping import find_pattern_fault, inspect_row_times, list_table_columns
 from offline_capi.model import Window
-from offline_capi.pipeline import Services, access_source_of, select_by_row
+from offline_capi.pipeline import Services, make_source_access, select_by_row
 from offline_capi.runtime.border import column_names, list_columns
 from offline_capi.runtime.nearest import did_you_mean
-from offline_capi.sources import expected_rows, read_batches, source_columns
+from offline_capi.sources import open_source
 
 __all__ = ["check_columns", "check_patterns", "estimate_rows"]
 
@@ -39,7 +38,8 @@ def check_columns(upload: Upload, window: Window, deployment: Deployment, secret
     A source without anything to read (no file for the window) has no columns and no problems.
     """
     named = None if upload.transform else tuple(list_columns_used(upload))
-    found = dict(source_columns(upload.source, window, columns=named, **access_source_of(upload, deployment, secrets)))
+    source = open_source(upload.source, make_source_access(upload, deployment, secrets))
+    found = dict(source.read_columns(window, columns=named))
     problems = _find_missing(upload, found, deployment) if found and upload.transform is None else []
     problems += _find_missing_in_lookups(upload, window, deployment, secrets)
     if found and not problems:
@@ -57,9 +57,8 @@ def estimate_rows(upload: Upload, window: Window, services: Services) -> int | N
     """
     looking_back = window.extend_back(upload.window.lookback)
     try:
-        counted = expected_rows(
-            upload.source, looking_back, **access_source_of(upload, services.deployment, services.secrets)
-        )
+        access = make_source_access(upload, services.deployment, services.secrets)
+        counted = open_source(upload.source, access).estimate_rows(looking_back)
     except SourceError:  # a query that cannot be counted can often be read; if not, reading it says why
         counted = None
     return counted if counted is not None else _find_rows_of_last(upload.name, window, services)
@@ -80,7 +79,7 @@ def _find_rows_of_last(upload: str, window: Window, services: Services) -> int |
 
 def _find_missing(upload: Upload, found: Mapping[str, str], deployment: Deployment) -> list[Problem]:
     used = list_columns_used(upload)
-    is_schema = isinstance(upload.source, SqlSource)
+    is_schema = upload.source.has_declared_names
     near = column_names(found, used, is_schema=is_schema)
     its = list_columns(sorted(found), used, is_schema=is_schema)
     problems = []
@@ -97,12 +96,13 @@ def _find_missing_in_lookups(
 ) -> list[Problem]:
     """Columns that the tables of the lookups lack."""
     problems = []
+    access = make_source_access(upload, deployment, secrets)
     for name, lookup in upload.lookups.items():
         needed = list_table_columns(upload, name)
-        there = dict(source_columns(lookup, window, columns=needed, **access_source_of(upload, deployment, secrets)))
+        there = dict(open_source(lookup, access).read_columns(window, columns=needed))
         for column in needed if there else ():
             if column not in there:
-                is_schema = isinstance(lookup, SqlSource)
+                is_schema = lookup.has_declared_names
                 its = list_columns(sorted(there), needed, is_schema=is_schema)
                 near = column_names(there, needed, is_schema=is_schema)
                 hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
@@ -119,14 +119,8 @@ def _find_unplaced(upload: Upload, window: Window, deployment: Deployment, secre
         return []
     times = {*upload.window.columns, *(upload.event.time.columns if upload.event.time else ())}
     needed = tuple(column for column in times if not find_lookup(column, upload))
-    batches = read_batches(
-        upload.source,
-        window,
-        **access_source_of(upload, deployment, secrets),
-        columns=needed,
-        batch_rows=SAMPLE_ROWS,
-    )
-    first = next(iter(batches), None)
+    source = open_source(upload.source, make_source_access(upload, deployment, secrets))
+    first = next(source.read(window, columns=needed, batch_rows=SAMPLE_ROWS), None)
     if first is None:
         return []
     path, filled, readable = inspect_row_times(first, upload)

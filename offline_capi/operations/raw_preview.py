@@ -27,7 +27,7 @@ _SHOWN_SECTIONS = ("client", "window", "event", "custom_data", "consent", "filte
 def preview_raw(upload: Upload, window: Window, services: Services, *, limit: int) -> list[dict[str, Any]]:
     """The first rows of the window as the source has them, every column of them, masked; nothing is sent."""
     placed_by = select_by_row(upload, window)
-    batches = read_rows(upload, window, services, ahead=False, every_column=True)
+    batches = read_rows(upload, window, services, prefetch=False, every_column=True)
     rows = (row for batch in batches for row in _list_shown_rows(batch, upload, placed_by))
     return list(islice(rows, limit))
 

@@ -6,7 +6,7 @@ from offline_capi.pipeline.plan import plan_upload, preview_upload
 from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, Recipe, select_by_row
 from offline_capi.pipeline.replay import replay_run
 from offline_capi.pipeline.run import run_upload
-from offline_capi.pipeline.stages import access_source, access_source_of, read_lookups, read_rows
+from offline_capi.pipeline.stages import make_source_access, read_lookups, read_rows
 from offline_capi.pipeline.tasks import begin_run, reconcile, send_staged, stage_upload
 
 __all__ = [
@@ -15,10 +15,9 @@ __all__ = [
     "Recipe",
     "RunContext",
     "Services",
-    "access_source",
-    "access_source_of",
     "begin_run",
     "find_report",
+    "make_source_access",
     "open_services",
     "plan_upload",
     "preview_upload",

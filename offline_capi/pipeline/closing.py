@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly, keeps_events_in_their_day
 from offline_capi.report import RunReport, days_to_judge, make_failure_report, make_report
 from offline_capi.runtime.bugs import as_internal
+from offline_capi.runtime.telemetry import count_run
 
 __all__ = [
     "close_run",
@@ -50,6 +52,13 @@ def close_run(run: RunContext) -> RunReport:
     debts = list_debts(tally, by_event_day=keeps_events_in_their_day(upload))
     services.ledger.runs.finish(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
     record_announced_losses(services.ledger, upload.name, closed, run_id=record.id, now=ended)
+    if record.report is None:  # books that a scheduler closes again were counted when they were closed first
+        events: Counter[tuple[str, str]] = Counter()
+        for count, rows in tally.fates.items():
+            client = count.client if count.client in services.deployment.recipients else None
+            events[client or "unknown", count.fate.value] += rows
+        duration_s = (ended - record.started_at).total_seconds()
+        count_run(upload.name, events, requests=tally.requests, tries=tally.tries, duration_s=duration_s)
     return report
 
 

@@ -15,7 +15,18 @@ from offline_capi.events.standard import PHYSICAL_STORE
 from offline_capi.guards.past_losses import KnownLosses, OwedEvents
 from offline_capi.ledger import build_calendar, list_past_runs
 from offline_capi.meta.limits import MAX_EVENT_AGE
-from offline_capi.model import Calendar, DayReason, DayState, Fate, PastRun, Reason, UploadDay, Window, find_yesterday
+from offline_capi.model import (
+    Calendar,
+    DayReason,
+    DayState,
+    Fate,
+    PastRun,
+    Reason,
+    UploadDay,
+    Window,
+    find_yesterday,
+    judge_day,
+)
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
@@ -29,6 +40,7 @@ __all__ = [
     "find_due_days",
     "find_newly_closed_days",
     "is_nightly",
+    "judge_days",
     "keeps_events_in_their_day",
     "list_days",
     "read_calendar",
@@ -127,6 +139,30 @@ def read_calendar(
     runs = list_past_runs(ledger, upload.name, now)
     days = list_days(upload, deployment, ledger, now, _list_days_between(first, last), runs=runs)
     return Calendar(upload.name, zone, first, last, _find_first_covered_day(runs, zone), tuple(days))
+
+
+def judge_days(
+    upload: Upload, deployment: Deployment, ledger: Ledger, now: datetime, days: Iterable[date]
+) -> list[UploadDay]:
+    """Each of ``days`` that is over, judged as a day on which a run was expected, in the order of ``days``.
+
+    Stricter than the calendar for days before the first night: one that no run has read, or whose run failed or found
+    no source, is not complete.
+    """
+    runs, max_age = list_past_runs(ledger, upload.name, now), find_max_age(upload, deployment)
+    windows = (Window.of_day(day, upload.window.timezone) for day in days)
+    return [
+        judge_day(
+            window,
+            [one for one in runs if _do_overlap(one.covered or one.window, window)],
+            now=now,
+            closes_at=window.until + max_age,
+            told=False,
+            expected=True,
+        )
+        for window in windows
+        if window.until <= now
+    ]
 
 
 def _find_first_covered_day(runs: Sequence[PastRun], zone: str) -> date | None:

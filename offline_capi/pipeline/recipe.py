@@ -13,7 +13,6 @@ from typing import Any
 
 from offline_capi.config import Deployment
 from offline_capi.config.client import Client
-from offline_capi.config.source import FileSource
 from offline_capi.config.upload import Upload
 from offline_capi.events import build_events
 from offline_capi.identity import HashCache, hash_identity
@@ -32,8 +31,7 @@ Observe = Callable[[SourceRows, MappedRows], None]
 
 def select_by_row(upload: Upload, window: Window) -> Window | None:
     """The window by which rows are selected; ``None`` if the query, or the date in a path, has selected them."""
-    by_row = isinstance(upload.source, FileSource) and not upload.source.dated
-    return window.extend_back(upload.window.lookback) if by_row else None
+    return None if upload.source.selects_rows_itself else window.extend_back(upload.window.lookback)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from offline_capi.config.source import FileSource
 from offline_capi.errors import UsageError
 from offline_capi.pipeline.context import OnProgress, Services, ignore_progress
 from offline_capi.pipeline.run import run_upload
@@ -28,7 +27,7 @@ def replay_run(
         raise UsageError(
             f"run {run_id} was of the upload {past.upload}, which is configured no more: put it back first"
         )
-    by_place = isinstance(upload.source, FileSource)
+    by_place = upload.source.keeps_row_numbers
     wanted = services.stage.find_wanted_rows(run_id, undelivered=undelivered, by_place=by_place)
     if not len(wanted.event_ids) and not wanted.places:
         raise UsageError(f"run {run_id} left nothing to replay; events that did not arrive need --undelivered")

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from offline_capi.config import Upload
 from offline_capi.config.columns import find_field_specs
-from offline_capi.config.source import FileSource
 from offline_capi.errors import ConfigError, SourceError
 from offline_capi.events.keys import make_event_keys
 from offline_capi.identity import HashCache
@@ -74,7 +73,7 @@ def past_reads(runs: Iterable[RunRecord], services: Services) -> tuple[list[Past
         if upload is None:
             whole = _around(theirs)
             unread.append(UnreadSource(name, str(whole), "the upload is configured no more"))
-        elif isinstance(upload.source, FileSource) and not upload.source.dated:
+        elif not upload.source.selects_rows_itself:
             found.append(PastRead(upload, _around(theirs)))
         else:
             found += [PastRead(upload, window) for window in _outermost(theirs)]

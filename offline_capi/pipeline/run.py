@@ -28,6 +28,7 @@ from offline_capi.pipeline.stages import (
     skip_settled,
 )
 from offline_capi.report import RunReport
+from offline_capi.runtime.telemetry import trace_span
 
 __all__ = ["run_upload"]
 
@@ -68,7 +69,7 @@ def run_upload(
         shared_quotas=quotas,
         on_progress=on_progress,
     )
-    with _record_run(run):
+    with _record_run(run), trace_span("offline_capi.run", upload=upload.name, trigger=run.trigger, run_id=run.run_id):
         with open_books(run):
             judge_before_sending(run)
             events = prepare_events(run)  # read, map, hash, build, check: batch by batch

@@ -36,10 +36,10 @@ from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.report import Books
 from offline_capi.runtime.secret import fingerprint, sendable
-from offline_capi.sources import absent_files, read_ahead, read_batches
+from offline_capi.runtime.telemetry import trace_batches
+from offline_capi.sources import SourceAccess, open_source, prefetch_batches
 
 __all__ = [
-    "access_source",
     "check_clock",
     "count_preparation",
     "defer_refused",
@@ -47,6 +47,7 @@ __all__ = [
     "judge_before_sending",
     "judge_run",
     "learn_shapes",
+    "make_source_access",
     "open_books",
     "prepare_batches",
     "prepare_events",
@@ -90,7 +91,8 @@ def open_books(run: RunContext) -> Iterator[None]:
         run.upload, services.deployment.clients, known, run_id=run.run_id or None,
         force=run.force_gates, active=run.only is None,
     )  # fmt: skip
-    absent = absent_files(run.upload.source, run.window, **access_source(run.upload, services))
+    access = make_source_access(run.upload, services.deployment, services.secrets)
+    absent = open_source(run.upload.source, access).find_absent_files(run.window)
     open_with = partial(
         Books, run.on_progress, narrowed=run.is_narrowed, absent=absent, known_since=run.past.known.find
     )
@@ -126,31 +128,25 @@ def _make_recipe(run: RunContext) -> Recipe:
     )
 
 
-def access_source(upload: Upload, services: Services) -> dict[str, Any]:
-    """What every look at an upload's source needs besides source and window; see ``sources``."""
-    return access_source_of(upload, services.deployment, services.secrets)
-
-
-def access_source_of(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> dict[str, Any]:
-    """The same for callers that have no ledger."""
-    return {
-        "zone": upload.window.timezone,
-        "connection_url": lambda name: anchor_url(
+def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> SourceAccess:
+    """What the upload's source and its look-up tables need besides their settings."""
+    return SourceAccess(
+        zone=upload.window.timezone,
+        connection_url=lambda name: anchor_url(
             secrets.connection_url(deployment.resolve_connection(name)).reveal(), deployment.project
         ),
-        "sql_folder": deployment.sql_folder,
-        "folder": deployment.project,
-        "environ": deployment.environ,
-    }
+        sql_folder=deployment.sql_folder,
+        folder=deployment.project,
+        environ=deployment.environ,
+    )
 
 
 def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str, LookupTable]:
     """The tables that the upload joins, each read once. Raises ``SourceError`` if one cannot be trusted."""
-    access, tables = access_source(upload, services), {}
+    access, tables = make_source_access(upload, services.deployment, services.secrets), {}
     for name, lookup in upload.lookups.items():
-        batches = read_batches(
-            lookup, window, **access, columns=list_table_columns(upload, name), batch_rows=BATCH_ROWS
-        )
+        needed = list_table_columns(upload, name)
+        batches = open_source(lookup, access).read(window, columns=needed, batch_rows=BATCH_ROWS)
         try:
             tables[name] = read_table(name, lookup, batches, upload.window.timezone)
         except SourceError as error:  # it speaks of "source", which an upload has as well
@@ -162,21 +158,21 @@ def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str
 
 
 def read_rows(
-    upload: Upload, window: Window, services: Services, *, ahead: bool = True, every_column: bool = False
+    upload: Upload, window: Window, services: Services, *, prefetch: bool = True, every_column: bool = False
 ) -> Iterator[SourceRows]:
-    """The source's rows for the window and its look-back; with ``ahead``, the next batch is read meanwhile.
+    """The source's rows for the window and its look-back; with ``prefetch``, the next batch is read meanwhile.
 
     Only the columns that the upload names, unless ``every_column`` is asked for.
     """
-    batches = read_batches(
-        upload.source,
+    access = make_source_access(upload, services.deployment, services.secrets)
+    batches = open_source(upload.source, access).read(
         window.extend_back(upload.window.lookback),
-        **access_source(upload, services),
         columns=None if every_column else list_columns_needed(upload),
         batch_rows=BATCH_ROWS,
-        apart=ahead,
+        in_subprocess=prefetch,
     )
-    return read_ahead(batches) if ahead else batches
+    batches = prefetch_batches(batches) if prefetch else batches
+    return iter(trace_batches("read", batches, len))
 
 
 def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
@@ -214,14 +210,14 @@ def check_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[
 
 def count_preparation(batches: Iterable[BuiltEvents], books: Books) -> Iterator[EventBatch]:
     """The events of each batch; rows that ended before delivery are booked. The next batch is prepared meanwhile."""
-    for built in read_ahead(iter(batches)):
+    for built in prefetch_batches(iter(batches)):
         books.enter_built(built)
         yield from built.outgoing
 
 
 def prepare_events(run: RunContext) -> Iterator[EventBatch]:
     """The run's events, in the order of the source; events that earlier runs owe are ticked off."""
-    batches = check_clock(prepare_batches(run), run.services)
+    batches = check_clock(trace_batches("prepare", prepare_batches(run), lambda built: len(built.events)), run.services)
     return run.past.owed.watch(count_preparation(batches, run.books))
 
 

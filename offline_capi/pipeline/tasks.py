@@ -29,6 +29,7 @@ from offline_capi.pipeline.stages import (
     split_expired,
 )
 from offline_capi.report import Books, RunReport
+from offline_capi.runtime.telemetry import trace_span
 from offline_capi.storage.staging import StagedEvents
 
 __all__ = ["begin_run", "reconcile", "send_staged", "stage_upload"]
@@ -58,7 +59,11 @@ def stage_upload(
     """
     trigger = services.ledger.runs.get(run_id).trigger
     run = RunContext(upload, window, services, trigger, clients=clients, force_gates=force_gates, run_id=run_id)
-    with open_books(run), services.stage.write_events(run_id) as staged:
+    with (
+        trace_span("offline_capi.run", upload=upload.name, trigger=trigger, run_id=run_id, task="prepare"),
+        open_books(run),
+        services.stage.write_events(run_id) as staged,
+    ):
         for events in prepare_events(run):
             staged.write(events)
     run.tally.vanished = run.past.owed.unmet
@@ -73,7 +78,15 @@ def send_staged(unit: StagedEvents, upload: Upload, services: Services, *, quota
     record = services.ledger.runs.get(unit.run_id)
     run = RunContext(upload, record.window, services, record.trigger, shared_quotas=quotas, run_id=unit.run_id)
     run.books = Books()
-    send_events(skip_settled(services.stage.read_events(unit, EVENT_ROWS), run), run)
+    with trace_span(
+        "offline_capi.run",
+        upload=upload.name,
+        trigger=record.trigger,
+        run_id=unit.run_id,
+        task="upload",
+        client=unit.client,
+    ):
+        send_events(skip_settled(services.stage.read_events(unit, EVENT_ROWS), run), run)
     services.ledger.runs.save_part(unit.run_id, f"send {unit.client}", run.tally)
     return run.tally
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextvars import copy_context
 from queue import Queue
 from threading import Event, Thread
 from typing import TypeVar
 
-__all__ = ["read_ahead"]
+__all__ = ["prefetch_batches"]
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ class _End:
         self.error = error
 
 
-def read_ahead(batches: Iterator[T], *, depth: int = 1) -> Generator[T, None, None]:
+def prefetch_batches(batches: Iterator[T], *, depth: int = 1) -> Generator[T, None, None]:
     """The same batches in the same order, up to ``depth`` of them read in advance by one thread.
 
     Drivers and Arrow let go of the interpreter while they read, so that reading and hashing share two cores. An error
@@ -28,7 +29,8 @@ def read_ahead(batches: Iterator[T], *, depth: int = 1) -> Generator[T, None, No
     """
     queue: Queue[T | _End] = Queue(maxsize=depth)
     stopped = Event()
-    thread = Thread(target=_fill, args=(batches, queue, stopped), name="read-ahead", daemon=True)
+    # With the context of the consumer: a trace of the run continues in this thread.
+    thread = Thread(target=copy_context().run, args=(_fill, batches, queue, stopped), name="prefetch", daemon=True)
     thread.start()
     item: T | _End | None = None
     try:

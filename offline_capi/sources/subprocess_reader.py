@@ -21,7 +21,7 @@ from offline_capi.errors import SourceError
 from offline_capi.runtime.bugs import as_internal, contain_hooks
 from offline_capi.runtime.process import PYTHON, without_pandas
 
-__all__ = ["read_apart"]
+__all__ = ["read_in_subprocess"]
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ _ENDED = (
 )
 
 
-def read_apart(
+def read_in_subprocess(
     read: Callable[..., Iterator[T]], *arguments: Any, memory_mib: int | None = None, too_large: str = ""
 ) -> Generator[T]:
     """What ``read(*arguments)`` yields, and the error that it ends with; an ``InternalError`` for any not of ours.

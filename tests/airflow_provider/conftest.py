@@ -75,6 +75,24 @@ with DAG("offline_capi__own", schedule=None, params=FORM, render_template_as_nat
 """
 
 
+#: Two DAGs with a sensor: one looks before the upload of its own DAG is sent, one gives up after its first look.
+WAITING_DAGS = """
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+from offline_capi.airflow_provider import DeliveredUpToSensor, UploadConversionsOperator
+
+FORM = {"folder": "", "upload_name": "", "since": None, "until": None}
+WHAT = {"folder": "{{ params.folder }}", "upload": "{{ params.upload_name }}"}
+with DAG("offline_capi__waiting", schedule=None, params=FORM):
+    DeliveredUpToSensor(task_id="wait", **WHAT, day="{{ params.since }}", poke_interval=1, timeout=300)
+    EmptyOperator(task_id="before") >> UploadConversionsOperator(
+        task_id="send", **WHAT, since="{{ params.since }}", until="{{ params.until }}", retries=0
+    )
+with DAG("offline_capi__impatient", schedule=None, params=FORM):
+    DeliveredUpToSensor(task_id="wait", **WHAT, day="{{ params.since }}", timeout=0, retries=0)
+"""
+
+
 #: Somebody is told of what the daily look at the clients finds, and somebody of faults of the nights.
 WATCHED = """platform:
   python: [tests]
@@ -106,6 +124,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAirflo
     clients = place / "dags" / "clients.yml"
     clients.write_text(clients.read_text(encoding="utf-8").replace("platform:\n", WATCHED), encoding="utf-8")
     (place / "dags" / "own.py").write_text(OWN_DAG, encoding="utf-8")
+    (place / "dags" / "waiting.py").write_text(WAITING_DAGS, encoding="utf-8")
+    shutil.copy(REPOSITORY / "offline_capi/airflow_provider/example_dags/example_offline_capi.py", place / "dags")
     (place / "home" / "plugins").mkdir(parents=True)
     (place / "home" / "plugins" / "catalogue.py").write_text(CATALOGUE, encoding="utf-8")
     embedded = EmbeddedAirflow(place / "home", place / "dags")

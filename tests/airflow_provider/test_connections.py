@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import airflow as airflow_package
-import jsonschema
 import pytest
 
 from offline_capi.airflow_provider.provider import get_provider_info
@@ -138,9 +135,3 @@ def test_the_form_of_a_connection_begins_with_the_endpoint_that_clients_yml_has_
         "graph_url": Platform().graph_url,
         "graph_version": Platform().graph_version,
     }
-
-
-def test_the_provider_says_of_itself_what_airflow_wants_to_know():
-    schema = json.loads((Path(airflow_package.__file__).parent / "provider_info.schema.json").read_text())
-
-    jsonschema.validate(get_provider_info(), schema)

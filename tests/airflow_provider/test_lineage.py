@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Asset
 
-from offline_capi.airflow_provider.observability.lineage import (
-    convert_pixel_to_openlineage,
-    find_tables,
-    list_source_uris,
-)
+from offline_capi.airflow_provider.observability.lineage import convert_pixel_to_openlineage
 from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.model import Fate
-from offline_capi.pipeline import Services
+from offline_capi.pipeline import make_source_access
+from offline_capi.sources import open_source
+from offline_capi.sources.sql.datasets import find_tables
 from tests.airflow_provider.conftest import SampleNight
 from tests.airflow_provider.embedded import DAGS
 
@@ -73,14 +71,12 @@ def test_the_tables_of_a_query_are_those_after_from_and_join(query: str, tables:
     assert find_tables(query) == tables
 
 
-def inputs(source: Mapping[str, str], environ: Mapping[str, str], tmp_path: Path) -> list[str]:
+def inputs(source: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
     """What is told of a source, in the repository's configuration otherwise."""
-    from offline_capi.ledger import Ledger
-
     deployment = load_config(DAGS, environ={"OFFLINE_CAPI_LEDGER": "sqlite://", **environ})
     upload = deployment.uploads["credit_approvals"].model_copy(update={"source": load_source(source)})
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
-        return list(list_source_uris(upload, Services(deployment, EnvironmentSecrets(environ), ledger)))
+    access = make_source_access(upload, deployment, EnvironmentSecrets(environ))
+    return open_source(upload.source, access).list_datasets()
 
 
 def load_source(source: Mapping[str, str]):
@@ -107,7 +103,7 @@ def test_a_table_is_named_as_airflow_names_assets_without_user_and_password(
 ):
     source = {"connection": "warehouse", "sql": f"SELECT * FROM {table} WHERE a > :since AND a < :until"}
 
-    assert inputs(source, {"OFFLINE_CAPI_CONN_WAREHOUSE": url}, tmp_path) == [uri]
+    assert inputs(source, {"OFFLINE_CAPI_CONN_WAREHOUSE": url}) == [uri]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +117,7 @@ def test_a_table_is_named_as_airflow_names_assets_without_user_and_password(
     ],
 )
 def test_files_are_their_folder_without_what_may_be_secret(tmp_path: Path, path: str, uri: str):
-    assert inputs({"path": path}, {"OFFLINE_CAPI_LINEAGE": "s3://bucket"}, tmp_path) == [uri]
+    assert inputs({"path": path}, {"OFFLINE_CAPI_LINEAGE": "s3://bucket"}) == [uri]
 
 
 def test_openlineage_names_a_pixel_by_the_graphs_host():

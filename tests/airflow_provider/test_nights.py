@@ -189,7 +189,7 @@ def test_an_unknown_client_is_refused_with_the_nearest_name(night: SampleNight):
             '"client"; did you mean "clients"?, "untill"; did you mean "until"?',
         ),
         ({"test_code": "TEST1"}, '"test_code"; did you mean "test_event_code"?'),
-        ({"zzz": 1}, '"zzz". It has since, until, clients, dry_run,'),
+        ({"zzz": 1}, '"zzz". It has since, until, dry_run, clients,'),
     ],
 )
 @pytest.mark.parametrize("kind", ["manual", "backfill"])

@@ -188,6 +188,26 @@ def test_b9_a_run_that_failed_in_plan_is_listed_with_its_error_and_leads_back_to
     assert "No run is like this" in none[1]
 
 
+def test_b8_a_configuration_error_is_listed_with_its_problems(night: SampleNight):
+    uploads = night.airflow.home.parent / "dags" / "uploads"
+    good = (uploads / "store_purchases.yml").read_text(encoding="utf-8")
+    broken = uploads / "broken_purchases.yml"
+    broken.write_text(good.replace("timezone: Europe/Berlin", "timezone: Europe/Berlim"), encoding="utf-8")
+    try:
+        done = night.run("broken_purchases")
+        tab, listed = night.airflow.pages(
+            night.environment, f"{ROOT}/dags/offline_capi__broken_purchases/runs/{quote(done.run_id)}", RUNS
+        )
+    finally:
+        broken.unlink()
+
+    assert done.state == "failed"
+    assert "Europe/Berlim" in tab[1]
+    assert 'class="status failed"' in tab[1]
+    assert "broken_purchases" in listed[1]
+    assert "ConfigError" in listed[1]
+
+
 def test_b9_a_failure_of_the_source_keeps_its_error_through_prepare_and_reconcile(night: SampleNight):
     shutil.rmtree(night.home / "store_purchases")
     (night.home / "store_purchases").write_text("no folder")

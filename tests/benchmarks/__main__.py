@@ -25,6 +25,7 @@ MAX_MIB = 600
 MIN_RATIO = 8
 #: What is measured beside whole nights, a module each, with what it is held against.
 PARTS = {
+    "reading": "a query as Arrow beside the same through SQLAlchemy",
     "identity": "normalising and hashing beside the SDK",
     "payload": "building beside the SDK",
     "rows": "mapped rows to payload bytes beside the SDK, on one core and on both",

@@ -18,7 +18,7 @@ from pyarrow import csv, parquet
 
 from offline_capi.demo.samples import CREDIT_APPLICATION, DATA_SAMPLES, dated, read_samples
 
-__all__ = ["Scaled", "credit_rows", "scale", "store_rows"]
+__all__ = ["Scaled", "credit_rows", "scale", "store_rows", "write_warehouse"]
 
 PIECE = 200_000
 STORE_SAMPLES = ("till", "branches", "central")
@@ -43,7 +43,7 @@ def scale(folder: Path, rows: int, night: date) -> Scaled:
     name = f"store_purchases_{night.isoformat()}"
     made = Scaled(folder / "warehouse.db", store / f"{name}.csv", folder / "parquet" / f"{name}.parquet")
     made.parquet.parent.mkdir(exist_ok=True)
-    _write_warehouse(made.warehouse, credit_rows(rows, night))
+    write_warehouse(made.warehouse, credit_rows(rows, night))
     _write_files(made, store_rows(rows, night))
     return made
 
@@ -123,7 +123,7 @@ def _moment(number: pl.Expr, night: date) -> pl.Expr:
 # ---------------------------------------------------------------------------------------------- the files
 
 
-def _write_warehouse(path: Path, pieces: Iterator[pa.Table]) -> None:
+def write_warehouse(path: Path, pieces: Iterator[pa.Table]) -> None:
     path.unlink(missing_ok=True)
     names = CREDIT_APPLICATION.columns.keys()
     kinds = ", ".join(f"{name} {'DOUBLE' if name == 'ltv' else 'TEXT'}" for name in names)

@@ -64,7 +64,7 @@ def stages(upload: str, home: Path) -> dict[str, Any]:
     clients, spent, rows, books = deployment.clients, Spent(), 0, Books()
     seen, cache = SeenKeys(), HashCache()
     with open_services(deployment, EnvironmentSecrets(environ), clock=lambda: NOW) as services:
-        for batch in spent.each("read", read_rows(one, window, services, ahead=False)):
+        for batch in spent.each("read", read_rows(one, window, services, prefetch=False)):
             rows += len(batch)
             mapped = spent.on("map", map_rows, batch, one)
             hashed = spent.on("hash", hash_identity, mapped, clients=clients, cache=cache)

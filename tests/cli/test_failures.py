@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
+from tests.onboarding.beginner import own_environment
 from tests.support.night import Night
 from tests.support.sandbox_server import Sandbox
 
@@ -45,3 +50,20 @@ def test_a_plan_defers_what_the_upload_will_defer(night: Night, cause: str) -> N
     assert plan["rows"]["deferred"] == sent["rows"]["deferred"] > 0
     assert plan["reasons"] == sent["reasons"]
     assert set(plan["notices"]) >= {line for line in sent["notices"] if line.startswith("acme_bank")}
+
+
+def test_ctrl_c_says_what_was_sent_and_that_repeating_is_safe(night: Night) -> None:
+    night.sandbox.fault("slow", delay=20)
+    command = [sys.executable, "-m", "offline_capi", "upload", UPLOAD]
+    upload = subprocess.Popen(
+        command, cwd=night.home, env={**own_environment(), **night.env}, stderr=subprocess.PIPE, text=True
+    )
+    while not night.sandbox.requests and upload.poll() is None:
+        time.sleep(0.1)
+    upload.send_signal(signal.SIGINT)
+    _, err = upload.communicate(timeout=60)
+
+    assert upload.returncode == 130
+    assert "0 events were sent" in err
+    assert "again is safe" in err
+    assert night.run("status", "--json").json["runs"][0]["status"] == "failed"

@@ -148,7 +148,7 @@ def test_a_faulty_variable_is_blamed_on_the_environment(write_folder) -> None:
 def test_variables_in_paths_are_not_needed_at_load(write_folder) -> None:
     folder = write_folder(approvals=UPLOAD.replace("approvals.csv", '"${NOT_SET_ANYWHERE}/{date:%Y%m%d}/*"'))
 
-    assert load_config(folder, environ={}).uploads["approvals"].source.dated
+    assert load_config(folder, environ={}).uploads["approvals"].source.selects_rows_itself
 
 
 # ---------------------------------------------------------------------------------------------- weight

@@ -485,13 +485,17 @@ BREAKS = [
     ),
     Break(
         "sources, databases",
-        "sources/database_errors.py",
+        "sources/sql/errors.py",
         "told = words_of_database(text, where.text, known)",
         "told = text",
         "a_database_says_what_a_row_says",
     ),
     Break(
-        "sources, places", "sources/locate.py", "    if _VARIABLE.search(written) or", "    if", "a_path_holds_a_token"
+        "sources, places",
+        "sources/files/locate.py",
+        "    if _VARIABLE.search(written) or",
+        "    if",
+        "a_path_holds_a_token",
     ),
     Break(
         "mapping, hooks",
@@ -584,7 +588,7 @@ UNPICKLABLE = 'raise type("Odd", (Exception,), {})(lambda: "Zyxcanfirst")'
 
 IN_MAPPING = ("mapping/rows.py", "    placed = _choose_rows(rows, mapping, window)")
 IN_DELIVERY = ("delivery/scheduler.py", "        request = next(self.requests, None) if")
-IN_SQL = ("sources/sql.py", "        check_names(rows.names, columns, f")
+IN_SQL = ("sources/sql/query.py", "        check_names(rows.names, columns, query.where.origin")
 BUGS = [
     (bug_in(*IN_MAPPING, OWN_ERROR), "ValueError"),
     (bug_in(*IN_MAPPING, OF_A_LIBRARY), "pyarrow.lib.ArrowInvalid"),
@@ -595,7 +599,7 @@ BUGS = [
     (bug_in(*IN_DELIVERY, OF_A_LIBRARY), "pyarrow.lib.ArrowInvalid"),
     (bug_in(*IN_SQL, UNPICKLABLE, "a_query_is_read"), "Odd"),
     (bug_in(*IN_SQL, OF_A_LIBRARY, "a_query_is_read"), "pyarrow.lib.ArrowInvalid"),
-    (bug_in("sources/excel_files.py", "    wanted = (\n", CHAINED, "a_workbook_is_read"), "KeyError"),
+    (bug_in("sources/files/excel.py", "    wanted = (\n", CHAINED, "a_workbook_is_read"), "KeyError"),
 ]
 NAMED |= {prepare.__name__: Way(None, prepare) for prepare in (a_workbook_is_read, a_query_is_read)}
 

@@ -26,12 +26,9 @@ NAMES = [
 
 READ = """
 from pathlib import Path
-from offline_capi.sources import read_batches
-from tests.sources.reading import WINDOW, ZONE, query
+from tests.sources.reading import WINDOW, open_at, query
 
-rows = read_batches(
-    query("SELECT 1 id"), WINDOW, zone=ZONE, connection_url=lambda _: URL, sql_folder=Path(), batch_rows=9, apart=True
-)
+rows = open_at(query("SELECT 1 id"), URL).read(WINDOW, batch_rows=9, in_subprocess=True)
 print(sum(map(len, rows)), "rows")
 """
 SERVE = """

@@ -17,9 +17,8 @@ from offline_capi.config import load_config
 from offline_capi.config.source import FileSource
 from offline_capi.errors import ConfigError, OfflineCapiError, Problem, UsageError
 from offline_capi.meta.graph.response import classify_response, parse_response
-from offline_capi.sources import read_batches
 from tests.config.good_folder import CLIENTS, UPLOAD
-from tests.sources.reading import WINDOW, ZONE
+from tests.sources.reading import WINDOW, open_at
 
 FUZZ = settings(
     max_examples=int(os.environ.get("FUZZ", "150")),
@@ -39,9 +38,7 @@ def read(path: Path, content: bytes, columns: list[str] | None, **options: objec
     path.write_bytes(content)
     source = FileSource.model_validate({"path": str(path), **options})
     try:
-        parts = read_batches(
-            source, WINDOW, zone=ZONE, connection_url=str, sql_folder=Path(), batch_rows=7, columns=columns, environ={}
-        )
+        parts = open_at(source).read(WINDOW, batch_rows=7, columns=columns)
         return sum(len(part.batch.to_pylist()) for part in parts), ""
     except OfflineCapiError as error:
         return 0, str(error)

@@ -28,7 +28,7 @@ from offline_capi.events import build_events
 from offline_capi.identity import hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import SourceRows, Window
-from offline_capi.sources import read_batches
+from offline_capi.sources import SourceAccess, open_source
 
 Row = Mapping[str, Any]
 
@@ -173,15 +173,8 @@ def events_of(folder: Path, source: str, url: str, *, equals: str = "true") -> l
     deployment = load_config(folder, environ={"ACME_TOKEN": "any"})
     spec = deployment.uploads["sales"]
     bodies: list[str] = []
-    for rows in read_batches(
-        spec.source,
-        Window.of_day(DAY, ZONE),
-        zone=ZONE,
-        connection_url=lambda _: url,
-        sql_folder=folder / "sql",
-        environ={},
-        folder=folder,
-    ):
+    access = SourceAccess(ZONE, lambda _: url, folder / "sql", folder, environ={})
+    for rows in open_source(spec.source, access).read(Window.of_day(DAY, ZONE)):
         hashed = hash_identity(map_rows(rows, spec), clients=deployment.clients)
         built = build_events(hashed, clients=deployment.clients, zone=ZONE, now=NOW)
         bodies += [body.decode() for body in built.events.table.column("body").to_pylist()]

@@ -56,7 +56,7 @@ def test_a_rehearsal_is_not_taken_for_the_first_night(beginner: Beginner, sandbo
         beginner,
         rehearsal.replace("http://127.0.0.1:8420", sandbox.url).replace("any", "EAAtesttokenforthefirstclient"),
     )
-    planned = _shell(beginner, night.replace("upload", "plan"))
+    planned = _shell(beginner, f"ACME_TOKEN=any {night.replace('upload', 'plan')}")
 
     assert len(sandbox.accepted_ids) == 5
     assert "5 read = 5 sent" in planned.out
@@ -81,6 +81,7 @@ def test_what_was_written_is_what_a_reviewer_expects(beginner: Beginner) -> None
     assert re.search(r"em: mail_addr +# 95% of 60 values look like e-mail addresses\n", text)
     assert beginner.upload("sales") == {
         "client": "acme",
+        "limits": {"max_invalid": "5%"},
         "source": {"path": "sales_{date}.csv"},
         "window": {"column": "sold_at", "timezone": "UTC"},
         "event": {"name": "Purchase", "id": "order_no", "action_source": "physical_store"},

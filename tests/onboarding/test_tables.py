@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, time, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -84,6 +84,21 @@ def test_a_text_that_does_not_sort_as_time_does_is_left_to_a_person(sqlite: Begi
     assert said.code == 2
     assert "-- TODO: WHERE sold_at is from :since on" in query(sqlite)
     assert "the query never uses :since" in said.out
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize("unit", [1, 1_000])
+def test_unix_times_are_compared_as_numbers(database: str, unit: int, request: pytest.FixtureRequest) -> None:
+    """Seconds or milliseconds: the window is written, so that nobody has to write SQL."""
+    beginner: Beginner = request.getfixturevalue(database)
+    times = (int(noon(day).replace(tzinfo=UTC).timestamp()) * unit for day in (-1, 0, 0))
+    fill(beginner, sa.BigInteger(), *times)
+
+    said = began(beginner, "--table", "sales")
+
+    assert said.code == 0, said.err + said.out
+    assert "sold_at is compared as a Unix time" in query(beginner)
+    assert "2 read = 2 sent" in said.out
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_a_query_that_cannot_be_counted_has_no_total_and_is_read(tmp_path: Path,
 
         counted = estimate_rows(upload, window, services)
         total = estimate_rows(uncountable, window, services)
-        rows = list(read_rows(uncountable, window, services, ahead=False, every_column=True))
+        rows = list(read_rows(uncountable, window, services, prefetch=False, every_column=True))
 
     assert counted > 0
     assert total is None

@@ -56,6 +56,16 @@ def test_a_large_difference_is_one_sentence_with_what_to_look_at(sent: int, rece
     assert words is None or (words in remarks[0] and remarks[0].startswith("acme: "))
 
 
+def test_events_that_meta_deduplicated_are_no_alarm() -> None:
+    """Sent twice, received twice, counted once; what is more than that still is."""
+    received, results = told(Purchase=308), told("results", Purchase={"processed": 154, "deduplicated": 154})
+    foreign = told("results", Purchase={"processed": 288, "deduplicated": 20})
+
+    assert compare([(BEFORE, {PURCHASE: 154})], [received, results]).remarks == ()
+    (remark,) = compare([(BEFORE, {PURCHASE: 154})], [received, foreign]).remarks
+    assert "134 (87%) more" in remark
+
+
 def test_events_of_a_moment_ago_are_not_missed_yet() -> None:
     (remark,) = of(100, 40, ended=JUST_BEFORE).remarks
 

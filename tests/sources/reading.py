@@ -9,7 +9,7 @@ from typing import Any
 
 from offline_capi.config.source import FileSource, SqlSource
 from offline_capi.model import SourceRows, Window
-from offline_capi.sources import read_batches, source_columns
+from offline_capi.sources import Source, SourceAccess, open_source
 
 DAY = date(2026, 11, 23)
 ZONE = "Europe/Berlin"
@@ -27,12 +27,8 @@ def batches(
     batch_rows: int = 65_536,
     zone: str = ZONE,
 ) -> list[SourceRows]:
-    return list(
-        read_batches(
-            source, window, zone=zone, connection_url=lambda _: url, sql_folder=sql_folder, columns=columns,
-            batch_rows=batch_rows, environ=environ or {},
-        )
-    )  # fmt: skip
+    access = SourceAccess(zone, lambda _: url, sql_folder, environ=environ or {})
+    return list(open_source(source, access).read(window, columns=columns, batch_rows=batch_rows))
 
 
 def rows(source: FileSource | SqlSource, **options: Any) -> list[dict[str, Any]]:
@@ -40,7 +36,11 @@ def rows(source: FileSource | SqlSource, **options: Any) -> list[dict[str, Any]]
 
 
 def columns_of(source: FileSource | SqlSource, url: str = "") -> list[tuple[str, str]]:
-    return source_columns(source, WINDOW, zone=ZONE, connection_url=lambda _: url, sql_folder=Path("sql"), environ={})
+    return open_at(source, url).read_columns(WINDOW)
+
+
+def open_at(source: FileSource | SqlSource, url: str = "", *, zone: str = ZONE) -> Source:
+    return open_source(source, SourceAccess(zone, lambda _: url, environ={}))
 
 
 def query(sql: str) -> SqlSource:

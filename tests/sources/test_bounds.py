@@ -39,15 +39,13 @@ from offline_capi.runtime.process import set_up_process
 set_up_process()
 from offline_capi.config.source import FileSource
 from offline_capi.errors import OfflineCapiError
-from offline_capi.sources import read_batches
-from tests.sources.reading import WINDOW, ZONE
+from tests.sources.reading import WINDOW, open_at
 
 resource.setrlimit(resource.RLIMIT_AS, (GUARD, GUARD))
 source = FileSource.model_validate({"path": sys.argv[1], **eval(sys.argv[2])})
 columns = None if sys.argv[3] == "all" else ["id"]
 try:
-    rows = sum(map(len, read_batches(
-        source, WINDOW, zone=ZONE, connection_url=str, sql_folder=Path(), batch_rows=32768, columns=columns)))
+    rows = sum(map(len, open_at(source).read(WINDOW, batch_rows=32768, columns=columns)))
     print(rows, "rows")
 except OfflineCapiError as error:
     print("refused:", " ".join(str(error).split()))
@@ -215,7 +213,7 @@ def test_a_deep_value_costs_no_more_than_a_run(tmp_path: Path, name: str, opened
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 4 * MIB - 1, 4 * MIB])
 @pytest.mark.parametrize("text", ["a", "é", "€", "😀", "a😀é€"])
 def test_a_character_that_lies_across_two_chunks_is_utf_8(text, size):
-    from offline_capi.sources.streams import _is_utf8
+    from offline_capi.sources.files.streams import _is_utf8
 
     whole = (text * 20 if size < 10 else text * (9 * MIB // len(text.encode()))).encode()
     chunks = [whole[at : at + size] for at in range(0, len(whole), size)]
@@ -428,9 +426,9 @@ def test_a_large_honest_workbook_is_read(tmp_path: Path):
 
 
 def test_no_core_file_holds_the_rows_of_a_reader_that_ends_badly():
-    from offline_capi.sources.subprocess_reader import read_apart
+    from offline_capi.sources.subprocess_reader import read_in_subprocess
 
-    assert list(read_apart(limit_of_core_files)) == [(0, 0)]
+    assert list(read_in_subprocess(limit_of_core_files)) == [(0, 0)]
 
 
 def limit_of_core_files():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_capi.errors import OfflineCapiError, SourceError
-from offline_capi.sources.quotes import Dialect, RowBlocks, UnclosedQuoteError
+from offline_capi.sources.files.quotes import Dialect, RowBlocks, UnclosedQuoteError
 from tests.sources.reading import batches, files
 
 

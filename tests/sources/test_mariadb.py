@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from offline_capi.errors import SourceError, SourceUnavailableError
 from offline_capi.model import Window
-from offline_capi.sources import expected_rows, read_batches
-from tests.sources.reading import DAY, WINDOW, batches, columns_of, query, rows
+from tests.sources.reading import DAY, WINDOW, batches, columns_of, open_at, query, rows
 from tests.sources.scripts import script
 
 UTC_DAY = Window.of_day(DAY, "UTC")
@@ -120,7 +118,7 @@ def test_rows_are_counted_and_columns_are_told_without_reading_them_all(sales):
     everything = query("SELECT id, at FROM sales, seq_1_to_100000")
 
     assert dict(columns_of(everything, sales)) == {"id": "int64", "at": "timestamp[us, tz=UTC]"}
-    count = expected_rows(everything, WINDOW, zone="UTC", connection_url=lambda _: sales, sql_folder=Path())
+    count = open_at(everything, sales, zone="UTC").estimate_rows(WINDOW)
     assert count == 700_000
 
 
@@ -132,7 +130,7 @@ def test_a_time_limit_of_the_server_passes(mariadb):
 
 def iter_rows(url: str):
     big = query("SELECT seq, REPEAT('x', 1000) AS b FROM seq_1_to_900000")
-    return read_batches(big, WINDOW, zone="UTC", connection_url=lambda _: url, sql_folder=Path(), batch_rows=1_024)
+    return open_at(big, url, zone="UTC").read(WINDOW, batch_rows=1_024)
 
 
 def test_a_server_that_ends_the_connection_passes(sales):

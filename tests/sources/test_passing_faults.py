@@ -5,14 +5,12 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from offline_capi.errors import SourceError, SourceUnavailableError, TemporaryError
-from offline_capi.sources import read_batches
-from tests.sources.reading import WINDOW, batches, query
+from tests.sources.reading import WINDOW, batches, open_at, query
 from tests.sources.scripts import script
 from tests.support.postgres import find_binaries, running_server
 
@@ -91,10 +89,8 @@ def test_too_many_connections_pass(postgres_db):
 
 def test_a_server_that_is_gone_passes():
     with running_server(find_binaries()) as url:
-        reading = read_batches(
-            query("SELECT a, repeat('x', 1000) AS b FROM generate_series(1, 100000) AS n(a)"),
-            WINDOW, zone="UTC", connection_url=lambda _: url, sql_folder=Path(), batch_rows=1_024,
-        )  # fmt: skip
+        many = query("SELECT a, repeat('x', 1000) AS b FROM generate_series(1, 100000) AS n(a)")
+        reading = open_at(many, url).read(WINDOW, batch_rows=1_024)
         next(reading)
         # The server ends with its clients: a fast shutdown, and then nobody answers.
     with pytest.raises(SourceUnavailableError, match=r"ended the connection|connection to the database failed"):
@@ -149,10 +145,7 @@ def test_the_kind_of_the_fault_survives_the_way_from_the_reading_process(tmp_pat
     holder = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
 
-    reading = read_batches(
-        query("SELECT * FROM t"), WINDOW, zone="UTC", connection_url=lambda _: f"{url}?timeout=0.05",
-        sql_folder=Path(), apart=True,
-    )  # fmt: skip
+    reading = open_at(query("SELECT * FROM t"), f"{url}?timeout=0.05").read(WINDOW, in_subprocess=True)
     with pytest.raises(SourceUnavailableError):
         list(reading)
     holder.close()

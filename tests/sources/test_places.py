@@ -10,7 +10,7 @@ import pytest
 
 from offline_capi.errors import SourceError
 from offline_capi.model import Window
-from offline_capi.sources.locate import absent_files
+from offline_capi.sources import SourceAccess, open_source
 from tests.sources.reading import DAY, WINDOW, batches, files, rows
 
 
@@ -131,16 +131,18 @@ def test_absent_files_are_named_day_by_day(tmp_path, path, lacking, optional):
     """Each day of a month that one file stands for, and of an undated path all days at once."""
     write(tmp_path, "2026-11-23.csv", "22/a.csv", "23/a.txt", "none/_SUCCESS")
 
-    found = absent_files(
-        files(path, optional=optional), WINDOW.extend_back(timedelta(days=1)), "Europe/Berlin", {}, tmp_path
-    )
+    found = open_source(
+        files(path, optional=optional), SourceAccess("Europe/Berlin", str, folder=tmp_path, environ={})
+    ).find_absent_files(WINDOW.extend_back(timedelta(days=1)))
 
     told = [(str(file.day) if file.day else None, file.pattern, file.optional) for file in found]
     assert told == [(day, pattern.replace("{date}", str(day)), optional) for day, pattern in lacking]
 
 
 def test_an_absent_file_is_told_without_credentials_and_without_what_a_variable_holds():
-    found = absent_files(files("memory://user:hidden-word@${DROP}/x_{date}.csv"), WINDOW, "UTC", {"DROP": "nowhere"})
+    found = open_source(
+        files("memory://user:hidden-word@${DROP}/x_{date}.csv"), SourceAccess("UTC", str, environ={"DROP": "nowhere"})
+    ).find_absent_files(WINDOW)
 
     assert {file.pattern for file in found} == {
         "memory://***@${DROP}/x_2026-11-22.csv",

@@ -14,9 +14,8 @@ import pytest
 from offline_capi.config.source import SqlSource
 from offline_capi.demo.samples import DATA_SAMPLES, build_samples, dated
 from offline_capi.model import Window
-from offline_capi.sources import expected_rows
 from tests.benchmarks.data import scale
-from tests.sources.reading import DAY, WINDOW, ZONE, files, query, rows
+from tests.sources.reading import DAY, WINDOW, files, open_at, query, rows
 
 SINCE_TWO_DAYS = Window.of_day(DAY, "America/New_York").extend_back(timedelta(days=2))
 
@@ -138,7 +137,7 @@ def test_a_progress_bar_is_told_about_how_many_rows_the_files_have(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(["id,email", *rows]))
     pq.write_table(pa.table({"id": list(range(300))}), tmp_path / "b.parquet")
 
-    told = expected_rows(files(tmp_path), WINDOW, zone=ZONE, connection_url=str, sql_folder=tmp_path)
+    told = open_at(files(tmp_path)).estimate_rows(WINDOW)
 
     assert told == pytest.approx(5_300, abs=2)
 
@@ -146,4 +145,4 @@ def test_a_progress_bar_is_told_about_how_many_rows_the_files_have(tmp_path):
 def test_how_many_rows_a_compressed_file_has_is_not_guessed(tmp_path):
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"id\n1\n"))
 
-    assert expected_rows(files(tmp_path), WINDOW, zone=ZONE, connection_url=str, sql_folder=tmp_path) is None
+    assert open_at(files(tmp_path)).estimate_rows(WINDOW) is None

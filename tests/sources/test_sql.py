@@ -16,8 +16,7 @@ from sqlalchemy.dialects import sqlite
 from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError, SourceSchemaError
 from offline_capi.model import Window
-from offline_capi.sources import expected_rows, read_batches
-from tests.sources.reading import DAY, WINDOW, ZONE, batches, columns_of, query, rows
+from tests.sources.reading import DAY, WINDOW, batches, columns_of, open_at, query, rows
 from tests.sources.scripts import script
 from tests.support.postgres import running_server, wheel_binaries
 
@@ -251,10 +250,7 @@ def test_many_rows_come_in_bounded_batches_numbered_through(warehouse, batch_row
 
 def test_a_reader_that_stops_early_leaves_no_connection_behind(postgres_db):
     fill(postgres_db)
-    reading = read_batches(
-        query("SELECT * FROM sales"), Window.of_day(DAY, "UTC"), zone="UTC", connection_url=lambda _: postgres_db,
-        sql_folder=Path(),
-    )  # fmt: skip
+    reading = open_at(query("SELECT * FROM sales"), postgres_db, zone="UTC").read(Window.of_day(DAY, "UTC"))
     next(reading)
     reading.close()
 
@@ -287,7 +283,7 @@ def test_the_columns_of_an_empty_result_are_named(warehouse):
 
 
 def count(sql: str, url: str) -> int | None:
-    return expected_rows(query(sql), WINDOW, zone=ZONE, connection_url=lambda _: url, sql_folder=Path())
+    return open_at(query(sql), url).estimate_rows(WINDOW)
 
 
 @pytest.mark.parametrize("end", ["", ";", " ; -- until :until\n", "\n-- the end"])
@@ -400,10 +396,8 @@ def test_a_query_file_that_is_not_there_is_named_with_the_nearest(tmp_path):
 
 
 def test_a_server_that_dies_while_we_read_is_an_error_not_a_shorter_day(postgres_db):
-    reading = read_batches(
-        query("SELECT a, repeat('x', 1000) AS b FROM generate_series(1, 100000) AS n(a)"),
-        Window.of_day(DAY, "UTC"), zone="UTC", connection_url=lambda _: postgres_db, sql_folder=Path(), batch_rows=1,
-    )  # fmt: skip
+    many = query("SELECT a, repeat('x', 1000) AS b FROM generate_series(1, 100000) AS n(a)")
+    reading = open_at(many, postgres_db, zone="UTC").read(Window.of_day(DAY, "UTC"), batch_rows=1)
     next(reading)
     script(postgres_db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
            " WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip

@@ -15,8 +15,7 @@ import pytest
 
 from offline_capi.errors import SourceError, SourceSchemaError
 from offline_capi.model import Reason
-from offline_capi.sources import read_batches
-from tests.sources.reading import WINDOW, ZONE, batches, columns_of, files, rows
+from tests.sources.reading import WINDOW, batches, columns_of, files, open_at, rows
 
 # ---------------------------------------------------------------------------------------------- JSON lines
 
@@ -170,9 +169,7 @@ def test_a_row_group_of_a_whole_file_is_not_read_whole(tmp_path: Path):
     pq.write_table(pa.table(columns), tmp_path / "all.parquet", row_group_size=count)
     before = pa.total_allocated_bytes()
 
-    reading = read_batches(
-        files(tmp_path / "all.parquet"), WINDOW, zone=ZONE, connection_url=str, sql_folder=Path(), batch_rows=8_192
-    )
+    reading = open_at(files(tmp_path / "all.parquet")).read(WINDOW, batch_rows=8_192)
     first = next(reading)
 
     assert len(first) == 8_192

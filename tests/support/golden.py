@@ -19,7 +19,7 @@ from offline_capi.events import build_events
 from offline_capi.identity import hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import Window
-from offline_capi.sources import read_batches
+from offline_capi.sources import SourceAccess, open_source
 
 FOLDER = Path("data_samples/golden")
 NIGHT = date(2026, 11, 23)
@@ -44,15 +44,10 @@ def events_of(upload: str, environ: Mapping[str, str], *, batch_rows: int = 65_5
     spec = deployment.uploads[upload]
     zone = spec.window.timezone
     window = Window.of_day(NIGHT, zone).extend_back(spec.window.lookback)
-    batches = read_batches(
-        spec.source,
-        window,
-        zone=zone,
-        connection_url=lambda name: secrets.connection_url(name).reveal(),
-        sql_folder=deployment.sql_folder,
-        batch_rows=batch_rows,
-        environ=environ,
+    access = SourceAccess(
+        zone, lambda name: secrets.connection_url(name).reveal(), deployment.sql_folder, environ=environ
     )
+    batches = open_source(spec.source, access).read(window, batch_rows=batch_rows)
     bodies: list[str] = []
     for rows in batches:
         hashed = hash_identity(map_rows(rows, spec), clients=deployment.clients)

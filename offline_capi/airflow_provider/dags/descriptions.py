@@ -9,7 +9,6 @@ from typing import Any
 from offline_capi.config.airflow import AirflowSettings
 from offline_capi.config.fields import FieldSpec
 from offline_capi.config.mapping import Consent, CustomData, Event
-from offline_capi.config.source import SqlSource
 from offline_capi.config.upload import Upload
 
 __all__ = ["HEALTH_PAGE", "QUALITY_PAGE", "SETTLE_PAGE", "describe_in_one_line", "describe_upload"]
@@ -70,20 +69,13 @@ def _describe_runs(upload: Upload, schedule: str | None, settings: AirflowSettin
 def _list_facts(upload: Upload, runs: str) -> str:
     facts = {
         "Runs": runs,
-        "Reads": _describe_source(upload),
+        "Reads": upload.source.describe(_format_code),
         "Covers": _describe_window(upload),
         "Client": describe_field(upload.client),
         "Consent": _describe_consent(upload.consent),
         "Invalid rows allowed": f"{upload.limits.max_invalid:.0%} of the rows read",
     }
     return "\n".join(f"- **{name}:** {text}" for name, text in facts.items() if text)
-
-
-def _describe_source(upload: Upload) -> str:
-    source = upload.source
-    if isinstance(source, SqlSource):
-        return f"query {_format_code(source.sql)} on connection {_format_code(source.connection)}"
-    return f"files {_format_code(source.path)}"
 
 
 def _describe_window(upload: Upload) -> str:

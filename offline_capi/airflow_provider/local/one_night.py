@@ -40,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     """Run the DAG in the Airflow home of this process; returns how many tasks failed."""
     home = Path(os.environ.get("AIRFLOW_HOME", ".airflow"))
+    on_sqlite = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "sqlite:").startswith("sqlite:")
     for name, value in make_demo_environment(home, options.dags).items():
-        os.environ.setdefault(name, value)
+        if on_sqlite or "CONNECT_ARGS" not in name:  # other drivers refuse SQLite's arguments
+            os.environ.setdefault(name, value)
     log = home / "logs" / "one_night.log"
     with _redirect_output(log, verbose=options.verbose) as terminal:
         failed = _run_night(options, terminal)

@@ -49,7 +49,7 @@ def log_report(report: RunReport) -> None:
     figures = {"value": report.value_line(), "newest": report.freshness_line(), "filtered": report.filtered_line()}
     named = {name: text for name, text in figures.items() if text}
     _log.log(level, report.balance, status=headline, window=str(report.window), **named)
-    with _hidden_context():
+    with _hide_context():
         for line_level, line in _list_lines(report, level):
             _log.log(line_level, line.replace("\n", " "))
 
@@ -83,7 +83,7 @@ def _list_groups(groups: Mapping[str, Mapping[Fate, int]]) -> Iterator[tuple[int
 def log_plan(report: RunReport) -> None:
     """The same of a plan; of a range of days, also what would become of each."""
     log_report(report)
-    with _hidden_context():
+    with _hide_context():
         for level, line in _list_groups(report.by_day()):
             _log.log(level, line)
 
@@ -95,13 +95,13 @@ def log_quality(quality: Quality) -> None:
 
     text = StringIO()
     print_quality(quality, Console(file=text, width=200, no_color=True, highlight=False))
-    with _hidden_context():
+    with _hide_context():
         for line in filter(str.strip, text.getvalue().splitlines()):
             _log.info(line.rstrip())
 
 
 @contextmanager
-def _hidden_context() -> Iterator[None]:
+def _hide_context() -> Iterator[None]:
     """Without the fields of ``bind_log_context``, which the record before carries already."""
     bound = {name: value for name, value in get_contextvars().items() if name in ("upload", "upload_run_id", "client")}
     unbind_contextvars(*bound)

@@ -7,8 +7,8 @@ also of a dry run, of a test and of a run whose first task failed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from offline_capi.config import Deployment
     from offline_capi.model import Window
 
-__all__ = ["RUN_XCOM_KEY", "leave_run_id", "record_failed_start", "recorded_start"]
+__all__ = ["RUN_XCOM_KEY", "leave_run_id", "record_failed_start", "record_failing_start"]
 
 #: The XCom that names the run of the ledger.
 RUN_XCOM_KEY = "offline_capi_run"
@@ -42,7 +42,7 @@ def leave_run_id(run_id: str) -> None:
 
 
 @contextmanager
-def recorded_start(location: TaskLocation) -> Iterator[None]:
+def record_failing_start(location: TaskLocation) -> Iterator[None]:
     """An error inside, before a run was opened, is recorded as a failed run with its message."""
     try:
         yield
@@ -69,17 +69,12 @@ def record_failed_start(location: TaskLocation, error: OfflineCapiError) -> None
 def _find_window(deployment: Deployment, location: TaskLocation, context: Any) -> Window:
     """The window that the run would have had; yesterday where that cannot be known any more."""
     from offline_capi.config import load_each
-    from offline_capi.model import Window
+    from offline_capi.model import Window, find_yesterday
 
     found, _ = load_each(location.folder, environ=deployment.environ, only=location.upload)
     upload = found.uploads.get(location.upload)
+    zone = upload.window.timezone if upload else "UTC"
     if upload is not None:
-        try:
+        with suppress(UsageError):
             return get_window(upload, context)
-        except UsageError:
-            return Window.of_day(_yesterday(), upload.window.timezone)
-    return Window.of_day(_yesterday(), "UTC")
-
-
-def _yesterday() -> Any:
-    return (datetime.now(UTC) - timedelta(days=1)).date()
+    return Window.of_day(find_yesterday(zone, datetime.now(UTC)), zone)

@@ -32,7 +32,7 @@ from offline_capi.airflow_provider.operators.batches import (
     read_staged,
 )
 from offline_capi.airflow_provider.operators.failures import raise_for_undelivered, raise_for_unsettled
-from offline_capi.airflow_provider.operators.run_link import leave_run_id, recorded_start
+from offline_capi.airflow_provider.operators.run_link import leave_run_id, record_failing_start
 from offline_capi.airflow_provider.operators.task_context import (
     TaskLocation,
     bind_log_context,
@@ -79,7 +79,7 @@ def plan(folder: str, upload: str) -> dict[str, Any]:
     A scheduled run also opens one for each day that earlier runs left open, and logs which. A dry run ends here: its
     report is kept and nothing else. A run with a test event code opens its run where it is sent.
     """
-    with recorded_start(TaskLocation(folder, upload)):
+    with record_failing_start(TaskLocation(folder, upload)):
         return _plan(folder, upload)
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
-from offline_capi.sources.locate import COMPRESSIONS, FORMATS, Place
+from offline_capi.sources.files.locate import COMPRESSIONS, FORMATS, FileLocation
 from offline_capi.storage.filesystem import HOW_TO_REACH, UNUSABLE, is_fault_of_store
 
 __all__ = [
@@ -52,19 +52,21 @@ MARKS = (
 )
 
 
-def seekable(place: Place) -> Any:
+def seekable(location: FileLocation) -> Any:
     """The file as it lies, for formats that jump about in it."""
-    return pa.OSFile(place.path) if place.local else pa.PythonFile(place.fs.open(place.path, "rb"), mode="r")
+    return (
+        pa.OSFile(location.path) if location.local else pa.PythonFile(location.fs.open(location.path, "rb"), mode="r")
+    )
 
 
-def open_bytes(place: Place) -> Any:
+def open_bytes(location: FileLocation) -> Any:
     """The file's content, decompressed. A compressed file that ends too early raises ``OSError``."""
-    if not place.compression:
-        return seekable(place)
-    stream, packed = seekable(place), place.fs.size(place.path)
-    for codec in place.compression.split("+"):
-        unpacked = _only_member(place) if codec == "zip" else pa.CompressedInputStream(stream, codec)
-        stream = pa.PythonFile(_Unpacked(unpacked, place, packed), mode="r")
+    if not location.compression:
+        return seekable(location)
+    stream, packed = seekable(location), location.fs.size(location.path)
+    for codec in location.compression.split("+"):
+        unpacked = _only_member(location) if codec == "zip" else pa.CompressedInputStream(stream, codec)
+        stream = pa.PythonFile(_Unpacked(unpacked, location, packed), mode="r")
     return stream
 
 
@@ -73,13 +75,13 @@ class _Unpacked:
 
     closed = False
 
-    def __init__(self, stream: Any, place: Place, packed: int) -> None:
-        self._stream, self._place, self._packed, self._read = stream, place, packed, 0
+    def __init__(self, stream: Any, location: FileLocation, packed: int) -> None:
+        self._stream, self._locate, self._packed, self._read = stream, location, packed, 0
 
     def read(self, size: int) -> bytes:
         chunk = bytes(self._stream.read(size))
         self._read += len(chunk)
-        check_unpacked(self._read, self._packed, self._place)
+        check_unpacked(self._read, self._packed, self._locate)
         return chunk
 
     def close(self) -> None:
@@ -87,39 +89,39 @@ class _Unpacked:
         self.closed = True
 
 
-def check_unpacked(unpacked: int, packed: int, place: Place) -> None:
+def check_unpacked(unpacked: int, packed: int, location: FileLocation) -> None:
     """Raise ``SourceError`` where a file of ``packed`` bytes is more than its source allows once it is unpacked."""
-    if unpacked > max(FREE_BYTES, packed * place.max_ratio):
-        what, setting = f"over {place.max_ratio} times its size", "max_ratio"
-    elif unpacked > place.max_unpacked_gib << 30:
-        what, setting = f"over {place.max_unpacked_gib} GiB", "max_unpacked_gib"
+    if unpacked > max(FREE_BYTES, packed * location.max_ratio):
+        what, setting = f"over {location.max_ratio} times its size", "max_ratio"
+    elif unpacked > location.max_unpacked_gib << 30:
+        what, setting = f"over {location.max_unpacked_gib} GiB", "max_unpacked_gib"
     else:
         return
     raise SourceError(
-        f"file {place.origin}: it has {what} unpacked, as a file does that is made to fill a disk.\nUnpack it"
+        f"file {location.origin}: it has {what} unpacked, as a file does that is made to fill a disk.\nUnpack it"
         f" and look, or raise source.{setting}. Nothing was sent from it after that point; repeating is safe."
     )
 
 
-def seekable_file(place: Place) -> Any:
+def seekable_file(location: FileLocation) -> Any:
     """The file's content as a Python file that jumps about, for libraries that want one."""
-    if not place.compression:
-        return place.fs.open(place.path, "rb")
-    with open_bytes(place) as stream:
+    if not location.compression:
+        return location.fs.open(location.path, "rb")
+    with open_bytes(location) as stream:
         content = BytesIO()
         while chunk := stream.read(CHUNK_BYTES):
             content.write(chunk)
             if content.tell() > MAX_PACKED_WORKBOOK_BYTES:
                 raise SourceError(
-                    f"file {place.origin}: it is a zip archive of over {MAX_PACKED_WORKBOOK_BYTES >> 20} MiB inside"
+                    f"file {location.origin}: it is a zip archive of over {MAX_PACKED_WORKBOOK_BYTES >> 20} MiB inside"
                     " another file.\nUnpack it. Nothing was sent; repeating is safe."
                 )
     content.seek(0)
     return content
 
 
-def _only_member(place: Place) -> Any:
-    archive = zipfile.ZipFile(place.fs.open(place.path, "rb"))
+def _only_member(location: FileLocation) -> Any:
+    archive = zipfile.ZipFile(location.fs.open(location.path, "rb"))
     members = [
         member
         for member in archive.infolist()
@@ -127,7 +129,7 @@ def _only_member(place: Place) -> Any:
     ]
     if len(members) != 1:
         raise SourceError(
-            f"file {place.origin}: it is a zip archive of {len(members)} files, and one is read.\nUnpack it, or pack"
+            f"file {location.origin}: it is a zip archive of {len(members)} files, and one is read.\nUnpack it, or pack"
             " each file alone. Nothing was sent; repeating is safe."
         )
     # Python unpacks the other kinds without a bound.
@@ -135,20 +137,20 @@ def _only_member(place: Place) -> Any:
         raise NotImplementedError
     if members[0].flag_bits & 1:
         raise SourceError(
-            f"file {place.origin}: it is a zip archive with a password.\nUnpack it where it arrives. Nothing was sent;"
-            " repeating is safe."
+            f"file {location.origin}: it is a zip archive with a password.\nUnpack it where it arrives. Nothing was"
+            " sent; repeating is safe."
         )
     return archive.open(members[0])
 
 
-def open_text(place: Place, encodings: Sequence[str]) -> Any:
+def open_text(location: FileLocation, encodings: Sequence[str]) -> Any:
     """The file's content in UTF-8, without byte-order mark.
 
     Latin-1 is read as Windows-1252, which is what is meant (WHATWG Encoding Standard, section 4.2): the two differ in
     the bytes 80 to 9F alone, which are control characters in Latin-1 and never occur in text.
     """
-    encoding, mark = _encoding_of(place, encodings)
-    stream = open_bytes(place)
+    encoding, mark = _encoding_of(location, encodings)
+    stream = open_bytes(location)
     if codecs.lookup(encoding).name != "utf-8":
         return pa.transcoding_input_stream(stream, encoding, "utf-8")
     stream.read(len(mark))
@@ -174,48 +176,48 @@ MAX_LAYERS = 3
 HEAD_BYTES = 4096
 
 
-def recognised(place: Place, declared: str) -> Place:
-    """``place`` as its first bytes say: they decide over the name, and over nothing that is declared.
+def recognised(location: FileLocation, declared: str) -> FileLocation:
+    """The location as its first bytes say: they decide over the name, and over nothing that is declared.
 
     Raises ``SourceError`` where neither tells the format, and where a declared one is certainly another.
     """
     layers: list[str] = []
-    name, head = place.path, b""
+    name, head = location.path, b""
     for _ in range(MAX_LAYERS + 1):
-        with open_bytes(replace(place, compression="+".join(layers) or None)) as stream:
+        with open_bytes(replace(location, compression="+".join(layers) or None)) as stream:
             head = bytes(stream.read(HEAD_BYTES))
         layer = next((codec for magic, codec in _MAGIC if magic.match(head)), None)
-        if layer is None or (layer == "zip" and _is_workbook(place, layers)):
+        if layer is None or (layer == "zip" and _is_workbook(location, layers)):
             break
         if layer == "zip" and layers:
             raise SourceError(
-                f"file {place.origin}: it is a zip archive inside another file.\nUnpack it. Nothing was sent; repeating"
-                " is safe."
+                f"file {location.origin}: it is a zip archive inside another file.\nUnpack it. Nothing was sent;"
+                " repeating is safe."
             )
         if layer == "zip":
-            name = str(_only_member(place).name)
+            name = str(_only_member(location).name)
         layers.append(layer)
-    if place.compression and not layers and not head.startswith((b"PK", _OLD_WORKBOOK)):
+    if location.compression and not layers and not head.startswith((b"PK", _OLD_WORKBOOK)):
         raise SourceError(
-            f"file {place.origin}: it is not compressed as its name says, or is damaged.\nRename it, or copy it again."
-            " Nothing was sent from it; repeating is safe."
+            f"file {location.origin}: it is not compressed as its name says, or is damaged.\nRename it, or copy it"
+            " again. Nothing was sent from it; repeating is safe."
         )
-    found = _format_of(head, layers, place)
-    by_name = place.format if place.format != "auto" else _format_of_name(name)
-    file_format = _agreed(place, found, by_name, declared)
-    return replace(place, format=file_format, compression="+".join(layers) or None)
+    found = _format_of(head, layers, location)
+    by_name = location.format if location.format != "auto" else _format_of_name(name)
+    file_format = _agreed(location, found, by_name, declared)
+    return replace(location, format=file_format, compression="+".join(layers) or None)
 
 
-def _is_workbook(place: Place, layers: list[str]) -> bool:
-    with seekable_file(replace(place, compression="+".join(layers) or None)) as stream:
+def _is_workbook(location: FileLocation, layers: list[str]) -> bool:
+    with seekable_file(replace(location, compression="+".join(layers) or None)) as stream:
         return any(name.startswith("xl/") for name in zipfile.ZipFile(stream).namelist())
 
 
-def _format_of(head: bytes, layers: list[str], place: Place) -> str | None:
+def _format_of(head: bytes, layers: list[str], location: FileLocation) -> str | None:
     if head.startswith(b"PAR1"):
         if layers:
             raise SourceError(
-                f"file {place.origin}: it is a Parquet file inside an archive, which cannot be read.\nUnpack it, and"
+                f"file {location.origin}: it is a Parquet file inside an archive, which cannot be read.\nUnpack it, and"
                 " compress its columns instead. Nothing was sent; repeating is safe."
             )
         return "parquet"
@@ -231,29 +233,29 @@ def _format_of_name(name: str) -> str | None:
     return FORMATS.get(pure.suffix.lower())
 
 
-def _agreed(place: Place, found: str | None, by_name: str | None, declared: str) -> str:
+def _agreed(location: FileLocation, found: str | None, by_name: str | None, declared: str) -> str:
     if declared == "auto":
         if found or by_name:
             return found or str(by_name)
         raise SourceError(
-            f"file {place.origin}: neither its name nor its first bytes tell its format. Known names:"
+            f"file {location.origin}: neither its name nor its first bytes tell its format. Known names:"
             f" {', '.join(FORMATS)}, each also with {', '.join(COMPRESSIONS)}.\nSet source.format to csv, jsonl,"
             " parquet or excel, or name the files with a pattern such as *.csv. Nothing was sent; repeating is safe."
         )
     if found in ("parquet", "excel") and declared != found:
         raise SourceError(
-            f"file {place.origin}: it is {'a Parquet file' if found == 'parquet' else 'an Excel workbook'}, and"
+            f"file {location.origin}: it is {'a Parquet file' if found == 'parquet' else 'an Excel workbook'}, and"
             f" source.format says {declared}.\nSet source.format to {found} or leave it out. Nothing was sent;"
             " repeating is safe."
         )
     return declared
 
 
-def lines_about(place: Place) -> int | None:
+def lines_about(location: FileLocation) -> int | None:
     """How many lines a text has, judged by its size and its beginning; ``None`` where it is compressed."""
-    if place.compression:
+    if location.compression:
         return None
-    with open_bytes(place) as stream:
+    with open_bytes(location) as stream:
         size, head = stream.size(), stream.read(CHUNK_BYTES)
     return round(head.count(b"\n") * size / len(head)) if head else 0
 
@@ -269,16 +271,16 @@ def _check_known(encodings: Sequence[str]) -> None:
             ) from None
 
 
-def encoding_of(place: Place, encodings: Sequence[str]) -> str:
+def encoding_of(location: FileLocation, encodings: Sequence[str]) -> str:
     """The encoding in which ``open_text`` reads the file, found by a look at the whole of it."""
-    return _encoding_of(place, encodings)[0]
+    return _encoding_of(location, encodings)[0]
 
 
-def _encoding_of(place: Place, encodings: Sequence[str]) -> tuple[str, bytes]:
+def _encoding_of(location: FileLocation, encodings: Sequence[str]) -> tuple[str, bytes]:
     """A byte-order mark decides; else the first encoding in which the whole file can be decoded."""
     _check_known(encodings)
     encodings = tuple(map(_meant, encodings))
-    with open_bytes(place) as stream:
+    with open_bytes(location) as stream:
         head = bytes(stream.read(HEAD_BYTES))
     for mark, encoding in MARKS:
         if head.startswith(mark):
@@ -286,7 +288,7 @@ def _encoding_of(place: Place, encodings: Sequence[str]) -> tuple[str, bytes]:
     if wide := _wide_encoding(head):
         return wide, b""
     # The last one is not tried beforehand: nothing would follow, and reading raises where it does not fit.
-    fitting = (encoding for encoding in encodings[:-1] if _decodes(place, encoding))
+    fitting = (encoding for encoding in encodings[:-1] if _decodes(location, encoding))
     return next(fitting, encodings[-1]), b""
 
 
@@ -298,8 +300,8 @@ def _wide_encoding(head: bytes) -> str | None:
     return "utf-16-le" if low > high else "utf-16-be"
 
 
-def _decodes(place: Place, encoding: str) -> bool:
-    with open_bytes(place) as stream:
+def _decodes(location: FileLocation, encoding: str) -> bool:
+    with open_bytes(location) as stream:
         chunks = iter(lambda: stream.read(CHUNK_BYTES), b"")
         return _is_utf8(chunks) if codecs.lookup(encoding).name == "utf-8" else _is_encoded(chunks, encoding)
 
@@ -340,7 +342,7 @@ def _is_utf8(chunks: Iterator[bytes]) -> bool:
 
 
 @contextmanager
-def explained(place: Place, encodings: Sequence[str] = ()) -> Iterator[None]:
+def explained(location: FileLocation, encodings: Sequence[str] = ()) -> Iterator[None]:
     """Turn what the libraries raise into what the owner of the file can act on.
 
     Their own words are never passed on, and their errors not chained: they quote the line.
@@ -352,15 +354,17 @@ def explained(place: Place, encodings: Sequence[str] = ()) -> Iterator[None]:
             raise
         what, fix = _cause(error, encodings)
         raise SourceError(
-            f"file {place.origin}: {what}.\n{fix} Nothing was sent from it after that point; repeating is safe."
+            f"file {location.origin}: {what}.\n{fix} Nothing was sent from it after that point; repeating is safe."
         ) from None
 
 
-def explaining(read: Callable[..., Iterator[T]], place: Place, source: FileSource, columns: Any) -> Iterator[T]:
+def explaining(
+    read: Callable[..., Iterator[T]], location: FileLocation, source: FileSource, columns: Any
+) -> Iterator[T]:
     """``read`` in a process of its own, out of which errors have to come explained, but for too little memory."""
-    with explained(place, source.encoding):
+    with explained(location, source.encoding):
         try:
-            yield from read(place, source, columns)
+            yield from read(location, source, columns)
         except MemoryError:  # Arrow's is one of its own errors as well
             raise MemoryError from None
 

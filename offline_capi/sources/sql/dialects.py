@@ -22,7 +22,7 @@ from offline_capi.config.queries import PARAMETER_NAMES
 from offline_capi.errors import SourceError
 from offline_capi.model import Window
 from offline_capi.sources.columns import Unreadable
-from offline_capi.sources.database_errors import Where
+from offline_capi.sources.sql.errors import Where
 
 __all__ = [
     "abandon",

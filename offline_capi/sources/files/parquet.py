@@ -12,11 +12,11 @@ from pyarrow import parquet
 
 from offline_capi.config.source import FileSource
 from offline_capi.sources.columns import check_names, plain
-from offline_capi.sources.locate import Place
-from offline_capi.sources.parquet_pages import Page, read_pages
-from offline_capi.sources.pieces import Piece
-from offline_capi.sources.streams import check_unpacked, explaining, seekable
-from offline_capi.sources.subprocess_reader import read_apart
+from offline_capi.sources.files.locate import FileLocation
+from offline_capi.sources.files.parquet_pages import Page, read_pages
+from offline_capi.sources.files.pieces import Piece
+from offline_capi.sources.files.streams import check_unpacked, explaining, seekable
+from offline_capi.sources.subprocess_reader import read_in_subprocess
 
 __all__ = ["parquet_columns", "parquet_rows", "read_parquet"]
 
@@ -37,27 +37,29 @@ MAX_MEMORY_MIB = 400
 DELTA_BYTE_ARRAY = 7
 
 
-def read_parquet(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
-    file = _opened(place)
-    check_names([*file.schema_arrow.names, *_paths(file.schema_arrow)], columns, f"file {place.origin}", is_schema=True)
+def read_parquet(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+    file = _opened(location)
+    check_names(
+        [*file.schema_arrow.names, *_paths(file.schema_arrow)], columns, f"file {location.origin}", is_schema=True
+    )
     with _contradictions():
-        may_be_large = _may_be_large(file, place, columns)
+        may_be_large = _may_be_large(file, location, columns)
     if not may_be_large:
         yield from _pieces(file, columns, BATCH_ROWS)
         return
     too_large = (
-        f"file {place.origin}: its values need more than {MAX_MEMORY_MIB} MiB of memory for {SMALL_BATCH_ROWS} rows.\n"
-        "Leave the long values out of the export, or export CSV. Nothing was sent from it after that point; repeating"
-        " is safe."
+        f"file {location.origin}: its values need more than {MAX_MEMORY_MIB} MiB of memory for {SMALL_BATCH_ROWS}"
+        " rows.\nLeave the long values out of the export, or export CSV. Nothing was sent from it after that point;"
+        " repeating is safe."
     )
-    yield from read_apart(
-        explaining, _large_pieces, place, source, columns, memory_mib=MAX_MEMORY_MIB, too_large=too_large
+    yield from read_in_subprocess(
+        explaining, _large_pieces, location, source, columns, memory_mib=MAX_MEMORY_MIB, too_large=too_large
     )
 
 
-def _opened(place: Place, as_dictionaries: Sequence[str] = ()) -> parquet.ParquetFile:
+def _opened(location: FileLocation, as_dictionaries: Sequence[str] = ()) -> parquet.ParquetFile:
     return parquet.ParquetFile(
-        seekable(place), pre_buffer=False, buffer_size=BUFFER_BYTES, read_dictionary=list(as_dictionaries)
+        seekable(location), pre_buffer=False, buffer_size=BUFFER_BYTES, read_dictionary=list(as_dictionaries)
     )
 
 
@@ -91,21 +93,21 @@ def _contradictions() -> Iterator[None]:
         raise pa.ArrowInvalid("Parquet footer") from None
 
 
-def _large_pieces(place: Place, _: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+def _large_pieces(location: FileLocation, _: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     """In a process of its own: few rows at a time, up to what the source allows a compressed file."""
-    file = _opened(place)
-    packed, unpacked, rows = place.fs.size(place.path), 0, SMALL_BATCH_ROWS
-    if not place.local:  # nobody has looked at its pages: as many rows as the footer says that there is room for
+    file = _opened(location)
+    packed, unpacked, rows = location.fs.size(location.path), 0, SMALL_BATCH_ROWS
+    if not location.local:  # nobody has looked at its pages: as many rows as the footer says that there is room for
         groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
         rooms = [LARGE_CHUNK_BYTES * group.num_rows // max(1, group.total_byte_size) for group in groups]
         rows = max(SMALL_BATCH_ROWS, min([BATCH_ROWS, *rooms]))
     for piece in _pieces(file, columns, rows, use_threads=False):
         unpacked += piece.batch.nbytes
-        check_unpacked(unpacked, packed if place.local else unpacked, place)  # by size alone: nothing was found
+        check_unpacked(unpacked, packed if location.local else unpacked, location)  # by size alone: nothing was found
         yield piece
 
 
-def _may_be_large(file: parquet.ParquetFile, place: Place, columns: Sequence[str] | None) -> bool:
+def _may_be_large(file: parquet.ParquetFile, location: FileLocation, columns: Sequence[str] | None) -> bool:
     """Whether a batch may take far more memory than the file's size lets expect.
 
     One long value in a dictionary stands for as many rows as its writer likes, a prefix for as many values, and a page
@@ -118,10 +120,10 @@ def _may_be_large(file: parquet.ParquetFile, place: Place, columns: Sequence[str
         for number in range(len(schema))
         if columns is None or any(f"{schema.column(number).path}.".startswith(f"{name}.") for name in columns)
     ]
-    if any(schema.column(number).length > LONG_VALUE_BYTES for number in wanted) or not place.local:
+    if any(schema.column(number).length > LONG_VALUE_BYTES for number in wanted) or not location.local:
         return True
     texts: set[str] = set()
-    with seekable(place) as content:
+    with seekable(location) as content:
         size = content.size()
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
             for chunk in map(group.column, wanted):
@@ -136,7 +138,7 @@ def _may_be_large(file: parquet.ParquetFile, place: Place, columns: Sequence[str
                 is_text = chunk.physical_type == "BYTE_ARRAY"
                 if is_text and any(page.is_dictionary and page.unpacked > LONG_VALUE_BYTES for page in pages):
                     texts.add(chunk.path_in_schema)
-    return bool(texts) and _has_long_value(_opened(place, sorted(texts)), sorted(texts))
+    return bool(texts) and _has_long_value(_opened(location, sorted(texts)), sorted(texts))
 
 
 def _pages_of(chunk: parquet.ColumnChunkMetaData, content: Any, size: int) -> Iterator[Page]:
@@ -202,12 +204,12 @@ def _column(batch: pa.RecordBatch, name: str, paths: dict[str, tuple[str, ...]])
     return pc.struct_field(batch.column(first), members) if members else batch.column(first)
 
 
-def parquet_rows(place: Place) -> int:
-    return int(parquet.ParquetFile(seekable(place)).metadata.num_rows)
+def parquet_rows(location: FileLocation) -> int:
+    return int(parquet.ParquetFile(seekable(location)).metadata.num_rows)
 
 
-def parquet_columns(place: Place, _: FileSource, __: Sequence[str] | None) -> list[tuple[str, str]]:
-    schema = parquet.ParquetFile(seekable(place)).schema_arrow
+def parquet_columns(location: FileLocation, _: FileSource, __: Sequence[str] | None) -> list[tuple[str, str]]:
+    schema = parquet.ParquetFile(seekable(location)).schema_arrow
     own = [(field.name, str(plain(pa.nulls(0, field.type)).type)) for field in schema]
     empty = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema.names)
     paths = _paths(schema)

@@ -22,7 +22,7 @@ from offline_capi.config.connections import explain_install
 from offline_capi.errors import SourceError, SourceUnavailableError
 from offline_capi.runtime.border import is_name, words_of_database
 
-__all__ = ["Where", "explained", "values_explained"]
+__all__ = ["Where", "arrow_explained", "explained", "values_explained"]
 
 AGAIN = "Nothing was sent from it after that point; repeating is safe."
 
@@ -75,6 +75,20 @@ def values_explained(where: Where, engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except (ValueError, ArithmeticError) as error:
+        raise _of_value(error, where, engine) from None
+
+
+@contextmanager
+def arrow_explained(where: Where, engine: sa.Engine, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """The same for what an Arrow driver raises after its first rows: the connection, or else a value, is the cause."""
+    try:
+        yield
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise _of_database(error, where, engine) from None
+    except errors as error:
+        if passing := _passing(error, _first_line(error)):
+            what, fix = passing
+            raise SourceUnavailableError(f"{where.origin} on {_place(where, engine)}: {what}.\n{fix} {AGAIN}") from None
         raise _of_value(error, where, engine) from None
 
 

@@ -3,7 +3,7 @@
 An unquoted value that is declared in ``null_values`` is null; a quoted one is the text itself, so ``,"",`` is an empty
 string and ``,,`` is null. Values may hold line breaks between quotes.
 
-A line with too few or too many values becomes a row of nulls with a fault, in its place: one bad line costs one row.
+A line with too few or too many values becomes a row of nulls with a fault, at its position: one bad line costs one row.
 What quotes may cost is said in ``quotes.py``: never fewer rows than lines without a fault.
 
 Lines before the header, ``sep=;``, a header that is repeated between rows, blank lines and what follows the last row
@@ -26,10 +26,10 @@ from pyarrow import csv
 from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names
-from offline_capi.sources.locate import Place
-from offline_capi.sources.pieces import Piece
-from offline_capi.sources.quotes import Dialect, RowBlocks, UnclosedQuoteError
-from offline_capi.sources.streams import CHUNK_BYTES, check_utf8, encoding_of, open_text
+from offline_capi.sources.files.locate import FileLocation
+from offline_capi.sources.files.pieces import Piece
+from offline_capi.sources.files.quotes import Dialect, RowBlocks, UnclosedQuoteError
+from offline_capi.sources.files.streams import CHUNK_BYTES, check_utf8, encoding_of, open_text
 
 __all__ = ["clean_name", "csv_columns", "header_line", "read_csv"]
 
@@ -48,20 +48,20 @@ _BLANK_LINES = re.compile(rb"\n(?:\r?\n)+(?=[^\r\n])")
 _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 
 
-def read_csv(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+def read_csv(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     # Found once: the file may be opened again to count in it.
-    source = source.model_copy(update={"encoding": (encoding_of(place, source.encoding),)})
-    with open_text(place, source.encoding) as stream:
+    source = source.model_copy(update={"encoding": (encoding_of(location, source.encoding),)})
+    with open_text(location, source.encoding) as stream:
         first = stream.read(HEAD_BYTES)
-        head = _Head.of(first, place, source, columns)
-        check_names(head.names, columns, f"file {place.origin}")
+        head = _Head.of(first, location, source, columns)
+        check_names(head.names, columns, f"file {location.origin}")
         parse = _Parser(head, source, columns)
         blocks = RowBlocks(
             head.dialect,
             len(head.names),
-            count_quotes=lambda: _count(place, source, [b'"']),
-            quotes_values=lambda: bool(_count(place, source, [head.dialect.delimiter + b'"', b'\n"'])),
-            count_lines=lambda size: _count_lines(place, source, len(first) - len(head.rest), size),
+            count_quotes=lambda: _count(location, source, [b'"']),
+            quotes_values=lambda: bool(_count(location, source, [head.dialect.delimiter + b'"', b'\n"'])),
+            count_lines=lambda size: _count_lines(location, source, len(first) - len(head.rest), size),
         )
         chunks = _chunks(head.rest, stream)
         if source.footer_rows:
@@ -71,15 +71,15 @@ def read_csv(place: Place, source: FileSource, columns: Sequence[str] | None) ->
                 check_utf8(block)
                 piece = parse(block)
                 if number == 0:
-                    _check_trailing_delimiter(piece, block, head, place)
+                    _check_trailing_delimiter(piece, block, head, location)
                 yield piece
         except UnclosedQuoteError as unclosed:
-            raise _unclosed_quote(place, unclosed) from None
+            raise _unclosed_quote(location, unclosed) from None
 
 
-def csv_columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
-    with open_text(place, source.encoding) as stream:
-        head = _Head.of(stream.read(HEAD_BYTES), place, source, columns)
+def csv_columns(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
+    with open_text(location, source.encoding) as stream:
+        head = _Head.of(stream.read(HEAD_BYTES), location, source, columns)
     return [(name, "string") for name in head.names if name or not source.trailing_delimiter]
 
 
@@ -88,9 +88,9 @@ def _chunks(first: bytes, stream: Any) -> Iterator[bytes]:
     yield from takewhile(len, iter(lambda: bytes(stream.read(BLOCK_BYTES)), None))
 
 
-def _count(place: Place, source: FileSource, patterns: Sequence[bytes]) -> int:
+def _count(location: FileLocation, source: FileSource, patterns: Sequence[bytes]) -> int:
     """How often the patterns occur in the whole file; a line feed stands before it."""
-    with open_text(place, source.encoding) as stream:
+    with open_text(location, source.encoding) as stream:
         chunks = takewhile(len, iter(lambda: bytes(stream.read(CHUNK_BYTES)), None))
         found, last = 0, b"\n"
         for chunk in chunks:
@@ -99,9 +99,9 @@ def _count(place: Place, source: FileSource, patterns: Sequence[bytes]) -> int:
     return found
 
 
-def _count_lines(place: Place, source: FileSource, start: int, size: int) -> int:
+def _count_lines(location: FileLocation, source: FileSource, start: int, size: int) -> int:
     """The line feeds in ``size`` bytes from ``start``."""
-    with open_text(place, source.encoding) as stream:
+    with open_text(location, source.encoding) as stream:
         stream.read(start)
         chunks = iter(lambda: bytes(stream.read(min(CHUNK_BYTES, size))), b"")
         found = 0
@@ -125,13 +125,13 @@ class _Head(NamedTuple):
     rest: bytes
 
     @classmethod
-    def of(cls, head: bytes, place: Place, source: FileSource, columns: Sequence[str] | None) -> _Head:
+    def of(cls, head: bytes, location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> _Head:
         check_utf8(head[: head.rfind(b"\n") + 1] or head)
         separator = _SEPARATOR_LINE.match(head[:16].decode("utf-8", "ignore"))
         delimiter = separator[1] if separator else source.delimiter
         if len(delimiter.encode()) != 1:
             raise SourceError(
-                f"file {place.origin}: a delimiter has to be one byte; {delimiter!r} is more. Set source.delimiter."
+                f"file {location.origin}: a delimiter has to be one byte; {delimiter!r} is more. Set source.delimiter."
                 " Nothing was sent; repeating is safe."
             )
         text = head[:NAMES_BYTES].decode("utf-8", "ignore")
@@ -139,14 +139,14 @@ class _Head(NamedTuple):
         lines = text.splitlines(keepends=True) if "\r" in text else text.split("\n")
         if not text.strip() or skipped >= len(lines):
             raise SourceError(
-                f"file {place.origin}: it is empty, without even a header"
+                f"file {location.origin}: it is empty, without even a header"
                 f"{f' in line {source.header_row}' if source.header_row else ''}.\nAn export without rows has one."
                 " Nothing was sent from it; repeating is safe."
             )
         before = _offset(head, skipped)
         names, length = _names(head[before:], delimiter, source)
         if any(len(name) > MAX_NAME_LENGTH for name in names):
-            raise _unclosed_quote(place, UnclosedQuoteError(0, "a quote is opened and not closed"))
+            raise _unclosed_quote(location, UnclosedQuoteError(0, "a quote is opened and not closed"))
         extra = [""] if source.trailing_delimiter and names[-1:] != [""] else []
         dialect = Dialect(delimiter.encode(), source.quoting, source.escape is not None)
         return cls([*names, *extra], dialect, head[before : before + length], head[before + length :])
@@ -267,7 +267,7 @@ def _footer_start(block: bytes, head: _Head) -> int:
     return start if is_footer else len(block)
 
 
-def _check_trailing_delimiter(piece: Piece, block: bytes, head: _Head, place: Place) -> None:
+def _check_trailing_delimiter(piece: Piece, block: bytes, head: _Head, location: FileLocation) -> None:
     """Refuse a file of which no line fits, for this one reason."""
     lines = block.split(b"\n", 1)
     delimiter = head.dialect.delimiter
@@ -276,7 +276,7 @@ def _check_trailing_delimiter(piece: Piece, block: bytes, head: _Head, place: Pl
     width = len(_cells(lines[0].decode("utf-8", "ignore"), delimiter.decode()))
     if width == len(head.names) + 1:
         raise SourceError(
-            f"file {place.origin}: its lines have {width} values for {len(head.names)} columns: they end in a"
+            f"file {location.origin}: its lines have {width} values for {len(head.names)} columns: they end in a"
             " delimiter, and the header does not.\nSet source.trailing_delimiter to true, or export it again. Nothing"
             " was sent from it; repeating is safe."
         )
@@ -345,10 +345,10 @@ def _with_nulls(block: bytes, delimiter: bytes) -> bytes:
     return re.sub(rb"(?:(?<=[%b\r\n])|^)\\N(?=[%b\r\n]|$)" % (edge, edge), rb"\\\\N", block)
 
 
-def _unclosed_quote(place: Place, unclosed: UnclosedQuoteError) -> SourceError:
+def _unclosed_quote(location: FileLocation, unclosed: UnclosedQuoteError) -> SourceError:
     where = f"in or after line {unclosed.line} below the header" if unclosed.line else "in the header"
     return SourceError(
-        f"file {place.origin}: {where} {unclosed.what}, so that rows cannot be told apart.\nMend or export the file"
+        f"file {location.origin}: {where} {unclosed.what}, so that rows cannot be told apart.\nMend or export the file"
         " again; where quotes are ordinary characters in it, set source.quoting to loose or none. Nothing was sent from"
         " it after that point; repeating is safe."
     )

@@ -16,9 +16,8 @@ import pytest
 
 from offline_capi.errors import SourceError, SourceSchemaError
 from offline_capi.model import SourceRows
-from offline_capi.sources import read_batches
-from offline_capi.sources.subprocess_reader import read_apart
-from tests.sources.reading import WINDOW, ZONE, query
+from offline_capi.sources.subprocess_reader import read_in_subprocess
+from tests.sources.reading import WINDOW, open_at, query
 
 ROWS = 20_000
 PASSWORD = "correct-horse"
@@ -36,13 +35,11 @@ def url(tmp_path: Path) -> str:
 
 
 def reading(url: str, sql: str = "SELECT id, email FROM mixed", **options: bool) -> Iterator[SourceRows]:
-    return read_batches(
-        query(sql), WINDOW, zone=ZONE, connection_url=lambda _: url, sql_folder=Path(), batch_rows=9_000, **options
-    )
+    return open_at(query(sql), url).read(WINDOW, batch_rows=9_000, **options)
 
 
 def test_the_rows_and_their_numbers_are_the_same(url: str):
-    here, there = list(reading(url)), list(reading(url, apart=True))
+    here, there = list(reading(url)), list(reading(url, in_subprocess=True))
 
     assert [(part.origin, part.first_row, part.batch.to_pylist()) for part in there] == [
         (part.origin, part.first_row, part.batch.to_pylist()) for part in here
@@ -54,23 +51,20 @@ def test_an_error_of_the_source_is_raised_here_in_its_own_kind_and_words(url: st
     with pytest.raises(SourceError) as here:
         list(reading(url, "SELECT nothing FROM sale"))
     with pytest.raises(type(here.value)) as there:
-        list(reading(url, "SELECT nothing FROM sale", apart=True))
+        list(reading(url, "SELECT nothing FROM sale", in_subprocess=True))
 
     assert str(there.value) == str(here.value)
 
 
 def test_a_missing_column_is_named(url: str):
-    missing = read_batches(
-        query("SELECT id FROM sale"), WINDOW, zone=ZONE, connection_url=lambda _: url, sql_folder=Path(),
-        columns=["emial"], apart=True,
-    )  # fmt: skip
+    missing = open_at(query("SELECT id FROM sale"), url).read(WINDOW, columns=["emial"], in_subprocess=True)
 
     with pytest.raises(SourceSchemaError, match="emial"):
         list(missing)
 
 
 def test_a_consumer_that_stops_early_leaves_no_process(url: str):
-    rows = read_apart(endless)
+    rows = read_in_subprocess(endless)
     next(rows)
     child = reader_of(os.getpid())
 
@@ -80,7 +74,7 @@ def test_a_consumer_that_stops_early_leaves_no_process(url: str):
 
 
 def test_a_reader_that_is_killed_is_an_error_and_not_the_end():
-    rows = read_apart(endless)
+    rows = read_in_subprocess(endless)
     next(rows)
     child = reader_of(os.getpid())
     os.kill(child, signal.SIGKILL)
@@ -90,7 +84,7 @@ def test_a_reader_that_is_killed_is_an_error_and_not_the_end():
 
 
 def test_the_reader_ends_with_its_parent(tmp_path: Path):
-    program = "from tests.sources.test_apart import *\nrows = read_apart(endless)\nnext(rows)\n"
+    program = "from tests.sources.test_subprocess_reader import *\nrows = read_in_subprocess(endless)\nnext(rows)\n"
     program += "print(reader_of(os.getpid()), flush=True)\ntime.sleep(60)"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}  # no process looks in its own folder
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
@@ -105,7 +99,7 @@ def test_the_reader_ends_with_its_parent(tmp_path: Path):
 
 
 def test_p09_a_password_is_not_in_the_process_list(url: str):
-    rows = read_apart(named, f"postgresql://reader:{PASSWORD}@warehouse/shop")
+    rows = read_in_subprocess(named, f"postgresql://reader:{PASSWORD}@warehouse/shop")
     next(rows)
     child = reader_of(os.getpid())
 
@@ -134,7 +128,9 @@ def reader_of(pid: int) -> int:
     children = [
         child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
-    (reader,) = (child for child in children if b"sources.apart" in Path(f"/proc/{child}/cmdline").read_bytes())
+    (reader,) = (
+        child for child in children if b"sources.subprocess_reader" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
     return int(reader)
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline_capi.errors import SourceError
-from offline_capi.sources import read_ahead
+from offline_capi.sources import prefetch_batches
 
 
 @given(st.lists(st.integers()), st.integers(1, 3))
 def test_the_batches_and_their_order_are_the_same(batches: list[int], depth: int):
-    assert list(read_ahead(iter(batches), depth=depth)) == batches
+    assert list(prefetch_batches(iter(batches), depth=depth)) == batches
 
 
 def test_an_error_comes_after_the_batches_before_it():
@@ -23,7 +23,7 @@ def test_an_error_comes_after_the_batches_before_it():
         yield 1
         raise SourceError("the file ends in the middle of a row")
 
-    ahead = read_ahead(failing())
+    ahead = prefetch_batches(failing())
 
     assert next(ahead) == 1
     with pytest.raises(SourceError, match="middle of a row"):
@@ -40,13 +40,13 @@ def test_a_consumer_that_stops_early_leaves_no_thread_and_closes_the_source():
         finally:
             closed_by.append(threading.current_thread().name)
 
-    ahead = read_ahead(endless())
+    ahead = prefetch_batches(endless())
     next(ahead)
 
     ahead.close()
 
-    assert closed_by == ["read-ahead"]
-    assert "read-ahead" not in {thread.name for thread in threading.enumerate()}
+    assert closed_by == ["prefetch"]
+    assert "prefetch" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_the_next_batch_is_read_while_the_last_one_is_worked_on():
@@ -57,7 +57,7 @@ def test_the_next_batch_is_read_while_the_last_one_is_worked_on():
         second_was_read.set()
         yield 2
 
-    ahead = read_ahead(two())
+    ahead = prefetch_batches(two())
     next(ahead)
 
     assert second_was_read.wait(timeout=10)

@@ -21,7 +21,7 @@ from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.storage.filesystem import explain_store_errors, hide_credentials, open_filesystem
 
-__all__ = ["Place", "absent_files", "files_of", "with_variables"]
+__all__ = ["FileLocation", "absent_files", "files_of", "with_variables"]
 
 SETTING = "source.path"
 #: Where relative paths begin unless a project folder is given: at that of the process.
@@ -46,7 +46,7 @@ _OPEN_END = re.compile(r"[*?\[]|\{date")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FileLocation:
     """One file: where it is, and what its name says. ``origin`` is its name relative to the upload's folder.
 
     ``format`` is ``auto`` where the name does not tell it. ``compression`` may name several layers: ``zip+gzip``.
@@ -68,7 +68,7 @@ class Place:
 
 def files_of(
     source: FileSource, window: Window, zone: str, environ: Mapping[str, str], folder: Path = HERE
-) -> list[Place]:
+) -> list[FileLocation]:
     """The files of the window's days, day by day, sorted within a day; each once.
 
     ``folder`` is where a relative path begins. No file for the window is an empty window here, and ``absent_files``
@@ -82,7 +82,7 @@ def files_of(
         if not found:
             _check_exists(fs, root, path, source.path, optional=source.optional)
         base = root if fs.isdir(root) else root.rpartition("/")[0]
-    return [_place(fs, file, base, source) for file in found]
+    return [_locate(fs, file, base, source) for file in found]
 
 
 def absent_files(
@@ -202,10 +202,10 @@ def _check_exists(fs: Any, root: str, path: str, written: str, *, optional: bool
 # ---------------------------------------------------------------------------------------------- the file's name
 
 
-def _place(fs: Any, path: str, base: str, source: FileSource) -> Place:
+def _locate(fs: Any, path: str, base: str, source: FileSource) -> FileLocation:
     origin = visible(path.removeprefix(base).lstrip("/"))
     pure = PurePosixPath(path)
     compression = COMPRESSIONS.get(pure.suffix.lower())
     suffix = (pure.with_suffix("") if compression else pure).suffix.lower()
     file_format = FORMATS.get(suffix, "auto") if source.format == "auto" else source.format
-    return Place(fs, path, origin, file_format, compression, source.max_ratio, source.max_unpacked_gib)
+    return FileLocation(fs, path, origin, file_format, compression, source.max_ratio, source.max_unpacked_gib)

@@ -20,11 +20,11 @@ from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.runtime.border import names_among
 from offline_capi.sources.columns import check_names, column_of
-from offline_capi.sources.csv_files import HEAD_LINES, clean_name
-from offline_capi.sources.locate import Place
-from offline_capi.sources.pieces import Piece
-from offline_capi.sources.streams import explaining, seekable_file
-from offline_capi.sources.subprocess_reader import read_apart
+from offline_capi.sources.files.csv import HEAD_LINES, clean_name
+from offline_capi.sources.files.locate import FileLocation
+from offline_capi.sources.files.pieces import Piece
+from offline_capi.sources.files.streams import explaining, seekable_file
+from offline_capi.sources.subprocess_reader import read_in_subprocess
 
 __all__ = ["excel_columns", "read_excel"]
 
@@ -39,32 +39,32 @@ MAX_RATIO, FREE_BYTES = 100, 64 << 20
 FIRST_INEXACT = 1e15
 
 
-def read_excel(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
-    return _apart(_pieces, place, source, columns)
+def read_excel(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+    return _apart(_pieces, location, source, columns)
 
 
-def excel_columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
-    return list(_apart(_columns, place, source, columns))
+def excel_columns(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
+    return list(_apart(_columns, location, source, columns))
 
 
-def _apart(read: Callable[..., Iterator[T]], place: Place, source: FileSource, columns: Any) -> Iterator[T]:
+def _apart(read: Callable[..., Iterator[T]], location: FileLocation, source: FileSource, columns: Any) -> Iterator[T]:
     """In a process with bounded memory: a few kilobytes of a workbook can stand for gigabytes of cells.
 
     Two cells in opposite corners make a sheet of 17 billion, and each of a million cells may repeat one long text.
     """
     too_large = _unreadable(
-        place,
+        location,
         f"needs more than {source.max_workbook_mib:,} MiB of memory",
         "Save it as CSV (UTF-8), or raise source.max_workbook_mib",
     )
-    return read_apart(
-        explaining, read, place, source, columns, memory_mib=source.max_workbook_mib, too_large=str(too_large)
+    return read_in_subprocess(
+        explaining, read, location, source, columns, memory_mib=source.max_workbook_mib, too_large=str(too_large)
     )
 
 
-def _pieces(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
-    names, rows = _table(place, source, columns)
-    check_names(names, columns, f"file {place.origin}")
+def _pieces(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+    names, rows = _table(location, source, columns)
+    check_names(names, columns, f"file {location.origin}")
     wanted = (
         [names.index(name) for name in columns] if columns is not None else [n for n, name in enumerate(names) if name]
     )
@@ -80,8 +80,8 @@ def _pieces(place: Place, source: FileSource, columns: Sequence[str] | None) -> 
         yield Piece(pa.RecordBatch.from_arrays(arrays, [names[number] for number in wanted]), (), len(names))
 
 
-def _columns(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[tuple[str, str]]:
-    names, rows = _table(place, source, columns)
+def _columns(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[tuple[str, str]]:
+    names, rows = _table(location, source, columns)
     seen = list(islice(rows, 100))
     empty = set(source.null_values)
     for number, name in enumerate(names):
@@ -93,14 +93,16 @@ def _kind(values: list[Any]) -> str:
     return str(column_of(values).type) if any(value is not None for value in values) else "unknown"
 
 
-def _table(place: Place, source: FileSource, columns: Sequence[str] | None) -> tuple[list[str], Iterator[list[Any]]]:
+def _table(
+    location: FileLocation, source: FileSource, columns: Sequence[str] | None
+) -> tuple[list[str], Iterator[list[Any]]]:
     """The names of the columns, and the rows after them that are not blank."""
-    rows = (row for row in _sheet(place, source) if source.header_row or any(cell != "" for cell in row))
+    rows = (row for row in _sheet(location, source) if source.header_row or any(cell != "" for cell in row))
     first = list(islice(rows, source.header_row or HEAD_LINES))
     at = source.header_row - 1 if source.header_row else _header_row(first, columns)
     if at >= len(first):
         raise SourceError(
-            f"file {place.origin}: the sheet is empty, without even a header. Nothing was sent from it; repeating is"
+            f"file {location.origin}: the sheet is empty, without even a header. Nothing was sent from it; repeating is"
             " safe."
         )
     names = [clean_name(_text(cell)) for cell in first[at]]
@@ -122,33 +124,33 @@ def _header_row(rows: list[list[Any]], columns: Sequence[str] | None) -> int:
     return 0
 
 
-def _sheet(place: Place, source: FileSource) -> Iterator[list[Any]]:
+def _sheet(location: FileLocation, source: FileSource) -> Iterator[list[Any]]:
     try:
         from python_calamine import CalamineError, CalamineWorkbook, PasswordError  # the extra `excel`
     except ImportError:
         raise SourceError(
-            f"file {place.origin}: it is an Excel workbook, for which a reader has to be installed.\nInstall"
+            f"file {location.origin}: it is an Excel workbook, for which a reader has to be installed.\nInstall"
             " offline-capi[excel], or save it as CSV (UTF-8). Nothing was sent; repeating is safe."
         ) from None
-    with seekable_file(place) as stream:
-        _check_size(stream, place)
+    with seekable_file(location) as stream:
+        _check_size(stream, location)
         try:
             book = CalamineWorkbook.from_filelike(stream)
             if source.sheet is not None and source.sheet not in book.sheet_names:
                 such_as = ", ".join(["", *names_among(book.sheet_names)[:20]]).replace(", ", ", such as ", 1)
                 raise SourceError(
-                    f"file {place.origin}: source.sheet names no sheet of it; it has {len(book.sheet_names)}"
+                    f"file {location.origin}: source.sheet names no sheet of it; it has {len(book.sheet_names)}"
                     f"{such_as}. Nothing was sent; repeating is safe."
                 )
             sheet = book.get_sheet_by_name(source.sheet or book.sheet_names[0])
             yield from sheet.iter_rows()
         except PasswordError:
-            raise _unreadable(place, "has a password") from None
+            raise _unreadable(location, "has a password") from None
         except (CalamineError, IndexError):
-            raise _unreadable(place, "cannot be read: it is damaged, or no workbook") from None
+            raise _unreadable(location, "cannot be read: it is damaged, or no workbook") from None
 
 
-def _check_size(stream: Any, place: Place) -> None:
+def _check_size(stream: Any, location: FileLocation) -> None:
     if not zipfile.is_zipfile(stream):  # the format before 2007, which is not packed
         stream.seek(0)
         return
@@ -156,12 +158,12 @@ def _check_size(stream: Any, place: Place) -> None:
     packed = stream.seek(0, SEEK_END)
     stream.seek(0)
     if unpacked > min(MAX_UNPACKED_BYTES, max(FREE_BYTES, MAX_RATIO * packed)):
-        raise _unreadable(place, f"has {unpacked >> 20:,} MiB in {packed >> 10:,} KiB, which is more than is read")
+        raise _unreadable(location, f"has {unpacked >> 20:,} MiB in {packed >> 10:,} KiB, which is more than is read")
 
 
-def _unreadable(place: Place, what: str, fix: str = "Save it again, or as CSV (UTF-8)") -> SourceError:
+def _unreadable(location: FileLocation, what: str, fix: str = "Save it again, or as CSV (UTF-8)") -> SourceError:
     return SourceError(
-        f"file {place.origin}: the workbook {what}.\n{fix}. Nothing was sent from it after that point;"
+        f"file {location.origin}: the workbook {what}.\n{fix}. Nothing was sent from it after that point;"
         " repeating is safe."
     )
 

@@ -1,4 +1,4 @@
-"""Rows from a query, through SQLAlchemy, streamed: server-side cursors where the database has them.
+"""Rows from a query, streamed: as Arrow from drivers that have it, else through SQLAlchemy and server-side cursors.
 
 The query sees ``:since`` and ``:until`` (naive wall time in the upload's zone) and ``:since_utc`` and ``:until_utc``
 (instants; see ``databases`` for what each database gets), so that one query runs unchanged on SQLite, PostgreSQL and
@@ -11,24 +11,23 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
+import structlog
 
-from offline_capi.config.queries import Parameter, QueryText, read_query_text
+from offline_capi.config.queries import Parameter, QueryText
 from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError
 from offline_capi.model import Reason, RowFault, SourceRows, Window
-from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources.columns import Unreadable, check_names, column_of
-from offline_capi.sources.database_errors import Where, explained, values_explained
-from offline_capi.sources.databases import (
+from offline_capi.sources.sql.arrow import ArrowStream, NotArrowError, open_arrow
+from offline_capi.sources.sql.dialects import (
     Fetch,
     abandon,
     compares_instants_as_local,
@@ -39,6 +38,8 @@ from offline_capi.sources.databases import (
     prepare_session,
     window_parameters,
 )
+from offline_capi.sources.sql.errors import Where, explained, values_explained
+from offline_capi.sources.sql.statement import Statement, parse_query, query_text
 
 __all__ = ["count_rows", "joined", "query_columns", "read_query"]
 
@@ -50,6 +51,8 @@ PROBE_ROWS = 100
 COUNT_TIMEOUT_S = 30
 STREAMING = {"stream_results": True, "yield_per": FETCH_ROWS}
 
+_log = structlog.get_logger(__name__)
+
 
 def read_query(
     source: SqlSource,
@@ -60,16 +63,40 @@ def read_query(
     *,
     columns: Sequence[str] | None,
     batch_rows: int,
+    arrow_native: bool = True,
 ) -> Iterator[SourceRows]:
     """The rows of the query, in its own order; a query that should be the same on every run says ``ORDER BY``.
 
-    A value that Python cannot hold comes as the database's text; where it has none that could be read, its row comes
-    with a fault.
+    ``arrow_native`` allows drivers that give Arrow; the rows are the same without. A value that Python
+    cannot hold comes as the database's text; where it has none that could be read, its row comes with a fault.
     """
-    where = Where(source.connection, _origin(source))
-    with _executed(source, window, zone, url, sql_folder, where) as rows:
-        check_names(rows.names, columns, f"{where.origin}", is_schema=True)
-        yield from joined(_batches(rows, columns or rows.names, where.origin), batch_rows)
+    with (
+        _prepared(source, window, zone, url, sql_folder) as query,
+        _opened(query, batch_rows, arrow_native=arrow_native) as rows,
+    ):
+        check_names(rows.names, columns, query.where.origin, is_schema=True)
+        yield from joined(_batches(rows, columns or rows.names, query.where.origin), batch_rows)
+
+
+@contextmanager
+def _opened(query: _Query, batch_rows: int, *, arrow_native: bool) -> Iterator[_RowStream | ArrowStream]:
+    """The query's rows as Arrow where its driver can give them all, else through SQLAlchemy.
+
+    Whatever keeps an Arrow driver from the first rows, a refused query as well, is left to SQLAlchemy: what is wrong is
+    then said by one of them, in the same words.
+    """
+    with ExitStack() as stack:
+        rows: _RowStream | ArrowStream
+        try:
+            statement, engine = query.statement(), query.engine
+            rows = stack.enter_context(
+                open_arrow(statement, engine, query.where, batch_rows=batch_rows, allowed=arrow_native)
+            )
+        except NotArrowError as reason:
+            rows = stack.enter_context(_executed(query))
+            if reason.is_notice:
+                _log.warning("the query is read through SQLAlchemy, which is slower", why=str(reason))
+        yield rows
 
 
 def joined(parts: Iterable[SourceRows], rows: int) -> Iterator[SourceRows]:
@@ -110,26 +137,23 @@ def _nowhere(rows: int) -> pa.BooleanArray:
 
 def count_rows(source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path) -> int:
     """How many rows the query has, counted by the database."""
-    where = Where(source.connection, _origin(source))
-    counting = ("SELECT count(*) AS n FROM (\n", "\n) AS counted")
-    with _executed(source, window, zone, url, sql_folder, where, around=counting, limit_s=COUNT_TIMEOUT_S) as rows:
+    around = {"before": "SELECT count(*) AS n FROM (\n", "after": "\n) AS counted"}
+    with (
+        _prepared(source, window, zone, url, sql_folder) as query,
+        _executed(query, **around, limit_s=COUNT_TIMEOUT_S) as rows,
+    ):
         return int(rows.fetch(1)[0][0])
 
 
 def query_columns(source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path) -> list[tuple[str, str]]:
     """The query's columns, typed by its first rows."""
-    where = Where(source.connection, _origin(source))
-    with _executed(source, window, zone, url, sql_folder, where) as rows:
+    with _prepared(source, window, zone, url, sql_folder) as query, _executed(query) as rows:
         columns = rows.next_columns(PROBE_ROWS) or [()] * len(rows.names)
     return [(name, _kind_name(column)) for name, column in zip(rows.names, columns, strict=True)]
 
 
 def _kind_name(values: Sequence[Any]) -> str:
     return "unknown" if all(value is None for value in values) else str(column_of(values).type)
-
-
-def _origin(source: SqlSource) -> str:
-    return source.sql if source.is_file else "query"
 
 
 # ---------------------------------------------------------------------------------------------- the query
@@ -152,88 +176,58 @@ class _RowStream:
             columns[at] = [None if value is None else convert(value) for value in columns[at]]
         return columns
 
+    def next_values(self, wanted: Sequence[str]) -> dict[str, Sequence[Any]]:
+        columns = self.next_columns(FETCH_ROWS)
+        found = dict(zip(self.names, columns, strict=True)) if columns else {}
+        return {name: found[name] for name in wanted if found}
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query that can be run: where, as what, and what it asks for."""
+
+    where: Where
+    engine: sa.Engine
+    text: QueryText
+    parameters: Mapping[str, sa.BindParameter[Any]]
+
+    def statement(self, before: str = "", after: str = "") -> Statement:
+        pieces = (self.parameters[p.name] if isinstance(p, Parameter) else p for p in self.text.pieces)
+        return Statement((before, *pieces, after))
+
 
 @contextmanager
-def _executed(
-    source: SqlSource,
-    window: Window,
-    zone: str,
-    url: str,
-    sql_folder: Path,
-    where: Where,
-    *,
-    around: tuple[str, str] = ("", ""),
-    limit_s: int | None = None,
-) -> Iterator[_RowStream]:
-    """The query, executed, with the text of ``around`` before and behind it."""
-    query = _text_of(source, sql_folder)
-    where = replace(where, text=query)
+def _prepared(source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path) -> Iterator[_Query]:
+    query = query_text(source, sql_folder)
+    where = Where(source.connection, source.sql if source.is_file else "query", query)
     with explained(where):
         engine = engine_for(url, where)
     try:
-        with explained(where, engine), engine.connect() as connection:
-            prepare_session(connection)
-            if limit_s is not None:
-                limit_time(connection, limit_s)
-            text = _readable(query, connection.dialect.name, where)
-            given = window_parameters(window, zone, connection.dialect)
-            pieces = (around[0], *(given[p.name] if isinstance(p, Parameter) else p for p in text.pieces), around[1])
-            with values_explained(where, engine):  # the first row is fetched already
-                result = connection.execute(_Statement(pieces), execution_options=STREAMING)
-            try:
-                names = list(result.keys())
-                _check_instants(result, connection.dialect, text, given, where)
-                explain = partial(values_explained, where, engine)
-                yield _RowStream(
-                    names, fetching(result, connection.dialect), converters_of(result, connection.dialect), explain
-                )
-            finally:
-                abandon(connection, result)
+        text = parse_query(query, engine.dialect.name, where)
+        yield _Query(where, engine, text, window_parameters(window, zone, engine.dialect))
     finally:
         engine.dispose()
 
 
-class _Statement(sa.sql.expression.Executable, sa.sql.expression.ClauseElement):
-    """A query in pieces. SQLAlchemy's own ``text()`` would look for parameters again, by other rules."""
-
-    inherit_cache = False
-
-    def __init__(self, pieces: Sequence[str | sa.BindParameter[Any]]) -> None:
-        self.pieces = pieces
-
-
-@compiles(_Statement)
-def _compile_statement(statement: _Statement, compiler: Any, **options: Any) -> str:
-    compiler.isplaintext = True  # as text(): the driver's cursor is left alone until we fetch
-    return "".join(
-        compiler.post_process_text(piece) if isinstance(piece, str) else compiler.process(piece, **options)
-        for piece in statement.pieces
-    )
-
-
-def _text_of(source: SqlSource, sql_folder: Path) -> str:
-    if not source.is_file:
-        return source.sql
-    path = sql_folder / source.sql
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        names = [str(file.relative_to(sql_folder)) for file in sql_folder.rglob("*.sql")]
-        raise SourceError(
-            f"source.sql: the query {path} cannot be read ({type(error).__name__}){did_you_mean(source.sql, names)}\n"
-            "Correct the name, or write the file in UTF-8. Nothing was sent; repeating is safe."
-        ) from None
-
-
-def _readable(query: str, dialect: str, where: Where) -> QueryText:
-    text = read_query_text(query, dialect)
-    if text.problems:
-        problems = "\n".join(f"  {problem}" for problem in text.problems)
-        raise SourceError(
-            f"{where.origin}: the query cannot be read for certain:\n{problems}\n"
-            "Correct the query. Nothing was sent; repeating is safe."
-        )
-    return text
+@contextmanager
+def _executed(query: _Query, *, before: str = "", after: str = "", limit_s: int | None = None) -> Iterator[_RowStream]:
+    """The query, executed through SQLAlchemy, between the texts ``before`` and ``after``."""
+    where, engine = query.where, query.engine
+    with explained(where, engine), engine.connect() as connection:
+        prepare_session(connection)
+        if limit_s is not None:
+            limit_time(connection, limit_s)
+        with values_explained(where, engine):  # the first row is fetched already
+            result = connection.execute(query.statement(before, after), execution_options=STREAMING)
+        try:
+            names = list(result.keys())
+            _check_instants(result, connection.dialect, query.text, query.parameters, where)
+            explain = partial(values_explained, where, engine)
+            yield _RowStream(
+                names, fetching(result, connection.dialect), converters_of(result, connection.dialect), explain
+            )
+        finally:
+            abandon(connection, result)
 
 
 def _check_instants(
@@ -260,7 +254,7 @@ def _check_instants(
 # ---------------------------------------------------------------------------------------------- rows → columns
 
 
-def _batches(rows: _RowStream, columns: Sequence[str], origin: str) -> Iterator[SourceRows]:
+def _batches(rows: _RowStream | ArrowStream, columns: Sequence[str], origin: str) -> Iterator[SourceRows]:
     kinds: dict[str, pa.DataType] = {}
     first = 1
     while part := _next_batch(rows, columns, kinds, origin, first):
@@ -269,22 +263,29 @@ def _batches(rows: _RowStream, columns: Sequence[str], origin: str) -> Iterator[
 
 
 def _next_batch(
-    rows: _RowStream, columns: Sequence[str], kinds: dict[str, pa.DataType], origin: str, first: int
+    rows: _RowStream | ArrowStream, columns: Sequence[str], kinds: dict[str, pa.DataType], origin: str, first: int
 ) -> SourceRows | None:
     """The next rows; ``kinds`` learns the kind of each column that has values for the first time."""
     with _collector_paused():
-        found = rows.next_columns(FETCH_ROWS)
-        if not found:
+        values = rows.next_values(columns)
+        if not values:
             return None
-        values = dict(zip(rows.names, found, strict=True))
-        arrays = {name: column_of(values[name], kinds.get(name)) for name in columns}
-        faults = []
-        for name, array in arrays.items():
-            if Unreadable in set(map(type, values[name])):
-                lost = [isinstance(value, Unreadable) and value.text is None for value in values[name]]
+        arrays, faults = {}, []
+        for name, found in values.items():
+            known = kinds.get(name)
+            if isinstance(found, pa.Array):
+                is_as_before = found.null_count < len(found) and known in (None, found.type)
+                array = found if is_as_before else column_of(found.to_pylist(), known)
+                unreadable = False
+            else:
+                array = column_of(found, known)
+                unreadable = Unreadable in set(map(type, found))
+            if unreadable:
+                lost = [isinstance(value, Unreadable) and value.text is None for value in found]
                 faults += [RowFault(Reason.UNREADABLE_VALUE, name, pa.array(lost))] * any(lost)
             elif array.null_count < len(array):
                 kinds.setdefault(name, array.type)
+            arrays[name] = array
         return SourceRows(pa.RecordBatch.from_pydict(arrays), origin, first, tuple(faults), len(rows.names))
 
 

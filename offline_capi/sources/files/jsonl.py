@@ -31,9 +31,9 @@ from polars.exceptions import PolarsError
 from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names, plain
-from offline_capi.sources.locate import Place
-from offline_capi.sources.pieces import Piece
-from offline_capi.sources.streams import CHUNK_BYTES, open_text
+from offline_capi.sources.files.locate import FileLocation
+from offline_capi.sources.files.pieces import Piece
+from offline_capi.sources.files.streams import CHUNK_BYTES, open_text
 
 __all__ = ["jsonl_columns", "read_jsonl"]
 
@@ -49,17 +49,17 @@ _FRACTION = rb"\s*:\s*-?\d+(?:\.\d|[eE])"
 _TEXT = rb'\s*:\s*"'
 
 
-def read_jsonl(place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
-    with open_text(place, source.encoding) as stream:
-        for number, block in enumerate(_lines(stream, place, source, columns)):
-            _check_density(block, place)
-            piece = _piece(block, columns, place)
+def read_jsonl(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+    with open_text(location, source.encoding) as stream:
+        for number, block in enumerate(_lines(stream, location, source, columns)):
+            _check_density(block, location)
+            piece = _piece(block, columns, location)
             if number == 0:
-                _check_keys(block, piece.batch, place)
+                _check_keys(block, piece.batch, location)
             yield from _typed(piece, block)
 
 
-def _check_keys(block: bytes, batch: pa.RecordBatch, place: Place) -> None:
+def _check_keys(block: bytes, batch: pa.RecordBatch, location: FileLocation) -> None:
     """Refuse a column that no line has. In a short file it may only be empty that day: writers leave nulls out."""
     empty = [
         name for name, column in zip(batch.schema.names, batch.columns, strict=True) if column.null_count == len(column)
@@ -67,45 +67,45 @@ def _check_keys(block: bytes, batch: pa.RecordBatch, place: Place) -> None:
     if empty and batch.num_rows >= PROBE_LINES:
         found = _paths(block.splitlines())
         known = any(name in found for name in batch.schema.names)
-        check_names(found, [name for name in empty if name not in found], f"file {place.origin}", is_schema=known)
+        check_names(found, [name for name in empty if name not in found], f"file {location.origin}", is_schema=known)
 
 
-def jsonl_columns(place: Place, source: FileSource, _: Sequence[str] | None) -> list[tuple[str, str]]:
+def jsonl_columns(location: FileLocation, source: FileSource, _: Sequence[str] | None) -> list[tuple[str, str]]:
     """The keys of the first lines, and after them the members of nested objects by their dotted names."""
-    with open_text(place, source.encoding) as stream:
-        lines = next(_lines(stream, place, source, None), b"").splitlines()
+    with open_text(location, source.encoding) as stream:
+        lines = next(_lines(stream, location, source, None), b"").splitlines()
     return [(name, "string") for name in _paths(islice(lines, PROBE_LINES))]
 
 
-def _lines(stream: Any, place: Place, source: FileSource, columns: Sequence[str] | None) -> Iterator[bytes]:
+def _lines(stream: Any, location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[bytes]:
     """Blocks of whole lines, one value a line, whatever the layout of the file."""
     most = source.max_line_mib << 20
     first = bytes(stream.read(CHUNK_BYTES))
     chunks = takewhile(len, iter(lambda: bytes(stream.read(CHUNK_BYTES)), None))
     lead, line = first.lstrip()[:1], first.lstrip().split(b"\n", 1)[0].rstrip()
     if (envelope := _ENVELOPE.match(first)) and not _is_row(first, columns):
-        return _one_a_line(first, chunks, place, most, skip=envelope.end(), envelope=True)
+        return _one_a_line(first, chunks, location, most, skip=envelope.end(), envelope=True)
     if (lead == b"[" and not _is_value(line)) or line == b"{" or (lead == b"[" and line.startswith(b"[{")):
-        return _one_a_line(first, chunks, place, most, skip=first.index(b"[") + 1 if lead == b"[" else 0)
-    return _whole_lines(first, chunks, place, most)
+        return _one_a_line(first, chunks, location, most, skip=first.index(b"[") + 1 if lead == b"[" else 0)
+    return _whole_lines(first, chunks, location, most)
 
 
-def _too_long(place: Place, most: int) -> SourceError:
+def _too_long(location: FileLocation, most: int) -> SourceError:
     return SourceError(
-        f"file {place.origin}: a line, or an object, is longer than {most >> 20} MiB.\nExport it with one object a"
+        f"file {location.origin}: a line, or an object, is longer than {most >> 20} MiB.\nExport it with one object a"
         " line, or raise source.max_line_mib. Nothing was sent from it after that point; repeating is safe."
     )
 
 
-def _check_density(block: bytes | str, place: Place) -> None:
+def _check_density(block: bytes | str, location: FileLocation) -> None:
     """Refuse a long line that is nearly all structure: ``{},{},…`` takes 60 times its size while it is read."""
     if len(block) <= CHUNK_BYTES + LONG_LINE_BYTES:  # every line of it is shorter than LONG_LINE_BYTES
         return
     marks = map(block.count, "{[," if isinstance(block, str) else (b"{", b"[", b","))  # type: ignore[arg-type]
     if sum(marks) > MAX_MARKS:
         raise SourceError(
-            f"file {place.origin}: a line, or an object, of several MiB has over {MAX_MARKS:,} members.\nExport it with"
-            " one object a line. Nothing was sent from it after that point; repeating is safe."
+            f"file {location.origin}: a line, or an object, of several MiB has over {MAX_MARKS:,} members.\nExport it"
+            " with one object a line. Nothing was sent from it after that point; repeating is safe."
         )
 
 
@@ -132,7 +132,7 @@ def _is_value(line: bytes) -> bool:
 
 
 def _one_a_line(
-    first: bytes, chunks: Iterator[bytes], place: Place, most: int, *, skip: int, envelope: bool = False
+    first: bytes, chunks: Iterator[bytes], location: FileLocation, most: int, *, skip: int, envelope: bool = False
 ) -> Iterator[bytes]:
     """The members of an array that begins after ``skip`` bytes, or values that follow each other, one a line.
 
@@ -145,7 +145,7 @@ def _one_a_line(
         chunk = next(chunks, b"")
         done = not chunk
         text += decode.decode(chunk, final=done)
-        _check_density(text, place)
+        _check_density(text, location)
         found, at = [], 0
         while (at := _after_blanks(text, at, is_array)) < len(text) and text[at] != "]":
             try:
@@ -161,13 +161,13 @@ def _one_a_line(
             yield "\n".join(found).encode() + b"\n"
         text = text[at:]
         if len(text) > most:
-            raise _too_long(place, most)
+            raise _too_long(location, most)
         closing = "]" if is_array else ""
         if done and not (_is_value(f'{{"_":[{text}'.encode()) if envelope else text.strip() == closing):
             raise SourceError(
-                f"file {place.origin}: it is {'an array of objects' if is_array else 'JSON'}, and what follows object"
-                f" {count:,} is no JSON, or is not whole.\nMend it, or export it with one object a line: then one bad"
-                " line costs one row. Nothing was sent from it after that point; repeating is safe."
+                f"file {location.origin}: it is {'an array of objects' if is_array else 'JSON'}, and what follows"
+                f" object {count:,} is no JSON, or is not whole.\nMend it, or export it with one object a line: then"
+                " one bad line costs one row. Nothing was sent from it after that point; repeating is safe."
             )
 
 
@@ -179,7 +179,7 @@ def _after_blanks(text: str, at: int, is_array: bool) -> int:
 _BLANKS, _BLANKS_AND_COMMA = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n]*,?[ \t\r\n]*")
 
 
-def _whole_lines(first: bytes, chunks: Iterator[bytes], place: Place, most: int) -> Iterator[bytes]:
+def _whole_lines(first: bytes, chunks: Iterator[bytes], location: FileLocation, most: int) -> Iterator[bytes]:
     """Blocks that end where a line ends; a line longer than a block makes its block longer."""
     kept: list[bytes] = []
     for chunk in chain([first] if first else [], chunks):
@@ -190,23 +190,24 @@ def _whole_lines(first: bytes, chunks: Iterator[bytes], place: Place, most: int)
         else:
             kept.append(chunk)
         if sum(map(len, kept)) > most + CHUNK_BYTES:  # what ends in the first chunk counts too
-            raise _too_long(place, most)
+            raise _too_long(location, most)
     yield b"".join(kept)
 
 
-def _piece(block: bytes, columns: Sequence[str] | None, place: Place) -> Piece:
+def _piece(block: bytes, columns: Sequence[str] | None, location: FileLocation) -> Piece:
     block.decode("utf-8")  # raises where a declared encoding does not fit; the JSON reader would blame the line
     names = columns if columns is not None else _keys(block.splitlines())
     if columns is None and (len(names) > MAX_KEYS or len(names) * block.count(b"\n") > MAX_CELLS):
         raise SourceError(
-            f"file {place.origin}: its objects have {len(names):,} different keys, so that they are no columns.\nExport"
-            " the same keys in each object. Nothing was sent from it after that point; repeating is safe."
+            f"file {location.origin}: its objects have {len(names):,} different keys, so that they are no"
+            " columns.\nExport the same keys in each object. Nothing was sent from it after that point; repeating is"
+            " safe."
         )
     schema = dict.fromkeys(names, pl.String())
     try:
         return Piece(_batch(block, schema))
     except PolarsError:
-        return _line_by_line(block, schema, place)
+        return _line_by_line(block, schema, location)
 
 
 def _batch(block: bytes, schema: dict[str, Any]) -> pa.RecordBatch:
@@ -307,13 +308,13 @@ def _value(line: bytes, name: str) -> Any:
     return row
 
 
-def _line_by_line(block: bytes, schema: dict[str, Any], place: Place) -> Piece:
+def _line_by_line(block: bytes, schema: dict[str, Any], location: FileLocation) -> Piece:
     """The block without its malformed lines, and rows of nulls in their places."""
     lines = [line for line in block.split(b"\n") if line.strip()]
     malformed = [number for number, line in enumerate(lines) if not _is_object(line)]
     if len(malformed) > MOST_MALFORMED:
         raise SourceError(
-            f"file {place.origin}: it does not hold JSON lines: over {MOST_MALFORMED:,} lines are no JSON object.\n"
+            f"file {location.origin}: it does not hold JSON lines: over {MOST_MALFORMED:,} lines are no JSON object.\n"
             "Export it with one object a line, or set source.format. Nothing was sent from it after that point;"
             " repeating is safe."
         )

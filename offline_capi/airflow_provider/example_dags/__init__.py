@@ -1,0 +1,1 @@
+"""DAGs that show how the provider's operators are used; the tests run them."""

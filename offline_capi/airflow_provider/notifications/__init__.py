@@ -1,0 +1,1 @@
+"""Notifiers for DAGs of a user's own."""

@@ -1,0 +1,1 @@
+"""Sensors: what waits for the ledger."""

@@ -1,0 +1,90 @@
+"""What every kind of source can do, what it needs from outside, and which class reads which settings.
+
+A new kind is a settings class, a module here that implements ``Source``, and a line of ``READERS``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from offline_capi.config.source import FileSource, SourceSettings, SqlSource
+from offline_capi.model import AbsentFile, SourceRows, Window
+
+__all__ = ["BATCH_ROWS", "Source", "SourceAccess", "open_source"]
+
+BATCH_ROWS = 65_536
+
+#: Settings → the class that reads them. Imported when it is needed: reading files costs 30 MiB, which a run that reads
+#: a query in another process does not spend.
+READERS: Mapping[type, str] = {
+    SqlSource: "offline_capi.sources.sql.SqlReader",
+    FileSource: "offline_capi.sources.files.FileReader",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAccess:
+    """What a source needs besides its settings.
+
+    ``zone`` is the upload's, in which days begin and naive times are. ``connection_url`` gives the URL of a named
+    connection, which may hold a password. ``sql_folder`` is where a query's file lies, ``folder`` where the relative
+    path of a data file begins (the process's own folder unless given). ``environ`` fills ``${NAME}`` in paths.
+    """
+
+    zone: str
+    connection_url: Callable[[str], str]
+    sql_folder: Path = Path("sql")
+    folder: Path = Path()
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+
+class Source(Protocol):
+    """Rows of an upload by window. Every method opens what it needs and closes it again, and none writes."""
+
+    def read(
+        self,
+        window: Window,
+        *,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = BATCH_ROWS,
+        in_subprocess: bool = False,
+    ) -> Iterator[SourceRows]:
+        """Rows of ``window`` in an order that is the same on every run, at most ``batch_rows`` a batch.
+
+        With ``columns`` every batch has exactly these, and a file or query that lacks one raises
+        ``SourceSchemaError``; without, every column comes as it is. Lines that cannot be split into columns come as
+        rows of nulls with a fault, at their position. ``SourceError`` when the source cannot be read to its end: what
+        was yielded before is right, but not the whole window.
+
+        ``in_subprocess`` allows a source whose driver holds the GIL to be read in another process, which takes half a
+        second to start.
+        """
+
+    def read_columns(self, window: Window, *, columns: Sequence[str] | None = None) -> list[tuple[str, str]]:
+        """Names and types of the columns, from a header or a few rows; empty where the window has nothing to look at.
+
+        ``columns`` are those that an upload reads: by them a header is found that is not in the first line. The type
+        is ``unknown`` where the rows looked at hold only nulls.
+        """
+
+    def estimate_rows(self, window: Window) -> int | None:
+        """About how many rows ``read`` will yield, for a progress bar; ``None`` where only reading them would tell."""
+
+    def find_absent_files(self, window: Window) -> list[AbsentFile]:
+        """The files of the window that do not exist now, day by day; none where the source is not made of files."""
+
+    def list_datasets(self) -> list[str]:
+        """URIs of what is read, as Airflow names assets, for lineage; without user, password and options."""
+
+
+def open_source(settings: SourceSettings, access: SourceAccess) -> Source:
+    """The reader for ``settings``. Nothing is read or connected to yet."""
+    path = next(READERS[kind] for kind in type(settings).__mro__ if kind in READERS)
+    module, _, name = path.rpartition(".")
+    reader: Source = getattr(import_module(module), name)(settings, access)
+    return reader

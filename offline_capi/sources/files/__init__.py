@@ -1,0 +1,121 @@
+"""Rows from files, file by file in order, each streamed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from offline_capi.config.paths import anchor_path
+from offline_capi.config.source import FileSource
+from offline_capi.model import AbsentFile, Reason, RowFault, SourceRows, Window
+from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
+from offline_capi.sources.columns import check_names, select
+from offline_capi.sources.files.csv import csv_columns, read_csv
+from offline_capi.sources.files.excel import excel_columns, read_excel
+from offline_capi.sources.files.jsonl import jsonl_columns, read_jsonl
+from offline_capi.sources.files.locate import FileLocation, absent_files, files_of, with_variables
+from offline_capi.sources.files.parquet import parquet_columns, parquet_rows, read_parquet
+from offline_capi.sources.files.pieces import Piece
+from offline_capi.sources.files.streams import explained, lines_about, recognised
+
+__all__ = ["FileReader"]
+
+
+class Format(NamedTuple):
+    """How a file of one format is read, and how its columns and its rows are told without reading it."""
+
+    read: Callable[[FileLocation, FileSource, Sequence[str] | None], Iterator[Piece]]
+    columns: Callable[[FileLocation, FileSource, Sequence[str] | None], list[tuple[str, str]]]
+    rows: Callable[[FileLocation], int | None]
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format(read_csv, csv_columns, lines_about),
+    "jsonl": Format(read_jsonl, jsonl_columns, lines_about),
+    "parquet": Format(read_parquet, parquet_columns, parquet_rows),
+    "excel": Format(read_excel, excel_columns, lambda _: None),
+}
+
+
+class FileReader(Source):
+    """The files of a window, day by day, each streamed; they may differ in order of columns, and have more of them."""
+
+    def __init__(self, settings: FileSource, access: SourceAccess) -> None:
+        self._settings, self._access = settings, access
+
+    def read(
+        self,
+        window: Window,
+        *,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = BATCH_ROWS,
+        in_subprocess: bool = False,  # noqa: ARG002  Arrow releases the GIL: another process would gain nothing
+    ) -> Iterator[SourceRows]:
+        for location in self._find_files(window):
+            yield from _read_file(location, self._settings, columns, batch_rows)
+
+    def read_columns(self, window: Window, *, columns: Sequence[str] | None = None) -> list[tuple[str, str]]:
+        """Columns of the window's first file."""
+        for location in self._find_files(window):
+            with explained(location, self._settings.encoding):
+                known = recognised(location, self._settings.format)
+                return FORMATS[known.format].columns(known, self._settings, columns)
+        return []
+
+    def estimate_rows(self, window: Window) -> int | None:
+        """``None`` where one of the files is compressed text."""
+        counts = [_rows_of(location, self._settings) for location in self._find_files(window)]
+        return None if None in counts else sum(filter(None, counts))
+
+    def find_absent_files(self, window: Window) -> list[AbsentFile]:
+        access = self._access
+        return absent_files(self._settings, window, access.zone, access.environ, access.folder)
+
+    def list_datasets(self) -> list[str]:
+        """The path up to its first part that stands for several; without what may be a secret."""
+        path = anchor_path(with_variables(self._settings.path, self._access.environ), self._access.folder)
+        path = path.partition("?")[0] if "://" in path else path
+        plain = re.split(r"[*?{\[]", path)[0]
+        folder = plain if plain == path else plain.rpartition("/")[0]
+        if "://" not in folder:
+            return [Path(folder).resolve().as_uri()]
+        scheme, _, rest = folder.partition("://")
+        return [f"{scheme}://{re.sub(r'^[^/]*@', '', rest)}"]
+
+    def _find_files(self, window: Window) -> list[FileLocation]:
+        access = self._access
+        return files_of(self._settings, window, access.zone, access.environ, access.folder)
+
+
+def _rows_of(location: FileLocation, source: FileSource) -> int | None:
+    with explained(location, source.encoding):
+        known = recognised(location, source.format)
+        return FORMATS[known.format].rows(known)
+
+
+def _read_file(
+    location: FileLocation, source: FileSource, columns: Sequence[str] | None, batch_rows: int
+) -> Iterator[SourceRows]:
+    first = 1
+    with explained(location, source.encoding):
+        location = recognised(location, source.format)
+        pieces = FORMATS[location.format].read(location, source, columns)
+        for part in Piece.gathered(pieces, batch_rows):
+            check_names(part.batch.schema.names, columns, f"file {location.origin}")
+            faults = _faults(part, location.format)
+            yield SourceRows(select(part.batch, columns), location.origin, first, faults, part.width)
+            first += part.batch.num_rows
+
+
+def _faults(piece: Piece, file_format: str) -> tuple[RowFault, ...]:
+    if not len(piece.malformed):
+        return ()
+    where = np.zeros(piece.batch.num_rows, dtype=bool)
+    where[list(piece.malformed)] = True
+    reason = Reason.MALFORMED_JSON if file_format == "jsonl" else Reason.MALFORMED_ROW
+    return (RowFault(reason, "", pa.array(where)),)
