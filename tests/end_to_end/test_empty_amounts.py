@@ -20,7 +20,7 @@ def test_an_amount_that_an_export_calls_empty_is_named_as_that(tmp_path: Path, e
 
     assert (line.reason, line.field, line.rows) == ("purchase_without_value", "custom_data.value", 1)
     assert "the value is empty" in line.what
-    assert "NaN, NULL and the other words of source.null_values count as empty" in line.fix
+    assert "NaN, NULL and the other entries of source.null_values count as empty" in line.fix
 
 
 @pytest.mark.parametrize("word", ["Infinity", "-inf", "+NAN "])
