@@ -113,7 +113,11 @@ CASES: dict[str, Export] = {
             "source": {"path": "square_transactions.csv"},
             "window": {"template": "{Date} {Time}", "format": ["%m/%d/%Y %I:%M:%S %p"], "timezone": NEW_YORK},
             "event": {"name": "Purchase", "id": "Transaction ID", "action_source": "physical_store"},
-            "user_data": {"external_id": "Customer ID"},
+            "user_data": {
+                "fn": {"column": "Customer Name", "text": [{"split": {"by": " ", "part": 1}}, "trim"]},
+                "ln": {"column": "Customer Name", "text": [{"split": {"by": " ", "part": -1}}, "trim"]},
+                "external_id": "Customer ID",
+            },
             "custom_data": {
                 "value": {"column": "Net Sales", "type": "money"},
                 "currency": "USD",
