@@ -52,7 +52,7 @@ def test_the_message_of_a_loss_has_the_balance_the_reason_and_what_to_do(night: 
     assert done.state == "failed"
     assert len(told()) == 1
     assert report.balance in text
-    assert "1 refused: Meta answered" in text
+    assert "1 rejected by Meta: Meta answered" in text
     assert f"offline-capi report {report.run_id}" in text
 
 

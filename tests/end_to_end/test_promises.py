@@ -370,7 +370,7 @@ def test_p14_a_loss_is_never_a_green_run(night: Night, fate: str) -> None:
         listed = services.ledger.runs.list_newest(10)
 
     assert said.code == 1
-    assert fate in said.out.splitlines()[3]
+    assert f" {fate}" in said.out
     assert [run.status for run in listed] == [Status.PARTIAL]
 
 

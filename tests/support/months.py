@@ -154,7 +154,7 @@ def _collect(project: Nights, month: Month) -> None:
             table, _ = services.stage.read_unsent(run.id)
             rows = table.to_pylist()
             for row in rows:
-                final = row["fate"] in ("invalid", "expired", "refused") or row["reason"] == Reason.UNSETTLED
+                final = row["fate"] in ("invalid", "expired", "rejected_by_meta") or row["reason"] == Reason.UNSETTLED
                 if final and row.get("known_since") is None and row["event_id"]:
                     month.told.setdefault(row["event_id"], []).append((row["fate"], row["reason"]))
 
