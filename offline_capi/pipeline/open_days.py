@@ -68,7 +68,7 @@ def find_covered_window(upload: Upload, window: Window, trigger: str, *, narrowe
 
 def keeps_events_in_their_day(upload: Upload) -> bool:
     """Whether the day of an event is always the day of the window in which its row is read."""
-    if getattr(upload.source, "dated", False):
+    if upload.source.keeps_row_numbers and upload.source.selects_rows_itself:
         return False  # the file's date places the rows
     time = upload.event.time
     if time is None:

@@ -285,6 +285,7 @@ def test_p05_margin_and_skew_are_settings_of_the_platform(tmp_path: Path, platfo
             deployment.uploads["leads"],
             Window(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)),
             services,
+            check_access=False,
         )
 
     assert report.tally.count(Fate.SENT) == sendable

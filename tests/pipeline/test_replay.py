@@ -49,7 +49,10 @@ def test_rejects_are_counted_by_reason_with_what_to_do(night: Night) -> None:
 
     assert plain.code == 0
     lines = plain.out.splitlines()
-    assert lines[0].split(maxsplit=1) == ["4", "invalid  custom_data.currency: the currency is not an ISO 4217 code"]
+    assert lines[0].split(maxsplit=1) == [
+        "4",
+        'invalid  custom_data.currency with "EUROS": the currency is not an ISO 4217 code',
+    ]
     assert lines[1].strip() == "→ map the source's words to codes"
     assert "no-client  a value (not in the map)" in plain.out
     assert lines[-1] == data["files"][0]
