@@ -49,7 +49,8 @@ def test_a_plan_defers_what_the_upload_will_defer(night: Night, cause: str) -> N
     assert plan["rows"]["sent"] == 0
     assert plan["rows"]["deferred"] == sent["rows"]["deferred"] > 0
     assert plan["reasons"] == sent["reasons"]
-    assert set(plan["notices"]) >= {line for line in sent["notices"] if line.startswith("acme_bank")}
+    causes = [[line[:40] for line in said["notices"] if line.startswith("acme_bank")] for said in (plan, sent)]
+    assert causes[0] == causes[1] != []
 
 
 def test_ctrl_c_says_what_was_sent_and_that_repeating_is_safe(night: Night) -> None:
