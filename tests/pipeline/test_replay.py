@@ -53,7 +53,7 @@ def test_rejects_are_counted_by_reason_with_what_to_do(night: Night) -> None:
         "4",
         'invalid  custom_data.currency with "EUROS": the currency is not an ISO 4217 code',
     ]
-    assert lines[1].strip() == "→ map the source's words to codes"
+    assert lines[1].strip().startswith('→ under custom_data.currency, write map: {"EUROS": EUR}')
     assert "no-client  a value (not in the map)" in plain.out
     assert lines[-1] == data["files"][0]
     assert sum(reason["rows"] for reason in data["reasons"]) == 8
