@@ -21,6 +21,8 @@ _QUALIFIER_NAMES = frozenset(
     "opened", "permission", "at", "date", "time", "is", "has", "model", "source", "provider", "code",
     "order", "payment", "product", "store", "shop", "branch", "company", "employer"}
 )  # fmt: skip
+#: Names of keys only where they are the whole header: ``Last`` is a surname, ``last_login`` is none.
+_WHOLE_NAMES = frozenset({"first", "last"})
 
 
 class Named(NamedTuple):
@@ -37,6 +39,7 @@ def find_key(column: str) -> Named | None:
     plain = [word for word in words if word not in _HASH_NAMES]
     runs = [(start, end) for start in range(len(plain)) for end in range(len(plain), start, -1)]
     known = [run for run in runs if "".join(plain[slice(*run)]) in _KEYS_BY_NAME]
+    known = [run for run in known if len(plain) == 1 or "".join(plain[slice(*run)]) not in _WHOLE_NAMES]
     if not known:
         return None
     start, end = max(known, key=lambda run: (run[1] - run[0], run[0]))
