@@ -106,11 +106,13 @@ def warn_of_versions(services: Services) -> list[str]:
 
 def find_report(run_id: str, services: Services) -> RunReport:
     """The report of a run that has ended; ``last`` is the newest. Raises ``UsageError`` if there is none."""
+    runs = services.ledger.runs
     if run_id == "last":
-        ended = [record for record in services.ledger.runs.list_newest(100) if record.report]
-        record = ended[0] if ended else None
+        record = next((one for one in runs.list_newest(100) if one.report), None) or runs.get_newest()
     else:
-        record = services.ledger.runs.get(run_id)
-    if record is None or record.report is None:
-        raise UsageError(f'run "{run_id}" has no report yet; `offline-capi status` lists the runs and their states')
+        record = runs.get(run_id)
+    if record.report is None:
+        raise UsageError(
+            f"run {record.id} has no report yet: it is {record.status}; `offline-capi status` lists the runs"
+        )
     return RunReport.from_json(record.report)
