@@ -256,7 +256,7 @@ def test_prerequisites_are_looked_up_as_far_as_the_api_tells(platform: Platform)
     platform.token_is(OWN_TOKEN, scopes=["ads_management"])
     lacking = platform.run("prerequisites")
 
-    states = {one["name"]: one["state"] for one in full.json}
+    states = {one["name"]: one["state"] for one in full.json["prerequisites"]}
     assert (full.code, lacking.code) == (0, 1)
     assert {name for name, state in states.items() if state == "met"} == {
         *REVIEWED,
