@@ -268,7 +268,7 @@ def test_any_answer_of_meta_is_judged(status, headers, body):
 @example({}, "0001-01-01", None, "Asia/Tokyo")
 @example({}, None, (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)), "America/New_York")
 def test_any_conf_of_a_run_is_a_window_or_a_sentence(params, partition_key, interval, zone):
-    from offline_capi.airflow_provider import windows
+    from offline_capi.airflow_provider.dags import windows
 
     try:
         window = windows.resolve_window(params, partition_key, interval, zone)
