@@ -23,7 +23,9 @@ def night(tmp_path: Path, sandbox: Sandbox) -> Night:
 
 def state_of(night: Night, client: str = CLIENT, **more: Any) -> tuple[str, str | None]:
     """What `clients list` shows of a client: its state, and its last error."""
-    (found,) = (one for one in night.run("clients", "list", "--json", **more).json["clients"] if one["client"] == client)
+    (found,) = (
+        one for one in night.run("clients", "list", "--json", **more).json["clients"] if one["client"] == client
+    )
     return found["state"], found["last_error"]
 
 
