@@ -9,7 +9,9 @@ Readable identity lives between *read* and *hash*, in memory, and nowhere else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from offline_capi.runtime.lazy_names import import_on_demand
 
 __all__ = ["__version__", "hash_frame"]
 
@@ -18,11 +20,5 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from offline_capi.identity import hash_frame
 
-
-def __getattr__(name: str) -> Any:
-    """Import ``hash_frame`` when it is asked for: a DAG file that imports this package must not load pandas."""
-    if name == "hash_frame":
-        from offline_capi.identity import hash_frame
-
-        return hash_frame
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+#: A DAG file that imports this package must not load pandas.
+__getattr__ = import_on_demand(__name__, {"hash_frame": "identity"})

@@ -7,7 +7,9 @@ The only room that imports Airflow. Everything it does, the command line can do 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from offline_capi.runtime.lazy_names import import_on_demand
 
 if TYPE_CHECKING:
     from offline_capi.airflow_provider.dags.dag_factory import check_uploads, upload_dags
@@ -34,11 +36,5 @@ _HOMES = {
     "upload_dags": "dags.dag_factory",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for: Airflow's plugin loader must not pay for the DAG factory."""
-    from importlib import import_module
-
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+#: Airflow's plugin loader must not pay for the DAG factory.
+__getattr__ = import_on_demand(__name__, _HOMES)

@@ -13,7 +13,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from offline_capi.runtime.lazy_names import import_on_demand
 
 if TYPE_CHECKING:
     from offline_capi.delivery.clock import Clock, ClockWitness
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from offline_capi.delivery.requests import cut_requests
     from offline_capi.delivery.retry import RetryPolicy
     from offline_capi.delivery.scheduler import DeliveryPolicy
-    from offline_capi.delivery.senders import Sender, open_senders
+    from offline_capi.delivery.senders import Sender, open_senders, resolve_token
 
 __all__ = [
     "Clock",
@@ -38,6 +40,7 @@ __all__ = [
     "deliver",
     "make_payload",
     "open_senders",
+    "resolve_token",
 ]
 
 _HOMES = {
@@ -53,13 +56,8 @@ _HOMES = {
     "deliver": "dispatch",
     "make_payload": "payload",
     "open_senders": "senders",
+    "resolve_token": "senders",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for: a DAG file needs the retry policy, and must not load Arrow for it."""
-    from importlib import import_module
-
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+#: A DAG file needs the retry policy, and must not load Arrow for it.
+__getattr__ = import_on_demand(__name__, _HOMES)

@@ -41,6 +41,10 @@ class PostResult:
         return self.classification.entry if self.classification else None
 
     @property
+    def accepted(self) -> bool:
+        return self.classification is not None and self.classification.accepted
+
+    @property
     def settled(self) -> bool:
         """Accepted, or refused in a way that a retry does not change."""
         return self.classification is not None and self.action not in (Action.RETRY, Action.WAIT)

@@ -214,8 +214,7 @@ class _Delivery:
                 throttles=throttles,
                 on_stop=partial(self.breaker.trip_for_refusal, request),
             )
-            accepted = bool(result.classification and result.classification.accepted)
-            annotate(tries=result.tries, accepted=accepted, maybe_stored=result.maybe_stored)
+            annotate(tries=result.tries, accepted=result.accepted, maybe_stored=result.maybe_stored)
             if result.response is not None:
                 response = result.response
                 annotate(
@@ -226,13 +225,13 @@ class _Delivery:
     # ------------------------------------------------------------------------------------------ settling
 
     def _settle(self, task: Task, result: PostResult) -> Iterator[Outcome]:
-        request, accepted = task.request, bool(result.classification and result.classification.accepted)
+        request = task.request
         # With a wrong clock, Meta may object to nothing but an age: that is no event's fault.
         blameless = self.breaker.clock_is_wrong and result.action is Action.ISOLATE
         if blameless or not result.settled:
             stop = self.breaker.trip_for_giving_up(request, result, task.successes)
             yield self.outcomes.stop(request, result, stop)
-        elif accepted:
+        elif result.accepted:
             self.scheduler.allow_more(request.client)
             self.breaker.count_accepted(request.client)
             yield self.outcomes.build(request, Fate.SENT, result)

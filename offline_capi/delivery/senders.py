@@ -17,7 +17,7 @@ from offline_capi.meta.graph.response import Response
 from offline_capi.model.recipients import get_client_name
 from offline_capi.runtime.secret import Secret, appsecret_proof, sendable
 
-__all__ = ["Sender", "open_senders"]
+__all__ = ["Sender", "open_senders", "resolve_token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,14 @@ class Sender:
     def post(self, pixel: str, body: Body) -> Response:
         """See ``GraphClient.post_events``."""
         return self.graph.post_events(pixel, self.token, body)
+
+
+def resolve_token(name: str, clients: Mapping[str, Client], secrets: SecretResolver) -> tuple[Client, Secret]:
+    """The client of this name and the token to send with. Raises ``ConfigError`` where there is none."""
+    client = clients.get(name)
+    if client is None:
+        raise ConfigError("it is no longer in clients.yml; put it back and run again")
+    return client, sendable(secrets.token(client.token))
 
 
 @contextmanager
@@ -75,10 +83,7 @@ class _Senders(dict[str, Sender]):
         self._envelope, self._upload_tag, self._refusal = envelope, upload_tag, refusal
 
     def __missing__(self, name: str) -> Sender:
-        client = self._clients.get(name)
-        if client is None:
-            raise ConfigError("it is no longer in clients.yml; put it back and run again")
-        token = sendable(self._secrets.token(client.token))
+        client, token = resolve_token(name, self._clients, self._secrets)
         if refused := self._refusal(name, token):
             again = f"offline-capi clients test {get_client_name(name)} --probe"  # which needs no test event code
             raise ConfigError(f"{refused}; once that is fixed, `{again}` lets it send again")

@@ -170,22 +170,18 @@ def _propose_birth_date(column: Column, _: Sample, __: Answers) -> Line:
     best = sorted(by_format, key=lambda form: -by_format[form])[:2]
     readable, second = (by_format[form] for form in best)
     if plain >= readable:
-        confidence = Confidence.TAKEN if plain >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE
-        return _build_line(
-            column, "db", column.name, f"{describe_share(plain, column.filled)} are dates of birth", confidence
-        )
+        said = f"{describe_share(plain, column.filled)} are dates of birth"
+        return _build_line(column, "db", column.name, said, _rate_readable(plain, column))
     node = {"column": column.name, "format": best[0]}
     if readable == second:
         said = f"{describe_share(readable, column.filled)} could be {best[0]} or {best[1]}: write the one that it is"
         return _build_line(column, "db", node, said, Confidence.UNSURE)
     said = f"{describe_share(readable, column.filled)} are dates of birth as {best[0]}{describe_gaps(column)}"
-    return _build_line(
-        column,
-        "db",
-        node,
-        said,
-        Confidence.TAKEN if readable >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE,
-    )
+    return _build_line(column, "db", node, said, _rate_readable(readable, column))
+
+
+def _rate_readable(readable: int, column: Column) -> Confidence:
+    return Confidence.TAKEN if readable >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE
 
 
 def _propose_phone(column: Column, sample: Sample, answers: Answers) -> Line:
@@ -213,13 +209,7 @@ def _propose_phone(column: Column, sample: Sample, answers: Answers) -> Line:
 
 def _build_phone_line(column: Column, node: object, usable: int, words: str) -> Line:
     because = f"{describe_share(usable, column.filled)} are phone numbers{words}{describe_gaps(column)}"
-    return _build_line(
-        column,
-        "ph",
-        node,
-        because,
-        Confidence.TAKEN if usable >= MIN_READABLE_SHARE * column.filled else Confidence.UNSURE,
-    )
+    return _build_line(column, "ph", node, because, _rate_readable(usable, column))
 
 
 _READERS = {"db": _propose_birth_date, "ph": _propose_phone}

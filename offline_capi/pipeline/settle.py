@@ -15,15 +15,13 @@ from offline_capi.config.upload import Upload
 from offline_capi.errors import LedgerError, OfflineCapiError
 from offline_capi.guards.quotas import Quotas
 from offline_capi.ledger import record_announced_losses
-from offline_capi.model import Tally, UploadDay, Window
-from offline_capi.pipeline.context import Services
+from offline_capi.model import UploadDay, Window
+from offline_capi.pipeline.context import OnProgress, Services, ignore_progress
 from offline_capi.pipeline.open_days import describe_due_days, find_due_days, find_newly_closed_days
 from offline_capi.pipeline.run import run_upload
 from offline_capi.report import RunReport, Status
 
 __all__ = ["NightlyResult", "SettlementResult", "plan_settling", "run_nightly", "settle_days", "settle_upload"]
-
-OnProgress = Callable[[Tally], None]
 
 
 @dataclass(slots=True)
@@ -73,7 +71,7 @@ def run_nightly(
     trigger: str = "manual",
     force_gates: bool = False,
     announce: Callable[[str], None] = lambda _: None,
-    on_progress: OnProgress = lambda _: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> NightlyResult:
     """Settle what earlier runs owe, as far as Meta still takes it, then send the window's own rows.
 

@@ -19,7 +19,7 @@ from offline_capi.clients import (
 from offline_capi.config import Deployment, SecretResolver
 from offline_capi.config.paths import anchor_url
 from offline_capi.config.upload import Upload
-from offline_capi.delivery import DeliveryPolicy, RetryPolicy, cut_requests, deliver, open_senders
+from offline_capi.delivery import DeliveryPolicy, RetryPolicy, cut_requests, deliver, open_senders, resolve_token
 from offline_capi.errors import ConfigError, SourceError
 from offline_capi.events import copy_for_pixels, split_by_age
 from offline_capi.guards.drift import DriftWatch
@@ -35,7 +35,7 @@ from offline_capi.pipeline.open_days import read_earlier_runs
 from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.report import Books
-from offline_capi.runtime.secret import fingerprint, sendable
+from offline_capi.runtime.secret import fingerprint
 from offline_capi.runtime.telemetry import trace_batches
 from offline_capi.sources import SourceAccess, open_source, prefetch_batches
 
@@ -354,11 +354,8 @@ def make_access_recorder(services: Services) -> Callable[[Outcome], None]:
 
 def _find_fingerprint(recipient: str, services: Services) -> tuple[str | None, str]:
     """Of the token with which a recipient would be sent for, or why there is none."""
-    client = services.deployment.recipients.get(recipient)
-    if client is None:
-        return None, "it is no longer in clients.yml; put it back and run again"
     try:
-        return fingerprint(sendable(services.secrets.token(client.token))), ""
+        return fingerprint(resolve_token(recipient, services.deployment.recipients, services.secrets)[1]), ""
     except ConfigError as error:
         return None, str(error)
 

@@ -346,7 +346,7 @@ def judge(
         for fate, n in sorted(tally.vanished.items())
     ]
     clientless = _clientless(tally, excused)
-    lost = {fate: tally.count(fate) for fate in (Fate.REJECTED_BY_META, Fate.UNCONFIRMED, Fate.DEFERRED)}
+    lost = {fate: tally.count(fate) for fate in UNDELIVERED}
     lost[Fate.DEFERRED] -= clientless
     problems += [f"{n:,} {fate.words}" for fate, total in lost.items() if (n := total - tally.count_known(fate))]
     invalid, expired = (tally.count(fate) - tally.count_known(fate) for fate in (Fate.INVALID, Fate.EXPIRED))

@@ -26,6 +26,7 @@ __all__ = [
     "is_fault_of_store",
     "open_filesystem",
     "open_stage_filesystem",
+    "replace_json",
     "translate_storage_errors",
 ]
 
@@ -76,6 +77,13 @@ def open_stage_filesystem(url: str, access: FileAccess | None = None) -> tuple[A
     return StageFiles(path, access), path
 
 
+def replace_json(files: Any, path: str, value: Any) -> None:
+    """Write a JSON file under another name first: whoever reads it gets the old one or the new one, whole."""
+    files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+    files.pipe_file(path + ".part", json.dumps(value, indent=1).encode())
+    files.mv(path + ".part", path)
+
+
 class JsonFolder:
     """Small JSON files by name in a folder of the stage, which every worker of a deployment reaches."""
 
@@ -92,10 +100,7 @@ class JsonFolder:
 
     def write(self, name: str, value: Any) -> None:
         """Replace the file, whole or not at all."""
-        path = self._path(name)
-        self._files.makedirs(self._folder, exist_ok=True)
-        self._files.pipe_file(path + ".part", json.dumps(value, indent=1).encode())
-        self._files.mv(path + ".part", path)
+        replace_json(self._files, self._path(name), value)
 
     def known(self, name: str, paths: set[str]) -> bool:
         """Whether one of ``paths`` is the file of this name."""

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offline_capi.model import FORMER_FATES, MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Fate, WantedRows
-from offline_capi.storage.filesystem import open_stage_filesystem
+from offline_capi.storage.filesystem import open_stage_filesystem, replace_json
 from offline_capi.storage.private_files import PRIVATE, FileAccess
 
 __all__ = ["EventStage", "Stage", "StagedEvents"]
@@ -302,6 +302,10 @@ class Stage:
         """What is known of each client's access: see ``clients.status``."""
         return sorted(self.filesystem.glob(f"{self._root}/clients/*.json"))
 
+    def write_json(self, path: str, value: Any) -> None:
+        """Replace a file by the JSON of ``value``, whole or not at all."""
+        replace_json(self.filesystem, path, value)
+
     def rewrite_json(self, path: str, change: Callable[[Any], Any]) -> bool:
         """Replace a file by what ``change`` makes of its JSON, unless that is ``None``; whether it was replaced."""
         try:
@@ -309,8 +313,7 @@ class Stage:
         except (FileNotFoundError, ValueError):  # a check writes it anew
             return False
         if document is not None:
-            self.filesystem.pipe_file(path + ".part", json.dumps(document, indent=1).encode())
-            self.filesystem.mv(path + ".part", path)
+            self.write_json(path, document)
         return document is not None
 
     def list_torn_files(self) -> list[str]:

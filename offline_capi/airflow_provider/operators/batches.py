@@ -121,7 +121,5 @@ def _make_label(clients: Sequence[str]) -> str:
 
 def _keep_in_stage(unit: Mapping[str, Any], number: int, stage: Stage, run_id: str) -> dict[str, Any]:
     path = stage.path(run_id, f"events-unit-{number:04}.json")  # purged with the files that it names
-    stage.filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-    stage.filesystem.pipe_file(path + ".part", json.dumps(unit["staged"]).encode())
-    stage.filesystem.mv(path + ".part", path)
+    stage.write_json(path, unit["staged"])
     return {"client": unit["client"], "staged": path, "run_id": run_id}

@@ -26,7 +26,7 @@ from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError
 from offline_capi.model import Reason, RowFault, SourceRows, Window
 from offline_capi.sources.columns import Unreadable, check_names, column_of
-from offline_capi.sources.sql.arrow import ArrowStream, NotArrowError, open_arrow
+from offline_capi.sources.sql.arrow import CHUNK_ROWS, ArrowStream, NotArrowError, open_arrow
 from offline_capi.sources.sql.dialects import (
     Fetch,
     abandon,
@@ -43,13 +43,10 @@ from offline_capi.sources.sql.statement import Statement, parse_query, query_tex
 
 __all__ = ["count_rows", "joined", "query_columns", "read_query"]
 
-# Rows asked for at a time: few enough to stay in the processor's cache until they are Arrow columns, which halves the
-# time that 8,192 take.
-FETCH_ROWS = 1_024
 PROBE_ROWS = 100
 # A count is for a progress bar: what takes longer is not worth the wait.
 COUNT_TIMEOUT_S = 30
-STREAMING = {"stream_results": True, "yield_per": FETCH_ROWS}
+STREAMING = {"stream_results": True, "yield_per": CHUNK_ROWS}
 
 _log = structlog.get_logger(__name__)
 
@@ -177,7 +174,7 @@ class _RowStream:
         return columns
 
     def next_values(self, wanted: Sequence[str]) -> dict[str, Sequence[Any]]:
-        columns = self.next_columns(FETCH_ROWS)
+        columns = self.next_columns(CHUNK_ROWS)
         found = dict(zip(self.names, columns, strict=True)) if columns else {}
         return {name: found[name] for name in wanted if found}
 
