@@ -337,7 +337,9 @@ def _metadata() -> dict[str, str]:
         for name in sa.inspect(session.get_bind()).get_table_names():
             rows = session.execute(sa.text(f'SELECT * FROM "{name}"')).all()
             packed = [value for row in rows for value in row if isinstance(value, bytes) and value[:1] == b"\x78"]
-            tables[name] = "\n".join([*map(str, rows), *(zlib.decompress(one).decode() for one in packed)])
+            # Each value by itself: the text of a whole SQLAlchemy row cuts long values short.
+            values = (str(value) for row in rows for value in row)
+            tables[name] = "\n".join([*values, *(zlib.decompress(one).decode() for one in packed)])
     return tables
 
 
