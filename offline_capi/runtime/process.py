@@ -10,7 +10,7 @@ import os
 import sys
 from importlib.machinery import ModuleSpec
 
-__all__ = ["PYTHON", "set_up_process", "without_pandas"]
+__all__ = ["ALLOCATOR_SETTINGS", "PYTHON", "set_up_process", "without_pandas"]
 
 #: How this package starts another Python. Without -P it would import from the current folder first: a file of a
 #: landing folder that is named as a module of the standard library would run.
@@ -27,7 +27,8 @@ _RETURNED = 524_288
 #: give its scratch memory back and fault it in again, page by page, which is a quarter of reading a CSV.
 _KEPT_FREE_BYTES = 8 << 20
 
-_SETTINGS = {
+#: Environment variables that Arrow and polars read when they are imported.
+ALLOCATOR_SETTINGS = {
     # Arrow's default keeps what it freed, some 100 MiB more in a night.
     "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
     # Freed pages go back after a tenth of a second: the batches of a night do not pile up, the next one finds them.
@@ -39,7 +40,7 @@ _SETTINGS = {
 
 def set_up_process() -> None:
     """Settings of Arrow, polars and glibc for one process, unless the environment has its own."""
-    for name, value in _SETTINGS.items():
+    for name, value in ALLOCATOR_SETTINGS.items():
         os.environ.setdefault(name, value)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from offline_capi.runtime.process import set_up_process
+from offline_capi.runtime.process import ALLOCATOR_SETTINGS, set_up_process
 from tests.benchmarks.data import scale
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.night import NIGHT
@@ -103,9 +104,16 @@ def one_night(upload: str, home: Path, url: str, sdk_rows: int) -> list[str]:
 
 
 def measured(module: str, *arguments: str) -> dict[str, Any]:
-    """What a benchmark process prints; a process each, so that memory and caches are its own."""
+    """What a benchmark process prints; a process each, so that memory and caches are its own.
+
+    It imports Arrow before it can set itself up as the command line does, so it finds those settings there already.
+    """
     command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, Memory(process.pid) as memory:
+    environment = {**ALLOCATOR_SETTINGS, **os.environ}
+    with (
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process,
+        Memory(process.pid) as memory,
+    ):
         told, _ = process.communicate()
     if process.returncode:
         raise SystemExit(process.returncode)

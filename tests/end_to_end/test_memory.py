@@ -9,9 +9,10 @@ from tests.benchmarks.data import scale
 from tests.benchmarks.night import NIGHT
 from tests.benchmarks.sink import Sink
 
-#: Rows of a small and of a large night; the second is where buffers, caches and the ledger have reached their size.
-FEW_ROWS, MANY_ROWS = 100_000, 250_000
-#: How much more a night of three times the rows may take: what is kept of each event, and the allocator's own slack.
+#: Rows of a small and of a large night. In both, every buffer fills: with fewer rows the query's reader is done before
+#: the first events are sent.
+FEW_ROWS, MANY_ROWS = 200_000, 500_000
+#: How much more a night of 2.5 times the rows may take: what is kept of each event, and the allocator's own slack.
 MAX_GROWTH = 1.25
 
 
