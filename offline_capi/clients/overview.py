@@ -10,7 +10,7 @@ from typing import Any, Literal
 from offline_capi.clients.status import ClientStatus, StatusBook, find_stop
 from offline_capi.config import Client, SecretResolver
 from offline_capi.errors import ConfigError
-from offline_capi.meta.graph.client import Credentials
+from offline_capi.runtime.secret import fingerprint, sendable
 
 __all__ = ["ClientOverview", "build_overviews"]
 
@@ -95,7 +95,7 @@ def _build_overview(
 
 def _resolve_fingerprint(client: Client, secrets: SecretResolver) -> tuple[str | None, str | None]:
     try:
-        return Credentials(secrets.token(client.token)).fingerprint, None
+        return fingerprint(sendable(secrets.token(client.token))), None
     except ConfigError as error:
         return None, str(error)
 

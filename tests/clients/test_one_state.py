@@ -82,6 +82,17 @@ def test_a_token_that_is_missing_is_seen_by_plan_before_a_run(night: Night) -> N
     assert any("CORNER_SHOP_TOKEN" in notice for notice in planned["notices"])
 
 
+def test_a_token_that_fits_into_no_header_stops_the_client_for_plan_and_list_alike(night: Night) -> None:
+    broken = {"CORNER_SHOP_TOKEN": "EAA in two parts"}
+    planned = night.run("plan", "store_purchases", "--json", env=broken).json
+
+    state, why = state_of(night, env=broken)
+
+    assert state == "stopped"
+    assert "copy it again" in (why or "")
+    assert any(notice.startswith(f"{CLIENT}: ") and "copy it again" in notice for notice in planned["notices"])
+
+
 def test_a_refusal_of_another_token_says_nothing_of_a_new_one(night: Night, sandbox: Sandbox) -> None:
     sandbox.revoke(TOKEN)
     night.run("upload", "store_purchases")
