@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from offline_capi.config.columns import (
     list_named_columns,
 )
 from offline_capi.config.document import Loc, format_path
-from offline_capi.config.fields import Condition, EventName, FieldSpec
+from offline_capi.config.fields import Condition, EventName, Expectation, FieldSpec
 from offline_capi.config.formats import find_format_problem
 from offline_capi.config.mapping import Contents, CustomData, Event, WindowSpec
 from offline_capi.config.queries import find_query_problems, read_query_text
@@ -339,15 +339,19 @@ def _check_airflow(settings: AirflowSettings, scope: ValidationScope) -> Iterato
 def _check_filter(conditions: tuple[Condition, ...], _: ValidationScope) -> Iterator[Finding]:
     firsts = [index for index, condition in enumerate(conditions) if condition.first_of]
     yield from ((("filter", index), "is a second first_of; one names all its columns") for index in firsts[1:])
+    yield from _check_time_options("filter", conditions)
+
+
+def _check_time_options(section: str, conditions: Sequence[Condition]) -> Iterator[Finding]:
     for index, condition in enumerate(conditions):
+        is_time = any(isinstance(bound, str) for _, bound in condition.bounds)
+        is_time = is_time or (isinstance(condition, Expectation) and condition.fresh_within is not None)
         for option in ("format", "unit", "timezone"):
-            if option in condition.model_fields_set and not any(
-                isinstance(bound, str) for _, bound in condition.bounds
-            ):
-                yield ("filter", index, option), "has a meaning only where the column is compared with a date or time"
+            if option in condition.model_fields_set and not is_time:
+                yield (section, index, option), "has a meaning only where the column is compared with a date or time"
         for form in condition.format:
             if problem := find_format_problem(form):
-                yield ("filter", index, "format"), problem
+                yield (section, index, "format"), problem
 
 
 def _check_lookups(lookups: Mapping[str, FileLookup | QueryLookup], scope: ValidationScope) -> Iterator[Finding]:
@@ -398,7 +402,7 @@ def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]
                     yield ("tests", index, "row", column), f'no part of this upload reads a column "{column}"{guess}'
 
 
-_MAPPED = {"window", "event", "user_data", "custom_data", "consent", "filter", "lookups"}
+_MAPPED = {"window", "event", "user_data", "custom_data", "consent", "filter", "expect", "lookups"}
 
 _CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "client": _check_client,
@@ -410,5 +414,6 @@ _CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "transform": _check_transform,
     "airflow": _check_airflow,
     "filter": _check_filter,
+    "expect": lambda expectations, _: _check_time_options("expect", expectations),
     "lookups": _check_lookups,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pydantic import BaseModel
 
 from offline_capi.config.document import Loc, format_path
-from offline_capi.config.fields import Condition, FieldSpec
+from offline_capi.config.fields import Condition, Expectation, FieldSpec
 from offline_capi.config.mapping import MappingSpec, WindowSpec
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "list_patterns",
 ]
 
-_SECTIONS = ("client", "window", "event", "user_data", "custom_data", "consent", "filter")
+_SECTIONS = ("client", "window", "event", "user_data", "custom_data", "consent", "filter", "expect")
 _COLUMN_KEYS = ("column", "json_column")
 
 
@@ -76,9 +76,10 @@ def list_patterns(mapping: MappingSpec) -> dict[str, str]:
     steps = [
         (loc, spec.text) for part in _SECTIONS[:5] for loc, spec in find_field_specs(getattr(mapping, part), (part,))
     ]
-    for index, condition in enumerate(mapping.filter):
-        found["filter", index, "matches"] = condition.matches
-        steps.append((("filter", index), condition.text))
+    for section in ("filter", "expect"):
+        for index, condition in enumerate(getattr(mapping, section)):
+            found[section, index, "matches"] = condition.matches
+            steps.append(((section, index), condition.text))
     for loc, text in steps:
         found |= {(*loc, "text", index, "extract"): step.extract for index, step in enumerate(text)}
     return {format_path(loc): pattern for loc, pattern in found.items() if pattern is not None}
@@ -102,6 +103,8 @@ def _find_columns(node: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
         yield from [((*loc, "country"), node.country)] if node.country else []
     elif isinstance(node, Condition) and node.first_of:
         yield from (((*loc, "first_of"), column) for column in node.columns)
+    elif isinstance(node, Expectation) and node.unique:
+        yield from (((*loc, "unique"), column) for column in node.columns)
     elif isinstance(node, WindowSpec) and node.template:
         yield from (((*loc, "template"), column) for column in node.columns)
     elif isinstance(node, BaseModel):

@@ -7,13 +7,25 @@ are possible (client, event name, action source), a bare text is a constant.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from offline_capi.config.patterns import find_pattern_problem
-from offline_capi.config.types import Name, Node, Scalar, Texts, Zone, as_filled_list, as_list, refuse_empty
+from offline_capi.config.types import (
+    Duration,
+    Name,
+    Node,
+    Scalar,
+    Share,
+    Texts,
+    Zone,
+    as_filled_list,
+    as_list,
+    refuse_empty,
+)
 from offline_capi.runtime.nearest import did_you_mean
 
 __all__ = [
@@ -276,6 +288,11 @@ Values = Annotated[
 ]
 
 
+def _require_one_kind(bounds: Sequence[tuple[str, float | str]]) -> None:
+    if len({isinstance(bound, str) for _, bound in bounds}) > 1:
+        raise ValueError("compares with a number and with a time; one column is one of the two")
+
+
 class Condition(Node):
     """Conditions that a row has to meet, all of them. An empty value equals nothing."""
 
@@ -320,9 +337,7 @@ class Condition(Node):
             raise ValueError(f"does not say what the column has to be: {', '.join(_COMPARISONS).replace('is_', 'is')}")
         if self.first_of is not None and self.model_fields_set != {"first_of"}:
             raise ValueError("first_of stands alone; write the other conditions as items of the list")
-        kinds = {isinstance(bound, str) for _, bound in self.bounds}
-        if len(kinds) > 1:
-            raise ValueError("compares with a number and with a time; one column is one of the two")
+        _require_one_kind(self.bounds)
         return self
 
     @property
@@ -338,6 +353,98 @@ class Condition(Node):
 
 
 _COMPARISONS = ("equals", "not_equals", "is_", "above", "at_least", "below", "at_most", "matches")
+
+
+class RowCount(Node):
+    """Bounds of the number of rows read."""
+
+    at_least: int | None = Field(None, ge=0)
+    at_most: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _require_bound(self) -> RowCount:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("needs at_least, at_most, or both")
+        return self
+
+
+def _expand_check(value: object) -> object:
+    """``not_null: true`` and ``accepted`` are what dbt calls ``is: filled`` and ``equals``."""
+    if not isinstance(value, dict):
+        return value
+    if "not_null" in value:
+        if value["not_null"] is not True:
+            raise ValueError("not_null is true, or is left out; the column stands in column")
+        value = {"is": "filled"} | {key: part for key, part in value.items() if key != "not_null"}
+    if "accepted" in value:
+        if "equals" in value:
+            raise ValueError("accepted is the same as equals; keep one of the two")
+        value = {"equals" if key == "accepted" else key: part for key, part in value.items()}
+    return _expand_in(value)
+
+
+class Expectation(Condition):
+    """What the rows of a run have to be like; checked as they are mapped, and judged like a gate.
+
+    An empty value meets everything but ``is: filled``.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=60)] | None = Field(
+        None, description="how reports call it; without it, the column and the kind of check"
+    )
+    unique: Texts | None = Field(None, description="instead of a column: no two rows have the same values of these")
+    fresh_within: Duration | None = Field(
+        None, description="the newest time of the column lies at most this long before the end of the window"
+    )
+    row_count: RowCount | None = Field(None, description="instead of a column: how many rows a run reads")
+    max_failed: Share = Field(0.0, description="2% or 0.02 of the rows read may fail")
+    action: Literal["warn", "stop", "off"] = Field(
+        "warn", description="stop: nothing is sent of an upload, or of a client, whose rows fail"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_spellings(cls, value: object) -> object:
+        return _expand_check(value)
+
+    @model_validator(mode="after")
+    def _require_comparison(self) -> Expectation:
+        if self.first_of is not None:
+            raise ValueError("first_of belongs to filter; unique says that no two rows are alike")
+        if sum(part is not None for part in (self.column, self.unique, self.row_count)) != 1:
+            raise ValueError("needs exactly one of column, unique, row_count")
+        tests = [name for name in _COMPARISONS if getattr(self, name) is not None]
+        if self.column is None:
+            if tests or self.fresh_within is not None:
+                raise ValueError("compares a column; write that as an item of its own")
+        elif not tests and self.fresh_within is None:
+            known = ", ".join(_COMPARISONS).replace("is_", "is")
+            raise ValueError(f"does not say what the column has to be: not_null, accepted, fresh_within, {known}")
+        elif tests and self.fresh_within is not None:
+            raise ValueError("fresh_within stands alone; write the other checks of the column as an item of their own")
+        of_all = self.fresh_within is not None or self.row_count is not None
+        if of_all and "max_failed" in self.model_fields_set:
+            raise ValueError("max_failed is a share of rows, and this is no check of single rows")
+        _require_one_kind(self.bounds)
+        return self
+
+    @property
+    def label(self) -> str:
+        """What reports call it."""
+        if self.name is not None:
+            return self.name
+        if self.row_count is not None:
+            return "row_count"
+        if self.unique is not None:
+            return f"{', '.join(self.unique)} unique"
+        tests = [name for name in _COMPARISONS if getattr(self, name) is not None]
+        words = {"is_": f"is {self.is_}", "equals": "accepted"}
+        return f"{self.column} {', '.join(words.get(name, name) for name in tests) or 'fresh_within'}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Source columns that the check reads."""
+        return self.unique or ((self.column,) if self.column else ())
 
 
 def _expand_conditions(value: object) -> object:

@@ -6,6 +6,7 @@ grammar is checked in ``checks.py``.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from offline_capi.config.fields import (
     Conditions,
     ConstantSpec,
     CurrencySpec,
+    Expectation,
     FieldSpec,
     ManySpec,
     NameSpec,
@@ -306,6 +308,9 @@ class MappingSpec(Node):
     custom_data: CustomData = CustomData()
     consent: Consent | None = None
     filter: Conditions = Field((), description="rows that do not meet all of these are left out and counted")
+    expect: tuple[Expectation, ...] = Field(
+        (), description="checks of the rows that filter keeps, in the same pass; what they find is treated like a gate"
+    )
     lookups: dict[Annotated[str, AfterValidator(check_lookup_name)], Lookup] = Field(
         {}, description="name → a table joined by key; its columns are name.column"
     )
@@ -324,3 +329,11 @@ class MappingSpec(Node):
                 guess = did_you_mean(name, self.custom_data.properties)
                 raise ValueError(f'screening.ids: "{name}" is no custom property{guess}')
         return self
+
+    @field_validator("expect")
+    @classmethod
+    def _require_own_labels(cls, value: tuple[Expectation, ...]) -> tuple[Expectation, ...]:
+        twice = [label for label, times in Counter(one.label for one in value).items() if times > 1]
+        if twice:
+            raise ValueError(f'two checks are called "{twice[0]}"; give one of them a name of its own')
+        return value

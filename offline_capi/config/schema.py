@@ -89,9 +89,13 @@ def _generate_schema(model: type[BaseModel]) -> dict[str, Any]:
         definitions[field] = {"anyOf": [_SHORT_FIELD, definitions[field]]}
     if "Pixel" in definitions:
         definitions["Pixel"] = {"anyOf": [{"type": ["string", "integer"]}, definitions["Pixel"]]}
-    if "Condition" in definitions:
-        properties = definitions["Condition"]["properties"]
+    for name in {"Condition", "Expectation"} & set(definitions):
+        properties = definitions[name]["properties"]
         properties |= {"in": properties["equals"], "not_in": properties["not_equals"]}
+    if "Expectation" in definitions:
+        properties = definitions["Expectation"]["properties"]
+        del properties["first_of"]
+        properties |= {"accepted": properties["equals"], "not_null": {"const": True, "description": "is: filled"}}
     for client in (definitions[name] for name in ("Client", "EnvironmentClient") if name in definitions):
         _accept_either_id(client)
     for name, (key, former) in _FORMER_KEYS.items():

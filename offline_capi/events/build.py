@@ -74,6 +74,7 @@ def build_events(
             profiles=facts.rows.profiles if rows.identity else (),
             outside=rows.outside,
             filtered=rows.filtered,
+            expected=rows.expected,
             warnings=_count_warnings(facts, verdicts.going),
             rows_of=facts.rows_of,
             carried={

@@ -27,10 +27,11 @@ from datetime import date, timedelta
 from statistics import median
 from typing import Any, NamedTuple
 
+from offline_capi.config.fields import Expectation
 from offline_capi.config.upload import Gates, RateGate, RowsGate, TrailingGate
 from offline_capi.model import Fate, GateFinding, Reason, Tally, Window
 
-__all__ = ["can_stop", "force_findings", "judge_gates", "list_trailing_days"]
+__all__ = ["can_stop", "find_shares_beyond", "force_findings", "judge_gates", "list_trailing_days"]
 
 #: Fewer days say nothing of what is usual. With as many of the same weekday, only those are compared with.
 MIN_DAYS = 3
@@ -50,9 +51,10 @@ class Day(NamedTuple):
     tally: Tally
 
 
-def can_stop(gates: Gates) -> bool:
-    """Whether a gate of the upload may hold a run, so that it has to be judged before anything is sent."""
-    return any(getattr(gates, name).action == "stop" for name in ("volume", "value", *_RATE_NAMES))
+def can_stop(gates: Gates, expectations: Iterable[Expectation] = ()) -> bool:
+    """Whether a gate or an expectation may hold a run, so that it has to be judged before anything is sent."""
+    found = (getattr(gates, name) for name in ("volume", "value", *_RATE_NAMES))
+    return any(one.action == "stop" for one in (*found, *expectations))
 
 
 def force_findings(findings: Iterable[GateFinding]) -> tuple[GateFinding, ...]:
@@ -327,18 +329,27 @@ def _check_rates(gates: Gates, tally: Tally) -> Iterator[GateFinding]:
         gate: RateGate = getattr(gates, name)
         if gate.action == "off":
             continue
-        lost = _count_lost(name, tally)
-        rows, several = sum(lost.values()), len(tally.read_of) > 1
-        is_beyond = rows > gate.max * tally.read
-        own = [
-            (client, lost[client], read)
-            for client, read in sorted(tally.read_of.items())
-            if lost[client] > gate.max * read and (is_beyond or read >= MIN_ROWS_OF_CLIENT)
-        ]
-        if several and own and gate.action == "stop":
-            yield from (_rate(name, gate, rows, read, client) for client, rows, read in own)
-        elif is_beyond:
-            yield _rate(name, gate, rows, tally.read)
+        for client, rows, read in find_shares_beyond(gate.max, gate.action, _count_lost(name, tally), tally):
+            yield _rate(name, gate, rows, read, client)
+
+
+def find_shares_beyond(
+    max_share: float, action: str, lost: Counter[str | None], tally: Tally
+) -> list[tuple[str | None, int, int]]:
+    """Who is beyond a share of the rows read: client, rows lost, rows read; ``None`` for the upload as a whole.
+
+    ``lost`` has the rows by client. Of several clients each is judged by its own rows where the action is ``stop``.
+    """
+    rows, several = sum(lost.values()), len(tally.read_of) > 1
+    is_beyond = rows > max_share * tally.read
+    own = [
+        (client, lost[client], read)
+        for client, read in sorted(tally.read_of.items())
+        if lost[client] > max_share * read and (is_beyond or read >= MIN_ROWS_OF_CLIENT)
+    ]
+    if several and own and action == "stop":
+        return [*own]
+    return [(None, rows, tally.read)] if is_beyond else []
 
 
 def _rate(name: str, gate: RateGate, rows: int, read: int, client: str | None = None) -> GateFinding:

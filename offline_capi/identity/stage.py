@@ -75,6 +75,7 @@ def hash_identity(
         dropped=(*rows.dropped, *list_dropped(columns), *children),
         outside=rows.outside,
         filtered=rows.filtered,
+        expected=rows.expected,
         noted=(*rows.noted, *list_noted(columns)),
         columns={key: len(own) for key, own in rows.identity.items()},
         profiles=tuple(sorted({resolve_version(alike.profile) for alike in around.alike})),

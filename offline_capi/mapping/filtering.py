@@ -27,7 +27,7 @@ from offline_capi.mapping.text import UnfitSettingError, as_text
 from offline_capi.mapping.text_steps import find_pattern
 from offline_capi.model import Reason, RowFault
 
-__all__ = ["FirstRows", "MeantRows", "find_meant_rows"]
+__all__ = ["FirstRows", "MeantRows", "find_matching", "find_meant_rows", "read_keys"]
 
 _COMPARE = {"above": pc.greater, "at_least": pc.greater_equal, "below": pc.less, "at_most": pc.less_equal}
 
@@ -64,32 +64,37 @@ class _Keys(NamedTuple):
 
 
 class FirstRows:
-    """The keys that ``first_of`` has seen in a run, 16 bytes each. One for each pass over a window."""
+    """The keys that ``first_of`` and ``unique`` have seen in a run, 16 bytes each. One for each pass over a window."""
 
     def __init__(self) -> None:
-        self._runs: list[_Keys] = []
+        self._runs: dict[str, list[_Keys]] = {}
 
-    def find_new(self, keys: pa.StringArray) -> NDArray[np.bool_]:
-        """Where a key stands for the first time in this run; true as well where there is none. It is remembered."""
+    def find_new(self, keys: pa.StringArray, path: str) -> NDArray[np.bool_]:
+        """Where a key stands for the first time in this run; true as well where there is none. It is remembered.
+
+        Keys of another ``path`` of the YAML are other keys.
+        """
+        runs = self._runs.setdefault(path, [])
         series = pl.Series(keys)
         there = keys.is_valid().to_numpy(zero_copy_only=False)
         first = np.flatnonzero(series.is_first_distinct().to_numpy() & there)
         words = _Keys(*(series.gather(first).hash(seed).to_numpy() for seed in (1, 2)))
         order = np.argsort(words.high)
         words, first = words.select(order), first[order]
-        fresh = ~reduce(np.logical_or, [run.holds(words) for run in self._runs], np.zeros(len(first), bool))
+        fresh = ~reduce(np.logical_or, [run.holds(words) for run in runs], np.zeros(len(first), bool))
         new: NDArray[np.bool_] = ~there
         new[first[fresh]] = True
-        self._remember(words.select(fresh))
+        _add_run(runs, words.select(fresh))
         return new
 
-    def _remember(self, fresh: _Keys) -> None:
-        """Runs of like size are merged, so that there are few."""
-        while self._runs and len(self._runs[-1].high) <= 2 * len(fresh.high):
-            both = _Keys(*map(np.concatenate, zip(self._runs.pop(), fresh, strict=True)))
-            fresh = both.select(np.argsort(both.high))
-        if len(fresh.high):
-            self._runs.append(fresh)
+
+def _add_run(runs: list[_Keys], fresh: _Keys) -> None:
+    """Runs of like size are merged, so that there are few."""
+    while runs and len(runs[-1].high) <= 2 * len(fresh.high):
+        both = _Keys(*map(np.concatenate, zip(runs.pop(), fresh, strict=True)))
+        fresh = both.select(np.argsort(both.high))
+    if len(fresh.high):
+        runs.append(fresh)
 
 
 def find_meant_rows(
@@ -100,24 +105,25 @@ def find_meant_rows(
     for index, condition in enumerate(conditions):
         if condition.column is not None:
             path = f"filter[{index}].column"
-            kept, unreadable = _keep_matching(columns, condition, path)
+            kept, unreadable = find_matching(columns, condition, path)
             where = pc.and_(where, kept)
             if unreadable is not None:
                 faults.append(RowFault(Reason.UNREADABLE_VALUE, path, unreadable))
     where = pc.or_(where, excused)
     for index, condition in enumerate(conditions):
         if condition.first_of is not None:
-            keys = _read_keys(columns, condition, f"filter[{index}].first_of")
+            path = f"filter[{index}].first_of"
+            keys = read_keys(columns, condition.columns, path)
             candidates = pc.and_not(where, excused)
-            new = firsts.find_new(pc.if_else(candidates, keys, pa.scalar(None, pa.string())))
+            new = firsts.find_new(pc.if_else(candidates, keys, pa.scalar(None, pa.string())), path)
             where = pc.and_(where, pa.array(new))
     return MeantRows(where, tuple(faults))
 
 
-def _keep_matching(
+def find_matching(
     columns: SourceColumns, condition: Condition, path: str
 ) -> tuple[pa.BooleanArray, pa.BooleanArray | None]:
-    """The rows that one condition keeps, undecidable ones included; and which those are."""
+    """The rows that meet one condition, undecidable ones included; and which those are."""
     name, tests = condition.column or "", []
     if condition.text:
         values = read_field(columns, FieldSpec(column=name, text=condition.text), path, "string").values
@@ -166,7 +172,7 @@ def _make_scalar(bound: str | float, zone: ZoneInfo, kind: pa.DataType) -> pa.Sc
     return pa.scalar(moment if moment.tzinfo else moment.replace(tzinfo=zone)).cast(kind)
 
 
-def _read_keys(columns: SourceColumns, condition: Condition, path: str) -> pa.StringArray:
-    """Null where a part of the key is empty: nobody knows which row is the first then."""
-    parts = [read_field(columns, FieldSpec(column=name), path, ID_KIND).values for name in condition.columns]
+def read_keys(columns: SourceColumns, names: Sequence[str], path: str) -> pa.StringArray:
+    """The values of these columns as one text; null where a part is empty: nobody knows which row is the first then."""
+    parts = [read_field(columns, FieldSpec(column=name), path, ID_KIND).values for name in names]
     return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "\x1f", null_handling="emit_null")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import reduce
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from offline_capi.mapping.columns import SourceColumns, require_columns
 from offline_capi.mapping.consent import find_without_consent
 from offline_capi.mapping.contents import read_content_ids, read_contents
 from offline_capi.mapping.data_use import read_data_use
+from offline_capi.mapping.expectations import count_expectations
 from offline_capi.mapping.fields import ID_KIND, Reading, read_field
 from offline_capi.mapping.filtering import FirstRows, find_meant_rows
 from offline_capi.mapping.ids import count_rounded_to_15
@@ -44,25 +46,26 @@ def map_rows(
     *,
     lookups: Mapping[str, LookupTable] = MappingProxyType({}),
     firsts: FirstRows | None = None,
+    until: datetime | None = None,
 ) -> MappedRows:
     """The rows of ``window`` under our field names: each row read is mapped, or counted in ``outside`` or ``filtered``.
 
-    ``lookups`` are the tables of ``mapping.lookups`` by name. ``firsts`` remembers for ``first_of`` what earlier
-    batches of the run held; without it, this batch is all there is.
+    ``lookups`` are the tables of ``mapping.lookups`` by name. ``firsts`` remembers for ``first_of`` and ``unique`` what
+    earlier batches of the run held; without it, this batch is all there is. ``until`` is the end of the run's window,
+    for ``expect: fresh_within``; rows are selected by ``window`` alone.
 
     What a row becomes depends on the row alone (with ``first_of`` on the rows before it), never on its batch. Raises
     ``SourceSchemaError`` where a column is missing or can never hold its field, ``ConfigError`` where the YAML or the
     hook is at fault; a bad row is a fault in the result. A suppressed row has no faults; a line that could not be read
     is never suppressed, nor left out by a filter.
     """
+    firsts = firsts or FirstRows()
     placed = _choose_rows(rows, mapping, window)
     columns, absent = _join_lookups(placed, rows, mapping, lookups)
     chosen = placed
     undecided: tuple[RowFault, ...] = ()
     if mapping.filter:
-        meant = find_meant_rows(
-            columns, mapping.filter, pc.or_(placed.malformed, placed.left_out), firsts or FirstRows()
-        )
+        meant = find_meant_rows(columns, mapping.filter, pc.or_(placed.malformed, placed.left_out), firsts)
         chosen = replace(placed, batch=columns.batch).select(meant.where)
         columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
         undecided = tuple(replace(fault, where=fault.where.filter(meant.where)) for fault in meant.faults)
@@ -97,6 +100,11 @@ def map_rows(
             *count_absent_keys(mapping, absent, excused),
         ),
         noted=tuple(_note_rounded_ids(columns, mapping)),
+        expected=tuple(
+            count_expectations(columns, mapping.expect, event["client"], chosen.malformed, firsts=firsts, until=until)
+        )
+        if mapping.expect
+        else (),
         filtered=len(placed.numbers) - len(chosen.numbers),
     )
 

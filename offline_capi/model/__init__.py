@@ -26,6 +26,7 @@ from offline_capi.model.fates import FATE_TEXTS, FORMER_FATES, REASONS, WARNING_
 from offline_capi.model.rows import (
     LIST_SEPARATOR,
     DroppedValues,
+    ExpectationCount,
     HashedRows,
     IdentityColumn,
     MappedRows,
@@ -67,6 +68,7 @@ __all__ = [
     "DroppedValues",
     "EventBatch",
     "EventPart",
+    "ExpectationCount",
     "Fate",
     "GateFinding",
     "HashedRows",

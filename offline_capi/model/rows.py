@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LIST_SEPARATOR",
     "DroppedValues",
+    "ExpectationCount",
     "HashedRows",
     "IdentityColumn",
     "MappedRows",
@@ -93,6 +94,7 @@ class MappedRows:
     - ``filtered``: how many rows of the window are not meant, by the upload's ``filter``
     - ``dropped``: identity values that were lost in a map or a cast, and texts that must never be sent
     - ``noted``: columns of ids that a spreadsheet seems to have rounded
+    - ``expected``: what the checks of ``expect`` count
     """
 
     origin: str
@@ -107,6 +109,7 @@ class MappedRows:
     dropped: tuple[DroppedValues, ...] = ()
     noted: tuple[NotedValues, ...] = ()
     filtered: int = 0
+    expected: tuple[ExpectationCount, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
@@ -138,6 +141,18 @@ class NotedValues:
     column: str
     what: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationCount:
+    """Rows of one client that fail a check of ``expect``; of ``fresh_within``, rows that are fresh.
+
+    ``client`` is what the row has there, which may be anybody's name: books name only known clients.
+    """
+
+    label: str
+    client: str | None
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +189,7 @@ class HashedRows:
     columns: Mapping[str, int] = field(default_factory=dict)
     profiles: tuple[str, ...] = ()
     filtered: int = 0
+    expected: tuple[ExpectationCount, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
@@ -196,4 +212,5 @@ class HashedRows:
                 self.columns,
                 self.profiles,
                 self.filtered if start == 0 else 0,
+                self.expected if start == 0 else (),
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from offline_capi.model.batch import EventBatch
 from offline_capi.model.fates import Fate, Reason
-from offline_capi.model.rows import DroppedValues, NotedValues
+from offline_capi.model.rows import DroppedValues, ExpectationCount, NotedValues
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -38,7 +38,8 @@ class Rejections:
 class BuiltEvents:
     """What a batch of rows became. ``rows == len(events) + len(rejections) + sum(suppressed.values())``.
 
-    ``outside`` counts rows of the source that were left to other runs, ``filtered`` those that are not meant.
+    ``outside`` counts rows of the source that were left to other runs, ``filtered`` those that are not meant;
+    ``expected`` is what the checks of ``expect`` count.
     ``suppressed`` counts by (client, day). ``warnings`` counts events that Meta accepts but that will match or measure
     badly, by a short code. ``carried``, aligned with the events, says which carry a usable value of each mapped key of
     user_data. ``rows_of`` counts the rows by client, of those that are configured.
@@ -63,6 +64,7 @@ class BuiltEvents:
     profiles: tuple[str, ...] = ()
     store_keys: pa.RecordBatch | None = None
     filtered: int = 0
+    expected: tuple[ExpectationCount, ...] = ()
 
     @property
     def outgoing(self) -> tuple[EventBatch, ...]:

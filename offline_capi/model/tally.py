@@ -136,6 +136,8 @@ class Tally:
     newest_sent: dict[str, int] = field(default_factory=dict)
     sendable_of: Counter[str] = field(default_factory=Counter)
     keys_of: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: What the checks of ``expect`` count, by label and client ("" for nobody's): see ``ExpectationCount``.
+    expected: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -180,6 +182,7 @@ class Tally:
             },
             self.sendable_of + other.sendable_of,
             {key: self.keys_of.get(key, 0) + other.keys_of.get(key, 0) for key in (*self.keys_of, *other.keys_of)},
+            self.expected + other.expected,
         )
 
     @property
@@ -289,6 +292,7 @@ class Tally:
             "newest_sent": dict(sorted(self.newest_sent.items())),
             "sendable_of": dict(sorted(self.sendable_of.items())),
             "keys_of": [[*key, n] for key, n in self.keys_of.items()],
+            "expected": [[*key, n] for key, n in sorted(self.expected.items())],
         }
 
     @classmethod
@@ -328,6 +332,7 @@ class Tally:
             newest_sent=dict(data.get("newest_sent", {})),
             sendable_of=Counter(data.get("sendable_of", {})),
             keys_of={(client, key): n for client, key, n in data.get("keys_of", ())},
+            expected=Counter({(label, client): n for label, client, n in data.get("expected", ())}),
         )
 
     @classmethod

@@ -40,7 +40,8 @@ class Recipe:
 
     ``window`` selects rows, see ``select_by_row``. ``clients`` are all that are configured; ``only_clients`` and
     ``only_rows`` narrow a run: other rows are left out as if they had not been read. ``frequent`` are values too common
-    to be a person's, by client, key and SHA-256. ``lookups`` are the upload's tables, **readable**.
+    to be a person's, by client, key and SHA-256. ``until`` is the end of the run's window, by which ``expect`` judges
+    what is fresh. ``lookups`` are the upload's tables, **readable**.
     """
 
     upload: Upload
@@ -52,6 +53,7 @@ class Recipe:
     only_clients: Collection[str] = ()
     only_rows: WantedRows | None = None
     frequent: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    until: datetime | None = None
     lookups: Mapping[str, LookupTable] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -65,6 +67,7 @@ class Recipe:
             platform.profile,
             platform.age_margin,
             platform.clock_skew,
+            until=window.until if window else None,
             **narrowed,
         )
 
@@ -79,8 +82,8 @@ class Recipe:
         }
 
     def map_batch(self, rows: SourceRows, firsts: FirstRows | None = None) -> MappedRows:
-        """All rows of the window, readable. ``firsts`` is what ``filter: first_of`` has seen in earlier batches."""
-        return map_rows(rows, self.upload, self.window, lookups=self.lookups, firsts=firsts)
+        """All rows of the window, readable. ``firsts``: what ``first_of`` and ``unique`` saw in earlier batches."""
+        return map_rows(rows, self.upload, self.window, lookups=self.lookups, firsts=firsts, until=self.until)
 
     def hash_batch(
         self,

@@ -24,6 +24,7 @@ from offline_capi.errors import ConfigError, SourceError
 from offline_capi.events import copy_for_pixels, split_by_age
 from offline_capi.guards.drift import DriftWatch
 from offline_capi.guards.duplicates import SeenKeys, StoreRepeats
+from offline_capi.guards.expectations import judge_expectations
 from offline_capi.guards.frequent_values import FrequentValues, group_junk_by_client
 from offline_capi.guards.quality_gates import can_stop, force_findings, judge_gates, list_trailing_days
 from offline_capi.identity import HashCache, inspect_identity
@@ -186,11 +187,12 @@ def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
 def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
     """The first batches here, the others in worker processes if the upload has any: small windows never start them.
 
-    Drift looks at the first rows, which are readable: they are prepared here. ``first_of`` needs all rows in one order.
+    Drift looks at the first rows, which are readable: they are prepared here. ``filter: first_of`` and
+    ``expect: unique`` need all rows in one order.
     """
     cache, firsts, clock = HashCache(), FirstRows(), run.services.clock
     batches = iter(read_rows(run.upload, run.window, run.services))
-    in_order = any(condition.first_of for condition in run.upload.filter)
+    in_order = any(one.first_of for one in run.upload.filter) or any(one.unique for one in run.upload.expect)
     processes = 0 if in_order else count_processes(run.upload.engine.processes)
     for number, rows in enumerate(batches, start=1):
         yield from run.recipe.prepare_batch(rows, clock(), firsts=firsts, cache=cache, observe=run.drift.observe)
@@ -231,7 +233,7 @@ def judge_before_sending(run: RunContext) -> None:
     """
     if run.only is not None:
         run.tally.gates = ()
-    elif can_stop(run.upload.gates):
+    elif can_stop(run.upload.gates, run.upload.expect):
         survey = Books(narrowed=run.is_narrowed, absent=run.tally.absent)
         deque(count_preparation(prepare_batches(run), survey), maxlen=0)
         run.tally.gates = judge_run(run, survey)
@@ -246,6 +248,7 @@ def judge_run(run: RunContext, books: Books) -> tuple[GateFinding, ...]:
     past = list_trailing_days((record.report for record in records if record.report), window, gates.days)
     active = {name for name, client in run.services.deployment.clients.items() if client.active}
     findings = judge_gates(gates, books.tally, window, past, active)
+    findings += judge_expectations(run.upload.expect, books.tally, window)
     return (*run.drift.findings, *(force_findings(findings) if run.force_gates else findings))
 
 

@@ -99,6 +99,8 @@ class Books:
         for drop in built.dropped:
             self.tally.dropped[(drop.key, drop.column, drop.cause)] += drop.count
         self.tally.profiles = tuple(sorted({*self.tally.profiles, *built.profiles}))
+        for one in built.expected:
+            self.tally.expected[one.label, self._named(one.client) or ""] += one.rows
         for note in built.noted:
             self.tally.noted[(note.key, note.column, note.what)] += note.count
         self.tally.warnings.update(built.warnings)

@@ -84,6 +84,14 @@ TABLE: dict[str, Outcome] = {
     "a gate is forced": Outcome(
         "complete", 0, rows=({}, NO), more="gates: {suppressed: {action: stop, max: 40%}}", options=("--force-gates",)
     ),
+    "a check of the rows stops": Outcome(
+        "partial", 1, "gate expect consent accepted stopped the run", rows=({}, NO),
+        more='expect: [{column: consent, accepted: ["yes"], action: stop}]',
+    ),
+    "a check of the rows warns": Outcome(
+        "complete", 0, "expect consent accepted: 1 of 2 rows fail", rows=({}, NO),
+        more='expect: [{column: consent, accepted: ["yes"]}]',
+    ),
     "a column drifts and may not": Outcome(
         "partial", 1, "gate drift consent stopped the run", rows=(GRANTED, GRANTED, {}), days_with_rows=1,
         more="drift: stop",

@@ -14,6 +14,7 @@ from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.guards.quality_gates import can_stop, force_findings, judge_gates, list_trailing_days
 from offline_capi.model import AbsentFile, Count, Fate, GateFinding, Reason, Tally, Window
 from offline_capi.pipeline import begin_run, reconcile, send_staged, stage_upload
+from tests.mapping.mapped import mapping
 from tests.support.night import PIXELS, Night, yesterday
 from tests.support.sales import SHOP, ZONE, noon, sale, sales_night, write
 from tests.support.sandbox_server import Sandbox
@@ -335,9 +336,12 @@ def test_a_finding_names_the_figure_and_the_days_it_is_compared_with() -> None:
 
 
 def test_only_a_gate_that_stops_costs_a_second_reading() -> None:
-    assert not can_stop(Gates())
+    warns, stops = mapping(expect=[{"unique": "id"}, {"unique": "at", "action": "stop"}]).expect
+
+    assert not can_stop(Gates(), [warns])
     assert can_stop(Gates.model_validate({"expired": "stop"}))
     assert can_stop(Gates.model_validate({"suppressed": "stop"}))
+    assert can_stop(Gates(), [warns, stops])
 
 
 # ---------------------------------------------------------------------------------------------- whole nights
