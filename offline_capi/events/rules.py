@@ -269,7 +269,7 @@ def _has_ids_without_type(facts: Facts) -> Mask:
 
 # ---------------------------------------------------------------------------------------------- the tables
 
-_REJECTED, _DEFERRED, _EXPIRED = Fate.INVALID, Fate.DEFERRED, Fate.EXPIRED
+_INVALID, _DEFERRED, _EXPIRED = Fate.INVALID, Fate.DEFERRED, Fate.EXPIRED
 _EVENT_PAGE = "D:parameters/server-event"
 _ATTRIBUTION_PAGE = "D:guides/append-attribution"
 _ATTRIBUTION_NUMBERS = ("touchpoint_ts", "attribution_share", "attribution_value")  # required in addition to ad_id
@@ -286,77 +286,77 @@ RULES: tuple[Rule, ...] = (
         _restrict_to_attribution(_is_attributed_too_late),
         _ATTRIBUTION_PAGE,
     ),
-    Rule(Reason.MISSING_TIME, "event.time", _REJECTED, _has_no_time, _EVENT_PAGE),
-    Rule(Reason.FUTURE, "event.time", _REJECTED, _is_in_future, "100/2804004; RS PR #3376"),
-    Rule(Reason.MISSING_VALUE, "event.name", _REJECTED, partial(_empty, "event_name"), _EVENT_PAGE),
-    Rule(Reason.MISSING_EVENT_ID, "event.id", _REJECTED, partial(_empty, "event_id"), "ours: promise P2"),
-    Rule(Reason.MISSING_VALUE, "event.action_source", _REJECTED, partial(_empty, "action_source"), _EVENT_PAGE),
-    Rule(Reason.UNKNOWN_VALUE, "event.action_source", _REJECTED, _has_unknown_source, "SDK action_source.py"),
-    Rule(Reason.UNREADABLE_VALUE, "event.opt_out", _REJECTED, _has_unreadable_flag, _EVENT_PAGE),
-    Rule(Reason.NO_IDENTIFIER, "user_data", _REJECTED, _has_no_identifier, _EVENT_PAGE),
-    Rule(Reason.TOO_LITTLE_DATA, "user_data", _REJECTED, _has_too_little, "D:best-practices; 100/2804050"),
-    Rule(Reason.PURCHASE_WITHOUT_VALUE, "custom_data.value", _REJECTED, partial(_lacks, "value"), "100/2804009"),
-    Rule(Reason.VALUE_WITHOUT_CURRENCY, "custom_data.currency", _REJECTED, _has_value_without_currency, "100/2804023"),
-    Rule(Reason.BAD_CURRENCY, "custom_data.currency", _REJECTED, _has_bad_currency, "D:parameters/custom-data"),
-    Rule(Reason.MISSING_VALUE, "custom_data.predicted_ltv", _REJECTED, partial(_lacks, "predicted_ltv"), _LTV_PAGE),
-    Rule(Reason.MISSING_VALUE, "event.original_event", _REJECTED, partial(_lacks, "original_event_data"), _LTV_PAGE),
+    Rule(Reason.MISSING_TIME, "event.time", _INVALID, _has_no_time, _EVENT_PAGE),
+    Rule(Reason.FUTURE, "event.time", _INVALID, _is_in_future, "100/2804004; RS PR #3376"),
+    Rule(Reason.MISSING_VALUE, "event.name", _INVALID, partial(_empty, "event_name"), _EVENT_PAGE),
+    Rule(Reason.MISSING_EVENT_ID, "event.id", _INVALID, partial(_empty, "event_id"), "ours: promise P2"),
+    Rule(Reason.MISSING_VALUE, "event.action_source", _INVALID, partial(_empty, "action_source"), _EVENT_PAGE),
+    Rule(Reason.UNKNOWN_VALUE, "event.action_source", _INVALID, _has_unknown_source, "SDK action_source.py"),
+    Rule(Reason.UNREADABLE_VALUE, "event.opt_out", _INVALID, _has_unreadable_flag, _EVENT_PAGE),
+    Rule(Reason.NO_IDENTIFIER, "user_data", _INVALID, _has_no_identifier, _EVENT_PAGE),
+    Rule(Reason.TOO_LITTLE_DATA, "user_data", _INVALID, _has_too_little, "D:best-practices; 100/2804050"),
+    Rule(Reason.PURCHASE_WITHOUT_VALUE, "custom_data.value", _INVALID, partial(_lacks, "value"), "100/2804009"),
+    Rule(Reason.VALUE_WITHOUT_CURRENCY, "custom_data.currency", _INVALID, _has_value_without_currency, "100/2804023"),
+    Rule(Reason.BAD_CURRENCY, "custom_data.currency", _INVALID, _has_bad_currency, "D:parameters/custom-data"),
+    Rule(Reason.MISSING_VALUE, "custom_data.predicted_ltv", _INVALID, partial(_lacks, "predicted_ltv"), _LTV_PAGE),
+    Rule(Reason.MISSING_VALUE, "event.original_event", _INVALID, partial(_lacks, "original_event_data"), _LTV_PAGE),
     Rule(
         Reason.MISSING_VALUE,
         "event.attribution_data",
-        _REJECTED,
+        _INVALID,
         partial(_lacks, "attribution_data"),
         _ATTRIBUTION_PAGE,
     ),
     Rule(
         Reason.MISSING_VALUE,
         "event.attribution_data",
-        _REJECTED,
+        _INVALID,
         _restrict_to_attribution(_is_unattributed),
         _ATTRIBUTION_PAGE,
     ),
     Rule(
         Reason.TOUCHPOINT_TOO_LATE,
         "event.attribution_data.touchpoint_ts",
-        _REJECTED,
+        _INVALID,
         _restrict_to_attribution(_is_touched_after),
         _ATTRIBUTION_PAGE,
     ),
     Rule(
         Reason.BAD_SHARE,
         "event.attribution_data.attribution_share",
-        _REJECTED,
+        _INVALID,
         _restrict_to_attribution(_has_bad_share),
         _ATTRIBUTION_PAGE,
     ),
     Rule(
         Reason.MISSING_VALUE,
         "event.source_url",
-        _REJECTED,
+        _INVALID,
         partial(_is_strictly_without, "event_source_url"),
         "D:parameters; the upload: event.strict_website",
     ),
     Rule(
         Reason.MISSING_VALUE,
         "user_data.client_user_agent",
-        _REJECTED,
+        _INVALID,
         partial(_is_strictly_without, "client_user_agent"),
         "D:parameters; the upload: event.strict_website",
     ),
-    Rule(Reason.UNREADABLE_VALUE, "event.source_url", _REJECTED, _has_no_address, _EVENT_PAGE),
-    Rule(Reason.UNREADABLE_VALUE, "custom_data.store_data", _REJECTED, _has_bad_store_code, "D:offline-events"),
-    Rule(Reason.MISSING_VALUE, "event.app_data", _REJECTED, _has_no_device, "D:parameters/app-data; 100/2804043"),
+    Rule(Reason.UNREADABLE_VALUE, "event.source_url", _INVALID, _has_no_address, _EVENT_PAGE),
+    Rule(Reason.UNREADABLE_VALUE, "custom_data.store_data", _INVALID, _has_bad_store_code, "D:offline-events"),
+    Rule(Reason.MISSING_VALUE, "event.app_data", _INVALID, _has_no_device, "D:parameters/app-data; 100/2804043"),
     Rule(
         Reason.MISSING_VALUE,
         "event.messaging_channel",
-        _REJECTED,
+        _INVALID,
         partial(_is_from_without, MESSAGING, "messaging_channel"),
         "D:business-messaging; 100/2804063",
     ),
-    Rule(Reason.UNKNOWN_VALUE, "event.name", _REJECTED, _is_unknown_to_messaging, "D:business-messaging; 100/2804066"),
+    Rule(Reason.UNKNOWN_VALUE, "event.name", _INVALID, _is_unknown_to_messaging, "D:business-messaging; 100/2804066"),
 )
 
 TOO_LARGE = Rule(
-    Reason.TOO_LARGE, "event", _REJECTED, Facts.mask_none, "ours: limits of a request; decided on the bytes"
+    Reason.TOO_LARGE, "event", _INVALID, Facts.mask_none, "ours: limits of a request; decided on the bytes"
 )
 
 WARNINGS: tuple[Warn, ...] = (
