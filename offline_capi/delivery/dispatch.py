@@ -51,7 +51,7 @@ class ClaimResult(Protocol):
 
 
 class Claims(Protocol):
-    """Writes the intent; see ``ledger.Ledger.claim``."""
+    """Writes the intent; see ``ledger.Journal.claim``."""
 
     def __call__(self, wanted: Request, *, replaces: str | None = None) -> ClaimResult: ...
 

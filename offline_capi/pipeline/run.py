@@ -77,7 +77,7 @@ def run_upload(
             events = skip_settled(events, run)  # the ledger knows what was sent
             events = defer_stopped(events, run)  # quality gates and drift
             send_events(events, run)  # claim in the ledger, POST, record the answer
-            run.tally.vanished = run.past.owed.unmet
+            run.tally.vanished = run.past.owed.unmet  # owed by earlier runs, and no longer in the source
             run.tally.gates = judge_run(run, run.books)
             if not test_event_code:
                 learn_shapes(run)

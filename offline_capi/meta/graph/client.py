@@ -90,7 +90,9 @@ class GraphClient:
         family: Family | None = None,
         **fields: Any,
     ) -> Response:
-        """Make any other call. Raises ``TemporaryError`` without a response.
+        """Make any other call, once: only requests with events are tried again (``delivery.retry``).
+
+        Raises ``TemporaryError`` without a response.
 
         The path decides the version, unless ``family`` does.
         """
