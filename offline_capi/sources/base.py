@@ -1,6 +1,7 @@
 """What every kind of source can do, what it needs from outside, and which class reads which settings.
 
-A new kind is a settings class, a module here that implements ``Source``, and a line of ``READERS``.
+A new kind is a settings class that is a member of ``config.source.SourceSettings``, a module here that implements
+``Source``, and a line of ``READERS``; CONTRIBUTING.md has the steps.
 """
 
 from __future__ import annotations

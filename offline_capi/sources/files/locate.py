@@ -27,7 +27,8 @@ SETTING = "source.path"
 #: Where relative paths begin unless a project folder is given: at that of the process.
 HERE = Path()
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4", ".zip": "zip"}
-FORMATS = {
+#: What the end of a file's name says of its format; ``files.FORMATS`` has how each format is read.
+FORMAT_BY_SUFFIX = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -207,5 +208,5 @@ def _locate(fs: Any, path: str, base: str, source: FileSource) -> FileLocation:
     pure = PurePosixPath(path)
     compression = COMPRESSIONS.get(pure.suffix.lower())
     suffix = (pure.with_suffix("") if compression else pure).suffix.lower()
-    file_format = FORMATS.get(suffix, "auto") if source.format == "auto" else source.format
+    file_format = FORMAT_BY_SUFFIX.get(suffix, "auto") if source.format == "auto" else source.format
     return FileLocation(fs, path, origin, file_format, compression, source.max_ratio, source.max_unpacked_gib)

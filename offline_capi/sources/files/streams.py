@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
-from offline_capi.sources.files.locate import COMPRESSIONS, FORMATS, FileLocation
+from offline_capi.sources.files.locate import COMPRESSIONS, FORMAT_BY_SUFFIX, FileLocation
 from offline_capi.storage.filesystem import HOW_TO_REACH, UNUSABLE, is_fault_of_store
 
 __all__ = [
@@ -76,12 +76,12 @@ class _Unpacked:
     closed = False
 
     def __init__(self, stream: Any, location: FileLocation, packed: int) -> None:
-        self._stream, self._locate, self._packed, self._read = stream, location, packed, 0
+        self._stream, self._location, self._packed, self._read = stream, location, packed, 0
 
     def read(self, size: int) -> bytes:
         chunk = bytes(self._stream.read(size))
         self._read += len(chunk)
-        check_unpacked(self._read, self._packed, self._locate)
+        check_unpacked(self._read, self._packed, self._location)
         return chunk
 
     def close(self) -> None:
@@ -230,17 +230,19 @@ def _format_of_name(name: str) -> str | None:
     pure = PurePosixPath(name)
     while pure.suffix.lower() in COMPRESSIONS:
         pure = pure.with_suffix("")
-    return FORMATS.get(pure.suffix.lower())
+    return FORMAT_BY_SUFFIX.get(pure.suffix.lower())
 
 
 def _agreed(location: FileLocation, found: str | None, by_name: str | None, declared: str) -> str:
     if declared == "auto":
         if found or by_name:
             return found or str(by_name)
+        *others, last = dict.fromkeys(FORMAT_BY_SUFFIX.values())
         raise SourceError(
             f"file {location.origin}: neither its name nor its first bytes tell its format. Known names:"
-            f" {', '.join(FORMATS)}, each also with {', '.join(COMPRESSIONS)}.\nSet source.format to csv, jsonl,"
-            " parquet or excel, or name the files with a pattern such as *.csv. Nothing was sent; repeating is safe."
+            f" {', '.join(FORMAT_BY_SUFFIX)}, each also with {', '.join(COMPRESSIONS)}.\nSet source.format to"
+            f" {', '.join(others)} or {last}, or name the files with a pattern such as *.csv. Nothing was sent;"
+            " repeating is safe."
         )
     if found in ("parquet", "excel") and declared != found:
         raise SourceError(
