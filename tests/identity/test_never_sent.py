@@ -14,6 +14,7 @@ from offline_capi.config.client import Client, ExternalIdPolicy
 from offline_capi.config.types import SecretRef
 from offline_capi.events.payload import build_bodies
 from offline_capi.identity import PROFILES, HashCache, hash_identity
+from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import LIST_SEPARATOR, HashedRows, IdentityColumn, MappedRows
 
 TODAY = datetime.now(UTC).date()
@@ -158,6 +159,17 @@ def test_contact_details_never_leave_in_clear_text(key: str) -> None:
     blanks = key in ("anon_id", "ctwa_clid")  # these take no value with a blank anyway
     assert told["readable_email"] == 2
     assert told["readable_phone"] == (2 if blanks else 3)
+
+
+@pytest.mark.parametrize("key", [key for key, facts in USER_DATA_KEYS.items() if facts.hashing != "always"])
+def test_no_key_that_travels_unhashed_lets_a_contact_detail_through(key: str) -> None:
+    """Whatever its kind: a new one whose rule takes any text has to be in ``clear_text.ANYTHING``."""
+    raw = _client(external_id=ExternalIdPolicy(send="raw"))
+    written = ("ann@example.net", "+16505551212", "650-555-1212", "ann%40example.net")
+
+    assert _sent(_hash(raw, **{key: _column(*written)}), key) == [[None] * len(written)], (
+        f"identity/clear_text.py: ANYTHING lacks the kind {USER_DATA_KEYS[key].kind}"
+    )
 
 
 def test_an_address_as_external_id_is_fine_where_it_is_hashed() -> None:

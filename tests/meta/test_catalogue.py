@@ -69,7 +69,9 @@ def test_every_key_of_the_catalogue_has_a_rule_in_the_sandbox(key: str) -> None:
 
 @pytest.mark.parametrize("key", USER_DATA_KEYS)
 def test_every_key_of_the_catalogue_has_a_way_from_column_to_payload(key: str) -> None:
-    facts, value = USER_DATA_KEYS[key], EXAMPLES[USER_DATA_KEYS[key].kind]
+    facts = USER_DATA_KEYS[key]
+    assert facts.kind in EXAMPLES, f"tests/meta/test_catalogue.py has no example of the kind {facts.kind}"
+    value = EXAMPLES[facts.kind]
 
     sent = _send({key: "c"}, value)[key]
 
