@@ -145,9 +145,14 @@ class Delivery(Node):
     max_bytes: int = Field(MAX_REQUEST_BYTES, ge=10_000, description="bytes a request; Meta publishes no limit")
     concurrency: int = Field(4, ge=1, le=16, description="requests in flight for one client")
     in_flight: int = Field(8, ge=1, le=64, description="requests in flight over all clients")
-    timeout: Duration = timedelta(seconds=60)
-    max_tries: int = Field(6, ge=1, le=20)
-    max_wait: Duration = timedelta(minutes=10)
+    timeout: Duration = Field(timedelta(seconds=60), description="how long one try waits for Meta's answer")
+    max_tries: int = Field(
+        6, ge=1, le=20, description="tries of one request, the first included; only faults that pass are tried again"
+    )
+    max_wait: Duration = Field(
+        timedelta(minutes=10),
+        description="no try of a request begins later than this, waits that Meta asks for included",
+    )
     upload_tag: Annotated[str, Field(min_length=1), AfterValidator(_check_tag)] | None = Field(
         None,
         description="goes out with every request; names offline uploads in Meta's tools. {upload}, {client}, {since}, "
