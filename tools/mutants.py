@@ -66,7 +66,7 @@ _NIGHTS = (
 )
 ROOMS: dict[str, Room] = {
     "delivery": Room(
-        ["offline_capi/delivery"],
+        ["offline_capi/delivery", "offline_capi/meta/graph"],
         [
             "tests/delivery",
             "--ignore=tests/delivery/test_killed_upload.py",
@@ -98,8 +98,13 @@ ROOMS: dict[str, Room] = {
         ["tests/audit", "tests/end_to_end/test_promises.py"],
     ),
     "events": Room(
-        ["offline_capi/events"],
-        ["tests/events", "tests/end_to_end/test_golden.py"],
+        ["offline_capi/events", "offline_capi/guards/duplicates.py", "offline_capi/guards/key_set.py"],
+        [
+            "tests/events",
+            "tests/guards/test_duplicates.py",
+            "tests/guards/test_store_repeats.py",
+            "tests/end_to_end/test_golden.py",
+        ],
         ["tests/end_to_end/test_promises.py"],
     ),
     "staging": Room(
