@@ -120,7 +120,12 @@ def test_a_client_may_have_several_parts_and_they_are_read_in_order(tmp_path: Pa
         staged.write(batch(["other"], client="north,1"))
 
     unit = StagedEvents("run", "north", tuple(stage.events_path("run", "north", part) for part in sorted(parts)), 4)
-    assert [ids_of(events) for events in stage.read_events(unit, 9)] == [["north-0"], ["north-1"], ["north-2"], ["north-10"]]
+    assert [ids_of(events) for events in stage.read_events(unit, 9)] == [
+        ["north-0"],
+        ["north-1"],
+        ["north-2"],
+        ["north-10"],
+    ]
     everything = [id_ for events in stage.read_all_events("run") for id_ in ids_of(events)]
     assert everything == ["north-0", "north-1", "north-2", "north-10", "other"]
     stage.purge_events("run")
