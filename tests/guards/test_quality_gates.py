@@ -46,6 +46,7 @@ def found(gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]]) ->
     return [(finding.gate, finding.action) for finding in judge_gates(settings, tally, TONIGHT, days)]
 
 
+GATES = Gates()
 LAST_WEEK = [report(days_ago) for days_ago in range(1, 8)]
 
 
@@ -264,6 +265,13 @@ def test_a_night_without_rows_is_told_apart_from_a_small_one(
     gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]], expected: list[tuple[str, str]]
 ) -> None:
     assert found(gates, tally, reports) == expected
+
+
+def test_a_night_without_rows_is_told_with_what_is_usual() -> None:
+    (finding,) = judge_gates(GATES, books(read=0), TONIGHT, list_trailing_days(LAST_WEEK, TONIGHT, GATES.days))
+
+    assert finding.sentence.startswith("rows: no row was read, usual are ")
+    assert (finding.gate, finding.client) == ("rows", None)
 
 
 def empty(days_ago: int, action: str | None = None) -> dict[str, Any]:
