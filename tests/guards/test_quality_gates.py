@@ -159,6 +159,17 @@ def test_a_volume_of_the_upload_names_the_client_that_moved_it_most() -> None:
     assert finding.sentence.endswith("; most of it by acme: 1,200 rows, usual are 1,000")
 
 
+def test_a_value_of_the_upload_names_nobody_by_rows() -> None:
+    settings, tonight = Gates.model_validate(VALUE), by_client(acme=1200, beta=600)
+    days = list_trailing_days(week(acme=1000, beta=500), TONIGHT, settings.days)
+    tonight.value["EUR"] += 9000  # of rows that name no client
+
+    (finding,) = judge_gates(settings, tonight, TONIGHT, days)
+
+    assert (finding.gate, finding.client) == ("value EUR", None)
+    assert finding.sentence.endswith("gates.value allows 50% to 300%")
+
+
 def test_of_one_client_it_names_nobody() -> None:
     settings = Gates.model_validate(VOLUME)
     days = list_trailing_days(week(acme=100), TONIGHT, settings.days)
