@@ -72,7 +72,12 @@ ROOMS: dict[str, Room] = {
             "--ignore=tests/delivery/test_killed_upload.py",
             "--ignore=tests/delivery/test_thousand_runs.py",
         ],
-        ["tests/delivery/test_thousand_runs.py", "tests/end_to_end/test_promises.py", "tests/end_to_end/test_chaos.py"],
+        [
+            "tests/runtime/test_telemetry.py",
+            "tests/delivery/test_thousand_runs.py",
+            "tests/end_to_end/test_promises.py",
+            "tests/end_to_end/test_chaos.py",
+        ],
     ),
     "ledger": Room(
         ["offline_capi/ledger"],

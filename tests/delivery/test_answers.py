@@ -77,6 +77,15 @@ def test_p06_a_code_decides_and_not_the_status(
     assert (verdict.action, verdict.entry and verdict.entry.scope) == (action, scope)
 
 
+@pytest.mark.parametrize(
+    ("codes", "action"),
+    [((-99, -1), RETRY), ((200, 299), STOP), ((80000, 80099), WAIT), ((0, 199, 300, 79999, 80100), ISOLATE)],
+)
+def test_p06_a_code_without_a_row_is_judged_by_its_family(codes: tuple[int, ...], action: Action) -> None:
+    for code in codes:
+        assert classify_response(parse_response(400, {}, error_body(code)), 10).action is action, code
+
+
 @pytest.mark.parametrize("subcode", EVENT_FAULTS)
 def test_p04_a_fault_of_an_event_is_isolated(subcode: int) -> None:
     verdict = classify_response(parse_response(400, {}, error_body(100, subcode)), 10)
