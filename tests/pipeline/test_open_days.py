@@ -157,6 +157,20 @@ def test_p20_a_day_that_a_gate_stopped_keeps_no_other_day_from_it(nights: Nights
     assert (balances(mended), nights.states()) == (["2 read = 2 sent"], "complete complete")
 
 
+def test_p20_settle_can_force_the_gate_that_stopped_a_day(nights: Nights) -> None:
+    nights.night.write("dags/uploads/sales.yml", UPLOAD + "gates: {invalid: {max: 10%, action: stop}}\n")
+    nights.write(0, [*nights.sell(0, "a"), *nights.sell(0, "x", amount="much")])
+    nights.run(0)
+
+    stopped, forced = nights.settle(), nights.settle(force_gates=True)
+
+    assert (balances(stopped), balances(forced)) == (
+        ["2 read = 1 invalid + 1 deferred"],
+        ["2 read = 1 sent + 1 invalid"],
+    )
+    assert nights.states() == "complete"
+
+
 def test_p20_a_day_whose_source_fails_keeps_no_other_day_from_its_turn(nights: Nights) -> None:
     for number in range(3):
         nights.write(number, nights.sell(number, f"s{number}"))
