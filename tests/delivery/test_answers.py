@@ -129,7 +129,10 @@ def test_p06_not_transient_does_not_override_a_throttle_nor_transient_a_permanen
         (500, b'{"error": {"message": "without a code"}}', RETRY),
         (429, b"", WAIT),
         (413, b"", ISOLATE),
-        (302, b"<html>moved</html>", STOP),
+        *((status, b"<html>moved</html>", STOP) for status in (300, 302, 399)),
+        *((status, b"{}", RETRY) for status in (299, 500, 599)),
+        *((status, b"{}", STOP) for status in (300, 399, 400, 499)),
+        *((status, b'{"events_received": 10}', action) for status, action in ((199, RETRY), (300, STOP), (400, STOP))),
         (404, b"{}", STOP),
         (401, b"", STOP),
     ],
@@ -138,6 +141,11 @@ def test_p06_an_answer_without_meta_s_words_is_judged_by_its_status(status: int,
     verdict = classify_response(parse_response(status, {}, body), 10)
 
     assert (verdict.accepted, verdict.action) == (False, action)
+
+
+@pytest.mark.parametrize("status", [200, 299])
+def test_every_status_of_a_success_may_carry_the_count(status: int) -> None:
+    assert classify_response(parse_response(status, {}, b'{"events_received": 10}'), 10).accepted
 
 
 @pytest.mark.parametrize("body", [b'{"events_received": 3}', b'{"events_received":"3","messages":[]}'])
