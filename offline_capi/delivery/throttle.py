@@ -42,10 +42,10 @@ class Throttles:
     client: Throttle
     everybody: Throttle
     slots: Semaphore
-    is_cancelled: Callable[[], bool] = lambda: False
-    turn_at: float = 0.0
-    interval_s: float = 0.0
-    on_retry: Callable[[], None] = lambda: None
+    is_cancelled: Callable[[], bool]
+    turn_at: float
+    interval_s: float
+    on_retry: Callable[[], None]
 
     def choose(self, scope: Scope) -> Throttle:
         return self.everybody if scope is Scope.APP else self.client

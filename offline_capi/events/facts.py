@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -215,8 +215,9 @@ def _parse_numbers(strings: Any) -> Any:
 # ---------------------------------------------------------------------------------------------- days
 
 _QUARTER_S = 900  # Offsets from UTC have been multiples of a quarter of an hour since 1972.
-_FIRST_QUARTER = -(62_135_596_800 - 86_400) // _QUARTER_S  # years 1 to 9999, a day inside datetime's limits
-_LAST_QUARTER = (253_402_300_799 - 2 * 86_400) // _QUARTER_S
+# No zone is a day away from UTC, so that all of these have a local date that datetime holds.
+_FIRST_QUARTER = int(datetime(1, 1, 2, tzinfo=UTC).timestamp()) // _QUARTER_S
+_LAST_QUARTER = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) // _QUARTER_S
 
 
 def compute_local_days(seconds: Any, zone: str) -> Any:

@@ -113,7 +113,7 @@ def _has_too_little(facts: Facts) -> Mask:
 def _lacks(parameter: str, facts: Facts) -> Mask:
     """A standard event without what it needs."""
     needing = facts.match_names(frozenset(list_events_requiring(parameter)).__contains__)
-    return needing & ~facts.has(parameter) if needing.any() else needing
+    return needing & ~facts.has(parameter)
 
 
 def _has_value_without_currency(facts: Facts) -> Mask:

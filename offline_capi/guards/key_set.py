@@ -31,7 +31,7 @@ _REST_BITS = 16
 #: Keys that are merged at a time: some copies of them come and go.
 _MERGE_STEP_KEYS = 16_384
 #: The position of a key that was not there before.
-NO_POSITION = np.uint64(2**64 - 1)
+NO_POSITION = np.uint64(np.iinfo(np.uint64).max)
 _RECORD_BYTES = 24  # in a file: two halves, and the position
 
 Uint64Array = NDArray[np.uint64]

@@ -125,8 +125,8 @@ class PastRun:
     covered: Window | None
     started_at: datetime
     debts: tuple[Debt, ...] | None
-    status: str = "complete"
-    alive: bool = False
+    status: str
+    alive: bool
 
     @property
     def is_nightly(self) -> bool:

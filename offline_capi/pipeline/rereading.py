@@ -132,7 +132,7 @@ def keys_of_rows(rows: HashedRows, pixels: Mapping[str, Collection[str]]) -> Ite
     Null where a row has no event id, no name, or a client without so many pixels.
     """
     names, ids = rows.event.get("event_name"), rows.event.get("event_id")
-    if names is None or ids is None or not len(rows):
+    if names is None or ids is None:
         return
     clients = rows.client.cast(pa.string()).dictionary_encode()
     theirs = [sorted(pixels.get(name or "", ())) for name in clients.dictionary.to_pylist()]

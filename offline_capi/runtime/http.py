@@ -95,15 +95,13 @@ class HttpClient:
         token in the open: tracebacks may be shown with them.
         """
         headers = {**self._headers, "Content-Length": str(sum(map(len, request.body))), **request.headers}
-        return self._send("POST", request.path, _Body(request.body), headers, self._timeout)
+        return self._send("POST", request.path, _Body(request.body), headers)
 
-    def head(self, path: str, *, timeout: float) -> HttpAnswer:
+    def head(self, path: str) -> HttpAnswer:
         """Ask for the headers of an answer only, without a token. Raises ``NotSentError`` where none came."""
-        return self._send("HEAD", path, _Body(()), self._headers, timeout)
+        return self._send("HEAD", path, _Body(()), self._headers)
 
-    def _send(
-        self, method: Literal["POST", "HEAD"], path: str, body: _Body, headers: Mapping[str, str], timeout: float
-    ) -> HttpAnswer:
+    def _send(self, method: Literal["POST", "HEAD"], path: str, body: _Body, headers: Mapping[str, str]) -> HttpAnswer:
         try:
             answer = self._http.urlopen(
                 method,
@@ -112,8 +110,8 @@ class HttpClient:
                 headers=headers,
                 retries=False,
                 redirect=False,
-                timeout=timeout,
-                pool_timeout=timeout,
+                timeout=self._timeout,
+                pool_timeout=self._timeout,
                 preload_content=False,
             )
             try:

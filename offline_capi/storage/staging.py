@@ -196,7 +196,7 @@ class Stage:
     def undelivered_path(self, run_id: str) -> str:
         return self.path(run_id, "undelivered.parquet")
 
-    def events_path(self, run_id: str, client: str, part: int = 0) -> str:
+    def events_path(self, run_id: str, client: str, part: int) -> str:
         """Part 0 has no number: earlier versions named their only file so, and a repeated task replaces it."""
         number = f"{_PART_MARK}{part}" if part else ""
         return self.path(run_id, f"events-{quote(client, safe='')}{number}.parquet")
@@ -267,10 +267,9 @@ class Stage:
             return None
         with self.filesystem.open(path, "rb") as file:
             table = pq.read_table(file)
-        place = table.schema.get_field_index("fate")
-        if place < 0:
+        if "fate" not in table.schema.names:
             return table
-        fates = table["fate"]
+        place, fates = table.schema.get_field_index("fate"), table["fate"]
         for former, fate in FORMER_FATES.items():
             fates = pc.if_else(pc.equal(fates, former), fate.value, fates)
         return table.set_column(place, table.schema.field(place), fates)
@@ -288,8 +287,8 @@ class Stage:
         """When a run began, by its id; where that says nothing, when this file of it was written."""
         with suppress(ValueError):
             return datetime.strptime(run_id.split("-")[0], RUN_ID_TIME).replace(tzinfo=UTC)
-        written_at: datetime = self.filesystem.modified(path)
-        return written_at.replace(tzinfo=UTC) if written_at.tzinfo is None else written_at
+        written_at: datetime = self.filesystem.modified(path)  # of webhdfs local time, without a zone
+        return written_at.astimezone(UTC)
 
     def remove(self, path: str) -> None:
         """Remove a file, and its run's folder with the last one; another process may have done it already."""

@@ -34,7 +34,7 @@ def stage(tmp_path: Path) -> Stage:
 
 def staged(stage: Stage, events: dict[str, int], *runs: str) -> list[StagedEvents]:
     return [
-        StagedEvents(run, client, (stage.events_path(run, client),), count)
+        StagedEvents(run, client, (stage.events_path(run, client, 0),), count)
         for run in runs or ("r-1",)
         for client, count in events.items()
     ]

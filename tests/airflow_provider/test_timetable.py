@@ -136,6 +136,13 @@ def test_a_schedule_that_would_lose_days_is_refused(cron):
         DailyPartitionTimetable(cron, timezone="UTC").validate()
 
 
+@pytest.mark.parametrize("cron", ["61 3 * * *", "0 25 * * *", "x 3 * * *"])
+def test_a_time_that_no_day_has_is_refused(cron):
+    """By Airflow, whose own check comes before that of the days."""
+    with pytest.raises(AirflowTimetableInvalid, match="not acceptable"):
+        DailyPartitionTimetable(cron, timezone="UTC").validate()
+
+
 def test_a_backfill_from_a_time_that_is_not_midnight_begins_with_the_next_whole_day():
     ends = (datetime(2026, 11, 3, 6, tzinfo=UTC), datetime(2026, 11, 5, 6, tzinfo=UTC))
 

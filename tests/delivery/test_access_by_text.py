@@ -55,11 +55,18 @@ def test_p04_code_100_that_speaks_of_an_event_is_isolated(message: str) -> None:
     assert classify_response(parse_response(400, {}, error_body(100, message=message)), 8).action is Action.ISOLATE
 
 
-@pytest.mark.parametrize("subcode", [2804019, 2804999, 2804003])
+@pytest.mark.parametrize("subcode", [2804000, 2804019, 2804999, 2804003])
 def test_p04_a_subcode_of_events_is_believed_whatever_the_text_says(subcode: int) -> None:
     body = error_body(100, subcode, message="(#100) Missing permissions")
 
     assert classify_response(parse_response(400, {}, body), 8).action is Action.ISOLATE
+
+
+@pytest.mark.parametrize("subcode", [2803999, 2805000])
+def test_p04_an_unknown_subcode_beside_those_of_events_is_known_by_its_text(subcode: int) -> None:
+    body = error_body(100, subcode, message="(#100) Missing permissions")
+
+    assert classify_response(parse_response(400, {}, body), 8).action is Action.STOP
 
 
 @pytest.mark.parametrize("message", ACCESS[:2])
@@ -241,6 +248,14 @@ def test_a_code_is_explained_in_every_spelling(text: str) -> None:
 )
 def test_codes_and_subcodes_alone(text: str, numbers: tuple[int, int | None]) -> None:
     assert parse_code(text) == numbers
+
+
+def test_an_unknown_subcode_of_events_is_known_as_one_and_its_neighbours_are_not() -> None:
+    """meta-capi.md 6.3: of an unknown subcode only the family says whether it is about an event."""
+    first, last = 2804000, 2804999
+
+    assert [parse_code(str(number)) for number in (first, last)] == [(100, first), (100, last)]
+    assert [parse_code(str(number)) for number in (first - 1, last + 1)] == [(first - 1, None), (last + 1, None)]
 
 
 @pytest.mark.parametrize("text", ["", "abc", "100/abc", "1e3", "too_old", "100/1/2"])

@@ -77,6 +77,15 @@ def test_p06_a_code_decides_and_not_the_status(
     assert (verdict.action, verdict.entry and verdict.entry.scope) == (action, scope)
 
 
+@pytest.mark.parametrize(
+    ("codes", "action"),
+    [((-99, -1), RETRY), ((200, 299), STOP), ((80000, 80099), WAIT), ((0, 199, 300, 79999, 80100), ISOLATE)],
+)
+def test_p06_a_code_without_a_row_is_judged_by_its_family(codes: tuple[int, ...], action: Action) -> None:
+    for code in codes:
+        assert classify_response(parse_response(400, {}, error_body(code)), 10).action is action, code
+
+
 @pytest.mark.parametrize("subcode", EVENT_FAULTS)
 def test_p04_a_fault_of_an_event_is_isolated(subcode: int) -> None:
     verdict = classify_response(parse_response(400, {}, error_body(100, subcode)), 10)
@@ -120,7 +129,10 @@ def test_p06_not_transient_does_not_override_a_throttle_nor_transient_a_permanen
         (500, b'{"error": {"message": "without a code"}}', RETRY),
         (429, b"", WAIT),
         (413, b"", ISOLATE),
-        (302, b"<html>moved</html>", STOP),
+        *((status, b"<html>moved</html>", STOP) for status in (300, 302, 399)),
+        *((status, b"{}", RETRY) for status in (299, 500, 599)),
+        *((status, b"{}", STOP) for status in (300, 399, 400, 499)),
+        *((status, b'{"events_received": 10}', action) for status, action in ((199, RETRY), (300, STOP), (400, STOP))),
         (404, b"{}", STOP),
         (401, b"", STOP),
     ],
@@ -129,6 +141,11 @@ def test_p06_an_answer_without_meta_s_words_is_judged_by_its_status(status: int,
     verdict = classify_response(parse_response(status, {}, body), 10)
 
     assert (verdict.accepted, verdict.action) == (False, action)
+
+
+@pytest.mark.parametrize("status", [200, 299])
+def test_every_status_of_a_success_may_carry_the_count(status: int) -> None:
+    assert classify_response(parse_response(status, {}, b'{"events_received": 10}'), 10).accepted
 
 
 @pytest.mark.parametrize("body", [b'{"events_received": 3}', b'{"events_received":"3","messages":[]}'])

@@ -102,6 +102,13 @@ def test_a_payload_is_json_with_the_bodies_as_they_are() -> None:
     }
 
 
+def test_an_envelope_has_no_byte_that_meta_does_not_need() -> None:
+    *_, end = make_payload(batch(["e"]), Envelope(partner_agent="acme_1_0", upload_tag="week 48"))
+
+    assert end == b'],"partner_agent":"acme_1_0","upload_tag":"week 48"}'
+    assert make_payload(batch(["e"]), Envelope())[-1] == b"]}"
+
+
 # ---------------------------------------------------------------------------------------------- deliver
 
 

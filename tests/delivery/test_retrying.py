@@ -94,6 +94,9 @@ def test_p06_an_endpoint_that_cannot_be_reached_is_tried_for_one_request_only(ni
     assert books.counts == {Fate.DEFERRED: 50}
     assert {outcome.reason for outcome in books.outcomes} == {Reason.UNREACHABLE}
     assert sum(outcome.tries for outcome in books.outcomes) == 6
+    (told,) = {outcome.explanation for outcome in books.outcomes}
+    assert night.url in told
+    assert "after 6 tries" in told
 
 
 def test_p06_a_fault_of_one_pixel_does_not_hold_the_others(night: Night, sandbox: Sandbox) -> None:

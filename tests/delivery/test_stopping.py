@@ -195,6 +195,7 @@ def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
         event_id for outcome in outcomes if outcome.fate is Fate.DEFERRED for event_id in ids_of(outcome.request.events)
     ]
     assert "e-3" in taken
+    assert {outcome.reason for outcome in outcomes if outcome.fate is Fate.DEFERRED} == {Reason.OTHER_RUN}
     assert sorted(deferred) == sorted(taken)
     assert sorted(event_id for outcome in outcomes for event_id in ids_of(outcome.request.events)) == names("e", 8)
 

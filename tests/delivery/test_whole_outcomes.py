@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from threading import Semaphore
 
 import pytest
 
@@ -155,7 +156,10 @@ def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_retried(
 def test_p08_whoever_is_closed_for_longer_holds_a_request_back(
     client: float, everybody: float, whose: Scope | None
 ) -> None:
-    time, throttles = FakeTime(), Throttles(Throttle(), Throttle(), slots=None)  # type: ignore[arg-type]  # nothing is posted
+    time = FakeTime()
+    throttles = Throttles(
+        Throttle(), Throttle(), Semaphore(), lambda: False, turn_at=0.0, interval_s=0.0, on_retry=lambda: None
+    )
     throttles.client.hold_for(client, time.clock)
     throttles.everybody.hold_for(everybody, time.clock)
 

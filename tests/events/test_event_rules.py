@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -611,6 +612,33 @@ def test_a_time_outside_the_calendar_has_no_day(rows_of: Rows, build: Build) -> 
 
     assert built.rejections.table["day"].to_pylist() == [None, None]
     assert built.rejections.table["fate"].to_pylist() == ["invalid", "expired"]
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Pacific/Kiritimati"])
+def test_a_time_at_the_end_of_the_calendar_has_a_day_where_every_zone_has_one(
+    rows_of: Rows, build: Build, zone: str
+) -> None:
+    """A day from the first and from the last moment that Python's dates know, as local time may be."""
+    first, last = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+    begins, ends = int(first.timestamp()), int(last.timestamp())
+
+    built = build(rows_of({"event_time": [begins - 1, begins, ends, ends + 900]}), zone=zone)
+
+    days = [moment.astimezone(ZoneInfo(zone)).date() for moment in (first, last)]
+    assert built.rejections.table["day"].to_pylist() == [None, *days, None]
+
+
+def test_the_books_get_every_row_of_a_client_whatever_becomes_of_it(rows_of: Rows, build: Build) -> None:
+    rows = rows_of(
+        {"event_name": ["Lead", None, "Lead", "Lead", "Lead"]},
+        client=["acme", "acme", "acme", "beta", "nobody"],
+        suppressed=[False, False, True, False, False],
+    )
+
+    built = build(rows)
+
+    assert (len(built.events), len(built.rejections), sum(built.suppressed.values())) == (2, 2, 1)
+    assert built.rows_of == {"acme": 3, "beta": 1}
 
 
 def test_the_books_get_value_and_currency(rows_of: Rows, build: Build) -> None:

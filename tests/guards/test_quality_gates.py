@@ -46,6 +46,7 @@ def found(gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]]) ->
     return [(finding.gate, finding.action) for finding in judge_gates(settings, tally, TONIGHT, days)]
 
 
+GATES = Gates()
 LAST_WEEK = [report(days_ago) for days_ago in range(1, 8)]
 
 
@@ -158,6 +159,17 @@ def test_a_volume_of_the_upload_names_the_client_that_moved_it_most() -> None:
     assert finding.sentence.endswith("; most of it by acme: 1,200 rows, usual are 1,000")
 
 
+def test_a_value_of_the_upload_names_nobody_by_rows() -> None:
+    settings, tonight = Gates.model_validate(VALUE), by_client(acme=1200, beta=600)
+    days = list_trailing_days(week(acme=1000, beta=500), TONIGHT, settings.days)
+    tonight.value["EUR"] += 9000  # of rows that name no client
+
+    (finding,) = judge_gates(settings, tonight, TONIGHT, days)
+
+    assert (finding.gate, finding.client) == ("value EUR", None)
+    assert finding.sentence.endswith("gates.value allows 50% to 300%")
+
+
 def test_of_one_client_it_names_nobody() -> None:
     settings = Gates.model_validate(VOLUME)
     days = list_trailing_days(week(acme=100), TONIGHT, settings.days)
@@ -264,6 +276,13 @@ def test_a_night_without_rows_is_told_apart_from_a_small_one(
     gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]], expected: list[tuple[str, str]]
 ) -> None:
     assert found(gates, tally, reports) == expected
+
+
+def test_a_night_without_rows_is_told_with_what_is_usual() -> None:
+    (finding,) = judge_gates(GATES, books(read=0), TONIGHT, list_trailing_days(LAST_WEEK, TONIGHT, GATES.days))
+
+    assert finding.sentence.startswith("rows: no row was read, usual are ")
+    assert (finding.gate, finding.client) == ("rows", None)
 
 
 def empty(days_ago: int, action: str | None = None) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_a_ledger_lives_where_the_search_path_of_its_url_leads(postgres_db: str)
     assert (tables_in(postgres_db, "capi"), tables_in(postgres_db, "public")) == (TABLES, set())
 
 
-@pytest.mark.parametrize("schema", ["capi", "Größe %s", "a\"b'; DROP TABLE run", "{settings}", "order"])
+@pytest.mark.parametrize("schema", ["capi", "Größe %s", "a\"b'; DROP TABLE run", "{settings}", "order", "s" * 63])
 def test_a_ledger_lives_in_the_schema_that_its_url_names(postgres_db: str, schema: str) -> None:
     """Made where it is missing, as a folder is for SQLite."""
     desk = Desk(asking(postgres_db, schema=schema))

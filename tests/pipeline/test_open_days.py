@@ -157,6 +157,20 @@ def test_p20_a_day_that_a_gate_stopped_keeps_no_other_day_from_it(nights: Nights
     assert (balances(mended), nights.states()) == (["2 read = 2 sent"], "complete complete")
 
 
+def test_p20_settle_can_force_the_gate_that_stopped_a_day(nights: Nights) -> None:
+    nights.night.write("dags/uploads/sales.yml", UPLOAD + "gates: {invalid: {max: 10%, action: stop}}\n")
+    nights.write(0, [*nights.sell(0, "a"), *nights.sell(0, "x", amount="much")])
+    nights.run(0)
+
+    stopped, forced = nights.settle(), nights.settle(force_gates=True)
+
+    assert (balances(stopped), balances(forced)) == (
+        ["2 read = 1 invalid + 1 deferred"],
+        ["2 read = 1 sent + 1 invalid"],
+    )
+    assert nights.states() == "complete"
+
+
 def test_p20_a_day_whose_source_fails_keeps_no_other_day_from_its_turn(nights: Nights) -> None:
     for number in range(3):
         nights.write(number, nights.sell(number, f"s{number}"))
@@ -262,6 +276,22 @@ def test_p20_a_day_too_old_for_meta_is_told_once(nights: Nights) -> None:
     assert nights.states().split() == ["closed", *["complete"] * 10]
 
 
+def test_p20_a_day_that_settle_finds_too_old_for_meta_is_told_once(nights: Nights) -> None:
+    nights.night.edit("dags/uploads/sales.yml", ("client: {column: brand", "max_age: 36h\nclient: {column: brand"))
+    nights.write(0, nights.sell(0, "a", "b", sold_at=nights.at(0, 23).isoformat()))
+    nights.write(1, nights.sell(1, "o1", brand="Outlet"))
+    nights.write(2, nights.sell(2, "o2", brand="Outlet"))
+    nights.sandbox.revoke(TOKEN)
+    nights.run(0)
+    nights.run(1)
+    nights.move_to(nights.at(2, 13))
+
+    told = [[(day.day, day.reasons) for day in nights.settle().closed] for _ in range(2)]
+
+    assert told == [[(FIRST, {"client_stopped": 2})], []]
+    assert (nights.run(2).report.problems, nights.states()) == ((), "closed complete complete")
+
+
 def test_p15_a_first_run_over_days_too_old_for_meta_owes_nothing_of_them(tmp_path: Path, sandbox: Sandbox) -> None:
     """The run reads them itself, and what came too late has its own fate."""
     nights = Nights(tmp_path, sandbox, FIRST, UNDATED)
@@ -326,6 +356,32 @@ def test_p20_what_left_the_source_is_told_by_the_run_that_reads_all_of_where_it_
     assert first.balance == "6 read = 6 deferred"
     lines = [" ".join(report.problems) for report in (one_day, rest)]
     assert [line.partition(" of earlier runs not in the source")[0] for line in lines] == told
+
+
+def test_p20_what_left_the_source_is_told_where_a_run_covers_some_hours(tmp_path: Path, sandbox: Sandbox) -> None:
+    """No whole day lies in them, so that the events are looked for by the hours that the earlier run covered."""
+    nights = Nights(tmp_path, sandbox, FIRST, UNDATED)
+    nights.write(0, nights.sell(0, "a", "gone"))
+    nights.sandbox.revoke(TOKEN)
+    nights.move_to(nights.at(0, 15))
+
+    def run(first: int, end: int) -> tuple[str, tuple[str, ...]]:
+        with nights.services() as services:
+            window = Window(nights.at(0, first), nights.at(0, end))
+            report = run_upload(services.deployment.uploads[NAME], window, services)
+        return report.balance, report.problems
+
+    before = run(10, 14)
+    nights.sandbox.grant(TOKEN, [PIXEL])
+    nights.write(0, nights.sell(0, "a"))
+
+    assert before[0] == "2 read = 2 deferred"
+    assert run(11, 13) == ("1 read = 1 sent", ())
+    assert run(10, 14) == (
+        "1 read = 1 already sent",
+        ("1 deferred of earlier runs not in the source any more: they are not sent",),
+    )
+    assert run(10, 14) == ("1 read = 1 already sent", ())
 
 
 def test_a_client_that_is_not_configured_opens_its_day_without_reading_it_again(nights: Nights) -> None:

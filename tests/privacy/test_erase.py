@@ -7,7 +7,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,8 +19,9 @@ from pyarrow import parquet
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import make_event_key
 from offline_capi.ledger import list_audit_entries
-from offline_capi.model import Fate, Window
+from offline_capi.model import Fate, HashedRows, Window
 from offline_capi.pipeline import Services, begin_run, find_report, reconcile, send_staged, stage_upload
+from offline_capi.pipeline.rereading import keys_of_rows
 from offline_capi.privacy import Erased, Person, erase_person, purge_expired
 from tests.support.night import Night, yesterday
 from tests.support.sales import OUTLET, SHOP, ZONE, Row, sale, sales_night, write
@@ -108,6 +109,8 @@ def test_p17_a_person_is_erased_by_any_key(night: Night, key: str, value: str) -
 
     assert sights(night) == {}
     assert (erased.staged, erased.rejects, erased.ledger, erased.complete) == (3, 3, 3, True)
+    looked = erased.looked_through
+    assert (looked.staged_files, looked.reject_files, looked.ledger_events, looked.source_rows) == (2, 2, 23, 26)
     again = night.send("sales")
     assert again.tally.count(Fate.ALREADY_SENT) == 20
 
@@ -294,6 +297,27 @@ def test_only_the_events_of_one_client_are_erased_where_it_is_named(night: Night
     assert (erased.staged, erased.ledger) == (1, 1)
     assert {b"jane-1", b"jane-3"} <= set(sights(night))
     assert not {b"jane-2", KEYS[1]} & set(sights(night))
+
+
+def test_p17_the_audit_log_names_the_clients_that_an_erasure_was_kept_to(night: Night) -> None:
+    for path in (night.home / "stage").rglob("*.parquet"):
+        path.unlink()
+    with night.services() as services:
+        kept_to = erase_person(Person(event_ids=["jane-1", "jane-2"], clients=["nordic_outlet"]), services)
+        rest = erase_person(Person(event_ids=["jane-1", "jane-2"]), services)
+        entries = list_audit_entries(services.ledger)
+
+    assert (kept_to.ledger, rest.ledger) == (1, 1)
+    assert [entry.detail.get("clients") for entry in entries] == [None, ["nordic_outlet"]]
+
+
+@pytest.mark.parametrize("unmapped", [("event_id",), ("event_name",), ("event_id", "event_name")])
+def test_rows_of_an_upload_without_event_ids_or_names_have_no_keys_in_the_ledger(
+    rows_of: Callable[..., HashedRows], unmapped: tuple[str, ...]
+) -> None:
+    assert len(list(keys_of_rows(rows_of(), {"acme": [SHOP]}))) == 1
+    assert list(keys_of_rows(rows_of(dict.fromkeys(unmapped)), {"acme": [SHOP]})) == []
+    assert [len(keys) for keys in keys_of_rows(rows_of({"event_id": []}), {"acme": [SHOP]})] == []
 
 
 def test_p17_a_rejected_row_without_an_event_id_is_found_by_its_place(night: Night) -> None:

@@ -112,17 +112,22 @@ def test_events_of_a_client_are_written_as_soon_as_they_fill_a_group(tmp_path: P
 
 def test_a_client_may_have_several_parts_and_they_are_read_in_order(tmp_path: Path) -> None:
     """Numbers, not texts: part 10 comes after part 2. A client whose name looks like a part is another client."""
-    stage, parts = Stage(str(tmp_path)), (10, 0, 2)
+    stage, parts = Stage(str(tmp_path)), (10, 1, 0, 2)
     for part in parts:
         with stage.write_events("run", part) as staged:
             staged.write(batch([f"north-{part}"], client="north"))
     with stage.write_events("run") as staged:
         staged.write(batch(["other"], client="north,1"))
 
-    unit = StagedEvents("run", "north", tuple(stage.events_path("run", "north", part) for part in sorted(parts)), 3)
-    assert [ids_of(events) for events in stage.read_events(unit, 9)] == [["north-0"], ["north-2"], ["north-10"]]
+    unit = StagedEvents("run", "north", tuple(stage.events_path("run", "north", part) for part in sorted(parts)), 4)
+    assert [ids_of(events) for events in stage.read_events(unit, 9)] == [
+        ["north-0"],
+        ["north-1"],
+        ["north-2"],
+        ["north-10"],
+    ]
     everything = [id_ for events in stage.read_all_events("run") for id_ in ids_of(events)]
-    assert everything == ["north-0", "north-2", "north-10", "other"]
+    assert everything == ["north-0", "north-1", "north-2", "north-10", "other"]
     stage.purge_events("run")
     assert stage.list_files() == []
 

@@ -173,13 +173,12 @@ def classify_response(response: Response, events_sent: int) -> Classification:
 
 
 def _classify_status(response: Response) -> Action:
-    """Without a Graph error it was not Meta that answered: that is transient, unless it is a redirect."""
+    """Without a Graph error it was not Meta that answered: transient, but for redirects and refusals in JSON."""
     own = _BY_STATUS.get(response.status)
     if own is not None:
         return own
-    redirect = 300 <= response.status < 400
-    transient = response.status < 300 or response.status >= 500 or not response.readable
-    return Action.RETRY if transient and not redirect else Action.STOP
+    final = 300 <= response.status < (500 if response.readable else 400)
+    return Action.STOP if final else Action.RETRY
 
 
 def _find_entry(response: Response) -> Entry:
