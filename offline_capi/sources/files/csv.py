@@ -29,13 +29,14 @@ from offline_capi.sources.columns import check_names
 from offline_capi.sources.files.locate import FileLocation
 from offline_capi.sources.files.pieces import Piece
 from offline_capi.sources.files.quotes import Dialect, RowBlocks, UnclosedQuoteError
-from offline_capi.sources.files.streams import CHUNK_BYTES, check_utf8, encoding_of, open_text
+from offline_capi.sources.files.streams import SCAN_BYTES, check_utf8, encoding_of, open_text
 
 __all__ = ["clean_name", "csv_columns", "header_line", "read_csv"]
 
 #: Read and parsed at once. Arrow's streaming reader keeps some thirty blocks in memory, and loses a line feed inside
-#: quotes where a block ends between it and its carriage return (apache/arrow#51368): we hand it whole rows.
-BLOCK_BYTES = 1 << 19
+#: quotes where a block ends between it and its carriage return (apache/arrow#51368): we hand it whole rows. A block and
+#: what is left of the one before fit into memory that the process keeps (``SCAN_BYTES``).
+BLOCK_BYTES = 480 << 10
 #: As much of a file as its header may be looked for in, in bytes and in lines.
 HEAD_BYTES, NAMES_BYTES, HEAD_LINES = 1 << 20, 1 << 16, 50
 #: Lines after the last row; what a report adds is shorter.
@@ -91,7 +92,7 @@ def _chunks(first: bytes, stream: Any) -> Iterator[bytes]:
 def _count(location: FileLocation, source: FileSource, patterns: Sequence[bytes]) -> int:
     """How often the patterns occur in the whole file; a line feed stands before it."""
     with open_text(location, source.encoding) as stream:
-        chunks = takewhile(len, iter(lambda: bytes(stream.read(CHUNK_BYTES)), None))
+        chunks = takewhile(len, iter(lambda: bytes(stream.read(SCAN_BYTES)), None))
         found, last = 0, b"\n"
         for chunk in chunks:
             found += sum((last + chunk).count(pattern) for pattern in patterns)
@@ -103,7 +104,7 @@ def _count_lines(location: FileLocation, source: FileSource, start: int, size: i
     """The line feeds in ``size`` bytes from ``start``."""
     with open_text(location, source.encoding) as stream:
         stream.read(start)
-        chunks = iter(lambda: bytes(stream.read(min(CHUNK_BYTES, size))), b"")
+        chunks = iter(lambda: bytes(stream.read(min(SCAN_BYTES, size))), b"")
         found = 0
         for chunk in chunks:
             found += chunk[:size].count(b"\n")
