@@ -502,10 +502,11 @@ class _SqliteRows:
                 usual = "real" if pa.types.is_floating(kind) else "text"
                 yield f"((typeof({name}) NOT IN ('{usual}', 'null')) << {at})"
             else:
-                texts.append(f"ifnull({name}, '')")
-        if texts:  # SQLite orders numbers before all texts, and bytes after them
-            listed = ", ".join(texts)
-            yield f"((min('', {listed}) < '' OR max('', {listed}) >= x'') << {SHARED_FLAG})"
+                # SQLite orders numbers before all texts, and bytes after them. The sign takes the column's affinity
+                # away, by which a number would be compared as a text.
+                texts.append(f"+{name} COLLATE BINARY NOT BETWEEN '' AND x''")
+        if texts:  # as a condition, which looks at each value once and jumps: half the time of an expression
+            yield f"CASE WHEN {' OR '.join(texts)} THEN {1 << SHARED_FLAG} ELSE 0 END"
 
     def _find_mixed(self, batch: pa.RecordBatch) -> set[int]:
         """Columns whose flag is raised, or to which the driver gave another type, as it looks at more rows at once."""
