@@ -312,8 +312,8 @@ def _copied_blocks(pgconn: Any) -> Iterator[bytes]:
             lines.append(line)
             size += length
             if len(lines) == COPY_ROWS or size > COPY_BYTES:
-                yield b"".join(lines)
-                lines, size = [], 0
+                block, lines, size = b"".join(lines), [], 0  # libpq's copies are free while the block is parsed
+                yield block
         elif length == 0:
             select.select([pgconn.socket], [], [])
             pgconn.consume_input()
