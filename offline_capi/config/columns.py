@@ -98,8 +98,7 @@ def _list_children(node: object) -> Iterator[tuple[Loc, object]]:
 
 def _find_columns(node: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
     if isinstance(node, FieldSpec):
-        own = node.model_copy(update={"coalesce": None, "country": None})
-        yield from ((loc, column) for column in own.columns)
+        yield from ((loc, column) for column in node.own_columns)
         yield from [((*loc, "country"), node.country)] if node.country else []
     elif isinstance(node, Condition) and node.first_of:
         yield from (((*loc, "first_of"), column) for column in node.columns)

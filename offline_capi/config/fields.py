@@ -218,9 +218,13 @@ class FieldSpec(Node):
     @property
     def columns(self) -> tuple[str, ...]:
         """Source columns that this field reads, in order."""
-        own = [self.column] if self.column else TEMPLATE_COLUMN.findall(self.template or "")
         parts = [name for part in self.coalesce or () for name in part.columns]
-        return tuple(dict.fromkeys([*own, *parts, *([self.country] if self.country else [])]))
+        return tuple(dict.fromkeys([*self.own_columns, *parts, *([self.country] if self.country else [])]))
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """Those that its value is made of, without the parts of a ``coalesce``."""
+        return (self.column,) if self.column else tuple(dict.fromkeys(TEMPLATE_COLUMN.findall(self.template or "")))
 
 
 class EventName(FieldSpec):

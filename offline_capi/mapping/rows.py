@@ -634,7 +634,6 @@ def _count_left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Itera
         if not _is_left_out(field):
             continue
         reading = field.reading
-        label = " + ".join(list_columns(field.spec))
         for cause, where in (
             ("unreadable", reading.unreadable),
             ("unknown", reading.unknown),
@@ -644,4 +643,4 @@ def _count_left_out(fields: Iterable[_Field], excused: pa.BooleanArray) -> Itera
         ):
             count = 0 if where is None else pc.sum(pc.and_not(where, excused)).as_py()
             if count:
-                yield DroppedValues(field.path, label, cause, count)
+                yield DroppedValues(field.path, " + ".join(list_columns(field.spec)), cause, count)

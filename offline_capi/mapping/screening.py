@@ -33,6 +33,9 @@ from offline_capi.runtime.column_bytes import as_one_value, holds
 
 __all__ = ["CARD", "EMAIL", "PHONE", "SOCIAL_SECURITY", "Find", "Searched", "find_personal", "find_unsendable"]
 
+#: By these a column's values are taken to repeat. Telling values apart takes a third of the time of a search.
+SAMPLE_ROWS, ROWS_PER_VALUE = 1_024, 4
+
 EMAIL, PHONE, CARD, SOCIAL_SECURITY = "email_address", "phone_number", "card_number", "social_security_number"
 
 
@@ -70,6 +73,12 @@ def find_unsendable(values: pa.StringArray, searched: Searched) -> list[Find]:
         if searched is Searched.IDS or not _is_anywhere(_LOOSE_GROUPED_ANYWHERE, values):
             return []
         loose = _LOOSE_GROUPED
+    if _has_repeats(values):
+        words = values.dictionary_encode()
+        return [
+            Find(shape, pc.fill_null(where.take(words.indices), False))
+            for shape, where in find_unsendable(words.dictionary, searched)
+        ]
     suspects = pc.fill_null(pc.match_substring_regex(values, loose), False)
     if not pc.any(suspects).as_py():
         return []
@@ -77,6 +86,12 @@ def find_unsendable(values: pa.StringArray, searched: Searched) -> list[Find]:
     shapes = [None if text is None else _SHAPE_IN[searched](text) for text in distinct.dictionary.to_pylist()]
     found = pa.array(shapes, pa.string()).take(distinct.indices)
     return [Find(shape, pc.fill_null(pc.equal(found, shape), False)) for shape in dict.fromkeys(filter(None, shapes))]
+
+
+def _has_repeats(values: pa.StringArray) -> bool:
+    """Whether the first values repeat so often that telling all of them apart costs less than searching each."""
+    sample = values.slice(0, SAMPLE_ROWS)
+    return len(values) > SAMPLE_ROWS and pc.count_distinct(sample).as_py() * ROWS_PER_VALUE < SAMPLE_ROWS
 
 
 def _is_anywhere(pattern: str, values: pa.StringArray) -> bool:

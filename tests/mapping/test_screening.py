@@ -183,6 +183,19 @@ def _dropped(rows):
     return [(drop.key, drop.column, drop.cause, drop.count) for drop in rows.dropped]
 
 
+@pytest.mark.parametrize("searched", list(Searched))
+def test_values_that_repeat_are_judged_as_each_alone(searched):
+    few = ["gold", None, "", "+1 415 555 2671", "anna@example.com", "078-05-1120", "4111111111111111", "12.50"]
+    texts = few * 200 + ["order-+14155552671", "late@example.org"]
+
+    found = find_unsendable(pa.array(texts), searched)
+
+    alone = {text: [find.shape for find in find_unsendable(pa.array([text], pa.string()), searched)] for text in texts}
+    assert [[find.shape for find in found if find.where[row].as_py()] for row in range(len(texts))] == [
+        alone[text] for text in texts
+    ]
+
+
 def test_a_forbidden_text_is_left_out_and_counted_while_its_row_goes_on():
     rows = mapped(
         source(note=["gift", "for jane@example.com", CARD_NUMBER, None]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -202,35 +203,40 @@ def is_subsequence(part, whole):
     return all(any(row == other for other in rest) for row in part)
 
 
-# ---------------------------------------------------------------------------------------------- files quoted throughout
+# ---------------------------------------------------------------------------------------------- blocks in bits
 
-_BITS = [b'"', b'"', b",", b"\n", b"\r\n", b"a", b'","', b'"\n"', b'"\r\n"', b'""', b'"a","b"\n"']
+_BITS = [b'"', b'"', b",", b"\n", b"\r\n", b"a", b'","', b'"\n"', b'"\r\n"', b'""', b'"a","b"\n"', b'a"\na",']
 
 
-def _cut(data: bytes, sizes: int, *, by_positions: bool) -> bytes | str:
-    """What is cut from chunks of ``sizes`` bytes; a dialect with escapes always looks at the positions of quotes."""
+class _LineByLine(RowBlocks):
+    """Takes every block for one that breaks the rules somewhere, and so reads it value by value."""
+
+    def _is_standard(self, *_: object) -> bool:
+        return False
+
+
+def _cut(kind: type[RowBlocks], data: bytes, sizes: int) -> bytes | None:
+    """What is cut from chunks of ``sizes`` bytes; ``None`` where rows cannot be told apart."""
     chunks = (data[at : at + sizes] for at in range(0, len(data), sizes))
-    blocks = RowBlocks(
-        Dialect(b",", "standard", by_positions),
+    blocks = kind(
+        Dialect(b",", "standard", has_escapes=False),
         2,
         count_quotes=lambda: 0,
         quotes_values=lambda: True,
-        count_lines=lambda size: data[:size].count(b"\n"),
+        count_lines=lambda _: 0,
     )
     try:
         return b"".join(blocks.cut(chunks))
-    except UnclosedQuoteError as error:
-        return f"line {error.line}: {error.what}"
+    except UnclosedQuoteError:
+        return None
 
 
 @settings(max_examples=400, deadline=None)
 @given(bits=st.lists(st.sampled_from(_BITS), max_size=30), size=st.sampled_from([7, 64, 1000]))
-def test_rows_that_are_quoted_throughout_are_cut_as_by_the_positions_of_their_quotes(
-    bits: list[bytes], size: int
-) -> None:
+def test_a_block_is_cut_by_its_bits_as_value_by_value(bits: list[bytes], size: int) -> None:
     data = b'"' + b"".join(bits) + b'"\n'
 
-    assert _cut(data, size, by_positions=False) == _cut(data, size, by_positions=True)
+    assert _cut(RowBlocks, data, size) == _cut(_LineByLine, data, size)
 
 
 @settings(max_examples=100, deadline=None)
@@ -240,11 +246,33 @@ def test_rows_that_are_quoted_throughout_are_cut_as_by_the_positions_of_their_qu
     at=st.integers(0, 10_000),
     stray=st.sampled_from([b'"', b"\n", b"\r", b",", b'","', b""]),
 )
-def test_a_damaged_byte_in_a_quoted_file_is_seen_as_by_the_positions_of_its_quotes(
+def test_a_damaged_byte_is_seen_in_a_block_s_bits_as_value_by_value(
     rows: list[list[str]], end: str, at: int, stray: bytes
 ) -> None:
     data = "".join(",".join(f'"{value}"' for value in row) + end for row in rows).encode()
     at %= len(data)
     data = data[:at] + stray + data[at + 1 :]
 
-    assert _cut(data, 64, by_positions=False) == _cut(data, 64, by_positions=True)
+    assert _cut(RowBlocks, data, 64) == _cut(_LineByLine, data, 64)
+
+
+class _InBitsAlone(RowBlocks):
+    """Refuses to read value by value, which takes fifty times as long."""
+
+    def _line_by_line(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
+        raise AssertionError((data, final))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.text('ab,"\n', max_size=40), min_size=2, max_size=2), min_size=1, max_size=30),
+    end=st.sampled_from(["\n", "\r\n"]),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+)
+def test_what_the_csv_module_writes_is_not_read_value_by_value(
+    rows: list[list[str]], end: str, quoting: Literal[0, 1]
+) -> None:
+    written = io.StringIO()
+    csv.writer(written, quoting=quoting, lineterminator=end).writerows(rows)
+
+    assert _cut(_InBitsAlone, written.getvalue().encode(), 100) is not None

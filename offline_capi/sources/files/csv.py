@@ -20,6 +20,7 @@ from io import StringIO
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
@@ -28,14 +29,15 @@ from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names
 from offline_capi.sources.files.locate import FileLocation
 from offline_capi.sources.files.pieces import Piece
-from offline_capi.sources.files.quotes import Dialect, RowBlocks, UnclosedQuoteError
-from offline_capi.sources.files.streams import CHUNK_BYTES, check_utf8, encoding_of, open_text
+from offline_capi.sources.files.quotes import QUOTE, Dialect, RowBlocks, UnclosedQuoteError
+from offline_capi.sources.files.streams import SCAN_BYTES, check_utf8, encoding_of, open_text
 
 __all__ = ["clean_name", "csv_columns", "header_line", "read_csv"]
 
 #: Read and parsed at once. Arrow's streaming reader keeps some thirty blocks in memory, and loses a line feed inside
-#: quotes where a block ends between it and its carriage return (apache/arrow#51368): we hand it whole rows.
-BLOCK_BYTES = 1 << 19
+#: quotes where a block ends between it and its carriage return (apache/arrow#51368): we hand it whole rows. A block and
+#: what is left of the one before fit into memory that the process keeps (``SCAN_BYTES``).
+BLOCK_BYTES = 480 << 10
 #: As much of a file as its header may be looked for in, in bytes and in lines.
 HEAD_BYTES, NAMES_BYTES, HEAD_LINES = 1 << 20, 1 << 16, 50
 #: Lines after the last row; what a report adds is shorter.
@@ -59,8 +61,8 @@ def read_csv(location: FileLocation, source: FileSource, columns: Sequence[str] 
         blocks = RowBlocks(
             head.dialect,
             len(head.names),
-            count_quotes=lambda: _count(location, source, [b'"']),
-            quotes_values=lambda: bool(_count(location, source, [head.dialect.delimiter + b'"', b'\n"'])),
+            count_quotes=lambda: _count_quotes(location, source),
+            quotes_values=lambda: _quotes_values(location, source, head.dialect.delimiter),
             count_lines=lambda size: _count_lines(location, source, len(first) - len(head.rest), size),
         )
         chunks = _chunks(head.rest, stream)
@@ -88,22 +90,33 @@ def _chunks(first: bytes, stream: Any) -> Iterator[bytes]:
     yield from takewhile(len, iter(lambda: bytes(stream.read(BLOCK_BYTES)), None))
 
 
-def _count(location: FileLocation, source: FileSource, patterns: Sequence[bytes]) -> int:
-    """How often the patterns occur in the whole file; a line feed stands before it."""
+def _scan(location: FileLocation, source: FileSource) -> Iterator[bytes]:
+    """The whole file again, in pieces."""
     with open_text(location, source.encoding) as stream:
-        chunks = takewhile(len, iter(lambda: bytes(stream.read(CHUNK_BYTES)), None))
-        found, last = 0, b"\n"
-        for chunk in chunks:
-            found += sum((last + chunk).count(pattern) for pattern in patterns)
-            last = chunk[-1:] if len(patterns[0]) > 1 else b""
-    return found
+        yield from takewhile(len, iter(lambda: bytes(stream.read(SCAN_BYTES)), None))
+
+
+def _count_quotes(location: FileLocation, source: FileSource) -> int:
+    """The quotes in the whole file: where every other byte is one, in a tenth of the time of ``bytes.count``."""
+    pieces = (np.frombuffer(piece, np.uint8) for piece in _scan(location, source))
+    return sum(int(np.count_nonzero(piece == QUOTE)) for piece in pieces)
+
+
+def _quotes_values(location: FileLocation, source: FileSource, delimiter: bytes) -> bool:
+    """Whether any value of the file begins with a quote."""
+    last = b"\n"
+    for piece in _scan(location, source):
+        if delimiter + b'"' in (together := last + piece) or b'\n"' in together:
+            return True
+        last = piece[-1:]
+    return False
 
 
 def _count_lines(location: FileLocation, source: FileSource, start: int, size: int) -> int:
     """The line feeds in ``size`` bytes from ``start``."""
     with open_text(location, source.encoding) as stream:
         stream.read(start)
-        chunks = iter(lambda: bytes(stream.read(min(CHUNK_BYTES, size))), b"")
+        chunks = iter(lambda: bytes(stream.read(min(SCAN_BYTES, size))), b"")
         found = 0
         for chunk in chunks:
             found += chunk[:size].count(b"\n")

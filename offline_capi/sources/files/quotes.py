@@ -10,8 +10,8 @@ quote is written twice. What breaks this, and what it costs:
   or as many and more in both of these) has swallowed them: each of its lines is malformed. Two stray quotes far apart
   look like this, and are RFC 4180 to the letter. Addresses and notes with line breaks have no such lines.
 
-Blocks without quotes cost one search. Blocks that quote every value are recognised by counts of byte patterns; all
-others are checked at the positions of their quotes, and values with line breaks in their own rows alone.
+Blocks without quotes cost one search. All others are checked with a bit for each byte, 64 of them at once, and values
+with line breaks in their own rows alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Dialect", "RowBlocks", "UnclosedQuoteError"]
+__all__ = ["QUOTE", "Dialect", "RowBlocks", "UnclosedQuoteError"]
 
 QUOTE, LINE_FEED, CARRIAGE_RETURN, BACKSLASH = b'"\n\r\\'
 #: A longer row is taken for a quote that was never closed.
@@ -33,6 +33,8 @@ MAX_ROW_BYTES = 1 << 20
 WINDOW_BYTES = 1 << 16
 
 Positions = npt.NDArray[np.intp]
+#: A bit for each byte of a block, that of the first byte lowest, and at least one more behind the last.
+Bits = npt.NDArray[np.uint64]
 _UNCLOSED = "a quote is opened and not closed where its value ends"
 _BARE_QUOTE = "a value that is not quoted holds a quote, in a file that quotes others"
 _LINE_BREAK = re.compile(rb"[\r\n]")
@@ -71,7 +73,6 @@ class RowBlocks:
     _done: int = 0
     _is_balanced: bool | None = None
     _has_quoted_values: bool | None = None
-    _may_quote_all: bool = True
 
     def cut(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Blocks that end where a row does. Raises ``UnclosedQuoteError`` before a block that cannot be cut."""
@@ -94,15 +95,9 @@ class RowBlocks:
         cut = _last_line_end(chunk)
         if not cut:
             return None
-        has_quotes = self.dialect.quoting != "none" and (b'"' in chunk or b'"' in rest)
-        if has_quotes and self.dialect.has_escapes:
-            return None
-        if has_quotes and not self._may_quote_all:
+        if self.dialect.quoting != "none" and (b'"' in chunk or b'"' in rest):
             return None
         whole = b"".join((rest, memoryview(chunk)[:cut]))
-        if has_quotes and not _is_fully_quoted(whole, self.dialect.delimiter[0]):
-            self._may_quote_all = False  # a file is written in one way: not tried again
-            return None
         return whole, chunk[cut:]
 
     def _whole_rows(self, data: bytes, *, final: bool) -> tuple[bytes, bytes]:
@@ -112,24 +107,29 @@ class RowBlocks:
         whole, cut = self._checked(data, final=final)
         return whole, data[cut:]
 
-    # ------------------------------------------------------------------------------------------ by positions
+    # ------------------------------------------------------------------------------------------ by their bits
 
     def _checked(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
         codes = np.frombuffer(data, np.uint8)
-        quotes = self._structural_quotes(data, codes)
-        if not self._is_standard(codes, quotes):
+        is_quote = self._structural_quotes(data, codes)
+        quotes = _pack(is_quote)
+        inside = _fill_between(quotes)
+        if not self._is_standard(data, codes, quotes, inside):
             return self._line_by_line(data, final=final)
+        if final and inside[-1] >> 63:
+            raise self._unclosed(data[: int(np.flatnonzero(is_quote)[-1])])
+        if not _has_lone_returns(data) and not (_pack(codes == LINE_FEED) & inside).any():
+            cut = len(data) if final else data.rfind(b"\n") + 1
+            return data[:cut], cut
         ends = _line_ends(data, codes, final=final)
-        is_inside = np.searchsorted(quotes, ends) % 2 == 1
+        is_inside = (inside.view(np.uint8).take(ends >> 3) >> (ends & 7).astype(np.uint8) & 1).astype(np.bool_)
         row_ends = ends[~is_inside]
-        if final and len(quotes) % 2:
-            raise self._unclosed(data[: int(quotes[-1])])
         cut = len(data) if final else int(row_ends[-1]) + 1 if len(row_ends) else 0
-        inside = is_inside[ends < cut]
-        if not inside.any():
+        is_inside = is_inside[ends < cut]
+        if not is_inside.any():
             return data[:cut], cut
         self._check_balance()
-        return self._without_swallowed_rows(data[:cut], ends[ends < cut], inside), cut
+        return self._without_swallowed_rows(data[:cut], ends[ends < cut], is_inside), cut
 
     def _without_swallowed_rows(self, data: bytes, ends: Positions, is_inside: npt.NDArray[np.bool_]) -> bytes:
         """Whole rows, with the lines of doubtful ones malformed. Only rows of several lines are looked into."""
@@ -143,7 +143,8 @@ class RowBlocks:
         last_is_open = bool(is_spanning[-1])  # the file's last line, without a line end
         line_ends = (np.cumsum((stops - starts)[is_spanning]) - 1)[: -1 if last_is_open else None]
         inside = goes_on[is_spanning][: len(line_ends)]
-        lines = _Lines(rows, codes, self._structural_quotes(rows, codes), line_ends, inside)
+        quotes = np.flatnonzero(self._structural_quotes(rows, codes))
+        lines = _Lines(rows, codes, quotes, line_ends, inside)
         found = lines.doubtful(self.dialect.delimiter, self.width, trusted=self.dialect.quoting == "loose")
         if not found.any():
             return data
@@ -155,27 +156,30 @@ class RowBlocks:
             for start, stop, bad in zip(starts.tolist(), stops.tolist(), doubtful.tolist(), strict=True)
         )
 
-    def _structural_quotes(self, data: bytes, codes: npt.NDArray[np.uint8]) -> Positions:
-        quotes = _positions(codes, QUOTE)
-        if not self.dialect.has_escapes or b'\\"' not in data:
-            return quotes
-        escaped = [match.end() - 1 for match in re.finditer(rb'(?<!\\)(?:\\\\)*\\"', data)]
-        return np.setdiff1d(quotes, np.array(escaped, np.intp), assume_unique=True)
+    def _structural_quotes(self, data: bytes, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        """Of each byte whether it is a quote, and not an escaped one."""
+        is_quote = codes == QUOTE
+        if self.dialect.has_escapes and b'\\"' in data:
+            is_quote[[match.end() - 1 for match in re.finditer(rb'(?<!\\)(?:\\\\)*\\"', data)]] = False
+        return np.asarray(is_quote)
 
-    def _is_standard(self, codes: npt.NDArray[np.uint8], quotes: Positions) -> bool:
-        """Whether each quote stands where RFC 4180 lets it: they open and close by turns."""
-        separates = np.zeros(256, np.bool_)
-        separates[[self.dialect.delimiter[0], LINE_FEED, CARRIAGE_RETURN]] = True
-        opens = separates.take(codes.take(quotes[0::2] - 1, mode="wrap"))
-        closes = separates.take(codes.take(quotes[1::2] + 1, mode="clip"))
-        if len(opens):
-            opens[0] |= quotes[0] == 0
-        if len(closes):
-            closes[-1] |= quotes[2 * len(closes) - 1] == len(codes) - 1
-        doubled = quotes[1::2][: len(quotes[2::2])] + 1 == quotes[2::2]
-        opens[1:] |= doubled
-        closes[: len(doubled)] |= doubled
-        return bool(opens.all() and closes.all())
+    def _is_standard(self, data: bytes, codes: npt.NDArray[np.uint8], quotes: Bits, inside: Bits) -> bool:
+        """Whether each quote stands where RFC 4180 lets it: they open and close by turns.
+
+        Before an opening one is a separator, the block's beginning or, where it is doubled, another quote; so it is
+        after a closing one.
+        """
+        separates = codes == self.dialect.delimiter[0]
+        separates |= codes == LINE_FEED
+        if b"\r" in data:
+            separates |= codes == CARRIAGE_RETURN
+        allowed = _pack(separates) | quotes
+        allowed[len(data) >> 6] |= np.uint64(1 << (len(data) & 63))  # the end
+        before, after = allowed << 1, allowed >> 1
+        before[0] |= np.uint64(1)
+        before[1:] |= allowed[:-1] >> 63
+        after[:-1] |= allowed[1:] << 63
+        return not (quotes & ~(inside & before | ~inside & after)).any()
 
     def _check_balance(self) -> None:
         """Only a value with line breaks makes us count the file's quotes, once."""
@@ -252,7 +256,7 @@ class RowBlocks:
             is_trusted = width == self.width and self.dialect.quoting == "loose"
             return row if is_trusted else self._malformed_line() * len(row.splitlines())
         codes = np.frombuffer(row, np.uint8)
-        quotes = self._structural_quotes(row, codes)
+        quotes = np.flatnonzero(self._structural_quotes(row, codes))
         ends = _line_ends(row, codes, final=True)
         return self._without_swallowed_rows(row, ends, np.searchsorted(quotes, ends) % 2 == 1)
 
@@ -339,42 +343,21 @@ def _sums(flags: npt.NDArray[np.bool_], bounds: Positions) -> Positions:
     return np.asarray(np.diff(until[bounds]), np.intp)
 
 
-def _is_fully_quoted(data: bytes, delimiter: int) -> bool:
-    """Whether whole lines hold quoted values alone, none of them with a quote or a line break in it.
+def _pack(where: npt.NDArray[np.bool_]) -> Bits:
+    bits: Bits = np.zeros(len(where) // 64 + 1, "<u8")
+    packed = np.packbits(where, bitorder="little")
+    bits.view(np.uint8)[: len(packed)] = packed
+    return bits
 
-    So it is where they begin and end in a quote, and each other quote is one of the two in ``","`` or around a line
-    end: such pairs close a value and open the next, and tile the text in one way only.
-    """
-    edge = b'"\r\n' if data.endswith(b"\r\n") else b'"\n'
-    if not (data.startswith(b'"') and data.endswith(edge)) or (b"\r" in data) != (b"\r" in edge):
-        return False
-    codes = np.frombuffer(data, np.uint8)
-    quotes, pairs, feeds = 0, 0, []
-    for start in range(0, len(codes), WINDOW_BYTES):
-        window = codes[start : start + WINDOW_BYTES + 4]
-        is_quote = window == QUOTE
-        is_pair = window[1:-1] == delimiter
-        is_pair &= is_quote[:-2]
-        is_pair &= is_quote[2:]
-        if (is_pair[:-2] & is_pair[2:]).any():  # two pairs share a quote
-            return False
-        quotes += int(np.count_nonzero(is_quote[:WINDOW_BYTES]))
-        pairs += int(np.count_nonzero(is_pair[:WINDOW_BYTES]))
-        feeds.append(np.flatnonzero(window[:WINDOW_BYTES] == LINE_FEED) + start)
-    ends, back = np.concatenate(feeds)[:-1], len(edge)
-    if quotes != 2 * (pairs + len(ends)) + 2 or data.count(b"\r") not in (0, len(ends) + 1):
-        return False
-    pair = b'"%c"' % delimiter  # neither the first quote nor the last may be half of a pair
-    if data.startswith((pair, edge)) or data.endswith((pair + edge[1:], b'"' + edge[1:] + edge)):
-        return False
 
-    def is_at(offset: int, code: int) -> npt.NDArray[np.bool_]:
-        return np.asarray(codes.take(ends + offset, mode="clip") == code)
-
-    surrounds = [is_at(1, QUOTE), *(is_at(at + 1 - back, code) for at, code in enumerate(edge[:-1]))]
-    shares_quote = is_at(2, delimiter) & is_at(3, QUOTE) | is_at(-back, delimiter) & is_at(-back - 1, QUOTE)
-    is_apart = bool((np.diff(ends) > back).all())  # two line ends may share a quote as well
-    return all(one.all() for one in surrounds) and is_apart and not shares_quote.any()
+def _fill_between(quotes: Bits) -> Bits:
+    """A bit for each byte from an opening quote on until its closing one: whether the quotes up to it are odd."""
+    filled = quotes.copy()
+    for width in (1, 2, 4, 8, 16, 32):
+        filled ^= filled << width
+    is_odd = np.bitwise_xor.accumulate(filled >> 63)
+    filled[1:] ^= np.negative(is_odd[:-1])
+    return filled
 
 
 def _positions(codes: npt.NDArray[np.uint8], code: int) -> Positions:
