@@ -26,6 +26,7 @@ from offline_capi.cli.shell import (
     out,
     print_indented,
     print_json,
+    print_line,
     print_warnings,
 )
 from offline_capi.errors import OfflineCapiError, SourceError, UsageError
@@ -44,7 +45,7 @@ app.add_typer(clients_app, name="clients")
 ClientArgument = Annotated[str, typer.Argument(help="Name of a client in clients.yml.")]
 RevokeOption = Annotated[bool, typer.Option("--revoke/--keep", help="Revoke the token before, once the new one is in.")]
 _MARKS = {"good": "green", "untested": "dim", "warning": "yellow", "stopped": "red", "paused": "dim"}
-_STEPS = {"met": "[green]✓[/]", "missing": "[red]✗[/]", "by hand": "[yellow]?[/]"}
+_STEPS = {"met": ("✓", "green"), "missing": ("✗", "red"), "by hand": ("?", "yellow")}
 
 
 # ---------------------------------------------------------------------------------------------- looking
@@ -149,8 +150,10 @@ def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
         print_json({"clients": len(pulled.clients), "problems": [asdict(problem) for problem in pulled.problems]})
     else:
         for problem in pulled.problems:
-            _say(f"✗ {problem}", "red")
-        _say(f"{len(pulled.clients):,} clients pulled, {len(pulled.problems):,} problems; faulty ones are left out")
+            print_line(f"✗ {problem}", style="red")
+        print_line(
+            f"{len(pulled.clients):,} clients pulled, {len(pulled.problems):,} problems; faulty ones are left out"
+        )
     sys.exit(1 if pulled.problems else 0)
 
 
@@ -367,36 +370,35 @@ def print_overviews(found: list[ClientOverview]) -> None:
 def print_health(found: HealthReport) -> None:
     for status in found.statuses:
         if status.client in found.unclear:
-            _say(f"? {status.client}: {found.unclear[status.client]}", "yellow")
+            print_line(f"? {status.client}: {found.unclear[status.client]}", style="yellow")
         elif not status.faults and status.tested:
             trace = f" (trace {status.tested.trace_id})" if status.tested.trace_id else ""
-            _say(f"✓ {status.client}: {status.tested.words}{trace}", "green")
+            print_line(f"✓ {status.client}: {status.tested.words}{trace}", style="green")
         for fault in status.faults:
-            _say(f"{'✗' if fault.stops else '!'} {status.client}: {fault.words}", "red" if fault.stops else "yellow")
+            print_line(
+                f"{'✗' if fault.stops else '!'} {status.client}: {fault.words}",
+                style="red" if fault.stops else "yellow",
+            )
     for change in found.changes:
         if change.change == "ended":
-            _say(f"✓ {change.client}: ended: {_first_sentence(change.words)}", "green")
+            print_line(f"✓ {change.client}: ended: {_first_sentence(change.words)}", style="green")
     print_warnings([*found.warnings, *(look.words for look in found.versions if look.verdict == "refused")])
 
 
 def print_prerequisites(found: list[Prerequisite]) -> None:
-    from rich.markup import escape
 
     for one in found:
-        out.print(f"{_STEPS[one.state]} {escape(one.name)}: {escape(one.words)}", highlight=False, soft_wrap=True)
+        sign, style = _STEPS[one.state]
+        print_line(f"{sign} {one.name}: {one.words}", style=style)
 
 
 def print_authorization(found: Authorization) -> None:
     for step in found.done:
-        _say(f"✓ {step}", "green")
+        print_line(f"✓ {step}", style="green")
     for number, step in enumerate(found.by_hand, start=1):
-        _say(f"{number}. {step}")
+        print_line(f"{number}. {step}")
 
 
 def _first_sentence(words: str) -> str:
     """Of a fault that has ended, what it was; what to do about it no longer matters."""
     return words.partition(". What now:")[0].removesuffix(".")
-
-
-def _say(line: str, style: str = "") -> None:
-    out.print(line, style=style, highlight=False, markup=False, soft_wrap=True)

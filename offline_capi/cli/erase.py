@@ -17,6 +17,7 @@ from offline_capi.cli.shell import (
     opened,
     out,
     print_json,
+    print_line,
     print_warnings,
 )
 from offline_capi.errors import UsageError
@@ -98,7 +99,7 @@ def print_erased(erased: Erased) -> None:
             "window sends them again"
         )
     for note in notes:
-        out.print(f"  {note}", style="dim", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"  {note}", style="dim")
     if erased.complete:
         out.print("complete: found nowhere any more", highlight=False)
     else:

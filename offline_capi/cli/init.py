@@ -25,6 +25,7 @@ from offline_capi.cli.shell import (
     environment_secrets,
     err,
     out,
+    print_indented,
     print_json,
     window_of,
 )
@@ -318,6 +319,7 @@ _ANSWERED_AGAIN = ("pixel", "event", "action_source", "timezone", "country", "cu
 
 def print_proposal(origin: Origin, proposal: Proposal) -> None:
     from offline_capi.onboarding import Confidence
+    from offline_capi.onboarding.proposal import NO_FIELD
 
     rows = f"{len(origin.sample):,} {'rows' if origin.sample.whole else 'first rows'}"
     out.print(Text.assemble((origin.name, "bold"), f"  {origin.described}"))
@@ -328,12 +330,17 @@ def print_proposal(origin: Origin, proposal: Proposal) -> None:
     _show("becomes", [line for line in lines if line.confidence is Confidence.TAKEN], "green")
     _show("unsure: becomes a comment", [line for line in lines if line.confidence is Confidence.UNSURE], "yellow")
     if proposal.aside:
+        same = sum(why == NO_FIELD for why in proposal.aside.values())
         aside = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
         for header in ("column", "left aside, because"):
             aside.add_column(header, overflow="fold")
         for name, why in proposal.aside.items():
             aside.add_row(Text(name), Text(why, style="dim"))
         out.print(Padding(aside, (1, 0, 0, 2)))
+        if same:
+            print_indented(
+                "--map KEY=COLUMN takes a column all the same, such as --map external_id=COLUMN", style="dim"
+            )
     out.print()
 
 
@@ -442,7 +449,9 @@ def print_planned(report: RunReport, upload: str, proposal: Proposal, answers: A
     print_report(report, out)
     out.print(Text("\nNext", style="bold"))
     for what, command in _next(upload, proposal, answers, known):
-        out.print(Text.assemble(f"  {what}\n", (f"    {command}", "cyan")), soft_wrap=True)
+        width = out.width - 6 if out.is_terminal else len(command)
+        lines = textwrap.wrap(command, width, break_long_words=False, break_on_hyphens=False)  # as a shell reads them
+        out.print(Text.assemble(f"  {what}\n", (" \\\n".join(f"    {line}" for line in lines), "cyan")), soft_wrap=True)
 
 
 def _next(upload: str, proposal: Proposal, answers: Answers, known: ProjectState) -> list[tuple[str, str]]:

@@ -32,6 +32,7 @@ from offline_capi.cli.shell import (
     out,
     print_indented,
     print_json,
+    print_line,
     print_plain_json,
     print_warnings,
     progress,
@@ -168,7 +169,7 @@ def run_tests_command(
         out.print(f"{'✓' if result.passed else '✗'} {result.upload}: {result.name}", highlight=False, markup=False)
         lines = [] if result.passed else [result.place, *result.differences]
         for line in lines:
-            out.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+            print_line(f"    {line}")
     if not as_json:
         out.print(f"{len(found) - failed} passed, {failed} failed", highlight=False)
     sys.exit(1 if failed else 0)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from offline_capi.model import Fate
+from offline_capi.model import FATE_TEXTS, Fate
 from offline_capi.report.quality import Quality
 from offline_capi.report.quality_text import print_quality
 from offline_capi.report.run_report import RunReport, Status
@@ -50,9 +51,12 @@ def _sections(report: RunReport) -> list[RenderableType]:
     sections += [Padding.indent(Text(line, style="yellow"), 2) for line in lines]
     profiles = [f"identity profile {report.profiles}"] if report.profiles else []
     ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
-    figures = (report.value_line(), report.freshness_line(), report.filtered_line())
-    details = (*figures, *_keys(report), *profiles, *_changed(report), *ledger)
-    sections += [Padding.indent(Text(line, style="dim"), 2) for line in details if line]
+    left_out = (f"{Fate.SUPPRESSED.words}: {FATE_TEXTS[Fate.SUPPRESSED]}",) * bool(report.tally.count(Fate.SUPPRESSED))
+    figures = (report.value_line(), report.freshness_line(), *left_out, report.filtered_line())
+    sections += [Padding.indent(Text(line, style="dim"), 2) for line in figures if line]
+    sections += [Padding.indent(line, 2) for line in _keys(report)]
+    details = (*profiles, *_changed(report), *ledger)
+    sections += [Padding.indent(Text(line, style="dim"), 2) for line in details]
     clients = _by_fate("client", report.by_client(), report)
     return [*sections, *shown_tables(_reasons(report), _dropped(report), _warnings(report), clients)]
 
@@ -90,10 +94,28 @@ def _reasons(report: RunReport) -> Table:
     return plain_table(("rows", "not sent", "because, and what to do"), rows)
 
 
-def _keys(report: RunReport) -> list[str]:
-    """One line for all keys: ``keys of 240 events: em 96.2%, ph 80.0%``."""
-    shares = ", ".join(f"{line.key} {line.share:.1%}" for line in report.key_lines())
-    return [f"keys of {_counted(report.tally.sendable, 'sendable event')}: {shares}"] if shares else []
+def _keys(report: RunReport) -> list[_List]:
+    """One line for all keys: ``keys of 240 sendable events: em 96.2%, ph 80.0%``."""
+    shares = [f"{line.key} {line.share:.1%}" for line in report.key_lines()]
+    return [_List(f"keys of {_counted(report.tally.sendable, 'sendable event')}:", shares)] if shares else []
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A heading and items with commas between them; a line ends between items, and further lines are indented."""
+
+    heading: str
+    items: Sequence[str]
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [self.heading]
+        for at, item in enumerate(self.items, start=1):
+            word = f"{item}," if at < len(self.items) else item
+            if len(lines[-1]) + 1 + len(word) > options.max_width:
+                lines.append(f"  {word}")
+            else:
+                lines[-1] += f" {word}"
+        yield Text("\n".join(lines), style="dim")
 
 
 def _changed(report: RunReport) -> list[str]:
