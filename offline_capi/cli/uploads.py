@@ -84,7 +84,7 @@ def check(
         where = f", environment {deployment.environment}" if deployment.environment else ""
         clients = count_noun(len(deployment.clients), "client")
         counted = f"{count_noun(len(names), 'upload')} ({', '.join(names)}){seen}, {clients}"
-        out.print(f"✓ {counted}{where}: no problems")
+        print_line(f"✓ {counted}{where}: no problems")
         for client, words in ids.items():
             print_indented(f"{client}: external_id goes out {words}", style="dim")
         print_warnings(warnings)

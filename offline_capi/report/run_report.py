@@ -214,7 +214,8 @@ class RunReport:
         age = self.ended_at - newest
         hours = age / timedelta(hours=1)
         old = f"{hours:,.0f} hours" if hours < _HOURS_AS_DAYS else f"{age.days:,} days"
-        return f"newest event: {format_utc(newest)}, {old if hours >= 1 else 'less than an hour'} before the run ended"
+        since = "before now" if self.planned else "before the run ended"
+        return f"newest event: {format_utc(newest)}, {old if hours >= 1 else 'less than an hour'} {since}"
 
     def gate_lines(self) -> list[str]:
         """What each gate found; after one that stops, how to let the run pass once."""

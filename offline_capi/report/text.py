@@ -16,7 +16,7 @@ from offline_capi.model import FATE_TEXTS, Fate
 from offline_capi.report.quality import Quality
 from offline_capi.report.quality_text import print_quality
 from offline_capi.report.run_report import RunReport, Status
-from offline_capi.report.tables import plain_table, shown_tables
+from offline_capi.report.tables import advise, make_reason_table, plain_table, shown_tables
 
 __all__ = ["print_days", "print_report"]
 
@@ -48,17 +48,16 @@ def _sections(report: RunReport) -> list[RenderableType]:
         *report.known_lines(),
         *report.identity_lines(),
     )
-    sections += [Padding.indent(Text(line, style="yellow"), 2) for line in lines]
+    sections += [_Hanging(line, "yellow") for line in lines]
     profiles = [f"identity profile {report.profiles}"] if report.profiles else []
     ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
     left_out = (f"{Fate.SUPPRESSED.words}: {FATE_TEXTS[Fate.SUPPRESSED]}",) * bool(report.tally.count(Fate.SUPPRESSED))
     figures = (report.value_line(), report.freshness_line(), *left_out, report.filtered_line())
-    sections += [Padding.indent(Text(line, style="dim"), 2) for line in figures if line]
+    sections += [_Hanging(line, "dim") for line in figures if line]
     sections += [Padding.indent(line, 2) for line in _keys(report)]
-    details = (*profiles, *_changed(report), *ledger)
-    sections += [Padding.indent(Text(line, style="dim"), 2) for line in details]
+    sections += [_Hanging(line, "dim") for line in (*profiles, *_changed(report), *ledger)]
     clients = _by_fate("client", report.by_client(), report)
-    return [*sections, *shown_tables(_reasons(report), _dropped(report), _warnings(report), clients)]
+    return [*sections, *shown_tables(make_reason_table(report.reasons()), _dropped(report), _warnings(report), clients)]
 
 
 def _headline(report: RunReport) -> Text:
@@ -82,22 +81,24 @@ def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _reasons(report: RunReport) -> Table:
-    rows = (
-        (
-            f"{line.rows:,}",
-            line.fate.words,
-            _advised(f"{line.field}: {line.what}" if line.field else line.what, line.fix),
-        )
-        for line in report.reasons()
-    )
-    return plain_table(("rows", "not sent", "because, and what to do"), rows)
-
-
 def _keys(report: RunReport) -> list[_List]:
     """One line for all keys: ``keys of 240 sendable events: em 96.2%, ph 80.0%``."""
     shares = [f"{line.key} {line.share:.1%}" for line in report.key_lines()]
     return [_List(f"keys of {_counted(report.tally.sendable, 'sendable event')}:", shares)] if shares else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Hanging:
+    """A line two to the right, whose further lines stand two more to the right."""
+
+    line: str
+    style: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wrapped = Text(self.line, style=self.style).wrap(console, max(options.max_width - 4, 20))
+        for at, part in enumerate(wrapped):
+            part.rstrip()
+            yield Padding.indent(part, 4 if at else 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +134,8 @@ def _dropped(report: RunReport) -> Table:
 
 
 def _warnings(report: RunReport) -> Table:
-    rows = ((f"{events:,}", _advised(what, fix)) for events, (what, fix) in report.warnings())
+    rows = ((f"{events:,}", advise(what, fix)) for events, (what, fix) in report.warnings())
     return plain_table(("events", "sent with a warning, and what to do"), rows)
-
-
-def _advised(what: str, fix: str) -> Text:
-    return Text.assemble(what, (f"\n→ {fix}" if fix else "", "dim"))
 
 
 def _by_fate(header: str, groups: Mapping[str, Mapping[Fate, int]], report: RunReport) -> Table:
