@@ -159,6 +159,11 @@ class RunReport:
         return tuple(sorted(self.tally.gates or (), key=lambda finding: not finding.stops))
 
     @property
+    def stopped_by_gate(self) -> bool:
+        """Whether a gate stopped the run, or a client of it."""
+        return any(finding.stops for finding in self.gates)
+
+    @property
     def balance(self) -> str:
         """The identity as one line: ``260 read = 250 sent + 8 invalid + 2 expired``.
 

@@ -41,10 +41,12 @@ def print_days(report: RunReport, console: Console) -> None:
 
 def _sections(report: RunReport) -> list[RenderableType]:
     sections: list[RenderableType] = [_headline(report), Padding.indent(Text(report.balance, style="bold"), 2)]
+    gates = report.gate_lines()
     lines = (
-        *report.gate_lines(),
+        *(gates if report.stopped_by_gate else ()),
         *report.notices(),
         *report.problems,
+        *(() if report.stopped_by_gate else gates),  # what only warns stands below what happened
         *report.known_lines(),
         *report.identity_lines(),
     )
