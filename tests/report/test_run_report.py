@@ -353,9 +353,8 @@ def test_lines_end_between_words_and_hang_under_their_beginning(width: int):
     listed = " ".join(line.strip() for line in lines[at:] if "100.0%" in line)
     assert [f"{key} 100.0%" in listed for key in keys] == [True] * len(keys)
     assert not any(line.strip()[:1].isdigit() for line in lines[at:])
-    assert all(
-        line.startswith("    x") for line in lines[lines.index(f"  {'x ' * 99}"[: width - 2].rstrip()) + 1 :][:1]
-    )
+    first = next(number for number, line in enumerate(lines) if line.startswith("  x x"))
+    assert lines[first + 1].startswith("    x")
 
 
 def test_suppressed_rows_are_explained_where_there_are_some():
@@ -364,11 +363,10 @@ def test_suppressed_rows_are_explained_where_there_are_some():
 
 
 def test_a_gate_that_only_warns_stands_below_what_stopped_the_run():
-    warned = GateFinding("volume", "warn", "2 rows read, usual are 10")
+    warned = GateFinding("volume", "warn", 2.0, 10.0, "2 rows read, usual are 10")
     page = render_html(report_of(replace(tally_of(sent=2, deferred=3), gates=(warned,), notices=["acme: code 190"])))
 
-    assert page.index("code 190") < page.index("3 deferred</p>") < page.index("usual are 10")
-    assert "Not complete: 3 deferred" in page
+    assert page.index("code 190") < page.index("Not complete: 3 deferred") < page.index("usual are 10")
 
 
 def test_a_plan_does_not_say_that_meta_accepted_something():
