@@ -9,6 +9,7 @@ runs, seconds, ports) is replaced by words of the same length, so that a second 
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -44,10 +45,9 @@ TERMINALS: Mapping[str, tuple[int, str]] = {
     "upload": (80, f"upload {UPLOAD} --since {{day}}"),
     "upload-wide": (120, f"upload {UPLOAD} --since {{day}}"),
     "rejects": (80, "rejects last"),
-    "help": (80, "upload --help"),
 }
 #: Picture → pixels.
-PAGES: Mapping[str, tuple[int, int]] = {"report": (960, 760), "airflow-runs": (960, 300), "airflow-run": (960, 620)}
+PAGES: Mapping[str, tuple[int, int]] = {"report": (960, 760), "airflow-runs": (1080, 310), "airflow-run": (960, 500)}
 EXPORT = """order_id,email,phone,paid_at,total,currency
 A-1001,mara@example.com,+1 415 555 2671,{day} 09:15:00,120.50,USD
 A-1002,ken@example.org,,{day} 11:40:00,35.00,USD
@@ -57,7 +57,10 @@ A-1003,lia@example.net,+1 415 555 2672,{day} 17:05:00,,USD
 RUN_ID, TOOK, AGE = r"\b\d{8}T\d{6}-[0-9a-f]{8}\b", r"\b\d+\.\d s\b", r"\b\d+ hours before"
 SVG = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
 <style>
-.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-matrix {{
+  font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: {char_height}px; line-height: {line_height}px;
+}}
 {styles}
 </style>
 <defs>{lines}</defs>
@@ -102,13 +105,13 @@ def make_pictures(*, pages: bool) -> None:
 def run(*words: str, environment: Mapping[str, str]) -> str:
     """What a command prints; a partial run ends with 1."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OFFLINE_CAPI_", "AIRFLOW"))}
-    command = [sys.executable, "-m", "offline_capi", *words]
+    command = [str(Path(sys.executable).parent / "offline-capi"), *words]
     done = subprocess.run(
         command, cwd=HOME, env={**kept, **environment}, capture_output=True, text=True, timeout=300, check=False
     )
     if done.returncode not in (0, 1):
         raise SystemExit(f"{shlex.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout.replace("python -m offline_capi", "offline-capi")
+    return done.stdout
 
 
 @contextmanager
@@ -117,7 +120,8 @@ def run_sandbox() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     command = [sys.executable, "-m", "offline_capi", "sandbox", "--port", port]
-    process = subprocess.Popen(command, cwd=HOME, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=HOME, env=environment, stdout=subprocess.DEVNULL)
     try:
         for _ in range(120):
             try:
@@ -138,6 +142,7 @@ def neutralise(text: str, day: date) -> str:
     text = re.sub(rf"{today} \d\d:\d\d:\d\d", f"{NEXT_DAY} 03:00:00", text)
     text = re.sub(rf"{today} \d\d:\d\d", f"{NEXT_DAY} 03:00", text)
     text = text.replace(day.isoformat(), DAY).replace(today, NEXT_DAY)
+    text = re.sub(rf"{DAY} \d\d:\d\d UTC", f"{DAY} 16:40 UTC", text)  # New York changes its clocks
     return re.sub(AGE, "10 hours before", re.sub(TOOK, "0.4 s", text))
 
 
@@ -167,20 +172,21 @@ def words_day(words: list[str]) -> str | None:
 def fetch_airflow_pages(own: Mapping[str, str], day: date) -> dict[str, str]:
     """The list of runs and the tab of one, as Airflow's API server gives them after a real run of the DAG."""
     sys.path.insert(0, str(ROOT))
-    from tests.airflow_provider.embedded import EmbeddedAirflow
-
-    upload = HOME / f"dags/uploads/{UPLOAD}.yml"
+    embedded = importlib.import_module("tests.airflow_provider.embedded")
+    export, upload = HOME / f"{UPLOAD}_{day}.csv", HOME / f"dags/uploads/{UPLOAD}.yml"
+    export.write_text(export.read_text(encoding="utf-8").replace(":00,,", ":00,18.90,"), encoding="utf-8")
     text = upload.read_text(encoding="utf-8")
     upload.write_text(text.replace(f'path: "{UPLOAD}', f'path: "{HOME}/{UPLOAD}'), encoding="utf-8")
     environment = {**own, "OFFLINE_CAPI_LEDGER": f"sqlite:///{HOME}/airflow.db", "OFFLINE_CAPI_STAGE": f"{HOME}/stage2"}
-    airflow = EmbeddedAirflow(HOME / "airflow", HOME / "dags")
+    airflow = embedded.EmbeddedAirflow(HOME / "airflow", HOME / "dags")
     try:
         done = airflow.run(UPLOAD, environment, since=day.isoformat(), retries=0)
         paths = ("/offline_capi/runs", f"/offline_capi/dags/offline_capi__{UPLOAD}/runs/{done.run_id}")
         (_, runs), (_, tab) = airflow.pages(environment, *(path.replace("+", "%2B") for path in paths))
     finally:
         airflow.close()
-    return {"airflow-runs": runs, "airflow-run": tab.replace('<html lang="en">', '<html lang="en" style="color-scheme: dark">')}
+    dark = tab.replace('<html lang="en">', '<html lang="en" style="color-scheme: dark">')
+    return {"airflow-runs": runs, "airflow-run": dark}
 
 
 def photograph(page: str, width: int, height: int) -> bytes:

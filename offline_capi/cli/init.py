@@ -181,7 +181,7 @@ def _ask_until_valid(ask: Ask, question: str, default: str, check: Callable[[str
         except UsageError as error:
             if ask is not _asked or str(error) == _NOBODY:
                 raise
-            err.print(Text(f"  {error}", style="yellow"))
+            print_indented(str(error), style="yellow", console=err)
 
 
 def _client(client: str | None, known: ProjectState, ask: Ask) -> str:
@@ -265,7 +265,7 @@ def _answered(answers: Answers, name: str, question: str, ask: Ask, attempt: Cal
         except UsageError as error:
             if str(error) == _NOBODY:
                 raise
-            err.print(Text(f"  {error}", style="yellow"))
+            print_indented(str(error), style="yellow", console=err)
         else:
             return said
 
@@ -276,11 +276,12 @@ def _confirmed(
     """Nothing counts that the person did not take: all at once, or line by line, or after another answer."""
     from offline_capi.onboarding import Confidence, propose
     from offline_capi.onboarding.proposal import check_people
+    from offline_capi.onboarding.questions import validate_keys
 
     while True:
         taken = ask(
-            "Take what is proposed (unsure lines stay comments)? y, n for line by line, or what to answer again: "
-            + ", ".join(_ANSWERED_AGAIN),
+            "Take what is proposed (unsure lines stay comments)? y, n for line by line, KEY=COLUMN for another column "
+            "of user_data (em=contact), or what to answer again: " + ", ".join(_ANSWERED_AGAIN),
             "y",
         ).strip()
         if taken in _ANSWERED_AGAIN:
@@ -292,12 +293,21 @@ def _confirmed(
             answers = _from_client(answers, known)
             proposal = propose(origin, answers, datetime.now(UTC))
             print_changes(proposal, before)
+        elif "=" in taken:
+            try:
+                said = replace(answers, keys={**answers.keys, **validate_keys([taken])})
+                changed = propose(origin, said, datetime.now(UTC))
+            except UsageError as error:
+                print_indented(str(error), style="yellow", console=err)
+            else:
+                print_changes(changed, proposal.lines)
+                answers, proposal = said, changed
         elif taken.lower() in ("y", "yes"):
             return answers, proposal
         elif taken.lower() in ("n", "no"):
             break
         else:
-            err.print(Text(f'  "{taken}" is no answer here', style="yellow"))
+            print_indented(f'"{taken}" is no answer here', style="yellow", console=err)
     among = [
         line
         for line in proposal.list_lines(Confidence.TAKEN, Confidence.UNSURE)

@@ -38,7 +38,11 @@ def propose_people(sample: Sample, answers: Answers, taken: frozenset[str]) -> l
     lines = [_propose_line(column, suggested.get(column.name), sample, answers) for column in columns]
     lines += [line for column in columns for line in _propose_full_name(column) if column.name not in answers.keys]
     order = list(USER_DATA_KEYS)
-    return list(_keep_one_per_key(sorted(filter(None, lines), key=lambda line: order.index(line.key)), answers))
+
+    def _rank(line: Line) -> tuple[int, bool]:  # a column that the user named counts before one that was found
+        return order.index(line.key), line.columns[0] not in answers.keys
+
+    return list(_keep_one_per_key(sorted(filter(None, lines), key=_rank), answers))
 
 
 _FULL_NAME = re.compile(r"(?i)^(?:(?:full|customer|client|contact|buyer|guest)[\W_]*)?name$")

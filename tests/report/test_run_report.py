@@ -343,7 +343,7 @@ def print_at(width: int, report: RunReport) -> list[str]:
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_lines_end_between_words_and_hang_under_their_beginning(width: int):
     """A key is not parted from its share, and the rest of a line is further to the right than the next line."""
-    keys = {key: 100 for key in ("em", "ph", "fn", "ln", "db", "ge", "ct", "st", "zp", "country", "external_id")}
+    keys = dict.fromkeys(("em", "ph", "fn", "ln", "db", "ge", "ct", "st", "zp", "country", "external_id"), 100)
     report = report_of(replace(tally_of(sent=100, suppressed=7), sendable=100, keys=keys, notices=["x " * 80]))
 
     lines = print_at(width, report)
