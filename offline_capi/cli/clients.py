@@ -79,9 +79,9 @@ def clients_test(
 ) -> None:
     """Send one test event to a client's pixel, and keep how it went; its further pixels are tested with their codes."""
     deployment = load(config)
-    names = [_recipient(deployment, client).name] if client else []
-    codes = {} if probe else _test_codes(deployment, names, test_event_code)
-    _finish_look(_look(deployment, names, codes), as_json)
+    names = [_find_recipient(deployment, client).name] if client else []
+    codes = {} if probe else _choose_test_codes(deployment, names, test_event_code)
+    _finish_look(_check_clients(deployment, names, codes), as_json)
 
 
 @clients_app.command("health")
@@ -92,16 +92,16 @@ def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = 
     deployment = load(config)
     tell = make_notifier(deployment.platform, environment_secrets())
     told = {"on_change": lambda change: tell(alert_of_notice(change))} if tell else {}
-    _finish_look(_look(deployment, [], {}, **told), as_json)
+    _finish_look(_check_clients(deployment, [], {}, **told), as_json)
 
 
-def _look(deployment: Deployment, names: list[str], codes: dict[str, str], **told: Any) -> HealthReport:
+def _check_clients(deployment: Deployment, names: list[str], codes: dict[str, str], **told: Any) -> HealthReport:
     from offline_capi.clients import check_health
 
     return check_health(deployment, environment_secrets(), clients=names, test_codes=codes, **told)
 
 
-def _test_codes(deployment: Deployment, names: list[str], given: str | None) -> dict[str, str]:
+def _choose_test_codes(deployment: Deployment, names: list[str], given: str | None) -> dict[str, str]:
     """Each pixel's own code. Further pixels that have none are probed, which stores nothing."""
     wanted = names or [name for name, client in deployment.clients.items() if client.active]
     if given and len(wanted) > 1:
@@ -117,7 +117,7 @@ def _test_codes(deployment: Deployment, names: list[str], given: str | None) -> 
     return codes
 
 
-def _recipient(deployment: Deployment, name: str) -> Client:
+def _find_recipient(deployment: Deployment, name: str) -> Client:
     """A client, or one of its further pixels under its own name, ``client@pixel``."""
     if name not in deployment.recipients:
         find_clients(deployment, [name])
@@ -140,9 +140,9 @@ def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     """Read the clients from their table; what is faulty in it leaves out its client, and nothing else."""
     from offline_capi.config.client_table import locate_pulled_file, read_previous_pull, select_valid_rows, write_pulled
 
-    (table, access), path = _table_of(config), locate_pulled_file(config, os.environ)
+    (table, access), path = _get_client_table(config), locate_pulled_file(config, os.environ)
     origin = table.sql if table.sql.endswith(".sql") else "the clients' query"
-    pulled = select_valid_rows(_rows_of(table, config), origin, table, read_previous_pull(path))
+    pulled = select_valid_rows(_read_client_rows(table, config), origin, table, read_previous_pull(path))
     if not pulled.clients and not pulled.problems:
         raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
     write_pulled(path, pulled, datetime.now(UTC), access)
@@ -157,7 +157,7 @@ def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     sys.exit(1 if pulled.problems else 0)
 
 
-def _table_of(config: Path) -> tuple[ClientTable, FileAccess]:
+def _get_client_table(config: Path) -> tuple[ClientTable, FileAccess]:
     from offline_capi.config import load_each
 
     deployment, errors = load_each(config)
@@ -169,7 +169,7 @@ def _table_of(config: Path) -> tuple[ClientTable, FileAccess]:
     )
 
 
-def _rows_of(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
+def _read_client_rows(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
     from offline_capi.config.queries import find_sql_folder
     from offline_capi.config.source import SqlSource
     from offline_capi.model import Window
@@ -200,11 +200,11 @@ def clients_authorize(
     """Obtain a token for a client, test it and switch to it; what only a person can do is printed, numbered."""
     from offline_capi.clients.authorize import authorize, check_prerequisites
 
-    way = _method(method)
+    way = _parse_method(method)
     with _open_context(config, given) as (deployment, context):
-        chosen = _with_own_token(deployment, client)
+        chosen = _require_own_token(deployment, client)
         asked = [] if way == "token" or deployment.platform.app is None else check_prerequisites(context)
-        found = authorize(chosen, way, context, revoke=revoke and _nobody_sends(config))
+        found = authorize(chosen, way, context, revoke=revoke and _is_idle(config))
     _record_authorization(found, config)
     _finish_authorization(found, [one for one in asked if one.state == "missing"], as_json)
 
@@ -220,7 +220,7 @@ def clients_rotate(
     from offline_capi.clients.authorize import rotate
 
     with _open_context(config, None) as (deployment, context):
-        found = rotate(_with_own_token(deployment, client), context, revoke=revoke and _nobody_sends(config))
+        found = rotate(_require_own_token(deployment, client), context, revoke=revoke and _is_idle(config))
     _record_authorization(found, config)
     _finish_authorization(found, [], as_json)
 
@@ -255,20 +255,20 @@ def _open_context(config: Path, given: str | None) -> Iterator[tuple[Deployment,
     deployment, secrets = load(config), environment_secrets()
     platform = deployment.platform
     with GraphClient(platform.graph_url, platform.versions) as graph:
-        yield deployment, AuthorizationContext(platform, secrets, secrets.store, graph, given=_given(given))
+        yield deployment, AuthorizationContext(platform, secrets, secrets.store, graph, given=_read_given_secret(given))
         print_warnings(graph.notices, err)
 
 
-def _with_own_token(deployment: Deployment, name: str) -> Client:
+def _require_own_token(deployment: Deployment, name: str) -> Client:
     """Whom a token is for: not one pixel of a client, where the client's token serves others as well."""
-    chosen = _recipient(deployment, name)
+    chosen = _find_recipient(deployment, name)
     if not deployment.has_own_token(name):
         owner = get_client_name(name)
         raise UsageError(f"{name} sends with the token of {owner}: name {owner}. Nothing was changed.")
     return chosen
 
 
-def _method(word: str) -> Method:
+def _parse_method(word: str) -> Method:
     from offline_capi.clients.authorize import TOKEN_SOURCES
 
     for method in TOKEN_SOURCES:
@@ -277,7 +277,7 @@ def _method(word: str) -> Method:
     raise UsageError(f'--method "{word}" is unknown; one of: {", ".join(TOKEN_SOURCES)}')
 
 
-def _given(place: str | None) -> Secret | None:
+def _read_given_secret(place: str | None) -> Secret | None:
     """A secret that a person brought; never an argument, for all users of a machine can read those."""
     from offline_capi.config import Secret, SecretRef
 
@@ -292,7 +292,7 @@ def _given(place: str | None) -> Secret | None:
     return found
 
 
-def _nobody_sends(config: Path) -> bool:
+def _is_idle(config: Path) -> bool:
     """Whether the token before may be revoked now: a run under way goes on with the one that it began with."""
     with opened(config) as services:
         return not services.ledger.runs.list_unfinished()
@@ -381,7 +381,7 @@ def print_health(found: HealthReport) -> None:
             )
     for change in found.changes:
         if change.change == "ended":
-            print_line(f"✓ {change.client}: ended: {_first_sentence(change.words)}", style="green")
+            print_line(f"✓ {change.client}: ended: {_take_first_sentence(change.words)}", style="green")
     print_warnings([*found.warnings, *(look.words for look in found.versions if look.verdict == "refused")])
 
 
@@ -399,6 +399,6 @@ def print_authorization(found: Authorization) -> None:
         print_line(f"{number}. {step}")
 
 
-def _first_sentence(words: str) -> str:
+def _take_first_sentence(words: str) -> str:
     """Of a fault that has ended, what it was; what to do about it no longer matters."""
     return words.partition(". What now:")[0].removesuffix(".")

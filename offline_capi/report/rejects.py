@@ -45,7 +45,7 @@ def print_rejects(table: pa.Table, limit: int, console: Console) -> None:
         for shown_table in shown_tables(make_reason_table(reject_reasons(table)), _make_row_table(table, limit)):
             console.print(shown_table)
     else:
-        for text in (*_reasons(table), *_rows(table, limit)):
+        for text in (*_list_reasons(table), *_list_rows(table, limit)):
             console.print(text, soft_wrap=True)
 
 
@@ -62,14 +62,14 @@ def _make_row_table(table: pa.Table, limit: int) -> Table:
     return plain_table(("event id", *["client"] * several, "row", "reason"), shown_rows)
 
 
-def _reasons(table: pa.Table) -> Iterator[Text]:
+def _list_reasons(table: pa.Table) -> Iterator[Text]:
     for line in reject_reasons(table):
         because = f"{line.field}: {line.what}" if line.field else line.what
         yield Text(f"{line.rows:>9,}  {line.fate.words}  {because}")
         yield Text(f"           → {line.fix}", style="dim")
 
 
-def _rows(table: pa.Table, limit: int) -> Iterator[Text]:
+def _list_rows(table: pa.Table, limit: int) -> Iterator[Text]:
     for row in reject_rows(table, limit):
         event_id, client, origin = (shown(row[name] or "", LONGEST) for name in ("event_id", "client", "origin"))
         whose = f"{event_id or '(no event id)'}  {client or '(no client)'}"
