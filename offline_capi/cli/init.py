@@ -391,8 +391,9 @@ def _finish(
     upload: str, proposal: Proposal, answers: Answers, known: ProjectState, files: Sequence[Path], *, as_json: bool
 ) -> NoReturn:
     """Check and plan what was written; exits 2 while something of it waits for a person."""
+    lines = [_describe_line(line) for line in proposal.lines]
     data = {"upload": upload, "client": answers.client, "first_night": proposal.first_night.isoformat(),
-            "files": [str(path) for path in files], "lines": [_describe_line(line) for line in proposal.lines]}  # fmt: skip
+            "files": [str(path) for path in files], "lines": lines}  # fmt: skip
     if not as_json:
         out.print(Text.assemble(("✓ written", "bold green"), *(f"\n  {path}" for path in files)))
     try:
