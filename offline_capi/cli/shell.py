@@ -90,9 +90,10 @@ def print_indented(text: str, *, mark: str = "  ", style: str = "", console: Con
         paper.print(f"{mark}{text}", style=style, highlight=False, markup=False, soft_wrap=True)
         return
     table = Table.grid(padding=0)
-    table.add_column(no_wrap=True)
+    if mark:  # a column without a character would still be one wide
+        table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row(Text(mark, style=style), Text(text, style=style))
+    table.add_row(*([Text(mark, style=style)] if mark else []), Text(text, style=style))
     paper.print(table)
 
 
