@@ -98,7 +98,9 @@ class Unmapped:
         shaped = text if shape is None else text.filter(pc.match_substring_regex(text, shape))
         if not len(shaped):
             return 0
-        unfit = (normalize(named.key, shaped, country=one).null_count for one in (*self.countries, None))
+        # Without a country any text is a state; a phone may be written with a country of its own.
+        countries = self.countries if named.key == "st" and self.countries else (*self.countries, None)
+        unfit = (normalize(named.key, shaped, country=one).null_count for one in countries)
         return len(shaped) - int(min(unfit))
 
     def _render_line(self, column: str, named: Named) -> str:

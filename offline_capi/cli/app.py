@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
@@ -39,22 +42,42 @@ class _Help:
     def __init__(self, *arguments: Any, epilog: str | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._lines = epilog
-        _hide_types_of_flags(self.params)
+        _name_values(self.params)
 
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)  # type: ignore[misc]
-        _hide_types_of_flags([option] if option else [])
+        _name_values([option] if option else [])
         return option
 
     def get_params(self, ctx: Any) -> Any:
         found = super().get_params(ctx)  # type: ignore[misc]
-        _hide_types_of_flags(found)  # those of completion are added later
+        _name_values(found)  # those of completion are added later
         return found
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)  # type: ignore[misc]
         for line in (self._lines or "").splitlines():
-            out.print(Padding(Text(line.strip()), (0, 0, 0, len(line) - len(line.lstrip()) + 1)))
+            _print_hanging(line)
+
+
+#: A command of an example, or a word and its meaning.
+_COMMAND, _MEANING = re.compile(r" +offline-capi "), re.compile(r"( +\S+ {2,})(.+)")
+
+
+def _print_hanging(line: str) -> None:
+    """A line of an epilog: a command that is too long goes on as a shell reads it, a meaning below its first line."""
+    if _COMMAND.match(line):
+        width = max(out.width - 8, 40)
+        parts = textwrap.wrap(line.strip(), width, break_long_words=False, break_on_hyphens=False)
+        out.print(Text(" \\\n".join(f"{' ' * (5 if at else 3)}{part}" for at, part in enumerate(parts))))
+    elif found := _MEANING.fullmatch(line):
+        table = Table.grid(padding=0)
+        table.add_column(no_wrap=True)
+        table.add_column()
+        table.add_row(Text(f" {found[1]}"), Text(found[2]))
+        out.print(table)
+    else:
+        out.print(Text(f" {line}"))
 
 
 class _Command(_Help, TyperCommand):
@@ -65,10 +88,16 @@ class _Group(_Help, TyperGroup):
     pass
 
 
-def _hide_types_of_flags(parameters: Sequence[Any]) -> None:
+def _name_values(parameters: Sequence[Any]) -> None:
+    """What an option takes, as other programs write it: nothing for a flag, TEXT for ``<str>``."""
     for one in parameters:
         if getattr(one, "is_flag", False):
             one.metavar = ""
+        elif one.param_type_name == "option" and one.metavar is None:
+            one.metavar = _VALUE_NAMES.get(one.type_descriptor.annotation)
+
+
+_VALUE_NAMES = {str: "TEXT", list[str]: "TEXT", Path: "PATH", int: "NUMBER"}
 
 
 class CommandApp(typer.Typer):

@@ -113,13 +113,13 @@ def external_id_check(
 
     with opened(config) as services:
         find_clients(services.deployment, [client])
-        uploads = [(one, window_of(one, since, until)) for one in uploads_to_check(client, upload, services)]
+        uploads = [(one, window_of(one, since, until)) for one in list_uploads_to_check(client, upload, services)]
         found = check_external_ids(client, read_browser_ids(browser), uploads, services)
     print_json(found.to_json()) if as_json else print_check(found)
     sys.exit(0 if found.agrees else 1)
 
 
-def uploads_to_check(client: str, upload: str | None, services: Services) -> list[Upload]:
+def list_uploads_to_check(client: str, upload: str | None, services: Services) -> list[Upload]:
     from offline_capi.audit import list_uploads_with_ids
 
     known = list_uploads_with_ids(client, services)
@@ -140,7 +140,7 @@ def print_coverage(found: Coverage) -> None:
         for what, words in (("came_hashed", "came hashed"), ("rounded_15", "rounded to 15 digits by a spreadsheet?")):
             if one.noted[what]:
                 lost = ", ".join(filter(None, (lost, f"({one.noted[what]:,} {words})")))
-        shares = (_of(one.filled, found.rows), _of(one.usable, found.rows), f"{one.distinct:,}")
+        shares = (_format_share(one.filled, found.rows), _format_share(one.usable, found.rows), f"{one.distinct:,}")
         rows.append((key, column, *shares, lost))
     _show(("key", "column", *numbers, "lost, and why"), rows, numbers)
     worth = [key for key in _MATCH_BEST if key in found.unmapped]
@@ -165,7 +165,8 @@ def _print_suggestions(found: Coverage) -> None:
 
 def _print_frequent(found: Coverage) -> None:
     rows = [
-        (one.key, _of(one.rows, round(one.rows / one.share)), f"{one.people:,}", one.sha256) for one in found.frequent
+        (one.key, _format_share(one.rows, round(one.rows / one.share)), f"{one.people:,}", one.sha256)
+        for one in found.frequent
     ]
     _show(("key", "rows", "people", "one value, perhaps nobody's: SHA-256"), rows, ["people"])
     if found.frequent:
@@ -228,6 +229,6 @@ def _show(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collec
         out.print(table)
 
 
-def _of(part: int, whole: int) -> str:
+def _format_share(part: int, whole: int) -> str:
     """With its share in whole per cent, rounded down: 100% are all."""
     return f"{part:,} ({100 * part // whole}%)" if whole else f"{part:,}"

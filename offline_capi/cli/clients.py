@@ -26,6 +26,7 @@ from offline_capi.cli.shell import (
     out,
     print_indented,
     print_json,
+    print_line,
     print_warnings,
 )
 from offline_capi.errors import OfflineCapiError, SourceError, UsageError
@@ -44,7 +45,7 @@ app.add_typer(clients_app, name="clients")
 ClientArgument = Annotated[str, typer.Argument(help="Name of a client in clients.yml.")]
 RevokeOption = Annotated[bool, typer.Option("--revoke/--keep", help="Revoke the token before, once the new one is in.")]
 _MARKS = {"good": "green", "untested": "dim", "warning": "yellow", "stopped": "red", "paused": "dim"}
-_STEPS = {"met": "[green]✓[/]", "missing": "[red]✗[/]", "by hand": "[yellow]?[/]"}
+_STEPS = {"met": ("✓", "green"), "missing": ("✗", "red"), "by hand": ("?", "yellow")}
 
 
 # ---------------------------------------------------------------------------------------------- looking
@@ -78,9 +79,9 @@ def clients_test(
 ) -> None:
     """Send one test event to a client's pixel, and keep how it went; its further pixels are tested with their codes."""
     deployment = load(config)
-    names = [_recipient(deployment, client).name] if client else []
-    codes = {} if probe else _test_codes(deployment, names, test_event_code)
-    _finish_look(_look(deployment, names, codes), as_json)
+    names = [_find_recipient(deployment, client).name] if client else []
+    codes = {} if probe else _choose_test_codes(deployment, names, test_event_code)
+    _finish_look(_check_clients(deployment, names, codes), as_json)
 
 
 @clients_app.command("health")
@@ -91,16 +92,16 @@ def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = 
     deployment = load(config)
     tell = make_notifier(deployment.platform, environment_secrets())
     told = {"on_change": lambda change: tell(alert_of_notice(change))} if tell else {}
-    _finish_look(_look(deployment, [], {}, **told), as_json)
+    _finish_look(_check_clients(deployment, [], {}, **told), as_json)
 
 
-def _look(deployment: Deployment, names: list[str], codes: dict[str, str], **told: Any) -> HealthReport:
+def _check_clients(deployment: Deployment, names: list[str], codes: dict[str, str], **told: Any) -> HealthReport:
     from offline_capi.clients import check_health
 
     return check_health(deployment, environment_secrets(), clients=names, test_codes=codes, **told)
 
 
-def _test_codes(deployment: Deployment, names: list[str], given: str | None) -> dict[str, str]:
+def _choose_test_codes(deployment: Deployment, names: list[str], given: str | None) -> dict[str, str]:
     """Each pixel's own code. Further pixels that have none are probed, which stores nothing."""
     wanted = names or [name for name, client in deployment.clients.items() if client.active]
     if given and len(wanted) > 1:
@@ -116,7 +117,7 @@ def _test_codes(deployment: Deployment, names: list[str], given: str | None) -> 
     return codes
 
 
-def _recipient(deployment: Deployment, name: str) -> Client:
+def _find_recipient(deployment: Deployment, name: str) -> Client:
     """A client, or one of its further pixels under its own name, ``client@pixel``."""
     if name not in deployment.recipients:
         find_clients(deployment, [name])
@@ -139,9 +140,9 @@ def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     """Read the clients from their table; what is faulty in it leaves out its client, and nothing else."""
     from offline_capi.config.client_table import locate_pulled_file, read_previous_pull, select_valid_rows, write_pulled
 
-    (table, access), path = _table_of(config), locate_pulled_file(config, os.environ)
+    (table, access), path = _get_client_table(config), locate_pulled_file(config, os.environ)
     origin = table.sql if table.sql.endswith(".sql") else "the clients' query"
-    pulled = select_valid_rows(_rows_of(table, config), origin, table, read_previous_pull(path))
+    pulled = select_valid_rows(_read_client_rows(table, config), origin, table, read_previous_pull(path))
     if not pulled.clients and not pulled.problems:
         raise SourceError("the clients' table has no row. Nothing was changed: the clients pulled before stay.")
     write_pulled(path, pulled, datetime.now(UTC), access)
@@ -149,12 +150,14 @@ def clients_pull(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
         print_json({"clients": len(pulled.clients), "problems": [asdict(problem) for problem in pulled.problems]})
     else:
         for problem in pulled.problems:
-            _say(f"✗ {problem}", "red")
-        _say(f"{len(pulled.clients):,} clients pulled, {len(pulled.problems):,} problems; faulty ones are left out")
+            print_line(f"✗ {problem}", style="red")
+        print_line(
+            f"{len(pulled.clients):,} clients pulled, {len(pulled.problems):,} problems; faulty ones are left out"
+        )
     sys.exit(1 if pulled.problems else 0)
 
 
-def _table_of(config: Path) -> tuple[ClientTable, FileAccess]:
+def _get_client_table(config: Path) -> tuple[ClientTable, FileAccess]:
     from offline_capi.config import load_each
 
     deployment, errors = load_each(config)
@@ -166,7 +169,7 @@ def _table_of(config: Path) -> tuple[ClientTable, FileAccess]:
     )
 
 
-def _rows_of(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
+def _read_client_rows(table: ClientTable, config: Path) -> Iterator[dict[str, Any]]:
     from offline_capi.config.queries import find_sql_folder
     from offline_capi.config.source import SqlSource
     from offline_capi.model import Window
@@ -197,11 +200,11 @@ def clients_authorize(
     """Obtain a token for a client, test it and switch to it; what only a person can do is printed, numbered."""
     from offline_capi.clients.authorize import authorize, check_prerequisites
 
-    way = _method(method)
+    way = _parse_method(method)
     with _open_context(config, given) as (deployment, context):
-        chosen = _with_own_token(deployment, client)
+        chosen = _require_own_token(deployment, client)
         asked = [] if way == "token" or deployment.platform.app is None else check_prerequisites(context)
-        found = authorize(chosen, way, context, revoke=revoke and _nobody_sends(config))
+        found = authorize(chosen, way, context, revoke=revoke and _is_idle(config))
     _record_authorization(found, config)
     _finish_authorization(found, [one for one in asked if one.state == "missing"], as_json)
 
@@ -217,7 +220,7 @@ def clients_rotate(
     from offline_capi.clients.authorize import rotate
 
     with _open_context(config, None) as (deployment, context):
-        found = rotate(_with_own_token(deployment, client), context, revoke=revoke and _nobody_sends(config))
+        found = rotate(_require_own_token(deployment, client), context, revoke=revoke and _is_idle(config))
     _record_authorization(found, config)
     _finish_authorization(found, [], as_json)
 
@@ -252,20 +255,20 @@ def _open_context(config: Path, given: str | None) -> Iterator[tuple[Deployment,
     deployment, secrets = load(config), environment_secrets()
     platform = deployment.platform
     with GraphClient(platform.graph_url, platform.versions) as graph:
-        yield deployment, AuthorizationContext(platform, secrets, secrets.store, graph, given=_given(given))
+        yield deployment, AuthorizationContext(platform, secrets, secrets.store, graph, given=_read_given_secret(given))
         print_warnings(graph.notices, err)
 
 
-def _with_own_token(deployment: Deployment, name: str) -> Client:
+def _require_own_token(deployment: Deployment, name: str) -> Client:
     """Whom a token is for: not one pixel of a client, where the client's token serves others as well."""
-    chosen = _recipient(deployment, name)
+    chosen = _find_recipient(deployment, name)
     if not deployment.has_own_token(name):
         owner = get_client_name(name)
         raise UsageError(f"{name} sends with the token of {owner}: name {owner}. Nothing was changed.")
     return chosen
 
 
-def _method(word: str) -> Method:
+def _parse_method(word: str) -> Method:
     from offline_capi.clients.authorize import TOKEN_SOURCES
 
     for method in TOKEN_SOURCES:
@@ -274,7 +277,7 @@ def _method(word: str) -> Method:
     raise UsageError(f'--method "{word}" is unknown; one of: {", ".join(TOKEN_SOURCES)}')
 
 
-def _given(place: str | None) -> Secret | None:
+def _read_given_secret(place: str | None) -> Secret | None:
     """A secret that a person brought; never an argument, for all users of a machine can read those."""
     from offline_capi.config import Secret, SecretRef
 
@@ -289,7 +292,7 @@ def _given(place: str | None) -> Secret | None:
     return found
 
 
-def _nobody_sends(config: Path) -> bool:
+def _is_idle(config: Path) -> bool:
     """Whether the token before may be revoked now: a run under way goes on with the one that it began with."""
     with opened(config) as services:
         return not services.ledger.runs.list_unfinished()
@@ -367,36 +370,35 @@ def print_overviews(found: list[ClientOverview]) -> None:
 def print_health(found: HealthReport) -> None:
     for status in found.statuses:
         if status.client in found.unclear:
-            _say(f"? {status.client}: {found.unclear[status.client]}", "yellow")
+            print_line(f"? {status.client}: {found.unclear[status.client]}", style="yellow")
         elif not status.faults and status.tested:
             trace = f" (trace {status.tested.trace_id})" if status.tested.trace_id else ""
-            _say(f"✓ {status.client}: {status.tested.words}{trace}", "green")
+            print_line(f"✓ {status.client}: {status.tested.words}{trace}", style="green")
         for fault in status.faults:
-            _say(f"{'✗' if fault.stops else '!'} {status.client}: {fault.words}", "red" if fault.stops else "yellow")
+            print_line(
+                f"{'✗' if fault.stops else '!'} {status.client}: {fault.words}",
+                style="red" if fault.stops else "yellow",
+            )
     for change in found.changes:
         if change.change == "ended":
-            _say(f"✓ {change.client}: ended: {_first_sentence(change.words)}", "green")
+            print_line(f"✓ {change.client}: ended: {_take_first_sentence(change.words)}", style="green")
     print_warnings([*found.warnings, *(look.words for look in found.versions if look.verdict == "refused")])
 
 
 def print_prerequisites(found: list[Prerequisite]) -> None:
-    from rich.markup import escape
 
     for one in found:
-        out.print(f"{_STEPS[one.state]} {escape(one.name)}: {escape(one.words)}", highlight=False, soft_wrap=True)
+        sign, style = _STEPS[one.state]
+        print_line(f"{sign} {one.name}: {one.words}", style=style)
 
 
 def print_authorization(found: Authorization) -> None:
     for step in found.done:
-        _say(f"✓ {step}", "green")
+        print_line(f"✓ {step}", style="green")
     for number, step in enumerate(found.by_hand, start=1):
-        _say(f"{number}. {step}")
+        print_line(f"{number}. {step}")
 
 
-def _first_sentence(words: str) -> str:
+def _take_first_sentence(words: str) -> str:
     """Of a fault that has ended, what it was; what to do about it no longer matters."""
     return words.partition(". What now:")[0].removesuffix(".")
-
-
-def _say(line: str, style: str = "") -> None:
-    out.print(line, style=style, highlight=False, markup=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from offline_capi.cli.shell import (
     opened,
     out,
     print_json,
+    print_line,
     print_warnings,
 )
 from offline_capi.errors import UsageError
@@ -48,7 +49,7 @@ def erase(
     """Remove a person from everything that is kept, and say what that was; exit code 0 only where nothing is left."""
     from offline_capi.privacy import Person, erase_person
 
-    given = {"em": _values(em), "ph": _values(ph), "external_id": _values(external_id)}
+    given = {"em": _read_values(em), "ph": _read_values(ph), "external_id": _read_values(external_id)}
     if not any((*given.values(), event_id)):
         raise UsageError("erase: name the person by --em, --ph or --external-id, or their events by --event-id")
     with opened(config) as services:
@@ -63,7 +64,7 @@ def erase(
     sys.exit(0 if erased.complete else 1)
 
 
-def _values(given: _Values) -> list[str]:
+def _read_values(given: _Values) -> list[str]:
     return [sys.stdin.readline().rstrip("\r\n") if value == "-" else value for value in given or ()]
 
 
@@ -98,7 +99,7 @@ def print_erased(erased: Erased) -> None:
             "window sends them again"
         )
     for note in notes:
-        out.print(f"  {note}", style="dim", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"  {note}", style="dim")
     if erased.complete:
         out.print("complete: found nowhere any more", highlight=False)
     else:

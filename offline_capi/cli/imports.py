@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from offline_capi.cli.app import app
-from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, out, print_json
+from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, out, print_json, print_line
 from offline_capi.errors import UsageError
 from offline_capi.runtime.nearest import did_you_mean
 
@@ -52,6 +52,6 @@ def import_command(
     out.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
     for heading, lines in (("to do", found.todos), ("check finds", [str(one) for one in problems])):
         for line in lines:
-            out.print(f"  {heading}: {line}", markup=False, highlight=False, soft_wrap=True)
+            print_line(f"  {heading}: {line}")
     if not problems:
         out.print("  check finds no problems", highlight=False)

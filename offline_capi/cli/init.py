@@ -25,6 +25,7 @@ from offline_capi.cli.shell import (
     environment_secrets,
     err,
     out,
+    print_indented,
     print_json,
     window_of,
 )
@@ -73,32 +74,34 @@ def init(
     from offline_capi import onboarding
     from offline_capi.onboarding.questions import validate_answer, validate_keys
 
-    ask = _default if yes or as_json else _asked
+    ask = _answer_default if yes or as_json else _ask_person
     known = onboarding.read_project(config, os.environ)
-    origin = onboarding.rebase_source(config, _origin(source, connection, table, sql, ask))
+    origin = onboarding.rebase_source(config, _inspect_source(source, connection, table, sql, ask))
     said = {"pixel": pixel, "event": event, "action_source": action_source, "timezone": timezone, "country": country,
             "currency": currency, "time": time, "id": event_id, "value": value,
             "external_id": external_id}  # fmt: skip
     checked: dict[str, Any] = {key: validate_answer(key, text) for key, text in said.items()}
     validate_answer("client", client)
     seen: tuple[Line, ...] = ()
-    if ask is _asked:  # what was found stands before what is asked about it
+    if ask is _ask_person:  # what was found stands before what is asked about it
         first = onboarding.Answers(client=client or "client", **checked, keys=validate_keys(keys or []))
         found = onboarding.propose(origin, first, datetime.now(UTC))
         print_proposal(origin, found)
         seen = found.lines
-    upload = _name(name, origin, known, ask, force=force)
-    answers = onboarding.Answers(client=_client(client, known, ask), **checked, keys=validate_keys(keys or []))
-    answers = _from_client(_pixel(answers, known, ask), known)
-    answers, proposal = _talk(origin, answers, known, ask)
-    if ask is not _asked and not as_json:
+    upload = _ask_name(name, origin, known, ask, force=force)
+    answers = onboarding.Answers(client=_ask_client(client, known, ask), **checked, keys=validate_keys(keys or []))
+    answers = _fill_in_from_client(_ask_pixel(answers, known, ask), known)
+    answers, proposal = _ask_open_lines(origin, answers, known, ask)
+    if ask is not _ask_person and not as_json:
         print_proposal(origin, proposal)
-    elif ask is _asked:
+    elif ask is _ask_person:
         print_changes(proposal, seen)
-        answers, proposal = _confirmed(answers, proposal, origin, known, ask)
+        answers, proposal = _confirm_proposal(answers, proposal, origin, known, ask)
     files = onboarding.write_up(upload, proposal, origin, answers, known)
     files = onboarding.select_missing(files, force=force)
-    if ask is _asked and not _yes(f"Write {len(files)} files ({', '.join(map(str, files))})?", default=True):
+    if ask is _ask_person and not _ask_yes_or_no(
+        f"Write {len(files)} files ({', '.join(map(str, files))})?", default=True
+    ):
         raise UsageError("stopped. Nothing was written")
     onboarding.save(files)
     _finish(upload, proposal, answers, known, list(files), as_json=as_json)
@@ -107,7 +110,7 @@ def init(
 # ---------------------------------------------------------------------------------------------- what is asked
 
 
-def _default(_: str, default: str) -> str:
+def _answer_default(_: str, default: str) -> str:
     """The answer of nobody."""
     return default
 
@@ -117,14 +120,14 @@ def _wrap(question: str) -> str:
     return "\n".join(textwrap.wrap(question, max(min(out.width, 100) - 12, 40), subsequent_indent="  "))
 
 
-def _asked(question: str, default: str) -> str:
+def _ask_person(question: str, default: str) -> str:
     try:
         return str(typer.prompt(_wrap(question), default=default, show_default=bool(default)))
     except typer.Abort:
         raise UsageError(_NOBODY) from None
 
 
-def _yes(question: str, *, default: bool) -> bool:
+def _ask_yes_or_no(question: str, *, default: bool) -> bool:
     try:
         return typer.confirm(_wrap(question), default=default)
     except typer.Abort:
@@ -134,30 +137,32 @@ def _yes(question: str, *, default: bool) -> bool:
 _NOBODY = "stopped, and nothing was written. Where nobody can answer, give --yes: what is not clear then becomes a TODO"
 
 
-def _origin(source: str | None, connection: str | None, table: str | None, sql: Path | None, ask: Ask) -> Origin:
+def _inspect_source(
+    source: str | None, connection: str | None, table: str | None, sql: Path | None, ask: Ask
+) -> Origin:
     from offline_capi import onboarding
 
     if connection is not None and source is None and table is not None and sql is None:
-        return onboarding.inspect_table(connection, table, _connection_url)
+        return onboarding.inspect_table(connection, table, _get_connection_url)
     if connection is not None and source is None and sql is not None and table is None:
-        return onboarding.inspect_query(connection, sql, _connection_url)
+        return onboarding.inspect_query(connection, sql, _get_connection_url)
     if connection or table or sql:
         raise UsageError("name a file, or --connection with one of --table and --sql. Nothing was written")
-    return onboarding.inspect_file(source or ask(_WHICH_FILE, "") or _no_file(), os.environ)
+    return onboarding.inspect_file(source or ask(_WHICH_FILE, "") or _refuse_no_file(), os.environ)
 
 
 _WHICH_FILE = "Which file holds the rows? CSV, JSON lines or Parquet"
 
 
-def _no_file() -> NoReturn:
+def _refuse_no_file() -> NoReturn:
     raise UsageError("name a file, or --connection with --table or --sql. Nothing was written")
 
 
-def _connection_url(name: str) -> str:
+def _get_connection_url(name: str) -> str:
     return str(environment_secrets().connection_url(name).reveal())
 
 
-def _name(name: str | None, origin: Origin, known: ProjectState, ask: Ask, *, force: bool) -> str:
+def _ask_name(name: str | None, origin: Origin, known: ProjectState, ask: Ask, *, force: bool) -> str:
     from offline_capi.onboarding.questions import validate_answer
 
     def check(answer: str) -> str:
@@ -178,12 +183,12 @@ def _ask_until_valid(ask: Ask, question: str, default: str, check: Callable[[str
         try:
             return check(ask(question, default))
         except UsageError as error:
-            if ask is not _asked or str(error) == _NOBODY:
+            if ask is not _ask_person or str(error) == _NOBODY:
                 raise
-            err.print(Text(f"  {error}", style="yellow"))
+            print_indented(str(error), style="yellow", console=err)
 
 
-def _client(client: str | None, known: ProjectState, ask: Ask) -> str:
+def _ask_client(client: str | None, known: ProjectState, ask: Ask) -> str:
     from offline_capi.onboarding.questions import validate_answer
 
     def check(answer: str) -> str:
@@ -202,38 +207,38 @@ def _client(client: str | None, known: ProjectState, ask: Ask) -> str:
     return check(client) if client else _ask_until_valid(ask, question, only, check)
 
 
-def _pixel(answers: Answers, known: ProjectState, ask: Ask) -> Answers:
+def _ask_pixel(answers: Answers, known: ProjectState, ask: Ask) -> Answers:
     if answers.pixel or answers.client in known.clients:
         return answers
-    return _answered(answers, "pixel", "The client's pixel or dataset id", ask, lambda _: None)
+    return _ask_until_answered(answers, "pixel", "The client's pixel or dataset id", ask, lambda _: None)
 
 
-def _from_client(answers: Answers, known: ProjectState) -> Answers:
+def _fill_in_from_client(answers: Answers, known: ProjectState) -> Answers:
     """A client that is known already has a country; a zone of its own says nothing of this source."""
     client = known.clients.get(answers.client)
     return replace(answers, country=answers.country or (client.country if client else None))
 
 
-def _talk(origin: Origin, answers: Answers, known: ProjectState, ask: Ask) -> tuple[Answers, Proposal]:
+def _ask_open_lines(origin: Origin, answers: Answers, known: ProjectState, ask: Ask) -> tuple[Answers, Proposal]:
     """Every open line asked about, in order; what is left empty stays a TODO."""
     from offline_capi.onboarding import Confidence, propose
     from offline_capi.onboarding.questions import ASKED_BY, EXTERNAL_ID
 
     now = datetime.now(UTC)
     proposal = propose(origin, answers, now)
-    for place, name in ASKED_BY.items() if ask is _asked else ():
+    for place, name in ASKED_BY.items() if ask is _ask_person else ():
         line = next((line for line in proposal.list_lines(Confidence.OPEN) if line.place == place), None)
         if line is not None and not (place == "custom_data.currency" and line.columns):
-            question = f"{place}: {_asked_for(line.because)} (empty: later)"
-            answers = _answered(answers, name, question, ask, lambda said: propose(origin, said, now))
+            question = f"{place}: {_strip_todo(line.because)} (empty: later)"
+            answers = _ask_until_answered(answers, name, question, ask, lambda said: propose(origin, said, now))
             proposal = propose(origin, answers, now)
-    if proposal.needs_country and ask is _asked:
-        answers = _answered(
+    if proposal.needs_country and ask is _ask_person:
+        answers = _ask_until_answered(
             answers, "country", "Country of phone numbers without one (empty: unknown)", ask, lambda _: None
         )
         proposal = propose(origin, answers, now)
     outcome = next((line for line in proposal.list_section("filter") if line.columns), None)
-    if ask is _asked and outcome is not None and not proposal.export and answers.no_conversions is None:
+    if ask is _ask_person and outcome is not None and not proposal.export and answers.no_conversions is None:
         node: Any = outcome.node
         bad = node.get("not_equals", ())
         default = ", ".join([bad] if isinstance(bad, str) else bad) or "none"
@@ -247,12 +252,14 @@ def _talk(origin: Origin, answers: Answers, known: ProjectState, ask: Ask) -> tu
         answers = replace(answers, no_conversions=words)
         proposal = propose(origin, answers, now)
     has_ids = any(line.key == "external_id" for line in proposal.list_lines(Confidence.TAKEN))
-    if ask is _asked and has_ids and answers.external_id is None and answers.client not in known.clients:
-        answers = _answered(answers, "external_id", EXTERNAL_ID, ask, lambda _: None)
+    if ask is _ask_person and has_ids and answers.external_id is None and answers.client not in known.clients:
+        answers = _ask_until_answered(answers, "external_id", EXTERNAL_ID, ask, lambda _: None)
     return answers, proposal
 
 
-def _answered(answers: Answers, name: str, question: str, ask: Ask, attempt: Callable[[Answers], object]) -> Answers:
+def _ask_until_answered(
+    answers: Answers, name: str, question: str, ask: Ask, attempt: Callable[[Answers], object]
+) -> Answers:
     """Asked again until the answer is one."""
     from offline_capi.onboarding.questions import validate_answer
 
@@ -264,46 +271,58 @@ def _answered(answers: Answers, name: str, question: str, ask: Ask, attempt: Cal
         except UsageError as error:
             if str(error) == _NOBODY:
                 raise
-            err.print(Text(f"  {error}", style="yellow"))
+            print_indented(str(error), style="yellow", console=err)
         else:
             return said
 
 
-def _confirmed(
+def _confirm_proposal(
     answers: Answers, proposal: Proposal, origin: Origin, known: ProjectState, ask: Ask
 ) -> tuple[Answers, Proposal]:
     """Nothing counts that the person did not take: all at once, or line by line, or after another answer."""
     from offline_capi.onboarding import Confidence, propose
     from offline_capi.onboarding.proposal import check_people
+    from offline_capi.onboarding.questions import validate_keys
 
     while True:
         taken = ask(
-            "Take what is proposed (unsure lines stay comments)? y, n for line by line, or what to answer again: "
-            + ", ".join(_ANSWERED_AGAIN),
+            "Take what is proposed (unsure lines stay comments)? y, n for line by line, KEY=COLUMN for another column "
+            "of user_data (em=contact), or what to answer again: " + ", ".join(_ANSWERED_AGAIN),
             "y",
         ).strip()
         if taken in _ANSWERED_AGAIN:
             before = proposal.lines
-            answers = _answered(
+            answers = _ask_until_answered(
                 answers, taken, f"{taken} (now: {getattr(answers, taken) or 'open'})", ask,
                 lambda said: propose(origin, said, datetime.now(UTC)),
             )  # fmt: skip
-            answers = _from_client(answers, known)
+            answers = _fill_in_from_client(answers, known)
             proposal = propose(origin, answers, datetime.now(UTC))
             print_changes(proposal, before)
+        elif "=" in taken:
+            try:
+                said = replace(answers, keys={**answers.keys, **validate_keys([taken])})
+                changed = propose(origin, said, datetime.now(UTC))
+            except UsageError as error:
+                print_indented(str(error), style="yellow", console=err)
+            else:
+                print_changes(changed, proposal.lines)
+                answers, proposal = said, changed
         elif taken.lower() in ("y", "yes"):
             return answers, proposal
         elif taken.lower() in ("n", "no"):
             break
         else:
-            err.print(Text(f'  "{taken}" is no answer here', style="yellow"))
+            print_indented(f'"{taken}" is no answer here', style="yellow", console=err)
     among = [
         line
         for line in proposal.list_lines(Confidence.TAKEN, Confidence.UNSURE)
         if line.columns and line.section != "client"
     ]
     decided = proposal.apply_decisions(
-        lambda line: _yes(f"  {', '.join(line.columns)} → {line.place}?", default=line.confidence is Confidence.TAKEN),
+        lambda line: _ask_yes_or_no(
+            f"  {', '.join(line.columns)} → {line.place}?", default=line.confidence is Confidence.TAKEN
+        ),
         among,
     )
     check_people(decided.lines, origin.sample)
@@ -318,6 +337,7 @@ _ANSWERED_AGAIN = ("pixel", "event", "action_source", "timezone", "country", "cu
 
 def print_proposal(origin: Origin, proposal: Proposal) -> None:
     from offline_capi.onboarding import Confidence
+    from offline_capi.onboarding.proposal import NO_FIELD
 
     rows = f"{len(origin.sample):,} {'rows' if origin.sample.whole else 'first rows'}"
     out.print(Text.assemble((origin.name, "bold"), f"  {origin.described}"))
@@ -328,12 +348,17 @@ def print_proposal(origin: Origin, proposal: Proposal) -> None:
     _show("becomes", [line for line in lines if line.confidence is Confidence.TAKEN], "green")
     _show("unsure: becomes a comment", [line for line in lines if line.confidence is Confidence.UNSURE], "yellow")
     if proposal.aside:
+        same = sum(why == NO_FIELD for why in proposal.aside.values())
         aside = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
         for header in ("column", "left aside, because"):
             aside.add_column(header, overflow="fold")
         for name, why in proposal.aside.items():
             aside.add_row(Text(name), Text(why, style="dim"))
         out.print(Padding(aside, (1, 0, 0, 2)))
+        if same:
+            print_indented(
+                "--map KEY=COLUMN takes a column all the same, such as --map external_id=COLUMN", style="dim"
+            )
     out.print()
 
 
@@ -366,12 +391,13 @@ def _finish(
     upload: str, proposal: Proposal, answers: Answers, known: ProjectState, files: Sequence[Path], *, as_json: bool
 ) -> NoReturn:
     """Check and plan what was written; exits 2 while something of it waits for a person."""
+    lines = [_describe_line(line) for line in proposal.lines]
     data = {"upload": upload, "client": answers.client, "first_night": proposal.first_night.isoformat(),
-            "files": [str(path) for path in files], "lines": [_as_json(line) for line in proposal.lines]}  # fmt: skip
+            "files": [str(path) for path in files], "lines": lines}  # fmt: skip
     if not as_json:
         out.print(Text.assemble(("✓ written", "bold green"), *(f"\n  {path}" for path in files)))
     try:
-        report = _planned(upload, proposal, known)
+        report = _plan_first_night(upload, proposal, known)
     except ConfigError as error:
         if as_json:
             print_json({**data, "problems": describe_problems(error), "plan": None})
@@ -385,16 +411,16 @@ def _finish(
     sys.exit(0)
 
 
-def _as_json(line: Line) -> Mapping[str, object]:
+def _describe_line(line: Line) -> Mapping[str, object]:
     return {"place": line.place, "columns": line.columns, "node": line.node, "because": line.because,
             "confidence": line.confidence.value}  # fmt: skip
 
 
-def _planned(upload: str, proposal: Proposal, known: ProjectState) -> RunReport:
+def _plan_first_night(upload: str, proposal: Proposal, known: ProjectState) -> RunReport:
     from offline_capi.operations.preflight import check_columns
     from offline_capi.pipeline import open_services, plan_upload
 
-    deployment, secrets = _checked(upload, known), environment_secrets()
+    deployment, secrets = _load_checked(upload, known), environment_secrets()
     one = deployment.uploads[upload]
     window = window_of(one, proposal.first_night.isoformat(), None)
     check_columns(one, window, deployment, secrets)
@@ -402,7 +428,7 @@ def _planned(upload: str, proposal: Proposal, known: ProjectState) -> RunReport:
         return plan_upload(one, window, services, check_access=False)  # its token comes next
 
 
-def _checked(upload: str, known: ProjectState) -> Deployment:
+def _load_checked(upload: str, known: ProjectState) -> Deployment:
     """The upload with its client; every problem of the two, and none of other uploads."""
     from offline_capi.config import load_each
 
@@ -420,18 +446,19 @@ def print_open(error: ConfigError, proposal: Proposal, upload: str, answers: Ans
 
     todo = {line.place: line.because for line in proposal.list_lines(Confidence.OPEN)}
     todo[f"clients.{answers.client}.pixel_id"] = PIXEL
-    waits = f"reported by `{_command('check', known, upload)}` until it is done"
+    waits = f"reported by `{_format_command('check', known, upload)}` until it is done"
     out.print(Text.assemble("\n", (f"! left to you: {len(error.problems)}", "bold yellow"), f"  {waits}"))
     for problem in error.problems:
         words = next((because for place, because in todo.items() if problem.path.startswith(place)), problem.message)
         out.print(Text.assemble(f"  {problem.file}:{problem.line}  ", (problem.path, "bold")), soft_wrap=True)
-        out.print(Padding(_asked_for(words), (0, 0, 0, 6)), highlight=False, markup=False)
+        out.print(Padding(_strip_todo(words), (0, 0, 0, 6)), highlight=False, markup=False)
     out.print(
-        "\nThen look at the first night:", Text(f"\n    {_command('plan', known, upload, proposal)}", style="cyan")
+        "\nThen look at the first night:",
+        Text(f"\n    {_format_command('plan', known, upload, proposal)}", style="cyan"),
     )
 
 
-def _asked_for(because: str) -> str:
+def _strip_todo(because: str) -> str:
     return because.removeprefix("TODO: ")
 
 
@@ -441,17 +468,21 @@ def print_planned(report: RunReport, upload: str, proposal: Proposal, answers: A
     out.print(Text.assemble(("✓ checked", "bold green"), "  no problems, and the source has every column\n"))
     print_report(report, out)
     out.print(Text("\nNext", style="bold"))
-    for what, command in _next(upload, proposal, answers, known):
-        out.print(Text.assemble(f"  {what}\n", (f"    {command}", "cyan")), soft_wrap=True)
+    for what, command in _list_next_commands(upload, proposal, answers, known):
+        width = out.width - 6 if out.is_terminal else len(command)
+        lines = textwrap.wrap(command, width, break_long_words=False, break_on_hyphens=False)  # as a shell reads them
+        out.print(Text.assemble(f"  {what}\n", (" \\\n".join(f"    {line}" for line in lines), "cyan")), soft_wrap=True)
 
 
-def _next(upload: str, proposal: Proposal, answers: Answers, known: ProjectState) -> list[tuple[str, str]]:
+def _list_next_commands(
+    upload: str, proposal: Proposal, answers: Answers, known: ProjectState
+) -> list[tuple[str, str]]:
     """A rehearsal keeps its own ledger: what the sandbox took must not count as sent when the night is in earnest."""
     from offline_capi.onboarding.writing import name_token_variable
 
     client = known.clients.get(answers.client)
     variable = client.token.env if client else name_token_variable(answers.client)
-    night = _command("upload", known, upload, proposal)
+    night = _format_command("upload", known, upload, proposal)
     elsewhere = "OFFLINE_CAPI_GRAPH_URL=http://127.0.0.1:8420 OFFLINE_CAPI_LEDGER=sqlite:///rehearsal.db"
     return [
         ("A local Graph API, which takes any token and pixel", "offline-capi sandbox &"),
@@ -465,6 +496,6 @@ def _next(upload: str, proposal: Proposal, answers: Answers, known: ProjectState
     ]
 
 
-def _command(verb: str, known: ProjectState, upload: str, proposal: Proposal | None = None) -> str:
+def _format_command(verb: str, known: ProjectState, upload: str, proposal: Proposal | None = None) -> str:
     folder = "" if known.folder == DEFAULT_CONFIG else f" --config {known.folder}"
     return f"offline-capi {verb} {upload}{f' --since {proposal.first_night}' if proposal else ''}{folder}"

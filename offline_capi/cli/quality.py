@@ -16,6 +16,7 @@ from offline_capi.cli.shell import (
     opened,
     out,
     print_json,
+    print_line,
     print_warnings,
 )
 
@@ -49,5 +50,5 @@ def print_pulled(pulled: FetchResult) -> None:
         print_quality(pulled.quality, out)
     for one in pulled.unread:
         what = f"{one.kind} was not told" if one.kind else "nothing was asked"
-        out.print(f"? {one.client}: {what}: {one.words}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"? {one.client}: {what}: {one.words}", style="yellow")
     print_warnings(pulled.warnings)

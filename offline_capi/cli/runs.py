@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
+from rich.text import Text
 
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import (
@@ -142,9 +143,11 @@ def rejects(
         reasons = [line.to_json() for line in reject_reasons(table)]
         print_json({"run": run_id, "files": files, "reasons": reasons, "rows": reject_rows(table, limit)})
         return
+    if files:
+        out.print(Text.assemble((record.upload, "bold"), f"  not sent in run {run_id}"))
     print_rejects(table, limit, out)
     for file in files:
-        out.print(file, style="dim", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"  all rows: {file}", style="dim", highlight=False, markup=False, soft_wrap=True)
     if not files and record.status == "failed":
         print_runs([record])
     elif not files:

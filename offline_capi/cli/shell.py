@@ -90,10 +90,20 @@ def print_indented(text: str, *, mark: str = "  ", style: str = "", console: Con
         paper.print(f"{mark}{text}", style=style, highlight=False, markup=False, soft_wrap=True)
         return
     table = Table.grid(padding=0)
-    table.add_column(no_wrap=True)
+    if mark:  # a column without a character would still be one wide
+        table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row(Text(mark, style=style), Text(text, style=style))
+    table.add_row(*([Text(mark, style=style)] if mark else []), Text(text, style=style))
     paper.print(table)
+
+
+_SIGN = re.compile(r" *(?:[✓✗!?…] |\d+\. )?")
+
+
+def print_line(line: str, *, style: str = "", console: Console | None = None) -> None:
+    """The same for a line that begins with blanks, a sign or a number: its further lines stand after those."""
+    mark = _SIGN.match(line)[0]  # type: ignore[index]  # matches every text
+    print_indented(line[len(mark) :], mark=mark, style=style, console=console)
 
 
 def count_noun(number: int, noun: str) -> str:
@@ -123,7 +133,7 @@ def finish(found: RunReport, as_json: bool) -> NoReturn:
 
 def announce(sentence: str) -> None:
     """Say it before the work begins, where it does not mix with what machines read."""
-    err.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    print_line(sentence, console=err)
 
 
 def show_settled(upload: str, settled: SettlementResult, *, quiet: bool = False) -> None:
@@ -165,8 +175,13 @@ def fail(error: OfflineCapiError, code: int) -> NoReturn:
     if "--json" in sys.argv:
         problems = describe_problems(error)
         print_json({"error": type(error).__name__, "message": str(error), "problems": problems})
-    err.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-    err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+    name, (first, *further) = type(error).__name__, str(error).split("\n")
+    if err.is_terminal:
+        err.print(Text.assemble((name, "bold red"), f": {first}"))
+    else:
+        print_indented(f"{name}: {first}", mark="", console=err)
+    for line in further:
+        print_line(line, console=err)
     sys.exit(code)
 
 

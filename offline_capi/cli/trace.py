@@ -19,6 +19,7 @@ from offline_capi.cli.shell import (
     opened,
     out,
     print_json,
+    print_line,
     print_warnings,
 )
 from offline_capi.errors import UsageError
@@ -82,42 +83,40 @@ def _place(text: str) -> tuple[str | None, int]:
 
 
 def print_trace(trace: EventTrace) -> None:
-    _say(f"event {trace.event_id}")
+    print_line(f"event {trace.event_id}")
     for sent in trace.deliveries:
         _print_delivery(sent)
     for row in trace.rows:
         _print_row(row)
     if not trace.known:
-        _say("  nothing is known of it: it was never sent, or under another name or client, or it is forgotten")
+        print_line("  nothing is known of it: it was never sent, or under another name or client, or it is forgotten")
     if trace.remembered_since:
-        _say(f"  the ledger goes back to {format_utc(trace.remembered_since)}", style="dim")
+        print_line(f"  the ledger goes back to {format_utc(trace.remembered_since)}", style="dim")
 
 
 def _print_delivery(sent: TracedDelivery) -> None:
     one = sent.delivery
     code = f" ({one.code}/{one.subcode})" if one.subcode else f" ({one.code})" if one.code else ""
     when = format_utc(one.answered_at or one.posted_at)
-    _say(f"  {_STATES[one.state]}{code}  {sent.event_name}  {one.client}  pixel {one.pixel}  {when}")
+    print_line(f"  {_STATES[one.state]}{code}  {sent.event_name}  {one.client}  pixel {one.pixel}  {when}")
     tries = "1 try" if one.tries == 1 else f"{one.tries} tries"
     trace_id = f", Meta's trace id {one.trace_id}" if one.trace_id else ""
     of_run = f"run {one.run_id} of {one.upload or 'an upload that is forgotten'}, {sent.window or 'window forgotten'}"
-    _say(f"    {of_run}; request {one.request_id} of {one.events:,} events, {tries}{trace_id}", style="dim")
+    print_line(f"    {of_run}; request {one.request_id} of {one.events:,} events, {tries}{trace_id}", style="dim")
     if code:
         from offline_capi.meta.graph.error_table import explain
 
         entry = explain(one.code or 0, one.subcode)
-        _say(f"    {entry.means}; {entry.do}", style="dim")
+        print_line(f"    {entry.means}; {entry.do}", style="dim")
 
 
 def _print_row(row: TracedRow) -> None:
     what = f"{row.fate}: {row.reason}" if row.fate else "staged to be sent"
     where = f" ({row.field})" if row.field else ""
-    _say(f"  {what}{where}  {row.client or 'no client'}  {shown(row.origin, 200)}:{row.row}  {row.day or 'no day'}")
-    _say(f"    run {row.run_id}, {row.file}", style="dim")
-
-
-def _say(text: str, style: str = "") -> None:
-    out.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    print_line(
+        f"  {what}{where}  {row.client or 'no client'}  {shown(row.origin, 200)}:{row.row}  {row.day or 'no day'}"
+    )
+    print_line(f"    run {row.run_id}, {row.file}", style="dim")
 
 
 @app.command("log")
@@ -145,9 +144,9 @@ def log_command(
         return
     for entry in entries:
         run = f"  run {entry.run_id}" if entry.run_id else ""
-        _say(f"{format_utc(entry.at)}  {entry.action}  {entry.subject}{run}  by {entry.who}")
+        print_line(f"{format_utc(entry.at)}  {entry.action}  {entry.subject}{run}  by {entry.who}")
         if entry.detail:
-            _say(f"  {', '.join(f'{name} {_shown(value)}' for name, value in entry.detail.items())}", style="dim")
+            print_line(f"  {', '.join(f'{name} {_shown(value)}' for name, value in entry.detail.items())}", style="dim")
     if not entries:
         out.print("no entries")
 

@@ -32,6 +32,7 @@ from offline_capi.cli.shell import (
     out,
     print_indented,
     print_json,
+    print_line,
     print_plain_json,
     print_warnings,
     progress,
@@ -72,7 +73,7 @@ def check(
 
         for one in chosen:
             check_columns(one, window_of(one, None, None), deployment, environment_secrets())
-    names, ids = [one.name for one in chosen], _external_ids(deployment, chosen)
+    names, ids = [one.name for one in chosen], _describe_external_ids(deployment, chosen)
     warnings = version_warnings(deployment.platform.versions, datetime.now(UTC).date())
     if as_json:
         found = {"uploads": names, "clients": sorted(deployment.clients), "connected": connect}
@@ -83,13 +84,13 @@ def check(
         where = f", environment {deployment.environment}" if deployment.environment else ""
         clients = count_noun(len(deployment.clients), "client")
         counted = f"{count_noun(len(names), 'upload')} ({', '.join(names)}){seen}, {clients}"
-        out.print(f"✓ {counted}{where}: no problems")
+        print_line(f"✓ {counted}{where}: no problems")
         for client, words in ids.items():
             print_indented(f"{client}: external_id goes out {words}", style="dim")
         print_warnings(warnings)
 
 
-def _external_ids(deployment: Deployment, uploads: Sequence[Upload]) -> dict[str, str]:
+def _describe_external_ids(deployment: Deployment, uploads: Sequence[Upload]) -> dict[str, str]:
     """How each client's ids go out, of those that send any; `external-id check` compares them with a browser's."""
     from offline_capi.audit import describe_policy
     from offline_capi.audit.reading import list_clients
@@ -168,7 +169,7 @@ def run_tests_command(
         out.print(f"{'✓' if result.passed else '✗'} {result.upload}: {result.name}", highlight=False, markup=False)
         lines = [] if result.passed else [result.place, *result.differences]
         for line in lines:
-            out.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+            print_line(f"    {line}")
     if not as_json:
         out.print(f"{len(found) - failed} passed, {failed} failed", highlight=False)
     sys.exit(1 if failed else 0)
@@ -215,7 +216,7 @@ def upload_command(
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
         one = set_processes(one, processes)
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
-        total = expected(one, window, services, quiet=as_json)
+        total = estimate_total(one, window, services, quiet=as_json)
         counted: list[Tally] = []
 
         def note(tally: Tally) -> None:
@@ -223,7 +224,7 @@ def upload_command(
             on_progress(tally)
 
         with (
-            _told_of_interruption(one.name, counted),
+            _report_interruption(one.name, counted),
             alert_on_error(one.name, services),
             progress(one.name, quiet=as_json, total=total) as on_progress,
         ):
@@ -278,7 +279,7 @@ def set_processes(upload: Upload, processes: str | None) -> Upload:
 
 
 @contextmanager
-def _told_of_interruption(upload: str, counted: Sequence[Tally]) -> Iterator[None]:
+def _report_interruption(upload: str, counted: Sequence[Tally]) -> Iterator[None]:
     """Ctrl-C ends an upload with what it sent until then, and that repeating is safe."""
     try:
         yield
@@ -343,7 +344,7 @@ def delete_expired(services: Services) -> None:
         print_warnings([f"what is older than platform.retention could not be deleted: {words}"], err)
 
 
-def expected(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:
+def estimate_total(upload: Upload, window: Window, services: Services, *, quiet: bool) -> int | None:
     """About how many rows there will be, where a bar shows it."""
     from offline_capi.operations.preflight import estimate_rows
 

@@ -18,6 +18,7 @@ from offline_capi.cli.shell import (
     load,
     out,
     print_json,
+    print_line,
     print_warnings,
 )
 
@@ -74,6 +75,6 @@ def print_version_checks(checks: tuple[VersionCheck, ...]) -> None:
         mark, colour = _MARKS[look.verdict]
         end = f"it ends on {look.ends}" if look.ends else "its end is not announced, or not in our table"
         line = f"{mark} {look.words} ({', '.join(look.families)}); {end}"
-        out.print(line, style=colour, highlight=False, markup=False, soft_wrap=True)
+        print_line(line, style=colour)
     if not checks:
         out.print("? there is no token to ask with: no platform.app, and no client's token can be had", style="yellow")

@@ -110,7 +110,8 @@ USER_DATA_KEYS: Mapping[str, UserDataKey] = {
     "external_id": UserDataKey(
         "external_id", "by_policy", True, "customer id", "customer ids",
         "externalid externid customerid customerno customernumber customerkey userid memberid membernumber memberno "
-        "loyaltyid loyaltyno loyaltynumber loyaltycard accountid contactid crmid personid kundennummer kundennr",
+        "memberref customerref loyaltyid loyaltyno loyaltynumber loyaltycard accountid contactid crmid "
+        "personid kundennummer kundennr",
         long_number=True,
     ),
     "lead_id": _define_raw(

@@ -23,6 +23,7 @@ from offline_capi.runtime.border import is_code
 from offline_capi.runtime.currency_words import find_currency_code
 
 __all__ = [
+    "find_outcome_columns",
     "propose_client",
     "propose_consent",
     "propose_contents",
@@ -44,7 +45,8 @@ def _find_by_words(sample: Sample, wanted: Words, other: Words, taken: frozenset
 _ID = build_vocabulary("id no nr num number key code ref reference uuid guid nummer numero numéro beleg belegnr bon")
 _BUSINESS = build_vocabulary(
     "order receipt invoice transaction application contract booking sale purchase payment event beleg rechnung "
-    "bestellung auftrag pedido commande lead deal opportunity policy loan lease ticket bon"
+    "bestellung bestell auftrag buchung verkauf vertrag kauf pedido commande lead deal opportunity policy loan lease "
+    "ticket bon"
 )
 _PLACE = build_vocabulary("line item position pos row index batch export load file seq sequence")
 _MAX_ID_COLUMNS = 6
@@ -194,13 +196,13 @@ _ORDER_KEYS = {
 # ---------------------------------------------------------------------------------------------- value and currency
 
 _MONEY = build_vocabulary(
-    "amount value total price revenue sum sales turnover gross betrag umsatz preis summe gesamt montant prix importe "
-    "valor kwota bedrag belopp importo totale credit"
+    "amount value total price revenue sum sales turnover gross betrag umsatz preis summe wert gesamt montant prix "
+    "importe valor kwota bedrag belopp importo totale credit"
 )
 _CENTS = build_vocabulary("cents cent minor pence penny ore øre öre grosz kopecks centavos centimes")
 _NO_MONEY = build_vocabulary(
     "tax vat mwst shipping discount unit quantity qty count items currency waehrung währung score date at name type id "
-    "no points status balance code"
+    "no points status balance code steuer versand liefer rabatt anzahl menge nr nummer datum"
 )
 _CURRENCY = build_vocabulary("currency waehrung währung devise moneda valuta curr ccy")
 _MIN_READ_SHARE = 0.95
@@ -296,10 +298,13 @@ def _propose_currency_column(column: Column) -> Line | None:
     is_named = bool(column.words & _CURRENCY)
     if not is_named and codes < _MIN_READ_SHARE * column.filled:
         return None
-    meant = {word: find_currency_code(word) for word in words[:_MAX_CURRENCY_WORDS]}
+    only = pc.utf8_upper(column.given.filter(listed)).unique().to_pylist()
+    meant = {word: find_currency_code(word, among=only) for word in words[:_MAX_CURRENCY_WORDS]}
     if words and len(words) <= _MAX_CURRENCY_WORDS and all(meant.values()):
         said = ", ".join(f"{word} as {code}" for word, code in meant.items())
-        because = f"{describe_share(codes, column.filled)} are ISO 4217 codes, which stay as they are; {said}"
+        because = f"words or signs of currencies: {said}"
+        if codes:
+            because = f"{describe_share(codes, column.filled)} are ISO 4217 codes, which stay as they are; {said}"
         node = {"column": column.name, "map": meant}
         return Line("custom_data", "currency", node, because, columns=(column.name,))
     if codes < _MIN_READ_SHARE * column.filled:
@@ -338,8 +343,16 @@ def propose_contents(sample: Sample, taken: frozenset[str]) -> list[Line]:
 
 # ---------------------------------------------------------------------------------------------- consent, client
 
-_CONSENT = build_vocabulary("consent optin permission einwilligung gdpr dsgvo consentimiento consentement")
+_CONSENT = build_vocabulary(
+    "consent optin permission einwilligung zustimmung werbeeinwilligung gdpr dsgvo consentimiento consentement "
+    "marketing"
+)
+_NO_CONSENT = build_vocabulary("optout unsubscribed unsubscribe abgemeldet")
+_NO_CONSENT_TOGETHER = (build_vocabulary("opt out"), build_vocabulary("do not"))
 _NEWSLETTER = build_vocabulary("newsletter subscribed subscriber")
+#: How other languages say yes and no.
+_YES = build_vocabulary("ja oui sí si sim tak ano da kyllä igen evet")
+_NO = build_vocabulary("nein non no não nao nie ne nee nej ei nem hayır")
 _CLIENT = build_vocabulary("client brand advertiser merchant tenant mandant marke vendor franchise")
 _MAX_CLIENTS = 1_000
 
@@ -362,28 +375,91 @@ def propose_consent(sample: Sample, taken: frozenset[str]) -> list[Line]:
 
 
 def _is_consent(column: Column) -> bool:
-    return bool(column.words & (_CONSENT | _NEWSLETTER)) or column.words >= {"opt", "in"}
+    """``marketing`` says so only of a column of yes and no: a marketing channel is something else."""
+    words = column.words
+    if words & _CONSENT == {"marketing"} and not words & {"ok", "opt"}:
+        return column.distinct <= 2 and (_read_yes_and_no(column) is not None)
+    return bool(words & (_CONSENT | _NEWSLETTER)) or words >= {"opt", "in"} or _is_refusal(column)
 
 
-def _propose_consent(column: Column) -> Line:
+def _is_refusal(column: Column) -> bool:
+    """Whether a yes in it means no: ``Email Opt Out``, ``do_not_contact``."""
+    return bool(column.words & _NO_CONSENT) or any(column.words >= words for words in _NO_CONSENT_TOGETHER)
+
+
+class _YesAndNo(NamedTuple):
+    """How many values say yes and how many no, and what ``equals`` has for either; an empty list for what none says."""
+
+    yes: int
+    no: int
+    equals_yes: object
+    equals_no: object
+
+
+def _read_yes_and_no(column: Column) -> _YesAndNo | None:
+    """``None`` where some values say neither."""
     values = read_booleans(column.values if kinds.is_boolean(column.values.type) else column.given)
     yes = int(pc.sum(values).as_py() or 0)
     if len(values.drop_null()) == column.filled:
-        because = f"{describe_share(yes, column.filled)} mean yes; rows of all others are never sent"
-        return Line("consent", "", {"column": column.name, "equals": True}, because, columns=(column.name,))
-    because = f"TODO: {column.name} holds words that are neither yes nor no; write those that mean consent"
-    return Line("consent", "", {"column": column.name, "equals": None}, because, Confidence.OPEN, (column.name,))
+        return _YesAndNo(yes, column.filled - yes, True, False)
+    counts = {str(one["values"]): one["counts"] for one in pc.value_counts(column.given).to_pylist()}
+    agreeing, refusing = ([word for word in sorted(counts) if word.casefold() in side] for side in (_YES, _NO))
+    if len(agreeing) + len(refusing) < len(counts):
+        return None
+    yes, no = (sum(counts[word] for word in side) for side in (agreeing, refusing))
+    return _YesAndNo(yes, no, *(side[0] if len(side) == 1 else side for side in (agreeing, refusing)))
+
+
+def _propose_consent(column: Column) -> Line:
+    read, refusal = _read_yes_and_no(column), _is_refusal(column)
+    gaps = refusal and column.filled < len(column.text)  # an empty cell is no consent, and here it may well be one
+    equals = read and (read.equals_no if refusal else read.equals_yes)
+    if read is None or gaps or equals == []:
+        words = "is empty in some rows, and a yes in it means no" if gaps else "holds words that are neither yes nor no"
+        because = f"TODO: {column.name} {words}; write those that mean consent"
+        return Line("consent", "", {"column": column.name, "equals": None}, because, Confidence.OPEN, (column.name,))
+    share = describe_share(read.no if refusal else read.yes, column.filled)
+    because = f"{share} mean {'that nothing is refused' if refusal else 'yes'}; rows of all others are never sent"
+    return Line("consent", "", {"column": column.name, "equals": equals}, because, columns=(column.name,))
 
 
 # ---------------------------------------------------------------------------------------------- is it a conversion?
 
 _OUTCOME = build_vocabulary("status stage state outcome result disposition phase")
-#: Words by which a row says that nothing was sold or won, or no longer.
-_NO_CONVERSION = build_vocabulary(
-    "refunded refund returned return cancelled canceled cancel void voided disqualified unqualified rejected declined "
-    "failed lost expired chargeback reversed test spam duplicate storniert erstattet abgelehnt"
+#: Words by which a row says in a column of any name that nothing was sold or won, or no longer.
+_NO_CONVERSION_ANYWHERE = build_vocabulary(
+    "refunded cancelled canceled voided disqualified unqualified chargeback noshow storniert erstattet abgelehnt "
+    "annulé cancelado"
+)
+#: The same of a column that is named as a status.
+_NO_CONVERSION = _NO_CONVERSION_ANYWHERE | build_vocabulary(
+    "refund returned return cancel void rejected declined failed lost closedlost expired reversed test spam duplicate "
+    "unpaid abandoned draft"
 )
 _MAX_OUTCOMES = 12
+
+
+def _count_outcomes(column: Column) -> dict[str, int]:
+    """Each word of a column of few words and how often it is there; empty for one of other values."""
+    if not 1 < column.distinct <= _MAX_OUTCOMES or not kinds.is_string(column.values.type):
+        return {}
+    counts = {str(one["values"]): one["counts"] for one in pc.value_counts(column.given).to_pylist()}
+    return counts if all(all(map(is_code, re.split(r"[ _-]", word))) for word in counts) else {}
+
+
+def _select_no_conversions(column: Column, counts: Mapping[str, int]) -> list[str]:
+    known = _NO_CONVERSION if column.words & _OUTCOME else _NO_CONVERSION_ANYWHERE
+    return [word for word in _sort_outcomes(counts) if re.sub(r"[ _-]", "", word.casefold()) in known]
+
+
+def _sort_outcomes(counts: Mapping[str, int]) -> list[str]:
+    return sorted(counts, key=lambda word: (-counts[word], word))
+
+
+def find_outcome_columns(sample: Sample) -> frozenset[str]:
+    """Columns that say of rows that they are no conversions, whatever else their name could mean: ``state``."""
+    columns = sample.columns.items()
+    return frozenset(name for name, column in columns if _select_no_conversions(column, _count_outcomes(column)))
 
 
 def propose_outcome_filter(
@@ -394,29 +470,27 @@ def propose_outcome_filter(
     """
     lines: list[Line] = []
     for name, column in sample.columns.items():
-        if name in taken or not column.words & _OUTCOME or not 1 < column.distinct <= _MAX_OUTCOMES:
+        counts = _count_outcomes(column) if name not in taken else {}
+        bad = _select_no_conversions(column, counts)
+        if not counts or not (bad or column.words & _OUTCOME):
             continue
-        counts = {str(one["values"]): one["counts"] for one in pc.value_counts(column.given).to_pylist()}
-        shown_words = [word for word in sorted(counts, key=lambda word: (-counts[word], word)) if is_code(word)]
-        if len(shown_words) < len(counts):  # not a column of words: a state, a text
-            continue
-        bad = [word for word in shown_words if word.casefold() in _NO_CONVERSION]
         if no_conversions is not None and not lines:
             named = {word.casefold() for word in no_conversions}
-            bad = [word for word in shown_words if word.casefold() in named]
+            bad = [word for word in _sort_outcomes(counts) if word.casefold() in named]
             if not bad:
                 continue
-        listed = ", ".join(f"{word} {counts[word]:,}" for word in shown_words)
+        listed = ", ".join(f"{word} {counts[word]:,}" for word in _sort_outcomes(counts))
         if bad:
             share = format_percent(sum(counts[word] for word in bad), len(sample))
             said = f"it holds {listed}; {share} of rows are no conversions and are left out, counted: is that all?"
             node: dict[str, Any] = {"column": name, "not_equals": bad if len(bad) > 1 else bad[0]}
             lines.append(Line("filter", "", node, said, columns=(name,)))
-        elif column.words & {"status", "stage"}:
+        elif column.words & {"status", "stage", "outcome"}:
             said = f"it holds {listed}: keep those that are conversions"
-            node = {"column": name, "equals": shown_words}
+            node = {"column": name, "equals": _sort_outcomes(counts)}
             lines.append(Line("filter", "", node, said, Confidence.UNSURE, (name,)))
-    return [*lines[:1], *(line.mark(Confidence.UNSURE) for line in lines[1:])]
+    sure = [line for line in lines if line.confidence is Confidence.TAKEN][:1]
+    return [*sure, *(line.mark(Confidence.UNSURE) for line in lines if line not in sure)]
 
 
 def propose_client(sample: Sample, client: str, taken: frozenset[str]) -> list[Line]:

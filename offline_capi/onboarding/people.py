@@ -38,17 +38,24 @@ def propose_people(sample: Sample, answers: Answers, taken: frozenset[str]) -> l
     lines = [_propose_line(column, suggested.get(column.name), sample, answers) for column in columns]
     lines += [line for column in columns for line in _propose_full_name(column) if column.name not in answers.keys]
     order = list(USER_DATA_KEYS)
-    return list(_keep_one_per_key(sorted(filter(None, lines), key=lambda line: order.index(line.key)), answers))
+
+    def _rank(line: Line) -> tuple[int, bool]:  # a column that the user named counts before one that was found
+        return order.index(line.key), line.columns[0] not in answers.keys
+
+    return list(_keep_one_per_key(sorted(filter(None, lines), key=_rank), answers))
 
 
 _FULL_NAME = re.compile(r"(?i)^(?:(?:full|customer|client|contact|buyer|guest)[\W_]*)?name$")
+#: Who a row is about, without the word name: a company stands there as well.
+_PERSON = re.compile(r"(?i)^(?:customer|client|contact|buyer|guest|patient|member|attendee|kunde|kundin|gast|cliente)$")
 _LAST_FIRST = r"^[^,\d@]+,[^,\d@]+$"
 _FIRST_LAST = r"^[^,\s\d@]+(?: [^,\s\d@]+){1,3}$"
 
 
 def _propose_full_name(column: Column) -> Iterator[Line]:
     """First and last name out of one column; nothing where the values are not written in one way."""
-    if not _FULL_NAME.match(column.name):
+    is_named = _FULL_NAME.match(column.name) is not None
+    if not is_named and not _PERSON.match(column.name):
         return
     for pattern, by, first, last, how in (
         (_LAST_FIRST, ",", 2, 1, "last name, first name"),
@@ -59,7 +66,8 @@ def _propose_full_name(column: Column) -> Iterator[Line]:
             because = f"{describe_share(fitting, column.filled)} are written as {how}{describe_gaps(column)}"
             for key, part in (("fn", first), ("ln", last)):
                 node = {"column": column.name, "text": [{"split": {"by": by, "part": part}}, "trim"]}
-                yield _build_line(column, key, node, because, Confidence.TAKEN)
+                sure = is_named or by == ","
+                yield _build_line(column, key, node, because, Confidence.TAKEN if sure else Confidence.UNSURE)
             return
 
 
@@ -110,7 +118,7 @@ def _propose_line(column: Column, suggestion: Suggestion | None, sample: Sample,
         return _READERS[key](column, sample, answers)
     if suggestion is not None:
         return _propose_as_suggested(column, suggestion, node)
-    return _propose_misfit(column, key) if key else None
+    return _propose_misfit(column, key, sample, answers) if key else None
 
 
 def _propose_as_answered(column: Column, key: str, sample: Sample, answers: Answers) -> Line:
@@ -135,8 +143,9 @@ def _propose_as_suggested(column: Column, found: Suggestion, node: Any) -> Line:
     )
 
 
-def _propose_misfit(column: Column, key: str) -> Line:
-    because = f"named so, but only {_describe_usable(key, column)}"
+def _propose_misfit(column: Column, key: str, sample: Sample, answers: Answers) -> Line:
+    country = next(iter(_list_countries(sample, answers)), None) if key == "st" else None
+    because = f"named so, but only {_describe_usable(key, column, country=country)}"
     if key == "fbc" and "fbclid" in column.name.lower():
         because = (
             "the click's id without its time: with a column of the click in milliseconds, write "
@@ -151,8 +160,10 @@ def _build_line(column: Column, key: str, node: object, because: str, confidence
     )
 
 
-def _describe_usable(key: str, column: Column) -> str:
-    return f"{describe_share(_count_usable(key, column), column.filled)} are usable as {USER_DATA_KEYS[key].plural}"
+def _describe_usable(key: str, column: Column, **how: Any) -> str:
+    return (
+        f"{describe_share(_count_usable(key, column, **how), column.filled)} are usable as {USER_DATA_KEYS[key].plural}"
+    )
 
 
 def _count_usable(key: str, column: Column, **how: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -14,6 +15,7 @@ from offline_capi.errors import UsageError
 from offline_capi.mapping.ids import count_rounded_to_15
 from offline_capi.model import find_yesterday
 from offline_capi.onboarding.business import (
+    find_outcome_columns,
     propose_client,
     propose_consent,
     propose_contents,
@@ -26,11 +28,20 @@ from offline_capi.onboarding.lines import Answers, Confidence, Line, describe_sh
 from offline_capi.onboarding.origins import Origin
 from offline_capi.onboarding.people import is_too_little, propose_people
 from offline_capi.onboarding.sample import Column, Sample, describe_gaps
-from offline_capi.onboarding.times import TimeColumn, find_latest_day, find_time_columns, find_time_formats
+from offline_capi.onboarding.times import (
+    TimeColumn,
+    find_clock_column,
+    find_latest_day,
+    find_time_columns,
+    find_time_formats,
+)
 from offline_capi.runtime.border import names_among
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["Proposal", "check_people", "propose"]
+__all__ = ["NO_FIELD", "Proposal", "check_people", "propose"]
+
+#: Why most columns are left aside.
+NO_FIELD = "neither its name nor its values are those of a field of Meta's"
 
 PERSON_NEEDED = (
     "Meta needs data that identifies the person: an e-mail address, a phone number or a customer id, hashed by us; "
@@ -85,8 +96,11 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
         answers = fill_in_answers(answers, export, sample)
     times = _find_times(sample, answers, now, export)
     chosen = _choose_time(times, answers)
+    if chosen is not None and origin.query is None:  # a query compares columns, and a template is none
+        chosen = _add_clock(chosen, sample, now)
     used = frozenset(_list_column_names(chosen.name, sample) if chosen else []) | frozenset(answers.keys)
-    looks_like = propose_people(sample, answers, used - frozenset(answers.keys))
+    outcomes = find_outcome_columns(sample) - frozenset(answers.keys) if export is None else frozenset()
+    looks_like = propose_people(sample, answers, (used | outcomes) - frozenset(answers.keys))
     ids = propose_id(
         sample,
         answers,
@@ -219,7 +233,7 @@ def _explain_unused(column: Column, clocks: Collection[str]) -> str:
         return 'a click id without its time; with the click in milliseconds, write fbc: "fb.1.{TIME:integer}.{…}"'
     if column.distinct == 1:
         return "one value in every row"
-    return "neither its name nor its values are those of a field of Meta's; --map KEY=COLUMN takes it all the same"
+    return NO_FIELD
 
 
 # ---------------------------------------------------------------------------------------------- when
@@ -255,6 +269,16 @@ def _choose_time(times: Sequence[TimeColumn], answers: Answers) -> TimeColumn | 
     return times[0]
 
 
+def _add_clock(day: TimeColumn, sample: Sample, now: datetime) -> TimeColumn:
+    """``{Visit Date} {Visit Time}`` for a day whose clock stands in a column of its own; else the day as it is."""
+    without = not day.has_clock and not day.other_reading and day.name in sample.columns
+    clock = find_clock_column(sample, day) if without else None
+    if clock is None or re.search(r"[{}:!]", day.name + clock):
+        return day
+    both = f"{{{day.name}}} {{{clock}}}"
+    return find_time_formats(_build_time_column(both, sample), now) or day
+
+
 def _propose_window(
     sample: Sample, times: Sequence[TimeColumn], chosen: TimeColumn | None, answers: Answers
 ) -> list[Line]:
@@ -287,8 +311,8 @@ def _describe_missing_time(times: Sequence[TimeColumn]) -> str:
 
 
 def _describe_time(chosen: TimeColumn) -> str:
-    what = "times" if chosen.has_clock else "days without a clock, sent as midnight"
-    return f"{describe_share(chosen.readable, chosen.filled)} are {what} of the past"
+    what = "times of the past" if chosen.has_clock else "days of the past without a clock, sent as midnight"
+    return f"{describe_share(chosen.readable, chosen.filled)} are {what}"
 
 
 def _propose_time(chosen: TimeColumn) -> list[Line]:

@@ -77,7 +77,7 @@ def _build_type_check(kind: Any) -> Callable[[str], str]:
 
 def _check_pixel(value: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]{4,19}", value):
-        raise ValueError("is not a pixel or dataset id: 5 to 20 digits, as Events Manager shows it")
+        raise ValueError(f'"{value}" is not a pixel or dataset id: 5 to 20 digits, as Events Manager shows it')
     return value
 
 

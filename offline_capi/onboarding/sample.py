@@ -22,9 +22,18 @@ MAX_SAMPLE_ROWS = 50_000
 _WORD = re.compile(r"[A-Z]?[a-zß-ÿ]+|[A-ZÀ-Þ]+(?![a-z])")
 
 
+#: The last part of words that German and its neighbours write in one: ``Bestellnummer``, ``Zahlungsstatus``.
+_COMPOUND = re.compile(
+    r"(.{3,}?)s?(nr|nummer|status|datum|zeit|zeitpunkt|summe|betrag|preis|umsatz|wert|kosten|steuer)"
+)
+
+
 def split_words(name: str) -> frozenset[str]:
-    """``orderTotal_EUR`` → order, total, eur."""
-    return frozenset(word.lower() for word in _WORD.findall(name))
+    """``orderTotal_EUR`` → order, total, eur; ``Zahlungsstatus`` → zahlungsstatus, zahlung, status."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    return frozenset(
+        [*words, *(part for word in words if (found := _COMPOUND.fullmatch(word)) for part in found.groups())]
+    )
 
 
 def build_vocabulary(text: str) -> frozenset[str]:

@@ -15,7 +15,14 @@ from offline_capi.audit.names import find_key
 from offline_capi.mapping.times import TimeRule, read_instants
 from offline_capi.onboarding.sample import Column, Sample, build_vocabulary
 
-__all__ = ["TimeColumn", "find_latest_day", "find_time_columns", "find_time_formats", "list_day_formats"]
+__all__ = [
+    "TimeColumn",
+    "find_clock_column",
+    "find_latest_day",
+    "find_time_columns",
+    "find_time_formats",
+    "list_day_formats",
+]
 
 MIN_FITTING_SHARE = 0.95
 EARLIEST_TIME = datetime(2001, 9, 9, tzinfo=UTC)  # what has fewer than ten digits is no time of ours
@@ -23,15 +30,16 @@ _CLOCKS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 #: Written with the day before the month, and the same the other way round.
 _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
 _DATED = r"^(\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{8})(\D|$)"
+_CLOCK_ALONE = r"^\d{1,2}:\d\d(:\d\d)?( ?[AaPp][Mm])?$"
 _WHEN_IT_HAPPENED = build_vocabulary(
     "event sold sale purchase purchased order ordered paid payment transaction booking booked approved "
     "signed completed converted conversion occurred happened receipt closed won kauf "
-    "kaufdatum bestellt verkauft gekauft compra fecha achat verkaufsdatum bezahlt"
+    "bestell bestellt verkauf verkauft gekauft zahlung bezahlt compra fecha achat visit"
 )
-_A_TIME = build_vocabulary("at on time timestamp date datetime day datum zeit zeitpunkt ts")
+_A_TIME = build_vocabulary("at on time timestamp date datetime day datum zeit uhrzeit zeitpunkt ts hour heure hora ora")
 _WHEN_ELSE = build_vocabulary(
     "updated modified changed loaded inserted exported imported synced created registered due valid expires expiry "
-    "until deleted birth last first signup shipped delivered refunded"
+    "until deleted birth last first signup shipped delivered refunded liefer versand storno geändert erstellt angelegt"
 )
 
 
@@ -80,6 +88,21 @@ def find_time_formats(column: Column, now: datetime, known: tuple[str, ...] = ()
         other_reading=len(readings) > 1 and readings[1][1] == readable and not (known and set(formats) <= set(known)),
         score=_score_column(column) + clock,
     )
+
+
+def find_clock_column(sample: Sample, day: TimeColumn) -> str | None:
+    """The one column that holds the clock to a day without one: ``Visit Time`` to ``Visit Date``."""
+    found = [
+        column
+        for name, column in sample.columns.items()
+        if name != day.name
+        and column.words & _A_TIME
+        and column.filled
+        and column.count_matching(_CLOCK_ALONE) == column.filled
+    ]
+    beside = [column for column in found if column.words & sample.columns[day.name].words - _A_TIME]
+    chosen = beside if len(found) > 1 else found
+    return chosen[0].name if len(chosen) == 1 else None
 
 
 def find_latest_day(instants: pa.TimestampArray, zone: str, now: datetime) -> date | None:

@@ -140,7 +140,7 @@ def _write_section(section: str, proposal: Proposal) -> list[str]:
     if section == "user_data":
         active = {line.key for line in lines if line.confidence is not Confidence.UNSURE}
         comment = f"a bare name is a column; {_describe_hashing(active)}"
-        head = [*_align_comments([_CommentedLine(f"{heading:<18}", comment)])]
+        head = [line.rstrip() for line in _align_comments([_CommentedLine(f"{heading:<18}", comment)])]
         return [*head, *_align_comments([_comment_line(line, line.key, "  ") for line in lines])]
     return [heading, *_align_comments([_comment_line(line, line.key, "  ") for line in lines])]
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from offline_capi.model import FATE_TEXTS, Fate
 from offline_capi.report.quality import Quality
@@ -24,7 +28,9 @@ def render_html(report: RunReport, *, head: str = "", quality: Quality | None = 
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    environment.filters["code"] = _mark_commands
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
+    environment.filters["moment"] = lambda moment: f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     environment.filters["n"] = lambda number: f"{number:,}"
     return environment.get_template("report.html.j2").render(
         head=head,
@@ -33,4 +39,12 @@ def render_html(report: RunReport, *, head: str = "", quality: Quality | None = 
         tally=report.tally,
         fates=[fate for fate in Fate if report.tally.count(fate)],
         fate_texts=FATE_TEXTS,
+    )
+
+
+def _mark_commands(text: str) -> Markup:
+    """What stands between backticks, a command or a setting, in the type of code; all else is escaped text."""
+    parts = (visible(part, keep="\n\t") for part in re.split(r"`([^`\n]+)`", text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts)
     )

@@ -25,7 +25,7 @@ def show_progress(
     if quiet:
         yield lambda _: None
     elif console.is_terminal:
-        with _bar(console) as bar:
+        with _make_bar(console) as bar:
             task = bar.add_task(name, total=total, sent=0, rate="")
             yield lambda tally: bar.update(
                 task,
@@ -37,7 +37,7 @@ def show_progress(
         yield _Lines(name, console, total)
 
 
-def _bar(console: Console) -> Progress:
+def _make_bar(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -7,11 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from offline_capi.model import Fate
 from offline_capi.report.run_report import ReasonLine, explain_reason
+from offline_capi.report.tables import make_reason_table, plain_table, shown_tables
 from offline_capi.runtime.border import shown
 
 __all__ = ["print_rejects", "reject_reasons", "reject_rows"]
@@ -39,26 +40,36 @@ def reject_rows(table: pa.Table, limit: int) -> list[dict[str, Any]]:
 
 
 def print_rejects(table: pa.Table, limit: int, console: Console) -> None:
-    """Each reason with its count and fix, then the first ``limit`` rows, one line each however narrow the terminal."""
-    for text in (*_reasons(table), *_rows(table, limit)):
-        if console.is_terminal:  # its further lines stand under its first
-            console.print(Padding.indent(text[_indent_of(text) :], _indent_of(text)))
-        else:
+    """Each reason with its count and fix, then the first ``limit`` rows: as tables, into a pipe one line each."""
+    if console.is_terminal:
+        for shown_table in shown_tables(make_reason_table(reject_reasons(table)), _make_row_table(table, limit)):
+            console.print(shown_table)
+    else:
+        for text in (*_list_reasons(table), *_list_rows(table, limit)):
             console.print(text, soft_wrap=True)
 
 
-def _indent_of(text: Text) -> int:
-    return len(text.plain) - len(text.plain.lstrip())
+def _make_row_table(table: pa.Table, limit: int) -> Table:
+    """The client has a column where there are several."""
+    several = len(table["client"].unique()) > 1
+    rows = [
+        [row["event_id"] or "(none)", *[row["client"] or "(none)"] * several, f"{row['origin']}:{row['row']}",
+         row["reason"] or row["fate"]] for row in reject_rows(table, limit)
+    ]  # fmt: skip
+    shown_rows = [[shown(cell, LONGEST) for cell in row] for row in rows]
+    if table.num_rows > limit:
+        shown_rows.append([f"… and {table.num_rows - limit:,} more"])
+    return plain_table(("event id", *["client"] * several, "row", "reason"), shown_rows)
 
 
-def _reasons(table: pa.Table) -> Iterator[Text]:
+def _list_reasons(table: pa.Table) -> Iterator[Text]:
     for line in reject_reasons(table):
         because = f"{line.field}: {line.what}" if line.field else line.what
         yield Text(f"{line.rows:>9,}  {line.fate.words}  {because}")
         yield Text(f"           → {line.fix}", style="dim")
 
 
-def _rows(table: pa.Table, limit: int) -> Iterator[Text]:
+def _list_rows(table: pa.Table, limit: int) -> Iterator[Text]:
     for row in reject_rows(table, limit):
         event_id, client, origin = (shown(row[name] or "", LONGEST) for name in ("event_id", "client", "origin"))
         whose = f"{event_id or '(no event id)'}  {client or '(no client)'}"

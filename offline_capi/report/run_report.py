@@ -159,6 +159,11 @@ class RunReport:
         return tuple(sorted(self.tally.gates or (), key=lambda finding: not finding.stops))
 
     @property
+    def stopped_by_gate(self) -> bool:
+        """Whether a gate stopped the run, or a client of it."""
+        return any(finding.stops for finding in self.gates)
+
+    @property
     def balance(self) -> str:
         """The identity as one line: ``260 read = 250 sent + 8 invalid + 2 expired``.
 
@@ -169,7 +174,7 @@ class RunReport:
             return "failed before its books were closed; what was sent until then is recorded"
         parts = [f"{n:,} {fate.words}" for fate, n in self.tally.count_by_fate().items() if n]
         sign = "=" if self.complete else "≠"
-        return f"{self.tally.read:,} read{_copies(self.tally)} {sign} {' + '.join(parts) or '0'}"
+        return f"{self.tally.read:,} read{_describe_copies(self.tally)} {sign} {' + '.join(parts) or '0'}"
 
     def of_client(self, client: str) -> RunReport:
         """The report of one client alone, which can be given to that client: nothing in it is of others.
@@ -187,7 +192,7 @@ class RunReport:
 
     def reasons(self) -> list[ReasonLine]:
         """Why rows were not sent, by harm: undelivered events before rows that became none, most rows first in each."""
-        lines = [line for fate in NOT_SENT for line in _reason_lines(self.tally, fate)]
+        lines = [line for fate in NOT_SENT for line in _build_reason_lines(self.tally, fate)]
         return sorted(lines, key=lambda line: (line.fate not in UNDELIVERED, -line.rows))
 
     def warnings(self) -> list[tuple[int, ReasonText]]:
@@ -214,7 +219,8 @@ class RunReport:
         age = self.ended_at - newest
         hours = age / timedelta(hours=1)
         old = f"{hours:,.0f} hours" if hours < _HOURS_AS_DAYS else f"{age.days:,} days"
-        return f"newest event: {format_utc(newest)}, {old if hours >= 1 else 'less than an hour'} before the run ended"
+        since = "before now" if self.planned else "before the run ended"
+        return f"newest event: {format_utc(newest)}, {old if hours >= 1 else 'less than an hour'} {since}"
 
     def gate_lines(self) -> list[str]:
         """What each gate found; after one that stops, how to let the run pass once."""
@@ -237,10 +243,10 @@ class RunReport:
         ]
 
     def by_client(self) -> dict[str, dict[Fate, int]]:
-        return _grouped(self.tally, lambda client, _: client or "(no client)")
+        return _group_tally(self.tally, lambda client, _: client or "(no client)")
 
     def by_day(self) -> dict[str, dict[Fate, int]]:
-        return _grouped(self.tally, lambda _, day: day.isoformat() if day else "(no date)")
+        return _group_tally(self.tally, lambda _, day: day.isoformat() if day else "(no date)")
 
     def notices(self) -> list[str]:
         """What is worth a look and no problem."""
@@ -280,13 +286,13 @@ class RunReport:
             "ended_at": self.ended_at.isoformat(),
             "status": self.status.value,
             "problems": list(self.problems),
-            "notices": [*self.notices(), *([_new(self.ledger)] if self.new_ledger else [])],
+            "notices": [*self.notices(), *([_describe_new_ledger(self.ledger)] if self.new_ledger else [])],
             "ledger": self.ledger,
             "new_ledger": self.new_ledger,
             "missing": [file.to_json() for file in self.tally.missing],
             "gates": [finding.to_json() for finding in self.gates],
             "balance": self.balance,
-            "rows": _rows(self.tally),
+            "rows": _count_rows(self.tally),
             "value_sent": _sum_by_currency(self.tally.sent_value),
             "newest_sent": _format_newest(self.tally.newest_sent),
             "changed_since_sent": self.tally.changed,
@@ -336,36 +342,36 @@ def judge(
     Raises ``BalanceError`` when rows and fates do not add up.
     """
     if not tally.complete:
-        due = f"{tally.read:,} rows were read{_copies(tally)}"
+        due = f"{tally.read:,} rows were read{_describe_copies(tally)}"
         raise BalanceError(f"{due} but {tally.accounted:,} have a fate. Please report this.")
-    problems = _missing(tally.missing)
+    problems = _describe_missing_files(tally.missing)
     problems += [f"gate {gate.gate} stopped {gate.client or 'the run'}" for gate in tally.gates or () if gate.stops]
-    problems += _closed_days(tally.closed)
+    problems += _describe_closed_days(tally.closed)
     problems += [
         f"{n:,} {Fate(fate).words} of earlier runs not in the source any more: they are not sent"
         for fate, n in sorted(tally.vanished.items())
     ]
-    clientless = _clientless(tally, excused)
+    clientless = _count_clientless(tally, excused)
     lost = {fate: tally.count(fate) for fate in UNDELIVERED}
     lost[Fate.DEFERRED] -= clientless
     problems += [f"{n:,} {fate.words}" for fate, total in lost.items() if (n := total - tally.count_known(fate))]
     invalid, expired = (tally.count(fate) - tally.count_known(fate) for fate in (Fate.INVALID, Fate.EXPIRED))
-    problems += _beyond("invalid", invalid, tally.read, limits.max_invalid, deferred=clientless)
-    problems += _beyond("expired", expired, tally.read, limits.max_expired)
-    problems += _beyond("suppressed", tally.count(Fate.SUPPRESSED), tally.read, limits.max_suppressed)
-    problems += [] if problems else _nothing_delivered(tally, limits, excused)
-    problems += [] if problems else _days_without_delivery(tally, limits, excused, days)
+    problems += _find_excess("invalid", invalid, tally.read, limits.max_invalid, deferred=clientless)
+    problems += _find_excess("expired", expired, tally.read, limits.max_expired)
+    problems += _find_excess("suppressed", tally.count(Fate.SUPPRESSED), tally.read, limits.max_suppressed)
+    problems += [] if problems else _find_nothing_delivered(tally, limits, excused)
+    problems += [] if problems else _find_days_without_delivery(tally, limits, excused, days)
     return (Status.PARTIAL if problems else Status.COMPLETE), tuple(problems)
 
 
-def _closed_days(closed: Mapping[str, str]) -> list[str]:
+def _describe_closed_days(closed: Mapping[str, str]) -> list[str]:
     """What this run tells of days that became too old for Meta with something owed: this once."""
     if len(closed) > CLOSED_DAYS_NAMED:
         return [f"{len(closed)} days from {min(closed)} to {max(closed)} became too old for Meta with something owed"]
     return [f"{day} became too old for Meta with something owed ({why})" for day, why in sorted(closed.items())]
 
 
-def _beyond(name: str, rows: int, read: int, limit: float, deferred: int = 0) -> list[str]:
+def _find_excess(name: str, rows: int, read: int, limit: float, deferred: int = 0) -> list[str]:
     """The problem with so many rows, those included that are held for their client; none within the limit."""
     total = rows + deferred
     if total <= limit * read:
@@ -389,7 +395,7 @@ _ADVICE = {
 _NAMED_FILES = 5
 
 
-def _missing(files: Sequence[AbsentFile]) -> list[str]:
+def _describe_missing_files(files: Sequence[AbsentFile]) -> list[str]:
     """The problem with files that were not there."""
     if not files:
         return []
@@ -401,10 +407,10 @@ def _missing(files: Sequence[AbsentFile]) -> list[str]:
     ]
 
 
-def _nothing_delivered(tally: Tally, limits: LossLimits, excused: Collection[Reason]) -> list[str]:
+def _find_nothing_delivered(tally: Tally, limits: LossLimits, excused: Collection[Reason]) -> list[str]:
     """The problem where rows were read, none was sent now or before, and no limit of 100% covers them all."""
     lost = {
-        Fate.INVALID: (tally.count(Fate.INVALID) + _clientless(tally, excused), limits.max_invalid),
+        Fate.INVALID: (tally.count(Fate.INVALID) + _count_clientless(tally, excused), limits.max_invalid),
         Fate.EXPIRED: (tally.count(Fate.EXPIRED), limits.max_expired),
         Fate.SUPPRESSED: (tally.count(Fate.SUPPRESSED), limits.max_suppressed),
     }
@@ -419,18 +425,20 @@ def _nothing_delivered(tally: Tally, limits: LossLimits, excused: Collection[Rea
     return [f"none of {noun} read was delivered: {counted}; {advice}"]
 
 
-def _days_without_delivery(
+def _find_days_without_delivery(
     tally: Tally, limits: LossLimits, excused: Collection[Reason], days: Collection[date]
 ) -> list[str]:
     """The same for single days, which others of the run would hide."""
     found: list[str] = []
     for day in sorted(days):
         of_day = Tally(fates=Counter({count: rows for count, rows in tally.fates.items() if count.day == day}))
-        found += [f"{day}: {problem}" for problem in _nothing_delivered(of_day, limits, excused) if of_day.accounted]
+        found += [
+            f"{day}: {problem}" for problem in _find_nothing_delivered(of_day, limits, excused) if of_day.accounted
+        ]
     return found
 
 
-def _clientless(tally: Tally, excused: Collection[Reason]) -> int:
+def _count_clientless(tally: Tally, excused: Collection[Reason]) -> int:
     return sum(rows for (reason, _), rows in tally.count_reasons(Fate.DEFERRED).items() if reason in excused)
 
 
@@ -534,22 +542,22 @@ def make_failure_report(
     )
 
 
-def _new(ledger: str) -> str:
+def _describe_new_ledger(ledger: str) -> str:
     return f"the ledger {ledger} is new: what was sent before it was made would be sent again"
 
 
-def _rows(tally: Tally) -> dict[str, int]:
+def _count_rows(tally: Tally) -> dict[str, int]:
     copies = {"copies": tally.copied} if tally.copied else {}
     filtered = {"filtered": tally.filtered} if tally.filtered else {}
     return {"read": tally.read, **copies, **_plain(tally.count_by_fate()), **filtered}
 
 
-def _copies(tally: Tally) -> str:
+def _describe_copies(tally: Tally) -> str:
     noun = "copy" if tally.copied == 1 else "copies"
     return f" + {tally.copied:,} {noun} for further pixels" if tally.copied else ""
 
 
-def _reason_lines(tally: Tally, fate: Fate) -> list[ReasonLine]:
+def _build_reason_lines(tally: Tally, fate: Fate) -> list[ReasonLine]:
     return [
         ReasonLine(fate, reason, field, rows, *explain_reason(reason, field))
         for (reason, field), rows in sorted(tally.count_reasons(fate).items(), key=lambda item: (-item[1], item[0]))
@@ -577,7 +585,7 @@ def explain_reason(reason: str, field: str = "") -> tuple[str, str]:
     return text.what, text.fix
 
 
-def _grouped(tally: Tally, name: Any) -> dict[str, dict[Fate, int]]:
+def _group_tally(tally: Tally, name: Any) -> dict[str, dict[Fate, int]]:
     groups: dict[str, Counter[Fate]] = {}
     for count, rows in tally.fates.items():
         groups.setdefault(name(count.client, count.day), Counter())[count.fate] += rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 from rich.table import Table
@@ -11,7 +12,10 @@ from rich.text import Text
 from offline_capi.model import Fate
 from offline_capi.runtime.border import visible
 
-__all__ = ["plain_table", "shown_tables"]
+if TYPE_CHECKING:
+    from offline_capi.report.run_report import ReasonLine
+
+__all__ = ["advise", "make_reason_table", "plain_table", "shown_tables"]
 
 _OF_META = ("received", "processed", "deduplicated", "valid", "matched", "duplicates", "of 10")
 _NUMBERS = frozenset({"rows", "values", "events", *_OF_META, *(fate.words for fate in Fate)})
@@ -27,6 +31,23 @@ def plain_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]], nu
     for row in rows:
         table.add_row(*(Text(visible(cell)) if isinstance(cell, str) else cell for cell in row))
     return table
+
+
+def make_reason_table(lines: Iterable[ReasonLine]) -> Table:
+    """Why rows were not sent, each with what to do below it."""
+    rows = (
+        (
+            f"{line.rows:,}",
+            line.fate.words,
+            advise(f"{line.field}: {line.what}" if line.field else line.what, line.fix),
+        )
+        for line in lines
+    )
+    return plain_table(("rows", "not sent", "because, and what to do"), rows)
+
+
+def advise(what: str, fix: str) -> Text:
+    return Text.assemble(what, (f"\n→ {fix}" if fix else "", "dim"))
 
 
 def shown_tables(*tables: Table) -> Iterator[Padding]:

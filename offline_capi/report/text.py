@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from offline_capi.model import Fate
+from offline_capi.model import FATE_TEXTS, Fate
 from offline_capi.report.quality import Quality
 from offline_capi.report.quality_text import print_quality
 from offline_capi.report.run_report import RunReport, Status
-from offline_capi.report.tables import plain_table, shown_tables
+from offline_capi.report.tables import advise, make_reason_table, plain_table, shown_tables
 
 __all__ = ["print_days", "print_report"]
 
@@ -26,7 +27,7 @@ _MARK = {Status.COMPLETE: ("✓", "green"), Status.PARTIAL: ("!", "yellow"), Sta
 
 def print_report(report: RunReport, console: Console, quality: Quality | None = None) -> None:
     """Print the balance first, then what needs somebody's attention, then details; last what Meta counts of it."""
-    console.print(Group(*_sections(report)))
+    console.print(Group(*_build_sections(report)))
     if quality:
         console.print()
         print_quality(quality, console)
@@ -34,92 +35,118 @@ def print_report(report: RunReport, console: Console, quality: Quality | None = 
 
 def print_days(report: RunReport, console: Console) -> None:
     """Print what became of each day of the events, where there are several."""
-    for table in shown_tables(_by_fate("day", report.by_day(), report)):
+    for table in shown_tables(_tabulate_by_fate("day", report.by_day(), report)):
         console.print(table)
 
 
-def _sections(report: RunReport) -> list[RenderableType]:
-    sections: list[RenderableType] = [_headline(report), Padding.indent(Text(report.balance, style="bold"), 2)]
+def _build_sections(report: RunReport) -> list[RenderableType]:
+    sections: list[RenderableType] = [_build_headline(report), Padding.indent(Text(report.balance, style="bold"), 2)]
+    gates = report.gate_lines()
     lines = (
-        *report.gate_lines(),
+        *(gates if report.stopped_by_gate else ()),
         *report.notices(),
         *report.problems,
+        *(() if report.stopped_by_gate else gates),  # what only warns stands below what happened
         *report.known_lines(),
         *report.identity_lines(),
     )
-    sections += [Padding.indent(Text(line, style="yellow"), 2) for line in lines]
+    sections += [_Hanging(line, "yellow") for line in lines]
     profiles = [f"identity profile {report.profiles}"] if report.profiles else []
     ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
-    figures = (report.value_line(), report.freshness_line(), report.filtered_line())
-    details = (*figures, *_keys(report), *profiles, *_changed(report), *ledger)
-    sections += [Padding.indent(Text(line, style="dim"), 2) for line in details if line]
-    clients = _by_fate("client", report.by_client(), report)
-    return [*sections, *shown_tables(_reasons(report), _dropped(report), _warnings(report), clients)]
+    left_out = (f"{Fate.SUPPRESSED.words}: {FATE_TEXTS[Fate.SUPPRESSED]}",) * bool(report.tally.count(Fate.SUPPRESSED))
+    figures = (report.value_line(), report.freshness_line(), *left_out, report.filtered_line())
+    sections += [_Hanging(line, "dim") for line in figures if line]
+    sections += [Padding.indent(line, 2) for line in _list_keys(report)]
+    sections += [_Hanging(line, "dim") for line in (*profiles, *_describe_changed(report), *ledger)]
+    clients = _tabulate_by_fate("client", report.by_client(), report)
+    return [
+        *sections,
+        *shown_tables(
+            make_reason_table(report.reasons()), _tabulate_dropped(report), _tabulate_warnings(report), clients
+        ),
+    ]
 
 
-def _headline(report: RunReport) -> Text:
+def _build_headline(report: RunReport) -> Text:
     mark, colour = _MARK[report.status]
     where = f"  environment {report.environment}" if report.environment else ""
     if report.planned:
         return Text.assemble((f"{report.upload}  plan", "bold"), f"  {report.window}{where}\n  nothing is sent")
     took = (report.ended_at - report.started_at).total_seconds()
+    requests = _count_noun(report.tally.requests, "request")
     return Text.assemble(
         (f"{mark} {report.upload}  {report.status.value}", f"bold {colour}"),
-        f"  {report.window}{where}\n  run {report.run_id}, {_counted(report.tally.requests, 'request')}, {took:.1f} s",
+        f"  {report.window}{where}\n  run {report.run_id}, {requests}, {took:.1f} s",
     )
 
 
-def _most_first(counter: Counter[Key]) -> list[tuple[Key, int]]:
+def _sort_by_count(counter: Counter[Key]) -> list[tuple[Key, int]]:
     """Like ``most_common``, with equal counts in one order on every run."""
     return sorted(counter.items(), key=lambda item: (-item[1], str(item[0])))
 
 
-def _counted(number: int, noun: str) -> str:
+def _count_noun(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _reasons(report: RunReport) -> Table:
-    rows = (
-        (
-            f"{line.rows:,}",
-            line.fate.words,
-            _advised(f"{line.field}: {line.what}" if line.field else line.what, line.fix),
-        )
-        for line in report.reasons()
-    )
-    return plain_table(("rows", "not sent", "because, and what to do"), rows)
+def _list_keys(report: RunReport) -> list[_List]:
+    """One line for all keys: ``keys of 240 sendable events: em 96.2%, ph 80.0%``."""
+    shares = [f"{line.key} {line.share:.1%}" for line in report.key_lines()]
+    return [_List(f"keys of {_count_noun(report.tally.sendable, 'sendable event')}:", shares)] if shares else []
 
 
-def _keys(report: RunReport) -> list[str]:
-    """One line for all keys: ``keys of 240 events: em 96.2%, ph 80.0%``."""
-    shares = ", ".join(f"{line.key} {line.share:.1%}" for line in report.key_lines())
-    return [f"keys of {_counted(report.tally.sendable, 'sendable event')}: {shares}"] if shares else []
+@dataclass(frozen=True, slots=True)
+class _Hanging:
+    """A line two to the right, whose further lines stand two more to the right."""
+
+    line: str
+    style: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wrapped = Text(self.line, style=self.style).wrap(console, max(options.max_width - 4, 20))
+        for at, part in enumerate(wrapped):
+            part.rstrip()
+            yield Padding.indent(part, 4 if at else 2)
 
 
-def _changed(report: RunReport) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A heading and items with commas between them; a line ends between items, and further lines are indented."""
+
+    heading: str
+    items: Sequence[str]
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [self.heading]
+        for at, item in enumerate(self.items, start=1):
+            word = f"{item}," if at < len(self.items) else item
+            if len(lines[-1]) + 1 + len(word) > options.max_width:
+                lines.append(f"  {word}")
+            else:
+                lines[-1] += f" {word}"
+        yield Text("\n".join(lines), style="dim")
+
+
+def _describe_changed(report: RunReport) -> list[str]:
     """Rows that say something else now than when their events were sent: nothing goes out for them by itself."""
     changed = report.tally.changed
     return [f"{changed:,} changed since they were sent (value or currency); Meta keeps what it got"] if changed else []
 
 
-def _dropped(report: RunReport) -> Table:
+def _tabulate_dropped(report: RunReport) -> Table:
     rows = (
         (f"{values:,}", key, cause.replace("_", " "), column)
-        for (key, column, cause), values in _most_first(report.tally.dropped)
+        for (key, column, cause), values in _sort_by_count(report.tally.dropped)
     )
     return plain_table(("values", "left out of", "because", "column"), rows)
 
 
-def _warnings(report: RunReport) -> Table:
-    rows = ((f"{events:,}", _advised(what, fix)) for events, (what, fix) in report.warnings())
+def _tabulate_warnings(report: RunReport) -> Table:
+    rows = ((f"{events:,}", advise(what, fix)) for events, (what, fix) in report.warnings())
     return plain_table(("events", "sent with a warning, and what to do"), rows)
 
 
-def _advised(what: str, fix: str) -> Text:
-    return Text.assemble(what, (f"\n→ {fix}" if fix else "", "dim"))
-
-
-def _by_fate(header: str, groups: Mapping[str, Mapping[Fate, int]], report: RunReport) -> Table:
+def _tabulate_by_fate(header: str, groups: Mapping[str, Mapping[Fate, int]], report: RunReport) -> Table:
     """Rows of each group by fate; none where there is one group only, which the balance has told of."""
     fates = [fate for fate in Fate if report.tally.count(fate)]
     shown = groups.items() if len(groups) > 1 else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 
 __all__ = ["find_currency_code"]
@@ -18,9 +19,25 @@ _EVERYDAY = {
 }  # fmt: skip
 
 
-def find_currency_code(word: str) -> str | None:
-    """``Euro`` → ``EUR``; an empty text where the word is of several currencies, ``None`` where it is of none."""
-    return _list_words().get(word.strip().casefold())
+#: Words and signs of several currencies → the commonest of them.
+_SEVERAL = {
+    "pound": "GBP EGP", "dollar": "USD CAD AUD NZD SGD HKD", "$": "USD CAD AUD NZD SGD HKD MXN", "¥": "JPY CNY",
+    "kr": "SEK NOK DKK ISK", "kr.": "SEK NOK DKK ISK", "krone": "NOK DKK", "krona": "SEK ISK", "franc": "CHF XOF XAF",
+    "peso": "MXN ARS CLP COP PHP", "rupee": "INR PKR LKR NPR",
+}  # fmt: skip
+
+
+def find_currency_code(word: str, *, among: Collection[str] = ()) -> str | None:
+    """``Euro`` → ``EUR``; an empty text where the word is of several currencies, ``None`` where it is of none.
+
+    Where the other rows have codes of one currency alone, ``among``, and the word may mean it, it does.
+    """
+    plain = word.strip().casefold()
+    found = _list_words().get(plain)
+    if found == "" and len(among) == 1:
+        code = next(iter(among))
+        return code if code in _SEVERAL.get(plain, _SEVERAL.get(plain.removesuffix("s"), "")).split() else ""
+    return found
 
 
 @cache

@@ -27,7 +27,7 @@ from offline_capi.ledger import Ledger
 from offline_capi.model import REASONS, Count, Fate, Outcome, Reason, Request, Tally, Window, list_debts
 from offline_capi.report import make_report
 from offline_capi.runtime.secret import fingerprint
-from tests.airflow_provider.browser import find_browser, look_at
+from tests.airflow_provider.browser import find_browser, find_faults_in_airflow, look_at
 from tests.airflow_provider.conftest import SampleNight
 from tests.delivery.sending import batch, names
 
@@ -425,3 +425,29 @@ def test_every_page_follows_the_theme_of_airflow_and_fits(
     assert {name: len(page["plots"]) for name, page in seen.items() if page["plots"]} == {"coverage": 4}
     assert min(seen["coverage"]["plots"]) > 200
     assert seen["coverage"]["outside"] == []
+
+
+def test_axe_finds_nothing_serious_on_any_page(shown: dict[str, str], night: SampleNight, tmp_path: Path):
+    """Also on pages of runs that failed, of a dry run, of a partial run and of one that is not there."""
+    night.sandbox.revoke(SAMPLE_TOKENS["NORDIC_OUTLET_TOKEN"])
+    done = {
+        "failed": night.run("store_purchases", limit=1),
+        "planned": night.run("store_purchases", dry_run=True),
+        "partial": night.run("store_purchases", retries=0),
+    }
+    paths = [f"{ROOT}/dags/{DAG}/runs/{quote(one.run_id)}" for one in done.values()]
+    *tabs, missing, runs, clients = night.airflow.pages(
+        night.environment, *paths, f"{RUNS}/20200101T000000-0000", RUNS, f"{ROOT}/clients"
+    )
+    failures = {name: page for name, (_, page) in zip(done, tabs, strict=True)}
+    failures |= {"missing": missing[1], "failed_runs": runs[1], "stopped_clients": clients[1]}
+    broken = {"broken": "<!doctype html><html lang='en'><head><title>x</title></head><body><img src=x></body></html>"}
+
+    for theme in ("light", "dark"):
+        found = find_faults_in_airflow({**shown, **failures, **broken}, tmp_path, theme=theme)
+
+        assert found.pop("broken") != []  # axe looked
+        assert {name: faults for name, faults in found.items() if faults} == {}
+        assert len(found) == len(shown) + len(failures)
+    if keep := os.environ.get("OFFLINE_CAPI_TEST_PAGES"):
+        shutil.copytree(tmp_path, keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("profile"))

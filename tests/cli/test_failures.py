@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
-from tests.onboarding.beginner import own_environment
-from tests.support.night import Night
+from tests.onboarding.beginner import KNOWN, Beginner, own_environment, sales
+from tests.support.night import Night, yesterday
 from tests.support.sandbox_server import Sandbox
 
 UPLOAD = "credit_approvals"
@@ -68,3 +69,25 @@ def test_ctrl_c_says_what_was_sent_and_that_repeating_is_safe(night: Night) -> N
     assert "0 events were sent" in err
     assert "again is safe" in err
     assert night.run("status", "--json").json["runs"][0]["status"] == "failed"
+
+
+def test_what_a_narrow_terminal_shows_fits_it_and_hangs_under_its_beginning(tmp_path: Path) -> None:
+    """Of a command that fails, of one that warns, and of one whose lines begin with a sign."""
+    width = 60
+    beginner = Beginner(tmp_path, {"FORCE_COLOR": "1", "COLUMNS": str(width), "ACME_TOKEN": "any"})
+    beginner.csv(f"sales_{yesterday('UTC')}.csv", sales(20))
+    written = beginner.run("init", f"sales_{yesterday('UTC')}.csv", *KNOWN, "--yes")
+    said = [
+        written,
+        beginner.run("upload", "sales", "--since", "2026-11-23", "--until", "2026-11-22"),
+        beginner.run("trace", "nobody-has-this-event-id"),
+        beginner.run("clients", "list"),
+    ]
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for one in said for line in (one.out + one.err).splitlines()]
+
+    assert [line for line in lines if len(line.rstrip()) > width] == []
+    assert [one.code for one in said] == [0, 2, 1, 0]
+    rehearsal = written.out.partition("The rehearsal\n")[2].splitlines()
+    assert re.sub(r"\x1b\[[0-9;]*m", "", rehearsal[0]).endswith(" \\")  # goes on as a shell reads it
+    trace = [line for line in said[2].out.splitlines() if line.strip()]
+    assert [line for line in trace if not line.startswith(("event", "  ", "\x1b[2m  "))] == []

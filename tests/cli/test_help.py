@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,12 +27,35 @@ def test_every_help_names_its_options_and_flags_take_no_value(path: tuple[str, .
 
     assert (short.exit_code, short.output) == (0, long.output)
     assert "Usage: " in long.output
+    lines = long.output.splitlines()
+    # An option takes TEXT, PATH or NUMBER, and a flag nothing.
+    assert [line for line in lines if line.startswith("│ --") and re.search(r" <[a-z]", line)] == []
     assert "<bool>" not in long.output
-    assert all(len(line) <= int(width) for line in long.output.splitlines())
+    assert [line for line in lines if len(line) > int(width)] == []
+    assert [line for line in lines if line[:1] not in ("", " ", "│", "╭", "╰")] == []
+    assert [line for line in _list_epilog(lines) if not _HANGS.match(line)] == []
     command: Any = get_command(app)
     for name in path:
         command = command.commands[name]
     assert all(one.help for one in command.params if one.param_type_name == "option")
+
+
+#: A heading, a line of ours, or the rest of one further to the right: of a command as a shell goes on.
+_HANGS = re.compile(r" (?:\w[\w ]*:$|  \S| {4,}\S)")
+
+
+def _list_epilog(lines: list[str]) -> list[str]:
+    """What stands below the last box."""
+    last = max((at for at, line in enumerate(lines) if line.startswith("╰")), default=len(lines))
+    return [line for line in lines[last + 1 :] if line.strip()]
+
+
+def test_a_long_example_can_be_pasted_and_a_long_meaning_stands_under_its_beginning() -> None:
+    example = CliRunner().invoke(app, ["init", "-h"], env={"COLUMNS": "80"}).output
+    meaning = CliRunner().invoke(app, ["-h"], env={"COLUMNS": "80"}).output
+
+    assert "--event Purchase \\\n     --action-source physical_store" in example
+    assert f"\n{' ' * 29}platform.stage" in meaning
 
 
 def test_the_first_help_has_variables_and_exit_codes() -> None:

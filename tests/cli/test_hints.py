@@ -18,7 +18,8 @@ from tests.onboarding.beginner import KNOWN, Beginner, sales
 from tests.support.night import ROOT, yesterday
 from tests.support.sandbox_server import Sandbox
 
-_COMMAND = re.compile(r"(?:`|^\$ |\n\$ |→ )((?:[A-Z_]+=\S+ )*offline-capi [^`\n]*)")
+_COMMAND = re.compile(r"(?:`|^\$ |\n\$ |→ |<code>)((?:[A-Z_]+=\S+ )*offline-capi [^`\n<]*)")
+_MENTION = re.compile(r"(?<!what )offline-capi ([a-z-]+)(?: ([a-z-]+))?")
 #: What stands in a hint → what a person would type in the project of the test.
 _FILLED = {
     "UPLOAD": "sales", "NAME": "sales", "CLIENT": "acme", "RUN": "last", "CODE": "190", "DIR": "dags",
@@ -50,13 +51,20 @@ def list_hints() -> list[tuple[str, str]]:
     """Each command with the file that names it."""
     found = dict.fromkeys(
         (hint, str(path.relative_to(ROOT)))
-        for path in [*ROOT.glob("offline_capi/**/*.py"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")]
+        for path, text in list_printed()
         if path.name not in ("CHANGELOG.md", "DECISIONS.md")
-        for text in (_list_texts(path) if path.suffix == ".py" else [path.read_text(encoding="utf-8")])
         for hint in _COMMAND.findall(text)
     )
     found |= dict.fromkeys((line, f"--help of {name}") for name, lines in EXAMPLES.items() for line in lines)
     return list(found)
+
+
+def list_printed() -> Iterator[tuple[Path, str]]:
+    """The texts of messages, of pages and reports (their templates), and of the documentation."""
+    patterns = ("offline_capi/**/*.py", "offline_capi/**/*.j2", "docs/**/*.md", "*.md")
+    for path in (found for pattern in patterns for found in ROOT.glob(pattern)):
+        for text in _list_texts(path) if path.suffix == ".py" else [path.read_text(encoding="utf-8")]:
+            yield path, text
 
 
 def _list_texts(path: Path) -> Iterator[str]:
@@ -111,6 +119,20 @@ def test_every_hint_is_a_command_with_options_that_exist(hint: str, place: str) 
     needed = [option.opts[0] for option in command.params if option.required and option.param_type_name == "option"]
     arguments += [word for option in needed if option not in arguments for word in (option, "x")]
     command.make_context(path, arguments)
+
+
+def test_every_command_that_is_named_without_marks_exists() -> None:
+    """In brackets of an advice, in a sentence, in a page: what follows the program's name is a command."""
+    commands, known, unknown = get_command(app).commands, 0, []  # type: ignore[attr-defined]
+    for path, text in list_printed():
+        for name, further in _MENTION.findall(text):
+            group = getattr(commands.get(name), "commands", None)
+            known += name in commands
+            if name not in commands or (group is not None and further and further not in group):
+                unknown.append(f"{path.relative_to(ROOT)}: offline-capi {name} {further}")
+
+    assert unknown == []
+    assert known > 200
 
 
 #: Parameter → its value in the project of the test, whatever the hint has there.

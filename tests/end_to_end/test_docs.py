@@ -113,6 +113,23 @@ def test_the_pages_show_every_command_that_settles_traces_or_erases():
     assert {"upload", "settle", "status", "trace", "log", "erase", "ledger"} <= {shown.words[0] for shown in SHOWN}
 
 
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+MAX_PICTURES_BYTES = 600 * 1024
+
+
+def test_every_picture_is_there_is_shown_and_says_what_it_shows():
+    """Made by tools/pictures.py; they load nothing from elsewhere."""
+    shown = {(page, *found) for page in PAGES for found in PICTURE.findall(page.read_text(encoding="utf-8"))}
+    used = {(page.parent / target).resolve(): text for page, text, target in shown if "://" not in target}
+    made = {path.resolve() for path in Path("docs/pictures").iterdir()}
+
+    assert set(used) == made
+    assert all(len(text.split()) >= 3 for text in used.values())
+    assert sum(path.stat().st_size for path in made) < MAX_PICTURES_BYTES
+    drawings = [path.read_text(encoding="utf-8") for path in made if path.suffix == ".svg"]
+    assert not any(re.search(r"url\(\"?http|href=|@import", drawing) for drawing in drawings)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_settings_of_the_platform_that_a_page_shows_are_valid(page: Path):
     for block in yaml_of(page):

@@ -299,6 +299,31 @@ def test_consent_is_never_overlooked() -> None:
     assert lines(other, "consent") == [({"column": "marketing_consent", "equals": None}, OPEN)]
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "equals", "how"),
+    [
+        ("Marketing OK?", ["Yes", "No"], True, TAKEN),
+        ("Marketing", ["Yes", "No"], True, TAKEN),
+        ("Einwilligung", ["ja", "nein"], "ja", TAKEN),
+        ("consentement", ["OUI", "non"], "OUI", TAKEN),
+        ("Einwilligung", ["nein", "nein"], None, OPEN),
+        ("Email Opt Out", ["Yes", "No"], False, TAKEN),
+        ("do_not_contact", ["1", "0"], False, TAKEN),
+        ("unsubscribed", ["true", None], None, OPEN),
+        ("Newsletter", ["ja", "nein"], "ja", UNSURE),
+    ],
+)
+def test_consent_is_found_as_people_ask_for_it(name: str, values: list[Any], equals: Any, how: Confidence) -> None:
+    """A yes to a refusal is a no, and an empty refusal is a person's to explain."""
+    found = proposal(table(**{name: values * (ROWS // 2)}))
+
+    assert lines(found, "consent") == [({"column": name, "equals": equals}, how)]
+
+
+def test_a_channel_of_marketing_is_no_consent() -> None:
+    assert lines(proposal(table(marketing_channel=["mail", "web"] * (ROWS // 2))), "consent") == []
+
+
 def test_rows_of_several_clients_are_noticed() -> None:
     found = lines(proposal(table(store_brand=["North", "South"] * (ROWS // 2))), "client")
 
@@ -384,6 +409,94 @@ def test_rows_that_are_no_conversions_are_left_out() -> None:
 
     assert lines(status, "filter") == [({"column": "Status", "not_equals": ["Cancelled", "refunded"]}, TAKEN)]
     assert [how for _, how in lines(stage, "filter")] == [UNSURE]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "left_out"),
+    [
+        ("Outcome", ["Completed", "No show"], "No show"),
+        ("Stage", ["Closed Won", "Closed Lost"], "Closed Lost"),
+        ("Zahlungsstatus", ["bezahlt", "storniert"], "storniert"),
+        ("state", ["active", "refunded"], "refunded"),
+        ("Booking", ["kept", "Cancelled"], "Cancelled"),
+    ],
+)
+def test_an_outcome_is_found_in_the_words_and_under_the_names_that_people_use(
+    name: str, values: list[str], left_out: str
+) -> None:
+    """Also under a name that could mean something else: an active member is in no state of the USA."""
+    found = proposal(table(**{name: values * (ROWS // 2)}, country=["US"] * ROWS))
+
+    assert lines(found, "filter") == [({"column": name, "not_equals": left_out}, TAKEN)]
+    assert [line for line in found.list_section("user_data") if line.columns == (name,)] == []
+
+
+def test_a_column_of_prose_is_no_outcome() -> None:
+    found = proposal(table(Treatment=["test", "Massage"] * (ROWS // 2), note=["was cancelled, then 2 more"] * ROWS))
+
+    assert lines(found, "filter") == []
+
+
+def test_a_state_is_read_in_the_country_of_the_rows() -> None:
+    """Words that a run would drop are no states, and the evidence says so."""
+    found = proposal(table(state=["active", "paused"] * (ROWS // 2), country=["US"] * ROWS, zip=["60601"] * ROWS))
+
+    (line,) = (line for line in found.list_section("user_data") if line.columns == ("state",))
+    assert (line.confidence, "only 0% of 40 values are usable as states" in line.because) == (UNSURE, True)
+
+
+def test_german_headers_are_read_by_their_parts() -> None:
+    found = proposal(
+        {
+            "Bestellnr.": [f"2026{at}" for at in range(ROWS)],
+            "Bestelldatum": [f"23.11.2026 10:{at:02}:00" for at in range(ROWS)],
+            "Versanddatum": ["24.11.2026"] * ROWS,
+            "Gesamtsumme": [f"1.{at + 100},90 €" for at in range(ROWS)],
+            "Versandkosten": ["4,90 €"] * ROWS,
+            "Währung": ["€"] * ROWS,
+            "E-Mail": [f"p{at}@example.com" for at in range(ROWS)],
+            "Kundennummer": [f"K{at % 7}" for at in range(ROWS)],
+        }
+    )
+
+    assert lines(found, "window.column") == [("Bestelldatum", TAKEN)]
+    assert lines(found, "event.id") == [("Bestellnr.", TAKEN)]
+    assert lines(found, "custom_data.value") == [({"column": "Gesamtsumme", "type": "money", "decimal": ","}, TAKEN)]
+    assert lines(found, "user_data.external_id") == [("Kundennummer", TAKEN)]
+    assert next(line.because for line in found.lines if line.place == "custom_data.currency").endswith(": € as EUR")
+
+
+def test_a_clock_in_a_column_of_its_own_belongs_to_its_day() -> None:
+    day, clock = ["23/11/2026"] * ROWS, [f"10:{at:02}" for at in range(ROWS)]
+    one = proposal(table(sold_at=None, **{"Visit Date": day, "Visit Time": clock, "Staff": ["Jo"] * ROWS}))
+    two = proposal(table(sold_at=None, **{"Visit Date": day, "Visit Time": clock, "Shift Time": clock}))
+    unclear = proposal(table(sold_at=None, **{"Date": day, "Open Time": clock, "Shut Time": clock}))
+
+    for found in (one, two):
+        assert lines(found, "window.template") == [("{Visit Date} {Visit Time}", TAKEN)]
+        assert lines(found, "window.format") == [(["%d/%m/%Y %H:%M"], TAKEN)]
+    assert lines(unclear, "window.column") == [("Date", TAKEN)]
+
+
+def test_a_guest_is_a_person_and_perhaps_a_company() -> None:
+    sure = proposal(table(Guest=["Garc\u00eda, Kwame"] * ROWS))
+    unsure = proposal(table(Guest=["Acme Holding"] * ROWS))
+
+    assert [how for _, how in lines(sure, "user_data.ln")] == [TAKEN]
+    assert [how for _, how in lines(unsure, "user_data.ln")] == [UNSURE]
+
+
+@pytest.mark.parametrize(
+    ("values", "node"),
+    [
+        (["GBP"] * (ROWS - 1) + ["Pound"], {"column": "currency", "map": {"Pound": "GBP"}}),
+        (["CAD"] * (ROWS - 1) + ["dollars"], {"column": "currency", "map": {"dollars": "CAD"}}),
+        (["EUR"] * (ROWS - 1) + ["Pound"], "currency"),  # the pound of no other row: it is reported, not guessed
+        (["GBP", "EUR"] * (ROWS // 2 - 1) + ["GBP", "Pound"], "currency"),
+    ],
+)
+def test_a_word_of_several_currencies_is_the_only_one_of_the_other_rows(values: list[str], node: Any) -> None:
+    assert lines(proposal(table(currency=values)), "custom_data.currency") == [(node, TAKEN)]
 
 
 def test_an_id_that_exists_is_never_denied() -> None:

@@ -106,6 +106,25 @@ def test_a_line_that_was_declined_is_a_comment(beginner: Beginner) -> None:
     assert "  # fn: first_name" in beginner.text("dags/uploads/sales.yml")
 
 
+def test_another_column_is_named_at_the_last_question(beginner: Beginner) -> None:
+    """In place of the one that was found where a person has one such key, beside it where there may be several."""
+    rows = [
+        {**row, "member_id": f"m{at}", "till": f"t{at}", "contact": row["mail_addr"]}
+        for at, row in enumerate(sales(30))
+    ]
+    file = beginner.csv(f"sales_{yesterday('UTC')}.csv", rows)
+
+    again = ["external_id=tilt", "extrenal_id=till", "external_id=till", "em=contact", "value", "total"]
+    said = beginner.init(file, *KNOWN, typed=["", "raw", *again, "y", "y"])
+
+    assert said.code == 0, said.out + said.err
+    assert 'did you mean "till"' in said.err
+    assert 'did you mean "external_id"' in said.err
+    user_data = beginner.upload("sales")["user_data"]
+    assert (user_data["external_id"], set(user_data["em"])) == ("till", {"contact", "mail_addr"})
+    assert "# external_id: member_id" in beginner.text("dags/uploads/sales.yml")
+
+
 def test_an_unsure_line_can_be_taken(beginner: Beginner) -> None:
     """Of two amounts the person chooses the second; the value is no longer open."""
     rows = [{**row, "gross_amount": "7.00"} for row in sales(30)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -328,3 +329,57 @@ def test_the_clients_own_report_names_no_ledger_and_no_file():
     own = replace(report_of(tally), ledger="sqlite:////a.db", new_ledger=True).of_client("acme")
 
     assert (own.status, own.ledger, own.notices(), own.to_json()["missing"]) == (Status.COMPLETE, "", [], [])
+
+
+# ---------------------------------------------------------------------------------------------- how it looks
+
+
+def print_at(width: int, report: RunReport) -> list[str]:
+    paper = io.StringIO()
+    print_report(report, Console(file=paper, width=width, force_terminal=True, no_color=True))
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in paper.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_lines_end_between_words_and_hang_under_their_beginning(width: int):
+    """A key is not parted from its share, and the rest of a line is further to the right than the next line."""
+    keys = dict.fromkeys(("em", "ph", "fn", "ln", "db", "ge", "ct", "st", "zp", "country", "external_id"), 100)
+    report = report_of(replace(tally_of(sent=100, suppressed=7), sendable=100, keys=keys, notices=["x " * 80]))
+
+    lines = print_at(width, report)
+
+    assert max(map(len, lines)) <= width
+    at = next(number for number, line in enumerate(lines) if "keys of" in line)
+    listed = " ".join(line.strip() for line in lines[at:] if "100.0%" in line)
+    assert [f"{key} 100.0%" in listed for key in keys] == [True] * len(keys)
+    assert not any(line.strip()[:1].isdigit() for line in lines[at:])
+    first = next(number for number, line in enumerate(lines) if line.startswith("  x x"))
+    assert lines[first + 1].startswith("    x")
+
+
+def test_suppressed_rows_are_explained_where_there_are_some():
+    assert "consent column does not say yes" in " ".join(print_at(120, report_of(tally_of(sent=1, suppressed=2))))
+    assert "consent" not in " ".join(print_at(120, report_of(tally_of(sent=1))))
+
+
+def test_a_gate_that_only_warns_stands_below_what_stopped_the_run():
+    warned = GateFinding("volume", "warn", 2.0, 10.0, "2 rows read, usual are 10")
+    page = render_html(report_of(replace(tally_of(sent=2, deferred=3), gates=(warned,), notices=["acme: code 190"])))
+
+    assert page.index("code 190") < page.index("Not complete: 3 deferred") < page.index("usual are 10")
+
+
+def test_a_plan_does_not_say_that_meta_accepted_something():
+    plan = replace(report_of(tally_of(sent=2)), planned=True)
+
+    assert "Meta accepted" not in render_html(plan)
+    assert "A run now would send it." in render_html(plan)
+
+
+def test_a_command_of_an_advice_is_set_as_code_and_nothing_else_is_markup():
+    fates = Counter({Count(Fate.DEFERRED, "acme", DAY, Reason.CLIENT_STOPPED.value): 1})
+    page = render_html(report_of(Tally(read=1, fates=fates, notices=["`<b>`"])))
+
+    assert "<code>offline-capi clients list</code>" in page
+    assert "`offline-capi" not in page
+    assert "<b>" not in page
