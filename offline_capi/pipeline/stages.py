@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC
 from functools import partial
 from typing import Any
@@ -29,7 +30,14 @@ from offline_capi.guards.frequent_values import FrequentValues, group_junk_by_cl
 from offline_capi.guards.quality_gates import can_stop, force_findings, judge_gates, list_trailing_days
 from offline_capi.identity import HashCache, inspect_identity
 from offline_capi.ledger import Journal, Rehearsal, load_shapes, save_shapes
-from offline_capi.mapping import FirstRows, LookupTable, list_columns_needed, list_table_columns, read_table
+from offline_capi.mapping import (
+    FirstRows,
+    LookupTable,
+    find_placement,
+    list_columns_needed,
+    list_table_columns,
+    read_table,
+)
 from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Outcome, Reason, Request, SourceRows, Window
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import read_earlier_runs
@@ -130,7 +138,15 @@ def _make_recipe(run: RunContext) -> Recipe:
 
 
 def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> SourceAccess:
-    """What the upload's source and its look-up tables need besides their settings."""
+    """What the upload's source needs besides its settings; its look-up tables need the same, and have no window."""
+
+    def find_properties(name: str) -> dict[str, str]:
+        catalog = deployment.platform.iceberg_catalogs.get(name, {})
+        texts = {
+            key: value if isinstance(value, str) else secrets.token(value).reveal() for key, value in catalog.items()
+        }
+        return {key: anchor_url(text, deployment.project) if key == "uri" else text for key, text in texts.items()}
+
     return SourceAccess(
         zone=upload.window.timezone,
         connection_url=lambda name: anchor_url(
@@ -139,12 +155,15 @@ def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretRe
         sql_folder=deployment.sql_folder,
         folder=deployment.project,
         environ=deployment.environ,
+        catalog_properties=find_properties,
+        placement=find_placement(upload),
     )
 
 
 def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str, LookupTable]:
     """The tables that the upload joins, each read once. Raises ``SourceError`` if one cannot be trusted."""
     access, tables = make_source_access(upload, services.deployment, services.secrets), {}
+    access = replace(access, placement=None)
     for name, lookup in upload.lookups.items():
         needed = list_table_columns(upload, name)
         batches = open_source(lookup, access).read(window, columns=needed, batch_rows=BATCH_ROWS)
