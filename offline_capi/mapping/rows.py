@@ -201,8 +201,9 @@ def _read_window_times(batch: pa.RecordBatch, mapping: MappingSpec, origin: str 
 def find_placement(mapping: MappingSpec) -> RowPlacement:
     """By which columns rows are assigned to a window, for a source that can push it down."""
     spec, _ = _choose_window_spec(mapping)
-    bare = FieldSpec(column=spec.column, type=spec.type, format=spec.format, unit=spec.unit, timezone=spec.timezone)
-    as_it_is = spec.column is not None and spec.type in (None, "timestamp") and spec == bare
+    plain = {"column", "type", "format", "unit", "timezone"}
+    changed = {name for name, value in spec if value != FieldSpec.model_fields[name].default} - plain
+    as_it_is = spec.column is not None and spec.type in (None, "timestamp") and not changed
     return RowPlacement(
         tuple(spec.columns),
         lambda batch: _read_window_times(batch, mapping),

@@ -63,14 +63,14 @@ def open_delta(source: DeltaSource, access: SourceAccess, window: Window) -> Tab
     _check_features(described, table)
     bounds = find_bounds(access.placement, window, schema)
     physical = {field.name: _get_physical_name(field) for field in schema}
-    partitions = {name: f"partition.{physical[name]}" for name in table.metadata().partition_columns}
+    partitions = table.metadata().partition_columns
     deleted = cache(partial(_read_deleted, table, described, source))
     has_deletes = "deletionVectors" in (table.protocol().reader_features or ())
     files = []
     for action, uri in zip(actions.to_pylist(), uris, strict=True):
         if not uri.endswith(action["path"].rpartition("/")[2]):
             raise SourceError(f"{described}: its log lists its files twice in another order.\nRun again. {_NOTHING}")
-        constants = {name: pa.scalar(action.get(key), schema.field(name).type) for name, key in partitions.items()}
+        constants = {name: pa.scalar(action[f"partition.{name}"], schema.field(name).type) for name in partitions}
         if not holds_constants(access.placement, window, constants) or not _may_hold(action, bounds, physical):
             continue
         kept = partial(_get_kept, deleted, uri) if has_deletes else (lambda: None)
@@ -96,7 +96,13 @@ def _load(location: DeltaLocation, source: DeltaSource, access: SourceAccess) ->
 
     table = DeltaTable(location.path, version=source.version, storage_options=_list_storage_options(access.environ))
     if source.as_of is not None:
-        table.load_as_version(parse_as_of(source.as_of, access.zone))
+        at = parse_as_of(source.as_of, access.zone)
+        began = {one["version"]: one.get("timestamp") for one in table.history()}  # numbered wrongly once it is loaded
+        table.load_as_version(at)
+        if (
+            began.get(table.version()) or 0
+        ) > at.timestamp() * 1_000:  # of an earlier moment, it gives the first version
+            raise SourceError(f"Delta table {location.written}: {_GONE[0]}.\n{_GONE[1]} {_NOTHING}")
     return table
 
 
@@ -161,6 +167,15 @@ def _normalise(uri: str) -> str:
 
 # ---------------------------------------------------------------------------------------------- faults
 
+_MISSING = (
+    "there is no table",
+    "Correct the path (a relative one begins at the project folder); a Delta table is a folder with _delta_log.",
+)
+_GONE = (
+    "the state that is asked for is not there, or no longer",
+    "Versions that vacuum or the log's retention removed are gone: name a later one, or none for the newest.",
+)
+_DAMAGED = ("its log is damaged", "Restore _delta_log, or the table from a copy.")
 #: Features of Delta's protocol that change what a file's bytes mean, and that are read here.
 _READ_FEATURES = frozenset(
     {"appendOnly", "columnMapping", "deletionVectors", "timestampNtz", "typeWidening", "typeWidening-preview",
@@ -188,10 +203,7 @@ def _explained(described: str, source: DeltaSource) -> Iterator[None]:
     except SourceError:
         raise
     except TableNotFoundError:
-        what = "there is no table"
-        fix = (
-            "Correct the path (a relative one begins at the project folder); a Delta table is a folder with _delta_log."
-        )
+        what, fix = _GONE if source.version is not None else _MISSING
     except DeltaProtocolError:
         what = "it needs a newer reader than this one"
         fix = "Upgrade: pip install --upgrade deltalake; or read it through a query of your warehouse."
@@ -204,16 +216,10 @@ def _explained(described: str, source: DeltaSource) -> Iterator[None]:
 
 def _find_cause(error: Exception, source: DeltaSource) -> tuple[str, str]:
     text = str(error).lower()
-    state = f"version {source.version}" if source.version is not None else f"a state of {source.as_of}"
-    if "log segment" in text or "logsegment" in text or "no files in log" in text:
-        if source.version is not None or source.as_of is not None:
-            return (
-                f"it has no {state.removeprefix('a ')}, or no longer",
-                "Versions that vacuum or log retention removed are gone: name a later one, or none for the newest.",
-            )
-        return "its log is damaged", "Restore _delta_log, or the table from an older version."
-    if any(word in text for word in ("json", "parse", "malformed", "corrupt", "checkpoint", "deserial", "arrow")):
-        return "its log is damaged", "Restore _delta_log, or the table from an older version."
-    if any(word in text for word in ("unsupported", "not supported", "unknown reader feature")):
+    if any(words in text for words in ("log segment", "logsegment", "no files in log", "found in delta log")):
+        return _DAMAGED if source.version is None and source.as_of is None else _GONE
+    if any(words in text for words in ("unsupported", "not supported")):
         return "it uses a feature that cannot be read here", "Read it through a query of your warehouse."
+    if any(words in text for words in ("json", "parse", "malformed", "corrupt", "checkpoint", "deserial", "arrow")):
+        return _DAMAGED
     return f"its log cannot be read ({type(error).__name__})", HOW_TO_REACH

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from offline_capi.model import Window
 from offline_capi.runtime.border import shown
 from offline_capi.sources.base import SourceAccess
 from offline_capi.sources.files.parquet import open_parquet
-from offline_capi.sources.lakehouse.tables import Table, TableFile, parse_as_of
+from offline_capi.sources.lakehouse.tables import SAFE, Table, TableFile, parse_as_of
 from offline_capi.sources.pruning import Bounds, find_bounds
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.io import FileIO
     from pyiceberg.manifest import DataFile
+    from pyiceberg.schema import Schema
     from pyiceberg.table import FileScanTask
     from pyiceberg.table import Table as IcebergTable
 
@@ -40,14 +41,17 @@ def open_iceberg(source: IcebergSource, access: SourceAccess, window: Window) ->
     """The state of the table that is configured, and the files of the window. No row is read yet."""
     described = f"Iceberg table {source.iceberg.table}"
     _require_package()
+    from pyiceberg.io.pyarrow import schema_to_pyarrow
+
     properties = access.catalog_properties(source.iceberg.catalog)
     with _explained(described, source):
         table = _load(source, properties)
-        snapshot = _choose_snapshot(table, source, access, described)
-        schema, written = _describe_columns(table, snapshot)
+        snapshot, declared = _choose_state(table, source, access, described)
+        schema = schema_to_pyarrow(declared, include_field_ids=True)
         bounds = find_bounds(access.placement, window, schema)
-        scan = table.scan(row_filter=_build_filter(bounds), snapshot_id=snapshot)
-        tasks = sorted(scan.plan_files(), key=lambda task: task.file.file_path) if snapshot is not None else []
+        scan = table.scan(row_filter=_build_filter(bounds, declared, table), snapshot_id=snapshot)
+        tasks = sorted(scan.plan_files(), key=lambda task: task.file.file_path) if table.current_snapshot() else []
+    read_deletes = _make_deletes_reader(table.io, described)
     for task in tasks:
         _check_formats(described, task)
     files = [
@@ -56,11 +60,13 @@ def open_iceberg(source: IcebergSource, access: SourceAccess, window: Window) ->
             task.file.record_count,
             partial(_open_file, table.io, task.file.file_path),
             _list_constants(table, schema, task.file),
-            partial(_read_kept, table.io, task),
+            partial(_mark_kept, read_deletes, task),
         )
         for task in tasks
     ]
-    return Table(described, source.iceberg.table, schema, files, partial(_match, written), bounds)
+    return Table(
+        described, source.iceberg.table, schema, files, partial(_match, _list_written_names(table, declared)), bounds
+    )
 
 
 def _require_package() -> None:
@@ -93,8 +99,10 @@ def _load(source: IcebergSource, properties: Mapping[str, str]) -> IcebergTable:
     return catalog.load_table(source.iceberg.table)
 
 
-def _choose_snapshot(table: IcebergTable, source: IcebergSource, access: SourceAccess, described: str) -> int | None:
-    """The id of the snapshot to read; ``None`` of a table without any."""
+def _choose_state(
+    table: IcebergTable, source: IcebergSource, access: SourceAccess, described: str
+) -> tuple[int | None, Schema]:
+    """The id of a snapshot with the columns that it had, or ``None`` for the newest with those of today."""
     if source.snapshot is not None:
         found = table.snapshot_by_id(source.snapshot)
         what = f"no snapshot {source.snapshot}"
@@ -105,26 +113,23 @@ def _choose_snapshot(table: IcebergTable, source: IcebergSource, access: SourceA
         found = table.snapshot_as_of_timestamp(int(at.timestamp() * 1_000))
         what = f"no state of {source.as_of}"
     else:
-        found, what = table.current_snapshot(), ""
-    if found is None and what:
+        return None, table.schema()
+    if found is None:
         raise SourceError(
             f"{described}: it has {what}, or no longer.\n"
             f"Snapshots that were expired are gone: name a later one, or none for the newest. {_NOTHING}"
         )
-    return found.snapshot_id if found is not None else None
+    return found.snapshot_id, table.scan(snapshot_id=found.snapshot_id).projection()
 
 
-def _describe_columns(table: IcebergTable, snapshot: int | None) -> tuple[pa.Schema, dict[int, set[str]]]:
-    """The columns of the snapshot, and by which names files without ids of columns may have them."""
-    from pyiceberg.io.pyarrow import schema_to_pyarrow
-
-    schema = table.schema() if snapshot is None else table.scan(snapshot_id=snapshot).projection()
+def _list_written_names(table: IcebergTable, schema: Schema) -> dict[int, set[str]]:
+    """By which names files without ids of columns may have them."""
     names = {one.field_id: {one.name} for one in schema.fields}
     mapping = table.name_mapping()
     for one in mapping.root if mapping is not None else ():
         if one.field_id is not None:
             names[one.field_id] = set(one.names)
-    return schema_to_pyarrow(schema, include_field_ids=True), names
+    return names
 
 
 def _get_id(field: pa.Field) -> int | None:
@@ -144,14 +149,17 @@ def _match(written: Mapping[int, Collection[str]], field: pa.Field, theirs: Sequ
 # ---------------------------------------------------------------------------------------------- which files
 
 
-def _build_filter(bounds: Bounds | None) -> BooleanExpression:
-    """Rows of the window, and those without a time, as pyiceberg compares them with partitions and statistics."""
+def _build_filter(bounds: Bounds | None, declared: Schema, table: IcebergTable) -> BooleanExpression:
+    """Rows of the window, and those without a time, as pyiceberg compares them with partitions and statistics.
+
+    It looks the column up among those of today, also for an older snapshot.
+    """
     from pyiceberg.expressions import AlwaysTrue, And, GreaterThanOrEqual, IsNull, LessThan, Or, Reference
 
-    if bounds is None:
+    name = table.schema().find_column_name(declared.find_field(bounds.column).field_id) if bounds else None
+    if bounds is None or name is None:
         return AlwaysTrue()
-    since, until = (end.isoformat() for end in (bounds.since, bounds.until))
-    column = Reference(bounds.column)
+    since, until, column = bounds.since.isoformat(), bounds.until.isoformat(), Reference(name)
     inside = And(GreaterThanOrEqual(term=column, value=since), LessThan(term=column, value=until))
     return Or(inside, IsNull(term=column))
 
@@ -202,33 +210,56 @@ _EQUALITY = (
 )
 
 
-def _read_kept(io: FileIO, task: FileScanTask) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+Positions = Mapping[str, list[np.ndarray[Any, Any]]]
+
+
+def _mark_kept(
+    read_deletes: Callable[[DataFile], Positions], task: FileScanTask
+) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
     """By position files and deletion vectors, which rows of a file are still there."""
     if not task.delete_files:
         return None
     kept = np.ones(task.file.record_count, dtype=bool)
-    for one in sorted(task.delete_files, key=lambda one: one.file_path):
-        for positions in _read_positions(io, one, task.file.file_path):
+    for deletes in task.delete_files:
+        for positions in read_deletes(deletes).get(task.file.file_path, ()):
             kept[positions] = False
     return kept
 
 
-def _read_positions(io: FileIO, deletes: DataFile, path: str) -> Iterator[np.ndarray[Any, Any]]:
+def _make_deletes_reader(io: FileIO, described: str) -> Callable[[DataFile], Positions]:
+    """Reads each file of deletes once: one may be about many files of the table."""
+    known: dict[str, Positions] = {}
+
+    def read(deletes: DataFile) -> Positions:
+        if deletes.file_path not in known:
+            try:
+                with io.new_input(deletes.file_path).open() as content:
+                    known[deletes.file_path] = _read_positions(content, deletes)
+            except (OSError, ValueError, LookupError) as error:
+                raise SourceError(
+                    f"{described}: its file of deleted rows {shown(deletes.file_path)} cannot be read "
+                    f"({type(error).__name__}).\nRestore it, or read another state of the table. {SAFE}"
+                ) from None
+        return known[deletes.file_path]
+
+    return read
+
+
+def _read_positions(content: Any, deletes: DataFile) -> Positions:
     from pyiceberg.manifest import FileFormat
+    from pyiceberg.table.deletion_vector import deletion_vectors_from_puffin_file
+    from pyiceberg.table.puffin import PuffinFile
 
-    with io.new_input(deletes.file_path).open() as content:
-        if deletes.file_format == FileFormat.PUFFIN:
-            from pyiceberg.table.deletion_vector import deletion_vectors_from_puffin_file
-            from pyiceberg.table.puffin import PuffinFile
-
-            for vector in deletion_vectors_from_puffin_file(PuffinFile(content.read())):
-                if vector.referenced_data_file == path:
-                    yield vector.to_vector().to_numpy()
-            return
-        file = open_parquet(content)
-        for batch in file.iter_batches(columns=["file_path", "pos"]):
+    found: dict[str, list[np.ndarray[Any, Any]]] = {}
+    if deletes.file_format == FileFormat.PUFFIN:
+        for vector in deletion_vectors_from_puffin_file(PuffinFile(content.read())):
+            found.setdefault(vector.referenced_data_file, []).append(vector.to_vector().to_numpy())
+        return found
+    for batch in open_parquet(content).iter_batches(columns=["file_path", "pos"]):
+        for path in pc.unique(batch.column("file_path")):
             here = batch.filter(pc.equal(batch.column("file_path"), path))
-            yield here.column("pos").to_numpy()
+            found.setdefault(path.as_py(), []).append(here.column("pos").to_numpy())
+    return found
 
 
 # ---------------------------------------------------------------------------------------------- faults
