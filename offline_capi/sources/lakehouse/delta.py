@@ -97,11 +97,9 @@ def _load(location: DeltaLocation, source: DeltaSource, access: SourceAccess) ->
     table = DeltaTable(location.path, version=source.version, storage_options=_list_storage_options(access.environ))
     if source.as_of is not None:
         at = parse_as_of(source.as_of, access.zone)
-        began = {one["version"]: one.get("timestamp") for one in table.history()}  # numbered wrongly once it is loaded
-        table.load_as_version(at)
-        if (
-            began.get(table.version()) or 0
-        ) > at.timestamp() * 1_000:  # of an earlier moment, it gives the first version
+        began = {one["version"]: one.get("timestamp") for one in table.history()}  # loaded, it numbers them wrongly
+        table.load_as_version(at)  # before the first version, this is the first
+        if (began.get(table.version()) or 0) > at.timestamp() * 1_000:
             raise SourceError(f"Delta table {location.written}: {_GONE[0]}.\n{_GONE[1]} {_NOTHING}")
     return table
 
@@ -216,6 +214,8 @@ def _explained(described: str, source: DeltaSource) -> Iterator[None]:
 
 def _find_cause(error: Exception, source: DeltaSource) -> tuple[str, str]:
     text = str(error).lower()
+    if isinstance(error, OSError):
+        return f"its log cannot be read ({type(error).__name__})", HOW_TO_REACH
     if any(words in text for words in ("log segment", "logsegment", "no files in log", "found in delta log")):
         return _DAMAGED if source.version is None and source.as_of is None else _GONE
     if any(words in text for words in ("unsupported", "not supported")):

@@ -45,7 +45,7 @@ def open_iceberg(source: IcebergSource, access: SourceAccess, window: Window) ->
 
     properties = access.catalog_properties(source.iceberg.catalog)
     with _explained(described, source):
-        table = _load(source, properties)
+        table = _load(source, {**_list_store_properties(access.environ), **properties} if properties else {})
         snapshot, declared = _choose_state(table, source, access, described)
         schema = schema_to_pyarrow(declared, include_field_ids=True)
         bounds = find_bounds(access.placement, window, schema)
@@ -77,6 +77,21 @@ def _require_package() -> None:
             f"{SETTING}: Iceberg tables need a package that is not installed.\n"
             f"Install it: pip install 'offline-capi[iceberg]'. {_NOTHING}"
         ) from None
+
+
+#: pyiceberg's properties by the variables that file systems read; those of the catalog count before them.
+_STORE_VARIABLES = {
+    "s3.endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "s3.region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "s3.access-key-id": ("AWS_ACCESS_KEY_ID",),
+    "s3.secret-access-key": ("AWS_SECRET_ACCESS_KEY",),
+    "s3.session-token": ("AWS_SESSION_TOKEN",),
+}
+
+
+def _list_store_properties(environ: Mapping[str, str]) -> dict[str, str]:
+    found = ((name, environ.get(one)) for name, ones in _STORE_VARIABLES.items() for one in reversed(ones))
+    return {name: value for name, value in found if value}
 
 
 def _load(source: IcebergSource, properties: Mapping[str, str]) -> IcebergTable:
