@@ -19,6 +19,7 @@ from offline_capi.clients import (
 )
 from offline_capi.config import Deployment, SecretResolver
 from offline_capi.config.paths import anchor_url
+from offline_capi.config.secrets import resolve_catalog
 from offline_capi.config.upload import Upload
 from offline_capi.delivery import DeliveryPolicy, RetryPolicy, cut_requests, deliver, open_senders, resolve_token
 from offline_capi.errors import ConfigError, SourceError
@@ -139,14 +140,7 @@ def _make_recipe(run: RunContext) -> Recipe:
 
 def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> SourceAccess:
     """What the upload's source needs besides its settings; its look-up tables need the same, and have no window."""
-
-    def find_properties(name: str) -> dict[str, str]:
-        catalog = deployment.platform.iceberg_catalogs.get(name, {})
-        texts = {
-            key: value if isinstance(value, str) else secrets.token(value).reveal() for key, value in catalog.items()
-        }
-        return {key: anchor_url(text, deployment.project) if key == "uri" else text for key, text in texts.items()}
-
+    catalogs = deployment.platform.iceberg_catalogs
     return SourceAccess(
         zone=upload.window.timezone,
         connection_url=lambda name: anchor_url(
@@ -155,7 +149,7 @@ def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretRe
         sql_folder=deployment.sql_folder,
         folder=deployment.project,
         environ=deployment.environ,
-        catalog_properties=find_properties,
+        catalog_properties=lambda name: resolve_catalog(catalogs.get(name, {}), secrets, deployment.project),
         placement=find_placement(upload),
     )
 
