@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,7 +81,7 @@ def ids(rows: list[Row]) -> list[str]:
 
 
 def path_of(uri: str) -> Path:
-    return Path(unquote(urlsplit(uri).path))
+    return Path(uri.removeprefix("file://"))
 
 
 def sales(*days: int, kind: pa.DataType | None = None, tag: str = "s") -> pa.Table:
@@ -262,6 +261,43 @@ def test_partitions_of_other_days_are_not_opened_however_the_day_is_written(tmp_
         assert found == (["b"] if by == ["y", "m", "d"] else ["b", "c"])
 
 
+def test_a_partition_of_iceberg_by_a_number_that_is_a_day_is_placed_by_the_mapping(tmp_path):
+    parts = pa.table({"id": ["a", "b", "c"], "day_key": [20261122, 20261123, None]})
+    table = make_iceberg(tmp_path, parts.slice(0, 0))
+    with table.update_spec() as update:
+        update.add_identity("day_key")
+    table.append(parts)
+    path_of(next(t.file.file_path for t in table.scan().plan_files() if "20261122" in t.file.file_path)).unlink()
+    source = IcebergSource.model_validate({"iceberg": {"catalog": CATALOG, "table": "shop.sales"}})
+    access = SourceAccess(
+        ZONE, str, environ={}, catalog_properties=lambda _: list_properties(tmp_path),
+        placement=placed_by("day_key", format="%Y%m%d"),
+    )  # fmt: skip
+
+    assert ids(read(open_source(source, access))) == ["b", "c"]
+
+
+KINDS = [date(2026, 11, 23), 7, "x y/ü=%", True, Decimal("1.50"), NOON, NOON.replace(tzinfo=UTC), None]
+
+
+@pytest.mark.parametrize("value", KINDS, ids=str)
+def test_a_column_that_only_the_partition_has_is_read_in_its_type(tmp_path, value):
+    """Delta writes no partition column into files; of Iceberg's it is taken out, as tables that came from Hive are."""
+    kind = pa.scalar(value).type if value is not None else pa.string()
+    kind = pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else kind
+    parts = pa.table({"id": ["a"], "p": pa.array([value], kind)})
+    write_deltalake(tmp_path / "sales", parts, partition_by=["p"])
+    table = make_iceberg(tmp_path, parts.slice(0, 0))
+    with table.update_spec() as update:
+        update.add_identity("p")
+    table.append(parts)
+    file = path_of(next(iter(table.scan().plan_files())).file.file_path)
+    pq.write_table(pq.ParquetFile(file).read().select(["id"]), file)
+
+    for source in (delta(tmp_path), iceberg(tmp_path)):
+        assert read(source, columns=["p", "id"]) == [{"p": value, "id": "a"}]
+
+
 # ---------------------------------------------------------------------------------------------- deleted rows
 
 
@@ -291,6 +327,17 @@ def test_deletion_vectors_and_renamed_columns_of_a_delta_table(tmp_path):
     assert [(row["id"], row["day"]) for row in read(delta(tmp_path))] == [("a", DAY), ("c", DAY)]
     assert [row["id"] for row in read(delta(tmp_path, column="day"))] == ["a", "c"]
     assert read(delta(tmp_path, column="day"), Window.of_day(date(2026, 11, 24), ZONE)) == []
+
+
+@pytest.mark.parametrize("path", ["x%20y/a%2525b.parquet", "{other}/a.parquet", "file://{other}/a.parquet"])
+def test_files_of_delta_are_found_by_encoded_and_foreign_paths(tmp_path, path):
+    """In a folder with a blank in its name; a clone names files of another table."""
+    home, other = tmp_path / "my lake", tmp_path / "other lake"
+    rows = pa.table({"id": ["a", "b"], "at": pa.array([NOON] * 2, pa.timestamp("us", "UTC"))})
+    written = path.format(other=str(other).replace(" ", "%20"))
+    write_delta_by_hand(home / "sales", rows, deleted=[0], path=written)
+
+    assert ids(read(delta(home))) == ["b"]
 
 
 def test_a_feature_of_delta_that_cannot_be_read_is_refused_by_name(tmp_path):

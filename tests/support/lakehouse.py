@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -146,15 +147,23 @@ def _format_puffin(path: str, positions: Sequence[int]) -> bytes:
 
 
 def write_delta_by_hand(
-    folder: Path, table: pa.Table, *, deleted: Sequence[int] = (), features: Sequence[str] = (), day: str = ""
+    folder: Path,
+    table: pa.Table,
+    *,
+    deleted: Sequence[int] = (),
+    features: Sequence[str] = (),
+    day: str = "",
+    path: str = "part.parquet",
 ) -> None:
     """A table of one file whose columns have other names in it, some of its rows deleted by a vector.
 
-    ``day`` makes it a table partitioned by the column ``day``.
+    ``day`` makes it a table partitioned by the column ``day``, ``path`` is where its log says that the file is.
     """
     (folder / "_delta_log").mkdir(parents=True)
+    file = folder / unquote(path.removeprefix("file://"))
+    file.parent.mkdir(parents=True, exist_ok=True)
     physical = {field.name: f"col-{number}" for number, field in enumerate(table.schema)}
-    pq.write_table(table.rename_columns(list(physical.values())), folder / "part.parquet")
+    pq.write_table(table.rename_columns(list(physical.values())), file)
     kinds = {"id": "string", "at": "timestamp", **({"day": "date"} if day else {})}
     fields = [
         {"name": name, "type": kind, "nullable": True, "metadata": {
@@ -170,8 +179,8 @@ def write_delta_by_hand(
         "createdTime": 1,
     }  # fmt: skip
     add: dict[str, Any] = {
-        "path": "part.parquet", "partitionValues": {"col-day": day} if day else {},
-        "size": (folder / "part.parquet").stat().st_size, "modificationTime": 1, "dataChange": True,
+        "path": path, "partitionValues": {"col-day": day} if day else {},
+        "size": file.stat().st_size, "modificationTime": 1, "dataChange": True,
         "stats": json.dumps({"numRecords": len(table)}),
     }  # fmt: skip
     if deleted:

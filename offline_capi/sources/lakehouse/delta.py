@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +60,6 @@ def open_delta(source: DeltaSource, access: SourceAccess, window: Window) -> Tab
         table = _load(location, source, access)
         schema = pa.schema(table.schema())
         actions = pa.table(table.get_add_actions(flatten=True))
-        uris = table.file_uris()
     _check_features(described, table)
     bounds = find_bounds(access.placement, window, schema)
     physical = {field.name: _get_physical_name(field) for field in schema}
@@ -67,16 +67,14 @@ def open_delta(source: DeltaSource, access: SourceAccess, window: Window) -> Tab
     deleted = cache(partial(_read_deleted, table, described, source))
     has_deletes = "deletionVectors" in (table.protocol().reader_features or ())
     files = []
-    for action, uri in zip(actions.to_pylist(), uris, strict=True):
-        if not uri.endswith(action["path"].rpartition("/")[2]):
-            raise SourceError(f"{described}: its log lists its files twice in another order.\nRun again. {_NOTHING}")
+    for action in actions.to_pylist():
         constants = {name: pa.scalar(action[f"partition.{name}"], schema.field(name).type) for name in partitions}
         if not holds_constants(access.placement, window, constants) or not _may_hold(action, bounds, physical):
             continue
+        uri = _build_uri(table.table_uri, action["path"])
         kept = partial(_get_kept, deleted, uri) if has_deletes else (lambda: None)
-        files.append(
-            TableFile(action["path"], action["num_records"], partial(_open_file, uri, source), constants, kept)
-        )
+        opened = partial(_open_file, unquote(uri), source)
+        files.append(TableFile(action["path"], action["num_records"], opened, constants, kept))
     name = shown(location.written.rstrip("/").rpartition("/")[2])
     return Table(described, name, schema, sorted(files, key=lambda file: file.path), _match, bounds)
 
@@ -114,9 +112,16 @@ def _list_storage_options(environ: Mapping[str, str]) -> dict[str, str]:
     return options
 
 
+def _build_uri(table: str, path: str) -> str:
+    """A file's address, encoded as the log has its path: relative to the table, or (of a clone) of another table."""
+    if "://" in path:
+        return path
+    return f"file://{path}" if path.startswith("/") else f"{table.rstrip('/')}/{path}"
+
+
 def _open_file(uri: str, source: DeltaSource) -> Any:
-    if "://" not in uri:
-        return pa.OSFile(uri)
+    if uri.startswith("file://"):
+        return pa.OSFile(uri.removeprefix("file://"))
     fs, path = open_filesystem(uri, SETTING, SourceError, shown=source.delta)
     return pa.PythonFile(fs.open(path, "rb"), mode="r")
 
@@ -151,16 +156,12 @@ def _read_deleted(table: DeltaTable, described: str, source: DeltaSource) -> dic
     with _explained(described, source):
         found = pa.table(table.deletion_vectors().read_all())
     masks = (mask.values.to_numpy(zero_copy_only=False) for mask in found.column("selection_vector"))
-    return dict(zip((_normalise(uri.as_py()) for uri in found.column("filepath")), masks, strict=True))
+    return dict(zip(found.column("filepath").to_pylist(), masks, strict=True))
 
 
 def _get_kept(deleted: Any, uri: str) -> np.ndarray[Any, Any] | None:
-    kept: np.ndarray[Any, Any] | None = deleted().get(_normalise(uri))
+    kept: np.ndarray[Any, Any] | None = deleted().get(uri)
     return kept
-
-
-def _normalise(uri: str) -> str:
-    return uri.removeprefix("file://")
 
 
 # ---------------------------------------------------------------------------------------------- faults

@@ -19,7 +19,7 @@ from offline_capi.runtime.border import shown
 from offline_capi.sources.base import SourceAccess
 from offline_capi.sources.files.parquet import open_parquet
 from offline_capi.sources.lakehouse.tables import SAFE, Table, TableFile, parse_as_of
-from offline_capi.sources.pruning import Bounds, find_bounds
+from offline_capi.sources.pruning import Bounds, find_bounds, holds_constants
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -52,18 +52,14 @@ def open_iceberg(source: IcebergSource, access: SourceAccess, window: Window) ->
         scan = table.scan(row_filter=_build_filter(bounds, declared, table), snapshot_id=snapshot)
         tasks = sorted(scan.plan_files(), key=lambda task: task.file.file_path) if table.current_snapshot() else []
     read_deletes = _make_deletes_reader(table.io, described)
+    files = []
     for task in tasks:
         _check_formats(described, task)
-    files = [
-        TableFile(
-            task.file.file_path,
-            task.file.record_count,
-            partial(_open_file, table.io, task.file.file_path),
-            _list_constants(table, schema, task.file),
-            partial(_mark_kept, read_deletes, task),
-        )
-        for task in tasks
-    ]
+        constants = _list_constants(table, schema, task.file, described)
+        if holds_constants(access.placement, window, constants):
+            opened = partial(_open_file, table.io, task.file.file_path)
+            kept = partial(_mark_kept, read_deletes, task)
+            files.append(TableFile(task.file.file_path, task.file.record_count, opened, constants, kept))
     return Table(
         described, source.iceberg.table, schema, files, partial(_match, _list_written_names(table, declared)), bounds
     )
@@ -179,23 +175,33 @@ def _build_filter(bounds: Bounds | None, declared: Schema, table: IcebergTable) 
     return Or(inside, IsNull(term=column))
 
 
-def _list_constants(table: IcebergTable, schema: pa.Schema, file: DataFile) -> dict[str, pa.Scalar]:
-    """Values of the file's partition that are those of a column, for files from which writers left it out."""
+def _list_constants(table: IcebergTable, schema: pa.Schema, file: DataFile, described: str) -> dict[str, pa.Scalar]:
+    """Values of the file's partition that are those of a column; writers may leave such a column out of the file."""
     from pyiceberg.transforms import IdentityTransform
 
     names = {_get_id(field): field for field in schema}
     found = {}
     for number, part in enumerate(table.specs()[file.spec_id].fields):
         field = names.get(part.source_id)
-        if field is not None and isinstance(part.transform, IdentityTransform):
+        if field is None or not isinstance(part.transform, IdentityTransform):
+            continue
+        try:
             found[field.name] = _as_scalar(file.partition[number], field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError):
+            raise SourceError(
+                f'{described}: its partition column "{shown(field.name)}" is {shown(str(field.type))}, which cannot be '
+                f"read here.\nRead the table through a query of your warehouse. {_NOTHING}"
+            ) from None
     return found
 
 
 def _as_scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
     """Dates and times are counted in partitions as Arrow counts them."""
-    if isinstance(value, int) and (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
-        return pa.array([value], pa.int32() if pa.types.is_date(kind) else pa.int64()).view(kind)[0]
+    if isinstance(value, int) and pa.types.is_temporal(kind):
+        width = {32: pa.int32(), 64: pa.int64()}[kind.bit_width]
+        return pa.array([value], width).view(kind)[0]
+    if isinstance(kind, pa.BaseExtensionType) and value is not None:
+        return pa.ExtensionArray.from_storage(kind, pa.array([bytes(value.bytes)], kind.storage_type))[0]
     return pa.scalar(value, kind)
 
 

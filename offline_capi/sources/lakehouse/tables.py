@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,9 +36,8 @@ MatchField = Callable[[pa.Field, Sequence[pa.Field]], "pa.Field | None"]
 class TableFile:
     """A Parquet file of a table.
 
-    ``constants`` are columns that the file may lack, by name: values of its partition, or what a later column has for
-    older rows. ``kept`` gives the rows that are still there by a mask (which may end before the file does), ``None``
-    where nothing was deleted.
+    ``constants`` are values of its partition, for columns that the file lacks. ``kept`` gives the rows that are still
+    there by a mask (which may end before the file does), ``None`` where nothing was deleted.
     """
 
     path: str
@@ -95,8 +94,8 @@ def read_table_rows(table: Table, columns: Sequence[str] | None, batch_rows: int
 def _read_file(table: Table, source: TableFile, wanted: Sequence[str]) -> Iterator[Piece]:
     members = find_members(table.schema)
     tops = list(dict.fromkeys(members.get(name, (name,))[0] for name in wanted))
-    with _explained(table, source):
-        file, kept = open_parquet(source.open()), source.kept()
+    with _explained(table, source), closing(source.open()) as content:
+        file, kept = open_parquet(content), source.kept()
         theirs = {name: table.match(table.schema.field(name), list(file.schema_arrow)) for name in tops}
         reads = [own.name for own in theirs.values() if own is not None]
         groups, starts = _choose_groups(table, file)
@@ -148,7 +147,7 @@ def _conform_column(
 ) -> pa.Array:
     """The column in the type that the table declares: a file may be older than the table's schema."""
     wanted = table.schema.field(name)
-    if own is None or name in source.constants:
+    if own is None:
         constant = source.constants.get(name, pa.scalar(None, wanted.type))
         return pa.repeat(constant, len(batch)).cast(wanted.type)
     try:
