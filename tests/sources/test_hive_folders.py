@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offline_capi.config import MappingSpec
@@ -173,6 +173,8 @@ MOMENTS = [datetime(2026, 3, 29), datetime(2026, 10, 25), datetime(2026, 3, 8), 
            datetime(2011, 12, 30), datetime(2026, 4, 5), datetime(2018, 11, 4), datetime(2026, 7, 1)]  # noqa: DTZ001  # fmt: skip
 
 
+@example("Europe/Berlin", datetime(2026, 3, 29), [150], 75, 60, pa.timestamp("us"))  # noqa: DTZ001  02:30 is 03:30
+@example("Pacific/Apia", datetime(2011, 12, 30), [600], -840, 2_880, pa.timestamp("us"))  # noqa: DTZ001  10:00 is the 31st
 @given(
     zone=st.sampled_from(ZONES),
     around=st.sampled_from(MOMENTS),

@@ -367,6 +367,18 @@ def test_a_column_that_came_later_is_empty_in_older_rows(tmp_path):
         ]
 
 
+def test_a_default_of_a_later_column_is_read_in_older_rows(tmp_path):
+    table = make_iceberg(tmp_path, sales(0))
+    with table.update_schema() as update:
+        update.add_column("n", LongType(), default_value=7)
+    table.append(sales(1).append_column("n", pa.array([None], pa.int64())))
+
+    assert sorted((row["id"], row["n"]) for row in read(iceberg(tmp_path), columns=["n", "id"])) == [
+        ("s0", 7),
+        ("s1", None),
+    ]
+
+
 def test_columns_of_iceberg_are_found_by_their_ids(tmp_path):
     old = (
         sales(0).append_column("n", pa.array([7], pa.int32())).append_column("who", pa.array([{"mail": "a@b.example"}]))
@@ -531,6 +543,23 @@ def test_a_catalog_that_cannot_be_used_is_named_without_its_address(tmp_path, pr
 
     assert any(word in message for word in words.split("|"))
     assert "127.0.0.1" not in message
+
+
+def test_a_message_about_a_file_holds_no_value_of_its_partition(tmp_path):
+    parts = pa.table({"id": ["a"], "mail": ["zelda@shop.example"]})
+    write_deltalake(tmp_path / "sales", parts, partition_by=["mail"])
+    table = make_iceberg(tmp_path, parts.slice(0, 0))
+    with table.update_spec() as update:
+        update.add_identity("mail")
+    table.append(parts)
+    for file in tmp_path.rglob("*.parquet"):
+        assert "zelda" in str(file)
+        file.unlink()
+
+    for source in (delta(tmp_path), iceberg(tmp_path)):
+        message = told(source)
+        assert "is gone" in message
+        assert "zelda" not in message
 
 
 def test_a_file_of_deletes_that_is_damaged_is_named(tmp_path):

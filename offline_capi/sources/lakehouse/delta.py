@@ -58,9 +58,9 @@ def open_delta(source: DeltaSource, access: SourceAccess, window: Window) -> Tab
     _require_package()
     with _explained(described, source):
         table = _load(location, source, access)
+        _check_features(described, table)
         schema = pa.schema(table.schema())
         actions = pa.table(table.get_add_actions(flatten=True))
-    _check_features(described, table)
     bounds = find_bounds(access.placement, window, schema)
     physical = {field.name: _get_physical_name(field) for field in schema}
     partitions = table.metadata().partition_columns
@@ -178,7 +178,7 @@ _DAMAGED = ("its log is damaged", "Restore _delta_log, or the table from a copy.
 #: Features of Delta's protocol that change what a file's bytes mean, and that are read here.
 _READ_FEATURES = frozenset(
     {"appendOnly", "columnMapping", "deletionVectors", "timestampNtz", "typeWidening", "typeWidening-preview",
-     "v2Checkpoint", "vacuumProtocolCheck", "catalogManaged"}
+     "v2Checkpoint", "vacuumProtocolCheck"}
 )  # fmt: skip
 
 

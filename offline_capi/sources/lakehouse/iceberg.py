@@ -51,6 +51,7 @@ def open_iceberg(source: IcebergSource, access: SourceAccess, window: Window) ->
         bounds = find_bounds(access.placement, window, schema)
         scan = table.scan(row_filter=_build_filter(bounds, declared, table), snapshot_id=snapshot)
         tasks = sorted(scan.plan_files(), key=lambda task: task.file.file_path) if table.current_snapshot() else []
+    defaults = _list_defaults(declared, schema, described)
     read_deletes = _make_deletes_reader(table.io, described)
     files = []
     for task in tasks:
@@ -59,7 +60,8 @@ def open_iceberg(source: IcebergSource, access: SourceAccess, window: Window) ->
         if holds_constants(access.placement, window, constants):
             opened = partial(_open_file, table.io, task.file.file_path)
             kept = partial(_mark_kept, read_deletes, task)
-            files.append(TableFile(task.file.file_path, task.file.record_count, opened, constants, kept))
+            lacking = {**defaults, **constants}
+            files.append(TableFile(task.file.file_path, task.file.record_count, opened, lacking, kept))
     return Table(
         described, source.iceberg.table, schema, files, partial(_match, _list_written_names(table, declared)), bounds
     )
@@ -195,6 +197,20 @@ def _list_constants(table: IcebergTable, schema: pa.Schema, file: DataFile, desc
     return found
 
 
+def _list_defaults(declared: Schema, schema: pa.Schema, described: str) -> dict[str, pa.Scalar]:
+    """What columns that came later have in files that are older, where that is not null."""
+    from pyiceberg.schema import index_by_id
+
+    tops = {field.field_id for field in declared.fields}
+    found = {one.field_id: one for one in index_by_id(declared).values() if one.initial_default is not None}
+    if nested := [one for number, one in found.items() if number not in tops]:
+        raise SourceError(
+            f'{described}: its nested column "{shown(nested[0].name)}" has a default for older rows, which is not read '
+            f"here.\nRead the table through a query of your warehouse. {_NOTHING}"
+        )
+    return {one.name: pa.scalar(one.initial_default, schema.field(one.name).type) for one in found.values()}
+
+
 def _as_scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
     """Dates and times are counted in partitions as Arrow counts them."""
     if isinstance(value, int) and pa.types.is_temporal(kind):
@@ -257,8 +273,9 @@ def _make_deletes_reader(io: FileIO, described: str) -> Callable[[DataFile], Pos
                 with io.new_input(deletes.file_path).open() as content:
                     known[deletes.file_path] = _read_positions(content, deletes)
             except (OSError, ValueError, LookupError) as error:
+                name = shown(deletes.file_path.rpartition("/")[2])
                 raise SourceError(
-                    f"{described}: its file of deleted rows {shown(deletes.file_path)} cannot be read "
+                    f"{described}: its file of deleted rows {name} cannot be read "
                     f"({type(error).__name__}).\nRestore it, or read another state of the table. {SAFE}"
                 ) from None
         return known[deletes.file_path]

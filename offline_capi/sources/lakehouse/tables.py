@@ -36,8 +36,8 @@ MatchField = Callable[[pa.Field, Sequence[pa.Field]], "pa.Field | None"]
 class TableFile:
     """A Parquet file of a table.
 
-    ``constants`` are values of its partition, for columns that the file lacks. ``kept`` gives the rows that are still
-    there by a mask (which may end before the file does), ``None`` where nothing was deleted.
+    ``constants`` are values for columns that the file lacks: those of its partition, and defaults. ``kept`` gives the
+    rows that are still there by a mask (which may end before the file does), ``None`` where nothing was deleted.
     """
 
     path: str
@@ -45,6 +45,11 @@ class TableFile:
     open: Callable[[], Any]
     constants: Mapping[str, pa.Scalar] = field(default_factory=dict)
     kept: Callable[[], np.ndarray[Any, np.dtype[np.bool_]] | None] = lambda: None
+
+    @property
+    def name(self) -> str:
+        """For people, without its folders: they are called like values of columns."""
+        return shown(self.path.rpartition("/")[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ def _read_file(table: Table, source: TableFile, wanted: Sequence[str]) -> Iterat
 
 def _count_rows_per_batch(file: parquet.ParquetFile) -> int:
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-    rooms: list[int] = [BATCH_BYTES * one.num_rows // max(1, one.total_byte_size) for one in groups]
+    rooms: list[int] = [BATCH_BYTES * one.num_rows // max(1, one.total_byte_size) for one in groups if one.num_rows]
     return max(1, min([BATCH_ROWS, *rooms]))
 
 
@@ -154,7 +159,7 @@ def _conform_column(
         return _conform(batch.column(own.name), own, wanted, table.match)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise SourceError(
-            f'{table.described}: the column "{shown(name)}" is {shown(str(own.type))} in its file {shown(source.path)},'
+            f'{table.described}: the column "{shown(name)}" is {shown(str(own.type))} in its file {source.name},'
             f" which cannot be read as {shown(str(wanted.type))}, the type that the table declares.\nRewrite the file, "
             f"or leave the column out of the upload. {SAFE}"
         ) from None
@@ -208,14 +213,14 @@ def _explained(table: Table, source: TableFile) -> Iterator[None]:
         if is_fault_of_store(error):
             what, fix = UNUSABLE, HOW_TO_REACH
         elif isinstance(error, FileNotFoundError):
-            what = f"its file {shown(source.path)} is gone, although this state of the table has it"
+            what = f"its file {source.name} is gone, although this state of the table has it"
             fix = (
                 "It was vacuumed, expired or deleted by hand: read a newer state (no version, snapshot or as_of), or"
                 " restore it."
             )
         elif isinstance(error, PermissionError):
-            what, fix = f"its file {shown(source.path)} may not be read", "Grant read access to whoever runs the job."
+            what, fix = f"its file {source.name} may not be read", "Grant read access to whoever runs the job."
         else:
-            what = f"its file {shown(source.path)} is not a whole Parquet file"
+            what = f"its file {source.name} is not a whole Parquet file"
             fix = "Restore the file, or read an older state of the table."
         raise SourceError(f"{table.described}: {what}.\n{fix} {SAFE}") from None
