@@ -50,6 +50,10 @@ def init(
     ] = None,
     table: Annotated[str | None, typer.Option(help="A table or view, schema.table if need be.")] = None,
     sql: Annotated[Path | None, typer.Option(help="A file with your own query; it uses :since and :until.")] = None,
+    delta: Annotated[str | None, typer.Option(help="Instead of a file: folder or URL of a Delta table.")] = None,
+    iceberg: Annotated[
+        str | None, typer.Option(help="Instead of a file: CATALOG:NAMESPACE.TABLE; clients.yml has the catalog.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the upload. Default: that of the file or table.")] = None,
     client: Annotated[str | None, typer.Option(help="Whose rows these are.")] = None,
     pixel: Annotated[str | None, typer.Option(help="The client's pixel or dataset id.")] = None,
@@ -76,7 +80,16 @@ def init(
 
     ask = _answer_default if yes or as_json else _ask_person
     known = onboarding.read_project(config, os.environ)
-    origin = onboarding.rebase_source(config, _inspect_source(source, connection, table, sql, ask))
+    tables = [one for one in (delta, iceberg) if one is not None]
+    if tables and (len(tables) > 1 or source or connection or table or sql):
+        raise UsageError("name one source: a file, --connection, --delta or --iceberg. Nothing was written")
+    if delta is not None:
+        origin = onboarding.inspect_delta(delta, os.environ)
+    elif iceberg is not None:
+        origin = _inspect_iceberg(iceberg, known)
+    else:
+        origin = _inspect_source(source, connection, table, sql, ask)
+    origin = onboarding.rebase_source(config, origin)
     said = {"pixel": pixel, "event": event, "action_source": action_source, "timezone": timezone, "country": country,
             "currency": currency, "time": time, "id": event_id, "value": value,
             "external_id": external_id}  # fmt: skip
@@ -149,6 +162,24 @@ def _inspect_source(
     if connection or table or sql:
         raise UsageError("name a file, or --connection with one of --table and --sql. Nothing was written")
     return onboarding.inspect_file(source or ask(_WHICH_FILE, "") or _refuse_no_file(), os.environ)
+
+
+def _inspect_iceberg(name: str, known: ProjectState) -> Origin:
+    from offline_capi import onboarding
+    from offline_capi.config.paths import find_project_folder
+    from offline_capi.config.secrets import resolve_catalog
+
+    catalog, colon, table = name.partition(":")
+    if not colon or not all(table.split(".")) or "." not in table:
+        raise UsageError("--iceberg: write CATALOG:NAMESPACE.TABLE, such as lake:shop.sales. Nothing was written")
+    if catalog not in known.catalogs:
+        there = ", ".join(sorted(known.catalogs)) or "none"
+        raise UsageError(
+            f'--iceberg: "{catalog}" is not under platform.iceberg_catalogs of {known.folder / "clients.yml"}; there '
+            f"are: {there}. Add it there with its type and uri. Nothing was written"
+        )
+    properties = resolve_catalog(known.catalogs[catalog], environment_secrets(), find_project_folder(known.folder))
+    return onboarding.inspect_iceberg(catalog, table, lambda _: properties, os.environ)
 
 
 _WHICH_FILE = "Which file holds the rows? CSV, JSON lines or Parquet"

@@ -29,7 +29,7 @@ from offline_capi.config.formats import find_format_problem
 from offline_capi.config.mapping import Contents, CustomData, Event, WindowSpec
 from offline_capi.config.queries import find_query_problems, read_query_text
 from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
-from offline_capi.config.source import FileLookup, FileSource, QueryLookup, SqlSource
+from offline_capi.config.source import DeltaSource, FileSource, IcebergSource, Lookup, SourceSettings, SqlSource
 from offline_capi.config.types import ActionSource
 from offline_capi.config.upload import Upload
 from offline_capi.config.wording import Finding
@@ -57,6 +57,8 @@ class ValidationScope:
     environment: str = ""
     #: What ``platform.python`` names; ``None`` where that cannot be read.
     python: Collection[str] | None = None
+    #: The catalogs of Iceberg that ``platform`` names; ``None`` where that cannot be read.
+    iceberg_catalogs: Collection[str] | None = None
 
     def list_queries(self) -> list[str]:
         return [path.relative_to(self.sql_folder).as_posix() for path in self.sql_folder.rglob("*.sql")]
@@ -254,16 +256,29 @@ def _check_drift(upload: Upload) -> Iterator[Finding]:
 # ---------------------------------------------------------------------------------------------- source
 
 
-def _check_source(source: SqlSource | FileSource, scope: ValidationScope) -> Iterator[Finding]:
-    if isinstance(source, FileSource):
-        yield from _check_path(source.path)
-    elif isinstance(source, SqlSource):
-        yield from _check_query(source, scope)
-
-
-def _check_query(
-    source: SqlSource, scope: ValidationScope, here: Loc = ("source", "sql"), *, windowed: bool = True
+def _check_source(
+    source: SourceSettings, scope: ValidationScope, here: Loc = ("source",), *, windowed: bool = True
 ) -> Iterator[Finding]:
+    if isinstance(source, SqlSource):
+        yield from _check_query(source, scope, (*here, "sql"), windowed=windowed)
+    elif isinstance(source, FileSource):
+        yield from _check_path(source.path, (*here, "path"))
+        if source.partitioning == "hive" and re.search(r"[*?\[]|\{date", source.path):
+            yield (
+                (*here, "path"),
+                "is the folder above the first COLUMN=VALUE where partitioning is hive: no *, no {date}",
+            )
+    elif isinstance(source, DeltaSource):
+        if re.search(r"[{}]", re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "", source.delta)):
+            yield (*here, "delta"), "is one table: braces have a meaning in ${NAME} only"
+    elif isinstance(source, IcebergSource) and scope.iceberg_catalogs is not None:
+        name, known = source.iceberg.catalog, scope.iceberg_catalogs
+        if name not in known:
+            guess = did_you_mean(name, known) or f"; there are: {', '.join(sorted(known)) or 'none'}"
+            yield (*here, "iceberg", "catalog"), f'"{name}" is not under platform.iceberg_catalogs{guess}'
+
+
+def _check_query(source: SqlSource, scope: ValidationScope, here: Loc, *, windowed: bool) -> Iterator[Finding]:
     """``windowed``: the query has to use the window, or each run would read everything."""
     try:
         query = scope.sql_folder.joinpath(source.sql).read_text(encoding="utf-8-sig") if source.is_file else source.sql
@@ -279,7 +294,7 @@ def _check_query(
         yield from ((here, problem) for problem in problems)
 
 
-def _check_path(path: str, here: Loc = ("source", "path")) -> Iterator[Finding]:
+def _check_path(path: str, here: Loc) -> Iterator[Finding]:
     """Braces are ``${NAME}``, ``{date}`` or ``{date:FORMAT}``; the format must distinguish days."""
     rest = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "", path)
     for name, form in re.findall(r"\{(\w*)(?::([^{}]*))?\}", rest):
@@ -354,12 +369,9 @@ def _check_time_options(section: str, conditions: Sequence[Condition]) -> Iterat
                 yield (section, index, "format"), problem
 
 
-def _check_lookups(lookups: Mapping[str, FileLookup | QueryLookup], scope: ValidationScope) -> Iterator[Finding]:
+def _check_lookups(lookups: Mapping[str, Lookup], scope: ValidationScope) -> Iterator[Finding]:
     for name, lookup in lookups.items():
-        if isinstance(lookup, FileLookup):
-            yield from _check_path(lookup.path, ("lookups", name, "path"))
-        else:
-            yield from _check_query(lookup, scope, ("lookups", name, "sql"), windowed=False)
+        yield from _check_source(lookup, scope, ("lookups", name), windowed=False)
 
 
 def _check_tag(upload: Upload, scope: ValidationScope) -> Iterator[Finding]:

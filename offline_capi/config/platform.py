@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -120,6 +121,40 @@ Ledger = Annotated[
     Annotated[SecretRef, Tag("SecretRef")] | Annotated[str, AfterValidator(_check_database_url), Tag("str")],
     Discriminator(_classify_ledger),
 ]
+
+
+def _classify_property(value: object) -> str:
+    return "SecretRef" if isinstance(value, (dict, SecretRef)) else "str"
+
+
+#: Properties of pyiceberg whose values are secrets: s3.secret-access-key, adls.sas-token.ACCOUNT, gcs.oauth2.token, ….
+_SECRET_PROPERTY = re.compile(
+    r"secret|token(?!-)|passw|credential|account-key|connection-string|access-key(?!-id)|auth\."
+)
+
+
+def _check_catalog(properties: dict[str, str | SecretRef]) -> dict[str, str | SecretRef]:
+    for name, value in properties.items():
+        if name.startswith("py-"):
+            raise ValueError(f"{name}: a catalog may not name code that is imported; remove it")
+        if isinstance(value, str) and _SECRET_PROPERTY.search(name.lower()):
+            raise ValueError(
+                f"{name} is a secret, which must never stand in this file; write {{env: NAME_OF_VARIABLE}}"
+            )
+    if not {"type", "uri"} & set(properties):
+        raise ValueError("needs type (rest, sql, glue, hive, …) or uri, as pyiceberg's documentation names them")
+    return properties
+
+
+IcebergCatalog = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1)],
+        Annotated[
+            Annotated[SecretRef, Tag("SecretRef")] | Annotated[str, Tag("str")], Discriminator(_classify_property)
+        ],
+    ],
+    AfterValidator(_check_catalog),
+]
 GraphVersion = Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
 
 
@@ -177,6 +212,11 @@ class Platform(Node):
     )
     requests_per_second: float | None = Field(
         None, ge=0.01, le=1000, description="requests over all clients, of all processes that share the ledger"
+    )
+    iceberg_catalogs: dict[Name, IcebergCatalog] = Field(
+        {},
+        description="name → the catalog's properties as pyiceberg names them (type, uri, warehouse, …); secrets are "
+        "references, such as credential: {env: NAME}; an SQLite file's path begins at the project folder",
     )
     age_margin: Duration = Field(
         timedelta(hours=1), description="taken off Meta's age limits: an event must still be fresh when it arrives"

@@ -25,7 +25,14 @@ from offline_capi.config.types import SecretRef
 from offline_capi.errors import ConfigError
 from offline_capi.runtime.secret import Secret
 
-__all__ = ["EnvironmentSecrets", "Secret", "SecretResolver", "convert_connection_to_url", "resolve_database_url"]
+__all__ = [
+    "EnvironmentSecrets",
+    "Secret",
+    "SecretResolver",
+    "convert_connection_to_url",
+    "resolve_catalog",
+    "resolve_database_url",
+]
 
 
 class SecretResolver(Protocol):
@@ -133,6 +140,16 @@ def resolve_database_url(place: SecretRef | str, secrets: SecretResolver, projec
         return Secret(url)
     refuse_moved_ledger(url, project)
     return Secret(anchor_url(url, project))
+
+
+def resolve_catalog(
+    properties: Mapping[str, str | SecretRef], secrets: SecretResolver, project: Path
+) -> dict[str, str]:
+    """The properties of an Iceberg catalog with the secrets that they refer to; an SQLite file as seen from project."""
+    texts = {
+        name: value if isinstance(value, str) else secrets.token(value).reveal() for name, value in properties.items()
+    }
+    return {name: anchor_url(text, project) if name == "uri" else text for name, text in texts.items()}
 
 
 # ---------------------------------------------------------------------------------------------- tokens of connections

@@ -1,4 +1,4 @@
-"""``source`` and ``lookups`` of an upload: rows of a query or of files.
+"""``source`` and ``lookups`` of an upload: rows of a query, of files, or of a table in a data lake.
 
 A lookup is a source with a key, and so stands here and not with the fields that name its columns.
 """
@@ -9,13 +9,19 @@ import re
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from offline_capi.config.fields import check_bound
 from offline_capi.config.types import Name, Node, Texts
 
 __all__ = [
+    "DeltaLookup",
+    "DeltaSource",
     "FileLookup",
     "FileSource",
+    "IcebergLookup",
+    "IcebergSource",
+    "IcebergTable",
     "Lookup",
     "QueryLookup",
     "SourceSettings",
@@ -101,6 +107,11 @@ class FileSource(Node):
         description="compressed files: how many times its size one may have unpacked, beyond the first 64 MiB",
     )
     max_workbook_mib: int = Field(400, ge=64, description="Excel: how much memory one workbook may take")
+    partitioning: Literal["none", "hive"] = Field(
+        "none",
+        description="hive: folders called COLUMN=VALUE are columns too, as text; where the window is made of them "
+        "alone, folders of other days are not opened",
+    )
     null_values: tuple[str, ...] = Field(NULL_VALUES, description="CSV: what is empty, where it is not quoted")
     optional: bool = Field(
         False, description="true: a day without a file is a day without rows; else such a run is not complete"
@@ -125,17 +136,100 @@ class FileSource(Node):
         return f"files {quote(self.path)}"
 
 
-def _classify_source(value: object) -> str | None:
-    """Which of the two a ``source`` is; only a query has a connection."""
-    if isinstance(value, (SqlSource, FileSource)):
+class _TableSource(Node):
+    """A table whose own log says which files hold its rows: it declares names and types, and numbers no rows."""
+
+    #: The window is pushed down to files and row groups; which rows are meant, ``window.column`` decides.
+    selects_rows_itself: ClassVar[bool] = False
+    keeps_row_numbers: ClassVar[bool] = False
+    has_declared_names: ClassVar[bool] = True
+    has_declared_types: ClassVar[bool] = True
+
+
+def _check_as_of(value: str) -> str:
+    return str(check_bound(value))
+
+
+AsOf = Annotated[str, AfterValidator(_check_as_of)]
+_AS_OF = "the table as it was then: a date or time, in the window's zone where it has none"
+
+
+class DeltaSource(_TableSource):
+    """Rows of a Delta Lake table."""
+
+    delta: Name = Field(
+        description="folder or URL of the table; may hold ${NAME} of an environment variable; a relative one begins at "
+        "the project folder"
+    )
+    version: int | None = Field(None, ge=0, description="this version of the table; without it, the newest")
+    as_of: AsOf | None = Field(None, description=_AS_OF)
+
+    @model_validator(mode="after")
+    def _require_one_state(self) -> DeltaSource:
+        if self.version is not None and self.as_of is not None:
+            raise ValueError("give either version or as_of")
+        return self
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"Delta table {quote(self.delta)}"
+
+
+def _check_identifier(value: str) -> str:
+    if not all(value.split(".")) or "." not in value:
+        raise ValueError("needs the namespace as well, such as shop.sales")
+    return value
+
+
+class IcebergTable(Node):
+    """Which table of which catalog."""
+
+    catalog: Name = Field(description="a name under platform.iceberg_catalogs")
+    table: Annotated[str, AfterValidator(_check_identifier)] = Field(description="namespace and name: shop.sales")
+
+
+class IcebergSource(_TableSource):
+    """Rows of an Apache Iceberg table."""
+
+    iceberg: IcebergTable
+    snapshot: int | None = Field(None, description="the id of a snapshot; without it, the newest")
+    ref: Name | None = Field(None, description="a branch or tag")
+    as_of: AsOf | None = Field(None, description=_AS_OF)
+
+    @model_validator(mode="after")
+    def _require_one_state(self) -> IcebergSource:
+        if sum(given is not None for given in (self.snapshot, self.ref, self.as_of)) > 1:
+            raise ValueError("give one of snapshot, ref and as_of")
+        return self
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"Iceberg table {quote(self.iceberg.table)} of catalog {quote(self.iceberg.catalog)}"
+
+
+_KINDS: dict[str, tuple[str, ...]] = {
+    "Delta": ("delta",),
+    "Iceberg": ("iceberg",),
+    "Sql": ("connection", "sql"),
+    "File": ("path",),
+}
+
+
+def _classify(value: object, suffix: str) -> str | None:
+    """Which kind of source this is, by the keys that only that kind has."""
+    if isinstance(value, (SqlSource, FileSource, DeltaSource, IcebergSource)):
         return type(value).__name__
     if not isinstance(value, dict):
         return None
-    return "SqlSource" if {"connection", "sql"} & set(value) else "FileSource" if "path" in value else None
+    return next((f"{kind}{suffix}" for kind, keys in _KINDS.items() if set(keys) & set(value)), None)
 
 
 SourceSettings = Annotated[
-    Annotated[SqlSource, Tag("SqlSource")] | Annotated[FileSource, Tag("FileSource")], Discriminator(_classify_source)
+    Annotated[SqlSource, Tag("SqlSource")]
+    | Annotated[FileSource, Tag("FileSource")]
+    | Annotated[DeltaSource, Tag("DeltaSource")]
+    | Annotated[IcebergSource, Tag("IcebergSource")],
+    Discriminator(lambda value: _classify(value, "Source")),
 ]
 _LOOKUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
 
@@ -146,26 +240,33 @@ def check_lookup_name(value: str) -> str:
     return value
 
 
-class FileLookup(FileSource):
+class _Joined(Node):
+    """What a source needs besides to be joined by a key."""
+
+    key: Name = Field(description="the column of the table that identifies its rows")
+    by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
+
+
+class FileLookup(FileSource, _Joined):
     """A table in files, joined by its key. Read once a run, before the first row."""
 
-    key: Name = Field(description="the column of the table that identifies its rows")
-    by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
 
-
-class QueryLookup(SqlSource):
+class QueryLookup(SqlSource, _Joined):
     """A table from a query, joined by its key. It may use :since and :until, and need not."""
 
-    key: Name = Field(description="the column of the table that identifies its rows")
-    by: Name | None = Field(None, description="the column of the source that holds the key; without it, of that name")
+
+class DeltaLookup(DeltaSource, _Joined):
+    """A Delta Lake table, joined by its key."""
 
 
-def _classify_lookup(value: object) -> str | None:
-    kind = _classify_source(value)
-    return {"SqlSource": "QueryLookup", "FileSource": "FileLookup"}.get(kind or "", kind)
+class IcebergLookup(IcebergSource, _Joined):
+    """An Apache Iceberg table, joined by its key."""
 
 
 Lookup = Annotated[
-    Annotated[QueryLookup, Tag("QueryLookup")] | Annotated[FileLookup, Tag("FileLookup")],
-    Discriminator(_classify_lookup),
+    Annotated[QueryLookup, Tag("SqlLookup")]
+    | Annotated[FileLookup, Tag("FileLookup")]
+    | Annotated[DeltaLookup, Tag("DeltaLookup")]
+    | Annotated[IcebergLookup, Tag("IcebergLookup")],
+    Discriminator(lambda value: _classify(value, "Lookup")),
 ]

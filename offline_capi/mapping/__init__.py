@@ -11,7 +11,7 @@ from offline_capi.mapping.columns import list_columns_needed
 from offline_capi.mapping.filtering import FirstRows
 from offline_capi.mapping.lookups import LookupTable, list_table_columns, read_table
 from offline_capi.mapping.narrow import select_clients, select_wanted
-from offline_capi.mapping.rows import inspect_row_times, map_rows, select_rows_in_window
+from offline_capi.mapping.rows import find_placement, inspect_row_times, map_rows, select_rows_in_window
 from offline_capi.mapping.screening import find_personal
 from offline_capi.mapping.shapes import ColumnUse, Role, count_shapes, list_column_uses
 from offline_capi.mapping.text import as_text as shown_text
@@ -25,6 +25,7 @@ __all__ = [
     "count_shapes",
     "find_pattern_fault",
     "find_personal",
+    "find_placement",
     "inspect_row_times",
     "list_column_uses",
     "list_columns_needed",

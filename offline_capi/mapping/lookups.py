@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from offline_capi.config import MappingSpec
 from offline_capi.config.columns import list_lookup_columns
-from offline_capi.config.source import FileLookup, QueryLookup
+from offline_capi.config.source import Lookup
 from offline_capi.errors import SourceError
 from offline_capi.mapping.casts import Manner, cast
 from offline_capi.mapping.columns import SourceColumns
@@ -75,7 +75,7 @@ def list_table_columns(mapping: MappingSpec, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([mapping.lookups[name].key, *list_lookup_columns(mapping, name)]))
 
 
-def read_table(name: str, lookup: FileLookup | QueryLookup, batches: Iterable[SourceRows], zone: str) -> LookupTable:
+def read_table(name: str, lookup: Lookup, batches: Iterable[SourceRows], zone: str) -> LookupTable:
     """The table whose rows are ``batches``. Raises ``SourceError`` where it cannot be trusted: without any value.
 
     A row without a key is left out: nothing can ask for it.

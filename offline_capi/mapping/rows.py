@@ -33,10 +33,19 @@ from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, find_unsendable
 from offline_capi.mapping.text import as_text, is_text
 from offline_capi.meta.catalogue import BARE_DOMAIN, EVENT_KEYS, LONG_ID_KEYS
-from offline_capi.model import DroppedValues, MappedRows, NotedValues, Reason, RowFault, SourceRows, Window
+from offline_capi.model import (
+    DroppedValues,
+    MappedRows,
+    NotedValues,
+    Reason,
+    RowFault,
+    RowPlacement,
+    SourceRows,
+    Window,
+)
 from offline_capi.runtime.border import is_code, near_misses, outside_map
 
-__all__ = ["inspect_row_times", "map_rows", "select_rows_in_window"]
+__all__ = ["find_placement", "inspect_row_times", "map_rows", "select_rows_in_window"]
 
 
 def map_rows(
@@ -172,15 +181,35 @@ def _keep_inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window
     """Without the rows whose time lies outside. Where that is undecidable, the row stays and has a fault."""
     if window is None:
         return chosen
-    columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
     spec, path = _choose_window_spec(mapping)
-    time = as_wire_values(read_field(columns, spec, path, "timestamp").values)
+    time = _read_window_times(chosen.batch, mapping, rows.origin)
     since, until = (int(end.timestamp()) for end in (window.since, window.until))
     inside = pc.fill_null(pc.and_(pc.greater_equal(time, since), pc.less(time, until)), True)
     if time.null_count and mapping.event.time not in (None, spec):  # else it is the event's own time that is missing
         unplaced = RowFault(Reason.UNREADABLE_WINDOW, path, pc.and_not(time.is_null(), chosen.malformed))
         chosen = replace(chosen, unplaced=unplaced)
     return chosen if pc.all(inside).as_py() in (True, None) else chosen.select(inside)
+
+
+def _read_window_times(batch: pa.RecordBatch, mapping: MappingSpec, origin: str = "") -> pa.Int64Array:
+    """UTC seconds of what assigns rows to a window, null where it cannot be read."""
+    spec, path = _choose_window_spec(mapping)
+    columns = SourceColumns(batch, origin, mapping.window.timezone)
+    return as_wire_values(read_field(columns, spec, path, "timestamp").values)
+
+
+def find_placement(mapping: MappingSpec) -> RowPlacement:
+    """By which columns rows are assigned to a window, for a source that can push it down."""
+    spec, _ = _choose_window_spec(mapping)
+    plain = {"column", "type", "format", "unit", "timezone"}
+    changed = {name for name, value in spec if value != FieldSpec.model_fields[name].default} - plain
+    as_it_is = spec.column is not None and spec.type in (None, "timestamp") and not changed
+    return RowPlacement(
+        tuple(spec.columns),
+        lambda batch: _read_window_times(batch, mapping),
+        spec.column if as_it_is else None,
+        spec.timezone or mapping.window.timezone,
+    )
 
 
 def select_rows_in_window(

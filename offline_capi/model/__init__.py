@@ -32,6 +32,7 @@ from offline_capi.model.rows import (
     MappedRows,
     NotedValues,
     RowFault,
+    RowPlacement,
     SourceRows,
     WantedRows,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "Rejections",
     "Request",
     "RowFault",
+    "RowPlacement",
     "SentEvents",
     "SourceRows",
     "Tally",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ __all__ = [
     "MappedRows",
     "NotedValues",
     "RowFault",
+    "RowPlacement",
     "SourceRows",
     "WantedRows",
 ]
@@ -54,6 +55,21 @@ class RowFault:
     reason: Reason
     field: str
     where: pa.BooleanArray
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlacement:
+    """How an upload places rows in time, for sources that can leave out what surely lies outside of a window.
+
+    ``read`` gives, from a batch that has ``columns``, whole UTC seconds (int64), null where they cannot be read.
+    ``column`` is set where dates and timestamps of that one column are the time, as they are: then its values sort as
+    time does. ``zone`` is that of naive ones.
+    """
+
+    columns: tuple[str, ...]
+    read: Callable[[pa.RecordBatch], pa.Int64Array]
+    column: str | None
+    zone: str
 
 
 #: Between the values of a list in an ``IdentityColumn``: the record separator of ASCII, which nobody types.

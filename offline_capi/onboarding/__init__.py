@@ -1,6 +1,6 @@
 """From a table or a file without a description to a configuration that a user reviews.
 
-``files.inspect_file`` and ``tables.inspect_table`` read some rows; ``propose`` says which column would become which
+``inspect_file``, ``inspect_table`` and their like read some rows; ``propose`` says which column would become which
 field, each with the evidence and how sure it is; ``write_up`` turns that into the files of a deployment. Nothing is
 guessed: what the rows do not show is left as a TODO that ``check`` reports. Only counts and the names of columns leave
 this room, never a value.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from offline_capi.onboarding.files import inspect_file, rebase_source
 from offline_capi.onboarding.folder import ProjectState, read_project, save, select_missing
+from offline_capi.onboarding.lakehouse import inspect_delta, inspect_iceberg
 from offline_capi.onboarding.lines import Answers, Confidence, Line
 from offline_capi.onboarding.origins import Origin
 from offline_capi.onboarding.proposal import Proposal, propose
@@ -23,7 +24,9 @@ __all__ = [
     "Origin",
     "ProjectState",
     "Proposal",
+    "inspect_delta",
     "inspect_file",
+    "inspect_iceberg",
     "inspect_query",
     "inspect_table",
     "propose",

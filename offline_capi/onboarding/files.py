@@ -26,7 +26,7 @@ from offline_capi.sources.files.csv import header_line
 from offline_capi.sources.files.locate import FileLocation, files_of
 from offline_capi.sources.files.streams import explained, open_text, recognised
 
-__all__ = ["generalise_path", "inspect_file", "rebase_source"]
+__all__ = ["build_any_window", "generalise_path", "inspect_file", "rebase_source"]
 
 _HEAD_BYTES = 1 << 16
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -39,8 +39,10 @@ _ROW_AND_NO_HEADER = (KEY_PATTERNS["em"], KEY_PATTERNS["ph"], r"^-?\d+([.,]\d+)?
 def inspect_file(path: str, environ: Mapping[str, str]) -> Origin:
     """A file, a folder of files or a pattern. Raises ``UsageError`` or ``SourceError`` where rows cannot be read."""
     settings = _detect_settings(path, environ)
+    if any("=" in folder for folder in PurePosixPath(_locate_first_file(path, environ).origin).parts[:-1]):
+        settings["partitioning"] = "hive"
     source = FileSource.model_validate({"path": path, **settings})
-    sample = Sample.collect(open_source(source, SourceAccess("UTC", str, environ=environ)).read(_build_any_window()))
+    sample = Sample.collect(open_source(source, SourceAccess("UTC", str, environ=environ)).read(build_any_window()))
     written, day = generalise_path(path)
     return Origin(
         name=derive_name(_remove_day(PurePosixPath(path).name)),
@@ -55,11 +57,12 @@ def inspect_file(path: str, environ: Mapping[str, str]) -> Origin:
 def rebase_source(config: Path, origin: Origin) -> Origin:
     """The source as the configuration in ``config`` has to name it: typed from the shell's folder, read from the
     project's."""
-    path, project = origin.node.get("path"), find_project_folder(config)
+    key = "delta" if "delta" in origin.node else "path"
+    path, project = origin.node.get(key), find_project_folder(config)
     if not isinstance(path, str) or "://" in path or path.startswith(("/", "~", "$")) or project == Path.cwd():
         return origin
     here = os.path.relpath(path, project)
-    return replace(origin, node={**origin.node, "path": str(Path.cwd() / path) if here.startswith("..") else here})
+    return replace(origin, node={**origin.node, key: str(Path.cwd() / path) if here.startswith("..") else here})
 
 
 def _describe_source(source: FileSource, location: FileLocation) -> str:
@@ -74,6 +77,7 @@ def _write_notes(written: str, settings: Mapping[str, object]) -> dict[str, str]
     notes |= {
         "header_row": "the line with the names of the columns; those before it are no rows",
         "trailing_delimiter": "rows end in a delimiter, and the header does not",
+        "partitioning": "folders called COLUMN=VALUE are columns too",
         "escape": 'quotes inside values are written as \\"',
     }
     local = "://" not in written and not written.startswith(("/", "${"))
@@ -86,13 +90,13 @@ def _write_notes(written: str, settings: Mapping[str, object]) -> dict[str, str]
     return {"path": "; ".join(filter(None, (each, where))), **{key: notes[key] for key in settings if key in notes}}
 
 
-def _build_any_window() -> Window:
+def build_any_window() -> Window:
     return Window.of_day(datetime.now(UTC).date(), "UTC")
 
 
 def _locate_first_file(path: str, environ: Mapping[str, str]) -> FileLocation:
     """The first of the files, as its bytes say; ``auto`` where neither they nor its name tell its format."""
-    locations = files_of(FileSource(path=path), _build_any_window(), "UTC", environ)
+    locations = files_of(FileSource(path=path), build_any_window(), "UTC", environ)
     if not locations:
         raise UsageError(
             f"there is no file to read at {path}; name a CSV, JSON, Parquet or Excel file. Nothing was written"

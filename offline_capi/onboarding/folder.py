@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from offline_capi.config import Client, load_each
+from offline_capi.config.platform import IcebergCatalog
 from offline_capi.config.queries import find_sql_folder
 from offline_capi.errors import OfflineCapiError, UsageError
 
@@ -18,7 +19,7 @@ CLIENTS = "clients.yml"
 @dataclass(frozen=True, slots=True)
 class ProjectState:
     """What a folder holds: its clients, the names of its uploads, the text of ``clients.yml`` and whether its clients
-    are rows of a table, and whether Airflow finds DAGs in it."""
+    are rows of a table, whether Airflow finds DAGs in it, and the Iceberg catalogs of its platform."""
 
     folder: Path
     clients: Mapping[str, Client]
@@ -26,6 +27,7 @@ class ProjectState:
     clients_text: str | None
     from_table: bool
     has_dags: bool
+    catalogs: Mapping[str, IcebergCatalog] = field(default_factory=dict)
 
     @property
     def queries(self) -> Path:
@@ -41,7 +43,8 @@ def read_project(folder: Path, environ: Mapping[str, str]) -> ProjectState:
         raise errors[CLIENTS]
     text = (folder / CLIENTS).read_text(encoding="utf-8-sig")
     from_table = deployment.clients_from is not None
-    return ProjectState(folder, deployment.clients, _list_uploads(folder), text, from_table, _has_dags(folder))
+    uploads, catalogs = _list_uploads(folder), deployment.platform.iceberg_catalogs
+    return ProjectState(folder, deployment.clients, uploads, text, from_table, _has_dags(folder), catalogs)
 
 
 def _list_uploads(folder: Path) -> frozenset[str]:

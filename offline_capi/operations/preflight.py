@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from offline_capi.config import Deployment, SecretResolver, Upload, list_columns_used
 from offline_capi.config.columns import find_lookup, list_named_columns, list_patterns
@@ -96,7 +97,7 @@ def _find_missing_in_lookups(
 ) -> list[Problem]:
     """Columns that the tables of the lookups lack."""
     problems = []
-    access = make_source_access(upload, deployment, secrets)
+    access = replace(make_source_access(upload, deployment, secrets), placement=None)
     for name, lookup in upload.lookups.items():
         needed = list_table_columns(upload, name)
         there = dict(open_source(lookup, access).read_columns(window, columns=needed))

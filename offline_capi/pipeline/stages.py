@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from offline_capi.clients import (
 )
 from offline_capi.config import Deployment, SecretResolver
 from offline_capi.config.paths import anchor_url
+from offline_capi.config.secrets import resolve_catalog
 from offline_capi.config.upload import Upload
 from offline_capi.delivery import DeliveryPolicy, RetryPolicy, cut_requests, deliver, open_senders, resolve_token
 from offline_capi.errors import ConfigError, SourceError
@@ -29,7 +31,14 @@ from offline_capi.guards.frequent_values import FrequentValues, group_junk_by_cl
 from offline_capi.guards.quality_gates import can_stop, force_findings, judge_gates, list_trailing_days
 from offline_capi.identity import HashCache, inspect_identity
 from offline_capi.ledger import Journal, Rehearsal, load_shapes, save_shapes
-from offline_capi.mapping import FirstRows, LookupTable, list_columns_needed, list_table_columns, read_table
+from offline_capi.mapping import (
+    FirstRows,
+    LookupTable,
+    find_placement,
+    list_columns_needed,
+    list_table_columns,
+    read_table,
+)
 from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Outcome, Reason, Request, SourceRows, Window
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import read_earlier_runs
@@ -130,7 +139,8 @@ def _make_recipe(run: RunContext) -> Recipe:
 
 
 def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> SourceAccess:
-    """What the upload's source and its look-up tables need besides their settings."""
+    """What the upload's source needs besides its settings; its look-up tables need the same, and have no window."""
+    catalogs = deployment.platform.iceberg_catalogs
     return SourceAccess(
         zone=upload.window.timezone,
         connection_url=lambda name: anchor_url(
@@ -139,12 +149,15 @@ def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretRe
         sql_folder=deployment.sql_folder,
         folder=deployment.project,
         environ=deployment.environ,
+        catalog_properties=lambda name: resolve_catalog(catalogs.get(name, {}), secrets, deployment.project),
+        placement=find_placement(upload),
     )
 
 
 def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str, LookupTable]:
     """The tables that the upload joins, each read once. Raises ``SourceError`` if one cannot be trusted."""
     access, tables = make_source_access(upload, services.deployment, services.secrets), {}
+    access = replace(access, placement=None)
     for name, lookup in upload.lookups.items():
         needed = list_table_columns(upload, name)
         batches = open_source(lookup, access).read(window, columns=needed, batch_rows=BATCH_ROWS)

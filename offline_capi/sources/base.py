@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from offline_capi.config.source import FileSource, SourceSettings, SqlSource
-from offline_capi.model import AbsentFile, SourceRows, Window
+from offline_capi.config.source import DeltaSource, FileSource, IcebergSource, SourceSettings, SqlSource
+from offline_capi.model import AbsentFile, RowPlacement, SourceRows, Window
 
 __all__ = ["BATCH_ROWS", "Source", "SourceAccess", "open_source"]
 
@@ -25,6 +25,8 @@ BATCH_ROWS = 65_536
 READERS: Mapping[type, str] = {
     SqlSource: "offline_capi.sources.sql.SqlReader",
     FileSource: "offline_capi.sources.files.FileReader",
+    DeltaSource: "offline_capi.sources.lakehouse.DeltaReader",
+    IcebergSource: "offline_capi.sources.lakehouse.IcebergReader",
 }
 
 
@@ -35,6 +37,8 @@ class SourceAccess:
     ``zone`` is the upload's, in which days begin and naive times are. ``connection_url`` gives the URL of a named
     connection, which may hold a password. ``sql_folder`` is where a query's file lies, ``folder`` where the relative
     path of a data file begins (the process's own folder unless given). ``environ`` fills ``${NAME}`` in paths.
+    ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them. ``placement`` says how rows are
+    placed in time, so that a source may leave out what surely lies outside of a window; without it, all rows come.
     """
 
     zone: str
@@ -42,6 +46,8 @@ class SourceAccess:
     sql_folder: Path = Path("sql")
     folder: Path = Path()
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    catalog_properties: Callable[[str], Mapping[str, str]] = field(default=lambda _: {}, repr=False)
+    placement: RowPlacement | None = None
 
 
 class Source(Protocol):

@@ -1,4 +1,4 @@
-"""P22: the same table as CSV, JSON, Parquet, SQLite and PostgreSQL gives the same events, byte by byte.
+"""P22: the same table as CSV, JSON, Parquet, Delta, Iceberg, SQLite and PostgreSQL gives the same events, byte by byte.
 
 A source keeps integers, decimals, floats of 32 and 64 bits, booleans, dates and instants in its own types, or has text
 alone. What goes out must not tell which: an id that pandas wrote as ``7.0`` is the 7 of the database.
@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from deltalake import write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -26,9 +27,10 @@ from pyarrow import parquet
 from offline_capi.config import MappingSpec, load_config
 from offline_capi.events import build_events
 from offline_capi.identity import hash_identity
-from offline_capi.mapping import map_rows
+from offline_capi.mapping import find_placement, map_rows
 from offline_capi.model import SourceRows, Window
 from offline_capi.sources import SourceAccess, open_source
+from tests.support.lakehouse import list_properties, make_iceberg
 
 Row = Mapping[str, Any]
 
@@ -38,7 +40,7 @@ NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
 ZONE = "Europe/Berlin"
 
 CLIENTS = """\
-platform: {partner_agent: datapartner}
+platform: {partner_agent: datapartner, iceberg_catalogs: {lake: {type: sql, uri: "sqlite:///lake/catalog.db"}}}
 clients:
   acme: {pixel_id: "1200000000000009", token: {env: ACME_TOKEN}, country: US, timezone: Europe/Berlin}
 """
@@ -132,10 +134,24 @@ def as_json_array(folder: Path, rows: Sequence[Row]) -> str:
     return "{path: rows.json}"
 
 
-def as_parquet(folder: Path, rows: Sequence[Row]) -> str:
+def _as_table(rows: Sequence[Row]) -> pa.Table:
     schema = pa.schema([(name, kind) for name, (kind, _) in TYPES.items()])
-    parquet.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), folder / "rows.parquet")
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
+def as_parquet(folder: Path, rows: Sequence[Row]) -> str:
+    parquet.write_table(_as_table(rows), folder / "rows.parquet")
     return "{path: rows.parquet}"
+
+
+def as_delta(folder: Path, rows: Sequence[Row]) -> str:
+    write_deltalake(folder / "delta", _as_table(rows), mode="overwrite")
+    return "{delta: delta}"
+
+
+def as_iceberg(folder: Path, rows: Sequence[Row]) -> str:
+    make_iceberg(folder / "lake", _as_table(rows))
+    return "{iceberg: {catalog: lake, table: shop.sales}}"
 
 
 def write_table(url: str, rows: Sequence[Row]) -> str:
@@ -159,6 +175,8 @@ FORMS: tuple[Callable[[Path, Sequence[Row]], str], ...] = (
     as_json_lines,
     as_json_array,
     as_parquet,
+    as_delta,
+    as_iceberg,
     as_sqlite,
 )
 
@@ -173,7 +191,10 @@ def events_of(folder: Path, source: str, url: str, *, equals: str = "true") -> l
     deployment = load_config(folder, environ={"ACME_TOKEN": "any"})
     spec = deployment.uploads["sales"]
     bodies: list[str] = []
-    access = SourceAccess(ZONE, lambda _: url, folder / "sql", folder, environ={})
+    access = SourceAccess(
+        ZONE, lambda _: url, folder / "sql", folder, environ={},
+        catalog_properties=lambda _: list_properties(folder / "lake"), placement=find_placement(spec),
+    )  # fmt: skip
     for rows in open_source(spec.source, access).read(Window.of_day(DAY, ZONE)):
         hashed = hash_identity(map_rows(rows, spec), clients=deployment.clients)
         built = build_events(hashed, clients=deployment.clients, zone=ZONE, now=NOW)

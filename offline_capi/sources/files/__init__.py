@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,12 @@ from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
 from offline_capi.sources.columns import check_names, select
 from offline_capi.sources.files.csv import csv_columns, read_csv
 from offline_capi.sources.files.excel import excel_columns, read_excel
+from offline_capi.sources.files.hive import (
+    PartitionFile,
+    add_partition_columns,
+    find_absent_days,
+    find_partition_files,
+)
 from offline_capi.sources.files.jsonl import jsonl_columns, read_jsonl
 from offline_capi.sources.files.locate import FileLocation, absent_files, files_of, with_variables
 from offline_capi.sources.files.parquet import parquet_columns, parquet_rows, read_parquet
@@ -56,24 +62,29 @@ class FileReader(Source):
         batch_rows: int = BATCH_ROWS,
         in_subprocess: bool = False,  # noqa: ARG002  Arrow releases the GIL: another process would gain nothing
     ) -> Iterator[SourceRows]:
-        for location in self._find_files(window):
-            yield from _read_file(location, self._settings, columns, batch_rows)
+        for location, constants in self._find_files(window):
+            own = _leave_out(columns, constants)
+            for rows in _read_file(location, self._settings, own, batch_rows):
+                yield add_partition_columns(rows, constants, columns) if constants else rows
 
     def read_columns(self, window: Window, *, columns: Sequence[str] | None = None) -> list[tuple[str, str]]:
         """Columns of the window's first file."""
-        for location in self._find_files(window):
+        for location, constants in self._find_files(window):
             with explained(location, self._settings.encoding):
                 known = recognised(location, self._settings.format)
-                return FORMATS[known.format].columns(known, self._settings, columns)
+                own = FORMATS[known.format].columns(known, self._settings, _leave_out(columns, constants))
+                return [*(one for one in own if one[0] not in constants), *((name, "string") for name in constants)]
         return []
 
     def estimate_rows(self, window: Window) -> int | None:
         """``None`` where one of the files is compressed text."""
-        counts = [_rows_of(location, self._settings) for location in self._find_files(window)]
+        counts = [_rows_of(file.location, self._settings) for file in self._find_files(window)]
         return None if None in counts else sum(filter(None, counts))
 
     def find_absent_files(self, window: Window) -> list[AbsentFile]:
         access = self._access
+        if self._settings.partitioning == "hive":
+            return find_absent_days(self._settings, access, window)
         return absent_files(self._settings, window, access.zone, access.environ, access.folder)
 
     def list_datasets(self) -> list[str]:
@@ -87,9 +98,17 @@ class FileReader(Source):
         scheme, _, rest = folder.partition("://")
         return [f"{scheme}://{re.sub(r'^[^/]*@', '', rest)}"]
 
-    def _find_files(self, window: Window) -> list[FileLocation]:
+    def _find_files(self, window: Window) -> list[PartitionFile]:
         access = self._access
-        return files_of(self._settings, window, access.zone, access.environ, access.folder)
+        if self._settings.partitioning == "hive":
+            return find_partition_files(self._settings, access, window)
+        found = files_of(self._settings, window, access.zone, access.environ, access.folder)
+        return [PartitionFile(location, {}) for location in found]
+
+
+def _leave_out(columns: Sequence[str] | None, constants: Collection[str]) -> list[str] | None:
+    """The columns that the files themselves have to hold; all where that would be none."""
+    return [name for name in columns if name not in constants] or None if columns is not None else None
 
 
 def _rows_of(location: FileLocation, source: FileSource) -> int | None:

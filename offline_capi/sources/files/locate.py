@@ -21,7 +21,18 @@ from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.storage.filesystem import explain_store_errors, hide_credentials, open_filesystem
 
-__all__ = ["FileLocation", "absent_files", "files_of", "with_variables"]
+__all__ = [
+    "SETTING",
+    "FileLocation",
+    "absent_files",
+    "check_exists",
+    "files_of",
+    "is_data",
+    "list_days",
+    "locate_file",
+    "open_root",
+    "with_variables",
+]
 
 SETTING = "source.path"
 #: Where relative paths begin unless a project folder is given: at that of the process.
@@ -77,13 +88,13 @@ def files_of(
     unless ``source.optional`` says that it may be missing.
     """
     path = anchor_path(with_variables(source.path, environ), folder)
-    root, fs = _root_of(path, source.path)
+    root, fs = open_root(path, source.path)
     with explain_store_errors(source.path, SETTING, SourceError):
         found = dict.fromkeys(file for pattern in _dated(path, window, zone) for file in _matches(fs, pattern))
         if not found:
-            _check_exists(fs, root, path, source.path, optional=source.optional)
+            check_exists(fs, root, path, source.path, optional=source.optional)
         base = root if fs.isdir(root) else root.rpartition("/")[0]
-    return [_locate(fs, file, base, source) for file in found]
+    return [locate_file(fs, file, base, source) for file in found]
 
 
 def absent_files(
@@ -94,8 +105,8 @@ def absent_files(
     Give it the window without its look-back: what an earlier day lacked, the run of that day has said.
     """
     path = anchor_path(with_variables(source.path, environ), folder)
-    _, fs = _root_of(path, source.path)
-    days = list(_days(window, zone)) if _DATE.search(path) else [None]
+    _, fs = open_root(path, source.path)
+    days = list(list_days(window, zone)) if _DATE.search(path) else [None]
     with explain_store_errors(source.path, SETTING, SourceError):
         there = {pattern: bool(_matches(fs, pattern)) for pattern in _dated(path, window, zone)}
     return [
@@ -125,7 +136,7 @@ def _variable(name: str, path: str, environ: Mapping[str, str]) -> str:
 
 def _dated(path: str, window: Window, zone: str) -> list[str]:
     """The path once for each local day that the window touches."""
-    return list(dict.fromkeys(_of_day(path, day) for day in _days(window, zone)))
+    return list(dict.fromkeys(_of_day(path, day) for day in list_days(window, zone)))
 
 
 def _of_day(path: str, day: date | None) -> str:
@@ -133,7 +144,7 @@ def _of_day(path: str, day: date | None) -> str:
     return path if day is None else _DATE.sub(lambda match: day.strftime(match[1] or "%Y-%m-%d"), path)
 
 
-def _days(window: Window, zone: str) -> Iterator[date]:
+def list_days(window: Window, zone: str) -> Iterator[date]:
     """Half-open: a window that ends at midnight does not touch the day that begins then."""
     local = ZoneInfo(zone)
     day = window.since.astimezone(local).date()
@@ -146,7 +157,7 @@ def _days(window: Window, zone: str) -> Iterator[date]:
 # ---------------------------------------------------------------------------------------------- the file system
 
 
-def _root_of(path: str, written: str) -> tuple[str, Any]:
+def open_root(path: str, written: str) -> tuple[str, Any]:
     """The part before the first pattern or date, up to its last slash, and the file system it is on."""
     open_end = _OPEN_END.search(path)
     head = path[: open_end.start()].rpartition("/")[0] + "/" if open_end else path
@@ -158,13 +169,13 @@ def _root_of(path: str, written: str) -> tuple[str, Any]:
 def _matches(fs: Any, pattern: str) -> list[str]:
     path = fsspec.core.url_to_fs(pattern)[1]
     if fs.isdir(path):
-        return sorted(file for file in fs.find(path) if _is_data(file[len(path) :]))
+        return sorted(file for file in fs.find(path) if is_data(file[len(path) :]))
     if fs.exists(path):
         return [path]
     return sorted(file for file in fs.glob(path) if not fs.isdir(file)) if _OPEN_END.search(path) else []
 
 
-def _is_data(relative: str) -> bool:
+def is_data(relative: str) -> bool:
     """Hidden files, markers such as ``_SUCCESS`` and what writers leave beside their data are not rows."""
     parts = PurePosixPath(relative.strip("/")).parts
     return not any(part.startswith((".", "_")) for part in parts) and PurePosixPath(relative).suffix not in BESIDE
@@ -183,7 +194,7 @@ def _suggested(siblings: list[str], written: str) -> list[str]:
     return [] if _VARIABLE.search(last) else [shown(name) for name in siblings if "@" not in name]
 
 
-def _check_exists(fs: Any, root: str, path: str, written: str, *, optional: bool) -> None:
+def check_exists(fs: Any, root: str, path: str, written: str, *, optional: bool) -> None:
     """A file may be optional, its folder never: that is a wrong path, or a disk that is not mounted."""
     if optional and not _OPEN_END.search(path):
         # An object store has no folders: there a file that is missing looks like one whose folder is.
@@ -203,7 +214,7 @@ def _check_exists(fs: Any, root: str, path: str, written: str, *, optional: bool
 # ---------------------------------------------------------------------------------------------- the file's name
 
 
-def _locate(fs: Any, path: str, base: str, source: FileSource) -> FileLocation:
+def locate_file(fs: Any, path: str, base: str, source: FileSource) -> FileLocation:
     origin = visible(path.removeprefix(base).lstrip("/"))
     pure = PurePosixPath(path)
     compression = COMPRESSIONS.get(pure.suffix.lower())

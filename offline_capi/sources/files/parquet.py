@@ -18,7 +18,15 @@ from offline_capi.sources.files.pieces import Piece
 from offline_capi.sources.files.streams import check_unpacked, explaining, seekable
 from offline_capi.sources.subprocess_reader import read_in_subprocess
 
-__all__ = ["parquet_columns", "parquet_rows", "read_parquet"]
+__all__ = [
+    "find_members",
+    "open_parquet",
+    "parquet_columns",
+    "parquet_rows",
+    "read_batches",
+    "read_parquet",
+    "take_column",
+]
 
 BATCH_ROWS = 32_768
 # Of each column, read as it is needed: without, a row group is in memory whole, a million rows of it by default.
@@ -40,7 +48,7 @@ DELTA_BYTE_ARRAY = 7
 def read_parquet(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
     file = _opened(location)
     check_names(
-        [*file.schema_arrow.names, *_paths(file.schema_arrow)], columns, f"file {location.origin}", is_schema=True
+        [*file.schema_arrow.names, *find_members(file.schema_arrow)], columns, f"file {location.origin}", is_schema=True
     )
     with _contradictions():
         may_be_large = _may_be_large(file, location, columns)
@@ -58,20 +66,38 @@ def read_parquet(location: FileLocation, source: FileSource, columns: Sequence[s
 
 
 def _opened(location: FileLocation, as_dictionaries: Sequence[str] = ()) -> parquet.ParquetFile:
+    return open_parquet(seekable(location), as_dictionaries)
+
+
+def open_parquet(content: Any, as_dictionaries: Sequence[str] = ()) -> parquet.ParquetFile:
+    """A file that is read column by column as it is needed: a row group is never in memory whole."""
     return parquet.ParquetFile(
-        seekable(location), pre_buffer=False, buffer_size=BUFFER_BYTES, read_dictionary=list(as_dictionaries)
+        content, pre_buffer=False, buffer_size=BUFFER_BYTES, read_dictionary=list(as_dictionaries)
     )
+
+
+def read_batches(
+    file: parquet.ParquetFile, groups: Sequence[int], starts: Sequence[int], rows: int, columns: Sequence[str]
+) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Batches of some row groups, each with the number of rows before it; ``starts`` has that of each group."""
+    for group, first in zip(groups, starts, strict=True):
+        end = first + file.metadata.row_group(group).num_rows
+        for batch in _batches(file, rows, row_groups=[group], columns=list(columns)):
+            yield batch, first
+            first += len(batch)
+        if first != end:  # Arrow ends without an error where a column of a row group has fewer values than rows
+            raise pa.ArrowInvalid("Parquet footer")
 
 
 def _pieces(
     file: parquet.ParquetFile, columns: Sequence[str] | None, rows: int, *, use_threads: bool = True
 ) -> Iterator[Piece]:
-    paths = _paths(file.schema_arrow)
+    paths = find_members(file.schema_arrow)
     wanted, left = None if columns is None else list(columns), file.metadata.num_rows
     for batch in _batches(file, rows, columns=wanted, use_threads=use_threads):
         left -= len(batch)
         names = batch.schema.names if columns is None else columns
-        columns_of_batch = [plain(_column(batch, name, paths)) for name in names]
+        columns_of_batch = [plain(take_column(batch, name, paths)) for name in names]
         yield Piece(pa.RecordBatch.from_arrays(columns_of_batch, list(names)), (), len(file.schema_arrow))
     if left:  # Arrow ends without an error where a column of a row group has fewer values than rows
         raise pa.ArrowInvalid("Parquet footer")
@@ -187,7 +213,7 @@ def _dictionaries(column: pa.Array) -> Iterator[pa.Array]:
         yield from _dictionaries(column.values if not pa.types.is_map(column.type) else column.items)
 
 
-def _paths(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+def find_members(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     """The members of structs by their dotted names (``customer.email``), but for those that a column is called."""
 
     def members(path: tuple[str, ...], kind: pa.DataType) -> Iterator[tuple[str, ...]]:
@@ -199,7 +225,7 @@ def _paths(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     return {name: path for path in paths if (name := ".".join(path)) not in schema.names}
 
 
-def _column(batch: pa.RecordBatch, name: str, paths: dict[str, tuple[str, ...]]) -> pa.Array:
+def take_column(batch: pa.RecordBatch, name: str, paths: dict[str, tuple[str, ...]]) -> pa.Array:
     first, *members = paths.get(name, (name,))
     return pc.struct_field(batch.column(first), members) if members else batch.column(first)
 
@@ -212,5 +238,5 @@ def parquet_columns(location: FileLocation, _: FileSource, __: Sequence[str] | N
     schema = parquet.ParquetFile(seekable(location)).schema_arrow
     own = [(field.name, str(plain(pa.nulls(0, field.type)).type)) for field in schema]
     empty = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema.names)
-    paths = _paths(schema)
-    return [*own, *((name, str(plain(_column(empty, name, paths)).type)) for name in paths)]
+    paths = find_members(schema)
+    return [*own, *((name, str(plain(take_column(empty, name, paths)).type)) for name in paths)]

@@ -45,19 +45,21 @@ class Piece:
     def gathered(cls, pieces: Iterable[Piece], rows: int) -> Iterator[Piece]:
         """The same rows in pieces of exactly ``rows``, and a last one of what is left; fewer where they are large."""
         waiting: list[Piece] = []
-        waiting_bytes = 0
+        waiting_bytes = waiting_rows = 0
         for piece in pieces:
             size = piece.batch.nbytes
             is_full = waiting_bytes + size > MAX_GATHERED_BYTES
             if waiting and (is_full or piece.batch.schema != waiting[0].batch.schema):
                 yield from cls._joined(waiting).parts(rows)
-                waiting, waiting_bytes = [], 0
+                waiting, waiting_bytes, waiting_rows = [], 0, 0
             waiting.append(piece)
             waiting_bytes += size
-            while sum(each.batch.num_rows for each in waiting) >= rows:
+            waiting_rows += piece.batch.num_rows
+            while waiting_rows >= rows:
                 first, *rest = cls._joined(waiting).parts(rows)
                 yield first
                 waiting, waiting_bytes = rest, sum(each.batch.nbytes for each in rest)
+                waiting_rows -= rows
         if waiting:
             yield from cls._joined(waiting).parts(rows)
 
