@@ -190,6 +190,9 @@ def upload_command(
     settle: Annotated[
         bool, typer.Option("--settle/--no-settle", help="Also take up the days that earlier runs left open.")
     ] = True,
+    engine: Annotated[
+        str | None, typer.Option(metavar="local|processes|spark", help="Where rows are prepared; see engine.")
+    ] = None,
     processes: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Worker processes that prepare rows; see engine.processes.")
     ] = None,
@@ -213,7 +216,7 @@ def upload_command(
 
     trigger = "scheduled" if scheduled else "manual"
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
-        one = set_processes(one, processes)
+        one = set_engine(one, engine, processes)
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
         total = expected(one, window, services, quiet=as_json)
         counted: list[Tally] = []
@@ -264,17 +267,24 @@ def upload_command(
     finish_night(night, as_json) if with_open_days else finish(report, as_json)
 
 
-def set_processes(upload: Upload, processes: str | None) -> Upload:
-    """The upload with another number of worker processes; ``UsageError`` if it is none."""
-    from offline_capi.config.upload import Engine
+def set_engine(upload: Upload, name: str | None, processes: str | None) -> Upload:
+    """The upload with another engine, or number of worker processes; ``UsageError`` if there is none of that name."""
+    from offline_capi.config.upload import Engine, expand_engine
 
-    if processes is None:
+    if name is not None and processes is not None:
+        raise UsageError("--engine and --processes exclude each other: leave out one of them")
+    if name is None and processes is None:
         return upload
     try:
-        engine = Engine(processes=processes if processes == "auto" else int(processes))
+        number = processes if processes in (None, "auto") else int(processes)
+        chosen = Engine.model_validate(expand_engine(name) if name is not None else {"processes": number})
     except ValueError:
-        raise UsageError(f'--processes: "{processes}" is neither auto nor a number from 1 to 64') from None
-    return upload.model_copy(update={"engine": engine})
+        raise UsageError(
+            f'--engine: "{name}" is none of local, processes and spark'
+            if name is not None
+            else f'--processes: "{processes}" is neither auto nor a number from 1 to 64'
+        ) from None
+    return upload.model_copy(update={"engine": chosen})
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from offline_capi.meta.catalogue import USER_DATA_KEYS, WORDS
 from offline_capi.meta.standard_events import near_standard_name, standard_spelling
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["ValidationScope", "check_imports", "check_sections"]
+__all__ = ["ValidationScope", "check_imports", "check_sections", "find_engine_problems"]
 
 _FIELD_WORDS: Mapping[str, tuple[str, ...]] = {"action_source": get_args(ActionSource), **WORDS}
 _TYPED_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -74,6 +74,28 @@ def check_sections(upload: Upload, sections: Collection[str], scope: ValidationS
         yield from _check_drift(upload)
     if {"event", "user_data"} <= set(sections):
         yield from _check_ids(upload, sections)
+    if {"engine", "filter", "lookups", "transform"} <= set(sections):
+        yield from find_engine_problems(upload)
+
+
+def find_engine_problems(upload: Upload) -> Iterator[Finding]:
+    """What an upload has that its engine cannot do."""
+    if not upload.engine.spark:
+        return
+    if upload.transform is not None:
+        yield ("transform",), "cannot be used with engine: spark: the executors do not have your modules"
+    for name in upload.lookups:
+        yield (
+            ("lookups", name),
+            "cannot be used with engine: spark: its readable rows would travel, and Spark may write them to a disk; "
+            "join the table in the source",
+        )
+    for index, condition in enumerate(upload.filter):
+        if condition.first_of:
+            yield (
+                ("filter", index, "first_of"),
+                "cannot be used with engine: spark: it needs all rows in one order; select first rows in the source",
+            )
 
 
 # ---------------------------------------------------------------------------------------------- names in other files

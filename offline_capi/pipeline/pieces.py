@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ from offline_capi.identity import HashCache
 from offline_capi.mapping import list_columns_needed
 from offline_capi.model import BuiltEvents, DroppedValues, EventBatch, NotedValues, Rejections
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
+from offline_capi.runtime.bugs import as_internal
 from offline_capi.sources import FilePart
 from offline_capi.sources.files import read_part
 from offline_capi.storage.piece_files import PREPARATION, split_by_recipient
@@ -38,6 +40,7 @@ __all__ = [
     "PieceResult",
     "PieceTask",
     "prepare_here",
+    "prepare_packed",
     "prepare_piece",
     "restore_built",
 ]
@@ -196,6 +199,22 @@ def prepare_piece(task: PieceTask, piece: Piece) -> PieceResult:
                 file.write(events)
     result.name = path.rsplit("/", 1)[1] if result.events else ""
     return result
+
+
+def prepare_packed(packed: bytes, numbers: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """The same for engines that move texts: ``packed`` is the task with all pieces, ``numbers`` are those to prepare.
+
+    An answer is ``("", result)``, or the kind and the text of an error of ours. No other error leaves this function:
+    an engine would write its text, which may quote a row, into its logs.
+    """
+    task, pieces = pickle.loads(packed)  # noqa: S301  from our own process, over the engine
+    for number in numbers:
+        try:
+            answer = ("", prepare_piece(task, pieces[number]).to_text())
+        except Exception as error:  # noqa: BLE001
+            ours = as_internal(error)
+            answer = (type(ours).__name__, str(ours))
+        yield answer
 
 
 def _flatten(built: BuiltEvents, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
-from offline_capi.config.upload import Upload
+from offline_capi.config.upload import Engine, Upload
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline.closing import warn_of_versions
 from offline_capi.pipeline.context import OnProgress, RunContext, Services, ignore_progress
@@ -77,7 +77,8 @@ def preview_upload(
     upload: Upload, window: Window, services: Services, *, limit: int, clients: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """The first ``limit`` events exactly as they would go out, hashed; nothing is sent."""
-    run = RunContext(upload, window, services, trigger="plan", clients=clients)
+    here = upload.model_copy(update={"engine": Engine()})  # the first rows alone are read
+    run = RunContext(here, window, services, trigger="plan", clients=clients)
     with open_books(run):
         bodies = (body for batch in prepare_batches(run) for body in batch.events.table.column("body").to_pylist())
         return [json.loads(body) for body in islice(bodies, limit)]

@@ -17,6 +17,8 @@ from offline_capi.clients import (
     record_run_refusal,
 )
 from offline_capi.config import Deployment, SecretResolver
+from offline_capi.config.checks import find_engine_problems
+from offline_capi.config.document import format_path
 from offline_capi.config.paths import anchor_url
 from offline_capi.config.source import FileSource
 from offline_capi.config.upload import Upload
@@ -142,8 +144,17 @@ def _make_recipe(run: RunContext) -> Recipe:
 
 
 def choose_engine(upload: Upload, services: Services) -> MapPieces | None:
-    """What maps the pieces of an upload's windows; ``None``: they are not cut."""
-    return None
+    """What maps the pieces of an upload's windows; ``None``: they are not cut.
+
+    Raises ``ConfigError`` for an upload that the engine cannot prepare.
+    """
+    if not upload.engine.spark:
+        return None
+    from offline_capi.pipeline.spark import make_engine  # only who uses it has PySpark
+
+    if problems := [f"{format_path(path)} {why}" for path, why in find_engine_problems(upload)]:
+        raise ConfigError("; ".join(problems))
+    return make_engine(services.deployment.platform.spark, services.secrets)
 
 
 def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> SourceAccess:

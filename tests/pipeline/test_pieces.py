@@ -7,8 +7,7 @@ import pickle
 import random
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_capi.config import Upload
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import ConfigError, TemporaryError
-from offline_capi.model import Fate, Window
-from offline_capi.pipeline import (
-    Services,
-    begin_run,
-    plan_upload,
-    read_rows,
-    reconcile,
-    run_upload,
-    send_staged,
-    stage_upload,
-    stages,
-)
-from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask, prepare_here, prepare_piece
-from tests.support.night import Night, yesterday
+from offline_capi.model import Fate
+from offline_capi.pipeline import begin_run, plan_upload, reconcile, run_upload, send_staged, stage_upload, stages
+from offline_capi.pipeline.pieces import Piece, PieceResult, PieceTask, prepare_here, prepare_piece
+from tests.support.night import Night
+from tests.support.pieces import assert_same, make_parquet_night, open_upload, sort_rows, stage_window
 from tests.support.sandbox_server import Sandbox
 
 UPLOADS = ["credit_approvals", "store_purchases"]
@@ -45,76 +34,10 @@ def parquet(request: pytest.FixtureRequest, tmp_path: Path, sandbox: Sandbox) ->
     return make_parquet_night(tmp_path, sandbox, request.param)
 
 
-def make_parquet_night(home: Path, sandbox: Sandbox, name: str) -> tuple[Night, str]:
-    """A sample whose rows lie in two Parquet files of small row groups; the second repeats some rows of the first.
-
-    What repeats has another phone number, so that it is seen which of two rows goes.
-    """
-    night = Night(home, sandbox).fill()
-    with night.services() as services:
-        upload = services.deployment.uploads[name]
-        batches = [one.batch for one in read_rows(upload, window_of(upload), services, every_column=True)]
-    texts = [one.cast(pa.schema([(field, pa.string()) for field in one.schema.names])) for one in batches]
-    rows = pa.concat_tables([pa.Table.from_batches([one]) for one in texts], promote_options="default")
-    again = rows.slice(20, 60)
-    at = again.schema.names.index("phone")
-    again = again.set_column(at, "phone", pa.array([f"+4930901820{number:02}" for number in range(60)]))
-    folder = home / "rows"
-    folder.mkdir()
-    pq.write_table(rows, folder / "a.parquet", row_group_size=17)
-    pq.write_table(again, folder / "b.parquet", row_group_size=9)
-    path = home / f"dags/uploads/{name}.yml"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    start = lines.index("source:")
-    end = next(number for number, line in enumerate(lines) if number > start and not line.startswith("  "))
-    path.write_text("\n".join([*lines[:start], 'source: {path: "rows/*.parquet"}', *lines[end:]]), encoding="utf-8")
-    return night, name
-
-
-def window_of(upload: Upload) -> Window:
-    return Window.of_day(yesterday(upload.window.timezone), upload.window.timezone)
-
-
-@contextmanager
-def opened(night: Night, name: str) -> Iterator[tuple[Upload, Window, Services]]:
-    with night.services() as services:
-        now = services.clock()
-        fixed = replace(services, clock=lambda: now)
-        upload = fixed.deployment.uploads[name]
-        yield upload, window_of(upload), fixed
-
-
-def stage(upload: Upload, window: Window, services: Services, map_pieces: MapPieces | None) -> dict[str, Any]:
-    """What the first task of a run leaves: events, rejects and counts, in an order of their own."""
-    run_id = begin_run(upload, window, services)
-    units = stage_upload(upload, window, services, run_id, map_pieces=map_pieces)
-    rejects = services.stage.read_rejects(run_id)
-    tally = services.ledger.runs.load_parts(run_id)["prepare"].to_json()
-    return {
-        "run": run_id,
-        "units": units,
-        "events": in_order(services.stage.read_all_events(run_id)),
-        "sent": {unit.client: in_order(services.stage.read_events(unit, 50)) for unit in units},
-        "counted": {unit.client: unit.events for unit in units},
-        "rejects": sorted(map(str, rejects.to_pylist() if rejects is not None else [])),
-        "tally": {**tally, "keys_of": sorted(tally["keys_of"])},
-    }
-
-
-def in_order(batches: Iterable[Any]) -> list[tuple[Any, ...]]:
-    rows = [tuple(row.values()) for one in batches for row in one.table.to_pylist()]
-    return sorted(rows, key=str)
-
-
-def same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    for what in ("tally", "rejects", "counted", "events", "sent"):
-        assert one[what] == other[what], what
-
-
 def prepare_twice_in_any_order(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
     """As an engine does that repeats work: results travel as text, and each piece has two files of which one counts."""
     twice = [*pieces, *pieces]
-    random.Random(1).shuffle(twice)  # noqa: S311
+    random.Random(1).shuffle(twice)
     for piece in twice:
         yield PieceResult.from_text(prepare_piece(pickle.loads(pickle.dumps(task)), piece).to_text())
 
@@ -134,14 +57,14 @@ def test_p25_a_run_in_pieces_is_the_run_in_one_process(
         seen.append(len(pieces))
         return prepare_twice_in_any_order(task, pieces)
 
-    with opened(*parquet) as (upload, window, services):
-        whole = stage(upload, window, services, None)
+    with open_upload(*parquet) as (upload, window, services):
+        whole = stage_window(upload, window, services, None)
         for rows in (1, 40, 10**6):
             monkeypatch.setattr(stages, "PIECE_ROWS", rows)
-            pieces = stage(upload, window, services, engine)
+            pieces = stage_window(upload, window, services, engine)
             files = [path for run, path in services.stage.list_run_files() if run == pieces["run"]]
 
-            same(whole, pieces)
+            assert_same(whole, pieces)
             assert len([path for path in files if "/events-," in path]) <= seen[-1]  # orphans went with the commit
             assert services.stage.find_event_files(pieces["run"]) == []
         plans = [plan_upload(upload, window, services, map_pieces=one).to_json() for one in (None, engine)]
@@ -160,7 +83,7 @@ def without_order(report: dict[str, Any]) -> dict[str, Any]:
 
 def test_p24_what_was_prepared_in_pieces_is_sent_once(tmp_path: Path, sandbox: Sandbox) -> None:
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
-    with opened(night, name) as (upload, window, services):
+    with open_upload(night, name) as (upload, window, services):
         planned = plan_upload(upload, window, services)
         sent = run_upload(upload, window, services, map_pieces=prepare_here)
         again = run_upload(upload, window, services, map_pieces=prepare_here)
@@ -186,7 +109,7 @@ def test_files_that_the_manifest_does_not_name_are_not_read_and_go_with_the_run(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
-    with opened(night, name) as (upload, window, services):
+    with open_upload(night, name) as (upload, window, services):
         run_id = begin_run(upload, window, services)
         late: list[PieceTask] = []
 
@@ -195,19 +118,19 @@ def test_files_that_the_manifest_does_not_name_are_not_read_and_go_with_the_run(
             return prepare_here(task, pieces)
 
         (unit, *_) = stage_upload(upload, window, services, run_id, map_pieces=engine)
-        before = in_order(services.stage.read_all_events(run_id))
+        before = sort_rows(services.stage.read_all_events(run_id))
         part = services.stage.read_manifest(run_id)
         (whole,) = [one.name for one in part.files[:1]]
         orphan = services.stage.piece_path(run_id, 0, "f" * 32)
         services.stage.filesystem.copy(services.stage.path(run_id, whole), orphan)
 
-        assert in_order(services.stage.read_all_events(run_id)) == before
+        assert sort_rows(services.stage.read_all_events(run_id)) == before
         # A person who is erased while events are staged is erased from pieces: the others are still there.
         gone = next(iter(services.stage.read_events(unit, 10))).table["key"][0].as_py()
         for path in services.stage.list_files():
             if "/events-," in path:
                 services.stage.rewrite(path, lambda rows: pa.array([key == gone for key in rows["key"].to_pylist()]))
-        assert in_order(services.stage.read_all_events(run_id)) == [row for row in before if gone not in row]
+        assert sort_rows(services.stage.read_all_events(run_id)) == [row for row in before if gone not in row]
         services.stage.purge_events(run_id)
         assert not services.stage.filesystem.exists(orphan)
 
@@ -223,7 +146,7 @@ def test_an_engine_that_loses_a_piece_or_writes_elsewhere_ends_the_run_before_an
     def write_elsewhere(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
         return prepare_here(replace(task, stage=str(tmp_path / "of another machine")), pieces)
 
-    with opened(night, name) as (upload, window, services):
+    with open_upload(night, name) as (upload, window, services):
         with pytest.raises(TemporaryError, match=r"1 of 2 pieces .* a part of a\.parquet"):
             run_upload(upload, window, services, map_pieces=lose)
         with pytest.raises(ConfigError, match=r"platform\.stage: .*cannot be\s+seen from this one"):
@@ -246,7 +169,7 @@ def test_p25_what_travels_has_no_environment_and_no_token_and_loads_neither_ledg
     tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
-    night.env |= {variable: token for variable, token in SAMPLE_TOKENS.items()}
+    night.env |= SAMPLE_TOKENS
     night.env["A_SECRET"] = "s3cret-of-the-environment"
     for variable, value in night.env.items():
         monkeypatch.setenv(variable, value)
@@ -256,7 +179,7 @@ def test_p25_what_travels_has_no_environment_and_no_token_and_loads_neither_ledg
         given.append((task, pieces[0]))
         return prepare_here(task, pieces)
 
-    with opened(night, name) as (upload, window, services):
+    with open_upload(night, name) as (upload, window, services):
         plan_upload(upload, window, services, map_pieces=engine)
     packed = pickle.dumps(given[0])
     (tmp_path / "task").write_bytes(packed)
