@@ -53,7 +53,9 @@ if TYPE_CHECKING:
 def check(
     upload: Annotated[str | None, typer.Argument(help="Only this upload. Default: all.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
-    connect: Annotated[bool, typer.Option("--connect", help="Also look at the sources' columns.")] = False,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also look at the sources' columns, and at Spark's executors.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
@@ -72,6 +74,11 @@ def check(
 
         for one in chosen:
             check_columns(one, window_of(one, None, None), deployment, environment_secrets())
+        if any(one.engine.spark for one in chosen):
+            from offline_capi.pipeline.spark import check_executors
+
+            platform = deployment.platform
+            check_executors(platform.spark, environment_secrets(), platform.stage, platform.file_access)
     names, ids = [one.name for one in chosen], _external_ids(deployment, chosen)
     warnings = version_warnings(deployment.platform.versions, datetime.now(UTC).date())
     if as_json:

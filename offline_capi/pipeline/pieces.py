@@ -29,6 +29,7 @@ from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.runtime.bugs import as_internal
 from offline_capi.sources import FilePart
 from offline_capi.sources.files import read_part
+from offline_capi.storage.filesystem import translate_storage_errors
 from offline_capi.storage.piece_files import PREPARATION, split_by_recipient
 from offline_capi.storage.private_files import FileAccess
 from offline_capi.storage.staging import Stage
@@ -39,10 +40,12 @@ __all__ = [
     "Piece",
     "PieceResult",
     "PieceTask",
+    "answer_packed",
+    "prepare_as_text",
     "prepare_here",
-    "prepare_packed",
     "prepare_piece",
     "restore_built",
+    "write_probe",
 ]
 
 #: Rows of a piece, where a file can be cut: some seconds of work, so that the start of a task does not matter.
@@ -201,20 +204,35 @@ def prepare_piece(task: PieceTask, piece: Piece) -> PieceResult:
     return result
 
 
-def prepare_packed(packed: bytes, numbers: Sequence[int]) -> Iterator[tuple[str, str]]:
-    """The same for engines that move texts: ``packed`` is the task with all pieces, ``numbers`` are those to prepare.
+def prepare_as_text(task: PieceTask, piece: Piece) -> str:
+    """The same for engines that move texts: ``PieceResult.from_text`` reads it."""
+    return prepare_piece(task, piece).to_text()
 
-    An answer is ``("", result)``, or the kind and the text of an error of ours. No other error leaves this function:
-    an engine would write its text, which may quote a row, into its logs.
+
+def answer_packed(packed: bytes, numbers: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """What a function makes of some of its items; ``packed`` is the function, what all items share, and the items.
+
+    An answer is ``("", text)``, or the kind and the text of an error of ours. No other error leaves this function: an
+    engine would write its text, which may quote a row, into its logs.
     """
-    task, pieces = pickle.loads(packed)  # noqa: S301  from our own process, over the engine
+    function, common, items = pickle.loads(packed)  # noqa: S301  from our own process, over the engine
     for number in numbers:
         try:
-            answer = ("", prepare_piece(task, pieces[number]).to_text())
+            with translate_storage_errors():
+                answer = ("", function(common, items[number]))
         except Exception as error:  # noqa: BLE001
             ours = as_internal(error)
             answer = (type(ours).__name__, str(ours))
         yield answer
+
+
+def write_probe(stage: tuple[str, FileAccess, str], number: int) -> str:
+    """Write a small file into a run's folder, as pieces are written; returns its name."""
+    root, access, run_id = stage
+    name = f"events-probe-{number}-{uuid.uuid4().hex}.json"
+    there = Stage(root, access)
+    there.write_json(there.path(run_id, name), number)
+    return name
 
 
 def _flatten(built: BuiltEvents, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -11,8 +11,10 @@ import os
 import pickle
 import re
 import sys
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import offline_capi
@@ -21,12 +23,17 @@ from offline_capi.config.platform import Spark
 from offline_capi.config.secrets import SecretResolver
 from offline_capi.config.types import Scalar
 from offline_capi.errors import ConfigError, OfflineCapiError, TemporaryError
-from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask
+from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask, prepare_as_text, write_probe
+from offline_capi.storage.private_files import FileAccess
+from offline_capi.storage.staging import RUN_ID_TIME, Stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["make_engine"]
+__all__ = ["check_executors", "make_engine"]
+
+#: Tasks that a check sends out: more than one executor answers, where there are several.
+PROBES = 4
 
 #: For a session that we start, unless the configuration says otherwise. A local one listens on this machine alone.
 _QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
@@ -47,10 +54,27 @@ def make_engine(settings: Spark, secrets: SecretResolver) -> MapPieces:
 
     def map_pieces(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
         session = _open_session(settings, secrets)
-        for answer in _run(session, pickle.dumps((task, pieces), protocol=5), len(pieces)):
+        for answer in _run(session, prepare_as_text, task, pieces):
             yield PieceResult.from_text(answer)
 
     return map_pieces
+
+
+def check_executors(settings: Spark, secrets: SecretResolver, root: str, access: FileAccess) -> None:
+    """Raise ``ConfigError`` where executors lack this package, or cannot write files that are seen from here."""
+    stage, run_id = Stage(root, access), f"{datetime.now(UTC):{RUN_ID_TIME}}-probe-{uuid.uuid4().hex[:8]}"
+    session = _open_session(settings, secrets)
+    try:
+        names = _run(session, write_probe, (root, access, run_id), range(PROBES))
+        stage.filesystem.invalidate_cache()
+        seen = [name for name in names if stage.filesystem.exists(stage.path(run_id, name))]
+    finally:
+        stage.purge_events(run_id)
+    if len(seen) < len(names):
+        raise ConfigError(
+            "platform.stage: a file that an executor wrote there cannot be seen from here.\nName a folder that all of"
+            f" them share, or an object store. {_SAFE}"
+        )
 
 
 # ---------------------------------------------------------------------------------------------- the session
@@ -108,9 +132,10 @@ def _explain_session(error: Exception, settings: Spark) -> OfflineCapiError:
 # ---------------------------------------------------------------------------------------------- the one call
 
 
-def _run(session: SparkSession, payload: bytes, number: int) -> list[str]:
-    """The results of so many pieces, one task each; raises the first error that an executor met."""
-    work = _make_work(payload, offline_capi.__version__)
+def _run(session: SparkSession, function: Callable[[Any, Any], str], common: Any, items: Sequence[Any]) -> list[str]:
+    """What a function of ``pieces`` makes of each item, one task each; raises the first error that an executor met."""
+    number = len(items)
+    work = _make_work(pickle.dumps((function, common, items), protocol=5), offline_capi.__version__)
     try:
         with warnings.catch_warnings(action="ignore"):  # PySpark says at each call that it was not tried with pandas 3
             rows = session.range(0, number, 1, number).mapInArrow(work, "kind string, text string").collect()
@@ -138,9 +163,9 @@ def _make_work(payload: bytes, package: str) -> Callable[[Iterator[Any]], Iterat
         else:
             answers = iter([("version", there.__version__)])
             if there.__version__ == package:
-                from offline_capi.pipeline.pieces import prepare_packed
+                from offline_capi.pipeline.pieces import answer_packed
 
-                answers = prepare_packed(payload, numbers)
+                answers = answer_packed(payload, numbers)
         for kind, text in answers:
             yield pa.RecordBatch.from_pydict({"kind": [kind], "text": [text]})
 

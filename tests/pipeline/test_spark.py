@@ -22,11 +22,12 @@ import pytest
 
 import offline_capi
 from offline_capi.config.platform import Spark
-from offline_capi.errors import ConfigError, InternalError, SourceSchemaError
+from offline_capi.errors import ConfigError, InternalError, OfflineCapiError, SourceSchemaError
 from offline_capi.model import Fate
 from offline_capi.pipeline import plan_upload, read_rows, run_upload, stages
 from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask
-from offline_capi.pipeline.spark import make_engine
+from offline_capi.pipeline.spark import check_executors, make_engine
+from offline_capi.storage.private_files import FileAccess
 from tests.support.night import Night
 from tests.support.pieces import assert_same, make_parquet_night, open_upload, stage_window
 from tests.support.sandbox_server import Sandbox
@@ -249,6 +250,19 @@ def _list_files(folder: Path) -> list[Path]:
 def _find_canaries(files: list[Path], canaries: set[bytes]) -> set[bytes]:
     content = b"\n".join(path.read_bytes() for path in files if path.exists())
     return {canary for canary in canaries if canary in content}
+
+
+def test_executors_are_looked_at_before_a_run(tmp_path: Path, spark: MapPieces, conf: dict[str, str]) -> None:
+    stage = tmp_path / "stage"
+
+    check_executors(Spark(conf=conf), None, str(stage), FileAccess())  # type: ignore[arg-type]
+    left = list(stage.rglob("*.json"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OfflineCapiError, match="cannot be used: Not a directory"):
+        check_executors(Spark(conf=conf), None, str(tmp_path / "file"), FileAccess())  # type: ignore[arg-type]
+
+    assert stage.exists()
+    assert left == []
 
 
 def test_an_error_of_an_executor_is_ours_and_quotes_nothing(
