@@ -81,7 +81,7 @@ def without_order(report: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
-def test_p24_what_was_prepared_in_pieces_is_sent_once(tmp_path: Path, sandbox: Sandbox) -> None:
+def test_p02_what_was_prepared_in_pieces_is_sent_once(tmp_path: Path, sandbox: Sandbox) -> None:
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
     with open_upload(night, name) as (upload, window, services):
         planned = plan_upload(upload, window, services)

@@ -89,7 +89,7 @@ def test_p25_spark_prepares_what_one_process_prepares(
     assert len(on_spark["events"]) > 100
 
 
-def test_p24_a_second_run_on_spark_sends_nothing(
+def test_p02_a_second_run_on_spark_sends_nothing(
     tmp_path: Path, sandbox: Sandbox, spark: MapPieces, conf: dict[str, str]
 ) -> None:
     """By the settings alone: ``engine: spark`` in the upload, ``platform.spark`` in clients.yml."""
