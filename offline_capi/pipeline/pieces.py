@@ -24,7 +24,7 @@ from offline_capi.events import EVENT_SCHEMA, REJECTION_SCHEMA, copy_for_pixels
 from offline_capi.events.facts import counts_of
 from offline_capi.identity import HashCache
 from offline_capi.mapping import list_columns_needed
-from offline_capi.model import BuiltEvents, DroppedValues, EventBatch, NotedValues, Rejections
+from offline_capi.model import BuiltEvents, DroppedValues, EventBatch, ExpectationCount, NotedValues, Rejections
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.runtime.bugs import as_internal
 from offline_capi.sources import FilePart
@@ -97,6 +97,7 @@ class PieceResult:
     suppressed: Counter[tuple[str | None, date | None]] = field(default_factory=Counter)
     dropped: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     noted: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    expected: Counter[tuple[str, str | None]] = field(default_factory=Counter)
     carried: dict[str, None] = field(default_factory=dict)
     profiles: set[str] = field(default_factory=set)
     rejections: list[pa.RecordBatch] = field(default_factory=list)
@@ -110,6 +111,8 @@ class PieceResult:
             self.dropped[drop.key, drop.column, drop.cause] += drop.count
         for note in built.noted:
             self.noted[note.key, note.column, note.what] += note.count
+        for one in built.expected:
+            self.expected[one.label, one.client] += one.rows
         self.carried.update(dict.fromkeys(built.carried))
         self.profiles.update(built.profiles)
         if len(built.rejections):
@@ -130,6 +133,7 @@ class PieceResult:
             noted=tuple(NotedValues(*key, n) for key, n in self.noted.items()),
             profiles=tuple(sorted(self.profiles)),
             filtered=self.rows["filtered"],
+            expected=tuple(ExpectationCount(*key, n) for key, n in self.expected.items()),
         )
 
     def to_text(self) -> str:
@@ -149,6 +153,7 @@ class PieceResult:
                 "suppressed": [[client, day and day.isoformat(), n] for (client, day), n in self.suppressed.items()],
                 "dropped": [[*key, n] for key, n in self.dropped.items()],
                 "noted": [[*key, n] for key, n in self.noted.items()],
+                "expected": [[*key, n] for key, n in self.expected.items()],
                 "carried": [*self.carried],
                 "profiles": sorted(self.profiles),
                 "rejections": base64.b64encode(buffer.getvalue()).decode(),
@@ -168,6 +173,7 @@ class PieceResult:
             suppressed=Counter({(client, day and date.fromisoformat(day)): n for client, day, n in data["suppressed"]}),
             dropped=Counter({(key, column, cause): n for key, column, cause, n in data["dropped"]}),
             noted=Counter({(key, column, what): n for key, column, what, n in data["noted"]}),
+            expected=Counter({(label, client): n for label, client, n in data["expected"]}),
             carried=dict.fromkeys(data["carried"]),
             profiles=set(data["profiles"]),
             rejections=rejections,

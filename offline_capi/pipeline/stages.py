@@ -17,7 +17,7 @@ from offline_capi.clients import (
     record_run_refusal,
 )
 from offline_capi.config import Deployment, SecretResolver
-from offline_capi.config.checks import find_engine_problems
+from offline_capi.config.checks import find_piece_problems
 from offline_capi.config.document import format_path
 from offline_capi.config.paths import anchor_url
 from offline_capi.config.source import FileSource
@@ -108,7 +108,7 @@ def open_books(run: RunContext, *, keep_pieces: bool = False) -> Iterator[None]:
         Books, run.on_progress, narrowed=run.is_narrowed, absent=absent, known_since=run.past.known.find
     )
     with ExitStack() as stack:
-        engine = run.map_pieces or choose_engine(run.upload, services)
+        engine = choose_engine(run)
         parts = source.cut(run.window.extend_back(run.upload.window.lookback), PIECE_ROWS) if engine else None
         if engine and parts is not None:
             run.pieces = stack.enter_context(prepare_pieces(run, parts, engine, keep=keep_pieces))
@@ -143,18 +143,20 @@ def _make_recipe(run: RunContext) -> Recipe:
     )
 
 
-def choose_engine(upload: Upload, services: Services) -> MapPieces | None:
-    """What maps the pieces of an upload's windows; ``None``: they are not cut.
+def choose_engine(run: RunContext) -> MapPieces | None:
+    """What maps the pieces of the run's window; ``None``: it is not cut.
 
-    Raises ``ConfigError`` for an upload that the engine cannot prepare.
+    Raises ``ConfigError`` for an upload that cannot be prepared in pieces.
     """
-    if not upload.engine.spark:
-        return None
-    from offline_capi.pipeline.spark import make_engine  # only who uses it has PySpark
+    engine = run.map_pieces
+    if engine is None and run.upload.engine.spark:
+        from offline_capi.pipeline.spark import make_engine  # only who uses it has PySpark
 
-    if problems := [f"{format_path(path)} {why}" for path, why in find_engine_problems(upload)]:
-        raise ConfigError("; ".join(problems))
-    return make_engine(services.deployment.platform.spark, services.secrets)
+        engine = make_engine(run.services.deployment.platform.spark, run.services.secrets)
+    problems = find_piece_problems(run.upload) if engine else ()
+    if sentences := [f"{format_path(path)} {why}" for path, why in problems]:
+        raise ConfigError(f"{run.upload.name}: {'; '.join(sentences)}. Nothing was sent.")
+    return engine
 
 
 def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> SourceAccess:

@@ -52,14 +52,14 @@ def test_what_spark_cannot_do_is_refused_each_with_its_line(write_folder) -> Non
     folder = write_folder(
         CLIENTS,
         approvals=f"{UPLOAD}engine: spark\nlookups: {{towns: {{path: towns.csv, by: town, key: id}}}}\n"
-        "filter: [{first_of: [email]}]\ntransform: 'mine:clean'\n",
+        "filter: [{first_of: [email]}]\nexpect: [{unique: [email]}]\ntransform: 'mine:clean'\n",
     )
 
     with pytest.raises(ConfigError) as caught:
         load_config(folder)
 
     found = {one.path: one.message for one in caught.value.problems if "engine: spark" in one.message}
-    assert sorted(found) == ["filter[0].first_of", "lookups.towns", "transform"]
+    assert sorted(found) == ["expect[0].unique", "filter[0].first_of", "lookups.towns", "transform"]
 
 
 def test_settings_of_spark_hold_no_secret(write_folder) -> None:

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import ConfigError, TemporaryError
-from offline_capi.model import Fate
+from offline_capi.model import BuiltEvents, Fate
 from offline_capi.pipeline import begin_run, plan_upload, reconcile, run_upload, send_staged, stage_upload, stages
 from offline_capi.pipeline.pieces import Piece, PieceResult, PieceTask, prepare_here, prepare_piece
 from tests.support.night import Night
@@ -57,7 +57,9 @@ def test_p25_a_run_in_pieces_is_the_run_in_one_process(
         seen.append(len(pieces))
         return prepare_twice_in_any_order(task, pieces)
 
-    with open_upload(*parquet) as (upload, window, services):
+    night, name = parquet
+    night.edit(f"dags/uploads/{name}.yml", ("event:\n", 'expect: [{column: country, matches: "^DE$"}]\nevent:\n'))
+    with open_upload(night, name) as (upload, window, services):
         whole = stage_window(upload, window, services, None)
         for rows in (1, 40, 10**6):
             monkeypatch.setattr(stages, "PIECE_ROWS", rows)
@@ -71,7 +73,8 @@ def test_p25_a_run_in_pieces_is_the_run_in_one_process(
         of_plans = [path for run, path in services.stage.list_run_files() if "-plan-" in run]
 
     assert any("duplicate_event_id" in one for one in whole["rejects"])
-    assert seen[0] == count_groups(parquet[0]) > seen[1] > seen[2] == 2
+    assert whole["tally"]["expected"]
+    assert seen[0] == count_groups(night) > seen[1] > seen[2] == 2
     assert without_order(plans[0]) == without_order(plans[1])
     assert of_plans == []
 
@@ -152,6 +155,27 @@ def test_an_engine_that_loses_a_piece_or_writes_elsewhere_ends_the_run_before_an
         with pytest.raises(ConfigError, match=r"platform\.stage: .*cannot be\s+seen from this one"):
             run_upload(upload, window, services, map_pieces=write_elsewhere)
     assert not night.counted
+
+
+def test_what_needs_all_rows_in_one_order_is_refused_before_a_row_is_read(tmp_path: Path, sandbox: Sandbox) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    night.edit(f"dags/uploads/{name}.yml", ("event:\n", "filter: [{first_of: [receipt_no]}]\nevent:\n"))
+    with open_upload(night, name) as (upload, window, services):
+        with pytest.raises(ConfigError, match=r"store_purchases: filter\[0\]\.first_of cannot be used"):
+            run_upload(upload, window, services, map_pieces=prepare_here)
+        (record,) = services.ledger.runs.list_newest(2)
+
+    assert record.status == "failed"
+
+
+def test_all_that_a_batch_counts_comes_back_from_a_piece() -> None:
+    """A new count of ``BuiltEvents`` has a place in ``PieceResult`` as well, or here with its reason."""
+    of_events = {"events", "copies", "copied", "store_keys"}  # in the file
+    renamed = {"outside", "filtered"}  # under ``rows``
+
+    counts = {one.name for one in fields(BuiltEvents)} - of_events - renamed
+
+    assert counts <= {one.name for one in fields(PieceResult)}
 
 
 EXECUTOR = """
