@@ -32,7 +32,7 @@ from offline_capi.sources.files import read_part
 from offline_capi.storage.filesystem import translate_storage_errors
 from offline_capi.storage.piece_files import PREPARATION, split_by_recipient
 from offline_capi.storage.private_files import FileAccess
-from offline_capi.storage.staging import Stage
+from offline_capi.storage.staging import GROUP_ROWS, PieceStage, Stage
 
 __all__ = [
     "PIECE_ROWS",
@@ -203,11 +203,25 @@ def prepare_piece(task: PieceTask, piece: Piece) -> PieceResult:
                 copied = copy_for_pixels(built, recipe.clients)
                 result.add(copied)
                 stretch += _flatten(copied, [*upload.user_data])
-            for events in split_by_recipient(pa.concat_batches(stretch)) if stretch else ():
-                result.events[events.column("client")[0].as_py()] += events.num_rows
-                file.write(events)
+                if _is_worth_groups(stretch):
+                    _write_stretch(stretch, file, result)
+            _write_stretch(stretch, file, result)
     result.name = path.rsplit("/", 1)[1] if result.events else ""
     return result
+
+
+def _is_worth_groups(stretch: Sequence[pa.RecordBatch]) -> bool:
+    """Whether each recipient has enough rows for a row group: what waits takes memory."""
+    recipients = {name for events in stretch for name in pc.unique(events.column("client")).to_pylist()}
+    return bool(sum(events.num_rows for events in stretch) >= GROUP_ROWS * len(recipients))
+
+
+def _write_stretch(stretch: list[pa.RecordBatch], file: PieceStage, result: PieceResult) -> None:
+    if stretch:
+        for events in split_by_recipient(pa.concat_batches(stretch)):
+            result.events[events.column("client")[0].as_py()] += events.num_rows
+            file.write(events)
+    stretch.clear()
 
 
 def prepare_as_text(task: PieceTask, piece: Piece) -> str:

@@ -24,7 +24,7 @@ from offline_capi.storage.filesystem import open_stage_filesystem, replace_json
 from offline_capi.storage.piece_files import PieceManifest, read_piece_events, read_piece_keys
 from offline_capi.storage.private_files import PRIVATE, FileAccess
 
-__all__ = ["EventStage", "Stage", "StagedEvents"]
+__all__ = ["GROUP_ROWS", "EventStage", "PieceStage", "Stage", "StagedEvents"]
 
 #: Rows of a file read at once.
 BATCH_ROWS = 8_192
