@@ -54,7 +54,9 @@ if TYPE_CHECKING:
 def check(
     upload: Annotated[str | None, typer.Argument(help="Only this upload. Default: all.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
-    connect: Annotated[bool, typer.Option("--connect", help="Also look at the sources' columns.")] = False,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also look at the sources' columns, and at Spark's executors.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
@@ -73,6 +75,11 @@ def check(
 
         for one in chosen:
             check_columns(one, window_of(one, None, None), deployment, environment_secrets())
+        if any(one.engine.spark for one in chosen):
+            from offline_capi.pipeline.spark import check_executors
+
+            platform = deployment.platform
+            check_executors(platform.spark, environment_secrets(), platform.stage, platform.file_access)
     names, ids = [one.name for one in chosen], _describe_external_ids(deployment, chosen)
     warnings = version_warnings(deployment.platform.versions, datetime.now(UTC).date())
     if as_json:
@@ -191,6 +198,9 @@ def upload_command(
     settle: Annotated[
         bool, typer.Option("--settle/--no-settle", help="Also take up the days that earlier runs left open.")
     ] = True,
+    engine: Annotated[
+        str | None, typer.Option(metavar="local|processes|spark", help="Where rows are prepared; see engine.")
+    ] = None,
     processes: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Worker processes that prepare rows; see engine.processes.")
     ] = None,
@@ -214,7 +224,7 @@ def upload_command(
 
     trigger = "scheduled" if scheduled else "manual"
     with opened_upload(config, upload, since, until, client) as (services, one, window, clients):
-        one = set_processes(one, processes)
+        one = set_engine(one, engine, processes)
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())
         total = estimate_total(one, window, services, quiet=as_json)
         counted: list[Tally] = []
@@ -265,17 +275,24 @@ def upload_command(
     finish_night(night, as_json) if with_open_days else finish(report, as_json)
 
 
-def set_processes(upload: Upload, processes: str | None) -> Upload:
-    """The upload with another number of worker processes; ``UsageError`` if it is none."""
-    from offline_capi.config.upload import Engine
+def set_engine(upload: Upload, name: str | None, processes: str | None) -> Upload:
+    """The upload with another engine, or number of worker processes; ``UsageError`` if there is none of that name."""
+    from offline_capi.config.upload import Engine, expand_engine
 
-    if processes is None:
+    if name is not None and processes is not None:
+        raise UsageError("--engine and --processes exclude each other: leave out one of them")
+    if name is None and processes is None:
         return upload
     try:
-        engine = Engine(processes=processes if processes == "auto" else int(processes))
+        number = processes if processes in (None, "auto") else int(processes)
+        chosen = Engine.model_validate(expand_engine(name) if name is not None else {"processes": number})
     except ValueError:
-        raise UsageError(f'--processes: "{processes}" is neither auto nor a number from 1 to 64') from None
-    return upload.model_copy(update={"engine": engine})
+        raise UsageError(
+            f'--engine: "{name}" is none of local, processes and spark'
+            if name is not None
+            else f'--processes: "{processes}" is neither auto nor a number from 1 to 64'
+        ) from None
+    return upload.model_copy(update={"engine": chosen})
 
 
 @contextmanager

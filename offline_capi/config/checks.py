@@ -37,7 +37,7 @@ from offline_capi.meta.catalogue import USER_DATA_KEYS, WORDS
 from offline_capi.meta.standard_events import near_standard_name, standard_spelling
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["ValidationScope", "check_imports", "check_sections"]
+__all__ = ["ValidationScope", "check_imports", "check_sections", "find_piece_problems"]
 
 _FIELD_WORDS: Mapping[str, tuple[str, ...]] = {"action_source": get_args(ActionSource), **WORDS}
 _TYPED_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -76,6 +76,29 @@ def check_sections(upload: Upload, sections: Collection[str], scope: ValidationS
         yield from _check_drift(upload)
     if {"event", "user_data"} <= set(sections):
         yield from _check_ids(upload, sections)
+    if upload.engine.spark and {"filter", "expect", "lookups", "transform"} <= set(sections):
+        yield from find_piece_problems(upload)
+
+
+def find_piece_problems(upload: Upload) -> Iterator[Finding]:
+    """What an upload has that cannot be done where windows are cut into pieces, which other machines prepare."""
+    if upload.transform is not None:
+        yield ("transform",), "cannot be used with engine: spark: the executors do not have your modules"
+    for name in upload.lookups:
+        yield (
+            ("lookups", name),
+            "cannot be used with engine: spark: its readable rows would travel, and Spark may write them to a disk; "
+            "join the table in the source",
+        )
+    for index, condition in enumerate(upload.filter):
+        if condition.first_of:
+            yield (
+                ("filter", index, "first_of"),
+                "cannot be used with engine: spark: it needs all rows in one order; select first rows in the source",
+            )
+    for index, expectation in enumerate(upload.expect):
+        if expectation.unique:
+            yield ("expect", index, "unique"), "cannot be used with engine: spark: it needs all rows in one order"
 
 
 # ---------------------------------------------------------------------------------------------- names in other files

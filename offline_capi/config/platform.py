@@ -17,6 +17,7 @@ from offline_capi.config.types import (
     Node,
     PartnerAgent,
     Profile,
+    Scalar,
     SecretRef,
     Share,
     as_list,
@@ -35,6 +36,7 @@ __all__ = [
     "Platform",
     "PlatformApp",
     "Retention",
+    "Spark",
 ]
 
 #: Where Meta answers (D:using-the-api).
@@ -182,6 +184,32 @@ class AlertTargets(Node):
     )
 
 
+#: Parts of names of Spark's settings whose values are secrets.
+_SECRET_SETTING = re.compile(r"secret|password|token|credential|access\.?key|account\.?key", re.IGNORECASE)
+
+
+def _check_spark_conf(conf: dict[str, str]) -> dict[str, str]:
+    for name in conf:
+        if _SECRET_SETTING.search(name):
+            raise ValueError(
+                f'"{name}" would be a secret in a file; give executors their credentials by their environment or a role'
+            )
+    return conf
+
+
+class Spark(Node):
+    """Where uploads with ``engine: spark`` are prepared."""
+
+    remote: SecretRef | None = Field(
+        None,
+        description="where the address of a Spark Connect server is found (sc://HOST:15002, with its token); without "
+        "it, the session that is running, or one that is started by conf",
+    )
+    conf: Annotated[dict[str, Scalar], AfterValidator(_check_spark_conf)] = Field(
+        {}, description="Spark's own settings for the session, such as spark.master (local[*] unless given)"
+    )
+
+
 class Platform(Node):
     """What holds for all clients."""
 
@@ -235,6 +263,7 @@ class Platform(Node):
         AlertTargets(), description="who is notified, once when an incident begins and once when it ends"
     )
     airflow: AirflowDefaults = Field(AirflowDefaults(), description="how Airflow runs uploads that do not say it")
+    spark: Spark = Field(Spark(), description="where uploads with `engine: spark` are prepared")
     python: Annotated[
         tuple[Module, ...], BeforeValidator(as_list, json_schema_input_type=Module | tuple[Module, ...])
     ] = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from offline_capi.config.airflow import AirflowSettings
 from offline_capi.config.fields import check_bound
@@ -42,6 +42,7 @@ __all__ = [
     "TrailingGate",
     "Upload",
     "UploadTest",
+    "expand_engine",
 ]
 
 
@@ -168,6 +169,28 @@ class Engine(Node):
         description="worker processes; auto: one for each core but one, at most 4. Windows below about 100,000 rows"
         " never start them, and an upload with filter.first_of has none",
     )
+    spark: bool = Field(False, description="true: pieces of the window are prepared on Spark, see platform.spark")
+
+    @model_validator(mode="after")
+    def _check_one_engine(self) -> Engine:
+        if self.spark and self.processes != 1:
+            raise ValueError("has one of processes and spark: on Spark, its settings say how many processes there are")
+        return self
+
+
+EngineName = Literal["local", "processes", "spark"]
+_ENGINES: dict[object, dict[str, object]] = {"local": {}, "processes": {"processes": "auto"}, "spark": {"spark": True}}
+
+
+def expand_engine(value: object) -> object:
+    """``spark`` is {spark: true}, ``processes`` is {processes: auto}, ``local`` is this process alone."""
+    if not isinstance(value, str):
+        return value
+    if value not in _ENGINES:
+        raise ValueError(
+            f'"{value}" is no engine{did_you_mean(value, map(str, _ENGINES)) or ";"} local, processes, spark'
+        )
+    return _ENGINES[value]
 
 
 #: What a row of a test can become instead of an event; ``filtered``: left out by ``filter``.
@@ -238,7 +261,7 @@ class Upload(MappingSpec):
         Drift()
     )
     delivery: Delivery = Delivery()
-    engine: Engine = Engine()
+    engine: Annotated[Engine, BeforeValidator(expand_engine, json_schema_input_type=Engine | EngineName)] = Engine()
     profile: Profile | None = Field(None, description="instead of the client's and the platform's")
     junk: dict[
         Annotated[str, AfterValidator(check_key)], Annotated[tuple[Digest, ...], BeforeValidator(as_filled_list)]

@@ -8,6 +8,7 @@ to it because Meta distinguishes events by ``event_name`` and ``event_id`` withi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -45,12 +46,18 @@ def store_keys(rows: HashedRows, pixel: Any) -> Any:
         return None
     nothing = pa.nulls(len(rows), pa.string())
     order, item = (as_text(rows.custom.get(name, nothing)) for name in ("order_id", "item_number"))
-    everybody = [] if not order.null_count else [one for columns in rows.identity.values() for one in columns]
-    people = [pc.if_else(order.is_valid(), None, as_text(one)) for one in everybody]
-    parts = [pixel, rows.event["event_time"], as_text(rows.event["event_name"]), item, order, *people]
-    frame = pl.DataFrame({str(index): pl.from_arrow(part) for index, part in enumerate(parts)})
-    words = [pc.if_else(in_store, frame.hash_rows(seed).to_arrow(), None) for seed in (1, 2)]
-    return pa.RecordBatch.from_arrays([*words, order.is_valid()], names=["high", "low", "ordered"])
+    parts = [pixel, rows.event["event_time"], as_text(rows.event["event_name"]), item, order]
+    words = _hash_rows(parts)
+    if order.null_count:  # apart: what is hashed of a row with an order must not depend on its neighbours
+        people = [as_text(one) for columns in rows.identity.values() for one in columns]
+        words = [pc.if_else(order.is_valid(), *both) for both in zip(words, _hash_rows([*parts, *people]), strict=True)]
+    high, low = (pc.if_else(in_store, word, None) for word in words)
+    return pa.RecordBatch.from_arrays([high, low, order.is_valid()], names=["high", "low", "ordered"])
+
+
+def _hash_rows(columns: Sequence[Any]) -> list[Any]:
+    frame = pl.DataFrame({str(index): pl.from_arrow(column) for index, column in enumerate(columns)})
+    return [frame.hash_rows(seed).to_arrow() for seed in (1, 2)]
 
 
 def _prefix_length(part: Any) -> Any:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from offline_capi.events.facts import counts_of
 from offline_capi.events.schema import REJECTION_SCHEMA
 from offline_capi.guards.key_set import MAX_IN_MEMORY_KEYS, NO_POSITION, KeySet, Uint64Array
 from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, Rejections
@@ -40,30 +42,34 @@ class SeenKeys:
         return self._keys.nbytes
 
     def reject_repeats(self, built: BuiltEvents) -> BuiltEvents:
-        """The same rows, with events that repeat an earlier one of this run among the rejections."""
-        again, repeats = self._find_repeats(built.events)
-        if not len(repeats):
-            return built
-        first, tables = pa.array(~again), [built.rejections.table, repeats.table]
-        return replace(
-            built,
-            events=built.events.filter(first),
-            rejections=Rejections(pa.concat_batches(tables)),
-            carried={key: carried.filter(first) for key, carried in built.carried.items()},
-            store_keys=None if built.store_keys is None else built.store_keys.filter(first),
-        )
+        """The same rows, with events that repeat an earlier one of this run among the rejections.
 
-    def reject_repeated_copies(self, built: BuiltEvents) -> BuiltEvents:
-        """The same, with copies for further pixels that repeat an event of this run among the rejections.
-
-        Clients may share a pixel: to it, an event of one may be that of another.
+        Clients may share a pixel: to it, an event of one may be that of another. So events and their copies for further
+        pixels are looked at together, row by row, and of a row its own event first: which of two goes depends on where
+        their rows stand, and not on how many rows a batch has. A copy that repeats is a rejection too, unless the
+        row's own event is one already: then the row as a whole was there before.
         """
-        if built.copies is None:
+        events, copies = built.events, built.copies
+        if copies is None:
+            again, theirs = self._find_repeats(events)
+            return _leave_out(built, again, [theirs]) if len(theirs) else built
+        both = pa.concat_batches([events.table, copies.table])
+        order = np.argsort(both.column("row").to_numpy(), kind="stable")
+        earlier = np.empty(len(order), np.uint64)
+        earlier[order] = self._find_earlier_positions(EventBatch(both.take(pa.array(order))))
+        own, further = earlier[: len(events)], earlier[len(events) :]
+        again, copied_again = own != NO_POSITION, further != NO_POSITION
+        if not again.any() and not copied_again.any():
             return built
-        first, repeats = self.split(built.copies)
-        return replace(
-            built, copies=first, rejections=Rejections(pa.concat_batches([built.rejections.table, repeats.table]))
-        )
+        gone = pc.is_in(copies.table.column("row"), value_set=events.table.column("row").filter(pa.array(again)))
+        counted = copied_again & ~gone.to_numpy(zero_copy_only=False)
+        repeats = [
+            self._make_rejections(batch.filter(pa.array(chosen)), positions[chosen])
+            for batch, chosen, positions in ((events, again, own), (copies, counted, further))
+        ]
+        left = copies.filter(pa.array(~copied_again))
+        booked = copies.table.column("client").filter(pa.array(~copied_again | counted))
+        return replace(_leave_out(built, again, repeats), copies=left, copied=counts_of(booked))
 
     def split(self, events: EventBatch) -> tuple[EventBatch, Rejections]:
         """The events whose key is new, and the others as rejections that name the row they repeat.
@@ -107,6 +113,18 @@ class SeenKeys:
         return Rejections(
             pa.RecordBatch.from_arrays([columns[f.name] for f in REJECTION_SCHEMA], schema=REJECTION_SCHEMA)
         )
+
+
+def _leave_out(built: BuiltEvents, again: NDArray[np.bool_], repeats: list[Rejections]) -> BuiltEvents:
+    """The same without the events that are there ``again``, and with the rejections of repeats."""
+    first = pa.array(~again)
+    return replace(
+        built,
+        events=built.events.filter(first),
+        rejections=Rejections(pa.concat_batches([built.rejections.table, *(one.table for one in repeats)])),
+        carried={key: carried.filter(first) for key, carried in built.carried.items()},
+        store_keys=None if built.store_keys is None else built.store_keys.filter(first),
+    )
 
 
 class StoreRepeats:

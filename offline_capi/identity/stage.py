@@ -49,6 +49,7 @@ def hash_identity(
     junk: Junk = _NO_JUNK,
     junk_of: Mapping[str, Junk] = MappingProxyType({}),
     cache: HashCache | None = None,
+    today: date | None = None,
 ) -> HashedRows:
     """Nothing readable comes out: digests, null where a value is unusable, and the raw keys that Meta wants raw.
 
@@ -60,7 +61,7 @@ def hash_identity(
     key, column and cause. A client that is not configured has no default country, and its ids are hashed. A run that
     gives the same ``cache`` with each of its batches has values that repeat hashed once.
     """
-    around = _build_context(rows, clients, profile, default_profile, junk, cache, junk_of)
+    around = _build_context(rows, clients, profile, default_profile, junk, cache, junk_of, today)
     identity, columns = hash_columns(rows.identity, around)
     suppressed, children = _find_never_sent(rows, columns, around)
     return HashedRows(
@@ -117,9 +118,10 @@ def inspect_identity(
     default_profile: str = "meta",
     junk: Junk = _NO_JUNK,
     cache: HashCache | None = None,
+    today: date | None = None,
 ) -> list[HashedColumn]:
     """What ``hash_identity`` makes of every source column on its own, what was filled and why values were dropped."""
-    around = _build_context(rows, clients, profile, default_profile, junk, cache)
+    around = _build_context(rows, clients, profile, default_profile, junk, cache, today=today)
     return list(hash_each(rows.identity, around))
 
 
@@ -148,6 +150,7 @@ def _build_context(
     junk: Junk,
     cache: HashCache | None,
     junk_of: Mapping[str, Junk] = MappingProxyType({}),
+    today: date | None = None,
 ) -> HashingContext:
     names = as_text(rows.client).dictionary_encode(null_encoding="encode")
     alike, default = (
@@ -156,7 +159,7 @@ def _build_context(
     )
     for key, one in product(rows.identity, {choice.profile for choice in alike}):
         get_rule(key, one)
-    return HashingContext(default, default, alike, get_today(), junk, cache)
+    return HashingContext(default, default, alike, today or get_today(), junk, cache)
 
 
 def get_today() -> date:

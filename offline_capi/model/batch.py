@@ -14,6 +14,7 @@ __all__ = ["KEY_BYTES", "MAX_IN_MEMORY_PARTS", "EventBatch", "EventPart", "get_b
 
 #: Bytes of an event's key: a collision among a hundred million is one in 10**22.
 KEY_BYTES = 16
+_KEY_TYPE = f"fixed_size_binary[{KEY_BYTES}]"
 #: So many parts of a batch may wait for others in memory: to write it to disk takes ten times as long as to copy it.
 MAX_IN_MEMORY_PARTS = 64
 
@@ -40,8 +41,13 @@ class EventBatch:
 
     @property
     def key_bytes(self) -> bytes:
-        """The events' keys one after the other, 16 bytes each."""
+        """The events' keys one after the other, 16 bytes each; ``TypeError`` where the column holds anything else.
+
+        Of a column of another type these bytes would be offsets, and the ledger would take them for keys.
+        """
         column = self.table.column("key")
+        if str(column.type) != _KEY_TYPE:
+            raise TypeError(f"the column of keys is of type {column.type}")
         stored = memoryview(column.buffers()[1] or b"").cast("B")
         return bytes(stored[KEY_BYTES * column.offset : KEY_BYTES * (column.offset + len(column))])
 

@@ -1,13 +1,23 @@
-"""One run, from source to report: ``run`` is read first."""
+"""One run, from source to report: ``run`` is read first.
 
-from offline_capi.pipeline.closing import find_report, record_failed_start, record_failure, record_plan
-from offline_capi.pipeline.context import RunContext, Services, open_services
-from offline_capi.pipeline.plan import plan_upload, preview_upload
-from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, Recipe, select_by_row
-from offline_capi.pipeline.replay import replay_run
-from offline_capi.pipeline.run import run_upload
-from offline_capi.pipeline.stages import make_source_access, read_lookups, read_rows
-from offline_capi.pipeline.tasks import begin_run, reconcile, send_staged, stage_upload
+Its names are imported when they are asked for: who prepares a piece loads neither the ledger nor what sends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from offline_capi.runtime.lazy_names import import_on_demand
+
+if TYPE_CHECKING:
+    from offline_capi.pipeline.closing import find_report, record_failed_start, record_failure, record_plan
+    from offline_capi.pipeline.context import RunContext, Services, open_services
+    from offline_capi.pipeline.plan import plan_upload, preview_upload
+    from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, Recipe, select_by_row
+    from offline_capi.pipeline.replay import replay_run
+    from offline_capi.pipeline.run import run_upload
+    from offline_capi.pipeline.stages import make_source_access, read_lookups, read_rows
+    from offline_capi.pipeline.tasks import begin_run, reconcile, send_staged, stage_upload
 
 __all__ = [
     "BATCH_ROWS",
@@ -33,3 +43,16 @@ __all__ = [
     "send_staged",
     "stage_upload",
 ]
+
+_NAMES = {
+    "closing": ("find_report", "record_failed_start", "record_failure", "record_plan"),
+    "context": ("RunContext", "Services", "open_services"),
+    "plan": ("plan_upload", "preview_upload"),
+    "recipe": ("BATCH_ROWS", "EVENT_ROWS", "Recipe", "select_by_row"),
+    "replay": ("replay_run",),
+    "run": ("run_upload",),
+    "stages": ("make_source_access", "read_lookups", "read_rows"),
+    "tasks": ("begin_run", "reconcile", "send_staged", "stage_upload"),
+}
+
+__getattr__ = import_on_demand(__name__, {name: module for module, names in _NAMES.items() for name in names})

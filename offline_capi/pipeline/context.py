@@ -16,7 +16,9 @@ from offline_capi.guards.drift import DriftWatch
 from offline_capi.guards.quotas import Quotas
 from offline_capi.ledger import Ledger
 from offline_capi.model import Tally, WantedRows, Window
+from offline_capi.pipeline.joining import JoinedPieces
 from offline_capi.pipeline.open_days import EarlierRuns, find_covered_window
+from offline_capi.pipeline.pieces import MapPieces
 from offline_capi.pipeline.recipe import Recipe
 from offline_capi.report import Books
 from offline_capi.storage.staging import Stage
@@ -67,7 +69,8 @@ class RunContext:
 
     ``clients`` and ``only`` narrow a run to some clients, or to the rows of a replay. ``force_gates`` lets a run pass
     that a gate would stop. ``quotas`` is what is left of each client's limit; runs of one call may share it.
-    ``run_id`` stays empty for a plan, which the ledger does not record; ``stages.open_books`` sets what follows it.
+    ``run_id`` stays empty for a plan, which the ledger does not record. ``map_pieces`` is the engine, where it is not
+    the upload's own; ``stages.open_books`` sets what follows it. ``pieces`` are there where the engine maps pieces.
     """
 
     upload: Upload
@@ -81,11 +84,13 @@ class RunContext:
     shared_quotas: InitVar[Quotas | None] = None
     on_progress: OnProgress = ignore_progress
     run_id: str = ""
+    map_pieces: MapPieces | None = None
     quotas: Quotas = field(init=False)
     recipe: Recipe = field(init=False)
     books: Books = field(init=False)
     drift: DriftWatch = field(init=False)
     past: EarlierRuns = field(init=False)
+    pieces: JoinedPieces | None = field(default=None, init=False)
 
     def __post_init__(self, shared_quotas: Quotas | None) -> None:
         self.quotas = shared_quotas or Quotas(self.services.deployment.recipients)

@@ -7,11 +7,12 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
-from offline_capi.config.upload import Upload
+from offline_capi.config.upload import Engine, Upload
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline.closing import warn_of_versions
 from offline_capi.pipeline.context import OnProgress, RunContext, Services, ignore_progress
 from offline_capi.pipeline.open_days import find_max_age
+from offline_capi.pipeline.pieces import MapPieces
 from offline_capi.pipeline.stages import (
     count_preparation,
     defer_refused,
@@ -34,6 +35,7 @@ def plan_upload(
     *,
     clients: Collection[str] = (),
     check_access: bool = True,
+    map_pieces: MapPieces | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> RunReport:
     """What ``run_upload`` would do now, to the row; nothing is sent and nothing is recorded.
@@ -41,7 +43,9 @@ def plan_upload(
     Without ``check_access`` no token is looked up: for a mapping that is tried before there is one.
     """
     started = services.clock()
-    run = RunContext(upload, window, services, trigger="plan", clients=clients, on_progress=on_progress)
+    run = RunContext(
+        upload, window, services, trigger="plan", clients=clients, map_pieces=map_pieces, on_progress=on_progress
+    )
     with open_books(run):
         judge_before_sending(run)
         events = count_preparation(prepare_batches(run), run.books)
@@ -73,7 +77,8 @@ def preview_upload(
     upload: Upload, window: Window, services: Services, *, limit: int, clients: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """The first ``limit`` events exactly as they would go out, hashed; nothing is sent."""
-    run = RunContext(upload, window, services, trigger="plan", clients=clients)
+    here = upload.model_copy(update={"engine": Engine()})  # the first rows alone are read
+    run = RunContext(here, window, services, trigger="plan", clients=clients)
     with open_books(run):
         bodies = (body for batch in prepare_batches(run) for body in batch.events.table.column("body").to_pylist())
         return [json.loads(body) for body in islice(bodies, limit)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from offline_capi.config import Deployment
@@ -41,7 +41,8 @@ class Recipe:
     ``window`` selects rows, see ``select_by_row``. ``clients`` are all that are configured; ``only_clients`` and
     ``only_rows`` narrow a run: other rows are left out as if they had not been read. ``frequent`` are values too common
     to be a person's, by client, key and SHA-256. ``until`` is the end of the run's window, by which ``expect`` judges
-    what is fresh. ``lookups`` are the upload's tables, **readable**.
+    what is fresh. ``lookups`` are the upload's tables, **readable**. ``today`` is where birth dates end, if not by the
+    clock.
     """
 
     upload: Upload
@@ -55,6 +56,7 @@ class Recipe:
     frequent: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     until: datetime | None = None
     lookups: Mapping[str, LookupTable] = field(default_factory=dict, repr=False)
+    today: date | None = None
 
     @classmethod
     def of_upload(cls, upload: Upload, window: Window | None, deployment: Deployment, **narrowed: Any) -> Recipe:
@@ -79,6 +81,7 @@ class Recipe:
             "profile": self.upload.profile,
             "default_profile": self.default_profile,
             "junk": self.upload.junk,
+            "today": self.today,
         }
 
     def map_batch(self, rows: SourceRows, firsts: FirstRows | None = None) -> MappedRows:

@@ -17,6 +17,7 @@ from offline_capi.guards.quotas import Quotas
 from offline_capi.model import WantedRows, Window
 from offline_capi.pipeline.closing import close_run, describe_failure
 from offline_capi.pipeline.context import OnProgress, RunContext, Services, ignore_progress
+from offline_capi.pipeline.pieces import MapPieces
 from offline_capi.pipeline.stages import (
     defer_stopped,
     judge_before_sending,
@@ -44,6 +45,7 @@ def run_upload(
     test_event_code: str | None = None,
     force_gates: bool = False,
     quotas: Quotas | None = None,
+    map_pieces: MapPieces | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> RunReport:
     """Send what the source holds for ``window`` and the ledger has not seen sent.
@@ -54,7 +56,8 @@ def run_upload(
 
     With a ``test_event_code``, which only a manual run may have, everything goes out and nothing is remembered: the
     next run sends all of it. ``force_gates`` lets a run pass that a gate would stop. ``quotas`` are what is left of
-    each client's limit, if this run shares them with others.
+    each client's limit, if this run shares them with others. ``map_pieces`` prepares the window in pieces, by an engine
+    of one's own: see ``pieces``.
     """
     check_test_event_code(test_event_code, trigger)
     run = RunContext(
@@ -67,6 +70,7 @@ def run_upload(
         test_event_code=test_event_code,
         force_gates=force_gates,
         shared_quotas=quotas,
+        map_pieces=map_pieces,
         on_progress=on_progress,
     )
     with _record_run(run), trace_span("offline_capi.run", upload=upload.name, trigger=run.trigger, run_id=run.run_id):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC
 from functools import partial
@@ -18,8 +18,11 @@ from offline_capi.clients import (
     record_run_refusal,
 )
 from offline_capi.config import Deployment, SecretResolver
+from offline_capi.config.checks import find_piece_problems
+from offline_capi.config.document import format_path
 from offline_capi.config.paths import anchor_url
 from offline_capi.config.secrets import resolve_catalog
+from offline_capi.config.source import FileSource
 from offline_capi.config.upload import Upload
 from offline_capi.delivery import DeliveryPolicy, RetryPolicy, cut_requests, deliver, open_senders, resolve_token
 from offline_capi.errors import ConfigError, SourceError
@@ -41,16 +44,20 @@ from offline_capi.mapping import (
 )
 from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Outcome, Reason, Request, SourceRows, Window
 from offline_capi.pipeline.context import RunContext, Services
+from offline_capi.pipeline.joining import JoinedPieces, prepare_pieces
 from offline_capi.pipeline.open_days import read_earlier_runs
+from offline_capi.pipeline.pieces import PIECE_ROWS, MapPieces
 from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.report import Books
 from offline_capi.runtime.secret import fingerprint
 from offline_capi.runtime.telemetry import trace_batches
 from offline_capi.sources import SourceAccess, open_source, prefetch_batches
+from offline_capi.sources.files import read_part
 
 __all__ = [
     "check_clock",
+    "count_events",
     "count_preparation",
     "defer_refused",
     "defer_stopped",
@@ -85,10 +92,12 @@ RUNS_PER_DAY = 4
 
 
 @contextmanager
-def open_books(run: RunContext) -> Iterator[None]:
+def open_books(run: RunContext, *, keep_pieces: bool = False) -> Iterator[None]:
     """Everything that a run needs before its first row; what cannot be sent is written to the stage as it is found.
 
-    Reads the upload's look-up tables and, with ``drop_frequent``, the whole source once. A plan writes nothing.
+    Reads the upload's look-up tables and, with ``drop_frequent``, the whole source once. A plan writes nothing. With an
+    engine that maps pieces, they are prepared when the block begins; ``keep_pieces`` leaves their files where it ends
+    well.
     """
     services = run.services
     run.recipe = _make_recipe(run)
@@ -102,16 +111,21 @@ def open_books(run: RunContext) -> Iterator[None]:
         force=run.force_gates, active=run.only is None,
     )  # fmt: skip
     access = make_source_access(run.upload, services.deployment, services.secrets)
-    absent = open_source(run.upload.source, access).find_absent_files(run.window)
+    source = open_source(run.upload.source, access)
+    absent = source.find_absent_files(run.window)
     open_with = partial(
         Books, run.on_progress, narrowed=run.is_narrowed, absent=absent, known_since=run.past.known.find
     )
-    if not run.run_id:
-        run.books = open_with()
-        yield
-        return
-    with services.stage.write_rejects(run.run_id) as rejects:
-        run.books = open_with(keep_rejects=rejects.write, keep_undelivered=rejects.write_undelivered)
+    with ExitStack() as stack:
+        engine = choose_engine(run)
+        parts = source.cut(run.window.extend_back(run.upload.window.lookback), PIECE_ROWS) if engine else None
+        if engine and parts is not None:
+            run.pieces = stack.enter_context(prepare_pieces(run, parts, engine, keep=keep_pieces))
+        if run.run_id:
+            rejects = stack.enter_context(services.stage.write_rejects(run.run_id))
+            run.books = open_with(keep_rejects=rejects.write, keep_undelivered=rejects.write_undelivered)
+        else:
+            run.books = open_with()
         yield
 
 
@@ -136,6 +150,22 @@ def _make_recipe(run: RunContext) -> Recipe:
         only_rows=run.only,
         frequent=frequent,
     )
+
+
+def choose_engine(run: RunContext) -> MapPieces | None:
+    """What maps the pieces of the run's window; ``None``: it is not cut.
+
+    Raises ``ConfigError`` for an upload that cannot be prepared in pieces.
+    """
+    engine = run.map_pieces
+    if engine is None and run.upload.engine.spark:
+        from offline_capi.pipeline.spark import make_engine  # only who uses it has PySpark
+
+        engine = make_engine(run.services.deployment.platform.spark, run.services.secrets)
+    problems = find_piece_problems(run.upload) if engine else ()
+    if sentences := [f"{format_path(path)} {why}" for path, why in problems]:
+        raise ConfigError(f"{run.upload.name}: {'; '.join(sentences)}. Nothing was sent.")
+    return engine
 
 
 def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> SourceAccess:
@@ -190,11 +220,21 @@ def read_rows(
 
 
 def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
-    """The rows mapped, hashed, built and checked; copied for further pixels; repeats within the run left out."""
+    """The rows mapped, hashed, built and checked; copied for further pixels; repeats within the run left out.
+
+    Of a run in pieces events come without their bodies: ``prepare_events`` reads these afterwards.
+    """
     seen, store_repeats = SeenKeys(), StoreRepeats()
+    if run.pieces is not None:
+        _sample_drift(run, run.pieces)
+        run.pieces.repeats.clear()
+        for name, built in run.pieces.read_batches():
+            unique = store_repeats.add_warnings(seen.reject_repeats(built))
+            run.pieces.note_repeats(name, built, unique)
+            yield unique
+        return
     for built in _build_batches(run):
-        unique = store_repeats.add_warnings(seen.reject_repeats(built))
-        yield seen.reject_repeated_copies(copy_for_pixels(unique, run.recipe.clients))
+        yield store_repeats.add_warnings(seen.reject_repeats(copy_for_pixels(built, run.recipe.clients)))
 
 
 def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
@@ -215,6 +255,18 @@ def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
             return
 
 
+def _sample_drift(run: RunContext, joined: JoinedPieces) -> None:
+    """Show drift the first rows of the window: readable ones, so they are read again, here."""
+    source = run.upload.source
+    assert isinstance(source, FileSource)  # noqa: S101  mypy; nothing else is cut
+    for piece, result in zip(joined.pieces, joined.results, strict=True):
+        if result.rows["read"] or run.is_narrowed:
+            for rows in read_part(piece.part, source, list_columns_needed(run.upload), BATCH_ROWS):
+                if not run.drift.is_sampling:
+                    return
+                run.drift.observe(rows, run.recipe.map_batch(rows))
+
+
 def check_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
     """The same; raises ``WrongClockError`` before any row counts as too old or too new by a clock that is wrong."""
     for built in batches:
@@ -231,7 +283,16 @@ def count_preparation(batches: Iterable[BuiltEvents], books: Books) -> Iterator[
 
 
 def prepare_events(run: RunContext) -> Iterator[EventBatch]:
-    """The run's events, in the order of the source; events that earlier runs owe are ticked off."""
+    """The run's events, those of one client in the order of the source."""
+    events = count_events(run)
+    if run.pieces is not None:
+        deque(events, maxlen=0)  # which of them repeat others is known at the end
+        return run.pieces.read_events()
+    return events
+
+
+def count_events(run: RunContext) -> Iterator[EventBatch]:
+    """The run's events while they are counted; those that earlier runs owe are ticked off. See ``prepare_batches``."""
     batches = check_clock(trace_batches("prepare", prepare_batches(run), lambda built: len(built.events)), run.services)
     return run.past.owed.watch(count_preparation(batches, run.books))
 

@@ -6,7 +6,7 @@ Hashed Parquet files and the ledger are all that the tasks share: ``stage_upload
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable
 
 from offline_capi.clients import StatusBook, find_stop
@@ -17,9 +17,12 @@ from offline_capi.ledger import count_traffic
 from offline_capi.model import Fate, Reason, Tally, Window
 from offline_capi.pipeline.closing import close_run
 from offline_capi.pipeline.context import RunContext, Services
+from offline_capi.pipeline.joining import JoinedPieces
 from offline_capi.pipeline.open_days import find_covered_window, read_earlier_runs
+from offline_capi.pipeline.pieces import MapPieces
 from offline_capi.pipeline.recipe import EVENT_ROWS
 from offline_capi.pipeline.stages import (
+    count_events,
     judge_run,
     learn_shapes,
     open_books,
@@ -52,25 +55,46 @@ def stage_upload(
     *,
     clients: Collection[str] = (),
     force_gates: bool = False,
+    map_pieces: MapPieces | None = None,
 ) -> list[StagedEvents]:
-    """First task: everything up to the ledger, written as hashed Parquet, one file per client.
+    """First task: everything up to the ledger, written as hashed Parquet, one file per client or per piece.
 
     If a gate stops the run there is nothing to send; ``reconcile`` then books what was staged as deferred.
     """
     trigger = services.ledger.runs.get(run_id).trigger
-    run = RunContext(upload, window, services, trigger, clients=clients, force_gates=force_gates, run_id=run_id)
+    run = RunContext(
+        upload, window, services, trigger,
+        clients=clients, force_gates=force_gates, run_id=run_id, map_pieces=map_pieces,
+    )  # fmt: skip
     with (
         trace_span("offline_capi.run", upload=upload.name, trigger=trigger, run_id=run_id, task="prepare"),
-        open_books(run),
-        services.stage.write_events(run_id) as staged,
+        open_books(run, keep_pieces=True),
     ):
-        for events in prepare_events(run):
-            staged.write(events)
+        units = _stage_clients(run) if run.pieces is None else _commit_pieces(run, run.pieces)
     run.tally.vanished = run.past.owed.unmet
     run.tally.gates = judge_run(run, run.books)
     learn_shapes(run)
     services.ledger.runs.save_part(run_id, "prepare", run.tally)
-    return [unit for unit in staged.units if not run.tally.is_deferred(unit.client)]
+    return [unit for unit in units if not run.tally.is_deferred(unit.client)]
+
+
+def _stage_clients(run: RunContext) -> list[StagedEvents]:
+    stage = run.services.stage
+    stage.remove(stage.manifest_path(run.run_id))  # of an earlier attempt with another engine
+    with stage.write_events(run.run_id) as staged:
+        for events in prepare_events(run):
+            staged.write(events)
+    return staged.units
+
+
+def _commit_pieces(run: RunContext, joined: JoinedPieces) -> list[StagedEvents]:
+    """Count what the pieces hold, and write last which files count and what they repeat."""
+    stage = run.services.stage
+    deque(count_events(run), maxlen=0)
+    manifest = joined.manifest
+    stage.commit_pieces(run.run_id, manifest)
+    path = stage.manifest_path(run.run_id)
+    return [StagedEvents(run.run_id, name, (path,), events) for name, events in manifest.count_events().items()]
 
 
 def send_staged(unit: StagedEvents, upload: Upload, services: Services, *, quotas: Quotas | None = None) -> Tally:

@@ -16,7 +16,7 @@ from typing import Protocol
 from offline_capi.config.source import DeltaSource, FileSource, IcebergSource, SourceSettings, SqlSource
 from offline_capi.model import AbsentFile, RowPlacement, SourceRows, Window
 
-__all__ = ["BATCH_ROWS", "Source", "SourceAccess", "open_source"]
+__all__ = ["BATCH_ROWS", "FilePart", "Source", "SourceAccess", "open_source"]
 
 BATCH_ROWS = 65_536
 
@@ -48,6 +48,23 @@ class SourceAccess:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     catalog_properties: Callable[[str], Mapping[str, str]] = field(default=lambda _: {}, repr=False)
     placement: RowPlacement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """A file of a window, or some row groups of a Parquet file, as another process can read it by itself.
+
+    ``url`` is a path or an fsspec URL without user and password. ``first_row`` is the number that the first row of the
+    part has in its file. ``rows`` is how many there are, where the file says so without being read.
+    """
+
+    url: str
+    origin: str
+    format: str
+    compression: str | None
+    first_row: int = 1
+    groups: tuple[int, ...] | None = None
+    rows: int | None = None
 
 
 class Source(Protocol):
@@ -84,6 +101,13 @@ class Source(Protocol):
 
     def find_absent_files(self, window: Window) -> list[AbsentFile]:
         """The files of the window that do not exist now, day by day; none where the source is not made of files."""
+
+    def cut(self, window: Window, rows: int) -> list[FilePart] | None:
+        """The window in parts that can be read apart from each other, in the order of ``read``; ``None``: it is whole.
+
+        Row groups are put together to about ``rows``. All parts together are exactly what ``read`` yields. Raises
+        ``SourceError`` where a part could only be read with what must not leave this process.
+        """
 
     def list_datasets(self) -> list[str]:
         """URIs of what is read, as Airflow names assets, for lineage; without user, password and options."""

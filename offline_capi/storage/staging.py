@@ -7,7 +7,7 @@ reader never meets half of one; writing again replaces them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 
 from offline_capi.model import FORMER_FATES, MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Fate, WantedRows
 from offline_capi.storage.filesystem import open_stage_filesystem, replace_json
+from offline_capi.storage.piece_files import PieceManifest, read_piece_events, read_piece_keys
 from offline_capi.storage.private_files import PRIVATE, FileAccess
 
-__all__ = ["EventStage", "Stage", "StagedEvents"]
+__all__ = ["GROUP_ROWS", "EventStage", "PieceStage", "Stage", "StagedEvents"]
 
 #: Rows of a file read at once.
 BATCH_ROWS = 8_192
@@ -33,6 +34,8 @@ GROUP_ROWS = 1_024
 RUN_ID_TIME = "%Y%m%dT%H%M%S"
 #: Between a client and a part in a file's name: no client's name has it there, for it is quoted.
 _PART_MARK = ","
+#: What names the files of a run that was prepared in pieces.
+_MANIFEST = "events-pieces.json"
 #: Of an event id that is kept with a reject.
 MAX_ID_CHARS = 1_000
 _NOT_SENT = pa.schema(
@@ -91,6 +94,22 @@ class _ParquetFile:
             self._filesystem.rm(self.path + ".part")
 
 
+class PieceStage:
+    """Writes the file of one piece, one row group a call; a context manager that keeps the file or nothing."""
+
+    def __init__(self, stage: Stage, path: str) -> None:
+        self._file = _ParquetFile(stage.filesystem, path)
+
+    def write(self, events: pa.RecordBatch) -> None:
+        self._file.write(events)
+
+    def __enter__(self) -> PieceStage:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close(keep=kind is None)
+
+
 class EventStage:
     """Writes one part of a run's events, one file a client; a context manager that keeps all files or none.
 
@@ -138,6 +157,10 @@ class EventStage:
         with ExitStack() as stack:
             for client in self._files:
                 stack.callback(self._finish, client, keep=kind is None)
+
+
+def _is_piece(path: str) -> bool:
+    return path.rsplit("/", 1)[1].startswith(f"events-{_PART_MARK}")
 
 
 def _read_client_and_part(path: str) -> tuple[str, int]:
@@ -202,8 +225,45 @@ class Stage:
         return self.path(run_id, f"events-{quote(client, safe='')}{number}.parquet")
 
     def find_event_files(self, run_id: str) -> list[str]:
-        """The files of a run's events, by client and part."""
-        return sorted(self.filesystem.glob(self.path(run_id, "events-*.parquet")), key=_read_client_and_part)
+        """The files of a run's events, by client and part; not those of pieces."""
+        files = self.filesystem.glob(self.path(run_id, "events-*.parquet"))
+        return sorted((path for path in files if not _is_piece(path)), key=_read_client_and_part)
+
+    def piece_path(self, run_id: str, number: int, attempt: str) -> str:
+        """The file of an attempt at a piece. No client's events have such a name."""
+        return self.path(run_id, f"events-{_PART_MARK}{number:06}-{attempt}.parquet")
+
+    def manifest_path(self, run_id: str) -> str:
+        return self.path(run_id, _MANIFEST)
+
+    def write_piece(self, path: str) -> PieceStage:
+        return PieceStage(self, path)
+
+    def read_piece_keys(self, path: str) -> Iterator[pa.RecordBatch]:
+        """The events of a piece without their bodies, in the order of the source, some at a time."""
+        with self.filesystem.open(path, "rb") as file:
+            yield from read_piece_keys(file)
+
+    def commit_pieces(self, run_id: str, manifest: PieceManifest) -> None:
+        """From now on the files of a run are those that the manifest names; all other files of its events go."""
+        self.write_json(self.manifest_path(run_id), manifest.to_json())
+        self.purge_events(run_id, keep={_MANIFEST, *(one.name for one in manifest.files)})
+
+    def read_manifest(self, run_id: str) -> PieceManifest | None:
+        """What a run in pieces committed; ``None`` where it committed nothing, or was no such run."""
+        try:
+            return PieceManifest.from_json(json.loads(self.filesystem.cat_file(self.manifest_path(run_id))))
+        except FileNotFoundError:
+            return None
+
+    def read_pieces(
+        self, run_id: str, manifest: PieceManifest, batch_rows: int, recipient: str | None = None
+    ) -> Iterator[EventBatch]:
+        """The events that a manifest names, piece after piece; of one recipient in the order of the source."""
+        for one in manifest.files:
+            if one.events and (recipient is None or recipient in one.events):
+                with self.filesystem.open(self.path(run_id, one.name), "rb") as file:
+                    yield from read_piece_events(file, one, recipient, batch_rows)
 
     def write_events(self, run_id: str, part: int = 0) -> EventStage:
         """Writers of several parts do not know of each other: each has a number of its own."""
@@ -215,10 +275,18 @@ class Stage:
     def read_events(self, unit: StagedEvents, batch_rows: int) -> Iterator[EventBatch]:
         """The events of a client, part after part, each in the order in which it was written."""
         for path in unit.paths:
-            yield from map(EventBatch, self.read_batches(path, batch_rows))
+            if path.endswith(f"/{_MANIFEST}"):
+                manifest = PieceManifest.from_json(json.loads(self.filesystem.cat_file(path)))
+                yield from self.read_pieces(unit.run_id, manifest, batch_rows, unit.client)
+            else:
+                yield from map(EventBatch, self.read_batches(path, batch_rows))
 
     def read_all_events(self, run_id: str, batch_rows: int = BATCH_ROWS) -> Iterator[EventBatch]:
-        """Every event that a run staged, client after client."""
+        """Every event that a run staged: client after client, or piece after piece."""
+        manifest = self.read_manifest(run_id)
+        if manifest is not None:
+            yield from self.read_pieces(run_id, manifest, batch_rows)
+            return
         for path in self.find_event_files(run_id):
             yield from map(EventBatch, self.read_batches(path, batch_rows))
 
@@ -279,8 +347,9 @@ class Stage:
         return sorted(self.filesystem.glob(f"{self._root}/*/*.parquet"))
 
     def list_run_files(self) -> list[tuple[str, str]]:
-        """The files of every run, half-written ones included: the run's id, and the path."""
-        paths = sorted(self.filesystem.glob(f"{self._root}/*/*.parquet*"))
+        """The files of every run, half-written ones and lists of files included: the run's id, and the path."""
+        patterns = (f"{self._root}/*/*.parquet*", f"{self._root}/*/events-*.json")
+        paths = sorted(path for pattern in patterns for path in self.filesystem.glob(pattern))
         return [(unquote(path.rsplit("/", 2)[1]), path) for path in paths]
 
     def find_run_start(self, run_id: str, path: str) -> datetime:
@@ -340,7 +409,8 @@ class Stage:
         fresh.close(keep=left > 0)
         return left
 
-    def purge_events(self, run_id: str) -> None:
-        """Remove the staged events of a run; its rejects stay until they are replayed or erased."""
+    def purge_events(self, run_id: str, *, keep: Collection[str] = ()) -> None:
+        """Remove the staged events of a run, except files of these names; its rejects stay until they are replayed."""
         for path in self.filesystem.glob(self.path(run_id, "events-*")):
-            self.remove(path)
+            if path.rsplit("/", 1)[1] not in keep:
+                self.remove(path)

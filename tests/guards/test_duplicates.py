@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from offline_capi.events import EVENT_SCHEMA, REJECTION_SCHEMA, make_event_key
 from offline_capi.guards.duplicates import SeenKeys
-from offline_capi.model import BuiltEvents, EventBatch, HashedRows
+from offline_capi.model import BuiltEvents, EventBatch, HashedRows, Rejections
 
 
 def _events(keys: Sequence[bytes], first_row: int = 1, origin: str = "a.csv") -> EventBatch:
@@ -213,3 +214,61 @@ def test_an_empty_batch_is_nothing() -> None:
     first, again = SeenKeys().split(_events([]))
 
     assert (len(first), len(again)) == (0, 0)
+
+
+# ---------------------------------------------------------------------------------------------- shared pixels
+
+#: Of a row: the number of its own event's key, and of those of its copies for further pixels.
+ROWS_WITH_COPIES = st.lists(st.tuples(st.integers(1, 4), st.lists(st.integers(1, 6), max_size=2)), max_size=9)
+
+
+def _with_copies(rows: Sequence[tuple[int, Sequence[int]]], first_row: int) -> BuiltEvents:
+    """Copies stand after all events, by place: so does a batch have them."""
+    own = _events([_key(number) for number, _ in rows], first_row)
+    places = [[(at, copies[place]) for at, (_, copies) in enumerate(rows) if len(copies) > place] for place in (0, 1)]
+    copied = [
+        {**event, "client": f"acme@{place}", "key": _key(number)}
+        for place, of_place in enumerate(places)
+        for at, number in of_place
+        for event in own.table.slice(at, 1).to_pylist()
+    ]
+    return BuiltEvents(
+        rows=len(rows),
+        events=own,
+        rejections=Rejections(pa.RecordBatch.from_pylist([], REJECTION_SCHEMA)),
+        copies=EventBatch(pa.RecordBatch.from_pylist(copied, EVENT_SCHEMA)) if copied else None,
+        copied=Counter(event["client"] for event in copied),
+    )
+
+
+def _settle(rows: Sequence[tuple[int, Sequence[int]]], size: int) -> tuple[list[object], ...]:
+    seen = SeenKeys()
+    parts = [seen.reject_repeats(_with_copies(rows[at : at + size], at + 1)) for at in range(0, len(rows), size)]
+    batches = [one.table for part in parts for one in part.outgoing]
+    goes = [tuple(row.values()) for one in batches for row in one.select(["row", "client", "key"]).to_pylist()]
+    rejected = [tuple(row.values()) for part in parts for row in part.rejections.table.to_pylist()]
+    copied: Counter[str] = Counter()
+    for part in parts:
+        copied.update(part.copied)
+    return sorted(goes), sorted(rejected, key=str), sorted((+copied).items())
+
+
+@given(ROWS_WITH_COPIES)
+def test_p11_who_is_the_duplicate_on_a_shared_pixel_does_not_depend_on_the_batch(
+    rows: list[tuple[int, list[int]]],
+) -> None:
+    one_by_one = _settle(rows, 1)
+
+    assert _settle(rows, 3) == _settle(rows, 100) == one_by_one
+    assert len({key for *_, key in one_by_one[0]}) == len(one_by_one[0])
+
+
+def test_on_a_shared_pixel_the_earlier_row_goes_and_a_repeated_row_is_rejected_once() -> None:
+    """Row 1 goes to pixel 5 as a copy before row 2 has it as its own; rows 3 and 4 are one row twice."""
+    goes, rejected, copied = _settle([(1, [5]), (5, [6]), (2, [3]), (2, [3])], 10)
+
+    assert [(row, client) for row, client, _ in goes] == [
+        (1, "acme"), (1, "acme@0"), (2, "acme@0"), (3, "acme"), (3, "acme@0"),
+    ]  # fmt: skip
+    assert [(row[1], row[2], row[-1]) for row in rejected] == [(2, "acme", 1), (4, "acme", 3)]
+    assert copied == [("acme@0", 3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,9 @@ import pyarrow as pa
 
 from offline_capi.config.paths import anchor_path
 from offline_capi.config.source import FileSource
+from offline_capi.errors import SourceError
 from offline_capi.model import AbsentFile, Reason, RowFault, SourceRows, Window
-from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
+from offline_capi.sources.base import BATCH_ROWS, FilePart, Source, SourceAccess
 from offline_capi.sources.columns import check_names, select
 from offline_capi.sources.files.csv import csv_columns, read_csv
 from offline_capi.sources.files.excel import excel_columns, read_excel
@@ -24,12 +26,13 @@ from offline_capi.sources.files.hive import (
     find_partition_files,
 )
 from offline_capi.sources.files.jsonl import jsonl_columns, read_jsonl
-from offline_capi.sources.files.locate import FileLocation, absent_files, files_of, with_variables
-from offline_capi.sources.files.parquet import parquet_columns, parquet_rows, read_parquet
+from offline_capi.sources.files.locate import SETTING, FileLocation, absent_files, files_of, with_variables
+from offline_capi.sources.files.parquet import parquet_columns, parquet_group_rows, parquet_rows, read_parquet
 from offline_capi.sources.files.pieces import Piece
 from offline_capi.sources.files.streams import explained, lines_about, recognised
+from offline_capi.storage.filesystem import hide_credentials, open_filesystem
 
-__all__ = ["FileReader"]
+__all__ = ["FileReader", "read_part"]
 
 
 class Format(NamedTuple):
@@ -87,6 +90,18 @@ class FileReader(Source):
             return find_absent_days(self._settings, access, window)
         return absent_files(self._settings, window, access.zone, access.environ, access.folder)
 
+    def cut(self, window: Window, rows: int) -> list[FilePart] | None:
+        if self._settings.partitioning == "hive":  # parts do not carry the columns of their folders
+            return None
+        path = with_variables(self._settings.path, self._access.environ)
+        if hide_credentials(path) != path:
+            raise SourceError(
+                f"{SETTING}: {hide_credentials(path)} holds a user or a password, which must not leave this machine.\n"
+                "Give each machine its own credentials for the store, by its environment or a role, or run with"
+                " engine: local. Nothing was sent; repeating is safe."
+            )
+        return [part for location, _ in self._find_files(window) for part in _cut_file(location, self._settings, rows)]
+
     def list_datasets(self) -> list[str]:
         """The path up to its first part that stands for several; without what may be a secret."""
         path = anchor_path(with_variables(self._settings.path, self._access.environ), self._access.folder)
@@ -117,10 +132,46 @@ def _rows_of(location: FileLocation, source: FileSource) -> int | None:
         return FORMATS[known.format].rows(known)
 
 
-def _read_file(
-    location: FileLocation, source: FileSource, columns: Sequence[str] | None, batch_rows: int
+def _cut_file(location: FileLocation, source: FileSource, rows: int) -> Iterator[FilePart]:
+    """Row groups of a Parquet file next to each other; of other files only reading tells where a row begins."""
+    url = location.path if location.local else str(location.fs.unstrip_protocol(location.path))
+    with explained(location, source.encoding):
+        known = recognised(location, source.format)
+        whole = FilePart(url, known.origin, known.format, known.compression)
+        if known.format != "parquet" or known.compression:
+            yield whole
+            return
+        first, groups, held = 1, list[int](), 0
+        for group, group_rows in enumerate(parquet_group_rows(known)):
+            if groups and held + group_rows > rows:
+                yield replace(whole, first_row=first, groups=tuple(groups), rows=held)
+                first, groups, held = first + held, [], 0
+            groups.append(group)
+            held += group_rows
+        yield replace(whole, first_row=first, groups=tuple(groups), rows=held)
+
+
+def read_part(
+    part: FilePart, source: FileSource, columns: Sequence[str] | None, batch_rows: int = BATCH_ROWS
 ) -> Iterator[SourceRows]:
-    first = 1
+    """The rows of a part, numbered as in the whole file; it needs nothing of the process that cut the window."""
+    fs, path = open_filesystem(part.url, SETTING, SourceError)
+    location = FileLocation(
+        fs,
+        path,
+        part.origin,
+        part.format,
+        part.compression,
+        source.max_ratio,
+        source.max_unpacked_gib,
+        part.groups,
+    )
+    yield from _read_file(location, source, columns, batch_rows, part.first_row)
+
+
+def _read_file(
+    location: FileLocation, source: FileSource, columns: Sequence[str] | None, batch_rows: int, first: int = 1
+) -> Iterator[SourceRows]:
     with explained(location, source.encoding):
         location = recognised(location, source.format)
         pieces = FORMATS[location.format].read(location, source, columns)

@@ -62,7 +62,8 @@ class FileLocation:
     """One file: where it is, and what its name says. ``origin`` is its name relative to the upload's folder.
 
     ``format`` is ``auto`` where the name does not tell it. ``compression`` may name several layers: ``zip+gzip``.
-    ``streams.recognised`` gives both as the file's first bytes say.
+    ``streams.recognised`` gives both as the file's first bytes say. ``groups`` are the row groups of a Parquet file
+    that are read; ``None``: all.
     """
 
     fs: Any
@@ -72,6 +73,7 @@ class FileLocation:
     compression: str | None
     max_ratio: int
     max_unpacked_gib: int
+    groups: tuple[int, ...] | None = None
 
     @property
     def local(self) -> bool:

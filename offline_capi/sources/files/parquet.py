@@ -22,6 +22,7 @@ __all__ = [
     "find_members",
     "open_parquet",
     "parquet_columns",
+    "parquet_group_rows",
     "parquet_rows",
     "read_batches",
     "read_parquet",
@@ -53,7 +54,7 @@ def read_parquet(location: FileLocation, source: FileSource, columns: Sequence[s
     with _contradictions():
         may_be_large = _may_be_large(file, location, columns)
     if not may_be_large:
-        yield from _pieces(file, columns, BATCH_ROWS)
+        yield from _pieces(file, columns, BATCH_ROWS, location.groups)
         return
     too_large = (
         f"file {location.origin}: its values need more than {MAX_MEMORY_MIB} MiB of memory for {SMALL_BATCH_ROWS}"
@@ -90,17 +91,30 @@ def read_batches(
 
 
 def _pieces(
-    file: parquet.ParquetFile, columns: Sequence[str] | None, rows: int, *, use_threads: bool = True
+    file: parquet.ParquetFile,
+    columns: Sequence[str] | None,
+    rows: int,
+    chosen: Sequence[int] | None,
+    *,
+    use_threads: bool = True,
 ) -> Iterator[Piece]:
     paths = find_members(file.schema_arrow)
     wanted, left = None if columns is None else list(columns), file.metadata.num_rows
-    for batch in _batches(file, rows, columns=wanted, use_threads=use_threads):
+    if chosen is not None:
+        with _contradictions():
+            left = sum(file.metadata.row_group(group).num_rows for group in chosen)
+    part = {} if chosen is None else {"row_groups": list(chosen)}
+    for batch in _batches(file, rows, columns=wanted, use_threads=use_threads, **part):
         left -= len(batch)
         names = batch.schema.names if columns is None else columns
         columns_of_batch = [plain(take_column(batch, name, paths)) for name in names]
         yield Piece(pa.RecordBatch.from_arrays(columns_of_batch, list(names)), (), len(file.schema_arrow))
     if left:  # Arrow ends without an error where a column of a row group has fewer values than rows
         raise pa.ArrowInvalid("Parquet footer")
+
+
+def _list_groups(file: parquet.ParquetFile, chosen: Sequence[int] | None) -> list[int]:
+    return list(range(file.metadata.num_row_groups) if chosen is None else chosen)
 
 
 def _batches(file: parquet.ParquetFile, rows: int, **how: Any) -> Iterator[pa.RecordBatch]:
@@ -124,10 +138,10 @@ def _large_pieces(location: FileLocation, _: FileSource, columns: Sequence[str] 
     file = _opened(location)
     packed, unpacked, rows = location.fs.size(location.path), 0, SMALL_BATCH_ROWS
     if not location.local:  # nobody has looked at its pages: as many rows as the footer says that there is room for
-        groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+        groups = map(file.metadata.row_group, _list_groups(file, location.groups))
         rooms = [LARGE_CHUNK_BYTES * group.num_rows // max(1, group.total_byte_size) for group in groups]
         rows = max(SMALL_BATCH_ROWS, min([BATCH_ROWS, *rooms]))
-    for piece in _pieces(file, columns, rows, use_threads=False):
+    for piece in _pieces(file, columns, rows, location.groups, use_threads=False):
         unpacked += piece.batch.nbytes
         check_unpacked(unpacked, packed if location.local else unpacked, location)  # by size alone: nothing was found
         yield piece
@@ -151,7 +165,7 @@ def _may_be_large(file: parquet.ParquetFile, location: FileLocation, columns: Se
     texts: set[str] = set()
     with seekable(location) as content:
         size = content.size()
-        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for group in map(metadata.row_group, _list_groups(file, location.groups)):
             for chunk in map(group.column, wanted):
                 try:
                     pages = [*_pages_of(chunk, content, size)]
@@ -164,7 +178,7 @@ def _may_be_large(file: parquet.ParquetFile, location: FileLocation, columns: Se
                 is_text = chunk.physical_type == "BYTE_ARRAY"
                 if is_text and any(page.is_dictionary and page.unpacked > LONG_VALUE_BYTES for page in pages):
                     texts.add(chunk.path_in_schema)
-    return bool(texts) and _has_long_value(_opened(location, sorted(texts)), sorted(texts))
+    return bool(texts) and _has_long_value(_opened(location, sorted(texts)), sorted(texts), location.groups)
 
 
 def _pages_of(chunk: parquet.ColumnChunkMetaData, content: Any, size: int) -> Iterator[Page]:
@@ -191,9 +205,9 @@ def _is_large(chunk: parquet.ColumnChunkMetaData, pages: Sequence[Page], rows: i
     )
 
 
-def _has_long_value(file: parquet.ParquetFile, texts: list[str]) -> bool:
+def _has_long_value(file: parquet.ParquetFile, texts: list[str], chosen: Sequence[int] | None) -> bool:
     """Whether a dictionary of the texts has one; each is decoded once, whatever the number of rows."""
-    for group in range(file.metadata.num_row_groups):
+    for group in _list_groups(file, chosen):
         for batch in _batches(file, PROBED_ROWS, row_groups=[group], columns=texts, use_threads=False):
             words = [words for column in batch.columns for words in _dictionaries(column)]
             if any((pc.max(pc.binary_length(one)).as_py() or 0) > LONG_VALUE_BYTES for one in words):
@@ -232,6 +246,13 @@ def take_column(batch: pa.RecordBatch, name: str, paths: dict[str, tuple[str, ..
 
 def parquet_rows(location: FileLocation) -> int:
     return int(parquet.ParquetFile(seekable(location)).metadata.num_rows)
+
+
+def parquet_group_rows(location: FileLocation) -> list[int]:
+    """How many rows each row group has."""
+    with _contradictions():
+        metadata = _opened(location).metadata
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
 
 def parquet_columns(location: FileLocation, _: FileSource, __: Sequence[str] | None) -> list[tuple[str, str]]:

@@ -55,6 +55,9 @@ class SqlReader(Source):
     def find_absent_files(self, window: Window) -> list[AbsentFile]:  # noqa: ARG002  a query is asked, or fails
         return []
 
+    def cut(self, window: Window, rows: int) -> None:
+        """A query is one whole: only its author knows by what it could be cut, and its URL holds a password."""
+
     def list_datasets(self) -> list[str]:
         url = sa.make_url(self._access.connection_url(self._settings.connection))
         return dataset_uris(query_text(self._settings, self._access.sql_folder), url)

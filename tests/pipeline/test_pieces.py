@@ -1,0 +1,222 @@
+"""A run in pieces is the run in one process: every event, every reject, every count; in any cut, order and number."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from offline_capi.demo.samples import SAMPLE_TOKENS
+from offline_capi.errors import ConfigError, TemporaryError
+from offline_capi.model import BuiltEvents, Fate
+from offline_capi.pipeline import begin_run, plan_upload, reconcile, run_upload, send_staged, stage_upload, stages
+from offline_capi.pipeline.pieces import Piece, PieceResult, PieceTask, prepare_here, prepare_piece
+from tests.support.night import Night
+from tests.support.pieces import assert_same, make_parquet_night, open_upload, sort_rows, stage_window
+from tests.support.sandbox_server import Sandbox
+
+UPLOADS = ["credit_approvals", "store_purchases"]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(params=UPLOADS)
+def parquet(request: pytest.FixtureRequest, tmp_path: Path, sandbox: Sandbox) -> tuple[Night, str]:
+    return make_parquet_night(tmp_path, sandbox, request.param)
+
+
+def prepare_twice_in_any_order(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+    """As an engine does that repeats work: results travel as text, and each piece has two files of which one counts."""
+    twice = [*pieces, *pieces]
+    random.Random(1).shuffle(twice)
+    for piece in twice:
+        yield PieceResult.from_text(prepare_piece(pickle.loads(pickle.dumps(task)), piece).to_text())
+
+
+def count_groups(night: Night) -> int:
+    return sum(pq.ParquetFile(path).num_row_groups for path in (night.home / "rows").iterdir())
+
+
+def test_p25_a_run_in_pieces_is_the_run_in_one_process(
+    parquet: tuple[Night, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one piece for each row group, with some row groups a piece, and with one piece a file."""
+    monkeypatch.setattr("offline_capi.guards.drift.SAMPLE_ROWS", 30)
+    seen: list[int] = []
+
+    def engine(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        seen.append(len(pieces))
+        return prepare_twice_in_any_order(task, pieces)
+
+    night, name = parquet
+    night.edit(f"dags/uploads/{name}.yml", ("event:\n", 'expect: [{column: country, matches: "^DE$"}]\nevent:\n'))
+    with open_upload(night, name) as (upload, window, services):
+        whole = stage_window(upload, window, services, None)
+        for rows in (1, 40, 10**6):
+            monkeypatch.setattr(stages, "PIECE_ROWS", rows)
+            pieces = stage_window(upload, window, services, engine)
+            files = [path for run, path in services.stage.list_run_files() if run == pieces["run"]]
+
+            assert_same(whole, pieces)
+            assert len([path for path in files if "/events-," in path]) <= seen[-1]  # orphans went with the commit
+            assert services.stage.find_event_files(pieces["run"]) == []
+        plans = [plan_upload(upload, window, services, map_pieces=one).to_json() for one in (None, engine)]
+        of_plans = [path for run, path in services.stage.list_run_files() if "-plan-" in run]
+
+    assert any("duplicate_event_id" in one for one in whole["rejects"])
+    assert whole["tally"]["expected"]
+    assert seen[0] == count_groups(night) > seen[1] > seen[2] == 2
+    assert without_order(plans[0]) == without_order(plans[1])
+    assert of_plans == []
+
+
+def without_order(report: dict[str, Any]) -> dict[str, Any]:
+    report["tally"]["keys_of"].sort()
+    return report
+
+
+def test_p02_what_was_prepared_in_pieces_is_sent_once(tmp_path: Path, sandbox: Sandbox) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    with open_upload(night, name) as (upload, window, services):
+        planned = plan_upload(upload, window, services)
+        sent = run_upload(upload, window, services, map_pieces=prepare_here)
+        again = run_upload(upload, window, services, map_pieces=prepare_here)
+        left = [path for _, path in services.stage.list_run_files() if "/events-" in path]
+        run_id = begin_run(upload, window, services)
+        units = stage_upload(upload, window, services, run_id, map_pieces=prepare_here)
+        for unit in units:
+            send_staged(unit, upload, services)
+        staged = reconcile(run_id, upload, services)
+        services.stage.purge_events(run_id)
+        after = [path for run, path in services.stage.list_run_files() if run == run_id and "/events-" in path]
+
+    assert sent.balance == planned.balance
+    assert set(night.counted.values()) == {1}
+    assert sum(night.counted.values()) == sent.tally.count(Fate.SENT) > 200
+    assert [again.tally.count(fate) for fate in (Fate.SENT, Fate.ALREADY_SENT)] == [0, sent.tally.count(Fate.SENT)]
+    assert staged.balance == again.balance
+    assert sum(unit.events for unit in units) == sent.tally.count(Fate.SENT)
+    assert left == after == []
+
+
+def test_files_that_the_manifest_does_not_name_are_not_read_and_go_with_the_run(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    with open_upload(night, name) as (upload, window, services):
+        run_id = begin_run(upload, window, services)
+        late: list[PieceTask] = []
+
+        def engine(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+            late[:] = [task]
+            return prepare_here(task, pieces)
+
+        (unit, *_) = stage_upload(upload, window, services, run_id, map_pieces=engine)
+        before = sort_rows(services.stage.read_all_events(run_id))
+        part = services.stage.read_manifest(run_id)
+        (whole,) = [one.name for one in part.files[:1]]
+        orphan = services.stage.piece_path(run_id, 0, "f" * 32)
+        services.stage.filesystem.copy(services.stage.path(run_id, whole), orphan)
+
+        assert sort_rows(services.stage.read_all_events(run_id)) == before
+        # A person who is erased while events are staged is erased from pieces: the others are still there.
+        gone = next(iter(services.stage.read_events(unit, 10))).table["key"][0].as_py()
+        for path in services.stage.list_files():
+            if "/events-," in path:
+                services.stage.rewrite(path, lambda rows: pa.array([key == gone for key in rows["key"].to_pylist()]))
+        assert sort_rows(services.stage.read_all_events(run_id)) == [row for row in before if gone not in row]
+        services.stage.purge_events(run_id)
+        assert not services.stage.filesystem.exists(orphan)
+
+
+def test_an_engine_that_loses_a_piece_or_writes_elsewhere_ends_the_run_before_anything_is_sent(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+
+    def lose(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        return prepare_here(task, pieces[1:])
+
+    def write_elsewhere(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        return prepare_here(replace(task, stage=str(tmp_path / "of another machine")), pieces)
+
+    with open_upload(night, name) as (upload, window, services):
+        with pytest.raises(TemporaryError, match=r"1 of 2 pieces .* a part of a\.parquet"):
+            run_upload(upload, window, services, map_pieces=lose)
+        with pytest.raises(ConfigError, match=r"platform\.stage: .*cannot be\s+seen from this one"):
+            run_upload(upload, window, services, map_pieces=write_elsewhere)
+    assert not night.counted
+
+
+def test_what_needs_all_rows_in_one_order_is_refused_before_a_row_is_read(tmp_path: Path, sandbox: Sandbox) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    night.edit(f"dags/uploads/{name}.yml", ("event:\n", "filter: [{first_of: [receipt_no]}]\nevent:\n"))
+    with open_upload(night, name) as (upload, window, services):
+        with pytest.raises(ConfigError, match=r"store_purchases: filter\[0\]\.first_of cannot be used"):
+            run_upload(upload, window, services, map_pieces=prepare_here)
+        (record,) = services.ledger.runs.list_newest(2)
+
+    assert record.status == "failed"
+
+
+def test_all_that_a_batch_counts_comes_back_from_a_piece() -> None:
+    """A new count of ``BuiltEvents`` has a place in ``PieceResult`` as well, or here with its reason."""
+    of_events = {"events", "copies", "copied", "store_keys"}  # in the file
+    renamed = {"outside", "filtered"}  # under ``rows``
+
+    counts = {one.name for one in fields(BuiltEvents)} - of_events - renamed
+
+    assert counts <= {one.name for one in fields(PieceResult)}
+
+
+EXECUTOR = """
+import pickle, sys
+task, piece = pickle.load(open(sys.argv[1], "rb"))
+from offline_capi.pipeline.pieces import prepare_piece
+result = prepare_piece(task, piece)
+rooms = ("ledger", "delivery", "clients", "report", "cli", "airflow_provider", "sandbox")
+found = [name for name in sys.modules if name.split(".")[:2] in [["offline_capi", room] for room in rooms]]
+print(sum(result.events.values()), found + [name for name in ("alembic", "jinja2", "httpx") if name in sys.modules])
+"""
+
+
+def test_p25_what_travels_has_no_environment_and_no_token_and_loads_neither_ledger_nor_delivery(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    night.env |= SAMPLE_TOKENS
+    night.env["A_SECRET"] = "s3cret-of-the-environment"
+    for variable, value in night.env.items():
+        monkeypatch.setenv(variable, value)
+    given: list[tuple[PieceTask, Piece]] = []
+
+    def engine(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        given.append((task, pieces[0]))
+        return prepare_here(task, pieces)
+
+    with open_upload(night, name) as (upload, window, services):
+        plan_upload(upload, window, services, map_pieces=engine)
+    packed = pickle.dumps(given[0])
+    (tmp_path / "task").write_bytes(packed)
+    alone = subprocess.run(
+        [sys.executable, "-c", EXECUTOR, str(tmp_path / "task")],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert len(packed) < 40_000
+    for secret in (*SAMPLE_TOKENS.values(), "s3cret-of-the-environment", "A_SECRET", "PATH"):
+        assert secret.encode() not in packed
+    assert alone.stdout.split(maxsplit=1)[1].strip() == "[]"
+    assert int(alone.stdout.split()[0]) > 0

@@ -1,0 +1,293 @@
+"""Spark prepares what one process prepares, also where a worker is killed, and no file of its own holds a value.
+
+One session for all tests: it starts in ten to thirty seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import offline_capi
+from offline_capi.config.platform import Spark
+from offline_capi.errors import ConfigError, InternalError, OfflineCapiError, SourceSchemaError
+from offline_capi.model import Fate
+from offline_capi.pipeline import plan_upload, read_rows, run_upload, stages
+from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask
+from offline_capi.pipeline.spark import check_executors, make_engine
+from offline_capi.storage.private_files import FileAccess
+from tests.support.night import Night
+from tests.support.pieces import assert_same, make_parquet_night, open_upload, stage_window
+from tests.support.sandbox_server import Sandbox
+
+#: Of the samples' readable values: too long to be in a digest or a name by chance.
+MIN_CANARY_CHARS = 6
+KILLED_ROWS = 50_000
+
+
+@pytest.fixture(scope="session")
+def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("java") is None:
+        how = "Spark needs Java: apt-get install openjdk-17-jre-headless"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(how)
+    return tmp_path_factory.mktemp("spark")
+
+
+@pytest.fixture(scope="session")
+def conf(spark_home: Path) -> dict[str, str]:
+    """Everything that Spark writes is written as it is, in one folder; a task is tried four times."""
+    for name in ("local", "events", "warehouse"):
+        (spark_home / name).mkdir()
+    off = ("spark.shuffle.compress", "spark.shuffle.spill.compress", "spark.broadcast.compress", "spark.rdd.compress")
+    return {
+        "spark.master": "local[2,4]",
+        "spark.driver.memory": "768m",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+        "spark.local.dir": str(spark_home / "local"),
+        "spark.sql.warehouse.dir": str(spark_home / "warehouse"),
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.dir": (spark_home / "events").as_uri(),
+        **dict.fromkeys(off, "false"),
+    }
+
+
+@pytest.fixture(scope="session")
+def spark(conf: dict[str, str]) -> Iterator[MapPieces]:
+    yield make_engine(Spark(conf=conf), None)  # type: ignore[arg-type]  # no secret is needed
+    from pyspark.sql import SparkSession
+
+    if session := SparkSession.getActiveSession():
+        session.stop()
+
+
+@pytest.mark.parametrize("name", ["credit_approvals", "store_purchases"])
+def test_p25_spark_prepares_what_one_process_prepares(
+    name: str, tmp_path: Path, sandbox: Sandbox, spark: MapPieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stores' files as they are (CSV in two encodings, compressed, Parquet); the approvals in row groups."""
+    monkeypatch.setattr(stages, "PIECE_ROWS", 60)
+    night = Night(tmp_path, sandbox).fill()
+    if name == "credit_approvals":
+        night, _ = make_parquet_night(tmp_path / "in parquet", sandbox, name)
+    with open_upload(night, name) as (upload, window, services):
+        whole, on_spark = (stage_window(upload, window, services, one) for one in (None, spark))
+
+    assert_same(whole, on_spark)
+    assert len(on_spark["events"]) > 100
+
+
+def test_p02_a_second_run_on_spark_sends_nothing(
+    tmp_path: Path, sandbox: Sandbox, spark: MapPieces, conf: dict[str, str]
+) -> None:
+    """By the settings alone: ``engine: spark`` in the upload, ``platform.spark`` in clients.yml."""
+    night = Night(tmp_path, sandbox).fill()
+    night.edit("dags/uploads/store_purchases.yml", ('schedule: "30 4 * * *"', 'schedule: "30 4 * * *"\nengine: spark'))
+    settings = "".join(f'\n      {name}: "{value}"' for name, value in conf.items())
+    night.edit("dags/clients.yml", ("platform:\n", f"platform:\n  spark:\n    conf:{settings}\n"))
+    with open_upload(night, "store_purchases") as (upload, window, services):
+        assert upload.engine.spark
+        local = plan_upload(upload.model_copy(update={"engine": type(upload.engine)()}), window, services)
+        first, second = (run_upload(upload, window, services) for _ in range(2))
+        left = [path for _, path in services.stage.list_run_files() if "/events-" in path]
+
+    assert first.balance == local.balance
+    assert first.tally.count(Fate.SENT) > 200
+    assert (second.tally.count(Fate.SENT), second.tally.count(Fate.ALREADY_SENT)) == (0, first.tally.count(Fate.SENT))
+    assert set(night.counted.values()) == {1}
+    assert left == []
+
+
+def test_p25_a_worker_that_is_killed_over_a_piece_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, sandbox: Sandbox, spark: MapPieces
+) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    rows = pq.read_table(night.home / "rows/a.parquet")
+    many = pa.concat_tables([rows] * (KILLED_ROWS // len(rows)))
+    numbers = pa.array([f"K{number}" for number in range(len(many))])
+    many = many.set_column(many.schema.names.index("receipt_no"), "receipt_no", numbers)
+    pq.write_table(many, night.home / "rows/a.parquet", row_group_size=20_000)
+    killed: list[int] = []
+
+    def engine(task: PieceTask, pieces: list[Piece]) -> Iterator[PieceResult]:
+        folder = Path(task.stage) / task.run_id
+        with _in_background(lambda: _kill_workers(folder, killed)):
+            yield from spark(task, pieces)
+
+    with open_upload(night, name) as (upload, window, services):
+        on_spark = stage_window(upload, window, services, engine)
+        torn = services.stage.list_torn_files()
+        whole = stage_window(upload, window, services, None)
+
+    assert killed
+    assert torn == []  # what it had written until then went with the commit
+    assert_same(whole, on_spark)
+
+
+def _kill_workers(folder: Path, killed: list[int]) -> bool:
+    """Kill the Python processes that Spark started here, once one of them has written the beginning of a piece."""
+    if killed or not any(folder.glob("events-,*.part")):
+        return False
+    for pid in _find_workers(os.getpid()):
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+    return True
+
+
+def _find_workers(parent: int) -> Iterator[int]:
+    """Descendants of a process that are Python workers of Spark, and not the daemon that starts them."""
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                fields = (path / "stat").read_text().rpartition(")")[2].split()
+                command = (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(fields[1]) == parent:
+                inner = list(_find_workers(int(path.name)))
+                is_worker = b"pyspark" in command and b"daemon" in command and not inner
+                yield from [*inner, *([int(path.name)] if is_worker and _has_python_parent(parent) else [])]
+
+
+def _has_python_parent(pid: int) -> bool:
+    return b"daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@contextmanager
+def _in_background(step: Callable[[], object]) -> Iterator[None]:
+    """Repeat a step in a thread as long as the block lasts."""
+    done = threading.Event()
+
+    def repeat() -> None:
+        while not done.is_set():
+            step()
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_p09_no_file_that_spark_makes_holds_a_readable_value(
+    tmp_path: Path, sandbox: Sandbox, spark: MapPieces, spark_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that Spark removes at the end of a query as well: each is hard-linked while it is there.
+
+    The control is the same look at a query that exchanges rows, as nothing of ours does: it has to find them.
+    """
+    monkeypatch.setattr(stages, "PIECE_ROWS", 60)
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    with open_upload(night, name) as (upload, window, services):
+        tables = [one.batch for one in read_rows(upload, window, services)]
+        canaries = {
+            str(value).encode()
+            for table in tables
+            for column in ("email", "phone", "last_name")
+            for value in table[column].to_pylist()
+            if value and len(str(value)) >= MIN_CANARY_CHARS
+        }
+        ours = _collect_files(spark_home, tmp_path / "links", lambda: stage_window(upload, window, services, spark))
+        staged = [Path(path) for path in services.stage.list_files()]
+
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    frame = session.read.parquet(str(night.home / "rows"))  # type: ignore[union-attr]
+    control = _collect_files(spark_home, tmp_path / "control", lambda: _exchange(frame))
+
+    assert len(canaries) > 200
+    assert any(spark_home / "events" in path.parents for path in spark_home.rglob("*"))
+    assert _find_canaries([*ours, *staged, *_list_files(spark_home / "events")], canaries) == set()
+    assert _find_canaries(control, canaries)
+
+
+def _exchange(frame: Any) -> int:
+    """Rows that go through an exchange before our kind of function sees them."""
+    return len(frame.repartition(3).mapInArrow(lambda batches: batches, frame.schema).collect())
+
+
+def _collect_files(home: Path, links: Path, act: Callable[[], object]) -> list[Path]:
+    """Every file that lies below ``home`` at any time while ``act`` runs."""
+    links.mkdir()
+    seen: dict[tuple[int, int], Path] = {}
+
+    def link() -> None:
+        for path in _list_files(home / "local"):
+            try:
+                status = path.stat()
+                key = (status.st_dev, status.st_ino)
+                if key not in seen:
+                    seen[key] = links / str(len(seen))
+                    os.link(path, seen[key])
+            except OSError:  # gone meanwhile
+                continue
+
+    with _in_background(link):
+        act()
+    return [path for path in seen.values() if path.exists()]
+
+
+def _list_files(folder: Path) -> list[Path]:
+    return [Path(where) / name for where, _, names in os.walk(folder) for name in names]
+
+
+def _find_canaries(files: list[Path], canaries: set[bytes]) -> set[bytes]:
+    content = b"\n".join(path.read_bytes() for path in files if path.exists())
+    return {canary for canary in canaries if canary in content}
+
+
+def test_executors_are_looked_at_before_a_run(tmp_path: Path, spark: MapPieces, conf: dict[str, str]) -> None:
+    stage = tmp_path / "stage"
+
+    check_executors(Spark(conf=conf), None, str(stage), FileAccess())  # type: ignore[arg-type]
+    left = list(stage.rglob("*.json"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OfflineCapiError, match="cannot be used: Not a directory"):
+        check_executors(Spark(conf=conf), None, str(tmp_path / "file"), FileAccess())  # type: ignore[arg-type]
+
+    assert stage.exists()
+    assert left == []
+
+
+def test_an_error_of_an_executor_is_ours_and_quotes_nothing(
+    tmp_path: Path, sandbox: Sandbox, spark: MapPieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    given: list[tuple[PieceTask, list[Piece]]] = []
+
+    def engine(task: PieceTask, pieces: list[Piece]) -> Iterator[PieceResult]:
+        given.append((task, list(pieces)))
+        return spark(task, pieces)
+
+    with open_upload(night, name) as (upload, window, services):
+        plan_upload(upload, window, services, map_pieces=engine)
+        task, pieces = given[0]
+        with pytest.raises(InternalError, match=r"Error at offline_capi/\S+\.py:\d+") as unforeseen:
+            list(spark(replace(task, now="leo@farah.example"), pieces))  # type: ignore[arg-type]
+        rows = pq.read_table(night.home / "rows/b.parquet").drop_columns(["email"])
+        pq.write_table(rows, night.home / "rows/b.parquet")
+        with pytest.raises(SourceSchemaError, match=r"b\.parquet: columns that the upload names are missing"):
+            plan_upload(upload, window, services, map_pieces=spark)
+        monkeypatch.setattr(offline_capi, "__version__", "0.0.1")
+        with pytest.raises(ConfigError, match=r"executors have offline_capi \d\S+\.\nInstall the same version"):
+            list(spark(task, pieces))
+        assert [path for run, path in services.stage.list_run_files() if "-plan-" in run] == []
+
+    assert "farah" not in str(unforeseen.value)
+    assert unforeseen.value.__context__ is None or unforeseen.value.__suppress_context__
