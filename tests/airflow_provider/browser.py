@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, Any
 
-__all__ = ["find_browser", "look_at", "print_page", "requested"]
+__all__ = ["find_accessibility_faults", "find_browser", "look_at", "print_page", "requested"]
 
 #: Airflow's UI as far as a page sees it: its theme is a class of the outermost element, and the page a frame in it.
 _AIRFLOW = """<!doctype html><html class="{theme}"><body>{frames}
@@ -83,8 +83,44 @@ def requested(pages: Mapping[str, str], folder: Path) -> list[str]:
     return asked
 
 
-def _open(browser: str, folder: Path, url: str) -> str:
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom")
+#: Of axe's findings those that keep people from reading a page.
+_SERIOUS = ("serious", "critical")
+_AXE_RUN = """<script>{axe}</script><script>window.onload = () => axe.run().then((found) => {{
+  const text = found.violations.filter((one) => {serious}.includes(one.impact))
+    .map((one) => `${{one.id}}: ${{one.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}}`);
+  const seen = document.body.appendChild(document.createElement("pre"));
+  seen.id = "axe";
+  seen.textContent = JSON.stringify(text);
+}});</script>"""
+
+
+def find_accessibility_faults(page: str, folder: Path, *, theme: str = "light") -> list[str]:
+    """What axe finds serious or critical in a page, each with its rule and the elements."""
+    import axe_core_python
+
+    browser = find_browser()
+    assert browser is not None
+    axe = (
+        (Path(axe_core_python.__file__).parent / "axe.min.js")
+        .read_text(encoding="utf-8")
+        .replace("</script", "<\\/script")
+    )
+    head, mark, rest = page.partition("</head>")
+    text = f"{head}{_AXE_RUN.format(axe=axe, serious=json.dumps(_SERIOUS))}{mark}{rest}"
+    (folder / "axe.html").write_text(text, encoding="utf-8")
+    shown = _open(
+        browser,
+        folder,
+        (folder / "axe.html").as_uri(),
+        *(["--blink-settings=preferredColorScheme=0"] * (theme == "dark")),
+    )
+    seen = re.search(r'<pre id="axe">(.+?)</pre>', shown, re.DOTALL)
+    assert seen is not None, shown[-500:]
+    return list(json.loads(unescape(seen.group(1))))
+
+
+def _open(browser: str, folder: Path, url: str, *more: str) -> str:
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom", *more)
     command = [browser, *flags, f"--user-data-dir={folder / 'profile'}", url]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
