@@ -265,9 +265,9 @@ class _ClientBooks:
         return {currency: round(value, 2) for currency, value in sorted(sums.items())}
 
     def list_days(self) -> Iterator[page.DayLine]:
-        names = self.own_uploads | {
-            name for name, upload in self.deployment.uploads.items() if upload.client.constant == self.client
-        }
+        uploads = self.deployment.uploads.items()
+        names = self.own_uploads | {name for name, upload in uploads if upload.client.constant == self.client}
+        names = names or {name for name, upload in uploads if _may_hold(upload, self.client)}
         covered = {day for name in names for day in self.covered.get(name, ())}
         unsent: Counter[date | None] = Counter()
         for count, n in self.list_not_sent():

@@ -125,6 +125,8 @@ def describe_in_short(report: ClientReport) -> list[str]:
     lines += [f"{_count(lost, 'event')} waited too long and can no longer be sent."] if lost else []
     lines += [
         f"Only {format_share(line.share)} of the events carry {_ARTICLES[line.key]}: more of them help Meta to match."
+        if line.events
+        else f"No event carries {_ARTICLES[line.key]} yet: with it, Meta can match more of them."
         for line in report.keys
         if line.key in _ARTICLES and line.share < _FEW
     ]
@@ -233,7 +235,8 @@ def _draw(
     frame = Frame()
     sums = [sum(max(value, 0) for _, value, _ in parts(line)) for line in days]
     lows = [sum(min(value, 0) for _, value, _ in parts(line)) for line in days]
-    top, low = _round_up(max(sums)), -_round_up(-min(lows)) if min(lows) < 0 else 0.0
+    low = -_round_up(-min(lows)) if min(lows) < 0 else 0.0
+    top = _round_up(max(sums)) if max(sums) > 0 or not low else 0.0
     scale = (frame.bottom - frame.top) / (top - low)
     slot = (frame.right - frame.left) / len(days)
 
