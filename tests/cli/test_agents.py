@@ -68,6 +68,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, sandbox_server: SandboxServe
     sandbox = Sandbox(sandbox_server)
     sandbox.reset()
     night = sales_night(home, sandbox)
+    night.edit("dags/uploads/sales.yml", ("currency: currency", "currency: {column: currency, map: {EUR: EUR}}"))
     text = (home / "dags/uploads/sales.yml").read_text(encoding="utf-8")
     night.write("dags/uploads/broken.yml", text.replace("email: email", "email: mail").replace("em: email", "em: mail"))
     night.write("dags/uploads/hooked.yml", f"{text}\ntransform: shouting:shout\n")
@@ -142,14 +143,15 @@ def test_every_tool_answers_with_what_the_command_line_counts(talk: Conversation
 
 
 def test_p09_p18_no_value_of_a_row_no_digest_and_no_token_is_in_any_answer(talk: Conversation, night: Night) -> None:
-    everything = [answer.text + json.dumps(answer.value) for answer in (*talk.answers, *talk.failures)]
+    everything = [(answer.text + json.dumps(answer.value)).lower() for answer in (*talk.answers, *talk.failures)]
     stored = [event["user_data"]["em"] for event in night.sandbox.events]
     digests = {digest for one in stored for digest in (one if isinstance(one, list) else [one])}
 
     hidden = (CANARY, "Kanarisch", "example.com", "12.50", *SAMPLE_TOKENS.values(), *digests, str(night.home / "sales"))
     assert len(digests) >= 1
+    assert "Kanarisch" in night.run("rejects").out, "the command line shows it to whoever can correct it"
     assert all(word in (night.home / "sales" / "sales.csv").read_text(encoding="utf-8") for word in hidden[:4])
-    assert [(word, text) for text in everything for word in hidden if word in text] == []
+    assert [(word, text) for text in everything for word in hidden if word.lower() in text] == []
 
 
 @pytest.mark.parametrize("place", range(len(FAILING)), ids=[f"{name} {given}" for name, given, _ in FAILING])
