@@ -7,7 +7,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -23,16 +22,6 @@ from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.runtime.bugs import as_internal, contain_hooks, is_meant_to_end_us
 from offline_capi.runtime.process import set_up_process
 from offline_capi.storage.filesystem import translate_storage_errors
-
-
-class LogFormat(StrEnum):
-    """How messages on standard error are written."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-LOG_FORMAT_VARIABLE = "OFFLINE_CAPI_LOG_FORMAT"
 
 EnvironmentOption = Annotated[
     str | None, typer.Option("--environment", help=f"One of `environments` in clients.yml. Default: {VARIABLE}.")
@@ -159,20 +148,11 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[  # noqa: ARG001  its callback has printed it
+    version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
-    log_format: Annotated[
-        LogFormat,
-        typer.Option(
-            "--log-format",
-            envvar=LOG_FORMAT_VARIABLE,
-            help="How messages on standard error are written: as text, or as a JSON object a line.",
-        ),
-    ] = LogFormat.TEXT,
 ) -> None:
     """Send conversions that happened offline to Meta's Conversions API, nightly and in bulk."""
-    err.logs_json = log_format is LogFormat.JSON
 
 
 def main() -> NoReturn:

@@ -165,9 +165,6 @@ def fail(error: OfflineCapiError, code: int) -> NoReturn:
     if "--json" in sys.argv:
         problems = describe_problems(error)
         print_json({"error": type(error).__name__, "message": str(error), "problems": problems})
-    if err.logs_json:
-        err.log_line("error", visible(str(error), keep="\n"), error=type(error).__name__)
-        sys.exit(code)
     err.print(f"[bold red]{type(error).__name__}[/]: ", end="")
     err.print(str(error), markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)

@@ -80,7 +80,6 @@ def read_command(hint: str) -> tuple[str, list[str]] | None:
         hint.partition(" #")[0].partition(" > ")[0].replace("[", "").replace("]", "").replace("|", " ").split(" && ")[0]
     )
     words = words[words.index("offline-capi") + 1 :]
-    words = words[2:] if words[:1] == ["--log-format"] else words
     command: Any = get_command(app)
     path: list[str] = []
     while words and hasattr(command, "commands") and words[0] in command.commands:

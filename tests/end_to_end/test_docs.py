@@ -57,7 +57,7 @@ def commands_of(page: Path, line: str) -> Iterator[Shown]:
 
 def unknown_parts(words: tuple[str, ...]) -> list[str]:
     """Subcommands and options that the command line does not have, and arguments that are too many for it."""
-    command, rest = ROOT, list(words[2:] if words[:1] == ("--log-format",) else words)
+    command, rest = ROOT, list(words)
     while hasattr(command, "commands"):
         if not rest or rest[0] == "--help" or rest[0] in {name for one in command.params for name in one.opts}:
             return []
