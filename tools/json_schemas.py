@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FOLDER", "infer_schema", "merge_schemas", "write_schemas"]
+__all__ = ["FOLDER", "infer_schema", "merge_schemas", "name_file", "write_schemas"]
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference" / "json"
 #: Objects whose keys are names or values: of clients, days, reasons, keys of user_data.
@@ -61,10 +61,15 @@ def _list_types(schema: Mapping[str, Any]) -> list[str]:
     return schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
 
 
+def name_file(command: str) -> str:
+    """``clients list`` → ``clients-list.schema.json``, ``report --for client`` → ``report-for-client.schema.json``."""
+    return f"{command.replace('--', '').replace(' ', '-')}.schema.json"
+
+
 def write_schemas(schemas: Mapping[str, Mapping[str, Any]]) -> None:
-    """One file a command: ``clients list`` → ``clients-list.schema.json``."""
+    """One file a command."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for command, schema in schemas.items():
         head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"offline-capi {command} --json"}
         text = json.dumps({**head, **schema}, indent=2, ensure_ascii=False)
-        (FOLDER / f"{command.replace(' ', '-')}.schema.json").write_text(f"{text}\n", encoding="utf-8")
+        (FOLDER / name_file(command)).write_text(f"{text}\n", encoding="utf-8")

@@ -5,7 +5,7 @@ commands with ``app``, in the order in which ``--help`` lists them.
 """
 
 from offline_capi.cli import init, imports, uploads, audit, runs, trace  # isort: skip  # noqa: F401  the order of --help
-from offline_capi.cli import clients, quality, ledger, erase, tools, versions  # isort: skip  # noqa: F401  the same
+from offline_capi.cli import clients, quality, ledger, erase, tools, agents, versions  # isort: skip  # noqa: F401  the same
 from offline_capi.cli.app import app, main
 
 __all__ = ["app", "main"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from offline_capi.cli.shell import (
     JsonOption,
     err,
     find,
+    find_clients,
     finish,
     moment_of,
     opened,
@@ -26,11 +28,13 @@ from offline_capi.cli.shell import (
     progress,
     show,
 )
+from offline_capi.errors import UsageError
 from offline_capi.model import format_utc
 from offline_capi.storage.private_files import replace_file
 
 if TYPE_CHECKING:
     from offline_capi.ledger import RunRecord, UnconfirmedRequest
+    from offline_capi.storage.private_files import FileAccess
 
 
 @app.command()
@@ -97,17 +101,34 @@ def _print_unconfirmed_requests(run: str | None, config: Path, *, as_json: bool)
         print_doubts(doubts, now)
 
 
+class Audience(StrEnum):
+    """Whom a report is for; who runs the uploads gets it without ``--for``."""
+
+    CLIENT = "client"
+
+
 @app.command()
 def report(
     run: Annotated[str, typer.Argument(help="Run id, or 'last'.")] = "last",
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as an HTML page.")] = None,
+    pdf: Annotated[Path | None, typer.Option("--pdf", help="Print it into a PDF, where there is a browser.")] = None,
     client: Annotated[
         str | None, typer.Option(help="Of this client alone, to be given to it: nothing in it is of others.")
     ] = None,
+    audience: Annotated[
+        Audience | None,
+        typer.Option("--for", help="With --client: its last 30 days or a month, in the words of a marketer."),
+    ] = None,
+    month: Annotated[str | None, typer.Option("--month", help="With --for client: a month, such as 2026-11.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the report of a run, with what Meta counts of it once `clients quality` has asked."""
+    """Print the report of a run, with what Meta counts of it; or of a client's last 30 days, for that client."""
+    if audience is Audience.CLIENT:
+        _report_for_client(run, client, month, html, pdf, config, as_json=as_json)
+        return
+    if month is not None:
+        raise UsageError("report: --month goes with --client NAME --for client")
     from offline_capi.operations.quality import load_quality
     from offline_capi.pipeline import find_report
     from offline_capi.report import render_html
@@ -117,12 +138,52 @@ def report(
         found = found.of_client(client) if client else found
         quality = load_quality(found, services)
         access = services.deployment.platform.file_access
+    _write_pages(render_html(found, quality=quality) if html or pdf else "", html, pdf, access)
+    if as_json or not (html or pdf):
+        show(found, as_json, quality)
+
+
+def _report_for_client(
+    run: str,
+    client: str | None,
+    month: str | None,
+    html: Path | None,
+    pdf: Path | None,
+    config: Path,
+    *,
+    as_json: bool,
+) -> None:
+    from offline_capi.operations.client_report import make_client_report
+    from offline_capi.report.client_page import render_client_page
+    from offline_capi.report.client_text import print_client_report
+
+    if client is None:
+        raise UsageError("report: --for client needs --client NAME")
+    if run != "last":
+        raise UsageError("report: --for client is about a month or the last 30 days, so it takes no run")
+    with opened(config) as services:
+        find_clients(services.deployment, [client])
+        found = make_client_report(client, services, month=month)
+        access = services.deployment.platform.file_access
+    _write_pages(render_client_page(found) if html or pdf else "", html, pdf, access)
+    if as_json:
+        print_json(found.to_json())
+    elif not (html or pdf):
+        print_client_report(found, out)
+
+
+def _write_pages(page: str, html: Path | None, pdf: Path | None, access: FileAccess) -> None:
+    from offline_capi.report.pdf import print_to_pdf
+
     if html:
         with replace_file(html, access) as file:
-            file.write(render_html(found, quality=quality).encode())
+            file.write(page.encode())
         err.print(f"written: {html}")
-    if as_json or not html:
-        show(found, as_json, quality)
+    if pdf:
+        printed = print_to_pdf(page)
+        with replace_file(pdf, access) as file:
+            file.write(printed)
+        err.print(f"written: {pdf}")
 
 
 @app.command()

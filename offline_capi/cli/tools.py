@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from offline_capi.cli.app import app
 from offline_capi.cli.shell import JsonOption, out, print_indented, print_json, print_plain_json
 from offline_capi.errors import UsageError
+
+if TYPE_CHECKING:
+    from offline_capi.meta.graph.error_table import Entry
+    from offline_capi.model import ReasonText
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # Meta has negative codes
@@ -24,33 +28,39 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say what one of Meta's error codes means, and what to do."""
-    from offline_capi.meta.graph.error_table import explain as entry_of
-    from offline_capi.meta.graph.error_table import parse_code
-    from offline_capi.model import REASONS, WARNING_TEXTS
-
     said = " ".join(code)
-    numbers = parse_code(said)
-    ours = {**WARNING_TEXTS, **{reason.value: text for reason, text in REASONS.items()}}.get(said)
-    if numbers is None and ours:
+    entry, ours = find_explanation(said)
+    if ours:
         if as_json:
             print_json({"reason": said, "means": ours.what, "do": ours.fix})
         else:
             out.print(f"[bold]{said}[/]  {ours.what}", highlight=False)
             print_indented(ours.fix, mark="  what to do: ")
         return
-    if numbers is None:
+    if entry is None:
         raise UsageError(
             f'explain: "{said}" is no code of Meta and no reason of a report; write it as one does: 100/2804003, 190'
         )
-    entry = entry_of(*numbers)
     if as_json:
         print_json(entry._asdict())
     else:
-        number = "/".join(str(part) for part in numbers if part is not None)
+        number = "/".join(str(part) for part in (entry.code, entry.subcode) if part is not None)
         out.print(f"[bold]{number}[/]  {entry.means}", highlight=False)
         print_indented(entry.do, mark="  what to do: ")
         print_indented(f"{entry.action} (at fault: the {entry.scope})", mark="  what offline-capi does: ")
         print_indented(entry.source, mark="  source: ", style="dim")
+
+
+def find_explanation(said: str) -> tuple[Entry | None, ReasonText | None]:
+    """What is known of one of Meta's codes, or of a reason of ours; neither where it is none of them."""
+    from offline_capi.meta.graph.error_table import explain as entry_of
+    from offline_capi.meta.graph.error_table import parse_code
+    from offline_capi.model import REASONS, WARNING_TEXTS
+
+    numbers = parse_code(said)
+    if numbers is not None:
+        return entry_of(*numbers), None
+    return None, {**WARNING_TEXTS, **{reason.value: text for reason, text in REASONS.items()}}.get(said)
 
 
 @app.command()

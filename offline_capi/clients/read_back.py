@@ -228,6 +228,9 @@ def _read_web_scores(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "score": _parse_figure(quality.get("composite_score")),
         "keys": _parse_shares(_as_dicts(quality.get("match_key_feedback")), "identifier", "coverage"),
+        "gains": _parse_shares(
+            _as_dicts(quality.get("match_key_feedback")), "identifier", "potential_aly_acr_increase"
+        ),
         "coverage": _parse_figure(_as_dict(row.get("event_coverage")).get("percentage")),
         "deduplication": _parse_shares(
             _as_dicts(row.get("dedupe_key_feedback") or row.get("dedup_key_feedback")),

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,7 +29,8 @@ class RunRecord:
     """A run as the ledger has it; ``report`` is the JSON of its report once it has ended.
 
     A ``failed`` run may have a report too: it says with which error it failed. ``trigger`` is ``plan`` for a dry run
-    and ``test`` for a run with a test event code; neither settles a day or counts for a gate.
+    and ``test`` for a run with a test event code; neither settles a day or counts for a gate. ``covered`` is the range
+    of source time that it read for all clients, its look-back included; None for a replay or a run of some clients.
     """
 
     id: str
@@ -40,6 +41,7 @@ class RunRecord:
     ended_at: datetime | None
     status: str
     report: dict[str, Any] | None
+    covered: Window | None = None
 
     @property
     def balance(self) -> str:
@@ -207,6 +209,24 @@ class RunStore:
         ended = sa.select(run).where(run.c.upload == upload, closed)
         return self._select(ended.order_by(run.c.started_at.desc(), run.c.id.desc()).limit(limit))
 
+    def iterate_closed(self, since: datetime, uploads: Collection[str] | None = None) -> Iterator[RunRecord]:
+        """The runs that began at ``since`` or later and closed their books, oldest first; no tests and no plans.
+
+        One at a time: the reports of a month may be large.
+        """
+        closed = sa.and_(run.c.report.is_not(None), run.c.status != "failed", run.c.trigger.not_in(("test", "plan")))
+        chosen = sa.select(run.c.id).where(closed, run.c.started_at >= since.astimezone(UTC).isoformat())
+        chosen = chosen if uploads is None else chosen.where(run.c.upload.in_(uploads))
+        for (run_id,) in self._database.read(chosen.order_by(run.c.started_at, run.c.id)):
+            yield self.get(run_id)
+
+    def find_first_start(self, uploads: Collection[str] | None = None) -> datetime | None:
+        """When the oldest run began that is still known."""
+        chosen = sa.select(sa.func.min(run.c.started_at)).where(run.c.trigger.not_in(("test", "plan")))
+        chosen = chosen if uploads is None else chosen.where(run.c.upload.in_(uploads))
+        ((oldest,),) = self._database.read(chosen)
+        return datetime.fromisoformat(oldest) if oldest else None
+
     def list_unfinished(self) -> list[RunRecord]:
         """Runs that are under way, and those that were killed."""
         return self._select(sa.select(run).where(run.c.ended_at.is_(None)))
@@ -222,16 +242,20 @@ class RunStore:
         return {name for (name,) in self._database.read(chosen)}
 
     def _select(self, statement: Any) -> list[RunRecord]:
-        return [
-            RunRecord(
-                id=row.id,
-                upload=row.upload,
-                window=Window.from_json({"since": row.since, "until": row.until, "zone": row.zone}),
-                trigger=row.trigger,
-                started_at=datetime.fromisoformat(row.started_at),
-                ended_at=datetime.fromisoformat(row.ended_at) if row.ended_at else None,
-                status=row.status,
-                report=json.loads(row.report) if row.report else None,
-            )
-            for row in self._database.read(statement)
-        ]
+        return [_read_record(row) for row in self._database.read(statement)]
+
+
+def _read_record(row: Any) -> RunRecord:
+    window = Window.from_json({"since": row.since, "until": row.until, "zone": row.zone})
+    covered_since = datetime.fromisoformat(row.covered_since) if row.covered_since else None
+    return RunRecord(
+        id=row.id,
+        upload=row.upload,
+        window=window,
+        trigger=row.trigger,
+        started_at=datetime.fromisoformat(row.started_at),
+        ended_at=datetime.fromisoformat(row.ended_at) if row.ended_at else None,
+        status=row.status,
+        report=json.loads(row.report) if row.report else None,
+        covered=Window(covered_since, window.until) if covered_since else None,
+    )

@@ -45,6 +45,7 @@ from offline_capi.model.tally import (
     ReadBack,
     SentEvents,
     Tally,
+    ValueCell,
     read_sent_events,
 )
 from offline_capi.model.window import Window, convert_to_zone, find_yesterday, format_utc, start_of_day
@@ -89,6 +90,7 @@ __all__ = [
     "SourceRows",
     "Tally",
     "UploadDay",
+    "ValueCell",
     "WantedRows",
     "Window",
     "convert_to_zone",

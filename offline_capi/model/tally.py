@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 from offline_capi.model.fates import Fate
 from offline_capi.model.recipients import get_client_name
 
-__all__ = ["TRAFFIC", "AbsentFile", "Count", "GateFinding", "ReadBack", "SentEvents", "Tally", "read_sent_events"]
+__all__ = [
+    "TRAFFIC",
+    "AbsentFile",
+    "Count",
+    "GateFinding",
+    "ReadBack",
+    "SentEvents",
+    "Tally",
+    "ValueCell",
+    "read_sent_events",
+]
 
 
 class Count(NamedTuple):
@@ -30,6 +40,16 @@ class SentEvents(NamedTuple):
     client: str
     pixel: str
     event_name: str
+    day: date
+
+
+class ValueCell(NamedTuple):
+    """Events sent to one recipient that share a name, a currency and a day; ``day`` is that of the books, in the
+    upload's zone. ``currency`` is empty for events without a value."""
+
+    client: str
+    event_name: str
+    currency: str
     day: date
 
 
@@ -99,7 +119,8 @@ class Tally:
     pixel as well, by recipient; ``traffic`` requests, tries and accepted bytes by recipient. ``absent`` are the files
     of the window that were not there. ``sent_value`` is what the events sent are worth, by client and currency, and
     ``newest_sent`` the time of the newest of them by client, in seconds since the epoch. ``sendable_of`` and
-    ``keys_of`` are ``sendable`` and ``keys`` by client, copies for further pixels included.
+    ``keys_of`` are ``sendable`` and ``keys`` by client, copies for further pixels included. ``sent_cells`` has the
+    number of the events sent and what they are worth, by recipient, event name, currency and day.
     """
 
     read: int = 0
@@ -138,6 +159,12 @@ class Tally:
     keys_of: dict[tuple[str, str], int] = field(default_factory=dict)
     #: What the checks of ``expect`` count, by label and client ("" for nobody's): see ``ExpectationCount``.
     expected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    sent_cells: dict[ValueCell, tuple[int, float]] = field(default_factory=dict)
+
+    def add_sent(self, cell: ValueCell, events: int, value: float) -> None:
+        """Count events of a cell, in addition to those counted before."""
+        before, worth = self.sent_cells.get(cell, (0, 0.0))
+        self.sent_cells[cell] = (before + events, worth + value)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -183,6 +210,7 @@ class Tally:
             self.sendable_of + other.sendable_of,
             {key: self.keys_of.get(key, 0) + other.keys_of.get(key, 0) for key in (*self.keys_of, *other.keys_of)},
             self.expected + other.expected,
+            _add_cells(self.sent_cells, other.sent_cells),
         )
 
     @property
@@ -220,6 +248,7 @@ class Tally:
             newest_sent={name: at for name, at in self.newest_sent.items() if name == client},
             sendable=self.sendable_of[client],
             keys={key: n for (name, key), n in self.keys_of.items() if name == client},
+            sent_cells={cell: sums for cell, sums in self.sent_cells.items() if cell.client in names},
         )
 
     @property
@@ -293,6 +322,10 @@ class Tally:
             "sendable_of": dict(sorted(self.sendable_of.items())),
             "keys_of": [[*key, n] for key, n in self.keys_of.items()],
             "expected": [[*key, n] for key, n in sorted(self.expected.items())],
+            "sent_cells": [
+                [*cell[:3], cell.day.isoformat(), events, round(value, 2)]
+                for cell, (events, value) in sorted(self.sent_cells.items())
+            ],
         }
 
     @classmethod
@@ -333,11 +366,23 @@ class Tally:
             sendable_of=Counter(data.get("sendable_of", {})),
             keys_of={(client, key): n for client, key, n in data.get("keys_of", ())},
             expected=Counter({(label, client): n for label, client, n in data.get("expected", ())}),
+            sent_cells={
+                ValueCell(client, name, currency, date.fromisoformat(day)): (events, value)
+                for client, name, currency, day, events, value in data.get("sent_cells", ())
+            },
         )
 
     @classmethod
     def total(cls, parts: Iterable[Tally]) -> Tally:
         return sum(parts, cls())
+
+
+def _add_cells(
+    one: Mapping[ValueCell, tuple[int, float]], other: Mapping[ValueCell, tuple[int, float]]
+) -> dict[ValueCell, tuple[int, float]]:
+    none = (0, 0.0)
+    pairs = ((cell, one.get(cell, none), other.get(cell, none)) for cell in dict.fromkeys((*one, *other)))
+    return {cell: (ours[0] + theirs[0], ours[1] + theirs[1]) for cell, ours, theirs in pairs}
 
 
 def read_sent_events(tally: Mapping[str, Any]) -> Counter[SentEvents]:

@@ -23,6 +23,7 @@ from offline_capi.model import (
     Rejections,
     SentEvents,
     Tally,
+    ValueCell,
 )
 from offline_capi.model.recipients import get_client_name
 
@@ -154,9 +155,11 @@ class Books:
     def _enter_sent_value(self, events: EventBatch) -> None:
         """What events that were sent are worth, and how recent they are."""
         sent_value, newest_sent = self.tally.sent_value, self.tally.newest_sent
-        for recipient, currency, amount in _values(events):
-            whose = get_client_name(recipient), currency
-            sent_value[whose] = sent_value.get(whose, 0.0) + amount
+        for cell, number, amount in _cells(events):
+            self.tally.add_sent(cell, number, amount)
+            if cell.currency:
+                whose = get_client_name(cell.client), cell.currency
+                sent_value[whose] = sent_value.get(whose, 0.0) + amount
         times = _numbers(events, "event_time", np.int64)
         for client, chosen in _split_by_client(events).items():
             newest = int((times if chosen is None else times[chosen]).max())
@@ -282,6 +285,22 @@ def _values(events: EventBatch) -> Iterator[tuple[str, str, float]]:
     amounts = pa.table([events.table.column(name) for name in (*names, "value")], names=[*names, "value"])
     sums = amounts.drop_null().group_by(names).aggregate([("value", "sum")])
     yield from zip(*(sums.column(name).to_pylist() for name in (*names, "value_sum")), strict=True)
+
+
+def _cells(events: EventBatch) -> Iterator[tuple[ValueCell, int, float]]:
+    """How many events there are, and what they are worth, by recipient, name, currency and day.
+
+    An event with a value and no currency, or the other way round, is one without a value.
+    """
+    names = ["client", "event_name", "currency", "day"]
+    columns = [events.table.column(name) for name in (*names, "value")]
+    worth = pc.is_valid(columns[-1])
+    columns[2] = pc.if_else(worth, columns[2], pa.scalar(None, pa.string())).fill_null("")
+    grouped = pa.table(columns, names=[*names, "value"]).group_by(names)
+    sums = grouped.aggregate([("value", "sum"), ([], "count_all")])
+    found = (sums.column(name).to_pylist() for name in (*names, "count_all", "value_sum"))
+    for client, event_name, currency, day, number, amount in zip(*found, strict=True):
+        yield ValueCell(client, event_name, currency, day), number, (amount or 0.0) if currency else 0.0
 
 
 def _groups(table: pa.RecordBatch, keys: list[str]) -> Iterable[tuple[Any, ...]]:

@@ -65,13 +65,17 @@ class UploadLine:
 
 @dataclass(frozen=True, slots=True)
 class ScoreLine:
-    """How well Meta matches an event name, of 10; ``kind`` is web or offline, ``keys`` the per cent that carry each."""
+    """How well Meta matches an event name, of 10; ``kind`` is web or offline, ``keys`` the per cent that carry each.
+
+    ``gains`` are Meta's estimates of what more of a key would bring, in per cent; it gives them for web events alone.
+    """
 
     client: str
     kind: str
     event_name: str
     score: float | None
     keys: Mapping[str, float | None]
+    gains: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def low(self) -> bool:
@@ -254,7 +258,7 @@ def _scores(told: list[ReadBack]) -> Iterator[ScoreLine]:
     for kind in LEAST_SCORE:
         for one in _newest(told, kind):
             for name, scores in sorted(one.figures.items()):
-                yield ScoreLine(one.client, kind, name, scores["score"], scores["keys"])
+                yield ScoreLine(one.client, kind, name, scores["score"], scores["keys"], scores.get("gains", {}))
 
 
 def _checks(told: list[ReadBack]) -> Iterator[CheckLine]:

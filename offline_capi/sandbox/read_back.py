@@ -127,7 +127,14 @@ def _score(shares: Mapping[str, float]) -> float:
 
 
 def _web(name: str, events: int, shares: Mapping[str, float]) -> dict[str, Any]:
-    keys = [{"identifier": key, "coverage": {"percentage": share}} for key, share in shares.items()]
+    keys = [
+        {
+            "identifier": key,
+            "coverage": {"percentage": share},
+            "potential_aly_acr_increase": {"percentage": round((100 - share) / 10, 1)},
+        }
+        for key, share in shares.items()
+    ]
     few = [{"name": "Few match keys", "percentage": 100, "affected_event_count": events, "total_event_count": events}]
     return {
         "event_name": name,

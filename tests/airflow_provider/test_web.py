@@ -312,6 +312,24 @@ def test_p09_clients_stand_as_the_last_look_found_them_and_no_token_is_shown(his
     assert not any(secret in page for secret in SAMPLE_TOKENS.values())
 
 
+def test_p18_the_report_for_a_client_is_linked_and_counts_what_its_reader_may_see(local: History, today: date):
+    day = today - timedelta(days=1)
+    for upload, rows in {"store_purchases": 7, "credit_approvals": 9}.items():
+        sent = Counter({Count(Fate.SENT, "corner_shop", day): rows})
+        local.run(upload, day, read=rows, fates=sent, read_of=Counter(corner_shop=rows), sendable=rows)
+    page, viewer = f"{ROOT}/clients/corner_shop", "viewer of store_purchases"
+
+    paths = (f"{ROOT}/clients", page, f"{ROOT}/clients/acme_bank", f"{page}?month=May")
+    (_, clients), (_, seen), hidden, wrong = local.night.airflow.pages(local.environment, *paths, user=viewer)
+
+    assert 'href="clients/corner_shop"' in clients
+    assert "7 of 7 records were delivered" in seen
+    assert "store_purchases" not in seen
+    assert "16 of 16 records were delivered" in local.page(page)
+    assert (hidden[0], wrong[0]) == (404, 400)
+    assert "is no month" in wrong[1]
+
+
 # ---------------------------------------------------------------------------------------------- key coverage
 
 

@@ -32,6 +32,7 @@ _PLACEHOLDER = re.compile(r"\{[^{}]*\}|<[^<>]*>")
 _PARSED_ONLY = {
     "sandbox",
     "demo",
+    "mcp",
     "init",
     "import",
     "ddl",
@@ -92,9 +93,14 @@ def read_command(hint: str) -> tuple[str, list[str]] | None:
     while words and hasattr(command, "commands") and words[0] in command.commands:
         command = command.commands[words[0]]
         path.append(words.pop(0))
-    assert path or words[:1] in (["--version"], ["--help"], ["-h"], ["--install-completion"], []), (
-        f"no command {words[:1]}"
-    )
+    assert path or words[:1] in (
+        ["--version"],
+        ["--help"],
+        ["-h"],
+        ["--install-completion"],
+        ["--show-completion"],
+        [],
+    ), f"no command {words[:1]}"
     if hasattr(command, "commands"):
         return None
     takes = [one.name for one in command.params if one.param_type_name == "argument"]
@@ -174,7 +180,7 @@ def list_runs() -> list[tuple[str, ...]]:
         words += [_OURS.get(one.name, "190") for one in needed]
         if any(one.required and one.nargs != 1 for one in places) and len(words) == 0:
             words.append("190")
-        if {"--environment", "--test-event-code"} & set(words) or (path == "trace" and not words):
+        if {"--environment", "--test-event-code", "--pdf"} & set(words) or (path == "trace" and not words):
             continue
         if "--days" in words:
             words = ["sales" if word == "last" else word for word in words]

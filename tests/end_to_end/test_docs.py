@@ -59,7 +59,7 @@ def unknown_parts(words: tuple[str, ...]) -> list[str]:
     """Subcommands and options that the command line does not have, and arguments that are too many for it."""
     command, rest = ROOT, list(words)
     while hasattr(command, "commands"):
-        if not rest or rest[0] == "--help":
+        if not rest or rest[0] == "--help" or rest[0] in {name for one in command.params for name in one.opts}:
             return []
         name = rest.pop(0)
         if name not in command.commands:

@@ -110,7 +110,7 @@ def test_the_program_for_platforms_runs(session: str, home: Path, environ: dict[
     """In the folder that the tutorial made, with nothing to reach: everything was sent."""
     assert "3 read = 3 already sent" in session
     (program,) = blocks_of("how-to/embed.md", "python")
-    program += "\nprint(sorted(for_client['rows']))"
+    program += "\nprint(sorted(for_client['rows']), figures['sent'], page.count('<svg'), page.count('corner'))"
     settings = {
         "OFFLINE_CAPI_LEDGER": "sqlite:///rehearsal.db",
         "OFFLINE_CAPI_GRAPH_URL": "http://127.0.0.1:9",
@@ -129,6 +129,7 @@ def test_the_program_for_platforms_runs(session: str, home: Path, environ: dict[
 
     assert done.returncode == 0, done.stderr
     assert "'already_sent', 'deferred', 'expired', 'invalid', 'read', 'rejected_by_meta', 'sent'" in done.stdout
+    assert "] 3 2 0" in done.stdout, "all events of the tutorial, by number and by value"
 
 
 def test_the_program_that_hashes_a_frame_runs(environ: dict[str, str]):

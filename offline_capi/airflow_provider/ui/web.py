@@ -103,6 +103,27 @@ def show_clients(user: GetUserDep) -> str:
     return _render_page("clients", "Clients", overviews=found)
 
 
+@app.get("/clients/{client}", response_class=HTMLResponse)
+def show_client_report(client: str, user: GetUserDep, month: str | None = None) -> str:
+    """The page for a client of the uploads that this user may see, counted from those uploads alone."""
+    from offline_capi.errors import UsageError
+    from offline_capi.operations.client_report import make_client_report
+    from offline_capi.pipeline import Services
+    from offline_capi.report.client_page import render_client_page
+
+    with _open_ledger(whole=True) as (deployment, secrets, ledger):
+        seen = _Visibility(user)
+        if client not in _list_visible_recipients(seen, deployment, ledger):
+            raise HTTPException(404, "no such client of an upload whose DAG you may see")
+        names = {*deployment.uploads, *ledger.runs.list_uploads()}
+        visible = {name for name in names if seen.upload(name)}
+        try:
+            report = make_client_report(client, Services(deployment, secrets, ledger), month=month, uploads=visible)
+        except UsageError as error:
+            raise HTTPException(400, str(error)) from None
+    return render_client_page(report, head=_load_templates().get_template("frame.html.j2").render())
+
+
 @app.get("/coverage", response_class=HTMLResponse)
 def show_coverage(user: GetUserDep, upload: str = "", after: str = "") -> str:
     """Key coverage by day: of one upload, or of those whose names come after ``after``."""

@@ -1,0 +1,187 @@
+"""The client's page: without outside address or script, readable by everybody, on a desk, a telephone and paper."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from offline_capi.cli import app
+from offline_capi.errors import UsageError
+from offline_capi.ledger import Ledger, save_read_back
+from offline_capi.model import Fate, ReadBack, Reason, Tally
+from offline_capi.report.client_page import format_name, format_share, render_client_page
+from offline_capi.report.client_report import ClientReport
+from offline_capi.report.client_words import FATE_WORDS
+from offline_capi.report.pdf import print_to_pdf
+from tests.airflow_provider.browser import find_accessibility_faults, find_browser, look_at
+from tests.support.past import NOW, PIXELS, Past, books
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> ClientReport:
+    """A month with everything that a page can show."""
+    past = Past(tmp_path_factory.mktemp("full"))
+    for n in range(30):
+        day = date(2026, 10, 30) + timedelta(days=n)
+        if n not in (11, 12):
+            past.run(make_day(day, n), day)
+    told = {
+        "received": {"Purchase": 130, "Lead": 24},
+        "offline": {"Purchase": {"score": 7.4, "keys": {"em": 62.0}, "parts": {}}},
+        "web": {"Lead": {"score": 6.4, "keys": {"em": 62.0}, "gains": {"em": 4.0}}},
+        "checks": {
+            "x": {"title": "Events without an address", "result": "failed", "action_uri": "https://meta.example"}
+        },
+    }
+    with Ledger(past.url) as ledger:
+        day = date(2026, 11, 28)
+        figures = [ReadBack("nordic_outlet", PIXELS["nordic_outlet"], kind, day, of, NOW) for kind, of in told.items()]
+        save_read_back(ledger, figures, now=NOW)
+    return past.report()
+
+
+def make_day(day: date, n: int) -> Tally:
+    sent = 60 + 7 * n % 40
+    unsent = {fate: {reason: 1 + n % 3} for fate, reason in zip(("invalid", "deferred"), Reason, strict=False)}
+    unsent |= {"suppressed": 4, "unconfirmed": {"lost_answer": 1}, "rejected_by_meta": {"100/2804019": 1}}
+    unsent |= {"expired": {"too_old": 2}}
+    money, keys = {"EUR": 34.5 * sent, "SEK": -10.0 * sent}, {"em": sent // 2, "fbc": sent, "client_user_agent": 3}
+    return books(day, sent, values=money, keys=keys, **unsent) + books(day, 9, name="Lead")  # type: ignore[arg-type]
+
+
+def in_browser() -> None:
+    if find_browser() is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here: apt-get install chromium")
+
+
+def test_it_needs_nothing_from_elsewhere_and_has_no_script(full: ClientReport) -> None:
+    page = render_client_page(full)
+
+    assert re.findall(r"https?:|//\w|<script|<link|<img|@import|url\(", page) == []
+    assert "default-src 'none'" in page
+
+
+def test_every_picture_has_a_title_a_description_and_a_table(full: ClientReport) -> None:
+    page = render_client_page(full)
+
+    pictures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(pictures) == 3
+    assert all(re.search(r"<title id=.+</title>\s*<desc id=.+</desc>", picture) for picture in pictures)
+    rows = re.findall(r'<tr><th scope="row">(.+?)</th>', page[page.index("Events and value by day") :])
+    assert rows[:2] == ["28 Nov", "27 Nov"]
+    assert rows[29] == "30 Oct"
+    assert page.count(">not processed</td>") == 2
+
+
+def test_every_fate_stands_on_it_with_its_number(full: ClientReport) -> None:
+    page = render_client_page(full)
+
+    assert set(full.not_sent) == set(Fate) - {Fate.SENT, Fate.ALREADY_SENT}
+    assert all(
+        re.search(rf"</i>{n:,}</dt><dd>{re.escape(FATE_WORDS[fate]).replace(chr(39), '&#39;')}</dd>", page)
+        for fate, n in {Fate.SENT: full.sent, **full.not_sent}.items()
+    )
+    assert f"</i>{full.records:,}</dt><dd>records in all" in page
+
+
+def test_an_evil_name_of_an_event_is_text(tmp_path: Path) -> None:
+    past, day = Past(tmp_path), date(2026, 11, 20)
+    past.run(books(day, 1, name="<script>alert(1)</script>\u202e"), day)
+
+    page = render_client_page(past.report())
+
+    assert "&lt;script&gt;alert(1)" in page
+    assert not any(text in page for text in ("<script", "\u202e"))
+
+
+def test_axe_finds_nothing_serious(full: ClientReport, tmp_path: Path) -> None:
+    in_browser()
+    empty = Past(tmp_path / "empty").report()
+
+    seen = [(full, "light"), (full, "dark"), (empty, "light")]
+    faults = [
+        find_accessibility_faults(render_client_page(report, head=HEAD), tmp_path, theme=theme)
+        for report, theme in seen
+    ]
+
+    assert faults == [[], [], []]
+
+
+HEAD = "<!-- into which axe is put -->"
+
+
+def test_axe_is_really_asked(tmp_path: Path) -> None:
+    in_browser()
+
+    found = find_accessibility_faults(f'<html><head>{HEAD}</head><body><img src=""></body></html>', tmp_path)
+
+    assert any("image-alt" in fault for fault in found)
+
+
+def test_it_fits_on_a_telephone(full: ClientReport, tmp_path: Path) -> None:
+    in_browser()
+
+    seen = look_at({"client": render_client_page(full)}, tmp_path, theme="light", width=390)["client"]
+
+    assert (seen["too_wide"], seen["loaded"], seen["outside"]) == (False, [], [])
+    assert min(seen["plots"]) > 300
+
+
+def test_the_pdf_has_a4_pages_with_the_words_of_the_page(full: ClientReport, tmp_path: Path) -> None:
+    in_browser()
+    target = tmp_path / "page.pdf"
+
+    target.write_bytes(print_to_pdf(render_client_page(full)))
+
+    info = subprocess.run(["pdfinfo", str(target)], capture_output=True, text=True, check=False).stdout
+    data = target.read_bytes()
+    assert data.startswith(b"%PDF-")
+    boxes = {tuple(round(float(n)) for n in box.split()) for box in re.findall(rb"/MediaBox ?\[([^\]]+)\]", data)}
+    assert boxes in ({(0, 0, 595, 842)}, {(0, 0, 596, 842)}, {(0, 0, 594, 841)}), info
+
+
+def test_without_a_browser_one_sentence_says_to_print_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(UsageError, match="Write the page with --html FILE, open it in any browser and print it"):
+        print_to_pdf("<p>x")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--for", "client"], "--for client needs --client NAME"),
+        (["--month", "2026-11"], "--month goes with --client NAME --for client"),
+        (["some-run", "--for", "client", "--client", "nordic_outlet"], "so it takes no run"),
+        (["--for", "client", "--client", "nordic_outle"], 'did you mean "nordic_outlet"'),
+    ],
+)
+def test_options_that_do_not_fit_together_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], words: str
+) -> None:
+    past = Past(tmp_path)
+    for name, value in past.environment.items():
+        monkeypatch.setenv(name, value)
+
+    done = CliRunner().invoke(app, ["report", *options, "--config", str(past.home / "dags")])
+
+    assert isinstance(done.exception, UsageError)
+    assert words in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0, "0 %"), (0.001, "1 %"), (0.5, "50 %"), (0.9999, "99 %"), (1, "100 %")]
+)
+def test_100_per_cent_are_all_and_0_none(share: float, words: str) -> None:
+    assert format_share(share) == words
+
+
+@pytest.mark.parametrize(("name", "shown"), [("nordic_outlet", "Nordic Outlet"), ("H_and_M", "H and M")])
+def test_a_client_has_a_name_that_people_read(name: str, shown: str) -> None:
+    assert format_name(name) == shown
