@@ -22,6 +22,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "offline-capi upload sales --dry-run",
     ),
     "coverage": ("offline-capi coverage sales --since yesterday",),
+    "lineage": ("offline-capi lineage sales", "offline-capi lineage sales --json"),
     "settle": ("offline-capi settle sales",),
     "status": ("offline-capi status", "offline-capi status --days sales"),
     "report": ("offline-capi report last", "offline-capi report last --html report.html"),
