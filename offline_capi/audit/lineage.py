@@ -117,7 +117,10 @@ class UploadLineage:
             | {"outputFacets": {"outputStatistics": {**statistics, "rowCount": sent.get(output.client, 0)}}}
             for output in self.outputs
         ]
-        window = {"nominalStartTime": report.window.since.isoformat(), "nominalEndTime": report.window.until.isoformat()}
+        window = {
+            "nominalStartTime": report.window.since.isoformat(),
+            "nominalEndTime": report.window.until.isoformat(),
+        }
         return {
             **self.make_job_event(report.ended_at),
             "schemaURL": f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent",

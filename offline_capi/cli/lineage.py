@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,6 @@ from offline_capi.cli.app import app
 from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
     ConfigOption,
-    JsonOption,
     UploadArgument,
     environment_secrets,
     find,
@@ -21,6 +21,7 @@ from offline_capi.cli.shell import (
     opened,
     out,
     print_plain_json,
+    print_warnings,
 )
 from offline_capi.errors import UsageError
 
@@ -34,7 +35,9 @@ MAX_CLIENTS_NAMED = 5
 @app.command()
 def lineage(
     upload: UploadArgument,
-    run: Annotated[str | None, typer.Option(help="With what this run counted: its id, or 'last' for any upload.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="With what this run counted: its id, or 'last' for any upload.")
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: Annotated[bool, typer.Option("--json", help="Print an event of OpenLineage.")] = False,
 ) -> None:
@@ -86,6 +89,9 @@ def print_lineage(traced: UploadLineage) -> None:
     out.print(f"Lineage of {traced.upload}", highlight=False, markup=False)
     for table in shown_tables(*tables):
         out.print(table)
+    if any("?query=" in one.name for one in traced.inputs) and find_spec("sqlglot") is None:
+        out.print()
+        print_warnings(["tables and columns of queries are not named: pip install 'offline-capi[lineage]'"])
 
 
 def _describe(inputs: Iterable[FieldInput], numbers: dict[Dataset, str]) -> tuple[str, str]:

@@ -112,24 +112,25 @@ class _Tracer:
 
     def _trace_union(self, scope: Scope, name: str, depth: int) -> tuple[Origin, ...] | None:
         """A column has the name of the first branch, and its place in all of them."""
-        branches = scope.set_operation_scopes
-        names = [one.casefold() for one in branches[0].expression.named_selects]
-        if any(branch.expression.is_star for branch in branches):
+        from sqlglot import exp
+
+        branches = list(_list_branches(scope))
+        selected = [one.expression.selects for one in branches if isinstance(one.expression, exp.Select)]
+        if len(selected) < len(branches) or any(one.is_star for selects in selected for one in selects):
             return None
+        names = [one.alias_or_name.casefold() for one in selected[0]]
         if names.count(name.casefold()) != 1:
             return None
-        place, found = names.index(name.casefold()), []
-        for branch in branches:
-            selects = branch.expression.named_selects
-            origins = self.trace_output(branch, selects[place], depth + 1) if place < len(selects) else None
+        place, found = names.index(name.casefold()), list[Origin]()
+        for branch, selects in zip(branches, selected, strict=True):
+            certain = place < len(selects)
+            origins = self._trace_expression(branch, selects[place].unalias(), depth + 1) if certain else None
             if origins is None:
                 return None
             found += origins
         return tuple(dict.fromkeys(found))
 
-    def _trace_star(
-        self, scope: Scope, stars: Sequence[exp.Expression], name: str, depth: int
-    ) -> tuple[Origin, ...] | None:
+    def _trace_star(self, scope: Scope, stars: Sequence[exp.Expr], name: str, depth: int) -> tuple[Origin, ...] | None:
         """Of ``*`` and ``table.*``, where only one source can have the column."""
         from sqlglot import exp
 
@@ -141,7 +142,7 @@ class _Tracer:
         table = stars[0].table if isinstance(stars[0], exp.Column) else ""
         return self._trace_column(scope, exp.column(name, table=table or None), depth)
 
-    def _trace_expression(self, scope: Scope, selected: exp.Expression, depth: int) -> tuple[Origin, ...] | None:
+    def _trace_expression(self, scope: Scope, selected: exp.Expr, depth: int) -> tuple[Origin, ...] | None:
         from sqlglot import exp
 
         if selected.find(exp.Query) is not None:  # a subquery has columns of its own, and of this one
@@ -152,7 +153,7 @@ class _Tracer:
         elif selected.find(exp.AggFunc) is not None and selected.find(exp.Window) is None:
             use = "AGGREGATION"
         found: list[Origin] = []
-        for column in selected.find_all(exp.Column):
+        for column in selected.find_all(exp.Column, bfs=False):
             origins = self._trace_column(scope, column, depth)
             if origins is None:
                 return None
@@ -167,7 +168,11 @@ class _Tracer:
         if column.table:
             source = sources.get(column.table)
         else:  # a subquery may take it from outside
-            source = next(iter(sources.values())) if len(sources) == 1 and not (scope.is_subquery or scope.can_be_correlated) else None
+            source = (
+                next(iter(sources.values()))
+                if len(sources) == 1 and not (scope.is_subquery or scope.can_be_correlated)
+                else None
+            )
         if isinstance(source, Scope):
             return self.trace_output(source, column.name, depth + 1)
         if isinstance(source, exp.Table) and (table := _name_table(source)) and not source.args.get("pivots"):
@@ -182,7 +187,7 @@ class _Tracer:
             select = scope.expression
             if not isinstance(select, exp.Select):
                 continue
-            clauses: list[tuple[IndirectUse, exp.Expression | None]] = [
+            clauses: list[tuple[IndirectUse, exp.Expr | None]] = [
                 ("FILTER", select.args.get("where")),
                 ("FILTER", select.args.get("having")),
                 ("FILTER", select.args.get("qualify")),
@@ -192,11 +197,20 @@ class _Tracer:
             for use, clause in clauses:
                 if clause is None:
                     continue
-                for column in clause.find_all(exp.Column):
+                for column in clause.find_all(exp.Column, bfs=False):
                     if column.find_ancestor(exp.Query) is not select:
                         continue
                     for origin in self._trace_column(scope, column, 0) or ():
                         yield origin._replace(use=use)
+
+
+def _list_branches(scope: Scope) -> Iterator[Scope]:
+    """The SELECTs of a union, from its first; of one in brackets, too."""
+    if scope.set_operation_scopes:
+        for branch in scope.set_operation_scopes:
+            yield from _list_branches(branch)
+    else:
+        yield scope
 
 
 def _combine(inner: DirectUse | IndirectUse, outer: DirectUse) -> DirectUse | IndirectUse:
