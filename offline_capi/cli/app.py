@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -16,10 +17,11 @@ from typer.core import TyperCommand, TyperGroup
 
 from offline_capi import __version__
 from offline_capi.cli.help_text import ROOT_EPILOG, write_epilog
-from offline_capi.cli.shell import err, fail, out
+from offline_capi.cli.shell import announce, fail, out
 from offline_capi.config.environments import VARIABLE
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.runtime.bugs import as_internal, contain_hooks, is_meant_to_end_us
+from offline_capi.runtime.json_log import start_json_log
 from offline_capi.runtime.process import set_up_process
 from offline_capi.storage.filesystem import translate_storage_errors
 
@@ -104,7 +106,7 @@ def _end_interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments, **options)
         except KeyboardInterrupt:
-            err.print(INTERRUPTED, highlight=False)
+            announce(INTERRUPTED, level="warning")
             sys.exit(130)
 
     return command
@@ -140,6 +142,13 @@ app = CommandApp(
 )
 
 
+class LogFormat(StrEnum):
+    """How standard error is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
@@ -148,11 +157,22 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  its callback has acted
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            "--log-format",
+            envvar="OFFLINE_CAPI_LOG_FORMAT",
+            show_envvar=False,
+            help="json: standard error is one JSON object a line. Stands before the command.",
+        ),
+    ] = LogFormat.TEXT,
 ) -> None:
     """Send conversions that happened offline to Meta's Conversions API, nightly and in bulk."""
+    if log_format is LogFormat.JSON:
+        start_json_log()
 
 
 def main() -> NoReturn:
@@ -167,7 +187,7 @@ def main() -> NoReturn:
     except OfflineCapiError as error:
         fail(error, 1)
     except KeyboardInterrupt:
-        err.print(INTERRUPTED, highlight=False)
+        announce(INTERRUPTED, level="warning")
         sys.exit(130)
     except BaseException as error:
         if is_meant_to_end_us(error):

@@ -45,6 +45,7 @@ _VARIABLES: Mapping[str, str] = {
     "OFFLINE_CAPI_GRAPH_URL": "where Meta's API is, such as the sandbox",
     "OFFLINE_CAPI_CONN_NAME": "URL of the database connection NAME",
     "OFFLINE_CAPI_ENVIRONMENT": "one of environments in clients.yml",
+    "OFFLINE_CAPI_LOG_FORMAT": "json: standard error as JSON, as with --log-format json",
     "OFFLINE_CAPI_TRACEBACK": "1 prints whole tracebacks, which may show values of rows",
 }
 _CODES: Mapping[str, str] = {

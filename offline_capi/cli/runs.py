@@ -14,7 +14,7 @@ from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
-    err,
+    announce,
     find,
     finish,
     moment_of,
@@ -119,7 +119,7 @@ def report(
     if html:
         with replace_file(html, access) as file:
             file.write(render_html(found, quality=quality).encode())
-        err.print(f"written: {html}")
+        announce(f"written: {html}")
     if as_json or not html:
         show(found, as_json, quality)
 
