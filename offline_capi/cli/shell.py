@@ -180,7 +180,8 @@ def progress(name: str, *, quiet: bool, total: int | None = None) -> Iterator[Ca
     from offline_capi.report import show_progress
 
     def say(sentence: str, **counts: float) -> None:
-        announce(sentence, upload=name, **counts)
+        fields: dict[str, Any] = {"upload": name, **counts}
+        announce(sentence, **fields)
 
     with show_progress(name, err, say, quiet=quiet, total=total) as on_progress:
         yield on_progress
