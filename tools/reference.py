@@ -159,7 +159,7 @@ def _render_error(code: int, subcode: int | None) -> str:
 def render_metrics() -> str:
     """The metrics, by the calls that send them."""
     rows = []
-    for name, kind in sorted(_metric_calls()):
+    for name, kind in sorted(list_metric_calls()):
         if name == "offline_capi.events.":
             rows += [[f"`{name}{fate}`", kind, METRICS[name]] for fate in Fate]
         else:
@@ -186,7 +186,7 @@ METRICS = {
 }
 
 
-def _metric_calls() -> set[tuple[str, str]]:
+def list_metric_calls() -> set[tuple[str, str]]:
     tree = ast.parse((ROOT / "offline_capi/airflow_provider/observability/metrics.py").read_text("utf-8"))
     kinds = {"incr": "counter", "timing": "timer", "gauge": "gauge"}
     found = set()

@@ -9,6 +9,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -19,10 +20,11 @@ from typer.core import TyperCommand, TyperGroup
 
 from offline_capi import __version__
 from offline_capi.cli.help_text import ROOT_EPILOG, write_epilog
-from offline_capi.cli.shell import err, fail, out
+from offline_capi.cli.shell import announce, fail, out
 from offline_capi.config.environments import VARIABLE
 from offline_capi.errors import ConfigError, OfflineCapiError
 from offline_capi.runtime.bugs import as_internal, contain_hooks, is_meant_to_end_us
+from offline_capi.runtime.json_log import start_json_log
 from offline_capi.runtime.process import set_up_process
 from offline_capi.storage.filesystem import translate_storage_errors
 
@@ -133,7 +135,7 @@ def _end_interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments, **options)
         except KeyboardInterrupt:
-            err.print(INTERRUPTED, highlight=False)
+            announce(INTERRUPTED, level="warning")
             sys.exit(130)
 
     return command
@@ -169,6 +171,13 @@ app = CommandApp(
 )
 
 
+class LogFormat(StrEnum):
+    """How standard error is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
@@ -177,11 +186,22 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  its callback has acted
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            "--log-format",
+            envvar="OFFLINE_CAPI_LOG_FORMAT",
+            show_envvar=False,
+            help="json: standard error is one JSON object a line. Stands before the command.",
+        ),
+    ] = LogFormat.TEXT,
 ) -> None:
     """Send conversions that happened offline to Meta's Conversions API, nightly and in bulk."""
+    if log_format is LogFormat.JSON:
+        start_json_log()
 
 
 def main() -> NoReturn:
@@ -196,7 +216,7 @@ def main() -> NoReturn:
     except OfflineCapiError as error:
         fail(error, 1)
     except KeyboardInterrupt:
-        err.print(INTERRUPTED, highlight=False)
+        announce(INTERRUPTED, level="warning")
         sys.exit(130)
     except BaseException as error:
         if is_meant_to_end_us(error):

@@ -22,6 +22,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "offline-capi upload sales --dry-run",
     ),
     "coverage": ("offline-capi coverage sales --since yesterday",),
+    "lineage": ("offline-capi lineage sales", "offline-capi lineage sales --json"),
     "settle": ("offline-capi settle sales",),
     "status": ("offline-capi status", "offline-capi status --days sales"),
     "report": (
@@ -49,6 +50,7 @@ _VARIABLES: Mapping[str, str] = {
     "OFFLINE_CAPI_GRAPH_URL": "where Meta's API is, such as the sandbox",
     "OFFLINE_CAPI_CONN_NAME": "URL of the database connection NAME",
     "OFFLINE_CAPI_ENVIRONMENT": "one of environments in clients.yml",
+    "OFFLINE_CAPI_LOG_FORMAT": "json: standard error as JSON, as with --log-format json",
     "OFFLINE_CAPI_TRACEBACK": "1 prints whole tracebacks, which may show values of rows",
 }
 _CODES: Mapping[str, str] = {

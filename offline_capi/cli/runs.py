@@ -16,7 +16,7 @@ from offline_capi.cli.shell import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
-    err,
+    announce,
     find,
     find_clients,
     finish,
@@ -178,12 +178,12 @@ def _write_pages(page: str, html: Path | None, pdf: Path | None, access: FileAcc
     if html:
         with replace_file(html, access) as file:
             file.write(page.encode())
-        err.print(f"written: {html}")
+        announce(f"written: {html}")
     if pdf:
         printed = print_to_pdf(page)
         with replace_file(pdf, access) as file:
             file.write(printed)
-        err.print(f"written: {pdf}")
+        announce(f"written: {pdf}")
 
 
 @app.command()

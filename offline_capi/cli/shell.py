@@ -19,8 +19,9 @@ from rich.text import Text
 
 from offline_capi.errors import ConfigError, OfflineCapiError, UsageError
 from offline_capi.model import Window, convert_to_zone, find_yesterday
-from offline_capi.runtime.border import visible
+from offline_capi.runtime.border import escape_in_json
 from offline_capi.runtime.console import Console
+from offline_capi.runtime.json_log import Level, is_log_json, log_json
 from offline_capi.runtime.process import without_pandas
 
 if TYPE_CHECKING:
@@ -74,10 +75,7 @@ def describe_problems(error: OfflineCapiError) -> list[dict[str, Any]]:
 
 def print_plain_json(data: Any) -> None:
     """JSON as people read it, but for what a terminal obeys, hides or reorders: that is escaped, as JSON allows."""
-    text = json.dumps(data, indent=2, ensure_ascii=False)
-    if not text.replace("\n", "").isprintable():
-        text = "".join(char if char == "\n" or visible(char) == char else json.dumps(char)[1:-1] for char in text)
-    typer.echo(text)
+    typer.echo(escape_in_json(json.dumps(data, indent=2, ensure_ascii=False), keep="\n"))
 
 
 def print_indented(text: str, *, mark: str = "  ", style: str = "", console: Console | None = None) -> None:
@@ -113,6 +111,9 @@ def count_noun(number: int, noun: str) -> str:
 
 def print_warnings(warnings: Iterable[str], console: Console = out) -> None:
     for words in warnings:
+        if console is err and is_log_json():
+            log_json("warning", words)
+            continue
         print_indented(words, mark="! ", style="yellow", console=console)
 
 
@@ -128,12 +129,27 @@ def show(found: RunReport, as_json: bool, quality: Quality | None = None) -> Non
 def finish(found: RunReport, as_json: bool) -> NoReturn:
     """Show the report of a run that was just made; only a complete one ends well."""
     show(found, as_json)
+    log_run(found)
     sys.exit(0 if found.status == "complete" else 1)
 
 
-def announce(sentence: str) -> None:
-    """Say it before the work begins, where it does not mix with what machines read."""
-    print_line(sentence, console=err)
+def log_run(found: RunReport) -> None:
+    """The run's result as a record, where the log is JSON."""
+    if is_log_json():
+        level: Level = "error" if found.status == "failed" else "info" if found.status == "complete" else "warning"
+        rows = {fate.value: number for fate, number in found.tally.count_by_fate().items()}
+        named = {"run": found.run_id or None, "upload": found.upload, "window": str(found.window)}
+        status = "planned" if found.planned else found.status.value
+        counts = {"read": found.tally.read, "rows": rows, "requests": found.tally.requests, "tries": found.tally.tries}
+        log_json(level, "run ended", **named, status=status, **counts, problems=list(found.problems))
+
+
+def announce(sentence: str, *, level: Level = "info", **fields: Any) -> None:
+    """Say it before the work begins, where it does not mix with what machines read; ``fields`` are for a JSON log."""
+    if is_log_json():
+        log_json(level, sentence, **fields)
+    else:
+        print_line(sentence, console=err)
 
 
 def show_settled(upload: str, settled: SettlementResult, *, quiet: bool = False) -> None:
@@ -143,9 +159,13 @@ def show_settled(upload: str, settled: SettlementResult, *, quiet: bool = False)
             show(report, as_json=False)
             out.print()
     for day, error in settled.failures.items():
-        announce(f"{upload}: {day} stays open: {type(error).__name__}: {error}")
+        announce(
+            f"{upload}: {day} stays open: {type(error).__name__}: {error}",
+            level="warning", upload=upload, day=day.isoformat(), error=type(error).__name__,
+        )  # fmt: skip
     for closed in settled.closed:
-        announce(f"{upload}: {closed.day} became too old for Meta with something owed ({closed.why})")
+        sentence = f"{upload}: {closed.day} became too old for Meta with something owed ({closed.why})"
+        announce(sentence, level="warning", upload=upload, day=closed.day.isoformat())
     if not (quiet or settled.reports or settled.failures or settled.closed):
         out.print(f"✓ {upload}: nothing is open that another run could settle now", highlight=False)
 
@@ -159,6 +179,8 @@ def finish_night(night: NightlyResult, as_json: bool) -> NoReturn:
         show_settled(night.report.upload, night.settled)
     if not as_json:
         show(night.report, as_json)
+    for report in (*night.settled.reports, night.report):
+        log_run(report)
     sys.exit(0 if night.complete else 1)
 
 
@@ -167,7 +189,11 @@ def progress(name: str, *, quiet: bool, total: int | None = None) -> Iterator[Ca
     """A bar with rows, events, rate and time left on a terminal; a line every few seconds without one."""
     from offline_capi.report import show_progress
 
-    with show_progress(name, err, quiet=quiet, total=total) as on_progress:
+    def say(sentence: str, **counts: float) -> None:
+        fields: dict[str, Any] = {"upload": name, **counts}
+        announce(sentence, **fields)
+
+    with show_progress(name, err, say, quiet=quiet, total=total) as on_progress:
         yield on_progress
 
 
@@ -175,6 +201,9 @@ def fail(error: OfflineCapiError, code: int) -> NoReturn:
     if "--json" in sys.argv:
         problems = describe_problems(error)
         print_json({"error": type(error).__name__, "message": str(error), "problems": problems})
+    if is_log_json():
+        log_json("error", str(error), error=type(error).__name__, problems=describe_problems(error) or None)
+        sys.exit(code)
     name, (first, *further) = type(error).__name__, str(error).split("\n")
     if err.is_terminal:
         err.print(Text.assemble((name, "bold red"), f": {first}"))

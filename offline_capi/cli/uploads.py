@@ -302,10 +302,12 @@ def _report_interruption(upload: str, counted: Sequence[Tally]) -> Iterator[None
         yield
     except KeyboardInterrupt:
         sent = counted[0].count(Fate.SENT) if counted else 0
-        err.print(
+        announce(
             f"{upload} stopped by hand: {sent:,} events were sent and are recorded. Requests under way are recorded as "
             "unconfirmed until the next run settles them. The same command again is safe: it sends what is missing.",
-            highlight=False,
+            level="warning",
+            upload=upload,
+            sent=sent,
         )
         sys.exit(130)
 

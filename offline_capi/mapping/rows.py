@@ -45,7 +45,16 @@ from offline_capi.model import (
 )
 from offline_capi.runtime.border import is_code, near_misses, outside_map
 
-__all__ = ["find_placement", "inspect_row_times", "map_rows", "select_rows_in_window"]
+__all__ = [
+    "CUSTOM_KINDS",
+    "EVENT_FIELDS",
+    "EVENT_OBJECTS",
+    "choose_time_spec",
+    "find_placement",
+    "inspect_row_times",
+    "map_rows",
+    "select_rows_in_window",
+]
 
 
 def map_rows(
@@ -241,7 +250,7 @@ def inspect_row_times(rows: SourceRows, mapping: MappingSpec) -> PlacedRows:
     return PlacedRows(path, readable + lost, readable)
 
 
-def _choose_time_spec(mapping: MappingSpec) -> FieldSpec:
+def choose_time_spec(mapping: MappingSpec) -> FieldSpec:
     window = mapping.window
     if mapping.event.time is not None:
         return mapping.event.time
@@ -280,7 +289,7 @@ class _Field(NamedTuple):
 
 
 # Wire name (D:parameters/server-event) → its key under ``event`` and its type.
-_EVENT = (
+EVENT_FIELDS = (
     ("event_time", "time", "timestamp"),
     ("event_id", "id", ID_KIND),
     ("event_name", "name", "string"),
@@ -294,14 +303,14 @@ _EVENT = (
 )
 
 # Objects of the event, by wire name: their key under ``event``.
-_EVENT_OBJECTS = (
+EVENT_OBJECTS = (
     ("original_event_data", "original_event"),
     ("app_data", "app_data"),
     ("attribution_data", "attribution_data"),
 )
 
 # D:parameters/custom-data. All others are text.
-_CUSTOM_KINDS = {
+CUSTOM_KINDS = {
     "value": "number",
     "predicted_ltv": "number",
     "net_revenue": "number",
@@ -352,13 +361,13 @@ def _mark_unmapped(columns: SourceColumns, spec: FieldSpec) -> pa.StringArray:
 
 
 def _read_event_fields(columns: SourceColumns, mapping: MappingSpec) -> Iterator[_Field]:
-    for name, key, kind in _EVENT:
-        spec = _choose_time_spec(mapping) if key == "time" else getattr(mapping.event, key)
+    for name, key, kind in EVENT_FIELDS:
+        spec = choose_time_spec(mapping) if key == "time" else getattr(mapping.event, key)
         path = _choose_window_spec(mapping)[1] if key == "time" and mapping.event.time is None else f"event.{key}"
         if spec is not None:
             reading = read_field(columns, spec, path, kind)
             yield _Field(name, path, reading, spec=spec, codes=_unknown_codes(columns, spec, reading, mapping))
-    for name, key in _EVENT_OBJECTS:
+    for name, key in EVENT_OBJECTS:
         if (node := getattr(mapping.event, key)) is not None:
             yield _Field(name, f"event.{key}", read_object(columns, node, name, f"event.{key}"), spec=node)
     if mapping.event.limited_data_use is not None:
@@ -410,7 +419,7 @@ def _unknown_codes(columns: SourceColumns, spec: Any, reading: Reading, mapping:
 
 def _find_money_signs(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.StringArray | None:
     """For an amount that cannot be read: the currency sign in it, where ``type: money`` would read it."""
-    is_amount = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) == "number" and spec.column is not None
+    is_amount = isinstance(spec, FieldSpec) and CUSTOM_KINDS.get(name) == "number" and spec.column is not None
     if reading.unreadable is None or not is_amount or spec.text:
         return None
     values, where = columns.get_values(spec.column), reading.unreadable
@@ -422,7 +431,7 @@ def _find_money_signs(columns: SourceColumns, name: str, spec: Any, reading: Rea
 
 def _find_not_finite(columns: SourceColumns, name: str, spec: Any, reading: Reading) -> pa.BooleanArray | None:
     """Where a number cannot be read because it is NaN or infinite, as databases and pandas write what they computed."""
-    is_number = isinstance(spec, FieldSpec) and _CUSTOM_KINDS.get(name) in ("number", "integer")
+    is_number = isinstance(spec, FieldSpec) and CUSTOM_KINDS.get(name) in ("number", "integer")
     if reading.unreadable is None or not is_number or spec.column is None:
         return None
     values, where = columns.get_values(spec.column), pc.fill_null(reading.unreadable, False)
@@ -467,7 +476,7 @@ def _choose_custom_kind(name: str, spec: FieldSpec) -> str:
     """Meta takes a flag or a text as ``status``, and its own samples write ``value`` as text: so may an upload."""
     if name == "status":
         return _choose_property_kind(spec)
-    return "string" if name == "value" and spec.type == "string" else _CUSTOM_KINDS.get(name, "string")
+    return "string" if name == "value" and spec.type == "string" else CUSTOM_KINDS.get(name, "string")
 
 
 def _refuse_standard(name: str, path: str, standard: Any) -> None:
@@ -489,7 +498,7 @@ _SEARCHED = {
     "event_id": Searched.EVENT_IDS,
     "event_source_url": Searched.ADDRESS,
     "referrer_url": Searched.ADDRESS,
-    **dict.fromkeys((name for name, _ in _EVENT_OBJECTS), Searched.IDS),
+    **dict.fromkeys((name for name, _ in EVENT_OBJECTS), Searched.IDS),
     "order_id": Searched.EVENT_IDS,
     **dict.fromkeys(("item_number", "content_ids", "store_data"), Searched.IDS),
     **dict.fromkeys(("content_name", "content_category", "search_string", "status"), Searched.TEXT),

@@ -9,7 +9,7 @@ from typing import Any
 from offline_capi.errors import UsageError
 from offline_capi.ledger import RunRecord, record_announced_losses
 from offline_capi.meta.versions import version_warnings
-from offline_capi.model import Window, list_debts
+from offline_capi.model import Fate, Window, list_debts
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly, keeps_events_in_their_day
 from offline_capi.report import RunReport, days_to_judge, make_failure_report, make_report
@@ -57,6 +57,8 @@ def close_run(run: RunContext) -> RunReport:
         for count, rows in tally.fates.items():
             client = count.client if count.client in services.deployment.recipients else None
             events[client or "unknown", count.fate.value] += rows
+        # Zeros as well: what begins with its first loss is no increase for Prometheus.
+        events.update({(client, fate.value): 0 for client, _ in [*events] for fate in Fate})
         duration_s = (ended - record.started_at).total_seconds()
         count_run(upload.name, events, requests=tally.requests, tries=tally.tries, duration_s=duration_s)
     return report

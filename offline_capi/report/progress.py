@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,11 +18,20 @@ __all__ = ["show_progress"]
 LINE_EVERY = 10.0
 
 
+class Say(Protocol):
+    """Says a sentence; its figures by name."""
+
+    def __call__(self, sentence: str, **counts: float) -> None: ...
+
+
 @contextmanager
 def show_progress(
-    name: str, console: Console, *, quiet: bool = False, total: int | None = None
+    name: str, console: Console, say: Say, *, quiet: bool = False, total: int | None = None
 ) -> Iterator[Callable[[Tally], None]]:
-    """Give a callback for ``run_upload(on_progress=…)``. ``total`` is the expected number of rows, where known."""
+    """Give a callback for ``run_upload(on_progress=…)``. ``total`` is the expected number of rows, where known.
+
+    Where ``console`` is no terminal, ``say`` is given a sentence every few seconds, and its figures by name.
+    """
     if quiet:
         yield lambda _: None
     elif console.is_terminal:
@@ -34,7 +44,7 @@ def show_progress(
                 rate=_rate(bar, tally),
             )
     else:
-        yield _Lines(name, console, total)
+        yield _Lines(name, say, total)
 
 
 def _make_bar(console: Console) -> Progress:
@@ -58,8 +68,8 @@ def _rate(bar: Progress, tally: Tally) -> str:
 class _Lines:
     """One plain line every few seconds."""
 
-    def __init__(self, name: str, console: Console, total: int | None) -> None:
-        self._name, self._console = name, console
+    def __init__(self, name: str, say: Say, total: int | None) -> None:
+        self._name, self._say = name, say
         self._of = f" of about {total:,}" if total else ""
         self._started = self._last = time.monotonic()
 
@@ -68,8 +78,10 @@ class _Lines:
         if now - self._last < LINE_EVERY:
             return
         self._last = now
-        rate = tally.accounted / (now - self._started)
-        self._console.print(
-            f"{self._name}: {tally.read:,} rows read{self._of}, {tally.count(Fate.SENT):,} sent, {rate:,.0f} rows/s",
-            highlight=False,
+        sent, rate = tally.count(Fate.SENT), tally.accounted / (now - self._started)
+        self._say(
+            f"{self._name}: {tally.read:,} rows read{self._of}, {sent:,} sent, {rate:,.0f} rows/s",
+            read=tally.read,
+            sent=sent,
+            rows_per_second=round(rate),
         )

@@ -12,6 +12,7 @@ shown only if it is known not to be a value of a row:
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
@@ -21,6 +22,7 @@ __all__ = [
     "MAX_SHOWN_CHARS",
     "NearMisses",
     "column_names",
+    "escape_in_json",
     "is_code",
     "is_name",
     "list_columns",
@@ -57,6 +59,13 @@ def _is_harmless(char: str) -> bool:
 def _escaped(char: str) -> str:
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def escape_in_json(text: str, *, keep: str = "") -> str:
+    """JSON whose characters that ``visible`` shows are written as JSON escapes them; those of ``keep`` stay."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in keep or visible(char) == char else json.dumps(char)[1:-1] for char in text)
 
 
 def shown(text: str, longest: int = MAX_SHOWN_CHARS) -> str:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from offline_capi.config.source import DeltaSource, FileSource, IcebergSource, SourceSettings, SqlSource
 from offline_capi.model import AbsentFile, RowPlacement, SourceRows, Window
+from offline_capi.sources.lineage import ColumnUse, SourceLineage
 
 __all__ = ["BATCH_ROWS", "FilePart", "Source", "SourceAccess", "open_source"]
 
@@ -111,6 +112,15 @@ class Source(Protocol):
 
     def list_datasets(self) -> list[str]:
         """URIs of what is read, as Airflow names assets, for lineage; without user, password and options."""
+
+    def trace_columns(self, columns: Sequence[str], label: str) -> SourceLineage:  # noqa: ARG002  what is no table
+        """Where ``columns`` come from; ``label`` is the name of a query that is no table. By default, as they are."""
+        datasets = tuple(self.list_datasets())
+        return SourceLineage(
+            datasets,
+            {name: tuple(ColumnUse(uri, name, "IDENTITY") for uri in datasets) for name in columns},
+            next(iter(datasets), ""),
+        )
 
 
 def open_source(settings: SourceSettings, access: SourceAccess) -> Source:

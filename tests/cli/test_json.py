@@ -55,6 +55,7 @@ COMMANDS: dict[str, list[list[str]]] = {
 #: Commands whose outputs other tests look at: they need a platform's app, a table of clients or a browser's export.
 _ELSEWHERE = {
     "test",
+    "lineage",
     "replay",
     "import",
     "clients pull",

@@ -58,6 +58,8 @@ def commands_of(page: Path, line: str) -> Iterator[Shown]:
 def unknown_parts(words: tuple[str, ...]) -> list[str]:
     """Subcommands and options that the command line does not have, and arguments that are too many for it."""
     command, rest = ROOT, list(words)
+    while rest[:1] == ["--log-format"]:  # the one option that stands before the command
+        rest = rest[2:]
     while hasattr(command, "commands"):
         if not rest or rest[0] == "--help" or rest[0] in {name for one in command.params for name in one.opts}:
             return []

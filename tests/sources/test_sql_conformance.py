@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from structlog.testing import capture_logs
 
 from offline_capi.errors import OfflineCapiError
 from offline_capi.model import SourceRows
@@ -129,14 +128,14 @@ NOT_AS_ARROW = {
 }  # fmt: skip
 
 
-def test_every_type_is_the_same_through_both_strategies(database: Database):
+def test_every_type_is_the_same_through_both_strategies(database: Database, caplog: pytest.LogCaptureFixture):
     """A column at a time: what differs is named, all of it."""
     different, notices = {}, []
     for value in VALUES[database.dialect]:
         sql = database.rows(2_500, f"{value} AS a, i")
-        with capture_logs() as logs:
-            through_arrow = database.result(sql, arrow=True)
-        notices += [value] * any("SQLAlchemy" in entry["event"] for entry in logs)
+        caplog.clear()
+        through_arrow = database.result(sql, arrow=True)
+        notices += [value] * any("SQLAlchemy" in message for message in caplog.messages)
         through_sqlalchemy = database.result(sql, arrow=False)
         if through_arrow != through_sqlalchemy:
             different[value] = [str(result)[:400] for result in (through_arrow, through_sqlalchemy)]

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from offline_capi.config.source import SqlSource
 from offline_capi.model import AbsentFile, SourceRows, Window
 from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
-from offline_capi.sources.sql.datasets import dataset_uris
+from offline_capi.sources.lineage import SourceLineage
+from offline_capi.sources.sql.datasets import list_query_datasets, trace_query_columns
 from offline_capi.sources.sql.query import count_rows, joined, query_columns, read_query
 from offline_capi.sources.sql.statement import query_text
 from offline_capi.sources.subprocess_reader import read_in_subprocess
@@ -59,8 +60,15 @@ class SqlReader(Source):
         """A query is one whole: only its author knows by what it could be cut, and its URL holds a password."""
 
     def list_datasets(self) -> list[str]:
+        return list_query_datasets(*self._parse())
+
+    def trace_columns(self, columns: Sequence[str], label: str) -> SourceLineage:
+        """Through the query to its tables; a column that is not certain is the query's own."""
+        return trace_query_columns(*self._parse(), columns, label)
+
+    def _parse(self) -> tuple[str, sa.URL]:
         url = sa.make_url(self._access.connection_url(self._settings.connection))
-        return dataset_uris(query_text(self._settings, self._access.sql_folder), url)
+        return query_text(self._settings, self._access.sql_folder), url
 
     def _arguments(self, window: Window) -> tuple[SqlSource, Window, str, str, Path]:
         """What the functions of ``query`` take; all of it can be pickled."""

@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
 
-__all__ = ["dataset_uris", "find_tables"]
+from offline_capi.sources.lineage import ColumnUse, SourceLineage
+from offline_capi.sources.sql.tracing import trace_query
+
+__all__ = ["list_query_datasets", "trace_query_columns"]
 
 #: Dialect of SQLAlchemy → scheme of Airflow's assets, where they differ.
 _SCHEMES = {"postgresql": "postgres", "mariadb": "mysql"}
 #: The schema of tables that are named without one.
 _SCHEMA = {"postgresql": "public", "redshift": "public", "mssql": "dbo"}
-
-_ASIDE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
-#: What has a FROM of its own that names no table.
-_NO_TABLE = re.compile(r"\b(?:EXTRACT|TRIM|SUBSTRING|OVERLAY)\s*\([^()]*\)|\bDISTINCT\s+FROM\b", re.IGNORECASE)
-_NAME = r'(?:[\w$]+|"[^"]+"|`[^`]+`|\[[^\]]+\])'
-_TABLE = re.compile(rf"\b(?:FROM|JOIN)\s+({_NAME}(?:\.{_NAME})*)(?!\s*\(|[\w.])", re.IGNORECASE)
-_NAMED_QUERY = re.compile(rf"({_NAME})\s+AS\s+(?:NOT\s+)?(?:MATERIALIZED\s+)?\(", re.IGNORECASE)
+#: Databases that are one file.
+_IN_FILE = ("sqlite", "duckdb")
 
 
-def find_tables(query: str) -> list[str]:
-    """The tables after FROM and JOIN, as written but unquoted, each once; named queries (WITH) are none."""
-    text = _NO_TABLE.sub(" ", _ASIDE.sub(" ", query))
-    own = {_strip_quotes(name) for name in _NAMED_QUERY.findall(text)} | {"LATERAL", "lateral"}
-    return [name for name in dict.fromkeys(_strip_quotes(found) for found in _TABLE.findall(text)) if name not in own]
+def list_query_datasets(query: str, url: sa.URL) -> list[str]:
+    """The tables that ``query`` reads; of SQLite and DuckDB the database's file. Without sqlglot, no tables."""
+    if url.get_backend_name() in _IN_FILE:
+        return [_make_file_uri(url)]
+    return [_make_table_uri(url, table) for table in trace_query(query, url.get_backend_name()).tables]
 
 
-def _strip_quotes(name: str) -> str:
-    return re.sub(r'["`\[\]]', "", name)
+def trace_query_columns(query: str, url: sa.URL, columns: Sequence[str], label: str) -> SourceLineage:
+    """Where ``columns`` of ``query`` come from.
+
+    What cannot be traced for certain is a column of the query itself, which then is a data set called ``label`` in its
+    database. A column of a database in one file has its table before its name.
+    """
+    dialect = url.get_backend_name()
+    traced = trace_query(query, dialect, columns)
+
+    def place(table: str, column: str) -> tuple[str, str]:
+        if dialect in _IN_FILE:
+            return _make_file_uri(url), f"{table}.{column}"
+        return _make_table_uri(url, table), column
+
+    whole = _make_file_uri(url) if dialect in _IN_FILE else _make_table_uri(url, "")
+    untraced = f"{whole}?query={label}"
+    found = {
+        name: tuple(ColumnUse(*place(origin.table, origin.column), origin.use) for origin in traced.columns[name])
+        if name in traced.columns
+        else (ColumnUse(untraced, name, "IDENTITY"),)
+        for name in columns
+    }
+    tables = [_make_file_uri(url)] if dialect in _IN_FILE else [_make_table_uri(url, table) for table in traced.tables]
+    own = [untraced] if len(traced.columns) < len(found) else []
+    rows = tuple(ColumnUse(*place(origin.table, origin.column), origin.use) for origin in traced.rows)
+    return SourceLineage((*tables, *own), found, untraced, rows)
 
 
-def dataset_uris(query: str, url: sa.URL) -> list[str]:
-    """The tables that ``query`` reads; of SQLite and DuckDB the database's file."""
-    if url.get_backend_name() in ("sqlite", "duckdb"):
-        return [Path(url.database or "").resolve().as_uri()]
-    return [_make_table_uri(url, table) for table in find_tables(query)]
+def _make_file_uri(url: sa.URL) -> str:
+    return Path(url.database or "").resolve().as_uri()
 
 
 def _make_table_uri(url: sa.URL, table: str) -> str:
-    """The table in its database and schema, which are the connection's as far as the query names none."""
+    """The table in its database and schema, which are the connection's as far as the query names none.
+
+    Without a table, the connection's database.
+    """
     dialect = url.get_backend_name()
-    around = [*(url.database or "").split("/"), _SCHEMA.get(dialect, "")]
-    parts, names = [part for part in around if part], table.split(".")
+    around = [*(url.database or "").split("/"), _SCHEMA.get(dialect, "") if table else ""]
+    parts, names = [part for part in around if part], table.split(".") if table else []
     place = f"{url.host or ''}:{url.port}" if url.port else url.host or ""
-    path = "/".join([*parts[: len(parts) + 1 - len(names)], *names])
+    path = "/".join([*(parts[: len(parts) + 1 - len(names)] if names else parts), *names])
     return f"{_SCHEMES.get(dialect, dialect)}://{place}/{path}"

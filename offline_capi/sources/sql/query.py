@@ -10,6 +10,7 @@ A column keeps the kind of its first batch that has values; a later batch that d
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
-import structlog
 
 from offline_capi.config.queries import Parameter, QueryText
 from offline_capi.config.source import SqlSource
@@ -48,7 +48,7 @@ PROBE_ROWS = 100
 COUNT_TIMEOUT_S = 30
 STREAMING = {"stream_results": True, "yield_per": CHUNK_ROWS}
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def read_query(
@@ -92,7 +92,7 @@ def _opened(query: _Query, batch_rows: int, *, arrow_native: bool) -> Iterator[_
         except NotArrowError as reason:
             rows = stack.enter_context(_executed(query))
             if reason.is_notice:
-                _log.warning("the query is read through SQLAlchemy, which is slower", why=str(reason))
+                _log.warning("the query is read through SQLAlchemy, which is slower: %s", reason)
         yield rows
 
 
