@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check docs release-check format bench bench-airflow chaos month fuzz mutants distributed clean install
+.PHONY: help install-spark demo test test-fast check docs release-check format bench bench-airflow chaos month fuzz mutants distributed clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ install: $(STAMP)  ## make .venv and install the pinned dependencies
 $(STAMP): pyproject.toml constraints.txt tools/install.sh
 	@PYTHON=$(PYTHON) sh tools/install.sh $(VENV)
 	@touch $@
+
+install-spark: $(STAMP)  ## add PySpark to .venv; its tests need Java 17 too
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[spark]'
 
 demo: $(STAMP)  ## one night of two uploads: sandbox, warehouse, the Airflow DAG, the report
 	@$(BIN)/offline-capi demo

@@ -5,6 +5,7 @@ One session for all tests: it starts in ten to thirty seconds.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -39,8 +40,8 @@ KILLED_ROWS = 50_000
 
 @pytest.fixture(scope="session")
 def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("java") is None:
-        how = "Spark needs Java: apt-get install openjdk-17-jre-headless"
+    if shutil.which("java") is None or importlib.util.find_spec("pyspark") is None:
+        how = "Spark needs PySpark (make install-spark) and Java (apt-get install openjdk-17-jre-headless)"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(how)
     return tmp_path_factory.mktemp("spark")
 
