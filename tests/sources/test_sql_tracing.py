@@ -69,6 +69,8 @@ ORIGINS: list[tuple[str, str, list[str] | None]] = [
         ["people.first:TRANSFORMATION", "people.last:TRANSFORMATION"],
     ),
     ("SELECT m FROM a UNION ALL SELECT lower(n) FROM b", "m", ["a.m:IDENTITY", "b.n:TRANSFORMATION"]),
+    ("SELECT lower(email) AS email FROM people", "email", ["people.email:TRANSFORMATION"]),
+    ("SELECT lower(mail) AS m, m || '.' AS email FROM people", "email", None),
     ("SELECT email FROM orders JOIN people ON true", "email", None),
     ("SELECT * FROM orders JOIN people ON true", "email", None),
     ("SELECT (SELECT max(at) FROM visits) AS at FROM orders", "at", None),

@@ -145,16 +145,21 @@ class _Tracer:
     def _trace_expression(self, scope: Scope, selected: exp.Expr, depth: int) -> tuple[Origin, ...] | None:
         from sqlglot import exp
 
-        if selected.find(exp.Query) is not None:  # a subquery has columns of its own, and of this one
+        select = scope.expression
+        # A subquery has columns of its own, and of this one.
+        if not isinstance(select, exp.Select) or selected.find(exp.Query) is not None:
             return None
         use: DirectUse = "TRANSFORMATION"
         if isinstance(selected, exp.Column):
             use = "IDENTITY"
         elif selected.find(exp.AggFunc) is not None and selected.find(exp.Window) is None:
             use = "AGGREGATION"
+        # Some databases let an expression use the alias of another: then it may be no column of a table.
+        aliases = {one.alias.casefold() for one in select.selects if one is not selected.parent and one.alias}
         found: list[Origin] = []
         for column in selected.find_all(exp.Column, bfs=False):
-            origins = self._trace_column(scope, column, depth)
+            is_alias = not column.table and column.name.casefold() in aliases
+            origins = None if is_alias else self._trace_column(scope, column, depth)
             if origins is None:
                 return None
             found += [origin._replace(use=_combine(origin.use, use)) for origin in origins]
@@ -168,11 +173,8 @@ class _Tracer:
         if column.table:
             source = sources.get(column.table)
         else:  # a subquery may take it from outside
-            source = (
-                next(iter(sources.values()))
-                if len(sources) == 1 and not (scope.is_subquery or scope.can_be_correlated)
-                else None
-            )
+            certain = len(sources) == 1 and not (scope.is_subquery or scope.can_be_correlated)
+            source = next(iter(sources.values())) if certain else None
         if isinstance(source, Scope):
             return self.trace_output(source, column.name, depth + 1)
         if isinstance(source, exp.Table) and (table := _name_table(source)) and not source.args.get("pivots"):
