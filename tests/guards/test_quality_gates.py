@@ -142,6 +142,12 @@ def test_p17_a_client_with_few_rows_is_judged_when_the_upload_is_beyond_the_gate
     assert of_clients(VOLUME, by_client(**tonight), week(acme=1000, tiny=50)) == [("volume", name) for name in deferred]
 
 
+def test_p17_a_client_of_three_days_is_not_new() -> None:
+    past = week(acme=1000, tiny=50)[:3]
+
+    assert of_clients(VOLUME, by_client(acme=1000, tiny=9000), past) == [("volume", "tiny")]
+
+
 def test_an_upload_is_held_where_its_clients_do_not_explain_it() -> None:
     """Rows that name no client at all; and the clients' own rows, each a little too few."""
     past = week(acme=1000, beta=500, strangers=100)
@@ -254,8 +260,8 @@ def test_a_client_that_was_let_pass_without_rows_on_its_weekday_may_be_empty_on_
         [*LAST_WEEK[:2], report(29)],
     ],
     ids=[
-        "two days", "too long ago", "one day", "tests", "replays", "one client", "stopped", "later", "longer", "tonight",
-        "29 days ago",
+        "two days", "too long ago", "one day", "tests", "replays", "one client", "stopped", "later", "longer",
+        "tonight", "29 days ago",
     ],
 )  # fmt: skip
 def test_what_is_no_night_of_its_own_says_nothing_of_what_is_usual(reports: list[dict[str, Any]]) -> None:
