@@ -142,6 +142,12 @@ def test_p17_a_client_with_few_rows_is_judged_when_the_upload_is_beyond_the_gate
     assert of_clients(VOLUME, by_client(**tonight), week(acme=1000, tiny=50)) == [("volume", name) for name in deferred]
 
 
+def test_p17_a_client_of_three_days_is_not_new() -> None:
+    past = week(acme=1000, tiny=50)[:3]
+
+    assert of_clients(VOLUME, by_client(acme=1000, tiny=9000), past) == [("volume", "tiny")]
+
+
 def test_an_upload_is_held_where_its_clients_do_not_explain_it() -> None:
     """Rows that name no client at all; and the clients' own rows, each a little too few."""
     past = week(acme=1000, beta=500, strangers=100)
@@ -250,13 +256,24 @@ def test_a_client_that_was_let_pass_without_rows_on_its_weekday_may_be_empty_on_
         [report(days_ago, Tally(read=1, gates=(GateFinding("volume", "stop", 1, 9, ""),))) for days_ago in range(1, 8)],
         [report(-days_ago) for days_ago in range(1, 8)],
         [report(days_ago, window=TWO_DAYS.to_json()) for days_ago in range(1, 8)],
+        [*LAST_WEEK[:2], report(0)],
+        [*LAST_WEEK[:2], report(29)],
     ],
-    ids=["two days", "too long ago", "one day", "tests", "replays", "one client", "stopped", "later", "longer"],
+    ids=[
+        "two days", "too long ago", "one day", "tests", "replays", "one client", "stopped", "later", "longer",
+        "tonight", "29 days ago",
+    ],
 )  # fmt: skip
 def test_what_is_no_night_of_its_own_says_nothing_of_what_is_usual(reports: list[dict[str, Any]]) -> None:
     # Twice the figures of a usual day: a mutant once took 1 for what is usual where nothing is.
     assert found({"volume": "stop", "value": "stop"}, books(read=500, value=5000), reports) == []
     assert found({"volume": "stop", "value": "stop"}, books(read=0, value=0), reports) == []
+
+
+def test_yesterday_and_the_day_four_weeks_ago_say_what_is_usual() -> None:
+    days = [report(days_ago) for days_ago in (1, 2, 28)]
+
+    assert found({"volume": "stop", "value": "off"}, books(read=9000), days) == [("volume", "stop")]
 
 
 @pytest.mark.parametrize(

@@ -303,11 +303,11 @@ def test_p17_the_audit_log_names_the_clients_that_an_erasure_was_kept_to(night: 
     for path in (night.home / "stage").rglob("*.parquet"):
         path.unlink()
     with night.services() as services:
-        kept_to = erase_person(Person(event_ids=["jane-1", "jane-2"], clients=["nordic_outlet"]), services)
-        rest = erase_person(Person(event_ids=["jane-1", "jane-2"]), services)
+        kept_to = erase_person(Person(event_ids=["jane-1", "jane-2", "jane-3"], clients=["nordic_outlet"]), services)
+        rest = erase_person(Person(event_ids=["jane-1", "jane-2", "jane-3"]), services)
         entries = list_audit_entries(services.ledger)
 
-    assert (kept_to.ledger, rest.ledger) == (1, 1)
+    assert (kept_to.ledger, rest.ledger) == (1, 2)
     assert [entry.detail.get("clients") for entry in entries] == [None, ["nordic_outlet"]]
 
 
@@ -348,6 +348,16 @@ def test_what_was_delivered_and_is_forgotten_is_answered_as_such(night: Night) -
     assert erased.forgotten is not None
     assert erased.forgotten.events == 22  # jane-3 was refused
     assert erased.to_json()["forgotten"]["events"] == 22
+
+
+def test_an_id_that_a_client_sends_raw_is_found_in_the_source(night: Night) -> None:
+    night.edit("dags/clients.yml", (f'pixel_id: "{SHOP}"', f'pixel_id: "{SHOP}"\n    external_id: {{send: raw}}'))
+    for path in (night.home / "stage").rglob("*.parquet"):
+        path.unlink()
+
+    erased = erase(night, Person({"external_id": ["Customer-7"]}))
+
+    assert (erased.in_source, erased.ledger, erased.complete) == (5, 3, True)
 
 
 def test_a_raw_id_is_not_looked_for_in_other_fields(night: Night) -> None:
