@@ -204,11 +204,12 @@ def rejects(
         reasons = [line.to_json() for line in reject_reasons(table)]
         print_json({"run": run_id, "files": files, "reasons": reasons, "rows": reject_rows(table, limit)})
         return
-    if files:
+    if files and out.is_terminal:
         out.print(Text.assemble((record.upload, "bold"), f"  not sent in run {run_id}"))
     print_rejects(table, limit, out)
     for file in files:
-        out.print(f"  all rows: {file}", style="dim", highlight=False, markup=False, soft_wrap=True)
+        line = f"  all rows: {file}" if out.is_terminal else file  # a script takes the last line
+        out.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
     if not files and record.status == "failed":
         print_runs([record])
     elif not files:
