@@ -545,6 +545,13 @@ def test_a_catalog_that_cannot_be_used_is_named_without_its_address(tmp_path, pr
     assert "127.0.0.1" not in message
 
 
+def test_an_sql_catalog_that_holds_nothing_is_not_filled(tmp_path):
+    (tmp_path / "catalog.db").touch()
+
+    assert 'catalog "lake" cannot be used' in told(iceberg(tmp_path))
+    assert (tmp_path / "catalog.db").stat().st_size == 0
+
+
 def test_a_message_about_a_file_holds_no_value_of_its_partition(tmp_path):
     parts = pa.table({"id": ["a"], "mail": ["zelda@shop.example"]})
     write_deltalake(tmp_path / "sales", parts, partition_by=["mail"])
