@@ -104,7 +104,8 @@ class Source(Protocol):
         """The files of the window that do not exist now, day by day; none where the source is not made of files."""
 
     def cut(self, window: Window, rows: int) -> list[FilePart] | None:
-        """The window in parts that can be read apart from each other, in the order of ``read``; ``None``: it is whole.
+        """The window in parts that can be read apart from each other, in the order of ``read``; ``None``: it is whole,
+        and read where the run was started.
 
         Row groups are put together to about ``rows``. All parts together are exactly what ``read`` yields. Raises
         ``SourceError`` where a part could only be read with what must not leave this process.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -136,6 +137,45 @@ def test_files_that_the_manifest_does_not_name_are_not_read_and_go_with_the_run(
         assert sort_rows(services.stage.read_all_events(run_id)) == [row for row in before if gone not in row]
         services.stage.purge_events(run_id)
         assert not services.stage.filesystem.exists(orphan)
+
+
+KILLED = """
+import os, signal, sys
+from offline_capi.config import EnvironmentSecrets, load_config
+from offline_capi.pipeline import open_services, stages, stage_upload
+from offline_capi.pipeline.pieces import prepare_here
+
+def engine(task, pieces):
+    yield from prepare_here(task, pieces[: len(pieces) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+stages.PIECE_ROWS = 1
+with open_services(load_config("dags"), EnvironmentSecrets()) as services:
+    run = services.ledger.runs.get(sys.argv[1])
+    stage_upload(services.deployment.uploads[run.upload], run.window, services, run.id, map_pieces=engine)
+"""
+
+
+def test_p03_a_run_that_is_killed_between_pieces_is_prepared_again_and_leaves_nothing_behind(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    with open_upload(night, name) as (upload, window, services):
+        whole = stage_window(upload, window, services, None)
+        run_id = begin_run(upload, window, services)
+        killed = night.script(KILLED, run_id)
+        orphans = [path for run, path in services.stage.list_run_files() if run == run_id and "/events-" in path]
+        uncommitted = services.stage.read_manifest(run_id)
+
+        stage_upload(upload, window, services, run_id, map_pieces=prepare_here)
+        again = sort_rows(services.stage.read_all_events(run_id))
+        left = [path for run, path in services.stage.list_run_files() if run == run_id and "/events-" in path]
+
+    assert killed.code == -signal.SIGKILL, killed.err
+    assert orphans
+    assert uncommitted is None
+    assert again == whole["events"]
+    assert not set(orphans) & set(left)
 
 
 def test_an_engine_that_loses_a_piece_or_writes_elsewhere_ends_the_run_before_anything_is_sent(
