@@ -276,3 +276,11 @@ def test_what_the_csv_module_writes_is_not_read_value_by_value(
     csv.writer(written, quoting=quoting, lineterminator=end).writerows(rows)
 
     assert _cut(_InBitsAlone, written.getvalue().encode(), 100) is not None
+
+
+def test_two_backslashes_before_a_quote_escape_nothing_also_in_a_value_that_is_not_quoted() -> None:
+    """Of a value over several lines, whose quotes were counted in two ways once."""
+    rows = RowBlocks(Dialect(b",", "loose", has_escapes=True), 2, lambda: 0, lambda: True, lambda _: 0)
+    data = b'\\\\"\\\r' + b"b" * 60 + b'\r\\"'
+
+    assert b"".join(rows.cut(iter([data]))) == b'x\nx\n\\"'

@@ -38,6 +38,8 @@ Bits = npt.NDArray[np.uint64]
 _UNCLOSED = "a quote is opened and not closed where its value ends"
 _BARE_QUOTE = "a value that is not quoted holds a quote, in a file that quotes others"
 _LINE_BREAK = re.compile(rb"[\r\n]")
+#: An odd number of backslashes before it: two are one backslash, and escape nothing.
+_ESCAPED_QUOTE = re.compile(rb'(?<!\\)(?:\\\\)*\\"')
 
 
 class UnclosedQuoteError(Exception):
@@ -160,7 +162,7 @@ class RowBlocks:
         """Of each byte whether it is a quote, and not an escaped one."""
         is_quote = codes == QUOTE
         if self.dialect.has_escapes and b'\\"' in data:
-            is_quote[[match.end() - 1 for match in re.finditer(rb'(?<!\\)(?:\\\\)*\\"', data)]] = False
+            is_quote[[match.end() - 1 for match in _ESCAPED_QUOTE.finditer(data)]] = False
         return np.asarray(is_quote)
 
     def _is_standard(self, data: bytes, codes: npt.NDArray[np.uint8], quotes: Bits, inside: Bits) -> bool:
@@ -287,7 +289,7 @@ class _Shapes(NamedTuple):
         return match.end() if match else start
 
     def bare_quotes(self, value: bytes) -> int:
-        return value.count(b'"') - (value.count(b'\\"') if self.has_escapes else 0)
+        return value.count(b'"') - (len(_ESCAPED_QUOTE.findall(value)) if self.has_escapes else 0)
 
 
 class _Lines(NamedTuple):

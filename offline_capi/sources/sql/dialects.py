@@ -113,6 +113,8 @@ def is_mysql(dialect: sa.Dialect) -> bool:
 _SESSION: Mapping[str, Sequence[str]] = {
     # One snapshot, so that a query that is read again gives the same rows.
     "sqlite": ("PRAGMA query_only = ON", "BEGIN"),
+    # It would draw a bar on standard output, where --json is printed, once a query takes two seconds.
+    "duckdb": ("SET enable_progress_bar = false",),
     "postgresql": ("SET TRANSACTION READ ONLY",),
     "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET time_zone = '+00:00'"),
     "mariadb": ("SET SESSION TRANSACTION READ ONLY", "SET time_zone = '+00:00'"),
