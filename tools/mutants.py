@@ -129,8 +129,12 @@ ROOMS: dict[str, Room] = {
         ],
     ),
     "gates": Room(
-        ["offline_capi/guards/quality_gates.py"],
-        ["tests/guards/test_quality_gates.py"],
+        [
+            "offline_capi/guards/quality_gates.py",
+            "offline_capi/guards/expectations.py",
+            "offline_capi/mapping/expectations.py",
+        ],
+        ["tests/guards/test_quality_gates.py", "tests/guards/test_expectations.py"],
         ["tests/report", "tests/end_to_end/test_outcomes.py"],
     ),
     "privacy": Room(
