@@ -136,7 +136,7 @@ def report(
     with opened(config) as services:
         found = find_report(run, services)
         found = found.of_client(client) if client else found
-        quality = load_quality(found, services)
+        quality = load_quality(found, services, client=client)
         access = services.deployment.platform.file_access
     _write_pages(render_html(found, quality=quality) if html or pdf else "", html, pdf, access)
     if as_json or not (html or pdf):

@@ -19,6 +19,10 @@ from offline_capi.report import Quality, RunReport, compare
 __all__ = ["FetchResult", "load_quality", "pull_quality"]
 
 
+#: When each run ended, and what it sent.
+SentByRuns = list[tuple[datetime, dict[SentEvents, int]]]
+
+
 @dataclass(frozen=True, slots=True)
 class FetchResult:
     """What was asked for just now. ``unread`` is what Meta did not answer; ``warnings`` are of the API's versions."""
@@ -57,8 +61,11 @@ def pull_quality(services: Services, *, clients: Collection[str] = ()) -> FetchR
     return FetchResult(compare(_list_sent_since(services, days[0]), kept), tuple(unread), warnings)
 
 
-def load_quality(report: RunReport, services: Services) -> Quality:
-    """Meta's latest answers about the events of a run; nothing where it never was."""
+def load_quality(report: RunReport, services: Services, *, client: str | None = None) -> Quality:
+    """Meta's latest answers about the events of a run; nothing where it never was.
+
+    ``client`` is whom the report is given to: Meta counts by pixel, so it gets no figure of one that others fill too.
+    """
     about = report.tally.sent_events.keys()
     if not about:
         return Quality()
@@ -67,10 +74,21 @@ def load_quality(report: RunReport, services: Services) -> Quality:
     answers = load_read_back(
         services.ledger, since=first, until=services.clock().astimezone(UTC).date(), clients=clients
     )
-    return compare(_list_sent_since(services, first), answers, about=about) if answers else Quality()
+    sent = _list_sent_since(services, first)
+    if client is not None and _is_shared(client, {one.pixel for one in about}, sent, services):
+        return Quality()
+    return compare(sent, answers, about=about) if answers else Quality()
 
 
-def _list_sent_since(services: Services, day: date) -> list[tuple[datetime, dict[SentEvents, int]]]:
+def _is_shared(client: str, pixels: Collection[str], sent: SentByRuns, services: Services) -> bool:
+    configured = services.deployment.clients.get(client)
+    others = (one for _, events in sent for one in events if one.pixel in pixels)
+    return bool(configured and configured.shares_pixel_with) or any(
+        get_client_name(one.client) != client for one in others
+    )
+
+
+def _list_sent_since(services: Services, day: date) -> SentByRuns:
     """No run that began before a day sent events of that day: events are never sent before they happen."""
     runs = list_sent_by_runs(services.ledger, datetime.combine(day, time(), UTC))
     return [(run.ended_at, dict(run.events)) for run in runs]

@@ -13,6 +13,9 @@ from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import UsageError
 from offline_capi.ledger import Ledger, save_read_back
 from offline_capi.model import Count, Fate, ReadBack, Reason, SentEvents, ValueCell
+from offline_capi.operations.quality import load_quality
+from offline_capi.pipeline import find_report
+from offline_capi.report import Quality
 from offline_capi.report.client_page import render_client_page
 from offline_capi.report.client_report import ClientReport
 from offline_capi.report.client_words import MATCH_KEYS, REASON_WORDS, describe_issue
@@ -324,6 +327,20 @@ def test_p18_figures_of_a_pixel_that_another_client_fills_as_well_are_withheld(p
 
     assert (report.meta.counts, report.meta.scores, [line.gain for line in report.keys if line.gain]) == ((), (), [])
     assert "also receives events that are not of this report" in render_client_page(report)
+
+
+def test_p18_nor_are_they_in_the_report_of_a_run_that_is_given_to_a_client(past: Past) -> None:
+    run_id = past.run(books(DAY, 100), DAY)
+    read_back(past, "received", {"Purchase": 100})
+    with past.services() as services:
+        own = find_report(run_id, services).of_client("nordic_outlet")
+        before = load_quality(own, services, client="nordic_outlet")
+    past.run(books(DAY, 900, client="corner_shop", pixel=PIXELS["nordic_outlet"]), DAY, upload="other")
+    with past.services() as services:
+        after = load_quality(own, services, client="nordic_outlet")
+
+    assert [line.received for line in before.lines] == [100]
+    assert after == Quality()
 
 
 def test_meta_that_was_never_asked_is_said_to_be_so(past: Past) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -89,12 +90,15 @@ class Past:
             ledger.runs.finish(run_id, status=report.status.value, report=report.to_json(), now=moment.astimezone(UTC))
         return run_id
 
-    def report(self, client: str = "nordic_outlet", *, now: datetime = NOW, **options: Any) -> ClientReport:
+    @contextmanager
+    def services(self, now: datetime = NOW) -> Iterator[Services]:
         deployment = load_config(self.home / "dags", environ=self.environment)
         with Ledger(self.url) as ledger:
-            return make_client_report(
-                client, Services(deployment, environment_secrets(), ledger, lambda: now), **options
-            )
+            yield Services(deployment, environment_secrets(), ledger, lambda: now)
+
+    def report(self, client: str = "nordic_outlet", *, now: datetime = NOW, **options: Any) -> ClientReport:
+        with self.services(now) as services:
+            return make_client_report(client, services, **options)
 
 
 def books(
