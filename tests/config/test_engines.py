@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from offline_capi.cli import app
 from offline_capi.cli.uploads import set_engine
 from offline_capi.config import load_config
 from offline_capi.config.upload import Engine
@@ -60,6 +64,17 @@ def test_what_spark_cannot_do_is_refused_each_with_its_line(write_folder) -> Non
 
     found = {one.path: one.message for one in caught.value.problems if "engine: spark" in one.message}
     assert sorted(found) == ["expect[0].unique", "filter[0].first_of", "lookups.towns", "transform"]
+
+
+def test_check_says_that_a_query_is_prepared_where_the_run_is_started(write_folder) -> None:
+    source = "{connection: shop, sql: SELECT email FROM t WHERE d >= :since AND d < :until}"
+    folder = write_folder(approvals=f"{PLAIN.replace('{path: approvals.csv}', source)}engine: spark\n")
+
+    said = CliRunner().invoke(app, ["check", "--json", "--config", str(folder)])
+
+    assert said.exit_code == 0, said.output
+    (warning,) = json.loads(said.stdout)["warnings"]
+    assert warning.startswith("approvals: engine: spark spreads files alone")
 
 
 def test_settings_of_spark_hold_no_secret(write_folder) -> None:
