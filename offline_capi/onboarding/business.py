@@ -366,12 +366,18 @@ def propose_consent(sample: Sample, taken: frozenset[str]) -> list[Line]:
             line.mark(Confidence.UNSURE),
             because=f"{line.because.removeprefix('TODO: ')}; is it consent to a newsletter alone, or to ads too?",
         )
-        if split_words(line.columns[0]) & _NEWSLETTER
+        if _is_newsletter(line.columns[0])
         else line
         for line in lines
     ]
     sure = [line for line in lines if line.confidence is not Confidence.UNSURE]
     return [*sure[:1], *(line.mark(Confidence.UNSURE) for line in lines if line not in sure[:1])]
+
+
+def _is_newsletter(name: str) -> bool:
+    """Whether a column speaks of mail that a person subscribed to; ``Accepts Marketing`` is Shopify's word for it."""
+    words = split_words(name)
+    return bool(words & _NEWSLETTER) or words >= {"accepts", "marketing"}
 
 
 def _is_consent(column: Column) -> bool:

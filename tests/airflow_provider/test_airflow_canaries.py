@@ -246,8 +246,8 @@ SURFACES: dict[str, tuple[str, str, str] | None] = {
     "metrics": ("airflow_provider/observability/metrics.py", 'UNKNOWN_CLIENT = "unknown"', f'UNKNOWN_CLIENT = "{OUT}"'),
     "lineage": (
         "airflow_provider/observability/lineage.py",
-        '{"events": events})',
-        f'{{"events": events, "last": "{OUT}"}})',
+        '{"events": events, **known})',
+        f'{{"events": events, "last": "{OUT}", **known}})',
     ),
     "file heard_all.txt": ("operations/alerts.py", '{self.title}\\n{self.text}"', f'{{self.title}}\\n{OUT}"'),
     "table xcom": ("airflow_provider/operators/tasks.py", MANIFEST, MANIFEST.replace("{", f'{{"last": "{OUT}", ')),
