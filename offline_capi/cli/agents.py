@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["make_server"]
 
 _INSTRUCTIONS = (
-    "offline-capi sends conversions that happened offline to Meta's Conversions API. These tools only read: they send "
+    "offline_capi sends conversions that happened offline to Meta's Conversions API. These tools only read: they send "
     "nothing, change nothing and show no rows. Begin with `status`. Every row has one fate: sent, already_sent, "
     "invalid, rejected_by_meta, deferred (waits), unconfirmed (no answer), expired or suppressed (no consent)."
 )

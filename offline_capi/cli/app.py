@@ -91,12 +91,14 @@ class _Group(_Help, TyperGroup):
 
 
 def _name_values(parameters: Sequence[Any]) -> None:
-    """What an option takes, as other programs write it: nothing for a flag, TEXT for ``<str>``."""
+    """What an option takes, as other programs write it: nothing for a flag, TEXT for ``<str>``, ``text|json``."""
     for one in parameters:
         if getattr(one, "is_flag", False):
             one.metavar = ""
         elif one.param_type_name == "option" and one.metavar is None:
-            one.metavar = _VALUE_NAMES.get(one.type_descriptor.annotation)
+            kind = one.type_descriptor.annotation
+            is_choice = isinstance(kind, type) and issubclass(kind, StrEnum)
+            one.metavar = "|".join(kind) if is_choice else _VALUE_NAMES.get(kind)
 
 
 _VALUE_NAMES = {str: "TEXT", list[str]: "TEXT", Path: "PATH", int: "NUMBER"}

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from offline_capi.demo.samples import SAMPLE_TOKENS
+from offline_capi.demo.samples import DATA_SAMPLES, SAMPLE_TOKENS, build_store_files
 from offline_capi.model import Fate, Window
 from offline_capi.report import Status
 from tests.airflow_provider.conftest import SampleNight
 from tests.airflow_provider.embedded import REPOSITORY
-from tests.support.night import STORE_ZONE
+from tests.support.night import STORE_ZONE, yesterday
 
 GREEN = {"plan": "success", "prepare": "success", "reconcile": "success", "purge": "success"}
 CLIENTS = {"credit_approvals": ["acme_bank"], "store_purchases": ["corner_shop", "nordic_outlet"]}
@@ -142,11 +142,14 @@ def test_p20_the_scheduled_run_takes_up_the_day_that_an_earlier_one_left_open(ni
 
 
 def test_b10_an_empty_form_sends_yesterday(night: SampleNight):
+    """Of the upload's zone, where a new day may have begun that has not in the zone of the samples."""
+    day = yesterday(STORE_ZONE)
+    build_store_files(night.home / "store_purchases", day, DATA_SAMPLES)
     done = night.run("store_purchases", since=None, until=None)
 
     (report,) = night.reports()
     assert done.state == "success"
-    assert report.window == Window.of_day(night.day, STORE_ZONE)
+    assert report.window == Window.of_day(day, STORE_ZONE)
     assert report.tally.count(Fate.SENT) == len(night.sandbox.accepted_ids) > 0
 
 

@@ -19,7 +19,7 @@ from tests.support.night import ROOT, yesterday
 from tests.support.sandbox_server import Sandbox
 
 _COMMAND = re.compile(r"(?:`|^\$ |\n\$ |→ |<code>)((?:[A-Z_]+=\S+ )*offline-capi [^`\n<]*)")
-_MENTION = re.compile(r"(?<!what )offline-capi ([a-z-]+)(?: ([a-z-]+))?")
+_MENTION = re.compile(r"(?<!what )offline-capi (?:--log-format json )?([a-z][a-z-]*)(?: ([a-z-]+))?")
 #: What stands in a hint → what a person would type in the project of the test.
 _FILLED = {
     "UPLOAD": "sales", "NAME": "sales", "CLIENT": "acme", "RUN": "last", "CODE": "190", "DIR": "dags",
