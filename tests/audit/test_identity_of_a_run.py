@@ -44,7 +44,7 @@ def test_a_report_tells_what_came_hashed_and_which_rules_read_the_rest(tmp_path:
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     page = render_html(report)
     assert "identity profile meta@2026-11" in shown
-    assert "Identity profile: <code>meta@2026-11</code>" in page
+    assert "Identity profile <code>meta@2026-11</code>" in page
     for line in report.identity_lines():
         assert line in shown
         assert escape(line) in page
