@@ -48,8 +48,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environ() -> dict[str, str]:
+    """Of a person in the zone of the tutorial's shop, whose `date` and whose upload speak of one yesterday."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OFFLINE_CAPI_")}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**kept, "PATH": path, "COLUMNS": "120", "TZ": "America/New_York"}
 
 
 def follow(page: str, home: Path, environ: dict[str, str], port: int) -> str:
