@@ -23,9 +23,10 @@ __all__ = ["CASTS", "TRUE_TEXTS", "Manner", "cast", "read_booleans"]
 # Compared without case. Other languages: declare them with ``map``.
 TRUE_TEXTS = ("true", "t", "yes", "y", "on", "1")
 FALSE_TEXTS = ("false", "f", "no", "n", "off", "0")
+#: The last of each is a single byte, as which some databases keep booleans.
 _WORDS, _MEANING = (
-    pa.array([*TRUE_TEXTS, *FALSE_TEXTS]),
-    pa.array([True] * len(TRUE_TEXTS) + [False] * len(FALSE_TEXTS)),
+    pa.array([*TRUE_TEXTS, "01", *FALSE_TEXTS, "00"]),
+    pa.array([True] * (len(TRUE_TEXTS) + 1) + [False] * (len(FALSE_TEXTS) + 1)),
 )
 
 
@@ -73,16 +74,12 @@ def _read_id(values: pa.Array, _: Manner) -> pa.Array:
 
 
 def read_booleans(values: pa.Array) -> pa.BooleanArray:
-    """Booleans as they are; ``TRUE_TEXTS``, ``FALSE_TEXTS``, 1 and 0 as what they mean; null for everything else.
-
-    ``01`` and ``00`` are single bytes, as which some databases keep booleans.
-    """
+    """Booleans as they are; ``TRUE_TEXTS``, ``FALSE_TEXTS``, 1 and 0 as what they mean; null for everything else."""
     if kinds.is_boolean(values.type):
         return values
     if kinds.is_temporal(values.type):
         raise UnfitTypeError(f"{values.type} is no boolean")
-    words = pc.replace_substring_regex(pc.utf8_lower(as_text(values)), r"^0([01])$", r"\1")
-    return _MEANING.take(pc.index_in(words, value_set=_WORDS))
+    return _MEANING.take(pc.index_in(pc.utf8_lower(as_text(values)), value_set=_WORDS))
 
 
 CASTS: dict[str, Callable[[pa.Array, Manner], pa.Array]] = {

@@ -57,6 +57,7 @@ ITEM_KINDS = {
     "delivery_category": "string",
 }
 ITEM = tuple(Member(key, key, {"id": ID_KIND, "quantity": "number"}.get(key, kind)) for key, kind in ITEM_KINDS.items())
+_ITEM_KEYS = tuple(member.key for member in ITEM)
 # What exports of shops call the keys, the first that is there: WooCommerce, Shopify, Square, GA4 (item_id, item_name).
 OTHER_NAMES = {
     "id": ("sku", "item_id", "product_id", "content_id", "variant_id", "product_sku"),
@@ -81,9 +82,12 @@ def read_contents(columns: SourceColumns, spec: Contents, path: str) -> Reading:
 
 def _build_items(columns: SourceColumns, spec: Contents, path: str) -> Reading:
     """One item a row, made of columns; no item where the id is empty. An empty quantity is unreadable."""
-    read = read_members(columns, spec, ITEM, path)
-    quantity, rounded = _round_quantities(read["quantity"].values)
-    read["quantity"] = read["quantity"]._replace(values=quantity)
+    others = read_members(columns, spec, [member for member in ITEM if member.key != "quantity"], path)
+    assert spec.quantity is not None  # noqa: S101  mypy; ``Contents`` demands it beside an id
+    counted = read_field(columns, spec.quantity, f"{path}.quantity", "number")
+    quantity, rounded = _round_quantities(counted.values)
+    counted = counted._replace(values=quantity)
+    read = {key: counted if key == "quantity" else others[key] for key in _ITEM_KEYS if key in {*others, "quantity"}}
     there = read["id"].values.is_valid()
     unreadable = combine_masks(*(found.unreadable for found in read.values()), pc.and_(there, quantity.is_null()))
     unknown = combine_masks(*(found.unknown for found in read.values()))
@@ -95,9 +99,13 @@ def _build_items(columns: SourceColumns, spec: Contents, path: str) -> Reading:
     return Reading(pc.binary_join_element_wise("[", item, "]", ""), unreadable, unknown, read["id"].damaged, reduced)
 
 
-def _round_quantities(texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
+def _round_quantities(values: pa.Array) -> tuple[pa.StringArray, pa.BooleanArray]:
     """Quantities above zero as whole numbers of at least 1, and which of them were rounded."""
-    numbers = pc.cast(texts, pa.float64())
+    numbers = pc.cast(values, pa.float64())
+    is_whole = pc.and_(pc.greater_equal(numbers, 1), pc.equal(numbers, pc.floor(numbers)))
+    if pc.all(is_whole, min_count=0).as_py():  # nulls aside; so it is nearly everywhere
+        none = pa.repeat(pa.scalar(False), len(values))
+        return pc.cast(pc.cast(numbers, pa.int64(), safe=False), pa.string()), none
     above = pc.if_else(pc.greater(numbers, 0), numbers, pa.scalar(None, pa.float64()))
     whole = pc.max_element_wise(pc.floor(pc.add(above, 0.5)), pc.if_else(above.is_valid(), 1.0, None))
     rounded = pc.fill_null(pc.not_equal(whole, above), False)
