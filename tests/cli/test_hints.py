@@ -180,7 +180,9 @@ def list_runs() -> list[tuple[str, ...]]:
         words += [_OURS.get(one.name, "190") for one in needed]
         if any(one.required and one.nargs != 1 for one in places) and len(words) == 0:
             words.append("190")
-        if {"--environment", "--test-event-code", "--pdf"} & set(words) or (path == "trace" and not words):
+        # A browser and a Spark session are not everywhere; their own tests start them.
+        elsewhere = {"--environment", "--test-event-code", "--pdf", "spark"}
+        if elsewhere & set(words) or (path == "trace" and not words):
             continue
         if "--days" in words:
             words = ["sales" if word == "last" else word for word in words]
