@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,37 @@ def test_freshness_is_measured_from_the_end_of_the_window(time: str, fresh: bool
     findings = judge_expectations(mapping(expect=[check]).expect, tally, DAY)
 
     assert [one.gate for one in findings] == ([] if fresh else ["expect loaded fresh_within"])
+
+
+def test_a_time_without_a_zone_stands_in_that_of_the_check() -> None:
+    """The window ends at 23:00 UTC."""
+    found = [
+        count({"loaded": ["2026-11-20 17:30"]}, {"column": "loaded", "fresh_within": "6h", "timezone": zone})
+        for zone in ("UTC", "Asia/Tokyo")
+    ]
+
+    assert found == [{("loaded fresh_within", "acme"): 1}, {}]
+
+
+def test_what_is_not_fresh_is_none_of_the_rows() -> None:
+    (finding,) = judge_expectations(
+        mapping(expect=[{"column": "loaded", "fresh_within": "6h"}]).expect, Tally(read=5), DAY
+    )
+
+    assert (finding.figure, finding.client) == (0, None)
+
+
+def test_a_run_of_some_clients_is_judged_by_their_rows_alone() -> None:
+    tally = Tally(
+        read=10,
+        read_of=Counter(acme=10),
+        narrowed=True,
+        expected=Counter({("x is filled", "beta"): 900, ("x is filled", ""): 900}),
+    )
+    check = {"column": "x", "not_null": True}
+
+    assert judge(check, tally) == []
+    assert judge(check, replace(tally, expected=Counter({("x is filled", "acme"): 1}))) == [("warn", None)]
 
 
 def judge(check: dict[str, Any], tally: Tally) -> list[tuple[str, str | None]]:

@@ -371,6 +371,18 @@ def test_a_finding_names_the_figure_and_the_days_it_is_compared_with() -> None:
     ]
 
 
+def test_a_client_is_not_compared_with_days_of_which_its_figure_is_not_known() -> None:
+    """Books of a day without its value in the currency: 5 instead of 500 says nothing."""
+    days = [report(ago, by_client(acme=1000, beta=500)) for ago in range(2, 8)]
+    unknown = by_client(acme=1000, beta=500)
+    unknown.value_of.pop(("beta", "EUR"))
+    tonight = by_client(acme=1000, beta=500)
+    tonight.value_of["beta", "EUR"], tonight.value["EUR"] = 5.0, 1005.0
+
+    assert of_clients(VALUE, tonight, [*days, report(1, by_client(acme=1000, beta=500))]) == [("value EUR", "beta")]
+    assert of_clients(VALUE, tonight, [*days, report(1, unknown)]) == []
+
+
 def test_only_a_gate_that_stops_costs_a_second_reading() -> None:
     warns, stops = mapping(expect=[{"unique": "id"}, {"unique": "at", "action": "stop"}]).expect
 
