@@ -163,11 +163,19 @@ def test_a_check_that_stops_holds_the_client_whose_rows_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "read", "found"),
-    [({"at_least": 1}, 0, True), ({"at_least": 1}, 1, False), ({"at_most": 5}, 6, True), ({"at_most": 5}, 5, False)],
+    ("bounds", "read", "wanted"),
+    [
+        ({"at_least": 1}, 0, ["at least 1"]),
+        ({"at_least": 1}, 1, []),
+        ({"at_least": 1, "at_most": 5}, 6, ["at most 5"]),
+        ({"at_most": 5}, 5, []),
+    ],
 )
-def test_the_number_of_rows(bounds: dict[str, int], read: int, found: bool) -> None:
-    assert bool(judge({"row_count": bounds}, Tally(read=read))) is found
+def test_the_number_of_rows(bounds: dict[str, int], read: int, wanted: list[str]) -> None:
+    findings = judge_expectations(mapping(expect=[{"row_count": bounds}]).expect, Tally(read=read), DAY)
+
+    said = f"expect row_count: {read} rows were read; expect[0] wants "
+    assert [one.sentence for one in findings] == [said + words for words in wanted]
     assert judge({"row_count": bounds}, Tally(read=read, narrowed=True)) == []
 
 

@@ -383,6 +383,19 @@ def test_a_client_is_not_compared_with_days_of_which_its_figure_is_not_known() -
     assert of_clients(VALUE, tonight, [*days, report(1, unknown)]) == []
 
 
+def test_the_sentence_of_a_gate_names_whose_rows_changed_most_and_nobody_of_a_whole_upload() -> None:
+    """Each client passes; the rows of nobody that is known are gone."""
+    settings = Gates.model_validate({"volume": "warn", "value": "off", "rows": "off", "suppressed": {"max": "1%"}})
+    days = list_trailing_days(week(acme=1000, beta=200, strangers=3000), TONIGHT, settings.days)
+    tonight = by_client(acme=990, beta=110)
+    tonight.fates[Count(Fate.SUPPRESSED, "acme", MONDAY)] = 110
+
+    rate, volume = judge_gates(settings, tonight, TONIGHT, days)
+
+    assert rate.sentence == "suppressed: 10.0% of the rows (110 of 1,100); gates.suppressed allows 1.0%"
+    assert volume.sentence.endswith("; most of it by beta: 110 rows, usual are 200")
+
+
 def test_only_a_gate_that_stops_costs_a_second_reading() -> None:
     warns, stops = mapping(expect=[{"unique": "id"}, {"unique": "at", "action": "stop"}]).expect
 
