@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from offline_capi import border
+from offline_capi.runtime import border
 from offline_capi.runtime.process import set_up_process, without_pandas
 from offline_capi.sandbox import SandboxServer, SandboxSpec
 from tests.benchmarks.__main__ import measured, misses_aim, say
