@@ -166,8 +166,8 @@ class Engine(Node):
 
     processes: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
         1,
-        description="worker processes; auto: one for each core but one, at most 4. Windows below about 100,000 rows"
-        " never start them, and an upload with filter.first_of has none",
+        description="worker processes; auto: one for each core but one, at most 4, and none on two cores. Windows below"
+        " about 100,000 rows never start them, and an upload with filter.first_of or expect.unique has none",
     )
     spark: bool = Field(False, description="true: pieces of the window are prepared on Spark, see platform.spark")
 

@@ -49,10 +49,12 @@ _KILLED = (
 
 
 def count_processes(setting: int | str) -> int:
-    """How many workers prepare rows; 0: this process does. ``auto`` leaves one core to this process."""
-    if setting == "auto":
-        return min(len(os.sched_getaffinity(0)) - 1, MAX_AUTO_PROCESSES)
-    return int(setting) if int(setting) > 1 else 0
+    """How many workers prepare rows; 0: this process does. ``auto`` leaves one core to this process.
+
+    One worker only moves the work: on two cores a run took an eighth to a third longer (docs/performance.md).
+    """
+    workers = min(len(os.sched_getaffinity(0)) - 1, MAX_AUTO_PROCESSES) if setting == "auto" else int(setting)
+    return workers if workers > 1 else 0
 
 
 class WorkerPool:
