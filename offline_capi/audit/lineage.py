@@ -24,7 +24,7 @@ from offline_capi.model import Fate
 from offline_capi.pipeline import make_source_access
 from offline_capi.report import RunReport, Status
 from offline_capi.sources import open_source
-from offline_capi.sources.lineage import ColumnUse
+from offline_capi.sources.lineage import SourceColumn
 
 __all__ = ["PIXEL_SCHEME", "Dataset", "FieldInput", "PixelLineage", "UploadLineage", "name_dataset", "trace_upload"]
 
@@ -236,7 +236,7 @@ class _Sources:
     """The source of an upload and its look-up tables: where each column that the mapping names comes from."""
 
     datasets: tuple[Dataset, ...]
-    columns: Mapping[str, tuple[ColumnUse, ...]]
+    columns: Mapping[str, tuple[SourceColumn, ...]]
     rows: tuple[FieldInput, ...]
     whole: str
 
@@ -267,7 +267,7 @@ def _trace_source(upload: Upload, mapped: MappingLineage, deployment: Deployment
     datasets, columns, whole = [*read.datasets], dict(read.columns), read.whole
     if upload.transform is not None:  # what a hook makes of the columns is its own affair
         hook = f"python://{upload.transform.replace(':', '/')}"
-        datasets, columns = [*datasets, hook], {name: (ColumnUse(hook, name, "IDENTITY"),) for name in own}
+        datasets, columns = [*datasets, hook], {name: (SourceColumn(hook, name, "IDENTITY"),) for name in own}
     rows = [*read.rows]
     for name, lookup in upload.lookups.items():
         wanted = sorted({*list_lookup_columns(upload, name), lookup.key})

@@ -104,11 +104,6 @@ def print_line(line: str, *, style: str = "", console: Console | None = None) ->
     print_indented(line[len(mark) :], mark=mark, style=style, console=console)
 
 
-def count_noun(number: int, noun: str) -> str:
-    """``1 upload``, ``2 uploads``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def print_warnings(warnings: Iterable[str], console: Console = out) -> None:
     for words in warnings:
         if console is err and is_log_json():

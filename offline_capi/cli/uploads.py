@@ -20,7 +20,6 @@ from offline_capi.cli.shell import (
     UntilOption,
     UploadArgument,
     announce,
-    count_noun,
     environment_secrets,
     err,
     find,
@@ -42,6 +41,7 @@ from offline_capi.cli.shell import (
 )
 from offline_capi.errors import OfflineCapiError, UsageError
 from offline_capi.model import Fate
+from offline_capi.runtime.nouns import count_noun
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload

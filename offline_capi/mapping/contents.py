@@ -86,14 +86,14 @@ def _build_items(columns: SourceColumns, spec: Contents, path: str) -> Reading:
     assert spec.quantity is not None  # noqa: S101  mypy; ``Contents`` demands it beside an id
     counted = read_field(columns, spec.quantity, f"{path}.quantity", "number")
     quantity, rounded = _round_quantities(counted.values)
-    counted = counted._replace(values=quantity)
-    read = {key: counted if key == "quantity" else others[key] for key in _ITEM_KEYS if key in {*others, "quantity"}}
+    found = {**others, "quantity": counted._replace(values=quantity)}
+    read = {key: found[key] for key in _ITEM_KEYS if key in found}
     there = read["id"].values.is_valid()
-    unreadable = combine_masks(*(found.unreadable for found in read.values()), pc.and_(there, quantity.is_null()))
-    unknown = combine_masks(*(found.unknown for found in read.values()))
+    unreadable = combine_masks(*(one.unreadable for one in read.values()), pc.and_(there, quantity.is_null()))
+    unknown = combine_masks(*(one.unknown for one in read.values()))
     whole = there if unreadable is None else pc.and_not(there, unreadable)
     item = pc.if_else(
-        whole, build_json_object({key: found.values for key, found in read.items()}), pa.scalar(None, pa.string())
+        whole, build_json_object({key: one.values for key, one in read.items()}), pa.scalar(None, pa.string())
     )
     reduced = pc.and_(rounded, whole) if pc.any(rounded).as_py() else None
     return Reading(pc.binary_join_element_wise("[", item, "]", ""), unreadable, unknown, read["id"].damaged, reduced)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from offline_capi.model import Fate, format_utc
 from offline_capi.report.client_report import ClientReport, DayLine, Money, Period
 from offline_capi.report.client_words import FATE_WORDS
-from offline_capi.runtime.border import visible
+from offline_capi.report.pages import make_page_environment
+from offline_capi.runtime.nouns import count_noun
 
 __all__ = ["describe_balance", "describe_in_short", "format_money", "render_client_page"]
 
@@ -25,14 +24,7 @@ _NAMED_DAYS = 6
 
 def render_client_page(report: ClientReport, *, head: str = "") -> str:
     """A complete page; every value is escaped. ``head`` is HTML for its head, from whoever puts it into a frame."""
-    environment = Environment(
-        finalize=lambda value: visible(value, keep="\n\t") if type(value) is str else value,
-        loader=PackageLoader("offline_capi.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_page_environment(lstrip_blocks=True)
     environment.filters |= {
         "n": "{:,}".format,
         "share": format_share,
@@ -94,7 +86,7 @@ def describe_balance(report: ClientReport) -> str:
     """``1,260 records = 1,234 delivered + 12 waiting + 14 incomplete or faulty``."""
     parts = [f"{report.sent:,} delivered"]
     parts += [f"{n:,} {_BALANCE_WORDS[fate]}" for fate, n in report.not_sent.items()]
-    return f"{_count(report.records, 'record')} = {' + '.join(parts)}"
+    return f"{count_noun(report.records, 'record')} = {' + '.join(parts)}"
 
 
 _BALANCE_WORDS = {
@@ -115,14 +107,14 @@ def describe_in_short(report: ClientReport) -> list[str]:
             *_describe_gaps(report),
         ]
     share = f" ({format_share(report.sent / report.records)})" if report.sent else ""
-    lines = [f"{report.sent:,} of {_count(report.records, 'record')} were delivered to Meta{share}."]
+    lines = [f"{report.sent:,} of {count_noun(report.records, 'record')} were delivered to Meta{share}."]
     lines += [f"Their value: {format_money(report.value)}."] if report.value else []
     for who, words in (("you", "needs something from you"), ("we", "is for us to settle")):
         rows = sum(line.rows for line in report.issues if line.who == who and not line.pixel)
         verb = words if rows == 1 else words.replace("needs", "need").replace("is for", "are for")
-        lines += [f"{_count(rows, 'record')} {verb}: see “What was not delivered”."] if rows else []
+        lines += [f"{count_noun(rows, 'record')} {verb}: see “What was not delivered”."] if rows else []
     lost = sum(line.rows for line in report.issues if line.lost and not line.pixel)
-    lines += [f"{_count(lost, 'event')} waited too long and can no longer be sent."] if lost else []
+    lines += [f"{count_noun(lost, 'event')} waited too long and can no longer be sent."] if lost else []
     lines += [
         f"Only {format_share(line.share)} of the events carry {_ARTICLES[line.key]}: more of them help Meta to match."
         if line.events
@@ -154,14 +146,10 @@ def _describe_gaps(report: ClientReport) -> list[str]:
     return [*before, f"{len(missed)} {noun} not processed ({named}{more}): a zero there says nothing about your sales."]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 # ---------------------------------------------------------------------------------------------- pictures
 
 
-class Frame(NamedTuple):
+class ChartFrame(NamedTuple):
     """The size of a picture, and the area of its bars; small, so that its words can be read on a telephone."""
 
     width: int = 360
@@ -198,7 +186,7 @@ class Chart:
     ticks: tuple[Tick, ...]
     labels: tuple[tuple[float, str, str], ...]
     slot: float
-    frame: Frame
+    frame: ChartFrame
 
     @property
     def bar_width(self) -> float:
@@ -232,7 +220,7 @@ Parts = Sequence[tuple[str, float, str]]
 def _draw(
     days: Sequence[DayLine], title: str, parts: Callable[[DayLine], Parts], written: Callable[[float], str], total: str
 ) -> Chart:
-    frame = Frame()
+    frame = ChartFrame()
     sums = [sum(max(value, 0) for _, value, _ in parts(line)) for line in days]
     lows = [sum(min(value, 0) for _, value, _ in parts(line)) for line in days]
     low = -_round_up(-min(lows)) if min(lows) < 0 else 0.0

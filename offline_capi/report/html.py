@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from datetime import UTC
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from offline_capi.model import FATE_TEXTS, Fate
+from offline_capi.report.pages import make_page_environment
 from offline_capi.report.quality import Quality
 from offline_capi.report.run_report import RunReport
 from offline_capi.runtime.border import visible
@@ -21,13 +21,7 @@ def render_html(report: RunReport, *, head: str = "", quality: Quality | None = 
 
     ``quality`` is what Meta counts of the run's events.
     """
-    environment = Environment(
-        finalize=lambda value: visible(value, keep="\n\t") if type(value) is str else value,
-        loader=PackageLoader("offline_capi.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
+    environment = make_page_environment()
     environment.filters["code"] = _mark_commands
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     environment.filters["moment"] = lambda moment: f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -17,6 +17,7 @@ from offline_capi.report.quality import Quality
 from offline_capi.report.quality_text import print_quality
 from offline_capi.report.run_report import RunReport, Status
 from offline_capi.report.tables import advise, make_reason_table, plain_table, shown_tables
+from offline_capi.runtime.nouns import count_noun
 
 __all__ = ["print_days", "print_report"]
 
@@ -73,7 +74,7 @@ def _build_headline(report: RunReport) -> Text:
     if report.planned:
         return Text.assemble((f"{report.upload}  plan", "bold"), f"  {report.window}{where}\n  nothing is sent")
     took = (report.ended_at - report.started_at).total_seconds()
-    requests = _count_noun(report.tally.requests, "request")
+    requests = count_noun(report.tally.requests, "request")
     return Text.assemble(
         (f"{mark} {report.upload}  {report.status.value}", f"bold {colour}"),
         f"  {report.window}{where}\n  run {report.run_id}, {requests}, {took:.1f} s",
@@ -85,14 +86,10 @@ def _sort_by_count(counter: Counter[Key]) -> list[tuple[Key, int]]:
     return sorted(counter.items(), key=lambda item: (-item[1], str(item[0])))
 
 
-def _count_noun(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _list_keys(report: RunReport) -> list[_List]:
     """One line for all keys: ``keys of 240 sendable events: em 96.2%, ph 80.0%``."""
     shares = [f"{line.key} {line.share:.1%}" for line in report.key_lines()]
-    return [_List(f"keys of {_count_noun(report.tally.sendable, 'sendable event')}:", shares)] if shares else []
+    return [_List(f"keys of {count_noun(report.tally.sendable, 'sendable event')}:", shares)] if shares else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from offline_capi.config.source import DeltaSource, FileSource, IcebergSource, SourceSettings, SqlSource
 from offline_capi.model import AbsentFile, RowPlacement, SourceRows, Window
-from offline_capi.sources.lineage import ColumnUse, SourceLineage
+from offline_capi.sources.lineage import SourceColumn, SourceLineage
 
 __all__ = ["BATCH_ROWS", "FilePart", "Source", "SourceAccess", "open_source"]
 
@@ -119,7 +119,7 @@ class Source(Protocol):
         datasets = tuple(self.list_datasets())
         return SourceLineage(
             datasets,
-            {name: tuple(ColumnUse(uri, name, "IDENTITY") for uri in datasets) for name in columns},
+            {name: tuple(SourceColumn(uri, name, "IDENTITY") for uri in datasets) for name in columns},
             next(iter(datasets), ""),
         )
 

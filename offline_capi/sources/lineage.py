@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-__all__ = ["ColumnUse", "DirectUse", "IndirectUse", "SourceLineage"]
+__all__ = ["DirectUse", "IndirectUse", "SourceColumn", "SourceLineage"]
 
 #: Subtypes of OpenLineage's ColumnLineageDatasetFacet: how a value becomes another, and how it decides about rows.
 DirectUse = Literal["IDENTITY", "TRANSFORMATION", "AGGREGATION"]
 IndirectUse = Literal["JOIN", "GROUP_BY", "FILTER"]
 
 
-class ColumnUse(NamedTuple):
+class SourceColumn(NamedTuple):
     """A column of a data set, by its URI, and what for it is read."""
 
     dataset: str
@@ -32,6 +32,6 @@ class SourceLineage:
     """
 
     datasets: tuple[str, ...]
-    columns: Mapping[str, tuple[ColumnUse, ...]]
+    columns: Mapping[str, tuple[SourceColumn, ...]]
     whole: str
-    rows: tuple[ColumnUse, ...] = field(default=())
+    rows: tuple[SourceColumn, ...] = field(default=())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from offline_capi.sources.lineage import ColumnUse, SourceLineage
+from offline_capi.sources.lineage import SourceColumn, SourceLineage
 from offline_capi.sources.sql.tracing import trace_query
 
 __all__ = ["list_query_datasets", "trace_query_columns"]
@@ -44,14 +44,14 @@ def trace_query_columns(query: str, url: sa.URL, columns: Sequence[str], label: 
     whole = _make_file_uri(url) if dialect in _IN_FILE else _make_table_uri(url, "")
     untraced = f"{whole}?query={label}"
     found = {
-        name: tuple(ColumnUse(*place(origin.table, origin.column), origin.use) for origin in traced.columns[name])
+        name: tuple(SourceColumn(*place(origin.table, origin.column), origin.use) for origin in traced.columns[name])
         if name in traced.columns
-        else (ColumnUse(untraced, name, "IDENTITY"),)
+        else (SourceColumn(untraced, name, "IDENTITY"),)
         for name in columns
     }
     tables = [_make_file_uri(url)] if dialect in _IN_FILE else [_make_table_uri(url, table) for table in traced.tables]
     own = [untraced] if len(traced.columns) < len(found) else []
-    rows = tuple(ColumnUse(*place(origin.table, origin.column), origin.use) for origin in traced.rows)
+    rows = tuple(SourceColumn(*place(origin.table, origin.column), origin.use) for origin in traced.rows)
     return SourceLineage((*tables, *own), found, untraced, rows)
 
 

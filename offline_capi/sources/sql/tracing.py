@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
     from sqlglot.optimizer.scope import Scope
 
-__all__ = ["Origin", "QueryLineage", "trace_query"]
+__all__ = ["QueryLineage", "TracedColumn", "trace_query"]
 
 #: Dialect of SQLAlchemy → of sqlglot, where they differ. Names without quotes are told in lower case where the database
 #: folds them to upper case: SQLAlchemy writes such names so.
@@ -37,7 +37,7 @@ MAX_DEPTH = 60
 MAX_QUERY_CHARS = 200_000
 
 
-class Origin(NamedTuple):
+class TracedColumn(NamedTuple):
     """A column of a table, and what for the query reads it. ``table`` is dotted: as far as the query qualifies it."""
 
     table: str
@@ -50,8 +50,8 @@ class QueryLineage:
     """``tables`` in the order of the text; of ``columns`` those that were traced; ``rows``: what decides about rows."""
 
     tables: tuple[str, ...] = ()
-    columns: Mapping[str, tuple[Origin, ...]] = field(default_factory=dict)
-    rows: tuple[Origin, ...] = ()
+    columns: Mapping[str, tuple[TracedColumn, ...]] = field(default_factory=dict)
+    rows: tuple[TracedColumn, ...] = ()
 
 
 def trace_query(query: str, dialect: str, columns: Sequence[str] = ()) -> QueryLineage:
@@ -92,7 +92,7 @@ def trace_query(query: str, dialect: str, columns: Sequence[str] = ()) -> QueryL
 class _Tracer:
     """Follows columns through scopes: common table expressions, subqueries, unions."""
 
-    def trace_output(self, scope: Scope, name: str, depth: int = 0) -> tuple[Origin, ...] | None:
+    def trace_output(self, scope: Scope, name: str, depth: int = 0) -> tuple[TracedColumn, ...] | None:
         """Where a column of what ``scope`` selects comes from; ``None`` where that is not certain, () for constants."""
         from sqlglot import exp
 
@@ -110,7 +110,7 @@ class _Tracer:
                 return self._trace_expression(scope, selected.unalias(), depth)
         return self._trace_star(scope, stars, name, depth)
 
-    def _trace_union(self, scope: Scope, name: str, depth: int) -> tuple[Origin, ...] | None:
+    def _trace_union(self, scope: Scope, name: str, depth: int) -> tuple[TracedColumn, ...] | None:
         """A column has the name of the first branch, and its place in all of them."""
         from sqlglot import exp
 
@@ -121,7 +121,7 @@ class _Tracer:
         names = [one.alias_or_name.casefold() for one in selected[0]]
         if names.count(name.casefold()) != 1:
             return None
-        place, found = names.index(name.casefold()), list[Origin]()
+        place, found = names.index(name.casefold()), list[TracedColumn]()
         for branch, selects in zip(branches, selected, strict=True):
             certain = place < len(selects)
             origins = self._trace_expression(branch, selects[place].unalias(), depth + 1) if certain else None
@@ -130,7 +130,9 @@ class _Tracer:
             found += origins
         return tuple(dict.fromkeys(found))
 
-    def _trace_star(self, scope: Scope, stars: Sequence[exp.Expr], name: str, depth: int) -> tuple[Origin, ...] | None:
+    def _trace_star(
+        self, scope: Scope, stars: Sequence[exp.Expr], name: str, depth: int
+    ) -> tuple[TracedColumn, ...] | None:
         """Of ``*`` and ``table.*``, where only one source can have the column."""
         from sqlglot import exp
 
@@ -142,7 +144,7 @@ class _Tracer:
         table = stars[0].table if isinstance(stars[0], exp.Column) else ""
         return self._trace_column(scope, exp.column(name, table=table or None), depth)
 
-    def _trace_expression(self, scope: Scope, selected: exp.Expr, depth: int) -> tuple[Origin, ...] | None:
+    def _trace_expression(self, scope: Scope, selected: exp.Expr, depth: int) -> tuple[TracedColumn, ...] | None:
         from sqlglot import exp
 
         select = scope.expression
@@ -156,7 +158,7 @@ class _Tracer:
             use = "AGGREGATION"
         # Some databases let an expression use the alias of another: then it may be no column of a table.
         aliases = {one.alias.casefold() for one in select.selects if one is not selected.parent and one.alias}
-        found: list[Origin] = []
+        found: list[TracedColumn] = []
         for column in selected.find_all(exp.Column, bfs=False):
             is_alias = not column.table and column.name.casefold() in aliases
             origins = None if is_alias else self._trace_column(scope, column, depth)
@@ -165,7 +167,7 @@ class _Tracer:
             found += [origin._replace(use=_combine(origin.use, use)) for origin in origins]
         return tuple(dict.fromkeys(found))
 
-    def _trace_column(self, scope: Scope, column: exp.Column, depth: int) -> tuple[Origin, ...] | None:
+    def _trace_column(self, scope: Scope, column: exp.Column, depth: int) -> tuple[TracedColumn, ...] | None:
         from sqlglot import exp
         from sqlglot.optimizer.scope import Scope
 
@@ -178,10 +180,10 @@ class _Tracer:
         if isinstance(source, Scope):
             return self.trace_output(source, column.name, depth + 1)
         if isinstance(source, exp.Table) and (table := _name_table(source)) and not source.args.get("pivots"):
-            return (Origin(table, column.name, "IDENTITY"),)
+            return (TracedColumn(table, column.name, "IDENTITY"),)
         return None
 
-    def list_row_uses(self, root: Scope) -> Iterator[Origin]:
+    def list_row_uses(self, root: Scope) -> Iterator[TracedColumn]:
         """The columns of WHERE, HAVING, ON, USING and GROUP BY anywhere in the query, as far as they are certain."""
         from sqlglot import exp
 
