@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterator
 from contextvars import copy_context
 from queue import Queue
@@ -25,8 +26,10 @@ def prefetch_batches(batches: Iterator[T], *, depth: int = 1) -> Generator[T, No
 
     Drivers and Arrow let go of the interpreter while they read, so that reading and hashing share two cores. An error
     of the source is raised here, after the batches that came before it. The source is closed by the thread that opened
-    it (SQLite insists), also when the consumer stops early.
+    it (SQLite insists), also when the consumer stops early; not if the interpreter ends first, for then threads do not
+    run any more and nobody would ever answer.
     """
+    is_finalizing = sys.is_finalizing  # modules may be gone by the time it is asked
     queue: Queue[T | _End] = Queue(maxsize=depth)
     stopped = Event()
     # With the context of the consumer: a trace of the run continues in this thread.
@@ -38,9 +41,10 @@ def prefetch_batches(batches: Iterator[T], *, depth: int = 1) -> Generator[T, No
             yield item
     finally:
         stopped.set()
-        while not isinstance(item, _End):  # make room for a reader that waits to put something in
-            item = queue.get()
-        thread.join()
+        if not is_finalizing():
+            while not isinstance(item, _End):  # make room for a reader that waits to put something in
+                item = queue.get()
+            thread.join()
     if item.error is not None:
         raise item.error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -62,3 +64,26 @@ def test_the_next_batch_is_read_while_the_last_one_is_worked_on():
 
     assert second_was_read.wait(timeout=10)
     assert list(ahead) == [2]
+
+
+LEFT_OPEN = """
+from offline_capi.sources import prefetch_batches
+
+def fail():
+    ahead = prefetch_batches(iter(range(10)))
+    next(ahead)
+    try:
+        raise ValueError
+    except ValueError as error:
+        kept = error  # stands in a frame of its own traceback
+
+fail()
+print("ended")
+"""
+
+
+def test_a_process_ends_also_if_an_error_kept_the_reading_open():
+    """A bug in a stage leaves a cycle of error and frames, which the interpreter takes apart when threads are gone."""
+    done = subprocess.run([sys.executable, "-c", LEFT_OPEN], capture_output=True, text=True, timeout=60, check=True)
+
+    assert (done.stdout, done.stderr) == ("ended\n", "")
