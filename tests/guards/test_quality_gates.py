@@ -101,6 +101,10 @@ def week(*, deferred: str = "", strangers: int = 0, **rows: int) -> list[dict[st
     return [report(ago, tally) for ago in range(1, 8)]
 
 
+def empty_nights(count: int) -> list[dict[str, Any]]:
+    return [report(ago, Tally()) for ago in range(1, count + 1)]
+
+
 VOLUME = {"volume": "stop", "value": "off", "rows": "off"}
 VALUE = {"volume": "off", "value": "stop", "rows": "off"}
 
@@ -211,15 +215,27 @@ def test_p17_a_client_is_told_with_its_own_figures() -> None:
         ({}, [*week(acme=1000, beta=500)[:2], *week(acme=1000)[2:]], (), []),
         ({}, [*week(acme=1000, beta=500)[:5], *week(acme=1000)[5:]], (), [("rows", "beta")]),
         ({"volume": "off", "value": "off"}, [*week(acme=1000)[:2], *week(acme=1000, beta=500)[2:]], (), []),
+        # Nights without any row were nights without one of beta's.
+        ({"volume": "off", "value": "off"}, [*empty_nights(3), *week(acme=1000, beta=500)[3:]], (), []),
         # Days that were not counted by client say nothing of any.
         ({}, [report(ago, books(read=1500, value=1000)) for ago in range(1, 8)], (), []),
     ],
-    ids=["no row", "few", "volume stops", "rows off", "gone", "two days", "began", "quiet", "old reports"],
+    ids=["no row", "few", "volume stops", "rows off", "gone", "two days", "began", "quiet", "empty", "old reports"],
 )  # fmt: skip
 def test_p17_a_client_without_rows_is_noticed_beside_the_others(
     gates: dict[str, Any], past: list[dict[str, Any]], active: tuple[str, ...], expected: list[tuple[str, str]]
 ) -> None:
     assert of_clients(gates, by_client(acme=1000), past, *active) == expected
+
+
+def test_p17_a_client_without_rows_is_told_by_name() -> None:
+    days = list_trailing_days(week(acme=1000, beta=500)[:3], TONIGHT, 28)
+
+    (finding,) = judge_gates(Gates(), by_client(acme=1000), TONIGHT, days)
+
+    assert finding.sentence.startswith(
+        "rows: no row of beta was read, usual are 500 (median of Sun 22 Nov 500, Sat 21 Nov 500, Fri 20 Nov 500); "
+    )
 
 
 def test_p17_a_held_clients_days_are_not_what_is_usual_for_it_and_count_for_the_others() -> None:
@@ -298,7 +314,7 @@ def test_a_night_without_rows_is_told_apart_from_a_small_one(
 def test_a_night_without_rows_is_told_with_what_is_usual() -> None:
     (finding,) = judge_gates(GATES, books(read=0), TONIGHT, list_trailing_days(LAST_WEEK, TONIGHT, GATES.days))
 
-    assert finding.sentence.startswith("rows: no row was read, usual are ")
+    assert finding.sentence.startswith("rows: no row was read, usual are 100 (median of ")
     assert (finding.gate, finding.client) == ("rows", None)
 
 
