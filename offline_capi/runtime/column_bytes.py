@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 __all__ = [
     "BLANK_STARTS",
-    "as_one_value",
     "bytes_of",
     "count_empty",
     "find_parts",
@@ -107,13 +106,6 @@ def _found(text: pa.Array, parts: tuple[str, ...]) -> Iterator[str]:
             if sought[:1] in window and (len(sought) == 1 or sought in window):
                 del wanted[part]
                 yield part
-
-
-def as_one_value(text: pa.Array) -> pa.LargeBinaryArray:
-    """The bytes of the column as one value, not copied: for patterns that take longer to begin than to search."""
-    _, content = bytes_of(text)
-    ends = pa.py_buffer(np.array([0, len(content)], np.int64))
-    return pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(content)])
 
 
 def where_only(text: pa.Array, where: pa.BooleanArray, change: Callable[[pa.Array], pa.Array]) -> pa.Array:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offline_capi.mapping.screening import CARD, EMAIL, PHONE, SOCIAL_SECURITY, Searched, find_unsendable
+from offline_capi.runtime.column_bytes import WINDOW_BYTES
 from tests.mapping.mapped import faults, mapped, source
 
 # Card numbers are the issuers' own published test numbers; phone numbers are reserved for fiction or examples.
@@ -115,6 +116,31 @@ def test_ids_are_searched_for_e_mail_addresses_and_numbers_with_their_plus(text)
 def test_p09_an_event_id_made_of_a_phone_number_is_found(prefix, number):
     """Was: `o-+14155552600` went to Meta and into staged files."""
     assert _shapes(prefix + number, Searched.EVENT_IDS) == [PHONE]
+
+
+@given(
+    st.lists(st.from_regex(r"(o-|Tel:|a/)?0{0,2}[0-9]{0,4}([-./ ()]{0,2}[0-9]{1,4}){2,5}", fullmatch=True), max_size=9)
+)
+@example(["030/ 911820"]).via("missed by a search of the whole column")
+@example(["415-555.2600"])
+def test_p09_a_column_of_ids_is_searched_where_one_value_is(texts):
+    """A parenthesis in another row has every value of the column searched by itself."""
+    found = find_unsendable(pa.array(texts, pa.string()), Searched.EVENT_IDS)
+
+    thorough = find_unsendable(pa.array([*texts, "("]), Searched.EVENT_IDS)
+    assert [one.where.to_pylist() for one in found] == [one.where.to_pylist()[:-1] for one in thorough]
+
+
+@pytest.mark.parametrize("cut", range(WINDOW_BYTES - 12, WINDOW_BYTES + 2))
+@pytest.mark.parametrize(
+    "number", ["415-555-2600", "00491701234567", "(030) 901 8200", "tel:14155552600", "0170.1234567"]
+)
+def test_p09_no_number_is_missed_where_two_windows_meet(cut, number):
+    ids = pa.array(["A" * cut, number])
+
+    assert [one.where.to_pylist() for one in find_unsendable(ids, Searched.EVENT_IDS)] == (
+        [[False, True]] if _shapes(number, Searched.EVENT_IDS) else []
+    )
 
 
 @pytest.mark.parametrize("suffix", ["-1", "_2", "-07", "/3", ":a"])

@@ -13,7 +13,6 @@ from offline_capi.mapping.ids import find_damaged, strip_zero_fraction
 from offline_capi.mapping.text import keep_verbatim, trim_text
 from offline_capi.runtime.column_bytes import (
     WINDOW_BYTES,
-    as_one_value,
     count_empty,
     find_parts,
     holds,
@@ -40,7 +39,6 @@ def test_marks_are_found_where_they_stand(values: list[str | None]) -> None:
 
     assert find_parts(column, "=", "a0", "é") == {mark for mark in ("=", "a0", "é") if mark in "".join(there)}
     assert holds(column, "=", "+") == any("=" in value or "+" in value for value in there)
-    assert as_one_value(column).to_pylist() == ["".join(there).encode()]
     assert count_empty(column) == len(values) - len(there)
 
 
