@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from offline_capi.delivery import DeliveryPolicy, Envelope, RetryPolicy, cut_requests, deliver, make_payload
 from offline_capi.delivery.payload import Body
 from offline_capi.meta.graph.response import parse_response
+from offline_capi.meta.limits import ENVELOPE_BYTES
 from offline_capi.model import EventBatch, Fate, Request
 from offline_capi.runtime.http import AnswerLostError, NotSentError
 from tests.delivery.sending import ACME, OTHER, FakeTime, batch, ids_of, names
@@ -64,6 +65,17 @@ def test_requests_are_full_although_every_batch_has_a_few_rows_of_every_client()
     assert [id_ for request in requests if request.client == "c07" for id_ in ids_of(request.events)] == names(
         "c07", 40
     )
+
+
+def test_a_request_of_many_small_batches_is_full_to_the_last_event_that_fits() -> None:
+    """Counted with a comma an event; one byte less, and the last of ten goes into the next request."""
+    came = [batch([f"b-{i}"]) for i in range(10)]
+    whole = sum(one.body_bytes + 1 for one in came) + ENVELOPE_BYTES
+
+    fits = [len(request) for request in cut_requests(came, max_events=1000, max_bytes=whole)]
+    fits_not = [len(request) for request in cut_requests(came, max_events=1000, max_bytes=whole - 1)]
+
+    assert (fits, fits_not) == ([10], [9, 1])
 
 
 def test_events_wait_for_their_like_only_so_long() -> None:
