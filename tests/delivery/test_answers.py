@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Scope, explain
+from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Scope, explain, find_entry
 from offline_capi.meta.graph.response import classify_response, parse_response
 
 RETRY, WAIT, ISOLATE, STOP = Action
@@ -54,11 +54,12 @@ CODES = [
     (-3, None, RETRY, REQUEST),
 ]
 
+UNKNOWN_SUBCODES = (1815356, 2804999)
 # meta-capi.md 6.3: subcodes of code 100; one that nobody knows is a fault of an event as well.
 EVENT_FAULTS = [
     *(2804001, 2804003, 2804004, 2804007, 2804008, 2804009, 2804010, 2804014, 2804016, 2804017, 2804019, 2804023),
     *(2804030, 2804036, 2804043, 2804048, 2804050, 2804063, 2804066, 2804069, 2804079, 2804087, 2804116, 2804117),
-    *(2804118, 2804132, 1815356, 2804999),
+    *(2804118, 2804132, *UNKNOWN_SUBCODES),
 ]
 
 
@@ -91,6 +92,11 @@ def test_p04_a_fault_of_an_event_is_isolated(subcode: int) -> None:
     verdict = classify_response(parse_response(400, {}, error_body(100, subcode)), 10)
 
     assert (verdict.action, verdict.accepted) == (ISOLATE, False)
+    assert find_entry(100, subcode).subcode == (None if subcode in UNKNOWN_SUBCODES else subcode)
+
+
+def test_an_unknown_code_is_told_as_it_came() -> None:
+    assert find_entry(424242, 7)[:2] == (424242, 7)
 
 
 def test_p07_a_dataset_that_does_not_exist_is_no_fault_of_an_event() -> None:

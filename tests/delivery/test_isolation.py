@@ -7,9 +7,11 @@ import random
 
 import pytest
 
+from offline_capi.delivery.breaker import IDENTICAL_REFUSALS_TO_STOP
+from offline_capi.delivery.isolate import isolate
 from offline_capi.model import Fate, Reason
 from offline_capi.sandbox.faults import TELLS
-from tests.delivery.sending import Night, batch, names
+from tests.delivery.sending import Night, batch, ids_of, names
 from tests.support.sandbox_server import Sandbox
 
 
@@ -59,6 +61,25 @@ def test_p04_when_every_event_is_refused_alike_sending_stops_and_says_so_once(
     assert {outcome.reason for outcome in books.outcomes if outcome.fate is Fate.DEFERRED} == {Reason.CLIENT_STOPPED}
     assert len({outcome.explanation for outcome in books.outcomes if outcome.fate is Fate.DEFERRED}) == 1
     assert len(sandbox.requests) < 100
+
+
+def test_p04_events_refused_for_different_reasons_do_not_stop_their_client(night: Night, sandbox: Sandbox) -> None:
+    ids = names("e", 2 * (IDENTICAL_REFUSALS_TO_STOP - 1))
+    sandbox.refuse(*ids[::2], subcode=2804009)
+    sandbox.refuse(*ids[1::2], subcode=2804010)
+
+    books = night.send([batch(ids)])
+
+    assert books.counts == {Fate.REJECTED_BY_META: len(ids)}
+
+
+def test_p04_what_is_left_of_a_part_goes_in_halves() -> None:
+    """A part was refused before: more of it are bad, and a request each would take as many in a row."""
+    whole, part = (isolate(batch(names("e", 5)), 2, is_part=is_part) for is_part in (False, True))
+
+    assert [ids_of(rest) for rest in whole.rest] == [["e-0", "e-1", "e-3", "e-4"]]
+    assert [ids_of(rest) for rest in part.rest] == [["e-0", "e-3"], ["e-1", "e-4"]]
+    assert [ids_of(rest) for rest in isolate(batch(names("e", 2)), 0, is_part=True).rest] == [["e-1"]]
 
 
 def test_p04_a_cluster_of_bad_rows_does_not_hold_the_good_ones(night: Night, sandbox: Sandbox) -> None:

@@ -181,12 +181,14 @@ def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
     sandbox.refuse("e-3", tell=tell)
     run, ledger = night.begin(), night.ledger
     taken: list[str] = []
+    emptied: list[str] = []
 
     def claim(wanted: Request, *, replaces: str | None = None) -> Claim:
         granted = ledger.journal.claim(run, wanted, replaces=replaces)
         if replaces is None or "e-3" not in ids_of(wanted.events):
             return granted
         taken.extend(ids_of(granted.request.events))
+        emptied.append(granted.request.id)
         return Claim(Request(granted.request.id, ACME, PIXEL, wanted.events.slice(0, 0)), wanted.events)
 
     outcomes = _delivered(night, claim)
@@ -195,6 +197,9 @@ def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
         event_id for outcome in outcomes if outcome.fate is Fate.DEFERRED for event_id in ids_of(outcome.request.events)
     ]
     assert "e-3" in taken
+    # The ledger closes the request of which nothing is left by its id.
+    assert emptied
+    assert {*emptied} <= {outcome.request.id for outcome in outcomes if not len(outcome.request.events)}
     assert {outcome.reason for outcome in outcomes if outcome.fate is Fate.DEFERRED} == {Reason.OTHER_RUN}
     assert sorted(deferred) == sorted(taken)
     assert sorted(event_id for outcome in outcomes for event_id in ids_of(outcome.request.events)) == names("e", 8)

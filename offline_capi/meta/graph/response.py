@@ -137,7 +137,7 @@ def parse_response(
         wait_s=max(waits, default=None),
         client_usage=usage.client,
         app_usage=usage.app,
-        tier=_parse_tier(named) if keep_data else None,
+        tier=_parse_tier(named),
     )
 
 
