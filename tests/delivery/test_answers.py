@@ -95,6 +95,13 @@ def test_p04_a_fault_of_an_event_is_isolated(subcode: int) -> None:
     assert find_entry(100, subcode).subcode == (None if subcode in UNKNOWN_SUBCODES else subcode)
 
 
+def test_of_an_answer_to_events_nothing_is_kept_but_what_is_read() -> None:
+    body = b'{"events_received": 1, "debug": {"em": "x"}}'
+
+    assert parse_response(200, {}, body).data == {}
+    assert parse_response(200, {}, body, keep_data=True).data == {"events_received": 1, "debug": {"em": "x"}}
+
+
 def test_an_unknown_code_is_told_as_it_came() -> None:
     assert find_entry(424242, 7)[:2] == (424242, 7)
 
