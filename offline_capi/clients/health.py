@@ -111,11 +111,11 @@ def check_health(
         examiner = _Prober(platform, secrets, app, graph, now, test_codes or {}, owners)
         with ThreadPoolExecutor(MAX_WORKERS) as pool:
             results = [*pool.map(examiner.probe, wanted)]
-    settled = [_record(one, result, book, on_change, now) for one, result in zip(wanted, results, strict=True)]
+    recorded = [_record(one, result, book, on_change, now) for one, result in zip(wanted, results, strict=True)]
     today = now.astimezone(UTC).date()
     return HealthReport(
-        tuple(status for status, _ in settled),
-        tuple(change for _, changes in settled for change in changes),
+        tuple(status for status, _ in recorded),
+        tuple(change for _, changes in recorded for change in changes),
         {one.name: result.unclear for one, result in zip(wanted, results, strict=True) if result.unclear},
         versions,
         (*version_warnings(platform.versions, today), *graph.notices),

@@ -13,7 +13,7 @@ from offline_capi.meta.graph.error_table import Action, Entry, Scope
 from offline_capi.meta.graph.response import Classification, Response, classify_response
 from offline_capi.runtime.http import AnswerLostError, NotSentError
 
-__all__ = ["PostResult", "post_until_settled"]
+__all__ = ["PostResult", "post_until_final"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class PostResult:
         return self.classification is not None and self.classification.accepted
 
     @property
-    def settled(self) -> bool:
+    def is_final(self) -> bool:
         """Accepted, or refused in a way that a retry does not change."""
         return self.classification is not None and self.action not in (Action.RETRY, Action.WAIT)
 
@@ -60,7 +60,7 @@ class PostResult:
         return f"{self.entry.means if self.entry else otherwise} ({details})"
 
 
-def post_until_settled(
+def post_until_final(
     post: Callable[[Body], Response],
     make_body: Callable[[], Body],
     events: int,
@@ -125,6 +125,6 @@ def _apply_backoff(
     throttles.everybody.hold_for(policy.choose_slow_down_s(response.app_usage), clock)
     asked_s = response.wait_s or 0.0
     if asked_s or result.throttled:
-        hold_s = asked_s if result.settled else asked_s + backoff_s
+        hold_s = asked_s if result.is_final else asked_s + backoff_s
         throttles.choose(result.throttled or Scope.CLIENT).hold_for(hold_s, clock)
     return asked_s or (backoff_s if result.throttled else 0.0)

@@ -15,7 +15,7 @@ from functools import partial
 from threading import Event, Semaphore
 from typing import Protocol
 
-from offline_capi.delivery.attempts import PostResult, post_until_settled
+from offline_capi.delivery.attempts import PostResult, post_until_final
 from offline_capi.delivery.breaker import Breaker, Stop
 from offline_capi.delivery.clock import Clock, find_clock_fault
 from offline_capi.delivery.isolate import isolate
@@ -130,7 +130,7 @@ class _Delivery:
             elif len(done) < len(self.begun):
                 done = wait(self.begun, timeout=ANSWER_BATCH_WINDOW_S).done
             for future in done:
-                yield from self._settle(self.begun.pop(future), future.result())
+                yield from self._handle_result(self.begun.pop(future), future.result())
 
     # ------------------------------------------------------------------------------------------ sending
 
@@ -205,7 +205,7 @@ class _Delivery:
             events=len(request),
             request_id=request.id,
         ) as annotate:
-            result = post_until_settled(
+            result = post_until_final(
                 post,
                 partial(make_payload, request.events, sender.envelope),
                 len(request),
@@ -222,13 +222,13 @@ class _Delivery:
                 )
         return result
 
-    # ------------------------------------------------------------------------------------------ settling
+    # ------------------------------------------------------------------------------------------ results
 
-    def _settle(self, task: Task, result: PostResult) -> Iterator[Outcome]:
+    def _handle_result(self, task: Task, result: PostResult) -> Iterator[Outcome]:
         request = task.request
         # With a wrong clock, Meta may object to nothing but an age: that is no event's fault.
         blameless = self.breaker.clock_is_wrong and result.action is Action.ISOLATE
-        if blameless or not result.settled:
+        if blameless or not result.is_final:
             stop = self.breaker.trip_for_giving_up(request, result, task.successes)
             yield self.outcomes.stop(request, result, stop)
         elif result.accepted:

@@ -63,7 +63,7 @@ class RetryPolicy:
         return next((seconds for least, seconds in self.slow_down if usage >= least), 0.0)
 
     def is_final(self, result: PostResult, *, time_left_s: float) -> bool:
-        """Whether ``result`` is the end: settled, hopeless, or out of tries or time. ``time_left_s`` is what would be
+        """Whether ``result`` is the end: final, hopeless, or out of tries or time. ``time_left_s`` is what would be
         left of ``max_wait_s`` when the next try began.
         """
-        return result.settled or result.lasting or result.tries >= self.max_tries or time_left_s < 0
+        return result.is_final or result.lasting or result.tries >= self.max_tries or time_left_s < 0

@@ -1,4 +1,4 @@
-"""What requests say of their events: to be sent, or settled with a fate."""
+"""What requests say of their events: to be sent, or their fate, which is decided."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ __all__ = [
     "RequestJudge",
     "find_unconfirmed_since",
     "get_deduplication_window",
+    "group_by_fate",
     "read_event_states",
-    "settle",
 ]
 
 
-Settled = tuple[Fate, str | None]
-_LOST_ANSWER: Settled = (Fate.UNCONFIRMED, Reason.LOST_ANSWER)
-_TOO_OLD: Settled = (Fate.UNCONFIRMED, Reason.UNSETTLED)
+KnownFate = tuple[Fate, str | None]
+_LOST_ANSWER: KnownFate = (Fate.UNCONFIRMED, Reason.LOST_ANSWER)
+_TOO_OLD: KnownFate = (Fate.UNCONFIRMED, Reason.UNSETTLED)
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """Events by what the ledger knows of them: those to send, and those whose fate is settled.
+    """Events by what the ledger knows of them: those to send, and those whose fate is decided.
 
-    ``changed`` counts those among the settled that were sent with another value or currency than they have now.
+    ``changed`` counts those among the decided that were sent with another value or currency than they have now.
     """
 
     fresh: EventBatch
-    settled: tuple[tuple[Fate, str | None, EventBatch], ...] = ()
+    decided: tuple[tuple[Fate, str | None, EventBatch], ...] = ()
     changed: int = 0
 
 
 class EventState(NamedTuple):
     """What a request says of its events: their fate (``None``: may be sent), and since when they are unconfirmed."""
 
-    fate: Settled | None
+    fate: KnownFate | None
     unconfirmed_since: float | None = None
     digest: bytes = b""
     marks: bytes | None = None
@@ -59,7 +59,7 @@ class EventState(NamedTuple):
 class RequestJudge:
     """Judges requests as one run sees them at one moment: ``run_id`` is None outside runs.
 
-    Without ``resend``, events that are unconfirmed inside Meta's window are settled as such, instead of going again.
+    Without ``resend``, events that are unconfirmed inside Meta's window keep that fate, instead of going again.
     """
 
     leases: Leases
@@ -67,7 +67,7 @@ class RequestJudge:
     now: datetime
     resend: bool
 
-    def judge(self, row: Any) -> Settled | None:
+    def judge(self, row: Any) -> KnownFate | None:
         """The fate of a request's events; None where they may be sent. ``row``: its columns and its sender's."""
         since = find_unconfirmed_since(row)
         if row.state == RequestState.RELEASED and since is None:
@@ -134,19 +134,19 @@ def read_event_states(
     return states | dict.fromkeys(corrected, EventState(None))
 
 
-def settle(events: EventBatch, owners: Mapping[int, int], states: Mapping[int, EventState]) -> LookupResult:
+def group_by_fate(events: EventBatch, owners: Mapping[int, int], states: Mapping[int, EventState]) -> LookupResult:
     """The events by their states; those without one are fresh."""
-    groups: dict[Settled, list[int]] = {}
+    groups: dict[KnownFate, list[int]] = {}
     for position, state in states.items():
         if state.fate is not None:
             groups.setdefault(state.fate, []).append(position)
     fresh = np.ones(len(events), dtype=bool)
-    settled = []
+    decided = []
     for (fate, reason), positions in groups.items():
         fresh[positions] = False
-        settled.append((fate, reason, events.take(pa.array(sorted(positions), pa.int64()))))
+        decided.append((fate, reason, events.take(pa.array(sorted(positions), pa.int64()))))
     left = events if not groups else events.filter(pa.array(fresh))
-    return LookupResult(left, tuple(settled), _count_changed(events, owners, states))
+    return LookupResult(left, tuple(decided), _count_changed(events, owners, states))
 
 
 def _count_changed(events: EventBatch, owners: Mapping[int, int], states: Mapping[int, EventState]) -> int:

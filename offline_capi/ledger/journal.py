@@ -23,8 +23,8 @@ from offline_capi.ledger.event_states import (
     RequestJudge,
     find_unconfirmed_since,
     get_deduplication_window,
+    group_by_fate,
     read_event_states,
-    settle,
 )
 from offline_capi.ledger.index import NEWEST_REQUEST, EventIndex
 from offline_capi.ledger.index.segments import Entries
@@ -109,7 +109,7 @@ class LedgerJournal:
         """What the ledger knows of events.
 
         Fresh are events never sent, those certainly not stored, and, with ``resend``, those unconfirmed inside Meta's
-        window: they go again under the same ids. Without ``resend`` they are settled as unconfirmed.
+        window: they go again under the same ids. Without ``resend`` they stay unconfirmed.
         """
         with self._database.begin_read() as connection:
             self._index.refresh(connection)
@@ -121,7 +121,7 @@ class LedgerJournal:
         with self._database.begin_read() as connection:
             states = read_event_states(connection, events, owners, judge)
         self._remember_unconfirmed(events, states)
-        return settle(events, owners, states)
+        return group_by_fate(events, owners, states)
 
     def start_digests(self, requests: Iterable[Request]) -> Iterator[Request]:
         """The requests, each with its digest under way: it is there when a request that waits a while is claimed."""
@@ -193,7 +193,7 @@ class LedgerJournal:
     # ------------------------------------------------------------------------------------------ what was sent
 
     def find_unconfirmed(self, now: datetime) -> list[UnconfirmedRequest]:
-        """The requests with unconfirmed events, newest first; what a run is settling counts until it ends.
+        """The requests with unconfirmed events, newest first; what a run is sending again counts until it ends.
 
         Where no run left any, this is quick; else it reads the segments of the index that are as old as they are.
         """

@@ -94,9 +94,9 @@ def count_traffic(run_id: str, database: Database) -> dict[str, tuple[int, int]]
 
 
 def select_unconfirmed_requests() -> sa.Select[Any]:
-    """Requests without a settling answer, newest first, each with its upload and its sender.
+    """Requests without a final answer, newest first, each with its upload and its sender.
 
-    Many a one is settled all the same: a request that Meta refused went again in parts, a later run took events over.
+    Many a one is decided all the same: a request that Meta refused went again in parts, a later run took events over.
     """
     joined = request.join(run, run.c.id == request.c.run_id)
     joined = joined.join(sender, sender.c.id == request.c.sender_id, isouter=True)

@@ -24,7 +24,6 @@ from enum import Enum
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-import numpy as np
 import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc

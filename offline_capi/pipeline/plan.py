@@ -21,7 +21,7 @@ from offline_capi.pipeline.stages import (
     judge_run,
     open_books,
     prepare_batches,
-    skip_settled,
+    skip_decided,
 )
 from offline_capi.report import RunReport, days_to_judge, make_report
 
@@ -50,7 +50,7 @@ def plan_upload(
         judge_before_sending(run)
         events = count_preparation(prepare_batches(run), run.books)
         events = run.drift.hold_until_sampled(events)
-        events = skip_settled(events, run)
+        events = skip_decided(events, run)
         events = defer_stopped(events, run)
         for batch in defer_refused(events, run) if check_access else events:
             run.books.enter_events(batch, Fate.SENT)

@@ -26,7 +26,7 @@ from offline_capi.pipeline.stages import (
     open_books,
     prepare_events,
     send_events,
-    skip_settled,
+    skip_decided,
 )
 from offline_capi.report import RunReport
 from offline_capi.runtime.telemetry import trace_span
@@ -78,7 +78,7 @@ def run_upload(
             judge_before_sending(run)
             events = prepare_events(run)  # read, map, hash, build, check: batch by batch
             events = run.drift.hold_until_sampled(events)  # the first rows are compared with earlier runs
-            events = skip_settled(events, run)  # the ledger knows what was sent
+            events = skip_decided(events, run)  # the ledger knows what was sent
             events = defer_stopped(events, run)  # quality gates and drift
             send_events(events, run)  # claim in the ledger, POST, record the answer
             run.tally.vanished = run.past.owed.unmet  # owed by earlier runs, and no longer in the source

@@ -71,7 +71,7 @@ __all__ = [
     "read_lookups",
     "read_rows",
     "send_events",
-    "skip_settled",
+    "skip_decided",
     "split_expired",
 ]
 
@@ -326,7 +326,7 @@ def judge_run(run: RunContext, books: Books) -> tuple[GateFinding, ...]:
     return (*run.drift.findings, *(force_findings(findings) if run.force_gates else findings))
 
 
-def skip_settled(events: Iterable[EventBatch], run: RunContext, *, resend: bool = True) -> Iterator[EventBatch]:
+def skip_decided(events: Iterable[EventBatch], run: RunContext, *, resend: bool = True) -> Iterator[EventBatch]:
     """Events that the ledger does not know as sent, rejected by Meta or under way, up to their clients' limits.
 
     The others are booked with their fate, those above a limit as deferred; unconfirmed ones too unless they may be
@@ -336,9 +336,9 @@ def skip_settled(events: Iterable[EventBatch], run: RunContext, *, resend: bool 
     for batch in events:
         known = services.ledger.journal.look_up(batch, run_id=run.run_id or None, now=services.clock(), resend=resend)
         run.tally.changed += known.changed
-        for fate, reason, settled in known.settled:
-            run.books.enter_events(settled, fate, reason)
-            run.quotas.note(settled, fate)
+        for fate, reason, decided in known.decided:
+            run.books.enter_events(decided, fate, reason)
+            run.quotas.note(decided, fate)
         fresh, above = run.quotas.take(known.fresh)
         run.books.enter_events(above, Fate.DEFERRED, Reason.OVER_LIMIT)
         yield fresh

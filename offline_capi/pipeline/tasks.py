@@ -28,7 +28,7 @@ from offline_capi.pipeline.stages import (
     open_books,
     prepare_events,
     send_events,
-    skip_settled,
+    skip_decided,
     split_expired,
 )
 from offline_capi.report import Books, RunReport
@@ -110,7 +110,7 @@ def send_staged(unit: StagedEvents, upload: Upload, services: Services, *, quota
         task="upload",
         client=unit.client,
     ):
-        send_events(skip_settled(services.stage.read_events(unit, EVENT_ROWS), run), run)
+        send_events(skip_decided(services.stage.read_events(unit, EVENT_ROWS), run), run)
     services.ledger.runs.save_part(unit.run_id, f"send {unit.client}", run.tally)
     return run.tally
 
@@ -134,7 +134,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
         run.books = Books(keep_undelivered=rejects.write_undelivered, known_since=past.known.find)
         run.books.tally += parts.pop("prepare")
         reasons = find_deferral_reasons(parts.values())
-        for events in skip_settled(services.stage.read_all_events(run_id), run, resend=False):
+        for events in skip_decided(services.stage.read_all_events(run_id), run, resend=False):
             fresh, expired = split_expired(run, events)
             run.books.enter_events(expired, Fate.EXPIRED, Reason.TOO_OLD)
             for (client,), own in fresh.partition_by("client") if len(fresh) else ():

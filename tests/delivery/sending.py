@@ -117,7 +117,7 @@ class Night:
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     def send(self, events: Iterable[EventBatch], *, max_events: int = 1000, run_id: str | None = None) -> Books:
-        """Look up, cut, claim, post, record: the pipeline's ``skip_settled`` and ``send_events`` without its books."""
+        """Look up, cut, claim, post, record: the pipeline's ``skip_decided`` and ``send_events`` without its books."""
         run = run_id or self.begin()
         books, clock = Books(), self.clock or self.time.clock
         requests = cut_requests(self._fresh(events, run, books), max_events=max_events, max_bytes=2_000_000)
@@ -149,7 +149,7 @@ class Night:
     def _fresh(self, events: Iterable[EventBatch], run: str, books: Books) -> Iterator[EventBatch]:
         for one in events:
             known = self.ledger.journal.look_up(one, run_id=run, now=datetime.now(UTC))
-            for fate, _, settled in known.settled:
+            for fate, _, settled in known.decided:
                 books.fates.update(dict.fromkeys(ids_of(settled), fate))
                 books.seen.update(ids_of(settled))
             yield known.fresh

@@ -98,7 +98,7 @@ def test_p05_events_of_a_refused_request_that_become_too_old_are_in_doubt_in_boo
     assert tally.count(Fate.UNCONFIRMED) == 8 - tally.count(Fate.SENT) - tally.count(Fate.REJECTED_BY_META) > 0
     assert tally.count_reasons(Fate.UNCONFIRMED) == {("lost_answer", ""): tally.count(Fate.UNCONFIRMED)}
     known = world.ledger.journal.look_up(events, run_id=None, now=NOW, resend=False)
-    assert {fate: len(some) for fate, _, some in known.settled}[Fate.UNCONFIRMED] == tally.count(Fate.UNCONFIRMED)
+    assert {fate: len(some) for fate, _, some in known.decided}[Fate.UNCONFIRMED] == tally.count(Fate.UNCONFIRMED)
 
 
 def test_p05_events_that_were_certainly_not_stored_expire_and_are_free_in_the_ledger(world: World) -> None:

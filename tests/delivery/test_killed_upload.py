@@ -127,5 +127,5 @@ def runs_again(sales: list[str], night: Night, reaper: Reaper, line: Commands) -
 def left_unconfirmed(sales: list[str], night: Night) -> list[str]:
     events = batch(sales, client="corner_shop", pixel=PIXEL)
     with Ledger(night.env["OFFLINE_CAPI_LEDGER"]) as ledger:
-        settled = ledger.journal.look_up(events, run_id=None, now=datetime.now(UTC), resend=False).settled
+        settled = ledger.journal.look_up(events, run_id=None, now=datetime.now(UTC), resend=False).decided
     return [id_ for fate, _, some in settled if fate is Fate.UNCONFIRMED for id_ in ids_of(some)]

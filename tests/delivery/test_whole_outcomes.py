@@ -115,7 +115,7 @@ def test_a_lost_answer_and_then_a_refused_token_counts_once_also_after_metas_win
     assert whole(first.outcomes) == [(("e-0", "e-1"), Fate.UNCONFIRMED, 2, Reason.LOST_ANSWER, code, None)]
     assert first.outcomes[0].trace_id == trace_of(sandbox, 1)
     assert len(later.fresh) == 0
-    assert [(fate, ids_of(events)) for fate, _, events in later.settled] == [(Fate.UNCONFIRMED, ["e-0", "e-1"])]
+    assert [(fate, ids_of(events)) for fate, _, events in later.decided] == [(Fate.UNCONFIRMED, ["e-0", "e-1"])]
     assert {times for _, _, _, times, _ in sandbox.tally()} == {1}
 
 

@@ -108,7 +108,7 @@ class World:
         for one in built:
             books.enter_built(one)
             known = self.ledger.journal.look_up(one.events, run_id=run, now=time.now())
-            for fate, reason, settled in known.settled:
+            for fate, reason, settled in known.decided:
                 books.enter_events(settled, fate, reason)
             yield known.fresh
 

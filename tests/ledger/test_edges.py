@@ -54,7 +54,7 @@ def test_more_keys_than_one_statement_takes_are_looked_up(desk: Desk) -> None:
 
     known = desk.next_night().ledger.journal.look_up(many, run_id=None, now=desk.now)
 
-    assert [(fate, ids_of(events)) for fate, _, events in known.settled] == [
+    assert [(fate, ids_of(events)) for fate, _, events in known.decided] == [
         (Fate.ALREADY_SENT, [f"e-{place}" for place in sent])
     ]
     assert len(known.fresh) == 65_536 + 496
@@ -293,7 +293,7 @@ def test_a_refusal_without_a_code_has_a_reason(desk: Desk) -> None:
     desk.post(batch(["e-1"], at=0), Fate.REJECTED_BY_META)
 
     ((_, reason, _),) = (
-        desk.next_night().ledger.journal.look_up(batch(["e-1"], at=0), run_id=None, now=desk.now).settled
+        desk.next_night().ledger.journal.look_up(batch(["e-1"], at=0), run_id=None, now=desk.now).decided
     )
 
     assert reason is Reason.NOT_COUNTED

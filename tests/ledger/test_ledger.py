@@ -55,7 +55,7 @@ class Desk:
         """The settled fate of each event, ``None`` where it may be sent."""
         known = self.ledger.journal.look_up(events, run_id=run or self.run, now=self.now)
         fates: dict[str, Fate | None] = dict.fromkeys(ids_of(known.fresh))
-        for fate, _, settled in known.settled:
+        for fate, _, settled in known.decided:
             fates |= dict.fromkeys(ids_of(settled), fate)
         return fates
 
@@ -218,7 +218,7 @@ def test_a_living_run_holds_what_it_claimed(desk: Desk) -> None:
     deferred = other.ledger.journal.look_up(batch(names("e", 3)), run_id=other.run, now=other.now)
 
     assert ids_of(deferred.fresh) == ["e-2"]
-    assert [(fate, reason) for fate, reason, _ in deferred.settled] == [(Fate.DEFERRED, Reason.OTHER_RUN)]
+    assert [(fate, reason) for fate, reason, _ in deferred.decided] == [(Fate.DEFERRED, Reason.OTHER_RUN)]
 
 
 def test_p15_two_runs_that_both_saw_an_event_fresh_claim_it_once(desk: Desk) -> None:
@@ -433,5 +433,5 @@ def test_a_request_of_an_older_version_or_with_an_erased_event_says_nothing_of_v
     night = desk.next_night()
     known = night.ledger.journal.look_up(_worth(ids[1:], [5.0, 5.0]), run_id=night.run, now=night.now)
 
-    assert (known.changed, len(known.settled)) == (0, 1)
+    assert (known.changed, len(known.decided)) == (0, 1)
     assert night.ledger.read(sa.select(request.c.value_marks)) == [(None,)]

@@ -80,7 +80,7 @@ def test_a_ledger_of_an_earlier_version_keeps_its_memory(ledger_url: str, versio
 
         assert [run.id for run in ledger.runs.list_newest(5)] == ["r"]
         assert load_read_back(ledger, since=TOLD.day, until=TOLD.day) == [TOLD]
-    assert [(fate, len(events)) for fate, _, events in known.settled] == [(Fate.ALREADY_SENT, 2)]
+    assert [(fate, len(events)) for fate, _, events in known.decided] == [(Fate.ALREADY_SENT, 2)]
     assert len(known.fresh) == 1
 
 

@@ -64,7 +64,7 @@ def test_p03_what_a_killed_run_claimed_can_be_sent_again_at_once(ledger_url: str
             other.wait()
             dead = ledger.journal.look_up(events, run_id=None, now=now)
 
-    assert [(fate, len(deferred)) for fate, _, deferred in alive.settled] == [(Fate.DEFERRED, 100)]
+    assert [(fate, len(deferred)) for fate, _, deferred in alive.decided] == [(Fate.DEFERRED, 100)]
     assert sorted(ids_of(dead.fresh)) == sorted(names("e", 100))
 
 
