@@ -478,7 +478,8 @@ def print_open(error: ConfigError, proposal: Proposal, upload: str, answers: Ans
     todo = {line.place: line.because for line in proposal.list_lines(Confidence.OPEN)}
     todo[f"clients.{answers.client}.pixel_id"] = PIXEL
     waits = f"reported by `{_format_command('check', known, upload)}` until it is done"
-    out.print(Text.assemble("\n", (f"! left to you: {len(error.problems)}", "bold yellow"), f"  {waits}"))
+    out.print()
+    print_indented(f"left to you: {len(error.problems)}, {waits}", mark="! ", style="bold yellow")
     for problem in error.problems:
         words = next((because for place, because in todo.items() if problem.path.startswith(place)), problem.message)
         out.print(Text.assemble(f"  {problem.file}:{problem.line}  ", (problem.path, "bold")), soft_wrap=True)

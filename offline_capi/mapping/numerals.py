@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from offline_capi.mapping.text import EXACT_FLOAT, as_text, is_text
 
-__all__ = ["CURRENCY_SIGNS", "find_money_signs", "read_integers", "read_money", "read_numbers"]
+__all__ = ["find_money_signs", "read_currencies", "read_integers", "read_money", "read_numbers"]
 
 _GROUP_SPACES = "[ \u00a0\u202f\u2009'\u2019]"
 
@@ -235,6 +235,16 @@ _MARKS = {
     "\u200f": "",
     "\u061c": "",
 }
+
+
+def read_currencies(text: pa.StringArray) -> pa.StringArray:
+    """The ISO 4217 code that an amount says itself, ``12,50 €``; null where it says none, or one of several."""
+    signs = find_money_signs(text).dictionary_encode()
+    codes = [
+        CURRENCY_SIGNS.get(sign, sign if len(sign) == 3 and sign.isalpha() else "") or None
+        for sign in signs.dictionary.to_pylist()
+    ]
+    return pa.array(codes, pa.string()).take(signs.indices)
 
 
 def find_money_signs(text: pa.StringArray) -> pa.StringArray:

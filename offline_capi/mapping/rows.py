@@ -27,7 +27,7 @@ from offline_capi.mapping.fields import ID_KIND, Reading, read_field
 from offline_capi.mapping.filtering import FirstRows, find_meant_rows
 from offline_capi.mapping.ids import count_rounded_to_15
 from offline_capi.mapping.lookups import LookupTable, count_absent_keys, join_lookups
-from offline_capi.mapping.numerals import CURRENCY_SIGNS, find_money_signs, read_numbers
+from offline_capi.mapping.numerals import find_money_signs, read_currencies, read_numbers
 from offline_capi.mapping.objects import OBJECTS, as_wire_values, read_object
 from offline_capi.mapping.people import read_identity
 from offline_capi.mapping.screening import Searched, find_unsendable
@@ -621,12 +621,7 @@ def _find_other_currencies(
     texts = columns.get_values(value.spec.column)
     if not is_text(texts):
         return
-    signs = find_money_signs(texts).dictionary_encode()
-    codes = [
-        CURRENCY_SIGNS.get(sign, sign if len(sign) == 3 and sign.isalpha() else "") or None
-        for sign in signs.dictionary.to_pylist()
-    ]
-    said = pa.array(codes, pa.string()).take(signs.indices)
+    said = read_currencies(texts)
     where = pc.fill_null(pc.not_equal(said, pc.utf8_upper(currency.reading.values)), False)
     if pc.any(where := pc.and_not(where, excused)).as_py():
         yield RowFault(Reason.OTHER_CURRENCY, value.path, where)

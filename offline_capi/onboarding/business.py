@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import pyarrow.types as kinds
 from offline_capi.config.fields import FieldSpec
 from offline_capi.events.standard import STANDARD_EVENTS, StandardEvent, list_currencies
 from offline_capi.mapping.casts import read_booleans
-from offline_capi.mapping.numerals import read_integers, read_money, read_numbers
+from offline_capi.mapping.numerals import read_currencies, read_integers, read_money, read_numbers
 from offline_capi.onboarding.lines import Answers, Confidence, Line, describe_share, format_percent, refer_to_column
 from offline_capi.onboarding.sample import Column, Sample, build_vocabulary, split_words
 from offline_capi.runtime.border import is_code
@@ -217,7 +217,8 @@ def propose_money(sample: Sample, answers: Answers, taken: frozenset[str]) -> li
     if needed and not any(line.confidence is Confidence.TAKEN for line in values):
         because = f"TODO: {answers.event} needs a value, and no column is clearly one; name it"
         values.append(Line("custom_data", "value", {"column": None, "type": "number"}, because, Confidence.OPEN))
-    return [*values, *_propose_currency(sample, answers, taken, needed=bool(values) or needed)]
+    amounts = [sample.columns[line.columns[0]] for line in values if line.confidence is Confidence.TAKEN]
+    return [*values, *_propose_currency(sample, answers, taken, amounts, needed=bool(values) or needed)]
 
 
 def _propose_values(sample: Sample, answers: Answers, taken: frozenset[str]) -> Iterator[Line]:
@@ -273,7 +274,9 @@ def _find_decimal_mark(column: Column) -> str | None:
     return "," if commas else "."
 
 
-def _propose_currency(sample: Sample, answers: Answers, taken: frozenset[str], *, needed: bool) -> Iterator[Line]:
+def _propose_currency(
+    sample: Sample, answers: Answers, taken: frozenset[str], amounts: Sequence[Column], *, needed: bool
+) -> Iterator[Line]:
     if answers.currency is not None:
         yield Line("custom_data", "currency", answers.currency, "as you said, for every row")
         return
@@ -281,6 +284,8 @@ def _propose_currency(sample: Sample, answers: Answers, taken: frozenset[str], *
     if by_values:
         yield by_values[0]
         yield from (line.mark(Confidence.UNSURE) for line in by_values[1:])
+    elif by_amounts := list(filter(None, map(_propose_currency_of_amounts, amounts))):
+        yield by_amounts[0]
     elif needed:
         yield _ask_for_currency(next(iter(_find_by_words(sample, _CURRENCY, frozenset(), taken)), None))
 
@@ -289,6 +294,20 @@ def _list_texts(sample: Sample, taken: frozenset[str]) -> Iterator[Column]:
     for name, column in sample.columns.items():
         if name not in taken and column.filled and kinds.is_string(column.values.type):
             yield column
+
+
+def _propose_currency_of_amounts(amounts: Column) -> Line | None:
+    """The one currency that amounts say themselves; those of another are invalid then, as ``other_currency``."""
+    if _is_number(amounts):
+        return None
+    codes = read_currencies(amounts.given)
+    said = sorted(codes.drop_null().unique().to_pylist())
+    if len(said) != 1 or len(codes) - codes.null_count < _MIN_READ_SHARE * amounts.filled:
+        return None
+    share = describe_share(len(codes) - codes.null_count, amounts.filled)
+    return Line(
+        "custom_data", "currency", said[0], f"{share} of {amounts.name} say so themselves", columns=(amounts.name,)
+    )
 
 
 def _propose_currency_column(column: Column) -> Line | None:
@@ -351,33 +370,33 @@ _NO_CONSENT = build_vocabulary("optout unsubscribed unsubscribe abgemeldet")
 _NO_CONSENT_TOGETHER = (build_vocabulary("opt out"), build_vocabulary("do not"))
 _NEWSLETTER = build_vocabulary("newsletter subscribed subscriber")
 #: How other languages say yes and no.
-_YES = build_vocabulary("ja oui sí si sim tak ano da kyllä igen evet")
-_NO = build_vocabulary("nein non no não nao nie ne nee nej ei nem hayır")
+_YES = build_vocabulary("ja j oui sí si sim tak ano da kyllä igen evet")
+_NO = build_vocabulary("nein n non no não nao nie ne nee nej ei nem hayır")
+_OTHERS_NEVER = "; rows of all others are never sent"
 _CLIENT = build_vocabulary("client brand advertiser merchant tenant mandant marke vendor franchise")
 _MAX_CLIENTS = 1_000
 
 
-def propose_consent(sample: Sample, taken: frozenset[str]) -> list[Line]:
-    """The first column of consent; values that are neither yes nor no become a TODO, for consent must not be missed."""
+def propose_consent(sample: Sample, taken: frozenset[str], mail: Collection[str] = ()) -> list[Line]:
+    """The first column of consent; values that are neither yes nor no become a TODO, for consent must not be missed.
+
+    A column that tells who subscribed to mail is asked about: by its name, or because it is one of ``mail``, of which
+    the program that wrote the export says so.
+    """
     named = [column for name, column in sample.columns.items() if name not in taken and _is_consent(column)]
     lines = [_propose_consent(column) for column in named if column.filled]
     lines = [
         replace(
             line.mark(Confidence.UNSURE),
-            because=f"{line.because.removeprefix('TODO: ')}; is it consent to a newsletter alone, or to ads too?",
+            because=f"{line.because.removeprefix('TODO: ').removesuffix(_OTHERS_NEVER)}; is it consent to mail alone, "
+            "or to ads too? As a comment it holds no row back",
         )
-        if _is_newsletter(line.columns[0])
+        if line.columns[0] in mail or split_words(line.columns[0]) & _NEWSLETTER
         else line
         for line in lines
     ]
     sure = [line for line in lines if line.confidence is not Confidence.UNSURE]
     return [*sure[:1], *(line.mark(Confidence.UNSURE) for line in lines if line not in sure[:1])]
-
-
-def _is_newsletter(name: str) -> bool:
-    """Whether a column speaks of mail that a person subscribed to; ``Accepts Marketing`` is Shopify's word for it."""
-    words = split_words(name)
-    return bool(words & _NEWSLETTER) or words >= {"accepts", "marketing"}
 
 
 def _is_consent(column: Column) -> bool:
@@ -425,7 +444,7 @@ def _propose_consent(column: Column) -> Line:
         because = f"TODO: {column.name} {words}; write those that mean consent"
         return Line("consent", "", {"column": column.name, "equals": None}, because, Confidence.OPEN, (column.name,))
     share = describe_share(read.no if refusal else read.yes, column.filled)
-    because = f"{share} mean {'that nothing is refused' if refusal else 'yes'}; rows of all others are never sent"
+    because = f"{share} mean {'that nothing is refused' if refusal else 'yes'}{_OTHERS_NEVER}"
     return Line("consent", "", {"column": column.name, "equals": equals}, because, columns=(column.name,))
 
 

@@ -25,7 +25,8 @@ class Export:
     ``time``, ``id`` and ``value`` are a column, or a template of columns; where there are several, the first that the
     file has counts. ``keep`` is a column with the values of the rows to send: all others are refunds, open orders
     or the further lines of an order. ``keys`` is column -> key of ``user_data``; ``said`` are constants of
-    ``custom_data``. ``zones`` is a column that names the time zone of the row.
+    ``custom_data``. ``zones`` is a column that names the time zone of the row. ``mail`` are columns that tell, by the
+    program's own documentation, who agreed to its mails, which is no consent to ads.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Export:
     keys: Mapping[str, str] = field(default_factory=dict)
     keep: tuple[str, tuple[str, ...]] | None = None
     said: Mapping[str, str] = field(default_factory=dict)
+    mail: tuple[str, ...] = ()
 
 
 _US_CLOCKS = ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%y %H:%M:%S", "%m/%d/%y %I:%M:%S %p")
@@ -71,6 +73,7 @@ EXPORTS: tuple[Export, ...] = (
               "Billing Zip": "zp", "Billing Country": "country"},
         # The further lines of an order repeat Name, Email and Created at, and leave all else of the order empty.
         keep=("Financial Status", ("paid",)),
+        mail=("Accepts Marketing",),  # help.shopify.com, "Exporting orders": whether marketing e-mails were agreed to
     ),
     Export(
         title="Square's export of transactions",

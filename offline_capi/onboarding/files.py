@@ -219,8 +219,11 @@ def _split_rows(text: str, delimiter: str, escape: str | None) -> Iterator[tuple
 
 # ---------------------------------------------------------------------------------------------- the day in a name
 
+#: The year first, or as ``29.11.2026``: with points the day stands before the month, everywhere.
 _DAY = re.compile(
-    r"(?<!\d)(20\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)(?:[-_T]?(?:\d{4}|\d{6})(?!\d))?"
+    r"(?<!\d)(?:(?P<year>20\d\d)(?P<mark>[-_.]?)(?P<month>0[1-9]|1[0-2])(?P=mark)(?P<day>0[1-9]|[12]\d|3[01])"
+    r"|(?P<day_first>0[1-9]|[12]\d|3[01])\.(?P<month_second>0[1-9]|1[0-2])\.(?P<year_last>20\d\d))"
+    r"(?!\d)(?P<clock>[-_T]?(?:\d{4}|\d{6})(?!\d))?"
 )
 
 
@@ -236,15 +239,21 @@ def generalise_path(path: str) -> tuple[str, date | None]:
 
 def _read_day(match: re.Match[str]) -> date | None:
     try:
-        return date(int(match[1]), int(match[3]), int(match[4]))
+        return date(
+            int(match["year"] or match["year_last"]),
+            int(match["month"] or match["month_second"]),
+            int(match["day"] or match["day_first"]),
+        )
     except ValueError:  # the 31st of a month that has none
         return None
 
 
 def _write_placeholder(match: re.Match[str]) -> str:
     """With a star for the hour that some exports add: it differs every day."""
-    clock = "*" if match.end() > match.end(4) else ""
-    return ("{date}" if match[2] == "-" else f"{{date:%Y{match[2]}%m{match[2]}%d}}") + clock
+    mark, clock = match["mark"], "*" if match["clock"] else ""
+    if match["year"] is None:
+        return "{date:%d.%m.%Y}" + clock
+    return ("{date}" if mark == "-" else f"{{date:%Y{mark}%m{mark}%d}}") + clock
 
 
 def _remove_day(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -37,8 +38,17 @@ class Origin:
 
 
 def derive_name(text: str) -> str:
-    """A name for the upload: letters, digits and underscores."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "upload"
+    """A name for the upload: letters, digits and underscores; ``Verkäufe`` → ``Verkaeufe``, ``Año`` → ``Ano``."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFC", text).translate(_SPELLED_OUT))
+    bare = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return re.sub(r"[^A-Za-z0-9]+", "_", bare).strip("_") or "upload"
+
+
+#: Letters that have a spelling of their own in ASCII, or that Unicode does not decompose.
+_SPELLED_OUT = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "oe",
+     "Ø": "Oe", "å": "aa", "Å": "Aa", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i"}
+)  # fmt: skip
 
 
 def require_rows(sample: Sample, what: str) -> Sample:

@@ -117,7 +117,8 @@ def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
         else list(propose_filter(export, sample))
     )
     used |= _collect_columns(kept)
-    consent = [] if any(line.section == "consent" for line in kept) else propose_consent(sample, used)
+    mail = () if export is None else export.mail
+    consent = [] if any(line.section == "consent" for line in kept) else propose_consent(sample, used, mail)
     used |= _collect_columns(consent)
     lines = [
         *propose_client(sample, answers.client, used),

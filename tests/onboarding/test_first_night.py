@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from tests.onboarding.beginner import CANARY, KNOWN, Beginner, own_environment, sales
 from tests.support.night import Said, yesterday
-from tests.support.sandbox_server import Sandbox
+from tests.support.sandbox_server import OTHER_PIXEL, OTHER_TOKEN, PIXEL, TOKEN, Sandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +61,46 @@ def test_a_rehearsal_is_not_taken_for_the_first_night(beginner: Beginner, sandbo
 
     assert len(sandbox.accepted_ids) == 5
     assert "5 read = 5 sent" in planned.out
+
+
+def test_a_german_export_and_a_client_added_by_hand_are_sent(beginner: Beginner, sandbox: Sandbox) -> None:
+    """Windows-1252 with semicolons, decimal commas and days with points, as a till and an ERP program write them; the
+    second client is typed into clients.yml by a person, and ``init`` takes it as it is there."""
+    day = yesterday("Europe/Berlin")
+    people = ["Jürgen", "Käthe", "Björn"]
+    till = [
+        {"Belegnr": f"B-{at}", "Kundennr": f"K{at}", "Vorname": people[at % 3], "E-Mail": f"k{at}@example.de",
+         "Ort": "Köln", "Betrag": f"1.{at + 100},50", "Währung": "EUR", "Kaufdatum": f"{day:%d.%m.%Y}",
+         "Uhrzeit": f"09:{at:02}", "Werbeeinwilligung": "Ja" if at % 2 else "Nein"}
+        for at in range(30)
+    ]  # fmt: skip
+    erp = [
+        {"Rechnungsnr": f"R-{at}", "Name": f"Groß, {people[at % 3]}", "Mobil": f"0151 {at + 2345678}",
+         "Betrag": f"{at + 10},90 €", "Kaufdatum": f"{day:%d.%m.%Y}"}
+        for at in range(30)
+    ]  # fmt: skip
+    windows = {"delimiter": ";", "encoding": "cp1252"}
+    known = ("--event", "Purchase", "--action-source", "physical_store", "--timezone", "Europe/Berlin", "--yes")
+    beginner.env = {"OFFLINE_CAPI_GRAPH_URL": sandbox.url, "SHOP_TOKEN": TOKEN, "KUECHEN_TOKEN": OTHER_TOKEN}
+
+    shop = ("--client", "shop", "--pixel", PIXEL, "--country", "DE")
+    first = beginner.init(beginner.csv(f"Verkäufe_{day}.csv", till, **windows), *shop, *known)
+    with (beginner.home / "dags/clients.yml").open("a", encoding="utf-8") as clients:
+        clients.write(f'\n  kuechen: {{pixel_id: "{OTHER_PIXEL}", token: {{env: KUECHEN_TOKEN}}, country: DE}}\n')
+    by_hand = beginner.text("dags/clients.yml")
+    second = beginner.init(
+        beginner.csv(f"Umsätze Küchen {day:%d.%m.%Y}.csv", erp, **windows), "--client", "kuechen", *known
+    )
+    sent = [beginner.call("upload", name, "--since", str(day)) for name in ("Verkaeufe", "Umsaetze_Kuechen")]
+
+    assert (first.code, second.code) == (0, 0), first.err + second.out + second.err
+    assert beginner.text("dags/clients.yml") == by_hand
+    assert beginner.upload("Umsaetze_Kuechen")["source"]["path"] == "Umsätze Küchen {date:%d.%m.%Y}.csv"
+    assert ["30 read = 15 sent + 15 suppressed" in sent[0].out, "30 read = 30 sent" in sent[1].out] == [True, True]
+    custom = {event["event_id"]: event["custom_data"] for event in sandbox.events}
+    assert (custom["B-1"]["value"], custom["R-1"]) == (1101.5, {"value": 11.9, "currency": "EUR", "order_id": "R-1"})
+    (user_data,) = (event["user_data"] for event in sandbox.events if event["event_id"] == "R-0")
+    assert user_data["ln"] == hashlib.sha256("groß".encode()).hexdigest()
 
 
 def test_what_was_written_is_what_a_reviewer_expects(beginner: Beginner) -> None:

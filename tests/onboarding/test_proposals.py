@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from offline_capi.errors import UsageError
 from offline_capi.model import SourceRows
 from offline_capi.onboarding import Answers, Confidence, Origin, Proposal, propose
+from offline_capi.onboarding.exports import EXPORTS
 from offline_capi.onboarding.files import generalise_path
 from offline_capi.onboarding.sample import Sample
 
@@ -290,6 +291,22 @@ def test_a_value_without_a_currency_is_never_sent(values: list[str] | None, said
     assert lines(proposal(table(currency=values), currency=said), "custom_data.currency") == [expected]
 
 
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        (["1.299,90 €", "12,50 €"], ("EUR", TAKEN)),
+        (["12.50 USD", "12.50 USD"], ("USD", TAKEN)),
+        (["12,50 €", "12,50 £"], ({"column": None}, OPEN)),
+        (["$12.50", "$12.50"], ({"column": None}, OPEN)),
+        (["12,50 €", "12,50"], ({"column": None}, OPEN)),
+    ],
+)
+def test_a_currency_that_every_amount_says_is_written(amounts: list[str], expected: Any) -> None:
+    found = proposal(table(currency=None, amount=amounts * (ROWS // 2)))
+
+    assert lines(found, "custom_data.currency") == [expected]
+
+
 def test_consent_is_never_overlooked() -> None:
     """Words for yes and no are read; others are for a person to explain."""
     known = proposal(table(marketing_consent=["yes", "N"] * (ROWS // 2)))
@@ -311,6 +328,8 @@ def test_consent_is_never_overlooked() -> None:
         ("do_not_contact", ["1", "0"], False, TAKEN),
         ("unsubscribed", ["true", None], None, OPEN),
         ("Newsletter", ["ja", "nein"], "ja", UNSURE),
+        ("Newsletter", ["J", "N"], "J", UNSURE),
+        ("Accepts Marketing", ["yes", "no"], True, TAKEN),
     ],
 )
 def test_consent_is_found_as_people_ask_for_it(name: str, values: list[Any], equals: Any, how: Confidence) -> None:
@@ -318,6 +337,19 @@ def test_consent_is_found_as_people_ask_for_it(name: str, values: list[Any], equ
     found = proposal(table(**{name: values * (ROWS // 2)}))
 
     assert lines(found, "consent") == [({"column": name, "equals": equals}, how)]
+
+
+def test_who_agreed_to_a_shops_mails_is_asked_about() -> None:
+    """The same header of a file of one's own asks for marketing, ads included; Shopify's means its mails."""
+    marks = next(one for one in EXPORTS if one.title.startswith("Shopify")).marks
+    shopify = dict.fromkeys(marks, ["1"] * ROWS) | table(**{"Accepts Marketing": ["yes", "no"] * (ROWS // 2)})
+    shopify |= {"Created at": shopify["sold_at"], "Name": shopify["order_id"], "Email": shopify["email"]}
+
+    (line,) = proposal(shopify).list_section("consent")
+
+    assert (line.columns, line.confidence) == (("Accepts Marketing",), UNSURE)
+    assert "or to ads too?" in line.because
+    assert "never sent" not in line.because  # a comment holds nothing back
 
 
 def test_a_channel_of_marketing_is_no_consent() -> None:
@@ -346,6 +378,8 @@ def test_nothing_said_is_nothing_made_up() -> None:
         ("in/20261123/sales.csv.gz", "in/{date:%Y%m%d}/sales.csv.gz"),
         ("2026_11_23-sales-2026_11_23.parquet", "{date:%Y_%m_%d}-sales-{date:%Y_%m_%d}.parquet"),
         ("sales_20261123_0430.csv", "sales_{date:%Y%m%d}*.csv"),
+        ("Umsätze 23.11.2026.csv", "Umsätze {date:%d.%m.%Y}.csv"),
+        ("sales_11-23-2026.csv", "sales_11-23-2026.csv"),
         ("v1234567890/sales_2026-13-23.csv", "v1234567890/sales_2026-13-23.csv"),
     ],
 )
@@ -353,7 +387,7 @@ def test_the_day_in_a_name_becomes_every_day(path: str, written: str) -> None:
     assert generalise_path(path)[0] == written
 
 
-@given(st.dates(date(2001, 1, 1), date(2099, 12, 31)), st.sampled_from(["%Y-%m-%d", "%Y%m%d", "%Y.%m.%d"]))
+@given(st.dates(date(2001, 1, 1), date(2099, 12, 31)), st.sampled_from(["%Y-%m-%d", "%Y%m%d", "%Y.%m.%d", "%d.%m.%Y"]))
 def test_a_day_is_found_however_it_is_written(day: date, form: str) -> None:
     """The path of that day is the path that it was read from."""
     path = f"in/sales-{day.strftime(form)}-x.csv"
