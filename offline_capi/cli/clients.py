@@ -21,8 +21,8 @@ from offline_capi.cli.shell import (
     environment_secrets,
     err,
     find_clients,
-    load,
-    opened,
+    load_clients,
+    opened_records,
     out,
     print_indented,
     print_json,
@@ -57,7 +57,7 @@ def clients_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     from offline_capi.clients import StatusBook, build_overviews
     from offline_capi.ledger import find_last_accepted
 
-    with opened(config) as services:
+    with opened_records(config) as services:
         accepted, deployment = find_last_accepted(services.ledger), services.deployment
     book = StatusBook(deployment.platform.stage)
     found = build_overviews(deployment.recipients, environment_secrets(), book, datetime.now(UTC), accepted)
@@ -78,7 +78,7 @@ def clients_test(
     as_json: JsonOption = False,
 ) -> None:
     """Send one test event to a client's pixel, and keep how it went; its further pixels are tested with their codes."""
-    deployment = load(config)
+    deployment = load_clients(config)
     names = [_find_recipient(deployment, client).name] if client else []
     codes = {} if probe else _choose_test_codes(deployment, names, test_event_code)
     _finish_look(_check_clients(deployment, names, codes), as_json)
@@ -89,7 +89,7 @@ def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = 
     """Look at every token and pixel; tell what began and what ended since the last look. Stores nothing at Meta."""
     from offline_capi.operations.alerts import alert_of_notice, make_notifier
 
-    deployment = load(config)
+    deployment = load_clients(config)
     tell = make_notifier(deployment.platform, environment_secrets())
     told = {"on_change": lambda change: tell(alert_of_notice(change))} if tell else {}
     _finish_look(_check_clients(deployment, [], {}, **told), as_json)
@@ -252,7 +252,7 @@ def _open_context(config: Path, given: str | None) -> Iterator[tuple[Deployment,
     from offline_capi.clients.authorize import AuthorizationContext
     from offline_capi.meta.graph.client import GraphClient
 
-    deployment, secrets = load(config), environment_secrets()
+    deployment, secrets = load_clients(config), environment_secrets()
     platform = deployment.platform
     with GraphClient(platform.graph_url, platform.versions) as graph:
         yield deployment, AuthorizationContext(platform, secrets, secrets.store, graph, given=_read_given_secret(given))
@@ -294,7 +294,7 @@ def _read_given_secret(place: str | None) -> Secret | None:
 
 def _is_idle(config: Path) -> bool:
     """Whether the token before may be revoked now: a run under way goes on with the one that it began with."""
-    with opened(config) as services:
+    with opened_records(config) as services:
         return not services.ledger.runs.list_unfinished()
 
 
@@ -306,7 +306,7 @@ def _record_authorization(found: Authorization, config: Path) -> None:
         return
     detail = {"method": found.method, "fingerprint": found.fingerprint}
     try:
-        with opened(config) as services:
+        with opened_records(config) as services:
             record_audit(services.ledger, AuditAction.AUTHORIZE, found.client, now=services.clock(), detail=detail)
     except OfflineCapiError as error:
         print_warnings([f"the token is switched, but does not stand in the audit log: {error}"], err)

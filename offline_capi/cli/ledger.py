@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from offline_capi.cli.app import CommandApp, app
-from offline_capi.cli.shell import DEFAULT_CONFIG, ConfigOption, JsonOption, moment_of, opened, out, print_json
+from offline_capi.cli.shell import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    moment_of,
+    opened,
+    opened_records,
+    out,
+    print_json,
+)
 from offline_capi.errors import UsageError
 from offline_capi.model import format_utc
 
@@ -64,7 +73,7 @@ def export(
     """Write every event that the ledger knows to a table, by its key, to be joined with your own."""
     from offline_capi.ledger.export import export_events
 
-    with opened(config) as services:
+    with opened_records(config) as services:
         events = export_events(services.ledger, file, services.deployment.platform.file_access)
     if as_json:
         print_json({"file": str(file), "events": events})

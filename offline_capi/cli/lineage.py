@@ -49,14 +49,14 @@ def lineage(
 
         if not as_json:
             raise UsageError("lineage: --run adds a run's counts to the event of OpenLineage: add --json")
-        with opened(config) as services:
+        with opened(config, upload) as services:
             one, report = find(services.deployment, upload), find_report(run, services)
             if report.upload != one.name:
                 raise UsageError(f"run {report.run_id} is of upload {report.upload}, not of {one.name}")
             traced = trace_upload(one, services.deployment, services.secrets)
         print_plain_json(traced.make_run_event(report, one))
         return
-    deployment = load(config)
+    deployment = load(config, upload)
     traced = trace_upload(find(deployment, upload), deployment, environment_secrets())
     if as_json:
         print_plain_json(traced.make_job_event(datetime.now(UTC)))

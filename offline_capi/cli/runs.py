@@ -22,6 +22,7 @@ from offline_capi.cli.shell import (
     finish,
     moment_of,
     opened,
+    opened_records,
     out,
     print_indented,
     print_json,
@@ -61,7 +62,7 @@ def status(
     if unconfirmed:
         _print_unconfirmed_requests(run, config, as_json=as_json)
         return
-    with opened(config) as services:
+    with opened_records(config) as services:
         runs = [services.ledger.runs.get(run)] if run else services.ledger.runs.list_newest(limit)
     if as_json:
         print_json({"runs": [record.to_json() for record in runs]})
@@ -73,7 +74,7 @@ def _status_days(upload: str | None, since: str | None, until: str | None, confi
     from offline_capi.pipeline.open_days import read_calendar
     from offline_capi.report import print_calendar
 
-    with opened(config) as services:
+    with opened(config, upload) as services:
         now, deployment = services.clock(), services.deployment
         chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
         calendars = []
@@ -92,7 +93,7 @@ def _status_days(upload: str | None, since: str | None, until: str | None, confi
 
 
 def _print_unconfirmed_requests(run: str | None, config: Path, *, as_json: bool) -> None:
-    with opened(config) as services:
+    with opened_records(config) as services:
         now, only = services.clock(), services.ledger.runs.get(run).id if run else None
         doubts = [one for one in services.ledger.journal.find_unconfirmed(now) if only in (None, one.run_id)]
     if as_json:
@@ -133,7 +134,7 @@ def report(
     from offline_capi.pipeline import find_report
     from offline_capi.report import render_html
 
-    with opened(config) as services:
+    with opened_records(config) as services:
         found = find_report(run, services)
         found = found.of_client(client) if client else found
         quality = load_quality(found, services, client=client)
@@ -196,7 +197,7 @@ def rejects(
     """List why rows of a run were not sent, and what to do."""
     from offline_capi.report import print_rejects, reject_reasons, reject_rows
 
-    with opened(config) as services:
+    with opened_records(config) as services:
         record = services.ledger.runs.get_newest() if run == "last" else services.ledger.runs.get(run)
         run_id = record.id
         table, files = services.stage.read_unsent(run_id)

@@ -212,18 +212,41 @@ def fail(error: OfflineCapiError, code: int) -> NoReturn:
 # ---------------------------------------------------------------------------------------------- what a command opens
 
 
-def load(config: Path) -> Deployment:
-    from offline_capi.config import load_config
+def load(config: Path, upload: str | None = None) -> Deployment:
+    """The configuration; with ``upload`` of that one alone, so that what is wrong with others does not stop it."""
+    from offline_capi.config import load_config, load_one
 
-    return load_config(config)
+    return load_config(config) if upload is None else load_one(config, upload)
+
+
+def load_clients(config: Path) -> Deployment:
+    """The configuration without its uploads, for what is about clients or about runs that have been."""
+    from offline_capi.config import load_each
+
+    deployment, errors = load_each(config, only="")  # no upload has this name
+    for error in errors.values():
+        raise error
+    return deployment
 
 
 @contextmanager
-def opened(config: Path) -> Iterator[Services]:
-    """The configuration and its ledger, closed at the end."""
+def opened(config: Path, upload: str | None = None) -> Iterator[Services]:
+    """The configuration, as ``load`` has it, and its ledger, closed at the end."""
+    with _opened(load(config, upload)) as services:
+        yield services
+
+
+@contextmanager
+def opened_records(config: Path) -> Iterator[Services]:
+    """The ledger and the clients, closed at the end; ``services.deployment`` has no upload."""
+    with _opened(load_clients(config)) as services:
+        yield services
+
+
+@contextmanager
+def _opened(deployment: Deployment) -> Iterator[Services]:
     from offline_capi.pipeline import open_services
 
-    deployment = load(config)
     if not any(upload.transform for upload in deployment.uploads.values()):
         without_pandas()
     with open_services(deployment, environment_secrets()) as services:
@@ -235,7 +258,7 @@ def opened_upload(
     config: Path, upload: str, since: str | None, until: str | None, client: list[str] | None = None
 ) -> Iterator[tuple[Services, Upload, Window, list[str]]]:
     """An upload with the window and the clients that the options name."""
-    with opened(config) as services:
+    with opened(config, upload) as services:
         one = find(services.deployment, upload)
         yield services, one, window_of(one, since, until), find_clients(services.deployment, client)
 

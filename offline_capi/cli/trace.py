@@ -17,6 +17,7 @@ from offline_capi.cli.shell import (
     find_clients,
     moment_of,
     opened,
+    opened_records,
     out,
     print_json,
     print_line,
@@ -135,7 +136,7 @@ def log_command(
     if action is not None and action not in actions:
         guess = did_you_mean(action, actions, otherwise=f"; one of: {', '.join(actions)}")
         raise UsageError(f'log: there is no action "{action}"{guess}')
-    with opened(config) as services:
+    with opened_records(config) as services:
         start = moment_of(since, UTC, "--since") if since else None
         chosen = AuditAction(action) if action else None
         entries = list_audit_entries(services.ledger, since=start, action=chosen, limit=limit)

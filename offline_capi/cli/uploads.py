@@ -64,7 +64,7 @@ def check(
     from offline_capi.config.source import FileSource
     from offline_capi.meta.versions import version_warnings
 
-    deployment = load(config)
+    deployment = load(config, upload)
     chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
     for one in chosen:
         if list_patterns(one):
@@ -170,7 +170,7 @@ def run_tests_command(
     """Run the examples written in uploads (given these columns, expect this event); reads no source, sends nothing."""
     from offline_capi.operations.upload_tests import run_tests
 
-    deployment = load(config)
+    deployment = load(config, upload)
     chosen = [find(deployment, upload)] if upload else list(deployment.uploads.values())
     found = [result for one in chosen for result in run_tests(one, deployment)]
     if not found:
@@ -332,7 +332,7 @@ def settle_command(
     from offline_capi.pipeline.settle import SettlementResult, settle_upload
 
     found: dict[str, SettlementResult] = {}
-    with opened(config) as services:
+    with opened(config, upload) as services:
         uploads = services.deployment.uploads
         chosen = [find(services.deployment, upload)] if upload else list(uploads.values())
         for one in chosen:

@@ -15,7 +15,7 @@ from offline_capi.cli.shell import (
     ConfigOption,
     JsonOption,
     environment_secrets,
-    load,
+    load_clients,
     out,
     print_json,
     print_line,
@@ -46,7 +46,7 @@ def version(
         return
     from offline_capi.meta.versions import version_warnings
 
-    deployment = load(config)
+    deployment = load_clients(config)
     checks, warnings = (
         _check_versions(deployment),
         version_warnings(deployment.platform.versions, datetime.now(UTC).date()),

@@ -101,7 +101,7 @@ def load_one(folder: str | Path, upload: str, *, environ: Mapping[str, str] = os
     names = sorted({path.stem for path in _list_upload_files(Path(folder))})
     if upload not in names:
         guess = did_you_mean(upload, names, otherwise=f"; one of: {', '.join(names) or 'none yet'}")
-        raise UsageError(f'there is no upload "{upload}" in {Path(folder) / "uploads"}{guess}')
+        raise UsageError(f'no upload "{upload}" in {Path(folder) / "uploads"}{guess}')
     deployment, errors = load_each(folder, environ=environ, only=upload)
     if upload in errors:
         raise errors[upload]

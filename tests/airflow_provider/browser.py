@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, Any
 
-__all__ = ["find_accessibility_faults", "find_browser", "find_faults_in_airflow", "look_at", "print_page", "requested"]
+__all__ = ["find_accessibility_faults", "find_browser", "look_at", "print_page", "requested"]
 
 #: Airflow's UI as far as a page sees it: its theme is a class of the outermost element, and the page a frame in it.
 _AIRFLOW = """<!doctype html><html class="{theme}"><body>{frames}
@@ -85,41 +85,7 @@ def requested(pages: Mapping[str, str], folder: Path) -> list[str]:
 
 #: Of axe's findings those that keep people from reading a page.
 _SERIOUS = ("serious", "critical")
-_AXE_RUN = """<script>{axe}</script><script>window.onload = () => axe.run().then((found) => {{
-  const text = found.violations.filter((one) => {serious}.includes(one.impact))
-    .map((one) => `${{one.id}}: ${{one.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}}`);
-  const seen = document.body.appendChild(document.createElement("pre"));
-  seen.id = "axe";
-  seen.textContent = JSON.stringify(text);
-}});</script>"""
-
-
-def find_accessibility_faults(page: str, folder: Path, *, theme: str = "light") -> list[str]:
-    """What axe finds serious or critical in a page, each with its rule and the elements."""
-    import axe_core_python
-
-    browser = find_browser()
-    assert browser is not None
-    axe = (
-        (Path(axe_core_python.__file__).parent / "axe.min.js")
-        .read_text(encoding="utf-8")
-        .replace("</script", "<\\/script")
-    )
-    head, mark, rest = page.partition("</head>")
-    text = f"{head}{_AXE_RUN.format(axe=axe, serious=json.dumps(_SERIOUS))}{mark}{rest}"
-    (folder / "axe.html").write_text(text, encoding="utf-8")
-    shown = _open(
-        browser,
-        folder,
-        (folder / "axe.html").as_uri(),
-        *(["--blink-settings=preferredColorScheme=0"] * (theme == "dark")),
-    )
-    seen = re.search(r'<pre id="axe">(.+?)</pre>', shown, re.DOTALL)
-    assert seen is not None, shown[-500:]
-    return list(json.loads(unescape(seen.group(1))))
-
-
-#: The same of pages in Airflow, one after the other: only there does a page follow the theme.
+#: Pages one after the other, each in a frame: only there does a page of Airflow's follow its theme.
 _AXE_OF_FRAMES = """<script>window.onload = async () => {{
   const found = {{}};
   for (const frame of document.querySelectorAll("iframe")) {{
@@ -129,17 +95,25 @@ _AXE_OF_FRAMES = """<script>window.onload = async () => {{
   }}
   document.getElementById("seen").textContent = JSON.stringify(found);
 }};</script>"""
+#: A policy that a page has for itself would keep axe out.
+_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+_BROKEN = "<!doctype html><html lang='en'><head><title>x</title></head><body><img src=x></body></html>"
 
 
-def find_faults_in_airflow(pages: Mapping[str, str], folder: Path, *, theme: str) -> dict[str, list[str]]:
-    """What axe finds serious or critical in each page, in a frame of Airflow's with a theme."""
+def find_accessibility_faults(pages: Mapping[str, str], folder: Path, *, theme: str) -> dict[str, list[str]]:
+    """What axe finds serious or critical in each page, with the rule and the elements: in a frame, as Airflow puts it,
+    with Airflow's theme and in a browser that prefers the same.
+
+    A page with a fault goes along each time, as proof that axe looked.
+    """
     import axe_core_python
 
     browser = find_browser()
     assert browser is not None
     shutil.copy(Path(axe_core_python.__file__).parent / "axe.min.js", folder / "axe.js")
+    pages = {**pages, "broken": _BROKEN}
     for name, page in pages.items():
-        head, mark, rest = page.partition("</head>")
+        head, mark, rest = _POLICY.sub("", page).partition("</head>")
         (folder / f"{name}.html").write_text(f'{head}<script src="axe.js"></script>{mark}{rest}', encoding="utf-8")
     frames = "".join(_FRAME.format(name=name, width=1280) for name in pages)
     airflow = (
@@ -148,11 +122,15 @@ def find_faults_in_airflow(pages: Mapping[str, str], folder: Path, *, theme: str
     (folder / "airflow.html").write_text(
         f"{airflow}{_AXE_OF_FRAMES.format(serious=json.dumps(_SERIOUS))}</body></html>"
     )
+    preferred = ["--blink-settings=preferredColorScheme=0"] * (theme == "dark")
     with _served(folder) as (url, _):
-        shown = _open(browser, folder, f"{url}/airflow.html")
+        shown = _open(browser, folder, f"{url}/airflow.html", *preferred)
     seen = re.search(r'<pre id="seen">(.+?)</pre>', shown, re.DOTALL)
     assert seen is not None, shown[-500:]
-    return dict(json.loads(unescape(seen.group(1))))
+    found = dict(json.loads(unescape(seen.group(1))))
+    assert found.keys() == pages.keys()
+    assert found.pop("broken") != []
+    return found
 
 
 #: What Airflow's UI has behind a page.

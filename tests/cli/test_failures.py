@@ -14,9 +14,14 @@ import pytest
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from tests.onboarding.beginner import KNOWN, Beginner, own_environment, sales
 from tests.support.night import Night, yesterday
-from tests.support.sandbox_server import Sandbox
+from tests.support.sandbox_server import TOKEN, Sandbox
 
 UPLOAD = "credit_approvals"
+
+
+@pytest.fixture
+def beginner(tmp_path: Path) -> Beginner:
+    return Beginner(tmp_path)
 
 
 @pytest.fixture
@@ -52,6 +57,33 @@ def test_a_plan_defers_what_the_upload_will_defer(night: Night, cause: str) -> N
     assert plan["reasons"] == sent["reasons"]
     causes = [[line[:40] for line in said["notices"] if line.startswith("acme_bank")] for said in (plan, sent)]
     assert causes[0] == causes[1] != []
+
+
+def test_one_broken_upload_stops_neither_others_nor_a_look_at_what_has_been(
+    beginner: Beginner, sandbox: Sandbox
+) -> None:
+    """As in Airflow, where each upload is a DAG of its own; ``check`` without a name is about all of them."""
+    beginner.env = {"OFFLINE_CAPI_GRAPH_URL": sandbox.url, "ACME_TOKEN": TOKEN}
+    good = beginner.init(beginner.csv(f"sales_{yesterday('UTC')}.csv", sales(5)), *KNOWN, "--yes")
+    open_todo = beginner.init(beginner.csv("later.csv", [{**row, "currency": ""} for row in sales(5)]), *KNOWN, "--yes")
+    night = ("--since", yesterday("UTC").isoformat())
+
+    sent = beginner.call("upload", "sales", *night)
+    looks = {
+        command: beginner.call(*command.split())
+        for command in ("status", "status --days sales", "report", "rejects", "log", "clients list", "check sales")
+    }
+    refused = {command: beginner.call(*command.split()) for command in ("check", "check later", "upload later")}
+    clients = beginner.home / "dags/clients.yml"
+    clients.write_text(clients.read_text(encoding="utf-8").replace("platform:", "platform:\n  ledgers: x"))
+    other_ledger = beginner.call("status")
+
+    assert (good.code, open_todo.code, sent.code) == (0, 2, 0), sent.err
+    assert "5 read = 5 sent" in sent.out
+    assert {command: said.err for command, said in looks.items() if said.code} == {}
+    assert {command: said.code for command, said in refused.items()} == dict.fromkeys(refused, 2)
+    assert all("later.yml" in said.err for said in refused.values())
+    assert (other_ledger.code, "clients.yml" in other_ledger.err) == (2, True), "it may name another ledger"
 
 
 def test_ctrl_c_says_what_was_sent_and_that_repeating_is_safe(night: Night) -> None:

@@ -109,7 +109,7 @@ def test_one_upload_is_loaded_whatever_is_wrong_with_the_others(write_folder) ->
     assert list(load_one(folder, "good").uploads) == ["good"]
     with pytest.raises(ConfigError, match="a list or mapping that is not closed"):
         load_one(folder, "torn")
-    with pytest.raises(UsageError, match=r'there is no upload "god".*did you mean "good"'):
+    with pytest.raises(UsageError, match=r'no upload "god".*did you mean "good"'):
         load_one(folder, "god")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections import Counter
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.errors import SourceError
+from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.model import FATE_TEXTS, Count, Fate, Reason, Tally
 from offline_capi.report import RunReport, make_failure_report, render_html
-from tests.airflow_provider.browser import find_browser, print_page
+from tests.airflow_provider.browser import find_accessibility_faults, find_browser, print_page
 from tests.report.test_run_report import DAY, report_of, tally_of
 
 
@@ -107,9 +108,31 @@ def test_a_failed_run_has_a_page_with_its_error():
     assert RunReport.from_json(report.to_json()) == report
 
 
-def test_a_printed_page_keeps_its_colours(tmp_path: Path):
+def test_axe_finds_nothing_serious(tmp_path: Path):
+    """On what ``report --html`` writes: a run with every fate, a dry run, and one that a configuration error ended."""
+    in_browser()
+    full = report_of(tally_of(**{fate.value: 1 for fate in Fate}))
+    wrong = Problem("dags/uploads/sales.yml", 17, "window.timezone", '"Europe/Berlim" is not an IANA time zone')
+    failed = make_failure_report(
+        ConfigError("1 problem in dags/uploads/sales.yml", [wrong]),
+        run_id="r1", upload="sales", window=full.window, trigger="manual",
+        started_at=full.started_at, ended_at=full.ended_at,
+    )  # fmt: skip
+    pages = {"full": full, "planned": replace(full, planned=True), "misconfigured": failed}
+    rendered = {name: render_html(one) for name, one in pages.items()}
+    assert "sales.yml:17  window.timezone" in rendered["misconfigured"]
+
+    for theme in ("light", "dark"):
+        assert find_accessibility_faults(rendered, tmp_path, theme=theme) == {name: [] for name in pages}
+
+
+def in_browser() -> None:
     if find_browser() is None:
-        pytest.skip("no browser here: apt-get install chromium")
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here: apt-get install chromium")
+
+
+def test_a_printed_page_keeps_its_colours(tmp_path: Path):
+    in_browser()
     page = tmp_path / "page.html"
     page.write_text(render_html(report_of(tally_of(sent=9, deferred=1))), encoding="utf-8")
 
