@@ -28,9 +28,10 @@ test: $(STAMP)  ## every test, on up to four cores
 test-fast: $(STAMP)  ## the quick tests of the rooms that changed since main
 	@$(BIN)/python tools/test_fast.py
 
-check: $(STAMP)  ## format, lint, types, import contracts, licences: the same as CI
+check: $(STAMP)  ## format, lint, spelling, types, import contracts, licences: the same as CI
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/typos
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/licences.py --check
