@@ -225,14 +225,14 @@ def render_rules(names: Names) -> dict[str, Any]:
     rules = [
         _rule(
             "OfflineCapiNoRun",
-            f"sum by (upload) (increase({runs}[{DAILY}])) == 0 and sum by (upload) (increase({runs}[7d])) > 0",
+            f"sum by (upload) (increase({runs}[7d])) > 0 unless sum by (upload) (increase({runs}[{DAILY}])) > 0",
             "critical",
             "{{ $labels.upload }} has closed no run for 26 hours",
             "Is the scheduler up? `offline-capi upload UPLOAD` takes up the open days; repeating sends nothing twice.",
         ),
         _rule(
             "OfflineCapiNothingSent",
-            f"sum by (upload) (increase({sent}[{DAILY}])) == 0 and sum by (upload) (increase({sent}[7d])) > 0",
+            f"sum by (upload) (increase({sent}[7d])) > 0 unless sum by (upload) (increase({sent}[{DAILY}])) > 0",
             "critical",
             "{{ $labels.upload }} has sent nothing for 26 hours",
             "`offline-capi report last` says why. Events older than Meta accepts (7 days for most) are lost.",
