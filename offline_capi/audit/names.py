@@ -21,8 +21,13 @@ _QUALIFIER_NAMES = frozenset(
     "opened", "permission", "at", "date", "time", "is", "has", "model", "source", "provider", "code",
     "order", "payment", "product", "store", "shop", "branch", "company", "employer"}
 )  # fmt: skip
-#: Names of keys only where they are the whole header: ``Last`` is a surname, ``last_login`` is none.
+#: Names of keys only where they are the whole header, or stand behind who it is about: ``Last`` and ``Tenant Last`` are
+#: surnames, ``last_login`` is none.
 _WHOLE_NAMES = frozenset({"first", "last"})
+_PERSONS = frozenset(
+    {"customer", "client", "contact", "buyer", "guest", "patient", "member", "attendee", "tenant", "renter", "lessee",
+    "borrower", "applicant", "student", "donor", "owner", "subscriber", "lead", "person", "billing", "name"}
+)  # fmt: skip
 
 
 class Named(NamedTuple):
@@ -39,12 +44,16 @@ def find_key(column: str) -> Named | None:
     plain = [word for word in words if word not in _HASH_NAMES]
     runs = [(start, end) for start in range(len(plain)) for end in range(len(plain), start, -1)]
     known = [run for run in runs if "".join(plain[slice(*run)]) in _KEYS_BY_NAME]
-    known = [run for run in known if len(plain) == 1 or "".join(plain[slice(*run)]) not in _WHOLE_NAMES]
+    known = [run for run in known if "".join(plain[slice(*run)]) not in _WHOLE_NAMES or _is_whole_name(plain, *run)]
     if not known:
         return None
     start, end = max(known, key=lambda run: (run[1] - run[0], run[0]))
     about = _QUALIFIER_NAMES & {*plain[:start], *plain[end:]}
     return None if about else Named(_KEYS_BY_NAME["".join(plain[start:end])], hashed)
+
+
+def _is_whole_name(words: list[str], start: int, end: int) -> bool:
+    return end == len(words) and set(words[:start]) <= _PERSONS
 
 
 def _split_name(column: str) -> list[str]:

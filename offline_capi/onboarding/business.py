@@ -16,7 +16,7 @@ import pyarrow.types as kinds
 from offline_capi.config.fields import FieldSpec
 from offline_capi.events.standard import STANDARD_EVENTS, StandardEvent, list_currencies
 from offline_capi.mapping.casts import read_booleans
-from offline_capi.mapping.numerals import read_currencies, read_integers, read_money, read_numbers
+from offline_capi.mapping.numerals import find_money_signs, read_currencies, read_integers, read_money, read_numbers
 from offline_capi.onboarding.lines import Answers, Confidence, Line, describe_share, format_percent, refer_to_column
 from offline_capi.onboarding.sample import Column, Sample, build_vocabulary, split_words
 from offline_capi.runtime.border import is_code
@@ -197,7 +197,7 @@ _ORDER_KEYS = {
 
 _MONEY = build_vocabulary(
     "amount value total price revenue sum sales turnover gross betrag umsatz preis summe wert gesamt montant prix "
-    "importe valor kwota bedrag belopp importo totale credit"
+    "importe valor kwota bedrag belopp importo totale credit rent premium miete prämie"
 )
 _CENTS = build_vocabulary("cents cent minor pence penny ore øre öre grosz kopecks centavos centimes")
 _NO_MONEY = build_vocabulary(
@@ -226,11 +226,25 @@ def _propose_values(sample: Sample, answers: Answers, taken: frozenset[str]) -> 
         yield _propose_value(sample.columns[answers.value]).mark(Confidence.TAKEN)
         return
     named = [_propose_value(column) for column in _find_by_words(sample, _MONEY, _NO_MONEY, taken)]
+    if not named:
+        yield from _propose_values_by_signs(sample, taken)
     sure = [line for line in named if line.confidence is Confidence.TAKEN]
     several = f"; which of {', '.join(line.columns[0] for line in sure)}?"
     for line in named:
         doubtful = line in sure and len(sure) > 1
         yield replace(line, because=line.because + several, confidence=Confidence.UNSURE) if doubtful else line
+
+
+def _propose_values_by_signs(sample: Sample, taken: frozenset[str]) -> Iterator[Line]:
+    """Columns of any name whose amounts have the sign of a currency: which of them is the value, a person knows."""
+    for column in _list_texts(sample, taken):
+        signs = find_money_signs(column.given) if not column.words & _NO_MONEY else pa.nulls(column.filled)
+        if len(signs) - signs.null_count >= _MIN_READ_SHARE * column.filled:
+            line = _propose_value(column)
+            if line.confidence is Confidence.TAKEN:
+                yield replace(
+                    line, because=f"{line.because}; is it what the event is worth?", confidence=Confidence.UNSURE
+                )
 
 
 def _propose_value(column: Column) -> Line:

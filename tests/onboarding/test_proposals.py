@@ -416,6 +416,31 @@ def test_headers_as_people_write_them() -> None:
     assert {"First": "fn", "Last": "ln", "Ctry": "country", "Loyalty No": "external_id"}.items() <= keys.items()
 
 
+def test_headers_that_say_who_they_are_about() -> None:
+    """A lease's export: the tenant's names, and a rent that only its signs tell to be money; a visit is no name."""
+    found = proposal(
+        table(
+            amount=None,
+            currency=None,
+            **{
+                "Tenant First": ["Ana"] * ROWS,
+                "Tenant Last": ["Li"] * ROWS,
+                "Member Last Visit": ["Li"] * ROWS,
+                "Agreed": ["$1,299.00"] * ROWS,
+                "VAT": ["$9.00"] * ROWS,
+            },
+        ),
+        event="Lease",
+    )
+
+    keys = {line.columns[0]: line.key for line in found.list_section("user_data") if line.columns}
+    assert {"Tenant First": "fn", "Tenant Last": "ln"}.items() <= keys.items()
+    assert "Member Last Visit" not in keys
+    assert lines(found, "custom_data.value") == [({"column": "Agreed", "type": "money"}, UNSURE)]
+    rent = proposal(table(amount=None, **{"Monthly Rent": ["1299.00"] * ROWS}))
+    assert lines(rent, "custom_data.value") == [({"column": "Monthly Rent", "type": "number"}, TAKEN)]
+
+
 @pytest.mark.parametrize(
     ("name", "first", "last"), [("Garc\u00eda, Kwame", (",", 2), (",", 1)), ("Kwame Garc\u00eda", (" ", 1), (" ", -1))]
 )
