@@ -4,7 +4,7 @@ Exit codes: 0 all well, 1 partial loss or failure, 2 usage or configuration. A m
 commands with ``app``, in the order in which ``--help`` lists them.
 """
 
-from offline_capi.cli import init, imports, uploads, audit, lineage, runs, trace  # isort: skip  # noqa: F401  the order of --help
+from offline_capi.cli import init, imports, uploads, audit, lineage, dbt, runs, trace  # isort: skip  # noqa: F401  the order of --help
 from offline_capi.cli import clients, quality, ledger, erase, tools, agents, versions  # isort: skip  # noqa: F401  the same
 from offline_capi.cli.app import app, main
 

@@ -23,6 +23,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "coverage": ("offline-capi coverage sales --since yesterday",),
     "lineage": ("offline-capi lineage sales", "offline-capi lineage sales --json"),
+    "dbt exposures": ("offline-capi dbt exposures --output models/offline_capi.yml",),
     "settle": ("offline-capi settle sales",),
     "status": ("offline-capi status", "offline-capi status --days sales"),
     "report": (

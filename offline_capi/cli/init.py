@@ -54,6 +54,12 @@ def init(
     iceberg: Annotated[
         str | None, typer.Option(help="Instead of a file: CATALOG:NAMESPACE.TABLE; clients.yml has the catalog.")
     ] = None,
+    dbt: Annotated[
+        str | None, typer.Option(help="Instead of a file: ref('model') or source('crm', 'orders') of dbt.")
+    ] = None,
+    manifest: Annotated[
+        str | None, typer.Option(help="With --dbt: its manifest.json, seen from the project folder.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the upload. Default: that of the file or table.")] = None,
     client: Annotated[str | None, typer.Option(help="Whose rows these are.")] = None,
     pixel: Annotated[str | None, typer.Option(help="The client's pixel or dataset id.")] = None,
@@ -80,10 +86,14 @@ def init(
 
     ask = _answer_default if yes or as_json else _ask_person
     known = onboarding.read_project(config, os.environ)
-    tables = [one for one in (delta, iceberg) if one is not None]
-    if tables and (len(tables) > 1 or source or connection or table or sql):
-        raise UsageError("name one source: a file, --connection, --delta or --iceberg. Nothing was written")
-    if delta is not None:
+    tables = [one for one in (delta, iceberg, dbt) if one is not None]
+    if tables and (len(tables) > 1 or source or (connection and dbt is None) or table or sql):
+        raise UsageError("name one source: a file, --connection, --delta, --iceberg or --dbt. Nothing was written")
+    if manifest and dbt is None:
+        raise UsageError("--manifest belongs to --dbt. Nothing was written")
+    if dbt is not None:
+        origin = _inspect_dbt(dbt, manifest, connection, known)
+    elif delta is not None:
         origin = onboarding.inspect_delta(delta, os.environ)
     elif iceberg is not None:
         origin = _inspect_iceberg(iceberg, known)
@@ -180,6 +190,26 @@ def _inspect_iceberg(name: str, known: ProjectState) -> Origin:
         )
     properties = resolve_catalog(known.catalogs[catalog], environment_secrets(), find_project_folder(known.folder))
     return onboarding.inspect_iceberg(catalog, table, lambda _: properties, os.environ)
+
+
+def _inspect_dbt(name: str, manifest: str | None, connection: str | None, known: ProjectState) -> Origin:
+    """What the options say goes into a new ``clients.yml``; one that is there says it itself."""
+    from offline_capi import onboarding
+    from offline_capi.config.paths import find_project_folder
+
+    said = {key: value for key, value in (("manifest", manifest), ("connection", connection)) if value}
+    settings = known.dbt.model_copy(update=said)
+    if known.clients_text is not None and settings != known.dbt:
+        wanted = ", ".join(f"{key}: {value}" for key, value in said.items())
+        raise UsageError(
+            f"--manifest, --connection: {known.folder / 'clients.yml'} says where dbt's relations are; write there, under "
+            f"platform: dbt: {{{wanted}}}, and run init again. Nothing was written"
+        )
+    if settings.connection is None:
+        raise UsageError("--dbt: name the connection in which dbt builds: --connection NAME. Nothing was written")
+    project = find_project_folder(known.folder)
+    origin = onboarding.inspect_dbt(name, settings, _get_connection_url, os.environ, project)
+    return replace(origin, platform={"dbt": {"manifest": settings.manifest, "connection": settings.connection}})
 
 
 _WHICH_FILE = "Which file holds the rows? CSV, JSON lines or Parquet"

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,6 +58,13 @@ def check(
     connect: Annotated[
         bool, typer.Option("--connect", help="Also look at the sources' columns, and at Spark's executors.")
     ] = False,
+    contract: Annotated[
+        Path | None,
+        typer.Option(help="Also compare the upload with a contract of the Open Data Contract Standard, version 3."),
+    ] = None,
+    schema_object: Annotated[
+        str | None, typer.Option(help="Which object of the contract, where it has several.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
@@ -81,8 +89,16 @@ def check(
 
             platform = deployment.platform
             check_executors(platform.spark, environment_secrets(), platform.stage, platform.file_access)
+    disagreeing = [words for one in chosen for words in _check_dbt(one, deployment)]
+    expectations: list[dict[str, object]] = []
+    if contract is not None:
+        told, expectations = _check_contract(contract, schema_object, chosen, deployment)
+        disagreeing += told
+    elif schema_object is not None:
+        raise UsageError("check: --schema-object belongs to --contract FILE")
     names, ids = [one.name for one in chosen], _describe_external_ids(deployment, chosen)
     warnings = version_warnings(deployment.platform.versions, datetime.now(UTC).date())
+    warnings += disagreeing
     warnings += [
         f"{one.name}: engine: spark spreads files alone; the rows of its source are prepared where the run is started"
         for one in chosen
@@ -91,7 +107,8 @@ def check(
     if as_json:
         found = {"uploads": names, "clients": sorted(deployment.clients), "connected": connect}
         chosen_environment = {"environment": deployment.environment} if deployment.environment else {}
-        print_json({**found, **chosen_environment, "problems": [], "warnings": warnings, "external_ids": ids})
+        suggested = {} if contract is None else {"expect": expectations}
+        print_json({**found, **chosen_environment, "problems": [], "warnings": warnings, "external_ids": ids, **suggested})
     else:
         seen = " and their sources' columns" if connect else ""
         where = f", environment {deployment.environment}" if deployment.environment else ""
@@ -101,6 +118,47 @@ def check(
         for client, words in ids.items():
             print_indented(f"{client}: external_id goes out {words}", style="dim")
         print_warnings(warnings)
+        if expectations:
+            print_line("The contract also promises this of the rows; to have it checked in every run, add to expect:")
+            for line in _format_expectations(expectations):
+                out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_dbt(upload: Upload, deployment: Deployment) -> list[str]:
+    """Warnings about an upload and the contracts of dbt's relations that it reads; errors end the command."""
+    from offline_capi.config.source import DbtSource
+
+    if not any(isinstance(node, DbtSource) for node in (upload.source, *upload.lookups.values())):
+        return []
+    from offline_capi.audit.contract import check_dbt_contracts, raise_errors
+
+    return raise_errors(check_dbt_contracts(upload, deployment, environment_secrets()), upload, deployment)
+
+
+def _check_contract(
+    file: Path, name: str | None, chosen: Sequence[Upload], deployment: Deployment
+) -> tuple[list[str], list[dict[str, object]]]:
+    """Warnings about an upload and a contract, and the row checks that it lacks; errors end the command."""
+    from offline_capi.audit.contract import compare_with_contract, raise_errors, suggest_expectations
+    from offline_capi.audit.odcs import read_data_contract
+
+    if len(chosen) != 1:
+        raise UsageError(f"check: --contract is about one upload; name it, such as {chosen[0].name if chosen else 'a'}")
+    (upload,) = chosen
+    contract, rules = read_data_contract(file, name, upload)
+    warnings = raise_errors(compare_with_contract(upload, contract), upload, deployment)
+    return warnings, suggest_expectations(upload, contract, rules)
+
+
+def _format_expectations(expectations: Sequence[dict[str, object]]) -> list[str]:
+    """Items of ``expect`` as YAML, one a line."""
+    import yaml
+
+    width = 10_000
+    return [
+        f"  - {yaml.safe_dump(one, default_flow_style=True, sort_keys=False, width=width, allow_unicode=True).strip()}"
+        for one in expectations
+    ]
 
 
 def _describe_external_ids(deployment: Deployment, uploads: Sequence[Upload]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from offline_capi.config.formats import find_format_problem
 from offline_capi.config.mapping import Contents, CustomData, Event, WindowSpec
 from offline_capi.config.queries import find_query_problems, read_query_text
 from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
-from offline_capi.config.source import DeltaSource, FileSource, IcebergSource, Lookup, SourceSettings, SqlSource
+from offline_capi.config.source import DbtSource, DeltaSource, FileSource, IcebergSource, Lookup, SourceSettings, SqlSource
 from offline_capi.config.types import ActionSource
 from offline_capi.config.upload import Upload
 from offline_capi.config.wording import Finding
@@ -59,6 +59,8 @@ class ValidationScope:
     python: Collection[str] | None = None
     #: The catalogs of Iceberg that ``platform`` names; ``None`` where that cannot be read.
     iceberg_catalogs: Collection[str] | None = None
+    #: Whether ``platform.dbt`` names the connection in which dbt's relations are; true where that cannot be read.
+    has_dbt_connection: bool = True
 
     def list_queries(self) -> list[str]:
         return [path.relative_to(self.sql_folder).as_posix() for path in self.sql_folder.rglob("*.sql")]
@@ -299,6 +301,11 @@ def _check_source(
         if name not in known:
             guess = did_you_mean(name, known) or f"; there are: {', '.join(sorted(known)) or 'none'}"
             yield (*here, "iceberg", "catalog"), f'"{name}" is not under platform.iceberg_catalogs{guess}'
+    elif isinstance(source, DbtSource) and source.connection is None and not scope.has_dbt_connection:
+        yield (
+            (*here, "dbt"),
+            "needs the connection in which dbt builds: write platform.dbt.connection in clients.yml, or connection here",
+        )
 
 
 def _check_query(source: SqlSource, scope: ValidationScope, here: Loc, *, windowed: bool) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from offline_capi.config.platform import Ledger, Platform
 from offline_capi.config.queries import find_sql_folder
 from offline_capi.config.types import Name, Node, SecretRef, as_filled_list, check_url
 from offline_capi.config.upload import Upload
+from offline_capi.errors import Problem
 from offline_capi.model.recipients import get_client_name
 
 __all__ = [
@@ -62,6 +63,7 @@ class Environment(Node):
     )
     stage: Name | None = Field(None, description="without it, a folder next to the platform's")
     connections: dict[Name, Name] = Field({}, description="connection that uploads name → the one that is used instead")
+    dbt_manifest: Name | None = Field(None, description="without it, platform.dbt.manifest: that of another target")
 
 
 class Deployment(Node):
@@ -120,3 +122,8 @@ class Deployment(Node):
         name = upload if isinstance(upload, str) else upload.name
         places = self._places.get(name)
         return places.format_position(path) if places else name
+
+    def make_problem(self, upload: Upload, path: str, message: str) -> Problem:
+        """A fault of an upload that was found after loading, at its line."""
+        file, _, line = self.locate(upload.name, path).rpartition(":")
+        return Problem(file or upload.name, int(line) if file else None, path, message)

@@ -139,11 +139,14 @@ def _apply_environment(
 ) -> Overlaid:
     ledger = data.get("ledger") or environ.get(LEDGER_VARIABLE) or platform.get("ledger", _get_default("ledger"))
     stage = data.get("stage") or environ.get(STAGE_VARIABLE) or platform.get("stage", _get_default("stage"))
-    own = {
+    own: dict[str, Any] = {
         "ledger": ledger if data.get("ledger") else _derive_ledger(ledger, name),
         "stage": stage if data.get("stage") else f"{str(stage).rstrip('/')}-{name}",
     }
     url = {"graph_url": data["graph_url"]} if data.get("graph_url") else {}
+    if environment.dbt_manifest is not None:
+        dbt = platform.get("dbt")
+        own["dbt"] = {**(dbt if isinstance(dbt, dict) else {}), "manifest": environment.dbt_manifest}
     merged = {client: _overlay_client(one, data["clients"].get(client)) for client, one in clients.items()}
     return Overlaid({**platform, **url, **own}, merged, name, environment.connections)
 

@@ -31,6 +31,7 @@ __all__ = [
     "GRAPH_URL",
     "LEDGER_MARGIN",
     "AlertTargets",
+    "Dbt",
     "GraphVersions",
     "Ledger",
     "Platform",
@@ -210,6 +211,21 @@ class Spark(Node):
     )
 
 
+class Dbt(Node):
+    """The dbt project whose relations uploads read as ``source: {dbt: …}``."""
+
+    manifest: Name = Field(
+        "target/manifest.json",
+        description="what `dbt compile` or `dbt build` wrote for the target that is meant: a path, seen from the project "
+        "folder, or an fsspec URL; may hold ${NAME} of an environment variable",
+    )
+    connection: Name | None = Field(
+        None, description="an Airflow connection id, or a name whose URL is in the environment: where relations are read"
+    )
+    owner: str | None = Field(None, min_length=1, description="who owns the exposures of `dbt exposures`")
+    owner_email: str | None = Field(None, min_length=3, description="their address, for the exposures")
+
+
 class Platform(Node):
     """What holds for all clients."""
 
@@ -246,6 +262,7 @@ class Platform(Node):
         description="name → the catalog's properties as pyiceberg names them (type, uri, warehouse, …); secrets are "
         "references, such as credential: {env: NAME}; an SQLite file's path begins at the project folder",
     )
+    dbt: Dbt = Field(Dbt(), description="the dbt project that uploads with `source: {dbt: …}` read from")
     age_margin: Duration = Field(
         timedelta(hours=1), description="taken off Meta's age limits: an event must still be fresh when it arrives"
     )

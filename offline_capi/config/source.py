@@ -1,4 +1,4 @@
-"""``source`` and ``lookups`` of an upload: rows of a query, of files, or of a table in a data lake.
+"""``source`` and ``lookups`` of an upload: rows of a query, of files, of a table in a data lake, or of a relation of dbt's.
 
 A lookup is a source with a key, and so stands here and not with the fields that name its columns.
 """
@@ -11,10 +11,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from offline_capi.config.dbt import DbtName, parse_dbt_name
 from offline_capi.config.fields import check_bound
 from offline_capi.config.types import Name, Node, Texts
 
 __all__ = [
+    "DbtLookup",
+    "DbtSource",
     "DeltaLookup",
     "DeltaSource",
     "FileLookup",
@@ -207,7 +210,33 @@ class IcebergSource(_TableSource):
         return f"Iceberg table {quote(self.iceberg.table)} of catalog {quote(self.iceberg.catalog)}"
 
 
+class DbtSource(_TableSource):
+    """Rows of what dbt builds or reads: the relation that its manifest names.
+
+    The columns that the upload reads are selected by a query; where the manifest says the type of the window's column,
+    with the window in it.
+    """
+
+    dbt: Annotated[str, AfterValidator(lambda value: str(parse_dbt_name(value)))] = Field(
+        description="as dbt names it: ref('fct_approvals'), ref('package', 'model'), ref('model', v=2) or "
+        "source('crm', 'orders')"
+    )
+    connection: Name | None = Field(
+        None, description="where the relation is read; without it, platform.dbt.connection"
+    )
+
+    @property
+    def reference(self) -> DbtName:
+        """What ``dbt`` says, taken apart."""
+        return parse_dbt_name(self.dbt)
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"dbt's {quote(self.dbt)}"
+
+
 _KINDS: dict[str, tuple[str, ...]] = {
+    "Dbt": ("dbt",),
     "Delta": ("delta",),
     "Iceberg": ("iceberg",),
     "Sql": ("connection", "sql"),
@@ -217,7 +246,7 @@ _KINDS: dict[str, tuple[str, ...]] = {
 
 def _classify(value: object, suffix: str) -> str | None:
     """Which kind of source this is, by the keys that only that kind has."""
-    if isinstance(value, (SqlSource, FileSource, DeltaSource, IcebergSource)):
+    if isinstance(value, (SqlSource, FileSource, DeltaSource, IcebergSource, DbtSource)):
         return type(value).__name__
     if not isinstance(value, dict):
         return None
@@ -228,7 +257,8 @@ SourceSettings = Annotated[
     Annotated[SqlSource, Tag("SqlSource")]
     | Annotated[FileSource, Tag("FileSource")]
     | Annotated[DeltaSource, Tag("DeltaSource")]
-    | Annotated[IcebergSource, Tag("IcebergSource")],
+    | Annotated[IcebergSource, Tag("IcebergSource")]
+    | Annotated[DbtSource, Tag("DbtSource")],
     Discriminator(lambda value: _classify(value, "Source")),
 ]
 _LOOKUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
@@ -263,10 +293,15 @@ class IcebergLookup(IcebergSource, _Joined):
     """An Apache Iceberg table, joined by its key."""
 
 
+class DbtLookup(DbtSource, _Joined):
+    """A relation of dbt's, joined by its key."""
+
+
 Lookup = Annotated[
     Annotated[QueryLookup, Tag("SqlLookup")]
     | Annotated[FileLookup, Tag("FileLookup")]
     | Annotated[DeltaLookup, Tag("DeltaLookup")]
-    | Annotated[IcebergLookup, Tag("IcebergLookup")],
+    | Annotated[IcebergLookup, Tag("IcebergLookup")]
+    | Annotated[DbtLookup, Tag("DbtLookup")],
     Discriminator(lambda value: _classify(value, "Lookup")),
 ]

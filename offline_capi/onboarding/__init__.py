@@ -8,6 +8,7 @@ this room, never a value.
 
 from __future__ import annotations
 
+from offline_capi.onboarding.dbt import inspect_dbt
 from offline_capi.onboarding.files import inspect_file, rebase_source
 from offline_capi.onboarding.folder import ProjectState, read_project, save, select_missing
 from offline_capi.onboarding.lakehouse import inspect_delta, inspect_iceberg
@@ -24,6 +25,7 @@ __all__ = [
     "Origin",
     "ProjectState",
     "Proposal",
+    "inspect_dbt",
     "inspect_delta",
     "inspect_file",
     "inspect_iceberg",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from offline_capi.config import Client, load_each
-from offline_capi.config.platform import IcebergCatalog
+from offline_capi.config.platform import Dbt, IcebergCatalog
 from offline_capi.config.queries import find_sql_folder
 from offline_capi.errors import OfflineCapiError, UsageError
 
@@ -19,7 +19,7 @@ CLIENTS = "clients.yml"
 @dataclass(frozen=True, slots=True)
 class ProjectState:
     """What a folder holds: its clients, the names of its uploads, the text of ``clients.yml`` and whether its clients
-    are rows of a table, whether Airflow finds DAGs in it, and the Iceberg catalogs of its platform."""
+    are rows of a table, whether Airflow finds DAGs in it, and of its platform the Iceberg catalogs and dbt project."""
 
     folder: Path
     clients: Mapping[str, Client]
@@ -28,6 +28,7 @@ class ProjectState:
     from_table: bool
     has_dags: bool
     catalogs: Mapping[str, IcebergCatalog] = field(default_factory=dict)
+    dbt: Dbt = Dbt()
 
     @property
     def queries(self) -> Path:
@@ -43,8 +44,11 @@ def read_project(folder: Path, environ: Mapping[str, str]) -> ProjectState:
         raise errors[CLIENTS]
     text = (folder / CLIENTS).read_text(encoding="utf-8-sig")
     from_table = deployment.clients_from is not None
-    uploads, catalogs = _list_uploads(folder), deployment.platform.iceberg_catalogs
-    return ProjectState(folder, deployment.clients, uploads, text, from_table, _has_dags(folder), catalogs)
+    uploads, platform = _list_uploads(folder), deployment.platform
+    dags = _has_dags(folder)
+    return ProjectState(
+        folder, deployment.clients, uploads, text, from_table, dags, platform.iceberg_catalogs, platform.dbt
+    )
 
 
 def _list_uploads(folder: Path) -> frozenset[str]:

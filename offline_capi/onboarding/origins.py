@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 
 from offline_capi.errors import UsageError
-from offline_capi.onboarding.lines import Line
+from offline_capi.onboarding.lines import Answers, Line
 from offline_capi.onboarding.sample import Sample
 from offline_capi.onboarding.times import TimeColumn
 
@@ -24,7 +25,8 @@ class Origin:
 
     ``node`` is ``source`` in the YAML (of a query without ``sql``, which has the upload's name) and ``notes`` what its
     keys should tell a reader. ``day`` is the one in the file's name. ``query`` writes the SQL file where there is one,
-    and ``latest`` asks the database for its last time.
+    and ``latest`` asks the database for its last time. ``answers`` and ``keys`` (column → key of ``user_data``) are what
+    the source's own description answers already, and ``said_by`` what that is.
     """
 
     name: str
@@ -35,6 +37,21 @@ class Origin:
     day: date | None = None
     latest: Callable[[TimeColumn, str], pa.TimestampArray] | None = None
     query: Callable[[str, Sequence[Line]], str] | None = None
+    answers: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    said_by: str = ""
+    platform: Mapping[str, object] = field(default_factory=dict)
+
+    def fill_in(self, answers: Answers) -> Answers:
+        """The user's answers, and what the source's own description says where they are silent."""
+        unsaid: dict[str, Any] = {
+            name: answer for name, answer in self.answers.items() if getattr(answers, name) is None
+        }
+        keys = {column: key for column, key in self.keys.items() if column not in answers.keys}
+        if not unsaid and not keys:
+            return answers
+        by_source = frozenset(unsaid) | frozenset(keys)
+        return replace(answers, **unsaid, keys={**keys, **answers.keys}, by_export=by_source, export=self.said_by)
 
 
 def derive_name(text: str) -> str:

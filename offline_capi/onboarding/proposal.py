@@ -89,7 +89,7 @@ class Proposal:
 
 def propose(origin: Origin, answers: Answers, now: datetime) -> Proposal:
     """What the rows show, with the evidence. Raises ``UsageError`` where no event could come of them."""
-    sample = origin.sample
+    sample, answers = origin.sample, origin.fill_in(answers)
     _check_columns(answers, sample)
     export = recognise_export(sample)
     if export is not None:

@@ -26,7 +26,7 @@ from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources import SourceAccess, open_source
 from offline_capi.sources.sql.errors import Where, explained
 
-__all__ = ["inspect_query", "inspect_table"]
+__all__ = ["SqlTable", "build_quoting", "find_latest_time", "inspect_query", "inspect_table", "read_rows"]
 
 ConnectionUrl = Callable[[str], str]
 #: A query is first asked for what Meta takes at all (D:offline-events), then for anything.
@@ -36,18 +36,16 @@ _NOTES = {"connection": "an Airflow connection, or a URL in the environment", "s
 
 def inspect_table(connection: str, table: str, connection_url: ConnectionUrl) -> Origin:
     """A table or view; ``schema.table`` where it is not in the usual schema."""
-    list(
-        _read_rows(connection, "SELECT 1 AS one", _EVER, connection_url)
-    )  # what is wrong with a connection, it says best
+    list(read_rows(connection, "SELECT 1 AS one", connection_url))  # what is wrong with a connection, it says best
     found = _find(connection, table, connection_url(connection))
-    rows = Sample.collect(_read_rows(connection, f"SELECT * FROM {found.name}", _EVER, connection_url))  # noqa: S608  quoted
+    rows = Sample.collect(read_rows(connection, f"SELECT * FROM {found.name}", connection_url))  # noqa: S608  quoted
     return Origin(
         name=derive_name(table.rpartition(".")[2]),
         described=f"table {table} of {found.dialect}",
         node={"connection": connection},
         notes=_NOTES,
         sample=require_rows(rows, f"the table {table}"),
-        latest=lambda time, zone: _find_latest_time(connection, found, time, zone, connection_url),
+        latest=lambda time, zone: find_latest_time(connection, found, time, zone, connection_url),
         query=lambda name, lines: _write_query(name, found, lines, rows),
     )
 
@@ -56,7 +54,7 @@ def inspect_query(connection: str, file: Path, connection_url: ConnectionUrl) ->
     """The user's own query, which becomes the upload's unchanged."""
     text = _read_query_file(file)
     looks = (
-        Sample.collect(_read_rows(connection, text, since, connection_url))
+        Sample.collect(read_rows(connection, text, connection_url, since))
         for since in (_get_now() - MAX_PHYSICAL_STORE_AGE, _EVER)
     )
     return Origin(
@@ -83,7 +81,10 @@ def _read_query_file(file: Path) -> str:
     return text
 
 
-def _read_rows(connection: str, query: str, since: datetime, connection_url: ConnectionUrl) -> Iterator[SourceRows]:
+def read_rows(
+    connection: str, query: str, connection_url: ConnectionUrl, since: datetime = _EVER
+) -> Iterator[SourceRows]:
+    """The rows of a query; ``since`` is the begin of the window that it sees."""
     source = SqlSource(connection=connection, sql=f"{query}\n")  # a line end, so that it is no file's name
     window = Window(since, _get_now() + timedelta(days=1))
     return open_source(source, SourceAccess("UTC", connection_url)).read(window)
@@ -92,7 +93,7 @@ def _read_rows(connection: str, query: str, since: datetime, connection_url: Con
 # ---------------------------------------------------------------------------------------------- the table
 
 
-class _Table(NamedTuple):
+class SqlTable(NamedTuple):
     """A table by its name as SQL writes it; ``quote`` does so for a column."""
 
     name: str
@@ -100,7 +101,7 @@ class _Table(NamedTuple):
     quote: Callable[[str], str]
 
 
-def _find(connection: str, table: str, url: str) -> _Table:
+def _find(connection: str, table: str, url: str) -> SqlTable:
     schema, _, name = table.rpartition(".")
     engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.NullPool)
     try:
@@ -111,8 +112,8 @@ def _find(connection: str, table: str, url: str) -> _Table:
                 raise UsageError(_describe_missing_table(connection, table, known))
     finally:
         engine.dispose()
-    quote = _build_quoting(engine.dialect)
-    return _Table(".".join(map(quote, filter(None, (schema, name)))), engine.dialect.name, quote)
+    quote = build_quoting(engine.dialect)
+    return SqlTable(".".join(map(quote, filter(None, (schema, name)))), engine.dialect.name, quote)
 
 
 def _describe_missing_table(connection: str, table: str, known: Sequence[str]) -> str:
@@ -121,23 +122,24 @@ def _describe_missing_table(connection: str, table: str, known: Sequence[str]) -
     return f'--table: there is no table or view "{table}" on connection {connection}{guess}\nNothing was written'
 
 
-def _build_quoting(dialect: sa.Dialect) -> Callable[[str], str]:
+def build_quoting(dialect: sa.Dialect) -> Callable[[str], str]:
+    """How a dialect writes a name."""
     return lambda name: str(dialect.identifier_preparer.quote(name))
 
 
-def _find_latest_time(
-    connection: str, table: _Table, time: TimeColumn, zone: str, connection_url: ConnectionUrl
+def find_latest_time(
+    connection: str, table: SqlTable, time: TimeColumn, zone: str, connection_url: ConnectionUrl
 ) -> pa.TimestampArray:
     """The last time of the table, as its values are read; of those in the sample's spelling alone."""
     query = f"SELECT MAX({table.quote(time.name)}) AS latest FROM {table.name}"  # noqa: S608  quoted by the dialect
-    found = Sample.collect(_read_rows(connection, query, _EVER, connection_url)).columns["latest"]
+    found = Sample.collect(read_rows(connection, query, connection_url)).columns["latest"]
     return read_instants(found.values, TimeRule(time.formats, zone=zone))
 
 
 # ---------------------------------------------------------------------------------------------- the query
 
 
-def _write_query(name: str, table: _Table, lines: Sequence[Line], sample: Sample) -> str:
+def _write_query(name: str, table: SqlTable, lines: Sequence[Line], sample: Sample) -> str:
     """Only the columns that a line reads, also one that is commented out, and only the rows of the window."""
     used = {column for line in lines for column in line.columns}
     columns = [table.quote(column) for column in sample.columns if column in used]
@@ -179,7 +181,7 @@ _TEXTS: Mapping[str, str] = {
 }
 
 
-def _build_where(table: _Table, time: Line | None, sample: Sample, zone: str) -> _Where:
+def _build_where(table: SqlTable, time: Line | None, sample: Sample, zone: str) -> _Where:
     if time is None or time.confidence is not Confidence.TAKEN:
         return _Where(["-- TODO: WHERE the row's time is from :since on and before :until; see window.column."], [])
     column = sample.columns[time.columns[0]]

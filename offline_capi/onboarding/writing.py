@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import NamedTuple
@@ -41,7 +41,7 @@ def write_up(name: str, proposal: Proposal, origin: Origin, answers: Answers, kn
     An existing ``clients.yml`` that does not name the client gets it; nothing else in it is changed.
     """
     folder = known.folder
-    files = {folder / CLIENTS: _write_clients(answers, known)}
+    files = {folder / CLIENTS: _write_clients(answers, known, origin.platform)}
     if origin.query is not None:
         files[known.queries / "extract" / f"{name}.sql"] = origin.query(name, proposal.lines)
     files[folder / "uploads" / f"{name}.yml"] = _write_upload(name, proposal, origin)
@@ -181,18 +181,19 @@ def name_token_variable(client: str) -> str:
     return f"{'_' if word[:1].isdigit() else ''}{word or 'CLIENT'}_TOKEN"
 
 
-def _write_clients(answers: Answers, known: ProjectState) -> str:
+def _write_clients(answers: Answers, known: ProjectState, platform: Mapping[str, object]) -> str:
     if known.clients_text is None:
-        return _write_new_clients(answers)
+        return _write_new_clients(answers, platform)
     if answers.client in known.clients:
         return known.clients_text
     return _add_client(known, list(_write_client(answers)))
 
 
-def _write_new_clients(answers: Answers) -> str:
+def _write_new_clients(answers: Answers, needed: Mapping[str, object]) -> str:
     platform = [
         _CommentedLine(f"  {_format_node('graph_version', Platform().graph_version)}"),
         _CommentedLine("  # partner_agent: NAME", "as agreed with Meta, where you send for others"),
+        *(_CommentedLine(f"  {_format_node(key, node)}") for key, node in needed.items()),
     ]
     head = [
         "# yaml-language-server: $schema=schema/clients.schema.json",

@@ -21,14 +21,9 @@ __all__ = ["check_columns", "check_patterns", "estimate_rows"]
 def check_patterns(upload: Upload, deployment: Deployment) -> None:
     """Raise ``ConfigError`` with every pattern of the upload that RE2 cannot use."""
     wrong = ((path, find_pattern_fault(pattern)) for path, pattern in list_patterns(upload).items())
-    problems = [_make_problem(upload, deployment, path, message) for path, message in wrong if message]
+    problems = [deployment.make_problem(upload, path, message) for path, message in wrong if message]
     if problems:
         raise ConfigError(f"patterns of {upload.name} that cannot be used: {len(problems)}", problems)
-
-
-def _make_problem(upload: Upload, deployment: Deployment, path: str, message: str) -> Problem:
-    file, _, line = deployment.locate(upload.name, path).rpartition(":")
-    return Problem(file, int(line), path, message)
 
 
 def check_columns(upload: Upload, window: Window, deployment: Deployment, secrets: SecretResolver) -> dict[str, str]:
@@ -88,7 +83,7 @@ def _find_missing(upload: Upload, found: Mapping[str, str], deployment: Deployme
         if column in found:
             continue
         hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
-        problems.append(_make_problem(upload, deployment, paths[0], f'column "{column}" is not in the source{hint}'))
+        problems.append(deployment.make_problem(upload, paths[0], f'column "{column}" is not in the source{hint}'))
     return problems
 
 
@@ -108,7 +103,7 @@ def _find_missing_in_lookups(
                 near = column_names(there, needed, is_schema=is_schema)
                 hint = did_you_mean(column, near, otherwise=f". {its.removesuffix('.')}")
                 path = list_named_columns(upload).get(f"{name}.{column}", (f"lookups.{name}.key",))[0]
-                problems.append(_make_problem(upload, deployment, path, f'column "{column}" is not in {name}{hint}'))
+                problems.append(deployment.make_problem(upload, path, f'column "{column}" is not in {name}{hint}'))
     return problems
 
 
@@ -128,4 +123,4 @@ def _find_unplaced(upload: Upload, window: Window, deployment: Deployment, secre
     if readable or not filled:
         return []
     message = f"none of the first {filled:,} values can be read as a time; declare format or unit under window"
-    return [_make_problem(upload, deployment, path, message)]
+    return [deployment.make_problem(upload, path, message)]

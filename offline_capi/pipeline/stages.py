@@ -180,6 +180,7 @@ def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretRe
         folder=deployment.project,
         environ=deployment.environ,
         catalog_properties=lambda name: resolve_catalog(catalogs.get(name, {}), secrets, deployment.project),
+        dbt=deployment.platform.dbt,
         placement=find_placement(upload),
     )
 

@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from offline_capi.config.source import DeltaSource, FileSource, IcebergSource, SourceSettings, SqlSource
+from offline_capi.config.platform import Dbt
+from offline_capi.config.source import DbtSource, DeltaSource, FileSource, IcebergSource, SourceSettings, SqlSource
 from offline_capi.model import AbsentFile, RowPlacement, SourceRows, Window
 from offline_capi.sources.lineage import SourceColumn, SourceLineage
 
@@ -28,6 +29,7 @@ READERS: Mapping[type, str] = {
     FileSource: "offline_capi.sources.files.FileReader",
     DeltaSource: "offline_capi.sources.lakehouse.DeltaReader",
     IcebergSource: "offline_capi.sources.lakehouse.IcebergReader",
+    DbtSource: "offline_capi.sources.dbt.DbtReader",
 }
 
 
@@ -38,7 +40,7 @@ class SourceAccess:
     ``zone`` is the upload's, in which days begin and naive times are. ``connection_url`` gives the URL of a named
     connection, which may hold a password. ``sql_folder`` is where a query's file lies, ``folder`` where the relative
     path of a data file begins (the process's own folder unless given). ``environ`` fills ``${NAME}`` in paths.
-    ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them. ``placement`` says how rows are
+    ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them. ``dbt`` says where dbt's manifest is. ``placement`` says how rows are
     placed in time, so that a source may leave out what surely lies outside of a window; without it, all rows come.
     """
 
@@ -48,6 +50,7 @@ class SourceAccess:
     folder: Path = Path()
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     catalog_properties: Callable[[str], Mapping[str, str]] = field(default=lambda _: {}, repr=False)
+    dbt: Dbt = Dbt()
     placement: RowPlacement | None = None
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from offline_capi.model import RowPlacement, Window
 
-__all__ = ["Bounds", "find_bounds", "holds_constants"]
+__all__ = ["Bounds", "find_bounds", "holds_constants", "widen_near_changes"]
 
 #: Where the clocks of a zone change within this much of an end of the window, wall time is no measure of order; no gap
 #: in the zone rules is longer than a day.
@@ -48,13 +48,20 @@ def find_bounds(placement: RowPlacement | None, window: Window, schema: pa.Schem
     if pa.types.is_timestamp(kind) and kind.tz:
         return Bounds(column, since, until)
     zone = ZoneInfo(placement.zone)
-    first = _to_wall(since - (NEAR_CHANGE if _changes_near(since, zone) else timedelta()), zone)
-    end = _to_wall(until + (NEAR_CHANGE if _changes_near(until, zone) else timedelta()), zone)
+    first, end = (_to_wall(at, zone) for at in widen_near_changes(since, until, zone))
     if pa.types.is_timestamp(kind):
         return Bounds(column, first, end)
     if pa.types.is_date(kind):
         return Bounds(column, first.date(), end.date() + timedelta(days=end.time() != time()))
     return None
+
+
+def widen_near_changes(since: datetime, until: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Ends between which all wall times of a window are, also where the clocks change near one of them."""
+    return (
+        since - (NEAR_CHANGE if _changes_near(since, zone) else timedelta()),
+        until + (NEAR_CHANGE if _changes_near(until, zone) else timedelta()),
+    )
 
 
 def _to_wall(at: datetime, zone: ZoneInfo) -> datetime:

@@ -121,15 +121,15 @@ def absent_files(
 # ---------------------------------------------------------------------------------------------- the text of the path
 
 
-def with_variables(path: str, environ: Mapping[str, str]) -> str:
+def with_variables(path: str, environ: Mapping[str, str], setting: str = SETTING) -> str:
     """The path with each ``${NAME}`` filled in; raises ``SourceError`` where one of them is not set."""
-    return _VARIABLE.sub(lambda match: _variable(match[1], path, environ), path)
+    return _VARIABLE.sub(lambda match: _variable(match[1], path, environ, setting), path)
 
 
-def _variable(name: str, path: str, environ: Mapping[str, str]) -> str:
+def _variable(name: str, path: str, environ: Mapping[str, str], setting: str) -> str:
     if not environ.get(name):
         raise SourceError(
-            f"{SETTING}: the environment variable {name} is not set, but {hide_credentials(path)} needs it.\n"
+            f"{setting}: the environment variable {name} is not set, but {hide_credentials(path)} needs it.\n"
             f"Set {name} where the job runs (in Airflow: for the worker, or as an Airflow variable). Nothing was sent; "
             "repeating is safe."
         )

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from offline_capi.sources.lineage import SourceColumn, SourceLineage
 from offline_capi.sources.sql.tracing import trace_query
 
-__all__ = ["list_query_datasets", "trace_query_columns"]
+__all__ = ["list_query_datasets", "trace_query_columns", "trace_table_columns"]
 
 #: Dialect of SQLAlchemy → scheme of Airflow's assets, where they differ.
 _SCHEMES = {"postgresql": "postgres", "mariadb": "mysql"}
@@ -53,6 +53,15 @@ def trace_query_columns(query: str, url: sa.URL, columns: Sequence[str], label: 
     own = [untraced] if len(traced.columns) < len(found) else []
     rows = tuple(SourceColumn(*place(origin.table, origin.column), origin.use) for origin in traced.rows)
     return SourceLineage((*tables, *own), found, untraced, rows)
+
+
+def trace_table_columns(table: str, url: sa.URL, columns: Sequence[str]) -> SourceLineage:
+    """``columns`` of a table, which is dotted as far as it is qualified, as they are."""
+    in_file = url.get_backend_name() in _IN_FILE
+    uri = _make_file_uri(url) if in_file else _make_table_uri(url, table)
+    prefix = f"{table}." if in_file else ""
+    found = {name: (SourceColumn(uri, f"{prefix}{name}", "IDENTITY"),) for name in columns}
+    return SourceLineage((uri,), found, uri)
 
 
 def _make_file_uri(url: sa.URL) -> str:
