@@ -7,7 +7,7 @@ time or an id that may be empty costs rows, an id that may repeat costs events.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from offline_capi.config import Deployment, SecretResolver
 from offline_capi.config.columns import find_field_specs, find_lookup, list_columns_used, list_lookup_columns
@@ -73,7 +73,10 @@ def check_dbt_contracts(upload: Upload, deployment: Deployment, secrets: SecretR
         if place == "source":
             found += compare_with_contract(upload, contract)
             continue
-        for name in (*list_lookup_columns(upload, place.partition(".")[2]), upload.lookups[place.partition(".")[2]].key):
+        for name in (
+            *list_lookup_columns(upload, place.partition(".")[2]),
+            upload.lookups[place.partition(".")[2]].key,
+        ):
             if contract.columns and contract.find(name) is None:
                 guess = did_you_mean(name, names_among(contract.columns))
                 message = f'column "{name}" is not in {contract.described}{guess}'
@@ -209,8 +212,8 @@ def suggest_expectations(
 
 
 def _is_shown(check: dict[str, object]) -> bool:
-    names = check.get("unique") or check.get("column") or ()
-    return all(map(is_name, [names] if isinstance(names, str) else names))  # type: ignore[arg-type]  # texts
+    names: Any = check.get("unique") or check.get("column") or ()
+    return all(map(is_name, [names] if isinstance(names, str) else names))
 
 
 def _identify(one: Expectation) -> str:

@@ -1,6 +1,6 @@
 """A data contract of the Open Data Contract Standard (ODCS, version 3): its columns, and what it asks of their values.
 
-https://bitol-io.github.io/open-data-contract-standard/: ``schema`` lists objects (tables) with ``properties`` (columns).
+``schema`` lists objects (tables) with their ``properties`` (columns): bitol-io.github.io/open-data-contract-standard.
 """
 
 from __future__ import annotations
@@ -137,9 +137,7 @@ def _name(one: Mapping[str, Any]) -> str:
     return str(one.get("physicalName") or one["name"])
 
 
-def _read_property(
-    one: Mapping[str, Any], keys: Sequence[tuple[str, ...]], filled: set[str]
-) -> ContractColumn:
+def _read_property(one: Mapping[str, Any], keys: Sequence[tuple[str, ...]], filled: set[str]) -> ContractColumn:
     physical, logical = str(one.get("physicalType") or ""), str(one.get("logicalType") or "")
     kind = classify_sql_type(physical) if physical else None
     if kind not in _SQL_TYPE:
@@ -184,7 +182,9 @@ def _read_rules(table: Mapping[str, Any], properties: Sequence[Mapping[str, Any]
     """What can be said as an item of ``expect``; other rules are the contract's own affair."""
     for one in properties:
         name, options = _name(one), _options(one)
-        bounds = {ours: options[theirs] for theirs, ours in _BOUNDS.items() if _is_number(options.get(theirs))}
+        bounds: dict[str, object] = {
+            ours: options[theirs] for theirs, ours in _BOUNDS.items() if _is_number(options.get(theirs))
+        }
         if bounds:
             yield {"column": name, **bounds}
         if values := _list_scalars([part.get("value") for part in _list_maps(one.get("enum"))]):
@@ -203,8 +203,8 @@ def _read_rule(rule: Mapping[str, Any], column: str | None) -> Iterator[dict[str
     given: Mapping[str, Any] = {**rule, **(arguments if isinstance(arguments, dict) else {})}
     allowed = _count_allowed(rule)
     if metric == "rowCount" and column is None:
-        bounds = _list_row_bounds(rule)
-        yield from [{"row_count": bounds}] if bounds else []
+        if bounds := _list_row_bounds(rule):
+            yield {"row_count": bounds}
     elif metric == "duplicateValues" and allowed == 0:
         names = [column] if column else _list_scalars(given.get("properties"))
         yield from [{"unique": names[0] if len(names) == 1 else names}] if names else []
@@ -226,7 +226,7 @@ def _count_allowed(rule: Mapping[str, Any]) -> float | None:
     operators = {key: value for key, value in rule.items() if key.startswith("must")}
     if operators in ({}, {"mustBe": 0}, {"mustBeLessThan": 1}, {"mustBeLessOrEqualTo": 0}):
         return 0.0 if rule.get("unit") != "percent" or "mustBeLessThan" not in operators else 1.0
-    limit = operators.get("mustBeLessThan", operators.get("mustBeLessOrEqualTo"))
+    limit: Any = operators.get("mustBeLessThan", operators.get("mustBeLessOrEqualTo"))
     return float(limit) if rule.get("unit") == "percent" and _is_number(limit) and 0 <= limit <= 100 else None
 
 
@@ -239,7 +239,7 @@ def _list_row_bounds(rule: Mapping[str, Any]) -> dict[str, int]:
     between = rule.get("mustBeBetween")
     if isinstance(between, list) and len(between) == 2:
         low, high = between
-    bounds = {"at_least": low, "at_most": high}
+    bounds: dict[str, Any] = {"at_least": low, "at_most": high}
     return {key: int(value) for key, value in bounds.items() if _is_number(value) and value >= 0}
 
 

@@ -202,8 +202,8 @@ def _inspect_dbt(name: str, manifest: str | None, connection: str | None, known:
     if known.clients_text is not None and settings != known.dbt:
         wanted = ", ".join(f"{key}: {value}" for key, value in said.items())
         raise UsageError(
-            f"--manifest, --connection: {known.folder / 'clients.yml'} says where dbt's relations are; write there, under "
-            f"platform: dbt: {{{wanted}}}, and run init again. Nothing was written"
+            f"--manifest, --connection: {known.folder / 'clients.yml'} says where dbt's relations are; write there, "
+            f"under platform: dbt: {{{wanted}}}, and run init again. Nothing was written"
         )
     if settings.connection is None:
         raise UsageError("--dbt: name the connection in which dbt builds: --connection NAME. Nothing was written")

@@ -108,7 +108,9 @@ def check(
         found = {"uploads": names, "clients": sorted(deployment.clients), "connected": connect}
         chosen_environment = {"environment": deployment.environment} if deployment.environment else {}
         suggested = {} if contract is None else {"expect": expectations}
-        print_json({**found, **chosen_environment, "problems": [], "warnings": warnings, "external_ids": ids, **suggested})
+        print_json(
+            {**found, **chosen_environment, "problems": [], "warnings": warnings, "external_ids": ids, **suggested}
+        )
     else:
         seen = " and their sources' columns" if connect else ""
         where = f", environment {deployment.environment}" if deployment.environment else ""

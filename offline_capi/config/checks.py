@@ -29,7 +29,15 @@ from offline_capi.config.formats import find_format_problem
 from offline_capi.config.mapping import Contents, CustomData, Event, WindowSpec
 from offline_capi.config.queries import find_query_problems, read_query_text
 from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
-from offline_capi.config.source import DbtSource, DeltaSource, FileSource, IcebergSource, Lookup, SourceSettings, SqlSource
+from offline_capi.config.source import (
+    DbtSource,
+    DeltaSource,
+    FileSource,
+    IcebergSource,
+    Lookup,
+    SourceSettings,
+    SqlSource,
+)
 from offline_capi.config.types import ActionSource
 from offline_capi.config.upload import Upload
 from offline_capi.config.wording import Finding
@@ -304,7 +312,7 @@ def _check_source(
     elif isinstance(source, DbtSource) and source.connection is None and not scope.has_dbt_connection:
         yield (
             (*here, "dbt"),
-            "needs the connection in which dbt builds: write platform.dbt.connection in clients.yml, or connection here",
+            "needs the connection in which dbt builds: write platform.dbt.connection in clients.yml, or one here",
         )
 
 

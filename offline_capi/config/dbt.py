@@ -1,4 +1,4 @@
-"""How dbt names what it builds and reads: ``ref('model')`` and ``source('crm', 'orders')``, as its models write them."""
+"""How dbt names what it builds and reads: ``ref('model')`` and ``source('crm', 'orders')``."""
 
 from __future__ import annotations
 

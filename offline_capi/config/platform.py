@@ -216,11 +216,12 @@ class Dbt(Node):
 
     manifest: Name = Field(
         "target/manifest.json",
-        description="what `dbt compile` or `dbt build` wrote for the target that is meant: a path, seen from the project "
+        description="what dbt wrote for the target that is meant: a path, seen from the project "
         "folder, or an fsspec URL; may hold ${NAME} of an environment variable",
     )
     connection: Name | None = Field(
-        None, description="an Airflow connection id, or a name whose URL is in the environment: where relations are read"
+        None,
+        description="an Airflow connection id, or a name whose URL is in the environment: where dbt builds",
     )
     owner: str | None = Field(None, min_length=1, description="who owns the exposures of `dbt exposures`")
     owner_email: str | None = Field(None, min_length=3, description="their address, for the exposures")

@@ -1,4 +1,4 @@
-"""``source`` and ``lookups`` of an upload: rows of a query, of files, of a table in a data lake, or of a relation of dbt's.
+"""``source`` and ``lookups`` of an upload: rows of a query, of files, of a table in a data lake or of a dbt relation.
 
 A lookup is a source with a key, and so stands here and not with the fields that name its columns.
 """
@@ -221,9 +221,7 @@ class DbtSource(_TableSource):
         description="as dbt names it: ref('fct_approvals'), ref('package', 'model'), ref('model', v=2) or "
         "source('crm', 'orders')"
     )
-    connection: Name | None = Field(
-        None, description="where the relation is read; without it, platform.dbt.connection"
-    )
+    connection: Name | None = Field(None, description="where the relation is read; without it, platform.dbt.connection")
 
     @property
     def reference(self) -> DbtName:

@@ -16,18 +16,18 @@ __all__ = ["ColumnKind", "ContractColumn", "DataContract", "classify_sql_type"]
 ColumnKind = Literal["text", "integer", "number", "float", "boolean", "date", "local time", "instant", "other"]
 
 _NAMES: Mapping[ColumnKind, str] = {
-    "text": "varchar char character nvarchar nchar ntext text tinytext mediumtext longtext string bpchar clob citext uuid "
-    "uniqueidentifier enum fixedstring name varchar2 character_varying",
-    "integer": "tinyint smallint mediumint int integer bigint hugeint byteint long short int2 int4 int8 int16 int32 int64 "
-    "int128 int256 uint8 uint16 uint32 uint64 uint128 uint256 utinyint usmallint uinteger ubigint uhugeint serial "
-    "bigserial",
+    "text": "varchar char character nvarchar nchar ntext text tinytext mediumtext longtext string bpchar "
+    "clob citext uuid uniqueidentifier enum fixedstring name varchar2 character_varying",
+    "integer": "tinyint smallint mediumint int integer bigint hugeint byteint long short int2 int4 int8 int16 int32 "
+    "int64 int128 int256 uint8 uint16 uint32 uint64 uint128 uint256 utinyint usmallint uinteger ubigint uhugeint "
+    "serial bigserial",
     "number": "decimal numeric number dec fixed bignumeric bigdecimal money smallmoney",
     "float": "float double real float4 float8 float16 float32 float64 double_precision",
     "boolean": "boolean bool bit",
     "date": "date date32",
     "local time": "timestamp timestamp_without_time_zone datetime datetime2 smalldatetime timestamp_ntz timestampntz "
     "timestamp_s timestamp_ms timestamp_us timestamp_ns datetime64",
-    "instant": "timestamptz timestamp_with_time_zone timestamp_tz timestamptz timestamp_ltz timestampltz datetimeoffset "
+    "instant": "timestamptz timestamp_with_time_zone timestamp_tz timestamp_ltz timestampltz datetimeoffset "
     "timestamp_with_local_time_zone",
 }
 _KINDS: Mapping[str, ColumnKind] = {name: kind for kind, names in _NAMES.items() for name in names.split()}

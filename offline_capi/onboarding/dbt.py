@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def _read_answers(relation: DbtRelation) -> Iterator[tuple[str, str]]:
 
 
 def _read_keys(relation: DbtRelation, sample: Sample) -> Iterator[tuple[str, str]]:
-    """Column → key of ``user_data``: by the project's own word, else by a tag or description that the values bear out."""
+    """Column → key of ``user_data``: by the project's own word, else by a tag or description that its values fit."""
     folded = {name.casefold(): column for name, column in sample.columns.items()}
     for column in relation.columns.values():
         values = folded.get(column.name.casefold())

@@ -28,7 +28,7 @@ class ProjectState:
     from_table: bool
     has_dags: bool
     catalogs: Mapping[str, IcebergCatalog] = field(default_factory=dict)
-    dbt: Dbt = Dbt()
+    dbt: Dbt = field(default_factory=Dbt)
 
     @property
     def queries(self) -> Path:

@@ -25,8 +25,9 @@ class Origin:
 
     ``node`` is ``source`` in the YAML (of a query without ``sql``, which has the upload's name) and ``notes`` what its
     keys should tell a reader. ``day`` is the one in the file's name. ``query`` writes the SQL file where there is one,
-    and ``latest`` asks the database for its last time. ``answers`` and ``keys`` (column → key of ``user_data``) are what
-    the source's own description answers already, and ``said_by`` what that is.
+    and ``latest`` asks the database for its last time. ``answers`` and ``keys`` (column → key of ``user_data``) are
+    what the source's own description answers already, and ``said_by`` names that. ``platform`` is what a new
+    ``clients.yml`` needs besides.
     """
 
     name: str

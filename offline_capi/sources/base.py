@@ -40,8 +40,9 @@ class SourceAccess:
     ``zone`` is the upload's, in which days begin and naive times are. ``connection_url`` gives the URL of a named
     connection, which may hold a password. ``sql_folder`` is where a query's file lies, ``folder`` where the relative
     path of a data file begins (the process's own folder unless given). ``environ`` fills ``${NAME}`` in paths.
-    ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them. ``dbt`` says where dbt's manifest is. ``placement`` says how rows are
-    placed in time, so that a source may leave out what surely lies outside of a window; without it, all rows come.
+    ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them. ``dbt`` says where dbt's manifest
+    is. ``placement`` says how rows are placed in time, so that a source may leave out what surely lies outside of a
+    window; without it, all rows come.
     """
 
     zone: str
@@ -50,7 +51,7 @@ class SourceAccess:
     folder: Path = Path()
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     catalog_properties: Callable[[str], Mapping[str, str]] = field(default=lambda _: {}, repr=False)
-    dbt: Dbt = Dbt()
+    dbt: Dbt = field(default_factory=Dbt)
     placement: RowPlacement | None = None
 
 

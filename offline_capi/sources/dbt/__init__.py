@@ -81,7 +81,9 @@ class DbtReader(Source):
         query = self._query(columns).read(
             self._widen(window), columns=asked, batch_rows=batch_rows, in_subprocess=in_subprocess
         )
-        yield from query if columns is None else (_rename(part, columns, names) for part in query)
+        for part in query:
+            renamed = part if columns is None else _rename(part, columns, names)
+            yield replace(renamed, origin=self._settings.dbt)
 
     def read_columns(self, window: Window, *, columns: Sequence[str] | None = None) -> list[tuple[str, str]]:  # noqa: ARG002
         """All columns of the relation, typed by its first rows."""
@@ -162,14 +164,15 @@ def _build_query(
         ends = _ENDS.get(kind) if kind and relation.adapter != "sqlite" else None
         if ends is None:
             _log.warning(
-                "every run reads the whole of dbt's %s: it does not say in which type %s holds times; give the column a "
-                "data_type there", relation.reference, shown(placement.column)
+                "every run reads the whole of dbt's %s: it does not say in which type %s holds times; give the column "
+                "a data_type there", relation.reference, shown(placement.column)
             )  # fmt: skip
         else:
             column = names.quote(placement.column)
             also = "" if placement.column in relation.enforced else f" OR {column} IS NULL"
             lines.append(f"WHERE ({ends.format(column=column)}){also}")
-    order = dict.fromkeys([*(placement.columns if placement else ()), *relation.order])
+    keys = [name for name in relation.order if relation.contract.find(name)]
+    order = dict.fromkeys([*(placement.columns if placement else ()), *keys])
     lines += [f"ORDER BY {', '.join(map(names.quote, order))}"] if order else []
     return "\n".join(lines)
 

@@ -95,8 +95,8 @@ def read_manifest(path: str, environ: Mapping[str, str], project: Any) -> DbtMan
 @lru_cache(maxsize=1)  # `check` asks for every upload
 def _load_manifest(files: Any, on_files: str, written: str, state: str) -> DbtManifest:  # noqa: ARG001  a newer file is read again
     data = _read_json(files, on_files, written)
-    metadata = data.get("metadata")
-    schema = re.search(r"manifest/v(\d+)", str(metadata.get("dbt_schema_version"))) if _is_map(metadata) else None
+    kept = {section: _as_map(data.get(section)) for section in _KEPT_SECTIONS}
+    schema = re.search(r"manifest/v(\d+)", str(kept["metadata"].get("dbt_schema_version")))
     if schema is None:
         raise SourceError(f"{SETTING}: {written} is no manifest.json of dbt. Correct the path. {_NOTHING}")
     if int(schema[1]) < OLDEST_SCHEMA:
@@ -104,7 +104,6 @@ def _load_manifest(files: Any, on_files: str, written: str, state: str) -> DbtMa
             f"{SETTING}: {written} has the schema v{schema[1]}, and v{OLDEST_SCHEMA} (dbt 1.5) is the oldest that is "
             f"read.\nUpdate dbt, and run `dbt compile`. {_NOTHING}"
         )
-    kept = {section: found if _is_map(found := data.get(section)) else {} for section in _KEPT_SECTIONS}
 
     def read_catalog() -> Mapping[str, Any]:
         beside = f"{on_files.rpartition('/')[0]}/catalog.json"
@@ -119,9 +118,9 @@ def _read_json(files: Any, path: str, written: str) -> dict[str, Any]:
             data = json.loads(stream.read(), object_hook=_drop_heavy)
     except (ValueError, RecursionError):
         data = None
-    if not _is_map(data):
+    if not isinstance(data, dict):
         raise SourceError(f"{SETTING}: {written} is not JSON as dbt writes it. Run `dbt compile` again. {_NOTHING}")
-    return dict(data)
+    return data
 
 
 def _drop_heavy(node: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +129,8 @@ def _drop_heavy(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def _is_map(value: object) -> bool:
-    return isinstance(value, dict)
+def _as_map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass(eq=False)
@@ -224,7 +223,9 @@ class DbtManifest:
             folded = {key.casefold(): kind for key, kind in looked_up.items()}
             types = {key: kind or folded.get(key.casefold(), "") for key, kind in types.items()}
             known = {key.casefold() for key in types}
-            types |= {} if is_enforced else {key: kind for key, kind in looked_up.items() if key.casefold() not in known}
+            types |= (
+                {} if is_enforced else {key: kind for key, kind in looked_up.items() if key.casefold() not in known}
+            )
         tested = list(self._list_tests(unique_id))
         constraints = [*_list_constraints(node)]
         keys = [key for kind, key in constraints if kind in ("primary_key", "unique")]
@@ -262,15 +263,15 @@ class DbtManifest:
     def _list_tests(self, unique_id: str) -> Iterator[tuple[str, str]]:
         """Of the tests ``unique`` and ``not_null`` of a relation, the name and the column."""
         for node in self.sections["nodes"].values():
-            test = node.get("test_metadata")
-            if node.get("resource_type") == "test" and node.get("attached_node") == unique_id and _is_map(test):
+            test = _as_map(node.get("test_metadata"))
+            if node.get("resource_type") == "test" and node.get("attached_node") == unique_id:
                 column = node.get("column_name") or (test.get("kwargs") or {}).get("column_name")
                 if test.get("name") in ("unique", "not_null") and column:
                     yield str(test["name"]), str(column)
 
 
 def _strip_quotes(relation: str) -> str:
-    return ".".join(part.strip("\"`[]") for part in re.findall(rf"{_QUOTED}|{_BARE}", relation))
+    return ".".join(part.strip('"`[]') for part in re.findall(rf"{_QUOTED}|{_BARE}", relation))
 
 
 def _read_column(name: str, node: Mapping[str, Any]) -> DbtColumn:
