@@ -5,12 +5,17 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine.default import DefaultDialect
 
 from offline_capi.errors import SourceError, SourceUnavailableError, TemporaryError
-from tests.sources.reading import WINDOW, batches, open_at, query
+from offline_capi.sources.sql.dialects import window_parameters
+from offline_capi.sources.sql.errors import Where, explained
+from offline_capi.sources.sql.statement import Statement
+from tests.sources.reading import WINDOW, ZONE, batches, open_at, query
 from tests.sources.scripts import script
 from tests.support.postgres import find_binaries, running_server
 
@@ -161,15 +166,15 @@ def test_the_kind_of_the_fault_survives_the_way_from_the_reading_process(tmp_pat
         ("mysql+mysqlconnector://u:hidden@h/d", "pip install mysql-connector-python"),
         ("postgresql+psycopg2://u:hidden@h/d", "pip install psycopg2-binary"),
         ("mssql+pyodbc://u:hidden@h/d", "pip install pyodbc"),
-        ("mssql+pymssql://u:hidden@h/d", "pip install pymssql"),
+        ("mssql+pymssql://u:hidden@h/d", "pip install 'offline-capi[mssql]'"),
         ("oracle+oracledb://u:hidden@h/d", "pip install oracledb"),
-        ("snowflake://u:hidden@h/d", "pip install snowflake-sqlalchemy"),
-        ("bigquery://project", "pip install sqlalchemy-bigquery"),
-        ("redshift+redshift_connector://u:hidden@h/d", "pip install sqlalchemy-redshift redshift_connector"),
-        ("databricks://token:hidden@h", "pip install databricks-sqlalchemy"),
-        ("trino://u@h/d", "pip install 'trino[sqlalchemy]'"),
+        ("snowflake://u:hidden@h/d", "pip install 'offline-capi[snowflake]'"),
+        ("bigquery://project", "pip install 'offline-capi[bigquery]'"),
+        ("redshift+redshift_connector://u:hidden@h/d", "pip install 'offline-capi[redshift]'"),
+        ("databricks://token:hidden@h", "pip install 'offline-capi[databricks]'"),
+        ("trino://u@h/d", "pip install 'offline-capi[trino]'"),
         ("clickhouse+native://u@h/d", "pip install clickhouse-sqlalchemy"),
-        ("clickhousedb://u@h/d", "pip install clickhouse-connect"),
+        ("clickhousedb://u@h/d", "pip install 'offline-capi[clickhouse]'"),
         ("nosuchdb://u:hidden@h/d", "Install the SQLAlchemy dialect of this database"),
     ],
 )
@@ -196,3 +201,64 @@ def test_p09_a_password_with_an_at_sign_is_not_shown_in_part():
             batches(query("SELECT 1"), url=url)
 
         assert not any(part in str(raised.value) for part in ("s3", "cana", "ryPW"))
+
+
+# ---------------------------------------------------------------------------------------------- warehouses
+
+
+class _Warehouse(DefaultDialect):
+    """A dialect of which only the name matters here: its driver is not installed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(paramstyle="pyformat")
+        self.name = name
+
+
+@pytest.mark.parametrize(
+    ("name", "compiled", "bound"),
+    [
+        ("bigquery", "%(since_utc)s", (sa.TIMESTAMP, datetime(2026, 11, 22, 23, tzinfo=UTC))),
+        ("clickhousedb", "toDateTime64(%(since_utc)s, 6, 'UTC')", (None, "2026-11-22 23:00:00.000000")),
+        ("snowflake", "%(since_utc)s", (sa.DateTime, datetime(2026, 11, 22, 23, tzinfo=UTC))),
+        ("trino", "%(since_utc)s", (sa.DateTime, datetime(2026, 11, 22, 23, tzinfo=UTC))),
+    ],
+)
+def test_ends_of_the_window_are_bound_in_the_types_that_a_warehouse_compares(name, compiled, bound):
+    dialect = _Warehouse(name)
+    since = window_parameters(WINDOW, ZONE, dialect)
+    statement = Statement(["SELECT 1 WHERE 5 % 2 = 1 AND t >= ", since["since_utc"], " AND w >= ", since["since"]])
+
+    found = statement.compile(dialect=dialect)
+
+    assert found.string == f"SELECT 1 WHERE 5 %% 2 = 1 AND t >= {compiled} AND w >= %(since)s"
+    kind, value = bound
+    process = found._bind_processors.get("since_utc", lambda value: value)
+    assert process(found.params["since_utc"]) == value
+    assert kind is None or type(since["since_utc"].type) is kind
+    assert (type(since["since"].type), found.params["since"]) == (sa.DateTime, datetime(2026, 11, 23))  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "passes"),
+    [
+        ("390114 (08001): Authentication token has expired. The user must authenticate again.", "token", False),
+        ("250001 (08001): Failed to connect to DB. Incorrect username or password was specified.", "user or", False),
+        ("000606 (57P03): No active warehouse selected in the current session.", "no warehouse runs", False),
+        ("090073 (22000): Warehouse 'X' cannot be resumed because resource monitor 'Y' has exceeded its quota.", "no", False),
+        ("Code: 516. DB::Exception: u: Authentication failed: password is incorrect", "user or password", False),
+        ("Code: 202. DB::Exception: Too many simultaneous queries. Maximum: 100", "short of connections", True),
+        ("Code: 241. DB::Exception: Memory limit (total) exceeded: would use 9 GiB", "short of connections", True),
+        ("TrinoQueryError(type=INTERNAL_ERROR, name=SERVER_STARTING_UP)", "is starting", True),
+        ("403 Quota exceeded: quotaExceeded for quota(s) for this table", "short of connections", True),
+        ("TEMPORARILY_UNAVAILABLE: the SQL warehouse is starting", "is starting", True),
+    ],
+)  # fmt: skip
+def test_refusals_of_warehouses_are_told_by_who_has_to_act(said: str, told: str, passes: bool):
+    """The texts are those of the vendors' documentation; no server of theirs was asked."""
+    engine = sa.create_engine("sqlite://")
+
+    with pytest.raises(SourceError) as raised, explained(Where("w", "query"), engine):
+        raise engine.dialect.loaded_dbapi.OperationalError(said)
+
+    assert told in str(raised.value)
+    assert isinstance(raised.value, SourceUnavailableError) is passes

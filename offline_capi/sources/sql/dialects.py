@@ -40,6 +40,24 @@ CONNECT_TIMEOUT_S = 15
 LOCAL, INSTANT = sa.DateTime(), sa.DateTime(timezone=True)
 
 
+class _UtcText(sa.types.TypeDecorator[datetime]):
+    """An instant of ClickHouse. Its driver writes a text without a zone, which the server would read in that of the
+    column: here the text says that it is UTC."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+    def bind_expression(self, bindparam: sa.BindParameter[Any]) -> sa.ColumnElement[Any]:
+        return sa.func.toDateTime64(bindparam, sa.literal_column("6"), sa.literal_column("'UTC'"), type_=self)
+
+
+#: BigQuery's dialect types every DateTime as DATETIME, which BigQuery does not compare with a TIMESTAMP.
+_INSTANTS: Mapping[str, sa.types.TypeEngine[Any]] = {"bigquery": sa.TIMESTAMP(), "clickhousedb": _UtcText()}
+
+
 # ---------------------------------------------------------------------------------------------- connecting
 
 
@@ -98,6 +116,8 @@ def _connect_args(url: sa.URL) -> dict[str, Any]:
     arguments: dict[str, Any] = {option: CONNECT_TIMEOUT_S} if option else {}
     if (backend, driver) == ("postgresql", "psycopg"):
         arguments["client_encoding"] = "utf8"  # a database without an encoding would give bytes for every text
+    if backend == "clickhousedb":  # else instants of UTC would come without their zone, and be read as wall time
+        arguments |= {"tz_mode": "aware", "connect_timeout": CONNECT_TIMEOUT_S}
     if backend == "duckdb" and url.database and not url.database.startswith(_NO_FILE):
         arguments["read_only"] = True  # it knows no read-only transaction
     return {name: value for name, value in arguments.items() if name not in url.query}
@@ -118,6 +138,8 @@ _SESSION: Mapping[str, Sequence[str]] = {
     "postgresql": ("SET TRANSACTION READ ONLY",),
     "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET time_zone = '+00:00'"),
     "mariadb": ("SET SESSION TRANSACTION READ ONLY", "SET time_zone = '+00:00'"),
+    # :since is a timestamp in the session's zone, and compared with TIMESTAMP_NTZ by that zone.
+    "databricks": ("SET TIME ZONE 'UTC'",),
 }
 
 
@@ -149,7 +171,8 @@ def window_parameters(window: Window, zone: str, dialect: sa.Dialect) -> dict[st
         return {name: sa.bindparam(name, value.strftime("%Y-%m-%d %H:%M:%S")) for name, value in values.items()}
     if is_mysql(dialect):
         return {name: sa.bindparam(name, value.replace(tzinfo=None), LOCAL) for name, value in values.items()}
-    return {name: sa.bindparam(name, value, INSTANT if value.tzinfo else LOCAL) for name, value in values.items()}
+    instant = _INSTANTS.get(dialect.name, INSTANT)
+    return {name: sa.bindparam(name, value, instant if value.tzinfo else LOCAL) for name, value in values.items()}
 
 
 # ---------------------------------------------------------------------------------------------- values

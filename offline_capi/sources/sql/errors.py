@@ -162,13 +162,14 @@ _PASSING: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
         (
             r"too many (?:clients|connections)|remaining connection slots|max_user_connections"
-            r"|rate limit|too many requests|too many concurrent",
+            r"|rate limit|too many requests|too many concurrent|too many simultaneous queries|quotaexceeded|exceeded quota"
+            r"|memory limit .*exceeded|exceeded_memory_limit",
             "the database is short of connections, memory or disk",
             _TRY_AGAIN,
         ),
         (
             r"the database system is (?:starting up|shutting down|in recovery)|server shutdown in progress"
-            r"|service unavailable|temporarily unavailable",
+            r"|service unavailable|temporarily unavailable|temporarily_unavailable|server_starting_up",
             "the database is starting or shutting down",
             _TRY_AGAIN,
         ),
@@ -182,7 +183,18 @@ CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), what, fix)
     for pattern, what, fix in (
         (
-            r"password authentication failed|no password supplied|access denied for user|login failed",
+            r"authentication token has expired|token (?:is |has )?expired",
+            "the token of the connection has ended",
+            "Renew it in the connection.",
+        ),
+        (
+            r"no active warehouse selected|cannot be resumed because resource monitor",
+            "no warehouse runs the query",
+            "Name one in the connection (?warehouse=NAME), or have its owner resume it.",
+        ),
+        (
+            r"password authentication failed|no password supplied|access denied for user|login failed"
+            r"|incorrect username or password|authentication failed|invalid access token|error 401",
             "the database refused user or password",
             "Renew the password in the connection.",
         ),
