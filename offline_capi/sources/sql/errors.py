@@ -115,6 +115,8 @@ _STATES: Mapping[str, tuple[str, str]] = {
 }
 # … of which these do not pass by themselves: a host or database that is not there, a forbidden protocol.
 _LASTING_STATES = {"08P01", "40002", "57P04", "53400"}
+# Snowflake gives these the SQLSTATE of a connection that failed, or of a server that starts.
+_LASTING = re.compile(r"token (?:is |has )?expired|incorrect username or password|no active warehouse", re.IGNORECASE)
 
 _ENDED = ("the database ended the connection", _TRY_AGAIN)
 _LIMITED = ("the database cancelled the query, by its time limit or for its administrator", _CANCELLED)
@@ -162,7 +164,7 @@ _PASSING: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
         (
             r"too many (?:clients|connections)|remaining connection slots|max_user_connections"
-            r"|rate limit|too many requests|too many concurrent|too many simultaneous queries|quotaexceeded|exceeded quota"
+            r"|rate limit|too many requests|too many concurrent|too many simultaneous queries|quotaexceeded"
             r"|memory limit .*exceeded|exceeded_memory_limit",
             "the database is short of connections, memory or disk",
             _TRY_AGAIN,
@@ -267,7 +269,7 @@ def _option(name: str) -> str:
 def _passing(error: BaseException, text: str) -> tuple[str, str] | None:
     """What happened and what to do, where the fault passes by itself."""
     state = _sqlstate(error)
-    if state in _LASTING_STATES:
+    if state in _LASTING_STATES or _LASTING.search(text):
         return None
     number = error.args[0] if error.args and isinstance(error.args[0], int) else None
     told = _STATES.get(state) or _STATES.get(state[:2]) or (_NUMBERS.get(number) if number is not None else None)
