@@ -41,6 +41,7 @@ _PARSED_ONLY = {
     "clients pull",
     "clients prerequisites",
     "profile diff",
+    "dbt exposures",
     "external-id check",
     "clients quality",
     "test",
@@ -180,8 +181,8 @@ def list_runs() -> list[tuple[str, ...]]:
         words += [_OURS.get(one.name, "190") for one in needed]
         if any(one.required and one.nargs != 1 for one in places) and len(words) == 0:
             words.append("190")
-        # A browser and a Spark session are not everywhere; their own tests start them.
-        elsewhere = {"--environment", "--test-event-code", "--pdf", "spark"}
+        # A browser, a Spark session and a contract are not everywhere; their own tests have them.
+        elsewhere = {"--environment", "--test-event-code", "--pdf", "--contract", "spark"}
         if elsewhere & set(words) or (path == "trace" and not words):
             continue
         if "--days" in words:

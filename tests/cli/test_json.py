@@ -20,9 +20,16 @@ from tests.support.night import yesterday
 from tests.support.sandbox_server import Sandbox
 from tools.json_schemas import FOLDER, infer_schema, merge_schemas, name_file, write_schemas
 
+CONTRACT = """
+kind: DataContract
+apiVersion: v3.1.0
+schema: [{name: sales, properties: [
+  {name: order_no, primaryKey: true}, {name: sold_at}, {name: mail_addr}, {name: telephone}, {name: first_name},
+  {name: total}, {name: currency}]}]
+"""
 #: Every command with ``--json``, as typed in a project that has sent once, sent again, and failed once.
 COMMANDS: dict[str, list[list[str]]] = {
-    "check": [["check"], ["check", "--connect"]],
+    "check": [["check"], ["check", "--connect"], ["check", "sales", "--contract", "sales.odcs.yaml"]],
     "plan": [["plan", "sales"]],
     "preview": [["preview", "sales"], ["preview", "sales", "--raw"]],
     "upload": [["upload", "sales"], ["upload", "sales", "--dry-run"]],
@@ -80,6 +87,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, sandbox_server: SandboxSer
     beginner.csv(file, rows)
     beginner.csv("open.csv", [{"e-mail": f"a{n}@example.com", "sold_at": rows[n]["sold_at"]} for n in range(30)])
     beginner.init(file, *KNOWN, "--yes", "--name", "sales")
+    (home / "sales.odcs.yaml").write_text(CONTRACT, encoding="utf-8")
     (home / "faulty" / "uploads").mkdir(parents=True)
     (home / "faulty" / "clients.yml").write_text("clients: {acme: {pixel_id: 1}}\n", encoding="utf-8")
     beginner.run("upload", "sales")

@@ -244,8 +244,8 @@ def test_ends_of_the_window_are_bound_in_the_types_that_a_warehouse_compares(nam
     [
         ("390114 (08001): Authentication token has expired. The user must authenticate again.", "token", False),
         ("250001 (08001): Failed to connect to DB. Incorrect username or password was specified.", "user or", False),
-        ("000606 (57P03): No active warehouse selected in the current session.", "no warehouse runs", False),
-        ("090073 (22000): Warehouse 'X' cannot be resumed because resource monitor 'Y' has exceeded it.", "no w", False),
+        ("000606 (57P03): No active warehouse selected in this session.", "no warehouse runs", False),
+        ("090073 (22000): Warehouse 'X' cannot be resumed because resource monitor Y is over it.", "no w", False),
         ("Code: 516. DB::Exception: u: Authentication failed: password is incorrect", "user or password", False),
         ("Code: 202. DB::Exception: Too many simultaneous queries. Maximum: 100", "short of connections", True),
         ("Code: 241. DB::Exception: Memory limit (total) exceeded: would use 9 GiB", "short of connections", True),
