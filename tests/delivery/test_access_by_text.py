@@ -104,7 +104,12 @@ BUSINESS = '{{"1": [{{"type": "ads_management", "call_count": {}, "estimated_tim
         ({"X-Ad-Account-Usage": ACCOUNT.format(89, 3600)}, 200, None),
         ({"X-Ad-Account-Usage": ACCOUNT.format(90, 3600)}, 200, 3600),
         ({"X-Business-Use-Case-Usage": BUSINESS.format(74, 5)}, 200, None),
+        ({"X-Business-Use-Case-Usage": BUSINESS.format(75, 5)}, 200, 300),
         ({"X-Business-Use-Case-Usage": BUSINESS.format(100, 5)}, 200, 300),
+        ({"X-Business-Use-Case-Usage": BUSINESS.format(0, 5)}, 200, None),
+        ({"X-Business-Use-Case-Usage": '{"1": [{"estimated_time_to_regain_access": 2}]}'}, 200, 120),
+        ({"X-Ad-Account-Usage": '{"reset_time_duration": 3}'}, 200, None),
+        ({"X-Ad-Account-Usage": '{"reset_time_duration": 3}'}, 429, 3),
         ({"X-Business-Use-Case-Usage": BUSINESS.format(10, 5)}, 429, 300),
         ({"X-Ad-Account-Usage": ACCOUNT.format(9.67, 3600)}, 429, None),
         (
