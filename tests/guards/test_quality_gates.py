@@ -250,6 +250,14 @@ def test_p17_a_client_without_rows_is_told_by_name() -> None:
     )
 
 
+def test_p17_a_client_that_is_new_has_no_usual_figure() -> None:
+    days = list_trailing_days(week(acme=1000, beta=500), TONIGHT, 28)
+
+    (finding,) = judge_gates(Gates.model_validate(VOLUME), by_client(acme=1000, beta=500, gamma=9000), TONIGHT, days)
+
+    assert (finding.figure, finding.usual, finding.client) == (9000, 0, "gamma")
+
+
 def test_p17_where_the_upload_is_held_a_client_without_rows_is_not_told_as_well() -> None:
     past = week(acme=1000, beta=500, strangers=100)
 

@@ -25,7 +25,7 @@ from offline_capi.ledger.index.recent import MERGE_AT_REQUESTS
 from offline_capi.ledger.leases import LEASE_S, Process
 from offline_capi.ledger.prepared import IDS_PER_STATEMENT, split_ids
 from offline_capi.ledger.schema import VERSION_TABLE
-from offline_capi.ledger.schema.tables import metadata, request
+from offline_capi.ledger.schema.tables import metadata, request, sender
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, list_keys
 from tests.delivery.sending import batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk, InTheMiddleError
@@ -220,6 +220,42 @@ def test_p03_a_run_on_another_host_holds_its_events_as_long_as_it_says_that_it_l
     assert here.fates(batch(["e-1"])) == {"e-1": Fate.DEFERRED if alive else None}
 
 
+def test_a_lease_holds_for_two_minutes_and_is_renewed_when_a_third_of_it_is_over(desk: Desk) -> None:
+    desk.claim(batch(["e-1"]))
+    until = []
+
+    for seconds in (0, 40, 41, 42):
+        desk.now = START + timedelta(seconds=seconds)
+        desk.ledger.journal.keep_alive()
+        ((moment,),) = desk.ledger.read(sa.select(sender.c.lease_until))
+        until.append(moment - START.timestamp())
+
+    assert until == [120, 120, 161, 161]
+
+
+def test_outcomes_do_not_wait_for_a_request_that_takes_minutes(desk: Desk) -> None:
+    claimed = desk.claim(batch(["e-1"]))
+    desk.ledger.journal.record([Outcome(claimed.request, Fate.SENT, desk.now)])
+
+    before = Desk(desk.url).fates(batch(["e-1"]))
+    desk.ledger.journal.keep_alive()
+
+    assert (before, Desk(desk.url).fates(batch(["e-1"]))) == ({"e-1": Fate.DEFERRED}, {"e-1": Fate.ALREADY_SENT})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_process_that_nobody_has_buried_is_dead() -> None:
+    """A container without an init collects no exit codes."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        started = Path(f"/proc/{child.pid}/stat").read_text().split()[21]
+        process = Process(Process.current().host, child.pid, started)
+        lives = process.is_alive(0.1, 1e12)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+        assert (lives, process.is_alive(1e12, 1.0)) == (True, False)
+
+
 OTHER_KERNEL = "0c3e9d1a-0000-4000-8000-000000000000"
 
 
@@ -318,7 +354,8 @@ def _joined(batches: list[EventBatch]) -> EventBatch:
 def test_a_request_of_the_very_moment_is_kept(desk: Desk) -> None:
     desk.post(batch(["e-1"]), Fate.SENT)
 
-    assert desk.ledger.journal.purge(desk.now) == 0
+    assert desk.ledger.journal.count_before(desk.now) == desk.ledger.journal.purge(desk.now) == 0
+    assert desk.ledger.journal.count_before(desk.now + timedelta(microseconds=1)) == 1
     assert desk.ledger.journal.purge(desk.now + timedelta(microseconds=1)) == 1
 
 
@@ -406,6 +443,18 @@ def test_p09_a_password_in_an_odd_place_is_not_told_either(url: str) -> None:
         Ledger(url)
 
     assert "sesame" not in str(failed.value)
+
+
+@pytest.mark.parametrize(("seconds", "waits_ms"), [(1.5, 1500), (None, 60_000)])
+def test_a_sqlite_ledger_syncs_each_commit_and_is_read_beside_a_writer(
+    tmp_path: Path, seconds: float | None, waits_ms: int
+) -> None:
+    names = ("journal_mode", "synchronous", "cache_size", "busy_timeout", "page_size")
+
+    with make_engine(f"sqlite:///{tmp_path / 'ledger.db'}", busy_seconds=seconds).connect() as connection:
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert found == ["wal", 2, -16_384, waits_ms, 16_384]
 
 
 @pytest.mark.parametrize("pages", [4096, None])
