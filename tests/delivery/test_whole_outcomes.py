@@ -158,6 +158,17 @@ def test_a_request_that_was_given_up_says_after_how_many_tries(
     assert words in night.send([batch(["e-0"])]).outcomes[0].explanation
 
 
+def test_a_fault_whose_wait_is_longer_than_the_run_may_wait_is_given_up_as_a_fault(
+    night: Night, sandbox: Sandbox
+) -> None:
+    sandbox.fault("unavailable", headers={"Retry-After": "3600"})
+
+    books = night.send([batch(["e-0"])])
+
+    assert whole(books.outcomes) == [(("e-0",), Fate.UNCONFIRMED, 1, Reason.LOST_ANSWER, 2, None)]
+    assert "after 1 try." in books.outcomes[0].explanation
+
+
 @pytest.mark.parametrize(
     ("response", "words"),
     [
