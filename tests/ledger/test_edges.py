@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import closing
 from datetime import timedelta
@@ -243,6 +244,19 @@ def test_outcomes_do_not_wait_for_a_request_that_takes_minutes(desk: Desk) -> No
     assert (before, Desk(desk.url).fates(batch(["e-1"]))) == ({"e-1": Fate.DEFERRED}, {"e-1": Fate.ALREADY_SENT})
 
 
+def test_an_outcome_waits_for_the_next_claim_for_a_second(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims, passed, clock = [desk.claim(batch([name])) for name in names("e", 2)], 0.0, time.monotonic
+    monkeypatch.setattr("offline_capi.ledger.journal.time.monotonic", lambda: clock() + passed)
+
+    desk.ledger.journal.record([Outcome(claims[0].request, Fate.SENT, desk.now)])
+    early = Desk(desk.url).fates(batch(["e-0"]))
+    passed = 1.1
+    desk.ledger.journal.record([Outcome(claims[1].request, Fate.SENT, desk.now)])
+
+    assert early == {"e-0": Fate.DEFERRED}
+    assert Desk(desk.url).fates(batch(names("e", 2))) == dict.fromkeys(names("e", 2), Fate.ALREADY_SENT)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_process_that_nobody_has_buried_is_dead() -> None:
     """A container without an init collects no exit codes."""
@@ -311,7 +325,10 @@ def test_p03_what_a_closed_ledger_left_unanswered_is_free_though_its_process_liv
     """A notebook after Ctrl-C: the next run settles what the interrupted one left."""
     desk.claim(batch(["e-1"]))
 
-    assert desk.next_night(hours=0).fates(batch(["e-1"])) == {"e-1": None}
+    night = desk.next_night(hours=0)
+
+    assert night.fates(batch(["e-1"])) == {"e-1": None}
+    assert night.ledger.read(sa.select(sender.c.lease_until)) == [(0.0,)]  # as in every version
 
 
 def test_p03_a_doubt_that_arose_after_the_look_up_is_remembered_by_the_claim(desk: Desk) -> None:
