@@ -245,8 +245,9 @@ def test_outcomes_do_not_wait_for_a_request_that_takes_minutes(desk: Desk) -> No
 
 
 def test_an_outcome_waits_for_the_next_claim_for_a_second(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    claims, passed, clock = [desk.claim(batch([name])) for name in names("e", 2)], 0.0, time.monotonic
-    monkeypatch.setattr("offline_capi.ledger.journal.time.monotonic", lambda: clock() + passed)
+    started, passed = time.monotonic(), 0.0
+    monkeypatch.setattr("offline_capi.ledger.journal.time.monotonic", lambda: started + passed)
+    claims = [desk.claim(batch([name])) for name in names("e", 2)]
 
     desk.ledger.journal.record([Outcome(claims[0].request, Fate.SENT, desk.now)])
     early = Desk(desk.url).fates(batch(["e-0"]))
