@@ -85,14 +85,13 @@ def post_until_final(
             if result.action is Action.STOP:
                 on_stop(result)
             backoff_s = max(policy.choose_backoff_s(result.tries, clock.jitter()), throttles.interval_s)
-            delay_s = _apply_backoff(result, backoff_s, policy, throttles, clock)
+            asked_s = _apply_backoff(result, backoff_s, policy, throttles, clock)
         finally:
             throttles.slots.release()
-        if policy.is_final(result, time_left_s=deadline - clock.monotonic() - delay_s - backoff_s):
+        if policy.is_final(result, time_left_s=deadline - clock.monotonic() - asked_s - backoff_s):
             return result
         throttles.on_retry()
-        if not delay_s:
-            throttles.sleep(backoff_s, clock)
+        throttles.sleep(backoff_s, clock)  # a throttle that was closed is so for longer
     return replace(result, throttled=throttles.find_longer_hold(clock))
 
 
@@ -116,7 +115,7 @@ def _apply_backoff(
 ) -> float:
     """Close throttles for as long as Meta asks, or as the use of a rate limit suggests.
 
-    Returns the delay in seconds that a throttle now enforces; 0 where the request only has its own backoff.
+    Returns the seconds that Meta asked to wait: another try comes after those and the backoff.
     """
     response = result.response
     if response is None:
@@ -127,4 +126,4 @@ def _apply_backoff(
     if asked_s or result.throttled:
         hold_s = asked_s if result.is_final else asked_s + backoff_s
         throttles.choose(result.throttled or Scope.CLIENT).hold_for(hold_s, clock)
-    return asked_s or (backoff_s if result.throttled else 0.0)
+    return asked_s

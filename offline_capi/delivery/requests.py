@@ -32,21 +32,21 @@ class _PendingRequest:
 
     client: str
     pixel: str
-    since: int = 0
+    since: int
     parts: list[EventPart] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
 
     def add(self, part: EventPart) -> None:
-        if part.rows:
-            self.parts.append(part)
-            self.rows += part.rows
-            self.bytes += part.body_bytes + part.rows
+        self.parts.append(part)
+        self.rows += part.rows
+        self.bytes += part.body_bytes + part.rows
 
     def take(self) -> EventBatch:
         """All waiting events in one batch; nothing waits afterwards."""
         whole = EventBatch.join(part.events for part in self.parts)
-        self.parts, self.rows, self.bytes = [], 0, 0
+        self.parts, self.rows = [], 0
+        self.bytes = 0
         return whole
 
     def make_request(self) -> Request:
@@ -96,7 +96,7 @@ def _choose_keep(parts: int, rows: int) -> _Keep:
 
 def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: int, keep: _Keep) -> Iterator[EventBatch]:
     """Full pieces, in order; the rest waits."""
-    if waiting.rows + part.rows < max_events and waiting.bytes + part.body_bytes + part.rows <= budget:
+    if waiting.rows + part.rows < max_events and waiting.bytes + part.body_bytes + part.rows < budget:
         waiting.add(keep(part))
         return
     events = part.events
@@ -117,7 +117,7 @@ def _cut_pieces(events: EventBatch, max_events: int, budget: int) -> list[EventB
     """Greedy cuts; the last piece is short of both limits, and may be empty."""
     ends = np.cumsum(pc.binary_length(events.table.column("body")).to_numpy() + 1)
     pieces, start, used = [], 0, 0
-    while len(events) - start >= max_events or (start < len(events) and ends[-1] - used > budget):
+    while len(events) - start >= max_events or (start < len(events) and ends[-1] - used >= budget):
         fits = int(np.searchsorted(ends, used + budget, side="right")) - start
         size = max(1, min(max_events, fits))
         pieces.append(events.slice(start, size))

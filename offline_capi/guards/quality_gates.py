@@ -214,7 +214,7 @@ def _compare(
 
 
 def _sum_of(figure: Figure, tally: Tally, clients: Iterable[str]) -> float:
-    return sum(figure.of_client(tally, client) or 0.0 for client in clients)
+    return sum(filter(None, (figure.of_client(tally, client) for client in clients)))
 
 
 def _compute_usual_rows(client: str, days: Sequence[Day]) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from offline_capi.delivery import DeliveryPolicy
 from offline_capi.meta.graph.error_table import ERROR_TABLE, Action, Scope, explain, parse_code
-from offline_capi.meta.graph.messages import MAX_CHARACTERS, MAX_MESSAGES, mask_messages
+from offline_capi.meta.graph.messages import mask_messages
 from offline_capi.meta.graph.response import classify_response, parse_response
 from offline_capi.model import Fate, Reason
 from offline_capi.report.run_report import explain_reason
@@ -48,6 +48,7 @@ def test_p07_code_100_that_speaks_of_access_stops_the_client(message: str, subco
 
     assert verdict.entry is not None
     assert (verdict.action, verdict.entry.scope, verdict.maybe_stored) == (Action.STOP, Scope.CLIENT, False)
+    assert (verdict.entry.code, verdict.entry.subcode) == (100, None)  # a row for all of them
 
 
 @pytest.mark.parametrize("message", NO_ACCESS_FAULTS)
@@ -103,7 +104,12 @@ BUSINESS = '{{"1": [{{"type": "ads_management", "call_count": {}, "estimated_tim
         ({"X-Ad-Account-Usage": ACCOUNT.format(89, 3600)}, 200, None),
         ({"X-Ad-Account-Usage": ACCOUNT.format(90, 3600)}, 200, 3600),
         ({"X-Business-Use-Case-Usage": BUSINESS.format(74, 5)}, 200, None),
+        ({"X-Business-Use-Case-Usage": BUSINESS.format(75, 5)}, 200, 300),
         ({"X-Business-Use-Case-Usage": BUSINESS.format(100, 5)}, 200, 300),
+        ({"X-Business-Use-Case-Usage": BUSINESS.format(0, 5)}, 200, None),
+        ({"X-Business-Use-Case-Usage": '{"1": [{"estimated_time_to_regain_access": 2}]}'}, 200, 120),
+        ({"X-Ad-Account-Usage": '{"reset_time_duration": 3}'}, 200, None),
+        ({"X-Ad-Account-Usage": '{"reset_time_duration": 3}'}, 429, 3),
         ({"X-Business-Use-Case-Usage": BUSINESS.format(10, 5)}, 429, 300),
         ({"X-Ad-Account-Usage": ACCOUNT.format(9.67, 3600)}, 429, None),
         (
@@ -216,8 +222,9 @@ def test_messages_are_bounded() -> None:
     told = mask_messages([f"word {'abc ' * 999}{'x' * i}" for i in range(99)] + ["other"])
 
     assert len(told) == 1
-    assert len(told[0]) <= MAX_CHARACTERS + 40
-    assert len(mask_messages([f"Word {'abcdefghijklm'[i]}" for i in range(13)])) == MAX_MESSAGES
+    assert len(told[0]) <= 300 + 40
+    assert mask_messages(["abc " * 74 + "wxyz!"])[0].endswith(" wxyz")
+    assert len(mask_messages([f"Word {'abcdefghijklm'[i]}" for i in range(13)])) == 5
 
 
 # ---------------------------------------------------------------------------------------------- codes
@@ -244,7 +251,20 @@ def test_a_code_is_explained_in_every_spelling(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "numbers"),
-    [("190/463", (190, 463)), ("463", (190, 463)), ("(#100)", (100, None)), ("-3", (-3, None)), ("33", (100, 33))],
+    [
+        ("190/463", (190, 463)),
+        ("463", (190, 463)),
+        ("(#100)", (100, None)),
+        ("-3", (-3, None)),
+        ("33", (100, 33)),
+        ("100/0", (100, None)),
+        ("99", (1, 99)),
+        ("1404078", (368, 1404078)),
+        ("1815356", (100, 1815356)),
+        *((str(subcode), (4, subcode)) for subcode in (1504022, 1504039)),
+        *((str(subcode), (17, subcode)) for subcode in (2446079, 1885172)),
+        *((str(subcode), (613, subcode)) for subcode in (1487742, 5044001)),
+    ],
 )
 def test_codes_and_subcodes_alone(text: str, numbers: tuple[int, int | None]) -> None:
     assert parse_code(text) == numbers

@@ -250,13 +250,45 @@ def test_p08_the_longest_wait_that_an_answer_tells_is_obeyed(headers: dict[str, 
         ("x-app-usage", '{"call_count": NaN, "total_time": true}', 0, 0),
         ("x-app-usage", '{"call_count": 1%s}' % ("0" * 400), 0, 0),
         ("x-app-usage", '{"a":' * 400 + "1" + "}" * 400, 0, 0),
+        ("x-app-usage", '{"call_count": 999999999}', 0, 999_999_999),
+        ("x-app-usage", '{"call_count": 1000000000}', 0, 0),
         ("x-frame-options", '{"call_count": 99}', 0, 0),
+        *(("x-app-usage", '{"a":' * depth + '{"call_count": 9}' + "}" * depth, 0, 9 * (depth < 8)) for depth in (7, 8)),
     ],
 )
 def test_p08_usage_headers_are_read_leniently(header: str, text: str, client: float, app: float) -> None:
     answer = parse_response(200, {header: text}, b"{}")
 
     assert (answer.client_usage, answer.app_usage) == (client, app)
+
+
+def test_what_else_an_answer_says_is_read() -> None:
+    """By calls that are no events: a list and its next page, the version that served it, and the tier of access."""
+    page = {"data": [{"id": "1"}, "2"], "paging": {"next": "https://x", "cursors": {"after": "c7"}}}
+    usage = '{"1": [{"call_count": 1, "ads_api_access_tier": "standard_access"}]}'
+    headers = {"Facebook-API-Version": "v26.0", "X-Business-Use-Case-Usage": usage}
+
+    answer = parse_response(200, headers, json.dumps(page).encode(), keep_data=True)
+    last = parse_response(200, {}, json.dumps(page | {"paging": {"cursors": {"after": "c7"}}}).encode(), keep_data=True)
+    refused = parse_response(200, {}, error_body(190, message="Wording", error_user_msg="for us"), keep_data=True)
+
+    assert (answer.ok, answer.rows, answer.after) == (True, [{"id": "1"}], "c7")
+    assert (answer.version, answer.tier, answer.upgraded, answer.notices) == ("v26.0", "standard_access", False, ())
+    assert (last.ok, last.after, last.version, last.tier) == (True, None, None, None)
+    assert (refused.ok, refused.rows, refused.error_text) == (False, [], "Wording  for us")
+    for status, body, is_success in ((199, b"[]", 0), (200, b"{}", 0), (299, b'{"a": 1}', 1), (300, b'{"a": 1}', 0)):
+        assert parse_response(status, {}, body, keep_data=True).ok is bool(is_success), status
+    assert parse_response(200, {"facebook-api-version": "v26"}, b"").version is None
+
+
+def test_the_table_has_the_codes_that_meta_documents_or_gave_and_no_others() -> None:
+    """meta-capi.md 6.2 and 6.3. A number with a slip of the pen would never be met, and its family would decide."""
+    families = {270, 299, 80005, 80008, -3}  # judged by the row of another code
+    alone = {code for code, _, _, _ in CODES} - families | {2044055}
+    with_subcode = {(100, number) for number in (33, 34, 38, 2044055, *EVENT_FAULTS) if number not in UNKNOWN_SUBCODES}
+    with_subcode |= {(190, number) for number in (458, 459, 460, 463, 464, 467, 490, 492)}
+
+    assert {(entry.code, entry.subcode) for entry in ERROR_TABLE} == {(code, None) for code in alone} | with_subcode
 
 
 def test_every_row_of_the_table_is_told_apart_and_says_what_to_do() -> None:

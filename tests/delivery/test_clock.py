@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.delivery.clock import MAX_CLOCK_SKEW, find_clock_fault
+from offline_capi.delivery.clock import find_clock_fault
 from offline_capi.errors import WrongClockError
 from offline_capi.model import Fate, Reason, Window
 from offline_capi.pipeline import begin_run, open_services, reconcile, run_upload, stage_upload
@@ -22,6 +22,7 @@ from tests.support.sandbox_server import Sandbox
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
+TOLERANCE = timedelta(minutes=5)
 UPLOAD = """
 client: corner_shop
 source: {path: "${OFFLINE_CAPI_DATA}/rows.csv"}
@@ -76,11 +77,24 @@ def test_the_clock_mended_the_same_rows_are_sent(project: Project) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_clock_within_the_tolerance_sends(project: Project, sign: int) -> None:
-    report = run(project, lambda: NOW + sign * (MAX_CLOCK_SKEW - 2 * SECOND))
+    report = run(project, lambda: NOW + sign * (TOLERANCE - 2 * SECOND))
 
     assert report.tally.count(Fate.SENT) == (4 if sign > 0 else 3)  # by the slower clock the newest row lies ahead
-    assert find_clock_fault(NOW + sign * MAX_CLOCK_SKEW, NOW.timestamp()) is None
-    assert find_clock_fault(NOW + sign * (MAX_CLOCK_SKEW + SECOND), NOW.timestamp()) is not None
+    assert find_clock_fault(NOW + sign * TOLERANCE, NOW.timestamp()) is None
+    assert find_clock_fault(NOW + sign * (TOLERANCE + SECOND), NOW.timestamp()) is not None
+
+
+@pytest.mark.parametrize(
+    ("skew", "words"),
+    [
+        (2 * DAY, "2 days ahead"),
+        (2 * DAY - SECOND, "47 hours ahead"),
+        (timedelta(hours=-2), "2 hours behind"),
+        (SECOND - timedelta(hours=2), "119 minutes behind"),
+    ],
+)
+def test_how_far_a_clock_is_off_is_told_in_a_unit_that_fits(skew: timedelta, words: str) -> None:
+    assert str(find_clock_fault(NOW + skew, NOW.timestamp())).endswith(f"it is {words}")
 
 
 def test_where_nobody_can_be_asked_the_rows_are_judged_by_the_clock_there_is(project: Project) -> None:

@@ -61,6 +61,7 @@ def test_p04_when_every_event_is_refused_alike_sending_stops_and_says_so_once(
     assert {outcome.reason for outcome in books.outcomes if outcome.fate is Fate.DEFERRED} == {Reason.CLIENT_STOPPED}
     assert len({outcome.explanation for outcome in books.outcomes if outcome.fate is Fate.DEFERRED}) == 1
     assert len(sandbox.requests) < 100
+    assert len(books.of(Fate.REJECTED_BY_META)) == 20
 
 
 def test_p04_events_refused_for_different_reasons_do_not_stop_their_client(night: Night, sandbox: Sandbox) -> None:
@@ -80,6 +81,14 @@ def test_p04_what_is_left_of_a_part_goes_in_halves() -> None:
     assert [ids_of(rest) for rest in whole.rest] == [["e-0", "e-1", "e-3", "e-4"]]
     assert [ids_of(rest) for rest in part.rest] == [["e-0", "e-3"], ["e-1", "e-4"]]
     assert [ids_of(rest) for rest in isolate(batch(names("e", 2)), 0, is_part=True).rest] == [["e-1"]]
+
+
+@pytest.mark.parametrize("named", [None, 5, 999])
+def test_p04_an_index_that_no_event_has_names_none(named: int | None) -> None:
+    culprit, rest = isolate(batch(names("e", 5)), named, is_part=False)
+
+    assert culprit is None
+    assert [ids_of(part) for part in rest] == [["e-0", "e-2", "e-4"], ["e-1", "e-3"]]
 
 
 def test_p04_a_cluster_of_bad_rows_does_not_hold_the_good_ones(night: Night, sandbox: Sandbox) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,6 +80,41 @@ def test_a_request_of_many_small_batches_is_full_to_the_last_event_that_fits() -
     assert (fits, fits_not) == ([10], [9, 1])
 
 
+@pytest.mark.parametrize("full_by", ["events", "bytes"])
+@pytest.mark.parametrize("sizes", [(4, 6, 9), (10, 9, 9), (4, 16, 9)])
+def test_a_request_leaves_as_soon_as_it_is_full(full_by: str, sizes: tuple[int, ...]) -> None:
+    """Nothing more would fit into it: another batch need not be read first. Each event has as many bytes."""
+    came: list[int] = []
+
+    def read() -> Iterator[EventBatch]:
+        for size in sizes:
+            came.append(size)
+            yield batch([f"{len(came)}-{i:02}" for i in range(size)])
+
+    most = 10 * (batch(["1-00"]).body_bytes + 1) + ENVELOPE_BYTES
+    limits = {"max_events": 10, "max_bytes": 10**6} if full_by == "events" else {"max_events": 99, "max_bytes": most}
+
+    cut = cut_requests(read(), **limits)
+
+    first = next(cut)
+    needed = 1 if sizes[0] == 10 else 2
+    assert (len(first), came) == (10, list(sizes[:needed]))
+    assert [len(request) for request in cut] == ([10, 9] if sizes[1] == 16 else [9] if sizes[0] == 4 else [10, 8])
+
+
+def test_rows_that_wait_do_not_keep_their_batch_in_memory() -> None:
+    """Of each batch of one client a row waits for its like, and the others have left."""
+    came = (batch(names(f"b{i}", 101), client=f"client-{i}", note="x" * 10_000) for i in range(20))
+    before = pa.total_allocated_bytes()
+
+    cut = cut_requests(came, max_events=100, max_bytes=10**8)
+    for _ in range(20):
+        assert len(next(cut)) == 100
+
+    assert pa.total_allocated_bytes() - before < 5_000_000
+    assert [len(request) for request in cut] == [1] * 20
+
+
 def test_events_wait_for_their_like_only_so_long() -> None:
     """A client with a row now and then does not wait for a full request until the end."""
     came = [batch(["rare"], client=OTHER), *(batch(names(f"b{i}", 10)) for i in range(9))]
@@ -85,6 +122,28 @@ def test_events_wait_for_their_like_only_so_long() -> None:
     cut = cut_requests(came, max_events=20, max_bytes=1_000_000, max_pending=30)
 
     assert [(request.client, len(request)) for request in cut][:3] == [(ACME, 20), (OTHER, 1), (ACME, 20)]
+
+
+@pytest.mark.parametrize(("most", "after"), [(22, 3), (23, 4)])
+def test_the_first_of_those_that_wait_decides_when_they_leave(most: int, after: int) -> None:
+    """One event in each batch of eleven, of a client whose first is due once more than ``most`` came after."""
+    mixed = [
+        EventBatch.join([batch([f"rare-{i}"], client=OTHER), batch(names(f"b{i}", 10), client=ACME)]) for i in range(6)
+    ]
+    mixed[0] = batch(["rare-0"], client=OTHER)
+    came: list[int] = []
+
+    def read() -> Iterator[EventBatch]:
+        for one in mixed:
+            came.append(len(one))
+            yield one
+
+    for request in cut_requests(read(), max_events=10, max_bytes=1_000_000, max_pending=most):
+        if request.client == OTHER:
+            break
+
+    assert len(came) == after
+    assert ids_of(request.events) == [f"rare-{i}" for i in range(after)]
 
 
 def test_a_mixed_batch_is_cut_apart() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from offline_capi.delivery import Clock, DeliveryPolicy, RetryPolicy
+from offline_capi.delivery.attempts import PostResult
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, Night, batch, names
 from tests.support.sandbox_server import OTHER_PIXEL, PIXEL, Sandbox
@@ -178,3 +179,15 @@ def test_p08_a_client_that_waits_does_not_hold_up_the_others(night: Night, sandb
 
     assert len(books.of(Fate.SENT)) == 60
     assert len(sandbox.ids_of(OTHER_PIXEL)) == 60
+
+
+def test_the_policy_doubles_its_backoff_up_to_a_minute_and_ends_after_six_tries_or_ten_minutes() -> None:
+    policy = RetryPolicy()
+
+    assert [policy.choose_backoff_s(tries, 1.0) for tries in (1, 2, 5, 6, 7)] == [2, 4, 32, 60, 60]
+    assert policy.choose_backoff_s(2, 0.25) == 1
+    assert [policy.choose_slow_down_s(usage) for usage in (74.9, 75, 89.9, 90, 100)] == [0, 2, 2, 30, 30]
+    assert [policy.is_final(PostResult(tries), time_left_s=0.0) for tries in (5, 6)] == [False, True]
+    assert policy.is_final(PostResult(1), time_left_s=-0.1)
+    assert policy.is_final(PostResult(1, lasting=True), time_left_s=1.0)
+    assert policy.max_wait_s == 600

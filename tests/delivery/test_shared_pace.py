@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from offline_capi.delivery import Clock, DeliveryPolicy, Rates, RetryPolicy
+from offline_capi.delivery.pace import OwnPace, PaceKeeper
 from offline_capi.ledger import Ledger
 from offline_capi.model import Fate, Reason
-from tests.delivery.sending import ACME, OTHER, Books, Night, batch, names
+from tests.delivery.sending import ACME, OTHER, Books, FakeTime, Night, batch, names
 from tests.delivery.test_pacing import gaps, of_acme_and_bank
 from tests.delivery.world import NOW, PIXELS, World, built, rows_of
 from tests.support.sandbox_server import OTHER_PIXEL, Sandbox
 
 ACME_PIXEL, BANK_PIXEL = PIXELS["acme"], PIXELS["bank"]
+
+
+@dataclass
+class Others(OwnPace):
+    """What other senders have to wait, and what was published to them."""
+
+    waits: dict[str, float] = field(default_factory=dict)
+    published: list[dict[str, float]] = field(default_factory=list)
+
+    def exchange_waits(self, own: Mapping[str, float], now: float) -> Mapping[str, float]:
+        self.published.append(dict(own))
+        return self.waits
 
 
 # ---------------------------------------------------------------------------------------------- throttles
@@ -48,6 +63,46 @@ def test_p08_a_run_that_may_wait_so_long_waits_for_what_another_was_told(world: 
 
     assert second.count(Fate.SENT) == 2
     assert gaps(world.edge, ACME_PIXEL)[0] >= 700
+
+
+def test_p08_waits_are_published_that_are_longer_by_a_second_and_believed_up_to_a_day() -> None:
+    time, start, others = FakeTime(100.0), NOW.timestamp() + 100, Others()
+    keeper = PaceKeeper(others, Rates(), time.clock, lambda: NOW + timedelta(seconds=time.now))
+    others.waits = {"day": start + 86_400, "less": start + 86_399, "own": start + 61, "other": start + 61}
+
+    for until in (160.0, 161.0, 161.5):
+        keeper.exchange_waits({"own": until, "over": 100.0, "less": 200.0})
+
+    assert others.published == [{"own": start + 60, "less": start + 100}, {}, {"own": start + 61.5}]
+    assert [keeper.get_wait_s(scope) for scope in ("day", "less", "own", "other")] == [0, 86_399, 0, 61]
+
+
+def test_waits_are_exchanged_once_a_second() -> None:
+    time = FakeTime(100.0)
+    keeper = PaceKeeper(Others(), Rates(), time.clock, lambda: NOW)
+    due = [keeper.is_exchange_due]
+
+    keeper.exchange_waits({})
+    for time.now in (100.0, 100.9, 101.0):
+        due.append(keeper.is_exchange_due)
+
+    assert due == [True, False, False, True]
+
+
+def test_turns_are_taken_two_seconds_ahead() -> None:
+    time = FakeTime()
+    keeper = PaceKeeper(OwnPace(), Rates(in_all=1.0), time.clock, lambda: NOW)
+    ahead = [keeper.is_far_ahead(["all"])]
+
+    turns = []
+    for _ in range(4):
+        turns.append(keeper.take_turn("acme"))
+        ahead.append(keeper.is_far_ahead(["all"]))
+
+    assert turns == [0, 1, 2, 3]
+    assert ahead == [False, False, False, False, True]
+    assert not keeper.is_far_ahead(["client acme"])
+    assert PaceKeeper(OwnPace(), Rates(), time.clock, lambda: NOW).take_turn("acme") == 0
 
 
 def test_p08_a_wait_of_the_app_holds_for_every_sender(world: World) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.config import EnvironmentSecrets, Secret, load_config
+from offline_capi.config import EnvironmentSecrets, Secret, SecretRef, load_config
 from offline_capi.config.upload import Delivery
 from offline_capi.delivery import (
     Clock,
@@ -26,6 +26,7 @@ from offline_capi.errors import UsageError
 from offline_capi.ledger import Claim
 from offline_capi.meta.graph.client import GraphClient
 from offline_capi.model import Fate, Outcome, Reason, Request
+from offline_capi.runtime.secret import appsecret_proof
 from tests.delivery.sending import ACME, OTHER, TOKENS, VERSIONS, FakeTime, Night, batch, ids_of, names
 from tests.support.golden import environment
 from tests.support.sandbox_server import PIXEL, Sandbox
@@ -149,6 +150,26 @@ def test_p07_a_token_that_an_earlier_run_found_broken_is_not_tried_again(
     words = "its token was revoked on 2026-11-20; once that is fixed, `offline-capi clients test acme_bank --probe`"
     assert words in outcomes[0].explanation
     assert sandbox.requests == []
+
+
+def test_what_accompanies_the_events_of_a_client_is_its_own_and_else_that_of_all(tmp_path: Path) -> None:
+    environ = environment(tmp_path) | {"OFFLINE_CAPI_GRAPH_URL": "http://127.0.0.1:9", "APP_SECRET": "secret"}
+    deployment = load_config(Path("dags"), environ=environ)
+    own = {"partner_agent": "acme_1_0", "app_secret": SecretRef(env="APP_SECRET")}
+    clients = deployment.clients | {"acme_bank": deployment.clients["acme_bank"].model_copy(update=own)}
+    deployment = deployment.model_copy(update={"clients": clients})
+    token = Secret(environ["ACME_BANK_TOKEN"])
+
+    with open_senders(
+        deployment, EnvironmentSecrets(environ), Delivery(), test_event_code="TEST1", upload_tag="tag of {}".format
+    ) as senders:
+        bank, shop = senders["acme_bank"], senders["corner_shop"]
+
+        assert senders["acme_bank"] is bank
+    proof = appsecret_proof(token, Secret("secret"))
+    assert bank.token.reveal() == token.reveal()
+    assert bank.envelope == Envelope("acme_1_0", proof, "TEST1", "tag of acme_bank")
+    assert shop.envelope == Envelope(deployment.platform.partner_agent, None, "TEST1", "tag of corner_shop")
 
 
 @pytest.mark.parametrize(

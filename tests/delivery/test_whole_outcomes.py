@@ -9,11 +9,13 @@ from threading import Semaphore
 
 import pytest
 
-from offline_capi.delivery import DeliveryPolicy
+from offline_capi.delivery import DeliveryPolicy, RetryPolicy
+from offline_capi.delivery.attempts import PostResult
+from offline_capi.delivery.outcomes import OutcomeBuilder
 from offline_capi.delivery.throttle import Throttle, Throttles
 from offline_capi.meta.graph.error_table import Action, Scope
-from offline_capi.meta.graph.response import classify_response, parse_response
-from offline_capi.model import Fate, Outcome, Reason
+from offline_capi.meta.graph.response import Response, classify_response, parse_response
+from offline_capi.model import Fate, Outcome, Reason, Request
 from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch, ids_of, names
 from tests.support.sandbox_server import Sandbox
 
@@ -144,6 +146,52 @@ def test_p06_a_fault_of_the_server_with_a_code_that_nobody_knows_is_retried(
     assert classify_response(parse_response(status, {}, body), 10).action is Action.RETRY
     assert classify_response(parse_response(499, {}, body), 10).action is Action.ISOLATE
     assert whole(books.outcomes) == [(tuple(names("e", 4)), Fate.SENT, 2, None, None, None)]
+
+
+@pytest.mark.parametrize(("tries", "words"), [(1, "after 1 try."), (2, "after 2 tries.")])
+def test_a_request_that_was_given_up_says_after_how_many_tries(
+    night: Night, sandbox: Sandbox, tries: int, words: str
+) -> None:
+    night.policy = DeliveryPolicy(RetryPolicy(max_tries=tries))
+    sandbox.fault("unavailable")
+
+    assert words in night.send([batch(["e-0"])]).outcomes[0].explanation
+
+
+def test_a_fault_whose_wait_is_longer_than_the_run_may_wait_is_given_up_as_a_fault(
+    night: Night, sandbox: Sandbox
+) -> None:
+    sandbox.fault("unavailable", headers={"Retry-After": "3600"})
+
+    books = night.send([batch(["e-0"])])
+
+    assert whole(books.outcomes) == [(("e-0",), Fate.UNCONFIRMED, 1, Reason.LOST_ANSWER, 2, None)]
+    assert "after 1 try." in books.outcomes[0].explanation
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        (None, "was not accepted"),
+        (Response(502), "was not accepted (HTTP 502)"),
+        (Response(400, code=190, trace_id="AbC"), "was not accepted (code 190, trace AbC)"),
+        (Response(400, code=100, subcode=33), "was not accepted (code 100/33)"),
+    ],
+)
+def test_an_answer_is_described_by_its_numbers(response: Response | None, words: str) -> None:
+    assert PostResult(1, response).describe("was not accepted") == words
+
+
+def test_of_different_notices_a_run_keeps_twenty() -> None:
+    builder = OutcomeBuilder(lambda: datetime.now(UTC))
+    request = Request("1", ACME, "1", batch(["e-0"]))
+
+    kept = [
+        builder.build(request, Fate.SENT, PostResult(1, Response(200, notices=tuple(map(str, some))))).notices
+        for some in (range(15), range(10, 25), range(30, 33))
+    ]
+
+    assert kept == [tuple(map(str, range(15))), tuple(map(str, range(15, 20))), ()]
 
 
 # ---------------------------------------------------------------------------------------------- whose wait it is

@@ -118,6 +118,39 @@ def test_what_is_not_fresh_is_none_of_the_rows() -> None:
     assert (finding.figure, finding.client) == (0, None)
 
 
+@pytest.mark.parametrize(
+    ("tally", "found"),
+    [
+        (Tally(), []),
+        (Tally(read=5, narrowed=True), []),
+        (Tally(read=5, expected=Counter({("loaded fresh_within", "acme"): 1})), []),
+        (
+            Tally(read=5, expected=Counter({("loaded fresh_within", "acme"): 0, ("x unique", "acme"): 3})),
+            [("warn", None)],
+        ),
+    ],
+    ids=["no row", "some rows", "fresh", "another check"],
+)
+def test_a_run_is_fresh_by_one_row(tally: Tally, found: list[tuple[str, str | None]]) -> None:
+    assert judge({"column": "loaded", "fresh_within": "6h"}, tally) == found
+
+
+def test_freshness_is_counted_only_where_the_window_has_an_end() -> None:
+    spec = mapping(expect=[{"column": "loaded", "fresh_within": "6h"}])
+
+    assert map_rows(source(loaded=["2026-11-20T23:00:00+01:00"]), spec).expected == ()
+
+
+def test_a_share_is_told_as_a_figure_and_rows_of_nobody_are_the_uploads() -> None:
+    check = mapping(expect=[{"column": "x", "not_null": True}]).expect
+    tally = Tally(read=1000, read_of=Counter(acme=1000), expected=Counter({("x is filled", ""): 11}))
+
+    (finding,) = judge_expectations(check, tally, DAY)
+
+    assert (finding.figure, finding.client) == (0.011, None)
+    assert finding.sentence == "expect x is filled: 11 of 1,000 rows fail (1.1%); expect[0] allows 0.0%"
+
+
 def test_a_run_of_some_clients_is_judged_by_their_rows_alone() -> None:
     tally = Tally(
         read=10,
@@ -169,6 +202,7 @@ def test_a_check_that_stops_holds_the_client_whose_rows_fail() -> None:
         ({"at_least": 1}, 1, []),
         ({"at_least": 1, "at_most": 5}, 6, ["at most 5"]),
         ({"at_most": 5}, 5, []),
+        ({"at_most": 5}, 0, []),
     ],
 )
 def test_the_number_of_rows(bounds: dict[str, int], read: int, wanted: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ LAST_WEEK = [report(days_ago) for days_ago in range(1, 8)]
         ({}, books(), []),
         ({}, books(read=50, value=500), []),
         ({}, books(read=49), [("volume", "warn")]),
+        ({}, books(read=300), []),
         ({}, books(read=301), [("volume", "warn")]),
         ({"volume": "stop"}, books(read=49), [("volume", "stop")]),
         ({"volume": "off"}, books(read=1), []),
@@ -69,6 +71,7 @@ LAST_WEEK = [report(days_ago) for days_ago in range(1, 8)]
         ({}, books(suppressed=91), [("suppressed", "warn")]),
         ({"suppressed": {"action": "stop", "max": "20%"}}, books(suppressed=21), [("suppressed", "stop")]),
         ({"invalid": "off", "duplicate": "stop"}, books(duplicate=11), [("duplicate", "stop")]),
+        ({"invalid": "off", "duplicate": "stop"}, books(invalid=11), []),
         ({}, books(already_sent=100), []),
     ],
 )
@@ -146,6 +149,11 @@ def test_p17_a_client_with_few_rows_is_judged_when_the_upload_is_beyond_the_gate
     assert of_clients(VOLUME, by_client(**tonight), week(acme=1000, tiny=50)) == [("volume", name) for name in deferred]
 
 
+@pytest.mark.parametrize(("usual", "deferred"), [(99, []), (100, [("volume", "beta")])])
+def test_p17_a_hundred_rows_are_enough_to_judge_a_client(usual: int, deferred: list[tuple[str, str]]) -> None:
+    assert of_clients(VOLUME, by_client(acme=1000, beta=10), week(acme=1000, beta=usual)) == deferred
+
+
 def test_p17_a_client_of_three_days_is_not_new() -> None:
     past = week(acme=1000, tiny=50)[:3]
 
@@ -206,6 +214,7 @@ def test_p17_a_client_is_told_with_its_own_figures() -> None:
     ("gates", "past", "active", "expected"),
     [
         ({}, week(acme=1000, beta=500), (), [("rows", "beta")]),
+        ({}, week(acme=1000, beta=100), (), [("rows", "beta")]),
         ({}, week(acme=1000, beta=99), (), []),
         ({"volume": "stop"}, week(acme=1000, beta=500), (), [("volume", "beta"), ("value EUR", "beta")]),
         ({"rows": "off", "value": "off"}, week(acme=1000, beta=500), (), [("volume", "beta")]),
@@ -220,7 +229,10 @@ def test_p17_a_client_is_told_with_its_own_figures() -> None:
         # Days that were not counted by client say nothing of any.
         ({}, [report(ago, books(read=1500, value=1000)) for ago in range(1, 8)], (), []),
     ],
-    ids=["no row", "few", "volume stops", "rows off", "gone", "two days", "began", "quiet", "empty", "old reports"],
+    ids=[
+        "no row", "enough", "few", "volume stops", "rows off", "gone", "two days", "began", "quiet", "empty",
+        "old reports",
+    ],
 )  # fmt: skip
 def test_p17_a_client_without_rows_is_noticed_beside_the_others(
     gates: dict[str, Any], past: list[dict[str, Any]], active: tuple[str, ...], expected: list[tuple[str, str]]
@@ -236,6 +248,31 @@ def test_p17_a_client_without_rows_is_told_by_name() -> None:
     assert finding.sentence.startswith(
         "rows: no row of beta was read, usual are 500 (median of Sun 22 Nov 500, Sat 21 Nov 500, Fri 20 Nov 500); "
     )
+
+
+def test_p17_a_client_that_is_new_has_no_usual_figure() -> None:
+    days = list_trailing_days(week(acme=1000, beta=500), TONIGHT, 28)
+
+    (finding,) = judge_gates(Gates.model_validate(VOLUME), by_client(acme=1000, beta=500, gamma=9000), TONIGHT, days)
+
+    assert (finding.figure, finding.usual, finding.client) == (9000, 0, "gamma")
+
+
+def test_p17_where_the_upload_is_held_a_client_without_rows_is_not_told_as_well() -> None:
+    past = week(acme=1000, beta=500, strangers=100)
+
+    assert of_clients({"volume": "stop", "value": "off"}, by_client(acme=1000, strangers=9000), past) == [
+        ("volume", None)
+    ]
+
+
+def test_p17_a_client_without_rows_has_none_of_what_is_usual() -> None:
+    days = list_trailing_days(week(acme=1000, beta=500), TONIGHT, 28)
+
+    rows = judge_gates(Gates(), by_client(acme=1000), TONIGHT, days)
+    volume = judge_gates(Gates.model_validate(VOLUME), by_client(acme=1000), TONIGHT, days)
+
+    assert [(one.gate, one.figure, one.usual) for one in (*rows, *volume)] == [("rows", 0, 500), ("volume", 0, 500)]
 
 
 def test_p17_a_held_clients_days_are_not_what_is_usual_for_it_and_count_for_the_others() -> None:
@@ -301,9 +338,10 @@ def test_yesterday_and_the_day_four_weeks_ago_say_what_is_usual() -> None:
         ({"rows": "off"}, books(read=0), LAST_WEEK, [("volume", "warn")]),
         ({"volume": "stop"}, books(read=0), LAST_WEEK, [("volume", "stop")]),
         ({}, books(read=0), LAST_WEEK[:2], []),
+        ({"volume": "off"}, Tally(filtered=5), LAST_WEEK, [("value EUR", "warn")]),
         ({}, Tally(absent=(AbsentFile(MONDAY, "x.csv"),)), LAST_WEEK, [("volume", "warn"), ("value EUR", "warn")]),
     ],
-    ids=["no row", "one row", "warns", "off", "volume stops", "two days only", "a file is absent"],
+    ids=["no row", "one row", "warns", "off", "volume stops", "two days only", "all filtered", "a file is absent"],
 )  # fmt: skip
 def test_a_night_without_rows_is_told_apart_from_a_small_one(
     gates: dict[str, Any], tally: Tally, reports: list[dict[str, Any]], expected: list[tuple[str, str]]
@@ -315,7 +353,7 @@ def test_a_night_without_rows_is_told_with_what_is_usual() -> None:
     (finding,) = judge_gates(GATES, books(read=0), TONIGHT, list_trailing_days(LAST_WEEK, TONIGHT, GATES.days))
 
     assert finding.sentence.startswith("rows: no row was read, usual are 100 (median of ")
-    assert (finding.gate, finding.client) == ("rows", None)
+    assert (finding.gate, finding.client, finding.figure, finding.usual) == ("rows", None, 0, 100)
 
 
 def empty(days_ago: int, action: str | None = None) -> dict[str, Any]:
@@ -338,6 +376,9 @@ def empty(days_ago: int, action: str | None = None) -> dict[str, Any]:
         ([*LAST_WEEK[:6], empty(7)], True),
         ([*LAST_WEEK[:6], empty(7, "stop")], True),
         ([*LAST_WEEK[:6], report(7, Tally(absent=(AbsentFile(MONDAY, "x"),)))], True),
+        # Half of the rows are left out by a filter, or all of them: such a day is none without rows.
+        ([report(ago, Tally(read=5, filtered=5)) for ago in range(1, 8)], True),
+        ([report(ago, Tally(filtered=5)) for ago in range(1, 8)], True),
         # Few sales: one empty day in four is usual, two are more than that.
         ([empty(1), *(report(ago, books(read=2)) for ago in (2, 3, 4))], True),
         ([empty(1), empty(2), *(report(ago, books(read=2)) for ago in (3, 4, 5))], False),
@@ -518,11 +559,23 @@ def books_of(**clients: tuple[int, int]) -> Tally:
     return Tally(read=sum(read.values()), fates=fates, read_of=read)
 
 
+NOBODYS = Count(Fate.INVALID, None, MONDAY)
+
+
 @pytest.mark.parametrize(
     ("action", "tally", "expected"),
     [
         ("stop", books_of(acme=(50, 0), beta=(200, 200)), [("stop", "beta")]),
         ("stop", books_of(acme=(50, 6), beta=(200, 200)), [("stop", "acme"), ("stop", "beta")]),
+        ("stop", books_of(acme=(100, 10), beta=(200, 200)), [("stop", "beta")]),
+        ("stop", books_of(acme=(100, 11), beta=(9900, 0)), [("stop", "acme")]),
+        ("stop", books_of(acme=(99, 98), beta=(9900, 0)), []),
+        # Rows of nobody that is known are the upload's.
+        (
+            "stop",
+            replace(books_of(acme=(50, 0), beta=(50, 0)), read=150, fates=Counter({NOBODYS: 50})),
+            [("stop", None)],
+        ),
         # One client's good rows do not hide what became of another's.
         ("stop", books_of(acme=(100, 90), beta=(9900, 0)), [("stop", "acme")]),
         # A few bad rows of a small client say nothing while the run is as usual.

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import closing
 from datetime import timedelta
@@ -25,7 +26,7 @@ from offline_capi.ledger.index.recent import MERGE_AT_REQUESTS
 from offline_capi.ledger.leases import LEASE_S, Process
 from offline_capi.ledger.prepared import IDS_PER_STATEMENT, split_ids
 from offline_capi.ledger.schema import VERSION_TABLE
-from offline_capi.ledger.schema.tables import metadata, request
+from offline_capi.ledger.schema.tables import metadata, request, sender
 from offline_capi.model import EventBatch, Fate, Outcome, Reason, list_keys
 from tests.delivery.sending import batch, ids_of, names
 from tests.ledger.test_ledger import START, Desk, InTheMiddleError
@@ -220,6 +221,56 @@ def test_p03_a_run_on_another_host_holds_its_events_as_long_as_it_says_that_it_l
     assert here.fates(batch(["e-1"])) == {"e-1": Fate.DEFERRED if alive else None}
 
 
+def test_a_lease_holds_for_two_minutes_and_is_renewed_when_a_third_of_it_is_over(desk: Desk) -> None:
+    desk.claim(batch(["e-1"]))
+    until = []
+
+    for seconds in (0, 40, 41, 42):
+        desk.now = START + timedelta(seconds=seconds)
+        desk.ledger.journal.keep_alive()
+        ((moment,),) = desk.ledger.read(sa.select(sender.c.lease_until))
+        until.append(moment - START.timestamp())
+
+    assert until == [120, 120, 161, 161]
+
+
+def test_outcomes_do_not_wait_for_a_request_that_takes_minutes(desk: Desk) -> None:
+    claimed = desk.claim(batch(["e-1"]))
+    desk.ledger.journal.record([Outcome(claimed.request, Fate.SENT, desk.now)])
+
+    before = Desk(desk.url).fates(batch(["e-1"]))
+    desk.ledger.journal.keep_alive()
+
+    assert (before, Desk(desk.url).fates(batch(["e-1"]))) == ({"e-1": Fate.DEFERRED}, {"e-1": Fate.ALREADY_SENT})
+
+
+def test_an_outcome_waits_for_the_next_claim_for_a_second(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, passed = time.monotonic(), 0.0
+    monkeypatch.setattr("offline_capi.ledger.journal.time.monotonic", lambda: started + passed)
+    claims = [desk.claim(batch([name])) for name in names("e", 2)]
+
+    desk.ledger.journal.record([Outcome(claims[0].request, Fate.SENT, desk.now)])
+    early = Desk(desk.url).fates(batch(["e-0"]))
+    passed = 1.1
+    desk.ledger.journal.record([Outcome(claims[1].request, Fate.SENT, desk.now)])
+
+    assert early == {"e-0": Fate.DEFERRED}
+    assert Desk(desk.url).fates(batch(names("e", 2))) == dict.fromkeys(names("e", 2), Fate.ALREADY_SENT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_process_that_nobody_has_buried_is_dead() -> None:
+    """A container without an init collects no exit codes."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        started = Path(f"/proc/{child.pid}/stat").read_text().split()[21]
+        process = Process(Process.current().host, child.pid, started)
+        lives = process.is_alive(0.1, 1e12)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+        assert (lives, process.is_alive(1e12, 1.0)) == (True, False)
+
+
 OTHER_KERNEL = "0c3e9d1a-0000-4000-8000-000000000000"
 
 
@@ -275,7 +326,10 @@ def test_p03_what_a_closed_ledger_left_unanswered_is_free_though_its_process_liv
     """A notebook after Ctrl-C: the next run settles what the interrupted one left."""
     desk.claim(batch(["e-1"]))
 
-    assert desk.next_night(hours=0).fates(batch(["e-1"])) == {"e-1": None}
+    night = desk.next_night(hours=0)
+
+    assert night.fates(batch(["e-1"])) == {"e-1": None}
+    assert night.ledger.read(sa.select(sender.c.lease_until)) == [(0.0,)]  # as in every version
 
 
 def test_p03_a_doubt_that_arose_after_the_look_up_is_remembered_by_the_claim(desk: Desk) -> None:
@@ -318,7 +372,8 @@ def _joined(batches: list[EventBatch]) -> EventBatch:
 def test_a_request_of_the_very_moment_is_kept(desk: Desk) -> None:
     desk.post(batch(["e-1"]), Fate.SENT)
 
-    assert desk.ledger.journal.purge(desk.now) == 0
+    assert desk.ledger.journal.count_before(desk.now) == desk.ledger.journal.purge(desk.now) == 0
+    assert desk.ledger.journal.count_before(desk.now + timedelta(microseconds=1)) == 1
     assert desk.ledger.journal.purge(desk.now + timedelta(microseconds=1)) == 1
 
 
@@ -406,6 +461,18 @@ def test_p09_a_password_in_an_odd_place_is_not_told_either(url: str) -> None:
         Ledger(url)
 
     assert "sesame" not in str(failed.value)
+
+
+@pytest.mark.parametrize(("seconds", "waits_ms"), [(1.5, 1500), (None, 60_000)])
+def test_a_sqlite_ledger_syncs_each_commit_and_is_read_beside_a_writer(
+    tmp_path: Path, seconds: float | None, waits_ms: int
+) -> None:
+    names = ("journal_mode", "synchronous", "cache_size", "busy_timeout", "page_size")
+
+    with make_engine(f"sqlite:///{tmp_path / 'ledger.db'}", busy_seconds=seconds).connect() as connection:
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert found == ["wal", 2, -16_384, waits_ms, 16_384]
 
 
 @pytest.mark.parametrize("pages", [4096, None])

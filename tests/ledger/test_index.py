@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import tracemalloc
 from collections import Counter
@@ -169,6 +170,26 @@ def test_p02_a_few_keys_are_merged_with_many(connection: sa.Connection, place: s
     assert len(keys) == 262_144 + 5
     assert keys[owners == 999_999].tolist() == few.keys.tolist()
     assert set(owners.tolist()) == {*range(1, 262_145), 999_999}
+
+
+def test_a_segment_is_written_as_in_every_version(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ledgers are kept for years: another size of a block or a piece, or other marks, and none of them is read.
+
+    The largest number that a segment may get leaves room for all of its blocks in 63 bits.
+    """
+    monkeypatch.setattr("offline_capi.ledger.index.segments.secrets.randbits", lambda bits: 2**bits - 1)
+    keys = split_keys(np.random.default_rng(1).bytes(16 * 70_000))
+    entries = Entries(keys[argsort_keys(keys)], np.arange(1, 70_001))
+
+    made = write_segment(connection, [entries.select(slice(0, 321)), entries.select(slice(321, None))], len(keys))
+
+    assert made is not None
+    rows = connection.execute(sa.select(segment_block).order_by(segment_block.c.id)).mappings().all()
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(f"{row['id'] - made.id * 2**24} ".encode() + bytes(row["keys"]) + bytes(row["owners"]))
+    assert (made.id, made.keys, made.oldest, made.newest) == (2**39 - 1, 70_000, 1, 70_000)
+    assert (len(rows), digest.hexdigest()[:16]) == (222, "1031c907d1f24a2f")
 
 
 def test_a_filter_of_many_pieces_is_read_as_it_was_written(connection: sa.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from offline_capi.ledger.index import EventIndex
 from offline_capi.ledger.index.recent import MERGE_AT_REQUESTS
 from offline_capi.ledger.runs import FailedRequest
 from offline_capi.ledger.schema.tables import request
-from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, list_keys
+from offline_capi.model import EventBatch, Fate, Outcome, Reason, Request, Tally, Window, list_keys
 from tests.delivery.sending import WINDOW, batch, ids_of, names
 from tests.support.sandbox_server import PIXEL
 
@@ -276,6 +277,102 @@ def test_runs_of_the_same_second_have_one_order(desk: Desk) -> None:
     assert [run.id for run in desk.ledger.runs.list_reported("upload", 99)] == sorted(ids, reverse=True)
 
 
+def test_runs_are_listed_by_upload_status_and_kind(desk: Desk) -> None:
+    runs, at = desk.ledger.runs, [START + timedelta(minutes=minutes) for minutes in range(9)]
+
+    def run(upload: str, trigger: str, minute: int, status: str, report: dict[str, str] | None = BALANCED) -> str:
+        run_id = runs.begin(upload, WINDOW, trigger=trigger, now=at[minute])
+        if status != "running":
+            runs.finish(run_id, status=status, report=report, now=at[minute + 1])
+        return run_id
+
+    def ids(found: Iterable[RunRecord]) -> list[str]:
+        return [one.id for one in found]
+
+    plan, test = run("sales", "plan", 1, "complete"), run("sales", "test", 2, "complete")
+    good, failed = run("sales", "scheduled", 3, "complete"), run("sales", "scheduled", 4, "failed")
+    bare, leads = run("sales", "replay", 5, "partial", None), run("leads", "manual", 6, "partial")
+    under_way = run("leads", "manual", 7, "running")
+    newest = [under_way, leads, bare, failed, good, test]
+
+    assert ids(runs.list_newest(99)) == [*newest, desk.run]
+    assert ids(runs.list_newest(99, plans=True)) == [*newest, plan, desk.run]
+    assert ids(runs.list_newest(99, uploads={"sales"})) == [bare, failed, good, test]
+    assert ids(runs.list_newest(99, uploads=set())) == []
+    assert ids(runs.list_newest(99, status="partial")) == [leads, bare]
+    assert ids(runs.list_past()) == [desk.run, good, failed, bare, leads, under_way]
+    assert {one.report for one in runs.list_past()} == {None}
+    assert ids(runs.list_reported("sales", 9)) == [good, test]
+    assert ids(runs.iterate_closed(START)) == ids(runs.iterate_closed(at[3])) == [good, leads]
+    assert ids(runs.iterate_closed(at[4])) == ids(runs.iterate_closed(START, {"leads"})) == [leads]
+    assert [runs.find_first_start(names) for names in (None, {"sales"}, {"none"})] == [START, at[3], None]
+    assert {*ids(runs.list_unfinished())} == {desk.run, under_way}
+    assert runs.list_uploads() == ["leads", "sales", "upload"]
+
+
+BALANCED = {"balance": "3 = 3"}
+
+
+def test_a_run_that_an_error_ends_has_the_report_of_its_failure_and_one_that_is_interrupted_none(desk: Desk) -> None:
+    def fail(error: BaseException) -> RunRecord:
+        with (
+            pytest.raises(type(error)),
+            desk.ledger.runs.track(
+                "other",
+                WINDOW,
+                trigger="manual",
+                now=lambda: desk.now,
+                covered_since=WINDOW.since - timedelta(days=2),
+                report_failure=lambda run, why: {"balance": f"{run.upload} {why}"},
+            ) as run,
+        ):
+            raise error
+        return desk.ledger.runs.get(run.id)
+
+    failed, interrupted = fail(InTheMiddleError("broke")), fail(KeyboardInterrupt())
+
+    assert (failed.status, failed.report, failed.balance) == ("failed", {"balance": "other broke"}, "other broke")
+    assert (interrupted.status, interrupted.report, interrupted.balance) == ("failed", None, "")
+    assert failed.covered == Window(WINDOW.since - timedelta(days=2), WINDOW.until)
+    assert desk.ledger.runs.get(desk.run).covered is None
+    assert failed.to_json() == {
+        "run": failed.id,
+        "upload": "other",
+        "window": WINDOW.to_json(),
+        "trigger": "manual",
+        "started_at": START.isoformat(),
+        "ended_at": START.isoformat(),
+        "status": "failed",
+        "report": {"balance": "other broke"},
+    }
+    assert desk.ledger.runs.get(desk.run).to_json()["ended_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("problems", "shown"),
+    [
+        (["a  b\n c", "more"], "a b c"),
+        (["x" * 300], "x" * 300),
+        (["x" * 301], "x" * 299 + "…"),
+        ([], ""),
+    ],
+)
+def test_the_first_problem_of_a_run_is_one_line(desk: Desk, problems: list[str], shown: str) -> None:
+    run = desk.ledger.runs.get(desk.run)
+
+    assert replace(run, report={"problems": problems}).problem == shown
+    assert run.problem == ""
+
+
+def test_the_newest_run_is_the_last_and_a_ledger_without_any_says_so(ledger_url: str) -> None:
+    with Ledger(ledger_url) as ledger:
+        with pytest.raises(UsageError, match="the ledger has no run yet"):
+            ledger.runs.get("last")
+        ids = [ledger.runs.begin("a", WINDOW, trigger="manual", now=START + timedelta(hours=n)) for n in range(2)]
+
+        assert ledger.runs.get("last").id == ids[1]
+
+
 def test_requests_that_were_not_accepted_are_listed_with_all_that_meta_said(desk: Desk) -> None:
     """The first ones of a run and a client that left at all."""
     said = {"code": 100, "subcode": 2804019, "trace_id": "Abc"}
@@ -309,9 +406,10 @@ def test_old_events_are_forgotten_and_young_ones_kept(desk: Desk) -> None:
     night = desk.next_night(hours=24 * 80)
     night.post(batch(names("new", 2)), Fate.SENT)
 
+    foreseen = night.ledger.journal.count_before(night.now - timedelta(days=70))
     forgotten = night.ledger.journal.purge(night.now - timedelta(days=70))
 
-    assert forgotten == 3
+    assert (foreseen, forgotten) == (3, 3)
     assert night.fates(batch(["old-0", "new-0"]), run="another") == {"old-0": None, "new-0": Fate.ALREADY_SENT}
 
 

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from offline_capi.ledger import Ledger, list_sent_by_runs, load_read_back, save_read_back
 from offline_capi.ledger.read_back import RETENTION
+from offline_capi.ledger.retention import purge_read_back
 from offline_capi.model import ReadBack, SentEvents, Tally
 from tests.delivery.sending import WINDOW
 
@@ -58,6 +60,15 @@ def test_what_is_older_than_a_quarter_is_forgotten(ledger: Ledger) -> None:
     save_read_back(ledger, [TOLD], now=NOW)
 
     assert told(ledger, since=old.day) == [young, TOLD]
+
+
+def test_retention_deletes_the_days_before_its_own_in_utc(ledger: Ledger) -> None:
+    young = replace(TOLD, day=NOW.date())
+    save_read_back(ledger, [TOLD, young], now=NOW)
+    late_in_new_york = NOW.replace(hour=2).astimezone(ZoneInfo("America/New_York"))
+
+    assert [purge_read_back(ledger, late_in_new_york, dry_run=dry_run) for dry_run in (True, False)] == [1, 1]
+    assert told(ledger) == [young]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
 
 from offline_capi.ledger import Ledger
-from offline_capi.ledger.shapes import MAX_COUNTED_VALUES, ColumnShapes, load_shapes, save_shapes
+from offline_capi.ledger.schema.tables import source_shape
+from offline_capi.ledger.shapes import ColumnShapes, load_shapes, save_shapes
 
 NOW = datetime(2026, 11, 29, 3, tzinfo=UTC)
 Kept = dict[str, tuple[dict[str, int], dict[str, str]]]
@@ -42,10 +45,21 @@ def test_each_upload_has_shapes_of_its_own_that_add_up_over_its_runs(ledger_url:
 
 def test_a_column_that_is_read_another_way_begins_anew_and_counts_have_an_end(ledger_url: str) -> None:
     with Ledger(ledger_url) as ledger:
-        save(ledger, "sales", "run-1", text=MAX_COUNTED_VALUES - 1)
+        save(ledger, "sales", "run-1", text=999)
         save(ledger, "sales", "run-2", text=2)
         full = kept(ledger, "sales")
         save(ledger, "sales", "run-3", reading="r2", text=5)
 
-        assert full == {"em": ({"text": MAX_COUNTED_VALUES}, {"text": "run-1"})}
+        assert full == {"em": ({"text": 1000}, {"text": "run-1"})}
         assert kept(ledger, "sales") == {"em": ({"text": 5}, {"text": "run-3"})}
+
+
+def test_where_nothing_new_came_nothing_is_written(ledger_url: str) -> None:
+    with Ledger(ledger_url) as ledger:
+        save(ledger, "sales", "run-1", text=1000)
+        for hours, shapes in ((1, {"text": 5}), (2, {"text": 5, "digest": 1})):
+            found = {"acme": {"em": ColumnShapes("r1", Counter(shapes))}}
+            save_shapes(ledger, "sales", found, run_id="run-2", now=NOW + timedelta(hours=hours))
+            written = [row.written_at for row in ledger.read(sa.select(source_shape))]
+
+            assert written == [(NOW if hours == 1 else NOW + timedelta(hours=2)).isoformat()]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from offline_capi.ledger import UnconfirmedRequest
+from offline_capi.ledger.queries import count_traffic, find_last_accepted
+from offline_capi.ledger.schema.tables import sender
 from offline_capi.model import Fate
 from tests.delivery.sending import batch, names
-from tests.ledger.test_ledger import Desk
+from tests.ledger.test_ledger import START, Desk
 from tests.support.sandbox_server import PIXEL
 
 
@@ -128,6 +131,28 @@ def test_a_repeat_that_never_left_keeps_the_first_doubt(desk: Desk) -> None:
     second.ledger.runs.finish(second.run, status="partial", report=None, now=second.now)
 
     assert [(found.run_id, found.since) for found in listed(second)] == [(second.run, desk.now)]
+
+
+def test_a_request_whose_sender_is_gone_is_still_in_doubt(desk: Desk) -> None:
+    desk.claim(batch(["e"]))
+    desk.ledger.close()
+    other = Desk(desk.url)
+    other.ledger.write(sa.delete(sender))
+
+    assert [found.events for found in listed(other)] == [1]
+    assert other.fates(batch(["e"])) == {"e": None}
+
+
+def test_what_a_run_sent_and_when_meta_last_accepted_are_counted_by_client(desk: Desk) -> None:
+    for event_id, fate, tries in (("a", Fate.SENT, 1), ("b", Fate.SENT, 3), ("c", Fate.DEFERRED, 0)):
+        desk.now += timedelta(hours=1)
+        desk.record(desk.claim(batch([event_id])), fate, tries=tries)
+    desk.now += timedelta(hours=1)
+    desk.record(desk.claim(batch(["d"])), Fate.UNCONFIRMED, tries=6)
+
+    assert count_traffic(desk.run, desk.ledger) == {"acme": (3, 10)}
+    assert count_traffic("another", desk.ledger) == {}
+    assert find_last_accepted(desk.ledger) == {"acme": START + timedelta(hours=2)}
 
 
 def test_the_uploads_and_the_clients_they_sent_for_are_known(desk: Desk) -> None:

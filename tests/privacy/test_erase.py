@@ -165,6 +165,17 @@ def test_p17_rows_that_left_the_source_leave_a_doubt_and_their_event_ids_end_it(
     assert (by_address.json["unexplained"], by_address.json["unexplained_rejects"]) == ({"sales": 3}, {})
     assert "of 3 events in the ledger (sales 3) the owner is unknown" in by_address.json["not_known"][0]
     assert (by_ids.code, by_ids.json["complete"], by_ids.json["ledger"]) == (0, True, 3)
+    delivered = by_ids.json["delivered"]
+    assert [(one["client"], one["pixel"], one["events"], one["certain"]) for one in delivered] == [
+        ("corner_shop", SHOP, 1, True),
+        ("nordic_outlet", OUTLET, 1, True),
+    ]
+    assert all(one["first_at"] == one["last_at"] >= by_ids.json["remembered_since"] for one in delivered)
+    assert by_ids.json["looked_through"] == {
+        "staged_files": 0, "reject_files": 0, "ledger_events": 23, "reports": 0, "client_statuses": 0,
+        "temporary_files": by_ids.json["looked_through"]["temporary_files"], "source_rows": 0,
+    }  # fmt: skip
+    assert (by_ids.json["forgotten"], by_ids.json["unread"], by_ids.json["not_known"]) == (None, [], [])
     assert (again.code, again.json["complete"], again.json["unexplained"]) == (0, True, {})
     assert sights(night) == {}
 
@@ -191,6 +202,10 @@ def test_a_source_that_cannot_be_read_again_is_told_and_is_no_complete_answer(
 
     assert (erased.complete, erased.ledger) == (False, 0)
     assert why in erased.unread[0].why
+    assert erased.to_json()["unread"] == [
+        {"upload": "sales", "window": erased.unread[0].window, "why": erased.unread[0].why}
+    ]
+    assert any(said.startswith(f"sales, {erased.unread[0].window} could not be read") for said in erased.not_known)
     assert erased.unexplained["sales"] == 23
 
 
@@ -383,12 +398,17 @@ def test_the_books_of_a_run_under_way_balance_without_the_person(night: Night) -
 def test_half_written_files_of_a_dead_run_are_removed_and_those_of_a_living_one_are_told(night: Night) -> None:
     with night.services() as services:
         living = begin_run(services.deployment.uploads["sales"], make_window(), services)
+        day_ago = Services(
+            services.deployment, services.secrets, services.ledger, lambda: datetime.now(UTC) - timedelta(hours=25)
+        )
+        hung = begin_run(services.deployment.uploads["sales"], make_window(), day_ago)
     dead = night.write("stage/20200101T000000-dead/events-corner_shop.parquet.part", "PAR1")
+    left = night.write(f"stage/{hung}/events-corner_shop.parquet.part", "PAR1")
     under_way = night.write(f"stage/{living}/events-corner_shop.parquet.part", "PAR1")
 
     erased = erase(night, Person(event_ids=["jane-1"]))
 
-    assert (dead.exists(), under_way.exists()) == (False, True)
+    assert (dead.exists(), left.exists(), under_way.exists()) == (False, False, True)
     assert (erased.unreadable, erased.complete) == (1, False)
 
 

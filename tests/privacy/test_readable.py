@@ -26,6 +26,8 @@ FORMS = ReadableForms.of(
         "x6505551212y",
         "+49 (0)51234567",
         "051234567",
+        "495 123 4567",
+        "(495)1234567",
     ],
 )
 def test_an_address_or_a_number_is_seen_in_every_spelling(text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.errors import ConfigError
-from offline_capi.ledger import AuditAction, list_audit_entries, load_read_back, save_read_back
+from offline_capi.ledger import AuditAction, list_audit_entries, load_read_back, record_audit, save_read_back
 from offline_capi.model import Fate, ReadBack, Window
 from offline_capi.pipeline import Services, begin_run, reconcile, send_staged, stage_upload
 from offline_capi.privacy import purge_expired, purge_if_due
@@ -66,6 +66,7 @@ def test_each_kind_goes_after_its_own_period(night: Night, days: float, files: s
 
     with night.services() as services:
         foreseen = purge_expired(after(services, days), dry_run=True)
+        assert list_audit_entries(services.ledger) == []
         before = kept(night)
         purged = purge_expired(after(services, days))
         left = services.ledger.journal.purge(NOW + timedelta(days=1000))
@@ -121,10 +122,42 @@ def test_a_killed_process_leaves_nothing_for_longer_than_a_day(night: Night, tmp
     os.utime(waiting, ((NOW - timedelta(hours=30)).timestamp(),) * 2)
 
     with night.services() as services:
+        foreseen = purge_expired(services, dry_run=True)
+        all_there = all(path.exists() for path in (torn, waiting, young, fresh))
         purged = purge_expired(services)
 
     assert [path.exists() for path in (torn, waiting, young, fresh)] == [False, False, True, True]
-    assert purged.leftover_files == 2
+    assert (foreseen.leftover_files, all_there, purged.leftover_files) == (2, True, 2)
+
+
+def test_a_file_goes_when_it_is_older_than_its_period_and_not_when_it_is_as_old(night: Night) -> None:
+    second = NOW.replace(microsecond=0)
+    names = {"events-corner_shop.parquet": 7, "rejects.parquet": 70, "events-corner_shop.parquet.part": 1}
+    as_old, older = (
+        [
+            night.write(f"stage/{second - timedelta(days=days, seconds=more):%Y%m%dT%H%M%S}-x/{name}", "PAR1")
+            for name, days in names.items()
+        ]
+        for more in (0, 1)
+    )
+
+    with night.services() as services:
+        purged = purge_expired(Services(services.deployment, services.secrets, services.ledger, lambda: second))
+
+    assert [path.exists() for path in (*as_old, *older)] == [True] * 3 + [False] * 3
+    assert (purged.staged_files, purged.reject_files, purged.leftover_files) == (1, 1, 1)
+    assert purged.to_json() == {
+        "before": purged.before.isoformat(),
+        "dry_run": False,
+        "staged_files": 1,
+        "reject_files": 1,
+        "leftover_files": 1,
+        "reports": 0,
+        "events": 0,
+        "read_back": 0,
+        "audit_log": 0,
+        "forgotten": 0,
+    }
 
 
 def test_it_is_due_once_a_day_and_the_audit_log_remembers(night: Night) -> None:
@@ -137,6 +170,17 @@ def test_it_is_due_once_a_day_and_the_audit_log_remembers(night: Night) -> None:
     assert [(entry.who, dict(entry.detail)) for entry in entries] == [("cron", {"staged_files": 1})] + [
         ("cron", {})
     ] * 2
+
+
+def test_it_is_due_twenty_hours_after_the_last_time_whatever_else_the_audit_log_has(night: Night) -> None:
+    with night.services() as services:
+        done = []
+        for hours in (0, 19.99, 20):
+            later = after(services, hours / 24)
+            record_audit(services.ledger, AuditAction.ERASE, "a person", now=later.clock())
+            done.append(purge_if_due(later) is not None)
+
+    assert done == [True, False, True]
 
 
 def test_a_run_of_the_command_line_deletes_what_is_due_and_ends_as_it_would(night: Night) -> None:
