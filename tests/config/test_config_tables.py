@@ -95,7 +95,7 @@ def test_secrets_of_a_catalog_are_resolved_and_its_file_lies_in_the_project(writ
         ("{dbt: \"ref('a{b}')\"}", "needs ref('model'), ref('package', 'model')"),
         ("{dbt: \"source('crm')\"}", "source(...) takes two names"),
         ("{dbt: ref('fct_sales')}", "needs the connection in which dbt builds: write platform.dbt.connection"),
-        ("{dbt: ref('fct_sales'), sql: a}", "sql is not a key here"),
+        ("{dbt: ref('fct_sales'), sql: a}", "source.sql  is not a key here"),
     ],
 )
 def test_what_a_source_cannot_be_is_named(write_folder, source: str, told: str) -> None:
