@@ -239,7 +239,7 @@ class _Trace:
         """Client and event id in one text; of all clients that are not configured the first is empty."""
         encoded = clients.cast(pa.string()).dictionary_encode()
         owners = [
-            get_client_name(name) if name and get_client_name(name) in self.known else ""
+            get_client_name(name) if get_client_name(name) in self.known else ""
             for name in encoded.dictionary.to_pylist()
         ]
         texts = pc.fill_null(pa.array(owners, pa.string()).take(encoded.indices), "")

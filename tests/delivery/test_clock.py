@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.delivery.clock import find_clock_fault
+from offline_capi.delivery.clock import ClockWitness, find_clock_fault
 from offline_capi.errors import WrongClockError
 from offline_capi.model import Fate, Reason, Window
 from offline_capi.pipeline import begin_run, open_services, reconcile, run_upload, stage_upload
@@ -124,6 +124,20 @@ def test_tasks_that_prepare_and_that_close_the_books_look_at_the_clock_too(proje
         moment[0] = NOW + 30 * DAY
         with pytest.raises(WrongClockError):
             reconcile(run_id, upload, services)
+
+
+def test_meta_is_asked_for_the_time_once(sandbox: Sandbox) -> None:
+    """What the first answer said holds: a task that stages a hundred batches asks no hundred times."""
+    right, wrong = (ClockWitness(sandbox.url, lambda: NOW) for _ in range(2))
+    sandbox.clock = NOW.timestamp()
+    right.check()
+    sandbox.clock = (NOW + DAY).timestamp()
+
+    right.check()
+    for clock in ((NOW + DAY).timestamp(), NOW.timestamp()):
+        sandbox.clock = clock
+        with pytest.raises(WrongClockError):
+            wrong.check()
 
 
 def test_a_clock_that_goes_wrong_amid_a_run_holds_what_is_left(night: Night, sandbox: Sandbox) -> None:

@@ -277,6 +277,24 @@ def test_p17_a_value_that_stood_where_a_name_should_is_written_over(night: Night
     assert report.balance == "4 read = 1 sent + 3 deferred"
 
 
+def test_p17_a_row_of_a_client_that_is_not_configured_is_erased_by_its_event_id(night: Night) -> None:
+    night.edit("dags/uploads/sales.yml", (", map: {Shop: corner_shop, Outlet: nordic_outlet}", ""))
+    write(night, [sale("odd-1", brand="stranger")])
+    run = night.send("sales").run_id
+    name_clients_as_before(night, run, ["stranger"])
+
+    assert erase(night, Person(event_ids=["odd-1"])).rejects == 1
+
+
+def test_p17_a_person_is_found_as_another_profile_hashed_them(night: Night) -> None:
+    """Facebook's SDK leaves a number as it is written, without the code of its country."""
+    night.edit("dags/clients.yml", (f'pixel_id: "{SHOP}"', f'pixel_id: "{SHOP}"\n    profile: sdk'))
+    write(night, [sale("sdk-1", phone="07911 123456", number="Customer-99")])
+    night.send("sales")
+
+    assert erase(night, Person({"ph": ["07911 123456"]})).in_source == 1
+
+
 def test_p17_files_of_a_killed_process_are_removed(
     night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
