@@ -171,7 +171,7 @@ class RunReport:
         A failed run has none.
         """
         if self.status is Status.FAILED:
-            return "failed before its books were closed; what was sent is recorded, and running again sends nothing twice"
+            return "failed before its books were closed; what was sent is recorded: running again sends nothing twice"
         parts = [f"{n:,} {fate.words}" for fate, n in self.tally.count_by_fate().items() if n]
         sign = "=" if self.complete else "≠"
         return f"{self.tally.read:,} read{_describe_copies(self.tally)} {sign} {' + '.join(parts) or '0'}"
