@@ -122,6 +122,19 @@ def test_rows_without_a_time_are_read_unless_the_contract_keeps_the_column_fille
     assert sorted(found) == [("A-1",), ("A-2",), ("A-?",)]
 
 
+def test_of_two_packages_the_project_s_own_counts_as_in_dbt(project: Path) -> None:
+    def copy(manifest: dict[str, Any]) -> None:
+        node = manifest["nodes"]["model.shop.fct_approvals"]
+        relation = '"shop"."elsewhere"."fct_approvals"'
+        manifest["nodes"] = {"model.other.x": {**node, "package_name": "other", "relation_name": relation}} | manifest[
+            "nodes"
+        ]
+
+    write_manifest(project, change=copy)
+
+    assert len(read(open_dbt(project, "ref('fct_approvals')"), "application_id")) == 5
+
+
 def test_names_in_any_case_come_back_as_they_were_asked_for(project: Path, postgres_db: str) -> None:
     """dbt does not quote names unless it is told to, and PostgreSQL folds those; ``E-Mail`` is quoted."""
 
