@@ -287,12 +287,17 @@ def test_p17_a_row_of_a_client_that_is_not_configured_is_erased_by_its_event_id(
 
 
 def test_p17_a_person_is_found_as_another_profile_hashed_them(night: Night) -> None:
-    """Facebook's SDK leaves a number as it is written, without the code of its country."""
+    """Facebook's SDK leaves a number as it is written, without its country's code; the client used it until today."""
     night.edit("dags/clients.yml", (f'pixel_id: "{SHOP}"', f'pixel_id: "{SHOP}"\n    profile: sdk'))
     write(night, [sale("sdk-1", phone="07911 123456", number="Customer-99")])
-    night.send("sales")
+    with night.services() as services:
+        upload = services.deployment.uploads["sales"]
+        stage_upload(upload, make_window(), services, begin_run(upload, make_window(), services))
+    night.edit("dags/clients.yml", ("\n    profile: sdk", ""))
+    write(night, [sale("other")])
 
-    assert erase(night, Person({"ph": ["07911 123456"]})).in_source == 1
+    assert erase(night, Person({"ph": ["07911 123457"]})).staged == 0
+    assert erase(night, Person({"ph": ["07911 123456"]})).staged == 3 + 1  # and hers of the night before
 
 
 def test_p17_files_of_a_killed_process_are_removed(
