@@ -153,7 +153,7 @@ def test_p06_not_transient_does_not_override_a_throttle_nor_transient_a_permanen
 def test_p06_an_answer_without_meta_s_words_is_judged_by_its_status(status: int, body: bytes, action: Action) -> None:
     verdict = classify_response(parse_response(status, {}, body), 10)
 
-    assert (verdict.accepted, verdict.action) == (False, action)
+    assert (verdict.accepted, verdict.action, verdict.maybe_stored) == (False, action, action is RETRY)
 
 
 @pytest.mark.parametrize("status", [200, 299])

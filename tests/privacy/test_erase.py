@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from offline_capi.events.keys import make_event_key
 from offline_capi.ledger import list_audit_entries
 from offline_capi.model import Fate, HashedRows, Window
 from offline_capi.pipeline import Services, begin_run, find_report, reconcile, send_staged, stage_upload
-from offline_capi.pipeline.rereading import keys_of_rows
+from offline_capi.pipeline.rereading import UnreadSource, keys_of_rows, past_reads
 from offline_capi.privacy import Erased, Person, erase_person, purge_expired
 from tests.support.night import Night, yesterday
 from tests.support.sales import OUTLET, SHOP, ZONE, Row, sale, sales_night, write
@@ -287,12 +288,17 @@ def test_p17_a_row_of_a_client_that_is_not_configured_is_erased_by_its_event_id(
 
 
 def test_p17_a_person_is_found_as_another_profile_hashed_them(night: Night) -> None:
-    """Facebook's SDK leaves a number as it is written, without the code of its country."""
+    """Facebook's SDK leaves a number as it is written, without its country's code; the client used it until today."""
     night.edit("dags/clients.yml", (f'pixel_id: "{SHOP}"', f'pixel_id: "{SHOP}"\n    profile: sdk'))
     write(night, [sale("sdk-1", phone="07911 123456", number="Customer-99")])
-    night.send("sales")
+    with night.services() as services:
+        upload = services.deployment.uploads["sales"]
+        stage_upload(upload, make_window(), services, begin_run(upload, make_window(), services))
+    night.edit("dags/clients.yml", ("\n    profile: sdk", ""))
+    write(night, [sale("other")])
 
-    assert erase(night, Person({"ph": ["07911 123456"]})).in_source == 1
+    assert erase(night, Person({"ph": ["07911 123457"]})).staged == 0
+    assert erase(night, Person({"ph": ["07911 123456"]})).staged == 3 + 1  # and hers of the night before
 
 
 def test_p17_files_of_a_killed_process_are_removed(
@@ -351,6 +357,31 @@ def test_rows_of_an_upload_without_event_ids_or_names_have_no_keys_in_the_ledger
     assert len(list(keys_of_rows(rows_of(), {"acme": [SHOP]}))) == 1
     assert list(keys_of_rows(rows_of(dict.fromkeys(unmapped)), {"acme": [SHOP]})) == []
     assert [len(keys) for keys in keys_of_rows(rows_of({"event_id": []}), {"acme": [SHOP]})] == []
+
+
+def test_windows_are_read_again_as_they_were_read_and_none_within_another(night: Night) -> None:
+    """Files without a date in their path are read whole for any window: all windows are one."""
+    first = make_window().since
+    spans = [(1, 3), (1, 2), (5, 6), (2, 4), (3, 4), (1, 3)]
+    windows = [Window(first + timedelta(days=since), first + timedelta(days=until)) for since, until in spans]
+    whole = Window(windows[0].since, windows[2].until)
+    with night.services() as services:
+        (run,) = services.ledger.runs.list_newest(1)
+        sales = services.deployment.uploads["sales"]
+        dated = sales.model_copy(update={"source": sales.source.model_copy(update={"path": "{date}.csv"})})
+        uploads = {"sales": sales, "dated": dated}
+        deployment = services.deployment.model_copy(update={"uploads": uploads})
+        again = Services(deployment, services.secrets, services.ledger, services.clock)
+
+        reads, unread = past_reads(
+            [replace(run, upload=name, window=window) for name in ("sales", "gone", "dated") for window in windows],
+            again,
+        )
+
+    assert [(one.upload, one.window) for one in reads] == [
+        (dated, windows[0]), (dated, windows[3]), (dated, windows[2]), (sales, whole)
+    ]  # fmt: skip
+    assert unread == [UnreadSource("gone", str(whole), "the upload is configured no more")]
 
 
 def test_p17_a_rejected_row_without_an_event_id_is_found_by_its_place(night: Night) -> None:
