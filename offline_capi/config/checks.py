@@ -301,7 +301,9 @@ def _check_source(
                 (*here, "path"),
                 "is the folder above the first COLUMN=VALUE where partitioning is hive: no *, no {date}",
             )
-    elif isinstance(source, DeltaSource):
+    if source.incremental and not windowed:
+        yield (*here, "incremental"), "is for the source of an upload: a table to join is read whole"
+    if isinstance(source, DeltaSource):
         if re.search(r"[{}]", re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "", source.delta)):
             yield (*here, "delta"), "is one table: braces have a meaning in ${NAME} only"
     elif isinstance(source, IcebergSource) and scope.iceberg_catalogs is not None:
@@ -437,6 +439,12 @@ def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]
         by = upload.lookups[name].by or ""
         if find_lookup(by, upload):
             yield ("lookups", name, "by"), f'"{by}" is a column of a lookup; name one of the source, or join the tables'
+    if upload.source.incremental and not upload.keeps_events_in_their_day:
+        yield (
+            ("source", "incremental"),
+            "needs an event whose time is window.column, in its zone: by it a row is late. Leave event.time out, or "
+            "name the column of the event's time in window",
+        )
     for column in upload.window.columns:
         if find_lookup(column, upload):
             yield (

@@ -48,6 +48,7 @@ class SqlSource(Node):
     keeps_row_numbers: ClassVar[bool] = False
     has_declared_names: ClassVar[bool] = True
     has_declared_types: ClassVar[bool] = True
+    incremental: ClassVar[None] = None
 
     @property
     def is_file(self) -> bool:
@@ -123,6 +124,7 @@ class FileSource(Node):
     #: A row is found again by file and number. Names of columns may be the first line of a text, and thus a row's.
     keeps_row_numbers: ClassVar[bool] = True
     has_declared_names: ClassVar[bool] = False
+    incremental: ClassVar[None] = None
 
     @property
     def selects_rows_itself(self) -> bool:
@@ -155,6 +157,15 @@ def _check_as_of(value: str) -> str:
 
 AsOf = Annotated[str, AfterValidator(_check_as_of)]
 _AS_OF = "the table as it was then: a date or time, in the window's zone where it has none"
+_INCREMENTAL = (
+    "snapshot: the daily run also reads the rows of files that were added since the last complete run, however old "
+    "they are, so that late rows need no window.lookback"
+)
+
+
+def _check_newest(incremental: str | None, *states: object) -> None:
+    if incremental and any(one is not None for one in states):
+        raise ValueError("incremental reads what is added to the newest state: leave out the state that is named here")
 
 
 class DeltaSource(_TableSource):
@@ -166,11 +177,13 @@ class DeltaSource(_TableSource):
     )
     version: int | None = Field(None, ge=0, description="this version of the table; without it, the newest")
     as_of: AsOf | None = Field(None, description=_AS_OF)
+    incremental: Literal["snapshot"] | None = Field(None, description=_INCREMENTAL)
 
     @model_validator(mode="after")
     def _require_one_state(self) -> DeltaSource:
         if self.version is not None and self.as_of is not None:
             raise ValueError("give either version or as_of")
+        _check_newest(self.incremental, self.version, self.as_of)
         return self
 
     def describe(self, quote: Callable[[str], str] = str) -> str:
@@ -198,11 +211,13 @@ class IcebergSource(_TableSource):
     snapshot: int | None = Field(None, description="the id of a snapshot; without it, the newest")
     ref: Name | None = Field(None, description="a branch or tag")
     as_of: AsOf | None = Field(None, description=_AS_OF)
+    incremental: Literal["snapshot"] | None = Field(None, description=_INCREMENTAL)
 
     @model_validator(mode="after")
     def _require_one_state(self) -> IcebergSource:
         if sum(given is not None for given in (self.snapshot, self.ref, self.as_of)) > 1:
             raise ValueError("give one of snapshot, ref and as_of")
+        _check_newest(self.incremental, self.snapshot, self.ref, self.as_of)
         return self
 
     def describe(self, quote: Callable[[str], str] = str) -> str:

@@ -275,3 +275,14 @@ class Upload(MappingSpec):
     )
     max_age: Duration | None = Field(None, description="narrower than Meta's window, never wider")
     tests: tuple[UploadTest, ...] = Field((), description="rows and what they have to become: `offline-capi test`")
+
+    @property
+    def keeps_events_in_their_day(self) -> bool:
+        """Whether the day of an event is always the day of the window in which its row is read."""
+        if self.source.keeps_row_numbers and self.source.selects_rows_itself:
+            return False  # the file's date places the rows
+        time = self.event.time
+        if time is None:
+            return True
+        same_column = time.column is not None and time.column == self.window.column
+        return same_column and time.timezone in (None, self.window.timezone)
