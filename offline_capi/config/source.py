@@ -163,8 +163,8 @@ _INCREMENTAL = (
 )
 
 
-def _check_newest(incremental: str | None, *states: object) -> None:
-    if incremental and any(one is not None for one in states):
+def _check_newest(source: DeltaSource | IcebergSource) -> None:
+    if source.incremental and source.names_a_state:
         raise ValueError("incremental reads what is added to the newest state: leave out the state that is named here")
 
 
@@ -183,8 +183,13 @@ class DeltaSource(_TableSource):
     def _require_one_state(self) -> DeltaSource:
         if self.version is not None and self.as_of is not None:
             raise ValueError("give either version or as_of")
-        _check_newest(self.incremental, self.version, self.as_of)
+        _check_newest(self)
         return self
+
+    @property
+    def names_a_state(self) -> bool:
+        """Whether it is another than the newest state that is read."""
+        return self.version is not None or self.as_of is not None
 
     def describe(self, quote: Callable[[str], str] = str) -> str:
         """The source for people, each name as ``quote`` writes it."""
@@ -217,8 +222,13 @@ class IcebergSource(_TableSource):
     def _require_one_state(self) -> IcebergSource:
         if sum(given is not None for given in (self.snapshot, self.ref, self.as_of)) > 1:
             raise ValueError("give one of snapshot, ref and as_of")
-        _check_newest(self.incremental, self.snapshot, self.ref, self.as_of)
+        _check_newest(self)
         return self
+
+    @property
+    def names_a_state(self) -> bool:
+        """Whether it may be another than the newest state that is read."""
+        return any(given is not None for given in (self.snapshot, self.ref, self.as_of))
 
     def describe(self, quote: Callable[[str], str] = str) -> str:
         """The source for people, each name as ``quote`` writes it."""

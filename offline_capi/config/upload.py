@@ -11,6 +11,7 @@ from offline_capi.config.airflow import AirflowSettings
 from offline_capi.config.fields import check_bound
 from offline_capi.config.mapping import MappingSpec
 from offline_capi.config.run_texts import TAG_NAMES, find_template_problem
+from offline_capi.config.schedule import ScheduleSettings
 from offline_capi.config.source import SourceSettings
 from offline_capi.config.types import (
     Digest,
@@ -20,7 +21,6 @@ from offline_capi.config.types import (
     Node,
     Profile,
     Scalar,
-    Schedule,
     Share,
     as_filled_list,
     expand_text,
@@ -251,8 +251,10 @@ class Upload(MappingSpec):
     name: str = Field("", description="taken from the file's name")
     description: str = ""
     source: SourceSettings
-    schedule: Schedule | None = Field(
-        None, description="cron, in the window's zone; none: by hand only; without it, that of platform.airflow"
+    schedule: ScheduleSettings | None = Field(
+        None,
+        description="cron, in the window's zone; none: by hand only; {after: …}: once data is there; without it, that "
+        "of platform.airflow",
     )
     airflow: AirflowSettings = AirflowSettings()
     limits: LossLimits = LossLimits()

@@ -125,6 +125,10 @@ class Source(Protocol):
         """
         return None
 
+    def was_written_since(self, moment: datetime) -> bool:  # noqa: ARG002
+        """Whether rows came into a table after a moment; always true of a source that does not know."""
+        return True
+
     def list_datasets(self) -> list[str]:
         """URIs of what is read, as Airflow names assets, for lineage; without user, password and options."""
 

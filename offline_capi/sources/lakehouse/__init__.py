@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from offline_capi.model import AbsentFile, SourceMark, SourceRows, TableChanges, Window
 from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
 from offline_capi.sources.columns import check_names
-from offline_capi.sources.lakehouse.delta import find_delta_changes, locate_delta, open_delta
-from offline_capi.sources.lakehouse.iceberg import find_iceberg_changes, open_iceberg
+from offline_capi.sources.lakehouse.delta import find_delta_changes, locate_delta, open_delta, was_delta_written_since
+from offline_capi.sources.lakehouse.iceberg import find_iceberg_changes, open_iceberg, was_iceberg_written_since
 from offline_capi.sources.lakehouse.tables import Table, list_column_names, list_columns, read_table_rows
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ class DeltaReader(_TableReader):
         is_read_so = self._settings.incremental is not None
         return find_delta_changes(self._settings, self._access, mark, oldest) if is_read_so else None
 
+    def was_written_since(self, moment: datetime) -> bool:
+        return was_delta_written_since(self._settings, self._access, moment)
+
     def _open(self, window: Window) -> Table:
         return open_delta(self._settings, self._access, window)
 
@@ -88,6 +91,9 @@ class IcebergReader(_TableReader):
     def find_changes(self, mark: SourceMark | None, oldest: datetime) -> TableChanges | None:
         is_read_so = self._settings.incremental is not None
         return find_iceberg_changes(self._settings, self._access, mark, oldest) if is_read_so else None
+
+    def was_written_since(self, moment: datetime) -> bool:
+        return was_iceberg_written_since(self._settings, self._access, moment)
 
     def _open(self, window: Window) -> Table:
         return open_iceberg(self._settings, self._access, window)

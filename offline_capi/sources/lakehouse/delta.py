@@ -30,7 +30,7 @@ from offline_capi.storage.filesystem import HOW_TO_REACH, open_filesystem
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["DeltaLocation", "find_delta_changes", "locate_delta", "open_delta"]
+__all__ = ["DeltaLocation", "find_delta_changes", "locate_delta", "open_delta", "was_delta_written_since"]
 
 SETTING = "source.delta"
 #: The key of a field's metadata under which its files have it, where columns were renamed or dropped.
@@ -130,6 +130,30 @@ def find_delta_changes(
                 return read_all_again(mark, until, oldest, described, why)
             commits.append(_parse_commit(content, version, is_new=version > mark.seen.number))
     return collect_changes(commits, mark, until, oldest, described)
+
+
+def was_delta_written_since(source: DeltaSource, access: SourceAccess, moment: datetime) -> bool:
+    """Whether a commit after ``moment`` added rows: one that only puts files together does not."""
+    location = locate_delta(source, access)
+    _require_package()
+    with _explained(f"Delta table {location.written}", source):
+        table = _load(location, source, access)
+        for version in range(table.version(), -1, -1):
+            content = _read_commit(table, version, source)
+            if content is None or _read_commit_time(content) < moment.timestamp() * 1_000:
+                return False
+            commit = _parse_commit(content, version, is_new=True)
+            if commit.added and commit.kind is not CommitKind.COMPACTION:
+                return True
+    return False
+
+
+def _read_commit_time(content: bytes) -> float:
+    """In milliseconds, as the writer's clock had it; where it names none, its files were written last."""
+    actions = [json.loads(line) for line in content.splitlines() if line.strip()]
+    info: dict[str, Any] = next((one["commitInfo"] for one in actions if "commitInfo" in one), {})
+    files = [one["add"].get("modificationTime", 0) for one in actions if "add" in one]
+    return float(info.get("inCommitTimestamp") or info.get("timestamp") or max(files, default=0))
 
 
 def _read_commit(table: DeltaTable, version: int, source: DeltaSource) -> bytes | None:

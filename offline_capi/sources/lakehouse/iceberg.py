@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
     from pyiceberg.table.snapshots import Snapshot
 
-__all__ = ["find_iceberg_changes", "open_iceberg"]
+__all__ = ["find_iceberg_changes", "open_iceberg", "was_iceberg_written_since"]
 
 SETTING = "source.iceberg"
 FIELD_ID = b"PARQUET:field_id"
@@ -119,6 +119,20 @@ def find_iceberg_changes(
         first_new = numbers.index(seen) + 1 if seen in numbers else 0
         commits = [_read_snapshot(table, one, is_new=number >= first_new) for number, one in enumerate(reversed(chain))]
     return collect_changes(commits, mark, until, oldest, described)
+
+
+def was_iceberg_written_since(source: IcebergSource, access: SourceAccess, moment: datetime) -> bool:
+    """Whether a snapshot after ``moment`` added rows: one that only puts files together does not."""
+    _require_package()
+    with _explained(f"Iceberg table {source.iceberg.table}", source):
+        table = _load(source, access)
+        found = table.current_snapshot()
+        while found is not None and found.timestamp_ms >= moment.timestamp() * 1_000:
+            commit = _read_snapshot(table, found, is_new=True)
+            if commit.added and commit.kind is not CommitKind.COMPACTION:
+                return True
+            found = table.snapshot_by_id(found.parent_snapshot_id) if found.parent_snapshot_id is not None else None
+    return False
 
 
 #: The number of the state of a table without a snapshot.
