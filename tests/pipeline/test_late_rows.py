@@ -200,7 +200,7 @@ def test_the_mark_waits_for_a_night_that_owes_nothing_and_a_compaction_between_l
 
 
 def test_rewritten_history_is_told_and_rows_that_were_sent_are_left_out(lake: Lake) -> None:
-    """The file that a deletion writes holds rows of weeks: those too old for Meta were told before, and count no more."""
+    """The file that a deletion writes holds rows of weeks: those too old for Meta were told before."""
     lake.add((0, "a"), (-30, "ancient"), (-1, "before"))
     lake.run(0)
     lake.delete("a")

@@ -63,8 +63,8 @@ class DataReadySensor(BaseSensorOperator):
             return True
         error = SourceError(
             f"{self.upload} waited until {until:%Y-%m-%d %H:%M} ({until.tzinfo}): {'; '.join(required)}.\n"
-            "Look whether what writes it has run. Nothing was read and nothing was sent; the next run takes the day up, "
-            "and clearing this task looks again."
+            "Look whether what writes it has run. Nothing was read and nothing was sent; the next run takes up the "
+            "day, and clearing this task looks again."
         )
         record_failed_start(location, error)
         raise AirflowFailException(str(error))
