@@ -409,9 +409,11 @@ def _check_awaited_source(upload: Upload) -> Iterator[Finding]:
         here = ("schedule", "after", index)
         if awaited.files and not isinstance(upload.source, FileSource):
             yield (*here, "files"), "is for a source of files (source.path); a query is started by an asset, or a cron"
-        if awaited.snapshot and not isinstance(upload.source, (DeltaSource, IcebergSource)):
+        if not awaited.snapshot:
+            continue
+        if not isinstance(upload.source, (DeltaSource, IcebergSource)):
             yield (*here, "snapshot"), "is for a Delta or Iceberg table; name an asset, or files: true"
-        elif awaited.snapshot and upload.source.names_a_state:
+        elif upload.source.names_a_state:
             yield (*here, "snapshot"), "waits for the newest state, and source names another one"
 
 

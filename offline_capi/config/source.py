@@ -248,6 +248,8 @@ class DbtSource(_TableSource):
     )
     connection: Name | None = Field(None, description="where the relation is read; without it, platform.dbt.connection")
 
+    incremental: ClassVar[None] = None
+
     @property
     def reference(self) -> DbtName:
         """What ``dbt`` says, taken apart."""
