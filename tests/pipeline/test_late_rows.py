@@ -11,18 +11,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table as IcebergTable
-from pyiceberg.table.snapshots import Operation, Summary
-from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.ledger import load_mark
 from offline_capi.model import DayState, Fate, SourceMark, Window
 from offline_capi.pipeline import plan_upload, replay_run
 from offline_capi.pipeline.settle import NightlyResult
+from offline_capi.pipeline.tasks import begin_run, reconcile, send_staged, stage_upload
 from offline_capi.report import RunReport, Status
-from tests.support.lakehouse import CATALOG, make_catalog
+from tests.support.lakehouse import CATALOG, compact_iceberg, make_catalog
 from tests.support.nights import NAME, UPLOAD, Nights
 from tests.support.sandbox_server import Sandbox
 
@@ -75,15 +73,8 @@ class Lake(Nights):
         """All files become one, and no row changes."""
         if self.kind == "delta":
             self.delta.optimize.compact()
-            return
-        table = self.iceberg
-        with table.transaction() as transaction:
-            update = _Compact(operation=Operation.OVERWRITE, transaction=transaction, io=table.io)
-            for task in table.scan().plan_files():
-                update.delete_data_file(task.file)
-            for file in _dataframe_to_data_files(table.metadata, table.scan().to_arrow(), table.io):
-                update.append_data_file(file)
-            update.commit()
+        else:
+            compact_iceberg(self.iceberg)
 
     def delete(self, name: str) -> None:
         table: Any = self.delta if self.kind == "delta" else self.iceberg
@@ -108,14 +99,6 @@ class Lake(Nights):
         with self.services() as services:
             upload = services.deployment.uploads[NAME]
             return plan_upload(upload, Window.of_day(self.day(number), self.zone.key), services)
-
-
-class _Compact(_OverwriteFiles):
-    """A snapshot that puts files together, which pyiceberg itself does not write."""
-
-    def _summary(self, snapshot_properties: dict[str, str] | None = None) -> Summary:
-        made = super()._summary(snapshot_properties or {})
-        return Summary(Operation.REPLACE, **made.additional_properties)
 
 
 @pytest.fixture(params=["delta", "iceberg"])
@@ -420,6 +403,36 @@ def test_late_rows_that_are_owed_open_their_day_and_one_that_left_the_table_is_t
     assert {day.state for day in lake.days().values()} == {DayState.COMPLETE}
     assert last.complete
     assert lake.mark.complete.number == lake.newest
+
+
+@pytest.mark.parametrize("lake", ["delta"], indirect=True)
+def test_a_night_in_tasks_reads_late_rows_once_and_moves_the_mark_where_its_books_are_closed(lake: Lake) -> None:
+    """As Airflow cuts it; the first task is repeated, while the table goes on."""
+    lake.add((0, "a"))
+    lake.run(0)
+    lake.add((1, "b"), (-1, "late"))
+    lake.move_to(lake.at(2))
+    with lake.services() as services:
+        upload, window = services.deployment.uploads[NAME], Window.of_day(lake.day(1), lake.zone.key)
+        run_id = begin_run(upload, window, services, trigger="asset_triggered")
+        stage_upload(upload, window, services, run_id)
+        lake.add((-2, "later"))
+        units = stage_upload(upload, window, services, run_id)
+        before = load_mark(services.ledger, NAME)
+        for unit in units:
+            send_staged(unit, upload, services)
+        lake.add((-2, "after"))
+        report = reconcile(run_id, upload, services)
+        again = reconcile(run_id, upload, services)
+
+    assert (report.balance, report.status) == ("3 read = 3 sent", Status.COMPLETE)
+    assert (report.tally.late_rows, again.table_line()) == (2, report.table_line())
+    assert before is not None
+    assert before.complete.number == 0
+    assert (lake.mark.complete.number, lake.newest) == (2, 3)
+    lake.add((2, "c"))
+    assert lake.run(2).complete
+    assert lake.counted == dict.fromkeys(("a", "b", "late", "later", "after", "c"), 1)
 
 
 def test_of_two_nights_at_once_the_second_moves_nothing(lake: Lake) -> None:
