@@ -48,6 +48,7 @@ airflow: {retries: 20, retry_delay: 1s, owner: lending}
 #: The other upload comes after an asset that another program updates, and after its files.
 AFTER = """
 schedule: {after: [{asset: "s3://lake/purchases"}, {files: true}], until: "23:59", every: 2s}
+airflow: {retry_delay: 1s}
 """
 
 
