@@ -66,6 +66,7 @@ class RunRecord:
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
             "status": self.status,
             "report": self.report,
+            **({"table_read": self.table_read.to_json()} if self.table_read else {}),
         }
 
 

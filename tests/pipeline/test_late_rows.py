@@ -145,6 +145,8 @@ def test_late_rows_go_out_with_the_next_night_and_nothing_is_read_twice(lake: La
     assert all(one.complete for one in (first, second, third))
     assert lake.counted == dict.fromkeys(("a", "b", "late", "later", "early", "c"), 1)
     assert RunReport.from_json(second.report.to_json()).table_line() == second.report.table_line()
+    said = " ".join(lake.night.run("status").out.split())
+    assert f"3 read = 3 sent {second.report.table_line().partition(':')[0]}" in said
 
 
 def test_the_mark_waits_for_a_night_that_owes_nothing_and_a_compaction_between_loses_nothing(lake: Lake) -> None:

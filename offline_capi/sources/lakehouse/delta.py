@@ -177,12 +177,12 @@ def _parse_commit(content: bytes, version: int, *, is_new: bool) -> Commit:
     kind = CommitKind.APPEND
     if operation == _RESTORE:
         kind = CommitKind.RESTORE
-    elif any(one["dataChange"] for one in removed):
+    elif any(one.get("dataChange", True) for one in removed):
         kind = CommitKind.REWRITE
-    elif removed or (added and not any(one["dataChange"] for one in added)):
+    elif removed or (added and not any(one.get("dataChange", True) for one in added)):
         kind = CommitKind.COMPACTION
     name = f"version {version} ({shown(operation)})" if operation else f"version {version}"
-    paths = (frozenset(one["path"] for one in some) for some in (added, removed))
+    paths = (frozenset(str(one.get("path")) for one in some) for some in (added, removed))
     return Commit(name, kind, is_new, *paths)
 
 
