@@ -258,5 +258,7 @@ def print_runs(runs: list[RunRecord]) -> None:
             print_indented(run.report["problems"][0], style="red")
         else:
             out.print(f"  {run.balance or run.status}", style="dim", highlight=False)
+        if run.table_read:
+            out.print(f"  {run.table_read.describe()}", style="dim", highlight=False)
     if not runs:
         out.print("no runs yet")

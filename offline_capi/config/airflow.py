@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from offline_capi.config.schedule import AssetPlaces
 from offline_capi.config.types import Duration, Hook, Name, Node, Scalar, Schedule, Zone, as_list, expand_text
 
 __all__ = [
@@ -114,6 +115,7 @@ class AirflowDefaults(AirflowSettings):
     schedule: Schedule | None = Field(
         None, description="for uploads without a schedule of their own; `schedule: none` there means by hand only"
     )
+    assets: AssetPlaces = Field(AssetPlaces(), description="for schedule.after with table and dbt")
     health: HealthSettings = HealthSettings()
     quality: QualitySettings = QualitySettings()
     settle: SettleSettings = SettleSettings()

@@ -29,6 +29,7 @@ from offline_capi.config.formats import find_format_problem
 from offline_capi.config.mapping import Contents, CustomData, Event, WindowSpec
 from offline_capi.config.queries import find_query_problems, read_query_text
 from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
+from offline_capi.config.schedule import AssetPlaces, DataSchedule
 from offline_capi.config.source import (
     DbtSource,
     DeltaSource,
@@ -69,6 +70,8 @@ class ValidationScope:
     iceberg_catalogs: Collection[str] | None = None
     #: Whether ``platform.dbt`` names the connection in which dbt's relations are; true where that cannot be read.
     has_dbt_connection: bool = True
+    #: Where assets lie by ``platform``; ``None`` where that cannot be read.
+    assets: AssetPlaces | None = None
 
     def list_queries(self) -> list[str]:
         return [path.relative_to(self.sql_folder).as_posix() for path in self.sql_folder.rglob("*.sql")]
@@ -301,7 +304,9 @@ def _check_source(
                 (*here, "path"),
                 "is the folder above the first COLUMN=VALUE where partitioning is hive: no *, no {date}",
             )
-    elif isinstance(source, DeltaSource):
+    if source.incremental and not windowed:
+        yield (*here, "incremental"), "is for the source of an upload: a table to join is read whole"
+    if isinstance(source, DeltaSource):
         if re.search(r"[{}]", re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "", source.delta)):
             yield (*here, "delta"), "is one table: braces have a meaning in ${NAME} only"
     elif isinstance(source, IcebergSource) and scope.iceberg_catalogs is not None:
@@ -386,6 +391,32 @@ def _check_airflow(settings: AirflowSettings, scope: ValidationScope) -> Iterato
         yield from check_imports(settings, ("airflow",), scope.python)
 
 
+def _check_schedule(schedule: DataSchedule | str | None, scope: ValidationScope) -> Iterator[Finding]:
+    if not isinstance(schedule, DataSchedule) or scope.assets is None:
+        return
+    for index, awaited in enumerate(schedule.after):
+        if awaited.is_asset and scope.assets.locate(awaited) is None:
+            kind = "table" if awaited.table is not None else "dbt"
+            yield (
+                ("schedule", "after", index, kind),
+                f"needs platform.airflow.assets.{kind} in clients.yml: how the URIs of such assets begin",
+            )
+
+
+def _check_awaited_source(upload: Upload) -> Iterator[Finding]:
+    """Whether the source is one that can be waited for as the schedule says."""
+    for index, awaited in enumerate(upload.schedule.after if isinstance(upload.schedule, DataSchedule) else ()):
+        here = ("schedule", "after", index)
+        if awaited.files and not isinstance(upload.source, FileSource):
+            yield (*here, "files"), "is for a source of files (source.path); a query is started by an asset, or a cron"
+        if not awaited.snapshot:
+            continue
+        if not isinstance(upload.source, (DeltaSource, IcebergSource)):
+            yield (*here, "snapshot"), "is for a Delta or Iceberg table; name an asset, or files: true"
+        elif upload.source.names_a_state:
+            yield (*here, "snapshot"), "waits for the newest state, and source names another one"
+
+
 # ---------------------------------------------------------------------------------------------- filter, lookups
 
 
@@ -437,6 +468,13 @@ def _check_whole(upload: Upload, sections: Collection[str]) -> Iterator[Finding]
         by = upload.lookups[name].by or ""
         if find_lookup(by, upload):
             yield ("lookups", name, "by"), f'"{by}" is a column of a lookup; name one of the source, or join the tables'
+    yield from _check_awaited_source(upload)
+    if upload.source.incremental and not upload.keeps_events_in_their_day:
+        yield (
+            ("source", "incremental"),
+            "needs an event whose time is window.column, in its zone: by it a row is late. Leave event.time out, or "
+            "name the column of the event's time in window",
+        )
     for column in upload.window.columns:
         if find_lookup(column, upload):
             yield (
@@ -463,6 +501,7 @@ _CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "custom_data": _check_custom_data,
     "transform": _check_transform,
     "airflow": _check_airflow,
+    "schedule": _check_schedule,
     "filter": _check_filter,
     "expect": lambda expectations, _: _check_time_options("expect", expectations),
     "lookups": _check_lookups,

@@ -16,6 +16,7 @@ from offline_capi.config.document import Places
 from offline_capi.config.paths import find_project_folder
 from offline_capi.config.platform import Ledger, Platform
 from offline_capi.config.queries import find_sql_folder
+from offline_capi.config.schedule import DataSchedule
 from offline_capi.config.types import Name, Node, SecretRef, as_filled_list, check_url
 from offline_capi.config.upload import Upload
 from offline_capi.errors import Problem
@@ -115,6 +116,8 @@ class Deployment(Node):
     def resolve_schedule(self, upload: Upload) -> str | None:
         """The cron of an upload, its own or that of the folder; ``None`` where it runs by hand only."""
         schedule = upload.schedule or self.platform.airflow.schedule
+        if isinstance(schedule, DataSchedule):
+            return schedule.cron
         return None if schedule == "none" else schedule
 
     def locate(self, upload: str | Upload, path: str = "") -> str:

@@ -140,7 +140,10 @@ def _load(
     python = clients.platform.python if clients.platform else None
     catalogs = clients.platform.iceberg_catalogs if clients.platform else None
     connects = clients.platform is None or clients.platform.dbt.connection is not None
-    scope = ValidationScope(find_sql_folder(folder), clients.named, clients.environment, python, catalogs, connects)
+    assets = clients.platform.airflow.assets if clients.platform else None
+    scope = ValidationScope(
+        find_sql_folder(folder), clients.named, clients.environment, python, catalogs, connects, assets
+    )
     files = [path for path in _list_upload_files(folder) if only in (None, path.stem)]
     # A row of a table may be faulty and its client left out: its rows are deferred, and nothing else fails for it.
     check_client = bool(clients.named) and clients.table is None

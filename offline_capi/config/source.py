@@ -48,6 +48,7 @@ class SqlSource(Node):
     keeps_row_numbers: ClassVar[bool] = False
     has_declared_names: ClassVar[bool] = True
     has_declared_types: ClassVar[bool] = True
+    incremental: ClassVar[None] = None
 
     @property
     def is_file(self) -> bool:
@@ -123,6 +124,7 @@ class FileSource(Node):
     #: A row is found again by file and number. Names of columns may be the first line of a text, and thus a row's.
     keeps_row_numbers: ClassVar[bool] = True
     has_declared_names: ClassVar[bool] = False
+    incremental: ClassVar[None] = None
 
     @property
     def selects_rows_itself(self) -> bool:
@@ -155,6 +157,15 @@ def _check_as_of(value: str) -> str:
 
 AsOf = Annotated[str, AfterValidator(_check_as_of)]
 _AS_OF = "the table as it was then: a date or time, in the window's zone where it has none"
+_INCREMENTAL = (
+    "snapshot: the daily run also reads the rows of files that were added since the last complete run, however old "
+    "they are, so that late rows need no window.lookback"
+)
+
+
+def _check_newest(source: DeltaSource | IcebergSource) -> None:
+    if source.incremental and source.names_a_state:
+        raise ValueError("incremental reads what is added to the newest state: leave out the state that is named here")
 
 
 class DeltaSource(_TableSource):
@@ -166,12 +177,19 @@ class DeltaSource(_TableSource):
     )
     version: int | None = Field(None, ge=0, description="this version of the table; without it, the newest")
     as_of: AsOf | None = Field(None, description=_AS_OF)
+    incremental: Literal["snapshot"] | None = Field(None, description=_INCREMENTAL)
 
     @model_validator(mode="after")
     def _require_one_state(self) -> DeltaSource:
         if self.version is not None and self.as_of is not None:
             raise ValueError("give either version or as_of")
+        _check_newest(self)
         return self
+
+    @property
+    def names_a_state(self) -> bool:
+        """Whether it is another than the newest state that is read."""
+        return self.version is not None or self.as_of is not None
 
     def describe(self, quote: Callable[[str], str] = str) -> str:
         """The source for people, each name as ``quote`` writes it."""
@@ -198,12 +216,19 @@ class IcebergSource(_TableSource):
     snapshot: int | None = Field(None, description="the id of a snapshot; without it, the newest")
     ref: Name | None = Field(None, description="a branch or tag")
     as_of: AsOf | None = Field(None, description=_AS_OF)
+    incremental: Literal["snapshot"] | None = Field(None, description=_INCREMENTAL)
 
     @model_validator(mode="after")
     def _require_one_state(self) -> IcebergSource:
         if sum(given is not None for given in (self.snapshot, self.ref, self.as_of)) > 1:
             raise ValueError("give one of snapshot, ref and as_of")
+        _check_newest(self)
         return self
+
+    @property
+    def names_a_state(self) -> bool:
+        """Whether it may be another than the newest state that is read."""
+        return any(given is not None for given in (self.snapshot, self.ref, self.as_of))
 
     def describe(self, quote: Callable[[str], str] = str) -> str:
         """The source for people, each name as ``quote`` writes it."""
@@ -222,6 +247,8 @@ class DbtSource(_TableSource):
         "source('crm', 'orders')"
     )
     connection: Name | None = Field(None, description="where the relation is read; without it, platform.dbt.connection")
+
+    incremental: ClassVar[None] = None
 
     @property
     def reference(self) -> DbtName:

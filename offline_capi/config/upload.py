@@ -11,6 +11,7 @@ from offline_capi.config.airflow import AirflowSettings
 from offline_capi.config.fields import check_bound
 from offline_capi.config.mapping import MappingSpec
 from offline_capi.config.run_texts import TAG_NAMES, find_template_problem
+from offline_capi.config.schedule import ScheduleSettings
 from offline_capi.config.source import SourceSettings
 from offline_capi.config.types import (
     Digest,
@@ -20,7 +21,6 @@ from offline_capi.config.types import (
     Node,
     Profile,
     Scalar,
-    Schedule,
     Share,
     as_filled_list,
     expand_text,
@@ -251,8 +251,10 @@ class Upload(MappingSpec):
     name: str = Field("", description="taken from the file's name")
     description: str = ""
     source: SourceSettings
-    schedule: Schedule | None = Field(
-        None, description="cron, in the window's zone; none: by hand only; without it, that of platform.airflow"
+    schedule: ScheduleSettings | None = Field(
+        None,
+        description="cron, in the window's zone; none: by hand only; {after: …}: once data is there; without it, that "
+        "of platform.airflow",
     )
     airflow: AirflowSettings = AirflowSettings()
     limits: LossLimits = LossLimits()
@@ -275,3 +277,14 @@ class Upload(MappingSpec):
     )
     max_age: Duration | None = Field(None, description="narrower than Meta's window, never wider")
     tests: tuple[UploadTest, ...] = Field((), description="rows and what they have to become: `offline-capi test`")
+
+    @property
+    def keeps_events_in_their_day(self) -> bool:
+        """Whether the day of an event is always the day of the window in which its row is read."""
+        if self.source.keeps_row_numbers and self.source.selects_rows_itself:
+            return False  # the file's date places the rows
+        time = self.event.time
+        if time is None:
+            return True
+        same_column = time.column is not None and time.column == self.window.column
+        return same_column and time.timezone in (None, self.window.timezone)

@@ -47,11 +47,12 @@ def _judge_rows(index: int, one: Expectation, tally: Tally) -> Iterator[GateFind
 
 def _judge_row_count(index: int, one: Expectation, bounds: RowCount, tally: Tally) -> Iterator[GateFinding]:
     low, high = bounds.at_least or 0, bounds.at_most
-    if low <= tally.read and (high is None or tally.read <= high):
+    read = tally.punctual
+    if low <= read and (high is None or read <= high):
         return
-    wanted = f"at least {low:,}" if tally.read < low else f"at most {high:,}"
-    sentence = f"expect {one.label}: {tally.read:,} rows were read; expect[{index}] wants {wanted}"
-    yield GateFinding(f"expect {one.label}", one.action, tally.read, None, sentence)
+    wanted = f"at least {low:,}" if read < low else f"at most {high:,}"
+    sentence = f"expect {one.label}: {read:,} rows were read; expect[{index}] wants {wanted}"
+    yield GateFinding(f"expect {one.label}", one.action, read, None, sentence)
 
 
 def _judge_freshness(index: int, one: Expectation, tally: Tally, window: Window) -> Iterator[GateFinding]:

@@ -174,16 +174,28 @@ class Figure(NamedTuple):
 
 
 def _make_rows_figure() -> Figure:
-    return Figure("volume", "rows read", lambda tally: tally.read, lambda tally, client: tally.read_of[client])
+    """Rows that came late are of other days."""
+    return Figure(
+        "volume",
+        "rows read",
+        lambda tally: tally.punctual,
+        lambda tally, client: tally.read_of[client] - tally.late_of[client],
+    )
 
 
 def _make_value_figure(currency: str) -> Figure:
     return Figure(
         f"value {currency}",
         currency,
-        lambda tally: tally.value.get(currency, 0.0),
-        lambda tally, client: tally.value_of.get((client, currency)),
+        lambda tally: _take_late(tally, tally.value.get(currency, 0.0), currency),
+        lambda tally, client: _take_late(tally, tally.value_of.get((client, currency)), currency, client),
     )
+
+
+def _take_late(tally: Tally, value: Any, currency: str, client: str | None = None) -> Any:
+    """The value without that of rows that came late."""
+    late = [amount for key, amount in tally.late_value_of.items() if key[1] == currency and client in (None, key[0])]
+    return value - sum(late) if late and value is not None else value
 
 
 def _compare(
@@ -277,9 +289,11 @@ def _check_rows(
     """
     if gate.action == "off" or tally.absent:
         return
-    if not (tally.read or tally.filtered):
-        if not _is_quiet(window, days, _select_similar(window, days), lambda one: one.read + one.filtered, None):
-            yield _empty(gate, [day.tally.read for day in _select_similar(window, days)], _select_similar(window, days))
+    if not (tally.punctual or tally.filtered):
+        if not _is_quiet(window, days, _select_similar(window, days), lambda one: one.punctual + one.filtered, None):
+            yield _empty(
+                gate, [day.tally.punctual for day in _select_similar(window, days)], _select_similar(window, days)
+            )
         return
     for client, its_days in own.items():
         is_usual = _compute_usual_rows(client, its_days) >= MIN_ROWS_OF_CLIENT

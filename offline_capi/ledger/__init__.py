@@ -11,6 +11,7 @@ from offline_capi.ledger.days import build_calendar, list_past_runs, record_anno
 from offline_capi.ledger.event_states import LookupResult
 from offline_capi.ledger.journal import Claim, Journal
 from offline_capi.ledger.ledger import Ledger
+from offline_capi.ledger.marks import advance_mark, begin_mark, load_mark
 from offline_capi.ledger.queries import UnconfirmedRequest, count_traffic, find_last_accepted, find_purge_date
 from offline_capi.ledger.read_back import SentByRun, list_sent_by_runs, load_read_back, save_read_back
 from offline_capi.ledger.rehearsal import Rehearsal
@@ -31,6 +32,8 @@ __all__ = [
     "RunRecord",
     "SentByRun",
     "UnconfirmedRequest",
+    "advance_mark",
+    "begin_mark",
     "build_calendar",
     "count_traffic",
     "ddl",
@@ -39,6 +42,7 @@ __all__ = [
     "list_audit_entries",
     "list_past_runs",
     "list_sent_by_runs",
+    "load_mark",
     "load_read_back",
     "load_shapes",
     "record_announced_losses",

@@ -48,11 +48,10 @@ def build_calendar(
     found = []
     for window in wanted:
         day = window.since.date()
-        overlapping = [one for one in runs if _do_overlap(one.covered or one.window, window)]
         found.append(
             judge_day(
                 window,
-                overlapping,
+                [one for one in runs if one.concerns(window)],
                 now=now,
                 closes_at=window.until + max_age,
                 told=day in announced,
@@ -76,7 +75,9 @@ def list_past_runs(database: Database, upload: str, now: datetime) -> list[PastR
     chosen = (run.c.upload == upload) & run.c.trigger.not_in(_NO_RUNS)
     columns = (run.c.id, run.c.since, run.c.until, run.c.zone, run.c.started_at, run.c.ended_at, run.c.status)
     rows = database.read(
-        sa.select(*columns, run.c.covered_since, run.c.debts).where(chosen).order_by(run.c.started_at, run.c.id)
+        sa.select(*columns, run.c.covered_since, run.c.debts, run.c.table_read)
+        .where(chosen)
+        .order_by(run.c.started_at, run.c.id)
     )
     running = {row.id for row in rows if row.ended_at is None}
     senders = _load_senders(database, running) if running else {}
@@ -130,6 +131,7 @@ def _make_past_run(row: Any, senders: Collection[Any], now: datetime) -> PastRun
         debts=tuple(map(Debt.from_json, json.loads(row.debts))) if row.debts is not None else None,
         status=row.status,
         alive=row.ended_at is None and _is_alive(started_at, senders, now),
+        reads_late=covered is not None and row.table_read is not None,
     )
 
 
@@ -139,7 +141,3 @@ def _is_alive(started_at: datetime, senders: Collection[Any], now: datetime) -> 
     alive = [Process(one.host, one.pid, one.pid_started).is_alive(one.lease_until, moment) for one in senders]
     died = any(one.lease_until != LEASE_CLOSED and not lives for one, lives in zip(senders, alive, strict=True))
     return any(alive) or (not died and now - started_at < STARTING_GRACE)
-
-
-def _do_overlap(one: Window, other: Window) -> bool:
-    return one.since < other.until and other.since < one.until

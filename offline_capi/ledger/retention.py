@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from offline_capi.ledger.database import Database
-from offline_capi.ledger.schema.tables import audit, read_back, request, run, run_part, source_shape
+from offline_capi.ledger.schema.tables import audit, read_back, request, run, run_part, source_mark, source_shape
 
 __all__ = ["purge_audit", "purge_read_back", "purge_runs"]
 
@@ -33,8 +33,8 @@ def purge_runs(database: Database, before: datetime, *, dry_run: bool = False) -
         connection.execute(sa.delete(run_part).where(run_part.c.run_id.in_(sa.select(run.c.id).where(old))))
         connection.execute(sa.update(run).where(old & needed).values(report=None))
         deleted = connection.execute(sa.delete(run).where(old & ~needed)).rowcount
-        still_runs = source_shape.c.upload.in_(sa.select(run.c.upload))
-        connection.execute(sa.delete(source_shape).where(~still_runs))
+        for known in (source_shape, source_mark):
+            connection.execute(sa.delete(known).where(known.c.upload.not_in(sa.select(run.c.upload))))
         return int(stripped or 0) + deleted
 
 

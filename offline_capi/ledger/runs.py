@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from offline_capi.errors import UsageError
 from offline_capi.ledger.database import Database
 from offline_capi.ledger.schema.tables import RequestState, request, run, run_part
-from offline_capi.model import Debt, Tally, Window
+from offline_capi.model import Debt, TableRead, Tally, Window
 
 __all__ = ["FailedRequest", "RunRecord", "RunStore"]
 
@@ -31,6 +31,7 @@ class RunRecord:
     A ``failed`` run may have a report too: it says with which error it failed. ``trigger`` is ``plan`` for a dry run
     and ``test`` for a run with a test event code; neither settles a day or counts for a gate. ``covered`` is the range
     of source time that it read for all clients, its look-back included; None for a replay or a run of some clients.
+    ``table_read`` says what else it read, of a table in a data lake.
     """
 
     id: str
@@ -42,6 +43,7 @@ class RunRecord:
     status: str
     report: dict[str, Any] | None
     covered: Window | None = None
+    table_read: TableRead | None = None
 
     @property
     def balance(self) -> str:
@@ -64,6 +66,7 @@ class RunRecord:
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
             "status": self.status,
             "report": self.report,
+            **({"table_read": self.table_read.to_json()} if self.table_read else {}),
         }
 
 
@@ -164,6 +167,10 @@ class RunStore:
             raise UsageError("the ledger has no run yet")
         return found[0]
 
+    def save_table_read(self, run_id: str, read: TableRead) -> None:
+        """Note from which state of its table to which a run reads; a repeated task replaces it."""
+        self._database.write(sa.update(run).where(run.c.id == run_id).values(table_read=json.dumps(read.to_json())))
+
     def save_part(self, run_id: str, part: str, tally: Tally) -> None:
         """Keep what one task of a run counted; a repeated task replaces what it counted before."""
         with self._database.begin_write() as connection:
@@ -258,4 +265,5 @@ def _read_record(row: Any) -> RunRecord:
         status=row.status,
         report=json.loads(row.report) if row.report else None,
         covered=Window(covered_since, window.until) if covered_since else None,
+        table_read=TableRead.from_json(json.loads(row.table_read)) if row.table_read else None,
     )

@@ -37,6 +37,7 @@ from offline_capi.model.rows import (
     WantedRows,
 )
 from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
+from offline_capi.model.table_states import SourceMark, TableChanges, TableRead, TableState
 from offline_capi.model.tally import (
     TRAFFIC,
     AbsentFile,
@@ -87,7 +88,11 @@ __all__ = [
     "RowFault",
     "RowPlacement",
     "SentEvents",
+    "SourceMark",
     "SourceRows",
+    "TableChanges",
+    "TableRead",
+    "TableState",
     "Tally",
     "UploadDay",
     "ValueCell",

@@ -117,7 +117,7 @@ class PastRun:
 
     ``covered`` is the range of source time that it read for all clients, its look-back included; None for a replay or a
     run of some clients, which can leave debts and settle none. ``debts`` is None for a run without books: it failed,
-    was killed, or is ``alive``.
+    was killed, or is ``alive``. ``reads_late``: it read rows that came late besides, of days before those covered.
     """
 
     id: str
@@ -127,11 +127,23 @@ class PastRun:
     debts: tuple[Debt, ...] | None
     status: str
     alive: bool
+    reads_late: bool = False
 
     @property
     def is_nightly(self) -> bool:
         """Whether it covers the last day that was over when it began: a backfill of older days is none."""
         return self.covered is not None and self.window.reaches_last_day(self.started_at)
+
+    def concerns(self, day: Window) -> bool:
+        """Whether it read rows of a day, all of them or late ones, or should have."""
+        reach = self.covered or self.window
+        return (reach.since < day.until and day.since < reach.until) or self.speaks_of_late_rows(day)
+
+    def speaks_of_late_rows(self, day: Window) -> bool:
+        """Whether its books say what became of the late rows of a day that it did not read as a whole."""
+        return (
+            self.reads_late and self.debts is not None and self.covered is not None and day.until <= self.covered.since
+        )
 
     def list_debts_for(self, day: Window) -> tuple[Debt, ...]:
         """What it left for a day that it read."""
@@ -140,7 +152,8 @@ class PastRun:
             if not self.alive and self.status == "running":
                 reason = DayReason.RUN_KILLED
             return (Debt(day.since.date(), reason, None, 0),)
-        return tuple(debt for debt in self.debts if debt.day in (None, day.since.date()))
+        days = (day.since.date(),) if self.speaks_of_late_rows(day) else (None, day.since.date())
+        return tuple(debt for debt in self.debts if debt.day in days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +314,12 @@ class _Spans:
         self._spans = [_Span(day.since, day.until)]
 
     def enter(self, run: PastRun) -> None:
+        if run.speaks_of_late_rows(self._day):
+            # It read what the last of these read, and more: the mark does not move from what is owed.
+            for span in self._spans:
+                others = [one for one in span.speakers if not one.speaks_of_late_rows(self._day)]
+                span.speakers = [*others, run]
+            return
         window = run.covered or run.window
         for end in (window.since, window.until):
             self._cut(end)

@@ -11,6 +11,8 @@ from offline_capi.model.fates import Reason
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from offline_capi.model.window import Window
+
 __all__ = [
     "LIST_SEPARATOR",
     "DroppedValues",
@@ -33,6 +35,7 @@ class SourceRows:
     ``origin`` names the file or query; ``first_row`` is the number of the first row in it, counted from 1 without a
     header line. ``faults`` marks lines that could not be split into columns: they are rows of nulls here. ``width`` is
     how many columns the source has, those included that nobody asked for; 0 where each row has its own, as in JSON.
+    ``window`` selects rows where that is not the run's own.
     """
 
     batch: pa.RecordBatch
@@ -40,6 +43,7 @@ class SourceRows:
     first_row: int
     faults: tuple[RowFault, ...] = ()
     width: int = 0
+    window: Window | None = None
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)

@@ -160,6 +160,19 @@ class Tally:
     #: What the checks of ``expect`` count, by label and client ("" for nobody's): see ``ExpectationCount``.
     expected: Counter[tuple[str, str]] = field(default_factory=Counter)
     sent_cells: dict[ValueCell, tuple[int, float]] = field(default_factory=dict)
+    #: Rows of days before those of the window, which came late, by client ("" for nobody's), and what they are worth by
+    #: client and currency: they are among the others, and no measure of a day.
+    late_of: Counter[str] = field(default_factory=Counter)
+    late_value_of: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    @property
+    def late_rows(self) -> int:
+        return self.late_of.total()
+
+    @property
+    def punctual(self) -> int:
+        """Rows read that are no late ones."""
+        return self.read - self.late_rows
 
     def add_sent(self, cell: ValueCell, events: int, value: float) -> None:
         """Count events of a cell, in addition to those counted before."""
@@ -211,6 +224,11 @@ class Tally:
             {key: self.keys_of.get(key, 0) + other.keys_of.get(key, 0) for key in (*self.keys_of, *other.keys_of)},
             self.expected + other.expected,
             _add_cells(self.sent_cells, other.sent_cells),
+            self.late_of + other.late_of,
+            {
+                key: self.late_value_of.get(key, 0.0) + other.late_value_of.get(key, 0.0)
+                for key in sorted({*self.late_value_of, *other.late_value_of})
+            },
         )
 
     @property
@@ -326,6 +344,8 @@ class Tally:
                 [*cell[:3], cell.day.isoformat(), events, round(value, 2)]
                 for cell, (events, value) in sorted(self.sent_cells.items())
             ],
+            "late_of": dict(sorted(self.late_of.items())),
+            "late_value_of": [[*key, round(amount, 2)] for key, amount in sorted(self.late_value_of.items())],
         }
 
     @classmethod
@@ -370,6 +390,8 @@ class Tally:
                 ValueCell(client, name, currency, date.fromisoformat(day)): (events, value)
                 for client, name, currency, day, events, value in data.get("sent_cells", ())
             },
+            late_of=Counter(data.get("late_of", {})),
+            late_value_of={(client, currency): amount for client, currency, amount in data.get("late_value_of", ())},
         )
 
     @classmethod

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from offline_capi.errors import UsageError
-from offline_capi.ledger import RunRecord, record_announced_losses
+from offline_capi.ledger import RunRecord, advance_mark, record_announced_losses
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import Fate, Window, list_debts
 from offline_capi.pipeline.context import RunContext, Services
-from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly, keeps_events_in_their_day
-from offline_capi.report import RunReport, days_to_judge, make_failure_report, make_report
+from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly
+from offline_capi.report import RunReport, Status, days_to_judge, make_failure_report, make_report
 from offline_capi.runtime.bugs import as_internal
 from offline_capi.runtime.telemetry import count_run
 
@@ -48,10 +48,14 @@ def close_run(run: RunContext) -> RunReport:
         environment=services.deployment.environment,
         ledger=services.ledger.place,
         new_ledger=len(services.ledger.runs.list_newest(2)) == 1,
+        table_read=record.table_read,
     )
-    debts = list_debts(tally, by_event_day=keeps_events_in_their_day(upload))
+    debts = list_debts(tally, by_event_day=upload.keeps_events_in_their_day)
     services.ledger.runs.finish(record.id, status=report.status.value, report=report.to_json(), now=ended, debts=debts)
     record_announced_losses(services.ledger, upload.name, closed, run_id=record.id, now=ended)
+    if record.table_read is not None and nightly:
+        complete = report.status is Status.COMPLETE and not debts
+        advance_mark(services.ledger, upload.name, record.table_read, complete=complete, run_id=record.id, now=ended)
     if record.report is None:  # books that a scheduler closes again were counted when they were closed first
         events: Counter[tuple[str, str]] = Counter()
         for count, rows in tally.fates.items():

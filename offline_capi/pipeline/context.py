@@ -15,7 +15,7 @@ from offline_capi.delivery import ClockWitness, Rates
 from offline_capi.guards.drift import DriftWatch
 from offline_capi.guards.quotas import Quotas
 from offline_capi.ledger import Ledger
-from offline_capi.model import Tally, WantedRows, Window
+from offline_capi.model import TableChanges, Tally, WantedRows, Window
 from offline_capi.pipeline.joining import JoinedPieces
 from offline_capi.pipeline.open_days import EarlierRuns, find_covered_window
 from offline_capi.pipeline.pieces import MapPieces
@@ -70,7 +70,8 @@ class RunContext:
     ``clients`` and ``only`` narrow a run to some clients, or to the rows of a replay. ``force_gates`` lets a run pass
     that a gate would stop. ``quotas`` is what is left of each client's limit; runs of one call may share it.
     ``run_id`` stays empty for a plan, which the ledger does not record. ``map_pieces`` is the engine, where it is not
-    the upload's own; ``stages.open_books`` sets what follows it. ``pieces`` are there where the engine maps pieces.
+    the upload's own; ``stages.open_books`` sets what follows it. ``pieces`` are there where the engine maps pieces,
+    ``changes`` where the run reads rows that came late into a table besides its window.
     """
 
     upload: Upload
@@ -91,6 +92,7 @@ class RunContext:
     drift: DriftWatch = field(init=False)
     past: EarlierRuns = field(init=False)
     pieces: JoinedPieces | None = field(default=None, init=False)
+    changes: TableChanges | None = field(default=None, init=False)
 
     def __post_init__(self, shared_quotas: Quotas | None) -> None:
         self.quotas = shared_quotas or Quotas(self.services.deployment.recipients)

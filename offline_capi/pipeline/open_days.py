@@ -41,7 +41,6 @@ __all__ = [
     "find_newly_closed_days",
     "is_nightly",
     "judge_days",
-    "keeps_events_in_their_day",
     "list_days",
     "read_calendar",
     "read_earlier_runs",
@@ -64,17 +63,6 @@ def find_covered_window(upload: Upload, window: Window, trigger: str, *, narrowe
     if narrowed or trigger in _SETTLES_NOTHING:
         return None
     return window.extend_back(upload.window.lookback)
-
-
-def keeps_events_in_their_day(upload: Upload) -> bool:
-    """Whether the day of an event is always the day of the window in which its row is read."""
-    if upload.source.keeps_row_numbers and upload.source.selects_rows_itself:
-        return False  # the file's date places the rows
-    time = upload.event.time
-    if time is None:
-        return True
-    same_column = time.column is not None and time.column == upload.window.column
-    return same_column and time.timezone in (None, upload.window.timezone)
 
 
 def find_max_age(upload: Upload, deployment: Deployment) -> timedelta:
@@ -154,7 +142,7 @@ def judge_days(
     return [
         judge_day(
             window,
-            [one for one in runs if _do_overlap(one.covered or one.window, window)],
+            [one for one in runs if one.concerns(window)],
             now=now,
             closes_at=window.until + max_age,
             told=False,
@@ -166,8 +154,10 @@ def judge_days(
 
 
 def _find_first_covered_day(runs: Sequence[PastRun], zone: str) -> date | None:
-    """The oldest day that any run read."""
-    return min(((one.covered or one.window).since.astimezone(ZoneInfo(zone)).date() for one in runs), default=None)
+    """The oldest day that any run read, or left late rows of."""
+    days = [(one.covered or one.window).since.astimezone(ZoneInfo(zone)).date() for one in runs]
+    days += [debt.day for one in runs if one.reads_late for debt in one.debts or () if debt.day]
+    return min(days, default=None)
 
 
 def find_due_days(
@@ -241,20 +231,23 @@ def read_earlier_runs(
     *,
     trigger: str,
     run_id: str | None = None,
+    late_since: datetime | None = None,
 ) -> EarlierRuns:
     """The losses that earlier runs reported, and the events that runs over the same rows owe.
 
     A lost row fails one run: a later run that reads it again counts it as known. A second run of the same window is no
-    later run, so that repeating a failed run does not make it succeed; a settling run is one.
+    later run, so that repeating a failed run does not make it succeed; a settling run is one. ``late_since`` is for a
+    run that reads late rows: the first moment of those that it reads.
     """
     if trigger in _SETTLES_NOTHING - {"plan"}:
         return EarlierRuns(KnownLosses(()), OwedEvents(()))
     reach = covered or window.extend_back(upload.window.lookback)
     earlier = [one for one in list_past_runs(ledger, upload.name, now) if one.id != run_id]
-    earlier = [one for one in earlier if _do_overlap(one.covered or one.window, reach)]
-    told = [one for one in earlier if trigger == "settle" or one.window.until < window.until]
+    same = [one for one in earlier if _do_overlap(one.covered or one.window, reach) or (late_since and one.reads_late)]
+    told = [one for one in same if trigger == "settle" or one.window.until < window.until]
     known = KnownLosses(_read_reported_losses(told[-RUNS_LOOKED_AT:], stage))
-    owed = OwedEvents(_find_owed_events(upload, reach, earlier, stage) if covered else ())
+    owing = [one for one in earlier if _do_overlap(one.covered or one.window, reach) or one.reads_late]
+    owed = OwedEvents(_find_owed_events(upload, reach, owing, stage, late_since) if covered else ())
     return EarlierRuns(known, owed)
 
 
@@ -266,36 +259,48 @@ def _read_reported_losses(runs: list[PastRun], stage: Stage) -> Iterator[tuple[A
                 yield table, day
 
 
-def _find_owed_events(upload: Upload, reach: Window, earlier: list[PastRun], stage: Stage) -> Iterator[Any]:
+def _find_owed_events(
+    upload: Upload, reach: Window, earlier: list[PastRun], stage: Stage, late_since: datetime | None
+) -> Iterator[Any]:
     """Deferred and unconfirmed events of the runs that cover a part of ``reach``, if this run has to read them again.
 
     That is so if all that the earlier run covered is read again, or if each event stays in its day; a newer run over
-    the day has then reported which of them left the source.
+    the day has then reported which of them left the source. Of late rows the newest run that read any speaks: they are
+    read again with their day, or by a run that reads late rows itself, from ``late_since`` on.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     covered_later: list[Window] = []
+    late_later = False
     for one in reversed(earlier):
         span = one.covered or one.window
-        if one.debts and not any(_contains(newer, span) for newer in covered_later):
+        read_whole = _contains(reach, span)
+        told_whole = any(_contains(newer, span) for newer in covered_later)
+        if one.debts and (one.reads_late or not told_whole):
             table = stage.read_undelivered(one.id)
             if table is not None:
                 owed = pc.and_(
                     pc.is_in(table["fate"], pa.array([Fate.DEFERRED.value, Fate.UNCONFIRMED.value])),
                     pc.fill_null(pc.not_equal(table["reason"], Reason.UNSETTLED.value), True),
                 )
-                if keeps_events_in_their_day(upload):
+                if upload.keeps_events_in_their_day:
                     told = [day for newer in covered_later for day in _list_whole_days(newer)]
                     owed = pc.and_(owed, pc.invert(pc.is_in(table["day"], pa.array(told, pa.date32()))))
-                    if not _contains(reach, span):
-                        inside = pa.array(list(_list_whole_days(reach)), pa.date32())
-                        owed = pc.and_(owed, pc.is_in(table["day"], inside))
-                elif not _contains(reach, span):
+                    inside = pc.is_in(table["day"], pa.array(list(_list_whole_days(reach)), pa.date32()))
+                    late = pc.less(table["day"], pa.scalar(span.since.date(), pa.date32()))
+                    late_again = pc.and_(inside, not (one.reads_late and late_later))
+                    if one.reads_late and not late_later and late_since is not None:
+                        whole = pc.greater(table["day"], pa.scalar(late_since.date(), pa.date32()))
+                        late_again = pc.or_(inside, whole)
+                    own_again = True if read_whole and not told_whole else inside
+                    owed = pc.and_(owed, pc.if_else(late, late_again, own_again))
+                elif not read_whole:
                     continue
                 yield table.filter(owed)
         if one.covered is not None and one.debts is not None:
             covered_later.append(span)
+            late_later = late_later or one.reads_late
 
 
 def _list_whole_days(window: Window) -> Iterator[date]:

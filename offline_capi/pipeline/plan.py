@@ -70,6 +70,7 @@ def plan_upload(
         environment=services.deployment.environment,
         ledger=services.ledger.place,
         new_ledger=not services.ledger.runs.list_newest(1),
+        table_read=run.changes.read if run.changes else None,
     )
 
 

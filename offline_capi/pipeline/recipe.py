@@ -85,8 +85,10 @@ class Recipe:
         }
 
     def map_batch(self, rows: SourceRows, firsts: FirstRows | None = None) -> MappedRows:
-        """All rows of the window, readable. ``firsts``: what ``first_of`` and ``unique`` saw in earlier batches."""
-        return map_rows(rows, self.upload, self.window, lookups=self.lookups, firsts=firsts, until=self.until)
+        """All rows that are meant, readable. ``firsts``: what ``first_of`` and ``unique`` saw in earlier batches."""
+        return map_rows(
+            rows, self.upload, rows.window or self.window, lookups=self.lookups, firsts=firsts, until=self.until
+        )
 
     def hash_batch(
         self,

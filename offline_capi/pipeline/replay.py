@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from offline_capi.errors import UsageError
+from offline_capi.model import Window
 from offline_capi.pipeline.context import OnProgress, Services, ignore_progress
+from offline_capi.pipeline.open_days import find_max_age
 from offline_capi.pipeline.run import run_upload
 from offline_capi.report import RunReport
 
@@ -33,4 +35,8 @@ def replay_run(
         raise UsageError(f"run {run_id} left nothing to replay; events that did not arrive need --undelivered")
     if undelivered:
         services.ledger.journal.forget(services.stage.find_rejected_keys(run_id), rejected=True)
-    return run_upload(upload, past.window, services, trigger="replay", only=wanted, on_progress=on_progress)
+    window = past.window
+    if upload.source.incremental is not None and past.table_read is not None:  # late rows of days before its window
+        oldest = services.clock() - find_max_age(upload, services.deployment)
+        window = Window(min(oldest.astimezone(window.since.tzinfo), window.since), window.until)
+    return run_upload(upload, window, services, trigger="replay", only=wanted, on_progress=on_progress)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from offline_capi.identity import HashCache
 from offline_capi.ledger import RunRecord, list_sent_by_runs
 from offline_capi.ledger.schema.tables import request
 from offline_capi.mapping import FirstRows
+from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.model import HashedRows, Window
 from offline_capi.model.recipients import get_client_name
 from offline_capi.pipeline.context import Services
@@ -62,7 +63,8 @@ class UnreadSource:
 def past_reads(runs: Iterable[RunRecord], services: Services) -> tuple[list[PastRead], list[UnreadSource]]:
     """The windows that these runs read, none within another; and those whose upload is configured no more.
 
-    A file without a date in its path is read whole for any window, so that all windows of it become one.
+    A file without a date in its path is read whole for any window, so that all windows of it become one. Of a table
+    that is read with its late rows, it begins where the oldest event can be that any of these runs sent.
     """
     windows: dict[str, list[Window]] = {}
     for run in runs:
@@ -74,7 +76,9 @@ def past_reads(runs: Iterable[RunRecord], services: Services) -> tuple[list[Past
             whole = _around(theirs)
             unread.append(UnreadSource(name, str(whole), "the upload is configured no more"))
         elif not upload.source.selects_rows_itself:
-            found.append(PastRead(upload, _around(theirs)))
+            whole = _around(theirs)
+            late = MAX_PHYSICAL_STORE_AGE if upload.source.incremental else timedelta()
+            found.append(PastRead(upload, whole.extend_back(late)))
         else:
             found += [PastRead(upload, window) for window in _outermost(theirs)]
     return found, unread

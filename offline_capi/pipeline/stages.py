@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, date
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from offline_capi.clients import (
     StatusBook,
@@ -33,7 +34,7 @@ from offline_capi.guards.expectations import judge_expectations
 from offline_capi.guards.frequent_values import FrequentValues, group_junk_by_client
 from offline_capi.guards.quality_gates import can_stop, force_findings, judge_gates, list_trailing_days
 from offline_capi.identity import HashCache, inspect_identity
-from offline_capi.ledger import Journal, Rehearsal, load_shapes, save_shapes
+from offline_capi.ledger import Journal, Rehearsal, begin_mark, load_mark, load_shapes, save_shapes
 from offline_capi.mapping import (
     FirstRows,
     LookupTable,
@@ -42,10 +43,21 @@ from offline_capi.mapping import (
     list_table_columns,
     read_table,
 )
-from offline_capi.model import BuiltEvents, EventBatch, Fate, GateFinding, Outcome, Reason, Request, SourceRows, Window
+from offline_capi.model import (
+    BuiltEvents,
+    EventBatch,
+    Fate,
+    GateFinding,
+    Outcome,
+    Reason,
+    Request,
+    SourceRows,
+    TableChanges,
+    Window,
+)
 from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.joining import JoinedPieces, prepare_pieces
-from offline_capi.pipeline.open_days import read_earlier_runs
+from offline_capi.pipeline.open_days import find_max_age, read_earlier_runs
 from offline_capi.pipeline.pieces import PIECE_ROWS, MapPieces
 from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
@@ -100,21 +112,27 @@ def open_books(run: RunContext, *, keep_pieces: bool = False) -> Iterator[None]:
     well.
     """
     services = run.services
+    run.changes = _find_changes(run)
     run.recipe = _make_recipe(run)
     run.past = read_earlier_runs(
         run.upload, run.window, run.covered, services.ledger, services.stage, services.clock(),
-        trigger=run.trigger, run_id=run.run_id or None,
+        trigger=run.trigger, run_id=run.run_id or None, late_since=run.changes.oldest if run.changes else None,
     )  # fmt: skip
     known = {} if run.only is not None else load_shapes(services.ledger, run.upload.name)
     run.drift = DriftWatch(
         run.upload, services.deployment.clients, known, run_id=run.run_id or None,
         force=run.force_gates, active=run.only is None,
     )  # fmt: skip
-    access = make_source_access(run.upload, services.deployment, services.secrets)
+    access = make_source_access(run.upload, services.deployment, services.secrets, run.changes)
     source = open_source(run.upload.source, access)
     absent = source.find_absent_files(run.window)
     open_with = partial(
-        Books, run.on_progress, narrowed=run.is_narrowed, absent=absent, known_since=run.past.known.find
+        Books,
+        run.on_progress,
+        narrowed=run.is_narrowed,
+        absent=absent,
+        known_since=run.past.known.find,
+        late_before=_find_first_day(run),
     )
     with ExitStack() as stack:
         engine = choose_engine(run)
@@ -126,7 +144,32 @@ def open_books(run: RunContext, *, keep_pieces: bool = False) -> Iterator[None]:
             run.books = open_with(keep_rejects=rejects.write, keep_undelivered=rejects.write_undelivered)
         else:
             run.books = open_with()
+        run.tally.notices += run.changes.notices if run.changes else ()
         yield
+
+
+def _find_changes(run: RunContext) -> TableChanges | None:
+    """What a daily run reads of a table besides its window; ``None``: it reads its window alone.
+
+    A backfill or an older day that is settled reads none, and neither does a replay. Where the run may move the mark,
+    the ledger knows from here on up to where it reads.
+    """
+    upload, services, now = run.upload, run.services, run.services.clock()
+    if upload.source.incremental is None or run.trigger == "replay" or not run.window.reaches_last_day(now):
+        return None
+    oldest = (now - find_max_age(upload, services.deployment)).astimezone(ZoneInfo(upload.window.timezone))
+    source = open_source(upload.source, make_source_access(upload, services.deployment, services.secrets))
+    changes = source.find_changes(load_mark(services.ledger, upload.name), oldest)
+    if changes is not None and run.run_id and run.covered is not None:
+        services.ledger.runs.save_table_read(run.run_id, changes.read)
+        if changes.read.mark is None:
+            begin_mark(services.ledger, upload.name, changes.read, run_id=run.run_id, now=now)
+    return changes
+
+
+def _find_first_day(run: RunContext) -> date | None:
+    """The first day that the window holds, where the run also reads rows of days before it."""
+    return run.window.extend_back(run.upload.window.lookback).since.date() if run.changes else None
 
 
 def _make_recipe(run: RunContext) -> Recipe:
@@ -137,7 +180,7 @@ def _make_recipe(run: RunContext) -> Recipe:
         frequent: Mapping[str, Any] = {}
     else:
         shared, cache, firsts = FrequentValues(deployment.platform.frequent_value), HashCache(), FirstRows()
-        for rows in read_rows(upload, run.window, run.services):
+        for rows in read_rows(upload, run.window, run.services, changes=run.changes):
             mapped = recipe.map_batch(rows, firsts)
             shared.add(inspect_identity(mapped, **recipe.identity_settings, cache=cache), mapped.client)
         frequent = group_junk_by_client(shared.list_candidates())
@@ -168,7 +211,9 @@ def choose_engine(run: RunContext) -> MapPieces | None:
     return engine
 
 
-def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> SourceAccess:
+def make_source_access(
+    upload: Upload, deployment: Deployment, secrets: SecretResolver, changes: TableChanges | None = None
+) -> SourceAccess:
     """What the upload's source needs besides its settings; its look-up tables need the same, and have no window."""
     catalogs = deployment.platform.iceberg_catalogs
     return SourceAccess(
@@ -182,6 +227,7 @@ def make_source_access(upload: Upload, deployment: Deployment, secrets: SecretRe
         catalog_properties=lambda name: resolve_catalog(catalogs.get(name, {}), secrets, deployment.project),
         dbt=deployment.platform.dbt,
         placement=find_placement(upload),
+        changes=changes,
     )
 
 
@@ -203,13 +249,21 @@ def read_lookups(upload: Upload, window: Window, services: Services) -> dict[str
 
 
 def read_rows(
-    upload: Upload, window: Window, services: Services, *, prefetch: bool = True, every_column: bool = False
+    upload: Upload,
+    window: Window,
+    services: Services,
+    *,
+    prefetch: bool = True,
+    every_column: bool = False,
+    changes: TableChanges | None = None,
 ) -> Iterator[SourceRows]:
     """The source's rows for the window and its look-back; with ``prefetch``, the next batch is read meanwhile.
 
+    ``changes`` adds the rows of a table that came late.
+
     Only the columns that the upload names, unless ``every_column`` is asked for.
     """
-    access = make_source_access(upload, services.deployment, services.secrets)
+    access = make_source_access(upload, services.deployment, services.secrets, changes)
     batches = open_source(upload.source, access).read(
         window.extend_back(upload.window.lookback),
         columns=None if every_column else list_columns_needed(upload),
@@ -245,7 +299,7 @@ def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
     ``expect: unique`` need all rows in one order.
     """
     cache, firsts, clock = HashCache(), FirstRows(), run.services.clock
-    batches = iter(read_rows(run.upload, run.window, run.services))
+    batches = iter(read_rows(run.upload, run.window, run.services, changes=run.changes))
     in_order = any(one.first_of for one in run.upload.filter) or any(one.unique for one in run.upload.expect)
     processes = 0 if in_order else count_processes(run.upload.engine.processes)
     for number, rows in enumerate(batches, start=1):
@@ -309,7 +363,7 @@ def judge_before_sending(run: RunContext) -> None:
     if run.only is not None:
         run.tally.gates = ()
     elif can_stop(run.upload.gates, run.upload.expect):
-        survey = Books(narrowed=run.is_narrowed, absent=run.tally.absent)
+        survey = Books(narrowed=run.is_narrowed, absent=run.tally.absent, late_before=_find_first_day(run))
         deque(count_preparation(prepare_batches(run), survey), maxlen=0)
         run.tally.gates = judge_run(run, survey)
 

@@ -128,7 +128,7 @@ def reconcile(run_id: str, upload: Upload, services: Services) -> RunReport:
     run = RunContext(upload, record.window, services, record.trigger, run_id=run_id)
     past = read_earlier_runs(  # what is owed was ticked off when it was read
         upload, record.window, None, services.ledger, services.stage, services.clock(),
-        trigger=record.trigger, run_id=run_id,
+        trigger=record.trigger, run_id=run_id, late_since=record.started_at if record.table_read else None,
     )  # fmt: skip
     with services.stage.write_rejects(run_id) as rejects:
         run.books = Books(keep_undelivered=rejects.write_undelivered, known_since=past.known.find)

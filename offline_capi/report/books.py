@@ -67,7 +67,7 @@ class Books:
     ``on_entry`` hears of progress. ``keep_rejects`` gets every batch of invalid rows to store it, ``keep_undelivered``
     the events that did not arrive, with fate and reason; a column ``known_since`` beside them is what the function of
     that name says of them. ``narrowed`` marks books of a part of the rows only, and ``absent`` are the files that the
-    source lacked.
+    source lacked. Rows of days before ``late_before`` are counted as late.
     """
 
     def __init__(
@@ -79,9 +79,11 @@ class Books:
         narrowed: bool = False,
         absent: Sequence[AbsentFile] = (),
         known_since: KnownSince = _none_known,
+        late_before: date | None = None,
     ) -> None:
         self.tally = Tally(narrowed=narrowed, absent=tuple(absent))
         self._known_since = known_since
+        self._late_before = late_before
         self._strangers: set[str] = set()
         self._on_entry = on_entry
         self._keep_rejects = keep_rejects
@@ -119,7 +121,22 @@ class Books:
             whose = get_client_name(recipient), currency
             value[currency] = value.get(currency, 0.0) + amount
             value_of[whose] = value_of.get(whose, 0.0) + amount
+        if self._late_before is not None:
+            self._count_late(built, self._late_before)
         self._on_entry(self.tally)
+
+    def _count_late(self, built: BuiltEvents, before: date) -> None:
+        late_of, value_of = self.tally.late_of, self.tally.late_value_of
+        for client, day, rows in (
+            *_clients_and_days(built.events),
+            *((client, day, rows) for (client, day), rows in built.suppressed.items()),
+            *_groups(built.rejections.table, ["client", "day"]),
+        ):
+            if day is not None and day < before:
+                late_of[self._named(client) or ""] += rows
+        late = built.events.filter(pa.array(_days(built.events) < (before - EPOCH).days))
+        for client, currency, amount in _values(late):
+            value_of[client, currency] = value_of.get((client, currency), 0.0) + amount
 
     def enter_rejections(self, rejections: Rejections) -> None:
         if len(rejections):

@@ -21,6 +21,7 @@ from offline_capi.model import (
     GateFinding,
     Reason,
     ReasonText,
+    TableRead,
     Tally,
     Window,
     format_utc,
@@ -102,6 +103,7 @@ class RunReport:
 
     ``planned`` marks a plan: its "sent" are rows that *would* be sent. ``ledger`` is the URL of the ledger, without
     what may be secret, and ``new_ledger`` says that it knew of no run before. ``environment`` is that of the run.
+    ``table_read`` says what was read of a table besides the window.
     """
 
     run_id: str
@@ -117,6 +119,7 @@ class RunReport:
     ledger: str = ""
     new_ledger: bool = False
     environment: str = ""
+    table_read: TableRead | None = None
 
     def identity_lines(self) -> list[str]:
         """What is worth knowing of values that went out: how many came hashed, letters with two meanings, ids that a
@@ -188,7 +191,9 @@ class RunReport:
             raise UsageError(f'run {self.run_id} read no row of a configured client "{client}"')
         limits = LossLimits(max_invalid=1.0, max_expired=1.0, max_suppressed=1.0)
         status, problems = judge(tally, limits, excused=frozenset())
-        return replace(self, status=status, problems=problems, tally=tally, ledger="", new_ledger=False)
+        return replace(
+            self, status=status, problems=problems, tally=tally, ledger="", new_ledger=False, table_read=None
+        )
 
     def reasons(self) -> list[ReasonLine]:
         """Why rows were not sent, by harm: undelivered events before rows that became none, most rows first in each."""
@@ -258,6 +263,12 @@ class RunReport:
             told.append(f"no row was read; {self.tally.outside:,} rows of the source are of other days")
         return told
 
+    def table_line(self) -> str:
+        """``table read at version 14, with 3 files added since version 12: 40 late rows``; empty for other sources."""
+        late = self.tally.late_rows
+        counted = f": {late:,} late {'row' if late == 1 else 'rows'}" if late else ""
+        return f"{self.table_read.describe()}{counted}" if self.table_read else ""
+
     def filtered_line(self) -> str:
         """``40 rows left out by filter``: they are not among the rows read; empty where none was."""
         filtered = self.tally.filtered
@@ -286,6 +297,7 @@ class RunReport:
             "ended_at": self.ended_at.isoformat(),
             "status": self.status.value,
             "problems": list(self.problems),
+            **({"table_read": self.table_read.to_json()} if self.table_read else {}),
             "notices": [*self.notices(), *([_describe_new_ledger(self.ledger)] if self.new_ledger else [])],
             "ledger": self.ledger,
             "new_ledger": self.new_ledger,
@@ -321,6 +333,7 @@ class RunReport:
             ledger=data.get("ledger", ""),  # reports of earlier versions have neither
             new_ledger=data.get("new_ledger", False),
             environment=data.get("environment", ""),
+            table_read=TableRead.from_json(data["table_read"]) if data.get("table_read") else None,
         )
 
 
@@ -474,6 +487,7 @@ def make_report(
     ledger: str = "",
     new_ledger: bool = False,
     environment: str = "",
+    table_read: TableRead | None = None,
 ) -> RunReport:
     """Close the books of a run; raises ``BalanceError`` when they do not balance."""
     status, problems = judge(tally, limits, days=days)
@@ -491,6 +505,7 @@ def make_report(
         ledger,
         new_ledger,
         environment,
+        table_read,
     )
 
 

@@ -55,7 +55,7 @@ def _build_sections(report: RunReport) -> list[RenderableType]:
     profiles = [f"identity profile {report.profiles}"] if report.profiles else []
     ledger = [f"{'new ledger' if report.new_ledger else 'ledger'} {report.ledger}"] if report.ledger else []
     left_out = (f"{Fate.SUPPRESSED.words}: {FATE_TEXTS[Fate.SUPPRESSED]}",) * bool(report.tally.count(Fate.SUPPRESSED))
-    figures = (report.value_line(), report.freshness_line(), *left_out, report.filtered_line())
+    figures = (report.value_line(), report.freshness_line(), *left_out, report.filtered_line(), report.table_line())
     sections += [_Hanging(line, "dim") for line in figures if line]
     sections += [Padding.indent(line, 2) for line in _list_keys(report)]
     sections += [_Hanging(line, "dim") for line in (*profiles, *_describe_changed(report), *ledger)]

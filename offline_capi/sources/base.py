@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
 from offline_capi.config.platform import Dbt
 from offline_capi.config.source import DbtSource, DeltaSource, FileSource, IcebergSource, SourceSettings, SqlSource
-from offline_capi.model import AbsentFile, RowPlacement, SourceRows, Window
+from offline_capi.model import AbsentFile, RowPlacement, SourceMark, SourceRows, TableChanges, Window
 from offline_capi.sources.lineage import SourceColumn, SourceLineage
 
 __all__ = ["BATCH_ROWS", "FilePart", "Source", "SourceAccess", "open_source"]
@@ -43,6 +44,7 @@ class SourceAccess:
     ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them. ``dbt`` says where dbt's manifest
     is. ``placement`` says how rows are placed in time, so that a source may leave out what surely lies outside of a
     window; without it, all rows come.
+    ``changes`` is what ``find_changes`` found: the table is read in that state, with the rows that came late.
     """
 
     zone: str
@@ -53,6 +55,7 @@ class SourceAccess:
     catalog_properties: Callable[[str], Mapping[str, str]] = field(default=lambda _: {}, repr=False)
     dbt: Dbt = field(default_factory=Dbt)
     placement: RowPlacement | None = None
+    changes: TableChanges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,17 @@ class Source(Protocol):
         Row groups are put together to about ``rows``. All parts together are exactly what ``read`` yields. Raises
         ``SourceError`` where a part could only be read with what must not leave this process.
         """
+
+    def find_changes(self, mark: SourceMark | None, oldest: datetime) -> TableChanges | None:  # noqa: ARG002
+        """What came since the mark, of a source that is read by its states; ``None``: this one is not.
+
+        ``oldest`` is the first moment whose events Meta still takes, in the upload's zone.
+        """
+        return None
+
+    def was_written_since(self, moment: datetime) -> bool:  # noqa: ARG002
+        """Whether rows came into a table after a moment; always true of a source that does not know."""
+        return True
 
     def list_datasets(self) -> list[str]:
         """URIs of what is read, as Airflow names assets, for lineage; without user, password and options."""

@@ -82,6 +82,7 @@ CREATE TABLE run (
     report TEXT,
     covered_since VARCHAR(40),
     debts TEXT,
+    table_read TEXT,
     PRIMARY KEY (id)
 );
 
@@ -119,6 +120,14 @@ CREATE TABLE sender (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE source_mark (
+    upload VARCHAR(120) NOT NULL,
+    mark TEXT NOT NULL,
+    run_id VARCHAR(160) NOT NULL,
+    written_at VARCHAR(40) NOT NULL,
+    PRIMARY KEY (upload)
+);
+
 CREATE TABLE source_shape (
     upload VARCHAR(120) NOT NULL,
     client VARCHAR(120) NOT NULL,
@@ -144,4 +153,5 @@ CREATE INDEX run_upload ON run (upload, started_at);
 
 CREATE VIEW sent_requests AS SELECT request.id AS request_id, request.run_id AS run_id, run.upload AS upload, run.since AS since, run.until AS until, request.client AS client, request.pixel AS pixel, request.state AS state, request.events AS events, request.tries AS tries, request.code AS code, request.subcode AS subcode, request.trace_id AS trace_id, request.posted_at AS posted_at, request.answered_at AS answered_at FROM request LEFT JOIN run ON run.id = request.run_id WHERE request.tries > 0;
 
-INSERT INTO offline_capi_version (version_num) VALUES ('0010');
+INSERT INTO offline_capi_version (version_num) VALUES ('0011');
+

@@ -55,6 +55,10 @@ airflow:
   notify: {failure: {call: "tests.airflow_provider.told:keep", arguments: {name: red}}}
 """
 
+#: An upload that waits for its files.
+AWAITED = "awaited_purchases"
+WAITING = 'schedule: {after: {files: true}, until: "23:59", every: 1s}'
+
 #: A DAG of somebody's own.
 OWN_DAG = """
 from pathlib import Path
@@ -121,6 +125,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAirflo
         shutil.copytree(REPOSITORY / folder, place / folder)
     purchases = (DAGS / "uploads" / "store_purchases.yml").read_text(encoding="utf-8")
     (place / "dags" / "uploads" / "gated_purchases.yml").write_text(f"{purchases}\n{GATED}", encoding="utf-8")
+    awaited = purchases.replace('schedule: "30 4 * * *"', WAITING)
+    (place / "dags" / "uploads" / f"{AWAITED}.yml").write_text(awaited, encoding="utf-8")
     clients = place / "dags" / "clients.yml"
     clients.write_text(clients.read_text(encoding="utf-8").replace("platform:\n", WATCHED), encoding="utf-8")
     (place / "dags" / "own.py").write_text(OWN_DAG, encoding="utf-8")

@@ -80,7 +80,8 @@ class EmbeddedAirflow:
         kind: str = "manual",
         **conf: Any,
     ) -> Night:
-        """One run. Any but a manual one has the partition that ``since`` names, as the timetable gives it."""
+        """One run. Any but a manual one has the partition that ``since`` names, as the timetable gives it; ``due`` in
+        the conf says when it should have begun."""
         answer = self._ask("night", upload=upload, environment=dict(environment), conf=conf, retries=retries, kind=kind)
         return Night(**answer)
 
@@ -211,16 +212,17 @@ def _run_of_partition(dag: Any, kind: str, conf: dict[str, Any]) -> Any:
     from airflow.utils.session import create_session
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
-    from pendulum import now
+    from pendulum import now, parse
 
     day = conf.pop("since")
     conf.pop("until")
+    due = parse(conf.pop("due")) if "due" in conf else now()
     _store_dags()
     stored = _as_scheduler_has_it(dag)
     with create_session() as session:
         run = stored.create_dagrun(
             run_id=f"{kind}__{day}__{now().isoformat()}",
-            run_after=now(),
+            run_after=due,
             run_type=DagRunType(kind),
             triggered_by=DagRunTriggeredByType.TEST,
             state=DagRunState.RUNNING,

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -29,6 +30,12 @@ class Api:
     def __init__(self, url: str, dag: str, logs: Path) -> None:
         self._http = httpx.Client(base_url=url, timeout=30)
         self._dag, self._logs = dag, logs
+
+    def of(self, dag: str) -> Api:
+        """The same for another DAG; who is signed in stays signed in."""
+        other = copy(self)
+        other._dag = dag
+        return other
 
     def wait_for(self, what: str, ask: Callable[[], Found | None], until: float, *, every: float = 1.0) -> Found:
         while time.monotonic() < until:

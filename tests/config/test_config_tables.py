@@ -87,6 +87,10 @@ def test_secrets_of_a_catalog_are_resolved_and_its_file_lies_in_the_project(writ
         ("{iceberg: {catalog: lkae, table: shop.sales}}", 'under platform.iceberg_catalogs; did you mean "lake"?'),
         ("{iceberg: shop.sales}", "source.iceberg  needs a mapping"),
         ("{iceberg: {catalog: lake, table: a.b}, snapshot: 1, ref: main}", "give one of snapshot, ref and as_of"),
+        ("{delta: a, incremental: snapshot, version: 7}", "leave out the state that is named here"),
+        ("{iceberg: {catalog: lake, table: a.b}, incremental: snapshot, ref: main}", "leave out the state"),
+        ("{delta: a, incremental: daily}", '"daily" is unknown; one of: snapshot'),
+        ("{path: a, incremental: snapshot}", "incremental  is not a key here"),
         ("{path: a, partitioning: hive, optional: maybe}", "needs true or false"),
         ("{path: 'a/{date}', partitioning: hive}", "no *, no {date}"),
         ("{path: 'a/*', partitioning: hive}", "no *, no {date}"),
@@ -100,6 +104,18 @@ def test_secrets_of_a_catalog_are_resolved_and_its_file_lies_in_the_project(writ
 )
 def test_what_a_source_cannot_be_is_named(write_folder, source: str, told: str) -> None:
     assert told in problems(write_folder(CLIENTS_WITH_CATALOGS, a=with_source(source)))
+
+
+def test_late_rows_need_events_of_the_windows_time_and_a_table_that_is_no_lookup(write_folder) -> None:
+    late = "{delta: a, incremental: snapshot}"
+    joined = "\nlookups: {shops: {delta: b, key: id, by: shop, incremental: snapshot}}\n"
+    joined += "custom_data: {properties: {city: shops.city}}\n"
+    elsewhere = with_source(late).replace("event: {", "event: {time: created_at, ")
+
+    found = problems(write_folder(CLIENTS_WITH_CATALOGS, a=with_source(late, joined), b=elsewhere))
+
+    assert "lookups.shops.incremental  is for the source of an upload: a table to join is read whole" in found
+    assert "source.incremental  needs an event whose time is window.column" in found
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from offline_capi.pipeline.open_days import (
     describe_due_days,
     find_max_age,
     is_nightly,
-    keeps_events_in_their_day,
     read_calendar,
 )
 from offline_capi.pipeline.settle import NightlyResult, SettlementResult
@@ -481,7 +480,7 @@ def test_events_stay_in_their_day_where_their_time_is_what_the_window_compares(
     nights = Nights(tmp_path, sandbox, FIRST, UNDATED.replace(old, new))
 
     with nights.services() as services:
-        assert keeps_events_in_their_day(services.deployment.uploads[NAME]) is stay
+        assert services.deployment.uploads[NAME].keeps_events_in_their_day is stay
 
 
 IN_A_STORE = ("system_generated", "physical_store")

@@ -26,6 +26,7 @@ from tests.sources.reading import DAY, WINDOW, ZONE
 from tests.support.lakehouse import (
     CATALOG,
     add_deletes,
+    compact_iceberg,
     list_properties,
     make_catalog,
     make_iceberg,
@@ -472,6 +473,24 @@ def test_a_table_without_rows_has_none(tmp_path):
     for source in (delta(tmp_path, column="at"), iceberg(tmp_path, column="at")):
         assert read(source, columns=["id"]) == []
         assert ("at", "timestamp[us]") in source.read_columns(WINDOW)
+
+
+def test_a_table_was_written_where_rows_came_in_and_not_where_files_were_put_together(tmp_path):
+    """What ``schedule: {after: {snapshot: true}}`` asks."""
+    sources = (delta(tmp_path), iceberg(tmp_path))
+    for day in (0, 1):
+        write_deltalake(tmp_path / "sales", sales(day), mode="append")
+    make_iceberg(tmp_path, sales(0), sales(1))
+    long_ago, loaded = datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC)
+    DeltaTable(tmp_path / "sales").optimize.compact()
+    compact_iceberg(make_catalog(tmp_path).load_table("shop.sales"))
+
+    assert [source.was_written_since(long_ago) for source in sources] == [True, True]
+    assert [source.was_written_since(loaded) for source in sources] == [False, False]
+    write_deltalake(tmp_path / "sales", sales(2), mode="append")
+    make_catalog(tmp_path).load_table("shop.sales").append(sales(2))
+    DeltaTable(tmp_path / "sales").vacuum(dry_run=False)
+    assert [source.was_written_since(loaded) for source in sources] == [True, True]
 
 
 # ---------------------------------------------------------------------------------------------- faults

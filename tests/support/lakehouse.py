@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.io import OutputFile
+from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -25,12 +26,20 @@ from pyiceberg.manifest import (
     ManifestWriterV2,
 )
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Operation
-from pyiceberg.table.update.snapshot import _FastAppendFiles
+from pyiceberg.table.snapshots import Operation, Summary
+from pyiceberg.table.update.snapshot import _FastAppendFiles, _OverwriteFiles
 from pyiceberg.typedef import Record
 from pyroaring import BitMap
 
-__all__ = ["CATALOG", "add_deletes", "list_properties", "make_catalog", "make_iceberg", "write_delta_by_hand"]
+__all__ = [
+    "CATALOG",
+    "add_deletes",
+    "compact_iceberg",
+    "list_properties",
+    "make_catalog",
+    "make_iceberg",
+    "write_delta_by_hand",
+]
 
 CATALOG = "lake"
 
@@ -81,6 +90,25 @@ class _AddDeletes(_FastAppendFiles):
             )
             writer.add(entry)
         return [writer.to_manifest_file(), *self._existing_manifests()]
+
+
+class _Compact(_OverwriteFiles):
+    """A snapshot that puts files together, which pyiceberg itself does not write."""
+
+    def _summary(self, snapshot_properties: dict[str, str] | None = None) -> Summary:
+        made = super()._summary(snapshot_properties or {})
+        return Summary(Operation.REPLACE, **made.additional_properties)
+
+
+def compact_iceberg(table: Table) -> None:
+    """All files become one, and no row changes."""
+    with table.transaction() as transaction:
+        update = _Compact(operation=Operation.OVERWRITE, transaction=transaction, io=table.io)
+        for task in table.scan().plan_files():
+            update.delete_data_file(task.file)
+        for file in _dataframe_to_data_files(table.metadata, table.scan().to_arrow(), table.io):
+            update.append_data_file(file)
+        update.commit()
 
 
 def add_deletes(table: Table, path: str, positions: Sequence[int], kind: str = "positions") -> None:

@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, TriggerRule, get_parsing_context, task
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetAll,
+    AssetAny,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    TriggerRule,
+    get_parsing_context,
+    task,
+)
 from airflow.sdk.definitions.param import ParamsDict
 
 from offline_capi.airflow_provider.dags.descriptions import (
@@ -40,8 +50,10 @@ from offline_capi.airflow_provider.operators import tasks
 from offline_capi.airflow_provider.operators.retries import upload_retry_policy
 from offline_capi.airflow_provider.operators.run_link import record_failed_start
 from offline_capi.airflow_provider.operators.task_context import TaskLocation
+from offline_capi.airflow_provider.sensors.data_ready import DataReadySensor
 from offline_capi.config import Deployment, Upload, load_each
 from offline_capi.config.airflow import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
+from offline_capi.config.schedule import DataSchedule
 from offline_capi.errors import ConfigError, Problem
 from offline_capi.runtime.bugs import contain
 
@@ -142,7 +154,7 @@ def build_dag(deployment: Deployment, name: str) -> DAG:
         on_failure_callback=make_callbacks(settings.notify.failure) or None,
         on_success_callback=make_callbacks(settings.notify.success) or None,
     ) as dag:
-        _chain_tasks({"folder": _get_folder(deployment), "upload": name}, settings)
+        _chain_tasks({"folder": _get_folder(deployment), "upload": name}, settings, upload.schedule)
     # Only now: tasks that are made under a form get a copy of it each, which Airflow checks whenever it parses.
     dag.params = ParamsDict(build_trigger_form(deployment, upload))
     return dag
@@ -234,7 +246,7 @@ def _make_tags(upload: Upload, settings: AirflowSettings) -> list[str]:
     return list(dict.fromkeys([TAG, *client, upload.window.timezone, *settings.tags]))
 
 
-def _chain_tasks(location: Mapping[str, str], settings: AirflowSettings) -> None:
+def _chain_tasks(location: Mapping[str, str], settings: AirflowSettings, schedule: object) -> None:
     """The graph. ``prepare`` is one task and ``upload`` is mapped: see ``tasks.prepare`` for why."""
     reading, sending = _make_pool_arguments(settings.pools.prepare), _make_pool_arguments(settings.pools.upload)
     # Airflow's decorators keep a function's types, but what they return is a promise of its value.
@@ -254,6 +266,8 @@ def _chain_tasks(location: Mapping[str, str], settings: AirflowSettings) -> None
         task_id="reconcile", trigger_rule=TriggerRule.ALL_DONE, outlets=[make_delivered_asset(location["upload"])]
     )
     closed = close(_bind(tasks.reconcile, **location))(manifest=manifest)
+    if isinstance(schedule, DataSchedule) and schedule.waits:
+        DataReadySensor(task_id="wait", every=schedule.every, **location, **reading) >> manifest
     sent >> closed >> task(task_id="purge")(_bind(tasks.purge, **location))(manifest=manifest)
 
 
@@ -284,8 +298,17 @@ def _make_pool_arguments(name: str | None) -> dict[str, Any]:
     return {"pool": name} if name else {}
 
 
-def _schedule(deployment: Deployment, upload: Upload) -> DailyPartitionTimetable | None:
-    cron = deployment.resolve_schedule(upload)
+def _schedule(deployment: Deployment, upload: Upload) -> Any:
+    """A partition for each day by the clock; assets start a run that covers the last day that is over: ``windows``."""
+    cron, schedule = deployment.resolve_schedule(upload), upload.schedule
+    if isinstance(schedule, DataSchedule) and schedule.assets:
+        found = [deployment.platform.airflow.assets.locate(one) for one in schedule.assets]
+        assets = [Asset(name=name, uri=uri) for name, uri in filter(None, found)]
+        condition = AssetAny(*assets) if schedule.any else AssetAll(*assets)
+        if cron is None:
+            return condition
+        by_clock = CronTriggerTimetable(cron, timezone=upload.window.timezone)
+        return AssetOrTimeSchedule(timetable=by_clock, assets=condition)
     return None if cron is None else DailyPartitionTimetable(cron, timezone=upload.window.timezone)
 
 

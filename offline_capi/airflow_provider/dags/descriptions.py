@@ -9,6 +9,7 @@ from typing import Any
 from offline_capi.config.airflow import AirflowSettings
 from offline_capi.config.fields import FieldSpec
 from offline_capi.config.mapping import Consent, CustomData, Event
+from offline_capi.config.schedule import DataSchedule
 from offline_capi.config.upload import Upload
 
 __all__ = ["HEALTH_PAGE", "QUALITY_PAGE", "SETTLE_PAGE", "describe_in_one_line", "describe_upload"]
@@ -44,6 +45,8 @@ To send a range of days, trigger the DAG with since and until, or start a backfi
 def describe_in_one_line(upload: Upload, schedule: str | None) -> str:
     """The description of the DAG: what it sends, and its schedule with the zone, which Airflow does not show."""
     text = upload.description or f"Offline conversions: {upload.name}"
+    if isinstance(upload.schedule, DataSchedule):
+        return f"{text.rstrip('. ')}. Runs {upload.schedule.describe(schedule)} {upload.window.timezone}."
     return f"{text.rstrip('. ')}. Runs at {schedule} {upload.window.timezone}." if schedule else text
 
 
@@ -60,6 +63,9 @@ def describe_upload(upload: Upload, *, schedule: str | None, settings: AirflowSe
 
 def _describe_runs(upload: Upload, schedule: str | None, settings: AirflowSettings) -> str:
     """``at 0 3 * * * (America/New_York); late after 4 hours``."""
+    if isinstance(upload.schedule, DataSchedule):
+        when = f"{upload.schedule.describe(schedule)} in {upload.window.timezone}, for the day before"
+        return f"{when}; late after {_format_span(settings.deadline)}" if settings.deadline else when
     when = (
         f"at {_format_code(schedule)} in {upload.window.timezone}, for the day before" if schedule else "when triggered"
     )

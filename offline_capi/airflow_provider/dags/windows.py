@@ -34,8 +34,8 @@ def resolve_window(
 ) -> Window:
     """The window of a run in ``zone``; the same arguments give the same window at any time.
 
-    ``triggered_at`` is given for runs by hand. Raises ``UsageError`` when nothing says which days, or when what is
-    said cannot be read.
+    ``triggered_at`` is given for runs by hand, and for those that an asset starts. Raises ``UsageError`` when nothing
+    says which days, or when what is said cannot be read.
     """
     try:
         if params.get("since") or params.get("until"):

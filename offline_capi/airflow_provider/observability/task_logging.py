@@ -47,6 +47,7 @@ def log_report(report: RunReport) -> None:
     headline = "dry run" if report.planned else report.status.value
     level = _LEVELS["complete" if report.planned else report.status.value]
     figures = {"value": report.value_line(), "newest": report.freshness_line(), "filtered": report.filtered_line()}
+    figures |= {"table": report.table_line()}
     named = {name: text for name, text in figures.items() if text}
     _log.log(level, report.balance, status=headline, window=str(report.window), **named)
     with _hide_context():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from offline_capi.pipeline import Services
 
 __all__ = [
+    "SCHEDULED",
     "TaskLocation",
     "bind_log_context",
     "describe_actor",
@@ -32,6 +33,10 @@ __all__ = [
     "refuse_unknown_conf",
     "require_clients",
 ]
+
+
+#: Types of runs that nobody asked for: they take up open days, and log no forecast.
+SCHEDULED = frozenset({"scheduled", "asset_triggered"})
 
 
 class TaskLocation(NamedTuple):
@@ -101,8 +106,10 @@ def get_window(upload: Upload, context: Mapping[str, Any]) -> Window:
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     interval = (start, end) if start and end else None
     run = context["dag_run"]
-    by_hand = run.run_after if get_run_type(context) == "manual" else None
-    return resolve_window(context["params"], run.partition_key, interval, upload.window.timezone, triggered_at=by_hand)
+    # An asset, or the clock beside it, names no day: such a run covers the last one that is over, as one by hand does.
+    names_no_day = getattr(upload.schedule, "assets", ()) or get_run_type(context) == "manual"
+    due = run.run_after if names_no_day else None
+    return resolve_window(context["params"], run.partition_key, interval, upload.window.timezone, triggered_at=due)
 
 
 def refuse_unknown_conf(context: Mapping[str, Any]) -> None:

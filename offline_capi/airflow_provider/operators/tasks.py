@@ -34,6 +34,7 @@ from offline_capi.airflow_provider.operators.batches import (
 from offline_capi.airflow_provider.operators.failures import raise_for_undelivered, raise_for_unsettled
 from offline_capi.airflow_provider.operators.run_link import leave_run_id, record_failing_start
 from offline_capi.airflow_provider.operators.task_context import (
+    SCHEDULED,
     TaskLocation,
     bind_log_context,
     describe_actor,
@@ -94,9 +95,9 @@ def _plan(folder: str, upload: str) -> dict[str, Any]:
     with open_upload(TaskLocation(folder, upload)) as (one, services):
         window = get_window(one, context)
         wanted = require_clients(form.get("clients") or (), services)
-        found = {} if trigger == "scheduled" else _log_forecast(one, window, services, wanted, form)
+        found = {} if trigger in SCHEDULED else _log_forecast(one, window, services, wanted, form)
         recorded = not (form.get("dry_run") or form.get("test_event_code"))
-        settles = _open_settling_runs(one, window, services) if trigger == "scheduled" and recorded else []
+        settles = _open_settling_runs(one, window, services) if trigger in SCHEDULED and recorded else []
         run_id = begin_run(one, window, services, trigger=trigger, narrowed=bool(wanted)) if recorded else None
     if run_id:
         bind_log_context(upload_run_id=run_id)

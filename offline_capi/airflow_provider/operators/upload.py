@@ -16,6 +16,7 @@ from offline_capi.airflow_provider.operators.failures import raise_for_undeliver
 from offline_capi.airflow_provider.operators.retries import upload_retry_policy
 from offline_capi.airflow_provider.operators.run_link import leave_run_id
 from offline_capi.airflow_provider.operators.task_context import (
+    SCHEDULED,
     TaskLocation,
     bind_log_context,
     get_run_type,
@@ -117,7 +118,7 @@ class UploadConversionsOperator(BaseOperator):
         clients = require_clients(self.clients, services)
         if self.only_plan:
             return plan_upload(upload, window, services, clients=clients), SettlementResult()
-        if trigger == "scheduled" and not clients and window.reaches_last_day(services.clock()):
+        if trigger in SCHEDULED and not clients and window.reaches_last_day(services.clock()):
             night = run_nightly(
                 upload, window, services, trigger=trigger, force_gates=self.force_gates, announce=_log.info
             )

@@ -23,6 +23,7 @@ __all__ = [
     "segment_block",
     "sender",
     "sent_requests",
+    "source_mark",
     "source_shape",
 ]
 
@@ -56,6 +57,8 @@ run = sa.Table(
     sa.Column("covered_since", sa.String(40)),
     # What it left to later runs, as JSON (``model.Debt``); null while it has no books.
     sa.Column("debts", sa.Text),
+    # From which state of its table to which it read, as JSON (``model.TableRead``); null where it read no late rows.
+    sa.Column("table_read", sa.Text),
     sa.Index("run_started", "started_at"),
     sa.Index("run_upload", "upload", "started_at"),
 )
@@ -176,6 +179,16 @@ source_shape = sa.Table(
     sa.Column("upload", sa.String(120), primary_key=True),
     sa.Column("client", sa.String(120), primary_key=True),
     sa.Column("shapes", sa.Text, nullable=False),
+    sa.Column("written_at", sa.String(40), nullable=False),
+)
+
+#: Up to where the runs of an upload have read its table, see ``marks.py``: JSON (``model.SourceMark``).
+source_mark = sa.Table(
+    "source_mark",
+    metadata,
+    sa.Column("upload", sa.String(120), primary_key=True),
+    sa.Column("mark", sa.Text, nullable=False),
+    sa.Column("run_id", sa.String(160), nullable=False),
     sa.Column("written_at", sa.String(40), nullable=False),
 )
 

@@ -8,13 +8,14 @@ refuse deletion vectors.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from offline_capi.model import AbsentFile, SourceRows, Window
+from offline_capi.model import AbsentFile, SourceMark, SourceRows, TableChanges, Window
 from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
 from offline_capi.sources.columns import check_names
-from offline_capi.sources.lakehouse.delta import locate_delta, open_delta
-from offline_capi.sources.lakehouse.iceberg import open_iceberg
+from offline_capi.sources.lakehouse.delta import find_delta_changes, locate_delta, open_delta, was_delta_written_since
+from offline_capi.sources.lakehouse.iceberg import find_iceberg_changes, open_iceberg, was_iceberg_written_since
 from offline_capi.sources.lakehouse.tables import Table, list_column_names, list_columns, read_table_rows
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ __all__ = ["DeltaReader", "IcebergReader"]
 
 
 class _TableReader(Source):
-    """The rows of one state of a table, file by file in the order of their paths."""
+    """The rows of one state of a table, file by file in the order of their paths; those that came late are last."""
 
     _access: SourceAccess
 
@@ -66,6 +67,13 @@ class DeltaReader(_TableReader):
         """The table's folder, as lineage names Delta tables."""
         return [locate_delta(self._settings, self._access).uri]
 
+    def find_changes(self, mark: SourceMark | None, oldest: datetime) -> TableChanges | None:
+        is_read_so = self._settings.incremental is not None
+        return find_delta_changes(self._settings, self._access, mark, oldest) if is_read_so else None
+
+    def was_written_since(self, moment: datetime) -> bool:
+        return was_delta_written_since(self._settings, self._access, moment)
+
     def _open(self, window: Window) -> Table:
         return open_delta(self._settings, self._access, window)
 
@@ -79,6 +87,13 @@ class IcebergReader(_TableReader):
     def list_datasets(self) -> list[str]:
         """The table by the names that the configuration has for it: its catalog is not asked."""
         return [f"iceberg://{self._settings.iceberg.catalog}/{self._settings.iceberg.table}"]
+
+    def find_changes(self, mark: SourceMark | None, oldest: datetime) -> TableChanges | None:
+        is_read_so = self._settings.incremental is not None
+        return find_iceberg_changes(self._settings, self._access, mark, oldest) if is_read_so else None
+
+    def was_written_since(self, moment: datetime) -> bool:
+        return was_iceberg_written_since(self._settings, self._access, moment)
 
     def _open(self, window: Window) -> Table:
         return open_iceberg(self._settings, self._access, window)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,10 +18,11 @@ import pyarrow as pa
 from offline_capi.config.paths import anchor_path
 from offline_capi.config.source import DeltaSource
 from offline_capi.errors import SourceError
-from offline_capi.model import Window
+from offline_capi.model import SourceMark, TableChanges, TableRead, TableState, Window
 from offline_capi.runtime.border import shown, without_userinfo
 from offline_capi.sources.base import SourceAccess
 from offline_capi.sources.files.locate import with_variables
+from offline_capi.sources.lakehouse.changes import Commit, CommitKind, collect_changes, read_all_again
 from offline_capi.sources.lakehouse.tables import Table, TableFile, parse_as_of
 from offline_capi.sources.pruning import Bounds, find_bounds, holds_constants
 from offline_capi.storage.filesystem import HOW_TO_REACH, open_filesystem
@@ -26,7 +30,7 @@ from offline_capi.storage.filesystem import HOW_TO_REACH, open_filesystem
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["DeltaLocation", "locate_delta", "open_delta"]
+__all__ = ["DeltaLocation", "find_delta_changes", "locate_delta", "open_delta", "was_delta_written_since"]
 
 SETTING = "source.delta"
 #: The key of a field's metadata under which its files have it, where columns were renamed or dropped.
@@ -61,7 +65,8 @@ def open_delta(source: DeltaSource, access: SourceAccess, window: Window) -> Tab
         _check_features(described, table)
         schema = pa.schema(table.schema())
         actions = pa.table(table.get_add_actions(flatten=True))
-    bounds = find_bounds(access.placement, window, schema)
+    changes = access.changes
+    windows = {one: find_bounds(access.placement, one or window, schema) for one in _list_windows(changes, window)}
     physical = {field.name: _get_physical_name(field) for field in schema}
     partitions = table.metadata().partition_columns
     deleted = cache(partial(_read_deleted, table, described, source))
@@ -69,14 +74,116 @@ def open_delta(source: DeltaSource, access: SourceAccess, window: Window) -> Tab
     files = []
     for action in actions.to_pylist():
         constants = {name: pa.scalar(action[f"partition.{name}"], schema.field(name).type) for name in partitions}
-        if not holds_constants(access.placement, window, constants) or not _may_hold(action, bounds, physical):
+        chosen = changes.choose_window(action["path"], window) if changes else None
+        bounds = windows[chosen]
+        if not holds_constants(access.placement, chosen or window, constants) or not _may_hold(
+            action, bounds, physical
+        ):
             continue
         uri = _build_uri(table.table_uri, action["path"])
         kept = partial(_get_kept, deleted, uri) if has_deletes else (lambda: None)
         opened = partial(_open_file, unquote(uri), source)
-        files.append(TableFile(action["path"], action["num_records"], opened, constants, kept))
+        files.append(TableFile(action["path"], action["num_records"], opened, bounds, chosen, constants, kept))
     name = shown(location.written.rstrip("/").rpartition("/")[2])
-    return Table(described, name, schema, sorted(files, key=lambda file: file.path), _match, bounds)
+    order = [*windows]
+    return Table(described, name, schema, sorted(files, key=lambda file: (order.index(file.window), file.path)), _match)
+
+
+def _list_windows(changes: TableChanges | None, window: Window) -> list[Window | None]:
+    return changes.list_windows(window) if changes else [None]
+
+
+# ---------------------------------------------------------------------------------------------- what came since
+
+_RESTORE = "RESTORE"
+
+
+def find_delta_changes(
+    source: DeltaSource, access: SourceAccess, mark: SourceMark | None, oldest: datetime
+) -> TableChanges:
+    """The files that were added since the mark, by the commits in the table's log."""
+    location = locate_delta(source, access)
+    described = f"Delta table {location.written}"
+    _require_package()
+    with _explained(described, source):
+        table = _load(location, source, access)
+        _check_features(described, table)
+        newest, own = table.version(), str(table.metadata().id)
+        until = TableState(own, "version", newest, _digest(_read_commit(table, newest, source)))
+        if mark is None:
+            return TableChanges(TableRead(None, until), oldest)
+        since = mark.complete
+        if since.table != own:
+            why = "it is another table than the one that was read last (its id is another)"
+            return read_all_again(mark, until, oldest, described, why)
+        if newest < mark.seen.number:
+            why = f"it is at {until}, before the {mark.seen} that was read last: it was restored from an older copy"
+            return read_all_again(mark, until, oldest, described, why)
+        if since.digest and _digest(_read_commit(table, since.number, source)) not in ("", since.digest):
+            why = f"its {since} is not the one that was read: its log was written anew"
+            return read_all_again(mark, until, oldest, described, why)
+        commits = []
+        for version in range(since.number + 1, newest + 1):
+            content = _read_commit(table, version, source)
+            if content is None:
+                why = f"its log no longer says what version {version} changed (it was cleaned up)"
+                return read_all_again(mark, until, oldest, described, why)
+            commits.append(_parse_commit(content, version, is_new=version > mark.seen.number))
+    return collect_changes(commits, mark, until, oldest, described)
+
+
+def was_delta_written_since(source: DeltaSource, access: SourceAccess, moment: datetime) -> bool:
+    """Whether a commit after ``moment`` added rows: one that only puts files together does not."""
+    location = locate_delta(source, access)
+    _require_package()
+    with _explained(f"Delta table {location.written}", source):
+        table = _load(location, source, access)
+        for version in range(table.version(), -1, -1):
+            content = _read_commit(table, version, source)
+            if content is None or _read_commit_time(content) < moment.timestamp() * 1_000:
+                return False
+            commit = _parse_commit(content, version, is_new=True)
+            if commit.added and commit.kind is not CommitKind.COMPACTION:
+                return True
+    return False
+
+
+def _read_commit_time(content: bytes) -> float:
+    """In milliseconds, as the writer's clock had it; where it names none, its files were written last."""
+    actions = [json.loads(line) for line in content.splitlines() if line.strip()]
+    info: dict[str, Any] = next((one["commitInfo"] for one in actions if "commitInfo" in one), {})
+    files = [one["add"].get("modificationTime", 0) for one in actions if "add" in one]
+    return float(info.get("inCommitTimestamp") or info.get("timestamp") or max(files, default=0))
+
+
+def _read_commit(table: DeltaTable, version: int, source: DeltaSource) -> bytes | None:
+    """``None`` where the log has it no longer."""
+    try:
+        uri = f"{table.table_uri.rstrip('/')}/_delta_log/{version:020}.json"
+        with closing(_open_file(unquote(uri), source)) as file:
+            return bytes(file.read())
+    except FileNotFoundError:
+        return None
+
+
+def _digest(content: bytes | None) -> str:
+    return hashlib.sha256(content).hexdigest() if content is not None else ""
+
+
+def _parse_commit(content: bytes, version: int, *, is_new: bool) -> Commit:
+    actions = [json.loads(line) for line in content.splitlines() if line.strip()]
+    added, removed = ([one[kind] for one in actions if kind in one] for kind in ("add", "remove"))
+    operation = next((str(one["commitInfo"].get("operation", "")) for one in actions if "commitInfo" in one), "")
+    kind = CommitKind.APPEND
+    if operation == _RESTORE:
+        kind = CommitKind.RESTORE
+    elif any(one.get("dataChange", True) for one in removed):
+        kind = CommitKind.REWRITE
+    elif removed or (added and not any(one.get("dataChange", True) for one in added)):
+        kind = CommitKind.COMPACTION
+    name = f"version {version} ({shown(operation)})" if operation else f"version {version}"
+    paths = (frozenset(str(one.get("path")) for one in some) for some in (added, removed))
+    return Commit(name, kind, is_new, *paths)
 
 
 def _require_package() -> None:
@@ -92,7 +199,8 @@ def _require_package() -> None:
 def _load(location: DeltaLocation, source: DeltaSource, access: SourceAccess) -> DeltaTable:
     from deltalake import DeltaTable
 
-    table = DeltaTable(location.path, version=source.version, storage_options=_list_storage_options(access.environ))
+    version = access.changes.read.until.number if access.changes else source.version
+    table = DeltaTable(location.path, version=version, storage_options=_list_storage_options(access.environ))
     if source.as_of is not None:
         at = parse_as_of(source.as_of, access.zone)
         began = {one["version"]: one.get("timestamp") for one in table.history()}  # loaded, it numbers them wrongly

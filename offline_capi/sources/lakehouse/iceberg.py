@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ import pyarrow.compute as pc
 
 from offline_capi.config.source import IcebergSource
 from offline_capi.errors import SourceError
-from offline_capi.model import Window
+from offline_capi.model import SourceMark, TableChanges, TableRead, TableState, Window
 from offline_capi.runtime.border import shown
 from offline_capi.sources.base import SourceAccess
 from offline_capi.sources.files.parquet import open_parquet
+from offline_capi.sources.lakehouse.changes import Commit, CommitKind, collect_changes, read_all_again
 from offline_capi.sources.lakehouse.tables import SAFE, Table, TableFile, parse_as_of
 from offline_capi.sources.pruning import Bounds, find_bounds, holds_constants
 
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table import FileScanTask
     from pyiceberg.table import Table as IcebergTable
+    from pyiceberg.table.snapshots import Snapshot
 
-__all__ = ["open_iceberg"]
+__all__ = ["find_iceberg_changes", "open_iceberg", "was_iceberg_written_since"]
 
 SETTING = "source.iceberg"
 FIELD_ID = b"PARQUET:field_id"
@@ -43,28 +46,123 @@ def open_iceberg(source: IcebergSource, access: SourceAccess, window: Window) ->
     _require_package()
     from pyiceberg.io.pyarrow import schema_to_pyarrow
 
-    properties = access.catalog_properties(source.iceberg.catalog)
     with _explained(described, source):
-        table = _load(source, {**_list_store_properties(access.environ), **properties} if properties else {})
+        table = _load(source, access)
         snapshot, declared = _choose_state(table, source, access, described)
         schema = schema_to_pyarrow(declared, include_field_ids=True)
-        bounds = find_bounds(access.placement, window, schema)
-        scan = table.scan(row_filter=_build_filter(bounds, declared, table), snapshot_id=snapshot)
-        tasks = sorted(scan.plan_files(), key=lambda task: task.file.file_path) if table.current_snapshot() else []
+        tasks = []
+        for chosen in access.changes.list_windows(window) if access.changes else [None]:
+            bounds = find_bounds(access.placement, chosen or window, schema)
+            scan = table.scan(row_filter=_build_filter(bounds, declared, table), snapshot_id=snapshot)
+            planned = scan.plan_files() if _has_rows(table, access) else []
+            tasks += [
+                (task, bounds, chosen)
+                for task in sorted(planned, key=lambda task: task.file.file_path)
+                if not access.changes or access.changes.choose_window(task.file.file_path, window) == chosen
+            ]
     defaults = _list_defaults(declared, schema, described)
     read_deletes = _make_deletes_reader(table.io, described)
     files = []
-    for task in tasks:
+    for task, bounds, chosen in tasks:
         _check_formats(described, task)
         constants = _list_constants(table, schema, task.file, described)
-        if holds_constants(access.placement, window, constants):
+        if holds_constants(access.placement, chosen or window, constants):
             opened = partial(_open_file, table.io, task.file.file_path)
             kept = partial(_mark_kept, read_deletes, task)
             lacking = {**defaults, **constants}
-            files.append(TableFile(task.file.file_path, task.file.record_count, opened, lacking, kept))
-    return Table(
-        described, source.iceberg.table, schema, files, partial(_match, _list_written_names(table, declared)), bounds
+            files.append(TableFile(task.file.file_path, task.file.record_count, opened, bounds, chosen, lacking, kept))
+    return Table(described, source.iceberg.table, schema, files, partial(_match, _list_written_names(table, declared)))
+
+
+def _has_rows(table: IcebergTable, access: SourceAccess) -> bool:
+    """Whether the state that is read is one: a new table has no snapshot."""
+    return access.changes.read.until.number >= 0 if access.changes else table.current_snapshot() is not None
+
+
+# ---------------------------------------------------------------------------------------------- what came since
+
+
+def find_iceberg_changes(
+    source: IcebergSource, access: SourceAccess, mark: SourceMark | None, oldest: datetime
+) -> TableChanges:
+    """The files that were added since the mark, by the snapshots between."""
+    described = f"Iceberg table {source.iceberg.table}"
+    _require_package()
+    with _explained(described, source):
+        table = _load(source, access)
+        newest, own = table.current_snapshot(), str(table.metadata.table_uuid)
+        until = TableState(own, "snapshot", newest.snapshot_id if newest else _NONE_YET)
+        if mark is None:
+            return TableChanges(TableRead(None, until), oldest)
+        if mark.complete.table != own:
+            why = "it is another table than the one that was read last (its id is another)"
+            return read_all_again(mark, until, oldest, described, why)
+        since, seen = mark.complete.number, mark.seen.number
+        chain: list[Snapshot] = []
+        found: Snapshot | None = newest
+        while found is not None and found.snapshot_id != since:
+            chain.append(found)
+            parent = found.parent_snapshot_id
+            if parent == since or (parent is None and since == _NONE_YET):
+                break
+            found = table.snapshot_by_id(parent) if parent is not None else None
+        numbers = [one.snapshot_id for one in reversed(chain)]
+        is_whole = until.number == since or (chain and (chain[-1].parent_snapshot_id or _NONE_YET) == since)
+        if not is_whole or seen not in (since, *numbers):
+            is_there = table.snapshot_by_id(since) is not None
+            why = (
+                f"its {until} does not follow the {mark.seen} that was read last: it was set back to an earlier state"
+                if is_there
+                else f"the way from {mark.complete} to {until} is gone: snapshots were expired"
+            )
+            return read_all_again(mark, until, oldest, described, why)
+        first_new = numbers.index(seen) + 1 if seen in numbers else 0
+        commits = [_read_snapshot(table, one, is_new=number >= first_new) for number, one in enumerate(reversed(chain))]
+    return collect_changes(commits, mark, until, oldest, described)
+
+
+def was_iceberg_written_since(source: IcebergSource, access: SourceAccess, moment: datetime) -> bool:
+    """Whether a snapshot after ``moment`` added rows: one that only puts files together does not."""
+    _require_package()
+    with _explained(f"Iceberg table {source.iceberg.table}", source):
+        table = _load(source, access)
+        found = table.current_snapshot()
+        while found is not None and found.timestamp_ms >= moment.timestamp() * 1_000:
+            commit = _read_snapshot(table, found, is_new=True)
+            if commit.added and commit.kind is not CommitKind.COMPACTION:
+                return True
+            found = table.snapshot_by_id(found.parent_snapshot_id) if found.parent_snapshot_id is not None else None
+    return False
+
+
+#: The number of the state of a table without a snapshot.
+_NONE_YET = -1
+
+
+def _read_snapshot(table: IcebergTable, snapshot: Snapshot, *, is_new: bool) -> Commit:
+    from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
+    from pyiceberg.table.snapshots import Operation
+
+    own = [one for one in snapshot.manifests(table.io) if one.added_snapshot_id == snapshot.snapshot_id]
+    entries = [
+        entry
+        for manifest in own
+        if manifest.content == ManifestContent.DATA
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False)
+        if entry.snapshot_id == snapshot.snapshot_id
+    ]
+    added, removed = (
+        frozenset(entry.data_file.file_path for entry in entries if entry.status == status)
+        for status in (ManifestEntryStatus.ADDED, ManifestEntryStatus.DELETED)
     )
+    operation = snapshot.summary.operation if snapshot.summary else Operation.OVERWRITE
+    has_deletes = any(one.content == ManifestContent.DELETES and one.added_files_count for one in own)
+    kind = CommitKind.APPEND
+    if operation == Operation.REPLACE:
+        kind = CommitKind.COMPACTION
+    elif removed or has_deletes:
+        kind = CommitKind.REWRITE
+    return Commit(f"snapshot {snapshot.snapshot_id} ({operation.value})", kind, is_new, added, removed)
 
 
 def _require_package() -> None:
@@ -92,9 +190,11 @@ def _list_store_properties(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found if value}
 
 
-def _load(source: IcebergSource, properties: Mapping[str, str]) -> IcebergTable:
+def _load(source: IcebergSource, access: SourceAccess) -> IcebergTable:
     from pyiceberg.catalog import load_catalog
 
+    own = access.catalog_properties(source.iceberg.catalog)
+    properties = {**_list_store_properties(access.environ), **own} if own else {}
     if not properties:
         raise SourceError(
             f'{SETTING}: catalog "{source.iceberg.catalog}" is not under platform.iceberg_catalogs of clients.yml.\n'
@@ -116,7 +216,12 @@ def _choose_state(
     table: IcebergTable, source: IcebergSource, access: SourceAccess, described: str
 ) -> tuple[int | None, Schema]:
     """The id of a snapshot with the columns that it had, or ``None`` for the newest with those of today."""
-    if source.snapshot is not None:
+    if access.changes is not None:
+        number = access.changes.read.until.number
+        found, what = table.snapshot_by_id(number), f"no snapshot {number}"
+        if found is not None or number == _NONE_YET:
+            return (number if found else None), table.schema()
+    elif source.snapshot is not None:
         found = table.snapshot_by_id(source.snapshot)
         what = f"no snapshot {source.snapshot}"
     elif source.ref is not None:

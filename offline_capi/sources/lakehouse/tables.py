@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from offline_capi.errors import SourceError
-from offline_capi.model import SourceRows
+from offline_capi.model import SourceRows, Window
 from offline_capi.runtime.border import shown
 from offline_capi.sources.columns import plain
 from offline_capi.sources.files.parquet import find_members, open_parquet, read_batches, take_column
@@ -38,11 +39,14 @@ class TableFile:
 
     ``constants`` are values for columns that the file lacks: those of its partition, and defaults. ``kept`` gives the
     rows that are still there by a mask (which may end before the file does), ``None`` where nothing was deleted.
+    ``bounds`` is what is read of it, and ``window`` which of its rows are meant, where that is not the run's own.
     """
 
     path: str
     rows: int | None
     open: Callable[[], Any]
+    bounds: Bounds | None = None
+    window: Window | None = None
     constants: Mapping[str, pa.Scalar] = field(default_factory=dict)
     kept: Callable[[], np.ndarray[Any, np.dtype[np.bool_]] | None] = lambda: None
 
@@ -64,7 +68,6 @@ class Table:
     schema: pa.Schema
     files: Sequence[TableFile]
     match: MatchField
-    bounds: Bounds | None = None
 
 
 def parse_as_of(text: str, zone: str) -> Any:
@@ -90,10 +93,11 @@ def list_columns(schema: pa.Schema) -> list[tuple[str, str]]:
 def read_table_rows(table: Table, columns: Sequence[str] | None, batch_rows: int) -> Iterator[SourceRows]:
     """Rows of all files, numbered through; those of row groups that surely lie outside of the bounds are not read."""
     first, wanted = 1, list(table.schema.names if columns is None else columns)
-    pieces = (piece for file in table.files for piece in _read_file(table, file, wanted))
-    for part in Piece.gathered(pieces, batch_rows):
-        yield SourceRows(part.batch, table.origin, first, (), part.width)
-        first += part.batch.num_rows
+    for window, files in groupby(table.files, key=lambda file: file.window):
+        pieces = (piece for file in files for piece in _read_file(table, file, wanted))
+        for part in Piece.gathered(pieces, batch_rows):
+            yield SourceRows(part.batch, table.origin, first, (), part.width, window)
+            first += part.batch.num_rows
 
 
 def _read_file(table: Table, source: TableFile, wanted: Sequence[str]) -> Iterator[Piece]:
@@ -103,7 +107,7 @@ def _read_file(table: Table, source: TableFile, wanted: Sequence[str]) -> Iterat
         file, kept = open_parquet(content), source.kept()
         theirs = {name: table.match(table.schema.field(name), list(file.schema_arrow)) for name in tops}
         reads = [own.name for own in theirs.values() if own is not None]
-        groups, starts = _choose_groups(table, file)
+        groups, starts = _choose_groups(table, source.bounds, file)
         for batch, start in read_batches(file, groups, starts, _count_rows_per_batch(file), reads):
             if kept is not None and start < len(kept):
                 mask = np.ones(len(batch), dtype=bool)
@@ -126,14 +130,14 @@ def _count_rows_per_batch(file: parquet.ParquetFile) -> int:
 # ---------------------------------------------------------------------------------------------- row groups
 
 
-def _choose_groups(table: Table, file: parquet.ParquetFile) -> tuple[list[int], list[int]]:
+def _choose_groups(table: Table, bounds: Bounds | None, file: parquet.ParquetFile) -> tuple[list[int], list[int]]:
     """The row groups to read, and the number of rows before each."""
     sizes = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
     starts = [0, *np.cumsum(sizes).tolist()]
-    own = table.match(table.schema.field(table.bounds.column), list(file.schema_arrow)) if table.bounds else None
+    own = table.match(table.schema.field(bounds.column), list(file.schema_arrow)) if bounds else None
     paths = [file.schema.column(number).path for number in range(len(file.schema))]
     at = paths.index(own.name) if own is not None and own.name in paths else None
-    chosen = [number for number in range(len(sizes)) if at is None or _may_hold(file, number, at, table.bounds)]
+    chosen = [number for number in range(len(sizes)) if at is None or _may_hold(file, number, at, bounds)]
     return chosen, [starts[number] for number in chosen]
 
 
