@@ -29,7 +29,15 @@ from offline_capi.config.formats import find_format_problem
 from offline_capi.config.mapping import Contents, CustomData, Event, WindowSpec
 from offline_capi.config.queries import find_query_problems, read_query_text
 from offline_capi.config.run_texts import MAX_TAG_CHARS, fill_in
-from offline_capi.config.source import DeltaSource, FileSource, IcebergSource, Lookup, SourceSettings, SqlSource
+from offline_capi.config.source import (
+    DeltaSource,
+    FileSource,
+    IcebergSource,
+    Lookup,
+    SourceSettings,
+    SparkTableSource,
+    SqlSource,
+)
 from offline_capi.config.types import ActionSource
 from offline_capi.config.upload import Upload
 from offline_capi.config.wording import Finding
@@ -78,6 +86,8 @@ def check_sections(upload: Upload, sections: Collection[str], scope: ValidationS
         yield from _check_ids(upload, sections)
     if upload.engine.spark and {"filter", "expect", "lookups", "transform"} <= set(sections):
         yield from find_piece_problems(upload)
+    if "source" in sections:
+        yield from find_table_problems(upload)
 
 
 def find_piece_problems(upload: Upload) -> Iterator[Finding]:
@@ -99,6 +109,15 @@ def find_piece_problems(upload: Upload) -> Iterator[Finding]:
     for index, expectation in enumerate(upload.expect):
         if expectation.unique:
             yield ("expect", index, "unique"), "cannot be used with engine: spark: it needs all rows in one order"
+
+
+def find_table_problems(upload: Upload) -> Iterator[Finding]:
+    """What cannot be done with a table of Spark's catalog, whose rows never come to this process."""
+    if isinstance(upload.source, SparkTableSource):
+        if not upload.engine.spark:
+            yield ("source", "table"), "is read on Spark alone: set engine: spark, or name the table's files with path"
+        if upload.drop_frequent:
+            yield ("drop_frequent",), "cannot be used with source.table: it reads all rows of the window here first"
 
 
 # ---------------------------------------------------------------------------------------------- names in other files

@@ -11,9 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from offline_capi.config.source import DeltaSource, FileSource, IcebergSource, SourceSettings, SqlSource
+from offline_capi.config.source import (
+    DeltaSource,
+    FileSource,
+    IcebergSource,
+    SourceSettings,
+    SparkTableSource,
+    SqlSource,
+)
 from offline_capi.model import AbsentFile, RowPlacement, SourceRows, Window
 from offline_capi.sources.lineage import SourceColumn, SourceLineage
 
@@ -28,6 +35,7 @@ READERS: Mapping[type, str] = {
     FileSource: "offline_capi.sources.files.FileReader",
     DeltaSource: "offline_capi.sources.lakehouse.DeltaReader",
     IcebergSource: "offline_capi.sources.lakehouse.IcebergReader",
+    SparkTableSource: "offline_capi.sources.spark_table.SparkTableReader",
 }
 
 
@@ -38,7 +46,8 @@ class SourceAccess:
     ``zone`` is the upload's, in which days begin and naive times are. ``connection_url`` gives the URL of a named
     connection, which may hold a password. ``sql_folder`` is where a query's file lies, ``folder`` where the relative
     path of a data file begins (the process's own folder unless given). ``environ`` fills ``${NAME}`` in paths.
-    ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them. ``placement`` says how rows are
+    ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them; ``open_session`` a session of
+    Spark, for its tables. ``placement`` says how rows are
     placed in time, so that a source may leave out what surely lies outside of a window; without it, all rows come.
     """
 
@@ -49,6 +58,7 @@ class SourceAccess:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     catalog_properties: Callable[[str], Mapping[str, str]] = field(default=lambda _: {}, repr=False)
     placement: RowPlacement | None = None
+    open_session: Callable[[], Any] = field(default=lambda: None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,8 @@ class FilePart:
     """A file of a window, or some row groups of a Parquet file, as another process can read it by itself.
 
     ``url`` is a path or an fsspec URL without user and password. ``first_row`` is the number that the first row of the
-    part has in its file. ``rows`` is how many there are, where the file says so without being read.
+    part has in its file. ``rows`` is how many there are, where the file says so without being read. ``state`` says
+    which content of the file was cut: another one is refused.
     """
 
     url: str
@@ -66,6 +77,7 @@ class FilePart:
     first_row: int = 1
     groups: tuple[int, ...] | None = None
     rows: int | None = None
+    state: str = ""
 
 
 class Source(Protocol):
