@@ -206,7 +206,7 @@ def test_p25_a_run_that_is_killed_at_20_points_and_run_again_is_the_same_and_lea
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
     with open_upload(night, name) as (upload, window, services):
         run_id = begin_run(upload, window, services)
-    counted = night.script(KILLED, run_id, "2", "1")
+    counted = night.script(KILLED, run_id, "2", "1", timeout=600)
     whole = [json.loads(line) for line in counted.out.splitlines()]
     said = night.script(KILLED, run_id, str(whole[0][0]), str(KILL_POINTS), timeout=600)
     runs = [json.loads(line) for line in said.out.splitlines()]
