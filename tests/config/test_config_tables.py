@@ -90,7 +90,7 @@ def test_secrets_of_a_catalog_are_resolved_and_its_file_lies_in_the_project(writ
         ("{path: a, partitioning: hive, optional: maybe}", "needs true or false"),
         ("{path: 'a/{date}', partitioning: hive}", "no *, no {date}"),
         ("{path: 'a/*', partitioning: hive}", "no *, no {date}"),
-        ("{table: a}", "needs connection and sql (a query), path (files), delta or iceberg (a table)"),
+        ("{tabel: a}", "needs connection and sql (a query), path (files), delta, iceberg or table (a table)"),
     ],
 )
 def test_what_a_source_cannot_be_is_named(write_folder, source: str, told: str) -> None:
