@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install-spark demo test test-fast check docs release-check format bench bench-airflow chaos month fuzz mutants distributed clean install
+.PHONY: help install-spark spark demo test test-fast check docs release-check format bench bench-airflow chaos month fuzz mutants distributed clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ $(STAMP): pyproject.toml constraints.txt tools/install.sh
 
 install-spark: $(STAMP)  ## add PySpark to .venv; its tests need Java 17 too
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[spark]'
+
+spark: install-spark  ## a master and two workers of Spark, 2,000,000 rows; fewer: ROWS=200000
+	@$(BIN)/python -m tests.benchmarks.spark --rows $(or $(ROWS),2000000)
 
 demo: $(STAMP)  ## one night of two uploads: sandbox, warehouse, the Airflow DAG, the report
 	@$(BIN)/offline-capi demo

@@ -69,7 +69,7 @@ def check(
 ) -> None:
     """Validate the configuration; all problems at once, each with file and line."""
     from offline_capi.config.columns import list_patterns
-    from offline_capi.config.source import FileSource
+    from offline_capi.config.source import can_spread
     from offline_capi.meta.versions import version_warnings
 
     deployment = load(config, upload)
@@ -100,9 +100,10 @@ def check(
     warnings = version_warnings(deployment.platform.versions, datetime.now(UTC).date())
     warnings += disagreeing
     warnings += [
-        f"{one.name}: engine: spark spreads files alone; the rows of its source are prepared where the run is started"
+        f"{one.name}: engine: spark spreads files and Spark's tables alone; the rows of its source are prepared where"
+        " the run is started"
         for one in chosen
-        if one.engine.spark and not isinstance(one.source, FileSource)
+        if one.engine.spark and not can_spread(one.source)
     ]
     if as_json:
         found = {"uploads": names, "clients": sorted(deployment.clients), "connected": connect}

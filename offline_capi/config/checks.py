@@ -37,6 +37,7 @@ from offline_capi.config.source import (
     IcebergSource,
     Lookup,
     SourceSettings,
+    SparkTableSource,
     SqlSource,
 )
 from offline_capi.config.types import ActionSource
@@ -91,6 +92,8 @@ def check_sections(upload: Upload, sections: Collection[str], scope: ValidationS
         yield from _check_ids(upload, sections)
     if upload.engine.spark and {"filter", "expect", "lookups", "transform"} <= set(sections):
         yield from find_piece_problems(upload)
+    if "source" in sections:
+        yield from find_table_problems(upload)
 
 
 def find_piece_problems(upload: Upload) -> Iterator[Finding]:
@@ -112,6 +115,15 @@ def find_piece_problems(upload: Upload) -> Iterator[Finding]:
     for index, expectation in enumerate(upload.expect):
         if expectation.unique:
             yield ("expect", index, "unique"), "cannot be used with engine: spark: it needs all rows in one order"
+
+
+def find_table_problems(upload: Upload) -> Iterator[Finding]:
+    """What cannot be done with a table of Spark's catalog, whose rows never come to this process."""
+    if isinstance(upload.source, SparkTableSource):
+        if not upload.engine.spark:
+            yield ("source", "table"), "is read on Spark alone: set engine: spark, or name the table's files with path"
+        if upload.drop_frequent:
+            yield ("drop_frequent",), "cannot be used with source.table: it reads all rows of the window here first"
 
 
 # ---------------------------------------------------------------------------------------------- names in other files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
@@ -208,6 +208,13 @@ class Spark(Node):
     )
     conf: Annotated[dict[str, Scalar], AfterValidator(_check_spark_conf)] = Field(
         {}, description="Spark's own settings for the session, such as spark.master (local[*] unless given)"
+    )
+    writes: Literal["executors", "spark"] = Field(
+        "executors",
+        description="who writes hashed events into the stage: our code on the executors, or Spark, where they may not",
+    )
+    stage: Name | None = Field(
+        None, description="writes: spark. The stage as Spark addresses it (s3a://…), where that is not platform.stage"
     )
 
 

@@ -28,7 +28,9 @@ __all__ = [
     "Lookup",
     "QueryLookup",
     "SourceSettings",
+    "SparkTableSource",
     "SqlSource",
+    "can_spread",
     "check_lookup_name",
 ]
 
@@ -260,18 +262,43 @@ class DbtSource(_TableSource):
         return f"dbt's {quote(self.dbt)}"
 
 
+#: Parts of a table's name: what every catalog of Spark takes without quotes, and a hyphen.
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
+
+
+def _check_table_name(value: str) -> str:
+    if not re.fullmatch(rf"{_PART}(\.{_PART}){{0,4}}", value):
+        raise ValueError("is the name of a table, such as main.sales.purchases: letters, digits, _ and - between dots")
+    return value
+
+
+class SparkTableSource(_TableSource):
+    """Rows of a table or view of Spark's catalog; with ``engine: spark`` alone."""
+
+    table: Annotated[str, AfterValidator(_check_table_name)] = Field(
+        description="catalog, schema and name as Spark knows them: main.sales.purchases"
+    )
+
+    incremental: ClassVar[None] = None
+
+    def describe(self, quote: Callable[[str], str] = str) -> str:
+        """The source for people, each name as ``quote`` writes it."""
+        return f"Spark table {quote(self.table)}"
+
+
 _KINDS: dict[str, tuple[str, ...]] = {
     "Dbt": ("dbt",),
     "Delta": ("delta",),
     "Iceberg": ("iceberg",),
     "Sql": ("connection", "sql"),
     "File": ("path",),
+    "SparkTable": ("table",),
 }
 
 
 def _classify(value: object, suffix: str) -> str | None:
     """Which kind of source this is, by the keys that only that kind has."""
-    if isinstance(value, (SqlSource, FileSource, DeltaSource, IcebergSource, DbtSource)):
+    if isinstance(value, (SqlSource, FileSource, DeltaSource, IcebergSource, DbtSource, SparkTableSource)):
         return type(value).__name__
     if not isinstance(value, dict):
         return None
@@ -283,9 +310,19 @@ SourceSettings = Annotated[
     | Annotated[FileSource, Tag("FileSource")]
     | Annotated[DeltaSource, Tag("DeltaSource")]
     | Annotated[IcebergSource, Tag("IcebergSource")]
-    | Annotated[DbtSource, Tag("DbtSource")],
+    | Annotated[DbtSource, Tag("DbtSource")]
+    | Annotated[SparkTableSource, Tag("SparkTableSource")],
     Discriminator(lambda value: _classify(value, "Source")),
 ]
+
+
+def can_spread(source: object) -> bool:
+    """Whether several processes can read a source by parts; else all of it is read where a run is started."""
+    if isinstance(source, FileSource):
+        return source.partitioning == "none"
+    return isinstance(source, SparkTableSource)
+
+
 _LOOKUP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
 
 

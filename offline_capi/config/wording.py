@@ -23,7 +23,7 @@ Finding = tuple[Loc, str]
 _SENTENCES: Mapping[str, str] = {
     "missing": "is missing",
     "value_error": "{error}",
-    "union_tag_not_found": "needs connection and sql (a query), path (files), delta or iceberg (a table), or dbt",
+    "union_tag_not_found": "needs connection and sql (a query), path (files), delta, iceberg, table or dbt (a table)",
     "string_type": "needs a text; if it is one, put it in quotes",
     "int_type": "needs a whole number",
     "int_parsing": "needs a whole number",

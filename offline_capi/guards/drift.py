@@ -284,7 +284,7 @@ class DriftWatch:
         missing = SAMPLE_ROWS - self._rows
         if not self.active or missing <= 0 or not len(mapped):
             return
-        positions = pc.subtract(mapped.row.slice(0, missing), rows.first_row)
+        positions = pc.index_in(mapped.row.slice(0, missing), value_set=rows.row_numbers)
         names = [name for name in self._uses if name in rows.batch.schema.names]
         whole = len(positions) and positions[-1].as_py() - positions[0].as_py() + 1 == len(positions)
         batch = rows.batch.select(names)

@@ -9,7 +9,6 @@ from functools import reduce
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -157,8 +156,7 @@ class _Chosen:
 
 def _choose_rows(rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _Chosen:
     """The window first, where its column is in the source, so that a hook sees only the rows of the run."""
-    numbers = pa.array(np.arange(rows.first_row, rows.first_row + len(rows), dtype=np.int64))
-    chosen = _Chosen(rows.batch, numbers, rows.faults, pa.repeat(pa.scalar(False), len(rows)))
+    chosen = _Chosen(rows.batch, rows.row_numbers, rows.faults, pa.repeat(pa.scalar(False), len(rows)))
     if mapping.transform is None:
         require_columns(mapping, rows.batch.schema.names, rows.origin)
         return _keep_inside(chosen, rows, mapping, window)
@@ -225,8 +223,7 @@ def select_rows_in_window(
     rows: SourceRows, mapping: MappingSpec, window: Window | None
 ) -> tuple[pa.RecordBatch, pa.Int64Array]:
     """The rows of ``window`` as the source gave them, and their numbers; all where a hook computes their time."""
-    numbers = pa.array(np.arange(rows.first_row, rows.first_row + len(rows), dtype=np.int64))
-    chosen = _Chosen(rows.batch, numbers, rows.faults, pa.repeat(pa.scalar(False), len(rows)))
+    chosen = _Chosen(rows.batch, rows.row_numbers, rows.faults, pa.repeat(pa.scalar(False), len(rows)))
     if set(mapping.window.columns) <= set(rows.batch.schema.names):
         chosen = _keep_inside(chosen, rows, mapping, window)
     return chosen.batch, chosen.numbers

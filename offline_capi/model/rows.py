@@ -33,9 +33,10 @@ class SourceRows:
     """A batch of rows as the source gave them.
 
     ``origin`` names the file or query; ``first_row`` is the number of the first row in it, counted from 1 without a
-    header line. ``faults`` marks lines that could not be split into columns: they are rows of nulls here. ``width`` is
-    how many columns the source has, those included that nobody asked for; 0 where each row has its own, as in JSON.
-    ``window`` selects rows where that is not the run's own.
+    header line; the rows that follow are numbered on, unless ``numbers`` has the number of each. ``faults`` marks lines
+    that could not be split into columns: they are rows of nulls here. ``width`` is how many columns the source has,
+    those included that nobody asked for; 0 where each row has its own, as in JSON. ``window`` selects rows where that
+    is not the run's own.
     """
 
     batch: pa.RecordBatch
@@ -44,9 +45,20 @@ class SourceRows:
     faults: tuple[RowFault, ...] = ()
     width: int = 0
     window: Window | None = None
+    numbers: pa.Int64Array | None = None
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
+
+    @property
+    def row_numbers(self) -> pa.Int64Array:
+        """The number of each row in ``origin``."""
+        import numpy as np
+        import pyarrow as pa
+
+        if self.numbers is not None:
+            return self.numbers
+        return pa.array(np.arange(self.first_row, self.first_row + len(self), dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)

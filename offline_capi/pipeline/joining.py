@@ -8,7 +8,7 @@ read to be sent.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -79,10 +79,11 @@ class JoinedPieces:
 
 @contextmanager
 def prepare_pieces(
-    run: RunContext, parts: Sequence[FilePart], map_pieces: MapPieces, *, keep: bool = False
+    run: RunContext, parts: Sequence[FilePart] | None, map_pieces: MapPieces, *, keep: bool = False
 ) -> Iterator[JoinedPieces]:
     """Let an engine prepare the parts of the run's source; their files go at the end.
 
+    Without ``parts`` the engine knows by itself what to read (a table), and gives its pieces names in their order.
     ``keep`` leaves them where the block ends well. Raises what the engine raises, ``TemporaryError`` where it lost a
     piece, and ``ConfigError`` where a piece's file cannot be seen from here. Nothing was sent then.
     """
@@ -93,20 +94,28 @@ def prepare_pieces(
     task = PieceTask(
         replace(run.recipe, today=run.recipe.today or now.date()), now, run_id, platform.stage, platform.file_access
     )
-    pieces = [Piece(number, part) for number, part in enumerate(parts)]
+    pieces = [Piece(number, part) for number, part in enumerate(parts or ())]
     services.stage.purge_events(run_id)  # of an earlier attempt at this run
     try:
         found: dict[int, PieceResult] = {}
-        for result in map_pieces(task, pieces) if pieces else ():
+        results = map_pieces(task, pieces) if pieces or parts is None else ()
+        for result in results if parts is not None else _number_pieces(results):
             found.setdefault(result.number, result)
         _check_complete(found, pieces, services.stage, run_id)
-        yield JoinedPieces(run_id, services.stage, pieces, [found[piece.number] for piece in pieces])
+        yield JoinedPieces(run_id, services.stage, pieces, [found[number] for number in sorted(found)])
     except BaseException:
         keep = False
         raise
     finally:
         if not keep:
             services.stage.purge_events(run_id)
+
+
+def _number_pieces(results: Iterable[PieceResult]) -> Iterator[PieceResult]:
+    """In the order of a table's files, whatever tasks read them; an engine returns each row once."""
+    for number, result in enumerate(sorted(results, key=lambda one: (one.origin, one.first_row))):
+        result.number = number
+        yield result
 
 
 def _check_complete(found: Mapping[int, PieceResult], pieces: Sequence[Piece], stage: Stage, run_id: str) -> None:

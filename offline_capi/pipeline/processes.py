@@ -148,7 +148,7 @@ def _pack_rows(rows: SourceRows) -> tuple[Any, ...]:
     buffer = pa.BufferOutputStream()
     with pa.ipc.new_stream(buffer, rows.batch.schema) as stream:
         stream.write_batch(rows.batch)
-    return buffer.getvalue(), rows.origin, rows.first_row, rows.faults, rows.width, rows.window
+    return buffer.getvalue(), rows.origin, rows.first_row, rows.faults, rows.width, rows.window, rows.numbers
 
 
 def _unpack_rows(packed: tuple[Any, ...]) -> SourceRows:

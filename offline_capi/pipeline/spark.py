@@ -1,21 +1,28 @@
 """Pieces on Spark: one call of ``mapInArrow`` over their numbers, on a session here, on a cluster, or over Connect.
 
 Spark moves numbers to executors and results back; rows are read, hashed and written by our own code there, and nothing
-that Spark keeps on a disk holds any of them. Nothing here uses the RDD API, accumulators, broadcast variables, caches,
-shuffles or ``sparkContext``, so that the same code runs on Spark Connect, where these do not exist.
+that Spark keeps on a disk holds any of them. Rows of a table (``sources.spark_table``) are read by Spark, and go from
+the scan into the same code. Where executors may not write to the stage, Spark writes the hashed events. Nothing here
+uses the RDD API, accumulators, broadcast variables, caches, shuffles or ``sparkContext``, so that the same code runs on
+Spark Connect, where these do not exist.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import re
+import socket
 import sys
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
 
 import offline_capi
 from offline_capi import errors
@@ -23,15 +30,27 @@ from offline_capi.config.platform import Spark
 from offline_capi.config.secrets import SecretResolver
 from offline_capi.config.types import Scalar
 from offline_capi.errors import ConfigError, OfflineCapiError, TemporaryError
-from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask, prepare_as_text, write_probe
+from offline_capi.pipeline.pieces import (
+    Answers,
+    Piece,
+    PieceResult,
+    PieceTask,
+    list_answer_fields,
+    store_answers,
+    write_probe,
+)
+from offline_capi.sources.spark_table import TableLayout, explain_change, name_error
 from offline_capi.storage.private_files import FileAccess
 from offline_capi.storage.staging import RUN_ID_TIME, Stage
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["check_executors", "make_engine"]
+__all__ = ["SparkEngine", "check_executors", "open_session"]
 
+#: Where a Connect server listens unless its address says otherwise, and how long one may take to accept.
+CONNECT_PORT, CONNECT_SECONDS = 15_002, 15
 #: Tasks that a check sends out: more than one executor answers, where there are several.
 PROBES = 4
 
@@ -49,23 +68,65 @@ _HOW_TO_INSTALL = (
 )
 
 
-def make_engine(settings: Spark, secrets: SecretResolver) -> MapPieces:
-    """The engine of a Spark session, which is opened when the first window is mapped, and kept."""
+class SparkEngine:
+    """Maps pieces, and rows of tables, on the session of ``settings``, which is opened when it is needed, and kept."""
 
-    def map_pieces(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
-        session = _open_session(settings, secrets)
-        for answer in _run(session, prepare_as_text, task, pieces):
-            yield PieceResult.from_text(answer)
+    def __init__(self, settings: Spark, secrets: SecretResolver) -> None:
+        self._settings, self._secrets = settings, secrets
 
-    return map_pieces
+    def __call__(self, task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        session = open_session(self._settings, self._secrets)
+        numbers = session.range(0, len(pieces), 1, len(pieces))
+        if self._settings.writes == "spark":
+            yield from self._write(numbers, Answers(task, list(pieces), returns_events=True))
+        else:
+            yield from map(PieceResult.from_text, _collect(numbers, Answers(task, list(pieces))))
+
+    def map_table(self, task: PieceTask, frame: DataFrame, layout: TableLayout) -> Iterator[PieceResult]:
+        """The same of a table's rows, as ``SparkTableReader.open_frame`` gives them; pieces have no numbers yet."""
+        if self._settings.writes == "spark":
+            yield from self._write(frame, Answers(task, layout=layout, returns_events=True))
+        else:
+            yield from map(PieceResult.from_text, _collect(frame, Answers(task, layout=layout)))
+
+    def _write(self, frame: DataFrame, wanted: Answers) -> Iterator[PieceResult]:
+        """Let Spark write and commit events and results, and take over what it committed, file by file."""
+        task: PieceTask = wanted.common
+        stage, name = Stage(task.stage, task.access), f"events-,spark-{uuid.uuid4().hex}.parquet.part"
+        folder = stage.path(task.run_id, name)
+        stage.filesystem.makedirs(folder.rsplit("/", 1)[0], exist_ok=True)
+        theirs = self._settings.stage
+        url = stage.address(task.run_id, name, theirs or task.stage)
+        try:
+            rows = _write_counted(_map(frame, wanted), url, wanted)
+            stage.filesystem.invalidate_cache()
+            files = [path for path in sorted(stage.filesystem.glob(f"{folder}/part-*")) if path.endswith(".parquet")]
+            results: list[PieceResult] = []
+            for path in files:
+                with stage.filesystem.open(path, "rb") as file:
+                    rows -= pq.ParquetFile(file).metadata.num_rows
+                    results += map(PieceResult.from_text, _raise_errors(store_answers(task, file)))
+            if rows:
+                raise ConfigError(
+                    "platform.stage: not all that Spark wrote there can be seen from here.\nName a folder that all its"
+                    f" machines share, or an object store; and with platform.spark.stage the same one. {_SAFE}"
+                )
+            yield from results
+        finally:
+            if stage.filesystem.exists(folder):
+                stage.filesystem.rm(folder, recursive=True)
 
 
 def check_executors(settings: Spark, secrets: SecretResolver, root: str, access: FileAccess) -> None:
     """Raise ``ConfigError`` where executors lack this package, or cannot write files that are seen from here."""
     stage, run_id = Stage(root, access), f"{datetime.now(UTC):{RUN_ID_TIME}}-probe-{uuid.uuid4().hex[:8]}"
-    session = _open_session(settings, secrets)
+    session = open_session(settings, secrets)
+    if settings.writes == "spark":
+        _collect(session.range(0, PROBES, 1, PROBES), Answers(None, range(PROBES), write_probe))
+        return
     try:
-        names = _run(session, write_probe, (root, access, run_id), range(PROBES))
+        probes = Answers((root, access, run_id), range(PROBES), write_probe)
+        names = list(_collect(session.range(0, PROBES, 1, PROBES), probes))
         stage.filesystem.invalidate_cache()
         seen = [name for name in names if stage.filesystem.exists(stage.path(run_id, name))]
     finally:
@@ -80,15 +141,22 @@ def check_executors(settings: Spark, secrets: SecretResolver, root: str, access:
 # ---------------------------------------------------------------------------------------------- the session
 
 
-def _open_session(settings: Spark, secrets: SecretResolver) -> SparkSession:
+def open_session(settings: Spark, secrets: SecretResolver) -> SparkSession:
+    """The session that the settings describe; raises ``ConfigError`` or ``TemporaryError`` where there is none."""
     try:
         with warnings.catch_warnings(action="ignore"):
             from pyspark.sql import SparkSession
     except ImportError:
         raise ConfigError(f"engine: spark needs PySpark here: pip install 'offline-capi[spark]'. {_SAFE}") from None
+    warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas", category=FutureWarning)
+    # PySpark writes Spark's errors to standard error as well, with the values that they quote.
+    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)
     builder, given = SparkSession.builder, {name: _spell(value) for name, value in settings.conf.items()}
     if settings.remote is not None:
-        builder = builder.remote(secrets.token(settings.remote).reveal())
+        address = secrets.token(settings.remote).reveal()
+        _check_reachable(address, settings)
+        builder = builder.remote(address)
         conf = given
     else:
         conf = {**_choose_defaults(given, SparkSession.getActiveSession() is not None), **given}
@@ -100,6 +168,29 @@ def _open_session(settings: Spark, secrets: SecretResolver) -> SparkSession:
     except Exception as error:  # noqa: BLE001  of Java, gRPC or PySpark: their texts quote the address, and its token
         failure = _explain_session(error, settings)
     raise failure from None
+
+
+def _check_reachable(address: str, settings: Spark) -> None:
+    """Raise ``TemporaryError`` where nobody listens: the client of Spark tries for ten minutes before it says so."""
+    place = re.fullmatch(r"sc://(\[[0-9A-Fa-f:]+\]|[^/:;@\[\]]+)(?::(\d{1,5}))?(?:/.*)?", address)
+    if place is None:
+        raise ConfigError(
+            f"platform.spark.remote: {settings.remote} is no address of Spark Connect, such as sc://HOST:15002. {_SAFE}"
+        )
+    if any(os.environ.get(name) for name in ("grpc_proxy", "https_proxy", "http_proxy")):
+        return
+    host, port = place[1].strip("[]"), int(place[2] or CONNECT_PORT)
+    failure = ""
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+            pass
+    except OSError as error:
+        failure = type(error).__name__
+    if failure:
+        raise TemporaryError(
+            f"engine: spark could not reach the Spark Connect server of {settings.remote} ({failure}).\nLook whether it"
+            f" runs, and whether its host and port can be reached from here. {_SAFE}"
+        )
 
 
 def _spell(value: Scalar) -> str:
@@ -132,42 +223,89 @@ def _explain_session(error: Exception, settings: Spark) -> OfflineCapiError:
 # ---------------------------------------------------------------------------------------------- the one call
 
 
-def _run(session: SparkSession, function: Callable[[Any, Any], str], common: Any, items: Sequence[Any]) -> list[str]:
-    """What a function of ``pieces`` makes of each item, one task each; raises the first error that an executor met."""
-    number = len(items)
-    work = _make_work(pickle.dumps((function, common, items), protocol=5), offline_capi.__version__)
+def _collect(frame: DataFrame, wanted: Answers) -> Iterator[str]:
+    """The answers of all tasks, as texts; raises the first error that an executor met."""
+    with _explained_run(wanted):
+        rows = _map(frame, wanted).collect()
+    return _raise_errors((kind, text) for kind, text in rows)
+
+
+def _write_counted(frame: DataFrame, url: str, wanted: Answers) -> int:
+    """Let Spark write; how many rows its tasks gave. A folder that they do not share would lack files silently."""
+    from pyspark.sql import Observation, functions
+
+    counted = Observation()
+    with _explained_run(wanted):
+        observed = frame.observe(counted, functions.count(functions.lit(1)).alias("rows"))
+        observed.write.option("compression", "zstd").parquet(url)
+        return int(counted.get["rows"])
+
+
+def _raise_errors(answers: Iterable[tuple[str, str]]) -> Iterator[str]:
+    texts = []
+    for kind, text in answers:
+        if kind:
+            raise _restore_error(kind, text)
+        texts.append(text)
+    return iter(texts)
+
+
+def _map(frame: DataFrame, wanted: Answers) -> DataFrame:
+    fields = list_answer_fields(wanted.common if wanted.returns_events else None)
+    work = _make_work(pickle.dumps(wanted, protocol=5), offline_capi.__version__, fields)
+    columns = ", ".join(f"`{one.name}` {_SPARK_TYPES[str(one.type)]}" for one in fields)
+    with warnings.catch_warnings(action="ignore"):  # PySpark says at each call that it was not tried with pandas 3
+        return frame.mapInArrow(work, columns)
+
+
+#: Of the columns of answers.
+_SPARK_TYPES = {
+    "string": "string",
+    "int64": "bigint",
+    "date32[day]": "date",
+    "double": "double",
+    "binary": "binary",
+    "bool": "boolean",
+}
+
+
+@contextmanager
+def _explained_run(wanted: Answers) -> Iterator[None]:
+    failure: OfflineCapiError | None
     try:
-        with warnings.catch_warnings(action="ignore"):  # PySpark says at each call that it was not tried with pandas 3
-            rows = session.range(0, number, 1, number).mapInArrow(work, "kind string, text string").collect()
+        with warnings.catch_warnings(action="ignore"):
+            yield
     except Exception as error:  # noqa: BLE001  its text holds that of the executors
-        failure = _explain_run(error)
+        failure = explain_change(f"Spark table {wanted.layout.name}", error) if wanted.layout else None
+        failure = failure or _explain_run(error)
     else:
-        for kind, text in rows:
-            if kind:
-                raise _restore_error(kind, text)
-        return [text for _, text in rows]
+        return
     raise failure from None
 
 
-def _make_work(payload: bytes, package: str) -> Callable[[Iterator[Any]], Iterator[Any]]:
+def _make_work(payload: bytes, package: str, fields: pa.Schema) -> Callable[[Iterator[Any]], Iterator[Any]]:
     """What an executor runs. A nested function travels by value: it can say that the package is not there."""
 
     def work(batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa
 
-        numbers = [number for batch in batches for number in batch.column(0).to_pylist()]
         try:
             import offline_capi as there
         except ImportError:
-            answers = iter([("missing", "")])
+            kind, text = "missing", ""
         else:
-            answers = iter([("version", there.__version__)])
+            kind, text = "version", there.__version__
             if there.__version__ == package:
+                from offline_capi.runtime.process import set_up_worker
+
+                set_up_worker()
                 from offline_capi.pipeline.pieces import answer_packed
 
-                answers = answer_packed(payload, numbers)
-        for kind, text in answers:
-            yield pa.RecordBatch.from_pydict({"kind": [kind], "text": [text]})
+                yield from answer_packed(payload, batches)
+                return
+        answer = {fields[-2].name: pa.array([kind]), fields[-1].name: pa.array([text])}
+        columns = [answer.get(one.name, pa.nulls(1, one.type)) for one in fields]
+        yield pa.RecordBatch.from_arrays(columns, schema=fields)
 
     return work
 
@@ -202,9 +340,7 @@ def _explain_run(error: Exception) -> OfflineCapiError:
 
 def _name(error: Exception) -> str:
     """The kind of an error, with Spark's name of its cause where it has one."""
-    condition = getattr(error, "getCondition", lambda: None)()
-    named = f" {condition}" if isinstance(condition, str) and re.fullmatch(r"[A-Z0-9_.]{1,80}", condition) else ""
-    return f"{type(error).__name__}{named}"
+    return " ".join(filter(None, (type(error).__name__, name_error(error))))
 
 
 def _format_python() -> str:

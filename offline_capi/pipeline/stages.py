@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, date
@@ -19,7 +19,7 @@ from offline_capi.clients import (
     record_run_refusal,
 )
 from offline_capi.config import Deployment, SecretResolver
-from offline_capi.config.checks import find_piece_problems
+from offline_capi.config.checks import find_piece_problems, find_table_problems
 from offline_capi.config.document import format_path
 from offline_capi.config.paths import anchor_url
 from offline_capi.config.secrets import resolve_catalog
@@ -66,6 +66,7 @@ from offline_capi.runtime.secret import fingerprint
 from offline_capi.runtime.telemetry import trace_batches
 from offline_capi.sources import SourceAccess, open_source, prefetch_batches
 from offline_capi.sources.files import read_part
+from offline_capi.sources.spark_table import SparkTableReader
 
 __all__ = [
     "check_clock",
@@ -136,8 +137,11 @@ def open_books(run: RunContext, *, keep_pieces: bool = False) -> Iterator[None]:
     )
     with ExitStack() as stack:
         engine = choose_engine(run)
-        parts = source.cut(run.window.extend_back(run.upload.window.lookback), PIECE_ROWS) if engine else None
-        if engine and parts is not None:
+        read = run.window.extend_back(run.upload.window.lookback)
+        parts = source.cut(read, PIECE_ROWS) if engine else None
+        if engine and isinstance(source, SparkTableReader):
+            engine = _map_table(engine, source, read, list_columns_needed(run.upload))
+        if engine and (parts is not None or isinstance(source, SparkTableReader)):
             run.pieces = stack.enter_context(prepare_pieces(run, parts, engine, keep=keep_pieces))
         if run.run_id:
             rejects = stack.enter_context(services.stage.write_rejects(run.run_id))
@@ -202,13 +206,22 @@ def choose_engine(run: RunContext) -> MapPieces | None:
     """
     engine = run.map_pieces
     if engine is None and run.upload.engine.spark:
-        from offline_capi.pipeline.spark import make_engine  # only who uses it has PySpark
+        from offline_capi.pipeline.spark import SparkEngine  # only who uses it has PySpark
 
-        engine = make_engine(run.services.deployment.platform.spark, run.services.secrets)
-    problems = find_piece_problems(run.upload) if engine else ()
+        engine = SparkEngine(run.services.deployment.platform.spark, run.services.secrets)
+    problems = [*(find_piece_problems(run.upload) if engine else ()), *find_table_problems(run.upload)]
     if sentences := [f"{format_path(path)} {why}" for path, why in problems]:
         raise ConfigError(f"{run.upload.name}: {'; '.join(sentences)}. Nothing was sent.")
     return engine
+
+
+def _map_table(engine: MapPieces, source: SparkTableReader, window: Window, columns: Sequence[str] | None) -> MapPieces:
+    """The engine over a table; ``choose_engine`` has seen that it is Spark."""
+    from offline_capi.pipeline.spark import SparkEngine
+
+    assert isinstance(engine, SparkEngine)  # noqa: S101  mypy
+    frame, layout = source.open_frame(window, columns)
+    return lambda task, _: engine.map_table(task, frame, layout)
 
 
 def make_source_access(
@@ -216,6 +229,12 @@ def make_source_access(
 ) -> SourceAccess:
     """What the upload's source needs besides its settings; its look-up tables need the same, and have no window."""
     catalogs = deployment.platform.iceberg_catalogs
+
+    def open_session() -> Any:
+        from offline_capi.pipeline.spark import open_session as open_with
+
+        return open_with(deployment.platform.spark, secrets)
+
     return SourceAccess(
         zone=upload.window.timezone,
         connection_url=lambda name: anchor_url(
@@ -228,6 +247,7 @@ def make_source_access(
         dbt=deployment.platform.dbt,
         placement=find_placement(upload),
         changes=changes,
+        open_session=open_session,
     )
 
 
@@ -313,7 +333,11 @@ def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
 def _sample_drift(run: RunContext, joined: JoinedPieces) -> None:
     """Show drift the first rows of the window: readable ones, so they are read again, here."""
     source = run.upload.source
-    assert isinstance(source, FileSource)  # noqa: S101  mypy; nothing else is cut
+    if not isinstance(source, FileSource):
+        rows = next(iter(read_rows(run.upload, run.window, run.services, prefetch=False)), None)
+        if rows is not None and run.drift.is_sampling:
+            run.drift.observe(rows, run.recipe.map_batch(rows))
+        return
     for piece, result in zip(joined.pieces, joined.results, strict=True):
         if result.rows["read"] or run.is_narrowed:
             for rows in read_part(piece.part, source, list_columns_needed(run.upload), BATCH_ROWS):

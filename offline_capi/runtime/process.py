@@ -10,7 +10,7 @@ import os
 import sys
 from importlib.machinery import ModuleSpec
 
-__all__ = ["ALLOCATOR_SETTINGS", "PYTHON", "set_up_process", "without_pandas"]
+__all__ = ["ALLOCATOR_SETTINGS", "PYTHON", "set_up_process", "set_up_worker", "without_pandas"]
 
 #: How this package starts another Python. Without -P it would import from the current folder first: a file of a
 #: landing folder that is named as a module of the standard library would run.
@@ -47,6 +47,19 @@ def set_up_process() -> None:
         libc.mallopt(_M_ARENA_MAX, 1)  # one pool for all threads instead of one for each
         libc.mallopt(_M_MMAP_THRESHOLD, _RETURNED)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE_BYTES)
+
+
+def set_up_worker() -> None:
+    """The same for a process that somebody else has started, with Arrow imported already: a worker of Spark.
+
+    Others may use it after us, so pandas stays.
+    """
+    set_up_process()
+    import pyarrow as pa
+
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
+        pa.jemalloc_set_decay_ms(100)
 
 
 def without_pandas() -> None:

@@ -12,10 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from offline_capi.config.platform import Dbt
-from offline_capi.config.source import DbtSource, DeltaSource, FileSource, IcebergSource, SourceSettings, SqlSource
+from offline_capi.config.source import (
+    DbtSource,
+    DeltaSource,
+    FileSource,
+    IcebergSource,
+    SourceSettings,
+    SparkTableSource,
+    SqlSource,
+)
 from offline_capi.model import AbsentFile, RowPlacement, SourceMark, SourceRows, TableChanges, Window
 from offline_capi.sources.lineage import SourceColumn, SourceLineage
 
@@ -31,6 +39,7 @@ READERS: Mapping[type, str] = {
     DeltaSource: "offline_capi.sources.lakehouse.DeltaReader",
     IcebergSource: "offline_capi.sources.lakehouse.IcebergReader",
     DbtSource: "offline_capi.sources.dbt.DbtReader",
+    SparkTableSource: "offline_capi.sources.spark_table.SparkTableReader",
 }
 
 
@@ -41,9 +50,9 @@ class SourceAccess:
     ``zone`` is the upload's, in which days begin and naive times are. ``connection_url`` gives the URL of a named
     connection, which may hold a password. ``sql_folder`` is where a query's file lies, ``folder`` where the relative
     path of a data file begins (the process's own folder unless given). ``environ`` fills ``${NAME}`` in paths.
-    ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them. ``dbt`` says where dbt's manifest
-    is. ``placement`` says how rows are placed in time, so that a source may leave out what surely lies outside of a
-    window; without it, all rows come.
+    ``catalog_properties`` gives those of a named Iceberg catalog, secrets among them; ``open_session`` a session of
+    Spark, for its tables. ``dbt`` says where dbt's manifest is. ``placement`` says how rows are placed in time, so that
+    a source may leave out what surely lies outside of a window; without it, all rows come.
     ``changes`` is what ``find_changes`` found: the table is read in that state, with the rows that came late.
     """
 
@@ -56,6 +65,7 @@ class SourceAccess:
     dbt: Dbt = field(default_factory=Dbt)
     placement: RowPlacement | None = None
     changes: TableChanges | None = None
+    open_session: Callable[[], Any] = field(default=lambda: None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,8 @@ class FilePart:
     """A file of a window, or some row groups of a Parquet file, as another process can read it by itself.
 
     ``url`` is a path or an fsspec URL without user and password. ``first_row`` is the number that the first row of the
-    part has in its file. ``rows`` is how many there are, where the file says so without being read.
+    part has in its file. ``rows`` is how many there are, where the file says so without being read. ``state`` says
+    which content of the file was cut: another one is refused.
     """
 
     url: str
@@ -73,6 +84,7 @@ class FilePart:
     first_row: int = 1
     groups: tuple[int, ...] | None = None
     rows: int | None = None
+    state: str = ""
 
 
 class Source(Protocol):

@@ -213,6 +213,12 @@ class Stage:
     def path(self, run_id: str, name: str) -> str:
         return f"{self._root}/{quote(run_id, safe='')}/{name}"
 
+    def address(self, run_id: str, name: str, root: str) -> str:
+        """The same for other programs, which know the stage as ``root``: a URL."""
+        if "://" not in root:
+            return self.filesystem.unstrip_protocol(self.path(run_id, name))  # type: ignore[no-any-return]
+        return f"{root.rstrip('/')}/{quote(run_id, safe='')}/{name}"
+
     def rejects_path(self, run_id: str) -> str:
         return self.path(run_id, "rejects.parquet")
 
@@ -360,9 +366,9 @@ class Stage:
         return written_at.astimezone(UTC)
 
     def remove(self, path: str) -> None:
-        """Remove a file, and its run's folder with the last one; another process may have done it already."""
+        """Remove a file, or a folder of Spark's, and the run's with the last one; another process may have done it."""
         with suppress(FileNotFoundError):
-            self.filesystem.rm(path)
+            self.filesystem.rm(path, recursive=True)
         with suppress(OSError):  # not empty, or no folder at all on an object store
             self.filesystem.rmdir(path.rsplit("/", 1)[0])
 

@@ -94,7 +94,7 @@ def test_secrets_of_a_catalog_are_resolved_and_its_file_lies_in_the_project(writ
         ("{path: a, partitioning: hive, optional: maybe}", "needs true or false"),
         ("{path: 'a/{date}', partitioning: hive}", "no *, no {date}"),
         ("{path: 'a/*', partitioning: hive}", "no *, no {date}"),
-        ("{table: a}", "needs connection and sql (a query), path (files), delta or iceberg (a table), or dbt"),
+        ("{tabel: a}", "needs connection and sql (a query), path (files), delta, iceberg, table or dbt (a table)"),
         ("{dbt: fct_sales}", "needs ref('model'), ref('package', 'model')"),
         ("{dbt: \"ref('a{b}')\"}", "needs ref('model'), ref('package', 'model')"),
         ("{dbt: \"source('crm')\"}", "source(...) takes two names"),

@@ -74,7 +74,7 @@ def test_check_says_that_a_query_is_prepared_where_the_run_is_started(write_fold
 
     assert said.exit_code == 0, said.output
     (warning,) = json.loads(said.stdout)["warnings"]
-    assert warning.startswith("approvals: engine: spark spreads files alone")
+    assert warning.startswith("approvals: engine: spark spreads files and")
 
 
 def test_settings_of_spark_hold_no_secret(write_folder) -> None:

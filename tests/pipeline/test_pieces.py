@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,20 +14,31 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
-from offline_capi.errors import ConfigError, TemporaryError
+from offline_capi.errors import ConfigError, SourceError, TemporaryError
 from offline_capi.model import BuiltEvents, Fate
 from offline_capi.pipeline import begin_run, plan_upload, reconcile, run_upload, send_staged, stage_upload, stages
-from offline_capi.pipeline.pieces import Piece, PieceResult, PieceTask, prepare_here, prepare_piece
+from offline_capi.pipeline.pieces import (
+    Answers,
+    Piece,
+    PieceResult,
+    PieceTask,
+    answer_packed,
+    prepare_here,
+    prepare_piece,
+    store_answers,
+)
 from tests.support.night import Night
 from tests.support.pieces import assert_same, make_parquet_night, open_upload, sort_rows, stage_window
 from tests.support.sandbox_server import Sandbox
 
 UPLOADS = ["credit_approvals", "store_purchases"]
 ROOT = Path(__file__).parents[2]
+KILL_POINTS = 20
 
 
 @pytest.fixture(params=UPLOADS)
@@ -140,42 +151,136 @@ def test_files_that_the_manifest_does_not_name_are_not_read_and_go_with_the_run(
 
 
 KILLED = """
-import os, signal, sys
-from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.pipeline import open_services, stages, stage_upload
+import hashlib, json, os, signal, sys
+from pathlib import Path
+from offline_capi.pipeline import stages, stage_upload
 from offline_capi.pipeline.pieces import prepare_here
+from tests.support.night import Night
+from tests.support.pieces import open_upload, sort_rows
 
-def engine(task, pieces):
-    yield from prepare_here(task, pieces[: len(pieces) // 2])
-    os.kill(os.getpid(), signal.SIGKILL)
+class Here(Night):
+    def __init__(self): self.home, self.env = Path.cwd(), dict(os.environ)
 
-stages.PIECE_ROWS = 1
-with open_services(load_config("dags"), EnvironmentSecrets()) as services:
-    run = services.ledger.runs.get(sys.argv[1])
-    stage_upload(services.deployment.uploads[run.upload], run.window, services, run.id, map_pieces=engine)
+stage, steps = os.environ["OFFLINE_CAPI_STAGE"], ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
+stages.PIECE_ROWS = 40
+
+def stage_once(kill_at):
+    seen = 0
+    def count(event, arguments):
+        nonlocal seen
+        if event in steps and str(arguments[0]).startswith(stage):
+            seen += 1
+            if seen == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+    with open_upload(Here(), "store_purchases") as (upload, window, services):
+        stage_upload(upload, window, services, sys.argv[1], map_pieces=prepare_here)
+        manifest = services.stage.read_manifest(sys.argv[1])
+        files = [path.rsplit("/", 1)[1] for run, path in services.stage.list_run_files() if "/events-," in path]
+        events = sort_rows(services.stage.read_all_events(sys.argv[1]))
+        tally = services.ledger.runs.load_parts(sys.argv[1])["prepare"].to_json()
+        tally["keys_of"].sort()
+    digest = hashlib.sha256(repr((events, sorted(tally.items()))).encode()).hexdigest()
+    only_named = sorted(files) == sorted(one.name for one in manifest.files)
+    print(json.dumps([seen, len(events), digest, only_named]), flush=True)
+
+def run(kill_at):
+    child = os.fork()
+    if not child:
+        stage_once(kill_at)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+assert run(0) == 0
+steps_of_run, points = int(sys.argv[2]), int(sys.argv[3])
+for point in range(1, points + 1):
+    assert run(1 + point * (steps_of_run - 1) // points) in (-signal.SIGKILL, 0)
+    assert run(0) == 0
 """
 
 
-def test_p03_a_run_that_is_killed_between_pieces_is_prepared_again_and_leaves_nothing_behind(
+def test_p25_a_run_that_is_killed_at_20_points_and_run_again_is_the_same_and_leaves_nothing_behind(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """SIGKILL at files that it opens, names, moves and removes in the stage; each point is followed by a whole run."""
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    with open_upload(night, name) as (upload, window, services):
+        run_id = begin_run(upload, window, services)
+    counted = night.script(KILLED, run_id, "2", "1", timeout=600)
+    whole = [json.loads(line) for line in counted.out.splitlines()]
+    said = night.script(KILLED, run_id, str(whole[0][0]), str(KILL_POINTS), timeout=600)
+    runs = [json.loads(line) for line in said.out.splitlines()]
+
+    assert said.code == 0, said.err
+    assert whole[0][0] > 2 * KILL_POINTS
+    assert len(runs) == 1 + KILL_POINTS  # those that were killed said nothing
+    assert {(events, digest) for _, events, digest, _ in runs} == {(whole[0][1], whole[0][2])}
+    assert all(only_named for *_, only_named in runs)
+
+
+def test_p25_a_thousand_pieces_and_one_client_with_nearly_all_rows_are_the_run_in_one_process(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row a piece, nine of ten of the same client; a client that is in few pieces gets its events all the same."""
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    rows = pq.read_table(night.home / "rows/a.parquet")
+    mine = pc.equal(rows["store_brand"], "Corner Shop")
+    skewed = pa.concat_tables([*[rows.filter(mine)] * 8, rows.filter(pc.invert(mine)).slice(0, 40)]).slice(0, 1000)
+    numbers = pa.array([f"S{number}" for number in range(len(skewed))])
+    skewed = skewed.set_column(skewed.schema.names.index("receipt_no"), "receipt_no", numbers)
+    pq.write_table(skewed, night.home / "rows/a.parquet", row_group_size=1)
+    (night.home / "rows/b.parquet").unlink()
+    monkeypatch.setattr(stages, "PIECE_ROWS", 1)
+    with open_upload(night, name) as (upload, window, services):
+        whole, pieces = (stage_window(upload, window, services, engine) for engine in (None, prepare_here))
+        files = [path for run, path in services.stage.list_run_files() if run == pieces["run"] and "/events-," in path]
+
+    assert_same(whole, pieces)
+    assert len(skewed) > 900
+    assert len(files) > 500
+    assert set(pieces["counted"]) == {"corner_shop", "nordic_outlet"}
+    assert pieces["counted"]["corner_shop"] > 10 * pieces["counted"]["nordic_outlet"]
+
+
+def test_a_file_that_changes_between_the_cut_and_the_end_of_its_pieces_ends_the_run(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    path = night.home / "rows/b.parquet"
+
+    def write_meanwhile(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        yield prepare_piece(task, pieces[0])
+        pq.write_table(pq.read_table(path).slice(1), path)
+        yield from prepare_here(task, pieces[1:])
+
     with open_upload(night, name) as (upload, window, services):
-        whole = stage_window(upload, window, services, None)
-        run_id = begin_run(upload, window, services)
-        killed = night.script(KILLED, run_id)
-        orphans = [path for run, path in services.stage.list_run_files() if run == run_id and "/events-" in path]
-        uncommitted = services.stage.read_manifest(run_id)
+        with pytest.raises(SourceError, match=r"file b\.parquet: it was changed while it was read\.\nRun again"):
+            run_upload(upload, window, services, map_pieces=write_meanwhile)
+        again = run_upload(upload, window, services, map_pieces=prepare_here)
 
-        stage_upload(upload, window, services, run_id, map_pieces=prepare_here)
-        again = sort_rows(services.stage.read_all_events(run_id))
-        left = [path for run, path in services.stage.list_run_files() if run == run_id and "/events-" in path]
+    assert again.tally.count(Fate.SENT) > 200
 
-    assert killed.code == -signal.SIGKILL, killed.err
-    assert orphans
-    assert uncommitted is None
-    assert again == whole["events"]
-    assert not set(orphans) & set(left)
+
+def test_folders_of_hive_are_read_by_the_process_that_starts_the_run(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Their columns are in the names of folders, which a part does not carry."""
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    for part in ("a", "b"):
+        rows = pq.read_table(night.home / f"rows/{part}.parquet").drop_columns(["currency"])
+        (night.home / "hive/currency=EUR").mkdir(parents=True, exist_ok=True)
+        pq.write_table(rows, night.home / f"hive/currency=EUR/{part}.parquet")
+    night.edit(f"dags/uploads/{name}.yml", ('path: "rows/*.parquet"', "path: hive, partitioning: hive"))
+    asked: list[int] = []
+
+    def engine(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        asked.append(len(pieces))
+        return prepare_here(task, pieces)
+
+    with open_upload(night, name) as (upload, window, services):
+        whole, on_engine = (stage_window(upload, window, services, one) for one in (None, engine))
+
+    assert_same(whole, on_engine)
+    assert asked == []
+    assert len(whole["events"]) > 200
 
 
 def test_an_engine_that_loses_a_piece_or_writes_elsewhere_ends_the_run_before_anything_is_sent(
@@ -206,6 +311,30 @@ def test_what_needs_all_rows_in_one_order_is_refused_before_a_row_is_read(tmp_pa
         (record,) = services.ledger.runs.list_newest(2)
 
     assert record.status == "failed"
+
+
+def test_p25_events_that_an_engine_writes_itself_are_those_that_we_write(
+    parquet: tuple[Night, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Spark does: some pieces in one Parquet file, with keys of no fixed length and the results among the rows."""
+    monkeypatch.setattr(stages, "PIECE_ROWS", 40)
+
+    def engine(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        packed = pickle.dumps(Answers(task, list(pieces), returns_events=True))
+        for first in range(0, len(pieces), 3):
+            numbers = pa.RecordBatch.from_pydict({"id": list(range(first, min(first + 3, len(pieces))))})
+            answers = list(answer_packed(packed, [numbers]))
+            pq.write_table(pa.Table.from_batches(answers), tmp_path / "part", row_group_size=29)
+            for kind, text in store_answers(task, tmp_path / "part", batch_rows=17):
+                assert kind == ""
+                yield PieceResult.from_text(text)
+
+    night, name = parquet
+    with open_upload(night, name) as (upload, window, services):
+        whole, pieces = (stage_window(upload, window, services, one) for one in (None, engine))
+
+    assert_same(whole, pieces)
+    assert len(pieces["events"]) > 100
 
 
 def test_all_that_a_batch_counts_comes_back_from_a_piece() -> None:

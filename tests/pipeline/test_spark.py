@@ -9,25 +9,36 @@ import importlib.util
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 import offline_capi
+from offline_capi.config import EnvironmentSecrets, Upload
 from offline_capi.config.platform import Spark
-from offline_capi.errors import ConfigError, InternalError, OfflineCapiError, SourceSchemaError
-from offline_capi.model import Fate
+from offline_capi.config.source import SparkTableSource
+from offline_capi.config.types import SecretRef
+from offline_capi.config.upload import Engine
+from offline_capi.errors import ConfigError, InternalError, OfflineCapiError, SourceSchemaError, TemporaryError
+from offline_capi.model import Fate, Window
 from offline_capi.pipeline import plan_upload, read_rows, run_upload, stages
-from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask
-from offline_capi.pipeline.spark import check_executors, make_engine
+from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask, list_answer_fields, read_answers
+from offline_capi.pipeline.spark import SparkEngine, _make_work, _raise_errors, check_executors, open_session
+from offline_capi.sources import SourceAccess
+from offline_capi.sources.spark_table import SparkTableReader
 from offline_capi.storage.private_files import FileAccess
 from tests.support.night import Night
 from tests.support.pieces import assert_same, make_parquet_night, open_upload, stage_window
@@ -36,6 +47,7 @@ from tests.support.sandbox_server import Sandbox
 #: Of the samples' readable values: too long to be in a digest or a name by chance.
 MIN_CANARY_CHARS = 6
 KILLED_ROWS = 50_000
+LARGE_ROWS = 160_000
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +70,8 @@ def conf(spark_home: Path) -> dict[str, str]:
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
         "spark.local.dir": str(spark_home / "local"),
         "spark.sql.warehouse.dir": str(spark_home / "warehouse"),
+        "spark.sql.files.maxPartitionBytes": "6000",  # a file of a table has several partitions
+        "spark.sql.files.openCostInBytes": "0",
         "spark.eventLog.enabled": "true",
         "spark.eventLog.compress": "false",
         "spark.eventLog.dir": (spark_home / "events").as_uri(),
@@ -66,8 +80,8 @@ def conf(spark_home: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def spark(conf: dict[str, str]) -> Iterator[MapPieces]:
-    yield make_engine(Spark(conf=conf), None)  # type: ignore[arg-type]  # no secret is needed
+def spark(conf: dict[str, str]) -> Iterator[SparkEngine]:
+    yield SparkEngine(Spark(conf=conf), None)  # type: ignore[arg-type]  # no secret is needed
     from pyspark.sql import SparkSession
 
     if session := SparkSession.getActiveSession():
@@ -111,6 +125,154 @@ def test_p02_a_second_run_on_spark_sends_nothing(
     assert left == []
 
 
+@pytest.mark.parametrize(("name", "writes"), [("store_purchases", "executors"), ("credit_approvals", "spark")])
+def test_p25_a_table_that_spark_reads_becomes_what_its_files_become(
+    name: str, writes: str, tmp_path: Path, sandbox: Sandbox, spark: SparkEngine, conf: dict[str, str]
+) -> None:
+    """Texts, and with them numbers, decimals, dates and times; the second file repeats rows of the first.
+
+    Which of two goes is decided by file and row, whatever partitions Spark makes of them. Spark leaves out rows that
+    surely lie outside of the window, by a predicate of ours: they count as outside where the files are read whole.
+    """
+    night, _ = make_parquet_night(tmp_path, sandbox, name)
+    if name == "credit_approvals":
+        for path in (night.home / "rows").iterdir():
+            _type_columns(path)
+    table = f"{name}_{uuid.uuid4().hex[:8]}"
+    _open(conf).sql(f"CREATE TABLE {table} USING parquet LOCATION '{night.home / 'rows'}'")
+    engine = SparkEngine(Spark(conf=conf, writes=writes), None)  # type: ignore[arg-type]
+    with open_upload(night, name) as (upload, window, services):
+        whole = stage_window(upload, window, services, None)
+        in_pieces = stage_window(upload, window, services, engine)
+        narrow = _move_upload(upload, table)
+        on_spark = stage_window(narrow, window, services, engine)
+        left = [path for _, path in services.stage.list_run_files() if "spark-" in path]
+
+    outside = [one["tally"].pop("outside") for one in (whole, in_pieces, on_spark)]
+    assert_same(whole, in_pieces)
+    assert_same(whole, on_spark)
+    assert {row[0] for row in on_spark["events"]} == {"a.parquet"}  # b repeats rows of a
+    assert outside[0] == outside[1]
+    assert (outside[2] < outside[0]) == (name == "credit_approvals")
+    assert left == []
+
+
+def test_a_plan_or_a_type_that_spark_would_bring_otherwise_is_refused_before_the_first_row(
+    tmp_path: Path, conf: dict[str, str], spark: SparkEngine
+) -> None:
+    """Plans that put readable rows on a disk, functions of others, databases, types; and a table that is not there."""
+    session = _open(conf)
+    rows = pa.table(
+        {"id": ["1"], "at": pa.array([0], pa.timestamp("us", tz="UTC")), "f": pa.array([1.1], pa.float32())}
+    )
+    folder = tmp_path / "sales"
+    folder.mkdir()
+    pq.write_table(rows, folder / "a.parquet")
+    session.read.parquet(str(folder)).createOrReplaceTempView("sales")
+    session.sql("SELECT * FROM sales WHERE id > '0'").createOrReplaceTempView("chosen")
+    refused = {
+        "joined": "SELECT /*+ MERGE(b) */ a.* FROM sales a JOIN sales b ON a.id = b.id",
+        "sorted": "SELECT * FROM sales ORDER BY id",
+        "counted": "SELECT id, max(at) AS at, max(f) AS f FROM sales GROUP BY id",
+    }
+    for name, sql in refused.items():
+        session.sql(sql).createOrReplaceTempView(name)
+    session.table("sales").withColumn("id", _shout("id")).createOrReplaceTempView("shouted")
+    session.table("sales").where("id = '1'").cache().createOrReplaceTempView("kept")
+    database = {"url": "jdbc:derby:memory:shop;create=true", "dbtable": "(SELECT '1' AS id FROM sysibm.sysdummy1) t"}
+    session.read.format("jdbc").options(**database).load().createOrReplaceTempView("database")
+    odd = "SELECT id, map(id, at) m, array(at) instants, struct(at AS at, f AS f) s, INTERVAL '1' DAY i FROM sales"
+    session.sql(odd).createOrReplaceTempView("odd")
+
+    said = {name: _refusal(conf, name, ["id"]) for name in [*refused, "shouted", "kept", "odd", "absent"]}
+    said["database"] = _refusal(conf, "database", ["ID"])  # as Derby calls it
+    types = {name: _refusal(conf, "odd", [name]) for name in ("m", "instants", "s", "i", "s.at", "s.f")}
+    columns = _read_table(conf, "odd").read_columns(_ANY)
+    (first,) = _read_table(conf, "chosen").read(_ANY, columns=["id", "at", "f"])
+
+    assert (said["odd"], types["s.at"], types["s.f"]) == ("", "", "")
+    for name, step in (("joined", "Join"), ("sorted", "Sort"), ("counted", "Aggregate"), ("shouted", "EvalPython")):
+        assert step in said[name]
+        assert "put readable rows on the disks" in said[name].replace("\n", " ")
+    assert "InMemoryTableScan" in said["kept"]
+    assert "a table of a database" in said["database"]
+    assert "there is no such table in Spark's catalog (TABLE_OR_VIEW_NOT_FOUND)" in said["absent"]
+    for name in ("m", "instants", "s", "i"):
+        assert f'columns of types that come differently through Spark:\n  "{name}" is ' in types[name]
+    assert ("s.f", "double") in columns
+    assert ("m", "map<string,timestamp>") in columns
+    assert first.batch.to_pylist() == [{"id": "1", "at": datetime(1970, 1, 1, tzinfo=UTC), "f": 1.1}]
+    assert (first.origin, first.row_numbers.to_pylist()) == ("a.parquet", [1])
+
+
+def test_a_table_whose_file_is_gone_was_changed_while_it_was_read(
+    tmp_path: Path, sandbox: Sandbox, spark: SparkEngine, conf: dict[str, str]
+) -> None:
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    table = f"changed_{uuid.uuid4().hex[:8]}"
+    session = _open(conf)
+    session.sql(f"CREATE TABLE {table} USING parquet LOCATION '{night.home / 'rows'}'")
+    session.table(table).schema.simpleString()  # Spark knows its files now
+    with open_upload(night, name) as (upload, window, services):
+        narrow = _move_upload(upload, table)
+        stage_window(narrow, window, services, spark)
+        (night.home / "rows/b.parquet").unlink()
+        with pytest.raises(TemporaryError, match=r"the table was changed while it was\s+read\.\nRun again"):
+            stage_window(narrow, window, services, spark)
+
+
+_ANY = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def _read_table(conf: dict[str, str], table: str) -> SparkTableReader:
+    access = SourceAccess("UTC", str, open_session=lambda: _open(conf))
+    return SparkTableReader(SparkTableSource(table=table), access)
+
+
+def _refusal(conf: dict[str, str], table: str, columns: list[str]) -> str:
+    try:
+        _read_table(conf, table).open_frame(_ANY, columns)
+    except OfflineCapiError as error:
+        return str(error)
+    return ""
+
+
+def _shout(column: str) -> Any:
+    from pyspark.sql.functions import udf
+
+    return udf(lambda value: value, "string")(column)
+
+
+def _type_columns(path: Path) -> None:
+    """Times without a zone, decimals and days; what is no such value is null."""
+    rows = pq.read_table(path)
+    kinds: dict[str, tuple[pa.DataType, Callable[[str], Any]]] = {
+        "approved_at": (pa.timestamp("us"), datetime.fromisoformat),
+        "ltv": (pa.decimal128(18, 4), lambda text: Decimal(text).quantize(Decimal("0.0001"))),
+        "birth_date": (pa.date32(), date.fromisoformat),
+    }
+    for column, (kind, read) in kinds.items():
+        values = [_read_or_none(read, text) for text in rows[column].to_pylist()]
+        rows = rows.set_column(rows.schema.names.index(column), column, pa.array(values, kind))
+    assert rows["approved_at"].null_count < len(rows) / 2
+    pq.write_table(rows, path, row_group_size=13)
+
+
+def _read_or_none(read: Callable[[str], Any], text: str | None) -> Any:
+    try:
+        return read(text or "")
+    except (ValueError, ArithmeticError):
+        return None
+
+
+def _move_upload(upload: Upload, table: str) -> Upload:
+    return upload.model_copy(update={"source": SparkTableSource(table=table), "engine": Engine(spark=True)})
+
+
+def _open(conf: dict[str, str]) -> Any:
+    return open_session(Spark(conf=conf), None)  # type: ignore[arg-type]
+
+
 def test_p25_a_worker_that_is_killed_over_a_piece_loses_nothing_and_doubles_nothing(
     tmp_path: Path, sandbox: Sandbox, spark: MapPieces
 ) -> None:
@@ -135,6 +297,33 @@ def test_p25_a_worker_that_is_killed_over_a_piece_loses_nothing_and_doubles_noth
     assert killed
     assert torn == []  # what it had written until then went with the commit
     assert_same(whole, on_spark)
+
+
+def test_p12_a_worker_of_spark_stays_small_over_one_large_csv(
+    tmp_path: Path, sandbox: Sandbox, spark: SparkEngine, conf: dict[str, str]
+) -> None:
+    """A CSV is one piece, whatever its size: 40 MB here, after 10 MB of which a worker grows no more."""
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    rows = pq.read_table(night.home / "rows/a.parquet")
+    many = pa.concat_tables([rows] * (LARGE_ROWS // len(rows)))
+    for column, text in (("receipt_no", "K{}"), ("email", "p{}@example.org"), ("customer_no", "C{}")):
+        values = pa.array([text.format(number) for number in range(len(many))])
+        many = many.set_column(many.schema.names.index(column), column, values)
+    csv.write_csv(many, night.home / "rows/large.csv")
+    night.edit(f"dags/uploads/{name}.yml", ("rows/*.parquet", "rows/*.csv"))
+    with open_upload(night, name) as (upload, window, services):
+        plan = plan_upload(upload, window, services, map_pieces=spark)
+
+    def report_peak(batches: Iterator[Any]) -> Iterator[Any]:  # nested, it travels by value
+        lines = Path("/proc/self/status").read_text().splitlines()
+        kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        for _ in batches:
+            yield pa.RecordBatch.from_pydict({"mib": [kib // 1024]})
+
+    peaks = _open(conf).range(0, 4, 1, 4).mapInArrow(report_peak, "mib bigint").collect()
+
+    assert plan.tally.read > LARGE_ROWS / 2
+    assert max(row.mib for row in peaks) <= 400, peaks
 
 
 def _kill_workers(folder: Path, killed: list[int]) -> bool:
@@ -186,7 +375,12 @@ def _in_background(step: Callable[[], object]) -> Iterator[None]:
 
 
 def test_p09_no_file_that_spark_makes_holds_a_readable_value(
-    tmp_path: Path, sandbox: Sandbox, spark: MapPieces, spark_home: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    sandbox: Sandbox,
+    spark: MapPieces,
+    conf: dict[str, str],
+    spark_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Files that Spark removes at the end of a query as well: each is hard-linked while it is there.
 
@@ -203,7 +397,15 @@ def test_p09_no_file_that_spark_makes_holds_a_readable_value(
             for value in table[column].to_pylist()
             if value and len(str(value)) >= MIN_CANARY_CHARS
         }
-        ours = _collect_files(spark_home, tmp_path / "links", lambda: stage_window(upload, window, services, spark))
+        table = f"canaries_{uuid.uuid4().hex[:8]}"
+        _open(conf).sql(f"CREATE TABLE {table} USING parquet LOCATION '{night.home / 'rows'}'")
+        writing = SparkEngine(Spark(conf=conf, writes="spark"), None)  # type: ignore[arg-type]
+
+        def stage_all() -> None:
+            stage_window(upload, window, services, spark)
+            stage_window(_move_upload(upload, table), window, services, writing)
+
+        ours = _collect_files(spark_home, tmp_path / "links", stage_all)
         staged = [Path(path) for path in services.stage.list_files()]
 
     from pyspark.sql import SparkSession
@@ -290,5 +492,26 @@ def test_an_error_of_an_executor_is_ours_and_quotes_nothing(
             list(spark(task, pieces))
         assert [path for run, path in services.stage.list_run_files() if "-plan-" in run] == []
 
+    monkeypatch.setitem(sys.modules, "offline_capi", None)  # type: ignore[arg-type]  # as where it is not installed
+    (answer,) = _make_work(b"", "1.0", list_answer_fields(task))(iter([]))
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match=r"executors do not have offline_capi\.\nInstall the same version there"):
+        list(_raise_errors(read_answers(answer)))
+
     assert "farah" not in str(unforeseen.value)
     assert unforeseen.value.__context__ is None or unforeseen.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("sc://127.0.0.1:9/;token=s3cret-word", r"could not reach the Spark Connect server of env ADDRESS|not reach"),
+        ("https://s3cret-word@cluster", r"is no address of Spark Connect, such as sc://HOST:15002"),
+    ],
+)
+def test_a_connect_server_that_is_not_there_is_named_within_seconds_and_not_its_token(address: str, says: str) -> None:
+    settings = Spark(remote=SecretRef(env="ADDRESS"))
+    with pytest.raises(OfflineCapiError, match=says) as refused:
+        open_session(settings, EnvironmentSecrets({"ADDRESS": address}))
+
+    assert "s3cret" not in str(refused.value)

@@ -78,19 +78,19 @@ class Night:
 
     # ------------------------------------------------------------------------------------------ the command line
 
-    def run(self, *arguments: str, env: dict[str, str] | None = None) -> Said:
+    def run(self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 60) -> Said:
         done = subprocess.run(
             [sys.executable, "-m", "offline_capi", *arguments],
             cwd=self.home,
             env={**_own_environment(), **self.env, **(env or {})},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout,
             check=False,
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
-    def script(self, code: str, *arguments: str, env: dict[str, str] | None = None) -> Said:
+    def script(self, code: str, *arguments: str, env: dict[str, str] | None = None, timeout: float = 180) -> Said:
         """Run a program of the test's in a process of its own, where the command line would run."""
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
@@ -98,7 +98,7 @@ class Night:
             env={**_own_environment(), **self.env, **(env or {})},
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=timeout,
             check=False,
         )
         return Said(done.returncode, done.stdout, done.stderr)

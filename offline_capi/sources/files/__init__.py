@@ -137,7 +137,7 @@ def _cut_file(location: FileLocation, source: FileSource, rows: int) -> Iterator
     url = location.path if location.local else str(location.fs.unstrip_protocol(location.path))
     with explained(location, source.encoding):
         known = recognised(location, source.format)
-        whole = FilePart(url, known.origin, known.format, known.compression)
+        whole = FilePart(url, known.origin, known.format, known.compression, state=_find_state(known))
         if known.format != "parquet" or known.compression:
             yield whole
             return
@@ -166,7 +166,29 @@ def read_part(
         source.max_unpacked_gib,
         part.groups,
     )
+    _check_state(part, location, source)
     yield from _read_file(location, source, columns, batch_rows, part.first_row)
+    _check_state(part, location, source)
+
+
+#: What file systems say of a file's content: local ones, S3, Google's, Azure's and HTTP.
+_STATE_FACTS = ("size", "mtime", "ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified")
+
+
+def _find_state(location: FileLocation) -> str:
+    info = location.fs.info(location.path)
+    return " ".join(f"{name}={info[name]}" for name in _STATE_FACTS if info.get(name) is not None)
+
+
+def _check_state(part: FilePart, location: FileLocation, source: FileSource) -> None:
+    """Raise ``SourceError`` where the file is not what it was when the window was cut: its parts would not fit."""
+    location.fs.invalidate_cache()
+    with explained(location, source.encoding):
+        if part.state and _find_state(location) != part.state:
+            raise SourceError(
+                f"file {location.origin}: it was changed while it was read.\nRun again when its writer is done; writers"
+                " should give a file its name when it is whole. Nothing was sent; repeating is safe."
+            )
 
 
 def _read_file(
