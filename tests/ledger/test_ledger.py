@@ -222,6 +222,13 @@ def test_a_living_run_holds_what_it_claimed(desk: Desk) -> None:
     assert [(fate, reason) for fate, reason, _ in deferred.decided] == [(Fate.DEFERRED, Reason.OTHER_RUN)]
 
 
+def test_a_living_run_holds_nothing_from_itself(desk: Desk) -> None:
+    """Its own request on the wire is none of another run: what it is a part of may go again."""
+    desk.claim(batch(names("e", 2)))
+
+    assert desk.fates(batch(names("e", 3))) == dict.fromkeys(names("e", 3))
+
+
 def test_p15_two_runs_that_both_saw_an_event_fresh_claim_it_once(desk: Desk) -> None:
     other = Desk(desk.url)
     assert other.fates(batch(names("e", 5))) == desk.fates(batch(names("e", 5)))
