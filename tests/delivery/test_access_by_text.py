@@ -218,6 +218,11 @@ def test_what_is_no_message_is_none(messages: object) -> None:
     assert mask_messages(messages) == ()
 
 
+@pytest.mark.parametrize("messages", ["Word x", {"message": "Word x"}, [{"message": "Word x"}, "Word x", 7]])
+def test_a_message_comes_as_a_text_or_in_an_object(messages: object) -> None:
+    assert mask_messages(messages) == ("Meta's answer says: Word x",)
+
+
 def test_messages_are_bounded() -> None:
     told = mask_messages([f"word {'abc ' * 999}{'x' * i}" for i in range(99)] + ["other"])
 

@@ -6,16 +6,19 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from threading import Semaphore
+from typing import Any
 
 import pytest
 
 from offline_capi.delivery import DeliveryPolicy, RetryPolicy
 from offline_capi.delivery.attempts import PostResult
+from offline_capi.delivery.breaker import Breaker
 from offline_capi.delivery.outcomes import OutcomeBuilder
 from offline_capi.delivery.throttle import Throttle, Throttles
 from offline_capi.meta.graph.error_table import Action, Scope
 from offline_capi.meta.graph.response import Response, classify_response, parse_response
 from offline_capi.model import Fate, Outcome, Reason, Request
+from tests.delivery.edge import Edge, Way
 from tests.delivery.sending import ACME, OTHER, FakeTime, Night, batch, ids_of, names
 from tests.support.sandbox_server import Sandbox
 
@@ -167,6 +170,25 @@ def test_a_fault_whose_wait_is_longer_than_the_run_may_wait_is_given_up_as_a_fau
 
     assert whole(books.outcomes) == [(("e-0",), Fate.UNCONFIRMED, 1, Reason.LOST_ANSWER, 2, None)]
     assert "after 1 try." in books.outcomes[0].explanation
+
+
+@pytest.mark.parametrize(
+    ("accepted", "stopped"), [([], {ACME, OTHER}), ([OTHER], {ACME}), ([ACME], set()), ([ACME, OTHER], set())]
+)
+def test_who_had_a_success_since_a_request_left_is_not_stopped_for_its_fault(
+    accepted: list[str], stopped: set[str]
+) -> None:
+    senders: Any = {client: Way(Edge({}), f"token of {client}") for client in (ACME, OTHER)}
+    breaker = Breaker(senders)
+    for client in accepted:
+        breaker.count_accepted(client)
+
+    stop = breaker.trip_for_giving_up(
+        Request("1", ACME, "1", batch(["e-0"])), PostResult(6, explanation="gone"), (0, 0)
+    )
+
+    assert stop.reason is Reason.UNREACHABLE
+    assert {client for client in senders if breaker.find_stop(client)} == stopped
 
 
 @pytest.mark.parametrize(
