@@ -466,7 +466,7 @@ def _make_rows(layout: TableLayout, origin: str, runs: Sequence[_Run]) -> Source
     members = find_members(whole.drop_columns([_FILE, _ROW]).schema)
     values = [plain(take_column(whole, name, members)) for name in layout.columns]
     batch = pa.RecordBatch.from_arrays(values, list(layout.columns))
-    return SourceRows(batch, origin, int(numbers[0].as_py()), (), layout.width, numbers)
+    return SourceRows(batch, origin, int(numbers[0].as_py()), width=layout.width, numbers=numbers)
 
 
 def _name_file(path: str) -> str:
