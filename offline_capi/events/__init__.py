@@ -12,11 +12,11 @@ from offline_capi.events.age import split_by_age
 from offline_capi.events.build import build_events
 from offline_capi.events.keys import make_event_key, make_event_keys
 from offline_capi.events.pixels import copy_for_pixels
-from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
+from offline_capi.events.schema import EVENT_SCHEMA, UNSENT_SCHEMA
 
 __all__ = [
     "EVENT_SCHEMA",
-    "REJECTION_SCHEMA",
+    "UNSENT_SCHEMA",
     "build_events",
     "copy_for_pixels",
     "make_event_key",

@@ -20,11 +20,11 @@ from offline_capi.events.keys import make_event_keys, store_keys
 from offline_capi.events.payload import as_text, build_bodies
 from offline_capi.events.policies import apply_policies
 from offline_capi.events.rules import RULES, TOO_LARGE, WARNINGS, Rule, list_fault_rules, list_value_rules, name_values
-from offline_capi.events.schema import EVENT_SCHEMA, REJECTION_SCHEMA
+from offline_capi.events.schema import EVENT_SCHEMA, UNSENT_SCHEMA
 from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW
 from offline_capi.meta.limits import ENVELOPE_BYTES, MAX_REQUEST_BYTES
 from offline_capi.meta.standard_events import standard_spelling
-from offline_capi.model import BuiltEvents, EventBatch, HashedRows, Rejections
+from offline_capi.model import BuiltEvents, EventBatch, HashedRows, UnsentRows
 
 __all__ = ["build_events"]
 
@@ -67,7 +67,7 @@ def build_events(
         BuiltEvents(
             rows=len(rows),
             events=EventBatch(_select(~too_large, events)),
-            rejections=_make_rejections(facts, day, verdicts),
+            unsent=_make_unsent(facts, day, verdicts),
             suppressed=_count_suppressed(facts, day),
             dropped=facts.rows.dropped,
             noted=facts.rows.noted,
@@ -89,9 +89,9 @@ def build_events(
 
 def _require_balance(built: BuiltEvents) -> BuiltEvents:
     suppressed = sum(built.suppressed.values())
-    if len(built.events) + len(built.rejections) + suppressed != built.rows:
+    if len(built.events) + len(built.unsent) + suppressed != built.rows:
         raise BalanceError(
-            f"{built.rows} rows became {len(built.events)} events, {len(built.rejections)} rejections and "
+            f"{built.rows} rows became {len(built.events)} events, {len(built.unsent)} unsent rows and "
             f"{suppressed} suppressed rows. Nothing of them was sent; please report this."
         )
     return built
@@ -237,7 +237,7 @@ def _count_warnings(facts: Facts, going: Mask) -> dict[str, int]:
 # ---------------------------------------------------------------------------------------------- what does not
 
 
-def _make_rejections(facts: Facts, day: Any, verdicts: _Verdicts) -> Rejections:
+def _make_unsent(facts: Facts, day: Any, verdicts: _Verdicts) -> UnsentRows:
     chosen = pa.array(verdicts.stopped)
     codes = pa.array(verdicts.codes[verdicts.stopped])
     columns = {
@@ -252,7 +252,7 @@ def _make_rejections(facts: Facts, day: Any, verdicts: _Verdicts) -> Rejections:
         "earlier_origin": pa.nulls(len(codes)),
         "earlier_row": pa.nulls(len(codes)),
     }
-    return Rejections(_make_batch(columns, REJECTION_SCHEMA))
+    return UnsentRows(_make_batch(columns, UNSENT_SCHEMA))
 
 
 def _take_names(words: Iterable[str], codes: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The columns of staged events and of rejections: what every later stage may rely on."""
+"""The columns of staged events and of unsent rows: what every later stage may rely on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from offline_capi.model import KEY_BYTES
 
-__all__ = ["EVENT_SCHEMA", "REJECTION_SCHEMA"]
+__all__ = ["EVENT_SCHEMA", "UNSENT_SCHEMA"]
 
 
 EVENT_SCHEMA = pa.schema(
@@ -29,7 +29,7 @@ EVENT_SCHEMA = pa.schema(
 
 # ``earlier_origin`` and ``earlier_row`` name the row that a duplicate repeats. They are columns of their own, because
 # ``field`` is what reports count by: a row number in it would make every duplicate a cause of its own.
-REJECTION_SCHEMA = pa.schema(
+UNSENT_SCHEMA = pa.schema(
     [
         pa.field("origin", pa.string(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from offline_capi.events.facts import counts_of
-from offline_capi.events.schema import REJECTION_SCHEMA
+from offline_capi.events.schema import UNSENT_SCHEMA
 from offline_capi.guards.key_set import MAX_IN_MEMORY_KEYS, NO_POSITION, KeySet, Uint64Array
-from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, Rejections
+from offline_capi.model import BuiltEvents, EventBatch, Fate, Reason, UnsentRows
 
 __all__ = ["SeenKeys", "StoreRepeats"]
 
@@ -42,7 +42,7 @@ class SeenKeys:
         return self._keys.nbytes
 
     def reject_repeats(self, built: BuiltEvents) -> BuiltEvents:
-        """The same rows, with events that repeat an earlier one of this run among the rejections.
+        """The same rows, with events that repeat an earlier one of this run among the unsent rows.
 
         Clients may share a pixel: to it, an event of one may be that of another. So events and their copies for further
         pixels are looked at together, row by row, and of a row its own event first: which of two goes depends on where
@@ -64,15 +64,15 @@ class SeenKeys:
         gone = pc.is_in(copies.table.column("row"), value_set=events.table.column("row").filter(pa.array(again)))
         counted = copied_again & ~gone.to_numpy(zero_copy_only=False)
         repeats = [
-            self._make_rejections(batch.filter(pa.array(chosen)), positions[chosen])
+            self._make_unsent(batch.filter(pa.array(chosen)), positions[chosen])
             for batch, chosen, positions in ((events, again, own), (copies, counted, further))
         ]
         left = copies.filter(pa.array(~copied_again))
         booked = copies.table.column("client").filter(pa.array(~copied_again | counted))
         return replace(_leave_out(built, again, repeats), copies=left, copied=counts_of(booked))
 
-    def split(self, events: EventBatch) -> tuple[EventBatch, Rejections]:
-        """The events whose key is new, and the others as rejections that name the row they repeat.
+    def split(self, events: EventBatch) -> tuple[EventBatch, UnsentRows]:
+        """The events whose key is new, and the others as unsent rows that name the row they repeat.
 
         Rows of equal key are distinguished by order alone: the first one seen goes on. The events given are remembered,
         so give each batch once.
@@ -80,13 +80,13 @@ class SeenKeys:
         again, repeats = self._find_repeats(events)
         return (events.filter(pa.array(~again)) if len(repeats) else events), repeats
 
-    def _find_repeats(self, events: EventBatch) -> tuple[NDArray[np.bool_], Rejections]:
-        """Where an event repeats an earlier one, and those events as rejections."""
+    def _find_repeats(self, events: EventBatch) -> tuple[NDArray[np.bool_], UnsentRows]:
+        """Where an event repeats an earlier one, and those events as unsent rows."""
         earlier = self._find_earlier_positions(events)
         again = earlier != NO_POSITION
         if not again.any():
-            return again, Rejections(pa.RecordBatch.from_pylist([], REJECTION_SCHEMA))
-        return again, self._make_rejections(events.filter(pa.array(again)), earlier[again])
+            return again, UnsentRows(pa.RecordBatch.from_pylist([], UNSENT_SCHEMA))
+        return again, self._make_unsent(events.filter(pa.array(again)), earlier[again])
 
     def _find_earlier_positions(self, events: EventBatch) -> Uint64Array:
         """For each event the position of the first row with its key, ``NO_POSITION`` where this is the first."""
@@ -100,7 +100,7 @@ class SeenKeys:
         positions: Uint64Array = (origins << np.uint64(_ROW_BITS)) | events.table["row"].to_numpy().astype(np.uint64)
         return positions
 
-    def _make_rejections(self, events: EventBatch, earlier: Uint64Array) -> Rejections:
+    def _make_unsent(self, events: EventBatch, earlier: Uint64Array) -> UnsentRows:
         names = pa.array(list(self._origins), pa.string())
         columns = {
             **{name: events.table[name] for name in ("origin", "row", "client", "event_id", "day")},
@@ -110,18 +110,16 @@ class SeenKeys:
             "earlier_origin": names.take(pa.array(earlier >> np.uint64(_ROW_BITS))),
             "earlier_row": pa.array((earlier & np.uint64(2**_ROW_BITS - 1)).astype(np.int64)),
         }
-        return Rejections(
-            pa.RecordBatch.from_arrays([columns[f.name] for f in REJECTION_SCHEMA], schema=REJECTION_SCHEMA)
-        )
+        return UnsentRows(pa.RecordBatch.from_arrays([columns[f.name] for f in UNSENT_SCHEMA], schema=UNSENT_SCHEMA))
 
 
-def _leave_out(built: BuiltEvents, again: NDArray[np.bool_], repeats: list[Rejections]) -> BuiltEvents:
-    """The same without the events that are there ``again``, and with the rejections of repeats."""
+def _leave_out(built: BuiltEvents, again: NDArray[np.bool_], repeats: list[UnsentRows]) -> BuiltEvents:
+    """The same without the events that are there ``again``, and with the unsent rows of repeats."""
     first = pa.array(~again)
     return replace(
         built,
         events=built.events.filter(first),
-        rejections=Rejections(pa.concat_batches([built.rejections.table, *(one.table for one in repeats)])),
+        unsent=UnsentRows(pa.concat_batches([built.unsent.table, *(one.table for one in repeats)])),
         carried={key: carried.filter(first) for key, carried in built.carried.items()},
         store_keys=None if built.store_keys is None else built.store_keys.filter(first),
     )

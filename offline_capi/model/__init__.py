@@ -36,7 +36,7 @@ from offline_capi.model.rows import (
     SourceRows,
     WantedRows,
 )
-from offline_capi.model.sending import BuiltEvents, Outcome, Rejections, Request
+from offline_capi.model.sending import BuiltEvents, Outcome, Request, UnsentRows
 from offline_capi.model.table_states import SourceMark, TableChanges, TableRead, TableState
 from offline_capi.model.tally import (
     TRAFFIC,
@@ -83,7 +83,6 @@ __all__ = [
     "ReadBack",
     "Reason",
     "ReasonText",
-    "Rejections",
     "Request",
     "RowFault",
     "RowPlacement",
@@ -94,6 +93,7 @@ __all__ = [
     "TableRead",
     "TableState",
     "Tally",
+    "UnsentRows",
     "UploadDay",
     "ValueCell",
     "WantedRows",

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-__all__ = ["BuiltEvents", "Outcome", "Rejections", "Request"]
+__all__ = ["BuiltEvents", "Outcome", "Request", "UnsentRows"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rejections:
+class UnsentRows:
     """Rows that did not become events, with the reason and without personal data; staged as Parquet.
 
-    Columns of ``table`` (``events.REJECTION_SCHEMA``): ``origin``, ``row``, ``client``, ``event_id`` (null where the
+    Columns of ``table`` (``events.UNSENT_SCHEMA``): ``origin``, ``row``, ``client``, ``event_id`` (null where the
     row has none), ``day`` (date32 or null), ``fate``, ``reason``, ``field``; ``earlier_origin`` and ``earlier_row``
     name the row that a duplicate repeats, null for every other reason.
     """
@@ -36,7 +36,7 @@ class Rejections:
 
 @dataclass(frozen=True, slots=True)
 class BuiltEvents:
-    """What a batch of rows became. ``rows == len(events) + len(rejections) + sum(suppressed.values())``.
+    """What a batch of rows became. ``rows == len(events) + len(unsent) + sum(suppressed.values())``.
 
     ``outside`` counts rows of the source that were left to other runs, ``filtered`` those that are not meant;
     ``expected`` is what the checks of ``expect`` count.
@@ -46,12 +46,12 @@ class BuiltEvents:
 
     ``store_keys``, aligned with the events, identifies store events for Meta: see ``events.keys.store_keys``.
     ``copies`` are the events once more, for further pixels of their clients. ``copied`` counts them by recipient, those
-    included that are among the rejections: to a pixel that two clients share, an event of one may be that of another.
+    included that are among the unsent rows: to a pixel that two clients share, an event of one may be that of another.
     """
 
     rows: int
     events: EventBatch
-    rejections: Rejections
+    unsent: UnsentRows
     suppressed: Mapping[tuple[str | None, date | None], int] = field(default_factory=dict)
     dropped: tuple[DroppedValues, ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from offline_capi.sources import SourceAccess
 from offline_capi.sources.dbt import find_connection, find_relation
 from offline_capi.sources.dbt.manifest import DbtColumn, DbtRelation
 from offline_capi.sources.sql.dialects import engine_for
-from offline_capi.sources.sql.errors import Where, explained
+from offline_capi.sources.sql.errors import Where, explain_query_errors
 
 __all__ = ["inspect_dbt"]
 
@@ -47,7 +47,7 @@ def inspect_dbt(
     relation, connection = find_relation(source, access), find_connection(source, access)
     sample = Sample.collect(read_rows(connection, f"SELECT * FROM {relation.name}", connection_url))  # noqa: S608  an identifier
     where = Where(connection, f"dbt's {reference}")
-    with explained(where):
+    with explain_query_errors(where):
         engine = engine_for(connection_url(connection), where)
     table = SqlTable(relation.name, engine.dialect.name, build_quoting(engine.dialect))
     return Origin(

@@ -23,8 +23,8 @@ from offline_capi.onboarding.origins import Origin, derive_name, require_rows
 from offline_capi.onboarding.sample import Sample
 from offline_capi.sources import SourceAccess, open_source
 from offline_capi.sources.files.csv import header_line
-from offline_capi.sources.files.locate import FileLocation, files_of
-from offline_capi.sources.files.streams import explained, open_text, recognised
+from offline_capi.sources.files.locate import FileLocation, list_files
+from offline_capi.sources.files.streams import explain_file_errors, open_text, recognise_format
 
 __all__ = ["build_any_window", "generalise_path", "inspect_file", "rebase_source"]
 
@@ -96,18 +96,18 @@ def build_any_window() -> Window:
 
 def _locate_first_file(path: str, environ: Mapping[str, str]) -> FileLocation:
     """The first of the files, as its bytes say; ``auto`` where neither they nor its name tell its format."""
-    locations = files_of(FileSource(path=path), build_any_window(), "UTC", environ)
+    locations = list_files(FileSource(path=path), build_any_window(), "UTC", environ)
     if not locations:
         raise UsageError(
             f"there is no file to read at {path}; name a CSV, JSON, Parquet or Excel file. Nothing was written"
         )
-    with explained(locations[0]):
+    with explain_file_errors(locations[0]):
         try:
-            return recognised(locations[0], "auto")
+            return recognise_format(locations[0], "auto")
         except SourceError:
             if locations[0].format != "auto":
                 raise
-            return replace(recognised(locations[0], "csv"), format="auto")
+            return replace(recognise_format(locations[0], "csv"), format="auto")
 
 
 # ---------------------------------------------------------------------------------------------- format
@@ -118,10 +118,10 @@ def _detect_settings(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
     location = _locate_first_file(path, environ)
     settings: dict[str, Any] = {"format": "csv"} if location.format == "auto" else {}
     if location.format not in ("auto", "csv"):
-        with explained(location):
+        with explain_file_errors(location):
             _check_filled(_read_head(location, ("latin-1",)) if location.format == "jsonl" else " ", path)
         return settings
-    with explained(location):
+    with explain_file_errors(location):
         encoding = _detect_encoding(location, path)
         head = _read_head(location, (encoding,))
         _check_filled(head, path)

@@ -24,7 +24,7 @@ from offline_capi.onboarding.times import TimeColumn
 from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources import SourceAccess, open_source
-from offline_capi.sources.sql.errors import Where, explained
+from offline_capi.sources.sql.errors import Where, explain_query_errors
 
 __all__ = ["SqlTable", "build_quoting", "find_latest_time", "inspect_query", "inspect_table", "read_rows"]
 
@@ -105,7 +105,7 @@ def _find(connection: str, table: str, url: str) -> SqlTable:
     schema, _, name = table.rpartition(".")
     engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.NullPool)
     try:
-        with explained(Where(connection, f"table {table}", table), engine):
+        with explain_query_errors(Where(connection, f"table {table}", table), engine):
             inspector = sa.inspect(engine)
             if not inspector.has_table(name, schema or None):
                 known = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]

@@ -97,7 +97,7 @@ def _read_built(built: BuiltEvents) -> dict[str, Any]:
         return event
     if built.suppressed:
         return {"fate": Fate.SUPPRESSED.value}
-    lost = built.rejections.table.select(["fate", "reason", "field"]).to_pylist()[0]
+    lost = built.unsent.table.select(["fate", "reason", "field"]).to_pylist()[0]
     return {key: str(value) for key, value in lost.items() if value}
 
 

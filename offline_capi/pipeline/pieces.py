@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offline_capi.config.source import FileSource
-from offline_capi.events import EVENT_SCHEMA, REJECTION_SCHEMA, copy_for_pixels
+from offline_capi.events import EVENT_SCHEMA, UNSENT_SCHEMA, copy_for_pixels
 from offline_capi.events.facts import counts_of
 from offline_capi.identity import HashCache
 from offline_capi.mapping import list_columns_needed
@@ -33,8 +33,8 @@ from offline_capi.model import (
     EventBatch,
     ExpectationCount,
     NotedValues,
-    Rejections,
     SourceRows,
+    UnsentRows,
 )
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
 from offline_capi.runtime.bugs import as_internal
@@ -74,7 +74,7 @@ STRETCH_ROWS = BATCH_ROWS
 _CARRIED, _STORE = f"{PREPARATION}carried ", f"{PREPARATION}store "
 _STORE_KEYS = {"high": pa.uint64(), "low": pa.uint64(), "ordered": pa.bool_()}
 _NO_EVENTS = pa.RecordBatch.from_arrays([pa.array([], one.type) for one in EVENT_SCHEMA], schema=EVENT_SCHEMA)
-_NO_REJECTIONS = pa.RecordBatch.from_pylist([], REJECTION_SCHEMA)
+_NO_UNSENT_ROWS = pa.RecordBatch.from_pylist([], UNSENT_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class PieceResult:
     expected: Counter[tuple[str, str | None]] = field(default_factory=Counter)
     carried: dict[str, None] = field(default_factory=dict)
     profiles: set[str] = field(default_factory=set)
-    rejections: list[pa.RecordBatch] = field(default_factory=list)
+    unsent: list[pa.RecordBatch] = field(default_factory=list)
 
     def add(self, built: BuiltEvents) -> None:
         self.rows.update(read=built.rows, outside=built.outside, filtered=built.filtered)
@@ -137,15 +137,15 @@ class PieceResult:
             self.expected[one.label, one.client] += one.rows
         self.carried.update(dict.fromkeys(built.carried))
         self.profiles.update(built.profiles)
-        if len(built.rejections):
-            self.rejections.append(built.rejections.table)
+        if len(built.unsent):
+            self.unsent.append(built.unsent.table)
 
     def as_built(self) -> BuiltEvents:
         """All that is no event: the counts, and the rows that were rejected."""
         return BuiltEvents(
             rows=self.rows["read"],
             events=EventBatch(_NO_EVENTS),
-            rejections=Rejections(pa.concat_batches([_NO_REJECTIONS, *self.rejections])),
+            unsent=UnsentRows(pa.concat_batches([_NO_UNSENT_ROWS, *self.unsent])),
             suppressed=self.suppressed,
             dropped=tuple(DroppedValues(*key, n) for key, n in self.dropped.items()),
             warnings=self.warnings,
@@ -161,8 +161,8 @@ class PieceResult:
     def to_text(self) -> str:
         """As one text, for engines that move columns."""
         buffer = pa.BufferOutputStream()
-        with pa.ipc.new_stream(buffer, REJECTION_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
-            for batch in self.rejections:
+        with pa.ipc.new_stream(buffer, UNSENT_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+            for batch in self.unsent:
                 stream.write_batch(batch)
         return json.dumps(
             {
@@ -180,15 +180,15 @@ class PieceResult:
                 "expected": [[*key, n] for key, n in self.expected.items()],
                 "carried": [*self.carried],
                 "profiles": sorted(self.profiles),
-                "rejections": base64.b64encode(buffer.getvalue()).decode(),
+                "unsent": base64.b64encode(buffer.getvalue()).decode(),
             }
         )
 
     @classmethod
     def from_text(cls, text: str) -> PieceResult:
         data = json.loads(text)
-        with pa.ipc.open_stream(base64.b64decode(data["rejections"])) as stream:
-            rejections = list(stream)
+        with pa.ipc.open_stream(base64.b64decode(data["unsent"])) as stream:
+            unsent = list(stream)
         counters = {name: Counter(data[name]) for name in ("events", "rows", "rows_of", "warnings")}
         return cls(
             data["number"],
@@ -202,7 +202,7 @@ class PieceResult:
             expected=Counter({(label, client): n for label, client, n in data["expected"]}),
             carried=dict.fromkeys(data["carried"]),
             profiles=set(data["profiles"]),
-            rejections=rejections,
+            unsent=unsent,
         )
 
 
@@ -458,7 +458,7 @@ def restore_built(rows: pa.RecordBatch, carried: Sequence[str]) -> BuiltEvents:
     return BuiltEvents(
         rows=0,
         events=_select_events(own),
-        rejections=Rejections(_NO_REJECTIONS),
+        unsent=UnsentRows(_NO_UNSENT_ROWS),
         carried={key: own.column(_CARRIED + key) for key in carried},
         copies=_select_events(rows.filter(copies)) if copies.true_count else None,
         copied=counts_of(rows.column("client").filter(copies)),

@@ -349,7 +349,7 @@ def _sample_drift(run: RunContext, joined: JoinedPieces) -> None:
 def check_clock(batches: Iterable[BuiltEvents], services: Services) -> Iterator[BuiltEvents]:
     """The same; raises ``WrongClockError`` before any row counts as too old or too new by a clock that is wrong."""
     for built in batches:
-        if not CLOCK_REASONS.isdisjoint(built.rejections.table.column("reason").unique().to_pylist()):
+        if not CLOCK_REASONS.isdisjoint(built.unsent.table.column("reason").unique().to_pylist()):
             services.witness.check()
         yield built
 

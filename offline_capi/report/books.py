@@ -20,9 +20,9 @@ from offline_capi.model import (
     Fate,
     Outcome,
     Reason,
-    Rejections,
     SentEvents,
     Tally,
+    UnsentRows,
     ValueCell,
 )
 from offline_capi.model.recipients import get_client_name
@@ -38,7 +38,7 @@ _KEPT_OF_EVENT = ("origin", "row", "client", "event_id", "day", "key")
 #: Unknown clients that are named, the first of a run: a wrong column may hold anything, and as much of it.
 NAMED = 50
 
-#: Since when an earlier run has told of each of these rows (columns of ``Rejections``), as ISO days; null where new.
+#: Since when an earlier run has told of each of these rows (columns of ``UnsentRows``), as ISO days; null where new.
 KnownSince = Callable[[pa.RecordBatch], pa.Array]
 #: The column in which it is kept beside the rows.
 KNOWN_SINCE = "known_since"
@@ -96,7 +96,7 @@ class Books:
         self.tally.filtered += built.filtered
         self.tally.read_of.update(built.rows_of)
         self.tally.copies.update(built.copied)
-        self.enter_rejections(built.rejections)
+        self.enter_unsent(built.unsent)
         for (client, day), rows in built.suppressed.items():
             self.tally.fates[Count(Fate.SUPPRESSED, self._named(client), day)] += rows
         for drop in built.dropped:
@@ -130,7 +130,7 @@ class Books:
         for client, day, rows in (
             *_clients_and_days(built.events),
             *((client, day, rows) for (client, day), rows in built.suppressed.items()),
-            *_groups(built.rejections.table, ["client", "day"]),
+            *_groups(built.unsent.table, ["client", "day"]),
         ):
             if day is not None and day < before:
                 late_of[self._named(client) or ""] += rows
@@ -138,11 +138,11 @@ class Books:
         for client, currency, amount in _values(late):
             value_of[client, currency] = value_of.get((client, currency), 0.0) + amount
 
-    def enter_rejections(self, rejections: Rejections) -> None:
-        if len(rejections):
-            self._keep_rejects(self._with_known(rejections.table, self._known_since(rejections.table)))
+    def enter_unsent(self, unsent: UnsentRows) -> None:
+        if len(unsent):
+            self._keep_rejects(self._with_known(unsent.table, self._known_since(unsent.table)))
         for fate, client, day, reason, field, rows in _groups(
-            rejections.table, ["fate", "client", "day", "reason", "field"]
+            unsent.table, ["fate", "client", "day", "reason", "field"]
         ):
             self.tally.fates[Count(Fate(fate), self._named(client), day, reason, field)] += rows
 

@@ -17,9 +17,9 @@ from offline_capi.config.client import Client
 from offline_capi.config.upload import LossLimits
 from offline_capi.delivery import Clock, DeliveryPolicy, Rates, cut_requests, deliver
 from offline_capi.events import split_by_age
-from offline_capi.events.schema import REJECTION_SCHEMA
+from offline_capi.events.schema import UNSENT_SCHEMA
 from offline_capi.ledger import Ledger
-from offline_capi.model import BuiltEvents, EventBatch, Rejections, Tally
+from offline_capi.model import BuiltEvents, EventBatch, Tally, UnsentRows
 from offline_capi.report import Books, make_report
 from tests.delivery.edge import Edge, Way
 from tests.delivery.sending import WINDOW, batch, ids_of, names
@@ -128,4 +128,4 @@ def rows_of(client: str, count: int, pixel: str | None = None) -> EventBatch:
 
 def built(events: EventBatch) -> list[BuiltEvents]:
     """Rows that all became events."""
-    return [BuiltEvents(len(events), events, Rejections(pa.RecordBatch.from_pylist([], schema=REJECTION_SCHEMA)))]
+    return [BuiltEvents(len(events), events, UnsentRows(pa.RecordBatch.from_pylist([], schema=UNSENT_SCHEMA)))]

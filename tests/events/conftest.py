@@ -81,7 +81,7 @@ def _bodies(built: BuiltEvents) -> list[Any]:
 
 def _verdicts(built: BuiltEvents) -> list[tuple[str, str, str]]:
     """(fate, reason, field) of each rejection."""
-    return [(row["fate"], row["reason"], row["field"]) for row in built.rejections.table.to_pylist()]
+    return [(row["fate"], row["reason"], row["field"]) for row in built.unsent.table.to_pylist()]
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def test_rules_look_at_what_is_left(rows_of: Rows, build: Build) -> None:
 
     built = build(rows, clients=_clients(allowed_fields=["user_data"]))
 
-    assert built.rejections.table["reason"].to_pylist() == ["purchase_without_value"]
+    assert built.unsent.table["reason"].to_pylist() == ["purchase_without_value"]
 
 
 def test_core_mode_sends_standard_keys_and_bare_domains(rows_of: Rows, build: Build, bodies: Bodies) -> None:

@@ -67,7 +67,7 @@ def test_p01_every_row_has_exactly_one_fate(rows_of: Rows, build: Build, table: 
 
     suppressed = [number for number, row in enumerate(table, start=1) if row["suppressed"]]
     sendable = built.events.table["row"].to_pylist()
-    stopped = built.rejections.table["row"].to_pylist()
+    stopped = built.unsent.table["row"].to_pylist()
     assert sorted([*sendable, *stopped, *suppressed]) == list(range(1, len(table) + 1))
     assert sum(built.suppressed.values()) == len(suppressed)
 
@@ -80,7 +80,7 @@ def test_p11_bytes_do_not_depend_on_how_rows_are_batched(
 
     parts = [build(_slice(_rows(rows_of, table), start, cut)) for start in range(0, len(table), cut)]
 
-    for kind in ("events", "rejections"):
+    for kind in ("events", "unsent"):
         rows = [row for part in parts for row in getattr(part, kind).table.to_pylist()]
         assert rows == getattr(whole, kind).table.to_pylist()
 

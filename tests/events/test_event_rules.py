@@ -448,7 +448,7 @@ def test_consent_comes_before_everything(rows_of: Rows, build: Build) -> None:
 
     built = build(rows)
 
-    assert (len(built.events), len(built.rejections)) == (0, 0)
+    assert (len(built.events), len(built.unsent)) == (0, 0)
     assert built.suppressed == {(None, None): 1, ("paused", date(1969, 12, 31)): 1}
 
 
@@ -610,8 +610,8 @@ def test_the_day_is_the_local_date_in_the_zone_of_the_upload(
 def test_a_time_outside_the_calendar_has_no_day(rows_of: Rows, build: Build) -> None:
     built = build(rows_of({"event_time": [2**62, -(2**62)]}))
 
-    assert built.rejections.table["day"].to_pylist() == [None, None]
-    assert built.rejections.table["fate"].to_pylist() == ["invalid", "expired"]
+    assert built.unsent.table["day"].to_pylist() == [None, None]
+    assert built.unsent.table["fate"].to_pylist() == ["invalid", "expired"]
 
 
 @pytest.mark.parametrize("zone", ["Etc/GMT+12", "Pacific/Kiritimati"])
@@ -625,7 +625,7 @@ def test_a_time_at_the_end_of_the_calendar_has_a_day_where_every_zone_has_one(
     built = build(rows_of({"event_time": [begins - 1, begins, ends, ends + 900]}), zone=zone)
 
     days = [moment.astimezone(ZoneInfo(zone)).date() for moment in (first, last)]
-    assert built.rejections.table["day"].to_pylist() == [None, *days, None]
+    assert built.unsent.table["day"].to_pylist() == [None, *days, None]
 
 
 def test_the_books_get_every_row_of_a_client_whatever_becomes_of_it(rows_of: Rows, build: Build) -> None:
@@ -637,7 +637,7 @@ def test_the_books_get_every_row_of_a_client_whatever_becomes_of_it(rows_of: Row
 
     built = build(rows)
 
-    assert (len(built.events), len(built.rejections), sum(built.suppressed.values())) == (2, 2, 1)
+    assert (len(built.events), len(built.unsent), sum(built.suppressed.values())) == (2, 2, 1)
     assert built.rows_of == {"acme": 3, "beta": 1}
 
 
@@ -654,4 +654,4 @@ def test_the_books_get_value_and_currency(rows_of: Rows, build: Build) -> None:
 def test_no_rows_become_nothing(rows_of: Rows, build: Build) -> None:
     built = build(rows_of({"event_time": []}, custom={"value": [], "currency": []}))
 
-    assert (built.rows, len(built.events), len(built.rejections), built.suppressed) == (0, 0, 0, {})
+    assert (built.rows, len(built.events), len(built.unsent), built.suppressed) == (0, 0, 0, {})

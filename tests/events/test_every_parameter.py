@@ -151,7 +151,7 @@ def _built(sections: dict[str, Any], row: dict[str, Any], now: datetime = NOW) -
 
 
 def _json(built: BuiltEvents) -> Any:
-    assert built.rejections.table.to_pylist() == []
+    assert built.unsent.table.to_pylist() == []
     return json.loads(built.events.table["body"][0].as_py())
 
 

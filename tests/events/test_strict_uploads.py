@@ -46,7 +46,7 @@ def test_website_events_are_held_to_metas_pages_where_an_upload_asks_for_it(
         rows_of(event, {"em": [["a" * 64] * 3], "client_user_agent": [[BROWSER, BROWSER, None]]}), strict_website=strict
     )
 
-    found = {(row["reason"], row["field"]): 1 for row in built.rejections.table.to_pylist()}
+    found = {(row["reason"], row["field"]): 1 for row in built.unsent.table.to_pylist()}
     assert found == lost
     warned = {"website_without_url": 1, "website_without_user_agent": 1}
     assert built.warnings == (warned if action_source == "website" and not strict else {})

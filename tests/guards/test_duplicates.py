@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offline_capi.events import EVENT_SCHEMA, REJECTION_SCHEMA, make_event_key
+from offline_capi.events import EVENT_SCHEMA, UNSENT_SCHEMA, make_event_key
 from offline_capi.guards.duplicates import SeenKeys
-from offline_capi.model import BuiltEvents, EventBatch, HashedRows, Rejections
+from offline_capi.model import BuiltEvents, EventBatch, HashedRows, UnsentRows
 
 
 def _events(keys: Sequence[bytes], first_row: int = 1, origin: str = "a.csv") -> EventBatch:
@@ -62,7 +62,7 @@ def test_the_first_row_goes_on_and_later_ones_name_it(
     first, again = SeenKeys().split(built.events)
 
     assert first.table["row"].to_pylist() == [10, 11]
-    assert again.table.schema == REJECTION_SCHEMA
+    assert again.table.schema == UNSENT_SCHEMA
     assert again.table.select(
         ["row", "event_id", "fate", "reason", "field", "earlier_origin", "earlier_row"]
     ).to_pylist() == [
@@ -235,7 +235,7 @@ def _with_copies(rows: Sequence[tuple[int, Sequence[int]]], first_row: int) -> B
     return BuiltEvents(
         rows=len(rows),
         events=own,
-        rejections=Rejections(pa.RecordBatch.from_pylist([], REJECTION_SCHEMA)),
+        unsent=UnsentRows(pa.RecordBatch.from_pylist([], UNSENT_SCHEMA)),
         copies=EventBatch(pa.RecordBatch.from_pylist(copied, EVENT_SCHEMA)) if copied else None,
         copied=Counter(event["client"] for event in copied),
     )
@@ -246,7 +246,7 @@ def _settle(rows: Sequence[tuple[int, Sequence[int]]], size: int) -> tuple[list[
     parts = [seen.reject_repeats(_with_copies(rows[at : at + size], at + 1)) for at in range(0, len(rows), size)]
     batches = [one.table for part in parts for one in part.outgoing]
     goes = [tuple(row.values()) for one in batches for row in one.select(["row", "client", "key"]).to_pylist()]
-    rejected = [tuple(row.values()) for part in parts for row in part.rejections.table.to_pylist()]
+    rejected = [tuple(row.values()) for part in parts for row in part.unsent.table.to_pylist()]
     copied: Counter[str] = Counter()
     for part in parts:
         copied.update(part.copied)

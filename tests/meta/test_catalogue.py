@@ -117,6 +117,6 @@ def _send(user_data: dict[str, str], value: object) -> dict[str, str | int]:
     rows = pa.record_batch({"at": ["2026-11-24T02:00:00Z"], "id": ["7"], "mail": ["b@example.com"], "c": [value]})
     mapped = map_rows(SourceRows(rows, "rows", 1), MappingSpec.model_validate(upload))
     built = build_events(hash_identity(mapped, clients=CLIENTS), clients=CLIENTS, zone="UTC", now=NOW)
-    assert built.rejections.table.to_pylist() == []
+    assert built.unsent.table.to_pylist() == []
     event = json.loads(built.events.table["body"][0].as_py())
     return {key: sent[0] if isinstance(sent, list) else sent for key, sent in event["user_data"].items()}

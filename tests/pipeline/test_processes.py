@@ -57,7 +57,7 @@ def recipe_and_batches(night: Night, name: str, rows: int = 25) -> tuple[Recipe,
 
 
 def as_bytes(built: Iterator[BuiltEvents]) -> list[tuple[int, list[bytes], list[dict[str, object]]]]:
-    return [(one.rows, one.events.table.column("body").to_pylist(), one.rejections.table.to_pylist()) for one in built]
+    return [(one.rows, one.events.table.column("body").to_pylist(), one.unsent.table.to_pylist()) for one in built]
 
 
 @pytest.mark.parametrize("name", UPLOADS)

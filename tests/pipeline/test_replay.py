@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from offline_capi.errors import ConfigError
-from offline_capi.events.schema import REJECTION_SCHEMA
+from offline_capi.events.schema import UNSENT_SCHEMA
 from offline_capi.pipeline import replay_run
 from offline_capi.report import RunReport
 from tests.support.night import NOBODY, Night, yesterday
@@ -69,7 +69,7 @@ def test_p09_rejects_hold_business_keys_and_places_and_nothing_else(night: Night
 
     rejects, undelivered = (night.run("rejects", "--json").json["files"][at] for at in (0, 1))
 
-    assert parquet.read_schema(rejects).names == [*REJECTION_SCHEMA.names, "known_since"]
+    assert parquet.read_schema(rejects).names == [*UNSENT_SCHEMA.names, "known_since"]
     assert parquet.read_schema(undelivered).names == [
         *("origin", "row", "client", "event_id", "day", "key", "fate", "reason", "field", "known_since")
     ]

@@ -14,7 +14,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from offline_capi.errors import SourceError, SourceUnavailableError, TemporaryError
 from offline_capi.sources.sql.dialects import window_parameters
-from offline_capi.sources.sql.errors import Where, explained
+from offline_capi.sources.sql.errors import Where, explain_query_errors
 from offline_capi.sources.sql.statement import Statement
 from tests.sources.reading import WINDOW, ZONE, batches, open_at, query
 from tests.sources.scripts import script
@@ -261,7 +261,7 @@ def test_refusals_of_warehouses_are_told_by_who_has_to_act(said: str, told: str,
     state = re.search(r"\((\w{5})\): ", said)
     error.sqlstate = state and state[1]  # type: ignore[attr-defined]  # as Snowflake's driver has it
 
-    with pytest.raises(SourceError) as raised, explained(Where("w", "query"), engine):
+    with pytest.raises(SourceError) as raised, explain_query_errors(Where("w", "query"), engine):
         raise error
 
     assert told in str(raised.value)

@@ -29,7 +29,7 @@ from offline_capi.sources.dbt.manifest import DbtRelation, read_manifest
 from offline_capi.sources.lineage import SourceLineage
 from offline_capi.sources.pruning import widen_near_changes
 from offline_capi.sources.sql.datasets import trace_table_columns
-from offline_capi.sources.sql.errors import Where, explained
+from offline_capi.sources.sql.errors import Where, explain_query_errors
 
 if TYPE_CHECKING:
     from offline_capi.config.source import DbtSource
@@ -121,7 +121,7 @@ class DbtReader(Source):
     @cached_property
     def _dialect(self) -> sa.Dialect:
         connection = find_connection(self._settings, self._access)
-        with explained(Where(connection, f"dbt's {self._settings.dbt}")):
+        with explain_query_errors(Where(connection, f"dbt's {self._settings.dbt}")):
             dialect: sa.Dialect = self._url.get_dialect()()
         return dialect
 

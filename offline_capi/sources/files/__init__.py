@@ -26,10 +26,10 @@ from offline_capi.sources.files.hive import (
     find_partition_files,
 )
 from offline_capi.sources.files.jsonl import jsonl_columns, read_jsonl
-from offline_capi.sources.files.locate import SETTING, FileLocation, absent_files, files_of, with_variables
+from offline_capi.sources.files.locate import SETTING, FileLocation, absent_files, list_files, with_variables
 from offline_capi.sources.files.parquet import parquet_columns, parquet_group_rows, parquet_rows, read_parquet
-from offline_capi.sources.files.pieces import Piece
-from offline_capi.sources.files.streams import explained, lines_about, recognised
+from offline_capi.sources.files.read_batches import ReadBatch
+from offline_capi.sources.files.streams import estimate_lines, explain_file_errors, recognise_format
 from offline_capi.storage.filesystem import hide_credentials, open_filesystem
 
 __all__ = ["FileReader", "read_part"]
@@ -38,14 +38,14 @@ __all__ = ["FileReader", "read_part"]
 class Format(NamedTuple):
     """How a file of one format is read, and how its columns and its rows are told without reading it."""
 
-    read: Callable[[FileLocation, FileSource, Sequence[str] | None], Iterator[Piece]]
+    read: Callable[[FileLocation, FileSource, Sequence[str] | None], Iterator[ReadBatch]]
     columns: Callable[[FileLocation, FileSource, Sequence[str] | None], list[tuple[str, str]]]
     rows: Callable[[FileLocation], int | None]
 
 
 FORMATS: dict[str, Format] = {
-    "csv": Format(read_csv, csv_columns, lines_about),
-    "jsonl": Format(read_jsonl, jsonl_columns, lines_about),
+    "csv": Format(read_csv, csv_columns, estimate_lines),
+    "jsonl": Format(read_jsonl, jsonl_columns, estimate_lines),
     "parquet": Format(read_parquet, parquet_columns, parquet_rows),
     "excel": Format(read_excel, excel_columns, lambda _: None),
 }
@@ -73,8 +73,8 @@ class FileReader(Source):
     def read_columns(self, window: Window, *, columns: Sequence[str] | None = None) -> list[tuple[str, str]]:
         """Columns of the window's first file."""
         for location, constants in self._find_files(window):
-            with explained(location, self._settings.encoding):
-                known = recognised(location, self._settings.format)
+            with explain_file_errors(location, self._settings.encoding):
+                known = recognise_format(location, self._settings.format)
                 own = FORMATS[known.format].columns(known, self._settings, _leave_out(columns, constants))
                 return [*(one for one in own if one[0] not in constants), *((name, "string") for name in constants)]
         return []
@@ -117,7 +117,7 @@ class FileReader(Source):
         access = self._access
         if self._settings.partitioning == "hive":
             return find_partition_files(self._settings, access, window)
-        found = files_of(self._settings, window, access.zone, access.environ, access.folder)
+        found = list_files(self._settings, window, access.zone, access.environ, access.folder)
         return [PartitionFile(location, {}) for location in found]
 
 
@@ -127,16 +127,16 @@ def _leave_out(columns: Sequence[str] | None, constants: Collection[str]) -> lis
 
 
 def _rows_of(location: FileLocation, source: FileSource) -> int | None:
-    with explained(location, source.encoding):
-        known = recognised(location, source.format)
+    with explain_file_errors(location, source.encoding):
+        known = recognise_format(location, source.format)
         return FORMATS[known.format].rows(known)
 
 
 def _cut_file(location: FileLocation, source: FileSource, rows: int) -> Iterator[FilePart]:
     """Row groups of a Parquet file next to each other; of other files only reading tells where a row begins."""
     url = location.path if location.local else str(location.fs.unstrip_protocol(location.path))
-    with explained(location, source.encoding):
-        known = recognised(location, source.format)
+    with explain_file_errors(location, source.encoding):
+        known = recognise_format(location, source.format)
         whole = FilePart(url, known.origin, known.format, known.compression, state=_find_state(known))
         if known.format != "parquet" or known.compression:
             yield whole
@@ -183,7 +183,7 @@ def _find_state(location: FileLocation) -> str:
 def _check_state(part: FilePart, location: FileLocation, source: FileSource) -> None:
     """Raise ``SourceError`` where the file is not what it was when the window was cut: its parts would not fit."""
     location.fs.invalidate_cache()
-    with explained(location, source.encoding):
+    with explain_file_errors(location, source.encoding):
         if part.state and _find_state(location) != part.state:
             raise SourceError(
                 f"file {location.origin}: it was changed while it was read.\nRun again when its writer is done; writers"
@@ -194,17 +194,17 @@ def _check_state(part: FilePart, location: FileLocation, source: FileSource) -> 
 def _read_file(
     location: FileLocation, source: FileSource, columns: Sequence[str] | None, batch_rows: int, first: int = 1
 ) -> Iterator[SourceRows]:
-    with explained(location, source.encoding):
-        location = recognised(location, source.format)
+    with explain_file_errors(location, source.encoding):
+        location = recognise_format(location, source.format)
         pieces = FORMATS[location.format].read(location, source, columns)
-        for part in Piece.gathered(pieces, batch_rows):
+        for part in ReadBatch.gathered(pieces, batch_rows):
             check_names(part.batch.schema.names, columns, f"file {location.origin}")
             faults = _faults(part, location.format)
             yield SourceRows(select(part.batch, columns), location.origin, first, faults, part.width)
             first += part.batch.num_rows
 
 
-def _faults(piece: Piece, file_format: str) -> tuple[RowFault, ...]:
+def _faults(piece: ReadBatch, file_format: str) -> tuple[RowFault, ...]:
     if not len(piece.malformed):
         return ()
     where = np.zeros(piece.batch.num_rows, dtype=bool)

@@ -28,8 +28,8 @@ from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names
 from offline_capi.sources.files.locate import FileLocation
-from offline_capi.sources.files.pieces import Piece
 from offline_capi.sources.files.quotes import QUOTE, Dialect, RowBlocks, UnclosedQuoteError
+from offline_capi.sources.files.read_batches import ReadBatch
 from offline_capi.sources.files.streams import SCAN_BYTES, check_utf8, encoding_of, open_text
 
 __all__ = ["clean_name", "csv_columns", "header_line", "read_csv"]
@@ -50,7 +50,7 @@ _BLANK_LINES = re.compile(rb"\n(?:\r?\n)+(?=[^\r\n])")
 _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 
 
-def read_csv(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+def read_csv(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[ReadBatch]:
     # Found once: the file may be opened again to count in it.
     source = source.model_copy(update={"encoding": (encoding_of(location, source.encoding),)})
     with open_text(location, source.encoding) as stream:
@@ -280,7 +280,7 @@ def _footer_start(block: bytes, head: _Head) -> int:
     return start if is_footer else len(block)
 
 
-def _check_trailing_delimiter(piece: Piece, block: bytes, head: _Head, location: FileLocation) -> None:
+def _check_trailing_delimiter(piece: ReadBatch, block: bytes, head: _Head, location: FileLocation) -> None:
     """Refuse a file of which no line fits, for this one reason."""
     lines = block.split(b"\n", 1)
     delimiter = head.dialect.delimiter
@@ -319,7 +319,7 @@ class _Parser:
             check_utf8=False,  # the block was checked whole
         )
 
-    def __call__(self, block: bytes) -> Piece:
+    def __call__(self, block: bytes) -> ReadBatch:
         malformed: list[int] = []
 
         def note(line: Any) -> str:
@@ -330,7 +330,7 @@ class _Parser:
         escapes = self._dialect.has_escapes
         block = _with_nulls(block, self._dialect.delimiter) if escapes and b"\\N" in block else block
         if not block:
-            return Piece(pa.RecordBatch.from_pylist([], self._schema()), (), self._width)
+            return ReadBatch(pa.RecordBatch.from_pylist([], self._schema()), (), self._width)
         table = csv.read_csv(
             pa.py_buffer(block),
             # Without threads: the reader then numbers malformed lines, and is twice as fast on text columns.
@@ -346,7 +346,7 @@ class _Parser:
         )
         columns = [column.combine_chunks() if column.num_chunks != 1 else column.chunk(0) for column in table.columns]
         columns = columns[: len(self._names)]
-        return Piece.with_gaps(pa.RecordBatch.from_arrays(columns, schema=self._schema()), malformed, self._width)
+        return ReadBatch.with_gaps(pa.RecordBatch.from_arrays(columns, schema=self._schema()), malformed, self._width)
 
     def _schema(self) -> pa.Schema:
         return pa.schema([(name, pa.string()) for name in self._names])

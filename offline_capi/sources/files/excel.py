@@ -22,7 +22,7 @@ from offline_capi.runtime.border import names_among
 from offline_capi.sources.columns import check_names, column_of
 from offline_capi.sources.files.csv import HEAD_LINES, clean_name
 from offline_capi.sources.files.locate import FileLocation
-from offline_capi.sources.files.pieces import Piece
+from offline_capi.sources.files.read_batches import ReadBatch
 from offline_capi.sources.files.streams import explaining, seekable_file
 from offline_capi.sources.subprocess_reader import read_in_subprocess
 
@@ -39,7 +39,7 @@ MAX_RATIO, FREE_BYTES = 100, 64 << 20
 FIRST_INEXACT = 1e15
 
 
-def read_excel(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+def read_excel(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[ReadBatch]:
     return _apart(_pieces, location, source, columns)
 
 
@@ -62,7 +62,7 @@ def _apart(read: Callable[..., Iterator[T]], location: FileLocation, source: Fil
     )
 
 
-def _pieces(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+def _pieces(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[ReadBatch]:
     names, rows = _table(location, source, columns)
     check_names(names, columns, f"file {location.origin}")
     wanted = (
@@ -77,7 +77,7 @@ def _pieces(location: FileLocation, source: FileSource, columns: Sequence[str] |
             arrays.append(column_of(values, kinds.get(number)))
             if arrays[-1].null_count < len(values):
                 kinds.setdefault(number, arrays[-1].type)
-        yield Piece(pa.RecordBatch.from_arrays(arrays, [names[number] for number in wanted]), (), len(names))
+        yield ReadBatch(pa.RecordBatch.from_arrays(arrays, [names[number] for number in wanted]), (), len(names))
 
 
 def _columns(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[tuple[str, str]]:

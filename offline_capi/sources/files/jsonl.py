@@ -32,7 +32,7 @@ from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
 from offline_capi.sources.columns import check_names, plain
 from offline_capi.sources.files.locate import FileLocation
-from offline_capi.sources.files.pieces import Piece
+from offline_capi.sources.files.read_batches import ReadBatch
 from offline_capi.sources.files.streams import CHUNK_BYTES, open_text
 
 __all__ = ["jsonl_columns", "read_jsonl"]
@@ -49,7 +49,7 @@ _FRACTION = rb"\s*:\s*-?\d+(?:\.\d|[eE])"
 _TEXT = rb'\s*:\s*"'
 
 
-def read_jsonl(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+def read_jsonl(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[ReadBatch]:
     with open_text(location, source.encoding) as stream:
         for number, block in enumerate(_lines(stream, location, source, columns)):
             _check_density(block, location)
@@ -194,7 +194,7 @@ def _whole_lines(first: bytes, chunks: Iterator[bytes], location: FileLocation, 
     yield b"".join(kept)
 
 
-def _piece(block: bytes, columns: Sequence[str] | None, location: FileLocation) -> Piece:
+def _piece(block: bytes, columns: Sequence[str] | None, location: FileLocation) -> ReadBatch:
     block.decode("utf-8")  # raises where a declared encoding does not fit; the JSON reader would blame the line
     names = columns if columns is not None else _keys(block.splitlines())
     if columns is None and (len(names) > MAX_KEYS or len(names) * block.count(b"\n") > MAX_CELLS):
@@ -205,7 +205,7 @@ def _piece(block: bytes, columns: Sequence[str] | None, location: FileLocation) 
         )
     schema = dict.fromkeys(names, pl.String())
     try:
-        return Piece(_batch(block, schema))
+        return ReadBatch(_batch(block, schema))
     except PolarsError:
         return _line_by_line(block, schema, location)
 
@@ -250,7 +250,7 @@ def _of_object(text: str | None, path: list[str]) -> str | None:
 # ---------------------------------------------------------------------------------------------- numbers
 
 
-def _typed(piece: Piece, block: bytes) -> Iterator[Piece]:
+def _typed(piece: ReadBatch, block: bytes) -> Iterator[ReadBatch]:
     """``piece`` in parts of which each column is numbers or text: a number with a fraction has a point, always."""
     numbers = {}
     for position, name in enumerate(piece.batch.schema.names):
@@ -268,7 +268,7 @@ def _typed(piece: Piece, block: bytes) -> Iterator[Piece]:
             if is_number[start]:
                 floats = pc.cast(part.column(position), pa.float64())
                 part = part.set_column(position, part.schema.names[position], floats)
-        yield Piece(part, tuple(gap - start for gap in piece.malformed if start <= gap < stop))
+        yield ReadBatch(part, tuple(gap - start for gap in piece.malformed if start <= gap < stop))
 
 
 def _fractions(name: str, column: pa.Array, block: bytes) -> Any:
@@ -308,7 +308,7 @@ def _value(line: bytes, name: str) -> Any:
     return row
 
 
-def _line_by_line(block: bytes, schema: dict[str, Any], location: FileLocation) -> Piece:
+def _line_by_line(block: bytes, schema: dict[str, Any], location: FileLocation) -> ReadBatch:
     """The block without its malformed lines, and rows of nulls in their places."""
     lines = [line for line in block.split(b"\n") if line.strip()]
     malformed = [number for number, line in enumerate(lines) if not _is_object(line)]
@@ -320,7 +320,7 @@ def _line_by_line(block: bytes, schema: dict[str, Any], location: FileLocation) 
         )
     bad = set(malformed)
     good = b"\n".join(line for number, line in enumerate(lines) if number not in bad)
-    return Piece.with_gaps(_batch(good, schema), malformed)
+    return ReadBatch.with_gaps(_batch(good, schema), malformed)
 
 
 def _is_object(line: bytes) -> bool:

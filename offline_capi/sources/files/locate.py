@@ -26,9 +26,9 @@ __all__ = [
     "FileLocation",
     "absent_files",
     "check_exists",
-    "files_of",
     "is_data",
     "list_days",
+    "list_files",
     "locate_file",
     "open_root",
     "with_variables",
@@ -62,7 +62,7 @@ class FileLocation:
     """One file: where it is, and what its name says. ``origin`` is its name relative to the upload's folder.
 
     ``format`` is ``auto`` where the name does not tell it. ``compression`` may name several layers: ``zip+gzip``.
-    ``streams.recognised`` gives both as the file's first bytes say. ``groups`` are the row groups of a Parquet file
+    ``streams.recognise_format`` gives both as the first bytes of the file say. ``groups`` are the row groups of Parquet
     that are read; ``None``: all.
     """
 
@@ -80,7 +80,7 @@ class FileLocation:
         return isinstance(self.fs, LocalFileSystem)
 
 
-def files_of(
+def list_files(
     source: FileSource, window: Window, zone: str, environ: Mapping[str, str], folder: Path = HERE
 ) -> list[FileLocation]:
     """The files of the window's days, day by day, sorted within a day; each once.

@@ -14,7 +14,7 @@ from offline_capi.config.source import FileSource
 from offline_capi.sources.columns import check_names, plain
 from offline_capi.sources.files.locate import FileLocation
 from offline_capi.sources.files.parquet_pages import Page, read_pages
-from offline_capi.sources.files.pieces import Piece
+from offline_capi.sources.files.read_batches import ReadBatch
 from offline_capi.sources.files.streams import check_unpacked, explaining, seekable
 from offline_capi.sources.subprocess_reader import read_in_subprocess
 
@@ -46,7 +46,7 @@ MAX_MEMORY_MIB = 400
 DELTA_BYTE_ARRAY = 7
 
 
-def read_parquet(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+def read_parquet(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[ReadBatch]:
     file = _opened(location)
     check_names(
         [*file.schema_arrow.names, *find_members(file.schema_arrow)], columns, f"file {location.origin}", is_schema=True
@@ -97,7 +97,7 @@ def _pieces(
     chosen: Sequence[int] | None,
     *,
     use_threads: bool = True,
-) -> Iterator[Piece]:
+) -> Iterator[ReadBatch]:
     paths = find_members(file.schema_arrow)
     wanted, left = None if columns is None else list(columns), file.metadata.num_rows
     if chosen is not None:
@@ -108,7 +108,7 @@ def _pieces(
         left -= len(batch)
         names = batch.schema.names if columns is None else columns
         columns_of_batch = [plain(take_column(batch, name, paths)) for name in names]
-        yield Piece(pa.RecordBatch.from_arrays(columns_of_batch, list(names)), (), len(file.schema_arrow))
+        yield ReadBatch(pa.RecordBatch.from_arrays(columns_of_batch, list(names)), (), len(file.schema_arrow))
     if left:  # Arrow ends without an error where a column of a row group has fewer values than rows
         raise pa.ArrowInvalid("Parquet footer")
 
@@ -133,7 +133,7 @@ def _contradictions() -> Iterator[None]:
         raise pa.ArrowInvalid("Parquet footer") from None
 
 
-def _large_pieces(location: FileLocation, _: FileSource, columns: Sequence[str] | None) -> Iterator[Piece]:
+def _large_pieces(location: FileLocation, _: FileSource, columns: Sequence[str] | None) -> Iterator[ReadBatch]:
     """In a process of its own: few rows at a time, up to what the source allows a compressed file."""
     file = _opened(location)
     packed, unpacked, rows = location.fs.size(location.path), 0, SMALL_BATCH_ROWS

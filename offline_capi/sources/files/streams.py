@@ -27,12 +27,12 @@ __all__ = [
     "check_unpacked",
     "check_utf8",
     "encoding_of",
-    "explained",
+    "estimate_lines",
+    "explain_file_errors",
     "explaining",
-    "lines_about",
     "open_bytes",
     "open_text",
-    "recognised",
+    "recognise_format",
     "seekable",
     "seekable_file",
 ]
@@ -180,7 +180,7 @@ MAX_LAYERS = 3
 HEAD_BYTES = 4096
 
 
-def recognised(location: FileLocation, declared: str) -> FileLocation:
+def recognise_format(location: FileLocation, declared: str) -> FileLocation:
     """The location as its first bytes say: they decide over the name, and over nothing that is declared.
 
     Raises ``SourceError`` where neither tells the format, and where a declared one is certainly another.
@@ -257,7 +257,7 @@ def _agreed(location: FileLocation, found: str | None, by_name: str | None, decl
     return declared
 
 
-def lines_about(location: FileLocation) -> int | None:
+def estimate_lines(location: FileLocation) -> int | None:
     """How many lines a text has, judged by its size and its beginning; ``None`` where it is compressed."""
     if location.compression:
         return None
@@ -348,7 +348,7 @@ def _is_utf8(chunks: Iterator[bytes]) -> bool:
 
 
 @contextmanager
-def explained(location: FileLocation, encodings: Sequence[str] = ()) -> Iterator[None]:
+def explain_file_errors(location: FileLocation, encodings: Sequence[str] = ()) -> Iterator[None]:
     """Turn what the libraries raise into what the owner of the file can act on.
 
     Their own words are never passed on, and their errors not chained: they quote the line.
@@ -368,7 +368,7 @@ def explaining(
     read: Callable[..., Iterator[T]], location: FileLocation, source: FileSource, columns: Any
 ) -> Iterator[T]:
     """``read`` in a process of its own, out of which errors have to come explained, but for too little memory."""
-    with explained(location, source.encoding):
+    with explain_file_errors(location, source.encoding):
         try:
             yield from read(location, source, columns)
         except MemoryError:  # Arrow's is one of its own errors as well

@@ -18,7 +18,7 @@ from offline_capi.model import SourceRows, Window
 from offline_capi.runtime.border import shown
 from offline_capi.sources.columns import plain
 from offline_capi.sources.files.parquet import find_members, open_parquet, read_batches, take_column
-from offline_capi.sources.files.pieces import Piece
+from offline_capi.sources.files.read_batches import ReadBatch
 from offline_capi.sources.files.streams import EXPECTED
 from offline_capi.sources.pruning import Bounds
 from offline_capi.storage.filesystem import HOW_TO_REACH, UNUSABLE, is_fault_of_store
@@ -95,12 +95,12 @@ def read_table_rows(table: Table, columns: Sequence[str] | None, batch_rows: int
     first, wanted = 1, list(table.schema.names if columns is None else columns)
     for window, files in groupby(table.files, key=lambda file: file.window):
         pieces = (piece for file in files for piece in _read_file(table, file, wanted))
-        for part in Piece.gathered(pieces, batch_rows):
+        for part in ReadBatch.gathered(pieces, batch_rows):
             yield SourceRows(part.batch, table.origin, first, (), part.width, window)
             first += part.batch.num_rows
 
 
-def _read_file(table: Table, source: TableFile, wanted: Sequence[str]) -> Iterator[Piece]:
+def _read_file(table: Table, source: TableFile, wanted: Sequence[str]) -> Iterator[ReadBatch]:
     members = find_members(table.schema)
     tops = list(dict.fromkeys(members.get(name, (name,))[0] for name in wanted))
     with _explained(table, source), closing(source.open()) as content:
@@ -118,7 +118,7 @@ def _read_file(table: Table, source: TableFile, wanted: Sequence[str]) -> Iterat
                 arrays = [_conform_column(table, source, name, theirs[name], batch) for name in tops]
                 whole = pa.RecordBatch.from_arrays(arrays, tops)
                 values = [plain(take_column(whole, name, members)) for name in wanted]
-                yield Piece(pa.RecordBatch.from_arrays(values, list(wanted)), (), len(table.schema))
+                yield ReadBatch(pa.RecordBatch.from_arrays(values, list(wanted)), (), len(table.schema))
 
 
 def _count_rows_per_batch(file: parquet.ParquetFile) -> int:

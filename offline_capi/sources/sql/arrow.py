@@ -24,7 +24,7 @@ from pyarrow import csv
 
 from offline_capi.sources.columns import AWARE, DECIMAL, NAIVE, Unreadable
 from offline_capi.sources.sql.dialects import prepare_session
-from offline_capi.sources.sql.errors import Where, arrow_explained, explained
+from offline_capi.sources.sql.errors import Where, explain_arrow_errors, explain_query_errors
 from offline_capi.sources.sql.statement import Statement
 
 __all__ = ["CHUNK_ROWS", "ArrowStream", "NotArrowError", "open_arrow"]
@@ -84,7 +84,7 @@ def open_arrow(
         except NotArrowError:
             raise
         except sa.exc.DBAPIError:  # no connection: SQLAlchemy would wait for it a second time
-            with explained(where, engine):
+            with explain_query_errors(where, engine):
                 raise
         except Exception as error:  # noqa: BLE001  whatever it is, SQLAlchemy tries next and says what is wrong
             raise NotArrowError(f"its Arrow driver fails ({type(error).__name__})", is_notice=True) from None
@@ -106,7 +106,7 @@ def _explained_chunks(
         return
     yield first
     while True:
-        with arrow_explained(where, engine, errors):
+        with explain_arrow_errors(where, engine, errors):
             chunk = next(chunks, None)
         if chunk is None:
             return

@@ -22,7 +22,7 @@ from offline_capi.config.connections import explain_install
 from offline_capi.errors import SourceError, SourceUnavailableError
 from offline_capi.runtime.border import is_name, words_of_database
 
-__all__ = ["Where", "arrow_explained", "explained", "values_explained"]
+__all__ = ["Where", "explain_arrow_errors", "explain_query_errors", "explain_value_errors"]
 
 AGAIN = "Nothing was sent from it after that point; repeating is safe."
 
@@ -37,7 +37,7 @@ class Where:
 
 
 @contextmanager
-def explained(where: Where, engine: sa.Engine | None = None) -> Iterator[None]:
+def explain_query_errors(where: Where, engine: sa.Engine | None = None) -> Iterator[None]:
     """Turn what SQLAlchemy and the driver raise into what the owner of the table can act on."""
     driver_error = engine.dialect.loaded_dbapi.Error if engine else sa.exc.DBAPIError
     try:
@@ -70,7 +70,7 @@ def _missing(error: Exception) -> str:
 
 
 @contextmanager
-def values_explained(where: Where, engine: sa.Engine) -> Iterator[None]:
+def explain_value_errors(where: Where, engine: sa.Engine) -> Iterator[None]:
     """The same for what a driver raises of Python's own about a value, which it quotes."""
     try:
         yield
@@ -79,7 +79,7 @@ def values_explained(where: Where, engine: sa.Engine) -> Iterator[None]:
 
 
 @contextmanager
-def arrow_explained(where: Where, engine: sa.Engine, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+def explain_arrow_errors(where: Where, engine: sa.Engine, errors: tuple[type[Exception], ...]) -> Iterator[None]:
     """The same for what an Arrow driver raises after its first rows: the connection, or else a value, is the cause."""
     try:
         yield

@@ -38,7 +38,7 @@ from offline_capi.sources.sql.dialects import (
     prepare_session,
     window_parameters,
 )
-from offline_capi.sources.sql.errors import Where, explained, values_explained
+from offline_capi.sources.sql.errors import Where, explain_query_errors, explain_value_errors
 from offline_capi.sources.sql.statement import Statement, parse_query, query_text
 
 __all__ = ["count_rows", "joined", "query_columns", "read_query"]
@@ -197,7 +197,7 @@ class _Query:
 def _prepared(source: SqlSource, window: Window, zone: str, url: str, sql_folder: Path) -> Iterator[_Query]:
     query = query_text(source, sql_folder)
     where = Where(source.connection, source.sql if source.is_file else "query", query)
-    with explained(where):
+    with explain_query_errors(where):
         engine = engine_for(url, where)
     try:
         text = parse_query(query, engine.dialect.name, where)
@@ -210,16 +210,16 @@ def _prepared(source: SqlSource, window: Window, zone: str, url: str, sql_folder
 def _executed(query: _Query, *, before: str = "", after: str = "", limit_s: int | None = None) -> Iterator[_RowStream]:
     """The query, executed through SQLAlchemy, between the texts ``before`` and ``after``."""
     where, engine = query.where, query.engine
-    with explained(where, engine), engine.connect() as connection:
+    with explain_query_errors(where, engine), engine.connect() as connection:
         prepare_session(connection)
         if limit_s is not None:
             limit_time(connection, limit_s)
-        with values_explained(where, engine):  # the first row is fetched already
+        with explain_value_errors(where, engine):  # the first row is fetched already
             result = connection.execute(query.statement(before, after), execution_options=STREAMING)
         try:
             names = list(result.keys())
             _check_instants(result, connection.dialect, query.text, query.parameters, where)
-            explain = partial(values_explained, where, engine)
+            explain = partial(explain_value_errors, where, engine)
             yield _RowStream(
                 names, fetching(result, connection.dialect), converters_of(result, connection.dialect), explain
             )

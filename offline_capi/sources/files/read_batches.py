@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["Piece"]
+__all__ = ["ReadBatch"]
 
 
 #: Pieces are not joined beyond this: 2,048 bytes a row of a usual batch.
@@ -17,7 +17,7 @@ MAX_GATHERED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ReadBatch:
     """Rows of a file in their order. ``malformed`` holds the positions of lines that came as rows of nulls.
 
     ``width`` is how many columns the file has; see ``SourceRows``.
@@ -28,7 +28,7 @@ class Piece:
     width: int = 0
 
     @classmethod
-    def with_gaps(cls, batch: pa.RecordBatch, gaps: Sequence[int], width: int = 0) -> Piece:
+    def with_gaps(cls, batch: pa.RecordBatch, gaps: Sequence[int], width: int = 0) -> ReadBatch:
         """``batch`` with a row of nulls put in at each position of ``gaps`` (ascending, counted in the result)."""
         if not gaps:
             return cls(batch, (), width)
@@ -42,9 +42,9 @@ class Piece:
         return cls(batch.take(pa.array(taken, mask=is_gap)), tuple(gaps), width)
 
     @classmethod
-    def gathered(cls, pieces: Iterable[Piece], rows: int) -> Iterator[Piece]:
+    def gathered(cls, pieces: Iterable[ReadBatch], rows: int) -> Iterator[ReadBatch]:
         """The same rows in pieces of exactly ``rows``, and a last one of what is left; fewer where they are large."""
-        waiting: list[Piece] = []
+        waiting: list[ReadBatch] = []
         waiting_bytes = waiting_rows = 0
         for piece in pieces:
             size = piece.batch.nbytes
@@ -64,15 +64,15 @@ class Piece:
             yield from cls._joined(waiting).parts(rows)
 
     @classmethod
-    def _joined(cls, pieces: Sequence[Piece]) -> Piece:
+    def _joined(cls, pieces: Sequence[ReadBatch]) -> ReadBatch:
         if len(pieces) == 1:
             return pieces[0]
         starts = accumulate((piece.batch.num_rows for piece in pieces), initial=0)
         malformed = [start + at for start, piece in zip(starts, pieces, strict=False) for at in piece.malformed]
         return cls(pa.concat_batches([piece.batch for piece in pieces]), tuple(malformed), pieces[0].width)
 
-    def parts(self, rows: int) -> Iterator[Piece]:
+    def parts(self, rows: int) -> Iterator[ReadBatch]:
         """The same in parts of at most ``rows`` rows; none where there is no row."""
         for start in range(0, self.batch.num_rows, rows):
             inside = tuple(gap - start for gap in self.malformed if start <= gap < start + rows)
-            yield Piece(self.batch.slice(start, rows), inside, self.width)
+            yield ReadBatch(self.batch.slice(start, rows), inside, self.width)
