@@ -13,11 +13,11 @@ from offline_capi.sandbox.meters import Meters
 from offline_capi.sandbox.platform import World
 from offline_capi.sandbox.read_back import Telling
 
-__all__ = ["Clock", "SandboxState"]
+__all__ = ["SandboxClock", "SandboxState"]
 
 
 @dataclass(slots=True)
-class Clock:
+class SandboxClock:
     """Real time until it is set; then it stands at ``fixed`` until it is set again or let go."""
 
     fixed: float | None = None
@@ -43,7 +43,7 @@ class SandboxState:
     access: Access = field(default_factory=Access)
     memory: Memory = field(default_factory=Memory)
     faults: FaultBook = field(default_factory=FaultBook)
-    clock: Clock = field(default_factory=Clock)
+    clock: SandboxClock = field(default_factory=SandboxClock)
     meters: Meters = field(default_factory=Meters)
     bad_event: Literal["reject_all", "keep_valid"] = "reject_all"
     sink: bool = False
