@@ -48,7 +48,7 @@ from offline_capi.storage.staging import GROUP_ROWS, PieceStage, Stage
 
 __all__ = [
     "PIECE_ROWS",
-    "Answers",
+    "ExecutorTask",
     "MapPieces",
     "Piece",
     "PieceResult",
@@ -282,7 +282,7 @@ def write_probe(stage: tuple[str, FileAccess, str] | None, number: int) -> str:
 _KIND, _TEXT = f"{PREPARATION}kind", f"{PREPARATION}text"
 
 
-class Answers(NamedTuple):
+class ExecutorTask(NamedTuple):
     """What an executor is to do with the batches that it is given, and how it answers.
 
     ``function`` and ``common`` make a text of each of ``items``, of which the batches hold numbers; without items the
@@ -317,12 +317,12 @@ _WIDE = {pa.uint64(): pa.int64()}
 
 
 def answer_packed(packed: bytes, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The answers of a task, as ``list_answer_fields`` names their columns; ``packed`` are pickled ``Answers``.
+    """The answers of a task, as ``list_answer_fields`` names their columns; ``packed`` is a pickled ``ExecutorTask``.
 
     An answer is ``("", text)``, or the kind and the text of an error of ours. No other error leaves this function: an
     engine would write its text, which may quote a row, into its logs.
     """
-    wanted: Answers = pickle.loads(packed)  # noqa: S301  from our own process, over the engine
+    wanted: ExecutorTask = pickle.loads(packed)  # noqa: S301  from our own process, over the engine
     fields = list_answer_fields(wanted.common if wanted.returns_events else None)
     try:
         with translate_storage_errors():
@@ -333,7 +333,7 @@ def answer_packed(packed: bytes, batches: Iterable[pa.RecordBatch]) -> Iterator[
         yield _answer_text(fields, type(ours).__name__, str(ours))
 
 
-def _answer(wanted: Answers, batches: Iterable[pa.RecordBatch]) -> Iterator[str | pa.RecordBatch]:
+def _answer(wanted: ExecutorTask, batches: Iterable[pa.RecordBatch]) -> Iterator[str | pa.RecordBatch]:
     if wanted.function is not None:
         for number in (number for batch in batches for number in batch.column(0).to_pylist()):
             yield wanted.function(wanted.common, wanted.items[number])
@@ -348,7 +348,7 @@ def _answer(wanted: Answers, batches: Iterable[pa.RecordBatch]) -> Iterator[str 
 
 
 def _list_pieces(
-    wanted: Answers, batches: Iterable[pa.RecordBatch]
+    wanted: ExecutorTask, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[tuple[PieceResult, Iterable[SourceRows]]]:
     if wanted.layout is None:
         for number in (number for batch in batches for number in batch.column(0).to_pylist()):

@@ -31,7 +31,7 @@ from offline_capi.config.secrets import SecretResolver
 from offline_capi.config.types import Scalar
 from offline_capi.errors import ConfigError, OfflineCapiError, TemporaryError
 from offline_capi.pipeline.pieces import (
-    Answers,
+    ExecutorTask,
     Piece,
     PieceResult,
     PieceTask,
@@ -78,18 +78,18 @@ class SparkEngine:
         session = open_session(self._settings, self._secrets)
         numbers = session.range(0, len(pieces), 1, len(pieces))
         if self._settings.writes == "spark":
-            yield from self._write(numbers, Answers(task, list(pieces), returns_events=True))
+            yield from self._write(numbers, ExecutorTask(task, list(pieces), returns_events=True))
         else:
-            yield from map(PieceResult.from_text, _collect(numbers, Answers(task, list(pieces))))
+            yield from map(PieceResult.from_text, _collect(numbers, ExecutorTask(task, list(pieces))))
 
     def map_table(self, task: PieceTask, frame: DataFrame, layout: TableLayout) -> Iterator[PieceResult]:
         """The same of a table's rows, as ``SparkTableReader.open_frame`` gives them; pieces have no numbers yet."""
         if self._settings.writes == "spark":
-            yield from self._write(frame, Answers(task, layout=layout, returns_events=True))
+            yield from self._write(frame, ExecutorTask(task, layout=layout, returns_events=True))
         else:
-            yield from map(PieceResult.from_text, _collect(frame, Answers(task, layout=layout)))
+            yield from map(PieceResult.from_text, _collect(frame, ExecutorTask(task, layout=layout)))
 
-    def _write(self, frame: DataFrame, wanted: Answers) -> Iterator[PieceResult]:
+    def _write(self, frame: DataFrame, wanted: ExecutorTask) -> Iterator[PieceResult]:
         """Let Spark write and commit events and results, and take over what it committed, file by file."""
         task: PieceTask = wanted.common
         stage, name = Stage(task.stage, task.access), f"events-,spark-{uuid.uuid4().hex}.parquet.part"
@@ -122,10 +122,10 @@ def check_executors(settings: Spark, secrets: SecretResolver, root: str, access:
     stage, run_id = Stage(root, access), f"{datetime.now(UTC):{RUN_ID_TIME}}-probe-{uuid.uuid4().hex[:8]}"
     session = open_session(settings, secrets)
     if settings.writes == "spark":
-        _collect(session.range(0, PROBES, 1, PROBES), Answers(None, range(PROBES), write_probe))
+        _collect(session.range(0, PROBES, 1, PROBES), ExecutorTask(None, range(PROBES), write_probe))
         return
     try:
-        probes = Answers((root, access, run_id), range(PROBES), write_probe)
+        probes = ExecutorTask((root, access, run_id), range(PROBES), write_probe)
         names = list(_collect(session.range(0, PROBES, 1, PROBES), probes))
         stage.filesystem.invalidate_cache()
         seen = [name for name in names if stage.filesystem.exists(stage.path(run_id, name))]
@@ -223,14 +223,14 @@ def _explain_session(error: Exception, settings: Spark) -> OfflineCapiError:
 # ---------------------------------------------------------------------------------------------- the one call
 
 
-def _collect(frame: DataFrame, wanted: Answers) -> Iterator[str]:
+def _collect(frame: DataFrame, wanted: ExecutorTask) -> Iterator[str]:
     """The answers of all tasks, as texts; raises the first error that an executor met."""
     with _explained_run(wanted):
         rows = _map(frame, wanted).collect()
     return _raise_errors((kind, text) for kind, text in rows)
 
 
-def _write_counted(frame: DataFrame, url: str, wanted: Answers) -> int:
+def _write_counted(frame: DataFrame, url: str, wanted: ExecutorTask) -> int:
     """Let Spark write; how many rows its tasks gave. A folder that they do not share would lack files silently."""
     from pyspark.sql import Observation, functions
 
@@ -250,7 +250,7 @@ def _raise_errors(answers: Iterable[tuple[str, str]]) -> Iterator[str]:
     return iter(texts)
 
 
-def _map(frame: DataFrame, wanted: Answers) -> DataFrame:
+def _map(frame: DataFrame, wanted: ExecutorTask) -> DataFrame:
     fields = list_answer_fields(wanted.common if wanted.returns_events else None)
     work = _make_work(pickle.dumps(wanted, protocol=5), offline_capi.__version__, fields)
     columns = ", ".join(f"`{one.name}` {_SPARK_TYPES[str(one.type)]}" for one in fields)
@@ -270,7 +270,7 @@ _SPARK_TYPES = {
 
 
 @contextmanager
-def _explained_run(wanted: Answers) -> Iterator[None]:
+def _explained_run(wanted: ExecutorTask) -> Iterator[None]:
     failure: OfflineCapiError | None
     try:
         with warnings.catch_warnings(action="ignore"):

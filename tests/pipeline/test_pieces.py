@@ -23,7 +23,7 @@ from offline_capi.errors import ConfigError, SourceError, TemporaryError
 from offline_capi.model import BuiltEvents, Fate
 from offline_capi.pipeline import begin_run, plan_upload, reconcile, run_upload, send_staged, stage_upload, stages
 from offline_capi.pipeline.pieces import (
-    Answers,
+    ExecutorTask,
     Piece,
     PieceResult,
     PieceTask,
@@ -320,7 +320,7 @@ def test_p25_events_that_an_engine_writes_itself_are_those_that_we_write(
     monkeypatch.setattr(stages, "PIECE_ROWS", 40)
 
     def engine(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
-        packed = pickle.dumps(Answers(task, list(pieces), returns_events=True))
+        packed = pickle.dumps(ExecutorTask(task, list(pieces), returns_events=True))
         for first in range(0, len(pieces), 3):
             numbers = pa.RecordBatch.from_pydict({"id": list(range(first, min(first + 3, len(pieces))))})
             answers = list(answer_packed(packed, [numbers]))
