@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
@@ -255,12 +255,39 @@ def _opened(deployment: Deployment) -> Iterator[Services]:
 
 @contextmanager
 def opened_upload(
-    config: Path, upload: str, since: str | None, until: str | None, client: list[str] | None = None
+    config: Path,
+    upload: str,
+    since: str | None,
+    until: str | None,
+    client: list[str] | None = None,
+    *,
+    trigger: str | None = None,
 ) -> Iterator[tuple[Services, Upload, Window, list[str]]]:
-    """An upload with the window and the clients that the options name."""
-    with opened(config, upload) as services:
+    """An upload with the window and the clients that the options name.
+
+    With ``trigger``, a configuration that cannot be used is kept as a failed run, as any other fault of a night is.
+    """
+    try:
+        deployment = load(config, upload)
+    except ConfigError as error:
+        if trigger and not isinstance(error, UsageError):
+            _record_failed_start(config, upload, error, trigger)
+        raise
+    with _opened(deployment) as services:
         one = find(services.deployment, upload)
         yield services, one, window_of(one, since, until), find_clients(services.deployment, client)
+
+
+def _record_failed_start(config: Path, upload: str, error: ConfigError, trigger: str) -> None:
+    """A failed run of yesterday, and an alert; nothing where the ledger is unknown too, or has not been used yet."""
+    from offline_capi.operations.alerts import raise_failure
+    from offline_capi.pipeline import record_failed_start
+
+    with suppress(OfflineCapiError), opened_records(config) as services:  # the error that is told is the first one
+        if trigger == "scheduled" or services.ledger.runs.list_newest(1):
+            window = Window.of_day(find_yesterday("UTC", services.clock()), "UTC")
+            run = record_failed_start(upload, window, error, services, trigger=trigger)
+            raise_failure(upload, error, services, run=run)
 
 
 def environment_secrets() -> Any:

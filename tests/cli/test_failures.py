@@ -42,6 +42,31 @@ def test_a_failed_run_keeps_its_error(night: Night) -> None:
         assert "no_such_" in " ".join(night.run(*command).out.split()), command
 
 
+def test_a_configuration_that_cannot_be_used_is_a_failed_run(night: Night) -> None:
+    """A night that cron starts has nobody who reads what it prints: `status` and the report have it."""
+    night.run("upload", UPLOAD)
+    night.edit("dags/uploads/credit_approvals.yml", ("client:", "clientt:"))
+
+    failed = night.run("upload", UPLOAD)
+    run = night.run("status", "--json").json["runs"][0]
+    page = night.home / "failed.html"
+    night.run("report", run["run"], "--html", str(page))
+
+    assert failed.code == 2
+    assert (run["upload"], run["status"]) == (UPLOAD, "failed")
+    for said in (" ".join(night.run("report", "last").out.split()), page.read_text(encoding="utf-8")):
+        assert "credit_approvals.yml" in said
+        assert "clientt" in said
+
+
+@pytest.mark.parametrize(("scheduled", "runs"), [((), []), (("--scheduled",), ["failed"])])
+def test_a_first_try_that_cannot_be_loaded_leaves_no_run_behind(night: Night, scheduled, runs: list[str]) -> None:
+    night.edit("dags/uploads/credit_approvals.yml", ("client:", "clientt:"))
+
+    assert night.run("upload", UPLOAD, *scheduled).code == 2
+    assert [run["status"] for run in night.run("status", "--json").json["runs"]] == runs
+
+
 @pytest.mark.parametrize("cause", ["missing token", "stopped client"])
 def test_a_plan_defers_what_the_upload_will_defer(night: Night, cause: str) -> None:
     env = {"ACME_BANK_TOKEN": ""} if cause == "missing token" else {}
