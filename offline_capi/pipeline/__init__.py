@@ -11,11 +11,12 @@ from offline_capi.runtime.lazy_names import import_on_demand
 
 if TYPE_CHECKING:
     from offline_capi.pipeline.closing import find_report, record_failed_start, record_failure, record_plan
-    from offline_capi.pipeline.context import RunContext, Services, open_services
+    from offline_capi.pipeline.context import RunContext
     from offline_capi.pipeline.plan import plan_upload, preview_upload
     from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, Recipe, select_by_row
     from offline_capi.pipeline.replay import replay_run
     from offline_capi.pipeline.run import run_upload
+    from offline_capi.pipeline.services import Services, open_services
     from offline_capi.pipeline.stages import make_source_access, read_lookups, read_rows
     from offline_capi.pipeline.tasks import begin_run, reconcile, send_staged, stage_upload
 
@@ -46,11 +47,12 @@ __all__ = [
 
 _NAMES = {
     "closing": ("find_report", "record_failed_start", "record_failure", "record_plan"),
-    "context": ("RunContext", "Services", "open_services"),
+    "context": ("RunContext",),
     "plan": ("plan_upload", "preview_upload"),
     "recipe": ("BATCH_ROWS", "EVENT_ROWS", "Recipe", "select_by_row"),
     "replay": ("replay_run",),
     "run": ("run_upload",),
+    "services": ("Services", "open_services"),
     "stages": ("make_source_access", "read_lookups", "read_rows"),
     "tasks": ("begin_run", "reconcile", "send_staged", "stage_upload"),
 }

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offline_capi.errors import UsageError
 from offline_capi.ledger import RunRecord, advance_mark, record_announced_losses
 from offline_capi.meta.versions import version_warnings
 from offline_capi.model import Fate, Window, list_debts
-from offline_capi.pipeline.context import RunContext, Services
 from offline_capi.pipeline.open_days import find_max_age, find_newly_closed_days, is_nightly
+from offline_capi.pipeline.services import Services
 from offline_capi.report import RunReport, Status, days_to_judge, make_failure_report, make_report
 from offline_capi.runtime.bugs import as_internal
 from offline_capi.runtime.telemetry import count_run
+
+if TYPE_CHECKING:
+    from offline_capi.pipeline.context import RunContext
 
 __all__ = [
     "close_run",

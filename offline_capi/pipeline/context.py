@@ -1,66 +1,32 @@
-"""What a run works with: the services of its process, and the context that every stage is given."""
+"""What a run works with: the context that every stage is given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import InitVar, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from offline_capi.config import Deployment, SecretResolver, resolve_database_url
 from offline_capi.config.run_texts import fill_in
 from offline_capi.config.upload import Upload
-from offline_capi.delivery import ClockWitness, Rates
+from offline_capi.delivery import Rates
 from offline_capi.guards.drift import DriftWatch
 from offline_capi.guards.quotas import Quotas
-from offline_capi.ledger import Ledger
 from offline_capi.model import TableChanges, Tally, WantedRows, Window
 from offline_capi.pipeline.joining import JoinedPieces
 from offline_capi.pipeline.open_days import EarlierRuns, find_covered_window
 from offline_capi.pipeline.pieces import MapPieces
 from offline_capi.pipeline.recipe import Recipe
+from offline_capi.pipeline.services import Services
 from offline_capi.report import Books
-from offline_capi.storage.staging import Stage
 
-__all__ = ["OnProgress", "RunContext", "Services", "ignore_progress", "open_services"]
+__all__ = ["OnProgress", "RunContext", "ignore_progress"]
 
 OnProgress = Callable[[Tally], None]
 
 
 def ignore_progress(_: Tally) -> None:
     """For callers that show none."""
-
-
-def read_utc_clock() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the stages need from outside: one per process."""
-
-    deployment: Deployment
-    secrets: SecretResolver
-    ledger: Ledger
-    clock: Callable[[], datetime] = read_utc_clock
-    stage: Stage = field(init=False)
-    witness: ClockWitness = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stage", Stage(self.deployment.platform.stage, self.deployment.platform.file_access))
-        object.__setattr__(self, "witness", ClockWitness(self.deployment.platform.graph_url, self.clock))
-
-
-@contextmanager
-def open_services(
-    deployment: Deployment, secrets: SecretResolver, *, clock: Callable[[], datetime] = read_utc_clock
-) -> Iterator[Services]:
-    """Open the ledger that the configuration names, and close it at the end."""
-    url = resolve_database_url(deployment.platform.ledger, secrets, deployment.project)
-    access = deployment.platform.file_access
-    with Ledger(url.reveal(), clock=lambda: clock().timestamp(), access=access) as ledger:
-        yield Services(deployment, secrets, ledger, clock)
 
 
 @dataclass(slots=True)

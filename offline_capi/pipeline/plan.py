@@ -10,9 +10,10 @@ from typing import Any
 from offline_capi.config.upload import Engine, Upload
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline.closing import warn_of_versions
-from offline_capi.pipeline.context import OnProgress, RunContext, Services, ignore_progress
+from offline_capi.pipeline.context import OnProgress, RunContext, ignore_progress
 from offline_capi.pipeline.open_days import find_max_age
 from offline_capi.pipeline.pieces import MapPieces
+from offline_capi.pipeline.services import Services
 from offline_capi.pipeline.stages import (
     count_preparation,
     defer_refused,

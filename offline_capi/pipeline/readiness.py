@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from offline_capi.config.schedule import DataSchedule
 from offline_capi.config.upload import Upload
 from offline_capi.model import Window
-from offline_capi.pipeline.context import Services
+from offline_capi.pipeline.services import Services
 from offline_capi.pipeline.stages import make_source_access
 from offline_capi.sources import open_source
 

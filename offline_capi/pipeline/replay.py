@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from offline_capi.errors import UsageError
 from offline_capi.model import Window
-from offline_capi.pipeline.context import OnProgress, Services, ignore_progress
+from offline_capi.pipeline.context import OnProgress, ignore_progress
 from offline_capi.pipeline.open_days import find_max_age
 from offline_capi.pipeline.run import run_upload
+from offline_capi.pipeline.services import Services
 from offline_capi.report import RunReport
 
 __all__ = ["replay_run"]

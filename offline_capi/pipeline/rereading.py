@@ -24,8 +24,8 @@ from offline_capi.mapping import FirstRows
 from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.model import HashedRows, Window
 from offline_capi.model.recipients import get_client_name
-from offline_capi.pipeline.context import Services
 from offline_capi.pipeline.recipe import Recipe
+from offline_capi.pipeline.services import Services
 from offline_capi.pipeline.stages import read_lookups, read_rows
 
 __all__ = [

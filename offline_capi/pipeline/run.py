@@ -16,8 +16,9 @@ from offline_capi.delivery import check_test_event_code
 from offline_capi.guards.quotas import Quotas
 from offline_capi.model import WantedRows, Window
 from offline_capi.pipeline.closing import close_run, describe_failure
-from offline_capi.pipeline.context import OnProgress, RunContext, Services, ignore_progress
+from offline_capi.pipeline.context import OnProgress, RunContext, ignore_progress
 from offline_capi.pipeline.pieces import MapPieces
+from offline_capi.pipeline.services import Services
 from offline_capi.pipeline.stages import (
     defer_stopped,
     judge_before_sending,

@@ -16,9 +16,10 @@ from offline_capi.errors import LedgerError, OfflineCapiError
 from offline_capi.guards.quotas import Quotas
 from offline_capi.ledger import record_announced_losses
 from offline_capi.model import UploadDay, Window
-from offline_capi.pipeline.context import OnProgress, Services, ignore_progress
+from offline_capi.pipeline.context import OnProgress, ignore_progress
 from offline_capi.pipeline.open_days import describe_due_days, find_due_days, find_newly_closed_days
 from offline_capi.pipeline.run import run_upload
+from offline_capi.pipeline.services import Services
 from offline_capi.report import RunReport, Status
 
 __all__ = ["NightlyResult", "SettlementResult", "plan_settling", "run_nightly", "settle_days", "settle_upload"]

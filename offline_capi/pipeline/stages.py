@@ -55,12 +55,13 @@ from offline_capi.model import (
     TableChanges,
     Window,
 )
-from offline_capi.pipeline.context import RunContext, Services
+from offline_capi.pipeline.context import RunContext
 from offline_capi.pipeline.joining import JoinedPieces, prepare_pieces
 from offline_capi.pipeline.open_days import find_max_age, read_earlier_runs
 from offline_capi.pipeline.pieces import PIECE_ROWS, MapPieces
 from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
+from offline_capi.pipeline.services import Services
 from offline_capi.report import Books
 from offline_capi.runtime.secret import fingerprint
 from offline_capi.runtime.telemetry import trace_batches

@@ -16,11 +16,12 @@ from offline_capi.guards.quotas import Quotas
 from offline_capi.ledger import count_traffic
 from offline_capi.model import Fate, Reason, Tally, Window
 from offline_capi.pipeline.closing import close_run
-from offline_capi.pipeline.context import RunContext, Services
+from offline_capi.pipeline.context import RunContext
 from offline_capi.pipeline.joining import JoinedPieces
 from offline_capi.pipeline.open_days import find_covered_window, read_earlier_runs
 from offline_capi.pipeline.pieces import MapPieces
 from offline_capi.pipeline.recipe import EVENT_ROWS
+from offline_capi.pipeline.services import Services
 from offline_capi.pipeline.stages import (
     count_events,
     judge_run,
