@@ -99,7 +99,7 @@ def ddl() -> None:
     """Print the SQL of the ledger, for those who create tables by hand."""
     from offline_capi.ledger import ddl as ledger_ddl
 
-    typer.echo(ledger_ddl())
+    typer.echo(ledger_ddl(), nl=False)
 
 
 @app.command()

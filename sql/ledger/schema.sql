@@ -154,4 +154,3 @@ CREATE INDEX run_upload ON run (upload, started_at);
 CREATE VIEW sent_requests AS SELECT request.id AS request_id, request.run_id AS run_id, run.upload AS upload, run.since AS since, run.until AS until, request.client AS client, request.pixel AS pixel, request.state AS state, request.events AS events, request.tries AS tries, request.code AS code, request.subcode AS subcode, request.trace_id AS trace_id, request.posted_at AS posted_at, request.answered_at AS answered_at FROM request LEFT JOIN run ON run.id = request.run_id WHERE request.tries > 0;
 
 INSERT INTO offline_capi_version (version_num) VALUES ('0011');
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -117,17 +116,16 @@ def test_it_fits_on_a_telephone(full: ClientReport, tmp_path: Path) -> None:
     assert min(seen["plots"]) > 300
 
 
-def test_the_pdf_has_a4_pages_with_the_words_of_the_page(full: ClientReport, tmp_path: Path) -> None:
+def test_the_pdf_has_a4_pages(full: ClientReport, tmp_path: Path) -> None:
     in_browser()
     target = tmp_path / "page.pdf"
 
     target.write_bytes(print_to_pdf(render_client_page(full)))
 
-    info = subprocess.run(["pdfinfo", str(target)], capture_output=True, text=True, check=False).stdout
     data = target.read_bytes()
     assert data.startswith(b"%PDF-")
     boxes = {tuple(round(float(n)) for n in box.split()) for box in re.findall(rb"/MediaBox ?\[([^\]]+)\]", data)}
-    assert boxes in ({(0, 0, 595, 842)}, {(0, 0, 596, 842)}, {(0, 0, 594, 841)}), info
+    assert boxes in ({(0, 0, 595, 842)}, {(0, 0, 596, 842)}, {(0, 0, 594, 841)})
 
 
 def test_without_a_browser_one_sentence_says_to_print_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
