@@ -43,11 +43,7 @@ def compare_with_contract(upload: Upload, contract: DataContract) -> list[Contra
         return []
     found: list[ContractFinding] = []
     for name, paths in list_columns_used(upload).items():
-        column = contract.find(name)
-        if column is None and contract.columns:
-            known = names_among(contract.columns)
-            message = f'column "{name}" is not in {contract.described}{did_you_mean(name, known)}'
-            found.append(ContractFinding(paths[0], message, contract.is_enforced))
+        found += _find_missing(name, paths[0], contract)
     found += _compare_times(upload, contract)
     found += _compare_fields(upload, contract)
     found += _compare_promises(upload, contract)
@@ -77,11 +73,16 @@ def check_dbt_contracts(upload: Upload, deployment: Deployment, secrets: SecretR
             *list_lookup_columns(upload, place.partition(".")[2]),
             upload.lookups[place.partition(".")[2]].key,
         ):
-            if contract.columns and contract.find(name) is None:
-                guess = did_you_mean(name, names_among(contract.columns))
-                message = f'column "{name}" is not in {contract.described}{guess}'
-                found.append(ContractFinding(place, message, contract.is_enforced))
+            found += _find_missing(name, place, contract)
     return found
+
+
+def _find_missing(name: str, path: str, contract: DataContract) -> Iterator[ContractFinding]:
+    """A column that is read and not in the contract; of one that names no columns nothing is missing."""
+    if contract.columns and contract.find(name) is None:
+        guess = did_you_mean(name, names_among(contract.columns))
+        message = f'column "{name}" is not in {contract.described}{guess}'
+        yield ContractFinding(path, message, contract.is_enforced)
 
 
 def raise_errors(findings: Sequence[ContractFinding], upload: Upload, deployment: Deployment) -> list[str]:

@@ -21,7 +21,6 @@ from offline_capi.cli.shell import (
     environment_secrets,
     err,
     find_clients,
-    load_clients,
     opened_records,
     out,
     print_indented,
@@ -78,6 +77,8 @@ def clients_test(
     as_json: JsonOption = False,
 ) -> None:
     """Send one test event to a client's pixel, and keep how it went; its further pixels are tested with their codes."""
+    from offline_capi.config import load_clients
+
     deployment = load_clients(config)
     names = [_find_recipient(deployment, client).name] if client else []
     codes = {} if probe else _choose_test_codes(deployment, names, test_event_code)
@@ -87,6 +88,7 @@ def clients_test(
 @clients_app.command("health")
 def clients_health(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Look at every token and pixel; tell what began and what ended since the last look. Stores nothing at Meta."""
+    from offline_capi.config import load_clients
     from offline_capi.operations.alerts import alert_of_notice, make_notifier
 
     deployment = load_clients(config)
@@ -250,6 +252,7 @@ def clients_store_key() -> None:
 @contextmanager
 def _open_context(config: Path, given: str | None) -> Iterator[tuple[Deployment, AuthorizationContext]]:
     from offline_capi.clients.authorize import AuthorizationContext
+    from offline_capi.config import load_clients
     from offline_capi.meta.graph.client import GraphClient
 
     deployment, secrets = load_clients(config), environment_secrets()

@@ -219,16 +219,6 @@ def load(config: Path, upload: str | None = None) -> Deployment:
     return load_config(config) if upload is None else load_one(config, upload)
 
 
-def load_clients(config: Path) -> Deployment:
-    """The configuration without its uploads, for what is about clients or about runs that have been."""
-    from offline_capi.config import load_each
-
-    deployment, errors = load_each(config, only="")  # no upload has this name
-    for error in errors.values():
-        raise error
-    return deployment
-
-
 @contextmanager
 def opened(config: Path, upload: str | None = None) -> Iterator[Services]:
     """The configuration, as ``load`` has it, and its ledger, closed at the end."""
@@ -239,6 +229,8 @@ def opened(config: Path, upload: str | None = None) -> Iterator[Services]:
 @contextmanager
 def opened_records(config: Path) -> Iterator[Services]:
     """The ledger and the clients, closed at the end; ``services.deployment`` has no upload."""
+    from offline_capi.config import load_clients
+
     with _opened(load_clients(config)) as services:
         yield services
 

@@ -15,7 +15,6 @@ from offline_capi.cli.shell import (
     ConfigOption,
     JsonOption,
     environment_secrets,
-    load_clients,
     out,
     print_json,
     print_line,
@@ -44,6 +43,7 @@ def version(
         else:
             typer.echo(f"{__version__}\nSHA-256 by {KERNEL}")
         return
+    from offline_capi.config import load_clients
     from offline_capi.meta.versions import version_warnings
 
     deployment = load_clients(config)

@@ -10,7 +10,7 @@ from typing import Any
 from offline_capi.config.client import Client
 from offline_capi.config.columns import list_columns_used
 from offline_capi.config.deployment import Deployment
-from offline_capi.config.loading import load_config, load_each, load_one
+from offline_capi.config.loading import load_clients, load_config, load_each, load_one
 from offline_capi.config.mapping import MappingSpec
 from offline_capi.config.platform import Platform
 from offline_capi.config.secrets import EnvironmentSecrets, Secret, SecretResolver, resolve_database_url
@@ -32,6 +32,7 @@ __all__ = [
     "UserDataKey",
     "generate_json_schema",
     "list_columns_used",
+    "load_clients",
     "load_config",
     "load_each",
     "load_one",

@@ -28,7 +28,7 @@ from offline_capi.config.wording import MISSING_MESSAGE, Finding, check_name, de
 from offline_capi.errors import ConfigError, Problem, UsageError
 from offline_capi.runtime.nearest import did_you_mean
 
-__all__ = ["SharedEnvironment", "load_config", "load_each", "load_one"]
+__all__ = ["SharedEnvironment", "load_clients", "load_config", "load_each", "load_one"]
 
 CLIENTS_FILE = "clients.yml"
 _SECTIONS = ("platform", "clients", "environments")
@@ -105,6 +105,14 @@ def load_one(folder: str | Path, upload: str, *, environ: Mapping[str, str] = os
     deployment, errors = load_each(folder, environ=environ, only=upload)
     if upload in errors:
         raise errors[upload]
+    return deployment
+
+
+def load_clients(folder: str | Path, *, environ: Mapping[str, str] = os.environ) -> Deployment:
+    """The platform and its clients, without any upload; raises ``ConfigError`` where ``clients.yml`` is faulty."""
+    deployment, errors = load_each(folder, environ=environ, only="")  # no upload has this name
+    for error in errors.values():
+        raise error
     return deployment
 
 

@@ -290,10 +290,9 @@ def _check_rows(
     if gate.action == "off" or tally.absent:
         return
     if not (tally.punctual or tally.filtered):
-        if not _is_quiet(window, days, _select_similar(window, days), lambda one: one.punctual + one.filtered, None):
-            yield _empty(
-                gate, [day.tally.punctual for day in _select_similar(window, days)], _select_similar(window, days)
-            )
+        alike = _select_similar(window, days)
+        if not _is_quiet(window, days, alike, lambda one: one.punctual + one.filtered, None):
+            yield _empty(gate, [day.tally.punctual for day in alike], alike)
         return
     for client, its_days in own.items():
         is_usual = _compute_usual_rows(client, its_days) >= MIN_ROWS_OF_CLIENT

@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from phonenumbers import PhoneNumberType
 
-from offline_capi.runtime.column_bytes import WINDOW_BYTES, bytes_of, holds
+from offline_capi.runtime.column_bytes import WINDOW_BYTES, bytes_of, find_parts, holds
 
 __all__ = ["CARD", "EMAIL", "PHONE", "SOCIAL_SECURITY", "Find", "Searched", "find_personal", "find_unsendable"]
 
@@ -100,7 +100,8 @@ def _may_be_grouped(values: pa.StringArray) -> bool:
     These are ``tel:``, parentheses or a blank, a full stop behind a digit, eleven digits in a row, or two dashes around
     three characters. A fifth of the cost of a search for the patterns themselves.
     """
-    if holds(values, "(", ")", " ") or (holds(values, ":") and holds(values, "l:", "L:")):
+    found = find_parts(values, "(", ")", " ", ":")
+    if found - {":"} or (found and holds(values, "l:", "L:")):
         return True
     _, content = bytes_of(values)
     for start in range(0, len(content), WINDOW_BYTES):

@@ -136,8 +136,7 @@ class PastRun:
 
     def concerns(self, day: Window) -> bool:
         """Whether it read rows of a day, all of them or late ones, or should have."""
-        reach = self.covered or self.window
-        return (reach.since < day.until and day.since < reach.until) or self.speaks_of_late_rows(day)
+        return (self.covered or self.window).overlaps(day) or self.speaks_of_late_rows(day)
 
     def speaks_of_late_rows(self, day: Window) -> bool:
         """Whether its books say what became of the late rows of a day that it did not read as a whole."""

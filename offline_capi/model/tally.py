@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from offline_capi.model.fates import Fate
 from offline_capi.model.recipients import get_client_name
@@ -22,6 +22,8 @@ __all__ = [
     "ValueCell",
     "read_sent_events",
 ]
+
+_Key = TypeVar("_Key", bound=str | tuple[str, str])
 
 
 class Count(NamedTuple):
@@ -208,14 +210,8 @@ class Tally:
             self.noted + other.noted,
             tuple(sorted({*self.profiles, *other.profiles})),
             self.filtered + other.filtered,
-            {
-                key: self.value_of.get(key, 0.0) + other.value_of.get(key, 0.0)
-                for key in sorted({*self.value_of, *other.value_of})
-            },
-            {
-                key: self.sent_value.get(key, 0.0) + other.sent_value.get(key, 0.0)
-                for key in sorted({*self.sent_value, *other.sent_value})
-            },
+            _add_amounts(self.value_of, other.value_of),
+            _add_amounts(self.sent_value, other.sent_value),
             {
                 client: max(self.newest_sent.get(client, 0), other.newest_sent.get(client, 0))
                 for client in sorted({*self.newest_sent, *other.newest_sent})
@@ -225,10 +221,7 @@ class Tally:
             self.expected + other.expected,
             _add_cells(self.sent_cells, other.sent_cells),
             self.late_of + other.late_of,
-            {
-                key: self.late_value_of.get(key, 0.0) + other.late_value_of.get(key, 0.0)
-                for key in sorted({*self.late_value_of, *other.late_value_of})
-            },
+            _add_amounts(self.late_value_of, other.late_value_of),
         )
 
     @property
@@ -397,6 +390,10 @@ class Tally:
     @classmethod
     def total(cls, parts: Iterable[Tally]) -> Tally:
         return sum(parts, cls())
+
+
+def _add_amounts(one: Mapping[_Key, float], other: Mapping[_Key, float]) -> dict[_Key, float]:
+    return {key: one.get(key, 0.0) + other.get(key, 0.0) for key in sorted({*one, *other})}
 
 
 def _add_cells(

@@ -48,6 +48,9 @@ class Window:
         """Whether it covers the end of the last day that is over at ``now``: a backfill of older days does not."""
         return self.until >= Window.of_day_at(now.astimezone(self.since.tzinfo)).since
 
+    def overlaps(self, other: Window) -> bool:
+        return self.since < other.until and other.since < self.until
+
     def extend_back(self, lookback: timedelta) -> Window:
         """The same window, begun earlier by ``lookback`` of wall time, for rows that arrive late."""
         return Window(self.since - lookback, self.until)

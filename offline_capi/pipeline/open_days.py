@@ -243,10 +243,10 @@ def read_earlier_runs(
         return EarlierRuns(KnownLosses(()), OwedEvents(()))
     reach = covered or window.extend_back(upload.window.lookback)
     earlier = [one for one in list_past_runs(ledger, upload.name, now) if one.id != run_id]
-    same = [one for one in earlier if _do_overlap(one.covered or one.window, reach) or (late_since and one.reads_late)]
+    same = [one for one in earlier if (one.covered or one.window).overlaps(reach) or (late_since and one.reads_late)]
     told = [one for one in same if trigger == "settle" or one.window.until < window.until]
     known = KnownLosses(_read_reported_losses(told[-RUNS_LOOKED_AT:], stage))
-    owing = [one for one in earlier if _do_overlap(one.covered or one.window, reach) or one.reads_late]
+    owing = [one for one in earlier if (one.covered or one.window).overlaps(reach) or one.reads_late]
     owed = OwedEvents(_find_owed_events(upload, reach, owing, stage, late_since) if covered else ())
     return EarlierRuns(known, owed)
 
@@ -317,7 +317,3 @@ def _list_days_between(first: date, last: date) -> Iterator[date]:
 
 def _contains(outer: Window, inner: Window) -> bool:
     return outer.since <= inner.since and inner.until <= outer.until
-
-
-def _do_overlap(one: Window, other: Window) -> bool:
-    return one.since < other.until and other.since < one.until

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import fields
 from datetime import datetime
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -143,18 +144,18 @@ class Worker:
         self._process.wait()
 
 
-def _pack_rows(rows: SourceRows) -> tuple[Any, ...]:
+def _pack_rows(rows: SourceRows) -> tuple[Any, dict[str, Any]]:
     """Arrow's own format: pickling a slice would take the whole column along."""
     buffer = pa.BufferOutputStream()
     with pa.ipc.new_stream(buffer, rows.batch.schema) as stream:
         stream.write_batch(rows.batch)
-    return buffer.getvalue(), rows.origin, rows.first_row, rows.faults, rows.width, rows.window, rows.numbers
+    return buffer.getvalue(), {one.name: getattr(rows, one.name) for one in fields(rows) if one.name != "batch"}
 
 
-def _unpack_rows(packed: tuple[Any, ...]) -> SourceRows:
-    data, *others = packed
+def _unpack_rows(packed: tuple[Any, dict[str, Any]]) -> SourceRows:
+    data, others = packed
     with pa.ipc.open_stream(data) as stream:
-        return SourceRows(stream.read_next_batch(), *others)
+        return SourceRows(stream.read_next_batch(), **others)
 
 
 # ---------------------------------------------------------------------------------------------- the worker

@@ -119,16 +119,18 @@ class Source(Protocol):
     def estimate_rows(self, window: Window) -> int | None:
         """About how many rows ``read`` will yield, for a progress bar; ``None`` where only reading them would tell."""
 
-    def find_absent_files(self, window: Window) -> list[AbsentFile]:
+    def find_absent_files(self, window: Window) -> list[AbsentFile]:  # noqa: ARG002  a query or table is there, or fails
         """The files of the window that do not exist now, day by day; none where the source is not made of files."""
+        return []
 
-    def cut(self, window: Window, rows: int) -> list[FilePart] | None:
+    def cut(self, window: Window, rows: int) -> list[FilePart] | None:  # noqa: ARG002
         """The window in parts that can be read apart from each other, in the order of ``read``; ``None``: it is whole,
         and read where the run was started.
 
         Row groups are put together to about ``rows``. All parts together are exactly what ``read`` yields. Raises
         ``SourceError`` where a part could only be read with what must not leave this process.
         """
+        return None
 
     def find_changes(self, mark: SourceMark | None, oldest: datetime) -> TableChanges | None:  # noqa: ARG002
         """What came since the mark, of a source that is read by its states; ``None``: this one is not.

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from offline_capi.config.source import SparkTableSource
 from offline_capi.errors import OfflineCapiError, SourceError, TemporaryError
-from offline_capi.model import AbsentFile, SourceRows, Window
+from offline_capi.model import SourceRows, Window
 from offline_capi.runtime.border import shown
 from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
 from offline_capi.sources.columns import check_names, plain
@@ -111,12 +111,6 @@ class SparkTableReader(Source):
         return found
 
     def estimate_rows(self, window: Window) -> int | None:  # noqa: ARG002
-        return None
-
-    def find_absent_files(self, window: Window) -> list[AbsentFile]:  # noqa: ARG002  a table is there, or reading fails
-        return []
-
-    def cut(self, window: Window, rows: int) -> None:  # noqa: ARG002  Spark has partitions of its own
         return None
 
     def list_datasets(self) -> list[str]:

@@ -91,14 +91,11 @@ def open_client_services(folder: str) -> Iterator[Services]:
 
 def load_clients(folder: str) -> tuple[Deployment, AirflowSecrets]:
     """The platform and its clients; raises the ``ConfigError`` of ``clients.yml`` where that is faulty."""
+    from offline_capi import config
     from offline_capi.airflow_provider.hooks.secrets import AirflowEnvironment, AirflowSecrets
-    from offline_capi.config import load_each
 
     environment = AirflowEnvironment()
-    deployment, broken = load_each(folder, environ=environment, only="")  # no upload has this name
-    for error in broken.values():
-        raise error
-    return deployment, AirflowSecrets(environment)
+    return config.load_clients(folder, environ=environment), AirflowSecrets(environment)
 
 
 def get_window(upload: Upload, context: Mapping[str, Any]) -> Window:

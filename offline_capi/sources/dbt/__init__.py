@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError, SourceSchemaError
-from offline_capi.model import AbsentFile, RowPlacement, SourceRows, Window
+from offline_capi.model import RowPlacement, SourceRows, Window
 from offline_capi.model.contract import ColumnKind
 from offline_capi.runtime.border import list_columns, shown
 from offline_capi.runtime.nearest import did_you_mean
@@ -94,12 +94,6 @@ class DbtReader(Source):
         return self._query(self._access.placement.columns if self._access.placement else None).estimate_rows(
             self._widen(window)
         )
-
-    def find_absent_files(self, window: Window) -> list[AbsentFile]:  # noqa: ARG002  a relation is there, or reading fails
-        return []
-
-    def cut(self, window: Window, rows: int) -> None:
-        """A relation is read whole, as every query."""
 
     def list_datasets(self) -> list[str]:
         return [*self.trace_columns((), "").datasets]

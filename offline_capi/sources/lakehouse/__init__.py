@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from offline_capi.model import AbsentFile, SourceMark, SourceRows, TableChanges, Window
+from offline_capi.model import SourceMark, SourceRows, TableChanges, Window
 from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
 from offline_capi.sources.columns import check_names
 from offline_capi.sources.lakehouse.delta import find_delta_changes, locate_delta, open_delta, was_delta_written_since
@@ -49,9 +49,6 @@ class _TableReader(Source):
         """As many as the log says that the window's files have; deleted ones among them."""
         counts = [file.rows for file in self._open(window).files]
         return None if None in counts else sum(count for count in counts if count is not None)
-
-    def find_absent_files(self, window: Window) -> list[AbsentFile]:  # noqa: ARG002  a table is there, or reading fails
-        return []
 
     def _open(self, window: Window) -> Table:
         raise NotImplementedError

@@ -128,7 +128,7 @@ def find_delta_changes(
             if content is None:
                 why = f"its log no longer says what version {version} changed (it was cleaned up)"
                 return read_all_again(mark, until, oldest, described, why)
-            commits.append(_parse_commit(content, version, is_new=version > mark.seen.number))
+            commits.append(_make_commit(_list_actions(content), version, is_new=version > mark.seen.number))
     return collect_changes(commits, mark, until, oldest, described)
 
 
@@ -140,17 +140,21 @@ def was_delta_written_since(source: DeltaSource, access: SourceAccess, moment: d
         table = _load(location, source, access)
         for version in range(table.version(), -1, -1):
             content = _read_commit(table, version, source)
-            if content is None or _read_commit_time(content) < moment.timestamp() * 1_000:
+            actions = _list_actions(content or b"")
+            if content is None or _read_commit_time(actions) < moment.timestamp() * 1_000:
                 return False
-            commit = _parse_commit(content, version, is_new=True)
+            commit = _make_commit(actions, version, is_new=True)
             if commit.added and commit.kind is not CommitKind.COMPACTION:
                 return True
     return False
 
 
-def _read_commit_time(content: bytes) -> float:
+def _list_actions(content: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in content.splitlines() if line.strip()]
+
+
+def _read_commit_time(actions: Sequence[Mapping[str, Any]]) -> float:
     """In milliseconds, as the writer's clock had it; where it names none, its files were written last."""
-    actions = [json.loads(line) for line in content.splitlines() if line.strip()]
     info: dict[str, Any] = next((one["commitInfo"] for one in actions if "commitInfo" in one), {})
     files = [one["add"].get("modificationTime", 0) for one in actions if "add" in one]
     return float(info.get("inCommitTimestamp") or info.get("timestamp") or max(files, default=0))
@@ -170,8 +174,7 @@ def _digest(content: bytes | None) -> str:
     return hashlib.sha256(content).hexdigest() if content is not None else ""
 
 
-def _parse_commit(content: bytes, version: int, *, is_new: bool) -> Commit:
-    actions = [json.loads(line) for line in content.splitlines() if line.strip()]
+def _make_commit(actions: Sequence[Mapping[str, Any]], version: int, *, is_new: bool) -> Commit:
     added, removed = ([one[kind] for one in actions if kind in one] for kind in ("add", "remove"))
     operation = next((str(one["commitInfo"].get("operation", "")) for one in actions if "commitInfo" in one), "")
     kind = CommitKind.APPEND

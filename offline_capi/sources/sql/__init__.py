@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from offline_capi.config.source import SqlSource
-from offline_capi.model import AbsentFile, SourceRows, Window
+from offline_capi.model import SourceRows, Window
 from offline_capi.sources.base import BATCH_ROWS, Source, SourceAccess
 from offline_capi.sources.lineage import SourceLineage
 from offline_capi.sources.sql.datasets import list_query_datasets, trace_query_columns
@@ -52,9 +52,6 @@ class SqlReader(Source):
     def estimate_rows(self, window: Window) -> int:
         """How many rows the query has, counted by the database."""
         return count_rows(*self._arguments(window))
-
-    def find_absent_files(self, window: Window) -> list[AbsentFile]:  # noqa: ARG002  a query is asked, or fails
-        return []
 
     def cut(self, window: Window, rows: int) -> None:
         """A query is one whole: only its author knows by what it could be cut, and its URL holds a password."""
