@@ -41,7 +41,7 @@ from offline_capi.sources import SourceAccess
 from offline_capi.sources.spark_table import SparkTableReader
 from offline_capi.storage.private_files import FileAccess
 from tests.support.night import Night
-from tests.support.pieces import assert_same, make_parquet_night, open_upload, stage_window
+from tests.support.pieces import assert_same, make_parquet_night, multiply_receipts, open_upload, stage_window
 from tests.support.sandbox_server import Sandbox
 
 #: Of the samples' readable values: too long to be in a digest or a name by chance.
@@ -279,10 +279,7 @@ def test_p25_a_worker_that_is_killed_over_a_piece_loses_nothing_and_doubles_noth
     tmp_path: Path, sandbox: Sandbox, spark: MapPieces
 ) -> None:
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
-    rows = pq.read_table(night.home / "rows/a.parquet")
-    many = pa.concat_tables([rows] * (KILLED_ROWS // len(rows)))
-    numbers = pa.array([f"K{number}" for number in range(len(many))])
-    many = many.set_column(many.schema.names.index("receipt_no"), "receipt_no", numbers)
+    many = multiply_receipts(night, KILLED_ROWS)
     pq.write_table(many, night.home / "rows/a.parquet", row_group_size=20_000)
     killed: list[int] = []
 

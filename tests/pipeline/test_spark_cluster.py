@@ -19,13 +19,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.pipeline.test_spark import _in_background
 from tests.support.night import ROOT
-from tests.support.pieces import make_parquet_night
+from tests.support.pieces import make_parquet_night, multiply_receipts
 from tests.support.sandbox_server import Sandbox
 
 #: For the start of three JVMs on a machine that is busy.
@@ -157,10 +156,7 @@ def test_p25_an_executor_that_is_killed_over_a_piece_loses_nothing_and_doubles_n
 ) -> None:
     """A whole JVM and its Python workers, while tasks are also started twice; nothing tells the client."""
     night, _ = make_parquet_night(tmp_path, sandbox, "store_purchases")
-    rows = pq.read_table(night.home / "rows/a.parquet")
-    many = pa.concat_tables([rows] * (KILLED_ROWS // len(rows)))
-    numbers = pa.array([f"K{number}" for number in range(len(many))])
-    many = many.set_column(many.schema.names.index("receipt_no"), "receipt_no", numbers)
+    many = multiply_receipts(night, KILLED_ROWS)
     for part in range(4):  # pieces of one length, and of them more than executors
         pq.write_table(many.slice(part * 10_000, 10_000), night.home / f"rows/a{part}.parquet")
     killed: list[int] = []

@@ -83,3 +83,11 @@ def sort_rows(batches: Iterable[Any]) -> list[tuple[Any, ...]]:
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     for what in ("tally", "rejects", "counted", "events", "sent"):
         assert one[what] == other[what], what
+
+
+def multiply_receipts(night: Night, rows: int) -> pa.Table:
+    """About so many rows of store_purchases: those of the night's first file again and again, with other numbers."""
+    first = pq.read_table(night.home / "rows/a.parquet")
+    many = pa.concat_tables([first] * (rows // len(first)))
+    numbers = pa.array([f"K{number}" for number in range(len(many))])
+    return many.set_column(many.schema.names.index("receipt_no"), "receipt_no", numbers)
