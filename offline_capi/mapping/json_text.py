@@ -15,6 +15,7 @@ import pyarrow.types as kinds
 
 from offline_capi.mapping.fields import Reading
 from offline_capi.mapping.text import as_text, is_text, trim_text
+from offline_capi.runtime.column_bytes import bytes_of, holds
 
 __all__ = [
     "MalformedError",
@@ -30,6 +31,9 @@ __all__ = [
     "rewrite_distinct",
 ]
 
+#: JSON writes every byte below it as an escape (RFC 8259, section 7).
+FIRST_PRINTABLE = 0x20
+
 
 class MalformedError(ValueError):
     """JSON, but not of the shape that is wanted."""
@@ -40,6 +44,11 @@ class MalformedError(ValueError):
 
 def build_json_object(members: Mapping[str, pa.Array]) -> pa.StringArray:
     """``{"key":value,…}`` of the members (JSON text each) that have a value, null where none has."""
+    if members and not any(values.null_count for values in members.values()):
+        starts = [f',"{key}":' for key in members]
+        starts[0] = "{" + starts[0][1:]
+        pairs = [piece for pair in zip(starts, members.values(), strict=True) for piece in pair]
+        return pc.binary_join_element_wise(*pairs, "}", "")
     pieces = [_build_member(key, values) for key, values in members.items()]
     joined = pc.ascii_ltrim(pc.binary_join_element_wise(*pieces, ""), characters=",")
     filled = pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined)
@@ -57,7 +66,8 @@ def render_json_values(values: pa.Array) -> pa.StringArray:
 
 
 def quote_text(text: pa.StringArray) -> pa.StringArray:
-    if pc.any(pc.match_substring_regex(text, r'[\x00-\x1f"\\]')).as_py():
+    _, content = bytes_of(text)
+    if (len(content) and content.min() < FIRST_PRINTABLE) or holds(text, '"', "\\"):
         return map_distinct(text, lambda value: json.dumps(value, ensure_ascii=False))
     return pc.binary_join_element_wise('"', text, '"', "")
 

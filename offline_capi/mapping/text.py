@@ -48,8 +48,8 @@ def trim_text(values: pa.Array) -> pa.StringArray:
 def keep_verbatim(values: pa.Array) -> pa.StringArray:
     """Text as the source wrote it, null where it is blank."""
     text = pc.cast(values, pa.string())
-    if text.null_count or count_empty(text):
-        return pc.if_else(pc.equal(pc.utf8_trim_whitespace(text), ""), pa.scalar(None, pa.string()), text)
+    if count_empty(text):
+        text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     where = where_begins(text, BLANK_STARTS)  # few values, at a third of the cost of trimming all
     if where is None:
         return text
