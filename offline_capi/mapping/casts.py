@@ -24,10 +24,7 @@ __all__ = ["CASTS", "TRUE_TEXTS", "Manner", "cast", "read_booleans"]
 TRUE_TEXTS = ("true", "t", "yes", "y", "on", "1")
 FALSE_TEXTS = ("false", "f", "no", "n", "off", "0")
 #: The last of each is a single byte, as which some databases keep booleans.
-_WORDS, _MEANING = (
-    pa.array([*TRUE_TEXTS, "01", *FALSE_TEXTS, "00"]),
-    pa.array([True] * (len(TRUE_TEXTS) + 1) + [False] * (len(FALSE_TEXTS) + 1)),
-)
+_TRUTHS = dict.fromkeys((*TRUE_TEXTS, "01"), True) | dict.fromkeys((*FALSE_TEXTS, "00"), False)
 
 
 class Manner(NamedTuple):
@@ -79,7 +76,9 @@ def read_booleans(values: pa.Array) -> pa.BooleanArray:
         return values
     if kinds.is_temporal(values.type):
         raise UnfitTypeError(f"{values.type} is no boolean")
-    return _MEANING.take(pc.index_in(pc.utf8_lower(as_text(values)), value_set=_WORDS))
+    # Not made while this is imported: to look at a list, Arrow imports pandas.
+    texts, meanings = pa.array([*_TRUTHS]), pa.array([*_TRUTHS.values()])
+    return meanings.take(pc.index_in(pc.utf8_lower(as_text(values)), value_set=texts))
 
 
 CASTS: dict[str, Callable[[pa.Array, Manner], pa.Array]] = {

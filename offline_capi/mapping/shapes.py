@@ -406,10 +406,6 @@ def _shape_identity(values: pa.Array) -> Shaped:
     return np.where(there, _Texts.of(values).find_digests().astype(np.int64), -1), ["plain", "digest"]
 
 
-_TRUTHS = pa.array([*TRUE_TEXTS, *FALSE_TEXTS])
-_SPELLINGS = pa.array([f"{yes}/{no}" for yes, no in zip(TRUE_TEXTS, FALSE_TEXTS, strict=True)] * 2)
-
-
 def _shape_booleans(values: pa.Array) -> Shaped:
     if kinds.is_boolean(values.type):
         return _make_uniform(values, "boolean")
@@ -417,7 +413,10 @@ def _shape_booleans(values: pa.Array) -> Shaped:
         return _make_uniform(values, "words")
     text = pc.utf8_lower(pc.cast(values, pa.string()))
     text = pc.replace_substring_regex(text, r"^([01])\.0+$", r"\1")
-    return _encode_shapes(values, lambda: pc.fill_null(_SPELLINGS.take(pc.index_in(text, value_set=_TRUTHS)), "words"))
+    # Not made while this is imported: to look at a list, Arrow imports pandas.
+    texts = pa.array([*TRUE_TEXTS, *FALSE_TEXTS])
+    spellings = pa.array([f"{yes}/{no}" for yes, no in zip(TRUE_TEXTS, FALSE_TEXTS, strict=True)] * 2)
+    return _encode_shapes(values, lambda: pc.fill_null(spellings.take(pc.index_in(text, value_set=texts)), "words"))
 
 
 _SHAPES: Mapping[Role, Callable[[pa.Array], Shaped]] = {

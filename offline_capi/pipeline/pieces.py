@@ -73,8 +73,10 @@ STRETCH_ROWS = BATCH_ROWS
 #: What is known of an event beside it until repeats are found: which keys it carries, and who it is to Meta in a store.
 _CARRIED, _STORE = f"{PREPARATION}carried ", f"{PREPARATION}store "
 _STORE_KEYS = {"high": pa.uint64(), "low": pa.uint64(), "ordered": pa.bool_()}
-_NO_EVENTS = pa.RecordBatch.from_arrays([pa.array([], one.type) for one in EVENT_SCHEMA], schema=EVENT_SCHEMA)
-_NO_UNSENT_ROWS = pa.RecordBatch.from_pylist([], UNSENT_SCHEMA)
+_NO_EVENTS, _NO_UNSENT_ROWS = (
+    pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+    for schema in (EVENT_SCHEMA, UNSENT_SCHEMA)
+)
 
 
 @dataclass(frozen=True, slots=True)

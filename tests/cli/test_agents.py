@@ -173,7 +173,7 @@ def test_nothing_was_changed(talk: Conversation, night: Night) -> None:
 def test_without_the_extra_one_sentence_says_what_to_install(night: Night) -> None:
     hide = "import sys; sys.modules['mcp'] = None; sys.argv = ['offline-capi', 'mcp']"
 
-    said = night.script(f"{hide}; from offline_capi.cli import main; main()")
+    said = night.script(f"{hide}; from offline_capi.cli import main; main()", new_interpreter=True)
 
     assert (said.code, said.out) == (2, "")
     assert "pip install 'offline-capi[mcp]'" in said.err

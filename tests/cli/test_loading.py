@@ -24,6 +24,6 @@ except SystemExit as end:
 def test_what_only_looks_at_the_ledger_loads_nothing_that_prepares_rows(
     tmp_path: Path, sandbox: Sandbox, command: str
 ) -> None:
-    said = Night(tmp_path, sandbox).script(CODE, *command.split())
+    said = Night(tmp_path, sandbox).script(CODE, *command.split(), new_interpreter=True)
 
     assert said.out.splitlines()[-1] == "0", said

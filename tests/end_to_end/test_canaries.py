@@ -657,7 +657,7 @@ int("Zyxcancity")
 
 
 def test_p09_nor_do_threads_and_finalizers_quote_anything(night: Night):
-    said = night.script(THREADS)
+    said = night.script(THREADS, new_interpreter=True)
 
     assert said.err.count("InternalError: ValueError ") == 3
     assert "zyxcan" not in said.err.lower()

@@ -20,6 +20,7 @@ from offline_capi.config import Deployment, load_config
 from offline_capi.errors import ConfigError, OfflineCapiError
 from tests.support.night import ROOT, Said, yesterday
 from tests.support.sandbox_server import PIXEL
+from tests.support.starter import run_python
 
 #: What nobody but a person knows of the sales below.
 KNOWN = ("--client", "acme", "--pixel", PIXEL, "--event", "Purchase", "--action-source", "physical_store",
@@ -75,7 +76,9 @@ class Beginner:
         return Said(done.exit_code, done.stdout, done.stderr)
 
     def run(self, *arguments: str, typed: str = "", env: Mapping[str, str] | None = None) -> Said:
-        return self.shell([sys.executable, "-m", "offline_capi", *arguments], typed, env or {})
+        environment = {**own_environment(), **self.env, **(env or {})}
+        done = run_python(("-m", "offline_capi", *arguments), cwd=self.home, env=environment, input=typed, timeout=120)
+        return Said(done.returncode, done.stdout, done.stderr)
 
     def shell(self, command: Sequence[str], typed: str = "", env: Mapping[str, str] | None = None) -> Said:
         done = subprocess.run(

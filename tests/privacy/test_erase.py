@@ -6,7 +6,6 @@ import hashlib
 import json
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -27,6 +26,7 @@ from offline_capi.privacy import Erased, Person, erase_person, purge_expired
 from tests.support.night import Night, yesterday
 from tests.support.sales import OUTLET, SHOP, ZONE, Row, sale, sales_night, write
 from tests.support.sandbox_server import Sandbox
+from tests.support.starter import run_python
 
 PERSON = {"email": "Jane.Doe@Example.com", "phone": "+44 7911 123456", "number": "Customer-7"}
 MAIL, PHONE, ID = (
@@ -118,7 +118,7 @@ def test_p17_a_person_is_erased_by_any_key(night: Night, key: str, value: str) -
 
 def test_p17_the_command_reads_the_value_from_standard_input_and_is_idempotent(night: Night) -> None:
     """So it stands in no list of processes; the second time there is nothing left, and that is no failure."""
-    command = [sys.executable, "-m", "offline_capi", "erase", "--em", "-", "--event-id", "jane-bad-0", "--json"]
+    command = ["-m", "offline_capi", "erase", "--em", "-", "--event-id", "jane-bad-0", "--json"]
     first = _asked(night, command, "jane.doe@example.com\n")
     second = _asked(night, command, "jane.doe@example.com\n")
 
@@ -131,9 +131,7 @@ def test_p17_the_command_reads_the_value_from_standard_input_and_is_idempotent(n
 
 def _asked(night: Night, command: list[str], told: str) -> subprocess.CompletedProcess[str]:
     environment = {**night.env, "PYTHONPATH": str(Path.cwd()), "PATH": ""}
-    return subprocess.run(
-        command, cwd=night.home, env=environment, input=told, capture_output=True, text=True, timeout=60, check=False
-    )
+    return run_python(command, cwd=night.home, env=environment, input=told, timeout=60)
 
 
 def test_p17_a_delivered_run_that_staged_nothing_is_erased_through_its_source(night: Night) -> None:

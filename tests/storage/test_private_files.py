@@ -8,7 +8,6 @@ import os
 import sqlite3
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from offline_capi.storage.filesystem import JsonFolder
 from offline_capi.storage.private_files import FileAccess, create_file, replace_file
 from offline_capi.storage.staging import Stage
 from tests.support.sandbox_server import PIXEL, TOKEN, Sandbox
+from tests.support.starter import run_python
 
 CLIENTS = """
 platform: {{graph_url: "{url}"{more}}}
@@ -66,14 +66,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def offline_capi(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "offline_capi", *arguments, "--config", str(project / "dags")],
-        cwd=project,
-        env={**os.environ, "ACME_TOKEN": TOKEN, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ("-m", "offline_capi", *arguments, "--config", str(project / "dags"))
+    return run_python(command, cwd=project, env={**os.environ, "ACME_TOKEN": TOKEN, **environment})
 
 
 def run_a_day(project: Path, sandbox: Sandbox, more: str = "", *, expect: int = 1) -> None:

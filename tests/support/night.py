@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -27,6 +25,7 @@ from offline_capi.pipeline import Services, open_services, run_upload
 from offline_capi.report import RunReport
 from tests.support.golden import environment
 from tests.support.sandbox_server import Sandbox
+from tests.support.starter import run_python
 
 ROOT = Path(__file__).parents[2]
 PIXELS = {
@@ -79,28 +78,27 @@ class Night:
     # ------------------------------------------------------------------------------------------ the command line
 
     def run(self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 60) -> Said:
-        done = subprocess.run(
-            [sys.executable, "-m", "offline_capi", *arguments],
-            cwd=self.home,
-            env={**_own_environment(), **self.env, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Said(done.returncode, done.stdout, done.stderr)
+        return self._python(("-m", "offline_capi", *arguments), env, timeout)
 
-    def script(self, code: str, *arguments: str, env: dict[str, str] | None = None, timeout: float = 180) -> Said:
-        """Run a program of the test's in a process of its own, where the command line would run."""
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            cwd=self.home,
-            env={**_own_environment(), **self.env, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+    def script(
+        self,
+        code: str,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        timeout: float = 180,
+        new_interpreter: bool = False,
+    ) -> Said:
+        """Run a program of the test's in a process of its own, where the command line would run.
+
+        ``new_interpreter``: it looks at, or changes, what an interpreter imports.
+        """
+        return self._python(("-c", code, *arguments), env, timeout, new_interpreter=new_interpreter)
+
+    def _python(
+        self, arguments: Sequence[str], env: Mapping[str, str] | None, timeout: float, *, new_interpreter: bool = False
+    ) -> Said:
+        environment = {**_own_environment(), **self.env, **(env or {})}
+        done = run_python(arguments, cwd=self.home, env=environment, timeout=timeout, new_interpreter=new_interpreter)
         return Said(done.returncode, done.stdout, done.stderr)
 
     # ------------------------------------------------------------------------------------------ this process

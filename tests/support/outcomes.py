@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -17,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from tests.support.night import ROOT, Said
 from tests.support.sandbox_server import PIXEL, TOKEN
+from tests.support.starter import run_python
 
 ZONE = "Europe/Berlin"
 CLIENTS = f"""
@@ -83,15 +82,8 @@ class Project:
     def run_all(self, commands: Sequence[Sequence[str]], folder: Path | None = None, **env: str) -> list[Said]:
         """Commands, one after the other."""
         mine = {name: value for name, value in os.environ.items() if not name.startswith(("OFFLINE_CAPI_", "AIRFLOW"))}
-        done = subprocess.run(
-            [sys.executable, "-c", DRIVER],
-            cwd=folder or self.home,
-            env={**mine, "PYTHONPATH": str(ROOT), **self.env, **env},
-            input=json.dumps(commands),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**mine, "PYTHONPATH": str(ROOT), **self.env, **env}
+        done = run_python(("-c", DRIVER), cwd=folder or self.home, env=environment, input=json.dumps(commands))
         assert done.returncode == 0, done.stderr
         return [Said(*json.loads(line)) for line in done.stdout.splitlines()]
 
