@@ -120,8 +120,8 @@ class Scheduler:
         """What Meta asked this sender to wait holds for all senders of the pixel or app, and theirs for this one."""
         asked: dict[str, float] = {APP_SCOPE: self.everybody.open_at}
         for client, pixel in self._pixels.items():
-            scope = make_pixel_scope(pixel)
-            asked[scope] = max(asked.get(scope, 0.0), self._throttles[client].open_at)
+            scope, open_at = make_pixel_scope(pixel), self._throttles[client].open_at
+            asked[scope] = max(open_at, asked.get(scope, open_at))
         self.pace.exchange_waits(asked)
         self.everybody.hold_for(self.pace.get_wait_s(APP_SCOPE), self.clock)
         for client in self._pixels:

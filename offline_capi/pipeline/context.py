@@ -36,7 +36,7 @@ class RunContext:
     ``clients`` and ``only`` narrow a run to some clients, or to the rows of a replay. ``force_gates`` lets a run pass
     that a gate would stop. ``quotas`` is what is left of each client's limit; runs of one call may share it.
     ``run_id`` stays empty for a plan, which the ledger does not record. ``map_pieces`` is the engine, where it is not
-    the upload's own; ``stages.open_books`` sets what follows it. ``pieces`` are there where the engine maps pieces,
+    the upload's own; ``stages.prepare_run`` sets what follows it. ``pieces`` are there where the engine maps pieces,
     ``changes`` where the run reads rows that came late into a table besides its window.
     """
 

@@ -20,8 +20,8 @@ from offline_capi.pipeline.stages import (
     defer_stopped,
     judge_before_sending,
     judge_run,
-    open_books,
     prepare_batches,
+    prepare_run,
     skip_decided,
 )
 from offline_capi.report import RunReport, days_to_judge, make_report
@@ -47,7 +47,7 @@ def plan_upload(
     run = RunContext(
         upload, window, services, trigger="plan", clients=clients, map_pieces=map_pieces, on_progress=on_progress
     )
-    with open_books(run):
+    with prepare_run(run):
         judge_before_sending(run)
         events = count_preparation(prepare_batches(run), run.books)
         events = run.drift.hold_until_sampled(events)
@@ -81,6 +81,6 @@ def preview_upload(
     """The first ``limit`` events exactly as they would go out, hashed; nothing is sent."""
     here = upload.model_copy(update={"engine": Engine()})  # the first rows alone are read
     run = RunContext(here, window, services, trigger="plan", clients=clients)
-    with open_books(run):
+    with prepare_run(run):
         bodies = (body for batch in prepare_batches(run) for body in batch.events.table.column("body").to_pylist())
         return [json.loads(body) for body in islice(bodies, limit)]

@@ -24,8 +24,8 @@ from offline_capi.pipeline.stages import (
     judge_before_sending,
     judge_run,
     learn_shapes,
-    open_books,
     prepare_events,
+    prepare_run,
     send_events,
     skip_decided,
 )
@@ -75,7 +75,7 @@ def run_upload(
         on_progress=on_progress,
     )
     with _record_run(run), trace_span("offline_capi.run", upload=upload.name, trigger=run.trigger, run_id=run.run_id):
-        with open_books(run):
+        with prepare_run(run):
             judge_before_sending(run)
             events = prepare_events(run)  # read, map, hash, build, check: batch by batch
             events = run.drift.hold_until_sampled(events)  # the first rows are compared with earlier runs

@@ -79,9 +79,9 @@ __all__ = [
     "judge_run",
     "learn_shapes",
     "make_source_access",
-    "open_books",
     "prepare_batches",
     "prepare_events",
+    "prepare_run",
     "read_lookups",
     "read_rows",
     "send_events",
@@ -106,7 +106,7 @@ RUNS_PER_DAY = 4
 
 
 @contextmanager
-def open_books(run: RunContext, *, keep_pieces: bool = False) -> Iterator[None]:
+def prepare_run(run: RunContext, *, keep_pieces: bool = False) -> Iterator[None]:
     """Everything that a run needs before its first row; what cannot be sent is written to the stage as it is found.
 
     Reads the upload's look-up tables and, with ``drop_frequent``, the whole source once. A plan writes nothing. With an

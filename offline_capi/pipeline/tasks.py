@@ -26,8 +26,8 @@ from offline_capi.pipeline.stages import (
     count_events,
     judge_run,
     learn_shapes,
-    open_books,
     prepare_events,
+    prepare_run,
     send_events,
     skip_decided,
     split_expired,
@@ -69,7 +69,7 @@ def stage_upload(
     )  # fmt: skip
     with (
         trace_span("offline_capi.run", upload=upload.name, trigger=trigger, run_id=run_id, task="prepare"),
-        open_books(run, keep_pieces=True),
+        prepare_run(run, keep_pieces=True),
     ):
         units = _stage_clients(run) if run.pieces is None else _commit_pieces(run, run.pieces)
     run.tally.vanished = run.past.owed.unmet

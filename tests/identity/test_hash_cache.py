@@ -151,7 +151,7 @@ def test_a_night_reads_each_place_once(
         upload = services.deployment.uploads["store_purchases"]
         window = Window.of_day(yesterday(upload.window.timezone), upload.window.timezone)
         run = RunContext(upload, window, services, trigger="plan")
-        with stages.open_books(run):
+        with stages.prepare_run(run):
             batches = sum(1 for _ in stages.prepare_batches(run))
 
     assert batches > 3

@@ -60,13 +60,17 @@ def night(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> 
     night = sales_night(tmp_path, sandbox)
     night.sandbox.refuse("jane-3")
     write(night, make_rows())
+    stage_and_send(night)
+    return night
+
+
+def stage_and_send(night: Night) -> None:
     with night.services() as services:
         upload = services.deployment.uploads["sales"]
         run = begin_run(upload, make_window(), services)
         for unit in stage_upload(upload, make_window(), services, run):
             send_staged(unit, upload, services)
         reconcile(run, upload, services)
-    return night
 
 
 def erase(night: Night, person: Person) -> Erased:
@@ -148,6 +152,21 @@ def test_p17_a_delivered_run_that_staged_nothing_is_erased_through_its_source(ni
         ("corner_shop", 1, True),
         ("nordic_outlet", 1, True),
     ]  # jane-3 was refused: Meta has nothing of it
+
+
+def test_p17_an_event_id_erases_nobody_elses_staged_event(night: Night) -> None:
+    erased = erase(night, Person(event_ids=["jane-1"]))
+
+    assert (erased.staged, erased.ledger) == (1, 1)
+    assert night.send("sales").tally.count(Fate.ALREADY_SENT) == 20 + 1  # and jane-2
+
+
+def test_p17_rows_that_the_upload_left_out_are_not_found_in_its_source(night: Night) -> None:
+    """Also where the row that counts stands in another file, which is read before."""
+    night.edit("dags/uploads/sales.yml", ("event: {", "filter: [{first_of: [sale]}]\nevent: {"))
+    write(night, [sale("jane-1", **PERSON)], "sales-2.csv")
+
+    assert erase(night, Person({"em": [PERSON["email"]]})).in_source == 5
 
 
 def test_p17_rows_that_left_the_source_leave_a_doubt_and_their_event_ids_end_it(night: Night) -> None:
@@ -420,6 +439,16 @@ def test_an_id_that_a_client_sends_raw_is_found_in_the_source(night: Night) -> N
     erased = erase(night, Person({"external_id": ["Customer-7"]}))
 
     assert (erased.in_source, erased.ledger, erased.complete) == (5, 3, True)
+
+
+def test_an_id_that_a_client_sends_raw_is_found_in_the_stage_in_any_script(night: Night) -> None:
+    """By what its event holds alone: the row has left the source."""
+    night.edit("dags/clients.yml", (f'pixel_id: "{SHOP}"', f'pixel_id: "{SHOP}"\n    external_id: {{send: raw}}'))
+    write(night, [sale("odd-1", number="Kundin-Ü7"), sale("odd-2", number="Kundin-O7")])
+    stage_and_send(night)
+    write(night, [sale("odd-2", number="Kundin-O7")])
+
+    assert erase(night, Person({"external_id": ["Kundin-Ü7"]})).staged == 1
 
 
 def test_a_raw_id_is_not_looked_for_in_other_fields(night: Night) -> None:
