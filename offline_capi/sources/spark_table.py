@@ -31,7 +31,7 @@ from offline_capi.sources.pruning import find_bounds
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import DataType, StructType
+    from pyspark.sql.types import StructType
 
 __all__ = ["SparkTableReader", "TableLayout", "TablePart", "explain_change", "name_error", "split_table"]
 
@@ -205,16 +205,16 @@ _PLAIN_TYPES: dict[str, Callable[[Any], pa.DataType]] = {
 }
 
 
-def _to_arrow(kind: DataType) -> pa.DataType | None:
-    """The type in which Spark hands a column over; ``None`` where it would not be the source's value."""
+def _to_arrow(kind: Any) -> pa.DataType | None:
+    """How Spark hands a column of its type over; ``None`` where that would not be the value of the source."""
     name = type(kind).__name__
     if name in _PLAIN_TYPES:
         return _PLAIN_TYPES[name](kind)
     if name == "ArrayType":
-        item = _to_arrow(kind.elementType)  # type: ignore[attr-defined]
+        item = _to_arrow(kind.elementType)
         return None if item is None or _holds_instants(item) else pa.list_(item)
     if name == "StructType":
-        members = [(field.name, _to_arrow(field.dataType)) for field in kind]  # type: ignore[attr-defined]
+        members = [(field.name, _to_arrow(field.dataType)) for field in kind]
         return None if any(one is None for _, one in members) else pa.struct(members)
     return None
 
