@@ -169,6 +169,12 @@ def test_p17_rows_that_the_upload_left_out_are_not_found_in_its_source(night: Ni
     assert erase(night, Person({"em": [PERSON["email"]]})).in_source == 5
 
 
+def test_p17_a_row_whose_event_id_shows_the_person_is_found_in_the_source(night: Night) -> None:
+    write(night, [sale("order of jane.doe@example.com", email="other@example.com")], "sales-2.csv")
+
+    assert erase(night, Person({"em": [PERSON["email"]]})).in_source == 5 + 1
+
+
 def test_p17_rows_that_left_the_source_leave_a_doubt_and_their_event_ids_end_it(night: Night) -> None:
     """The answer is no "complete" as long as an event of the ledger may be the person's."""
     for path in (night.home / "stage").rglob("*.parquet"):
