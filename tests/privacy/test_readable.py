@@ -11,7 +11,7 @@ from offline_capi.privacy.readable import ReadableForms
 
 FORMS = ReadableForms.of(
     {"external_id": [" Customer-7 ", ""]},
-    {"em": ["jane.doe@example.com"], "ph": ["16505551212", "4951234567"]},
+    {"em": ["jane.doe@example.com"], "ph": ["16505551212", "4951234567", "34612345678"]},
 )
 
 
@@ -28,6 +28,7 @@ FORMS = ReadableForms.of(
         "051234567",
         "495 123 4567",
         "(495)1234567",
+        "612345678",  # nine digits are enough
     ],
 )
 def test_an_address_or_a_number_is_seen_in_every_spelling(text: str) -> None:
