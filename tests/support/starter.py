@@ -127,20 +127,24 @@ class Starter:
             descriptors = array.array("i", [stream.fileno() for stream in streams])
             line.sendmsg([len(asked).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
             line.sendall(asked)
-            told = line.makefile("r")
-            child = int(told.readline())
-            line.settimeout(timeout)
-            try:
-                return int(told.readline())
-            except TimeoutError:
-                os.kill(child, signal.SIGKILL)
-                return None
+            child = _hear(line)
+            if select.select([line], [], [], timeout)[0]:
+                return _hear(line)
+            os.kill(child, signal.SIGKILL)
+            _hear(line)
+            return None
 
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
         self._folder.cleanup()
+
+
+def _hear(line: socket.socket) -> int:
+    told = line.recv(8, socket.MSG_WAITALL)
+    assert len(told) == 8, "the process that waits for the command has ended"
+    return int.from_bytes(told, "big", signed=True)
 
 
 _LOCK = threading.Lock()
@@ -193,8 +197,8 @@ def _become(line: socket.socket) -> list[str]:
     asked = line.makefile("rb").read(int.from_bytes(size, "big"))
     child = os.fork()
     if child:
-        line.sendall(f"{child}\n".encode())
-        line.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n".encode())
+        line.sendall(child.to_bytes(8, "big", signed=True))
+        line.sendall(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]).to_bytes(8, "big", signed=True))
         os._exit(0)
     line.close()
     arguments, folder, environment, mask = json.loads(asked)
