@@ -266,7 +266,7 @@ def upload_command(
         bool, typer.Option("--settle/--no-settle", help="Also take up the days that earlier runs left open.")
     ] = True,
     engine: Annotated[
-        str | None, typer.Option(metavar="local|processes|spark", help="Where rows are prepared; see engine.")
+        str | None, typer.Option(metavar="NAME", help="Where rows are prepared: local, processes or spark; see engine.")
     ] = None,
     processes: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Worker processes that prepare rows; see engine.processes.")

@@ -49,7 +49,9 @@ _BUSINESS = build_vocabulary(
     "ticket bon"
 )
 _PLACE = build_vocabulary("line item position pos row index batch export load file seq sequence")
-_NO_ID = build_vocabulary("size worth cost fee quantity qty count score age at on time timestamp date datetime datum zeit uhrzeit")
+_NO_ID = build_vocabulary(
+    "size worth cost fee quantity qty count score age at on time timestamp date datetime datum zeit uhrzeit"
+)
 _MAX_ID_COLUMNS = 6
 _FILLED, _NEAR = 0.98, 0.9
 _DIGITS_LOST = r"^\d[.,]\d+[eE]\+\d+$"
