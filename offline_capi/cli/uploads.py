@@ -113,7 +113,7 @@ def check(
             {**found, **chosen_environment, "problems": [], "warnings": warnings, "external_ids": ids, **suggested}
         )
     else:
-        seen = " and their sources' columns" if connect else ""
+        seen = " with the columns of each source" if connect else ""
         where = f", environment {deployment.environment}" if deployment.environment else ""
         clients = count_noun(len(deployment.clients), "client")
         counted = f"{count_noun(len(names), 'upload')} ({', '.join(names)}){seen}, {clients}"
