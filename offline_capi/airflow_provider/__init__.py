@@ -7,7 +7,8 @@ The only room that imports Airflow. Everything it does, the command line can do 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING, Any
 
 from offline_capi.runtime.lazy_names import import_on_demand
 
@@ -37,4 +38,21 @@ _HOMES = {
 }
 
 #: Airflow's plugin loader must not pay for the DAG factory.
-__getattr__ = import_on_demand(__name__, _HOMES)
+_find = import_on_demand(__name__, _HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _find(name)
+    except ImportError as error:
+        raise ImportError(f"{error}\n{_describe_airflow()}", name=error.name) from error
+
+
+def _describe_airflow() -> str:
+    """Which Airflow is there, and which one is needed: an older one lacks names, and says no more than that."""
+    try:
+        there = f"This is Airflow {version('apache-airflow-core')}"
+    except PackageNotFoundError:
+        there = "There is no Airflow here"
+    needed = next((line for line in requires("offline-capi") or () if line.startswith("apache-airflow")), "")
+    return f"{there}; the provider needs {needed.partition(';')[0]}: pip install 'offline-capi[airflow]'"

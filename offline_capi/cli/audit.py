@@ -225,7 +225,7 @@ _LOOKS = {
 def _show(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str]) -> None:
     from offline_capi.report import plain_table, shown_tables
 
-    for table in shown_tables(plain_table(headers, rows, numbers)):
+    for table in shown_tables(plain_table(headers, rows, numbers, unbroken=["key"])):
         out.print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -246,7 +247,13 @@ def _ask_until_valid(ask: Ask, question: str, default: str, check: Callable[[str
         except UsageError as error:
             if ask is not _ask_person or str(error) == _NOBODY:
                 raise
-            print_indented(str(error), style="yellow", console=err)
+            _print_refusal(error)
+
+
+def _print_refusal(error: UsageError) -> None:
+    """Without what concerns flags alone: the question is asked again right away."""
+    said = re.sub(r"^--[a-z-]+: |[.\s]*Nothing was written$", "", str(error))
+    print_indented(said, style="yellow", console=err)
 
 
 def _ask_client(client: str | None, known: ProjectState, ask: Ask) -> str:
@@ -332,7 +339,7 @@ def _ask_until_answered(
         except UsageError as error:
             if str(error) == _NOBODY:
                 raise
-            print_indented(str(error), style="yellow", console=err)
+            _print_refusal(error)
         else:
             return said
 
@@ -365,7 +372,7 @@ def _confirm_proposal(
                 said = replace(answers, keys={**answers.keys, **validate_keys([taken])})
                 changed = propose(origin, said, datetime.now(UTC))
             except UsageError as error:
-                print_indented(str(error), style="yellow", console=err)
+                _print_refusal(error)
             else:
                 print_changes(changed, proposal.lines)
                 answers, proposal = said, changed
@@ -431,7 +438,8 @@ def print_changes(proposal: Proposal, before: Sequence[Line]) -> None:
     for line in changed:
         columns = f"{', '.join(line.columns)} → " if line.columns else ""
         node = "" if line.columns else f": {line.node}"
-        out.print(Text.assemble(f"  {columns}", (line.place, "green"), f"{node}  {line.because}"))
+        changed_line = Text.assemble(columns, (line.place, "green"), f"{node}  {line.because}")
+        out.print(Padding(changed_line, (0, 0, 0, 2)), highlight=False)
 
 
 def _show(heading: str, lines: Sequence[Line], style: str) -> None:

@@ -251,13 +251,16 @@ def print_doubts(doubts: list[UnconfirmedRequest], now: datetime) -> None:
 
 
 def print_runs(runs: list[RunRecord]) -> None:
-    marks = {"complete": "[green]✓[/]", "partial": "[yellow]![/]", "failed": "[red]✗[/]", "running": "…"}
+    marks = {"complete": ("✓ ", "green"), "partial": ("! ", "yellow"), "failed": ("✗ ", "red"), "running": ("… ", "")}
     for run in runs:
-        out.print(f"{marks[run.status]} {run.id}  {run.upload}  {run.window}", highlight=False)
+        mark, mark_style = marks[run.status]
+        print_indented(f"{run.id}  {run.upload}  {run.window}", mark=mark, mark_style=mark_style)
         if run.status == "failed" and run.report:
             print_indented(run.report["problems"][0], style="red")
         else:
-            out.print(f"  {run.balance or run.status}", style="dim", highlight=False)
+            print_indented(run.balance or run.status, style="dim")
+        if run.status == "partial":
+            print_indented(run.problem, style="dim")
         if run.table_read:
             out.print(f"  {run.table_read.describe()}", style="dim", highlight=False)
     if not runs:

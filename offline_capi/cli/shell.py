@@ -78,7 +78,9 @@ def print_plain_json(data: Any) -> None:
     typer.echo(escape_in_json(json.dumps(data, indent=2, ensure_ascii=False), keep="\n"))
 
 
-def print_indented(text: str, *, mark: str = "  ", style: str = "", console: Console | None = None) -> None:
+def print_indented(
+    text: str, *, mark: str = "  ", style: str = "", mark_style: str | None = None, console: Console | None = None
+) -> None:
     """Print ``text`` after ``mark``; on a terminal its further lines stand under its first.
 
     A pipe gets it in one line, however long, as ``grep`` wants it.
@@ -91,7 +93,8 @@ def print_indented(text: str, *, mark: str = "  ", style: str = "", console: Con
     if mark:  # a column without a character would still be one wide
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row(*([Text(mark, style=style)] if mark else []), Text(text, style=style))
+    marks = [Text(mark, style=style if mark_style is None else mark_style)] if mark else []
+    table.add_row(*marks, Text(text, style=style))
     paper.print(table)
 
 

@@ -113,7 +113,7 @@ def check(
             {**found, **chosen_environment, "problems": [], "warnings": warnings, "external_ids": ids, **suggested}
         )
     else:
-        seen = " and their sources' columns" if connect else ""
+        seen = " with the columns of each source" if connect else ""
         where = f", environment {deployment.environment}" if deployment.environment else ""
         clients = count_noun(len(deployment.clients), "client")
         counted = f"{count_noun(len(names), 'upload')} ({', '.join(names)}){seen}, {clients}"
@@ -266,7 +266,7 @@ def upload_command(
         bool, typer.Option("--settle/--no-settle", help="Also take up the days that earlier runs left open.")
     ] = True,
     engine: Annotated[
-        str | None, typer.Option(metavar="local|processes|spark", help="Where rows are prepared; see engine.")
+        str | None, typer.Option(metavar="NAME", help="Where rows are prepared: local, processes or spark; see engine.")
     ] = None,
     processes: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Worker processes that prepare rows; see engine.processes.")

@@ -42,6 +42,7 @@ _SENTENCES: Mapping[str, str] = {
     "string_too_long": "must have at most {max_length} character(s)",
 }
 MISSING_MESSAGE = _SENTENCES["missing"]
+_NO_VALUE = "has no value; give one, or remove the key"
 _UNFORESEEN = "cannot be used here; see `offline-capi schema` for what is allowed"
 
 _PATTERNS: Mapping[str, str] = {
@@ -96,15 +97,25 @@ def _keep_written_steps(loc: Loc, node: Any) -> Iterator[str | int]:
 
 def _locate_error(detail: ErrorDetails, data: object) -> Loc:
     place = locate(detail["loc"], data)
+    if (empty := _find_empty_key(detail)) is not None:
+        return (*place, empty)
     return (*place, detail["loc"][-1]) if detail["type"] == "missing" else place
+
+
+def _find_empty_key(detail: ErrorDetails) -> str | None:
+    """The key without a value of a mapping that does not fit together: what is missing there is most likely this."""
+    given = detail["input"] if detail["type"] == "value_error" else None
+    return next((key for key, value in given.items() if value is None), None) if isinstance(given, dict) else None
 
 
 def _describe_error(detail: ErrorDetails, model: type[BaseModel]) -> str:
     special = _SPECIAL.get(detail["type"])
+    if _find_empty_key(detail) is not None:
+        return _NO_VALUE
     if detail["loc"] and detail["loc"][-1] in _SCALARS and detail["type"].endswith("_type"):
         return "needs one text, one number, or true or false"
     if detail["input"] is None and detail["type"] not in ("missing", "value_error", "extra_forbidden"):
-        return "has no value; give one, or remove the key"
+        return _NO_VALUE
     if special:
         return special(detail, model)
     return _SENTENCES.get(detail["type"], _UNFORESEEN).format(**detail.get("ctx", {}))

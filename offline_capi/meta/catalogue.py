@@ -111,7 +111,7 @@ USER_DATA_KEYS: Mapping[str, UserDataKey] = {
         "external_id", "by_policy", True, "customer id", "customer ids",
         "externalid externid customerid customerno customernumber customerkey userid memberid membernumber memberno "
         "memberref customerref loyaltyid loyaltyno loyaltynumber loyaltycard accountid contactid crmid "
-        "personid kundennummer kundennr",
+        "personid kundennummer kundennr kundenkonto customeraccount",
         long_number=True,
     ),
     "lead_id": _define_raw(

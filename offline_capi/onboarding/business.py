@@ -49,6 +49,9 @@ _BUSINESS = build_vocabulary(
     "ticket bon"
 )
 _PLACE = build_vocabulary("line item position pos row index batch export load file seq sequence")
+_NO_ID = build_vocabulary(
+    "size worth cost fee quantity qty count score age at on time timestamp date datetime datum zeit uhrzeit"
+)
 _MAX_ID_COLUMNS = 6
 _FILLED, _NEAR = 0.98, 0.9
 _DIGITS_LOST = r"^\d[.,]\d+[eE]\+\d+$"
@@ -68,6 +71,7 @@ def propose_id(
             Line("event", "id", answers.id, answers.explain_source("id"), columns=_list_columns(answers.id, sample))
         ]
     named = _find_by_words(sample, _ID | _BUSINESS, frozenset(), taken)
+    named = [column for column in named if column.words & _ID or not _is_measured(column)]
     whole = [column for column in named if column.filled >= _FILLED * len(sample) and _is_id(column)]
     whole.sort(key=lambda column: (not column.words & _BUSINESS, not column.words & _ID))
     candidates = [*_try_single_columns(whole), *_try_pairs(whole)]
@@ -112,6 +116,11 @@ def _is_id(column: Column) -> bool:
     if kinds.is_floating(kind):
         return bool(pc.all(pc.equal(column.values, pc.trunc(column.values))).as_py())
     return bool(kinds.is_string(kind) or kinds.is_integer(kind)) and not column.count_matching(_DIGITS_LOST)
+
+
+def _is_measured(column: Column) -> bool:
+    """``Deal Size``, ``Sale Amount`` and ``Order Date`` say something about an event; that all differ is chance."""
+    return bool(column.words & (_MONEY | _CENTS | _NO_ID)) or _has_money_signs(column)
 
 
 def _count_different_rows(sample: Sample) -> int:
@@ -197,7 +206,7 @@ _ORDER_KEYS = {
 
 _MONEY = build_vocabulary(
     "amount value total price revenue sum sales turnover gross betrag umsatz preis summe wert gesamt montant prix "
-    "importe valor kwota bedrag belopp importo totale credit rent premium miete prämie"
+    "importe valor kwota bedrag belopp importo totale credit rent premium miete prämie brutto netto"
 )
 _CENTS = build_vocabulary("cents cent minor pence penny ore øre öre grosz kopecks centavos centimes")
 _NO_MONEY = build_vocabulary(
@@ -207,13 +216,14 @@ _NO_MONEY = build_vocabulary(
 _CURRENCY = build_vocabulary("currency waehrung währung devise moneda valuta curr ccy")
 _MIN_READ_SHARE = 0.95
 _COMMA_ENDS, _POINT_ENDS = r"\d,\d{1,2}\D{0,5}$", r"\d\.\d{1,2}\D{0,5}$"
+_PRICE, _PRINTED_PRICE = r"^\d[\d.,]*[.,]\d\d$", r"^\d+\.\d{1,2}$"
 _AMBIGUOUS_NUMBER = r"^\d{1,3}[.,]\d{3}$"
 
 
 def propose_money(sample: Sample, answers: Answers, taken: frozenset[str]) -> list[Line]:
     """``value`` and ``currency``; a TODO where the event needs them and the rows do not show them."""
     needed = "value" in STANDARD_EVENTS.get(answers.event or "", StandardEvent()).required
-    values = list(_propose_values(sample, answers, taken))
+    values = list(_propose_values(sample, answers, taken, needed=needed))
     if needed and not any(line.confidence is Confidence.TAKEN for line in values):
         because = f"TODO: {answers.event} needs a value, and no column is clearly one; name it"
         values.append(Line("custom_data", "value", {"column": None, "type": "number"}, because, Confidence.OPEN))
@@ -221,13 +231,13 @@ def propose_money(sample: Sample, answers: Answers, taken: frozenset[str]) -> li
     return [*values, *_propose_currency(sample, answers, taken, amounts, needed=bool(values) or needed)]
 
 
-def _propose_values(sample: Sample, answers: Answers, taken: frozenset[str]) -> Iterator[Line]:
+def _propose_values(sample: Sample, answers: Answers, taken: frozenset[str], *, needed: bool) -> Iterator[Line]:
     if answers.value is not None:
         yield _propose_value(sample.columns[answers.value]).mark(Confidence.TAKEN)
         return
     named = [_propose_value(column) for column in _find_by_words(sample, _MONEY, _NO_MONEY, taken)]
     if not named:
-        yield from _propose_values_by_signs(sample, taken)
+        yield from _propose_values_by_look(sample, taken, needed=needed)
     sure = [line for line in named if line.confidence is Confidence.TAKEN]
     several = f"; which of {', '.join(line.columns[0] for line in sure)}?"
     for line in named:
@@ -235,16 +245,31 @@ def _propose_values(sample: Sample, answers: Answers, taken: frozenset[str]) -> 
         yield replace(line, because=line.because + several, confidence=Confidence.UNSURE) if doubtful else line
 
 
-def _propose_values_by_signs(sample: Sample, taken: frozenset[str]) -> Iterator[Line]:
-    """Columns of any name whose amounts have the sign of a currency: which of them is the value, a person knows."""
-    for column in _list_texts(sample, taken):
-        signs = find_money_signs(column.given) if not column.words & _NO_MONEY else pa.nulls(column.filled)
-        if len(signs) - signs.null_count >= _MIN_READ_SHARE * column.filled:
+def _propose_values_by_look(sample: Sample, taken: frozenset[str], *, needed: bool) -> Iterator[Line]:
+    """Columns of any name whose amounts have the sign of a currency, or where a value is needed two decimal places:
+    which of them is the value, a person knows.
+    """
+    for name, column in sample.columns.items():
+        if name in taken or not column.filled or column.words & _NO_MONEY:
+            continue
+        if _has_money_signs(column) or (needed and _count_prices(column) >= _MIN_READ_SHARE * column.filled):
             line = _propose_value(column)
             if line.confidence is Confidence.TAKEN:
                 yield replace(
                     line, because=f"{line.because}; is it what the event is worth?", confidence=Confidence.UNSURE
                 )
+
+
+def _has_money_signs(column: Column) -> bool:
+    if _is_number(column) or not column.filled:
+        return False
+    signs = find_money_signs(column.given)
+    return bool(len(signs) - signs.null_count >= _MIN_READ_SHARE * column.filled)
+
+
+def _count_prices(column: Column) -> int:
+    """How many values are written with two decimal places; binary numbers as they are printed, ``12.5`` as well."""
+    return column.count_matching(_PRICE if not _is_number(column) else _PRINTED_PRICE)
 
 
 def _propose_value(column: Column) -> Line:

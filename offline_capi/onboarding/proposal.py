@@ -233,7 +233,7 @@ def _explain_unused(column: Column, clocks: Collection[str]) -> str:
     if "fbclid" in column.name.lower():
         return 'a click id without its time; with the click in milliseconds, write fbc: "fb.1.{TIME:integer}.{…}"'
     if column.distinct == 1:
-        return "one value in every row"
+        return "one value in every row" if column.filled == len(column.text) else "one value wherever it has one"
     return NO_FIELD
 
 

@@ -21,13 +21,19 @@ _OF_META = ("received", "processed", "deduplicated", "valid", "matched", "duplic
 _NUMBERS = frozenset({"rows", "values", "events", *_OF_META, *(fate.words for fate in Fate)})
 
 
-def plain_table(headers: Iterable[str], rows: Iterable[Iterable[str | Text]], numbers: Collection[str] = ()) -> Table:
-    """Cells are shown whole, line ends made visible, and are no markup; ``numbers`` are headers above numbers."""
+def plain_table(
+    headers: Iterable[str],
+    rows: Iterable[Iterable[str | Text]],
+    numbers: Collection[str] = (),
+    unbroken: Collection[str] = (),
+) -> Table:
+    """Cells are shown whole, line ends made visible, and are no markup; ``numbers`` are headers above numbers,
+    ``unbroken`` ones above short words of ours, in which no line ends.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for header in headers:
-        table.add_column(
-            header, justify="right" if header in _NUMBERS or header in numbers else "left", overflow="fold"
-        )
+        side = "right" if header in _NUMBERS or header in numbers else "left"
+        table.add_column(header, justify=side, overflow="fold", no_wrap=header in unbroken)
     for row in rows:
         table.add_row(*(Text(visible(cell)) if isinstance(cell, str) else cell for cell in row))
     return table

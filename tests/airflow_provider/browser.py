@@ -30,6 +30,9 @@ const look = (frame) => {{
   return {{
     paper: styles.backgroundColor,
     ink: styles.color,
+    cut: [...page.querySelectorAll(".wide, .tiles dd")].filter((part) => !part.closest("details"))
+      .filter((part) => part.scrollWidth > part.clientWidth + 1)
+      .map((part) => part.getAttribute("aria-label") ?? part.textContent),
     too_wide: page.documentElement.scrollWidth > page.documentElement.clientWidth,
     plots: [...page.querySelectorAll("svg")].map((plot) => plot.getBoundingClientRect().width),
     outside: [...page.querySelectorAll("svg text")].filter((text) => {{

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -51,6 +55,21 @@ def test_every_module_and_class_that_the_provider_names_exists():
     for name in names:
         module, _, attribute = name.rpartition(".")
         assert hasattr(import_module(module), attribute) or import_module(name), name
+
+
+def test_an_airflow_that_is_too_old_is_named_with_the_one_that_is_needed(tmp_path: Path):
+    """Without it the author of a DAG file reads the name of a class that Airflow 3.2 does not have."""
+    (tmp_path / "airflow/sdk").mkdir(parents=True)
+    for package in ("airflow", "airflow/sdk"):
+        (tmp_path / package / "__init__.py").touch()
+    script = "from offline_capi.airflow_provider import upload_dags"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert re.search(r"This is Airflow 3\.\d+\.\d+; the provider needs apache-airflow.*>=3\.3\.2", done.stderr)
+    assert "pip install 'offline-capi[airflow]'" in done.stderr
 
 
 def test_every_module_of_operators_and_sensors_is_registered():

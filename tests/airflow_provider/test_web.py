@@ -226,9 +226,11 @@ def test_b9_a_failure_of_the_source_keeps_its_error_through_prepare_and_reconcil
 
     done = night.run("store_purchases", kind="scheduled", retries=0)
 
-    ((status, page),) = night.airflow.pages(night.environment, f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}")
+    tab = f"{ROOT}/dags/{DAG}/runs/{quote(done.run_id)}"
+    (status, page), (_, listed) = night.airflow.pages(night.environment, tab, RUNS)
     assert done.state == "failed"
     assert status == 200
+    assert "no file for" in unescape(listed)
     assert 'class="status failed"' in page or 'class="status partial"' in page
     assert 'class="problem' in page
 
@@ -451,6 +453,7 @@ def test_every_page_follows_the_theme_of_airflow_and_fits(
     assert {name: page["paper"] for name, page in seen.items()} == dict.fromkeys(shown, paper)
     assert {name: page["ink"] for name, page in seen.items() if page["ink"] == paper} == {}
     assert [name for name, page in seen.items() if page["too_wide"]] == []
+    assert {name: page["cut"] for name, page in seen.items() if page["cut"]} == {}
     assert [name for name, page in seen.items() if page["loaded"]] == []
     assert {name: len(page["plots"]) for name, page in seen.items() if page["plots"]} == {"coverage": 4}
     assert min(seen["coverage"]["plots"]) > 200

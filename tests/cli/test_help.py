@@ -37,7 +37,12 @@ def test_every_help_names_its_options_and_flags_take_no_value(path: tuple[str, .
     command: Any = get_command(app)
     for name in path:
         command = command.commands[name]
-    assert all(one.help for one in command.params if one.param_type_name == "option")
+    options = [one for one in command.params if one.param_type_name == "option"]
+    assert all(one.help for one in options)
+    words = set(re.findall(r"[^\s│]+", long.output))
+    assert [word for one in options for word in one.help.split() if word not in words] == [], (
+        "broken by a narrow column"
+    )
 
 
 #: A heading, a line of ours, or the rest of one further to the right: of a command as a shell goes on.

@@ -48,6 +48,19 @@ def test_each_problem_says_file_line_and_path(write_folder) -> None:
     assert 'did you mean "column"?' in typo.message
 
 
+def test_a_key_without_a_value_is_named_where_it_stands(write_folder) -> None:
+    """Not the whole of ``window``: what is to be done there stands beside the key."""
+    said = "window:\n  column:  # TODO: which says when it happened?\n  timezone: UTC\n"
+    folder = write_folder(approvals=f"client: acme_bank\nsource: {{path: a.csv}}\n{said}")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+
+    (empty,) = (problem for problem in caught.value.problems if problem.path.startswith("window"))
+    assert (empty.path, empty.line) == ("window.column", 4)
+    assert empty.message.endswith("has no value; give one, or remove the key. TODO: which says when it happened?")
+
+
 def test_a_folder_without_clients_says_what_belongs_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"clients\.yml  does not exist; a configuration folder holds"):
         load_config(tmp_path / "nowhere")

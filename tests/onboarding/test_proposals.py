@@ -570,10 +570,37 @@ def test_an_id_that_exists_is_never_denied() -> None:
     assert ("member_id", TAKEN) in lines(told, "user_data.external_id")
 
 
+def test_what_a_row_is_worth_or_when_it_was_is_no_id() -> None:
+    """That all differ is chance, and the next export would repeat one."""
+    measures = {
+        "Est. Deal Size": [f"${1000 + at}" for at in range(ROWS)],
+        "Order Total": [f"{at}.25" for at in range(ROWS)],
+        "Payment Date": [f"2026-11-22 09:{at:02}:00" for at in range(ROWS)],
+    }
+    lead = {"Lead ID": [f"Q-{at}" for at in range(ROWS)]}
+
+    assert lines(proposal(table(order_id=None, **measures, **lead)), "event.id") == [("Lead ID", TAKEN)]
+    assert lines(proposal(table(order_id=None, **measures)), "event.id") == [(None, OPEN)]
+
+
+def test_prices_under_any_name_are_offered_where_a_value_is_needed() -> None:
+    prices = {"Zahlbar": [f"{at + 1},50" for at in range(ROWS)], "Stück": list(range(ROWS))}
+    needed = lines(proposal(table(amount=None, **prices)), "custom_data.value")
+    lead = lines(proposal(table(amount=None, **prices), event="Lead"), "custom_data.value")
+    gross = lines(proposal(table(amount=None, Brutto=prices["Zahlbar"])), "custom_data.value")
+
+    assert needed[0] == ({"column": "Zahlbar", "type": "number", "decimal": ","}, UNSURE)
+    assert [how for _, how in needed] == [UNSURE, OPEN]
+    assert lead == []
+    assert gross == [({"column": "Brutto", "type": "number", "decimal": ","}, TAKEN)]
+
+
 def test_every_column_left_aside_has_its_reason() -> None:
-    found = proposal(table(Notes=["x"] * ROWS, Empty=[None] * ROWS, fbclid=["IwAR" + "x" * 30] * ROWS))
+    some = ["x", *[None] * (ROWS - 1)]
+    found = proposal(table(Notes=["x"] * ROWS, Voucher=some, Empty=[None] * ROWS, fbclid=["IwAR" + "x" * 30] * ROWS))
 
     assert found.aside["Notes"] == "one value in every row"
+    assert found.aside["Voucher"] == "one value wherever it has one"
     assert found.aside["Empty"] == "empty in every row"
     assert all(found.aside.values())
     assert "fb.1." in next(line.because for line in found.lines if "fbclid" in line.columns)

@@ -87,6 +87,7 @@ def test_an_answer_that_is_none_is_asked_for_again(beginner: Beginner) -> None:
     assert said.code == 0, said.out + said.err
     assert 'Berlin" is not an IANA time zone' in said.err
     assert '"store" is unknown' in said.err
+    assert "--" not in said.err
 
 
 def test_nothing_is_written_that_was_not_confirmed(beginner: Beginner) -> None:

@@ -107,13 +107,17 @@ def test_axe_finds_nothing_serious(full: ClientReport, tmp_path: Path) -> None:
         assert find_accessibility_faults(pages, tmp_path, theme=theme) == {"full": [], "empty": []}
 
 
-def test_it_fits_on_a_telephone(full: ClientReport, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_on_a_telephone_and_on_a_desk(full: ClientReport, tmp_path: Path, width: int) -> None:
+    """Also where a month is worth millions, in two currencies."""
     in_browser()
+    past, day = Past(tmp_path / "rich"), date(2026, 11, 20)
+    past.run(books(day, 9, values={"EUR": 43_900.0, "USD": 1_894_647.0}), day)
+    pages = {"client": render_client_page(full), "rich": render_client_page(past.report())}
 
-    seen = look_at({"client": render_client_page(full)}, tmp_path, theme="light", width=390)["client"]
-
-    assert (seen["too_wide"], seen["loaded"], seen["outside"]) == (False, [], [])
-    assert min(seen["plots"]) > 300
+    for seen in look_at(pages, tmp_path, theme="light", width=width).values():
+        assert (seen["too_wide"], seen["cut"], seen["loaded"], seen["outside"]) == (False, [], [], [])
+        assert min(seen["plots"]) > 300
 
 
 def test_the_pdf_has_a4_pages(full: ClientReport, tmp_path: Path) -> None:
