@@ -19,6 +19,7 @@ ENV PIP_CONSTRAINT=/src/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_C
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/python -m pip wheel --no-deps --wheel-dir /src/dist . \
     && /opt/venv/bin/python -m pip install "$(ls /src/dist/*.whl)[${EXTRAS}]" \
+    && /opt/venv/bin/python -I -c 'import offline_capi.runtime._sha256' \
     && /opt/venv/bin/offline-capi version
 
 # The chart starts its containers through the entrypoint of Airflow's own image.

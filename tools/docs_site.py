@@ -24,8 +24,10 @@ ROOT_PAGES = {
     "DECISIONS.md": "project/decisions.md",
     "data_samples/README.md": "project/samples.md",
 }
+#: File of the repository → file that is downloaded from the site.
+FILES = {"constraints.txt": "reference/constraints.txt"}
 #: The README shows on one page what the home page links to.
-_TARGETS = {**ROOT_PAGES, "README.md": "README.md"}
+_TARGETS = {**ROOT_PAGES, **FILES, "README.md": "README.md"}
 _FENCE = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
@@ -35,7 +37,7 @@ def assemble_pages() -> int:
     shutil.rmtree(OUT, ignore_errors=True)
     shutil.copytree(DOCS, OUT, ignore=shutil.ignore_patterns("*.md"))
     texts = {f"docs/{path.relative_to(DOCS).as_posix()}": path.read_text("utf-8") for path in DOCS.rglob("*.md")}
-    texts |= {source: (ROOT / source).read_text("utf-8") for source in ROOT_PAGES}
+    texts |= {source: (ROOT / source).read_text("utf-8") for source in (*ROOT_PAGES, *FILES)}
     texts |= {f"docs/{page}": render() for page, render in PAGES.items()}
     for source, text in texts.items():
         page = OUT / page_of(source)

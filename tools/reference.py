@@ -2,7 +2,7 @@
 
     python tools/reference.py          # writes docs/reference/commands.md; a test says when that is due
 
-The other pages are made when the site is built (tools/site.py) and are not committed: `PAGES` names them.
+The other pages are made when the site is built (tools/docs_site.py) and are not committed: `PAGES` names them.
 """
 
 from __future__ import annotations
@@ -77,15 +77,20 @@ def _render_command(name: str, command: Any) -> str:
             ", ".join(f"`{part}`" for part in (*one.opts, *one.secondary_opts))
             if one.param_type_name == "option"
             else f"`{one.name.upper()}`",
-            "yes" if one.required else "",
-            "" if one.default in (None, False, ()) or callable(one.default) else f"`{one.default}`",
-            one.help or "",
+            " ".join(filter(None, (one.help, *_describe_use(one)))),
         ]
         for one in command.params
         if one.name != "help"
     ]
-    table = f"\n{render_table(('', 'required', 'default', 'meaning'), rows)}\n" if rows else ""
+    table = f"\n{render_table(('', 'meaning'), rows)}\n" if rows else ""
     return f"## {name}\n\n{command.help}\n\n```\n{f'offline-capi {name} {usage}'.strip()} [OPTIONS]\n```\n{table}"
+
+
+def _describe_use(parameter: Any) -> Iterator[str]:
+    if parameter.required:
+        yield "**Required.**"
+    if parameter.default not in (None, False, ()) and not callable(parameter.default):
+        yield f"Default: `{parameter.default}`."
 
 
 def render_fates() -> str:

@@ -117,7 +117,7 @@ def find_accessibility_faults(pages: Mapping[str, str], folder: Path, *, theme: 
     pages = {**pages, "broken": _BROKEN}
     for name, page in pages.items():
         head, mark, rest = _POLICY.sub("", page).partition("</head>")
-        (folder / f"{name}.html").write_text(f'{head}<script src="axe.js"></script>{mark}{rest}', encoding="utf-8")
+        (folder / f"{name}.html").write_text(f'{head}<script src="/axe.js"></script>{mark}{rest}', encoding="utf-8")
     frames = "".join(_FRAME.format(name=name, width=1280) for name in pages)
     airflow = (
         f'<!doctype html><html class="{theme}"><body style="background: {_PAPERS[theme]}">{frames}<pre id="seen"></pre>'

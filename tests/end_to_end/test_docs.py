@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -175,6 +176,22 @@ def test_every_yaml_on_a_page_is_part_of_an_upload_or_of_the_clients(page: Path)
 
 def test_yaml_that_fits_no_file_is_found():
     assert not any(part.is_valid({"limits": {"max_refused": "5%"}}) for part in PARTS)
+
+
+EXTRAS = set(tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_extra_that_a_page_installs_exists(page: Path):
+    installed = re.findall(r"offline-capi\[([\w,]+)\]", page.read_text("utf-8"))
+
+    assert {extra for extras in installed for extra in extras.split(",")} <= EXTRAS
+
+
+def test_every_extra_is_on_the_page_of_versions():
+    page = Path("docs/reference/versions.md").read_text("utf-8").partition("## Installing")[2]
+
+    assert [extra for extra in EXTRAS if f"`{extra}`" not in page] == []
 
 
 def anchors_of(page: Path) -> set[str]:

@@ -60,7 +60,7 @@ def follow(page: str, home: Path, environ: dict[str, str], port: int) -> str:
     script = "\n".join(typed).replace("127.0.0.1:8420", f"127.0.0.1:{port}")
     listens = f"until (echo > /dev/tcp/127.0.0.1/{port}); do sleep 0.2; done 2> /dev/null"
     started = f"sandbox --port {port} > sandbox.log &\n{listens}"
-    script = "set -m\n" + script.replace("sandbox > sandbox.log &", started)
+    script = "set -m\ntrap 'kill $(jobs -p) 2> /dev/null' EXIT\n" + script.replace("sandbox > sandbox.log &", started)
     bash = shutil.which("bash")
     assert bash
     done = subprocess.run(
@@ -117,7 +117,6 @@ def test_the_program_for_platforms_runs(session: str, home: Path, environ: dict[
         "OFFLINE_CAPI_LEDGER": "sqlite:///rehearsal.db",
         "OFFLINE_CAPI_GRAPH_URL": "http://127.0.0.1:9",
         "ACME_TOKEN": "any",
-        "SALES_FOLDER": str(home),
     }
 
     done = subprocess.run(
