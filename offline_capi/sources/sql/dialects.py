@@ -28,6 +28,7 @@ __all__ = [
     "abandon",
     "compares_instants_as_local",
     "converters_of",
+    "decode_or_unreadable",
     "engine_for",
     "fetching",
     "is_mysql",
@@ -218,7 +219,7 @@ class _SqliteRows:
             if self._decodes or "Could not decode to UTF-8" not in str(error):
                 raise
             self._decodes = True
-            self._cursor.connection.text_factory = _decoded
+            self._cursor.connection.text_factory = decode_or_unreadable
             self._cursor.execute(self._statement, self._parameters)
             for _ in range(self._read):
                 self._cursor.fetchone()
@@ -227,7 +228,7 @@ class _SqliteRows:
         return found
 
 
-def _decoded(text: bytes) -> str | Unreadable:
+def decode_or_unreadable(text: bytes) -> str | Unreadable:
     try:
         return text.decode()
     except UnicodeDecodeError:

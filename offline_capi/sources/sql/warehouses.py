@@ -1,0 +1,204 @@
+"""Rows of warehouses as Arrow, by the drivers that SQLAlchemy's dialects use themselves.
+
+SQLAlchemy writes the statement, binds the window and explains what is refused. Only the rows do not come through it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from offline_capi.sources.columns import AWARE
+from offline_capi.sources.sql.arrow_values import (
+    Convert,
+    NotArrowError,
+    Opened,
+    Values,
+    as_objects,
+    cast_to,
+    choose_converters,
+    convert_decimals,
+    decode_texts,
+)
+from offline_capi.sources.sql.dialects import prepare_session
+from offline_capi.sources.sql.statement import Statement
+
+__all__ = ["open_clickhouse"]
+
+# ---------------------------------------------------------------------------------------------- ClickHouse
+
+
+def open_clickhouse(statement: Statement, engine: sa.Engine, stack: ExitStack) -> Opened:
+    """The server's own Arrow stream. Its types are asked for before, as Arrow has fewer than ClickHouse."""
+    query = _ClickHouseQuery(statement, stack)
+    sa.event.listen(engine, "do_execute", query.execute)
+    connection = stack.enter_context(engine.connect())
+    prepare_session(connection)
+    connection.execute(statement)
+    sa.event.remove(engine, "do_execute", query.execute)
+    names = [name for name, _ in query.fields]
+    return (OSError, pa.ArrowException), names, query.read_batches(), query.converters
+
+
+@dataclass(slots=True)
+class _ClickHouseQuery:
+    """Runs ``statement`` as SQLAlchemy wrote it, in place of the driver's cursor, which would hold all rows."""
+
+    statement: Statement
+    stack: ExitStack
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    converters: list[Convert] = field(default_factory=list)
+    source: Any = None
+
+    def execute(self, cursor: Any, text: str, parameters: Any, context: Any) -> bool:
+        """SQLAlchemy's event: true where nothing is left to do."""
+        if context.invoked_statement is not self.statement:
+            return False
+        client = cursor.client
+        text = text if parameters else text.replace("%%", "%")
+        try:
+            described = client.query(f"DESCRIBE (\n{text}\n)", parameters).result_rows
+        except context.dialect.loaded_dbapi.Error:  # its text would be of another statement than the user's
+            raise NotArrowError from None
+        self.fields = [(str(name), str(kind)) for name, kind, *_ in described]
+        self.converters = choose_converters(self.fields, _find_clickhouse_converter)
+        error = context.dialect.loaded_dbapi.OperationalError
+        self.source = _WholeStream(client.raw_stream(text, parameters, fmt="ArrowStream"), error)
+        self.stack.callback(self.source.close)
+        return True
+
+    def read_batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            with pa.ipc.open_stream(self.source) as reader:
+                yield from reader
+        except (OSError, pa.ArrowException) as error:
+            raise self.source.find_failure() or error from None
+        if failure := self.source.find_failure():
+            raise failure
+
+
+class _WholeStream(io.RawIOBase):
+    """An Arrow stream that ends with its mark: Arrow takes one that was cut between two batches for a whole one.
+
+    The server writes what went wrong half way behind the rows, in words.
+    """
+
+    def __init__(self, response: Any, error: type[Exception]) -> None:
+        super().__init__()
+        self._response, self._error = response, error
+        self._last, self._is_over = b"", False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            found: bytes = self._response.read(size)
+        except Exception:  # noqa: BLE001  of the HTTP library below the driver
+            raise self._error(_CUT) from None
+        self._last = (self._last + found)[-_LAST_BYTES:]
+        self._is_over = len(found) < size
+        return found
+
+    def find_failure(self) -> Exception | None:
+        """What the server says at the end of a stream that failed; that it has no end."""
+        if told := _FAILURE.search(self._last):
+            return self._error(told[0].decode(errors="replace"))
+        return self._error(_CUT) if self._is_over or not self._last.endswith(_END_OF_STREAM) else None
+
+    def close(self) -> None:
+        if not self.closed:
+            self._response.close()
+        super().close()
+
+
+_CUT = "connection reset"
+_LAST_BYTES = 2_048
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+_FAILURE = re.compile(rb"Code: \d+\. DB::Exception: .*")
+
+
+def _find_clickhouse_converter(kind: str) -> Convert | None:
+    """By ClickHouse's name of the type, without what only says how it is stored."""
+    while wrapped := _WRAPPED.fullmatch(kind):
+        kind = wrapped[1]
+    name = kind.partition("(")[0]
+    if name in ("Enum8", "Enum16"):
+        return _convert_enums(kind)
+    return CLICKHOUSE_TYPES.get(kind if name == "Array" else name)
+
+
+_WRAPPED = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)")
+
+
+def _convert_enums(kind: str) -> Convert | None:
+    """Their numbers; only the type has their names."""
+    if "\\" in kind:
+        return None
+    members = _ENUM_MEMBER.findall(kind)
+    numbers = pa.array([int(number) for _, number in members], pa.int16())
+    names = pa.array([name for name, _ in members], pa.string())
+    return lambda column: names.take(pc.index_in(pc.cast(column, pa.int16()), numbers))
+
+
+_ENUM_MEMBER = re.compile(r"'([^']*)' = (-?\d+)")
+
+
+def _convert_texts(column: pa.Array) -> Values:
+    """What is no UTF-8 in hexadecimal, as the driver shows it."""
+    return decode_texts(column.view(pa.string()) if pa.types.is_binary(column.type) else column, _text_or_hex)
+
+
+def _text_or_hex(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
+
+
+def _convert_unsigned(column: pa.Array) -> Values:
+    try:
+        return pc.cast(column, pa.int64())
+    except pa.ArrowInvalid:  # too large
+        return column.to_pylist()
+
+
+def _convert_whole_numbers(*, signed: bool) -> Convert:
+    """Numbers of 128 and 256 bits, which Arrow has as bytes."""
+    return as_objects(lambda value: int.from_bytes(value, "little", signed=signed))
+
+
+def _convert_instants(column: pa.Array) -> pa.Array:
+    """``DateTime`` comes as seconds. What is finer than a microsecond is cut."""
+    if not pa.types.is_timestamp(column.type):
+        column = pc.cast(column, pa.int64()).view(pa.timestamp("s", "UTC"))
+    return pc.cast(pc.floor_temporal(column, unit="microsecond") if column.type.unit == "ns" else column, AWARE)
+
+
+CLICKHOUSE_TYPES: Mapping[str, Convert] = {
+    **dict.fromkeys(("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32"), cast_to(pa.int64())),
+    "UInt64": _convert_unsigned,
+    **dict.fromkeys(("Int128", "Int256"), _convert_whole_numbers(signed=True)),
+    **dict.fromkeys(("UInt128", "UInt256"), _convert_whole_numbers(signed=False)),
+    **dict.fromkeys(("Float32", "Float64"), cast_to(pa.float64())),
+    "Bool": cast_to(pa.bool_()),
+    "Decimal": convert_decimals,
+    "String": _convert_texts,
+    "Nothing": cast_to(pa.string()),
+    **dict.fromkeys(("Date", "Date32"), cast_to(pa.date32())),
+    **dict.fromkeys(("DateTime", "DateTime64"), _convert_instants),
+    "IPv4": as_objects(IPv4Address),
+    **dict.fromkeys(
+        ("UUID", "FixedString", *(f"Array({kind})" for kind in ("Int32", "Int64", "Float64", "String", "Bool"))),
+        as_objects(),
+    ),
+}
