@@ -40,9 +40,9 @@ from offline_capi.sources.sql.arrow_values import (
 from offline_capi.sources.sql.dialects import decode_or_unreadable, prepare_session
 from offline_capi.sources.sql.errors import Where, explain_arrow_errors, explain_query_errors
 from offline_capi.sources.sql.statement import Statement
-from offline_capi.sources.sql.warehouses import open_clickhouse
+from offline_capi.sources.sql.warehouses import DRIVER_ERRORS, open_clickhouse, open_cursor
 
-__all__ = ["CHUNK_ROWS", "ArrowStream", "NotArrowError", "open_arrow"]
+__all__ = ["CHUNK_ROWS", "ArrowStream", "NotArrowError", "open_arrow", "open_cursor_arrow"]
 
 #: Rows whose columns get their kinds at once, however they are read. Few enough to stay in the processor's cache until
 #: SQLAlchemy's tuples are Arrow columns, which halves the time that 8,192 take.
@@ -74,14 +74,13 @@ def open_arrow(
     statement: Statement, engine: sa.Engine, where: Where, *, batch_rows: int, allowed: bool
 ) -> Iterator[ArrowStream]:
     """The statement, executed, and its first rows. Raises ``NotArrowError`` where SQLAlchemy has to read it."""
-    block_rows = max(CHUNK_ROWS, min(batch_rows, BLOCK_ROWS) // CHUNK_ROWS * CHUNK_ROWS)
     opened = OPENERS.get(engine.dialect.name) if allowed else None
     if opened is None:
         raise NotArrowError
     with ExitStack() as stack:
         try:
             errors, names, batches, converters = opened(statement, engine, stack)
-            chunks = _converted(batches, names, converters, block_rows)
+            chunks = _converted(batches, names, converters, batch_rows)
             first = next(chunks, None)
         except ImportError:
             raise NotArrowError from None
@@ -93,6 +92,17 @@ def open_arrow(
         except Exception as error:  # noqa: BLE001  whatever it is, SQLAlchemy tries next and says what is wrong
             raise NotArrowError(f"its Arrow driver fails ({type(error).__name__})", is_notice=True) from None
         yield ArrowStream(names, _explained_chunks(first, chunks, where, engine, errors))
+
+
+def open_cursor_arrow(
+    cursor: Any, names: list[str], engine: sa.Engine, where: Where, *, batch_rows: int
+) -> ArrowStream:
+    """The rows of a statement that SQLAlchemy executed. Raises ``NotArrowError`` where its cursor has to give them."""
+    batches, converters = open_cursor(cursor, engine.dialect.name)
+    chunks = _converted(batches, names, converters, batch_rows)
+    with explain_arrow_errors(where, engine, DRIVER_ERRORS):
+        first = next(chunks, None)
+    return ArrowStream(names, _explained_chunks(first, chunks, where, engine, DRIVER_ERRORS))
 
 
 def _explained_chunks(
@@ -127,12 +137,13 @@ def _cut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatc
 
 
 def _converted(
-    batches: Iterator[pa.RecordBatch], names: Sequence[str], converters: Sequence[Convert], block_rows: int
+    batches: Iterator[pa.RecordBatch], names: Sequence[str], converters: Sequence[Convert], batch_rows: int
 ) -> Iterator[Mapping[str, Values]]:
-    """Rows by column, ``CHUNK_ROWS`` at a time; ``block_rows`` once each column had a value and where all are Arrow.
+    """Rows by column, ``CHUNK_ROWS`` at a time; a block of them once each column had a value and where all are Arrow.
 
     By then a column's kind is settled, so that larger pieces lead to the same columns and cost less.
     """
+    block_rows = max(CHUNK_ROWS, min(batch_rows, BLOCK_ROWS) // CHUNK_ROWS * CHUNK_ROWS)
     empty = set(names)
     for block in _cut(batches, block_rows):
         if not empty:

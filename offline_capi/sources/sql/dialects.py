@@ -119,6 +119,8 @@ def _connect_args(url: sa.URL) -> dict[str, Any]:
         arguments["client_encoding"] = "utf8"  # a database without an encoding would give bytes for every text
     if backend == "clickhousedb":  # else instants of UTC would come without their zone, and be read as wall time
         arguments |= {"tz_mode": "aware", "connect_timeout": CONNECT_TIMEOUT_S}
+    if backend == "snowflake":  # else Arrow's decimals would be floats
+        arguments["arrow_number_to_decimal"] = True
     if backend == "duckdb" and url.database and not url.database.startswith(_NO_FILE):
         arguments["read_only"] = True  # it knows no read-only transaction
     return {name: value for name, value in arguments.items() if name not in url.query}

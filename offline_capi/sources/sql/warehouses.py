@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from offline_capi.sources.columns import AWARE
+from offline_capi.sources.columns import AWARE, NAIVE
 from offline_capi.sources.sql.arrow_values import (
     Convert,
     NotArrowError,
@@ -27,12 +27,17 @@ from offline_capi.sources.sql.arrow_values import (
     cast_to,
     choose_converters,
     convert_decimals,
+    convert_times,
     decode_texts,
+    write_wide_time,
 )
 from offline_capi.sources.sql.dialects import prepare_session
 from offline_capi.sources.sql.statement import Statement
 
-__all__ = ["open_clickhouse"]
+__all__ = ["DRIVER_ERRORS", "open_clickhouse", "open_cursor"]
+
+#: What Arrow raises while rows are read; drivers have their own besides.
+DRIVER_ERRORS: tuple[type[Exception], ...] = (OSError, pa.ArrowException)
 
 # ---------------------------------------------------------------------------------------------- ClickHouse
 
@@ -46,7 +51,7 @@ def open_clickhouse(statement: Statement, engine: sa.Engine, stack: ExitStack) -
     connection.execute(statement)
     sa.event.remove(engine, "do_execute", query.execute)
     names = [name for name, _ in query.fields]
-    return (OSError, pa.ArrowException), names, query.read_batches(), query.converters
+    return DRIVER_ERRORS, names, query.read_batches(), query.converters
 
 
 @dataclass(slots=True)
@@ -80,7 +85,7 @@ class _ClickHouseQuery:
         try:
             with pa.ipc.open_stream(self.source) as reader:
                 yield from reader
-        except (OSError, pa.ArrowException) as error:
+        except DRIVER_ERRORS as error:
             raise self.source.find_failure() or error from None
         if failure := self.source.find_failure():
             raise failure
@@ -201,4 +206,130 @@ CLICKHOUSE_TYPES: Mapping[str, Convert] = {
         ("UUID", "FixedString", *(f"Array({kind})" for kind in ("Int32", "Int64", "Float64", "String", "Bool"))),
         as_objects(),
     ),
+}
+
+
+# ---------------------------------------------------------------------------------------------- from cursors
+
+
+def open_cursor(cursor: Any, dialect: str) -> tuple[Iterator[pa.RecordBatch], list[Convert]]:
+    """The rows of an executed statement. Raises ``NotArrowError`` before one is fetched: the cursor can give them all."""
+    if dialect not in _CURSORS:
+        raise NotArrowError
+    list_types, known, read = _CURSORS[dialect]
+    kinds = list_types(cursor)
+    choose_converters([("", kind) for kind in kinds], {kind: _convert for kind in known}.get)
+    integers = {at for at, kind in enumerate(kinds) if kind == _SNOWFLAKE_INTEGER}
+    converters: list[Convert] = [_convert_integers if at in integers else _convert for at in range(len(kinds))]
+    return (_level(batch, integers) for batch in read(cursor)), converters
+
+
+def _level(batch: pa.RecordBatch, integers: set[int]) -> pa.RecordBatch:
+    """The same columns in types that do not depend on the batch: Snowflake sends numbers as narrow as they are."""
+    columns = [
+        pc.cast(column, _INTEGER) if at in integers else _level_column(column) for at, column in enumerate(batch.columns)
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=[str(at) for at in range(len(columns))])
+
+
+def _level_column(column: pa.Array) -> pa.Array:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        fine = pc.floor_temporal(column, unit="microsecond") if kind.unit == "ns" else column
+        return pc.cast(fine, NAIVE if kind.tz is None else AWARE)
+    target = next((target for is_kind, target in _LEVELS if is_kind(kind)), kind)
+    return column if kind == target else pc.cast(column, target)
+
+
+_LEVELS: Sequence[tuple[Callable[[pa.DataType], bool], pa.DataType]] = (
+    (pa.types.is_integer, pa.int64()),
+    (pa.types.is_floating, pa.float64()),
+    (pa.types.is_large_string, pa.string()),
+    (pa.types.is_null, pa.string()),
+)
+#: Snowflake's whole numbers have up to 38 digits.
+_INTEGER, _SNOWFLAKE_INTEGER = pa.decimal128(38, 0), "whole NUMBER"
+
+
+def _convert_integers(column: pa.Array) -> Values:
+    try:
+        return pc.cast(column, pa.int64())
+    except pa.ArrowInvalid:  # too large
+        return as_objects(int)(column)
+
+
+def _convert(column: pa.Array) -> Values:
+    kind = column.type
+    if pa.types.is_decimal128(kind):
+        return convert_decimals(column)
+    if pa.types.is_date32(kind) or pa.types.is_timestamp(kind):
+        return convert_times(kind, write_wide_time)(column)
+    plain = pa.types.is_string(kind) or pa.types.is_primitive(kind) and not pa.types.is_time(kind)
+    return column if plain else column.to_pylist()
+
+
+def _list_databricks_types(cursor: Any) -> list[str]:
+    if type(cursor.active_result_set.results).__name__ == "ColumnQueue":  # of a server that sends no Arrow
+        raise NotArrowError
+    return [str(column[1]) for column in cursor.description]
+
+
+def _read_databricks(cursor: Any) -> Iterator[pa.RecordBatch]:
+    while (table := cursor.fetchmany_arrow(_CURSOR_ROWS)).num_rows:
+        yield from table.combine_chunks().to_batches()
+
+
+_CURSOR_ROWS = 65_536
+_DATABRICKS_TYPES = (
+    *("boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "string", "varchar", "char"),
+    *("date", "timestamp", "timestamp_ntz", "binary", "null", "variant"),
+)
+
+
+def _list_snowflake_types(cursor: Any) -> list[str]:
+    from snowflake.connector.constants import FIELD_ID_TO_NAME
+
+    if getattr(cursor, "_query_result_format", "arrow") != "arrow":
+        raise NotArrowError
+    names = ((FIELD_ID_TO_NAME[column[1]], column[5]) for column in cursor.description)
+    return [_SNOWFLAKE_INTEGER if (name, scale) == ("FIXED", 0) else str(name) for name, scale in names]
+
+
+def _read_snowflake(cursor: Any) -> Iterator[pa.RecordBatch]:
+    for table in cursor.fetch_arrow_batches(force_microsecond_precision=True):
+        yield from table.combine_chunks().to_batches()
+
+
+_SNOWFLAKE_TYPES = (
+    *(_SNOWFLAKE_INTEGER, "FIXED", "REAL", "TEXT", "BOOLEAN", "DATE", "TIME", "BINARY", "VARIANT", "OBJECT", "ARRAY"),
+    *("TIMESTAMP", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ"),
+)
+
+
+def _list_bigquery_types(cursor: Any) -> list[str]:
+    """A result of one page comes as JSON with the answer itself, and others too without the client of BigQuery Storage."""
+    rows = cursor._query_rows
+    if not rows._should_use_bqstorage(cursor.connection._bqstorage_client, create_bqstorage_client=False):
+        raise NotArrowError
+    return ["ARRAY" if field.mode == "REPEATED" else str(field.field_type) for field in rows.schema]
+
+
+def _read_bigquery(cursor: Any) -> Iterator[pa.RecordBatch]:
+    """One stream, which keeps the order."""
+    yield from cursor._query_rows.to_arrow_iterable(cursor.connection._bqstorage_client, max_stream_count=1)
+
+
+_BIGQUERY_TYPES = (
+    *("STRING", "BYTES", "INTEGER", "INT64", "FLOAT", "FLOAT64", "NUMERIC", "BIGNUMERIC", "BOOLEAN", "BOOL", "DATE"),
+    *("TIME", "DATETIME", "TIMESTAMP", "GEOGRAPHY", "JSON"),
+)
+
+#: Name of the dialect → the types of an executed cursor's columns, those that Arrow has as the driver's rows do, and
+#: the rows.
+_CURSORS: Mapping[
+    str, tuple[Callable[[Any], list[str]], Sequence[str], Callable[[Any], Iterator[pa.RecordBatch]]]
+] = {
+    "databricks": (_list_databricks_types, _DATABRICKS_TYPES, _read_databricks),
+    "snowflake": (_list_snowflake_types, _SNOWFLAKE_TYPES, _read_snowflake),
+    "bigquery": (_list_bigquery_types, _BIGQUERY_TYPES, _read_bigquery),
 }
