@@ -1,4 +1,4 @@
-"""A stand-in for a Databricks warehouse, for its real driver: it speaks Thrift over HTTP, and answers with tables of Arrow.
+"""A stand-in for a Databricks warehouse, for its real driver: it speaks Thrift over HTTP, and its rows are Arrow.
 
 As a warehouse does, it sends the first rows with the answer to the statement and the others when they are asked for.
 """
@@ -18,7 +18,9 @@ from databricks.sql.thrift_api.TCLIService import TCLIService, ttypes
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
-URL = "databricks://token:secret-token@warehouse.example.com?http_path=/sql/1.0/warehouses/1&catalog=main&schema=default"
+URL = (
+    "databricks://token:secret-token@warehouse.example.com?http_path=/sql/1.0/warehouses/1&catalog=main&schema=default"
+)
 OK = ttypes.TStatus(statusCode=ttypes.TStatusCode.SUCCESS_STATUS)
 FINISHED = ttypes.TOperationState.FINISHED_STATE
 FIRST_ROWS = 1_000
@@ -33,7 +35,7 @@ TYPES: dict[str, int] = {
 }  # fmt: skip
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What the warehouse says instead of rows; its SQLSTATE is the first argument."""
 
 
@@ -65,7 +67,7 @@ class _Handler:
         given = {one.name: one.value.stringValue for one in request.parameters or ()}
         try:
             self._rows, self._sent = self._answer(request.statement, given), 0
-        except Refused as refused:
+        except RefusedError as refused:
             state, text = refused.args
             return ttypes.TExecuteStatementResp(
                 ttypes.TStatus(ttypes.TStatusCode.ERROR_STATUS, errorMessage=text, sqlState=state)
@@ -79,7 +81,9 @@ class _Handler:
     def FetchResults(self, request: Any) -> Any:  # noqa: N802
         if self._sent >= 30 * FIRST_ROWS and "cut" in self._rows.column_names:
             return ttypes.TFetchResultsResp(
-                ttypes.TStatus(ttypes.TStatusCode.ERROR_STATUS, errorMessage="Connection reset by peer", sqlState="08S01")
+                ttypes.TStatus(
+                    ttypes.TStatusCode.ERROR_STATUS, errorMessage="Connection reset by peer", sqlState="08S01"
+                )
             )
         return self._fetch(request.maxRows)
 

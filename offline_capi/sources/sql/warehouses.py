@@ -213,12 +213,12 @@ CLICKHOUSE_TYPES: Mapping[str, Convert] = {
 
 
 def open_cursor(cursor: Any, dialect: str) -> tuple[Iterator[pa.RecordBatch], list[Convert]]:
-    """The rows of an executed statement. Raises ``NotArrowError`` before one is fetched: the cursor can give them all."""
+    """The rows of an executed statement. Raises ``NotArrowError`` before one is fetched: the cursor still has all."""
     if dialect not in _CURSORS:
         raise NotArrowError
     list_types, known, read = _CURSORS[dialect]
     kinds = list_types(cursor)
-    choose_converters([("", kind) for kind in kinds], {kind: _convert for kind in known}.get)
+    choose_converters([("", kind) for kind in kinds], dict.fromkeys(known, _convert).get)
     integers = {at for at, kind in enumerate(kinds) if kind == _SNOWFLAKE_INTEGER}
     converters: list[Convert] = [_convert_integers if at in integers else _convert for at in range(len(kinds))]
     return (_level(batch, integers) for batch in read(cursor)), converters
@@ -227,7 +227,8 @@ def open_cursor(cursor: Any, dialect: str) -> tuple[Iterator[pa.RecordBatch], li
 def _level(batch: pa.RecordBatch, integers: set[int]) -> pa.RecordBatch:
     """The same columns in types that do not depend on the batch: Snowflake sends numbers as narrow as they are."""
     columns = [
-        pc.cast(column, _INTEGER) if at in integers else _level_column(column) for at, column in enumerate(batch.columns)
+        pc.cast(column, _INTEGER) if at in integers else _level_column(column)
+        for at, column in enumerate(batch.columns)
     ]
     return pa.RecordBatch.from_arrays(columns, names=[str(at) for at in range(len(columns))])
 
@@ -264,7 +265,7 @@ def _convert(column: pa.Array) -> Values:
         return convert_decimals(column)
     if pa.types.is_date32(kind) or pa.types.is_timestamp(kind):
         return convert_times(kind, write_wide_time)(column)
-    plain = pa.types.is_string(kind) or pa.types.is_primitive(kind) and not pa.types.is_time(kind)
+    plain = pa.types.is_string(kind) or (pa.types.is_primitive(kind) and not pa.types.is_time(kind))
     return column if plain else column.to_pylist()
 
 
@@ -308,11 +309,11 @@ _SNOWFLAKE_TYPES = (
 
 
 def _list_bigquery_types(cursor: Any) -> list[str]:
-    """A result of one page comes as JSON with the answer itself, and others too without the client of BigQuery Storage."""
+    """A result of one page comes as JSON with the answer itself; all do without the client of BigQuery Storage."""
     rows = cursor._query_rows
     if not rows._should_use_bqstorage(cursor.connection._bqstorage_client, create_bqstorage_client=False):
         raise NotArrowError
-    return ["ARRAY" if field.mode == "REPEATED" else str(field.field_type) for field in rows.schema]
+    return [str(field.field_type) for field in rows.schema]
 
 
 def _read_bigquery(cursor: Any) -> Iterator[pa.RecordBatch]:
@@ -327,9 +328,7 @@ _BIGQUERY_TYPES = (
 
 #: Name of the dialect → the types of an executed cursor's columns, those that Arrow has as the driver's rows do, and
 #: the rows.
-_CURSORS: Mapping[
-    str, tuple[Callable[[Any], list[str]], Sequence[str], Callable[[Any], Iterator[pa.RecordBatch]]]
-] = {
+_CURSORS: Mapping[str, tuple[Callable[[Any], list[str]], Sequence[str], Callable[[Any], Iterator[pa.RecordBatch]]]] = {
     "databricks": (_list_databricks_types, _DATABRICKS_TYPES, _read_databricks),
     "snowflake": (_list_snowflake_types, _SNOWFLAKE_TYPES, _read_snowflake),
     "bigquery": (_list_bigquery_types, _BIGQUERY_TYPES, _read_bigquery),
