@@ -1,6 +1,6 @@
 """A stand-in for ClickHouse's HTTP server, for its real driver.
 
-It answers what the real engine once did (chdb, 600 MB, thus no dependency of the tests). With chdb installed,
+It answers what the real engine once did (chdb, 530 MB, thus no dependency of the tests). With chdb installed,
 ``RECORD_CLICKHOUSE=1 pytest tests/sources/test_clickhouse.py`` asks the engine and keeps its answers.
 """
 

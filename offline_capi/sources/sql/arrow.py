@@ -125,15 +125,19 @@ def _explained_chunks(
 
 def _cut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     """The same rows in batches of exactly ``rows``, and what is left."""
-    rest: pa.RecordBatch | None = None
+    held: list[pa.RecordBatch] = []
+    count = 0
     for batch in batches:
-        whole = batch if rest is None or not rest.num_rows else pa.concat_batches([rest, batch])
-        end = whole.num_rows - whole.num_rows % rows
-        for start in range(0, end, rows):
-            yield whole.slice(start, rows)
-        rest = whole.slice(end)
-    if rest is not None and rest.num_rows:
-        yield rest
+        held.append(batch)
+        count += batch.num_rows
+        if count >= rows:
+            whole = pa.concat_batches(held) if len(held) > 1 else batch
+            end = count - count % rows
+            for start in range(0, end, rows):
+                yield whole.slice(start, rows)
+            held, count = [whole.slice(end)], count - end
+    if count:
+        yield pa.concat_batches(held)
 
 
 def _converted(

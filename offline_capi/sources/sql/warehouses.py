@@ -49,7 +49,6 @@ def open_clickhouse(statement: Statement, engine: sa.Engine, stack: ExitStack) -
     connection = stack.enter_context(engine.connect())
     prepare_session(connection)
     connection.execute(statement)
-    sa.event.remove(engine, "do_execute", query.execute)
     names = [name for name, _ in query.fields]
     return DRIVER_ERRORS, names, query.read_batches(), query.converters
 
@@ -100,7 +99,7 @@ class _WholeStream(io.RawIOBase):
     def __init__(self, response: Any, error: type[Exception]) -> None:
         super().__init__()
         self._response, self._error = response, error
-        self._last, self._is_over = b"", False
+        self._last = b""
 
     def readable(self) -> bool:
         return True
@@ -110,15 +109,15 @@ class _WholeStream(io.RawIOBase):
             found: bytes = self._response.read(size)
         except Exception:  # noqa: BLE001  of the HTTP library below the driver
             raise self._error(_CUT) from None
-        self._last = (self._last + found)[-_LAST_BYTES:]
-        self._is_over = len(found) < size
+        self._last = (self._last + found[-_LAST_BYTES:])[-_LAST_BYTES:]
         return found
 
     def find_failure(self) -> Exception | None:
         """What the server says at the end of a stream that failed; that it has no end."""
-        if told := _FAILURE.search(self._last):
-            return self._error(told[0].decode(errors="replace"))
-        return self._error(_CUT) if self._is_over or not self._last.endswith(_END_OF_STREAM) else None
+        if self._last.endswith(_END_OF_STREAM):
+            return None
+        told = _FAILURE.search(self._last)
+        return self._error(told[0].decode(errors="replace") if told else _CUT)
 
     def close(self) -> None:
         if not self.closed:
@@ -217,7 +216,10 @@ def open_cursor(cursor: Any, dialect: str) -> tuple[Iterator[pa.RecordBatch], li
     if dialect not in _CURSORS:
         raise NotArrowError
     list_types, known, read = _CURSORS[dialect]
-    kinds = list_types(cursor)
+    try:
+        kinds = list_types(cursor)
+    except (AttributeError, ImportError, LookupError):  # a driver of another time: some of these names are its own
+        raise NotArrowError("its driver gives no Arrow in a way that is known", is_notice=True) from None
     choose_converters([("", kind) for kind in kinds], dict.fromkeys(known, _convert).get)
     integers = {at for at, kind in enumerate(kinds) if kind == _SNOWFLAKE_INTEGER}
     converters: list[Convert] = [_convert_integers if at in integers else _convert for at in range(len(kinds))]
