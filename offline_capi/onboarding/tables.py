@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,14 +21,14 @@ from offline_capi.meta.limits import MAX_PHYSICAL_STORE_AGE
 from offline_capi.model import SourceRows, Window
 from offline_capi.onboarding.lines import Confidence, Line
 from offline_capi.onboarding.origins import Origin, derive_name, require_rows
-from offline_capi.onboarding.sample import Column, Sample
+from offline_capi.onboarding.sample import MAX_SAMPLE_ROWS, Column, Sample
 from offline_capi.onboarding.times import TimeColumn
 from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources import SourceAccess, open_source
 from offline_capi.sources.sql.errors import Where, explain_query_errors
 
-__all__ = ["SqlTable", "build_quoting", "find_latest_time", "inspect_query", "inspect_table", "read_rows"]
+__all__ = ["SqlTable", "describe_table", "find_latest_time", "inspect_query", "inspect_table", "read_rows"]
 
 ConnectionUrl = Callable[[str], str]
 #: A query is first asked for what Meta takes at all (D:offline-events), then for anything.
@@ -38,7 +40,7 @@ def inspect_table(connection: str, table: str, connection_url: ConnectionUrl) ->
     """A table or view; ``schema.table`` where it is not in the usual schema."""
     list(read_rows(connection, "SELECT 1 AS one", connection_url))  # what is wrong with a connection, it says best
     found = _find(connection, table, connection_url(connection))
-    rows = Sample.collect(read_rows(connection, f"SELECT * FROM {found.name}", connection_url))  # noqa: S608  quoted
+    rows = Sample.collect(read_rows(connection, found.sample_query, connection_url))
     return Origin(
         name=derive_name(table.rpartition(".")[2]),
         described=f"table {table} of {found.dialect}",
@@ -94,11 +96,31 @@ def read_rows(
 
 
 class SqlTable(NamedTuple):
-    """A table by its name as SQL writes it; ``quote`` does so for a column."""
+    """A table by its name as SQL writes it; ``quote`` does so for a column. ``sample_query`` selects its first rows."""
 
     name: str
     dialect: str
     quote: Callable[[str], str]
+    sample_query: str
+
+
+def describe_table(name: str, dialect: sa.Dialect) -> SqlTable:
+    """The table of a name that is quoted as far as it has to be."""
+    return SqlTable(name, dialect.name, partial(_quote, dialect), _build_sample_query(name, dialect))
+
+
+def _quote(dialect: sa.Dialect, name: str) -> str:
+    return str(dialect.identifier_preparer.quote(name))
+
+
+def _build_sample_query(name: str, dialect: sa.Dialect) -> str:
+    """As many rows as a sample holds, by ``LIMIT`` or ``TOP``: a warehouse would get all ready, and charge them."""
+    query = sa.select(sa.text("*")).select_from(sa.table("sampled")).limit(MAX_SAMPLE_ROWS)
+    text = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    return _SAMPLED.sub(lambda _: name, text)
+
+
+_SAMPLED = re.compile(r"[`\"\[]?\bsampled\b[`\"\]]?")  # BigQuery's dialect quotes every table
 
 
 def _find(connection: str, table: str, url: str) -> SqlTable:
@@ -112,19 +134,14 @@ def _find(connection: str, table: str, url: str) -> SqlTable:
                 raise UsageError(_describe_missing_table(connection, table, known))
     finally:
         engine.dispose()
-    quote = build_quoting(engine.dialect)
-    return SqlTable(".".join(map(quote, filter(None, (schema, name)))), engine.dialect.name, quote)
+    quote = partial(_quote, engine.dialect)
+    return describe_table(".".join(map(quote, filter(None, (schema, name)))), engine.dialect)
 
 
 def _describe_missing_table(connection: str, table: str, known: Sequence[str]) -> str:
     few = ", ".join(map(shown, sorted(known)[:10])) or "none"
     guess = did_you_mean(table, map(shown, known)) or f"; there are {few}"
     return f'--table: there is no table or view "{table}" on connection {connection}{guess}\nNothing was written'
-
-
-def build_quoting(dialect: sa.Dialect) -> Callable[[str], str]:
-    """How a dialect writes a name."""
-    return lambda name: str(dialect.identifier_preparer.quote(name))
 
 
 def find_latest_time(

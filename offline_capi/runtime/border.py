@@ -224,26 +224,26 @@ def is_code(text: str) -> bool:
 #: Words of databases' messages about a query: grammar, kinds of objects, types. No word of it is a name of people.
 _WORDS = """
     a access according aggregate aggregates alias aliases ambiguous an and any are argument arguments array as at
-    attribute be been before bigint binder binding bindings bool boolean both by bytea can candidate candidates
-    cannot cast casts catalog character characters check clause cluster column columns comma command compare
+    attribute authorized be been before bigint binder binding bindings bool boolean both by bytea can candidate
+    candidates cannot cast casts catalog character characters check clause cluster column columns comma command compare
     connection conversion convert correlation corresponds could count create cross ctes data database date day db
-    decimal defined denied did different dimension distinct do does doesn doesnt domain don dotted double driver
-    duckdb duplicate either element empty encoding end ended engine entry enum equal error exception exist exists
-    expected explicit expression expressions field file float for format found frame from full function functions
-    given got group grouping handle handled has have hint id identifier if implicit improper in incomplete index
-    inner input insufficient integer internal interval into invalid is it its join json key keyword keywords kind
-    lateral left length limit line list literal long macro malformed manual many map mariadb match matches mean
-    meant memory mismatch missing misuse mode more multiple must mysql name named names nan natural near needs
-    nested no none not nothing null number numeric object of offset on one only open operand operands operation
-    operator operators or order other outer over overflow parameter parameters parse parser parsing partition
-    permission pg placeholder point position postgresql precision prepare prepared privilege procedure query range
-    read readonly real recognized recursive ref reference referenced references regexp relation required requires
-    result returned returns right role row rows same scalar schema schemas select sequence server set should
-    signature single size skipping smallint special specified sql sqlite statement statements string strings struct
-    subquery such supplied supported syntax system t table tables temporary text than that the there this time
-    timestamp to token too transaction tsquery tsvector tuple two type types unable undefined unexpected union
-    unique unknown unrecognized unsupported unterminated use used user using uuid valid value values varchar
-    variable version view was were when where which wide window with within without wrong year you your zone
+    decimal defined denied did different dimension distinct do does doesn doesnt domain don dotted double driver duckdb
+    duplicate either element empty encoding end ended engine entry enum equal error exception exist exists expected
+    explicit expression expressions field file float for format found frame from full function functions given got group
+    grouping handle handled has have hint id identifier if implicit improper in incomplete index inner input
+    insufficient integer internal interval into invalid is it its join json key keyword keywords kind lateral left
+    length limit line list literal long macro malformed manual many map mariadb match matches mean meant memory mismatch
+    missing misuse mode more multiple must mysql name named names nan natural near needs nested no none not nothing null
+    number numeric object of offset on one only open operand operands operation operator operators or order other outer
+    over overflow parameter parameters parse parser parsing partition permission pg placeholder point position
+    postgresql precision prepare prepared privilege procedure query range read readonly real recognized recursive ref
+    reference referenced references regexp relation required requires resolved result returned returns right role row
+    rows same scalar schema schemas select sequence server set should signature single size skipping smallint special
+    specified sql sqlite statement statements string strings struct subquery such supplied supported syntax system t
+    table tables temporary text than that the there this time timestamp to token too transaction tsquery tsvector tuple
+    two type types unable undefined unexpected union unique unknown unrecognized unsupported unterminated use used user
+    using uuid valid value values varchar variable version view was were when where which wide window with within
+    without wrong year you your zone
 """
 _VOCABULARY = frozenset(_WORDS.split())
 _TOKEN = re.compile(r"[^\s\"'`«»“”‘’(),;:=<>\[\]{}|]+")

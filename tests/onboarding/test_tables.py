@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from offline_capi.onboarding.tables import describe_table
 from tests.onboarding.beginner import CANARY, KNOWN, Beginner, sales
 from tests.support.night import Said, yesterday
 
@@ -248,3 +249,19 @@ def test_a_table_without_rows_shows_nothing(sqlite: Beginner) -> None:
 
 def assert_said(found: Said, pattern: str) -> None:
     assert re.search(pattern, found.err), found.err
+
+
+@pytest.mark.parametrize(
+    ("dialect", "query"),
+    [
+        ("postgresql", 'SELECT * FROM s."x%y:z" LIMIT 50000'),
+        ("mssql", 'SELECT TOP 50000 * FROM s."x%y:z"'),
+        ("oracle", 'SELECT * FROM s."x%y:z" FETCH FIRST 50000 ROWS ONLY'),
+        ("mysql", 'SELECT * FROM s."x%y:z" LIMIT 50000'),
+    ],
+)
+def test_a_sample_asks_for_no_more_rows_than_it_holds(dialect: str, query: str):
+    """A warehouse would get all of them ready, and charge them."""
+    table = describe_table('s."x%y:z"', sa.make_url(f"{dialect}://").get_dialect()())
+
+    assert " ".join(table.sample_query.split()) == query

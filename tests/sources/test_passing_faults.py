@@ -252,6 +252,20 @@ def test_ends_of_the_window_are_bound_in_the_types_that_a_warehouse_compares(nam
         ("TrinoQueryError(type=INTERNAL_ERROR, name=SERVER_STARTING_UP)", "is starting", True),
         ("403 Quota exceeded: quotaExceeded for quota(s) for this table", "short of connections", True),
         ("TEMPORARILY_UNAVAILABLE: the SQL warehouse is starting", "is starting", True),
+        ("390195 (08001): The ID Token is invalid.", "token of the connection", False),
+        ("Error during request to server. Invalid access token.", "token of the connection", False),
+        ("('invalid_grant: Token has been expired or revoked.', {'error': 'invalid_grant'})", "token of the", False),
+        ("401 Request had invalid authentication credentials. Expected OAuth 2 access token", "token of the", False),
+        ("000608 (57P03): Warehouse 'LOADS' is suspended.", "no warehouse runs", False),
+        ("Cluster 0123-shop is terminated. Start it to run queries.", "no warehouse runs", False),
+        ("RESOURCE_DOES_NOT_EXIST: warehouse 8c1 was deleted", "no warehouse runs", False),
+        ("Cluster 0123-shop is pending", "is starting", True),
+        ("Retry request would exceed Retry policy max retry duration of 900.0 seconds", "is starting", True),
+        ("500 An internal error occurred and the request could not be completed.", "is starting", True),
+        ("403 request failed: the user does not have 'bigquery.readsessions.create' permission for 'projects/p'",
+         "role BigQuery Read Session User", False),
+        ("Code: 159. DB::Exception: Timeout exceeded: elapsed 30 seconds, maximum: 30.", "by its time limit", True),
+        ("000630 (57014): Statement reached its statement or warehouse timeout of 60 second(s).", "time limit", True),
     ],
 )  # fmt: skip
 def test_refusals_of_warehouses_are_told_by_who_has_to_act(said: str, told: str, passes: bool):
@@ -266,3 +280,48 @@ def test_refusals_of_warehouses_are_told_by_who_has_to_act(said: str, told: str,
 
     assert told in str(raised.value)
     assert isinstance(raised.value, SourceUnavailableError) is passes
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "fix"),
+    [
+        ("002003 (42S02): 01b2-5a: SQL compilation error:\nObject 'SHOP.NOWHERE' does not exist or not authorized.",
+         "Object 'SHOP.NOWHERE' does not exist or not authorized", "granted the right to see it"),
+        ("000904 (42000): 01b2-5a: SQL compilation error: error line 1 at position 7\ninvalid identifier 'NOTHING'",
+         "invalid identifier 'NOTHING'", "Correct the query"),
+        ("003001 (42501): 01b2-5a: SQL access control error:\nInsufficient privileges to operate on table 'NOWHERE'",
+         "table 'NOWHERE'", "granted the right to read it"),
+        ("[TABLE_OR_VIEW_NOT_FOUND] The table or view `shop`.`nowhere` cannot be found. Verify the spelling.",
+         "The table or view `shop`.`nowhere` cannot be found", "granted the right to see it"),
+        ("[UNRESOLVED_COLUMN.WITH_SUGGESTION] A column with name `nothing` cannot be resolved.",
+         "column with name `nothing` cannot be resolved", "Correct the query"),
+        ("[INSUFFICIENT_PERMISSIONS] Insufficient privileges:\nUser does not have SELECT on Table 'shop.nowhere'.",
+         "SELECT on Table 'shop.nowhere'", "granted the right to read it"),
+        ("404 Not found: Table p:shop.nowhere was not found in location EU; reason: notFound",
+         "shop.nowhere", "granted the right to see it"),
+        ("400 Unrecognized name: nothing at [1:8]; reason: invalidQuery", "name: nothing at", "Correct the query"),
+        ("403 Access Denied: Table p:shop.nowhere: User does not have permission to query table p:shop.nowhere",
+         "permission to query table", "granted the right to read it"),
+        ("Code: 60. DB::Exception: Table shop.nowhere does not exist. (UNKNOWN_TABLE)",
+         "Table shop.nowhere does not exist", "Correct the query"),
+        ("Code: 47. DB::Exception: Unknown expression identifier `nothing` in scope SELECT nothing",
+         "identifier `nothing`", "Correct the query"),
+        ("Code: 497. DB::Exception: reader: Not enough privileges. To execute this query, it's necessary to have the"
+         " grant SELECT(nothing) ON shop.nowhere. (ACCESS_DENIED)", "SELECT(nothing) ON shop.nowhere", "right to read"),
+    ],
+)  # fmt: skip
+def test_what_a_warehouse_lacks_is_named_and_who_may_give_it(said: str, told: str, fix: str):
+    """A value and a token behind the text stay hidden."""
+    engine = sa.create_engine("sqlite://")
+    error = engine.dialect.loaded_dbapi.DatabaseError(f"{said} person@example.com dapi0123456789abcdef")
+    where = Where("w", "query", "SELECT nothing FROM SHOP.NOWHERE")
+
+    with pytest.raises(SourceError) as raised, explain_query_errors(where, engine):
+        raise error
+
+    message = str(raised.value)
+    assert told in message
+    assert fix in message
+    assert "person" not in message
+    assert "dapi" not in message
+    assert not isinstance(raised.value, SourceUnavailableError)

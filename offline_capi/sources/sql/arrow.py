@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +22,27 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from pyarrow import csv
 
-from offline_capi.sources.columns import AWARE, DECIMAL, NAIVE, Unreadable
-from offline_capi.sources.sql.dialects import prepare_session
+from offline_capi.sources.columns import AWARE, DECIMAL, NAIVE
+from offline_capi.sources.sql.arrow_values import (
+    WHOLE_DIGITS,
+    Convert,
+    NotArrowError,
+    Opened,
+    Values,
+    as_objects,
+    cast_to,
+    choose_converters,
+    convert_decimals,
+    convert_times,
+    decode_texts,
+    write_wide_time,
+)
+from offline_capi.sources.sql.dialects import decode_or_unreadable, prepare_session
 from offline_capi.sources.sql.errors import Where, explain_arrow_errors, explain_query_errors
 from offline_capi.sources.sql.statement import Statement
+from offline_capi.sources.sql.warehouses import DRIVER_ERRORS, open_clickhouse, open_cursor
 
-__all__ = ["CHUNK_ROWS", "ArrowStream", "NotArrowError", "open_arrow"]
+__all__ = ["CHUNK_ROWS", "ArrowStream", "NotArrowError", "open_arrow", "open_cursor_arrow"]
 
 #: Rows whose columns get their kinds at once, however they are read. Few enough to stay in the processor's cache until
 #: SQLAlchemy's tuples are Arrow columns, which halves the time that 8,192 take.
@@ -39,17 +54,6 @@ DUCKDB_BATCH_ROWS = 2 * BLOCK_ROWS
 SQLITE_BUSY_MS = 5_000
 #: Flags of a row fit into one integer: what has more columns is read through SQLAlchemy.
 MAX_SQLITE_COLUMNS = SHARED_FLAG = 62
-
-Values: TypeAlias = "pa.Array | Sequence[Any]"
-Convert = Callable[[pa.Array], Values]
-
-
-class NotArrowError(Exception):
-    """The query is not read as Arrow. ``is_notice``: although a driver that could is installed."""
-
-    def __init__(self, why: str = "", *, is_notice: bool = False) -> None:
-        super().__init__(why)
-        self.is_notice = is_notice
 
 
 @dataclass(slots=True)
@@ -70,14 +74,13 @@ def open_arrow(
     statement: Statement, engine: sa.Engine, where: Where, *, batch_rows: int, allowed: bool
 ) -> Iterator[ArrowStream]:
     """The statement, executed, and its first rows. Raises ``NotArrowError`` where SQLAlchemy has to read it."""
-    block_rows = max(CHUNK_ROWS, min(batch_rows, BLOCK_ROWS) // CHUNK_ROWS * CHUNK_ROWS)
     opened = OPENERS.get(engine.dialect.name) if allowed else None
     if opened is None:
         raise NotArrowError
     with ExitStack() as stack:
         try:
             errors, names, batches, converters = opened(statement, engine, stack)
-            chunks = _converted(batches, names, converters, block_rows)
+            chunks = _converted(batches, names, converters, batch_rows)
             first = next(chunks, None)
         except ImportError:
             raise NotArrowError from None
@@ -91,8 +94,15 @@ def open_arrow(
         yield ArrowStream(names, _explained_chunks(first, chunks, where, engine, errors))
 
 
-#: What the driver may raise while rows are read, the columns' names, batches of any size, a converter for each column.
-Opened = tuple[tuple[type[Exception], ...], list[str], Iterator[pa.RecordBatch], list[Convert]]
+def open_cursor_arrow(
+    cursor: Any, names: list[str], engine: sa.Engine, where: Where, *, batch_rows: int
+) -> ArrowStream:
+    """The rows of a statement that SQLAlchemy executed. Raises ``NotArrowError`` where its cursor has to give them."""
+    batches, converters = open_cursor(cursor, engine.dialect.name)
+    chunks = _converted(batches, names, converters, batch_rows)
+    with explain_arrow_errors(where, engine, DRIVER_ERRORS):
+        first = next(chunks, None)
+    return ArrowStream(names, _explained_chunks(first, chunks, where, engine, DRIVER_ERRORS))
 
 
 def _explained_chunks(
@@ -115,24 +125,29 @@ def _explained_chunks(
 
 def _cut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     """The same rows in batches of exactly ``rows``, and what is left."""
-    rest: pa.RecordBatch | None = None
+    held: list[pa.RecordBatch] = []
+    count = 0
     for batch in batches:
-        whole = batch if rest is None or not rest.num_rows else pa.concat_batches([rest, batch])
-        end = whole.num_rows - whole.num_rows % rows
-        for start in range(0, end, rows):
-            yield whole.slice(start, rows)
-        rest = whole.slice(end)
-    if rest is not None and rest.num_rows:
-        yield rest
+        held.append(batch)
+        count += batch.num_rows
+        if count >= rows:
+            whole = pa.concat_batches(held) if len(held) > 1 else batch
+            end = count - count % rows
+            for start in range(0, end, rows):
+                yield whole.slice(start, rows)
+            held, count = [whole.slice(end)], count - end
+    if count:
+        yield pa.concat_batches(held)
 
 
 def _converted(
-    batches: Iterator[pa.RecordBatch], names: Sequence[str], converters: Sequence[Convert], block_rows: int
+    batches: Iterator[pa.RecordBatch], names: Sequence[str], converters: Sequence[Convert], batch_rows: int
 ) -> Iterator[Mapping[str, Values]]:
-    """Rows by column, ``CHUNK_ROWS`` at a time; ``block_rows`` once each column had a value and where all are Arrow.
+    """Rows by column, ``CHUNK_ROWS`` at a time; a block of them once each column had a value and where all are Arrow.
 
     By then a column's kind is settled, so that larger pieces lead to the same columns and cost less.
     """
+    block_rows = max(CHUNK_ROWS, min(batch_rows, BLOCK_ROWS) // CHUNK_ROWS * CHUNK_ROWS)
     empty = set(names)
     for block in _cut(batches, block_rows):
         if not empty:
@@ -149,76 +164,6 @@ def _converted(
 
 def _has_value(column: Values) -> bool:
     return column.null_count < len(column) if isinstance(column, pa.Array) else any(one is not None for one in column)
-
-
-def _choose(fields: Sequence[tuple[str, str]], known: Callable[[str], Convert | None]) -> list[Convert]:
-    """A converter for each (name, type of the database)."""
-    chosen = [known(kind) for _, kind in fields]
-    unknown = sorted({kind for (_, kind), convert in zip(fields, chosen, strict=True) if convert is None})
-    if unknown:
-        raise NotArrowError(f"it has columns of the types {', '.join(unknown)}", is_notice=True)
-    return [convert for convert in chosen if convert is not None]
-
-
-# ---------------------------------------------------------------------------------------------- values
-
-
-def _cast(kind: pa.DataType) -> Convert:
-    return lambda column: column if column.type == kind else pc.cast(column, kind)
-
-
-def _as_objects(make: Callable[[Any], Any] = lambda value: value) -> Convert:
-    return lambda column: [None if value is None else make(value) for value in column.to_pylist()]
-
-
-#: Digits before the point for which ``DECIMAL`` has room.
-_WHOLE_DIGITS = DECIMAL.precision - DECIMAL.scale
-
-
-def _decimals(column: pa.Array) -> Values:
-    """Only what fits for certain is cast: Arrow's cast overflows in silence."""
-    kind = column.type
-    if kind.precision - kind.scale <= _WHOLE_DIGITS and kind.scale <= DECIMAL.scale:
-        return pc.cast(column, DECIMAL)
-    return column.to_pylist()
-
-
-#: What Python's dates and times can hold, in days and microseconds since 1970.
-_DAYS, _MICROSECONDS = (-719_162, 2_932_896), (-62_135_596_800_000_000, 253_402_300_799_999_999)
-
-
-def _times(kind: pa.DataType, beyond: Callable[[int, pa.DataType], Any]) -> Convert:
-    """Dates or timestamps; values outside Python's years become ``beyond`` of their number."""
-    is_date = pa.types.is_date(kind)
-    (low, high), plain = (_DAYS, pa.int32()) if is_date else (_MICROSECONDS, pa.int64())
-
-    def convert(column: pa.Array) -> Values:
-        column = column if column.type == kind else pc.cast(column, kind)
-        numbers = column.view(plain)
-        ends = pc.min_max(numbers)
-        first, last = ends["min"].as_py(), ends["max"].as_py()
-        if first is None or (first >= low and last <= high):
-            return column
-        inside = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
-        found = pc.if_else(inside, column, pa.scalar(None, kind)).to_pylist()
-        return [
-            beyond(number, kind) if value is None and number is not None else value
-            for value, number in zip(found, numbers.to_pylist(), strict=True)
-        ]
-
-    return convert
-
-
-def _wide_time(number: int, kind: pa.DataType) -> str:
-    """A date or timestamp as DuckDB writes it in UTC, whatever its year."""
-    text = str(np.datetime64(number, "D" if pa.types.is_date(kind) else "us"))
-    date, _, time = text.partition("T")
-    year, rest = date[:-6], date[-6:]
-    time = re.sub(r"\.?0{6}$|(\.\d*?)0+$", r"\1", time)
-    before = int(year) <= 0
-    shown = f"{1 - int(year) if before else int(year):04d}{rest}"
-    zone = "+00" if getattr(kind, "tz", None) else ""
-    return f"{shown}{' ' if time else ''}{time}{zone}{' (BC)' if before else ''}"
 
 
 # ---------------------------------------------------------------------------------------------- PostgreSQL
@@ -291,7 +236,7 @@ def _convert_texts(convert: Callable[[pa.Array], pa.Array] | None, load: Callabl
 
 def _decimals_of_texts(column: pa.Array) -> pa.Array:
     """Raises ``ArrowInvalid`` for what may not fit: Arrow's own cast overflows in silence."""
-    if (pc.max(pc.binary_length(column)).as_py() or 0) > _WHOLE_DIGITS:
+    if (pc.max(pc.binary_length(column)).as_py() or 0) > WHOLE_DIGITS:
         raise pa.ArrowInvalid
     return pc.cast(column, DECIMAL)
 
@@ -358,25 +303,25 @@ def _beyond_duckdb(number: int, kind: pa.DataType) -> Any:
     """As DuckDB's own driver gives it to Python: infinity as the last day there is, other years as text."""
     found = _DUCKDB_INFINITY.get(number)
     if found is None:
-        return _wide_time(number, kind)
+        return write_wide_time(number, kind)
     return found.date() if pa.types.is_date(kind) else found
 
 
 DUCKDB_TYPES: Mapping[str, Convert] = {
     **dict.fromkeys(
-        ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"), _cast(pa.int64())
+        ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"), cast_to(pa.int64())
     ),
-    **dict.fromkeys(("UBIGINT", "HUGEINT"), _as_objects(int)),
-    **dict.fromkeys(("FLOAT", "DOUBLE"), _cast(pa.float64())),
-    **dict.fromkeys(("VARCHAR", "UUID", "ENUM"), _cast(pa.string())),
-    '"NULL"': _cast(pa.string()),
-    "BOOLEAN": _cast(pa.bool_()),
-    "JSON": _as_objects(json.loads),
-    "DECIMAL": _decimals,
-    "DATE": _times(pa.date32(), _beyond_duckdb),
-    **dict.fromkeys(("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS"), _times(NAIVE, _beyond_duckdb)),
-    "TIMESTAMP WITH TIME ZONE": _times(AWARE, _beyond_duckdb),
-    **dict.fromkeys(("BLOB", "TIME", "INTEGER[]", "BIGINT[]", "VARCHAR[]", "BOOLEAN[]", "DOUBLE[]"), _as_objects()),
+    **dict.fromkeys(("UBIGINT", "HUGEINT"), as_objects(int)),
+    **dict.fromkeys(("FLOAT", "DOUBLE"), cast_to(pa.float64())),
+    **dict.fromkeys(("VARCHAR", "UUID", "ENUM"), cast_to(pa.string())),
+    '"NULL"': cast_to(pa.string()),
+    "BOOLEAN": cast_to(pa.bool_()),
+    "JSON": as_objects(json.loads),
+    "DECIMAL": convert_decimals,
+    "DATE": convert_times(pa.date32(), _beyond_duckdb),
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS"), convert_times(NAIVE, _beyond_duckdb)),
+    "TIMESTAMP WITH TIME ZONE": convert_times(AWARE, _beyond_duckdb),
+    **dict.fromkeys(("BLOB", "TIME", "INTEGER[]", "BIGINT[]", "VARCHAR[]", "BOOLEAN[]", "DOUBLE[]"), as_objects()),
 }
 
 
@@ -393,7 +338,7 @@ def _open_duckdb(statement: Statement, engine: sa.Engine, stack: ExitStack) -> O
         raise NotArrowError
     kinds = (re.sub(r"\(.*\)$", "", str(kind)) for kind in relation.types)
     fields = list(zip(relation.columns, kinds, strict=True))
-    converters = _choose(fields, DUCKDB_TYPES.get)
+    converters = choose_converters(fields, DUCKDB_TYPES.get)
     reader = relation.to_arrow_reader(DUCKDB_BATCH_ROWS)
     stack.callback(reader.close)
     names = [name for name, _ in fields]
@@ -520,13 +465,7 @@ class _SqliteRows:
             if pc.all(pc.equal(column, "NULL")).as_py():
                 return pa.nulls(len(column), pa.string())
             return [_of_literal(value) for value in column.view(pa.binary()).to_pylist()]
-        if not pa.types.is_string(column.type) or _is_ascii(column):
-            return column
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:  # not UTF-8
-            return [None if value is None else _decoded(value) for value in column.view(pa.binary()).to_pylist()]
-        return column
+        return decode_texts(column, decode_or_unreadable) if pa.types.is_string(column.type) else column
 
     def _run(self, text: str, rows: int) -> Iterator[pa.RecordBatch]:
         with self.connection.cursor() as cursor:
@@ -536,12 +475,6 @@ class _SqliteRows:
                 for batch in reader:
                     if batch.num_rows:
                         yield batch
-
-
-def _is_ascii(column: pa.Array) -> bool:
-    """Of the buffer as a whole, which also holds the values of neighbouring rows."""
-    content = column.buffers()[2]
-    return content is None or not content.size or int(np.frombuffer(content, np.int8).min()) >= 0
 
 
 def _sqlite_name(name: str) -> str:
@@ -556,7 +489,7 @@ def _literal(name: str) -> str:
 def _of_literal(literal: bytes) -> Any:
     head = literal[:1]
     if head == b"T":
-        return _decoded(literal[1:])
+        return decode_or_unreadable(literal[1:])
     if literal == b"NULL":
         return None
     if head == b"X":
@@ -564,15 +497,9 @@ def _of_literal(literal: bytes) -> Any:
     return float(literal) if re.search(rb"[.eEnN]", literal) else int(literal)
 
 
-def _decoded(text: bytes) -> str | Unreadable:
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        return Unreadable(None)
-
-
 OPENERS: Mapping[str, Callable[[Statement, sa.Engine, ExitStack], Opened]] = {
     "postgresql": _open_postgres,
     "duckdb": _open_duckdb,
     "sqlite": _open_sqlite,
+    "clickhousedb": open_clickhouse,
 }

@@ -28,6 +28,7 @@ __all__ = [
     "abandon",
     "compares_instants_as_local",
     "converters_of",
+    "decode_or_unreadable",
     "engine_for",
     "fetching",
     "is_mysql",
@@ -118,6 +119,8 @@ def _connect_args(url: sa.URL) -> dict[str, Any]:
         arguments["client_encoding"] = "utf8"  # a database without an encoding would give bytes for every text
     if backend == "clickhousedb":  # else instants of UTC would come without their zone, and be read as wall time
         arguments |= {"tz_mode": "aware", "connect_timeout": CONNECT_TIMEOUT_S}
+    if backend == "snowflake":  # else Arrow's decimals would be floats
+        arguments["arrow_number_to_decimal"] = True
     if backend == "duckdb" and url.database and not url.database.startswith(_NO_FILE):
         arguments["read_only"] = True  # it knows no read-only transaction
     return {name: value for name, value in arguments.items() if name not in url.query}
@@ -218,7 +221,7 @@ class _SqliteRows:
             if self._decodes or "Could not decode to UTF-8" not in str(error):
                 raise
             self._decodes = True
-            self._cursor.connection.text_factory = _decoded
+            self._cursor.connection.text_factory = decode_or_unreadable
             self._cursor.execute(self._statement, self._parameters)
             for _ in range(self._read):
                 self._cursor.fetchone()
@@ -227,7 +230,7 @@ class _SqliteRows:
         return found
 
 
-def _decoded(text: bytes) -> str | Unreadable:
+def decode_or_unreadable(text: bytes) -> str | Unreadable:
     try:
         return text.decode()
     except UnicodeDecodeError:

@@ -39,12 +39,11 @@ class Where:
 @contextmanager
 def explain_query_errors(where: Where, engine: sa.Engine | None = None) -> Iterator[None]:
     """Turn what SQLAlchemy and the driver raise into what the owner of the table can act on."""
-    driver_error = engine.dialect.loaded_dbapi.Error if engine else sa.exc.DBAPIError
     try:
         yield
     except sa.exc.DBAPIError as error:
         raise _of_database(error.orig or error, where, engine) from None
-    except driver_error as error:
+    except _list_driver_errors(engine) as error:
         raise _of_database(error, where, engine) from None
     except (sa.exc.NoSuchModuleError, ImportError) as error:
         raise SourceError(
@@ -61,6 +60,19 @@ def explain_query_errors(where: Where, engine: sa.Engine | None = None) -> Itera
             f'{_place(where, engine)}: the driver does not know the option "{unknown[1] or unknown[2]}".\n'
             f"Remove it from the connection. {AGAIN}"
         ) from None
+
+
+def _list_driver_errors(engine: sa.Engine | None) -> tuple[type[Exception], ...]:
+    """What the driver raises; Google's has its own errors only until the rows come."""
+    if engine is None:
+        return ()
+    found: tuple[type[Exception], ...] = (engine.dialect.loaded_dbapi.Error,)
+    if engine.dialect.name == "bigquery":
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+
+        found += (GoogleAPIError, GoogleAuthError)
+    return found
 
 
 def _missing(error: Exception) -> str:
@@ -83,7 +95,7 @@ def explain_arrow_errors(where: Where, engine: sa.Engine, errors: tuple[type[Exc
     """The same for what an Arrow driver raises after its first rows: the connection, or else a value, is the cause."""
     try:
         yield
-    except engine.dialect.loaded_dbapi.Error as error:
+    except _list_driver_errors(engine) as error:
         raise _of_database(error, where, engine) from None
     except errors as error:
         if passing := _passing(error, _first_line(error)):
@@ -115,8 +127,12 @@ _STATES: Mapping[str, tuple[str, str]] = {
 }
 # … of which these do not pass by themselves: a host or database that is not there, a forbidden protocol.
 _LASTING_STATES = {"08P01", "40002", "57P04", "53400"}
+_LOGIN_ENDED = (
+    r"token (?:is |has |was )?(?:been )?(?:expired|revoked|invalid)|invalid access token|invalid_grant"
+    r"|invalid authentication credentials|reauthentication is needed|credentials? (?:has |have |is )?expired"
+)
 # Snowflake gives these the SQLSTATE of a connection that failed, or of a server that starts.
-_LASTING = re.compile(r"token (?:is |has )?expired|incorrect username or password|no active warehouse", re.IGNORECASE)
+_LASTING = re.compile(rf"{_LOGIN_ENDED}|incorrect username or password|no active warehouse|is suspended", re.IGNORECASE)
 
 _ENDED = ("the database ended the connection", _TRY_AGAIN)
 _LIMITED = ("the database cancelled the query, by its time limit or for its administrator", _CANCELLED)
@@ -151,7 +167,11 @@ _PASSING: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             r"|server has gone away|network error",
             *_ENDED,
         ),
-        (r"statement timeout|canceling statement due to user request|query execution was interrupted", *_LIMITED),
+        (
+            r"statement timeout|timeout exceeded|canceling statement due to user request"
+            r"|query execution was interrupted",
+            *_LIMITED,
+        ),
         (
             r"conflict with recovery|deadlock|could not serialize access|serialization failure|snapshot too old",
             "the database gave up the query in favour of another transaction",
@@ -171,7 +191,9 @@ _PASSING: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
         (
             r"the database system is (?:starting up|shutting down|in recovery)|server shutdown in progress"
-            r"|service unavailable|temporarily unavailable|temporarily_unavailable|server_starting_up",
+            r"|service unavailable|temporarily unavailable|temporarily_unavailable|server_starting_up"
+            r"|(?:warehouse|cluster)\b.* is (?:starting|resuming|restarting|pending)|max retry duration"
+            r"|internal error occurred and the request could not be completed",
             "the database is starting or shutting down",
             _TRY_AGAIN,
         ),
@@ -185,18 +207,24 @@ CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), what, fix)
     for pattern, what, fix in (
         (
-            r"authentication token has expired|token (?:is |has )?expired",
-            "the token of the connection has ended",
+            _LOGIN_ENDED,
+            "the token of the connection has ended, or is none",
             "Renew it in the connection.",
         ),
         (
-            r"no active warehouse selected|cannot be resumed because resource monitor",
+            r"no active warehouse selected|cannot be resumed|(?:warehouse|cluster)\b.* (?:is|was) (?:suspended|stopped"
+            r"|terminated|not running|not in a running state|deleted)",
             "no warehouse runs the query",
-            "Name one in the connection (?warehouse=NAME), or have its owner resume it.",
+            "Name one in the connection, or have its owner start it.",
+        ),
+        (
+            r"bigquery\.readsessions",
+            "the login of the connection may not read by BigQuery Storage, by which rows come",
+            "Have it granted the role BigQuery Read Session User.",
         ),
         (
             r"password authentication failed|no password supplied|access denied for user|login failed"
-            r"|incorrect username or password|authentication failed|invalid access token|error 401",
+            r"|incorrect username or password|authentication failed|error 401",
             "the database refused user or password",
             "Renew the password in the connection.",
         ),
@@ -243,8 +271,28 @@ def _of_database(error: BaseException, where: Where, engine: sa.Engine | None) -
     told = words_of_database(text, where.text, known)
     return SourceError(
         f"{where.origin} on {place}: the database refused it ({_kind(error)}): {told}\n"
-        f"{HIDDEN if '…' in told else ''}Correct the query. {AGAIN}"
+        f"{HIDDEN if '…' in told else ''}{_find_fix(text)} {AGAIN}"
     )
+
+
+_FIXES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), fix)
+    for pattern, fix in (
+        (
+            r"insufficient (?:privileges|permissions)|permission denied|permission_denied|access denied|access_denied"
+            r"|not enough privileges|does not have (?:permission|[A-Z]+(?: [A-Z]+)? on)|permission was denied",
+            "Have the login of the connection granted the right to read it.",
+        ),
+        (
+            r"does not exist or not authorized|not found: table|table_or_view_not_found|perhaps it does not exist",
+            "Correct the name, or have the login of the connection granted the right to see it.",
+        ),
+    )
+)
+
+
+def _find_fix(text: str) -> str:
+    return next((fix for pattern, fix in _FIXES if pattern.search(text)), "Correct the query.")
 
 
 def _of_value(error: BaseException, where: Where, engine: sa.Engine | None) -> SourceError:
@@ -290,12 +338,18 @@ def _sqlstate(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """PostgreSQL's primary message; elsewhere the first line. What follows is context and may quote data."""
+    """PostgreSQL's primary message; elsewhere the first line. What follows is context and may quote data.
+
+    Snowflake and Databricks begin with a heading, and say what is wrong in the second line.
+    """
     diagnosis = getattr(error, "diag", None)
     first = error.args[0] if error.args else None
     text = getattr(diagnosis, "message_primary", None) or (first.get("M") if isinstance(first, dict) else None)
-    text = str(text or error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    lines = str(text or error).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[: 2 if _HEADING.search(lines[0]) else 1])
+
+
+_HEADING = re.compile(r"SQL (?:compilation|access control) error|Insufficient privileges:$")
 
 
 def _kind(error: BaseException) -> str:

@@ -26,7 +26,7 @@ from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError
 from offline_capi.model import Reason, RowFault, SourceRows, Window
 from offline_capi.sources.columns import Unreadable, check_names, column_of
-from offline_capi.sources.sql.arrow import CHUNK_ROWS, ArrowStream, NotArrowError, open_arrow
+from offline_capi.sources.sql.arrow import CHUNK_ROWS, ArrowStream, NotArrowError, open_arrow, open_cursor_arrow
 from offline_capi.sources.sql.dialects import (
     Fetch,
     abandon,
@@ -83,17 +83,31 @@ def _opened(query: _Query, batch_rows: int, *, arrow_native: bool) -> Iterator[_
     then said by one of them, in the same words.
     """
     with ExitStack() as stack:
+        statement, engine = query.statement(), query.engine
         rows: _RowStream | ArrowStream
         try:
-            statement, engine = query.statement(), query.engine
             rows = stack.enter_context(
                 open_arrow(statement, engine, query.where, batch_rows=batch_rows, allowed=arrow_native)
             )
         except NotArrowError as reason:
-            rows = stack.enter_context(_executed(query))
-            if reason.is_notice:
-                _log.warning("the query is read through SQLAlchemy, which is slower: %s", reason)
+            executed = stack.enter_context(_executed(query))
+            _tell_slow(reason)
+            rows = _prefer_arrow(executed, query, batch_rows) if arrow_native else executed
         yield rows
+
+
+def _prefer_arrow(rows: _RowStream, query: _Query, batch_rows: int) -> _RowStream | ArrowStream:
+    """The same rows as Arrow where the cursor that SQLAlchemy executed has them so."""
+    try:
+        return open_cursor_arrow(rows.cursor, rows.names, query.engine, query.where, batch_rows=batch_rows)
+    except NotArrowError as reason:
+        _tell_slow(reason)
+        return rows
+
+
+def _tell_slow(reason: NotArrowError) -> None:
+    if reason.is_notice:
+        _log.warning("the query is read through SQLAlchemy, which is slower: %s", reason)
 
 
 def joined(parts: Iterable[SourceRows], rows: int) -> Iterator[SourceRows]:
@@ -164,6 +178,7 @@ class _RowStream:
     fetch: Fetch
     converters: Mapping[int, Callable[[Any], Any]]
     explain: Callable[[], AbstractContextManager[None]]
+    cursor: Any = None
 
     def next_columns(self, rows: int) -> list[Sequence[Any]]:
         """The next rows as columns; none at the end."""
@@ -221,7 +236,11 @@ def _executed(query: _Query, *, before: str = "", after: str = "", limit_s: int 
             _check_instants(result, connection.dialect, query.text, query.parameters, where)
             explain = partial(explain_value_errors, where, engine)
             yield _RowStream(
-                names, fetching(result, connection.dialect), converters_of(result, connection.dialect), explain
+                names,
+                fetching(result, connection.dialect),
+                converters_of(result, connection.dialect),
+                explain,
+                result.cursor,
             )
         finally:
             abandon(connection, result)
