@@ -60,8 +60,10 @@ def _merge_literals(pieces: Iterable[str | Framed]) -> list[str | Framed]:
     """The same with neighbouring literals as one; those around a column without nulls are their neighbours'."""
     apart: list[str | Framed] = []
     for piece in pieces:
-        certain = isinstance(piece, Framed) and not piece.column.null_count
-        apart += [piece.before, piece._replace(before="", after=""), piece.after] if certain else [piece]
+        if isinstance(piece, str) or piece.column.null_count:
+            apart.append(piece)
+        else:
+            apart += [piece.before, Framed("", piece.column, ""), piece.after]
     runs = groupby(apart, key=lambda piece: isinstance(piece, str))
     return [piece for literal, run in runs for piece in (_join_literals(run) if literal else run)]
 
