@@ -91,7 +91,7 @@ def find_content_problems(sdist: Path, wheel: Path) -> list[str]:
         in_sdist = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     with zipfile.ZipFile(wheel) as archive:
         in_wheel = {*archive.namelist()}
-    compiled = {name for name in in_wheel if re.fullmatch(rf"{PACKAGE}/runtime/_sha256\.\S+\.(so|pyd)", name)}
+    compiled = {name for name in in_wheel if re.fullmatch(rf"{PACKAGE}/runtime/_(sha256|join)\.\S+\.(so|pyd)", name)}
     described = {name for name in in_wheel if ".dist-info/" in name}
     problems = [f"the sdist lacks {name}" for name in sorted(expected - in_sdist)]
     problems += [f"the wheel lacks {name}" for name in sorted(expected - in_wheel)]
@@ -99,7 +99,7 @@ def find_content_problems(sdist: Path, wheel: Path) -> list[str]:
         f"the wheel has {name}, which is not in the repository"
         for name in sorted(in_wheel - expected - compiled - described)
     ]
-    problems += [] if compiled else ["the wheel has no compiled SHA-256 kernel: is there a C compiler?"]
+    problems += [] if len(compiled) == 2 else ["the wheel lacks compiled modules: is there a C compiler?"]
     problems += [
         f"the sdist lacks {name}" for name in ("LICENSE", "README.md", "pyproject.toml") if name not in in_sdist
     ]

@@ -6,7 +6,9 @@ worker; outcomes are returned on the same thread, so that one connection to the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -39,6 +41,9 @@ IDLE_CALLBACK_S = 1.0
 #: How long results are collected after one has come: they, and the claims that follow, are one transaction of the
 #: ledger. Short compared with any response that comes over the internet.
 ANSWER_BATCH_WINDOW_S = 0.005
+#: They are collected where so many of the last ones came within this time. Where responses take long, transactions are
+#: few anyway, and each slot in flight would be empty for the window.
+FREQUENT_RESULTS, FREQUENT_WITHIN_S = 16, 0.32
 
 
 class ClaimResult(Protocol):
@@ -67,6 +72,7 @@ def deliver(
     split_by_age: SplitByAge = lambda events: (events, events.slice(0, 0)),
     together: Callable[[], AbstractContextManager[None]] = nullcontext,
     on_idle: Callable[[], None] = lambda: None,
+    record: Callable[[Sequence[Outcome]], None] = lambda _outcomes: None,
     pace: SharedPace | None = None,
     rates: Rates | None = None,
 ) -> Generator[Outcome]:
@@ -79,15 +85,16 @@ def deliver(
     ``split_by_age`` separates events that stay fresh for the policy's ``max_wait_s`` from those that have *expired*
     meanwhile: Meta refuses a whole request for one event that is too old. Claims made inside ``together()`` are written
     at once. ``senders`` may raise ``ConfigError`` for a client whose token cannot be resolved: that client is stopped.
-    ``on_idle`` is called each second without a result, for a ledger that has to renew its lease. Closed early, this
-    lets requests on the wire be answered, retries nothing, and leaves those requests unconfirmed. ``pace`` is what all
-    senders share of throttles and rates, ``rates`` how many requests may leave a second.
+    ``on_idle`` is called each second without a result, for a ledger that has to renew its lease. ``record`` gets each
+    outcome before further requests are claimed; it is yielded once those have left, so that they do not wait for books.
+    Closed early, this lets requests on the wire be answered, retries nothing, and leaves those requests unconfirmed.
+    ``pace`` is what all senders share of throttles and rates, ``rates`` how many requests may leave a second.
     """
     used_clock = clock or Clock()
     breaker = Breaker(senders)
     keeper = PaceKeeper(pace or OwnPace(), rates or Rates(), used_clock, now)
     scheduler = Scheduler(iter(requests), policy, breaker, keeper, used_clock)
-    delivery = _Delivery(scheduler, breaker, claim, now, split_by_age, together, on_idle)
+    delivery = _Delivery(scheduler, breaker, claim, now, split_by_age, together, on_idle, record)
     with ThreadPoolExecutor(MAX_BEGUN, thread_name_prefix="post") as pool:
         try:
             yield from delivery.run(pool)
@@ -104,7 +111,9 @@ class _Delivery:
     split_by_age: SplitByAge
     together: Callable[[], AbstractContextManager[None]]
     on_idle: Callable[[], None]
+    record: Callable[[Sequence[Outcome]], None]
     begun: dict[Future[PostResult], Task] = field(default_factory=dict)
+    answered_at: deque[float] = field(default_factory=lambda: deque(maxlen=FREQUENT_RESULTS))
     closing: Event = field(default_factory=Event)
     slots: Semaphore = field(init=False)
     outcomes: OutcomeBuilder = field(init=False)
@@ -116,26 +125,37 @@ class _Delivery:
         self.outcomes = OutcomeBuilder(self.now)
 
     def run(self, pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+        ended: list[Outcome] = []
         while True:
             if self.scheduler.pace.is_exchange_due:
                 self.scheduler.exchange_waits()
+            while tasks := self.scheduler.pick(self.begun.values(), may_read=False):  # slots wait: first what is there
+                ended += self._begin(tasks, pool)
+            yield from ended
             while tasks := self.scheduler.pick(self.begun.values()):
                 yield from self._begin(tasks, pool)
             if not self.begun:
                 self.scheduler.exchange_waits()
                 return
-            done = wait(self.begun, timeout=IDLE_CALLBACK_S, return_when=FIRST_COMPLETED).done
-            if not done:
-                self.on_idle()
-            elif len(done) < len(self.begun):
-                done = wait(self.begun, timeout=ANSWER_BATCH_WINDOW_S).done
-            for future in done:
-                yield from self._handle_result(self.begun.pop(future), future.result())
+            ended = [outcome for future in self._wait() for outcome in self._handle_result(future)]
+
+    def _wait(self) -> Collection[Future[PostResult]]:
+        """What was answered; ``on_idle`` is called while nothing is."""
+        done = wait(self.begun, timeout=IDLE_CALLBACK_S, return_when=FIRST_COMPLETED).done
+        if not done:
+            self.on_idle()
+            return ()
+        now = time.monotonic()
+        frequent = len(self.answered_at) == FREQUENT_RESULTS and now - self.answered_at[0] < FREQUENT_WITHIN_S
+        if frequent and len(done) < len(self.begun):
+            done = wait(self.begun, timeout=ANSWER_BATCH_WINDOW_S).done
+        self.answered_at.extend([now] * len(done))
+        return done
 
     # ------------------------------------------------------------------------------------------ sending
 
-    def _begin(self, tasks: Iterable[Task], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
-        """Claim together what may leave, then hand each request to a worker; yields outcomes of what may not."""
+    def _begin(self, tasks: Iterable[Task], pool: ThreadPoolExecutor) -> list[Outcome]:
+        """Claim together what may leave, then hand each request to a worker; returns outcomes of what may not."""
         outcomes: list[Outcome] = []
         pace = self.scheduler.pace
         with self.together():
@@ -154,7 +174,8 @@ class _Delivery:
             )
             future = pool.submit(self._post, task.request, self.breaker.senders[client], throttles)
             self.begun[future] = replace(task, successes=self.breaker.get_successes(client))
-        yield from outcomes
+        self.record(outcomes)
+        return outcomes
 
     def _claim_fresh(self, task: Task, outcomes: list[Outcome]) -> Task | None:
         """The task with the events that may leave; ``outcomes`` gets the others."""
@@ -224,7 +245,13 @@ class _Delivery:
 
     # ------------------------------------------------------------------------------------------ results
 
-    def _handle_result(self, task: Task, result: PostResult) -> Iterator[Outcome]:
+    def _handle_result(self, future: Future[PostResult]) -> list[Outcome]:
+        """The outcomes of a request that was answered, noted at once: in time for the next claims."""
+        outcomes = [*self._judge(self.begun.pop(future), future.result())]
+        self.record(outcomes)
+        return outcomes
+
+    def _judge(self, task: Task, result: PostResult) -> Iterator[Outcome]:
         request = task.request
         # With a wrong clock, Meta may object to nothing but an age: that is no event's fault.
         blameless = self.breaker.clock_is_wrong and result.action is Action.ISOLATE

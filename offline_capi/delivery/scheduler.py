@@ -74,22 +74,25 @@ class Scheduler:
         """Parts of a split request go ahead of all others: in this run, and in time for Meta's deduplication."""
         self._queue.extendleft(Task(part, replaces) for part in reversed([*parts]))
 
-    def pick(self, begun: Collection[Task]) -> list[Task]:
-        """Tasks that may leave now, a few at a time: claimed together, they wait for the ledger's disk once."""
+    def pick(self, begun: Collection[Task], *, may_read: bool = True) -> list[Task]:
+        """Tasks that may leave now, a few at a time: claimed together, they wait for the ledger's disk once.
+
+        With ``may_read``, requests are read ahead where those that were do not suffice.
+        """
         tasks: list[Task] = []
         while len(tasks) < min(CLAIMS_PER_TRANSACTION, MAX_BEGUN - len(begun)):
             if (tasks or begun) and self.pace.is_far_ahead([ALL_SCOPE]):
                 break
-            task = self._pick_one([*begun, *tasks])
+            task = self._pick_one([*begun, *tasks], may_read=may_read)
             if task is None:
                 break
             tasks.append(task)
         return tasks
 
-    def _pick_one(self, begun: Iterable[Task]) -> Task | None:
+    def _pick_one(self, begun: Iterable[Task], *, may_read: bool) -> Task | None:
         busy, full = Counter(task.request.client for task in begun), set[str]()
         index = 0
-        while index < len(self._queue) or self._read_one():
+        while index < len(self._queue) or (may_read and self._read_one()):
             task = self._queue[index]
             client = task.request.client
             if client not in full and busy[client] < self._get_limit(client):

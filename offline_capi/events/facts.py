@@ -29,7 +29,8 @@ def mask_of(booleans: Any) -> Mask:
     """Arrow booleans as a numpy mask; null is false."""
     if not booleans.true_count:
         return np.zeros(len(booleans), bool)
-    mask: Mask = pc.fill_null(booleans, False).to_numpy(zero_copy_only=False)
+    known = pc.fill_null(booleans, False) if booleans.null_count else booleans
+    mask: Mask = known.to_numpy(zero_copy_only=False)
     return mask
 
 
@@ -200,7 +201,8 @@ def _flag_values(encoded: Any, holds: Callable[[str], bool]) -> Mask:
     answers = [holds(value) for value in encoded.dictionary.to_pylist()]
     if not any(answers):
         return np.zeros(len(encoded), bool)
-    flags: Mask = np.array([*answers, False])[pc.fill_null(encoded.indices, len(answers)).to_numpy()]
+    codes = pc.fill_null(encoded.indices, len(answers)) if encoded.null_count else encoded.indices
+    flags: Mask = np.array([*answers, False])[codes.to_numpy()]
     return flags
 
 

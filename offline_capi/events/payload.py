@@ -19,17 +19,17 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import groupby
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.errors import ConfigError
 from offline_capi.events.standard import CUSTOM_DATA_KEYS
 from offline_capi.meta.catalogue import USER_DATA_KEYS
-from offline_capi.model import HashedRows, get_bytes
+from offline_capi.model import HashedRows
+from offline_capi.runtime.column_bytes import bytes_of, count_empty, holds
+from offline_capi.runtime.join import Framed, join_pieces
 
 __all__ = ["JSON_BRACKETS", "as_text", "build_bodies"]
 
@@ -55,9 +55,10 @@ def _escape(array: Any) -> Any:
 
 def _find_marks(strings: Any) -> list[str]:
     """The characters in need of an escape that the column holds: searched for in its bytes, rarely any."""
-    raw = bytes(get_bytes(strings))
-    if not raw or (np.frombuffer(raw, np.uint8).min() >= 0x20 and b'"' not in raw and b"\\" not in raw):
+    _, content = bytes_of(strings)
+    if not len(content) or (content.min() >= 0x20 and not holds(strings, '"', "\\")):
         return []
+    raw = content.tobytes()
     return [mark for mark in _ESCAPES if mark.encode() in raw]
 
 
@@ -100,27 +101,20 @@ class _Member(NamedTuple):
     def opening(self) -> str:
         return f"{json.dumps(self.name, ensure_ascii=False)}:{self.kind.opening}"
 
+    def frame(self, before: str = "", after: str = "") -> Framed:
+        """The member with what stands around it, nothing where the row has no value."""
+        return Framed(before + self.opening, self.kind.json(self.column), self.kind.closing + after)
+
     def wrap(self, before: str, after: str) -> Any:
         """Literals around the values, null where the row has none."""
         ends = [after] if after else []
         return pc.binary_join_element_wise(before, self.kind.json(self.column), *ends, "")
 
 
-def _join_around_certain(members: Sequence[_Member], sure: int) -> list[Any]:
+def _join_around_certain(members: Sequence[_Member], sure: int) -> list[Framed]:
     """Members joined by commas: around one that no row lacks, every other one brings its own comma."""
-    before = [member.wrap(member.opening, member.kind.closing + ",") for member in members[:sure]]
-    after = [piece for member in members[sure + 1 :] for piece in _list_following(member)]
-    return [*before, *_list_parts(members[sure]), *after]
-
-
-def _list_parts(member: _Member, before: str = "") -> list[Any]:
-    return [before + member.opening, member.kind.json(member.column), member.kind.closing]
-
-
-def _list_following(member: _Member) -> list[Any]:
-    if member.certain:
-        return _list_parts(member, before=",")
-    return [member.wrap("," + member.opening, member.kind.closing)]
+    before = [member.frame(after=",") for member in members[:sure]]
+    return [*before, members[sure].frame(), *(member.frame(before=",") for member in members[sure + 1 :])]
 
 
 def _join_uncertain(members: Sequence[_Member]) -> tuple[str, Any, str]:
@@ -139,13 +133,6 @@ def _join_present(parts: Sequence[Any], separator: str) -> Any:
     # A join that skips nulls leaves a row of nothing but nulls out of its result altogether (pyarrow 26).
     first = parts[0] if pc.all(present).as_py() else pc.if_else(present, parts[0], "")
     return pc.binary_join_element_wise(first, *parts[1:], separator, null_handling="skip")
-
-
-def _concatenate(pieces: Iterable[Any]) -> Any:
-    """Columns and literals, one after the other; a null is nothing. Neighbouring literals become one."""
-    runs = groupby(pieces, key=lambda piece: isinstance(piece, str))
-    merged = [piece for literal, run in runs for piece in (["".join(run)] if literal else run)]
-    return pc.binary_join_element_wise(*merged, "", null_handling="replace", null_replacement="")
 
 
 # ---------------------------------------------------------------------------------------------- event level
@@ -179,10 +166,10 @@ def build_bodies(rows: HashedRows) -> Any:
         return pa.array([], pa.binary())
     event = [_Member(name, kind, rows.event[name]) for name, kind in _EVENT_KINDS.items() if name in rows.event]
     pieces = ["{", *_join_around_certain(event, 0), *_nest("user_data", _list_user_data(rows))]
-    return _concatenate([*pieces, *_nest("custom_data", _list_custom_data(rows.custom)), "}"]).cast(pa.binary())
+    return join_pieces([*pieces, *_nest("custom_data", _list_custom_data(rows.custom)), "}"], len(rows))
 
 
-def _nest(name: str, members: Sequence[_Member]) -> list[Any]:
+def _nest(name: str, members: Sequence[_Member]) -> list[str | Framed]:
     """An object as a later member of the event, left out where it would be empty."""
     opening = f',"{name}":{{'
     sure = next((index for index, member in enumerate(members) if member.certain), None)
@@ -191,11 +178,9 @@ def _nest(name: str, members: Sequence[_Member]) -> list[Any]:
     return _nest_if_any(opening, *_join_uncertain(members)) if members else []
 
 
-def _nest_if_any(opening: str, begin: str, joined: Any, end: str) -> list[Any]:
-    present = pc.not_equal(joined, "")
-    if pc.all(present).as_py():
-        return [opening, begin, joined, end, "}"]
-    return [pc.binary_join_element_wise(opening + begin, pc.if_else(present, joined, None), end + "}", "")]
+def _nest_if_any(opening: str, begin: str, joined: Any, end: str) -> list[str | Framed]:
+    some = pc.if_else(pc.not_equal(joined, ""), joined, None) if count_empty(joined) else joined
+    return [Framed(opening + begin, some, end + "}")]
 
 
 def _refuse_unknown(section: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -226,7 +211,7 @@ def _make_identity_member(key: str, columns: Sequence[Any], of_yaml: int) -> _Me
         more = reduce(pc.or_, [column.is_valid() for column in strings[1:]])
         return _Member(key, _RAW_KIND, pc.if_else(more, pc.binary_join_element_wise("[", values, "]", ""), values))
     kind = _INTEGER_KIND if USER_DATA_KEYS[key].is_integer else _TEXT_KIND
-    return _Member(key, kind, pc.coalesce(*strings))
+    return _Member(key, kind, pc.coalesce(*strings) if len(strings) > 1 else strings[0])
 
 
 def _quote_list(columns: Sequence[Any]) -> Any:

@@ -252,10 +252,10 @@ def redact_url(engine: sa.Engine) -> str:
 @contextmanager
 def explain_errors(engine: sa.Engine) -> Iterator[None]:
     """Turn the database's errors into ours: where, what now, is it safe to repeat."""
-    place = redact_url(engine)
     try:
         yield
     except (sa.exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
+        place = redact_url(engine)
         fault = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         if _is_busy(fault):
             raise LedgerBusyError(

@@ -472,13 +472,13 @@ def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
             split_by_age=partial(split_expired, run),
             together=journal.claim_together,
             on_idle=journal.keep_alive,
+            record=journal.record,
             pace=services.ledger.pace,
             rates=run.rates,
         )
         with closing(delivery) as outcomes:
             record_access = make_access_recorder(services)
             for outcome in outcomes:
-                journal.record([outcome])
                 run.books.enter_outcome(outcome)
                 record_access(outcome)
 

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_columns.h"
+
 static const uint32_t K[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -159,39 +161,6 @@ static void hash_value(const uint8_t *data, size_t length, uint8_t digest[32]) {
     store_be32(tail + 64 * blocks - 4, (uint32_t)(length << 3));
     compress(state, tail, blocks);
     for (int i = 0; i < 8; i++) store_be32(digest + 4 * i, state[i]);
-}
-
-/* The arguments of both functions: offsets (int32), data, validity (bits, or empty: all valid), first, count, outputs. */
-typedef struct {
-    Py_buffer offsets, data, validity;
-    Py_ssize_t first, count;
-} Column;
-
-static int check_column(const Column *column) {
-    Py_ssize_t ends = column->first + column->count;
-    if (column->first < 0 || column->count < 0 || ends > PY_SSIZE_T_MAX / 64 - 1
-        || column->offsets.len < (ends + 1) * (Py_ssize_t)sizeof(int32_t)
-        || (column->validity.len && column->validity.len < (ends + 7) / 8)) {
-        PyErr_SetString(PyExc_ValueError, "a buffer is shorter than its column");
-        return 0;
-    }
-    const int32_t *offsets = (const int32_t *)column->offsets.buf + column->first;
-    int64_t before = offsets[0];
-    for (Py_ssize_t i = 0; i <= column->count; before = offsets[i], i++)
-        if (offsets[i] < before || offsets[i] > column->data.len || before < 0) {
-            PyErr_SetString(PyExc_ValueError, "an offset lies outside of the data");
-            return 0;
-        }
-    return 1;
-}
-
-static int is_valid(const Column *column, Py_ssize_t at) {
-    at += column->first;
-    return !column->validity.len || ((const uint8_t *)column->validity.buf)[at >> 3] >> (at & 7) & 1;
-}
-
-static void release_column(Column *column) {
-    PyBuffer_Release(&column->offsets), PyBuffer_Release(&column->data), PyBuffer_Release(&column->validity);
 }
 
 static PyObject *hash_to_hex(PyObject *self, PyObject *arguments) {

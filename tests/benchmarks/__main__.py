@@ -30,6 +30,8 @@ PARTS = {
     "identity": "normalising and hashing beside the SDK",
     "payload": "building beside the SDK",
     "rows": "mapped rows to payload bytes beside the SDK, on one core and on both",
+    "drt": "a whole run beside drt-core's destination on the same rows",
+    "wire": "a run beside what the wire allows",
     "delivery": "sending with the ledger beside sending without",
     "clients": "many clients beside one",
     "sandbox": "judging a request beside reading it",

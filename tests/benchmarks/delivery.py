@@ -98,9 +98,13 @@ def night(events: Sequence[EventBatch], url: str, remembering: Remembering) -> f
         senders = {ACME: Sender(graph, Secret("token"), Envelope("benchmark"))}
         requests = ledger.digested(cut_requests(map(ledger.fresh, events), max_events=1000, max_bytes=2_000_000))
         for outcome in deliver(
-            requests, senders=senders, claim=ledger.claim, policy=DeliveryPolicy(), together=ledger.together
+            requests,
+            senders=senders,
+            claim=ledger.claim,
+            policy=DeliveryPolicy(),
+            together=ledger.together,
+            record=ledger.record,
         ):
-            ledger.record([outcome])
             sent += len(outcome.request) if outcome.fate is Fate.SENT else 0
     if sent != sum(map(len, events)):
         raise SystemExit(f"{sent:,} events were sent")

@@ -49,6 +49,7 @@ def night(upload: str, home: Path, url: str) -> dict[str, Any]:
     return {
         "rows": report.tally.read,
         "sent": report.tally.count(Fate.SENT),
+        "requests": report.tally.requests,
         "seconds": seconds,
         "cpu": time.process_time() - processor,
     }

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,10 +19,13 @@ MARK = b"event_name"  # stands once in every event, in any encoding of the body
 
 
 class Sink:
-    """``with Sink() as sink: …`` gives ``sink.url``."""
+    """``with Sink() as sink: …`` gives ``sink.url``; each answer comes ``answer_after_s`` after its request."""
+
+    def __init__(self, answer_after_s: float = 0.0) -> None:
+        self._answer_after_s = answer_after_s
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.benchmarks.sink"]
+        command = [sys.executable, "-m", "tests.benchmarks.sink", str(self._answer_after_s)]
         self._process: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
         return self
@@ -31,28 +35,28 @@ class Sink:
         self._process.wait(timeout=10)
 
 
-def serve() -> None:
+def serve(answer_after_s: float) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     print(listener.getsockname()[1], flush=True)  # noqa: T201  read by the parent
-    threading.Thread(target=_accept, args=(listener,), daemon=True).start()
+    threading.Thread(target=_accept, args=(listener, answer_after_s), daemon=True).start()
     sys.stdin.read()
     os._exit(0)
 
 
-def _accept(listener: socket.socket) -> None:
+def _accept(listener: socket.socket, answer_after_s: float) -> None:
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=_answer_all, args=(connection,), daemon=True).start()
+        threading.Thread(target=_answer_all, args=(connection, answer_after_s), daemon=True).start()
 
 
-def _answer_all(connection: socket.socket) -> None:
+def _answer_all(connection: socket.socket, answer_after_s: float) -> None:
     with connection:
         buffer = bytearray()
-        while _answer_one(connection, buffer):
+        while _answer_one(connection, buffer, answer_after_s):
             pass
 
 
-def _answer_one(connection: socket.socket, buffer: bytearray) -> bool:
+def _answer_one(connection: socket.socket, buffer: bytearray, answer_after_s: float) -> bool:
     while (end := buffer.find(b"\r\n\r\n")) < 0:
         if not _receive(connection, buffer):
             return False
@@ -68,6 +72,7 @@ def _answer_one(connection: socket.socket, buffer: bytearray) -> bool:
     events = buffer.count(MARK, end, end + 4 + length)
     del buffer[: end + 4 + length]
     answer = b'{"events_received":%d,"messages":[],"fbtrace_id":"sink"}' % events
+    time.sleep(answer_after_s)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer)
     connection.sendall(head + answer)
     return True
@@ -80,4 +85,4 @@ def _receive(connection: socket.socket, buffer: bytearray) -> bool:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(float(sys.argv[1]))

@@ -132,13 +132,13 @@ class Night:
                 clock=clock,
                 together=self.ledger.journal.claim_together if self.sharing else nullcontext,
                 on_idle=self.on_idle,
+                record=self.ledger.journal.record,
                 pace=self.ledger.pace if self.sharing else None,
                 rates=self.rates,
                 now=self.now,
             )
             with closing(delivery) as outcomes:
                 for outcome in outcomes:
-                    self.ledger.journal.record([outcome])
                     books.enter(outcome)
         self.ledger.journal.flush()
         return books

@@ -23,7 +23,6 @@ from offline_capi.meta.graph.response import Response
 from offline_capi.model import EventBatch, Fate, Request
 from offline_capi.sandbox.meters import Limits, Meters
 from tests.delivery.edge import Edge, Way
-from tests.delivery.sending import ids_of
 from tests.delivery.world import NOW, PIXELS, World, built, rows_of, ways
 
 ACME, BANK = PIXELS["acme"], PIXELS["bank"]
@@ -309,24 +308,26 @@ class OneByOne(Wrapped):
         return self.way.post(pixel, body)
 
 
-def test_answers_that_come_close_together_are_followed_by_claims_in_one_transaction(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The ledger waits for its disk once for all of them. "Close" is made long, so that no machine is too slow."""
-    monkeypatch.setattr(importlib.import_module("offline_capi.delivery.dispatch"), "ANSWER_BATCH_WINDOW_S", 20.0)
-    way, journal = world.senders["acme"], world.ledger.journal
-    world.senders["acme"] = OneByOne(way, Barrier(4), [Event() for _ in range(4)])
-    claimed: list[list[str]] = []
+def count_claims(world: World, monkeypatch: pytest.MonkeyPatch, *, frequent: int) -> list[int]:
+    """The claims of each transaction in a run of nine requests, of which four may be in flight.
+
+    "Close together" is made long, so that no machine is too slow.
+    """
+    dispatch = importlib.import_module("offline_capi.delivery.dispatch")
+    monkeypatch.setattr(dispatch, "ANSWER_BATCH_WINDOW_S", 20.0)
+    monkeypatch.setattr(dispatch, "FREQUENT_RESULTS", frequent)
+    monkeypatch.setattr(dispatch, "FREQUENT_WITHIN_S", 3600.0)
+    journal, claimed = world.ledger.journal, list[int]()
     claim, together = journal.claim, journal.claim_together
 
     @contextmanager
     def counted() -> Iterator[None]:
-        claimed.append([])
+        claimed.append(0)
         with together():
             yield
 
     def noted(run: str, wanted: Request, *, replaces: str | None = None) -> Claim:
-        claimed[-1] += ids_of(wanted.events)
+        claimed[-1] += len(wanted.events)
         return claim(run, wanted, replaces=replaces)
 
     monkeypatch.setattr(journal, "claim_together", counted)
@@ -335,7 +336,41 @@ def test_answers_that_come_close_together_are_followed_by_claims_in_one_transact
     tally = world.run(built(rows_of("acme", 9)), DeliveryPolicy(concurrency=4), max_events=1)
 
     assert tally.count(Fate.SENT) == 9
-    assert [len(ids) for ids in claimed] == [1, 4, 4]
+    return claimed
+
+
+def test_answers_that_come_close_together_are_followed_by_claims_in_one_transaction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger waits for its disk once for all of them."""
+    world.senders["acme"] = OneByOne(world.senders["acme"], Barrier(4), [Event() for _ in range(4)])
+
+    assert count_claims(world, monkeypatch, frequent=1) == [1, 4, 4]
+
+
+@dataclass(frozen=True)
+class AfterTheSixth(Wrapped):
+    """Of the first requests together, one is answered at once, the others when another has come."""
+
+    sixth: Event
+    came: list[Body] = field(default_factory=list)
+
+    def post(self, pixel: str, body: Body) -> Response:
+        self.came.append(body)
+        number = len(self.came)
+        if number == 6:
+            self.sixth.set()
+        if number > 2:
+            self.sixth.wait(5)
+        return self.way.post(pixel, body)
+
+
+def test_where_answers_are_rare_a_free_slot_does_not_wait_for_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.senders["acme"] = AfterTheSixth(world.senders["acme"], Event())
+
+    assert count_claims(world, monkeypatch, frequent=1000)[:3] == [1, 4, 1]
 
 
 def test_the_bounds_of_requests_in_flight_are_settings() -> None:

@@ -84,12 +84,12 @@ class World:
                 events, clients=CLIENTS, now=time.now(), margin=timedelta(seconds=policy.retry.max_wait_s)
             ),
             together=self.ledger.journal.claim_together,
+            record=self.ledger.journal.record,
             pace=self.ledger.pace if self.sharing else None,
             rates=self.rates,
         )
         with closing(delivery) as outcomes:
             for outcome in outcomes:
-                self.ledger.journal.record([outcome])
                 books.enter_outcome(outcome)
         report = make_report(
             run_id=run,

@@ -1,0 +1,112 @@
+/* Literals and columns of texts, put one after the other row by row: the JSON of events.
+
+   Reads and writes Arrow buffers directly and releases the GIL. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "_columns.h"
+
+/* What a row writes beyond its end at most, before the next one writes over it: short texts are copied whole. */
+#define SLACK 32
+
+/* What stands before a value, the value and what stands after it; nothing where it is null. Without offsets a literal. */
+typedef struct {
+    Column column;
+    Py_buffer before, after;
+    uint8_t short_before[SLACK], short_after[SLACK];
+} Piece;
+
+static void release_pieces(Piece *pieces, Py_ssize_t count) {
+    for (Py_ssize_t i = 0; i < count; i++) {
+        release_column(&pieces[i].column);
+        PyBuffer_Release(&pieces[i].before), PyBuffer_Release(&pieces[i].after);
+    }
+    PyMem_Free(pieces);
+}
+
+static int read_piece(PyObject *given, Piece *piece, Py_ssize_t rows) {
+    Column *column = &piece->column;
+    if (!PyArg_ParseTuple(given, "y*y*y*y*y*n", &piece->before, &piece->after, &column->offsets, &column->data,
+                          &column->validity, &column->first))
+        return 0;
+    column->count = rows;
+    if (piece->before.len <= SLACK) memcpy(piece->short_before, piece->before.buf, piece->before.len);
+    if (piece->after.len <= SLACK) memcpy(piece->short_after, piece->after.buf, piece->after.len);
+    return !column->offsets.len || check_column(column);
+}
+
+static Py_ssize_t bound_bytes(const Piece *piece, Py_ssize_t rows) {
+    const int32_t *offsets = (const int32_t *)piece->column.offsets.buf + piece->column.first;
+    Py_ssize_t values = piece->column.offsets.len ? offsets[rows] - offsets[0] : 0;
+    return rows * (piece->before.len + piece->after.len) + values;
+}
+
+static uint8_t *write_literal(uint8_t *at, const Py_buffer *literal, const uint8_t *as_short) {
+    if (literal->len <= SLACK)
+        memcpy(at, as_short, SLACK);
+    else
+        memcpy(at, literal->buf, literal->len);
+    return at + literal->len;
+}
+
+static uint8_t *write_row(uint8_t *at, const Piece *piece, Py_ssize_t row) {
+    const Column *column = &piece->column;
+    if (column->offsets.len && !is_valid(column, row)) return at;
+    if (piece->before.len) at = write_literal(at, &piece->before, piece->short_before);
+    if (column->offsets.len) {
+        const int32_t *offsets = (const int32_t *)column->offsets.buf + column->first + row;
+        const uint8_t *value = (const uint8_t *)column->data.buf + offsets[0];
+        size_t length = (size_t)(offsets[1] - offsets[0]);
+        if (length == 64)
+            memcpy(at, value, 64); /* a digest: a copy of known length is a few instructions */
+        else
+            memcpy(at, value, length);
+        at += length;
+    }
+    return piece->after.len ? write_literal(at, &piece->after, piece->short_after) : at;
+}
+
+static PyObject *join(PyObject *self, PyObject *arguments) {
+    PyObject *given;
+    Py_ssize_t rows, count, good = 0, written = 0, bound = SLACK;
+    Py_buffer out_offsets, out;
+    if (!PyArg_ParseTuple(arguments, "O!nw*w*", &PyTuple_Type, &given, &rows, &out_offsets, &out)) return NULL;
+    count = PyTuple_Size(given);
+    Piece *pieces = PyMem_Calloc(count + 1, sizeof(Piece));
+    if (!pieces) PyErr_NoMemory();
+    for (; pieces && rows >= 0 && rows <= INT32_MAX && good < count && read_piece(PyTuple_GetItem(given, good), &pieces[good], rows); good++)
+        if ((bound += bound_bytes(&pieces[good], rows)) > INT32_MAX) break;
+    int fits = pieces && good == count && rows >= 0 && rows <= INT32_MAX && bound <= out.len
+               && out_offsets.len >= (rows + 1) * (Py_ssize_t)sizeof(int32_t);
+    if (fits) {
+        Py_BEGIN_ALLOW_THREADS
+        int32_t *ends = out_offsets.buf;
+        uint8_t *at = out.buf;
+        ends[0] = 0;
+        for (Py_ssize_t row = 0; row < rows; row++) {
+            for (Py_ssize_t i = 0; i < count; i++) at = write_row(at, &pieces[i], row);
+            ends[row + 1] = (int32_t)(at - (uint8_t *)out.buf);
+        }
+        written = at - (uint8_t *)out.buf;
+        Py_END_ALLOW_THREADS
+    } else if (!PyErr_Occurred()) {
+        PyErr_SetString(PyExc_ValueError, "an output is too short, or would hold more than 2 GiB");
+    }
+    if (pieces) release_pieces(pieces, count);
+    PyBuffer_Release(&out_offsets), PyBuffer_Release(&out);
+    return fits ? PyLong_FromSsize_t(written) : NULL;
+}
+
+static PyMethodDef METHODS[] = {
+    {"join", join, METH_VARARGS,
+     "join(((before, after, offsets, data, validity, first), ...), rows, out_offsets, out) -> bytes written"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_join", "See offline_capi.runtime.join.", -1, METHODS};
+
+PyMODINIT_FUNC PyInit__join(void) { return PyModule_Create(&MODULE); }

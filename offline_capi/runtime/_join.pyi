@@ -1,0 +1,4 @@
+from typing import Any
+
+# Buffers are anything that has the buffer protocol, as in _sha256.pyi.
+def join(pieces: tuple[tuple[Any, Any, Any, Any, Any, int], ...], rows: int, out_offsets: Any, out: Any, /) -> int: ...

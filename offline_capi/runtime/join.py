@@ -1,0 +1,96 @@
+"""Literals and columns of texts, put one after the other row by row: how the JSON of events is made.
+
+The compiled module ``_join`` copies each byte once, where it could be built; Arrow makes a column of each value with
+its literals first, and then one of them all. Both give the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_capi.runtime.column_bytes import bytes_of
+
+__all__ = ["Framed", "join_pieces"]
+
+_join: Any = None
+if os.environ.get("OFFLINE_CAPI_KERNEL") != "off":
+    with suppress(ImportError):
+        from offline_capi.runtime import _join
+
+#: Bytes that the compiled module may write beyond the last row.
+SLACK_BYTES = 32
+MAX_BYTES = 2**31 - 1
+
+
+class Framed(NamedTuple):
+    """Literals around each value of a column; nothing at all where the value is null."""
+
+    before: str
+    column: pa.StringArray
+    after: str
+
+
+def join_pieces(pieces: Iterable[str | Framed], rows: int) -> pa.BinaryArray:
+    """The pieces of each row, one after the other, as UTF-8; no row is null.
+
+    Raises ``ArrowInvalid`` where that is more than 2 GiB.
+    """
+    merged = _merge_literals(pieces)
+    if _join is None:
+        return _join_with_arrow(merged).cast(pa.binary()) if rows else pa.array([], pa.binary())
+    given = tuple(_describe(piece) for piece in merged)
+    size = sum(rows * (len(before) + len(after)) for before, after, *_ in given)
+    size += sum(len(bytes_of(piece.column)[1]) for piece in merged if isinstance(piece, Framed))
+    if size + SLACK_BYTES > MAX_BYTES:
+        return _join_with_arrow(merged).cast(pa.binary())
+    offsets, out = np.empty(rows + 1, np.int32), pa.allocate_buffer(size + SLACK_BYTES, resizable=True)
+    out.resize(_join.join(given, rows, offsets, out))
+    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), out], null_count=0)
+
+
+def _merge_literals(pieces: Iterable[str | Framed]) -> list[str | Framed]:
+    """The same with neighbouring literals as one; those around a column without nulls are their neighbours'."""
+    apart: list[str | Framed] = []
+    for piece in pieces:
+        if isinstance(piece, str) or piece.column.null_count:
+            apart.append(piece)
+        else:
+            apart += [piece.before, Framed("", piece.column, ""), piece.after]
+    runs = groupby(apart, key=lambda piece: isinstance(piece, str))
+    return [piece for literal, run in runs for piece in (_join_literals(run) if literal else run)]
+
+
+def _join_literals(literals: Iterable[Any]) -> list[str]:
+    whole = "".join(literals)
+    return [whole] if whole else []
+
+
+def _describe(piece: str | Framed) -> tuple[Any, ...]:
+    """As ``_join.join`` takes it."""
+    if isinstance(piece, str):
+        return piece.encode(), b"", b"", b"", b"", 0
+    column = piece.column
+    validity, offsets, data = column.buffers()
+    valid = validity if column.null_count else None
+    return piece.before.encode(), piece.after.encode(), offsets or b"", data or b"", valid or b"", column.offset
+
+
+def _join_with_arrow(pieces: Sequence[str | Framed]) -> pa.StringArray:
+    texts = [piece if isinstance(piece, str) else _frame(piece) for piece in pieces]
+    return pc.binary_join_element_wise(*texts, "", null_handling="replace", null_replacement="")
+
+
+def _frame(piece: Framed) -> pa.StringArray:
+    literals = [one for one in (piece.before, piece.after) if one]
+    if not literals:
+        return piece.column
+    parts = [one for one in (piece.before, piece.column, piece.after) if not isinstance(one, str) or one]
+    return pc.binary_join_element_wise(*parts, "")

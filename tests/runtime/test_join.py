@@ -1,0 +1,71 @@
+"""Pieces of rows joined: compiled or by Arrow, the bytes are those of Python."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offline_capi.runtime import join
+from offline_capi.runtime.join import Framed, join_pieces
+
+ROWS = 12
+#: Around what the compiled module copies at once: 32 bytes of a literal, 64 of a value.
+TEXTS = st.one_of(st.none(), st.text(max_size=70), st.integers(31, 65).map("x".__mul__))
+LITERALS = st.one_of(st.text(max_size=5), st.integers(31, 34).map("y".__mul__))
+COLUMNS = st.tuples(LITERALS, st.lists(TEXTS, min_size=ROWS, max_size=ROWS), LITERALS)
+
+
+@given(
+    pieces=st.lists(st.one_of(LITERALS, COLUMNS), max_size=6),
+    first=COLUMNS,
+    start=st.integers(0, ROWS),
+    rows=st.integers(0, ROWS),
+)
+def test_the_rows_are_what_python_joins(
+    pieces: list[str | tuple[str, list[str | None], str]],
+    first: tuple[str, list[str | None], str],
+    start: int,
+    rows: int,
+) -> None:
+    every, stop = [first, *pieces], min(start + rows, ROWS)
+    given_ = [
+        one if isinstance(one, str) else Framed(one[0], pa.array(one[1], pa.string()).slice(start, rows), one[2])
+        for one in every
+    ]
+
+    def join_row(row: int) -> bytes:
+        parts = (
+            one if isinstance(one, str) else "" if one[1][row] is None else f"{one[0]}{one[1][row]}{one[2]}"
+            for one in every
+        )
+        return "".join(parts).encode()
+
+    for way in {join._join, None}:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(join, "_join", way)
+            joined = join_pieces(given_, stop - start)
+            joined.validate(full=True)
+            assert joined.to_pylist() == [join_row(row) for row in range(start, stop)]
+
+
+def test_buffers_that_do_not_fit_are_refused() -> None:
+    if join._join is None:
+        return
+    _, offsets, data = pa.array(["abc", "d"]).buffers()
+    good = (b"<", b">", offsets, data, b"", 0)
+    assert join._join.join((good,), 2, bytearray(12), out := bytearray(40)) == 8
+    assert out[:8] == b"<abc><d>"
+
+    for piece, rows, ends, room in (
+        (good, 3, 16, 80),  # more rows than offsets
+        ((b"<", b">", offsets, b"ab", b"", 0), 2, 12, 40),  # offsets beyond the data
+        ((b"<", b">", offsets, data, b"", -1), 2, 12, 40),
+        (good, 2, 12, 39),
+        (good, 2, 11, 40),
+        (good, -1, 12, 40),
+        ((b"x" * 2**20, b"", b"", b"", b"", 0), 2**20, 12, 40),  # of literals alone
+    ):
+        with pytest.raises(ValueError, match=r"shorter|outside|too short"):
+            join._join.join((piece,), rows, bytearray(ends), bytearray(room))
