@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from rich.console import JustifyMethod
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -32,8 +33,9 @@ def plain_table(
     """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for header in headers:
-        side = "right" if header in _NUMBERS or header in numbers else "left"
-        table.add_column(header, justify=side, overflow="fold", no_wrap=header in unbroken)
+        is_number = header in _NUMBERS or header in numbers
+        justify: JustifyMethod = "right" if is_number else "left"
+        table.add_column(header, justify=justify, overflow="fold", no_wrap=header in unbroken)
     for row in rows:
         table.add_row(*(Text(visible(cell)) if isinstance(cell, str) else cell for cell in row))
     return table
