@@ -28,7 +28,7 @@ from offline_capi.errors import ConfigError
 from offline_capi.events.standard import CUSTOM_DATA_KEYS
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import HashedRows
-from offline_capi.runtime.column_bytes import bytes_of, count_empty, holds
+from offline_capi.runtime.column_bytes import bytes_of, count_empty, needs_escape
 from offline_capi.runtime.join import Framed, join_pieces
 
 __all__ = ["JSON_BRACKETS", "as_text", "build_bodies"]
@@ -50,16 +50,11 @@ _ESCAPES = {
 
 def _escape(array: Any) -> Any:
     strings = as_text(array)
-    return reduce(lambda done, mark: pc.replace_substring(done, mark, _ESCAPES[mark]), _find_marks(strings), strings)
-
-
-def _find_marks(strings: Any) -> list[str]:
-    """The characters in need of an escape that the column holds: searched for in its bytes, rarely any."""
-    _, content = bytes_of(strings)
-    if not len(content) or (content.min() >= 0x20 and not holds(strings, '"', "\\")):
-        return []
-    raw = content.tobytes()
-    return [mark for mark in _ESCAPES if mark.encode() in raw]
+    if not needs_escape(strings):
+        return strings
+    raw = bytes_of(strings)[1].tobytes()
+    marks = [mark for mark in _ESCAPES if mark.encode() in raw]
+    return reduce(lambda done, mark: pc.replace_substring(done, mark, _ESCAPES[mark]), marks, strings)
 
 
 def _encode_integer(array: Any) -> Any:

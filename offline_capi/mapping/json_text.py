@@ -15,7 +15,7 @@ import pyarrow.types as kinds
 
 from offline_capi.mapping.fields import Reading
 from offline_capi.mapping.text import as_text, is_text, trim_text
-from offline_capi.runtime.column_bytes import bytes_of, holds
+from offline_capi.runtime.column_bytes import needs_escape
 
 __all__ = [
     "MalformedError",
@@ -30,9 +30,6 @@ __all__ = [
     "render_json_values",
     "rewrite_distinct",
 ]
-
-#: JSON writes every byte below it as an escape (RFC 8259, section 7).
-FIRST_PRINTABLE = 0x20
 
 
 class MalformedError(ValueError):
@@ -66,8 +63,7 @@ def render_json_values(values: pa.Array) -> pa.StringArray:
 
 
 def quote_text(text: pa.StringArray) -> pa.StringArray:
-    _, content = bytes_of(text)
-    if (len(content) and content.min() < FIRST_PRINTABLE) or holds(text, '"', "\\"):
+    if needs_escape(text):
         return map_distinct(text, lambda value: json.dumps(value, ensure_ascii=False))
     return pc.binary_join_element_wise('"', text, '"', "")
 

@@ -18,6 +18,7 @@ __all__ = [
     "count_empty",
     "find_parts",
     "holds",
+    "needs_escape",
     "where_begins",
     "where_ends",
     "where_not_ascii",
@@ -26,6 +27,7 @@ __all__ = [
 
 #: Searched at once: a copy of this size stays in the processor's cache.
 WINDOW_BYTES = 1 << 16
+FIRST_PRINTABLE = 0x20
 #: First bytes of white space: ASCII's, and that of other scripts (U+0085, 00A0, 1680, 2000 to 205F, 3000).
 BLANK_STARTS = bytes([*range(0x21), 0xC2, 0xE1, 0xE2, 0xE3])
 
@@ -87,6 +89,12 @@ def where_not_ascii(text: pa.Array) -> pa.BooleanArray | None:
 def holds(text: pa.Array, *parts: str) -> bool:
     """Whether one of ``parts`` stands anywhere in the column."""
     return any(True for _ in _found(text, parts))
+
+
+def needs_escape(text: pa.Array) -> bool:
+    """Whether JSON would escape a character of the column: one below U+0020, a quote or a backslash (RFC 8259, 7)."""
+    _, content = bytes_of(text)
+    return len(content) > 0 and (int(content.min()) < FIRST_PRINTABLE or holds(text, '"', "\\"))
 
 
 def find_parts(text: pa.Array, *parts: str) -> frozenset[str]:
