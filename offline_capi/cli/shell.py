@@ -239,10 +239,11 @@ def opened_records(config: Path) -> Iterator[Services]:
 
 
 @contextmanager
-def _opened(deployment: Deployment) -> Iterator[Services]:
+def _opened(deployment: Deployment, *, with_pandas: bool = False) -> Iterator[Services]:
     from offline_capi.pipeline import open_services
 
-    if not any(upload.transform for upload in deployment.uploads.values()):
+    # PySpark needs it, and so may somebody's hook.
+    if not with_pandas and not any(one.transform or one.engine.spark for one in deployment.uploads.values()):
         without_pandas()
     with open_services(deployment, environment_secrets()) as services:
         yield services
@@ -257,10 +258,12 @@ def opened_upload(
     client: list[str] | None = None,
     *,
     trigger: str | None = None,
+    engine: str | None = None,
 ) -> Iterator[tuple[Services, Upload, Window, list[str]]]:
     """An upload with the window and the clients that the options name.
 
-    With ``trigger``, a configuration that cannot be used is kept as a failed run, as any other fault of a night is.
+    ``engine`` will be chosen instead of the upload's own. With ``trigger``, a configuration that cannot be used is kept
+    as a failed run, as any other fault of a night is.
     """
     try:
         deployment = load(config, upload)
@@ -268,7 +271,7 @@ def opened_upload(
         if trigger and not isinstance(error, UsageError):
             _record_failed_start(config, upload, error, trigger)
         raise
-    with _opened(deployment) as services:
+    with _opened(deployment, with_pandas=engine == "spark") as services:
         one = find(services.deployment, upload)
         yield services, one, window_of(one, since, until), find_clients(services.deployment, client)
 

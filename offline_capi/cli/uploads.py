@@ -290,7 +290,7 @@ def upload_command(
     from offline_capi.pipeline.settle import run_nightly
 
     trigger = "scheduled" if scheduled else "manual"
-    opening = opened_upload(config, upload, since, until, client, trigger=trigger)
+    opening = opened_upload(config, upload, since, until, client, trigger=trigger, engine=engine)
     with opening as (services, one, window, clients):
         one = set_engine(one, engine, processes)
         with_open_days = settle and not clients and not test_event_code and window.reaches_last_day(services.clock())

@@ -24,7 +24,7 @@ __all__ = ["BATCH_ROWS", "EVENT_ROWS", "Recipe", "select_by_row"]
 #: Rows read, mapped and hashed at once: large enough that the fixed cost of a batch does not matter.
 BATCH_ROWS = 32_768
 #: Events built, staged and looked up at once: small enough that their bodies take little memory.
-EVENT_ROWS = 16_384
+EVENT_ROWS = 8_192
 
 Observe = Callable[[SourceRows, MappedRows], None]
 

@@ -72,7 +72,7 @@ def test_a_signal_is_told_as_subprocess_tells_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["POLARS_MAX_THREADS", "TZ", "OFFLINE_CAPI_KERNEL", "PYTHONUTF8"])
 def test_what_is_read_at_the_start_gets_an_interpreter_of_its_own(tmp_path: Path, name: str) -> None:
-    value = "off" if name == "OFFLINE_CAPI_KERNEL" else "1" if name != "TZ" else "Asia/Tokyo"
+    value = {"POLARS_MAX_THREADS": "3", "TZ": "Asia/Tokyo", "OFFLINE_CAPI_KERNEL": "off"}.get(name, "1")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), name: value}
     code = "import sys; print('numpy' in sys.modules)"
 

@@ -205,7 +205,7 @@ def test_p02_what_the_command_line_sends_over_connect_is_sent_once(
     assert created.code == 0, created.err[-2000:]
     assert checked.code == 0, checked.err
     assert first.code in {0, 1}, first.err
-    assert set(night.counted.values()) == {1}
+    assert set(night.counted.values()) == {1}, (first, second)
     assert len(night.counted) > 200
     assert len(sandbox.requests) == first.json["tally"]["requests"]
     assert second.json["tally"]["requests"] == 0, second.err

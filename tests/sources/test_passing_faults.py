@@ -170,12 +170,9 @@ def test_the_kind_of_the_fault_survives_the_way_from_the_reading_process(tmp_pat
         ("mssql+pymssql://u:hidden@h/d", "pip install 'offline-capi[mssql]'"),
         ("oracle+oracledb://u:hidden@h/d", "pip install oracledb"),
         ("snowflake://u:hidden@h/d", "pip install 'offline-capi[snowflake]'"),
-        ("bigquery://project", "pip install 'offline-capi[bigquery]'"),
         ("redshift+redshift_connector://u:hidden@h/d", "pip install 'offline-capi[redshift]'"),
-        ("databricks://token:hidden@h", "pip install 'offline-capi[databricks]'"),
         ("trino://u@h/d", "pip install 'offline-capi[trino]'"),
         ("clickhouse+native://u@h/d", "pip install clickhouse-sqlalchemy"),
-        ("clickhousedb://u@h/d", "pip install 'offline-capi[clickhouse]'"),
         ("nosuchdb://u:hidden@h/d", "Install the SQLAlchemy dialect of this database"),
     ],
 )

@@ -135,7 +135,8 @@ def _cut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatc
             end = count - count % rows
             for start in range(0, end, rows):
                 yield whole.slice(start, rows)
-            held, count = [whole.slice(end)], count - end
+            count -= end
+            held = [whole.slice(end)] if count else []  # the next batch may have other types
     if count:
         yield pa.concat_batches(held)
 
