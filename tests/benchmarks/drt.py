@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 import venv
-from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,10 +22,6 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from offline_capi.config import EnvironmentSecrets, load_config
-from offline_capi.model import Fate, Window
-from offline_capi.pipeline import open_services, run_upload
-from offline_capi.runtime.process import set_up_process, without_pandas
 from tests.benchmarks.__main__ import bench_folder, measured, misses_aim, say
 from tests.benchmarks.sink import Sink
 
@@ -88,25 +82,6 @@ def ask_peer(python: str, home: Path, url: str) -> dict[str, Any]:
     return figures
 
 
-def night(home: Path, url: str) -> dict[str, Any]:
-    """Our run, with an empty ledger."""
-    environ = {
-        "OFFLINE_CAPI_GRAPH_URL": url,
-        "OFFLINE_CAPI_LEDGER": f"sqlite:///{home}/ledger.db",
-        "OFFLINE_CAPI_STAGE": str(home / "stage"),
-        "HOME_OF_ROWS": str(home),
-        "TOKEN": "token",
-    }
-    os.environ.update(environ)
-    deployment = load_config(home / "dags", environ=environ)
-    window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
-    with open_services(deployment, EnvironmentSecrets(environ)) as services:
-        started, processor = time.perf_counter(), time.process_time()
-        tally = run_upload(deployment.uploads["sales"], window, services).tally
-        seconds = time.perf_counter() - started
-    return {"seconds": seconds, "cpu": time.process_time() - processor, "sent": tally.count(Fate.SENT)}
-
-
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.benchmarks.drt")
     options.add_argument("--rows", type=int, default=1_000_000)
@@ -116,7 +91,7 @@ def main() -> None:
         home = Path(folder).absolute()
         lay_out(home, chosen.rows)
         before = ask_peer(python, home, sink.url)
-        ours = measured("drt", "night", str(home), sink.url)
+        ours = measured("clients", "night", str(home), "sales", sink.url)
         after = ask_peer(python, home, sink.url)
     if ours["sent"] != chosen.rows or {before["sent"], after["sent"]} != {min(chosen.rows, PEER_ROWS)}:
         raise SystemExit(f"not all rows were sent: ours {ours['sent']:,}, theirs {before['sent']:,}, {after['sent']:,}")
@@ -132,9 +107,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["night"]:
-        set_up_process()
-        without_pandas()
-        print(json.dumps(night(Path(sys.argv[2]), sys.argv[3])))  # noqa: T201  read by the parent
-    else:
-        main()
+    main()

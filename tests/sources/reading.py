@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from offline_capi.config.source import FileSource, SqlSource
 from offline_capi.model import SourceRows, Window
@@ -49,3 +51,8 @@ def query(sql: str) -> SqlSource:
 
 def files(path: object, **options: Any) -> FileSource:
     return FileSource(path=str(path), **options)
+
+
+def repeat_values(kind: pa.DataType, values: Sequence[object], rows: int) -> pa.Array:
+    """A column of these values in turn, in which one of seven is missing."""
+    return pa.array([None if at % 7 == 3 else values[at % len(values)] for at in range(rows)], kind)

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from offline_capi.errors import SourceError
-from offline_capi.sources.sql.query import _opened, _prepared
-from tests.sources.reading import WINDOW, ZONE, query
+from tests.sources.reading import repeat_values
 from tests.sources.test_sql_conformance import Database
 from tests.support.bigquery import RefusedError, running_stand_in
 
@@ -36,12 +34,11 @@ COLUMNS: dict[str, tuple[pa.DataType, list[object]]] = {
 }
 
 
-def fill(kind: pa.DataType, values: list[object]) -> pa.Array:
-    return pa.array([None if at % 7 == 3 else values[at % len(values)] for at in range(ROWS)], kind)
-
-
 TABLES = {
-    "types": (pa.table({name: fill(*column) for name, column in COLUMNS.items()}), {name: name for name in COLUMNS}),
+    "types": (
+        pa.table({name: repeat_values(*column, rows=ROWS) for name, column in COLUMNS.items()}),
+        {name: name for name in COLUMNS},
+    ),
     "none": (pa.table({"a": pa.array([], pa.int64())}), {"a": "INTEGER"}),
     "many": (pa.table({"a": range(40_000)}), {"a": "INTEGER"}),
     "lists": (pa.table({"a": [["a", "é"]] * 3}), {"a": "STRING"}),
@@ -103,9 +100,4 @@ def test_a_login_that_ends_half_way_is_told(database: BigQuery, monkeypatch: pyt
 
 
 def test_the_arrow_strategy_is_what_reads(database: BigQuery):
-    """Equality alone would also hold if SQLAlchemy read everything."""
-    with (
-        _prepared(query("SELECT * FROM types"), WINDOW, ZONE, database.url, Path()) as prepared,
-        _opened(prepared, 1_024, arrow_native=True) as rows,
-    ):
-        assert type(rows).__name__ == "ArrowStream"
+    database.check_strategies("SELECT * FROM types")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from offline_capi.errors import SourceUnavailableError
-from offline_capi.sources.sql.query import _opened, _prepared
-from tests.sources.reading import WINDOW, ZONE, query
 from tests.sources.test_sql_conformance import Database
 from tests.support.clickhouse import Answer, Ask, answers, running_stand_in
 
@@ -139,9 +136,4 @@ def test_a_stream_that_was_cut_is_no_shorter_result(clickhouse: ClickHouse, end:
 
 
 def test_the_arrow_strategy_is_what_reads(clickhouse: ClickHouse):
-    """Equality alone would also hold if SQLAlchemy read everything."""
-    with _prepared(query("SELECT 1 AS a"), WINDOW, ZONE, clickhouse.url, Path()) as prepared:
-        with _opened(prepared, 1_024, arrow_native=True) as rows:
-            assert type(rows).__name__ == "ArrowStream"
-        with _opened(prepared, 1_024, arrow_native=False) as rows:
-            assert type(rows).__name__ == "_RowStream"
+    clickhouse.check_strategies("SELECT 1 AS a")

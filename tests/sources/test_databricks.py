@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from offline_capi.errors import SourceUnavailableError
-from offline_capi.sources.sql.query import _opened, _prepared
-from tests.sources.reading import WINDOW, ZONE, query
+from tests.sources.reading import repeat_values
 from tests.sources.test_sql_conformance import Database
 from tests.support.databricks import RefusedError, running_stand_in
 
@@ -37,13 +35,9 @@ COLUMNS: dict[str, tuple[pa.DataType, list[object]]] = {
 }
 
 
-def fill(kind: pa.DataType, values: list[object]) -> pa.Array:
-    return pa.array([None if at % 7 == 3 else values[at % len(values)] for at in range(ROWS)], kind)
-
-
 TABLES = {
     "one": pa.table({"a": [1]}),
-    "types": pa.table({name: fill(*column) for name, column in COLUMNS.items()}),
+    "types": pa.table({name: repeat_values(*column, rows=ROWS) for name, column in COLUMNS.items()}),
     "cut": pa.table({"cut": range(40_000)}),
     "none": pa.table({"a": pa.array([], pa.int64()), "b": pa.array([], pa.string())}),
     "lists": pa.table({"a": pa.array([[1, 2], None], pa.list_(pa.int32()))}),
@@ -121,9 +115,4 @@ def test_a_connection_that_ends_half_way_is_an_error_that_passes(databricks: Dat
 
 
 def test_the_arrow_strategy_is_what_reads(databricks: Database):
-    """Equality alone would also hold if SQLAlchemy read everything."""
-    with (
-        _prepared(query("SELECT * FROM types"), WINDOW, ZONE, databricks.url, Path()) as prepared,
-        _opened(prepared, 1_024, arrow_native=True) as rows,
-    ):
-        assert type(rows).__name__ == "ArrowStream"
+    databricks.check_strategies("SELECT * FROM types")

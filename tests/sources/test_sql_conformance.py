@@ -21,6 +21,7 @@ from offline_capi.errors import OfflineCapiError
 from offline_capi.model import SourceRows
 from offline_capi.sources import SourceAccess
 from offline_capi.sources.sql import SqlReader
+from offline_capi.sources.sql.query import _opened, _prepared
 from tests.sources.reading import WINDOW, ZONE, query
 from tests.sources.scripts import script
 
@@ -53,6 +54,13 @@ class Database:
              [(fault.reason, fault.field, fault.where.to_pylist()) for fault in part.faults])
             for part in parts
         ]  # fmt: skip
+
+    def check_strategies(self, sql: str) -> None:
+        """That it is Arrow that reads, and SQLAlchemy: results would also be equal if one of them read everything."""
+        with _prepared(query(sql), WINDOW, ZONE, self.url, Path()) as prepared:
+            for arrow, stream in ((True, "ArrowStream"), (False, "_RowStream")):
+                with _opened(prepared, 1_024, arrow_native=arrow) as rows:
+                    assert type(rows).__name__ == stream
 
     def rows(self, count: int, columns: str) -> str:
         return f"SELECT {columns} FROM {NUMBERS[self.dialect].format(rows=count)} ORDER BY i"
@@ -296,8 +304,6 @@ def test_rows_that_are_read_again_as_literals_are_those_of_one_snapshot(tmp_path
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "duckdb"])
 def test_the_arrow_strategy_is_what_reads(dialect: str, request: pytest.FixtureRequest, tmp_path: Path):
     """Equality alone would also hold if SQLAlchemy read everything."""
-    from offline_capi.sources.sql.query import _opened, _prepared
-
     where = {"sqlite": tmp_path / "a.db", "duckdb": tmp_path / "a.duckdb"}
     if dialect == "sqlite":
         sqlite3.connect(where[dialect]).close()
@@ -306,9 +312,5 @@ def test_the_arrow_strategy_is_what_reads(dialect: str, request: pytest.FixtureR
 
         duckdb.connect(str(where[dialect])).close()
     url = request.getfixturevalue("postgres_db") if dialect == "postgresql" else f"{dialect}:///{where[dialect]}"
-    with _prepared(query("SELECT 1 AS a"), WINDOW, ZONE, url, Path()) as prepared:
-        with _opened(prepared, 1_024, arrow_native=True) as rows:
-            assert type(rows).__name__ == "ArrowStream"
-        with _opened(prepared, 1_024, arrow_native=False) as rows:
-            assert type(rows).__name__ == "_RowStream"
+    Database(dialect, url).check_strategies("SELECT 1 AS a")
     assert sa.make_url(url).get_backend_name() == dialect

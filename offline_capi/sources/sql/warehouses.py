@@ -169,11 +169,11 @@ def _text_or_hex(value: bytes) -> str:
         return value.hex()
 
 
-def _convert_unsigned(column: pa.Array) -> Values:
+def _convert_integers(column: pa.Array) -> Values:
     try:
         return pc.cast(column, pa.int64())
     except pa.ArrowInvalid:  # too large
-        return column.to_pylist()
+        return as_objects(int)(column)
 
 
 def _convert_whole_numbers(*, signed: bool) -> Convert:
@@ -182,15 +182,20 @@ def _convert_whole_numbers(*, signed: bool) -> Convert:
 
 
 def _convert_instants(column: pa.Array) -> pa.Array:
-    """``DateTime`` comes as seconds. What is finer than a microsecond is cut."""
+    """``DateTime`` comes as seconds."""
     if not pa.types.is_timestamp(column.type):
         column = pc.cast(column, pa.int64()).view(pa.timestamp("s", "UTC"))
-    return pc.cast(pc.floor_temporal(column, unit="microsecond") if column.type.unit == "ns" else column, AWARE)
+    return _cast_times(column, AWARE)
+
+
+def _cast_times(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """What is finer than a microsecond is cut."""
+    return pc.cast(pc.floor_temporal(column, unit="microsecond") if column.type.unit == "ns" else column, kind)
 
 
 CLICKHOUSE_TYPES: Mapping[str, Convert] = {
     **dict.fromkeys(("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32"), cast_to(pa.int64())),
-    "UInt64": _convert_unsigned,
+    "UInt64": _convert_integers,
     **dict.fromkeys(("Int128", "Int256"), _convert_whole_numbers(signed=True)),
     **dict.fromkeys(("UInt128", "UInt256"), _convert_whole_numbers(signed=False)),
     **dict.fromkeys(("Float32", "Float64"), cast_to(pa.float64())),
@@ -238,8 +243,7 @@ def _level(batch: pa.RecordBatch, integers: set[int]) -> pa.RecordBatch:
 def _level_column(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_timestamp(kind):
-        fine = pc.floor_temporal(column, unit="microsecond") if kind.unit == "ns" else column
-        return pc.cast(fine, NAIVE if kind.tz is None else AWARE)
+        return _cast_times(column, NAIVE if kind.tz is None else AWARE)
     target = next((target for is_kind, target in _LEVELS if is_kind(kind)), kind)
     return column if kind == target else pc.cast(column, target)
 
@@ -252,13 +256,6 @@ _LEVELS: Sequence[tuple[Callable[[pa.DataType], bool], pa.DataType]] = (
 )
 #: Snowflake's whole numbers have up to 38 digits.
 _INTEGER, _SNOWFLAKE_INTEGER = pa.decimal128(38, 0), "whole NUMBER"
-
-
-def _convert_integers(column: pa.Array) -> Values:
-    try:
-        return pc.cast(column, pa.int64())
-    except pa.ArrowInvalid:  # too large
-        return as_objects(int)(column)
 
 
 def _convert(column: pa.Array) -> Values:
