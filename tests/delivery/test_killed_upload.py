@@ -21,7 +21,7 @@ import pytest
 
 from offline_capi.ledger import Ledger
 from offline_capi.model import Fate
-from tests.delivery.commands import Commands, commands
+from tests.delivery.commands import Commands
 from tests.delivery.reaper import POINTS, Death, Reaper
 from tests.delivery.sending import batch, ids_of
 from tests.support.night import PIXELS, Night
@@ -76,10 +76,10 @@ def sell(night: Night, name: str) -> list[str]:
 def test_p03_the_command_killed_at_many_points_loses_nothing_and_counts_nothing_twice(
     night: Night, reaper: Reaper
 ) -> None:
-    with commands(night.home, night.env) as line:
-        unconfirmed = [killed_at(death, f"at{i}", night, reaper, line) for i, death in enumerate(AT_POINTS)]
-        in_writes = [killed_at(death, f"in{i}", night, reaper, line) for i, death in enumerate(IN_WRITES)]
-        before = [killed_early(when, f"before{i}", night, reaper, line) for i, when in enumerate(BEFORE_SENDING)]
+    line = Commands(night.home, night.env)
+    unconfirmed = [killed_at(death, f"at{i}", night, reaper, line) for i, death in enumerate(AT_POINTS)]
+    in_writes = [killed_at(death, f"in{i}", night, reaper, line) for i, death in enumerate(IN_WRITES)]
+    before = [killed_early(when, f"before{i}", night, reaper, line) for i, when in enumerate(BEFORE_SENDING)]
 
     assert len(unconfirmed) + len(in_writes) + len(before) == KILLS
     assert min(unconfirmed) >= 1

@@ -37,7 +37,7 @@ from offline_capi.pipeline import find_report, open_services
 from offline_capi.report import RunReport
 from offline_capi.sandbox import SandboxServer, SandboxSpec
 from offline_capi.sandbox.faults import TELLS
-from tests.delivery.commands import Commands, commands
+from tests.delivery.commands import Commands
 from tests.support.sandbox_server import Sandbox
 
 COMMAND = ("upload", "sales", "--since", "2000-01-01", "--until", "2100-01-01")
@@ -244,12 +244,12 @@ class Chaos:
     def run(self) -> list[Round]:
         """All rounds amid trouble, and then, all being mended, the command to its end."""
         self.lay_out()
-        with commands(self.home, self.env) as first, commands(self.home, self.env) as second:
-            rounds = [self.troubled(number, [first, second]) for number in range(1, self.rounds + 1)]
-            for _ in range(HEALTHY):
-                rounds.append(self.one_round(["nothing"], [first], deaths=[None]))
-                if not self.unsettled():
-                    break
+        first, second = Commands(self.home, self.env), Commands(self.home, self.env)
+        rounds = [self.troubled(number, [first, second]) for number in range(1, self.rounds + 1)]
+        for _ in range(HEALTHY):
+            rounds.append(self.one_round(["nothing"], [first], deaths=[None]))
+            if not self.unsettled():
+                break
         return rounds
 
     def unsettled(self) -> dict[str, int]:

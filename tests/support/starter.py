@@ -23,9 +23,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,18 +69,14 @@ def run_python(
 ) -> subprocess.CompletedProcess[str]:
     """``python ARGUMENTS`` with its output captured as text; ``-m MODULE`` and ``-c CODE`` come from the starter."""
     command = [sys.executable, *arguments]
-    if (
-        new_interpreter
-        or arguments[0] not in ("-m", "-c")
-        or _read_early(env) != _read_early({**os.environ, "PYTHONPATH": str(ROOT)})
-    ):
+    if new_interpreter or not _can_be_forked(arguments, env):
         return subprocess.run(
             command, cwd=cwd, env=env, input=input, capture_output=True, text=True, timeout=timeout, check=False
         )
     with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         told.write(input or "")
         told.seek(0)
-        code = _starter().run(arguments, cwd, env, (told, out, err), timeout)
+        code = _starter().start(arguments, cwd, env, (told, out, err)).wait(timeout)
         out.seek(0)
         err.seek(0)
         done = subprocess.CompletedProcess(command, code, out.read(), err.read())
@@ -88,10 +85,38 @@ def run_python(
     return done
 
 
+def _can_be_forked(arguments: Sequence[str], env: Mapping[str, str]) -> bool:
+    return arguments[0] in ("-m", "-c") and _read_early(env) == _read_early({**os.environ, "PYTHONPATH": str(ROOT)})
+
+
 def _read_early(env: Mapping[str, str]) -> dict[str, str]:
     early = {name: value for name, value in env.items() if name.startswith(_READ_EARLY)}
     early.pop("PYTHONDONTWRITEBYTECODE", None)  # what differs then is the disk, not the process
     return {"PYTHONPATH": str(ROOT)} | early
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that was started."""
+
+    _line: socket.socket
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code, or the negative signal that ended it; ``None`` where it took too long, and is killed."""
+        with self._line:
+            in_time = bool(select.select([self._line], [], [], timeout)[0])
+            if not in_time:
+                os.kill(self.pid, signal.SIGKILL)
+            code = _hear(self._line)
+        return code if in_time else None
+
+
+def start_python(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Running:
+    """The same for a command that a test watches or kills: what it prints is not kept."""
+    assert _can_be_forked(arguments, env), "an interpreter of its own would start later than the test expects"
+    with Path(os.devnull).open("r+b") as nothing:
+        return _starter().start(arguments, cwd, env, (nothing, nothing, nothing))
 
 
 class Starter:
@@ -111,28 +136,18 @@ class Starter:
         assert self._process.stdout.readline() == b"ready\n"
         atexit.register(self.close)
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        cwd: Path,
-        env: Mapping[str, str],
-        streams: tuple[IO[str], IO[str], IO[str]],
-        timeout: float | None,
-    ) -> int | None:
-        """The exit code, or the negative signal that ended it; ``None`` where it took too long, and is killed."""
-        with socket.socket(socket.AF_UNIX) as line:
-            line.connect(self._address)
-            os.umask(mask := os.umask(0o022))
-            asked = json.dumps([list(map(str, arguments)), str(cwd), dict(env), mask]).encode()
-            descriptors = array.array("i", [stream.fileno() for stream in streams])
-            line.sendmsg([len(asked).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
-            line.sendall(asked)
-            child = _hear(line)
-            if select.select([line], [], [], timeout)[0]:
-                return _hear(line)
-            os.kill(child, signal.SIGKILL)
-            _hear(line)
-            return None
+    def start(
+        self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], streams: tuple[IO[Any], IO[Any], IO[Any]]
+    ) -> Running:
+        """A fork that is ``python ARGUMENTS``; ``streams`` are its standard input, output and error."""
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(self._address)
+        os.umask(mask := os.umask(0o022))
+        asked = json.dumps([list(map(str, arguments)), str(cwd), dict(env), mask]).encode()
+        descriptors = array.array("i", [stream.fileno() for stream in streams])
+        line.sendmsg([len(asked).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        line.sendall(asked)
+        return Running(line, _hear(line))
 
     def close(self) -> None:
         assert self._process.stdin is not None
