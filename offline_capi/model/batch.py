@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class EventBatch:
     """
 
     table: pa.RecordBatch
+    #: What ``find_common`` has found: the books of a request ask for the same columns several times.
+    _common: dict[str, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -73,9 +75,11 @@ class EventBatch:
 
     def find_common(self, name: str) -> str | None:
         """The text that every event has in a column without nulls; ``None`` where they differ, or there is none."""
-        ends = _get_ends(self.table.column(name))
-        first = str(self.get_bytes(name)[: ends[1] - ends[0]], "utf-8") if len(self) else None
-        return first if first is not None and self.has_only(name, first) else None
+        if name not in self._common:
+            ends = _get_ends(self.table.column(name))
+            first = str(self.get_bytes(name)[: ends[1] - ends[0]], "utf-8") if len(self) else None
+            self._common[name] = first if first is not None and self.has_only(name, first) else None
+        return self._common[name]
 
     def partition_by(self, *names: str) -> Iterator[tuple[tuple[str, ...], EventPart]]:
         """The events by what they have in these columns of texts, in the order in which that first appears.

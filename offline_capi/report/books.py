@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,6 @@ def lost_events(events: EventBatch, fate: Fate, reason: str | None) -> pa.Record
 
 #: So many combinations are counted in place; where there could be more, those that occur are numbered first.
 MAX_WIDTH = 4_096
-NOTHING_ALIKE: Mapping[str, str] = MappingProxyType({})
 EPOCH = date(1970, 1, 1)
 
 
@@ -112,8 +110,7 @@ class Books:
             self.tally.noted[(note.key, note.column, note.what)] += note.count
         self.tally.warnings.update(built.warnings)
         self.tally.sendable += len(built.events)
-        known: dict[str, str] = {}
-        clients = _split_by_client(built.events, known)
+        clients = _split_by_client(built.events)
         for client, chosen in clients.items():
             self.tally.sendable_of[client] += len(built.events) if chosen is None else int(chosen.sum())
         for key, carried in built.carried.items():
@@ -122,7 +119,7 @@ class Books:
                 own = carried.true_count if chosen is None else int((_as_mask(carried) & chosen).sum())
                 self.tally.keys_of[client, key] = self.tally.keys_of.get((client, key), 0) + own
         value, value_of = self.tally.value, self.tally.value_of
-        for recipient, currency, amount in _values(built.events, known):
+        for recipient, currency, amount in _values(built.events):
             whose = get_client_name(recipient), currency
             value[currency] = value.get(currency, 0.0) + amount
             value_of[whose] = value_of.get(whose, 0.0) + amount
@@ -140,7 +137,7 @@ class Books:
             if day is not None and day < before:
                 late_of[self._named(client) or ""] += rows
         late = built.events.filter(pa.array(_days(built.events) < (before - EPOCH).days))
-        for client, currency, amount in _values(late, {}):
+        for client, currency, amount in _values(late):
             value_of[client, currency] = value_of.get((client, currency), 0.0) + amount
 
     def enter_unsent(self, unsent: UnsentRows) -> None:
@@ -160,32 +157,30 @@ class Books:
         return client if client in self._strangers else None
 
     def enter_events(
-        self, events: EventBatch, fate: Fate, reason: str | None = None, alike: Mapping[str, str] = NOTHING_ALIKE
+        self, events: EventBatch, fate: Fate, reason: str | None = None, *, client: str | None = None
     ) -> None:
-        """Events whose fate is known, all the same; ``alike`` has what all of them are known to have in a column."""
-        known = dict(alike)
-        client = known.get("client")
+        """Events whose fate is known, all the same; ``client`` where they are known to be of one."""
         for name, day, rows in _clients_and_days(events) if client is None else _days_of(client, events):
             self.tally.fates[Count(fate, name, day, reason)] += rows
         if fate is Fate.SENT:
-            self.tally.sent_events.update(dict(_as_meta_counts(events, known)))
-            self._enter_sent_value(events, known)
+            self.tally.sent_events.update(dict(_as_meta_counts(events)))
+            self._enter_sent_value(events)
         if fate in UNDELIVERED and len(events):
             told = fate is Fate.REJECTED_BY_META or reason == Reason.UNSETTLED  # the others are owed, and no loss yet
             losses = lost_events(events, fate, reason)
             self._keep_undelivered(self._with_known(losses, self._known_since(losses) if told else _none_known(losses)))
         self._on_entry(self.tally)
 
-    def _enter_sent_value(self, events: EventBatch, known: dict[str, str]) -> None:
+    def _enter_sent_value(self, events: EventBatch) -> None:
         """What events that were sent are worth, and how recent they are."""
         sent_value, newest_sent = self.tally.sent_value, self.tally.newest_sent
-        for cell, number, amount in _cells(events, known):
+        for cell, number, amount in _cells(events):
             self.tally.add_sent(cell, number, amount)
             if cell.currency:
                 whose = get_client_name(cell.client), cell.currency
                 sent_value[whose] = sent_value.get(whose, 0.0) + amount
         times = _numbers(events, "event_time", np.int64)
-        for client, chosen in _split_by_client(events, known).items():
+        for client, chosen in _split_by_client(events).items():
             newest = int((times if chosen is None else times[chosen]).max())
             newest_sent[client] = max(newest_sent.get(client, newest), newest)
 
@@ -201,8 +196,7 @@ class Books:
     def enter_outcome(self, outcome: Outcome) -> None:
         """What became of one request."""
         request = outcome.request
-        alike = {"client": request.client, "pixel": request.pixel}
-        self.enter_events(request.events, outcome.fate, _reason(outcome), alike)
+        self.enter_events(request.events, outcome.fate, _reason(outcome), client=request.client)
         size = request.events.body_bytes if outcome.fate is Fate.SENT else 0
         self.enter_traffic(request.client, (int(outcome.tries > 0), outcome.tries, size))
         for words in (*outcome.notices, outcome.explanation if outcome.fate is not Fate.SENT else ""):
@@ -239,11 +233,11 @@ def _clients_and_days(events: EventBatch) -> Iterator[tuple[str, date, int]]:
         yield clients.dictionary[int(pair) >> 32].as_py(), EPOCH + timedelta(days=int(pair) & 0xFFFFFFFF), int(rows)
 
 
-def _split_by_client(events: EventBatch, known: dict[str, str]) -> dict[str, NDArray[np.bool_] | None]:
+def _split_by_client(events: EventBatch) -> dict[str, NDArray[np.bool_] | None]:
     """Which events are of each client; ``None`` where all are, nothing where there are none."""
     if not len(events):
         return {}
-    names, codes = _tell_apart(events, "client", known)
+    names, codes = _tell_apart(events, "client")
     if len(names) == 1:
         return {get_client_name(names[0]): None}
     masks: dict[str, Any] = {}
@@ -282,9 +276,9 @@ def _days(events: EventBatch) -> NDArray[np.int32]:
     return _numbers(events, "day", np.int32)
 
 
-def _as_meta_counts(events: EventBatch, known: dict[str, str]) -> Iterator[tuple[SentEvents, int]]:
+def _as_meta_counts(events: EventBatch) -> Iterator[tuple[SentEvents, int]]:
     """Events by client, pixel, name and day in UTC, packed into one number each."""
-    columns = [_tell_apart(events, name, known) for name in ("client", "pixel", "event_name")]
+    columns = [_tell_apart(events, name) for name in ("client", "pixel", "event_name")]
     packed = _utc_days(events)
     for values, places in columns:
         packed = packed if len(values) == 1 else packed * len(values) + places
@@ -292,14 +286,10 @@ def _as_meta_counts(events: EventBatch, known: dict[str, str]) -> Iterator[tuple
         yield _unpacked(number, [values for values, _ in columns]), rows
 
 
-def _tell_apart(events: EventBatch, name: str, known: dict[str, str]) -> tuple[list[str], NDArray[np.int64]]:
-    """The values of a column, and which of them each event has; mostly one, seen without a kernel: see ``_numbers``.
-
-    ``known`` has what all events have in a column, and gets it where it is found here.
-    """
-    common = known.get(name) or events.find_common(name)
+def _tell_apart(events: EventBatch, name: str) -> tuple[list[str], NDArray[np.int64]]:
+    """The values of a column, and which of them each event has; mostly one, seen without a kernel: see ``_numbers``."""
+    common = events.find_common(name)
     if common is not None:
-        known[name] = common
         return [common], np.zeros(1, np.int64)
     encoded = events.table.column(name).dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
@@ -324,26 +314,26 @@ def _numbers(events: EventBatch, name: str, kind: type[Any]) -> NDArray[Any]:
     return np.frombuffer(column.buffers()[1] or b"", kind)[column.offset : column.offset + len(column)]
 
 
-def _values(events: EventBatch, known: dict[str, str]) -> Iterator[tuple[str, str, float]]:
+def _values(events: EventBatch) -> Iterator[tuple[str, str, float]]:
     """What the events are worth, by recipient and currency."""
     days = np.zeros(len(events), np.int32)
-    for (client, currency, _), _, amount in _sum_worth(events, ["client", "currency"], days, known):
+    for (client, currency, _), _, amount in _sum_worth(events, ["client", "currency"], days):
         if currency:
             yield client, currency, amount
 
 
-def _cells(events: EventBatch, known: dict[str, str]) -> Iterator[tuple[ValueCell, int, float]]:
+def _cells(events: EventBatch) -> Iterator[tuple[ValueCell, int, float]]:
     """How many events there are, and what they are worth, by recipient, name, currency and day.
 
     An event with a value and no currency, or the other way round, is one without a value.
     """
     names = ["client", "event_name", "currency"]
-    for (client, event_name, currency, day), rows, amount in _sum_worth(events, names, _days(events), known):
+    for (client, event_name, currency, day), rows, amount in _sum_worth(events, names, _days(events)):
         yield ValueCell(client, event_name, currency, EPOCH + timedelta(days=day)), rows, amount
 
 
 def _sum_worth(
-    events: EventBatch, names: list[str], days: NDArray[np.int32], known: dict[str, str]
+    events: EventBatch, names: list[str], days: NDArray[np.int32]
 ) -> Iterator[tuple[tuple[Any, ...], int, float]]:
     """Events and their value by these columns (the last is the currency) and ``days``, as they first appear.
 
@@ -354,7 +344,7 @@ def _sum_worth(
     value = events.table.column("value")
     amounts = _numbers(events, "value", np.float64)
     worth = value.is_valid().to_numpy(zero_copy_only=False) if value.null_count else None
-    columns = [*(_tell_apart(events, name, known) for name in names[:-1]), _tell_currencies_apart(events, worth, known)]
+    columns = [*(_tell_apart(events, name) for name in names[:-1]), _tell_currencies_apart(events, worth)]
     first_day = int(days.min())
     packed, width = (days - first_day).astype(np.int64), int(days.max()) - first_day + 1
     for values, places in columns:
@@ -371,13 +361,11 @@ def _sum_worth(
         yield (*texts, int(days[row])), int(counts[at]), float(sums[at]) if texts[-1] else 0.0
 
 
-def _tell_currencies_apart(
-    events: EventBatch, worth: NDArray[np.bool_] | None, known: dict[str, str]
-) -> tuple[list[str], NDArray[np.int64]]:
+def _tell_currencies_apart(events: EventBatch, worth: NDArray[np.bool_] | None) -> tuple[list[str], NDArray[np.int64]]:
     """As ``_tell_apart``; "" where an event has no currency, or no value."""
     column = events.table.column("currency")
     if worth is None and not column.null_count:
-        return _tell_apart(events, "currency", known)
+        return _tell_apart(events, "currency")
     encoded = column.dictionary_encode()
     names: list[str] = encoded.dictionary.to_pylist()
     places = encoded.indices.fill_null(len(names)).to_numpy().astype(np.int64)
