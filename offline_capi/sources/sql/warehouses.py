@@ -159,10 +159,10 @@ _ENUM_MEMBER = re.compile(r"'([^']*)' = (-?\d+)")
 
 def _convert_texts(column: pa.Array) -> Values:
     """What is no UTF-8 in hexadecimal, as the driver shows it."""
-    return decode_texts(column.view(pa.string()) if pa.types.is_binary(column.type) else column, _text_or_hex)
+    return decode_texts(column.view(pa.string()) if pa.types.is_binary(column.type) else column, _decode_or_hex)
 
 
-def _text_or_hex(value: bytes) -> str:
+def _decode_or_hex(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
