@@ -127,11 +127,13 @@ class _Delivery:
     def run(self, pool: ThreadPoolExecutor) -> Iterator[Outcome]:
         ended: list[Outcome] = []
         while True:
-            if self.scheduler.pace.is_exchange_due:
-                self.scheduler.exchange_waits()
-            while tasks := self.scheduler.pick(self.begun.values(), may_read=False):  # slots wait: first what is there
-                ended += self._begin(tasks, pool)
-            yield from ended
+            try:
+                if self.scheduler.pace.is_exchange_due:
+                    self.scheduler.exchange_waits()
+                while tasks := self.scheduler.pick(self.begun.values(), may_read=False):  # slots wait: what is there
+                    ended += self._begin(tasks, pool)
+            finally:  # also where the ledger fails: what it has noted, the books of the failed run have too
+                yield from ended
             while tasks := self.scheduler.pick(self.begun.values()):
                 yield from self._begin(tasks, pool)
             if not self.begun:

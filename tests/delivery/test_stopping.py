@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from offline_capi.delivery import (
     deliver,
     open_senders,
 )
-from offline_capi.errors import UsageError
+from offline_capi.errors import LedgerBusyError, UsageError
 from offline_capi.ledger import Claim
 from offline_capi.meta.graph.client import GraphClient
 from offline_capi.model import Fate, Outcome, Reason, Request
@@ -226,11 +227,37 @@ def test_p01_what_another_run_takes_while_a_request_is_taken_apart_has_a_fate(
     assert sorted(event_id for outcome in outcomes for event_id in ids_of(outcome.request.events)) == names("e", 8)
 
 
+def test_p01_what_was_answered_before_a_claim_fails_is_told_before_the_error(night: Night) -> None:
+    """The ledger has noted it by then: the books of the failed run say the same."""
+    run = night.begin()
+    noted: list[str] = []
+    told: list[str] = []
+
+    def claim(wanted: Request, *, replaces: str | None = None) -> Claim:
+        if noted:
+            raise LedgerBusyError("another process holds the ledger")
+        return night.ledger.journal.claim(run, wanted, replaces=replaces)
+
+    def record(outcomes: Sequence[Outcome]) -> None:
+        noted.extend(event_id for outcome in outcomes for event_id in ids_of(outcome.request.events))
+
+    delivery = _deliver(night, claim, max_events=2, record=record)
+    with pytest.raises(LedgerBusyError):
+        told.extend(event_id for outcome in delivery for event_id in ids_of(outcome.request.events))
+
+    assert told == noted == names("e", 2)
+
+
 def _delivered(night: Night, claim: Callable[..., Claim]) -> list[Outcome]:
-    requests = cut_requests([batch(names("e", 8))], max_events=8, max_bytes=100_000)
+    return list(_deliver(night, claim, max_events=8))
+
+
+def _deliver(night: Night, claim: Callable[..., Claim], *, max_events: int, **options: Any) -> Iterator[Outcome]:
+    requests = cut_requests([batch(names("e", 8))], max_events=max_events, max_bytes=100_000)
     with GraphClient(night.url, VERSIONS, timeout_s=5) as graph:
         senders = {ACME: Sender(graph, Secret(TOKENS[ACME]), Envelope())}
-        return list(deliver(requests, senders=senders, claim=claim, policy=DeliveryPolicy(), clock=FakeTime().clock))
+        policy, clock = DeliveryPolicy(), FakeTime().clock
+        yield from deliver(requests, senders=senders, claim=claim, policy=policy, clock=clock, **options)
 
 
 # ---------------------------------------------------------------------------------------------- ended early
