@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import product
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, field_validator, model_validator
@@ -42,6 +43,13 @@ class ExternalIdPolicy(Node):
     send: Literal["raw", "sha256"] = "sha256"
     trim: bool = True
     lower: bool = False
+
+    @classmethod
+    def list_all(cls) -> list[ExternalIdPolicy]:
+        """Every policy that a client can have, the default among them."""
+        forms: tuple[Literal["raw", "sha256"], ...] = ("raw", "sha256")
+        choices = product(forms, (True, False), (True, False))
+        return [cls(send=send, trim=trim, lower=lower) for send, trim, lower in choices]
 
 
 def _read_state(value: object) -> object:

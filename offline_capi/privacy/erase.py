@@ -31,10 +31,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.config import Client, Deployment
+from offline_capi.config.client import ExternalIdPolicy
 from offline_capi.config.columns import find_field_specs
 from offline_capi.errors import UsageError
 from offline_capi.events.keys import make_event_key
-from offline_capi.identity import VERSIONS, digest, hash_identity, normalize
+from offline_capi.identity import VERSIONS, hash_identity, normalize
 from offline_capi.ledger import AuditAction, RunRecord, record_audit
 from offline_capi.ledger.documents import rewrite_documents
 from offline_capi.ledger.index.filter import split_halves, split_keys
@@ -67,6 +68,13 @@ __all__ = ["Delivered", "Erased", "Person", "erase_person"]
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SEPARATOR = "\x1f"  # stands in no client's name
 _KEY_TYPE = pa.binary(KEY_BYTES)
+#: Clients that have left or had another policy for ``external_id``, one for each that there is.
+_FORMER_CLIENTS = {
+    f"former client {number}": Client.model_validate(
+        {"pixel_id": "10000", "token": {"env": "UNUSED"}, "external_id": policy}
+    )
+    for number, policy in enumerate(ExternalIdPolicy.list_all())
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,28 +339,26 @@ def _list_forms_of(key: str, value: str, country: str | None, deployment: Deploy
     found = {form for form in (value.strip().lower(),) if _DIGEST.fullmatch(form)}
     for profile in VERSIONS:
         found |= _hash_value(key, value, profile, country, deployment)
-    if key == "external_id":
-        found |= {value, value.strip(), *digest(pa.array([value, value.strip()])).to_pylist()}
     if not found:
         raise UsageError(f"{key}: no upload could have sent this value, so nothing can hold it. Is it complete?")
     return found
 
 
 def _hash_value(key: str, value: str, profile: str, country: str | None, deployment: Deployment) -> set[str]:
-    """As uploads of any client would hash it, by its own policy; without a country given, in its own and in none."""
-    clients = [*deployment.clients, ""]  # "": one that has left, of whom nothing is known
+    """As uploads would hash it for any client or any policy; without a country given, in the client's and in none."""
+    clients = {**deployment.clients, **_FORMER_CLIENTS}
     count = len(clients)
     countries = None if country is None else pa.repeat(country, count)
     rows = MappedRows(
         origin="erase",
         row=pa.array(range(count)),
-        client=pa.array(clients),
+        client=pa.array(list(clients)),
         event={},
         identity={key: [IdentityColumn(pa.repeat(value, count), key, country=countries)]},
         custom={},
         suppressed=pa.repeat(pa.scalar(value=False), count),
     )
-    hashed = hash_identity(rows, clients=deployment.clients, profile=profile)
+    hashed = hash_identity(rows, clients=clients, profile=profile)
     return {form for column in hashed.identity.get(key, ()) for form in column.to_pylist() if form is not None}
 
 

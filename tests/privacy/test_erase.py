@@ -154,6 +154,16 @@ def test_p17_a_delivered_run_that_staged_nothing_is_erased_through_its_source(ni
     ]  # jane-3 was refused: Meta has nothing of it
 
 
+def test_p17_an_event_that_meta_has_is_told_with_the_time_of_its_answer(night: Night) -> None:
+    with closing(sqlite3.connect(night.home / "ledger.db")) as ledger:
+        sent = "SELECT posted_at, answered_at FROM request WHERE client = 'nordic_outlet'"
+        ((posted_at, answered_at),) = ledger.execute(sent).fetchall()
+
+    (delivered,) = erase(night, Person(event_ids=["jane-2"])).delivered
+
+    assert posted_at < answered_at == delivered.first_at.timestamp() == delivered.last_at.timestamp()
+
+
 def test_p17_an_event_id_erases_nobody_elses_staged_event(night: Night) -> None:
     erased = erase(night, Person(event_ids=["jane-1"]))
 
@@ -456,6 +466,18 @@ def test_an_id_that_a_client_sends_raw_is_found_in_the_stage_in_any_script(night
     write(night, [sale("odd-2", number="Kundin-O7")])
 
     assert erase(night, Person({"external_id": ["Kundin-Ü7"]})).staged == 1
+
+
+@pytest.mark.parametrize("policy", ["send: raw", "send: raw, trim: false", "lower: true", "lower: true, trim: false"])
+def test_an_id_that_a_client_sent_by_another_policy_once_is_found(night: Night, policy: str) -> None:
+    former = (f'pixel_id: "{SHOP}"', f'pixel_id: "{SHOP}"\n    external_id: {{{policy}}}')
+    night.edit("dags/clients.yml", former)
+    write(night, [sale("odd-1", number=" Customer-8 ")])
+    stage_and_send(night)
+    night.edit("dags/clients.yml", former[::-1])
+    write(night, make_rows())
+
+    assert erase(night, Person({"external_id": [" Customer-8 "]})).staged == 1
 
 
 def test_a_raw_id_is_not_looked_for_in_other_fields(night: Night) -> None:
