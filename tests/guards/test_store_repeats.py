@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from offline_capi.events.keys import store_keys
 from offline_capi.guards.duplicates import StoreRepeats
 
 PERSON, OTHER = "a" * 64, "b" * 64
@@ -62,6 +66,34 @@ CASES: list[tuple[str, dict[str, list[Any]], dict[str, int]]] = [
 @pytest.mark.parametrize(("columns", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_what_meta_counts_as_one_is_counted_and_sent(rows_of, build, columns, expected, batches) -> None:
     assert _warnings(build, rows_of, columns, batches) == expected
+
+
+SAME_START = "c" * 40
+PEOPLE = st.tuples(
+    st.sampled_from([None, PERSON, OTHER, "d" * 32, "e" * 32]),  # 32: an MD5, which the SDK's profile passes on
+    st.sampled_from([None, PERSON, OTHER]),
+    st.sampled_from([None, "7", SAME_START + "1" * 24, SAME_START + "2" * 24]),
+    st.sampled_from([None, None, "1", "2"]),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(PEOPLE, min_size=1, max_size=12), st.integers(1, 3))
+def test_who_a_store_event_is_depends_on_its_row_alone(rows_of, people, rows_a_batch) -> None:
+    """And two are the same one just where all is the same, the order id alone where there is one."""
+    em, ph, external_id, order_id = zip(*people, strict=True)
+    same = {"event_time": [TIME] * len(people), "action_source": ["physical_store"] * len(people)}
+    rows = rows_of(same, {"em": [em], "ph": [ph], "external_id": [external_id]}, {"order_id": order_id})
+
+    def keys_of(some: Any) -> list[tuple[int, int]]:
+        keys = store_keys(some, pa.repeat("1234567890", len(some)))
+        return list(zip(keys["high"].to_pylist(), keys["low"].to_pylist(), strict=True))
+
+    keys = keys_of(rows)
+
+    assert [key for batch in rows.split(rows_a_batch) for key in keys_of(batch)] == keys
+    expected = [order if order else person for *person, order in people]
+    assert [keys.index(key) for key in keys] == [expected.index(one) for one in expected]
 
 
 def test_a_million_events_take_a_few_bytes_each(rows_of, build) -> None:
