@@ -15,6 +15,7 @@ from offline_capi.config.client import Client
 from offline_capi.events.standard import PHYSICAL_STORE
 from offline_capi.meta.limits import MAX_EVENT_AGE
 from offline_capi.model import EventBatch
+from offline_capi.runtime.column_bytes import encode_distinct
 
 __all__ = ["compute_max_ages", "split_by_age"]
 
@@ -25,7 +26,7 @@ def compute_max_ages(action_source: Any, client: Any, clients: Mapping[str, Clie
     in_store = pc.fill_null(pc.equal(action_source, PHYSICAL_STORE), False)
     if not in_store.true_count:
         return general
-    names = client.dictionary_encode()
+    names = encode_distinct(client)
     stores = [clients.get(name) for name in names.dictionary.to_pylist()]
     limits = np.array([one.physical_store_max_age.total_seconds() if one else np.nan for one in [*stores, None]])
     own = limits[pc.fill_null(names.indices, len(stores)).to_numpy()]

@@ -25,6 +25,7 @@ from offline_capi.events.standard import AGE_MARGIN, CLOCK_SKEW
 from offline_capi.meta.limits import ENVELOPE_BYTES, MAX_REQUEST_BYTES
 from offline_capi.meta.standard_events import standard_spelling
 from offline_capi.model import BuiltEvents, EventBatch, HashedRows, UnsentRows
+from offline_capi.runtime.column_bytes import encode_distinct
 
 __all__ = ["build_events"]
 
@@ -128,7 +129,7 @@ def _unify_layout(column: Any) -> Any:
 
 def _apply_to_distinct(change: Callable[[Any], Any], column: Any) -> Any:
     """``change`` worked out once for each distinct value."""
-    encoded = column.dictionary_encode()
+    encoded = encode_distinct(column)
     return change(encoded.dictionary).take(encoded.indices)
 
 
@@ -238,6 +239,8 @@ def _count_warnings(facts: Facts, going: Mask) -> dict[str, int]:
 
 
 def _make_unsent(facts: Facts, day: Any, verdicts: _Verdicts) -> UnsentRows:
+    if not verdicts.stopped.any():
+        return UnsentRows(pa.RecordBatch.from_pylist([], UNSENT_SCHEMA))
     chosen = pa.array(verdicts.stopped)
     codes = pa.array(verdicts.codes[verdicts.stopped])
     columns = {

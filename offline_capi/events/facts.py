@@ -19,8 +19,9 @@ from offline_capi.events.age import compute_max_ages
 from offline_capi.events.payload import as_text
 from offline_capi.model import HashedRows
 from offline_capi.runtime.border import near_misses
+from offline_capi.runtime.column_bytes import encode_distinct
 
-__all__ = ["AgeLimits", "Facts", "Mask", "compute_local_days", "mask_of"]
+__all__ = ["AgeLimits", "Facts", "Mask", "compute_local_days", "flag_values", "mask_of"]
 
 Mask = NDArray[np.bool_]
 
@@ -81,14 +82,14 @@ class Facts:
 
     def match_names(self, holds: Callable[[str], bool]) -> Mask:
         """Whether the event has a name for which ``holds``."""
-        return _flag_values(self._names, holds)
+        return flag_values(self._names, holds)
 
     def is_from(self, action_source: str) -> Mask:
-        return _flag_values(self._sources, action_source.__eq__)
+        return flag_values(self._sources, action_source.__eq__)
 
     @cached_property
     def _names(self) -> Any:
-        return self.get_event("event_name").dictionary_encode()
+        return encode_distinct(self.get_event("event_name"))
 
     @property
     def different_names(self) -> int:
@@ -96,7 +97,7 @@ class Facts:
 
     @cached_property
     def _sources(self) -> Any:
-        return self.get_event("action_source").dictionary_encode()
+        return encode_distinct(self.get_event("action_source"))
 
     def _make_nulls(self, kind: Any) -> Any:
         return pa.nulls(len(self.rows), kind)
@@ -135,7 +136,7 @@ class Facts:
     @cached_property
     def _client_codes(self) -> tuple[list[Client | None], Any]:
         """The clients that occur, ``None`` last for unknown ones, and each row's index among them."""
-        encoded = as_text(self.rows.client).dictionary_encode()
+        encoded = encode_distinct(as_text(self.rows.client))
         known = [self.clients.get(name) for name in encoded.dictionary.to_pylist()]
         return [*known, None], pc.fill_null(encoded.indices, len(known))
 
@@ -153,7 +154,7 @@ class Facts:
         A wrong column may hold names or numbers of people (``border.NearMisses``).
         """
         clients = as_text(self.rows.client)
-        encoded = clients.dictionary_encode()
+        encoded = encode_distinct(clients)
         names = encoded.dictionary.to_pylist()
         if all(name in self.clients for name in names):
             return clients
@@ -196,7 +197,7 @@ class Facts:
         return column.cast(pa.float64(), safe=False) if column.type != pa.string() else _parse_numbers(column)
 
 
-def _flag_values(encoded: Any, holds: Callable[[str], bool]) -> Mask:
+def flag_values(encoded: Any, holds: Callable[[str], bool]) -> Mask:
     """``holds`` asked once for each distinct value; false where there is none."""
     answers = [holds(value) for value in encoded.dictionary.to_pylist()]
     if not any(answers):

@@ -8,7 +8,6 @@ to it because Meta distinguishes events by ``event_name`` and ``event_id`` withi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.events.facts import mask_of
+from offline_capi.events.facts import Mask, mask_of
 from offline_capi.events.payload import as_text
 from offline_capi.events.standard import PHYSICAL_STORE
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import KEY_BYTES, HashedRows
-from offline_capi.runtime.column_bytes import bytes_of
+from offline_capi.runtime.column_bytes import bytes_of, encode_distinct
 from offline_capi.runtime.sha256 import HEX_DIGITS, hash_to_keys
 
 __all__ = ["make_event_key", "make_event_keys", "store_keys"]
@@ -52,23 +51,24 @@ def store_keys(rows: HashedRows, pixel: Any) -> Any:
     nothing = pa.nulls(len(rows), pa.string())
     order, item = (as_text(rows.custom.get(name, nothing)) for name in ("order_id", "item_number"))
     words = _HashedRows(len(rows))
-    words.add(*_hash_rows([pixel, rows.event["event_time"], as_text(rows.event["event_name"]), item, order]))
+    words.add(_hash_distinct(pixel))
+    words.add(_hash_distinct(as_text(rows.event["event_name"])))
+    words.add(_split_numbers(rows.event["event_time"]))
+    words.add(_hash_values(item))
+    words.add(_hash_values(order))
     if order.null_count:  # what is hashed of a row with an order must not depend on its neighbours
         people = words if order.null_count == len(order) else words.copy()
-        digests: list[Any] = []
-        others: list[Any] = []
         for key, columns in rows.identity.items():
-            (digests if USER_DATA_KEYS[key].hashing == "always" else others).extend(map(as_text, columns))
-        if others:
-            people.add(*_hash_rows(others))
-        for column in digests:
-            people.add(*_split_digests(column))
+            split = _split_digests if USER_DATA_KEYS[key].hashing == "always" else _hash_values
+            for column in columns:
+                people.add(split(as_text(column)))
         words.use_where(mask_of(order.is_null()), people)
-    high, low = (pc.if_else(in_store, pa.array(word), None) for word in words.words)
+    high, low = (pc.if_else(in_store, pa.array(word), None) for word in words.halves)
     return pa.RecordBatch.from_arrays([high, low, order.is_valid()], names=["high", "low", "ordered"])
 
 
-Words = Sequence[NDArray[np.uint64]]
+Words = NDArray[np.uint64]
+"""A row for each row, four of 64 bits in each or two: the first half of them for ``high``, the second for ``low``."""
 
 
 class _HashedRows:
@@ -77,33 +77,52 @@ class _HashedRows:
     _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two words become the same one
 
     def __init__(self, rows: int) -> None:
-        self.words = [np.zeros(rows, np.uint64) for _ in range(2)]
+        self.halves = [np.zeros(rows, np.uint64) for _ in range(2)]
 
     def copy(self) -> _HashedRows:
         other = _HashedRows(0)
-        other.words = [word.copy() for word in self.words]
+        other.halves = [half.copy() for half in self.halves]
         return other
 
-    def add(self, high: Words, low: Words) -> None:
-        """Words of 64 bits of each row, for either half."""
-        for word, added in zip(self.words, (high, low), strict=True):
-            for one in added:
-                word ^= one
-                word *= self._MULTIPLIER
-                word ^= word >> 32
+    def add(self, words: Words) -> None:
+        """A column. What a row has afterwards depends on its words alone."""
+        for half, own in zip(self.halves, np.hsplit(words, 2), strict=True):
+            for position in range(own.shape[1]):
+                half ^= own[:, position]
+                half *= self._MULTIPLIER
+            half ^= half >> 32
 
-    def use_where(self, where: NDArray[np.bool_], other: _HashedRows) -> None:
-        for word, theirs in zip(self.words, other.words, strict=True):
-            np.copyto(word, theirs, where=where)
-
-
-def _hash_rows(columns: Sequence[Any]) -> tuple[Words, Words]:
-    frame = pl.DataFrame({str(index): pl.from_arrow(column) for index, column in enumerate(columns)})
-    return [frame.hash_rows(1).to_numpy()], [frame.hash_rows(2).to_numpy()]
+    def use_where(self, where: Mask, other: _HashedRows) -> None:
+        for half, theirs in zip(self.halves, other.halves, strict=True):
+            np.copyto(half, theirs, where=where)
 
 
-def _split_digests(column: pa.StringArray) -> tuple[Words, Words]:
-    """The first half of each SHA-256 as it is written, in words: it needs no hashing again. Null is 0.
+def _hash_values(column: pa.StringArray) -> Words:
+    """Null is 0."""
+    words = np.zeros((len(column), 2), np.uint64)
+    if column.null_count < len(column):
+        series, valid = pl.DataFrame({"column": pl.from_arrow(column)}), mask_of(column.is_valid())
+        for half, seed in enumerate((1, 2)):
+            np.copyto(words[:, half], series.hash_rows(seed).to_numpy(), where=valid)
+    return words
+
+
+def _hash_distinct(column: pa.StringArray) -> Words:
+    """The same for few values. Null is 0."""
+    encoded = encode_distinct(column)
+    keys = hash_to_keys(pa.concat_arrays([encoded.dictionary, pa.nulls(1, pa.string())]))
+    words: Words = np.frombuffer(pc.fill_null(keys, bytes(KEY_BYTES)).buffers()[1], np.uint64).reshape(-1, 2)
+    codes: NDArray[np.int32] = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy()
+    return words[codes]
+
+
+def _split_numbers(column: pa.Int64Array) -> Words:
+    words: NDArray[np.uint64] = pc.fill_null(column, 0).to_numpy().view(np.uint64)
+    return np.stack([words, words], axis=1)
+
+
+def _split_digests(column: pa.StringArray) -> Words:
+    """The first half of each SHA-256 as it is written, which needs no hashing again. Null is 0.
 
     What is shorter (a profile may pass an MD5 on) is hashed. A value's words depend on the value alone.
     """
@@ -111,22 +130,21 @@ def _split_digests(column: pa.StringArray) -> tuple[Words, Words]:
     long = np.diff(offsets) == HEX_DIGITS
     if column.null_count:
         long &= mask_of(column.is_valid())
+    digests = np.count_nonzero(long)
+    if digests == len(column):
+        return content.view(np.uint64).reshape(-1, 8)[:, :4]
     words = np.zeros((len(column), 4), np.uint64)
-    if len(content) == len(column) * HEX_DIGITS and long.all():
-        words = content.view(np.uint64).reshape(-1, 8)
-    elif len(content) == np.count_nonzero(long) * HEX_DIGITS:
+    if len(content) == digests * HEX_DIGITS:
         words[long] = content.view(np.uint64).reshape(-1, 8)[:, :4]
-    else:
-        where = (offsets[:-1][long] - offsets[0])[:, np.newaxis] + np.arange(HEX_DIGITS // 2)
-        words[long] = content[where].view(np.uint64)
-        short = ~long & mask_of(column.is_valid())
-        for at, (hashed,) in zip((0, 2), _hash_rows([column]), strict=True):
-            words[short, at] = hashed[short]
-    return [words[:, 0], words[:, 1]], [words[:, 2], words[:, 3]]
+        return words
+    where = (offsets[:-1][long] - offsets[0])[:, np.newaxis] + np.arange(HEX_DIGITS // 2)
+    words[long] = content[where].view(np.uint64)
+    words[~long, ::2] = _hash_values(column)[~long]
+    return words
 
 
 def _prefix_length(part: Any) -> Any:
     """``<n>:<part>``, worked out once a distinct value: pixels and names are few."""
-    encoded = part.dictionary_encode()
+    encoded = encode_distinct(part)
     lengths = pc.binary_length(encoded.dictionary).cast(pa.string())
     return pc.binary_join_element_wise(lengths, encoded.dictionary, ":").take(encoded.indices)

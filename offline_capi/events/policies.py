@@ -19,6 +19,7 @@ from offline_capi.events.payload import as_text
 from offline_capi.events.standard import CORE_CUSTOM_KEYS
 from offline_capi.meta.catalogue import BARE_DOMAIN, REQUIRED_EVENT_KEYS
 from offline_capi.model import DroppedValues, HashedRows
+from offline_capi.runtime.column_bytes import encode_distinct
 
 __all__ = ["apply_policies"]
 
@@ -35,7 +36,7 @@ _ADDRESS_FIELDS = ("event_source_url", "referrer_url")
 
 def apply_policies(rows: HashedRows, clients: Mapping[str, Client]) -> HashedRows:
     """The rows as their clients let them leave; the same rows where no client asks for anything."""
-    names = as_text(rows.client).dictionary_encode()
+    names = encode_distinct(as_text(rows.client))
     known = _Clients([clients.get(name) for name in names.dictionary.to_pylist()], names.indices)
     if known.has_any(lambda client: client.allowed_fields is not None or client.core_mode):
         rows = _narrow(rows, known)

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_capi.events.facts import Facts, Mask, mask_of
+from offline_capi.events.facts import Facts, Mask, flag_values, mask_of
 from offline_capi.events.payload import JSON_BRACKETS, as_text
 from offline_capi.events.standard import (
     ACTION_SOURCES,
@@ -43,6 +43,7 @@ from offline_capi.meta.catalogue import WORDS
 from offline_capi.meta.limits import MAX_ATTRIBUTION_AGE
 from offline_capi.meta.standard_events import near_standard_name
 from offline_capi.model import Fate, Reason
+from offline_capi.runtime.column_bytes import BLANK_STARTS, count_empty, encode_distinct, where_begins
 from offline_capi.runtime.currency_words import find_currency_code
 
 __all__ = ["RULES", "TOO_LARGE", "WARNINGS", "Rule", "Warn", "list_fault_rules", "list_value_rules", "name_values"]
@@ -71,8 +72,11 @@ class Warn(NamedTuple):
 
 def _empty(name: str, facts: Facts) -> Mask:
     column = facts.get_event(name)
+    absent = mask_of(column.is_null())
+    if where_begins(column, BLANK_STARTS) is None and count_empty(column) == column.null_count:
+        return absent
     blank = pc.or_(pc.equal(column, ""), pc.utf8_is_space(column))
-    return mask_of(pc.or_kleene(column.is_null(), blank))
+    return absent | mask_of(pc.fill_null(blank, False))
 
 
 def _has_unknown_client(facts: Facts) -> Mask:
@@ -121,9 +125,7 @@ def _has_value_without_currency(facts: Facts) -> Mask:
 
 
 def _has_bad_currency(facts: Facts) -> Mask:
-    currency = facts.get_custom("currency")
-    listed = pc.is_in(currency, value_set=pa.array(sorted(list_currencies())))
-    return mask_of(pc.and_(currency.is_valid(), pc.invert(listed)))
+    return flag_values(encode_distinct(facts.get_custom("currency")), lambda code: code not in list_currencies())
 
 
 def _is_negative_purchase(facts: Facts) -> Mask:

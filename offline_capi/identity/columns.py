@@ -26,6 +26,7 @@ from offline_capi.identity.text import as_text, blank_where, find_longer_than, f
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import DroppedValues, IdentityColumn, NotedValues
+from offline_capi.runtime.column_bytes import encode_distinct
 from offline_capi.runtime.sha256 import hash_to_hex
 
 __all__ = [
@@ -179,7 +180,7 @@ def resolve_countries(written: Any, default: pa.Array, *, for_unknown: bool = Fa
     An unknown word is no country: filling in the default would read the values of one country by another's rules. A
     phone number may be tried by the default (``for_unknown``), for it has to be valid there.
     """
-    words = as_text(written).dictionary_encode()
+    words = encode_distinct(as_text(written))
     text = lower_text(words.dictionary)
     if text.null_count == len(text):
         return default
@@ -337,10 +338,10 @@ def _hash_values(key: str, rule: Rule, readable: Readable, around: HashingContex
     def compute(values: Readable) -> HashedValues:
         return _judge(key, rule(values), around.junk.get(key))
 
-    if not has_repeats(readable.text, over_batches=around.cache is not None):
-        return compute(readable)
     by_country = key in _READ_WITH_COUNTRY
     table = _get_table(key, rule, readable, around)
+    if not (has_repeats(readable.text) if table is None else table.has_repeats(readable.text)):
+        return compute(readable)
     if table is not None:
         return table.find_or_compute(readable, by_country=by_country, compute=compute)
     few = find_distinct(readable, by_country=by_country)

@@ -14,13 +14,16 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.identity.distinct import find_distinct
+from offline_capi.identity.distinct import find_distinct, has_repeats
 from offline_capi.identity.verdict import Readable
+from offline_capi.runtime.lookup import TextIndex
 
 __all__ = ["HashCache", "HashCacheTable", "HashedValues"]
 
 #: Bytes of a table: some 65,000 digests with what they were made of. Above that looking up costs as much as hashing.
 MAX_TABLE_BYTES = 6 * 2**20
+#: A column hardly changes within a run, and a sample costs a tenth of looking up.
+BATCHES_AN_ESTIMATE = 8
 
 
 class HashedValues(NamedTuple):
@@ -34,43 +37,62 @@ class HashedValues(NamedTuple):
         cause = self.cause if self.cause is not None and self.cause.null_count < len(self.cause) else None
         return HashedValues(self.values.take(rows), None if cause is None else cause.take(rows))
 
+    def extend(self, more: HashedValues) -> HashedValues:
+        """These results, and then the others."""
+        values = pa.concat_arrays([self.values, more.values])
+        if self.cause is None and more.cause is None:
+            return HashedValues(values, None)
+        return HashedValues(
+            values,
+            pa.concat_arrays(
+                [pa.nulls(len(one.values), pa.string()) if one.cause is None else one.cause for one in (self, more)]
+            ),
+        )
 
-def _make_empty() -> pa.Array:
-    return pa.array([], pa.string())
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return int(self.values.nbytes + (self.cause.nbytes if self.cause is not None else 0))
 
 
 @dataclass(slots=True)
 class HashCacheTable:
     """Distinct values as they were written, and the result of each."""
 
-    written: pa.Array = field(default_factory=_make_empty)
-    values: pa.Array = field(default_factory=_make_empty)
-    cause: pa.Array = field(default_factory=_make_empty)
+    written: TextIndex = field(default_factory=TextIndex)
+    results: HashedValues = field(default_factory=lambda: HashedValues(pa.array([], pa.string()), None))
+    _batches: int = 0
+    _repeats: bool = False
+
+    def has_repeats(self, text: pa.Array) -> bool:
+        """Whether looking values up is cheaper than hashing them: asked of every eighth batch, as a sample tells it."""
+        if self._batches % BATCHES_AN_ESTIMATE == 0:
+            self._repeats = has_repeats(text, over_batches=True)
+        self._batches += 1
+        return self._repeats
 
     def find_or_compute(
         self, readable: Readable, *, by_country: bool, compute: Callable[[Readable], HashedValues]
     ) -> HashedValues:
         """The answer for each row; only values never seen are asked for, once each, and kept while there is room."""
-        written, known = _make_cache_keys(readable, by_country=by_country), self
-        position = pc.index_in(written, value_set=self.written)
+        written = _make_cache_keys(readable, by_country=by_country)
+        position, unknown = self.written.find(written)
+        if not unknown:
+            return self.results.take(position)
         new = pc.and_(position.is_null(), written.is_valid())
-        if pc.any(new).as_py():
-            few = find_distinct(readable.select(new), by_country=by_country)
-            known = self._extend(_make_cache_keys(few.values, by_country=by_country), compute(few.values))
-            position = pc.replace_with_mask(position, new, pc.add(few.rows, pa.scalar(len(self.written), pa.int32())))
-            if known.nbytes <= MAX_TABLE_BYTES:
-                self.written, self.values, self.cause = known.written, known.values, known.cause
-        return HashedValues(known.values, known.cause).take(position)
-
-    def _extend(self, written: pa.Array, results: HashedValues) -> HashCacheTable:
-        cause = pa.nulls(len(written), pa.string()) if results.cause is None else results.cause
-        added = ((self.written, written), (self.values, results.values), (self.cause, cause))
-        return HashCacheTable(*map(pa.concat_arrays, added))
+        few = find_distinct(readable.select(new), by_country=by_country)
+        results = self.results.extend(compute(few.values))
+        position = pc.replace_with_mask(position, new, pc.add(few.rows, pa.scalar(len(self.written), pa.int32())))
+        added = _make_cache_keys(few.values, by_country=by_country)
+        if self.written.nbytes + added.nbytes + results.nbytes <= MAX_TABLE_BYTES:
+            self.written.add(added)
+            self.results = results
+        return results.take(position)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(column.nbytes for column in (self.written, self.values, self.cause))
+        return self.written.nbytes + self.results.nbytes
 
 
 class HashCache:

@@ -16,6 +16,7 @@ __all__ = [
     "BLANK_STARTS",
     "bytes_of",
     "count_empty",
+    "encode_distinct",
     "find_parts",
     "holds",
     "needs_escape",
@@ -72,6 +73,24 @@ def count_empty(text: pa.Array) -> int:
     """How many values have no bytes; nulls count where they have none."""
     offsets, _ = bytes_of(text)
     return int(np.count_nonzero(offsets[1:] == offsets[:-1])) if len(offsets) == len(text) + 1 else len(text)
+
+
+def encode_distinct(text: pa.StringArray) -> pa.DictionaryArray:
+    """The distinct values and which of them each row has; a column of one value is recognised by its bytes."""
+    if _has_one_value(text):
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(text), np.int32)), text.slice(0, 1))
+    return text.dictionary_encode()
+
+
+def _has_one_value(text: pa.StringArray) -> bool:
+    """Whether all rows have the same, and none is null: each value is then equal to the next one."""
+    offsets, content = bytes_of(text)
+    if not len(text) or text.null_count:
+        return False
+    width = int(offsets[1] - offsets[0])
+    if width * len(text) != len(content) or not np.array_equal(content[:width], content[width : 2 * width][:width]):
+        return len(text) == 1
+    return bool((np.diff(offsets) == width).all()) and np.array_equal(content[width:], content[: len(content) - width])
 
 
 def where_not_ascii(text: pa.Array) -> pa.BooleanArray | None:

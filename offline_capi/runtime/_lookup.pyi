@@ -1,0 +1,6 @@
+from typing import Any
+
+Column = tuple[Any, Any, Any, int, int]
+
+def find(slots: Any, texts: Column, sought: Column, out_positions: Any, /) -> int: ...
+def add(slots: Any, texts: Column, start: int, /) -> None: ...

@@ -1,0 +1,71 @@
+"""Where texts stand in a list of distinct texts, which grows: how values that were hashed before are found again.
+
+The compiled module ``_lookup`` keeps a hash table between calls, where it could be built; Arrow makes one anew for each
+call. Both give the same positions.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["TextIndex"]
+
+_lookup: Any = None
+if os.environ.get("OFFLINE_CAPI_KERNEL") != "off":
+    with suppress(ImportError):
+        from offline_capi.runtime import _lookup
+
+MIN_SLOTS = 1 << 4
+
+
+class TextIndex:
+    """Distinct texts in the order in which they came. In memory only."""
+
+    __slots__ = ("_slots", "texts")
+
+    def __init__(self) -> None:
+        self.texts: pa.StringArray = pa.array([], pa.string())
+        self._slots = np.zeros(MIN_SLOTS, np.uint64)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return int(self.texts.nbytes + self._slots.nbytes)
+
+    def find(self, texts: pa.StringArray) -> tuple[pa.Int32Array, int]:
+        """The position of each text, null where it is null or unknown; and how many are unknown."""
+        if _lookup is None:
+            positions = pc.index_in(texts, value_set=self.texts)
+            return positions, int(positions.null_count - texts.null_count)
+        found = np.empty(len(texts), np.int32)
+        unknown = _lookup.find(self._slots, _describe(self.texts), _describe(texts), found)
+        nulls = unknown + texts.null_count
+        valid = pa.py_buffer(np.packbits(found >= 0, bitorder="little")) if nulls else None
+        return pa.Array.from_buffers(pa.int32(), len(texts), [valid, pa.py_buffer(found)], nulls), unknown
+
+    def add(self, texts: pa.StringArray) -> None:
+        """Texts that are distinct and not known yet, without nulls; their positions follow those of the others."""
+        start = len(self.texts)
+        self.texts = pa.concat_arrays([self.texts, texts])
+        if _lookup is None:
+            return
+        if 2 * len(self.texts) > len(self._slots):
+            start, self._slots = 0, np.zeros(4 << len(self.texts).bit_length(), np.uint64)
+        _lookup.add(self._slots, _describe(self.texts), start)
+
+
+def _describe(column: pa.StringArray) -> tuple[Any, ...]:
+    """As the compiled module takes it."""
+    validity, offsets, data = column.buffers()
+    if offsets is None or not len(column):  # Arrow allows an empty column without buffers
+        return bytes(4), b"", b"", 0, 0
+    return offsets, data or b"", validity if column.null_count else b"", column.offset, len(column)
