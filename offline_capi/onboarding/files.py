@@ -23,14 +23,13 @@ from offline_capi.onboarding.origins import Origin, derive_name, require_rows
 from offline_capi.onboarding.sample import Sample
 from offline_capi.sources import SourceAccess, open_source
 from offline_capi.sources.files.csv import header_line
-from offline_capi.sources.files.locate import FileLocation, list_files
+from offline_capi.sources.files.locate import FORMAT_FACTS, FileLocation, list_files
 from offline_capi.sources.files.streams import explain_file_errors, open_text, recognise_format
 
 __all__ = ["build_any_window", "generalise_path", "inspect_file", "rebase_source"]
 
 _HEAD_BYTES = 1 << 16
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_FORMAT_NAMES = {"csv": "CSV", "jsonl": "JSON", "parquet": "Parquet", "excel": "an Excel workbook"}
 #: Tried where a file is not UTF-8: what Windows programs write.
 _FALLBACK_ENCODING = "cp1252"
 _ROW_AND_NO_HEADER = (KEY_PATTERNS["em"], KEY_PATTERNS["ph"], r"^-?\d+([.,]\d+)?$", r"^\d{4}-\d\d-\d\d")
@@ -67,7 +66,7 @@ def rebase_source(config: Path, origin: Origin) -> Origin:
 
 def _describe_source(source: FileSource, location: FileLocation) -> str:
     if location.format not in ("auto", "csv"):
-        return _FORMAT_NAMES[location.format]
+        return FORMAT_FACTS[location.format].called
     encoding = f", {source.encoding[-1]}" if "encoding" in source.model_fields_set else ""
     return f"CSV{encoding}, {_DELIMITERS.get(source.delimiter, source.delimiter)} between columns"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import fsspec
@@ -22,6 +22,7 @@ from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.storage.filesystem import explain_store_errors, hide_credentials, open_filesystem
 
 __all__ = [
+    "FORMAT_FACTS",
     "SETTING",
     "FileLocation",
     "absent_files",
@@ -38,17 +39,28 @@ SETTING = "source.path"
 #: Where relative paths begin unless a project folder is given: at that of the process.
 HERE = Path()
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".lz4": "lz4", ".zip": "zip"}
-#: What the end of a file's name says of its format; ``files.FORMATS`` has how each format is read.
-FORMAT_BY_SUFFIX = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".xlsx": "excel",
-    ".xlsm": "excel",
+
+
+class FormatFacts(NamedTuple):
+    """How files of one format are recognised, and what messages call such a file.
+
+    ``suffixes``: ends of names, in lower case. ``first_bytes``: what such files begin with, and no others do.
+    """
+
+    called: str
+    suffixes: tuple[str, ...]
+    first_bytes: tuple[bytes, ...] = ()
+
+
+#: The formats; ``files.FORMATS`` has how each is read.
+FORMAT_FACTS = {
+    "csv": FormatFacts("CSV", (".csv",)),
+    "jsonl": FormatFacts("JSON", (".jsonl", ".ndjson", ".json")),
+    "parquet": FormatFacts("Parquet", (".parquet", ".pq"), (b"PAR1",)),
+    # ECMA-376 is a zip archive; before it, and encrypted today, it is a compound file (MS-CFB).
+    "excel": FormatFacts("an Excel workbook", (".xlsx", ".xlsm"), (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")),
 }
+FORMAT_BY_SUFFIX = {suffix: name for name, facts in FORMAT_FACTS.items() for suffix in facts.suffixes}
 # What writers leave beside their data: marks that say "done", checksums, half-written files.
 BESIDE = {".crc", ".md5", ".sha1", ".sha256", ".done", ".ok", ".tmp", ".part", ".partial"}
 

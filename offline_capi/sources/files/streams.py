@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
-from offline_capi.sources.files.locate import COMPRESSIONS, FORMAT_BY_SUFFIX, FileLocation
+from offline_capi.sources.files.locate import COMPRESSIONS, FORMAT_BY_SUFFIX, FORMAT_FACTS, FileLocation
 from offline_capi.storage.filesystem import HOW_TO_REACH, UNUSABLE, is_fault_of_store
 
 __all__ = [
@@ -174,7 +174,6 @@ _MAGIC = (
     (re.compile(rb"\x04\x22\x4d\x18"), "lz4"),
     (re.compile(rb"PK(?:\x03\x04|\x05\x06)"), "zip"),
 )
-_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _JSON = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*(?:\{|\])|\{\s*(?:\"|\}))")
 MAX_LAYERS = 3
 HEAD_BYTES = 4096
@@ -201,7 +200,7 @@ def recognise_format(location: FileLocation, declared: str) -> FileLocation:
         if layer == "zip":
             name = str(_only_member(location).name)
         layers.append(layer)
-    if location.compression and not layers and not head.startswith((b"PK", _OLD_WORKBOOK)):
+    if location.compression and not layers and not head.startswith((b"PK", *FORMAT_FACTS["excel"].first_bytes)):
         raise SourceError(
             f"file {location.origin}: it is not compressed as its name says, or is damaged.\nRename it, or copy it"
             " again. Nothing was sent from it; repeating is safe."
@@ -218,16 +217,13 @@ def _is_workbook(location: FileLocation, layers: list[str]) -> bool:
 
 
 def _format_of(head: bytes, layers: list[str], location: FileLocation) -> str | None:
-    if head.startswith(b"PAR1"):
-        if layers:
-            raise SourceError(
-                f"file {location.origin}: it is a Parquet file inside an archive, which cannot be read.\nUnpack it, and"
-                " compress its columns instead. Nothing was sent; repeating is safe."
-            )
-        return "parquet"
-    if head.startswith((b"PK\x03\x04", _OLD_WORKBOOK)):
-        return "excel"
-    return "jsonl" if _JSON.match(head.replace(b"\0", b"")) else None
+    found = next((name for name, facts in FORMAT_FACTS.items() if head.startswith(facts.first_bytes)), None)
+    if found == "parquet" and layers:
+        raise SourceError(
+            f"file {location.origin}: it is a Parquet file inside an archive, which cannot be read.\nUnpack it, and"
+            " compress its columns instead. Nothing was sent; repeating is safe."
+        )
+    return found or ("jsonl" if _JSON.match(head.replace(b"\0", b"")) else None)
 
 
 def _format_of_name(name: str) -> str | None:
@@ -241,18 +237,17 @@ def _agreed(location: FileLocation, found: str | None, by_name: str | None, decl
     if declared == "auto":
         if found or by_name:
             return found or str(by_name)
-        *others, last = dict.fromkeys(FORMAT_BY_SUFFIX.values())
+        *others, last = FORMAT_FACTS
         raise SourceError(
             f"file {location.origin}: neither its name nor its first bytes tell its format. Known names:"
             f" {', '.join(FORMAT_BY_SUFFIX)}, each also with {', '.join(COMPRESSIONS)}.\nSet source.format to"
             f" {', '.join(others)} or {last}, or name the files with a pattern such as *.csv. Nothing was sent;"
             " repeating is safe."
         )
-    if found in ("parquet", "excel") and declared != found:
+    if found and found != declared and FORMAT_FACTS[found].first_bytes:
         raise SourceError(
-            f"file {location.origin}: it is {'a Parquet file' if found == 'parquet' else 'an Excel workbook'}, and"
-            f" source.format says {declared}.\nSet source.format to {found} or leave it out. Nothing was sent;"
-            " repeating is safe."
+            f"file {location.origin}: it is {FORMAT_FACTS[found].called}, and source.format says {declared}.\nSet"
+            f" source.format to {found} or leave it out. Nothing was sent; repeating is safe."
         )
     return declared
 
