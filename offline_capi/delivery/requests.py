@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from offline_capi.meta.limits import ENVELOPE_BYTES
-from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Request
+from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Request, Spool
 
 __all__ = ["MAX_PENDING_EVENTS", "cut_requests"]
 
 #: Events of all clients that may come before one that waits for a fuller request goes out without it. As many may wait
-#: where the rows of many clients are mixed: 400 MB on disk, and requests of 500 events where there are 1,000 clients.
+#: where the rows of many clients are mixed: 400 MB on disk and 90 in memory, and requests of 500 events where there are
+#: 1,000 clients.
 MAX_PENDING_EVENTS = 500_000
 
 #: Events that may wait in memory; those that come to more are put on disk.
@@ -62,10 +63,10 @@ def cut_requests(
     an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
     """
     waiting: dict[tuple[str, str], _PendingRequest] = {}  # longest waiting first
-    events_seen = 0
+    events_seen, spool = 0, Spool()
     for batch in batches:
-        parts = list(batch.partition_by("client", "pixel"))
-        keep = _choose_keep(len(parts), sum(own.rows for own in waiting.values()))
+        parts = list(batch.partition_by("client", "pixel", spool=spool))
+        keep = _choose_keep(len(parts), sum(own.rows for own in waiting.values()), spool)
         for (client, pixel), part in parts:
             own = waiting.get((client, pixel)) or _PendingRequest(client, pixel, since=events_seen)
             full = [*_fill(own, part, max_events, max_bytes - ENVELOPE_BYTES, keep)]
@@ -86,11 +87,11 @@ def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) ->
         yield waiting.pop(next(iter(waiting)))
 
 
-def _choose_keep(parts: int, rows: int) -> _Keep:
+def _choose_keep(parts: int, rows: int, spool: Spool) -> _Keep:
     """How waiting parts of a batch are kept: a few rows must not keep the whole batch in memory."""
     if parts > MAX_IN_MEMORY_PARTS:
-        return lambda part: part  # they are on disk already
-    move = EventBatch.copy if rows < MAX_ROWS_IN_MEMORY else EventBatch.on_disk
+        return lambda part: part  # they are in the spool already
+    move = EventBatch.copy if rows < MAX_ROWS_IN_MEMORY else spool.put
     return lambda part: EventPart.whole(move(part.events))
 
 

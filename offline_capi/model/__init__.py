@@ -37,6 +37,7 @@ from offline_capi.model.rows import (
     WantedRows,
 )
 from offline_capi.model.sending import BuiltEvents, Outcome, Request, UnsentRows
+from offline_capi.model.spool import Spool, SpooledEvents
 from offline_capi.model.table_states import SourceMark, TableChanges, TableRead, TableState
 from offline_capi.model.tally import (
     TRAFFIC,
@@ -89,6 +90,8 @@ __all__ = [
     "SentEvents",
     "SourceMark",
     "SourceRows",
+    "Spool",
+    "SpooledEvents",
     "TableChanges",
     "TableRead",
     "TableState",

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["KEY_BYTES", "MAX_IN_MEMORY_PARTS", "EventBatch", "EventPart", "get_bytes", "list_keys"]
+    from offline_capi.model.spool import Spool, SpooledEvents
+
+__all__ = ["KEY_BYTES", "MAX_IN_MEMORY_PARTS", "EventBatch", "EventPart", "get_bytes", "get_ends", "list_keys"]
 
 #: Bytes of an event's key: a collision among a hundred million is one in 10**22.
 KEY_BYTES = 16
@@ -56,7 +58,7 @@ class EventBatch:
     @property
     def body_bytes(self) -> int:
         """Bytes of all bodies together."""
-        ends = _get_ends(self.table.column("body"))
+        ends = get_ends(self.table.column("body"))
         return int(ends[-1] - ends[0])
 
     def get_bytes(self, name: str) -> memoryview:
@@ -69,23 +71,23 @@ class EventBatch:
 
     def has_only(self, name: str, text: str) -> bool:
         """Whether ``text`` is the value of every event in a column without nulls."""
-        value, ends = text.encode(), _get_ends(self.table.column(name))
+        value, ends = text.encode(), get_ends(self.table.column(name))
         as_long = bool((ends[1:] - ends[:-1] == len(value)).all())
         return as_long and bytes(self.get_bytes(name)) == value * len(self)  # views are compared byte by byte
 
     def find_common(self, name: str) -> str | None:
         """The text that every event has in a column without nulls; ``None`` where they differ, or there is none."""
         if name not in self._common:
-            ends = _get_ends(self.table.column(name))
+            ends = get_ends(self.table.column(name))
             first = str(self.get_bytes(name)[: ends[1] - ends[0]], "utf-8") if len(self) else None
             self._common[name] = first if first is not None and self.has_only(name, first) else None
         return self._common[name]
 
-    def partition_by(self, *names: str) -> Iterator[tuple[tuple[str, ...], EventPart]]:
+    def partition_by(self, *names: str, spool: Spool | None = None) -> Iterator[tuple[tuple[str, ...], EventPart]]:
         """The events by what they have in these columns of texts, in the order in which that first appears.
 
-        However many parts there are, the events are copied once: the parts are slices of one batch, and that is on disk
-        where they are more than ``MAX_IN_MEMORY_PARTS``.
+        However many parts there are, the events are copied once: the parts are slices of one batch, which is put into
+        the spool where they are more than ``MAX_IN_MEMORY_PARTS``.
         """
         import numpy as np
         import pyarrow as pa
@@ -102,16 +104,15 @@ class EventBatch:
         if len(distinct) > 1:
             order = np.argsort(ranks[np.searchsorted(distinct, codes)], kind="stable")
             grouped = self.take(pa.array(order))
-        if len(distinct) > MAX_IN_MEMORY_PARTS:
-            grouped = grouped.on_disk()
+        waiting = spool.put(grouped) if spool and len(distinct) > MAX_IN_MEMORY_PARTS else grouped
         sequence = np.argsort(firsts)
         positions = np.unravel_index(distinct[sequence], shape)
         texts = [
             column.dictionary.take(pa.array(at)).to_pylist() for column, at in zip(columns, positions, strict=True)
         ]
-        ends, start = _get_ends(grouped.table.column("body")).tolist(), 0
+        ends, start = get_ends(grouped.table.column("body")).tolist(), 0
         for key, size in zip(zip(*texts, strict=True), sizes[sequence].tolist(), strict=True):
-            yield key, EventPart(grouped, start, size, ends[start + size] - ends[start])
+            yield key, EventPart(waiting, start, size, ends[start + size] - ends[start])
             start += size
 
     def copy(self) -> EventBatch:
@@ -120,21 +121,6 @@ class EventBatch:
         import pyarrow as pa
 
         return self.take(pa.array(np.arange(len(self))))
-
-    def on_disk(self) -> EventBatch:
-        """The same events in a file without a name that ends with them, so that those that wait take no memory."""
-        from tempfile import NamedTemporaryFile
-
-        import pyarrow as pa
-
-        try:
-            with NamedTemporaryFile(prefix="offline_capi-") as file:
-                with pa.ipc.new_file(file, self.table.schema) as writer:
-                    writer.write_batch(self.table)
-                file.flush()
-                return EventBatch(pa.ipc.open_file(pa.memory_map(file.name)).get_batch(0))
-        except OSError:  # no room there: they stay in memory
-            return self
 
     @classmethod
     def join(cls, batches: Iterable[EventBatch]) -> EventBatch:
@@ -157,13 +143,13 @@ class EventBatch:
 class EventPart:
     """Events that stand together in a batch: a slice that costs next to nothing until it is asked for."""
 
-    batch: EventBatch
+    batch: EventBatch | SpooledEvents
     start: int
     rows: int
     body_bytes: int
 
     @classmethod
-    def whole(cls, batch: EventBatch) -> EventPart:
+    def whole(cls, batch: EventBatch | SpooledEvents) -> EventPart:
         return cls(batch, 0, len(batch), batch.body_bytes)
 
     @property
@@ -183,11 +169,11 @@ def get_bytes(column: pa.StringArray | pa.BinaryArray) -> memoryview:
 
     Kernels of Arrow let go of the interpreter, and a busy process makes them wait a millisecond to get it back.
     """
-    ends, values = _get_ends(column), column.buffers()[2]
+    ends, values = get_ends(column), column.buffers()[2]
     return memoryview(values or b"").cast("B")[int(ends[0]) : int(ends[-1])]
 
 
-def _get_ends(column: pa.StringArray | pa.BinaryArray) -> Any:
+def get_ends(column: pa.StringArray | pa.BinaryArray) -> Any:
     """Where each value ends in the column's bytes, and before it where the first begins."""
     import numpy as np
 

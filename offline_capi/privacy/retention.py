@@ -32,7 +32,8 @@ __all__ = [
 MAX_RUN_DURATION = timedelta(days=1)
 #: Less than a day: a run that starts a minute earlier than the day before must not wait a day.
 _PURGE_INTERVAL = timedelta(hours=20)
-#: As ``EventBatch.on_disk`` names them: removed at once, unless the process is killed at that very moment.
+#: As ``Spool`` names its files where the system cannot make one without a name: removed at once, unless the process is
+#: killed at that very moment.
 _TEMPORARY_NAME = re.compile(r"offline_capi-[a-z0-9_]{8}")
 
 

@@ -110,14 +110,14 @@ class Books:
             self.tally.noted[(note.key, note.column, note.what)] += note.count
         self.tally.warnings.update(built.warnings)
         self.tally.sendable += len(built.events)
-        clients = _split_by_client(built.events)
-        for client, chosen in clients.items():
-            self.tally.sendable_of[client] += len(built.events) if chosen is None else int(chosen.sum())
+        clients, codes = _tell_clients_apart(built.events)
+        self.tally.sendable_of.update(
+            dict(zip(clients, np.bincount(codes, minlength=len(clients)).tolist(), strict=True))
+        )
         for key, carried in built.carried.items():
             self.tally.keys[key] = self.tally.keys.get(key, 0) + carried.true_count
-            for client, chosen in clients.items():
-                own = carried.true_count if chosen is None else int((_as_mask(carried) & chosen).sum())
-                self.tally.keys_of[client, key] = self.tally.keys_of.get((client, key), 0) + own
+            for client, rows in zip(clients, _count_where(carried, codes, len(clients)), strict=True):
+                self.tally.keys_of[client, key] = self.tally.keys_of.get((client, key), 0) + rows
         value, value_of = self.tally.value, self.tally.value_of
         for recipient, currency, amount in _values(built.events):
             whose = get_client_name(recipient), currency
@@ -180,9 +180,11 @@ class Books:
                 whose = get_client_name(cell.client), cell.currency
                 sent_value[whose] = sent_value.get(whose, 0.0) + amount
         times = _numbers(events, "event_time", np.int64)
-        for client, chosen in _split_by_client(events).items():
-            newest = int((times if chosen is None else times[chosen]).max())
-            newest_sent[client] = max(newest_sent.get(client, newest), newest)
+        clients, codes = _tell_clients_apart(events)
+        newest = np.full(len(clients), np.iinfo(np.int64).min)
+        np.maximum.at(newest, codes, times)
+        for client, time in zip(clients, newest.tolist(), strict=True):
+            newest_sent[client] = max(newest_sent.get(client, time), time)
 
     def _with_known(self, losses: pa.RecordBatch, known_since: pa.Array) -> pa.RecordBatch:
         """The rows with the day on which an earlier run told of each; those of which one did are counted."""
@@ -233,22 +235,24 @@ def _clients_and_days(events: EventBatch) -> Iterator[tuple[str, date, int]]:
         yield clients.dictionary[int(pair) >> 32].as_py(), EPOCH + timedelta(days=int(pair) & 0xFFFFFFFF), int(rows)
 
 
-def _split_by_client(events: EventBatch) -> dict[str, NDArray[np.bool_] | None]:
-    """Which events are of each client; ``None`` where all are, nothing where there are none."""
-    if not len(events):
-        return {}
-    names, codes = _tell_apart(events, "client")
-    if len(names) == 1:
-        return {get_client_name(names[0]): None}
-    masks: dict[str, Any] = {}
-    for code, name in enumerate(names):
-        mask = codes == code
-        masks[get_client_name(name)] = masks[get_client_name(name)] | mask if get_client_name(name) in masks else mask
-    return masks
+def _tell_clients_apart(events: EventBatch) -> tuple[list[str], NDArray[np.int64]]:
+    """The clients of the events, each once, and which of them each event has."""
+    recipients, codes = _tell_apart(events, "client")
+    clients = {client: at for at, client in enumerate(dict.fromkeys(map(get_client_name, recipients)))}
+    if len(recipients) == 1:
+        return list(clients), np.zeros(len(events), np.int64)
+    places = np.array([clients[get_client_name(recipient)] for recipient in recipients], np.int64)
+    return list(clients), places[codes] if len(events) else codes
 
 
-def _as_mask(values: pa.BooleanArray) -> NDArray[np.bool_]:
-    return np.asarray(values.fill_null(False).to_numpy(zero_copy_only=False), np.bool_)
+def _count_where(values: pa.BooleanArray, codes: NDArray[np.int64], clients: int) -> list[int]:
+    """How many of the values are true, of each client."""
+    if clients == 1:
+        return [values.true_count]
+    if values.true_count < len(values):
+        codes = codes[values.fill_null(False).to_numpy(zero_copy_only=False)]
+    counts: list[int] = np.bincount(codes, minlength=clients).tolist()
+    return counts
 
 
 def _days_of(client: str, events: EventBatch) -> Iterator[tuple[str, date, int]]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from offline_capi.model import FORMER_FATES, MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Fate, WantedRows
+from offline_capi.model import FORMER_FATES, MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Fate, Spool, WantedRows
 from offline_capi.storage.filesystem import open_stage_filesystem, replace_json
 from offline_capi.storage.piece_files import PieceManifest, read_piece_events, read_piece_keys
 from offline_capi.storage.private_files import PRIVATE, FileAccess
@@ -121,9 +121,10 @@ class EventStage:
         self._stage, self._run_id, self._part = stage, run_id, part
         self._files: dict[str, _ParquetFile] = {}
         self._waiting: dict[str, list[EventPart]] = {}
+        self._spool = Spool()
 
     def write(self, events: EventBatch) -> None:
-        parts = list(events.partition_by("client"))
+        parts = list(events.partition_by("client", spool=self._spool))
         for (client,), own in parts:
             if client not in self._files:
                 path = self._stage.events_path(self._run_id, client, self._part)
@@ -132,7 +133,7 @@ class EventStage:
             if sum(part.rows for part in self._waiting[client]) >= GROUP_ROWS:
                 self._write_waiting(client)
             elif len(parts) <= MAX_IN_MEMORY_PARTS:  # else a few rows would hold all others of the batch in memory
-                self._waiting[client][-1] = EventPart.whole(own.events.on_disk())
+                self._waiting[client][-1] = EventPart.whole(self._spool.put(own.events))
 
     def _write_waiting(self, client: str) -> None:
         if waiting := self._waiting.pop(client, None):

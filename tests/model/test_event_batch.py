@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_capi.model import EventBatch
+from offline_capi.model import EventBatch, Spool, SpooledEvents
 
 TEXTS = st.lists(st.sampled_from(["", "a", "aa", "ü", "physical_store"]), max_size=12)
 
@@ -22,8 +24,8 @@ def batch(texts: list[str], start: int) -> EventBatch:
     table = pa.RecordBatch.from_pydict(
         {
             "client": pa.array(texts, pa.string()),
-            "body": pa.array([text.encode() for text in texts], pa.binary()),
             "key": pa.array([f"{i:016}".encode() for i in range(len(texts))], pa.binary(16)),
+            "body": pa.array([text.encode() for text in texts], pa.binary()),
         }
     )
     return EventBatch(table).slice(start, len(texts))
@@ -58,20 +60,56 @@ def test_events_apart_are_the_same_events_in_the_order_in_which_their_keys_come(
         assert (part.rows, part.body_bytes) == (len(own), sum(map(len, own.column("body").to_pylist())))
 
 
-def test_events_on_disk_are_the_same_and_leave_no_file(tmp_path: Path):
-    events = batch(["a", "ü"] * 500, 0)
+def test_events_in_the_spool_are_the_same_and_leave_no_file(tmp_path: Path):
     with temporary_files_in(tmp_path):
-        kept = events.on_disk()
+        spool = Spool()
+        spool.put(batch(["before"], 0))
+        for events in (batch(["a", "ü"] * 500, 0), batch(["a", "", "ü"], 1), batch([], 0), batch(["b"], 0).slice(1, 0)):
+            kept = spool.put(events)
 
-    assert kept.table.equals(events.table)
-    assert events.slice(3, 4).copy().table.equals(events.slice(3, 4).table)
-    assert list(tmp_path.iterdir()) == []
+            assert isinstance(kept, SpooledEvents)
+            assert (len(kept), kept.body_bytes) == (len(events), events.body_bytes)
+            whole = kept.slice(0, len(kept)).table
+            assert whole.to_pydict() == events.table.to_pydict()
+            assert whole.schema.types == events.table.schema.types
+            start = min(1, len(events))
+            assert kept.slice(start, 1).table.to_pydict() == events.slice(start, 1).table.to_pydict()
+            whole.validate(full=True)
+
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_space_of_the_spool_is_free_when_its_events_have_been_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("offline_capi.model.spool.MAX_FILE_BYTES", 3)
+    with temporary_files_in(tmp_path):
+        spool = Spool()
+        first, second, third = (spool.put(batch(["ab", "c"], 0)) for _ in range(3))
+        assert isinstance(first, SpooledEvents)
+        assert isinstance(second, SpooledEvents)
+        number, other = first.file.fileno(), second.file.fileno()
+        assert number != other  # the first file was full
+        del first, second
+
+        for closed in (number, other):
+            with pytest.raises(OSError, match="descriptor"):
+                os.fstat(closed)
+        assert third.slice(0, 2).table.column("body").to_pylist() == [b"ab", b"c"]
+
+
+def test_a_file_that_ends_too_early_is_no_event(tmp_path: Path):
+    with temporary_files_in(tmp_path):
+        kept = Spool().put(batch(["abc", "d"], 0))
+        assert isinstance(kept, SpooledEvents)
+        os.ftruncate(kept.file.fileno(), 2)
+
+        with pytest.raises(OSError, match="2 bytes too early"):
+            kept.slice(0, 2)
 
 
 def test_events_stay_in_memory_where_there_is_no_disk(tmp_path: Path):
     events = batch(["a"], 0)
     with temporary_files_in(tmp_path / "missing"):
-        assert events.on_disk() is events
+        assert Spool().put(events) is events
 
 
 @contextmanager
