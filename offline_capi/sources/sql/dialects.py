@@ -150,6 +150,20 @@ def prepare_session(connection: sa.Connection) -> None:
     """Read-only, whatever the query says, and in UTC where the session's zone decides what a value means."""
     for statement in _SESSION.get(connection.dialect.name, ()):
         connection.exec_driver_sql(statement)
+    if connection.dialect.name == "clickhousedb":
+        _refuse_writes_of_clickhouse(connection)
+
+
+def _refuse_writes_of_clickhouse(connection: sa.Connection) -> None:
+    """Send ``readonly=2`` with each query, which leaves a query its own ``SETTINGS``.
+
+    A login that is read-only already may not change that setting, and every query that tried would be refused.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    client = driver.client
+    setting = client.server_settings.get("readonly")
+    if setting is not None and setting.value == "0" and not setting.readonly:
+        client.set_client_setting("readonly", "2")
 
 
 def limit_time(connection: sa.Connection, seconds: int) -> None:
