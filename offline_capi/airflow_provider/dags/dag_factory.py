@@ -343,7 +343,7 @@ def _schedule(deployment: Deployment, upload: Upload, known: ScheduleAssets) -> 
 
 
 def _load(folder: Path) -> tuple[Deployment, dict[str, ConfigError], ScheduleAssets]:
-    """The deployment, the errors of uploads that cannot become a DAG, by upload or file, and the deployment's assets."""
+    """The deployment, the errors of uploads that cannot become a DAG, by upload or file, and the assets."""
     deployment, broken = load_each(folder)
     assets = ScheduleAssets(deployment)
     unfit = {name: [*_find_problems(deployment, upload, assets)] for name, upload in deployment.uploads.items()}
