@@ -119,6 +119,10 @@ def _connect_args(url: sa.URL) -> dict[str, Any]:
         arguments["client_encoding"] = "utf8"  # a database without an encoding would give bytes for every text
     if backend == "clickhousedb":  # else instants of UTC would come without their zone, and be read as wall time
         arguments |= {"tz_mode": "aware", "connect_timeout": CONNECT_TIMEOUT_S}
+    if (
+        backend == "databricks"
+    ):  # else arrays would be numpy's, in which a missing whole number makes all of them floats
+        arguments["_disable_pandas"] = True
     if backend == "snowflake":  # else Arrow's decimals would be floats
         arguments["arrow_number_to_decimal"] = True
     if backend == "duckdb" and url.database and not url.database.startswith(_NO_FILE):
