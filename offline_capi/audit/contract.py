@@ -51,11 +51,12 @@ def compare_with_contract(upload: Upload, contract: DataContract) -> list[Contra
 
 
 def check_dbt_contracts(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> list[ContractFinding]:
-    """What of the upload, and of the tables that it joins, does not agree with what dbt's manifest says of them."""
+    """What of the upload, of the tables that it joins and of its schedule, does not agree with dbt's manifest."""
     from offline_capi.sources.dbt import find_relation
+    from offline_capi.sources.dbt.assets import describe_in_one_line
 
     access = make_source_access(upload, deployment, secrets)
-    found: list[ContractFinding] = []
+    found = [*_find_unknown_models(upload, deployment, secrets)]
     nodes = {"source": upload.source, **{f"lookups.{name}": lookup for name, lookup in upload.lookups.items()}}
     for place, node in nodes.items():
         if not isinstance(node, DbtSource):
@@ -63,8 +64,7 @@ def check_dbt_contracts(upload: Upload, deployment: Deployment, secrets: SecretR
         try:
             contract = find_relation(node, access).contract
         except SourceError as error:
-            told = str(error).removeprefix("source.dbt: ").partition("\n")[0]
-            found.append(ContractFinding(f"{place}.dbt", told, True))
+            found.append(ContractFinding(f"{place}.dbt", describe_in_one_line(error), True))
             continue
         if place == "source":
             found += compare_with_contract(upload, contract)
@@ -75,6 +75,18 @@ def check_dbt_contracts(upload: Upload, deployment: Deployment, secrets: SecretR
         ):
             found += _find_missing(name, place, contract)
     return found
+
+
+def _find_unknown_models(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> Iterator[ContractFinding]:
+    """Models that the schedule waits for, which would be assets that nobody ever updates."""
+    from offline_capi.sources.dbt.assets import ModelAssets, describe_in_one_line
+
+    assets = ModelAssets(deployment, secrets)
+    for path, awaited in deployment.list_awaited_models(upload):
+        try:
+            assets.find_table(awaited.model)
+        except SourceError as error:
+            yield ContractFinding(path, describe_in_one_line(error), True)
 
 
 def _find_missing(name: str, path: str, contract: DataContract) -> Iterator[ContractFinding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from zoneinfo import ZoneInfo
 
 import typer
@@ -108,11 +108,30 @@ class Audience(StrEnum):
     CLIENT = "client"
 
 
+class Paper(StrEnum):
+    """The paper of a PDF."""
+
+    A4 = "a4"
+    LETTER = "letter"
+
+
+class _PageFiles(NamedTuple):
+    """Where a report is written as a page and as a PDF."""
+
+    html: Path | None
+    pdf: Path | None
+    paper: Paper
+
+    def __bool__(self) -> bool:
+        return bool(self.html or self.pdf)
+
+
 @app.command()
 def report(
     run: Annotated[str, typer.Argument(help="Run id, or 'last'.")] = "last",
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as an HTML page.")] = None,
     pdf: Annotated[Path | None, typer.Option("--pdf", help="Print it into a PDF, where there is a browser.")] = None,
+    paper: Annotated[Paper, typer.Option("--paper", help="Of the PDF.")] = Paper.A4,
     client: Annotated[
         str | None, typer.Option(help="Of this client alone, to be given to it: nothing in it is of others.")
     ] = None,
@@ -125,8 +144,9 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Print the report of a run, with what Meta counts of it; or of a client's last 30 days, for that client."""
+    files = _PageFiles(html, pdf, paper)
     if audience is Audience.CLIENT:
-        _report_for_client(run, client, month, html, pdf, config, as_json=as_json)
+        _report_for_client(run, client, month, files, config, as_json=as_json)
         return
     if month is not None:
         raise UsageError("report: --month goes with --client NAME --for client")
@@ -139,8 +159,8 @@ def report(
         found = found.of_client(client) if client else found
         quality = load_quality(found, services, client=client)
         access = services.deployment.platform.file_access
-    _write_pages(render_html(found, quality=quality) if html or pdf else "", html, pdf, access)
-    if as_json or not (html or pdf):
+    _write_pages(render_html(found, quality=quality) if files else "", files, access)
+    if as_json or not files:
         show(found, as_json, quality)
 
 
@@ -148,8 +168,7 @@ def _report_for_client(
     run: str,
     client: str | None,
     month: str | None,
-    html: Path | None,
-    pdf: Path | None,
+    files: _PageFiles,
     config: Path,
     *,
     as_json: bool,
@@ -166,25 +185,25 @@ def _report_for_client(
         find_clients(services.deployment, [client])
         found = make_client_report(client, services, month=month)
         access = services.deployment.platform.file_access
-    _write_pages(render_client_page(found) if html or pdf else "", html, pdf, access)
+    _write_pages(render_client_page(found) if files else "", files, access)
     if as_json:
         print_json(found.to_json())
-    elif not (html or pdf):
+    elif not files:
         print_client_report(found, out)
 
 
-def _write_pages(page: str, html: Path | None, pdf: Path | None, access: FileAccess) -> None:
+def _write_pages(page: str, files: _PageFiles, access: FileAccess) -> None:
     from offline_capi.report.pdf import print_to_pdf
 
-    if html:
-        with replace_file(html, access) as file:
+    if files.html:
+        with replace_file(files.html, access) as file:
             file.write(page.encode())
-        announce(f"written: {html}")
-    if pdf:
-        printed = print_to_pdf(page)
-        with replace_file(pdf, access) as file:
+        announce(f"written: {files.html}")
+    if files.pdf:
+        printed = print_to_pdf(page, files.paper)
+        with replace_file(files.pdf, access) as file:
             file.write(printed)
-        announce(f"written: {pdf}")
+        announce(f"written: {files.pdf}")
 
 
 @app.command()

@@ -128,10 +128,11 @@ def check(
 
 
 def _check_dbt(upload: Upload, deployment: Deployment) -> list[str]:
-    """Warnings about an upload and the contracts of dbt's relations that it reads; errors end the command."""
+    """Warnings about an upload and the dbt relations that it reads or runs after; errors end the command."""
     from offline_capi.config.source import DbtSource
 
-    if not any(isinstance(node, DbtSource) for node in (upload.source, *upload.lookups.values())):
+    reads = any(isinstance(node, DbtSource) for node in (upload.source, *upload.lookups.values()))
+    if not reads and not deployment.list_awaited_models(upload):
         return []
     from offline_capi.audit.contract import check_dbt_contracts, raise_errors
 

@@ -407,11 +407,18 @@ def _check_schedule(schedule: DataSchedule | str | None, scope: ValidationScope)
     if not isinstance(schedule, DataSchedule) or scope.assets is None:
         return
     for index, awaited in enumerate(schedule.after):
-        if awaited.is_asset and scope.assets.locate(awaited) is None:
-            kind = "table" if awaited.table is not None else "dbt"
+        if not awaited.is_asset or scope.assets.locate(awaited) is not None:
+            continue
+        if awaited.table is not None:
             yield (
-                ("schedule", "after", index, kind),
-                f"needs platform.airflow.assets.{kind} in clients.yml: how the URIs of such assets begin",
+                ("schedule", "after", index, "table"),
+                "needs platform.airflow.assets.table in clients.yml: how the URIs of such assets begin",
+            )
+        elif scope.assets.table is None and not scope.has_dbt_connection:
+            yield (
+                ("schedule", "after", index, "dbt"),
+                "needs platform.dbt.connection in clients.yml, where dbt builds, or platform.airflow.assets.table, how "
+                "the URIs of its tables begin",
             )
 
 

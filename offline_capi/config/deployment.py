@@ -16,7 +16,7 @@ from offline_capi.config.document import Places
 from offline_capi.config.paths import find_project_folder
 from offline_capi.config.platform import Ledger, Platform
 from offline_capi.config.queries import find_sql_folder
-from offline_capi.config.schedule import DataSchedule
+from offline_capi.config.schedule import AwaitedData, DataSchedule
 from offline_capi.config.types import Name, Node, SecretRef, as_filled_list, check_url
 from offline_capi.config.upload import Upload
 from offline_capi.errors import Problem
@@ -119,6 +119,15 @@ class Deployment(Node):
         if isinstance(schedule, DataSchedule):
             return schedule.cron
         return None if schedule == "none" else schedule
+
+    def list_awaited_models(self, upload: Upload) -> list[tuple[str, AwaitedData]]:
+        """Models of dbt that the upload's schedule waits for and that dbt's manifest has to place, by their path."""
+        schedule = upload.schedule
+        if not isinstance(schedule, DataSchedule) or self.platform.airflow.assets.dbt is not None:
+            return []
+        number = len(schedule.after)
+        paths = [f"schedule.after[{at}].dbt" if number > 1 else "schedule.after.dbt" for at in range(number)]
+        return [(path, one) for path, one in zip(paths, schedule.after, strict=True) if one.dbt is not None]
 
     def locate(self, upload: str | Upload, path: str = "") -> str:
         """``file:line`` of ``path`` (``user_data.em[1]``) in an upload's file, or of the nearest node around it."""

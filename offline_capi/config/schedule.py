@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from offline_capi.config.dbt import DbtName, parse_dbt_name
 from offline_capi.config.types import Duration, Name, Node, Schedule, as_filled_list
 
 __all__ = ["AssetPlaces", "AwaitedData", "DataSchedule", "ScheduleSettings"]
@@ -28,6 +29,15 @@ def _check_time_of_day(value: str) -> str:
     return value
 
 
+def _parse_model(value: str) -> DbtName:
+    return parse_dbt_name(value) if "(" in value else DbtName("ref", None, value)
+
+
+def _check_model(value: str) -> str:
+    _parse_model(value)
+    return value
+
+
 Uri = Annotated[str, AfterValidator(_check_uri)]
 
 
@@ -36,15 +46,17 @@ class AssetPlaces(Node):
 
     table: Uri | None = Field(None, description="before DATABASE/SCHEMA/TABLE: postgres://dwh.example.com:5432")
     dbt: Uri | None = Field(
-        None, description="before the model's name: postgres://dwh.example.com:5432/analytics/marts"
+        None,
+        description="before a dbt model's name, in place of what the manifest says of it: "
+        "postgres://dwh.example.com:5432/analytics/marts",
     )
 
     def locate(self, awaited: AwaitedData) -> tuple[str, str] | None:
-        """Name and URI of an asset; ``None`` where the place of such assets is not known."""
+        """Name and URI of an asset; ``None`` where the place of such assets is not known, or only by dbt's manifest."""
         if awaited.asset is not None:
             return awaited.name or awaited.asset, awaited.asset
         place = self.table if awaited.table is not None else self.dbt
-        rest = awaited.table.replace(".", "/") if awaited.table is not None else awaited.dbt
+        rest = awaited.table.replace(".", "/") if awaited.table is not None else awaited.model.name
         uri = f"{place.rstrip('/')}/{rest}" if place else ""
         return (uri, uri) if uri else None
 
@@ -55,7 +67,9 @@ class AwaitedData(Node):
     asset: Uri | None = Field(None, description="the URI of an asset that another DAG or program updates")
     name: Name | None = Field(None, description="the asset's name, where that is not its URI")
     table: Name | None = Field(None, description="DATABASE.SCHEMA.TABLE, under platform.airflow.assets.table")
-    dbt: Name | None = Field(None, description="a model of dbt, under platform.airflow.assets.dbt")
+    dbt: Annotated[Name, AfterValidator(_check_model)] | None = Field(
+        None, description="a model of dbt: fct_approvals, or as source.dbt names it; its table is that of the manifest"
+    )
     files: Literal[True] | None = Field(None, description="true: the source has a file for each day of the window")
     snapshot: Literal[True] | None = Field(
         None, description="true: rows were written into the source's table after the window's end"
@@ -69,6 +83,11 @@ class AwaitedData(Node):
         if self.name is not None and self.asset is None:
             raise ValueError("name is that of an asset: it goes with asset")
         return self
+
+    @property
+    def model(self) -> DbtName:
+        """What ``dbt`` names."""
+        return _parse_model(self.dbt or "")
 
     @property
     def is_asset(self) -> bool:

@@ -18,7 +18,7 @@ from offline_capi.onboarding.lines import MIN_READABLE_SHARE
 from offline_capi.onboarding.origins import Origin, derive_name, require_rows
 from offline_capi.onboarding.questions import validate_answer
 from offline_capi.onboarding.sample import Column, Sample
-from offline_capi.onboarding.tables import describe_table, find_latest_time, read_rows
+from offline_capi.onboarding.tables import describe_table, find_latest_time, read_sample
 from offline_capi.sources import SourceAccess
 from offline_capi.sources.dbt import find_connection, find_relation
 from offline_capi.sources.dbt.manifest import DbtColumn, DbtRelation
@@ -49,7 +49,7 @@ def inspect_dbt(
     with explain_query_errors(where):
         engine = engine_for(connection_url(connection), where)
     table = describe_table(relation.name, engine.dialect)
-    sample = Sample.collect(read_rows(connection, table.sample_query, connection_url))
+    sample = Sample.collect(read_sample(connection, table, connection_url))
     return Origin(
         name=derive_name(reference.name),
         described=source.describe(),

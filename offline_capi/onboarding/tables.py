@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,9 @@ from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
 from offline_capi.sources import SourceAccess, open_source
 from offline_capi.sources.sql.errors import Where, explain_query_errors
+from offline_capi.sources.sql.preview import preview_table
 
-__all__ = ["SqlTable", "describe_table", "find_latest_time", "inspect_query", "inspect_table", "read_rows"]
+__all__ = ["SqlTable", "describe_table", "find_latest_time", "inspect_query", "inspect_table", "read_sample"]
 
 ConnectionUrl = Callable[[str], str]
 #: A query is first asked for what Meta takes at all (D:offline-events), then for anything.
@@ -40,7 +41,7 @@ def inspect_table(connection: str, table: str, connection_url: ConnectionUrl) ->
     """A table or view; ``schema.table`` where it is not in the usual schema."""
     list(read_rows(connection, "SELECT 1 AS one", connection_url))  # what is wrong with a connection, it says best
     found = _find(connection, table, connection_url(connection))
-    rows = Sample.collect(read_rows(connection, found.sample_query, connection_url))
+    rows = Sample.collect(read_sample(connection, found, connection_url))
     return Origin(
         name=derive_name(table.rpartition(".")[2]),
         described=f"table {table} of {found.dialect}",
@@ -92,6 +93,12 @@ def read_rows(
     return open_source(source, SourceAccess("UTC", connection_url)).read(window)
 
 
+def read_sample(connection: str, table: SqlTable, connection_url: ConnectionUrl) -> Iterable[SourceRows]:
+    """The first rows of a table, where there is a way that costs nothing by that."""
+    listed = preview_table(connection, table.name, connection_url(connection), MAX_SAMPLE_ROWS)
+    return read_rows(connection, table.sample_query, connection_url) if listed is None else listed
+
+
 # ---------------------------------------------------------------------------------------------- the table
 
 
@@ -114,7 +121,7 @@ def _quote(dialect: sa.Dialect, name: str) -> str:
 
 
 def _build_sample_query(name: str, dialect: sa.Dialect) -> str:
-    """As many rows as a sample holds, by ``LIMIT`` or ``TOP``: a warehouse would get all ready, and charge them."""
+    """As many rows as a sample holds, by ``LIMIT`` or ``TOP``: a warehouse would get all ready."""
     query = sa.select(sa.text("*")).select_from(sa.table("sampled")).limit(MAX_SAMPLE_ROWS)
     text = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     return _SAMPLED.sub(lambda _: name, text)

@@ -9,7 +9,7 @@ from datetime import date
 from typing import NamedTuple
 
 from offline_capi.model import Fate, format_utc
-from offline_capi.report.client_report import ClientReport, DayLine, Money, Period
+from offline_capi.report.client_report import ClientReport, DayLine, MatchKeyLine, Money, Period
 from offline_capi.report.client_words import FATE_WORDS
 from offline_capi.report.pages import make_page_environment
 from offline_capi.runtime.nouns import count_noun
@@ -18,6 +18,10 @@ __all__ = ["describe_balance", "describe_in_short", "format_money", "render_clie
 
 #: Below such a share of the events, a match key is worth a line at the top.
 _FEW = 0.8
+#: Match keys with advice that are printed.
+_PRINTED_KEYS = 6
+#: From here on all events carry a match key.
+_ALL = 0.995
 #: Days that are named one by one.
 _NAMED_DAYS = 6
 
@@ -41,7 +45,10 @@ def render_client_page(report: ClientReport, *, head: str = "") -> str:
         balance=describe_balance(report),
         fates=[(Fate.SENT, report.sent), *report.not_sent.items()],
         fate_words=FATE_WORDS,
+        short_fates=_BALANCE_WORDS,
+        all_from=_ALL,
         charts=[*_make_charts(report)],
+        unprinted_keys=_list_unprinted_keys(report),
         sources=list(dict.fromkeys(source for line in report.keys for source in line.sources)),
     )
 
@@ -84,12 +91,13 @@ def format_share(share: float) -> str:
 
 def describe_balance(report: ClientReport) -> str:
     """``1,260 records = 1,234 delivered + 12 waiting + 14 incomplete or faulty``."""
-    parts = [f"{report.sent:,} delivered"]
-    parts += [f"{n:,} {_BALANCE_WORDS[fate]}" for fate, n in report.not_sent.items()]
+    fates = {Fate.SENT: report.sent, **report.not_sent}
+    parts = [f"{n:,} {_BALANCE_WORDS[fate]}" for fate, n in fates.items()]
     return f"{count_noun(report.records, 'record')} = {' + '.join(parts)}"
 
 
 _BALANCE_WORDS = {
+    Fate.SENT: "delivered",
     Fate.REJECTED_BY_META: "refused by Meta",
     Fate.INVALID: "incomplete or faulty",
     Fate.DEFERRED: "waiting",
@@ -126,6 +134,12 @@ def describe_in_short(report: ClientReport) -> list[str]:
     if late is not None and late < _FEW:
         lines.append(f"{format_share(1 - late)} of the events reached Meta more than a day after they happened.")
     return [*lines, *_describe_gaps(report)]
+
+
+def _list_unprinted_keys(report: ClientReport) -> list[MatchKeyLine]:
+    """Match keys whose advice paper leaves out, so that a page holds it: those that all events carry, and the last."""
+    asked = [line for line in report.keys if line.share < _ALL][:_PRINTED_KEYS]
+    return [line for line in report.keys if line not in asked]
 
 
 _ARTICLES = {"em": "an email address", "ph": "a phone number"}

@@ -22,8 +22,10 @@ def find_browser() -> str | None:
     return next(filter(None, map(shutil.which, _BROWSERS)), None)
 
 
-def print_to_pdf(page: str) -> bytes:
+def print_to_pdf(page: str, paper: str = "a4") -> bytes:
     """The PDF of a page that needs nothing from elsewhere; the browser is kept off the network.
+
+    ``paper`` is a size of CSS, said here and not by the page: who prints that has paper of their own.
 
     Raises ``UsageError`` where there is no browser, or it prints nothing.
     """
@@ -31,11 +33,12 @@ def print_to_pdf(page: str) -> bytes:
     if browser is None:
         raise UsageError(
             "no PDF was made: there is no browser here that prints (Chromium, Chrome or Edge). Write the page with "
-            "--html FILE, open it in any browser and print it: it is laid out for A4"
+            "--html FILE, open it in any browser and print it"
         )
     with TemporaryDirectory(prefix="offline_capi-") as folder:
         source, target = Path(folder) / "page.html", Path(folder) / "page.pdf"
-        source.write_text(page, encoding="utf-8")
+        size = f"<style>@page {{ size: {paper}; }}</style></head>"
+        source.write_text(page.replace("</head>", size, 1), encoding="utf-8")
         flags = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--disable-background-networking"]
         flags += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder}/profile"]
         flags += ["--no-sandbox"] if os.geteuid() == 0 else []  # its sandbox does not start as root; the page is ours

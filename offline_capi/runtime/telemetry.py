@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import version as installed_version
 from typing import Any, Literal, TypeVar
 
 __all__ = ["capture_context", "count_run", "trace_batches", "trace_span"]
@@ -184,8 +185,11 @@ def _load_instruments() -> dict[str, Any] | None:
 
 
 def _make_resource() -> Any:
-    """``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES``; the service is ``offline-capi`` without them."""
+    """``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES``, before ``offline-capi`` and its version."""
     from opentelemetry.sdk.resources import Resource
 
-    named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    return Resource.create({} if named else {"service.name": "offline-capi"})
+    stated = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    own = {"service.name": "offline-capi", "service.version": installed_version("offline-capi")}
+    if os.environ.get("OTEL_SERVICE_NAME"):
+        del own["service.name"]
+    return Resource.create({name: value for name, value in own.items() if f"{name}=" not in stated})

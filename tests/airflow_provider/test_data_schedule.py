@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -14,14 +15,16 @@ from airflow.sdk import DAG, Asset, AssetAll, AssetAny, AssetOrTimeSchedule, Cro
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.assets import AssetOrTimeSchedule as StoredAssetOrTime
 
-from offline_capi.airflow_provider.dags.dag_factory import build_dag, upload_dags
+from offline_capi.airflow_provider.dags.dag_factory import build_dag, check_uploads, upload_dags
 from offline_capi.airflow_provider.dags.timetable import DailyPartitionTimetable
 from offline_capi.airflow_provider.operators.task_context import get_window
 from offline_capi.airflow_provider.sensors.data_ready import DataReadySensor, find_deadline
 from offline_capi.config import load_config
 from offline_capi.errors import ConfigError, UsageError
 from offline_capi.report import Status
+from offline_capi.sources.dbt import read_manifest
 from tests.airflow_provider.conftest import AWAITED, SampleNight
+from tests.sources.test_dbt import PROJECT
 
 TABLE = "postgres://dwh.example.com:5432/analytics/marts/purchases"
 PLACES = """platform:
@@ -79,6 +82,97 @@ def test_assets_start_a_run_by_airflows_own_schedule(tmp_path: Path, schedule: s
     stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(beside))
     assert isinstance(stored.timetable, StoredAssetOrTime)
     assert "wait" not in alone.task_dict
+
+
+NO_PLACES = "platform: {dbt: {manifest: manifest.json, connection: warehouse}}\n"
+
+
+def configure_manifest(folder: Path, schedule: str, adapter: str = "postgres", platform: str = NO_PLACES) -> Path:
+    configure(folder, schedule)
+    (folder / "clients.yml").write_text(platform + CLIENTS)
+    manifest = json.loads((PROJECT / "manifest_v12.json").read_text())
+    manifest["metadata"]["adapter_type"] = adapter
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    read_manifest.__globals__["_load_manifest"].cache_clear()  # files of one test may have one time
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("adapter", "connection", "begins"),
+    [
+        ("postgres", "postgresql+psycopg2://me:secret@dwh.example.com/other", "postgres://dwh.example.com:5432"),
+        ("redshift", "redshift+psycopg2://me@dwh.example.com:5440/other", "redshift://dwh.example.com:5440"),
+        ("bigquery", "bigquery://another-project", "bigquery"),
+        ("snowflake", "snowflake://me:secret@acme-eu1/db/schema", "snowflake://acme-eu1"),
+        ("snowflake", "snowflake://me:secret@ab12345.us-east-1/db", "snowflake://ab12345.us-east-1.aws"),
+        ("snowflake", "snowflake://me:secret@ab12345/db", "snowflake://ab12345.us-west-1.aws"),
+        ("databricks", "databricks://token:secret@adb-1.azuredatabricks.net:443", "databricks://adb-1.azuredatabricks.net"),
+        ("sqlserver", "mssql+pyodbc://me:secret@dwh.example.com/db", "mssql://dwh.example.com:1433"),
+        ("duckdb", "duckdb:////data/shop.duckdb", "duckdb:///data/shop.duckdb"),
+    ],
+)  # fmt: skip
+def test_a_model_is_the_asset_that_cosmos_updates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: str, connection: str, begins: str
+) -> None:
+    """Expected by hand from Cosmos 1.10 (cosmos/dataset.py) for Airflow 3: its namespace, database/schema/alias."""
+    monkeypatch.setenv("OFFLINE_CAPI_CONN_WAREHOUSE", connection)
+    folder = configure_manifest(tmp_path, "{after: [{dbt: fct_approvals}, {dbt: \"ref('fct_leads', v=1)\"}]}", adapter)
+
+    dag = upload_dags(folder)[f"offline_capi__{NAME}"]
+
+    uris = [f"{begins}/shop/marts/fct_approvals", f"{begins}/shop/marts/fct_leads_v1"]
+    assert dag.timetable.asset_condition == AssetAll(*(Asset(name=uri, uri=uri) for uri in uris))
+    assert "secret" not in str(DagSerialization.serialize_dag(dag))
+
+
+@pytest.mark.parametrize(
+    ("platform", "uri"),
+    [
+        (
+            '{dbt: {manifest: manifest.json}, airflow: {assets: {table: "postgres://dwh:5432/"}}}',
+            "postgres://dwh:5432/shop/marts/fct_approvals",
+        ),
+        ('{airflow: {assets: {dbt: "postgres://dwh/a/b"}}}', "postgres://dwh/a/b/fct_approvals"),
+    ],
+    ids=["where tables lie, without a connection", "where models lie, without a manifest"],
+)
+def test_what_is_said_of_the_place_comes_before_what_is_found(tmp_path: Path, platform: str, uri: str) -> None:
+    folder = configure_manifest(tmp_path, "{after: {dbt: fct_approvals}}", platform=f"platform: {platform}\n")
+
+    dag = upload_dags(folder)[f"offline_capi__{NAME}"]
+
+    assert dag.timetable.asset_condition == AssetAll(Asset(name=uri, uri=uri))
+
+
+@pytest.mark.parametrize(
+    ("model", "adapter", "told"),
+    [
+        ("fct_aprovals", "postgres", "ref('fct_aprovals') is not in the manifest; did you mean \"fct_approvals\"?"),
+        ("fct_approvals", "postgres", 'connection "warehouse"'),
+        ("fct_approvals", "vertica", "how assets of dbt's adapter vertica are named is not known"),
+        ("", "postgres", "platform.dbt.manifest: there is no manifest.json."),
+    ],
+)
+def test_a_model_without_a_known_place_is_a_red_dag_and_an_import_error(
+    tmp_path: Path, model: str, adapter: str, told: str
+) -> None:
+    folder = configure_manifest(tmp_path, f"{{after: {{dbt: {model or 'any'}}}}}", adapter)
+    if not model:
+        (folder / "manifest.json").unlink()
+
+    dag = upload_dags(folder)[f"offline_capi__{NAME}"]
+
+    assert [*dag.task_dict] == ["config_error"]
+    with pytest.raises(ConfigError) as caught:
+        check_uploads(folder)
+    assert f"{NAME}.yml:7  schedule.after.dbt  {told}" in str(caught.value)
+
+
+def test_a_model_needs_to_know_where_dbt_builds(tmp_path: Path) -> None:
+    configure_manifest(tmp_path, "{after: {dbt: fct_approvals}}", platform="")
+
+    with pytest.raises(ConfigError, match=r"schedule\.after\.dbt  needs platform\.dbt\.connection in clients\.yml"):
+        load_config(tmp_path)
 
 
 def test_files_are_waited_for_by_the_one_run_of_their_day(tmp_path: Path) -> None:

@@ -78,6 +78,19 @@ def errors(folder: Path, *arguments: str) -> list[str]:
 # ---------------------------------------------------------------------------------------------- dbt
 
 
+def test_a_model_that_a_schedule_waits_for_is_one_of_the_manifest(folder: Path) -> None:
+    """Without a connection; and of an upload that reads nothing else of dbt's."""
+    text = UPLOAD.replace("{dbt: ref('fct_approvals')}", "{path: 'sales_{date}.csv'}")
+    write(folder, text + "schedule: {after: [{dbt: fct_aprovals}, {dbt: stg_approvals}, {dbt: fct_returns}]}\n")
+
+    assert errors(folder) == [
+        "approvals.yml:8  schedule.after[0].dbt  ref('fct_aprovals') is not in the manifest; "
+        'did you mean "fct_approvals"?',
+        "approvals.yml:8  schedule.after[1].dbt  ref('stg_approvals') is ephemeral, so the database has no "
+        "table of it.",
+    ]
+
+
 def test_a_column_that_left_an_enforced_contract_is_an_error_and_else_a_warning(folder: Path) -> None:
     def leave(manifest: dict[str, Any]) -> None:
         del manifest["nodes"]["model.shop.fct_approvals"]["columns"]["credit_limit"]

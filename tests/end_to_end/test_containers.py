@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import pytest
 import yaml
 
 from offline_capi.airflow_provider.provider import get_provider_info
@@ -128,6 +130,88 @@ def test_values_hold_no_secret_and_the_image_of_the_chart_is_airflows_own():
     assert chart.startswith("apache/airflow:")
     assert ("ARG", f"AIRFLOW={values['airflowVersion']}") in read_instructions()
     assert all({*one} == {"envName", "secretName", "secretKey"} for one in values["secret"])
+
+
+TEXT, TEXT_OR_NONE = {"type": "string"}, {"type": ["string", "null"]}
+
+
+def make_closed(needed: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*needed], "additionalProperties": False}
+
+
+#: What of ``chart/values.schema.json`` is about our values, reduced to names and types. Compared by hand on 2026-11-30
+#: with that of chart 1.22.0 and that of apache/airflow@c920f22d72b9 (main, after 1.22.0). The chart itself takes any
+#: name at the top, so that a wrong one would be ignored: here only those that it has are.
+CHART_VALUES = make_closed(
+    airflowVersion=TEXT,
+    executor={"type": "string", "pattern": r"^([a-zA-Z_][a-zA-Z0-9_]*\.)*[A-Z][a-zA-Z0-9]+Executor$"},
+    images=make_closed(
+        airflow=make_closed(
+            repository=TEXT_OR_NONE,
+            tag=TEXT_OR_NONE,
+            digest=TEXT_OR_NONE,
+            pullPolicy={"enum": ["Always", "Never", "IfNotPresent"]},
+        )
+    ),
+    postgresql={"type": "object", "properties": {"enabled": {"type": "boolean"}}},
+    data=make_closed(metadataSecretName=TEXT_OR_NONE),
+    fernetKeySecretName=TEXT_OR_NONE,
+    jwtSecretName=TEXT_OR_NONE,
+    apiSecretKeySecretName=TEXT_OR_NONE,
+    # ``branch`` is allowed and goes into GIT_SYNC_BRANCH, which git-sync 4 does not read: it would sync v2-2-stable.
+    dags=make_closed(
+        gitSync=make_closed(
+            ("enabled", "ref"),
+            enabled={"type": "boolean"},
+            repo=TEXT,
+            ref=TEXT,
+            depth={"type": "integer"},
+            subPath=TEXT,
+            period=TEXT,
+            credentialsSecret=TEXT_OR_NONE,
+            sshKeySecret=TEXT_OR_NONE,
+            knownHosts=TEXT_OR_NONE,
+        )
+    ),
+    env={"type": "array", "items": make_closed(("name", "value"), name=TEXT, value=TEXT)},
+    secret={
+        "type": "array",
+        "items": make_closed(("envName", "secretName"), envName=TEXT, secretName=TEXT, secretKey=TEXT),
+    },
+    config={
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "additionalProperties": {"type": ["boolean", "integer", "number", "string"]},
+        },
+    },
+)
+
+
+def test_the_chart_takes_the_values():
+    values = yaml.safe_load((ROOT / "containers/airflow-values.yaml").read_text())
+
+    jsonschema.Draft7Validator(CHART_VALUES).validate(values)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("dags", "gitSync", "branch"), "main"),
+        (("dags", "gitSync", "ref"), 1),
+        (("env", 0, "valueFrom"), {}),
+        (("jwtSecret_name",), "airflow-jwt-secret"),
+        (("config", "scheduler", "task_instance_heartbeat_timeout"), [300]),
+    ],
+)
+def test_values_that_the_chart_would_refuse_or_ignore_are_found(place: tuple[str | int, ...], value: object):
+    values = yaml.safe_load((ROOT / "containers/airflow-values.yaml").read_text())
+    node = values
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+
+    assert not jsonschema.Draft7Validator(CHART_VALUES).is_valid(values)
 
 
 def test_what_compose_runs_is_the_demo(sandbox: Sandbox, postgres_db: str, tmp_path: Path):

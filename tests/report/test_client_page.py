@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +16,7 @@ from offline_capi.cli import app
 from offline_capi.errors import UsageError
 from offline_capi.ledger import Ledger, save_read_back
 from offline_capi.model import Fate, ReadBack, Reason, Tally
-from offline_capi.report.client_page import format_name, format_share, render_client_page
+from offline_capi.report.client_page import ChartFrame, format_name, format_share, render_client_page
 from offline_capi.report.client_report import ClientReport
 from offline_capi.report.client_words import FATE_WORDS
 from offline_capi.report.pdf import print_to_pdf
@@ -38,6 +40,32 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> ClientReport:
             "x": {"title": "Events without an address", "result": "failed", "action_uri": "https://meta.example"}
         },
     }
+    return _report_with(past, told)
+
+
+def make_typical(home: Path) -> ClientReport:
+    """A month of a client with two uploads: purchases and leads, four reasons for records that were not delivered."""
+    past = Past(home)
+    for n in range(30):
+        day = date(2026, 10, 30) + timedelta(days=n)
+        sent = 60 + 7 * n % 40
+        unsent = {
+            "invalid": {"bad_currency": 2, "no_identifier": n % 3},
+            "suppressed": 4,
+            "deferred": {"throttled": n // 29},
+        }
+        keys = {"em": sent * 2 // 3, "ph": sent // 3, "zp": sent // 2, "country": sent, "external_id": sent // 5}
+        past.run(books(day, sent, values={"EUR": 34.5 * sent}, keys=keys, **unsent), day)
+        past.run(books(day, 9, name="Lead", keys={"em": 9}), day, upload="leads")
+    received = {
+        "received": {"Purchase": 63, "Lead": 9},
+        "offline": {"Purchase": {"score": 7.4, "keys": {}, "parts": {}}},
+    }
+    return _report_with(past, received)
+
+
+def _report_with(past: Past, told: Mapping[str, Any]) -> ClientReport:
+    """The report of the month with Meta's figures of its last day."""
     with Ledger(past.url) as ledger:
         day = date(2026, 11, 28)
         figures = [ReadBack("nordic_outlet", PIXELS["nordic_outlet"], kind, day, of, NOW) for kind, of in told.items()]
@@ -120,16 +148,46 @@ def test_it_fits_on_a_telephone_and_on_a_desk(full: ClientReport, tmp_path: Path
         assert min(seen["plots"]) > 300
 
 
-def test_the_pdf_has_a4_pages(full: ClientReport, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("paper", "size"), [("a4", (595, 842)), ("letter", (612, 792))])
+def test_paper_is_one_page_of_a_usual_month_and_two_of_a_full_one(
+    full: ClientReport, tmp_path: Path, paper: str, size: tuple[int, int]
+) -> None:
+    """The full month has all that a page can show, three pictures among it: no legible print holds that on one page."""
     in_browser()
-    target = tmp_path / "page.pdf"
 
-    target.write_bytes(print_to_pdf(render_client_page(full)))
+    for report, pages in ((make_typical(tmp_path), 1), (full, 2)):
+        data = print_to_pdf(render_client_page(report), paper)
+        boxes = [[float(n) for n in box.split()] for box in re.findall(rb"/MediaBox ?\[([^\]]+)\]", data)]
+        assert data.startswith(b"%PDF-")
+        assert len(re.findall(rb"/Type ?/Page\b", data)) == pages
+        assert boxes
+        assert all(box == pytest.approx([0, 0, *size], abs=1) for box in boxes)
 
-    data = target.read_bytes()
-    assert data.startswith(b"%PDF-")
-    boxes = {tuple(round(float(n)) for n in box.split()) for box in re.findall(rb"/MediaBox ?\[([^\]]+)\]", data)}
-    assert boxes in ({(0, 0, 595, 842)}, {(0, 0, 596, 842)}, {(0, 0, 594, 841)})
+
+def test_print_is_legible(full: ClientReport) -> None:
+    """No letter below 8.5 pt; of pictures by the narrowest that they get, on A4."""
+    printed = re.search(r"@media print \{(.*?)\n\}", render_client_page(full), re.DOTALL)
+    assert printed is not None
+    sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)pt", printed[1])]
+    page_mm, margin_mm = 210, float(re.findall(r"@page \{ margin: \S+ (\d+)mm", render_client_page(full))[0])
+    column = ((page_mm - 2 * margin_mm) * 72 / 25.4 - 5 * 12) / 6
+    picture = (4 * column + 3 * 12 - 10) / 2
+    (letters,) = re.findall(r"svg text \{ font-size: ([\d.]+)px", printed[1])
+
+    assert min(sizes) == 8.5
+    assert float(letters) * picture / ChartFrame().width >= 8.5
+    assert not re.search(r"font-size: [\d.]+r?em", printed[1])
+
+
+def test_paper_has_the_advice_that_counts_most_and_names_the_rest(full: ClientReport) -> None:
+    page = render_client_page(full)
+
+    named = re.search(r'<p class="soft printed">(.*?)</p>', page)
+    left_out = re.findall(r'<tr class="more"><th scope="row">(.*?)</th>', page)
+
+    assert named is not None
+    assert left_out == ["Town", "Country", "Click on the ad", "Browser&#39;s user agent"]
+    assert all(name.lower() in named[1] for name in left_out)
 
 
 def test_without_a_browser_one_sentence_says_to_print_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+import offline_capi
 from offline_capi.model import Fate
-from offline_capi.runtime.telemetry import is_asked_for
+from offline_capi.runtime.telemetry import _make_resource, is_asked_for
 from tests.support.sandbox_server import Sandbox
 
 DAY = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
@@ -202,6 +203,31 @@ def test_an_endpoint_alone_sends_traces_and_metrics_there(
     assert b"offline_capi.run" in received["/v1/traces"]
     assert b"nightly" in received["/v1/traces"]
     assert b"offline_capi.events" in received["/v1/metrics"]
+    for sent in received.values():
+        assert b"service.version" in sent
+        assert offline_capi.__version__.encode() in sent
+
+
+@pytest.mark.parametrize(
+    ("environ", "name", "version"),
+    [
+        ({}, "offline-capi", offline_capi.__version__),
+        ({"OTEL_SERVICE_NAME": "nightly"}, "nightly", offline_capi.__version__),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "team=growth,service.version=7"}, "offline-capi", "7"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=nightly,service.version=7"}, "nightly", "7"),
+    ],
+)
+def test_the_resource_names_the_service_and_its_version(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], name: str, version: str
+):
+    for variable in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environ.items():
+        monkeypatch.setenv(variable, value)
+
+    found = _make_resource().attributes
+
+    assert (found["service.name"], found["service.version"]) == (name, version)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pytest
 
 from offline_capi.errors import SourceError
+from offline_capi.onboarding.tables import inspect_table
+from offline_capi.sources.sql.preview import preview_table
 from tests.sources.reading import repeat_values
 from tests.sources.test_sql_conformance import Database
 from tests.support.bigquery import RefusedError, running_stand_in
@@ -41,6 +44,8 @@ TABLES = {
     ),
     "none": (pa.table({"a": pa.array([], pa.int64())}), {"a": "INTEGER"}),
     "many": (pa.table({"a": range(40_000)}), {"a": "INTEGER"}),
+    "SELECT 1 AS one": (pa.table({"one": [1]}), {"one": "INTEGER"}),
+    "types_view": (pa.table({"a": [1]}), {"a": "INTEGER"}),
     "lists": (pa.table({"a": [["a", "é"]] * 3}), {"a": "STRING"}),
 }
 
@@ -49,7 +54,8 @@ def answer(sql: str, parameters: list[dict[str, Any]]) -> tuple[pa.Table, dict[s
     if parameters:
         kinds = [one["parameterType"]["type"] + " " + one["parameterValue"]["value"] for one in parameters]
         return pa.table({"a": kinds}), {"a": "STRING"}
-    if (found := TABLES.get(sql.rpartition(" FROM ")[2].strip())) is None:
+    table = re.search(r"FROM `?(\w+)", sql)
+    if (found := TABLES.get(table[1] if table else sql.strip())) is None:
         raise RefusedError(404, "notFound", "Not found: Table shop:sales.nowhere was not found in location EU")
     return found
 
@@ -73,6 +79,39 @@ def test_the_rows_are_the_same_through_both_strategies(database: BigQuery, table
 
     assert isinstance(through_arrow, list)
     assert through_arrow == database.result(sql, arrow=False)
+
+
+@pytest.mark.parametrize("table", ["types", "none", "lists"])
+@pytest.mark.parametrize("name", ["{}", "sales.{}", "`shop`.`sales`.`{}`", "`shop.sales.{}`"])
+def test_the_first_rows_of_a_table_are_those_of_a_query_and_cost_nothing(database: BigQuery, table: str, name: str):
+    queried = list(database.read(f"SELECT * FROM {table}", arrow=False))
+    database.service.queries.clear()
+
+    listed = preview_table("warehouse", name.format(table), database.url, 10_000)
+
+    assert listed is not None
+    assert [part.batch.schema for part in listed] == [queried[0].batch.schema] * len(listed) if queried else not listed
+    assert repr([row for part in listed for row in part.batch.to_pylist()]) == repr(
+        [row for part in queried for row in part.batch.to_pylist()]
+    )
+    assert database.service.queries == []
+
+
+def test_init_samples_a_table_and_a_relation_without_a_query(database: BigQuery):
+    """But for what tries the connection, which reads no table."""
+    database.service.queries.clear()
+
+    origin = inspect_table("warehouse", "types", lambda _: database.url)
+
+    assert len(origin.sample) == ROWS
+    assert database.service.queries == ["SELECT 1 AS one\n"]
+    view = inspect_table("warehouse", "types_view", lambda _: database.url)
+    assert (len(view.sample), database.service.queries[-1]) == (1, "SELECT * \nFROM `types_view`\n LIMIT 50000\n")
+
+
+@pytest.mark.parametrize("name", ["types_view", "nowhere"])
+def test_what_has_no_list_of_rows_is_left_to_a_query(database: BigQuery, name: str):
+    assert preview_table("warehouse", name, database.url, 10) is None
 
 
 def test_a_refusal_is_the_same_through_both_strategies(database: BigQuery):

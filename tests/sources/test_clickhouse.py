@@ -9,7 +9,7 @@ import pytest
 
 from offline_capi.errors import SourceUnavailableError
 from tests.sources.test_sql_conformance import Database
-from tests.support.clickhouse import Answer, Ask, answers, running_stand_in
+from tests.support.clickhouse import READ_ONLY, Answer, Ask, answers, running_stand_in
 
 #: Every type of which a value can be selected; a few rows more than get their kind at once.
 VALUES = [
@@ -36,6 +36,9 @@ NOT_AS_ARROW = [
 @dataclass(frozen=True)
 class ClickHouse(Database):
     ask: Ask
+
+    def read_rows(self, sql: str, *, arrow: bool) -> list[dict[str, object]]:
+        return [row for part in self.read(sql, arrow=arrow) for row in part.batch.to_pylist()]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,34 @@ def test_the_window_selects_the_rows_of_the_day(clickhouse: ClickHouse):
     found = [row["t"].isoformat() for part in clickhouse.read(sql, arrow=True) for row in part.batch.to_pylist()]
 
     assert (len(found), found[0]) == (24, "2026-11-22T23:00:00+00:00")
+
+
+@pytest.mark.parametrize("arrow", [True, False])
+def test_a_query_that_writes_is_refused_and_one_with_settings_is_read(clickhouse: ClickHouse, arrow: bool):
+    """By the engine in ``readonly=2``."""
+    told = clickhouse.result("CREATE TABLE made (a Int8) ENGINE = Memory", arrow=arrow)
+
+    assert "the query wants to write" in str(told), told
+    assert clickhouse.read_rows("SELECT 1 AS a SETTINGS max_block_size = 100", arrow=arrow) == [{"a": 1}]
+
+
+@pytest.mark.parametrize("arrow", [True, False])
+def test_a_login_that_is_read_only_by_its_profile_is_read_as_well(clickhouse: ClickHouse, arrow: bool):
+    """``readonly=1`` refuses every setting that comes with a query, also ``readonly`` itself."""
+    asked: list[str] = []
+
+    def ask(query: str) -> Answer:
+        asked.append(query)
+        if query.startswith(READ_ONLY.format(2)):
+            return Answer(
+                500, b"Code: 164. DB::Exception: Cannot modify 'readonly' setting in readonly mode. (READONLY)"
+            )
+        return clickhouse.ask(READ_ONLY.format(1) + query)
+
+    with running_stand_in(ask) as url:
+        assert ClickHouse("clickhousedb", url, ask).read_rows("SELECT 1 AS a", arrow=arrow) == [{"a": 1}]
+
+    assert not [query for query in asked if query.startswith(READ_ONLY.format(2))]
 
 
 FAILED = b"Code: 241. DB::Exception: Memory limit (total) exceeded: person@example.com. (MEMORY_LIMIT_EXCEEDED)"

@@ -40,7 +40,15 @@ TABLES = {
     "types": pa.table({name: repeat_values(*column, rows=ROWS) for name, column in COLUMNS.items()}),
     "cut": pa.table({"cut": range(40_000)}),
     "none": pa.table({"a": pa.array([], pa.int64()), "b": pa.array([], pa.string())}),
-    "lists": pa.table({"a": pa.array([[1, 2], None], pa.list_(pa.int32()))}),
+    "lists": pa.table(
+        {
+            "a": pa.array([[1, None], None], pa.list_(pa.int32())),
+            "b": pa.array([["é", "it's"], []], pa.list_(pa.string())),
+            "c": pa.array([[[1.5], []], None], pa.list_(pa.list_(pa.float64()))),
+            "d": pa.array([[Decimal("12.50")], None], pa.list_(pa.decimal128(10, 2))),
+            "e": pa.array([[datetime(2026, 3, 29, 2, 30)], None], pa.list_(pa.timestamp("us"))),  # noqa: DTZ001
+        }
+    ),
     "structs": pa.table({"a": [{"b": 1}, None]}),
 }
 
@@ -61,7 +69,7 @@ def databricks() -> Iterator[Database]:
         yield Database("databricks", url)
 
 
-@pytest.mark.parametrize("table", ["one", "types", "none"])
+@pytest.mark.parametrize("table", ["one", "types", "none", "lists"])
 def test_the_rows_are_the_same_through_both_strategies(databricks: Database, table: str):
     sql = f"SELECT * FROM {table}"
 
@@ -79,11 +87,14 @@ def test_a_refusal_is_the_same_through_both_strategies(databricks: Database):
     assert "secret-token" not in str(through_arrow)
 
 
-def test_arrays_are_json(databricks: Database):
-    """The driver's rows have the text of numpy, which nothing parses."""
-    (part,) = databricks.read("SELECT * FROM lists", arrow=True)
+@pytest.mark.parametrize("arrow", [True, False])
+def test_arrays_are_json(databricks: Database, arrow: bool):
+    (part,) = databricks.read("SELECT * FROM lists", arrow=arrow)
 
-    assert part.batch.to_pylist() == [{"a": "[1,2]"}, {"a": None}]
+    assert part.batch.to_pylist() == [
+        {"a": "[1,null]", "b": '["é","it\'s"]', "c": "[[1.5],[]]", "d": '["12.50"]', "e": '["2026-03-29 02:30:00"]'},
+        {"a": None, "b": "[]", "c": None, "d": None, "e": None},
+    ]
 
 
 def test_a_type_that_arrow_has_otherwise_is_read_by_the_cursor_and_told_once(

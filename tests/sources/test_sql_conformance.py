@@ -58,7 +58,7 @@ class Database:
     def check_strategies(self, sql: str) -> None:
         """That it is Arrow that reads, and SQLAlchemy: results would also be equal if one of them read everything."""
         with _prepared(query(sql), WINDOW, ZONE, self.url, Path()) as prepared:
-            for arrow, stream in ((True, "ArrowStream"), (False, "_RowStream")):
+            for arrow, stream in ((True, "ArrowStream"), (False, "RowStream")):
                 with _opened(prepared, 1_024, arrow_native=arrow) as rows:
                     assert type(rows).__name__ == stream
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -25,6 +28,20 @@ JOB = {"projectId": "shop", "jobId": "1", "location": "EU"}
 RESULT = {"projectId": "shop", "datasetId": "sales", "tableId": "result"}
 
 
+_TABLE = re.compile(r"/tables/(?P<name>\w+)(?P<data>/data)?(?:\?|$)")
+
+
+def _write_value(value: object) -> object:
+    """As BigQuery's REST writes it: texts, instants in microseconds."""
+    if isinstance(value, list):
+        return [{"v": _write_value(one)} for one in value]
+    if isinstance(value, datetime):
+        return value.isoformat() if value.tzinfo is None else str(int(value.timestamp()) * 10**6 + value.microsecond)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class RefusedError(Exception):
     """What BigQuery says instead of rows: a status of HTTP, a reason and a text."""
 
@@ -40,33 +57,52 @@ class _BigQuery:
         self._answer, self._rows = answer, pa.table({})
         self._schema: dict[str, Any] = {}
         self.batches_before_cut = 10**6
+        #: What was charged.
+        self.queries: list[str] = []
 
     def answer(self, path: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if "jobs/" in path:
             query = {"destinationTable": RESULT, "query": ""}
             return 200, {"jobReference": JOB, "status": {"state": "DONE"}, "configuration": {"query": query}}
-        if asked:
-            try:
-                self._rows, kinds = self._answer(asked["query"], asked.get("queryParameters", []))
-            except RefusedError as refused:
-                status, reason, text = refused.args
-                return status, {
-                    "error": {"code": status, "message": text, "errors": [{"reason": reason, "message": text}]}
-                }
-            fields = [
-                {
-                    "name": field.name,
-                    "type": kinds[field.name],
-                    "mode": "REPEATED" if pa.types.is_list(field.type) else "NULLABLE",
-                }
-                for field in self._rows.schema
-            ]
-            self._schema = {"fields": fields}
+        try:
+            if table := _TABLE.search(path):
+                return 200, self._show_table(table["name"], lists_rows=table["data"] is not None)
+            if asked:
+                self.queries.append(asked["query"])
+                self._rows, self._schema = self._ask(asked["query"], asked.get("queryParameters", []))
+        except RefusedError as refused:
+            status, reason, text = refused.args
+            return status, {"error": {"code": status, "message": text, "errors": [{"reason": reason, "message": text}]}}
         common = {"jobComplete": True, "jobReference": JOB, "schema": self._schema}
         return 200, {
             **common,
             "totalRows": str(self._rows.num_rows),
             **({"pageToken": "1"} if self._rows.num_rows else {}),
+        }
+
+    def _ask(self, sql: str, parameters: list[dict[str, Any]]) -> tuple[pa.Table, dict[str, Any]]:
+        rows, kinds = self._answer(sql, parameters)
+        fields = [
+            {
+                "name": field.name,
+                "type": kinds[field.name],
+                "mode": "REPEATED" if pa.types.is_list(field.type) else "NULLABLE",
+            }
+            for field in rows.schema
+        ]
+        return rows, {"fields": fields}
+
+    def _show_table(self, name: str, *, lists_rows: bool) -> dict[str, Any]:
+        """What is free: a table's columns, and its rows as REST writes them. A view has none."""
+        rows, schema = self._ask(f"SELECT * FROM {name}", [])
+        if not lists_rows:
+            reference = {**RESULT, "tableId": name}
+            return {"tableReference": reference, "schema": schema, "type": "VIEW" if "view" in name else "TABLE"}
+        if "view" in name:
+            raise RefusedError(400, "invalid", f"Cannot list a table of type VIEW: {name}")
+        return {
+            "totalRows": str(rows.num_rows),
+            "rows": [{"f": [{"v": _write_value(value)} for value in row.values()]} for row in rows.to_pylist()],
         }
 
     def create_read_session(self, request: Any, _: Any) -> Any:

@@ -21,7 +21,10 @@ from urllib.parse import parse_qs, urlsplit
 
 RECORDED = Path(__file__).parents[1] / "sources" / "recorded" / "clickhouse.json.gz"
 #: What the driver asks first; of 1,500 settings it looks at few.
-SETTINGS, FEW_SETTINGS = "FROM system.settings", "FROM system.settings WHERE name = 'max_block_size'"
+SETTINGS = "FROM system.settings"
+FEW_SETTINGS = "FROM system.settings WHERE name IN ('max_block_size', 'readonly')"
+#: How a request with the setting begins here: it goes to a session of the engine that has it.
+READ_ONLY = "/* readonly={} */ "
 
 
 class Answer(NamedTuple):
@@ -42,8 +45,9 @@ def running_stand_in(ask: Ask) -> Iterator[str]:
 
         def do_POST(self) -> None:
             query = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            query = query or parse_qs(urlsplit(self.path).query)["query"][0]
-            answer = ask(query)
+            sent = parse_qs(urlsplit(self.path).query)
+            mode = READ_ONLY.format(sent["readonly"][0]) if "readonly" in sent else ""
+            answer = ask(f"{mode}{query or sent['query'][0]}")
             self.send_response(answer.status)
             self.send_header("Content-Length", str(len(answer.body)))
             self.send_header("X-ClickHouse-Timezone", "UTC")
@@ -90,10 +94,14 @@ def answers() -> Iterator[Ask]:
 def ask_engine() -> Ask:
     import chdb
 
-    connection = chdb.connect(":memory:")
-    connection.query("SET session_timezone = 'UTC', max_threads = 1")
+    sessions = {mode: chdb.connect(":memory:") for mode in ("", READ_ONLY.format(1), READ_ONLY.format(2))}
+    for mode, session in sessions.items():
+        session.query("SET session_timezone = 'UTC', max_threads = 1")
+        if mode:
+            session.query(f"SET {mode.strip('/* ')}")
 
     def ask(query: str) -> Answer:
+        connection = next(sessions[mode] for mode in reversed(sessions) if query.startswith(mode))
         text, _, form = query.replace(SETTINGS, FEW_SETTINGS).rpartition("FORMAT ")
         try:
             return Answer(200, connection.query(text or form, form if text else "TabSeparated").bytes())

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial, wraps
+from functools import cached_property, partial, wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import (
@@ -53,9 +53,12 @@ from offline_capi.airflow_provider.operators.task_context import TaskLocation
 from offline_capi.airflow_provider.sensors.data_ready import DataReadySensor
 from offline_capi.config import Deployment, Upload, load_each
 from offline_capi.config.airflow import AirflowSettings, HealthSettings, Notifier, QualitySettings, SettleSettings
-from offline_capi.config.schedule import DataSchedule
-from offline_capi.errors import ConfigError, Problem
+from offline_capi.config.schedule import AwaitedData, DataSchedule
+from offline_capi.errors import ConfigError, Problem, SourceError
 from offline_capi.runtime.bugs import contain
+
+if TYPE_CHECKING:
+    from offline_capi.sources.dbt.assets import ModelAssets
 
 __all__ = [
     "HEALTH",
@@ -95,10 +98,12 @@ def upload_dags(folder: str | Path) -> dict[str, DAG]:
     One per upload, the daily checks of clients, and the settling of open days where it has a schedule. When Airflow
     is about to run a task of one DAG, only that DAG is built.
     """
-    deployment, broken = _load(Path(folder))
+    deployment, broken, assets = _load(Path(folder))
     wanted = get_parsing_context().dag_id
     names = sorted({*deployment.uploads, *broken} - {CLIENTS_FILE, HEALTH})
-    makers = {make_dag_id(name): partial(_build_upload_dag, deployment, name, broken.get(name)) for name in names}
+    makers = {
+        make_dag_id(name): partial(_build_upload_dag, deployment, name, broken.get(name), assets) for name in names
+    }
     makers[HEALTH] = partial(_build_health_dag, deployment, broken.get(CLIENTS_FILE) or broken.get(HEALTH))
     makers[QUALITY] = partial(_build_quality_dag, deployment, broken.get(CLIENTS_FILE))
     if deployment.platform.airflow.settle.schedule != "none":
@@ -108,7 +113,7 @@ def upload_dags(folder: str | Path) -> dict[str, DAG]:
 
 def check_uploads(folder: str | Path) -> None:
     """Raise all problems of a configuration folder as one ``ConfigError``; Airflow shows it as an import error."""
-    deployment, broken = _load(Path(folder))
+    deployment, broken, _ = _load(Path(folder))
     problems = list(dict.fromkeys(problem for error in broken.values() for problem in error.problems))
     if problems:
         raise ConfigError(f"{len(problems)} problems in {deployment.folder}", problems)
@@ -120,7 +125,7 @@ def explain_config(folder: str, names: Iterable[str]) -> None:
     The configuration is loaded again here. A problem quotes what the file holds, and Airflow would render that text
     if it was an argument of the task.
     """
-    _, broken = _load(Path(folder))
+    _, broken, _ = _load(Path(folder))
     for name in names:
         if name in broken:
             if name not in (CLIENTS_FILE, HEALTH) and CLIENTS_FILE not in broken:  # else no ledger is known
@@ -129,21 +134,24 @@ def explain_config(folder: str, names: Iterable[str]) -> None:
     raise ConfigError("Its file is good by now: Airflow has a DAG of the older one. Wait until it is parsed again.")
 
 
-def _build_upload_dag(deployment: Deployment, name: str, error: ConfigError | None) -> DAG:
-    return (
-        build_dag(deployment, name) if error is None else _build_broken_dag(deployment, make_dag_id(name), error, name)
-    )
+def _build_upload_dag(deployment: Deployment, name: str, error: ConfigError | None, assets: ScheduleAssets) -> DAG:
+    if error is not None:
+        return _build_broken_dag(deployment, make_dag_id(name), error, name)
+    return build_dag(deployment, name, assets)
 
 
-def build_dag(deployment: Deployment, name: str) -> DAG:
-    """The DAG of one good upload: plan, prepare, upload (one task a client), reconcile, purge."""
+def build_dag(deployment: Deployment, name: str, assets: ScheduleAssets | None = None) -> DAG:
+    """The DAG of one good upload: plan, prepare, upload (one task a client), reconcile, purge.
+
+    ``assets`` are those of the deployment, where they are known already.
+    """
     upload = deployment.uploads[name]
     settings = deployment.resolve_airflow(upload)
     with DAG(
         make_dag_id(name),
         description=describe_in_one_line(upload, deployment.resolve_schedule(upload)),
         doc_md=describe_upload(upload, schedule=deployment.resolve_schedule(upload), settings=settings),
-        schedule=_schedule(deployment, upload),
+        schedule=_schedule(deployment, upload, assets or ScheduleAssets(deployment)),
         start_date=_START,
         catchup=False,
         is_paused_upon_creation=True,
@@ -298,12 +306,31 @@ def _make_pool_arguments(name: str | None) -> dict[str, Any]:
     return {"pool": name} if name else {}
 
 
-def _schedule(deployment: Deployment, upload: Upload) -> Any:
+class ScheduleAssets:
+    """The assets that uploads wait for. Those of dbt's models are looked up once for all of them."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    def locate(self, awaited: AwaitedData) -> Asset:
+        """Raises ``SourceError`` or ``ConfigError`` where dbt's manifest, or the connection, does not say where."""
+        name, uri = self._deployment.platform.airflow.assets.locate(awaited) or self._models.find_place(awaited)
+        return Asset(name=name, uri=uri)
+
+    @cached_property
+    def _models(self) -> ModelAssets:
+        # Here alone: reading a manifest loads pyarrow, which other folders' DAG files do without.
+        from offline_capi.airflow_provider.hooks.secrets import AirflowSecrets
+        from offline_capi.sources.dbt.assets import ModelAssets
+
+        return ModelAssets(self._deployment, AirflowSecrets(self._deployment.environ))
+
+
+def _schedule(deployment: Deployment, upload: Upload, known: ScheduleAssets) -> Any:
     """A partition for each day by the clock; assets start a run that covers the last day that is over: ``windows``."""
     cron, schedule = deployment.resolve_schedule(upload), upload.schedule
     if isinstance(schedule, DataSchedule) and schedule.assets:
-        found = [deployment.platform.airflow.assets.locate(one) for one in schedule.assets]
-        assets = [Asset(name=name, uri=uri) for name, uri in filter(None, found)]
+        assets = [known.locate(one) for one in schedule.assets]
         condition = AssetAny(*assets) if schedule.any else AssetAll(*assets)
         if cron is None:
             return condition
@@ -315,20 +342,22 @@ def _schedule(deployment: Deployment, upload: Upload) -> Any:
 # ---------------------------------------------------------------------------------------------- broken files
 
 
-def _load(folder: Path) -> tuple[Deployment, dict[str, ConfigError]]:
-    """The deployment, and the errors of the uploads that cannot become a DAG of their own, by upload or file."""
+def _load(folder: Path) -> tuple[Deployment, dict[str, ConfigError], ScheduleAssets]:
+    """The deployment, the errors of uploads that cannot become a DAG, by upload or file, and the assets."""
     deployment, broken = load_each(folder)
-    unfit = {name: [*_find_problems(deployment, upload)] for name, upload in deployment.uploads.items()}
+    assets = ScheduleAssets(deployment)
+    unfit = {name: [*_find_problems(deployment, upload, assets)] for name, upload in deployment.uploads.items()}
     unfit[HEALTH] = [
         *_find_missing_notifiers(deployment.platform.airflow.health.notify, CLIENTS_FILE, f"{_HEALTH_PATH}.notify")
     ]
     errors = {name: ConfigError(f"{name} cannot be run by Airflow as it is", bad) for name, bad in unfit.items() if bad}
-    return deployment, {**broken, **errors}
+    return deployment, {**broken, **errors}, assets
 
 
-def _find_problems(deployment: Deployment, upload: Upload) -> Iterator[Problem]:
+def _find_problems(deployment: Deployment, upload: Upload, assets: ScheduleAssets) -> Iterator[Problem]:
     """What only Airflow can find wrong with an upload that is valid by itself."""
     yield from _find_schedule_problems(deployment, upload)
+    yield from _find_unknown_assets(deployment, upload, assets)
     for kind, notifiers in deployment.resolve_airflow(upload).notify:
         path = f"airflow.notify.{kind}"
         yield from _find_missing_notifiers(notifiers, deployment.locate(upload, path), path)
@@ -342,6 +371,17 @@ def _find_schedule_problems(deployment: Deployment, upload: Upload) -> Iterator[
             f'run daily ("0 3 * * *"), or by hand only: schedule: none'
         )
         yield Problem(deployment.locate(upload, "schedule"), None, "schedule", message)
+
+
+def _find_unknown_assets(deployment: Deployment, upload: Upload, assets: ScheduleAssets) -> Iterator[Problem]:
+    """Models of dbt whose table nobody knows: the DAG would wait for an asset that is never updated."""
+    for path, awaited in deployment.list_awaited_models(upload):
+        try:
+            assets.locate(awaited)
+        except (SourceError, ConfigError) as error:
+            from offline_capi.sources.dbt.assets import describe_in_one_line
+
+            yield deployment.make_problem(upload, path, describe_in_one_line(error))
 
 
 def _find_missing_notifiers(notifiers: Iterable[Notifier], file: str, path: str) -> Iterator[Problem]:

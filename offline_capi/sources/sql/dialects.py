@@ -119,6 +119,10 @@ def _connect_args(url: sa.URL) -> dict[str, Any]:
         arguments["client_encoding"] = "utf8"  # a database without an encoding would give bytes for every text
     if backend == "clickhousedb":  # else instants of UTC would come without their zone, and be read as wall time
         arguments |= {"tz_mode": "aware", "connect_timeout": CONNECT_TIMEOUT_S}
+    if (
+        backend == "databricks"
+    ):  # else arrays would be numpy's, in which a missing whole number makes all of them floats
+        arguments["_disable_pandas"] = True
     if backend == "snowflake":  # else Arrow's decimals would be floats
         arguments["arrow_number_to_decimal"] = True
     if backend == "duckdb" and url.database and not url.database.startswith(_NO_FILE):
@@ -150,6 +154,20 @@ def prepare_session(connection: sa.Connection) -> None:
     """Read-only, whatever the query says, and in UTC where the session's zone decides what a value means."""
     for statement in _SESSION.get(connection.dialect.name, ()):
         connection.exec_driver_sql(statement)
+    if connection.dialect.name == "clickhousedb":
+        _refuse_writes_of_clickhouse(connection)
+
+
+def _refuse_writes_of_clickhouse(connection: sa.Connection) -> None:
+    """Send ``readonly=2`` with each query, which leaves a query its own ``SETTINGS``.
+
+    A login that is read-only already may not change that setting, and every query that tried would be refused.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    client = driver.client
+    setting = client.server_settings.get("readonly")
+    if setting is not None and setting.value == "0" and not setting.readonly:
+        client.set_client_setting("readonly", "2")
 
 
 def limit_time(connection: sa.Connection, seconds: int) -> None:

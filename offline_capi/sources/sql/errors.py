@@ -245,7 +245,7 @@ CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "Use :since, :until, :since_utc and :until_utc alone.",
         ),
         (
-            r"read-only transaction|readonly database|read only|read-only mode",
+            r"read-only transaction|readonly database|read only|read-only mode|in readonly mode",
             "the query wants to write, and a source is only read",
             "Write one SELECT.",
         ),

@@ -41,7 +41,7 @@ from offline_capi.sources.sql.dialects import (
 from offline_capi.sources.sql.errors import Where, explain_query_errors, explain_value_errors
 from offline_capi.sources.sql.statement import Statement, parse_query, query_text
 
-__all__ = ["count_rows", "joined", "query_columns", "read_query"]
+__all__ = ["RowStream", "count_rows", "joined", "query_columns", "read_batches", "read_query"]
 
 PROBE_ROWS = 100
 # A count is for a progress bar: what takes longer is not worth the wait.
@@ -72,11 +72,11 @@ def read_query(
         _opened(query, batch_rows, arrow_native=arrow_native) as rows,
     ):
         check_names(rows.names, columns, query.where.origin, is_schema=True)
-        yield from joined(_batches(rows, columns or rows.names, query.where.origin), batch_rows)
+        yield from joined(read_batches(rows, columns or rows.names, query.where.origin), batch_rows)
 
 
 @contextmanager
-def _opened(query: _Query, batch_rows: int, *, arrow_native: bool) -> Iterator[_RowStream | ArrowStream]:
+def _opened(query: _Query, batch_rows: int, *, arrow_native: bool) -> Iterator[RowStream | ArrowStream]:
     """The query's rows as Arrow where its driver can give them all, else through SQLAlchemy.
 
     Whatever keeps an Arrow driver from the first rows, a refused query as well, is left to SQLAlchemy: what is wrong is
@@ -84,7 +84,7 @@ def _opened(query: _Query, batch_rows: int, *, arrow_native: bool) -> Iterator[_
     """
     with ExitStack() as stack:
         statement, engine = query.statement(), query.engine
-        rows: _RowStream | ArrowStream
+        rows: RowStream | ArrowStream
         try:
             rows = stack.enter_context(
                 open_arrow(statement, engine, query.where, batch_rows=batch_rows, allowed=arrow_native)
@@ -96,7 +96,7 @@ def _opened(query: _Query, batch_rows: int, *, arrow_native: bool) -> Iterator[_
         yield rows
 
 
-def _prefer_arrow(rows: _RowStream, query: _Query, batch_rows: int) -> _RowStream | ArrowStream:
+def _prefer_arrow(rows: RowStream, query: _Query, batch_rows: int) -> RowStream | ArrowStream:
     """The same rows as Arrow where the cursor that SQLAlchemy executed has them so."""
     try:
         return open_cursor_arrow(rows.cursor, rows.names, query.engine, query.where, batch_rows=batch_rows)
@@ -171,7 +171,7 @@ def _kind_name(values: Sequence[Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _RowStream:
+class RowStream:
     """How rows come from a database: the names of the columns, and a function that fetches the next rows."""
 
     names: list[str]
@@ -222,7 +222,7 @@ def _prepared(source: SqlSource, window: Window, zone: str, url: str, sql_folder
 
 
 @contextmanager
-def _executed(query: _Query, *, before: str = "", after: str = "", limit_s: int | None = None) -> Iterator[_RowStream]:
+def _executed(query: _Query, *, before: str = "", after: str = "", limit_s: int | None = None) -> Iterator[RowStream]:
     """The query, executed through SQLAlchemy, between the texts ``before`` and ``after``."""
     where, engine = query.where, query.engine
     with explain_query_errors(where, engine), engine.connect() as connection:
@@ -235,7 +235,7 @@ def _executed(query: _Query, *, before: str = "", after: str = "", limit_s: int 
             names = list(result.keys())
             _check_instants(result, connection.dialect, query.text, query.parameters, where)
             explain = partial(explain_value_errors, where, engine)
-            yield _RowStream(
+            yield RowStream(
                 names,
                 fetching(result, connection.dialect),
                 converters_of(result, connection.dialect),
@@ -270,7 +270,8 @@ def _check_instants(
 # ---------------------------------------------------------------------------------------------- rows → columns
 
 
-def _batches(rows: _RowStream | ArrowStream, columns: Sequence[str], origin: str) -> Iterator[SourceRows]:
+def read_batches(rows: RowStream | ArrowStream, columns: Sequence[str], origin: str) -> Iterator[SourceRows]:
+    """The rows as batches, each column in one kind from its first values on."""
     kinds: dict[str, pa.DataType] = {}
     first = 1
     while part := _next_batch(rows, columns, kinds, origin, first):
@@ -279,7 +280,7 @@ def _batches(rows: _RowStream | ArrowStream, columns: Sequence[str], origin: str
 
 
 def _next_batch(
-    rows: _RowStream | ArrowStream, columns: Sequence[str], kinds: dict[str, pa.DataType], origin: str, first: int
+    rows: RowStream | ArrowStream, columns: Sequence[str], kinds: dict[str, pa.DataType], origin: str, first: int
 ) -> SourceRows | None:
     """The next rows; ``kinds`` learns the kind of each column that has values for the first time."""
     with _collector_paused():

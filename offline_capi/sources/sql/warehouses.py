@@ -282,8 +282,7 @@ def _read_databricks(cursor: Any) -> Iterator[pa.RecordBatch]:
 _CURSOR_ROWS = 16_384
 _DATABRICKS_TYPES = (
     *("boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "string", "varchar", "char"),
-    *("date", "timestamp", "timestamp_ntz", "binary", "null", "variant"),
-    "array",  # of which the driver's rows have numpy's text, such as "[1 2]"
+    *("date", "timestamp", "timestamp_ntz", "binary", "null", "variant", "array"),
 )
 
 
