@@ -140,7 +140,7 @@ def make_closed(needed: tuple[str, ...] = (), **properties: Any) -> dict[str, An
 
 
 #: What of ``chart/values.schema.json`` is about our values, reduced to names and types. Compared by hand on 2026-11-30
-#: with that of chart 1.22.0 and that of apache/airflow@c920f22d72b9 (main, after 1.22.0). The chart itself takes any
+#: with that of chart 1.22.0 (a copy), part of it with apache/airflow@c920f22d72b9 as well. The chart itself takes any
 #: name at the top, so that a wrong one would be ignored: here only those that it has are.
 CHART_VALUES = make_closed(
     airflowVersion=TEXT,
