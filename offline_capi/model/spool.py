@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from offline_capi.model.batch import EventBatch, get_ends
+from offline_capi.model.batch import EventBatch, EventPart, get_ends
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Spool", "SpooledEvents"]
+__all__ = ["Spool", "SpooledEvents", "join_parts"]
 
 #: A file takes no more bodies from this size on: its space is free again when the last of its events has been read.
 MAX_FILE_BYTES = 64 << 20
@@ -40,18 +41,33 @@ class SpooledEvents:
 
     def slice(self, start: int, length: int) -> EventBatch:
         """Read these events, into memory of their own. Raises ``OSError`` where the file cannot be read."""
-        import numpy as np
-        import pyarrow as pa
+        return _read([(self, start, length)])
 
-        rest = self.rest.slice(start, length)
-        ends = self.ends[start : start + len(rest) + 1]
-        size, first = int(ends[-1] - ends[0]), int(ends[0])
-        bodies = os.pread(self.file.fileno(), size, first)
-        if len(bodies) != size:
-            raise OSError(f"a temporary file ends {size - len(bodies)} bytes too early")
-        offsets = (ends - first).astype(np.int32)
-        column = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(offsets), pa.py_buffer(bodies)], 0)
-        return EventBatch(rest.append_column(pa.field("body", pa.binary(), nullable=False), column))
+
+def join_parts(parts: Sequence[EventPart]) -> EventBatch:
+    """The events of all parts in one batch, copied; there has to be one part at least."""
+    spooled = [(part.batch, part.start, part.rows) for part in parts if isinstance(part.batch, SpooledEvents)]
+    return _read(spooled) if len(spooled) == len(parts) else EventBatch.join(part.events for part in parts)
+
+
+def _read(wanted: Sequence[tuple[SpooledEvents, int, int]]) -> EventBatch:
+    """Events of one or several files, by start and length, with their bodies in one piece of memory."""
+    import numpy as np
+    import pyarrow as pa
+
+    ends = [events.ends[start : start + length + 1] for events, start, length in wanted]
+    sizes = [int(own[-1] - own[0]) for own in ends]
+    bodies = memoryview(bytearray(sum(sizes)))
+    filled = 0
+    for (events, _, _), own, size in zip(wanted, ends, sizes, strict=True):
+        read = os.preadv(events.file.fileno(), [bodies[filled : filled + size]], int(own[0])) if size else 0
+        if read != size:
+            raise OSError(f"a temporary file ends {size - read} bytes too early")
+        filled += size
+    rest = pa.concat_batches([events.rest.slice(start, length) for events, start, length in wanted])
+    offsets = np.cumsum(np.concatenate([[0], *map(np.diff, ends)])).astype(np.int32)
+    column = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(offsets), pa.py_buffer(bodies)], 0)
+    return EventBatch(rest.append_column(pa.field("body", pa.binary(), nullable=False), column))
 
 
 class Spool:

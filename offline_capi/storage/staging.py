@@ -19,7 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from offline_capi.model import FORMER_FATES, MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Fate, Spool, WantedRows
+from offline_capi.model import (
+    FORMER_FATES,
+    MAX_IN_MEMORY_PARTS,
+    EventBatch,
+    EventPart,
+    Fate,
+    Spool,
+    WantedRows,
+    join_parts,
+)
 from offline_capi.storage.filesystem import open_stage_filesystem, replace_json
 from offline_capi.storage.piece_files import PieceManifest, read_piece_events, read_piece_keys
 from offline_capi.storage.private_files import PRIVATE, FileAccess
@@ -137,7 +146,7 @@ class EventStage:
 
     def _write_waiting(self, client: str) -> None:
         if waiting := self._waiting.pop(client, None):
-            self._files[client].write(EventBatch.join(part.events for part in waiting).table)
+            self._files[client].write(join_parts(waiting).table)
 
     def _finish(self, client: str, *, keep: bool) -> None:
         if keep:
