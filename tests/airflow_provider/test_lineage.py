@@ -87,6 +87,9 @@ def load_source(source: Mapping[str, str]):
         ("snowflake://me:secret@account/db/sales", "orders", "snowflake://account/db/sales/orders"),
         ("snowflake://account/db/sales", "hr.people", "snowflake://account/db/hr/people"),
         ("bigquery://project/shop", "orders", "bigquery://project/shop/orders"),
+        ("bigquery://project/shop", "crm.orders", "bigquery://project/crm/orders"),
+        ("bigquery://project/shop", "other-1.crm.orders", "bigquery://other-1/crm/orders"),
+        ("bigquery://project", "other-1.crm.orders", "bigquery://other-1/crm/orders"),
     ],
 )
 def test_a_table_is_named_as_airflow_names_assets_without_user_and_password(

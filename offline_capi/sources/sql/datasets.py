@@ -16,6 +16,8 @@ __all__ = ["list_query_datasets", "trace_query_columns", "trace_table_columns"]
 _SCHEMES = {"postgresql": "postgres", "mariadb": "mysql"}
 #: The schema of tables that are named without one.
 _SCHEMA = {"postgresql": "public", "redshift": "public", "mssql": "dbo"}
+#: project.dataset.table, of BigQuery.
+PARTS_WITH_PROJECT = 3
 #: Databases that are one file.
 _IN_FILE = ("sqlite", "duckdb")
 
@@ -77,5 +79,7 @@ def _make_table_uri(url: sa.URL, table: str) -> str:
     around = [*(url.database or "").split("/"), _SCHEMA.get(dialect, "") if table else ""]
     parts, names = [part for part in around if part], table.split(".") if table else []
     place = f"{url.host or ''}:{url.port}" if url.port else url.host or ""
+    if dialect == "bigquery" and len(names) == PARTS_WITH_PROJECT:  # a host of its own: the table's project
+        place, *names = names
     path = "/".join([*(parts[: len(parts) + 1 - len(names)] if names else parts), *names])
     return f"{_SCHEMES.get(dialect, dialect)}://{place}/{path}"
