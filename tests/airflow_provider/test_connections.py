@@ -33,6 +33,7 @@ def test_the_test_button_proves_token_and_pixel_and_stores_nothing(airflow: Embe
         ({"pixel": OTHER_PIXEL}, "the token may not use it"),
         ({"pixel": ""}, "names no pixel"),
         ({"token": ""}, "holds no token"),
+        ({"token": "***"}, "handed over its mask *** in place of the token"),
         ({"url": "http://127.0.0.1:9"}, "no connection to"),
     ],
 )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["MetaConversionsHook"]
 
 _TIMEOUT_S = 30.0
+#: What Airflow shows in place of a password.
+_MASK = "***"
 
 
 @cache
@@ -91,6 +93,11 @@ class MetaConversionsHook(BaseHook):
         try:
             if not (pixel := self.pixel_id):
                 return False, "the connection names no pixel, and without one there is nothing to test"
+            if self.token.reveal() == _MASK:
+                return False, (
+                    "Airflow handed over its mask *** in place of the token, as 3.3.1 does unless host and port are "
+                    "stored with the connection. Update Airflow, or test with: offline-capi clients test NAME --probe"
+                )
             url, version = self._endpoint
             access = ClientAccess(Credentials(self.token, self._app_secret), self._partner_agent)
             with GraphClient(url, dict.fromkeys(FAMILIES, version), timeout_s=_TIMEOUT_S) as graph:
