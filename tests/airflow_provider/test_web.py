@@ -465,6 +465,13 @@ def shown(local: History, today: date, browser: None) -> dict[str, str]:
         keys = {"em": 900 + ago, "ph": 700 - 9 * ago, "external_id": 1000, "client_user_agent": 31 * ago}
         run_id = local.run("store_purchases", today - timedelta(days=ago), keys=keys)
     local.post("store_purchases", "corner_shop", 3, Fate.UNCONFIRMED)
+    local.post("store_purchases", "nordic_outlet", 3, Fate.SENT)
+    book = StatusBook(str(local.night.home / "stage"))
+    words = f"Meta answered 190/460: {'the token was revoked. ' * 5}"
+    since = f"{today}T03:00:00+00:00"
+    fault = AccessFault("run: refused", words, stops=True, since=since)
+    tested = connection.ConnectionTestResult("probe", local.night.pixel("nordic_outlet"), since, "good", "")
+    book.write(replace(book.read("nordic_outlet"), faults=(fault,), tested=tested))
     pages = {path.rpartition("/")[2]: local.page(path) for path in PAGES}
     return {**pages, "report": local.page(f"{RUNS}/{run_id}")}
 
