@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from offline_capi.clients.authorize import Authorization, AuthorizationContext, Prerequisite
     from offline_capi.config import Client, Deployment, Secret
     from offline_capi.config.client import ClientTable, Method
+    from offline_capi.runtime.console import Console
     from offline_capi.storage.private_files import FileAccess
 
 clients_app = CommandApp(path="clients ", help="Who we send for.", no_args_is_help=True)
@@ -336,26 +337,39 @@ def _shorten_time(at: str | None) -> str:
 
 
 def print_overviews(found: list[ClientOverview]) -> None:
+    from offline_capi.clients import UNTESTED_HINT
+    from offline_capi.runtime.console import Console
+
+    paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names
+    if paper.width < _TABLE_WIDTH:
+        _print_overview_lines(found)
+    else:
+        _print_overview_table(found, paper)
+    if any(one.state == "untested" for one in found):
+        print_indented(UNTESTED_HINT, mark="", style="dim")
+
+
+def _print_overview_lines(found: list[ClientOverview]) -> None:
+    from rich.markup import escape
+
+    for one in found:
+        out.print(f"{escape(one.client)}  {one.pixel}  [{_MARKS[one.state]}]{one.state}[/]", highlight=False)
+        tested, accepted = (_shorten_time(at) for at in (one.tested_at, one.last_accepted_at))
+        left = "" if one.days_left is None else f", {one.days_left} days left"
+        missing = f"; missing: {', '.join(one.missing)}" if one.missing else ""
+        token = " ".join(filter(None, (one.token_kind, one.token_from)))
+        print_indented(f"last test {tested}, last accepted {accepted}; token {token}{left}{missing}", style="dim")
+        if one.last_error:
+            print_indented(one.last_error, mark="  ! ", style="red")
+
+
+def _print_overview_table(found: list[ClientOverview], paper: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from offline_capi.runtime.console import Console
-
-    table = Table("client", "pixel", "status", "last test", "last accepted", "token", "days left", "missing", box=None)
-    paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names
-    if paper.width < _TABLE_WIDTH:
-        for one in found:
-            out.print(f"{escape(one.client)}  {one.pixel}  [{_MARKS[one.state]}]{one.state}[/]", highlight=False)
-            tested, accepted = (_shorten_time(at) for at in (one.tested_at, one.last_accepted_at))
-            left = "" if one.days_left is None else f", {one.days_left} days left"
-            missing = f"; missing: {', '.join(one.missing)}" if one.missing else ""
-            token = " ".join(filter(None, (one.token_kind, one.token_from)))
-            print_indented(f"last test {tested}, last accepted {accepted}; token {token}{left}{missing}", style="dim")
-            if one.last_error:
-                print_indented(one.last_error, mark="  ! ", style="red")
-        return
+    table = Table("client", "pixel", "state", "last test", "last accepted", "token", "days left", "missing", box=None)
     for one in found:
-        status = f"[{_MARKS[one.state]}]{one.state}[/]"
+        state = f"[{_MARKS[one.state]}]{one.state}[/]"
         tested, accepted = (_shorten_time(at) for at in (one.tested_at, one.last_accepted_at))
         left = "" if one.days_left is None else str(one.days_left)
         access = (
@@ -363,7 +377,7 @@ def print_overviews(found: list[ClientOverview]) -> None:
             left,
             escape(", ".join(one.missing)),
         )
-        table.add_row(one.client, one.pixel, status, tested, accepted, *access)
+        table.add_row(one.client, one.pixel, state, tested, accepted, *access)
     paper.print(table, highlight=False)
     for one in found:
         if one.last_error:

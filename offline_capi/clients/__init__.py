@@ -7,7 +7,7 @@ revoked tokens that a run consults; ``authorize.py`` obtains tokens.
 from __future__ import annotations
 
 from offline_capi.clients.health import AccessChange, HealthReport, check_health
-from offline_capi.clients.overview import ClientOverview, build_overviews
+from offline_capi.clients.overview import UNTESTED_HINT, ClientOverview, build_overviews
 from offline_capi.clients.status import (
     RUN_REFUSED,
     AccessFault,
@@ -24,6 +24,7 @@ from offline_capi.clients.status import (
 
 __all__ = [
     "RUN_REFUSED",
+    "UNTESTED_HINT",
     "AccessChange",
     "AccessFault",
     "ClientOverview",

@@ -12,8 +12,10 @@ from offline_capi.config import Client, SecretResolver
 from offline_capi.errors import ConfigError
 from offline_capi.runtime.secret import fingerprint, sendable
 
-__all__ = ["ClientOverview", "build_overviews"]
+__all__ = ["UNTESTED_HINT", "ClientOverview", "build_overviews"]
 
+#: What stands below a list of clients of which one is ``untested``; runs may have sent for it all the same.
+UNTESTED_HINT = "untested: runs may have sent with this token, but no test has: offline-capi clients test NAME --probe"
 State = Literal["good", "untested", "warning", "stopped", "paused"]
 
 
@@ -23,7 +25,8 @@ class ClientOverview:
 
     ``fingerprint`` tells tokens apart without showing one: the first 8 hex of its SHA-256.
 
-    ``state``: ``stopped`` means that nothing can be sent; ``untested`` that there was no check with this token.
+    ``state``: ``stopped`` means that nothing can be sent; ``untested`` that there was no check with this token,
+    whatever runs have sent with it.
     """
 
     client: str

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -193,13 +193,20 @@ class RunStore:
     # ------------------------------------------------------------------------------------------ many runs
 
     def list_newest(
-        self, limit: int, *, uploads: Collection[str] | None = None, status: str = "", plans: bool = False
+        self,
+        limit: int,
+        *,
+        uploads: Collection[str] | None = None,
+        status: str = "",
+        plans: Literal["without", "with", "only"] = "without",
     ) -> list[RunRecord]:
         """The last runs, newest first; only of these ``uploads`` and this ``status`` where given.
 
-        Recorded dry runs are among them with ``plans``.
+        Recorded dry runs are left out, are among them, or are all that is listed. A dry run has the status that its
+        run would have.
         """
-        chosen = sa.select(run) if plans else sa.select(run).where(run.c.trigger != "plan")
+        of_kind = {"without": run.c.trigger != "plan", "with": sa.true(), "only": run.c.trigger == "plan"}
+        chosen = sa.select(run).where(of_kind[plans])
         chosen = chosen if uploads is None else chosen.where(run.c.upload.in_(uploads))
         chosen = chosen.where(run.c.status == status) if status else chosen
         return self._select(chosen.order_by(run.c.started_at.desc(), run.c.id.desc()).limit(limit))

@@ -19,7 +19,14 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, Any
 
-__all__ = ["find_accessibility_faults", "find_browser", "look_at", "print_page", "requested"]
+__all__ = [
+    "choose_and_go_back",
+    "find_accessibility_faults",
+    "find_browser",
+    "look_at",
+    "print_page",
+    "requested",
+]
 
 #: Airflow's UI as far as a page sees it: its theme is a class of the outermost element, and the page a frame in it.
 _AIRFLOW = """<!doctype html><html class="{theme}"><body>{frames}
@@ -84,6 +91,39 @@ def requested(pages: Mapping[str, str], folder: Path) -> list[str]:
     with _served(folder) as (url, asked):
         _open(browser, folder, f"{url}/airflow.html")
     return asked
+
+
+_BACK = """<script>window.onload = async () => {{
+  const frame = document.querySelector("iframe"), field = () => frame.contentDocument.querySelector("[name={field}]");
+  const loaded = (go) => new Promise((done) => {{ frame.addEventListener("load", done, {{ once: true }}); go(); }});
+  field().value = {value};
+  field().dispatchEvent(new Event("change", {{ bubbles: true }}));  // else no browser remembers it
+  await loaded(() => field().form.requestSubmit());
+  const asked = frame.contentWindow.location.search;
+  await loaded(() => history.back());
+  await new Promise((done) => setTimeout(done, 100));  // what a browser remembers, it fills in after that
+  document.getElementById("seen").textContent = JSON.stringify([asked, field().value]);
+}};</script>"""
+
+
+def choose_and_go_back(page: str, folder: Path, *, field: str, value: str) -> str:
+    """What a field of the page's form shows after somebody chose a value, sent the form and went back."""
+    browser = find_browser()
+    assert browser is not None
+    action = re.search(r'<form [^>]*action="([^"]+)"', page)
+    assert action is not None
+    for name in ("page.html", action[1]):
+        (folder / name).write_text(page, encoding="utf-8")
+    frame = _FRAME.format(name="page", width=1216)
+    script = _BACK.format(field=field, value=json.dumps(value))
+    (folder / "airflow.html").write_text(f'<!doctype html>{frame}<pre id="seen"></pre>{script}', encoding="utf-8")
+    with _served(folder) as (url, _):
+        shown = _open(browser, folder, f"{url}/airflow.html")
+    seen = re.search(r'<pre id="seen">(.+?)</pre>', shown)
+    assert seen is not None, shown[-500:]
+    asked, found = json.loads(unescape(seen.group(1)))
+    assert f"{field}={value}" in asked
+    return str(found)
 
 
 #: Of axe's findings those that keep people from reading a page.
@@ -160,6 +200,8 @@ def _served(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 class _Recording(SimpleHTTPRequestHandler):
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, "": "text/html"}  # noqa: RUF012  as it is there
+
     def __init__(self, asked: list[str], *arguments: Any, **named: Any) -> None:
         self._asked = asked
         super().__init__(*arguments, **named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ def test_the_test_button_proves_token_and_pixel_and_stores_nothing(airflow: Embe
         ({"pixel": OTHER_PIXEL}, "the token may not use it"),
         ({"pixel": ""}, "names no pixel"),
         ({"token": ""}, "holds no token"),
+        ({"token": "***"}, "handed over its mask *** in place of the token"),
         ({"url": "http://127.0.0.1:9"}, "no connection to"),
     ],
 )
@@ -41,6 +43,55 @@ def test_the_test_button_says_what_is_wrong_and_shows_no_token(airflow, sandbox,
     assert not ok
     assert told in message
     assert "EAA" not in message
+
+
+def test_every_field_of_the_form_is_used_by_the_test_button(airflow: EmbeddedAirflow, sandbox: Sandbox):
+    sandbox.grant(TOKEN, [PIXEL], app_secret="app-secret")
+    extra = {
+        "pixel_id": PIXEL,
+        "app_secret": "app-secret",
+        "partner_agent": "datapartner",
+        "graph_url": sandbox.url,
+        "allow_http": True,
+        "graph_version": "v26.0",
+        "test_event_code": "TEST12345",
+    }
+    connection = json.dumps({"conn_type": "meta_capi", "password": TOKEN, "extra": extra})
+
+    ok, message = airflow.connection_test("shop", {"AIRFLOW_CONN_SHOP": connection})
+
+    assert {*extra} == {*form_of_connections()}
+    assert (ok, message) == (True, "token, pixel and permission are right; nothing was stored")
+    (request,) = sandbox.requests
+    assert request["version"] == 26
+    assert request["fields"]["partner_agent"] == "datapartner"
+    assert request["fields"]["test_event_code"] == "TEST12345"
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ({"pixel_id": TOKEN}, "pixel_id does not look like one. The form says: The number of 5 to 20 digits."),
+        (
+            {"graph_version": "27"},
+            "graph_version does not look like one. The form says: Version of the Graph API, such",
+        ),
+        ({"partner_agent": "x"}, "partner_agent needs fewer than 23 characters and at least two letters"),
+    ],
+)
+def test_what_airflows_form_stores_although_it_cannot_be_right_is_named_before_anything_is_sent(
+    airflow: EmbeddedAirflow, sandbox: Sandbox, extra: dict[str, str], told: str
+):
+    """Airflow's form shows no error for a value that its pattern excludes, and Meta's answers do not name the field."""
+    connection = {"conn_type": "meta_capi", "password": TOKEN, "extra": {"pixel_id": PIXEL, "graph_url": sandbox.url}}
+    connection["extra"] |= extra
+
+    ok, message = airflow.connection_test("shop", {"AIRFLOW_CONN_SHOP": json.dumps(connection)})
+
+    assert not ok
+    assert told in message
+    assert TOKEN not in message
+    assert sandbox.requests == []
 
 
 @pytest.mark.parametrize(
@@ -128,8 +179,25 @@ def test_what_is_nowhere_is_an_error_that_says_where_to_put_it(airflow: Embedded
         airflow.secrets({}, url="warehouse")
 
 
-def test_the_form_of_a_connection_begins_with_the_endpoint_that_clients_yml_has_by_default():
+def form_of_connections() -> dict[str, Any]:
     (form,) = (one["conn-fields"] for one in get_provider_info()["connection-types"])
+    return dict(form)
+
+
+def test_airflow_offers_the_form_with_a_help_text_for_each_field(airflow: EmbeddedAirflow):
+    ((status, text),) = airflow.pages({}, "/ui/connections/hook_meta")
+
+    assert status == 200
+    (offered,) = (one for one in json.loads(text) if one["connection_type"] == "meta_capi")
+    assert {*offered["extra_fields"]} == {*form_of_connections()}
+    assert [name for name, field in offered["extra_fields"].items() if not field["description"]] == []
+    standard = offered["standard_fields"]
+    assert {name for name, field in standard.items() if field and not field["hidden"]} == {"password", "port"}
+    assert all(standard[name]["placeholder"] for name in ("password", "port"))
+
+
+def test_the_form_of_a_connection_begins_with_the_endpoint_that_clients_yml_has_by_default():
+    form = form_of_connections()
 
     assert {name: form[name]["schema"]["default"] for name in ("graph_url", "graph_version")} == {
         "graph_url": Platform().graph_url,

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from offline_capi.airflow_provider.ui.plugin import OfflineCapiPlugin
-from offline_capi.clients import StatusBook, connection
+from offline_capi.clients import UNTESTED_HINT, StatusBook, connection
 from offline_capi.clients.status import AccessFault
 from offline_capi.clients.token_facts import TokenFacts
 from offline_capi.config import Secret
@@ -29,7 +29,7 @@ from offline_capi.ledger import Ledger
 from offline_capi.model import REASONS, Count, Fate, Outcome, Reason, Request, Tally, Window, list_debts
 from offline_capi.report import make_report
 from offline_capi.runtime.secret import fingerprint
-from tests.airflow_provider.browser import find_accessibility_faults, find_browser, look_at
+from tests.airflow_provider.browser import choose_and_go_back, find_accessibility_faults, find_browser, look_at
 from tests.airflow_provider.conftest import SampleNight
 from tests.delivery.sending import batch, names
 
@@ -162,6 +162,21 @@ def test_b8_a_dry_run_has_its_plan_in_the_tab_and_in_the_list(night: SampleNight
     assert "Nothing was sent: the figures say what a run would do now" in tab[1]
     assert ">dry run</span>" in listed[1]
     assert night.run_states() == []
+
+
+def test_the_filter_of_runs_goes_by_what_the_list_shows(night: SampleNight):
+    """A dry run has the status that its run would have, and is no run that ended so."""
+    planned = night.run("store_purchases", dry_run=True)
+    done = night.run("store_purchases")
+
+    chosen = ("status=complete", "status=dry+run", "status=dry+run&upload=credit_approvals", "status=partial")
+    _, *pages = night.airflow.pages(night.environment, RUNS, *(f"{RUNS}?{one}" for one in chosen))
+    complete, dry, *others = (page for _, page in pages)
+
+    assert re.findall(r'class="status [^"]*">([^<]*)<', complete) == ["complete"]
+    assert re.findall(r'class="status [^"]*">([^<]*)<', dry) == ["dry run"]
+    assert [quote(one.run_id, safe="") in page for one, page in ((done, complete), (planned, dry))] == [True, True]
+    assert ["No run is like this" in page for page in others] == [True, True]
 
 
 def test_b8_a_test_has_its_report_in_the_tab(night: SampleNight):
@@ -322,6 +337,7 @@ def test_p09_clients_stand_as_the_last_look_found_them_and_no_token_is_shown(his
     )
     assert [word for word in wanted if word not in acme] == []
     assert "untested" in corner
+    assert UNTESTED_HINT in unescape(page)
     assert f"{datetime.now(UTC):%Y-%m-%d}" in corner
     assert not any(secret in page for secret in SAMPLE_TOKENS.values())
 
@@ -430,24 +446,43 @@ def test_p20_the_calendar_shows_what_is_owed_for_each_day_and_why(history: Histo
 
 
 @pytest.fixture
-def shown(local: History, today: date) -> dict[str, str]:
-    """Every page with something on it."""
+def browser() -> None:
     if find_browser() is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here: apt-get install chromium")
+
+
+@pytest.mark.usefixtures("browser")
+def test_going_back_shows_the_filter_that_the_runs_were_chosen_by(local: History, today: date, tmp_path: Path):
+    local.run("store_purchases", today - timedelta(days=1))
+
+    assert choose_and_go_back(local.page(RUNS), tmp_path, field="status", value="failed") == ""
+
+
+@pytest.fixture
+def shown(local: History, today: date, browser: None) -> dict[str, str]:
+    """Every page with something on it."""
     for ago in range(1, 30):
         keys = {"em": 900 + ago, "ph": 700 - 9 * ago, "external_id": 1000, "client_user_agent": 31 * ago}
         run_id = local.run("store_purchases", today - timedelta(days=ago), keys=keys)
     local.post("store_purchases", "corner_shop", 3, Fate.UNCONFIRMED)
+    local.post("store_purchases", "nordic_outlet", 3, Fate.SENT)
+    book = StatusBook(str(local.night.home / "stage"))
+    words = f"Meta answered 190/460: {'the token was revoked. ' * 5}"
+    since = f"{today}T03:00:00+00:00"
+    fault = AccessFault("run: refused", words, stops=True, since=since)
+    tested = connection.ConnectionTestResult("probe", local.night.pixel("nordic_outlet"), since, "good", "")
+    book.write(replace(book.read("nordic_outlet"), faults=(fault,), tested=tested))
     pages = {path.rpartition("/")[2]: local.page(path) for path in PAGES}
     return {**pages, "report": local.page(f"{RUNS}/{run_id}")}
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+# A desk and a telephone, less the 64 points of Airflow's own navigation.
+@pytest.mark.parametrize("width", [1280 - 64, 390 - 64])
 @pytest.mark.parametrize(("theme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(22, 29, 43)")])
 def test_every_page_follows_the_theme_of_airflow_and_fits(
     shown: dict[str, str], tmp_path: Path, theme: str, paper: str, width: int
 ):
-    """On a desk and on a telephone; nothing is loaded from another place than the page itself."""
+    """Nothing is loaded from another place than the page itself."""
     seen = look_at(shown, tmp_path, theme=theme, width=width)
 
     assert {name: page["paper"] for name, page in seen.items()} == dict.fromkeys(shown, paper)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from offline_capi.clients import RUN_REFUSED, StatusBook
+from offline_capi.clients import RUN_REFUSED, UNTESTED_HINT, StatusBook
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from tests.support.night import PIXELS, Night
 from tests.support.sandbox_server import Sandbox
@@ -68,6 +68,7 @@ def test_so_does_the_next_run_that_meta_accepts_without_any_command(night: Night
 
     assert again.code == 0
     assert state_of(night)[0] == "untested"
+    assert UNTESTED_HINT in night.run("clients", "list").out
     assert [one.key for one in StatusBook(str(night.home / "stage")).read(CLIENT).faults if not one.over] == []
 
 

@@ -303,7 +303,8 @@ def test_runs_are_listed_by_upload_status_and_kind(desk: Desk) -> None:
     newest = [under_way, leads, bare, failed, good, test]
 
     assert ids(runs.list_newest(99)) == [*newest, desk.run]
-    assert ids(runs.list_newest(99, plans=True)) == [*newest, plan, desk.run]
+    assert ids(runs.list_newest(99, plans="with")) == [*newest, plan, desk.run]
+    assert ids(runs.list_newest(99, plans="only")) == [plan]
     assert ids(runs.list_newest(99, uploads={"sales"})) == [bare, failed, good, test]
     assert ids(runs.list_newest(99, uploads=set())) == []
     assert ids(runs.list_newest(99, status="partial")) == [leads, bare]

@@ -46,7 +46,7 @@ def test_a_failed_start_and_a_plan_are_listed_and_count_for_nothing(night: Night
             upload.name, WINDOW, SourceError("no\x1bway " + "x" * 9000), services, trigger="manual"
         )
         planned = record_plan(plan_upload(upload, WINDOW, services), services)
-        listed = [run.id for run in runs.list_newest(10, plans=True)]
+        listed = [run.id for run in runs.list_newest(10, plans="with")]
         text = RunReport.from_json(runs.get(failed).report or {}).problems[0]
 
         assert sorted(listed) == sorted([failed, planned.run_id])

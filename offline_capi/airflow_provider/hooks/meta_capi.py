@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["MetaConversionsHook"]
 
 _TIMEOUT_S = 30.0
+#: What Airflow shows in place of a password.
+_MASK = "***"
+
+
+@cache
+def _load_form() -> dict[str, Any]:
+    """By its name, each field that the form has for extras."""
+    from offline_capi.airflow_provider.provider import get_provider_info
+
+    (connection_type,) = get_provider_info()["connection-types"]
+    return dict(connection_type["conn-fields"])
 
 
 class MetaConversionsHook(BaseHook):
@@ -39,7 +51,10 @@ class MetaConversionsHook(BaseHook):
 
     @property
     def pixel_id(self) -> str:
-        """The pixel that the connection names; empty where ``clients.yml`` alone knows it."""
+        """The pixel that the connection names; empty where ``clients.yml`` alone knows it.
+
+        Raises ``ConfigError`` for what cannot be a pixel's number.
+        """
         return str(self._get_extra("pixel_id", ""))
 
     @property
@@ -57,7 +72,7 @@ class MetaConversionsHook(BaseHook):
 
         secret = self._app_secret
         envelope = Envelope(
-            partner_agent=self._get_extra("partner_agent", None),
+            partner_agent=self._partner_agent,
             appsecret_proof=appsecret_proof(self.token, secret) if secret else None,
         )
         url, version = self._endpoint
@@ -74,14 +89,19 @@ class MetaConversionsHook(BaseHook):
         from offline_capi.meta.graph.client import Credentials, GraphClient
         from offline_capi.meta.versions import FAMILIES
 
-        if not self.pixel_id:
-            return False, "the connection names no pixel, and without one there is nothing to test"
         code, now = self._get_extra("test_event_code", None), datetime.now(UTC)
         try:
+            if not (pixel := self.pixel_id):
+                return False, "the connection names no pixel, and without one there is nothing to test"
+            if self.token.reveal() == _MASK:
+                return False, (
+                    "Airflow handed over its mask *** in place of the token, as 3.3.1 does unless host and port are "
+                    "stored with the connection. Update Airflow, or test with: offline-capi clients test NAME --probe"
+                )
             url, version = self._endpoint
-            access = ClientAccess(Credentials(self.token, self._app_secret), self._get_extra("partner_agent", None))
+            access = ClientAccess(Credentials(self.token, self._app_secret), self._partner_agent)
             with GraphClient(url, dict.fromkeys(FAMILIES, version), timeout_s=_TIMEOUT_S) as graph:
-                tested = probe_pixel(graph, self.pixel_id, access, code=code, now=now)
+                tested = probe_pixel(graph, pixel, access, code=code, now=now)
         except ConfigError as error:
             return False, str(error)
         return tested.verdict == "good", tested.words
@@ -112,6 +132,17 @@ class MetaConversionsHook(BaseHook):
         return url, self._get_extra("graph_version", Platform().graph_version)
 
     @property
+    def _partner_agent(self) -> str | None:
+        from offline_capi.config.types import check_partner_agent
+        from offline_capi.errors import ConfigError
+
+        agent = self._get_extra("partner_agent", None)
+        try:
+            return check_partner_agent(str(agent)) if agent else None
+        except ValueError as error:
+            raise ConfigError(f"the connection's partner_agent {error}") from None
+
+    @property
     def _app_secret(self) -> Secret | None:
         from offline_capi.config import Secret
 
@@ -119,5 +150,15 @@ class MetaConversionsHook(BaseHook):
         return Secret(secret) if secret else None
 
     def _get_extra(self, name: str, default: Any) -> Any:
-        """A field of the connection's form; an empty one counts as not given."""
-        return self.connection.extra_dejson.get(name) or default
+        """A field of the connection's form; an empty one counts as not given.
+
+        Airflow stores what does not match the pattern of the field all the same.
+        """
+        from offline_capi.errors import ConfigError
+
+        value = self.connection.extra_dejson.get(name) or default
+        field = _load_form()[name]
+        if value and not re.search(field["schema"].get("pattern", ""), str(value)):
+            # The value stays out of the message: whoever mixes fields up pastes the token here.
+            raise ConfigError(f"the connection's {name} does not look like one. The form says: {field['description']}")
+        return value

@@ -114,16 +114,13 @@ def refuse_unknown_conf(context: Mapping[str, Any]) -> None:
 
     Airflow takes any key and uses none that no form declares: a ``dryrun`` would send everything.
     """
-    from offline_capi.runtime.nearest import did_you_mean
-
     known = [*context["dag"].params]
     unknown = sorted(str(key) for key in (context["dag_run"].conf or {}) if key not in known)
     if unknown:
-        named = ", ".join(f'"{key}"{did_you_mean(key, known)}' for key in unknown)
         fields = f"It has {', '.join(known)}" if known else "This DAG has no form"
         raise UsageError(
-            f"the conf of this run has what the trigger form has not: {named}. {fields}. Correct it and trigger again: "
-            f"nothing was read and nothing was sent."
+            f"the conf of this run has what the trigger form has not: {_name_unknown(unknown, known)} {fields}. "
+            f"Correct it and trigger again: nothing was read and nothing was sent."
         )
 
 
@@ -142,10 +139,16 @@ def describe_actor(context: Mapping[str, Any]) -> str:
 
 def require_clients(wanted: Iterable[str], services: Services) -> list[str]:
     """The wanted clients in order, each once; raises ``UsageError`` for unknown names."""
+    clients = services.deployment.clients
+    if unknown := sorted(set(wanted) - set(clients)):
+        named = _name_unknown(unknown, clients)
+        raise UsageError(f"no such client in clients.yml: {named} Nothing was read and nothing was sent.")
+    return sorted(set(wanted))
+
+
+def _name_unknown(names: Iterable[str], known: Iterable[str]) -> str:
+    """The names with their likely spellings, as the end of a sentence."""
     from offline_capi.runtime.nearest import did_you_mean
 
-    clients = services.deployment.clients
-    unknown = [f'"{name}"{did_you_mean(name, clients)}' for name in sorted(set(wanted) - set(clients))]
-    if unknown:
-        raise UsageError(f"no such client in clients.yml: {', '.join(unknown)}. Nothing was read and nothing was sent.")
-    return sorted(set(wanted))
+    named = ", ".join(f'"{name}"{did_you_mean(name, known)}' for name in names)
+    return named if named.endswith("?") else f"{named}."

@@ -5,6 +5,7 @@ never a value of a row; all of it is read from the ledger and from the status fi
 """
 
 # Without postponed annotations: FastAPI has to see what the functions depend on.
+import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-#: How a run can have ended, for the filter of the page of runs.
-RUN_STATUSES = ("complete", "partial", "failed", "running")
+#: What the page of runs shows for a dry run in place of the status that its run would have.
+DRY_RUN = "dry run"
+#: How a run can stand on the page of runs, for its filter.
+RUN_STATUSES = ("complete", "partial", "failed", "running", DRY_RUN)
 #: How many runs the page of runs shows.
 LAST_RUNS = 100
 #: How many days the plots show.
@@ -58,8 +61,14 @@ def show_runs(user: GetUserDep, upload: str = "", status: str = "") -> str:
     with _open_ledger() as (_, __, ledger):
         names = [name for name in ledger.runs.list_uploads() if seen.upload(name)]
         chosen = [name for name in names if upload in ("", name)]
-        runs = ledger.runs.list_newest(LAST_RUNS, uploads=chosen, status=status, plans=True)
-    links = _find_airflow_runs({make_dag_id(name) for name in chosen}) if runs else {}
+        planned = status == DRY_RUN
+        runs = ledger.runs.list_newest(
+            LAST_RUNS,
+            uploads=chosen,
+            status="" if planned else status,
+            plans="only" if planned else "without" if status else "with",
+        )
+    links = _find_airflow_runs({make_dag_id(run.upload) for run in runs}, [run.id for run in runs])
     filters = {"uploads": names, "upload": upload, "statuses": RUN_STATUSES, "status": status}
     return _render_page("runs", "Conversions sent", runs=runs, links=links, last=LAST_RUNS, **filters)
 
@@ -90,7 +99,7 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
 @app.get("/clients", response_class=HTMLResponse)
 def show_clients(user: GetUserDep) -> str:
     """The state of every client that an upload which this user may see sends for, or can send for."""
-    from offline_capi.clients import StatusBook, build_overviews
+    from offline_capi.clients import UNTESTED_HINT, StatusBook, build_overviews
     from offline_capi.ledger import find_last_accepted
 
     with _open_ledger(whole=True) as (deployment, _, ledger):
@@ -100,7 +109,8 @@ def show_clients(user: GetUserDep) -> str:
         )
     # No token is looked up: a web server has no need of any client's secret.
     found = build_overviews(recipients, None, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
-    return _render_page("clients", "Clients", overviews=found)
+    hint = UNTESTED_HINT if any(one.state == "untested" for one in found) else ""
+    return _render_page("clients", "Clients", overviews=found, hint=hint)
 
 
 @app.get("/clients/{client}", response_class=HTMLResponse)
@@ -202,22 +212,21 @@ def _find_ledger_run(dag_id: str, run_id: str) -> str | None:
     return next((value["run"] for value in values if isinstance(value, dict) and value.get("run")), None)
 
 
-def _find_airflow_runs(dag_ids: Collection[str]) -> dict[str, str]:
-    """By ledger run, the path of the page of its Airflow run, for the last runs of these DAGs."""
+def _find_airflow_runs(dag_ids: Collection[str], ledger_runs: Collection[str]) -> dict[str, str]:
+    """By ledger run, the path of the page of its Airflow run, however long ago it was."""
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
-    from sqlalchemy import select
+    from sqlalchemy import String, cast, select
 
-    newest = (
-        select(XComModel)
-        .where(XComModel.key == RUN_XCOM_KEY, XComModel.dag_id.in_(dag_ids))
-        .order_by(XComModel.timestamp.desc())
-        .limit(2 * LAST_RUNS)
+    # As Airflow's databases keep a text, which is JSON; as text they compare alike in all of them.
+    values = [json.dumps(run) for run in ledger_runs]
+    named = select(XComModel).where(
+        XComModel.key == RUN_XCOM_KEY, XComModel.dag_id.in_(dag_ids), cast(XComModel.value, String).in_(values)
     )
     with create_session() as session:
         return {
-            str(XComModel.deserialize_value(xcom)): f"dags/{quote(xcom.dag_id)}/runs/{quote(xcom.run_id)}"
-            for xcom in session.scalars(newest)
+            str(XComModel.deserialize_value(xcom)): f"dags/{quote(xcom.dag_id)}/runs/{quote(xcom.run_id, safe='')}"
+            for xcom in session.scalars(named)
         }
 
 
