@@ -19,12 +19,14 @@ from offline_capi.identity import HashCache, hash_identity
 from offline_capi.mapping import FirstRows, LookupTable, map_rows, select_clients, select_wanted
 from offline_capi.model import BuiltEvents, HashedRows, MappedRows, SourceRows, WantedRows, Window
 
-__all__ = ["BATCH_ROWS", "EVENT_ROWS", "Recipe", "select_by_row"]
+__all__ = ["BATCH_ROWS", "EVENT_ROWS", "EVENT_ROWS_OF_RUN", "Recipe", "select_by_row"]
 
 #: Rows read, mapped and hashed at once: large enough that the fixed cost of a batch does not matter.
 BATCH_ROWS = 32_768
 #: Events built, staged and looked up at once: small enough that their bodies take little memory.
 EVENT_ROWS = 8_192
+#: The same in the process of the run itself, which has 600 MiB: a batch costs as many calls whatever its size.
+EVENT_ROWS_OF_RUN = 16_384
 
 Observe = Callable[[SourceRows, MappedRows], None]
 
@@ -133,7 +135,8 @@ class Recipe:
         firsts: FirstRows | None = None,
         cache: HashCache | None = None,
         observe: Observe | None = None,
+        event_rows: int = EVENT_ROWS,
     ) -> Iterator[BuiltEvents]:
-        """A batch as it was read, to events and counts, ``EVENT_ROWS`` rows at a time."""
-        for part in self.hash_batch(rows, firsts=firsts, cache=cache, observe=observe).split(EVENT_ROWS):
+        """A batch as it was read, to events and counts, ``event_rows`` rows at a time."""
+        for part in self.hash_batch(rows, firsts=firsts, cache=cache, observe=observe).split(event_rows):
             yield self.build_batch(part, now)

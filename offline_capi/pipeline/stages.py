@@ -60,7 +60,7 @@ from offline_capi.pipeline.joining import JoinedPieces, prepare_pieces
 from offline_capi.pipeline.open_days import find_max_age, read_earlier_runs
 from offline_capi.pipeline.pieces import PIECE_ROWS, MapPieces
 from offline_capi.pipeline.processes import WorkerPool, count_processes
-from offline_capi.pipeline.recipe import BATCH_ROWS, Recipe
+from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS_OF_RUN, Recipe
 from offline_capi.pipeline.services import Services
 from offline_capi.report import Books
 from offline_capi.runtime.secret import fingerprint
@@ -324,7 +324,9 @@ def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
     in_order = any(one.first_of for one in run.upload.filter) or any(one.unique for one in run.upload.expect)
     processes = 0 if in_order else count_processes(run.upload.engine.processes)
     for number, rows in enumerate(batches, start=1):
-        yield from run.recipe.prepare_batch(rows, clock(), firsts=firsts, cache=cache, observe=run.drift.observe)
+        yield from run.recipe.prepare_batch(
+            rows, clock(), firsts=firsts, cache=cache, observe=run.drift.observe, event_rows=EVENT_ROWS_OF_RUN
+        )
         if processes and number >= BATCHES_BEFORE_WORKERS and not run.drift.is_sampling:
             with WorkerPool(run.recipe, processes) as workers:
                 yield from workers.prepare(batches, clock)
