@@ -139,7 +139,7 @@ def prepare_run(run: RunContext, *, keep_pieces: bool = False) -> Iterator[None]
     with ExitStack() as stack:
         engine = choose_engine(run)
         read = run.window.extend_back(run.upload.window.lookback)
-        parts = source.cut(read, PIECE_ROWS) if engine else None
+        parts = source.cut(read, PIECE_ROWS, columns=list_columns_needed(run.upload)) if engine else None
         if engine and isinstance(source, SparkTableReader):
             engine = _map_table(engine, source, read, list_columns_needed(run.upload))
         if engine and (parts is not None or isinstance(source, SparkTableReader)):

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import ConfigError, SourceError, TemporaryError
@@ -33,7 +34,7 @@ from offline_capi.pipeline.pieces import (
     store_answers,
 )
 from tests.support.night import Night
-from tests.support.pieces import assert_same, make_parquet_night, open_upload, sort_rows, stage_window
+from tests.support.pieces import assert_same, cut_small_csv, make_parquet_night, open_upload, sort_rows, stage_window
 from tests.support.sandbox_server import Sandbox
 
 UPLOADS = ["credit_approvals", "store_purchases"]
@@ -52,7 +53,7 @@ def prepare_twice_in_any_order(task: PieceTask, pieces: Sequence[Piece]) -> Iter
     twice = [*pieces, *pieces]
     random.Random(1).shuffle(twice)
     for piece in twice:
-        yield PieceResult.from_text(prepare_piece(pickle.loads(pickle.dumps(task)), piece).to_text())
+        yield PieceResult.from_text(prepare_piece(*pickle.loads(pickle.dumps((task, piece)))).to_text())
 
 
 def count_groups(night: Night) -> int:
@@ -90,6 +91,37 @@ def test_p25_a_run_in_pieces_is_the_run_in_one_process(
     assert seen[0] == count_groups(night) > seen[1] > seen[2] == 2
     assert without_order(plans[0]) == without_order(plans[1])
     assert of_plans == []
+
+
+def test_p25_a_csv_in_pieces_is_the_run_in_one_process(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values with line breaks, lines with too many values and repeats, whose row numbers are those of the file."""
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    for path in sorted((night.home / "rows").iterdir()):
+        rows = pq.read_table(path)
+        at = rows.schema.names.index("first_name")
+        rows = rows.set_column(at, "first_name", pc.replace_substring(rows["first_name"], "a", "a\n"))
+        written = pa.BufferOutputStream()
+        csv.write_csv(rows, written)
+        lines = written.getvalue().to_pybytes().split(b"\n")
+        path.with_suffix(".csv").write_bytes(b"\n".join([*lines[:60], b"1,2", *lines[60:]]))
+    night.edit(f"dags/uploads/{name}.yml", ("rows/*.parquet", "rows/*.csv"))
+    cut_small_csv(monkeypatch)
+    monkeypatch.setattr(stages, "PIECE_ROWS", 20)
+    seen: list[int] = []
+
+    def engine(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        seen.append(len(pieces))
+        return prepare_twice_in_any_order(task, pieces)
+
+    with open_upload(night, name) as (upload, window, services):
+        whole, pieces = (stage_window(upload, window, services, one) for one in (None, engine))
+
+    assert_same(whole, pieces)
+    assert seen[0] > 8
+    assert sum("malformed_row" in one for one in whole["rejects"]) == 2
+    assert any("duplicate_event_id" in one for one in whole["rejects"])
 
 
 def without_order(report: dict[str, Any]) -> dict[str, Any]:

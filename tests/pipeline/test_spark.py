@@ -41,7 +41,14 @@ from offline_capi.sources import SourceAccess
 from offline_capi.sources.spark_table import SparkTableReader
 from offline_capi.storage.private_files import FileAccess
 from tests.support.night import Night
-from tests.support.pieces import assert_same, make_parquet_night, multiply_receipts, open_upload, stage_window
+from tests.support.pieces import (
+    assert_same,
+    cut_small_csv,
+    make_parquet_night,
+    multiply_receipts,
+    open_upload,
+    stage_window,
+)
 from tests.support.sandbox_server import Sandbox
 
 #: Of the samples' readable values: too long to be in a digest or a name by chance.
@@ -92,16 +99,24 @@ def spark(conf: dict[str, str]) -> Iterator[SparkEngine]:
 def test_p25_spark_prepares_what_one_process_prepares(
     name: str, tmp_path: Path, sandbox: Sandbox, spark: MapPieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stores' files as they are (CSV in two encodings, compressed, Parquet); the approvals in row groups."""
-    monkeypatch.setattr(stages, "PIECE_ROWS", 60)
+    """The stores' files as they are (CSV in two encodings, cut, compressed, Parquet); the approvals in row groups."""
+    monkeypatch.setattr(stages, "PIECE_ROWS", 30)
+    cut_small_csv(monkeypatch)
+    seen: list[int] = []
+
+    def engine(task: PieceTask, pieces: list[Piece]) -> Iterator[PieceResult]:
+        seen.append(len(pieces))
+        return spark(task, pieces)
+
     night = Night(tmp_path, sandbox).fill()
     if name == "credit_approvals":
         night, _ = make_parquet_night(tmp_path / "in parquet", sandbox, name)
     with open_upload(night, name) as (upload, window, services):
-        whole, on_spark = (stage_window(upload, window, services, one) for one in (None, spark))
+        whole, on_spark = (stage_window(upload, window, services, one) for one in (None, engine))
 
     assert_same(whole, on_spark)
     assert len(on_spark["events"]) > 100
+    assert seen[0] > 4
 
 
 def test_p02_a_second_run_on_spark_sends_nothing(
@@ -301,7 +316,7 @@ def test_p25_a_worker_that_is_killed_over_a_piece_loses_nothing_and_doubles_noth
 def test_p12_a_worker_of_spark_stays_small_over_one_large_csv(
     tmp_path: Path, sandbox: Sandbox, spark: SparkEngine, conf: dict[str, str]
 ) -> None:
-    """A CSV is one piece, whatever its size: 40 MB here, after 10 MB of which a worker grows no more."""
+    """A piece of 40 MB, after 10 MB of which a worker grows no more."""
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
     rows = pq.read_table(night.home / "rows/a.parquet")
     many = pa.concat_tables([rows] * (LARGE_ROWS // len(rows)))

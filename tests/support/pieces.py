@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from offline_capi.config import Upload
 from offline_capi.model import Window
@@ -83,6 +84,12 @@ def sort_rows(batches: Iterable[Any]) -> list[tuple[Any, ...]]:
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     for what in ("tally", "rejects", "counted", "events", "sent"):
         assert one[what] == other[what], what
+
+
+def cut_small_csv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process cut a CSV of some kilobytes; where pieces are read does not matter."""
+    for name, size in {"MIN_CUT_BYTES": 0, "HEAD_BYTES": 3_000, "BLOCK_BYTES": 1_000, "MAX_FOOTER_BYTES": 500}.items():
+        monkeypatch.setattr(f"offline_capi.sources.files.csv.{name}", size)
 
 
 def multiply_receipts(night: Night, rows: int) -> pa.Table:
