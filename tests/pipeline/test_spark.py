@@ -5,9 +5,7 @@ One session for all tests: it starts in ten to thirty seconds.
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -50,6 +48,7 @@ from tests.support.pieces import (
     stage_window,
 )
 from tests.support.sandbox_server import Sandbox
+from tests.support.spark import require_spark
 
 #: Of the samples' readable values: too long to be in a digest or a name by chance.
 MIN_CANARY_CHARS = 6
@@ -59,9 +58,7 @@ LARGE_ROWS = 160_000
 
 @pytest.fixture(scope="session")
 def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("java") is None or importlib.util.find_spec("pyspark") is None:
-        how = "Spark needs PySpark (make install-spark) and Java (apt-get install openjdk-17-jre-headless)"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(how)
+    require_spark()
     return tmp_path_factory.mktemp("spark")
 
 
@@ -524,6 +521,7 @@ def test_an_error_of_an_executor_is_ours_and_quotes_nothing(
     ],
 )
 def test_a_connect_server_that_is_not_there_is_named_within_seconds_and_not_its_token(address: str, says: str) -> None:
+    require_spark(java=False)
     settings = Spark(remote=SecretRef(env="ADDRESS"))
     with pytest.raises(OfflineCapiError, match=says) as refused:
         open_session(settings, EnvironmentSecrets({"ADDRESS": address}))
