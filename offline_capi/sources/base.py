@@ -89,8 +89,8 @@ class FilePart:
     """A file of a window, some row groups of a Parquet file or some rows of a CSV, as another process can read it.
 
     ``url`` is a path or an fsspec URL without user and password. ``first_row`` is the number that the first row of the
-    part has in its file. ``rows`` is how many there are, where it was cut. ``state`` says which content of the file was
-    cut: another one is refused.
+    part has in its file. ``rows`` is how many there are, where it was cut; ``file_bytes`` how large the file is.
+    ``state`` says which content of the file was cut: another one is refused.
     """
 
     url: str
@@ -101,6 +101,7 @@ class FilePart:
     groups: tuple[int, ...] | None = None
     span: RowSpan | None = None
     rows: int | None = None
+    file_bytes: int | None = None
     state: str = ""
 
 

@@ -32,10 +32,17 @@ from offline_capi.config.types import SecretRef
 from offline_capi.config.upload import Engine
 from offline_capi.errors import ConfigError, InternalError, OfflineCapiError, SourceSchemaError, TemporaryError
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline import plan_upload, read_rows, run_upload, stages
+from offline_capi.pipeline import plan_upload, read_rows, reconcile, run_upload, send_staged, stages
 from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask, list_answer_fields, read_answers
-from offline_capi.pipeline.spark import SparkEngine, _make_work, _raise_errors, check_executors, open_session
-from offline_capi.sources import SourceAccess
+from offline_capi.pipeline.spark import (
+    SparkEngine,
+    _group_pieces,
+    _make_work,
+    _raise_errors,
+    check_executors,
+    open_session,
+)
+from offline_capi.sources import FilePart, SourceAccess
 from offline_capi.sources.spark_table import SparkTableReader
 from offline_capi.storage.private_files import FileAccess
 from tests.support.night import Night
@@ -45,6 +52,7 @@ from tests.support.pieces import (
     make_parquet_night,
     multiply_receipts,
     open_upload,
+    spread_over_clients,
     stage_window,
 )
 from tests.support.sandbox_server import Sandbox
@@ -53,6 +61,8 @@ from tests.support.spark import require_spark
 #: Of the samples' readable values: too long to be in a digest or a name by chance.
 MIN_CANARY_CHARS = 6
 KILLED_ROWS = 50_000
+#: Of a run whose cost lies in their number: a thousand of each with ``make spark``.
+PIECES, CLIENTS = (int(os.environ.get(name, "200")) for name in ("PIECES", "CLIENTS"))
 LARGE_ROWS = 160_000
 
 
@@ -135,6 +145,54 @@ def test_p02_a_second_run_on_spark_sends_nothing(
     assert (second.tally.count(Fate.SENT), second.tally.count(Fate.ALREADY_SENT)) == (0, first.tally.count(Fate.SENT))
     assert set(night.counted.values()) == {1}
     assert left == []
+
+
+@pytest.mark.parametrize(("rows", "clients", "group_rows"), [(PIECES, 2, 1), (10 * CLIENTS, CLIENTS, 3 * CLIENTS)])
+def test_p02_many_pieces_or_clients_and_one_with_nearly_all_rows_are_the_run_in_one_process(
+    rows: int,
+    clients: int,
+    group_rows: int,
+    tmp_path: Path,
+    sandbox: Sandbox,
+    spark: MapPieces,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A piece a row, and each client in some pieces; the run that follows in one process knows each event."""
+    monkeypatch.setattr(stages, "PIECE_ROWS", 1)
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    spread_over_clients(night, rows, clients, group_rows)
+    with open_upload(night, name) as (upload, window, services):
+        whole, on_spark = (stage_window(upload, window, services, one) for one in (None, spark))
+        for unit in on_spark["units"]:
+            send_staged(unit, upload, services)
+        first = reconcile(on_spark["run"], upload, services)
+        second = run_upload(upload, window, services)
+
+    assert_same(whole, on_spark)
+    assert clients / 2 < len(on_spark["units"]) <= clients
+    assert max(on_spark["counted"].values()) > rows * 3 / 4
+    assert sum(first.tally.fates.values()) == first.tally.read == rows - first.tally.outside
+    assert first.balance == second.balance.replace("already sent", "sent")
+    assert (second.tally.count(Fate.SENT), second.tally.count(Fate.ALREADY_SENT)) == (0, first.tally.count(Fate.SENT))
+    assert set(night.counted.values()) == {1}
+
+
+def test_small_pieces_share_a_task_and_large_ones_or_those_of_unknown_size_do_not() -> None:
+    """After each task Spark collects garbage in its Python worker, which takes longer than a small piece."""
+    part = FilePart("a.csv", "a.csv", "csv", None)
+    parts = {
+        "small": [replace(part, rows=1)] * 1_000,
+        "small files": [replace(part, file_bytes=5_000)] * 1_000,
+        "large": [replace(part, rows=262_144)] * 3,
+        "unknown": [part] * 3,
+    }
+    groups = {name: _group_pieces([Piece(number, one) for number, one in enumerate(of)]) for name, of in parts.items()}
+
+    assert {name: len(of) for name, of in groups.items()} == {
+        "small": 67, "small files": 77, "large": 3, "unknown": 3,
+    }  # fmt: skip
+    for name, of in groups.items():
+        assert [piece.number for group in of for piece in group] == list(range(len(parts[name])))
 
 
 @pytest.mark.parametrize(("name", "writes"), [("store_purchases", "executors"), ("credit_approvals", "spark")])

@@ -18,7 +18,7 @@ from offline_capi.errors import SourceError, SourceSchemaError
 from offline_capi.model import SourceRows
 from offline_capi.sources import FilePart
 from offline_capi.sources.files import csv as csv_files
-from offline_capi.sources.files import read_part
+from offline_capi.sources.files import join_parts, read_part
 from tests.sources.reading import WINDOW, batches, files, open_at
 
 NAMES = ["a", "b", "c"]
@@ -56,8 +56,9 @@ def cut(source: FileSource, rows: int, columns: list[str] | None = None) -> list
     return list(pickle.loads(pickle.dumps(parts)))
 
 
-def read_pieces(source: FileSource, rows: int, columns: list[str] | None = None) -> list[SourceRows]:
-    return [one for part in cut(source, rows, columns) for one in read_part(part, source, columns, 7)]
+def read_pieces(source: FileSource, rows: int, columns: list[str] | None = None, joined: int = 0) -> list[SourceRows]:
+    parts = join_parts(cut(source, rows, columns), joined)
+    return [one for part in parts for one in read_part(part, source, columns, 7)]
 
 
 def read_or_refuse(read: Any) -> list[tuple[Any, ...]] | str:
@@ -102,11 +103,15 @@ INCHES = (
 
 
 @settings(max_examples=300, deadline=None)
-@given(file=written(), rows=st.integers(1, 12))
-@example(file=(INCHES.encode(), {"quoting": "none"}, None), rows=2)
+@given(file=written(), rows=st.integers(1, 12), joined=st.sampled_from([0, 0, 15, 1000]))
+@example(file=(INCHES.encode(), {"quoting": "none"}, None), rows=2, joined=0)
 def test_p25_pieces_of_a_csv_are_its_rows_whatever_it_looks_like(
-    tmp_path_factory: pytest.TempPathFactory, file: tuple[bytes, dict[str, Any], list[str] | None], rows: int
+    tmp_path_factory: pytest.TempPathFactory,
+    file: tuple[bytes, dict[str, Any], list[str] | None],
+    rows: int,
+    joined: int,
 ) -> None:
+    """Also where neighbours are put together again."""
     data, options, columns = file
     path = tmp_path_factory.mktemp("csv") / "f.csv"
     path.write_bytes(data)
@@ -114,7 +119,7 @@ def test_p25_pieces_of_a_csv_are_its_rows_whatever_it_looks_like(
 
     whole = read_or_refuse(lambda: batches(source, columns=columns))
 
-    assert read_or_refuse(lambda: read_pieces(source, rows, columns)) == whole
+    assert read_or_refuse(lambda: read_pieces(source, rows, columns, joined)) == whole
 
 
 def test_what_the_first_rows_and_the_last_lines_of_a_file_are_judged_by_is_not_asked_of_other_pieces(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +32,7 @@ from offline_capi.sources.files.read_batches import FileCut, ReadBatch
 from offline_capi.sources.files.streams import estimate_lines, explain_file_errors, recognise_format
 from offline_capi.storage.filesystem import hide_credentials, open_filesystem
 
-__all__ = ["FileReader", "read_part"]
+__all__ = ["FileReader", "join_parts", "read_part"]
 
 
 class Format(NamedTuple):
@@ -146,7 +146,8 @@ def _cut_file(
     url = location.path if location.local else str(location.fs.unstrip_protocol(location.path))
     with explain_file_errors(location, source.encoding):
         known = recognise_format(location, source.format)
-        whole = FilePart(url, known.origin, known.format, known.compression, state=_find_state(known))
+        size, state = known.fs.size(known.path), _find_state(known)
+        whole = FilePart(url, known.origin, known.format, known.compression, file_bytes=size, state=state)
         cut = FORMATS[known.format].cut
         cuts = [] if cut is None or known.compression else list(cut(known, source, columns, rows))
         yield from (replace(whole, **one._asdict()) for one in cuts)
@@ -173,6 +174,33 @@ def read_part(
     _check_state(part, location, source)
     yield from _read_file(location, source, columns, batch_rows, part.first_row)
     _check_state(part, location, source)
+
+
+def join_parts(parts: Iterable[FilePart], rows: int) -> Iterator[FilePart]:
+    """The same rows; parts of one file that follow each other are one where they have at most ``rows`` together."""
+    joined: FilePart | None = None
+    for part in parts:
+        wider = joined and _extend_part(joined, part)
+        if joined and (wider is None or (wider.rows or 0) > rows):
+            yield joined
+            wider = None
+        joined = wider or part
+    if joined:
+        yield joined
+
+
+def _extend_part(part: FilePart, other: FilePart) -> FilePart | None:
+    """The rows of both; ``None`` where the other's are not the next ones of the file."""
+    if (
+        part.url != other.url
+        or part.rows is None
+        or other.rows is None
+        or part.first_row + part.rows != other.first_row
+    ):
+        return None
+    groups = part.groups + other.groups if part.groups is not None and other.groups is not None else None
+    span = replace(other.span, start=part.span.start, ahead=part.span.ahead) if part.span and other.span else None
+    return replace(part, groups=groups, span=span, rows=part.rows + other.rows)
 
 
 #: What file systems say of a file's content: local ones, S3, Google's, Azure's and HTTP.
