@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -105,6 +107,7 @@ INCHES = (
 @settings(max_examples=300, deadline=None)
 @given(file=written(), rows=st.integers(1, 12), joined=st.sampled_from([0, 0, 15, 1000]))
 @example(file=(INCHES.encode(), {"quoting": "none"}, None), rows=2, joined=0)
+@example(file=(INCHES.encode(), {"quoting": "none"}, None), rows=1, joined=10)
 def test_p25_pieces_of_a_csv_are_its_rows_whatever_it_looks_like(
     tmp_path_factory: pytest.TempPathFactory,
     file: tuple[bytes, dict[str, Any], list[str] | None],
@@ -164,3 +167,31 @@ def test_a_file_that_is_small_or_cannot_be_cut_is_one_piece(tmp_path: Path, monk
 
     assert len(found.pop("small.csv")) > 3
     assert [[(part.rows, part.span) for part in parts] for parts in found.values()] == [[(None, None)]] * 4
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.parquet"])
+def test_parts_are_joined_where_their_rows_follow_each_other_and_are_few_enough(tmp_path: Path, name: str) -> None:
+    rows = pa.table({"a": [str(number) for number in range(200)]})
+    pq.write_table(rows, tmp_path / "f.parquet", row_group_size=10)
+    (tmp_path / "f.csv").write_text("\n".join(["a", *rows["a"].to_pylist()]))
+    first, second, *_, last = parts = cut(files(tmp_path / name), 10)
+
+    joined = list(join_parts([first, second, last], 1_000))
+    all_joined = list(join_parts(parts, 100))
+    read = [
+        row["a"]
+        for part in joined
+        for one in read_part(part, files(tmp_path / name), ["a"])
+        for row in one.batch.to_pylist()
+    ]
+
+    assert [(part.first_row, part.rows) for part in joined] == [
+        (1, (first.rows or 0) + (second.rows or 0)), (last.first_row, last.rows),
+    ]  # fmt: skip
+    assert (
+        read
+        == rows["a"].to_pylist()[: second.first_row - 1 + (second.rows or 0)]
+        + rows["a"].to_pylist()[last.first_row - 1 :]
+    )
+    assert len(parts) > len(all_joined) > 1
+    assert max(part.rows or 0 for part in all_joined) <= 100
