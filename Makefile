@@ -19,7 +19,8 @@ $(STAMP): pyproject.toml constraints.txt tools/install.sh
 install-spark: $(STAMP)  ## add PySpark to .venv; its tests need Java 17 too
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[spark]'
 
-spark: install-spark  ## a master and two workers of Spark, 2,000,000 rows; fewer: ROWS=200000
+spark: install-spark  ## a thousand pieces and clients on Spark, then two workers with 2,000,000 rows; fewer: ROWS=200000
+	@PIECES=1000 CLIENTS=1000 $(BIN)/python -m pytest -q tests/pipeline/test_spark.py -k many_pieces
 	@$(BIN)/python -m tests.benchmarks.spark --rows $(or $(ROWS),2000000)
 
 demo: $(STAMP)  ## one night of two uploads: sandbox, warehouse, the Airflow DAG, the report

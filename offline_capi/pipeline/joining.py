@@ -125,9 +125,8 @@ def _check_complete(found: Mapping[int, PieceResult], pieces: Sequence[Piece], s
             f"{len(lost)} of {len(pieces)} pieces of the window were not prepared, the first of them a part of"
             f" {lost[0].part.origin}. Nothing was sent; repeating is safe."
         )
-    stage.filesystem.invalidate_cache()
     names = [one.name for one in found.values() if one.name]
-    unseen = [name for name in names if not stage.filesystem.exists(stage.path(run_id, name))]
+    unseen = set(names) - stage.list_piece_names(run_id) if names else ()
     if unseen:
         raise ConfigError(
             f"platform.stage: {len(unseen)} of {len(names)} files that were written there by other machines cannot be"

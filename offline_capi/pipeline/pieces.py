@@ -287,9 +287,9 @@ _KIND, _TEXT = f"{PREPARATION}kind", f"{PREPARATION}text"
 class ExecutorTask(NamedTuple):
     """What an executor is to do with the batches that it is given, and how it answers.
 
-    ``function`` and ``common`` make a text of each of ``items``, of which the batches hold numbers; without items the
-    batches are rows of a table, as ``layout`` says, that become pieces. ``returns_events`` has the events of pieces
-    returned before their results; else we write them there.
+    ``function`` and ``common`` make a text of each of ``items``, of which the batches hold numbers; without a function
+    an item is pieces, and without items the batches are rows of a table, as ``layout`` says, that become pieces.
+    ``returns_events`` has the events of pieces returned before their results; else we write them there.
     """
 
     common: Any
@@ -354,8 +354,8 @@ def _list_pieces(
 ) -> Iterator[tuple[PieceResult, Iterable[SourceRows]]]:
     if wanted.layout is None:
         for number in (number for batch in batches for number in batch.column(0).to_pylist()):
-            piece: Piece = wanted.items[number]
-            yield PieceResult(piece.number), _read_piece(wanted.common, piece)
+            for piece in wanted.items[number]:
+                yield PieceResult(piece.number), _read_piece(wanted.common, piece)
         return
     for number, (part, rows) in enumerate(split_table(wanted.layout, batches, READ_ROWS)):
         yield PieceResult(number, origin=part.origin, first_row=part.first_row), rows

@@ -51,6 +51,9 @@ __all__ = ["SparkEngine", "check_executors", "open_session"]
 
 #: Where a Connect server listens unless its address says otherwise, and how long one may take to accept.
 CONNECT_PORT, CONNECT_SECONDS = 15_002, 15
+#: What a piece costs beside its rows (30 ms), what a task is worth that has several, and the bytes of a row in a file
+#: that was not read, compressed or not. A task costs 65 ms of a worker's time besides, mostly for Python's ``gc``.
+PIECE_ROWS_WORTH, TASK_ROWS, MIN_ROW_BYTES = 2_048, 32_768, 16
 #: Tasks that a check sends out: more than one executor answers, where there are several.
 PROBES = 4
 
@@ -76,11 +79,12 @@ class SparkEngine:
 
     def __call__(self, task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
         session = open_session(self._settings, self._secrets)
-        numbers = session.range(0, len(pieces), 1, len(pieces))
+        groups = _group_pieces(pieces)
+        numbers = session.range(0, len(groups), 1, len(groups))
         if self._settings.writes == "spark":
-            yield from self._write(numbers, ExecutorTask(task, list(pieces), returns_events=True))
+            yield from self._write(numbers, ExecutorTask(task, groups, returns_events=True))
         else:
-            yield from map(PieceResult.from_text, _collect(numbers, ExecutorTask(task, list(pieces))))
+            yield from map(PieceResult.from_text, _collect(numbers, ExecutorTask(task, groups)))
 
     def map_table(self, task: PieceTask, frame: DataFrame, layout: TableLayout) -> Iterator[PieceResult]:
         """The same of a table's rows, as ``SparkTableReader.open_frame`` gives them; pieces have no numbers yet."""
@@ -115,6 +119,23 @@ class SparkEngine:
         finally:
             if stage.filesystem.exists(folder):
                 stage.filesystem.rm(folder, recursive=True)
+
+
+def _group_pieces(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """What one task prepares: one piece, or small ones next to each other, after each of which Spark would clean up."""
+    groups: list[list[Piece]] = []
+    held = TASK_ROWS
+    for piece in pieces:
+        rows, size = piece.part.rows, piece.part.file_bytes
+        cost = PIECE_ROWS_WORTH + (
+            rows if rows is not None else size // MIN_ROW_BYTES if size is not None else TASK_ROWS
+        )
+        if held + cost > TASK_ROWS:
+            groups.append([])
+            held = 0
+        groups[-1].append(piece)
+        held += cost
+    return groups
 
 
 def check_executors(settings: Spark, secrets: SecretResolver, root: str, access: FileAccess) -> None:

@@ -69,12 +69,28 @@ class SourceAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class RowSpan:
+    """Whole rows of a CSV: the bytes of its file from ``start`` on, before ``end``; ``None``: to the end of the file.
+
+    The rest is what reading the whole file showed: its ``encoding``, how many bytes of UTF-8 ``ahead`` of ``start`` it
+    was read up to when that was found, and what ``RowBlocks`` asks of the whole file.
+    """
+
+    start: int
+    end: int | None
+    encoding: str
+    ahead: int
+    is_balanced: bool | None
+    has_quoted_values: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class FilePart:
-    """A file of a window, or some row groups of a Parquet file, as another process can read it by itself.
+    """A file of a window, some row groups of a Parquet file or some rows of a CSV, as another process can read it.
 
     ``url`` is a path or an fsspec URL without user and password. ``first_row`` is the number that the first row of the
-    part has in its file. ``rows`` is how many there are, where the file says so without being read. ``state`` says
-    which content of the file was cut: another one is refused.
+    part has in its file. ``rows`` is how many there are, where it was cut; ``file_bytes`` how large the file is.
+    ``state`` says which content of the file was cut: another one is refused.
     """
 
     url: str
@@ -83,7 +99,9 @@ class FilePart:
     compression: str | None
     first_row: int = 1
     groups: tuple[int, ...] | None = None
+    span: RowSpan | None = None
     rows: int | None = None
+    file_bytes: int | None = None
     state: str = ""
 
 
@@ -123,12 +141,19 @@ class Source(Protocol):
         """The files of the window that do not exist now, day by day; none where the source is not made of files."""
         return []
 
-    def cut(self, window: Window, rows: int) -> list[FilePart] | None:  # noqa: ARG002
+    def cut(
+        self,
+        window: Window,  # noqa: ARG002
+        rows: int,  # noqa: ARG002
+        *,
+        columns: Sequence[str] | None = None,  # noqa: ARG002
+    ) -> list[FilePart] | None:
         """The window in parts that can be read apart from each other, in the order of ``read``; ``None``: it is whole,
-        and read where the run was started.
+        and read where the run was started. So is a query: its author knows by what to cut it, and its URL is secret.
 
-        Row groups are put together to about ``rows``. All parts together are exactly what ``read`` yields. Raises
-        ``SourceError`` where a part could only be read with what must not leave this process.
+        Files are cut to parts of about ``rows``; a large CSV is read once for it. All parts together are exactly what
+        ``read`` yields with the same ``columns``. Raises ``SourceError`` where a part could only be read with what must
+        not leave this process, and whatever ``read`` raises over a file that is read here.
         """
         return None
 

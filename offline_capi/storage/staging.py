@@ -249,6 +249,12 @@ class Stage:
         """The file of an attempt at a piece. No client's events have such a name."""
         return self.path(run_id, f"events-{_PART_MARK}{number:06}-{attempt}.parquet")
 
+    def list_piece_names(self, run_id: str) -> set[str]:
+        """The names of the files of pieces that can be seen from here: one request, however many there are."""
+        self.filesystem.invalidate_cache()
+        found = self.filesystem.glob(self.path(run_id, f"events-{_PART_MARK}*.parquet"))
+        return {path.rsplit("/", 1)[1] for path in found}
+
     def manifest_path(self, run_id: str) -> str:
         return self.path(run_id, _MANIFEST)
 

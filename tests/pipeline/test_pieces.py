@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.errors import ConfigError, SourceError, TemporaryError
@@ -33,7 +34,15 @@ from offline_capi.pipeline.pieces import (
     store_answers,
 )
 from tests.support.night import Night
-from tests.support.pieces import assert_same, make_parquet_night, open_upload, sort_rows, stage_window
+from tests.support.pieces import (
+    assert_same,
+    cut_small_csv,
+    make_parquet_night,
+    open_upload,
+    sort_rows,
+    spread_over_clients,
+    stage_window,
+)
 from tests.support.sandbox_server import Sandbox
 
 UPLOADS = ["credit_approvals", "store_purchases"]
@@ -52,7 +61,7 @@ def prepare_twice_in_any_order(task: PieceTask, pieces: Sequence[Piece]) -> Iter
     twice = [*pieces, *pieces]
     random.Random(1).shuffle(twice)
     for piece in twice:
-        yield PieceResult.from_text(prepare_piece(pickle.loads(pickle.dumps(task)), piece).to_text())
+        yield PieceResult.from_text(prepare_piece(*pickle.loads(pickle.dumps((task, piece)))).to_text())
 
 
 def count_groups(night: Night) -> int:
@@ -90,6 +99,37 @@ def test_p25_a_run_in_pieces_is_the_run_in_one_process(
     assert seen[0] == count_groups(night) > seen[1] > seen[2] == 2
     assert without_order(plans[0]) == without_order(plans[1])
     assert of_plans == []
+
+
+def test_p25_a_csv_in_pieces_is_the_run_in_one_process(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values with line breaks, lines with too many values and repeats, whose row numbers are those of the file."""
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    for path in sorted((night.home / "rows").iterdir()):
+        rows = pq.read_table(path)
+        at = rows.schema.names.index("first_name")
+        rows = rows.set_column(at, "first_name", pc.replace_substring(rows["first_name"], "a", "a\n"))
+        written = pa.BufferOutputStream()
+        csv.write_csv(rows, written)
+        lines = written.getvalue().to_pybytes().split(b"\n")
+        path.with_suffix(".csv").write_bytes(b"\n".join([*lines[:60], b"1,2", *lines[60:]]))
+    night.edit(f"dags/uploads/{name}.yml", ("rows/*.parquet", "rows/*.csv"))
+    cut_small_csv(monkeypatch)
+    monkeypatch.setattr(stages, "PIECE_ROWS", 20)
+    seen: list[int] = []
+
+    def engine(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
+        seen.append(len(pieces))
+        return prepare_twice_in_any_order(task, pieces)
+
+    with open_upload(night, name) as (upload, window, services):
+        whole, pieces = (stage_window(upload, window, services, one) for one in (None, engine))
+
+    assert_same(whole, pieces)
+    assert seen[0] > 8
+    assert sum("malformed_row" in one for one in whole["rejects"]) == 2
+    assert any("duplicate_event_id" in one for one in whole["rejects"])
 
 
 def without_order(report: dict[str, Any]) -> dict[str, Any]:
@@ -224,27 +264,19 @@ def test_p25_many_small_pieces_and_one_client_with_nearly_all_rows_are_the_run_i
 ) -> None:
     """A row a piece, nine of ten of the same client; a client that is in few pieces gets its events all the same.
 
-    A piece costs a tenth of a second, whatever its size: a thousand of them are for those who have minutes (PIECES).
+    A piece costs 30 ms, whatever its size: a thousand of them are for those who have a minute (PIECES).
     """
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
-    rows = pq.read_table(night.home / "rows/a.parquet")
-    mine = pc.equal(rows["store_brand"], "Corner Shop")
-    skewed = pa.concat_tables([*[rows.filter(mine)] * 8, rows.filter(pc.invert(mine)).slice(0, SMALL_PIECES // 20)])
-    skewed = skewed.slice(max(len(skewed) - SMALL_PIECES, 0))
-    numbers = pa.array([f"S{number}" for number in range(len(skewed))])
-    skewed = skewed.set_column(skewed.schema.names.index("receipt_no"), "receipt_no", numbers)
-    pq.write_table(skewed, night.home / "rows/a.parquet", row_group_size=1)
-    (night.home / "rows/b.parquet").unlink()
+    spread_over_clients(night, SMALL_PIECES, 3, 1)
     monkeypatch.setattr(stages, "PIECE_ROWS", 1)
     with open_upload(night, name) as (upload, window, services):
         whole, pieces = (stage_window(upload, window, services, engine) for engine in (None, prepare_here))
         files = [path for run, path in services.stage.list_run_files() if run == pieces["run"] and "/events-," in path]
 
     assert_same(whole, pieces)
-    assert len(skewed) == SMALL_PIECES
     assert len(files) > SMALL_PIECES / 2
-    assert set(pieces["counted"]) == {"corner_shop", "nordic_outlet"}
-    assert pieces["counted"]["corner_shop"] > 5 * pieces["counted"]["nordic_outlet"]
+    assert set(pieces["counted"]) == {"client_0", "client_1", "client_2"}
+    assert pieces["counted"]["client_0"] > 5 * pieces["counted"]["client_1"]
 
 
 def test_a_file_that_changes_between_the_cut_and_the_end_of_its_pieces_ends_the_run(
@@ -325,7 +357,7 @@ def test_p25_events_that_an_engine_writes_itself_are_those_that_we_write(
     monkeypatch.setattr(stages, "PIECE_ROWS", 40)
 
     def engine(task: PieceTask, pieces: Sequence[Piece]) -> Iterator[PieceResult]:
-        packed = pickle.dumps(ExecutorTask(task, list(pieces), returns_events=True))
+        packed = pickle.dumps(ExecutorTask(task, [[piece] for piece in pieces], returns_events=True))
         for first in range(0, len(pieces), 3):
             numbers = pa.RecordBatch.from_pydict({"id": list(range(first, min(first + 3, len(pieces))))})
             answers = list(answer_packed(packed, [numbers]))

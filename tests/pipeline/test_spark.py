@@ -5,9 +5,7 @@ One session for all tests: it starts in ten to thirty seconds.
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -34,27 +32,43 @@ from offline_capi.config.types import SecretRef
 from offline_capi.config.upload import Engine
 from offline_capi.errors import ConfigError, InternalError, OfflineCapiError, SourceSchemaError, TemporaryError
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline import plan_upload, read_rows, run_upload, stages
+from offline_capi.pipeline import plan_upload, read_rows, reconcile, run_upload, send_staged, stages
 from offline_capi.pipeline.pieces import MapPieces, Piece, PieceResult, PieceTask, list_answer_fields, read_answers
-from offline_capi.pipeline.spark import SparkEngine, _make_work, _raise_errors, check_executors, open_session
-from offline_capi.sources import SourceAccess
+from offline_capi.pipeline.spark import (
+    SparkEngine,
+    _group_pieces,
+    _make_work,
+    _raise_errors,
+    check_executors,
+    open_session,
+)
+from offline_capi.sources import FilePart, SourceAccess
 from offline_capi.sources.spark_table import SparkTableReader
 from offline_capi.storage.private_files import FileAccess
 from tests.support.night import Night
-from tests.support.pieces import assert_same, make_parquet_night, multiply_receipts, open_upload, stage_window
+from tests.support.pieces import (
+    assert_same,
+    cut_small_csv,
+    make_parquet_night,
+    multiply_receipts,
+    open_upload,
+    spread_over_clients,
+    stage_window,
+)
 from tests.support.sandbox_server import Sandbox
+from tests.support.spark import require_spark
 
 #: Of the samples' readable values: too long to be in a digest or a name by chance.
 MIN_CANARY_CHARS = 6
 KILLED_ROWS = 50_000
+#: Of a run whose cost lies in their number: a thousand of each with ``make spark``.
+PIECES, CLIENTS = (int(os.environ.get(name, "200")) for name in ("PIECES", "CLIENTS"))
 LARGE_ROWS = 160_000
 
 
 @pytest.fixture(scope="session")
 def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("java") is None or importlib.util.find_spec("pyspark") is None:
-        how = "Spark needs PySpark (make install-spark) and Java (apt-get install openjdk-17-jre-headless)"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(how)
+    require_spark()
     return tmp_path_factory.mktemp("spark")
 
 
@@ -92,16 +106,24 @@ def spark(conf: dict[str, str]) -> Iterator[SparkEngine]:
 def test_p25_spark_prepares_what_one_process_prepares(
     name: str, tmp_path: Path, sandbox: Sandbox, spark: MapPieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stores' files as they are (CSV in two encodings, compressed, Parquet); the approvals in row groups."""
-    monkeypatch.setattr(stages, "PIECE_ROWS", 60)
+    """The stores' files as they are (CSV in two encodings, cut, compressed, Parquet); the approvals in row groups."""
+    monkeypatch.setattr(stages, "PIECE_ROWS", 30)
+    cut_small_csv(monkeypatch)
+    seen: list[int] = []
+
+    def engine(task: PieceTask, pieces: list[Piece]) -> Iterator[PieceResult]:
+        seen.append(len(pieces))
+        return spark(task, pieces)
+
     night = Night(tmp_path, sandbox).fill()
     if name == "credit_approvals":
         night, _ = make_parquet_night(tmp_path / "in parquet", sandbox, name)
     with open_upload(night, name) as (upload, window, services):
-        whole, on_spark = (stage_window(upload, window, services, one) for one in (None, spark))
+        whole, on_spark = (stage_window(upload, window, services, one) for one in (None, engine))
 
     assert_same(whole, on_spark)
     assert len(on_spark["events"]) > 100
+    assert seen[0] > 4
 
 
 def test_p02_a_second_run_on_spark_sends_nothing(
@@ -123,6 +145,54 @@ def test_p02_a_second_run_on_spark_sends_nothing(
     assert (second.tally.count(Fate.SENT), second.tally.count(Fate.ALREADY_SENT)) == (0, first.tally.count(Fate.SENT))
     assert set(night.counted.values()) == {1}
     assert left == []
+
+
+@pytest.mark.parametrize(("rows", "clients", "group_rows"), [(PIECES, 2, 1), (10 * CLIENTS, CLIENTS, 3 * CLIENTS)])
+def test_p02_many_pieces_or_clients_and_one_with_nearly_all_rows_are_the_run_in_one_process(
+    rows: int,
+    clients: int,
+    group_rows: int,
+    tmp_path: Path,
+    sandbox: Sandbox,
+    spark: MapPieces,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A piece a row, and each client in some pieces; the run that follows in one process knows each event."""
+    monkeypatch.setattr(stages, "PIECE_ROWS", 1)
+    night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
+    spread_over_clients(night, rows, clients, group_rows)
+    with open_upload(night, name) as (upload, window, services):
+        whole, on_spark = (stage_window(upload, window, services, one) for one in (None, spark))
+        for unit in on_spark["units"]:
+            send_staged(unit, upload, services)
+        first = reconcile(on_spark["run"], upload, services)
+        second = run_upload(upload, window, services)
+
+    assert_same(whole, on_spark)
+    assert clients / 2 < len(on_spark["units"]) <= clients
+    assert max(on_spark["counted"].values()) > rows * 3 / 4
+    assert sum(first.tally.fates.values()) == first.tally.read == rows - first.tally.outside
+    assert first.balance == second.balance.replace("already sent", "sent")
+    assert (second.tally.count(Fate.SENT), second.tally.count(Fate.ALREADY_SENT)) == (0, first.tally.count(Fate.SENT))
+    assert set(night.counted.values()) == {1}
+
+
+def test_small_pieces_share_a_task_and_large_ones_or_those_of_unknown_size_do_not() -> None:
+    """After each task Spark collects garbage in its Python worker, which takes longer than a small piece."""
+    part = FilePart("a.csv", "a.csv", "csv", None)
+    parts = {
+        "small": [replace(part, rows=1)] * 1_000,
+        "small files": [replace(part, file_bytes=5_000)] * 1_000,
+        "large": [replace(part, rows=262_144)] * 3,
+        "unknown": [part] * 3,
+    }
+    groups = {name: _group_pieces([Piece(number, one) for number, one in enumerate(of)]) for name, of in parts.items()}
+
+    assert {name: len(of) for name, of in groups.items()} == {
+        "small": 67, "small files": 77, "large": 3, "unknown": 3,
+    }  # fmt: skip
+    for name, of in groups.items():
+        assert [piece.number for group in of for piece in group] == list(range(len(parts[name])))
 
 
 @pytest.mark.parametrize(("name", "writes"), [("store_purchases", "executors"), ("credit_approvals", "spark")])
@@ -301,7 +371,7 @@ def test_p25_a_worker_that_is_killed_over_a_piece_loses_nothing_and_doubles_noth
 def test_p12_a_worker_of_spark_stays_small_over_one_large_csv(
     tmp_path: Path, sandbox: Sandbox, spark: SparkEngine, conf: dict[str, str]
 ) -> None:
-    """A CSV is one piece, whatever its size: 40 MB here, after 10 MB of which a worker grows no more."""
+    """A piece of 40 MB, after 10 MB of which a worker grows no more."""
     night, name = make_parquet_night(tmp_path, sandbox, "store_purchases")
     rows = pq.read_table(night.home / "rows/a.parquet")
     many = pa.concat_tables([rows] * (LARGE_ROWS // len(rows)))
@@ -509,6 +579,7 @@ def test_an_error_of_an_executor_is_ours_and_quotes_nothing(
     ],
 )
 def test_a_connect_server_that_is_not_there_is_named_within_seconds_and_not_its_token(address: str, says: str) -> None:
+    require_spark(java=False)
     settings = Spark(remote=SecretRef(env="ADDRESS"))
     with pytest.raises(OfflineCapiError, match=says) as refused:
         open_session(settings, EnvironmentSecrets({"ADDRESS": address}))

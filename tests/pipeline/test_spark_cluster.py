@@ -6,10 +6,8 @@ kind only.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +24,7 @@ from tests.pipeline.test_spark import _in_background
 from tests.support.night import ROOT
 from tests.support.pieces import make_parquet_night, multiply_receipts
 from tests.support.sandbox_server import Sandbox
+from tests.support.spark import require_spark
 
 #: For the start of three JVMs on a machine that is busy.
 MAX_START_SECONDS = 240
@@ -62,9 +61,7 @@ class ConnectServer:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectServer]:
-    if shutil.which("java") is None or importlib.util.find_spec("pyspark") is None:
-        how = "Spark needs PySpark (make install-spark) and Java (apt-get install openjdk-17-jre-headless)"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(how)
+    require_spark()
     import pyspark
 
     home, folder = Path(pyspark.__file__).parent, tmp_path_factory.mktemp("connect")

@@ -10,8 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from offline_capi.config import Upload
+from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.model import Window
 from offline_capi.pipeline import Services, begin_run, read_rows, stage_upload
 from offline_capi.pipeline.pieces import MapPieces
@@ -83,6 +85,30 @@ def sort_rows(batches: Iterable[Any]) -> list[tuple[Any, ...]]:
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     for what in ("tally", "rejects", "counted", "events", "sent"):
         assert one[what] == other[what], what
+
+
+def spread_over_clients(night: Night, rows: int, clients: int, group_rows: int) -> None:
+    """So many receipts in one Parquet file, nine of ten of one client and every tenth of all of them in turn."""
+    many = multiply_receipts(night, 2 * rows + 100).slice(0, rows)
+    names = [f"client_{number // 10 % clients if number % 10 == 9 else 0}" for number in range(rows)]
+    many = many.set_column(many.schema.names.index("store_brand"), "store_brand", pa.array(names))
+    pq.write_table(many, night.home / "rows/a.parquet", row_group_size=group_rows)
+    (night.home / "rows/b.parquet").unlink()
+    pixels = {f"client_{number}": str(1_300_000_000_000_000 + number) for number in range(clients)}
+    night.sandbox.grant(SAMPLE_TOKENS["CORNER_SHOP_TOKEN"], list(pixels.values()))
+    settings = [
+        f'  {name}: {{pixel_id: "{pixel}", token: {{env: CORNER_SHOP_TOKEN}}, country: GB}}\n'
+        for name, pixel in pixels.items()
+    ]
+    night.edit("dags/clients.yml", ("\nclients:\n", f"\nclients:\n{''.join(settings)}"))
+    mapped = '  map: {"Corner Shop": corner_shop, "Nordic Outlet": nordic_outlet}\n'
+    night.edit("dags/uploads/store_purchases.yml", (mapped, ""))
+
+
+def cut_small_csv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process cut a CSV of some kilobytes; where pieces are read does not matter."""
+    for name, size in {"MIN_CUT_BYTES": 0, "HEAD_BYTES": 3_000, "BLOCK_BYTES": 1_000, "MAX_FOOTER_BYTES": 500}.items():
+        monkeypatch.setattr(f"offline_capi.sources.files.csv.{name}", size)
 
 
 def multiply_receipts(night: Night, rows: int) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from offline_capi.errors import SourceError
 from offline_capi.model import AbsentFile, Reason, RowFault, SourceRows, Window
 from offline_capi.sources.base import BATCH_ROWS, FilePart, Source, SourceAccess
 from offline_capi.sources.columns import check_names, select
-from offline_capi.sources.files.csv import csv_columns, read_csv
+from offline_capi.sources.files.csv import csv_columns, cut_csv, read_csv
 from offline_capi.sources.files.excel import excel_columns, read_excel
 from offline_capi.sources.files.hive import (
     PartitionFile,
@@ -27,26 +27,30 @@ from offline_capi.sources.files.hive import (
 )
 from offline_capi.sources.files.jsonl import jsonl_columns, read_jsonl
 from offline_capi.sources.files.locate import SETTING, FileLocation, absent_files, list_files, with_variables
-from offline_capi.sources.files.parquet import parquet_columns, parquet_group_rows, parquet_rows, read_parquet
-from offline_capi.sources.files.read_batches import ReadBatch
+from offline_capi.sources.files.parquet import cut_parquet, parquet_columns, parquet_rows, read_parquet
+from offline_capi.sources.files.read_batches import FileCut, ReadBatch
 from offline_capi.sources.files.streams import estimate_lines, explain_file_errors, recognise_format
 from offline_capi.storage.filesystem import hide_credentials, open_filesystem
 
-__all__ = ["FileReader", "read_part"]
+__all__ = ["FileReader", "join_parts", "read_part"]
 
 
 class Format(NamedTuple):
-    """How a file of one format is read, and how its columns and its rows are told without reading it."""
+    """How a file of one format is read, and how its columns and its rows are told without reading it.
+
+    ``cut`` says where a file that is not compressed can be cut into parts of about so many rows; without it, none can.
+    """
 
     read: Callable[[FileLocation, FileSource, Sequence[str] | None], Iterator[ReadBatch]]
     columns: Callable[[FileLocation, FileSource, Sequence[str] | None], list[tuple[str, str]]]
     rows: Callable[[FileLocation], int | None]
+    cut: Callable[[FileLocation, FileSource, Sequence[str] | None, int], Iterator[FileCut]] | None = None
 
 
 FORMATS: dict[str, Format] = {
-    "csv": Format(read_csv, csv_columns, estimate_lines),
+    "csv": Format(read_csv, csv_columns, estimate_lines, cut_csv),
     "jsonl": Format(read_jsonl, jsonl_columns, estimate_lines),
-    "parquet": Format(read_parquet, parquet_columns, parquet_rows),
+    "parquet": Format(read_parquet, parquet_columns, parquet_rows, cut_parquet),
     "excel": Format(read_excel, excel_columns, lambda _: None),
 }
 
@@ -90,7 +94,7 @@ class FileReader(Source):
             return find_absent_days(self._settings, access, window)
         return absent_files(self._settings, window, access.zone, access.environ, access.folder)
 
-    def cut(self, window: Window, rows: int) -> list[FilePart] | None:
+    def cut(self, window: Window, rows: int, *, columns: Sequence[str] | None = None) -> list[FilePart] | None:
         if self._settings.partitioning == "hive":  # parts do not carry the columns of their folders
             return None
         path = with_variables(self._settings.path, self._access.environ)
@@ -100,7 +104,11 @@ class FileReader(Source):
                 "Give each machine its own credentials for the store, by its environment or a role, or run with"
                 " engine: local. Nothing was sent; repeating is safe."
             )
-        return [part for location, _ in self._find_files(window) for part in _cut_file(location, self._settings, rows)]
+        return [
+            part
+            for location, _ in self._find_files(window)
+            for part in _cut_file(location, self._settings, columns, rows)
+        ]
 
     def list_datasets(self) -> list[str]:
         """The path up to its first part that stands for several; without what may be a secret."""
@@ -132,23 +140,19 @@ def _rows_of(location: FileLocation, source: FileSource) -> int | None:
         return FORMATS[known.format].rows(known)
 
 
-def _cut_file(location: FileLocation, source: FileSource, rows: int) -> Iterator[FilePart]:
-    """Row groups of a Parquet file next to each other; of other files only reading tells where a row begins."""
+def _cut_file(
+    location: FileLocation, source: FileSource, columns: Sequence[str] | None, rows: int
+) -> Iterator[FilePart]:
     url = location.path if location.local else str(location.fs.unstrip_protocol(location.path))
     with explain_file_errors(location, source.encoding):
         known = recognise_format(location, source.format)
-        whole = FilePart(url, known.origin, known.format, known.compression, state=_find_state(known))
-        if known.format != "parquet" or known.compression:
+        size, state = known.fs.size(known.path), _find_state(known)
+        whole = FilePart(url, known.origin, known.format, known.compression, file_bytes=size, state=state)
+        cut = FORMATS[known.format].cut
+        cuts = [] if cut is None or known.compression else list(cut(known, source, columns, rows))
+        yield from (replace(whole, **one._asdict()) for one in cuts)
+        if not cuts:
             yield whole
-            return
-        first, groups, held = 1, list[int](), 0
-        for group, group_rows in enumerate(parquet_group_rows(known)):
-            if groups and held + group_rows > rows:
-                yield replace(whole, first_row=first, groups=tuple(groups), rows=held)
-                first, groups, held = first + held, [], 0
-            groups.append(group)
-            held += group_rows
-        yield replace(whole, first_row=first, groups=tuple(groups), rows=held)
 
 
 def read_part(
@@ -165,10 +169,38 @@ def read_part(
         source.max_ratio,
         source.max_unpacked_gib,
         part.groups,
+        part.span,
     )
     _check_state(part, location, source)
     yield from _read_file(location, source, columns, batch_rows, part.first_row)
     _check_state(part, location, source)
+
+
+def join_parts(parts: Iterable[FilePart], rows: int) -> Iterator[FilePart]:
+    """The same rows; parts of one file that follow each other are one where they have at most ``rows`` together."""
+    joined: FilePart | None = None
+    for part in parts:
+        wider = joined and _extend_part(joined, part)
+        if joined and (wider is None or (wider.rows or 0) > rows):
+            yield joined
+            wider = None
+        joined = wider or part
+    if joined:
+        yield joined
+
+
+def _extend_part(part: FilePart, other: FilePart) -> FilePart | None:
+    """The rows of both; ``None`` where the other's are not the next ones of the file."""
+    if (
+        part.url != other.url
+        or part.rows is None
+        or other.rows is None
+        or part.first_row + part.rows != other.first_row
+    ):
+        return None
+    groups = part.groups + other.groups if part.groups is not None and other.groups is not None else None
+    span = replace(other.span, start=part.span.start, ahead=part.span.ahead) if part.span and other.span else None
+    return replace(part, groups=groups, span=span, rows=part.rows + other.rows)
 
 
 #: What file systems say of a file's content: local ones, S3, Google's, Azure's and HTTP.

@@ -16,6 +16,7 @@ import csv as lines_of_values
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -26,13 +27,14 @@ from pyarrow import csv
 
 from offline_capi.config.source import FileSource
 from offline_capi.errors import SourceError
+from offline_capi.sources.base import RowSpan
 from offline_capi.sources.columns import check_names
 from offline_capi.sources.files.locate import FileLocation
-from offline_capi.sources.files.quotes import QUOTE, Dialect, RowBlocks, UnclosedQuoteError
-from offline_capi.sources.files.read_batches import ReadBatch
-from offline_capi.sources.files.streams import SCAN_BYTES, check_utf8, encoding_of, open_text
+from offline_capi.sources.files.quotes import MAX_ROW_BYTES, QUOTE, Dialect, RowBlocks, UnclosedQuoteError
+from offline_capi.sources.files.read_batches import FileCut, ReadBatch
+from offline_capi.sources.files.streams import SCAN_BYTES, check_utf8, find_encoding, find_measure, open_span, open_text
 
-__all__ = ["clean_name", "csv_columns", "header_line", "read_csv"]
+__all__ = ["clean_name", "csv_columns", "cut_csv", "header_line", "read_csv"]
 
 #: Read and parsed at once. Arrow's streaming reader keeps some thirty blocks in memory, and loses a line feed inside
 #: quotes where a block ends between it and its carriage return (apache/arrow#51368): we hand it whole rows. A block and
@@ -45,38 +47,139 @@ MAX_FOOTER_LINES, MAX_FOOTER_BYTES = 20, 4096
 #: Of the lines that ``footer_rows`` leaves out, which are in memory together.
 MAX_FOOTER_ROWS_BYTES = 16 << 20
 MAX_NAME_LENGTH = 300
+#: A smaller file is not cut: it would be read once more for the sake of two or three seconds of work.
+MIN_CUT_BYTES = 32 << 20
 
 _BLANK_LINES = re.compile(rb"\n(?:\r?\n)+(?=[^\r\n])")
 _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 
 
 def read_csv(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[ReadBatch]:
+    with _open_rows(location, source, columns) as rows:
+        yield from rows.read(columns)
+
+
+def cut_csv(location: FileLocation, source: FileSource, columns: Sequence[str] | None, rows: int) -> Iterator[FileCut]:
+    """Spans of at least ``rows`` rows but for the last, found by reading the file once, of its columns the first.
+
+    None of a file that is too small to be worth it, or in an encoding in which what is before says what a byte means.
+    Raises what ``read_csv`` raises, wherever in the file it is.
+    """
+    if location.fs.size(location.path) < MIN_CUT_BYTES:
+        return
+    with _open_rows(location, source, columns) as whole:
+        if find_measure(whole.encoding) is None:
+            return
+        first, held = 1, 0
+        start = behind = whole.block
+        for batch in whole.read(whole.head.names[:1]):
+            if held >= rows:
+                yield FileCut(first, held, span=whole.make_span(start, behind.start))
+                first, held, start = first + held, 0, behind
+            held += batch.batch.num_rows
+            behind = whole.block
+        yield FileCut(first, held, span=whole.make_span(start, None))
+
+
+class _Place(NamedTuple):
+    """Where a block begins: in the bytes of its file, and how much UTF-8 was read from there on when it was found."""
+
+    start: int
+    ahead: int
+
+
+@contextmanager
+def _open_rows(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> Iterator[_Rows]:
+    span = location.span
     # Found once: the file may be opened again to count in it.
-    source = source.model_copy(update={"encoding": (encoding_of(location, source.encoding),)})
+    encoding, mark = (span.encoding, b"") if span else find_encoding(location, source.encoding)
+    source = source.model_copy(update={"encoding": (encoding,)})
     with open_text(location, source.encoding) as stream:
         first = stream.read(HEAD_BYTES)
         head = _Head.of(first, location, source, columns)
         check_names(head.names, columns, f"file {location.origin}")
-        parse = _Parser(head, source, columns)
-        blocks = RowBlocks(
+        before = len(first) - len(head.rest)
+        if span is None:
+            measure = find_measure(encoding) or len
+            place = _Place(len(mark) + measure(first[:before]), len(head.rest))
+            yield _Rows(location, source, head, before, place, _chunks(head.rest, stream))
+            return
+    with open_span(location, encoding, span.start, span.end) as stream:
+        place = _Place(span.start, span.ahead)
+        yield _Rows(location, source, head, before, place, _chunks(stream.read(span.ahead), stream))
+
+
+class _Rows:
+    """The rows of a file, or of a span of it, and how far they were read.
+
+    A span is read in the blocks in which the whole file is: what a row is to the reader, however damaged it is, does
+    not depend on the cut. ``block`` is where the newest block begins, which ``read`` has not yielded yet.
+    """
+
+    def __init__(
+        self,
+        location: FileLocation,
+        source: FileSource,
+        head: _Head,
+        before: int,
+        start: _Place,
+        chunks: Iterator[bytes],
+    ) -> None:
+        span = location.span
+        self._location, self._source, self._chunks, self.head = location, source, chunks, head
+        self.block, self.encoding = start, source.encoding[0]
+        self._measure = find_measure(self.encoding) or len
+        self._is_start, self._is_end = span is None, span is None or span.end is None
+        self._waiting, self._taken = 0, start.start
+        self._rows = RowBlocks(
             head.dialect,
             len(head.names),
             count_quotes=lambda: _count_quotes(location, source),
             quotes_values=lambda: _quotes_values(location, source, head.dialect.delimiter),
-            count_lines=lambda size: _count_lines(location, source, len(first) - len(head.rest), size),
+            count_lines=lambda size: _count_lines(location, source, before, size),
+            max_row_bytes=None if span else MAX_ROW_BYTES,
+            is_balanced=span.is_balanced if span else None,
+            has_quoted_values=span.has_quoted_values if span else None,
         )
-        chunks = _chunks(head.rest, stream)
-        if source.footer_rows:
-            chunks = _without_last_lines(chunks, source.footer_rows)
+
+    def read(self, columns: Sequence[str] | None) -> Iterator[ReadBatch]:
+        parse = _Parser(self.head, self._source, columns)
         try:
-            for number, block in enumerate(_rows_alone(blocks.cut(chunks), head)):
+            for number, block in enumerate(_rows_alone(self._cut(), self.head, is_end=self._is_end)):
                 check_utf8(block)
-                piece = parse(block)
-                if number == 0:
-                    _check_trailing_delimiter(piece, block, head, location)
-                yield piece
+                batch = parse(block)
+                if number == 0 and self._is_start:
+                    _check_trailing_delimiter(batch, block, self.head, self._location)
+                yield batch
         except UnclosedQuoteError as unclosed:
-            raise _unclosed_quote(location, unclosed) from None
+            raise _unclosed_quote(self._location, unclosed) from None
+
+    def make_span(self, start: _Place, end: int | None) -> RowSpan:
+        return RowSpan(
+            start.start, end, self.encoding, start.ahead, self._rows.is_balanced, self._rows.has_quoted_values
+        )
+
+    def _cut(self) -> Iterator[bytes]:
+        start = self.block
+        for block in self._rows.cut(self._take_chunks()):
+            self.block = start
+            yield block
+            rest = self._rows.rest
+            start = _Place(self._taken - self._measure(rest), len(rest) + self._waiting)
+
+    def _take_chunks(self) -> Iterator[bytes]:
+        """The chunks, without the lines at the end of the file; those that may be it wait."""
+        count = self._source.footer_rows if self._is_end else 0
+        chunks = self._count_waiting()
+        for chunk in _without_last_lines(chunks, count) if count else chunks:
+            self._waiting -= len(chunk)
+            self._taken += self._measure(chunk)
+            yield chunk
+
+    def _count_waiting(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._waiting += len(chunk)
+            yield chunk
 
 
 def csv_columns(location: FileLocation, source: FileSource, columns: Sequence[str] | None) -> list[tuple[str, str]]:
@@ -236,8 +339,8 @@ def _without_last_lines(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
             raise pa.ArrowInvalid("a line straddling blocks")
 
 
-def _rows_alone(blocks: Iterator[bytes], head: _Head) -> Iterator[bytes]:
-    """The blocks without repeated headers and without the lines after the last row."""
+def _rows_alone(blocks: Iterator[bytes], head: _Head, *, is_end: bool) -> Iterator[bytes]:
+    """The blocks without repeated headers and, where they are the end of a file, the lines after its last row."""
     held = b""
     for block in blocks:
         rows = _without_header(block, head)
@@ -245,7 +348,8 @@ def _rows_alone(blocks: Iterator[bytes], head: _Head) -> Iterator[bytes]:
             yield held
             held = b""
         held += rows
-    held = held[: _footer_start(held, head)]
+    if is_end:
+        held = held[: _footer_start(held, head)]
     if held:
         yield held
 
@@ -254,7 +358,7 @@ def _without_header(block: bytes, head: _Head) -> bytes:
     """A file that was joined of several has the header between rows; in a single column it may be a value."""
     if len(head.names) == 1 or not head.line.endswith(b"\n"):
         return block
-    if block.startswith(head.line):
+    while block.startswith(head.line):
         block = block[len(head.line) :]
     while (again := b"\n" + head.line) in block:
         block = block.replace(again, b"\n")

@@ -19,6 +19,7 @@ from offline_capi.errors import SourceError
 from offline_capi.model import AbsentFile, Window
 from offline_capi.runtime.border import shown, visible
 from offline_capi.runtime.nearest import did_you_mean
+from offline_capi.sources.base import RowSpan
 from offline_capi.storage.filesystem import explain_store_errors, hide_credentials, open_filesystem
 
 __all__ = [
@@ -75,7 +76,7 @@ class FileLocation:
 
     ``format`` is ``auto`` where the name does not tell it. ``compression`` may name several layers: ``zip+gzip``.
     ``streams.recognise_format`` gives both as the first bytes of the file say. ``groups`` are the row groups of Parquet
-    that are read; ``None``: all.
+    that are read, ``span`` the rows of a CSV; ``None``: all.
     """
 
     fs: Any
@@ -86,6 +87,7 @@ class FileLocation:
     max_ratio: int
     max_unpacked_gib: int
     groups: tuple[int, ...] | None = None
+    span: RowSpan | None = None
 
     @property
     def local(self) -> bool:

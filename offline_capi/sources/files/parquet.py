@@ -14,15 +14,15 @@ from offline_capi.config.source import FileSource
 from offline_capi.sources.columns import check_names, plain
 from offline_capi.sources.files.locate import FileLocation
 from offline_capi.sources.files.parquet_pages import Page, read_pages
-from offline_capi.sources.files.read_batches import ReadBatch
+from offline_capi.sources.files.read_batches import FileCut, ReadBatch
 from offline_capi.sources.files.streams import check_unpacked, explaining, seekable
 from offline_capi.sources.subprocess_reader import read_in_subprocess
 
 __all__ = [
+    "cut_parquet",
     "find_members",
     "open_parquet",
     "parquet_columns",
-    "parquet_group_rows",
     "parquet_rows",
     "read_batches",
     "read_parquet",
@@ -248,11 +248,19 @@ def parquet_rows(location: FileLocation) -> int:
     return int(parquet.ParquetFile(seekable(location)).metadata.num_rows)
 
 
-def parquet_group_rows(location: FileLocation) -> list[int]:
-    """How many rows each row group has."""
+def cut_parquet(location: FileLocation, _: FileSource, __: Sequence[str] | None, rows: int) -> Iterator[FileCut]:
+    """Row groups next to each other, put together to at most ``rows`` where one has not more."""
     with _contradictions():
         metadata = _opened(location).metadata
-        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        rows_of = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    first, groups, held = 1, list[int](), 0
+    for group, group_rows in enumerate(rows_of):
+        if groups and held + group_rows > rows:
+            yield FileCut(first, held, tuple(groups))
+            first, groups, held = first + held, [], 0
+        groups.append(group)
+        held += group_rows
+    yield FileCut(first, held, tuple(groups))
 
 
 def parquet_columns(location: FileLocation, _: FileSource, __: Sequence[str] | None) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["QUOTE", "Dialect", "RowBlocks", "UnclosedQuoteError"]
+__all__ = ["MAX_ROW_BYTES", "QUOTE", "Dialect", "RowBlocks", "UnclosedQuoteError"]
 
 QUOTE, LINE_FEED, CARRIAGE_RETURN, BACKSLASH = b'"\n\r\\'
 #: A longer row is taken for a quote that was never closed.
@@ -63,8 +63,10 @@ class RowBlocks:
     """Cuts the bytes after a header into blocks of whole rows.
 
     ``width`` is the number of columns. ``count_quotes`` counts the quotes of the whole file, ``quotes_values`` says
-    whether a value of the file begins with one: both read the file again, and are asked at most once. ``count_lines``
-    counts the lines in so many bytes after the header, for the message of an error.
+    whether a value of the file begins with one: both read the file again, and are asked at most once, and not where
+    ``is_balanced`` and ``has_quoted_values`` say what they said before. ``count_lines`` counts the lines in so many
+    bytes after the header, for the message of an error. ``rest`` has come, and is in no block yet. ``max_row_bytes`` is
+    none where all rows have been cut before.
     """
 
     dialect: Dialect
@@ -72,25 +74,26 @@ class RowBlocks:
     count_quotes: Callable[[], int]
     quotes_values: Callable[[], bool]
     count_lines: Callable[[int], int]
+    max_row_bytes: int | None = MAX_ROW_BYTES
+    is_balanced: bool | None = None
+    has_quoted_values: bool | None = None
+    rest: bytes = b""
     _done: int = 0
-    _is_balanced: bool | None = None
-    _has_quoted_values: bool | None = None
 
     def cut(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Blocks that end where a row does. Raises ``UnclosedQuoteError`` before a block that cannot be cut."""
-        rest = b""
         for chunk in chunks:
-            read = len(rest) + len(chunk)
-            whole, rest = self._simple_rows(rest, chunk) or self._whole_rows(rest + chunk, final=False)
-            if len(rest) > MAX_ROW_BYTES:
+            rest = self.rest
+            whole, self.rest = self._simple_rows(rest, chunk) or self._whole_rows(rest + chunk, final=False)
+            if self.max_row_bytes and len(self.rest) > self.max_row_bytes:
                 raise self._unclosed(
                     whole, "a row is longer than 1 MB, usually because a quote is opened and not closed"
                 )
-            self._done += read - len(rest)
+            self._done += len(rest) + len(chunk) - len(self.rest)
             if whole:
                 yield whole
-        if rest:
-            yield self._whole_rows(rest, final=True)[0]
+        if self.rest:
+            yield self._whole_rows(self.rest, final=True)[0]
 
     def _simple_rows(self, rest: bytes, chunk: bytes) -> tuple[bytes, bytes] | None:
         """Where each line is a row for certain: the whole ones, copied once, and what follows; else ``None``."""
@@ -185,10 +188,10 @@ class RowBlocks:
 
     def _check_balance(self) -> None:
         """Only a value with line breaks makes us count the file's quotes, once."""
-        if self._is_balanced is None:
+        if self.is_balanced is None:
             is_counted = self.dialect.quoting == "standard" and not self.dialect.has_escapes
-            self._is_balanced = not is_counted or self.count_quotes() % 2 == 0
-        if not self._is_balanced:
+            self.is_balanced = not is_counted or self.count_quotes() % 2 == 0
+        if not self.is_balanced:
             raise self._unclosed(
                 b"", "a quote is opened and not closed: their number is odd, and values have line breaks"
             )
@@ -263,9 +266,9 @@ class RowBlocks:
         return self._without_swallowed_rows(row, ends, np.searchsorted(quotes, ends) % 2 == 1)
 
     def _quotes_any_value(self) -> bool:
-        if self._has_quoted_values is None:
-            self._has_quoted_values = self.quotes_values()
-        return self._has_quoted_values
+        if self.has_quoted_values is None:
+            self.has_quoted_values = self.quotes_values()
+        return self.has_quoted_values
 
 
 class _Shapes(NamedTuple):

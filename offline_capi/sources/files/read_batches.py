@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["ReadBatch"]
+from offline_capi.sources.base import RowSpan
+
+__all__ = ["FileCut", "ReadBatch"]
 
 
 #: Pieces are not joined beyond this: 2,048 bytes a row of a usual batch.
 MAX_GATHERED_BYTES = 64 << 20
+
+
+class FileCut(NamedTuple):
+    """A part of a file: the fields of ``FilePart`` that differ between the parts of one file."""
+
+    first_row: int
+    rows: int
+    groups: tuple[int, ...] | None = None
+    span: RowSpan | None = None
 
 
 @dataclass(frozen=True, slots=True)

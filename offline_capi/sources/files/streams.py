@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from encodings import normalize_encoding
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -26,11 +28,13 @@ __all__ = [
     "SCAN_BYTES",
     "check_unpacked",
     "check_utf8",
-    "encoding_of",
     "estimate_lines",
     "explain_file_errors",
     "explaining",
+    "find_encoding",
+    "find_measure",
     "open_bytes",
+    "open_span",
     "open_text",
     "recognise_format",
     "seekable",
@@ -153,12 +157,33 @@ def open_text(location: FileLocation, encodings: Sequence[str]) -> Any:
     Latin-1 is read as Windows-1252, which is what is meant (WHATWG Encoding Standard, section 4.2): the two differ in
     the bytes 80 to 9F alone, which are control characters in Latin-1 and never occur in text.
     """
-    encoding, mark = _encoding_of(location, encodings)
+    encoding, mark = find_encoding(location, encodings)
     stream = open_bytes(location)
     if codecs.lookup(encoding).name != "utf-8":
         return pa.transcoding_input_stream(stream, encoding, "utf-8")
     stream.read(len(mark))
     return stream
+
+
+def open_span(location: FileLocation, encoding: str, start: int, end: int | None) -> Any:
+    """Some bytes of a file that is not compressed, in UTF-8. ``start`` is where a character begins."""
+    whole = seekable(location)
+    stream = whole.get_stream(start, (whole.size() if end is None else end) - start)
+    return stream if codecs.lookup(encoding).name == "utf-8" else pa.transcoding_input_stream(stream, encoding, "utf-8")
+
+
+def find_measure(encoding: str) -> Callable[[bytes], int] | None:
+    """How many bytes of a file some UTF-8 was; ``None`` where a byte in this encoding is not always a character."""
+    name = codecs.lookup(encoding).name
+    if name in {"utf-8", "ascii"}:
+        return len
+    module = sys.modules.get(f"encodings.{normalize_encoding(name)}")  # the look-up has imported it
+    return _count_characters if hasattr(module, "decoding_table") else None
+
+
+def _count_characters(text: bytes) -> int:
+    """Of UTF-8: all bytes but those that go on with a character."""
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) & 0xC0 != 0x80))
 
 
 def _meant(encoding: str) -> str:
@@ -272,13 +297,11 @@ def _check_known(encodings: Sequence[str]) -> None:
             ) from None
 
 
-def encoding_of(location: FileLocation, encodings: Sequence[str]) -> str:
-    """The encoding in which ``open_text`` reads the file, found by a look at the whole of it."""
-    return _encoding_of(location, encodings)[0]
+def find_encoding(location: FileLocation, encodings: Sequence[str]) -> tuple[str, bytes]:
+    """In which ``open_text`` reads the file, and its byte-order mark.
 
-
-def _encoding_of(location: FileLocation, encodings: Sequence[str]) -> tuple[str, bytes]:
-    """A byte-order mark decides; else the first encoding in which the whole file can be decoded."""
+    The mark decides; else the first encoding in which the whole file can be decoded.
+    """
     _check_known(encodings)
     encodings = tuple(map(_meant, encodings))
     with open_bytes(location) as stream:

@@ -53,9 +53,6 @@ class SqlReader(Source):
         """How many rows the query has, counted by the database."""
         return count_rows(*self._arguments(window))
 
-    def cut(self, window: Window, rows: int) -> None:
-        """A query is one whole: only its author knows by what it could be cut, and its URL holds a password."""
-
     def list_datasets(self) -> list[str]:
         return list_query_datasets(*self._parse())
 
