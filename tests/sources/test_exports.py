@@ -195,7 +195,7 @@ def test_json_and_parquet_under_another_name(file, tmp_path):
 
     assert rows(files(tmp_path / "p.csv")) == [{"a": "1"}]
     assert rows(files(file('[{"a": "1"}]', "j.csv"))) == [{"a": "1"}]
-    with pytest.raises(SourceError, match=r"is a Parquet file, and source\.format says csv"):
+    with pytest.raises(SourceError, match=r"it is Parquet, and source\.format says csv"):
         rows(files(tmp_path / "p.csv", format="csv"))
 
 
