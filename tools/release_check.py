@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import tomllib
 import zipfile
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -84,6 +85,11 @@ def list_package_files() -> set[str]:
     return {path.relative_to(ROOT).as_posix() for path in found if not {*_SCRATCH} & {*path.parts}}
 
 
+def list_compiled_modules() -> list[str]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return [module["name"] for module in settings["tool"]["setuptools"]["ext-modules"]]
+
+
 def find_content_problems(sdist: Path, wheel: Path) -> list[str]:
     """What is missing in the two files, and what does not belong there."""
     expected = list_package_files()
@@ -91,7 +97,8 @@ def find_content_problems(sdist: Path, wheel: Path) -> list[str]:
         in_sdist = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     with zipfile.ZipFile(wheel) as archive:
         in_wheel = {*archive.namelist()}
-    compiled = {name for name in in_wheel if re.fullmatch(rf"{PACKAGE}/runtime/_(sha256|join)\.\S+\.(so|pyd)", name)}
+    modules = tuple(f"{name.replace('.', '/')}." for name in list_compiled_modules())
+    compiled = {name for name in in_wheel if name.startswith(modules) and name.endswith((".so", ".pyd"))}
     described = {name for name in in_wheel if ".dist-info/" in name}
     problems = [f"the sdist lacks {name}" for name in sorted(expected - in_sdist)]
     problems += [f"the wheel lacks {name}" for name in sorted(expected - in_wheel)]
@@ -99,7 +106,7 @@ def find_content_problems(sdist: Path, wheel: Path) -> list[str]:
         f"the wheel has {name}, which is not in the repository"
         for name in sorted(in_wheel - expected - compiled - described)
     ]
-    problems += [] if len(compiled) == 2 else ["the wheel lacks compiled modules: is there a C compiler?"]
+    problems += [] if len(compiled) == len(modules) else ["the wheel lacks compiled modules: is there a C compiler?"]
     problems += [
         f"the sdist lacks {name}" for name in ("LICENSE", "README.md", "pyproject.toml") if name not in in_sdist
     ]
