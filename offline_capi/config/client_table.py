@@ -230,8 +230,9 @@ def _find_rivals(
             if not _is_owner(models[number].name, shared, before.owners) or _is_owner(name, shared, before.owners):
                 yield number, (("pixel_id",), f'is also the pixel of client "{name}" (row {rival}); {ONE_PIXEL}')
     by_name = {model.name: model for model in alone.values()}
+    faulty = rows.keys() - by_name.keys()
     for number, model in alone.items():
-        if taken := _find_owner(model, by_name, {name for name in rows if name not in by_name}, before.owners):
+        if taken := _find_owner(model, by_name, faulty, before.owners):
             yield (
                 number,
                 (("pixel_id",), f'was the pixel of client "{taken}" at the last pull, and stays so; {ONE_PIXEL}'),

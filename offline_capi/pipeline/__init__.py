@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from offline_capi.pipeline.closing import find_report, record_failed_start, record_failure, record_plan
     from offline_capi.pipeline.context import RunContext
     from offline_capi.pipeline.plan import plan_upload, preview_upload
-    from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, Recipe, select_by_row
+    from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, EVENT_ROWS_OF_RUN, Recipe, select_by_row
     from offline_capi.pipeline.replay import replay_run
     from offline_capi.pipeline.run import run_upload
     from offline_capi.pipeline.services import Services, open_services
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BATCH_ROWS",
     "EVENT_ROWS",
+    "EVENT_ROWS_OF_RUN",
     "Recipe",
     "RunContext",
     "Services",
@@ -49,7 +50,7 @@ _NAMES = {
     "closing": ("find_report", "record_failed_start", "record_failure", "record_plan"),
     "context": ("RunContext",),
     "plan": ("plan_upload", "preview_upload"),
-    "recipe": ("BATCH_ROWS", "EVENT_ROWS", "Recipe", "select_by_row"),
+    "recipe": ("BATCH_ROWS", "EVENT_ROWS", "EVENT_ROWS_OF_RUN", "Recipe", "select_by_row"),
     "replay": ("replay_run",),
     "run": ("run_upload",),
     "services": ("Services", "open_services"),

@@ -21,7 +21,7 @@ from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline import EVENT_ROWS, open_services, read_rows, run_upload
+from offline_capi.pipeline import EVENT_ROWS_OF_RUN, open_services, read_rows, run_upload
 from offline_capi.report import Books
 from offline_capi.runtime.process import set_up_process, without_pandas
 from tests.support.golden import environment
@@ -69,7 +69,7 @@ def stages(upload: str, home: Path) -> dict[str, Any]:
             rows += len(batch)
             mapped = spent.on("map", map_rows, batch, one)
             hashed = spent.on("hash", hash_identity, mapped, clients=clients, cache=cache)
-            for part in hashed.split(EVENT_ROWS):
+            for part in hashed.split(EVENT_ROWS_OF_RUN):
                 built = spent.on("build", build_events, part, clients=clients, zone=zone, now=NOW)
                 spent.on("look for repeats", seen.split, built.events)
                 books.enter_built(built)

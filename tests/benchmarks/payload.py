@@ -28,7 +28,7 @@ from offline_capi.events import build_events
 from offline_capi.events.payload import build_bodies
 from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.model import HashedRows
-from offline_capi.pipeline import EVENT_ROWS
+from offline_capi.pipeline import EVENT_ROWS_OF_RUN
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 CLIENTS = {"acme": Client.model_validate({"pixel_id": "1234567890", "token": {"env": "TOKEN"}})}
@@ -84,7 +84,7 @@ def measure(rows: int = 32 * BATCH, sdk_events: int = 3_000) -> dict[str, float]
     seen = SeenKeys()
     for start in range(0, rows, BATCH):
         batch = hashed_rows(BATCH, 1 + start, random)
-        for part in batch.split(EVENT_ROWS):
+        for part in batch.split(EVENT_ROWS_OF_RUN):
             payload += _timed(partial(build_bodies, part))[1]
             built, seconds = _timed(partial(build_events, part, clients=CLIENTS, zone="UTC", now=NOW))
             build += seconds

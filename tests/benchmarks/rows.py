@@ -28,7 +28,7 @@ from offline_capi.config.types import SecretRef
 from offline_capi.events import build_events
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.model import IdentityColumn, MappedRows
-from offline_capi.pipeline import BATCH_ROWS, EVENT_ROWS
+from offline_capi.pipeline import BATCH_ROWS, EVENT_ROWS_OF_RUN
 from tests.benchmarks.identity import sample, sdk_user
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -81,7 +81,7 @@ def _seconds(rows: int, cache: HashCache | None) -> float:
 
 def _bytes_of(batch: MappedRows, cache: HashCache | None) -> int:
     hashed = hash_identity(batch, clients=CLIENTS, cache=cache)
-    built = (build_events(part, clients=CLIENTS, zone="UTC", now=NOW) for part in hashed.split(EVENT_ROWS))
+    built = (build_events(part, clients=CLIENTS, zone="UTC", now=NOW) for part in hashed.split(EVENT_ROWS_OF_RUN))
     return sum(one.events.body_bytes for one in built)
 
 
