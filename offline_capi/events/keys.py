@@ -67,6 +67,8 @@ def store_keys(rows: HashedRows, pixel: Any) -> Any:
     return pa.RecordBatch.from_arrays([high, low, order.is_valid()], names=["high", "low", "ordered"])
 
 
+#: Words of a column that has one value, and after them those of null.
+ONE_AND_NULL = 2
 Words = NDArray[np.uint64]
 """A row for each row, four of 64 bits in each or two: the first half of them for ``high``, the second for ``low``."""
 
@@ -112,6 +114,8 @@ def _hash_distinct(column: pa.StringArray) -> Words:
     encoded = encode_distinct(column)
     keys = hash_to_keys(pa.concat_arrays([encoded.dictionary, pa.nulls(1, pa.string())]))
     words: Words = np.frombuffer(pc.fill_null(keys, bytes(KEY_BYTES)).buffers()[1], np.uint64).reshape(-1, 2)
+    if len(words) == ONE_AND_NULL and not encoded.null_count:
+        return np.broadcast_to(words[0], (len(column), 2))
     codes: NDArray[np.int32] = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy()
     return words[codes]
 

@@ -113,7 +113,10 @@ def holds(text: pa.Array, *parts: str) -> bool:
 def needs_escape(text: pa.Array) -> bool:
     """Whether JSON would escape a character of the column: one below U+0020, a quote or a backslash (RFC 8259, 7)."""
     _, content = bytes_of(text)
-    return len(content) > 0 and (int(content.min()) < FIRST_PRINTABLE or holds(text, '"', "\\"))
+    if not len(content):
+        return False
+    least = int(content.min())
+    return least < FIRST_PRINTABLE or holds(text, *('"' if least <= ord('"') else ""), "\\")
 
 
 def find_parts(text: pa.Array, *parts: str) -> frozenset[str]:
