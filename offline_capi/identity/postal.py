@@ -101,9 +101,7 @@ def _format(country: str) -> _Format | None:
     alpha_3 = known.alpha_3.lower() if known else ""
     signs = {country, alpha_3, country[0], data.get("postprefix", "").lower().strip("- ")}
     zeros = 2 if any(one.startswith("00") for one in data.get("zipex", "").split(",")) else 1
-    return _Format(
-        re.compile(pattern, re.ASCII), pattern, tuple(sorted(filter(None, signs), key=len, reverse=True)), zeros
-    )
+    return _Format(re.compile(pattern, re.ASCII), pattern, tuple(sorted(filter(None, signs))), zeros)
 
 
 def _read(text: str, country: str | None) -> Reading:

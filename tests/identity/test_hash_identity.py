@@ -316,6 +316,16 @@ def test_hash_frame_options() -> None:
     assert hashed.iloc[0].to_dict() == {"db": _sha("19970403"), "em": _sha("a@b.co"), "external_id": "U1"}
 
 
+def test_hash_frame_reads_in_one_country_or_in_that_of_a_column() -> None:
+    df = pd.DataFrame({"phone": ["020 7946 0958", "020 7946 0958"], "land": ["GB", "US"]})
+
+    one = hash_frame(df[["phone"]], {"phone": "ph"}, country="GB")
+    each = hash_frame(df, {"phone": "ph"}, country="land")
+
+    assert one["ph"].tolist() == [_sha("442079460958")] * 2
+    assert each["ph"].dropna().tolist() == [_sha("442079460958")]
+
+
 def test_hash_frame_names_a_missing_column() -> None:
     """A typing mistake is answered with the columns there are."""
     with pytest.raises(UsageError, match="no column e_mail; it has: email"):
