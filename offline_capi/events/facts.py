@@ -226,7 +226,7 @@ _LAST_QUARTER = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) // _QUARTER_
 def compute_local_days(seconds: Any, zone: str) -> Any:
     """UTC seconds → the local date in ``zone`` (date32), null where there is none in the calendar."""
     quarters = pc.if_else(seconds.is_valid(), pa.array(_count_quarters(seconds), pa.int64()), None).dictionary_encode()
-    days = [None if quarter is None else _find_local_day(quarter, zone) for quarter in quarters.dictionary.to_pylist()]
+    days = [_find_local_day(quarter, zone) for quarter in quarters.dictionary.to_pylist()]
     return pa.array(days, pa.date32()).take(quarters.indices)
 
 

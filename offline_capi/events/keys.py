@@ -50,7 +50,7 @@ def store_keys(rows: HashedRows, pixel: Any) -> Any:
         return None
     nothing = pa.nulls(len(rows), pa.string())
     order, item = (as_text(rows.custom.get(name, nothing)) for name in ("order_id", "item_number"))
-    words = _HashedRows(len(rows))
+    words = _HashedRows([np.zeros(len(rows), np.uint64) for _ in range(2)])
     words.add(_hash_distinct(pixel))
     words.add(_hash_distinct(as_text(rows.event["event_name"])))
     words.add(_split_numbers(rows.event["event_time"]))
@@ -78,13 +78,11 @@ class _HashedRows:
 
     _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two words become the same one
 
-    def __init__(self, rows: int) -> None:
-        self.halves = [np.zeros(rows, np.uint64) for _ in range(2)]
+    def __init__(self, halves: list[NDArray[np.uint64]]) -> None:
+        self.halves = halves
 
     def copy(self) -> _HashedRows:
-        other = _HashedRows(0)
-        other.halves = [half.copy() for half in self.halves]
-        return other
+        return _HashedRows([half.copy() for half in self.halves])
 
     def add(self, words: Words) -> None:
         """A column. What a row has afterwards depends on its words alone."""
@@ -121,7 +119,8 @@ def _hash_distinct(column: pa.StringArray) -> Words:
 
 
 def _split_numbers(column: pa.Int64Array) -> Words:
-    words: NDArray[np.uint64] = pc.fill_null(column, 0).to_numpy().view(np.uint64)
+    """Of a column without nulls."""
+    words: NDArray[np.uint64] = column.to_numpy().view(np.uint64)
     return np.stack([words, words], axis=1)
 
 
