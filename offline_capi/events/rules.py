@@ -76,7 +76,7 @@ def _empty(name: str, facts: Facts) -> Mask:
     if where_begins(column, BLANK_STARTS) is None and count_empty(column) == column.null_count:
         return absent
     blank = pc.or_(pc.equal(column, ""), pc.utf8_is_space(column))
-    return absent | mask_of(pc.fill_null(blank, False))
+    return absent | mask_of(blank)
 
 
 def _has_unknown_client(facts: Facts) -> Mask:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_capi.events.keys import store_keys
-from offline_capi.guards.duplicates import StoreRepeats
+from offline_capi.guards.duplicates import SeenKeys, StoreRepeats
 
 PERSON, OTHER = "a" * 64, "b" * 64
 TIME = 1_795_000_000
@@ -66,6 +66,15 @@ CASES: list[tuple[str, dict[str, list[Any]], dict[str, int]]] = [
 @pytest.mark.parametrize(("columns", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_what_meta_counts_as_one_is_counted_and_sent(rows_of, build, columns, expected, batches) -> None:
     assert _warnings(build, rows_of, columns, batches) == expected
+
+
+def test_repeated_events_leave_the_others_of_their_batch_comparable(rows_of, build) -> None:
+    """A batch of which one row repeats an event id loses that row, not what Meta counts as one among the others."""
+    same = {"event_time": [TIME] * 3, "event_id": ["x", "x", "y"], "action_source": ["physical_store"] * 3}
+    built = SeenKeys().reject_repeats(build(rows_of(same, {"em": [[PERSON] * 3]}), now=_now()))
+
+    assert len(built.events) == 2
+    assert StoreRepeats().add_warnings(built).warnings == SAME_PERSON
 
 
 SAME_START = "c" * 40
