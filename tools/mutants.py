@@ -114,8 +114,10 @@ ROOMS: dict[str, Room] = {
         ["tests/end_to_end/test_promises.py"],
     ),
     "staging": Room(
-        ["offline_capi/storage/staging.py"],
+        ["offline_capi/storage/staging.py", "offline_capi/model/batch.py", "offline_capi/model/spool.py"],
         [
+            "tests/model/test_event_batch.py",
+            "tests/delivery/test_laws.py",
             "tests/storage/test_staging.py",
             "tests/pipeline/test_open_days.py",
             "tests/guards/test_quality_gates.py",
@@ -123,6 +125,7 @@ ROOMS: dict[str, Room] = {
         ],
         [
             "tests/pipeline/test_replay.py",
+            "tests/pipeline/test_pieces.py",
             "tests/privacy/test_erase.py",
             "tests/privacy",
             "tests/end_to_end/test_promises.py",
