@@ -295,3 +295,5 @@ def test_every_row_of_the_table_is_told_apart_and_says_what_to_do() -> None:
     assert len({(entry.code, entry.subcode) for entry in ERROR_TABLE}) == len(ERROR_TABLE)
     assert all(entry.means and entry.do and entry.source for entry in ERROR_TABLE)
     assert all(explain(entry.code, entry.subcode).means == entry.means for entry in ERROR_TABLE)
+    told = [(one.code, one.subcode) for one in (explain(100, 33), explain(190, 463), explain(424242, 1))]
+    assert told == [(100, 33), (190, 463), (424242, 1)]  # as they were asked, whatever row explains them

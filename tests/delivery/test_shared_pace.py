@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.delivery import Clock, DeliveryPolicy, Rates, RetryPolicy
+from offline_capi.delivery import Clock, DeliveryPolicy, Rates, RetryPolicy, cut_requests
+from offline_capi.delivery.breaker import Breaker
 from offline_capi.delivery.pace import OwnPace, PaceKeeper
+from offline_capi.delivery.scheduler import Scheduler
 from offline_capi.ledger import Ledger
 from offline_capi.model import Fate, Reason
 from tests.delivery.sending import ACME, OTHER, Books, FakeTime, Night, batch, names
@@ -103,6 +105,21 @@ def test_turns_are_taken_two_seconds_ahead() -> None:
     assert ahead == [False, False, False, False, True]
     assert not keeper.is_far_ahead(["client acme"])
     assert PaceKeeper(OwnPace(), Rates(), time.clock, lambda: NOW).take_turn("acme") == 0
+
+
+def test_one_request_waits_for_a_client_whose_turns_are_taken_far_ahead(world: World) -> None:
+    """Not as many as it may have in flight: they would be claimed, and in doubt if the process died, for nothing."""
+    time, requests = FakeTime(), cut_requests([batch(names("e", 6))], max_events=1, max_bytes=100_000)
+    keeper = PaceKeeper(OwnPace(), Rates({ACME: 1.0}), time.clock, lambda: NOW)
+    scheduler = Scheduler(requests, DeliveryPolicy(concurrency=2), Breaker(world.senders), keeper, time.clock)
+    scheduler.allow_more(ACME)
+
+    soon = scheduler.pick([])
+    for _ in range(4):
+        keeper.take_turn(ACME)
+    later, none = scheduler.pick([]), scheduler.pick(soon[:1])
+
+    assert (len(soon), len(later), len(none)) == (2, 1, 0)
 
 
 def test_p08_a_wait_of_the_app_holds_for_every_sender(world: World) -> None:
