@@ -73,7 +73,7 @@ class Warn(NamedTuple):
 def _empty(name: str, facts: Facts) -> Mask:
     column = facts.get_event(name)
     absent = mask_of(column.is_null())
-    if where_begins(column, BLANK_STARTS) is None and count_empty(column) == column.null_count:
+    if where_begins(column, BLANK_STARTS) is None and not count_empty(column):
         return absent
     blank = pc.or_(pc.equal(column, ""), pc.utf8_is_space(column))
     return absent | mask_of(blank)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pytest
 
 from offline_capi.errors import ConfigError
@@ -649,6 +651,18 @@ def test_the_books_get_value_and_currency(rows_of: Rows, build: Build) -> None:
     assert table["value"].to_pylist() == [12.5, 7.0]
     assert table["currency"].to_pylist() == ["EUR", "USD"]
     assert table["pixel"].to_pylist() == ["1234567890"] * 2
+
+
+def test_an_empty_id_is_found_beside_a_null_that_has_bytes(rows_of: Rows, build: Build) -> None:
+    """Arrow allows bytes under a null; counting values without bytes would take one for the other."""
+    _, offsets, data = pa.array(["", "hidden", "id-3"]).buffers()
+    ids = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(b"\x05"), offsets, data])  # the second is null
+    rows = rows_of({"event_id": ["", None, "id-3"]})
+
+    built = build(replace(rows, event={**rows.event, "event_id": ids}))
+
+    assert built.unsent.table.column("reason").to_pylist() == [Reason.MISSING_EVENT_ID] * 2
+    assert len(built.events) == 1
 
 
 def test_no_rows_become_nothing(rows_of: Rows, build: Build) -> None:
