@@ -53,7 +53,7 @@ def compare_with_contract(upload: Upload, contract: DataContract) -> list[Contra
 def check_dbt_contracts(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> list[ContractFinding]:
     """What of the upload, of the tables that it joins and of its schedule, does not agree with dbt's manifest."""
     from offline_capi.sources.dbt import find_relation
-    from offline_capi.sources.dbt.assets import describe_in_one_line
+    from offline_capi.sources.dbt.assets import summarise_error
 
     access = make_source_access(upload, deployment, secrets)
     found = [*_find_unknown_models(upload, deployment, secrets)]
@@ -64,7 +64,7 @@ def check_dbt_contracts(upload: Upload, deployment: Deployment, secrets: SecretR
         try:
             contract = find_relation(node, access).contract
         except SourceError as error:
-            found.append(ContractFinding(f"{place}.dbt", describe_in_one_line(error), True))
+            found.append(ContractFinding(f"{place}.dbt", summarise_error(error), True))
             continue
         if place == "source":
             found += compare_with_contract(upload, contract)
@@ -79,14 +79,14 @@ def check_dbt_contracts(upload: Upload, deployment: Deployment, secrets: SecretR
 
 def _find_unknown_models(upload: Upload, deployment: Deployment, secrets: SecretResolver) -> Iterator[ContractFinding]:
     """Models that the schedule waits for, which would be assets that nobody ever updates."""
-    from offline_capi.sources.dbt.assets import ModelAssets, describe_in_one_line
+    from offline_capi.sources.dbt.assets import ModelAssets, summarise_error
 
     assets = ModelAssets(deployment, secrets)
     for path, awaited in deployment.list_awaited_models(upload):
         try:
             assets.find_table(awaited.model)
         except SourceError as error:
-            yield ContractFinding(path, describe_in_one_line(error), True)
+            yield ContractFinding(path, summarise_error(error), True)
 
 
 def _find_missing(name: str, path: str, contract: DataContract) -> Iterator[ContractFinding]:

@@ -337,7 +337,7 @@ def _shorten_time(at: str | None) -> str:
 
 
 def print_overviews(found: list[ClientOverview]) -> None:
-    from offline_capi.clients import UNTESTED_HINT
+    from offline_capi.clients import find_hint
     from offline_capi.runtime.console import Console
 
     paper = out if out.is_terminal else Console(width=200)  # whoever reads a pipe wants whole names
@@ -345,8 +345,8 @@ def print_overviews(found: list[ClientOverview]) -> None:
         _print_overview_lines(found)
     else:
         _print_overview_table(found, paper)
-    if any(one.state == "untested" for one in found):
-        print_indented(UNTESTED_HINT, mark="", style="dim")
+    if hint := find_hint(found):
+        print_indented(hint, mark="", style="dim")
 
 
 def _print_overview_lines(found: list[ClientOverview]) -> None:

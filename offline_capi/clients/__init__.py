@@ -7,7 +7,7 @@ revoked tokens that a run consults; ``authorize.py`` obtains tokens.
 from __future__ import annotations
 
 from offline_capi.clients.health import AccessChange, HealthReport, check_health
-from offline_capi.clients.overview import UNTESTED_HINT, ClientOverview, build_overviews
+from offline_capi.clients.overview import UNTESTED_HINT, ClientOverview, build_overviews, find_hint
 from offline_capi.clients.status import (
     RUN_REFUSED,
     AccessFault,
@@ -34,6 +34,7 @@ __all__ = [
     "build_overviews",
     "check_health",
     "end_run_refusal",
+    "find_hint",
     "find_refusal",
     "find_stop",
     "make_refusal_check",

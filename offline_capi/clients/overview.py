@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -12,9 +12,8 @@ from offline_capi.config import Client, SecretResolver
 from offline_capi.errors import ConfigError
 from offline_capi.runtime.secret import fingerprint, sendable
 
-__all__ = ["UNTESTED_HINT", "ClientOverview", "build_overviews"]
+__all__ = ["UNTESTED_HINT", "ClientOverview", "build_overviews", "find_hint"]
 
-#: What stands below a list of clients of which one is ``untested``; runs may have sent for it all the same.
 UNTESTED_HINT = "untested: runs may have sent with this token, but no test has: offline-capi clients test NAME --probe"
 State = Literal["good", "untested", "warning", "stopped", "paused"]
 
@@ -111,3 +110,8 @@ def _derive_state(client: Client, status: ClientStatus, problem: str | None) -> 
     if status.tested is None:
         return "untested"
     return "warning" if any(not fault.over for fault in status.faults) else "good"
+
+
+def find_hint(overviews: Iterable[ClientOverview]) -> str:
+    """What stands below a list of clients of which one is ``untested``; runs may have sent for it all the same."""
+    return UNTESTED_HINT if any(one.state == "untested" for one in overviews) else ""

@@ -50,7 +50,7 @@ def store_keys(rows: HashedRows, pixel: Any) -> Any:
         return None
     nothing = pa.nulls(len(rows), pa.string())
     order, item = (as_text(rows.custom.get(name, nothing)) for name in ("order_id", "item_number"))
-    words = _HashedRows([np.zeros(len(rows), np.uint64) for _ in range(2)])
+    words = _RowHashes([np.zeros(len(rows), np.uint64) for _ in range(2)])
     words.add(_hash_distinct(pixel))
     words.add(_hash_distinct(as_text(rows.event["event_name"])))
     words.add(_split_numbers(rows.event["event_time"]))
@@ -73,7 +73,7 @@ Words = NDArray[np.uint64]
 """A row for each row, four of 64 bits in each or two: the first half of them for ``high``, the second for ``low``."""
 
 
-class _HashedRows:
+class _RowHashes:
     """128 bits of each row, made of what was added, in its order."""
 
     _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two words become the same one
@@ -81,8 +81,8 @@ class _HashedRows:
     def __init__(self, halves: list[NDArray[np.uint64]]) -> None:
         self.halves = halves
 
-    def copy(self) -> _HashedRows:
-        return _HashedRows([half.copy() for half in self.halves])
+    def copy(self) -> _RowHashes:
+        return _RowHashes([half.copy() for half in self.halves])
 
     def add(self, words: Words) -> None:
         """A column. What a row has afterwards depends on its words alone."""
@@ -92,7 +92,7 @@ class _HashedRows:
                 half *= self._MULTIPLIER
             half ^= half >> 32
 
-    def use_where(self, where: Mask, other: _HashedRows) -> None:
+    def use_where(self, where: Mask, other: _RowHashes) -> None:
         for half, theirs in zip(self.halves, other.halves, strict=True):
             np.copyto(half, theirs, where=where)
 

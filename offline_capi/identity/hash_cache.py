@@ -20,7 +20,7 @@ from offline_capi.runtime.lookup import TextIndex
 
 __all__ = ["HashCache", "HashCacheTable", "HashedValues"]
 
-#: Bytes of a table: some 65,000 digests with what they were made of. Above that looking up costs as much as hashing.
+#: Bytes of a table: some 55,000 digests with what they were made of, and where each stands.
 MAX_TABLE_BYTES = 6 * 2**20
 #: A column hardly changes within a run, and a sample costs a tenth of looking up.
 BATCHES_AN_ESTIMATE = 8

@@ -16,6 +16,7 @@ __all__ = [
     "BLANK_STARTS",
     "bytes_of",
     "count_empty",
+    "describe_column",
     "encode_distinct",
     "find_parts",
     "holds",
@@ -41,6 +42,14 @@ def bytes_of(text: pa.Array) -> tuple[np.ndarray[Any, np.dtype[np.int32]], np.nd
     offsets = np.frombuffer(starts, np.int32, len(text) + 1, text.offset * 4)
     content = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
     return offsets, content[offsets[0] : offsets[-1]]
+
+
+def describe_column(text: pa.StringArray) -> tuple[Any, Any, Any, int, int]:
+    """As compiled modules take a column (``_columns.h``): offsets, data, validity, and which values are meant."""
+    validity, offsets, data = text.buffers()
+    if offsets is None:  # Arrow allows an empty column without buffers
+        return bytes(4), b"", b"", 0, 0
+    return offsets, data or b"", (validity if text.null_count else None) or b"", text.offset, len(text)
 
 
 def where_begins(text: pa.Array, marks: bytes) -> pa.BooleanArray | None:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.runtime.column_bytes import bytes_of
+from offline_capi.runtime.column_bytes import bytes_of, describe_column
 
 __all__ = ["Framed", "join_pieces"]
 
@@ -77,10 +77,8 @@ def _describe(piece: str | Framed) -> tuple[Any, ...]:
     """As ``_join.join`` takes it."""
     if isinstance(piece, str):
         return piece.encode(), b"", b"", b"", b"", 0
-    column = piece.column
-    validity, offsets, data = column.buffers()
-    valid = validity if column.null_count else None
-    return piece.before.encode(), piece.after.encode(), offsets or b"", data or b"", valid or b"", column.offset
+    offsets, data, validity, first, _ = describe_column(piece.column)
+    return piece.before.encode(), piece.after.encode(), offsets, data, validity, first
 
 
 def _join_with_arrow(pieces: Sequence[str | Framed]) -> pa.StringArray:

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.runtime.column_bytes import describe_column
+
 __all__ = ["TextIndex"]
 
 _lookup: Any = None
@@ -47,7 +49,7 @@ class TextIndex:
             positions = pc.index_in(texts, value_set=self.texts)
             return positions, int(positions.null_count - texts.null_count)
         found = np.empty(len(texts), np.int32)
-        unknown = _lookup.find(self._slots, _describe(self.texts), _describe(texts), found)
+        unknown = _lookup.find(self._slots, describe_column(self.texts), describe_column(texts), found)
         nulls = unknown + texts.null_count
         valid = pa.py_buffer(np.packbits(found >= 0, bitorder="little")) if nulls else None
         return pa.Array.from_buffers(pa.int32(), len(texts), [valid, pa.py_buffer(found)], nulls), unknown
@@ -59,13 +61,5 @@ class TextIndex:
         if _lookup is None:
             return
         if 2 * len(self.texts) > len(self._slots):
-            start, self._slots = 0, np.zeros(4 << len(self.texts).bit_length(), np.uint64)
-        _lookup.add(self._slots, _describe(self.texts), start)
-
-
-def _describe(column: pa.StringArray) -> tuple[Any, ...]:
-    """As the compiled module takes it."""
-    validity, offsets, data = column.buffers()
-    if offsets is None or not len(column):  # Arrow allows an empty column without buffers
-        return bytes(4), b"", b"", 0, 0
-    return offsets, data or b"", validity if column.null_count else b"", column.offset, len(column)
+            start, self._slots = 0, np.zeros(2 << len(self.texts).bit_length(), np.uint64)
+        _lookup.add(self._slots, describe_column(self.texts), start)

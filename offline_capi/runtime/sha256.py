@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.runtime.column_bytes import describe_column
+
 __all__ = ["KERNEL", "hash_to_hex", "hash_to_keys"]
 
 HEX_DIGITS = 64
@@ -34,10 +36,7 @@ def hash_to_hex(text: pa.StringArray) -> pa.StringArray:
     if _sha256 is None:
         return _hash_with_polars(text)
     offsets, out = np.empty(len(text) + 1, np.int32), np.empty(len(text) * HEX_DIGITS, np.uint8)
-    validity, starts, data = text.buffers()
-    if not len(text) or starts is None:
-        return pa.nulls(len(text), pa.string())
-    written = _sha256.hash_to_hex(starts, data or b"", validity or b"", text.offset, len(text), offsets, out)
+    written = _sha256.hash_to_hex(*describe_column(text), offsets, out)
     valid = text.is_valid().buffers()[1] if text.null_count else None
     return pa.StringArray.from_buffers(
         len(text), pa.py_buffer(offsets), pa.py_buffer(out).slice(0, written), valid, text.null_count
@@ -54,9 +53,7 @@ def hash_to_keys(text: pa.StringArray) -> pa.FixedSizeBinaryArray:
         keys = np.ascontiguousarray(whole.reshape(-1, HEX_DIGITS // 2)[:, :KEY_BYTES])
     else:
         keys = np.zeros((len(text), KEY_BYTES), np.uint8)
-        validity, starts, data = text.buffers()
-        if len(text) and starts is not None:
-            _sha256.hash_to_keys(starts, data or b"", validity or b"", text.offset, len(text), keys.reshape(-1))
+        _sha256.hash_to_keys(*describe_column(text), keys.reshape(-1))
     made = pa.Array.from_buffers(pa.binary(KEY_BYTES), len(text), [None, pa.py_buffer(keys)])
     return pc.if_else(text.is_valid(), made, None) if text.null_count else made
 

@@ -379,9 +379,9 @@ def _find_unknown_assets(deployment: Deployment, upload: Upload, assets: Schedul
         try:
             assets.locate(awaited)
         except (SourceError, ConfigError) as error:
-            from offline_capi.sources.dbt.assets import describe_in_one_line
+            from offline_capi.sources.dbt.assets import summarise_error
 
-            yield deployment.make_problem(upload, path, describe_in_one_line(error))
+            yield deployment.make_problem(upload, path, summarise_error(error))
 
 
 def _find_missing_notifiers(notifiers: Iterable[Notifier], file: str, path: str) -> Iterator[Problem]:

@@ -68,7 +68,7 @@ def show_runs(user: GetUserDep, upload: str = "", status: str = "") -> str:
             status="" if planned else status,
             plans="only" if planned else "without" if status else "with",
         )
-    links = _find_airflow_runs({make_dag_id(run.upload) for run in runs}, [run.id for run in runs])
+    links = _find_airflow_runs({make_dag_id(run.upload) for run in runs}, [run.id for run in runs]) if runs else {}
     filters = {"uploads": names, "upload": upload, "statuses": RUN_STATUSES, "status": status}
     return _render_page("runs", "Conversions sent", runs=runs, links=links, last=LAST_RUNS, **filters)
 
@@ -99,7 +99,7 @@ def show_report(ledger_run: str, user: GetUserDep) -> str:
 @app.get("/clients", response_class=HTMLResponse)
 def show_clients(user: GetUserDep) -> str:
     """The state of every client that an upload which this user may see sends for, or can send for."""
-    from offline_capi.clients import UNTESTED_HINT, StatusBook, build_overviews
+    from offline_capi.clients import StatusBook, build_overviews, find_hint
     from offline_capi.ledger import find_last_accepted
 
     with _open_ledger(whole=True) as (deployment, _, ledger):
@@ -109,8 +109,7 @@ def show_clients(user: GetUserDep) -> str:
         )
     # No token is looked up: a web server has no need of any client's secret.
     found = build_overviews(recipients, None, StatusBook(deployment.platform.stage), datetime.now(UTC), accepted)
-    hint = UNTESTED_HINT if any(one.state == "untested" for one in found) else ""
-    return _render_page("clients", "Clients", overviews=found, hint=hint)
+    return _render_page("clients", "Clients", overviews=found, hint=find_hint(found))
 
 
 @app.get("/clients/{client}", response_class=HTMLResponse)

@@ -20,7 +20,7 @@ from offline_capi.errors import ConfigError, SourceError
 from offline_capi.runtime.border import shown
 from offline_capi.sources.dbt.manifest import DbtManifest, read_manifest
 
-__all__ = ["ModelAssets", "describe_in_one_line"]
+__all__ = ["ModelAssets", "summarise_error"]
 
 
 def _name_host(scheme: str, port: int | None = None) -> Callable[[sa.URL], str]:
@@ -101,6 +101,6 @@ class ModelAssets:
             raise ConfigError(f'connection "{connection}" is no URL of a database') from None
 
 
-def describe_in_one_line(error: SourceError | ConfigError) -> str:
+def summarise_error(error: SourceError | ConfigError) -> str:
     """What a manifest lacks, for a problem that has its place in the configuration before it."""
     return str(error).removeprefix("source.dbt: ").partition("\n")[0]
