@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from offline_capi.meta.limits import ENVELOPE_BYTES
-from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Request, Spool, join_parts
+from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Request, Spool, join_event_parts
 
 __all__ = ["MAX_PENDING_EVENTS", "cut_requests"]
 
@@ -45,7 +45,7 @@ class _PendingRequest:
 
     def take(self) -> EventBatch:
         """All waiting events in one batch; nothing waits afterwards."""
-        whole = join_parts(self.parts)
+        whole = join_event_parts(self.parts)
         self.parts, self.rows = [], 0
         self.bytes = 0
         return whole

@@ -37,7 +37,7 @@ from offline_capi.model.rows import (
     WantedRows,
 )
 from offline_capi.model.sending import BuiltEvents, Outcome, Request, UnsentRows
-from offline_capi.model.spool import Spool, SpooledEvents, join_parts
+from offline_capi.model.spool import Spool, SpooledEvents, join_event_parts
 from offline_capi.model.table_states import SourceMark, TableChanges, TableRead, TableState
 from offline_capi.model.tally import (
     TRAFFIC,
@@ -105,7 +105,7 @@ __all__ = [
     "find_yesterday",
     "format_utc",
     "get_bytes",
-    "join_parts",
+    "join_event_parts",
     "judge_day",
     "list_debts",
     "list_keys",

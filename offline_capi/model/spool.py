@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Spool", "SpooledEvents", "join_parts"]
+__all__ = ["Spool", "SpooledEvents", "join_event_parts"]
 
 #: A file takes no more bodies from this size on: its space is free again when the last of its events has been read.
 MAX_FILE_BYTES = 64 << 20
@@ -44,7 +44,7 @@ class SpooledEvents:
         return _read([(self, start, length)])
 
 
-def join_parts(parts: Sequence[EventPart]) -> EventBatch:
+def join_event_parts(parts: Sequence[EventPart]) -> EventBatch:
     """The events of all parts in one batch, copied; there has to be one part at least."""
     spooled = [(part.batch, part.start, part.rows) for part in parts if isinstance(part.batch, SpooledEvents)]
     return _read(spooled) if len(spooled) == len(parts) else EventBatch.join(part.events for part in parts)

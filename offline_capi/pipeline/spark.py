@@ -127,9 +127,9 @@ def _group_pieces(pieces: Sequence[Piece]) -> list[list[Piece]]:
     held = TASK_ROWS
     for piece in pieces:
         rows, size = piece.part.rows, piece.part.file_bytes
-        cost = PIECE_ROWS_WORTH + (
-            rows if rows is not None else size // MIN_ROW_BYTES if size is not None else TASK_ROWS
-        )
+        if rows is None:
+            rows = TASK_ROWS if size is None else size // MIN_ROW_BYTES
+        cost = PIECE_ROWS_WORTH + rows
         if held + cost > TASK_ROWS:
             groups.append([])
             held = 0

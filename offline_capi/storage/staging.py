@@ -27,7 +27,7 @@ from offline_capi.model import (
     Fate,
     Spool,
     WantedRows,
-    join_parts,
+    join_event_parts,
 )
 from offline_capi.storage.filesystem import open_stage_filesystem, replace_json
 from offline_capi.storage.piece_files import PieceManifest, read_piece_events, read_piece_keys
@@ -146,7 +146,7 @@ class EventStage:
 
     def _write_waiting(self, client: str) -> None:
         if waiting := self._waiting.pop(client, None):
-            self._files[client].write(join_parts(waiting).table)
+            self._files[client].write(join_event_parts(waiting).table)
 
     def _finish(self, client: str, *, keep: bool) -> None:
         if keep:
