@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from offline_capi.model import EventBatch
 
@@ -36,4 +35,4 @@ def isolate(events: EventBatch, culprit: int | None, *, is_part: bool) -> Isolat
 def _halve(events: EventBatch) -> tuple[EventBatch, EventBatch]:
     """Every other event: bad rows are neighbours, and the first rejections should be typical of all."""
     indices = np.arange(len(events))
-    return events.take(pa.array(indices[::2])), events.take(pa.array(indices[1::2]))
+    return events.take(indices[::2]), events.take(indices[1::2])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.errors import UsageError
-from offline_capi.model import EventBatch
+from offline_capi.model import EventBatch, get_bytes
 
 __all__ = ["Body", "Envelope", "check_test_event_code", "make_payload"]
 
@@ -36,10 +36,10 @@ def make_payload(events: EventBatch, envelope: Envelope) -> Body:
     fields = {name: value for name, value in asdict(envelope).items() if value}
     envelope_json = json.dumps(fields, separators=(",", ":"))[1:]
     column = events.table.column("body")
-    bodies = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column), b",")
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column), b",")
     return (
         b'{"data":[',
-        memoryview(bodies[0].as_buffer()),
+        get_bytes(joined),
         b"]}" if envelope_json == "}" else f"],{envelope_json}".encode(),
     )
 

@@ -34,9 +34,8 @@ def compute_max_ages(action_source: Any, client: Any, clients: Mapping[str, Clie
 
 
 def _find_least_max_age(events: EventBatch, clients: Mapping[str, Client]) -> timedelta:
-    column = events.table.column("client")
-    first = column[0].as_py() if len(column) else ""
-    names = [first] if events.has_only("client", first) else column.unique().to_pylist()
+    common = events.find_common("client")
+    names = events.table.column("client").unique().to_pylist() if common is None else [common]
     return min([MAX_EVENT_AGE, *(clients[name].physical_store_max_age for name in names if name in clients)])
 
 

@@ -144,7 +144,7 @@ def group_by_fate(events: EventBatch, owners: Mapping[int, int], states: Mapping
     decided = []
     for (fate, reason), positions in groups.items():
         fresh[positions] = False
-        decided.append((fate, reason, events.take(pa.array(sorted(positions), pa.int64()))))
+        decided.append((fate, reason, events.take(np.array(sorted(positions), np.int64))))
     left = events if not groups else events.filter(pa.array(fresh))
     return LookupResult(left, tuple(decided), _count_changed(events, owners, states))
 

@@ -150,7 +150,7 @@ class LedgerJournal:
                 "pixel": wanted.pixel,
                 "state": RequestState.POSTING,
                 # Of a mixed request the shorter window, which is safe for both.
-                "offline": granted.has_only("action_source", OFFLINE_SOURCE),
+                "offline": granted.find_common("action_source") == OFFLINE_SOURCE,
                 "events": len(granted),
                 "digest": begun.result() if begun else granted.digest(),
                 "posted_at": now,

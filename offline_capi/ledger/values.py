@@ -58,7 +58,7 @@ def _read_bits(values: pa.Array) -> NDArray[np.uint64]:
 
 def _hash_currencies(events: EventBatch) -> NDArray[np.uint64]:
     column = events.table.column("currency")
-    common = events.find_common("currency") if not column.null_count else None
+    common = events.find_common("currency")
     if common is not None:
         return np.full(len(events), crc32(common.encode()), np.uint64)
     encoded = column.dictionary_encode(null_encoding="encode")

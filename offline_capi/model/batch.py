@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from offline_capi.model.spool import Spool, SpooledEvents
 
@@ -32,8 +34,9 @@ class EventBatch:
     """
 
     table: pa.RecordBatch
-    #: What ``find_common`` has found: the books of a request ask for the same columns several times.
-    _common: dict[str, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    #: What ``find_common`` has found. What all events have in common, some of them have too: the requests that are cut
+    #: from a batch do not look for it again.
+    _common: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -69,18 +72,15 @@ class EventBatch:
         """SHA-256 over the bodies, in order: what was sent can be recognised later without keeping it."""
         return hashlib.sha256(self.get_bytes("body")).digest()
 
-    def has_only(self, name: str, text: str) -> bool:
-        """Whether ``text`` is the value of every event in a column without nulls."""
-        value, ends = text.encode(), get_ends(self.table.column(name))
-        as_long = bool((ends[1:] - ends[:-1] == len(value)).all())
-        return as_long and bytes(self.get_bytes(name)) == value * len(self)  # views are compared byte by byte
-
     def find_common(self, name: str) -> str | None:
-        """The text that every event has in a column without nulls; ``None`` where they differ, or there is none."""
+        """The text that every event has in a column; ``None`` where they differ, one has none, or there is none."""
         if name not in self._common:
-            ends = get_ends(self.table.column(name))
-            first = str(self.get_bytes(name)[: ends[1] - ends[0]], "utf-8") if len(self) else None
-            self._common[name] = first if first is not None and self.has_only(name, first) else None
+            column, rows = self.table.column(name), len(self)
+            ends, values = get_ends(column), bytes(get_bytes(column))
+            length = int(ends[1] - ends[0]) if rows else 0
+            alike = rows > 0 and values == values[:length] * rows and not column.null_count
+            alike = alike and bool((ends[1:] - ends[:-1] == length).all())
+            self._common[name] = values[:length].decode() if alike else None
         return self._common[name]
 
     def partition_by(self, *names: str, spool: Spool | None = None) -> Iterator[tuple[tuple[str, ...], EventPart]]:
@@ -103,7 +103,7 @@ class EventBatch:
         ranks, grouped = np.argsort(np.argsort(firsts)), self
         if len(distinct) > 1:
             order = np.argsort(ranks[np.searchsorted(distinct, codes)], kind="stable")
-            grouped = self.take(pa.array(order))
+            grouped = self.take(order)
         waiting = spool.put(grouped) if spool and len(distinct) > MAX_IN_MEMORY_PARTS else grouped
         sequence = np.argsort(firsts)
         positions = np.unravel_index(distinct[sequence], shape)
@@ -118,9 +118,8 @@ class EventBatch:
     def copy(self) -> EventBatch:
         """The same events without the larger batch of which they are a slice."""
         import numpy as np
-        import pyarrow as pa
 
-        return self.take(pa.array(np.arange(len(self))))
+        return self.take(np.arange(len(self)))
 
     @classmethod
     def join(cls, batches: Iterable[EventBatch]) -> EventBatch:
@@ -129,14 +128,26 @@ class EventBatch:
 
         return cls(pa.concat_batches([batch.table for batch in batches]))
 
-    def take(self, indices: pa.Array) -> EventBatch:
-        return EventBatch(self.table.take(indices))
+    def take(self, indices: NDArray[np.int64]) -> EventBatch:
+        """The events at these places; ``body`` is their last column."""
+        import pyarrow as pa
+
+        from offline_capi.runtime.join import take_texts
+
+        rest: Any = self.table.drop_columns(["body"])
+        body = take_texts(self.table.column("body"), indices)
+        return self._make_part(rest.take(pa.array(indices)).append_column(self.table.schema.field("body"), body))
 
     def filter(self, mask: pa.Array) -> EventBatch:
-        return EventBatch(self.table.filter(mask))
+        return self._make_part(self.table.filter(mask))
 
     def slice(self, start: int, length: int) -> EventBatch:
-        return EventBatch(self.table.slice(start, length))
+        return self._make_part(self.table.slice(start, length))
+
+    def _make_part(self, table: pa.RecordBatch) -> EventBatch:
+        """Some of these events; none has nothing in common."""
+        common = {name: text for name, text in self._common.items() if text is not None} if table.num_rows else {}
+        return EventBatch(table, common)
 
 
 @dataclass(frozen=True, slots=True)

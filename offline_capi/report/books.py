@@ -368,7 +368,7 @@ def _sum_worth(
 def _tell_currencies_apart(events: EventBatch, worth: NDArray[np.bool_] | None) -> tuple[list[str], NDArray[np.int64]]:
     """As ``_tell_apart``; "" where an event has no currency, or no value."""
     column = events.table.column("currency")
-    if worth is None and not column.null_count:
+    if worth is None and events.find_common("currency") is not None:
         return _tell_apart(events, "currency")
     encoded = column.dictionary_encode()
     names: list[str] = encoded.dictionary.to_pylist()

@@ -31,8 +31,10 @@ _KEPT_FREE_BYTES = 8 << 20
 ALLOCATOR_SETTINGS = {
     # Arrow's default keeps what it freed, some 100 MiB more in a night.
     "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
-    # Freed pages go back after a tenth of a second: the batches of a night do not pile up, the next one finds them.
-    "JE_ARROW_MALLOC_CONF": "dirty_decay_ms:100,muzzy_decay_ms:0",
+    # Freed pages go back after ten seconds, so that the next batch finds them: a page that is faulted in anew takes 0.7
+    # µs on a virtual machine, as long as to hash a row. The columns of bodies (16 MiB) lie with all else, since jemalloc
+    # gives pages of its separate arena for large blocks back at once.
+    "JE_ARROW_MALLOC_CONF": "dirty_decay_ms:10000,muzzy_decay_ms:0,oversize_threshold:0",
     # Stages run beside each other already; handing each small kernel to other threads costs a third more.
     "POLARS_MAX_THREADS": "1",
 }
