@@ -21,9 +21,6 @@ MAX_PENDING_EVENTS = 500_000
 #: Events that may wait in memory; those that come to more are put on disk.
 MAX_ROWS_IN_MEMORY = 65_536
 
-#: Columns of which ledger and books ask whether a request has one value in them: looked at once for all its requests.
-SHARED_COLUMNS = ("client", "pixel", "event_name", "action_source", "currency")
-
 _Keep = Callable[[EventPart], EventPart]
 
 
@@ -104,8 +101,6 @@ def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: in
         waiting.add(keep(part))
         return
     events = part.events
-    for name in SHARED_COLUMNS:
-        events.find_common(name)
     while waiting.rows and len(events):
         room = max_events - waiting.rows
         waiting.add(EventPart.whole(events.slice(0, room)))

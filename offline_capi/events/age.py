@@ -47,8 +47,9 @@ def split_by_age(
     For what waited, in a stage or behind a slow upload. Events of clients that are no longer known stay with the first.
     """
     table, nothing = events.table, events.slice(0, 0)
-    oldest = now.timestamp() - table.column("event_time").to_numpy().min(initial=now.timestamp())
-    if oldest <= (_find_least_max_age(events, clients) - margin).total_seconds():  # nearly always
+    earliest = events.find_earliest()
+    least = _find_least_max_age(events, clients) - margin
+    if earliest is None or now.timestamp() - earliest <= least.total_seconds():  # nearly always
         return events, nothing
     greatest = compute_max_ages(table.column("action_source"), table.column("client"), clients)
     expired = now.timestamp() - table.column("event_time").to_numpy() > greatest - margin.total_seconds()

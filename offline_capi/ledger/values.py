@@ -36,7 +36,8 @@ def compute_value_marks(events: EventBatch) -> NDArray[np.uint32]:
 
 def pack_marks(events: EventBatch) -> bytes:
     """The marks as a request keeps them."""
-    return compute_value_marks(events).astype("<u4").view(np.uint8).reshape(-1, 4)[:, :MARK_BYTES].tobytes()
+    marks = events.derive(compute_value_marks)
+    return marks.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :MARK_BYTES].tobytes()
 
 
 def have_changed(marks: NDArray[np.uint32], kept: bytes) -> NDArray[np.bool_]:

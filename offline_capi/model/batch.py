@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,13 +14,30 @@ if TYPE_CHECKING:
 
     from offline_capi.model.spool import Spool, SpooledEvents
 
-__all__ = ["KEY_BYTES", "MAX_IN_MEMORY_PARTS", "EventBatch", "EventPart", "get_bytes", "get_ends", "list_keys"]
+__all__ = [
+    "KEY_BYTES",
+    "MAX_IN_MEMORY_PARTS",
+    "EventBatch",
+    "EventPart",
+    "get_bytes",
+    "get_ends",
+    "get_numbers",
+    "list_keys",
+]
 
 #: Bytes of an event's key: a collision among a hundred million is one in 10**22.
 KEY_BYTES = 16
 _KEY_TYPE = f"fixed_size_binary[{KEY_BYTES}]"
 #: So many parts of a batch may wait for others in memory: to write it to disk takes ten times as long as to copy it.
 MAX_IN_MEMORY_PARTS = 64
+
+
+class _Sliceable(Protocol):
+    def __getitem__(self, rows: slice, /) -> Self: ...
+
+
+#: One item an event, in their order.
+Rows = TypeVar("Rows", bound=_Sliceable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +51,11 @@ class EventBatch:
     """
 
     table: pa.RecordBatch
-    #: What ``find_common`` has found. What all events have in common, some of them have too: the requests that are cut
-    #: from a batch do not look for it again.
-    _common: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
+    #: The batch that these were cut from, and where they begin in it: what is worked out for a batch is worked out once
+    #: for all requests that are cut from it, since a call of numpy or Arrow costs more than the thousand events.
+    _whole: EventBatch | None = field(default=None, repr=False, compare=False)
+    _start: int = field(default=0, repr=False, compare=False)
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -72,16 +91,39 @@ class EventBatch:
         """SHA-256 over the bodies, in order: what was sent can be recognised later without keeping it."""
         return hashlib.sha256(self.get_bytes("body")).digest()
 
+    def __reduce__(self) -> tuple[type[EventBatch], tuple[pa.RecordBatch]]:
+        return EventBatch, (self.table,)  # a slice goes without the batch that it was cut from
+
+    def derive(self, compute: Callable[[EventBatch], Rows]) -> Rows:
+        """``compute(events)``, one item an event: computed once, for the batch that these were cut from."""
+        whole = self._whole or self
+        if compute not in whole._known:
+            whole._known[compute] = compute(whole)
+        derived: Rows = whole._known[compute]
+        return derived if self._whole is None else derived[self._start : self._start + len(self)]
+
+    def find_earliest(self) -> int | None:
+        """The time of the earliest event in the batch that these were cut from, in UTC seconds: none is older."""
+        whole = self._whole or self
+        if "earliest" not in whole._known:
+            times = whole.table.column("event_time").to_numpy()
+            whole._known["earliest"] = int(times.min()) if len(times) else None
+        earliest: int | None = whole._known["earliest"]
+        return earliest
+
     def find_common(self, name: str) -> str | None:
         """The text that every event has in a column; ``None`` where they differ, one has none, or there is none."""
-        if name not in self._common:
+        if self._whole is not None and len(self) and (common := self._whole.find_common(name)) is not None:
+            return common
+        if name not in self._known:
             column, rows = self.table.column(name), len(self)
             ends, values = get_ends(column), bytes(get_bytes(column))
             length = int(ends[1] - ends[0]) if rows else 0
             alike = rows > 0 and values == values[:length] * rows and not column.null_count
             alike = alike and bool((ends[1:] - ends[:-1] == length).all())
-            self._common[name] = values[:length].decode() if alike else None
-        return self._common[name]
+            self._known[name] = values[:length].decode() if alike else None
+        found: str | None = self._known[name]
+        return found
 
     def partition_by(self, *names: str, spool: Spool | None = None) -> Iterator[tuple[tuple[str, ...], EventPart]]:
         """The events by what they have in these columns of texts, in the order in which that first appears.
@@ -136,18 +178,13 @@ class EventBatch:
 
         rest: Any = self.table.drop_columns(["body"])
         body = take_texts(self.table.column("body"), indices)
-        return self._make_part(rest.take(pa.array(indices)).append_column(self.table.schema.field("body"), body))
+        return EventBatch(rest.take(pa.array(indices)).append_column(self.table.schema.field("body"), body))
 
     def filter(self, mask: pa.Array) -> EventBatch:
-        return self._make_part(self.table.filter(mask))
+        return EventBatch(self.table.filter(mask))
 
     def slice(self, start: int, length: int) -> EventBatch:
-        return self._make_part(self.table.slice(start, length))
-
-    def _make_part(self, table: pa.RecordBatch) -> EventBatch:
-        """Some of these events; none has nothing in common."""
-        common = {name: text for name, text in self._common.items() if text is not None} if table.num_rows else {}
-        return EventBatch(table, common)
+        return EventBatch(self.table.slice(start, length), self._whole or self, self._start + start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +219,13 @@ def get_bytes(column: pa.StringArray | pa.BinaryArray) -> memoryview:
     """
     ends, values = get_ends(column), column.buffers()[2]
     return memoryview(values or b"").cast("B")[int(ends[0]) : int(ends[-1])]
+
+
+def get_numbers(column: pa.Array, kind: type[Any]) -> NDArray[Any]:
+    """A column of numbers as it lies in memory; whatever stands there where one is null."""
+    import numpy as np
+
+    return np.frombuffer(column.buffers()[1] or b"", kind)[column.offset : column.offset + len(column)]
 
 
 def get_ends(column: pa.StringArray | pa.BinaryArray) -> Any:

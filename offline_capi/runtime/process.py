@@ -10,7 +10,7 @@ import os
 import sys
 from importlib.machinery import ModuleSpec
 
-__all__ = ["ALLOCATOR_SETTINGS", "PYTHON", "set_up_process", "set_up_worker", "without_pandas"]
+__all__ = ["ALLOCATOR_SETTINGS", "PYTHON", "set_up_process", "set_up_reader", "set_up_worker", "without_pandas"]
 
 #: How this package starts another Python. Without -P it would import from the current folder first: a file of a
 #: landing folder that is named as a module of the standard library would run.
@@ -26,14 +26,16 @@ _RETURNED = 524_288
 #: Free bytes at the end of the heap that stay there. Fixing the limit above fixes this one at 128 KiB: each batch would
 #: give its scratch memory back and fault it in again, page by page, which is a quarter of reading a CSV.
 _KEPT_FREE_BYTES = 8 << 20
+#: The same for a process that only reads: what a batch took is there for the next one. Larger than any column of one.
+_KEPT_BY_READER_BYTES = 64 << 20
 
 #: Environment variables that Arrow and polars read when they are imported.
 ALLOCATOR_SETTINGS = {
     # Arrow's default keeps what it freed, some 100 MiB more in a night.
     "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
-    # Freed pages go back after ten seconds, so that the next batch finds them: a page that is faulted in anew takes 0.7
-    # µs on a virtual machine, as long as to hash a row. The columns of bodies (16 MiB) lie with all else, since jemalloc
-    # gives pages of its separate arena for large blocks back at once.
+    # Freed pages go back after ten seconds, so that the next batch finds them: on a virtual machine, faulting a page in
+    # anew takes 0.7 µs. Columns of bodies (16 MiB) lie with all else, since jemalloc gives the pages of its separate
+    # arena for large blocks back at once.
     "JE_ARROW_MALLOC_CONF": "dirty_decay_ms:10000,muzzy_decay_ms:0,oversize_threshold:0",
     # Stages run beside each other already; handing each small kernel to other threads costs a third more.
     "POLARS_MAX_THREADS": "1",
@@ -49,6 +51,14 @@ def set_up_process() -> None:
         libc.mallopt(_M_ARENA_MAX, 1)  # one pool for all threads instead of one for each
         libc.mallopt(_M_MMAP_THRESHOLD, _RETURNED)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE_BYTES)
+
+
+def set_up_reader() -> None:
+    """For a process that reads a database and sends columns through a pipe: it keeps the memory of a batch."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BY_READER_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BY_READER_BYTES)
 
 
 def set_up_worker() -> None:

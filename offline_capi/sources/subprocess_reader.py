@@ -7,23 +7,29 @@ over a pipe, as Arrow columns, and never leave memory.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, TypeVar
 
 from offline_capi.errors import SourceError
 from offline_capi.runtime.bugs import as_internal, contain_hooks
-from offline_capi.runtime.process import PYTHON, without_pandas
+from offline_capi.runtime.process import PYTHON, set_up_reader, without_pandas
 
 __all__ = ["read_in_subprocess"]
 
 T = TypeVar("T")
+
+#: What the pipe holds, where the system allows: a batch goes through in seven pieces instead of a hundred, and each
+#: makes the reading thread wait for the interpreter. pipe(7): what anybody may ask for.
+PIPE_BYTES = 1 << 20
 
 _DONE = None
 _ENDED = (
@@ -49,11 +55,18 @@ def read_in_subprocess(
         assert process.stdin is not None  # noqa: S101  mypy; both are pipes
         assert process.stdout is not None  # noqa: S101
         try:
+            _widen(process.stdout.fileno())
             pickle.dump((read, arguments, memory_mib), process.stdin)
             process.stdin.flush()
             yield from _received(Connection(os.dup(process.stdout.fileno()), writable=False), too_large or _ENDED)
         finally:
             process.kill()
+
+
+def _widen(pipe: int) -> None:
+    if sys.platform == "linux":
+        with suppress(OSError):  # a user may have many pipes already: then it stays as it is
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _received(pipe: Connection, ended: str) -> Iterator[Any]:
@@ -85,6 +98,8 @@ def serve() -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     if memory_mib:
         _limit_memory(memory_mib)
+    else:
+        set_up_reader()
     try:
         for rows in read(*arguments):
             pipe.send(rows)
