@@ -1,25 +1,21 @@
 """Countries and states as people write them → ISO codes.
 
-Codes and official names come from pycountry (ISO 3166), names in a hundred languages from babel (Unicode CLDR), what
-people, shops and CRMs write besides those (``UAE``, ``Holland``, ``Republic of Ireland``) from the data of the package
+Codes and official names come from pycountry (ISO 3166), names in a hundred languages from Unicode CLDR, what people,
+shops and CRMs write besides those (``UAE``, ``Holland``, ``Republic of Ireland``) from the data of the package
 countrynames: see ``tools/country_names.py``. Here stands only how a name is decorated: an article in front or behind, a
 code in brackets.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pycountry
-from babel import localedata
-from babel.languages import get_official_languages
 
 from offline_capi.identity import placeholders
 from offline_capi.identity.distinct import Reading
@@ -47,9 +43,6 @@ _RESERVED = {
 
 # USPS writes military addresses like states; people write the capital like one (pycountry: District of Columbia).
 _POSTAL_STATES = {"aa": "aa", "ae": "ae", "ap": "ap", "washingtondc": "dc"}
-
-# Languages in which data is written far from home; each country's official languages come on top.
-_WORLD_LANGUAGES = ("en", "es", "fr", "de", "pt", "it", "nl", "pl", "tr", "ru", "ar", "zh", "zh_Hant", "ja", "ko", "hi")
 
 
 @cache
@@ -117,7 +110,12 @@ def find_standard_code(word: str) -> str | None:
 @cache
 def _load_further_names() -> Mapping[str, str]:
     """What countrynames has beyond the standards."""
-    lines = (Path(__file__).parent / "data" / "country_names.txt").read_text(encoding="utf-8").splitlines()
+    return _load_names("country_names.txt")
+
+
+def _load_names(file: str) -> Mapping[str, str]:
+    """The table that ``tools/country_names.py`` has written: a code, and the names that mean it."""
+    lines = (Path(__file__).parent / "data" / file).read_text(encoding="utf-8").splitlines()
     listed = (line.split() for line in lines if line and not line.startswith("#"))
     return {word: code for code, *words in listed for word in words}
 
@@ -143,37 +141,8 @@ _NATIONS = frozenset({"GB-ENG", "GB-SCT", "GB-WLS", "GB-NIR"})
 
 @cache
 def _load_translations() -> Mapping[str, str]:
-    """Names from CLDR; a name that means two countries in two languages is left out, unless English decides."""
-    meanings: defaultdict[str, set[str]] = defaultdict(set)
-    for word, code in _list_names(_list_languages()):
-        meanings[word].add(code)
-    sure = {word: next(iter(codes)) for word, codes in meanings.items() if len(codes) == 1}
-    return sure | dict(_list_names(("en",)))
-
-
-def _list_languages() -> Iterable[str]:
-    official = (get_official_languages(country.alpha_2) for country in pycountry.countries)
-    return dict.fromkeys([*_WORLD_LANGUAGES, *(language for several in official for language in several)])
-
-
-def _list_names(languages: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for language in languages:
-        for code, name in _load_territories(language).items():
-            if len(code) == 2 and code.isalpha() and code not in ("ZZ", "EU", "EZ", "UN", "QO", "XA", "XB"):
-                yield fold_name(name), code.lower()
-
-
-def _load_territories(language: str) -> Mapping[str, str]:
-    """Names of countries in a language; none where CLDR has no data for it.
-
-    From babel's file itself: ``Locale.territories`` keeps all that it knows of a language, 85 MiB for a hundred.
-    """
-    known = localedata.normalize_locale(language)
-    if known is None:
-        return {}
-    with Path(localedata.resolve_locale_filename(known)).open("rb") as file:
-        names: Mapping[str, str] = pickle.load(file).get("territories", {})  # noqa: S301  babel's own file
-    return names
+    """Names from CLDR; a name that means two countries in two languages is not among them, unless English decides."""
+    return _load_names("cldr_country_names.txt")
 
 
 # ---------------------------------------------------------------------------------------------- states

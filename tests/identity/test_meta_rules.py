@@ -9,7 +9,9 @@ import pytest
 
 from offline_capi.identity import normalize
 from offline_capi.identity.columns import get_rule
+from offline_capi.identity.countries import _load_translations, find_standard_code, fold_name
 from offline_capi.identity.verdict import Cause, Readable
+from tools.country_names import translate_countries
 
 
 def _normal(key: str, *values: str | None, country: str | None = None, formats: Sequence[str] = ()) -> list[str | None]:
@@ -77,6 +79,12 @@ def test_no_name(value: str) -> None:
 def test_countries(written: str, code: str | None) -> None:
     """Codes and names, in English and in a language of the country."""
     assert _normal("country", written) == [code]
+
+
+def test_names_of_countries_are_those_of_cldr() -> None:
+    """``tools/country_names.py`` has written what babel of ``constraints.txt`` gives."""
+    assert _load_translations() == translate_countries()
+    assert {find_standard_code(fold_name(word)) for word in ("Germany", "Deutschland", "ドイツ", "Niemcy")} == {"de"}
 
 
 @pytest.mark.parametrize(

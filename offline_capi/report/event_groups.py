@@ -1,0 +1,125 @@
+"""Events by all that books count them by: found once for a batch, and then counted for each request cut from it.
+
+There are few groups, so numpy and no hash table: a kernel of Arrow's lets go of the interpreter, and a busy process
+makes it wait a millisecond to get it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offline_capi.model import EventBatch
+from offline_capi.model.batch import get_numbers
+
+__all__ = ["EventGroup", "count_groups", "tell_recipients_apart"]
+
+EPOCH = date(1970, 1, 1)
+SECONDS_PER_DAY = 86_400
+#: So many combinations are looked up in a table; where there could be more, those that occur are sorted.
+MAX_WIDTH = 65_536
+
+
+class EventGroup(NamedTuple):
+    """What the events of a group have in common. ``client`` is the recipient; ``day`` is in the upload's zone.
+
+    ``currency`` is empty where an event has a value and no currency, or the other way round: it is one without a value.
+    """
+
+    client: str
+    pixel: str
+    event_name: str
+    currency: str
+    day: date
+    utc_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouped:
+    """The groups in the order in which they first appear, which of them each event is in, and what it is worth."""
+
+    groups: tuple[EventGroup, ...]
+    codes: NDArray[np.int64]
+    amounts: NDArray[np.float64]
+
+    def __getitem__(self, rows: slice) -> _Grouped:
+        return _Grouped(self.groups, self.codes[rows], self.amounts[rows])
+
+
+def count_groups(events: EventBatch) -> Iterator[tuple[EventGroup, int, float]]:
+    """How many of the events are in each group that they are in, and what these are worth together."""
+    found = events.derive(_group_events)
+    counts = np.bincount(found.codes, minlength=len(found.groups))
+    sums = np.bincount(found.codes, found.amounts, minlength=len(found.groups))
+    for at in np.flatnonzero(counts).tolist():
+        yield found.groups[at], int(counts[at]), float(sums[at])
+
+
+def tell_recipients_apart(events: EventBatch) -> tuple[list[str], NDArray[np.int64]]:
+    """The recipients of the events, each once, and which of them each event has."""
+    found = events.derive(_group_events)
+    places = {client: at for at, client in enumerate(dict.fromkeys(group.client for group in found.groups))}
+    if len(places) <= 1:
+        return list(places), np.zeros(len(events), np.int64)
+    return list(places), np.array([places[group.client] for group in found.groups], np.int64)[found.codes]
+
+
+def _group_events(events: EventBatch) -> _Grouped:
+    value, days = events.table.column("value"), get_numbers(events.table.column("day"), np.int32)
+    worth = value.is_valid().to_numpy(zero_copy_only=False) if value.null_count else np.ones(len(events), bool)
+    texts = [_tell_apart(events, name) for name in ("client", "pixel", "event_name")]
+    texts.append(_tell_currencies_apart(events, worth))
+    times = get_numbers(events.table.column("event_time"), np.int64)
+    numbers = [days.astype(np.int64), times // SECONDS_PER_DAY]
+    packed, width = np.zeros(len(events), np.int64), 1
+    for values, places in texts:
+        packed, width = (packed, width) if len(values) <= 1 else (packed * len(values) + places, width * len(values))
+    for own in numbers:
+        first, last = (int(own.min()), int(own.max())) if len(own) else (0, 0)
+        packed, width = packed * (last - first + 1) + (own - first), width * (last - first + 1)
+    codes, rows = _number_distinct(packed, width)
+    groups = []
+    for row in rows:
+        words = (values[int(places[row])] if len(values) > 1 else values[0] for values, places in texts)
+        client, pixel, event_name, currency = words
+        day, utc_day = (EPOCH + timedelta(days=int(own[row])) for own in numbers)
+        groups.append(EventGroup(client, pixel, event_name, currency, day, utc_day))
+    has_value = worth & np.array([bool(group.currency) for group in groups], bool)[codes]
+    return _Grouped(tuple(groups), codes, np.where(has_value, get_numbers(value, np.float64), 0.0))
+
+
+def _number_distinct(numbers: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], list[int]]:
+    """The numbers (below ``width``) as codes in the order in which they first appear, and where each does."""
+    if width > MAX_WIDTH:
+        numbers = np.unique(numbers, return_inverse=True)[1].reshape(-1)
+        width = len(numbers)
+    firsts = np.full(width, len(numbers), np.int64)
+    firsts[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    order = np.argsort(firsts, kind="stable")[: np.count_nonzero(firsts < len(numbers))]
+    codes = np.empty(width, np.int64)
+    codes[order] = np.arange(len(order))
+    return codes[numbers], firsts[order].tolist()
+
+
+def _tell_apart(events: EventBatch, name: str) -> tuple[list[str], NDArray[np.int64]]:
+    """The values of a column without nulls, and which of them each event has; mostly it is one."""
+    common = events.find_common(name)
+    if common is not None:
+        return [common], np.zeros(0, np.int64)
+    encoded = events.table.column(name).dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+
+
+def _tell_currencies_apart(events: EventBatch, worth: NDArray[np.bool_]) -> tuple[list[str], NDArray[np.int64]]:
+    """As ``_tell_apart``; "" where an event has no currency, or no value."""
+    if worth.all() and events.find_common("currency") is not None:
+        return _tell_apart(events, "currency")
+    encoded = events.table.column("currency").dictionary_encode()
+    names: list[Any] = encoded.dictionary.to_pylist()
+    places = encoded.indices.fill_null(len(names)).to_numpy().astype(np.int64)
+    return [*names, ""], np.where(worth, places, len(names))
