@@ -78,10 +78,36 @@ def _received(pipe: Connection, ended: str) -> Iterator[Any]:
 
 
 def _next(pipe: Connection, ended: str) -> Any:
+    """What ``_send`` sent. Columns go into memory of Arrow's, which has it from the batch before, and nowhere else."""
+    import pyarrow as pa
+
     try:
-        return pipe.recv()
+        data, sizes = pipe.recv()
+        buffers = [pa.allocate_buffer(size) for size in sizes]
+        for buffer in buffers:
+            _fill(memoryview(buffer), pipe.fileno())
     except EOFError:
         raise SourceError(ended) from None
+    return pickle.loads(data, buffers=buffers)  # noqa: S301  from our own child
+
+
+def _fill(buffer: memoryview, pipe: int) -> None:
+    while len(buffer):
+        read = os.readv(pipe, [buffer])
+        if not read:
+            raise EOFError
+        buffer = buffer[read:]
+
+
+def _send(pipe: Connection, item: Any) -> None:
+    """The item, pickled, and its columns behind it as they lie in memory."""
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(item, protocol=5, buffer_callback=buffers.append)
+    columns = [buffer.raw() for buffer in buffers]
+    pipe.send((data, [len(column) for column in columns]))
+    for column in columns:
+        while len(column):
+            column = column[os.write(pipe.fileno(), column) :]
 
 
 # ---------------------------------------------------------------------------------------------- the other process
@@ -102,12 +128,12 @@ def serve() -> None:
         set_up_reader()
     try:
         for rows in read(*arguments):
-            pipe.send(rows)
-        pipe.send(_DONE)
+            _send(pipe, rows)
+        _send(pipe, _DONE)
     except MemoryError:
         os._exit(1)
     except BaseException as error:  # noqa: BLE001  raised again by the parent
-        pipe.send(as_internal(error))
+        _send(pipe, as_internal(error))
     os._exit(0)  # all is sent; the interpreter could not end in peace while a thread waits for standard input
 
 
