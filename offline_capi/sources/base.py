@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from offline_capi.config.platform import Dbt
 from offline_capi.config.source import (
     DbtSource,
     DeltaSource,
@@ -26,6 +25,9 @@ from offline_capi.config.source import (
 )
 from offline_capi.model import AbsentFile, RowPlacement, SourceMark, SourceRows, TableChanges, Window
 from offline_capi.sources.lineage import SourceColumn, SourceLineage
+
+if TYPE_CHECKING:
+    from offline_capi.config.platform import Dbt
 
 __all__ = ["BATCH_ROWS", "FilePart", "Source", "SourceAccess", "open_source"]
 
@@ -41,6 +43,12 @@ READERS: Mapping[type, str] = {
     DbtSource: "offline_capi.sources.dbt.DbtReader",
     SparkTableSource: "offline_capi.sources.spark_table.SparkTableReader",
 }
+
+
+def _make_dbt_settings() -> Dbt:
+    from offline_capi.config.platform import Dbt  # not in a process that only reads: it takes a tenth of a second
+
+    return Dbt()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ class SourceAccess:
     folder: Path = Path()
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     catalog_properties: Callable[[str], Mapping[str, str]] = field(default=lambda _: {}, repr=False)
-    dbt: Dbt = field(default_factory=Dbt)
+    dbt: Dbt = field(default_factory=_make_dbt_settings)
     placement: RowPlacement | None = None
     changes: TableChanges | None = None
     open_session: Callable[[], Any] = field(default=lambda: None, repr=False)
