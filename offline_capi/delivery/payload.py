@@ -6,11 +6,9 @@ import json
 import re
 from dataclasses import asdict, dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from offline_capi.errors import UsageError
-from offline_capi.model import EventBatch, get_bytes
+from offline_capi.model import EventBatch
+from offline_capi.runtime.join import join_texts
 
 __all__ = ["Body", "Envelope", "check_test_event_code", "make_payload"]
 
@@ -29,19 +27,14 @@ class Envelope:
 
 
 def make_payload(events: EventBatch, envelope: Envelope) -> Body:
-    """``{"data":[…],"partner_agent":"…"}`` in three parts, of which only the middle one was copied.
+    """``{"data":[…],"partner_agent":"…"}``, in one part: each part would be a call of the system on its way out.
 
     The same events give the same bytes.
     """
     fields = {name: value for name, value in asdict(envelope).items() if value}
     envelope_json = json.dumps(fields, separators=(",", ":"))[1:]
-    column = events.table.column("body")
-    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column), b",")
-    return (
-        b'{"data":[',
-        get_bytes(joined),
-        b"]}" if envelope_json == "}" else f"],{envelope_json}".encode(),
-    )
+    after = b"]}" if envelope_json == "}" else f"],{envelope_json}".encode()
+    return (join_texts(events.table.column("body"), b'{"data":[', b",", after),)
 
 
 def check_test_event_code(test_event_code: str | None, trigger: str) -> None:

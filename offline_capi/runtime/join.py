@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from offline_capi.runtime.column_bytes import bytes_of, describe_column
 
-__all__ = ["Framed", "join_pieces", "take_texts"]
+__all__ = ["Framed", "join_pieces", "join_texts", "take_texts"]
 
 _join: Any = None
 if os.environ.get("OFFLINE_CAPI_KERNEL") != "off":
@@ -55,6 +55,21 @@ def join_pieces(pieces: Iterable[str | Framed], rows: int) -> pa.BinaryArray:
     offsets, out = np.empty(rows + 1, np.int32), pa.allocate_buffer(size + SLACK_BYTES, resizable=True)
     out.resize(_join.join(given, rows, offsets, out))
     return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), out], null_count=0)
+
+
+def join_texts(column: pa.BinaryArray, before: bytes, between: bytes, after: bytes) -> memoryview:
+    """``before``, the values (none is null) with ``between`` them, and ``after``, in one piece of memory."""
+    rows, size = len(column), len(bytes_of(column)[1])
+    bound = len(before) + size + rows * len(between) + len(after) + SLACK_BYTES
+    if _join is None or not rows or bound > MAX_BYTES:
+        joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, rows], pa.int32()), column), between)
+        return memoryview(before + bytes(joined.buffers()[2] or b"") + after)
+    out = memoryview(pa.allocate_buffer(bound)).cast("B")
+    out[: len(before)] = before
+    pieces = ((b"", between, *describe_column(column)[:4]),)
+    end = len(before) + _join.join(pieces, rows, np.empty(rows + 1, np.int32), out[len(before) :]) - len(between)
+    out[end : end + len(after)] = after
+    return out[: end + len(after)]
 
 
 def take_texts(column: pa.BinaryArray, indices: NDArray[np.int64]) -> pa.BinaryArray:

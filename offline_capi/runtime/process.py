@@ -20,9 +20,10 @@ PYTHON = (sys.executable, "-P")
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-#: Bytes from which on memory goes back to the system when it is freed. glibc raises its own limit with what it has
-#: seen, up to 32 MiB: then holes in the heap stay that the next array does not fit into.
-_RETURNED = 524_288
+#: Bytes from which on memory goes back to the system when it is freed: more than a block of a CSV or a request takes,
+#: whose next ones find it. glibc raises its own limit with what it has seen, up to 32 MiB: then holes in the heap stay
+#: that the next array does not fit into.
+_RETURNED = 4 << 20
 #: Free bytes at the end of the heap that stay there. Fixing the limit above fixes this one at 128 KiB: each batch would
 #: give its scratch memory back and fault it in again, page by page, which is a quarter of reading a CSV.
 _KEPT_FREE_BYTES = 8 << 20

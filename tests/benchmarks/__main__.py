@@ -112,7 +112,7 @@ def measured(module: str, *arguments: str) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
     environment = {**ALLOCATOR_SETTINGS, **os.environ}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a package that was installed has its bytecode: nobody compiles it
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode: nobody compiles it
     with (
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process,
         Memory(process.pid) as memory,

@@ -174,10 +174,13 @@ def test_a_payload_is_json_with_the_bodies_as_they_are() -> None:
 
 
 def test_an_envelope_has_no_byte_that_meta_does_not_need() -> None:
-    *_, end = make_payload(batch(["e"]), Envelope(partner_agent="acme_1_0", upload_tag="week 48"))
+    events = batch(["e"])
+    (body,) = events.table.column("body").to_pylist()
 
-    assert end == b'],"partner_agent":"acme_1_0","upload_tag":"week 48"}'
-    assert make_payload(batch(["e"]), Envelope())[-1] == b"]}"
+    (tagged,) = make_payload(events, Envelope(partner_agent="acme_1_0", upload_tag="week 48"))
+    assert bytes(tagged) == b'{"data":[' + body + b'],"partner_agent":"acme_1_0","upload_tag":"week 48"}'
+    (bare,) = make_payload(events, Envelope())
+    assert bytes(bare) == b'{"data":[' + body + b"]}"
 
 
 # ---------------------------------------------------------------------------------------------- deliver

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from offline_capi.runtime import join
-from offline_capi.runtime.join import Framed, join_pieces
+from offline_capi.runtime.join import Framed, join_pieces, join_texts, take_texts
 
 ROWS = 12
 #: Around what the compiled module copies at once: 32 bytes of a literal, 64 of a value.
@@ -48,6 +49,36 @@ def test_the_rows_are_what_python_joins(
             joined = join_pieces(given_, stop - start)
             joined.validate(full=True)
             assert joined.to_pylist() == [join_row(row) for row in range(start, stop)]
+
+
+@given(
+    values=st.lists(st.binary(max_size=70), max_size=ROWS),
+    around=st.tuples(st.binary(max_size=40), st.binary(max_size=2), st.binary(max_size=40)),
+    start=st.integers(0, ROWS),
+    data=st.data(),
+)
+def test_values_joined_and_taken_are_what_python_makes_of_them(
+    values: list[bytes], around: tuple[bytes, bytes, bytes], start: int, data: st.DataObject
+) -> None:
+    column, left = pa.array(values, pa.binary()).slice(min(start, len(values))), values[start:]
+    places = data.draw(st.lists(st.integers(0, len(left) - 1), max_size=2 * ROWS) if left else st.just([]))
+    before, between, after = around
+    for way in {join._join, None}:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(join, "_join", way)
+            assert bytes(join_texts(column, before, between, after)) == before + between.join(left) + after
+            taken = take_texts(column, np.array(places, np.int64))
+            taken.validate(full=True)
+            assert taken.to_pylist() == [left[place] for place in places]
+
+
+@pytest.mark.parametrize("places", [[-1], [2], [0, 1, 2**40]])
+def test_a_place_outside_of_the_column_is_refused(places: list[int]) -> None:
+    for way in {join._join, None}:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(join, "_join", way)
+            with pytest.raises((IndexError, ValueError)):
+                take_texts(pa.array([b"a", b"b"]), np.array(places, np.int64))
 
 
 def test_buffers_that_do_not_fit_are_refused() -> None:
