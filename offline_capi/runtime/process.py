@@ -37,7 +37,7 @@ ALLOCATOR_SETTINGS = {
     # Freed pages go back after ten seconds, so that the next batch finds them: on a virtual machine, faulting a page in
     # anew takes 0.7 µs. Columns of bodies (16 MiB) lie with all else, since jemalloc gives the pages of its separate
     # arena for large blocks back at once.
-    "JE_ARROW_MALLOC_CONF": "dirty_decay_ms:10000,muzzy_decay_ms:0,oversize_threshold:0",
+    "JE_ARROW_MALLOC_CONF": "dirty_decay_ms:5000,muzzy_decay_ms:0,oversize_threshold:0",
     # Stages run beside each other already; handing each small kernel to other threads costs a third more.
     "POLARS_MAX_THREADS": "1",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +16,7 @@ from offline_capi.errors import SourceError
 from offline_capi.sources import prefetch_batches
 
 
-@given(st.lists(st.integers()), st.integers(1, 3))
+@given(st.lists(st.integers()), st.integers(0, 3))
 def test_the_batches_and_their_order_are_the_same(batches: list[int], depth: int):
     assert list(prefetch_batches(iter(batches), depth=depth)) == batches
 
@@ -64,6 +65,26 @@ def test_the_next_batch_is_read_while_the_last_one_is_worked_on():
 
     assert second_was_read.wait(timeout=10)
     assert list(ahead) == [2]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_no_more_batches_are_read_than_may_wait(depth: int):
+    begun: list[int] = []
+
+    def endless() -> Iterator[int]:
+        while True:
+            begun.append(len(begun))
+            yield begun[-1]
+
+    ahead = prefetch_batches(endless(), depth=depth)
+    for taken in range(1, 4):
+        next(ahead)
+        deadline = time.monotonic() + 10
+        while len(begun) < taken + depth + 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.02)
+        assert len(begun) == taken + depth + 1
+    ahead.close()
 
 
 LEFT_OPEN = """
