@@ -96,7 +96,7 @@ class EventBatch:
 
     def derive(self, compute: Callable[[EventBatch], Rows]) -> Rows:
         """``compute(events)``, one item an event: computed once, for the batch that these were cut from."""
-        whole = self._whole or self
+        whole = self if self._whole is None else self._whole
         if compute not in whole._known:
             whole._known[compute] = compute(whole)
         derived: Rows = whole._known[compute]
@@ -104,7 +104,7 @@ class EventBatch:
 
     def find_earliest(self) -> int | None:
         """The time of the earliest event in the batch that these were cut from, in UTC seconds: none is older."""
-        whole = self._whole or self
+        whole = self if self._whole is None else self._whole
         if "earliest" not in whole._known:
             times = whole.table.column("event_time").to_numpy()
             whole._known["earliest"] = int(times.min()) if len(times) else None
@@ -184,7 +184,8 @@ class EventBatch:
         return EventBatch(self.table.filter(mask))
 
     def slice(self, start: int, length: int) -> EventBatch:
-        return EventBatch(self.table.slice(start, length), self._whole or self, self._start + start)
+        whole = self if self._whole is None else self._whole
+        return EventBatch(self.table.slice(start, length), whole, self._start + start)
 
 
 @dataclass(frozen=True, slots=True)

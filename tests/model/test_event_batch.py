@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,46 @@ def test_bytes_keys_and_equal_columns(texts: list[str], start: int):
     assert events.keys == events.table.column("key").to_pylist()
     for text in ("", "a", "ü", "physical_store"):
         assert (events.find_common("client") == text) == (bool(left) and all(one == text for one in left))
+
+
+@given(TEXTS, st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
+def test_what_is_worked_out_for_a_batch_holds_for_its_slices(texts: list[str], start: int, more: int, length: int):
+    """A slice of a slice too; and it is worked out once."""
+    calls: list[int] = []
+
+    def number(events: EventBatch) -> list[int]:
+        calls.append(len(events))
+        return list(range(len(events)))
+
+    whole = batch(texts, 0)
+    part = whole.slice(min(start, len(texts)), len(texts))
+    part = part.slice(min(more, len(part)), min(length, len(part) - min(more, len(part))))
+
+    assert part.derive(number) == list(range(len(texts)))[start:][more:][:length]
+    assert whole.derive(number) == list(range(len(texts)))
+    assert calls == [len(texts)]
+    left = texts[start:][more:][:length]
+    assert part.find_common("client") == (left[0] if len({*left}) == 1 else None)
+
+
+def test_a_slice_is_pickled_without_the_batch_that_it_was_cut_from():
+    whole = batch(["a"] * 1000, 0)
+    part = whole.slice(2, 3)
+    part.derive(lambda events: [object()] * len(events))  # could not be pickled
+
+    copied = pickle.loads(pickle.dumps(part))
+
+    assert copied.table.equals(part.table)
+    assert copied.slice(1, 1).derive(lambda events: ["x"] * len(events)) == ["x"]
+
+
+@given(st.lists(st.integers(0, 9), max_size=8), st.integers(0, 8))
+def test_no_event_is_older_than_the_earliest(times: list[int], start: int):
+    whole = EventBatch(pa.RecordBatch.from_pydict({"event_time": pa.array(times, pa.int64())}))
+    part = whole.slice(min(start, len(times)), len(times))
+
+    assert whole.find_earliest() == min(times, default=None)
+    assert all(time >= (part.find_earliest() or 0) for time in times[start:])
 
 
 @given(st.lists(st.tuples(st.sampled_from(["acme", "bank", "ü"]), st.sampled_from(["1", "2"])), max_size=12))
