@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from offline_capi.errors import SourceError, SourceSchemaError
@@ -81,6 +82,23 @@ def test_a_reader_that_is_killed_is_an_error_and_not_the_end():
 
     with pytest.raises(SourceError, match="killed"):
         list(islice(rows, 10_000))
+
+
+def killed_half_way() -> Iterator[pa.Array]:
+    """A column, of which the process writes ten bytes before it dies."""
+    write = os.write
+
+    def write_some(pipe: int, data: memoryview) -> int:
+        write(pipe, data[:10])
+        os._exit(9)
+
+    os.write = write_some
+    yield pa.array(range(1_000))
+
+
+def test_a_reader_that_is_killed_in_the_middle_of_a_column_is_an_error_too():
+    with pytest.raises(SourceError, match="killed"):
+        list(read_in_subprocess(killed_half_way))
 
 
 def test_the_reader_ends_with_its_parent(tmp_path: Path):
