@@ -22,7 +22,7 @@ def night(tmp_path: Path, sandbox: Sandbox) -> Night:
 
 
 @pytest.fixture
-def window(night: Night) -> Window:  # noqa: ARG001  asked for when its rows were written: midnight may lie between
+def window(night: Night) -> Window:  # asked for when its rows are written: midnight may lie between
     return Window.of_day(yesterday(STORE_ZONE), STORE_ZONE)
 
 
