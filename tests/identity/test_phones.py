@@ -11,11 +11,12 @@ import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from phonenumbers import PhoneNumber
 from phonenumbers import PhoneNumberFormat as Form
 from phonenumbers import PhoneNumberType as Kind
 
 from offline_capi.identity import normalize
-from offline_capi.identity.phones import normalize_phone, read_phone
+from offline_capi.identity.phones import _is_valid, normalize_phone, read_phone
 from offline_capi.identity.verdict import Cause, Readable
 
 EACH = int(os.environ.get("OFFLINE_CAPI_PHONES_EACH", "4"))
@@ -191,3 +192,33 @@ def test_numbers_that_the_library_refuses_leave_no_column_in_memory():
         gc.enable()
 
     assert kept == []
+
+
+def _vary(number: PhoneNumber, chance: random.Random) -> PhoneNumber:
+    """Some digits changed, one more or one less."""
+    digits = [*phonenumbers.national_significant_number(number)]
+    for _ in range(chance.randint(0, 2)):
+        digits[chance.randrange(len(digits))] = str(chance.randrange(10))
+    digits = [digits[1:], digits, [*digits, "7"]][chance.randrange(3)] or ["0"]
+    text = "".join(digits)
+    zeros = len(text) - len(text.lstrip("0"))
+    return PhoneNumber(
+        number.country_code, int(text), italian_leading_zero=zeros > 0, number_of_leading_zeros=zeros or None
+    )
+
+
+def test_a_number_is_valid_where_the_library_says_so() -> None:
+    """Of every calling code and kind the library's own examples, and numbers that look like them."""
+    chance, examples = random.Random(47), [PhoneNumber(code, 12345678) for code in (0, 999, 1234)]
+    for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items():
+        if regions == ("001",):
+            examples.append(phonenumbers.example_number_for_non_geo_entity(code))
+        else:
+            examples += [phonenumbers.example_number_for_type(region, kind) for region in regions for kind in range(11)]
+    numbers = [number for number in examples if number is not None]
+    numbers += [_vary(number, chance) for number in numbers for _ in range(4)]
+
+    wanted = [phonenumbers.is_valid_number(number) for number in numbers]
+
+    assert [_is_valid(number) for number in numbers] == wanted
+    assert 1_000 < sum(wanted) < len(numbers) - 1_000
