@@ -27,7 +27,7 @@ from offline_capi.model import (
 )
 from offline_capi.model.batch import get_numbers
 from offline_capi.model.recipients import get_client_name
-from offline_capi.report.event_groups import EventGroup, count_groups, tell_recipients_apart
+from offline_capi.report.event_groups import EventGroup, count_groups, tell_clients_apart
 
 __all__ = ["UNDELIVERED", "Books"]
 
@@ -107,7 +107,7 @@ class Books:
             self.tally.noted[(note.key, note.column, note.what)] += note.count
         self.tally.warnings.update(built.warnings)
         self.tally.sendable += len(built.events)
-        clients, codes = _tell_clients_apart(built.events)
+        clients, codes = tell_clients_apart(built.events)
         self.tally.sendable_of.update(
             dict(zip(clients, np.bincount(codes, minlength=len(clients)).tolist(), strict=True))
         )
@@ -181,7 +181,7 @@ class Books:
     def _enter_newest(self, events: EventBatch) -> None:
         """How recent the events are that were sent, by client."""
         newest_sent = self.tally.newest_sent
-        clients, codes = _tell_clients_apart(events)
+        clients, codes = tell_clients_apart(events)
         times = get_numbers(events.table.column("event_time"), np.int64)
         for at, client in enumerate(clients):
             own = times if len(clients) == 1 else times[codes == at]
@@ -228,15 +228,6 @@ def _reason(outcome: Outcome) -> str | None:
     if outcome.reason is not None or outcome.code is None:
         return outcome.reason
     return f"{outcome.code}/{outcome.subcode}" if outcome.subcode else str(outcome.code)
-
-
-def _tell_clients_apart(events: EventBatch) -> tuple[list[str], NDArray[np.int64]]:
-    """The clients of the events, each once, and which of them each event has."""
-    recipients, codes = tell_recipients_apart(events)
-    clients = {client: at for at, client in enumerate(dict.fromkeys(map(get_client_name, recipients)))}
-    if len(recipients) <= 1:
-        return list(clients), codes
-    return list(clients), np.array([clients[get_client_name(one)] for one in recipients], np.int64)[codes]
 
 
 def _count_where(values: pa.BooleanArray, codes: NDArray[np.int64], clients: int) -> list[int]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from offline_capi.model import EventBatch
 from offline_capi.model.batch import get_numbers
+from offline_capi.model.recipients import get_client_name
 
-__all__ = ["EventGroup", "count_groups", "tell_recipients_apart"]
+__all__ = ["EventGroup", "count_groups", "tell_clients_apart"]
 
 EPOCH = date(1970, 1, 1)
 SECONDS_PER_DAY = 86_400
@@ -60,13 +61,14 @@ def count_groups(events: EventBatch) -> Iterator[tuple[EventGroup, int, float]]:
         yield found.groups[at], int(counts[at]), float(sums[at])
 
 
-def tell_recipients_apart(events: EventBatch) -> tuple[list[str], NDArray[np.int64]]:
-    """The recipients of the events, each once, and which of them each event has."""
+def tell_clients_apart(events: EventBatch) -> tuple[list[str], NDArray[np.int64]]:
+    """The clients of the batch that the events were cut from, each once, and which of them each event has."""
     found = events.derive(_group_events)
-    places = {client: at for at, client in enumerate(dict.fromkeys(group.client for group in found.groups))}
+    names = [get_client_name(group.client) for group in found.groups]
+    places = {client: at for at, client in enumerate(dict.fromkeys(names))}
     if len(places) <= 1:
         return list(places), np.zeros(len(events), np.int64)
-    return list(places), np.array([places[group.client] for group in found.groups], np.int64)[found.codes]
+    return list(places), np.array([places[name] for name in names], np.int64)[found.codes]
 
 
 def _group_events(events: EventBatch) -> _Grouped:

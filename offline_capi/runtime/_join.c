@@ -127,7 +127,7 @@ static PyObject *take(PyObject *self, PyObject *arguments) {
         Py_END_ALLOW_THREADS
     }
     if (!PyErr_Occurred() && (!fits || row < rows))
-        PyErr_SetString(PyExc_ValueError, "an index lies outside of the column, or an output is too short");
+        PyErr_SetString(PyExc_IndexError, "an index lies outside of the column, or an output is too short");
     release_column(&column);
     PyBuffer_Release(&indices), PyBuffer_Release(&out_offsets), PyBuffer_Release(&out);
     return PyErr_Occurred() ? NULL : PyLong_FromLongLong(written);

@@ -78,10 +78,10 @@ def take_texts(column: pa.BinaryArray, indices: NDArray[np.int64]) -> pa.BinaryA
     Arrow does not add up what the values take before it copies them: it moves them each time that its memory is too
     small, half a microsecond for an event.
     """
-    offsets, data, _, first, count = describe_column(column)
-    sizes = np.diff(np.frombuffer(offsets, np.int32)[first : first + count + 1])
-    if _join is None or not count or (size := int(sizes.take(indices).sum(dtype=np.int64))) > MAX_BYTES:
+    sizes = np.diff(bytes_of(column)[0])
+    if _join is None or not len(sizes) or (size := int(sizes.take(indices).sum(dtype=np.int64))) > MAX_BYTES:
         return column.take(pa.array(indices))
+    offsets, data, _, first, count = describe_column(column)
     ends, out = np.empty(len(indices) + 1, np.int32), pa.allocate_buffer(size)
     _join.take(offsets, data, first, count, np.ascontiguousarray(indices), ends, out)
     return pa.Array.from_buffers(column.type, len(indices), [None, pa.py_buffer(ends), out], null_count=0)

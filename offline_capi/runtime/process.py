@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
 
 __all__ = ["ALLOCATOR_SETTINGS", "PYTHON", "set_up_process", "set_up_reader", "set_up_worker", "without_pandas"]
@@ -23,7 +24,7 @@ _M_ARENA_MAX = -8
 #: Bytes from which on memory goes back to the system when it is freed: more than a block of a CSV or a request takes,
 #: whose next ones find it. glibc raises its own limit with what it has seen, up to 32 MiB: then holes in the heap stay
 #: that the next array does not fit into.
-_RETURNED = 4 << 20
+_RETURNED_BYTES = 4 << 20
 #: Free bytes at the end of the heap that stay there. Fixing the limit above fixes this one at 128 KiB: each batch would
 #: give its scratch memory back and fault it in again, page by page, which is a quarter of reading a CSV.
 _KEPT_FREE_BYTES = 8 << 20
@@ -34,8 +35,8 @@ _KEPT_BY_READER_BYTES = 64 << 20
 ALLOCATOR_SETTINGS = {
     # Arrow's default keeps what it freed, some 100 MiB more in a night.
     "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
-    # Freed pages go back after ten seconds, so that the next batch finds them: on a virtual machine, faulting a page in
-    # anew takes 0.7 µs. Columns of bodies (16 MiB) lie with all else, since jemalloc gives the pages of its separate
+    # Freed pages go back after five seconds, so that the next batch finds them: to fault a page in anew takes 0.7 µs on
+    # a virtual machine. Columns of bodies (16 MiB) lie with all else, since jemalloc gives the pages of its separate
     # arena for large blocks back at once.
     "JE_ARROW_MALLOC_CONF": "dirty_decay_ms:5000,muzzy_decay_ms:0,oversize_threshold:0",
     # Stages run beside each other already; handing each small kernel to other threads costs a third more.
@@ -47,19 +48,25 @@ def set_up_process() -> None:
     """Settings of Arrow, polars and glibc for one process, unless the environment has its own."""
     for name, value in ALLOCATOR_SETTINGS.items():
         os.environ.setdefault(name, value)
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_ARENA_MAX, 1)  # one pool for all threads instead of one for each
-        libc.mallopt(_M_MMAP_THRESHOLD, _RETURNED)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE_BYTES)
+    _set_malloc(
+        {
+            _M_ARENA_MAX: 1,  # one pool for all threads instead of one for each
+            _M_MMAP_THRESHOLD: _RETURNED_BYTES,
+            _M_TRIM_THRESHOLD: _KEPT_FREE_BYTES,
+        }
+    )
 
 
 def set_up_reader() -> None:
     """For a process that reads a database and sends columns through a pipe: it keeps the memory of a batch."""
+    _set_malloc({_M_MMAP_THRESHOLD: _KEPT_BY_READER_BYTES, _M_TRIM_THRESHOLD: _KEPT_BY_READER_BYTES})
+
+
+def _set_malloc(options: Mapping[int, int]) -> None:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BY_READER_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BY_READER_BYTES)
+        for option, value in options.items():
+            libc.mallopt(option, value)
 
 
 def set_up_worker() -> None:

@@ -85,13 +85,13 @@ def _next(pipe: Connection, ended: str) -> Any:
         data, sizes = pipe.recv()
         buffers = [pa.allocate_buffer(size) for size in sizes]
         for buffer in buffers:
-            _fill(memoryview(buffer), pipe.fileno())
+            _read_into(memoryview(buffer), pipe.fileno())
     except EOFError:
         raise SourceError(ended) from None
     return pickle.loads(data, buffers=buffers)  # noqa: S301  from our own child
 
 
-def _fill(buffer: memoryview, pipe: int) -> None:
+def _read_into(buffer: memoryview, pipe: int) -> None:
     while len(buffer):
         read = os.readv(pipe, [buffer])
         if not read:

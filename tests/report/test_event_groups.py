@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from offline_capi.model import EventBatch
 from offline_capi.report import event_groups
-from offline_capi.report.event_groups import EventGroup, count_groups, tell_recipients_apart
+from offline_capi.report.event_groups import EventGroup, count_groups, tell_clients_apart
 
 DAY = 86_400
 EVENTS = st.lists(
@@ -72,5 +72,5 @@ def test_groups_are_those_that_python_counts(events: list[tuple[Any, ...]], star
         for batch, own in ((whole, events), (part, events[start:][:length])):
             found = {group: (rows, amount) for group, rows, amount in count_groups(batch)}
             assert found == count_in_python(own)
-            recipients, codes = tell_recipients_apart(batch)
-            assert [recipients[code] for code in codes.tolist()] == [client for client, *_ in own]
+            clients, codes = tell_clients_apart(batch)
+            assert [clients[code] for code in codes.tolist()] == [client for client, *_ in own]

@@ -38,7 +38,7 @@ __all__ = ["clean_name", "csv_columns", "cut_csv", "header_line", "read_csv"]
 
 #: Read and parsed at once. Arrow's streaming reader keeps some thirty blocks in memory, and loses a line feed inside
 #: quotes where a block ends between it and its carriage return (apache/arrow#51368): we hand it whole rows. A block and
-#: what is left of the one before fit into memory that the process keeps (``SCAN_BYTES``).
+#: what is left of the one before fit into memory that the process keeps (``runtime/process.py``).
 BLOCK_BYTES = 1 << 20
 #: As much of a file as its header may be looked for in, in bytes and in lines.
 HEAD_BYTES, NAMES_BYTES, HEAD_LINES = 1 << 20, 1 << 16, 50
