@@ -41,8 +41,11 @@ class SeenKeys:
     def nbytes(self) -> int:
         return self._keys.nbytes
 
-    def reject_repeats(self, built: BuiltEvents) -> BuiltEvents:
+    def reject_repeats(self, built: BuiltEvents, *, by_client: bool = False) -> BuiltEvents:
         """The same rows, with events that repeat an earlier one of this run among the unsent rows.
+
+        With ``by_client`` the events of a client stand together, those of each in the order of the source: they are
+        copied once for both, and requests are cut from them as they lie.
 
         Clients may share a pixel: to it, an event of one may be that of another. So events and their copies for further
         pixels are looked at together, row by row, and of a row its own event first: which of two goes depends on where
@@ -52,7 +55,7 @@ class SeenKeys:
         events, copies = built.events, built.copies
         if copies is None:
             again, theirs = self._find_repeats(events)
-            return _leave_out(built, again, [theirs]) if len(theirs) else built
+            return _leave_out(built, again, [theirs], by_client)
         both = pa.concat_batches([events.table, copies.table])
         order = np.argsort(both.column("row").to_numpy(), kind="stable")
         earlier = np.empty(len(order), np.uint64)
@@ -60,7 +63,7 @@ class SeenKeys:
         own, further = earlier[: len(events)], earlier[len(events) :]
         again, copied_again = own != NO_POSITION, further != NO_POSITION
         if not again.any() and not copied_again.any():
-            return built
+            return _leave_out(built, again, [], by_client)
         gone = pc.is_in(copies.table.column("row"), value_set=events.table.column("row").filter(pa.array(again)))
         counted = copied_again & ~gone.to_numpy(zero_copy_only=False)
         repeats = [
@@ -69,7 +72,7 @@ class SeenKeys:
         ]
         left = copies.filter(pa.array(~copied_again))
         booked = copies.table.column("client").filter(pa.array(~copied_again | counted))
-        return replace(_leave_out(built, again, repeats), copies=left, copied=counts_of(booked))
+        return replace(_leave_out(built, again, repeats, by_client), copies=left, copied=counts_of(booked))
 
     def split(self, events: EventBatch) -> tuple[EventBatch, UnsentRows]:
         """The events whose key is new, and the others as unsent rows that name the row they repeat.
@@ -113,14 +116,18 @@ class SeenKeys:
         return UnsentRows(pa.RecordBatch.from_arrays([columns[f.name] for f in UNSENT_SCHEMA], schema=UNSENT_SCHEMA))
 
 
-def _leave_out(built: BuiltEvents, again: NDArray[np.bool_], repeats: list[UnsentRows]) -> BuiltEvents:
+def _leave_out(built: BuiltEvents, again: NDArray[np.bool_], repeats: list[UnsentRows], by_client: bool) -> BuiltEvents:
     """The same without the events that are there ``again``, and with the unsent rows of repeats."""
-    first = pa.array(~again)
+    order = built.events.find_order_by("client") if by_client else None
+    if order is None and not any(map(len, repeats)):
+        return built
+    places = np.flatnonzero(~again) if order is None else order[~again[order]]
+    first, chosen = pa.array(~again), pa.array(places)
     return replace(
         built,
-        events=built.events.filter(first),
+        events=built.events.take(places),
         unsent=UnsentRows(pa.concat_batches([built.unsent.table, *(one.table for one in repeats)])),
-        carried={key: carried.filter(first) for key, carried in built.carried.items()},
+        carried={key: carried.take(chosen) for key, carried in built.carried.items()},
         store_keys=None if built.store_keys is None else built.store_keys.filter(first),
     )
 

@@ -141,21 +141,28 @@ class EventBatch:
         columns = [self.table.column(name).dictionary_encode() for name in names]
         shape = tuple(max(len(column.dictionary), 1) for column in columns)
         codes = np.ravel_multi_index([column.indices.to_numpy() for column in columns], shape)
-        distinct, firsts, sizes = np.unique(codes, return_index=True, return_counts=True)
-        ranks, grouped = np.argsort(np.argsort(firsts)), self
-        if len(distinct) > 1:
-            order = np.argsort(ranks[np.searchsorted(distinct, codes)], kind="stable")
-            grouped = self.take(order)
-        waiting = spool.put(grouped) if spool and len(distinct) > MAX_IN_MEMORY_PARTS else grouped
-        sequence = np.argsort(firsts)
-        positions = np.unravel_index(distinct[sequence], shape)
+        order = _find_order(codes)
+        grouped, codes = (self, codes) if order is None else (self.take(order), codes[order])
+        starts = _find_starts(codes)
+        waiting = spool.put(grouped) if spool and len(starts) > MAX_IN_MEMORY_PARTS else grouped
+        positions = np.unravel_index(codes[starts], shape)
         texts = [
             column.dictionary.take(pa.array(at)).to_pylist() for column, at in zip(columns, positions, strict=True)
         ]
-        ends, start = get_ends(grouped.table.column("body")).tolist(), 0
-        for key, size in zip(zip(*texts, strict=True), sizes[sequence].tolist(), strict=True):
-            yield key, EventPart(waiting, start, size, ends[start + size] - ends[start])
-            start += size
+        bounds = [*starts.tolist(), len(self)]
+        ends = get_ends(grouped.table.column("body"))[bounds].tolist()
+        for number, key in enumerate(zip(*texts, strict=True)):
+            start, stop = bounds[number : number + 2]
+            yield key, EventPart(waiting, start, stop - start, ends[number + 1] - ends[number])
+
+    def find_order_by(self, name: str) -> NDArray[np.int64] | None:
+        """The places of all events, those with the same text in a column together, in the order in which each appears.
+
+        ``None``: they stand so already.
+        """
+        if self.find_common(name) is not None:
+            return None
+        return _find_order(self.table.column(name).dictionary_encode().indices.to_numpy())
 
     def copy(self) -> EventBatch:
         """The same events without the larger batch of which they are a slice."""
@@ -204,6 +211,25 @@ class EventPart:
     @property
     def events(self) -> EventBatch:
         return self.batch.slice(self.start, self.rows)
+
+
+def _find_order(codes: NDArray[Any]) -> NDArray[np.int64] | None:
+    """See ``EventBatch.find_order_by``."""
+    import numpy as np
+
+    starts = _find_starts(codes)
+    if len(np.unique(codes[starts])) == len(starts):
+        return None
+    _, firsts, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    ranks = np.argsort(np.argsort(firsts))  # of each code, by where it appears first
+    return np.argsort(ranks[inverse], kind="stable")
+
+
+def _find_starts(codes: NDArray[Any]) -> NDArray[np.intp]:
+    """Where a code differs from the one before it."""
+    import numpy as np
+
+    return np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1))
 
 
 def list_keys(blob: bytes) -> list[bytes]:

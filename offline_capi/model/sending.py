@@ -44,7 +44,7 @@ class BuiltEvents:
     badly, by a short code. ``carried``, aligned with the events, says which carry a usable value of each mapped key of
     user_data. ``rows_of`` counts the rows by client, of those that are configured.
 
-    ``store_keys``, aligned with the events, identifies store events for Meta: see ``events.keys.store_keys``.
+    ``store_keys``, of each event in the order of the source, identifies store events: see ``events.keys.store_keys``.
     ``copies`` are the events once more, for further pixels of their clients. ``copied`` counts them by recipient, those
     included that are among the unsent rows: to a pixel that two clients share, an event of one may be that of another.
     """

@@ -310,7 +310,8 @@ def prepare_batches(run: RunContext) -> Iterator[BuiltEvents]:
             yield unique
         return
     for built in _build_batches(run):
-        yield store_repeats.add_warnings(seen.reject_repeats(copy_for_pixels(built, run.recipe.clients)))
+        copied = copy_for_pixels(built, run.recipe.clients)
+        yield store_repeats.add_warnings(seen.reject_repeats(copied, by_client=True))
 
 
 def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:

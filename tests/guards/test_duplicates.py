@@ -8,7 +8,9 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +263,36 @@ def test_p11_who_is_the_duplicate_on_a_shared_pixel_does_not_depend_on_the_batch
 
     assert _settle(rows, 3) == _settle(rows, 100) == one_by_one
     assert len({key for *_, key in one_by_one[0]}) == len(one_by_one[0])
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from(["acme", "bank"])), max_size=12), st.booleans())
+def test_events_of_a_client_together_are_the_same_events(rows: list[tuple[int, str]], copied: bool) -> None:
+    """Who repeats whom, what is carried and what tells store events apart is as in the order of the source."""
+    built = _with_copies([(number, [number + 1] if copied else []) for number, _ in rows], 1)
+    clients = pa.array([client for _, client in rows], pa.string())
+    table = built.events.table.set_column(EVENT_SCHEMA.get_field_index("client"), "client", clients).cast(EVENT_SCHEMA)
+    own = [{"high": number, "low": 1, "ordered": False} for number, _ in rows]
+    built = replace(
+        built,
+        events=EventBatch(table),
+        carried={"em": pa.array([number % 2 == 0 for number, _ in rows], pa.bool_())},
+        store_keys=pa.RecordBatch.from_pylist(
+            own, pa.schema({"high": pa.uint64(), "low": pa.uint64(), "ordered": pa.bool_()})
+        ),
+    )
+
+    plain, together = SeenKeys().reject_repeats(built), SeenKeys().reject_repeats(built, by_client=True)
+
+    names, rows_left = (together.events.table.column(name).to_pylist() for name in ("client", "row"))
+    first = list(dict.fromkeys(client for _, client in rows))
+    ordered = sorted(plain.events.table.to_pylist(), key=lambda event: (first.index(event["client"]), event["row"]))
+    assert together.events.table.to_pylist() == ordered
+    assert len(list(groupby(names))) == len(set(names))
+    assert together.carried["em"].to_pylist() == [rows[row - 1][0] % 2 == 0 for row in rows_left]
+    assert together.unsent.table.equals(plain.unsent.table)
+    assert (together.copies, together.copied) == (plain.copies, plain.copied)
+    assert together.store_keys is not None
+    assert together.store_keys.equals(plain.store_keys)
 
 
 def test_on_a_shared_pixel_the_earlier_row_goes_and_a_repeated_row_is_rejected_once() -> None:

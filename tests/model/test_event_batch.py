@@ -7,6 +7,7 @@ import pickle
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -91,7 +92,8 @@ def test_events_apart_are_the_same_events_in_the_order_in_which_their_keys_come(
     table["body"] = [b"{}" * (at % 3) for at in range(len(keys))]
     names = {"client": pa.string(), "pixel": pa.string(), "at": pa.int64(), "body": pa.binary()}
 
-    parts = list(EventBatch(pa.RecordBatch.from_pydict(table, schema=pa.schema(names))).partition_by("client", "pixel"))
+    events = EventBatch(pa.RecordBatch.from_pydict(table, schema=pa.schema(names)))
+    parts = list(events.partition_by("client", "pixel"))
 
     assert [key for key, _ in parts] == list(dict.fromkeys(keys))
     for key, part in parts:
@@ -99,6 +101,14 @@ def test_events_apart_are_the_same_events_in_the_order_in_which_their_keys_come(
         assert own.column("at").to_pylist() == [at for at, one in enumerate(keys) if one == key]
         assert set(zip(*(own.column(name).to_pylist() for name in ("client", "pixel")), strict=True)) == {key}
         assert (part.rows, part.body_bytes) == (len(own), sum(map(len, own.column("body").to_pylist())))
+    together = len(list(groupby(keys))) == len(set(keys))
+    assert all((part.batch is events) == together for _, part in parts)  # not copied where they stand together already
+
+    order = events.find_order_by("client")
+    clients = [client for client, _ in keys]
+    in_order = sorted(range(len(keys)), key=lambda at: clients.index(clients[at]))
+    assert (list(range(len(keys))) if order is None else order.tolist()) == in_order
+    assert (order is None) == (in_order == list(range(len(keys))))
 
 
 def test_events_in_the_spool_are_the_same_and_leave_no_file(tmp_path: Path):
