@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import cache
-from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from offline_capi.runtime.sha256 import hash_to_hex
 
 __all__ = ["find_under_13"]
 
@@ -63,9 +64,8 @@ def _count_days(
 @cache
 def _load_births(today: date) -> _Births:
     days = [today - timedelta(days=back) for back in range(-1, _YEARS_BACK * 366)]
-    digests = [sha256(day.strftime("%Y%m%d").encode()).hexdigest() for day in days]
     return _Births(
-        pa.array(digests),
+        hash_to_hex(pa.array([day.isoformat().replace("-", "") for day in days])),
         np.array([(_find_birthday(day, MIN_AGE_YEARS) - date(1970, 1, 1)).days for day in days], np.int64),
     )
 

@@ -28,9 +28,7 @@ from offline_capi.mapping.text import EXACT_FLOAT, as_text, is_text
 
 __all__ = ["find_money_signs", "read_currencies", "read_integers", "read_money", "read_numbers"]
 
-_GROUP_SPACES = "[ \u00a0\u202f\u2009'\u2019]"
-
-
+_GROUP_SPACES = " \u00a0\u202f\u2009'\u2019"
 _BLANK = "[ \u00a0\u202f\u2009]*"
 _BRACKETS = rf"^{_BLANK}\(([^()+-]*)\){_BLANK}$"
 _MINUS_AFTER = r"^([^+-]*[\d.,])-$"
@@ -72,7 +70,7 @@ def _build_money_shapes() -> _MoneyShapes:
 
 
 class _Spelling(NamedTuple):
-    """One way to write a number: its shape, what falls away, and what is its decimal mark."""
+    """One way to write a number: its shape, the characters that fall away, and its decimal mark."""
 
     shape: str
     separators: str
@@ -81,29 +79,42 @@ class _Spelling(NamedTuple):
 
 @cache
 def _list_spellings(decimal: str) -> tuple[_Spelling, ...]:
-    d, g = (r"\.", ",") if decimal == "." else (",", r"\.")
     foreign = "," if decimal == "." else "."
+    d, g, spaces = re.escape(decimal), re.escape(foreign), f"[{_GROUP_SPACES}]"
     return (
         _Spelling(rf"^[+-]?(?:\d+(?:{d}\d*)?|{d}\d+)$", "", decimal),
-        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{g}\d{{3}})+(?:{d}\d*)?$", g, decimal),
-        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{_GROUP_SPACES}\d{{3}})+(?:{d}\d*)?$", _GROUP_SPACES, decimal),
-        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{_GROUP_SPACES}\d{{3}})+{g}\d{{1,2}}$", _GROUP_SPACES, foreign),
-        _Spelling(rf"^[+-]?(?:\d+|[1-9]\d{{0,2}}(?:{d}\d{{3}})+){g}\d{{1,2}}$", d, foreign),
+        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{g}\d{{3}})+(?:{d}\d*)?$", foreign, decimal),
+        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{spaces}\d{{3}})+(?:{d}\d*)?$", _GROUP_SPACES, decimal),
+        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{spaces}\d{{3}})+{g}\d{{1,2}}$", _GROUP_SPACES, foreign),
+        _Spelling(rf"^[+-]?(?:\d+|[1-9]\d{{0,2}}(?:{d}\d{{3}})+){g}\d{{1,2}}$", decimal, foreign),
         _Spelling(rf"^[+-]?0{g}\d+$", "", foreign),
-        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{d}\d{{3}}){{2,}}$", d, decimal),
+        _Spelling(rf"^[+-]?[1-9]\d{{0,2}}(?:{d}\d{{3}}){{2,}}$", decimal, decimal),
     )
 
 
 def _canonicalise(text: pa.StringArray, decimal: str) -> pa.StringArray:
     """The same numbers with a point and without separators; null where the text is no number."""
-    found = pa.nulls(len(text), pa.string())
+    found, nothing = pa.nulls(len(text), pa.string()), pa.scalar(None, pa.string())
     for spelling in _list_spellings(decimal):
         fits = pc.match_substring_regex(text, spelling.shape)
-        if pc.any(fits).as_py():
-            bare = pc.replace_substring_regex(text, spelling.separators, "") if spelling.separators else text
-            pointed = pc.replace_substring(bare, spelling.mark, ".")
-            found = pc.if_else(pc.and_(fits, found.is_null()), pointed, found)
+        if not fits.true_count:
+            continue
+        own = pc.if_else(fits, text, nothing)
+        found = pc.coalesce(found, _point(own, spelling))
+        text = pc.if_else(fits, nothing, text)  # the first spelling that fits decides
+        if text.null_count == len(text):
+            break
     return found
+
+
+def _point(text: pa.StringArray, spelling: _Spelling) -> pa.StringArray:
+    """Numbers of one spelling with a point and without separators. A literal is replaced in half of an expression's
+    time."""
+    if len(spelling.separators) == 1:
+        text = pc.replace_substring(text, spelling.separators, "")
+    elif spelling.separators:
+        text = pc.replace_substring_regex(text, f"[{spelling.separators}]", "")
+    return text if spelling.mark == "." else pc.replace_substring(text, spelling.mark, ".")
 
 
 def _parse(text: pa.StringArray, kind: pl.DataType | type[pl.DataType]) -> pa.Array:

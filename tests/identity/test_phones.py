@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import re
+from collections.abc import Iterator
 
 import phonenumbers
 import pyarrow as pa
@@ -15,8 +16,8 @@ from phonenumbers import PhoneNumber
 from phonenumbers import PhoneNumberFormat as Form
 from phonenumbers import PhoneNumberType as Kind
 
-from offline_capi.identity import normalize
-from offline_capi.identity.phones import _is_valid, normalize_phone, read_phone
+from offline_capi.identity import normalize, phones
+from offline_capi.identity.phones import _is_surely_too_short, _is_valid, normalize_phone, read_phone
 from offline_capi.identity.verdict import Cause, Readable
 
 EACH = int(os.environ.get("OFFLINE_CAPI_PHONES_EACH", "4"))
@@ -222,3 +223,29 @@ def test_a_number_is_valid_where_the_library_says_so() -> None:
 
     assert [_is_valid(number) for number in numbers] == wanted
     assert 1_000 < sum(wanted) < len(numbers) - 1_000
+
+
+def _some_short_numbers(chance: random.Random, region: str) -> Iterator[str]:
+    for length in range(1, 12):
+        for _ in range(6):
+            start = chance.choice(["", "", "0", "00", "1", "011", "8", "810"])
+            digits = (start + "".join(chance.choices("0123456789", k=length)))[:length]
+            at = chance.randrange(length)
+            yield digits
+            yield digits[:at] + chance.choice([" ", "-", ".", "/", ") "]) + digits[at:]
+    own = str(phonenumbers.country_code_for_region(region))
+    yield from (own, own + "12", own + "12345", "000", "11111", "12345")
+
+
+def test_digits_that_are_surely_too_short_are_what_the_library_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every region, with the digits in front that mean something to the library; Antigua completes what is short."""
+    chance = random.Random(13)
+    cases = [(text, region.lower()) for region in REGIONS for text in _some_short_numbers(chance, region)]
+    short = sum(_is_surely_too_short(re.sub(r"\D", "", text), country) for text, country in cases)
+
+    read = [read_phone(*case) for case in cases]
+    monkeypatch.setattr(phones, "_is_surely_too_short", lambda *_: False)
+
+    assert read == [read_phone(*case) for case in cases]
+    assert len(cases) // 4 < short < len(cases)
+    assert read_phone("462 1234", "ag") == ("12684621234", None)
