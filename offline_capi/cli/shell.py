@@ -22,7 +22,7 @@ from offline_capi.model import Window, convert_to_zone, find_yesterday
 from offline_capi.runtime.border import escape_in_json
 from offline_capi.runtime.console import Console
 from offline_capi.runtime.json_log import Level, is_log_json, log_json
-from offline_capi.runtime.process import without_pandas
+from offline_capi.runtime.process import block_imports
 
 if TYPE_CHECKING:
     from offline_capi.config import Deployment, Upload
@@ -244,7 +244,7 @@ def _opened(deployment: Deployment, *, with_pandas: bool = False) -> Iterator[Se
 
     # PySpark needs it, and so may somebody's hook.
     if not with_pandas and not any(one.transform or one.engine.spark for one in deployment.uploads.values()):
-        without_pandas()
+        block_imports("pandas")
     with open_services(deployment, environment_secrets()) as services:
         yield services
 

@@ -28,6 +28,7 @@ from offline_capi.identity import HashCache
 from offline_capi.model import BuiltEvents, SourceRows
 from offline_capi.pipeline.recipe import Recipe
 from offline_capi.runtime.bugs import as_internal, contain_hooks
+from offline_capi.runtime.pipes import receive, send, widen
 from offline_capi.runtime.process import PYTHON, set_up_process
 
 __all__ = ["MAX_AUTO_PROCESSES", "WorkerPool", "count_processes"]
@@ -41,6 +42,9 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"
 
 #: Arrow and polars read their settings when they are imported.
 _START = f"from {set_up_process.__module__} import set_up_process as s; s(); from {__name__} import serve; serve()"
+
+_PackedRows = tuple[Any, dict[str, Any]]
+_Task = tuple[_PackedRows, datetime]
 
 _KILLED = (
     "a process that prepares rows ended without an answer {attempts} times over the same batch of {origin}: it was "
@@ -90,7 +94,7 @@ class WorkerPool:
             yield from under_way.popleft().result()
 
     def _prepare_one(self, rows: SourceRows, now: datetime) -> list[BuiltEvents]:
-        task = pickle.dumps((_pack_rows(rows), now), protocol=5)
+        task = _pack_rows(rows), now
         for _ in range(MAX_ATTEMPTS):
             worker = self._idle.get() or Worker(self._recipe)
             self.alive.add(worker)
@@ -102,7 +106,7 @@ class WorkerPool:
             if isinstance(answer, BaseException):
                 raise answer
             if answer is not None:
-                return [pickle.loads(one) for one in answer]  # noqa: S301  from our own worker
+                return answer
         raise TemporaryError(_KILLED.format(attempts=MAX_ATTEMPTS, origin=rows.origin))
 
 
@@ -117,6 +121,8 @@ class Worker:
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)  # noqa: S603  ours
         assert self._process.stdin is not None  # noqa: S101  mypy; both are pipes
         assert self._process.stdout is not None  # noqa: S101
+        for stream in (self._process.stdin, self._process.stdout):
+            widen(stream.fileno())
         self._tasks = Connection(os.dup(self._process.stdin.fileno()), readable=False)
         self._answers = Connection(os.dup(self._process.stdout.fileno()), writable=False)
         with suppress(OSError):  # it died already: the first task notices
@@ -126,11 +132,11 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, task: bytes) -> list[bytes] | BaseException | None:
-        """What it makes of a task: pickled events, an error to raise, or ``None`` if the process is gone."""
+    def ask(self, task: _Task) -> list[BuiltEvents] | BaseException | None:
+        """What it makes of a task: events, an error to raise, or ``None`` if the process is gone."""
         try:
-            self._tasks.send_bytes(task)
-            return self._answers.recv()  # type: ignore[no-any-return]  # whatever serve() sends
+            send(self._tasks, task)
+            return receive(self._answers)  # type: ignore[no-any-return]  # whatever serve() sends
         except (EOFError, OSError):
             return None
 
@@ -144,7 +150,7 @@ class Worker:
         self._process.wait()
 
 
-def _pack_rows(rows: SourceRows) -> tuple[Any, dict[str, Any]]:
+def _pack_rows(rows: SourceRows) -> _PackedRows:
     """Arrow's own format: pickling a slice would take the whole column along."""
     buffer = pa.BufferOutputStream()
     with pa.ipc.new_stream(buffer, rows.batch.schema) as stream:
@@ -152,7 +158,7 @@ def _pack_rows(rows: SourceRows) -> tuple[Any, dict[str, Any]]:
     return buffer.getvalue(), {one.name: getattr(rows, one.name) for one in fields(rows) if one.name != "batch"}
 
 
-def _unpack_rows(packed: tuple[Any, dict[str, Any]]) -> SourceRows:
+def _unpack_rows(packed: _PackedRows) -> SourceRows:
     data, others = packed
     with pa.ipc.open_stream(data) as stream:
         return SourceRows(stream.read_next_batch(), **others)
@@ -169,12 +175,11 @@ def serve() -> None:
     with suppress(EOFError, OSError):
         recipe, cache = pickle.loads(tasks.recv_bytes()), HashCache()  # noqa: S301  from our own parent
         while True:
-            packed, now = pickle.loads(tasks.recv_bytes())  # noqa: S301
-            answer: list[bytes] | BaseException
+            packed, now = receive(tasks)
+            answer: list[BuiltEvents] | BaseException
             try:
-                built = recipe.prepare_batch(_unpack_rows(packed), now, cache=cache)
-                answer = [pickle.dumps(one, protocol=5) for one in built]
+                answer = list(recipe.prepare_batch(_unpack_rows(packed), now, cache=cache))
             except Exception as error:  # noqa: BLE001  raised again by the parent
                 answer = as_internal(error)
-            answers.send(answer)
+            send(answers, answer)
     os._exit(0)

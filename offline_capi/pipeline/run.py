@@ -30,6 +30,7 @@ from offline_capi.pipeline.stages import (
     skip_decided,
 )
 from offline_capi.report import RunReport
+from offline_capi.runtime.process import freeze_objects
 from offline_capi.runtime.telemetry import trace_span
 
 __all__ = ["run_upload"]
@@ -74,7 +75,11 @@ def run_upload(
         map_pieces=map_pieces,
         on_progress=on_progress,
     )
-    with _record_run(run), trace_span("offline_capi.run", upload=upload.name, trigger=run.trigger, run_id=run.run_id):
+    with (
+        freeze_objects(),
+        _record_run(run),
+        trace_span("offline_capi.run", upload=upload.name, trigger=run.trigger, run_id=run.run_id),
+    ):
         with prepare_run(run):
             judge_before_sending(run)
             events = prepare_events(run)  # read, map, hash, build, check: batch by batch

@@ -6,12 +6,22 @@ Imports nothing heavy: it has to run before Arrow and polars are imported, for t
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 
-__all__ = ["ALLOCATOR_SETTINGS", "PYTHON", "set_up_process", "set_up_reader", "set_up_worker", "without_pandas"]
+__all__ = [
+    "ALLOCATOR_SETTINGS",
+    "PYTHON",
+    "block_imports",
+    "freeze_objects",
+    "set_up_process",
+    "set_up_reader",
+    "set_up_worker",
+]
 
 #: How this package starts another Python. Without -P it would import from the current folder first: a file of a
 #: landing folder that is named as a module of the standard library would run.
@@ -31,7 +41,7 @@ _KEPT_FREE_BYTES = 8 << 20
 #: The same for a process that only reads: what a batch took is there for the next one. Larger than any column of one.
 _KEPT_BY_READER_BYTES = 64 << 20
 
-#: Environment variables that Arrow and polars read when they are imported.
+#: Environment variables that Arrow, polars and numpy read when they are imported.
 ALLOCATOR_SETTINGS = {
     # Arrow's default keeps what it freed, some 100 MiB more in a night.
     "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
@@ -41,6 +51,8 @@ ALLOCATOR_SETTINGS = {
     "JE_ARROW_MALLOC_CONF": "dirty_decay_ms:5000,muzzy_decay_ms:0,oversize_threshold:0",
     # Stages run beside each other already; handing each small kernel to other threads costs a third more.
     "POLARS_MAX_THREADS": "1",
+    # numpy's library for matrices, of which there is none here: its threads wait for work in a loop for a while.
+    "OPENBLAS_NUM_THREADS": "1",
 }
 
 
@@ -82,20 +94,36 @@ def set_up_worker() -> None:
         pa.jemalloc_set_decay_ms(100)
 
 
-def without_pandas() -> None:
-    """Keep pandas out of this process, which cannot have it later then.
+@contextmanager
+def freeze_objects() -> Iterator[None]:
+    """Collections of garbage inside look only at what is made inside.
 
-    Arrow imports it, where there is one, as soon as it looks at a list: 35 MiB and a fifth of a second, for nothing
-    where no transform hook asks for it.
+    The modules of a run are a million objects: to walk through them takes 70 ms, and the first rows cause it twice.
     """
-    sys.meta_path.insert(0, _WithoutPandas())
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
-class _WithoutPandas:
-    """To be found and not to be had: polars looks whether pandas is there, and takes no offence when it is not used."""
+def block_imports(*names: str) -> None:
+    """Keep optional libraries out of this process, which cannot have them later then.
+
+    Arrow imports pandas, where there is one, as soon as it looks at a list: 35 MiB and a fifth of a second, for nothing
+    where no transform hook asks for it. ADBC's drivers import polars in the same way: 20 MiB and a tenth of a second.
+    """
+    sys.meta_path.insert(0, _Blocked(frozenset(names)))
+
+
+class _Blocked:
+    """To be found and not to be had: who looks whether a library is there takes no offence when it is not used."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
-        return ModuleSpec(name, self) if name == "pandas" else None  # type: ignore[arg-type]  # a loader by its methods
+        return ModuleSpec(name, self) if name in self._names else None  # type: ignore[arg-type]  # a loader by methods
 
     def create_module(self, spec: ModuleSpec) -> None:
         raise ImportError(spec.name)

@@ -7,29 +7,24 @@ over a pipe, as Arrow columns, and never leave memory.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pickle
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, TypeVar
 
 from offline_capi.errors import SourceError
 from offline_capi.runtime.bugs import as_internal, contain_hooks
-from offline_capi.runtime.process import PYTHON, set_up_reader, without_pandas
+from offline_capi.runtime.pipes import receive, send, widen
+from offline_capi.runtime.process import PYTHON, block_imports, set_up_reader
 
 __all__ = ["read_in_subprocess"]
 
 T = TypeVar("T")
-
-#: What the pipe holds, where the system allows: a batch goes through in seven pieces instead of a hundred, and each
-#: makes the reading thread wait for the interpreter. pipe(7): what anybody may ask for.
-PIPE_BYTES = 1 << 20
 
 _DONE = None
 _ENDED = (
@@ -55,18 +50,12 @@ def read_in_subprocess(
         assert process.stdin is not None  # noqa: S101  mypy; both are pipes
         assert process.stdout is not None  # noqa: S101
         try:
-            _widen(process.stdout.fileno())
+            widen(process.stdout.fileno())
             pickle.dump((read, arguments, memory_mib), process.stdin)
             process.stdin.flush()
             yield from _received(Connection(os.dup(process.stdout.fileno()), writable=False), too_large or _ENDED)
         finally:
             process.kill()
-
-
-def _widen(pipe: int) -> None:
-    if sys.platform == "linux":
-        with suppress(OSError):  # a user may have many pipes already: then it stays as it is
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _received(pipe: Connection, ended: str) -> Iterator[Any]:
@@ -78,36 +67,10 @@ def _received(pipe: Connection, ended: str) -> Iterator[Any]:
 
 
 def _next(pipe: Connection, ended: str) -> Any:
-    """What ``_send`` sent. Columns go into memory of Arrow's, which has it from the batch before, and nowhere else."""
-    import pyarrow as pa
-
     try:
-        data, sizes = pipe.recv()
-        buffers = [pa.allocate_buffer(size) for size in sizes]
-        for buffer in buffers:
-            _read_into(memoryview(buffer), pipe.fileno())
+        return receive(pipe)
     except EOFError:
         raise SourceError(ended) from None
-    return pickle.loads(data, buffers=buffers)  # noqa: S301  from our own child
-
-
-def _read_into(buffer: memoryview, pipe: int) -> None:
-    while len(buffer):
-        read = os.readv(pipe, [buffer])
-        if not read:
-            raise EOFError
-        buffer = buffer[read:]
-
-
-def _send(pipe: Connection, item: Any) -> None:
-    """The item, pickled, and its columns behind it as they lie in memory."""
-    buffers: list[pickle.PickleBuffer] = []
-    data = pickle.dumps(item, protocol=5, buffer_callback=buffers.append)
-    columns = [buffer.raw() for buffer in buffers]
-    pipe.send((data, [len(column) for column in columns]))
-    for column in columns:
-        while len(column):
-            column = column[os.write(pipe.fileno(), column) :]
 
 
 # ---------------------------------------------------------------------------------------------- the other process
@@ -116,7 +79,7 @@ def _send(pipe: Connection, item: Any) -> None:
 def serve() -> None:
     """Run what standard input says. It stays open as long as the parent lives, and this process no longer."""
     contain_hooks()
-    without_pandas()
+    block_imports("pandas", "polars")
     pipe = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # a driver that prints must not print between the rows
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold rows
@@ -128,12 +91,12 @@ def serve() -> None:
         set_up_reader()
     try:
         for rows in read(*arguments):
-            _send(pipe, rows)
-        _send(pipe, _DONE)
+            send(pipe, rows)
+        send(pipe, _DONE)
     except MemoryError:
         os._exit(1)
     except BaseException as error:  # noqa: BLE001  raised again by the parent
-        _send(pipe, as_internal(error))
+        send(pipe, as_internal(error))
     os._exit(0)  # all is sent; the interpreter could not end in peace while a thread waits for standard input
 
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from offline_capi.runtime import border
-from offline_capi.runtime.process import set_up_process, without_pandas
+from offline_capi.runtime.process import block_imports, set_up_process
 from offline_capi.sandbox import SandboxServer, SandboxSpec
 from tests.benchmarks.__main__ import measured, misses_aim, say
 from tests.benchmarks.clients import UPLOAD, keep_clients, night, sales
@@ -176,7 +176,7 @@ def main() -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["pairs"]:
         set_up_process()
-        without_pandas()
+        block_imports("pandas")
         home, url = Path(sys.argv[2]), sys.argv[3]
         done = {"pairs": [*pairs(home, url, int(sys.argv[4]))], "watched": watched_run(home, url)}
         print(json.dumps(done))  # noqa: T201  read by the parent

@@ -25,7 +25,7 @@ from offline_capi.config import EnvironmentSecrets, load_config
 from offline_capi.config.client_table import locate_pulled_file, select_valid_rows, write_pulled
 from offline_capi.model import Fate, Window
 from offline_capi.pipeline import open_services, run_upload
-from offline_capi.runtime.process import set_up_process, without_pandas
+from offline_capi.runtime.process import block_imports, set_up_process
 from offline_capi.sandbox import SandboxServer, SandboxSpec
 from tests.benchmarks.__main__ import measured, say
 from tests.benchmarks.memory import Memory
@@ -167,7 +167,7 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] in (["night"], ["table"]):
         set_up_process()
-        without_pandas()
+        block_imports("pandas")
         what, home, argument = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
         done = table(home, int(argument)) if what == "table" else night(home, argument, sys.argv[4])
         print(json.dumps(done))  # noqa: T201  read by the parent
