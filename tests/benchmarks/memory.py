@@ -9,14 +9,14 @@ from typing import Self
 
 
 class Memory:
-    """The most that a process and those it started held together.
+    """The most that a process and those it started held together (``peak_mib``), and one of them (``process_mib``).
 
     Pages of files count once, for they are the same libraries: of the process that has most of them. Looked at ten
     times a second: what the system counts for a child that has ended includes the moment of its fork.
     """
 
     def __init__(self, pid: int) -> None:
-        self.peak_mib, self._pid, self._done = 0.0, pid, Event()
+        self.peak_mib, self.process_mib, self._pid, self._done = 0.0, 0.0, pid, Event()
 
     def __enter__(self) -> Self:
         self._watcher = Thread(target=self._watch, daemon=True)
@@ -33,6 +33,7 @@ class Memory:
             children = [int(pid) for task in tasks for pid in _words(task)]
             own, files = zip(*map(_resident_mib, (self._pid, *children)), strict=True)
             self.peak_mib = max(self.peak_mib, sum(own) + max(files))
+            self.process_mib = max(self.process_mib, *map(sum, zip(own, files, strict=True)))
 
 
 def _words(path: Path) -> list[str]:
