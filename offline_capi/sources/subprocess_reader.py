@@ -12,7 +12,7 @@ import pickle
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, TypeVar
@@ -34,13 +34,18 @@ _ENDED = (
 
 
 def read_in_subprocess(
-    read: Callable[..., Iterator[T]], *arguments: Any, memory_mib: int | None = None, too_large: str = ""
+    read: Callable[..., Iterator[T]],
+    *arguments: Any,
+    memory_mib: int | None = None,
+    too_large: str = "",
+    unused: Sequence[str] = (),
 ) -> Generator[T]:
     """What ``read(*arguments)`` yields, and the error that it ends with; an ``InternalError`` for any not of ours.
 
     ``read`` is a function of a module, its arguments can be pickled. They may hold a password, so they go through a
     pipe and not through the process list. The process ends when this generator does, or with this process. With
     ``memory_mib`` it may take that much beyond what it starts with; one that dies raises ``SourceError(too_large)``.
+    It never imports pandas nor what is ``unused``, which a driver would import wherever it is.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [*PYTHON, "-c", f"from {__name__} import serve; serve()"]
@@ -51,7 +56,8 @@ def read_in_subprocess(
         assert process.stdout is not None  # noqa: S101
         try:
             widen(process.stdout.fileno())
-            pickle.dump((read, arguments, memory_mib), process.stdin)
+            pickle.dump((memory_mib, unused), process.stdin)
+            pickle.dump((read, arguments), process.stdin)
             process.stdin.flush()
             yield from _received(Connection(os.dup(process.stdout.fileno()), writable=False), too_large or _ENDED)
         finally:
@@ -79,11 +85,12 @@ def _next(pipe: Connection, ended: str) -> Any:
 def serve() -> None:
     """Run what standard input says. It stays open as long as the parent lives, and this process no longer."""
     contain_hooks()
-    block_imports("pandas", "polars")
+    memory_mib, unused = pickle.load(sys.stdin.buffer)  # noqa: S301  from our own parent
+    block_imports("pandas", *unused)
     pipe = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # a driver that prints must not print between the rows
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold rows
-    read, arguments, memory_mib = pickle.load(sys.stdin.buffer)  # noqa: S301  from our own parent
+    read, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301
     Thread(target=_end_with_parent, daemon=True).start()
     if memory_mib:
         _limit_memory(memory_mib)

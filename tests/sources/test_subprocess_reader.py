@@ -60,7 +60,8 @@ def loaded() -> Iterator[list[str]]:
 
 def test_a_process_that_only_reads_loads_no_library_of_frames():
     """They take 55 MiB and 0.3 s; drivers and Arrow load them wherever they are."""
-    assert list(read_in_subprocess(loaded)) == [[]]
+    assert list(read_in_subprocess(loaded, unused=["polars"])) == [[]]
+    assert list(read_in_subprocess(loaded)) == [["polars"]]
 
 
 def test_an_error_of_the_source_is_raised_here_in_its_own_kind_and_words(url: str):
