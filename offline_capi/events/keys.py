@@ -22,6 +22,7 @@ from offline_capi.events.standard import PHYSICAL_STORE
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import KEY_BYTES, HashedRows
 from offline_capi.runtime.column_bytes import bytes_of, encode_distinct
+from offline_capi.runtime.join import join_columns
 from offline_capi.runtime.sha256 import HEX_DIGITS, hash_to_keys
 
 __all__ = ["make_event_key", "make_event_keys", "store_keys"]
@@ -35,7 +36,7 @@ def make_event_key(pixel: str, event_name: str, event_id: str) -> bytes:
 
 def make_event_keys(pixel: Any, event_name: Any, event_id: Any) -> Any:
     """The keys of many events: three string arrays in, ``fixed_size_binary(16)`` out, null where a part is null."""
-    return hash_to_keys(pc.binary_join_element_wise(_prefix_length(pixel), _prefix_length(event_name), event_id, ""))
+    return hash_to_keys(join_columns(_prefix_length(pixel), _prefix_length(event_name), event_id))
 
 
 def store_keys(rows: HashedRows, pixel: Any) -> Any:

@@ -29,7 +29,7 @@ from offline_capi.events.standard import CUSTOM_DATA_KEYS
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import HashedRows
 from offline_capi.runtime.column_bytes import bytes_of, count_empty, needs_escape
-from offline_capi.runtime.join import Framed, join_pieces
+from offline_capi.runtime.join import Framed, join_columns, join_pieces
 
 __all__ = ["JSON_BRACKETS", "as_text", "build_bodies"]
 
@@ -59,7 +59,7 @@ def _escape(array: Any) -> Any:
 
 def _encode_integer(array: Any) -> Any:
     strings = as_text(array)
-    quoted = pc.binary_join_element_wise('"', _escape(strings), '"', "")
+    quoted = join_columns('"', _escape(strings), '"')
     return pc.if_else(pc.match_substring_regex(strings, r"^(0|[1-9][0-9]*)$"), strings, quoted)
 
 
@@ -102,8 +102,7 @@ class _Member(NamedTuple):
 
     def wrap(self, before: str, after: str) -> Any:
         """Literals around the values, null where the row has none."""
-        ends = [after] if after else []
-        return pc.binary_join_element_wise(before, self.kind.json(self.column), *ends, "")
+        return join_columns(before, self.kind.json(self.column), after)
 
 
 def _join_around_certain(members: Sequence[_Member], sure: int) -> list[Framed]:
@@ -204,7 +203,7 @@ def _make_identity_member(key: str, columns: Sequence[Any], of_yaml: int) -> _Me
         if of_yaml > 1:
             return _Member(key, _ARRAY_KIND, values)
         more = reduce(pc.or_, [column.is_valid() for column in strings[1:]])
-        return _Member(key, _RAW_KIND, pc.if_else(more, pc.binary_join_element_wise("[", values, "]", ""), values))
+        return _Member(key, _RAW_KIND, pc.if_else(more, join_columns("[", values, "]"), values))
     kind = _INTEGER_KIND if USER_DATA_KEYS[key].is_integer else _TEXT_KIND
     return _Member(key, kind, pc.coalesce(*strings) if len(strings) > 1 else strings[0])
 
@@ -212,7 +211,7 @@ def _make_identity_member(key: str, columns: Sequence[Any], of_yaml: int) -> _Me
 def _quote_list(columns: Sequence[Any]) -> Any:
     """The values of several columns as JSON strings joined by commas, each value once; null where all are null."""
     distinct = [reduce(_drop_equal, columns[:index], column) for index, column in enumerate(columns)]
-    quoted = [pc.binary_join_element_wise('"', _escape(column), '"', "") for column in distinct]
+    quoted = [join_columns('"', _escape(column), '"') for column in distinct]
     joined = _join_present(quoted, ",")
     return pc.if_else(pc.equal(joined, ""), None, joined)
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from offline_capi.identity.distinct import find_distinct, has_repeats
 from offline_capi.identity.verdict import Readable
+from offline_capi.runtime.join import join_columns
 from offline_capi.runtime.lookup import TextIndex
 
 __all__ = ["HashCache", "HashCacheTable", "HashedValues"]
@@ -115,4 +116,4 @@ def _make_cache_keys(readable: Readable, *, by_country: bool) -> pa.Array:
     """``12345``, or ``us 12345``: codes are two letters, so that no other pair is written alike."""
     if not by_country:
         return readable.text
-    return pc.binary_join_element_wise(pc.fill_null(readable.country, ""), readable.text, " ")
+    return join_columns(pc.fill_null(readable.country, ""), " ", readable.text)

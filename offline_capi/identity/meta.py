@@ -150,7 +150,7 @@ def normalize_external_id(readable: Readable) -> Usable:
     text = pc.utf8_trim_whitespace(written) if policy.trim else written
     text = make_frame(text=text)["text"].str.to_lowercase() if policy.lower else text
     text = as_strings(text) if policy.lower else text
-    usable = Usable(blank_where(text, pc.equal(pc.utf8_trim_whitespace(text), "")))
+    usable = Usable(blank_where(text, pc.equal(text if policy.trim else pc.utf8_trim_whitespace(text), "")))
     broken = None if is_ascii(usable.text) else find_matches(usable.text, r"[\u{80}-\u{84}\u{86}-\u{9F}\u{FFFD}]")
     usable = usable if broken is None else usable.refuse(Cause.BROKEN_TEXT, broken)
     usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(lower_text(usable.text), placeholders.TEXTS))

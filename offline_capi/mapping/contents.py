@@ -42,6 +42,7 @@ from offline_capi.mapping.json_text import (
 from offline_capi.mapping.numerals import read_numbers
 from offline_capi.mapping.objects import Member, read_members
 from offline_capi.mapping.text import EXACT_FLOAT
+from offline_capi.runtime.join import join_columns
 
 __all__ = ["read_content_ids", "read_contents"]
 
@@ -96,7 +97,7 @@ def _build_items(columns: SourceColumns, spec: Contents, path: str) -> Reading:
         whole, build_json_object({key: one.values for key, one in read.items()}), pa.scalar(None, pa.string())
     )
     reduced = pc.and_(rounded, whole) if pc.any(rounded).as_py() else None
-    return Reading(pc.binary_join_element_wise("[", item, "]", ""), unreadable, unknown, read["id"].damaged, reduced)
+    return Reading(join_columns("[", item, "]"), unreadable, unknown, read["id"].damaged, reduced)
 
 
 def _round_quantities(values: pa.Array) -> tuple[pa.StringArray, pa.BooleanArray]:
@@ -123,7 +124,7 @@ def read_content_ids(columns: SourceColumns, specs: Iterable[FieldSpec], path: s
     joined = pc.utf8_rtrim(pc.binary_join_element_wise(*ended, ""), characters=",")
     filled = pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined)
     return Reading(
-        pc.binary_join_element_wise("[", filled, "]", ""),
+        join_columns("[", filled, "]"),
         combine_masks(*(part.unreadable for part in found)),
         combine_masks(*(part.unknown for part in found)),
         combine_masks(*(part.damaged for part in found)),

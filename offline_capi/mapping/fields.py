@@ -24,6 +24,7 @@ from offline_capi.mapping.columns import SourceColumns
 from offline_capi.mapping.ids import find_damaged
 from offline_capi.mapping.text import UnfitSettingError, as_text, is_text
 from offline_capi.mapping.text_steps import change_text
+from offline_capi.runtime.join import join_columns
 
 __all__ = ["ID_KIND", "Reading", "combine_masks", "read_field"]
 
@@ -127,7 +128,7 @@ def _fill_template(columns: SourceColumns, spec: FieldSpec) -> Reading:
     literals, names, types = (literals_columns_types[start::3] for start in range(3))
     parts = [_read_part(columns, name, kind, spec) for name, kind in zip(names, types, strict=True)]
     texts = [piece for literal, part in zip(literals, parts, strict=False) for piece in (literal, part.values)]
-    joined = pc.binary_join_element_wise(*texts, literals[-1], "", null_handling="emit_null")
+    joined = join_columns(*texts, literals[-1])
     return Reading(
         joined,
         combine_masks(*(part.unreadable for part in parts)),

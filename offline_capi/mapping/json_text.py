@@ -16,6 +16,7 @@ import pyarrow.types as kinds
 from offline_capi.mapping.fields import Reading
 from offline_capi.mapping.text import as_text, is_text, trim_text
 from offline_capi.runtime.column_bytes import needs_escape
+from offline_capi.runtime.join import Framed, join_columns, join_pieces
 
 __all__ = [
     "MalformedError",
@@ -45,16 +46,12 @@ def build_json_object(members: Mapping[str, pa.Array]) -> pa.StringArray:
         starts = [f',"{key}":' for key in members]
         starts[0] = "{" + starts[0][1:]
         pairs = [piece for pair in zip(starts, members.values(), strict=True) for piece in pair]
-        return pc.binary_join_element_wise(*pairs, "}", "")
-    pieces = [_build_member(key, values) for key, values in members.items()]
-    joined = pc.ascii_ltrim(pc.binary_join_element_wise(*pieces, ""), characters=",")
+        return join_columns(*pairs, "}")
+    pieces = [Framed(f',"{key}":', values, "") for key, values in members.items()]
+    rows = len(pieces[0].column) if pieces else 0
+    joined = pc.ascii_ltrim(join_pieces(pieces, rows).cast(pa.string()), characters=",")
     filled = pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined)
-    return pc.binary_join_element_wise("{", filled, "}", "")
-
-
-def _build_member(key: str, values: pa.Array) -> pa.StringArray:
-    member = pc.binary_join_element_wise(f',"{key}":', values, "")
-    return pc.fill_null(member, "") if member.null_count else member
+    return join_columns("{", filled, "}")
 
 
 def render_json_values(values: pa.Array) -> pa.StringArray:
@@ -65,7 +62,7 @@ def render_json_values(values: pa.Array) -> pa.StringArray:
 def quote_text(text: pa.StringArray) -> pa.StringArray:
     if needs_escape(text):
         return map_distinct(text, lambda value: json.dumps(value, ensure_ascii=False))
-    return pc.binary_join_element_wise('"', text, '"', "")
+    return join_columns('"', text, '"')
 
 
 def dump_compact(value: object) -> str:

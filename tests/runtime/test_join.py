@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from offline_capi.runtime import join
-from offline_capi.runtime.join import Framed, join_pieces, join_texts, take_texts
+from offline_capi.runtime.join import Framed, join_columns, join_pieces, join_texts, take_texts
 
 ROWS = 12
 #: Around what the compiled module copies at once: 32 bytes of a literal, 64 of a value.
@@ -49,6 +50,10 @@ def test_the_rows_are_what_python_joins(
             joined = join_pieces(given_, stop - start)
             joined.validate(full=True)
             assert joined.to_pylist() == [join_row(row) for row in range(start, stop)]
+            bare = [one if isinstance(one, str) else one.column for one in given_]
+            columns = join_columns(*bare)
+            columns.validate(full=True)
+            assert columns.equals(pc.binary_join_element_wise(*bare, ""))
 
 
 @given(
