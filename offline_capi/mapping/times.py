@@ -20,6 +20,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +39,8 @@ UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 # Each unit from 2001-09-09 to 2286-11-20: ten, thirteen and sixteen digits. No number is in two bands.
 BANDS: tuple[tuple[float, float, int], ...] = tuple((1e9 * per, 1e10 * per, per) for per in UNITS_PER_SECOND.values())
 
+_FIRST_YEAR, _LAST_YEAR = 1000, 2999  # that _DATE knows
+_QUARTER_S = 900
 _EARLIEST = -30_610_224_000  # the year 1000: "26" under %Y is a mistake, not antiquity
 
 _DATE = (
@@ -171,12 +174,28 @@ def _scale_by_band(numbers: pl.Series) -> pl.Series:
 
 def _read_iso(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
     """ISO 8601 dates and times, with or without offset; a blank instead of the T, a comma for the point, ``UTC``."""
+    plain = _parse_plain(text)
+    if plain is not None:
+        return _localise(plain, rule.zone)
     naive = pc.match_substring_regex(text, _NAIVE)
     found = _localise(_parse_naive(pc.if_else(naive, text, pa.scalar(None, pa.string()))), rule.zone)
     if found.null_count == text.null_count:
         return found
     zoned = pc.match_substring_regex(text, _ZONED)
     return pc.coalesce(found, _parse_zoned(pc.if_else(zoned, text, pa.scalar(None, pa.string()))))
+
+
+def _parse_plain(text: pa.StringArray) -> pa.TimestampArray | None:
+    """Where all are ``2026-11-20 10:00:00``, which Arrow's own parser reads in a fifth of the time; else ``None``."""
+    lengths = pc.min_max(pc.binary_length(text)).as_py()
+    if set(lengths.values()) != {len("2026-11-20 10:00:00")}:
+        return None
+    try:
+        parsed = pc.cast(text, pa.timestamp("s"))
+    except pa.ArrowInvalid:
+        return None
+    years = pc.min_max(pc.year(parsed)).as_py()
+    return parsed if years["min"] >= _FIRST_YEAR and years["max"] <= _LAST_YEAR else None
 
 
 def _parse_naive(text: pa.StringArray) -> pa.TimestampArray:
@@ -229,7 +248,27 @@ def _parse_format(text: pa.StringArray, form: str, pattern: str, zone: str) -> p
 
 
 def _localise(wall: pa.TimestampArray, zone: str) -> pa.TimestampArray:
-    """Wall time in ``zone`` as instants."""
+    """Wall time in ``zone`` as instants: looked up for each quarter of an hour that occurs, where these are few.
+
+    The rules of a zone change between two of them. Where one has an odd offset, as before standard time, or the clocks
+    go forward within it, each time is looked up.
+    """
+    if zone == "UTC":
+        return _make_instants(wall)
+    seconds = pc.fill_null(wall.view(pa.int64()), 0).to_numpy()
+    quarters = pa.array(seconds // _QUARTER_S).dictionary_encode()
+    starts = quarters.dictionary.to_numpy() * _QUARTER_S
+    if 2 * len(starts) < len(seconds):
+        ends = np.concatenate([starts, starts + (_QUARTER_S - 1)])
+        found = _localise_each(pa.array(ends).view(pa.timestamp("s")), zone).view(pa.int64())
+        first, last = np.split(found.to_numpy(zero_copy_only=False), 2)
+        if not found.null_count and (last - first == _QUARTER_S - 1).all():
+            moved = seconds + (first - starts)[quarters.indices.to_numpy()]
+            return _make_instants(pa.array(moved, mask=wall.is_null().to_numpy(zero_copy_only=False)))
+    return _localise_each(wall, zone)
+
+
+def _localise_each(wall: pa.TimestampArray, zone: str) -> pa.TimestampArray:
     local = _as_series(wall)
     found = _convert_from_zone(local, zone)
     if found.null_count() > local.null_count():

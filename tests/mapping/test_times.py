@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from offline_capi.errors import ConfigError
 from offline_capi.mapping.times import TimeRule, read_dates, read_instants
@@ -83,6 +85,41 @@ def test_where_the_clocks_change(zone, wall, instant):
     """As Python's own ``zoneinfo`` decides with ``fold=0``."""
     assert seconds(pa.array([wall]), TimeRule(zone=zone)) == [utc(instant)]
     assert utc(instant) == int(dt.datetime.fromisoformat(wall).replace(tzinfo=ZoneInfo(zone)).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("zone", "around"),
+    [
+        ("America/New_York", "2026-03-08 02:00:00"), ("Europe/Berlin", "2026-10-25 02:00:00"),
+        ("UTC", "2026-10-25 02:00:00"), ("Australia/Lord_Howe", "2026-10-04 02:00:00"),
+        ("Pacific/Apia", "2011-12-30 12:00:00"), ("Africa/Monrovia", "1972-01-07 00:44:30"),
+        ("America/Caracas", "2007-12-09 03:00:00"), ("Asia/Kathmandu", "1986-01-01 00:00:00"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("step", [1, 7, 61, 3600])
+def test_many_times_where_the_clocks_change_are_read_as_each_of_them(zone: str, around: str, step: int) -> None:
+    """Of few quarters of an hour, and of more than there are rows; a null among them stays one."""
+    middle = dt.datetime.fromisoformat(around)
+    walls = [middle + dt.timedelta(seconds=step * number) for number in range(-4000, 4000)]
+
+    found = seconds(pa.array([None, *map(str, walls)]), TimeRule(zone=zone))
+
+    assert found == [None, *(int(wall.replace(tzinfo=ZoneInfo(zone)).timestamp()) for wall in walls)]
+
+
+@given(
+    st.lists(
+        st.from_regex(r"[0-9]{2,4}[-/][0-9]{1,2}-[0-9]{2}[ Tt][0-9]{1,2}:[0-9]{2}(:[0-9]{2}|[+]01)", fullmatch=True)
+    )
+)
+def test_times_that_all_look_alike_are_read_as_each_of_them(texts: list[str]) -> None:
+    """A shorter one beside them makes all of them take the general way."""
+    rule = TimeRule(zone="Europe/Berlin")
+    plain = [f"{2000 + number}-02-28 10:00:0{number}" for number in range(3)]
+
+    for some in (texts, plain + texts, [text for text in texts if len(text) == 19], plain):
+        together = seconds(pa.array(some, pa.string()), rule)
+        assert together == seconds(pa.array([*some, "2026-11-20"], pa.string()), rule)[:-1]
 
 
 @pytest.mark.parametrize(
