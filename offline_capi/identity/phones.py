@@ -361,17 +361,24 @@ def _accept(compact: pa.Array, area: str | None) -> pa.Array:
     numbering = _load_numbering(area) if area else None
     if numbering is None:
         return pa.nulls(len(compact), pa.string())
-    digits = make_frame(text=compact)["text"]
-    rest = digits.str.strip_prefix(f"+{numbering.code}")
-    bare = digits.str.starts_with(numbering.code)
-    if numbering.code != numbering.trunk and bare.any():
-        rest = digits.str.strip_prefix(numbering.code).zip_with(bare.fill_null(value=False), rest)
-    return as_strings(_complete(rest, numbering))
+    frame = make_frame(text=compact).lazy()
+    frame = frame.with_columns(rest=_cut_calling_code(numbering))
+    frame = frame.with_columns(national=pl.col("rest").str.strip_prefix(numbering.trunk))
+    sure = pl.when(_is_sure(numbering)).then(pl.concat_str(pl.lit(numbering.code), "national"))
+    return as_strings(frame.select(sure).collect().to_series())
 
 
-def _complete(rest: pl.Series, numbering: _Numbering) -> pl.Series:
-    """Calling code and national number, where what stands behind the calling code is surely one."""
-    national = rest.str.strip_prefix(numbering.trunk) if numbering.trunk else rest
+def _cut_calling_code(numbering: _Numbering) -> pl.Expr:
+    text, code = pl.col("text"), numbering.code
+    rest = text.str.strip_prefix(f"+{code}")
+    if code == numbering.trunk:
+        return rest
+    return pl.when(text.str.starts_with(code)).then(text.str.strip_prefix(code)).otherwise(rest)
+
+
+def _is_sure(numbering: _Numbering) -> pl.Expr:
+    """Whether ``rest``, what stands behind the calling code, and ``national``, without its trunk prefix, is a number."""
+    rest, national = pl.col("rest"), pl.col("national")
     sure = national.str.contains(f"^(?:{numbering.national})$")
     sure &= ~national.is_in(make_value_list(placeholders.DIGITS))
     if numbering.general:
@@ -381,8 +388,7 @@ def _complete(rest: pl.Series, numbering: _Numbering) -> pl.Series:
     if numbering.prefix:
         before = rest.str.extract(f"^({numbering.prefix})", 1)
         sure &= before.is_null() | (before == numbering.trunk)
-    columns = make_frame(sure=sure, national=national)
-    return columns.select(pl.when("sure").then(pl.concat_str(pl.lit(numbering.code), "national"))).to_series()
+    return sure
 
 
 @cache
