@@ -38,7 +38,21 @@ __all__ = ["JSON_BRACKETS", "as_text", "build_bodies"]
 
 def as_text(array: Any) -> Any:
     """The values as an Arrow string array, from any string layout or type."""
-    return array if array.type == pa.string() else array.cast(pa.string())
+    if array.type == pa.string():
+        return array
+    return _write_floats(array) if pa.types.is_floating(array.type) else array.cast(pa.string())
+
+
+def _write_floats(array: Any) -> Any:
+    """Amounts repeat, and writing one takes as long as looking ten up."""
+    sample = array.slice(0, _SAMPLE_ROWS)
+    if len(sample.unique()) * 2 > len(sample):
+        return array.cast(pa.string())
+    encoded = array.dictionary_encode()
+    return encoded.dictionary.cast(pa.string()).take(encoded.indices)
+
+
+_SAMPLE_ROWS = 512
 
 
 _ESCAPES = {

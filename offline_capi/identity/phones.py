@@ -377,7 +377,7 @@ def _cut_calling_code(numbering: _Numbering) -> pl.Expr:
 
 
 def _is_sure(numbering: _Numbering) -> pl.Expr:
-    """Whether ``rest``, what stands behind the calling code, and ``national``, without its trunk prefix, is a number."""
+    """Whether ``rest``, behind the calling code, and ``national``, without its trunk prefix, are a number."""
     rest, national = pl.col("rest"), pl.col("national")
     sure = national.str.contains(f"^(?:{numbering.national})$")
     sure &= ~national.is_in(make_value_list(placeholders.DIGITS))

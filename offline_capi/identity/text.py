@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_capi.runtime.column_bytes import bytes_of, where_begins, where_not_ascii
+from offline_capi.runtime.column_bytes import bytes_of, needs_trim, where_begins, where_not_ascii
 
 __all__ = [
     "as_strings",
@@ -127,17 +127,21 @@ def blank_where(text: pa.Array, where: pa.BooleanArray) -> pa.Array:
 
 def trim_text(text: pa.Array) -> pa.Array:
     """Composed (NFC), without invisible characters and outer blanks; null where nothing is left."""
-    return _tidy(text, pc.ascii_trim_whitespace, lambda s: _strip_invisible(s).str.strip_chars())
+    return _tidy(text, _trim_ascii, lambda s: _strip_invisible(s).str.strip_chars())
 
 
 def lower_text(text: pa.Array) -> pa.Array:
     """``trim_text`` and lower-case."""
     return _tidy(
         text,
-        lambda a: pc.ascii_lower(pc.ascii_trim_whitespace(a)),
+        lambda a: pc.ascii_lower(_trim_ascii(a)),
         # Lower-casing may leave a sequence that composes ("İ" followed by a mark), so compose again.
         lambda s: _strip_invisible(s).str.to_lowercase().str.normalize("NFC").str.strip_chars(),
     )
+
+
+def _trim_ascii(text: pa.Array) -> pa.Array:
+    return pc.ascii_trim_whitespace(text) if needs_trim(text) else text
 
 
 def _strip_invisible(series: pl.Series) -> pl.Series:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from offline_capi.runtime.column_bytes import BLANK_STARTS, count_empty, where_begins
+from offline_capi.runtime.column_bytes import BLANK_STARTS, count_empty, needs_trim, where_begins
 
 __all__ = ["EXACT_FLOAT", "UnfitSettingError", "UnfitTypeError", "as_text", "is_text", "keep_verbatim", "trim_text"]
 
@@ -38,7 +38,8 @@ def is_text(values: pa.Array) -> bool:
 
 def trim_text(values: pa.Array) -> pa.StringArray:
     """Text without the white space around it, null where nothing is left."""
-    trimmed = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
+    text = pc.cast(values, pa.string())
+    trimmed = pc.utf8_trim_whitespace(text) if needs_trim(text) else text
     # Arrow gives the nulls of what it has made no bytes.
     if count_empty(trimmed) == trimmed.null_count:
         return trimmed

@@ -21,6 +21,7 @@ __all__ = [
     "find_parts",
     "holds",
     "needs_escape",
+    "needs_trim",
     "where_begins",
     "where_ends",
     "where_not_ascii",
@@ -70,12 +71,28 @@ def where_ends(text: pa.Array, marks: bytes) -> pa.BooleanArray | None:
 def _marked(
     content: np.ndarray[Any, np.dtype[np.uint8]], at: np.ndarray[Any, np.dtype[np.int32]], marks: bytes
 ) -> pa.BooleanArray | None:
-    if not len(content):
+    if not len(content) or not _may_hold(content, marks):
         return None
     is_mark = np.zeros(256, bool)
     is_mark[list(marks)] = True
     where = is_mark[content.take(at.astype(np.intp), mode="clip")]
     return pa.array(where) if where.any() else None
+
+
+def _may_hold(content: np.ndarray[Any, np.dtype[np.uint8]], marks: bytes) -> bool:
+    """Whether one of the marks lies between the least and the greatest byte: a column of ids or codes has no blank."""
+    least, greatest = int(content.min()), int(content.max())
+    return any(least <= mark <= greatest for mark in marks)
+
+
+def needs_trim(text: pa.Array) -> bool:
+    """Whether white space of any script may stand anywhere in the column.
+
+    Also where the column begins within its buffer, as a cast slice does, so that trimming copies it: of such a column
+    ``ascii_lower`` cuts off the first bytes (pyarrow 26).
+    """
+    offsets, content = bytes_of(text)
+    return len(content) > 0 and (offsets[0] > 0 or _may_hold(content, BLANK_STARTS))
 
 
 def count_empty(text: pa.Array) -> int:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offline_capi.events.payload import as_text
 from offline_capi.model import BuiltEvents, HashedRows
 
 Rows = Callable[..., HashedRows]
@@ -209,3 +210,11 @@ def test_bytes_do_not_depend_on_the_layout_of_strings(rows_of: Rows, build: Buil
     )
 
     assert build(changed).events.table.equals(build(rows).events.table)
+
+
+@given(st.lists(st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 9.99, None]), max_size=20), st.integers(1, 40))
+def test_amounts_that_repeat_are_written_as_each_of_them(amounts: list[float | None], times: int) -> None:
+    column = pa.array(amounts * times, pa.float64())
+
+    written = pa.array(amounts, pa.float64()).cast(pa.string()).to_pylist()
+    assert as_text(column).to_pylist() == written * times

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from offline_capi.runtime.column_bytes import (
     count_empty,
     find_parts,
     holds,
+    needs_trim,
     where_begins,
     where_ends,
     where_not_ascii,
@@ -115,3 +117,13 @@ def test_a_test_lead_behind_a_blank_is_one_whatever_its_neighbours() -> None:
         usable = META["em"](Readable(text, pa.nulls(len(text), pa.string())))
         assert usable.cause is not None
         assert usable.cause[0].as_py() == Cause.TEST_LEAD.value
+
+
+@given(st.lists(st.none() | st.text(alphabet=f"aZ{BLANKS}", max_size=3), max_size=9), st.integers(0, 3))
+def test_a_column_that_needs_no_trim_is_the_same_when_trimmed(values: list[str | None], start: int) -> None:
+    """Cast from a slice of another layout too: pyarrow's ascii_lower would lose bytes of it."""
+    for layout in (pa.string(), pa.large_string()):
+        text = pa.array(values, layout).slice(min(start, len(values))).cast(pa.string())
+        if not needs_trim(text):
+            assert pc.utf8_trim_whitespace(text).equals(text)
+            assert pc.ascii_lower(text).to_pylist() == [value and value.replace("Z", "z") for value in values[start:]]
