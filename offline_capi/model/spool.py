@@ -56,17 +56,19 @@ def _read(wanted: Sequence[tuple[SpooledEvents, int, int]]) -> EventBatch:
     import pyarrow as pa
 
     ends = [events.ends[start : start + length + 1] for events, start, length in wanted]
-    sizes = [int(own[-1] - own[0]) for own in ends]
-    bodies = memoryview(bytearray(sum(sizes)))
-    filled = 0
-    for (events, _, _), own, size in zip(wanted, ends, sizes, strict=True):
-        read = os.preadv(events.file.fileno(), [bodies[filled : filled + size]], int(own[0])) if size else 0
+    spans = [(int(own[0]), int(own[-1])) for own in ends]
+    bodies = memoryview(bytearray(sum(last - first for first, last in spans)))
+    offsets, filled = [np.zeros(1, np.int64)], 0
+    for (events, _, _), own, (first, last) in zip(wanted, ends, spans, strict=True):
+        size = last - first
+        read = os.preadv(events.file.fileno(), [bodies[filled : filled + size]], first) if size else 0
         if read != size:
             raise OSError(f"a temporary file ends {size - read} bytes too early")
+        offsets.append(own[1:] + (filled - first))
         filled += size
     rest = pa.concat_batches([events.rest.slice(start, length) for events, start, length in wanted])
-    offsets = np.cumsum(np.concatenate([[0], *map(np.diff, ends)])).astype(np.int32)
-    column = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(offsets), pa.py_buffer(bodies)], 0)
+    ended = np.concatenate(offsets).astype(np.int32)
+    column = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(ended), pa.py_buffer(bodies)], 0)
     return EventBatch(rest.append_column(pa.field("body", pa.binary(), nullable=False), column))
 
 

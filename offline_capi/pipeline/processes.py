@@ -26,7 +26,7 @@ import pyarrow as pa
 from offline_capi.errors import TemporaryError
 from offline_capi.identity import HashCache
 from offline_capi.model import BuiltEvents, SourceRows
-from offline_capi.pipeline.recipe import EVENT_ROWS_OF_RUN, Recipe
+from offline_capi.pipeline.recipe import EVENT_ROWS_OF_LONG_RUN, Recipe
 from offline_capi.runtime.bugs import as_internal, contain_hooks
 from offline_capi.runtime.pipes import receive, send, widen
 from offline_capi.runtime.process import PYTHON, set_up_process
@@ -179,7 +179,7 @@ def serve() -> None:
             answer: list[BuiltEvents] | BaseException
             try:
                 answer = list(
-                    recipe.prepare_batch(_unpack_rows(packed), now, cache=cache, event_rows=EVENT_ROWS_OF_RUN)
+                    recipe.prepare_batch(_unpack_rows(packed), now, cache=cache, event_rows=EVENT_ROWS_OF_LONG_RUN)
                 )
             except Exception as error:  # noqa: BLE001  raised again by the parent
                 answer = as_internal(error)

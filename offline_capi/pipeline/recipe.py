@@ -19,14 +19,26 @@ from offline_capi.identity import HashCache, hash_identity
 from offline_capi.mapping import FirstRows, LookupTable, map_rows, select_clients, select_wanted
 from offline_capi.model import BuiltEvents, HashedRows, MappedRows, SourceRows, WantedRows, Window
 
-__all__ = ["BATCH_ROWS", "EVENT_ROWS", "EVENT_ROWS_OF_RUN", "Recipe", "select_by_row"]
+__all__ = [
+    "BATCH_ROWS",
+    "EVENT_ROWS",
+    "EVENT_ROWS_OF_LONG_RUN",
+    "EVENT_ROWS_OF_RUN",
+    "ROWS_OF_LONG_RUN",
+    "Recipe",
+    "select_by_row",
+]
 
 #: Rows read, mapped and hashed at once: large enough that the fixed cost of a batch does not matter.
 BATCH_ROWS = 32_768
 #: Events built, staged and looked up at once: small enough that their bodies take little memory.
 EVENT_ROWS = 8_192
 #: The same in the process of the run itself, which has 600 MiB: a batch costs as many calls whatever its size.
-EVENT_ROWS_OF_RUN = 16_384
+EVENT_ROWS_OF_RUN = 32_768
+#: The same where less memory is left: from ``ROWS_OF_LONG_RUN`` on, since a run remembers the keys of all its events
+#: (10 MiB a million), and in worker processes.
+EVENT_ROWS_OF_LONG_RUN = 16_384
+ROWS_OF_LONG_RUN = 4_000_000
 
 Observe = Callable[[SourceRows, MappedRows], None]
 

@@ -60,7 +60,13 @@ from offline_capi.pipeline.joining import JoinedPieces, prepare_pieces
 from offline_capi.pipeline.open_days import find_max_age, read_earlier_runs
 from offline_capi.pipeline.pieces import PIECE_ROWS, MapPieces
 from offline_capi.pipeline.processes import WorkerPool, count_processes
-from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS_OF_RUN, Recipe
+from offline_capi.pipeline.recipe import (
+    BATCH_ROWS,
+    EVENT_ROWS_OF_LONG_RUN,
+    EVENT_ROWS_OF_RUN,
+    ROWS_OF_LONG_RUN,
+    Recipe,
+)
 from offline_capi.pipeline.services import Services
 from offline_capi.report import Books
 from offline_capi.runtime.secret import fingerprint
@@ -324,9 +330,12 @@ def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
     batches = iter(read_rows(run.upload, run.window, run.services, changes=run.changes))
     in_order = any(one.first_of for one in run.upload.filter) or any(one.unique for one in run.upload.expect)
     processes = 0 if in_order else count_processes(run.upload.engine.processes)
+    rows_read = 0
     for number, rows in enumerate(batches, start=1):
+        rows_read += len(rows)
+        event_rows = EVENT_ROWS_OF_RUN if rows_read < ROWS_OF_LONG_RUN else EVENT_ROWS_OF_LONG_RUN
         yield from run.recipe.prepare_batch(
-            rows, clock(), firsts=firsts, cache=cache, observe=run.drift.observe, event_rows=EVENT_ROWS_OF_RUN
+            rows, clock(), firsts=firsts, cache=cache, observe=run.drift.observe, event_rows=event_rows
         )
         if processes and number >= BATCHES_BEFORE_WORKERS and not run.drift.is_sampling:
             with WorkerPool(run.recipe, processes) as workers:

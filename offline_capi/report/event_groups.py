@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,14 +86,18 @@ def _group_events(events: EventBatch) -> _Grouped:
         first, last = (int(own.min()), int(own.max())) if len(own) else (0, 0)
         packed, width = packed * (last - first + 1) + (own - first), width * (last - first + 1)
     codes, rows = _number_distinct(packed, width)
-    groups = []
-    for row in rows:
-        words = (values[int(places[row])] if len(values) > 1 else values[0] for values, places in texts)
-        client, pixel, event_name, currency = words
-        day, utc_day = (EPOCH + timedelta(days=int(own[row])) for own in numbers)
-        groups.append(EventGroup(client, pixel, event_name, currency, day, utc_day))
+    words = (
+        [values[place] for place in places[rows].tolist()] if len(values) > 1 else values * len(rows)
+        for values, places in texts
+    )
+    groups = list(map(EventGroup, *words, *([_find_date(day) for day in own[rows].tolist()] for own in numbers)))
     has_value = worth & np.array([bool(group.currency) for group in groups], bool)[codes]
     return _Grouped(tuple(groups), codes, np.where(has_value, get_numbers(value, np.float64), 0.0))
+
+
+@lru_cache(maxsize=1024)
+def _find_date(day: int) -> date:
+    return EPOCH + timedelta(days=day)
 
 
 def _number_distinct(numbers: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], list[int]]:
