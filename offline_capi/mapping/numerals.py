@@ -108,8 +108,7 @@ def _canonicalise(text: pa.StringArray, decimal: str) -> pa.StringArray:
 
 
 def _point(text: pa.StringArray, spelling: _Spelling) -> pa.StringArray:
-    """Numbers of one spelling with a point and without separators. A literal is replaced in half of an expression's
-    time."""
+    """Numbers of one spelling with a point and without separators."""
     if len(spelling.separators) == 1:
         text = pc.replace_substring(text, spelling.separators, "")
     elif spelling.separators:

@@ -39,9 +39,9 @@ UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 # Each unit from 2001-09-09 to 2286-11-20: ten, thirteen and sixteen digits. No number is in two bands.
 BANDS: tuple[tuple[float, float, int], ...] = tuple((1e9 * per, 1e10 * per, per) for per in UNITS_PER_SECOND.values())
 
-_FIRST_YEAR, _LAST_YEAR = 1000, 2999  # that _DATE knows
 _QUARTER_S = 900
 _EARLIEST = -30_610_224_000  # the year 1000: "26" under %Y is a mistake, not antiquity
+_YEAR_3000 = 32_503_680_000  # the first second that _DATE does not know
 
 _DATE = (
     r"(?:[12]\d{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)"
@@ -194,8 +194,8 @@ def _parse_plain(text: pa.StringArray) -> pa.TimestampArray | None:
         parsed = pc.cast(text, pa.timestamp("s"))
     except pa.ArrowInvalid:
         return None
-    years = pc.min_max(pc.year(parsed)).as_py()
-    return parsed if years["min"] >= _FIRST_YEAR and years["max"] <= _LAST_YEAR else None
+    seconds = pc.min_max(parsed.view(pa.int64())).as_py()
+    return parsed if seconds["min"] >= _EARLIEST and seconds["max"] < _YEAR_3000 else None
 
 
 def _parse_naive(text: pa.StringArray) -> pa.TimestampArray:

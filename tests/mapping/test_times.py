@@ -107,6 +107,13 @@ def test_many_times_where_the_clocks_change_are_read_as_each_of_them(zone: str, 
     assert found == [None, *(int(wall.replace(tzinfo=ZoneInfo(zone)).timestamp()) for wall in walls)]
 
 
+def test_a_year_is_one_from_1000_to_2999() -> None:
+    for text in ("0999-12-31 23:59:59", "3000-01-01 00:00:00"):
+        assert seconds(pa.array([text]), TimeRule()) == [None]
+    for text in ("1000-01-01 00:00:00", "2999-12-31 23:59:59"):
+        assert seconds(pa.array([text]), TimeRule()) == [utc(f"{text}+00:00")]
+
+
 @given(
     st.lists(
         st.from_regex(r"[0-9]{2,4}[-/][0-9]{1,2}-[0-9]{2}[ Tt][0-9]{1,2}:[0-9]{2}(:[0-9]{2}|[+]01)", fullmatch=True)
