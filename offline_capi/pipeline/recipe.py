@@ -38,7 +38,7 @@ EVENT_ROWS_OF_RUN = 32_768
 #: The same where less memory is left: from ``ROWS_OF_LONG_RUN`` on, since a run remembers the keys of all its events
 #: (10 MiB a million), and in worker processes.
 EVENT_ROWS_OF_LONG_RUN = 16_384
-ROWS_OF_LONG_RUN = 4_000_000
+ROWS_OF_LONG_RUN = 2_000_000
 
 Observe = Callable[[SourceRows, MappedRows], None]
 
