@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offline_capi.identity.meta import META
@@ -119,6 +119,7 @@ def test_a_test_lead_behind_a_blank_is_one_whatever_its_neighbours() -> None:
         assert usable.cause[0].as_py() == Cause.TEST_LEAD.value
 
 
+@example(["a", "Za"], 1)
 @given(st.lists(st.none() | st.text(alphabet=f"aZ{BLANKS}", max_size=3), max_size=9), st.integers(0, 3))
 def test_a_column_that_needs_no_trim_is_the_same_when_trimmed(values: list[str | None], start: int) -> None:
     """Cast from a slice of another layout too: pyarrow's ascii_lower would lose bytes of it."""
