@@ -36,6 +36,10 @@ __all__ = ["JSON_BRACKETS", "as_text", "build_bodies"]
 # ---------------------------------------------------------------------------------------------- values
 
 
+#: Of so many amounts it is seen whether they repeat.
+_SAMPLE_ROWS = 512
+
+
 def as_text(array: Any) -> Any:
     """The values as an Arrow string array, from any string layout or type."""
     if array.type == pa.string():
@@ -50,9 +54,6 @@ def _write_floats(array: Any) -> Any:
         return array.cast(pa.string())
     encoded = array.dictionary_encode()
     return encoded.dictionary.cast(pa.string()).take(encoded.indices)
-
-
-_SAMPLE_ROWS = 512
 
 
 _ESCAPES = {

@@ -98,7 +98,7 @@ def set_up_worker() -> None:
 def freeze_objects() -> Iterator[None]:
     """Collections of garbage inside look only at what is made inside.
 
-    The modules of a run are a million objects: to walk through them takes 70 ms, and the first rows cause it twice.
+    The modules of a run are more than 100,000 objects: to walk through them takes 70 ms, which the first rows cause.
     """
     gc.freeze()
     try:
