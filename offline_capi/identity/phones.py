@@ -71,8 +71,9 @@ def read_phone(text: str, country: str | None) -> Reading:
     """One number, by the library: as written with ``+``, else in its country, else as bare international digits."""
     if _SCIENTIFIC.fullmatch(text):
         return None, Cause.NOT_A_NUMBER
-    if country is not None and _is_surely_too_short(_strip_separators(text), country):
-        return None, _find_cause(text, country, None, Cause.TOO_SHORT)
+    digits = _strip_separators(text)
+    if country is not None and _is_surely_too_short(digits, country):
+        return None, Cause.PLACEHOLDER if digits in placeholders.DIGITS else Cause.TOO_SHORT
     text = _strip_mobile_mark(text, country)
     number = _parse(text, country)
     if number is not None and text.lstrip("( ")[:1] in ("+", "＋"):
@@ -244,12 +245,10 @@ def _read_international(text: str, country: str | None, national: PhoneNumber | 
     return number if number is not None and _is_valid(number) else None
 
 
-def _find_cause(text: str, country: str | None, number: PhoneNumber | None, known: Cause | None = None) -> Cause:
+def _find_cause(text: str, country: str | None, number: PhoneNumber | None) -> Cause:
     digits = re.sub(r"\D", "", text)
     if digits in placeholders.DIGITS:
         return Cause.PLACEHOLDER
-    if known is not None:
-        return known
     if number is not None:
         return _find_length_cause(number)
     national = country is None and "+" not in text and len(digits) > 4
