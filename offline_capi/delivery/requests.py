@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,8 +20,8 @@ MAX_PENDING_EVENTS = 500_000
 
 #: Events that may wait in memory; those that come to more are put on disk.
 MAX_ROWS_IN_MEMORY = 65_536
-
-_Keep = Callable[[EventPart], EventPart]
+#: Events that have waited and are read at once, some 10 MB: as many as a long run builds at a time.
+MAX_ROWS_CUT_TOGETHER = 16_384
 
 
 @dataclass(slots=True)
@@ -50,35 +50,34 @@ class _PendingRequest:
         self.bytes = 0
         return whole
 
-    def make_request(self) -> Request:
-        return Request("", self.client, self.pixel, self.take())
-
 
 def cut_requests(
     batches: Iterable[EventBatch], *, max_events: int, max_bytes: int, max_pending: int = MAX_PENDING_EVENTS
-) -> Iterator[Request]:
+) -> Iterator[list[Request]]:
     """Cut events into requests of at most ``max_events`` and ``max_bytes``, none mixed from two clients or pixels.
 
+    They come as soon as they are full, in lists of what is cut at once.
     Order is kept within a client. What does not fill a request waits, until ``max_pending`` events have come after it;
     an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
     """
     waiting: dict[tuple[str, str], _PendingRequest] = {}  # longest waiting first
     events_seen, spool = 0, Spool()
     for batch in batches:
-        parts = list(batch.partition_by("client", "pixel", spool=spool))
-        keep = _choose_keep(len(parts), sum(own.rows for own in waiting.values()), spool)
-        for (client, pixel), part in parts:
+        came = list[_PendingRequest]()
+        for (client, pixel), part in batch.partition_by("client", "pixel"):
             own = waiting.get((client, pixel)) or _PendingRequest(client, pixel, since=events_seen)
-            full = [*_fill(own, part, max_events, max_bytes - ENVELOPE_BYTES, keep)]
+            full = [*_fill(own, part, max_events, max_bytes - ENVELOPE_BYTES)]
             if full:
+                yield [Request("", client, pixel, piece) for piece in full]
                 waiting.pop((client, pixel), None)
                 own.since = events_seen
             if own.rows:
                 waiting[client, pixel] = own
-            yield from (Request("", client, pixel, piece) for piece in full)
+                came.append(own)
+        _detach(came, sum(own.rows for own in waiting.values()), spool)
         events_seen += len(batch)
-        yield from (own.make_request() for own in _pop_overdue(waiting, events_seen - max_pending))
-    yield from (own.make_request() for own in waiting.values())
+        yield from _cut_together([*_pop_overdue(waiting, events_seen - max_pending)])
+    yield from _cut_together(waiting.values())
 
 
 def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) -> Iterator[_PendingRequest]:
@@ -87,18 +86,49 @@ def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) ->
         yield waiting.pop(next(iter(waiting)))
 
 
-def _choose_keep(parts: int, rows: int, spool: Spool) -> _Keep:
-    """How waiting parts of a batch are kept: a few rows must not keep the whole batch in memory."""
-    if parts > MAX_IN_MEMORY_PARTS:
-        return lambda part: part  # they are in the spool already
-    move = EventBatch.copy if rows < MAX_ROWS_IN_MEMORY else spool.put
-    return lambda part: EventPart.whole(move(part.events))
+def _cut_together(overdue: Iterable[_PendingRequest]) -> Iterator[list[Request]]:
+    """A request of each, many cut from one batch: what is worked out for it is worked out once for all of them.
+
+    Batches of many clients have these in the order of their names. So have the requests: of each batch, what several
+    of them need stands together.
+    """
+    group, rows = list[_PendingRequest](), 0
+    for own in sorted(overdue, key=lambda own: (own.client, own.pixel)):
+        if group and rows + own.rows > MAX_ROWS_CUT_TOGETHER:
+            yield _cut_group(group)
+            group, rows = [], 0
+        group.append(own)
+        rows += own.rows
+    if group:
+        yield _cut_group(group)
 
 
-def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: int, keep: _Keep) -> Iterator[EventBatch]:
+def _cut_group(group: Sequence[_PendingRequest]) -> list[Request]:
+    whole, start, cut = join_event_parts([part for own in group for part in own.parts]), 0, []
+    for own in group:
+        cut.append(Request("", own.client, own.pixel, whole.slice(start, own.rows)))
+        start += own.rows
+        own.parts, own.rows, own.bytes = [], 0, 0
+    return cut
+
+
+def _detach(came: Sequence[_PendingRequest], rows: int, spool: Spool) -> None:
+    """What waits of a batch, without it: a few rows must not keep the whole batch in memory."""
+    waiting = [own.parts[-1] for own in came]
+    if len(came) > MAX_IN_MEMORY_PARTS:
+        parts = spool.put_parts(waiting)
+    elif rows < MAX_ROWS_IN_MEMORY:
+        parts = [EventPart.whole(part.events.copy()) for part in waiting]
+    else:
+        parts = [moved for part in waiting for moved in spool.put_parts([part])]
+    for own, part in zip(came, parts, strict=True):
+        own.parts[-1] = part
+
+
+def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: int) -> Iterator[EventBatch]:
     """Full pieces, in order; the rest waits."""
     if waiting.rows + part.rows < max_events and waiting.bytes + part.body_bytes + part.rows < budget:
-        waiting.add(keep(part))
+        waiting.add(part)
         return
     events = part.events
     while waiting.rows and len(events):
@@ -110,7 +140,7 @@ def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: in
         yield from full
     *full, rest = _cut_pieces(events, max_events, budget)
     if len(rest):
-        waiting.add(keep(EventPart.whole(rest)))
+        waiting.add(EventPart.whole(rest))
     yield from full
 
 

@@ -66,7 +66,7 @@ class Claim:
 class Journal(Protocol):
     """What sending needs to have written down. ``LedgerJournal`` keeps it, ``Rehearsal`` does not."""
 
-    def start_digests(self, requests: Iterable[Request]) -> Iterator[Request]:
+    def start_digests(self, requests: Iterable[Sequence[Request]]) -> Iterator[Request]:
         """The requests, each with the digest of its events under way where claims need one."""
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:
@@ -123,11 +123,11 @@ class LedgerJournal:
         self._remember_unconfirmed(events, states)
         return group_by_fate(events, owners, states)
 
-    def start_digests(self, requests: Iterable[Request]) -> Iterator[Request]:
-        """The requests, each with its digest under way: it is there when a request that waits a while is claimed."""
+    def start_digests(self, requests: Iterable[Sequence[Request]]) -> Iterator[Request]:
+        """The requests, each with its digest under way: those that were cut at once are digested ahead."""
         with ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
-            for one in requests:
-                yield replace(one, digest=pool.submit(one.events.digest))
+            for cut in requests:
+                yield from [replace(one, digest=pool.submit(one.events.digest)) for one in cut]
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:
         """Write down that ``wanted`` is about to be posted, with all its events, in one transaction.

@@ -10,7 +10,7 @@ here imports anything heavy: Arrow appears in annotations, and is loaded by what
 
 from __future__ import annotations
 
-from offline_capi.model.batch import KEY_BYTES, MAX_IN_MEMORY_PARTS, EventBatch, EventPart, get_bytes, list_keys
+from offline_capi.model.batch import KEY_BYTES, EventBatch, EventPart, get_bytes, list_keys
 from offline_capi.model.days import (
     DAY_REASONS,
     Calendar,
@@ -37,7 +37,7 @@ from offline_capi.model.rows import (
     WantedRows,
 )
 from offline_capi.model.sending import BuiltEvents, Outcome, Request, UnsentRows
-from offline_capi.model.spool import Spool, SpooledEvents, join_event_parts
+from offline_capi.model.spool import MAX_IN_MEMORY_PARTS, Spool, SpooledEvents, join_event_parts
 from offline_capi.model.table_states import SourceMark, TableChanges, TableRead, TableState
 from offline_capi.model.tally import (
     TRAFFIC,

@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from offline_capi.model.spool import Spool, SpooledEvents
+    from offline_capi.model.spool import SpooledEvents
 
 __all__ = [
     "KEY_BYTES",
-    "MAX_IN_MEMORY_PARTS",
     "EventBatch",
     "EventPart",
     "get_bytes",
@@ -28,8 +27,6 @@ __all__ = [
 #: Bytes of an event's key: a collision among a hundred million is one in 10**22.
 KEY_BYTES = 16
 _KEY_TYPE = f"fixed_size_binary[{KEY_BYTES}]"
-#: So many parts of a batch may wait for others in memory: to write it to disk takes ten times as long as to copy it.
-MAX_IN_MEMORY_PARTS = 64
 
 
 class _Sliceable(Protocol):
@@ -125,44 +122,39 @@ class EventBatch:
         found: str | None = self._known[name]
         return found
 
-    def partition_by(self, *names: str, spool: Spool | None = None) -> Iterator[tuple[tuple[str, ...], EventPart]]:
-        """The events by what they have in these columns of texts, in the order in which that first appears.
+    def partition_by(self, *names: str) -> Iterator[tuple[tuple[str, ...], EventPart]]:
+        """The events by what they have in these columns of texts: in its order, unless they stand together already.
 
-        However many parts there are, the events are copied once: the parts are slices of one batch, which is put into
-        the spool where they are more than ``MAX_IN_MEMORY_PARTS``.
+        However many parts there are, the events are copied once: the parts are slices of one batch.
         """
         import numpy as np
-        import pyarrow as pa
 
         alike = [self.find_common(name) for name in names]
         if None not in alike:  # nearly always: a source of one client
             yield tuple(map(str, alike)), EventPart.whole(self)
             return
-        columns = [self.table.column(name).dictionary_encode() for name in names]
-        shape = tuple(max(len(column.dictionary), 1) for column in columns)
-        codes = np.ravel_multi_index([column.indices.to_numpy() for column in columns], shape)
+        columns = [_number_texts(self.table.column(name)) for name in names]
+        shape = tuple(max(len(texts), 1) for texts, _ in columns)
+        codes = np.ravel_multi_index([places for _, places in columns], shape)
         order = _find_order(codes)
         grouped, codes = (self, codes) if order is None else (self.take(order), codes[order])
         starts = _find_starts(codes)
-        waiting = spool.put(grouped) if spool and len(starts) > MAX_IN_MEMORY_PARTS else grouped
         positions = np.unravel_index(codes[starts], shape)
-        texts = [
-            column.dictionary.take(pa.array(at)).to_pylist() for column, at in zip(columns, positions, strict=True)
-        ]
+        keys = ([texts[at] for at in own.tolist()] for (texts, _), own in zip(columns, positions, strict=True))
         bounds = [*starts.tolist(), len(self)]
         ends = get_ends(grouped.table.column("body"))[bounds].tolist()
-        for number, key in enumerate(zip(*texts, strict=True)):
+        for number, key in enumerate(zip(*keys, strict=True)):
             start, stop = bounds[number : number + 2]
-            yield key, EventPart(waiting, start, stop - start, ends[number + 1] - ends[number])
+            yield key, EventPart(grouped, start, stop - start, ends[number + 1] - ends[number])
 
     def find_order_by(self, name: str) -> NDArray[np.int64] | None:
-        """The places of all events, those with the same text in a column together, in the order in which each appears.
+        """The places of all events by the text in a column, those with the same text in the order in which they stand.
 
-        ``None``: they stand so already.
+        ``None``: those with the same text stand together already.
         """
         if self.find_common(name) is not None:
             return None
-        return _find_order(self.table.column(name).dictionary_encode().indices.to_numpy())
+        return _find_order(_number_texts(self.table.column(name))[1])
 
     def copy(self) -> EventBatch:
         """The same events without the larger batch of which they are a slice."""
@@ -213,16 +205,26 @@ class EventPart:
         return self.batch.slice(self.start, self.rows)
 
 
-def _find_order(codes: NDArray[Any]) -> NDArray[np.int64] | None:
-    """See ``EventBatch.find_order_by``."""
+def _number_texts(column: pa.StringArray) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct texts of a column in their order, and for each of its rows which one stands there."""
+    import numpy as np
+
+    encoded = column.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    ranks = np.empty(len(texts), np.int64)
+    ranks[order] = np.arange(len(texts))
+    return [texts[at] for at in order], ranks[encoded.indices.to_numpy()]
+
+
+def _find_order(codes: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """See ``EventBatch.find_order_by``; of texts as numbers in the order of the texts."""
     import numpy as np
 
     starts = _find_starts(codes)
     if len(np.unique(codes[starts])) == len(starts):
         return None
-    _, firsts, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    ranks = np.argsort(np.argsort(firsts))  # of each code, by where it appears first
-    return np.argsort(ranks[inverse], kind="stable")
+    return np.argsort(codes.astype(np.uint16) if codes.max() < 2**16 else codes, kind="stable")  # 16 bits: by radix
 
 
 def _find_starts(codes: NDArray[Any]) -> NDArray[np.intp]:

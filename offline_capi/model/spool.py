@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Spool", "SpooledEvents", "join_event_parts"]
+__all__ = ["MAX_IN_MEMORY_PARTS", "Spool", "SpooledEvents", "join_event_parts"]
 
 #: A file takes no more bodies from this size on: its space is free again when the last of its events has been read.
 MAX_FILE_BYTES = 64 << 20
+#: So many parts of a batch may wait for others in memory: to write it to disk takes ten times as long as to copy it.
+MAX_IN_MEMORY_PARTS = 64
+#: Pieces of memory that one system call reads into (IOV_MAX of Linux).
+MAX_PIECES_PER_READ = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +45,78 @@ class SpooledEvents:
 
     def slice(self, start: int, length: int) -> EventBatch:
         """Read these events, into memory of their own. Raises ``OSError`` where the file cannot be read."""
-        return _read([(self, start, length)])
+        ends = self.ends[start : start + length + 1]
+        return _read([(self, EventPart(self, start, len(ends) - 1, int(ends[-1] - ends[0])))])
 
 
 def join_event_parts(parts: Sequence[EventPart]) -> EventBatch:
-    """The events of all parts in one batch, copied; there has to be one part at least."""
-    spooled = [(part.batch, part.start, part.rows) for part in parts if isinstance(part.batch, SpooledEvents)]
-    return _read(spooled) if len(spooled) == len(parts) else EventBatch.join(part.events for part in parts)
+    """The events of all parts in one batch, in their order; there has to be one part at least.
+
+    Copied, unless they stand together in one batch in memory.
+    """
+    spooled = [(part.batch, part) for part in parts if isinstance(part.batch, SpooledEvents)]
+    if len(spooled) == len(parts):
+        return _read(spooled)
+    neighbours = list[EventPart]()
+    for part in parts:
+        last = neighbours[-1] if neighbours else None
+        if last is not None and last.batch is part.batch and last.start + last.rows == part.start:
+            part = EventPart(part.batch, last.start, last.rows + part.rows, last.body_bytes + part.body_bytes)
+            neighbours.pop()
+        neighbours.append(part)
+    return neighbours[0].events if len(neighbours) == 1 else EventBatch.join(part.events for part in neighbours)
 
 
-def _read(wanted: Sequence[tuple[SpooledEvents, int, int]]) -> EventBatch:
-    """Events of one or several files, by start and length, with their bodies in one piece of memory."""
+def _read(parts: Sequence[tuple[SpooledEvents, EventPart]]) -> EventBatch:
+    """Events on disk in one batch, each body read into its place.
+
+    What stands together in a file is read in one go, whichever parts it belongs to: of a thousand clients a few events
+    each are in every batch.
+    """
     import numpy as np
     import pyarrow as pa
 
-    ends = [events.ends[start : start + length + 1] for events, start, length in wanted]
-    spans = [(int(own[0]), int(own[-1])) for own in ends]
-    bodies = memoryview(bytearray(sum(last - first for first, last in spans)))
-    offsets, filled = [np.zeros(1, np.int64)], 0
-    for (events, _, _), own, (first, last) in zip(wanted, ends, spans, strict=True):
-        size = last - first
-        read = os.preadv(events.file.fileno(), [bodies[filled : filled + size]], first) if size else 0
-        if read != size:
-            raise OSError(f"a temporary file ends {size - read} bytes too early")
-        offsets.append(own[1:] + (filled - first))
-        filled += size
-    rest = pa.concat_batches([events.rest.slice(start, length) for events, start, length in wanted])
-    ended = np.concatenate(offsets).astype(np.int32)
-    column = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(ended), pa.py_buffer(bodies)], 0)
+    sizes = np.array([part.body_bytes for _, part in parts])
+    places = np.cumsum(sizes) - sizes  # of each part's bodies
+    out = pa.allocate_buffer(int(sizes.sum()))
+    bodies = memoryview(out).cast("B")
+    as_stored = sorted(range(len(parts)), key=lambda at: (id(parts[at][0]), parts[at][1].start))
+    rests, lengths = [], []
+    for events, start, length, ats in _join_neighbours(parts, as_stored):
+        ends = events.ends[start : start + length + 1]
+        pieces = [bodies[places[at] : places[at] + sizes[at]] for at in ats]
+        missing = int(ends[-1] - ends[0]) - os.preadv(events.file.fileno(), pieces, int(ends[0]))
+        if missing:
+            raise OSError(f"a temporary file ends {missing} bytes too early")
+        rests.append(events.rest.slice(start, length))
+        lengths.append(np.diff(ends))
+    rest, lengths_of = pa.concat_batches(rests), np.concatenate(lengths)
+    if as_stored != list(range(len(parts))):
+        rows = np.array([part.rows for _, part in parts])
+        starts = np.empty(len(parts), np.int64)  # of each part, among the events as they are stored
+        starts[as_stored] = np.cumsum(rows[as_stored]) - rows[as_stored]
+        order = np.repeat(starts - (np.cumsum(rows) - rows), rows) + np.arange(rows.sum())
+        rest, lengths_of = rest.take(pa.array(order)), lengths_of[order]
+    offsets = np.concatenate([[0], np.cumsum(lengths_of)]).astype(np.int32)
+    column = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(offsets), out], 0)
     return EventBatch(rest.append_column(pa.field("body", pa.binary(), nullable=False), column))
+
+
+def _join_neighbours(
+    parts: Sequence[tuple[SpooledEvents, EventPart]], order: Sequence[int]
+) -> Iterator[tuple[SpooledEvents, int, int, list[int]]]:
+    """Runs of events that stand together: in what, from where on, how many, and the parts that they are."""
+    run: list[int] = []
+    for at in [*order, None]:
+        if run:
+            (events, first), last = parts[run[0]], parts[run[-1]][1]
+            end = last.start + last.rows
+            goes_on = at is not None and parts[at][0] is events and parts[at][1].start == end
+            if not goes_on or len(run) == MAX_PIECES_PER_READ:
+                yield events, first.start, end - first.start, run
+                run = []
+        if at is not None:
+            run.append(at)
 
 
 class Spool:
@@ -82,6 +129,7 @@ class Spool:
     def put(self, events: EventBatch) -> EventBatch | SpooledEvents:
         """The same events, on disk; as they are where there is no room. ``body`` is their last column."""
         import numpy as np
+        import pyarrow as pa
 
         table: Any = events.table
         body = table.column("body")
@@ -95,9 +143,19 @@ class Spool:
         except OSError:
             self._file = None
             return events
-        spooled = SpooledEvents(table.drop_columns(["body"]), ends - ends[0] + self._size, self._file)
+        # copied: a slice would keep all of its batch in memory
+        rest = table.drop_columns(["body"]).take(pa.array(np.arange(len(events))))
+        spooled = SpooledEvents(rest, ends - ends[0] + self._size, self._file)
         self._size += written
         return spooled
+
+    def put_parts(self, parts: Sequence[EventPart]) -> list[EventPart]:
+        """The same parts, of one batch on disk."""
+        put, start, moved = self.put(join_event_parts(parts)), 0, []
+        for part in parts:
+            moved.append(EventPart(put, start, part.rows, part.body_bytes))
+            start += part.rows
+        return moved
 
 
 def _open_file() -> IO[bytes]:

@@ -183,11 +183,9 @@ class Books:
         newest_sent = self.tally.newest_sent
         clients, codes = tell_clients_apart(events)
         times = get_numbers(events.table.column("event_time"), np.int64)
-        for at, client in enumerate(clients):
-            own = times if len(clients) == 1 else times[codes == at]
-            if len(own):
-                newest = int(own.max())
-                newest_sent[client] = max(newest_sent.get(client, newest), newest)
+        for at in np.flatnonzero(np.bincount(codes, minlength=len(clients))).tolist():
+            newest = int((times if len(clients) == 1 else times[codes == at]).max())
+            newest_sent[clients[at]] = max(newest_sent.get(clients[at], newest), newest)
 
     def _with_known(self, losses: pa.RecordBatch, known_since: pa.Array) -> pa.RecordBatch:
         """The rows with the day on which an earlier run told of each; those of which one did are counted."""

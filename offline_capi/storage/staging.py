@@ -133,7 +133,10 @@ class EventStage:
         self._spool = Spool()
 
     def write(self, events: EventBatch) -> None:
-        parts = list(events.partition_by("client", spool=self._spool))
+        parts = list(events.partition_by("client"))
+        if together := len(parts) > MAX_IN_MEMORY_PARTS:
+            keys, pieces = zip(*parts, strict=True)
+            parts = list(zip(keys, self._spool.put_parts(pieces), strict=True))
         for (client,), own in parts:
             if client not in self._files:
                 path = self._stage.events_path(self._run_id, client, self._part)
@@ -141,7 +144,7 @@ class EventStage:
             self._waiting.setdefault(client, []).append(own)
             if sum(part.rows for part in self._waiting[client]) >= GROUP_ROWS:
                 self._write_waiting(client)
-            elif len(parts) <= MAX_IN_MEMORY_PARTS:  # else a few rows would hold all others of the batch in memory
+            elif not together:  # a few rows would hold all others of the batch in memory
                 self._waiting[client][-1] = EventPart.whole(self._spool.put(own.events))
 
     def _write_waiting(self, client: str) -> None:

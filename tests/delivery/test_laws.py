@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_capi.delivery import DeliveryPolicy, Envelope, RetryPolicy, cut_requests, deliver, make_payload
+from offline_capi.delivery import DeliveryPolicy, Envelope, RetryPolicy, deliver, make_payload
 from offline_capi.delivery.payload import Body
 from offline_capi.meta.graph.response import parse_response
 from offline_capi.meta.limits import ENVELOPE_BYTES
-from offline_capi.model import EventBatch, Fate, Request
+from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, Fate, Request
 from offline_capi.runtime.http import AnswerLostError, NotSentError
-from tests.delivery.sending import ACME, OTHER, FakeTime, batch, ids_of, names
+from tests.delivery.sending import ACME, OTHER, FakeTime, batch, cut, ids_of, names
 
 batches_of_clients = st.lists(
     st.tuples(st.sampled_from([ACME, OTHER, "third"]), st.integers(1, 12), st.integers(0, 300)), max_size=8
@@ -36,7 +36,7 @@ def test_requests_joined_are_the_events_that_came(
     """No event is lost, doubled or moved; none meets another client; no limit is exceeded."""
     came = _batches(plan)
 
-    requests = list(cut_requests(came, max_events=max_events, max_bytes=max_bytes, max_pending=pending))
+    requests = list(cut(came, max_events=max_events, max_bytes=max_bytes, max_pending=pending))
 
     for client in {client for client, _, _ in plan}:
         went = [event_id for request in requests if request.client == client for event_id in ids_of(request.events)]
@@ -51,7 +51,7 @@ def test_requests_joined_are_the_events_that_came(
 def test_requests_are_full_across_batches() -> None:
     came = [batch(names(f"b{i}", 7)) for i in range(10)]
 
-    sizes = [len(request) for request in cut_requests(came, max_events=20, max_bytes=1_000_000)]
+    sizes = [len(request) for request in cut(came, max_events=20, max_bytes=1_000_000)]
 
     assert sizes == [20, 20, 20, 10]
 
@@ -61,7 +61,7 @@ def test_requests_are_full_although_every_batch_has_a_few_rows_of_every_client()
     own = {client: batch(names(client, 40), client=client) for client in clients}
     came = [EventBatch.join(own[client].slice(start, 4) for client in clients) for start in range(0, 40, 4)]
 
-    requests = list(cut_requests(came, max_events=20, max_bytes=1_000_000))
+    requests = list(cut(came, max_events=20, max_bytes=1_000_000))
 
     assert {len(request) for request in requests} == {20}
     assert [id_ for request in requests if request.client == "c07" for id_ in ids_of(request.events)] == names(
@@ -69,13 +69,36 @@ def test_requests_are_full_although_every_batch_has_a_few_rows_of_every_client()
     )
 
 
+def test_requests_of_many_clients_that_waited_on_disk_are_the_events_that_came() -> None:
+    """More clients than wait in memory, some of which have a full request now and then, and many due at once."""
+    sizes = {f"c{number:03}": number % 7 + 1 for number in range(MAX_IN_MEMORY_PARTS + 9)} | {"c050": 30}
+    came = [
+        EventBatch.join(
+            batch(names(f"{turn}-{client}", size), client=client, note="x" * (turn * size % 40))
+            for client, size in (sizes.items() if turn % 2 else reversed(sizes.items()))
+        )
+        for turn in range(6)
+    ]
+
+    requests = list(cut(came, max_events=25, max_bytes=1_000_000, max_pending=2 * len(came[0])))
+
+    for client, size in sizes.items():
+        own = [request for request in requests if request.client == client]
+        went = [id_ for request in own for id_ in ids_of(request.events)]
+        assert went == [id_ for turn in range(6) for id_ in names(f"{turn}-{client}", size)]
+        bodies = [body for request in own for body in request.events.table.column("body").to_pylist()]
+        assert [json.loads(body)["event_id"] for body in bodies] == went
+        assert max(map(len, own)) <= 25
+    assert len(requests) < 3 * len(sizes)
+
+
 def test_a_request_of_many_small_batches_is_full_to_the_last_event_that_fits() -> None:
     """Counted with a comma an event; one byte less, and the last of ten goes into the next request."""
     came = [batch([f"b-{i}"]) for i in range(10)]
     whole = sum(one.body_bytes + 1 for one in came) + ENVELOPE_BYTES
 
-    fits = [len(request) for request in cut_requests(came, max_events=1000, max_bytes=whole)]
-    fits_not = [len(request) for request in cut_requests(came, max_events=1000, max_bytes=whole - 1)]
+    fits = [len(request) for request in cut(came, max_events=1000, max_bytes=whole)]
+    fits_not = [len(request) for request in cut(came, max_events=1000, max_bytes=whole - 1)]
 
     assert (fits, fits_not) == ([10], [9, 1])
 
@@ -94,12 +117,12 @@ def test_a_request_leaves_as_soon_as_it_is_full(full_by: str, sizes: tuple[int, 
     most = 10 * (batch(["1-00"]).body_bytes + 1) + ENVELOPE_BYTES
     limits = {"max_events": 10, "max_bytes": 10**6} if full_by == "events" else {"max_events": 99, "max_bytes": most}
 
-    cut = cut_requests(read(), **limits)
+    requests = cut(read(), **limits)
 
-    first = next(cut)
+    first = next(requests)
     needed = 1 if sizes[0] == 10 else 2
     assert (len(first), came) == (10, list(sizes[:needed]))
-    assert [len(request) for request in cut] == ([10, 9] if sizes[1] == 16 else [9] if sizes[0] == 4 else [10, 8])
+    assert [len(request) for request in requests] == ([10, 9] if sizes[1] == 16 else [9] if sizes[0] == 4 else [10, 8])
 
 
 def test_rows_that_wait_do_not_keep_their_batch_in_memory() -> None:
@@ -107,21 +130,21 @@ def test_rows_that_wait_do_not_keep_their_batch_in_memory() -> None:
     came = (batch(names(f"b{i}", 101), client=f"client-{i}", note="x" * 10_000) for i in range(20))
     before = pa.total_allocated_bytes()
 
-    cut = cut_requests(came, max_events=100, max_bytes=10**8)
+    requests = cut(came, max_events=100, max_bytes=10**8)
     for _ in range(20):
-        assert len(next(cut)) == 100
+        assert len(next(requests)) == 100
 
     assert pa.total_allocated_bytes() - before < 5_000_000
-    assert [len(request) for request in cut] == [1] * 20
+    assert [len(request) for request in requests] == [1] * 20
 
 
 def test_events_wait_for_their_like_only_so_long() -> None:
     """A client with a row now and then does not wait for a full request until the end."""
     came = [batch(["rare"], client=OTHER), *(batch(names(f"b{i}", 10)) for i in range(9))]
 
-    cut = cut_requests(came, max_events=20, max_bytes=1_000_000, max_pending=30)
+    requests = cut(came, max_events=20, max_bytes=1_000_000, max_pending=30)
 
-    assert [(request.client, len(request)) for request in cut][:3] == [(ACME, 20), (OTHER, 1), (ACME, 20)]
+    assert [(request.client, len(request)) for request in requests][:3] == [(ACME, 20), (OTHER, 1), (ACME, 20)]
 
 
 @pytest.mark.parametrize(("most", "after"), [(22, 3), (23, 4)])
@@ -138,7 +161,7 @@ def test_the_first_of_those_that_wait_decides_when_they_leave(most: int, after: 
             came.append(len(one))
             yield one
 
-    for request in cut_requests(read(), max_events=10, max_bytes=1_000_000, max_pending=most):
+    for request in cut(read(), max_events=10, max_bytes=1_000_000, max_pending=most):
         if request.client == OTHER:
             break
 
@@ -153,7 +176,7 @@ def test_a_mixed_batch_is_cut_apart() -> None:
         )
     )
 
-    requests = list(cut_requests([mixed], max_events=10, max_bytes=1_000_000))
+    requests = list(cut([mixed], max_events=10, max_bytes=1_000_000))
 
     assert [(request.client, ids_of(request.events)) for request in requests] == [
         (ACME, ["a-0", "a-1"]),
@@ -261,7 +284,7 @@ def test_p01_every_event_ends_in_exactly_one_outcome(
 ) -> None:
     """Whatever the endpoint answers, in whatever order."""
     came = [batch(names(f"b{i}", size), client=client) for i, (client, size) in enumerate(plan)]
-    requests = list(cut_requests(came, max_events=4, max_bytes=1_000_000))
+    requests = list(cut(came, max_events=4, max_bytes=1_000_000))
     senders = {client: Scripted(scripts.get(client, []), f"token of {client}") for client in (ACME, OTHER)}
     policy = DeliveryPolicy(RetryPolicy(max_tries=3), concurrency=concurrency)
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_capi.model import EventBatch, Spool, SpooledEvents
+from offline_capi.model import EventBatch, EventPart, Spool, SpooledEvents, join_event_parts
 
 TEXTS = st.lists(st.sampled_from(["", "a", "aa", "ü", "physical_store"]), max_size=12)
 
@@ -28,7 +28,10 @@ def batch(texts: list[str], start: int) -> EventBatch:
             "client": pa.array(texts, pa.string()),
             "key": pa.array([f"{i:016}".encode() for i in range(len(texts))], pa.binary(16)),
             "body": pa.array([text.encode() for text in texts], pa.binary()),
-        }
+        },
+        schema=pa.schema(
+            [("client", pa.string()), ("key", pa.binary(16)), pa.field("body", pa.binary(), nullable=False)]
+        ),
     )
     return EventBatch(table).slice(start, len(texts))
 
@@ -86,8 +89,8 @@ def test_no_event_is_older_than_the_earliest(times: list[int], start: int):
 
 
 @given(st.lists(st.tuples(st.sampled_from(["acme", "bank", "ü"]), st.sampled_from(["1", "2"])), max_size=12))
-def test_events_apart_are_the_same_events_in_the_order_in_which_their_keys_come(keys: list[tuple[str, str]]):
-    """Each part has one key, all of its events, and those in their own order."""
+def test_events_apart_are_the_same_events_in_the_order_of_their_keys(keys: list[tuple[str, str]]):
+    """Each part has one key, all of its events, and those in their own order; where they stand together, as they do."""
     table = {"client": [client for client, _ in keys], "pixel": [pixel for _, pixel in keys], "at": [*range(len(keys))]}
     table["body"] = [b"{}" * (at % 3) for at in range(len(keys))]
     names = {"client": pa.string(), "pixel": pa.string(), "at": pa.int64(), "body": pa.binary()}
@@ -95,20 +98,21 @@ def test_events_apart_are_the_same_events_in_the_order_in_which_their_keys_come(
     events = EventBatch(pa.RecordBatch.from_pydict(table, schema=pa.schema(names)))
     parts = list(events.partition_by("client", "pixel"))
 
-    assert [key for key, _ in parts] == list(dict.fromkeys(keys))
+    together = len(list(groupby(keys))) == len(set(keys))
+    assert [key for key, _ in parts] == (list(dict.fromkeys(keys)) if together else sorted(set(keys)))
     for key, part in parts:
         own = part.events.table
         assert own.column("at").to_pylist() == [at for at, one in enumerate(keys) if one == key]
         assert set(zip(*(own.column(name).to_pylist() for name in ("client", "pixel")), strict=True)) == {key}
         assert (part.rows, part.body_bytes) == (len(own), sum(map(len, own.column("body").to_pylist())))
-    together = len(list(groupby(keys))) == len(set(keys))
     assert all((part.batch is events) == together for _, part in parts)  # not copied where they stand together already
 
     order = events.find_order_by("client")
     clients = [client for client, _ in keys]
-    in_order = sorted(range(len(keys)), key=lambda at: clients.index(clients[at]))
-    assert (list(range(len(keys))) if order is None else order.tolist()) == in_order
-    assert (order is None) == (in_order == list(range(len(keys))))
+    apart = len(list(groupby(clients))) > len(set(clients))
+    assert (None if order is None else order.tolist()) == (
+        sorted(range(len(keys)), key=lambda at: clients[at]) if apart else None
+    )
 
 
 def test_events_in_the_spool_are_the_same_and_leave_no_file(tmp_path: Path):
@@ -128,6 +132,46 @@ def test_events_in_the_spool_are_the_same_and_leave_no_file(tmp_path: Path):
             whole.validate(full=True)
 
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("most", [1, 2, 1024])
+@given(
+    data=st.data(),
+    stored=st.lists(st.lists(st.text(max_size=3), min_size=1, max_size=6), min_size=1, max_size=3),
+    on_disk=st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_parts_joined_are_their_events_one_after_the_other(
+    most: int, data: st.DataObject, stored: list[list[str]], on_disk: list[bool]
+):
+    """Whatever stands together in a file is read in one go, and each event comes to its place."""
+    spool, parts, texts = Spool(), list[EventPart](), list[list[str]]()
+    for own, spooled in zip(stored, on_disk, strict=False):
+        whole = batch(own, 0)
+        cuts = sorted(data.draw(st.sets(st.integers(1, len(own) - 1), max_size=4))) if len(own) > 1 else []
+        cut = [
+            EventPart(whole, start, stop - start, whole.slice(start, stop - start).body_bytes)
+            for start, stop in zip([0, *cuts], [*cuts, len(own)], strict=True)
+        ]
+        parts += spool.put_parts(cut) if spooled else cut
+        texts += [own[part.start : part.start + part.rows] for part in cut]
+    chosen = data.draw(st.permutations(range(len(parts))))[: data.draw(st.integers(1, len(parts)))]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("offline_capi.model.spool.MAX_PIECES_PER_READ", most)
+        joined = join_event_parts([parts[at] for at in chosen])
+
+    joined.table.validate(full=True)
+    wanted = [text for at in chosen for text in texts[at]]
+    assert joined.table.column("client").to_pylist() == wanted
+    assert joined.table.column("body").to_pylist() == [text.encode() for text in wanted]
+
+
+def test_more_parts_stand_together_than_one_system_call_reads_into():
+    texts = [f"{number:04}" for number in range(1100)]
+    whole = batch(texts, 0)
+    parts = Spool().put_parts([EventPart(whole, at, 1, 4) for at in range(len(texts))])
+
+    assert join_event_parts(parts).table.column("body").to_pylist() == [text.encode() for text in texts]
 
 
 def test_space_of_the_spool_is_free_when_its_events_have_been_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
