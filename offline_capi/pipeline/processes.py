@@ -41,7 +41,10 @@ MAX_ATTEMPTS = 3
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT", "OFFLINE_CAPI_KERNEL")
 
 #: Arrow and polars read their settings when they are imported.
-_START = f"from {set_up_process.__module__} import set_up_process as s; s(); from {__name__} import serve; serve()"
+_START = (
+    f"from {set_up_process.__module__} import set_up_process, run_in_thread; set_up_process(); "
+    f"from {__name__} import serve; run_in_thread(serve)"
+)
 
 _PackedRows = tuple[Any, dict[str, Any]]
 _Task = tuple[_PackedRows, datetime]
