@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.config import MappingSpec, list_columns_used
+from offline_capi.config.fields import FieldSpec
 from offline_capi.errors import SourceSchemaError
 from offline_capi.mapping.ids import strip_decoration
 from offline_capi.mapping.text import UnfitTypeError, is_text, keep_verbatim, trim_text
@@ -54,12 +55,14 @@ class SourceColumns:
 
     The marks by which a spreadsheet says that a value is text (``="1001"``) are no part of it.
 
-    ``zone`` is where naive times stand unless a field says otherwise.
+    ``zone`` is where naive times stand unless a field says otherwise. ``times`` are the fields of times that were read,
+    with what was found: the window's is mostly the event's.
     """
 
     batch: pa.RecordBatch
     origin: str
     zone: str
+    times: list[tuple[FieldSpec, Any]] = field(default_factory=list)
     _plain: dict[str, pa.Array] = field(default_factory=dict)
     _bare: dict[str, pa.Array] = field(default_factory=dict)
 

@@ -68,11 +68,18 @@ def read_field(columns: SourceColumns, spec: FieldSpec, path: str, kind: str, *,
     Raises ``SourceSchemaError`` where the column's type can never hold the field, ``ConfigError`` where the YAML asks
     for what cannot be: both are true of every row alike.
     """
+    if kind == "timestamp":
+        known: Reading | None = next((found for one, found in columns.times if one == spec), None)
+        if known is not None:
+            return known
     try:
         with columns.read_for(path, *spec.columns):
-            return _read(columns, spec, kind, only_keys=only_keys)
+            found = _read(columns, spec, kind, only_keys=only_keys)
     except UnfitSettingError as wrong:
         raise ConfigError(f"{path}: {wrong}") from None
+    if kind == "timestamp":
+        columns.times.append((spec, found))
+    return found
 
 
 def _read(columns: SourceColumns, spec: FieldSpec, kind: str, *, only_keys: bool = False) -> Reading:

@@ -138,6 +138,8 @@ class _Chosen:
     faults: tuple[RowFault, ...]
     left_out: pa.BooleanArray
     unplaced: RowFault | None = None
+    #: Those of ``batch``, where some were read already.
+    columns: SourceColumns | None = None
 
     @property
     def malformed(self) -> pa.BooleanArray:
@@ -169,7 +171,7 @@ def _join_lookups(
     chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, lookups: Mapping[str, LookupTable]
 ) -> tuple[SourceColumns, dict[str, pa.BooleanArray]]:
     """The columns with those of the lookups, and where a lookup has no row for a key."""
-    columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
+    columns = chosen.columns or SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
     if not mapping.lookups:
         return columns, {}
     batch, absent = join_lookups(columns, mapping, lookups)
@@ -181,7 +183,7 @@ def _apply_hook(chosen: _Chosen, mapping: MappingSpec, origin: str) -> _Chosen:
 
     batch, left_out = apply_hook(chosen.batch, chosen.numbers, mapping.transform or "")
     require_columns(mapping, batch.schema.names, origin)
-    return replace(chosen, batch=batch, left_out=left_out)
+    return replace(chosen, batch=batch, left_out=left_out, columns=None)
 
 
 def _keep_inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window: Window | None) -> _Chosen:
@@ -189,31 +191,28 @@ def _keep_inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window
     if window is None:
         return chosen
     spec, path = _choose_window_spec(mapping)
-    time = _read_window_times(chosen.batch, mapping, rows.origin)
+    columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
+    time = as_wire_values(read_field(columns, spec, path, "timestamp").values)
     since, until = (int(end.timestamp()) for end in (window.since, window.until))
     inside = pc.fill_null(pc.and_(pc.greater_equal(time, since), pc.less(time, until)), True)
     if time.null_count and mapping.event.time not in (None, spec):  # else it is the event's own time that is missing
         unplaced = RowFault(Reason.UNREADABLE_WINDOW, path, pc.and_not(time.is_null(), chosen.malformed))
         chosen = replace(chosen, unplaced=unplaced)
-    return chosen if pc.all(inside).as_py() in (True, None) else chosen.select(inside)
-
-
-def _read_window_times(batch: pa.RecordBatch, mapping: MappingSpec, origin: str = "") -> pa.Int64Array:
-    """UTC seconds of what assigns rows to a window, null where it cannot be read."""
-    spec, path = _choose_window_spec(mapping)
-    columns = SourceColumns(batch, origin, mapping.window.timezone)
-    return as_wire_values(read_field(columns, spec, path, "timestamp").values)
+    all_inside = pc.all(inside).as_py() in (True, None)
+    return replace(chosen, columns=columns) if all_inside else chosen.select(inside)
 
 
 def find_placement(mapping: MappingSpec) -> RowPlacement:
     """By which columns rows are assigned to a window, for a source that can push it down."""
-    spec, _ = _choose_window_spec(mapping)
+    spec, path = _choose_window_spec(mapping)
     plain = {"column", "type", "format", "unit", "timezone"}
     changed = {name for name, value in spec if value != FieldSpec.model_fields[name].default} - plain
     as_it_is = spec.column is not None and spec.type in (None, "timestamp") and not changed
     return RowPlacement(
         tuple(spec.columns),
-        lambda batch: _read_window_times(batch, mapping),
+        lambda batch: as_wire_values(
+            read_field(SourceColumns(batch, "", mapping.window.timezone), spec, path, "timestamp").values
+        ),
         spec.column if as_it_is else None,
         spec.timezone or mapping.window.timezone,
     )

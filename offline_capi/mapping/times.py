@@ -121,6 +121,8 @@ def _read_numbers(values: pa.Array, rule: TimeRule) -> pa.TimestampArray:
 def _read_text(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
     if rule.formats:
         return _try_readers(text, [_make_reader(form) for form in rule.formats], rule)
+    if (plain := _parse_plain_digits(text, rule)) is not None:
+        return plain
     return _try_readers(text, [_read_digits] if rule.unit else [_read_iso, _read_digits], rule)
 
 
@@ -152,6 +154,19 @@ def _read_digits(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
     bare = pc.match_substring_regex(text, r"^-?\d+(?:\.\d+)?$")
     digits = read_numbers(pc.if_else(bare, text, pa.scalar(None, pa.string())), ".")
     return _read_numbers(digits, TimeRule(unit=rule.unit))
+
+
+def _parse_plain_digits(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray | None:
+    """Where all are whole numbers of one of ``BANDS``, as exports write them; else ``None``."""
+    for low, high, per_second in BANDS:
+        if UNITS_PER_SECOND.get(rule.unit or "", per_second) != per_second:
+            continue
+        lengths = set(pc.min_max(pc.binary_length(text)).as_py().values())
+        if lengths == {len(str(int(low)))} and pc.all(pc.ascii_is_decimal(text)).as_py():
+            numbers = pc.cast(text, pa.int64())
+            first, last = pc.min_max(numbers).as_py().values()
+            return _make_instants(pc.divide(numbers, per_second)) if low <= first and last < high else None
+    return None
 
 
 def _scale_by_unit(numbers: pl.Series, per_second: int) -> pl.Series:
