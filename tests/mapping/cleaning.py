@@ -83,3 +83,7 @@ def half_a_character(df: pd.DataFrame) -> pd.DataFrame:
 
 def imaginary(df: pd.DataFrame) -> pd.DataFrame:
     return _with_column(df, complex(1, 2))
+
+
+def an_hour_later(df: pd.DataFrame) -> pd.DataFrame:
+    return df.assign(at="2026-11-20T11:00:00Z")

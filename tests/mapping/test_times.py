@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline_capi.errors import ConfigError
+from offline_capi.mapping import map_rows
 from offline_capi.mapping.times import TimeRule, read_dates, read_instants
-from tests.mapping.mapped import faults, mapped, source
+from offline_capi.model import Window
+from tests.mapping.mapped import LEAST, faults, mapped, mapping, source
 
 NEW_YORK = TimeRule(zone="America/New_York")
 
@@ -148,6 +150,28 @@ def test_numbers_without_a_unit_are_read_only_where_no_other_unit_is_possible(nu
     assert seconds(pa.array([str(number)]), TimeRule()) == [second]
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                ["0x12345678", "0xFFFFFFFF", "+123456789", "-123456789", "1_00000000", "１７００００００００"]
+            ),
+            st.sampled_from([10, 13, 16, 11]).flatmap(lambda size: st.from_regex(rf"[0-9]{{{size}}}", fullmatch=True)),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from([None, "s", "ms", "us"]),
+)
+def test_digits_that_are_all_as_long_are_read_as_each_of_them(texts: list[str], unit: str | None) -> None:
+    """A null beside them changes nothing, and a shorter text makes all of them take the general way."""
+    rule = TimeRule(unit=unit)
+
+    for length in {len(text) for text in texts}:
+        alike = [text for text in texts if len(text) == length]
+        general = seconds(pa.array([*alike, "x"]), rule)
+        assert seconds(pa.array([*alike, None]), rule)[:-1] == seconds(pa.array(alike), rule) == general[:-1]
+
+
 @pytest.mark.parametrize(
     ("values", "unit", "second"),
     [
@@ -230,6 +254,24 @@ def test_arrow_times_are_floored_and_placed(values, instant):
 )
 def test_a_day_is_the_one_written_or_that_of_the_zone(values, rule, day):
     assert [str(value) for value in read_dates(values, rule).to_pylist()] == [day]
+
+
+def test_a_time_that_is_the_windows_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no row lies outside; an event's own column is another one."""
+    read = list[int]()
+    monkeypatch.setattr(
+        "offline_capi.mapping.casts.read_instants",
+        lambda values, rule: [read.append(len(values)), read_instants(values, rule)][1],
+    )
+    rows = source(at=["2026-11-20T10:00:00Z"] * 3, paid_at=["2026-11-20T11:00:00Z"] * 3)
+    day, later = Window.of_day(dt.date(2026, 11, 20), "UTC"), Window.of_day(dt.date(2026, 11, 21), "UTC")
+
+    whose = map_rows(rows, mapping(), day).event["event_time"].to_pylist()
+    own = map_rows(rows, mapping(event={**LEAST["event"], "time": "paid_at"}), day).event["event_time"].to_pylist()
+
+    assert (whose, own) == ([utc("2026-11-20T10:00:00Z")] * 3, [utc("2026-11-20T11:00:00Z")] * 3)
+    assert read == [3, 3, 3]
+    assert len(map_rows(rows, mapping(), later)) == 0
 
 
 def test_a_missing_time_and_an_unreadable_one_are_different_faults():

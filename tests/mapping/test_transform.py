@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pytest
@@ -48,6 +48,15 @@ def test_the_window_comes_first_where_its_column_is_in_the_source():
     done = map_rows(rows, mapping(transform=f"{HOOKS}:sort_and_drop_tests"), Window.of_day(date(2026, 11, 20), "UTC"))
 
     assert (len(done), done.outside, done.suppressed.to_pylist()) == (2, 1, [True, False])
+
+
+def test_the_event_has_the_time_that_the_hook_gave_it():
+    """The window was applied to the source's own, in the same column."""
+    window = Window.of_day(date(2026, 11, 20), "UTC")
+
+    done = map_rows(source(at=["2026-11-20T10:00:00Z"]), mapping(transform=f"{HOOKS}:an_hour_later"), window)
+
+    assert done.event["event_time"].to_pylist() == [datetime(2026, 11, 20, 11, tzinfo=UTC).timestamp()]
 
 
 @pytest.mark.parametrize(
