@@ -39,9 +39,10 @@ class _PendingRequest:
     bytes: int = 0
 
     def add(self, part: EventPart) -> None:
-        self.parts.append(part)
-        self.rows += part.rows
-        self.bytes += part.body_bytes + part.rows
+        if part.rows:
+            self.parts.append(part)
+            self.rows += part.rows
+            self.bytes += part.body_bytes + part.rows
 
     def take(self) -> EventBatch:
         """All waiting events in one batch; nothing waits afterwards."""
@@ -139,8 +140,7 @@ def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: in
         waiting.add(EventPart.whole(rest))
         yield from full
     *full, rest = _cut_pieces(events, max_events, budget)
-    if len(rest):
-        waiting.add(EventPart.whole(rest))
+    waiting.add(EventPart.whole(rest))
     yield from full
 
 

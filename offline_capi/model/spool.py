@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import IO, TYPE_CHECKING, Any
 
 from offline_capi.model.batch import EventBatch, EventPart, get_ends
@@ -46,7 +47,7 @@ class SpooledEvents:
     def slice(self, start: int, length: int) -> EventBatch:
         """Read these events, into memory of their own. Raises ``OSError`` where the file cannot be read."""
         ends = self.ends[start : start + length + 1]
-        return _read([(self, EventPart(self, start, len(ends) - 1, int(ends[-1] - ends[0])))])
+        return _read([EventPart(self, start, len(ends) - 1, int(ends[-1] - ends[0]))])
 
 
 def join_event_parts(parts: Sequence[EventPart]) -> EventBatch:
@@ -54,20 +55,15 @@ def join_event_parts(parts: Sequence[EventPart]) -> EventBatch:
 
     Copied, unless they stand together in one batch in memory.
     """
-    spooled = [(part.batch, part) for part in parts if isinstance(part.batch, SpooledEvents)]
-    if len(spooled) == len(parts):
-        return _read(spooled)
-    neighbours = list[EventPart]()
-    for part in parts:
-        last = neighbours[-1] if neighbours else None
-        if last is not None and last.batch is part.batch and last.start + last.rows == part.start:
-            part = EventPart(part.batch, last.start, last.rows + part.rows, last.body_bytes + part.body_bytes)
-            neighbours.pop()
-        neighbours.append(part)
-    return neighbours[0].events if len(neighbours) == 1 else EventBatch.join(part.events for part in neighbours)
+    batches = list[EventBatch]()
+    for spooled, run in groupby(parts, key=lambda part: isinstance(part.batch, SpooledEvents)):
+        own = list(run)
+        runs = _find_neighbours(own, range(len(own)))
+        batches += [_read(own)] if spooled else [events.slice(start, rows) for events, start, rows, _ in runs]
+    return batches[0] if len(batches) == 1 else EventBatch.join(batches)
 
 
-def _read(parts: Sequence[tuple[SpooledEvents, EventPart]]) -> EventBatch:
+def _read(parts: Sequence[EventPart]) -> EventBatch:
     """Events on disk in one batch, each body read into its place.
 
     What stands together in a file is read in one go, whichever parts it belongs to: of a thousand clients a few events
@@ -76,13 +72,14 @@ def _read(parts: Sequence[tuple[SpooledEvents, EventPart]]) -> EventBatch:
     import numpy as np
     import pyarrow as pa
 
-    sizes = np.array([part.body_bytes for _, part in parts])
+    sizes = np.array([part.body_bytes for part in parts])
     places = np.cumsum(sizes) - sizes  # of each part's bodies
     out = pa.allocate_buffer(int(sizes.sum()))
     bodies = memoryview(out).cast("B")
-    as_stored = sorted(range(len(parts)), key=lambda at: (id(parts[at][0]), parts[at][1].start))
+    as_stored = sorted(range(len(parts)), key=lambda at: (id(parts[at].batch), parts[at].start))
     rests, lengths = [], []
-    for events, start, length, ats in _join_neighbours(parts, as_stored):
+    for events, start, length, ats in _find_neighbours(parts, as_stored):
+        assert isinstance(events, SpooledEvents)  # noqa: S101  mypy
         ends = events.ends[start : start + length + 1]
         pieces = [bodies[places[at] : places[at] + sizes[at]] for at in ats]
         missing = int(ends[-1] - ends[0]) - os.preadv(events.file.fileno(), pieces, int(ends[0]))
@@ -92,7 +89,7 @@ def _read(parts: Sequence[tuple[SpooledEvents, EventPart]]) -> EventBatch:
         lengths.append(np.diff(ends))
     rest, lengths_of = pa.concat_batches(rests), np.concatenate(lengths)
     if as_stored != list(range(len(parts))):
-        rows = np.array([part.rows for _, part in parts])
+        rows = np.array([part.rows for part in parts])
         starts = np.empty(len(parts), np.int64)  # of each part, among the events as they are stored
         starts[as_stored] = np.cumsum(rows[as_stored]) - rows[as_stored]
         order = np.repeat(starts - (np.cumsum(rows) - rows), rows) + np.arange(rows.sum())
@@ -102,18 +99,18 @@ def _read(parts: Sequence[tuple[SpooledEvents, EventPart]]) -> EventBatch:
     return EventBatch(rest.append_column(pa.field("body", pa.binary(), nullable=False), column))
 
 
-def _join_neighbours(
-    parts: Sequence[tuple[SpooledEvents, EventPart]], order: Sequence[int]
-) -> Iterator[tuple[SpooledEvents, int, int, list[int]]]:
+def _find_neighbours(
+    parts: Sequence[EventPart], order: Sequence[int]
+) -> Iterator[tuple[EventBatch | SpooledEvents, int, int, list[int]]]:
     """Runs of events that stand together: in what, from where on, how many, and the parts that they are."""
     run: list[int] = []
     for at in [*order, None]:
         if run:
-            (events, first), last = parts[run[0]], parts[run[-1]][1]
+            first, last = parts[run[0]], parts[run[-1]]
             end = last.start + last.rows
-            goes_on = at is not None and parts[at][0] is events and parts[at][1].start == end
+            goes_on = at is not None and parts[at].batch is first.batch and parts[at].start == end
             if not goes_on or len(run) == MAX_PIECES_PER_READ:
-                yield events, first.start, end - first.start, run
+                yield first.batch, first.start, end - first.start, run
                 run = []
         if at is not None:
             run.append(at)
