@@ -51,7 +51,6 @@ class Breaker:
     _stops: dict[str | None, Stop] = field(default_factory=dict)
     _refused_tokens: dict[object, str] = field(default_factory=dict)  # → Meta's error in our words
     _accepted: Counter[str] = field(default_factory=Counter)
-    _accepted_in_all: int = 0
     _rejected: Counter[tuple[str, object]] = field(default_factory=Counter)
 
     def find_stop(self, client: str) -> Stop | None:
@@ -71,10 +70,9 @@ class Breaker:
 
     def count_accepted(self, client: str) -> None:
         self._accepted[client] += 1
-        self._accepted_in_all += 1
 
     def get_successes(self, client: str) -> Successes:
-        return self._accepted[client], self._accepted_in_all
+        return self._accepted[client], self._accepted.total()
 
     def trip_for_clock(self, fault: str) -> None:
         """Meta's ``Date`` is not our time: ages of events cannot be judged."""

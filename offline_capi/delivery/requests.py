@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 import pyarrow.compute as pc
@@ -44,12 +45,11 @@ class _PendingRequest:
             self.rows += part.rows
             self.bytes += part.body_bytes + part.rows
 
-    def take(self) -> EventBatch:
-        """All waiting events in one batch; nothing waits afterwards."""
-        whole = join_event_parts(self.parts)
-        self.parts, self.rows = [], 0
+    def release(self) -> list[EventPart]:
+        """All that waits; nothing does afterwards, and what has been read leaves memory and disk."""
+        released, self.parts, self.rows = self.parts, [], 0
         self.bytes = 0
-        return whole
+        return released
 
 
 def cut_requests(
@@ -105,12 +105,12 @@ def _cut_together(overdue: Iterable[_PendingRequest]) -> Iterator[list[Request]]
 
 
 def _cut_group(group: Sequence[_PendingRequest]) -> list[Request]:
-    whole, start, cut = join_event_parts([part for own in group for part in own.parts]), 0, []
-    for own in group:
-        cut.append(Request("", own.client, own.pixel, whole.slice(start, own.rows)))
-        start += own.rows
-        own.parts, own.rows, own.bytes = [], 0, 0
-    return cut
+    sizes = [own.rows for own in group]
+    whole = join_event_parts([part for own in group for part in own.release()])
+    return [
+        Request("", own.client, own.pixel, whole.slice(start, rows))
+        for own, start, rows in zip(group, accumulate(sizes, initial=0), sizes, strict=False)
+    ]
 
 
 def _detach(came: Sequence[_PendingRequest], rows: int, spool: Spool) -> None:
@@ -118,10 +118,9 @@ def _detach(came: Sequence[_PendingRequest], rows: int, spool: Spool) -> None:
     waiting = [own.parts[-1] for own in came]
     if len(came) > MAX_IN_MEMORY_PARTS:
         parts = spool.put_parts(waiting)
-    elif rows < MAX_ROWS_IN_MEMORY:
-        parts = [EventPart.whole(part.events.copy()) for part in waiting]
     else:
-        parts = [moved for part in waiting for moved in spool.put_parts([part])]
+        move = EventBatch.copy if rows < MAX_ROWS_IN_MEMORY else spool.put
+        parts = [EventPart.whole(move(part.events)) for part in waiting]
     for own, part in zip(came, parts, strict=True):
         own.parts[-1] = part
 
@@ -136,7 +135,7 @@ def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: in
         room = max_events - waiting.rows
         waiting.add(EventPart.whole(events.slice(0, room)))
         events = events.slice(room, len(events))
-        *full, rest = _cut_pieces(waiting.take(), max_events, budget)
+        *full, rest = _cut_pieces(join_event_parts(waiting.release()), max_events, budget)
         waiting.add(EventPart.whole(rest))
         yield from full
     *full, rest = _cut_pieces(events, max_events, budget)

@@ -192,7 +192,7 @@ def _keep_inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window
         return chosen
     spec, path = _choose_window_spec(mapping)
     columns = SourceColumns(chosen.batch, rows.origin, mapping.window.timezone)
-    time = as_wire_values(read_field(columns, spec, path, "timestamp").values)
+    time = _read_window_times(columns, mapping)
     since, until = (int(end.timestamp()) for end in (window.since, window.until))
     inside = pc.fill_null(pc.and_(pc.greater_equal(time, since), pc.less(time, until)), True)
     if time.null_count and mapping.event.time not in (None, spec):  # else it is the event's own time that is missing
@@ -202,17 +202,20 @@ def _keep_inside(chosen: _Chosen, rows: SourceRows, mapping: MappingSpec, window
     return replace(chosen, columns=columns) if all_inside else chosen.select(inside)
 
 
+def _read_window_times(columns: SourceColumns, mapping: MappingSpec) -> pa.Int64Array:
+    """UTC seconds of what assigns rows to a window, null where it cannot be read."""
+    return as_wire_values(read_field(columns, *_choose_window_spec(mapping), "timestamp").values)
+
+
 def find_placement(mapping: MappingSpec) -> RowPlacement:
     """By which columns rows are assigned to a window, for a source that can push it down."""
-    spec, path = _choose_window_spec(mapping)
+    spec, _ = _choose_window_spec(mapping)
     plain = {"column", "type", "format", "unit", "timezone"}
     changed = {name for name, value in spec if value != FieldSpec.model_fields[name].default} - plain
     as_it_is = spec.column is not None and spec.type in (None, "timestamp") and not changed
     return RowPlacement(
         tuple(spec.columns),
-        lambda batch: as_wire_values(
-            read_field(SourceColumns(batch, "", mapping.window.timezone), spec, path, "timestamp").values
-        ),
+        lambda batch: _read_window_times(SourceColumns(batch, "", mapping.window.timezone), mapping),
         spec.column if as_it_is else None,
         spec.timezone or mapping.window.timezone,
     )

@@ -158,14 +158,13 @@ def _read_digits(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray:
 
 def _parse_plain_digits(text: pa.StringArray, rule: TimeRule) -> pa.TimestampArray | None:
     """Where all are whole numbers of one of ``BANDS``, as exports write them; else ``None``."""
+    lengths = set(pc.min_max(pc.binary_length(text)).as_py().values())
     for low, high, per_second in BANDS:
-        if UNITS_PER_SECOND.get(rule.unit or "", per_second) != per_second:
-            continue
-        lengths = set(pc.min_max(pc.binary_length(text)).as_py().values())
-        if lengths == {len(str(int(low)))} and pc.all(pc.ascii_is_decimal(text)).as_py():
+        meant = UNITS_PER_SECOND.get(rule.unit or "", per_second) == per_second
+        if meant and lengths == {len(str(int(low)))} and pc.all(pc.ascii_is_decimal(text)).as_py():
             numbers = pc.cast(text, pa.int64())
-            first, last = pc.min_max(numbers).as_py().values()
-            return _make_instants(pc.divide(numbers, per_second)) if low <= first and last < high else None
+            ends = pc.min_max(numbers).as_py()
+            return _make_instants(pc.divide(numbers, per_second)) if low <= ends["min"] and ends["max"] < high else None
     return None
 
 

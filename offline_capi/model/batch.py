@@ -123,7 +123,7 @@ class EventBatch:
         return found
 
     def partition_by(self, *names: str) -> Iterator[tuple[tuple[str, ...], EventPart]]:
-        """The events by what they have in these columns of texts: in its order, unless they stand together already.
+        """The events by what they have in these columns: in the order of the texts, unless each stands together.
 
         However many parts there are, the events are copied once: the parts are slices of one batch.
         """

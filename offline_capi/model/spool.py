@@ -82,9 +82,11 @@ def _read(parts: Sequence[EventPart]) -> EventBatch:
         assert isinstance(events, SpooledEvents)  # noqa: S101  mypy
         ends = events.ends[start : start + length + 1]
         pieces = [bodies[places[at] : places[at] + sizes[at]] for at in ats]
-        missing = int(ends[-1] - ends[0]) - os.preadv(events.file.fileno(), pieces, int(ends[0]))
-        if missing:
-            raise OSError(f"a temporary file ends {missing} bytes too early")
+        end = int(ends[0])
+        for first in range(0, len(pieces), MAX_PIECES_PER_READ):
+            end += os.preadv(events.file.fileno(), pieces[first : first + MAX_PIECES_PER_READ], end)
+        if end != ends[-1]:
+            raise OSError(f"a temporary file ends {ends[-1] - end} bytes too early")
         rests.append(events.rest.slice(start, length))
         lengths.append(np.diff(ends))
     rest, lengths_of = pa.concat_batches(rests), np.concatenate(lengths)
@@ -108,8 +110,7 @@ def _find_neighbours(
         if run:
             first, last = parts[run[0]], parts[run[-1]]
             end = last.start + last.rows
-            goes_on = at is not None and parts[at].batch is first.batch and parts[at].start == end
-            if not goes_on or len(run) == MAX_PIECES_PER_READ:
+            if at is None or parts[at].batch is not first.batch or parts[at].start != end:
                 yield first.batch, first.start, end - first.start, run
                 run = []
         if at is not None:

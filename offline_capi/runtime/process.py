@@ -10,7 +10,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import TypeVar
@@ -26,7 +25,7 @@ __all__ = [
     "set_up_worker",
 ]
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 #: How this package starts another Python. Without -P it would import from the current folder first: a file of a
 #: landing folder that is named as a module of the standard library would run.
@@ -99,12 +98,14 @@ def set_up_worker() -> None:
         pa.jemalloc_set_decay_ms(100)
 
 
-def run_in_thread(work: Callable[[], Result]) -> Result:
+def run_in_thread(work: Callable[[], T]) -> T:
     """``work()``, on a thread of its own: for what makes large columns in a process where nothing else does.
 
     The main thread has jemalloc's first arena, which 5.3.0 sets up before it reads ``oversize_threshold``: pages go
     back at once wherever 8 MiB of them lie together. A sixth of normalising and building is to fault them in again.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()
 

@@ -259,10 +259,12 @@ def test_a_day_is_the_one_written_or_that_of_the_zone(values, rule, day):
 def test_a_time_that_is_the_windows_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no row lies outside; an event's own column is another one."""
     read = list[int]()
-    monkeypatch.setattr(
-        "offline_capi.mapping.casts.read_instants",
-        lambda values, rule: [read.append(len(values)), read_instants(values, rule)][1],
-    )
+
+    def count(values: pa.Array, rule: TimeRule) -> pa.Array:
+        read.append(len(values))
+        return read_instants(values, rule)
+
+    monkeypatch.setattr("offline_capi.mapping.casts.read_instants", count)
     rows = source(at=["2026-11-20T10:00:00Z"] * 3, paid_at=["2026-11-20T11:00:00Z"] * 3)
     day, later = Window.of_day(dt.date(2026, 11, 20), "UTC"), Window.of_day(dt.date(2026, 11, 21), "UTC")
 
