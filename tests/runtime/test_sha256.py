@@ -53,6 +53,37 @@ def test_every_length_around_a_block(kernel: str, size: int) -> None:
     assert hash_to_keys(pa.array(values)).to_pylist() == expect_keys(values)
 
 
+def test_what_stands_around_a_value_does_not_count(kernel: str) -> None:
+    """Short values are read as whole blocks, and so are bytes of their neighbours: not behind the last one."""
+    values = [chr(0xFF) * (size % 3) + "~" * size for size in range(130)]
+
+    for column in (values, [*values, "z" * 64], [one for value in values for one in (value, "\x00" * 9)]):
+        assert hash_to_hex(pa.array(column)).to_pylist() == expect_hex([*column])
+        assert hash_to_keys(pa.array(column)).to_pylist() == expect_keys([*column])
+
+
+AT_THE_END_OF_MEMORY = """
+import ctypes, mmap, sys
+import pyarrow as pa
+from offline_capi.runtime.sha256 import hash_to_hex
+
+memory, page = mmap.mmap(-1, 2 * mmap.PAGESIZE), mmap.PAGESIZE
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + page), page, 0) == 0  # whoever reads there is killed
+for size in range(70):
+    memory[page - 2 * size : page] = b"x" * 2 * size
+    data = pa.foreign_buffer(start + page - 2 * size, 2 * size, memory)
+    ends = pa.array([0, size, 2 * size], pa.int32()).buffers()[1]
+    sys.stdout.write(hash_to_hex(pa.StringArray.from_buffers(2, ends, data))[1].as_py() + "\\n")
+"""
+
+
+def test_nothing_is_read_behind_a_column() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_THE_END_OF_MEMORY], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout.split()) == (0, expect_hex(["x" * size for size in range(70)])), done.stderr
+
+
 @given(values=TEXTS, start=st.integers(0, 40), length=st.integers(0, 40))
 def test_the_digests_are_hashlibs_for_any_slice(values: list[str | None], start: int, length: int) -> None:
     column = pa.array(values, pa.string()).slice(start, length)
