@@ -211,6 +211,8 @@ def _as_meant(rule: Rule) -> Rule:
         for cause, where in gone:
             tidy = tidy if where is None else tidy.refuse(cause, where)
         usable = rule(replace(readable, text=tidy.text))
+        if not is_ascii(usable.text):  # "´ß²" is "ß²" by the rule, which would be read as one letter the next time
+            usable = usable.refuse(Cause.BROKEN_TEXT, pc.not_equal(repair_encoding(usable.text), usable.text))
         return usable if tidy.cause is None else usable.add_causes(tidy.cause)
 
     return apply_rule
