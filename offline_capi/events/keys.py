@@ -70,8 +70,10 @@ def store_keys(rows: HashedRows, pixel: Any) -> Any:
 
 #: Words of a column that has one value, and after them those of null.
 ONE_AND_NULL = 2
+#: Of a digest: eight for each word.
+SPLIT_DIGITS = 16
 Words = NDArray[np.uint64]
-"""A row for each row, four of 64 bits in each or two: the first half of them for ``high``, the second for ``low``."""
+"""A row for each row, two of 64 bits in each: the first for ``high``, the second for ``low``."""
 
 
 class _RowHashes:
@@ -87,10 +89,9 @@ class _RowHashes:
 
     def add(self, words: Words) -> None:
         """A column. What a row has afterwards depends on its words alone."""
-        for half, own in zip(self.halves, np.hsplit(words, 2), strict=True):
-            for position in range(own.shape[1]):
-                half ^= own[:, position]
-                half *= self._MULTIPLIER
+        for half, own in zip(self.halves, words.T, strict=True):
+            half ^= own
+            half *= self._MULTIPLIER
             half ^= half >> 32
 
     def use_where(self, where: Mask, other: _RowHashes) -> None:
@@ -126,9 +127,9 @@ def _split_numbers(column: pa.Int64Array) -> Words:
 
 
 def _split_digests(column: pa.StringArray) -> Words:
-    """The first half of each SHA-256 as it is written, which needs no hashing again. Null is 0.
+    """The first 64 bits of each SHA-256 as 16 hex digits are written, which need no hashing again. Null is 0.
 
-    What is shorter (a profile may pass an MD5 on) is hashed. A value's words depend on the value alone.
+    Two people would have to share those of every key. What is shorter (a profile may pass an MD5 on) is hashed. A value's words depend on the value alone.
     """
     offsets, content = bytes_of(column)
     long = np.diff(offsets) == HEX_DIGITS
@@ -136,14 +137,14 @@ def _split_digests(column: pa.StringArray) -> Words:
         long &= mask_of(column.is_valid())
     digests = np.count_nonzero(long)
     if digests == len(column):
-        return content.view(np.uint64).reshape(-1, 8)[:, :4]
-    words = np.zeros((len(column), 4), np.uint64)
+        return content.view(np.uint64).reshape(-1, 8)[:, :2]
+    words = np.zeros((len(column), 2), np.uint64)
     if len(content) == digests * HEX_DIGITS:
-        words[long] = content.view(np.uint64).reshape(-1, 8)[:, :4]
+        words[long] = content.view(np.uint64).reshape(-1, 8)[:, :2]
         return words
-    where = (offsets[:-1][long] - offsets[0])[:, np.newaxis] + np.arange(HEX_DIGITS // 2)
+    where = (offsets[:-1][long] - offsets[0])[:, np.newaxis] + np.arange(SPLIT_DIGITS)
     words[long] = content[where].view(np.uint64)
-    words[~long, ::2] = _hash_values(column)[~long]
+    words[~long] = _hash_values(column)[~long]
     return words
 
 

@@ -88,6 +88,7 @@ class _Kind:
 
 
 _TEXT_KIND = _Kind('"', _escape, '"')
+_DIGEST_KIND = _Kind('"', as_text, '"')  # hex digits, which JSON never escapes: nine columns of them need no search
 _INTEGER_KIND = _Kind("", _encode_integer, "")
 _RAW_KIND = _Kind("", as_text, "")  # numbers, booleans, and strings that hold JSON already
 _ARRAY_KIND = _Kind("[", as_text, "]")
@@ -213,20 +214,22 @@ def _list_user_data(rows: HashedRows) -> list[_Member]:
 
 def _make_identity_member(key: str, columns: Sequence[Any], of_yaml: int) -> _Member:
     strings = [as_text(column) for column in columns]
-    if USER_DATA_KEYS[key].several and len(strings) > 1:
-        values = _quote_list(strings)
+    facts = USER_DATA_KEYS[key]
+    text_kind = _DIGEST_KIND if facts.hashing == "always" else _TEXT_KIND
+    if facts.several and len(strings) > 1:
+        values = _quote_list(strings, text_kind)
         if of_yaml > 1:
             return _Member(key, _ARRAY_KIND, values)
         more = reduce(pc.or_, [column.is_valid() for column in strings[1:]])
         return _Member(key, _RAW_KIND, pc.if_else(more, join_columns("[", values, "]"), values))
-    kind = _INTEGER_KIND if USER_DATA_KEYS[key].is_integer else _TEXT_KIND
+    kind = _INTEGER_KIND if facts.is_integer else text_kind
     return _Member(key, kind, pc.coalesce(*strings) if len(strings) > 1 else strings[0])
 
 
-def _quote_list(columns: Sequence[Any]) -> Any:
+def _quote_list(columns: Sequence[Any], kind: _Kind) -> Any:
     """The values of several columns as JSON strings joined by commas, each value once; null where all are null."""
     distinct = [reduce(_drop_equal, columns[:index], column) for index, column in enumerate(columns)]
-    quoted = [join_columns('"', _escape(column), '"') for column in distinct]
+    quoted = [join_columns(kind.opening, kind.json(column), kind.closing) for column in distinct]
     joined = _join_present(quoted, ",")
     return pc.if_else(pc.equal(joined, ""), None, joined)
 

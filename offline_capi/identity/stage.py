@@ -89,7 +89,7 @@ def _find_never_sent(
     """Rows without consent, Meta's own test leads, and children: none of them is sent, and none is an error."""
     suppressed = rows.suppressed
     for column in columns:
-        if column.cause is not None:
+        if column.cause is not None and column.cause.null_count < len(column.cause):
             suppressed = pc.or_(suppressed, pc.fill_null(pc.equal(column.cause, Cause.TEST_LEAD.value), False))
     mapped = rows.identity.get("db", ())
     if not mapped:
