@@ -129,7 +129,8 @@ def _split_numbers(column: pa.Int64Array) -> Words:
 def _split_digests(column: pa.StringArray) -> Words:
     """The first 64 bits of each SHA-256 as 16 hex digits are written, which need no hashing again. Null is 0.
 
-    Two people would have to share those of every key. What is shorter (a profile may pass an MD5 on) is hashed. A value's words depend on the value alone.
+    Two people would have to share those of every key. What is shorter (a profile may pass an MD5 on) is hashed. A
+    value's words depend on the value alone.
     """
     offsets, content = bytes_of(column)
     long = np.diff(offsets) == HEX_DIGITS

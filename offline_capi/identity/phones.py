@@ -34,11 +34,11 @@ from offline_capi.identity.text import (
     list_codes,
     make_frame,
     make_value_list,
-    remove_bytes,
     strip_zero_fraction,
     trim_text,
 )
 from offline_capi.identity.verdict import Cause, Readable, Usable
+from offline_capi.runtime.join import remove_bytes
 
 __all__ = ["normalize_phone", "read_phone"]
 

@@ -39,7 +39,6 @@ __all__ = [
     "make_frame",
     "make_value_list",
     "may_begin_with",
-    "remove_bytes",
     "remove_matches",
     "replace_matches",
     "strip_zero_fraction",
@@ -232,24 +231,3 @@ def strip_zero_fraction(text: pa.Array) -> pa.Array:
     if not pc.any(tail).as_py():
         return text
     return pc.if_else(pc.and_(tail, find_matches(text, r"^[0-9]+\.0$")), pc.utf8_slice_codeunits(text, 0, -2), text)
-
-
-def remove_bytes(text: pa.Array, unwanted: bytes) -> pa.Array:
-    """The text without the ASCII characters in ``unwanted``: one pass over the bytes of the whole column."""
-    offsets, content = bytes_of(text)
-    written = content.tobytes()
-    left = written.translate(None, unwanted)
-    if len(left) == len(written):
-        return text
-    wanted = np.frombuffer(written.translate(_make_keep_table(unwanted)), np.uint8)
-    kept = np.zeros(len(content) + 1, np.int32)
-    np.cumsum(wanted, out=kept[1:])
-    valid = None if text.null_count == 0 else pc.is_valid(text).buffers()[1]
-    parts = [valid, pa.py_buffer(kept[offsets - offsets[0]]), pa.py_buffer(left)]
-    return pa.Array.from_buffers(pa.string(), len(text), parts)
-
-
-@cache
-def _make_keep_table(unwanted: bytes) -> bytes:
-    """A table for ``bytes.translate``: 1 for what stays."""
-    return bytes(byte not in unwanted for byte in range(256))

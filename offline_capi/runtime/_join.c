@@ -1,4 +1,5 @@
-/* Literals and columns of texts, put one after the other row by row: the JSON of events.
+/* Columns of texts made of others: put one after the other row by row (the JSON of events), rearranged, without some of
+   their bytes.
 
    Reads and writes Arrow buffers directly and releases the GIL. */
 
@@ -133,11 +134,47 @@ static PyObject *take(PyObject *self, PyObject *arguments) {
     return PyErr_Occurred() ? NULL : PyLong_FromLongLong(written);
 }
 
+static PyObject *keep_bytes(PyObject *self, PyObject *arguments) {
+    Column column;
+    Py_buffer kept, out_offsets, out;
+    int32_t written = 0;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*nny*w*w*", &column.offsets, &column.data, &column.validity, &column.first,
+                          &column.count, &kept, &out_offsets, &out))
+        return NULL;
+    int good = check_column(&column);
+    const int32_t *offsets = (const int32_t *)column.offsets.buf + column.first;
+    if (good && (kept.len != 256 || out_offsets.len < (column.count + 1) * (Py_ssize_t)sizeof(int32_t)
+                 || out.len < offsets[column.count] - offsets[0])) {
+        PyErr_SetString(PyExc_ValueError, "an output is too short, or not every byte is said to stay or to go");
+        good = 0;
+    }
+    if (good) {
+        Py_BEGIN_ALLOW_THREADS
+        const uint8_t *data = column.data.buf, *stays = kept.buf;
+        uint8_t *to = out.buf;
+        int32_t *ends = out_offsets.buf;
+        ends[0] = 0;
+        for (Py_ssize_t row = 0; row < column.count; row++) {
+            for (int32_t at = offsets[row]; at < offsets[row + 1]; at++) {
+                to[written] = data[at]; /* what goes is written over by the next: there is no branch to be guessed wrong */
+                written += stays[data[at]] != 0;
+            }
+            ends[row + 1] = written;
+        }
+        Py_END_ALLOW_THREADS
+    }
+    release_column(&column), PyBuffer_Release(&kept), PyBuffer_Release(&out_offsets), PyBuffer_Release(&out);
+    return good ? PyLong_FromLong(written) : NULL;
+}
+
 static PyMethodDef METHODS[] = {
     {"join", join, METH_VARARGS,
      "join(((before, after, offsets, data, validity, first), ...), rows, out_offsets, out) -> bytes written"},
     {"take", take, METH_VARARGS,
      "take(offsets, data, first, count, indices, out_offsets, out) -> bytes written; of a column without nulls"},
+    {"keep_bytes", keep_bytes, METH_VARARGS,
+     "keep_bytes(offsets, data, validity, first, count, kept, out_offsets, out) -> bytes written; kept: 0 for each of 256 "
+     "bytes that goes"},
     {NULL, NULL, 0, NULL},
 };
 

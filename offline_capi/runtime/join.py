@@ -1,4 +1,4 @@
-"""Literals and columns of texts, put one after the other row by row: how the JSON of events is made, and rearranged.
+"""Columns of texts made of others: joined row by row, as the JSON of events is, rearranged, without some of the bytes.
 
 The compiled module ``_join`` copies each byte once, where it could be built; Arrow makes a column of each value with
 its literals first, and then one of them all. Both give the same bytes.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import reduce
+from functools import cache, reduce
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from offline_capi.runtime.column_bytes import bytes_of, describe_column
 
-__all__ = ["Framed", "join_columns", "join_pieces", "join_texts", "take_texts"]
+__all__ = ["Framed", "join_columns", "join_pieces", "join_texts", "remove_bytes", "take_texts"]
 
 _join: Any = None
 if os.environ.get("OFFLINE_CAPI_KERNEL") != "off":
@@ -98,6 +98,31 @@ def take_texts(column: pa.BinaryArray, indices: NDArray[np.int64]) -> pa.BinaryA
     ends, out = np.empty(len(indices) + 1, np.int32), pa.allocate_buffer(size)
     _join.take(offsets, data, first, count, np.ascontiguousarray(indices), ends, out)
     return pa.Array.from_buffers(column.type, len(indices), [None, pa.py_buffer(ends), out], null_count=0)
+
+
+def remove_bytes(text: pa.StringArray, unwanted: bytes) -> pa.StringArray:
+    """The text without the ASCII characters in ``unwanted``: one pass over the bytes of the whole column."""
+    offsets, content = bytes_of(text)
+    stays = _list_kept(unwanted)
+    if _join is None:
+        written = content.tobytes()
+        left: Any = written.translate(None, unwanted)
+        before = np.zeros(len(content) + 1, np.int32)
+        np.cumsum(np.frombuffer(written.translate(stays), np.uint8), out=before[1:])
+        ends = before[offsets - offsets[0]]
+    else:
+        ends, left = np.empty(len(text) + 1, np.int32), np.empty(len(content), np.uint8)
+        left = left[: _join.keep_bytes(*describe_column(text), stays, ends, left)]
+    if len(left) == len(content):
+        return text
+    valid = pc.is_valid(text).buffers()[1] if text.null_count else None
+    return pa.Array.from_buffers(pa.string(), len(text), [valid, pa.py_buffer(ends), pa.py_buffer(left)])
+
+
+@cache
+def _list_kept(unwanted: bytes) -> bytes:
+    """1 for each of 256 bytes that stays."""
+    return bytes(byte not in unwanted for byte in range(256))
 
 
 def _merge_literals(pieces: Iterable[str | Framed]) -> list[str | Framed]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline_capi.runtime import join
-from offline_capi.runtime.join import Framed, join_columns, join_pieces, join_texts, take_texts
+from offline_capi.runtime.join import Framed, join_columns, join_pieces, join_texts, remove_bytes, take_texts
 
 ROWS = 12
 #: Around what the compiled module copies at once: 32 bytes of a literal, 64 of a value.
@@ -77,6 +77,26 @@ def test_values_joined_and_taken_are_what_python_makes_of_them(
             assert taken.to_pylist() == [left[place] for place in places]
 
 
+@given(
+    values=st.lists(st.one_of(st.none(), st.text(max_size=9), st.text("+-() 09é", max_size=9)), max_size=ROWS),
+    unwanted=st.sets(st.sampled_from(b" ()+-09\x00\x7f"), min_size=1).map(bytes),
+    start=st.integers(0, ROWS),
+    rows=st.integers(0, ROWS),
+)
+def test_bytes_that_are_removed_are_those_of_python(
+    values: list[str | None], unwanted: bytes, start: int, rows: int
+) -> None:
+    column = pa.array(values, pa.string()).slice(start, rows)
+    for way in {join._join, None}:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(join, "_join", way)
+            left = remove_bytes(column, unwanted)
+            left.validate(full=True)
+            assert left.to_pylist() == [
+                one and one.translate(dict.fromkeys(unwanted)) for one in values[start : start + rows]
+            ]
+
+
 @pytest.mark.parametrize("places", [[-1], [2], [0, 1, 2**40]])
 def test_a_place_outside_of_the_column_is_refused(places: list[int]) -> None:
     for way in {join._join, None}:
@@ -105,3 +125,16 @@ def test_buffers_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"shorter|outside|too short"):
             join._join.join((piece,), rows, bytearray(ends), bytearray(room))
+
+    column, kept = (offsets, data, b"", 0, 2), bytes(97) + bytes([1]) * 159
+    ends, out = bytearray(12), bytearray(4)
+    assert join._join.keep_bytes(*column, kept, ends, out) == len(b"abcd")
+    assert (out, list(memoryview(ends).cast("i"))) == (b"abcd", [0, 3, 4])
+    for some, table, ends_bytes, room in (
+        (column, kept[1:], 12, 4),
+        (column, kept, 11, 4),
+        (column, kept, 12, 3),
+        ((offsets, data, b"", 1, 2), kept, 12, 4),
+    ):
+        with pytest.raises(ValueError, match=r"shorter|too short"):
+            join._join.keep_bytes(*some, table, bytearray(ends_bytes), bytearray(room))
