@@ -143,11 +143,6 @@ class StoreRepeats:
     def __init__(self) -> None:
         self._seen = KeySet()
 
-    @property
-    def nbytes(self) -> int:
-        """The memory that what was seen takes."""
-        return self._seen.nbytes
-
     def add_warnings(self, built: BuiltEvents) -> BuiltEvents:
         """The same events, with those that repeat an earlier one among the warnings."""
         if built.store_keys is None:

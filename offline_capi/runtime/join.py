@@ -6,9 +6,7 @@ its literals first, and then one of them all. Both give the same bytes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import cache, reduce
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -19,13 +17,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from offline_capi.runtime.column_bytes import bytes_of, describe_column
+from offline_capi.runtime.compiled import load_compiled
 
 __all__ = ["Framed", "join_columns", "join_pieces", "join_texts", "remove_bytes", "take_texts"]
 
-_join: Any = None
-if os.environ.get("OFFLINE_CAPI_KERNEL") != "off":
-    with suppress(ImportError):
-        from offline_capi.runtime import _join
+_join = load_compiled("_join")
 
 #: Bytes that the compiled module may write beyond the last row.
 SLACK_BYTES = 32

@@ -6,22 +6,16 @@ call. Both give the same positions.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.runtime.column_bytes import describe_column
+from offline_capi.runtime.compiled import load_compiled
 
 __all__ = ["TextIndex"]
 
-_lookup: Any = None
-if os.environ.get("OFFLINE_CAPI_KERNEL") != "off":
-    with suppress(ImportError):
-        from offline_capi.runtime import _lookup
+_lookup = load_compiled("_lookup")
 
 MIN_SLOTS = 1 << 4
 

@@ -6,26 +6,21 @@ goes on without it if there is none), polars-hash otherwise; both give the same 
 
 from __future__ import annotations
 
-import os
 from binascii import unhexlify
-from contextlib import suppress
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.runtime.column_bytes import describe_column
+from offline_capi.runtime.compiled import load_compiled
 
 __all__ = ["KERNEL", "hash_to_hex", "hash_to_keys"]
 
 HEX_DIGITS = 64
 KEY_BYTES = 16
 
-_sha256: Any = None
-if os.environ.get("OFFLINE_CAPI_KERNEL") != "off":
-    with suppress(ImportError):
-        from offline_capi.runtime import _sha256
+_sha256 = load_compiled("_sha256")
 
 #: What computes SHA-256 in this process: ``sha-ni``, ``armv8``, ``portable``, or ``polars-hash``.
 KERNEL: str = _sha256.choose_kernel() if _sha256 is not None else "polars-hash"

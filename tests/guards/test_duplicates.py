@@ -7,7 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import groupby
@@ -21,8 +21,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from offline_capi.events import EVENT_SCHEMA, UNSENT_SCHEMA, make_event_key
+from offline_capi.guards import key_set
 from offline_capi.guards.duplicates import SeenKeys
+from offline_capi.guards.key_set import KeySet
 from offline_capi.model import BuiltEvents, EventBatch, HashedRows, UnsentRows
+
+
+@pytest.fixture(params=["compiled", "numpy"], scope="module", autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each way in turn; where there is no compiler, both are one."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(key_set, "_keys", None)
+        yield request.param
 
 
 def _events(keys: Sequence[bytes], first_row: int = 1, origin: str = "a.csv") -> EventBatch:
@@ -114,7 +125,7 @@ def test_keys_that_share_half_their_bytes_are_told_apart() -> None:
     assert again.table["earlier_row"].to_pylist() == [2, 1, 2]
 
 
-@pytest.mark.parametrize("in_memory", [0, 3, 4096])
+@pytest.mark.parametrize("in_memory", [0, 1, 3, 4096])
 @given(batches=st.lists(st.lists(st.integers(0, 3999), max_size=40), max_size=12))
 def test_splitting_is_what_a_dictionary_would_do(in_memory: int, batches: list[list[int]]) -> None:
     seen, memory, row = SeenKeys(in_memory), {}, 1
@@ -171,6 +182,19 @@ def test_hundreds_of_thousands_of_keys_even_if_they_crowd_together(bits: int) ->
     assert again.table["earlier_row"].to_pylist()[-1] == 49_999
 
 
+@pytest.mark.parametrize("batch", [31_000, 2_000_000])
+def test_a_million_keys_take_three_bytes_each_and_a_bounded_rest(batch: int) -> None:
+    words, keys = np.random.default_rng(5).integers(0, 2**64 - 1, (2, 1_000_000), np.uint64), KeySet()
+
+    repeats = [keys.find_repeats(*words[:, start : start + batch]).any() for start in range(0, len(words[0]), batch)]
+
+    assert (len(keys), any(repeats)) == (1_000_000, False)
+    assert keys.nbytes < 3 * 1_000_000 + 8 * 2**20
+    assert keys.find_repeats(words[0, ::-1][:40_000].copy(), words[1, ::-1][:40_000].copy()).all()
+    assert keys.find_repeats(words[0, :40_000], words[1, :40_000]).all()
+    assert len(keys) == 1_000_000
+
+
 @pytest.mark.parametrize("batch", [500, 5000])
 def test_memory_is_less_than_three_bytes_an_event_and_a_bounded_rest(batch: int) -> None:
     seen = SeenKeys(max_in_memory_keys=50)
@@ -185,7 +209,9 @@ def test_memory_is_less_than_three_bytes_an_event_and_a_bounded_rest(batch: int)
 _KILLED = """
 import os, sys
 from pathlib import Path
+from offline_capi.guards import key_set
 from offline_capi.guards.duplicates import SeenKeys
+from offline_capi.guards.key_set import KeySet
 from tests.guards.test_duplicates import _events, _key
 seen = SeenKeys(max_in_memory_keys=0, folder=Path(sys.argv[1]))
 seen.split(_events([_key(1), _key(2)]))

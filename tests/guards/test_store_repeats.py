@@ -103,13 +103,3 @@ def test_who_a_store_event_is_depends_on_its_row_alone(rows_of, people, rows_a_b
     assert [key for batch in rows.split(rows_a_batch) for key in keys_of(batch)] == keys
     expected = [order if order else person for *person, order in people]
     assert [keys.index(key) for key in keys] == [expected.index(one) for one in expected]
-
-
-def test_a_million_events_take_a_few_bytes_each(rows_of, build) -> None:
-    repeats, rows = StoreRepeats(), 200_000
-    for start in range(0, rows, 20_000):
-        part = rows_of({"event_time": [TIME + start + at for at in range(20_000)],
-                        "action_source": ["physical_store"] * 20_000}, first_row=start + 1)  # fmt: skip
-        assert repeats.add_warnings(build(part, now=_now())).warnings == {}
-
-    assert repeats.nbytes < 10 * rows
