@@ -1,4 +1,4 @@
-"""What the compiled search for keys refuses. What it finds is tested with ``KeySet``: tests/guards/test_duplicates.py."""
+"""What the compiled search for keys refuses; what it finds: tests/guards/test_duplicates.py."""
 
 from __future__ import annotations
 
