@@ -97,9 +97,9 @@ class _Fence:
     def find(self, high: Uint64Array) -> tuple[Positions, Positions]:
         """Which keys may be there, and where the first one stands that has the rest of each."""
         if _keys is not None:
-            rows, places = np.empty((2, len(high)), np.int32)
-            found = _keys.search(self.starts, self.rests, _SHARD_BITS, high, rows, places)
-            return rows[:found].astype(np.intp), places[:found].astype(np.intp)
+            found = np.empty((2, len(high)), np.int32)
+            number = _keys.search(self.starts, self.rests, _SHARD_BITS, high, *found)
+            return found[0, :number].astype(np.intp), found[1, :number].astype(np.intp)
         buckets, rests = self._locate(high)
         start, stop = self.starts[buckets].astype(np.intp), self.starts[buckets + 1].astype(np.intp)
         low, up = start, stop
@@ -113,7 +113,8 @@ class _Fence:
     def find_alike(self, places: Positions, high: Uint64Array) -> NDArray[np.bool_]:
         """Where a place still is one of the bucket of its key, and has its rest."""
         buckets, rests = self._locate(high)
-        return (places < self.starts[buckets + 1]) & (self.rests.take(places, mode="clip") == rests)
+        alike: NDArray[np.bool_] = self.rests.take(places, mode="clip") == rests
+        return alike & (places < self.starts[buckets + 1])
 
     def find_span(self, number: int, parts: int) -> slice:
         """Where the keys stand of one of so many equal parts of all there can be: a power of two, a bucket or more."""

@@ -63,9 +63,9 @@ static PyObject *add(PyObject *self, PyObject *arguments) {
 
 static PyObject *search(PyObject *self, PyObject *arguments) {
     Py_buffer starts_, rests_, high_, rows_, places_;
-    int skipped, bucket_bits = 0;
-    Py_ssize_t found = 0;
-    if (!PyArg_ParseTuple(arguments, "y*y*iy*w*w*", &starts_, &rests_, &skipped, &high_, &rows_, &places_)) return NULL;
+    int bucket_bits = 0;
+    Py_ssize_t skipped, found = 0;
+    if (!PyArg_ParseTuple(arguments, "y*y*ny*w*w*", &starts_, &rests_, &skipped, &high_, &rows_, &places_)) return NULL;
     Py_ssize_t buckets = COUNT(starts_, uint32_t) - 1, number = COUNT(rests_, uint16_t), count = COUNT(high_, uint64_t);
     while (bucket_bits < 40 && (Py_ssize_t)1 << bucket_bits < buckets) bucket_bits++;
     int good = (buckets > 1 && (Py_ssize_t)1 << bucket_bits == buckets && skipped >= 0 && skipped + bucket_bits + 16 <= 64)
