@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, takewhile
 
 import numpy as np
 import pyarrow.compute as pc
@@ -15,10 +15,12 @@ from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Reque
 __all__ = ["MAX_PENDING_EVENTS", "cut_requests"]
 
 #: Events of all clients that may come before one that waits for a fuller request goes out without it. As many may wait
-#: where the rows of many clients are mixed: 400 MB on disk and 90 in memory, and requests of 500 events where there are
-#: 1,000 clients.
-MAX_PENDING_EVENTS = 500_000
+#: where the rows of many clients are mixed: 600 MB on disk and 80 in memory, and full requests of 1,000 clients.
+MAX_PENDING_EVENTS = 1_000_000
 
+#: Of how many batches a client waits at most until its request is cut as soon as it is full. One with events in more
+#: of them waits for its time: by itself it would be read in as many places.
+MAX_BATCHES_CUT_AT_ONCE = 8
 #: Events that may wait in memory; those that come to more are put on disk.
 MAX_ROWS_IN_MEMORY = 65_536
 #: Events that have waited and are read at once, some 10 MB: as many as a long run builds at a time.
@@ -57,82 +59,92 @@ def cut_requests(
 ) -> Iterator[list[Request]]:
     """Cut events into requests of at most ``max_events`` and ``max_bytes``, none mixed from two clients or pixels.
 
-    They come as soon as they are full, in lists of what is cut at once.
-    Order is kept within a client. What does not fill a request waits, until ``max_pending`` events have come after it;
-    an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
+    They come in lists of what is cut at once: as soon as they are full, or once ``max_pending`` events have come after
+    the first that waits, if those of many clients are mixed. What does not fill a request waits as long. Order is kept
+    within a client; an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
     """
     waiting: dict[tuple[str, str], _PendingRequest] = {}  # longest waiting first
-    events_seen, spool = 0, Spool()
+    events_seen, spool, budget = 0, Spool(), max_bytes - ENVELOPE_BYTES
     for batch in batches:
         came = list[_PendingRequest]()
         for (client, pixel), part in batch.partition_by("client", "pixel"):
             own = waiting.get((client, pixel)) or _PendingRequest(client, pixel, since=events_seen)
-            full = [*_fill(own, part, max_events, max_bytes - ENVELOPE_BYTES)]
-            if full:
-                yield [Request("", client, pixel, piece) for piece in full]
+            fits = own.rows + part.rows < max_events and own.bytes + part.body_bytes + part.rows < budget
+            if fits or (part.rows < max_events and len(own.parts) >= MAX_BATCHES_CUT_AT_ONCE):
+                own.add(part)
+            else:
+                yield [Request("", client, pixel, piece) for piece in _fill(own, part, max_events, budget)]
                 waiting.pop((client, pixel), None)
                 own.since = events_seen
             if own.rows:
                 waiting[client, pixel] = own
                 came.append(own)
-        _detach(came, sum(own.rows for own in waiting.values()), spool)
+        _detach(came, waiting.values(), spool)
         events_seen += len(batch)
-        yield from _cut_together([*_pop_overdue(waiting, events_seen - max_pending)])
-    yield from _cut_together(waiting.values())
+        for group in _group_by_name(_pop_overdue(waiting, events_seen - max_pending)):
+            yield [*_cut_group(group, max_events, budget, last=False)]
+            left = [own for own in group if own.rows]
+            for own in left:
+                own.since = events_seen
+                waiting[own.client, own.pixel] = own
+            _detach(left, waiting.values(), spool)
+    for group in _group_by_name(waiting.values()):
+        yield [*_cut_group(group, max_events, budget, last=True)]
 
 
-def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) -> Iterator[_PendingRequest]:
+def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) -> list[_PendingRequest]:
     """Remove and return what has waited since before ``since``."""
-    while waiting and next(iter(waiting.values())).since < since:
-        yield waiting.pop(next(iter(waiting)))
+    overdue = [*takewhile(lambda own: own.since < since, waiting.values())]
+    for own in overdue:
+        del waiting[own.client, own.pixel]
+    return overdue
 
 
-def _cut_together(overdue: Iterable[_PendingRequest]) -> Iterator[list[Request]]:
-    """A request of each, many cut from one batch: what is worked out for it is worked out once for all of them.
-
-    Batches of many clients have these in the order of their names. So have the requests: of each batch, what several
-    of them need stands together.
-    """
+def _group_by_name(several: Iterable[_PendingRequest]) -> Iterator[list[_PendingRequest]]:
+    """As many as are read together, in the order of their names, as batches of many clients have them."""
     group, rows = list[_PendingRequest](), 0
-    for own in sorted(overdue, key=lambda own: (own.client, own.pixel)):
+    for own in sorted(several, key=lambda own: (own.client, own.pixel)):
         if group and rows + own.rows > MAX_ROWS_CUT_TOGETHER:
-            yield _cut_group(group)
+            yield group
             group, rows = [], 0
         group.append(own)
         rows += own.rows
     if group:
-        yield _cut_group(group)
+        yield group
 
 
-def _cut_group(group: Sequence[_PendingRequest]) -> list[Request]:
+def _cut_group(group: Sequence[_PendingRequest], max_events: int, budget: int, *, last: bool) -> Iterator[Request]:
+    """The requests of all, cut from one batch: what is worked out for it is worked out once for all of them.
+
+    What is short of a request goes out too where it is all there is, or the ``last``; it waits otherwise.
+    """
     sizes = [own.rows for own in group]
     whole = join_event_parts([part for own in group for part in own.release()])
-    return [
-        Request("", own.client, own.pixel, whole.slice(start, rows))
-        for own, start, rows in zip(group, accumulate(sizes, initial=0), sizes, strict=False)
-    ]
+    for own, start, rows in zip(group, accumulate(sizes, initial=0), sizes, strict=False):
+        *pieces, rest = _cut_pieces(whole.slice(start, rows), max_events, budget)
+        if len(rest) and (last or not pieces):
+            pieces.append(rest)
+        else:
+            own.add(EventPart.whole(rest))
+        yield from (Request("", own.client, own.pixel, piece) for piece in pieces)
 
 
-def _detach(came: Sequence[_PendingRequest], rows: int, spool: Spool) -> None:
+def _detach(came: Sequence[_PendingRequest], waiting: Iterable[_PendingRequest], spool: Spool) -> None:
     """What waits of a batch, without it: a few rows must not keep the whole batch in memory."""
-    waiting = [own.parts[-1] for own in came]
-    if len(came) > MAX_IN_MEMORY_PARTS:
-        parts = spool.put_parts(waiting)
+    parts = [own.parts[-1] for own in came]
+    if len(came) > MAX_IN_MEMORY_PARTS or sum(own.rows for own in waiting) >= MAX_ROWS_IN_MEMORY:
+        parts = spool.put_parts(parts) if parts else []
     else:
-        move = EventBatch.copy if rows < MAX_ROWS_IN_MEMORY else spool.put
-        parts = [EventPart.whole(move(part.events)) for part in waiting]
+        parts = [EventPart.whole(part.events.copy()) for part in parts]
     for own, part in zip(came, parts, strict=True):
         own.parts[-1] = part
 
 
 def _fill(waiting: _PendingRequest, part: EventPart, max_events: int, budget: int) -> Iterator[EventBatch]:
     """Full pieces, in order; the rest waits."""
-    if waiting.rows + part.rows < max_events and waiting.bytes + part.body_bytes + part.rows < budget:
-        waiting.add(part)
-        return
     events = part.events
     while waiting.rows and len(events):
-        room = max_events - waiting.rows
+        room = max(1, max_events - waiting.rows)
         waiting.add(EventPart.whole(events.slice(0, room)))
         events = events.slice(room, len(events))
         *full, rest = _cut_pieces(join_event_parts(waiting.release()), max_events, budget)

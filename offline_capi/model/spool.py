@@ -1,4 +1,4 @@
-"""Events that wait for others of their client: their bodies on disk, all else in memory."""
+"""Events that wait for others of their client: their bodies on disk, all else in memory, 80 bytes an event."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ __all__ = ["MAX_IN_MEMORY_PARTS", "Spool", "SpooledEvents", "join_event_parts"]
 MAX_FILE_BYTES = 64 << 20
 #: So many parts of a batch may wait for others in memory: to write it to disk takes ten times as long as to copy it.
 MAX_IN_MEMORY_PARTS = 64
+#: So many texts have 15 bits each. Ids are as many as there are events.
+MAX_TEXTS_PACKED = 1 << 15
 #: Pieces of memory that one system call reads into (IOV_MAX of Linux).
 MAX_PIECES_PER_READ = 1024
 
@@ -28,6 +30,8 @@ MAX_PIECES_PER_READ = 1024
 @dataclass(frozen=True, slots=True)
 class SpooledEvents:
     """Events without their bodies, and where in a file these are: ``ends`` has one position more than there are events.
+
+    What many events have in common (client, pixel, name) stands in ``rest`` once, with 16 bits an event.
 
     Read, not mapped: each read of a mapped page maps 15 pages around it, so that what is read of a thousand clients,
     a few events at a time, soon takes as much memory as all of it.
@@ -78,17 +82,20 @@ def _read(parts: Sequence[EventPart]) -> EventBatch:
     bodies = memoryview(out).cast("B")
     as_stored = sorted(range(len(parts)), key=lambda at: (id(parts[at].batch), parts[at].start))
     rests, lengths = [], []
-    for events, start, length, ats in _find_neighbours(parts, as_stored):
-        assert isinstance(events, SpooledEvents)  # noqa: S101  mypy
-        ends = events.ends[start : start + length + 1]
-        pieces = [bodies[places[at] : places[at] + sizes[at]] for at in ats]
-        end = int(ends[0])
-        for first in range(0, len(pieces), MAX_PIECES_PER_READ):
-            end += os.preadv(events.file.fileno(), pieces[first : first + MAX_PIECES_PER_READ], end)
-        if end != ends[-1]:
-            raise OSError(f"a temporary file ends {ends[-1] - end} bytes too early")
-        rests.append(events.rest.slice(start, length))
-        lengths.append(np.diff(ends))
+    for _, runs in groupby(_find_neighbours(parts, as_stored), key=lambda run: id(run[0])):
+        rows: list[NDArray[np.int64]] = []
+        for events, start, length, ats in runs:
+            assert isinstance(events, SpooledEvents)  # noqa: S101  mypy
+            pieces = [bodies[places[at] : places[at] + sizes[at]] for at in ats]
+            end, expected = int(events.ends[start]), int(events.ends[start + length])
+            for first in range(0, len(pieces), MAX_PIECES_PER_READ):
+                end += os.preadv(events.file.fileno(), pieces[first : first + MAX_PIECES_PER_READ], end)
+            if end != expected:
+                raise OSError(f"a temporary file ends {expected - end} bytes too early")
+            rows.append(np.arange(start, start + length))
+        chosen = np.concatenate(rows)
+        rests.append(_unpack(events.rest.take(pa.array(chosen))))
+        lengths.append(events.ends[chosen + 1] - events.ends[chosen])
     rest, lengths_of = pa.concat_batches(rests), np.concatenate(lengths)
     if as_stored != list(range(len(parts))):
         rows = np.array([part.rows for part in parts])
@@ -117,6 +124,36 @@ def _find_neighbours(
             run.append(at)
 
 
+def _pack(rest: pa.RecordBatch) -> pa.RecordBatch:
+    """The same in memory of its own: a slice would keep all of its batch. Of few texts, 16 bits for each place."""
+    import numpy as np
+    import pyarrow as pa
+
+    columns, every = [], pa.array(np.arange(len(rest)))
+    for column in rest.columns:
+        encoded = column.dictionary_encode() if column.type == pa.string() else None
+        if encoded is None or len(encoded.dictionary) > min(MAX_TEXTS_PACKED, len(rest) // 2):
+            columns.append(column.take(every))
+        else:
+            columns.append(pa.DictionaryArray.from_arrays(encoded.indices.cast(pa.int16()), encoded.dictionary))
+    return _replace_columns(rest, columns)
+
+
+def _unpack(rest: pa.RecordBatch) -> pa.RecordBatch:
+    """As it was before it was packed."""
+    import pyarrow as pa
+
+    packed = pa.types.is_dictionary
+    return _replace_columns(rest, [one.dictionary_decode() if packed(one.type) else one for one in rest.columns])
+
+
+def _replace_columns(batch: pa.RecordBatch, columns: Sequence[pa.Array]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    fields = [field.with_type(column.type) for field, column in zip(batch.schema, columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
 class Spool:
     """Files in which bodies wait, one after the other. They have no names and end with the last event in them."""
 
@@ -127,7 +164,6 @@ class Spool:
     def put(self, events: EventBatch) -> EventBatch | SpooledEvents:
         """The same events, on disk; as they are where there is no room. ``body`` is their last column."""
         import numpy as np
-        import pyarrow as pa
 
         table: Any = events.table
         body = table.column("body")
@@ -141,9 +177,7 @@ class Spool:
         except OSError:
             self._file = None
             return events
-        # copied: a slice would keep all of its batch in memory
-        rest = table.drop_columns(["body"]).take(pa.array(np.arange(len(events))))
-        spooled = SpooledEvents(rest, ends - ends[0] + self._size, self._file)
+        spooled = SpooledEvents(_pack(table.drop_columns(["body"])), ends - ends[0] + self._size, self._file)
         self._size += written
         return spooled
 
