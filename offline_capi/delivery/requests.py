@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from offline_capi.meta.limits import ENVELOPE_BYTES
 from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Request, Spool, join_event_parts
+from offline_capi.runtime.prefetch import prefetch_batches
 
 __all__ = ["MAX_PENDING_EVENTS", "cut_requests"]
 
@@ -81,15 +82,15 @@ def cut_requests(
                 came.append(own)
         _detach(came, waiting.values(), spool)
         events_seen += len(batch)
-        for group in _group_by_name(_pop_overdue(waiting, events_seen - max_pending)):
-            yield [*_cut_group(group, max_events, budget, last=False)]
-            left = [own for own in group if own.rows]
+        overdue = _pop_overdue(waiting, events_seen - max_pending)
+        for requests, left in _cut_ahead(overdue, max_events, budget, last=False):
+            yield requests
             for own in left:
                 own.since = events_seen
                 waiting[own.client, own.pixel] = own
             _detach(left, waiting.values(), spool)
-    for group in _group_by_name(waiting.values()):
-        yield [*_cut_group(group, max_events, budget, last=True)]
+    for requests, _ in _cut_ahead([*waiting.values()], max_events, budget, last=True):
+        yield requests
 
 
 def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) -> list[_PendingRequest]:
@@ -98,6 +99,14 @@ def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) ->
     for own in overdue:
         del waiting[own.client, own.pixel]
     return overdue
+
+
+def _cut_ahead(
+    several: list[_PendingRequest], max_events: int, budget: int, *, last: bool
+) -> Iterator[tuple[list[Request], list[_PendingRequest]]]:
+    """The requests of some at a time, and those of which events still wait; many are read from disk in advance."""
+    cut = (_cut_group(group, max_events, budget, last=last) for group in _group_by_name(several))
+    return prefetch_batches(cut) if len(several) > MAX_IN_MEMORY_PARTS else cut
 
 
 def _group_by_name(several: Iterable[_PendingRequest]) -> Iterator[list[_PendingRequest]]:
@@ -113,12 +122,14 @@ def _group_by_name(several: Iterable[_PendingRequest]) -> Iterator[list[_Pending
         yield group
 
 
-def _cut_group(group: Sequence[_PendingRequest], max_events: int, budget: int, *, last: bool) -> Iterator[Request]:
+def _cut_group(
+    group: Sequence[_PendingRequest], max_events: int, budget: int, *, last: bool
+) -> tuple[list[Request], list[_PendingRequest]]:
     """The requests of all, cut from one batch: what is worked out for it is worked out once for all of them.
 
     What is short of a request goes out too where it is all there is, or the ``last``; it waits otherwise.
     """
-    sizes = [own.rows for own in group]
+    requests, sizes = list[Request](), [own.rows for own in group]
     whole = join_event_parts([part for own in group for part in own.release()])
     for own, start, rows in zip(group, accumulate(sizes, initial=0), sizes, strict=False):
         *pieces, rest = _cut_pieces(whole.slice(start, rows), max_events, budget)
@@ -126,7 +137,8 @@ def _cut_group(group: Sequence[_PendingRequest], max_events: int, budget: int, *
             pieces.append(rest)
         else:
             own.add(EventPart.whole(rest))
-        yield from (Request("", own.client, own.pixel, piece) for piece in pieces)
+        requests += [Request("", own.client, own.pixel, piece) for piece in pieces]
+    return requests, [own for own in group if own.rows]
 
 
 def _detach(came: Sequence[_PendingRequest], waiting: Iterable[_PendingRequest], spool: Spool) -> None:

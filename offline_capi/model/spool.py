@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from offline_capi.runtime.lookup import TextIndex
+
 __all__ = ["MAX_IN_MEMORY_PARTS", "Spool", "SpooledEvents", "join_event_parts"]
 
 #: A file takes no more bodies from this size on: its space is free again when the last of its events has been read.
 MAX_FILE_BYTES = 64 << 20
 #: So many parts of a batch may wait for others in memory: to write it to disk takes ten times as long as to copy it.
 MAX_IN_MEMORY_PARTS = 64
-#: So many texts have 15 bits each. Ids are as many as there are events.
-MAX_TEXTS_PACKED = 1 << 15
+#: Texts of which nearly every event has one of its own.
+OWN_TEXTS = ("event_id",)
 #: Pieces of memory that one system call reads into (IOV_MAX of Linux).
 MAX_PIECES_PER_READ = 1024
 
@@ -31,7 +33,7 @@ MAX_PIECES_PER_READ = 1024
 class SpooledEvents:
     """Events without their bodies, and where in a file these are: ``ends`` has one position more than there are events.
 
-    What many events have in common (client, pixel, name) stands in ``rest`` once, with 16 bits an event.
+    Texts that many events have in common (client, pixel, name) are numbers in ``rest``, the same in all of a spool.
 
     Read, not mapped: each read of a mapped page maps 15 pages around it, so that what is read of a thousand clients,
     a few events at a time, soon takes as much memory as all of it.
@@ -40,6 +42,7 @@ class SpooledEvents:
     rest: pa.RecordBatch
     ends: NDArray[np.int64]
     file: IO[bytes]
+    texts: SharedTexts
 
     def __len__(self) -> int:
         return int(self.rest.num_rows)
@@ -51,7 +54,7 @@ class SpooledEvents:
     def slice(self, start: int, length: int) -> EventBatch:
         """Read these events, into memory of their own. Raises ``OSError`` where the file cannot be read."""
         ends = self.ends[start : start + length + 1]
-        return _read([EventPart(self, start, len(ends) - 1, int(ends[-1] - ends[0]))])
+        return _read([EventPart(self, start, len(ends) - 1, int(ends[-1] - ends[0]))], self.texts)
 
 
 def join_event_parts(parts: Sequence[EventPart]) -> EventBatch:
@@ -60,14 +63,14 @@ def join_event_parts(parts: Sequence[EventPart]) -> EventBatch:
     Copied, unless they stand together in one batch in memory.
     """
     batches = list[EventBatch]()
-    for spooled, run in groupby(parts, key=lambda part: isinstance(part.batch, SpooledEvents)):
+    for texts, run in groupby(parts, key=lambda part: getattr(part.batch, "texts", None)):
         own = list(run)
         runs = _find_neighbours(own, range(len(own)))
-        batches += [_read(own)] if spooled else [events.slice(start, rows) for events, start, rows, _ in runs]
+        batches += [_read(own, texts)] if texts else [events.slice(start, rows) for events, start, rows, _ in runs]
     return batches[0] if len(batches) == 1 else EventBatch.join(batches)
 
 
-def _read(parts: Sequence[EventPart]) -> EventBatch:
+def _read(parts: Sequence[EventPart], texts: SharedTexts) -> EventBatch:
     """Events on disk in one batch, each body read into its place.
 
     What stands together in a file is read in one go, whichever parts it belongs to: of a thousand clients a few events
@@ -94,7 +97,8 @@ def _read(parts: Sequence[EventPart]) -> EventBatch:
                 raise OSError(f"a temporary file ends {expected - end} bytes too early")
             rows.append(np.arange(start, start + length))
         chosen = np.concatenate(rows)
-        rests.append(_unpack(events.rest.take(pa.array(chosen))))
+        in_one = len(rows) == 1
+        rests.append(events.rest.slice(start, length) if in_one else events.rest.take(pa.array(chosen)))
         lengths.append(events.ends[chosen + 1] - events.ends[chosen])
     rest, lengths_of = pa.concat_batches(rests), np.concatenate(lengths)
     if as_stored != list(range(len(parts))):
@@ -105,7 +109,7 @@ def _read(parts: Sequence[EventPart]) -> EventBatch:
         rest, lengths_of = rest.take(pa.array(order)), lengths_of[order]
     offsets = np.concatenate([[0], np.cumsum(lengths_of)]).astype(np.int32)
     column = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(offsets), out], 0)
-    return EventBatch(rest.append_column(pa.field("body", pa.binary(), nullable=False), column))
+    return EventBatch(texts.put_back(rest).append_column(pa.field("body", pa.binary(), nullable=False), column))
 
 
 def _find_neighbours(
@@ -124,27 +128,44 @@ def _find_neighbours(
             run.append(at)
 
 
-def _pack(rest: pa.RecordBatch) -> pa.RecordBatch:
-    """The same in memory of its own: a slice would keep all of its batch. Of few texts, 16 bits for each place."""
-    import numpy as np
-    import pyarrow as pa
+class SharedTexts:
+    """Columns of texts that many events share, as numbers, the same for all batches: 4 bytes instead of some twenty."""
 
-    columns, every = [], pa.array(np.arange(len(rest)))
-    for column in rest.columns:
-        encoded = column.dictionary_encode() if column.type == pa.string() else None
-        if encoded is None or len(encoded.dictionary) > min(MAX_TEXTS_PACKED, len(rest) // 2):
-            columns.append(column.take(every))
-        else:
-            columns.append(pa.DictionaryArray.from_arrays(encoded.indices.cast(pa.int16()), encoded.dictionary))
-    return _replace_columns(rest, columns)
+    def __init__(self) -> None:
+        self._known: dict[str, TextIndex] = {}
 
+    def take_out(self, rest: pa.RecordBatch) -> pa.RecordBatch:
+        """The same in memory of its own, with numbers instead of texts: a slice would keep all of its batch."""
+        import numpy as np
+        import pyarrow as pa
 
-def _unpack(rest: pa.RecordBatch) -> pa.RecordBatch:
-    """As it was before it was packed."""
-    import pyarrow as pa
+        every = pa.array(np.arange(len(rest)))
+        columns = [
+            self._number(field.name, column)
+            if field.type == pa.string() and field.name not in OWN_TEXTS
+            else column.take(every)
+            for field, column in zip(rest.schema, rest.columns, strict=True)
+        ]
+        return _replace_columns(rest, columns)
 
-    packed = pa.types.is_dictionary
-    return _replace_columns(rest, [one.dictionary_decode() if packed(one.type) else one for one in rest.columns])
+    def put_back(self, rest: pa.RecordBatch) -> pa.RecordBatch:
+        """The texts again."""
+        known = [self._known.get(name) for name in rest.schema.names]
+        columns = [
+            column if texts is None else texts.texts.take(column)
+            for texts, column in zip(known, rest.columns, strict=True)
+        ]
+        return _replace_columns(rest, columns)
+
+    def _number(self, name: str, column: pa.StringArray) -> pa.Int32Array:
+        from offline_capi.runtime.lookup import TextIndex
+
+        known, encoded = self._known.setdefault(name, TextIndex()), column.dictionary_encode()
+        places, unknown = known.find(encoded.dictionary)
+        if unknown:
+            known.add(encoded.dictionary.filter(places.is_null()))
+            places, _ = known.find(encoded.dictionary)
+        return places.take(encoded.indices)
 
 
 def _replace_columns(batch: pa.RecordBatch, columns: Sequence[pa.Array]) -> pa.RecordBatch:
@@ -160,6 +181,7 @@ class Spool:
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
         self._size = 0
+        self._texts = SharedTexts()
 
     def put(self, events: EventBatch) -> EventBatch | SpooledEvents:
         """The same events, on disk; as they are where there is no room. ``body`` is their last column."""
@@ -177,7 +199,8 @@ class Spool:
         except OSError:
             self._file = None
             return events
-        spooled = SpooledEvents(_pack(table.drop_columns(["body"])), ends - ends[0] + self._size, self._file)
+        rest = self._texts.take_out(table.drop_columns(["body"]))
+        spooled = SpooledEvents(rest, ends - ends[0] + self._size, self._file, self._texts)
         self._size += written
         return spooled
 

@@ -69,9 +69,10 @@ from offline_capi.pipeline.recipe import (
 )
 from offline_capi.pipeline.services import Services
 from offline_capi.report import Books
+from offline_capi.runtime.prefetch import prefetch_batches
 from offline_capi.runtime.secret import fingerprint
 from offline_capi.runtime.telemetry import trace_batches
-from offline_capi.sources import SourceAccess, open_source, prefetch_batches
+from offline_capi.sources import SourceAccess, open_source
 from offline_capi.sources.files import join_parts, read_part
 from offline_capi.sources.spark_table import SparkTableReader
 

@@ -10,6 +10,5 @@ Nothing here knows what a column means; nothing here writes.
 """
 
 from offline_capi.sources.base import BATCH_ROWS, FilePart, RowSpan, Source, SourceAccess, open_source
-from offline_capi.sources.prefetch import prefetch_batches
 
-__all__ = ["BATCH_ROWS", "FilePart", "RowSpan", "Source", "SourceAccess", "open_source", "prefetch_batches"]
+__all__ = ["BATCH_ROWS", "FilePart", "RowSpan", "Source", "SourceAccess", "open_source"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline_capi.errors import SourceError
-from offline_capi.sources import prefetch_batches
+from offline_capi.runtime.prefetch import prefetch_batches
 
 
 @given(st.lists(st.integers()), st.integers(0, 3))
@@ -88,7 +88,7 @@ def test_no_more_batches_are_read_than_may_wait(depth: int):
 
 
 LEFT_OPEN = """
-from offline_capi.sources import prefetch_batches
+from offline_capi.runtime.prefetch import prefetch_batches
 
 def fail():
     ahead = prefetch_batches(iter(range(10)))

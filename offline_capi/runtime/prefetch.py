@@ -1,4 +1,4 @@
-"""Read the next batch while the last one is being worked on."""
+"""Read or make the next batch while the last one is being worked on."""
 
 from __future__ import annotations
 
