@@ -19,8 +19,8 @@ __all__ = ["MAX_PENDING_EVENTS", "cut_requests"]
 #: where the rows of many clients are mixed: 600 MB on disk and 80 in memory, and full requests of 1,000 clients.
 MAX_PENDING_EVENTS = 1_000_000
 
-#: Of how many batches a client waits at most until its request is cut as soon as it is full. One with events in more
-#: of them waits for its time: by itself it would be read in as many places.
+#: One of many clients whose events come from more batches than so many is not cut when its request is full, but with
+#: the others when their time has come: by itself it would be read from as many places.
 MAX_BATCHES_CUT_AT_ONCE = 8
 #: Events that may wait in memory; those that come to more are put on disk.
 MAX_ROWS_IN_MEMORY = 65_536
@@ -71,7 +71,8 @@ def cut_requests(
         for (client, pixel), part in batch.partition_by("client", "pixel"):
             own = waiting.get((client, pixel)) or _PendingRequest(client, pixel, since=events_seen)
             fits = own.rows + part.rows < max_events and own.bytes + part.body_bytes + part.rows < budget
-            if fits or (part.rows < max_events and len(own.parts) >= MAX_BATCHES_CUT_AT_ONCE):
+            scattered = len(waiting) > MAX_IN_MEMORY_PARTS and len(own.parts) >= MAX_BATCHES_CUT_AT_ONCE
+            if fits or (scattered and part.rows < max_events):
                 own.add(part)
             else:
                 yield [Request("", client, pixel, piece) for piece in _fill(own, part, max_events, budget)]
@@ -106,7 +107,7 @@ def _cut_ahead(
 ) -> Iterator[tuple[list[Request], list[_PendingRequest]]]:
     """The requests of some at a time, and those of which events still wait; many are read from disk in advance."""
     cut = (_cut_group(group, max_events, budget, last=last) for group in _group_by_name(several))
-    return prefetch_batches(cut) if len(several) > MAX_IN_MEMORY_PARTS else cut
+    return prefetch_batches(cut, depth=0) if len(several) > MAX_IN_MEMORY_PARTS else cut
 
 
 def _group_by_name(several: Iterable[_PendingRequest]) -> Iterator[list[_PendingRequest]]:

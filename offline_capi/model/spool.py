@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import IO, TYPE_CHECKING, Any
@@ -33,16 +33,18 @@ MAX_PIECES_PER_READ = 1024
 class SpooledEvents:
     """Events without their bodies, and where in a file these are: ``ends`` has one position more than there are events.
 
-    Texts that many events have in common (client, pixel, name) are numbers in ``rest``, the same in all of a spool.
+    Texts that many events have in common (client, pixel, name) are numbers in ``rest``, which ``texts`` knows. What all
+    have of a column stands in ``same`` and nowhere else.
 
     Read, not mapped: each read of a mapped page maps 15 pages around it, so that what is read of a thousand clients,
     a few events at a time, soon takes as much memory as all of it.
     """
 
     rest: pa.RecordBatch
-    ends: NDArray[np.int64]
+    ends: NDArray[np.uint32]
     file: IO[bytes]
     texts: SharedTexts
+    same: Mapping[str, int]
 
     def __len__(self) -> int:
         return int(self.rest.num_rows)
@@ -55,6 +57,30 @@ class SpooledEvents:
         """Read these events, into memory of their own. Raises ``OSError`` where the file cannot be read."""
         ends = self.ends[start : start + length + 1]
         return _read([EventPart(self, start, len(ends) - 1, int(ends[-1] - ends[0]))], self.texts)
+
+    def read_bodies(self, start: int, length: int, into: Sequence[memoryview]) -> None:
+        """The bodies of some that stand together, in several pieces of memory."""
+        end, expected = int(self.ends[start]), int(self.ends[start + length])
+        for first in range(0, len(into), MAX_PIECES_PER_READ):
+            end += os.preadv(self.file.fileno(), into[first : first + MAX_PIECES_PER_READ], end)
+        if end != expected:
+            raise OSError(f"a temporary file ends {expected - end} bytes too early")
+
+    def take_rest(self, rows: NDArray[np.int64]) -> tuple[pa.RecordBatch, NDArray[np.uint32]]:
+        """All columns but the bodies of the events at these places, in ascending order: texts as numbers. And how long
+        each body is.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        together = len(rows) > 0 and int(rows[-1]) - int(rows[0]) + 1 == len(rows)
+        some = self.rest.slice(int(rows[0]), len(rows)) if together else self.rest.take(pa.array(rows))
+        columns = [
+            pa.array(np.full(len(rows), self.same[name], np.int32)) if name in self.same else some[name]
+            for name in self.texts.schema.names[:-1]
+        ]
+        whole = pa.RecordBatch.from_arrays(columns, names=self.texts.schema.names[:-1])
+        return whole, self.ends[rows + 1] - self.ends[rows]
 
 
 def join_event_parts(parts: Sequence[EventPart]) -> EventBatch:
@@ -84,22 +110,12 @@ def _read(parts: Sequence[EventPart], texts: SharedTexts) -> EventBatch:
     out = pa.allocate_buffer(int(sizes.sum()))
     bodies = memoryview(out).cast("B")
     as_stored = sorted(range(len(parts)), key=lambda at: (id(parts[at].batch), parts[at].start))
-    rests, lengths = [], []
-    for _, runs in groupby(_find_neighbours(parts, as_stored), key=lambda run: id(run[0])):
-        rows: list[NDArray[np.int64]] = []
-        for events, start, length, ats in runs:
-            assert isinstance(events, SpooledEvents)  # noqa: S101  mypy
-            pieces = [bodies[places[at] : places[at] + sizes[at]] for at in ats]
-            end, expected = int(events.ends[start]), int(events.ends[start + length])
-            for first in range(0, len(pieces), MAX_PIECES_PER_READ):
-                end += os.preadv(events.file.fileno(), pieces[first : first + MAX_PIECES_PER_READ], end)
-            if end != expected:
-                raise OSError(f"a temporary file ends {expected - end} bytes too early")
-            rows.append(np.arange(start, start + length))
-        chosen = np.concatenate(rows)
-        in_one = len(rows) == 1
-        rests.append(events.rest.slice(start, length) if in_one else events.rest.take(pa.array(chosen)))
-        lengths.append(events.ends[chosen + 1] - events.ends[chosen])
+    chosen: dict[int, tuple[SpooledEvents, list[NDArray[np.int64]]]] = {}  # by the batch on disk
+    for events, start, length, ats in _find_neighbours(parts, as_stored):
+        assert isinstance(events, SpooledEvents)  # noqa: S101  mypy
+        events.read_bodies(start, length, [bodies[places[at] : places[at] + sizes[at]] for at in ats])
+        chosen.setdefault(id(events), (events, []))[1].append(np.arange(start, start + length))
+    rests, lengths = zip(*(own.take_rest(np.concatenate(rows)) for own, rows in chosen.values()), strict=True)
     rest, lengths_of = pa.concat_batches(rests), np.concatenate(lengths)
     if as_stored != list(range(len(parts))):
         rows = np.array([part.rows for part in parts])
@@ -109,7 +125,7 @@ def _read(parts: Sequence[EventPart], texts: SharedTexts) -> EventBatch:
         rest, lengths_of = rest.take(pa.array(order)), lengths_of[order]
     offsets = np.concatenate([[0], np.cumsum(lengths_of)]).astype(np.int32)
     column = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(offsets), out], 0)
-    return EventBatch(texts.put_back(rest).append_column(pa.field("body", pa.binary(), nullable=False), column))
+    return EventBatch(pa.RecordBatch.from_arrays([*texts.put_back(rest), column], schema=texts.schema))
 
 
 def _find_neighbours(
@@ -129,50 +145,55 @@ def _find_neighbours(
 
 
 class SharedTexts:
-    """Columns of texts that many events share, as numbers, the same for all batches: 4 bytes instead of some twenty."""
+    """Columns of texts that many events share, as numbers, the same for all batches: 4 bytes instead of some twenty.
+
+    ``schema`` is that of the events, their body included.
+    """
+
+    schema: pa.Schema
 
     def __init__(self) -> None:
         self._known: dict[str, TextIndex] = {}
 
-    def take_out(self, rest: pa.RecordBatch) -> pa.RecordBatch:
-        """The same in memory of its own, with numbers instead of texts: a slice would keep all of its batch."""
+    def take_out(self, table: pa.RecordBatch) -> tuple[pa.RecordBatch, Mapping[str, int]]:
+        """All but the bodies in memory of its own, with numbers instead of texts; apart what all have of a column.
+
+        A slice would keep all of its batch in memory.
+        """
         import numpy as np
         import pyarrow as pa
 
-        every = pa.array(np.arange(len(rest)))
-        columns = [
-            self._number(field.name, column)
-            if field.type == pa.string() and field.name not in OWN_TEXTS
-            else column.take(every)
-            for field, column in zip(rest.schema, rest.columns, strict=True)
-        ]
-        return _replace_columns(rest, columns)
+        self.schema = table.schema
+        kept, same, every = dict[str, pa.Array](), dict[str, int](), pa.array(np.arange(len(table)))
+        for field, column in zip([*table.schema][:-1], table.columns, strict=False):
+            if field.type != pa.string() or field.name in OWN_TEXTS:
+                kept[field.name] = column.take(every)
+                continue
+            encoded = column.dictionary_encode()
+            places = self._number(field.name, encoded.dictionary)
+            if len(places) == 1 and not encoded.null_count:
+                same[field.name] = places[0].as_py()
+            else:
+                kept[field.name] = places.take(encoded.indices)
+        return pa.RecordBatch.from_arrays(list(kept.values()), names=list(kept)), same
 
-    def put_back(self, rest: pa.RecordBatch) -> pa.RecordBatch:
-        """The texts again."""
+    def put_back(self, rest: pa.RecordBatch) -> list[pa.Array]:
+        """The columns, with texts again."""
         known = [self._known.get(name) for name in rest.schema.names]
-        columns = [
+        return [
             column if texts is None else texts.texts.take(column)
             for texts, column in zip(known, rest.columns, strict=True)
         ]
-        return _replace_columns(rest, columns)
 
-    def _number(self, name: str, column: pa.StringArray) -> pa.Int32Array:
+    def _number(self, name: str, distinct: pa.StringArray) -> pa.Int32Array:
         from offline_capi.runtime.lookup import TextIndex
 
-        known, encoded = self._known.setdefault(name, TextIndex()), column.dictionary_encode()
-        places, unknown = known.find(encoded.dictionary)
+        known = self._known.setdefault(name, TextIndex())
+        places, unknown = known.find(distinct)
         if unknown:
-            known.add(encoded.dictionary.filter(places.is_null()))
-            places, _ = known.find(encoded.dictionary)
-        return places.take(encoded.indices)
-
-
-def _replace_columns(batch: pa.RecordBatch, columns: Sequence[pa.Array]) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    fields = [field.with_type(column.type) for field, column in zip(batch.schema, columns, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+            known.add(distinct.filter(places.is_null()))
+            places, _ = known.find(distinct)
+        return places
 
 
 class Spool:
@@ -189,7 +210,7 @@ class Spool:
 
         table: Any = events.table
         body = table.column("body")
-        ends = get_ends(body).astype(np.int64)
+        ends = get_ends(body)
         try:
             if self._file is None or self._size >= MAX_FILE_BYTES:
                 self._file, self._size = _open_file(), 0
@@ -199,8 +220,9 @@ class Spool:
         except OSError:
             self._file = None
             return events
-        rest = self._texts.take_out(table.drop_columns(["body"]))
-        spooled = SpooledEvents(rest, ends - ends[0] + self._size, self._file, self._texts)
+        rest, same = self._texts.take_out(table)
+        ends = (ends.astype(np.int64) - ends[0] + self._size).astype(np.uint32)
+        spooled = SpooledEvents(rest, ends, self._file, self._texts, same)
         self._size += written
         return spooled
 

@@ -92,6 +92,98 @@ def test_requests_of_many_clients_that_waited_on_disk_are_the_events_that_came()
     assert len(requests) < 3 * len(sizes)
 
 
+MANY = [f"c{number:03}" for number in range(MAX_IN_MEMORY_PARTS + 16)]
+
+
+def _scatter(turns: int, each: int) -> list[EventBatch]:
+    """A few events of many clients in each batch."""
+    return [
+        EventBatch.join(batch(names(f"{client}-{turn:02}", each), client=client) for client in MANY)
+        for turn in range(turns)
+    ]
+
+
+@pytest.mark.parametrize("pending", [10**6, 13 * 2 * len(MANY)])
+def test_of_many_clients_only_full_requests_leave_before_the_end(pending: int) -> None:
+    """Scattered over more batches than are read for one request, they are cut together: all in order, none lost."""
+    came: list[int] = []
+
+    def read() -> Iterator[EventBatch]:
+        for one in _scatter(turns=27, each=2):
+            came.append(len(one))
+            yield one
+
+    sizes = dict[str, list[int]]()
+    went = dict[str, list[str]]()
+    early = list[int]()
+    for request in cut(read(), max_events=20, max_bytes=1_000_000, max_pending=pending):
+        sizes.setdefault(request.client, []).append(len(request))
+        went.setdefault(request.client, []).extend(ids_of(request.events))
+        early += [len(request)] * (len(came) < 27)
+
+    expected = [20, 20, 14]
+    assert {client: sorted(own, reverse=True) for client, own in sizes.items()} == dict.fromkeys(MANY, expected)
+    assert went == {client: [id_ for turn in range(27) for id_ in names(f"{client}-{turn:02}", 2)] for client in MANY}
+    assert set(early) == (set() if pending == 10**6 else {20})
+
+
+def test_what_many_clients_fill_from_a_few_batches_does_not_wait() -> None:
+    requests = cut(_scatter(turns=4, each=10), max_events=20, max_bytes=1_000_000)
+
+    assert [(request.client, len(request)) for request in requests] == [(client, 20) for client in MANY] * 2
+
+
+def test_a_client_of_many_whose_rows_come_together_at_last() -> None:
+    """More than a request waits when a batch of its own comes; order is kept."""
+    last = batch(names("last", 45), client=MANY[7])
+
+    requests = [*cut([*_scatter(turns=15, each=2), last], max_events=20, max_bytes=1_000_000)]
+
+    own = [request for request in requests if request.client == MANY[7]]
+    assert [id_ for request in own for id_ in ids_of(request.events)] == [
+        *(id_ for turn in range(15) for id_ in names(f"{MANY[7]}-{turn:02}", 2)),
+        *names("last", 45),
+    ]
+    assert [len(request) for request in own] == [20, 20, 20, 15]
+
+
+def test_what_still_waits_of_many_clients_does_not_keep_what_has_left_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("offline_capi.delivery.requests.MAX_ROWS_CUT_TOGETHER", 100)
+    held: list[int] = []
+
+    def read() -> Iterator[EventBatch]:
+        for turn in range(12):
+            held.append(pa.total_allocated_bytes())
+            yield EventBatch.join(
+                batch(names(f"{client}-{turn:02}", 2), client=client, note="x" * 5000) for client in MANY
+            )
+
+    requests = cut(read(), max_events=20, max_bytes=10**7, max_pending=10 * 2 * len(MANY))
+    left = sum(len(next(requests)) for _ in MANY)
+    following = next(requests)
+
+    assert (left, len(following)) == (20 * len(MANY), 4)
+    batch_bytes = 2 * len(MANY) * 5000
+    assert held[-1] - held[0] < 4 * batch_bytes  # what was cut was eleven times as much
+
+
+@pytest.mark.parametrize("clients", [1, 30])
+def test_few_clients_do_not_wait_although_their_batches_are_small(clients: int) -> None:
+    came: list[int] = []
+
+    def read() -> Iterator[EventBatch]:
+        for one in range(40):
+            came.append(one)
+            yield EventBatch.join(batch([f"{client}-{one:02}"], client=client) for client in MANY[:clients])
+
+    requests = cut(read(), max_events=20, max_bytes=1_000_000)
+
+    assert (len(next(requests)), len(came)) == (20, 20)
+    assert [len(request) for request in requests] == [20] * (2 * clients - 1)
+
+
 def test_a_request_of_many_small_batches_is_full_to_the_last_event_that_fits() -> None:
     """Counted with a comma an event; one byte less, and the last of ten goes into the next request."""
     came = [batch([f"b-{i}"]) for i in range(10)]
